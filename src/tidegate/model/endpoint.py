@@ -1,0 +1,113 @@
+"""The named, addressable thing, the config it runs, and the one durable record of its life."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tidegate.model.fleet import RoutingStrategy
+from tidegate.model.rollout import Condition, DeploymentConfig, Phase, RolloutPlan, Version
+
+
+@dataclass(frozen=True)
+class ProductionVariant:
+    """One variant as the config names it; the model is looked up when the config is deployed."""
+
+    name: str
+    model_name: str
+    instance_count: int
+    instance_type: str
+    weight: float = 1.0
+    routing: RoutingStrategy | None = None
+    download_timeout: int | None = None
+    startup_timeout: int | None = None
+    wire: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EndpointConfig:
+    """Immutable; an update of an endpoint names another one."""
+
+    name: str
+    variants: tuple[ProductionVariant, ...]
+    created_at: datetime
+    wire: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pause:
+    since: datetime
+    by: str
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A version that someone asked for: what to run and how to get there."""
+
+    version: Version
+    deployment: DeploymentConfig
+    asked_at: datetime
+    asked_by: str = ""
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """The durable record of one change of version: small, frozen, complete. All else is observed again.
+
+    ``old`` is None for the first version of an endpoint. Deadlines are absolute. Times spent paused do not count
+    against any of them.
+    """
+
+    id: str
+    old: Version | None
+    new: Version
+    deployment: DeploymentConfig
+    plan: RolloutPlan
+    started_at: datetime
+    phase: Phase = Phase.PROVISIONING
+    stage: int = 0
+    phase_since: datetime | None = None
+    phase_deadline: datetime | None = None
+    bake_until: datetime | None = None
+    expires_at: datetime | None = None
+    pause: Pause | None = None
+    promote: bool = False
+    """A person asked to skip the remaining bakes; capacity and alarms are still required."""
+    conditions: tuple[Condition, ...] = ()
+    ended_at: datetime | None = None
+    cause: str | None = None
+    """A ``model.rollout.Cause`` once the rollout has turned back."""
+    reason: str | None = None
+    successor: Wanted | None = None
+    """What to roll out once this one, superseded, is back on the old version."""
+    schema: int = 1
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One endpoint's whole durable state: the record that ``rollout.step`` takes and returns.
+
+    ``serving`` is the version whose fleets carry the endpoint when no rollout is under way; its variants hold
+    the weights and counts as last set. ``fence`` is the fence of the last table that was wanted.
+    """
+
+    name: str
+    created_at: datetime
+    modified_at: datetime
+    generation: int = 0
+    """The highest generation given out so far."""
+    serving: Version | None = None
+    rollout: Rollout | None = None
+    last: Rollout | None = None
+    """The rollout that ended last, with its reason."""
+    deployment: DeploymentConfig | None = None
+    """The last DeploymentConfig given, shown as LastDeploymentConfig."""
+    fence: int = 0
+    scaling: bool = False
+    """Weights or counts were changed and are not all in force yet."""
+    failed: bool = False
+    """The first creation failed; only deleting helps."""
+    rollback_failed: bool = False
+    failure_reason: str | None = None
+    deleting: bool = False
+    rejected: tuple[str, ...] = ()
+    """Digests of versions that evidence turned down; not rolled out again without an override."""
+    schema: int = 1

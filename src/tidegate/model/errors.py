@@ -1,0 +1,111 @@
+"""Every error that a person or a client can meet.
+
+    TidegateError
+    |- Invalid              bad input: a member, a size, a name
+    |- NotFound             the thing named is not there
+    |- AlreadyExists        the name is taken
+    |- Conflict             the thing is there but its state forbids this
+    |- LimitExceeded        too many
+    |- TooLarge             a body over the limit
+    |- AuthError            who are you?  (see its subclasses)
+    |- Unavailable          try again later
+    |- ArtifactError        model data that cannot be used (missing, corrupt, hostile, wrong format)
+    |- StartupError         tidegate itself cannot start: port, state folder, proxy
+    `- TargetError
+       |- Transient         ask again
+       |- Refused           will never work as asked
+       `- Unknown           look before asking again
+
+A message is one line: what is wrong, where, and what to do. Each edge (wire, CLI, console) translates the
+class; no edge rewrites the message.
+"""
+
+from typing import ClassVar
+
+
+class TidegateError(Exception):
+    """Base of all errors of the platform; ``str(error)`` is the one-line message."""
+
+    code: ClassVar[str] = "InternalFailure"
+
+    @property
+    def message(self) -> str:
+        return str(self)
+
+
+class Invalid(TidegateError):
+    code = "Invalid"
+
+
+class NotFound(TidegateError):
+    code = "NotFound"
+
+
+class AlreadyExists(TidegateError):
+    code = "AlreadyExists"
+
+
+class Conflict(TidegateError):
+    code = "Conflict"
+
+
+class LimitExceeded(TidegateError):
+    code = "LimitExceeded"
+
+
+class TooLarge(TidegateError):
+    code = "TooLarge"
+
+
+class Unavailable(TidegateError):
+    code = "Unavailable"
+
+
+class ArtifactError(TidegateError):
+    code = "ArtifactError"
+
+
+class StartupError(TidegateError):
+    code = "StartupError"
+
+
+class AuthError(TidegateError):
+    """The request is not let in. Subclasses say why, in the words of SigV4's own errors."""
+
+    code = "AccessDenied"
+
+
+class MissingAuthentication(AuthError):
+    code = "MissingAuthenticationToken"
+
+
+class IncompleteSignature(AuthError):
+    code = "IncompleteSignature"
+
+
+class InvalidSignature(AuthError):
+    code = "InvalidSignature"
+
+
+class UnknownKey(AuthError):
+    code = "UnrecognizedClient"
+
+
+class ExpiredToken(AuthError):
+    code = "ExpiredToken"
+
+
+class TargetError(TidegateError):
+    code = "TargetError"
+
+
+class Transient(TargetError):
+    code = "Transient"
+
+
+class Refused(TargetError):
+    code = "Refused"
+
+
+class Unknown(TargetError):
+    code = "Unknown"

@@ -1,0 +1,77 @@
+"""Running capacity: a fleet is one variant of one version of an endpoint; a replica is one instance of it."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tidegate.model.registry import Model
+
+
+class RoutingStrategy(StrEnum):
+    """How a request picks a replica of its fleet (SageMaker's RoutingConfig; RANDOM where it is absent)."""
+
+    RANDOM = "RANDOM"
+    LEAST_OUTSTANDING_REQUESTS = "LEAST_OUTSTANDING_REQUESTS"
+
+
+@dataclass(frozen=True, order=True)
+class FleetId:
+    """``generation`` rises with every creation or update of the endpoint, so a config that is deployed twice
+    runs as two fleets."""
+
+    endpoint: str
+    generation: int
+    variant: str
+
+    def __str__(self) -> str:
+        return f"{self.endpoint}/{self.generation}/{self.variant}"
+
+    @classmethod
+    def parse(cls, text: str) -> "FleetId":
+        endpoint, generation, variant = text.split("/")
+        return cls(endpoint, int(generation), variant)
+
+
+@dataclass(frozen=True)
+class VariantSpec:
+    """All that is needed to run one variant, copied at deploy time: deleting the config or the model later
+    changes nothing that runs."""
+
+    name: str
+    model: Model
+    instance_count: int
+    weight: float = 1.0
+    """Relative to the other variants of the same version; share = weight / sum of weights."""
+    instance_type: str = "local"
+    routing: RoutingStrategy = RoutingStrategy.RANDOM
+    download_timeout: float = 900.0
+    """Seconds that fetching and unpacking the model data may take."""
+    startup_timeout: float = 480.0
+    """Seconds that a replica may take until its first good ping (SageMaker: 8 minutes unless set)."""
+    wire: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FleetSpec:
+    """A fleet as it is wanted on a target."""
+
+    id: FleetId
+    config_name: str
+    variant: VariantSpec
+    count: int
+    """Replicas wanted now; during a rollout it may differ from ``variant.instance_count``."""
+
+
+class ReplicaState(StrEnum):
+    STARTING = "Starting"
+    READY = "Ready"
+    DRAINING = "Draining"
+    GONE = "Gone"
+
+
+@dataclass(frozen=True)
+class Replica:
+    id: str
+    fleet: FleetId
+    state: ReplicaState
+    pid: int | None = None
+    message: str = ""

@@ -1,0 +1,70 @@
+"""What an engine sees when it looks, and what it is told to do. Unknown is None, and is never good news."""
+
+from dataclasses import dataclass, field
+
+from tidegate.model.alarm import AlarmState
+from tidegate.model.fleet import FleetId, FleetSpec
+from tidegate.model.traffic import RouteTable
+
+
+@dataclass(frozen=True)
+class FleetSeen:
+    """A fleet as the target has it. ``ready`` replicas pass their ping and can take requests."""
+
+    id: FleetId
+    desired: int
+    ready: int
+    starting: int = 0
+    draining: int = 0
+    failure: str | None = None
+    """Why its replicas do not come up, once the target has given up trying fast (bad artifact, bad image, crash
+    loop); None while there is hope."""
+    in_flight: int | None = None
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One look at the world of one endpoint.
+
+    ``fleets`` has every fleet of the endpoint that exists on the target; one that is absent does not exist.
+    None: the target could not be seen. ``routes`` is the table in force, with the fence of its last write; an
+    endpoint without routes shows an empty table with fence 0. ``alarms`` has the alarms that the plan names; a
+    name that is missing was deleted.
+    """
+
+    fleets: dict[FleetId, FleetSeen] | None
+    routes: RouteTable | None
+    alarms: dict[str, AlarmState] | None = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EnsureFleet:
+    """Have this fleet with this many replicas. Asked again until seen."""
+
+    spec: FleetSpec
+
+
+@dataclass(frozen=True)
+class DeleteFleet:
+    """Drain and remove. Absent is success."""
+
+    id: FleetId
+
+
+@dataclass(frozen=True)
+class SetTraffic:
+    """Put this table in force, whole; an empty one takes the endpoint off the router."""
+
+    table: RouteTable
+
+
+Action = EnsureFleet | DeleteFleet | SetTraffic
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something worth telling: goes into the journal with the record that it belongs to, and out to people."""
+
+    kind: str
+    message: str
+    data: dict[str, object] = field(default_factory=dict)

@@ -1,0 +1,37 @@
+"""A model as it is registered: what runs it, what it weighs, what it needs. Immutable once created."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+Tags = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Container:
+    """One program that serves: an image name, its model data and its environment.
+
+    ``image`` is a name that the server's table of images knows; it is never a command.
+    ``data_url`` is ``file://`` or ``s3://``; a ``.tar.gz`` is unpacked, a prefix ending in ``/`` is copied as
+    a tree, anything else is one plain file. None means the image brings its own model.
+    """
+
+    image: str
+    data_url: str | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    hostname: str | None = None
+    mode: str = "SingleModel"
+    wire: dict[str, object] = field(default_factory=dict)
+    """Members of the wire's ContainerDefinition that nothing here uses, kept so that Describe echoes them."""
+
+
+@dataclass(frozen=True)
+class Model:
+    name: str
+    containers: tuple[Container, ...]
+    created_at: datetime
+    execution_mode: str = "Serial"
+    single: bool = True
+    """True when it was given as PrimaryContainer (or by a spec), so that Describe shows it the same way."""
+    execution_role: str | None = None
+    network_isolation: bool = False
+    wire: dict[str, object] = field(default_factory=dict)

@@ -1,0 +1,21 @@
+"""What a spec file asks for, as domain objects: the native door's counterpart of the wire's Create calls."""
+
+from dataclasses import dataclass, field
+
+from tidegate.model.alarm import Alarm
+from tidegate.model.endpoint import EndpointConfig
+from tidegate.model.registry import Model, Tags
+from tidegate.model.rollout import DeploymentConfig
+
+
+@dataclass(frozen=True)
+class DeployWish:
+    """One endpoint with all it needs. Model and config names are derived from the content (name plus a short
+    digest), so the same spec always gives the same names and a changed one gives new ones."""
+
+    endpoint: str
+    models: tuple[Model, ...]
+    config: EndpointConfig
+    deployment: DeploymentConfig
+    alarms: tuple[Alarm, ...] = ()
+    tags: Tags = field(default_factory=dict)

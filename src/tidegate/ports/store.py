@@ -1,0 +1,129 @@
+"""Durable records and their journal.
+
+A record is (kind, name) -> body, with a version that rises by one at every write. Every write appends a journal
+line in the same transaction: the kind, the name, the version, the new body (None: deleted), the events that tell
+why. Folding the journal gives the records. Outside a transaction nothing is read or written.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, Protocol, TypeVar
+
+from tidegate.model.observe import Event
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Kind(Generic[T]):
+    """A kind of record: its name in the store and the frozen dataclass of its body."""
+
+    name: str
+    type: type[T]
+
+
+@dataclass(frozen=True)
+class Saved(Generic[T]):
+    """A record as it stands in the store."""
+
+    name: str
+    body: T
+    version: int
+    created_at: datetime
+    modified_at: datetime
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    items: list[Saved[T]]
+    next: str | None
+    """Opaque; pass it back to go on. None: that was all."""
+
+
+@dataclass(frozen=True)
+class JournalLine:
+    """``seq`` rises over the whole store; ``body`` is the record after this write as plain JSON data."""
+
+    seq: int
+    at: datetime
+    kind: str
+    name: str
+    version: int
+    body: object | None
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What a listing keeps and how it is ordered. Times are exclusive bounds, as in SageMaker's lists."""
+
+    name_contains: str | None = None
+    name_prefix: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    modified_after: datetime | None = None
+    modified_before: datetime | None = None
+    sort_by: str = "created"
+    """``created``, ``modified`` or ``name``; ties are ordered by name."""
+    descending: bool = True
+
+
+class Stale(Exception):
+    """Somebody else wrote the record first: the write did not land and the transaction is undone."""
+
+
+class Tx(Protocol):
+    """One transaction; all of it lands or none of it."""
+
+    def get(self, kind: Kind[T], name: str) -> Saved[T] | None: ...
+
+    def put(
+        self,
+        kind: Kind[T],
+        name: str,
+        body: T,
+        *,
+        expect: int | None,
+        now: datetime,
+        events: Sequence[Event] = (),
+    ) -> int:
+        """Writes and journals. ``expect`` is the version that it replaces, 0 for a new record, None for
+        whatever is there. Returns the new version; raises Stale when another one is there."""
+        ...
+
+    def delete(
+        self, kind: Kind[T], name: str, *, expect: int | None, now: datetime, events: Sequence[Event] = ()
+    ) -> bool:
+        """Removes and journals; False when it was not there. Raises Stale like put."""
+        ...
+
+    def find(
+        self, kind: Kind[T], where: Filter | None = None, limit: int | None = None, after: str | None = None
+    ) -> Page[T]:
+        """``after`` is an earlier page's ``next``; one that does not fit raises model.errors.Invalid."""
+        ...
+
+    def journal(
+        self,
+        *,
+        kind: str | None = None,
+        name: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        after: int = 0,
+        limit: int = 100,
+        newest_first: bool = False,
+    ) -> list[JournalLine]:
+        """Lines with ``seq`` above ``after`` (below it when ``newest_first`` and ``after`` is not 0)."""
+        ...
+
+
+class Store(Protocol):
+    async def run(self, work: Callable[[Tx], R]) -> R:
+        """Runs ``work`` in one transaction, off the event loop; an exception undoes all of it. ``work`` may be
+        run again if the database asks for that (a serialisation failure), so it has no other effects."""
+        ...
+
+    async def close(self) -> None: ...

