@@ -1,0 +1,30 @@
+"""The kinds of records in the store, each with the frozen type of its body."""
+
+from dataclasses import dataclass, field
+
+from tidegate.model.alarm import Alarm
+from tidegate.model.endpoint import Endpoint, EndpointConfig
+from tidegate.model.registry import Model, Tags
+from tidegate.ports.store import Kind
+
+
+@dataclass(frozen=True)
+class TagSet:
+    """The tags of one resource; the record's name is ``kind/name`` of what they are on."""
+
+    tags: Tags = field(default_factory=dict)
+
+
+MODEL = Kind("model", Model)
+CONFIG = Kind("config", EndpointConfig)
+ENDPOINT = Kind("endpoint", Endpoint)
+ALARM = Kind("alarm", Alarm)
+TAGS = Kind("tags", TagSet)
+
+ALL: tuple[Kind[Model] | Kind[EndpointConfig] | Kind[Endpoint] | Kind[Alarm] | Kind[TagSet], ...] = (
+    MODEL,
+    CONFIG,
+    ENDPOINT,
+    ALARM,
+    TAGS,
+)

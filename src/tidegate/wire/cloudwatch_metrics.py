@@ -1,0 +1,5 @@
+"""CloudWatch's operations on metrics."""
+
+from tidegate.wire.operation import Rows
+
+ROWS: Rows = {}

@@ -1,0 +1,109 @@
+"""What the wire hands around: a request, an answer, the call a translator gets, and the rows of the table.
+
+A translator turns the validated members of one operation into use cases of ``service`` and back into members
+of the operation's output; members that are None are left out of the answer. It raises ``model.errors`` classes,
+or ``wire.errors.Coded`` where the service's model has an error name of its own.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from tidegate.model.observe import Observation
+from tidegate.ports.clock import Clock, Ids
+from tidegate.ports.metrics import Metrics
+from tidegate.ports.store import Store, Tx
+from tidegate.ports.target import Capabilities
+
+Params = dict[str, Any]
+"""Members by their names in the service's model; timestamps are aware datetimes, blobs are bytes."""
+
+
+@dataclass(frozen=True)
+class WireRequest:
+    """One HTTP request as it came in. ``headers`` has lower-case names; ``query`` is without its ``?``."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class WireResponse:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def nobody(endpoint: str) -> None:
+    """No engine to wake, or no observation to show."""
+
+
+def any_image(image: str) -> None:
+    """Every image name passes."""
+
+
+@dataclass(frozen=True)
+class WireContext:
+    """All that translators may use of the world."""
+
+    store: Store
+    metrics: Metrics
+    clock: Clock
+    ids: Ids
+    region: str
+    account: str
+    can: Capabilities = field(default_factory=Capabilities)
+    kick: Callable[[str], None] = nobody
+    """Wakes the engine of an endpoint; called after the transaction has landed."""
+    observed: Callable[[str], Observation | None] = nobody
+    """The last observation of an endpoint."""
+    images: Callable[[str], None] = any_image
+    """Raises Invalid, naming the known keys, for an image that the server's table does not have."""
+    check_answers: bool = False
+    """Debug: check each answer against its output shape; one that does not fit becomes InternalFailure."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of an operation. ``now`` is read once, so that all of a call happens at one moment."""
+
+    ctx: WireContext
+    now: datetime
+    request_id: str
+    access_key: str = ""
+
+    def arn(self, resource: str, service: str = "sagemaker") -> str:
+        """``arn:aws:sagemaker:REGION:ACCOUNT:RESOURCE``; ``resource`` is like ``endpoint/fraud``."""
+        return f"arn:aws:{service}:{self.ctx.region}:{self.ctx.account}:{resource}"
+
+
+@dataclass(frozen=True)
+class TxCall(Call):
+    """A call inside one transaction of the store. It may be run again from the start, so it has no effects but
+    those on ``tx``."""
+
+    tx: Tx = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class InTx:
+    """An operation that is one transaction. ``kicks`` names the member with the endpoint to wake afterwards."""
+
+    translate: Callable[[TxCall, Params], Params | None]
+    kicks: str | None = None
+
+
+@dataclass(frozen=True)
+class Free:
+    """An operation that awaits what it needs and opens transactions itself with ``call.ctx.store.run``."""
+
+    translate: Callable[[Call, Params], Awaitable[Params | None]]
+
+
+Row = InTx | Free
+Rows = dict[str, Row]
+"""Operation name -> row, of one service."""
