@@ -1,0 +1,138 @@
+"""What holds for every alarm and every run of points."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from tidegate.evidence.alarms import EXTRA, evaluate, judge, next_evaluation, windows
+from tidegate.evidence.datapoint import Datapoint
+from tidegate.model.alarm import Alarm, AlarmState, Comparison, MissingData
+
+START = datetime(2026, 11, 24, tzinfo=UTC)
+Row = list[Datapoint | None]
+
+
+@st.composite
+def alarms(draw: st.DrawFn, missing: MissingData | None = None) -> Alarm:
+    n = draw(st.integers(1, 6))
+    return Alarm(
+        name="any",
+        namespace="N",
+        metric="M",
+        dimensions={},
+        statistic=draw(st.sampled_from(["Sum", "Average", "p99", "p10"])),
+        period=draw(st.sampled_from([1, 5, 10, 20, 30, 60, 300])),
+        evaluation_periods=n,
+        datapoints_to_alarm=draw(st.integers(1, n)),
+        threshold=0.5,
+        comparison=draw(st.sampled_from([Comparison.GREATER, Comparison.GREATER_OR_EQUAL])),
+        configured_at=START,
+        missing=missing or draw(st.sampled_from(list(MissingData))),
+        state=draw(st.sampled_from(list(AlarmState))),
+    )
+
+
+@st.composite
+def worlds(draw: st.DrawFn, missing: MissingData | None = None) -> tuple[Alarm, Row]:
+    alarm = draw(alarms(missing))
+    size = alarm.evaluation_periods + EXTRA
+    values = draw(st.lists(st.sampled_from([None, 0.0, 1.0]), min_size=size, max_size=size))
+    return alarm, [None if v is None else Datapoint(i, v) for i, v in enumerate(values)]
+
+
+def breaching(row: Row) -> int:
+    return sum(p is not None and p.value == 1.0 for p in row)
+
+
+def real(row: Row) -> int:
+    return sum(p is not None for p in row)
+
+
+@given(worlds())
+def test_alarm_needs_m_breaching_points_real_or_filled(world: tuple[Alarm, Row]) -> None:
+    alarm, row = world
+    assume(judge(alarm, row).state is AlarmState.ALARM and alarm.state is not AlarmState.ALARM)
+    missing = max(0, alarm.evaluation_periods - real(row))
+    assert breaching(row) >= 1 or alarm.missing is MissingData.BREACHING
+    assert breaching(row) + missing >= alarm.datapoints_to_alarm
+
+
+@given(worlds())
+def test_a_treatment_with_an_opinion_never_ends_in_insufficient_data(world: tuple[Alarm, Row]) -> None:
+    alarm, row = world
+    state = judge(alarm, row).state
+    if alarm.missing in (MissingData.BREACHING, MissingData.NOT_BREACHING) or breaching(row) < real(row):
+        assert state is not AlarmState.INSUFFICIENT_DATA
+
+
+@given(worlds(MissingData.MISSING))
+def test_no_data_at_all_is_insufficient_and_data_never_turns_into_it(world: tuple[Alarm, Row]) -> None:
+    alarm, row = world
+    assume(alarm.state is not AlarmState.INSUFFICIENT_DATA)
+    assert (judge(alarm, row).state is AlarmState.INSUFFICIENT_DATA) == (real(row) == 0)
+
+
+@given(worlds(), st.data())
+def test_one_more_breaching_point_never_turns_alarm_off(world: tuple[Alarm, Row], data: st.DataObject) -> None:
+    alarm, row = world
+    gaps = [place for place, point in enumerate(row) if point is None]
+    assume(gaps and judge(alarm, row).state is AlarmState.ALARM)
+    place = data.draw(st.sampled_from(gaps))
+    more = [*row[:place], Datapoint(place, 1.0), *row[place + 1 :]]
+    assert judge(replace(alarm, state=AlarmState.ALARM), more).state is AlarmState.ALARM
+
+
+@given(worlds(), st.data())
+def test_a_good_point_in_place_of_a_bad_one_never_turns_alarm_on(
+    world: tuple[Alarm, Row], data: st.DataObject
+) -> None:
+    alarm, row = world
+    bad = [place for place, point in enumerate(row) if point is not None and point.value == 1.0]
+    assume(bad and judge(alarm, row).state is AlarmState.OK)
+    place = data.draw(st.sampled_from(bad))
+    better = [*row[:place], Datapoint(place, 0.0), *row[place + 1 :]]
+    assert judge(replace(alarm, state=AlarmState.OK), better).state is AlarmState.OK
+
+
+@given(worlds(MissingData.IGNORE))
+def test_ignore_keeps_the_state_while_nothing_real_decides(world: tuple[Alarm, Row]) -> None:
+    alarm, row = world
+    assume(breaching(row) == real(row) < alarm.datapoints_to_alarm)
+    assert judge(alarm, row).state is alarm.state
+
+
+@given(worlds())
+def test_with_n_real_points_the_treatment_does_not_matter(world: tuple[Alarm, Row]) -> None:
+    alarm, row = world
+    assume(real(row) >= alarm.evaluation_periods)
+    assert len({judge(replace(alarm, missing=how), row).state for how in MissingData}) == 1
+
+
+@given(worlds())
+def test_treatments_are_ordered(world: tuple[Alarm, Row]) -> None:
+    """What alarms when gaps count as good alarms for every treatment; what is OK when they count as bad is OK."""
+    alarm, row = world
+    states = {how: judge(replace(alarm, missing=how, state=AlarmState.OK), row).state for how in MissingData}
+    if states[MissingData.NOT_BREACHING] is AlarmState.ALARM:
+        assert set(states.values()) == {AlarmState.ALARM}
+    if states[MissingData.BREACHING] is AlarmState.OK:
+        assert set(states.values()) == {AlarmState.OK}
+
+
+@given(worlds())
+def test_looking_twice_changes_nothing(world: tuple[Alarm, Row]) -> None:
+    alarm, row = world
+    once = evaluate(alarm, row, START)
+    assert evaluate(once, row, START) is once
+
+
+@given(alarms(), st.floats(0, 1e6))
+def test_evaluations_march_on_and_spans_are_over(alarm: Alarm, seconds: float) -> None:
+    now = datetime.fromtimestamp(START.timestamp() + seconds, UTC)
+    after = next_evaluation(alarm, now)
+    assert 0 < (after - now).total_seconds() <= 60
+    spans = windows(alarm, now)
+    assert len(spans) == alarm.evaluation_periods + EXTRA
+    assert spans[-1] + alarm.period <= now.timestamp()
