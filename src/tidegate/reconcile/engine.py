@@ -1,0 +1,189 @@
+"""One engine for every endpoint: load, observe, step, save, act, then sleep until something could change.
+
+A write is conditional on the version that was read; when it does not land nothing is acted on and the engine looks
+again. A crash between saving and acting costs one tick: actions are desired states and are asked again until seen.
+"""
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from tidegate.model.alarm import AlarmState
+from tidegate.model.endpoint import Endpoint
+from tidegate.model.errors import Refused, TidegateError
+from tidegate.model.fleet import FleetId
+from tidegate.model.observe import Action, DeleteFleet, EnsureFleet, FleetSeen, Observation, SetTraffic
+from tidegate.ports.clock import Clock
+from tidegate.ports.store import Stale, Store, Tx
+from tidegate.ports.target import Look, Target
+from tidegate.rollout.step import Decision, step
+from tidegate.service.kinds import ALARM, ENDPOINT
+
+log = logging.getLogger(__name__)
+
+ACTIVE_RESYNC = 1.0
+"""Seconds between looks at an endpoint that is changing, when no event comes first."""
+STEADY_RESYNC = 15.0
+RETRY = 0.2
+"""Seconds until the next look after an action or a look that failed."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    endpoint: Endpoint
+    version: int
+    alarms: dict[str, AlarmState]
+
+
+def load(tx: Tx, name: str) -> Loaded | None:
+    """The record and the states of the alarms that its rollout names, read in one transaction."""
+    saved = tx.get(ENDPOINT, name)
+    if saved is None:
+        return None
+    names = saved.body.rollout.plan.alarms if saved.body.rollout else ()
+    found = ((alarm, tx.get(ALARM, alarm)) for alarm in names)
+    return Loaded(saved.body, saved.version, {alarm: s.body.state for alarm, s in found if s is not None})
+
+
+def save(tx: Tx, loaded: Loaded, decision: Decision, now: datetime) -> None:
+    """The record after the step and why, conditional on what was read."""
+    name = loaded.endpoint.name
+    if decision.endpoint is None:
+        tx.delete(ENDPOINT, name, expect=loaded.version, now=now, events=decision.events)
+    elif decision.endpoint != loaded.endpoint or decision.events:
+        tx.put(ENDPOINT, name, decision.endpoint, expect=loaded.version, now=now, events=decision.events)
+
+
+@dataclass
+class Engine:
+    """``kick`` wakes an endpoint at once; ``observed`` has the last look at each, for those who show it."""
+
+    store: Store
+    target: Target
+    clock: Clock
+    observed: dict[str, Observation] = field(default_factory=dict)
+    _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _kicks: dict[str, asyncio.Event] = field(default_factory=dict)
+    _refused: dict[FleetId, str] = field(default_factory=dict)
+
+    async def start(self) -> None:
+        """Takes up every endpoint in the store."""
+        for name in await self.store.run(lambda tx: [saved.name for saved in tx.find(ENDPOINT).items]):
+            self.kick(name)
+
+    def kick(self, name: str) -> None:
+        """Looks at the endpoint as soon as possible; one that is not known yet is taken up."""
+        self._kicks.setdefault(name, asyncio.Event()).set()
+        if name not in self._tasks:
+            task = self._tasks[name] = asyncio.create_task(self._follow(name), name=f"endpoint {name}")
+            task.add_done_callback(lambda done: self._ended(name, done))
+
+    def kick_changing(self) -> None:
+        """Wakes every endpoint that is being looked at often, since an alarm changed."""
+        for name in self._tasks:
+            self._kicks[name].set()
+
+    async def stop(self) -> None:
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _follow(self, name: str) -> None:
+        pause: float | None = 0.0
+        while pause is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._kicks[name].wait()
+            self._kicks[name].clear()
+            pause = await self._safe_tick(name)
+
+    async def _safe_tick(self, name: str) -> float | None:
+        try:
+            return await self.tick(name)
+        except Stale:
+            return 0.0
+        except TidegateError as error:
+            log.warning("endpoint %s: %s", name, error)
+        except Exception:
+            log.exception("endpoint %s: a tick failed; trying again", name)
+        return ACTIVE_RESYNC
+
+    async def tick(self, name: str) -> float | None:
+        """One look, one decision. Seconds until the next look; None when the endpoint is gone."""
+        loaded = await self.store.run(lambda tx: load(tx, name))
+        if loaded is None:
+            self.observed.pop(name, None)
+            return None
+        seen = self._observation(name, await self._look(name), loaded.alarms)
+        self.observed[name] = seen
+        now = self.clock.now()
+        decision = step(loaded.endpoint, seen, now)
+        if decision.endpoint != loaded.endpoint or decision.events:
+            await self.store.run(lambda tx: save(tx, loaded, decision, now))
+            for event in decision.events:
+                log.info("endpoint %s: %s", name, event.message)
+        done = [await self._act(action, decision) for action in decision.actions]
+        if decision.endpoint is None:
+            return None
+        return self._pause(decision, now, all(done))
+
+    def _pause(self, decision: Decision, now: datetime, acted: bool) -> float:
+        endpoint = decision.endpoint
+        changing = endpoint is None or endpoint.rollout is not None or endpoint.scaling or endpoint.deleting
+        pause = ACTIVE_RESYNC if changing or decision.actions else STEADY_RESYNC
+        if not acted:
+            pause = RETRY
+        if decision.wake_at is not None:
+            pause = min(pause, max(0.0, (decision.wake_at - now).total_seconds()))
+        return pause
+
+    async def _look(self, name: str) -> Look:
+        try:
+            return await self.target.observe(name)
+        except TidegateError as error:
+            log.warning("endpoint %s cannot be seen: %s", name, error)
+            return Look(None, None)
+
+    def _observation(self, name: str, look: Look, alarms: dict[str, AlarmState]) -> Observation:
+        """What was refused for good is seen as that fleet's failure."""
+        if look.fleets is None:
+            return Observation(None, look.routes, alarms)
+        fleets = dict(look.fleets)
+        for id, message in self._refused.items():
+            if id.endpoint == name:
+                fleets[id] = replace(fleets.get(id, FleetSeen(id, desired=0, ready=0)), failure=message)
+        return Observation(fleets, look.routes, alarms)
+
+    async def _act(self, action: Action, decision: Decision) -> bool:
+        """Whether the target took it; what it refuses for good shows up as that fleet's failure."""
+        fence = decision.endpoint.fence if decision.endpoint else 0
+        try:
+            match action:
+                case EnsureFleet(spec):
+                    await self.target.ensure_fleet(spec, fence)
+                case DeleteFleet(id):
+                    self._refused.pop(id, None)
+                    await self.target.delete_fleet(id, fence)
+                case SetTraffic(table):
+                    await self.target.set_traffic(table)
+        except Refused as error:
+            if isinstance(action, EnsureFleet):
+                self._refused[action.spec.id] = str(error)
+            log.error("%s: %s", type(action).__name__, error)
+            return False
+        except TidegateError as error:
+            log.warning("%s: %s", type(action).__name__, error)
+            return False
+        return True
+
+    def _ended(self, name: str, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(name, None)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("endpoint %s: its loop failed; starting it again", name, exc_info=task.exception())
+            self.kick(name)
+        elif not task.cancelled() and self._kicks[name].is_set():
+            # It was made anew while its loop was coming to its end.
+            self.kick(name)
