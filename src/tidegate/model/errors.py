@@ -5,6 +5,7 @@
     |- NotFound             the thing named is not there
     |- AlreadyExists        the name is taken
     |- Conflict             the thing is there but its state forbids this
+    |  `- InProgress        a change is under way; wait for its end
     |- LimitExceeded        too many
     |- TooLarge             a body over the limit
     |- AuthError            who are you?  (see its subclasses)
@@ -24,9 +25,16 @@ from typing import ClassVar
 
 
 class TidegateError(Exception):
-    """Base of all errors of the platform; ``str(error)`` is the one-line message."""
+    """Base of all errors of the platform; ``str(error)`` is the one-line message.
+
+    ``about`` names the record it speaks of, (kind, name), for an edge whose vendor has a sentence of its own.
+    """
 
     code: ClassVar[str] = "InternalFailure"
+
+    def __init__(self, message: str = "", *, about: tuple[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.about = about
 
     @property
     def message(self) -> str:
@@ -47,6 +55,10 @@ class AlreadyExists(TidegateError):
 
 class Conflict(TidegateError):
     code = "Conflict"
+
+
+class InProgress(Conflict):
+    """A change is under way; it has to end first."""
 
 
 class LimitExceeded(TidegateError):
