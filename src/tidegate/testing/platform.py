@@ -1,0 +1,122 @@
+"""A whole tidegate of one's own, for tests, benchmarks and rehearsals: own state folder, own port, own processes.
+
+The controller runs as a process of its own, so that it can be killed like a real one. ``stop`` ends everything that
+was started, the proxy and the workers included, whatever state they are in.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+import psutil
+
+T = TypeVar("T")
+START_TIMEOUT = 60.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(ready: Callable[[], T | None], what: str, seconds: float = 60.0, every: float = 0.05) -> T:
+    """Asks ``ready`` until it answers something true; TimeoutError naming ``what`` when it does not."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if answer := ready():
+            return answer
+        time.sleep(every)
+    raise TimeoutError(f"not within {seconds:g} seconds: {what}")
+
+
+@dataclass
+class Platform:
+    """``environment`` is added to the controller's own; see settings.py for the variables."""
+
+    state: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="tg-")))
+    port: int = field(default_factory=free_port)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    _controller: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        return self.state / "tidegate.log"
+
+    @property
+    def controller_pid(self) -> int:
+        assert self._controller is not None
+        return self._controller.pid
+
+    def start(self) -> "Platform":
+        """Starts (or starts again) the controller and waits until it is healthy."""
+        self.state.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self._controller = subprocess.Popen(
+                [sys.executable, "-m", "tidegate.cli", "up", "--port", str(self.port), "--state", str(self.state)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self.environment},
+                start_new_session=True,
+            )
+        until(self._healthy_or_dead, f"tidegate on port {self.port} healthy", START_TIMEOUT)
+        return self
+
+    def kill_controller(self) -> None:
+        """SIGKILL to the controller alone; proxy and workers stay."""
+        assert self._controller is not None
+        self._controller.send_signal(signal.SIGKILL)
+        self._controller.wait()
+
+    def processes(self) -> list[psutil.Process]:
+        """Everything of this platform that runs: whatever names the state folder in its command line."""
+        mine = []
+        for process in psutil.process_iter(["cmdline"]):
+            if str(self.state) in " ".join(process.info["cmdline"] or ()) and process.pid != os.getpid():
+                mine.append(process)
+        return mine
+
+    def stop(self, *, keep: bool = False) -> list[str]:
+        """Ends it gently, then whatever is left by force. Returns what had to be forced."""
+        if self._controller is not None and self._controller.poll() is None:
+            self._controller.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._controller.wait(timeout=30)
+        forced = []
+        for process in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                forced.append(" ".join(process.cmdline()))
+                process.kill()
+        if not keep:
+            shutil.rmtree(self.state, ignore_errors=True)
+        return forced
+
+    def _healthy_or_dead(self) -> bool:
+        assert self._controller is not None
+        if (code := self._controller.poll()) is not None:
+            raise RuntimeError(f"tidegate ended with exit code {code}: {self.log.read_text()[-3000:]}")
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"{self.url}/healthz", timeout=2).status_code == 200
+        return False
+
+    def __enter__(self) -> "Platform":
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
