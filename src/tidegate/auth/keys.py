@@ -1,0 +1,35 @@
+"""Access keys: are they usable, and must requests be signed with one?"""
+
+import re
+
+from tidegate.model.errors import StartupError
+from tidegate.settings import Settings
+
+SHORTEST_SECRET = 8
+
+
+def required(settings: Settings) -> bool:
+    """Whether every request must be signed. Raises StartupError for keys that cannot be used, and for listening
+    beyond loopback without any."""
+    for key_id, secret in settings.access_keys.items():
+        _check(key_id, secret)
+    if not settings.access_keys and not settings.loopback:
+        raise StartupError(
+            f"Listening on {settings.host} without access keys would let anybody in: set "
+            "TIDEGATE_ACCESS_KEYS=ID:SECRET, or listen on 127.0.0.1."
+        )
+    return bool(settings.access_keys)
+
+
+def _check(key_id: str, secret: str) -> None:
+    """An id must fit into a signature's credential; a secret that is short can be guessed from one request."""
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{3,128}", key_id):
+        raise StartupError(
+            f"Access key id {key_id!r} in TIDEGATE_ACCESS_KEYS cannot be used: it takes 3 to 128 letters, digits, "
+            "'_', '.' or '-'."
+        )
+    if len(secret) < SHORTEST_SECRET:
+        raise StartupError(
+            f"The secret of access key {key_id} in TIDEGATE_ACCESS_KEYS is too short: {SHORTEST_SECRET} "
+            "characters or more."
+        )

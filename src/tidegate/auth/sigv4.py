@@ -1,0 +1,327 @@
+"""Checks AWS Signature Version 4: who signed this request, and is it the request that they signed?
+
+Pure and standard library only, since every worker does it for every prediction. The rules are those of AWS's
+"Create a signed request" page for every service but S3 (the path is encoded once more, the body always hashed);
+messages and the order of checks are those of AWS's JSON front ends. Text of the request is latin-1 decoded, so
+that it gives back the very bytes of the wire.
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from urllib.parse import quote, unquote_to_bytes
+
+from tidegate.model.errors import IncompleteSignature, InvalidSignature, MissingAuthentication, UnknownKey
+
+ALGORITHM = "AWS4-HMAC-SHA256"
+TERMINATOR = "aws4_request"
+WEEK = 604_800
+ISO_BASIC = "%Y%m%dT%H%M%SZ"
+
+MISMATCH = (
+    "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access "
+    "Key and signing method. Consult the service documentation for details."
+)
+
+
+@dataclass(frozen=True)
+class RequestParts:
+    """What was received, unchanged: ``path`` still percent-encoded, ``query`` without its ``?``, the headers in
+    order and any case, the body before any decompression."""
+
+    method: str
+    path: str
+    query: str
+    headers: Sequence[tuple[str, str]]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who signed, for which region and service, and when."""
+
+    access_key: str
+    region: str
+    service: str
+    signed_at: datetime
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """What the request says about its own signature, in either form."""
+
+    algorithm: str
+    credential: str
+    signed_headers: tuple[str, ...]
+    signature: str
+    signed_at: datetime
+    valid_for: int
+    """Seconds after ``signed_at`` during which the signature may be used."""
+
+
+def verify(
+    request: RequestParts,
+    keys: Mapping[str, str],
+    *,
+    now: datetime,
+    skew: int,
+    services: Collection[str],
+) -> Identity:
+    """The signer of ``request``, or an AuthError that says why it is refused.
+
+    ``keys`` maps access key id to secret, ``skew`` is the seconds a signature's date may differ from ``now``,
+    ``services`` are the SigV4 service names that are let in.
+    """
+    headers = _by_name(request.headers)
+    pairs = _query_pairs(request.query)
+    claim = _claim(headers, pairs, skew)
+    _check_time(claim, now, skew)
+    _check_headers(claim, headers)
+    if claim.algorithm != ALGORITHM:
+        raise InvalidSignature(f"Unsupported AWS 'algorithm': '{claim.algorithm}'. Use {ALGORITHM}.")
+    identity = _identity(claim, services)
+    secret = keys.get(identity.access_key)
+    if secret is None:
+        raise UnknownKey("The security token included in the request is invalid.")
+    canonical = _canonical(request, headers, pairs, claim.signed_headers)
+    if not hmac.compare_digest(_signature(canonical, secret, identity).encode(), claim.signature.encode()):
+        raise InvalidSignature(MISMATCH)
+    return identity
+
+
+# --- what the request claims ---------------------------------------------------------------------------------
+
+
+def _claim(headers: Mapping[str, list[str]], pairs: Sequence[tuple[str, str]], skew: int) -> _Claim:
+    in_header = "authorization" in headers
+    in_query = any(name in ("X-Amz-Algorithm", "X-Amz-Signature", "X-Amz-Credential") for name, _ in pairs)
+    if in_header and in_query:
+        raise InvalidSignature(
+            "Found both 'X-Amz-Algorithm' as a query-string param and 'Authorization' as HTTP header."
+        )
+    if in_header:
+        return _from_header(headers, skew)
+    if in_query:
+        return _from_query(pairs)
+    raise MissingAuthentication("Missing Authentication Token")
+
+
+def _from_header(headers: Mapping[str, list[str]], skew: int) -> _Claim:
+    if len(headers["authorization"]) > 1:
+        raise InvalidSignature("The Authorization header is given more than once.")
+    text = headers["authorization"][0]
+    algorithm, _, rest = text.partition(" ")
+    parts = {name.strip(): value.strip() for name, _, value in (part.partition("=") for part in rest.split(","))}
+    date = headers.get("x-amz-date") or headers.get("date")
+    missing = [
+        f"Authorization header requires '{name}' parameter."
+        for name in ("Credential", "Signature", "SignedHeaders")
+        if not parts.get(name)
+    ]
+    if not date:
+        missing.append("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")
+    if not date or missing:
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        raise IncompleteSignature(
+            f"{' '.join(missing)} (Hashed with SHA-256 and encoded with Base64) Authorization={digest}"
+        )
+    return _Claim(
+        algorithm=algorithm,
+        credential=parts["Credential"],
+        signed_headers=tuple(parts["SignedHeaders"].split(";")),
+        signature=parts["Signature"],
+        signed_at=_date(date[0]),
+        valid_for=skew,
+    )
+
+
+def _from_query(pairs: Sequence[tuple[str, str]]) -> _Claim:
+    counts = Counter(name for name, _ in pairs if name.startswith("X-Amz-"))
+    repeated = [name for name, count in counts.items() if count > 1]
+    if repeated:
+        raise InvalidSignature(f"Query-string parameter '{repeated[0]}' is given more than once.")
+    parts = {name: unquote_to_bytes(value).decode("latin-1") for name, value in pairs}
+    wanted = ("Algorithm", "Credential", "Signature", "SignedHeaders", "Date", "Expires")
+    missing = [name for name in wanted if not parts.get(f"X-Amz-{name}")]
+    if missing:
+        raise IncompleteSignature(
+            " ".join(f"AWS query-string parameters must include 'X-Amz-{name}'." for name in missing)
+            + " Re-examine the query-string parameters."
+        )
+    expires = parts["X-Amz-Expires"]
+    if not re.fullmatch(r"[0-9]{1,6}", expires) or not 1 <= int(expires) <= WEEK:
+        raise InvalidSignature(f"'X-Amz-Expires' must be a number of seconds from 1 to {WEEK}. Got '{expires}'.")
+    return _Claim(
+        algorithm=parts["X-Amz-Algorithm"],
+        credential=parts["X-Amz-Credential"],
+        signed_headers=tuple(parts["X-Amz-SignedHeaders"].split(";")),
+        signature=parts["X-Amz-Signature"],
+        signed_at=_date(parts["X-Amz-Date"]),
+        valid_for=int(expires),
+    )
+
+
+def _date(text: str) -> datetime:
+    """The date in ISO 8601's basic format or, as HTTP's Date header has it, in RFC 1123's."""
+    try:
+        if re.fullmatch(r"[0-9]{8}T[0-9]{6}Z", text):
+            return datetime.strptime(text, ISO_BASIC).replace(tzinfo=UTC)
+        date = parsedate_to_datetime(text)
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise IncompleteSignature(
+            f"Date must be in ISO-8601 'basic format'. Got '{text}'. See http://en.wikipedia.org/wiki/ISO_8601"
+        ) from None
+
+
+# --- the checks before the signature's own -------------------------------------------------------------------
+
+
+def _check_time(claim: _Claim, now: datetime, skew: int) -> None:
+    now = now.astimezone(UTC).replace(microsecond=0)  # a signature's date has whole seconds
+    signed, present = claim.signed_at.strftime(ISO_BASIC), now.strftime(ISO_BASIC)
+    oldest = now - timedelta(seconds=claim.valid_for)
+    newest = now + timedelta(seconds=skew)
+    if claim.signed_at < oldest:
+        raise InvalidSignature(
+            f"Signature expired: {signed} is now earlier than {oldest.strftime(ISO_BASIC)} "
+            f"({present} - {_span(claim.valid_for)})"
+        )
+    if claim.signed_at > newest:
+        raise InvalidSignature(
+            f"Signature not yet current: {signed} is still later than "
+            f"{newest.strftime(ISO_BASIC)} ({present} + {_span(skew)})"
+        )
+
+
+def _span(seconds: int) -> str:
+    return f"{seconds // 60} min." if seconds % 60 == 0 else f"{seconds} sec."
+
+
+def _check_headers(claim: _Claim, headers: Mapping[str, list[str]]) -> None:
+    """Host and every ``x-amz-*`` header must be signed (they decide what the request does), and a header that is
+    signed must have arrived."""
+    if "host" not in claim.signed_headers:
+        raise InvalidSignature("'Host' must be a 'SignedHeader' in the AWS Authorization.")
+    unsigned = sorted(name for name in headers if name.startswith("x-amz-") and name not in claim.signed_headers)
+    if unsigned:
+        raise InvalidSignature(
+            f"There were headers present in the request which were not signed: {', '.join(unsigned)}"
+        )
+    absent = [name for name in claim.signed_headers if name not in headers]
+    if absent:
+        raise InvalidSignature(f"Signed headers are not in the request: {', '.join(absent)}")
+
+
+def _identity(claim: _Claim, services: Collection[str]) -> Identity:
+    parts = claim.credential.split("/")
+    if len(parts) != 5:
+        raise IncompleteSignature(
+            "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, "
+            f"got '{claim.credential}'"
+        )
+    access_key, date, region, service, terminator = parts
+    wrong = []
+    if not re.fullmatch(r"[a-z0-9-]+", region):
+        wrong.append(f"Credential should be scoped to a valid region, not '{region}'.")
+    if service not in services:
+        expected = ", ".join(f"'{name}'" for name in sorted(services))
+        wrong.append(f"Credential should be scoped to correct service: {expected}.")
+    if terminator != TERMINATOR:
+        wrong.append(f"Credential should be scoped with a valid terminator: '{TERMINATOR}', not '{terminator}'.")
+    signed = claim.signed_at.strftime(ISO_BASIC)
+    if date != signed[:8]:
+        wrong.append(
+            "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: "
+            f"'{date}' != '{signed[:8]}', from '{signed}'."
+        )
+    if wrong:
+        raise InvalidSignature(" ".join(wrong))
+    return Identity(access_key=access_key, region=region, service=service, signed_at=claim.signed_at)
+
+
+# --- the signature ------------------------------------------------------------------------------------------
+
+
+def _canonical(
+    request: RequestParts,
+    headers: Mapping[str, list[str]],
+    pairs: Sequence[tuple[str, str]],
+    signed_headers: Sequence[str],
+) -> bytes:
+    payload = hashlib.sha256(request.body).hexdigest()
+    for claimed in headers.get("x-amz-content-sha256", ()):
+        if claimed != payload:
+            raise InvalidSignature(
+                f"X-Amz-Content-SHA256 is '{claimed}' but the body received has '{payload}': sign it as sent."
+            )
+    lines = [f"{name}:{','.join(map(_trimmed, headers[name]))}" for name in signed_headers]
+    query = sorted((name, value) for name, value in pairs if name != "X-Amz-Signature")
+    return "\n".join(
+        [
+            request.method,
+            quote(_without_dots(request.path), safe="/~", encoding="latin-1"),
+            "&".join(f"{name}={value}" for name, value in query),
+            *lines,
+            "",
+            ";".join(signed_headers),
+            payload,
+        ]
+    ).encode("latin-1")
+
+
+def _signature(canonical: bytes, secret: str, identity: Identity) -> str:
+    signed = identity.signed_at.strftime(ISO_BASIC)
+    scope = f"{signed[:8]}/{identity.region}/{identity.service}/{TERMINATOR}"
+    text = f"{ALGORITHM}\n{signed}\n{scope}\n{hashlib.sha256(canonical).hexdigest()}"
+    key = _signing_key(secret, signed[:8], identity.region, identity.service)
+    return hmac.digest(key, text.encode(), "sha256").hex()
+
+
+@lru_cache(maxsize=256)
+def _signing_key(secret: str, date: str, region: str, service: str) -> bytes:
+    """Derived once a day, region and service; the bound keeps a client with many regions from filling memory."""
+    key = f"AWS4{secret}".encode()
+    for part in (date, region, service, TERMINATOR):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
+
+
+def _by_name(headers: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, value in headers:
+        found.setdefault(name.lower(), []).append(value)
+    return found
+
+
+def _query_pairs(query: str) -> list[tuple[str, str]]:
+    """Names and values, each decoded and encoded anew by AWS's rule (all but unreserved characters)."""
+    pairs = (part.partition("=") for part in query.split("&") if part)
+    return [(_encoded(name), _encoded(value)) for name, _, value in pairs]
+
+
+def _encoded(text: str) -> str:
+    return quote(unquote_to_bytes(text.replace("+", " ").encode("latin-1")), safe="-_.~")
+
+
+def _trimmed(value: str) -> str:
+    return " ".join(word for word in value.split(" ") if word)
+
+
+def _without_dots(path: str) -> str:
+    """RFC 3986, section 5.2.4; AWS joins consecutive slashes too."""
+    kept: list[str] = []
+    for segment in path.split("/"):
+        if segment == "..":
+            del kept[-1:]
+        elif segment not in ("", "."):
+            kept.append(segment)
+    closing = "/" if kept and path.endswith("/") else ""
+    return f"/{'/'.join(kept)}{closing}"
