@@ -1,0 +1,67 @@
+"""The state folder: made, checked and locked before anything else, so that two tidegates never share one."""
+
+import fcntl
+import os
+import tempfile
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from tidegate.model.errors import StartupError
+
+
+@dataclass
+class StateFolder:
+    """Holds the lock for as long as it lives; the kernel lets go of it when the process ends, however it ends."""
+
+    path: Path
+    _lock: int
+
+    @classmethod
+    def take(cls, path: Path) -> "StateFolder":
+        """Raises StartupError naming the folder and what to do about it."""
+        path = path.expanduser().absolute()
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = os.open(path / "tidegate.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StartupError(
+                f"state folder {path} cannot be used: {error.strerror}; choose another with --state or TIDEGATE_STATE"
+            ) from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            owner = (path / "tidegate.pid").read_text().strip() if (path / "tidegate.pid").exists() else "unknown"
+            os.close(lock)
+            raise StartupError(
+                f"state folder {path} is in use by another tidegate (pid {owner}); stop it with 'tidegate down' "
+                "or choose another folder with --state"
+            ) from None
+        folder = cls(path, lock)
+        folder._write_pid()
+        return folder
+
+    def release(self) -> None:
+        (self.path / "tidegate.pid").unlink(missing_ok=True)
+        os.close(self._lock)
+
+    @property
+    def sockets(self) -> Path:
+        """A short folder for unix sockets (their paths are limited to 107 bytes), private to this user and always
+        the same for one state folder, so that a restarted controller finds its workers."""
+        digest = sha256(str(self.path).encode()).hexdigest()[:10]
+        folder = Path(tempfile.gettempdir()) / f"tidegate-{os.getuid()}-{digest}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        owner = folder.lstat()
+        if owner.st_uid != os.getuid() or not folder.is_dir() or folder.is_symlink():
+            raise StartupError(
+                f"{folder} belongs to somebody else; remove it or set TMPDIR to a folder of your own"
+            )
+        folder.chmod(0o700)
+        return folder
+
+    def _write_pid(self) -> None:
+        try:
+            (self.path / "tidegate.pid").write_text(f"{os.getpid()}\n")
+        except OSError as error:
+            raise StartupError(f"state folder {self.path} cannot be written: {error.strerror}") from None
