@@ -1,0 +1,147 @@
+"""What an image name means on this server: a built-in runtime, or a command. Pure.
+
+Commands come only from the server's own table, never over the wire. A table in YAML::
+
+    images:
+      registry.example/fraud:*:            # a name, or a pattern (* and ? match any characters)
+        command: [/srv/fraud/serve, --quiet]
+        environment: {WORKERS: "1"}        # defaults; the container's Environment wins
+      our-xgboost:
+        runtime: xgboost
+
+Built in, and looked up after the table: AWS's own XGBoost images of any account, region and tag, and
+``tidegate/xgboost``.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+import yaml
+
+from tidegate.model.errors import Invalid, StartupError
+
+
+class RuntimeKind(StrEnum):
+    XGBOOST = "xgboost"
+    PROGRAM = "program"
+
+
+@dataclass(frozen=True)
+class RuntimeChoice:
+    """``command`` and ``environment`` are those of a program; the command is an argv, no shell."""
+
+    kind: RuntimeKind
+    command: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ImageTable:
+    """Image name or pattern -> what runs it, in the order of the file."""
+
+    entries: dict[str, RuntimeChoice] = field(default_factory=dict)
+
+
+BUILT_IN = {
+    "tidegate/xgboost": (re.compile(r"tidegate/xgboost(:[\w.-]+)?"), RuntimeKind.XGBOOST),
+    "<account>.dkr.ecr.<region>.amazonaws.com/sagemaker-xgboost": (
+        re.compile(
+            r"\d{12}\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/(sagemaker-)?xgboost(:[\w.-]+)?(@sha256:\w+)?"
+        ),
+        RuntimeKind.XGBOOST,
+    ),
+}
+"""How each built-in name is shown to people, what it matches, what runs it."""
+
+_CONTROLLING = re.compile(
+    r"PATH|IFS|ENV|BASH_ENV|SHELLOPTS|LD_.*|DYLD_.*|GCONV_PATH|PYTHON.*|PERL5?(LIB|OPT|DB)|RUBY(LIB|OPT)|NODE_(OPTIONS|PATH)"
+    r"|JAVA_TOOL_OPTIONS|_JAVA_OPTIONS|JDK_JAVA_OPTIONS|CLASSPATH|GIT_.*|PORT|TIDEGATE_.*|SAGEMAKER_BIND_TO_PORT"
+)
+"""Names that decide what a command loads or where it listens: the table may set them, a request may not."""
+
+
+def resolve(image: str, table: ImageTable) -> RuntimeChoice:
+    """What runs ``image``: an exact entry of the table, else its first matching pattern, else a built-in.
+
+    Raises Invalid, with what the table has, for a name that nothing here knows."""
+    exact = table.entries.get(image)
+    if exact is not None:
+        return exact
+    for pattern, choice in table.entries.items():
+        if fnmatchcase(image, pattern):
+            return choice
+    for matches, kind in BUILT_IN.values():
+        if matches.fullmatch(image):
+            return RuntimeChoice(kind)
+    known = ", ".join([*BUILT_IN, *table.entries])
+    raise Invalid(
+        f"image {image!r} is not in this server's table of images and there is no podman or Docker to run it in;"
+        f" use one of: {known}; or add it to the table with a command"
+    )
+
+
+def check_environment(environment: Mapping[str, str]) -> None:
+    """Raises Invalid for a variable that would change which program runs; such ones belong in the table."""
+    for name in environment:
+        if _CONTROLLING.fullmatch(name):
+            raise Invalid(f"environment variable {name} is set by the server and cannot be given with a model")
+
+
+def parse_table(text: str, origin: str) -> ImageTable:
+    """The table in a YAML text; ``origin`` names it in errors. Raises StartupError."""
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise StartupError(f"{origin} is not YAML: {' '.join(str(error).split())}") from None
+    if document is None:
+        return ImageTable()
+    images = document.get("images") if isinstance(document, dict) else None
+    if not isinstance(images, dict) or set(document) != {"images"}:
+        raise StartupError(f"{origin}: expected one key 'images' that maps image names to what runs them")
+    return ImageTable({_name(key, origin): _entry(key, entry, origin) for key, entry in images.items()})
+
+
+def _name(key: object, origin: str) -> str:
+    if not isinstance(key, str) or not key or key.split() != [key]:
+        raise StartupError(f"{origin}: image name {key!r} must be a text without spaces")
+    return key
+
+
+def _entry(name: object, entry: object, origin: str) -> RuntimeChoice:
+    where = f"{origin}: image {name!r}"
+    if not isinstance(entry, dict):
+        raise StartupError(f"{where} must be a mapping with 'command' or 'runtime'")
+    unknown = set(entry) - {"command", "environment", "runtime"}
+    if unknown:
+        raise StartupError(
+            f"{where}: unknown key {sorted(map(str, unknown))[0]!r}; use command, environment, runtime"
+        )
+    if ("command" in entry) == ("runtime" in entry):
+        raise StartupError(f"{where} must have either 'command' or 'runtime'")
+    if "runtime" in entry:
+        return _built_in(entry, where)
+    command = entry["command"]
+    if not isinstance(command, list) or not command or not all(isinstance(part, str) and part for part in command):
+        raise StartupError(f"{where}: command must be a list of texts, such as [/srv/fraud/serve, --quiet]")
+    return RuntimeChoice(RuntimeKind.PROGRAM, tuple(command), _environment(entry.get("environment", {}), where))
+
+
+def _built_in(entry: dict[str, object], where: str) -> RuntimeChoice:
+    names = [kind.value for kind in RuntimeKind if kind is not RuntimeKind.PROGRAM]
+    if entry["runtime"] not in names:
+        raise StartupError(f"{where}: runtime {entry['runtime']!r} is not one of {', '.join(names)}")
+    if "environment" in entry:
+        raise StartupError(f"{where}: environment goes with a command, not with a runtime")
+    return RuntimeChoice(RuntimeKind(str(entry["runtime"])))
+
+
+def _environment(given: object, where: str) -> dict[str, str]:
+    if not isinstance(given, dict):
+        raise StartupError(f"{where}: environment must map names to texts")
+    for name, value in given.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise StartupError(f"{where}: environment {name!r} must be a text; put quotes around it")
+    return dict(given)

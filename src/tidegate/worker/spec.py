@@ -1,0 +1,87 @@
+"""The file that a worker is started with: ``python -m tidegate.worker REPLICA.json``.
+
+The file is this dataclass as JSON, and it is all that the worker knows of its endpoint. In the file's folder the
+worker leaves ``failure.json`` (a ``Failure``) when it cannot start or its program dies, and ``stats.json`` (what
+``GET /_tidegate/stats`` answers) when it has drained. Relative paths are not allowed.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from tidegate.model.errors import StartupError
+from tidegate.model.fleet import FleetId
+from tidegate.worker.images import RuntimeChoice
+
+FAILED = 3
+"""Exit code of a worker that left a ``failure.json``; 0 is a drained one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplicaSpec:
+    """One replica. Times are seconds, sizes are bytes."""
+
+    replica: str
+    fleet: FleetId
+    config_name: str
+    """EndpointConfigName, sent back in ``x-tidegate-config``."""
+    runtime: RuntimeChoice
+    """What the image name resolved to, on the server's table of images."""
+    model_dir: str
+    """Folder of the fleet's unpacked model data. Made by the first replica that comes; its parent must exist."""
+    socket: str
+    """Unix socket to listen on, at most 100 bytes: a program's own socket lies beside it."""
+    data_url: str | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    """The container's Environment, as its owner declared it."""
+    account: str = "000000000000"
+    region: str = "us-east-1"
+    log_group: str = ""
+    """Name of the log group that a ModelError points to."""
+    log_stream_arn: str = ""
+    max_body: int = 25 * 1024 * 1024
+    invocation_timeout: float = 60.0
+    drain_timeout: float = 60.0
+    download_timeout: float = 900.0
+    startup_timeout: float = 480.0
+    """From the end of the download to the first good ping."""
+    file_roots: tuple[str, ...] | None = None
+    """Folders that ``file://`` data may lie in. None: whatever can be read; empty: nothing."""
+    s3_endpoint: str = ""
+    """Empty: botocore's own rules."""
+    keys_file: str | None = None
+    """JSON of access key id -> secret, readable by its owner only, read again when it changes. None: requests
+    need no signature."""
+    clock_skew: float = 300.0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a worker ended by itself. ``permanent``: starting it again will not help."""
+
+    code: str
+    message: str
+    permanent: bool
+
+
+def encode(spec: ReplicaSpec) -> bytes:
+    return msgspec.json.encode(spec)
+
+
+def read(path: Path) -> ReplicaSpec:
+    """Raises StartupError."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=ReplicaSpec)
+    except OSError as error:
+        raise StartupError(f"cannot read the replica file {path}: {error.strerror}") from None
+    except msgspec.DecodeError as error:
+        raise StartupError(f"{path} is not a replica file: {error}") from None
+
+
+def write_failure(path: Path, failure: Failure) -> None:
+    """Leaves ``failure.json`` beside the replica file ``path``; a reader sees it whole or not at all."""
+    target = path.with_name("failure.json")
+    new = target.with_name("failure.json.new")
+    new.write_bytes(msgspec.json.encode(failure))
+    new.replace(target)
