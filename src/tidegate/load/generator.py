@@ -1,0 +1,100 @@
+"""The load generator as the rest of a program uses it: a thread with an event loop of its own."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Mapping, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import uvloop
+
+from tidegate.load.open_loop import Load, OpenLoop
+from tidegate.load.report import Report
+from tidegate.model.errors import Invalid
+
+T = TypeVar("T")
+
+
+class LoadGenerator:
+    """``start`` it, look at ``snapshot`` as often as you like, ``stop`` it; or use it in a ``with`` block.
+
+    ``body`` is one body or several that are sent in turn. ``rate`` is requests per second; None keeps each of the
+    ``connections`` busy without pause (closed loop). A request without an answer after ``timeout`` seconds is
+    given up and counts as failed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        path: str,
+        body: bytes | Sequence[bytes],
+        headers: Mapping[str, str],
+        rate: float | None,
+        connections: int = 32,
+        timeout: float = 30.0,
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname:
+            raise Invalid(f"url {url!r}: expected http://HOST:PORT")
+        if rate is not None and rate <= 0:
+            raise Invalid(f"rate {rate}: must be above 0 requests per second")
+        if connections < 1:
+            raise Invalid(f"connections {connections}: must be at least 1")
+        bodies = [body] if isinstance(body, bytes) else list(body)
+        messages = tuple(message(parts.netloc, path, headers, each) for each in bodies)
+        self._load = OpenLoop(Load(parts.hostname, parts.port or 80, messages, rate, connections, timeout))
+        self._loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="load", daemon=True)
+        self._final: Report | None = None
+
+    def start(self) -> "LoadGenerator":
+        self._thread.start()
+        self._call(self._begin())
+        return self
+
+    def snapshot(self) -> Report:
+        """The run so far; after ``stop`` the whole of it."""
+        return self._final or self._call(self._report())
+
+    def stop(self, grace: float = 5.0) -> Report:
+        """Sends nothing more, waits up to ``grace`` seconds for answers that are due, and closes. Again is
+        harmless."""
+        if self._final is None:
+            self._final = self._call(self._load.stop(grace))
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+        return self._final
+
+    def __enter__(self) -> "LoadGenerator":
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop(grace=5.0 if error is None else 0.0)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.close()
+
+    async def _begin(self) -> None:
+        self._load.start()
+
+    async def _report(self) -> Report:
+        return self._load.report()
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+def message(host: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    """One POST request as it goes over the wire."""
+    lines = [f"POST {path} HTTP/1.1", f"Host: {host}", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    if any("\r" in line or "\n" in line for line in lines):
+        raise Invalid("a header or path with a line break cannot be sent")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body
