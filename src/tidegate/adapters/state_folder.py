@@ -26,7 +26,7 @@ class StateFolder:
             lock = os.open(path / "tidegate.lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise StartupError(
-                f"state folder {path} cannot be used: {error.strerror}; choose another with --state or TIDEGATE_STATE"
+                f"state folder {path} cannot be used: {error.strerror}; choose another with --state"
             ) from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -54,9 +54,7 @@ class StateFolder:
         folder.mkdir(mode=0o700, exist_ok=True)
         owner = folder.lstat()
         if owner.st_uid != os.getuid() or not folder.is_dir() or folder.is_symlink():
-            raise StartupError(
-                f"{folder} belongs to somebody else; remove it or set TMPDIR to a folder of your own"
-            )
+            raise StartupError(f"{folder} belongs to somebody else; remove it or set TMPDIR to your own folder")
         folder.chmod(0o700)
         return folder
 

@@ -1,7 +1,7 @@
 """A whole tidegate of one's own, for tests, benchmarks and rehearsals: own state folder, own port, own processes.
 
-The controller runs as a process of its own, so that it can be killed like a real one. ``stop`` ends everything that
-was started, the proxy and the workers included, whatever state they are in.
+The controller runs as a process of its own, so that it can be killed like a real one. ``stop`` ends everything
+that was started, the proxy and the workers included, whatever state they are in.
 """
 
 import contextlib
