@@ -1,16 +1,139 @@
-"""One table from our errors to each service's error names, statuses and messages."""
+"""One table from our errors to each service's error names, statuses and sentences."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tidegate.model import errors as ours
 from tidegate.model.errors import TidegateError
+from tidegate.wire.validation import Violation, WrongType
 
 
 class Coded(TidegateError):
-    """An error with a name of its own in the service's model, such as ``InvalidParameterCombination``.
-
-    ``query_code`` is the name in the query protocol where that differs.
-    """
+    """An error with a name of its own in the service's model, such as ``InvalidParameterCombinationException``:
+    the name of the exception's shape. Its status and its name in the query protocol are taken from the model;
+    ``status`` and ``query_code`` are for one that the model does not have."""
 
     def __init__(self, name: str, message: str, status: int = 400, query_code: str | None = None) -> None:
         super().__init__(message)
         self.name = name
         self.status = status
         self.query_code = query_code or name
+
+
+class UnknownOperation(TidegateError):
+    """Nothing of that name is served."""
+
+
+@dataclass(frozen=True)
+class Face:
+    """How an error looks to a client."""
+
+    name: str
+    status: int
+    message: str
+    query_code: str
+
+
+Names = Mapping[type[TidegateError], tuple[str, int]]
+
+_SAGEMAKER: Names = {
+    ours.Invalid: ("ValidationException", 400),
+    WrongType: ("SerializationException", 400),
+    ours.NotFound: ("ValidationException", 400),
+    ours.AlreadyExists: ("ValidationException", 400),
+    ours.Conflict: ("ValidationException", 400),
+    ours.ArtifactError: ("ValidationException", 400),
+    ours.LimitExceeded: ("ResourceLimitExceeded", 400),
+    ours.TooLarge: ("RequestEntityTooLargeException", 413),
+    ours.Unavailable: ("ServiceUnavailable", 503),
+    UnknownOperation: ("UnknownOperationException", 400),
+    ours.AuthError: ("AccessDeniedException", 400),
+    ours.MissingAuthentication: ("MissingAuthenticationTokenException", 400),
+    ours.IncompleteSignature: ("IncompleteSignatureException", 400),
+    ours.InvalidSignature: ("InvalidSignatureException", 400),
+    ours.UnknownKey: ("UnrecognizedClientException", 400),
+    ours.ExpiredToken: ("ExpiredTokenException", 400),
+    TidegateError: ("InternalFailure", 500),
+}
+_RUNTIME: Names = {
+    ours.Invalid: ("ValidationError", 400),
+    ours.NotFound: ("ValidationError", 400),
+    ours.Conflict: ("ValidationError", 400),
+    ours.TooLarge: ("ValidationError", 413),
+    ours.Unavailable: ("ServiceUnavailable", 503),
+    UnknownOperation: ("UnknownOperationException", 404),
+    **{kind: (name, 403) for kind, (name, _) in _SAGEMAKER.items() if issubclass(kind, ours.AuthError)},
+    TidegateError: ("InternalFailure", 500),
+}
+_CLOUDWATCH: Names = {
+    ours.Invalid: ("InvalidParameterValueException", 400),
+    Violation: ("ValidationException", 400),
+    WrongType: ("SerializationException", 400),
+    ours.NotFound: ("ResourceNotFound", 404),
+    ours.AlreadyExists: ("ConflictException", 409),
+    ours.Conflict: ("ResourceConflict", 409),
+    ours.LimitExceeded: ("LimitExceededFault", 400),
+    ours.TooLarge: ("RequestEntityTooLargeException", 413),
+    ours.Unavailable: ("ServiceUnavailable", 503),
+    UnknownOperation: ("UnknownOperationException", 400),
+    **{kind: face for kind, face in _SAGEMAKER.items() if issubclass(kind, ours.AuthError)},
+    TidegateError: ("InternalServiceFault", 500),
+}
+_STS: Names = {
+    ours.Invalid: ("ValidationError", 400),
+    ours.TooLarge: ("RequestEntityTooLarge", 413),
+    ours.Unavailable: ("ServiceUnavailable", 503),
+    TidegateError: ("InternalFailure", 500),
+}
+_QUERY: Names = {
+    WrongType: ("MalformedInput", 400),
+    UnknownOperation: ("InvalidAction", 400),
+    ours.AuthError: ("AccessDenied", 403),
+    ours.MissingAuthentication: ("MissingAuthenticationToken", 403),
+    ours.IncompleteSignature: ("IncompleteSignature", 403),
+    ours.InvalidSignature: ("SignatureDoesNotMatch", 403),
+    ours.UnknownKey: ("InvalidClientTokenId", 403),
+    ours.ExpiredToken: ("ExpiredToken", 403),
+}
+"""What the query protocol names on its own, before the service's table is asked."""
+
+TABLE: Mapping[str, Names] = {
+    "sagemaker": _SAGEMAKER,
+    "sagemaker-runtime": _RUNTIME,
+    "cloudwatch": _CLOUDWATCH,
+    "sts": _STS,
+}
+
+_NOUNS = {"model": "model", "config": "endpoint configuration", "endpoint": "endpoint"}
+_RESOURCES = {"model": "model", "config": "endpoint-config", "endpoint": "endpoint"}
+_SENTENCES: Mapping[type[TidegateError], str] = {
+    ours.NotFound: 'Could not find {noun} "{arn}".',
+    ours.AlreadyExists: 'Cannot create already existing {noun} "{arn}".',
+    ours.InProgress: 'Cannot update in-progress {noun} "{arn}".',
+}
+"""Clients compare these word by word."""
+
+
+def face(service: str, error: TidegateError, *, query: bool, arn: Callable[[str], str], account: str) -> Face:
+    """How ``service`` shows ``error``; ``query`` when it answers in the query protocol."""
+    if isinstance(error, Coded):
+        return Face(error.name, error.status, error.message, error.query_code)
+    names = TABLE.get(service, _SAGEMAKER)
+    for kind in type(error).__mro__:
+        found = (query and _QUERY.get(kind)) or names.get(kind)
+        if found:
+            return Face(*found, _sentence(service, error, arn, account), found[0])
+    raise AssertionError("every table ends with TidegateError")
+
+
+def _sentence(service: str, error: TidegateError, arn: Callable[[str], str], account: str) -> str:
+    if error.about is None or error.about[0] not in _NOUNS:
+        return error.message
+    kind, name = error.about
+    if service == "sagemaker-runtime":
+        found = isinstance(error, ours.NotFound)
+        return f"Endpoint {name} of account {account} not found." if found else error.message
+    sentence = _SENTENCES.get(type(error))
+    if sentence is None or service != "sagemaker":
+        return error.message
+    return sentence.format(noun=_NOUNS[kind], arn=arn(f"{_RESOURCES[kind]}/{name}"))

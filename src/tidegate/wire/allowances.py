@@ -1,0 +1,27 @@
+"""Where more is accepted than the service models say. Nothing else on the wire knows an exception."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """Replaces the pattern of a shape, or its list of values by a pattern."""
+
+    pattern: str
+    reason: str
+
+
+ALLOWANCES: dict[tuple[str, str], Allowance] = {
+    ("sagemaker", "ProductionVariantInstanceType"): Allowance(
+        r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+        "an instance type that AWS does not list is a custom size of this server",
+    ),
+    ("sagemaker", "Url"): Allowance(r"(https|s3|file)://([^/]*)/?(.*)", "model data may lie on this machine"),
+    ("sagemaker", "S3ModelUri"): Allowance(
+        r"(https|s3|file)://([^/]*)/?(.*)", "model data may lie on this machine"
+    ),
+}
+
+ALARM_PERIODS = frozenset({1, 5})
+"""Seconds that an alarm's Period may have beyond CloudWatch's own 10, 20, 30 and multiples of 60: rollbacks within
+a second need them."""

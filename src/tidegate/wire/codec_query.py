@@ -1,0 +1,167 @@
+"""AWS's query protocol: a form (``A.member.1.B=x``) to members by an input shape, members to XML."""
+
+import base64
+import math
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl
+from xml.sax.saxutils import escape
+
+from botocore.model import ListShape, MapShape, Shape, StructureShape
+
+from tidegate.wire import codec_json
+from tidegate.wire.validation import WrongType, below, item, shown, unknown_member
+
+FIELDS = 100_000
+"""Fields of one form; PutMetricData with 1,000 metrics of 30 dimensions stays below."""
+
+Tree = dict[str, Any]
+"""A form's fields nested by the dots of their names: part -> text or tree."""
+
+
+def fields(body: bytes) -> dict[str, str]:
+    """The form as it stands; raises WrongType for one that cannot be read."""
+    try:
+        return dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=FIELDS))
+    except ValueError as error:
+        raise WrongType(f"the form cannot be read: {error}") from None
+
+
+def parse(shape: StructureShape | None, form: dict[str, str], unknown: list[str]) -> dict[str, Any]:
+    """Like ``codec_json.parse``."""
+    tree: Tree = {}
+    for name, text in form.items():
+        if name not in ("Action", "Version"):
+            _plant(tree, name, text)
+    return _structure(shape, tree, "", unknown) if shape else {}
+
+
+def _plant(tree: Tree, name: str, text: str) -> None:
+    *parents, last = name.split(".")
+    for part in parents:
+        child = tree.setdefault(part, {})
+        if child == "":
+            child = tree[part] = {}
+        if not isinstance(child, dict):
+            raise WrongType(f"'{shown(name)}' is below a field that has a value of its own")
+        tree = child
+    if tree.setdefault(last, text) != text:
+        raise WrongType(f"'{shown(name)}' has a value and fields below it")
+
+
+def _structure(shape: StructureShape, tree: Any, path: str, unknown: list[str]) -> dict[str, Any]:
+    if not isinstance(tree, dict):
+        raise WrongType(f"Value '{shown(tree)}' at '{path}' is a value, expected fields below it")
+    members = {member.serialization.get("name", name): (name, member) for name, member in shape.members.items()}
+    unknown += [unknown_member(path, name, members) for name in tree if name not in members]
+    found = {}
+    for key, (name, member) in members.items():
+        if key in tree:
+            found[name] = _value(member, tree[key], below(path, name), unknown)
+    return found
+
+
+def _value(shape: Shape, tree: Any, path: str, unknown: list[str]) -> Any:
+    if isinstance(shape, StructureShape):
+        return _structure(shape, tree, path, unknown)
+    if isinstance(shape, ListShape):
+        entries = _entries(tree, shape.member.serialization.get("name", "member"), path)
+        return [_value(shape.member, entry, item(path, index), unknown) for index, entry in enumerate(entries)]
+    if isinstance(shape, MapShape):
+        pairs = {}
+        for entry in _entries(tree, "entry", path):
+            if not isinstance(entry, dict) or not isinstance(entry.get("key"), str) or "value" not in entry:
+                raise WrongType(f"an entry at '{path}' needs a key and a value")
+            pairs[entry["key"]] = _value(shape.value, entry["value"], path, unknown)
+        return pairs
+    return _scalar(shape, tree, path)
+
+
+def _entries(tree: Any, part: str, path: str) -> list[Any]:
+    """Numbered entries in their order. ``Name=`` is how clients write an empty list."""
+    if tree == "":
+        return []
+    if not isinstance(tree, dict) or set(tree) != {part} or not isinstance(tree[part], dict):
+        raise WrongType(f"'{path}' is not a list: expected fields named {part}.1, {part}.2, ...")
+    if not all(number.isascii() and number.isdigit() and len(number) < 10 for number in tree[part]):
+        raise WrongType(f"'{path}' has entries that are not numbered: {shown(', '.join(tree[part]))}")
+    return [tree[part][number] for number in sorted(tree[part], key=int)]
+
+
+def _scalar(shape: Shape, text: Any, path: str) -> Any:
+    if not isinstance(text, str):
+        raise WrongType(f"'{path}' has fields below it, expected a {shape.type_name}")
+    try:
+        match shape.type_name:
+            case "boolean":
+                return {"true": True, "false": False}[text.lower()]
+            case "integer" | "long":
+                return codec_json.number(shape, int(text), path)
+            case "float" | "double":
+                return float(text)
+            case "timestamp":
+                return codec_json.timestamp(text)
+            case "blob":
+                return base64.b64decode(text, validate=True)
+            case _:
+                return text
+    except WrongType:
+        raise
+    except (ValueError, KeyError, OverflowError, OSError, TypeError):
+        raise WrongType(f"Value '{shown(text)}' at '{path}' is not a {shape.type_name}") from None
+
+
+def render(
+    operation: str, shape: StructureShape | None, members: dict[str, Any], namespace: str, request_id: str
+) -> bytes:
+    """``members`` have been through ``answers.tidy``."""
+    result = f"<{operation}Result>{_inner(shape, members)}</{operation}Result>" if shape else ""
+    return (
+        f'<{operation}Response xmlns="{namespace}">{result}'
+        f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{operation}Response>"
+    ).encode()
+
+
+def render_error(code: str, message: str, fault: str, namespace: str, request_id: str) -> bytes:
+    """``fault`` is Sender or Receiver."""
+    return (
+        f'<ErrorResponse xmlns="{namespace}"><Error><Type>{fault}</Type><Code>{escape(code)}</Code>'
+        f"<Message>{_text(message)}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"
+    ).encode()
+
+
+def _inner(shape: Shape, value: Any) -> str:
+    if isinstance(shape, StructureShape):
+        return "".join(_element(name, shape.members[name], entry) for name, entry in value.items())
+    if isinstance(shape, ListShape):
+        name = shape.member.serialization.get("name", "member")
+        return "".join(f"<{name}>{_inner(shape.member, entry)}</{name}>" for entry in value)
+    if isinstance(shape, MapShape):
+        return "".join(
+            f"<entry><key>{_text(key)}</key><value>{_inner(shape.value, entry)}</value></entry>"
+            for key, entry in value.items()
+        )
+    return _text(_spelled(value))
+
+
+def _element(name: str, shape: Shape, value: Any) -> str:
+    name = shape.serialization.get("name", name)
+    return f"<{name}>{_inner(shape, value)}</{name}>"
+
+
+def _spelled(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return str(value)
+
+
+def _text(value: str) -> str:
+    """Escaped, without the characters that XML 1.0 cannot carry."""
+    allowed = "".join(char for char in value if char in "\t\n\r" or (char >= " " and char not in "\ufffe\uffff"))
+    return escape(allowed)

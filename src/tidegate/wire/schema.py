@@ -1,0 +1,97 @@
+"""The service models that everything on the wire is parsed, checked and written by: botocore's own, read at run
+time. Only what the served operations reach is kept, without the documentation."""
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+from botocore.loaders import Loader
+from botocore.model import OperationModel, ServiceModel, Shape
+
+from tidegate.model.errors import StartupError
+
+Json = dict[str, Any]
+
+
+class Service:
+    """One service: its operations that are served, by name, and the names of those that are not."""
+
+    def __init__(self, name: str, operations: Iterable[str]) -> None:
+        raw = Loader().load_service_model(name, "service-2")
+        self.name = name
+        self.all_operations = frozenset(raw["operations"])
+        self.model = ServiceModel(_reduced(raw, [op for op in operations]), name)
+        self.errors: Mapping[str, Json] = {
+            shape: spec.get("error", {}) for shape, spec in raw["shapes"].items() if spec.get("exception")
+        }
+        """Exception shape -> its ``code`` and ``httpStatusCode``, where the model says them."""
+        self.namespace = str(raw["metadata"].get("xmlNamespace", ""))
+
+    def operation(self, name: str) -> OperationModel:
+        return self.model.operation_model(name)
+
+    @property
+    def query_compatible(self) -> bool:
+        """JSON answers also name the error of the older query protocol."""
+        return "awsQueryCompatible" in self.model.metadata
+
+
+@cache
+def load(name: str, operations: tuple[str, ...]) -> Service:
+    """Read once in a process; a few hundredths of a second for the largest."""
+    return Service(name, operations)
+
+
+def _reduced(raw: Json, operations: list[str]) -> Json:
+    missing = [name for name in operations if name not in raw["operations"]]
+    if missing:
+        raise StartupError(f"botocore is too old or too new: its service model has no {', '.join(missing)}")
+    kept = {name: _plain(raw["operations"][name]) for name in operations}
+    waiting = [spec[side]["shape"] for spec in kept.values() for side in ("input", "output") if side in spec]
+    shapes: Json = {}
+    while waiting:
+        name = waiting.pop()
+        if name not in shapes:
+            shapes[name] = shape = _plain(raw["shapes"][name])
+            waiting += [member["shape"] for member in shape.get("members", {}).values()]
+            waiting += [shape[part]["shape"] for part in ("member", "key", "value") if part in shape]
+    for spec in kept.values():
+        spec.pop("errors", None)
+    return {"metadata": raw["metadata"], "operations": kept, "shapes": shapes}
+
+
+def _plain(node: Any) -> Any:
+    """A copy without documentation."""
+    if isinstance(node, dict):
+        return {
+            key: _plain(value)
+            for key, value in node.items()
+            if not (key == "documentation" and isinstance(value, str))
+        }
+    return [_plain(item) for item in node] if isinstance(node, list) else node
+
+
+@cache
+def pattern(source: str) -> re.Pattern[str]:
+    """A model's pattern, which is Java's dialect, for use with ``fullmatch``."""
+    for java, python in _JAVA.items():
+        source = source.replace(java, python)
+    return re.compile(source)
+
+
+_JAVA = {
+    r"\p{L}": r"\w",
+    r"\p{N}": r"\w",
+    r"\p{Z}": r"\s",
+    r"[\p{Print}]": r"[\x20-\x7e]",
+    r"\p{ASCII}": r"[\x00-\x7f]",
+    r"\z": r"\Z",
+}
+"""The property classes that the served operations use. ``\\w`` takes ``_`` as well, which the one pattern with
+letters and numbers allows anyway."""
+
+
+def limit(shape: Shape, name: str) -> Any:
+    """``min``, ``max`` or ``pattern`` of a shape; None where it has none."""
+    return shape.metadata.get(name)

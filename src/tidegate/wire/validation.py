@@ -1,0 +1,129 @@
+"""Checks parsed members against an input shape, in AWS's own words.
+
+The clients check required members, types and minimums; maximums, patterns and enums are checked here alone.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any
+
+from botocore.model import ListShape, MapShape, Shape, StructureShape
+
+from tidegate.model.errors import Invalid
+from tidegate.wire import schema
+from tidegate.wire.allowances import ALLOWANCES
+
+SHOWN = 256
+"""Characters of a refused value that a message repeats."""
+
+TOLD = 10
+"""Violations that one message lists."""
+
+
+class Violation(Invalid):
+    """Members that break the constraints of their shapes."""
+
+
+class WrongType(Invalid):
+    """A value that is not of its member's type; AWS calls it SerializationException."""
+
+
+def check(service: str, shape: StructureShape, params: dict[str, Any], unknown: Iterable[str]) -> None:
+    """Raises Violation with what is wrong; ``unknown`` are complaints of the parser."""
+    failures = [*unknown, *_structure(service, shape, params, "")]
+    if failures:
+        errors = "1 validation error" if len(failures) == 1 else f"{len(failures)} validation errors"
+        more = ["..."] if len(failures) > TOLD else []
+        raise Violation(f"{errors} detected: {'; '.join(failures[:TOLD] + more)}")
+
+
+def below(path: str, name: str) -> str:
+    """The path of a member, spelled as AWS does: ``productionVariants.1.member.variantName``."""
+    name = name[:1].lower() + name[1:]
+    return f"{path}.{name}" if path else name
+
+
+def item(path: str, index: int) -> str:
+    return f"{path}.{index + 1}.member"
+
+
+def unknown_member(path: str, name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    near = difflib.get_close_matches(name, names, 1) or difflib.get_close_matches(
+        name.lower(), [known_name.lower() for known_name in names], 1
+    )
+    spelled = next((n for n in names if near and n.lower() == near[0].lower()), None)
+    hint = f"did you mean '{spelled}'?" if spelled else f"known are {', '.join(sorted(names)) or 'none'}"
+    return f"Unknown member '{shown(name)}' at '{path or 'the request'}': {hint}"
+
+
+def shown(value: Any) -> str:
+    text = value.isoformat() if isinstance(value, datetime) else str(value)
+    return text if len(text) <= SHOWN else text[:SHOWN] + "..."
+
+
+def _walk(service: str, shape: Shape, value: Any, path: str) -> Iterator[str]:
+    if isinstance(shape, StructureShape):
+        yield from _structure(service, shape, value, path)
+    elif isinstance(shape, ListShape):
+        yield from _length(shape, value, path)
+        for index, entry in enumerate(value):
+            yield from _walk(service, shape.member, entry, item(path, index))
+    elif isinstance(shape, MapShape):
+        yield from _length(shape, value, path)
+        for key, entry in value.items():
+            yield from _walk(service, shape.key, key, f"{path}.key")
+            yield from _walk(service, shape.value, entry, f"{path}.{shown(key)}.member")
+    elif shape.type_name == "string":
+        yield from _string(service, shape, value, path)
+    elif shape.type_name in ("integer", "long", "float", "double"):
+        yield from _number(shape, value, path)
+    elif shape.type_name == "blob":
+        yield from _length(shape, value, path)
+
+
+def _structure(service: str, shape: StructureShape, value: dict[str, Any], path: str) -> Iterator[str]:
+    for name in shape.required_members:
+        if value.get(name) is None:
+            yield _failed("null", below(path, name), "Member must not be null", quote=False)
+    if getattr(shape, "is_tagged_union", False) and len(value) != 1:
+        yield _failed(sorted(value), path, f"Exactly one of [{', '.join(shape.members)}] must be set")
+    for name, member in shape.members.items():
+        if value.get(name) is not None:
+            yield from _walk(service, member, value[name], below(path, name))
+
+
+def _string(service: str, shape: Shape, value: str, path: str) -> Iterator[str]:
+    wrong = list(_length(shape, value, path))
+    yield from wrong
+    allowance = ALLOWANCES.get((service, shape.name))
+    source = allowance.pattern if allowance else schema.limit(shape, "pattern")
+    if shape.metadata.get("enum") and allowance is None:
+        if value not in shape.metadata["enum"]:
+            yield _failed(
+                value, path, f"Member must satisfy enum value set: [{', '.join(shape.metadata['enum'])}]"
+            )
+    elif source and not wrong and not schema.pattern(source).fullmatch(value):
+        yield _failed(value, path, f"Member must satisfy regular expression pattern: {source}")
+
+
+def _number(shape: Shape, value: float, path: str) -> Iterator[str]:
+    low, high = schema.limit(shape, "min"), schema.limit(shape, "max")
+    if low is not None and not value >= low:
+        yield _failed(value, path, f"Member must have value greater than or equal to {low}")
+    if high is not None and not value <= high:
+        yield _failed(value, path, f"Member must have value less than or equal to {high}")
+
+
+def _length(shape: Shape, value: Any, path: str) -> Iterator[str]:
+    low, high = schema.limit(shape, "min"), schema.limit(shape, "max")
+    if low is not None and len(value) < low:
+        yield _failed(value, path, f"Member must have length greater than or equal to {low}")
+    if high is not None and len(value) > high:
+        yield _failed(value, path, f"Member must have length less than or equal to {high}")
+
+
+def _failed(value: Any, path: str, constraint: str, *, quote: bool = True) -> str:
+    said = f"'{shown(value)}'" if quote else shown(value)
+    return f"Value {said} at '{path}' failed to satisfy constraint: {constraint}"
