@@ -1,0 +1,116 @@
+"""The tables, as SQLAlchemy Core sees them; the migrations make the same ones (a test compares the two).
+
+Text is ordered by code point on both databases, whatever the collation of the PostgreSQL database.
+"""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+
+class Utc(TypeDecorator[datetime]):
+    """An aware moment with microseconds, kept in UTC. SQLite, which knows no zones, keeps it as naive UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value} has no zone; moments in the store are aware")
+        moment = value.astimezone(UTC)
+        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+VERSION_TABLE = "tidegate_schema"
+"""Where Alembic notes the schema's revision; a name of our own, so that a neighbour's is not taken for it."""
+
+METADATA = MetaData()
+
+_TEXT = Text().with_variant(Text(collation="C"), "postgresql")
+_PLAIN = JSON(none_as_null=True)
+_SERIAL = BigInteger().with_variant(Integer, "sqlite")
+
+RECORDS = Table(
+    "records",
+    METADATA,
+    Column("kind", _TEXT, primary_key=True),
+    Column("name", _TEXT, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("body", _PLAIN, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("modified_at", Utc, nullable=False),
+    Index("records_created", "kind", "created_at", "name"),
+    Index("records_modified", "kind", "modified_at", "name"),
+)
+
+JOURNAL = Table(
+    "journal",
+    METADATA,
+    Column("seq", _SERIAL, primary_key=True, autoincrement=True),
+    Column("at", Utc, nullable=False),
+    Column("kind", _TEXT, nullable=False),
+    Column("name", _TEXT, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("body", _PLAIN),
+    Column("events", _PLAIN, nullable=False),
+    Index("journal_record", "kind", "name", "seq"),
+    sqlite_autoincrement=True,
+)
+"""``body`` is NULL where the record was deleted. A ``seq`` is never given out twice."""
+
+SERIES = Table(
+    "series",
+    METADATA,
+    Column("id", _SERIAL, primary_key=True, autoincrement=True),
+    Column("namespace", _TEXT, nullable=False),
+    Column("name", _TEXT, nullable=False),
+    Column("dimensions", _TEXT, nullable=False),
+    Column("unit", _TEXT, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+    UniqueConstraint("namespace", "name", "dimensions", "unit", name="series_key"),
+)
+"""``dimensions`` is a JSON array of pairs, sorted; ``last_at`` the begin of the last minute that has data."""
+
+
+def _samples(name: str, *indexes: Index) -> Table:
+    """Rows lie in the order of time, so that the writes of one moment touch few pages."""
+    return Table(
+        name,
+        METADATA,
+        Column("at", BigInteger, primary_key=True, autoincrement=False),
+        Column("series_id", BigInteger, primary_key=True, autoincrement=False),
+        Column("count", Double, nullable=False),
+        Column("total", Double, nullable=False),
+        Column("low", Double, nullable=False),
+        Column("high", Double, nullable=False),
+        Column("bins", LargeBinary, nullable=False),
+        *indexes,
+        sqlite_with_rowid=False,
+    )
+
+
+SECONDS = _samples("seconds")
+MINUTES = _samples("minutes", Index("minutes_series", "series_id", "at"))
+"""Every sample stands in ``seconds`` (as long as they are kept) and, added up, in ``minutes``."""
