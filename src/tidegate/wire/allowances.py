@@ -21,7 +21,3 @@ ALLOWANCES: dict[tuple[str, str], Allowance] = {
         r"(https|s3|file)://([^/]*)/?(.*)", "model data may lie on this machine"
     ),
 }
-
-ALARM_PERIODS = frozenset({1, 5})
-"""Seconds that an alarm's Period may have beyond CloudWatch's own 10, 20, 30 and multiples of 60: rollbacks within
-a second need them."""

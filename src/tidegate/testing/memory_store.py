@@ -1,0 +1,140 @@
+"""A Store in memory: the port's contract without a database, for simulations and tests of what stands on it."""
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+from tidegate.model.errors import Invalid
+from tidegate.model.observe import Event
+from tidegate.ports.store import Filter, JournalLine, Kind, Page, Saved, Stale, Tx
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_ORDER: dict[str, Callable[[Saved[Any]], Any]] = {
+    "created": lambda saved: saved.created_at,
+    "modified": lambda saved: saved.modified_at,
+    "name": lambda saved: saved.name,
+}
+
+
+@dataclass
+class MemoryTx:
+    """Works on copies; MemoryStore takes them over when the work ends well."""
+
+    records: dict[tuple[str, str], Saved[Any]] = field(default_factory=dict)
+    lines: list[JournalLine] = field(default_factory=list)
+
+    def get(self, kind: Kind[T], name: str) -> Saved[T] | None:
+        return self.records.get((kind.name, name))
+
+    def put(
+        self,
+        kind: Kind[T],
+        name: str,
+        body: T,
+        *,
+        expect: int | None,
+        now: datetime,
+        events: Sequence[Event] = (),
+    ) -> int:
+        before = self._expected(kind, name, expect)
+        version = before.version + 1 if before else 1
+        created = before.created_at if before else now
+        self.records[kind.name, name] = Saved(name, body, version, created, now)
+        self._note(now, kind, name, version, msgspec.to_builtins(body), events)
+        return version
+
+    def delete(
+        self, kind: Kind[T], name: str, *, expect: int | None, now: datetime, events: Sequence[Event] = ()
+    ) -> bool:
+        before = self._expected(kind, name, expect)
+        if before is None:
+            return False
+        del self.records[kind.name, name]
+        self._note(now, kind, name, before.version + 1, None, events)
+        return True
+
+    def _expected(self, kind: Kind[T], name: str, expect: int | None) -> Saved[T] | None:
+        before = self.get(kind, name)
+        if expect is not None and expect != (before.version if before else 0):
+            raise Stale(f"{kind.name} {name}")
+        return before
+
+    def _note(
+        self,
+        now: datetime,
+        kind: Kind[Any],
+        name: str,
+        version: int,
+        body: object | None,
+        events: Sequence[Event],
+    ) -> None:
+        self.lines.append(JournalLine(len(self.lines) + 1, now, kind.name, name, version, body, tuple(events)))
+
+    def find(
+        self, kind: Kind[T], where: Filter | None = None, limit: int | None = None, after: str | None = None
+    ) -> Page[T]:
+        where = where or Filter()
+        found = [saved for (of, _), saved in self.records.items() if of == kind.name and _keeps(where, saved)]
+        found.sort(key=lambda saved: saved.name, reverse=where.descending)
+        found.sort(key=_ORDER[where.sort_by], reverse=where.descending)
+        try:
+            start = int(after or "0")
+        except ValueError:
+            raise Invalid(f"'{after}' is no page of this listing") from None
+        end = len(found) if limit is None else start + limit
+        return Page(found[start:end], str(end) if end < len(found) else None)
+
+    def journal(
+        self,
+        *,
+        kind: str | None = None,
+        name: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        after: int = 0,
+        limit: int = 100,
+        newest_first: bool = False,
+    ) -> list[JournalLine]:
+        lines = [
+            line
+            for line in (reversed(self.lines) if newest_first else self.lines)
+            if kind in (None, line.kind)
+            and name in (None, line.name)
+            and (since is None or line.at >= since)
+            and (until is None or line.at <= until)
+            and (not after or (line.seq < after if newest_first else line.seq > after))
+        ]
+        return lines[:limit]
+
+
+def _keeps(where: Filter, saved: Saved[Any]) -> bool:
+    return (
+        (where.name_contains is None or where.name_contains in saved.name)
+        and (where.name_prefix is None or saved.name.startswith(where.name_prefix))
+        and (where.created_after is None or saved.created_at > where.created_after)
+        and (where.created_before is None or saved.created_at < where.created_before)
+        and (where.modified_after is None or saved.modified_at > where.modified_after)
+        and (where.modified_before is None or saved.modified_at < where.modified_before)
+    )
+
+
+class MemoryStore:
+    """One transaction at a time; an exception leaves everything as it was."""
+
+    def __init__(self) -> None:
+        self._tx = MemoryTx()
+
+    async def run(self, work: Callable[[Tx], R]) -> R:
+        attempt = MemoryTx(copy(self._tx.records), copy(self._tx.lines))
+        result = work(attempt)
+        self._tx = attempt
+        return result
+
+    async def close(self) -> None:
+        return None
