@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from tidegate.model.fleet import FleetId
+
 SAGEMAKER = "AWS/SageMaker"
 INSTANCES = "/aws/sagemaker/Endpoints"
 
@@ -38,3 +40,40 @@ class Sample:
     bins: dict[int, float] = field(default_factory=dict)
     unit: str = "None"
     resolution: int = 1
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Times of some requests in microseconds; ``bins`` as in Sample, their counts sum to the requests."""
+
+    bins: dict[int, float]
+    total: float
+    low: float
+    high: float
+
+    @property
+    def count(self) -> float:
+        return sum(self.bins.values())
+
+
+@dataclass(frozen=True)
+class FleetSecond:
+    """What one fleet did in the second that begins at ``second`` (epoch seconds), as workers and proxy counted."""
+
+    fleet: FleetId
+    config_name: str
+    second: int
+    ready_instances: int
+    invocations: int = 0
+    errors_4xx: int = 0
+    errors_5xx: int = 0
+    model_errors: int = 0
+    """Requests that the model's program answered with anything but 2xx, cut off or did not answer in time."""
+    model_latency: Latency | None = None
+    """The round trip to the model's program."""
+    overhead_latency: Latency | None = None
+    """The rest of the time between the first byte in and the last byte out."""
+    cpu: tuple[float, ...] = ()
+    """One reading a replica, in percent of one core."""
+    memory: tuple[float, ...] = ()
+    """One reading a replica, in percent of the machine."""

@@ -1,0 +1,88 @@
+"""From what fleets did each second to the metrics that SageMaker publishes of endpoints.
+
+Each series comes twice: for the variant, where the old and the new fleet both count, and with the dimension
+``EndpointConfigName`` for one fleet alone. An idle second publishes nothing of requests.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+
+from tidegate.evidence import sketch
+from tidegate.model.metric import INSTANCES, SAGEMAKER, FleetSecond, Latency, MetricId, Sample
+
+COUNTS = "None"
+"""The unit of SageMaker's counts is literally None."""
+PERCENT = "Percent"
+MICROSECONDS = "Microseconds"
+
+
+def samples(seconds: Iterable[FleetSecond]) -> list[Sample]:
+    """One sample for each series of each fleet's second; equal series of two fleets are left to be merged."""
+    return [sample for second in seconds for sample in [*_requests(second), *_instances(second)]]
+
+
+def dimensions(second: FleetSecond) -> list[dict[str, str]]:
+    variant = {"EndpointName": second.fleet.endpoint, "VariantName": second.fleet.variant}
+    return [variant, {**variant, "EndpointConfigName": second.config_name}]
+
+
+def _requests(second: FleetSecond) -> list[Sample]:
+    made: list[Sample] = []
+    if second.invocations > 0:
+        share = 1 / max(1, second.ready_instances)
+        made += _each(second, "Invocations", {1.0: second.invocations})
+        made += _each(second, "InvocationsPerInstance", {share: second.invocations})
+        made += _rate(second, "Invocation4XXErrors", second.errors_4xx)
+        made += _rate(second, "Invocation5XXErrors", second.errors_5xx)
+        made += _rate(second, "InvocationModelErrors", second.model_errors)
+    made += _latency(second, "ModelLatency", second.model_latency)
+    made += _latency(second, "OverheadLatency", second.overhead_latency)
+    return made
+
+
+def _instances(second: FleetSecond) -> list[Sample]:
+    return [
+        *_readings(second, "CPUUtilization", second.cpu),
+        *_readings(second, "MemoryUtilization", second.memory),
+    ]
+
+
+def _rate(second: FleetSecond, name: str, errors: int) -> list[Sample]:
+    """0 or 1 for each request, so that Average is the rate."""
+    values = {0.0: second.invocations - errors, 1.0: errors}
+    return _each(second, name, {value: count for value, count in values.items() if count > 0})
+
+
+def _each(second: FleetSecond, name: str, values: dict[float, int]) -> list[Sample]:
+    bins: dict[int, float] = {sketch.index(value): count for value, count in values.items()}
+    total = sum(value * count for value, count in values.items())
+    latency = Latency(bins, total, min(values), max(values))
+    return _samples(second, SAGEMAKER, name, latency, COUNTS)
+
+
+def _latency(second: FleetSecond, name: str, latency: Latency | None) -> list[Sample]:
+    return _samples(second, SAGEMAKER, name, latency, MICROSECONDS) if latency and latency.count else []
+
+
+def _readings(second: FleetSecond, name: str, readings: Sequence[float]) -> list[Sample]:
+    if not readings:
+        return []
+    bins = sketch.merge({sketch.index(value): 1.0} for value in readings)
+    spread = Latency(bins, math.fsum(readings), min(readings), max(readings))
+    return _samples(second, INSTANCES, name, spread, PERCENT)
+
+
+def _samples(second: FleetSecond, namespace: str, name: str, spread: Latency, unit: str) -> list[Sample]:
+    return [
+        Sample(
+            metric=MetricId.of(namespace, name, named),
+            at=second.second,
+            count=spread.count,
+            total=spread.total,
+            low=spread.low,
+            high=spread.high,
+            bins=dict(spread.bins),
+            unit=unit,
+        )
+        for named in dimensions(second)
+    ]

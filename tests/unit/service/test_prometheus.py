@@ -1,0 +1,125 @@
+"""The /metrics page, read back with Prometheus's own client library."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tidegate.evidence import sketch
+from tidegate.model.alarm import Alarm, AlarmState, Comparison
+from tidegate.model.endpoint import Endpoint, Rollout
+from tidegate.model.fleet import FleetId
+from tidegate.model.metric import FleetSecond, Latency
+from tidegate.model.observe import FleetSeen, Observation
+from tidegate.model.rollout import DeploymentConfig, Phase, RolloutPlan, Version
+from tidegate.model.traffic import table
+from tidegate.service.prometheus import FleetKey, add, render
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+GREEN = FleetId("fraud", 2, "main")
+LATENCY = Latency({sketch.index(700.0): 3, sketch.index(40_000.0): 1}, 42_100.0, 700.0, 40_000.0)
+SECOND = FleetSecond(GREEN, "fraud-2", 10, 1, 4, 1, 2, 2, LATENCY, LATENCY)
+LABELS = {"endpoint": "fraud", "variant": "main", "config": "fraud-2"}
+ALARM = Alarm(
+    name='a "quoted"\\ name',
+    namespace="AWS/SageMaker",
+    metric="ModelLatency",
+    dimensions={},
+    statistic="p99",
+    period=10,
+    evaluation_periods=1,
+    datapoints_to_alarm=1,
+    threshold=1.0,
+    comparison=Comparison.GREATER,
+    configured_at=NOW,
+    state=AlarmState.ALARM,
+)
+ROLLOUT = Rollout(
+    id="r1",
+    old=Version(1, "fraud-1", ()),
+    new=Version(2, "fraud-2", ()),
+    deployment=DeploymentConfig(),
+    plan=RolloutPlan((), 0),
+    started_at=NOW,
+    phase=Phase.BAKING,
+)
+ENDPOINT = Endpoint("fraud", NOW, NOW, rollout=ROLLOUT)
+SEEN = Observation(
+    {GREEN: FleetSeen(GREEN, 2, 1)}, table("fraud", 1, [(1, 7500, {"main": 1.0}), (2, 2500, {"main": 1.0})])
+)
+
+
+def read(page: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Every sample on the page; a page with one sample twice, or one that cannot be read, fails."""
+    samples = [s for family in text_string_to_metric_families(page) for s in family.samples]
+    found = {(s.name, frozenset(s.labels.items())): s.value for s in samples}
+    assert len(found) == len(samples) > 0
+    return found
+
+
+def value(page: str, name: str, labels: dict[str, str]) -> float:
+    return read(page)[name, frozenset(labels.items())]
+
+
+def page() -> str:
+    totals = add(
+        add({}, [SECOND]), [SECOND, replace(SECOND, config_name="fraud-3", fleet=FleetId("fraud", 3, "main"))]
+    )
+    return render(totals, [ALARM], [(ENDPOINT, SEEN), (Endpoint("calm", NOW, NOW), None)])
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("tidegate_invocations_total", 8),
+        ("tidegate_invocation_4xx_errors_total", 2),
+        ("tidegate_invocation_5xx_errors_total", 4),
+        ("tidegate_invocation_model_errors_total", 4),
+        ("tidegate_model_latency_seconds_count", 8),
+        ("tidegate_overhead_latency_seconds_count", 8),
+        ("tidegate_model_latency_seconds_sum", 0.0842),
+    ],
+)
+def test_counters_add_up_per_config(name: str, expected: float) -> None:
+    assert value(page(), name, LABELS) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("bound", "expected"), [("0.001", 6), ("0.025", 6), ("0.05", 8), ("60.0", 8), ("+Inf", 8)]
+)
+def test_histogram_is_cumulative(bound: str, expected: int) -> None:
+    assert value(page(), "tidegate_model_latency_seconds_bucket", {**LABELS, "le": bound}) == expected
+
+
+def test_a_request_beyond_the_last_bucket_counts_in_infinity_alone() -> None:
+    slow = replace(SECOND, model_latency=Latency({sketch.index(9e7): 1}, 9e7, 9e7, 9e7))
+    text = render(add({}, [slow]), [], [])
+    assert value(text, "tidegate_model_latency_seconds_bucket", {**LABELS, "le": "60.0"}) == 0
+    assert value(text, "tidegate_model_latency_seconds_bucket", {**LABELS, "le": "+Inf"}) == 1
+
+
+@pytest.mark.parametrize("state", list(AlarmState))
+def test_alarm_states(state: AlarmState) -> None:
+    labels = {"alarm": 'a "quoted"\\ name', "state": state.value}
+    assert value(page(), "tidegate_alarm_state", labels) == (state is AlarmState.ALARM)
+
+
+def test_rollout() -> None:
+    phases = {p: value(page(), "tidegate_rollout_phase", {"endpoint": "fraud", "phase": p}) for p in Phase}
+    assert [phase for phase, on in phases.items() if on] == [Phase.BAKING]
+    assert value(page(), "tidegate_rollout_new_share_ratio", {"endpoint": "fraud"}) == 0.25
+    ready = {"endpoint": "fraud", "variant": "main", "generation": "2"}
+    assert value(page(), "tidegate_ready_instances", ready) == 1
+
+
+def test_what_cannot_be_seen_is_left_out() -> None:
+    text = render({}, [], [(ENDPOINT, Observation(None, None))])
+    names = {name for name, _ in read(text)}
+    assert names == {"tidegate_rollout_phase"}
+
+
+def test_adding_leaves_the_earlier_totals_alone() -> None:
+    before = add({}, [SECOND])
+    add(before, [SECOND])
+    assert before[FleetKey("fraud", "main", "fraud-2")].invocations == 4
