@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tidegate.model.fleet import RoutingStrategy
-from tidegate.model.rollout import Condition, DeploymentConfig, Phase, RolloutPlan, Version
+from tidegate.model.rollout import Condition, DeploymentConfig, Mixed, Phase, RolloutPlan, Stage, Version
+from tidegate.model.traffic import RouteTable
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,27 @@ class Wanted:
 
 
 @dataclass(frozen=True)
+class Successor:
+    """A rollout that waits until the one before it is back on the old version."""
+
+    rollout_id: str
+    wanted: Wanted
+    plan: RolloutPlan
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """A change of weights or counts in place that is not all in force yet."""
+
+    before: Version
+    """What to go back to when the change cannot be had by ``deadline``."""
+    since: datetime
+    deadline: datetime
+    undoing: bool = False
+    """The change failed and ``before`` is being restored."""
+
+
+@dataclass(frozen=True)
 class Rollout:
     """The durable record of one change of version: small, frozen, complete. All else is observed again.
 
@@ -64,8 +86,10 @@ class Rollout:
     started_at: datetime
     phase: Phase = Phase.PROVISIONING
     stage: int = 0
+    """Index into ``plan.stages``; once turned back, the stage from which it turned."""
     phase_since: datetime | None = None
     phase_deadline: datetime | None = None
+    """Past it the phase has failed. While baking it is set only as long as capacity is short."""
     bake_until: datetime | None = None
     expires_at: datetime | None = None
     pause: Pause | None = None
@@ -76,8 +100,11 @@ class Rollout:
     cause: str | None = None
     """A ``model.rollout.Cause`` once the rollout has turned back."""
     reason: str | None = None
-    successor: Wanted | None = None
-    """What to roll out once this one, superseded, is back on the old version."""
+    back: tuple[Stage, ...] = ()
+    """The way back, fixed when it turns."""
+    back_stage: int = 0
+    """Index into ``back``; past its end all traffic is back and the new fleets are being removed."""
+    successor: Successor | None = None
     schema: int = 1
 
 
@@ -86,7 +113,7 @@ class Endpoint:
     """One endpoint's whole durable state: the record that ``rollout.step`` takes and returns.
 
     ``serving`` is the version whose fleets carry the endpoint when no rollout is under way; its variants hold
-    the weights and counts as last set. ``fence`` is the fence of the last table that was wanted.
+    the weights and counts as last set. ``fence`` rises with every change of the wanted traffic or capacity.
     """
 
     name: str
@@ -101,11 +128,14 @@ class Endpoint:
     deployment: DeploymentConfig | None = None
     """The last DeploymentConfig given, shown as LastDeploymentConfig."""
     fence: int = 0
-    scaling: bool = False
-    """Weights or counts were changed and are not all in force yet."""
+    traffic: RouteTable | None = None
+    """The table that is wanted now, with the fence it got when it was decided; None: none was ever wanted."""
+    scaling: Scaling | None = None
     failed: bool = False
     """The first creation failed; only deleting helps."""
     rollback_failed: bool = False
+    mixed: Mixed | None = None
+    """Set together with ``rollback_failed``: what serves beside ``serving`` until the next update."""
     failure_reason: str | None = None
     deleting: bool = False
     rejected: tuple[str, ...] = ()

@@ -8,6 +8,17 @@ from tidegate.model.traffic import RouteTable
 
 
 @dataclass(frozen=True)
+class Capabilities:
+    """What a target can do; plans are compiled against it."""
+
+    smallest_share: int = 1
+    """Basis points of the finest split of traffic."""
+    max_versions: int = 2
+    mirror: bool = False
+    scale_to_zero: bool = False
+
+
+@dataclass(frozen=True)
 class FleetSeen:
     """A fleet as the target has it. ``ready`` replicas pass their ping and can take requests."""
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from tidegate.model.fleet import VariantSpec
+from tidegate.model.traffic import WHOLE
 
 
 class SizeType(StrEnum):
@@ -67,6 +68,11 @@ class DeploymentConfig:
     wire: dict[str, object] = field(default_factory=dict)
 
 
+def part_of(count: int, total: int) -> int:
+    """``count`` of ``total`` instances in basis points, rounded down."""
+    return WHOLE if count >= total else WHOLE * count // total
+
+
 @dataclass(frozen=True)
 class Version:
     """Everything one config runs: one side of a rollout."""
@@ -77,37 +83,61 @@ class Version:
 
     @property
     def weights(self) -> dict[str, float]:
-        return {v.name: v.weight for v in self.variants}
+        """Weights that can take requests: a variant without instances counts as 0."""
+        return {v.name: v.weight if v.instance_count else 0.0 for v in self.variants}
 
     @property
     def total_instances(self) -> int:
         return sum(v.instance_count for v in self.variants)
 
+    def counts(self, part: int) -> dict[str, int]:
+        """Instances per variant when this part (basis points) of the version runs: the fewest that carry it. A
+        part is a whole number of basis points, so a third is 3,333; one basis point of slack makes up for it."""
+        return {v.name: -(-v.instance_count * max(0, part - 1) // WHOLE) for v in self.variants}
+
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of a plan: the new side's share (basis points), its bake (seconds), and how many instances each
-    side runs while it holds (variant name -> count)."""
+    """One step of a plan. ``share`` is the new side's part of the traffic, ``new_part`` and ``old_part`` are the
+    parts of each version's full size that run while it holds (all in basis points; ``Version.counts`` gives the
+    instances, so a version that is scaled keeps its plan). ``bake`` is seconds."""
 
     share: int
     bake: int
-    new_counts: dict[str, int]
-    old_counts: dict[str, int]
+    new_part: int = WHOLE
+    old_part: int = WHOLE
 
 
 @dataclass(frozen=True)
 class RolloutPlan:
-    """Compiled once from a DeploymentConfig and the two versions, then stored with the record."""
+    """Compiled once from a DeploymentConfig and the two versions, then stored with the record.
+
+    The bake of the last stage is the final bake (SageMaker's termination wait). Timeouts are seconds.
+    """
 
     stages: tuple[Stage, ...]
-    termination_wait: int
-    rollback_stages: tuple[Stage, ...] = ()
-    """Rolling with a rollback batch size: the way back, from wherever it stands. Empty: back all at once."""
+    rollback_parts: tuple[int, ...] = (WHOLE,)
+    """Rolling: parts of the old version that are brought back one after the other. Blue/green keeps it whole."""
     execution_timeout: int | None = None
     provisioning_timeout: int = 900
+    """How long one batch of replicas may take until all are ready."""
+    shift_timeout: int = 300
+    """How long a change of traffic may take until it is seen to be in force."""
+    drain_timeout: int = 900
+    """How long a retired fleet may take until it is gone; what is left then is reported and cleaned up later."""
     alarms: tuple[str, ...] = ()
     require_evidence: bool = False
     rolling: bool = False
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """What a rollback that failed left beside the serving version. Parts and share are basis points."""
+
+    version: Version
+    share: int
+    part: int
+    serving_part: int
 
 
 class Phase(StrEnum):

@@ -8,19 +8,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tidegate.model.fleet import FleetId, FleetSpec
-from tidegate.model.observe import FleetSeen
+from tidegate.model.observe import Capabilities, FleetSeen
 from tidegate.model.traffic import RouteTable
 
-
-@dataclass(frozen=True)
-class Capabilities:
-    """What a target can do; plans are compiled against it."""
-
-    smallest_share: int = 1
-    """Basis points of the finest split of traffic."""
-    max_versions: int = 2
-    mirror: bool = False
-    scale_to_zero: bool = False
+__all__ = ["Capabilities", "Look", "Target"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +29,7 @@ class Target(Protocol):
     async def observe(self, endpoint: str) -> Look: ...
 
     async def ensure_fleet(self, fleet: FleetSpec, fence: int) -> None:
-        """Create or resize; doing it again is harmless."""
+        """Create or resize; doing it again is harmless; a lower fence than the fleet's last is dropped."""
         ...
 
     async def delete_fleet(self, fleet: FleetId, fence: int) -> None:
