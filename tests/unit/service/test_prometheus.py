@@ -40,7 +40,7 @@ ROLLOUT = Rollout(
     old=Version(1, "fraud-1", ()),
     new=Version(2, "fraud-2", ()),
     deployment=DeploymentConfig(),
-    plan=RolloutPlan((), 0),
+    plan=RolloutPlan(()),
     started_at=NOW,
     phase=Phase.BAKING,
 )
