@@ -12,16 +12,18 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "tidegate"
 FILES = sorted(path for path in SOURCE.rglob("*.py") if "migrations/versions" not in path.as_posix())
 PLATFORM = {"testing/platform.py", "testing/scene.py"}
+
+
+def named(path: Path) -> str:
+    return path.relative_to(SOURCE).as_posix()
+
+
 IMPURE = {"adapters", "targets", "worker", "proxy", "load", "cli", "compose.py"}
 """Rooms that may read clocks, draw chance and start processes."""
 PURE = [f for f in FILES if named(f).split("/")[0] not in IMPURE and named(f) not in PLATFORM]
 BANNED = re.compile(
     r"\b(time\.(time|sleep|monotonic|perf_counter)|datetime\.(now|utcnow|today)|random\.\w+|uuid4|os\.environ|os\.getenv)\b"
 )
-
-
-def named(path: Path) -> str:
-    return path.relative_to(SOURCE).as_posix()
 
 
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
