@@ -79,7 +79,11 @@ class Database:
 
     async def call(self, job: Callable[[], R]) -> R:
         """``job`` on the database's thread, where it may call ``transact``."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, job)
+        try:
+            promise = asyncio.get_running_loop().run_in_executor(self._thread, job)
+        except RuntimeError:
+            raise Unavailable("The database is closed: tidegate is stopping") from None
+        return await promise
 
     def transact(self, work: Callable[[Connection], R]) -> R:
         """``work`` in one transaction; only on the database's thread. Any exception undoes all of it."""

@@ -11,14 +11,18 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, func, or_
+from sqlalchemy import Column, ColumnElement, func, literal, tuple_
 
 from tidegate.adapters.store.tables import RECORDS
 from tidegate.model.errors import Invalid
 from tidegate.ports.store import Filter
 
 _C = RECORDS.c
-COLUMNS = {"created": _C.created_at, "modified": _C.modified_at, "name": _C.name}
+COLUMNS: dict[str, list[Column[Any]]] = {
+    "created": [_C.created_at, _C.name],
+    "modified": [_C.modified_at, _C.name],
+    "name": [_C.name],
+}
 
 
 class _Position(msgspec.Struct, array_like=True, frozen=True):
@@ -47,9 +51,7 @@ def kept(where: Filter) -> list[ColumnElement[bool]]:
 
 
 def order(where: Filter) -> list[ColumnElement[Any]]:
-    column = _column(where)
-    first = column.desc() if where.descending else column.asc()
-    return [first] if where.sort_by == "name" else [first, _C.name.asc()]
+    return [column.desc() if where.descending else column.asc() for column in _columns(where)]
 
 
 def beyond(kind: str, where: Filter, token: str) -> ColumnElement[bool]:
@@ -57,15 +59,15 @@ def beyond(kind: str, where: Filter, token: str) -> ColumnElement[bool]:
     position = _read(token)
     if position is None or position.digest != _digest(kind, where, position.moment, position.name):
         raise Invalid("The token for the next page does not fit this listing: begin again without it")
-    column = _column(where)
-    last = position.name if where.sort_by == "name" else position.moment
-    further = column < last if where.descending else column > last
-    return or_(further, and_(column == last, _C.name > position.name))
+    columns = _columns(where)
+    here = [position.name] if position.moment is None else [position.moment, position.name]
+    last = tuple_(*(literal(value, column.type) for value, column in zip(here, columns, strict=True)))
+    return tuple_(*columns) < last if where.descending else tuple_(*columns) > last
 
 
 def token(kind: str, where: Filter, row: Any) -> str:
     """The token of the page after the one that ends with ``row``."""
-    moment = None if where.sort_by == "name" else getattr(row, _column(where).name)
+    moment = {"created": row.created_at, "modified": row.modified_at}.get(where.sort_by)
     position = _Position(_digest(kind, where, moment, row.name), moment, row.name)
     return base64.urlsafe_b64encode(msgspec.json.encode(position)).decode().rstrip("=")
 
@@ -82,7 +84,7 @@ def _digest(kind: str, where: Filter, moment: datetime | None, name: str) -> str
     return hashlib.blake2b(msgspec.json.encode([kind, where, moment, name]), digest_size=9).hexdigest()
 
 
-def _column(where: Filter) -> Any:
+def _columns(where: Filter) -> list[Column[Any]]:
     if where.sort_by not in COLUMNS:
         raise Invalid(f"Records cannot be sorted by {where.sort_by!r}: use one of {', '.join(COLUMNS)}")
     return COLUMNS[where.sort_by]

@@ -89,7 +89,7 @@ class SqlTx:
         limit: int = 100,
         newest_first: bool = False,
     ) -> list[JournalLine]:
-        """``since`` is inclusive, ``until`` exclusive."""
+        """``since`` and ``until`` are inclusive."""
         c = JOURNAL.c
         query = select(JOURNAL).order_by(c.seq.desc() if newest_first else c.seq.asc()).limit(limit)
         if kind is not None:
@@ -99,7 +99,7 @@ class SqlTx:
         if since is not None:
             query = query.where(c.at >= since)
         if until is not None:
-            query = query.where(c.at < until)
+            query = query.where(c.at <= until)
         if after:
             query = query.where(c.seq < after if newest_first else c.seq > after)
         return [_line(row) for row in self._connection.execute(query)]
