@@ -34,6 +34,9 @@ class Settings:
     access_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Access key id -> secret. With any key set, every request must be signed with one of them."""
 
+    open_metrics: bool = False
+    """Whether ``/metrics`` is answered unsigned although keys are set: a Prometheus cannot sign its requests."""
+
     clock_skew: int = 300
     """Seconds a signature's date may differ from ours (SageMaker's own value is not documented; 5 minutes is
     what newer AWS services use)."""
@@ -90,6 +93,12 @@ def _keys(text: str) -> dict[str, str]:
     return pairs
 
 
+def _flag(text: str) -> bool:
+    if text not in ("0", "1"):
+        raise ValueError("expected 0 or 1")
+    return text == "1"
+
+
 def _paths(text: str) -> tuple[Path, ...]:
     return tuple(Path(part) for part in text.split(":") if part)
 
@@ -102,6 +111,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_REGION": ("region", str),
     "TIDEGATE_ACCOUNT": ("account", str),
     "TIDEGATE_ACCESS_KEYS": ("access_keys", _keys),
+    "TIDEGATE_OPEN_METRICS": ("open_metrics", _flag),
     "TIDEGATE_CLOCK_SKEW": ("clock_skew", int),
     "TIDEGATE_HAPROXY": ("haproxy", str),
     "TIDEGATE_MAX_BODY": ("max_body", int),

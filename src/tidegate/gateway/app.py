@@ -1,0 +1,110 @@
+"""Where an API request enters: the controller's ASGI application.
+
+``STEPS`` is the path of every request, in order; behind it the router picks the door: tidegate's own ones (see
+``native.py``), ``/healthz``, ``/metrics``, and for everything else AWS's protocols (see ``wire/dispatch.py``).
+"""
+
+import asyncio
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Match, Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tidegate.gateway import native, received
+from tidegate.gateway.answers import MethodNotAllowed
+from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.steps import (
+    HEALTH,
+    METRICS,
+    Step,
+    answered,
+    authenticated,
+    bounded,
+    identified,
+    is_ours,
+    same_site,
+)
+from tidegate.model.errors import NotFound
+from tidegate.service.prometheus import CONTENT_TYPE
+from tidegate.wire import dispatch
+
+STEPS: tuple[Step, ...] = (identified, answered, bounded, same_site, authenticated)
+
+HEALTH_TIMEOUT = 2.0
+"""Seconds that the store and the proxy may take to answer a health check."""
+
+
+def build_app(gateway: Gateway) -> ASGIApp:
+    """The application; it has no start or end of its own (no lifespan)."""
+    app = doors(gateway)
+    for step in reversed(STEPS):
+        app = step(app, gateway)
+    return app
+
+
+def doors(gateway: Gateway) -> ASGIApp:
+    async def health(request: Request) -> Response:
+        trouble = await _trouble(gateway)
+        if trouble is None:
+            return JSONResponse({"status": "ok"})
+        return JSONResponse({"status": "unavailable", "reason": trouble}, 503)
+
+    async def metrics(request: Request) -> Response:
+        return Response(await gateway.prometheus(), media_type=CONTENT_TYPE)
+
+    routes = [
+        Route(HEALTH, health, methods=["GET"]),
+        Route(METRICS, metrics, methods=["GET"]),
+        *native.routes(gateway),
+    ]
+
+    async def otherwise(scope: Scope, receive: Receive, send: Send) -> None:
+        if is_ours(scope["path"]):
+            raise _no_such_door(scope, routes)
+        state = scope["state"]
+        answer = await dispatch.handle(
+            received.to_wire(scope, state["body"]), gateway.context, state["access_key"]
+        )
+        await Response(answer.body, answer.status, answer.headers)(scope, receive, send)
+
+    router = Router(routes, default=otherwise, redirect_slashes=False)
+
+    async def open_door(scope: Scope, receive: Receive, send: Send) -> None:
+        allowed = _methods(scope, routes)
+        if allowed and scope["method"] not in allowed:
+            raise MethodNotAllowed(scope["method"], scope["path"], allowed)
+        await router(scope, receive, send)
+
+    return open_door
+
+
+def _methods(scope: Scope, routes: list[Route]) -> list[str]:
+    """What may be done on this path."""
+    found = {
+        method for route in routes if route.matches(scope)[0] is not Match.NONE for method in route.methods or ()
+    }
+    return sorted(found)
+
+
+def _no_such_door(scope: Scope, routes: list[Route]) -> NotFound:
+    there = ", ".join(f"{method} {route.path}" for route in routes for method in _shown(route))
+    return NotFound(f"there is no {scope['path']}; there are {there}")
+
+
+def _shown(route: Route) -> list[str]:
+    return sorted(set(route.methods or ()) - {"HEAD"})
+
+
+async def _trouble(gateway: Gateway) -> str | None:
+    """Why tidegate is not well; None when it is."""
+    try:
+        async with asyncio.timeout(HEALTH_TIMEOUT):
+            await gateway.context.store.run(lambda tx: tx.journal(limit=1))
+    except Exception as error:
+        return f"the store does not answer: {error or type(error).__name__}"
+    try:
+        async with asyncio.timeout(HEALTH_TIMEOUT):
+            return None if await gateway.proxy_up() else "the proxy is not up"
+    except TimeoutError:
+        return "the proxy does not answer"

@@ -1,0 +1,26 @@
+"""What the gateway is given; ``compose.py`` joins it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from tidegate.settings import Settings
+from tidegate.wire.operation import WireContext
+
+
+@dataclass(frozen=True)
+class Gateway:
+    settings: Settings
+    context: WireContext
+    """Store, metrics, clock and the rest; the native doors use the same as the wire."""
+    signed: bool
+    """Every request must be signed (``auth.keys.required``)."""
+    proxy_up: Callable[[], Awaitable[bool]]
+    prometheus: Callable[[], Awaitable[str]]
+    """The page for ``/metrics``."""
+    logs: Callable[[str, int], Sequence[object]]
+    """The last so many log lines of each replica of an endpoint, as JSON data; runs in a thread."""
+    down: Callable[[], None]
+    """Asks the whole platform to drain and stop, and returns at once."""
+    changed: asyncio.Event
+    """Set and cleared again whenever a record was written, to wake those who wait for news."""

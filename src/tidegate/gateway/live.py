@@ -1,0 +1,76 @@
+"""The last seconds of an endpoint, fleet by fleet."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from tidegate.evidence import sketch
+from tidegate.model.metric import SAGEMAKER, MetricId, Sample
+from tidegate.ports.metrics import Metrics
+
+
+@dataclass(frozen=True)
+class FleetLive:
+    """``rate`` is requests a second. Latencies are the model's own, in milliseconds; None without a request."""
+
+    config: str
+    variant: str
+    requests: float
+    rate: float
+    errors_4xx: float
+    errors_5xx: float
+    model_errors: float
+    p50_ms: float | None
+    p99_ms: float | None
+
+
+async def live(metrics: Metrics, endpoint: str, seconds: int, now: datetime) -> list[FleetLive]:
+    """Each config and variant that had traffic in the last ``seconds`` whole seconds before ``now``."""
+    start = int(now.timestamp()) - seconds
+    wanted = [("EndpointName", endpoint), ("EndpointConfigName", None), ("VariantName", None)]
+    found = await metrics.series(SAGEMAKER, "Invocations", wanted, start)
+    return [await _fleet(metrics, series, start, seconds) for series in sorted(found)]
+
+
+async def _fleet(metrics: Metrics, series: MetricId, start: int, seconds: int) -> FleetLive:
+    names = dict(series.dimensions)
+    read = _Reader(metrics, series.dimensions, start, seconds)
+    requests = await read.total("Invocations")
+    latencies = await read.bins("ModelLatency")
+    return FleetLive(
+        config=names["EndpointConfigName"],
+        variant=names["VariantName"],
+        requests=requests,
+        rate=requests / seconds,
+        errors_4xx=await read.total("Invocation4XXErrors"),
+        errors_5xx=await read.total("Invocation5XXErrors"),
+        model_errors=await read.total("InvocationModelErrors"),
+        p50_ms=_milliseconds(latencies, 50),
+        p99_ms=_milliseconds(latencies, 99),
+    )
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """One span of the series of one fleet."""
+
+    metrics: Metrics
+    dimensions: tuple[tuple[str, str], ...]
+    start: int
+    seconds: int
+
+    async def total(self, name: str) -> float:
+        spans = await self._spans(name)
+        return sum(sample.total for sample in spans)
+
+    async def bins(self, name: str) -> dict[int, float]:
+        return sketch.merge(sample.bins for sample in await self._spans(name))
+
+    async def _spans(self, name: str) -> list[Sample]:
+        metric = MetricId(SAGEMAKER, name, self.dimensions)
+        found = await self.metrics.read(metric, self.start, self.start + self.seconds, self.seconds)
+        return list(found.values())
+
+
+def _milliseconds(bins: dict[int, float], percent: float) -> float | None:
+    microseconds = sketch.percentile(bins, percent)
+    return None if microseconds is None else microseconds / 1000
