@@ -1,6 +1,12 @@
-"""One period of a metric, as an alarm or a graph sees it."""
+"""One period of a metric, as an alarm or a graph sees it, and the names of statistics."""
 
 from dataclasses import dataclass
+
+from tidegate.evidence.samples import PERCENTILE, statistic
+from tidegate.model.errors import Invalid
+from tidegate.model.metric import Sample
+
+STATISTICS = ("SampleCount", "Average", "Sum", "Minimum", "Maximum")
 
 
 @dataclass(frozen=True)
@@ -10,3 +16,18 @@ class Datapoint:
     at: int
     value: float
     samples: float = 1.0
+
+
+def datapoint(at: int, sample: Sample | None, name: str, unit: str | None = None) -> Datapoint | None:
+    """The statistic ``name`` of one period; None where there is no data, none in ``unit`` (None: any), or none
+    that the statistic can be made of (a percentile of values of which only the sums are known)."""
+    if sample is None or (unit is not None and sample.unit != unit):
+        return None
+    value = statistic(sample, name)
+    return None if value is None else Datapoint(at, value, sample.count)
+
+
+def check_percentile(name: str) -> None:
+    """Raises Invalid for an extended statistic that is not a percentile from p0 to p100."""
+    if PERCENTILE.fullmatch(name) is None:
+        raise Invalid(f"statistic {name!r} is not supported: use a percentile from p0.0 to p100, such as p99")

@@ -11,6 +11,8 @@ LONGEST = 1023
 """Characters of a StateReason (the wire's limit)."""
 SHOWN = 5
 """Points that the text quotes at most, the newest first."""
+KEPT = 10
+"""Points that the data holds at most, the newest ones (the wire allows 4,000 characters)."""
 
 WORDS = {
     Comparison.GREATER: "greater than",
@@ -41,16 +43,17 @@ def text(alarm: Alarm, state: AlarmState, used: Sequence[Datapoint], filled: int
 
 def data(alarm: Alarm, used: Sequence[Datapoint], now: datetime) -> str:
     """The same as JSON; points oldest first."""
+    kept = used[-KEPT:]
     body: dict[str, object] = {
         "version": "1.0",
         "queryDate": _stamp(now),
         "statistic": alarm.statistic,
         "period": alarm.period,
-        "recentDatapoints": [p.value for p in used],
+        "recentDatapoints": [p.value for p in kept],
         "threshold": float(alarm.threshold),
         "evaluatedDatapoints": [
             {"timestamp": _stamp(datetime.fromtimestamp(p.at, UTC)), "sampleCount": p.samples, "value": p.value}
-            for p in used
+            for p in kept
         ],
     }
     if used:

@@ -1,5 +1,221 @@
 """CloudWatch's operations on alarms."""
 
-from tidegate.wire.operation import Rows
+from tidegate.evidence.datapoint import STATISTICS
+from tidegate.model.alarm import Alarm, AlarmState, Comparison, MissingData
+from tidegate.model.errors import Invalid
+from tidegate.ports.store import Tx
+from tidegate.service import alarms as use
+from tidegate.wire.cloudwatch_members import dimension_members, dimensions, metric, place, token
+from tidegate.wire.operation import Call, Free, InTx, Params, Rows, TxCall
 
-ROWS: Rows = {}
+PAGE = 50
+"""Records of a page when MaxRecords is absent, as in CloudWatch."""
+
+UNSUPPORTED = {
+    "Metrics": "metric math is not supported; name one metric by Namespace, MetricName and Dimensions",
+    "ThresholdMetricId": "anomaly detection is not supported; give a Threshold",
+    "EvaluationCriteria": "PromQL alarms are not supported; name one metric by Namespace and MetricName",
+    "EvaluationInterval": "it belongs to PromQL alarms, which are not supported; leave it out",
+    "WarmUpConfiguration": "warm-up is not supported; leave it out",
+}
+"""Members that change what an alarm means and that nothing here does: refused, never passed over."""
+REQUIRED = ("MetricName", "Namespace", "Period", "EvaluationPeriods", "Threshold")
+ECHOED = ("EvaluateLowSampleCountPercentile", "EvaluationWindow", "ActionConfiguration")
+"""Members that Describe shows just as they were given."""
+
+
+def put_metric_alarm(call: TxCall, params: Params) -> None:
+    tags = {tag["Key"]: tag["Value"] for tag in params.get("Tags") or []}
+    use.put(call.tx, _alarm(call, params), call.now, tags)
+
+
+def describe_alarms(call: TxCall, params: Params) -> Params:
+    for member in ("ChildrenOfAlarmName", "ParentsOfAlarmName"):
+        if params.get(member) is not None:
+            raise Invalid(f"{member}: there are no composite alarms here; leave it out")
+    names = params.get("AlarmNames")
+    if names and params.get("AlarmNamePrefix") is not None:
+        raise Invalid("AlarmNames and AlarmNamePrefix cannot be given together; keep one")
+    answer: Params = {"MetricAlarms": [], "CompositeAlarms": [], "LogAlarms": []}
+    types = params.get("AlarmTypes")
+    if types and "MetricAlarm" not in types:
+        return answer
+    state = params.get("StateValue")
+    where = use.AlarmFilter(
+        names=tuple(names) if names else None,
+        prefix=params.get("AlarmNamePrefix"),
+        state=AlarmState(state) if state else None,
+        action_prefix=params.get("ActionPrefix"),
+    )
+    found, more = use.find(call.tx, where, params.get("MaxRecords") or PAGE, place(params, str))
+    answer["MetricAlarms"] = [_members(call, alarm) for alarm in found]
+    answer["NextToken"] = token(found[-1].name) if more else None
+    return answer
+
+
+def describe_alarms_for_metric(call: TxCall, params: Params) -> Params:
+    statistic = params.get("Statistic") or params.get("ExtendedStatistic")
+    found = use.for_metric(call.tx, metric(params), statistic, params.get("Period"), params.get("Unit"))
+    return {"MetricAlarms": [_members(call, alarm) for alarm in found]}
+
+
+def describe_alarm_history(call: TxCall, params: Params) -> Params:
+    types = params.get("AlarmTypes")
+    if types and "MetricAlarm" not in types:
+        return {"AlarmHistoryItems": []}
+    where = use.HistoryFilter(
+        name=params.get("AlarmName"),
+        item=params.get("HistoryItemType"),
+        since=params.get("StartDate"),
+        until=params.get("EndDate"),
+        newest_first=params.get("ScanBy") != "TimestampAscending",
+    )
+    limit = params.get("MaxRecords") or 100
+    found, more = use.history(call.tx, where, limit, place(params, int) or 0)
+    items = [
+        {
+            "AlarmName": item.name,
+            "AlarmType": "MetricAlarm",
+            "Timestamp": item.at,
+            "HistoryItemType": item.item,
+            "HistorySummary": item.summary,
+            "HistoryData": item.data,
+        }
+        for item in found
+    ]
+    return {"AlarmHistoryItems": items, "NextToken": None if more is None else token(more)}
+
+
+async def delete_alarms(call: Call, params: Params) -> None:
+    names = params["AlarmNames"]
+
+    def work(tx: Tx) -> list[str]:
+        use.delete(tx, names, call.now)
+        return use.watchers(tx, names)
+
+    _kick(call, await call.ctx.store.run(work))
+
+
+async def set_alarm_state(call: Call, params: Params) -> None:
+    name, state, reason = params["AlarmName"], AlarmState(params["StateValue"]), params["StateReason"]
+
+    def work(tx: Tx) -> list[str]:
+        use.set_state(tx, name, state, reason, params.get("StateReasonData"), call.now)
+        return use.watchers(tx, [name])
+
+    _kick(call, await call.ctx.store.run(work))
+
+
+def enable_alarm_actions(call: TxCall, params: Params) -> None:
+    use.set_actions(call.tx, params["AlarmNames"], True, call.now)
+
+
+def disable_alarm_actions(call: TxCall, params: Params) -> None:
+    use.set_actions(call.tx, params["AlarmNames"], False, call.now)
+
+
+def _kick(call: Call, endpoints: list[str]) -> None:
+    for endpoint in endpoints:
+        call.ctx.kick(endpoint)
+
+
+def _alarm(call: TxCall, params: Params) -> Alarm:
+    _refuse_what_is_not_supported(params)
+    simple, extended = params.get("Statistic"), params.get("ExtendedStatistic")
+    if (simple is None) == (extended is None):
+        raise Invalid("exactly one of Statistic and ExtendedStatistic must be given")
+    periods = params["EvaluationPeriods"]
+    return Alarm(
+        name=params["AlarmName"],
+        namespace=params["Namespace"],
+        metric=params["MetricName"],
+        dimensions=dimensions(params),
+        statistic=simple or extended or "",
+        period=params["Period"],
+        evaluation_periods=periods,
+        datapoints_to_alarm=params.get("DatapointsToAlarm") or periods,
+        threshold=float(params["Threshold"]),
+        comparison=Comparison(params["ComparisonOperator"]),
+        configured_at=call.now,
+        missing=_missing_data(params.get("TreatMissingData")),
+        unit=params.get("Unit"),
+        description=params.get("AlarmDescription"),
+        actions_enabled=params.get("ActionsEnabled", True),
+        ok_actions=tuple(params.get("OKActions") or ()),
+        alarm_actions=tuple(params.get("AlarmActions") or ()),
+        insufficient_data_actions=tuple(params.get("InsufficientDataActions") or ()),
+        ignore_low_samples=_ignores_low_samples(params.get("EvaluateLowSampleCountPercentile"), extended),
+        wire={member: params[member] for member in ECHOED if params.get(member) is not None},
+    )
+
+
+def _refuse_what_is_not_supported(params: Params) -> None:
+    for member, why in UNSUPPORTED.items():
+        if params.get(member) is not None:
+            raise Invalid(f"{member}: {why}")
+    if (params.get("EvaluationWindow") or {}).get("WallClockWindow") is not None:
+        raise Invalid("EvaluationWindow.WallClockWindow is not supported; windows slide")
+    operator = params.get("ComparisonOperator")
+    if operator not in list(Comparison):
+        raise Invalid(f"ComparisonOperator {operator} is not supported; use one of {', '.join(Comparison)}")
+    for member in REQUIRED:
+        if params.get(member) is None:
+            raise Invalid(f"{member} must be given")
+
+
+def _missing_data(word: str | None) -> MissingData:
+    if word is not None and word not in list(MissingData):
+        raise Invalid(f"TreatMissingData {word!r} is unknown; use one of {', '.join(MissingData)}")
+    return MissingData.MISSING if word is None else MissingData(word)
+
+
+def _ignores_low_samples(word: str | None, extended: str | None) -> bool:
+    if word is not None and word not in ("evaluate", "ignore"):
+        raise Invalid(f"EvaluateLowSampleCountPercentile {word!r} is unknown; use evaluate or ignore")
+    if word is not None and extended is None:
+        raise Invalid("EvaluateLowSampleCountPercentile needs a percentile as ExtendedStatistic")
+    return word == "ignore"
+
+
+def _members(call: Call, alarm: Alarm) -> Params:
+    standard = alarm.statistic in STATISTICS
+    return {
+        "AlarmName": alarm.name,
+        "AlarmArn": call.arn(f"alarm:{alarm.name}", "cloudwatch"),
+        "AlarmDescription": alarm.description,
+        "AlarmConfigurationUpdatedTimestamp": alarm.configured_at,
+        "ActionsEnabled": alarm.actions_enabled,
+        "OKActions": list(alarm.ok_actions),
+        "AlarmActions": list(alarm.alarm_actions),
+        "InsufficientDataActions": list(alarm.insufficient_data_actions),
+        "StateValue": alarm.state.value,
+        "StateReason": alarm.state_reason,
+        "StateReasonData": alarm.state_reason_data,
+        "StateUpdatedTimestamp": alarm.state_updated_at or alarm.configured_at,
+        "StateTransitionedTimestamp": alarm.state_changed_at or alarm.configured_at,
+        "MetricName": alarm.metric,
+        "Namespace": alarm.namespace,
+        "Statistic": alarm.statistic if standard else None,
+        "ExtendedStatistic": None if standard else alarm.statistic,
+        "Dimensions": dimension_members(alarm.dimensions),
+        "Period": alarm.period,
+        "Unit": alarm.unit,
+        "EvaluationPeriods": alarm.evaluation_periods,
+        "DatapointsToAlarm": alarm.datapoints_to_alarm,
+        "Threshold": alarm.threshold,
+        "ComparisonOperator": alarm.comparison.value,
+        "TreatMissingData": alarm.missing.value,
+        **alarm.wire,
+    }
+
+
+ROWS: Rows = {
+    "PutMetricAlarm": InTx(put_metric_alarm),
+    "DescribeAlarms": InTx(describe_alarms),
+    "DescribeAlarmsForMetric": InTx(describe_alarms_for_metric),
+    "DescribeAlarmHistory": InTx(describe_alarm_history),
+    "DeleteAlarms": Free(delete_alarms),
+    "SetAlarmState": Free(set_alarm_state),
+    "EnableAlarmActions": InTx(enable_alarm_actions),
+    "DisableAlarmActions": InTx(disable_alarm_actions),
+}

@@ -103,14 +103,14 @@ def test_no_change_gives_the_same_object() -> None:
         (
             [None, None, None],
             MissingData.BREACHING,
-            "Threshold Crossed: no datapoints were received for 3 periods and 3 missing datapoints were treated as "
-            "[Breaching].",
+            "Threshold Crossed: no datapoints were received for 3 periods and 3 missing datapoints were treated "
+            "as [Breaching].",
         ),
         (
             [None, 0.5, None],
             MissingData.NOT_BREACHING,
-            "Threshold Crossed: 1 datapoint [0.5 (24/11/26 12:00:10)] was not greater than the threshold (1.0) and 2 "
-            "missing datapoints were treated as [NonBreaching].",
+            "Threshold Crossed: 1 datapoint [0.5 (24/11/26 12:00:10)] was not greater than the threshold (1.0) "
+            "and 2 missing datapoints were treated as [NonBreaching].",
         ),
     ],
 )
@@ -130,3 +130,5 @@ def test_a_long_window_still_makes_a_reason_that_fits() -> None:
     after = evaluate(many, [Datapoint(BEGIN + i, 1e300 + i) for i in range(1442)], NOON)
     assert after.state is AlarmState.ALARM
     assert len(after.state_reason) <= 1023 and after.state_reason.endswith("transition).")
+    assert len(after.state_reason_data or "") <= 4000
+    assert len(json.loads(after.state_reason_data or "")["evaluatedDatapoints"]) == 10

@@ -1,0 +1,114 @@
+"""What people do with metrics: put values in and read statistics of them back."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from tidegate.evidence import sketch
+from tidegate.evidence.datapoint import Datapoint, datapoint
+from tidegate.model.errors import Invalid
+from tidegate.model.metric import MetricId, Sample
+from tidegate.ports.metrics import Metrics
+
+OLDEST = timedelta(days=14)
+NEWEST = timedelta(hours=2)
+LARGEST = 2.0**360
+MINUTE = 60
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Statistics of values that are not known one by one."""
+
+    count: float
+    total: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Datum:
+    """Values of one series at one moment: value -> how often, or a summary. ``resolution`` is 1 or 60 seconds."""
+
+    metric: MetricId
+    at: datetime
+    values: Mapping[float, float] | Summary
+    unit: str = "None"
+    resolution: int = MINUTE
+
+
+@dataclass(frozen=True)
+class Period:
+    """Spans of ``seconds`` from ``start`` (epoch seconds) to before ``end``."""
+
+    start: int
+    end: int
+    seconds: int
+
+    @classmethod
+    def of(cls, start: datetime, end: datetime, seconds: int) -> "Period":
+        """The start is rounded down: to the minute, or to the period where that is shorter."""
+        begin = int(start.timestamp())
+        begin -= begin % (seconds if seconds < MINUTE else MINUTE)
+        return cls(begin, math.ceil(end.timestamp()), seconds)
+
+    @property
+    def points(self) -> int:
+        return max(0, -(-(self.end - self.start) // self.seconds))
+
+
+def sample(datum: Datum, now: datetime) -> Sample:
+    """The datum as it is kept. Raises Invalid for a moment or a number that cannot be kept."""
+    name = datum.metric.name
+    if not now - OLDEST <= datum.at <= now + NEWEST:
+        raise Invalid(
+            f"{name}: timestamp {datum.at.isoformat()} is outside the two weeks before and the two hours after now"
+        )
+    at = int(datum.at.timestamp()) // datum.resolution * datum.resolution
+    if isinstance(datum.values, Summary):
+        whole = datum.values
+        bins = {sketch.index(whole.low): whole.count} if whole.low == whole.high else {}
+    else:
+        bins = sketch.merge({sketch.index(value): count} for value, count in datum.values.items())
+        total = math.fsum(value * count for value, count in datum.values.items())
+        whole = Summary(sum(datum.values.values()), total, min(datum.values), max(datum.values))
+    for number in (whole.count, whole.total, whole.low, whole.high):
+        if not abs(number) <= LARGEST:
+            raise Invalid(f"{name}: {number} is not a number between -2^360 and 2^360")
+    if whole.count <= 0 or whole.low > whole.high:
+        raise Invalid(f"{name}: a sample count of {whole.count} from {whole.low} to {whole.high} makes no sense")
+    return Sample(
+        datum.metric, at, whole.count, whole.total, whole.low, whole.high, bins, datum.unit, datum.resolution
+    )
+
+
+async def put(metrics: Metrics, data: Sequence[Datum], now: datetime) -> None:
+    """All of it or, when one datum is Invalid, nothing."""
+    await metrics.put([sample(datum, now) for datum in data])
+
+
+async def points(
+    metrics: Metrics, metric: MetricId, period: Period, names: Sequence[str], unit: str | None = None
+) -> list[tuple[Sample, dict[str, Datapoint]]]:
+    """For each span that has data (in ``unit``, if given), oldest first: its sample, and those of the named
+    statistics that can be made of it."""
+    found = await metrics.read(metric, period.start, period.end, period.seconds)
+    rows = []
+    for at, one in sorted(found.items()):
+        made = {name: datapoint(at, one, name, unit) for name in names}
+        values = {name: point for name, point in made.items() if point is not None}
+        if values:
+            rows.append((one, values))
+    return rows
+
+
+async def series(
+    metrics: Metrics,
+    namespace: str | None,
+    name: str | None,
+    dimensions: Sequence[tuple[str, str | None]],
+    since: datetime,
+) -> list[MetricId]:
+    """Series with data since then, in order."""
+    return sorted(await metrics.series(namespace, name, dimensions, int(since.timestamp())))

@@ -1,0 +1,57 @@
+"""Members that CloudWatch's operations share: dimensions, page tokens, and the names of its errors."""
+
+import base64
+import json
+from typing import Any, NoReturn
+
+from tidegate.model.errors import Invalid
+from tidegate.model.metric import MetricId
+from tidegate.wire.errors import Coded
+from tidegate.wire.operation import Params
+
+Members = list[dict[str, str]]
+
+
+def dimensions(params: Params, member: str = "Dimensions") -> dict[str, str]:
+    """Name to value; raises Invalid when a name comes twice."""
+    pairs: Members = params.get(member) or []
+    found = {pair["Name"]: pair["Value"] for pair in pairs}
+    if len(found) < len(pairs):
+        raise Invalid(f"{member} names one dimension twice; each name may come once")
+    return found
+
+
+def dimension_members(found: dict[str, str]) -> Members:
+    return [{"Name": name, "Value": value} for name, value in found.items()]
+
+
+def metric(params: Params) -> MetricId:
+    """The series that ``Namespace``, ``MetricName`` and ``Dimensions`` name."""
+    return MetricId.of(params["Namespace"], params["MetricName"], dimensions(params))
+
+
+def token(place: Any) -> str:
+    """An opaque NextToken for a place in a listing (plain JSON data)."""
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+
+
+def place(params: Params, kind: type) -> Any:
+    """What an earlier ``token`` says; None when there is none. Raises InvalidNextToken when it is not one."""
+    text = params.get("NextToken")
+    if text is None:
+        return None
+    try:
+        found = json.loads(base64.b64decode(text.encode(), altchars=b"-_", validate=True))
+    except ValueError:
+        found = None
+    if not isinstance(found, kind) or isinstance(found, bool):
+        raise Coded("InvalidNextToken", "NextToken is not one that this operation gave; start from the first page")
+    return found
+
+
+def bad_combination(message: str) -> NoReturn:
+    raise Coded("InvalidParameterCombinationException", message)
+
+
+def missing(message: str) -> NoReturn:
+    raise Coded("MissingRequiredParameterException", message)
