@@ -1,0 +1,111 @@
+"""Alarms of a spec: which series they watch and when they fire."""
+
+import re
+from datetime import datetime
+
+from tidegate.model.alarm import Alarm, Comparison, MissingData
+from tidegate.model.endpoint import EndpointConfig
+from tidegate.model.metric import INSTANCES, SAGEMAKER
+from tidegate.spec import raw
+from tidegate.spec.problem import Path, SpecError, meant
+from tidegate.spec.units import one_of, seconds, threshold
+
+METRICS = {
+    "Invocations": SAGEMAKER,
+    "Invocation4XXErrors": SAGEMAKER,
+    "Invocation5XXErrors": SAGEMAKER,
+    "InvocationModelErrors": SAGEMAKER,
+    "InvocationsPerInstance": SAGEMAKER,
+    "ModelLatency": SAGEMAKER,
+    "OverheadLatency": SAGEMAKER,
+    "CPUUtilization": INSTANCES,
+    "MemoryUtilization": INSTANCES,
+}
+"""Metrics that every endpoint has, with their namespaces."""
+_STATISTICS = ("Average", "Sum", "Minimum", "Maximum", "SampleCount")
+_COMPARISONS = {
+    "above": Comparison.GREATER,
+    "at_least": Comparison.GREATER_OR_EQUAL,
+    "below": Comparison.LESS,
+    "at_most": Comparison.LESS_OR_EQUAL,
+}
+
+
+def alarms(spec: raw.SpecFile, config: EndpointConfig, now: datetime) -> dict[str, Alarm]:
+    """The key of each alarm in the file -> the alarm under its name on the server.
+
+    An alarm on the new version carries the config's name in its own, so that it starts without the history of an
+    earlier version; one on the endpoint keeps its name for good.
+    """
+    return {key: _alarm(key, each, spec, config, now) for key, each in spec.alarms.items()}
+
+
+def _alarm(key: str, spec: raw.AlarmSpec, whole: raw.SpecFile, config: EndpointConfig, now: datetime) -> Alarm:
+    path: Path = ("alarms", key)
+    if not re.fullmatch(raw.NAME, key):
+        raise SpecError(path, f"{key!r}: expected 1 to 63 letters, digits and hyphens")
+    namespace, dimensions = _series(spec, whole.endpoint, config, path)
+    comparison, limit = _limit(spec, path)
+    datapoints = spec.periods if spec.datapoints is None else spec.datapoints
+    if spec.periods < 1:
+        raise SpecError((*path, "periods"), f"{spec.periods}: must be at least 1")
+    if not 1 <= datapoints <= spec.periods:
+        raise SpecError((*path, "datapoints"), f"{datapoints}: must be from 1 to periods ({spec.periods})")
+    own = one_of(spec.scope, raw.SCOPES, (*path, "scope")) == "new_version" and not spec.namespace
+    return Alarm(
+        name=f"{config.name if own else whole.endpoint}-{key}",
+        namespace=namespace,
+        metric=spec.metric,
+        dimensions=dimensions,
+        statistic=_statistic(spec.statistic, (*path, "statistic")),
+        period=_period(spec.period, (*path, "period")),
+        evaluation_periods=spec.periods,
+        datapoints_to_alarm=datapoints,
+        threshold=limit,
+        comparison=comparison,
+        configured_at=now,
+        missing=MissingData(one_of(spec.missing, raw.MISSING, (*path, "missing"))),
+        description=spec.description,
+    )
+
+
+def _series(spec: raw.AlarmSpec, endpoint: str, config: EndpointConfig, path: Path) -> tuple[str, dict[str, str]]:
+    if spec.namespace:
+        return spec.namespace, dict(spec.dimensions)
+    if spec.dimensions:
+        raise SpecError((*path, "dimensions"), "goes with namespace, for a metric of your own")
+    if spec.metric not in METRICS:
+        raise SpecError((*path, "metric"), f"unknown metric {spec.metric!r}{meant(spec.metric, METRICS)}")
+    names = [variant.name for variant in config.variants]
+    if spec.variant is None and len(names) > 1:
+        raise SpecError(path, f"'variant' is missing: which of {', '.join(names)} does it watch?")
+    variant = names[0] if spec.variant is None else one_of(spec.variant, tuple(names), (*path, "variant"))
+    dimensions = {"EndpointName": endpoint, "VariantName": variant}
+    if one_of(spec.scope, raw.SCOPES, (*path, "scope")) == "new_version":
+        dimensions["EndpointConfigName"] = config.name
+    return METRICS[spec.metric], dimensions
+
+
+def _limit(spec: raw.AlarmSpec, path: Path) -> tuple[Comparison, float]:
+    given = [key for key in _COMPARISONS if getattr(spec, key) is not None]
+    if len(given) != 1:
+        what = "two limits" if given else "no limit"
+        raise SpecError(path, f"{what}: give one of {', '.join(_COMPARISONS)}")
+    key = given[0]
+    return _COMPARISONS[key], threshold(getattr(spec, key), spec.metric, (*path, key))
+
+
+def _statistic(text: str, path: Path) -> str:
+    for known in _STATISTICS:
+        if text.lower() == known.lower():
+            return known
+    if re.fullmatch(r"p(100|[0-9]{1,2}(\.[0-9]{1,10})?)", text):
+        return text
+    raise SpecError(path, f"unknown statistic {text!r}{meant(text, (*_STATISTICS, 'p99'))}")
+
+
+def _period(value: str | int, path: Path) -> int:
+    period = seconds(value, path, least=1)
+    if period not in (1, 5, 10, 20, 30) and period % 60:
+        raise SpecError(path, f"{value!r}: expected 1s, 5s, 10s, 20s, 30s or whole minutes")
+    return period

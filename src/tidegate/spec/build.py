@@ -1,0 +1,198 @@
+"""The checked structures of a spec into domain objects."""
+
+import hashlib
+import json
+import math
+import re
+from dataclasses import asdict
+from datetime import datetime
+
+from tidegate.model.endpoint import EndpointConfig, ProductionVariant
+from tidegate.model.fleet import RoutingStrategy
+from tidegate.model.registry import Container, Model
+from tidegate.model.rollout import BlueGreen, DeploymentConfig, Rolling, Routing
+from tidegate.model.wish import DeployWish
+from tidegate.spec import raw
+from tidegate.spec.alarms import alarms
+from tidegate.spec.check import shaped
+from tidegate.spec.problem import Path, SpecError, meant
+from tidegate.spec.units import duration, one_of, seconds, size
+
+ONLY_VARIANT = "AllTraffic"
+"""Name of the variant where a spec has only one, as SageMaker's own SDK calls it."""
+_LONGEST_NAME = 63
+_STRATEGY_KEYS = {
+    "all_at_once": {"final_bake"},
+    "canary": {"size", "wait", "final_bake"},
+    "linear": {"step", "wait", "final_bake"},
+    "rolling": {"batch", "wait", "rollback_batch"},
+}
+
+
+def parse(data: object, now: datetime) -> DeployWish:
+    """Raises Invalid that says where: ``rollout.strategy: unknown strategy 'linera', did you mean 'linear'?``"""
+    spec = shaped(raw.SpecFile, data)
+    _name(spec.endpoint, ("endpoint",))
+    variants = _variants(spec)
+    models = {_model_name(spec.endpoint, variant): _model(spec.endpoint, variant, now) for _, variant in variants}
+    config = _config(spec.endpoint, [_production(spec.endpoint, path, variant) for path, variant in variants], now)
+    named = alarms(spec, config, now)
+    deployment = _deployment(spec.rollout or raw.RolloutSpec(), {key: alarm.name for key, alarm in named.items()})
+    return DeployWish(
+        endpoint=spec.endpoint,
+        models=tuple(models.values()),
+        config=config,
+        deployment=deployment,
+        alarms=tuple(named.values()),
+        tags=dict(spec.tags),
+    )
+
+
+def _variants(spec: raw.SpecFile) -> list[tuple[Path, raw.VariantSpec]]:
+    if spec.variants is not None and spec.model is not None:
+        raise SpecError(("variants",), "give either model or variants, not both")
+    if spec.variants is None:
+        if spec.model is None:
+            raise SpecError((), "'model' is missing (or 'variants')")
+        only = raw.VariantSpec(
+            name=ONLY_VARIANT,
+            model=spec.model,
+            instances=spec.instances,
+            instance_type=spec.instance_type,
+            routing=spec.routing,
+            startup_timeout=spec.startup_timeout,
+            download_timeout=spec.download_timeout,
+        )
+        return [((), only)]
+    if not 1 <= len(spec.variants) <= 10:
+        raise SpecError(("variants",), f"{len(spec.variants)} variants, expected 1 to 10")
+    seen: set[str] = set()
+    for index, variant in enumerate(spec.variants):
+        _name(variant.name, ("variants", index, "name"))
+        if variant.name in seen:
+            raise SpecError(("variants", index, "name"), f"{variant.name!r} is given twice")
+        seen.add(variant.name)
+    if not any(variant.weight > 0 for variant in spec.variants):
+        raise SpecError(("variants",), "every weight is 0: no variant would take requests")
+    return [(("variants", index), variant) for index, variant in enumerate(spec.variants)]
+
+
+def _production(endpoint: str, path: Path, variant: raw.VariantSpec) -> ProductionVariant:
+    _check_model(variant.model, (*path, "model"))
+    if variant.instances < 1:
+        raise SpecError((*path, "instances"), f"{variant.instances}: must be at least 1")
+    if not math.isfinite(variant.weight) or variant.weight < 0:
+        raise SpecError((*path, "weight"), f"{variant.weight:g}: must be 0 or more")
+    routing = one_of(variant.routing, raw.ROUTINGS, (*path, "routing"))
+    timeouts = {
+        key: None if value is None else seconds(value, (*path, key), least=1)
+        for key, value in (
+            ("startup_timeout", variant.startup_timeout),
+            ("download_timeout", variant.download_timeout),
+        )
+    }
+    return ProductionVariant(
+        name=variant.name,
+        model_name=_model_name(endpoint, variant),
+        instance_count=variant.instances,
+        instance_type=variant.instance_type,
+        weight=float(variant.weight),
+        routing=RoutingStrategy[routing.upper()],
+        startup_timeout=timeouts["startup_timeout"],
+        download_timeout=timeouts["download_timeout"],
+    )
+
+
+def _check_model(model: raw.ModelSpec, path: Path) -> None:
+    if not model.image:
+        raise SpecError((*path, "image"), "must not be empty")
+    if model.data is not None and not re.match(r"^(file:///|s3://[^/]+)", model.data):
+        raise SpecError(
+            (*path, "data"),
+            f"{model.data!r}: expected file:///PATH or s3://BUCKET/KEY (a path is relative to the spec file only "
+            "where the CLI reads it)",
+        )
+    for key in model.environment:
+        if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", key):
+            raise SpecError((*path, "environment", key), "not a name of an environment variable")
+
+
+def _model(endpoint: str, variant: raw.VariantSpec, now: datetime) -> Model:
+    environment = {key: str(value) for key, value in variant.model.environment.items()}
+    container = Container(image=variant.model.image, data_url=variant.model.data, environment=environment)
+    return Model(name=_model_name(endpoint, variant), containers=(container,), created_at=now)
+
+
+def _model_name(endpoint: str, variant: raw.VariantSpec) -> str:
+    base = endpoint if variant.name == ONLY_VARIANT else f"{endpoint}-{variant.name}"
+    environment = {key: str(value) for key, value in variant.model.environment.items()}
+    return _named(base, [variant.model.image, variant.model.data, environment, variant.model.fingerprint])
+
+
+def _config(endpoint: str, variants: list[ProductionVariant], now: datetime) -> EndpointConfig:
+    name = _named(endpoint, [asdict(variant) for variant in variants])
+    return EndpointConfig(name=name, variants=tuple(variants), created_at=now)
+
+
+def _named(base: str, content: object) -> str:
+    """``base`` and 8 hex digits of the content: the same content always has the same name."""
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+    return f"{base[: _LONGEST_NAME - 9].rstrip('-')}-{digest}"
+
+
+def _deployment(spec: raw.RolloutSpec, alarm_names: dict[str, str]) -> DeploymentConfig:
+    strategy = one_of(spec.strategy, raw.STRATEGIES, ("rollout", "strategy"))
+    _check_strategy_keys(spec, strategy)
+    keys = list(alarm_names) if spec.alarms is None else spec.alarms
+    for index, key in enumerate(keys):
+        if key not in alarm_names:
+            hint = meant(key, alarm_names) or ", the file declares no alarms"
+            raise SpecError(("rollout", "alarms", index), f"unknown alarm {key!r}{hint}")
+    timeout = None if spec.timeout is None else seconds(spec.timeout, ("rollout", "timeout"), least=1)
+    blue_green = None if strategy == "rolling" else _blue_green(spec, strategy)
+    waits = duration(spec.wait, ("rollout", "wait")) + duration(spec.final_bake, ("rollout", "final_bake"))
+    if timeout is not None and timeout <= waits:
+        raise SpecError(("rollout", "timeout"), f"{spec.timeout!r}: must be more than the waits themselves")
+    return DeploymentConfig(
+        blue_green=blue_green,
+        rolling=_rolling(spec) if strategy == "rolling" else None,
+        execution_timeout=timeout,
+        alarms=tuple(dict.fromkeys(alarm_names[key] for key in keys)),
+        require_evidence=spec.require_evidence,
+    )
+
+
+def _check_strategy_keys(spec: raw.RolloutSpec, strategy: str) -> None:
+    needed = {"canary": "size", "linear": "step", "rolling": "batch"}.get(strategy)
+    if needed and getattr(spec, needed) is None:
+        raise SpecError(("rollout",), f"strategy {strategy} needs {needed!r}, such as {needed}: 10%")
+    empty = raw.RolloutSpec()
+    for key in ("size", "step", "batch", "rollback_batch", "wait", "final_bake"):
+        if key not in _STRATEGY_KEYS[strategy] and getattr(spec, key) != getattr(empty, key):
+            users = [name for name, keys in _STRATEGY_KEYS.items() if key in keys]
+            raise SpecError(("rollout", key), f"belongs to {' and '.join(users)}, but the strategy is {strategy}")
+
+
+def _blue_green(spec: raw.RolloutSpec, strategy: str) -> BlueGreen:
+    key, given = ("size", spec.size) if strategy == "canary" else ("step", spec.step)
+    return BlueGreen(
+        routing=Routing[strategy.upper()],
+        wait=seconds(spec.wait, ("rollout", "wait")),
+        size=None if given is None else size(given, ("rollout", key), most=50),
+        termination_wait=seconds(spec.final_bake, ("rollout", "final_bake")),
+    )
+
+
+def _rolling(spec: raw.RolloutSpec) -> Rolling:
+    back = spec.rollback_batch
+    assert spec.batch is not None  # _check_strategy_keys has seen to it
+    return Rolling(
+        batch=size(spec.batch, ("rollout", "batch"), most=50),
+        wait=seconds(spec.wait, ("rollout", "wait")),
+        rollback_batch=None if back is None else size(back, ("rollout", "rollback_batch"), most=100),
+    )
+
+
+def _name(text: str, path: Path) -> None:
+    if not re.fullmatch(raw.NAME, text):
+        raise SpecError(path, f"{text!r}: expected 1 to 63 letters, digits and hyphens, not at the ends")

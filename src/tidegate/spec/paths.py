@@ -1,0 +1,49 @@
+"""Paths of model data: relative to the spec file when written, absolute ``file://`` addresses when sent."""
+
+import copy
+import posixpath
+from typing import Any
+from urllib.parse import quote
+
+from tidegate.spec.problem import Path
+
+
+def address(text: str, folder: str, home: str = "~") -> str:
+    """``text`` as an absolute address. ``folder`` is the spec file's, ``home`` stands for a leading ``~``."""
+    if text.startswith("file://"):
+        text = text.removeprefix("file://")
+        path = text if text.startswith("/") else posixpath.join(folder, text)
+        return "file://" + _normal(path, text)
+    if "://" in text:
+        return text
+    if text == "~" or text.startswith("~/"):
+        text = home + text[1:]
+    return "file://" + quote(_normal(posixpath.join(folder, text), text))
+
+
+def artifacts(data: object) -> list[tuple[Path, dict[str, Any]]]:
+    """Each model of a spec's plain data with its place; what has not the right shape is left for ``parse``."""
+    found: list[tuple[Path, dict[str, Any]]] = []
+    if not isinstance(data, dict):
+        return found
+    if isinstance(data.get("model"), dict):
+        found.append((("model",), data["model"]))
+    variants = data.get("variants")
+    for index, variant in enumerate(variants if isinstance(variants, list) else []):
+        if isinstance(variant, dict) and isinstance(variant.get("model"), dict):
+            found.append((("variants", index, "model"), variant["model"]))
+    return found
+
+
+def resolve(data: object, folder: str, home: str = "~") -> object:
+    """A copy of a spec's plain data with every model data address absolute."""
+    resolved = copy.deepcopy(data)
+    for _, model in artifacts(resolved):
+        if isinstance(model.get("data"), str) and model["data"]:
+            model["data"] = address(model["data"], folder, home)
+    return resolved
+
+
+def _normal(path: str, written: str) -> str:
+    """Without ``.`` and ``..``; a trailing slash (a tree) stays."""
+    return posixpath.normpath(path) + ("/" if written.endswith("/") else "")

@@ -1,0 +1,151 @@
+"""A spec file as it is written, and its JSON Schema. Units and names are still text here."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+DURATION = r"^0$|^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
+NAME = r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$"
+ROUTINGS = ("random", "least_outstanding_requests")
+STRATEGIES = ("all_at_once", "canary", "linear", "rolling")
+SCOPES = ("new_version", "endpoint")
+MISSING = ("missing", "ignore", "breaching", "notBreaching")
+
+
+def _text(description: str, *examples: str, **more: object) -> Meta:
+    extra: dict[str, object] = dict(more)
+    if examples:
+        extra["examples"] = list(examples)
+    return Meta(description=description, extra_json_schema=extra)
+
+
+Duration = Annotated[
+    str | int, _text("Time with its unit: ms, s, m, h or d; or 0.", "90s", "10m", "1h30m", pattern=DURATION)
+]
+Size = Annotated[
+    str | int,
+    _text("A share of the instances such as 10%, or a number of instances.", "25%", pattern=r"^[0-9]+%$"),
+]
+Threshold = Annotated[float | str, _text("A number; 2% for a rate; 100ms for a latency.", "2%", "100ms")]
+Name = Annotated[str, _text("1 to 63 letters, digits and hyphens.", pattern=NAME)]
+Routing = Annotated[str, _text("How a request picks an instance.", enum=ROUTINGS)]
+
+
+class ModelSpec(Struct, forbid_unknown_fields=True):
+    """A model: the image that serves it and the data that it serves."""
+
+    image: Annotated[str, _text("A name in the server's table of images.", "tidegate/xgboost")]
+    data: (
+        Annotated[
+            str,
+            _text(
+                "Model data: a path (relative to the spec file), a file:// or an s3:// address; .tar.gz or plain.",
+                "file://./model.tar.gz",
+                "s3://models/fraud.tar.gz",
+            ),
+        ]
+        | None
+    ) = None
+    environment: Annotated[
+        dict[str, str | int | float], Meta(description="Environment variables of the serving program.")
+    ] = {}
+    fingerprint: (
+        Annotated[
+            str, _text("Tells versions of the same address apart. The CLI fills it in for files that it can read.")
+        ]
+        | None
+    ) = None
+
+
+class VariantSpec(Struct, forbid_unknown_fields=True):
+    """One of several variants that share an endpoint's requests by weight."""
+
+    name: Name
+    model: ModelSpec
+    instances: Annotated[int, Meta(description="Instances to run.", extra_json_schema={"minimum": 1})] = 1
+    instance_type: str = "local"
+    weight: Annotated[
+        float, Meta(description="Relative to the other variants.", extra_json_schema={"minimum": 0})
+    ] = 1.0
+    routing: Routing = "random"
+    startup_timeout: Duration | None = None
+    download_timeout: Duration | None = None
+
+
+class RolloutSpec(Struct, forbid_unknown_fields=True):
+    """How an update is carried out and what makes it roll back."""
+
+    strategy: Annotated[str, _text("How traffic moves to the new version.", enum=STRATEGIES)] = "all_at_once"
+    size: Annotated[Size, _text("canary: the first part, at most 50 %.")] | None = None
+    step: Annotated[Size, _text("linear: each part, at most 50 %.")] | None = None
+    batch: Annotated[Size, _text("rolling: instances replaced at a time, at most 50 %.")] | None = None
+    rollback_batch: (
+        Annotated[Size, _text("rolling: instances at a time on the way back; all when absent.")] | None
+    ) = None
+    wait: Annotated[Duration, _text("Bake after each part, alarms watched.")] = "0"
+    final_bake: Annotated[Duration, _text("Bake at 100 % with the old version still whole.")] = "0"
+    timeout: Annotated[Duration, _text("The whole update; past it, it rolls back.")] | None = None
+    alarms: (
+        Annotated[list[str], Meta(description="Alarms that roll it back; every alarm of this file when absent.")]
+        | None
+    ) = None
+    require_evidence: Annotated[bool, Meta(description="Hold while an alarm has too little data to say OK.")] = (
+        False
+    )
+
+
+class AlarmSpec(Struct, forbid_unknown_fields=True):
+    """A threshold over a metric; ALARM when ``datapoints`` of the last ``periods`` breach it."""
+
+    metric: Annotated[str, _text("Name of the metric.", "Invocation5XXErrors", "ModelLatency")]
+    statistic: Annotated[str, _text("Average, Sum, Minimum, Maximum, SampleCount or a percentile.", "p99")]
+    above: Threshold | None = None
+    at_least: Threshold | None = None
+    below: Threshold | None = None
+    at_most: Threshold | None = None
+    period: Annotated[Duration, _text("1s, 5s, 10s, 20s, 30s or whole minutes.")] = "10s"
+    periods: Annotated[
+        int, Meta(description="How many periods are looked at.", extra_json_schema={"minimum": 1})
+    ] = 3
+    datapoints: (
+        Annotated[
+            int,
+            Meta(description="How many of them must breach; all when absent.", extra_json_schema={"minimum": 1}),
+        ]
+        | None
+    ) = None
+    missing: Annotated[str, _text("What a period without data counts as.", enum=MISSING)] = "missing"
+    scope: Annotated[str, _text("Requests of the new version alone, or of the whole endpoint.", enum=SCOPES)] = (
+        "new_version"
+    )
+    variant: Annotated[str, _text("Needed where the endpoint has several variants.")] | None = None
+    namespace: Annotated[str, _text("For a metric of your own (PutMetricData).")] | None = None
+    dimensions: Annotated[dict[str, str], Meta(description="With namespace: the exact dimensions.")] = {}
+    description: str | None = None
+
+
+class SpecFile(Struct, forbid_unknown_fields=True):
+    """One endpoint with all it needs. Either ``model`` (one variant) or ``variants``."""
+
+    endpoint: Name
+    model: ModelSpec | None = None
+    instances: Annotated[int, Meta(description="Instances to run.", extra_json_schema={"minimum": 1})] = 1
+    instance_type: str = "local"
+    routing: Routing = "random"
+    startup_timeout: Annotated[Duration, _text("Until the first good ping; 8m when absent.")] | None = None
+    download_timeout: Annotated[Duration, _text("Fetching and unpacking; 15m when absent.")] | None = None
+    variants: list[VariantSpec] | None = None
+    rollout: RolloutSpec | None = None
+    alarms: dict[str, AlarmSpec] = {}
+    tags: dict[str, str] = {}
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of a spec file, for editors and other programs."""
+    body = msgspec.json.schema(SpecFile)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "tidegate spec file",
+        **body,
+    }

@@ -1,0 +1,74 @@
+"""Durations, sizes and thresholds: text with units into numbers."""
+
+import math
+import re
+
+from tidegate.model.rollout import CapacitySize, SizeType
+from tidegate.spec.problem import Path, SpecError, meant
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
+LATENCIES = ("ModelLatency", "OverheadLatency")
+"""Metrics in microseconds, as on SageMaker."""
+RATES = ("Invocation4XXErrors", "Invocation5XXErrors", "InvocationModelErrors")
+"""Metrics that are 0 or 1 for each request, so that their Average is a rate."""
+
+
+def duration(value: str | int, path: Path) -> float:
+    """Seconds."""
+    text = str(value).strip()
+    if text == "0":
+        return 0.0
+    if not text or _PART.sub("", text):
+        hint = f"say the unit, such as {text}s" if text.isdigit() else "expected a time such as 90s, 10m or 1h"
+        raise SpecError(path, f"{text!r}: {hint}")
+    return math.fsum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+
+
+def seconds(value: str | int, path: Path, *, least: int = 0) -> int:
+    """Whole seconds, at least ``least``."""
+    exact = duration(value, path)
+    if exact != int(exact):
+        raise SpecError(path, f"{value!r}: must be whole seconds")
+    if exact < least:
+        raise SpecError(path, f"{value!r}: must be at least {least}s")
+    return int(exact)
+
+
+def size(value: str | int, path: Path, *, most: int) -> CapacitySize:
+    """Percent of the instances up to ``most``, or a number of instances."""
+    text = str(value).strip()
+    if text.endswith("%") and text[:-1].strip().isdigit():
+        percent = int(text[:-1])
+        if not 1 <= percent <= most:
+            raise SpecError(path, f"{text}: must be from 1% to {most}%")
+        return CapacitySize(SizeType.CAPACITY_PERCENT, percent)
+    if text.isdigit() and int(text) >= 1:
+        return CapacitySize(SizeType.INSTANCE_COUNT, int(text))
+    raise SpecError(path, f"{text!r}: expected a share such as 10% or a number of instances such as 1")
+
+
+def threshold(value: float | str, metric: str, path: Path) -> float:
+    """In the metric's own unit: microseconds for latencies, 0 to 1 for rates."""
+    if isinstance(value, str):
+        text = value.strip()
+        if metric in LATENCIES:
+            return duration(text, path) * 1e6
+        if text.endswith("%"):
+            try:
+                number = float(text[:-1])
+            except ValueError:
+                raise SpecError(path, f"{text!r}: expected a number before %") from None
+            return number / 100 if metric in RATES else number
+        raise SpecError(path, f"{text!r}: expected a number for {metric}")
+    if metric in LATENCIES and value != 0:
+        raise SpecError(path, f"{value:g}: say the unit, such as {value:g}ms")
+    if not math.isfinite(value):
+        raise SpecError(path, f"{value}: must be a finite number")
+    return float(value)
+
+
+def one_of(value: str, known: tuple[str, ...], path: Path) -> str:
+    if value not in known:
+        raise SpecError(path, f"unknown {path[-1]} {value!r}{meant(value, known)}")
+    return value
