@@ -29,7 +29,9 @@ class MethodNotAllowed(errors.TidegateError):
     code = "MethodNotAllowed"
 
     def __init__(self, method: str, path: str, allowed: list[str]) -> None:
-        super().__init__(f"{method} is not possible on {path}: use {' or '.join(allowed)}")
+        super().__init__(
+            f"{method} is not possible on {path}: use {' or '.join(m for m in allowed if m != 'HEAD')}"
+        )
         self.allowed = allowed
 
 

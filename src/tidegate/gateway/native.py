@@ -14,6 +14,8 @@ from tidegate.gateway.journal import news
 from tidegate.gateway.live import live
 from tidegate.gateway.steps import NATIVE
 from tidegate.model.errors import Invalid
+from tidegate.service.kinds import ENDPOINT
+from tidegate.service.records import need
 
 MOST_LINES = 10_000
 MOST_EVENTS = 1_000
@@ -41,7 +43,9 @@ async def events(gateway: Gateway, request: Request) -> Response:
 async def last_seconds(gateway: Gateway, request: Request) -> Response:
     seconds = number(request, "seconds", 10, 1, LONGEST_LIVE)
     now = gateway.context.clock.now()
-    fleets = await live(gateway.context.metrics, request.path_params["name"], seconds, now)
+    name = request.path_params["name"]
+    await gateway.context.store.run(lambda tx: need(tx, ENDPOINT, name))
+    fleets = await live(gateway.context.metrics, name, seconds, now)
     return JSONResponse({"at": now.isoformat(), "seconds": seconds, "fleets": [asdict(fleet) for fleet in fleets]})
 
 

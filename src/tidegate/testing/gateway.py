@@ -1,0 +1,84 @@
+"""A gateway on a store in memory, for tests: what stands around it is recorded or set by hand."""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cached_property
+
+import httpx
+from starlette.types import ASGIApp
+
+from tidegate.adapters.clock import RandomIds, SystemClock
+from tidegate.adapters.store import SqlStore, open_store
+from tidegate.auth.keys import required
+from tidegate.gateway.app import build_app
+from tidegate.gateway.dependencies import Gateway
+from tidegate.settings import Settings
+from tidegate.testing.memory_metrics import MemoryMetrics
+from tidegate.wire.operation import WireContext
+
+KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+SIGNED = Settings(access_keys={KEY: SECRET})
+OPEN = Settings()
+
+
+@dataclass
+class ShiftedClock:
+    """The present, ``shift`` later."""
+
+    shift: timedelta = timedelta()
+
+    def now(self) -> datetime:
+        return SystemClock().now() + self.shift
+
+
+@dataclass
+class House:
+    """A gateway and what happened around it."""
+
+    settings: Settings = OPEN
+    clock: ShiftedClock = field(default_factory=ShiftedClock)
+    metrics: MemoryMetrics = field(default_factory=MemoryMetrics)
+    store: SqlStore = field(default_factory=lambda: open_store("sqlite://"))
+    proxy: bool = True
+    kicked: list[str] = field(default_factory=list)
+    downs: int = 0
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @cached_property
+    def app(self) -> ASGIApp:
+        context = WireContext(
+            store=self.store,
+            metrics=self.metrics,
+            clock=self.clock,
+            ids=RandomIds(),
+            region="us-east-1",
+            account="000000000000",
+            kick=self.kicked.append,
+            check_answers=True,
+        )
+        return build_app(
+            Gateway(
+                settings=self.settings,
+                context=context,
+                signed=required(self.settings),
+                proxy_up=self._proxy_up,
+                prometheus=self._page,
+                logs=lambda endpoint, tail: [{"replica": f"{endpoint}-0", "lines": ["started"][:tail]}],
+                down=self._down,
+                changed=self.changed,
+            )
+        )
+
+    async def _proxy_up(self) -> bool:
+        return self.proxy
+
+    async def _page(self) -> str:
+        return "tidegate_invocations_total 1\n"
+
+    def _down(self) -> None:
+        self.downs += 1
+
+    def client(self) -> httpx.AsyncClient:
+        """In-process; what the application lets escape is raised here."""
+        return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://127.0.0.1:8471")
