@@ -78,7 +78,8 @@ def resolve(image: str, table: ImageTable) -> RuntimeChoice:
             return RuntimeChoice(kind)
     known = ", ".join([*BUILT_IN, *table.entries])
     raise Invalid(
-        f"image {image!r} is not in this server's table of images and there is no podman or Docker to run it in;"
+        f"image {image!r} is not in this server's table of images"
+        " (a real container would need podman or Docker, which is not supported yet);"
         f" use one of: {known}; or add it to the table with a command"
     )
 

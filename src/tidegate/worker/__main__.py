@@ -1,0 +1,43 @@
+"""``python -m tidegate.worker REPLICA.json``.
+
+Exit codes: 0 asked to go (SIGTERM) and drained; 3 it cannot do its work, ``failure.json`` says why; 2 the replica
+file cannot be read.
+"""
+
+import faulthandler
+import os
+import sys
+from pathlib import Path
+
+import uvloop
+
+from tidegate.model.errors import StartupError
+from tidegate.worker.life import Worker
+from tidegate.worker.spec import ReplicaSpec, read
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1:
+        print("usage: python -m tidegate.worker REPLICA.json", file=sys.stderr)
+        return 2
+    path = Path(arguments[0]).absolute()
+    try:
+        spec = read(path)
+    except StartupError as error:
+        print(f"tidegate worker: {error}", file=sys.stderr)
+        return 2
+    faulthandler.enable()
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # read when numpy and the runtime are imported
+        os.environ[variable] = spec.environment.get("OMP_NUM_THREADS", "1")
+    uvloop.run(_live(path, spec))
+    return 0
+
+
+async def _live(path: Path, spec: ReplicaSpec) -> None:
+    code = await Worker(path, spec).run()
+    sys.stdout.flush()
+    os._exit(code)  # a download or a prediction that was given up may still sit in a thread
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,104 @@
+"""The bytes of every response, success and errors alike, in the forms of sagemaker-runtime.
+
+Errors carry ``x-amzn-ErrorType`` and a JSON body with ``Message``, which is what AWS's clients read. Header lines
+that never change are made once.
+"""
+
+import time
+import uuid
+from email.utils import formatdate
+from http import HTTPStatus
+from itertools import count
+
+import msgspec
+
+from tidegate.model.errors import AuthError
+from tidegate.worker.invocation import Answer, ModelFailed
+from tidegate.worker.spec import ReplicaSpec
+
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+_CONTAINER = "primary"
+"""SageMaker's name for the only container of a model."""
+_MESSAGE_LIMIT = 4096
+"""Characters of a model's own message that are passed on."""
+JSON = "application/json"
+
+
+class Responses:
+    """Makes responses for one replica."""
+
+    def __init__(self, spec: ReplicaSpec) -> None:
+        self._spec = spec
+        variant = spec.fleet.variant
+        self._served = (
+            f"x-Amzn-Invoked-Production-Variant: {variant}\r\nx-tidegate-config: {spec.config_name}\r\n".encode()
+        )
+        self._starts: dict[tuple[int, str], bytes] = {}
+        self._prefix = str(uuid.uuid4())[:24]
+        """Request ids are UUIDs in form: a random part of this process and a running number."""
+        self._numbers = count()
+        self._date = (0, b"")
+
+    def success(self, answer: Answer, close: bool) -> bytes:
+        extra = self._served
+        for name, value in answer.headers:
+            extra += b"%b: %b\r\n" % (name, value)
+        return self._whole(200, answer.content_type, extra, answer.body, close)
+
+    def model_error(self, failed: ModelFailed, close: bool) -> bytes:
+        """424, as SageMaker says it; ``ErrorCode`` is there for what the client got wrong."""
+        spec = self._spec
+        side = "client" if 400 <= failed.status < 500 else "server"
+        original = failed.message[:_MESSAGE_LIMIT]
+        body: dict[str, object] = {
+            "Message": (
+                f'Received {side} error ({failed.status}) from {_CONTAINER} with message "{original}". See the log'
+                f" group {spec.log_group} in account {spec.account} (tidegate logs {spec.fleet.endpoint}) for more"
+                " information."
+            ),
+            "OriginalStatusCode": failed.status,
+            "OriginalMessage": original,
+            "LogStreamArn": spec.log_stream_arn,
+        }
+        if side == "client":
+            body["ErrorCode"] = "CLIENT_ERROR_FROM_MODEL"
+        extra = self._served + b"x-amzn-ErrorType: ModelError\r\n"
+        return self._whole(424, JSON, extra, msgspec.json.encode(body), close)
+
+    def error(self, status: int, name: str, message: str, close: bool) -> bytes:
+        """An error of the platform itself; ``name`` is the runtime's name of it, such as ValidationError."""
+        body = msgspec.json.encode({"Message": message, "message": message})
+        return self._whole(status, JSON, f"x-amzn-ErrorType: {name}\r\n".encode(), body, close)
+
+    def auth_error(self, error: AuthError, close: bool) -> bytes:
+        name = error.code if error.code.endswith("Exception") else f"{error.code}Exception"
+        return self.error(403, name, error.message, close)
+
+    def plain(self, status: int, body: bytes, close: bool) -> bytes:
+        return self._whole(status, JSON, b"", body, close)
+
+    def _whole(self, status: int, content_type: str, extra: bytes, body: bytes, close: bool) -> bytes:
+        start = self._starts.get((status, content_type)) or self._start(status, content_type)
+        return b"%bdate: %b\r\nx-amzn-RequestId: %b%012x\r\n%bcontent-length: %d\r\n%b\r\n%b" % (
+            start,
+            self._today(),
+            self._prefix.encode(),
+            next(self._numbers),
+            extra,
+            len(body),
+            b"connection: close\r\n" if close else b"",
+            body,
+        )
+
+    def _start(self, status: int, content_type: str) -> bytes:
+        start = f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}\r\ncontent-type: {content_type}\r\n"
+        made = start.encode("latin-1")
+        if len(self._starts) < 64:  # a program may invent content types
+            self._starts[status, content_type] = made
+        return made
+
+    def _today(self) -> bytes:
+        second = int(time.time())
+        if self._date[0] != second:
+            self._date = (second, formatdate(second, usegmt=True).encode())
+        return self._date[1]

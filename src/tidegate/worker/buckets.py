@@ -1,0 +1,97 @@
+"""Reads objects of an S3 by botocore: any S3, by endpoint URL; credentials by botocore's own rules."""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import IO, Any
+
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    IncompleteReadError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
+
+from tidegate.model.errors import ArtifactError, Transient
+
+_PART = 1024 * 1024
+_RESUMES = 5
+"""Times that a download which broke off goes on where it stopped; requests have botocore's retries besides."""
+_MISSING = {"NoSuchKey": "there is no such object", "404": "there is no such object"}
+_PERMANENT = {
+    "NoSuchBucket": "there is no such bucket",
+    "AccessDenied": "access is denied",
+    "403": "access is denied",
+    "InvalidAccessKeyId": "the access key is not known there",
+    "SignatureDoesNotMatch": "the secret key is wrong",
+    "InvalidBucketName": "this is not a bucket's name",
+    "PermanentRedirect": "the bucket lies in another region",
+} | _MISSING
+
+
+class Bucket:
+    """Raises ArtifactError for what will stay wrong, Transient for the rest."""
+
+    def __init__(self, name: str, endpoint: str, region: str) -> None:
+        self._name = name
+        config = Config(
+            connect_timeout=5,
+            read_timeout=30,
+            retries={"mode": "standard", "total_max_attempts": 4},
+            s3={"addressing_style": "path"} if endpoint else None,
+        )
+        try:
+            self._client: Any = botocore.session.get_session().create_client(
+                "s3", endpoint_url=endpoint or None, region_name=region, config=config
+            )
+        except (BotoCoreError, ValueError) as error:
+            raise ArtifactError(f"S3 cannot be used: {error}") from None
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        try:
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix):
+                for item in page.get("Contents", ()):
+                    yield item["Key"]
+        except (BotoCoreError, ClientError) as error:
+            raise _told(error) from None
+
+    def download(self, key: str, output: IO[bytes], check: Callable[[int], None]) -> int:
+        """Writes the object to ``output`` and returns its size; ``check`` may refuse the size beforehand."""
+        done, etag = 0, ""
+        for _ in range(_RESUMES):
+            try:
+                answer = self._client.get_object(Bucket=self._name, Key=key, **_rest(done, etag))
+                size, etag = done + int(answer["ContentLength"]), answer["ETag"]
+                check(size)
+                while part := answer["Body"].read(_PART):
+                    output.write(part)
+                    done += len(part)
+                if done == size:
+                    output.flush()
+                    os.fsync(output.fileno())
+                    return size
+            except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
+                continue
+            except (BotoCoreError, ClientError) as error:
+                raise _told(error) from None
+        raise Transient(f"the download broke off {_RESUMES} times, last at byte {done}")
+
+
+def _rest(done: int, etag: str) -> dict[str, str]:
+    """What is still wanted, of the very object that was begun."""
+    return {"Range": f"bytes={done}-", "IfMatch": etag} if done else {}
+
+
+def _told(error: Exception) -> ArtifactError | Transient:
+    if isinstance(error, ClientError):
+        code = error.response.get("Error", {}).get("Code", "")
+        message = error.response.get("Error", {}).get("Message", "")
+        if code in _PERMANENT:
+            return ArtifactError(_PERMANENT[code])
+        return Transient(f"S3 answered {code}: {message}")
+    if isinstance(error, HTTPClientError):
+        return Transient(f"S3 cannot be reached: {error}")
+    return ArtifactError(f"S3 cannot be used: {error}")

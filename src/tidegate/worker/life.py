@@ -1,0 +1,135 @@
+"""One replica's life: listen, fetch, load, serve, drain, and say why when it does not work out."""
+
+import asyncio
+import os
+import signal
+import stat
+import sys
+import traceback
+from pathlib import Path
+
+from tidegate.model.errors import ArtifactError, Invalid, TidegateError, Transient
+from tidegate.worker.artifacts import Policy, materialise
+from tidegate.worker.batching import Batcher
+from tidegate.worker.images import RuntimeKind
+from tidegate.worker.invocation import Engine
+from tidegate.worker.runtimes import load
+from tidegate.worker.runtimes.launcher import NOT_STARTED
+from tidegate.worker.runtimes.program import Program
+from tidegate.worker.server import Server
+from tidegate.worker.spec import FAILED, Failure, ReplicaSpec, write_failure
+
+_LOG_TAIL = 4096
+"""Bytes of the log from which a dead program's last lines are quoted."""
+_LAST_LINES = 5
+_FAREWELL = 0.2
+"""Seconds that a failed worker gives to the answers that are on their way."""
+
+
+class Worker:
+    """``path`` is the replica file; reports are left beside it."""
+
+    def __init__(self, path: Path, spec: ReplicaSpec) -> None:
+        self._path = path
+        self._spec = spec
+        self._server: Server | None = None
+        self._engine: Engine | None = None
+        self._stopping = asyncio.Event()
+        self._failure: Failure | None = None
+
+    async def run(self) -> int:
+        """The exit code: 0 when it was asked to go, ``FAILED`` with a ``failure.json`` otherwise."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        starting = asyncio.create_task(self._start())
+        await self._stopping.wait()
+        starting.cancel()
+        return await self._end()
+
+    async def _start(self) -> None:
+        try:
+            self._server = server = Server(self._spec)
+            await server.listen()
+            await self._fetch()
+            await self._load()
+        except Exception as error:
+            self._fail(_told(error))
+            return
+        server.engine = self._engine
+        self._say(f"ready, {self._spec.runtime.kind} on {self._spec.socket}")
+
+    async def _fetch(self) -> None:
+        spec = self._spec
+        policy = Policy(spec.file_roots, spec.s3_endpoint, spec.region)
+        try:
+            async with asyncio.timeout(spec.download_timeout):
+                await asyncio.to_thread(materialise, spec.data_url, Path(spec.model_dir), policy)
+        except TimeoutError:
+            raise Transient(f"the model data did not arrive within {spec.download_timeout:g} s") from None
+
+    async def _load(self) -> None:
+        spec = self._spec
+        if spec.runtime.kind is RuntimeKind.PROGRAM:
+            self._engine = program = Program(spec, self._died)
+            await program.start()
+            return
+        try:
+            async with asyncio.timeout(spec.startup_timeout):
+                scorer = await asyncio.to_thread(load, spec.runtime.kind, Path(spec.model_dir), spec.environment)
+        except TimeoutError:
+            raise Transient(f"the model did not load within {spec.startup_timeout:g} s") from None
+        self._engine = Batcher(scorer, asyncio.get_running_loop())
+
+    async def _end(self) -> int:
+        failure = self._failure
+        if failure is not None:
+            write_failure(self._path, failure)
+            self._say(f"failed: {failure.message}")
+        cut = 0
+        if self._server is not None:
+            cut = await self._server.drain(self._spec.drain_timeout if failure is None else _FAREWELL)
+            self._path.with_name("stats.json").write_bytes(self._server.statistics(0, sys.maxsize))
+        if self._engine is not None:
+            await self._engine.close()
+        if failure is not None:
+            return FAILED
+        self._say(f"drained, {cut} requests cut off" if cut else "drained")
+        return 0
+
+    def _died(self, code: int) -> None:
+        """The program ended by itself."""
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        lines = _last_lines()
+        said = f"; its log ends: {lines}" if lines else ""
+        started = self._server is not None and self._server.engine is not None
+        command = self._spec.runtime.command[0]
+        message = f"The program {command} {how}{said}"
+        self._fail(Failure("ProgramEnded", message, permanent=code == NOT_STARTED and not started))
+
+    def _fail(self, failure: Failure) -> None:
+        self._failure = self._failure or failure
+        self._stopping.set()
+
+    def _say(self, what: str) -> None:
+        print(f"tidegate worker {self._spec.replica} ({self._spec.fleet}): {what}", flush=True)
+
+
+def _told(error: Exception) -> Failure:
+    if isinstance(error, TidegateError):
+        return Failure(error.code, error.message, permanent=isinstance(error, ArtifactError | Invalid))
+    traceback.print_exception(error)
+    return Failure(type(error).__name__, f"{type(error).__name__}: {error}", permanent=False)
+
+
+def _last_lines() -> str:
+    """The end of this process's own log, when its output goes to a file."""
+    try:
+        if not stat.S_ISREG(os.fstat(2).st_mode):
+            return ""
+        with open("/proc/self/fd/2", "rb") as log:
+            log.seek(max(0, os.fstat(2).st_size - _LOG_TAIL))
+            lines = log.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    return " | ".join(line.strip() for line in lines[-_LAST_LINES:] if line.strip())

@@ -1,0 +1,175 @@
+"""HTTP/1.1 to a program on this machine: a few kept connections, one request on each at a time."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import cast
+
+import httptools
+
+_KEPT = 64
+"""Idle connections that are kept."""
+CONNECT_TIMEOUT = 2.0
+
+
+class Broken(Exception):
+    """No whole answer came. ``untouched``: the connection had been kept, and closed before a byte came back."""
+
+    def __init__(self, message: str, untouched: bool = False) -> None:
+        super().__init__(message)
+        self.untouched = untouched
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    headers: dict[bytes, bytes]
+    """Names in lower case; of a repeated one the last."""
+    body: bytes
+
+
+class Client:
+    """``address`` is a unix socket's path or a loopback port."""
+
+    def __init__(self, address: str | int, limit: int) -> None:
+        self._address = address
+        self._limit = limit
+        self._idle: list[_Connection] = []
+
+    async def ask(
+        self, method: str, path: str, headers: Iterable[tuple[bytes, bytes]] = (), body: bytes = b""
+    ) -> Reply:
+        """Raises Broken or, for an answer above the limit, ValueError. A kept connection that the program had
+        closed meanwhile is replaced, once."""
+        head = [f"{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n".encode()]
+        head += [b"%b: %b\r\n" % header for header in headers]
+        request = b"".join((*head, b"\r\n", body))
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.open:
+                try:
+                    return await self._on(connection, request)
+                except Broken as broken:
+                    if not broken.untouched:
+                        raise
+                    break
+        return await self._on(await self._connect(), request)
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+
+    async def _on(self, connection: "_Connection", request: bytes) -> Reply:
+        try:
+            reply = await connection.ask(request)
+        except BaseException:
+            connection.close()
+            raise
+        if connection.open and len(self._idle) < _KEPT:
+            self._idle.append(connection)
+        else:
+            connection.close()
+        return reply
+
+    async def _connect(self) -> "_Connection":
+        loop = asyncio.get_running_loop()
+        make = self._make
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                if isinstance(self._address, str):
+                    return (await loop.create_unix_connection(make, self._address))[1]
+                return (await loop.create_connection(make, "127.0.0.1", self._address))[1]
+        except (OSError, TimeoutError) as error:
+            raise Broken(f"cannot connect to {self._address}: {error}") from None
+
+    def _make(self) -> "_Connection":
+        return _Connection(self._limit)
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._transport: asyncio.Transport | None = None
+        self._waiting: asyncio.Future[Reply] | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._used = False
+        self._begun = False
+        self._headers: dict[bytes, bytes] = {}
+        self._body: list[bytes] = []
+        self._size = 0
+        self._keep = True
+        self._in_plain_body = False
+        """In a body that has no length and ends with the connection, as HTTP/1.0 programs send it."""
+
+    @property
+    def open(self) -> bool:
+        return self._transport is not None and self._keep and not self._transport.is_closing()
+
+    async def ask(self, request: bytes) -> Reply:
+        assert self._transport is not None
+        self._waiting = asyncio.get_running_loop().create_future()
+        self._begun = False
+        self._transport.write(request)
+        reply = await self._waiting
+        self._used = True
+        return reply
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
+
+    def data_received(self, data: bytes) -> None:
+        if self._waiting is None:
+            self.close()  # nobody asked
+            return
+        self._begun = True
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._fail(Broken(f"the answer is not valid HTTP: {error}"))
+        if self._size > self._limit:
+            self._fail(ValueError(f"the answer is larger than the limit of {self._limit} bytes"))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
+        ends_with_connection = self._begun and b"content-length" not in self._headers and self._in_plain_body
+        if ends_with_connection and self._waiting is not None:
+            self._finish()
+        self._fail(Broken("the connection was closed before an answer", untouched=self._used and not self._begun))
+
+    def on_message_begin(self) -> None:
+        self._headers = {}
+        self._body = []
+        self._size = 0
+        self._in_plain_body = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.lower()] = value
+        self._size += len(name) + len(value)
+
+    def on_headers_complete(self) -> None:
+        self._in_plain_body = b"transfer-encoding" not in self._headers
+
+    def on_body(self, part: bytes) -> None:
+        self._body.append(part)
+        self._size += len(part)
+
+    def on_message_complete(self) -> None:
+        if self._parser.get_status_code() >= 200:  # 100 Continue is no answer
+            self._finish()
+
+    def _finish(self) -> None:
+        self._in_plain_body = False
+        self._keep = self._transport is not None and self._parser.should_keep_alive()
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and not waiting.done():
+            waiting.set_result(Reply(self._parser.get_status_code(), self._headers, b"".join(self._body)))
+
+    def _fail(self, error: Exception) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(error)
+        self.close()

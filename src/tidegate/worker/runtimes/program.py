@@ -1,0 +1,219 @@
+"""Any program that honours the container contract, started as a child and spoken to over HTTP.
+
+What the program gets: its command as configured, the model folder as working folder, and in its environment
+
+- ``PORT`` and ``SAGEMAKER_BIND_TO_PORT``: a free loopback port, or ``TIDEGATE_SOCKET``: the path of a unix socket
+  that it may listen on instead;
+- ``SM_MODEL_DIR`` and ``MODEL_DIR``: the model folder;
+- what the image table and the container declare, and a few general variables (PATH, HOME, LANG, ...); nothing
+  else of the server's environment.
+
+It answers ``GET /ping`` with 200 when it is ready and then ``POST /invocations``. At the end it gets SIGTERM, and
+SIGKILL after 30 seconds; when the worker is killed it is killed too.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from tidegate.model.errors import Transient
+from tidegate.worker.images import RuntimeChoice, check_environment
+from tidegate.worker.invocation import Answer, Call, Done, ModelFailed, Outcome
+from tidegate.worker.runtimes import launcher
+from tidegate.worker.runtimes.client import Broken, Client, Reply
+from tidegate.worker.spec import ReplicaSpec
+
+PING_TIMEOUT = 2.0
+PING_EVERY = 0.2
+"""Seconds between pings until the first good one; afterwards one a second."""
+WATCH_EVERY = 1.0
+BAD_PINGS = 3
+"""In a row, while the program has nothing to do: it is not healthy."""
+KILL_AFTER = 30.0
+_INHERITED = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
+_REQUEST_HEADERS = (b"content-type", b"accept")
+_PREFIX = b"x-amzn-sagemaker-"
+_RESPONSE_HEADERS = {
+    b"x-amzn-sagemaker-custom-attributes": b"X-Amzn-SageMaker-Custom-Attributes",
+    b"x-amzn-sagemaker-new-session-id": b"X-Amzn-SageMaker-New-Session-Id",
+    b"x-amzn-sagemaker-closed-session-id": b"X-Amzn-SageMaker-Closed-Session-Id",
+}
+_TIMED_OUT = (
+    "Your invocation timed out while waiting for a response from container primary. Review the latency metrics for"
+    " each container, resolve the issue, and try again."
+)
+
+
+class Program:
+    """The engine for a program. ``died`` is called with its exit code when it ends by itself."""
+
+    def __init__(self, spec: ReplicaSpec, died: Callable[[int], None]) -> None:
+        self._spec = spec
+        self._died = died
+        self._socket = Path(spec.socket).with_suffix(".app")
+        self._process: asyncio.subprocess.Process | None = None
+        self._client: Client | None = None
+        self._calls: set[asyncio.Task[None]] = set()
+        self._watchers: list[asyncio.Task[None]] = []
+        self._bad_pings = 0
+        self._closing = False
+
+    @property
+    def healthy(self) -> bool:
+        return self._bad_pings < BAD_PINGS
+
+    async def start(self) -> None:
+        """Returns at the first good ping; raises Transient where none comes in time, Invalid for an environment
+        that a model may not set."""
+        check_environment(self._spec.environment)
+        port = _free_port()
+        self._socket.unlink(missing_ok=True)
+        # From the main thread: Linux ties the child's life to the thread that started it.
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", launcher.__file__, str(os.getpid()), *self._spec.runtime.command),
+            stdin=asyncio.subprocess.DEVNULL,
+            cwd=self._spec.model_dir,
+            env=environment(self._spec, port, self._socket, os.environ),
+        )
+        self._watchers.append(asyncio.create_task(self._wait(self._process)))
+        try:
+            async with asyncio.timeout(self._spec.startup_timeout):
+                self._client = await self._first_ping(port)
+        except TimeoutError:
+            raise Transient(
+                "The primary container for production variant "
+                f"{self._spec.fleet.variant} did not pass the ping health check within"
+                f" {self._spec.startup_timeout:g} s (GET /ping on port {port} or on {self._socket})."
+            ) from None
+        self._watchers.append(asyncio.create_task(self._watch(self._client)))
+
+    def submit(self, call: Call, done: Done) -> None:
+        task = asyncio.get_running_loop().create_task(self._answer(call, done))
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+        call.on_abandon(task.cancel)
+
+    async def close(self) -> None:
+        """Ends the program and what it has started."""
+        self._closing = True
+        for task in (*self._watchers[1:], *self._calls):
+            task.cancel()
+        if self._client is not None:
+            self._client.close()
+        process = self._process
+        if process is not None:
+            _signal(process, signal.SIGTERM)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(KILL_AFTER):
+                    await process.wait()
+            _signal(process, signal.SIGKILL)
+            await process.wait()
+        self._socket.unlink(missing_ok=True)
+
+    # --- health ---
+
+    async def _wait(self, process: asyncio.subprocess.Process) -> None:
+        code = await process.wait()
+        if not self._closing:
+            self._died(code)
+
+    async def _first_ping(self, port: int) -> Client:
+        while True:
+            for address in (str(self._socket), port) if self._socket.exists() else (port,):
+                client = Client(address, self._spec.max_body)
+                if await _ping(client):
+                    return client
+                client.close()
+            await asyncio.sleep(PING_EVERY)
+
+    async def _watch(self, client: Client) -> None:
+        """A ping that fails while the program is at work says little: it may do one thing at a time."""
+        while True:
+            await asyncio.sleep(WATCH_EVERY)
+            if self._calls:
+                continue
+            good = await _ping(client)
+            if good or not self._calls:
+                self._bad_pings = 0 if good else self._bad_pings + 1
+
+    # --- calls ---
+
+    async def _answer(self, call: Call, done: Done) -> None:
+        try:
+            outcome = await self._forward(call)
+        except asyncio.CancelledError:
+            done(ModelFailed(0, "The client or the server went away."))
+            raise
+        done(outcome)
+
+    async def _forward(self, call: Call) -> Outcome:
+        assert self._client is not None
+        headers = [
+            (name, value)
+            for name, value in call.headers.items()
+            if name in _REQUEST_HEADERS or name.startswith(_PREFIX)
+        ]
+        try:
+            async with asyncio.timeout(self._spec.invocation_timeout):
+                reply = await self._client.ask("POST", "/invocations", headers, call.body)
+        except TimeoutError:
+            return ModelFailed(0, _TIMED_OUT)
+        except (Broken, ValueError) as error:
+            return ModelFailed(0, f"The container gave no answer: {error}.")
+        return _outcome(reply)
+
+
+def environment(spec: ReplicaSpec, port: int, path: Path, server: Mapping[str, str]) -> dict[str, str]:
+    """The program's whole environment; what comes later wins."""
+    choice: RuntimeChoice = spec.runtime
+    return {
+        **{name: server[name] for name in _INHERITED if name in server},
+        "OMP_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+        **choice.environment,
+        **spec.environment,
+        "PORT": str(port),
+        "SAGEMAKER_BIND_TO_PORT": str(port),
+        "TIDEGATE_SOCKET": str(path),
+        "SM_MODEL_DIR": spec.model_dir,
+        "MODEL_DIR": spec.model_dir,
+    }
+
+
+def _outcome(reply: Reply) -> Outcome:
+    if not 200 <= reply.status < 300:
+        return ModelFailed(reply.status, reply.body[:16_384].decode("utf-8", "replace"))
+    content_type = reply.headers.get(b"content-type", b"application/octet-stream").decode("latin-1")
+    kept = tuple(
+        (_RESPONSE_HEADERS[name], reply.headers[name]) for name in _RESPONSE_HEADERS if name in reply.headers
+    )
+    return Answer(reply.body, content_type, kept)
+
+
+async def _ping(client: Client) -> bool:
+    try:
+        async with asyncio.timeout(PING_TIMEOUT):
+            return (await client.ask("GET", "/ping")).status == 200
+    except (Broken, TimeoutError, ValueError):
+        return False
+
+
+def _free_port() -> int:
+    """Free at this moment; a program that finds it taken ends, and is started again with another."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    """To the program and to what it has started, which is its process group."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+    with suppress(ProcessLookupError):
+        if process.returncode is None:
+            process.send_signal(number)

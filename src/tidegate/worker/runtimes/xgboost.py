@@ -1,0 +1,146 @@
+"""XGBoost models, scored in this process.
+
+The model is the one ``.ubj`` or ``.json`` file of the model data, or a file named ``xgboost-model`` (the name in
+AWS's container) of either content. Probabilities and values come as the booster gives them; one row of several
+classes gives a list.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tidegate.model.errors import ArtifactError, Invalid
+from tidegate.worker.invocation import Answer, Call
+
+try:
+    import numpy as np
+    import xgboost
+
+    from tidegate.worker.runtimes import codecs
+except ImportError as missing:
+    raise ArtifactError(
+        f"XGBoost models need packages that are not installed ({missing.name}): pip install 'tidegate[xgboost]'"
+    ) from None
+
+AWS_NAME = "xgboost-model"
+DEFAULT_ACCEPT = "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT"
+_REFUSED = (".xgb", ".model", ".bin", ".bst", ".pkl", ".pickle", ".joblib")
+"""Names of older or of unsafe formats; a pickle is a program."""
+
+
+class XGBoost:
+    """A ``batching.Scorer``; rows are float32, NaN stands for missing."""
+
+    batches = True
+
+    def __init__(self, booster: xgboost.Booster, accept: str) -> None:
+        self._booster = booster
+        self._features = codecs.Features(booster.num_features(), booster.feature_names)
+        self._accept = accept
+        best = booster.attr("best_iteration")
+        self._iterations = (0, int(best) + 1) if best is not None else (0, 0)
+        """A model that was stopped early predicts with its best iteration, as XGBoost's own estimators do."""
+
+    def parse(self, call: Call) -> codecs.Matrix:
+        codecs.choose(call.accept, self._accept)
+        return self._features.read(call.body, call.content_type)
+
+    def size(self, rows: codecs.Matrix) -> int:
+        return len(rows)
+
+    def score(self, requests: Sequence[codecs.Matrix]) -> Sequence[codecs.Matrix]:
+        if len(requests) == 1:
+            return [self._predict(requests[0])]
+        scores = self._predict(np.concatenate(requests))
+        ends = np.cumsum([len(rows) for rows in requests])[:-1]
+        return np.split(scores, ends)
+
+    def render(self, scores: codecs.Matrix, call: Call) -> Answer:
+        return codecs.write(scores, codecs.choose(call.accept, self._accept))
+
+    def _predict(self, rows: codecs.Matrix) -> Any:
+        return self._booster.inplace_predict(
+            rows, iteration_range=self._iterations, missing=np.nan, validate_features=False
+        )
+
+
+def load(model_dir: Path, environment: Mapping[str, str]) -> XGBoost:
+    """Raises ArtifactError for model data without exactly one usable model."""
+    path = _find(model_dir)
+    booster = _read(path)
+    threads = environment.get("OMP_NUM_THREADS", "1")
+    if not threads.isdecimal() or not 0 < int(threads) <= 1024:
+        raise Invalid(f"OMP_NUM_THREADS must be a number of threads, not {threads!r}")
+    booster.set_param({"nthread": int(threads)})
+    accept = environment.get(DEFAULT_ACCEPT, codecs.JSON)
+    if accept not in codecs.TYPES:
+        raise Invalid(f"{DEFAULT_ACCEPT} must be one of {', '.join(codecs.TYPES)}, not {accept!r}")
+    model = XGBoost(booster, accept)
+    try:
+        model.score([np.zeros((1, booster.num_features()), dtype=np.float32)])
+    except (xgboost.core.XGBoostError, ValueError) as error:
+        raise ArtifactError(f"{path.name} was read but cannot predict: {_first_line(error)}") from None
+    return model
+
+
+def _find(folder: Path) -> Path:
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    for usable in ([p for p in files if p.suffix == ".ubj" or p.name == AWS_NAME], _with(files, ".json")):
+        if len(usable) == 1:
+            return usable[0]
+        if usable:
+            names = ", ".join(path.name for path in usable)
+            raise ArtifactError(f"the model data has several XGBoost models ({names}); leave one")
+    old = [path for path in files if path.suffix in _REFUSED]
+    if old:
+        raise ArtifactError(
+            f"{old[0].name}: {old[0].suffix} files are not loaded (the format is old, or runs code when it is"
+            " read); save the model as UBJSON with booster.save_model('model.ubj')"
+        )
+    found = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
+    raise ArtifactError(f"the model data has no XGBoost model (.ubj, .json or {AWS_NAME}); found: {found}")
+
+
+def _with(files: Sequence[Path], suffix: str) -> list[Path]:
+    return [path for path in files if path.suffix == suffix]
+
+
+def _read(path: Path) -> xgboost.Booster:
+    data = path.read_bytes()
+    if not data.lstrip()[:1] == b"{":
+        raise ArtifactError(
+            f"{path.name} is not an XGBoost model in UBJSON or JSON: it {_looks_like(data)};"
+            " save the model with booster.save_model('model.ubj')"
+        )
+    booster = xgboost.Booster()
+    try:
+        booster.load_model(bytearray(data))
+        if not booster.num_features():
+            raise ArtifactError(f"{path.name} is an XGBoost model without features")
+    except (xgboost.core.XGBoostError, ValueError) as error:
+        raise ArtifactError(f"{path.name} is not a whole XGBoost model: {_first_line(error)}") from None
+    return booster
+
+
+def _looks_like(data: bytes) -> str:
+    for magic, name in _MAGIC.items():
+        if data.startswith(magic):
+            return f"looks like {name}"
+    return f"begins with {data[:8]!r}" if data else "is empty"
+
+
+_MAGIC = {
+    b"\x80": "a Python pickle",
+    b"binf": "XGBoost's old binary format",
+    b"\x1f\x8b": "a gzip file",
+    b"PK": "a zip file",
+    b"\x93NUMPY": "a numpy array",
+    b"\x89HDF": "an HDF5 file",
+    b"\x08": "an ONNX file",
+}
+
+
+def _first_line(error: Exception) -> str:
+    """XGBoost's messages begin with a time and a place in its source, and end in a stack trace."""
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return line.rpartition(": ")[2] if line.startswith("[") else line

@@ -1,0 +1,99 @@
+"""What a worker counts: per second, kept for three minutes, read by whoever keeps the metrics.
+
+Counting appends one tuple; tuples are folded into seconds and bins when some have gathered or somebody reads.
+A second is shown once it is over, and does not change after that, so a reader that asks for the seconds after
+the last one it saw counts every request once.
+"""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from tidegate.evidence import sketch
+
+KEPT = 180
+"""Seconds."""
+_FOLD_AT = 256
+"""Requests: few enough that folding them is not felt, many enough to be cheap."""
+
+_index = lru_cache(maxsize=16_384)(sketch.index)
+
+
+@dataclass
+class Spread:
+    """Values in microseconds: statistics, and the sketch's bins for percentiles."""
+
+    count: int = 0
+    total: int = 0
+    low: int = 0
+    high: int = 0
+    bins: dict[int, int] = field(default_factory=dict)
+
+    def add(self, value: int) -> None:
+        self.low = min(self.low, value) if self.count else value
+        self.high = max(self.high, value)
+        self.count += 1
+        self.total += value
+        key = _index(value)
+        self.bins[key] = self.bins.get(key, 0) + 1
+
+
+@dataclass
+class Second:
+    """``errors_4xx`` and ``errors_5xx`` go by the model's own status; no answer at all counts as 5xx."""
+
+    second: int
+    invocations: int = 0
+    errors_4xx: int = 0
+    errors_5xx: int = 0
+    model_errors: int = 0
+    latency: Spread = field(default_factory=Spread)
+    overhead: Spread = field(default_factory=Spread)
+
+    def document(self) -> dict[str, object]:
+        return {
+            "second": self.second,
+            "invocations": self.invocations,
+            "4xx": self.errors_4xx,
+            "5xx": self.errors_5xx,
+            "model_errors": self.model_errors,
+            "latency": self.latency,
+            "overhead": self.overhead,
+        }
+
+
+class Stats:
+    """Times are epoch microseconds; ``status`` is the model's own, 200 for an answer, 0 for none."""
+
+    def __init__(self) -> None:
+        self._fresh: list[tuple[int, int, int, int]] = []
+        self._seconds: dict[int, Second] = {}
+
+    def count(self, at: int, status: int, latency: int, overhead: int) -> None:
+        self._fresh.append((at, status, latency, overhead))
+        if len(self._fresh) >= _FOLD_AT:
+            self._fold()
+
+    def seconds(self, since: int, before: int) -> list[dict[str, object]]:
+        """The seconds ``since <= second < before`` (epoch) in which something was counted, oldest first."""
+        self._fold()
+        for old in [second for second in self._seconds if second < before - KEPT]:
+            del self._seconds[old]
+        return [self._seconds[second].document() for second in sorted(self._seconds) if since <= second < before]
+
+    def _fold(self) -> None:
+        fresh, self._fresh = self._fresh, []
+        for at, status, latency, overhead in fresh:
+            second = at // 1_000_000
+            record = self._seconds.get(second)
+            if record is None:
+                record = self._seconds[second] = Second(second)
+                self._seconds.pop(second - KEPT - 1, None)
+            record.invocations += 1
+            if not 200 <= status < 300:
+                record.model_errors += 1
+                if 400 <= status < 500:
+                    record.errors_4xx += 1
+                elif status == 0 or status >= 500:
+                    record.errors_5xx += 1
+            record.latency.add(latency)
+            record.overhead.add(overhead)
