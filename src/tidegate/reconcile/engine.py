@@ -7,6 +7,7 @@ again. A crash between saving and acting costs one tick: actions are desired sta
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -63,6 +64,8 @@ class Engine:
     store: Store
     target: Target
     clock: Clock
+    written: Callable[[], None]
+    """Told after each write of a record."""
     observed: dict[str, Observation] = field(default_factory=dict)
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _kicks: dict[str, asyncio.Event] = field(default_factory=dict)
@@ -80,8 +83,8 @@ class Engine:
             task = self._tasks[name] = asyncio.create_task(self._follow(name), name=f"endpoint {name}")
             task.add_done_callback(lambda done: self._ended(name, done))
 
-    def kick_changing(self) -> None:
-        """Wakes every endpoint that is being looked at often, since an alarm changed."""
+    def kick_all(self) -> None:
+        """Looks at every endpoint as soon as possible, since an alarm changed that any may name."""
         for name in self._tasks:
             self._kicks[name].set()
 
@@ -123,6 +126,7 @@ class Engine:
         decision = step(loaded.endpoint, seen, now)
         if decision.endpoint != loaded.endpoint or decision.events:
             await self.store.run(lambda tx: save(tx, loaded, decision, now))
+            self.written()
             for event in decision.events:
                 log.info("endpoint %s: %s", name, event.message)
         done = [await self._act(action, decision) for action in decision.actions]

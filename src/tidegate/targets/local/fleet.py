@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,8 +72,8 @@ class Surroundings:
     new_id: Callable[[str], str]
     changed: Callable[[str], None]
     """Called with the endpoint's name when what ``seen`` says has changed."""
-    harvest: Callable[[FleetSpec, str, Path], Awaitable[None]]
-    """Takes the last counts of a replica before it goes."""
+    harvest: Callable[[FleetSpec, str, bytes], None]
+    """Takes the last counts that a replica left when it went."""
     drain_timeout: float
 
 
@@ -176,8 +176,11 @@ class Fleet:
                 self._count_failure(member, self._cause_of_death(member))
             elif member.state is ReplicaState.READY:
                 log.warning("fleet %s: replica %s died (%s); replacing it", self.id, member.id, _exit(member))
+            folder = self.around.folders.replica(self.id, member.id)
+            with contextlib.suppress(OSError):
+                self.around.harvest(self.wish.spec, member.id, (folder / "stats.json").read_bytes())
             self.around.folders.socket(member.id).unlink(missing_ok=True)
-            shutil.rmtree(self.around.folders.replica(self.id, member.id), ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
     async def _welcome(self) -> None:
         """Starting replicas that answer their ping become ready; those that take too long are ended."""
@@ -225,8 +228,6 @@ class Fleet:
             waited = self._now() - member.since
             if member.terminated is None:
                 if in_flight.get(member.id, 0) == 0 or waited > self.around.drain_timeout:
-                    socket = self.around.folders.socket(member.id)
-                    await self.around.harvest(self.wish.spec, member.id, socket)
                     member.process.terminate()
                     member.terminated = self._now()
             elif self._now() - member.terminated > self.around.drain_timeout + KILL_GRACE:
@@ -238,7 +239,11 @@ class Fleet:
     def _start(self) -> None:
         replica = self.around.new_id("r")
         spec = self.around.folders.replica(self.id, replica) / "replica.json"
-        write_whole(spec, self.around.describe(self.wish.spec, replica))
+        try:
+            write_whole(spec, self.around.describe(self.wish.spec, replica))
+        except TidegateError as error:
+            self.failure, self._not_before = str(error), self._now() + LONGEST_BACKOFF
+            return
         process = Process.start(spec, self.around.folders.log(self.id, replica), self.around.environment)
         self._follow(Member(replica, process, ReplicaState.STARTING, self._now()))
 

@@ -1,0 +1,301 @@
+"""The only place where parts are chosen and joined: one controller on this machine.
+
+Order of starting: the state folder's lock, the database, the proxy (adopted if it runs), the workers (adopted),
+the door on its unix socket, the loops. What a stop leaves behind depends on how it was asked for: SIGTERM, SIGINT
+and ``tidegate down`` drain everything; SIGHUP leaves proxy and workers serving for the next controller, just as a
+crash does.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import msgspec
+import uvicorn
+import uvloop
+
+from tidegate.adapters.clock import RandomIds, SystemClock
+from tidegate.adapters.metrics import SqlMetrics
+from tidegate.adapters.state_folder import StateFolder
+from tidegate.adapters.store import SqlStore, open_store
+from tidegate.auth import keys
+from tidegate.gateway.app import build_app
+from tidegate.gateway.dependencies import Gateway
+from tidegate.model.errors import StartupError
+from tidegate.model.fleet import FleetSpec
+from tidegate.proxy.haproxy import HAProxy
+from tidegate.reconcile.engine import Engine
+from tidegate.reconcile.watch import Watch
+from tidegate.service import prometheus
+from tidegate.service.kinds import ALARM, ENDPOINT
+from tidegate.settings import Settings
+from tidegate.targets.local import logs
+from tidegate.targets.local.collect import Collector
+from tidegate.targets.local.fleet import Surroundings
+from tidegate.targets.local.folders import Folders, write_whole
+from tidegate.targets.local.target import LocalTarget
+from tidegate.wire.operation import WireContext
+from tidegate.worker import images
+from tidegate.worker.images import ImageTable
+from tidegate.worker.spec import ReplicaSpec, encode
+
+log = logging.getLogger("tidegate")
+
+SECOND_HAND = 0.05
+"""How far into a second the one before is collected: workers have closed it by then."""
+PROXY_CHECK = 0.5
+"""Seconds between looks whether the proxy lives."""
+PRUNE_EVERY = 600.0
+
+
+def run(settings: Settings) -> None:
+    """Runs the controller until it is asked to stop. Raises StartupError with nothing left running."""
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=form, force=True)
+    signed = keys.required(settings)
+    table = image_table(settings)
+    folder = StateFolder.take(settings.state)
+    try:
+        uvloop.run(Controller(replace(settings, state=folder.path), folder, table, signed).run())
+    finally:
+        folder.release()
+
+
+@dataclass
+class Controller:
+    settings: Settings
+    folder: StateFolder
+    table: ImageTable
+    signed: bool
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set and cleared after each write, to wake those who wait for news."""
+    drain: bool = True
+    """Whether stopping ends the proxy and the workers too."""
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self.leave)
+        store = open_store(self.settings.database_url or f"sqlite:///{self.folder.path / 'tidegate.db'}")
+        try:
+            async with self._serving(store):
+                log.info("tidegate is ready on %s (state in %s)", self.settings.url, self.folder.path)
+                await self.stopping.wait()
+                log.info("stopping: %s", "draining everything" if self.drain else "leaving proxy and workers")
+        finally:
+            await store.close()
+
+    def stop(self) -> None:
+        """Ends everything: proxy, workers, this process."""
+        self.stopping.set()
+
+    def leave(self) -> None:
+        """Ends this process alone."""
+        self.drain = False
+        self.stopping.set()
+
+    @contextlib.asynccontextmanager
+    async def _serving(self, store: SqlStore) -> AsyncIterator[None]:
+        settings, clock, ids = self.settings, SystemClock(), RandomIds()
+        folders = Folders(self.folder.path, self.folder.sockets)
+        folders.prepare()
+        write_keys(folders, settings)
+        door = folders.sockets / "controller.sock"
+        proxy = HAProxy(settings, self.folder.path, door)
+        metrics = SqlMetrics(store.database)
+        around = Surroundings(
+            folders=folders,
+            router=proxy,
+            environment=dict(os.environ),
+            describe=lambda fleet, replica: replica_file(settings, folders, self.table, fleet, replica),
+            new_id=ids.new,
+            changed=lambda endpoint: engine.kick(endpoint),
+            harvest=lambda fleet, replica, page: collector.harvest(fleet, replica, page),
+            drain_timeout=settings.drain_timeout,
+        )
+        target = LocalTarget(around)
+        engine = Engine(store, target, clock, self._news)
+        collector = Collector(target, metrics, proxy.failures)
+        watch = Watch(store, metrics, clock, collector.collect, lambda names: engine.kick_all())
+        context = WireContext(
+            store=store,
+            metrics=metrics,
+            clock=clock,
+            ids=ids,
+            region=settings.region,
+            account=settings.account,
+            can=target.can,
+            kick=lambda endpoint: self._kick(engine, endpoint),
+            observed=engine.observed.get,
+            images=lambda image: check_image(image, self.table),
+        )
+        gateway = Gateway(
+            settings=settings,
+            context=context,
+            signed=self.signed,
+            proxy_up=proxy.up,
+            prometheus=lambda: page(store, engine, watch),
+            logs=lambda endpoint, lines: msgspec.to_builtins(logs.tail(folders.logs, endpoint, lines)),
+            down=self.stop,
+            changed=self.changed,
+        )
+        await proxy.start_or_adopt()
+        try:
+            target.start()
+            await engine.start()
+            loops = [
+                asyncio.create_task(every_second(watch.turn, self.stopping)),
+                asyncio.create_task(every(PROXY_CHECK, proxy.ensure, self.stopping)),
+                asyncio.create_task(
+                    every(PRUNE_EVERY, lambda: asyncio.to_thread(logs.prune, folders.logs), self.stopping)
+                ),
+            ]
+            async with listening(build_app(gateway), door):
+                yield
+            await asyncio.gather(*loops)
+            await engine.stop()
+        finally:
+            await self._end(target, proxy)
+
+    async def _end(self, target: LocalTarget, proxy: HAProxy) -> None:
+        if not self.drain:
+            await target.let_go()
+            return
+        # The proxy first: it takes no new request and lets those in flight come back from their workers.
+        await proxy.stop()
+        await target.drain_all()
+
+    def _kick(self, engine: Engine, endpoint: str) -> None:
+        engine.kick(endpoint)
+        self._news()
+
+    def _news(self) -> None:
+        self.changed.set()
+        self.changed.clear()
+
+
+class _Door(uvicorn.Server):
+    """Uvicorn without signal handlers of its own: the controller has them."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def listening(app: object, door: Path) -> AsyncIterator[None]:
+    """Serves the application on a unix socket that the proxy alone connects to."""
+    door.unlink(missing_ok=True)
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        uds=str(door),
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=5,
+        server_header=False,
+    )
+    server = _Door(config)
+    task = asyncio.create_task(server.serve())
+    while not server.started and not task.done():
+        await asyncio.sleep(0.01)  # noqa: ASYNC110 (uvicorn offers no event for this)
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+async def every(seconds: float, work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
+    """Runs ``work`` again and again with a pause between; what it raises is logged."""
+    while not stopping.is_set():
+        try:
+            await work()
+        except Exception as error:
+            log.error("%s", error, exc_info=not isinstance(error, OSError))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await stopping.wait()
+
+
+async def every_second(work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
+    """Runs ``work`` shortly after each second of the clock begins."""
+    while not stopping.is_set():
+        pause = 1.0 - time.time() % 1.0 + SECOND_HAND
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await stopping.wait()
+        if not stopping.is_set():
+            await work()
+
+
+async def page(store: SqlStore, engine: Engine, watch: Watch) -> str:
+    """The Prometheus page."""
+    alarms, endpoints = await store.run(lambda tx: (tx.find(ALARM).items, tx.find(ENDPOINT).items))
+    looks = ((saved.body, engine.observed.get(saved.name)) for saved in endpoints)
+    return prometheus.render(watch.totals, (saved.body for saved in alarms), looks)
+
+
+def image_table(settings: Settings) -> ImageTable:
+    if settings.images is None:
+        return ImageTable()
+    path = settings.images.expanduser()
+    try:
+        return images.parse_table(path.read_text(), str(path))
+    except OSError as error:
+        raise StartupError(f"the table of images {path} cannot be read: {error.strerror}") from None
+
+
+def check_image(image: str, table: ImageTable) -> None:
+    """Raises Invalid for an image that this server has no runtime or command for."""
+    images.resolve(image, table)
+
+
+def write_keys(folders: Folders, settings: Settings) -> None:
+    """Workers verify signatures themselves and read the keys from here."""
+    if settings.access_keys:
+        write_whole(folders.keys, msgspec.json.encode(dict(settings.access_keys)))
+    else:
+        folders.keys.unlink(missing_ok=True)
+
+
+def replica_file(settings: Settings, folders: Folders, table: ImageTable, fleet: FleetSpec, replica: str) -> bytes:
+    """What one worker is started with."""
+    variant = fleet.variant
+    container = variant.model.containers[0]
+    group = f"/aws/sagemaker/Endpoints/{fleet.id.endpoint}"
+    anywhere = settings.loopback and not settings.file_roots
+    return encode(
+        ReplicaSpec(
+            replica=replica,
+            fleet=fleet.id,
+            config_name=fleet.config_name,
+            runtime=images.resolve(container.image, table),
+            model_dir=str(folders.model(fleet.id)),
+            socket=str(folders.socket(replica)),
+            data_url=container.data_url,
+            environment=container.environment,
+            account=settings.account,
+            region=settings.region,
+            log_group=group,
+            log_stream_arn=f"arn:aws:logs:{settings.region}:{settings.account}:log-group:{group}",
+            max_body=settings.max_body,
+            invocation_timeout=settings.invocation_timeout,
+            drain_timeout=settings.drain_timeout,
+            download_timeout=variant.download_timeout,
+            startup_timeout=variant.startup_timeout,
+            file_roots=None if anywhere else tuple(str(root) for root in settings.file_roots),
+            s3_endpoint=settings.s3_endpoint,
+            keys_file=str(folders.keys) if settings.access_keys else None,
+            clock_skew=settings.clock_skew,
+        )
+    )

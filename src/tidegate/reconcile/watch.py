@@ -1,0 +1,44 @@
+"""The second hand: each second takes what the fleets did, keeps it, judges the alarms and wakes the engine."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tidegate.model.errors import TidegateError
+from tidegate.model.metric import FleetSecond
+from tidegate.ports.clock import Clock
+from tidegate.ports.metrics import Metrics
+from tidegate.ports.store import Store
+from tidegate.reconcile.alarms import evaluate_due
+from tidegate.service import prometheus, publish
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Watch:
+    """``collect`` gives what is new by an epoch second; ``alarmed`` is told the alarms that changed."""
+
+    store: Store
+    metrics: Metrics
+    clock: Clock
+    collect: Callable[[int], Awaitable[list[FleetSecond]]]
+    alarmed: Callable[[list[str]], None]
+    totals: Mapping[prometheus.FleetKey, prometheus.FleetTotals] = field(default_factory=dict)
+    _judged: dict[str, datetime] = field(default_factory=dict)
+
+    async def turn(self) -> None:
+        """One second's work. What fails is logged and made up for by the next turn."""
+        try:
+            now = self.clock.now()
+            seconds = await self.collect(int(now.timestamp()))
+            self.totals = prometheus.add(self.totals, seconds)
+            if samples := publish.samples(seconds):
+                await self.metrics.put(samples)
+            if changed := await evaluate_due(self.store, self.metrics, now, self._judged):
+                self.alarmed(changed)
+        except TidegateError as error:
+            log.warning("the second's work was left undone: %s", error)
+        except Exception:
+            log.exception("the second's work failed")

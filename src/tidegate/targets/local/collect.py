@@ -1,0 +1,172 @@
+"""What the fleets did, second by second: asked of every worker, completed by what only the proxy saw.
+
+A worker shows a second once it is over and keeps it for three minutes, so a question that goes unanswered, or a
+controller that was away, loses nothing: the next one asks from where the last answer ended.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from tidegate.evidence import sketch
+from tidegate.model.fleet import FleetId, FleetSpec
+from tidegate.model.metric import SAGEMAKER, FleetSecond, Latency, MetricId
+from tidegate.ports.metrics import Metrics
+from tidegate.targets.local import ping
+from tidegate.targets.local.target import LocalTarget
+
+BACKLOG = 170
+"""Seconds that a controller which was away asks for: a little less than a worker keeps."""
+
+
+class Spread(msgspec.Struct):
+    count: int
+    total: int
+    low: int
+    high: int
+    bins: dict[int, float]
+
+    def latency(self) -> Latency | None:
+        return Latency(self.bins, self.total, self.low, self.high) if self.count else None
+
+
+class Second(msgspec.Struct):
+    """One record of a worker's stats page."""
+
+    second: int
+    invocations: int
+    model_errors: int
+    latency: Spread
+    overhead: Spread
+    errors_4xx: int = msgspec.field(name="4xx")
+    errors_5xx: int = msgspec.field(name="5xx")
+
+
+class Page(msgspec.Struct):
+    seconds: list[Second]
+
+
+@dataclass
+class Collector:
+    """``failures`` gives, per fleet, how many requests since the last call the proxy answered itself (worker died,
+    timed out, none ready)."""
+
+    target: LocalTarget
+    metrics: Metrics
+    failures: Callable[[], Awaitable[Mapping[FleetId, int]]]
+    _since: dict[str, int] = field(default_factory=dict)
+    """Replica -> first second not yet taken."""
+    _left: list[FleetSecond] = field(default_factory=list)
+    _known: dict[int, psutil.Process] = field(default_factory=dict)
+
+    async def collect(self, now: int) -> list[FleetSecond]:
+        """Everything new that is over by ``now`` (epoch seconds); one record per fleet and second."""
+        replicas = list(self.target.serving())
+        pages = await asyncio.gather(*(self._ask(spec, id, socket, now) for spec, id, _, socket in replicas))
+        left, self._left = self._left, []
+        parts = [part for page in pages for part in page] + left
+        parts += self._readings(replicas, now - 1)
+        specs = {spec.id: spec for spec, *_ in replicas}
+        for fleet, count in (await self.failures()).items():
+            if count and fleet in specs:
+                parts.append(self._unanswered(specs[fleet], now - 1, count))
+        alive = {id for _, id, *_ in replicas}
+        self._since = {id: since for id, since in self._since.items() if id in alive}
+        return list(merged(parts))
+
+    def harvest(self, spec: FleetSpec, replica: str, page: bytes) -> None:
+        """Takes what a replica left behind; it goes out with the next ``collect``."""
+        since = self._since.pop(replica, 0)
+        self._left += self._records(spec, page, since)
+
+    async def _ask(self, spec: FleetSpec, replica: str, socket: Path, now: int) -> list[FleetSecond]:
+        if replica not in self._since:
+            self._since[replica] = await self._taken(spec, now)
+        since = self._since[replica]
+        answer = await ping.get(socket, f"/_tidegate/stats?since={since}")
+        if answer is None or answer[0] != 200:
+            return []
+        records = self._records(spec, answer[1], since)
+        if records:
+            self._since[replica] = max(record.second for record in records) + 1
+        return records
+
+    async def _taken(self, spec: FleetSpec, now: int) -> int:
+        """The first second that an earlier controller has not taken of this fleet."""
+        named = {
+            "EndpointName": spec.id.endpoint,
+            "VariantName": spec.id.variant,
+            "EndpointConfigName": spec.config_name,
+        }
+        metric = MetricId.of(SAGEMAKER, "Invocations", named)
+        taken = await self.metrics.read(metric, now - BACKLOG, now, 1)
+        return max(taken, default=now - BACKLOG) + 1
+
+    def _records(self, spec: FleetSpec, page: bytes, since: int) -> list[FleetSecond]:
+        try:
+            seconds = msgspec.json.decode(page, type=Page).seconds
+        except msgspec.DecodeError:
+            return []
+        return [self._record(spec, second) for second in seconds if second.second >= since]
+
+    def _record(self, spec: FleetSpec, second: Second) -> FleetSecond:
+        return replace(
+            self._blank(spec, second.second),
+            invocations=second.invocations,
+            errors_4xx=second.errors_4xx,
+            errors_5xx=second.errors_5xx,
+            model_errors=second.model_errors,
+            model_latency=second.latency.latency(),
+            overhead_latency=second.overhead.latency(),
+        )
+
+    def _unanswered(self, spec: FleetSpec, second: int, count: int) -> FleetSecond:
+        blank = self._blank(spec, second)
+        return replace(blank, invocations=count, errors_5xx=count, model_errors=count)
+
+    def _blank(self, spec: FleetSpec, second: int) -> FleetSecond:
+        return FleetSecond(spec.id, spec.config_name, second, self.target.ready_count(spec.id))
+
+    def _readings(self, replicas: Iterable[tuple[FleetSpec, str, int, object]], second: int) -> list[FleetSecond]:
+        """Of each replica: percent of one core since the last look, percent of the memory of the machine."""
+        known, readings = {}, []
+        for spec, _, pid, _ in replicas:
+            try:
+                process = known[pid] = self._known.get(pid) or psutil.Process(pid)
+                cpu, memory = process.cpu_percent(None), process.memory_percent()
+            except psutil.Error:
+                continue
+            readings.append(replace(self._blank(spec, second), cpu=(cpu,), memory=(memory,)))
+        self._known = known
+        return readings
+
+
+def merged(parts: Iterable[FleetSecond]) -> Iterator[FleetSecond]:
+    """One record per fleet and second."""
+    groups: dict[tuple[FleetId, int], list[FleetSecond]] = {}
+    for part in parts:
+        groups.setdefault((part.fleet, part.second), []).append(part)
+    for group in groups.values():
+        yield replace(
+            group[0],
+            invocations=sum(p.invocations for p in group),
+            errors_4xx=sum(p.errors_4xx for p in group),
+            errors_5xx=sum(p.errors_5xx for p in group),
+            model_errors=sum(p.model_errors for p in group),
+            model_latency=_together([p.model_latency for p in group]),
+            overhead_latency=_together([p.overhead_latency for p in group]),
+            cpu=tuple(value for p in group for value in p.cpu),
+            memory=tuple(value for p in group for value in p.memory),
+        )
+
+
+def _together(parts: Iterable[Latency | None]) -> Latency | None:
+    some = [part for part in parts if part is not None]
+    if not some:
+        return None
+    bins = sketch.merge(part.bins for part in some)
+    return Latency(bins, sum(p.total for p in some), min(p.low for p in some), max(p.high for p in some))
