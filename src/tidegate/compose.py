@@ -207,7 +207,7 @@ async def listening(app: object, door: Path) -> AsyncIterator[None]:
     server = _Door(config)
     task = asyncio.create_task(server.serve())
     while not server.started and not task.done():
-        await asyncio.sleep(0.01)  # noqa: ASYNC110 (uvicorn offers no event for this)
+        await asyncio.sleep(0.01)
     try:
         yield
     finally:
@@ -225,6 +225,10 @@ async def every(seconds: float, work: Callable[[], Awaitable[None]], stopping: a
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await stopping.wait()
+
+
+async def prune(folders: Folders) -> None:
+    await asyncio.to_thread(logs.prune, folders.logs)
 
 
 async def every_second(work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
