@@ -43,6 +43,11 @@ class BlueGreen:
     termination_wait: int = 0
     """The final bake, with all traffic on the new fleet and the old one still whole."""
 
+    @property
+    def plain(self) -> bool:
+        """No guardrail: SageMaker's default update."""
+        return self.routing is Routing.ALL_AT_ONCE and not self.termination_wait
+
 
 @dataclass(frozen=True)
 class Rolling:

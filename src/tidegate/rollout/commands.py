@@ -1,0 +1,255 @@
+"""What people and other programs may ask of an endpoint: pure, ``(endpoint, ..., now) -> endpoint``.
+
+Each raises ``Conflict`` when the state forbids it and ``Invalid`` when the wish itself cannot be; the record they
+return is saved like any other, and the next step takes it from there. No stage advances in a command.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from tidegate.model.endpoint import Endpoint, Pause, Rollout, Scaling, Successor, Wanted
+from tidegate.model.errors import Conflict, Invalid
+from tidegate.model.observe import Capabilities
+from tidegate.model.rollout import BlueGreen, Cause, DeploymentConfig, Phase, RolloutPlan, Routing, Version
+from tidegate.rollout import moves, wanted
+from tidegate.rollout.digest import digest
+from tidegate.rollout.plan import MARGIN, compile_plan
+
+FORWARD = (Phase.PROVISIONING, Phase.ACTIVATING_TRAFFIC, Phase.BAKING)
+"""The phases before the point of no return."""
+
+PAUSED, PROMOTED = "Paused", "Promoted"
+"""Types of the conditions that say who did it and when."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """New desired weight or instance count of one variant; None leaves it."""
+
+    weight: float | None = None
+    count: int | None = None
+
+
+def begin(
+    endpoint: Endpoint,
+    wish: Wanted,
+    *,
+    rollout_id: str,
+    can: Capabilities,
+    now: datetime,
+    override: bool = False,
+) -> Endpoint:
+    """Starts the first version or an update. The version is given the next generation, whatever it carries.
+    ``override`` lets a version through that an alarm turned down before."""
+    _alive(endpoint)
+    if endpoint.rollout is not None or endpoint.scaling is not None:
+        raise Conflict(
+            f"endpoint {endpoint.name} is being updated; wait until it is done, or supersede the update"
+        )
+    endpoint, wish, plan = _prepared(endpoint, wish, can, override)
+    return moves.started(endpoint, wish, plan, rollout_id, now)
+
+
+def supersede(
+    endpoint: Endpoint,
+    wish: Wanted,
+    *,
+    rollout_id: str,
+    can: Capabilities,
+    now: datetime,
+    override: bool = False,
+) -> Endpoint:
+    """Like ``begin``; an update under way goes back to the old version first and leaves nothing behind."""
+    rollout = endpoint.rollout
+    if rollout is None:
+        return begin(endpoint, wish, rollout_id=rollout_id, can=can, now=now, override=override)
+    _alive(endpoint)
+    if rollout.old is None:
+        raise Conflict(
+            f"endpoint {endpoint.name} is being created and has nothing to go back to; delete it instead"
+        )
+    if rollout.phase is Phase.TERMINATING:
+        raise Conflict(f"the update of {endpoint.name} has passed and is about to end; begin again when it has")
+    endpoint, wish, plan = _prepared(endpoint, wish, can, override)
+    successor = Successor(rollout_id, wish, plan)
+    if rollout.phase in FORWARD:
+        endpoint, _ = moves.turned_back(
+            endpoint, Cause.SUPERSEDED, f"superseded by {wish.version.config_name}", now
+        )
+        assert endpoint.rollout is not None
+        rollout = endpoint.rollout
+    return replace(endpoint, rollout=replace(rollout, successor=successor), modified_at=now)
+
+
+def pause(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
+    """Stops every clock of the rollout; alarms still turn it back."""
+    rollout = _forward(endpoint, "paused")
+    if rollout.pause is not None:
+        raise Conflict(f"the rollout of {endpoint.name} is already paused, by {rollout.pause.by}")
+    rollout = moves.noted(rollout, PAUSED, True, by, now)
+    return replace(endpoint, rollout=replace(rollout, pause=Pause(now, by)))
+
+
+def resume(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
+    """Goes on where it was paused; the time in between counts against no deadline."""
+    rollout = _forward(endpoint, "resumed")
+    if rollout.pause is None:
+        raise Conflict(f"the rollout of {endpoint.name} is not paused")
+    return replace(endpoint, rollout=_resumed(rollout, by, now))
+
+
+def abort(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
+    """All traffic back to the version before; a first creation ends as failed."""
+    rollout = _running(endpoint)
+    if rollout.phase is Phase.ROLLING_BACK:
+        if rollout.successor is None:
+            return endpoint
+        return replace(endpoint, rollout=replace(rollout, successor=None))
+    rollout = _forward(endpoint, "aborted")
+    aborted, _ = moves.turned_back(endpoint, Cause.ABORTED, f"aborted by {by or 'a person'}", now)
+    return aborted
+
+
+def promote(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
+    """Skips the bakes that remain, and goes on if it was paused. Each stage still needs its capacity, its share
+    seen in force and no alarm."""
+    rollout = _forward(endpoint, "promoted")
+    if rollout.pause is not None:
+        rollout = _resumed(rollout, by, now)
+    rollout = moves.noted(rollout, PROMOTED, True, by, now)
+    return replace(endpoint, rollout=replace(rollout, promote=True))
+
+
+def retry(endpoint: Endpoint, *, rollout_id: str, override: bool, can: Capabilities, now: datetime) -> Endpoint:
+    """The version that was rolled back last, once more from its first stage."""
+    last = endpoint.last
+    if last is None or last.phase not in (Phase.ROLLED_BACK, Phase.ROLLBACK_FAILED):
+        raise Conflict(
+            f"the last rollout of endpoint {endpoint.name} was not rolled back; there is nothing to retry"
+        )
+    wish = Wanted(last.new, last.deployment, now)
+    return begin(endpoint, wish, rollout_id=rollout_id, can=can, now=now, override=override)
+
+
+def scale(endpoint: Endpoint, changes: Mapping[str, Change], now: datetime) -> Endpoint:
+    """New weights and counts in place, on both sides of a rollout. Weight follows once capacity is ready."""
+    _alive(endpoint)
+    rollout, serving = endpoint.rollout, endpoint.serving
+    known = {v.name for version in _versions(endpoint) for v in version.variants}
+    if unknown := [name for name in changes if name not in known]:
+        raise Invalid(
+            f"endpoint {endpoint.name} has no variant {', '.join(unknown)}; it has {', '.join(sorted(known))}"
+        )
+    after = replace(endpoint, modified_at=now)
+    if serving is not None:
+        after = replace(after, serving=_changed(serving, changes))
+    if endpoint.mixed is not None:
+        version = _changed(endpoint.mixed.version, changes)
+        after = replace(after, mixed=replace(endpoint.mixed, version=version))
+    if rollout is not None:
+        old = _changed(rollout.old, changes) if rollout.old else None
+        after = replace(after, rollout=replace(rollout, old=old, new=_changed(rollout.new, changes)))
+    elif serving is not None:
+        before = endpoint.scaling.before if endpoint.scaling and not endpoint.scaling.undoing else serving
+        timeout = max(v.download_timeout + v.startup_timeout for v in serving.variants) + MARGIN
+        after = replace(after, scaling=Scaling(before, now, now + timedelta(seconds=timeout)))
+    return wanted.fenced(endpoint, after)
+
+
+def delete(endpoint: Endpoint, now: datetime, force: bool = False) -> Endpoint:
+    """Traffic off, fleets drained, record gone. ``force`` also ends a rollout that is under way."""
+    if endpoint.deleting:
+        raise Conflict(f"endpoint {endpoint.name} is already being deleted")
+    if (endpoint.rollout is not None or endpoint.scaling is not None) and not force:
+        raise Conflict(f"Cannot update in-progress endpoint {endpoint.name}; wait until its update has ended")
+    last = endpoint.last
+    if endpoint.rollout is not None:
+        reason = "The endpoint was deleted."
+        last = replace(
+            endpoint.rollout, phase=Phase.FAILED, cause=Cause.ABORTED, reason=reason, ended_at=now, successor=None
+        )
+    gone = replace(endpoint, deleting=True, rollout=None, scaling=None, last=last, modified_at=now)
+    return wanted.fenced(endpoint, gone)
+
+
+def _alive(endpoint: Endpoint) -> None:
+    if endpoint.deleting:
+        raise Conflict(f"endpoint {endpoint.name} is being deleted")
+    if endpoint.failed:
+        raise Conflict(f"endpoint {endpoint.name} could not be created and can only be deleted")
+
+
+def _running(endpoint: Endpoint) -> Rollout:
+    if endpoint.rollout is None:
+        raise Conflict(f"endpoint {endpoint.name} has no rollout under way")
+    return endpoint.rollout
+
+
+def _forward(endpoint: Endpoint, what: str) -> Rollout:
+    rollout = _running(endpoint)
+    if rollout.phase is Phase.ROLLING_BACK:
+        raise Conflict(f"the rollout of {endpoint.name} is already going back and cannot be {what}")
+    if rollout.phase is Phase.TERMINATING:
+        raise Conflict(f"the rollout of {endpoint.name} is past its point of no return and cannot be {what}")
+    return rollout
+
+
+def _prepared(
+    endpoint: Endpoint, wish: Wanted, can: Capabilities, override: bool
+) -> tuple[Endpoint, Wanted, RolloutPlan]:
+    """With the generation given out and the plan compiled. A mix is replaced in one go, whatever was asked: there
+    is no whole old side that part of the traffic could stay on."""
+    if not override and digest(wish.version) in endpoint.rejected:
+        raise Conflict(
+            f"{wish.version.config_name} runs what an alarm turned down on endpoint {endpoint.name} before;"
+            " override to roll it out all the same"
+        )
+    generation = endpoint.generation + 1
+    version = replace(wish.version, generation=generation)
+    deployment = _in_one_go(wish.deployment) if endpoint.mixed else wish.deployment
+    plan = compile_plan(endpoint.serving, version, deployment, can)
+    return replace(endpoint, generation=generation), replace(wish, version=version), plan
+
+
+def _in_one_go(deployment: DeploymentConfig) -> DeploymentConfig:
+    wait = deployment.blue_green.termination_wait if deployment.blue_green else 0
+    return replace(deployment, blue_green=BlueGreen(Routing.ALL_AT_ONCE, termination_wait=wait), rolling=None)
+
+
+def _resumed(rollout: Rollout, by: str, now: datetime) -> Rollout:
+    assert rollout.pause is not None
+    away = now - rollout.pause.since
+
+    def later(instant: datetime | None) -> datetime | None:
+        return None if instant is None else instant + away
+
+    return replace(
+        moves.noted(rollout, PAUSED, False, by, now),
+        pause=None,
+        phase_deadline=later(rollout.phase_deadline),
+        bake_until=later(rollout.bake_until),
+        expires_at=later(rollout.expires_at),
+    )
+
+
+def _versions(endpoint: Endpoint) -> list[Version]:
+    sides = [endpoint.serving]
+    if endpoint.rollout is not None:
+        sides += [endpoint.rollout.old, endpoint.rollout.new]
+    return [side for side in sides if side is not None]
+
+
+def _changed(version: Version, changes: Mapping[str, Change]) -> Version:
+    variants = []
+    for variant in version.variants:
+        change = changes.get(variant.name, Change())
+        weight = variant.weight if change.weight is None else change.weight
+        count = variant.instance_count if change.count is None else change.count
+        if weight < 0 or count < 0:
+            raise Invalid(f"variant {variant.name}: weight and instance count must be 0 or more")
+        variants.append(replace(variant, weight=weight, instance_count=count))
+    changed = replace(version, variants=tuple(variants))
+    if not any(changed.weights.values()):
+        raise Invalid(f"{version.config_name} would be left without a variant that takes requests")
+    return changed

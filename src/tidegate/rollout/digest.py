@@ -1,0 +1,16 @@
+"""What a version is, whatever it is called: the same models under another config name have the same digest."""
+
+import hashlib
+import json
+
+from tidegate.model.rollout import Version
+
+
+def digest(version: Version) -> str:
+    """Of everything that decides its answers: variants with their images, model data and environment. Counts,
+    weights, instance types and names of models and configs are left out."""
+    content = [
+        [v.name, [[c.image, c.data_url, sorted(c.environment.items())] for c in v.model.containers]]
+        for v in sorted(version.variants, key=lambda v: v.name)
+    ]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]

@@ -1,0 +1,174 @@
+"""The rules of the way forward: Provisioning -> (ActivatingTraffic -> Baking)* -> Terminating -> Succeeded.
+
+A rule looks at one record and one observation and returns a move, or None to stay. What turns a rollout back is
+asked before any rule that could carry it on.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from tidegate.model.endpoint import Endpoint, Rollout
+from tidegate.model.observe import Event, Observation
+from tidegate.model.rollout import Cause, Phase, Stage
+from tidegate.rollout import moves, sight, wanted
+from tidegate.rollout.moves import Move
+
+Rule = Callable[[Endpoint, Rollout, Observation, datetime], Move | None]
+
+MISSING = "AlarmMissing"
+WAITING = "WaitingForEvidence"
+SHORT = "CapacityShort"
+
+
+def forward(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> Move | None:
+    """Before the point of no return: turn back, else note, else (unless paused or blind) go on."""
+    if cause := _cause(endpoint, rollout, seen, now):
+        return moves.turned_back(endpoint, *cause, now)
+    if noted := _missing_alarms(endpoint, rollout, seen, now):
+        return noted
+    if rollout.pause or not sight.sighted(rollout.plan, seen):
+        return None
+    return _RULES[rollout.phase](endpoint, rollout, seen, now)
+
+
+def terminating(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> Move | None:
+    """Past the point of no return: alarms no longer turn it back, and what cannot be removed is left to the steady
+    state, which goes on removing it."""
+    if sight.gone(endpoint, seen):
+        return moves.succeeded(endpoint, now)
+    if past(rollout.phase_deadline, now):
+        ended, events = moves.succeeded(endpoint, now)
+        return ended, (*events, moves.left_over(rollout))
+    return None
+
+
+def past(deadline: datetime | None, now: datetime) -> bool:
+    return deadline is not None and deadline <= now
+
+
+def _cause(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> tuple[Cause, str] | None:
+    """Why it must turn back, in the order of what a person would rather read."""
+    if alarms := sight.firing(rollout.plan, seen):
+        return Cause.ALARM, f"alarm(s) [{', '.join(alarms)}] in ALARM state {_WHEN[rollout.phase]}"
+    if failed := sight.failures(endpoint, rollout.new, seen):
+        cause = Cause.CAPACITY if wanted.new_share(endpoint) else Cause.PROVISIONING
+        causes = "; ".join(f"variant {name}: {why}" for name, why in failed.items())
+        return cause, f"{rollout.new.config_name} could not be run: {causes}"
+    if lost := _lost(endpoint, rollout, seen):
+        return Cause.CAPACITY, f"variant {', '.join(lost)} lost every ready instance while it took traffic"
+    if rollout.pause:
+        return None
+    if past(rollout.expires_at, now):
+        return Cause.TIMEOUT, f"not finished within its {rollout.plan.execution_timeout} s"
+    return _late(rollout, now)
+
+
+_WHEN = {
+    Phase.PROVISIONING: "before its traffic was shifted",
+    Phase.ACTIVATING_TRAFFIC: "while traffic was shifted",
+    Phase.BAKING: "during baking",
+}
+
+
+def _lost(endpoint: Endpoint, rollout: Rollout, seen: Observation) -> list[str]:
+    """Routed variants of the new side without a ready replica, when all that is left of the old side is well."""
+    if rollout.old is None or not wanted.new_share(endpoint):
+        return []
+    if not sight.ready(endpoint, rollout.old, wanted.standing(rollout).old_part, seen):
+        return []
+    return sight.dead(endpoint, rollout.new, seen)
+
+
+def _late(rollout: Rollout, now: datetime) -> tuple[Cause, str] | None:
+    if not past(rollout.phase_deadline, now):
+        return None
+    plan, name = rollout.plan, rollout.new.config_name
+    if rollout.phase is Phase.PROVISIONING:
+        return Cause.PROVISIONING, f"{name} was not ready within {plan.provisioning_timeout} s"
+    if rollout.phase is Phase.ACTIVATING_TRAFFIC:
+        return Cause.TIMEOUT, f"traffic was not seen to be shifted within {plan.shift_timeout} s"
+    return Cause.CAPACITY, f"{name} was short of ready instances for {plan.provisioning_timeout} s"
+
+
+def _missing_alarms(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> Move | None:
+    names = ", ".join(sight.missing(rollout.plan, seen))
+    if not rollout.plan.alarms or seen.alarms is None or names == _noted(rollout, MISSING):
+        return None
+    text = f"alarm(s) {names} do not exist and count as INSUFFICIENT_DATA" if names else "all alarms exist again"
+    return _note(endpoint, rollout, MISSING, names, text, now)
+
+
+def _noted(rollout: Rollout, type: str) -> str:
+    return next((c.message for c in rollout.conditions if c.type == type and c.status), "")
+
+
+def _note(endpoint: Endpoint, rollout: Rollout, type: str, what: str, text: str, now: datetime) -> Move:
+    """The condition on record, or no longer true when there is nothing to say any more."""
+    after = replace(endpoint, rollout=moves.noted(rollout, type, bool(what), what, now))
+    return after, (Event(f"rollout.{type}", text, {"rollout": rollout.id, "status": bool(what)}),)
+
+
+def _provisioning(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> Move | None:
+    stage = rollout.plan.stages[rollout.stage]
+    if not sight.ready(endpoint, rollout.new, stage.new_part, seen):
+        return None
+    return _shift(endpoint, rollout, now)
+
+
+def _shift(endpoint: Endpoint, rollout: Rollout, now: datetime) -> Move:
+    shifted, events = moves.entered(endpoint, rollout, Phase.ACTIVATING_TRAFFIC, rollout.plan.shift_timeout, now)
+    return wanted.route(shifted, rollout.plan.stages[rollout.stage].share), events
+
+
+def _activating(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> Move | None:
+    """The bake begins when the share is seen in force, not when it was asked for."""
+    if not sight.in_force(endpoint, seen):
+        return None
+    bake = rollout.plan.stages[rollout.stage].bake
+    return moves.entered(
+        endpoint, replace(rollout, bake_until=now + timedelta(seconds=bake)), Phase.BAKING, None, now
+    )
+
+
+def _baking(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> Move | None:
+    stage = rollout.plan.stages[rollout.stage]
+    whole = sight.ready(endpoint, rollout.new, stage.new_part, seen)
+    if whole != (rollout.phase_deadline is None):
+        return _capacity(endpoint, rollout, whole, now)
+    over = rollout.promote or past(rollout.bake_until, now)
+    if not whole or not over or not sight.in_force(endpoint, seen):
+        return None
+    if rollout.plan.require_evidence and (lacking := ", ".join(sight.lacking(rollout.plan, seen))):
+        if lacking == _noted(rollout, WAITING):
+            return None
+        return _note(endpoint, rollout, WAITING, lacking, f"waiting until alarm(s) {lacking} are OK", now)
+    return _next(endpoint, replace(rollout, bake_until=None), stage, now)
+
+
+def _capacity(endpoint: Endpoint, rollout: Rollout, whole: bool, now: datetime) -> Move:
+    """Replicas were lost in mid-bake or are back: a deadline runs as long as capacity is short."""
+    if whole:
+        return _note(endpoint, replace(rollout, phase_deadline=None), SHORT, "", "capacity is whole again", now)
+    deadline = now + timedelta(seconds=rollout.plan.provisioning_timeout)
+    text = f"{rollout.new.config_name} is short of ready instances; holding"
+    return _note(endpoint, replace(rollout, phase_deadline=deadline), SHORT, "short", text, now)
+
+
+def _next(endpoint: Endpoint, rollout: Rollout, stage: Stage, now: datetime) -> Move:
+    if rollout.stage + 1 < len(rollout.plan.stages):
+        following = replace(rollout, stage=rollout.stage + 1)
+        ahead = rollout.plan.stages[following.stage]
+        if (ahead.new_part, ahead.old_part) == (stage.new_part, stage.old_part):
+            return _shift(endpoint, following, now)
+        return moves.entered(endpoint, following, Phase.PROVISIONING, rollout.plan.provisioning_timeout, now)
+    if rollout.old is None:
+        return moves.succeeded(endpoint, now)
+    return moves.entered(endpoint, rollout, Phase.TERMINATING, rollout.plan.drain_timeout, now)
+
+
+_RULES: dict[Phase, Rule] = {
+    Phase.PROVISIONING: _provisioning,
+    Phase.ACTIVATING_TRAFFIC: _activating,
+    Phase.BAKING: _baking,
+}

@@ -1,0 +1,168 @@
+"""From what was asked for to the stages of a plan. Pure; refuses what cannot be meant or cannot be done.
+
+Share of a stage, where SageMaker's documents only speak of a "portion": for CAPACITY_PERCENT it is the percent
+itself, exactly (blue/green has the whole new fleet up, so a 5 % canary of two instances gets 5 %); for
+INSTANCE_COUNT, and always for rolling, it is the active part of the new version's instances. A percentage that
+is a whole n-th cut off to a whole number (33, 14, ...) makes n linear steps, not n and a remainder of 1 %.
+
+The wait lies between steps; after the last one comes the termination wait, as one final bake.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from tidegate.model.errors import Invalid
+from tidegate.model.observe import Capabilities
+from tidegate.model.rollout import (
+    BlueGreen,
+    CapacitySize,
+    DeploymentConfig,
+    Rolling,
+    RolloutPlan,
+    Routing,
+    SizeType,
+    Stage,
+    Version,
+    part_of,
+)
+from tidegate.model.traffic import WHOLE
+
+MARGIN = 60
+"""Seconds that a batch of replicas gets beyond the download and start-up times of its variants."""
+
+
+def compile_plan(
+    old: Version | None, new: Version, deployment: DeploymentConfig, can: Capabilities
+) -> RolloutPlan:
+    """The plan of going from ``old`` to ``new``. A first version (``old`` None) is simply brought up, but its
+    config is checked all the same, so that a bad one is refused before it is needed. Raises Invalid."""
+    if deployment.blue_green and deployment.rolling:
+        raise Invalid("BlueGreenUpdatePolicy and RollingUpdatePolicy exclude each other; give one of them")
+    _check_versions(old, new, deployment)
+    plan = _rolling(new, deployment.rolling) if deployment.rolling else _blue_green(new, deployment.blue_green)
+    plan = replace(
+        plan,
+        stages=tuple(_fit(plan.stages, can)),
+        execution_timeout=_execution_timeout(plan, deployment),
+        provisioning_timeout=_provisioning_timeout(old, new),
+        alarms=deployment.alarms,
+        require_evidence=deployment.require_evidence,
+    )
+    if old is None:
+        return replace(
+            plan, stages=(Stage(WHOLE, 0),), rolling=False, execution_timeout=None, alarms=(), rollback_parts=()
+        )
+    if plan.rolling and deployment.rolling and deployment.rolling.rollback_batch:
+        count = deployment.rolling.rollback_batch.instances(old.total_instances)
+        return replace(plan, rollback_parts=tuple(_parts(count, old.total_instances)))
+    return plan
+
+
+def _check_versions(old: Version | None, new: Version, deployment: DeploymentConfig) -> None:
+    if not any(new.weights.values()):
+        raise Invalid(f"config {new.config_name}: at least one variant needs an instance and a weight above 0")
+    if deployment.rolling and len(new.variants) > 1:
+        raise Invalid(
+            f"RollingUpdatePolicy works for one variant; config {new.config_name} has {len(new.variants)}"
+        )
+    plain = deployment.rolling is None and (deployment.blue_green or BlueGreen()).plain
+    if old is None or plain:
+        return
+    before, after = ([v.name for v in version.variants] for version in (old, new))
+    if sorted(before) != sorted(after):
+        raise Invalid(
+            f"variant names must stay the same for this kind of update: {old.config_name} has"
+            f" {', '.join(before)}; {new.config_name} has {', '.join(after)}"
+        )
+
+
+def _blue_green(new: Version, config: BlueGreen | None) -> RolloutPlan:
+    config = config or BlueGreen()
+    shares = [WHOLE]
+    if config.routing is not Routing.ALL_AT_ONCE:
+        what = "CanarySize" if config.routing is Routing.CANARY else "LinearStepSize"
+        if config.size is None:
+            raise Invalid(f"{config.routing} needs {what}")
+        for variant in new.variants:
+            _check_portion(what, config.size, variant.instance_count)
+        shares = [_share(config.size, 1, new), WHOLE]
+        if config.routing is Routing.LINEAR:
+            shares = list(_linear(config.size, new))
+    stages = [Stage(share, config.wait) for share in shares[:-1]]
+    return RolloutPlan(stages=(*stages, Stage(WHOLE, config.termination_wait)))
+
+
+def _linear(size: CapacitySize, new: Version) -> Iterator[int]:
+    step = 1
+    last = 100 // size.value if size.type is SizeType.CAPACITY_PERCENT else None
+    if last is not None and 100 // last != size.value:
+        last += 1
+    while step != last and (share := _share(size, step, new)) < WHOLE:
+        yield share
+        step += 1
+    yield WHOLE
+
+
+def _share(size: CapacitySize, times: int, version: Version) -> int:
+    if size.type is SizeType.CAPACITY_PERCENT:
+        return min(WHOLE, size.value * times * WHOLE // 100)
+    active = sum(min(v.instance_count, size.value * times) for v in version.variants)
+    return part_of(active, version.total_instances)
+
+
+def _rolling(new: Version, config: Rolling) -> RolloutPlan:
+    total = new.total_instances
+    _check_portion("MaximumBatchSize", config.batch, total, low=5)
+    if config.rollback_batch and config.rollback_batch.value < 1:
+        raise Invalid(f"RollbackMaximumBatchSize must be 1 or more, not {config.rollback_batch.value}")
+    parts = list(_parts(config.batch.instances(total), total))
+    stages = [
+        Stage(share=part, bake=config.wait, new_part=part, old_part=WHOLE - before)
+        for before, part in zip([0, *parts], parts, strict=False)
+    ]
+    return RolloutPlan(stages=tuple(stages), rolling=True)
+
+
+def _parts(batch: int, total: int) -> Iterator[int]:
+    for count in range(batch, total + batch, batch):
+        yield part_of(count, total)
+
+
+def _check_portion(what: str, size: CapacitySize, total: int, low: int = 0) -> None:
+    """At most half of the instances in one step, as SageMaker has it for all three kinds."""
+    percent = size.value if size.type is SizeType.CAPACITY_PERCENT else 100 * size.value / max(1, total)
+    if size.value < 1 or not low <= percent <= 50:
+        bounds = f"{low} to 50 %" if low else "at most 50 %"
+        given = (
+            f"{size.value} %" if size.type is SizeType.CAPACITY_PERCENT else f"{size.value} of {total} instances"
+        )
+        raise Invalid(f"{what} must be {bounds} of a variant's instances, and {given} is not")
+
+
+def _fit(stages: tuple[Stage, ...], can: Capabilities) -> Iterator[Stage]:
+    """Shares rounded down to what the target can split; refused when a step would vanish by that."""
+    before = 0
+    for stage in stages:
+        share = stage.share - stage.share % can.smallest_share
+        if share <= before:
+            raise Invalid(
+                f"this target splits traffic in steps of {can.smallest_share / 100:g} %;"
+                f" a step to {stage.share / 100:g} % is too fine for it"
+            )
+        yield replace(stage, share=share)
+        before = share
+
+
+def _execution_timeout(plan: RolloutPlan, deployment: DeploymentConfig) -> int | None:
+    waits = sum(stage.bake for stage in plan.stages)
+    if deployment.execution_timeout is not None and deployment.execution_timeout <= waits:
+        raise Invalid(
+            f"MaximumExecutionTimeoutInSeconds {deployment.execution_timeout} must exceed the waits of the"
+            f" update, which add up to {waits} s"
+        )
+    return deployment.execution_timeout
+
+
+def _provisioning_timeout(old: Version | None, new: Version) -> int:
+    variants = new.variants + (old.variants if old else ())
+    return int(max(v.download_timeout + v.startup_timeout for v in variants)) + MARGIN

@@ -1,0 +1,188 @@
+"""What is shown of an endpoint, in SageMaker's words: functions of the record and the last observation. Looking
+never changes anything."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from tidegate.model.endpoint import Endpoint, Rollout
+from tidegate.model.fleet import FleetId, VariantSpec
+from tidegate.model.observe import FleetSeen, Observation
+from tidegate.model.rollout import Phase, Version
+from tidegate.model.traffic import WHOLE, RouteTable, split
+from tidegate.rollout import wanted
+
+
+class EndpointStatus(StrEnum):
+    """While an update rolls back the status stays Updating: SageMaker's own clients know no other pending word."""
+
+    CREATING = "Creating"
+    UPDATING = "Updating"
+    ROLLING_BACK = "RollingBack"
+    IN_SERVICE = "InService"
+    UPDATE_ROLLBACK_FAILED = "UpdateRollbackFailed"
+    DELETING = "Deleting"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True)
+class VariantStatus:
+    status: str
+    message: str
+    since: datetime
+
+
+@dataclass(frozen=True)
+class VariantView:
+    """One variant of one version. Weights and counts are current where they were seen, else as wanted now."""
+
+    name: str
+    spec: VariantSpec
+    generation: int
+    current_weight: float
+    desired_weight: float
+    current_count: int
+    desired_count: int
+    statuses: tuple[VariantStatus, ...]
+
+
+@dataclass(frozen=True)
+class Variants:
+    """``current`` is what served before or serves; ``pending`` is what a rollout brings, with its config's name."""
+
+    current: tuple[VariantView, ...]
+    pending: tuple[VariantView, ...] = ()
+    pending_config: str | None = None
+    pending_since: datetime | None = None
+
+
+def status(endpoint: Endpoint) -> tuple[EndpointStatus, str]:
+    """The status and, in a few words, why."""
+    rollout = endpoint.rollout
+    if endpoint.deleting:
+        return EndpointStatus.DELETING, "traffic is off; fleets are drained and removed"
+    if endpoint.failed:
+        return EndpointStatus.FAILED, endpoint.failure_reason or "the creation failed"
+    if rollout is not None:
+        return EndpointStatus.CREATING if rollout.old is None else EndpointStatus.UPDATING, _why(rollout)
+    if endpoint.scaling is not None:
+        if endpoint.scaling.undoing:
+            return EndpointStatus.ROLLING_BACK, endpoint.failure_reason or "weights and counts are put back"
+        return EndpointStatus.UPDATING, "weights and counts are being changed"
+    if endpoint.rollback_failed:
+        return EndpointStatus.UPDATE_ROLLBACK_FAILED, endpoint.failure_reason or "a mix of two versions serves"
+    if endpoint.serving is None:
+        return EndpointStatus.FAILED, "no version was ever deployed"
+    return EndpointStatus.IN_SERVICE, endpoint.failure_reason or f"{endpoint.serving.config_name} serves"
+
+
+def _why(rollout: Rollout) -> str:
+    if rollout.phase is Phase.ROLLING_BACK:
+        return f"rolling back: {rollout.reason}"
+    if rollout.phase is Phase.TERMINATING:
+        return f"{rollout.new.config_name} has passed; the fleet before it is being removed"
+    stage = rollout.plan.stages[rollout.stage]
+    where = f"stage {rollout.stage + 1} of {len(rollout.plan.stages)}, {stage.share / 100:g} % of the traffic"
+    held = "".join(f"; {c.type}: {c.message}" for c in rollout.conditions if c.status and c.type != "Promoted")
+    return f"{rollout.phase}, {where}{held}"
+
+
+def variants(endpoint: Endpoint, seen: Observation | None) -> Variants:
+    """Each variant of what serves and of what is pending."""
+    rollout = endpoint.rollout
+    current: tuple[VariantView, ...] = ()
+    if endpoint.serving is not None:
+        current = tuple(_views(endpoint, endpoint.serving, seen, pending=False))
+    if rollout is None:
+        return Variants(current)
+    pending = tuple(_views(endpoint, rollout.new, seen, pending=True))
+    return Variants(current, pending, rollout.new.config_name, rollout.started_at)
+
+
+def _views(endpoint: Endpoint, version: Version, seen: Observation | None, *, pending: bool) -> list[VariantView]:
+    fleets = (seen.fleets if seen else None) or {}
+    table = (seen.routes if seen else None) or wanted.traffic(endpoint)
+    specs = wanted.fleets(endpoint)
+    views = []
+    for variant in version.variants:
+        id = FleetId(endpoint.name, version.generation, variant.name)
+        asked = specs[id].count if id in specs else 0
+        fleet = fleets.get(id)
+        views.append(
+            VariantView(
+                name=variant.name,
+                spec=variant,
+                generation=version.generation,
+                current_weight=_weight(table, id, version),
+                desired_weight=variant.weight,
+                current_count=fleet.ready if fleet else (asked if seen is None or seen.fleets is None else 0),
+                desired_count=variant.instance_count,
+                statuses=tuple(_statuses(endpoint, variant, asked, fleet, pending)),
+            )
+        )
+    return views
+
+
+def _weight(table: RouteTable, id: FleetId, version: Version) -> float:
+    """The variant's weight times its side's part of the traffic; measured from its own route while the table in
+    force is not the one for these weights."""
+    share = sum(route.share for route in table.routes if route.fleet == id)
+    side = table.share_of(id.generation)
+    weights = version.weights
+    if split(side, weights)[id.variant] == share:
+        return weights[id.variant] * side / WHOLE
+    return round(sum(weights.values()) * share / WHOLE, 4)
+
+
+def _statuses(
+    endpoint: Endpoint, variant: VariantSpec, asked: int, fleet: FleetSeen | None, pending: bool
+) -> list[VariantStatus]:
+    rollout = endpoint.rollout
+    if rollout is None:
+        return _scaling(endpoint, variant, fleet)
+    since = rollout.phase_since or rollout.started_at
+    if not pending:
+        leaving = rollout.phase is Phase.TERMINATING
+        return (
+            [VariantStatus("Deleting", f"Terminating {variant.instance_count} instance(s).", since)]
+            if leaving
+            else []
+        )
+    match rollout.phase:
+        case Phase.PROVISIONING:
+            word = "Creating" if rollout.stage == 0 else "Updating"
+            return [VariantStatus(word, f"Launching {asked} instance(s).", since)]
+        case Phase.ACTIVATING_TRAFFIC:
+            return [
+                VariantStatus("ActivatingTraffic", f"Activating traffic on {_capacity(rollout, variant)}.", since)
+            ]
+        case Phase.BAKING:
+            return [VariantStatus("Baking", _baking(rollout, variant), since)]
+        case Phase.ROLLING_BACK:
+            return [VariantStatus("Deleting", f"Terminating {variant.instance_count} instance(s).", since)]
+    return []
+
+
+def _scaling(endpoint: Endpoint, variant: VariantSpec, fleet: FleetSeen | None) -> list[VariantStatus]:
+    count = variant.instance_count
+    if endpoint.scaling is None or (fleet is not None and fleet.ready == count == fleet.desired):
+        return []
+    direction = "in" if fleet is not None and fleet.ready > count else "out"
+    message = f"Scaling {direction} desired instance count to {count}."
+    return [VariantStatus("Updating", message, endpoint.scaling.since)]
+
+
+def _capacity(rollout: Rollout, variant: VariantSpec) -> str:
+    """``canary capacity of 1 instance(s)``: the part of the variant that the share of this stage stands for."""
+    share = rollout.plan.stages[rollout.stage].share
+    if share == WHOLE:
+        return f"full capacity of {variant.instance_count} instance(s)"
+    active = min(variant.instance_count, max(1, (variant.instance_count * share + WHOLE // 2) // WHOLE))
+    return f"canary capacity of {active} instance(s)"
+
+
+def _baking(rollout: Rollout, variant: VariantSpec) -> str:
+    last = rollout.stage + 1 == len(rollout.plan.stages)
+    name = "TerminationWaitInSeconds" if last else "WaitIntervalInSeconds"
+    bake = rollout.plan.stages[rollout.stage].bake
+    return f"Baking for {bake} seconds ({name}) with traffic enabled on {_capacity(rollout, variant)}."
