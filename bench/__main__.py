@@ -1,0 +1,18 @@
+"""Every benchmark, one after the other, tables kept in docs/benchmarks.md: ``python -m bench``."""
+
+import subprocess
+import sys
+
+BENCHES = (
+    ("bench.simulate_linear",),
+    ("bench.weights", "--keep"),
+    ("bench.byhand", "--keep"),
+    ("bench.rollbacks", "--keep"),
+    ("bench.kills", "--keep"),
+    ("bench.updates", "--keep"),
+)
+
+if __name__ == "__main__":
+    for module, *options in BENCHES:
+        print(f"== {module}", flush=True)
+        subprocess.run([sys.executable, "-m", module, *options], check=True)

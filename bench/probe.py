@@ -1,0 +1,45 @@
+"""One caller that asks again and again and notes when each version answered: sees a switch at once."""
+
+import http.client
+import threading
+import time
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Probe:
+    """``seen`` holds (epoch seconds of the answer, status, EndpointConfigName), in order."""
+
+    port: int
+    endpoint: str
+    body: bytes
+    seen: list[tuple[float, int, str]] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> "Probe":
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        if self._thread:
+            self._thread.join()
+
+    def last(self, config: str) -> float:
+        """When this version answered last; 0 when it never did."""
+        return max((at for at, _, who in self.seen if who == config), default=0.0)
+
+    def failures(self) -> list[tuple[float, int, str]]:
+        return [entry for entry in self.seen if entry[1] != 200]
+
+    def _run(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=70)
+        path = f"/endpoints/{self.endpoint}/invocations"
+        while not self._stop.is_set():
+            connection.request("POST", path, self.body, {"Content-Type": "text/csv"})
+            answer = connection.getresponse()
+            answer.read()
+            self.seen.append((time.time(), answer.status, answer.headers.get("x-tidegate-config", "")))
+            time.sleep(0.001)

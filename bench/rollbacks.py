@@ -1,0 +1,62 @@
+"""From an alarm's ALARM to all traffic back on the old fleet, and what the rollback itself costs in requests.
+
+    python -m bench.rollbacks [--rollbacks 50] [--rate 200] [--keep]
+
+A canary of half the traffic bakes; the alarm is set by SetAlarmState, the clock starts when that call has been
+answered, and it stops with the last answer that the new version gives (a probe asks all the time).
+"""
+
+import argparse
+import time
+
+from bench import tables
+from bench.probe import Probe
+from tidegate.load import LoadGenerator
+from tidegate.testing.platform import Platform, until
+from tidegate.testing.scene import Scene, canary, train
+
+BODY = ",".join(["0.1"] * 30).encode()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rollbacks", type=int, default=50)
+    parser.add_argument("--rate", type=float, default=200)
+    parser.add_argument("--keep", action="store_true", help="write the table to docs/benchmarks.md")
+    given = parser.parse_args()
+    with Platform() as platform:
+        times, requests, failed = measure(platform, given.rollbacks, given.rate)
+    header = ["rollbacks", "p50 ms", "p99 ms", "max ms", "requests", "failed"]
+    row = [len(times), *(f"{tables.percentile(times, p) * 1000:.0f}" for p in (50, 99, 100)), requests, failed]
+    tables.show("rollbacks", "Alarm to all traffic back", header, [row], keep=given.keep)
+
+
+def measure(platform: Platform, rollbacks: int, rate: float) -> tuple[list[float], int, int]:
+    scene = Scene(platform)
+    urls = [train(platform.state / "models", seed) for seed in (1, 2)]
+    scene.create("bench", scene.config(urls[0], instances=2))
+    scene.alarm("by-hand", "Invocation5XXErrors", 0.5, TreatMissingData="ignore", Period=60)
+    times = []
+    path, headers = "/endpoints/bench/invocations", {"Content-Type": "text/csv"}
+    generator, caller = LoadGenerator(platform.url, path, BODY, headers, rate), Probe(platform.port, "bench", BODY)
+    with generator as load, caller as probe:
+        for number in range(rollbacks):
+            scene.cloudwatch.set_alarm_state(AlarmName="by-hand", StateValue="OK", StateReason="begin")
+            config = scene.config(urls[1], instances=1)
+            scene.update("bench", config, canary(50, 600, alarms=["by-hand"]))
+            until(lambda config=config: probe.last(config), "the canary answers")  # type: ignore[misc]
+            scene.cloudwatch.set_alarm_state(AlarmName="by-hand", StateValue="ALARM", StateReason="measure")
+            rung = time.time()
+            settled = scene.settled("bench")
+            assert settled["EndpointConfigName"] != config, "it was not rolled back"
+            times.append(max(0.0, probe.last(config) - rung))
+            print(
+                f"{number + 1}/{rollbacks}: {times[-1] * 1000:.0f} ms, {load.snapshot().failed} failed", flush=True
+            )
+        report = load.stop()
+        failed = report.failed + len(probe.failures())
+        return times, report.total.count + len(probe.seen), failed
+
+
+if __name__ == "__main__":
+    main()

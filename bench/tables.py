@@ -1,0 +1,43 @@
+"""Benchmark tables: printed for people, kept in docs/benchmarks.md between marks for the next reader."""
+
+import platform
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+BENCHMARKS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+
+
+def show(name: str, title: str, header: Sequence[str], rows: Sequence[Sequence[object]], *, keep: bool) -> None:
+    """Prints a Markdown table; with ``keep`` it replaces the section ``name`` of docs/benchmarks.md."""
+    lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
+    lines += [f"| {' | '.join(str(cell) for cell in row)} |" for row in rows]
+    day = datetime.now(UTC).date().isoformat()
+    text = "\n".join([f"### {title}", "", f"`python -m bench.{name}`, {day}, {machine()}", "", *lines])
+    print("\n" + text + "\n")
+    if keep:
+        _keep(name, text)
+
+
+def machine() -> str:
+    cores = sum(line.startswith("processor") for line in Path("/proc/cpuinfo").read_text().splitlines())
+    return f"{cores} cores, Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The smallest value that at least ``percent`` of all do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, max(0, -(-len(ordered) * percent // 100).__int__() - 1))]
+
+
+def _keep(name: str, text: str) -> None:
+    document = BENCHMARKS.read_text() if BENCHMARKS.exists() else "# Benchmarks\n"
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    section = f"{begin}\n{text}\n{end}"
+    pattern = re.compile(re.escape(begin) + r"[\s\S]*?" + re.escape(end))
+    if pattern.search(document):
+        document = pattern.sub(lambda _: section, document)
+    else:
+        document = document.rstrip() + "\n\n" + section + "\n"
+    BENCHMARKS.write_text(document)

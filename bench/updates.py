@@ -1,0 +1,62 @@
+"""Updates of all four kinds, one after the other, under steady load: no request may fail.
+
+python -m bench.updates [--updates 200] [--rate 200] [--keep]
+"""
+
+import argparse
+import itertools
+import time
+
+from bench import tables
+from tidegate.load import LoadGenerator
+from tidegate.testing.platform import Platform
+from tidegate.testing.scene import KINDS, Scene, train
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--updates", type=int, default=200)
+    parser.add_argument("--rate", type=float, default=200)
+    parser.add_argument("--keep", action="store_true", help="write the table to docs/benchmarks.md")
+    given = parser.parse_args()
+    rows = measure(given.updates, given.rate)
+    header = ["updates", "requests", "failed", "finished", "seconds an update, median"]
+    tables.show("updates", "Updates under load", ["kind", *header], rows, keep=given.keep)
+
+
+def measure(updates: int, rate: float) -> list[list[object]]:
+    with Platform() as platform:
+        scene = Scene(platform)
+        urls = [train(platform.state / "models", seed) for seed in (1, 2)]
+        scene.create("bench", scene.config(urls[0], instances=2))
+        took: dict[str, list[float]] = {kind: [] for kind in KINDS}
+        finished = dict.fromkeys(KINDS, 0)
+        body = ",".join(["0.1"] * 30).encode()
+        with LoadGenerator(
+            platform.url, "/endpoints/bench/invocations", body, {"Content-Type": "text/csv"}, rate
+        ) as load:
+            for number, kind in zip(range(updates), itertools.cycle(KINDS), strict=False):
+                config = scene.config(urls[number % 2], instances=2)
+                began = time.monotonic()
+                scene.update("bench", config, KINDS[kind]())
+                settled = scene.settled("bench", 120)
+                took[kind].append(time.monotonic() - began)
+                finished[kind] += settled["EndpointConfigName"] == config and "FailureReason" not in settled
+                marks[config] = kind
+                print(
+                    f"{number + 1}/{updates} {kind}: {took[kind][-1]:.1f} s, {load.snapshot().failed} failed",
+                    flush=True,
+                )
+            report = load.stop()
+        for failure in report.failures[:20]:
+            print(failure)
+        rows: list[list[object]] = []
+        for kind, times in took.items():
+            middle = f"{tables.percentile(times, 50):.1f}" if times else "-"
+            rows.append([kind, len(times), "", "", f"{finished[kind]}/{len(times)}", middle])
+        rows.append(["all", updates, report.total.count, report.failed, f"{sum(finished.values())}/{updates}", ""])
+        return rows
+
+
+if __name__ == "__main__":
+    main()
