@@ -125,7 +125,7 @@ class Controller:
         target = LocalTarget(around)
         engine = Engine(store, target, clock, self._news)
         collector = Collector(target, metrics, proxy.failures)
-        watch = Watch(store, metrics, clock, collector.collect, lambda names: engine.kick_all())
+        watch = Watch(store, metrics, clock, collector.collect, engine.kick)
         context = WireContext(
             store=store,
             metrics=metrics,

@@ -83,11 +83,6 @@ class Engine:
             task = self._tasks[name] = asyncio.create_task(self._follow(name), name=f"endpoint {name}")
             task.add_done_callback(lambda done: self._ended(name, done))
 
-    def kick_all(self) -> None:
-        """Looks at every endpoint as soon as possible, since an alarm changed that any may name."""
-        for name in self._tasks:
-            self._kicks[name].set()
-
     async def stop(self) -> None:
         tasks = list(self._tasks.values())
         for task in tasks:

@@ -12,19 +12,20 @@ from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Store
 from tidegate.reconcile.alarms import evaluate_due
 from tidegate.service import prometheus, publish
+from tidegate.service.alarms import watchers
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class Watch:
-    """``collect`` gives what is new by an epoch second; ``alarmed`` is told the alarms that changed."""
+    """``collect`` gives what is new by an epoch second; ``kick`` wakes an endpoint whose alarm changed."""
 
     store: Store
     metrics: Metrics
     clock: Clock
     collect: Callable[[int], Awaitable[list[FleetSecond]]]
-    alarmed: Callable[[list[str]], None]
+    kick: Callable[[str], None]
     totals: Mapping[prometheus.FleetKey, prometheus.FleetTotals] = field(default_factory=dict)
     _judged: dict[str, datetime] = field(default_factory=dict)
 
@@ -37,7 +38,8 @@ class Watch:
             if samples := publish.samples(seconds):
                 await self.metrics.put(samples)
             if changed := await evaluate_due(self.store, self.metrics, now, self._judged):
-                self.alarmed(changed)
+                for endpoint in await self.store.run(lambda tx: watchers(tx, changed)):
+                    self.kick(endpoint)
         except TidegateError as error:
             log.warning("the second's work was left undone: %s", error)
         except Exception:
