@@ -37,6 +37,8 @@ class SqlTx:
         now: datetime,
         events: Sequence[Event] = (),
     ) -> int:
+        if now.tzinfo is None:
+            raise Invalid(f"The time {now} of the {kind.name} {name!r} has no zone")
         plain = bodies.encode(kind, name, body)
         present = self._version(kind, name)
         _check(kind, name, present, expect)

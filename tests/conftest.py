@@ -1,0 +1,3 @@
+"""What every suite may use; each plugin module says what it offers."""
+
+pytest_plugins = ["tests.postgres"]
