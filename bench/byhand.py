@@ -49,10 +49,7 @@ def main() -> None:
     with ours() as tidegate, byhand(tidegate.model) as fastapi:
         for rate, connections, label in ((300.0, 16, "300 requests/s"), (None, 64, "saturation, 64 connections")):
             rounds = [
-                (
-                    measure(tidegate.side, rate, connections, given.seconds),
-                    measure(fastapi, rate, connections, given.seconds),
-                )
+                [measure(side, rate, connections, given.seconds) for side in (tidegate.side, fastapi)]
                 for _ in range(given.rounds)
             ]
             rows += compare(label, rounds)

@@ -42,7 +42,6 @@ def measure(updates: int, rate: float) -> list[list[object]]:
                 settled = scene.settled("bench", 120)
                 took[kind].append(time.monotonic() - began)
                 finished[kind] += settled["EndpointConfigName"] == config and "FailureReason" not in settled
-                marks[config] = kind
                 print(
                     f"{number + 1}/{updates} {kind}: {took[kind][-1]:.1f} s, {load.snapshot().failed} failed",
                     flush=True,
