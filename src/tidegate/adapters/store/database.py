@@ -18,13 +18,14 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InternalError, OperationalError
 
 from tidegate.adapters.store.schema import upgrade
-from tidegate.model.errors import StartupError, TidegateError, Unavailable
+from tidegate.model.errors import StartupError, Unavailable
 
 R = TypeVar("R")
 
 DRIVERS = {
     "sqlite": "sqlite+pysqlite",
     "sqlite+pysqlite": "sqlite+pysqlite",
+    "postgres": "postgresql+psycopg",
     "postgresql": "postgresql+psycopg",
     "postgresql+psycopg": "postgresql+psycopg",
 }
@@ -53,11 +54,16 @@ BEGIN = {
     "postgresql": f"SELECT pg_advisory_xact_lock({LOCK})",
 }
 ADVICE = (
-    (("full", "no space"), "make room on its disk"),
+    (("full", "no space", "disk i/o"), "make room on its disk"),
     (("readonly", "read-only", "permission", "privilege"), "let the user who runs tidegate write to it"),
+    (("unable to open",), "its folder must be there and the user who runs tidegate must be able to write to it"),
     (("not a database", "malformed"), "restore it from a backup or name another one"),
     (("locked", "lock timeout"), "another process holds it; try again"),
+    (("authentication", "role"), "check the user and the password in its URL"),
+    (("does not exist",), "create it first (createdb)"),
+    (("invalid connection option",), "correct its URL"),
 )
+CHECK = "check that its server is there and running"
 
 
 class Database:
@@ -118,17 +124,19 @@ class Database:
 def open_database(url: str) -> Database:
     """Opens (SQLite: creates) the database and brings its schema up to date; blocks. Raises StartupError."""
     address = _address(url)
+    sqlite = address.get_backend_name() == "sqlite"
     try:
         engine = create_engine(
             address,
-            pool_pre_ping=address.get_backend_name() != "sqlite",
+            connect_args={} if sqlite or "connect_timeout" in address.query else {"connect_timeout": PATIENCE},
+            pool_pre_ping=not sqlite,  # a server may have been restarted meanwhile
             json_serializer=lambda body: msgspec.json.encode(body).decode(),
             json_deserializer=msgspec.json.decode,
         )
     except ImportError as error:
         raise StartupError(f"{_shown(address)} needs {error.name}: pip install 'tidegate[postgres]'") from None
     except ArgumentError as error:
-        raise StartupError(f"The database URL {_shown(address)} cannot be used: {error}") from None
+        raise StartupError(f"The database URL {_shown(address)} cannot be used: {_line(error)}") from None
     event.listen(engine, "connect", _connected)
     event.listen(engine, "begin", _begun)
     database = Database(engine)
@@ -136,9 +144,9 @@ def open_database(url: str) -> Database:
         database.prepare()
     except Exception as error:
         database.shut()
-        if isinstance(error, TidegateError) and not isinstance(error, Unavailable):
+        if isinstance(error, StartupError):
             raise
-        raise StartupError(f"tidegate cannot start: {_line(error)}") from error
+        raise StartupError(str(_unavailable(error, address))) from error
     return database
 
 
@@ -174,17 +182,23 @@ def _begun(connection: Connection) -> None:
 def _translated(error: DBAPIError, address: URL) -> Exception:
     """Trouble of the database or its disk is ``Unavailable``; a wrong statement stays what it is."""
     operational = isinstance(error, OperationalError | InterfaceError | InternalError)
-    if not operational and type(error.orig) is not sqlite3.DatabaseError:
+    trouble = operational or type(error.orig) is sqlite3.DatabaseError
+    return _unavailable(error, address) if trouble else error
+
+
+def _unavailable(error: Exception, address: URL) -> Unavailable:
+    if isinstance(error, Unavailable):
         return error
-    reason = _line(error.orig)
+    reason = _line(getattr(error, "orig", None) or error)
     low = reason.lower()
-    advice = next((a for words, a in ADVICE if any(w in low for w in words)), "check that it is there and running")
+    advice = next((advice for words, advice in ADVICE if any(word in low for word in words)), CHECK)
     return Unavailable(f"The database {_shown(address)} cannot be used: {reason}; {advice}")
 
 
 def _shown(address: URL) -> str:
-    return address.render_as_string(hide_password=True)
+    return address.set(drivername=address.get_backend_name()).render_as_string(hide_password=True)
 
 
 def _line(error: object) -> str:
-    return " ".join(str(error).split())
+    """The first line of a message: PostgreSQL's go on with the statement."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

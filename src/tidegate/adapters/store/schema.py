@@ -31,3 +31,5 @@ def upgrade(connection: Connection, to: str = "head") -> None:
     if present != script.get_current_head():
         with _ALEMBIC:
             command.upgrade(config, to)
+    if to == "head":  # a database that can only be read is found out now, not at the first write
+        connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = version_num")

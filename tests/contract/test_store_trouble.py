@@ -1,0 +1,217 @@
+"""A database that cannot be opened, fills up, is held by another or goes away: a helpful line, nothing
+half-written, and work goes on when it can."""
+
+import asyncio
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import psycopg
+import pytest
+from sqlalchemy import Connection, make_url
+
+from tidegate.adapters.store import SqlStore, open_store
+from tidegate.model.errors import StartupError, Unavailable
+from tidegate.ports.store import Kind, Tx
+
+R = TypeVar("R")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Note:
+    text: str
+
+
+NOTE = Kind("note", Note)
+
+
+def run(store: SqlStore, work: Callable[[Tx], R]) -> R:
+    return asyncio.run(store.run(work))
+
+
+def put(name: str, size: int = 1) -> Callable[[Tx], int]:
+    return lambda tx: tx.put(NOTE, name, Note("x" * size), expect=None, now=NOW)
+
+
+def names(store: SqlStore) -> set[str]:
+    records = {saved.name for saved in run(store, lambda tx: tx.find(NOTE)).items}
+    assert records == {line.name for line in run(store, lambda tx: tx.journal())}
+    return records
+
+
+@pytest.mark.parametrize(
+    ("url", "line"),
+    [
+        ("", "expected sqlite:////PATH or postgresql://"),
+        ("nonsense", "expected sqlite:////PATH or postgresql://"),
+        ("postgresql://host:port/name", "expected sqlite:////PATH or postgresql://"),
+        ("mysql://host/name", "A mysql database is not supported: use sqlite or postgresql"),
+        ("sqlite:////proc/tidegate.db", "unable to open database file; its folder must be there"),
+        ("sqlite:////dev/full", "make room on its disk"),
+        (
+            "postgresql://me:secret@/name?host=/proc",
+            r"postgresql://me:\*\*\*@/name.* check that its server is there",
+        ),
+        ("postgresql://me:secret@/name?colour=red", 'invalid connection option "colour"; correct its URL'),
+    ],
+)
+def test_a_wrong_url_says_what_to_do(url: str, line: str) -> None:
+    with pytest.raises(StartupError, match=line) as caught:
+        open_store(url)
+    assert "\n" not in caught.value.message
+    assert "secret" not in caught.value.message
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match="its folder must be there"):
+        open_store(f"sqlite:///{tmp_path / 'missing' / 'tidegate.db'}")
+
+
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    path = tmp_path / "tidegate.db"
+    path.write_text("these are my notes, not a database\n" * 100)
+    before = path.read_bytes()
+    with pytest.raises(StartupError, match="file is not a database; restore it"):
+        open_store(f"sqlite:///{path}")
+    assert path.read_bytes() == before
+
+
+def test_a_database_that_can_only_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "tidegate.db"
+    asyncio.run(open_store(f"sqlite:///{path}").close())
+    with pytest.raises(StartupError, match="readonly database; let the user who runs tidegate write to it"):
+        open_store(f"sqlite:///file:{path}?mode=ro&uri=true")
+
+
+def test_a_postgresql_database_that_is_not_there(postgres_url: str) -> None:
+    with pytest.raises(StartupError, match='"missing" does not exist; create it first'):
+        open_store(
+            postgres_url.replace("/test_", "/missing?x_test_").split("?")[0] + "?" + postgres_url.split("?")[1]
+        )
+
+
+def test_a_postgresql_user_who_may_not_write(postgres_url: str) -> None:
+    asyncio.run(open_store(postgres_url).close())
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("CREATE ROLE guest LOGIN")
+        connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO guest")
+    try:
+        with pytest.raises(StartupError, match=r"permission denied.*let the user who runs tidegate write"):
+            open_store(postgres_url.replace("postgres@", "guest@"))
+    finally:
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute("DROP OWNED BY guest")
+            connection.execute("DROP ROLE guest")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MB; only root can make one."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    command = [str(mount), "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if mount is None or os.getuid() or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("file systems cannot be mounted here; the size limit of SQLite itself stands in for it")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_undoes_the_transaction_and_later_work_goes_on(small_disk: Path) -> None:
+    store = open_store(f"sqlite:///{small_disk / 'tidegate.db'}")
+    run(store, put("before"))
+    filler = small_disk / "filler"
+    with filler.open("wb", buffering=0) as out, suppress(OSError):
+        while out.write(b"x" * 4096):
+            pass
+    for _ in range(3):
+        with pytest.raises(Unavailable, match="make room on its disk"):
+            run(store, lambda tx: [put("small")(tx), put("large", 1_000_000)(tx)])
+        assert names(store) == {"before"}
+    filler.unlink()
+    run(store, put("after"))
+    assert names(store) == {"before", "after"}
+    asyncio.run(store.close())
+
+
+def test_a_full_disk_is_no_place_to_start(small_disk: Path) -> None:
+    with (small_disk / "filler").open("wb", buffering=0) as out, suppress(OSError):
+        while out.write(b"x" * 4096):
+            pass
+    with pytest.raises(StartupError, match="make room on its disk"):
+        open_store(f"sqlite:///{small_disk / 'tidegate.db'}")
+
+
+def test_a_full_database_undoes_the_transaction_and_later_work_goes_on(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path / 'tidegate.db'}")
+    run(store, put("before"))
+
+    def limit(pages: int) -> Callable[[Connection], object]:
+        return lambda connection: connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}").scalar()
+
+    asyncio.run(store.database.run(limit(1)))  # as many as there are
+    with pytest.raises(Unavailable, match="is full; make room on its disk"):
+        run(store, lambda tx: [put("small")(tx), put("large", 100_000)(tx)])
+    assert names(store) == {"before"}
+    asyncio.run(store.database.run(limit(1_000_000)))
+    run(store, put("after", 100_000))
+    assert names(store) == {"before", "after"}
+    asyncio.run(store.close())
+
+
+def test_sqlite_held_by_another_program(tmp_path: Path) -> None:
+    path = tmp_path / "tidegate.db"
+    store = open_store(f"sqlite:///{path}")
+    asyncio.run(store.database.run(lambda connection: connection.exec_driver_sql("PRAGMA busy_timeout = 20")))
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable, match="database is locked; another process holds it; try again"):
+        run(store, put("a"))
+    other.execute("ROLLBACK")
+    other.close()
+    run(store, put("a"))
+    asyncio.run(store.close())
+
+
+def test_postgresql_held_by_another_program(postgres_url: str) -> None:
+    store = open_store(postgres_url)
+    asyncio.run(store.database.run(lambda connection: connection.exec_driver_sql("SET lock_timeout = '20ms'")))
+    with psycopg.connect(postgres_url) as other:
+        other.execute("LOCK TABLE records")
+        with pytest.raises(Unavailable, match="lock timeout; another process holds it; try again"):
+            run(store, put("a"))
+    run(store, put("a"))
+    asyncio.run(store.close())
+
+
+def test_a_server_that_cuts_the_connection(postgres_url: str) -> None:
+    store = open_store(postgres_url)
+    run(store, put("before"))
+
+    def cut() -> None:
+        with psycopg.connect(postgres_url, autocommit=True) as other:
+            other.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+
+    def work(tx: Tx) -> None:
+        put("lost")(tx)
+        cut()
+        put("lost too")(tx)
+
+    with pytest.raises(Unavailable, match="check that its server is there and running"):
+        run(store, work)
+    assert names(store) == {"before"}
+    cut()  # while idle: the next transaction connects anew
+    run(store, put("after"))
+    assert names(store) == {"before", "after"}
+    asyncio.run(store.close())
