@@ -1,0 +1,42 @@
+"""A program in the container contract whose behaviour its environment sets: the bad releases of these tests."""
+
+import os
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+FAIL_EVERY = int(os.environ.get("FAIL_EVERY", "0"))
+DELAY = float(os.environ.get("DELAY_MS", "0")) / 1000
+count = 0
+
+if os.environ.get("CRASH"):
+    raise SystemExit("the model needs a file that is not there")
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self._answer(200, b"")
+
+    def do_POST(self) -> None:
+        global count
+        count += 1
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        time.sleep(DELAY)
+        if FAIL_EVERY and count % FAIL_EVERY == 0:
+            self._answer(500, b"the model divided by zero")
+        else:
+            self._answer(200, b'{"predictions": [%d]}' % len(body))
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+ThreadingHTTPServer(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])), Handler).serve_forever()
