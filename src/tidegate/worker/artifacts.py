@@ -138,16 +138,20 @@ def _open(real: Path, policy: Policy) -> IO[bytes]:
         raise ArtifactError("no permission to read it") from None
     except OSError as error:
         raise ArtifactError(f"cannot be opened: {error.strerror}") from None
-    source = os.fdopen(descriptor, "rb")
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
-        source.close()
+        os.close(descriptor)
         if stat.S_ISDIR(mode):
             raise ArtifactError("it is a folder; end the URL with '/' to copy it as a tree")
         raise ArtifactError("it is not a plain file")
+    source = os.fdopen(descriptor, "rb")
     opened = Path(f"/proc/self/fd/{descriptor}")
-    if opened.exists():
-        _check_roots(opened.resolve(), policy)
+    try:
+        if opened.exists():
+            _check_roots(opened.resolve(), policy)
+    except ArtifactError:
+        source.close()
+        raise
     return source
 
 

@@ -57,7 +57,7 @@ BUILT_IN = {
 """How each built-in name is shown to people, what it matches, what runs it."""
 
 _CONTROLLING = re.compile(
-    r"PATH|IFS|ENV|BASH_ENV|SHELLOPTS|LD_.*|DYLD_.*|GCONV_PATH|PYTHON.*|PERL5?(LIB|OPT|DB)|RUBY(LIB|OPT)|NODE_(OPTIONS|PATH)"
+    r"PATH|IFS|ENV|BASH_ENV|SHELLOPTS|LD_.*|DYLD_.*|GCONV_PATH|PYTHON.+|PERL5?(LIB|OPT|DB)|RUBY(LIB|OPT)|NODE_(OPTIONS|PATH)"
     r"|JAVA_TOOL_OPTIONS|_JAVA_OPTIONS|JDK_JAVA_OPTIONS|CLASSPATH|GIT_.*|PORT|TIDEGATE_.*|SAGEMAKER_BIND_TO_PORT"
 )
 """Names that decide what a command loads or where it listens: the table may set them, a request may not."""

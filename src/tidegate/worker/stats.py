@@ -76,8 +76,6 @@ class Stats:
     def seconds(self, since: int, before: int) -> list[dict[str, object]]:
         """The seconds ``since <= second < before`` (epoch) in which something was counted, oldest first."""
         self._fold()
-        for old in [second for second in self._seconds if second < before - KEPT]:
-            del self._seconds[old]
         return [self._seconds[second].document() for second in sorted(self._seconds) if since <= second < before]
 
     def _fold(self) -> None:
@@ -87,7 +85,7 @@ class Stats:
             record = self._seconds.get(second)
             if record is None:
                 record = self._seconds[second] = Second(second)
-                self._seconds.pop(second - KEPT - 1, None)
+                self._forget(second - KEPT)
             record.invocations += 1
             if not 200 <= status < 300:
                 record.model_errors += 1
@@ -97,3 +95,7 @@ class Stats:
                     record.errors_5xx += 1
             record.latency.add(latency)
             record.overhead.add(overhead)
+
+    def _forget(self, until: int) -> None:
+        for second in [second for second in self._seconds if second <= until]:
+            del self._seconds[second]

@@ -1,0 +1,223 @@
+"""Bytes to rows and predictions to bytes: every form, and what is said about a bad one."""
+
+import io
+
+import msgspec
+import numpy as np
+import pytest
+
+from tidegate.worker.invocation import ModelFailed
+from tidegate.worker.runtimes.codecs import CSV, JSON, NPY, Features, choose, write
+
+NAN = float("nan")
+PLAIN = Features(3)
+NAMED = Features(3, ["amount", "hour", "country"])
+
+
+def npy(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def same(found: np.ndarray, expected: list[list[float]]) -> None:
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, np.array(expected, dtype=np.float32))
+
+
+def refused(features: Features, body: bytes, kind: str = CSV, status: int = 400) -> str:
+    with pytest.raises(ModelFailed) as caught:
+        features.read(body, kind)
+    assert caught.value.status == status
+    return caught.value.message
+
+
+@pytest.mark.parametrize("body", [b"1,2.5,-3e2", b"1,2.5,-3e2\n", b"1,2.5,-3e2\r\n", b" 1 ,2.5, -3e2"])
+def test_a_csv_row_with_or_without_its_end(body: bytes) -> None:
+    same(PLAIN.read(body, CSV), [[1, 2.5, -300]])
+
+
+def test_csv_rows_with_missing_values() -> None:
+    same(PLAIN.read(b"1,,3\n,,\nnan,5,6\n", CSV), [[1, NAN, 3], [NAN, NAN, NAN], [NAN, 5, 6]])
+
+
+def test_one_column_may_be_missing_too() -> None:
+    same(Features(1).read(b"1\n\n3\n", CSV), [[1], [NAN], [3]])
+
+
+@pytest.mark.parametrize("kind", ["", "text/csv; charset=utf-8", "Text/CSV"])
+def test_csv_is_what_nothing_else_is_said_of(kind: str) -> None:
+    same(PLAIN.read(b"1,2,3", kind), [[1, 2, 3]])
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"", "no rows"),
+        (b"1,2", "Row 1 has 2 columns; the model takes 3."),
+        (b"1,2,3\n1,2,3,4", "Row 2 has 4 columns; the model takes 3."),
+        (b"1,2,3\n\n1,2,3", "Row 2 has 0 columns"),
+        (b"1,2,3\n1,abc,3", "Row 2, column 2: 'abc' is not a number."),
+        (b"amount,hour,country\n1,2,3", "Row 1, column 1: 'amount' is not a number."),
+        (b"1,1_000,3", "Row 1, column 2: '1_000' is not a number."),
+        (b"1,_,", "Row 1, column 2: '_' is not a number."),
+        (b"1,2,inf", "Row 1, column 3: the value is infinite"),
+        (b"1,1e39,3", "Row 1, column 2: the value is infinite or beyond float32"),
+        (b"1,\xff\xfe,3", "Row 1, column 2"),
+        (b'1,"2",3', "Row 1, column 2"),
+    ],
+)
+def test_bad_csv_is_named_by_row_and_column(body: bytes, why: str) -> None:
+    assert why in refused(PLAIN, body)
+
+
+def test_a_column_is_named_where_its_name_is_known() -> None:
+    assert refused(NAMED, b"1,x,3") == "Row 1, column 2 (hour): 'x' is not a number."
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"instances": [[1, 2.5, null], [4, 5, 6]]}',
+        b'{"inputs": [[1, 2.5, null], [4, 5, 6]]}',
+        b'{"dataframe_split": {"index": [0, 1], "data": [[1, 2.5, null], [4, 5, 6]]}}',
+        b" [[1, 2.5, null], [4, 5, 6]]",
+        b'{"instances": [[1, 2.5, null], [4, 5, 6]], "parameters": {"x": 1}}',
+    ],
+)
+def test_json_rows(body: bytes) -> None:
+    same(PLAIN.read(body, JSON), [[1, 2.5, NAN], [4, 5, 6]])
+
+
+@pytest.mark.parametrize("body", [b"[1, null, 3]", b'{"instances": [1, null, 3]}'])
+def test_a_flat_list_is_one_row(body: bytes) -> None:
+    same(PLAIN.read(body, JSON), [[1, NAN, 3]])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'[{"country": 3, "amount": 1, "hour": null}, {"amount": 4, "hour": 5, "country": 6}]',
+        b'{"dataframe_split": {"columns": ["country", "amount", "hour"], "data": [[3, 1, null], [6, 4, 5]]}}',
+    ],
+)
+def test_features_by_name_come_in_any_order(body: bytes) -> None:
+    same(NAMED.read(body, JSON), [[1, NAN, 3], [4, 5, 6]])
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"", "cannot be used"),
+        (b"{", "cannot be used"),
+        (b"\xff", "cannot be used"),
+        (b"[NaN, 1, 2]", "cannot be used"),
+        (b"{}", "none of 'instances', 'inputs' and 'dataframe_split'"),
+        (b'{"instances": []}', "no rows"),
+        (b'{"dataframe_split": {"data": []}}', "no rows"),
+        (b'{"instances": [[1, 2]]}', "Row 1 has 2 columns; the model takes 3."),
+        (b'{"instances": [[1, 2, 3], [1, 2, "x"]]}', "Row 2, column 3 (country): expected a number or null, got `str`"),
+        (b'{"instances": [[1, true, 3]]}', "Row 1, column 2 (hour): expected a number or null, got `bool`"),
+        (b'{"instances": [[1, 2, 3], 4]}', "Row 2 is a single value"),
+        (b'{"instances": [1, [2], 3]}', "Row 1, column 2 (hour): expected a number"),
+        (b'{"instances": [[1, 2, 1e300]]}', "Row 1, column 3 (country): the value is infinite or beyond float32"),
+        (b'[{"amount": 1, "hour": 2}]', "Row 1 has no 'country'"),
+        (b'[{"amount": 1, "hour": 2, "country": 3, "x": 4}]', "Row 1: the model has no feature 'x'"),
+        (b'{"dataframe_split": {"columns": ["amount", "hour", "x"], "data": [[1, 2, 3]]}}', "'country'"),
+        (b'{"dataframe_split": {"columns": ["amount", "hour", "hour"], "data": [[1, 2, 3]]}}', "'country'"),
+        (
+            b'{"dataframe_split": {"columns": ["amount", "hour", "country", "hour"], "data": [[1, 2, 3]]}}',
+            "given twice",
+        ),
+        (b'{"dataframe_split": {"columns": ["amount", "hour", "country"], "data": [[1, 2]]}}', "Row 1 has 2"),
+    ],
+)
+def test_bad_json_is_named_by_row_and_column(body: bytes, why: str) -> None:
+    assert why in refused(NAMED, body, JSON)
+
+
+def test_objects_need_a_model_with_names() -> None:
+    assert "has no feature names" in refused(PLAIN, b'[{"a": 1, "b": 2, "c": 3}]', JSON)
+
+
+@pytest.mark.parametrize("type_", ["f2", "f4", "f8", ">f8", "i8", "u1", "?"])
+def test_npy_of_any_kind_of_number(type_: str) -> None:
+    rows = np.array([[1, 0, 1], [0, 1, 1]], dtype=type_)
+    same(PLAIN.read(npy(rows), NPY), rows.astype(float).tolist())
+    same(PLAIN.read(npy(np.asfortranarray(rows)), NPY), rows.astype(float).tolist())
+
+
+def test_an_npy_vector_is_one_row() -> None:
+    same(PLAIN.read(npy(np.array([1.0, np.nan, 3.0])), NPY), [[1, NAN, 3]])
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"", "not an npy array"),
+        (b"\x93NUMPY", "not an npy array"),
+        (npy(np.zeros((2, 3)))[:-1], "should have 48 bytes, found 47"),
+        (npy(np.zeros((2, 3))) + b"x", "found 49"),
+        (npy(np.zeros((2, 4))), "Row 1 has 4 columns"),
+        (npy(np.zeros((0, 3))), "expected rows and columns"),
+        (npy(np.zeros((1, 1, 3))), "expected rows and columns"),
+        (npy(np.array(["a", "b", "c"])), "send numbers"),
+        (npy(np.array([1, 2, 3], dtype="c16")), "send numbers"),
+        (npy(np.array([[1, 2, np.inf]])), "Row 1, column 3"),
+    ],
+)
+def test_bad_npy_is_refused(body: bytes, why: str) -> None:
+    assert why in refused(PLAIN, body, NPY)
+
+
+def test_a_pickle_in_npy_is_not_opened() -> None:
+    stream = io.BytesIO()
+    np.save(stream, np.array([[1, 2, object()]], dtype=object), allow_pickle=True)
+    assert "send numbers" in refused(PLAIN, stream.getvalue(), NPY)
+
+
+def test_a_claimed_size_is_not_believed() -> None:
+    body = npy(np.zeros((1, 3))).replace(b"(1, 3)", b"(9999999999999, 3)".ljust(6))
+    assert "npy array" in refused(PLAIN, body, NPY)
+
+
+def test_another_content_type_is_refused() -> None:
+    assert "'text/libsvm' is not supported" in refused(PLAIN, b"1:1", "text/libsvm", 415)
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("", JSON),
+        ("*/*", JSON),
+        ("text/csv", CSV),
+        ("TEXT/CSV", CSV),
+        ("application/x-npy", NPY),
+        ("text/*", CSV),
+        ("application/*", JSON),
+        ("text/html, text/csv;q=0.5, application/json;q=0.4", CSV),
+        ("text/csv;q=0, */*;q=0.1", JSON),
+    ],
+)
+def test_the_answer_takes_the_form_that_is_liked_best(accept: str, kind: str) -> None:
+    assert choose(accept, JSON) == kind
+
+
+@pytest.mark.parametrize("accept", ["text/html", "image/*", "application/json;q=0", "text/csv;q=x"])
+def test_no_form_that_will_do_is_said(accept: str) -> None:
+    with pytest.raises(ModelFailed) as caught:
+        choose(accept, JSON)
+    assert caught.value.status == 406
+
+
+def test_predictions_in_every_form() -> None:
+    values = np.array([0.5, 0.25], dtype=np.float32)
+    assert write(values, JSON) == (b'{"predictions":[0.5,0.25]}', JSON, ())
+    assert write(values, CSV) == (b"0.5\n0.25\n", CSV, ())
+    np.testing.assert_array_equal(np.load(io.BytesIO(write(values, NPY).body)), values)
+
+
+def test_several_classes_make_a_row() -> None:
+    values = np.array([[0.5, 0.25, 0.25], [1, 0, 0]], dtype=np.float32)
+    assert msgspec.json.decode(write(values, JSON).body) == {"predictions": [[0.5, 0.25, 0.25], [1, 0, 0]]}
+    assert write(values, CSV).body == b"0.5,0.25,0.25\n1.0,0.0,0.0\n"

@@ -1,0 +1,50 @@
+"""The file of access keys: read again when it changes, and only when it is private."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tidegate.model.errors import StartupError
+from tidegate.worker.keys import KeysFile
+
+
+def put(path: Path, content: bytes, mode: int = 0o600) -> None:
+    new = path.with_name("new")
+    new.write_bytes(content)
+    new.chmod(mode)
+    new.replace(path)
+
+
+def test_keys_are_read_again_when_the_file_changes(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    put(path, msgspec.json.encode({"AKID": "first"}))
+    keys = KeysFile(path)
+    assert keys.read() == {"AKID": "first"}
+    put(path, msgspec.json.encode({"OTHER": "second"}))
+    assert keys.read() == {"OTHER": "second"}
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "why"),
+    [
+        (b'{"A": "b"}', 0o640, "chmod 600"),
+        (b'{"A": "b"}', 0o604, "chmod 600"),
+        (b"{", 0o600, "not usable"),
+        (b'{"A": 1}', 0o600, "not usable"),
+    ],
+)
+def test_a_file_that_cannot_be_trusted_lets_nobody_in(tmp_path: Path, content: bytes, mode: int, why: str) -> None:
+    put(tmp_path / "keys.json", content, mode)
+    with pytest.raises(StartupError, match=why):
+        KeysFile(tmp_path / "keys.json").read()
+
+
+def test_a_file_that_went_away_lets_nobody_in(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    put(path, b'{"A": "b"}')
+    keys = KeysFile(path)
+    assert keys.read() == {"A": "b"}
+    path.unlink()
+    with pytest.raises(StartupError, match="cannot read"):
+        keys.read()

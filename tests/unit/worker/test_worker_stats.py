@@ -1,0 +1,79 @@
+"""What is counted, and how it is shown."""
+
+import msgspec
+
+from tidegate.evidence import sketch
+from tidegate.worker.stats import KEPT, Stats
+
+SECOND = 1_000_000
+
+
+def shown(stats: Stats, since: int = 0, before: int = 10**9) -> list[dict[str, object]]:
+    return msgspec.json.decode(msgspec.json.encode(stats.seconds(since, before)), type=list[dict[str, object]])
+
+
+def test_one_record_per_second() -> None:
+    stats = Stats()
+    stats.count(5 * SECOND, 200, 1_000, 10)
+    stats.count(5 * SECOND + 999_999, 400, 3_000, 0)
+    stats.count(7 * SECOND, 200, 1, 1)
+    first, second = shown(stats)
+    assert first == {
+        "second": 5,
+        "invocations": 2,
+        "4xx": 1,
+        "5xx": 0,
+        "model_errors": 1,
+        "latency": {
+            "count": 2,
+            "total": 4_000,
+            "low": 1_000,
+            "high": 3_000,
+            "bins": {str(sketch.index(1_000)): 1, str(sketch.index(3_000)): 1},
+        },
+        "overhead": {
+            "count": 2,
+            "total": 10,
+            "low": 0,
+            "high": 10,
+            "bins": {str(sketch.index(10)): 1, str(sketch.ZERO): 1},
+        },
+    }
+    assert second["second"] == 7
+
+
+def test_what_the_model_said_decides_the_class() -> None:
+    stats = Stats()
+    for status in (200, 204, 302, 400, 499, 500, 503, 0):
+        stats.count(SECOND, status, 1, 1)
+    [record] = shown(stats)
+    assert (record["invocations"], record["4xx"], record["5xx"], record["model_errors"]) == (8, 2, 3, 6)
+
+
+def test_only_what_was_asked_for_and_is_over() -> None:
+    stats = Stats()
+    for second in range(1, 6):
+        stats.count(second * SECOND, 200, 1, 1)
+    assert [record["second"] for record in shown(stats, since=2, before=5)] == [2, 3, 4]
+
+
+def test_a_reader_that_goes_on_counts_everything_once() -> None:
+    stats = Stats()
+    seen = 0
+    since = 0
+    for number in range(3_000):
+        stats.count(number * 7_000, 200, number, 0)
+        if number % 100 == 0:
+            records = shown(stats, since, number * 7_000 // SECOND)
+            seen += sum(int(str(record["invocations"])) for record in records)
+            since = max((int(str(record["second"])) + 1 for record in records), default=since)
+    seen += sum(int(str(record["invocations"])) for record in shown(stats, since))
+    assert seen == 3_000
+
+
+def test_old_seconds_are_forgotten() -> None:
+    stats = Stats()
+    for second in range(0, 3 * KEPT):
+        stats.count(second * SECOND, 200, 1, 1)
+    seconds = [record["second"] for record in shown(stats)]
+    assert seconds == list(range(2 * KEPT, 3 * KEPT))
