@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from tidegate.model.observe import Observation
+from tidegate.model.observe import Capabilities, Observation
 from tidegate.ports.clock import Clock, Ids
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Store, Tx
-from tidegate.ports.target import Capabilities
 
 Params = dict[str, Any]
 """Members by their names in the service's model; timestamps are aware datetimes, blobs are bytes."""

@@ -1,8 +1,25 @@
 """Every operation that is served: service -> operation -> row."""
 
-from tidegate.wire import cloudwatch_alarms, cloudwatch_metrics
+from tidegate.wire import (
+    cloudwatch_alarms,
+    cloudwatch_metrics,
+    runtime,
+    sagemaker_configs,
+    sagemaker_endpoints,
+    sagemaker_models,
+    sagemaker_tags,
+    sts,
+)
 from tidegate.wire.operation import Rows
 
 TABLE: dict[str, Rows] = {
+    "sagemaker": {
+        **sagemaker_models.ROWS,
+        **sagemaker_configs.ROWS,
+        **sagemaker_endpoints.ROWS,
+        **sagemaker_tags.ROWS,
+    },
+    "sagemaker-runtime": runtime.ROWS,
     "cloudwatch": {**cloudwatch_alarms.ROWS, **cloudwatch_metrics.ROWS},
+    "sts": sts.ROWS,
 }

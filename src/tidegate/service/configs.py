@@ -1,0 +1,66 @@
+"""Endpoint configs: immutable wishes that an endpoint is created from or updated to."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from tidegate.model.endpoint import EndpointConfig
+from tidegate.model.errors import Invalid
+from tidegate.model.registry import Tags
+from tidegate.ports.store import Filter, Page, Saved, Tx
+from tidegate.service import tags as labels
+from tidegate.service.kinds import CONFIG, MODEL
+from tidegate.service.records import need, need_free
+
+
+def create_config(tx: Tx, config: EndpointConfig, tags: Tags, now: datetime) -> None:
+    """Raises AlreadyExists, Invalid, or NotFound for a model that is not there."""
+    need_free(tx, CONFIG, config.name)
+    check(config)
+    for variant in config.variants:
+        need(tx, MODEL, variant.model_name)
+    tx.put(CONFIG, config.name, config, expect=0, now=now)
+    labels.add(tx, CONFIG, config.name, tags, now)
+
+
+def check(config: EndpointConfig) -> None:
+    """Raises Invalid for a config that could never serve."""
+    if not config.variants:
+        raise Invalid(f'endpoint configuration "{config.name}" has no variant: give it one')
+    twice = _twice(variant.name for variant in config.variants)
+    if twice:
+        raise Invalid(f'variant "{twice}" is there twice: variant names are unique within a config')
+    for variant in config.variants:
+        if variant.instance_count < 1:
+            raise Invalid(f'variant "{variant.name}" has no instances: its count must be at least 1')
+    check_weights({variant.name: variant.weight for variant in config.variants})
+
+
+def check_weights(weights: dict[str, float]) -> None:
+    """Raises Invalid unless somebody takes the requests."""
+    total = sum(weights.values())
+    if not 0 < total < float("inf"):
+        raise Invalid(f"the weights of {', '.join(weights)} sum to {total:g}: one at least must be above 0")
+
+
+def get_config(tx: Tx, name: str) -> Saved[EndpointConfig]:
+    return need(tx, CONFIG, name)
+
+
+def list_configs(tx: Tx, where: Filter, limit: int, after: str | None) -> Page[EndpointConfig]:
+    return tx.find(CONFIG, where, limit, after)
+
+
+def delete_config(tx: Tx, name: str, now: datetime) -> None:
+    """Endpoints that run it go on: they have a copy, and clients delete the config before the endpoint."""
+    saved = need(tx, CONFIG, name)
+    tx.delete(CONFIG, name, expect=saved.version, now=now)
+    labels.drop(tx, CONFIG, name, now)
+
+
+def _twice(names: Iterable[str]) -> str | None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None

@@ -1,0 +1,156 @@
+"""A whole spec at once: models, config, alarms, and the creation or update of the endpoint. The same again is no
+change."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeVar
+
+from tidegate.model.alarm import Alarm
+from tidegate.model.endpoint import Endpoint, EndpointConfig
+from tidegate.model.errors import AlreadyExists, InProgress
+from tidegate.model.observe import Capabilities, Event
+from tidegate.model.registry import Model
+from tidegate.model.wish import DeployWish
+from tidegate.ports.store import Kind, Saved, Tx
+from tidegate.rollout import commands
+from tidegate.service import alarms, configs, endpoints, models
+from tidegate.service import tags as labels
+from tidegate.service.endpoints import Asked
+from tidegate.service.kinds import ALARM, CONFIG, ENDPOINT, MODEL
+
+T = TypeVar("T", Model, EndpointConfig)
+
+
+@dataclass(frozen=True)
+class How:
+    """``override``: roll out even what evidence turned down before. ``supersede``: an update that is under way
+    gives way to this one."""
+
+    by: str
+    override: bool = False
+    supersede: bool = False
+
+
+class Change(StrEnum):
+    CREATED = "created"
+    UPDATED = "updated"
+    SUPERSEDED = "superseded"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True)
+class Deployed:
+    endpoint: str
+    config: str
+    change: Change
+    message: str
+
+
+def deploy(
+    tx: Tx,
+    wish: DeployWish,
+    how: How,
+    *,
+    images: Callable[[str], None],
+    rollout_id: str,
+    can: Capabilities,
+    now: datetime,
+) -> Deployed:
+    """Raises Invalid, NotFound, AlreadyExists, InProgress or Conflict; then nothing of the wish is kept."""
+    saved = tx.get(ENDPOINT, wish.endpoint)
+    if saved is not None:
+        _need_room(saved.body, wish, how)
+    _register(tx, wish, images, now)
+    asked = Asked(wish.config.name, wish.deployment, how.by, override=how.override)
+    endpoints.check_alarms(tx, wish.deployment)
+    if saved is None:
+        endpoints.create_endpoint(tx, wish.endpoint, asked, wish.tags, rollout_id=rollout_id, can=can, now=now)
+        return _deployed(wish, Change.CREATED, "is being created")
+    if wish.tags:
+        labels.add(tx, ENDPOINT, wish.endpoint, wish.tags, now)
+    under_way = saved.body.rollout
+    if _on_its_way(saved.body) == wish.config.name:
+        return _deployed(
+            wish, Change.UNCHANGED, "runs this already" if under_way is None else "is on its way to this"
+        )
+    if under_way is not None:
+        _supersede(tx, saved, asked, rollout_id, can, now)
+        return _deployed(wish, Change.SUPERSEDED, f"gives up {under_way.new.config_name} for this")
+    endpoints.update_endpoint(tx, wish.endpoint, asked, rollout_id=rollout_id, can=can, now=now)
+    return _deployed(wish, Change.UPDATED, "is being updated")
+
+
+def _need_room(endpoint: Endpoint, wish: DeployWish, how: How) -> None:
+    """Raises InProgress or Conflict when the endpoint cannot take the wish now."""
+    if _on_its_way(endpoint) == wish.config.name and not endpoint.deleting and not endpoint.failed:
+        return
+    if how.supersede and endpoint.rollout is not None and not endpoint.deleting:
+        return
+    try:
+        endpoints.need_idle(endpoint)
+    except InProgress as error:
+        if endpoint.rollout is None:
+            raise
+        raise InProgress(f"{error.message}, or supersede it", about=error.about) from None
+
+
+def _on_its_way(endpoint: Endpoint) -> str | None:
+    """The config that the endpoint runs, or will when all goes well."""
+    rollout = endpoint.rollout
+    if rollout is not None and rollout.cause is None:
+        return rollout.new.config_name
+    if rollout is not None and rollout.successor is not None:
+        return rollout.successor.wanted.version.config_name
+    return endpoint.serving.config_name if endpoint.serving and rollout is None else None
+
+
+def _register(tx: Tx, wish: DeployWish, images: Callable[[str], None], now: datetime) -> None:
+    for model in wish.models:
+        if not _there(tx, MODEL, model.name, model):
+            models.create_model(tx, replace(model, created_at=now), {}, images=images, now=now)
+    if not _there(tx, CONFIG, wish.config.name, wish.config):
+        configs.create_config(tx, replace(wish.config, created_at=now), {}, now)
+    for alarm in wish.alarms:
+        old = tx.get(ALARM, alarm.name)
+        if old is None or not _same_alarm(old.body, alarm):
+            alarms.put(tx, alarm, now)
+
+
+def _there(tx: Tx, kind: Kind[T], name: str, body: T) -> bool:
+    """Whether the same record is there; raises AlreadyExists when another one has its name."""
+    saved = tx.get(kind, name)
+    if saved is not None and replace(saved.body, created_at=body.created_at) != body:
+        raise AlreadyExists(f'there is another {kind.name} "{name}": choose another name', about=(kind.name, name))
+    return saved is not None
+
+
+def _same_alarm(old: Alarm, new: Alarm) -> bool:
+    """The same but for what evaluation made of it."""
+    kept = replace(
+        old,
+        configured_at=new.configured_at,
+        state=new.state,
+        state_reason=new.state_reason,
+        state_reason_data=new.state_reason_data,
+        state_updated_at=new.state_updated_at,
+        state_changed_at=new.state_changed_at,
+    )
+    return kept == new
+
+
+def _supersede(
+    tx: Tx, saved: Saved[Endpoint], asked: Asked, rollout_id: str, can: Capabilities, now: datetime
+) -> None:
+    config = configs.get_config(tx, asked.config_name).body
+    wanted = endpoints.wanted_version(tx, saved.body, config, asked, now)
+    changed = commands.supersede(
+        saved.body, wanted, rollout_id=rollout_id, can=can, now=now, override=asked.override
+    )
+    event = Event("supersede", f'superseded by config "{config.name}", asked for by {asked.by}', {"by": asked.by})
+    endpoints.save(tx, saved, changed, event, now)
+
+
+def _deployed(wish: DeployWish, change: Change, message: str) -> Deployed:
+    return Deployed(wish.endpoint, wish.config.name, change, f'endpoint "{wish.endpoint}" {message}')

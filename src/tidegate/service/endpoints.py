@@ -1,0 +1,161 @@
+"""Endpoints: begin their creation, updates, scaling and end. What follows is the engine's work."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from tidegate.model.endpoint import Endpoint, EndpointConfig, ProductionVariant, Wanted
+from tidegate.model.errors import Conflict, InProgress, NotFound
+from tidegate.model.fleet import RoutingStrategy, VariantSpec
+from tidegate.model.observe import Capabilities, Event
+from tidegate.model.registry import Tags
+from tidegate.model.rollout import DeploymentConfig, Version
+from tidegate.ports.store import Saved, Tx
+from tidegate.rollout import commands
+from tidegate.rollout.commands import Change
+from tidegate.service import tags as labels
+from tidegate.service.configs import check_weights
+from tidegate.service.kinds import ALARM, CONFIG, ENDPOINT, MODEL
+from tidegate.service.records import need, need_free
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Which present values of equally named variants an update carries over."""
+
+    weights: bool = False
+    counts: bool = False
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One wish to run a config: how to get there, and who asks. ``deployment`` None: all at once, and the
+    endpoint's last DeploymentConfig stays on record."""
+
+    config_name: str
+    deployment: DeploymentConfig | None = None
+    by: str = ""
+    keep: Keep = Keep()
+    override: bool = False
+    """Roll out even what an alarm turned down on this endpoint before."""
+
+
+def create_endpoint(
+    tx: Tx, name: str, asked: Asked, tags: Tags, *, rollout_id: str, can: Capabilities, now: datetime
+) -> None:
+    """Raises AlreadyExists, NotFound for the config or a model of it, or Invalid. A first version comes up all at
+    once; ``deployment`` is checked and kept for the updates."""
+    need_free(tx, ENDPOINT, name)
+    config = need(tx, CONFIG, asked.config_name).body
+    endpoint = Endpoint(name, now, now)
+    wanted = wanted_version(tx, endpoint, config, asked, now)
+    begun = commands.begin(endpoint, wanted, rollout_id=rollout_id, can=can, now=now)
+    event = Event("create", f'creation with config "{config.name}" asked for{_by(asked.by)}')
+    tx.put(ENDPOINT, name, replace(begun, deployment=asked.deployment), expect=0, now=now, events=[event])
+    labels.add(tx, ENDPOINT, name, tags, now)
+
+
+def update_endpoint(tx: Tx, name: str, asked: Asked, *, rollout_id: str, can: Capabilities, now: datetime) -> None:
+    """Raises NotFound, InProgress, Conflict or Invalid."""
+    saved = need(tx, ENDPOINT, name)
+    need_idle(saved.body)
+    config = need(tx, CONFIG, asked.config_name).body
+    wanted = wanted_version(tx, saved.body, config, asked, now)
+    begun = commands.begin(saved.body, wanted, rollout_id=rollout_id, can=can, now=now, override=asked.override)
+    event = Event("update", f'update to config "{config.name}" asked for{_by(asked.by)}')
+    save(tx, saved, replace(begun, deployment=asked.deployment or saved.body.deployment), event, now)
+
+
+def wanted_version(tx: Tx, endpoint: Endpoint, config: EndpointConfig, asked: Asked, now: datetime) -> Wanted:
+    """What ``asked`` comes to on this endpoint; raises Invalid or NotFound."""
+    version = build_version(tx, config, endpoint.generation + 1, endpoint.serving, asked.keep)
+    return Wanted(version, asked.deployment or DeploymentConfig(), now, asked.by)
+
+
+def build_version(
+    tx: Tx, config: EndpointConfig, generation: int, serving: Version | None = None, keep: Keep = Keep()
+) -> Version:
+    """The config with its models copied in; raises NotFound for a model that was deleted meanwhile."""
+    present = {variant.name: variant for variant in serving.variants} if serving else {}
+    variants = tuple(_spec(tx, variant, present.get(variant.name), keep) for variant in config.variants)
+    version = Version(generation, config.name, variants)
+    check_weights(version.weights)
+    return version
+
+
+def _spec(tx: Tx, variant: ProductionVariant, present: VariantSpec | None, keep: Keep) -> VariantSpec:
+    spec = VariantSpec(
+        variant.name,
+        need(tx, MODEL, variant.model_name).body,
+        present.instance_count if present and keep.counts else variant.instance_count,
+        present.weight if present and keep.weights else variant.weight,
+        variant.instance_type,
+        variant.routing or RoutingStrategy.RANDOM,
+        wire=variant.wire,
+    )
+    if variant.download_timeout is not None:
+        spec = replace(spec, download_timeout=float(variant.download_timeout))
+    if variant.startup_timeout is not None:
+        spec = replace(spec, startup_timeout=float(variant.startup_timeout))
+    return spec
+
+
+def check_alarms(tx: Tx, deployment: DeploymentConfig) -> None:
+    """Raises NotFound for an alarm that is named but not there."""
+    for name in deployment.alarms:
+        if tx.get(ALARM, name) is None:
+            raise NotFound(f'there is no alarm "{name}": define it before a rollout relies on it')
+
+
+def update_weights_and_capacities(tx: Tx, name: str, changes: Mapping[str, Change], now: datetime) -> None:
+    """Changes the serving fleets in place. Raises NotFound, InProgress, Conflict or Invalid."""
+    saved = need(tx, ENDPOINT, name)
+    need_idle(saved.body)
+    said = ", ".join(f"{variant}: {_told(change)}" for variant, change in changes.items())
+    save(tx, saved, commands.scale(saved.body, changes, now), Event("scale", f"asked for {said}"), now)
+
+
+def delete_endpoint(tx: Tx, name: str, now: datetime, by: str = "", force: bool = False) -> None:
+    """Begins to drain and remove it. Raises NotFound, or InProgress while it is created, updated or deleted;
+    ``force`` ends a change that is under way."""
+    saved = need(tx, ENDPOINT, name)
+    if saved.body.deleting or (_changing(saved.body) and not force):
+        raise _in_progress(saved.body)
+    save(tx, saved, commands.delete(saved.body, now, force), Event("delete", f"deletion asked for{_by(by)}"), now)
+    labels.drop(tx, ENDPOINT, name, now)
+
+
+def get_endpoint(tx: Tx, name: str) -> Saved[Endpoint]:
+    return need(tx, ENDPOINT, name)
+
+
+def need_idle(endpoint: Endpoint) -> None:
+    """Raises InProgress while a change is under way, Conflict when only deleting helps."""
+    if endpoint.deleting or _changing(endpoint):
+        raise _in_progress(endpoint)
+    if endpoint.failed:
+        raise Conflict(f'endpoint "{endpoint.name}" failed to be created: delete it, then create it again')
+
+
+def save(tx: Tx, saved: Saved[Endpoint], endpoint: Endpoint, event: Event, now: datetime) -> None:
+    """Writes over what was read, and nothing else."""
+    tx.put(ENDPOINT, saved.name, endpoint, expect=saved.version, now=now, events=[event])
+
+
+def _changing(endpoint: Endpoint) -> bool:
+    return endpoint.rollout is not None or endpoint.scaling is not None
+
+
+def _in_progress(endpoint: Endpoint) -> InProgress:
+    doing = "being deleted" if endpoint.deleting else "being changed"
+    message = f'endpoint "{endpoint.name}" is {doing}: wait for the end of it'
+    return InProgress(message, about=(ENDPOINT.name, endpoint.name))
+
+
+def _told(change: Change) -> str:
+    parts = {"weight": change.weight, "count": change.count}
+    return " ".join(f"{name} {value:g}" for name, value in parts.items() if value is not None)
+
+
+def _by(person: str) -> str:
+    return f" by {person}" if person else ""

@@ -1,0 +1,42 @@
+"""Models: registered once, never changed."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from tidegate.model.errors import Invalid
+from tidegate.model.registry import Model, Tags
+from tidegate.ports.store import Filter, Page, Saved, Tx
+from tidegate.service import tags as labels
+from tidegate.service.kinds import MODEL
+from tidegate.service.records import need, need_free
+
+
+def create_model(tx: Tx, model: Model, tags: Tags, *, images: Callable[[str], None], now: datetime) -> None:
+    """Raises AlreadyExists, or Invalid for an image that ``images`` does not know."""
+    need_free(tx, MODEL, model.name)
+    check(model, images)
+    tx.put(MODEL, model.name, model, expect=0, now=now)
+    labels.add(tx, MODEL, model.name, tags, now)
+
+
+def check(model: Model, images: Callable[[str], None]) -> None:
+    """Raises Invalid for a model that this server cannot run."""
+    if not model.containers:
+        raise Invalid(f'model "{model.name}" has no container: give it one')
+    for container in model.containers:
+        images(container.image)
+
+
+def get_model(tx: Tx, name: str) -> Saved[Model]:
+    return need(tx, MODEL, name)
+
+
+def list_models(tx: Tx, where: Filter, limit: int, after: str | None) -> Page[Model]:
+    return tx.find(MODEL, where, limit, after)
+
+
+def delete_model(tx: Tx, name: str, now: datetime) -> None:
+    """Endpoints that run it go on: they have a copy."""
+    saved = need(tx, MODEL, name)
+    tx.delete(MODEL, name, expect=saved.version, now=now)
+    labels.drop(tx, MODEL, name, now)

@@ -1,0 +1,148 @@
+"""Endpoints as people look at them: plain JSON data of the record and the last observation. Shares in percent."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from tidegate.model.alarm import Alarm
+from tidegate.model.endpoint import Endpoint, Rollout
+from tidegate.model.fleet import FleetId
+from tidegate.model.observe import FleetSeen, Observation
+from tidegate.model.rollout import Version
+from tidegate.model.traffic import RouteTable
+from tidegate.ports.store import Tx
+from tidegate.rollout import wanted
+from tidegate.rollout.status import status
+from tidegate.service.kinds import ALARM, ENDPOINT
+
+View = dict[str, object]
+
+
+def endpoint_views(tx: Tx, observed: Mapping[str, Observation | None]) -> list[View]:
+    """All endpoints in the order of their names."""
+    found = sorted(tx.find(ENDPOINT).items, key=lambda saved: saved.name)
+    return [endpoint_view(s.body, observed.get(s.name), alarms_of(tx, s.body)) for s in found]
+
+
+def alarms_of(tx: Tx, endpoint: Endpoint) -> list[Alarm]:
+    """The alarms that the rollout under way watches, else those of the last DeploymentConfig; missing ones are
+    left out."""
+    deployment = endpoint.rollout.deployment if endpoint.rollout else endpoint.deployment
+    found = (tx.get(ALARM, name) for name in (deployment.alarms if deployment else ()))
+    return [saved.body for saved in found if saved is not None]
+
+
+def endpoint_view(endpoint: Endpoint, seen: Observation | None, alarms: Iterable[Alarm]) -> View:
+    """One status document. What is not known is None."""
+    now, why = status(endpoint)
+    serving = endpoint.serving
+    return {
+        "name": endpoint.name,
+        "status": str(now),
+        "why": why,
+        "config": serving.config_name if serving else None,
+        "failure_reason": endpoint.failure_reason,
+        "created_at": _time(endpoint.created_at),
+        "modified_at": _time(endpoint.modified_at),
+        "rollout": _rollout(endpoint, endpoint.rollout, seen) if endpoint.rollout else None,
+        "last": _last(endpoint.last) if endpoint.last else None,
+        "fleets": [_fleet(endpoint, fleet, seen) for fleet in _fleets(endpoint, seen)],
+        "alarms": [_alarm(alarm) for alarm in alarms],
+    }
+
+
+def _rollout(endpoint: Endpoint, rollout: Rollout, seen: Observation | None) -> View:
+    stages = rollout.plan.stages
+    following = stages[rollout.stage + 1].share / 100 if rollout.stage + 1 < len(stages) else None
+    return {
+        "id": rollout.id,
+        "from": rollout.old.config_name if rollout.old else None,
+        "to": rollout.new.config_name,
+        "phase": str(rollout.phase),
+        "stage": rollout.stage + 1,
+        "stages": len(stages),
+        "share": {
+            "now": _table(endpoint, seen).share_of(rollout.new.generation) / 100,
+            "next": following if rollout.cause is None else 0.0,
+        },
+        "paused": {"since": _time(rollout.pause.since), "by": rollout.pause.by} if rollout.pause else None,
+        "started_at": _time(rollout.started_at),
+        "bake_until": _time(rollout.bake_until),
+        "deadline": _time(rollout.phase_deadline),
+        "expires_at": _time(rollout.expires_at),
+        "cause": rollout.cause,
+        "reason": rollout.reason,
+        "conditions": [
+            {"type": c.type, "status": c.status, "reason": c.reason, "message": c.message, "since": _time(c.since)}
+            for c in rollout.conditions
+        ],
+    }
+
+
+def _last(rollout: Rollout) -> View:
+    return {
+        "id": rollout.id,
+        "to": rollout.new.config_name,
+        "outcome": str(rollout.phase),
+        "cause": rollout.cause,
+        "reason": rollout.reason,
+        "started_at": _time(rollout.started_at),
+        "ended_at": _time(rollout.ended_at),
+    }
+
+
+def _fleets(endpoint: Endpoint, seen: Observation | None) -> list[FleetId]:
+    """Those wanted and those still there, oldest first."""
+    there = seen.fleets if seen and seen.fleets else {}
+    return sorted({*wanted.fleets(endpoint), *there})
+
+
+def _fleet(endpoint: Endpoint, id: FleetId, seen: Observation | None) -> View:
+    version, side = _side(endpoint, id.generation)
+    spec = wanted.fleets(endpoint).get(id)
+    found: FleetSeen | None = (seen.fleets or {}).get(id) if seen else None
+    routes = _table(endpoint, seen).routes
+    return {
+        "fleet": str(id),
+        "side": side,
+        "variant": id.variant,
+        "config": version.config_name if version else None,
+        "share": sum(route.share for route in routes if route.fleet == id) / 100,
+        "desired": spec.count if spec else 0,
+        "ready": found.ready if found else 0,
+        "starting": found.starting if found else 0,
+        "draining": found.draining if found else 0,
+        "failure": found.failure if found else None,
+    }
+
+
+def _side(endpoint: Endpoint, generation: int) -> tuple[Version | None, str]:
+    """The version that a generation belongs to and what it is: serving, old, new, mixed (left by a rollback that
+    failed) or leaving (no longer wanted)."""
+    rollout = endpoint.rollout
+    if rollout and rollout.new.generation == generation:
+        return rollout.new, "new"
+    if endpoint.serving and endpoint.serving.generation == generation:
+        return endpoint.serving, "old" if rollout else "serving"
+    if endpoint.mixed and endpoint.mixed.version.generation == generation:
+        return endpoint.mixed.version, "mixed"
+    if endpoint.last and endpoint.last.new.generation == generation:
+        return endpoint.last.new, "leaving"
+    return None, "leaving"
+
+
+def _table(endpoint: Endpoint, seen: Observation | None) -> RouteTable:
+    """The table in force, or the wanted one where none could be seen."""
+    return seen.routes if seen and seen.routes else wanted.traffic(endpoint)
+
+
+def _alarm(alarm: Alarm) -> View:
+    return {
+        "name": alarm.name,
+        "state": str(alarm.state),
+        "reason": alarm.state_reason,
+        "since": _time(alarm.state_changed_at),
+    }
+
+
+def _time(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None

@@ -1,0 +1,190 @@
+"""The wire on a loopback port of its own, for botocore's real clients; no proxy, no engine, no authentication."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.validate import ParamValidator
+
+from tidegate.adapters.clock import RandomIds
+from tidegate.adapters.store import SqlStore, open_store
+from tidegate.model.endpoint import Endpoint
+from tidegate.model.observe import Observation
+from tidegate.ports.metrics import Metrics
+from tidegate.ports.store import JournalLine, Saved
+from tidegate.service.kinds import ENDPOINT
+from tidegate.testing.memory_metrics import MemoryMetrics
+from tidegate.wire import dispatch
+from tidegate.wire.operation import WireContext, WireRequest
+
+R = TypeVar("R")
+
+REGION = "us-east-1"
+ACCOUNT = "123456789012"
+KEY = "AKIDEXAMPLE"
+START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+NO_RETRIES = {"total_max_attempts": 1}
+
+
+@dataclass
+class HandClock:
+    """Stands until it is moved."""
+
+    present: datetime = START
+
+    def now(self) -> datetime:
+        return self.present
+
+    def advance(self, seconds: float) -> None:
+        self.present += timedelta(seconds=seconds)
+
+
+@dataclass
+class Served:
+    """The served context, and what the test sees and sets of it."""
+
+    url: str
+    ctx: WireContext
+    clock: HandClock
+    loop: asyncio.AbstractEventLoop
+    store: SqlStore
+    metrics: Metrics
+    kicked: list[str] = field(default_factory=list)
+    observations: dict[str, Observation] = field(default_factory=dict)
+
+    def client(self, service: str, **config: Any) -> Any:
+        """A boto3 client whose every answer is checked against the operation's output shape."""
+        client = boto3.client(
+            service,
+            endpoint_url=self.url,
+            region_name=REGION,
+            aws_access_key_id=KEY,
+            aws_secret_access_key="secret",
+            config=Config(retries=NO_RETRIES, connect_timeout=5, read_timeout=30, **config),
+        )
+        client.meta.events.register("after-call", _check_answer)
+        return client
+
+    def run(self, work: Coroutine[Any, Any, R]) -> R:
+        future: Future[R] = asyncio.run_coroutine_threadsafe(work, self.loop)
+        return future.result(30)
+
+    def endpoint(self, name: str) -> Endpoint:
+        saved: Saved[Endpoint] | None = self.run(self.store.run(lambda tx: tx.get(ENDPOINT, name)))
+        assert saved is not None
+        return saved.body
+
+    def change(self, name: str, change: Callable[[Endpoint], Endpoint]) -> None:
+        """Puts the endpoint into another state, as its engine would."""
+        body = change(self.endpoint(name))
+        now = self.clock.now()
+        self.run(self.store.run(lambda tx: tx.put(ENDPOINT, name, body, expect=None, now=now)))
+
+    def journal(self) -> list[JournalLine]:
+        return self.run(self.store.run(lambda tx: tx.journal(limit=1000)))
+
+
+def _check_answer(http_response: Any, parsed: dict[str, Any], model: Any, **_: Any) -> None:
+    if http_response.status_code >= 300 or model.output_shape is None:
+        return
+    members = {name: value for name, value in parsed.items() if name != "ResponseMetadata"}
+    report = ParamValidator().validate(members, model.output_shape)
+    assert not report.has_errors(), report.generate_report()
+    assert parsed["ResponseMetadata"]["RequestId"]
+    _check_no_empty_structures(members, model.output_shape)
+
+
+def _check_no_empty_structures(value: Any, shape: Any) -> None:
+    if shape.type_name == "structure":
+        for name, entry in value.items():
+            member = shape.members[name]
+            assert entry != {} or member.type_name != "structure", f"{name} is an empty structure"
+            _check_no_empty_structures(entry, member)
+    elif shape.type_name == "list":
+        for entry in value:
+            _check_no_empty_structures(entry, shape.member)
+
+
+@contextmanager
+def serve(database_url: str, metrics: Metrics | None = None) -> Iterator[Served]:
+    """One request at a time per connection, each handled on one event loop."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    store = open_store(database_url)
+    server = _Server(("127.0.0.1", 0), _Handler)
+    listener = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    listener.start()
+    try:
+        server.served = _served(server, loop, store, metrics)
+        yield server.served
+    finally:
+        server.shutdown()
+        server.server_close()
+        listener.join()
+        asyncio.run_coroutine_threadsafe(store.close(), loop).result(30)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def _served(
+    server: "_Server", loop: asyncio.AbstractEventLoop, store: SqlStore, metrics: Metrics | None
+) -> Served:
+    clock = HandClock()
+    kicked: list[str] = []
+    observations: dict[str, Observation] = {}
+    ctx = WireContext(
+        store=store,
+        metrics=metrics or MemoryMetrics(),
+        clock=clock,
+        ids=RandomIds(),
+        region=REGION,
+        account=ACCOUNT,
+        kick=kicked.append,
+        observed=observations.get,
+        check_answers=True,
+    )
+    url = f"http://127.0.0.1:{server.server_address[1]}"
+    return Served(url, ctx, clock, loop, store, ctx.metrics, kicked, observations)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    served: Served
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+    wbufsize = -1
+    disable_nagle_algorithm = True
+
+    def _handle(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        path, _, query = self.path.partition("?")
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        request = WireRequest(self.command, path, query, headers, body)
+        served = self.server.served
+        answer = served.run(dispatch.handle(request, served.ctx, KEY if "authorization" in headers else ""))
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        self.wfile.write(answer.body)
+        self.wfile.flush()
+
+    do_GET = _handle
+    do_POST = _handle
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Says nothing."""

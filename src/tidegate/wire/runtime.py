@@ -1,0 +1,18 @@
+"""InvokeEndpoint, where it reaches the controller: the proxy serves every endpoint that has routes, so what comes
+here can only be told why it is not served."""
+
+from tidegate.model.errors import Conflict, Unavailable
+from tidegate.rollout.status import status
+from tidegate.service.endpoints import get_endpoint
+from tidegate.wire.operation import InTx, Params, Rows, TxCall
+
+
+def invoke_endpoint(call: TxCall, params: Params) -> Params:
+    endpoint = get_endpoint(call.tx, params["EndpointName"]).body
+    if endpoint.serving is None or endpoint.deleting:
+        now, why = status(endpoint)
+        raise Conflict(f"Endpoint {endpoint.name} is not in service: it is {now}{f' ({why})' if why else ''}")
+    raise Unavailable(f"No healthy instance of endpoint {endpoint.name} could take the request: try again")
+
+
+ROWS: Rows = {"InvokeEndpoint": InTx(invoke_endpoint)}

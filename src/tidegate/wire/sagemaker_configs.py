@@ -1,0 +1,119 @@
+"""SageMaker's operations on endpoint configs."""
+
+from tidegate.model.endpoint import EndpointConfig, ProductionVariant
+from tidegate.model.errors import Invalid
+from tidegate.model.fleet import RoutingStrategy
+from tidegate.service import configs as use
+from tidegate.wire.listing import listing
+from tidegate.wire.operation import InTx, Params, Rows, TxCall
+from tidegate.wire.sagemaker_tags import tags_of
+from tidegate.wire.unsupported import not_yet, refuse
+
+_REFUSED = ("ShadowProductionVariants", "AsyncInferenceConfig", "ExplainerConfig", "CrossRegionTrafficConfig")
+_VARIANT_REFUSED = (
+    "ServerlessConfig",
+    "ManagedInstanceScaling",
+    "InstancePools",
+    "AcceleratorPartitionLayouts",
+)
+_USED = ("EndpointConfigName", "ProductionVariants", "Tags")
+_VARIANT_USED = (
+    "VariantName",
+    "ModelName",
+    "InitialInstanceCount",
+    "InstanceType",
+    "InitialVariantWeight",
+    "RoutingConfig",
+    "ModelDataDownloadTimeoutInSeconds",
+    "ContainerStartupHealthCheckTimeoutInSeconds",
+)
+
+
+def create_endpoint_config(call: TxCall, params: Params) -> Params:
+    refuse(params, _REFUSED)
+    if params.get("DataCaptureConfig", {}).get("EnableCapture"):
+        raise not_yet("DataCaptureConfig with EnableCapture true")
+    config = EndpointConfig(
+        params["EndpointConfigName"],
+        tuple(_variant(given) for given in params["ProductionVariants"]),
+        call.now,
+        wire={name: value for name, value in params.items() if name not in _USED},
+    )
+    use.create_config(call.tx, config, tags_of(params), call.now)
+    return {"EndpointConfigArn": arn(call, config.name)}
+
+
+def _variant(given: Params) -> ProductionVariant:
+    refuse(given, _VARIANT_REFUSED)
+    for name in ("ModelName", "InitialInstanceCount", "InstanceType"):
+        if name not in given:
+            raise Invalid(f"Variant '{given['VariantName']}' needs {name}")
+    strategy = given.get("RoutingConfig", {}).get("RoutingStrategy")
+    if strategy is not None and strategy not in list(RoutingStrategy):
+        raise not_yet(f"RoutingStrategy {strategy}")
+    return ProductionVariant(
+        given["VariantName"],
+        given["ModelName"],
+        given["InitialInstanceCount"],
+        given["InstanceType"],
+        given.get("InitialVariantWeight", 1.0),
+        RoutingStrategy(strategy) if strategy else None,
+        given.get("ModelDataDownloadTimeoutInSeconds"),
+        given.get("ContainerStartupHealthCheckTimeoutInSeconds"),
+        wire={name: value for name, value in given.items() if name not in _VARIANT_USED},
+    )
+
+
+def describe_endpoint_config(call: TxCall, params: Params) -> Params:
+    config = use.get_config(call.tx, params["EndpointConfigName"]).body
+    return {
+        "EndpointConfigName": config.name,
+        "EndpointConfigArn": arn(call, config.name),
+        "ProductionVariants": [_shown(variant) for variant in config.variants],
+        "CreationTime": config.created_at,
+        **config.wire,
+    }
+
+
+def _shown(variant: ProductionVariant) -> Params:
+    return {
+        "VariantName": variant.name,
+        "ModelName": variant.model_name,
+        "InitialInstanceCount": variant.instance_count,
+        "InstanceType": variant.instance_type,
+        "InitialVariantWeight": variant.weight,
+        "RoutingConfig": {"RoutingStrategy": variant.routing} if variant.routing else None,
+        "ModelDataDownloadTimeoutInSeconds": variant.download_timeout,
+        "ContainerStartupHealthCheckTimeoutInSeconds": variant.startup_timeout,
+        **variant.wire,
+    }
+
+
+def list_endpoint_configs(call: TxCall, params: Params) -> Params:
+    wanted = listing(params)
+    page = use.list_configs(call.tx, wanted.where, wanted.limit, wanted.after)
+    entries = [
+        {
+            "EndpointConfigName": saved.name,
+            "EndpointConfigArn": arn(call, saved.name),
+            "CreationTime": saved.created_at,
+        }
+        for saved in page.items
+    ]
+    return {"EndpointConfigs": entries, "NextToken": page.next}
+
+
+def delete_endpoint_config(call: TxCall, params: Params) -> None:
+    use.delete_config(call.tx, params["EndpointConfigName"], call.now)
+
+
+def arn(call: TxCall, name: str) -> str:
+    return call.arn(f"endpoint-config/{name}")
+
+
+ROWS: Rows = {
+    "CreateEndpointConfig": InTx(create_endpoint_config),
+    "DescribeEndpointConfig": InTx(describe_endpoint_config),
+    "ListEndpointConfigs": InTx(list_endpoint_configs),
+    "DeleteEndpointConfig": InTx(delete_endpoint_config),
+}

@@ -1,0 +1,105 @@
+"""SageMaker's DeploymentConfig to ours and back, with the limits that hold at this door only."""
+
+from tidegate.model.errors import Invalid
+from tidegate.model.rollout import BlueGreen, CapacitySize, DeploymentConfig, Rolling, Routing, SizeType
+from tidegate.wire.operation import Params
+
+WHOLE = CapacitySize(SizeType.CAPACITY_PERCENT, 100)
+"""Rolling back all at once, which is also what an absent RollbackMaximumBatchSize means."""
+
+
+def deployment_of(params: Params) -> DeploymentConfig | None:
+    """The member DeploymentConfig; None where it is absent. Raises Invalid."""
+    given = params.get("DeploymentConfig")
+    if given is None:
+        return None
+    blue_green, rolling = given.get("BlueGreenUpdatePolicy"), given.get("RollingUpdatePolicy")
+    if blue_green and rolling:
+        raise Invalid("BlueGreenUpdatePolicy and RollingUpdatePolicy exclude each other: give one of them")
+    policy = blue_green or rolling or {}
+    alarms = given.get("AutoRollbackConfiguration", {}).get("Alarms", [])
+    return DeploymentConfig(
+        _blue_green(blue_green) if blue_green else None,
+        _rolling(rolling) if rolling else None,
+        policy.get("MaximumExecutionTimeoutInSeconds"),
+        tuple(dict.fromkeys(alarm["AlarmName"] for alarm in alarms if "AlarmName" in alarm)),
+        wire=given,
+    )
+
+
+def _blue_green(given: Params) -> BlueGreen:
+    traffic = given["TrafficRoutingConfiguration"]
+    routing = Routing(traffic["Type"])
+    sizes = {Routing.CANARY: "CanarySize", Routing.LINEAR: "LinearStepSize"}
+    for name in sizes.values():
+        if name in traffic and name != sizes.get(routing):
+            raise Invalid(f"{name} does not go with traffic routing {routing}: leave it out")
+    size = None
+    if routing in sizes:
+        name = sizes[routing]
+        if name not in traffic:
+            raise Invalid(f"Traffic routing {routing} needs {name}")
+        size = _size(name, traffic[name], 10 if routing is Routing.LINEAR else 1, 50)
+    return BlueGreen(routing, traffic["WaitIntervalInSeconds"], size, given.get("TerminationWaitInSeconds", 0))
+
+
+def _rolling(given: Params) -> Rolling:
+    rollback = given.get("RollbackMaximumBatchSize")
+    size = _size("RollbackMaximumBatchSize", rollback, 5, 100) if rollback else WHOLE
+    return Rolling(
+        _size("MaximumBatchSize", given["MaximumBatchSize"], 5, 50),
+        given["WaitIntervalInSeconds"],
+        None if size == WHOLE else size,
+    )
+
+
+def _size(name: str, given: Params, low: int, high: int) -> CapacitySize:
+    """A percentage within bounds; counts are checked against the config by the plan."""
+    size = CapacitySize(SizeType(given["Type"]), given["Value"])
+    if size.type is SizeType.CAPACITY_PERCENT and not low <= size.value <= high:
+        raise Invalid(f"{name} of {size.value} % is out of range: it must be between {low} and {high} %")
+    return size
+
+
+def shown(deployment: DeploymentConfig | None) -> Params | None:
+    """As SageMaker describes it; one that came by another door is spelled from ours."""
+    if deployment is None:
+        return None
+    return dict(deployment.wire) or _spelled(deployment)
+
+
+def _spelled(deployment: DeploymentConfig) -> Params:
+    alarms = [{"AlarmName": name} for name in deployment.alarms]
+    timeout = {"MaximumExecutionTimeoutInSeconds": deployment.execution_timeout}
+    rolling = deployment.rolling
+    blue_green = None if rolling else deployment.blue_green or BlueGreen()
+    return {
+        "BlueGreenUpdatePolicy": {**_spelled_blue_green(blue_green), **timeout} if blue_green else None,
+        "RollingUpdatePolicy": {**_spelled_rolling(rolling), **timeout} if rolling else None,
+        "AutoRollbackConfiguration": {"Alarms": alarms} if alarms else None,
+    }
+
+
+def _spelled_blue_green(policy: BlueGreen) -> Params:
+    size = _spelled_size(policy.size)
+    return {
+        "TrafficRoutingConfiguration": {
+            "Type": policy.routing,
+            "WaitIntervalInSeconds": policy.wait,
+            "CanarySize": size if policy.routing is Routing.CANARY else None,
+            "LinearStepSize": size if policy.routing is Routing.LINEAR else None,
+        },
+        "TerminationWaitInSeconds": policy.termination_wait,
+    }
+
+
+def _spelled_rolling(policy: Rolling) -> Params:
+    return {
+        "MaximumBatchSize": _spelled_size(policy.batch),
+        "WaitIntervalInSeconds": policy.wait,
+        "RollbackMaximumBatchSize": _spelled_size(policy.rollback_batch),
+    }
+
+
+def _spelled_size(size: CapacitySize | None) -> Params | None:
+    return {"Type": size.type, "Value": size.value} if size else None

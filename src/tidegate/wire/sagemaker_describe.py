@@ -1,0 +1,65 @@
+"""DescribeEndpoint: the record and what was last seen of it, in SageMaker's words."""
+
+from tidegate.model.endpoint import Endpoint
+from tidegate.model.observe import Observation
+from tidegate.rollout.status import Variants, VariantView, status, variants
+from tidegate.wire.operation import Call, Params
+from tidegate.wire.sagemaker_deployment import shown
+
+LONGEST_REASON = 1024
+
+
+def described(call: Call, endpoint: Endpoint, seen: Observation | None) -> Params:
+    views = variants(endpoint, seen)
+    return {
+        "EndpointName": endpoint.name,
+        "EndpointArn": arn(call, endpoint.name),
+        "EndpointConfigName": _config(endpoint),
+        "EndpointStatus": status(endpoint)[0],
+        "FailureReason": endpoint.failure_reason[:LONGEST_REASON] if endpoint.failure_reason else None,
+        "CreationTime": endpoint.created_at,
+        "LastModifiedTime": endpoint.modified_at,
+        "ProductionVariants": [_variant(view) for view in views.current] or None,
+        "LastDeploymentConfig": shown(endpoint.deployment),
+        "PendingDeploymentSummary": _pending(views),
+    }
+
+
+def arn(call: Call, name: str) -> str:
+    return call.arn(f"endpoint/{name}")
+
+
+def _config(endpoint: Endpoint) -> str | None:
+    """The config that serves; before there is one, the config that is or was to be brought up."""
+    first = endpoint.rollout or endpoint.last
+    version = endpoint.serving or (first.new if first else None)
+    return version.config_name if version else None
+
+
+def _pending(views: Variants) -> Params | None:
+    if views.pending_config is None:
+        return None
+    return {
+        "EndpointConfigName": views.pending_config,
+        "StartTime": views.pending_since,
+        "ProductionVariants": [
+            {**_variant(view), "InstanceType": view.spec.instance_type} for view in views.pending
+        ],
+    }
+
+
+def _variant(view: VariantView) -> Params:
+    return {
+        "VariantName": view.name,
+        "DeployedImages": [{"SpecifiedImage": container.image} for container in view.spec.model.containers],
+        "CurrentWeight": view.current_weight,
+        "DesiredWeight": view.desired_weight,
+        "CurrentInstanceCount": view.current_count,
+        "DesiredInstanceCount": view.desired_count,
+        "VariantStatus": [
+            {"Status": each.status, "StatusMessage": each.message, "StartTime": each.since}
+            for each in view.statuses
+        ]
+        or None,
+        "RoutingConfig": {"RoutingStrategy": view.spec.routing},
+    }

@@ -1,0 +1,140 @@
+"""SageMaker's operations on endpoints."""
+
+import base64
+import json
+
+from tidegate.model.endpoint import Endpoint
+from tidegate.model.errors import Invalid
+from tidegate.model.rollout import DeploymentConfig
+from tidegate.ports.store import Saved
+from tidegate.rollout.commands import Change
+from tidegate.rollout.status import status
+from tidegate.service import endpoints as use
+from tidegate.service.endpoints import Asked, Keep
+from tidegate.service.kinds import ENDPOINT
+from tidegate.wire.listing import listing
+from tidegate.wire.operation import InTx, Params, Rows, TxCall
+from tidegate.wire.sagemaker_deployment import deployment_of
+from tidegate.wire.sagemaker_describe import arn, described
+from tidegate.wire.sagemaker_tags import tags_of
+from tidegate.wire.unsupported import refuse
+
+
+def create_endpoint(call: TxCall, params: Params) -> Params:
+    name: str = params["EndpointName"]
+    asked = Asked(params["EndpointConfigName"], deployment_of(params), call.access_key)
+    use.create_endpoint(
+        call.tx, name, asked, tags_of(params), rollout_id=_rollout_id(call), can=call.ctx.can, now=call.now
+    )
+    return {"EndpointArn": arn(call, name)}
+
+
+def update_endpoint(call: TxCall, params: Params) -> Params:
+    """AWS has no memory of what an alarm turned down, so a client of this door overrides ours."""
+    name: str = params["EndpointName"]
+    deployment = _deployment(call, params)
+    asked = Asked(params["EndpointConfigName"], deployment, call.access_key, _keep(params), override=True)
+    use.update_endpoint(call.tx, name, asked, rollout_id=_rollout_id(call), can=call.ctx.can, now=call.now)
+    return {"EndpointArn": arn(call, name)}
+
+
+def _deployment(call: TxCall, params: Params) -> DeploymentConfig | None:
+    given = deployment_of(params)
+    if not params.get("RetainDeploymentConfig"):
+        return given
+    if given is not None:
+        raise Invalid("DeploymentConfig and RetainDeploymentConfig exclude each other: give one of them")
+    return use.get_endpoint(call.tx, params["EndpointName"]).body.deployment
+
+
+def _keep(params: Params) -> Keep:
+    excluded = {entry["VariantPropertyType"] for entry in params.get("ExcludeRetainedVariantProperties", [])}
+    if not params.get("RetainAllVariantProperties"):
+        if excluded:
+            raise Invalid("ExcludeRetainedVariantProperties goes with RetainAllVariantProperties true")
+        return Keep()
+    return Keep(weights="DesiredWeight" not in excluded, counts="DesiredInstanceCount" not in excluded)
+
+
+def update_endpoint_weights_and_capacities(call: TxCall, params: Params) -> Params:
+    name: str = params["EndpointName"]
+    changes: dict[str, Change] = {}
+    for given in params["DesiredWeightsAndCapacities"]:
+        refuse(given, ("ServerlessUpdateConfig",))
+        if given["VariantName"] in changes:
+            raise Invalid(f"Variant '{given['VariantName']}' is there twice: name each variant once")
+        changes[given["VariantName"]] = Change(given.get("DesiredWeight"), given.get("DesiredInstanceCount"))
+    use.update_weights_and_capacities(call.tx, name, changes, call.now)
+    return {"EndpointArn": arn(call, name)}
+
+
+def delete_endpoint(call: TxCall, params: Params) -> None:
+    use.delete_endpoint(call.tx, params["EndpointName"], call.now, call.access_key)
+
+
+def describe_endpoint(call: TxCall, params: Params) -> Params:
+    endpoint = use.get_endpoint(call.tx, params["EndpointName"]).body
+    return described(call, endpoint, call.ctx.observed(endpoint.name))
+
+
+def list_endpoints(call: TxCall, params: Params) -> Params:
+    if "StatusEquals" in params or params.get("SortBy") == "Status":
+        found, token = _by_status(call, params)
+    else:
+        wanted = listing(params)
+        page = call.tx.find(ENDPOINT, wanted.where, wanted.limit, wanted.after)
+        found, token = page.items, page.next
+    return {"Endpoints": [_entry(call, saved) for saved in found], "NextToken": token}
+
+
+def _by_status(call: TxCall, params: Params) -> tuple[list[Saved[Endpoint]], str | None]:
+    """Status is derived, so that no index has it: the matching endpoints are all read, and a page is a cut of
+    them."""
+    wanted = listing(params)
+    found = call.tx.find(ENDPOINT, wanted.where).items
+    if "StatusEquals" in params:
+        found = [saved for saved in found if _status(saved) == params["StatusEquals"]]
+    if params.get("SortBy") == "Status":
+        found.sort(key=_status, reverse=wanted.where.descending)
+    start = _start(wanted.after)
+    end = start + wanted.limit
+    return found[start:end], _token(end) if end < len(found) else None
+
+
+def _token(start: int) -> str:
+    return base64.urlsafe_b64encode(json.dumps({"from": start}).encode()).decode()
+
+
+def _start(token: str | None) -> int:
+    try:
+        return 0 if token is None else max(0, int(json.loads(base64.urlsafe_b64decode(token))["from"]))
+    except (ValueError, KeyError, TypeError):
+        raise Invalid("NextToken is not one that this listing gave: start from the first page") from None
+
+
+def _status(saved: Saved[Endpoint]) -> str:
+    return str(status(saved.body)[0])
+
+
+def _entry(call: TxCall, saved: Saved[Endpoint]) -> Params:
+    return {
+        "EndpointName": saved.name,
+        "EndpointArn": arn(call, saved.name),
+        "CreationTime": saved.body.created_at,
+        "LastModifiedTime": saved.body.modified_at,
+        "EndpointStatus": _status(saved),
+    }
+
+
+def _rollout_id(call: TxCall) -> str:
+    return call.ctx.ids.new("rollout")
+
+
+ROWS: Rows = {
+    "CreateEndpoint": InTx(create_endpoint, kicks="EndpointName"),
+    "UpdateEndpoint": InTx(update_endpoint, kicks="EndpointName"),
+    "UpdateEndpointWeightsAndCapacities": InTx(update_endpoint_weights_and_capacities, kicks="EndpointName"),
+    "DeleteEndpoint": InTx(delete_endpoint, kicks="EndpointName"),
+    "DescribeEndpoint": InTx(describe_endpoint),
+    "ListEndpoints": InTx(list_endpoints),
+}

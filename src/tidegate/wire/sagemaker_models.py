@@ -1,0 +1,131 @@
+"""SageMaker's operations on models."""
+
+from tidegate.model.errors import Invalid
+from tidegate.model.registry import Container, Model
+from tidegate.service import models as use
+from tidegate.wire.listing import listing
+from tidegate.wire.operation import InTx, Params, Rows, TxCall
+from tidegate.wire.sagemaker_tags import tags_of
+from tidegate.wire.unsupported import not_yet, refuse
+
+ENVIRONMENT = 32 * 1024
+"""Bytes of all environments of a model together."""
+
+_REFUSED = (
+    "ModelPackageName",
+    "InferenceSpecificationName",
+    "AdditionalModelDataSources",
+    "MultiModelConfig",
+)
+_USED = ("Image", "ModelDataUrl", "Environment", "ContainerHostname", "Mode")
+
+
+def create_model(call: TxCall, params: Params) -> Params:
+    model = Model(
+        params["ModelName"],
+        _containers(params),
+        call.now,
+        execution_mode=params.get("InferenceExecutionConfig", {}).get("Mode", "Serial"),
+        single="PrimaryContainer" in params,
+        execution_role=params.get("ExecutionRoleArn"),
+        network_isolation=params.get("EnableNetworkIsolation", False),
+        wire={name: params[name] for name in ("VpcConfig", "InferenceExecutionConfig") if name in params},
+    )
+    use.create_model(call.tx, model, tags_of(params), images=call.ctx.images, now=call.now)
+    return {"ModelArn": arn(call, model.name)}
+
+
+def _containers(params: Params) -> tuple[Container, ...]:
+    if ("PrimaryContainer" in params) == bool(params.get("Containers")):
+        raise Invalid("Give either PrimaryContainer or Containers")
+    if "PrimaryContainer" in params and "InferenceExecutionConfig" in params:
+        raise Invalid("InferenceExecutionConfig goes with Containers, not with PrimaryContainer")
+    given = [params["PrimaryContainer"]] if "PrimaryContainer" in params else params["Containers"]
+    if len(given) > 1:
+        raise not_yet("An inference pipeline (Containers with more than one)")
+    size = sum(len(f"{k}{v}".encode()) for each in given for k, v in each.get("Environment", {}).items())
+    if size > ENVIRONMENT:
+        raise Invalid(f"Environment has {size} bytes over all containers; {ENVIRONMENT} is the most")
+    return tuple(_container(each) for each in given)
+
+
+def _container(given: Params) -> Container:
+    refuse(given, _REFUSED)
+    if given.get("Mode") == "MultiModel":
+        raise not_yet("Mode MultiModel")
+    if "Image" not in given:
+        raise Invalid("A container needs an Image")
+    return Container(
+        given["Image"],
+        _data_url(given),
+        given.get("Environment", {}),
+        given.get("ContainerHostname"),
+        wire={name: value for name, value in given.items() if name not in _USED},
+    )
+
+
+def _data_url(given: Params) -> str | None:
+    source = given.get("ModelDataSource", {}).get("S3DataSource")
+    if source is None:
+        return given.get("ModelDataUrl")
+    if "ModelDataUrl" in given:
+        raise Invalid("ModelDataUrl and ModelDataSource exclude each other: give one of them")
+    refuse(source, ("ManifestS3Uri", "HubAccessConfig"))
+    uri: str = source["S3Uri"]
+    if (source["S3DataType"] == "S3Prefix") != uri.endswith("/"):
+        raise Invalid(f"S3Uri '{uri}' must end in / for S3Prefix, and must not for S3Object")
+    if (source["CompressionType"] == "Gzip") != uri.endswith((".tar.gz", ".tgz")):
+        raise Invalid(f"S3Uri '{uri}' must name a .tar.gz for CompressionType Gzip, and anything else for None")
+    return uri
+
+
+def describe_model(call: TxCall, params: Params) -> Params:
+    model = use.get_model(call.tx, params["ModelName"]).body
+    shown = [_shown(container) for container in model.containers]
+    return {
+        "ModelName": model.name,
+        "ModelArn": arn(call, model.name),
+        "PrimaryContainer": shown[0] if model.single else None,
+        "Containers": None if model.single else shown,
+        "ExecutionRoleArn": model.execution_role,
+        "EnableNetworkIsolation": model.network_isolation,
+        "CreationTime": model.created_at,
+        **model.wire,
+    }
+
+
+def _shown(container: Container) -> Params:
+    return {
+        "Image": container.image,
+        "Mode": container.mode,
+        "ModelDataUrl": None if "ModelDataSource" in container.wire else container.data_url,
+        "Environment": container.environment or None,
+        "ContainerHostname": container.hostname,
+        **container.wire,
+    }
+
+
+def list_models(call: TxCall, params: Params) -> Params:
+    wanted = listing(params)
+    page = use.list_models(call.tx, wanted.where, wanted.limit, wanted.after)
+    entries = [
+        {"ModelName": saved.name, "ModelArn": arn(call, saved.name), "CreationTime": saved.created_at}
+        for saved in page.items
+    ]
+    return {"Models": entries, "NextToken": page.next}
+
+
+def delete_model(call: TxCall, params: Params) -> None:
+    use.delete_model(call.tx, params["ModelName"], call.now)
+
+
+def arn(call: TxCall, name: str) -> str:
+    return call.arn(f"model/{name}")
+
+
+ROWS: Rows = {
+    "CreateModel": InTx(create_model),
+    "DescribeModel": InTx(describe_model),
+    "ListModels": InTx(list_models),
+    "DeleteModel": InTx(delete_model),
+}

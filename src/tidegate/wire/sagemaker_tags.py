@@ -1,0 +1,78 @@
+"""SageMaker's operations on tags."""
+
+import base64
+import binascii
+import re
+from typing import Any
+
+from tidegate.model.errors import Invalid
+from tidegate.model.registry import Tags
+from tidegate.ports.store import Kind
+from tidegate.service import tags as use
+from tidegate.service.kinds import CONFIG, ENDPOINT, MODEL
+from tidegate.service.records import need
+from tidegate.wire.operation import InTx, Params, Rows, TxCall
+
+PAGE = 50
+
+_KINDS: dict[str, Kind[Any]] = {"model": MODEL, "endpoint-config": CONFIG, "endpoint": ENDPOINT}
+_ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:([^:]*):([^:]*):([^/]+)/(.+)")
+
+
+def add_tags(call: TxCall, params: Params) -> Params:
+    kind, name = _resource(call, params)
+    return {"Tags": _shown(use.add(call.tx, kind, name, tags_of(params), call.now))}
+
+
+def list_tags(call: TxCall, params: Params) -> Params:
+    kind, name = _resource(call, params)
+    need(call.tx, kind, name)
+    tags = use.read(call.tx, kind, name)
+    after = _key(params.get("NextToken"))
+    keys = [key for key in sorted(tags) if after is None or key > after]
+    shown = keys[: params.get("MaxResults", PAGE)]
+    token = base64.urlsafe_b64encode(shown[-1].encode()).decode() if len(shown) < len(keys) else None
+    return {"Tags": _shown({key: tags[key] for key in shown}), "NextToken": token}
+
+
+def delete_tags(call: TxCall, params: Params) -> None:
+    kind, name = _resource(call, params)
+    use.remove(call.tx, kind, name, params["TagKeys"], call.now)
+
+
+def tags_of(params: Params) -> Tags:
+    """The tags given at a creation. Raises Invalid for a key that is there twice."""
+    given = params.get("Tags", [])
+    tags = {tag["Key"]: tag["Value"] for tag in given}
+    if len(tags) < len(given):
+        raise Invalid("Duplicate tag keys found: give each key once")
+    return tags
+
+
+def _resource(call: TxCall, params: Params) -> tuple[Kind[Any], str]:
+    arn: str = params["ResourceArn"]
+    match = _ARN.fullmatch(arn)
+    kind = _KINDS.get(match[3]) if match else None
+    if match is None or kind is None:
+        raise Invalid(f'"{arn}" is not the ARN of a model, an endpoint-config or an endpoint')
+    if (match[1], match[2]) != (call.ctx.region, call.ctx.account):
+        raise Invalid(f'"{arn}" is not of this server, which is {call.arn("...")}')
+    return kind, match[4]
+
+
+def _key(token: str | None) -> str | None:
+    try:
+        return None if token is None else base64.urlsafe_b64decode(token.encode()).decode()
+    except (binascii.Error, ValueError):
+        raise Invalid("NextToken is not one that ListTags gave: start from the first page") from None
+
+
+def _shown(tags: Tags) -> list[Params]:
+    return [{"Key": key, "Value": tags[key]} for key in sorted(tags)]
+
+
+ROWS: Rows = {
+    "AddTags": InTx(add_tags),
+    "ListTags": InTx(list_tags),
+    "DeleteTags": InTx(delete_tags),
+}
