@@ -3,24 +3,39 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from datetime import datetime
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tidegate import __version__
+from tidegate import __version__, spec
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.journal import news
 from tidegate.gateway.live import live
+from tidegate.gateway.received import by, endpoint_name, flag, json_object, number
 from tidegate.gateway.steps import NATIVE
-from tidegate.model.errors import Invalid
+from tidegate.model.endpoint import Endpoint
+from tidegate.model.errors import NotFound
+from tidegate.ports.store import Tx
+from tidegate.service import alarms, endpoints, rollouts
+from tidegate.service.alarms import AlarmFilter
+from tidegate.service.deploy import Deployed, How, deploy
 from tidegate.service.kinds import ENDPOINT
-from tidegate.service.records import need
+from tidegate.service.views import View, alarms_of, endpoint_view
 
 MOST_LINES = 10_000
 MOST_EVENTS = 1_000
 LONGEST_WAIT = 20
 LONGEST_LIVE = 3_600
+
+COMMANDS: dict[str, Callable[[Tx, str, str, datetime], None]] = {
+    "pause": rollouts.pause,
+    "resume": rollouts.resume,
+    "abort": rollouts.abort,
+    "promote": rollouts.promote,
+}
 
 Handler = Callable[[Gateway, Request], Awaitable[Response]]
 
@@ -32,39 +47,116 @@ async def version(gateway: Gateway, request: Request) -> Response:
     )
 
 
+async def list_endpoints(gateway: Gateway, request: Request) -> Response:
+    def work(tx: Tx) -> list[View]:
+        found = sorted(tx.find(ENDPOINT).items, key=lambda saved: saved.name)
+        return [_view(gateway, tx, saved.body) for saved in found]
+
+    return JSONResponse({"endpoints": await gateway.context.store.run(work)})
+
+
+async def describe_endpoint(gateway: Gateway, request: Request) -> Response:
+    name = endpoint_name(request)
+
+    def work(tx: Tx) -> View:
+        return _view(gateway, tx, endpoints.get_endpoint(tx, name).body)
+
+    return JSONResponse(await gateway.context.store.run(work))
+
+
+def _view(gateway: Gateway, tx: Tx, endpoint: Endpoint) -> View:
+    return endpoint_view(endpoint, gateway.context.observed(endpoint.name), alarms_of(tx, endpoint))
+
+
+async def list_alarms(gateway: Gateway, request: Request) -> Response:
+    found, _ = await gateway.context.store.run(lambda tx: alarms.find(tx, AlarmFilter()))
+    return JSONResponse({"alarms": msgspec.to_builtins(found)})
+
+
 async def events(gateway: Gateway, request: Request) -> Response:
     after = number(request, "after", 0, 0, 2**63 - 1)
     limit = number(request, "limit", 100, 1, MOST_EVENTS)
     wait = number(request, "wait", 0, 0, LONGEST_WAIT)
-    found = await news(gateway, request.path_params["name"], after, limit, wait)
+    found = await news(gateway, endpoint_name(request), after, limit, wait)
     return JSONResponse({"events": found.events, "next": found.next})
 
 
 async def last_seconds(gateway: Gateway, request: Request) -> Response:
     seconds = number(request, "seconds", 10, 1, LONGEST_LIVE)
-    now = gateway.context.clock.now()
-    name = request.path_params["name"]
-    await gateway.context.store.run(lambda tx: need(tx, ENDPOINT, name))
-    fleets = await live(gateway.context.metrics, name, seconds, now)
-    return JSONResponse({"at": now.isoformat(), "seconds": seconds, "fleets": [asdict(fleet) for fleet in fleets]})
+    context, name, now = gateway.context, endpoint_name(request), gateway.context.clock.now()
+    await context.store.run(lambda tx: endpoints.get_endpoint(tx, name))
+    fleets = await live(context.metrics, name, seconds, now)
+    return JSONResponse({"at": now.isoformat(), "seconds": seconds, "fleets": [asdict(one) for one in fleets]})
 
 
 async def logs(gateway: Gateway, request: Request) -> Response:
     tail = number(request, "tail", 100, 1, MOST_LINES)
-    lines = await asyncio.to_thread(gateway.logs, request.path_params["name"], tail)
+    lines = await asyncio.to_thread(gateway.logs, endpoint_name(request), tail)
     return JSONResponse({"replicas": list(lines)})
 
 
+async def put_deploy(gateway: Gateway, request: Request) -> Response:
+    context, now = gateway.context, gateway.context.clock.now()
+    body = json_object(request, ("spec", "override", "supersede", "by"))
+    how = How(by(request, body), flag(body, "override"), flag(body, "supersede"))
+    wish = spec.parse(body.get("spec"), now)
+    rollout_id = context.ids.new("rollout")
+
+    def work(tx: Tx) -> Deployed:
+        return deploy(tx, wish, how, images=context.images, rollout_id=rollout_id, can=context.can, now=now)
+
+    done = await context.store.run(work)
+    context.kick(wish.endpoint)
+    return JSONResponse(asdict(done))
+
+
+async def command_rollout(gateway: Gateway, request: Request) -> Response:
+    """Answers with the endpoint as it is then."""
+    context, now, name = gateway.context, gateway.context.clock.now(), endpoint_name(request)
+    word = request.path_params["command"]
+    body = json_object(request, ("by", "override"))
+    who, override, rollout_id = by(request, body), flag(body, "override"), context.ids.new("rollout")
+
+    def work(tx: Tx) -> None:
+        if word == "retry":
+            rollouts.retry(tx, name, who, override=override, rollout_id=rollout_id, can=context.can, now=now)
+        elif word in COMMANDS:
+            COMMANDS[word](tx, name, who, now)
+        else:
+            raise NotFound(f"a rollout has no command '{word}'; it has {', '.join(COMMANDS)}, retry")
+
+    await context.store.run(work)
+    context.kick(name)
+    return await describe_endpoint(gateway, request)
+
+
+async def delete_endpoint(gateway: Gateway, request: Request) -> Response:
+    """With ``?force=1`` also in the middle of a change."""
+    context, now, name = gateway.context, gateway.context.clock.now(), endpoint_name(request)
+    force = number(request, "force", 0, 0, 1) == 1
+    who = by(request, json_object(request, ("by",)))
+    await context.store.run(lambda tx: endpoints.delete_endpoint(tx, name, now, who, force))
+    context.kick(name)
+    return await describe_endpoint(gateway, request)
+
+
 async def down(gateway: Gateway, request: Request) -> Response:
+    json_object(request, ())
     gateway.down()
     return JSONResponse({"status": "stopping"}, 202)
 
 
 TABLE: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/version", version),
+    ("GET", "/endpoints", list_endpoints),
+    ("GET", "/endpoints/{name}", describe_endpoint),
+    ("DELETE", "/endpoints/{name}", delete_endpoint),
     ("GET", "/endpoints/{name}/events", events),
     ("GET", "/endpoints/{name}/live", last_seconds),
     ("GET", "/endpoints/{name}/logs", logs),
+    ("POST", "/endpoints/{name}/rollout/{command}", command_rollout),
+    ("GET", "/alarms", list_alarms),
+    ("PUT", "/deploy", put_deploy),
     ("POST", "/down", down),
 )
 
@@ -78,11 +170,3 @@ def _route(gateway: Gateway, method: str, path: str, handler: Handler) -> Route:
         return await handler(gateway, request)
 
     return Route(f"{NATIVE}{path}", endpoint, methods=[method])
-
-
-def number(request: Request, name: str, default: int, low: int, high: int) -> int:
-    """A whole number of the query."""
-    text = request.query_params.get(name, str(default))
-    if not (text.isascii() and text.isdecimal() and len(text) < 20 and low <= int(text) <= high):
-        raise Invalid(f"{name}={text!r}: expected a whole number from {low} to {high}")
-    return int(text)

@@ -2,17 +2,20 @@
 
 import json
 import re
+from collections.abc import Collection
 from typing import Any
 
 from starlette.requests import Request
 from starlette.types import Scope
 
 from tidegate.auth.sigv4 import RequestParts
-from tidegate.model.errors import Invalid
+from tidegate.model.errors import Invalid, NotFound
 from tidegate.wire.operation import WireRequest
 
 DEEPEST = 64
 """Levels of objects and lists in a JSON body; a spec file needs ten."""
+LONGEST_BY = 128
+NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 UNFIT = re.compile(r"[\x00\ud800-\udfff]")
 
 
@@ -40,8 +43,39 @@ def to_wire(scope: Scope, body: bytes) -> WireRequest:
     )
 
 
-def json_object(request: Request) -> dict[str, Any]:
-    """The JSON object in the body; ``{}`` for none. Raises Invalid.
+def endpoint_name(request: Request) -> str:
+    """The endpoint in the path, of which files are named too; raises NotFound for what can be no name."""
+    name: str = request.path_params["name"]
+    if not NAME.fullmatch(name):
+        raise NotFound(f"there can be no endpoint {name!r}: names are 1 to 63 letters, digits and inner hyphens")
+    return name
+
+
+def number(request: Request, name: str, default: int, low: int, high: int) -> int:
+    """A whole number of the query."""
+    text = request.query_params.get(name, str(default))
+    if not (text.isascii() and text.isdecimal() and len(text) < 20 and low <= int(text) <= high):
+        raise Invalid(f"{name}={text!r}: expected a whole number from {low} to {high}")
+    return int(text)
+
+
+def flag(body: dict[str, Any], name: str) -> bool:
+    value = body.get(name, False)
+    if not isinstance(value, bool):
+        raise Invalid(f"'{name}' must be true or false")
+    return value
+
+
+def by(request: Request, body: dict[str, Any]) -> str:
+    """Who asks, for the journal: as the request says, and with the key that signed it."""
+    said, key = body.get("by", ""), str(request.state.access_key)
+    if not isinstance(said, str) or len(said) > LONGEST_BY or (said and not said.isprintable()):
+        raise Invalid(f"'by' must be text of at most {LONGEST_BY} printable characters")
+    return f"{said} ({key})" if said and key else said or key or "somebody"
+
+
+def json_object(request: Request, known: Collection[str]) -> dict[str, Any]:
+    """The JSON object in the body, of ``known`` members; ``{}`` for an empty body. Raises Invalid.
 
     A body must be declared as JSON: a form or plain text is what a web page of somebody else could send.
     """
@@ -67,6 +101,8 @@ def json_object(request: Request) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise Invalid("the body must be a JSON object")
     _check(data)
+    if strangers := sorted(data.keys() - known):
+        raise Invalid(f"'{strangers[0][:80]}' is no member of this request; known are {', '.join(sorted(known))}")
     return data
 
 
