@@ -1,0 +1,41 @@
+"""The commands in one place, and how an error reaches a person: one line on stderr, exit status 1."""
+
+import sys
+
+import typer
+
+from tidegate.cli import deploying, looking, platform, rollouts
+from tidegate.model.errors import TidegateError
+
+app = typer.Typer(
+    name="tidegate",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Deploy a trained model, shift live traffic to its next version step by step, and roll back by itself. "
+    "TIDEGATE_URL says where the server is (http://127.0.0.1:8471 unless set).",
+    epilog="Exit status: 0 well, 1 not, with the reason on stderr, 2 wrong usage.",
+)
+for command in (
+    platform.up,
+    platform.down,
+    deploying.deploy,
+    looking.status,
+    deploying.invoke,
+    looking.logs,
+    looking.alarms,
+    deploying.delete,
+    looking.version,
+    looking.schema,
+):
+    app.command()(command)
+app.add_typer(rollouts.app, name="rollout")
+
+
+def main() -> None:
+    try:
+        app()
+    except TidegateError as error:
+        print(f"tidegate: {error.message}", file=sys.stderr)
+        raise SystemExit(1) from None

@@ -1,0 +1,52 @@
+"""Model data on this machine: is it there, and which version of it?"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from tidegate import spec
+from tidegate.model.errors import Invalid
+
+HASHED_UP_TO = 64 * 1024 * 1024
+"""Bytes; a larger file is told apart by size and time of change, since reading it all takes long."""
+
+
+def fingerprint(path: Path) -> str:
+    """Changes when the file (or anything in the folder) changes."""
+    if path.is_dir():
+        digest = hashlib.sha256()
+        for inner in sorted(path.rglob("*")):
+            if inner.is_file():
+                found = inner.stat()
+                digest.update(f"{inner.relative_to(path)}\0{found.st_size}\0{found.st_mtime_ns}\n".encode())
+        return f"tree-{digest.hexdigest()[:16]}"
+    found = path.stat()
+    if found.st_size > HASHED_UP_TO:
+        return f"stat-{found.st_size}-{found.st_mtime_ns}"
+    with path.open("rb") as file:
+        return f"sha256-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
+
+
+def prepare(loaded: spec.Loaded, folder: Path, *, must_exist: bool) -> object:
+    """The spec's plain data as it is sent: paths absolute, local model data with its fingerprint.
+
+    ``must_exist``: the server is on this machine, so a missing file is an error here, with its line.
+    """
+    data = spec.resolve(loaded.data, str(folder.absolute()), str(Path.home()))
+    for place, model in spec.artifacts(data):
+        address = model.get("data")
+        if isinstance(address, str) and address.startswith("file://") and "fingerprint" not in model:
+            _identify(loaded, (*place, "data"), model, Path(unquote(address.removeprefix("file://"))), must_exist)
+    return data
+
+
+def _identify(
+    loaded: spec.Loaded, place: tuple[str | int, ...], model: dict[str, Any], path: Path, must_exist: bool
+) -> None:
+    try:
+        model["fingerprint"] = fingerprint(path)
+    except OSError as error:
+        if must_exist:
+            line = loaded.lines.get(place, 1)
+            raise Invalid(f"{loaded.source}:{line}: model data {path}: {error.strerror}") from None

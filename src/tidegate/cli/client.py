@@ -1,0 +1,199 @@
+"""The server as the commands see it: tidegate's own API over HTTP, signed where keys are set.
+
+``TIDEGATE_URL`` says where the server is. With ``AWS_ACCESS_KEY_ID`` and ``AWS_SECRET_ACCESS_KEY`` in the
+environment every request is signed, which a server with keys demands and one without them ignores.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import httpx
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from tidegate.model.errors import Invalid, TidegateError, Unavailable
+
+DEFAULT_URL = "http://127.0.0.1:8471"
+API = "/tidegate/v1"
+CLOUDWATCH = "GraniteServiceVersion20100801"
+TIMEOUT = 30.0
+INVOCATION_TIMEOUT = 70.0
+"""Longer than the server's own limit of 60 seconds, so that its answer is seen."""
+
+
+class NotRunning(Unavailable):
+    """Nothing listens where the server should be."""
+
+
+class Refused(TidegateError):
+    """The server's answer was an error; ``kind`` is its code and the message its own."""
+
+    def __init__(self, kind: str, status: int, message: str) -> None:
+        self.kind = kind
+        self.status = status
+        super().__init__(message)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A prediction, or what came instead of one."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Client:
+    """``environ`` is the process's environment or a test's own."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.url = environ.get("TIDEGATE_URL", "").rstrip("/") or DEFAULT_URL
+        if urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).hostname:
+            raise Invalid(f"TIDEGATE_URL={self.url!r} is not an address such as {DEFAULT_URL}")
+        key, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
+        self._credentials = Credentials(key, secret) if key and secret else None
+        self._region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+        self._http = httpx.Client(timeout=TIMEOUT, trust_env=False)
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    # what the server knows
+
+    def version(self) -> dict[str, Any]:
+        return self._document("GET", "/version")
+
+    def endpoints(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._document("GET", "/endpoints")["endpoints"]
+        return found
+
+    def endpoint(self, name: str) -> dict[str, Any]:
+        return self._document("GET", _endpoint(name))
+
+    def events(self, name: str, after: int, wait: int = 0) -> dict[str, Any]:
+        return self._document("GET", f"{_endpoint(name)}/events", query={"after": after, "wait": wait})
+
+    def live(self, name: str, seconds: int) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._document("GET", f"{_endpoint(name)}/live", query={"seconds": seconds})[
+            "fleets"
+        ]
+        return found
+
+    def logs(self, name: str, tail: int) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._document("GET", f"{_endpoint(name)}/logs", query={"tail": tail})[
+            "replicas"
+        ]
+        return found
+
+    def alarms(self) -> list[dict[str, Any]]:
+        """All metric alarms, in CloudWatch's own shape."""
+        body = json.dumps({"AlarmTypes": ["MetricAlarm"], "MaxRecords": 100})
+        headers = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": f"{CLOUDWATCH}.DescribeAlarms"}
+        found: list[dict[str, Any]] = []
+        while True:
+            document = self._read(self._send("POST", "/", body.encode(), headers, TIMEOUT, "monitoring"))
+            found += document.get("MetricAlarms", [])
+            if not document.get("NextToken"):
+                return found
+            body = json.dumps(
+                {"AlarmTypes": ["MetricAlarm"], "MaxRecords": 100, "NextToken": document["NextToken"]}
+            )
+
+    # what it does
+
+    def deploy(self, spec: object, by: str, *, override: bool, supersede: bool) -> dict[str, Any]:
+        asked = {"spec": spec, "by": by, "override": override, "supersede": supersede}
+        return self._document("PUT", "/deploy", asked)
+
+    def rollout(self, name: str, what: str, by: str, *, override: bool = False) -> dict[str, Any]:
+        return self._document("POST", f"{_endpoint(name)}/rollout/{what}", {"by": by, "override": override})
+
+    def delete(self, name: str) -> dict[str, Any]:
+        return self._document("DELETE", _endpoint(name))
+
+    def down(self) -> dict[str, Any]:
+        return self._document("POST", "/down", {})
+
+    def invoke(self, name: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        path = f"/endpoints/{quote(name, safe='')}/invocations"
+        answer = self._send("POST", path, body, headers, INVOCATION_TIMEOUT)
+        return Answer(answer.status_code, answer.headers, answer.content)
+
+    def healthy(self) -> bool:
+        try:
+            return self._send("GET", "/healthz", b"", {}, 2.0).status_code == 200
+        except TidegateError:
+            return False
+
+    # how
+
+    def _document(
+        self, method: str, path: str, data: object = None, query: Mapping[str, object] | None = None
+    ) -> dict[str, Any]:
+        body = b"" if data is None else json.dumps(data).encode()
+        headers = {"Content-Type": "application/json"} if body else {}
+        target = f"{API}{path}" + (f"?{urlencode(query)}" if query else "")
+        return self._read(self._send(method, target, body, headers, TIMEOUT))
+
+    def _read(self, answer: httpx.Response) -> dict[str, Any]:
+        document = _json(answer)
+        if answer.is_success and document is not None:
+            return document
+        error = (document or {}).get("error")
+        if isinstance(error, dict):
+            raise Refused(str(error.get("code")), answer.status_code, str(error.get("message")))
+        raise Unavailable(
+            f"{self.url} answered {answer.status_code} without saying why: either it is no tidegate, or its "
+            "controller is not running ('tidegate up' starts it again and adopts what runs)"
+        )
+
+    def _send(
+        self,
+        method: str,
+        target: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        timeout: float,
+        service: str = "sagemaker",
+    ) -> httpx.Response:
+        url = self.url + target
+        signed = headers if self._credentials is None else self._signed(method, url, body, headers, service)
+        try:
+            return self._http.request(method, url, content=body, headers=signed, timeout=timeout)
+        except httpx.ConnectError:
+            raise NotRunning(
+                f"nothing answers at {self.url}: start it with 'tidegate up', or set TIDEGATE_URL"
+            ) from None
+        except httpx.TimeoutException:
+            raise Unavailable(f"no answer from {self.url} within {timeout:g} s") from None
+        except httpx.HTTPError as error:
+            raise Unavailable(f"{self.url}: {error}") from None
+
+    def _signed(
+        self, method: str, url: str, body: bytes, headers: Mapping[str, str], service: str
+    ) -> Mapping[str, str]:
+        request = AWSRequest(method, url, headers=dict(headers), data=body)
+        SigV4Auth(self._credentials, service, self._region).add_auth(request)
+        return dict(request.headers.items())
+
+
+def _endpoint(name: str) -> str:
+    return f"/endpoints/{quote(name, safe='')}"
+
+
+def _json(answer: httpx.Response) -> dict[str, Any] | None:
+    try:
+        document = answer.json()
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None

@@ -1,0 +1,131 @@
+"""Status documents as text: tables, bars, times."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+Document = Mapping[str, Any]
+STYLES = {
+    "InService": "green",
+    "OK": "green",
+    "Succeeded": "green",
+    "ALARM": "bold red",
+    "Failed": "bold red",
+    "RollbackFailed": "bold red",
+    "UpdateRollbackFailed": "bold red",
+    "RollingBack": "red",
+    "RolledBack": "red",
+    "INSUFFICIENT_DATA": "dim",
+}
+OLD, NEW = "cyan", "magenta"
+
+
+def table(*columns: str) -> Table:
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        right = column.startswith(">")
+        made.add_column(column.removeprefix(">"), justify="right" if right else "left", overflow="fold")
+    return made
+
+
+def word(text: str) -> Text:
+    return Text(text, style=STYLES.get(text, "yellow"))
+
+
+def number(value: float | None, digits: int = 0, unit: str = "") -> str:
+    return "-" if value is None else f"{value:,.{digits}f}{unit}"
+
+
+def duration(seconds: float) -> str:
+    """``1h 05m``, ``2m 09s``, ``9s``."""
+    whole = max(0, round(seconds))
+    if whole >= 86400:
+        return f"{whole // 86400}d {whole % 86400 // 3600:02}h"
+    if whole >= 3600:
+        return f"{whole // 3600}h {whole % 3600 // 60:02}m"
+    return f"{whole // 60}m {whole % 60:02}s" if whole >= 60 else f"{whole}s"
+
+
+def left(until: str | None, now: datetime | None = None) -> str:
+    """Time until an ISO time; empty for none."""
+    if until is None:
+        return ""
+    return duration((datetime.fromisoformat(until) - (now or datetime.now(UTC))).total_seconds())
+
+
+def clock(iso: str) -> str:
+    return datetime.fromisoformat(iso).astimezone().strftime("%H:%M:%S")
+
+
+def bar(new_percent: float, width: int = 40) -> Text:
+    """Old traffic to the left, new to the right."""
+    new = round(width * new_percent / 100)
+    if 0 < new_percent < 100:
+        new = min(width - 1, max(1, new))
+    return Text.assemble(("█" * (width - new), OLD), ("█" * new, NEW))
+
+
+def endpoints(documents: Iterable[Document]) -> Table:
+    shown = table("ENDPOINT", "STATUS", "CONFIG", ">INSTANCES", "ROLLOUT", "ALARMS", "WHY")
+    for one in documents:
+        ready = sum(fleet["ready"] for fleet in one["fleets"])
+        desired = sum(fleet["desired"] for fleet in one["fleets"])
+        alarms = [alarm["name"] for alarm in one["alarms"] if alarm["state"] == "ALARM"]
+        shown.add_row(
+            one["name"],
+            word(one["status"]),
+            one["config"] or "-",
+            f"{ready}/{desired}",
+            _progress(one["rollout"]),
+            Text(", ".join(alarms), style="bold red") if alarms else Text("-" if not one["alarms"] else "OK"),
+            one["why"],
+        )
+    return shown
+
+
+def _progress(rollout: Document | None) -> str:
+    if rollout is None:
+        return "-"
+    paused = ", paused" if rollout["paused"] else ""
+    return f"{rollout['phase']} {rollout['stage']}/{rollout['stages']}, {rollout['share']['now']:g} %{paused}"
+
+
+def fleets(document: Document, live: Iterable[Document]) -> Table:
+    """Each fleet: its part of the traffic, its instances, its last seconds."""
+    seconds = {(one["config"], one["variant"]): one for one in live}
+    shown = table("FLEET", "CONFIG", ">SHARE", ">READY", ">REQ/S", ">P50", ">P99", ">ERRORS/S")
+    for fleet in document["fleets"]:
+        found = seconds.get((fleet["config"], fleet["variant"]), {})
+        new = fleet["side"] == "new"
+        ready = f"{fleet['ready']}/{fleet['desired']}" + (f" +{fleet['draining']}" if fleet["draining"] else "")
+        errors = found.get("errors_5xx", 0) + found.get("errors_4xx", 0)
+        span = found["requests"] / found["rate"] if found.get("rate") else 1
+        shown.add_row(
+            Text(f"{fleet['side']} {fleet['variant']}", style=NEW if new else OLD),
+            fleet["config"] or "-",
+            f"{fleet['share']:g} %",
+            ready,
+            number(found.get("rate"), 1),
+            number(found.get("p50_ms"), 1, " ms"),
+            number(found.get("p99_ms"), 1, " ms"),
+            Text(number(errors / span if found else None, 1), style="bold red" if errors else ""),
+        )
+        if fleet["failure"]:
+            shown.add_row("", Text(fleet["failure"], style="red"))
+    return shown
+
+
+def alarms(documents: Iterable[Document]) -> Table:
+    shown = table("ALARM", "STATE", "SINCE", "WHY")
+    for one in documents:
+        shown.add_row(one["name"], word(one["state"]), clock(one["since"]) if one["since"] else "-", one["reason"])
+    return shown
+
+
+def event(one: Document) -> Text:
+    kind = str(one["kind"])
+    style = STYLES.get(kind.rpartition(".")[2], "")
+    return Text.assemble((f"{clock(one['at'])} ", "dim"), (f"{kind:26} ", style), str(one["message"]))

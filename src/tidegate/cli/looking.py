@@ -1,0 +1,149 @@
+"""``status``, ``alarms``, ``logs``, ``version`` and ``schema``: looking changes nothing."""
+
+import json
+import time
+from typing import Annotated, Any
+
+import typer
+
+from tidegate import __version__, spec
+from tidegate.cli import draw, watching
+from tidegate.cli.client import NotRunning
+from tidegate.cli.output import AsJson, Name, client, console, show
+
+FOLLOW_TAIL = 1000
+FOLLOW_EVERY = 0.5
+
+
+def status(
+    name: Annotated[str | None, typer.Argument(metavar="[ENDPOINT]", help="Only this one, in full.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show every endpoint, or one in full.
+
+    \b
+    Examples:
+      tidegate status
+      tidegate status fraud
+      tidegate status --json | jq '.endpoints[].status'
+    """
+    with client() as server:
+        if name is None:
+            found = server.endpoints()
+            if as_json:
+                print(json.dumps({"endpoints": found}))
+            elif found:
+                console().print(draw.endpoints(found))
+            else:
+                print("no endpoints yet: tidegate deploy SPEC makes one")
+            return
+        document = server.endpoint(name)
+        live = server.live(name, watching.SPAN)
+        if as_json:
+            print(json.dumps({**document, "live": live}))
+        else:
+            console().print(watching.picture(document, live, []))
+
+
+def alarms(as_json: AsJson = False) -> None:
+    """List every alarm with its state, threshold and reason.
+
+    \b
+    Examples:
+      tidegate alarms
+      tidegate alarms --json
+    """
+    with client() as server:
+        found = server.alarms()
+    if as_json:
+        print(json.dumps({"alarms": found}))
+        return
+    shown = draw.table("ALARM", "STATE", "WHEN", "WHY")
+    for one in found:
+        shown.add_row(one["AlarmName"], draw.word(one["StateValue"]), _condition(one), one.get("StateReason", ""))
+    if found:
+        console().print(shown)
+    else:
+        print("no alarms yet: a spec's 'alarms' or CloudWatch's PutMetricAlarm makes one")
+
+
+def logs(
+    name: Name,
+    tail: Annotated[int, typer.Option(min=1, max=10_000, help="Last lines of each replica.")] = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,
+    replica: Annotated[str | None, typer.Option(help="Only this replica.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what an endpoint's replicas wrote to stdout and stderr.
+
+    \b
+    Examples:
+      tidegate logs fraud
+      tidegate logs fraud --follow --replica r-1a2b3c
+    """
+    with client() as server:
+        found = _replicas(server.logs(name, tail), replica)
+        _print(found, as_json)
+        seen = {one["replica"]: one["lines"] for one in server.logs(name, FOLLOW_TAIL)} if follow else {}
+        while follow:
+            time.sleep(FOLLOW_EVERY)
+            now = _replicas(server.logs(name, FOLLOW_TAIL), replica)
+            _print([{**one, "lines": _new(seen.get(one["replica"], []), one["lines"])} for one in now], as_json)
+            seen = {one["replica"]: one["lines"] for one in now}
+
+
+def version(as_json: AsJson = False) -> None:
+    """Show the version of this command and of the server, if one runs.
+
+    \b
+    Example:
+      tidegate version --json
+    """
+    with client() as server:
+        try:
+            running: dict[str, Any] | None = server.version()
+        except NotRunning:
+            running = None
+        there = f"server {running['version']} at {server.url}" if running else f"no server at {server.url}"
+    show({"version": __version__, "server": running}, as_json, f"tidegate {__version__}, {there}")
+
+
+def schema() -> None:
+    """Print the JSON Schema of spec files.
+
+    \b
+    Example:
+      tidegate schema > spec.schema.json
+    """
+    print(json.dumps(spec.schema(), indent=2))
+
+
+def _condition(alarm: dict[str, Any]) -> str:
+    signs = {"GreaterThanThreshold": ">", "GreaterThanOrEqualToThreshold": ">=", "LessThanThreshold": "<"}
+    statistic = alarm.get("Statistic") or alarm.get("ExtendedStatistic") or ""
+    sign = signs.get(alarm["ComparisonOperator"], "<=")
+    needed = alarm.get("DatapointsToAlarm", alarm["EvaluationPeriods"])
+    window = f"{needed} of {alarm['EvaluationPeriods']} x {alarm.get('Period', '?')} s"
+    return f"{statistic} {alarm.get('MetricName', '')} {sign} {alarm['Threshold']:g}, {window}"
+
+
+def _replicas(found: list[dict[str, Any]], replica: str | None) -> list[dict[str, Any]]:
+    return [one for one in found if replica is None or one["replica"] == replica]
+
+
+def _print(found: list[dict[str, Any]], as_json: bool) -> None:
+    for one in found:
+        for line in one["lines"]:
+            if as_json:
+                print(json.dumps({key: value for key, value in one.items() if key != "lines"} | {"line": line}))
+            else:
+                print(f"{one['replica']} | {line}", flush=True)
+
+
+def _new(before: list[str], now: list[str]) -> list[str]:
+    """The lines of ``now`` that follow on ``before``, both ends of the same file."""
+    for start in range(len(before) + 1):
+        kept = before[start:]
+        if now[: len(kept)] == kept:
+            return now[len(kept) :]
+    return now

@@ -1,0 +1,41 @@
+"""What every command shares: JSON or words on stdout, everything else on stderr, and who is asking."""
+
+import getpass
+import json
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from tidegate.cli.client import Client
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Name = Annotated[str, typer.Argument(metavar="ENDPOINT", help="Name of the endpoint.", show_default=False)]
+
+
+def console() -> Console:
+    """For people; made when needed, since stdout may have been exchanged."""
+    return Console(highlight=False)
+
+
+def note(text: str) -> None:
+    """Something worth knowing that is not the answer."""
+    print(text, file=sys.stderr)
+
+
+def show(document: Any, as_json: bool, words: str) -> None:
+    print(json.dumps(document) if as_json else words)
+
+
+def client() -> Client:
+    return Client(os.environ)
+
+
+def asker() -> str:
+    """The user's name, for the journal."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "cli"

@@ -1,0 +1,171 @@
+"""``up`` and ``down``: the server's life on this machine."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import psutil
+import typer
+
+from tidegate.cli.client import Client, NotRunning
+from tidegate.cli.output import AsJson, client, note, show
+from tidegate.model.errors import StartupError, Unavailable
+from tidegate.settings import Settings
+
+START_TIMEOUT = 60.0
+STOP_MARGIN = 30.0
+"""Seconds beyond the drain timeout until ``down`` gives up waiting."""
+
+
+def up(
+    host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="The one port. [default: 8471]")] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Folder for everything kept. [default: ~/.local/state/tidegate]")
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return once it is ready; log to STATE/tidegate.log.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Start the platform on this machine.
+
+    Runs until Ctrl-C, or with --detach in the background until 'tidegate down'. Either way it drains what it
+    serves before it ends. Options win over TIDEGATE_HOST, TIDEGATE_PORT and TIDEGATE_STATE.
+
+    \b
+    Examples:
+      tidegate up
+      tidegate up --port 9000 --state ./state --detach
+    """
+    settings = Settings.from_environment(os.environ, host=host, port=port, state=state)
+    folder = settings.state.expanduser().absolute()
+    command = [
+        *(sys.executable, "-m", "tidegate.cli.controller"),
+        *("--host", settings.host, "--port", str(settings.port), "--state", str(folder)),
+    ]
+    if not detach:
+        _become(command)
+    url = local_url(settings)
+    pid = _started(command, folder, url)
+    document = {"url": url, "pid": pid, "state": str(folder), "log": str(folder / "tidegate.log")}
+    show(document, as_json, f"tidegate is ready at {url} (pid {pid}, log {folder / 'tidegate.log'})")
+
+
+def down(as_json: AsJson = False) -> None:
+    """Drain everything and stop the platform.
+
+    Requests in hand are finished first. Nothing to stop is fine, too.
+
+    \b
+    Examples:
+      tidegate down
+      TIDEGATE_URL=http://127.0.0.1:9000 tidegate down
+    """
+    with client() as server:
+        try:
+            state = Path(server.version()["state"])
+        except NotRunning:
+            show({"status": "not running"}, as_json, f"nothing runs at {server.url}")
+            return
+        pid = _pid(state)
+        server.down()
+        _until_gone(server, pid)
+    show({"status": "stopped", "pid": pid}, as_json, f"tidegate at {server.url} has stopped")
+
+
+def local_url(settings: Settings) -> str:
+    """Where this machine reaches it, even when it listens on every address."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
+    host = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    return f"http://{host}:{settings.port}"
+
+
+def _become(command: list[str]) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(command[0], command)
+
+
+def _started(command: list[str], folder: Path, url: str) -> int:
+    """Starts the server in a session of its own and waits until it is ready; returns its process id."""
+    probe = Client({**os.environ, "TIDEGATE_URL": url})
+    if probe.healthy():
+        raise StartupError(f"something answers at {url} already: stop it, or choose another port with --port")
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        log = (folder / "tidegate.log").open("ab")
+    except OSError as error:
+        raise StartupError(
+            f"state folder {folder} cannot be used: {error.strerror}; choose another with --state"
+        ) from None
+    with log, probe:
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, close_fds=True
+        )
+        try:
+            _until_ready(child, probe, folder / "tidegate.log")
+        except BaseException:
+            child.terminate()
+            raise
+    return child.pid
+
+
+def _until_ready(child: "subprocess.Popen[bytes]", probe: Client, log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
+        code = child.poll()
+        if code is not None:
+            raise StartupError(f"{_last_line(log)} (exit code {code}, log {log})")
+        if probe.healthy():
+            return
+        time.sleep(0.05)
+    raise StartupError(f"not ready within {START_TIMEOUT:g} s; see {log}")
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1].removeprefix("tidegate: ") if lines else "it ended without a word"
+
+
+def _pid(state: Path) -> int | None:
+    """The server's process id, if it runs on this machine."""
+    try:
+        return int((state / "tidegate.pid").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _until_gone(server: Client, pid: int | None) -> None:
+    """Waits until nothing answers on the port and the process has ended."""
+    drain = Settings.from_environment(os.environ).drain_timeout
+    deadline = time.monotonic() + drain + STOP_MARGIN
+    told = time.monotonic() + 2
+    while time.monotonic() < deadline:
+        if not _answers(server) and not _runs(pid):
+            return
+        if time.monotonic() > told:
+            note("waiting for requests in hand ...")
+            told = deadline
+        time.sleep(0.05)
+    raise Unavailable(f"{server.url} has not stopped within {drain + STOP_MARGIN:g} s (pid {pid})")
+
+
+def _answers(server: Client) -> bool:
+    try:
+        server.version()
+    except NotRunning:
+        return False
+    except Unavailable:
+        return True
+    return True
+
+
+def _runs(pid: int | None) -> bool:
+    try:
+        return pid is not None and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
