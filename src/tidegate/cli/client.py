@@ -20,7 +20,6 @@ from tidegate.model.errors import Invalid, TidegateError, Unavailable
 
 DEFAULT_URL = "http://127.0.0.1:8471"
 API = "/tidegate/v1"
-CLOUDWATCH = "GraniteServiceVersion20100801"
 TIMEOUT = 30.0
 INVOCATION_TIMEOUT = 70.0
 """Longer than the server's own limit of 60 seconds, so that its answer is seen."""
@@ -96,18 +95,8 @@ class Client:
         return found
 
     def alarms(self) -> list[dict[str, Any]]:
-        """All metric alarms, in CloudWatch's own shape."""
-        body = json.dumps({"AlarmTypes": ["MetricAlarm"], "MaxRecords": 100})
-        headers = {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": f"{CLOUDWATCH}.DescribeAlarms"}
-        found: list[dict[str, Any]] = []
-        while True:
-            document = self._read(self._send("POST", "/", body.encode(), headers, TIMEOUT, "monitoring"))
-            found += document.get("MetricAlarms", [])
-            if not document.get("NextToken"):
-                return found
-            body = json.dumps(
-                {"AlarmTypes": ["MetricAlarm"], "MaxRecords": 100, "NextToken": document["NextToken"]}
-            )
+        found: list[dict[str, Any]] = self._document("GET", "/alarms")["alarms"]
+        return found
 
     # what it does
 
@@ -143,9 +132,7 @@ class Client:
         body = b"" if data is None else json.dumps(data).encode()
         headers = {"Content-Type": "application/json"} if body else {}
         target = f"{API}{path}" + (f"?{urlencode(query)}" if query else "")
-        return self._read(self._send(method, target, body, headers, TIMEOUT))
-
-    def _read(self, answer: httpx.Response) -> dict[str, Any]:
+        answer = self._send(method, target, body, headers, TIMEOUT)
         document = _json(answer)
         if answer.is_success and document is not None:
             return document
@@ -158,16 +145,10 @@ class Client:
         )
 
     def _send(
-        self,
-        method: str,
-        target: str,
-        body: bytes,
-        headers: Mapping[str, str],
-        timeout: float,
-        service: str = "sagemaker",
+        self, method: str, target: str, body: bytes, headers: Mapping[str, str], timeout: float
     ) -> httpx.Response:
         url = self.url + target
-        signed = headers if self._credentials is None else self._signed(method, url, body, headers, service)
+        signed = headers if self._credentials is None else self._signed(method, url, body, headers)
         try:
             return self._http.request(method, url, content=body, headers=signed, timeout=timeout)
         except httpx.ConnectError:
@@ -179,11 +160,9 @@ class Client:
         except httpx.HTTPError as error:
             raise Unavailable(f"{self.url}: {error}") from None
 
-    def _signed(
-        self, method: str, url: str, body: bytes, headers: Mapping[str, str], service: str
-    ) -> Mapping[str, str]:
+    def _signed(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Mapping[str, str]:
         request = AWSRequest(method, url, headers=dict(headers), data=body)
-        SigV4Auth(self._credentials, service, self._region).add_auth(request)
+        SigV4Auth(self._credentials, "sagemaker", self._region).add_auth(request)
         return dict(request.headers.items())
 
 

@@ -60,7 +60,7 @@ def alarms(as_json: AsJson = False) -> None:
         return
     shown = draw.table("ALARM", "STATE", "WHEN", "WHY")
     for one in found:
-        shown.add_row(one["AlarmName"], draw.word(one["StateValue"]), _condition(one), one.get("StateReason", ""))
+        shown.add_row(one["name"], draw.word(one["state"]), _condition(one), one["state_reason"])
     if found:
         console().print(shown)
     else:
@@ -120,11 +120,9 @@ def schema() -> None:
 
 def _condition(alarm: dict[str, Any]) -> str:
     signs = {"GreaterThanThreshold": ">", "GreaterThanOrEqualToThreshold": ">=", "LessThanThreshold": "<"}
-    statistic = alarm.get("Statistic") or alarm.get("ExtendedStatistic") or ""
-    sign = signs.get(alarm["ComparisonOperator"], "<=")
-    needed = alarm.get("DatapointsToAlarm", alarm["EvaluationPeriods"])
-    window = f"{needed} of {alarm['EvaluationPeriods']} x {alarm.get('Period', '?')} s"
-    return f"{statistic} {alarm.get('MetricName', '')} {sign} {alarm['Threshold']:g}, {window}"
+    sign = signs.get(alarm["comparison"], "<=")
+    window = f"{alarm['datapoints_to_alarm']} of {alarm['evaluation_periods']} x {alarm['period']} s"
+    return f"{alarm['statistic']} {alarm['metric']} {sign} {alarm['threshold']:g}, {window}"
 
 
 def _replicas(found: list[dict[str, Any]], replica: str | None) -> list[dict[str, Any]]:

@@ -194,10 +194,11 @@ class OpenLoop:
         self._answered += 1
         self._changed.set()
         second = self._second(now)
-        second.by_config.setdefault(answer.config, Tally()).add(answer.status, latency)
-        second.by_variant.setdefault(answer.variant, Tally()).add(answer.status, latency)
+        at = now + self._epoch
+        second.by_config.setdefault(answer.config, Tally()).add(at, answer.status, latency)
+        second.by_variant.setdefault(answer.variant, Tally()).add(at, answer.status, latency)
         if is_failure(answer.status) and len(self._failures) < FAILURES_KEPT:
-            self._failures.append(Failure(now + self._epoch, answer.status, message, answer.config, latency))
+            self._failures.append(Failure(at, answer.status, message, answer.config, latency))
 
     def _second(self, at: float) -> Second:
         epoch = int(at + self._epoch)

@@ -1,5 +1,6 @@
 """What a load run saw: counts, latencies and failures, by second and by who answered. Plain data."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -11,14 +12,18 @@ SOCKET = "socket"
 
 @dataclass
 class Tally:
-    """Answers of one kind. ``bins`` is the latency sketch (seconds) of ``evidence.sketch``."""
+    """Answers of one kind. ``bins`` is the latency sketch (seconds) of ``evidence.sketch``; ``first`` and ``last``
+    are the epoch times of the first and the last answer."""
 
+    first: float = math.inf
+    last: float = -math.inf
     count: int = 0
     failed: int = 0
     statuses: dict[str, int] = field(default_factory=dict)
     bins: dict[int, float] = field(default_factory=dict)
 
-    def add(self, status: str, latency: float) -> None:
+    def add(self, at: float, status: str, latency: float) -> None:
+        self.first, self.last = min(self.first, at), max(self.last, at)
         self.count += 1
         self.failed += is_failure(status)
         self.statuses[status] = self.statuses.get(status, 0) + 1
@@ -30,7 +35,7 @@ class Tally:
         return sketch.percentile(self.bins, percent)
 
     def copy(self) -> "Tally":
-        return Tally(self.count, self.failed, dict(self.statuses), dict(self.bins))
+        return Tally(self.first, self.last, self.count, self.failed, dict(self.statuses), dict(self.bins))
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,7 @@ def is_failure(status: str) -> bool:
 def merge(parts: Iterable[Tally]) -> Tally:
     whole = Tally()
     for part in parts:
+        whole.first, whole.last = min(whole.first, part.first), max(whole.last, part.last)
         whole.count += part.count
         whole.failed += part.failed
         for status, count in part.statuses.items():

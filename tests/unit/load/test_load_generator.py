@@ -102,6 +102,7 @@ def test_every_request_is_counted_by_status_variant_and_config() -> None:
     assert report.total.statuses == {"200": report.sent}
     assert report.by_config["v1"].count == report.by_variant["blue"].count == report.sent
     assert report.failures == () and report.failed == 0
+    assert report.seconds[0].at <= report.total.first <= report.total.last < report.seconds[-1].at + 1
     assert sum(second.sent for second in report.seconds) == report.sent
     assert server.connections <= 4
 
