@@ -16,10 +16,13 @@ from botocore.validate import ParamValidator
 
 from tidegate.adapters.clock import RandomIds
 from tidegate.adapters.store import SqlStore, open_store
+from tidegate.model.alarm import AlarmState
 from tidegate.model.endpoint import Endpoint
-from tidegate.model.observe import Observation
+from tidegate.model.observe import FleetSeen, Observation
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import JournalLine, Saved
+from tidegate.rollout import wanted
+from tidegate.rollout.step import step
 from tidegate.service.kinds import ENDPOINT
 from tidegate.testing.memory_metrics import MemoryMetrics
 from tidegate.wire import dispatch
@@ -31,6 +34,8 @@ REGION = "us-east-1"
 ACCOUNT = "123456789012"
 KEY = "AKIDEXAMPLE"
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+STEPS = 200
+"""Steps that an endpoint may take to come to rest."""
 NO_RETRIES = {"total_max_attempts": 1}
 
 
@@ -88,8 +93,42 @@ class Served:
         now = self.clock.now()
         self.run(self.store.run(lambda tx: tx.put(ENDPOINT, name, body, expect=None, now=now)))
 
+    def settle(self, name: str, until: Callable[[Endpoint], bool] | None = None) -> None:
+        """Lets the real machine run in a world where everything wanted is there at once, until the endpoint is
+        at rest or gone, or ``until`` holds. The last observation is what Describe shows."""
+        for _ in range(STEPS):
+            saved = self.run(self.store.run(lambda tx: tx.get(ENDPOINT, name)))
+            if saved is None or (until(saved.body) if until else _at_rest(saved.body)):
+                return
+            self._step(saved)
+        raise AssertionError(f"{name} did not settle within {STEPS} steps")
+
+    def _step(self, saved: Saved[Endpoint]) -> None:
+        seen = self.observations[saved.name] = _as_wanted(saved.body)
+        now = self.clock.now()
+        decision = step(saved.body, seen, now)
+        after = decision.endpoint
+        if after is None:
+            self.run(self.store.run(lambda tx: tx.delete(ENDPOINT, saved.name, expect=saved.version, now=now)))
+        elif after != saved.body:
+            body, version = after, saved.version
+            put = self.store.run(lambda tx: tx.put(ENDPOINT, saved.name, body, expect=version, now=now))
+            self.run(put)
+        elif decision.wake_at is not None:
+            self.clock.present = max(now, decision.wake_at)
+
     def journal(self) -> list[JournalLine]:
         return self.run(self.store.run(lambda tx: tx.journal(limit=1000)))
+
+
+def _at_rest(endpoint: Endpoint) -> bool:
+    return endpoint.rollout is None and endpoint.scaling is None and not endpoint.deleting
+
+
+def _as_wanted(endpoint: Endpoint) -> Observation:
+    fleets = {id: FleetSeen(id, spec.count, spec.count) for id, spec in wanted.fleets(endpoint).items()}
+    plan = endpoint.rollout.plan.alarms if endpoint.rollout else ()
+    return Observation(fleets, wanted.traffic(endpoint), dict.fromkeys(plan, AlarmState.OK))
 
 
 def _check_answer(http_response: Any, parsed: dict[str, Any], model: Any, **_: Any) -> None:

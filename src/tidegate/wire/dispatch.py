@@ -120,7 +120,7 @@ def _refusal(call: Call, target: Target, error: TidegateError) -> WireResponse:
     shown = face(target.service, error, query=query, arn=call.arn, account=call.ctx.account)
     service = service_of(target.service) if target.service in TABLE else None
     model = service.errors.get(shown.name, {}) if service else {}
-    status = int(model.get("httpStatusCode", shown.status))
+    status = shown.status or int(model.get("httpStatusCode", 400))
     code = str(model.get("code", shown.query_code))
     fault = "Receiver" if status >= 500 else "Sender"
     if query:

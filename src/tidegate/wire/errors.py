@@ -13,7 +13,7 @@ class Coded(TidegateError):
     the name of the exception's shape. Its status and its name in the query protocol are taken from the model;
     ``status`` and ``query_code`` are for one that the model does not have."""
 
-    def __init__(self, name: str, message: str, status: int = 400, query_code: str | None = None) -> None:
+    def __init__(self, name: str, message: str, status: int | None = None, query_code: str | None = None) -> None:
         super().__init__(message)
         self.name = name
         self.status = status
@@ -29,7 +29,8 @@ class Face:
     """How an error looks to a client."""
 
     name: str
-    status: int
+    status: int | None
+    """None: the model's, else 400."""
     message: str
     query_code: str
 
