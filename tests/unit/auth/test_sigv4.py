@@ -10,7 +10,7 @@ from botocore.auth import SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.compat import get_current_datetime
 from botocore.credentials import Credentials
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tidegate.auth.sigv4 import ISO_BASIC, Identity, RequestParts, verify
@@ -26,6 +26,8 @@ KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 KEYS = {KEY: SECRET, "OTHER": "another-secret"}
 HOST = "127.0.0.1:8471"
 Headers = dict[str, str]
+untimed = settings(deadline=None)
+"""A busy machine is no failure."""
 
 
 def parts(request: AWSRequest) -> RequestParts:
@@ -111,12 +113,14 @@ def requests(draw: st.DrawFn) -> RequestParts:
     )
 
 
+@untimed
 @given(requests())
 def test_what_botocore_signs_is_accepted(request: RequestParts) -> None:
     identity = check(request)
     assert (identity.access_key, identity.region, identity.service) == (KEY, "eu-west-3", "sagemaker")
 
 
+@untimed
 @given(paths, queries)
 def test_what_botocore_presigns_is_accepted(path: str, query: str) -> None:
     assert check(presigned(f"{path}?{query}" if query else path)).access_key == KEY
@@ -159,6 +163,7 @@ def altered(draw: st.DrawFn) -> tuple[RequestParts, RequestParts]:
     return request, with_header(request, part, changed(draw, header(request, part)))
 
 
+@untimed
 @given(altered())
 def test_one_changed_byte_is_refused(pair: tuple[RequestParts, RequestParts]) -> None:
     request, forged = pair
@@ -167,6 +172,7 @@ def test_one_changed_byte_is_refused(pair: tuple[RequestParts, RequestParts]) ->
         check(forged)
 
 
+@untimed
 @given(st.composite(lambda draw: changed(draw, presigned("/a/b?x=1&y=%20z").query))())
 def test_one_changed_byte_of_a_presigned_query_is_refused(query: str) -> None:
     request = presigned("/a/b?x=1&y=%20z")

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import httpx
 import pytest
+from tests.gateway_house import OPEN, SIGNED, House
 
 from tidegate.adapters.store import open_store
 from tidegate.gateway.steps import MAX_BODY
-from tidegate.testing.gateway import OPEN, SIGNED, House
 
 Ask = Callable[..., httpx.Response]
 ALARMS = {"X-Amz-Target": "GraniteServiceVersion20100801.DescribeAlarms"}
