@@ -68,6 +68,45 @@ def run(settings: Settings) -> None:
         folder.release()
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What one controller is made of."""
+
+    store: SqlStore
+    metrics: SqlMetrics
+    clock: SystemClock
+    ids: RandomIds
+    folders: Folders
+    proxy: HAProxy
+    target: LocalTarget
+    engine: Engine
+    watch: Watch
+
+
+def join(
+    settings: Settings, store: SqlStore, folders: Folders, table: ImageTable, news: Callable[[], None]
+) -> Parts:
+    """Joins everything; nothing runs yet. ``news`` is told after each write of a record by the engine."""
+    clock, ids, metrics = SystemClock(), RandomIds(), SqlMetrics(store.database)
+    proxy = HAProxy(settings, folders.state, folders.door)
+    around = Surroundings(
+        folders=folders,
+        router=proxy,
+        environment=dict(os.environ),
+        describe=lambda fleet, replica: replica_file(settings, folders, table, fleet, replica),
+        new_id=ids.new,
+        # The supervisors speak to the engine and the collector, which in turn look at them through the target.
+        changed=lambda endpoint: engine.kick(endpoint),
+        harvest=lambda fleet, replica, page: collector.harvest(fleet, replica, page),
+        drain_timeout=settings.drain_timeout,
+    )
+    target = LocalTarget(around)
+    engine = Engine(store, target, clock, news)
+    collector = Collector(target, metrics, proxy.failures)
+    watch = Watch(store, metrics, clock, collector.collect, engine.kick)
+    return Parts(store, metrics, clock, ids, folders, proxy, target, engine, watch)
+
+
 @dataclass
 class Controller:
     settings: Settings
@@ -105,78 +144,61 @@ class Controller:
 
     @contextlib.asynccontextmanager
     async def _serving(self, store: SqlStore) -> AsyncIterator[None]:
-        settings, clock, ids = self.settings, SystemClock(), RandomIds()
         folders = Folders(self.folder.path, self.folder.sockets)
         folders.prepare()
-        write_keys(folders, settings)
-        door = folders.sockets / "controller.sock"
-        proxy = HAProxy(settings, self.folder.path, door)
-        metrics = SqlMetrics(store.database)
-        around = Surroundings(
-            folders=folders,
-            router=proxy,
-            environment=dict(os.environ),
-            describe=lambda fleet, replica: replica_file(settings, folders, self.table, fleet, replica),
-            new_id=ids.new,
-            changed=lambda endpoint: engine.kick(endpoint),
-            harvest=lambda fleet, replica, page: collector.harvest(fleet, replica, page),
-            drain_timeout=settings.drain_timeout,
-        )
-        target = LocalTarget(around)
-        engine = Engine(store, target, clock, self._news)
-        collector = Collector(target, metrics, proxy.failures)
-        watch = Watch(store, metrics, clock, collector.collect, engine.kick)
+        write_keys(folders, self.settings)
+        parts = join(self.settings, store, folders, self.table, self._news)
+        await parts.proxy.start_or_adopt()
+        try:
+            parts.target.start()
+            await parts.engine.start()
+            loops = [
+                asyncio.create_task(every_second(parts.watch.turn, self.stopping)),
+                asyncio.create_task(every(PROXY_CHECK, parts.proxy.ensure, self.stopping)),
+                asyncio.create_task(every(PRUNE_EVERY, lambda: prune(folders), self.stopping)),
+            ]
+            async with listening(build_app(self._gateway(parts)), folders.door):
+                yield
+            await asyncio.gather(*loops)
+            await parts.engine.stop()
+        finally:
+            await self._end(parts)
+
+    def _gateway(self, parts: Parts) -> Gateway:
+        def kick(endpoint: str) -> None:
+            parts.engine.kick(endpoint)
+            self._news()
+
         context = WireContext(
-            store=store,
-            metrics=metrics,
-            clock=clock,
-            ids=ids,
-            region=settings.region,
-            account=settings.account,
-            can=target.can,
-            kick=lambda endpoint: self._kick(engine, endpoint),
-            observed=engine.observed.get,
+            store=parts.store,
+            metrics=parts.metrics,
+            clock=parts.clock,
+            ids=parts.ids,
+            region=self.settings.region,
+            account=self.settings.account,
+            can=parts.target.can,
+            kick=kick,
+            observed=parts.engine.observed.get,
             images=lambda image: check_image(image, self.table),
         )
-        gateway = Gateway(
-            settings=settings,
+        return Gateway(
+            settings=self.settings,
             context=context,
             signed=self.signed,
-            proxy_up=proxy.up,
-            prometheus=lambda: page(store, engine, watch),
-            logs=lambda endpoint, lines: msgspec.to_builtins(logs.tail(folders.logs, endpoint, lines)),
+            proxy_up=parts.proxy.up,
+            prometheus=lambda: page(parts),
+            logs=lambda endpoint, lines: msgspec.to_builtins(logs.tail(parts.folders.logs, endpoint, lines)),
             down=self.stop,
             changed=self.changed,
         )
-        await proxy.start_or_adopt()
-        try:
-            target.start()
-            await engine.start()
-            loops = [
-                asyncio.create_task(every_second(watch.turn, self.stopping)),
-                asyncio.create_task(every(PROXY_CHECK, proxy.ensure, self.stopping)),
-                asyncio.create_task(
-                    every(PRUNE_EVERY, lambda: asyncio.to_thread(logs.prune, folders.logs), self.stopping)
-                ),
-            ]
-            async with listening(build_app(gateway), door):
-                yield
-            await asyncio.gather(*loops)
-            await engine.stop()
-        finally:
-            await self._end(target, proxy)
 
-    async def _end(self, target: LocalTarget, proxy: HAProxy) -> None:
+    async def _end(self, parts: Parts) -> None:
         if not self.drain:
-            await target.let_go()
+            await parts.target.let_go()
             return
         # The proxy first: it takes no new request and lets those in flight come back from their workers.
-        await proxy.stop()
-        await target.drain_all()
-
-    def _kick(self, engine: Engine, endpoint: str) -> None:
-        engine.kick(endpoint)
-        self._news()
+        await parts.proxy.stop()
+        await parts.target.drain_all()
 
     def _news(self) -> None:
         self.changed.set()
@@ -242,11 +264,11 @@ async def every_second(work: Callable[[], Awaitable[None]], stopping: asyncio.Ev
             await work()
 
 
-async def page(store: SqlStore, engine: Engine, watch: Watch) -> str:
+async def page(parts: Parts) -> str:
     """The Prometheus page."""
-    alarms, endpoints = await store.run(lambda tx: (tx.find(ALARM).items, tx.find(ENDPOINT).items))
-    looks = ((saved.body, engine.observed.get(saved.name)) for saved in endpoints)
-    return prometheus.render(watch.totals, (saved.body for saved in alarms), looks)
+    alarms, endpoints = await parts.store.run(lambda tx: (tx.find(ALARM).items, tx.find(ENDPOINT).items))
+    looks = ((saved.body, parts.engine.observed.get(saved.name)) for saved in endpoints)
+    return prometheus.render(parts.watch.totals, (saved.body for saved in alarms), looks)
 
 
 def image_table(settings: Settings) -> ImageTable:

@@ -26,6 +26,11 @@ class Folders:
     def keys(self) -> Path:
         return self.state / "keys.json"
 
+    @property
+    def door(self) -> Path:
+        """The controller's own socket, behind the proxy."""
+        return self.sockets / "controller.sock"
+
     def fleet(self, fleet: FleetId) -> Path:
         return self.fleets / fleet.endpoint / str(fleet.generation) / fleet.variant
 
