@@ -221,6 +221,7 @@ async def listening(app: object, door: Path) -> AsyncIterator[None]:
         app,  # type: ignore[arg-type]
         uds=str(door),
         lifespan="off",
+        ws="none",
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=5,

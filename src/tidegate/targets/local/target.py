@@ -85,7 +85,7 @@ class LocalTarget:
         for member in members:
             member.process.terminate()
         deadline = asyncio.get_running_loop().time() + self._around.drain_timeout
-        while any(m.process.alive for m in members) and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+        while any(m.process.alive for m in members) and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.05)
         for member in members:
             member.process.kill()
