@@ -88,9 +88,20 @@ def _entries(tree: Any, part: str, path: str) -> list[Any]:
     return [tree[part][number] for number in sorted(tree[part], key=int)]
 
 
+_KINDS = {
+    "boolean": "true or false",
+    "integer": "an integer",
+    "long": "an integer",
+    "float": "a number",
+    "double": "a number",
+    "timestamp": "a time (ISO 8601 or epoch seconds)",
+    "blob": "base64",
+}
+
+
 def _scalar(shape: Shape, text: Any, path: str) -> Any:
     if not isinstance(text, str):
-        raise WrongType(f"'{path}' has fields below it, expected a {shape.type_name}")
+        raise WrongType(f"'{path}' has fields below it, expected {_KINDS.get(shape.type_name, 'a string')}")
     try:
         match shape.type_name:
             case "boolean":
@@ -108,7 +119,7 @@ def _scalar(shape: Shape, text: Any, path: str) -> Any:
     except WrongType:
         raise
     except (ValueError, KeyError, OverflowError, OSError, TypeError):
-        raise WrongType(f"Value '{shown(text)}' at '{path}' is not a {shape.type_name}") from None
+        raise WrongType(f"Value '{shown(text)}' at '{path}' is not {_KINDS[shape.type_name]}") from None
 
 
 def render(
