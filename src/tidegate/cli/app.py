@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from tidegate.cli import deploying, looking, platform, rollouts
+from tidegate.cli import deploying, looking, platform, rollouts, simulating
 from tidegate.model.errors import TidegateError
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ for command in (
     looking.schema,
 ):
     app.command()(command)
+app.command("simulate")(simulating.simulate_spec)
 app.add_typer(rollouts.app, name="rollout")
 
 

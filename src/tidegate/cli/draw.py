@@ -49,6 +49,13 @@ def duration(seconds: float) -> str:
     return f"{whole // 60}m {whole % 60:02}s" if whole >= 60 else f"{whole}s"
 
 
+def elapsed(seconds: float) -> str:
+    """``1:05:09``, with days before it where there are some."""
+    whole = round(seconds)
+    days = f"{whole // 86400}d " if whole >= 86400 else ""
+    return f"{days}{whole % 86400 // 3600}:{whole % 3600 // 60:02}:{whole % 60:02}"
+
+
 def left(until: str | None, now: datetime | None = None) -> str:
     """Time until an ISO time; empty for none."""
     if until is None:

@@ -16,8 +16,8 @@ Name = Annotated[str, typer.Argument(metavar="ENDPOINT", help="Name of the endpo
 
 
 def console() -> Console:
-    """For people; made when needed, since stdout may have been exchanged."""
-    return Console(highlight=False)
+    """For people. What is printed is never read as markup: names and reasons may hold brackets."""
+    return Console(highlight=False, markup=False, emoji=False)
 
 
 def note(text: str) -> None:

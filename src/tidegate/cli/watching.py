@@ -5,7 +5,7 @@ import sys
 import time
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from tidegate.cli import draw
 from tidegate.cli.client import Client, Refused
+from tidegate.cli.output import console
 from tidegate.model.errors import Conflict
 
 SPAN = 5
@@ -62,7 +63,7 @@ def _busy(document: dict[str, Any] | None) -> bool:
 
 
 def _lines(server: Client, name: str, after: int, as_json: bool) -> dict[str, Any] | None:
-    console = Console(highlight=False, soft_wrap=True)
+    out = console()
     while True:
         document = _document(server, name)
         found = server.events(name, after, wait=2 if _busy(document) else 0)
@@ -71,7 +72,7 @@ def _lines(server: Client, name: str, after: int, as_json: bool) -> dict[str, An
             if as_json:
                 print(json.dumps({"event": event}), flush=True)
             else:
-                console.print(draw.event(event))
+                out.print(draw.event(event), soft_wrap=True)
         if not _busy(document) and not found["events"]:
             if as_json:
                 print(json.dumps({"endpoint": document}), flush=True)
@@ -81,7 +82,7 @@ def _lines(server: Client, name: str, after: int, as_json: bool) -> dict[str, An
 def _picture(server: Client, name: str, after: int) -> dict[str, Any] | None:
     events: list[dict[str, Any]] = []
     last: dict[str, Any] | None = None
-    with Live(console=Console(highlight=False), refresh_per_second=4) as live:
+    with Live(console=console(), refresh_per_second=4) as live:
         while True:
             document = _document(server, name)
             found = server.events(name, after)

@@ -18,6 +18,8 @@ class Container:
     image: str
     data_url: str | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    fingerprint: str | None = None
+    """Tells versions of the same address apart, where whoever asked knows; see ``cli.artifacts``."""
     hostname: str | None = None
     mode: str = "SingleModel"
     wire: dict[str, object] = field(default_factory=dict)

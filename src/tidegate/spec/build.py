@@ -119,7 +119,12 @@ def _check_model(model: raw.ModelSpec, path: Path) -> None:
 
 def _model(endpoint: str, variant: raw.VariantSpec, now: datetime) -> Model:
     environment = {key: str(value) for key, value in variant.model.environment.items()}
-    container = Container(image=variant.model.image, data_url=variant.model.data, environment=environment)
+    container = Container(
+        image=variant.model.image,
+        data_url=variant.model.data,
+        environment=environment,
+        fingerprint=variant.model.fingerprint,
+    )
     return Model(name=_model_name(endpoint, variant), containers=(container,), created_at=now)
 
 

@@ -1,0 +1,157 @@
+"""``simulate``: the rollout of a spec file on a virtual clock, by the very machine that the server runs."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from tidegate.cli import draw
+from tidegate.cli.artifacts import prepare
+from tidegate.cli.deploying import SpecPath, read
+from tidegate.cli.output import AsJson, console
+from tidegate.model.alarm import AlarmState
+from tidegate.model.errors import Invalid
+from tidegate.model.fleet import RoutingStrategy, VariantSpec
+from tidegate.model.rollout import Phase, Version
+from tidegate.model.wish import DeployWish
+from tidegate.spec.problem import meant
+from tidegate.spec.units import duration
+from tidegate.testing.happenings import AlarmTurns, When
+from tidegate.testing.simulate import Moment, Timeline, simulate
+
+WIDTH, HEIGHT = 64, 8
+"""Characters of the plot."""
+SERVING = "what-serves-now"
+
+
+def simulate_spec(
+    spec_file: SpecPath,
+    alarm: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY@WHEN", help="An alarm goes off: at stage=N (one second into it) or at a time."),
+    ] = None,
+    startup: Annotated[str, typer.Option(help="How long an instance takes until it is ready.")] = "30s",
+    as_json: AsJson = False,
+) -> None:
+    """Show what the rollout of a spec file would do, and when, without a server and without waiting.
+
+    What serves now is taken to be as large as the new version. All goes well unless --alarm says otherwise.
+
+    \b
+    Examples:
+      tidegate simulate fraud.yaml
+      tidegate simulate fraud.yaml --alarm errors@stage=2
+      tidegate simulate fraud.yaml --alarm slow@90m --json
+    """
+    loaded = read(spec_file)
+    data = prepare(loaded, spec_file.parent, must_exist=False)
+    wish = loaded.wish(datetime.now(UTC), data)
+    names = dict(zip(_keys(data), (one.name for one in wish.alarms), strict=True))
+    timeline = simulate(
+        _version(wish, SERVING, 1),
+        _version(wish, wish.config.name, 2),
+        wish.deployment,
+        happenings=[_goes_off(text, names, wish) for text in alarm or ()],
+        startup=duration(startup, ("--startup",)),
+    )
+    if as_json:
+        print(json.dumps(_document(timeline)))
+    else:
+        _show(timeline)
+
+
+def _keys(data: object) -> list[str]:
+    alarms = data.get("alarms") if isinstance(data, dict) else None
+    return list(alarms or {})
+
+
+def _version(wish: DeployWish, config_name: str, generation: int) -> Version:
+    models = {model.name: model for model in wish.models}
+    variants = tuple(
+        VariantSpec(
+            name=one.name,
+            model=models[one.model_name],
+            instance_count=one.instance_count,
+            weight=one.weight,
+            instance_type=one.instance_type,
+            routing=one.routing or RoutingStrategy.RANDOM,
+        )
+        for one in wish.config.variants
+    )
+    return Version(generation, config_name, variants)
+
+
+def _goes_off(text: str, names: dict[str, str], wish: DeployWish) -> AlarmTurns:
+    """``errors@stage=2`` or ``errors@90m``."""
+    key, at, when = text.partition("@")
+    if not at:
+        raise Invalid(f"--alarm {text!r}: expected KEY@stage=N or KEY@TIME, such as errors@stage=2 or errors@90m")
+    if key not in names:
+        raise Invalid(f"--alarm {text!r}: unknown alarm {key!r}{meant(key, names) or ', the spec declares none'}")
+    if names[key] not in wish.deployment.alarms:
+        raise Invalid(f"--alarm {text!r}: the rollout does not watch {key!r}")
+    stage = re.fullmatch(r"stage=([1-9][0-9]{0,3})", when)
+    moment = (
+        When(Phase.ACTIVATING_TRAFFIC, nth=int(stage[1]), after=1.0)
+        if stage
+        else When(after=duration(when, ("--alarm",)))
+    )
+    return AlarmTurns(moment, names[key], AlarmState.ALARM)
+
+
+def _document(timeline: Timeline) -> dict[str, object]:
+    return {
+        "phase": str(timeline.phase),
+        "reason": timeline.reason,
+        "seconds": timeline.seconds,
+        "moments": [asdict(moment) for moment in timeline.moments],
+    }
+
+
+def _show(timeline: Timeline) -> None:
+    out = console()
+    shown = draw.table(">AFTER", "PHASE", ">NEW SHARE", ">OLD", ">NEW", "WHAT")
+    for moment in timeline.moments:
+        for event in moment.events:
+            shown.add_row(
+                draw.elapsed(moment.at),
+                draw.word(moment.phase),
+                f"{moment.share / 100:g} %",
+                str(moment.old_ready),
+                str(moment.new_ready),
+                event.message,
+            )
+    out.print(shown)
+    out.print()
+    for line in plot(timeline.moments, timeline.seconds):
+        out.print(line)
+    ending = f" after {draw.elapsed(timeline.seconds)}" + (f": {timeline.reason}" if timeline.reason else "")
+    out.print(Text.assemble("\n", draw.word(str(timeline.phase)), ending))
+
+
+def plot(moments: Sequence[Moment], seconds: float) -> list[Text]:
+    """The new version's share over time, as rows of blocks."""
+    shares = [_share(moments, seconds * (column + 0.5) / WIDTH) for column in range(WIDTH)]
+    rows = []
+    for row in range(HEIGHT, 0, -1):
+        label = {HEIGHT: "100 %", HEIGHT // 2: "50 %"}.get(row, "")
+        cells = "".join(_cell(share * HEIGHT / 10_000 - (row - 1)) for share in shares)
+        rows.append(Text.assemble(f"{label:>6} │", (cells, draw.NEW)))
+    rows.append(Text(f"{'0 %':>6} └{'─' * WIDTH}"))
+    end = draw.elapsed(seconds)
+    rows.append(Text(f"{'':7} 0:00:00{end:>{WIDTH - 7}}"))
+    return rows
+
+
+def _share(moments: Sequence[Moment], at: float) -> int:
+    return next((moment.share for moment in reversed(moments) if moment.at <= at), 0)
+
+
+def _cell(filled: float) -> str:
+    """A block that is filled to this part, in eighths."""
+    return " ▁▂▃▄▅▆▇█"[max(0, min(8, round(filled * 8)))]
