@@ -58,8 +58,17 @@ def said(endpoint: Endpoint, rollout: Rollout) -> Event:
         case Phase.TERMINATING:
             text = f"{rollout.new.config_name} has passed; removing what served before: no way back from here"
         case _:
-            text = f"going back: {rollout.reason}"
+            text = _going_back(rollout)
     return Event(f"rollout.{rollout.phase}", text, data)
+
+
+def _going_back(rollout: Rollout) -> str:
+    if rollout.back_stage == 0:
+        return f"going back: {rollout.reason}"
+    if rollout.back_stage == len(rollout.back):
+        return f"all traffic is back; removing {rollout.new.config_name}"
+    part = rollout.back[rollout.back_stage].old_part
+    return f"launching {rollout.old.config_name if rollout.old else ''} again, up to {part / 100:g} %"
 
 
 def turned_back(endpoint: Endpoint, cause: Cause, why: str, now: datetime) -> Move:

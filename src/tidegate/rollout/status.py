@@ -48,7 +48,7 @@ class VariantView:
 
 @dataclass(frozen=True)
 class Variants:
-    """``current`` is what served before or serves; ``pending`` is what a rollout brings, with its config's name."""
+    """``current`` is what serves, or served before; ``pending`` is what a rollout brings, by its config's name."""
 
     current: tuple[VariantView, ...]
     pending: tuple[VariantView, ...] = ()

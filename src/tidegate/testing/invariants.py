@@ -1,0 +1,274 @@
+"""What must hold in every world, checked at every decision and after every event. The numbers are those of the
+twelve invariants in docs/rollout.md. A broken one raises ``Broken`` with its number and what was found.
+
+They are written as arithmetic over what was seen and what was decided, not with the machine's own predicates.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from tidegate.model.alarm import AlarmState
+from tidegate.model.endpoint import Endpoint, Rollout
+from tidegate.model.fleet import FleetId
+from tidegate.model.observe import DeleteFleet, EnsureFleet, Observation, SetTraffic
+from tidegate.model.rollout import Phase, Version
+from tidegate.model.traffic import WHOLE, RouteTable
+from tidegate.rollout import commands
+from tidegate.rollout.step import Decision
+from tidegate.testing.world import Stepper, World
+
+LONG = timedelta(days=400)
+SLACK = 1
+"""Basis points by which a whole number of instances may miss the share it carries."""
+
+ORDER = (Phase.PROVISIONING, Phase.ACTIVATING_TRAFFIC, Phase.BAKING, Phase.TERMINATING)
+FORWARD = ORDER[:3]
+
+
+class Broken(AssertionError):
+    """An invariant does not hold."""
+
+
+def expect(holds: object, which: str, found: object = "") -> None:
+    if not holds:
+        raise Broken(f"{which}: {found}")
+
+
+@dataclass
+class Invariants:
+    """A watcher for ``World``; it remembers when each bake began, the time spent paused and what went back."""
+
+    baking_since: dict[tuple[str, int], datetime] = field(default_factory=dict)
+    pause_began: datetime | None = None
+    paused: timedelta = timedelta()
+    taken_back: set[int] = field(default_factory=set)
+    checked: int = 0
+
+    def decided(
+        self, before: Endpoint, seen: Observation, now: datetime, decision: Decision, step: Stepper
+    ) -> None:
+        self.checked += 1
+        after = decision.endpoint
+        if after is None:
+            expect(before.deleting and seen.fleets == {}, "only a deleted endpoint goes, with all it had", before)
+            return
+        _pure(after, seen, now, decision, step)
+        _table(after)
+        _shares_rise_over_capacity(before, after, seen)
+        _outgoing_capacity(after)
+        _actions(after, seen, decision)
+        _alarms(before, after, seen)
+        if before.rollout is not None:
+            self._count_pauses(before.rollout)
+            if before.rollout.phase in FORWARD:
+                self._forward(before, before.rollout, after, seen, now)
+        if after.rollout is not None and after.rollout.phase in FORWARD:
+            aborted = commands.abort(after, "invariant 5", now)
+            back = aborted.failed or (aborted.rollout and aborted.rollout.phase is Phase.ROLLING_BACK)
+            expect(back, "5 abort leads back from everywhere", after.rollout.phase)
+
+    def changed(self, world: World) -> None:
+        """Truths about the world itself, whatever the controller believes."""
+        routes = world.target.routes(world.name).routes
+        expect(sum(r.share for r in routes) in (0, WHOLE), "1 shares in force sum to the whole", routes)
+        for route in routes:
+            fleet = world.target.fleets.get(route.fleet)
+            expect(fleet is not None and not fleet.deleted, "no route to a fleet that is not there", route.fleet)
+            expect(route.fleet.generation not in self.taken_back, "8 no route is left behind", route.fleet)
+        record = world.record
+        if record is not None and record.last is not None and record.last.phase is Phase.ROLLED_BACK:
+            self.taken_back.add(record.last.new.generation)
+
+    def _forward(self, before: Endpoint, was: Rollout, after: Endpoint, seen: Observation, now: datetime) -> None:
+        """A step onward rests on sight, capacity, our own table in force, the whole bake and evidence."""
+        is_ = after.rollout if after.rollout and after.rollout.id == was.id else None
+        done = after.rollout is None and after.last is not None and after.last.phase is Phase.SUCCEEDED
+        if is_ is not None and is_.phase is Phase.BAKING and (was.phase, was.stage) != (is_.phase, is_.stage):
+            self.baking_since[is_.id, is_.stage] = now
+            self.paused = timedelta()
+        if is_ is not None and is_.phase in FORWARD:
+            expect(is_.pause == was.pause, "what a person pauses stays", was.phase)
+        if not (done or (is_ is not None and _position(is_) > _position(was))):
+            return
+        expect(not was.pause, "what a person pauses stays", was.phase)
+        blind = seen.fleets is None or seen.routes is None or (was.plan.alarms and seen.alarms is None)
+        expect(not blind, "unknown never advances", was.phase)
+        stage = was.plan.stages[was.stage]
+        short = list(_short(after.name, was.new, stage.new_part, seen))
+        if was.phase in (Phase.PROVISIONING, Phase.BAKING):
+            expect(not short, "2, 4 every replica of a stage is there as wanted", short)
+        if was.phase is not Phase.PROVISIONING:
+            expect(_ours(before, seen), "a stage is left by our own latest write in force", seen.routes)
+        left = done or (is_ is not None and (is_.stage > was.stage or is_.phase is Phase.TERMINATING))
+        if left and not was.promote:
+            began = self.baking_since.get((was.id, was.stage)) if was.phase is Phase.BAKING else now
+            expect(
+                began is not None and now - began - self.paused >= timedelta(seconds=stage.bake),
+                "a stage is left after its bake",
+                (stage, began, now),
+            )
+        if left and was.plan.require_evidence:
+            states = {name: (seen.alarms or {}).get(name) for name in was.plan.alarms}
+            expect(set(states.values()) <= {AlarmState.OK}, "7 missing evidence never passes", states)
+
+    def _count_pauses(self, rollout: Rollout) -> None:
+        if rollout.pause is not None:
+            self.pause_began = rollout.pause.since
+        elif self.pause_began is not None:
+            resumed = next(c.since for c in rollout.conditions if c.type == commands.PAUSED)
+            self.paused += resumed - self.pause_began
+            self.pause_began = None
+
+
+def _position(rollout: Rollout) -> tuple[int, int]:
+    return (rollout.stage, ORDER.index(rollout.phase)) if rollout.phase in ORDER else (-1, -1)
+
+
+def _pure(after: Endpoint, seen: Observation, now: datetime, decision: Decision, step: Stepper) -> None:
+    """``step`` is a fixpoint and ``wake_at`` is honest."""
+    again = step(after, seen, now)
+    expect(again.endpoint == after and not again.events, "step is a fixpoint", again.events)
+    expect(again.actions == decision.actions, "what is wanted comes from the record", again.actions)
+    wake = decision.wake_at
+    expect(wake is None or wake > now, "wake_at lies ahead", wake)
+    for probe in (now + LONG,) if wake is None else (now + (wake - now) / 2, wake - timedelta(microseconds=1)):
+        expect(step(after, seen, probe).endpoint == after, "wake_at is honest", (probe, wake))
+
+
+def _table(after: Endpoint) -> None:
+    """1: shares sum to the whole over versions that are live; 10: a route leads to whole versions."""
+    table = after.traffic
+    if table is None or not table.routes:
+        return
+    expect(not after.deleting and not after.failed, "1 an endpoint that ended takes no requests", table)
+    expect(sum(r.share for r in table.routes) == WHOLE, "1 shares sum to the whole", table.routes)
+    expect(table.fence <= after.fence, "a table's fence was given out", table.fence)
+    live = {v.generation: {x.name for x in v.variants} for v in _versions(after)}
+    for route in table.routes:
+        expect(route.fleet.variant in live.get(route.fleet.generation, ()), "1 only live versions", route)
+    for generation in {r.fleet.generation for r in table.routes}:
+        named = {
+            name for name, ways in table.targets.items() if any(w.fleet.generation == generation for w in ways)
+        }
+        expect(named == live[generation], "10 a version is routed whole", (generation, named))
+    for name, ways in table.targets.items():
+        expect(sum(w.share for w in ways) == WHOLE, "1 shares by name sum to the whole", name)
+
+
+def _versions(endpoint: Endpoint) -> Iterator[Version]:
+    if endpoint.serving:
+        yield endpoint.serving
+    if endpoint.rollout:
+        yield endpoint.rollout.new
+    if endpoint.mixed:
+        yield endpoint.mixed.version
+
+
+def _needed(count: int, share: int) -> float:
+    """Instances, out of a version's ``count``, that carry this share."""
+    return count * max(0, share - SLACK) / WHOLE
+
+
+def _short(endpoint: str, version: Version, part: int, seen: Observation) -> Iterator[str]:
+    for variant, count in version.counts(part).items():
+        fleet = (seen.fleets or {}).get(FleetId(endpoint, version.generation, variant))
+        if fleet is None or fleet.desired != count or fleet.ready < count:
+            yield variant
+
+
+def _ours(endpoint: Endpoint, seen: Observation) -> bool:
+    table = endpoint.traffic or RouteTable(endpoint.name, 0)
+    found = seen.routes
+    return found is not None and (
+        (found.fence == table.fence and set(found.routes) == set(table.routes))
+        or not (found.routes or table.routes)
+    )
+
+
+def _shares_rise_over_capacity(before: Endpoint, after: Endpoint, seen: Observation) -> None:
+    """2: what a version is given more of, its ready replicas can serve. On the way back the first move goes to
+    what the old side still has, as long as something of each variant answers."""
+    was, wants = before.traffic or RouteTable(before.name, 0), after.traffic or RouteTable(after.name, 0)
+    for version in _versions(after):
+        share = wants.share_of(version.generation)
+        if share <= was.share_of(version.generation):
+            continue
+        rollout = after.rollout
+        emergency = rollout is not None and rollout.phase is Phase.ROLLING_BACK and rollout.back_stage == 0
+        for variant in version.variants:
+            fleet = (seen.fleets or {}).get(FleetId(after.name, version.generation, variant.name))
+            ready = fleet.ready if fleet else 0
+            needed = _needed(variant.instance_count, share)
+            if emergency:
+                needed = min(1.0, needed) if variant.weight else 0.0
+            expect(ready >= needed, "2 weight over ready capacity", (version.config_name, share, ready))
+
+
+def _outgoing_capacity(after: Endpoint) -> None:
+    """3: what is wanted of either side carries the share that it is wanted to have."""
+    rollout = after.rollout
+    if rollout is None or rollout.old is None or after.mixed or after.traffic is None:
+        return
+    new_part = old_part = 0
+    if rollout.phase is Phase.TERMINATING:
+        new_part = WHOLE
+    elif rollout.phase is Phase.ROLLING_BACK and rollout.back_stage == len(rollout.back):
+        old_part = WHOLE
+    else:
+        back = rollout.phase is Phase.ROLLING_BACK
+        stage = rollout.back[rollout.back_stage] if back else rollout.plan.stages[rollout.stage]
+        new_part, old_part = stage.new_part, stage.old_part
+    for version, part in ((rollout.new, new_part), (rollout.old, old_part)):
+        share = after.traffic.share_of(version.generation)
+        counts = version.counts(part)
+        for variant in version.variants:
+            enough = counts[variant.name] >= _needed(variant.instance_count, share)
+            expect(enough, "3 capacity covers the share", (version.config_name, rollout.phase, counts, share))
+
+
+def _actions(after: Endpoint, seen: Observation, decision: Decision) -> None:
+    """Nothing that serves is deleted or shrunk under its share; blind, nothing is asked of fleets."""
+    shares = {r.fleet: r.share for r in seen.routes.routes} if seen.routes else {}
+    sizes = {(v.generation, x.name): x.instance_count for v in _versions(after) for x in v.variants}
+    for action in decision.actions:
+        match action:
+            case SetTraffic(table):
+                expect(
+                    table == (after.traffic or RouteTable(after.name, 0)), "the table asked is on record", table
+                )
+            case DeleteFleet(id):
+                expect(seen.fleets is not None and _ours(after, seen), "unknown never deletes", id)
+                expect(id not in shares, "no fleet that serves is deleted", id)
+            case EnsureFleet(spec):
+                expect(seen.fleets is not None, "nothing is asked of fleets that are not seen", spec.id)
+                found = (seen.fleets or {}).get(spec.id)
+                if found is not None and found.desired > spec.count:
+                    expect(_ours(after, seen), "nothing shrinks under another table", spec.id)
+                    side = sum(s for id, s in shares.items() if id.generation == spec.id.generation)
+                    full = sizes[spec.id.generation, spec.id.variant]
+                    expect(spec.count >= _needed(full, side), "3 nothing shrinks under its share", (spec.id, side))
+
+
+def _alarms(before: Endpoint, after: Endpoint, seen: Observation) -> None:
+    """6: an alarm that is seen turns every state before the point of no return back, pauses included."""
+    was = before.rollout
+    if was is None or was.phase not in FORWARD or was.old is None or seen.alarms is None:
+        return
+    if not any(seen.alarms.get(name) is AlarmState.ALARM for name in was.plan.alarms):
+        return
+    is_ = after.rollout
+    back = is_ is None or is_.id != was.id or is_.phase is Phase.ROLLING_BACK
+    expect(
+        back and not (after.last and after.last.phase is Phase.SUCCEEDED and after.last.id == was.id),
+        "6 alarms count in every state",
+        was.phase,
+    )
+    old_alive = seen.fleets is not None and all(
+        (fleet := seen.fleets.get(FleetId(after.name, was.old.generation, v.name))) is not None and fleet.ready
+        for v in was.old.variants
+        if v.weight
+    )
+    if old_alive and not was.plan.rolling and after.traffic is not None:
+        share = after.traffic.share_of(was.new.generation)
+        expect(share == 0, "while an alarm is on no share is asked for the new side", share)

@@ -1,0 +1,69 @@
+"""Small versions and deployment configs for tests and benchmarks, in one line each."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from tidegate.model.fleet import VariantSpec
+from tidegate.model.registry import Container, Model
+from tidegate.model.rollout import (
+    BlueGreen,
+    CapacitySize,
+    DeploymentConfig,
+    Rolling,
+    Routing,
+    SizeType,
+    Version,
+)
+from tidegate.testing.world import START
+
+
+def version(
+    name: str,
+    counts: int | Mapping[str, int] = 2,
+    weights: Mapping[str, float] | None = None,
+    created_at: datetime = START,
+) -> Version:
+    """A config's version: variant name -> instances (an int: one variant, AllTraffic). Its models are its own."""
+    sizes = {"AllTraffic": counts} if isinstance(counts, int) else counts
+    variants = []
+    for variant, count in sizes.items():
+        container = Container("sample", data_url=f"file:///models/{name}/{variant}")
+        model = Model(f"{name}-{variant}", (container,), created_at)
+        variants.append(VariantSpec(variant, model, count, (weights or {}).get(variant, 1.0)))
+    return Version(0, name, tuple(variants))
+
+
+def percent(value: int) -> CapacitySize:
+    return CapacitySize(SizeType.CAPACITY_PERCENT, value)
+
+
+def instances(value: int) -> CapacitySize:
+    return CapacitySize(SizeType.INSTANCE_COUNT, value)
+
+
+def all_at_once(bake: int = 0, alarms: tuple[str, ...] = ()) -> DeploymentConfig:
+    return DeploymentConfig(blue_green=BlueGreen(termination_wait=bake), alarms=alarms)
+
+
+def canary(
+    size: CapacitySize, wait: int, bake: int = 0, alarms: tuple[str, ...] = ("alarm",), evidence: bool = False
+) -> DeploymentConfig:
+    routing = BlueGreen(Routing.CANARY, wait, size, bake)
+    return DeploymentConfig(blue_green=routing, alarms=alarms, require_evidence=evidence)
+
+
+def linear(
+    size: CapacitySize, wait: int, bake: int = 0, alarms: tuple[str, ...] = ("alarm",), evidence: bool = False
+) -> DeploymentConfig:
+    routing = BlueGreen(Routing.LINEAR, wait, size, bake)
+    return DeploymentConfig(blue_green=routing, alarms=alarms, require_evidence=evidence)
+
+
+def rolling(
+    batch: CapacitySize,
+    wait: int,
+    back: CapacitySize | None = None,
+    alarms: tuple[str, ...] = ("alarm",),
+    evidence: bool = False,
+) -> DeploymentConfig:
+    return DeploymentConfig(rolling=Rolling(batch, wait, back), alarms=alarms, require_evidence=evidence)

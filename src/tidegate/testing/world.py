@@ -1,0 +1,282 @@
+"""A discrete-event double of everything around the rollout machine: target, router, alarms, people and a
+controller that looks, steps, saves and acts. Effects are late, out of order or lost, looks go blind, replicas and
+the controller die. It jumps from event to event; no real time passes.
+"""
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Protocol
+
+from tidegate.model.alarm import AlarmState
+from tidegate.model.endpoint import Endpoint
+from tidegate.model.errors import TidegateError
+from tidegate.model.observe import Action, DeleteFleet, EnsureFleet, Event, Observation, SetTraffic
+from tidegate.model.rollout import Phase
+from tidegate.rollout.step import Decision, step
+from tidegate.testing.happenings import (
+    AlarmTurns,
+    Blind,
+    Crash,
+    Happening,
+    PersonDoes,
+    Physics,
+    Point,
+    ReplicasDie,
+    RouterForgets,
+    Side,
+    StartsFail,
+    StartsWork,
+    When,
+)
+from tidegate.testing.simulated import SimulatedTarget
+
+START = datetime(2030, 1, 1, tzinfo=UTC)
+
+Stepper = Callable[[Endpoint, Observation, datetime], Decision]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the journal: the record after a write (None: removed) and why."""
+
+    at: float
+    record: Endpoint | None
+    events: tuple[Event, ...]
+    command: str = ""
+
+
+class Watcher(Protocol):
+    """Sees every decision before it is saved and every state of the world."""
+
+    def decided(
+        self, before: Endpoint, seen: Observation, now: datetime, decision: Decision, step: Stepper
+    ) -> None: ...
+
+    def changed(self, world: "World") -> None: ...
+
+
+class Died(Exception):
+    """The controller is gone in mid-tick."""
+
+
+@dataclass
+class World:
+    """``record`` is the durable endpoint; everything else is what the target, the alarms and people do."""
+
+    record: Endpoint | None
+    physics: Physics = field(default_factory=Physics)
+    alarms: dict[str, AlarmState] = field(default_factory=dict)
+    happenings: Sequence[Happening] = ()
+    crashes: Sequence[Crash] = ()
+    watchers: Sequence[Watcher] = ()
+    step: Stepper = step
+    start: datetime = START
+    now: float = 0.0
+    journal: list[Entry] = field(default_factory=list)
+    refused: list[tuple[str, TidegateError]] = field(default_factory=list)
+    ticks: int = 0
+
+    def __post_init__(self) -> None:
+        assert self.record is not None
+        self.name = self.record.name
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._latency = itertools.cycle(self.physics.latencies)
+        self._loss = itertools.cycle(self.physics.losses)
+        startups, drains = itertools.cycle(self.physics.startups), itertools.cycle(self.physics.drains)
+        self.target = SimulatedTarget(self._later, lambda: next(startups), lambda: next(drains))
+        self._waiting: list[Happening] = list(self.happenings)
+        self._entries: dict[Phase, int] = {}
+        self._blind_until = {"fleets": 0.0, "routes": 0.0, "alarms": 0.0}
+        self._changes = 0
+        self._down = False
+        self._next_tick: float | None = None
+        for happening in [h for h in self._waiting if h.when.phase is None]:
+            self._waiting.remove(happening)
+            self._later(happening.when.after, partial(self._happen, happening))
+        if self.record.rollout is not None:
+            self._entered(self.record.rollout.phase)
+        self.wake(0.0)
+
+    # Time
+
+    def run(self, until: float, settled: Callable[["World"], bool] | None = None) -> "World":
+        """Lets events happen up to ``until`` seconds; stops before when ``settled`` says so or nothing is left."""
+        while self._heap and self._heap[0][0] <= until:
+            self.now, _, what = heapq.heappop(self._heap)
+            what()
+            for watcher in self.watchers:
+                watcher.changed(self)
+            if settled is not None and settled(self):
+                return self
+        if self._heap:
+            self.now = until
+        return self
+
+    def wake(self, after: float) -> None:
+        """A tick of the controller; an earlier one that is due already makes it needless."""
+        at = self.now + max(0.0, after)
+        if self._next_tick is None or at < self._next_tick:
+            self._next_tick = at
+            heapq.heappush(self._heap, (at, next(self._order), lambda: self._due(at)))
+
+    def instant(self, at: float | None = None) -> datetime:
+        return self.start + timedelta(seconds=self.now if at is None else at)
+
+    def _later(self, after: float, what: Callable[[], None]) -> None:
+        def then() -> None:
+            before = self.look()
+            what()
+            if self.look() != before:
+                self.wake(0.0)
+
+        heapq.heappush(self._heap, (self.now + after, next(self._order), then))
+
+    def _due(self, at: float) -> None:
+        if self._next_tick == at:
+            self._next_tick = None
+            self._tick()
+
+    # The controller
+
+    def _tick(self) -> None:
+        if self._down or self.record is None:
+            return
+        self.ticks += 1
+        try:
+            decision = self._decide(self.record)
+        except Died:
+            return
+        pause = self.physics.resync if decision.actions else None
+        if decision.wake_at is not None:
+            sleep = (decision.wake_at - self.start).total_seconds() - self.now
+            pause = sleep if pause is None else min(pause, sleep)
+        if pause is not None:
+            self.wake(pause)
+
+    def _decide(self, before: Endpoint) -> Decision:
+        seen, now = self.look(), self.instant()
+        decision = self.step(before, seen, now)
+        for watcher in self.watchers:
+            watcher.decided(before, seen, now, decision, self.step)
+        changed = decision.endpoint != before or bool(decision.events)
+        self._changes += changed
+        self._maybe_die(changed, Point.OBSERVED)
+        if changed:
+            self._save(decision.endpoint, decision.events)
+        self._maybe_die(changed, Point.SAVED)
+        for action in decision.actions:
+            self._perform(action, decision.endpoint)
+            self._maybe_die(changed, Point.ACTING)
+        return decision
+
+    def _maybe_die(self, changed: bool, point: Point) -> None:
+        for crash in self.crashes:
+            if changed and crash.nth == self._changes and crash.point is point:
+                self._down = True
+                self._next_tick = None
+                self._later(crash.down, self._restart)
+                raise Died
+
+    def _restart(self) -> None:
+        self._down = False
+        self.wake(0.0)
+
+    def _save(self, record: Endpoint | None, events: tuple[Event, ...], command: str = "") -> None:
+        before, self.record = self.record, record
+        self.journal.append(Entry(self.now, record, events, command))
+        was = before.rollout if before else None
+        now = record.rollout if record else None
+        if now is not None and (was is None or (was.id, was.phase, was.stage) != (now.id, now.phase, now.stage)):
+            self._entered(now.phase)
+
+    def _perform(self, action: Action, record: Endpoint | None) -> None:
+        if next(self._loss):
+            return
+        fence = record.fence if record else 0
+        match action:
+            case EnsureFleet(spec):
+                self._later(next(self._latency), lambda: self.target.ensure_fleet(spec, fence))
+            case DeleteFleet(id):
+                self._later(next(self._latency), lambda: self.target.delete_fleet(id, fence))
+            case SetTraffic(table):
+                self._later(next(self._latency), lambda: self.target.set_traffic(table))
+
+    def look(self) -> Observation:
+        def sees(what: str) -> bool:
+            return self.now >= self._blind_until[what]
+
+        return Observation(
+            fleets={id: f.seen() for id, f in self.target.fleets.items()} if sees("fleets") else None,
+            routes=self.target.routes(self.name) if sees("routes") else None,
+            alarms=dict(self.alarms) if sees("alarms") else None,
+        )
+
+    # What happens to it
+
+    def _entered(self, phase: Phase) -> None:
+        nth = self._entries[phase] = self._entries.get(phase, 0) + 1
+        for happening in [h for h in self._waiting if (h.when.phase, h.when.nth) == (phase, nth)]:
+            self._waiting.remove(happening)
+            self._later(happening.when.after, partial(self._happen, happening))
+
+    def _happen(self, happening: Happening) -> None:
+        match happening:
+            case AlarmTurns(_, alarm, None):
+                self.alarms.pop(alarm, None)
+            case AlarmTurns(_, alarm, AlarmState() as state):
+                self.alarms[alarm] = state
+            case ReplicasDie(_, side, count):
+                for fleet in [f for f in self.target.fleets.values() if f.spec.id.generation in self._side(side)]:
+                    self.target.kill(fleet, count)
+            case StartsFail(_, side, why):
+                self.target.broken.update(dict.fromkeys(self._side(side), why))
+            case StartsWork(_, side):
+                for generation in self._side(side):
+                    self.target.broken.pop(generation, None)
+            case Blind():
+                self._go_blind(happening)
+            case RouterForgets():
+                self.target.tables.clear()
+            case PersonDoes(_, what, command):
+                self.do(what, command)
+
+    def do(self, what: str, command: Callable[[Endpoint, datetime], Endpoint]) -> None:
+        """A command, at once: saved when it is accepted, kept in ``refused`` when not."""
+        if self.record is None:
+            return
+        try:
+            after = command(self.record, self.instant())
+        except TidegateError as error:
+            self.refused.append((what, error))
+            return
+        self._save(after, (), what)
+        self.wake(0.0)
+
+    def _go_blind(self, blind: Blind) -> None:
+        for what in ("fleets", "routes", "alarms"):
+            if getattr(blind, what):
+                self._blind_until[what] = max(self._blind_until[what], self.now + blind.seconds)
+        self._later(blind.seconds, lambda: None)  # The look that can see again wakes the controller.
+
+    def _side(self, side: Side) -> Iterator[int]:
+        if self.record is None:
+            return
+        if side is Side.OLD and self.record.serving is not None:
+            yield self.record.serving.generation
+        if side is Side.NEW and self.record.rollout is not None:
+            yield self.record.rollout.new.generation
+
+
+def at_rest(world: World) -> bool:
+    """Nothing is under way and nothing more is going to happen by itself."""
+    record = world.record
+    quiet = record is None or not (record.rollout or record.scaling or record.deleting)
+    return quiet and not world._heap
+
+
+__all__ = ["START", "Entry", "Watcher", "When", "World", "at_rest"]

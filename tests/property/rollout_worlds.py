@@ -1,0 +1,194 @@
+"""Random worlds for the rollout machine: versions, configs, and what goes wrong, aimed at the edges of phases."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from hypothesis import strategies as st
+
+from tidegate.model.alarm import AlarmState
+from tidegate.model.endpoint import Endpoint, Wanted
+from tidegate.model.observe import Capabilities
+from tidegate.model.rollout import DeploymentConfig, Phase, Version
+from tidegate.model.traffic import WHOLE
+from tidegate.rollout import commands
+from tidegate.rollout.commands import Change
+from tidegate.testing.happenings import (
+    AlarmTurns,
+    Blind,
+    Crash,
+    Happening,
+    PersonDoes,
+    Physics,
+    Point,
+    ReplicasDie,
+    RouterForgets,
+    Side,
+    StartsFail,
+    StartsWork,
+    When,
+)
+from tidegate.testing.invariants import Invariants, expect
+from tidegate.testing.samples import all_at_once, canary, instances, linear, percent, rolling, version
+from tidegate.testing.simulate import updating
+from tidegate.testing.world import Stepper, World, step
+
+LONG = 40 * 86_400.0
+
+PHASES = (Phase.PROVISIONING, Phase.ACTIVATING_TRAFFIC, Phase.BAKING, Phase.TERMINATING, Phase.ROLLING_BACK)
+
+seconds = st.sampled_from([0.0, 0.5, 1.0, 2.0, 5.0, 29.0, 30.0, 31.0, 59.9, 60.0, 61.0, 299.0, 300.0, 301.0])
+whens = st.builds(
+    When,
+    phase=st.one_of(st.none(), st.sampled_from(PHASES), st.just(Phase.BAKING)),
+    nth=st.integers(1, 4),
+    after=seconds,
+)
+physics = st.builds(
+    Physics,
+    latencies=st.lists(st.sampled_from([0.0, 0.1, 0.9, 3.0, 12.0, 100.0]), min_size=1, max_size=6).map(tuple),
+    losses=st.lists(st.booleans(), min_size=1, max_size=5).map(lambda drawn: (*drawn, False)),
+    startups=st.lists(st.sampled_from([1.0, 30.0, 200.0]), min_size=1, max_size=3).map(tuple),
+    drains=st.lists(st.sampled_from([0.0, 1.0, 60.0]), min_size=1, max_size=2).map(tuple),
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Everything that makes a world, so that a failing one can be read and made again."""
+
+    old: Version
+    new: Version
+    deployment: DeploymentConfig
+    physics: Physics
+    happenings: tuple[Happening, ...]
+    crashes: tuple[Crash, ...] = ()
+
+    def world(self, invariants: Invariants | None = None, step: Stepper = step) -> World:
+        return updating(
+            self.old,
+            self.new,
+            self.deployment,
+            physics=self.physics,
+            happenings=self.happenings,
+            crashes=self.crashes,
+            watchers=(invariants,) if invariants else (),
+            step=step,
+        )
+
+
+sides = st.sampled_from(Side)
+alarm_turns = st.builds(AlarmTurns, whens, st.just("alarm"), st.sampled_from([*AlarmState, None]))
+alarm_fires = st.builds(AlarmTurns, whens, st.just("alarm"), st.just(AlarmState.ALARM))
+deaths = st.builds(ReplicasDie, whens, sides, st.integers(1, 3))
+blindness = st.builds(Blind, whens, seconds, st.booleans(), st.booleans(), st.booleans())
+failing = st.builds(StartsFail, whens, sides)
+mending = st.builds(StartsWork, whens, sides)
+forgetting = st.builds(RouterForgets, whens)
+
+
+@st.composite
+def people(draw: st.DrawFn) -> PersonDoes:
+    """One command. Whether it is accepted depends on the moment; refusing is an answer too."""
+    when = draw(whens)
+    what = draw(st.sampled_from(["pause", "resume", "abort", "promote", "scale", "supersede"]))
+    match what:
+        case "pause":
+            return PersonDoes(when, what, lambda e, now: commands.pause(e, "ann", now))
+        case "resume":
+            return PersonDoes(when, what, lambda e, now: commands.resume(e, "ann", now))
+        case "abort":
+            return PersonDoes(when, what, lambda e, now: commands.abort(e, "ann", now))
+        case "promote":
+            return PersonDoes(when, what, lambda e, now: commands.promote(e, "ann", now))
+        case "scale":
+            change = Change(draw(st.sampled_from([None, 0.5, 2.0])), draw(st.sampled_from([None, 1, 2, 3, 5])))
+            return PersonDoes(when, what, lambda e, now: commands.scale(e, {"AllTraffic": change}, now))
+        case _:
+            return PersonDoes(when, what, superseding(f"v{draw(st.integers(3, 5))}"))
+
+
+def superseding(name: str) -> Callable[[Endpoint, datetime], Endpoint]:
+    def command(endpoint: Endpoint, now: datetime) -> Endpoint:
+        wish = Wanted(version(name, 2), canary(percent(50), 60), now)
+        return commands.supersede(endpoint, wish, rollout_id=f"to-{name}", can=Capabilities(), now=now)
+
+    return command
+
+
+@st.composite
+def deployments(draw: st.DrawFn) -> DeploymentConfig:
+    wait, bake = draw(st.sampled_from([0, 60, 300])), draw(st.sampled_from([0, 60]))
+    evidence = draw(st.booleans())
+    size = draw(st.sampled_from([percent(5), percent(33), percent(50), instances(1)]))
+    config = draw(
+        st.sampled_from(
+            [
+                all_at_once(bake, ("alarm",)),
+                canary(size, wait, bake, evidence=evidence),
+                linear(size, wait, bake, evidence=evidence),
+                rolling(size, wait, evidence=evidence),
+                rolling(size, wait, draw(st.sampled_from([instances(1), percent(50)])), evidence=evidence),
+            ]
+        )
+    )
+    spare = draw(st.sampled_from([None, None, 1, 120, 1000]))
+    waits = 20 * wait + bake
+    return replace(config, execution_timeout=None if spare is None else waits + spare)
+
+
+@st.composite
+def settings(draw: st.DrawFn, happenings: st.SearchStrategy[Happening]) -> Setting:
+    counts = draw(st.sampled_from([2, 3, 4]))
+    return Setting(
+        old=version("v1", draw(st.sampled_from([counts, 2, 5]))),
+        new=version("v2", counts),
+        deployment=draw(deployments()),
+        physics=draw(physics),
+        happenings=tuple(draw(st.lists(happenings, max_size=5))),
+    )
+
+
+troubles = st.one_of(alarm_fires, alarm_turns, deaths, blindness, failing, mending, forgetting)
+anything = st.one_of(troubles, people(), people(), people())
+crashes = st.lists(
+    st.builds(Crash, st.integers(1, 12), st.sampled_from(Point), st.sampled_from([0.0, 1.0, 400.0])), max_size=2
+).map(tuple)
+
+
+def ended(world: World) -> bool:
+    return world.record is None or world.record.rollout is None
+
+
+def check(setting: Setting, step: Stepper = step) -> World:
+    """Runs the world to the end of its rollout, all invariants watched. People come back in the end: what is
+    paused is resumed, and the alarm recovers, so that nothing but a fault can hold it."""
+    world = setting.world(Invariants(), step).run(LONG, settled=ended)
+    if not ended(world):
+        world.do("resume", lambda e, now: commands.resume(e, "ann", now))
+        world.alarms["alarm"] = AlarmState.OK
+        world.wake(0.0)
+        world.run(world.now + LONG, settled=ended)
+    expect(ended(world), "every rollout ends", world.record)
+    the_end_is_as_told(world)
+    return world
+
+
+def the_end_is_as_told(world: World) -> None:
+    """Succeeded: all traffic on new and only new left. RolledBack: all on old, with a reason. Then nothing is
+    asked for any more. Replicas come up again, so that repair can finish."""
+    world.target.broken.clear()
+    world.run(world.now + LONG)
+    record, seen = world.record, world.look()
+    assert record is not None and record.last is not None and record.serving is not None
+    assert seen.routes is not None and seen.fleets is not None
+    if record.last.phase is Phase.ROLLBACK_FAILED:
+        expect(record.mixed and record.rollback_failed and record.failure_reason, "a mix says so", record)
+        return
+    good = record.last.phase is Phase.SUCCEEDED
+    generation = record.last.new.generation if good else record.serving.generation
+    expect(record.serving.generation == generation, "what serves is on record", record.serving)
+    expect(seen.routes.share_of(generation) == WHOLE, "all traffic is where it belongs", seen.routes)
+    expect({id.generation for id in seen.fleets} == {generation}, "nothing else is left", seen.fleets)
+    expect(good or record.last.reason, "turning back has a reason", record.last)
+    expect(world.step(record, seen, world.instant()).actions == (), "at rest nothing is asked for", seen)

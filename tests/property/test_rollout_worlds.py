@@ -1,0 +1,27 @@
+"""Random worlds: whatever happens, the invariants hold at every decision and every rollout ends as it should."""
+
+from dataclasses import replace
+
+from hypothesis import event, given, note
+
+from tests.property import rollout_worlds as worlds
+from tests.property.rollout_worlds import Setting, check
+from tidegate.testing.happenings import Crash
+from tidegate.testing.world import World
+
+
+def tell(world: World) -> None:
+    note("\n".join(f"{e.at:10.1f} {e.command} {[x.message for x in e.events]}" for e in world.journal))
+    for entry in world.journal:
+        for said in entry.events:
+            event(said.kind)
+
+
+@given(worlds.settings(worlds.troubles), worlds.crashes)
+def test_every_rollout_ends_as_told_in_every_world(setting: Setting, crashes: tuple[Crash, ...]) -> None:
+    tell(check(replace(setting, crashes=crashes)))
+
+
+@given(worlds.settings(worlds.anything), worlds.crashes)
+def test_people_may_do_what_they_like_at_any_moment(setting: Setting, crashes: tuple[Crash, ...]) -> None:
+    tell(check(replace(setting, crashes=crashes)))
