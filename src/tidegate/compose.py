@@ -59,6 +59,8 @@ def run(settings: Settings) -> None:
     """Runs the controller until it is asked to stop. Raises StartupError with nothing left running."""
     form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=form, force=True)
+    for chatty in ("alembic", "uvicorn", "httpx"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     signed = keys.required(settings)
     table = image_table(settings)
     folder = StateFolder.take(settings.state)

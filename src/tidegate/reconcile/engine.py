@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 ACTIVE_RESYNC = 1.0
 """Seconds between looks at an endpoint that is changing, when no event comes first."""
 STEADY_RESYNC = 15.0
+SETTLE = 0.01
+"""Seconds until the look that sees traffic just set in force; fleets tell by themselves when they change."""
 RETRY = 0.2
 """Seconds until the next look after an action or a look that failed."""
 
@@ -133,6 +135,8 @@ class Engine:
         endpoint = decision.endpoint
         changing = endpoint is None or endpoint.rollout is not None or endpoint.scaling or endpoint.deleting
         pause = ACTIVE_RESYNC if changing or decision.actions else STEADY_RESYNC
+        if any(isinstance(action, SetTraffic) for action in decision.actions):
+            pause = SETTLE
         if not acted:
             pause = RETRY
         if decision.wake_at is not None:
