@@ -18,7 +18,7 @@ from demo import payroll
 from demo.payroll import FEATURES, MONTH_STARTS, Payments
 
 CACHE = Path(__file__).parent / ".cache"
-PARAMETERS = {"objective": "binary:logistic", "max_depth": 4, "eta": 0.15, "nthread": 2, "tree_method": "hist"}
+PARAMETERS = {"objective": "binary:logistic", "max_depth": 4, "eta": 0.15, "nthread": 1, "tree_method": "hist"}
 TRAINED_UNTIL = int(MONTH_STARTS[9])
 """October is not trained on; nor is a payment whose label is not known by then."""
 ACCOUNTS = ("days_since_bank_change", "employees_on_account")
