@@ -17,7 +17,9 @@ from tidegate.model.metric import MetricId
 from tidegate.model.observe import Event
 from tidegate.model.registry import Tags
 from tidegate.ports.store import Filter, JournalLine, Tx
-from tidegate.service.kinds import ALARM, ENDPOINT, TAGS, TagSet
+from tidegate.service import tags as tagging
+from tidegate.service.kinds import ALARM, ENDPOINT
+from tidegate.service.records import need
 
 DAY = 86_400
 LONGEST_HISTORY = 4095
@@ -95,7 +97,7 @@ def put(tx: Tx, alarm: Alarm, now: datetime, tags: Tags | None = None) -> None:
     event = Event("alarm", f'Alarm "{alarm.name}" {word}', {"item": "ConfigurationUpdate", "type": word})
     tx.put(ALARM, alarm.name, new, expect=old.version if old else 0, now=now, events=[event])
     if old is None and tags:
-        tx.put(TAGS, _tags_of(alarm.name), TagSet(tags), expect=None, now=now)
+        tagging.add(tx, ALARM, alarm.name, tags, now)
 
 
 def find(
@@ -139,14 +141,12 @@ def delete(tx: Tx, names: Sequence[str], now: datetime) -> None:
     for name in dict.fromkeys(names):
         event = Event("alarm", f'Alarm "{name}" deleted', {"item": "ConfigurationUpdate", "type": "deleted"})
         tx.delete(ALARM, name, expect=None, now=now, events=[event])
-        tx.delete(TAGS, _tags_of(name), expect=None, now=now)
+        tagging.drop(tx, ALARM, name, now)
 
 
 def set_state(tx: Tx, name: str, state: AlarmState, reason: str, data: str | None, now: datetime) -> None:
     """By hand and at once; the next evaluation says again what the metric says."""
-    saved = tx.get(ALARM, name)
-    if saved is None:
-        raise NotFound(f"no alarm named {name}")
+    saved = need(tx, ALARM, name)
     old = saved.body
     new = replace(old, state=state, state_reason=reason, state_reason_data=data, state_updated_at=now)
     if state is not old.state:
@@ -248,7 +248,3 @@ def _with_state_of(old: Alarm, new: Alarm) -> Alarm:
         state_updated_at=old.state_updated_at,
         state_changed_at=old.state_changed_at,
     )
-
-
-def _tags_of(name: str) -> str:
-    return f"alarm/{name}"

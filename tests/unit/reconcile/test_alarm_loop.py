@@ -1,0 +1,208 @@
+"""The alarm loop's body on a real database: what is due, what is written, what others changed meanwhile."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from tidegate.adapters.metrics import SqlMetrics
+from tidegate.adapters.store import SqlStore, open_store
+from tidegate.model.alarm import Alarm, AlarmState, Comparison
+from tidegate.model.metric import MetricId, Sample
+from tidegate.ports.store import Tx
+from tidegate.reconcile.alarms import evaluate_due
+from tidegate.service import alarms as use
+from tidegate.service.kinds import ALARM
+
+NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+ERRORS = Alarm(
+    name="errors",
+    namespace="AWS/SageMaker",
+    metric="Invocation5XXErrors",
+    dimensions={"EndpointName": "fraud", "VariantName": "main"},
+    statistic="Average",
+    period=10,
+    evaluation_periods=1,
+    datapoints_to_alarm=1,
+    threshold=0.05,
+    comparison=Comparison.GREATER,
+    configured_at=NOON,
+)
+
+
+class Noon:
+    """It is noon."""
+
+    def now(self) -> datetime:
+        return NOON
+
+
+@dataclass
+class World:
+    store: SqlStore
+    metrics: SqlMetrics
+    last: dict[str, datetime] = field(default_factory=dict)
+
+    async def tick(self, seconds: float) -> list[str]:
+        return await evaluate_due(self.store, self.metrics, NOON + timedelta(seconds=seconds), self.last)
+
+    async def put(self, *alarms: Alarm, at: datetime = NOON) -> None:
+        def work(tx: Tx) -> None:
+            for alarm in alarms:
+                use.put(tx, alarm, at)
+
+        await self.store.run(work)
+
+    async def see(self, alarm: Alarm, second: int, value: float) -> None:
+        """One request in that second, with this value."""
+        series = MetricId.of(alarm.namespace, alarm.metric, alarm.dimensions)
+        await self.metrics.put([Sample(series, int(NOON.timestamp()) + second, 1, value, value, value)])
+
+    async def state(self, name: str) -> AlarmState:
+        saved = await self.store.run(lambda tx: tx.get(ALARM, name))
+        assert saved is not None
+        return saved.body.state
+
+
+def on(url: str, story: Callable[[World], Awaitable[None]]) -> None:
+    async def run() -> None:
+        store = open_store(url)
+        try:
+            await story(World(store, SqlMetrics(store.database, Noon())))
+        finally:
+            await store.close()
+
+    asyncio.run(run())
+
+
+def test_a_breach_is_saved_once_and_told(database_url: str) -> None:
+    async def story(world: World) -> None:
+        await world.put(ERRORS)
+        assert await world.tick(0) == []
+        await world.see(ERRORS, 3, 1.0)
+        assert await world.tick(5) == []
+        assert await world.tick(10) == ["errors"]
+        assert await world.state("errors") is AlarmState.ALARM
+        assert await world.tick(11) == []
+        lines = await world.store.run(lambda tx: tx.journal(kind="alarm", name="errors"))
+        assert [[event.data["item"] for event in line.events] for line in lines] == [
+            ["ConfigurationUpdate"],
+            ["StateUpdate"],
+        ]
+
+    on(database_url, story)
+
+
+def test_it_recovers_and_at_last_has_no_data(database_url: str) -> None:
+    async def story(world: World) -> None:
+        await world.put(ERRORS)
+        await world.see(ERRORS, 3, 1.0)
+        await world.see(ERRORS, 13, 0.0)
+        states = []
+        for second in range(10, 71, 10):
+            await world.tick(second)
+            states.append(await world.state("errors"))
+        assert states == [AlarmState.ALARM] + [AlarmState.OK] * 3 + [AlarmState.INSUFFICIENT_DATA] * 3
+
+    on(database_url, story)
+
+
+def test_each_alarm_has_its_own_pace(database_url: str) -> None:
+    async def story(world: World) -> None:
+        periods = (1, 5, 10, 60)
+        await world.put(*[replace(ERRORS, name=f"every-{p}", period=p) for p in periods])
+        await world.tick(0)
+        turns: dict[str, list[int]] = {f"every-{p}": [] for p in periods}
+        for second in range(1, 61):
+            before = dict(world.last)
+            await world.tick(second)
+            for name, at in world.last.items():
+                if at != before[name]:
+                    turns[name].append(second)
+        assert turns == {
+            "every-1": list(range(1, 61)),
+            "every-5": list(range(5, 61, 5)),
+            "every-10": list(range(10, 61, 10)),
+            "every-60": [60],
+        }
+
+    on(database_url, story)
+
+
+def test_a_redefined_alarm_is_judged_at_once_and_a_deleted_one_forgotten(database_url: str) -> None:
+    async def story(world: World) -> None:
+        await world.put(ERRORS)
+        await world.see(ERRORS, -3, 1.0)
+        assert await world.tick(0) == ["errors"]
+        await world.put(replace(ERRORS, threshold=2.0), at=NOON + timedelta(seconds=1))
+        assert await world.tick(2) == ["errors"]
+        assert await world.state("errors") is AlarmState.OK
+        await world.store.run(lambda tx: use.delete(tx, ["errors"], NOON))
+        assert await world.tick(3) == []
+        assert world.last == {}
+
+    on(database_url, story)
+
+
+def test_a_state_set_by_hand_lasts_until_the_next_turn(database_url: str) -> None:
+    async def story(world: World) -> None:
+        await world.put(ERRORS)
+        await world.see(ERRORS, -1, 0.0)
+        assert await world.tick(0) == ["errors"]
+        await world.store.run(lambda tx: use.set_state(tx, "errors", AlarmState.ALARM, "drill", None, NOON))
+        assert await world.tick(1) == []
+        assert await world.state("errors") is AlarmState.ALARM
+        assert await world.tick(10) == ["errors"]
+        assert await world.state("errors") is AlarmState.OK
+
+    on(database_url, story)
+
+
+@dataclass
+class Meddling:
+    """Real metrics; someone else writes an alarm while they are read."""
+
+    world: World
+    change: Alarm
+
+    async def read(self, metric: MetricId, start: int, end: int, period: int) -> dict[int, Sample]:
+        await self.world.put(self.change, at=NOON + timedelta(seconds=10))
+        return await self.world.metrics.read(metric, start, end, period)
+
+    async def put(self, samples: Sequence[Sample]) -> None:
+        raise AssertionError("nothing is put here")
+
+    async def series(
+        self, namespace: str | None, name: str | None, dimensions: Sequence[tuple[str, str | None]], since: int
+    ) -> list[MetricId]:
+        raise AssertionError("nothing is listed here")
+
+
+def test_a_record_that_changed_while_it_was_judged_is_left_alone(database_url: str) -> None:
+    async def story(world: World) -> None:
+        await world.put(ERRORS)
+        await world.see(ERRORS, 3, 1.0)
+        meddling = Meddling(world, replace(ERRORS, threshold=2.0))
+        assert await evaluate_due(world.store, meddling, NOON + timedelta(seconds=10), world.last) == []
+        assert await world.state("errors") is AlarmState.INSUFFICIENT_DATA
+        assert await world.tick(20) == ["errors"]
+        assert await world.state("errors") is AlarmState.OK
+
+    on(database_url, story)
+
+
+def test_p99_of_a_latency_in_microseconds(database_url: str) -> None:
+    slow = replace(ERRORS, name="slow", metric="ModelLatency", statistic="p99", threshold=4e4, unit="Microseconds")
+    other = replace(slow, name="other-unit", unit="Seconds")
+
+    async def story(world: World) -> None:
+        await world.put(slow, other)
+        for second, value in enumerate((900.0, 50_000.0, 50_000.0)):
+            series = use.series_of(slow)
+            at = int(NOON.timestamp()) + second
+            await world.metrics.put([Sample(series, at, 1, value, value, value, unit="Microseconds")])
+        assert await world.tick(10) == ["slow"]
+        assert await world.state("slow") is AlarmState.ALARM
+        assert await world.state("other-unit") is AlarmState.INSUFFICIENT_DATA
+
+    on(database_url, story)

@@ -1,0 +1,295 @@
+"""CloudWatch's alarm operations through botocore's own clients: those that speak JSON, those that speak query."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tidegate.model.endpoint import Endpoint, Rollout
+from tidegate.model.rollout import DeploymentConfig, RolloutPlan, Version
+from tidegate.ports.store import Tx
+from tidegate.service.kinds import ENDPOINT
+from tidegate.testing.wire import START, Served
+
+ERRORS: dict[str, Any] = {
+    "AlarmName": "errors",
+    "Namespace": "AWS/SageMaker",
+    "MetricName": "Invocation5XXErrors",
+    "Dimensions": [{"Name": "EndpointName", "Value": "fraud"}, {"Name": "VariantName", "Value": "main"}],
+    "Statistic": "Average",
+    "Period": 10,
+    "EvaluationPeriods": 3,
+    "DatapointsToAlarm": 2,
+    "Threshold": 0.05,
+    "ComparisonOperator": "GreaterThanThreshold",
+}
+ACTION = "arn:aws:sns:us-east-1:000000000000:pager"
+
+
+def put(client: Any, name: str = "errors", **changes: Any) -> None:
+    wanted = {**ERRORS, "AlarmName": name, **changes}
+    client.put_metric_alarm(**{member: value for member, value in wanted.items() if value is not None})
+
+
+def described(client: Any, name: str = "errors") -> dict[str, Any]:
+    (alarm,) = client.describe_alarms(AlarmNames=[name])["MetricAlarms"]
+    return dict(alarm)
+
+
+def names(answer: dict[str, Any]) -> list[str]:
+    return [alarm["AlarmName"] for alarm in answer["MetricAlarms"]]
+
+
+def test_describe_shows_what_was_put(cloudwatch: Any) -> None:
+    put(
+        cloudwatch,
+        AlarmDescription="too many <errors> & so on",
+        AlarmActions=[ACTION],
+        TreatMissingData="notBreaching",
+        Unit="None",
+    )
+    alarm = described(cloudwatch)
+    assert alarm["AlarmArn"].startswith("arn:aws:cloudwatch:") and alarm["AlarmArn"].endswith(":alarm:errors")
+    expected = {
+        **ERRORS,
+        "AlarmDescription": "too many <errors> & so on",
+        "ActionsEnabled": True,
+        "AlarmActions": [ACTION],
+        "OKActions": [],
+        "InsufficientDataActions": [],
+        "TreatMissingData": "notBreaching",
+        "Unit": "None",
+        "StateValue": "INSUFFICIENT_DATA",
+        "StateReason": "Unchecked: Initial alarm creation",
+    }
+    assert {member: alarm.get(member) for member in expected} == expected
+    assert "ExtendedStatistic" not in alarm and "StateReasonData" not in alarm
+    assert alarm["AlarmConfigurationUpdatedTimestamp"] == alarm["StateUpdatedTimestamp"] == START
+
+
+def test_a_percentile_alarm(cloudwatch: Any) -> None:
+    put(cloudwatch, Statistic=None, ExtendedStatistic="p99.9", EvaluateLowSampleCountPercentile="ignore")
+    alarm = described(cloudwatch)
+    assert (alarm["ExtendedStatistic"], alarm["EvaluateLowSampleCountPercentile"]) == ("p99.9", "ignore")
+    assert "Statistic" not in alarm
+
+
+def test_defaults(cloudwatch: Any) -> None:
+    put(cloudwatch, DatapointsToAlarm=None)
+    alarm = described(cloudwatch)
+    assert (alarm["DatapointsToAlarm"], alarm["TreatMissingData"], alarm["ActionsEnabled"]) == (3, "missing", True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"Statistic": None}, "exactly one of Statistic and ExtendedStatistic"),
+        ({"ExtendedStatistic": "p99"}, "exactly one of Statistic and ExtendedStatistic"),
+        ({"Statistic": None, "ExtendedStatistic": "tm99"}, "tm99"),
+        ({"Statistic": "Median"}, "Median"),
+        ({"Period": 15}, "period 15"),
+        ({"Period": 90}, "period 90"),
+        ({"Period": None}, "Period must be given"),
+        ({"Threshold": None}, "Threshold must be given"),
+        ({"Namespace": None}, "Namespace must be given"),
+        ({"DatapointsToAlarm": 4}, "datapoints to alarm (4)"),
+        ({"Period": 60, "EvaluationPeriods": 1441}, "longer than 1 day"),
+        ({"TreatMissingData": "good"}, "TreatMissingData 'good'"),
+        ({"Statistic": "Sum", "EvaluateLowSampleCountPercentile": "ignore"}, "needs a percentile"),
+        ({"ComparisonOperator": "GreaterThanUpperThreshold", "ThresholdMetricId": "a"}, "anomaly detection"),
+        ({"ComparisonOperator": "LessThanLowerThreshold"}, "LessThanLowerThreshold is not supported"),
+        ({"ComparisonOperator": "Above"}, "Above"),
+        ({"WarmUpConfiguration": {"WarmUpPeriodDurationInMinutes": 5}}, "warm-up is not supported"),
+        ({"EvaluationWindow": {"WallClockWindow": {"Timezone": "UTC"}}}, "WallClockWindow is not supported"),
+        ({"Metrics": [{"Id": "e", "Expression": "m1/m2"}]}, "metric math is not supported"),
+        ({"EvaluationCriteria": {"PromQLCriteria": {"Query": "up"}}}, "PromQL alarms are not supported"),
+        ({"Dimensions": [{"Name": "A", "Value": "1"}, {"Name": "A", "Value": "2"}]}, "one dimension twice"),
+        ({"AlarmActions": [ACTION] * 6}, "alarmActions"),
+        ({"AlarmName": "x" * 256}, "alarmName"),
+    ],
+    ids=lambda v: str(v)[:40],
+)
+def test_an_alarm_that_makes_no_sense_is_refused_and_not_kept(
+    refusing: Any, refusal: Any, changes: dict[str, Any], says: str
+) -> None:
+    wanted = {**ERRORS, **changes}
+    members = {member: value for member, value in wanted.items() if value is not None}
+    code, status, message = refusal(refusing.put_metric_alarm, **members)
+    assert (code, status) in (("InvalidParameterValue", 400), ("ValidationError", 400))
+    assert says in message
+    assert refusing.describe_alarms()["MetricAlarms"] == []
+
+
+def test_redefining_keeps_the_state(cloudwatch: Any) -> None:
+    put(cloudwatch)
+    cloudwatch.set_alarm_state(AlarmName="errors", StateValue="ALARM", StateReason="drill")
+    put(cloudwatch, Threshold=0.5)
+    alarm = described(cloudwatch)
+    assert (alarm["Threshold"], alarm["StateValue"], alarm["StateReason"]) == (0.5, "ALARM", "drill")
+
+
+def test_set_alarm_state(cloudwatch: Any) -> None:
+    put(cloudwatch)
+    data = json.dumps({"why": "drill"})
+    cloudwatch.set_alarm_state(AlarmName="errors", StateValue="OK", StateReason="by hand", StateReasonData=data)
+    alarm = described(cloudwatch)
+    assert (alarm["StateValue"], alarm["StateReason"], alarm["StateReasonData"]) == ("OK", "by hand", data)
+    assert alarm["StateUpdatedTimestamp"] == alarm["StateTransitionedTimestamp"]
+
+
+def rolling_out(name: str, alarm: str) -> Endpoint:
+    plan = RolloutPlan((), alarms=(alarm,))
+    rollout = Rollout("r1", None, Version(1, "fraud-1", ()), DeploymentConfig(), plan, START)
+    return Endpoint(name, START, START, rollout=rollout)
+
+
+def test_who_rolls_out_under_the_alarm_is_woken(cloudwatch: Any, wire: Served) -> None:
+    def fill(tx: Tx) -> None:
+        for endpoint in (rolling_out("fraud", "errors"), rolling_out("other", "slow")):
+            tx.put(ENDPOINT, endpoint.name, endpoint, expect=0, now=START)
+
+    wire.run(wire.store.run(fill))
+    put(cloudwatch)
+    assert wire.kicked == []
+    cloudwatch.set_alarm_state(AlarmName="errors", StateValue="ALARM", StateReason="drill")
+    assert wire.kicked == ["fraud"]
+    cloudwatch.delete_alarms(AlarmNames=["errors"])
+    assert wire.kicked == ["fraud", "fraud"]
+
+
+def test_set_alarm_state_of_none(cloudwatch: Any, refusal: Any) -> None:
+    code, status, message = refusal(
+        cloudwatch.set_alarm_state, AlarmName="gone", StateValue="OK", StateReason="by hand"
+    )
+    assert (code, status) == ("ResourceNotFound", 404)
+    assert "gone" in message
+
+
+def test_set_alarm_state_to_no_state(cloudwatch: Any, refusal: Any) -> None:
+    put(cloudwatch)
+    code, status, _ = refusal(cloudwatch.set_alarm_state, AlarmName="errors", StateValue="BAD", StateReason="x")
+    assert (code, status) == ("ValidationError", 400)
+    assert described(cloudwatch)["StateValue"] == "INSUFFICIENT_DATA"
+
+
+def test_errors_are_botocores_exceptions(cloudwatch: Any) -> None:
+    with pytest.raises(cloudwatch.exceptions.ResourceNotFound):
+        cloudwatch.delete_alarms(AlarmNames=["gone"])
+    with pytest.raises(cloudwatch.exceptions.InvalidNextToken):
+        cloudwatch.describe_alarms(NextToken="made up")
+
+
+def test_describe_filters(cloudwatch: Any) -> None:
+    put(cloudwatch, "a-1", AlarmActions=[ACTION])
+    put(cloudwatch, "a-2")
+    put(cloudwatch, "b-1", OKActions=[ACTION])
+    cloudwatch.set_alarm_state(AlarmName="b-1", StateValue="ALARM", StateReason="drill")
+    look = cloudwatch.describe_alarms
+    assert names(look()) == ["a-1", "a-2", "b-1"]
+    assert names(look(AlarmNames=["b-1", "gone", "a-2"])) == ["a-2", "b-1"]
+    assert names(look(AlarmNamePrefix="a-")) == ["a-1", "a-2"]
+    assert names(look(StateValue="ALARM")) == ["b-1"]
+    assert names(look(ActionPrefix="arn:aws:sns")) == ["a-1", "b-1"]
+    assert names(look(AlarmTypes=["CompositeAlarm"])) == []
+    assert names(look(AlarmTypes=["CompositeAlarm", "MetricAlarm"])) == ["a-1", "a-2", "b-1"]
+
+
+def test_describe_has_a_list_for_each_type_of_alarm(cloudwatch: Any) -> None:
+    answer = cloudwatch.describe_alarms()
+    assert {key: answer[key] for key in ("MetricAlarms", "CompositeAlarms", "LogAlarms")} == {
+        "MetricAlarms": [],
+        "CompositeAlarms": [],
+        "LogAlarms": [],
+    }
+    assert "NextToken" not in answer
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"ChildrenOfAlarmName": "c"}, {"ParentsOfAlarmName": "c"}, {"AlarmNames": ["a"], "AlarmNamePrefix": "a"}],
+)
+def test_describe_refuses_what_cannot_be(refusing: Any, refusal: Any, wrong: dict[str, Any]) -> None:
+    code, status, _ = refusal(refusing.describe_alarms, **wrong)
+    assert (code, status) == ("InvalidParameterValue", 400)
+
+
+def test_the_paginator_sees_each_alarm_once(cloudwatch: Any) -> None:
+    wanted = [f"alarm-{number:02}" for number in range(7)]
+    for name in wanted:
+        put(cloudwatch, name)
+    pages = list(cloudwatch.get_paginator("describe_alarms").paginate(PaginationConfig={"PageSize": 3}))
+    assert [names(page) for page in pages] == [wanted[:3], wanted[3:6], wanted[6:]]
+
+
+def test_the_waiter(cloudwatch: Any) -> None:
+    put(cloudwatch)
+    cloudwatch.get_waiter("alarm_exists").wait(AlarmNames=["errors"])
+
+
+def test_describe_for_metric(cloudwatch: Any) -> None:
+    put(cloudwatch)
+    put(cloudwatch, "slow", MetricName="ModelLatency", Statistic=None, ExtendedStatistic="p99")
+
+    def look(**more: Any) -> list[str]:
+        named = {"Namespace": "AWS/SageMaker", "MetricName": "ModelLatency", **more}
+        return names(cloudwatch.describe_alarms_for_metric(**named))
+
+    turned = list(reversed(ERRORS["Dimensions"]))
+    assert look(Dimensions=turned) == ["slow"]
+    assert look(Dimensions=turned, ExtendedStatistic="p99", Period=10) == ["slow"]
+    assert look(Dimensions=turned, Statistic="Sum") == []
+    assert look() == []
+
+
+def test_deleting_is_all_or_nothing(cloudwatch: Any, refusal: Any) -> None:
+    put(cloudwatch, "one")
+    put(cloudwatch, "two")
+    code, status, message = refusal(cloudwatch.delete_alarms, AlarmNames=["one", "gone"])
+    assert (code, status) == ("ResourceNotFound", 404)
+    assert "gone" in message
+    assert names(cloudwatch.describe_alarms()) == ["one", "two"]
+    cloudwatch.delete_alarms(AlarmNames=["one", "two"])
+    assert names(cloudwatch.describe_alarms()) == []
+
+
+def test_actions_off_and_on(cloudwatch: Any) -> None:
+    put(cloudwatch, AlarmActions=[ACTION])
+    cloudwatch.disable_alarm_actions(AlarmNames=["errors", "gone"])
+    assert described(cloudwatch)["ActionsEnabled"] is False
+    cloudwatch.enable_alarm_actions(AlarmNames=["errors"])
+    assert described(cloudwatch)["ActionsEnabled"] is True
+
+
+def test_history(cloudwatch: Any) -> None:
+    put(cloudwatch, AlarmActions=[ACTION])
+    put(cloudwatch, "other")
+    cloudwatch.set_alarm_state(AlarmName="errors", StateValue="ALARM", StateReason="drill")
+
+    def look(**more: Any) -> list[tuple[str, str]]:
+        answer = cloudwatch.describe_alarm_history(AlarmName="errors", **more)
+        return [(item["HistoryItemType"], item["HistorySummary"]) for item in answer["AlarmHistoryItems"]]
+
+    told = [
+        ("ConfigurationUpdate", 'Alarm "errors" created'),
+        ("StateUpdate", "Alarm updated from INSUFFICIENT_DATA to ALARM"),
+        ("Action", f"Action due, not carried out: {ACTION}"),
+    ]
+    assert look(ScanBy="TimestampAscending") == told
+    assert look()[-1] == told[0]
+    assert look(HistoryItemType="StateUpdate") == told[1:2]
+    assert look(StartDate=START + timedelta(hours=1)) == []
+    assert look(EndDate=START - timedelta(hours=1)) == []
+    assert look(AlarmTypes=["LogAlarm"]) == []
+    (item,) = cloudwatch.describe_alarm_history(HistoryItemType="StateUpdate")["AlarmHistoryItems"]
+    assert (item["AlarmName"], item["AlarmType"]) == ("errors", "MetricAlarm")
+    assert json.loads(item["HistoryData"])["newState"] == {"stateValue": "ALARM", "stateReason": "drill"}
+
+
+def test_history_pages(cloudwatch: Any) -> None:
+    for number in range(5):
+        put(cloudwatch, f"alarm-{number}")
+    paginator = cloudwatch.get_paginator("describe_alarm_history")
+    pages = list(paginator.paginate(ScanBy="TimestampAscending", PaginationConfig={"PageSize": 2}))
+    seen = [item["AlarmName"] for page in pages for item in page["AlarmHistoryItems"]]
+    assert seen == [f"alarm-{number}" for number in range(5)]

@@ -1,0 +1,349 @@
+"""CloudWatch's metric operations through botocore's own clients: those that speak JSON, those that speak query."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tidegate.testing.wire import START, Served
+
+SPACE = "Shop"
+DIMENSIONS = [{"Name": "Store", "Value": "Bern"}, {"Name": "Till", "Value": "3"}]
+
+
+def minutes_ago(minutes: float) -> datetime:
+    """A whole minute, so many before the server's present."""
+    return START - timedelta(minutes=minutes)
+
+
+def put(client: Any, **members: Any) -> None:
+    datum = {"MetricName": "Sales", "Dimensions": DIMENSIONS, "Timestamp": minutes_ago(5), **members}
+    client.put_metric_data(Namespace=SPACE, MetricData=[datum])
+
+
+def statistics(client: Any, **members: Any) -> list[dict[str, Any]]:
+    wanted = {
+        "Namespace": SPACE,
+        "MetricName": "Sales",
+        "Dimensions": DIMENSIONS,
+        "StartTime": minutes_ago(10),
+        "EndTime": minutes_ago(0),
+        "Period": 60,
+        "Statistics": ["Sum", "Average", "Minimum", "Maximum", "SampleCount"],
+        **members,
+    }
+    answer = client.get_metric_statistics(**{name: value for name, value in wanted.items() if value is not None})
+    return sorted(answer["Datapoints"], key=lambda point: point["Timestamp"])
+
+
+def query(name: str = "q", stat: str = "Sum", **members: Any) -> dict[str, Any]:
+    metric = {"Namespace": SPACE, "MetricName": "Sales", "Dimensions": DIMENSIONS}
+    return {"Id": name, "MetricStat": {"Metric": metric, "Period": 60, "Stat": stat}, **members}
+
+
+def data(client: Any, *queries: dict[str, Any], **members: Any) -> dict[str, Any]:
+    wanted = {"StartTime": minutes_ago(10), "EndTime": minutes_ago(0), **members}
+    return dict(client.get_metric_data(MetricDataQueries=list(queries), **wanted))
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ({"Value": 2.5}, (2.5, 2.5, 2.5, 2.5, 1)),
+        ({"Values": [1.0, 3.0]}, (4.0, 2.0, 1.0, 3.0, 2)),
+        ({"Values": [1.0, 3.0], "Counts": [3.0, 1.0]}, (6.0, 1.5, 1.0, 3.0, 4)),
+        ({"Values": [2.0, 2.0], "Counts": [1.0, 2.0]}, (6.0, 2.0, 2.0, 2.0, 3)),
+        (
+            {"StatisticValues": {"SampleCount": 4, "Sum": 10, "Minimum": 1, "Maximum": 4}},
+            (10.0, 2.5, 1.0, 4.0, 4),
+        ),
+        ({"Value": -7.0}, (-7.0, -7.0, -7.0, -7.0, 1)),
+        ({"Value": 0.0}, (0.0, 0.0, 0.0, 0.0, 1)),
+        ({"Value": 2.0**360}, (2.0**360,) * 4 + (1,)),
+    ],
+    ids=lambda v: str(v)[:40],
+)
+def test_what_is_put_comes_back(cloudwatch: Any, members: dict[str, Any], expected: tuple[float, ...]) -> None:
+    put(cloudwatch, Unit="Count", **members)
+    (point,) = statistics(cloudwatch)
+    assert tuple(point[name] for name in ("Sum", "Average", "Minimum", "Maximum", "SampleCount")) == expected
+    assert (point["Timestamp"], point["Unit"]) == (minutes_ago(5), "Count")
+
+
+def test_values_of_one_minute_add_up(cloudwatch: Any) -> None:
+    for second, value in ((1, 1.0), (59, 2.0), (60, 4.0)):
+        put(cloudwatch, Value=value, Timestamp=minutes_ago(5) + timedelta(seconds=second))
+    assert [point["Sum"] for point in statistics(cloudwatch)] == [3.0, 4.0]
+
+
+def test_high_resolution(cloudwatch: Any) -> None:
+    for second in (1, 2, 11):
+        put(
+            cloudwatch,
+            Value=1.0,
+            Timestamp=minutes_ago(5) + timedelta(seconds=second),
+            StorageResolution=1,
+            Unit="None",
+        )
+    points = statistics(cloudwatch, Period=10, StartTime=minutes_ago(5), EndTime=minutes_ago(4))
+    assert [(point["Timestamp"] - minutes_ago(5)).total_seconds() for point in points] == [0, 10]
+    assert [point["Sum"] for point in points] == [2.0, 1.0]
+
+
+def test_no_timestamp_means_now(cloudwatch: Any) -> None:
+    cloudwatch.put_metric_data(Namespace=SPACE, MetricData=[{"MetricName": "Sales", "Value": 1.0}])
+    (point,) = statistics(cloudwatch, Dimensions=None, EndTime=minutes_ago(-1))
+    assert point["Sum"] == 1.0
+
+
+def test_dimensions_match_as_an_exact_set(cloudwatch: Any) -> None:
+    put(cloudwatch, Value=1.0)
+    assert len(statistics(cloudwatch, Dimensions=list(reversed(DIMENSIONS)))) == 1
+    assert statistics(cloudwatch, Dimensions=DIMENSIONS[:1]) == []
+    assert statistics(cloudwatch, Dimensions=None) == []
+
+
+def test_start_counts_and_end_does_not(cloudwatch: Any) -> None:
+    put(cloudwatch, Value=1.0)
+    assert len(statistics(cloudwatch, StartTime=minutes_ago(5), EndTime=minutes_ago(4))) == 1
+    assert statistics(cloudwatch, StartTime=minutes_ago(6), EndTime=minutes_ago(5)) == []
+    within = minutes_ago(5) + timedelta(seconds=30)
+    assert len(statistics(cloudwatch, StartTime=within, EndTime=minutes_ago(3))) == 1
+
+
+def test_a_unit_filters(cloudwatch: Any) -> None:
+    put(cloudwatch, Value=1.0, Unit="Seconds")
+    assert len(statistics(cloudwatch, Unit="Seconds")) == 1
+    assert statistics(cloudwatch, Unit="Count") == []
+
+
+def test_percentiles(cloudwatch: Any) -> None:
+    put(cloudwatch, Values=[float(value) for value in range(1, 101)])
+    (point,) = statistics(cloudwatch, Statistics=None, ExtendedStatistics=["p50", "p99.9", "p0.0"])
+    found = point["ExtendedStatistics"]
+    assert found["p50"] == pytest.approx(50, rel=0.03)
+    assert found["p99.9"] == pytest.approx(100, rel=0.02)
+    assert found["p0.0"] == pytest.approx(1, rel=0.02)
+    assert "Sum" not in point
+
+
+def test_no_percentile_of_values_of_which_only_the_sums_are_known(cloudwatch: Any) -> None:
+    put(cloudwatch, StatisticValues={"SampleCount": 2, "Sum": 3, "Minimum": 1, "Maximum": 2})
+    assert statistics(cloudwatch, Statistics=None, ExtendedStatistics=["p50"]) == []
+
+
+@pytest.mark.parametrize(
+    ("members", "code", "says"),
+    [
+        ({}, "MissingParameter", "one of Value, Values and StatisticValues"),
+        ({"Value": 1.0, "Values": [1.0]}, "InvalidParameterCombination", "Value and Values"),
+        ({"Value": 1.0, "Counts": [1.0]}, "InvalidParameterCombination", "Counts belongs to Values"),
+        ({"Values": [1.0, 2.0], "Counts": [1.0]}, "InvalidParameterValue", "2 Values and 1 Counts"),
+        ({"Values": [1.0], "Counts": [0.0]}, "InvalidParameterValue", "0.0 is not above 0"),
+        ({"Values": []}, "InvalidParameterValue", "0 values"),
+        ({"Values": [1.0] * 151}, "InvalidParameterValue", "151 values"),
+        ({"Value": float("nan")}, "InvalidParameterValue", "nan"),
+        ({"Value": float("inf")}, "InvalidParameterValue", "inf"),
+        ({"Value": -(2.0**361)}, "InvalidParameterValue", "2^360"),
+        ({"Values": [1.0], "Counts": [float("nan")]}, "InvalidParameterValue", "nan"),
+        (
+            {"StatisticValues": {"SampleCount": float("inf"), "Sum": 1, "Minimum": 1, "Maximum": 1}},
+            "InvalidParameterValue",
+            "SampleCount",
+        ),
+        (
+            {"StatisticValues": {"SampleCount": 0, "Sum": 0, "Minimum": 0, "Maximum": 0}},
+            "InvalidParameterValue",
+            "makes no sense",
+        ),
+        (
+            {"StatisticValues": {"SampleCount": 2, "Sum": 3, "Minimum": 2, "Maximum": 1}},
+            "InvalidParameterValue",
+            "makes no sense",
+        ),
+        ({"Value": 1.0, "StorageResolution": 10}, "InvalidParameterValue", "neither 1 nor 60"),
+        ({"Value": 1.0, "Unit": "Apples"}, "ValidationError", "Apples"),
+        ({"Value": 1.0, "Timestamp": minutes_ago(60 * 24 * 14 + 1)}, "InvalidParameterValue", "two weeks"),
+        ({"Value": 1.0, "Timestamp": minutes_ago(-121)}, "InvalidParameterValue", "two hours"),
+        ({"Value": 1.0, "Dimensions": DIMENSIONS[:1] * 2}, "InvalidParameterValue", "one dimension twice"),
+        (
+            {"Value": 1.0, "Dimensions": [{"Name": f"n{i}", "Value": "v"} for i in range(31)]},
+            "ValidationError",
+            "30",
+        ),
+    ],
+    ids=lambda v: str(v)[:40],
+)
+def test_bad_data_is_refused_and_nothing_is_half_written(
+    refusing: Any, refusal: Any, members: dict[str, Any], code: str, says: str
+) -> None:
+    good = {"MetricName": "Sales", "Dimensions": DIMENSIONS, "Timestamp": minutes_ago(5), "Value": 1.0}
+    bad = {"MetricName": "Sales", "Dimensions": DIMENSIONS, **members}
+    found = refusal(refusing.put_metric_data, Namespace=SPACE, MetricData=[good, bad])
+    assert found[:2] == (code, 400)
+    assert says in found[2]
+    assert statistics(refusing) == []
+    assert refusing.list_metrics()["Metrics"] == []
+
+
+def test_how_many_data_fit(cloudwatch: Any, wire: Served, refusal: Any) -> None:
+    one = {"MetricName": "Sales", "Timestamp": minutes_ago(5), "Value": 1.0}
+    put_metric_data = wire.client("cloudwatch").put_metric_data
+    code, status, message = refusal(put_metric_data, Namespace=SPACE, MetricData=[one] * 1001)
+    assert (code, status) == ("InvalidParameterValue", 400)
+    assert "1001" in message
+    assert statistics(cloudwatch, Dimensions=None) == []
+    cloudwatch.put_metric_data(Namespace=SPACE, MetricData=[one] * 1000)
+    (point,) = statistics(cloudwatch, Dimensions=None)
+    assert point["SampleCount"] == 1000
+
+
+def test_the_edges_of_time(cloudwatch: Any) -> None:
+    put(cloudwatch, Value=1.0, Timestamp=minutes_ago(60 * 24 * 14))
+    put(cloudwatch, Value=1.0, Timestamp=minutes_ago(-120))
+    window = {"StartTime": minutes_ago(60 * 24 * 15), "EndTime": minutes_ago(-130), "Period": 3600}
+    assert len(statistics(cloudwatch, **window)) == 2
+
+
+@pytest.mark.parametrize(
+    ("members", "code", "says"),
+    [
+        ({"Statistics": None}, "MissingParameter", "Statistics or ExtendedStatistics"),
+        ({"ExtendedStatistics": ["p99"]}, "InvalidParameterCombination", "together"),
+        ({"Statistics": None, "ExtendedStatistics": ["Sum"]}, "InvalidParameterValue", "'Sum'"),
+        ({"Statistics": None, "ExtendedStatistics": ["p101"]}, "InvalidParameterValue", "p101"),
+        ({"Period": 45}, "InvalidParameterValue", "Period 45"),
+        ({"EndTime": minutes_ago(10)}, "InvalidParameterValue", "StartTime must be less"),
+        ({"StartTime": minutes_ago(24 * 60 + 1)}, "InvalidParameterCombination", "1,441 datapoints"),
+    ],
+    ids=lambda v: str(v)[:40],
+)
+def test_statistics_that_cannot_be(
+    refusing: Any, refusal: Any, members: dict[str, Any], code: str, says: str
+) -> None:
+    wanted = {
+        "Namespace": SPACE,
+        "MetricName": "Sales",
+        "StartTime": minutes_ago(10),
+        "EndTime": minutes_ago(0),
+        "Period": 60,
+        "Statistics": ["Sum"],
+        **members,
+    }
+    given = {name: value for name, value in wanted.items() if value is not None}
+    found = refusal(refusing.get_metric_statistics, **given)
+    assert found[:2] == (code, 400)
+    assert says in found[2]
+
+
+def test_data_newest_first_or_oldest_first(cloudwatch: Any) -> None:
+    for minutes in (7, 5, 3):
+        put(cloudwatch, Value=float(minutes), Timestamp=minutes_ago(minutes))
+    answer = data(cloudwatch, query())
+    (result,) = answer["MetricDataResults"]
+    assert (result["Id"], result["Label"], result["StatusCode"]) == ("q", "Sales", "Complete")
+    assert result["Values"] == [3.0, 5.0, 7.0]
+    assert result["Timestamps"] == [minutes_ago(m) for m in (3, 5, 7)]
+    assert "NextToken" not in answer
+    (turned,) = data(cloudwatch, query(), ScanBy="TimestampAscending")["MetricDataResults"]
+    assert turned["Values"] == [7.0, 5.0, 3.0]
+
+
+def test_several_queries_labels_and_hidden_ones(cloudwatch: Any) -> None:
+    put(cloudwatch, Values=[1.0, 3.0])
+    queries = (
+        query("a", Label="Money"),
+        query("b", ReturnData=False),
+        query("c", stat="p100"),
+        query("d", "Maximum"),
+    )
+    results = data(cloudwatch, *queries)["MetricDataResults"]
+    assert [(r["Id"], r["Label"]) for r in results] == [("a", "Money"), ("c", "Sales"), ("d", "Sales")]
+    assert [r["Values"] for r in results] == [[4.0], [pytest.approx(3.0, rel=0.01)], [3.0]]
+
+
+def test_a_query_without_data_is_complete_and_empty(cloudwatch: Any) -> None:
+    (result,) = data(cloudwatch, query())["MetricDataResults"]
+    assert (result["StatusCode"], result["Values"], result["Timestamps"]) == ("Complete", [], [])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 100])
+def test_data_pages(cloudwatch: Any, size: int) -> None:
+    for minutes in (7, 5, 3):
+        put(cloudwatch, Value=float(minutes), Timestamp=minutes_ago(minutes))
+    found: dict[str, list[float]] = {}
+    token: dict[str, str] = {}
+    status: dict[str, str] = {}
+    while True:
+        answer = data(cloudwatch, query("a"), query("b", "Maximum"), MaxDatapoints=size, **token)
+        assert sum(len(r["Values"]) for r in answer["MetricDataResults"]) <= size
+        for result in answer["MetricDataResults"]:
+            found.setdefault(result["Id"], []).extend(result["Values"])
+            status[result["Id"]] = result["StatusCode"]
+        if "NextToken" not in answer:
+            break
+        token = {"NextToken": answer["NextToken"]}
+    assert found == {"a": [3.0, 5.0, 7.0], "b": [3.0, 5.0, 7.0]}
+    assert status == {"a": "Complete", "b": "Complete"}
+
+
+@pytest.mark.parametrize(
+    ("queries", "says"),
+    [
+        ([], "0 entries"),
+        ([{"Id": "e", "Expression": "a + b"}], "metric math"),
+        ([{"Id": "e"}], "MetricStat must be given"),
+        ([query("Upper")], "'Upper'"),
+        ([query("a"), query("a")], "comes twice"),
+        ([query(stat="Mean")], "Mean"),
+        ([query()] * 501, "501 entries"),
+        (
+            [{"Id": "e", "MetricStat": {"Metric": {"MetricName": "M"}, "Period": 60, "Stat": "Sum"}}],
+            "needs Namespace",
+        ),
+    ],
+    ids=lambda v: str(v)[:40],
+)
+def test_queries_that_cannot_be(refusing: Any, refusal: Any, queries: list[dict[str, Any]], says: str) -> None:
+    times = {"StartTime": minutes_ago(10), "EndTime": minutes_ago(0)}
+    code, status, message = refusal(refusing.get_metric_data, MetricDataQueries=queries, **times)
+    assert (code, status) == ("InvalidParameterValue", 400)
+    assert says in message
+
+
+def test_a_token_of_ones_own_making(refusing: Any, refusal: Any) -> None:
+    times = {"StartTime": minutes_ago(10), "EndTime": minutes_ago(0)}
+    for token in ("x", "W10=", "dHJ1ZQ=="):
+        found = refusal(refusing.get_metric_data, MetricDataQueries=[query()], NextToken=token, **times)
+        assert found[:2] == ("InvalidNextToken", 400)
+
+
+def test_listing(cloudwatch: Any) -> None:
+    put(cloudwatch, Value=1.0)
+    put(cloudwatch, Value=1.0, Dimensions=DIMENSIONS[:1])
+    put(cloudwatch, Value=1.0, MetricName="Returns")
+    put(cloudwatch, Value=1.0, MetricName="Old", Timestamp=minutes_ago(60 * 5))
+    cloudwatch.put_metric_data(Namespace="Other", MetricData=[{"MetricName": "Sales", "Value": 1.0}])
+
+    def look(**members: Any) -> list[tuple[str, str, int]]:
+        found = cloudwatch.list_metrics(**members)["Metrics"]
+        return [(m["Namespace"], m["MetricName"], len(m["Dimensions"])) for m in found]
+
+    everything = [("Other", "Sales", 0), ("Shop", "Old", 2), ("Shop", "Returns", 2), ("Shop", "Sales", 1)]
+    assert look() == [*everything, ("Shop", "Sales", 2)]
+    assert look(Namespace="Shop", MetricName="Sales") == [("Shop", "Sales", 1), ("Shop", "Sales", 2)]
+    assert look(Dimensions=[{"Name": "Till"}], MetricName="Sales") == [("Shop", "Sales", 2)]
+    assert look(Dimensions=[{"Name": "Till", "Value": "9"}]) == []
+    assert ("Shop", "Old", 2) not in look(RecentlyActive="PT3H")
+    (found,) = cloudwatch.list_metrics(Namespace="Shop", MetricName="Returns")["Metrics"]
+    assert found["Dimensions"] == DIMENSIONS
+
+
+def test_listing_pages(cloudwatch: Any) -> None:
+    wanted = [f"metric-{number:04}" for number in range(1001)]
+    for start in range(0, len(wanted), 500):
+        batch = [{"MetricName": name, "Value": 1.0} for name in wanted[start : start + 500]]
+        cloudwatch.put_metric_data(Namespace=SPACE, MetricData=batch)
+    pages = list(cloudwatch.get_paginator("list_metrics").paginate(Namespace=SPACE))
+    assert [len(page["Metrics"]) for page in pages] == [500, 500, 1]
+    assert [metric["MetricName"] for page in pages for metric in page["Metrics"]] == wanted
