@@ -250,9 +250,16 @@ def test_a_form_without_a_version_is_placed_by_the_credential_scope(wire: Served
         f"AWS4-HMAC-SHA256 Credential={KEY}/20260301/{REGION}/sts/aws4_request, SignedHeaders=host, Signature=0"
     )
     assert form(wire, "Action=GetCallerIdentity", Authorization=scope).status_code == 200
-    status, name, said = refusal(form(wire, "Action=GetCallerIdentity"))
-    assert (status, name) == (400, "SerializationException")
+    status, name, said = xml_refusal(form(wire, "Action=GetCallerIdentity"))
+    assert (status, name) == (400, "MalformedInput")
     assert "needs a Version: 2010-08-01, 2011-06-15 are served" in said
+
+
+def test_a_refused_form_is_answered_in_xml_even_when_packed(wire: Served) -> None:
+    packed = gzip.compress(b"Action=Nothing&Version=2011-06-15")
+    headers = {"Content-Type": FORM, "Content-Encoding": "gzip"}
+    assert xml_refusal(httpx.post(wire.url, content=packed, headers=headers))[1] == "InvalidAction"
+    assert xml_refusal(httpx.post(wire.url, content=packed[:-8], headers=headers))[1] == "MalformedInput"
 
 
 def test_invoking_an_endpoint_that_is_not_there(wire: Served) -> None:

@@ -88,9 +88,9 @@ def _spec(tx: Tx, variant: ProductionVariant, present: VariantSpec | None, keep:
         variant.name,
         need(tx, MODEL, variant.model_name).body,
         present.instance_count if present and keep.counts else variant.instance_count,
-        present.weight if present and keep.weights else variant.weight,
-        variant.instance_type,
-        variant.routing or RoutingStrategy.RANDOM,
+        weight=present.weight if present and keep.weights else variant.weight,
+        instance_type=variant.instance_type,
+        routing=variant.routing or RoutingStrategy.RANDOM,
         wire=variant.wire,
     )
     if variant.download_timeout is not None:

@@ -42,6 +42,7 @@ PREFIXES = {"SageMaker": "sagemaker", "GraniteServiceVersion20100801": "cloudwat
 VERSIONS = {"2010-08-01": "cloudwatch", "2011-06-15": "sts"}
 SCOPES = {"sagemaker": "sagemaker", "monitoring": "cloudwatch", "sts": "sts"}
 """The service in the credential scope of a signature -> ours."""
+FORM = "application/x-www-form-urlencoded"
 RUNTIME = {
     "invocations": "InvokeEndpoint",
     "async-invocations": "InvokeEndpointAsync",
@@ -88,8 +89,10 @@ def _by_target(request: WireRequest, target: str) -> Target:
 def manner(request: WireRequest) -> Target:
     """How to speak to a client whose request may be anything: its service and protocol as far as they show."""
     try:
-        return identify(request, request.body)
-    except (UnknownOperation, WrongType):
+        return identify(request, inflated(request))
+    except (UnknownOperation, WrongType, TooLarge):
+        if request.headers.get("content-type", "").startswith(FORM):
+            return Target(_scope(request) or "cloudwatch", "", Protocol.QUERY, "text/xml")
         return Target(_scope(request) or "sagemaker", "", Protocol.JSON)
 
 

@@ -56,10 +56,10 @@ def _variant(given: Params) -> ProductionVariant:
         given["ModelName"],
         given["InitialInstanceCount"],
         given["InstanceType"],
-        given.get("InitialVariantWeight", 1.0),
-        RoutingStrategy(strategy) if strategy else None,
-        given.get("ModelDataDownloadTimeoutInSeconds"),
-        given.get("ContainerStartupHealthCheckTimeoutInSeconds"),
+        weight=given.get("InitialVariantWeight", 1.0),
+        routing=RoutingStrategy(strategy) if strategy else None,
+        download_timeout=given.get("ModelDataDownloadTimeoutInSeconds"),
+        startup_timeout=given.get("ContainerStartupHealthCheckTimeoutInSeconds"),
         wire={name: value for name, value in given.items() if name not in _VARIANT_USED},
     )
 

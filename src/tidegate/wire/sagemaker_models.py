@@ -59,7 +59,7 @@ def _container(given: Params) -> Container:
         given["Image"],
         _data_url(given),
         given.get("Environment", {}),
-        given.get("ContainerHostname"),
+        hostname=given.get("ContainerHostname"),
         wire={name: value for name, value in given.items() if name not in _USED},
     )
 
