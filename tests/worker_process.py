@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,7 +81,11 @@ class RunningWorker:
         return self.connections[-1]
 
     async def ask(
-        self, path: str = "/invocations", body: bytes = b"", headers: Mapping[str, str] | None = None, method: str = ""
+        self,
+        path: str = "/invocations",
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        method: str = "",
     ) -> Response:
         """One request on a connection of its own; POST where there is a body."""
         connection = await self.connect()
@@ -155,6 +159,8 @@ class Workers:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.running: list[RunningWorker] = []
+        self.environment: dict[str, str] = {}
+        """Variables that the workers find in their own environment."""
 
     def xgboost(self, data: Path | str | None, **changes: object) -> RunningWorker:
         return self.start(RuntimeChoice(RuntimeKind.XGBOOST), data, **changes)
@@ -176,7 +182,7 @@ class Workers:
             config_name="fraud-v3",
             runtime=runtime,
             model_dir=str(changes.pop("model_dir", folder / "model")),
-            socket=str(self.folder / f"{name}.sock"),
+            socket=str(changes.pop("socket", self.folder / f"{name}.sock")),
             data_url=data.as_uri() if isinstance(data, Path) else data,
             log_group="/aws/sagemaker/Endpoints/fraud",
             log_stream_arn="arn:aws:logs:us-east-1:000000000000:log-group:/aws/sagemaker/Endpoints/fraud",
@@ -188,15 +194,27 @@ class Workers:
                 [sys.executable, "-m", "tidegate.worker", str(folder / "REPLICA.json")],
                 stdout=log,
                 stderr=log,
+                env={**os.environ, **self.environment},
                 start_new_session=True,
             )
         self.running.append(RunningWorker(spec, folder, process))
         return self.running[-1]
 
+    def run(self, test: Coroutine[object, object, None]) -> None:
+        """Runs a test's coroutine, and closes the connections that it leaves open."""
+
+        async def main() -> None:
+            try:
+                await test
+            finally:
+                for worker in self.running:
+                    for connection in worker.connections:
+                        connection.writer.close()
+
+        asyncio.run(main())
+
     def end(self) -> None:
         for worker in self.running:
-            for connection in worker.connections:
-                connection.writer.transport.abort()
             if worker.process.poll() is None:
                 worker.process.kill()
             worker.process.wait()

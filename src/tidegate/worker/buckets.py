@@ -9,6 +9,7 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectionError,
     HTTPClientError,
     IncompleteReadError,
     ReadTimeoutError,
@@ -92,6 +93,6 @@ def _told(error: Exception) -> ArtifactError | Transient:
         if code in _PERMANENT:
             return ArtifactError(_PERMANENT[code])
         return Transient(f"S3 answered {code}: {message}")
-    if isinstance(error, HTTPClientError):
+    if isinstance(error, HTTPClientError | ConnectionError):
         return Transient(f"S3 cannot be reached: {error}")
     return ArtifactError(f"S3 cannot be used: {error}")

@@ -77,12 +77,14 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._read = 0
         self._now = 0
+        self._piece = 0
         self._head_size = 0
         self._body_size = 0
         self._began = 0
         self._arrived = 0
         self._reading = False
         self._in_head = False
+        self._version = ""
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
@@ -104,11 +106,14 @@ class Connection(asyncio.Protocol):
             return
         self._read += 1
         self._now = time.time_ns() // 1000
+        self._piece = len(data)
         if self._in_head or not self._reading:
-            self._head_size += len(data)
+            self._head_size += self._piece
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+        except httptools.HttpParserUpgrade:
+            pass  # not offered: the request is answered as it stands and ends the connection
+        except httptools.HttpParserError as error:
             self._refuse(Refusal(400, "ValidationError", f"The request is not valid HTTP/1.1: {error}"))
         if self._reading:
             if self._in_head and self._head_size > HEAD_LIMIT:
@@ -144,13 +149,21 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        if self._head_size > HEAD_LIMIT and sum(len(n) + len(v) for n, v in self._headers) > HEAD_LIMIT:
-            self._refuse_head()
+        if max(self._head_size, self._piece) > HEAD_LIMIT:  # only then is it worth adding up
+            size = len(self._url) + sum(len(name) + len(value) for name, value in self._headers)
+            if size > HEAD_LIMIT:
+                self._refuse_head()
+        self._version = self._parser.get_http_version()
+        if self._version not in ("1.1", "1.0"):
+            self._refuse(Refusal(400, "ValidationError", "The request is not HTTP/1.1."))
+        expects = False
         for name, value in self._headers:
             if name == b"content-length" and int(value) > self._service.max_body:
                 self._refuse_body()
-            elif name == b"expect" and value.lower() == b"100-continue" and not self._refused:
-                self._go_on()
+            elif name == b"expect" and value.lower() == b"100-continue":
+                expects = True
+        if expects and not self._refused:
+            self._go_on()
 
     def on_body(self, part: bytes) -> None:
         if self._refused:
@@ -174,7 +187,7 @@ class Connection(asyncio.Protocol):
             self._arrived,
             self._now,
             self._began == self._read,
-            self._parser.should_keep_alive() and self._parser.get_http_version() == "1.1",
+            self._parser.should_keep_alive() and self._version == "1.1" and not self._parser.should_upgrade(),
         )
         self._body = []
         self._line.append(request)

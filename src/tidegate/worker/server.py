@@ -50,14 +50,18 @@ class Server:
     # --- life ---
 
     async def listen(self) -> None:
-        """Takes the socket over, also from a predecessor that was killed."""
-        self._unlink()
+        """Takes the socket over, also from a predecessor that was killed. Raises StartupError."""
+        if self._keys is not None:
+            self._keys.read()
         loop = asyncio.get_running_loop()
         before = os.umask(0o077)
         try:
+            self._unlink()
             self._listener = await loop.create_unix_server(
                 partial(Connection, self), path=self.spec.socket, backlog=1024
             )
+        except (OSError, ValueError) as error:
+            raise StartupError(f"cannot listen on {self.spec.socket}: {error}") from None
         finally:
             os.umask(before)
         loop.call_later(1.0, self._sweep, loop)

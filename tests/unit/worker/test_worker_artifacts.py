@@ -154,4 +154,6 @@ def test_a_root_may_be_a_link(source: Path, place: Path, tmp_path: Path) -> None
 def test_sizes_and_counts_are_limited(source: Path, place: Path) -> None:
     assert "larger than 3 bytes" in refused((source / "model.ubj").as_uri(), place, Policy(limits=Limits(size=3)))
     assert "more than 2 files" in refused(source.as_uri() + "/", place, Policy(limits=Limits(files=2)))
-    assert "larger than 8 bytes" in refused((source / "sub").as_uri() + "/../", place, Policy(limits=Limits(size=8)))
+    assert "larger than 8 bytes" in refused(
+        (source / "sub").as_uri() + "/../", place, Policy(limits=Limits(size=8))
+    )

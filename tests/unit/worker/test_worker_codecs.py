@@ -116,7 +116,10 @@ def test_features_by_name_come_in_any_order(body: bytes) -> None:
         (b'{"instances": []}', "no rows"),
         (b'{"dataframe_split": {"data": []}}', "no rows"),
         (b'{"instances": [[1, 2]]}', "Row 1 has 2 columns; the model takes 3."),
-        (b'{"instances": [[1, 2, 3], [1, 2, "x"]]}', "Row 2, column 3 (country): expected a number or null, got `str`"),
+        (
+            b'{"instances": [[1, 2, 3], [1, 2, "x"]]}',
+            "Row 2, column 3 (country): expected a number or null, got `str`",
+        ),
         (b'{"instances": [[1, true, 3]]}', "Row 1, column 2 (hour): expected a number or null, got `bool`"),
         (b'{"instances": [[1, 2, 3], 4]}', "Row 2 is a single value"),
         (b'{"instances": [1, [2], 3]}', "Row 1, column 2 (hour): expected a number"),

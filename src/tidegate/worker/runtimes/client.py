@@ -131,7 +131,7 @@ class _Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(Broken(f"the answer is not valid HTTP: {error}"))
         if self._size > self._limit:
-            self._fail(ValueError(f"the answer is larger than the limit of {self._limit} bytes"))
+            self._refuse()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
@@ -158,7 +158,9 @@ class _Connection(asyncio.Protocol):
         self._size += len(part)
 
     def on_message_complete(self) -> None:
-        if self._parser.get_status_code() >= 200:  # 100 Continue is no answer
+        if self._size > self._limit:
+            self._refuse()
+        elif self._parser.get_status_code() >= 200:  # 100 Continue is no answer
             self._finish()
 
     def _finish(self) -> None:
@@ -167,6 +169,9 @@ class _Connection(asyncio.Protocol):
         waiting, self._waiting = self._waiting, None
         if waiting is not None and not waiting.done():
             waiting.set_result(Reply(self._parser.get_status_code(), self._headers, b"".join(self._body)))
+
+    def _refuse(self) -> None:
+        self._fail(ValueError(f"the answer is larger than the limit of {self._limit} bytes"))
 
     def _fail(self, error: Exception) -> None:
         waiting, self._waiting = self._waiting, None

@@ -177,10 +177,12 @@ class Features:
                 shape, by_column, dtype = np.lib.format.read_array_header_1_0(stream)
             else:
                 shape, by_column, dtype = np.lib.format.read_array_header_2_0(stream)
-        except (ValueError, EOFError) as error:
+        except Exception as error:  # numpy parses the header as Python and says so in many ways
             raise ModelFailed(400, f"The body is not an npy array: {' '.join(str(error).split())}.") from None
         if dtype.kind not in "fiub":
             raise ModelFailed(400, f"The npy array has values of type {dtype}; send numbers.")
+        if any(side < 0 for side in shape):
+            raise ModelFailed(400, f"The npy array has the shape {shape}; expected rows and columns.")
         data = body[stream.tell() :]
         count = math.prod(shape)
         if len(data) != count * dtype.itemsize:

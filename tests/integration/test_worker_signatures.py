@@ -1,0 +1,59 @@
+"""A real worker that asks for signatures, signed for by botocore."""
+
+from pathlib import Path
+
+import botocore.session
+import msgspec
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from tests.worker_process import Workers, csv, models, workers
+
+__all__ = ["models", "workers"]
+
+ROW = csv(1, 2, 3, 4, 5)
+PATH = "/endpoints/fraud/invocations"
+
+
+def signed(secret: str, body: bytes, key: str = "AKIDEXAMPLE") -> dict[str, str]:
+    made = AWSRequest("POST", f"http://worker{PATH}", {"content-type": "text/csv", "host": "worker"}, body)
+    SigV4Auth(Credentials(key, secret), "sagemaker", "eu-west-1").add_auth(made)
+    return {name: value for name, value in made.headers.items() if name.lower() != "host"}
+
+
+def test_only_signed_requests_are_let_in(workers: Workers, models: Path, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    keys.write_bytes(msgspec.json.encode({"AKIDEXAMPLE": "secret-one"}))
+    keys.chmod(0o600)
+    worker = workers.xgboost(models / "binary.ubj", keys_file=str(keys))
+
+    async def test() -> None:
+        await worker.ready()
+        good = signed("secret-one", ROW)
+        assert (await worker.ask(PATH, ROW, good)).status == 200
+        for headers, body, error in (
+            ({}, ROW, "MissingAuthenticationTokenException"),
+            (good, ROW[:-1] + b"9", "InvalidSignatureException"),
+            (signed("secret-two", ROW), ROW, "InvalidSignatureException"),
+            (signed("secret-one", ROW, "AKIDOTHER"), ROW, "UnrecognizedClientException"),
+            ({**good, "X-Amz-Date": "20200101T000000Z"}, ROW, "InvalidSignatureException"),
+        ):
+            answer = await worker.ask(PATH, body, headers)
+            assert (answer.status, answer.headers["x-amzn-errortype"]) == (403, error)
+            assert answer.json()["Message"]
+        assert (await worker.ask("/_tidegate/stats")).status == 200
+        keys.write_bytes(msgspec.json.encode({"AKIDEXAMPLE": "secret-two"}))
+        assert (await worker.ask(PATH, ROW, signed("secret-two", ROW))).status == 200
+        assert (await worker.ask(PATH, ROW, signed("secret-one", ROW))).status == 403
+        keys.unlink()
+        answer = await worker.ask(PATH, ROW, signed("secret-two", ROW))
+        assert (answer.status, answer.headers["x-amzn-errortype"]) == (500, "InternalFailure")
+
+    workers.run(test())
+    assert "secret-" not in worker.log
+
+
+def test_the_service_is_named_as_the_client_names_it() -> None:
+    model = botocore.session.get_session().get_service_model("sagemaker-runtime")
+    assert model.signing_name == "sagemaker"

@@ -1,0 +1,80 @@
+"""Rows survive every form they can be sent in; predictions survive every form they are answered in."""
+
+import io
+
+import msgspec
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from tidegate.worker.invocation import ModelFailed
+from tidegate.worker.runtimes.codecs import CSV, JSON, NPY, TYPES, Features, write
+
+NUMBERS = st.one_of(st.floats(width=32, allow_infinity=False), st.just(float("nan")))
+ROWS = st.tuples(st.integers(1, 8), st.integers(1, 6)).flatmap(
+    lambda shape: arrays.arrays("f4", shape, elements=NUMBERS)
+)
+NAMES = ["a", "b", "c", "d", "e", "f"]
+
+
+def values(rows: np.ndarray) -> list[list[float | None]]:
+    return [[None if np.isnan(value) else float(value) for value in row] for row in rows]
+
+
+@given(ROWS)
+def test_rows_are_the_same_in_every_form(rows: np.ndarray) -> None:
+    names = NAMES[: rows.shape[1]]
+    features = Features(rows.shape[1], names)
+    plain = values(rows)
+    text = "\n".join(",".join("" if value is None else repr(value) for value in row) for row in plain)
+    npy = io.BytesIO()
+    np.save(npy, rows)
+    objects = [dict(reversed(list(zip(names, row, strict=True)))) for row in plain]
+    split = {"columns": names[::-1], "data": [row[::-1] for row in plain]}
+    sent = [
+        (text.encode() + b"\n", CSV),
+        (npy.getvalue(), NPY),
+        *(
+            (msgspec.json.encode(document), JSON)
+            for document in (plain, {"instances": plain}, {"inputs": objects}, {"dataframe_split": split})
+        ),
+    ]
+    for body, kind in sent:
+        np.testing.assert_array_equal(features.read(body, kind), rows)
+
+
+@given(ROWS, st.booleans())
+def test_predictions_are_the_same_in_every_form(rows: np.ndarray, several: bool) -> None:
+    scores = np.nan_to_num(rows if several else rows[:, 0])
+    from_json = msgspec.json.decode(write(scores, JSON).body)["predictions"]
+    from_csv = [list(map(float, line.split(","))) for line in write(scores, CSV).body.decode().splitlines()]
+    np.testing.assert_array_equal(np.array(from_json, dtype="f4"), scores)
+    np.testing.assert_array_equal(np.array(from_csv, dtype="f4").reshape(scores.shape), scores)
+    np.testing.assert_array_equal(np.load(io.BytesIO(write(scores, NPY).body)), scores)
+
+
+@given(st.binary(max_size=200), st.sampled_from(["", *TYPES]), st.integers(1, 4))
+def test_any_bytes_are_rows_or_a_refusal(body: bytes, kind: str, columns: int) -> None:
+    try:
+        rows = Features(columns, NAMES[:columns]).read(body, kind)
+    except ModelFailed as refused:
+        assert refused.status == 400
+        assert refused.message
+    else:
+        assert rows.shape[1] == columns
+        assert len(rows) > 0
+        assert not np.isinf(rows).any()
+
+
+@given(ROWS, st.integers(0, 500), st.binary(min_size=1, max_size=3))
+def test_a_damaged_npy_is_rows_or_a_refusal(rows: np.ndarray, at: int, damage: bytes) -> None:
+    stream = io.BytesIO()
+    np.save(stream, rows)
+    body = bytearray(stream.getvalue())
+    place = at % len(body)
+    body[place : place + len(damage)] = damage
+    try:
+        assert Features(rows.shape[1]).read(bytes(body), NPY).shape[1] == rows.shape[1]
+    except ModelFailed as refused:
+        assert refused.status == 400
