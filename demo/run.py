@@ -6,12 +6,14 @@ failed, and nothing is left running.
 """
 
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.table import Table
 
@@ -20,6 +22,7 @@ from demo.cloud import ENDPOINT, FLAWED, XGBOOST, Cloud, Standing, canary, linea
 from demo.train import Trial, train
 from demo.view import View
 from tidegate.load import LoadGenerator, Report, Tally
+from tidegate.model.errors import TidegateError
 
 RATE = 150.0
 """Requests per second, all through the demo."""
@@ -73,6 +76,9 @@ def main() -> int:
     except KeyboardInterrupt:
         console.print("\nstopped; nothing is left running")
         return 130
+    except (subprocess.SubprocessError, BotoCoreError, ClientError, TidegateError) as error:
+        console.print(f"the demo could not go on: {error}", style="bold red")
+        return 1
     took = time.monotonic() - began
     for problem in problems:
         console.print(f"NOT AS IT SHOULD BE: {problem}", style="bold red")

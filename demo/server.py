@@ -36,15 +36,16 @@ def running() -> Iterator[Platform]:
     platform = Platform(f"http://127.0.0.1:{_free_port()}", state)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TIDEGATE_", "AWS_"))}
     environment |= {"TIDEGATE_IMAGES": str(_images(state)), "TIDEGATE_URL": platform.url}
+    port = platform.url.rpartition(":")[2]
     try:
-        _tidegate(environment, "up", "--detach", "--port", platform.url.rpartition(":")[2], "--state", str(state))
-        yield platform
-    finally:
+        _tidegate(environment, "up", "--detach", "--port", port, "--state", str(state))
         try:
-            _tidegate(environment, "down")
+            yield platform
         finally:
-            platform.left = _kill_rest(state)
-            shutil.rmtree(state, ignore_errors=True)
+            _tidegate(environment, "down")
+    finally:
+        platform.left = _kill_rest(state)
+        shutil.rmtree(state, ignore_errors=True)
 
 
 def _tidegate(environment: dict[str, str], *arguments: str) -> None:

@@ -27,7 +27,7 @@ def table(*columns: str) -> Table:
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         right = column.startswith(">")
-        made.add_column(column.removeprefix(">"), justify="right" if right else "left", overflow="fold")
+        made.add_column(column.removeprefix(">"), justify="right" if right else "left", no_wrap=column != "WHY")
     return made
 
 
@@ -80,17 +80,21 @@ def endpoints(documents: Iterable[Document]) -> Table:
     for one in documents:
         ready = sum(fleet["ready"] for fleet in one["fleets"])
         desired = sum(fleet["desired"] for fleet in one["fleets"])
-        alarms = [alarm["name"] for alarm in one["alarms"] if alarm["state"] == "ALARM"]
         shown.add_row(
             one["name"],
             word(one["status"]),
             one["config"] or "-",
             f"{ready}/{desired}",
             _progress(one["rollout"]),
-            Text(", ".join(alarms), style="bold red") if alarms else Text("-" if not one["alarms"] else "OK"),
+            _worst(alarm["state"] for alarm in one["alarms"]),
             one["why"],
         )
     return shown
+
+
+def _worst(states: Iterable[str]) -> Text:
+    found = set(states)
+    return word(next((state for state in ("ALARM", "INSUFFICIENT_DATA", "OK") if state in found), "-"))
 
 
 def _progress(rollout: Document | None) -> str:
@@ -103,6 +107,7 @@ def _progress(rollout: Document | None) -> str:
 def fleets(document: Document, live: Iterable[Document]) -> Table:
     """Each fleet: its part of the traffic, its instances, its last seconds."""
     seconds = {(one["config"], one["variant"]): one for one in live}
+    several = len({fleet["variant"] for fleet in document["fleets"]}) > 1
     shown = table("FLEET", "CONFIG", ">SHARE", ">READY", ">REQ/S", ">P50", ">P99", ">ERRORS/S")
     for fleet in document["fleets"]:
         found = seconds.get((fleet["config"], fleet["variant"]), {})
@@ -111,7 +116,7 @@ def fleets(document: Document, live: Iterable[Document]) -> Table:
         errors = found.get("errors_5xx", 0) + found.get("errors_4xx", 0)
         span = found["requests"] / found["rate"] if found.get("rate") else 1
         shown.add_row(
-            Text(f"{fleet['side']} {fleet['variant']}", style=NEW if new else OLD),
+            Text(fleet["side"] + (f" {fleet['variant']}" if several else ""), style=NEW if new else OLD),
             fleet["config"] or "-",
             f"{fleet['share']:g} %",
             ready,
@@ -128,11 +133,13 @@ def fleets(document: Document, live: Iterable[Document]) -> Table:
 def alarms(documents: Iterable[Document]) -> Table:
     shown = table("ALARM", "STATE", "SINCE", "WHY")
     for one in documents:
-        shown.add_row(one["name"], word(one["state"]), clock(one["since"]) if one["since"] else "-", one["reason"])
+        why = one["reason"] if one["state"] == "ALARM" else ""
+        shown.add_row(one["name"], word(one["state"]), clock(one["since"]) if one["since"] else "-", why)
     return shown
 
 
 def event(one: Document) -> Text:
-    kind = str(one["kind"])
-    style = STYLES.get(kind.rpartition(".")[2], "")
-    return Text.assemble((f"{clock(one['at'])} ", "dim"), (f"{kind:26} ", style), str(one["message"]))
+    kind = str(one["kind"]).rpartition(".")[2]
+    return Text.assemble(
+        (f"{clock(one['at'])} ", "dim"), (f"{kind:18} ", STYLES.get(kind, "")), str(one["message"])
+    )

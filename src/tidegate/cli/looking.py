@@ -10,6 +10,7 @@ from tidegate import __version__, spec
 from tidegate.cli import draw, watching
 from tidegate.cli.client import NotRunning
 from tidegate.cli.output import AsJson, Name, client, console, show
+from tidegate.spec.units import LATENCIES
 
 FOLLOW_TAIL = 1000
 FOLLOW_EVERY = 0.5
@@ -122,7 +123,10 @@ def _condition(alarm: dict[str, Any]) -> str:
     signs = {"GreaterThanThreshold": ">", "GreaterThanOrEqualToThreshold": ">=", "LessThanThreshold": "<"}
     sign = signs.get(alarm["comparison"], "<=")
     window = f"{alarm['datapoints_to_alarm']} of {alarm['evaluation_periods']} x {alarm['period']} s"
-    return f"{alarm['statistic']} {alarm['metric']} {sign} {alarm['threshold']:g}, {window}"
+    limit = f"{alarm['threshold']:g}"
+    if alarm["metric"] in LATENCIES:
+        limit = f"{alarm['threshold'] / 1000:g} ms"
+    return f"{alarm['statistic']} {alarm['metric']} {sign} {limit}, {window}"
 
 
 def _replicas(found: list[dict[str, Any]], replica: str | None) -> list[dict[str, Any]]:
