@@ -10,6 +10,9 @@ from xml.etree import ElementTree
 import httpx
 import pytest
 from botocore.exceptions import ClientError
+from botocore.parsers import create_parser
+from botocore.serialize import create_serializer
+from botocore.session import Session
 
 from tidegate.model import errors
 from tidegate.model.errors import TidegateError
@@ -177,14 +180,35 @@ def test_an_operation_that_boto_knows_and_we_do_not_is_a_typed_error(wire: Serve
     assert refused.value.response["Error"]["Code"] == "UnknownOperationException"
 
 
-def test_cbor_is_refused_with_the_way_out(wire: Served) -> None:
-    answer = httpx.post(
-        f"{wire.url}/service/GraniteServiceVersion20100801/operation/ListMetrics",
-        content=b"\xa0",
-        headers={"smithy-protocol": "rpc-v2-cbor", "content-type": "application/cbor"},
-    )
-    assert answer.status_code == 400
-    assert "rpc-v2-cbor is not served" in answer.text
+def test_cbor_is_served(wire: Served) -> None:
+    def call(operation: str, params: dict[str, Any]) -> tuple[httpx.Response, dict[str, Any]]:
+        model = Session().get_service_model("cloudwatch").operation_model(operation)
+        sent = create_serializer("smithy-rpc-v2-cbor").serialize_to_request(params, model)
+        answer = httpx.post(wire.url + sent["url_path"], content=sent["body"], headers=sent["headers"])
+        assert answer.headers["smithy-protocol"] == "rpc-v2-cbor"
+        parser = create_parser("smithy-rpc-v2-cbor")
+        raw = {"status_code": answer.status_code, "headers": answer.headers, "body": answer.content}
+        return answer, parser.parse(raw, model.output_shape)
+
+    alarm = {
+        "AlarmName": "errors",
+        "Namespace": "AWS/SageMaker",
+        "MetricName": "Invocation5XXErrors",
+        "Statistic": "Average",
+        "Period": 60,
+        "EvaluationPeriods": 1,
+        "Threshold": 0.5,
+        "ComparisonOperator": "GreaterThanThreshold",
+    }
+    assert call("PutMetricAlarm", alarm)[0].status_code == 200
+    (found,) = call("DescribeAlarms", {})[1]["MetricAlarms"]
+    assert {name: found[name] for name in alarm} == alarm
+    assert found["AlarmConfigurationUpdatedTimestamp"] == wire.clock.now()
+    state = {"AlarmName": "none", "StateValue": "OK", "StateReason": "test"}
+    refused, parsed = call("SetAlarmState", state)
+    assert refused.status_code == 404
+    assert parsed["Error"]["Code"] == "ResourceNotFound"
+    assert refused.headers["x-amzn-query-error"] == "ResourceNotFound;Sender"
 
 
 def test_a_gzip_body_is_unpacked(wire: Served) -> None:

@@ -25,14 +25,15 @@ def parse(shape: StructureShape | None, body: bytes, unknown: list[str]) -> dict
         raise WrongType(f"the body is not JSON: {error}") from None
     if not isinstance(raw, dict):
         raise WrongType(f"the body is {_kind(raw)}, expected an object")
-    return _structure(shape, raw, "", unknown) if shape else {}
+    return structure(shape, raw, "", unknown) if shape else {}
 
 
 def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 
 
-def _structure(shape: StructureShape, raw: Any, path: str, unknown: list[str]) -> dict[str, Any]:
+def structure(shape: StructureShape, raw: Any, path: str, unknown: list[str]) -> dict[str, Any]:
+    """Members of decoded data, JSON's or alike (then bytes may stand where JSON has base64)."""
     _expect(raw, dict, "an object", path)
     members = shape.members
     for name in raw:
@@ -47,7 +48,7 @@ def _structure(shape: StructureShape, raw: Any, path: str, unknown: list[str]) -
 
 def _value(shape: Shape, raw: Any, path: str, unknown: list[str]) -> Any:
     if isinstance(shape, StructureShape):
-        return _structure(shape, raw, path, unknown)
+        return structure(shape, raw, path, unknown)
     if isinstance(shape, ListShape):
         _expect(raw, list, "a list", path)
         return [_value(shape.member, entry, item(path, index), unknown) for index, entry in enumerate(raw)]
@@ -101,6 +102,8 @@ def _timestamp(shape: Shape, raw: Any, path: str) -> datetime:
 
 
 def _blob(shape: Shape, raw: Any, path: str) -> bytes:
+    if isinstance(raw, bytes):
+        return raw
     _expect(raw, str, "base64", path)
     try:
         return base64.b64decode(raw, validate=True)
@@ -149,7 +152,7 @@ def _wrong(raw: Any, expected: str, path: str) -> WrongType:
 def _kind(raw: Any) -> str:
     if raw is None:
         return "null"
-    kinds = {dict: "an object", list: "a list", str: "a string", bool: "a boolean"}
+    kinds = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", bytes: "bytes"}
     return kinds.get(type(raw), "a number")
 
 

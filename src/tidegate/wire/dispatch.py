@@ -9,13 +9,16 @@ from typing import Any
 
 from tidegate.model.errors import TidegateError, Unavailable
 from tidegate.ports.store import Stale, Tx
-from tidegate.wire import answers, codec_json, codec_query, codec_rest, schema, validation
+from tidegate.wire import answers, codec_cbor, codec_json, codec_query, codec_rest, schema, validation
 from tidegate.wire.errors import Face, UnknownOperation, face
 from tidegate.wire.identify import Protocol, Target, identify, inflated, manner
 from tidegate.wire.operation import Call, Free, InTx, Params, TxCall, WireContext, WireRequest, WireResponse
 from tidegate.wire.table import TABLE
 
 log = logging.getLogger(__name__)
+
+_CBOR_HEADERS = {"smithy-protocol": "rpc-v2-cbor"}
+"""Without it a client does not take the answer for its own protocol's."""
 
 ATTEMPTS = 5
 """Tries of a transaction that somebody else's write made stale."""
@@ -57,8 +60,6 @@ def service_of(name: str) -> schema.Service:
 def _served(target: Target) -> tuple[schema.Service, Any]:
     if target.service not in TABLE:
         raise UnknownOperation(f"the service '{validation.shown(target.service)}' is not served")
-    if target.protocol is Protocol.CBOR:
-        raise UnknownOperation("rpc-v2-cbor is not served: let the client use the json or the query protocol")
     service = service_of(target.service)
     if target.operation not in TABLE[target.service]:
         known = target.operation in service.all_operations
@@ -75,6 +76,8 @@ def _parse(service: schema.Service, target: Target, request: WireRequest, body: 
     match target.protocol:
         case Protocol.JSON:
             params = codec_json.parse(shape, body, unknown)
+        case Protocol.CBOR:
+            params = codec_cbor.parse(shape, body, unknown)
         case Protocol.QUERY:
             form = codec_query.fields(body if request.method == "POST" else request.query.encode())
             params = codec_query.parse(shape, form, unknown)
@@ -110,6 +113,8 @@ def _answer(call: Call, service: schema.Service, target: Target, members: Params
     shape = service.operation(target.operation).output_shape
     if target.protocol is Protocol.QUERY:
         body = codec_query.render(target.operation, shape, members, service.namespace, call.request_id)
+    elif target.protocol is Protocol.CBOR:
+        return _response(call, 200, target.content_type, codec_cbor.render(members), _CBOR_HEADERS)
     else:
         body = codec_json.render(shape, members)
     return _response(call, 200, target.content_type, body)
@@ -130,6 +135,9 @@ def _refusal(call: Call, target: Target, error: TidegateError) -> WireResponse:
     headers = {"x-amzn-ErrorType": shown.name}
     if target.query_mode:
         headers["x-amzn-query-error"] = f"{code};{fault}"
+    if target.protocol is Protocol.CBOR:
+        refused = codec_cbor.render({"__type": shown.name, "message": shown.message})
+        return _response(call, status, target.content_type, refused, {**headers, **_CBOR_HEADERS})
     return _response(call, status, target.content_type, _error_body(target, shown), headers)
 
 

@@ -62,13 +62,15 @@ def identify(request: WireRequest, body: bytes) -> Target:
         labels = {"EndpointName": unquote(match[1])}
         return Target("sagemaker-runtime", operation, Protocol.REST, "application/json", labels=labels)
     if match := _CBOR_PATH.fullmatch(request.path):
-        return Target(PREFIXES.get(match[1], match[1]), match[2], Protocol.CBOR, "application/cbor")
+        prefix, operation = match.groups()
+        service = PREFIXES.get(prefix, prefix)
+        return Target(service, operation, Protocol.CBOR, "application/cbor", _query_mode(request))
     form = codec_query.fields(body if request.method == "POST" else request.query.encode())
     if action := form.get("Action"):
-        service = VERSIONS.get(form.get("Version", "")) or _scope(request)
-        if service is None:
+        found = VERSIONS.get(form.get("Version", "")) or _scope(request)
+        if found is None:
             raise WrongType(f"'{shown(action)}' needs a Version: {', '.join(sorted(VERSIONS))} are served")
-        return Target(service, action, Protocol.QUERY, "text/xml")
+        return Target(found, action, Protocol.QUERY, "text/xml")
     raise UnknownOperation(
         f"{request.method} {shown(request.path)} is no operation: expected an X-Amz-Target header, "
         "a form with an Action, or /endpoints/NAME/invocations"
@@ -82,8 +84,11 @@ def _by_target(request: WireRequest, target: str) -> Target:
         raise UnknownOperation(f"'{shown(target)}' is no operation of {', '.join(sorted(set(PREFIXES.values())))}")
     given = request.headers.get("content-type", "").split(";")[0].strip()
     content_type = given if given.startswith("application/x-amz-json-1.") else "application/x-amz-json-1.1"
-    query_mode = request.headers.get("x-amzn-query-mode", "").lower() == "true"
-    return Target(service, operation, Protocol.JSON, content_type, query_mode)
+    return Target(service, operation, Protocol.JSON, content_type, _query_mode(request))
+
+
+def _query_mode(request: WireRequest) -> bool:
+    return request.headers.get("x-amzn-query-mode", "").lower() == "true"
 
 
 def manner(request: WireRequest) -> Target:

@@ -12,7 +12,7 @@ from botocore.serialize import create_serializer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidegate.wire import answers, codec_json, codec_query, codec_rest, schema
+from tidegate.wire import answers, codec_cbor, codec_json, codec_query, codec_rest, schema
 from tidegate.wire.table import TABLE
 from tidegate.wire.validation import WrongType
 
@@ -48,22 +48,23 @@ def sent(protocol: str, operation: str, params: dict[str, Any]) -> Any:
     return create_serializer(protocol).serialize_to_request(params, model)["body"]
 
 
-def read(operation: str, body: Any) -> tuple[dict[str, Any], list[str]]:
+def read(operation: str, body: Any, protocol: str = "query") -> tuple[dict[str, Any], list[str]]:
     unknown: list[str] = []
     shape = CLOUDWATCH.operation(operation).input_shape
     if isinstance(body, dict):
         form = codec_query.fields(urlencode(body).encode())
         return codec_query.parse(shape, form, unknown), unknown
-    return codec_json.parse(shape, body, unknown), unknown
+    codec = codec_json if protocol == "json" else codec_cbor
+    return codec.parse(shape, body, unknown), unknown
 
 
 @settings(max_examples=60, deadline=None)
 @given(TEXT, DATA)
-@pytest.mark.parametrize("protocol", ["query", "json"])
+@pytest.mark.parametrize("protocol", ["query", "json", "smithy-rpc-v2-cbor"])
 def test_what_botocore_writes_we_read(protocol: str, namespace: str, data: list[dict[str, Any]]) -> None:
     params = {"Namespace": namespace, "MetricData": data}
     body = sent(protocol, "PutMetricData", params)
-    assert read("PutMetricData", body) == (params, [])
+    assert read("PutMetricData", body, protocol) == (params, [])
 
 
 RESULTS = st.lists(
@@ -88,8 +89,13 @@ def test_what_we_write_botocore_reads(results: list[dict[str, Any]]) -> None:
     members = answers.tidy(model.output_shape, {"MetricDataResults": results, "NextToken": None})
     assert answers.complaint("cloudwatch", model.output_shape, members) is None
     xml = codec_query.render("GetMetricData", model.output_shape, members, CLOUDWATCH.namespace, "r-1")
-    for protocol, body in (("query", xml), ("json", codec_json.render(model.output_shape, members))):
-        answer = {"status_code": 200, "headers": {}, "body": body}
+    bodies = {
+        "query": xml,
+        "json": codec_json.render(model.output_shape, members),
+        "smithy-rpc-v2-cbor": codec_cbor.render(members),
+    }
+    for protocol, body in bodies.items():
+        answer = {"status_code": 200, "headers": {"smithy-protocol": "rpc-v2-cbor"}, "body": body}
         parsed = create_parser(protocol).parse(answer, model.output_shape)
         assert parsed["MetricDataResults"] == results
 
@@ -201,3 +207,73 @@ def test_every_pattern_of_the_served_operations_can_be_used() -> None:
                 assert schema.pattern(source)
                 count += 1
     assert count > 20
+
+
+@pytest.mark.parametrize(
+    ("hexed", "value"),
+    [
+        ("00", 0),
+        ("1818", 24),
+        ("1a000f4240", 1_000_000),
+        ("1bffffffffffffffff", 2**64 - 1),
+        ("3863", -100),
+        ("f97e00", math.nan),
+        ("f93c00", 1.0),
+        ("fa47c35000", 100_000.0),
+        ("f97c00", math.inf),
+        ("f6", None),
+        ("f5", True),
+        ("4401020304", b"\x01\x02\x03\x04"),
+        ("62c3bc", "ü"),
+        ("c11a514b67b0", 1_363_896_240),
+        ("5f42010243030405ff", b"\x01\x02\x03\x04\x05"),
+        ("7f657374726561646d696e67ff", "streaming"),
+        ("9f018202039f0405ffff", [1, [2, 3], [4, 5]]),
+        ("bf61610161629f0203ffff", {"a": 1, "b": [2, 3]}),
+    ],
+)
+def test_cbor_of_the_standard_is_read(hexed: str, value: Any) -> None:
+    """Examples of RFC 8949, appendix A."""
+    decoded = codec_cbor.decode(bytes.fromhex(hexed))
+    assert decoded == value or (math.isnan(decoded) and math.isnan(value))
+
+
+@pytest.mark.parametrize(
+    "hexed",
+    [
+        "",
+        "18",
+        "61",
+        "61ff",
+        "9bffffffffffffffff",
+        "bb7fffffffffffffff",
+        "5bffffffffffffffff",
+        "a1",
+        "a10102",
+        "ff",
+        "81ff",
+        "0000",
+        "1c",
+        "f0",
+        "c249010000000000000000",
+        "7f01ff",
+        "bf6161ff",
+        "81" * 40 + "00",
+        "9f" * 100_000,
+    ],
+    ids=range(19),
+)
+def test_bytes_that_are_no_members_are_refused(hexed: str) -> None:
+    with pytest.raises(WrongType):
+        codec_cbor.decode(bytes.fromhex(hexed))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=64))
+def test_any_bytes_are_read_or_refused(body: bytes) -> None:
+    shape = CLOUDWATCH.operation("PutMetricData").input_shape
+    try:
+        members = codec_cbor.parse(shape, body, [])
+    except WrongType:
+        return
+    assert members.keys() <= shape.members.keys()

@@ -1,0 +1,205 @@
+"""Smithy's RPC v2 CBOR, which newer AWS SDKs prefer for CloudWatch: bytes to members and back (RFC 8949)."""
+
+import struct
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from botocore.model import StructureShape
+
+from tidegate.wire import codec_json
+from tidegate.wire.validation import WrongType
+
+DEPTH = 32
+"""Nesting that a body may have; the deepest input of a served operation has 8."""
+
+EPOCH = 1
+"""The tag of a time in seconds since 1970."""
+
+_BREAK = object()
+_SIMPLE = {20: False, 21: True, 22: None, 23: None}
+_FLOATS = {25: (">e", 2), 26: (">f", 4), 27: (">d", 8)}
+_LENGTHS = {24: 1, 25: 2, 26: 4, 27: 8}
+
+
+def parse(shape: StructureShape | None, body: bytes, unknown: list[str]) -> dict[str, Any]:
+    """Like ``codec_json.parse``."""
+    raw = decode(body) if body else {}
+    if not isinstance(raw, dict):
+        raise WrongType("the body is not a CBOR map")
+    return codec_json.structure(shape, raw, "", unknown) if shape else {}
+
+
+def decode(body: bytes) -> Any:
+    """Plain data; a time is its epoch seconds. Raises WrongType."""
+    reader = _Reader(body)
+    try:
+        value = reader.value(DEPTH)
+    except (IndexError, struct.error, UnicodeDecodeError):
+        raise WrongType("the body is not CBOR: it ends too early or holds text that is not UTF-8") from None
+    if value is _BREAK or reader.at != len(body):
+        raise WrongType("the body is not one CBOR value")
+    return value
+
+
+class _Reader:
+    """One pass over the bytes; nothing is made larger than what was sent."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.at = 0
+
+    def value(self, depth: int) -> Any:
+        if depth == 0:
+            raise WrongType(f"the body is nested deeper than {DEPTH} levels")
+        major, info = self.body[self.at] >> 5, self.body[self.at] & 31
+        self.at += 1
+        if major == 7:
+            return self._simple(info)
+        if major in (0, 1, 6):
+            number = self._argument(info)
+            return self._tagged(number, depth) if major == 6 else number if major == 0 else -1 - number
+        length = None if info == 31 else self._argument(info)
+        match major:
+            case 2:
+                return self._data(bytes, length, depth)
+            case 3:
+                return self._data(str, length, depth).decode()
+            case 4:
+                return self._items(length, depth)
+            case _:
+                return self._map(length, depth)
+
+    def _argument(self, info: int) -> int:
+        if info < 24:
+            return info
+        if info not in _LENGTHS:
+            raise WrongType(f"the body is not CBOR: {info} is no length")
+        return int.from_bytes(self._take(_LENGTHS[info]))
+
+    def _take(self, count: int) -> bytes:
+        if count > len(self.body) - self.at:
+            raise IndexError
+        self.at += count
+        return self.body[self.at - count : self.at]
+
+    def _simple(self, info: int) -> Any:
+        if info in _FLOATS:
+            form, size = _FLOATS[info]
+            return struct.unpack(form, self._take(size))[0]
+        if info == 31:
+            return _BREAK
+        if info not in _SIMPLE:
+            raise WrongType(f"the body holds the simple value {info}, which no member has")
+        return _SIMPLE[info]
+
+    def _data(self, kind: type[bytes] | type[str], length: int | None, depth: int) -> bytes:
+        if length is not None:
+            return self._take(length)
+        parts = self._until_break(depth)
+        if not all(isinstance(part, kind) for part in parts):
+            raise WrongType("the body is not CBOR: a string in parts has a part of another type")
+        return b"".join(part.encode() if isinstance(part, str) else part for part in parts)
+
+    def _items(self, length: int | None, depth: int) -> list[Any]:
+        if length is None:
+            return self._until_break(depth)
+        return [self._inner(depth) for _ in range(min(length, len(self.body) - self.at + 1))]
+
+    def _map(self, length: int | None, depth: int) -> dict[str, Any]:
+        flat = self._until_break(depth) if length is None else self._items(2 * length, depth)
+        keys, values = flat[::2], flat[1::2]
+        if len(keys) != len(values) or not all(isinstance(key, str) for key in keys):
+            raise WrongType("the body holds a map whose keys are not strings")
+        return dict(zip(keys, values, strict=True))
+
+    def _until_break(self, depth: int) -> list[Any]:
+        found = []
+        while (value := self.value(depth - 1)) is not _BREAK:
+            found.append(value)
+        return found
+
+    def _inner(self, depth: int) -> Any:
+        value = self.value(depth - 1)
+        if value is _BREAK:
+            raise WrongType("the body is not CBOR: something ends that had not begun")
+        return value
+
+    def _tagged(self, tag: int, depth: int) -> Any:
+        if tag != EPOCH:
+            raise WrongType(f"the body holds tag {tag}; of tags, only times are served")
+        return self._inner(depth)
+
+
+def render(members: dict[str, Any]) -> bytes:
+    """``members`` have been through ``answers.tidy``."""
+    out = bytearray()
+    _encode(members, out)
+    return bytes(out)
+
+
+def _encode(value: Any, out: bytearray) -> None:
+    for kind, encode in _ENCODERS.items():
+        if isinstance(value, kind):
+            encode(value, out)
+            return
+    raise TypeError(f"{type(value).__name__} has no CBOR")
+
+
+def _head(major: int, length: int, out: bytearray) -> None:
+    if length < 24:
+        out.append(major << 5 | length)
+        return
+    info, size = next((info, size) for info, size in _LENGTHS.items() if length < 1 << 8 * size)
+    out.append(major << 5 | info)
+    out += length.to_bytes(size)
+
+
+def _encode_int(value: int, out: bytearray) -> None:
+    _head(0 if value >= 0 else 1, value if value >= 0 else -1 - value, out)
+
+
+def _encode_float(value: float, out: bytearray) -> None:
+    out += b"\xfb" + struct.pack(">d", value)
+
+
+def _encode_text(value: str, out: bytearray) -> None:
+    data = value.encode()
+    _head(3, len(data), out)
+    out += data
+
+
+def _encode_bytes(value: bytes, out: bytearray) -> None:
+    _head(2, len(value), out)
+    out += value
+
+
+def _encode_time(value: datetime, out: bytearray) -> None:
+    _head(6, EPOCH, out)
+    _encode_float(value.timestamp(), out)
+
+
+def _encode_list(value: list[Any], out: bytearray) -> None:
+    _head(4, len(value), out)
+    for entry in value:
+        _encode(entry, out)
+
+
+def _encode_map(value: dict[str, Any], out: bytearray) -> None:
+    _head(5, len(value), out)
+    for key, entry in value.items():
+        _encode_text(key, out)
+        _encode(entry, out)
+
+
+_ENCODERS: dict[type, Callable[[Any, bytearray], None]] = {
+    bool: lambda value, out: out.append(0xF5 if value else 0xF4),
+    int: _encode_int,
+    float: _encode_float,
+    str: _encode_text,
+    bytes: _encode_bytes,
+    datetime: _encode_time,
+    list: _encode_list,
+    dict: _encode_map,
+}
+"""In this order: a bool is an int as well."""
