@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tidegate.testing.wire import START, Served
+from tidegate.testing.wire import START
 
 SPACE = "Shop"
 DIMENSIONS = [{"Name": "Store", "Value": "Bern"}, {"Name": "Till", "Value": "3"}]
@@ -186,10 +186,9 @@ def test_bad_data_is_refused_and_nothing_is_half_written(
     assert refusing.list_metrics()["Metrics"] == []
 
 
-def test_how_many_data_fit(cloudwatch: Any, wire: Served, refusal: Any) -> None:
+def test_how_many_data_fit(cloudwatch: Any, refusal: Any) -> None:
     one = {"MetricName": "Sales", "Timestamp": minutes_ago(5), "Value": 1.0}
-    put_metric_data = wire.client("cloudwatch").put_metric_data
-    code, status, message = refusal(put_metric_data, Namespace=SPACE, MetricData=[one] * 1001)
+    code, status, message = refusal(cloudwatch.put_metric_data, Namespace=SPACE, MetricData=[one] * 1001)
     assert (code, status) == ("InvalidParameterValue", 400)
     assert "1001" in message
     assert statistics(cloudwatch, Dimensions=None) == []
