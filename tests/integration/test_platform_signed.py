@@ -1,0 +1,79 @@
+"""With access keys every door asks for a signature; without any, nobody is let in from beyond loopback."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from botocore.exceptions import ClientError
+
+from tidegate.testing.platform import Platform, free_port
+from tidegate.testing.scene import Scene
+
+pytestmark = pytest.mark.e2e
+KEY, SECRET = "AKIDEXAMPLE", "a-long-enough-secret"
+ROW = [[0.1, 0.2, 0.3, 0.4]]
+
+
+@pytest.fixture(scope="module")
+def signed(models: tuple[str, str]) -> Iterator[Scene]:
+    folder = str(Path(models[0].removeprefix("file://")).parent)
+    with Platform(
+        environment={"TIDEGATE_ACCESS_KEYS": f"{KEY}:{SECRET}", "TIDEGATE_FILE_ROOTS": folder}
+    ) as platform:
+        scene = Scene(platform, keys=(KEY, SECRET))
+        scene.create("signed", scene.config(models[0]))
+        yield scene
+
+
+def test_a_signed_request_is_served(signed: Scene) -> None:
+    assert signed.invoke("signed", ROW)["InvokedProductionVariant"] == "AllTraffic"
+
+
+@pytest.mark.parametrize(
+    ("keys", "code"),
+    [
+        ((KEY, "another-secret-altogether"), "InvalidSignatureException"),
+        (("AKIDNOBODY", SECRET), "UnrecognizedClient"),
+    ],
+    ids=["wrong secret", "unknown key"],
+)
+def test_a_badly_signed_request_is_refused_at_every_door(signed: Scene, keys: tuple[str, str], code: str) -> None:
+    other = Scene(signed.platform, keys=keys)
+    with pytest.raises(ClientError) as control:
+        other.sagemaker.list_endpoints()
+    assert control.value.response["Error"]["Code"].startswith(code)
+    with pytest.raises(ClientError) as data:
+        other.invoke("signed", ROW)
+    assert data.value.response["Error"]["Code"].startswith(code)
+
+
+def test_an_unsigned_request_is_refused_at_every_door(signed: Scene) -> None:
+    url = signed.platform.url
+    for answer in (
+        httpx.post(f"{url}/endpoints/signed/invocations", content=b"1,2,3,4"),
+        httpx.post(url, headers={"X-Amz-Target": "SageMaker.ListEndpoints"}, content=b"{}"),
+        httpx.get(f"{url}/tidegate/v1/endpoints"),
+    ):
+        assert answer.status_code in (400, 403)
+        assert "Missing" in answer.text
+    assert httpx.get(f"{url}/healthz").status_code == 200
+
+
+def test_model_data_outside_the_listed_folders_is_refused(signed: Scene, tmp_path: Path) -> None:
+    (tmp_path / "model.ubj").write_bytes(b"x")
+    config = signed.config((tmp_path / "model.ubj").as_uri())
+    signed.sagemaker.create_endpoint(EndpointName="outside", EndpointConfigName=config)
+    settled = signed.settled("outside")
+    assert settled["EndpointStatus"] == "Failed"
+    assert str(tmp_path) in settled["FailureReason"]
+
+
+def test_listening_beyond_loopback_without_keys_is_refused(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tidegate.cli", "up", "--host", "0.0.0.0"]
+    arguments = ["--port", str(free_port()), "--state", str(tmp_path / "s")]
+    refused = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    assert refused.returncode == 1
+    assert "TIDEGATE_ACCESS_KEYS" in refused.stderr
