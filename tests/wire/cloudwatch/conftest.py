@@ -1,7 +1,7 @@
-"""CloudWatch's two kinds of client: JSON against a server on SQLite, query against one on PostgreSQL.
+"""CloudWatch's three kinds of client: JSON and CBOR against a server on SQLite, query against one on PostgreSQL.
 
-A client of today's botocore prefers JSON; one that knows the query protocol alone, as all did for many years, is
-today's with a service model that lists no other.
+A client of today's botocore prefers JSON; one that knows another protocol alone, query as all did for many years
+or CBOR as other languages' do, is today's with a service model that lists no other.
 """
 
 import json
@@ -23,37 +23,36 @@ from tidegate.testing.wire import KEY, NO_RETRIES, REGION, Served, serve
 Refusal = Callable[..., tuple[str, int, str]]
 
 
-@pytest.fixture(params=["json", "query"])
+PROTOCOLS = ["json", "query", "smithy-rpc-v2-cbor"]
+
+
+@pytest.fixture(params=PROTOCOLS)
 def protocol(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
 def database_url(protocol: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if protocol == "json":
+    if protocol != "query":
         return f"sqlite:///{tmp_path / 'tidegate.db'}"
     url: str = request.getfixturevalue("postgres_url")
     return url
 
 
 @pytest.fixture(scope="session")
-def query_models(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder with CloudWatch's service model, the query protocol alone."""
+def sessions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A botocore session for each protocol: as it comes for JSON, else with a model that lists one alone."""
     model = Loader().load_service_model("cloudwatch", "service-2")
-    model["metadata"] |= {"protocol": "query", "protocols": ["query"]}
-    folder = tmp_path_factory.mktemp("models")
-    place = folder / "cloudwatch" / model["metadata"]["apiVersion"]
-    place.mkdir(parents=True)
-    (place / "service-2.json").write_text(json.dumps(model))
-    return str(folder)
-
-
-@pytest.fixture(scope="session")
-def sessions(query_models: str) -> dict[str, Any]:
-    """A botocore session for each protocol; what they read of the service models is kept."""
-    both = {"json": botocore.session.get_session(), "query": botocore.session.get_session()}
-    both["query"].register_component("data_loader", Loader(extra_search_paths=[query_models]))
-    return both
+    found = {"json": botocore.session.get_session()}
+    for protocol in PROTOCOLS[1:]:
+        model["metadata"] |= {"protocol": protocol, "protocols": [protocol]}
+        folder = tmp_path_factory.mktemp("models")
+        place = folder / "cloudwatch" / model["metadata"]["apiVersion"]
+        place.mkdir(parents=True)
+        (place / "service-2.json").write_text(json.dumps(model))
+        found[protocol] = botocore.session.get_session()
+        found[protocol].register_component("data_loader", Loader(extra_search_paths=[str(folder)]))
+    return found
 
 
 @pytest.fixture
@@ -62,7 +61,7 @@ def cloudwatch(protocol: str, sessions: dict[str, Any], wire: Served) -> Any:
     return connect(sessions, protocol, wire)
 
 
-@pytest.fixture(scope="module", params=["json", "query"])
+@pytest.fixture(scope="module", params=PROTOCOLS)
 def refusing(
     request: pytest.FixtureRequest, sessions: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Any]:
