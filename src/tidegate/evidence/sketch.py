@@ -4,6 +4,7 @@ Bins are plain ``{index: count}`` so that a worker, a database row and an alarm 
 adding. Zero and negative values stand in the bin ``ZERO``. Source: Masson, Rim, Lee, "DDSketch", VLDB 2019.
 """
 
+import math
 from collections.abc import Iterable
 
 from ddsketch.mapping import LogarithmicMapping
@@ -32,11 +33,12 @@ def merge(parts: Iterable[dict[int, float]]) -> dict[int, float]:
 
 
 def percentile(bins: dict[int, float], percent: float) -> float | None:
-    """The value at ``percent`` (0 to 100) of all counted values; None where there is none."""
+    """The least value that ``percent`` (0 to 100) of all counted values do not exceed (nearest rank: of few values
+    a high percentile is the highest, so that a guard does not look away); None where there is none."""
     total = sum(bins.values())
     if total <= 0:
         return None
-    rank = percent / 100 * (total - 1)
+    rank = math.ceil(percent / 100 * total) - 1
     seen = 0.0
     last = None
     for key in sorted(bins):
