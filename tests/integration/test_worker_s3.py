@@ -57,8 +57,7 @@ def s3() -> Iterator[S3]:
         credentials = [{"accessKey": KEY, "secretKey": SECRET}]
         identity = {"name": "tests", "credentials": credentials, "actions": ["Admin"]}
         (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-        services = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc")
-        services += ("filer.port", "filer.port.grpc", "s3.port", "s3.port.grpc")
+        services = [f"{part}.port{end}" for part in ("master", "volume", "filer", "s3") for end in ("", ".grpc")]
         ports = dict(zip(services, free_ports(len(services)), strict=True))
         command = [str(WEED), "server", "-s3", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}"]
         command += [f"-{service}={port}" for service, port in ports.items()]
