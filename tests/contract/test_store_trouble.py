@@ -93,9 +93,7 @@ def test_a_database_that_can_only_be_read(tmp_path: Path) -> None:
 
 def test_a_postgresql_database_that_is_not_there(postgres_url: str) -> None:
     with pytest.raises(StartupError, match='"missing" does not exist; create it first'):
-        open_store(
-            postgres_url.replace("/test_", "/missing?x_test_").split("?")[0] + "?" + postgres_url.split("?")[1]
-        )
+        open_store(str(make_url(postgres_url).set(database="missing")))
 
 
 def test_a_postgresql_user_who_may_not_write(postgres_url: str) -> None:

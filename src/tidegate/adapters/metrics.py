@@ -231,8 +231,8 @@ def _identified(connection: Connection, memory: Memory, minutes: Cells) -> dict[
         last[series] = max(at, last.get(series, at))
     rows = {series: row for series in last if (row := memory.row(series)) is not None}
     rows |= stored.known(connection, last.keys() - rows.keys())
-    if missing := last.keys() - rows.keys():
-        rows |= stored.register(connection, {series: last[series] for series in missing})
+    if missing := {series: at for series, at in last.items() if series not in rows}:
+        rows |= stored.register(connection, missing)
     later = {s: Row(row.id, last[s]) for s, row in rows.items() if last[s] > row.last_at}
     if later:
         stored.advance(connection, list(later.values()))

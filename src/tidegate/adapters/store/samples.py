@@ -55,14 +55,14 @@ def of_metric(connection: Connection, metric: MetricId) -> dict[int, Series]:
 
 
 def active(connection: Connection, namespace: str | None, name: str | None, since: int) -> list[MetricId]:
-    """Metrics that have data in the minute of ``since`` or later."""
+    """Metrics that have data in the minute of ``since`` or later, in order."""
     c = SERIES.c
-    query = select(SERIES).where(c.last_at >= since // 60 * 60).order_by(c.id)
+    query = select(SERIES).where(c.last_at >= since // 60 * 60)
     if namespace is not None:
         query = query.where(c.namespace == namespace)
     if name is not None:
         query = query.where(c.name == name)
-    return list(dict.fromkeys(_series(row).metric for row in connection.execute(query)))
+    return sorted({_series(row).metric for row in connection.execute(query)})
 
 
 def register(connection: Connection, last: Mapping[Series, int]) -> dict[Series, Row]:

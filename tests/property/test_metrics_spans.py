@@ -1,0 +1,92 @@
+"""Whatever is put, in whatever order, over restarts and with memory that forgets: a span read back is the sum of
+the samples that lie in it."""
+
+import asyncio
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.adapters.metrics import Keep, SqlMetrics
+from tidegate.adapters.store.database import Database, open_database
+from tidegate.evidence import sketch
+from tidegate.evidence.samples import merge
+from tidegate.model.metric import MetricId, Sample
+
+T0 = 1_800_000_000
+METRICS = [MetricId.of("mine", name, {"Endpoint": "a"}) for name in ("Errors", "Latency")]
+KEEP = Keep(seconds_in_memory=20, minutes_in_memory=120)
+"""All of it is kept, little of it in memory."""
+
+SAMPLES = st.builds(
+    lambda metric, second, value: Sample(
+        metric, T0 + second, 1, value, value, value, {sketch.index(value): 1.0}, "None"
+    ),
+    st.sampled_from(METRICS),
+    st.integers(0, 200),
+    st.integers(0, 1000),
+)
+PUTS = st.lists(SAMPLES, max_size=5)
+TURNS = st.integers(0, 90)
+"""The clock goes on by so many seconds; 0: the process begins anew."""
+READS = st.tuples(
+    st.sampled_from(METRICS), st.integers(-70, 200), st.integers(1, 200), st.sampled_from([1, 10, 60, 90])
+)
+ALIGNED = READS.map(lambda read: (read[0], read[1] // 60 * 60, read[2], 60))
+
+
+Step = list[Sample] | int | tuple[MetricId, int, int, int]
+
+LAST: list[Step] = [(metric, -60, 300, period) for metric in METRICS for period in (7, 60)]
+
+
+class Clock:
+    second = T0
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.second, UTC)
+
+
+def expected(samples: list[Sample], metric: MetricId, start: int, end: int, period: int) -> dict[int, Sample]:
+    found: dict[int, Sample] = {}
+    for begin in range(start, end, period):
+        inside = [s for s in samples if s.metric == metric and begin <= s.at < begin + period]
+        if inside:
+            whole = merge(inside)
+            bins = sketch.merge(s.bins for s in inside)
+            found[begin] = Sample(
+                metric, begin, whole.count, whole.total, whole.low, whole.high, bins, "None", period
+            )
+    return found
+
+
+@given(st.lists(PUTS | TURNS | READS | ALIGNED, max_size=25))
+def test_a_span_is_the_sum_of_its_samples(steps: list[Step]) -> None:
+    database = open_database("sqlite://")
+
+    async def main() -> None:
+        try:
+            await play(database, steps)
+        finally:
+            await database.close()
+
+    asyncio.run(main())
+
+
+async def play(database: Database, steps: list[Step]) -> None:
+    clock = Clock()
+    metrics = SqlMetrics(database, clock, KEEP)
+    put: list[Sample] = []
+    for step in steps + LAST:
+        match step:
+            case list():
+                await metrics.put(step)
+                put.extend(step)
+            case 0:
+                metrics = SqlMetrics(database, clock, KEEP)
+            case int():
+                clock.second += step
+            case (metric, offset, length, period):
+                start, end = T0 + offset, T0 + offset + length
+                found = await metrics.read(metric, start, end, period)
+                assert found == expected(put, metric, start, end, period)
