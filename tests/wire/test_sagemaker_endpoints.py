@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tidegate.model.alarm import AlarmState
 from tidegate.model.rollout import Phase
 from tidegate.testing.wire import ACCOUNT, REGION, START, Served
 
@@ -178,6 +179,31 @@ def test_an_update_shows_both_sides_and_ends_on_the_new(sagemaker: Any, fraud: A
     assert (after["EndpointStatus"], after["EndpointConfigName"]) == ("InService", "v2")
     assert after["LastDeploymentConfig"] == deployment
     assert not {"PendingDeploymentSummary", "FailureReason"} & after.keys()
+
+
+def test_an_update_that_an_alarm_turns_back_ends_on_the_old_config(
+    sagemaker: Any, fraud: Any, wire: Served
+) -> None:
+    deployment = {**canary(25), "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "errors"}]}}
+    update = {"EndpointName": "fraud", "EndpointConfigName": "v2", "DeploymentConfig": deployment}
+    sagemaker.update_endpoint(**update)
+    wire.settle("fraud", until=lambda e: e.rollout is not None and e.rollout.phase is Phase.BAKING)
+    wire.alarms = AlarmState.ALARM
+    wire.settle("fraud", until=lambda e: e.rollout is not None and e.rollout.phase is Phase.ROLLING_BACK)
+    assert described(sagemaker)["EndpointStatus"] == "Updating"
+    wire.settle("fraud")
+    after = described(sagemaker)
+    assert (after["EndpointStatus"], after["EndpointConfigName"]) == ("InService", "v1")
+    assert after["FailureReason"].startswith("Deployment rolled back: ")
+    assert "errors" in after["FailureReason"]
+    assert "PendingDeploymentSummary" not in after
+
+    wire.alarms = AlarmState.OK
+    sagemaker.update_endpoint(**update)
+    wire.settle("fraud")
+    again = described(sagemaker)
+    assert again["EndpointConfigName"] == "v2"
+    assert "FailureReason" not in again
 
 
 def test_an_update_without_deployment_config_is_all_at_once(sagemaker: Any, fraud: Any, wire: Served) -> None:

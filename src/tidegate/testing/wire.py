@@ -64,6 +64,8 @@ class Served:
     metrics: Metrics
     kicked: list[str] = field(default_factory=list)
     observations: dict[str, Observation] = field(default_factory=dict)
+    alarms: AlarmState = AlarmState.OK
+    """What every alarm that a rollout watches is seen in."""
 
     def client(self, service: str, **config: Any) -> Any:
         """A boto3 client whose every answer is checked against the operation's output shape."""
@@ -104,7 +106,7 @@ class Served:
         raise AssertionError(f"{name} did not settle within {STEPS} steps")
 
     def _step(self, saved: Saved[Endpoint]) -> None:
-        seen = self.observations[saved.name] = _as_wanted(saved.body)
+        seen = self.observations[saved.name] = _as_wanted(saved.body, self.alarms)
         now = self.clock.now()
         decision = step(saved.body, seen, now)
         after = decision.endpoint
@@ -125,10 +127,10 @@ def _at_rest(endpoint: Endpoint) -> bool:
     return endpoint.rollout is None and endpoint.scaling is None and not endpoint.deleting
 
 
-def _as_wanted(endpoint: Endpoint) -> Observation:
+def _as_wanted(endpoint: Endpoint, alarms: AlarmState) -> Observation:
     fleets = {id: FleetSeen(id, spec.count, spec.count) for id, spec in wanted.fleets(endpoint).items()}
     plan = endpoint.rollout.plan.alarms if endpoint.rollout else ()
-    return Observation(fleets, wanted.traffic(endpoint), dict.fromkeys(plan, AlarmState.OK))
+    return Observation(fleets, wanted.traffic(endpoint), dict.fromkeys(plan, alarms))
 
 
 def _check_answer(http_response: Any, parsed: dict[str, Any], model: Any, **_: Any) -> None:
