@@ -1,6 +1,6 @@
 """Random worlds for the rollout machine: versions, configs, and what goes wrong, aimed at the edges of phases."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -13,6 +13,7 @@ from tidegate.model.rollout import DeploymentConfig, Phase, Version
 from tidegate.model.traffic import WHOLE
 from tidegate.rollout import commands
 from tidegate.rollout.commands import Change
+from tidegate.rollout.step import step
 from tidegate.testing.happenings import (
     AlarmTurns,
     Blind,
@@ -31,7 +32,7 @@ from tidegate.testing.happenings import (
 from tidegate.testing.invariants import Invariants, expect
 from tidegate.testing.samples import all_at_once, canary, instances, linear, percent, rolling, version
 from tidegate.testing.simulate import updating
-from tidegate.testing.world import Stepper, World, step
+from tidegate.testing.world import Stepper, World
 
 LONG = 40 * 86_400.0
 
@@ -87,11 +88,14 @@ mending = st.builds(StartsWork, whens, sides)
 forgetting = st.builds(RouterForgets, whens)
 
 
+COMMANDS = ("pause", "resume", "abort", "promote", "scale", "supersede")
+
+
 @st.composite
-def people(draw: st.DrawFn) -> PersonDoes:
+def people(draw: st.DrawFn, commands_of: Sequence[str] = COMMANDS) -> PersonDoes:
     """One command. Whether it is accepted depends on the moment; refusing is an answer too."""
     when = draw(whens)
-    what = draw(st.sampled_from(["pause", "resume", "abort", "promote", "scale", "supersede"]))
+    what = draw(st.sampled_from(commands_of))
     match what:
         case "pause":
             return PersonDoes(when, what, lambda e, now: commands.pause(e, "ann", now))
@@ -138,12 +142,13 @@ def deployments(draw: st.DrawFn) -> DeploymentConfig:
 
 
 @st.composite
-def settings(draw: st.DrawFn, happenings: st.SearchStrategy[Happening]) -> Setting:
+def settings(draw: st.DrawFn, happenings: st.SearchStrategy[Happening], evidence: bool = False) -> Setting:
     counts = draw(st.sampled_from([2, 3, 4]))
+    deployment = draw(deployments())
     return Setting(
         old=version("v1", draw(st.sampled_from([counts, 2, 5]))),
         new=version("v2", counts),
-        deployment=draw(deployments()),
+        deployment=replace(deployment, require_evidence=evidence or deployment.require_evidence),
         physics=draw(physics),
         happenings=tuple(draw(st.lists(happenings, max_size=5))),
     )
@@ -164,7 +169,9 @@ def check(setting: Setting, step: Stepper = step) -> World:
     """Runs the world to the end of its rollout, all invariants watched. People come back in the end: what is
     paused is resumed, and the alarm recovers, so that nothing but a fault can hold it."""
     world = setting.world(Invariants(), step).run(LONG, settled=ended)
-    if not ended(world):
+    for _ in setting.happenings:
+        if ended(world):
+            break
         world.do("resume", lambda e, now: commands.resume(e, "ann", now))
         world.alarms["alarm"] = AlarmState.OK
         world.wake(0.0)

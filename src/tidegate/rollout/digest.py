@@ -3,14 +3,16 @@
 import hashlib
 import json
 
+from tidegate.model.fleet import VariantSpec
 from tidegate.model.rollout import Version
 
 
 def digest(version: Version) -> str:
     """Of everything that decides its answers: variants with their images, model data and environment. Counts,
     weights, instance types and names of models and configs are left out."""
-    content = [
-        [v.name, [[c.image, c.data_url, sorted(c.environment.items())] for c in v.model.containers]]
-        for v in sorted(version.variants, key=lambda v: v.name)
-    ]
+    content = [[v.name, _containers(v)] for v in sorted(version.variants, key=lambda v: v.name)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def _containers(variant: VariantSpec) -> list[object]:
+    return [[c.image, c.data_url, c.fingerprint, sorted(c.environment.items())] for c in variant.model.containers]

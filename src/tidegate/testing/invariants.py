@@ -82,11 +82,12 @@ class Invariants:
 
     def _forward(self, before: Endpoint, was: Rollout, after: Endpoint, seen: Observation, now: datetime) -> None:
         """A step onward rests on sight, capacity, our own table in force, the whole bake and evidence."""
+        if was.phase is not Phase.BAKING:
+            self.paused = timedelta()
         is_ = after.rollout if after.rollout and after.rollout.id == was.id else None
         done = after.rollout is None and after.last is not None and after.last.phase is Phase.SUCCEEDED
         if is_ is not None and is_.phase is Phase.BAKING and (was.phase, was.stage) != (is_.phase, is_.stage):
             self.baking_since[is_.id, is_.stage] = now
-            self.paused = timedelta()
         if is_ is not None and is_.phase in FORWARD:
             expect(is_.pause == was.pause, "what a person pauses stays", was.phase)
         if not (done or (is_ is not None and _position(is_) > _position(was))):

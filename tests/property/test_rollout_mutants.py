@@ -1,0 +1,165 @@
+"""Faults planted in the machine, each a mistake that some engine has made: random worlds find every one, and by
+the invariant that is meant to."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, find
+from hypothesis import Phase as Stage
+from hypothesis import settings as profile
+from hypothesis import strategies as st
+
+from tests.property import rollout_worlds as worlds
+from tests.property.rollout_worlds import Setting, check
+from tidegate.model.alarm import AlarmState
+from tidegate.model.endpoint import Endpoint
+from tidegate.model.fleet import FleetId
+from tidegate.model.observe import DeleteFleet, EnsureFleet, FleetSeen, Observation, SetTraffic
+from tidegate.model.rollout import Phase
+from tidegate.rollout import wanted
+from tidegate.rollout.step import Decision, step
+from tidegate.testing.invariants import Broken
+from tidegate.testing.world import Stepper
+
+
+def ignores_alarms(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+    alarms = None if seen.alarms is None else dict.fromkeys(seen.alarms, AlarmState.OK)
+    return step(endpoint, replace(seen, alarms=alarms), now)
+
+
+def takes_no_data_for_good_news(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+    names = endpoint.rollout.plan.alarms if endpoint.rollout else ()
+    fired = {n: s for n, s in (seen.alarms or {}).items() if s is AlarmState.ALARM}
+    return step(endpoint, replace(seen, alarms=dict.fromkeys(names, AlarmState.OK) | fired), now)
+
+
+def takes_asked_for_done(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+    return step(endpoint, replace(seen, routes=wanted.traffic(endpoint)), now)
+
+
+def takes_started_for_ready(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+    fleets = seen.fleets and {
+        id: replace(f, ready=f.ready + f.starting, starting=0) for id, f in seen.fleets.items()
+    }
+    return step(endpoint, replace(seen, fleets=fleets), now)
+
+
+def runs_a_fast_clock(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+    return step(endpoint, seen, now + timedelta(seconds=10))
+
+
+def never_wakes(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+    return replace(step(endpoint, seen, now), wake_at=None)
+
+
+def deletes_as_soon_as_it_turns_back(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+    decision = step(endpoint, seen, now)
+    rollout = decision.endpoint.rollout if decision.endpoint else None
+    if rollout is None or rollout.phase is not Phase.ROLLING_BACK:
+        return decision
+    gone = DeleteFleet(FleetId(endpoint.name, rollout.new.generation, "AllTraffic"))
+    return replace(decision, actions=(*decision.actions, gone))
+
+
+def shrinks_the_old_side_while_it_serves(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+    decision = step(endpoint, seen, now)
+    rollout = decision.endpoint.rollout if decision.endpoint else None
+    if decision.endpoint is None or rollout is None or rollout.old is None or rollout.phase is not Phase.BAKING:
+        return decision
+    spec = next(s for i, s in wanted.fleets(decision.endpoint).items() if i.generation == rollout.old.generation)
+    return replace(decision, actions=(*decision.actions, EnsureFleet(replace(spec, count=0))))
+
+
+def does_not_raise_the_fence(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+    decision = step(endpoint, seen, now)
+    if decision.endpoint is None or decision.endpoint.traffic is None or endpoint.traffic is None:
+        return decision
+    fence = endpoint.traffic.fence
+    table = replace(decision.endpoint.traffic, fence=fence)
+    actions = tuple(SetTraffic(table) if isinstance(a, SetTraffic) else a for a in decision.actions)
+    return replace(decision, endpoint=replace(decision.endpoint, traffic=table, fence=fence), actions=actions)
+
+
+def takes_unseen_for_well(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+    fleets = seen.fleets
+    if fleets is None:
+        specs = wanted.fleets(endpoint)
+        fleets = {id: FleetSeen(id, desired=spec.count, ready=spec.count) for id, spec in specs.items()}
+    routes = wanted.traffic(endpoint) if seen.routes is None else seen.routes
+    return step(endpoint, Observation(fleets, routes, seen.alarms or {}), now)
+
+
+def forgets_that_it_is_paused(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+    if endpoint.rollout is None or endpoint.rollout.pause is None:
+        return step(endpoint, seen, now)
+    return step(replace(endpoint, rollout=replace(endpoint.rollout, pause=None)), seen, now)
+
+
+def skips_the_bakes(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+    if endpoint.rollout is None or endpoint.rollout.phase is not Phase.BAKING:
+        return step(endpoint, seen, now)
+    decision = step(replace(endpoint, rollout=replace(endpoint.rollout, promote=True)), seen, now)
+    if decision.endpoint is None or decision.endpoint.rollout is None:
+        return decision
+    rollout = replace(decision.endpoint.rollout, promote=False)
+    return replace(decision, endpoint=replace(decision.endpoint, rollout=rollout))
+
+
+def has_no_deadlines(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+    decision = step(endpoint, seen, now)
+    rollout = decision.endpoint.rollout if decision.endpoint else None
+    if decision.endpoint is None or rollout is None or rollout.phase is Phase.BAKING:
+        return decision
+    forgetful = replace(decision.endpoint, rollout=replace(rollout, phase_deadline=None, expires_at=None))
+    return replace(decision, endpoint=forgetful, wake_at=None)
+
+
+anything = worlds.settings(worlds.anything)
+pauses = worlds.settings(worlds.people(["pause"]))
+blind = worlds.settings(worlds.blindness)
+silent = worlds.settings(worlds.alarm_turns, evidence=True)
+stuck = worlds.settings(st.one_of(worlds.alarm_fires, worlds.failing))
+
+MUTANTS: dict[Stepper, tuple[st.SearchStrategy[Setting], str]] = {
+    ignores_alarms: (anything, "6 alarms count in every state"),
+    takes_no_data_for_good_news: (silent, "7 missing evidence never passes"),
+    takes_asked_for_done: (anything, ""),
+    does_not_raise_the_fence: (anything, ""),
+    takes_unseen_for_well: (blind, "unknown never advances"),
+    takes_started_for_ready: (anything, "2 weight over ready capacity"),
+    forgets_that_it_is_paused: (pauses, "what a person pauses stays"),
+    runs_a_fast_clock: (anything, "wake_at is honest"),
+    skips_the_bakes: (anything, "a stage is left after its bake"),
+    never_wakes: (anything, "wake_at is honest"),
+    has_no_deadlines: (stuck, "every rollout ends"),
+    deletes_as_soon_as_it_turns_back: (anything, "no fleet that serves is deleted"),
+    shrinks_the_old_side_while_it_serves: (anything, "3 nothing shrinks under its share"),
+}
+"""The fault, the worlds that it is looked for in, and the words of the invariant that finds it (empty: any)."""
+
+
+def caught(mutant: Stepper, words: str) -> Callable[[Setting], bool]:
+    def breaks(setting: Setting) -> bool:
+        try:
+            check(setting, mutant)
+        except Broken as broken:
+            return words in str(broken)
+        return False
+
+    return breaks
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
+def test_a_planted_fault_is_found(mutant: Stepper) -> None:
+    where, words = MUTANTS[mutant]
+    once = profile(
+        max_examples=500,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Stage.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    find(where, caught(mutant, words), settings=once)

@@ -1,0 +1,100 @@
+"""A small state space explored whole: two instances, two stages, and at every tick every combination of what can
+be seen of the fleets, the routes and the alarm. Every reachable record is stepped under every one of them."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import product
+
+import pytest
+
+from tidegate.model.alarm import AlarmState
+from tidegate.model.endpoint import Endpoint
+from tidegate.model.observe import FleetSeen, Observation
+from tidegate.model.rollout import DeploymentConfig, Phase
+from tidegate.rollout import commands, wanted
+from tidegate.rollout.step import step
+from tidegate.testing.invariants import Invariants
+from tidegate.testing.samples import canary, instances, rolling, version
+from tidegate.testing.simulate import updating
+from tidegate.testing.world import START
+
+ALARMS: tuple[dict[str, AlarmState] | None, ...] = (
+    None,
+    {},
+    {"alarm": AlarmState.OK},
+    {"alarm": AlarmState.ALARM},
+)
+STEPS = (timedelta(seconds=60), timedelta(days=1))
+
+
+def sights(endpoint: Endpoint) -> Iterator[Observation]:
+    """Fleets: unseen, none, all as wanted, all wanted but the last replica; routes: unseen, ours, none."""
+    specs = wanted.fleets(endpoint)
+    whole = {id: FleetSeen(id, desired=spec.count, ready=spec.count) for id, spec in specs.items()}
+    short = {id: FleetSeen(id, desired=spec.count, ready=max(0, spec.count - 1)) for id, spec in specs.items()}
+    table = wanted.traffic(endpoint)
+    empty = type(table)(endpoint.name, 0)
+    for fleets, routes, alarms in product((None, {}, whole, short), (None, table, empty), ALARMS):
+        yield Observation(fleets, routes, alarms)
+
+
+def followers(endpoint: Endpoint, now: datetime) -> Iterator[Endpoint]:
+    invariants = Invariants()
+    if endpoint.rollout and endpoint.rollout.phase is Phase.BAKING and endpoint.rollout.phase_since:
+        invariants.baking_since[endpoint.rollout.id, endpoint.rollout.stage] = endpoint.rollout.phase_since
+    for seen in sights(endpoint):
+        decision = step(endpoint, seen, now)
+        invariants.decided(endpoint, seen, now, decision, step)
+        if decision.endpoint is not None:
+            yield decision.endpoint
+    rollout = endpoint.rollout
+    if rollout is not None and rollout.phase in commands.FORWARD:
+        yield commands.abort(endpoint, "ann", now)
+        yield commands.promote(endpoint, "ann", now)
+        if rollout.pause is None:
+            yield commands.pause(endpoint, "ann", now)
+
+
+def position(endpoint: Endpoint) -> tuple[object, ...]:
+    """What tells records apart but for their times, fences and notes."""
+    rollout, last = endpoint.rollout, endpoint.last
+    live = rollout and (
+        rollout.phase,
+        rollout.stage,
+        rollout.back_stage,
+        rollout.back,
+        rollout.pause is None,
+        rollout.promote,
+        rollout.cause,
+        rollout.phase_deadline is None,
+        rollout.bake_until is None,
+    )
+    ended = last and (last.phase, last.cause)
+    mix = endpoint.mixed and (endpoint.mixed.share, endpoint.mixed.part, endpoint.mixed.serving_part)
+    return live, ended, wanted.new_share(endpoint), mix, endpoint.rejected
+
+
+@pytest.mark.parametrize(
+    "config",
+    [canary(instances(1), 60, 60), rolling(instances(1), 60, instances(1))],
+    ids=["canary", "rolling"],
+)
+def test_every_reachable_record_keeps_the_invariants_whatever_is_seen(config: DeploymentConfig) -> None:
+    first = updating(version("v1", 2), version("v2", 2), config).record
+    assert first is not None
+    known = {position(first)}
+    todo = [(first, START)]
+    endings = set()
+    while todo:
+        record, at = todo.pop()
+        if record.rollout is None:
+            assert record.last is not None
+            endings.add(str(record.last.phase))
+            continue
+        for wait in STEPS:
+            for follower in followers(record, at + wait):
+                if position(follower) not in known:
+                    known.add(position(follower))
+                    todo.append((follower, at + wait))
+    assert endings == {"Succeeded", "RolledBack", "RollbackFailed"}
+    assert len(known) > 20
