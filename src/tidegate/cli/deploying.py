@@ -115,7 +115,7 @@ def delete(
         while wait and _there(server, name):
             time.sleep(0.2)
     word = "is deleted" if wait else "is being deleted"
-    show({**done, "status": "Deleted"} if wait else done, as_json, f'endpoint "{name}" {word}')
+    show({"name": name, "status": "Deleted"} if wait else done, as_json, f'endpoint "{name}" {word}')
 
 
 def read(path: Path) -> spec.Loaded:

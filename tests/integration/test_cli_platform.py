@@ -1,0 +1,140 @@
+"""A person's day with the commands, on a whole platform: up, deploy, look, steer, delete, down."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tidegate.testing.platform import free_port, until
+
+SPEC = """\
+endpoint: fraud
+model: {{image: tidegate/xgboost, data: "{data}"}}
+instances: 2
+rollout: {{strategy: linear, step: 50%, wait: 1h}}
+alarms:
+  errors: {{metric: Invocation5XXErrors, statistic: Average, above: 2%, period: 1s}}
+"""
+
+
+class Commands:
+    """``tidegate`` with a server address and a state folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.state = folder / "state"
+        self.port = free_port()
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("TIDEGATE_", "AWS_"))}
+        address = f"http://127.0.0.1:{self.port}"
+        self._environment = {**kept, "TIDEGATE_URL": address, "TIDEGATE_DRAIN_TIMEOUT": "5", "COLUMNS": "140"}
+
+    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "tidegate.cli", *arguments],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            timeout=120,
+        )
+
+    def words(self, *arguments: str) -> str:
+        done = self.run(*arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def data(self, *arguments: str) -> Any:
+        return json.loads(self.words(*arguments, "--json"))
+
+    def error(self, *arguments: str) -> str:
+        done = self.run(*arguments)
+        assert done.returncode == 1, done.stdout
+        return done.stderr.strip()
+
+    def spec(self, data: str) -> str:
+        path = self.folder / "fraud.yaml"
+        path.write_text(SPEC.format(data=data))
+        return str(path)
+
+    def up(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.data("up", "--detach", "--port", str(self.port), "--state", str(self.state))
+        return found
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> Iterator[Commands]:
+    made = Commands(tmp_path)
+    yield made
+    made.run("down")
+
+
+@pytest.mark.e2e
+def test_a_day_with_the_commands(commands: Commands, models: tuple[str, str]) -> None:
+    started = commands.up()
+    assert psutil.pid_exists(started["pid"])
+    assert "answers at" in commands.error("up", "--detach", "--port", str(commands.port), "--state", "elsewhere")
+
+    lines = commands.words("deploy", commands.spec(models[0]), "--wait", "--json").splitlines()
+    first = json.loads(lines[0])
+    assert first["change"] == "created"
+    assert json.loads(lines[-1])["endpoint"]["config"] == first["config"]
+    assert commands.data("deploy", commands.spec(models[0]))["change"] == "unchanged"
+
+    told = commands.data("invoke", "fraud", "--body", "1,2,3,4")
+    assert (told["status"], told["config"]) == (200, first["config"])
+    assert "424: " in commands.error("invoke", "fraud", "--body", "1,x,3,4")
+    assert "fraud" in commands.words("status") and "InService" in commands.words("status", "fraud")
+    assert [one["name"] for one in commands.data("alarms")["alarms"]] == [f"{first['config']}-errors"]
+    assert "ready" in commands.words("logs", "fraud")
+    assert "no rollout under way" in commands.error("rollout", "pause", "fraud")
+
+    second = commands.data("deploy", commands.spec(models[1]))
+    assert second["change"] == "updated"
+    until(lambda: commands.data("status", "fraud")["rollout"]["phase"] == "Baking", "baking at 50 %", 30)
+    assert commands.data("rollout", "pause", "fraud")["rollout"]["paused"]
+    assert "already paused" in commands.error("rollout", "pause", "fraud")
+    assert commands.data("rollout", "resume", "fraud")["rollout"]["paused"] is None
+    commands.words("rollout", "abort", "fraud")
+    until(lambda: commands.data("status", "fraud")["rollout"] is None, "turned back", 30)
+    status = commands.data("status", "fraud")
+    assert (status["config"], status["last"]["cause"]) == (first["config"], "Aborted")
+
+    commands.words("rollout", "retry", "fraud")
+    until(lambda: commands.data("status", "fraud")["rollout"]["phase"] == "Baking", "baking again", 30)
+    commands.words("rollout", "promote", "fraud")
+    commands.words("rollout", "watch", "fraud")
+    assert commands.data("status", "fraud")["config"] == second["config"]
+
+    assert commands.data("delete", "fraud", "--wait") == {"name": "fraud", "status": "Deleted"}
+    assert "no endpoints yet" in commands.words("status")
+    assert commands.data("down")["status"] == "stopped"
+    assert not psutil.pid_exists(started["pid"])
+    assert commands.data("down") == {"status": "not running"}
+
+
+@pytest.mark.e2e
+def test_waiting_for_a_deploy_fails_with_the_reason_when_it_does_not_come_up(
+    commands: Commands, tmp_path: Path
+) -> None:
+    commands.up()
+    broken = tmp_path / "model.ubj"
+    broken.write_bytes(b"this is no model")
+    said = commands.error("deploy", commands.spec(broken.as_uri()), "--wait")
+    assert said.startswith("tidegate: ") and "model.ubj" in said
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.e2e
+def test_a_start_that_fails_says_why_in_one_line(commands: Commands) -> None:
+    commands.up()
+    other = str(free_port())
+    said = commands.error("up", "--detach", "--port", other, "--state", str(commands.state))
+    assert said.startswith(f"tidegate: state folder {commands.state} is in use by another tidegate")
+    assert len(said.splitlines()) == 1

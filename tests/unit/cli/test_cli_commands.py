@@ -1,0 +1,250 @@
+"""The commands as a person runs them: words, JSON, one-line errors, exit statuses. No platform is needed here;
+where a server must answer, a stub stands in for it."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from tidegate import __version__
+from tidegate.cli.app import app
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+MINIMAL = "endpoint: e\nmodel: {image: tidegate/xgboost, data: ./model.ubj}\n"
+
+
+def tidegate(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TIDEGATE_", "AWS_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "tidegate.cli", *arguments],
+        env={**kept, "TIDEGATE_URL": nowhere(), "COLUMNS": "160", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+    )
+
+
+def nowhere() -> str:
+    """An address at which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+@contextmanager
+def stub(answers: Mapping[str, tuple[int, bytes]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Stands in for a server: what it answers by path (503 for others), and the requests that it saw."""
+    seen: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            seen.append({"method": self.command, "path": self.path, "headers": dict(self.headers), "body": body})
+            status, content = answers.get(self.path.partition("?")[0], (503, b"<html>no server</html>"))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PUT = do_DELETE = answer
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}", seen
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def one_line(done: "subprocess.CompletedProcess[str]", code: int = 1) -> str:
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+def test_help_names_every_command_and_each_has_an_example() -> None:
+    def shown(*arguments: str) -> str:
+        return CliRunner().invoke(app, [*arguments, "--help"], prog_name="tidegate").output
+
+    for command in ("up", "down", "deploy", "status", "invoke", "simulate", "logs", "alarms", "delete", "version"):
+        assert f"  {command} " in shown()
+        assert "tidegate " + command in shown(command).partition("Example")[2]
+    for command in ("watch", "pause", "resume", "abort", "promote", "retry"):
+        assert f"tidegate rollout {command} fraud" in shown("rollout", command)
+
+
+def test_wrong_usage_has_exit_status_2() -> None:
+    assert tidegate("frobnicate").returncode == 2
+    assert tidegate("status", "--frobnicate").returncode == 2
+    assert tidegate("deploy").returncode == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("status",), ("logs", "e"), ("alarms",), ("delete", "e"), ("rollout", "pause", "e"), ("invoke", "e")],
+)
+def test_without_a_server_one_line_says_what_to_do(arguments: tuple[str, ...]) -> None:
+    line = one_line(tidegate(*arguments, "--json"))
+    assert "start it with 'tidegate up', or set TIDEGATE_URL" in line
+
+
+def test_a_server_that_answers_oddly_is_told_apart() -> None:
+    with stub({}) as (url, _):
+        assert "answered 503 without saying why" in one_line(tidegate("status", TIDEGATE_URL=url))
+
+
+def test_the_servers_own_words_reach_the_person() -> None:
+    error = {"error": {"code": "NotFound", "message": 'there is no endpoint "e"'}}
+    with stub({"/tidegate/v1/endpoints/e": (404, json.dumps(error).encode())}) as (url, _):
+        assert one_line(tidegate("status", "e", TIDEGATE_URL=url)) == 'tidegate: there is no endpoint "e"'
+
+
+def test_a_bad_address_is_refused() -> None:
+    assert "is not an address" in one_line(tidegate("status", TIDEGATE_URL="8471"))
+
+
+def test_down_where_nothing_runs_is_fine() -> None:
+    done = tidegate("down", "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"status": "not running"})
+
+
+def test_version_with_and_without_a_server() -> None:
+    done = tidegate("version", "--json")
+    assert json.loads(done.stdout) == {"version": __version__, "server": None}
+    answer = {"version": "9.9", "host": "h", "port": 1, "state": "/s"}
+    with stub({"/tidegate/v1/version": (200, json.dumps(answer).encode())}) as (url, _):
+        assert tidegate("version", TIDEGATE_URL=url).stdout == f"tidegate {__version__}, server 9.9 at {url}\n"
+
+
+def test_requests_are_signed_when_there_are_keys() -> None:
+    with stub({"/tidegate/v1/endpoints": (200, b'{"endpoints": []}')}) as (url, seen):
+        tidegate("status", TIDEGATE_URL=url)
+        keys = {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "secret-secret", "AWS_REGION": "eu-west-1"}
+        tidegate("status", TIDEGATE_URL=url, **keys)
+    plain, signed = (one["headers"] for one in seen)
+    assert "Authorization" not in plain
+    assert signed["Authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKID/")
+    assert "/eu-west-1/sagemaker/aws4_request" in signed["Authorization"]
+
+
+def test_deploy_sends_absolute_paths_and_fingerprints(tmp_path: Path) -> None:
+    (tmp_path / "model.ubj").write_bytes(b"model")
+    (tmp_path / "e.yaml").write_text(MINIMAL)
+    done = {"endpoint": "e", "config": "e-1", "change": "created", "message": 'endpoint "e" is being created'}
+    with stub({"/tidegate/v1/deploy": (200, json.dumps(done).encode())}) as (url, seen):
+        result = tidegate("deploy", str(tmp_path / "e.yaml"), "--override", TIDEGATE_URL=url)
+    assert result.stdout == 'endpoint "e" is being created (config e-1, created)\n'
+    asked = json.loads(seen[0]["body"])
+    assert asked["override"] is True and asked["supersede"] is False and asked["by"]
+    assert asked["spec"]["model"]["data"] == f"file://{tmp_path}/model.ubj"
+    assert asked["spec"]["model"]["fingerprint"].startswith("sha256-")
+
+
+def test_deploy_says_where_the_spec_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "e.yaml"
+    path.write_text(MINIMAL + "rollout: {strategy: cannary}\n")
+    (tmp_path / "model.ubj").write_bytes(b"")
+    line = one_line(tidegate("deploy", str(path)))
+    assert line == f"tidegate: {path}:3: rollout.strategy: unknown strategy 'cannary', did you mean 'canary'?"
+
+
+def test_deploy_says_that_model_data_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "e.yaml"
+    path.write_text(MINIMAL)
+    line = one_line(tidegate("deploy", str(path)))
+    assert line == f"tidegate: {path}:2: model data {tmp_path}/model.ubj: No such file or directory"
+
+
+def test_deploy_of_what_is_no_file_or_no_text(tmp_path: Path) -> None:
+    assert one_line(tidegate("deploy", str(tmp_path))).endswith("Is a directory")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    assert one_line(tidegate("deploy", str(tmp_path / "binary"))).endswith("not UTF-8 text")
+
+
+def test_invoke_passes_the_answer_on_as_it_is() -> None:
+    with stub({"/endpoints/e/invocations": (200, b"0.25")}) as (url, seen):
+        assert tidegate("invoke", "e", "--body", "1,2", "--variant", "v", TIDEGATE_URL=url).stdout == "0.25"
+        told = json.loads(tidegate("invoke", "e", "--body", "1,2", "--json", TIDEGATE_URL=url).stdout)
+    assert (told["status"], told["body"]) == (200, "0.25")
+    assert seen[0]["body"] == b"1,2"
+    assert seen[0]["headers"]["X-Amzn-SageMaker-Target-Variant"] == "v"
+
+
+def test_invoke_says_what_the_model_said() -> None:
+    body = json.dumps({"Message": "Received server error (500)", "OriginalMessage": "boom"}).encode()
+    with stub({"/endpoints/e/invocations": (424, body)}) as (url, _):
+        line = one_line(tidegate("invoke", "e", "--body", "1", TIDEGATE_URL=url))
+    assert line == "tidegate: 424: Received server error (500) (the model said: boom)"
+
+
+def test_up_says_that_the_state_folder_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    line = one_line(tidegate("up", "--detach", "--state", str(tmp_path / "file" / "state"), "--port", "1"))
+    assert line.startswith(f"tidegate: state folder {tmp_path}/file/state cannot be used: Not a directory")
+
+
+def test_up_says_that_another_server_answers_there(tmp_path: Path) -> None:
+    with stub({"/healthz": (200, b"{}")}) as (url, _):
+        port = url.rpartition(":")[2]
+        line = one_line(tidegate("up", "--detach", "--state", str(tmp_path), "--port", port))
+    assert "answers at" in line and "--port" in line
+
+
+def test_a_setting_that_cannot_be_used_is_named() -> None:
+    line = one_line(tidegate("up", "--detach", TIDEGATE_PORT="eighty"))
+    assert line.startswith("tidegate: TIDEGATE_PORT='eighty' cannot be used")
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_example_simulates_to_success(example: Path) -> None:
+    done = tidegate("simulate", str(example), "--json")
+    assert done.returncode == 0, done.stderr
+    timeline = json.loads(done.stdout)
+    assert timeline["phase"] == "Succeeded"
+    assert timeline["moments"][-1]["share"] == 10_000
+
+
+def test_a_simulated_alarm_turns_the_rollout_back() -> None:
+    fraud = str(EXAMPLES / "fraud.yaml")
+    timeline = json.loads(tidegate("simulate", fraud, "--alarm", "errors@stage=2", "--json").stdout)
+    assert timeline["phase"] == "RolledBack"
+    assert timeline["reason"].endswith("-errors] in ALARM state during baking.")
+    assert max(moment["share"] for moment in timeline["moments"]) == 5_000
+    late = json.loads(tidegate("simulate", fraud, "--alarm", "slow@90m", "--json").stdout)
+    assert 5_400 <= late["seconds"] < 5_500
+    words = tidegate("simulate", fraud, "--alarm", "slow@90m").stdout
+    assert "RolledBack after 1:30:" in words and "█" in words
+
+
+@pytest.mark.parametrize(
+    ("alarm", "said"),
+    [
+        ("errors", "expected KEY@stage=N or KEY@TIME"),
+        ("erors@1h", "unknown alarm 'erors', did you mean 'errors'?"),
+        ("errors@stage=x", "expected a time such as"),
+    ],
+)
+def test_a_wrong_alarm_of_a_simulation(alarm: str, said: str) -> None:
+    assert said in one_line(tidegate("simulate", str(EXAMPLES / "fraud.yaml"), "--alarm", alarm))
+
+
+def test_the_schema_is_json() -> None:
+    assert json.loads(tidegate("schema").stdout)["title"] == "tidegate spec file"
