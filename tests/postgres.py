@@ -33,6 +33,8 @@ OPTIONS = {
     "shared_buffers": "16MB",
     "max_connections": "20",
 }
+MORTAL = ("setpriv", "--pdeathsig", "INT", "--")
+"""The server ends with the test run, also with one that is killed."""
 _NUMBERS = count(1)
 
 
@@ -98,7 +100,7 @@ def _server(programs: Path, folder: Path, user: str | None) -> Iterator[None]:
     options = [part for name, value in OPTIONS.items() for part in ("-c", f"{name}={value}")]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
-            [str(programs / "postgres"), "-D", str(data), "-k", str(folder), *options],
+            [*MORTAL, str(programs / "postgres"), "-D", str(data), "-k", str(folder), *options],
             cwd=folder, user=user, group=user, extra_groups=groups, stdout=log, stderr=log,
         )  # fmt: skip
         try:
