@@ -53,7 +53,8 @@ def test_scores_are_the_booster_s_own(models: Path, tmp_path: Path, name: str) -
     rows = np.random.default_rng(5).normal(size=(20, len(FEATURES))).astype(np.float32)
     rows[3, 2] = np.nan
     expected = xgboost.Booster(model_file=str(models / f"{name}.ubj")).predict(xgboost.DMatrix(rows))
-    answer = ask(load(place(models / f"{name}.ubj", tmp_path), {}), csv(rows), {b"content-type": b"text/csv"})
+    headers = {b"content-type": b"text/csv", b"accept": b"application/json"}
+    answer = ask(load(place(models / f"{name}.ubj", tmp_path), {}), csv(rows), headers)
     found = msgspec.json.decode(answer, type=dict[str, list[object]])["predictions"]
     np.testing.assert_array_equal(np.array(found, dtype=np.float32), expected)
 

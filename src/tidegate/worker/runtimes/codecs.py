@@ -52,7 +52,7 @@ class Features:
         """The rows of a request; raises ModelFailed (400, or 415 for a form that is not known).
 
         A request without a content type is CSV, as in SageMaker's XGBoost container."""
-        kind = content_type.partition(";")[0].strip().lower() or CSV
+        kind = kind_of(content_type)
         if kind == CSV:
             return self._csv(body)
         if kind == JSON:
@@ -217,6 +217,11 @@ class Features:
 
     def _width(self, row: int, found: int) -> ModelFailed:
         return ModelFailed(400, f"Row {row + 1} has {found} columns; the model takes {self.count}.")
+
+
+def kind_of(content_type: str) -> str:
+    """The form that a body says it has; CSV where it says nothing, as AWS's XGBoost container takes it."""
+    return content_type.partition(";")[0].strip().lower() or CSV
 
 
 def choose(accept: str, default: str) -> str:

@@ -33,7 +33,7 @@ class XGBoost:
 
     batches = True
 
-    def __init__(self, booster: xgboost.Booster, accept: str) -> None:
+    def __init__(self, booster: xgboost.Booster, accept: str | None) -> None:
         self._booster = booster
         self._features = codecs.Features(booster.num_features(), booster.feature_names)
         self._accept = accept
@@ -42,7 +42,7 @@ class XGBoost:
         """A model that was stopped early predicts with its best iteration, as XGBoost's own estimators do."""
 
     def parse(self, call: Call) -> codecs.Matrix:
-        codecs.choose(call.accept, self._accept)
+        codecs.choose(call.accept, self._wishless(call))
         return self._features.read(call.body, call.content_type)
 
     def size(self, rows: codecs.Matrix) -> int:
@@ -56,7 +56,11 @@ class XGBoost:
         return np.split(scores, ends)
 
     def render(self, scores: codecs.Matrix, call: Call) -> Answer:
-        return codecs.write(scores, codecs.choose(call.accept, self._accept))
+        return codecs.write(scores, codecs.choose(call.accept, self._wishless(call)))
+
+    def _wishless(self, call: Call) -> str:
+        """The form for a request without a wish: what the environment says, else the form it came in itself."""
+        return self._accept or codecs.kind_of(call.content_type)
 
     def _predict(self, rows: codecs.Matrix) -> Any:
         return self._booster.inplace_predict(
@@ -72,8 +76,8 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> XGBoost:
     if not threads.isdecimal() or not 0 < int(threads) <= 1024:
         raise Invalid(f"OMP_NUM_THREADS must be a number of threads, not {threads!r}")
     booster.set_param({"nthread": int(threads)})
-    accept = environment.get(DEFAULT_ACCEPT, codecs.JSON)
-    if accept not in codecs.TYPES:
+    accept = environment.get(DEFAULT_ACCEPT)
+    if accept is not None and accept not in codecs.TYPES:
         raise Invalid(f"{DEFAULT_ACCEPT} must be one of {', '.join(codecs.TYPES)}, not {accept!r}")
     model = XGBoost(booster, accept)
     try:
