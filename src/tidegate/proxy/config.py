@@ -1,0 +1,265 @@
+"""What HAProxy does with a request, as text: haproxy.cfg and routes.map from a State. Pure; for 2.8 and later.
+
+A prediction meets, in this order: the map of routes (no entry: the controller has it), the check for a signature,
+the body limit, the stamp, the variant it asks for, the split by weights, a server of the slot's backend. Every
+prediction pays for everything on that way, so the rules for several routes come last and a lone fleet skips them.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tidegate.model.errors import StartupError
+from tidegate.model.traffic import WHOLE
+from tidegate.proxy.routes import MOST_ROUTES, entries
+from tidegate.proxy.state import State
+
+CONFIG, MAP, STATE = "haproxy.cfg", "routes.map", "proxy.json"
+"""File names in the proxy's folder, which is HAProxy's working directory."""
+
+SERVER = "check inter 500ms fastinter 100ms fall 3 rise 1 observe layer4 error-limit 3 on-error mark-down"
+"""Options of each server. A dead worker refuses connections and is out after three of them (each goes to another
+server instead) or three checks; a live one is back with its first good check."""
+
+KEEP_ALIVE = 50
+"""Seconds that a client's idle connection stays open; below the drain timeout, so that a connection which still
+holds an older process of HAProxy open is gone before what it may be routed to is."""
+
+BALANCE = {"r": "random", "l": "leastconn"}
+"""Pool -> how a server is picked. ``random`` draws two and takes the one with fewer requests in hand."""
+
+ENDPOINT = "%[var(txn.routes),word(1,|)]"
+"""The endpoint's name, where a response is made after the request is gone."""
+
+OWN = "!{ res.hdr(x-amzn-RequestId) -m found }"
+"""True for a response that the proxy itself made: workers and the controller give every answer an id."""
+
+UNSAFE = re.compile(r"[^A-Za-z0-9._:/@+\[\]~-]")
+"""Characters that have a meaning in HAProxy's files and commands."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """All that the text depends on besides the state. ``timeout`` is seconds, ``max_body`` bytes."""
+
+    host: str
+    port: int
+    controller: str
+    admin: str
+    """Sockets: the controller's, and HAProxy's own for commands."""
+    max_body: int
+    timeout: int
+    region: str
+    account: str
+    signed: bool
+    max_connections: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class Files:
+    config: str
+    map: str
+
+
+def render(state: State, options: Options) -> Files:
+    for text in (options.host, options.controller, options.admin, options.region, options.account):
+        if UNSAFE.search(text):
+            raise StartupError(f"{text!r} cannot stand in the proxy's configuration; use plain letters and digits")
+    parts = [_global(options), _defaults(options), _frontend(options), _controller(options), _fleets(options)]
+    seats = {seat.slot: seat for seat in state.seats}
+    for pool, size in sorted(state.sizes.items()):
+        for slot in (f"{pool}{number}" for number in range(size)):
+            parts.append(_slot(slot, seats[slot].servers if slot in seats else {}))
+    return Files("\n".join(parts), render_map(state))
+
+
+def render_map(state: State) -> str:
+    slots = state.slots
+    lines = [f"{key} {value}\n" for table in state.tables for key, value in entries(table, slots).items()]
+    return "".join(sorted(lines))
+
+
+def _global(options: Options) -> str:
+    return f"""\
+# Written by tidegate at every start and reload of HAProxy; changes made here are lost.
+global
+  stats socket unix@{options.admin} mode 600 level admin
+  maxconn {options.max_connections}
+  nbthread {options.threads}
+  # Two tidegates must not share a port unnoticed.
+  noreuseport
+  # A request can be given to a second server only while all of it is in the buffer.
+  tune.bufsize 65536
+  hard-stop-after 10m
+"""
+
+
+def _defaults(options: Options) -> str:
+    bad = _runtime_error("ValidationError", "The request is not well-formed HTTP.")
+    late = _runtime_error("RequestTimeout", "The request did not arrive in time.")
+    internal = _runtime_error("InternalFailure", "The proxy could not handle the request; try again.")
+    return f"""\
+defaults all
+  mode http
+  timeout connect 250ms
+  timeout client {options.timeout + 15}s
+  timeout http-request 30s
+  timeout http-keep-alive {KEEP_ALIVE}s
+  option idle-close-on-response
+  http-error status 400 {bad}
+  http-error status 408 {late}
+  http-error status 500 {internal}
+"""
+
+
+def _frontend(options: Options) -> str:
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    target = "req.fhdr(X-Amzn-SageMaker-Target-Variant)"
+    unsigned = _runtime_error("MissingAuthenticationTokenException", "Missing Authentication Token")
+    signature = f"""\
+  acl signed req.hdr(Authorization) -m found
+  acl signed url_param(X-Amz-Signature) -m found
+  http-request return status 403 {unsigned} if !signed
+"""
+    large = _runtime_error(
+        "ValidationError", f"The request's body is larger than the limit of {options.max_body} bytes."
+    )
+    unknown = _runtime_error(
+        "ValidationError",
+        f"Variant %[{target},json(utf8ps)] of endpoint %[path,field(3,/)] of account {options.account} not found.",
+        "lf-string",
+    )
+    return f"""\
+frontend door from all
+  bind {host}:{options.port}
+  http-request del-header X-Tidegate- -m beg
+  http-request set-var(txn.routes) path,map({MAP}) if METH_POST
+  http-request allow if !{{ var(txn.routes) -m found }}
+{signature if options.signed else ""}\
+  http-request return status 413 {large} if {{ req.body_size gt {options.max_body} }}
+  http-request set-header X-Tidegate-Start %[date(0,us)]
+  acl targeted {target} -m found
+  http-request set-var(txn.path) path if targeted
+  http-request set-var(txn.target) {target},concat(,txn.path),map({MAP}) if targeted
+  http-request return status 400 {unknown} if targeted !{{ var(txn.target) -m found }}
+  http-request set-var(txn.routes) var(txn.target) if targeted
+{_split()}\
+  http-after-response set-header x-amzn-RequestId %[uuid] if {{ status ge 400 }} {OWN}
+  use_backend controller if !{{ var(txn.routes) -m found }}
+  use_backend %[var(txn.slot)] if {{ var(txn.slot) -m found }}
+  use_backend %[var(txn.routes),word(3,|)]
+"""
+
+
+def _split() -> str:
+    """Words of a value: endpoint, fence, slot, and then a bound and a slot for each further route. The last slot
+    whose bound is not above the request's number has it."""
+    lines = [
+        "http-request allow if !{ var(txn.routes),word(4,|) -m len gt 0 }",
+        f"http-request set-var(txn.number) rand({WHOLE})",
+        "http-request set-var(txn.slot) var(txn.routes),word(3,|)",
+    ]
+    for route in range(1, MOST_ROUTES):
+        bound, slot = 2 + 2 * route, 3 + 2 * route
+        if route == 2:
+            lines.append(f"http-request allow if !{{ var(txn.routes),word({bound},|) -m len gt 0 }}")
+        lines.append(
+            f"http-request set-var(txn.slot) var(txn.routes),word({slot},|)"
+            f" if {{ var(txn.routes),word({bound},|),sub(txn.number) -m int le 0 }}"
+        )
+    return "".join(f"  {line}\n" for line in lines)
+
+
+def _controller(options: Options) -> str:
+    """Only what never reached the controller is asked again."""
+    message = "tidegate's controller does not run or does not answer; predictions go on; see its log"
+    members = {"__type": "ServiceUnavailable", "message": message, "Message": message}
+    away = _error("ServiceUnavailable", members)
+    return f"""\
+backend controller from all
+  timeout server 120s
+  http-reuse never
+  retries 1
+  retry-on conn-failure
+  http-error status 502 {away}
+  http-error status 503 {away}
+  http-error status 504 {away}
+  http-after-response set-status 503 reason "Service Unavailable" if {{ status 502 504 }} {OWN}
+  server controller unix@{options.controller}
+"""
+
+
+def _fleets(options: Options) -> str:
+    """Two tries for a request: one that kills its worker must not kill them all."""
+    none = _runtime_error(
+        "ServiceUnavailable",
+        f"No instance of endpoint {ENDPOINT} can take the request now; try again.",
+        "lf-string",
+    )
+    late = _model_error(
+        options,
+        "Your invocation timed out while waiting for a response from container primary. Review the latency metrics"
+        " for each container in Amazon CloudWatch, resolve the issue, and try again.",
+    )
+    died = _model_error(options, "The container primary ended, or closed the connection, before it answered.")
+    return f"""\
+defaults fleets
+  mode http
+  timeout connect 250ms
+  timeout server {options.timeout}s
+  timeout check 2s
+  timeout queue 1s
+  option httpchk GET /ping
+  http-check expect status 200
+  option http-buffer-request
+  http-reuse always
+  retries 1
+  option redispatch 1
+  retry-on conn-failure empty-response
+  http-error status 502 {died}
+  http-error status 503 {none}
+  http-error status 504 {late}
+"""
+
+
+def _slot(slot: str, servers: dict[str, str]) -> str:
+    count = counter(slot)
+    lines = [
+        f"backend {slot} from fleets",
+        f"balance {BALANCE[slot[0]]}",
+        f"http-after-response set-var({count}) var({count},0),add(1) if {{ status 502:504 }} {OWN}",
+        f'http-after-response set-status 424 reason "Failed Dependency" if {{ status 502 504 }} {OWN}',
+        *(f"server {replica} unix@{path} {SERVER}" for replica, path in servers.items()),
+    ]
+    return "\n  ".join(lines) + "\n"
+
+
+def counter(slot: str) -> str:
+    """The variable that counts the answers which the proxy gave in a slot's name."""
+    return f"proc.{slot}"
+
+
+def _model_error(options: Options, original: str) -> str:
+    group = f"/aws/sagemaker/Endpoints/{ENDPOINT}"
+    members = {
+        "Message": (
+            f'Received server error (0) from primary with message "{original}". See the log group {group} in'
+            f" account {options.account} (tidegate logs {ENDPOINT}) for more information."
+        ),
+        "OriginalStatusCode": 0,
+        "OriginalMessage": original,
+        "LogStreamArn": f"arn:aws:logs:{options.region}:{options.account}:log-group:{group}",
+    }
+    return _error("ModelError", members, "lf-string")
+
+
+def _runtime_error(name: str, message: str, kind: str = "string") -> str:
+    return _error(name, {"Message": message, "message": message}, kind)
+
+
+def _error(name: str, members: Mapping[str, object], kind: str = "string") -> str:
+    """A response in the words of ``http-error`` and ``return``. Quotes keep HAProxy from reading the JSON."""
+    body = json.dumps(members).replace("'", "\\u0027")
+    return f"content-type application/json hdr x-amzn-ErrorType {name} {kind} '{body}'"

@@ -1,0 +1,357 @@
+"""HAProxy in front of the fleets: the router of one machine.
+
+It runs apart from the controller and outlives it; a restarted controller adopts it. Every change is in
+``proxy.json`` before HAProxy hears of it, so neither a crash of HAProxy nor a reload loses one. What is in force is
+asked of HAProxy itself.
+"""
+
+import asyncio
+import logging
+import os
+import re
+import resource
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from tidegate.model.errors import Refused, StartupError, Transient
+from tidegate.model.fleet import FleetId, RoutingStrategy
+from tidegate.model.traffic import RouteTable
+from tidegate.proxy import binary, config, routes
+from tidegate.proxy.process import Master, check_address, write_whole
+from tidegate.proxy.runtime import Runtime
+from tidegate.proxy.state import SLOTS, State
+from tidegate.settings import Settings
+
+log = logging.getLogger(__name__)
+
+LONGEST_SOCKET = 97
+"""Characters that HAProxy takes for a unix socket's path."""
+MOST_CONNECTIONS = 20_000
+REPLICA = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
+STOP_TURN = 0.05
+
+
+class HAProxy:
+    """The ``Router`` port. ``folder`` is the state folder; HAProxy's own sockets lie beside the controller's.
+
+    Calls may be repeated at will and are done one after the other. After a ``Transient`` the change is on disk but
+    perhaps not in force: the same call again completes it."""
+
+    def __init__(
+        self, settings: Settings, folder: Path, controller: Path, slots: Mapping[str, int] = SLOTS
+    ) -> None:
+        self._settings = settings
+        self._folder = folder / "proxy"
+        self._controller = controller
+        self._runtime = Runtime(controller.with_name("haproxy.sock"), controller.with_name("master.sock"))
+        self._slots = dict(slots)
+        self._state = State(self._slots)
+        self._lock = asyncio.Lock()
+        self._master: Master | None = None
+        self._untidy: set[str] = set()
+        """Slots that may hold servers which are no longer wanted."""
+        self._counted: dict[str, int] = {}
+        """Slot -> its counter when ``failures`` read it last."""
+        self._reloaded = True
+        """Processes from before a reload may be there."""
+
+    # --- life ---
+
+    async def start_or_adopt(self) -> None:
+        """Returns when HAProxy serves. Raises StartupError: no program, port taken, folder not usable."""
+        async with self._lock:
+            program = await asyncio.to_thread(binary.find, self._settings.haproxy)
+            self._prepare()
+            master = self._master = Master(self._folder, self._command(program))
+            known = master.identity()
+            if not self._load() or known is None or not await self._answers():
+                await self._start(master)
+                return
+            if known.options != self._options_text():
+                await self._change_options(master, known.pid, known.options)
+            self._untidy = {seat.slot for seat in self._state.seats} | set(self._state.emptying)
+            self._counted = await self._runtime.counters(sorted(self._untidy))
+
+    async def ensure(self) -> None:
+        """Starts HAProxy again if it died; otherwise clears away servers that have nothing left to do."""
+        async with self._lock:
+            master = self._master
+            assert master is not None, "start_or_adopt comes first"
+            if master.identity() is None:
+                log.warning("haproxy died; starting it again")
+                await self._start(master)
+            for slot in sorted(self._untidy):
+                await self._tidy(slot)
+
+    async def up(self) -> bool:
+        return self._master is not None and self._master.identity() is not None and await self._answers()
+
+    async def stop(self) -> None:
+        """Takes no new connection, waits (at most the drain timeout) for requests in flight, and ends it."""
+        async with self._lock:
+            if (master := self._master) is None:
+                return
+            master.finish()
+            clock = asyncio.get_running_loop()
+            deadline = clock.time() + self._settings.drain_timeout
+            while master.identity() is not None and clock.time() < deadline and await self._busy():
+                await asyncio.sleep(STOP_TURN)
+            await asyncio.to_thread(master.kill)
+            self._runtime.admin.unlink(missing_ok=True)
+            self._runtime.master.unlink(missing_ok=True)
+            self._master = None
+
+    # --- the Router port ---
+
+    async def set_fleet(self, fleet: FleetId, routing: RoutingStrategy, servers: Mapping[str, Path]) -> None:
+        routes.checked(fleet.endpoint), routes.checked(fleet.variant)
+        for replica, path in servers.items():
+            if not REPLICA.fullmatch(replica) or config.UNSAFE.search(str(path)):
+                raise Refused(f"server {replica!r} at {str(path)!r} has characters that the proxy cannot take")
+        async with self._lock:
+            old = self._state
+            await self._save(old.with_servers(fleet, routing, {name: str(path) for name, path in servers.items()}))
+            if self._state.sizes != old.sizes:
+                log.info("the proxy's slots are all taken; reloading it with %s", self._state.sizes)
+                await self._reload()
+            seat = self._state.seat(fleet)
+            assert seat is not None
+            await self._level(seat.slot, seat.servers)
+
+    async def in_flight(self, fleet: FleetId) -> dict[str, int]:
+        """A server that an older process may still pick has at least one request to wait for."""
+        seat = self._state.seat(fleet)
+        if seat is None:
+            return {}
+        found = {name: server.in_flight for name, server in (await self._runtime.servers(seat.slot)).items()}
+        for process in await self._older():
+            for name, server in (await self._runtime.servers(seat.slot, process)).items():
+                pickable = server.takes_requests and name not in seat.servers
+                found[name] = found.get(name, 0) + max(server.in_flight, int(pickable))
+        return found
+
+    async def drop_fleet(self, fleet: FleetId) -> None:
+        """Raises Transient while the endpoint's routes still name the fleet."""
+        async with self._lock:
+            seat, table = self._state.seat(fleet), self._state.table(fleet.endpoint)
+            if seat is None:
+                return
+            named = [
+                *(table.routes if table else ()),
+                *(r for t in (table.targets if table else {}).values() for r in t),
+            ]
+            if any(route.fleet == fleet for route in named):
+                raise Transient(f"fleet {fleet} still has routes; set the endpoint's routes first")
+            await self._save(self._state.without(fleet))
+            await self._level(seat.slot, {})
+            await self._tidy(seat.slot)
+
+    async def set_routes(self, table: RouteTable) -> None:
+        """Raises Refused for a table that names a fleet without servers or that cannot be written as routes."""
+        async with self._lock:
+            old = self._state.table(table.endpoint)
+            if old is not None and table.fence < old.fence:
+                log.warning(
+                    "routes of %s with fence %d are late: %d is in force", table.endpoint, table.fence, old.fence
+                )
+                return
+            new = routes.entries(table, self._state.slots)
+            before = {routes.key(table.endpoint, name) for name in ("", *(old.targets if old else ()))}
+            await self._save(self._state.with_table(table))
+            for key in sorted(before - set(new)):
+                await self._runtime.del_map(config.MAP, key)
+            for key, value in new.items():
+                await self._runtime.set_map(config.MAP, key, value)
+
+    async def routes(self, endpoint: str) -> RouteTable:
+        state = self._state
+        text = await self._runtime.get_map(config.MAP, routes.key(endpoint))
+        if text is None:
+            return RouteTable(endpoint, 0)
+        targets = {}
+        try:
+            fence, whole = routes.parse(text, state.fleets)
+            for variant in wanted.targets if (wanted := state.table(endpoint)) else ():
+                named = await self._runtime.get_map(config.MAP, routes.key(endpoint, variant))
+                if named is not None:
+                    _, targets[variant] = routes.parse(named, state.fleets)
+        except KeyError as slot:
+            raise Transient(
+                f"routes of {endpoint} name the slot {slot}, which changes hands; look again"
+            ) from None
+        return RouteTable(endpoint, fence, whole, targets)
+
+    async def failures(self) -> dict[FleetId, int]:
+        """Answers that the proxy made itself for a fleet (no instance, none in time, instance died) since the last
+        call. What was in the hands of an older process when HAProxy was reloaded is not in it."""
+        fleets = self._state.fleets
+        now = await self._runtime.counters(sorted(fleets))
+        new = {fleets[slot]: count - self._counted.get(slot, 0) for slot, count in now.items()}
+        self._counted |= now
+        return {fleet: count for fleet, count in new.items() if count > 0}
+
+    # --- what HAProxy has and should have; the lock is held ---
+
+    async def _level(self, slot: str, wanted: Mapping[str, str]) -> None:
+        """Adds and revives what is wanted; gives no new request to what is not."""
+        present = await self._runtime.servers(slot)
+        for name, path in wanted.items():
+            if name in present and present[name].takes_requests:
+                continue
+            if name not in present:
+                command = f"add server {slot}/{name} unix@{path} {config.SERVER}"
+                await self._runtime.do(command, good=("New server registered.",))
+            await self._runtime.do(f"enable health {slot}/{name}")
+            await self._runtime.do(f"set server {slot}/{name} state ready")
+        for name, server in present.items():
+            if name not in wanted:
+                self._untidy.add(slot)
+                if server.takes_requests:
+                    await self._runtime.do(f"set server {slot}/{name} state drain")
+
+    async def _tidy(self, slot: str) -> None:
+        """Deletes servers neither wanted nor busy; a dropped fleet's slot is free when the last is gone."""
+        seat = next((seat for seat in self._state.seats if seat.slot == slot), None)
+        left = False
+        for name, server in (await self._runtime.servers(slot)).items():
+            if seat is None or name not in seat.servers:
+                left |= bool(server.in_flight) or not await self._delete(f"{slot}/{name}")
+        if left:
+            self._untidy.add(slot)
+            return
+        if slot in self._state.emptying:
+            self._counted |= await self._runtime.counters([slot])
+            await self._save(self._state.emptied([slot]))
+        self._untidy.discard(slot)
+
+    async def _delete(self, server: str) -> bool:
+        """False while it has idle connections, which end soon after it no longer takes requests."""
+        await self._runtime.do(f"set server {server} state maint")
+        return await self._runtime.tell(f"del server {server}") == "Server deleted."
+
+    async def _older(self) -> list[int]:
+        """Processes from before a reload that still have clients."""
+        if not self._reloaded:
+            return []
+        older = (await self._runtime.processes())[1:]
+        self._reloaded = bool(older)
+        return older
+
+    async def _busy(self) -> bool:
+        try:
+            return any([await self._runtime.in_flight(process) for process in await self._runtime.processes()])
+        except Transient:
+            return False
+
+    async def _answers(self) -> bool:
+        try:
+            return await self._runtime.pid() > 0
+        except Transient:
+            return False
+
+    # --- files and process; the lock is held ---
+
+    async def _start(self, master: Master) -> None:
+        """With the state in memory, which goes to disk first."""
+        await self._write(config.STATE, msgspec.json.encode(self._state))
+        await self._write_files()
+        address = (self._settings.host, self._settings.port)
+        await asyncio.to_thread(master.start, address, self._options_text())
+        self._untidy, self._counted = set(self._state.emptying), {}
+
+    async def _reload(self) -> None:
+        await self._write_files()
+        await self._runtime.reload()
+        self._reloaded, self._counted = True, {}
+
+    async def _change_options(self, master: Master, pid: int, old: str) -> None:
+        """An adopted HAProxy gets the settings of now."""
+        before = msgspec.json.decode(old, type=config.Options)
+        if (before.host, before.port) != (self._settings.host, self._settings.port):
+            check_address(self._settings.host, self._settings.port)
+        try:
+            await self._reload()
+        except Transient as error:
+            raise StartupError(str(error)) from None
+        master.note(self._options_text(), pid)
+
+    async def _save(self, state: State) -> None:
+        if state != self._state:
+            await self._write(config.STATE, msgspec.json.encode(state))
+            self._state = state
+
+    async def _write_files(self) -> None:
+        files = config.render(self._state, self._options())
+        await self._write(config.CONFIG, files.config.encode())
+        await self._write(config.MAP, files.map.encode())
+
+    async def _write(self, name: str, data: bytes) -> None:
+        try:
+            await asyncio.to_thread(write_whole, self._folder / name, data)
+        except OSError as error:
+            raise Transient(
+                f"{self._folder / name} cannot be written: {error.strerror}; make room for it"
+            ) from None
+
+    def _prepare(self) -> None:
+        longest = max((self._runtime.admin, self._runtime.master), key=lambda path: len(str(path)))
+        if len(str(longest)) > LONGEST_SOCKET:
+            raise StartupError(
+                f"{longest} is too long for a unix socket; set TMPDIR to a folder with a shorter path"
+            )
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise StartupError(f"the proxy's folder {self._folder} cannot be used: {error.strerror}") from None
+
+    def _load(self) -> bool:
+        """False when there is no state that can be read; fleets and routes are then asked for again."""
+        path = self._folder / config.STATE
+        try:
+            self._state = msgspec.json.decode(path.read_bytes(), type=State)
+        except FileNotFoundError:
+            return False
+        except (OSError, msgspec.DecodeError) as error:
+            log.warning("%s cannot be read (%s); the proxy starts empty", path, error)
+            return False
+        return True
+
+    def _command(self, program: Path) -> tuple[str, ...]:
+        master = f"{self._runtime.master},mode,600,level,admin"
+        return (
+            str(program),
+            "-W",
+            "-D",
+            "-C",
+            str(self._folder),
+            "-f",
+            config.CONFIG,
+            "-p",
+            "haproxy.pid",
+            "-S",
+            master,
+        )
+
+    def _options(self) -> config.Options:
+        settings = self._settings
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        most = MOST_CONNECTIONS if files == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, (files - 200) // 2)
+        return config.Options(
+            host=settings.host,
+            port=settings.port,
+            controller=str(self._controller),
+            admin=str(self._runtime.admin),
+            max_body=settings.max_body,
+            timeout=settings.invocation_timeout,
+            region=settings.region,
+            account=settings.account,
+            signed=bool(settings.access_keys),
+            max_connections=most,
+            # One of HAProxy's threads keeps several workers busy, and those need the other CPUs.
+            threads=max(1, len(os.sched_getaffinity(0)) // 4),
+        )
+
+    def _options_text(self) -> str:
+        return msgspec.json.encode(self._options()).decode()

@@ -1,0 +1,72 @@
+"""How a route table is written into HAProxy's map, and read back from it. Pure.
+
+One entry for the endpoint and one for each variant that a request may name:
+
+    /endpoints/fraud/invocations          fraud|12|r3|9000|r7
+    blue/endpoints/fraud/invocations      fraud|12|r3
+
+A value is the endpoint, the fence, and the slots with the bounds between them: a request whose number (0 to 9,999)
+is below 9,000 goes to slot r3, any other to r7. A whole table is one string, so swapping it is one command, and
+what is in force can be read back, fence included. The key is the path itself: whatever is not an entry is not a
+prediction for a fleet and goes to the controller.
+"""
+
+import re
+from collections.abc import Mapping
+from itertools import pairwise
+
+from tidegate.model.errors import Refused
+from tidegate.model.fleet import FleetId
+from tidegate.model.traffic import WHOLE, Route, RouteTable
+
+MOST_ROUTES = 20
+"""Slots in one value: SageMaker's 10 variants, twice while a rollout is under way."""
+
+NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})", re.ASCII)
+
+
+def checked(name: str) -> str:
+    """An endpoint's or variant's name that can stand in a command, a map and a file as it is."""
+    if not NAME.fullmatch(name):
+        raise Refused(f"{name!r} cannot be routed: a name has 1 to 63 letters, digits and hyphens")
+    return name
+
+
+def key(endpoint: str, variant: str = "") -> str:
+    return f"{checked(variant) if variant else ''}/endpoints/{checked(endpoint)}/invocations"
+
+
+def entries(table: RouteTable, slots: Mapping[FleetId, str]) -> dict[str, str]:
+    """Key -> value for a table; none for an empty one. The endpoint's own entry is the last.
+
+    Raises Refused for a fleet without slot or a table with too many routes."""
+    found = {}
+    if table.routes:
+        for variant, routes in table.targets.items():
+            found[key(table.endpoint, variant)] = value(table, routes, slots)
+        found[key(table.endpoint)] = value(table, table.routes, slots)
+    return found
+
+
+def value(table: RouteTable, routes: tuple[Route, ...], slots: Mapping[FleetId, str]) -> str:
+    used = [route for route in routes if route.share > 0]
+    if len(used) > MOST_ROUTES or sum(route.share for route in used) != WHOLE:
+        raise Refused(f"routes of {table.endpoint} must be at most {MOST_ROUTES} and sum to {WHOLE}: {used}")
+    words = [checked(table.endpoint), str(int(table.fence))]
+    bound = 0
+    for route in used:
+        if route.fleet not in slots:
+            raise Refused(f"fleet {route.fleet} is not known to the proxy; give it servers before routes")
+        if bound:
+            words.append(str(bound))
+        words.append(slots[route.fleet])
+        bound += route.share
+    return "|".join(words)
+
+
+def parse(text: str, fleets: Mapping[str, FleetId]) -> tuple[int, tuple[Route, ...]]:
+    """Fence and routes of a value. Raises KeyError for a slot that no fleet has."""
+    _, fence, *words = text.split("|")
+    bounds = [0, *(int(word) for word in words[1::2]), WHOLE]
+    shares = [high - low for low, high in pairwise(bounds)]
+    return int(fence), tuple(Route(fleets[slot], share) for slot, share in zip(words[::2], shares, strict=True))

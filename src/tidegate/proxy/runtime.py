@@ -1,0 +1,119 @@
+"""HAProxy's command sockets: one command, one connection, one answer, within a time limit."""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tidegate.model.errors import Transient
+
+TIMEOUT = 5.0
+"""Seconds for one command; the usual answer takes a fraction of a millisecond."""
+RELOAD_TIMEOUT = 30.0
+BATCH = 100
+"""Commands in one connection, where several questions are asked at once."""
+
+_WORKER = re.compile(r"^(\d+)\s+worker\s", re.MULTILINE)
+_TYPED_VALUE = re.compile(r"^proc\.(\S+): type=sint value=<(\d+)>", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server of a backend. ``state`` is HAProxy's word: UP, DOWN, DRAIN, MAINT, with details after it."""
+
+    name: str
+    state: str
+    in_flight: int
+
+    @property
+    def takes_requests(self) -> bool:
+        """False when it was told not to; a server that is down comes back by itself."""
+        return not self.state.startswith(("DRAIN", "MAINT"))
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Commands to the process that serves (``admin``) and to its master, which also reaches older processes."""
+
+    admin: Path
+    master: Path
+
+    async def tell(self, command: str) -> str:
+        return (await _exchange(self.admin, f"{command}\n", TIMEOUT)).strip()
+
+    async def do(self, command: str, good: Sequence[str] = ("",)) -> None:
+        """A command that is to answer with one of ``good``; raises Transient with any other answer."""
+        if (answer := await self.tell(command)) not in good:
+            raise Transient(f"haproxy did not do {command!r}: {answer.splitlines()[0] if answer else 'no answer'}")
+
+    async def pid(self) -> int:
+        """The serving process's id; counters begin again when it changes."""
+        found = re.search(r"^Pid: (\d+)$", await self.tell("show info"), re.MULTILINE)
+        if found is None:
+            raise Transient(f"{self.admin} does not answer as haproxy does")
+        return int(found[1])
+
+    async def servers(self, slot: str, process: int | None = None) -> dict[str, Server]:
+        """The servers of a backend by name, in the serving process or in another one of its master."""
+        rows = await self._statistics(f"show stat {slot} 4 -1", process)
+        found = [Server(row["svname"], row["status"], int(row["scur"] or 0)) for row in rows]
+        return {server.name: server for server in found}
+
+    async def in_flight(self, process: int) -> int:
+        """Requests in the hands of a process."""
+        return sum(int(row["scur"] or 0) for row in await self._statistics("show stat -1 2 -1", process))
+
+    async def get_map(self, map: str, key: str) -> str | None:
+        found = re.search(r' value="([^"]*)"', await self.tell(f"get map {map} {key}"))
+        return found[1] if found else None
+
+    async def set_map(self, map: str, key: str, value: str) -> None:
+        """Swaps the value in one go, or adds the entry."""
+        if await self.tell(f"set map {map} {key} {value}"):
+            await self.do(f"add map {map} {key} {value}")
+
+    async def del_map(self, map: str, key: str) -> None:
+        if await self.get_map(map, key) is not None:
+            await self.do(f"del map {map} {key}")
+
+    async def counters(self, slots: Sequence[str]) -> dict[str, int]:
+        """The process variables named after the slots; one that was never set is left out."""
+        found: dict[str, int] = {}
+        for start in range(0, len(slots), BATCH):
+            command = "; ".join(f"get var proc.{slot}" for slot in slots[start : start + BATCH])
+            found |= {name: int(value) for name, value in _TYPED_VALUE.findall(await self.tell(command))}
+        return found
+
+    async def reload(self) -> None:
+        """Raises Transient with HAProxy's own words when the new configuration did not come up."""
+        answer = await _exchange(self.master, "reload\n", RELOAD_TIMEOUT)
+        if not answer.startswith("Success=1"):
+            alerts = re.findall(r"\[ALERT\].*? : (.*)", answer)
+            raise Transient(f"haproxy did not reload: {'; '.join(alerts) or answer.strip()[:500] or 'no answer'}")
+
+    async def processes(self) -> list[int]:
+        """The process that serves and those from before a reload that still have clients, the newest first."""
+        return [int(pid) for pid in _WORKER.findall(await _exchange(self.master, "show proc\nquit\n", TIMEOUT))]
+
+    async def _statistics(self, command: str, process: int | None) -> list[dict[str, str]]:
+        if process is None:
+            answer = await self.tell(command)
+        else:
+            answer = await _exchange(self.master, f"@!{process} {command}\nquit\n", TIMEOUT)
+        head, *lines = [line.split(",") for line in answer.splitlines() if line] or [[""]]
+        return [dict(zip(head, line, strict=False)) for line in lines] if head[0] == "# pxname" else []
+
+
+async def _exchange(socket: Path, text: str, seconds: float) -> str:
+    try:
+        async with asyncio.timeout(seconds):
+            reader, writer = await asyncio.open_unix_connection(str(socket))
+            try:
+                writer.write(text.encode())
+                return (await reader.read(-1)).decode()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError) as error:
+        reason = getattr(error, "strerror", None) or f"no answer within {seconds:g} seconds"
+        raise Transient(f"haproxy does not take commands on {socket}: {reason}") from None

@@ -1,0 +1,83 @@
+"""What the proxy is to do, as one value that is on disk before HAProxy hears of any change. Pure.
+
+A fleet sits in a slot: a backend that HAProxy has had, empty, since its configuration was loaded, since backends
+cannot be made at run time. There are two pools of slots, one for each way of picking a server.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from tidegate.model.fleet import FleetId, RoutingStrategy
+from tidegate.model.traffic import RouteTable
+
+POOLS = {RoutingStrategy.RANDOM: "r", RoutingStrategy.LEAST_OUTSTANDING_REQUESTS: "l"}
+"""First letter of a slot's name: ``r12``, ``l3``."""
+SLOTS = {"r": 256, "l": 64}
+"""Slots of each pool to begin with; some 12 kB of memory each. More need a reload, which is rare then."""
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A fleet in its slot, with its servers: replica id -> path of its unix socket."""
+
+    fleet: FleetId
+    slot: str
+    servers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class State:
+    """``emptying`` are slots whose fleet is dropped and whose servers may still be at work."""
+
+    sizes: dict[str, int]
+    seats: tuple[Seat, ...] = ()
+    emptying: tuple[str, ...] = ()
+    tables: tuple[RouteTable, ...] = ()
+
+    @property
+    def slots(self) -> dict[FleetId, str]:
+        return {seat.fleet: seat.slot for seat in self.seats}
+
+    @property
+    def fleets(self) -> dict[str, FleetId]:
+        return {seat.slot: seat.fleet for seat in self.seats}
+
+    def seat(self, fleet: FleetId) -> Seat | None:
+        return next((seat for seat in self.seats if seat.fleet == fleet), None)
+
+    def table(self, endpoint: str) -> RouteTable | None:
+        return next((table for table in self.tables if table.endpoint == endpoint), None)
+
+    def with_servers(self, fleet: FleetId, routing: RoutingStrategy, servers: Mapping[str, str]) -> "State":
+        """The fleet with exactly these servers, in a free slot if it is new. The pool grows if it has none."""
+        old, grown = self.seat(fleet), self
+        if old is None:
+            slot = self._free(POOLS[routing])
+            if slot is None:
+                grown = self._grown(POOLS[routing])
+                slot = grown._free(POOLS[routing])
+                assert slot is not None
+            seat = Seat(fleet, slot, dict(servers))
+        else:
+            seat = replace(old, servers=dict(servers))
+        return replace(grown, seats=(*(s for s in self.seats if s.fleet != fleet), seat))
+
+    def without(self, fleet: FleetId) -> "State":
+        left = tuple(seat for seat in self.seats if seat.fleet != fleet)
+        gone = tuple(seat.slot for seat in self.seats if seat.fleet == fleet)
+        return replace(self, seats=left, emptying=(*self.emptying, *gone))
+
+    def emptied(self, slots: Iterable[str]) -> "State":
+        return replace(self, emptying=tuple(slot for slot in self.emptying if slot not in set(slots)))
+
+    def with_table(self, table: RouteTable) -> "State":
+        """An empty table takes the endpoint out, its fence with it: the name may come back as another endpoint."""
+        others = tuple(other for other in self.tables if other.endpoint != table.endpoint)
+        return replace(self, tables=(*others, table) if table.routes else others)
+
+    def _free(self, pool: str) -> str | None:
+        used = {seat.slot for seat in self.seats} | set(self.emptying)
+        return next((slot for slot in (f"{pool}{n}" for n in range(self.sizes[pool])) if slot not in used), None)
+
+    def _grown(self, pool: str) -> "State":
+        return replace(self, sizes={**self.sizes, pool: self.sizes[pool] * 2})
