@@ -16,7 +16,7 @@ try:
     import numpy as np
     import xgboost
 
-    from tidegate.worker.runtimes import codecs
+    from tidegate.worker.runtimes import codecs, ubjson
 except ImportError as missing:
     raise ArtifactError(
         f"XGBoost models need packages that are not installed ({missing.name}): pip install 'tidegate[xgboost]'"
@@ -118,12 +118,19 @@ def _read(path: Path) -> xgboost.Booster:
         )
     booster = xgboost.Booster()
     try:
+        if not _is_json(data):
+            ubjson.check(data)
         booster.load_model(bytearray(data))
         if not booster.num_features():
             raise ArtifactError(f"{path.name} is an XGBoost model without features")
     except (xgboost.core.XGBoostError, ValueError) as error:
         raise ArtifactError(f"{path.name} is not a whole XGBoost model: {_first_line(error)}") from None
     return booster
+
+
+def _is_json(data: bytes) -> bool:
+    """As XGBoost tells the two apart: a JSON object goes on with a name or with white space."""
+    return data.lstrip()[1:2] in (b'"', b" ", b"\n", b"\r", b"\t", b"}")
 
 
 def _looks_like(data: bytes) -> str:
