@@ -1,3 +1,5 @@
+"""``python -m tidegate.cli``."""
+
 from tidegate.cli.app import main
 
 if __name__ == "__main__":

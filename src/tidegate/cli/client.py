@@ -107,8 +107,8 @@ class Client:
     def rollout(self, name: str, what: str, by: str, *, override: bool = False) -> dict[str, Any]:
         return self._document("POST", f"{_endpoint(name)}/rollout/{what}", {"by": by, "override": override})
 
-    def delete(self, name: str) -> dict[str, Any]:
-        return self._document("DELETE", _endpoint(name))
+    def delete(self, name: str, by: str, *, force: bool) -> dict[str, Any]:
+        return self._document("DELETE", _endpoint(name), {"by": by}, {"force": int(force)})
 
     def down(self) -> dict[str, Any]:
         return self._document("POST", "/down", {})

@@ -101,6 +101,7 @@ def invoke(
 def delete(
     name: Name,
     wait: Annotated[bool, typer.Option("--wait", help="Until it is gone.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Even while a rollout is under way.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Delete an endpoint: no new requests, those in hand are finished, then it is gone.
@@ -111,7 +112,7 @@ def delete(
       tidegate delete fraud --wait
     """
     with client() as server:
-        done = server.delete(name)
+        done = server.delete(name, asker(), force=force)
         while wait and _there(server, name):
             time.sleep(0.2)
     word = "is deleted" if wait else "is being deleted"

@@ -32,6 +32,7 @@ class LoadGenerator:
         headers: Mapping[str, str],
         rate: float | None,
         connections: int = 32,
+        *,
         timeout: float = 30.0,
     ) -> None:
         parts = urlsplit(url)

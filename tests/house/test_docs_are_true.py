@@ -1,0 +1,92 @@
+"""The documents name everything that a person can use, and what they show works."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+import typer
+from typer.models import CommandInfo
+
+from tidegate import settings, spec
+from tidegate.cli.app import app
+from tidegate.spec import raw
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text()
+
+
+def commands(within: typer.Typer, prefix: str = "tidegate") -> Iterator[tuple[str, CommandInfo]]:
+    for info in within.registered_commands:
+        assert info.callback is not None
+        yield f"{prefix} {info.name or info.callback.__name__}", info
+    for group in within.registered_groups:
+        assert group.typer_instance is not None
+        yield from commands(group.typer_instance, f"{prefix} {group.name}")
+
+
+def test_every_command_is_in_its_page_with_its_options() -> None:
+    text = page("cli.md")
+    click = typer.main.get_command(app)
+    for name, _ in commands(app):
+        assert f"`{name}" in text, name
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{name}"))
+        found = click
+        for word in name.split()[1:]:
+            found = found.commands[word]  # type: ignore[attr-defined]
+        options = {option for parameter in found.params for option in parameter.opts if option.startswith("--")}
+        missing = options - {"--json", "--help", "--startup"} - set(re.findall(r"--[a-z-]+", row))
+        assert missing == set(), f"{name}: {missing}"
+
+
+def test_every_setting_is_in_the_page_for_operators() -> None:
+    rows = re.findall(r"^\| `(TIDEGATE_\w+)` \|", page("operations.md"), re.MULTILINE)
+    assert rows == list(settings.VARIABLES)
+
+
+@pytest.mark.parametrize("kind", [raw.SpecFile, raw.ModelSpec, raw.VariantSpec, raw.RolloutSpec, raw.AlarmSpec])
+def test_every_key_of_a_spec_is_in_its_page(kind: type[msgspec.Struct]) -> None:
+    text = page("spec.md")
+    assert [f.name for f in msgspec.structs.fields(kind) if f"`{f.name}`" not in text] == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+        assert "://" in target or (path.parent / target).exists(), target
+
+
+def shown(kind: str) -> list[tuple[str, str]]:
+    fence = re.compile(rf"^```{kind}\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    return [(path.name, block) for path in PAGES for block in fence.findall(path.read_text())]
+
+
+def test_every_spec_that_is_shown_is_a_good_one() -> None:
+    found = [(name, block) for name, block in shown("yaml") if re.search("^endpoint:", block, re.MULTILINE)]
+    assert {name for name, _ in found} >= {"README.md", "getting-started.md"}
+    for name, block in found:
+        loaded = spec.load(block, name)
+        assert loaded.wish(NOW, spec.resolve(loaded.data, "/somewhere")).endpoint == "fraud"
+
+
+def test_every_python_that_is_shown_compiles() -> None:
+    blocks = shown("python")
+    assert blocks
+    for name, block in blocks:
+        compile(block, name, "exec")
+
+
+def test_every_command_line_that_is_shown_exists() -> None:
+    known = {name.split()[1] for name, _ in commands(app)}
+    lines = [
+        line for path in PAGES for line in re.findall(r"^(?:\w+=\S+ )?tidegate (\w+)", path.read_text(), re.M)
+    ]
+    assert len(lines) > 10
+    assert set(lines) <= known
