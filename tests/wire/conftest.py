@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tidegate.testing.wire import Served, serve
+from tests.served_wire import Served, serve
 
 
 @pytest.fixture

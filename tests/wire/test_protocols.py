@@ -14,9 +14,9 @@ from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
 from botocore.session import Session
 
+from tests.served_wire import ACCOUNT, KEY, REGION, Served, serve
 from tidegate.model import errors
 from tidegate.model.errors import TidegateError
-from tidegate.testing.wire import ACCOUNT, KEY, REGION, Served, serve
 from tidegate.wire import dispatch
 from tidegate.wire.operation import WireRequest, WireResponse
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.served_wire import ACCOUNT, REGION, START, Served
 from tidegate.model.alarm import AlarmState
 from tidegate.model.rollout import Phase
-from tidegate.testing.wire import ACCOUNT, REGION, START, Served
 
 ARN = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}"
 FRAUD = f"{ARN}:endpoint/fraud"

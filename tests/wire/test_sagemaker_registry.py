@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tidegate.testing.wire import ACCOUNT, REGION, START, Served
+from tests.served_wire import ACCOUNT, REGION, START, Served
 
 ARN = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}"
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"

@@ -17,8 +17,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.loaders import Loader
 
+from tests.served_wire import KEY, NO_RETRIES, REGION, Served, serve
 from tidegate.adapters.metrics import SqlMetrics
-from tidegate.testing.wire import KEY, NO_RETRIES, REGION, Served, serve
 
 Refusal = Callable[..., tuple[str, int, str]]
 

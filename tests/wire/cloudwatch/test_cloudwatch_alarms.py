@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from tests.served_wire import START, Served
 from tidegate.model.endpoint import Endpoint, Rollout
 from tidegate.model.rollout import DeploymentConfig, RolloutPlan, Version
 from tidegate.ports.store import Tx
 from tidegate.service.kinds import ENDPOINT
-from tidegate.testing.wire import START, Served
 
 ERRORS: dict[str, Any] = {
     "AlarmName": "errors",

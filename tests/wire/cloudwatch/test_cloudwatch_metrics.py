@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tidegate.testing.wire import START
+from tests.served_wire import START
 
 SPACE = "Shop"
 DIMENSIONS = [{"Name": "Store", "Value": "Bern"}, {"Name": "Till", "Value": "3"}]
