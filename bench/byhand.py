@@ -103,10 +103,10 @@ def byhand(model: Path) -> Iterator[Side]:
 
 def measure(side: Side, rate: float | None, connections: int, seconds: float) -> list[float]:
     """requests/s, CPU µs a request, p50 ms, p99 ms, failed: of one round after a short warm-up."""
-    with LoadGenerator(side.url, side.path, BODY, HEADERS, rate, connections):
+    with LoadGenerator(side.url, side.path, BODY, HEADERS, rate, connections=connections):
         time.sleep(1)
     before, began = cpu(side), time.monotonic()
-    with LoadGenerator(side.url, side.path, BODY, HEADERS, rate, connections) as load:
+    with LoadGenerator(side.url, side.path, BODY, HEADERS, rate, connections=connections) as load:
         time.sleep(seconds)
         report = load.stop()
     used, took = cpu(side) - before, time.monotonic() - began

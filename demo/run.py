@@ -102,7 +102,9 @@ def demonstrate(console: Console) -> list[str]:
             _deploy_first(cloud, trial, view)
             bodies = trial.traffic
             path = f"/endpoints/{ENDPOINT}/invocations"
-            with LoadGenerator(running.url, path, bodies, {"Content-Type": "text/csv"}, RATE, 64) as load:
+            with LoadGenerator(
+                running.url, path, bodies, {"Content-Type": "text/csv"}, RATE, connections=64
+            ) as load:
                 view.say(f"{RATE:.0f} requests per second from now on")
                 outcomes = [_update(cloud, release, view, load.snapshot) for release in RELEASES]
                 time.sleep(SETTLE)

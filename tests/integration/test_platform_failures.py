@@ -22,7 +22,7 @@ ROW = [[0.1, 0.2, 0.3, 0.4]]
 def load(scene: Scene, endpoint: str, rate: float = 100) -> LoadGenerator:
     headers = {"Content-Type": "text/csv"}
     path = f"/endpoints/{endpoint}/invocations"
-    return LoadGenerator(scene.platform.url, path, b"0.1,0.2,0.3,0.4", headers, rate, 8)
+    return LoadGenerator(scene.platform.url, path, b"0.1,0.2,0.3,0.4", headers, rate, connections=8)
 
 
 def pids(platform: Platform, what: str) -> list[int]:

@@ -13,9 +13,8 @@ CSV = {"Content-Type": "text/csv"}
 
 
 def load(scene: Scene, endpoint: str, rate: float = 100) -> LoadGenerator:
-    return LoadGenerator(
-        scene.platform.url, f"/endpoints/{endpoint}/invocations", b"0.1,0.2,0.3,0.4", CSV, rate, 8
-    )
+    path = f"/endpoints/{endpoint}/invocations"
+    return LoadGenerator(scene.platform.url, path, b"0.1,0.2,0.3,0.4", CSV, rate, connections=8)
 
 
 def test_a_deployed_model_answers_and_says_who_it_is(scene: Scene, models: tuple[str, str]) -> None:

@@ -52,7 +52,9 @@ def _run(given: argparse.Namespace) -> Report:
         headers[name.strip()] = value.strip()
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     rate = None if given.closed else given.rate
-    generator = LoadGenerator(f"{parts.scheme}://{parts.netloc}", path, body, headers, rate, given.connections)
+    generator = LoadGenerator(
+        f"{parts.scheme}://{parts.netloc}", path, body, headers, rate, connections=given.connections
+    )
     with generator, suppress(KeyboardInterrupt):
         time.sleep(given.seconds)
     return generator.stop()

@@ -31,6 +31,7 @@ class LoadGenerator:
         body: bytes | Sequence[bytes],
         headers: Mapping[str, str],
         rate: float | None,
+        *,
         connections: int = 32,
         *,
         timeout: float = 30.0,

@@ -90,7 +90,9 @@ def run_until(generator: LoadGenerator, enough: Callable[[Report], bool]) -> Rep
 
 
 def load(url: str, rate: float | None = 500.0, connections: int = 4, **more: float) -> LoadGenerator:
-    return LoadGenerator(url, "/x/invocations", b"1,2", {"Content-Type": "text/csv"}, rate, connections, **more)
+    return LoadGenerator(
+        url, "/x/invocations", b"1,2", {"Content-Type": "text/csv"}, rate, connections=connections, **more
+    )
 
 
 def test_every_request_is_counted_by_status_variant_and_config() -> None:
@@ -183,7 +185,7 @@ def test_the_closed_loop_survives_cut_connections() -> None:
 def test_bodies_are_sent_in_turn() -> None:
     server = Server([GOOD])
     with serving(server) as url:
-        generator = LoadGenerator(url, "/x", [b"a", b"b"], {}, 500.0, 1)
+        generator = LoadGenerator(url, "/x", [b"a", b"b"], {}, 500.0, connections=1)
         run_until(generator, lambda r: r.total.count >= 10)
     assert {message[-1:] for message in server.seen} == {b"a", b"b"}
 
@@ -211,7 +213,7 @@ def test_bad_input_is_refused(url: str, rate: float, connections: int, said: str
 
 def test_a_header_cannot_smuggle_a_line() -> None:
     with pytest.raises(Invalid, match="line break"):
-        LoadGenerator("http://127.0.0.1:1", "/", b"", {"X": "a\r\nY: b"}, 1.0, 1)
+        LoadGenerator("http://127.0.0.1:1", "/", b"", {"X": "a\r\nY: b"}, 1.0, connections=1)
 
 
 def test_the_report_is_plain_json() -> None:
