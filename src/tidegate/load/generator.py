@@ -33,7 +33,6 @@ class LoadGenerator:
         rate: float | None,
         *,
         connections: int = 32,
-        *,
         timeout: float = 30.0,
     ) -> None:
         parts = urlsplit(url)
