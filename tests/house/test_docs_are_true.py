@@ -64,8 +64,9 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 
 def shown(kind: str) -> list[tuple[str, str]]:
-    fence = re.compile(rf"^```{kind}\n(.*?)^```", re.MULTILINE | re.DOTALL)
-    return [(path.name, block) for path in PAGES for block in fence.findall(path.read_text())]
+    """Blocks of code: (page, text)."""
+    fence = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    return [(path.name, text) for path in PAGES for word, text in fence.findall(path.read_text()) if word == kind]
 
 
 def test_every_spec_that_is_shown_is_a_good_one() -> None:
