@@ -30,6 +30,7 @@ from tidegate.gateway.app import build_app
 from tidegate.gateway.dependencies import Gateway
 from tidegate.model.errors import StartupError
 from tidegate.model.fleet import FleetSpec
+from tidegate.model.registry import Container
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.reconcile.engine import Engine
 from tidegate.reconcile.watch import Watch
@@ -181,7 +182,7 @@ class Controller:
             can=parts.target.can,
             kick=kick,
             observed=parts.engine.observed.get,
-            images=lambda image: check_image(image, self.table),
+            runnable=lambda container: check_container(container, self.table),
         )
         return Gateway(
             settings=self.settings,
@@ -284,9 +285,11 @@ def image_table(settings: Settings) -> ImageTable:
         raise StartupError(f"the table of images {path} cannot be read: {error.strerror}") from None
 
 
-def check_image(image: str, table: ImageTable) -> None:
-    """Raises Invalid for an image that this server has no runtime or command for."""
-    images.resolve(image, table)
+def check_container(container: Container, table: ImageTable) -> None:
+    """Raises Invalid for an image that this server has no runtime or command for, and for a variable that would
+    change which program runs."""
+    images.resolve(container.image, table)
+    images.check_environment(container.environment)
 
 
 def write_keys(folders: Folders, settings: Settings) -> None:

@@ -17,6 +17,7 @@ from botocore.session import Session
 from tests.served_wire import ACCOUNT, KEY, REGION, Served, serve
 from tidegate.model import errors
 from tidegate.model.errors import TidegateError
+from tidegate.model.registry import Container
 from tidegate.wire import dispatch
 from tidegate.wire.operation import WireRequest, WireResponse
 
@@ -406,12 +407,12 @@ def name_of(answer: WireResponse) -> str:
 
 
 def test_our_own_failures_tell_nothing_but_the_request_id(wire: Served, caplog: pytest.LogCaptureFixture) -> None:
-    def broken(image: str) -> None:
-        raise RuntimeError(f"no table for {image}")
+    def broken(container: Container) -> None:
+        raise RuntimeError(f"no table for {container.image}")
 
     body = json.dumps({"ModelName": "m", "PrimaryContainer": {"Image": "secret"}}).encode()
     request = WireRequest("POST", "/", "", {"x-amz-target": "SageMaker.CreateModel"}, body)
-    answer = wire.run(dispatch.handle(request, replace(wire.ctx, images=broken)))
+    answer = wire.run(dispatch.handle(request, replace(wire.ctx, runnable=broken)))
     said = json.loads(answer.body)
     assert (answer.status, said["__type"]) == (500, "InternalFailure")
     assert answer.headers["x-amzn-RequestId"] in said["message"]

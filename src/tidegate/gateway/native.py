@@ -103,7 +103,7 @@ async def put_deploy(gateway: Gateway, request: Request) -> Response:
     rollout_id = context.ids.new("rollout")
 
     def work(tx: Tx) -> Deployed:
-        return deploy(tx, wish, how, images=context.images, rollout_id=rollout_id, can=context.can, now=now)
+        return deploy(tx, wish, how, runnable=context.runnable, rollout_id=rollout_id, can=context.can, now=now)
 
     done = await context.store.run(work)
     context.kick(wish.endpoint)

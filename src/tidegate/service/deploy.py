@@ -11,7 +11,7 @@ from tidegate.model.alarm import Alarm
 from tidegate.model.endpoint import Endpoint, EndpointConfig
 from tidegate.model.errors import AlreadyExists, InProgress
 from tidegate.model.observe import Capabilities, Event
-from tidegate.model.registry import Model
+from tidegate.model.registry import Container, Model
 from tidegate.model.wish import DeployWish
 from tidegate.ports.store import Kind, Saved, Tx
 from tidegate.rollout import commands
@@ -53,7 +53,7 @@ def deploy(
     wish: DeployWish,
     how: How,
     *,
-    images: Callable[[str], None],
+    runnable: Callable[[Container], None],
     rollout_id: str,
     can: Capabilities,
     now: datetime,
@@ -62,7 +62,7 @@ def deploy(
     saved = tx.get(ENDPOINT, wish.endpoint)
     if saved is not None:
         _need_room(saved.body, wish, how)
-    _register(tx, wish, images, now)
+    _register(tx, wish, runnable, now)
     asked = Asked(wish.config.name, wish.deployment, how.by, override=how.override)
     endpoints.check_alarms(tx, wish.deployment)
     if saved is None:
@@ -106,10 +106,10 @@ def _on_its_way(endpoint: Endpoint) -> str | None:
     return endpoint.serving.config_name if endpoint.serving and rollout is None else None
 
 
-def _register(tx: Tx, wish: DeployWish, images: Callable[[str], None], now: datetime) -> None:
+def _register(tx: Tx, wish: DeployWish, runnable: Callable[[Container], None], now: datetime) -> None:
     for model in wish.models:
         if not _there(tx, MODEL, model.name, model):
-            models.create_model(tx, replace(model, created_at=now), {}, images=images, now=now)
+            models.create_model(tx, replace(model, created_at=now), {}, runnable=runnable, now=now)
     if not _there(tx, CONFIG, wish.config.name, wish.config):
         configs.create_config(tx, replace(wish.config, created_at=now), {}, now)
     for alarm in wish.alarms:

@@ -4,27 +4,29 @@ from collections.abc import Callable
 from datetime import datetime
 
 from tidegate.model.errors import Invalid
-from tidegate.model.registry import Model, Tags
+from tidegate.model.registry import Container, Model, Tags
 from tidegate.ports.store import Filter, Page, Saved, Tx
 from tidegate.service import tags as labels
 from tidegate.service.kinds import MODEL
 from tidegate.service.records import need, need_free
 
 
-def create_model(tx: Tx, model: Model, tags: Tags, *, images: Callable[[str], None], now: datetime) -> None:
-    """Raises AlreadyExists, or Invalid for an image that ``images`` does not know."""
+def create_model(
+    tx: Tx, model: Model, tags: Tags, *, runnable: Callable[[Container], None], now: datetime
+) -> None:
+    """Raises AlreadyExists, or Invalid for a container that ``runnable`` turns down."""
     need_free(tx, MODEL, model.name)
-    check(model, images)
+    check(model, runnable)
     tx.put(MODEL, model.name, model, expect=0, now=now)
     labels.add(tx, MODEL, model.name, tags, now)
 
 
-def check(model: Model, images: Callable[[str], None]) -> None:
+def check(model: Model, runnable: Callable[[Container], None]) -> None:
     """Raises Invalid for a model that this server cannot run."""
     if not model.containers:
         raise Invalid(f'model "{model.name}" has no container: give it one')
     for container in model.containers:
-        images(container.image)
+        runnable(container)
 
 
 def get_model(tx: Tx, name: str) -> Saved[Model]:

@@ -1,5 +1,5 @@
-"""What must hold in every world, checked at every decision and after every event. The numbers are those of the
-twelve invariants in docs/rollout.md. A broken one raises ``Broken`` with its number and what was found.
+"""What must hold in every world, checked at every decision and after every event. The numbers are those of
+docs/dev/rollout-machine.md. A broken one raises ``Broken`` with its number and what was found.
 
 They are written as arithmetic over what was seen and what was decided, not with the machine's own predicates.
 """

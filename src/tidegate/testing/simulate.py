@@ -58,8 +58,8 @@ def simulate(
     limit: float = YEAR,
 ) -> Timeline:
     """Rolls ``new`` out over ``old``, or creates the endpoint. ``happenings`` is the script: alarms that turn,
-    replicas that die, people. Alarms are OK at first unless ``alarms`` says otherwise. ``startup`` is seconds until
-    a replica is ready, ``limit`` is when to stop looking. Raises what the plan's compiler raises."""
+    replicas that die, people. Alarms are OK at first unless ``alarms`` says otherwise. ``startup`` is seconds
+    until a replica is ready, ``limit`` is when to stop looking. Raises what the plan's compiler raises."""
     counter = _Recorder([])
     world = updating(
         old,

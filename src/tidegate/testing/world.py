@@ -97,7 +97,7 @@ class World:
         self._next_tick: float | None = None
         for happening in [h for h in self._waiting if h.when.phase is None]:
             self._waiting.remove(happening)
-            self._later(happening.when.after, partial(self._happen, happening))
+            self._later(happening.when.after, partial(self.happen, happening))
         if self.record.rollout is not None:
             self._entered(self.record.rollout.phase)
         self.wake(0.0)
@@ -222,9 +222,9 @@ class World:
         nth = self._entries[phase] = self._entries.get(phase, 0) + 1
         for happening in [h for h in self._waiting if (h.when.phase, h.when.nth) == (phase, nth)]:
             self._waiting.remove(happening)
-            self._later(happening.when.after, partial(self._happen, happening))
+            self._later(happening.when.after, partial(self.happen, happening))
 
-    def _happen(self, happening: Happening) -> None:
+    def happen(self, happening: Happening) -> None:
         match happening:
             case AlarmTurns(_, alarm, None):
                 self.alarms.pop(alarm, None)
@@ -261,7 +261,7 @@ class World:
         for what in ("fleets", "routes", "alarms"):
             if getattr(blind, what):
                 self._blind_until[what] = max(self._blind_until[what], self.now + blind.seconds)
-        self._later(blind.seconds, lambda: None)  # The look that can see again wakes the controller.
+        self._later(blind.seconds, partial(self.wake, 0.0))
 
     def _side(self, side: Side) -> Iterator[int]:
         if self.record is None:

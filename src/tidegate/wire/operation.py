@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from tidegate.model.observe import Capabilities, Observation
+from tidegate.model.registry import Container
 from tidegate.ports.clock import Clock, Ids
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Store, Tx
@@ -41,8 +42,8 @@ def nobody(endpoint: str) -> None:
     """No engine to wake, or no observation to show."""
 
 
-def any_image(image: str) -> None:
-    """Every image name passes."""
+def anything(container: Container) -> None:
+    """Every container can be run."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,9 @@ class WireContext:
     """Wakes the engine of an endpoint; called after the transaction has landed."""
     observed: Callable[[str], Observation | None] = nobody
     """The last observation of an endpoint."""
-    images: Callable[[str], None] = any_image
-    """Raises Invalid, naming the known keys, for an image that the server's table does not have."""
+    runnable: Callable[[Container], None] = anything
+    """Raises Invalid for a container that this server cannot run: an image that its table does not have (naming
+    those it has), a variable that would change which program runs."""
     check_answers: bool = False
     """Debug: check each answer against its output shape; one that does not fit becomes InternalFailure."""
 

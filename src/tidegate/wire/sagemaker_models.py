@@ -31,7 +31,7 @@ def create_model(call: TxCall, params: Params) -> Params:
         network_isolation=params.get("EnableNetworkIsolation", False),
         wire={name: params[name] for name in ("VpcConfig", "InferenceExecutionConfig") if name in params},
     )
-    use.create_model(call.tx, model, tags_of(params), images=call.ctx.images, now=call.now)
+    use.create_model(call.tx, model, tags_of(params), runnable=call.ctx.runnable, now=call.now)
     return {"ModelArn": arn(call, model.name)}
 
 

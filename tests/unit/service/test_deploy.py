@@ -49,13 +49,13 @@ def wish(version: str, deployment: DeploymentConfig = CANARY, alarms: tuple[Alar
     return DeployWish("fraud", (model,), config, deployment, alarms, {"team": "risk"})
 
 
-def known(image: str) -> None:
-    if image != "tidegate/xgboost":
-        raise Invalid(f"image {image} is not known: there is tidegate/xgboost")
+def known(container: Container) -> None:
+    if container.image != "tidegate/xgboost":
+        raise Invalid(f"image {container.image} is not known: there is tidegate/xgboost")
 
 
 def run(tx: MemoryTx, asked: DeployWish, how: How = ANN, now: datetime = START) -> Change:
-    done = deploy(tx, asked, how, images=known, rollout_id=f"rollout-{now}", can=CAN, now=now)
+    done = deploy(tx, asked, how, runnable=known, rollout_id=f"rollout-{now}", can=CAN, now=now)
     assert (done.endpoint, done.config) == ("fraud", asked.config.name)
     return done.change
 
@@ -190,7 +190,7 @@ def test_a_wish_that_cannot_be_leaves_the_endpoint_alone(
     """Records of the wish that were written before the error go with the transaction."""
     before = tx.get(ENDPOINT, "fraud")
     with pytest.raises(error):
-        deploy(tx, asked, ANN, images=known, rollout_id="r", can=CAN, now=LATER)
+        deploy(tx, asked, ANN, runnable=known, rollout_id="r", can=CAN, now=LATER)
     assert tx.get(ENDPOINT, "fraud") == before
 
 
