@@ -20,7 +20,9 @@ from tidegate.model.observe import DeleteFleet, EnsureFleet, FleetSeen, Observat
 from tidegate.model.rollout import Phase
 from tidegate.rollout import wanted
 from tidegate.rollout.step import Decision, step
+from tidegate.testing.happenings import AlarmTurns, Physics, Side, StartsFail, When
 from tidegate.testing.invariants import Broken
+from tidegate.testing.samples import instances, linear, percent, rolling, version
 from tidegate.testing.world import Stepper
 
 
@@ -97,14 +99,14 @@ def forgets_that_it_is_paused(endpoint: Endpoint, seen: Observation, now: dateti
     return step(replace(endpoint, rollout=replace(endpoint.rollout, pause=None)), seen, now)
 
 
-def skips_the_bakes(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
-    if endpoint.rollout is None or endpoint.rollout.phase is not Phase.BAKING:
-        return step(endpoint, seen, now)
-    decision = step(replace(endpoint, rollout=replace(endpoint.rollout, promote=True)), seen, now)
-    if decision.endpoint is None or decision.endpoint.rollout is None:
+def bakes_half_as_long(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+    decision = step(endpoint, seen, now)
+    rollout = decision.endpoint.rollout if decision.endpoint else None
+    if decision.endpoint is None or rollout is None or rollout.bake_until is None or rollout == endpoint.rollout:
         return decision
-    rollout = replace(decision.endpoint.rollout, promote=False)
-    return replace(decision, endpoint=replace(decision.endpoint, rollout=rollout))
+    half = replace(rollout, bake_until=now + (rollout.bake_until - now) / 2)
+    wake = min(half.bake_until or now, decision.wake_at or now)
+    return replace(decision, endpoint=replace(decision.endpoint, rollout=half), wake_at=wake)
 
 
 def has_no_deadlines(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
@@ -116,11 +118,25 @@ def has_no_deadlines(endpoint: Endpoint, seen: Observation, now: datetime) -> De
     return replace(decision, endpoint=forgetful, wake_at=None)
 
 
+FOUR, TO = version("v1", 4), version("v2", 4)
+
 anything = worlds.settings(worlds.anything)
 pauses = worlds.settings(worlds.people(["pause"]))
 blind = worlds.settings(worlds.blindness)
 silent = worlds.settings(worlds.alarm_turns, evidence=True)
-stuck = worlds.settings(st.one_of(worlds.alarm_fires, worlds.failing))
+calm = st.just(Setting(FOUR, TO, linear(percent(25), 300, 60), Physics(), ()))
+stuck = st.just(
+    Setting(
+        FOUR,
+        TO,
+        rolling(instances(1), 60, instances(1)),
+        Physics(resync=3600.0),
+        (
+            StartsFail(When(), Side.OLD),
+            AlarmTurns(When(Phase.BAKING, 3, 5.0), "alarm", AlarmState.ALARM),
+        ),
+    )
+)
 
 MUTANTS: dict[Stepper, tuple[st.SearchStrategy[Setting], str]] = {
     ignores_alarms: (anything, "6 alarms count in every state"),
@@ -131,7 +147,7 @@ MUTANTS: dict[Stepper, tuple[st.SearchStrategy[Setting], str]] = {
     takes_started_for_ready: (anything, "2 weight over ready capacity"),
     forgets_that_it_is_paused: (pauses, "what a person pauses stays"),
     runs_a_fast_clock: (anything, "wake_at is honest"),
-    skips_the_bakes: (anything, "a stage is left after its bake"),
+    bakes_half_as_long: (calm, "a stage is left after its bake"),
     never_wakes: (anything, "wake_at is honest"),
     has_no_deadlines: (stuck, "every rollout ends"),
     deletes_as_soon_as_it_turns_back: (anything, "no fleet that serves is deleted"),

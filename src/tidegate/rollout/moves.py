@@ -110,10 +110,10 @@ def _way_back(rollout: Rollout, share: int) -> tuple[Stage, ...]:
 
 
 def _creation_failed(endpoint: Endpoint, rollout: Rollout, cause: Cause, why: str, now: datetime) -> Move:
-    reason = f"{why[:1].upper()}{why[1:]}."
+    reason = f"The creation failed: {why}."
     ended = replace(rollout, phase=Phase.FAILED, cause=cause, reason=reason, ended_at=now, pause=None)
     failed = replace(endpoint, rollout=None, last=ended, failed=True, failure_reason=reason, modified_at=now)
-    event = Event("endpoint.failed", f"creation failed: {reason}", {"rollout": rollout.id, "cause": str(cause)})
+    event = Event("endpoint.failed", reason, {"rollout": rollout.id, "cause": str(cause)})
     return wanted.route(failed, 0), (event,)
 
 
