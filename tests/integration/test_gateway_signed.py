@@ -17,8 +17,8 @@ import uvicorn
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from tests.gateway_house import KEY, SECRET, SIGNED, House, ShiftedClock
 
+from tests.gateway_house import KEY, SECRET, SIGNED, House, ShiftedClock
 from tidegate.gateway.steps import MAX_BODY
 from tidegate.testing.platform import until
 

@@ -62,6 +62,7 @@ class Master:
         """Returns when HAProxy listens. Raises StartupError with the reason, nothing left running."""
         self.kill()
         check_address(*address)
+        (self.folder / PID).unlink(missing_ok=True)
         errors = self.folder / ERRORS
         with errors.open("wb") as output:
             done = subprocess.run(
@@ -77,7 +78,16 @@ class Master:
         if done.returncode != 0:
             alerts = [line for line in errors.read_text(errors="replace").splitlines() if "[ALERT]" in line]
             raise StartupError(f"haproxy does not start: {alerts[0] if alerts else f'see {errors}'}")
-        self.note(options, int((self.folder / PID).read_text()))
+        self.note(options, self._pid())
+
+    def _pid(self) -> int:
+        """What HAProxy wrote of itself; its starter may come back a moment before that is in the file."""
+        deadline = time.monotonic() + START_TIMEOUT
+        while not (text := _text(self.folder / PID).strip()).isdecimal():
+            if time.monotonic() > deadline:
+                raise StartupError(f"haproxy started but left no pid in {self.folder / PID}; end it by hand")
+            time.sleep(0.01)
+        return int(text)
 
     def note(self, options: str, pid: int) -> None:
         identity = Identity(pid, psutil.Process(pid).create_time(), options)
@@ -127,3 +137,11 @@ def check_address(host: str, port: int) -> None:
             f"port {port} on {host} cannot be listened on: {error.strerror or error}; "
             "stop what uses it or choose another with --port or TIDEGATE_PORT"
         ) from None
+
+
+def _text(path: Path) -> str:
+    """Its content; nothing where it is not there yet."""
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return ""

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import httpx
 import pytest
-from tests.gateway_house import OPEN, SIGNED, House
 
+from tests.gateway_house import OPEN, SIGNED, House
 from tidegate.adapters.store import open_store
 from tidegate.gateway.steps import MAX_BODY
 

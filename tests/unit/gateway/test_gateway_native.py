@@ -10,8 +10,8 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from tests.gateway_house import KEY, SECRET, SIGNED, House
 
+from tests.gateway_house import KEY, SECRET, SIGNED, House
 from tidegate.evidence import sketch
 from tidegate.model.metric import SAGEMAKER, MetricId, Sample
 
