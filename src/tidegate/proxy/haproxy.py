@@ -1,8 +1,8 @@
 """HAProxy in front of the fleets: the router of one machine.
 
 It runs apart from the controller and outlives it; a restarted controller adopts it. Every change is in
-``proxy.json`` before HAProxy hears of it, so neither a crash of HAProxy nor a reload loses one. What is in force is
-asked of HAProxy itself.
+``proxy.json`` before HAProxy hears of it, so neither a crash of HAProxy nor a reload loses one. What is in force
+is asked of HAProxy itself.
 """
 
 import asyncio
@@ -72,7 +72,7 @@ class HAProxy:
             if known.options != self._options_text():
                 await self._change_options(master, known.pid, known.options)
             self._untidy = {seat.slot for seat in self._state.seats} | set(self._state.emptying)
-            self._counted = await self._runtime.counters(sorted(self._untidy))
+            self._counted = await self._runtime.unanswered(sorted(self._untidy))
 
     async def ensure(self) -> None:
         """Starts HAProxy again if it died; otherwise clears away servers that have nothing left to do."""
@@ -111,13 +111,13 @@ class HAProxy:
             if not REPLICA.fullmatch(replica) or config.UNSAFE.search(str(path)):
                 raise Refused(f"server {replica!r} at {str(path)!r} has characters that the proxy cannot take")
         async with self._lock:
-            old = self._state
-            await self._save(old.with_servers(fleet, routing, {name: str(path) for name, path in servers.items()}))
-            if self._state.sizes != old.sizes:
-                log.info("the proxy's slots are all taken; reloading it with %s", self._state.sizes)
-                await self._reload()
+            paths = {name: str(path) for name, path in servers.items()}
+            await self._save(self._state.with_servers(fleet, routing, paths))
             seat = self._state.seat(fleet)
             assert seat is not None
+            if not await self._runtime.has(seat.slot):
+                log.info("the proxy's slots are all taken; reloading it with %s", self._state.sizes)
+                await self._reload()
             await self._level(seat.slot, seat.servers)
 
     async def in_flight(self, fleet: FleetId) -> dict[str, int]:
@@ -184,12 +184,12 @@ class HAProxy:
         return RouteTable(endpoint, fence, whole, targets)
 
     async def failures(self) -> dict[FleetId, int]:
-        """Answers that the proxy made itself for a fleet (no instance, none in time, instance died) since the last
-        call. What was in the hands of an older process when HAProxy was reloaded is not in it."""
+        """Requests that no worker of a fleet answered (no instance, none in time, instance died) since the last
+        call. What an older process had in its hands when HAProxy was reloaded is not in it."""
         fleets = self._state.fleets
-        now = await self._runtime.counters(sorted(fleets))
+        now = await self._runtime.unanswered(sorted(fleets))
         new = {fleets[slot]: count - self._counted.get(slot, 0) for slot, count in now.items()}
-        self._counted |= now
+        self._counted |= {slot: max(count, self._counted.get(slot, 0)) for slot, count in now.items()}
         return {fleet: count for fleet, count in new.items() if count > 0}
 
     # --- what HAProxy has and should have; the lock is held ---
@@ -222,7 +222,7 @@ class HAProxy:
             self._untidy.add(slot)
             return
         if slot in self._state.emptying:
-            self._counted |= await self._runtime.counters([slot])
+            self._counted |= await self._runtime.unanswered([slot])
             await self._save(self._state.emptied([slot]))
         self._untidy.discard(slot)
 
@@ -259,7 +259,8 @@ class HAProxy:
         await self._write_files()
         address = (self._settings.host, self._settings.port)
         await asyncio.to_thread(master.start, address, self._options_text())
-        self._untidy, self._counted = set(self._state.emptying), {}
+        await self._runtime.settled()
+        self._untidy, self._counted, self._reloaded = set(self._state.emptying), {}, False
 
     async def _reload(self) -> None:
         await self._write_files()

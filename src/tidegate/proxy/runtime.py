@@ -11,6 +11,8 @@ from tidegate.model.errors import Transient
 TIMEOUT = 5.0
 """Seconds for one command; the usual answer takes a fraction of a millisecond."""
 RELOAD_TIMEOUT = 30.0
+REFUSALS, REFUSAL_PAUSE = 20, 0.02
+"""How often, and with which pauses (seconds), a master that refuses is tried again."""
 BATCH = 100
 """Commands in one connection, where several questions are asked at once."""
 
@@ -54,6 +56,10 @@ class Runtime:
             raise Transient(f"{self.admin} does not answer as haproxy does")
         return int(found[1])
 
+    async def has(self, slot: str) -> bool:
+        """Whether the configuration that is loaded has this backend."""
+        return bool(await self._statistics(f"show stat {slot} 2 -1", None))
+
     async def servers(self, slot: str, process: int | None = None) -> dict[str, Server]:
         """The servers of a backend by name, in the serving process or in another one of its master."""
         rows = await self._statistics(f"show stat {slot} 4 -1", process)
@@ -77,32 +83,68 @@ class Runtime:
         if await self.get_map(map, key) is not None:
             await self.do(f"del map {map} {key}")
 
-    async def counters(self, slots: Sequence[str]) -> dict[str, int]:
-        """The process variables named after the slots; one that was never set is left out."""
-        found: dict[str, int] = {}
+    async def unanswered(self, slots: Sequence[str]) -> dict[str, int]:
+        """Per slot, how many requests no worker answered since the process began: those that the proxy answered
+        itself, and those whose client it hung up on. It does that, whatever it is configured to, when a connection
+        that it had used before breaks under the last try; such a request began and never came to have a status."""
+        found = dict.fromkeys(slots, 0)
         for start in range(0, len(slots), BATCH):
-            command = "; ".join(f"get var proc.{slot}" for slot in slots[start : start + BATCH])
-            found |= {name: int(value) for name, value in _TYPED_VALUE.findall(await self.tell(command))}
+            some = slots[start : start + BATCH]
+            answer = await self.tell("; ".join(f"get var proc.{slot}; show stat {slot} 2 -1" for slot in some))
+            for slot, count in _TYPED_VALUE.findall(answer):
+                found[slot] += int(count)
+            for row in _rows(answer):
+                hung_up = int(row["stot"]) - int(row["req_tot"]) - int(row["scur"])
+                found[row["# pxname"]] += max(0, hung_up)
         return found
 
     async def reload(self) -> None:
         """Raises Transient with HAProxy's own words when the new configuration did not come up."""
-        answer = await _exchange(self.master, "reload\n", RELOAD_TIMEOUT)
+        answer = await self._ask_master("reload\n", RELOAD_TIMEOUT)
         if not answer.startswith("Success=1"):
             alerts = re.findall(r"\[ALERT\].*? : (.*)", answer)
             raise Transient(f"haproxy did not reload: {'; '.join(alerts) or answer.strip()[:500] or 'no answer'}")
 
     async def processes(self) -> list[int]:
         """The process that serves and those from before a reload that still have clients, the newest first."""
-        return [int(pid) for pid in _WORKER.findall(await _exchange(self.master, "show proc\nquit\n", TIMEOUT))]
+        return [int(pid) for pid in _WORKER.findall(await self._ask_master("show proc\nquit\n"))]
+
+    async def settled(self) -> None:
+        """Returns when the master, which executes itself anew right after its start, takes commands."""
+        for _ in range(REFUSALS):
+            if await self.processes():
+                return
+            await asyncio.sleep(REFUSAL_PAUSE)
+        raise Transient(f"haproxy's master does not take commands on {self.master}")
+
+    async def _ask_master(self, text: str, seconds: float = TIMEOUT) -> str:
+        """After a start and a reload the master refuses, or hangs up, for a moment."""
+        for _ in range(REFUSALS):
+            try:
+                return await _exchange(self.master, text, seconds)
+            except Transient as error:
+                if not isinstance(error.__cause__, ConnectionError):
+                    raise
+            await asyncio.sleep(REFUSAL_PAUSE)
+        return await _exchange(self.master, text, seconds)
 
     async def _statistics(self, command: str, process: int | None) -> list[dict[str, str]]:
         if process is None:
             answer = await self.tell(command)
         else:
-            answer = await _exchange(self.master, f"@!{process} {command}\nquit\n", TIMEOUT)
-        head, *lines = [line.split(",") for line in answer.splitlines() if line] or [[""]]
-        return [dict(zip(head, line, strict=False)) for line in lines] if head[0] == "# pxname" else []
+            answer = await self._ask_master(f"@!{process} {command}\nquit\n")
+        return _rows(answer)
+
+
+def _rows(answer: str) -> list[dict[str, str]]:
+    """The lines of ``show stat``, by column; each part of an answer begins with a line of names."""
+    rows, head = [], [""]
+    for line in answer.splitlines():
+        if line.startswith("# pxname,"):
+            head = line.split(",")
+        elif "," in line:
+            rows.append(dict(zip(head, line.split(","), strict=False)))
+    return rows
 
 
 async def _exchange(socket: Path, text: str, seconds: float) -> str:
@@ -116,4 +158,4 @@ async def _exchange(socket: Path, text: str, seconds: float) -> str:
                 writer.close()
     except (OSError, TimeoutError) as error:
         reason = getattr(error, "strerror", None) or f"no answer within {seconds:g} seconds"
-        raise Transient(f"haproxy does not take commands on {socket}: {reason}") from None
+        raise Transient(f"haproxy does not take commands on {socket}: {reason}") from error
