@@ -34,7 +34,8 @@ from tidegate.testing.samples import all_at_once, canary, instances, linear, per
 from tidegate.testing.simulate import updating
 from tidegate.testing.world import Stepper, World
 
-LONG = 40 * 86_400.0
+DAY = 86_400.0
+LONG = 40 * DAY
 
 PHASES = (Phase.PROVISIONING, Phase.ACTIVATING_TRAFFIC, Phase.BAKING, Phase.TERMINATING, Phase.ROLLING_BACK)
 
@@ -50,6 +51,7 @@ physics = st.builds(
     latencies=st.lists(st.sampled_from([0.0, 0.1, 0.9, 3.0, 12.0, 100.0]), min_size=1, max_size=6).map(tuple),
     losses=st.lists(st.booleans(), min_size=1, max_size=5).map(lambda drawn: (*drawn, False)),
     startups=st.lists(st.sampled_from([1.0, 30.0, 200.0]), min_size=1, max_size=3).map(tuple),
+    resync=st.just(20.0),
     drains=st.lists(st.sampled_from([0.0, 1.0, 60.0]), min_size=1, max_size=2).map(tuple),
 )
 
@@ -145,9 +147,17 @@ def deployments(draw: st.DrawFn) -> DeploymentConfig:
 def settings(draw: st.DrawFn, happenings: st.SearchStrategy[Happening], evidence: bool = False) -> Setting:
     counts = draw(st.sampled_from([2, 3, 4]))
     deployment = draw(deployments())
+    beside, weight = draw(st.sampled_from([(0, 1.0), (0, 1.0), (2, 3.0), (2, 0.0)]))
+    if deployment.rolling:
+        beside = 0
+
+    def sized(name: str, count: int) -> Version:
+        sizes = {"AllTraffic": count, "Beside": beside} if beside else {"AllTraffic": count}
+        return version(name, sizes, {"Beside": weight})
+
     return Setting(
-        old=version("v1", draw(st.sampled_from([counts, 2, 5]))),
-        new=version("v2", counts),
+        old=sized("v1", draw(st.sampled_from([counts, 2, 5]))),
+        new=sized("v2", counts),
         deployment=replace(deployment, require_evidence=evidence or deployment.require_evidence),
         physics=draw(physics),
         happenings=tuple(draw(st.lists(happenings, max_size=5))),
@@ -166,16 +176,19 @@ def ended(world: World) -> bool:
 
 
 def check(setting: Setting, step: Stepper = step) -> World:
-    """Runs the world to the end of its rollout, all invariants watched. People come back in the end: what is
-    paused is resumed, and the alarm recovers, so that nothing but a fault can hold it."""
-    world = setting.world(Invariants(), step).run(LONG, settled=ended)
-    for _ in setting.happenings:
+    """Runs the world to the end of its last rollout, all invariants watched. People come back: what is paused is
+    resumed, the alarm recovers, replicas come up again, so that nothing but a fault can hold it."""
+    world = setting.world(Invariants(), step)
+    for _ in range(len(setting.happenings) + 1):
+        world.run(world.now + LONG, settled=ended)
         if ended(world):
-            break
+            world.target.broken.clear()
+            world.run(world.now + DAY)
+            if ended(world):
+                break
         world.do("resume", lambda e, now: commands.resume(e, "ann", now))
         world.alarms["alarm"] = AlarmState.OK
         world.wake(0.0)
-        world.run(world.now + LONG, settled=ended)
     expect(ended(world), "every rollout ends", world.record)
     the_end_is_as_told(world)
     return world
@@ -183,9 +196,7 @@ def check(setting: Setting, step: Stepper = step) -> World:
 
 def the_end_is_as_told(world: World) -> None:
     """Succeeded: all traffic on new and only new left. RolledBack: all on old, with a reason. Then nothing is
-    asked for any more. Replicas come up again, so that repair can finish."""
-    world.target.broken.clear()
-    world.run(world.now + LONG)
+    asked for any more."""
     record, seen = world.record, world.look()
     assert record is not None and record.last is not None and record.serving is not None
     assert seen.routes is not None and seen.fleets is not None

@@ -82,7 +82,7 @@ class Blind:
 
 @dataclass(frozen=True)
 class RouterForgets:
-    """The router starts anew, without routes."""
+    """The router starts anew, without routes; a write that was on its way to the one before is lost with it."""
 
     when: When
 

@@ -11,6 +11,9 @@ from tidegate.model.traffic import RouteTable
 Later = Callable[[float, Callable[[], None]], None]
 """Runs something so many seconds from now."""
 
+BACK_OFF = 300.0
+"""Seconds until a replica that did not come up is tried again."""
+
 
 @dataclass
 class SimulatedFleet:
@@ -98,7 +101,7 @@ class SimulatedTarget:
         if fleet.failure is None:
             fleet.replicas[number] = ReplicaState.READY
         else:
-            self.later(self.startup() + 1.0, lambda: self._up(fleet, number))
+            self.later(BACK_OFF, lambda: self._up(fleet, number))
 
     def _drained(self, fleet: SimulatedFleet, number: int) -> None:
         fleet.replicas.pop(number, None)

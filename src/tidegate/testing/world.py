@@ -16,6 +16,7 @@ from tidegate.model.endpoint import Endpoint
 from tidegate.model.errors import TidegateError
 from tidegate.model.observe import Action, DeleteFleet, EnsureFleet, Event, Observation, SetTraffic
 from tidegate.model.rollout import Phase
+from tidegate.model.traffic import RouteTable
 from tidegate.rollout.step import Decision, step
 from tidegate.testing.happenings import (
     AlarmTurns,
@@ -93,6 +94,7 @@ class World:
         self._entries: dict[Phase, int] = {}
         self._blind_until = {"fleets": 0.0, "routes": 0.0, "alarms": 0.0}
         self._changes = 0
+        self._router = 0
         self._down = False
         self._next_tick: float | None = None
         for happening in [h for h in self._waiting if h.when.phase is None]:
@@ -204,7 +206,11 @@ class World:
             case DeleteFleet(id):
                 self._later(next(self._latency), lambda: self.target.delete_fleet(id, fence))
             case SetTraffic(table):
-                self._later(next(self._latency), lambda: self.target.set_traffic(table))
+                self._later(next(self._latency), partial(self._put, table, self._router))
+
+    def _put(self, table: RouteTable, router: int) -> None:
+        if router == self._router:
+            self.target.set_traffic(table)
 
     def look(self) -> Observation:
         def sees(what: str) -> bool:
@@ -241,6 +247,7 @@ class World:
             case Blind():
                 self._go_blind(happening)
             case RouterForgets():
+                self._router += 1
                 self.target.tables.clear()
             case PersonDoes(_, what, command):
                 self.do(what, command)
