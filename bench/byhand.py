@@ -3,16 +3,20 @@
     python -m bench.byhand [--seconds 10] [--rounds 3] [--keep]
 
 Both sides run two processes that hold the model. CPU is that of the whole process tree (proxy and controller
-included), read from the operating system before and after each round; rounds alternate between the sides.
+included), read from the operating system before and after each round; rounds alternate between the sides. Saturation
+is driven by wrk (Debian's package), since a load generator in Python would be the bottleneck.
 """
 
 import argparse
 import contextlib
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -45,6 +49,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--keep", action="store_true", help="write the table to docs/benchmarks.md")
     given = parser.parse_args()
+    if shutil.which("wrk") is None:
+        sys.exit("bench.byhand needs wrk: apt-get install wrk")
     rows: list[list[object]] = []
     with ours() as tidegate, byhand(tidegate.model) as fastapi:
         for rate, connections, label in ((300.0, 16, "300 requests/s"), (None, 64, "saturation, 64 connections")):
@@ -103,6 +109,8 @@ def byhand(model: Path) -> Iterator[Side]:
 
 def measure(side: Side, rate: float | None, connections: int, seconds: float) -> list[float]:
     """requests/s, CPU µs a request, p50 ms, p99 ms, failed: of one round after a short warm-up."""
+    if rate is None:
+        return saturate(side, connections, seconds)
     with LoadGenerator(side.url, side.path, BODY, HEADERS, rate, connections=connections):
         time.sleep(1)
     before, began = cpu(side), time.monotonic()
@@ -113,6 +121,41 @@ def measure(side: Side, rate: float | None, connections: int, seconds: float) ->
     total = report.total
     p50, p99 = total.percentile(50) or 0.0, total.percentile(99) or 0.0
     return [total.count / took, used / max(1, total.count) * 1e6, p50 * 1000, p99 * 1000, float(total.failed)]
+
+
+def saturate(side: Side, connections: int, seconds: float) -> list[float]:
+    """The same from wrk."""
+    script = ["wrk.method = 'POST'", f"wrk.body = '{BODY.decode()}'"]
+    script += [f"wrk.headers['{name}'] = '{value}'" for name, value in HEADERS.items()]
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
+        file.write("\n".join(script))
+        file.flush()
+        command = ["wrk", "-t1", f"-c{connections}", "--latency", "-s", file.name]
+        subprocess.run([*command, "-d1s", side.url + side.path], capture_output=True, check=True)
+        before = cpu(side)
+        done = subprocess.run(
+            [*command, f"-d{seconds:.0f}s", side.url + side.path], capture_output=True, text=True, check=True
+        )
+    used = cpu(side) - before
+    count = int(found(r"(\d+) requests in", done.stdout))
+    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", done.stdout)
+    p50, p99 = (milliseconds(found(rf"{percent}%\s+(\S+)", done.stdout)) for percent in (50, 99))
+    rate = float(found(r"Requests/sec:\s+(\S+)", done.stdout))
+    return [rate, used / max(1, count) * 1e6, p50, p99, float(bad.group(1)) if bad else 0.0]
+
+
+def found(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    assert match, f"wrk said something else: {text}"
+    return match.group(1)
+
+
+def milliseconds(text: str) -> float:
+    """wrk's 812.00us, 1.52ms, 1.10s."""
+    for unit, factor in (("us", 0.001), ("ms", 1.0), ("s", 1000.0)):
+        if text.endswith(unit):
+            return float(text.removesuffix(unit)) * factor
+    raise ValueError(text)
 
 
 def cpu(side: Side) -> float:
