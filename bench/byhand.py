@@ -139,7 +139,7 @@ def saturate(side: Side, connections: int, seconds: float) -> list[float]:
     used = cpu(side) - before
     count = int(found(r"(\d+) requests in", done.stdout))
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", done.stdout)
-    p50, p99 = (milliseconds(found(rf"{percent}%\s+(\S+)", done.stdout)) for percent in (50, 99))
+    p50, p99 = (milliseconds(found(rf"\n\s+{percent}%\s+(\S+)", done.stdout)) for percent in (50, 99))
     rate = float(found(r"Requests/sec:\s+(\S+)", done.stdout))
     return [rate, used / max(1, count) * 1e6, p50, p99, float(bad.group(1)) if bad else 0.0]
 
