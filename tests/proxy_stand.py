@@ -104,6 +104,8 @@ async def read_message(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
     head = await reader.readuntil(b"\r\n\r\n")
     length = 0
     for line in head.lower().split(b"\r\n"):
+        if line == b"transfer-encoding: chunked":
+            return head, await reader.readuntil(b"\r\n0\r\n\r\n")
         if line.startswith(b"content-length:"):
             length = int(line.partition(b":")[2])
     return head, await reader.readexactly(length)

@@ -35,6 +35,13 @@ ENDPOINT = "%[var(txn.routes),word(1,|)]"
 OWN = "!{ res.hdr(x-amzn-RequestId) -m found }"
 """True for a response that the proxy itself made: workers and the controller give every answer an id."""
 
+EARLY = {
+    400: ("ValidationError", "The request cannot be read."),
+    408: ("RequestTimeout", "The request did not arrive in time."),
+    500: ("InternalFailure", "The proxy could not handle the request; try again."),
+}
+"""Errors that no door has words for. What is not HTTP at all gets a 400 that is built into HAProxy."""
+
 UNSAFE = re.compile(r"[^A-Za-z0-9._:/@+\[\]~-]")
 """Characters that have a meaning in HAProxy's files and commands."""
 
@@ -57,13 +64,12 @@ class Options:
     threads: int
 
 
-@dataclass(frozen=True)
-class Files:
-    config: str
-    map: str
+def render(state: State, options: Options) -> dict[str, str]:
+    """File name -> content."""
+    return {CONFIG: render_config(state, options), MAP: render_map(state)}
 
 
-def render(state: State, options: Options) -> Files:
+def render_config(state: State, options: Options) -> str:
     for text in (options.host, options.controller, options.admin, options.region, options.account):
         if UNSAFE.search(text):
             raise StartupError(f"{text!r} cannot stand in the proxy's configuration; use plain letters and digits")
@@ -72,7 +78,7 @@ def render(state: State, options: Options) -> Files:
     for pool, size in sorted(state.sizes.items()):
         for slot in (f"{pool}{number}" for number in range(size)):
             parts.append(_slot(slot, seats[slot].servers if slot in seats else {}))
-    return Files("\n".join(parts), render_map(state))
+    return "\n".join(parts)
 
 
 def render_map(state: State) -> str:
@@ -97,9 +103,7 @@ global
 
 
 def _defaults(options: Options) -> str:
-    bad = _runtime_error("ValidationError", "The request is not well-formed HTTP.")
-    late = _runtime_error("RequestTimeout", "The request did not arrive in time.")
-    internal = _runtime_error("InternalFailure", "The proxy could not handle the request; try again.")
+    errors = "".join(f"  http-error status {n} {_runtime_error(*words)}\n" for n, words in EARLY.items())
     return f"""\
 defaults all
   mode http
@@ -108,10 +112,7 @@ defaults all
   timeout http-request 30s
   timeout http-keep-alive {KEEP_ALIVE}s
   option idle-close-on-response
-  http-error status 400 {bad}
-  http-error status 408 {late}
-  http-error status 500 {internal}
-"""
+{errors}"""
 
 
 def _frontend(options: Options) -> str:

@@ -284,9 +284,8 @@ class HAProxy:
             self._state = state
 
     async def _write_files(self) -> None:
-        files = config.render(self._state, self._options())
-        await self._write(config.CONFIG, files.config.encode())
-        await self._write(config.MAP, files.map.encode())
+        for name, text in config.render(self._state, self._options()).items():
+            await self._write(name, text.encode())
 
     async def _write(self, name: str, data: bytes) -> None:
         try:
