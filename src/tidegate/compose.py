@@ -54,6 +54,10 @@ SECOND_HAND = 0.05
 PROXY_CHECK = 0.5
 """Seconds between looks whether the proxy lives."""
 PRUNE_EVERY = 600.0
+CUT_EVERY = 15.0
+"""Seconds between looks whether a log has grown too large."""
+PATIENCE = 15.0
+"""Seconds beyond the longest prediction that a replica may take to answer a ping."""
 
 
 def run(settings: Settings) -> None:
@@ -97,11 +101,13 @@ def join(
         router=proxy,
         environment=dict(os.environ),
         describe=lambda fleet, replica: replica_file(settings, folders, table, fleet, replica),
+        fits=lambda start: msgspec.json.decode(start).get("keys_file") == keys_file(settings, folders),
         new_id=ids.new,
         # The supervisors speak to the engine and the collector, which in turn look at them through the target.
         changed=lambda endpoint: engine.kick(endpoint),
         harvest=lambda fleet, replica, page: collector.harvest(fleet, replica, page),
         drain_timeout=settings.drain_timeout,
+        patience=settings.invocation_timeout + PATIENCE,
     )
     target = LocalTarget(around)
     engine = Engine(store, target, clock, news)
@@ -141,8 +147,8 @@ class Controller:
         self.stopping.set()
 
     def leave(self) -> None:
-        """Ends this process alone."""
-        self.drain = False
+        """Ends this process alone; too late once everything is to end."""
+        self.drain = self.drain and self.stopping.is_set()
         self.stopping.set()
 
     @contextlib.asynccontextmanager
@@ -152,6 +158,7 @@ class Controller:
         write_keys(folders, self.settings)
         parts = join(self.settings, store, folders, self.table, self._news)
         await parts.proxy.start_or_adopt()
+        started = False
         try:
             parts.target.start()
             await parts.engine.start()
@@ -159,12 +166,17 @@ class Controller:
                 asyncio.create_task(every_second(parts.watch.turn, self.stopping)),
                 asyncio.create_task(every(PROXY_CHECK, parts.proxy.ensure, self.stopping)),
                 asyncio.create_task(every(PRUNE_EVERY, lambda: prune(folders), self.stopping)),
+                asyncio.create_task(every(CUT_EVERY, lambda: cut(folders), self.stopping)),
             ]
             async with listening(build_app(self._gateway(parts)), folders.door):
+                started = True
                 yield
             await asyncio.gather(*loops)
-            await parts.engine.stop()
         finally:
+            # A start that fails in spite of replicas that serve leaves them to the next.
+            self.drain = self.drain and (started or not any(parts.target.serving()))
+            self.stopping.set()
+            await parts.engine.stop()
             await self._end(parts)
 
     def _gateway(self, parts: Parts) -> Gateway:
@@ -200,8 +212,10 @@ class Controller:
             await parts.target.let_go()
             return
         # The proxy first: it takes no new request and lets those in flight come back from their workers.
-        await parts.proxy.stop()
-        await parts.target.drain_all()
+        try:
+            await parts.proxy.stop()
+        finally:
+            await parts.target.drain_all()
 
     def _news(self) -> None:
         self.changed.set()
@@ -234,11 +248,14 @@ async def listening(app: object, door: Path) -> AsyncIterator[None]:
     task = asyncio.create_task(server.serve())
     while not server.started and not task.done():
         await asyncio.sleep(0.01)
+    if task.done():
+        raise StartupError(f"the controller cannot listen on {door}: {task.exception() or 'it ended at once'}")
     try:
         yield
     finally:
         server.should_exit = True
         await task
+        door.unlink(missing_ok=True)
 
 
 async def every(seconds: float, work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
@@ -255,6 +272,12 @@ async def every(seconds: float, work: Callable[[], Awaitable[None]], stopping: a
 
 async def prune(folders: Folders) -> None:
     await asyncio.to_thread(logs.prune, folders.logs)
+
+
+async def cut(folders: Folders) -> None:
+    """The logs of the replicas, and this process's own where it goes to a file of ours."""
+    await asyncio.to_thread(logs.cut_all, folders.logs)
+    await asyncio.to_thread(logs.cut, folders.state / "tidegate.log")
 
 
 async def every_second(work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
@@ -300,6 +323,11 @@ def write_keys(folders: Folders, settings: Settings) -> None:
         folders.keys.unlink(missing_ok=True)
 
 
+def keys_file(settings: Settings, folders: Folders) -> str | None:
+    """Where a worker finds the keys; None when requests need no signature."""
+    return str(folders.keys) if settings.access_keys else None
+
+
 def replica_file(settings: Settings, folders: Folders, table: ImageTable, fleet: FleetSpec, replica: str) -> bytes:
     """What one worker is started with."""
     variant = fleet.variant
@@ -327,7 +355,7 @@ def replica_file(settings: Settings, folders: Folders, table: ImageTable, fleet:
             startup_timeout=variant.startup_timeout,
             file_roots=None if anywhere else tuple(str(root) for root in settings.file_roots),
             s3_endpoint=settings.s3_endpoint,
-            keys_file=str(folders.keys) if settings.access_keys else None,
+            keys_file=keys_file(settings, folders),
             clock_skew=settings.clock_skew,
         )
     )

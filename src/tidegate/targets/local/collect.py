@@ -5,6 +5,8 @@ controller that was away, loses nothing: the next one asks from where the last a
 """
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,11 +15,14 @@ import msgspec
 import psutil
 
 from tidegate.evidence import sketch
+from tidegate.model.errors import TidegateError
 from tidegate.model.fleet import FleetId, FleetSpec
 from tidegate.model.metric import SAGEMAKER, FleetSecond, Latency, MetricId
 from tidegate.ports.metrics import Metrics
 from tidegate.targets.local import ping
 from tidegate.targets.local.target import LocalTarget
+
+log = logging.getLogger(__name__)
 
 BACKLOG = 170
 """Seconds that a controller which was away asks for: a little less than a worker keeps."""
@@ -60,33 +65,52 @@ class Collector:
     failures: Callable[[], Awaitable[Mapping[FleetId, int]]]
     _since: dict[str, int] = field(default_factory=dict)
     """Replica -> first second not yet taken."""
-    _left: list[FleetSecond] = field(default_factory=list)
+    _left: list[tuple[FleetSpec, str, bytes]] = field(default_factory=list)
+    """What replicas left behind that have ended, not yet taken."""
     _known: dict[int, psutil.Process] = field(default_factory=dict)
+    _began: bool = False
+    """All that an earlier controller left is taken up: a replica that comes now was never asked before."""
 
     async def collect(self, now: int) -> list[FleetSecond]:
-        """Everything new that is over by ``now`` (epoch seconds); one record per fleet and second."""
+        """Everything new that is over by ``now`` (epoch seconds); one record per fleet and second. What cannot be
+        had now is asked for again the next time."""
+        left, self._left = self._left, []
+        parts = [part for one in left for part in await self._harvested(*one, now)]
         replicas = list(self.target.serving())
         pages = await asyncio.gather(*(self._ask(spec, id, socket, now) for spec, id, _, socket in replicas))
-        left, self._left = self._left, []
-        parts = [part for page in pages for part in page] + left
+        parts += [part for page in pages for part in page]
         parts += self._readings(replicas, now - 1)
-        specs = {spec.id: spec for spec, *_ in replicas}
-        for fleet, count in (await self.failures()).items():
-            if count and fleet in specs:
-                parts.append(self._unanswered(specs[fleet], now - 1, count))
-        alive = {id for _, id, *_ in replicas}
+        for fleet, count in (await self._failures()).items():
+            if count and (spec := self.target.spec(fleet)) is not None:
+                parts.append(self._unanswered(spec, now - 1, count))
+        self._began = self._began or (not self._left and all(id in self._since for _, id, *_ in replicas))
+        alive = {id for _, id, *_ in replicas} | {id for _, id, _ in self._left}
         self._since = {id: since for id, since in self._since.items() if id in alive}
         return list(merged(parts))
 
     def harvest(self, spec: FleetSpec, replica: str, page: bytes) -> None:
         """Takes what a replica left behind; it goes out with the next ``collect``."""
-        since = self._since.pop(replica, 0)
-        self._left += self._records(spec, page, since)
+        self._left.append((spec, replica, page))
+
+    async def _harvested(self, spec: FleetSpec, replica: str, page: bytes, now: int) -> list[FleetSecond]:
+        try:
+            return self._records(spec, page, await self._first(spec, replica, now))
+        except TidegateError:
+            self._left.append((spec, replica, page))
+            return []
+
+    async def _failures(self) -> Mapping[FleetId, int]:
+        try:
+            return await self.failures()
+        except TidegateError as error:
+            log.warning("what the proxy answered itself is not known now: %s", error)
+            return {}
 
     async def _ask(self, spec: FleetSpec, replica: str, socket: Path, now: int) -> list[FleetSecond]:
-        if replica not in self._since:
-            self._since[replica] = await self._taken(spec, now)
-        since = self._since[replica]
+        try:
+            since = self._since[replica] = await self._first(spec, replica, now)
+        except TidegateError:
+            return []
         answer = await ping.get(socket, f"/_tidegate/stats?since={since}")
         if answer is None or answer[0] != 200:
             return []
@@ -94,6 +118,14 @@ class Collector:
         if records:
             self._since[replica] = max(record.second for record in records) + 1
         return records
+
+    async def _first(self, spec: FleetSpec, replica: str, now: int) -> int:
+        """The first second not yet taken of a replica. A clock that was set back does not blind us until it is
+        where it was."""
+        since = self._since.get(replica)
+        if since is not None:
+            return min(since, now)
+        return now - BACKLOG if self._began else await self._taken(spec, now)
 
     async def _taken(self, spec: FleetSpec, now: int) -> int:
         """The first second that an earlier controller has not taken of this fleet."""
@@ -132,17 +164,32 @@ class Collector:
         return FleetSecond(spec.id, spec.config_name, second, self.target.ready_count(spec.id))
 
     def _readings(self, replicas: Iterable[tuple[FleetSpec, str, int, object]], second: int) -> list[FleetSecond]:
-        """Of each replica: percent of one core since the last look, percent of the memory of the machine."""
-        known, readings = {}, []
+        """Of each replica and what it started: percent of one core since the last look, percent of the memory of
+        the machine."""
+        known, readings = dict[int, psutil.Process](), []
         for spec, _, pid, _ in replicas:
-            try:
-                process = known[pid] = self._known.get(pid) or psutil.Process(pid)
-                cpu, memory = process.cpu_percent(None), process.memory_percent()
-            except psutil.Error:
-                continue
-            readings.append(replace(self._blank(spec, second), cpu=(cpu,), memory=(memory,)))
+            cpu = memory = 0.0
+            for one in family(pid):
+                with contextlib.suppress(psutil.Error):
+                    process = known[one] = self._known.get(one) or psutil.Process(one)
+                    with process.oneshot():
+                        cpu, memory = cpu + process.cpu_percent(None), memory + process.memory_percent()
+            if pid in known:
+                readings.append(replace(self._blank(spec, second), cpu=(cpu,), memory=(memory,)))
         self._known = known
         return readings
+
+
+def family(pid: int) -> Iterator[int]:
+    """A process and those that its main thread, and theirs, started and that still run: what Linux tells without
+    a look at every process of the machine. Elsewhere the process alone."""
+    yield pid
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return
+    for child in children:
+        yield from family(int(child))
 
 
 def merged(parts: Iterable[FleetSecond]) -> Iterator[FleetSecond]:

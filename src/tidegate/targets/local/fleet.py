@@ -9,8 +9,6 @@ has passed).
 import asyncio
 import contextlib
 import logging
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,20 +19,29 @@ from tidegate.model.errors import TidegateError
 from tidegate.model.fleet import FleetId, FleetSpec, ReplicaState
 from tidegate.model.observe import FleetSeen
 from tidegate.ports.router import Router
+from tidegate.targets.local import member as files
 from tidegate.targets.local import ping
 from tidegate.targets.local.folders import Folders, write_whole
+from tidegate.targets.local.member import Member
 from tidegate.targets.local.process import Process
 
 log = logging.getLogger(__name__)
 
 START_FAILURES = 3
 """Failed starts in a row after which the fleet is reported as failing (it goes on trying, slower)."""
+SETTLED = 10.0
+"""Seconds that a replica has to live once it is ready; one that dies sooner counts as a failed start."""
 BUSY_TURN = 0.05
 """Seconds between turns while replicas start or drain: bounds how late a ready replica is noticed."""
 IDLE_TURN = 1.0
+TROUBLE_TURN = 0.5
+"""Seconds until the next turn when something could not be done."""
 LONGEST_BACKOFF = 30.0
-_READY = "ready"
-"""Marker file in a replica's folder: it has taken requests."""
+"""Seconds between tries to start what does not start."""
+EARLY_BACKOFF = 2.0
+"""The same for what starts well and then dies soon: it may do so by what it is asked, and is missed."""
+START_GRACE = 10.0
+"""Seconds past a worker's own time limits, in which it can say which of them it was."""
 KILL_GRACE = 5.0
 """Seconds past the drain timeout before a worker that was told to stop is killed."""
 
@@ -48,18 +55,6 @@ class Wish:
     deleted: bool = False
 
 
-@dataclass
-class Member:
-    """One replica as this controller follows it. Times are the event loop's, seconds."""
-
-    id: str
-    process: Process
-    state: ReplicaState
-    since: float
-    terminated: float | None = None
-    watch: int | None = None
-
-
 @dataclass(frozen=True)
 class Surroundings:
     """What every supervisor of a machine shares."""
@@ -69,12 +64,16 @@ class Surroundings:
     environment: dict[str, str]
     describe: Callable[[FleetSpec, str], bytes]
     """The worker's own start file for one replica of a fleet."""
+    fits: Callable[[bytes], bool]
+    """Whether a replica with this start file may serve under the settings of now."""
     new_id: Callable[[str], str]
     changed: Callable[[str], None]
     """Called with the endpoint's name when what ``seen`` says has changed."""
     harvest: Callable[[FleetSpec, str, bytes], None]
     """Takes the last counts that a replica left when it went."""
     drain_timeout: float
+    patience: float
+    """Seconds that a live replica may take to answer a ping: somewhat more than a prediction may last."""
 
 
 @dataclass
@@ -86,8 +85,12 @@ class Fleet:
     failure: str | None = None
     _not_before: float = 0.0
     _backend_stale: bool = True
+    adopting: bool = False
+    """Taken up from an earlier controller, and not yet compared with the router."""
     _routed: frozenset[str] = frozenset()
     """Replicas that the router has; only these count as ready."""
+    _trouble: str = ""
+    """What went wrong in the last turn; told once."""
     _kicked: asyncio.Event = field(default_factory=asyncio.Event)
     _last_seen: FleetSeen | None = None
 
@@ -100,7 +103,7 @@ class Fleet:
     def want(self, wish: Wish) -> None:
         """Takes a newer wish, on disk first. An equal one changes nothing."""
         if wish != self.wish or not self.around.folders.wish(self.id).exists():
-            write_whole(self.around.folders.wish(self.id), msgspec.json.encode(wish))
+            keep(self.around.folders, wish)
             self.wish = wish
         self.kick()
 
@@ -120,35 +123,54 @@ class Fleet:
         )
 
     def adopt(self) -> None:
-        """Finds the processes that an earlier controller started; those that are gone are replaced later. One
-        that served goes on serving without having to prove itself again: it may be busy with a request."""
-        folder = self.around.folders.fleet(self.id) / "replicas"
-        for replica in sorted(folder.iterdir()) if folder.is_dir() else []:
-            process = Process.adopt(replica)
-            if process is not None and process.alive:
-                served = (replica / _READY).exists()
-                state = ReplicaState.READY if served else ReplicaState.STARTING
-                self._follow(Member(replica.name, process, state, self._now()))
-            else:
-                shutil.rmtree(replica, ignore_errors=True)
+        """Finds the processes that an earlier controller started; those that are gone are replaced later."""
+        replicas = self.around.folders.fleet(self.id) / "replicas"
+        self.adopting = replicas.is_dir()
+        for folder in sorted(replicas.iterdir()) if replicas.is_dir() else []:
+            member = Member.adopt(self.id, folder, self.around.folders, self._now())
+            if member is None:
+                socket = files.written_socket(folder) or self.around.folders.socket(folder.name)
+                self._clear(folder.name, socket)
+                continue
+            self._follow(member)
+            if not self._fits(member):
+                log.warning("fleet %s: replica %s has other access keys; replacing it", self.id, member.id)
+                self._retire(member)
 
     # -- the loop --------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Turns until the fleet is deleted and gone."""
-        while not await self._safe_turn():
-            busy = any(m.state is not ReplicaState.READY for m in self.members.values())
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(BUSY_TURN if busy or self._backend_stale else IDLE_TURN):
-                    await self._kicked.wait()
-            self._kicked.clear()
+        try:
+            while not await self._safe_turn():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._pause()):
+                        await self._kicked.wait()
+                self._kicked.clear()
+        finally:
+            for member in self.members.values():
+                member.let_go()
+
+    def _pause(self) -> float:
+        if self._trouble:
+            return TROUBLE_TURN
+        busy = self._backend_stale or any(m.state is not ReplicaState.READY for m in self.members.values())
+        return BUSY_TURN if busy else IDLE_TURN
 
     async def _safe_turn(self) -> bool:
+        done, trouble = False, ""
         try:
             done = await self._turn()
         except (TidegateError, OSError) as error:
-            log.warning("fleet %s: %s", self.id, error)
-            done = False
+            trouble = str(error)
+        except Exception as error:
+            trouble = f"{type(error).__name__}: {error}"
+            if trouble != self._trouble:
+                log.exception("fleet %s: a turn failed; trying again", self.id)
+                self._trouble = trouble
+        if trouble and trouble != self._trouble:
+            log.warning("fleet %s: %s", self.id, trouble)
+        self._trouble = trouble
         seen = self.seen()
         if seen != self._last_seen or done:
             self._last_seen = seen
@@ -158,66 +180,78 @@ class Fleet:
     async def _turn(self) -> bool:
         self._bury()
         await self._welcome()
+        self._check()
         self._resize()
         await self._tell_router()
         await self._drain()
         if self.wish.deleted and not self.members:
             await self.around.router.drop_fleet(self.id)
-            shutil.rmtree(self.around.folders.fleet(self.id), ignore_errors=True)
+            await asyncio.to_thread(self.around.folders.discard, self.id)
             return True
         return False
 
     def _bury(self) -> None:
-        """Drops the dead; a death while starting counts against the fleet."""
+        """Drops the dead; a death while starting, or right after, counts against the fleet."""
         for member in [m for m in self.members.values() if not m.process.alive]:
-            self._unfollow(member)
+            member.let_go()
+            del self.members[member.id]
             self._backend_stale = True
             if member.state is ReplicaState.STARTING and not self.wish.deleted:
-                self._count_failure(member, self._cause_of_death(member))
+                self._count_failure(member.id, *member.cause_of_death("before its first good ping"))
+            elif member.state is ReplicaState.READY and not self._settled(member):
+                cause, _ = member.cause_of_death("soon after its first good ping")
+                self._count_failure(member.id, cause, longest=EARLY_BACKOFF)
             elif member.state is ReplicaState.READY:
-                log.warning("fleet %s: replica %s died (%s); replacing it", self.id, member.id, _exit(member))
-            folder = self.around.folders.replica(self.id, member.id)
-            with contextlib.suppress(OSError):
-                self.around.harvest(self.wish.spec, member.id, (folder / "stats.json").read_bytes())
-            self.around.folders.socket(member.id).unlink(missing_ok=True)
-            shutil.rmtree(folder, ignore_errors=True)
+                log.warning("fleet %s: replica %s died (%s); replacing it", self.id, member.id, member.exit)
+            member.process.sweep()
+            self._clear(member.id, member.socket)
 
     async def _welcome(self) -> None:
         """Starting replicas that answer their ping become ready; those that take too long are ended."""
         starting = [m for m in self.members.values() if m.state is ReplicaState.STARTING]
-        sockets = [self.around.folders.socket(m.id) for m in starting]
-        answers = await asyncio.gather(*(ping.ready(s) for s in sockets))
+        answers = await asyncio.gather(*(ping.ready(m.socket) for m in starting))
         limit = self.wish.spec.variant.startup_timeout + self.wish.spec.variant.download_timeout
         for member, is_ready in zip(starting, answers, strict=True):
             if is_ready:
-                member.state, member.since = ReplicaState.READY, self._now()
-                (self.around.folders.replica(self.id, member.id) / _READY).touch()
-                self.failures, self.failure, self._not_before = 0, None, 0.0
+                member.state, member.since, member.asked = ReplicaState.READY, self._now(), self._now()
+                self.failure, self._not_before = None, 0.0
                 self._backend_stale = True
-            elif self._now() - member.since > limit:
-                self._count_failure(member, f"no answer to /ping within {limit:g} seconds")
+                member.mark(files.SERVED)
+            elif self._now() - member.since > limit + START_GRACE:
+                self._count_failure(member.id, f"no answer to /ping within {limit:g} seconds")
                 member.state = ReplicaState.GONE
                 member.process.kill()
+
+    def _check(self) -> None:
+        """A replica that lives on is a good start; one that hangs goes, and another takes its place."""
+        for member in [m for m in self.members.values() if m.state is ReplicaState.READY]:
+            if not member.settled and self._settled(member):
+                member.settled, self.failures = True, 0
+            if member.hangs(self._now(), self.around.patience):
+                log.warning("fleet %s: replica %s does not answer any more; replacing it", self.id, member.id)
+                self._retire(member)
+
+    def _settled(self, member: Member) -> bool:
+        return member.settled or self._now() - member.since >= SETTLED
 
     def _resize(self) -> None:
         wanted = 0 if self.wish.deleted else self.wish.spec.count
         active = [m for m in self.members.values() if m.state in (ReplicaState.STARTING, ReplicaState.READY)]
-        if len(active) < wanted and self._now() >= self._not_before:
-            for _ in range(wanted - len(active)):
+        for _ in range(wanted - len(active)):
+            if self._now() >= self._not_before:
                 self._start()
         # The youngest go first, those not yet ready before those that serve.
-        spare = sorted(active, key=lambda m: (m.state is ReplicaState.READY, -m.since))[: len(active) - wanted]
-        for member in spare if len(active) > wanted else []:
-            member.state, member.since = ReplicaState.DRAINING, self._now()
-            self._backend_stale = True
+        active.sort(key=lambda m: (m.state is ReplicaState.READY, -m.process.identity.order))
+        for member in active[: max(0, len(active) - wanted)]:
+            self._retire(member)
 
     async def _tell_router(self) -> None:
         if not self._backend_stale:
             return
-        ready = sorted(m.id for m in self.members.values() if m.state is ReplicaState.READY)
-        servers = {replica: self.around.folders.socket(replica) for replica in ready}
+        ready = sorted((m for m in self.members.values() if m.state is ReplicaState.READY), key=lambda m: m.id)
+        servers = {member.id: member.socket for member in ready}
         await self.around.router.set_fleet(self.id, self.wish.spec.variant.routing, servers)
-        self._backend_stale, self._routed = False, frozenset(ready)
+        self._backend_stale, self._routed, self.adopting = False, frozenset(servers), False
 
     async def _drain(self) -> None:
         draining = [m for m in self.members.values() if m.state is ReplicaState.DRAINING]
@@ -237,71 +271,59 @@ class Fleet:
     # -- small things ----------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        replica = self.around.new_id("r")
-        spec = self.around.folders.replica(self.id, replica) / "replica.json"
+        folders, replica = self.around.folders, self.around.new_id("r")
+        folder, socket = folders.replica(self.id, replica), folders.socket(replica)
+        log_file = folders.log(self.id, replica)
         try:
-            write_whole(spec, self.around.describe(self.wish.spec, replica))
+            write_whole(folder / files.START, self.around.describe(self.wish.spec, replica))
+            process = Process.start(folder / files.START, log_file, self.around.environment)
         except TidegateError as error:
-            self.failure, self._not_before = str(error), self._now() + LONGEST_BACKOFF
-            return
-        process = Process.start(spec, self.around.folders.log(self.id, replica), self.around.environment)
-        self._follow(Member(replica, process, ReplicaState.STARTING, self._now()))
+            self._count_failure(replica, str(error), permanent=True)
+        except OSError as error:
+            files.clear(folder, socket)
+            self._count_failure(replica, f"it cannot be started: {error.strerror or error} ({folder})")
+        else:
+            starting = ReplicaState.STARTING
+            self._follow(Member(replica, process, starting, self._now(), folder, socket, log_file))
 
     def _follow(self, member: Member) -> None:
         self.members[member.id] = member
-        member.watch = member.process.watch()
-        if member.watch is not None:
-            asyncio.get_running_loop().add_reader(member.watch, self._ended, member)
+        member.watch(self.kick)
 
-    def _ended(self, member: Member) -> None:
-        self._unwatch(member)
-        self.kick()
+    def _retire(self, member: Member) -> None:
+        """On disk before the router and the worker hear of it: a controller that comes after this one must not
+        give requests to a worker that was told to stop."""
+        member.state, member.since = ReplicaState.DRAINING, self._now()
+        member.mark(files.RETIRED)
+        self._backend_stale = True
 
-    def _unfollow(self, member: Member) -> None:
-        self._unwatch(member)
-        del self.members[member.id]
+    def _fits(self, member: Member) -> bool:
+        try:
+            return self.around.fits((member.folder / files.START).read_bytes())
+        except (OSError, msgspec.DecodeError):
+            return False
 
-    def _unwatch(self, member: Member) -> None:
-        if member.watch is not None:
-            asyncio.get_running_loop().remove_reader(member.watch)
-            with contextlib.suppress(OSError):
-                os.close(member.watch)
-            member.watch = None
+    def _clear(self, replica: str, socket: Path) -> None:
+        """Takes the last counts of a replica that has ended, then removes what it left."""
+        folder = self.around.folders.replica(self.id, replica)
+        with contextlib.suppress(OSError):
+            self.around.harvest(self.wish.spec, replica, (folder / "stats.json").read_bytes())
+        files.clear(folder, socket)
 
-    def _count_failure(self, member: Member, cause: tuple[str, bool] | str) -> None:
-        message, permanent = (cause, False) if isinstance(cause, str) else cause
+    def _count_failure(
+        self, replica: str, message: str, permanent: bool = False, longest: float = LONGEST_BACKOFF
+    ) -> None:
         self.failures += 1
-        self._not_before = self._now() + min(LONGEST_BACKOFF, 0.5 * 2 ** (self.failures - 1))
-        where = self.around.folders.log(self.id, member.id)
-        log.warning("fleet %s: replica %s did not start: %s (log: %s)", self.id, member.id, message, where)
-        if permanent:
-            self._not_before = self._now() + LONGEST_BACKOFF
+        backoff = min(longest, 0.5 * 2 ** min(self.failures - 1, 10))
+        self._not_before = self._now() + (LONGEST_BACKOFF if permanent else backoff)
+        where = self.around.folders.log(self.id, replica)
+        log.warning("fleet %s: replica %s did not start: %s (log: %s)", self.id, replica, message, where)
         if permanent or self.failures >= START_FAILURES:
             self.failure = message
-
-    def _cause_of_death(self, member: Member) -> tuple[str, bool]:
-        """What the worker left behind says, else its exit code and the end of its log."""
-        path = self.around.folders.replica(self.id, member.id) / "failure.json"
-        with contextlib.suppress(OSError, msgspec.DecodeError):
-            left = msgspec.json.decode(path.read_bytes(), type=dict[str, object])
-            return str(left.get("message", "")), bool(left.get("permanent"))
-        last = _last_line(self.around.folders.log(self.id, member.id))
-        return f"the process ended with {_exit(member)} before its first good ping{last}", False
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
 
-def _exit(member: Member) -> str:
-    code = member.process.exit_code
-    if code is None:
-        return "an unknown exit code"
-    return f"signal {-code}" if code < 0 else f"exit code {code}"
-
-
-def _last_line(path: Path) -> str:
-    try:
-        lines = [line for line in path.read_text(errors="replace")[-4000:].splitlines() if line.strip()]
-    except OSError:
-        return ""
-    return f"; its last words: {lines[-1].strip()[:300]}" if lines else ""
+def keep(folders: Folders, wish: Wish) -> None:
+    write_whole(folders.wish(wish.spec.id), msgspec.json.encode(wish))

@@ -1,6 +1,8 @@
-"""Where the local target keeps things. Nothing here touches the disk but ``prepare`` and ``write_whole``."""
+"""Where the local target keeps things, and the few ways in which files are written and taken away."""
 
+import contextlib
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,19 +52,42 @@ class Folders:
     def socket(self, replica: str) -> Path:
         return self.sockets / f"{replica}.sock"
 
+    @property
+    def trash(self) -> Path:
+        return self.state / "trash"
+
     def prepare(self) -> None:
-        for folder in (self.fleets, self.logs, self.sockets):
+        for folder in (self.fleets, self.logs, self.sockets, self.trash):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def discard(self, fleet: FleetId) -> None:
+        """Takes a fleet's folder away in one go, so that a crash never leaves a part of it (a model, say) to a
+        later fleet of the same name; then removes it, and the folders above that are empty now."""
+        folder = self.fleet(fleet)
+        trash = self.trash / f"{fleet.endpoint}.{fleet.generation}.{fleet.variant}"
+        shutil.rmtree(trash, ignore_errors=True)
+        if folder.exists():
+            folder.rename(trash)
+        for above in folder.parents[:2]:
+            with contextlib.suppress(OSError):
+                above.rmdir()
+        shutil.rmtree(trash, ignore_errors=True)
+
+    def empty_trash(self) -> None:
+        for left in self.trash.iterdir() if self.trash.is_dir() else []:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Writes a file so that a reader, or a crash, sees the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     new = path.with_name(path.name + ".new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
-        os.write(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        with open(new, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            file.write(data)  # all of it or an error: a nearly full disk takes a part
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
     new.replace(path)

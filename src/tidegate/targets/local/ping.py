@@ -7,10 +7,10 @@ PING_TIMEOUT = 2.0
 """Seconds per try (the container contract's own limit)."""
 
 
-async def get(socket: Path, path: str) -> tuple[int, bytes] | None:
-    """Status and body of a GET, or None when no answer came in time."""
+async def get(socket: Path, path: str, seconds: float = PING_TIMEOUT) -> tuple[int, bytes] | None:
+    """Status and body of a GET, or None when no answer, or none that is HTTP, came in time."""
     try:
-        async with asyncio.timeout(PING_TIMEOUT):
+        async with asyncio.timeout(seconds):
             reader, writer = await asyncio.open_unix_connection(str(socket))
             try:
                 writer.write(f"GET {path} HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n\r\n".encode())
@@ -20,9 +20,10 @@ async def get(socket: Path, path: str) -> tuple[int, bytes] | None:
                 writer.close()
     except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         return None
-    return int(head.split(b" ", 2)[1]), body
+    status = head[9:12]  # after HTTP/1.1 and a space
+    return (int(status), body) if status.isdigit() else None
 
 
-async def ready(socket: Path) -> bool:
-    answer = await get(socket, "/ping")
+async def ready(socket: Path, seconds: float = PING_TIMEOUT) -> bool:
+    answer = await get(socket, "/ping", seconds)
     return answer is not None and answer[0] == 200

@@ -1,6 +1,8 @@
 """One worker process: started in a session of its own, found again by a restarted controller, ended gently.
 
-A process is known by its pid together with its start time, so that a reused pid is never taken for a worker.
+A process is known by its pid together with its start time, so that a reused pid is never taken for a worker. The
+start time is the kernel's own count since the boot: one in seconds of the day would change with every step of the
+clock, and a worker that serves would be taken for dead.
 """
 
 import contextlib
@@ -19,6 +21,9 @@ from tidegate.targets.local.folders import write_whole
 
 _PRIVATE = ("TIDEGATE_ACCESS_KEYS", "TIDEGATE_DATABASE_URL")
 """Variables of the controller that a worker has no business to see."""
+NOTE = "process.json"
+"""File in a replica's folder that holds its process's identity."""
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True)
@@ -26,8 +31,36 @@ class Identity:
     """Which process, whoever asks and whenever."""
 
     pid: int
-    started: float
-    """psutil's create_time, epoch seconds."""
+    started: str
+    """Of Linux: the boot's id and the clock ticks since then. Elsewhere: psutil's create_time."""
+
+    @classmethod
+    def of(cls, pid: int) -> "Identity | None":
+        """Whoever has this pid and has not ended; a zombie has."""
+        try:
+            boot = BOOT_ID.read_text().strip()
+        except OSError:
+            return _elsewhere(pid)
+        try:
+            text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        except OSError:
+            return None
+        words = text[text.rindex(")") + 2 :].split(" ")  # what follows the command: state, ..., start time
+        return None if words[0] in "ZX" else cls(pid, f"{boot} {words[19]}")
+
+    @property
+    def order(self) -> float:
+        """Rises with the time of the start, for processes of one boot."""
+        return float(self.started.rpartition(" ")[2] or 0)
+
+
+def _elsewhere(pid: int) -> Identity | None:
+    try:
+        process = psutil.Process(pid)
+        ended = process.status() == psutil.STATUS_ZOMBIE
+        return None if ended else Identity(pid, str(process.create_time()))
+    except psutil.NoSuchProcess:
+        return None
 
 
 class Process:
@@ -55,9 +88,14 @@ class Process:
                 env=clean,
                 start_new_session=True,
             )
-        identity = Identity(popen.pid, psutil.Process(popen.pid).create_time())
-        write_whole(spec.with_name("process.json"), msgspec.json.encode(identity))
-        return cls(identity, popen)
+        started = cls(Identity.of(popen.pid) or Identity(popen.pid, ""), popen)
+        try:
+            write_whole(spec.with_name(NOTE), msgspec.json.encode(started.identity))
+        except OSError:
+            started.kill()  # a worker without a note would be nobody's
+            popen.wait()
+            raise
+        return started
 
     @classmethod
     def adopt(cls, folder: Path) -> "Process | None":
@@ -67,13 +105,13 @@ class Process:
         command line, so that it is never left running unseen.
         """
         try:
-            return cls(msgspec.json.decode((folder / "process.json").read_bytes(), type=Identity))
+            return cls(msgspec.json.decode((folder / NOTE).read_bytes(), type=Identity))
         except (OSError, msgspec.DecodeError):
             pass
         spec = str(folder / "replica.json")
-        for process in psutil.process_iter(["cmdline", "create_time"]):
-            if spec in (process.info["cmdline"] or ()):
-                return cls(Identity(process.pid, process.info["create_time"]))
+        for process in psutil.process_iter(["cmdline"]):
+            if spec in (process.info["cmdline"] or ()) and (identity := Identity.of(process.pid)) is not None:
+                return cls(identity)
         return None
 
     @property
@@ -81,12 +119,7 @@ class Process:
         if self._popen is not None:
             self.exit_code = self._popen.poll()
             return self.exit_code is None
-        try:
-            process = psutil.Process(self.identity.pid)
-            same = abs(process.create_time() - self.identity.started) < 1
-            return same and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
+        return Identity.of(self.identity.pid) == self.identity
 
     def watch(self) -> int | None:
         """A descriptor that becomes readable when the process ends (Linux), or None where that is unknown."""
@@ -100,10 +133,19 @@ class Process:
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Ends the whole session at once: the worker and whatever it started."""
-        if self.alive:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.identity.pid, signal.SIGKILL)
+        """Ends the worker at once, and with it whatever it started."""
+        self._signal(signal.SIGKILL)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Ends what a worker that is dying or dead has left behind in its session: a program's own children."""
+        now = Identity.of(self.identity.pid)
+        if now is not None and now != self.identity:
+            return  # the pid, and so perhaps the session's number, belongs to somebody else
+        for pid in psutil.pids():
+            with contextlib.suppress(OSError):
+                if os.getsid(pid) == self.identity.pid and pid != self.identity.pid:
+                    os.kill(pid, signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
         if self.alive:

@@ -12,7 +12,7 @@ from tidegate.model.errors import TargetError, Transient
 from tidegate.model.fleet import FleetId, FleetSpec, ReplicaState
 from tidegate.model.traffic import RouteTable
 from tidegate.ports.target import Capabilities, Look
-from tidegate.targets.local.fleet import Fleet, Surroundings, Wish
+from tidegate.targets.local.fleet import Fleet, Surroundings, Wish, keep
 
 log = logging.getLogger(__name__)
 
@@ -29,17 +29,22 @@ class LocalTarget:
         self._tasks: dict[FleetId, asyncio.Task[None]] = {}
 
     def start(self) -> None:
-        self._around.folders.prepare()
-        for path in sorted(self._around.folders.fleets.glob("*/*/*/fleet.json")):
+        folders = self._around.folders
+        folders.prepare()
+        folders.empty_trash()
+        for path in sorted(folders.fleets.glob("*/*/*/fleet.json")):
             try:
                 wish = msgspec.json.decode(path.read_bytes(), type=Wish)
             except (OSError, msgspec.DecodeError) as error:
-                log.error("%s cannot be read (%s); its workers are left alone", path, error)
+                log.error("%s cannot be read (%s); its workers go on until the fleet is asked for", path, error)
                 continue
-            self._supervise(wish).adopt()
+            self._supervise(wish)
 
     async def observe(self, endpoint: str) -> Look:
-        fleets = {id: fleet.seen() for id, fleet in self._fleets.items() if id.endpoint == endpoint}
+        """Fleets that are still being taken up from an earlier controller are not seen: what is ready of them is
+        not known, and for an endpoint in mid-rollout to seem dead would turn it back."""
+        mine = [fleet for id, fleet in self._fleets.items() if id.endpoint == endpoint]
+        fleets = None if any(fleet.adopting for fleet in mine) else {fleet.id: fleet.seen() for fleet in mine}
         try:
             routes = await self._around.router.routes(endpoint)
         except TargetError as error:
@@ -48,18 +53,27 @@ class LocalTarget:
         return Look(fleets, routes)
 
     async def ensure_fleet(self, fleet: FleetSpec, fence: int) -> None:
-        known = self._fleets.get(fleet.id)
-        if known is None:
-            self._supervise(Wish(fleet, fence)).want(Wish(fleet, fence))
-        elif known.wish.deleted:
+        known, wish = self._fleets.get(fleet.id), Wish(fleet, fence)
+        if known is not None and known.wish.deleted:
             raise Transient(f"fleet {fleet.id} is still going away")
-        elif fence >= known.wish.fence:
-            known.want(Wish(fleet, fence))
+        try:
+            if known is None:
+                if not self._around.folders.wish(fleet.id).exists():
+                    self._around.folders.discard(fleet.id)  # what a fleet that is gone may have left
+                keep(self._around.folders, wish)
+                self._supervise(wish)
+            elif fence >= known.wish.fence:
+                known.want(wish)
+        except OSError as error:
+            raise _not_written(fleet.id, error) from None
 
     async def delete_fleet(self, fleet: FleetId, fence: int) -> None:
         known = self._fleets.get(fleet)
         if known is not None and fence >= known.wish.fence:
-            known.want(replace(known.wish, fence=fence, deleted=True))
+            try:
+                known.want(replace(known.wish, fence=fence, deleted=True))
+            except OSError as error:
+                raise _not_written(fleet, error) from None
 
     async def set_traffic(self, table: RouteTable) -> None:
         await self._around.router.set_routes(table)
@@ -69,8 +83,12 @@ class LocalTarget:
         for fleet in self._fleets.values():
             for member in fleet.members.values():
                 if member.state in (ReplicaState.READY, ReplicaState.DRAINING):
-                    socket = self._around.folders.socket(member.id)
-                    yield fleet.wish.spec, member.id, member.process.identity.pid, socket
+                    yield fleet.wish.spec, member.id, member.process.identity.pid, member.socket
+
+    def spec(self, fleet: FleetId) -> FleetSpec | None:
+        """Of a fleet that is there, also where none of its replicas is."""
+        known = self._fleets.get(fleet)
+        return known.wish.spec if known else None
 
     def ready_count(self, fleet: FleetId) -> int:
         known = self._fleets.get(fleet)
@@ -96,18 +114,22 @@ class LocalTarget:
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    def _supervise(self, wish: Wish) -> Fleet:
+    def _supervise(self, wish: Wish) -> None:
+        """Takes up what runs of the fleet, if anything does."""
         fleet = self._fleets[wish.spec.id] = Fleet(wish, self._around)
+        fleet.adopt()
         task = self._tasks[fleet.id] = asyncio.create_task(fleet.run(), name=f"fleet {fleet.id}")
         task.add_done_callback(lambda done: self._ended(fleet, done))
-        return fleet
 
     def _ended(self, fleet: Fleet, task: asyncio.Task[None]) -> None:
-        if task.cancelled():
-            return
-        if (error := task.exception()) is not None:
-            log.error("the supervisor of %s failed; starting it again", fleet.id, exc_info=error)
-            self._supervise(fleet.wish).adopt()
+        if task.cancelled() or self._tasks.get(fleet.id) is not task:
             return
         del self._fleets[fleet.id], self._tasks[fleet.id]
+        if (error := task.exception()) is not None:
+            log.error("the supervisor of %s failed; starting it again", fleet.id, exc_info=error)
+            self._supervise(fleet.wish)
         self._around.changed(fleet.id.endpoint)
+
+
+def _not_written(fleet: FleetId, error: OSError) -> Transient:
+    return Transient(f"the wish for fleet {fleet} cannot be written: {error.strerror or error}")

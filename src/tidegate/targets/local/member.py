@@ -1,0 +1,151 @@
+"""One replica as a controller follows it: its process, its files, and whether it still answers."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from tidegate.model.fleet import FleetId, ReplicaState
+from tidegate.targets.local import logs, ping
+from tidegate.targets.local.folders import Folders
+from tidegate.targets.local.process import Process
+
+SERVED = "ready"
+"""Marker file in a replica's folder: it has taken requests."""
+RETIRED = "draining"
+"""Marker file: it is to go, and must not be given requests again."""
+START = "replica.json"
+PING_EVERY = 5.0
+"""Seconds between the questions whether a replica that was ready still is."""
+STRIKES = 2
+"""Questions without a good answer before a replica is taken for hung: one may be the controller's own fault, which
+was stopped or starved while the answer came."""
+
+
+class _Start(msgspec.Struct):
+    socket: str
+
+
+@dataclass
+class Member:
+    """Times are the event loop's, seconds."""
+
+    id: str
+    process: Process
+    state: ReplicaState
+    since: float
+    folder: Path
+    socket: Path
+    log: Path
+    terminated: float | None = None
+    settled: bool = False
+    """It has been ready for long enough to count as a good start."""
+    asked: float = 0.0
+    bad_since: float | None = None
+    strikes: int = 0
+    _watch: int | None = None
+    _question: asyncio.Task[bool] | None = None
+
+    @classmethod
+    def adopt(cls, fleet: FleetId, folder: Path, folders: Folders, now: float) -> "Member | None":
+        """The replica that an earlier controller left in ``folder``; None when its process has ended. One that
+        served goes on serving without having to prove itself again: it may be busy with a request. The socket is
+        where it was put then, whatever the folder for sockets is now."""
+        process = Process.adopt(folder)
+        if process is None or not process.alive:
+            return None
+        state = ReplicaState.READY if (folder / SERVED).exists() else ReplicaState.STARTING
+        if (folder / RETIRED).exists():
+            state = ReplicaState.DRAINING
+        socket = written_socket(folder) or folders.socket(folder.name)
+        log, settled = folders.log(fleet, folder.name), state is ReplicaState.READY
+        return cls(folder.name, process, state, now, folder, socket, log, settled=settled, asked=now)
+
+    def watch(self, ended: Callable[[], None]) -> None:
+        """Calls ``ended`` once, when the process ends (where the system tells)."""
+
+        def told() -> None:
+            self._unwatch()
+            ended()
+
+        self._watch = self.process.watch()
+        if self._watch is not None:
+            asyncio.get_running_loop().add_reader(self._watch, told)
+
+    def let_go(self) -> None:
+        """Forgets what is open for it; the process goes on."""
+        self._unwatch()
+        if self._question is not None:
+            self._question.cancel()
+
+    def mark(self, name: str) -> None:
+        """A full disk costs a later controller a little knowledge, not this one the replica."""
+        with contextlib.suppress(OSError):
+            (self.folder / name).touch()
+
+    def hangs(self, now: float, patience: float) -> bool:
+        """Asks it now and then, without waiting here. True when for ``patience`` seconds and more than one question
+        there was no good answer. Each question waits that long: one that computes for as long as a prediction may
+        take answers late, but it answers."""
+        if self._question is None:
+            if now - self.asked >= PING_EVERY:
+                self.asked = now
+                self._question = asyncio.create_task(ping.ready(self.socket, patience))
+        elif self._question.done():
+            answered, self._question = self._question, None
+            good = answered.exception() is None and answered.result()
+            self.strikes = 0 if good else self.strikes + 1
+            self.bad_since = None if good else self.asked if self.bad_since is None else self.bad_since
+        bad = self.bad_since
+        return self.strikes >= STRIKES and bad is not None and now - bad >= patience
+
+    def cause_of_death(self, when: str) -> tuple[str, bool]:
+        """What the worker left behind says, else its exit code and the end of its log; and whether it is for
+        good."""
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            left = msgspec.json.decode((self.folder / "failure.json").read_bytes(), type=dict[str, object])
+            return str(left.get("message", "")), bool(left.get("permanent"))
+        return f"the process ended with {self.exit} {when}{_last_words(self.log)}", False
+
+    @property
+    def exit(self) -> str:
+        code = self.process.exit_code
+        if code is None:
+            return "an unknown exit code"
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+    def _unwatch(self) -> None:
+        if self._watch is not None:
+            asyncio.get_running_loop().remove_reader(self._watch)
+            with contextlib.suppress(OSError):
+                os.close(self._watch)
+            self._watch = None
+
+
+def written_socket(folder: Path) -> Path | None:
+    """The socket that the replica of this folder was started on."""
+    try:
+        return Path(msgspec.json.decode((folder / START).read_bytes(), type=_Start).socket)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def clear(folder: Path, socket: Path) -> None:
+    """Removes what a replica that has ended leaves: its folder, its socket and its program's."""
+    with contextlib.suppress(OSError):
+        socket.unlink(missing_ok=True)
+        socket.with_suffix(".app").unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _last_words(log: Path) -> str:
+    try:
+        lines = [line for line in logs.end(log, 20) if line.strip()]
+    except OSError:
+        return ""
+    return f"; its last words: {lines[-1].strip()[:300]}" if lines else ""
