@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tidegate.model.errors import TidegateError
-from tidegate.model.metric import FleetSecond
+from tidegate.model.metric import FleetSecond, Sample
 from tidegate.ports.clock import Clock
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Store
@@ -15,6 +15,9 @@ from tidegate.service import prometheus, publish
 from tidegate.service.alarms import watchers
 
 log = logging.getLogger(__name__)
+
+MOST_UNWRITTEN = 100_000
+"""Samples that are kept while they cannot be written, some 10 minutes of ten fleets; beyond, the oldest are lost."""
 
 
 @dataclass
@@ -28,6 +31,8 @@ class Watch:
     kick: Callable[[str], None]
     totals: Mapping[prometheus.FleetKey, prometheus.FleetTotals] = field(default_factory=dict)
     _judged: dict[str, datetime] = field(default_factory=dict)
+    _unwritten: list[Sample] = field(default_factory=list)
+    """Taken from the fleets while the metrics could not be written."""
 
     async def turn(self) -> None:
         """One second's work. What fails is logged and made up for by the next turn."""
@@ -35,8 +40,10 @@ class Watch:
             now = self.clock.now()
             seconds = await self.collect(int(now.timestamp()))
             self.totals = prometheus.add(self.totals, seconds)
-            if samples := publish.samples(seconds):
-                await self.metrics.put(samples)
+            self._unwritten = [*self._unwritten, *publish.samples(seconds)][-MOST_UNWRITTEN:]
+            if self._unwritten:
+                await self.metrics.put(self._unwritten)
+                self._unwritten = []
             if changed := await evaluate_due(self.store, self.metrics, now, self._judged):
                 for endpoint in await self.store.run(lambda tx: watchers(tx, changed)):
                     self.kick(endpoint)
