@@ -103,6 +103,8 @@ class Platform:
             with contextlib.suppress(psutil.NoSuchProcess):
                 forced.append(" ".join(process.cmdline()))
                 process.kill()
+        if self._controller is not None:
+            self._controller.wait(timeout=30)
         if not keep:
             shutil.rmtree(self.state, ignore_errors=True)
         return forced
@@ -116,7 +118,11 @@ class Platform:
         return False
 
     def __enter__(self) -> "Platform":
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.stop()
+            raise
 
     def __exit__(self, *_: object) -> None:
         self.stop()
