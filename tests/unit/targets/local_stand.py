@@ -1,0 +1,152 @@
+"""A local target of a test's own: real folders, real processes, and a stand-in for the router."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+
+from tidegate.model.errors import Transient
+from tidegate.model.fleet import FleetId, FleetSpec, RoutingStrategy, VariantSpec
+from tidegate.model.registry import Container, Model
+from tidegate.model.traffic import RouteTable
+from tidegate.targets.local.fleet import Surroundings
+from tidegate.targets.local.folders import Folders, write_whole
+from tidegate.targets.local.process import NOTE, Identity
+from tidegate.targets.local.target import LocalTarget
+from tidegate.worker.images import RuntimeChoice, RuntimeKind
+from tidegate.worker.spec import ReplicaSpec, encode
+
+FLEET = FleetId("fraud", 1, "main")
+MODEL = Model("m", (Container("test/program"),), datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def spec(count: int, id: FleetId = FLEET) -> FleetSpec:
+    return FleetSpec(id, "fraud-v1", VariantSpec(id.variant, MODEL, count), count)
+
+
+@dataclass
+class StandInRouter:
+    """Remembers what it was told. ``trouble`` is raised by the next calls."""
+
+    fleets: dict[FleetId, dict[str, Path]] = field(default_factory=dict)
+    trouble: list[Exception] = field(default_factory=list)
+
+    async def set_fleet(self, fleet: FleetId, routing: RoutingStrategy, servers: Mapping[str, Path]) -> None:
+        if self.trouble:
+            raise self.trouble.pop()
+        self.fleets[fleet] = dict(servers)
+
+    async def in_flight(self, fleet: FleetId) -> dict[str, int]:
+        return {}
+
+    async def drop_fleet(self, fleet: FleetId) -> None:
+        self.fleets.pop(fleet, None)
+
+    async def set_routes(self, table: RouteTable) -> None:
+        raise Transient("this one has no routes")
+
+    async def routes(self, endpoint: str) -> RouteTable:
+        return RouteTable(endpoint, 0)
+
+
+@dataclass
+class Stand:
+    folders: Folders
+    command: tuple[str, ...] = ()
+    router: StandInRouter = field(default_factory=StandInRouter)
+    harvested: list[tuple[str, bytes]] = field(default_factory=list)
+    replicas: int = 0
+
+    def surroundings(self) -> Surroundings:
+        return Surroundings(
+            folders=self.folders,
+            router=self.router,
+            environment=dict(os.environ),
+            describe=self.describe,
+            fits=lambda start: b"old keys" not in start,
+            new_id=self.new_id,
+            changed=lambda endpoint: None,
+            harvest=lambda fleet, replica, page: self.harvested.append((replica, page)),
+            drain_timeout=5,
+            patience=30,
+        )
+
+    def target(self) -> LocalTarget:
+        target = LocalTarget(self.surroundings())
+        target.start()
+        return target
+
+    def new_id(self, kind: str) -> str:
+        self.replicas += 1
+        return f"{kind}-{self.replicas}"
+
+    def describe(self, fleet: FleetSpec, replica: str) -> bytes:
+        return encode(
+            ReplicaSpec(
+                replica=replica,
+                fleet=fleet.id,
+                config_name=fleet.config_name,
+                runtime=RuntimeChoice(RuntimeKind.PROGRAM, self.command),
+                model_dir=str(self.folders.model(fleet.id)),
+                socket=str(self.folders.socket(replica)),
+                startup_timeout=20,
+            )
+        )
+
+    def left(
+        self, replica: str, process: "subprocess.Popen[bytes]", *marks: str, start: bytes | None = None
+    ) -> Path:
+        """What an earlier controller left of a replica that runs as ``process``."""
+        folder = self.folders.replica(FLEET, replica)
+        write_whole(folder / "replica.json", start or self.describe(spec(1), replica))
+        identity = Identity.of(process.pid)
+        write_whole(folder / NOTE, msgspec.json.encode(identity))
+        for mark in marks:
+            (folder / mark).touch()
+        return folder
+
+
+@contextmanager
+def stand(command: tuple[str, ...] = ()) -> Iterator[Stand]:
+    """In a short path: a unix socket's is limited."""
+    with TemporaryDirectory(prefix="tg-") as name:
+        folders = Folders(Path(name) / "state", Path(name) / "s")
+        folders.prepare()
+        yield Stand(folders, command)
+
+
+@contextmanager
+def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
+    """A process in a session of its own, in place of a worker that is only looked at."""
+    process = subprocess.Popen(["sleep", "120"], start_new_session=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def program(folder: Path, text: str) -> tuple[str, ...]:
+    path = folder / "program.py"
+    path.write_text(text)
+    return (sys.executable, str(path))
+
+
+def run(test: Coroutine[object, object, None]) -> None:
+    asyncio.run(test)
+
+
+async def until(condition: Callable[[], object], what: str, seconds: float = 40.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        await asyncio.sleep(0.02)

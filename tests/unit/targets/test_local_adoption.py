@@ -1,0 +1,217 @@
+"""What a controller that comes later makes of what an earlier one left."""
+
+import asyncio
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.unit.targets.local_stand import FLEET, run, sleeper, spec, stand, until
+from tidegate.model.errors import Transient
+from tidegate.model.fleet import FleetId
+from tidegate.targets.local.fleet import Wish, keep
+from tidegate.targets.local.member import RETIRED, SERVED
+
+
+def test_a_replica_that_was_told_to_stop_is_not_given_requests_again() -> None:
+    """Two run and one is wanted: were the one that stops taken for the one to keep, none would be left."""
+    with stand() as here, sleeper() as stops, sleeper() as stays:
+        keep(here.folders, Wish(spec(1), 3))
+        here.left("r-a", stops, SERVED, RETIRED)
+        here.left("r-b", stays, SERVED)
+
+        async def story() -> None:
+            target = here.target()
+            await until(lambda: here.router.fleets.get(FLEET), "the router was told")
+            assert set(here.router.fleets[FLEET]) == {"r-b"}
+            await until(lambda: stops.poll() is not None, "the other is told to stop again")
+            await until(lambda: target.ready_count(FLEET) == 1, "one is ready")
+            assert stays.poll() is None
+            await target.let_go()
+
+        run(story())
+
+
+def test_the_youngest_goes_whatever_its_name_is() -> None:
+    with stand() as here, ExitStack() as processes:
+        keep(here.folders, Wish(spec(1), 3))
+        older = processes.enter_context(sleeper())
+        here.left("r-z", older, SERVED)
+
+        async def story() -> None:
+            await asyncio.sleep(0.02)  # another clock tick, so that one is older
+            younger = processes.enter_context(sleeper())
+            here.left("r-a", younger, SERVED)
+            target = here.target()
+            await until(lambda: younger.poll() is not None, "the younger is told to stop")
+            assert older.poll() is None
+            await target.let_go()
+
+        run(story())
+
+
+def test_fleets_that_are_still_taken_up_are_not_seen() -> None:
+    with stand() as here, sleeper() as worker:
+        keep(here.folders, Wish(spec(1), 3))
+        here.left("r-a", worker, SERVED)
+        here.router.trouble = [Transient("not yet")]
+
+        async def story() -> None:
+            target = here.target()
+            assert (await target.observe("fraud")).fleets is None
+            assert (await target.observe("other")).fleets == {}
+            await until(lambda: not here.router.trouble, "the router was asked")
+            await until(lambda: FLEET in here.router.fleets, "the router was asked again")
+            fleets = (await target.observe("fraud")).fleets
+            assert fleets is not None and fleets[FLEET].ready == 1
+            await target.let_go()
+
+        run(story())
+
+
+def test_a_replica_with_other_access_keys_is_replaced() -> None:
+    with stand() as here, sleeper() as worker:
+        keep(here.folders, Wish(spec(1), 3))
+        here.left("r-a", worker, SERVED, start=b'{"socket": "/s", "keys_file": "old keys"}')
+
+        async def story() -> None:
+            target = here.target()
+            await until(lambda: worker.poll() is not None, "it is told to stop")
+            assert "r-a" not in here.router.fleets.get(FLEET, {})
+            await target.drain_all()
+
+        run(story())
+
+
+def test_a_replica_keeps_the_socket_that_it_was_started_on() -> None:
+    with stand() as here, sleeper() as worker:
+        keep(here.folders, Wish(spec(1), 3))
+        here.left("r-a", worker, SERVED, start=b'{"socket": "/elsewhere/r-a.sock"}')
+
+        async def story() -> None:
+            target = here.target()
+            await until(lambda: here.router.fleets.get(FLEET), "the router was told")
+            assert here.router.fleets[FLEET] == {"r-a": Path("/elsewhere/r-a.sock")}
+            await target.let_go()
+
+        run(story())
+
+
+def test_counts_and_sockets_of_a_replica_that_ended_meanwhile_are_taken() -> None:
+    with stand() as here, sleeper() as worker:
+        keep(here.folders, Wish(spec(0), 3))
+        folder = here.left("r-a", worker, SERVED)
+        (folder / "stats.json").write_bytes(b"counts")
+        for ending in ("sock", "app"):
+            (here.folders.sockets / f"r-a.{ending}").touch()
+        worker.kill()
+        worker.wait()
+
+        async def story() -> None:
+            target = here.target()
+            await target.let_go()
+
+        run(story())
+        assert here.harvested == [("r-a", b"counts")]
+        assert not folder.exists()
+        assert list(here.folders.sockets.iterdir()) == []
+
+
+def test_a_model_that_an_interrupted_removal_left_is_not_given_to_the_next_fleet_of_the_name() -> None:
+    with stand(("false",)) as here:
+        left = here.folders.model(FLEET).with_name("model.complete")
+        left.parent.mkdir(parents=True)
+        left.touch()
+
+        async def story() -> None:
+            target = here.target()
+            await target.ensure_fleet(spec(0), 1)
+            assert not left.exists()
+            await target.let_go()
+
+        run(story())
+
+
+def test_a_removed_fleet_leaves_no_folder_and_trash_is_emptied_at_the_start() -> None:
+    with stand() as here:
+        (here.folders.trash / "fraud.7.main" / "model").mkdir(parents=True)
+
+        async def story() -> None:
+            target = here.target()
+            assert list(here.folders.trash.iterdir()) == []
+            await target.ensure_fleet(spec(0), 1)
+            await target.delete_fleet(FLEET, 2)
+            await until(lambda: target.spec(FLEET) is None, "it is gone")
+
+        run(story())
+        assert list(here.folders.fleets.iterdir()) == []
+        assert list(here.folders.trash.iterdir()) == []
+
+
+def test_an_endpoint_of_the_same_name_begins_again_at_one() -> None:
+    with stand() as here:
+
+        async def story() -> None:
+            target = here.target()
+            await target.ensure_fleet(spec(0), 40)
+            await target.delete_fleet(FLEET, 41)
+            await until(lambda: target.spec(FLEET) is None, "the former one is gone")
+            await target.ensure_fleet(spec(0), 1)
+            look = await target.observe("fraud")
+            assert look.fleets is not None and set(look.fleets) == {FLEET}
+            await target.let_go()
+
+        run(story())
+
+
+def test_nothing_runs_for_a_wish_that_could_not_be_written() -> None:
+    with stand(("false",)) as here:
+        (here.folders.fleets / "fraud").write_text("in the way")
+
+        async def story() -> None:
+            target = here.target()
+            with pytest.raises(Transient, match="cannot be written"):
+                await target.ensure_fleet(spec(1), 1)
+            look = await target.observe("fraud")
+            assert look.fleets == {} and here.replicas == 0
+            (here.folders.fleets / "fraud").unlink()
+            await target.ensure_fleet(spec(0), 1)
+            assert here.folders.wish(FLEET).exists()
+            await target.let_go()
+
+        run(story())
+
+
+def test_workers_of_a_wish_that_cannot_be_read_are_taken_up_when_the_fleet_is_asked_for() -> None:
+    with stand() as here, sleeper() as worker:
+        keep(here.folders, Wish(spec(1), 3))
+        here.left("r-a", worker, SERVED)
+        here.folders.wish(FLEET).write_bytes(msgspec.json.encode({"spec": "of another time"}))
+
+        async def story() -> None:
+            target = here.target()
+            assert target.spec(FLEET) is None
+            await target.ensure_fleet(spec(1), 4)
+            await until(lambda: here.router.fleets.get(FLEET), "the router was told")
+            assert set(here.router.fleets[FLEET]) == {"r-a"}
+            assert here.replicas == 0, "no second one was started"
+            await target.let_go()
+
+        run(story())
+
+
+def test_a_fleet_of_another_endpoint_is_its_own() -> None:
+    other = FleetId("other", 1, "main")
+    with stand() as here:
+
+        async def story() -> None:
+            target = here.target()
+            await target.ensure_fleet(spec(0), 1)
+            await target.ensure_fleet(spec(0, other), 1)
+            await target.delete_fleet(FLEET, 2)
+            await until(lambda: target.spec(FLEET) is None, "one is gone")
+            assert here.folders.wish(other).exists()
+            await target.let_go()
+
+        run(story())

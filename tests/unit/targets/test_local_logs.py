@@ -1,0 +1,51 @@
+"""Logs are found, kept below a size, and forgotten by their age."""
+
+import os
+from pathlib import Path
+
+from tidegate.targets.local import logs
+
+
+def written(folder: Path, generation: int, replica: str, at: float, text: str = "line\n") -> Path:
+    path = folder / "fraud" / str(generation) / "main" / f"{replica}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    for one in (path, path.parent, path.parent.parent):
+        os.utime(one, (at, at))
+    return path
+
+
+def test_a_name_that_was_given_again_keeps_the_logs_of_now(tmp_path: Path) -> None:
+    former = [written(tmp_path, generation, "r-1", 1000 + generation) for generation in range(31, 51)]
+    now = written(tmp_path, 1, "r-2", 5000)
+    logs.prune(tmp_path)
+    assert now.exists()
+    assert [path.exists() for path in former] == [False] + [True] * 19
+
+
+def test_a_replica_that_never_starts_does_not_fill_the_folder(tmp_path: Path) -> None:
+    paths = [written(tmp_path, 1, f"r-{n}", 1000 + n) for n in range(logs.KEPT_REPLICAS + 3)]
+    logs.prune(tmp_path)
+    assert [path.exists() for path in paths] == [False] * 3 + [True] * logs.KEPT_REPLICAS
+
+
+def test_a_log_is_cut_while_it_is_written_to(tmp_path: Path) -> None:
+    path = written(tmp_path, 1, "r-1", 1000, "")
+    with path.open("ab", buffering=0) as writer:
+        line = b"x" * 99 + b"\n"
+        writer.write(line * (logs.LARGEST // 100 + 1))
+        writer.write(b"the last before\n")
+        logs.cut_all(tmp_path)
+        assert path.stat().st_size == 0
+        writer.write(b"the first after\n")
+    assert path.read_bytes() == b"the first after\n", "no hole at the beginning"
+    assert logs.end(path, 2) == ["the last before", "the first after"]
+    assert sum(p.stat().st_size for p in path.parent.iterdir()) <= logs.CUT_TO + 100
+
+
+def test_a_small_log_stays_as_it_is(tmp_path: Path) -> None:
+    path = written(tmp_path, 1, "r-1", 1000, "one\ntwo\n")
+    logs.cut_all(tmp_path)
+    logs.cut(tmp_path / "no such file")
+    assert logs.tail(tmp_path, "fraud", 1) == [logs.ReplicaLog(1, "main", "r-1", ("two",))]
+    assert path.read_text() == "one\ntwo\n"
