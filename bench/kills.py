@@ -59,11 +59,11 @@ def controller(platform: Platform, kills: int, rate: float, chance: random.Rando
             platform.kill_controller()
             time.sleep(chance.uniform(0.0, 1.0))
             platform.start()
-            end = scene.settled("bench", 120)["EndpointConfigName"]
-            went = end == config
+            settled = scene.settled("bench", 120)
+            went, why = settled["EndpointConfigName"] == config, settled.get("FailureReason", "")
             # An alarm that came after the point of no return finds the update finished, which is right too.
             right += (went != bad) or (bad and went and _past_return(scene, config))
-            print(f"{number + 1}/{kills}: bad={bad} finished={went} failed={load.snapshot().failed}", flush=True)
+            print(f"{number + 1}/{kills}: bad={bad} finished={went} failed={load.snapshot().failed} {why}", flush=True)
         report = load.stop()
     for failure in report.failures[:20]:
         print(failure)
