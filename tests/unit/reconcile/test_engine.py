@@ -1,0 +1,203 @@
+"""The engine on a real store and a stand-in target that does at once what it is told."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tidegate.adapters.store import SqlStore, open_store
+from tidegate.model.endpoint import Endpoint, Wanted
+from tidegate.model.errors import Refused, TidegateError
+from tidegate.model.fleet import FleetId, FleetSpec
+from tidegate.model.observe import FleetSeen, Observation
+from tidegate.model.rollout import DeploymentConfig
+from tidegate.model.traffic import RouteTable
+from tidegate.ports.store import Kind
+from tidegate.ports.target import Capabilities, Look
+from tidegate.reconcile.engine import ACTIVE_RESYNC, RETRY, SETTLE, Engine
+from tidegate.rollout import commands
+from tidegate.service.kinds import ENDPOINT
+from tidegate.testing.samples import version
+
+NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+
+
+@dataclass
+class StandInTarget:
+    """``trouble`` is raised by every ``ensure_fleet`` while it is set. ``deaf``: it takes no routes."""
+
+    name: str = "stand-in"
+    can: Capabilities = field(default_factory=Capabilities)
+    fleets: dict[FleetId, int] = field(default_factory=dict)
+    tables: dict[str, RouteTable] = field(default_factory=dict)
+    trouble: TidegateError | None = None
+    deaf: bool = False
+    looks: int = 0
+
+    async def observe(self, endpoint: str) -> Look:
+        self.looks += 1
+        mine = {id: FleetSeen(id, n, n) for id, n in self.fleets.items() if id.endpoint == endpoint}
+        return Look(mine, self.tables.get(endpoint, RouteTable(endpoint, 0)))
+
+    async def ensure_fleet(self, fleet: FleetSpec, fence: int) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+        self.fleets[fleet.id] = fleet.count
+
+    async def delete_fleet(self, fleet: FleetId, fence: int) -> None:
+        self.fleets.pop(fleet, None)
+
+    async def set_traffic(self, table: RouteTable) -> None:
+        if not self.deaf:
+            self.tables[table.endpoint] = table
+
+
+@dataclass
+class Still:
+    at: datetime = NOON
+
+    def now(self) -> datetime:
+        return self.at
+
+
+@dataclass
+class Case:
+    store: SqlStore
+    target: StandInTarget
+    clock: Still
+    engine: Engine
+
+    async def create(self, name: str = "fraud") -> None:
+        endpoint = Endpoint(name, NOON, NOON)
+        wanted = Wanted(version("v1", {"a": 1}), DeploymentConfig(), NOON)
+        begun = commands.begin(endpoint, wanted, rollout_id="r", can=self.target.can, now=NOON)
+        await self.store.run(lambda tx: tx.put(ENDPOINT, name, begun, expect=0, now=NOON))
+
+    async def delete(self, name: str = "fraud") -> None:
+        saved = await self.store.run(lambda tx: tx.get(ENDPOINT, name))
+        assert saved is not None
+        after = commands.delete(saved.body, NOON)
+        await self.store.run(lambda tx: tx.put(ENDPOINT, name, after, expect=None, now=NOON))
+
+    async def ticks(self, number: int, name: str = "fraud") -> float | None:
+        pause: float | None = 0.0
+        for _ in range(number):
+            pause = await self.engine.tick(name)
+        return pause
+
+
+def told(folder: Path, story: Callable[[Case], Awaitable[None]]) -> None:
+    async def test() -> None:
+        store, target, clock = open_store(f"sqlite:///{folder / 'tidegate.db'}"), StandInTarget(), Still()
+        case = Case(store, target, clock, Engine(store, target, clock, lambda: None))
+        try:
+            await story(case)
+        finally:
+            await case.engine.stop()
+            await store.close()
+
+    asyncio.run(test())
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def test_a_record_that_cannot_be_read_keeps_no_other_from_being_followed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(case: Case) -> None:
+        await case.create("good")
+        broken = Kind(ENDPOINT.name, object)
+        await case.store.run(lambda tx: tx.put(broken, "bad", {"name": 1}, expect=0, now=NOON))
+        await case.engine.start()
+        await until(lambda: case.target.tables.get("good"))
+        for _ in range(3):
+            assert await case.engine._safe_tick("bad") == ACTIVE_RESYNC
+        said = [r for r in caplog.records if "'bad' in the database cannot be read" in r.getMessage()]
+        assert len(said) == 1, "told once"
+
+    with caplog.at_level(logging.WARNING):
+        told(tmp_path, story)
+
+
+def test_nothing_is_taken_up_after_the_stop(tmp_path: Path) -> None:
+    """Supervisors go on for as long as requests are drained, and tell of what they see."""
+
+    async def story(case: Case) -> None:
+        await case.create()
+        await case.engine.stop()
+        case.engine.kick("fraud")
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert case.target.looks == 0
+
+    told(tmp_path, story)
+
+
+def test_an_endpoint_that_is_gone_leaves_nothing_to_the_next_of_its_name(tmp_path: Path) -> None:
+    async def story(case: Case) -> None:
+        await case.create()
+        case.target.trouble = Refused("no such machine")
+        await case.ticks(2)
+        assert isinstance(case.engine.observed["fraud"], Observation)
+        await case.delete()
+        await case.ticks(4)
+        assert await case.store.run(lambda tx: tx.get(ENDPOINT, "fraud")) is None
+        assert case.engine.observed == {}
+        case.target.trouble = None
+        await case.create()
+        await case.ticks(6)
+        saved = await case.store.run(lambda tx: tx.get(ENDPOINT, "fraud"))
+        assert saved is not None and saved.body.serving is not None and saved.body.generation == 1
+
+    told(tmp_path, story)
+
+
+def test_what_is_taken_after_all_is_no_failure_any_more(tmp_path: Path) -> None:
+    async def story(case: Case) -> None:
+        await case.create()
+        await case.ticks(6)
+        fleet = next(iter(case.target.fleets))
+        case.target.fleets.clear()
+        case.target.trouble = Refused("no such machine")
+        await case.ticks(2)
+        seen = case.engine.observed["fraud"].fleets
+        assert seen is not None and seen[fleet].failure == "no such machine"
+        case.target.trouble = None
+        await case.ticks(2)
+        seen = case.engine.observed["fraud"].fleets
+        assert seen is not None and seen[fleet].failure is None
+
+    told(tmp_path, story)
+
+
+def test_routes_that_never_come_in_force_are_not_asked_for_in_a_hot_loop(tmp_path: Path) -> None:
+    async def story(case: Case) -> None:
+        await case.create()
+        case.target.deaf = True
+        pauses = [await case.engine.tick("fraud") for _ in range(4)]
+        assert SETTLE in pauses
+        assert pauses[-1] == RETRY
+
+    told(tmp_path, story)
+
+
+def test_a_kick_in_the_middle_of_a_tick_is_not_lost(tmp_path: Path) -> None:
+    async def story(case: Case) -> None:
+        await case.create()
+        await case.engine.start()
+        await until(lambda: case.target.looks > 3)
+        case.clock.at = NOON + timedelta(seconds=1)
+        for _ in range(20):
+            before = case.target.looks
+            case.engine.kick("fraud")
+            await until(lambda: case.target.looks > before)  # noqa: B023 (awaited right here)
+
+    told(tmp_path, story)
