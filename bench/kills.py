@@ -10,7 +10,9 @@ import os
 import random
 import signal
 import time
+from datetime import datetime
 
+import httpx
 import psutil
 
 from bench import tables
@@ -54,6 +56,7 @@ def controller(platform: Platform, kills: int, rate: float, chance: random.Rando
             scene.update("bench", config, linear(25, 1, alarms=["trip"], final=1))
             time.sleep(chance.uniform(0.0, 7.0))
             bad = number % 2 == 1 and scene.describe("bench")["EndpointStatus"] == "Updating"
+            rung = time.time()
             if bad:
                 scene.cloudwatch.set_alarm_state(AlarmName="trip", StateValue="ALARM", StateReason="bad")
             platform.kill_controller()
@@ -62,17 +65,29 @@ def controller(platform: Platform, kills: int, rate: float, chance: random.Rando
             settled = scene.settled("bench", 120)
             went, why = settled["EndpointConfigName"] == config, settled.get("FailureReason", "")
             # An alarm that came after the point of no return finds the update finished, which is right too.
-            right += (went != bad) or (bad and went and _past_return(scene, config))
-            print(f"{number + 1}/{kills}: bad={bad} finished={went} failed={load.snapshot().failed} {why}", flush=True)
+            right += went != bad or (bad and went and passed_before(platform, config, rung))
+            print(
+                f"{number + 1}/{kills}: bad={bad} finished={went} failed={load.snapshot().failed} {why}",
+                flush=True,
+            )
         report = load.stop()
     for failure in report.failures[:20]:
         print(failure)
     return ["controller", kills, report.total.count, report.failed, f"{right}/{kills}"]
 
 
-def _past_return(scene: Scene, config: str) -> bool:
-    """Whether the journal shows the rollout past its point of no return."""
-    return "FailureReason" not in scene.describe("bench")
+def passed_before(platform: Platform, config: str, rung: float) -> bool:
+    """Whether the journal has this version past the point of no return when the alarm was set."""
+    after, news = 0, True
+    while news:
+        url = f"{platform.url}/tidegate/v1/endpoints/bench/events?after={after}&limit=1000"
+        page = httpx.get(url).json()
+        for event in page["events"]:
+            if "no way back" in event["message"] and config in event["message"]:
+                # The call that sets the alarm takes a moment, too.
+                return datetime.fromisoformat(event["at"]).timestamp() <= rung + 0.1
+        after, news = page["next"], bool(page["events"])
+    return False
 
 
 def workers(platform: Platform, kills: int, rate: float, chance: random.Random) -> list[object]:
