@@ -16,6 +16,9 @@ from tidegate.targets.local.fleet import Fleet, Surroundings, Wish, keep
 
 log = logging.getLogger(__name__)
 
+MOST_ASKING = 4
+"""Looks at the router at one time: hundreds of endpoints at once are more than its command socket takes."""
+
 
 class LocalTarget:
     """Fleets as processes of this machine. ``start`` adopts what an earlier controller left running."""
@@ -27,6 +30,9 @@ class LocalTarget:
         self._around = around
         self._fleets: dict[FleetId, Fleet] = {}
         self._tasks: dict[FleetId, asyncio.Task[None]] = {}
+        self._asking = asyncio.Semaphore(MOST_ASKING)
+        self._blind: set[str] = set()
+        """Endpoints whose routes could not be read the last time; told once."""
 
     def start(self) -> None:
         folders = self._around.folders
@@ -46,10 +52,14 @@ class LocalTarget:
         mine = [fleet for id, fleet in self._fleets.items() if id.endpoint == endpoint]
         fleets = None if any(fleet.adopting for fleet in mine) else {fleet.id: fleet.seen() for fleet in mine}
         try:
-            routes = await self._around.router.routes(endpoint)
+            async with self._asking:
+                routes = await self._around.router.routes(endpoint)
         except TargetError as error:
-            log.warning("routes of %s cannot be read: %s", endpoint, error)
+            if endpoint not in self._blind:
+                log.warning("routes of %s cannot be read: %s", endpoint, error)
+            self._blind.add(endpoint)
             return Look(fleets, None)
+        self._blind.discard(endpoint)
         return Look(fleets, routes)
 
     async def ensure_fleet(self, fleet: FleetSpec, fence: int) -> None:
