@@ -112,7 +112,7 @@ class HAProxy:
                 raise Refused(f"server {replica!r} at {str(path)!r} has characters that the proxy cannot take")
         async with self._lock:
             paths = {name: str(path) for name, path in servers.items()}
-            await self._save(self._state.with_servers(fleet, routing, paths))
+            self._save(self._state.with_servers(fleet, routing, paths))
             seat = self._state.seat(fleet)
             assert seat is not None
             if not await self._runtime.has(seat.slot):
@@ -144,7 +144,7 @@ class HAProxy:
             ]
             if any(route.fleet == fleet for route in named):
                 raise Transient(f"fleet {fleet} still has routes; set the endpoint's routes first")
-            await self._save(self._state.without(fleet))
+            self._save(self._state.without(fleet))
             await self._level(seat.slot, {})
             await self._tidy(seat.slot)
 
@@ -159,11 +159,11 @@ class HAProxy:
                 return
             new = routes.entries(table, self._state.slots)
             before = {routes.key(table.endpoint, name) for name in ("", *(old.targets if old else ()))}
-            await self._save(self._state.with_table(table))
+            self._save(self._state.with_table(table))
             for key in sorted(before - set(new)):
                 await self._runtime.del_map(config.MAP, key)
-            for key, value in new.items():
-                await self._runtime.set_map(config.MAP, key, value)
+            if new:
+                await self._runtime.set_map(config.MAP, new)
 
     async def routes(self, endpoint: str) -> RouteTable:
         state = self._state
@@ -223,7 +223,7 @@ class HAProxy:
             return
         if slot in self._state.emptying:
             self._counted |= await self._runtime.unanswered([slot])
-            await self._save(self._state.emptied([slot]))
+            self._save(self._state.emptied([slot]))
         self._untidy.discard(slot)
 
     async def _delete(self, server: str) -> bool:
@@ -255,15 +255,15 @@ class HAProxy:
 
     async def _start(self, master: Master) -> None:
         """With the state in memory, which goes to disk first."""
-        await self._write(config.STATE, msgspec.json.encode(self._state))
-        await self._write_files()
+        self._write(config.STATE, msgspec.json.encode(self._state))
+        self._write_files()
         address = (self._settings.host, self._settings.port)
         await asyncio.to_thread(master.start, address, self._options_text())
         await self._runtime.settled()
         self._untidy, self._counted, self._reloaded = set(self._state.emptying), {}, False
 
     async def _reload(self) -> None:
-        await self._write_files()
+        self._write_files()
         await self._runtime.reload()
         self._reloaded, self._counted = True, {}
 
@@ -278,18 +278,18 @@ class HAProxy:
             raise StartupError(str(error)) from None
         master.note(self._options_text(), pid)
 
-    async def _save(self, state: State) -> None:
+    def _save(self, state: State) -> None:
         if state != self._state:
-            await self._write(config.STATE, msgspec.json.encode(state))
+            self._write(config.STATE, msgspec.json.encode(state))
             self._state = state
 
-    async def _write_files(self) -> None:
+    def _write_files(self) -> None:
         for name, text in config.render(self._state, self._options()).items():
-            await self._write(name, text.encode())
+            self._write(name, text.encode())
 
-    async def _write(self, name: str, data: bytes) -> None:
+    def _write(self, name: str, data: bytes) -> None:
         try:
-            await asyncio.to_thread(write_whole, self._folder / name, data)
+            write_whole(self._folder / name, data)
         except OSError as error:
             raise Transient(
                 f"{self._folder / name} cannot be written: {error.strerror}; make room for it"

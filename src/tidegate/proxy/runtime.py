@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,10 +74,13 @@ class Runtime:
         found = re.search(r' value="([^"]*)"', await self.tell(f"get map {map} {key}"))
         return found[1] if found else None
 
-    async def set_map(self, map: str, key: str, value: str) -> None:
-        """Swaps the value in one go, or adds the entry."""
-        if await self.tell(f"set map {map} {key} {value}"):
-            await self.do(f"add map {map} {key} {value}")
+    async def set_map(self, map: str, entries: Mapping[str, str]) -> None:
+        """Swaps the value of each key in one go, in the order given, or adds what is not there."""
+        if not await self.tell("; ".join(f"set map {map} {key} {value}" for key, value in entries.items())):
+            return
+        for key, value in entries.items():
+            if await self.tell(f"set map {map} {key} {value}"):
+                await self.do(f"add map {map} {key} {value}")
 
     async def del_map(self, map: str, key: str) -> None:
         if await self.get_map(map, key) is not None:

@@ -1,0 +1,68 @@
+"""The configuration as text, against files that a person has read. Write them anew with TIDEGATE_GOLDEN=write."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tidegate.model.errors import StartupError
+from tidegate.model.fleet import FleetId, RoutingStrategy
+from tidegate.model.traffic import table
+from tidegate.proxy.config import Options, render
+from tidegate.proxy.state import State
+
+GOLDEN = Path(__file__).parent / "golden"
+OPTIONS = Options(
+    host="127.0.0.1",
+    port=8471,
+    controller="/tmp/t/controller.sock",
+    admin="/tmp/t/haproxy.sock",
+    max_body=26_214_400,
+    timeout=60,
+    region="us-east-1",
+    account="000000000000",
+    signed=False,
+    max_connections=20_000,
+    threads=1,
+)
+BLUE, GREEN = FleetId("fraud", 1, "blue"), FleetId("fraud", 2, "blue")
+
+
+def canary() -> State:
+    """One endpoint with a tenth of its requests on a new fleet."""
+    state = State({"l": 1, "r": 2})
+    state = state.with_servers(BLUE, RoutingStrategy.RANDOM, {"r-1": "/tmp/t/r-1.sock", "r-2": "/tmp/t/r-2.sock"})
+    least = RoutingStrategy.LEAST_OUTSTANDING_REQUESTS
+    state = state.with_servers(GREEN, least, {"r-3": "/tmp/t/r-3.sock"})
+    return state.with_table(table("fraud", 12, [(1, 9_000, {"blue": 1.0}), (2, 1_000, {"blue": 1.0})]))
+
+
+CASES = {
+    "empty": (State({"l": 0, "r": 1}), OPTIONS),
+    "canary": (canary(), OPTIONS),
+    "signed": (State({"l": 0, "r": 0}), replace(OPTIONS, host="::", signed=True, threads=2)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_files_are_as_read(name: str) -> None:
+    for file, text in render(*CASES[name]).items():
+        golden = GOLDEN / f"{name}.{file}"
+        if os.environ.get("TIDEGATE_GOLDEN") == "write":
+            golden.write_text(text)
+        assert text == golden.read_text(), f"{golden} differs; if that is meant, write it anew"
+
+
+def test_lines_are_short_enough_for_haproxy() -> None:
+    config = render(canary(), OPTIONS)["haproxy.cfg"]
+    assert max(len(line) for line in config.splitlines()) < 2048
+
+
+@pytest.mark.parametrize("field", ["host", "controller", "admin", "region", "account"])
+@pytest.mark.parametrize(
+    "text", ["a b", "a\nbackend x", "a'", 'a"', "a;b", "%[env(HOME)]", "a#b", "a\\b", "$HOME"]
+)
+def test_text_that_means_something_to_haproxy_is_refused(field: str, text: str) -> None:
+    with pytest.raises(StartupError, match="cannot stand in the proxy's configuration"):
+        render(State({}), replace(OPTIONS, **{field: text}))  # type: ignore[arg-type]
