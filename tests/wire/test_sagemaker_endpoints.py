@@ -64,6 +64,20 @@ def config(client: Any, name: str, variants: dict[str, int], **more: Any) -> Non
     )
 
 
+def alarm(wire: Served, *names: str) -> None:
+    for name in names:
+        wire.client("cloudwatch").put_metric_alarm(
+            AlarmName=name,
+            Namespace="AWS/SageMaker",
+            MetricName="Invocation5XXErrors",
+            Statistic="Average",
+            Period=60,
+            EvaluationPeriods=1,
+            Threshold=0.02,
+            ComparisonOperator="GreaterThanThreshold",
+        )
+
+
 @pytest.fixture
 def fraud(sagemaker: Any, wire: Served) -> dict[str, Any]:
     """An endpoint in service with config v1, and configs to update it to: v2 alike, v3 with another variant."""
@@ -154,6 +168,7 @@ def test_an_endpoint_that_is_not_there_is_not_found(sagemaker: Any) -> None:
 
 
 def test_an_update_shows_both_sides_and_ends_on_the_new(sagemaker: Any, fraud: Any, wire: Served) -> None:
+    alarm(wire, "errors", "latency")
     deployment = {
         **canary(25, wait=300, TerminationWaitInSeconds=120, MaximumExecutionTimeoutInSeconds=1800),
         "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "errors"}, {"AlarmName": "latency"}]},
@@ -184,6 +199,7 @@ def test_an_update_shows_both_sides_and_ends_on_the_new(sagemaker: Any, fraud: A
 def test_an_update_that_an_alarm_turns_back_ends_on_the_old_config(
     sagemaker: Any, fraud: Any, wire: Served
 ) -> None:
+    alarm(wire, "errors")
     deployment = {**canary(25), "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "errors"}]}}
     update = {"EndpointName": "fraud", "EndpointConfigName": "v2", "DeploymentConfig": deployment}
     sagemaker.update_endpoint(**update)
@@ -307,6 +323,10 @@ def test_variant_properties_are_retained_as_asked(
             {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": f"a{n}"} for n in range(11)]}},
             "Member must have length less than or equal to 10",
         ),
+        (
+            {**canary(), "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "erors"}]}},
+            'there is no alarm "erors": define it before a rollout relies on it',
+        ),
     ],
 )
 def test_deployment_configs_out_of_range_are_refused_and_nothing_is_written(
@@ -404,6 +424,24 @@ def test_bad_weights_and_counts_are_refused(
     code, status, said = refused(scale, EndpointName="fraud", DesiredWeightsAndCapacities=changes)
     assert (code, status) == ("ValidationException", 400)
     assert message in said
+    assert wire.journal() == before
+
+
+def test_more_instances_than_a_machine_can_hold_are_refused(sagemaker: Any, fraud: Any, wire: Served) -> None:
+    before = wire.journal()
+    changes = [{"VariantName": "main", "DesiredInstanceCount": 1001}]
+    scale = sagemaker.update_endpoint_weights_and_capacities
+    said = 'variant "main" with 1001 instances: 1000 is the most there may be'
+    found = refused(scale, EndpointName="fraud", DesiredWeightsAndCapacities=changes)
+    assert found == ("ResourceLimitExceeded", 400, said)
+    variant = {
+        "VariantName": "main",
+        "ModelName": "model-v1",
+        "InitialInstanceCount": 1001,
+        "InstanceType": "ml.m5.large",
+    }
+    found = refused(sagemaker.create_endpoint_config, EndpointConfigName="v4", ProductionVariants=[variant])
+    assert found == ("ResourceLimitExceeded", 400, said)
     assert wire.journal() == before
 
 

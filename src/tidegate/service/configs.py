@@ -4,16 +4,19 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from tidegate.model.endpoint import EndpointConfig
-from tidegate.model.errors import Invalid
+from tidegate.model.errors import Invalid, LimitExceeded
 from tidegate.model.registry import Tags
 from tidegate.ports.store import Filter, Page, Saved, Tx
 from tidegate.service import tags as labels
 from tidegate.service.kinds import CONFIG, MODEL
 from tidegate.service.records import need, need_free
 
+MOST_INSTANCES = 1000
+"""Of one variant. Each is a process of this machine: a larger number is a slip that would bring it down."""
+
 
 def create_config(tx: Tx, config: EndpointConfig, tags: Tags, now: datetime) -> None:
-    """Raises AlreadyExists, Invalid, or NotFound for a model that is not there."""
+    """Raises AlreadyExists, Invalid, LimitExceeded, or NotFound for a model that is not there."""
     need_free(tx, CONFIG, config.name)
     check(config)
     for variant in config.variants:
@@ -23,7 +26,7 @@ def create_config(tx: Tx, config: EndpointConfig, tags: Tags, now: datetime) -> 
 
 
 def check(config: EndpointConfig) -> None:
-    """Raises Invalid for a config that could never serve."""
+    """Raises Invalid or LimitExceeded for a config that could never serve."""
     if not config.variants:
         raise Invalid(f'endpoint configuration "{config.name}" has no variant: give it one')
     twice = _twice(variant.name for variant in config.variants)
@@ -32,7 +35,16 @@ def check(config: EndpointConfig) -> None:
     for variant in config.variants:
         if variant.instance_count < 1:
             raise Invalid(f'variant "{variant.name}" has no instances: its count must be at least 1')
+        check_count(variant.name, variant.instance_count)
     check_weights({variant.name: variant.weight for variant in config.variants})
+
+
+def check_count(variant: str, count: int) -> None:
+    """Raises LimitExceeded."""
+    if count > MOST_INSTANCES:
+        raise LimitExceeded(
+            f'variant "{variant}" with {count} instances: {MOST_INSTANCES} is the most there may be'
+        )
 
 
 def check_weights(weights: dict[str, float]) -> None:

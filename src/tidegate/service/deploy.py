@@ -58,13 +58,13 @@ def deploy(
     can: Capabilities,
     now: datetime,
 ) -> Deployed:
-    """Raises Invalid, NotFound, AlreadyExists, InProgress or Conflict; then nothing of the wish is kept."""
+    """Raises Invalid, NotFound, AlreadyExists, LimitExceeded, InProgress or Conflict; then nothing of the wish is
+    kept."""
     saved = tx.get(ENDPOINT, wish.endpoint)
     if saved is not None:
         _need_room(saved.body, wish, how)
     _register(tx, wish, runnable, now)
     asked = Asked(wish.config.name, wish.deployment, how.by, override=how.override)
-    endpoints.check_alarms(tx, wish.deployment)
     if saved is None:
         endpoints.create_endpoint(tx, wish.endpoint, asked, wish.tags, rollout_id=rollout_id, can=can, now=now)
         return _deployed(wish, Change.CREATED, "is being created")

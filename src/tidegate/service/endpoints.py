@@ -14,7 +14,7 @@ from tidegate.ports.store import Saved, Tx
 from tidegate.rollout import commands
 from tidegate.rollout.commands import Change
 from tidegate.service import tags as labels
-from tidegate.service.configs import check_weights
+from tidegate.service.configs import check_count, check_weights
 from tidegate.service.kinds import ALARM, CONFIG, ENDPOINT, MODEL
 from tidegate.service.records import need, need_free
 
@@ -67,7 +67,9 @@ def update_endpoint(tx: Tx, name: str, asked: Asked, *, rollout_id: str, can: Ca
 
 
 def wanted_version(tx: Tx, endpoint: Endpoint, config: EndpointConfig, asked: Asked, now: datetime) -> Wanted:
-    """What ``asked`` comes to on this endpoint; raises Invalid or NotFound."""
+    """What ``asked`` comes to on this endpoint; raises Invalid or NotFound, also for an alarm that is not there."""
+    if asked.deployment is not None:
+        _check_alarms(tx, asked.deployment)
     version = build_version(tx, config, endpoint.generation + 1, endpoint.serving, asked.keep)
     return Wanted(version, asked.deployment or DeploymentConfig(), now, asked.by)
 
@@ -100,17 +102,19 @@ def _spec(tx: Tx, variant: ProductionVariant, present: VariantSpec | None, keep:
     return spec
 
 
-def check_alarms(tx: Tx, deployment: DeploymentConfig) -> None:
-    """Raises NotFound for an alarm that is named but not there."""
+def _check_alarms(tx: Tx, deployment: DeploymentConfig) -> None:
+    """A misspelled name would leave the rollout without its guard, and nobody would notice."""
     for name in deployment.alarms:
         if tx.get(ALARM, name) is None:
             raise NotFound(f'there is no alarm "{name}": define it before a rollout relies on it')
 
 
 def update_weights_and_capacities(tx: Tx, name: str, changes: Mapping[str, Change], now: datetime) -> None:
-    """Changes the serving fleets in place. Raises NotFound, InProgress, Conflict or Invalid."""
+    """Changes the serving fleets in place. Raises NotFound, InProgress, Conflict, Invalid or LimitExceeded."""
     saved = need(tx, ENDPOINT, name)
     need_idle(saved.body)
+    for variant, change in changes.items():
+        check_count(variant, change.count or 0)
     said = ", ".join(f"{variant}: {_told(change)}" for variant, change in changes.items())
     save(tx, saved, commands.scale(saved.body, changes, now), Event("scale", f"asked for {said}"), now)
 
