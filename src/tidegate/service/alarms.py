@@ -5,6 +5,7 @@ item that it makes.
 """
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -82,6 +83,8 @@ def check(alarm: Alarm) -> None:
             f"alarm {alarm.name}: {periods} periods of {period} s are longer than {longest // DAY} day(s), the "
             "most for this period"
         )
+    if not math.isfinite(alarm.threshold):
+        raise Invalid(f"alarm {alarm.name}: threshold {alarm.threshold} is not a number to compare with")
     if alarm.statistic not in STATISTICS:
         check_percentile(alarm.statistic)
 

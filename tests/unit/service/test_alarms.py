@@ -101,6 +101,8 @@ def test_redefining_keeps_the_state_and_replaces_the_rest(database_url: str) -> 
         ({"datapoints_to_alarm": 0}, "datapoints to alarm (0)"),
         ({"evaluation_periods": 1441}, "longer than 1 day"),
         ({"period": 3600, "evaluation_periods": 169}, "longer than 7 day"),
+        ({"threshold": float("nan")}, "threshold nan"),
+        ({"threshold": float("inf")}, "threshold inf"),
         ({"statistic": "p101"}, "p101"),
         ({"statistic": "p100.5"}, "p100.5"),
         ({"statistic": "tm99"}, "tm99"),
