@@ -163,7 +163,7 @@ def test_long_values_and_many_failures_are_told_in_part(wire: Served) -> None:
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("SageMaker.CreateTrainingJob", "CreateTrainingJob is not served here yet of sagemaker"),
+        ("SageMaker.CreateTrainingJob", "CreateTrainingJob of sagemaker is not served here yet"),
         ("SageMaker.MakeCoffee", "MakeCoffee is no operation of sagemaker"),
         ("DynamoDB_20120810.PutItem", "'DynamoDB_20120810.PutItem' is no operation of"),
         ("", "POST / is no operation"),
@@ -253,7 +253,7 @@ def test_sts_names_the_caller(wire: Served) -> None:
     [
         (
             "Action=AssumeRole&Version=2011-06-15",
-            (400, "InvalidAction", "AssumeRole is not served here yet of sts"),
+            (400, "InvalidAction", "AssumeRole of sts is not served here yet"),
         ),
         ("Action=Nothing&Version=2011-06-15", (400, "InvalidAction", "Nothing is no operation of sts")),
         (
@@ -326,6 +326,12 @@ def test_the_names_in_a_runtime_path_are_checked(wire: Served) -> None:
 def test_other_runtime_operations_are_unknown(wire: Served, path: str) -> None:
     status, name, _ = refusal(httpx.post(f"{wire.url}/endpoints/fraud/{path}", content=b""))
     assert (status, name) == (404, "UnknownOperationException")
+
+
+def test_predictions_are_asked_for_with_post(wire: Served) -> None:
+    status, name, said = refusal(httpx.get(f"{wire.url}/endpoints/fraud/invocations"))
+    assert (status, name) == (400, "UnknownOperationException")
+    assert said == "GET /endpoints/fraud/invocations is no operation: use POST"
 
 
 TARGETED = WireRequest("POST", "/", "", {"x-amz-target": "SageMaker.ListModels"}, b"{}")

@@ -63,9 +63,11 @@ def _served(target: Target) -> tuple[schema.Service, Any]:
     service = service_of(target.service)
     if target.operation not in TABLE[target.service]:
         known = target.operation in service.all_operations
+        what = validation.shown(target.operation)
         raise UnknownOperation(
-            f"{validation.shown(target.operation)} is {'not served here yet' if known else 'no operation'}"
-            f" of {target.service}"
+            f"{what} of {target.service} is not served here yet"
+            if known
+            else f"{what} is no operation of {target.service}"
         )
     return service, service.operation(target.operation)
 

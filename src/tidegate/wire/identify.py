@@ -59,6 +59,8 @@ def identify(request: WireRequest, body: bytes) -> Target:
         return _by_target(request, target)
     if match := _RUNTIME_PATH.fullmatch(request.path):
         operation = RUNTIME.get(match[2], match[2])
+        if request.method != "POST":
+            raise UnknownOperation(f"{request.method} {shown(request.path)} is no operation: use POST")
         labels = {"EndpointName": unquote(match[1])}
         return Target("sagemaker-runtime", operation, Protocol.REST, "application/json", labels=labels)
     if match := _CBOR_PATH.fullmatch(request.path):
