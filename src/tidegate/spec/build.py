@@ -192,9 +192,9 @@ def _rolling(spec: raw.RolloutSpec) -> Rolling:
     back = spec.rollback_batch
     assert spec.batch is not None  # _check_strategy_keys has seen to it
     return Rolling(
-        batch=size(spec.batch, ("rollout", "batch"), most=50),
+        batch=size(spec.batch, ("rollout", "batch"), least=5, most=50),
         wait=seconds(spec.wait, ("rollout", "wait")),
-        rollback_batch=None if back is None else size(back, ("rollout", "rollback_batch"), most=100),
+        rollback_batch=None if back is None else size(back, ("rollout", "rollback_batch"), least=5, most=100),
     )
 
 

@@ -5,6 +5,7 @@ msgspec could say the same, but not with the keys of dicts in its paths and not 
 
 import types
 from collections.abc import Mapping
+from datetime import date
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
@@ -34,7 +35,7 @@ def _check(kind: Any, value: object, path: Path) -> None:
             return _list(get_args(option)[0], value, path)
     if not any(_is(value, option) for option in options):
         expected = " or ".join(_WORDS[option] for option in options if option in _WORDS)
-        raise SpecError(path, f"expected {expected}, got {_shown(value)}")
+        raise SpecError(path, f"expected {expected}, got {_shown(value)}{_quotes(value, options)}")
 
 
 def _struct(kind: type[msgspec.Struct], value: object, path: Path) -> None:
@@ -88,6 +89,12 @@ def _is(value: object, kind: Any) -> bool:
     return isinstance(kind, type) and isinstance(value, kind)
 
 
+def _quotes(value: object, options: tuple[Any, ...]) -> str:
+    """YAML reads 12, yes and 2026-01-01 as something else than text."""
+    plain = isinstance(value, bool | int | float | date)
+    return ": put it in quotes" if plain and str in options else ""
+
+
 def _shown(value: object) -> str:
     if value is None:
         return "nothing"
@@ -95,5 +102,7 @@ def _shown(value: object) -> str:
         return "keys and values"
     if isinstance(value, list):
         return "a list"
+    if isinstance(value, date):
+        return f"the date {value}"
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

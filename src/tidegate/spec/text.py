@@ -54,13 +54,22 @@ def load(text: str, source: str = "spec") -> Loaded:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
-        raise Invalid(f"{source}:{line}: not YAML: {error.problem or error.context}") from None
+        raise Invalid(f"{source}:{line}: {_told(error)}") from None
     except (yaml.YAMLError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise Invalid(f"{source}: not YAML: {first}") from None
     except RecursionError:
         raise Invalid(f"{source}: nested too deeply") from None
     return Loaded(source, data, reader.lines)
+
+
+def _told(error: yaml.MarkedYAMLError) -> str:
+    problem = error.problem or error.context or "it cannot be read"
+    if "'\\t'" in problem:
+        return "not YAML: a tab where only spaces may stand"
+    if problem == "but found another document":
+        return "a second document: one file describes one endpoint"
+    return f"not YAML: {problem}"
 
 
 class _Reader:
@@ -91,6 +100,8 @@ class _Reader:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
                 raise Invalid(f"{self._source}:{line}: a key must be plain text")
+            if key_node.tag == f"{_TAG}merge":
+                raise Invalid(f"{self._source}:{line}: '<<' is not known here: write the keys out")
             key: object = loader.construct_object(key_node)
             if key in found:
                 raise Invalid(f"{self._source}:{line}: key {key!r} is given twice")

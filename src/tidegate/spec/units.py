@@ -35,13 +35,13 @@ def seconds(value: str | int, path: Path, *, least: int = 0) -> int:
     return int(exact)
 
 
-def size(value: str | int, path: Path, *, most: int) -> CapacitySize:
-    """Percent of the instances up to ``most``, or a number of instances."""
+def size(value: str | int, path: Path, *, least: int = 1, most: int) -> CapacitySize:
+    """Percent of the instances from ``least`` to ``most``, or a number of instances."""
     text = str(value).strip()
     if text.endswith("%") and text[:-1].strip().isdigit():
         percent = int(text[:-1])
-        if not 1 <= percent <= most:
-            raise SpecError(path, f"{text}: must be from 1% to {most}%")
+        if not least <= percent <= most:
+            raise SpecError(path, f"{text}: must be from {least}% to {most}%")
         return CapacitySize(SizeType.CAPACITY_PERCENT, percent)
     if text.isdigit() and int(text) >= 1:
         return CapacitySize(SizeType.INSTANCE_COUNT, int(text))

@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +166,13 @@ BAD: list[tuple[dict[str, Any], str]] = [
     (changed(rollout={"strategy": "canary", "size": "60%"}), "rollout.size: 60%: must be from 1% to 50%"),
     (changed(rollout={"strategy": "canary", "size": 0}), "rollout.size: '0': expected a share such as 10%"),
     (changed(rollout={"strategy": "linear", "step": "51%"}), "rollout.step: 51%: must be from 1% to 50%"),
+    (changed(rollout={"strategy": "rolling", "batch": "4%"}), "rollout.batch: 4%: must be from 5% to 50%"),
+    (
+        changed(rollout={"strategy": "rolling", "batch": "5%", "rollback_batch": "4%"}),
+        "rollout.rollback_batch: 4%: must be from 5% to 100%",
+    ),
+    (changed(endpoint=12), "endpoint: expected text, got 12: put it in quotes"),
+    (changed(endpoint=date(2026, 1, 1)), "endpoint: expected text, got the date 2026-01-01: put it in quotes"),
     (changed(rollout={"strategy": "rolling", "batch": "x"}), "rollout.batch: 'x': expected a share"),
     (
         changed(rollout={"strategy": "linear", "step": "10%", "batch": 1}),

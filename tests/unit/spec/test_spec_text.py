@@ -15,10 +15,12 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
     ("text", "said"),
     [
         ("", "f.yaml: the file is empty"),
+        ("a:\n\tb: 1", "f.yaml:2: not YAML: a tab where only spaces may stand"),
+        ("a: &x {b: 1}\nc: {<<: *x}", "f.yaml:2: '<<' is not known here: write the keys out"),
         ("a: [", "f.yaml:1: not YAML"),
         ("a: 1\nb:\n - x: [}", "f.yaml:3: not YAML"),
         ("a: 1\nb: 2\na: 3", "f.yaml:3: key 'a' is given twice"),
-        ("--- 1\n--- 2", "f.yaml:2: not YAML: but found another document"),
+        ("--- 1\n--- 2", "f.yaml:2: a second document: one file describes one endpoint"),
         ("a: !!python/object/apply:os.system [x]", "f.yaml:1: tag !!python/object/apply:os.system is not"),
         ("? [a, b]\n: 1", "f.yaml:1: a key must be plain text"),
         ("a: &x [*x]", "f.yaml:1: nested more than 32 deep"),
