@@ -43,6 +43,8 @@ class House:
     proxy: bool = True
     kicked: list[str] = field(default_factory=list)
     downs: int = 0
+    logged: list[str] = field(default_factory=lambda: ["started"])
+    """What every endpoint's one replica wrote; without any, there is no replica."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @cached_property
@@ -64,7 +66,7 @@ class House:
                 signed=required(self.settings),
                 proxy_up=self._proxy_up,
                 prometheus=self._page,
-                logs=lambda endpoint, tail: [{"replica": f"{endpoint}-0", "lines": ["started"][:tail]}],
+                logs=self._logs,
                 down=self._down,
                 changed=self.changed,
             )
@@ -75,6 +77,9 @@ class House:
 
     async def _page(self) -> str:
         return "tidegate_invocations_total 1\n"
+
+    def _logs(self, endpoint: str, tail: int) -> list[dict[str, object]]:
+        return [{"replica": f"{endpoint}-0", "lines": self.logged[-tail:]}] if self.logged else []
 
     def _down(self) -> None:
         self.downs += 1

@@ -27,7 +27,7 @@ def since(tx: Tx, endpoint: str, after: int, limit: int) -> News:
     """
     lines = tx.journal(kind=ENDPOINT.name, name=endpoint, after=after, limit=limit)
     if not lines and not tx.journal(kind=ENDPOINT.name, name=endpoint, limit=1):
-        raise NotFound(f"no endpoint named {endpoint}", about=("endpoint", endpoint))
+        raise NotFound(f'there is no endpoint "{endpoint}"', about=(ENDPOINT.name, endpoint))
     events: list[dict[str, object]] = [
         {"seq": line.seq, "at": line.at.isoformat(), "kind": e.kind, "message": e.message, "data": e.data}
         for line in lines

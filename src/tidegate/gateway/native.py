@@ -90,8 +90,11 @@ async def last_seconds(gateway: Gateway, request: Request) -> Response:
 
 
 async def logs(gateway: Gateway, request: Request) -> Response:
-    tail = number(request, "tail", 100, 1, MOST_LINES)
-    lines = await asyncio.to_thread(gateway.logs, endpoint_name(request), tail)
+    """What is left of an endpoint that was removed can still be read."""
+    tail, name = number(request, "tail", 100, 1, MOST_LINES), endpoint_name(request)
+    lines = await asyncio.to_thread(gateway.logs, name, tail)
+    if not lines:
+        await gateway.context.store.run(lambda tx: endpoints.get_endpoint(tx, name))
     return JSONResponse({"replicas": list(lines)})
 
 

@@ -184,6 +184,13 @@ def test_logs_are_only_looked_for_under_a_name(call: Caller) -> None:
     assert refusal(call("GET", "/endpoints/%2E%2E/logs"))[:2] == (404, "NotFound")
 
 
+def test_no_logs_of_an_endpoint_that_is_not_there(call: Caller) -> None:
+    call.house.logged.clear()
+    assert refusal(call("GET", "/endpoints/nobody/logs")) == (404, "NotFound", 'there is no endpoint "nobody"')
+    call("PUT", "/deploy", {"spec": SPEC})
+    assert call("GET", "/endpoints/fraud/logs").json() == {"replicas": []}
+
+
 def test_down_asks_the_platform_to_stop(call: Caller) -> None:
     answer = call("POST", "/down", {})
     assert (answer.status_code, answer.json(), call.house.downs) == (202, {"status": "stopping"}, 1)
