@@ -114,7 +114,7 @@ class Client:
         return self._document("POST", "/down", {})
 
     def invoke(self, name: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        path = f"/endpoints/{quote(name, safe='')}/invocations"
+        path = f"{_endpoint(name)}/invocations"
         answer = self._send("POST", path, body, headers, INVOCATION_TIMEOUT)
         return Answer(answer.status_code, answer.headers, answer.content)
 
@@ -167,6 +167,9 @@ class Client:
 
 
 def _endpoint(name: str) -> str:
+    """Raises Invalid for a name with which the path would be another one."""
+    if "/" in name or name in ("", ".", ".."):
+        raise Invalid(f"there can be no endpoint {name!r}: names are 1 to 63 letters, digits and inner hyphens")
     return f"/endpoints/{quote(name, safe='')}"
 
 

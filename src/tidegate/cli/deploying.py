@@ -19,7 +19,9 @@ from tidegate.model.errors import Invalid, TidegateError
 
 VARIANT = "x-amzn-invoked-production-variant"
 CONFIG = "x-tidegate-config"
-SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="The spec file (YAML).", show_default=False)]
+SpecPath = Annotated[
+    Path, typer.Argument(metavar="SPEC", help="The spec file (YAML).", show_default=False, readable=False)
+]
 
 
 class Failed(TidegateError):
@@ -61,7 +63,8 @@ def invoke(
     name: Name,
     body: Annotated[str | None, typer.Option("--body", help="The request's body.")] = None,
     file: Annotated[
-        Path | None, typer.Option("--file", help="Send this file; stdin when neither is given.")
+        Path | None,
+        typer.Option("--file", readable=False, help="Send this file; stdin when neither is given."),
     ] = None,
     content_type: Annotated[str, typer.Option(help="What the body is.")] = "text/csv",
     accept: Annotated[str | None, typer.Option(help="What the answer should be.")] = None,

@@ -10,6 +10,8 @@ from tidegate import __version__, spec
 from tidegate.cli import draw, watching
 from tidegate.cli.client import NotRunning
 from tidegate.cli.output import AsJson, Name, client, console, show
+from tidegate.model.errors import NotFound
+from tidegate.spec.problem import meant
 from tidegate.spec.units import LATENCIES
 
 FOLLOW_TAIL = 1000
@@ -83,8 +85,9 @@ def logs(
       tidegate logs fraud --follow --replica r-1a2b3c
     """
     with client() as server:
-        found = _replicas(server.logs(name, tail), replica)
-        _print(found, as_json)
+        found = server.logs(name, tail)
+        _need(replica, found)
+        _print(_replicas(found, replica), as_json)
         seen = {one["replica"]: one["lines"] for one in server.logs(name, FOLLOW_TAIL)} if follow else {}
         while follow:
             time.sleep(FOLLOW_EVERY)
@@ -127,6 +130,13 @@ def _condition(alarm: dict[str, Any]) -> str:
     if alarm["metric"] in LATENCIES:
         limit = f"{alarm['threshold'] / 1000:g} ms"
     return f"{alarm['statistic']} {alarm['metric']} {sign} {limit}, {window}"
+
+
+def _need(replica: str | None, found: list[dict[str, Any]]) -> None:
+    """Raises NotFound for a replica that has no log."""
+    names = [one["replica"] for one in found]
+    if replica is not None and replica not in names:
+        raise NotFound(f"there is no log of replica {replica!r}{meant(replica, names)}")
 
 
 def _replicas(found: list[dict[str, Any]], replica: str | None) -> list[dict[str, Any]]:

@@ -14,10 +14,17 @@ from tidegate.cli.client import Client
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Name = Annotated[str, typer.Argument(metavar="ENDPOINT", help="Name of the endpoint.", show_default=False)]
 
+ENDLESS = 10_000
+"""Columns of a table that no terminal shows; wider than any row."""
+
 
 def console() -> Console:
-    """For people. What is printed is never read as markup: names and reasons may hold brackets."""
-    return Console(highlight=False, markup=False, emoji=False)
+    """For people. What is printed is never read as markup: names and reasons may hold brackets.
+
+    Where no terminal sets a width, as in a pipe, nothing is cut or folded.
+    """
+    fixed = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(highlight=False, markup=False, emoji=False, width=None if fixed else ENDLESS)
 
 
 def note(text: str) -> None:

@@ -24,7 +24,8 @@ def up(
     host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="The one port. [default: 8471]")] = None,
     state: Annotated[
-        Path | None, typer.Option(help="Folder for everything kept. [default: ~/.local/state/tidegate]")
+        Path | None,
+        typer.Option(readable=False, help="Folder for everything kept. [default: ~/.local/state/tidegate]"),
     ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Return once it is ready; log to STATE/tidegate.log.")
@@ -42,6 +43,8 @@ def up(
       tidegate up --port 9000 --state ./state --detach
     """
     settings = Settings.from_environment(os.environ, host=host, port=port, state=state)
+    if not 1 <= settings.port <= 65_535:
+        raise StartupError(f"port {settings.port} cannot be listened on: choose one from 1 to 65535")
     folder = settings.state.expanduser().absolute()
     command = [
         *(sys.executable, "-m", "tidegate.cli.controller"),

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from tidegate.cli import watching
-from tidegate.cli.output import AsJson, Name, asker, client, show
+from tidegate.cli.output import AsJson, Name, asker, client, note, show
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Watch and steer the rollout of an endpoint's new version."
@@ -17,6 +17,7 @@ def watch(name: Name, as_json: AsJson = False) -> None:
     """Follow a rollout until it ends.
 
     On a terminal a live picture of both fleets, elsewhere a line per event; with --json a JSON object per line.
+    Without a rollout under way it says so and ends well.
     The exit status is 1 when the new version does not make it.
 
     \b
@@ -26,6 +27,9 @@ def watch(name: Name, as_json: AsJson = False) -> None:
     """
     with client() as server:
         after = watching.latest(server, name)
+        at_rest = server.endpoint(name)
+        if at_rest["rollout"] is None and at_rest["status"] != "Deleting":
+            note(f'endpoint "{name}" has no rollout under way: {at_rest["why"] or at_rest["status"]}')
         watching.follow(server, name, after=after, as_json=as_json)
 
 

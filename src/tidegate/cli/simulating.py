@@ -13,7 +13,7 @@ from rich.text import Text
 from tidegate.cli import draw
 from tidegate.cli.artifacts import prepare
 from tidegate.cli.deploying import SpecPath, read
-from tidegate.cli.output import AsJson, console
+from tidegate.cli.output import AsJson, console, note
 from tidegate.model.alarm import AlarmState
 from tidegate.model.errors import Invalid
 from tidegate.model.fleet import RoutingStrategy, VariantSpec
@@ -59,6 +59,10 @@ def simulate_spec(
         happenings=[_goes_off(text, names, wish) for text in alarm or ()],
         startup=duration(startup, ("--startup",)),
     )
+    if alarm and timeline.phase is Phase.SUCCEEDED:
+        stages = sum(e.kind == f"rollout.{Phase.ACTIVATING_TRAFFIC}" for m in timeline.moments for e in m.events)
+        over = f"it has {stages} stage(s) and takes {draw.elapsed(timeline.seconds)}"
+        note(f"no --alarm went off before the rollout was over: {over}")
     if as_json:
         print(json.dumps(_document(timeline)))
     else:

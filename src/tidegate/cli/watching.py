@@ -109,7 +109,14 @@ def picture(document: dict[str, Any], live: list[dict[str, Any]], events: list[d
     if events:
         parts += [Text(), *(draw.event(event) for event in events)]
     title = Text.assemble((document["name"], "bold"), "  ", draw.word(document["status"]))
-    return Panel(Group(*parts), title=title, title_align="left", subtitle=Text(document["why"]), padding=(1, 2))
+    return Panel(
+        Group(*parts),
+        title=title,
+        title_align="left",
+        subtitle=Text(document["why"]),
+        padding=(1, 2),
+        expand=sys.stdout.isatty(),
+    )
 
 
 def _rollout(rollout: dict[str, Any]) -> list[Table | Text]:

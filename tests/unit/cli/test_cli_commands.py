@@ -3,11 +3,12 @@ where a server must answer, a stub stands in for it."""
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,11 +24,14 @@ EXAMPLES = Path(__file__).parents[3] / "examples"
 MINIMAL = "endpoint: e\nmodel: {image: tidegate/xgboost, data: ./model.ubj}\n"
 
 
-def tidegate(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+def tidegate(
+    *arguments: str, before: Sequence[str] = (), **environment: str | None
+) -> "subprocess.CompletedProcess[str]":
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TIDEGATE_", "AWS_"))}
+    given = {**kept, "TIDEGATE_URL": nowhere(), "COLUMNS": "160", **environment}
     return subprocess.run(
-        [sys.executable, "-m", "tidegate.cli", *arguments],
-        env={**kept, "TIDEGATE_URL": nowhere(), "COLUMNS": "160", **environment},
+        [*before, sys.executable, "-m", "tidegate.cli", *arguments],
+        env={name: value for name, value in given.items() if value is not None},
         capture_output=True,
         text=True,
         check=False,
@@ -201,6 +205,32 @@ def test_up_says_that_the_state_folder_cannot_be_used(tmp_path: Path) -> None:
     assert line.startswith(f"tidegate: state folder {tmp_path}/file/state cannot be used: Not a directory")
 
 
+@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may read everything")
+def test_what_may_not_be_read_is_said_in_one_line(tmp_path: Path) -> None:
+    """For root only without the capabilities that let it read everything."""
+    held_back = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    spec = secret / "spec.yaml"
+    spec.write_text(MINIMAL)
+    spec.chmod(0)
+    for arguments in (("deploy", str(spec)), ("invoke", "e", "--file", str(spec))):
+        assert one_line(tidegate(*arguments, before=held_back)) == f"tidegate: {spec}: Permission denied"
+    secret.chmod(0)
+    said = one_line(tidegate("up", "--detach", "--state", str(secret), before=held_back))
+    assert (
+        said == f"tidegate: state folder {secret} cannot be used: Permission denied; choose another with --state"
+    )
+    secret.chmod(0o700)
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1"])
+def test_up_says_that_a_port_cannot_be(tmp_path: Path, port: str) -> None:
+    said = f"tidegate: port {port} cannot be listened on: choose one from 1 to 65535"
+    assert one_line(tidegate("up", "--state", str(tmp_path), "--port", port)) == said
+    assert one_line(tidegate("up", "--state", str(tmp_path), TIDEGATE_PORT=port)) == said
+
+
 def test_up_says_that_another_server_answers_there(tmp_path: Path) -> None:
     with stub({"/healthz": (200, b"{}")}) as (url, _):
         port = url.rpartition(":")[2]
@@ -244,6 +274,58 @@ def test_a_simulated_alarm_turns_the_rollout_back() -> None:
 )
 def test_a_wrong_alarm_of_a_simulation(alarm: str, said: str) -> None:
     assert said in one_line(tidegate("simulate", str(EXAMPLES / "fraud.yaml"), "--alarm", alarm))
+
+
+@pytest.mark.parametrize("alarm", ["errors@stage=9", "errors@300d"])
+def test_an_alarm_that_comes_too_late_is_told(alarm: str) -> None:
+    done = tidegate("simulate", str(EXAMPLES / "fraud.yaml"), "--alarm", alarm, "--json")
+    assert (done.returncode, json.loads(done.stdout)["phase"]) == (0, "Succeeded")
+    assert done.stderr.startswith("no --alarm went off before the rollout was over: it has 4 stage(s) and takes ")
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ""])
+def test_a_name_that_would_be_another_path_is_refused(name: str) -> None:
+    for arguments in (("status", name), ("invoke", name, "--body", "1"), ("rollout", "pause", name)):
+        assert one_line(tidegate(*arguments)).startswith(f"tidegate: there can be no endpoint {name!r}: names are")
+
+
+def test_logs_say_that_there_is_no_such_replica() -> None:
+    logs = {"replicas": [{"replica": "r-12", "lines": ["x"]}]}
+    with stub({"/tidegate/v1/endpoints/e/logs": (200, json.dumps(logs).encode())}) as (url, _):
+        line = one_line(tidegate("logs", "e", "--replica", "r-13", TIDEGATE_URL=url))
+        assert line == "tidegate: there is no log of replica 'r-13', did you mean 'r-12'?"
+        assert tidegate("logs", "e", "--replica", "r-12", TIDEGATE_URL=url).stdout == "r-12 | x\n"
+
+
+def test_watching_an_endpoint_at_rest_says_so() -> None:
+    endpoint = {"name": "e", "status": "InService", "why": "e-1 serves", "rollout": None, "config": "e-1"}
+    answers = {
+        "/tidegate/v1/endpoints/e": (200, json.dumps(endpoint).encode()),
+        "/tidegate/v1/endpoints/e/events": (200, b'{"events": [], "next": 0}'),
+    }
+    with stub(answers) as (url, _):
+        done = tidegate("rollout", "watch", "e", TIDEGATE_URL=url)
+    assert (done.returncode, done.stderr) == (0, 'endpoint "e" has no rollout under way: e-1 serves\n')
+
+
+def test_nothing_is_cut_where_there_is_no_terminal() -> None:
+    name, reason = "e-1-" + "x" * 50, "because " * 40 + "of this"
+    alarm = {
+        "name": name,
+        "state": "ALARM",
+        "state_reason": reason,
+        "comparison": "GreaterThanThreshold",
+        "datapoints_to_alarm": 2,
+        "evaluation_periods": 3,
+        "period": 10,
+        "threshold": 0.02,
+        "metric": "Invocation5XXErrors",
+        "statistic": "Average",
+    }
+    with stub({"/tidegate/v1/alarms": (200, json.dumps({"alarms": [alarm]}).encode())}) as (url, _):
+        shown = tidegate("alarms", TIDEGATE_URL=url, COLUMNS=None).stdout
+    assert name in shown and reason in shown
+    assert len(shown.splitlines()) == 2
 
 
 def test_the_schema_is_json() -> None:
