@@ -1,8 +1,9 @@
 """What one worker costs: requests per second and CPU microseconds per request on its unix socket.
 
-``python -m bench.worker_http [--seconds 3]``. A real worker process with a model of 200 trees over 30 features, a
-closed loop of keep-alive connections from this process, JSON and CSV, batching on. The CPU figure is the worker's
-own (user and system), so it carries over to other machines better than the rate, which the client shares.
+``python -m bench.worker_http [--seconds 3] [--runtime library]``. A real worker process with a model of 200 trees
+over 30 features, a closed loop of keep-alive connections from this process, JSON and CSV, batching on. The CPU
+figure is the worker's own (user and system), so it carries over to other machines better than the rate, which the
+client shares.
 """
 
 import argparse
@@ -26,6 +27,11 @@ from tidegate.worker.spec import ReplicaSpec, encode
 
 FEATURES = 30
 CONNECTIONS = (1, 16, 64)
+WITHOUT_ONNX = (
+    "import sys; sys.modules['onnxruntime'] = None; from tidegate.worker.__main__ import main; main(sys.argv[1:])"
+)
+RUNTIMES = {"onnxruntime": ("-m", "tidegate.worker"), "library": ("-c", WITHOUT_ONNX)}
+"""What evaluates the trees -> how the worker is started: with its fast path, or as where the extra is missing."""
 
 
 class Client(asyncio.Protocol):
@@ -76,7 +82,7 @@ async def load(socket: str, content: bytes, connections: int, seconds: float) ->
     return latencies, sum(client.failed for _, client in made)
 
 
-def start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
+def start(folder: Path, runtime: str) -> tuple[subprocess.Popen[bytes], str]:
     random = np.random.default_rng(7)
     rows = random.normal(size=(4000, FEATURES)).astype(np.float32)
     labels = (rows[:, 0] * rows[:, 1] + random.normal(size=4000) > 0).astype(int)
@@ -92,7 +98,7 @@ def start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
         data_url=(folder / "model.ubj").as_uri(),
     )
     (folder / "REPLICA.json").write_bytes(encode(spec))
-    command = [sys.executable, "-m", "tidegate.worker", str(folder / "REPLICA.json")]
+    command = [sys.executable, *RUNTIMES[runtime], str(folder / "REPLICA.json")]
     with (folder / "log").open("wb") as log:
         worker = subprocess.Popen(command, stdout=log, stderr=log)
     deadline = time.monotonic() + 60
@@ -106,14 +112,16 @@ def start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=3.0, help="length of each of the runs")
-    seconds = parser.parse_args().seconds
+    parser.add_argument("--runtime", choices=RUNTIMES, default="onnxruntime", help="what evaluates the trees")
+    arguments = parser.parse_args()
+    seconds = arguments.seconds
     row = [round(value, 4) for value in np.random.default_rng(1).normal(size=FEATURES).tolist()]
     bodies = {
         "application/json": msgspec.json.encode({"instances": [row]}),
         "text/csv": ",".join(map(str, row)).encode(),
     }
     with tempfile.TemporaryDirectory(prefix="tidegate-") as name:
-        worker, socket = start(Path(name))
+        worker, socket = start(Path(name), arguments.runtime)
         try:
             print(f"{'body':18}{'connections':>12}{'requests/s':>12}{'CPU us/req':>12}{'p50 us':>9}{'p99 us':>9}")
             for content_type, body in bodies.items():
