@@ -1,0 +1,51 @@
+"""How a controller is asked to end, and a door that it cannot open."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tidegate.adapters.state_folder import StateFolder
+from tidegate.compose import Controller, listening
+from tidegate.model.errors import StartupError
+from tidegate.settings import Settings
+from tidegate.worker.images import ImageTable
+
+
+@pytest.fixture
+def controller(tmp_path: Path) -> Controller:
+    folder = StateFolder.take(tmp_path / "state")
+    folder.release()
+    return Controller(Settings(), folder, ImageTable(), signed=False)
+
+
+def test_a_hang_up_leaves_what_serves(controller: Controller) -> None:
+    controller.leave()
+    controller.leave()
+    assert controller.stopping.is_set() and not controller.drain
+
+
+def test_a_hang_up_after_a_stop_comes_too_late(controller: Controller) -> None:
+    """A terminal that is closed after Ctrl-C must not leave half of everything running."""
+    controller.stop()
+    controller.leave()
+    assert controller.drain
+
+
+def test_a_door_that_cannot_be_opened_is_a_start_that_fails(tmp_path: Path) -> None:
+    async def story() -> None:
+        with pytest.raises(StartupError, match="cannot listen on"):
+            async with listening(lambda: None, tmp_path / "no such folder" / "door.sock"):
+                raise AssertionError("it is not open")
+
+    asyncio.run(story())
+
+
+def test_a_door_is_gone_when_it_was_closed(tmp_path: Path) -> None:
+    async def story() -> None:
+        door = tmp_path / "door.sock"
+        async with listening(lambda: None, door):
+            assert door.exists()
+        assert not door.exists()
+
+    asyncio.run(story())
