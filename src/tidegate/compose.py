@@ -233,7 +233,10 @@ class _Door(uvicorn.Server):
 @contextlib.asynccontextmanager
 async def listening(app: object, door: Path) -> AsyncIterator[None]:
     """Serves the application on a unix socket that the proxy alone connects to."""
-    door.unlink(missing_ok=True)
+    try:
+        door.unlink(missing_ok=True)
+    except OSError as error:
+        raise StartupError(f"the controller cannot listen on {door}: {error.strerror}; remove it") from None
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
         uds=str(door),

@@ -16,6 +16,7 @@ from tidegate.testing.platform import Platform, until
 from tidegate.testing.scene import Scene, linear
 
 pytestmark = pytest.mark.e2e
+FAST = {"TIDEGATE_DRAIN_TIMEOUT": "5"}
 ROW = [[0.1, 0.2, 0.3, 0.4]]
 
 
@@ -90,12 +91,12 @@ def test_requests_in_flight_are_answered_however_often_and_how_it_is_asked_to_st
 def test_workers_from_before_there_were_access_keys_do_not_serve_without_a_signature(
     models: tuple[str, str],
 ) -> None:
-    with Platform() as platform:
+    with Platform(environment=FAST) as platform:
         scene = Scene(platform)
         scene.create("fraud", scene.config(models[0]))
         before = workers(platform)
         platform.kill_controller()
-        keyed = replace(platform, environment={"TIDEGATE_ACCESS_KEYS": "test:test-secret"})
+        keyed = replace(platform, environment={**FAST, "TIDEGATE_ACCESS_KEYS": "test:test-secret"})
         try:
             keyed.start()
             until(lambda: workers(keyed) and not workers(keyed) & before, "they are replaced")
@@ -107,6 +108,24 @@ def test_workers_from_before_there_were_access_keys_do_not_serve_without_a_signa
             keyed.stop(keep=True)
 
 
+def test_a_start_that_fails_leaves_what_serves_to_the_next(models: tuple[str, str]) -> None:
+    with Platform() as platform:
+        scene = Scene(platform)
+        scene.create("fraud", scene.config(models[0]))
+        (worker,) = before = workers(platform)
+        door = _socket(worker).with_name("controller.sock")
+        platform.kill_controller()
+        door.unlink()
+        door.mkdir()
+        with pytest.raises(RuntimeError, match="cannot listen on"):
+            platform.start()
+        assert workers(platform) == before
+        assert scene.invoke("fraud", ROW)["Body"].read()
+        door.rmdir()
+        platform.start()
+        assert workers(platform) == before
+
+
 def _served(scene: Scene) -> bool:
     try:
         return bool(scene.invoke("fraud", ROW)["Body"].read())
@@ -116,6 +135,10 @@ def _served(scene: Scene) -> bool:
 
 def _in_hand(worker: int) -> int:
     """Requests in the hands of a worker, as it says itself."""
-    start = json.loads(Path(psutil.Process(worker).cmdline()[-1]).read_bytes())
-    with httpx.Client(transport=httpx.HTTPTransport(uds=start["socket"])) as client:
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(_socket(worker)))) as client:
         return int(client.get("http://worker/_tidegate/stats").json()["in_flight"])
+
+
+def _socket(worker: int) -> Path:
+    start = json.loads(Path(psutil.Process(worker).cmdline()[-1]).read_bytes())
+    return Path(start["socket"])

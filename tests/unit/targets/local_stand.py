@@ -39,6 +39,8 @@ class StandInRouter:
 
     fleets: dict[FleetId, dict[str, Path]] = field(default_factory=dict)
     trouble: list[Exception] = field(default_factory=list)
+    asking: int = 0
+    most_asking: int = 0
 
     async def set_fleet(self, fleet: FleetId, routing: RoutingStrategy, servers: Mapping[str, Path]) -> None:
         if self.trouble:
@@ -55,6 +57,10 @@ class StandInRouter:
         raise Transient("this one has no routes")
 
     async def routes(self, endpoint: str) -> RouteTable:
+        self.asking += 1
+        self.most_asking = max(self.most_asking, self.asking)
+        await asyncio.sleep(0)
+        self.asking -= 1
         return RouteTable(endpoint, 0)
 
 

@@ -12,6 +12,7 @@ from tidegate.model.errors import Transient
 from tidegate.model.fleet import FleetId
 from tidegate.targets.local.fleet import Wish, keep
 from tidegate.targets.local.member import RETIRED, SERVED
+from tidegate.targets.local.target import MOST_ASKING
 
 
 def test_a_replica_that_was_told_to_stop_is_not_given_requests_again() -> None:
@@ -197,6 +198,18 @@ def test_workers_of_a_wish_that_cannot_be_read_are_taken_up_when_the_fleet_is_as
             assert set(here.router.fleets[FLEET]) == {"r-a"}
             assert here.replicas == 0, "no second one was started"
             await target.let_go()
+
+        run(story())
+
+
+def test_hundreds_of_endpoints_do_not_ask_the_router_all_at_once() -> None:
+    with stand() as here:
+
+        async def story() -> None:
+            target = here.target()
+            looks = await asyncio.gather(*(target.observe(f"endpoint-{n}") for n in range(100)))
+            assert all(look.routes is not None for look in looks)
+            assert here.router.most_asking == MOST_ASKING
 
         run(story())
 
