@@ -9,8 +9,8 @@ Commands come only from the server's own table, never over the wire. A table in 
       our-xgboost:
         runtime: xgboost
 
-Built in, and looked up after the table: AWS's own XGBoost images of any account, region and tag, and
-``tidegate/xgboost``.
+Built in, and looked up after the table: AWS's own XGBoost and scikit-learn images of any account, region
+and tag, and ``tidegate/`` with the name of a runtime.
 """
 
 import re
@@ -26,6 +26,9 @@ from tidegate.model.errors import Invalid, StartupError
 
 class RuntimeKind(StrEnum):
     XGBOOST = "xgboost"
+    ONNX = "onnx"
+    LIGHTGBM = "lightgbm"
+    SKLEARN = "sklearn"
     PROGRAM = "program"
 
 
@@ -53,14 +56,25 @@ BUILT_IN = {
         ),
         RuntimeKind.XGBOOST,
     ),
+    "tidegate/onnx": (re.compile(r"tidegate/onnx(:[\w.-]+)?"), RuntimeKind.ONNX),
+    "tidegate/lightgbm": (re.compile(r"tidegate/lightgbm(:[\w.-]+)?"), RuntimeKind.LIGHTGBM),
+    "tidegate/sklearn": (re.compile(r"tidegate/sklearn(:[\w.-]+)?"), RuntimeKind.SKLEARN),
+    "<account>.dkr.ecr.<region>.amazonaws.com/sagemaker-scikit-learn": (
+        re.compile(
+            r"\d{12}\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?"
+            r"/sagemaker-scikit-learn(:[\w.-]+)?(@sha256:\w+)?"
+        ),
+        RuntimeKind.SKLEARN,
+    ),
 }
 """How each built-in name is shown to people, what it matches, what runs it."""
 
 _CONTROLLING = re.compile(
     r"PATH|IFS|ENV|BASH_ENV|SHELLOPTS|LD_.*|DYLD_.*|GCONV_PATH|PYTHON.+|PERL5?(LIB|OPT|DB)|RUBY(LIB|OPT)|NODE_(OPTIONS|PATH)"
-    r"|JAVA_TOOL_OPTIONS|_JAVA_OPTIONS|JDK_JAVA_OPTIONS|CLASSPATH|GIT_.*|PORT|TIDEGATE_.*|SAGEMAKER_BIND_TO_PORT"
+    r"|JAVA_TOOL_OPTIONS|_JAVA_OPTIONS|JDK_JAVA_OPTIONS|CLASSPATH|GIT_.*|PORT|TIDEGATE_(?!TRUST$).*|SAGEMAKER_BIND_TO_PORT"
 )
-"""Names that decide what a command loads or where it listens: the table may set them, a request may not."""
+"""Names that decide what a command loads or where it listens: the table may set them, a request may not.
+TIDEGATE_TRUST is the model owner's own word on a pickle."""
 
 
 def resolve(image: str, table: ImageTable) -> RuntimeChoice:

@@ -50,7 +50,7 @@ def test_xgboost_of_any_account_region_and_tag(image: str) -> None:
         "evil.example/683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1",
         "683313688378.dkr.ecr.us-east-1.amazonaws.com.evil.example/sagemaker-xgboost:1",
         "68331368837.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1",
-        "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1",
+        "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-tensorflow:2.1",
         "/bin/sh",
         "",
     ],

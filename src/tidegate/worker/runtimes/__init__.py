@@ -13,10 +13,8 @@ from typing import Any
 from tidegate.worker.batching import Scorer
 from tidegate.worker.images import RuntimeKind
 
-_MODULES = {RuntimeKind.XGBOOST: "tidegate.worker.runtimes.xgboost"}
-
 
 def load(kind: RuntimeKind, model_dir: Path, environment: Mapping[str, str]) -> Scorer[Any, Any]:
     """The model of a built-in runtime, ready to score; raises ArtifactError."""
-    scorer: Scorer[Any, Any] = import_module(_MODULES[kind]).load(model_dir, environment)
+    scorer: Scorer[Any, Any] = import_module(f"{__name__}.{kind.value}").load(model_dir, environment)
     return scorer

@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tidegate.model.errors import ArtifactError, Invalid
-from tidegate.worker.invocation import Answer, Call
+from tidegate.model.errors import ArtifactError
 
 try:
     import numpy as np
     import xgboost
 
     from tidegate.worker.runtimes import codecs, ubjson
+    from tidegate.worker.runtimes.tables import Table, default_accept, threads
 except ImportError as missing:
     raise ArtifactError(
         f"XGBoost models need packages that are not installed ({missing.name}): pip install 'tidegate[xgboost]'"
@@ -28,45 +28,20 @@ except ImportError:
     trees = None  # type: ignore[assignment]
 
 AWS_NAME = "xgboost-model"
-DEFAULT_ACCEPT = "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT"
 _REFUSED = (".xgb", ".model", ".bin", ".bst", ".pkl", ".pickle", ".joblib")
 """Names of older or of unsafe formats; a pickle is a program."""
 
 
-class XGBoost:
+class XGBoost(Table):
     """A ``batching.Scorer``; rows are float32, NaN stands for missing."""
-
-    batches = True
 
     def __init__(self, booster: xgboost.Booster, accept: str | None, threads: int = 1) -> None:
         self._booster = booster
-        self._features = codecs.Features(booster.num_features(), booster.feature_names)
-        self._accept = accept
         best = booster.attr("best_iteration")
         self._iterations = (0, int(best) + 1) if best is not None else (0, 0)
         """A model that was stopped early predicts with its best iteration, as XGBoost's own estimators do."""
         self._fast = self._faster(threads)
-
-    def parse(self, call: Call) -> codecs.Matrix:
-        codecs.choose(call.accept, self._wishless(call))
-        return self._features.read(call.body, call.content_type)
-
-    def size(self, rows: codecs.Matrix) -> int:
-        return len(rows)
-
-    def score(self, requests: Sequence[codecs.Matrix]) -> Sequence[codecs.Matrix]:
-        if len(requests) == 1:
-            return [self._predict(requests[0])]
-        scores = self._predict(np.concatenate(requests))
-        ends = np.cumsum([len(rows) for rows in requests])[:-1]
-        return np.split(scores, ends)
-
-    def render(self, scores: codecs.Matrix, call: Call) -> Answer:
-        return codecs.write(scores, codecs.choose(call.accept, self._wishless(call)))
-
-    def _wishless(self, call: Call) -> str:
-        """The form for a request without a wish: what the environment says, else the form it came in itself."""
-        return self._accept or codecs.kind_of(call.content_type)
+        super().__init__(self._evaluate, codecs.Features(booster.num_features(), booster.feature_names), accept)
 
     def _faster(self, threads: int) -> "trees.Evaluation | None":
         if trees is None:
@@ -77,7 +52,7 @@ class XGBoost:
             print(f"evaluated by XGBoost itself, not by onnxruntime: {why}", flush=True)
             return None
 
-    def _predict(self, rows: codecs.Matrix) -> Any:
+    def _evaluate(self, rows: codecs.Matrix) -> Any:
         if self._fast is not None and len(rows) <= trees.MOST:
             return self._fast(rows)
         return self._booster.inplace_predict(
@@ -89,15 +64,10 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> XGBoost:
     """Raises ArtifactError for model data without exactly one usable model."""
     path = _find(model_dir)
     booster = _read(path)
-    threads = environment.get("OMP_NUM_THREADS", "1")
-    if not threads.isdecimal() or not 0 < int(threads) <= 1024:
-        raise Invalid(f"OMP_NUM_THREADS must be a number of threads, not {threads!r}")
-    booster.set_param({"nthread": int(threads)})
-    accept = environment.get(DEFAULT_ACCEPT)
-    if accept is not None and accept not in codecs.TYPES:
-        raise Invalid(f"{DEFAULT_ACCEPT} must be one of {', '.join(codecs.TYPES)}, not {accept!r}")
+    number = threads(environment)
+    booster.set_param({"nthread": number})
     try:
-        model = XGBoost(booster, accept, int(threads))
+        model = XGBoost(booster, default_accept(environment), number)
         model.score([np.zeros((1, booster.num_features()), dtype=np.float32)])
     except (xgboost.core.XGBoostError, ValueError) as error:
         raise ArtifactError(f"{path.name} was read but cannot predict: {_first_line(error)}") from None

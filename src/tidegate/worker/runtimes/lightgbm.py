@@ -1,0 +1,40 @@
+"""LightGBM models, scored in this process.
+
+The model is the one ``.txt`` or ``.lgb`` file of the model data, as ``Booster.save_model`` writes it. Rows are
+float32 as for every built-in runtime, NaN stands for missing.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tidegate.model.errors import ArtifactError
+
+try:
+    import lightgbm
+
+    from tidegate.worker.runtimes import codecs
+    from tidegate.worker.runtimes.tables import Table, default_accept, only, threads
+except ImportError as missing:
+    raise ArtifactError(
+        f"LightGBM models need packages that are not installed ({missing.name}): pip install 'tidegate[lightgbm]'"
+    ) from None
+
+
+def load(model_dir: Path, environment: Mapping[str, str]) -> Table:
+    """Raises ArtifactError for model data without exactly one usable model."""
+    path = only(model_dir, "LightGBM model", (".txt", ".lgb"))
+    number, accept = threads(environment), default_accept(environment)
+    data = path.read_bytes()
+    # LightGBM's own reader ends the process at some cut files, so the frame that it writes is looked at first.
+    if not data.startswith(b"tree\n") or b"\nend of trees\n" not in data or b"\nend of parameters" not in data:
+        raise ArtifactError(f"{path.name} is not a whole LightGBM model; save it with booster.save_model(...)")
+    try:
+        booster = lightgbm.Booster(model_str=data.decode())
+    except (lightgbm.basic.LightGBMError, ValueError) as error:
+        raise ArtifactError(f"{path.name} is not a whole LightGBM model: {' '.join(str(error).split())}") from None
+
+    def predict(rows: codecs.Matrix) -> Any:
+        return booster.predict(rows, num_threads=number)
+
+    return Table(predict, codecs.Features(booster.num_feature(), booster.feature_name()), accept)

@@ -1,0 +1,67 @@
+"""scikit-learn models, scored in this process by their ``predict``.
+
+The model is the one ``.skops`` file of the model data, whose types skops checks. A pickle (``.joblib``, ``.pkl``,
+``.pickle``) runs what it likes when it is read: it is loaded only where the container's environment says
+``TIDEGATE_TRUST=pickle``.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tidegate.model.errors import ArtifactError, Invalid
+from tidegate.worker.invocation import ModelFailed
+
+try:
+    import joblib
+    import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
+
+    from tidegate.worker.runtimes import codecs
+    from tidegate.worker.runtimes.tables import Table, default_accept, only, threads
+except ImportError as missing:
+    raise ArtifactError(
+        f"scikit-learn models need packages that are not installed ({missing.name}): pip install 'tidegate[sklearn]'"
+    ) from None
+
+TRUST = "TIDEGATE_TRUST"
+_PICKLES = (".joblib", ".pkl", ".pickle")
+
+
+def load(model_dir: Path, environment: Mapping[str, str]) -> Table:
+    """Raises ArtifactError for model data without exactly one usable model, or with a pickle without trust."""
+    trust = environment.get(TRUST)
+    if trust not in (None, "pickle"):
+        raise Invalid(f"{TRUST} must be 'pickle' or not be set, not {trust!r}")
+    threads(environment)
+    accept = default_accept(environment)
+    model = _read(only(model_dir, "scikit-learn model", (".skops", *_PICKLES)), trust == "pickle")
+    columns = getattr(model, "n_features_in_", None)
+    if not callable(getattr(model, "predict", None)) or not columns:
+        raise ArtifactError(f"the model is a {type(model).__name__}; expected a fitted estimator with predict")
+
+    def predict(rows: codecs.Matrix) -> Any:
+        try:
+            return model.predict(rows)
+        except ValueError as error:  # what an estimator refuses: missing values, say
+            raise ModelFailed(400, str(error).partition("\n")[0]) from None
+
+    names = [str(name) for name in getattr(model, "feature_names_in_", ())]
+    return Table(predict, codecs.Features(int(columns), names), accept)
+
+
+def _read(path: Path, trusted: bool) -> Any:
+    if path.suffix in _PICKLES and not trusted:
+        raise ArtifactError(
+            f"{path.name} is a pickle, which runs code when it is read; save the model with skops.io.dump(model,"
+            f" 'model.skops'), or set {TRUST}=pickle in the container's environment if you trust who made it"
+        )
+    try:
+        return joblib.load(path) if path.suffix in _PICKLES else skops.io.load(path)
+    except UntrustedTypesFoundException as error:
+        raise ArtifactError(f"{path.name} holds types that are not scikit-learn's own: {error}") from None
+    except ModuleNotFoundError as error:
+        raise ArtifactError(f"{path.name} needs the package {error.name}, which is not installed") from None
+    except Exception as error:  # a broken file fails in any way
+        said = str(error).partition("\n")[0]
+        raise ArtifactError(f"{path.name} is not a whole model: {type(error).__name__}: {said}") from None

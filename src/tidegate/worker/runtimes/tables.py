@@ -1,0 +1,76 @@
+"""What the runtimes for tables of numbers share: a scorer around a function, and how their model file is found."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tidegate.model.errors import ArtifactError, Invalid
+from tidegate.worker.invocation import Answer, Call
+from tidegate.worker.runtimes import codecs
+
+DEFAULT_ACCEPT = "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT"
+
+
+class Table:
+    """A ``batching.Scorer``; ``predict`` gives one result per row and may run in two threads at once."""
+
+    def __init__(
+        self,
+        predict: Callable[[codecs.Matrix], Any],
+        features: codecs.Features,
+        accept: str | None,
+        batches: bool = True,
+    ) -> None:
+        self.batches = batches
+        self._predict = predict
+        self._features = features
+        self._accept = accept
+
+    def parse(self, call: Call) -> codecs.Matrix:
+        codecs.choose(call.accept, self._wishless(call))
+        return self._features.read(call.body, call.content_type)
+
+    def size(self, rows: codecs.Matrix) -> int:
+        return len(rows)
+
+    def score(self, requests: Sequence[codecs.Matrix]) -> Sequence[Any]:
+        if len(requests) == 1:
+            return [self._predict(requests[0])]
+        scores = self._predict(np.concatenate(requests))
+        return np.split(scores, np.cumsum([len(rows) for rows in requests])[:-1])
+
+    def render(self, scores: Any, call: Call) -> Answer:
+        return codecs.write(scores, codecs.choose(call.accept, self._wishless(call)))
+
+    def _wishless(self, call: Call) -> str:
+        return self._accept or codecs.kind_of(call.content_type)
+
+
+def only(folder: Path, what: str, suffixes: Sequence[str]) -> Path:
+    """The one file of the model data with such a name; raises ArtifactError where there is none or are several."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in suffixes)
+    if len(files) > 1:
+        names = ", ".join(path.name for path in files)
+        raise ArtifactError(f"the model data has several files that may be the {what} ({names}); leave one")
+    if not files:
+        found = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
+        raise ArtifactError(f"the model data has no {what} ({', '.join(suffixes)}); found: {found}")
+    return files[0]
+
+
+def threads(environment: Mapping[str, str]) -> int:
+    """Threads per call; raises Invalid."""
+    given = environment.get("OMP_NUM_THREADS", "1")
+    if not given.isdecimal() or not 0 < int(given) <= 1024:
+        raise Invalid(f"OMP_NUM_THREADS must be a number of threads, not {given!r}")
+    return int(given)
+
+
+def default_accept(environment: Mapping[str, str]) -> str | None:
+    """The form of answers to requests without a wish; raises Invalid."""
+    accept = environment.get(DEFAULT_ACCEPT)
+    if accept is not None and accept not in codecs.TYPES:
+        raise Invalid(f"{DEFAULT_ACCEPT} must be one of {', '.join(codecs.TYPES)}, not {accept!r}")
+    return accept
