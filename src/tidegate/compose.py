@@ -143,7 +143,9 @@ class Controller:
             await store.close()
 
     def stop(self) -> None:
-        """Ends everything: proxy, workers, this process."""
+        """Ends everything: proxy, workers, this process. Wins over ``leave`` in whichever order they come: signals
+        that are sent together may arrive in any."""
+        self.drain = True
         self.stopping.set()
 
     def leave(self) -> None:

@@ -32,6 +32,13 @@ def test_a_hang_up_after_a_stop_comes_too_late(controller: Controller) -> None:
     assert controller.drain
 
 
+def test_a_stop_after_a_hang_up_ends_everything(controller: Controller) -> None:
+    """Signals that are sent together may arrive in any order."""
+    controller.leave()
+    controller.stop()
+    assert controller.drain
+
+
 def test_a_door_that_cannot_be_opened_is_a_start_that_fails(tmp_path: Path) -> None:
     async def story() -> None:
         with pytest.raises(StartupError, match="cannot listen on"):
