@@ -28,7 +28,7 @@ from tidegate.adapters.store import SqlStore, open_store
 from tidegate.auth import keys
 from tidegate.gateway.app import build_app
 from tidegate.gateway.dependencies import Gateway
-from tidegate.model.errors import StartupError
+from tidegate.model.errors import Invalid, StartupError
 from tidegate.model.fleet import FleetSpec
 from tidegate.model.registry import Container
 from tidegate.proxy.haproxy import HAProxy
@@ -196,7 +196,7 @@ class Controller:
             can=parts.target.can,
             kick=kick,
             observed=parts.engine.observed.get,
-            runnable=lambda container: check_container(container, self.table),
+            runnable=lambda container: check_container(container, self.table, self.settings),
         )
         return Gateway(
             settings=self.settings,
@@ -313,11 +313,21 @@ def image_table(settings: Settings) -> ImageTable:
         raise StartupError(f"the table of images {path} cannot be read: {error.strerror}") from None
 
 
-def check_container(container: Container, table: ImageTable) -> None:
+def check_container(container: Container, table: ImageTable, settings: Settings) -> None:
     """Raises Invalid for an image that this server has no runtime or command for, and for a variable that would
     change which program runs."""
     images.resolve(container.image, table)
     images.check_environment(container.environment)
+    if images.TRUST in container.environment and not settings.trust_pickle:
+        raise Invalid(
+            f"environment variable {images.TRUST}: this server unpickles nothing, since a pickle is a program; "
+            f"save the model with skops, or start the server with {images.TRUST}=pickle"
+        )
+
+
+def trusted(environment: dict[str, str], settings: Settings) -> dict[str, str]:
+    """Without the wish to unpickle when the server does not allow it (any more)."""
+    return {name: value for name, value in environment.items() if name != images.TRUST or settings.trust_pickle}
 
 
 def write_keys(folders: Folders, settings: Settings) -> None:
@@ -348,7 +358,7 @@ def replica_file(settings: Settings, folders: Folders, table: ImageTable, fleet:
             model_dir=str(folders.model(fleet.id)),
             socket=str(folders.socket(replica)),
             data_url=container.data_url,
-            environment=container.environment,
+            environment=trusted(container.environment, settings),
             account=settings.account,
             region=settings.region,
             log_group=group,

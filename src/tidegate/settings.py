@@ -63,6 +63,10 @@ class Settings:
     images: Path | None = None
     """YAML file that maps image names to commands or runtimes; see docs/images.md."""
 
+    trust_pickle: bool = False
+    """Whether a model's environment may ask for unpickling (TIDEGATE_TRUST=pickle). A pickle is a program: with this,
+    whoever may create models runs code as the server's user, so it is off."""
+
     @property
     def loopback(self) -> bool:
         return self.host in ("127.0.0.1", "::1", "localhost")
@@ -99,6 +103,12 @@ def _flag(text: str) -> bool:
     return text == "1"
 
 
+def _trust(text: str) -> bool:
+    if text != "pickle":
+        raise ValueError("the only thing to trust is 'pickle'")
+    return True
+
+
 def _paths(text: str) -> tuple[Path, ...]:
     return tuple(Path(part) for part in text.split(":") if part)
 
@@ -120,4 +130,5 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_FILE_ROOTS": ("file_roots", _paths),
     "TIDEGATE_S3_ENDPOINT": ("s3_endpoint", str),
     "TIDEGATE_IMAGES": ("images", Path),
+    "TIDEGATE_TRUST": ("trust_pickle", _trust),
 }

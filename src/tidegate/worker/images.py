@@ -69,12 +69,15 @@ BUILT_IN = {
 }
 """How each built-in name is shown to people, what it matches, what runs it."""
 
+TRUST = "TIDEGATE_TRUST"
+"""Variable of a model's environment that asks for its pickle to be read; the server must allow it as well."""
+
 _CONTROLLING = re.compile(
     r"PATH|IFS|ENV|BASH_ENV|SHELLOPTS|LD_.*|DYLD_.*|GCONV_PATH|PYTHON.+|PERL5?(LIB|OPT|DB)|RUBY(LIB|OPT)|NODE_(OPTIONS|PATH)"
     r"|JAVA_TOOL_OPTIONS|_JAVA_OPTIONS|JDK_JAVA_OPTIONS|CLASSPATH|GIT_.*|PORT|TIDEGATE_(?!TRUST$).*|SAGEMAKER_BIND_TO_PORT"
 )
 """Names that decide what a command loads or where it listens: the table may set them, a request may not.
-TIDEGATE_TRUST is the model owner's own word on a pickle."""
+TRUST is judged by itself, against the server's settings."""
 
 
 def resolve(image: str, table: ImageTable) -> RuntimeChoice:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.model.errors import ArtifactError, Invalid
+from tidegate.worker.images import TRUST
 from tidegate.worker.invocation import ModelFailed
 
 try:
@@ -24,7 +25,6 @@ except ImportError as missing:
         f"scikit-learn models need packages that are not installed ({missing.name}): pip install 'tidegate[sklearn]'"
     ) from None
 
-TRUST = "TIDEGATE_TRUST"
 _PICKLES = (".joblib", ".pkl", ".pickle")
 
 
@@ -54,7 +54,8 @@ def _read(path: Path, trusted: bool) -> Any:
     if path.suffix in _PICKLES and not trusted:
         raise ArtifactError(
             f"{path.name} is a pickle, which runs code when it is read; save the model with skops.io.dump(model,"
-            f" 'model.skops'), or set {TRUST}=pickle in the container's environment if you trust who made it"
+            f" 'model.skops'), or, if you trust who made it, set {TRUST}=pickle for the server and in"
+            " the model's environment"
         )
     try:
         return joblib.load(path) if path.suffix in _PICKLES else skops.io.load(path)
