@@ -23,7 +23,7 @@ import xgboost
 
 from tidegate.model.fleet import FleetId
 from tidegate.worker.images import RuntimeChoice, RuntimeKind
-from tidegate.worker.spec import ReplicaSpec, encode
+from tidegate.worker.spec import ContainerSpec, ReplicaSpec, encode
 
 FEATURES = 30
 CONNECTIONS = (1, 16, 64)
@@ -88,14 +88,17 @@ def start(folder: Path, runtime: str) -> tuple[subprocess.Popen[bytes], str]:
     labels = (rows[:, 0] * rows[:, 1] + random.normal(size=4000) > 0).astype(int)
     settings = {"objective": "binary:logistic", "max_depth": 6, "nthread": 1}
     xgboost.train(settings, xgboost.DMatrix(rows, labels), 200).save_model(folder / "model.ubj")
+    container = ContainerSpec(
+        runtime=RuntimeChoice(RuntimeKind.XGBOOST),
+        model_dir=str(folder / "model"),
+        data_url=(folder / "model.ubj").as_uri(),
+    )
     spec = ReplicaSpec(
         replica="bench",
         fleet=FleetId("bench", 1, "only"),
         config_name="bench",
-        runtime=RuntimeChoice(RuntimeKind.XGBOOST),
-        model_dir=str(folder / "model"),
+        containers=(container,),
         socket=str(folder / "bench.sock"),
-        data_url=(folder / "model.ubj").as_uri(),
     )
     (folder / "REPLICA.json").write_bytes(encode(spec))
     command = [sys.executable, *RUNTIMES[runtime], str(folder / "REPLICA.json")]

@@ -18,7 +18,7 @@ import xgboost
 
 from tidegate.model.fleet import FleetId
 from tidegate.worker.images import RuntimeChoice, RuntimeKind
-from tidegate.worker.spec import Failure, ReplicaSpec, encode
+from tidegate.worker.spec import ContainerSpec, Failure, ReplicaSpec, encode
 
 FEATURES = ["amount", "hour", "country", "tenure", "changed"]
 PATIENCE = 60.0
@@ -66,6 +66,10 @@ class RunningWorker:
     folder: Path
     process: subprocess.Popen[bytes]
     connections: list["Connection"] = field(default_factory=list)
+
+    @property
+    def model_dir(self) -> Path:
+        return Path(self.spec.containers[0].model_dir)
 
     @property
     def log(self) -> str:
@@ -176,14 +180,18 @@ class Workers:
         name = f"r{len(self.running)}"
         folder = self.folder / name
         folder.mkdir()
+        container = ContainerSpec(
+            runtime=runtime,
+            model_dir=str(changes.pop("model_dir", folder / "model")),
+            data_url=data.as_uri() if isinstance(data, Path) else data,
+            environment=changes.pop("environment", {}),  # type: ignore[arg-type]
+        )
         spec = ReplicaSpec(
             replica=name,
             fleet=FleetId("fraud", 3, "Blue"),
             config_name="fraud-v3",
-            runtime=runtime,
-            model_dir=str(changes.pop("model_dir", folder / "model")),
+            containers=(container,),
             socket=str(changes.pop("socket", self.folder / f"{name}.sock")),
-            data_url=data.as_uri() if isinstance(data, Path) else data,
             log_group="/aws/sagemaker/Endpoints/fraud",
             log_stream_arn="arn:aws:logs:us-east-1:000000000000:log-group:/aws/sagemaker/Endpoints/fraud",
             **changes,  # type: ignore[arg-type]

@@ -3,7 +3,6 @@
 import os
 import signal
 import time
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -136,7 +135,7 @@ def test_what_the_program_gets(workers: Workers) -> None:
         await worker.ready()
         found = await told(worker, "environment ")
         assert found["argv"] == ["--flag", "a b"]
-        assert found["cwd"] == found["SM_MODEL_DIR"] == found["MODEL_DIR"] == worker.spec.model_dir
+        assert found["cwd"] == found["SM_MODEL_DIR"] == found["MODEL_DIR"] == str(worker.model_dir)
         assert found["THRESHOLD"] == "0.5"
         assert found["PORT"] == found["SAGEMAKER_BIND_TO_PORT"]
         assert "PATH" in found
@@ -268,11 +267,11 @@ def test_a_program_that_falls_ill_is_said_by_ping(workers: Workers) -> None:
 
     async def test() -> None:
         await worker.ready()
-        (Path(worker.spec.model_dir) / "sick").touch()
+        (worker.model_dir / "sick").touch()
         deadline = time.monotonic() + PATIENCE
         while (await worker.ask("/ping")).status == 200:
             assert time.monotonic() < deadline
-        (Path(worker.spec.model_dir) / "sick").unlink()
+        (worker.model_dir / "sick").unlink()
         await worker.ready()
 
     workers.run(test())

@@ -131,12 +131,12 @@ def test_a_tree_and_a_plain_object(s3: S3, workers: Workers, models: Path) -> No
         await plain.ready()
 
     workers.run(test())
-    folder = Path(tree.spec.model_dir)
+    folder = tree.model_dir
     assert sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()) == [
         "code/a b#c?.txt",
         "model.ubj",
     ]
-    assert [p.name for p in Path(plain.spec.model_dir).iterdir()] == ["model.ubj"]
+    assert [p.name for p in plain.model_dir.iterdir()] == ["model.ubj"]
 
 
 @pytest.mark.usefixtures("credentials")
@@ -217,7 +217,7 @@ def test_a_download_that_breaks_off_goes_on(
         if arrives:
             workers.run(worker.ready())
             assert wire.cuts == 0
-            assert (Path(worker.spec.model_dir) / "ballast").read_bytes() == ballast
+            assert (worker.model_dir / "ballast").read_bytes() == ballast
         else:
             assert worker.wait() == 3
             assert (worker.failure.code, worker.failure.permanent) == ("Transient", False)

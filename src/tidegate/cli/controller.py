@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from tidegate import compose
+from tidegate.compose import controller as compose
 from tidegate.model.errors import TidegateError
 from tidegate.settings import Settings
 

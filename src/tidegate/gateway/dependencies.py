@@ -1,4 +1,4 @@
-"""What the gateway is given; ``compose.py`` joins it."""
+"""What the gateway is given; ``compose`` joins it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence

@@ -57,6 +57,16 @@ class Latency:
 
 
 @dataclass(frozen=True)
+class Series:
+    """What the workers of a fleet noted under one name beside the requests themselves: of a container or a model,
+    say. ``dimensions`` come on top of the endpoint's and the variant's, sorted by name."""
+
+    name: str
+    dimensions: tuple[tuple[str, str], ...]
+    values: Latency
+
+
+@dataclass(frozen=True)
 class FleetSecond:
     """What one fleet did in the second that begins at ``second`` (epoch seconds), as workers and proxy counted."""
 
@@ -77,3 +87,4 @@ class FleetSecond:
     """One reading a replica, in percent of one core."""
     memory: tuple[float, ...] = ()
     """One reading a replica, in percent of the machine."""
+    series: tuple[Series, ...] = ()

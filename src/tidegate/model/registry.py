@@ -22,6 +22,9 @@ class Container:
     """Tells versions of the same address apart, where whoever asked knows; see ``cli.artifacts``."""
     hostname: str | None = None
     mode: str = "SingleModel"
+    """``MultiModel``: ``data_url`` is a prefix, and each request names one model under it."""
+    cache: bool = True
+    """MultiModel: whether models stay loaded after a request."""
     wire: dict[str, object] = field(default_factory=dict)
     """Members of the wire's ContainerDefinition that nothing here uses, kept so that Describe echoes them."""
 

@@ -18,7 +18,7 @@ MICROSECONDS = "Microseconds"
 
 def samples(seconds: Iterable[FleetSecond]) -> list[Sample]:
     """One sample for each series of each fleet's second; equal series of two fleets are left to be merged."""
-    return [sample for second in seconds for sample in [*_requests(second), *_instances(second)]]
+    return [sample for second in seconds for sample in [*_requests(second), *_instances(second), *_noted(second)]]
 
 
 def dimensions(second: FleetSecond) -> list[dict[str, str]]:
@@ -47,6 +47,20 @@ def _instances(second: FleetSecond) -> list[Sample]:
     ]
 
 
+NOTED: dict[str, tuple[str, str]] = {
+    "ContainerLatency": (SAGEMAKER, MICROSECONDS),
+}
+"""Namespace and unit of what workers note, where they are not SageMaker's counts."""
+
+
+def _noted(second: FleetSecond) -> list[Sample]:
+    made: list[Sample] = []
+    for series in second.series:
+        namespace, unit = NOTED.get(series.name, (SAGEMAKER, COUNTS))
+        made += _samples(second, namespace, series.name, unit, series.values, series.dimensions)
+    return made
+
+
 def _rate(second: FleetSecond, name: str, errors: int) -> list[Sample]:
     """0 or 1 for each request, so that Average is the rate."""
     values = {0.0: second.invocations - errors, 1.0: errors}
@@ -57,11 +71,11 @@ def _each(second: FleetSecond, name: str, values: dict[float, int]) -> list[Samp
     bins: dict[int, float] = {sketch.index(value): count for value, count in values.items()}
     total = sum(value * count for value, count in values.items())
     latency = Latency(bins, total, min(values), max(values))
-    return _samples(second, SAGEMAKER, name, latency, COUNTS)
+    return _samples(second, SAGEMAKER, name, COUNTS, latency)
 
 
 def _latency(second: FleetSecond, name: str, latency: Latency | None) -> list[Sample]:
-    return _samples(second, SAGEMAKER, name, latency, MICROSECONDS) if latency and latency.count else []
+    return _samples(second, SAGEMAKER, name, MICROSECONDS, latency) if latency and latency.count else []
 
 
 def _readings(second: FleetSecond, name: str, readings: Sequence[float]) -> list[Sample]:
@@ -69,13 +83,20 @@ def _readings(second: FleetSecond, name: str, readings: Sequence[float]) -> list
         return []
     bins = sketch.merge({sketch.index(value): 1.0} for value in readings)
     spread = Latency(bins, math.fsum(readings), min(readings), max(readings))
-    return _samples(second, INSTANCES, name, spread, PERCENT)
+    return _samples(second, INSTANCES, name, PERCENT, spread)
 
 
-def _samples(second: FleetSecond, namespace: str, name: str, spread: Latency, unit: str) -> list[Sample]:
+def _samples(
+    second: FleetSecond,
+    namespace: str,
+    name: str,
+    unit: str,
+    spread: Latency,
+    extra: tuple[tuple[str, str], ...] = (),
+) -> list[Sample]:
     return [
         Sample(
-            metric=MetricId.of(namespace, name, named),
+            metric=MetricId.of(namespace, name, {**named, **dict(extra)}),
             at=second.second,
             count=spread.count,
             total=spread.total,

@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
         return 2
     faulthandler.enable()
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # read when numpy and the runtime are imported
-        os.environ[variable] = spec.environment.get("OMP_NUM_THREADS", "1")
+        os.environ[variable] = spec.containers[0].environment.get("OMP_NUM_THREADS", "1")
     uvloop.run(_live(path, spec))
     return 0
 

@@ -13,12 +13,10 @@ from itertools import count
 import msgspec
 
 from tidegate.model.errors import AuthError
-from tidegate.worker.invocation import Answer, ModelFailed
+from tidegate.worker.invocation import Answer, ModelFailed, Rejected
 from tidegate.worker.spec import ReplicaSpec
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
-_CONTAINER = "primary"
-"""SageMaker's name for the only container of a model."""
 _MESSAGE_LIMIT = 4096
 """Characters of a model's own message that are passed on."""
 JSON = "application/json"
@@ -52,9 +50,9 @@ class Responses:
         original = failed.message[:_MESSAGE_LIMIT]
         body: dict[str, object] = {
             "Message": (
-                f'Received {side} error ({failed.status}) from {_CONTAINER} with message "{original}". See the log'
-                f" group {spec.log_group} in account {spec.account} (tidegate logs {spec.fleet.endpoint}) for more"
-                " information."
+                f'Received {side} error ({failed.status}) from {failed.container} with message "{original}". See the'
+                f" log group {spec.log_group} in account {spec.account} (tidegate logs {spec.fleet.endpoint}) for"
+                " more information."
             ),
             "OriginalStatusCode": failed.status,
             "OriginalMessage": original,
@@ -69,6 +67,9 @@ class Responses:
         """An error of the platform itself; ``name`` is the runtime's name of it, such as ValidationError."""
         body = msgspec.json.encode({"Message": message, "message": message})
         return self._whole(status, JSON, f"x-amzn-ErrorType: {name}\r\n".encode(), body, close)
+
+    def rejected(self, refusal: Rejected, close: bool) -> bytes:
+        return self.error(refusal.status, refusal.name, refusal.message, close)
 
     def auth_error(self, error: AuthError, close: bool) -> bytes:
         name = error.code if error.code.endswith("Exception") else f"{error.code}Exception"

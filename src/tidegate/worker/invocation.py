@@ -1,7 +1,10 @@
 """One prediction on its way through the worker: the call, its outcome, and what answers it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import NamedTuple, Protocol
+
+PRIMARY = "primary"
+"""SageMaker's name for the only container of a model."""
 
 
 class Answer(NamedTuple):
@@ -12,30 +15,58 @@ class Answer(NamedTuple):
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
+class Stream(NamedTuple):
+    """An answer whose body comes in parts; ``parts`` may raise ModelFailed when some have come already."""
+
+    content_type: str
+    parts: AsyncIterator[bytes]
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Rejected(NamedTuple):
+    """The platform's own refusal, before any model was asked: counted as no model's error.
+
+    ``name`` is the runtime service's name of it, such as ValidationError."""
+
+    status: int
+    name: str
+    message: str
+
+
 class ModelFailed(Exception):
     """The model did not answer with a 2xx; becomes a ModelError with this original status and message.
 
-    Status 0 stands for no answer at all (timeout, crash), as in SageMaker."""
+    Status 0 stands for no answer at all (timeout, crash), as in SageMaker. ``container`` is the one that failed."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, container: str = PRIMARY) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
+        self.container = container
 
 
-Outcome = Answer | ModelFailed
+Outcome = Answer | Stream | Rejected | ModelFailed
 Done = Callable[[Outcome], None]
+
+
+class Note(NamedTuple):
+    """Something measured while a call was answered, for the metrics: times in microseconds."""
+
+    name: str
+    value: float
+    dimensions: tuple[tuple[str, str], ...] = ()
 
 
 class Call:
     """One request for a prediction. ``headers`` have lower-case names."""
 
-    __slots__ = ("_cancel", "abandoned", "body", "headers")
+    __slots__ = ("_cancel", "abandoned", "body", "headers", "notes")
 
     def __init__(self, body: bytes, headers: Mapping[bytes, bytes]) -> None:
         self.body = body
         self.headers = headers
         self.abandoned = False
+        self.notes: tuple[Note, ...] = ()
         self._cancel: Callable[[], object] | None = None
 
     @property
@@ -45,6 +76,9 @@ class Call:
     @property
     def accept(self) -> str:
         return self.headers.get(b"accept", b"").decode("latin-1")
+
+    def note(self, name: str, value: float, dimensions: tuple[tuple[str, str], ...] = ()) -> None:
+        self.notes = (*self.notes, Note(name, value, dimensions))
 
     def on_abandon(self, cancel: Callable[[], object]) -> None:
         self._cancel = cancel

@@ -8,16 +8,12 @@ import sys
 import traceback
 from pathlib import Path
 
-from tidegate.model.errors import ArtifactError, Invalid, TidegateError, Transient
-from tidegate.worker.artifacts import Policy, materialise
-from tidegate.worker.batching import Batcher
-from tidegate.worker.images import RuntimeKind
+from tidegate.model.errors import ArtifactError, Invalid, TidegateError
+from tidegate.worker.engines import fetch, open_engine
 from tidegate.worker.invocation import Engine
-from tidegate.worker.runtimes import load
 from tidegate.worker.runtimes.launcher import NOT_STARTED
-from tidegate.worker.runtimes.program import Program
 from tidegate.worker.server import Server
-from tidegate.worker.spec import FAILED, Failure, ReplicaSpec, write_failure
+from tidegate.worker.spec import FAILED, ContainerSpec, Failure, ReplicaSpec, write_failure
 
 _LOG_TAIL = 4096
 """Bytes of the log from which a dead program's last lines are quoted."""
@@ -51,35 +47,14 @@ class Worker:
         try:
             self._server = server = Server(self._spec)
             await server.listen()
-            await self._fetch()
-            await self._load()
+            await fetch(self._spec)
+            self._engine = await open_engine(self._spec, self._died)
         except Exception as error:
             self._fail(_told(error))
             return
         server.engine = self._engine
-        self._say(f"ready, {self._spec.runtime.kind} on {self._spec.socket}")
-
-    async def _fetch(self) -> None:
-        spec = self._spec
-        policy = Policy(spec.file_roots, spec.s3_endpoint, spec.region)
-        try:
-            async with asyncio.timeout(spec.download_timeout):
-                await asyncio.to_thread(materialise, spec.data_url, Path(spec.model_dir), policy)
-        except TimeoutError:
-            raise Transient(f"the model data did not arrive within {spec.download_timeout:g} s") from None
-
-    async def _load(self) -> None:
-        spec = self._spec
-        if spec.runtime.kind is RuntimeKind.PROGRAM:
-            self._engine = program = Program(spec, self._died)
-            await program.start()
-            return
-        try:
-            async with asyncio.timeout(spec.startup_timeout):
-                scorer = await asyncio.to_thread(load, spec.runtime.kind, Path(spec.model_dir), spec.environment)
-        except TimeoutError:
-            raise Transient(f"the model did not load within {spec.startup_timeout:g} s") from None
-        self._engine = Batcher(scorer, asyncio.get_running_loop())
+        kinds = ", ".join(container.runtime.kind for container in self._spec.containers)
+        self._say(f"ready, {kinds} on {self._spec.socket}")
 
     async def _end(self) -> int:
         failure = self._failure
@@ -97,14 +72,15 @@ class Worker:
         self._say(f"drained, {cut} requests cut off" if cut else "drained")
         return 0
 
-    def _died(self, code: int) -> None:
-        """The program ended by itself."""
+    def _died(self, container: ContainerSpec, code: int) -> None:
+        """Its program ended by itself."""
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         lines = _last_lines()
         said = f"; its log ends: {lines}" if lines else ""
         started = self._server is not None and self._server.engine is not None
-        command = self._spec.runtime.command[0]
-        message = f"The program {command} {how}{said}"
+        command = container.runtime.command[0]
+        whose = f" of container {container.name}" if len(self._spec.containers) > 1 else ""
+        message = f"The program {command}{whose} {how}{said}"
         self._fail(Failure("ProgramEnded", message, permanent=code == NOT_STARTED and not started))
 
     def _fail(self, failure: Failure) -> None:

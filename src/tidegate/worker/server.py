@@ -17,7 +17,7 @@ from tidegate.auth.sigv4 import RequestParts, verify
 from tidegate.model.errors import AuthError, StartupError
 from tidegate.worker.answers import Responses
 from tidegate.worker.http import Connection, Refusal, Request
-from tidegate.worker.invocation import Answer, Call, Engine, Outcome
+from tidegate.worker.invocation import Answer, Call, Engine, ModelFailed, Outcome, Rejected
 from tidegate.worker.keys import KeysFile
 from tidegate.worker.spec import ReplicaSpec
 from tidegate.worker.stats import Stats
@@ -156,16 +156,24 @@ class Server:
         now = time.time_ns() // 1000
         stamp = _stamp(call.headers.get(STAMP), request.arrived)
         began = stamp if request.at_once else request.complete
-        status = 200 if isinstance(outcome, Answer) else outcome.status
-        self._stats.count(now, status, max(0, now - began), request.arrived - stamp)
+        if not isinstance(outcome, Rejected):
+            status = outcome.status if isinstance(outcome, ModelFailed) else 200
+            self._stats.count(now, status, max(0, now - began), request.arrived - stamp)
+        for note in call.notes:
+            self._stats.note(now, note)
         if self._in_hand.get(connection) is not call:
             return  # the client is gone
         del self._in_hand[connection]
         close = self.draining or not request.keep_alive
         if isinstance(outcome, Answer):
             response = self._responses.success(outcome, close)
-        else:
+        elif isinstance(outcome, Rejected):
+            response = self._responses.rejected(outcome, close)
+        elif isinstance(outcome, ModelFailed):
             response = self._responses.model_error(outcome, close)
+        else:
+            failed = ModelFailed(500, "The model streams its answer; ask for a stream.")
+            response = self._responses.model_error(failed, close)
         connection.reply(response, close)
 
     def _check(self, request: Request, path: bytes, query: bytes) -> None:

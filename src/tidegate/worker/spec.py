@@ -6,6 +6,7 @@ worker leaves ``failure.json`` (a ``Failure``) when it cannot start or its progr
 """
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 import msgspec
@@ -13,9 +14,39 @@ import msgspec
 from tidegate.model.errors import StartupError
 from tidegate.model.fleet import FleetId
 from tidegate.worker.images import RuntimeChoice
+from tidegate.worker.invocation import PRIMARY
 
 FAILED = 3
 """Exit code of a worker that left a ``failure.json``; 0 is a drained one."""
+
+
+class Serving(StrEnum):
+    """How the containers of a replica answer together."""
+
+    SINGLE = "single"
+    SERIAL = "serial"
+    """A pipeline: each one's answer is the next one's request."""
+    DIRECT = "direct"
+    """Each request names the container that it is for."""
+    MULTI_MODEL = "multi-model"
+    """One container, many models: each request names the one that it is for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContainerSpec:
+    """One container of a replica: what runs, on which data."""
+
+    runtime: RuntimeChoice
+    """What the image name resolved to, on the server's table of images."""
+    model_dir: str
+    """Folder of the unpacked model data, shared by the fleet. Made by the first replica that comes."""
+    name: str = PRIMARY
+    """What errors and metrics call it."""
+    data_url: str | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    """The container's Environment, as its owner declared it."""
+    cache: bool = True
+    """MULTI_MODEL: whether models stay loaded after a request (ModelCacheSetting)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,15 +57,10 @@ class ReplicaSpec:
     fleet: FleetId
     config_name: str
     """EndpointConfigName, sent back in ``x-tidegate-config``."""
-    runtime: RuntimeChoice
-    """What the image name resolved to, on the server's table of images."""
-    model_dir: str
-    """Folder of the fleet's unpacked model data. Made by the first replica that comes; its parent must exist."""
+    containers: tuple[ContainerSpec, ...]
     socket: str
-    """Unix socket to listen on, at most 100 bytes: a program's own socket lies beside it."""
-    data_url: str | None = None
-    environment: dict[str, str] = field(default_factory=dict)
-    """The container's Environment, as its owner declared it."""
+    """Unix socket to listen on, at most 100 bytes: those of programs lie beside it."""
+    serving: Serving = Serving.SINGLE
     account: str = "000000000000"
     region: str = "us-east-1"
     log_group: str = ""
@@ -54,6 +80,8 @@ class ReplicaSpec:
     """JSON of access key id -> secret, readable by its owner only, read again when it changes. None: requests
     need no signature."""
     clock_skew: float = 300.0
+    memory_limit: int = 0
+    """Bytes that the worker and its programs may hold; 0: no limit."""
 
 
 @dataclass(frozen=True)

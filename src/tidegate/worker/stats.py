@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from tidegate.evidence import sketch
+from tidegate.worker.invocation import Note
 
 KEPT = 180
 """Seconds."""
@@ -20,15 +21,15 @@ _index = lru_cache(maxsize=16_384)(sketch.index)
 
 @dataclass
 class Spread:
-    """Values in microseconds: statistics, and the sketch's bins for percentiles."""
+    """Values, times in microseconds: statistics, and the sketch's bins for percentiles."""
 
     count: int = 0
-    total: int = 0
-    low: int = 0
-    high: int = 0
+    total: float = 0
+    low: float = 0
+    high: float = 0
     bins: dict[int, int] = field(default_factory=dict)
 
-    def add(self, value: int) -> None:
+    def add(self, value: float) -> None:
         self.low = min(self.low, value) if self.count else value
         self.high = max(self.high, value)
         self.count += 1
@@ -48,6 +49,8 @@ class Second:
     model_errors: int = 0
     latency: Spread = field(default_factory=Spread)
     overhead: Spread = field(default_factory=Spread)
+    series: dict[tuple[str, tuple[tuple[str, str], ...]], Spread] = field(default_factory=dict)
+    """What engines noted: name and dimensions -> values."""
 
     def document(self) -> dict[str, object]:
         return {
@@ -58,6 +61,10 @@ class Second:
             "model_errors": self.model_errors,
             "latency": self.latency,
             "overhead": self.overhead,
+            "series": [
+                {"name": name, "dimensions": dict(dimensions), "spread": spread}
+                for (name, dimensions), spread in self.series.items()
+            ],
         }
 
 
@@ -66,11 +73,17 @@ class Stats:
 
     def __init__(self) -> None:
         self._fresh: list[tuple[int, int, int, int]] = []
+        self._notes: list[tuple[int, Note]] = []
         self._seconds: dict[int, Second] = {}
 
     def count(self, at: int, status: int, latency: int, overhead: int) -> None:
         self._fresh.append((at, status, latency, overhead))
         if len(self._fresh) >= _FOLD_AT:
+            self._fold()
+
+    def note(self, at: int, note: Note) -> None:
+        self._notes.append((at, note))
+        if len(self._notes) >= _FOLD_AT:
             self._fold()
 
     def seconds(self, since: int, before: int) -> list[dict[str, object]]:
@@ -81,11 +94,7 @@ class Stats:
     def _fold(self) -> None:
         fresh, self._fresh = self._fresh, []
         for at, status, latency, overhead in fresh:
-            second = at // 1_000_000
-            record = self._seconds.get(second)
-            if record is None:
-                record = self._seconds[second] = Second(second)
-                self._forget(second - KEPT)
+            record = self._record(at // 1_000_000)
             record.invocations += 1
             if not 200 <= status < 300:
                 record.model_errors += 1
@@ -95,6 +104,17 @@ class Stats:
                     record.errors_5xx += 1
             record.latency.add(latency)
             record.overhead.add(overhead)
+        notes, self._notes = self._notes, []
+        for at, note in notes:
+            series = self._record(at // 1_000_000).series
+            series.setdefault((note.name, note.dimensions), Spread()).add(note.value)
+
+    def _record(self, second: int) -> Second:
+        record = self._seconds.get(second)
+        if record is None:
+            record = self._seconds[second] = Second(second)
+            self._forget(second - KEPT)
+        return record
 
     def _forget(self, until: int) -> None:
         for second in [second for second in self._seconds if second <= until]:

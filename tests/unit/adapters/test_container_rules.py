@@ -2,7 +2,7 @@
 
 import pytest
 
-from tidegate.compose import check_container, trusted
+from tidegate.compose.containers import check_container, trusted
 from tidegate.model.errors import Invalid
 from tidegate.model.registry import Container
 from tidegate.settings import Settings

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tidegate.adapters.state_folder import StateFolder
-from tidegate.compose import Controller, listening
+from tidegate.compose.controller import Controller, listening
 from tidegate.model.errors import StartupError
 from tidegate.settings import Settings
 from tidegate.worker.images import ImageTable

@@ -23,7 +23,7 @@ from tidegate.targets.local.folders import Folders, write_whole
 from tidegate.targets.local.process import NOTE, Identity
 from tidegate.targets.local.target import LocalTarget
 from tidegate.worker.images import RuntimeChoice, RuntimeKind
-from tidegate.worker.spec import ReplicaSpec, encode
+from tidegate.worker.spec import ContainerSpec, ReplicaSpec, encode
 
 FLEET = FleetId("fraud", 1, "main")
 MODEL = Model("m", (Container("test/program"),), datetime(2026, 1, 1, tzinfo=UTC))
@@ -101,8 +101,12 @@ class Stand:
                 replica=replica,
                 fleet=fleet.id,
                 config_name=fleet.config_name,
-                runtime=RuntimeChoice(RuntimeKind.PROGRAM, self.command),
-                model_dir=str(self.folders.model(fleet.id)),
+                containers=(
+                    ContainerSpec(
+                        runtime=RuntimeChoice(RuntimeKind.PROGRAM, self.command),
+                        model_dir=str(self.folders.model(fleet.id)),
+                    ),
+                ),
                 socket=str(self.folders.socket(replica)),
                 startup_timeout=20,
             )

@@ -3,9 +3,16 @@
 import msgspec
 
 from tidegate.evidence import sketch
-from tidegate.worker.stats import KEPT, Stats
+from tidegate.worker.invocation import Note
+from tidegate.worker.stats import KEPT, Spread, Stats
 
 SECOND = 1_000_000
+
+
+class Shown(msgspec.Struct):
+    name: str
+    dimensions: dict[str, str]
+    spread: Spread
 
 
 def shown(stats: Stats, since: int = 0, before: int = 10**9) -> list[dict[str, object]]:
@@ -38,8 +45,21 @@ def test_one_record_per_second() -> None:
             "high": 10,
             "bins": {str(sketch.index(10)): 1, str(sketch.ZERO): 1},
         },
+        "series": [],
     }
     assert second["second"] == 7
+
+
+def test_notes_are_kept_by_name_and_dimensions() -> None:
+    stats = Stats()
+    for name, value in (("a", 3), ("b", 5), ("a", 7)):
+        stats.note(SECOND, Note("ContainerLatency", value, (("ContainerName", name),)))
+    [record] = shown(stats)
+    found = msgspec.convert(record["series"], list[Shown])
+    assert [(one.name, one.dimensions["ContainerName"], one.spread.count, one.spread.total) for one in found] == [
+        ("ContainerLatency", "a", 2, 10),
+        ("ContainerLatency", "b", 1, 5),
+    ]
 
 
 def test_what_the_model_said_decides_the_class() -> None:

@@ -17,7 +17,7 @@ import psutil
 from tidegate.evidence import sketch
 from tidegate.model.errors import TidegateError
 from tidegate.model.fleet import FleetId, FleetSpec
-from tidegate.model.metric import SAGEMAKER, FleetSecond, Latency, MetricId
+from tidegate.model.metric import SAGEMAKER, FleetSecond, Latency, MetricId, Series
 from tidegate.ports.metrics import Metrics
 from tidegate.targets.local import ping
 from tidegate.targets.local.target import LocalTarget
@@ -30,13 +30,19 @@ BACKLOG = 170
 
 class Spread(msgspec.Struct):
     count: int
-    total: int
-    low: int
-    high: int
+    total: float
+    low: float
+    high: float
     bins: dict[int, float]
 
     def latency(self) -> Latency | None:
         return Latency(self.bins, self.total, self.low, self.high) if self.count else None
+
+
+class Noted(msgspec.Struct):
+    name: str
+    dimensions: dict[str, str]
+    spread: Spread
 
 
 class Second(msgspec.Struct):
@@ -49,6 +55,7 @@ class Second(msgspec.Struct):
     overhead: Spread
     errors_4xx: int = msgspec.field(name="4xx")
     errors_5xx: int = msgspec.field(name="5xx")
+    series: list[Noted] = []
 
 
 class Page(msgspec.Struct):
@@ -154,6 +161,11 @@ class Collector:
             model_errors=second.model_errors,
             model_latency=second.latency.latency(),
             overhead_latency=second.overhead.latency(),
+            series=tuple(
+                Series(noted.name, tuple(sorted(noted.dimensions.items())), values)
+                for noted in second.series
+                if (values := noted.spread.latency())
+            ),
         )
 
     def _unanswered(self, spec: FleetSpec, second: int, count: int) -> FleetSecond:
@@ -208,7 +220,15 @@ def merged(parts: Iterable[FleetSecond]) -> Iterator[FleetSecond]:
             overhead_latency=_together([p.overhead_latency for p in group]),
             cpu=tuple(value for p in group for value in p.cpu),
             memory=tuple(value for p in group for value in p.memory),
+            series=_united([series for p in group for series in p.series]),
         )
+
+
+def _united(series: Iterable[Series]) -> tuple[Series, ...]:
+    groups: dict[tuple[str, tuple[tuple[str, str], ...]], list[Latency | None]] = {}
+    for one in series:
+        groups.setdefault((one.name, one.dimensions), []).append(one.values)
+    return tuple(Series(*key, values) for key, parts in groups.items() if (values := _together(parts)))
 
 
 def _together(parts: Iterable[Latency | None]) -> Latency | None:

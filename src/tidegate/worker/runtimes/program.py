@@ -22,11 +22,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from tidegate.model.errors import Transient
-from tidegate.worker.images import RuntimeChoice, check_environment
+from tidegate.worker.images import check_environment
 from tidegate.worker.invocation import Answer, Call, Done, ModelFailed, Outcome
 from tidegate.worker.runtimes import launcher
 from tidegate.worker.runtimes.client import Broken, Client, Reply
-from tidegate.worker.spec import ReplicaSpec
+from tidegate.worker.spec import ContainerSpec, ReplicaSpec
 
 PING_TIMEOUT = 2.0
 PING_EVERY = 0.2
@@ -44,7 +44,7 @@ _RESPONSE_HEADERS = {
     b"x-amzn-sagemaker-closed-session-id": b"X-Amzn-SageMaker-Closed-Session-Id",
 }
 _TIMED_OUT = (
-    "Your invocation timed out while waiting for a response from container primary. Review the latency metrics for"
+    "Your invocation timed out while waiting for a response from container {}. Review the latency metrics for"
     " each container, resolve the issue, and try again."
 )
 
@@ -52,10 +52,14 @@ _TIMED_OUT = (
 class Program:
     """The engine for a program. ``died`` is called with its exit code when it ends by itself."""
 
-    def __init__(self, spec: ReplicaSpec, died: Callable[[int], None]) -> None:
+    def __init__(
+        self, spec: ReplicaSpec, container: ContainerSpec, died: Callable[[ContainerSpec, int], None]
+    ) -> None:
         self._spec = spec
+        self._container = container
         self._died = died
-        self._socket = Path(spec.socket).with_suffix(".app")
+        number = spec.containers.index(container)
+        self._socket = Path(spec.socket).with_suffix(f".app{number or ''}")
         self._process: asyncio.subprocess.Process | None = None
         self._client: Client | None = None
         self._calls: set[asyncio.Task[None]] = set()
@@ -70,15 +74,15 @@ class Program:
     async def start(self) -> None:
         """Returns at the first good ping; raises Transient where none comes in time, Invalid for an environment
         that a model may not set."""
-        check_environment(self._spec.environment)
+        check_environment(self._container.environment)
         port = _free_port()
         self._socket.unlink(missing_ok=True)
         # From the main thread: Linux ties the child's life to the thread that started it.
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", launcher.__file__, str(os.getpid()), *self._spec.runtime.command),
+            *(sys.executable, "-I", "-S", launcher.__file__, str(os.getpid()), *self._container.runtime.command),
             stdin=asyncio.subprocess.DEVNULL,
-            cwd=self._spec.model_dir,
-            env=environment(self._spec, port, self._socket, os.environ),
+            cwd=self._container.model_dir,
+            env=environment(self._container, port, self._socket, os.environ),
         )
         self._watchers.append(asyncio.create_task(self._wait(self._process)))
         try:
@@ -86,7 +90,7 @@ class Program:
                 self._client = await self._first_ping(port)
         except TimeoutError:
             raise Transient(
-                "The primary container for production variant "
+                f"The {self._container.name} container for production variant "
                 f"{self._spec.fleet.variant} did not pass the ping health check within"
                 f" {self._spec.startup_timeout:g} s (GET /ping on port {port} or on {self._socket})."
             ) from None
@@ -120,7 +124,7 @@ class Program:
     async def _wait(self, process: asyncio.subprocess.Process) -> None:
         code = await process.wait()
         if not self._closing:
-            self._died(code)
+            self._died(self._container, code)
 
     async def _first_ping(self, port: int) -> Client:
         while True:
@@ -147,7 +151,7 @@ class Program:
         try:
             outcome = await self._forward(call)
         except asyncio.CancelledError:
-            done(ModelFailed(0, "The client or the server went away."))
+            done(self._failed(0, "The client or the server went away."))
             raise
         done(outcome)
 
@@ -162,37 +166,38 @@ class Program:
             async with asyncio.timeout(self._spec.invocation_timeout):
                 reply = await self._client.ask("POST", "/invocations", headers, call.body)
         except TimeoutError:
-            return ModelFailed(0, _TIMED_OUT)
+            return self._failed(0, _TIMED_OUT.format(self._container.name))
         except (Broken, ValueError) as error:
-            return ModelFailed(0, f"The container gave no answer: {error}.")
-        return _outcome(reply)
+            return self._failed(0, f"The container gave no answer: {error}.")
+        return self._outcome(reply)
+
+    def _outcome(self, reply: Reply) -> Outcome:
+        if not 200 <= reply.status < 300:
+            return self._failed(reply.status, reply.body[:16_384].decode("utf-8", "replace"))
+        content_type = reply.headers.get(b"content-type", b"application/octet-stream").decode("latin-1")
+        kept = tuple(
+            (_RESPONSE_HEADERS[name], reply.headers[name]) for name in _RESPONSE_HEADERS if name in reply.headers
+        )
+        return Answer(reply.body, content_type, kept)
+
+    def _failed(self, status: int, message: str) -> ModelFailed:
+        return ModelFailed(status, message, self._container.name)
 
 
-def environment(spec: ReplicaSpec, port: int, path: Path, server: Mapping[str, str]) -> dict[str, str]:
+def environment(container: ContainerSpec, port: int, path: Path, server: Mapping[str, str]) -> dict[str, str]:
     """The program's whole environment; what comes later wins."""
-    choice: RuntimeChoice = spec.runtime
     return {
         **{name: server[name] for name in _INHERITED if name in server},
         "OMP_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
-        **choice.environment,
-        **spec.environment,
+        **container.runtime.environment,
+        **container.environment,
         "PORT": str(port),
         "SAGEMAKER_BIND_TO_PORT": str(port),
         "TIDEGATE_SOCKET": str(path),
-        "SM_MODEL_DIR": spec.model_dir,
-        "MODEL_DIR": spec.model_dir,
+        "SM_MODEL_DIR": container.model_dir,
+        "MODEL_DIR": container.model_dir,
     }
-
-
-def _outcome(reply: Reply) -> Outcome:
-    if not 200 <= reply.status < 300:
-        return ModelFailed(reply.status, reply.body[:16_384].decode("utf-8", "replace"))
-    content_type = reply.headers.get(b"content-type", b"application/octet-stream").decode("latin-1")
-    kept = tuple(
-        (_RESPONSE_HEADERS[name], reply.headers[name]) for name in _RESPONSE_HEADERS if name in reply.headers
-    )
-    return Answer(reply.body, content_type, kept)
 
 
 async def _ping(client: Client) -> bool:

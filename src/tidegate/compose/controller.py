@@ -1,4 +1,4 @@
-"""The only place where parts are chosen and joined: one controller on this machine.
+"""One controller on this machine: its parts joined, started and ended.
 
 Order of starting: the state folder's lock, the database, the proxy (adopted if it runs), the workers (adopted),
 the door on its unix socket, the loops. What a stop leaves behind depends on how it was asked for: SIGTERM, SIGINT
@@ -26,11 +26,10 @@ from tidegate.adapters.metrics import SqlMetrics
 from tidegate.adapters.state_folder import StateFolder
 from tidegate.adapters.store import SqlStore, open_store
 from tidegate.auth import keys
+from tidegate.compose.containers import check_container, image_table, keys_file, replica_file, write_keys
 from tidegate.gateway.app import build_app
 from tidegate.gateway.dependencies import Gateway
-from tidegate.model.errors import Invalid, StartupError
-from tidegate.model.fleet import FleetSpec
-from tidegate.model.registry import Container
+from tidegate.model.errors import StartupError
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.reconcile.engine import Engine
 from tidegate.reconcile.watch import Watch
@@ -40,12 +39,10 @@ from tidegate.settings import Settings
 from tidegate.targets.local import logs
 from tidegate.targets.local.collect import Collector
 from tidegate.targets.local.fleet import Surroundings
-from tidegate.targets.local.folders import Folders, write_whole
+from tidegate.targets.local.folders import Folders
 from tidegate.targets.local.target import LocalTarget
 from tidegate.wire.operation import WireContext
-from tidegate.worker import images
 from tidegate.worker.images import ImageTable
-from tidegate.worker.spec import ReplicaSpec, encode
 
 log = logging.getLogger("tidegate")
 
@@ -301,76 +298,3 @@ async def page(parts: Parts) -> str:
     alarms, endpoints = await parts.store.run(lambda tx: (tx.find(ALARM).items, tx.find(ENDPOINT).items))
     looks = ((saved.body, parts.engine.observed.get(saved.name)) for saved in endpoints)
     return prometheus.render(parts.watch.totals, (saved.body for saved in alarms), looks)
-
-
-def image_table(settings: Settings) -> ImageTable:
-    if settings.images is None:
-        return ImageTable()
-    path = settings.images.expanduser()
-    try:
-        return images.parse_table(path.read_text(), str(path))
-    except OSError as error:
-        raise StartupError(f"the table of images {path} cannot be read: {error.strerror}") from None
-
-
-def check_container(container: Container, table: ImageTable, settings: Settings) -> None:
-    """Raises Invalid for an image that this server has no runtime or command for, and for a variable that would
-    change which program runs."""
-    images.resolve(container.image, table)
-    images.check_environment(container.environment)
-    if images.TRUST in container.environment and not settings.trust_pickle:
-        raise Invalid(
-            f"environment variable {images.TRUST}: this server unpickles nothing, since a pickle is a program; "
-            f"save the model with skops, or start the server with {images.TRUST}=pickle"
-        )
-
-
-def trusted(environment: dict[str, str], settings: Settings) -> dict[str, str]:
-    """Without the wish to unpickle when the server does not allow it (any more)."""
-    return {name: value for name, value in environment.items() if name != images.TRUST or settings.trust_pickle}
-
-
-def write_keys(folders: Folders, settings: Settings) -> None:
-    """Workers verify signatures themselves and read the keys from here."""
-    if settings.access_keys:
-        write_whole(folders.keys, msgspec.json.encode(dict(settings.access_keys)))
-    else:
-        folders.keys.unlink(missing_ok=True)
-
-
-def keys_file(settings: Settings, folders: Folders) -> str | None:
-    """Where a worker finds the keys; None when requests need no signature."""
-    return str(folders.keys) if settings.access_keys else None
-
-
-def replica_file(settings: Settings, folders: Folders, table: ImageTable, fleet: FleetSpec, replica: str) -> bytes:
-    """What one worker is started with."""
-    variant = fleet.variant
-    container = variant.model.containers[0]
-    group = f"/aws/sagemaker/Endpoints/{fleet.id.endpoint}"
-    anywhere = settings.loopback and not settings.file_roots
-    return encode(
-        ReplicaSpec(
-            replica=replica,
-            fleet=fleet.id,
-            config_name=fleet.config_name,
-            runtime=images.resolve(container.image, table),
-            model_dir=str(folders.model(fleet.id)),
-            socket=str(folders.socket(replica)),
-            data_url=container.data_url,
-            environment=trusted(container.environment, settings),
-            account=settings.account,
-            region=settings.region,
-            log_group=group,
-            log_stream_arn=f"arn:aws:logs:{settings.region}:{settings.account}:log-group:{group}",
-            max_body=settings.max_body,
-            invocation_timeout=settings.invocation_timeout,
-            drain_timeout=settings.drain_timeout,
-            download_timeout=variant.download_timeout,
-            startup_timeout=variant.startup_timeout,
-            file_roots=None if anywhere else tuple(str(root) for root in settings.file_roots),
-            s3_endpoint=settings.s3_endpoint,
-            keys_file=keys_file(settings, folders),
-            clock_skew=settings.clock_skew,
-        )
-    )

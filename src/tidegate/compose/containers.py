@@ -1,0 +1,110 @@
+"""What containers mean on this server, and the file that a replica is started with."""
+
+import msgspec
+
+from tidegate.model.errors import Invalid, StartupError
+from tidegate.model.fleet import FleetSpec
+from tidegate.model.registry import Container, Model
+from tidegate.settings import Settings
+from tidegate.targets.local.folders import Folders, write_whole
+from tidegate.worker import images
+from tidegate.worker.images import ImageTable
+from tidegate.worker.invocation import PRIMARY
+from tidegate.worker.spec import ContainerSpec, ReplicaSpec, Serving, encode
+
+
+def image_table(settings: Settings) -> ImageTable:
+    if settings.images is None:
+        return ImageTable()
+    path = settings.images.expanduser()
+    try:
+        return images.parse_table(path.read_text(), str(path))
+    except OSError as error:
+        raise StartupError(f"the table of images {path} cannot be read: {error.strerror}") from None
+
+
+def check_container(container: Container, table: ImageTable, settings: Settings) -> None:
+    """Raises Invalid for an image that this server has no runtime or command for, and for a variable that would
+    change which program runs."""
+    images.resolve(container.image, table)
+    images.check_environment(container.environment)
+    if images.TRUST in container.environment and not settings.trust_pickle:
+        raise Invalid(
+            f"environment variable {images.TRUST}: this server unpickles nothing, since a pickle is a program; "
+            f"save the model with skops, or start the server with {images.TRUST}=pickle"
+        )
+
+
+def trusted(environment: dict[str, str], settings: Settings) -> dict[str, str]:
+    """Without the wish to unpickle when the server does not allow it (any more)."""
+    return {name: value for name, value in environment.items() if name != images.TRUST or settings.trust_pickle}
+
+
+def write_keys(folders: Folders, settings: Settings) -> None:
+    """Workers verify signatures themselves and read the keys from here."""
+    if settings.access_keys:
+        write_whole(folders.keys, msgspec.json.encode(dict(settings.access_keys)))
+    else:
+        folders.keys.unlink(missing_ok=True)
+
+
+def keys_file(settings: Settings, folders: Folders) -> str | None:
+    """Where a worker finds the keys; None when requests need no signature."""
+    return str(folders.keys) if settings.access_keys else None
+
+
+def replica_file(settings: Settings, folders: Folders, table: ImageTable, fleet: FleetSpec, replica: str) -> bytes:
+    """What one worker is started with."""
+    variant = fleet.variant
+    group = f"/aws/sagemaker/Endpoints/{fleet.id.endpoint}"
+    anywhere = settings.loopback and not settings.file_roots
+    return encode(
+        ReplicaSpec(
+            replica=replica,
+            fleet=fleet.id,
+            config_name=fleet.config_name,
+            containers=containers(settings, folders, table, fleet),
+            serving=serving(variant.model),
+            socket=str(folders.socket(replica)),
+            account=settings.account,
+            region=settings.region,
+            log_group=group,
+            log_stream_arn=f"arn:aws:logs:{settings.region}:{settings.account}:log-group:{group}",
+            max_body=settings.max_body,
+            invocation_timeout=settings.invocation_timeout,
+            drain_timeout=settings.drain_timeout,
+            download_timeout=variant.download_timeout,
+            startup_timeout=variant.startup_timeout,
+            file_roots=None if anywhere else tuple(str(root) for root in settings.file_roots),
+            s3_endpoint=settings.s3_endpoint,
+            keys_file=keys_file(settings, folders),
+            clock_skew=settings.clock_skew,
+        )
+    )
+
+
+def containers(
+    settings: Settings, folders: Folders, table: ImageTable, fleet: FleetSpec
+) -> tuple[ContainerSpec, ...]:
+    """Each container of the fleet's model, with a folder and a name of its own where there are several."""
+    model, folder = fleet.variant.model, folders.model(fleet.id)
+    alone = len(model.containers) == 1
+    return tuple(
+        ContainerSpec(
+            name=PRIMARY if model.single else container.hostname or f"container-{number}",
+            runtime=images.resolve(container.image, table),
+            model_dir=str(folder if alone else folder / str(number)),
+            data_url=container.data_url,
+            environment=trusted(container.environment, settings),
+            cache=container.cache,
+        )
+        for number, container in enumerate(model.containers, 1)
+    )
+
+
+def serving(model: Model) -> Serving:
+    if model.containers[0].mode == "MultiModel":
+        return Serving.MULTI_MODEL
+    if model.execution_mode == "Direct" and not model.single:
+        return Serving.DIRECT
+    return Serving.SERIAL if len(model.containers) > 1 else Serving.SINGLE

@@ -1,0 +1,49 @@
+"""From the containers of a replica to the one engine that answers its requests."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from tidegate.model.errors import Invalid, Transient
+from tidegate.worker.artifacts import Policy, materialise
+from tidegate.worker.batching import Batcher
+from tidegate.worker.images import RuntimeKind
+from tidegate.worker.invocation import Engine
+from tidegate.worker.runtimes import load
+from tidegate.worker.runtimes.program import Program
+from tidegate.worker.spec import ContainerSpec, ReplicaSpec, Serving
+
+Died = Callable[[ContainerSpec, int], None]
+"""Called with a container and its exit code when its program ends by itself."""
+
+
+async def fetch(spec: ReplicaSpec) -> None:
+    """Brings the model data of every container here. Raises ArtifactError or Transient."""
+    policy = Policy(spec.file_roots, spec.s3_endpoint, spec.region)
+    try:
+        async with asyncio.timeout(spec.download_timeout):
+            for container in spec.containers:
+                await asyncio.to_thread(materialise, container.data_url, Path(container.model_dir), policy)
+    except TimeoutError:
+        raise Transient(f"the model data did not arrive within {spec.download_timeout:g} s") from None
+
+
+async def open_engine(spec: ReplicaSpec, died: Died) -> Engine:
+    """Loads every model. Raises ArtifactError, Invalid or Transient."""
+    if spec.serving is Serving.SINGLE:
+        return await open_container(spec, spec.containers[0], died)
+    raise Invalid(f"serving {spec.serving.value} is not supported yet")
+
+
+async def open_container(spec: ReplicaSpec, container: ContainerSpec, died: Died) -> Engine:
+    if container.runtime.kind is RuntimeKind.PROGRAM:
+        program = Program(spec, container, died)
+        await program.start()
+        return program
+    folder = Path(container.model_dir)
+    try:
+        async with asyncio.timeout(spec.startup_timeout):
+            scorer = await asyncio.to_thread(load, container.runtime.kind, folder, container.environment)
+    except TimeoutError:
+        raise Transient(f"the model did not load within {spec.startup_timeout:g} s") from None
+    return Batcher(scorer, asyncio.get_running_loop())
