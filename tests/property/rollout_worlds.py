@@ -153,7 +153,7 @@ def settings(draw: st.DrawFn, happenings: st.SearchStrategy[Happening], evidence
 
     def sized(name: str, count: int) -> Version:
         sizes = {"AllTraffic": count, "Beside": beside} if beside else {"AllTraffic": count}
-        return version(name, sizes, {"Beside": weight})
+        return version(name, sizes, {"Beside": weight}, shadow=draw(st.sampled_from([0, 0, 1, 2])))
 
     return Setting(
         old=sized("v1", draw(st.sampled_from([counts, 2, 5]))),

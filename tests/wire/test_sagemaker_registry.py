@@ -243,7 +243,7 @@ CAPTURE = {
         ([{"VariantName": "main", "ServerlessConfig": SERVERLESS}], {}, "ServerlessConfig is not supported yet"),
         ([{**VARIANT, "RoutingConfig": {"RoutingStrategy": "KV_AWARE"}}], {}, "RoutingStrategy KV_AWARE is not"),
         ([VARIANT], {"DataCaptureConfig": CAPTURE}, "DataCaptureConfig with EnableCapture true is not supported"),
-        ([VARIANT], {"ShadowProductionVariants": [VARIANT]}, "ShadowProductionVariants is not supported yet"),
+        ([VARIANT], {"ShadowProductionVariants": [VARIANT]}, r'variant "main" is there twice'),
         (
             [VARIANT],
             {"AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "s3://b/k"}}},

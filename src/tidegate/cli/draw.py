@@ -118,7 +118,7 @@ def fleets(document: Document, live: Iterable[Document]) -> Table:
         shown.add_row(
             Text(fleet["side"] + (f" {fleet['variant']}" if several else ""), style=NEW if new else OLD),
             fleet["config"] or "-",
-            f"{fleet['share']:g} %",
+            f"{fleet['share']:g} %" if fleet.get("copies") is None else f"copy of {fleet['copies']:g} %",
             ready,
             number(found.get("rate"), 1),
             number(found.get("p50_ms"), 1, " ms"),

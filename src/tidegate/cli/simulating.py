@@ -84,8 +84,9 @@ def _version(wish: DeployWish, config_name: str, generation: int) -> Version:
             weight=one.weight,
             instance_type=one.instance_type,
             routing=one.routing or RoutingStrategy.RANDOM,
+            shadow=one in wish.config.shadows,
         )
-        for one in wish.config.variants
+        for one in (*wish.config.variants, *wish.config.shadows)
     )
     return Version(generation, config_name, variants)
 

@@ -31,6 +31,8 @@ class EndpointConfig:
     variants: tuple[ProductionVariant, ...]
     created_at: datetime
     wire: dict[str, object] = field(default_factory=dict)
+    shadows: tuple[ProductionVariant, ...] = ()
+    """Variants that get copies of the requests; a weight over that of a production variant is the share."""
 
 
 @dataclass(frozen=True)

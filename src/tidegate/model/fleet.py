@@ -47,7 +47,19 @@ class VariantSpec:
     """Seconds that fetching and unpacking the model data may take."""
     startup_timeout: float = 480.0
     """Seconds that a replica may take until its first good ping (SageMaker: 8 minutes unless set)."""
+    shadow: bool = False
+    """It answers copies of the production variants' requests and never a client. Its weight over theirs is the
+    share that is copied, at most all."""
     wire: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Mirroring:
+    """The shadow fleet that gets copies of a fleet's requests."""
+
+    fleet: FleetId
+    share: int
+    """Basis points of the requests, 0 to 10,000."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,8 @@ class FleetSpec:
     variant: VariantSpec
     count: int
     """Replicas wanted now; during a rollout it may differ from ``variant.instance_count``."""
+    mirror: Mirroring | None = None
+    """None: its version has no shadow variant, or it is one itself."""
 
 
 class ReplicaState(StrEnum):

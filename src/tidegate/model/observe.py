@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from tidegate.model.alarm import AlarmState
-from tidegate.model.fleet import FleetId, FleetSpec
+from tidegate.model.fleet import FleetId, FleetSpec, Mirroring
 from tidegate.model.traffic import RouteTable
 
 
@@ -31,6 +31,8 @@ class FleetSeen:
     """Why its replicas do not come up, once the target has given up trying fast (bad artifact, bad image, crash
     loop); None while there is hope."""
     in_flight: int | None = None
+    mirror: Mirroring | None = None
+    """What its requests are copied to, as asked for last."""
 
 
 @dataclass(frozen=True)

@@ -87,13 +87,24 @@ class Version:
     variants: tuple[VariantSpec, ...]
 
     @property
+    def production(self) -> tuple[VariantSpec, ...]:
+        """The variants that clients' requests go to."""
+        return tuple(v for v in self.variants if not v.shadow)
+
+    @property
+    def shadow(self) -> VariantSpec | None:
+        """The variant that gets copies of them."""
+        return next((v for v in self.variants if v.shadow), None)
+
+    @property
     def weights(self) -> dict[str, float]:
-        """Weights that can take requests: a variant without instances counts as 0."""
-        return {v.name: v.weight if v.instance_count else 0.0 for v in self.variants}
+        """Weights that can take requests: a variant without instances counts as 0. Shadows have none."""
+        return {v.name: v.weight if v.instance_count else 0.0 for v in self.production}
 
     @property
     def total_instances(self) -> int:
-        return sum(v.instance_count for v in self.variants)
+        """Those that take clients' requests."""
+        return sum(v.instance_count for v in self.production)
 
     def counts(self, part: int) -> dict[str, int]:
         """Instances per variant when this part (basis points) of the version runs: the fewest that carry it. A

@@ -9,8 +9,8 @@ from tidegate.model.rollout import Version
 
 def digest(version: Version) -> str:
     """Of everything that decides its answers: variants with their images, model data and environment. Counts,
-    weights, instance types and names of models and configs are left out."""
-    content = [[v.name, _containers(v)] for v in sorted(version.variants, key=lambda v: v.name)]
+    weights, instance types, names of models and configs, and shadows are left out."""
+    content = [[v.name, _containers(v)] for v in sorted(version.production, key=lambda v: v.name)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 

@@ -51,8 +51,9 @@ def _cause(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetim
     """Why it must turn back, in the order of what a person would rather read."""
     if alarms := sight.firing(rollout.plan, seen):
         return Cause.ALARM, f"alarm(s) [{', '.join(alarms)}] in ALARM state {_WHEN[rollout.phase]}"
-    if failed := sight.failures(endpoint, rollout.new, seen):
-        cause = Cause.CAPACITY if wanted.new_share(endpoint) else Cause.PROVISIONING
+    share = wanted.new_share(endpoint)
+    if failed := sight.failures(endpoint, rollout.new, seen, shadow=not share):
+        cause = Cause.CAPACITY if share else Cause.PROVISIONING
         causes = "; ".join(f"variant {name}: {why}" for name, why in failed.items())
         return cause, f"{rollout.new.config_name} could not be run: {causes}"
     if lost := _lost(endpoint, rollout, seen):
@@ -110,8 +111,10 @@ def _note(endpoint: Endpoint, rollout: Rollout, type: str, what: str, text: str,
 
 
 def _provisioning(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> Move | None:
+    """A shadow has to come up before the first traffic; from then on nothing waits for it or falls with it."""
     stage = rollout.plan.stages[rollout.stage]
-    if not sight.ready(endpoint, rollout.new, stage.new_part, seen):
+    first = not wanted.new_share(endpoint)
+    if not sight.ready(endpoint, rollout.new, stage.new_part, seen, shadow=first):
         return None
     return _shift(endpoint, rollout, now)
 

@@ -61,14 +61,14 @@ def compile_plan(
 def _check_versions(old: Version | None, new: Version, deployment: DeploymentConfig) -> None:
     if not any(new.weights.values()):
         raise Invalid(f"config {new.config_name}: at least one variant needs an instance and a weight above 0")
-    if deployment.rolling and len(new.variants) > 1:
+    if deployment.rolling and len(new.production) > 1:
         raise Invalid(
-            f"RollingUpdatePolicy works for one variant; config {new.config_name} has {len(new.variants)}"
+            f"RollingUpdatePolicy works for one variant; config {new.config_name} has {len(new.production)}"
         )
     plain = deployment.rolling is None and (deployment.blue_green or BlueGreen()).plain
     if old is None or plain:
         return
-    before, after = ([v.name for v in version.variants] for version in (old, new))
+    before, after = ([v.name for v in version.production] for version in (old, new))
     if sorted(before) != sorted(after):
         raise Invalid(
             f"variant names must stay the same for this kind of update: {old.config_name} has"
@@ -83,7 +83,7 @@ def _blue_green(new: Version, config: BlueGreen | None) -> RolloutPlan:
         what = "CanarySize" if config.routing is Routing.CANARY else "LinearStepSize"
         if config.size is None:
             raise Invalid(f"{config.routing} needs {what}")
-        for variant in new.variants:
+        for variant in new.production:
             _check_portion(what, config.size, variant.instance_count)
         shares = [_share(config.size, 1, new), WHOLE]
         if config.routing is Routing.LINEAR:
@@ -106,7 +106,7 @@ def _linear(size: CapacitySize, new: Version) -> Iterator[int]:
 def _share(size: CapacitySize, times: int, version: Version) -> int:
     if size.type is SizeType.CAPACITY_PERCENT:
         return min(WHOLE, size.value * times * WHOLE // 100)
-    active = sum(min(v.instance_count, size.value * times) for v in version.variants)
+    active = sum(min(v.instance_count, size.value * times) for v in version.production)
     return part_of(active, version.total_instances)
 
 

@@ -22,12 +22,17 @@ def in_force(endpoint: Endpoint, seen: Observation) -> bool:
     return seen.routes.fence == table.fence or not (table.routes or table.targets or seen.routes.targets)
 
 
-def ready(endpoint: Endpoint, version: Version, part: int, seen: Observation) -> bool:
-    """Whether this part of the version is there as wanted and takes requests, each variant of it."""
+def ready(
+    endpoint: Endpoint, version: Version, part: int, seen: Observation, *, shadow: bool = False
+) -> bool:
+    """Whether this part of the version is there as wanted and takes requests, each variant of it; the shadow
+    variant only where it is asked for."""
     if seen.fleets is None:
         return False
-    for variant, count in version.counts(part).items():
-        fleet = seen.fleets.get(FleetId(endpoint.name, version.generation, variant))
+    counts = version.counts(part)
+    for variant in version.variants if shadow else version.production:
+        count = counts[variant.name]
+        fleet = seen.fleets.get(FleetId(endpoint.name, version.generation, variant.name))
         if fleet is None or fleet.desired != count or fleet.ready < count:
             return False
     return True
@@ -45,10 +50,10 @@ def dead(endpoint: Endpoint, version: Version, seen: Observation) -> list[str]:
     return gone
 
 
-def failures(endpoint: Endpoint, version: Version, seen: Observation) -> dict[str, str]:
-    """Variants whose replicas do not come up, and why."""
+def failures(endpoint: Endpoint, version: Version, seen: Observation, *, shadow: bool = False) -> dict[str, str]:
+    """Variants whose replicas do not come up, and why; the shadow variant only where it is asked for."""
     found = {}
-    for variant in version.variants:
+    for variant in version.variants if shadow else version.production:
         fleet = (seen.fleets or {}).get(FleetId(endpoint.name, version.generation, variant.name))
         if fleet is not None and fleet.failure is not None:
             found[variant.name] = fleet.failure

@@ -54,6 +54,8 @@ class Variants:
     pending: tuple[VariantView, ...] = ()
     pending_config: str | None = None
     pending_since: datetime | None = None
+    shadows: tuple[VariantView, ...] = ()
+    pending_shadows: tuple[VariantView, ...] = ()
 
 
 def status(endpoint: Endpoint) -> tuple[EndpointStatus, str]:
@@ -88,15 +90,26 @@ def _why(rollout: Rollout) -> str:
 
 
 def variants(endpoint: Endpoint, seen: Observation | None) -> Variants:
-    """Each variant of what serves and of what is pending."""
+    """Each variant of what serves and of what is pending; shadows apart."""
     rollout = endpoint.rollout
-    current: tuple[VariantView, ...] = ()
+    current: list[VariantView] = []
     if endpoint.serving is not None:
-        current = tuple(_views(endpoint, endpoint.serving, seen, pending=False))
+        current = _views(endpoint, endpoint.serving, seen, pending=False)
     if rollout is None:
-        return Variants(current)
-    pending = tuple(_views(endpoint, rollout.new, seen, pending=True))
-    return Variants(current, pending, rollout.new.config_name, rollout.started_at)
+        return Variants(_kind(current, shadow=False), shadows=_kind(current, shadow=True))
+    pending = _views(endpoint, rollout.new, seen, pending=True)
+    return Variants(
+        _kind(current, shadow=False),
+        _kind(pending, shadow=False),
+        rollout.new.config_name,
+        rollout.started_at,
+        _kind(current, shadow=True),
+        _kind(pending, shadow=True),
+    )
+
+
+def _kind(views: list[VariantView], *, shadow: bool) -> tuple[VariantView, ...]:
+    return tuple(view for view in views if view.spec.shadow is shadow)
 
 
 def _views(endpoint: Endpoint, version: Version, seen: Observation | None, *, pending: bool) -> list[VariantView]:
@@ -113,7 +126,7 @@ def _views(endpoint: Endpoint, version: Version, seen: Observation | None, *, pe
                 name=variant.name,
                 spec=variant,
                 generation=version.generation,
-                current_weight=_weight(table, id, version),
+                current_weight=variant.weight if variant.shadow else _weight(table, id, version),
                 desired_weight=variant.weight,
                 current_count=fleet.ready if fleet else (asked if seen is None or seen.fleets is None else 0),
                 desired_count=variant.instance_count,
@@ -153,10 +166,12 @@ def _statuses(
             word = "Creating" if rollout.stage == 0 else "Updating"
             return [VariantStatus(word, f"Launching {asked} instance(s).", since)]
         case Phase.ACTIVATING_TRAFFIC:
+            if variant.shadow:
+                return []
             return [
                 VariantStatus("ActivatingTraffic", f"Activating traffic on {_capacity(rollout, variant)}.", since)
             ]
-        case Phase.BAKING:
+        case Phase.BAKING if not variant.shadow:
             return [VariantStatus("Baking", _baking(rollout, variant), since)]
         case Phase.ROLLING_BACK:
             return [VariantStatus("Deleting", f"Terminating {variant.instance_count} instance(s).", since)]

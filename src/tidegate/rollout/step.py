@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tidegate.model.endpoint import Endpoint
+from tidegate.model.fleet import FleetSpec
 from tidegate.model.observe import Action, DeleteFleet, EnsureFleet, Event, FleetSeen, Observation, SetTraffic
 from tidegate.model.rollout import Phase
 from tidegate.rollout import backward, forward, sight, steady, wanted
@@ -75,10 +76,12 @@ def _actions(endpoint: Endpoint, seen: Observation) -> Iterator[Action]:
     if seen.fleets is None:
         return
     specs = wanted.fleets(endpoint)
-    shrinking = any(_more(seen.fleets.get(id), spec.count) for id, spec in specs.items())
+    shrinking = any(
+        _more(seen.fleets.get(id), spec.count) for id, spec in specs.items() if not spec.variant.shadow
+    )
     for id, spec in specs.items():
         found = seen.fleets.get(id)
-        if found is not None and found.desired == spec.count and found.ready + found.starting >= spec.count:
+        if found is not None and _as_asked(found, spec):
             continue
         if found is not None and found.desired > spec.count and not routed:
             continue  # Nothing shrinks while another table than ours may lead to it.
@@ -91,6 +94,11 @@ def _actions(endpoint: Endpoint, seen: Observation) -> Iterator[Action]:
 
 def _rolling(endpoint: Endpoint) -> bool:
     return endpoint.rollout is not None and endpoint.rollout.plan.rolling
+
+
+def _as_asked(found: FleetSeen, spec: FleetSpec) -> bool:
+    whole = found.desired == spec.count and found.ready + found.starting >= spec.count
+    return whole and found.mirror == spec.mirror
 
 
 def _more(fleet: FleetSeen | None, count: int) -> bool:

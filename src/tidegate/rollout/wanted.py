@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from tidegate.model.endpoint import Endpoint, Rollout
-from tidegate.model.fleet import FleetId, FleetSpec
+from tidegate.model.fleet import FleetId, FleetSpec, Mirroring, VariantSpec
 from tidegate.model.rollout import Phase, Stage, Version
 from tidegate.model.traffic import WHOLE, RouteTable, table
 
@@ -50,7 +50,21 @@ def _specs(endpoint: str, version: Version, part: int) -> Iterator[tuple[FleetId
     counts = version.counts(part)
     for variant in version.variants:
         id = FleetId(endpoint, version.generation, variant.name)
-        yield id, FleetSpec(id, version.config_name, variant, counts[variant.name])
+        mirror = _mirroring(endpoint, version, variant)
+        yield id, FleetSpec(id, version.config_name, variant, counts[variant.name], mirror)
+
+
+def _mirroring(endpoint: str, version: Version, variant: VariantSpec) -> Mirroring | None:
+    """Each version's requests are copied to its own shadow: share = its weight over the variant's, at most all."""
+    shadow = version.shadow
+    if shadow is None or variant.shadow:
+        return None
+    share = WHOLE
+    if not shadow.weight or not shadow.instance_count:
+        share = 0
+    elif shadow.weight < variant.weight:
+        share = round(WHOLE * shadow.weight / variant.weight)
+    return Mirroring(FleetId(endpoint, version.generation, shadow.name), share)
 
 
 def traffic(endpoint: Endpoint) -> RouteTable:

@@ -19,8 +19,10 @@ def create_config(tx: Tx, config: EndpointConfig, tags: Tags, now: datetime) -> 
     """Raises AlreadyExists, Invalid, LimitExceeded, or NotFound for a model that is not there."""
     need_free(tx, CONFIG, config.name)
     check(config)
-    for variant in config.variants:
-        need(tx, MODEL, variant.model_name)
+    for variant in (*config.variants, *config.shadows):
+        model = need(tx, MODEL, variant.model_name).body
+        if config.shadows and any(container.mode == "MultiModel" for container in model.containers):
+            raise Invalid(f'variant "{variant.name}" serves many models: such a config cannot have a shadow variant')
     tx.put(CONFIG, config.name, config, expect=0, now=now)
     labels.add(tx, CONFIG, config.name, tags, now)
 
@@ -29,10 +31,16 @@ def check(config: EndpointConfig) -> None:
     """Raises Invalid or LimitExceeded for a config that could never serve."""
     if not config.variants:
         raise Invalid(f'endpoint configuration "{config.name}" has no variant: give it one')
-    twice = _twice(variant.name for variant in config.variants)
+    if config.shadows and (len(config.variants), len(config.shadows)) != (1, 1):
+        raise Invalid(
+            f'endpoint configuration "{config.name}" has {len(config.variants)} production and'
+            f" {len(config.shadows)} shadow variants: a shadow goes with one production variant"
+        )
+    every = (*config.variants, *config.shadows)
+    twice = _twice(variant.name for variant in every)
     if twice:
         raise Invalid(f'variant "{twice}" is there twice: variant names are unique within a config')
-    for variant in config.variants:
+    for variant in every:
         if variant.instance_count < 1:
             raise Invalid(f'variant "{variant.name}" has no instances: its count must be at least 1')
         check_count(variant.name, variant.instance_count)

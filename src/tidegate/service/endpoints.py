@@ -79,8 +79,10 @@ def build_version(
 ) -> Version:
     """The config with its models copied in; raises NotFound for a model that was deleted meanwhile."""
     present = {variant.name: variant for variant in serving.variants} if serving else {}
-    variants = tuple(_spec(tx, variant, present.get(variant.name), keep) for variant in config.variants)
-    version = Version(generation, config.name, variants)
+    variants = [_spec(tx, variant, present.get(variant.name), keep) for variant in config.variants]
+    for variant in config.shadows:
+        variants.append(replace(_spec(tx, variant, present.get(variant.name), keep), shadow=True))
+    version = Version(generation, config.name, tuple(variants))
     check_weights(version.weights)
     return version
 

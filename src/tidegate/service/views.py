@@ -105,6 +105,7 @@ def _fleet(endpoint: Endpoint, id: FleetId, seen: Observation | None) -> View:
         "fleet": str(id),
         "side": side,
         "variant": id.variant,
+        "copies": _copies(endpoint, id),
         "config": version.config_name if version else None,
         "share": sum(route.share for route in routes if route.fleet == id) / 100,
         "desired": spec.count if spec else 0,
@@ -113,6 +114,12 @@ def _fleet(endpoint: Endpoint, id: FleetId, seen: Observation | None) -> View:
         "draining": found.draining if found else 0,
         "failure": found.failure if found else None,
     }
+
+
+def _copies(endpoint: Endpoint, id: FleetId) -> float | None:
+    """The part of its version's requests that a shadow fleet gets copies of; None for any other fleet."""
+    mirrors = (spec.mirror for spec in wanted.fleets(endpoint).values())
+    return next((mirror.share / 100 for mirror in mirrors if mirror is not None and mirror.fleet == id), None)
 
 
 def _side(endpoint: Endpoint, generation: int) -> tuple[Version | None, str]:

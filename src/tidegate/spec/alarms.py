@@ -79,6 +79,7 @@ def _series(spec: raw.AlarmSpec, endpoint: str, config: EndpointConfig, path: Pa
     names = [variant.name for variant in config.variants]
     if spec.variant is None and len(names) > 1:
         raise SpecError(path, f"'variant' is missing: which of {', '.join(names)} does it watch?")
+    names += [variant.name for variant in config.shadows]
     variant = names[0] if spec.variant is None else one_of(spec.variant, tuple(names), (*path, "variant"))
     dimensions = {"EndpointName": endpoint, "VariantName": variant}
     if one_of(spec.scope, raw.SCOPES, (*path, "scope")) == "new_version":

@@ -16,7 +16,7 @@ from tidegate.spec import raw
 from tidegate.spec.alarms import alarms
 from tidegate.spec.check import shaped
 from tidegate.spec.problem import Path, SpecError, meant
-from tidegate.spec.units import duration, one_of, seconds, size
+from tidegate.spec.units import duration, one_of, percent, seconds, size
 
 ONLY_VARIANT = "AllTraffic"
 """Name of the variant where a spec has only one, as SageMaker's own SDK calls it."""
@@ -34,8 +34,17 @@ def parse(data: object, now: datetime) -> DeployWish:
     spec = shaped(raw.SpecFile, data)
     _name(spec.endpoint, ("endpoint",))
     variants = _variants(spec)
-    models = {_model_name(spec.endpoint, variant): _model(spec.endpoint, variant, now) for _, variant in variants}
-    config = _config(spec.endpoint, [_production(spec.endpoint, path, variant) for path, variant in variants], now)
+    shadows = _shadows(spec, [variant for _, variant in variants])
+    models = {
+        _model_name(spec.endpoint, variant): _model(spec.endpoint, variant, now)
+        for _, variant in (*variants, *shadows)
+    }
+    config = _config(
+        spec.endpoint,
+        [_production(spec.endpoint, path, variant) for path, variant in variants],
+        [_production(spec.endpoint, path, variant) for path, variant in shadows],
+        now,
+    )
     named = alarms(spec, config, now)
     deployment = _deployment(spec.rollout or raw.RolloutSpec(), {key: alarm.name for key, alarm in named.items()})
     return DeployWish(
@@ -75,6 +84,29 @@ def _variants(spec: raw.SpecFile) -> list[tuple[Path, raw.VariantSpec]]:
     if not any(variant.weight > 0 for variant in spec.variants):
         raise SpecError(("variants",), "every weight is 0: no variant would take requests")
     return [(("variants", index), variant) for index, variant in enumerate(spec.variants)]
+
+
+def _shadows(spec: raw.SpecFile, production: list[raw.VariantSpec]) -> list[tuple[Path, raw.VariantSpec]]:
+    """As a variant whose weight over that of the production variant is the share."""
+    given, path = spec.shadow, ("shadow",)
+    if given is None:
+        return []
+    if len(production) != 1:
+        raise SpecError(path, "a shadow goes with one variant, and there are several")
+    _name(given.name, (*path, "name"))
+    if given.name == production[0].name:
+        raise SpecError((*path, "name"), f"{given.name!r} is the name of the variant itself: choose another")
+    variant = raw.VariantSpec(
+        name=given.name,
+        model=given.model,
+        instances=given.instances,
+        instance_type=given.instance_type,
+        weight=percent(given.share, (*path, "share")) / 100 * production[0].weight,
+        routing=given.routing,
+        startup_timeout=given.startup_timeout,
+        download_timeout=given.download_timeout,
+    )
+    return [(path, variant)]
 
 
 def _production(endpoint: str, path: Path, variant: raw.VariantSpec) -> ProductionVariant:
@@ -134,9 +166,12 @@ def _model_name(endpoint: str, variant: raw.VariantSpec) -> str:
     return _named(base, [variant.model.image, variant.model.data, environment, variant.model.fingerprint])
 
 
-def _config(endpoint: str, variants: list[ProductionVariant], now: datetime) -> EndpointConfig:
-    name = _named(endpoint, [asdict(variant) for variant in variants])
-    return EndpointConfig(name=name, variants=tuple(variants), created_at=now)
+def _config(
+    endpoint: str, variants: list[ProductionVariant], shadows: list[ProductionVariant], now: datetime
+) -> EndpointConfig:
+    content: list[object] = [asdict(variant) for variant in variants]
+    name = _named(endpoint, content + [{"shadow": asdict(variant)} for variant in shadows])
+    return EndpointConfig(name=name, variants=tuple(variants), created_at=now, shadows=tuple(shadows))
 
 
 def _named(base: str, content: object) -> str:

@@ -28,6 +28,9 @@ def artifacts(data: object) -> list[tuple[Path, dict[str, Any]]]:
         return found
     if isinstance(data.get("model"), dict):
         found.append((("model",), data["model"]))
+    shadow = data.get("shadow")
+    if isinstance(shadow, dict) and isinstance(shadow.get("model"), dict):
+        found.append((("shadow", "model"), shadow["model"]))
     variants = data.get("variants")
     for index, variant in enumerate(variants if isinstance(variants, list) else []):
         if isinstance(variant, dict) and isinstance(variant.get("model"), dict):

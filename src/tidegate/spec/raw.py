@@ -73,6 +73,19 @@ class VariantSpec(Struct, forbid_unknown_fields=True):
     download_timeout: Duration | None = None
 
 
+class ShadowSpec(Struct, forbid_unknown_fields=True):
+    """A second model that gets a copy of some requests; its answers are kept for comparison, never returned."""
+
+    model: ModelSpec
+    share: Annotated[str, _text("The part of the requests that is copied.", "20%", pattern=r"^[0-9.]+%$")] = "100%"
+    name: Name = "shadow"
+    instances: Annotated[int, Meta(description="Instances to run.", extra_json_schema={"minimum": 1})] = 1
+    instance_type: str = "local"
+    routing: Routing = "random"
+    startup_timeout: Duration | None = None
+    download_timeout: Duration | None = None
+
+
 class RolloutSpec(Struct, forbid_unknown_fields=True):
     """How an update is carried out and what makes it roll back."""
 
@@ -136,6 +149,7 @@ class SpecFile(Struct, forbid_unknown_fields=True):
     startup_timeout: Annotated[Duration, _text("Until the first good ping; 8m when absent.")] | None = None
     download_timeout: Annotated[Duration, _text("Fetching and unpacking; 15m when absent.")] | None = None
     variants: list[VariantSpec] | None = None
+    shadow: ShadowSpec | None = None
     rollout: RolloutSpec | None = None
     alarms: dict[str, AlarmSpec] = {}
     tags: dict[str, str] = {}

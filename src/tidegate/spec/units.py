@@ -48,6 +48,16 @@ def size(value: str | int, path: Path, *, least: int = 1, most: int) -> Capacity
     raise SpecError(path, f"{text!r}: expected a share such as 10% or a number of instances such as 1")
 
 
+def percent(value: str, path: Path) -> float:
+    """0 to 100, of a text such as 20% or 0.5%."""
+    text = value.strip()
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?%", text):
+        raise SpecError(path, f"{text!r}: expected a share such as 20%")
+    if float(text[:-1]) > 100:
+        raise SpecError(path, f"{text}: must be from 0% to 100%")
+    return float(text[:-1])
+
+
 def threshold(value: float | str, metric: str, path: Path) -> float:
     """In the metric's own unit: microseconds for latencies, 0 to 1 for rates."""
     if isinstance(value, str):

@@ -5,7 +5,7 @@ They are written as arithmetic over what was seen and what was decided, not with
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from tidegate.model.alarm import AlarmState
@@ -59,6 +59,7 @@ class Invariants:
         _outgoing_capacity(after)
         _actions(after, seen, decision)
         _alarms(before, after, seen)
+        _shadows_do_not_matter(before, seen, now, decision, step)
         if before.rollout is not None:
             self._count_pauses(before.rollout)
             if before.rollout.phase in FORWARD:
@@ -76,6 +77,7 @@ class Invariants:
             fleet = world.target.fleets.get(route.fleet)
             expect(fleet is not None and not fleet.deleted, "no route to a fleet that is not there", route.fleet)
             expect(route.fleet.generation not in self.taken_back, "8 no route is left behind", route.fleet)
+            expect(fleet and not fleet.spec.variant.shadow, "13 a shadow takes no client's request", route.fleet)
         record = world.record
         if record is not None and record.last is not None and record.last.phase is Phase.ROLLED_BACK:
             self.taken_back.add(record.last.new.generation)
@@ -96,7 +98,8 @@ class Invariants:
         blind = seen.fleets is None or seen.routes is None or (was.plan.alarms and seen.alarms is None)
         expect(not blind, "unknown never advances", was.phase)
         stage = was.plan.stages[was.stage]
-        short = list(_short(after.name, was.new, stage.new_part, seen))
+        untried = (before.traffic or RouteTable(before.name, 0)).share_of(was.new.generation) == 0
+        short = list(_short(after.name, was.new, stage.new_part, seen, shadow=untried))
         if was.phase in (Phase.PROVISIONING, Phase.BAKING):
             expect(not short, "2, 4 every replica of a stage is there as wanted", short)
         if was.phase is not Phase.PROVISIONING:
@@ -145,7 +148,7 @@ def _table(after: Endpoint) -> None:
     expect(not after.deleting and not after.failed, "1 an endpoint that ended takes no requests", table)
     expect(sum(r.share for r in table.routes) == WHOLE, "1 shares sum to the whole", table.routes)
     expect(table.fence <= after.fence, "a table's fence was given out", table.fence)
-    live = {v.generation: {x.name for x in v.variants} for v in _versions(after)}
+    live = {v.generation: {x.name for x in v.variants if not x.shadow} for v in _versions(after)}
     for route in table.routes:
         expect(route.fleet.variant in live.get(route.fleet.generation, ()), "1 only live versions", route)
     for generation in {r.fleet.generation for r in table.routes}:
@@ -171,11 +174,28 @@ def _needed(count: int, share: int) -> float:
     return count * max(0, share - SLACK) / WHOLE
 
 
-def _short(endpoint: str, version: Version, part: int, seen: Observation) -> Iterator[str]:
-    for variant, count in version.counts(part).items():
-        fleet = (seen.fleets or {}).get(FleetId(endpoint, version.generation, variant))
-        if fleet is None or fleet.desired != count or fleet.ready < count:
-            yield variant
+def _short(endpoint: str, version: Version, part: int, seen: Observation, *, shadow: bool) -> Iterator[str]:
+    counts = version.counts(part)
+    for variant in version.variants:
+        count = counts[variant.name]
+        fleet = (seen.fleets or {}).get(FleetId(endpoint, version.generation, variant.name))
+        lacking = fleet is None or fleet.desired != count or fleet.ready < count
+        if lacking and (shadow or not variant.shadow):
+            yield variant.name
+
+
+def _shadows_do_not_matter(
+    before: Endpoint, seen: Observation, now: datetime, decision: Decision, step: Stepper
+) -> None:
+    """13: once a version has traffic, a shadow that is dead and failing changes no decision."""
+    shadows = {FleetId(before.name, v.generation, x.name) for v in _versions(before) for x in v.variants if x.shadow}
+    rollout, table = before.rollout, before.traffic or RouteTable(before.name, 0)
+    untried = rollout is not None and rollout.phase in FORWARD and not table.share_of(rollout.new.generation)
+    if seen.fleets is None or not shadows or untried:
+        return
+    fleets = {id: replace(f, ready=0, failure="x") if id in shadows else f for id, f in seen.fleets.items()}
+    dead = step(before, replace(seen, fleets=fleets), now)
+    expect(dead.endpoint == decision.endpoint, "13 a shadow changes no decision", decision.events)
 
 
 def _ours(endpoint: Endpoint, seen: Observation) -> bool:
@@ -197,7 +217,7 @@ def _shares_rise_over_capacity(before: Endpoint, after: Endpoint, seen: Observat
             continue
         rollout = after.rollout
         emergency = rollout is not None and rollout.phase is Phase.ROLLING_BACK and rollout.back_stage == 0
-        for variant in version.variants:
+        for variant in version.production:
             fleet = (seen.fleets or {}).get(FleetId(after.name, version.generation, variant.name))
             ready = fleet.ready if fleet else 0
             needed = _needed(variant.instance_count, share)
@@ -268,7 +288,7 @@ def _alarms(before: Endpoint, after: Endpoint, seen: Observation) -> None:
     old_alive = seen.fleets is not None and all(
         (fleet := seen.fleets.get(FleetId(after.name, was.old.generation, v.name))) is not None and fleet.ready
         for v in was.old.variants
-        if v.weight
+        if v.weight and not v.shadow
     )
     if old_alive and not was.plan.rolling and after.traffic is not None:
         share = after.traffic.share_of(was.new.generation)

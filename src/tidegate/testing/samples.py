@@ -22,14 +22,16 @@ def version(
     counts: int | Mapping[str, int] = 2,
     weights: Mapping[str, float] | None = None,
     created_at: datetime = START,
+    shadow: int = 0,
 ) -> Version:
-    """A config's version: variant name -> instances (an int: one variant, AllTraffic). Its models are its own."""
+    """A config's version: variant name -> instances (an int: one variant, AllTraffic). Its models are its own.
+    ``shadow``: instances of a shadow variant, Shadow."""
     sizes = {"AllTraffic": counts} if isinstance(counts, int) else counts
     variants = []
-    for variant, count in sizes.items():
+    for variant, count in {**sizes, **({"Shadow": shadow} if shadow else {})}.items():
         container = Container("sample", data_url=f"file:///models/{name}/{variant}")
         model = Model(f"{name}-{variant}", (container,), created_at)
-        variants.append(VariantSpec(variant, model, count, (weights or {}).get(variant, 1.0)))
+        variants.append(VariantSpec(variant, model, count, (weights or {}).get(variant, 1.0), shadow=variant == "Shadow"))
     return Version(0, name, tuple(variants))
 
 

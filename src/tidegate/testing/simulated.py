@@ -38,6 +38,7 @@ class SimulatedFleet:
             starting=len(self.of(ReplicaState.STARTING)),
             draining=len(self.of(ReplicaState.DRAINING)),
             failure=self.failure,
+            mirror=self.spec.mirror,
         )
 
 
@@ -56,7 +57,7 @@ class SimulatedTarget:
     def ensure_fleet(self, spec: FleetSpec, fence: int) -> None:
         fleet = self.fleets.setdefault(spec.id, SimulatedFleet(spec, fence))
         if not fleet.deleted and fence >= fleet.fence:
-            fleet.fence, fleet.desired = fence, spec.count
+            fleet.fence, fleet.desired, fleet.spec = fence, spec.count, spec
             self.settle(fleet)
 
     def delete_fleet(self, id: FleetId, fence: int) -> None:

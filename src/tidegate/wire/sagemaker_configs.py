@@ -9,14 +9,14 @@ from tidegate.wire.operation import InTx, Params, Rows, TxCall
 from tidegate.wire.sagemaker_tags import tags_of
 from tidegate.wire.unsupported import not_yet, refuse
 
-_REFUSED = ("ShadowProductionVariants", "AsyncInferenceConfig", "ExplainerConfig", "CrossRegionTrafficConfig")
+_REFUSED = ("AsyncInferenceConfig", "ExplainerConfig", "CrossRegionTrafficConfig")
 _VARIANT_REFUSED = (
     "ServerlessConfig",
     "ManagedInstanceScaling",
     "InstancePools",
     "AcceleratorPartitionLayouts",
 )
-_USED = ("EndpointConfigName", "ProductionVariants", "Tags")
+_USED = ("EndpointConfigName", "ProductionVariants", "ShadowProductionVariants", "Tags")
 _VARIANT_USED = (
     "VariantName",
     "ModelName",
@@ -38,6 +38,7 @@ def create_endpoint_config(call: TxCall, params: Params) -> Params:
         tuple(_variant(given) for given in params["ProductionVariants"]),
         call.now,
         wire={name: value for name, value in params.items() if name not in _USED},
+        shadows=tuple(_variant(given) for given in params.get("ShadowProductionVariants", [])),
     )
     use.create_config(call.tx, config, tags_of(params), call.now)
     return {"EndpointConfigArn": arn(call, config.name)}
@@ -70,6 +71,7 @@ def describe_endpoint_config(call: TxCall, params: Params) -> Params:
         "EndpointConfigName": config.name,
         "EndpointConfigArn": arn(call, config.name),
         "ProductionVariants": [_shown(variant) for variant in config.variants],
+        "ShadowProductionVariants": [_shown(variant) for variant in config.shadows] or None,
         "CreationTime": config.created_at,
         **config.wire,
     }

@@ -20,6 +20,7 @@ def described(call: Call, endpoint: Endpoint, seen: Observation | None) -> Param
         "CreationTime": endpoint.created_at,
         "LastModifiedTime": endpoint.modified_at,
         "ProductionVariants": [_variant(view) for view in views.current] or None,
+        "ShadowProductionVariants": [_variant(view) for view in views.shadows] or None,
         "LastDeploymentConfig": shown(endpoint.deployment),
         "PendingDeploymentSummary": _pending(views),
     }
@@ -42,10 +43,13 @@ def _pending(views: Variants) -> Params | None:
     return {
         "EndpointConfigName": views.pending_config,
         "StartTime": views.pending_since,
-        "ProductionVariants": [
-            {**_variant(view), "InstanceType": view.spec.instance_type} for view in views.pending
-        ],
+        "ProductionVariants": [_coming(view) for view in views.pending],
+        "ShadowProductionVariants": [_coming(view) for view in views.pending_shadows] or None,
     }
+
+
+def _coming(view: VariantView) -> Params:
+    return {**_variant(view), "InstanceType": view.spec.instance_type}
 
 
 def _variant(view: VariantView) -> Params:

@@ -261,6 +261,7 @@ def test_a_view_of_an_endpoint_at_rest(tx: MemoryTx) -> None:
             "fleet": "fraud/1/main",
             "side": "serving",
             "variant": "main",
+            "copies": None,
             "config": "fraud-1",
             "share": 100.0,
             "desired": 2,
