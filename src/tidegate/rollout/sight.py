@@ -22,9 +22,7 @@ def in_force(endpoint: Endpoint, seen: Observation) -> bool:
     return seen.routes.fence == table.fence or not (table.routes or table.targets or seen.routes.targets)
 
 
-def ready(
-    endpoint: Endpoint, version: Version, part: int, seen: Observation, *, shadow: bool = False
-) -> bool:
+def ready(endpoint: Endpoint, version: Version, part: int, seen: Observation, *, shadow: bool = False) -> bool:
     """Whether this part of the version is there as wanted and takes requests, each variant of it; the shadow
     variant only where it is asked for."""
     if seen.fleets is None:

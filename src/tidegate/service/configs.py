@@ -22,7 +22,9 @@ def create_config(tx: Tx, config: EndpointConfig, tags: Tags, now: datetime) -> 
     for variant in (*config.variants, *config.shadows):
         model = need(tx, MODEL, variant.model_name).body
         if config.shadows and any(container.mode == "MultiModel" for container in model.containers):
-            raise Invalid(f'variant "{variant.name}" serves many models: such a config cannot have a shadow variant')
+            raise Invalid(
+                f'variant "{variant.name}" serves many models: such a config cannot have a shadow variant'
+            )
     tx.put(CONFIG, config.name, config, expect=0, now=now)
     labels.add(tx, CONFIG, config.name, tags, now)
 

@@ -188,7 +188,9 @@ def _shadows_do_not_matter(
     before: Endpoint, seen: Observation, now: datetime, decision: Decision, step: Stepper
 ) -> None:
     """13: once a version has traffic, a shadow that is dead and failing changes no decision."""
-    shadows = {FleetId(before.name, v.generation, x.name) for v in _versions(before) for x in v.variants if x.shadow}
+    shadows = {
+        FleetId(before.name, v.generation, x.name) for v in _versions(before) for x in v.variants if x.shadow
+    }
     rollout, table = before.rollout, before.traffic or RouteTable(before.name, 0)
     untried = rollout is not None and rollout.phase in FORWARD and not table.share_of(rollout.new.generation)
     if seen.fleets is None or not shadows or untried:

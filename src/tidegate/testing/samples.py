@@ -31,7 +31,8 @@ def version(
     for variant, count in {**sizes, **({"Shadow": shadow} if shadow else {})}.items():
         container = Container("sample", data_url=f"file:///models/{name}/{variant}")
         model = Model(f"{name}-{variant}", (container,), created_at)
-        variants.append(VariantSpec(variant, model, count, (weights or {}).get(variant, 1.0), shadow=variant == "Shadow"))
+        weight, shaded = (weights or {}).get(variant, 1.0), variant == "Shadow"
+        variants.append(VariantSpec(variant, model, count, weight, shadow=shaded))
     return Version(0, name, tuple(variants))
 
 
