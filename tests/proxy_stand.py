@@ -114,9 +114,10 @@ async def read_message(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
 
 @dataclass
 class Client:
-    """One keep-alive connection. An answer that does not come is status 0; nothing is sent twice."""
+    """One keep-alive connection, to a port or to a unix socket. An answer that does not come is status 0; nothing
+    is sent twice."""
 
-    port: int
+    port: int | Path
     _reader: asyncio.StreamReader | None = None
     _writer: asyncio.StreamWriter | None = None
 
@@ -128,7 +129,10 @@ class Client:
     async def send(self, request: bytes) -> Reply:
         try:
             if self._writer is None:
-                self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self.port)
+                if isinstance(self.port, int):
+                    self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self.port)
+                else:
+                    self._reader, self._writer = await asyncio.open_unix_connection(self.port)
             assert self._reader is not None
             self._writer.write(request)
             async with asyncio.timeout(PATIENCE):

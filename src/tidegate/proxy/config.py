@@ -15,7 +15,7 @@ from tidegate.model.traffic import WHOLE
 from tidegate.proxy.routes import MOST_ROUTES, entries
 from tidegate.proxy.state import State
 
-CONFIG, MAP, STATE = "haproxy.cfg", "routes.map", "proxy.json"
+CONFIG, MAP, FLEETS, STATE = "haproxy.cfg", "routes.map", "fleets.map", "proxy.json"
 """File names in the proxy's folder, which is HAProxy's working directory."""
 
 SERVER = "check inter 500ms fastinter 100ms fall 3 rise 1 observe layer4 error-limit 3 on-error mark-down"
@@ -62,18 +62,22 @@ class Options:
     signed: bool
     max_connections: int
     threads: int
+    copies: str = ""
+    """The socket for copies of requests; the default is for options that an older program wrote."""
 
 
 def render(state: State, options: Options) -> dict[str, str]:
     """File name -> content."""
-    return {CONFIG: render_config(state, options), MAP: render_map(state)}
+    fleets = "".join(sorted(f"{fleet} {slot}\n" for fleet, slot in state.slots.items()))
+    return {CONFIG: render_config(state, options), MAP: render_map(state), FLEETS: fleets}
 
 
 def render_config(state: State, options: Options) -> str:
-    for text in (options.host, options.controller, options.admin, options.region, options.account):
+    for text in (options.host, options.controller, options.admin, options.copies, options.region, options.account):
         if UNSAFE.search(text):
             raise StartupError(f"{text!r} cannot stand in the proxy's configuration; use plain letters and digits")
-    parts = [_global(options), _defaults(options), _frontend(options), _controller(options), _fleets(options)]
+    parts = [_global(options), _defaults(options), _frontend(options), _copies(options)]
+    parts += [_controller(options), _fleets(options)]
     seats = {seat.slot: seat for seat in state.seats}
     for pool, size in sorted(state.sizes.items()):
         for slot in (f"{pool}{number}" for number in range(size)):
@@ -151,6 +155,22 @@ frontend door from all
   use_backend controller if !{{ var(txn.routes) -m found }}
   use_backend %[var(txn.slot)] if {{ var(txn.slot) -m found }}
   use_backend %[var(txn.routes),word(3,|)]
+"""
+
+
+def _copies(options: Options) -> str:
+    """Copies of requests, from workers to the shadow fleet that they name. A way of its own, on a socket that only
+    this user can open: nothing that comes through the door leads to a shadow, and no mark could be forged."""
+    gone = _runtime_error("ServiceUnavailable", "The shadow fleet is not there.")
+    return f"""\
+frontend copies from all
+  bind unix@{options.copies} mode 600
+  http-request set-var(txn.routes) req.hdr(X-Tidegate-Fleet),word(1,/)
+  http-request set-var(txn.slot) req.hdr(X-Tidegate-Fleet),map({FLEETS})
+  http-request return status 503 {gone} if !{{ var(txn.slot) -m found }}
+  http-request del-header X-Tidegate- -m beg
+  http-request set-header X-Tidegate-Start %[date(0,us)]
+  use_backend %[var(txn.slot)]
 """
 
 

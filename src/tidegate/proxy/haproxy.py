@@ -46,6 +46,8 @@ class HAProxy:
         self._folder = folder / "proxy"
         self._controller = controller
         self._runtime = Runtime(controller.with_name("haproxy.sock"), controller.with_name("master.sock"))
+        self.copies = controller.with_name("copies.sock")
+        """Where workers send copies of requests for a shadow fleet."""
         self._slots = dict(slots)
         self._state = State(self._slots)
         self._lock = asyncio.Lock()
@@ -101,6 +103,7 @@ class HAProxy:
             await asyncio.to_thread(master.kill)
             self._runtime.admin.unlink(missing_ok=True)
             self._runtime.master.unlink(missing_ok=True)
+            self.copies.unlink(missing_ok=True)
             self._master = None
 
     # --- the Router port ---
@@ -119,6 +122,7 @@ class HAProxy:
                 log.info("the proxy's slots are all taken; reloading it with %s", self._state.sizes)
                 await self._reload()
             await self._level(seat.slot, seat.servers)
+            await self._runtime.set_map(config.FLEETS, {str(fleet): seat.slot})
 
     async def in_flight(self, fleet: FleetId) -> dict[str, int]:
         """A server that an older process may still pick has at least one request to wait for."""
@@ -145,6 +149,7 @@ class HAProxy:
             if any(route.fleet == fleet for route in named):
                 raise Transient(f"fleet {fleet} still has routes; set the endpoint's routes first")
             self._save(self._state.without(fleet))
+            await self._runtime.del_map(config.FLEETS, str(fleet))
             await self._level(seat.slot, {})
             await self._tidy(seat.slot)
 
@@ -351,6 +356,7 @@ class HAProxy:
             max_connections=most,
             # One of HAProxy's threads keeps several workers busy, and those need the other CPUs.
             threads=max(1, len(os.sched_getaffinity(0)) // 4),
+            copies=str(self.copies),
         )
 
     def _options_text(self) -> str:

@@ -25,6 +25,7 @@ OPTIONS = Options(
     signed=False,
     max_connections=20_000,
     threads=1,
+    copies="/tmp/t/copies.sock",
 )
 BLUE, GREEN = FleetId("fraud", 1, "blue"), FleetId("fraud", 2, "blue")
 
