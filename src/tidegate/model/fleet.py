@@ -11,6 +11,13 @@ class RoutingStrategy(StrEnum):
 
     RANDOM = "RANDOM"
     LEAST_OUTSTANDING_REQUESTS = "LEAST_OUTSTANDING_REQUESTS"
+    BY_MODEL = "BY_MODEL"
+    """Requests for one model go to the replica that holds it. Every multi-model fleet has it; nobody can ask for
+    it."""
+
+
+ROUTINGS = (RoutingStrategy.RANDOM, RoutingStrategy.LEAST_OUTSTANDING_REQUESTS)
+"""What may be asked for."""
 
 
 @dataclass(frozen=True, order=True)
@@ -51,6 +58,11 @@ class VariantSpec:
     """It answers copies of the production variants' requests and never a client. Its weight over theirs is the
     share that is copied, at most all."""
     wire: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def picking(self) -> RoutingStrategy:
+        """How requests pick a replica in fact: what was asked for, but by model where one has many."""
+        return RoutingStrategy.BY_MODEL if self.model.multi_model else self.routing
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 Tags = dict[str, str]
+SINGLE_MODEL, MULTI_MODEL = "SingleModel", "MultiModel"
+"""Modes of a container."""
 
 
 @dataclass(frozen=True)
@@ -40,3 +42,8 @@ class Model:
     execution_role: str | None = None
     network_isolation: bool = False
     wire: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def multi_model(self) -> bool:
+        """Whether its container serves many models, each loaded when it is first asked for."""
+        return any(container.mode == MULTI_MODEL for container in self.containers)

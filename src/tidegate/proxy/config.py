@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tidegate.model.errors import StartupError
 from tidegate.model.traffic import WHOLE
 from tidegate.proxy.routes import MOST_ROUTES, entries
-from tidegate.proxy.state import State
+from tidegate.proxy.state import BY_MODEL, Seat, State
 
 CONFIG, MAP, FLEETS, STATE = "haproxy.cfg", "routes.map", "fleets.map", "proxy.json"
 """File names in the proxy's folder, which is HAProxy's working directory."""
@@ -26,8 +26,16 @@ KEEP_ALIVE = 50
 """Seconds that a client's idle connection stays open; below the drain timeout, so that a connection which still
 holds an older process of HAProxy open is gone before what it may be routed to is."""
 
-BALANCE = {"r": "random", "l": "leastconn"}
+BALANCE = {"r": "random", "l": "leastconn", BY_MODEL: "hash var(txn.pick)"}
 """Pool -> how a server is picked. ``random`` draws two and takes the one with fewer requests in hand."""
+
+CROWD = 4
+"""Requests for one model at a time per instance that serves it: with more under way, a further instance shares them.
+HAProxy's own bound for this (hash-balance-factor) counts in parts of the average. At a few requests at a time it
+sends every second model to two instances, which then both load it."""
+
+RING_WEIGHT = 64
+"""Puts each server on the ring in 1,024 points, so that each has its part of the models to some 3 %."""
 
 ENDPOINT = "%[var(txn.routes),word(1,|)]"
 """The endpoint's name, where a response is made after the request is gone."""
@@ -77,11 +85,11 @@ def render_config(state: State, options: Options) -> str:
         if UNSAFE.search(text):
             raise StartupError(f"{text!r} cannot stand in the proxy's configuration; use plain letters and digits")
     parts = [_global(options), _defaults(options), _frontend(options), _copies(options)]
-    parts += [_controller(options), _fleets(options)]
+    parts += [_controller(options), _fleets(options), MODELS]
     seats = {seat.slot: seat for seat in state.seats}
     for pool, size in sorted(state.sizes.items()):
         for slot in (f"{pool}{number}" for number in range(size)):
-            parts.append(_slot(slot, seats[slot].servers if slot in seats else {}))
+            parts.append(_slot(slot, seats.get(slot)))
     return "\n".join(parts)
 
 
@@ -252,16 +260,45 @@ defaults fleets
 """
 
 
-def _slot(slot: str, servers: dict[str, str]) -> str:
+MODELS = """\
+# How many requests for each model of each multi-model fleet are under way.
+backend models
+  stick-table type string len 256 size 100k expire 10s store conn_cur
+"""
+
+
+def _by_model(slot: str) -> list[str]:
+    """A request goes to where its model's name falls on the ring of servers; one of many for the same model, to one
+    of as many places as it takes. A request without a model goes anywhere, to be told so by a worker."""
+    return [
+        "hash-type consistent",
+        f"http-request set-var(txn.model) req.fhdr(X-Amzn-SageMaker-Target-Model),concat(:{slot})",
+        "http-request track-sc0 var(txn.model) table models",
+        f"http-request set-var(txn.places) sc0_conn_cur(models),add({CROWD - 1}),div({CROWD})",
+        f"http-request set-var(txn.place) rand({2**20}),mod(txn.places)",
+        "http-request set-var(txn.pick) var(txn.model),concat(:,txn.place)",
+    ]
+
+
+def _slot(slot: str, seat: Seat | None) -> str:
     count = counter(slot)
     lines = [
         f"backend {slot} from fleets",
         f"balance {BALANCE[slot[0]]}",
+        *(_by_model(slot) if slot.startswith(BY_MODEL) else ()),
         f"http-after-response set-var({count}) var({count},0),add(1) if {{ status 502:504 }} {OWN}",
         f'http-after-response set-status 424 reason "Failed Dependency" if {{ status 502 504 }} {OWN}',
-        *(f"server {replica} unix@{path} {SERVER}" for replica, path in servers.items()),
     ]
+    if seat is not None:
+        lines += [f"server {server(seat, replica)}" for replica in seat.servers]
     return "\n  ".join(lines) + "\n"
+
+
+def server(seat: Seat, replica: str) -> str:
+    """A server's name, address and options, for the file and for ``add server``."""
+    words = f"{replica} unix@{seat.servers[replica]} {SERVER}"
+    number = seat.numbers.get(replica)
+    return words if number is None else f"{words} id {number} weight {RING_WEIGHT}"
 
 
 def counter(slot: str) -> str:

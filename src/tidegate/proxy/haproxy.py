@@ -11,6 +11,7 @@ import os
 import re
 import resource
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -21,7 +22,7 @@ from tidegate.model.traffic import RouteTable
 from tidegate.proxy import binary, config, routes
 from tidegate.proxy.process import Master, check_address, write_whole
 from tidegate.proxy.runtime import Runtime
-from tidegate.proxy.state import SLOTS, State
+from tidegate.proxy.state import SLOTS, Seat, State
 from tidegate.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -115,13 +116,14 @@ class HAProxy:
                 raise Refused(f"server {replica!r} at {str(path)!r} has characters that the proxy cannot take")
         async with self._lock:
             paths = {name: str(path) for name, path in servers.items()}
-            self._save(self._state.with_servers(fleet, routing, paths))
+            present = await self._numbers(fleet) if routing is RoutingStrategy.BY_MODEL else {}
+            self._save(self._state.with_servers(fleet, routing, paths, present))
             seat = self._state.seat(fleet)
             assert seat is not None
             if not await self._runtime.has(seat.slot):
                 log.info("the proxy's slots are all taken; reloading it with %s", self._state.sizes)
                 await self._reload()
-            await self._level(seat.slot, seat.servers)
+            await self._level(seat.slot, seat)
             await self._runtime.set_map(config.FLEETS, {str(fleet): seat.slot})
 
     async def in_flight(self, fleet: FleetId) -> dict[str, int]:
@@ -150,7 +152,7 @@ class HAProxy:
                 raise Transient(f"fleet {fleet} still has routes; set the endpoint's routes first")
             self._save(self._state.without(fleet))
             await self._runtime.del_map(config.FLEETS, str(fleet))
-            await self._level(seat.slot, {})
+            await self._level(seat.slot, Seat(fleet, seat.slot))
             await self._tidy(seat.slot)
 
     async def set_routes(self, table: RouteTable) -> None:
@@ -199,14 +201,26 @@ class HAProxy:
 
     # --- what HAProxy has and should have; the lock is held ---
 
-    async def _level(self, slot: str, wanted: Mapping[str, str]) -> None:
+    async def _numbers(self, fleet: FleetId) -> dict[str, int]:
+        """Of the fleet's servers in HAProxy, those included that are no longer wanted and still at work."""
+        seat = self._state.seat(fleet)
+        if seat is None:
+            return {}
+        try:
+            if seat.slot in self._untidy:
+                await self._tidy(seat.slot)
+            return {name: server.number for name, server in (await self._runtime.servers(seat.slot)).items()}
+        except Transient:
+            return {}  # it does not run, and will begin with those that are wanted
+
+    async def _level(self, slot: str, seat: Seat) -> None:
         """Adds and revives what is wanted; gives no new request to what is not."""
-        present = await self._runtime.servers(slot)
-        for name, path in wanted.items():
+        present, wanted = await self._runtime.servers(slot), seat.servers
+        for name in wanted:
             if name in present and present[name].takes_requests:
                 continue
             if name not in present:
-                command = f"add server {slot}/{name} unix@{path} {config.SERVER}"
+                command = f"add server {slot}/{config.server(seat, name)}"
                 await self._runtime.do(command, good=("New server registered.",))
             await self._runtime.do(f"enable health {slot}/{name}")
             await self._runtime.do(f"set server {slot}/{name} state ready")
@@ -315,12 +329,13 @@ class HAProxy:
         """False when there is no state that can be read; fleets and routes are then asked for again."""
         path = self._folder / config.STATE
         try:
-            self._state = msgspec.json.decode(path.read_bytes(), type=State)
+            state = msgspec.json.decode(path.read_bytes(), type=State)
         except FileNotFoundError:
             return False
         except (OSError, msgspec.DecodeError) as error:
             log.warning("%s cannot be read (%s); the proxy starts empty", path, error)
             return False
+        self._state = replace(state, sizes={**self._slots, **state.sizes})
         return True
 
     def _command(self, program: Path) -> tuple[str, ...]:

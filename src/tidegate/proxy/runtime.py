@@ -27,6 +27,8 @@ class Server:
     name: str
     state: str
     in_flight: int
+    number: int = 0
+    """HAProxy's own number of it; see ``places``."""
 
     @property
     def takes_requests(self) -> bool:
@@ -63,7 +65,7 @@ class Runtime:
     async def servers(self, slot: str, process: int | None = None) -> dict[str, Server]:
         """The servers of a backend by name, in the serving process or in another one of its master."""
         rows = await self._statistics(f"show stat {slot} 4 -1", process)
-        found = [Server(row["svname"], row["status"], int(row["scur"] or 0)) for row in rows]
+        found = [Server(row["svname"], row["status"], int(row["scur"] or 0), int(row["sid"])) for row in rows]
         return {server.name: server for server in found}
 
     async def in_flight(self, process: int) -> int:

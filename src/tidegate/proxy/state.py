@@ -1,28 +1,39 @@
 """What the proxy is to do, as one value that is on disk before HAProxy hears of any change. Pure.
 
 A fleet sits in a slot: a backend that HAProxy has had, empty, since its configuration was loaded, since backends
-cannot be made at run time. There are two pools of slots, one for each way of picking a server.
+cannot be made at run time. There is a pool of slots for each way of picking a server.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from tidegate.model.fleet import FleetId, RoutingStrategy
 from tidegate.model.traffic import RouteTable
+from tidegate.proxy import places
 
-POOLS = {RoutingStrategy.RANDOM: "r", RoutingStrategy.LEAST_OUTSTANDING_REQUESTS: "l"}
-"""First letter of a slot's name: ``r12``, ``l3``."""
-SLOTS = {"r": 256, "l": 64}
+BY_MODEL = "m"
+POOLS = {
+    RoutingStrategy.RANDOM: "r",
+    RoutingStrategy.LEAST_OUTSTANDING_REQUESTS: "l",
+    RoutingStrategy.BY_MODEL: BY_MODEL,
+}
+"""First letter of a slot's name: ``r12``, ``l3``, ``m0``."""
+SLOTS = {"r": 256, "l": 64, BY_MODEL: 32}
 """Slots of each pool to begin with; some 12 kB of memory each. More need a reload, which is rare then."""
+FIRST = 8
+"""Slots that a pool begins with which an older state does not know."""
 
 
 @dataclass(frozen=True)
 class Seat:
-    """A fleet in its slot, with its servers: replica id -> path of its unix socket."""
+    """A fleet in its slot, with its servers: replica id -> path of its unix socket. ``numbers`` are theirs in
+    HAProxy where that matters, which is in the pool BY_MODEL."""
 
     fleet: FleetId
     slot: str
     servers: dict[str, str] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,8 +59,15 @@ class State:
     def table(self, endpoint: str) -> RouteTable | None:
         return next((table for table in self.tables if table.endpoint == endpoint), None)
 
-    def with_servers(self, fleet: FleetId, routing: RoutingStrategy, servers: Mapping[str, str]) -> "State":
-        """The fleet with exactly these servers, in a free slot if it is new. The pool grows if it has none."""
+    def with_servers(
+        self,
+        fleet: FleetId,
+        routing: RoutingStrategy,
+        servers: Mapping[str, str],
+        present: Mapping[str, int] = MappingProxyType({}),
+    ) -> "State":
+        """The fleet with exactly these servers, in a free slot if it is new. The pool grows if it has none.
+        ``present`` are the numbers of the servers that HAProxy has in the slot now."""
         old, grown = self.seat(fleet), self
         if old is None:
             slot = self._free(POOLS[routing])
@@ -57,9 +75,10 @@ class State:
                 grown = self._grown(POOLS[routing])
                 slot = grown._free(POOLS[routing])
                 assert slot is not None
-            seat = Seat(fleet, slot, dict(servers))
-        else:
-            seat = replace(old, servers=dict(servers))
+            old = Seat(fleet, slot)
+        seat = replace(old, servers=dict(servers))
+        if seat.slot.startswith(BY_MODEL):
+            seat = replace(seat, numbers=places.assign(servers, old.numbers, present))
         return replace(grown, seats=(*(s for s in self.seats if s.fleet != fleet), seat))
 
     def without(self, fleet: FleetId) -> "State":
@@ -77,7 +96,8 @@ class State:
 
     def _free(self, pool: str) -> str | None:
         used = {seat.slot for seat in self.seats} | set(self.emptying)
-        return next((slot for slot in (f"{pool}{n}" for n in range(self.sizes[pool])) if slot not in used), None)
+        every = (f"{pool}{number}" for number in range(self.sizes.get(pool, 0)))
+        return next((slot for slot in every if slot not in used), None)
 
     def _grown(self, pool: str) -> "State":
-        return replace(self, sizes={**self.sizes, pool: self.sizes[pool] * 2})
+        return replace(self, sizes={**self.sizes, pool: 2 * self.sizes.get(pool, 0) or FIRST})

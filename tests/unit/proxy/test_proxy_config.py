@@ -39,7 +39,16 @@ def canary() -> State:
     return state.with_table(table("fraud", 12, [(1, 9_000, {"blue": 1.0}), (2, 1_000, {"blue": 1.0})]))
 
 
+def models() -> State:
+    """A multi-model fleet whose first instance was replaced by a later one."""
+    by_model = RoutingStrategy.BY_MODEL
+    state = State({"m": 1}).with_servers(BLUE, by_model, {"r-1": "/tmp/t/r-1.sock", "r-2": "/tmp/t/r-2.sock"})
+    state = state.with_servers(BLUE, by_model, {"r-2": "/tmp/t/r-2.sock", "r-3": "/tmp/t/r-3.sock"})
+    return state.with_table(table("fraud", 3, [(1, 10_000, {"blue": 1.0})]))
+
+
 CASES = {
+    "models": (models(), OPTIONS),
     "empty": (State({"l": 0, "r": 1}), OPTIONS),
     "canary": (canary(), OPTIONS),
     "signed": (State({"l": 0, "r": 0}), replace(OPTIONS, host="::", signed=True, threads=2)),

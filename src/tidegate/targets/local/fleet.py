@@ -250,7 +250,7 @@ class Fleet:
             return
         ready = sorted((m for m in self.members.values() if m.state is ReplicaState.READY), key=lambda m: m.id)
         servers = {member.id: member.socket for member in ready}
-        await self.around.router.set_fleet(self.id, self.wish.spec.variant.routing, servers)
+        await self.around.router.set_fleet(self.id, self.wish.spec.variant.picking, servers)
         self._backend_stale, self._routed, self.adopting = False, frozenset(servers), False
 
     async def _drain(self) -> None:
