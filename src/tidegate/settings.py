@@ -63,9 +63,10 @@ class Settings:
     images: Path | None = None
     """YAML file that maps image names to commands or runtimes; see docs/images.md."""
 
-    trust_pickle: bool = False
-    """Whether a model's environment may ask for unpickling (TIDEGATE_TRUST=pickle). A pickle is a program: with this,
-    whoever may create models runs code as the server's user, so it is off."""
+    trust: frozenset[str] = frozenset()
+    """What models may bring that runs code as the server's user: ``pickle`` (unpickling, where the model's
+    environment asks for it too) and ``code`` (Python files and named classes). Each is a program of whoever may
+    create models, so nothing is allowed unless it is said, on loopback as well: model data may come from anywhere."""
 
     @property
     def loopback(self) -> bool:
@@ -103,10 +104,11 @@ def _flag(text: str) -> bool:
     return text == "1"
 
 
-def _trust(text: str) -> bool:
-    if text != "pickle":
-        raise ValueError("the only thing to trust is 'pickle'")
-    return True
+def _trust(text: str) -> frozenset[str]:
+    words = frozenset(word.strip() for word in text.split(",") if word.strip())
+    if not words <= {"pickle", "code"}:
+        raise ValueError("expected a list of: pickle, code")
+    return words
 
 
 def _paths(text: str) -> tuple[Path, ...]:
@@ -130,5 +132,5 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_FILE_ROOTS": ("file_roots", _paths),
     "TIDEGATE_S3_ENDPOINT": ("s3_endpoint", str),
     "TIDEGATE_IMAGES": ("images", Path),
-    "TIDEGATE_TRUST": ("trust_pickle", _trust),
+    "TIDEGATE_TRUST": ("trust", _trust),
 }

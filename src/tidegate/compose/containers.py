@@ -8,9 +8,12 @@ from tidegate.model.registry import Container, Model
 from tidegate.settings import Settings
 from tidegate.targets.local.folders import Folders, write_whole
 from tidegate.worker import images
-from tidegate.worker.images import ImageTable
+from tidegate.worker.images import ImageTable, RuntimeKind
 from tidegate.worker.invocation import PRIMARY
 from tidegate.worker.spec import ContainerSpec, ReplicaSpec, Serving, encode
+
+CODE_ONLY = (RuntimeKind.SCRIPT, RuntimeKind.PYTHON)
+"""Runtimes that do nothing but run a model's code."""
 
 
 def image_table(settings: Settings) -> ImageTable:
@@ -26,18 +29,34 @@ def image_table(settings: Settings) -> ImageTable:
 def check_container(container: Container, table: ImageTable, settings: Settings) -> None:
     """Raises Invalid for an image that this server has no runtime or command for, and for a variable that would
     change which program runs."""
-    images.resolve(container.image, table)
+    kind = images.resolve(container.image, table).kind
     images.check_environment(container.environment)
-    if images.TRUST in container.environment and not settings.trust_pickle:
+    refused = images.trust_words(container.environment.get(images.TRUST, "")) - settings.trust
+    if images.PICKLE in refused:
         raise Invalid(
             f"environment variable {images.TRUST}: this server unpickles nothing, since a pickle is a program; "
-            f"save the model with skops, or start the server with {images.TRUST}=pickle"
+            f"save the model with skops, or start the server with {images.TRUST}={_with(images.PICKLE, settings)}"
+        )
+    if images.CODE in refused or (kind in CODE_ONLY and images.CODE not in settings.trust):
+        raise Invalid(
+            f"image {container.image!r}: this server runs no code that comes with a model; to let whoever may create"
+            f" models run code as the server's user, start it with {images.TRUST}={_with(images.CODE, settings)}"
         )
 
 
-def trusted(environment: dict[str, str], settings: Settings) -> dict[str, str]:
-    """Without the wish to unpickle when the server does not allow it (any more)."""
-    return {name: value for name, value in environment.items() if name != images.TRUST or settings.trust_pickle}
+def _with(word: str, settings: Settings) -> str:
+    return ",".join(sorted({word, *settings.trust}))
+
+
+def trusted(environment: dict[str, str], kind: RuntimeKind, settings: Settings) -> dict[str, str]:
+    """The environment with what its container may run: what it asks for and the server allows (still), and, since
+    to bring code is to ask, whether code may run."""
+    rest = {name: value for name, value in environment.items() if name != images.TRUST}
+    if kind is RuntimeKind.PROGRAM:
+        return rest
+    asked = images.trust_words(environment.get(images.TRUST, ""))
+    granted = ",".join(sorted((asked | {images.CODE}) & settings.trust))
+    return {**rest, images.TRUST: granted} if granted else rest
 
 
 def write_keys(folders: Folders, settings: Settings) -> None:
@@ -89,16 +108,17 @@ def containers(
     """Each container of the fleet's model, with a folder and a name of its own where there are several."""
     model, folder = fleet.variant.model, folders.model(fleet.id)
     alone = len(model.containers) == 1
+    runtimes = [images.resolve(container.image, table) for container in model.containers]
     return tuple(
         ContainerSpec(
             name=PRIMARY if model.single else container.hostname or f"container-{number}",
-            runtime=images.resolve(container.image, table),
+            runtime=runtime,
             model_dir=str(folder if alone else folder / str(number)),
             data_url=container.data_url,
-            environment=trusted(container.environment, settings),
+            environment=trusted(container.environment, runtime.kind, settings),
             cache=container.cache,
         )
-        for number, container in enumerate(model.containers, 1)
+        for number, (container, runtime) in enumerate(zip(model.containers, runtimes, strict=True), 1)
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from tidegate.model.errors import Invalid, Transient
 from tidegate.worker.artifacts import Policy, materialise
 from tidegate.worker.batching import Batcher
+from tidegate.worker.handling import Handler, Handling
 from tidegate.worker.images import RuntimeKind
 from tidegate.worker.invocation import Engine
 from tidegate.worker.runtimes import load
@@ -43,7 +44,10 @@ async def open_container(spec: ReplicaSpec, container: ContainerSpec, died: Died
     folder = Path(container.model_dir)
     try:
         async with asyncio.timeout(spec.startup_timeout):
-            scorer = await asyncio.to_thread(load, container.runtime.kind, folder, container.environment)
+            loaded = await asyncio.to_thread(load, container.runtime.kind, folder, container.environment)
     except TimeoutError:
         raise Transient(f"the model did not load within {spec.startup_timeout:g} s") from None
-    return Batcher(scorer, asyncio.get_running_loop())
+    loop = asyncio.get_running_loop()
+    if isinstance(loaded, Handler):
+        return Handling(loaded, loop, spec.invocation_timeout, container.name)
+    return Batcher(loaded, loop)

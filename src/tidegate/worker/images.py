@@ -29,6 +29,10 @@ class RuntimeKind(StrEnum):
     ONNX = "onnx"
     LIGHTGBM = "lightgbm"
     SKLEARN = "sklearn"
+    SCRIPT = "script"
+    PYTHON = "python"
+    AUTO = "auto"
+    """Chosen by what the model data holds."""
     PROGRAM = "program"
 
 
@@ -66,11 +70,20 @@ BUILT_IN = {
         ),
         RuntimeKind.SKLEARN,
     ),
+    "tidegate/script": (re.compile(r"tidegate/script(:[\w.-]+)?"), RuntimeKind.SCRIPT),
+    "tidegate/python": (re.compile(r"tidegate/python(:[\w.-]+)?"), RuntimeKind.PYTHON),
+    "tidegate/auto": (re.compile(r"tidegate/auto(:[\w.-]+)?"), RuntimeKind.AUTO),
 }
 """How each built-in name is shown to people, what it matches, what runs it."""
 
 TRUST = "TIDEGATE_TRUST"
-"""Variable of a model's environment that asks for its pickle to be read; the server must allow it as well."""
+"""Variable of a model's environment: what, of all that can run code, its owner asks for. In a worker: what the
+server allows. Words with commas between them."""
+PICKLE = "pickle"
+"""Reading pickles. The model has to ask for it, and the server to allow it."""
+CODE = "code"
+"""Importing Python code that comes with a model. The server has to allow it; to bring code is to ask."""
+TRUSTED = (PICKLE, CODE)
 
 _CONTROLLING = re.compile(
     r"PATH|IFS|ENV|BASH_ENV|SHELLOPTS|LD_.*|DYLD_.*|GCONV_PATH|PYTHON.+|PERL5?(LIB|OPT|DB)|RUBY(LIB|OPT)|NODE_(OPTIONS|PATH)"
@@ -106,6 +119,19 @@ def check_environment(environment: Mapping[str, str]) -> None:
     for name in environment:
         if _CONTROLLING.fullmatch(name):
             raise Invalid(f"environment variable {name} is set by the server and cannot be given with a model")
+
+
+def trusts(environment: Mapping[str, str], what: str) -> bool:
+    """Whether the word ``what`` is in an environment's TRUST; raises Invalid for a word that is not known."""
+    return what in trust_words(environment.get(TRUST, ""))
+
+
+def trust_words(text: str) -> frozenset[str]:
+    """Raises Invalid for a word that is not known."""
+    words = frozenset(word.strip() for word in text.split(",") if word.strip())
+    for word in sorted(words.difference(TRUSTED)):
+        raise Invalid(f"{TRUST} is a list of {', '.join(TRUSTED)}, not {word!r}")
+    return words
 
 
 def parse_table(text: str, origin: str) -> ImageTable:

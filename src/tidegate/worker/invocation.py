@@ -45,6 +45,14 @@ class ModelFailed(Exception):
         self.container = container
 
 
+def timed_out(container: str) -> str:
+    """What a client is told when a container gave no answer in time."""
+    return (
+        f"Your invocation timed out while waiting for a response from container {container}. Review the latency"
+        " metrics for each container, resolve the issue, and try again."
+    )
+
+
 Outcome = Answer | Stream | Rejected | ModelFailed
 Done = Callable[[Outcome], None]
 

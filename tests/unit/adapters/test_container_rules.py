@@ -3,22 +3,55 @@
 import pytest
 
 from tidegate.compose.containers import check_container, trusted
-from tidegate.model.errors import Invalid
+from tidegate.model.errors import Invalid, StartupError
 from tidegate.model.registry import Container
 from tidegate.settings import Settings
-from tidegate.worker.images import ImageTable
+from tidegate.worker.images import ImageTable, RuntimeKind
 
 PICKLE = {"TIDEGATE_TRUST": "pickle"}
+CODE = Settings.from_environment({"TIDEGATE_TRUST": "code"})
 
 
-def test_a_pickle_is_read_only_where_the_server_allows_it() -> None:
+def test_a_pickle_is_read_only_where_model_and_server_say_so() -> None:
     wish = Container("tidegate/sklearn", environment=PICKLE)
-    with pytest.raises(Invalid, match="unpickles nothing"):
-        check_container(wish, ImageTable(), Settings())
+    with pytest.raises(Invalid, match="start the server with TIDEGATE_TRUST=code,pickle"):
+        check_container(wish, ImageTable(), CODE)
     allowed = Settings.from_environment({"TIDEGATE_TRUST": "pickle"})
     check_container(wish, ImageTable(), allowed)
-    assert trusted({**PICKLE, "A": "b"}, Settings()) == {"A": "b"}, "also for a model made while it was allowed"
-    assert trusted({**PICKLE, "A": "b"}, allowed) == {**PICKLE, "A": "b"}
+    kind = RuntimeKind.SKLEARN
+    assert trusted({**PICKLE, "A": "b"}, kind, Settings()) == {"A": "b"}, (
+        "also for a model made while it was allowed"
+    )
+    assert trusted({**PICKLE, "A": "b"}, kind, allowed) == {**PICKLE, "A": "b"}
+    assert trusted({"A": "b"}, kind, allowed) == {"A": "b"}
+
+
+@pytest.mark.parametrize("image", ["tidegate/script", "tidegate/python:1"])
+def test_code_runs_only_where_the_server_says_so(image: str) -> None:
+    with pytest.raises(Invalid, match=f"{image}.*start it with TIDEGATE_TRUST=code$"):
+        check_container(Container(image), ImageTable(), Settings())
+    check_container(Container(image), ImageTable(), CODE)
+
+
+def test_a_worker_is_told_what_the_server_allows() -> None:
+    both = Settings.from_environment({"TIDEGATE_TRUST": "pickle, code"})
+    kind = RuntimeKind.XGBOOST
+    assert trusted({}, kind, Settings()) == {}
+    assert trusted({}, kind, both) == {"TIDEGATE_TRUST": "code"}, (
+        "to bring code is to ask, to bring a pickle is not"
+    )
+    assert trusted(PICKLE, kind, both) == {"TIDEGATE_TRUST": "code,pickle"}
+    assert trusted({"TIDEGATE_TRUST": "code"}, kind, Settings()) == {}
+    assert trusted({**PICKLE, "A": "b"}, RuntimeKind.PROGRAM, both) == {"A": "b"}
+
+
+def test_a_word_of_trust_that_is_not_known_is_refused() -> None:
+    with pytest.raises(Invalid, match="not 'everything'"):
+        check_container(
+            Container("tidegate/xgboost", environment={"TIDEGATE_TRUST": "everything"}), ImageTable(), CODE
+        )
+    with pytest.raises(StartupError, match="pickle, code"):
+        Settings.from_environment({"TIDEGATE_TRUST": "code,everything"})
 
 
 @pytest.mark.parametrize("name", ["LD_PRELOAD", "PATH", "PYTHONPATH", "TIDEGATE_ACCESS_KEYS"])

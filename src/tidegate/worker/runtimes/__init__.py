@@ -1,8 +1,9 @@
 """What runs a model. One file per runtime; ``load`` finds the one that an image name resolved to.
 
-A built-in runtime is a ``batching.Scorer`` made by its module's ``load(model_dir, environment)``, which raises
-ArtifactError for a model it cannot use. Its libraries are imported only in a worker that needs them. Any other
-program is an engine of its own, ``program.Program``.
+A built-in runtime is made by its module's ``load(model_dir, environment)``, which raises ArtifactError for a model
+it cannot use: a ``batching.Scorer`` for tables, whose requests are scored together, or a ``handling.Handler`` that
+answers whole requests in threads. Its libraries are imported only in a worker that needs them. Any other program is
+an engine of its own, ``program.Program``.
 """
 
 from collections.abc import Mapping
@@ -11,10 +12,31 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.worker.batching import Scorer
+from tidegate.worker.handling import Handler
 from tidegate.worker.images import RuntimeKind
+from tidegate.worker.runtimes.detect import detect, is_code
+
+_WITH_SCRIPTS = (RuntimeKind.SKLEARN, RuntimeKind.XGBOOST)
+"""Runtimes whose AWS images run a script that lies in the model data."""
 
 
-def load(kind: RuntimeKind, model_dir: Path, environment: Mapping[str, str]) -> Scorer[Any, Any]:
-    """The model of a built-in runtime, ready to score; raises ArtifactError."""
-    scorer: Scorer[Any, Any] = import_module(f"{__name__}.{kind.value}").load(model_dir, environment)
-    return scorer
+def load(kind: RuntimeKind, model_dir: Path, environment: Mapping[str, str]) -> Scorer[Any, Any] | Handler:
+    """The model of a built-in runtime, ready to answer; raises ArtifactError, Invalid or Transient."""
+    chosen = choose(kind, model_dir, environment)
+    module = import_module(f"{__name__}.{chosen.value}")
+    loaded: Scorer[Any, Any] | Handler
+    if chosen is RuntimeKind.SCRIPT and kind in _WITH_SCRIPTS:
+        loaded = module.load(model_dir, environment, family=kind.value)
+    else:
+        loaded = module.load(model_dir, environment)
+    return loaded
+
+
+def choose(kind: RuntimeKind, model_dir: Path, environment: Mapping[str, str]) -> RuntimeKind:
+    """The runtime for this model data: the one that was named, or by what the artifact is."""
+    if kind is not RuntimeKind.AUTO and kind not in _WITH_SCRIPTS:
+        return kind
+    names = [path.relative_to(model_dir).as_posix() for path in model_dir.rglob("*") if path.is_file()]
+    if kind is RuntimeKind.AUTO:
+        return detect(names, environment)
+    return RuntimeKind.SCRIPT if is_code(names, environment) else kind

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from tidegate.model.errors import Transient
 from tidegate.worker.images import check_environment
-from tidegate.worker.invocation import Answer, Call, Done, ModelFailed, Outcome
+from tidegate.worker.invocation import Answer, Call, Done, ModelFailed, Outcome, timed_out
 from tidegate.worker.runtimes import launcher
 from tidegate.worker.runtimes.client import Broken, Client, Reply
 from tidegate.worker.spec import ContainerSpec, ReplicaSpec
@@ -43,10 +43,6 @@ _RESPONSE_HEADERS = {
     b"x-amzn-sagemaker-new-session-id": b"X-Amzn-SageMaker-New-Session-Id",
     b"x-amzn-sagemaker-closed-session-id": b"X-Amzn-SageMaker-Closed-Session-Id",
 }
-_TIMED_OUT = (
-    "Your invocation timed out while waiting for a response from container {}. Review the latency metrics for"
-    " each container, resolve the issue, and try again."
-)
 
 
 class Program:
@@ -166,7 +162,7 @@ class Program:
             async with asyncio.timeout(self._spec.invocation_timeout):
                 reply = await self._client.ask("POST", "/invocations", headers, call.body)
         except TimeoutError:
-            return self._failed(0, _TIMED_OUT.format(self._container.name))
+            return self._failed(0, timed_out(self._container.name))
         except (Broken, ValueError) as error:
             return self._failed(0, f"The container gave no answer: {error}.")
         return self._outcome(reply)

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tidegate.model.errors import ArtifactError, Invalid
-from tidegate.worker.images import TRUST
+from tidegate.model.errors import ArtifactError
+from tidegate.worker.images import PICKLE, TRUST, trusts
 from tidegate.worker.invocation import ModelFailed
 
 try:
@@ -30,12 +30,10 @@ _PICKLES = (".joblib", ".pkl", ".pickle")
 
 def load(model_dir: Path, environment: Mapping[str, str]) -> Table:
     """Raises ArtifactError for model data without exactly one usable model, or with a pickle without trust."""
-    trust = environment.get(TRUST)
-    if trust not in (None, "pickle"):
-        raise Invalid(f"{TRUST} must be 'pickle' or not be set, not {trust!r}")
+    trusted = trusts(environment, PICKLE)
     threads(environment)
     accept = default_accept(environment)
-    model = _read(only(model_dir, "scikit-learn model", (".skops", *_PICKLES)), trust == "pickle")
+    model = _read(only(model_dir, "scikit-learn model", (".skops", *_PICKLES)), trusted)
     columns = getattr(model, "n_features_in_", None)
     if not callable(getattr(model, "predict", None)) or not columns:
         raise ArtifactError(f"the model is a {type(model).__name__}; expected a fitted estimator with predict")

@@ -1,0 +1,95 @@
+"""Which runtime a model folder is for."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.model.errors import ArtifactError
+from tidegate.worker.images import RuntimeKind
+from tidegate.worker.runtimes import choose
+from tidegate.worker.runtimes.detect import CLEAR, POSSIBLE, WHOLE, detect
+
+KINDS = {kind.value for kind in RuntimeKind}
+
+
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [
+        (["model.ubj"], RuntimeKind.XGBOOST),
+        (["xgboost-model"], RuntimeKind.XGBOOST),
+        (["model.json"], RuntimeKind.XGBOOST),
+        (["model.onnx", "config.json", "README.txt"], RuntimeKind.ONNX),
+        (["model.txt", "requirements.txt"], RuntimeKind.LIGHTGBM),
+        (["model.lgb"], RuntimeKind.LIGHTGBM),
+        (["model.skops"], RuntimeKind.SKLEARN),
+        (["MODEL.JOBLIB"], RuntimeKind.SKLEARN),
+        (["model.ubj", "model.json", "notes.txt"], RuntimeKind.XGBOOST),
+        (["model.onnx", "code/inference.py"], RuntimeKind.SCRIPT),
+        (["MLmodel", "code/inference.py"], RuntimeKind.SCRIPT),
+        (["model.onnx", "code/other.py", "parts/model.ubj"], RuntimeKind.ONNX),
+    ],
+)
+def test_by_what_there_is(names: list[str], kind: RuntimeKind) -> None:
+    assert detect(names, {}) is kind
+    assert detect(reversed(names), {"SAGEMAKER_PROGRAM": ""}) is kind
+
+
+def test_by_what_is_asked_for() -> None:
+    assert detect(["model.ubj"], {"SAGEMAKER_PROGRAM": "serve.py"}) is RuntimeKind.SCRIPT
+    assert detect(["model.ubj", "code/inference.py"], {"MODEL_HANDLER": "a:B"}) is RuntimeKind.PYTHON
+    assert detect([], {"MODEL_HANDLER": "a:B"}) is RuntimeKind.PYTHON
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a.onnx", "b.ubj"], "a.onnx (onnx), b.ubj (xgboost); name the image: tidegate/onnx or tidegate/xgboost"),
+        (["a.json", "b.txt"], "a.json (xgboost), b.txt (lightgbm); name the image: tidegate/lightgbm or "),
+        (["config.json", "README.md"], "found: README.md, config.json; name the image"),
+        (["deep/model.ubj"], "found: nothing"),
+        ([], "found: nothing"),
+    ],
+)
+def test_what_cannot_be_told_names_the_candidates(names: list[str], message: str) -> None:
+    with pytest.raises(ArtifactError) as caught:
+        detect(names, {})
+    assert message in caught.value.message
+
+
+@pytest.mark.parametrize("name, runtime", [("model.pt", "pytorch"), ("MLmodel", "mlflow"), ("q4.gguf", "gguf")])
+def test_runtimes_that_are_known_of(name: str, runtime: str) -> None:
+    if runtime in KINDS:
+        assert detect([name], {}) == runtime
+    else:
+        with pytest.raises(ArtifactError, match=f"{name} is a {runtime} model"):
+            detect([name], {})
+
+
+ENDINGS = [*WHOLE, *CLEAR, *POSSIBLE, ".md", ".py"]
+NAMES = st.lists(st.sampled_from([end if end[0] != "." else stem + end for stem in "abcd" for end in ENDINGS]))
+
+
+@given(NAMES)
+def test_the_order_of_files_does_not_matter_and_an_error_is_one_line(names: list[str]) -> None:
+    def told(files: list[str]) -> str:
+        try:
+            return detect(files, {})
+        except ArtifactError as error:
+            assert "\n" not in error.message
+            return error.message
+
+    assert told(names) == told(names[::-1])
+
+
+def test_a_named_runtime_stays_but_for_scripts(tmp_path: Path) -> None:
+    (tmp_path / "model.ubj").touch()
+    assert choose(RuntimeKind.ONNX, tmp_path, {}) is RuntimeKind.ONNX
+    assert choose(RuntimeKind.AUTO, tmp_path, {}) is RuntimeKind.XGBOOST
+    assert choose(RuntimeKind.XGBOOST, tmp_path, {}) is RuntimeKind.XGBOOST
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "inference.py").touch()
+    assert choose(RuntimeKind.XGBOOST, tmp_path, {}) is RuntimeKind.SCRIPT
+    assert choose(RuntimeKind.SKLEARN, tmp_path, {}) is RuntimeKind.SCRIPT
+    assert choose(RuntimeKind.ONNX, tmp_path, {}) is RuntimeKind.ONNX

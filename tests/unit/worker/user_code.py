@@ -1,0 +1,60 @@
+"""Model folders with code in them, loaded in the test's own process, which is put back as it was."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tidegate.worker.handling import Streamed
+from tidegate.worker.invocation import Answer, Call, ModelFailed
+from tidegate.worker.runtimes import usercode
+
+TRUSTED = {"TIDEGATE_TRUST": "code"}
+
+
+@pytest.fixture
+def own_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    environ, path, modules, bytecode = dict(os.environ), list(sys.path), dict(sys.modules), sys.dont_write_bytecode
+    monkeypatch.setattr(usercode, "_environment", {})
+    monkeypatch.setattr(usercode, "_folders", set())
+    yield
+    os.environ.clear()
+    os.environ.update(environ)
+    sys.path[:] = path
+    for name in set(sys.modules) - set(modules):
+        module = sys.modules[name]
+        file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), "")
+        if any(file.startswith(where) for where in usercode._folders):
+            del sys.modules[name]
+    sys.dont_write_bytecode = bytecode
+
+
+def folder(where: Path, **files: str) -> Path:
+    """A model folder ``where/model`` with these files in ``code/``; ``__`` in a name is a folder's ``/``."""
+    model = where / "model"
+    for name, text in files.items():
+        path = model / "code" / f"{name.replace('__', '/')}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    model.mkdir(exist_ok=True)
+    return model
+
+
+def call(body: bytes = b"", content_type: str = "", accept: str = "", **more: str) -> Call:
+    headers: Mapping[str, str] = {"content-type": content_type, "accept": accept, **more}
+    return Call(body, {name.encode(): value.encode() for name, value in headers.items() if value})
+
+
+def said(answer: Answer | Streamed) -> tuple[bytes, str]:
+    """The body, of a stream its parts joined, and the content type."""
+    body = answer.body if isinstance(answer, Answer) else b"".join(answer.parts)
+    return body, answer.content_type
+
+
+def failure(error: Exception) -> tuple[int, str]:
+    """As the engine tells it."""
+    if isinstance(error, ModelFailed):
+        return error.status, error.message
+    return 500, f"{type(error).__name__}: {error}"
