@@ -368,3 +368,16 @@ def test_an_absurd_stamp_is_not_believed(workers: Workers, models: Path, stamp: 
         assert record["overhead"]["high"] == 0  # type: ignore[index]
 
     serve(workers, models, test)
+
+
+def test_a_request_for_another_model_is_not_answered_by_the_only_one(workers: Workers, models: Path) -> None:
+    async def test(worker: RunningWorker) -> None:
+        answer = await worker.ask(PATH, ROW, {"content-type": "text/csv", "X-Amzn-SageMaker-Target-Model": "a.tar.gz"})
+        assert (answer.status, answer.headers["x-amzn-errortype"]) == (400, "ValidationError")
+        message = "Endpoint fraud is not a multi-model endpoint and does not support target model header."
+        assert answer.json()["Message"] == message
+        # It is nobody's error but the client's: the model was not asked.
+        await worker.ask(PATH, ROW, {"content-type": "text/csv"})
+        assert sum(record["invocations"] for record in await counted(worker, 1)) == 1  # type: ignore[misc]
+
+    serve(workers, models, test)

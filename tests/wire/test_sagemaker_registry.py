@@ -89,7 +89,6 @@ def test_a_deleted_model_is_gone(sagemaker: Any, model: str) -> None:
         ({}, "Give either PrimaryContainer or Containers"),
         ({"PrimaryContainer": CONTAINER, "Containers": [CONTAINER]}, "Give either PrimaryContainer or Containers"),
         ({"Containers": [CONTAINER, CONTAINER]}, "An inference pipeline (Containers with more than one) is not"),
-        ({"PrimaryContainer": {**CONTAINER, "Mode": "MultiModel"}}, "Mode MultiModel is not supported yet"),
         ({"PrimaryContainer": {"ModelDataUrl": "s3://b/k"}}, "A container needs an Image"),
         ({"PrimaryContainer": {"ModelPackageName": "fraud"}}, "ModelPackageName is not supported yet"),
         ({"PrimaryContainer": {"Image": "two words"}}, "regular expression pattern: [\\S]+"),

@@ -123,7 +123,7 @@ def containers(
 
 
 def serving(model: Model) -> Serving:
-    if model.containers[0].mode == "MultiModel":
+    if model.multi_model:
         return Serving.MULTI_MODEL
     if model.execution_mode == "Direct" and not model.single:
         return Serving.DIRECT

@@ -23,7 +23,7 @@ class Container:
     fingerprint: str | None = None
     """Tells versions of the same address apart, where whoever asked knows; see ``cli.artifacts``."""
     hostname: str | None = None
-    mode: str = "SingleModel"
+    mode: str = SINGLE_MODEL
     """``MultiModel``: ``data_url`` is a prefix, and each request names one model under it."""
     cache: bool = True
     """MultiModel: whether models stay loaded after a request."""

@@ -21,7 +21,7 @@ def create_config(tx: Tx, config: EndpointConfig, tags: Tags, now: datetime) -> 
     check(config)
     for variant in (*config.variants, *config.shadows):
         model = need(tx, MODEL, variant.model_name).body
-        if config.shadows and any(container.mode == "MultiModel" for container in model.containers):
+        if config.shadows and model.multi_model:
             raise Invalid(
                 f'variant "{variant.name}" serves many models: such a config cannot have a shadow variant'
             )

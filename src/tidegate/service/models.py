@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from tidegate.model.errors import Invalid
-from tidegate.model.registry import Container, Model, Tags
+from tidegate.model.registry import MULTI_MODEL, Container, Model, Tags
 from tidegate.ports.store import Filter, Page, Saved, Tx
 from tidegate.service import tags as labels
 from tidegate.service.kinds import MODEL
@@ -25,8 +25,25 @@ def check(model: Model, runnable: Callable[[Container], None]) -> None:
     """Raises Invalid for a model that this server cannot run."""
     if not model.containers:
         raise Invalid(f'model "{model.name}" has no container: give it one')
+    if model.multi_model:
+        _check_multi_model(model)
     for container in model.containers:
         runnable(container)
+
+
+def _check_multi_model(model: Model) -> None:
+    if len(model.containers) > 1:
+        raise Invalid(f'model "{model.name}": Mode {MULTI_MODEL} goes with one container alone')
+    url = model.containers[0].data_url
+    if url is None:
+        raise Invalid(
+            f'model "{model.name}": Mode {MULTI_MODEL} needs model data, the folder or prefix that models lie under'
+        )
+    if url.endswith((".tar.gz", ".tgz")):
+        raise Invalid(
+            f'model "{model.name}": with Mode {MULTI_MODEL} the model data is the folder or prefix that models lie'
+            f" under, and '{url}' is one model; leave its name to the requests"
+        )
 
 
 def get_model(tx: Tx, name: str) -> Saved[Model]:

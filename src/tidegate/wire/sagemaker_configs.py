@@ -2,7 +2,7 @@
 
 from tidegate.model.endpoint import EndpointConfig, ProductionVariant
 from tidegate.model.errors import Invalid
-from tidegate.model.fleet import RoutingStrategy
+from tidegate.model.fleet import ROUTINGS, RoutingStrategy
 from tidegate.service import configs as use
 from tidegate.wire.listing import listing
 from tidegate.wire.operation import InTx, Params, Rows, TxCall
@@ -50,7 +50,7 @@ def _variant(given: Params) -> ProductionVariant:
         if name not in given:
             raise Invalid(f"Variant '{given['VariantName']}' needs {name}")
     strategy = given.get("RoutingConfig", {}).get("RoutingStrategy")
-    if strategy is not None and strategy not in list(RoutingStrategy):
+    if strategy is not None and strategy not in ROUTINGS:
         raise not_yet(f"RoutingStrategy {strategy}")
     return ProductionVariant(
         given["VariantName"],

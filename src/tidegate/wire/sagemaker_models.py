@@ -1,7 +1,7 @@
 """SageMaker's operations on models."""
 
 from tidegate.model.errors import Invalid
-from tidegate.model.registry import Container, Model
+from tidegate.model.registry import MULTI_MODEL, SINGLE_MODEL, Container, Model
 from tidegate.service import models as use
 from tidegate.wire.listing import listing
 from tidegate.wire.operation import InTx, Params, Rows, TxCall
@@ -15,7 +15,6 @@ _REFUSED = (
     "ModelPackageName",
     "InferenceSpecificationName",
     "AdditionalModelDataSources",
-    "MultiModelConfig",
 )
 _USED = ("Image", "ModelDataUrl", "Environment", "ContainerHostname", "Mode")
 
@@ -51,15 +50,18 @@ def _containers(params: Params) -> tuple[Container, ...]:
 
 def _container(given: Params) -> Container:
     refuse(given, _REFUSED)
-    if given.get("Mode") == "MultiModel":
-        raise not_yet("Mode MultiModel")
     if "Image" not in given:
         raise Invalid("A container needs an Image")
+    mode, many = given.get("Mode", SINGLE_MODEL), given.get("MultiModelConfig", {})
+    if many and mode != MULTI_MODEL:
+        raise Invalid(f"MultiModelConfig goes with Mode {MULTI_MODEL}, not with {mode}")
     return Container(
         given["Image"],
         _data_url(given),
         given.get("Environment", {}),
         hostname=given.get("ContainerHostname"),
+        mode=mode,
+        cache=many.get("ModelCacheSetting") != "Disabled",
         wire={name: value for name, value in given.items() if name not in _USED},
     )
 

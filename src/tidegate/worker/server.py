@@ -15,11 +15,12 @@ import msgspec
 
 from tidegate.auth.sigv4 import RequestParts, verify
 from tidegate.model.errors import AuthError, StartupError
+from tidegate.worker import addressed
 from tidegate.worker.answers import Responses
 from tidegate.worker.http import Connection, Refusal, Request
 from tidegate.worker.invocation import Answer, Call, Engine, ModelFailed, Outcome, Rejected
 from tidegate.worker.keys import KeysFile
-from tidegate.worker.spec import ReplicaSpec
+from tidegate.worker.spec import ReplicaSpec, Serving
 from tidegate.worker.stats import Stats
 
 STAMP = b"x-tidegate-start"
@@ -149,6 +150,10 @@ class Server:
             connection.reply(self._responses.error(503, "ServiceUnavailable", message, close), close)
             return
         call = Call(request.body, dict(request.headers))
+        many = self.spec.serving is Serving.MULTI_MODEL
+        if not many and (refusal := addressed.refused(call, self.spec.fleet.endpoint)):
+            connection.reply(self._responses.rejected(refusal, close), close)
+            return
         self._in_hand[connection] = call
         self.engine.submit(call, partial(self._finish, connection, request, call))
 
