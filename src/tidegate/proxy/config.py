@@ -3,6 +3,7 @@
 A prediction meets, in this order: the map of routes (no entry: the controller has it), the check for a signature,
 the body limit, the stamp, the variant it asks for, the split by weights, a server of the slot's backend. Every
 prediction pays for everything on that way, so the rules for several routes come last and a lone fleet skips them.
+A streamed answer is passed on as it comes; only what has not sent a byte yet is given to a second server.
 """
 
 import json
@@ -36,6 +37,13 @@ sends every second model to two instances, which then both load it."""
 
 RING_WEIGHT = 64
 """Puts each server on the ring in 1,024 points, so that each has its part of the models to some 3 %."""
+
+PLAIN_PATH = "path,field(1,/,3),concat(/invocations)"
+"""A path under /endpoints/NAME as the key of the map of routes."""
+
+OTHER_PATHS = "{ path,field(4,/) -m str invocations-response-stream v1 }"
+"""True for the other ways to ask for a prediction: as a stream, and in OpenAI's manner under /endpoints/NAME/v1.
+Looked at only after the path itself was not in the map, so that the plain way does not pay for it."""
 
 ENDPOINT = "%[var(txn.routes),word(1,|)]"
 """The endpoint's name, where a response is made after the request is gone."""
@@ -149,12 +157,13 @@ frontend door from all
   bind {host}:{options.port}
   http-request del-header X-Tidegate- -m beg
   http-request set-var(txn.routes) path,map({MAP}) if METH_POST
+  http-request set-var(txn.routes) {PLAIN_PATH},map({MAP}) if !{{ var(txn.routes) -m found }} {OTHER_PATHS}
   http-request allow if !{{ var(txn.routes) -m found }}
 {signature if options.signed else ""}\
   http-request return status 413 {large} if {{ req.body_size gt {options.max_body} }}
   http-request set-header X-Tidegate-Start %[date(0,us)]
   acl targeted {target} -m found
-  http-request set-var(txn.path) path if targeted
+  http-request set-var(txn.path) {PLAIN_PATH} if targeted
   http-request set-var(txn.target) {target},concat(,txn.path),map({MAP}) if targeted
   http-request return status 400 {unknown} if targeted !{{ var(txn.target) -m found }}
   http-request set-var(txn.routes) var(txn.target) if targeted
@@ -250,6 +259,8 @@ defaults fleets
   option httpchk GET /ping
   http-check expect status 200
   option http-buffer-request
+  # Else the kernel holds a small part of a streamed answer back for 200 ms, to send it with the next one.
+  option http-no-delay
   http-reuse always
   retries 1
   option redispatch 1
