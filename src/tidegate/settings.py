@@ -48,7 +48,10 @@ class Settings:
     """Bytes of a prediction request's body (SageMaker's documented limit for real-time endpoints)."""
 
     invocation_timeout: int = 60
-    """Seconds a model may take to answer (SageMaker's limit)."""
+    """Seconds a model may take to answer, or to go on with a streamed answer (SageMaker's limit)."""
+
+    stream_timeout: int = 480
+    """Seconds that a whole streamed answer may take (SageMaker's limit)."""
 
     drain_timeout: int = 60
     """Seconds a replica that is taken out of service gets to finish what it has in hand."""
@@ -128,6 +131,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_HAPROXY": ("haproxy", str),
     "TIDEGATE_MAX_BODY": ("max_body", int),
     "TIDEGATE_INVOCATION_TIMEOUT": ("invocation_timeout", int),
+    "TIDEGATE_STREAM_TIMEOUT": ("stream_timeout", int),
     "TIDEGATE_DRAIN_TIMEOUT": ("drain_timeout", int),
     "TIDEGATE_FILE_ROOTS": ("file_roots", _paths),
     "TIDEGATE_S3_ENDPOINT": ("s3_endpoint", str),

@@ -1,11 +1,15 @@
-"""Access keys: are they usable, and must requests be signed with one?"""
+"""Access keys: are they usable, must requests be signed with one, and does a bearer token hold one?"""
 
+import hmac
 import re
+from collections.abc import Mapping
 
-from tidegate.model.errors import StartupError
+from tidegate.model.errors import AuthError, StartupError
 from tidegate.settings import Settings
 
 SHORTEST_SECRET = 8
+BEARER = "Bearer "
+"""How an Authorization header with a token begins."""
 
 
 def required(settings: Settings) -> bool:
@@ -19,6 +23,17 @@ def required(settings: Settings) -> bool:
             "TIDEGATE_ACCESS_KEYS=ID:SECRET, or listen on 127.0.0.1."
         )
     return bool(settings.access_keys)
+
+
+def check_bearer(authorization: str, keys: Mapping[str, str]) -> None:
+    """Lets in who shows ``Bearer ID:SECRET`` of one of the keys; raises AuthError. For clients that cannot sign.
+
+    Takes as long for an unknown id as for a wrong secret."""
+    key_id, _, secret = authorization.removeprefix(BEARER).strip().partition(":")
+    expected = keys.get(key_id)
+    same = hmac.compare_digest(secret.encode(), (expected or secret + ".").encode())
+    if expected is None or not same:
+        raise AuthError("The bearer token is not ACCESS_KEY_ID:SECRET of an access key of this server.")
 
 
 def _check(key_id: str, secret: str) -> None:

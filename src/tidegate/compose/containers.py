@@ -91,6 +91,7 @@ def replica_file(settings: Settings, folders: Folders, table: ImageTable, fleet:
             log_stream_arn=f"arn:aws:logs:{settings.region}:{settings.account}:log-group:{group}",
             max_body=settings.max_body,
             invocation_timeout=settings.invocation_timeout,
+            stream_timeout=settings.stream_timeout,
             drain_timeout=settings.drain_timeout,
             download_timeout=variant.download_timeout,
             startup_timeout=variant.startup_timeout,

@@ -49,6 +49,7 @@ def _instances(second: FleetSecond) -> list[Sample]:
 
 NOTED: dict[str, tuple[str, str]] = {
     "ContainerLatency": (SAGEMAKER, MICROSECONDS),
+    "FirstChunkLatency": (SAGEMAKER, MICROSECONDS),
 }
 """Namespace and unit of what workers note, where they are not SageMaker's counts."""
 

@@ -17,7 +17,7 @@ from tidegate.worker.invocation import Answer, ModelFailed, Rejected
 from tidegate.worker.spec import ReplicaSpec
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
-_MESSAGE_LIMIT = 4096
+MESSAGE_LIMIT = 4096
 """Characters of a model's own message that are passed on."""
 JSON = "application/json"
 
@@ -47,7 +47,7 @@ class Responses:
         """424, as SageMaker says it; ``ErrorCode`` is there for what the client got wrong."""
         spec = self._spec
         side = "client" if 400 <= failed.status < 500 else "server"
-        original = failed.message[:_MESSAGE_LIMIT]
+        original = failed.message[:MESSAGE_LIMIT]
         body: dict[str, object] = {
             "Message": (
                 f'Received {side} error ({failed.status}) from {failed.container} with message "{original}". See the'
@@ -74,6 +74,24 @@ class Responses:
     def auth_error(self, error: AuthError, close: bool) -> bytes:
         name = error.code if error.code.endswith("Exception") else f"{error.code}Exception"
         return self.error(403, name, error.message, close)
+
+    def parts(
+        self, content_type: str, headers: tuple[tuple[bytes, bytes], ...], chunked: bool, close: bool
+    ) -> bytes:
+        """The head of a response whose body comes in parts: as chunks, or up to the connection's end."""
+        start = self._starts.get((200, content_type)) or self._start(200, content_type)
+        extra = self._served
+        for name, value in headers:
+            extra += b"%b: %b\r\n" % (name, value)
+        return b"%bdate: %b\r\nx-amzn-RequestId: %b%012x\r\n%b%b%b\r\n" % (
+            start,
+            self._today(),
+            self._prefix.encode(),
+            next(self._numbers),
+            extra,
+            b"transfer-encoding: chunked\r\n" if chunked else b"",
+            b"connection: close\r\n" if close else b"",
+        )
 
     def plain(self, status: int, body: bytes, close: bool) -> bytes:
         return self._whole(status, JSON, b"", body, close)

@@ -74,6 +74,7 @@ class Connection(asyncio.Protocol):
         """Monotonic time at which patience for the rest of a request, or with a refused client, ends; 0: none."""
         self._stalled = 0.0
         """The same for a client that does not take its answers; 0: it does."""
+        self._room: asyncio.Future[None] | None = None
         self._paused = False
         self._read = 0
         self._now = 0
@@ -98,6 +99,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
         self._line.clear()
+        self._tell_room()
         self._service.connections.discard(self)
         self._service.gone(self)
 
@@ -129,6 +131,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._stalled = 0.0
+        self._tell_room()
         self._pump()
 
     # --- the parser's side ---
@@ -208,6 +211,31 @@ class Connection(asyncio.Protocol):
             self._pump()
 
     @property
+    def chunked(self) -> bool:
+        """Whether an answer in parts is sent as chunks; else it ends with the connection."""
+        return self._version != "1.0"
+
+    def start(self, head: bytes) -> None:
+        """Begins an answer in parts to the request in hand; ``send`` and, once, ``end`` follow."""
+        if self._transport is not None:
+            self._transport.write(head)
+
+    def send(self, part: bytes) -> None:
+        if self._transport is not None and part:
+            self._transport.write(b"%x\r\n%b\r\n" % (len(part), part) if self.chunked else part)
+
+    async def room(self) -> bool:
+        """Waits while the client does not take what was sent. False: it is gone."""
+        while self._stalled and self._transport is not None:
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
+        return self._transport is not None and not self._transport.is_closing()
+
+    def end(self, close: bool) -> None:
+        """The answer in parts is whole."""
+        self.reply(b"0\r\n\r\n" if self.chunked else b"", close or not self.chunked)
+
+    @property
     def idle(self) -> bool:
         """Nothing in hand, nothing half read, nothing unsent."""
         sent = self._transport is None or self._transport.get_write_buffer_size() == 0
@@ -246,6 +274,10 @@ class Connection(asyncio.Protocol):
         self._pumping = False
         if self._paused and not self._line:
             self._resume()
+
+    def _tell_room(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
 
     def _go_on(self) -> None:
         if self._transport is not None and not self._busy and not self._line:

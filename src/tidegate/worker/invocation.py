@@ -65,14 +65,20 @@ class Note(NamedTuple):
     dimensions: tuple[tuple[str, str], ...] = ()
 
 
+PATH = b"x-tidegate-path"
+"""Header of a call in OpenAI's manner: its path, such as /v1/chat/completions. The worker sets it."""
+
+
 class Call:
-    """One request for a prediction. ``headers`` have lower-case names."""
+    """One request for a prediction. ``headers`` have lower-case names; ``parts``: the client can take the answer in
+    parts, so a Stream is worth making."""
 
-    __slots__ = ("_cancel", "abandoned", "body", "headers", "notes")
+    __slots__ = ("_cancel", "abandoned", "body", "headers", "notes", "parts")
 
-    def __init__(self, body: bytes, headers: Mapping[bytes, bytes]) -> None:
+    def __init__(self, body: bytes, headers: Mapping[bytes, bytes], parts: bool = False) -> None:
         self.body = body
         self.headers = headers
+        self.parts = parts
         self.abandoned = False
         self.notes: tuple[Note, ...] = ()
         self._cancel: Callable[[], object] | None = None

@@ -1,10 +1,12 @@
 """A worker's front: routes, who may, what is counted, and how it goes away.
 
-``GET /ping``, ``GET /_tidegate/stats?since=EPOCH`` and ``POST`` to any path that ends in ``/invocations``.
+``GET /ping``, ``GET /_tidegate/stats?since=EPOCH``, ``POST`` to any path that ends in ``/invocations`` or in
+``/invocations-response-stream``, and OpenAI's paths, ``/v1/...``, under ``/endpoints/NAME`` or alone.
 """
 
 import asyncio
 import os
+import re
 import time
 from datetime import UTC, datetime
 from functools import partial
@@ -13,20 +15,28 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from tidegate.auth.keys import BEARER, check_bearer
 from tidegate.auth.sigv4 import RequestParts, verify
 from tidegate.model.errors import AuthError, StartupError
 from tidegate.worker import addressed
 from tidegate.worker.answers import Responses
 from tidegate.worker.http import Connection, Refusal, Request
-from tidegate.worker.invocation import Answer, Call, Engine, ModelFailed, Outcome, Rejected
+from tidegate.worker.invocation import PATH, Call, Engine, ModelFailed, Outcome, Rejected, Stream
 from tidegate.worker.keys import KeysFile
+from tidegate.worker.manners import EventStream, Manner, OpenAI, Plain
 from tidegate.worker.spec import ReplicaSpec, Serving
 from tidegate.worker.stats import Stats
+from tidegate.worker.streaming import Delivery, Ended, Limits
 
 STAMP = b"x-tidegate-start"
 """Epoch microseconds at which the proxy had the request."""
 OLDEST_STAMP = 3600 * 1_000_000
 """Microseconds: an older stamp is taken for nonsense."""
+STREAM = b"/invocations-response-stream"
+OPENAI = re.compile(rb"(?:/endpoints/[^/]+)?(/v1/.+)")
+MODELS = b"/v1/models"
+"""The one of OpenAI's paths that is read with GET."""
+FIRST_CHUNK = "FirstChunkLatency"
 SERVICES = frozenset({"sagemaker", "sagemaker-runtime"})
 """Names that runtime clients sign for."""
 QUIET = 0.5
@@ -44,6 +54,11 @@ class Server:
         self.max_body = spec.max_body
         self._stats = Stats()
         self._responses = Responses(spec)
+        self._plain = Plain(self._responses)
+        self._streamed = EventStream(self._responses)
+        self._openai = OpenAI(self._responses)
+        self._limits = Limits(spec.invocation_timeout, spec.stream_timeout, spec.max_body)
+        self._deliveries: set[Delivery] = set()
         self._keys = KeysFile(Path(spec.keys_file)) if spec.keys_file is not None else None
         self._in_hand: dict[Connection, Call] = {}
         self._listener: asyncio.Server | None = None
@@ -83,6 +98,10 @@ class Server:
                 break
             await asyncio.sleep(0.01)
         cut = len(self._in_hand)
+        for delivery in self._deliveries:
+            delivery.cut()
+        while self._deliveries:
+            await asyncio.sleep(0.01)
         if self._listener is not None:
             self._listener.close()
         for connection in list(self.connections):
@@ -99,7 +118,7 @@ class Server:
         close = self.draining or not request.keep_alive
         if path.endswith(b"/invocations"):
             if request.method == b"POST":
-                self._invoke(connection, request, path, query)
+                self._invoke(connection, request, path, query, self._plain)
             else:
                 message = "Predictions are asked for with POST."
                 connection.reply(self._responses.error(405, "ValidationError", message, close), close)
@@ -111,8 +130,23 @@ class Server:
             first = int(since) if since.isdecimal() else 0
             connection.reply(self._responses.plain(200, self.statistics(first), close), close)
         else:
+            self._otherwise(connection, request, path, query)
+
+    def _otherwise(self, connection: Connection, request: Request, path: bytes, query: bytes) -> None:
+        """Predictions that are asked for in other manners."""
+        close = self.draining or not request.keep_alive
+        openai = OPENAI.fullmatch(path)
+        if openai is None and not path.endswith(STREAM):
             message = "There is no such path here; predictions go to /invocations."
             connection.reply(self._responses.error(404, "UnknownOperationException", message, close), close)
+            return
+        manner = self._streamed if openai is None else self._openai
+        method = b"GET" if openai is not None and openai[1].startswith(MODELS) else b"POST"
+        if request.method == method:
+            self._invoke(connection, request, path, query, manner)
+        else:
+            message = f"This is asked for with {method.decode()}."
+            connection.reply(manner.error(405, "ValidationError", message, close), close)
 
     def refuse(self, refusal: Refusal) -> bytes:
         return self._responses.error(refusal.status, refusal.error, refusal.message, close=True)
@@ -132,57 +166,99 @@ class Server:
 
     # --- predictions ---
 
-    def _invoke(self, connection: Connection, request: Request, path: bytes, query: bytes) -> None:
+    def _invoke(
+        self, connection: Connection, request: Request, path: bytes, query: bytes, manner: Manner
+    ) -> None:
         close = self.draining or not request.keep_alive
         if self._keys is not None:
             try:
-                self._check(request, path, query)
+                self._check(request, path, query, manner)
             except AuthError as error:
-                connection.reply(self._responses.auth_error(error, close), close)
+                connection.reply(manner.refused(error, close), close)
                 return
             except StartupError as error:
                 print(f"tidegate worker {self.spec.replica}: {error}", flush=True)
                 message = "The access keys cannot be read on the server; see its log."
-                connection.reply(self._responses.error(500, "InternalFailure", message, close), close)
+                connection.reply(manner.error(500, "InternalFailure", message, close), close)
                 return
         if self.engine is None:
             message = f"The model of variant {self.spec.fleet.variant} is still being loaded; try again."
-            connection.reply(self._responses.error(503, "ServiceUnavailable", message, close), close)
+            connection.reply(manner.error(503, "ServiceUnavailable", message, close), close)
             return
-        call = Call(request.body, dict(request.headers))
+        headers = dict(request.headers)
+        if manner is not self._plain or PATH in headers:
+            self._adapt(headers, path, manner)
+        call = Call(request.body, headers, manner.parts)
         many = self.spec.serving is Serving.MULTI_MODEL
         if not many and (refusal := addressed.refused(call, self.spec.fleet.endpoint)):
-            connection.reply(self._responses.rejected(refusal, close), close)
+            connection.reply(manner.whole(refusal, close), close)
             return
         self._in_hand[connection] = call
-        self.engine.submit(call, partial(self._finish, connection, request, call))
+        self.engine.submit(call, partial(self._finish, connection, request, call, manner))
 
-    def _finish(self, connection: Connection, request: Request, call: Call, outcome: Outcome) -> None:
-        now = time.time_ns() // 1000
-        stamp = _stamp(call.headers.get(STAMP), request.arrived)
-        began = stamp if request.at_once else request.complete
-        if not isinstance(outcome, Rejected):
-            status = outcome.status if isinstance(outcome, ModelFailed) else 200
-            self._stats.count(now, status, max(0, now - began), request.arrived - stamp)
-        for note in call.notes:
-            self._stats.note(now, note)
+    def _adapt(self, headers: dict[bytes, bytes], path: bytes, manner: Manner) -> None:
+        """What engines find in a call's headers, whichever manner it came in."""
+        headers.pop(PATH, None)  # never the client's
+        if manner is self._streamed:
+            headers[b"accept"] = headers.get(b"x-amzn-sagemaker-accept", b"")
+        elif manner is self._openai and (found := OPENAI.fullmatch(path)):
+            headers[PATH] = found[1]
+            headers.pop(b"authorization", None)  # may hold the key itself
+
+    def _finish(
+        self, connection: Connection, request: Request, call: Call, manner: Manner, outcome: Outcome
+    ) -> None:
+        if isinstance(outcome, Stream):
+            self._deliver(connection, request, call, manner, outcome)
+            return
+        if isinstance(outcome, Rejected):
+            self._count(request, call, None)
+        else:
+            self._count(request, call, outcome.status if isinstance(outcome, ModelFailed) else 200)
         if self._in_hand.get(connection) is not call:
             return  # the client is gone
         del self._in_hand[connection]
         close = self.draining or not request.keep_alive
-        if isinstance(outcome, Answer):
-            response = self._responses.success(outcome, close)
-        elif isinstance(outcome, Rejected):
-            response = self._responses.rejected(outcome, close)
-        elif isinstance(outcome, ModelFailed):
-            response = self._responses.model_error(outcome, close)
-        else:
-            failed = ModelFailed(500, "The model streams its answer; ask for a stream.")
-            response = self._responses.model_error(failed, close)
-        connection.reply(response, close)
+        connection.reply(manner.whole(outcome, close), close)
 
-    def _check(self, request: Request, path: bytes, query: bytes) -> None:
+    def _deliver(
+        self, connection: Connection, request: Request, call: Call, manner: Manner, stream: Stream
+    ) -> None:
+        delivery = Delivery(
+            stream, connection, manner, self._limits, lambda: self.draining or not request.keep_alive
+        )
+        self._deliveries.add(delivery)
+
+        def ended(how: Ended) -> None:
+            self._deliveries.discard(delivery)
+            if self._in_hand.get(connection) is call:
+                del self._in_hand[connection]
+            if how.first is not None:
+                call.note(FIRST_CHUNK, max(0, how.first - _began(call, request)))
+            self._count(request, call, how.status)
+
+        call.on_abandon(delivery.leave)
+        delivery.begin(ended)
+        if call.abandoned:
+            delivery.leave()
+
+    def _count(self, request: Request, call: Call, status: int | None) -> None:
+        """``status``: the model's; None if it was not asked."""
+        now = time.time_ns() // 1000
+        if status is not None:
+            stamp = _stamp(call.headers.get(STAMP), request.arrived)
+            began = stamp if request.at_once else request.complete
+            self._stats.count(now, status, max(0, now - began), request.arrived - stamp)
+        for note in call.notes:
+            self._stats.note(now, note)
+
+    def _check(self, request: Request, path: bytes, query: bytes, manner: Manner) -> None:
         assert self._keys is not None
+        if manner is self._openai:
+            shown = dict(request.headers).get(b"authorization", b"").decode("latin-1")
+            if shown.startswith(BEARER):
+                check_bearer(shown, self._keys.read())
+                return
         parts = RequestParts(
             method=request.method.decode("latin-1"),
             path=path.decode("latin-1"),
@@ -198,6 +274,11 @@ class Server:
         for connection in list(self.connections):
             connection.hurry(now)
         loop.call_later(1.0, self._sweep, loop)
+
+
+def _began(call: Call, request: Request) -> int:
+    """From when on a call's latency is counted; what a client took to send a request is not in it."""
+    return _stamp(call.headers.get(STAMP), request.arrived) if request.at_once else request.complete
 
 
 def _stamp(header: bytes | None, arrived: int) -> int:

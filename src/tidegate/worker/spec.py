@@ -68,6 +68,8 @@ class ReplicaSpec:
     log_stream_arn: str = ""
     max_body: int = 25 * 1024 * 1024
     invocation_timeout: float = 60.0
+    stream_timeout: float = 480.0
+    """For a whole streamed answer; ``invocation_timeout`` is for the wait for each of its parts."""
     drain_timeout: float = 60.0
     download_timeout: float = 900.0
     startup_timeout: float = 480.0

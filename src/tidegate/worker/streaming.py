@@ -1,0 +1,154 @@
+"""Answers that come in parts: their time limits, and how they reach a client that may be slow or leave."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import NamedTuple
+
+from tidegate.worker.batching import failed
+from tidegate.worker.http import Connection
+from tidegate.worker.invocation import Answer, ModelFailed, Stream
+from tidegate.worker.manners import Manner, TimedOut
+
+
+class Limits(NamedTuple):
+    """Seconds for the wait for a part and for the whole stream; bytes of an answer that is gathered."""
+
+    part: float
+    whole: float
+    size: int
+
+
+class Ended(NamedTuple):
+    """How a stream came out: the model's status as it is counted, and epoch microseconds of the first part."""
+
+    status: int
+    first: int | None
+
+
+class Delivery:
+    """One stream on its way to one client. ``close`` says whether the connection ends with the answer."""
+
+    def __init__(
+        self, stream: Stream, connection: Connection, manner: Manner, limits: Limits, close: Callable[[], bool]
+    ) -> None:
+        self._stream = stream
+        self._connection = connection
+        self._manner = manner
+        self._limits = limits
+        self._close = close
+        self._task: asyncio.Task[Ended] | None = None
+        self._first: int | None = None
+        self._running = False
+        self._leaving = False
+        self._cut = False
+
+    def begin(self, ended: Callable[[Ended], None]) -> None:
+        """Calls ``ended`` once, when nothing more is sent."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task.add_done_callback(lambda task: ended(task.result()))
+
+    def leave(self) -> None:
+        """The client is gone."""
+        self._leaving = True
+        if self._running and self._task is not None:  # one that never ran would not let go of its parts
+            self._task.cancel()
+
+    def cut(self) -> None:
+        """The server goes away: ends the stream, and says so."""
+        self._cut = True
+        self.leave()
+
+    async def _run(self) -> Ended:
+        self._running = True
+        try:
+            if self._leaving:
+                raise asyncio.CancelledError
+            return await (self._pass_on() if self._manner.parts else self._gather())
+        except asyncio.CancelledError:
+            if not self._cut:
+                return Ended(200, self._first)
+            return self._fail(ModelFailed(0, "The instance was taken out of service before the stream ended."))
+        except ModelFailed as error:
+            return self._fail(error)
+        except Exception as error:
+            return self._fail(failed(error))
+        finally:
+            self._running = False
+            await _let_go(self._stream.parts)
+
+    async def _pass_on(self) -> Ended:
+        connection, manner = self._connection, self._manner
+        async for part in self._timed():
+            if self._first is None:
+                self._begin_response()
+            connection.send(manner.part(part))
+            if not await connection.room():
+                return Ended(200, self._first)
+        if self._first is None:
+            self._begin_response()
+        connection.end(self._close())
+        return Ended(200, self._first)
+
+    async def _gather(self) -> Ended:
+        """For a client that takes only whole answers."""
+        gathered, size = [], 0
+        async for part in self._timed():
+            self._first = self._first or _now()
+            gathered.append(part)
+            size += len(part)
+            if size > self._limits.size:
+                raise ModelFailed(0, f"The answer is larger than the limit of {self._limits.size} bytes.")
+        answer = Answer(b"".join(gathered), self._stream.content_type, self._stream.headers)
+        self._connection.reply(self._manner.whole(answer, self._close()), self._close())
+        return Ended(200, self._first)
+
+    async def _timed(self) -> AsyncIterator[bytes]:
+        """The parts that are not empty. Raises TimedOut."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._limits.whole
+        while True:
+            wait = asyncio.timeout(min(self._limits.part, deadline - clock()))
+            try:
+                async with wait:
+                    part = await anext(self._stream.parts, None)
+            except TimeoutError:
+                if not wait.expired():
+                    raise
+                which = f"{self._limits.part:g} s" if clock() < deadline else f"{self._limits.whole:g} s in all"
+                raise TimedOut(
+                    0,
+                    f"Your invocation timed out while waiting for the model's next part: the limit is {which}.",
+                ) from None
+            if part is None:
+                return
+            if part:
+                yield part
+
+    def _begin_response(self) -> None:
+        self._first = _now()
+        close = self._close() or not self._connection.chunked
+        self._connection.start(self._manner.start(self._stream, self._connection.chunked, close))
+
+    def _fail(self, error: ModelFailed) -> Ended:
+        """An ordinary error while nothing was sent; afterwards whatever the manner has to say it."""
+        connection, manner = self._connection, self._manner
+        if self._first is None or not manner.parts:
+            connection.reply(manner.whole(error, self._close()), self._close())
+        elif (last := manner.broken(self._stream, error)) is not None:
+            connection.send(last)
+            connection.end(self._close())
+        else:
+            connection.abort()
+        return Ended(error.status, self._first)
+
+
+async def _let_go(parts: AsyncIterator[bytes]) -> None:
+    """Closes what makes the parts, where it can be closed."""
+    close = getattr(parts, "aclose", None)
+    if close is not None:
+        await close()
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
