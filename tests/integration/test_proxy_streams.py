@@ -85,9 +85,7 @@ async def streamer(running: Stand, name: str) -> Streamer:
 
 
 @contextlib.asynccontextmanager
-async def streaming(
-    program: str, slots: dict[str, int] | None = None
-) -> AsyncIterator[tuple[Stand, Streamer]]:
+async def streaming(program: str, slots: dict[str, int] | None = None) -> AsyncIterator[tuple[Stand, Streamer]]:
     """A stand whose endpoint has one fleet with one streamer."""
     async with stand(program, slots) as running:
         worker = await streamer(running, "a")

@@ -10,7 +10,7 @@ import msgspec
 
 from tidegate.model.errors import AuthError
 from tidegate.worker import eventstream
-from tidegate.worker.answers import JSON, MESSAGE_LIMIT, Responses
+from tidegate.worker.answers import MESSAGE_LIMIT, Responses
 from tidegate.worker.invocation import Answer, ModelFailed, Rejected, Stream
 
 SSE = "text/event-stream"
@@ -144,5 +144,3 @@ def _failure(failed: ModelFailed) -> tuple[int, bytes]:
 def _error(status: int, code: str, message: str) -> bytes:
     kind = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
     return msgspec.json.encode({"error": {"message": message, "type": kind, "param": None, "code": code}})
-
-

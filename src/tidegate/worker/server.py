@@ -166,9 +166,7 @@ class Server:
 
     # --- predictions ---
 
-    def _invoke(
-        self, connection: Connection, request: Request, path: bytes, query: bytes, manner: Manner
-    ) -> None:
+    def _invoke(self, connection: Connection, request: Request, path: bytes, query: bytes, manner: Manner) -> None:
         close = self.draining or not request.keep_alive
         if self._keys is not None:
             try:
