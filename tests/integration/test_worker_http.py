@@ -372,7 +372,8 @@ def test_an_absurd_stamp_is_not_believed(workers: Workers, models: Path, stamp: 
 
 def test_a_request_for_another_model_is_not_answered_by_the_only_one(workers: Workers, models: Path) -> None:
     async def test(worker: RunningWorker) -> None:
-        answer = await worker.ask(PATH, ROW, {"content-type": "text/csv", "X-Amzn-SageMaker-Target-Model": "a.tar.gz"})
+        named = {"content-type": "text/csv", "X-Amzn-SageMaker-Target-Model": "a.tar.gz"}
+        answer = await worker.ask(PATH, ROW, named)
         assert (answer.status, answer.headers["x-amzn-errortype"]) == (400, "ValidationError")
         message = "Endpoint fraud is not a multi-model endpoint and does not support target model header."
         assert answer.json()["Message"] == message

@@ -28,7 +28,7 @@ def container(wire: Served) -> Any:
 
 
 @pytest.mark.parametrize("setting", [None, "Enabled", "Disabled"])
-def test_a_model_of_many_models_is_described_as_it_was_given(sagemaker: Any, wire: Served, setting: str | None) -> None:
+def test_many_models_are_described_as_they_were_given(sagemaker: Any, wire: Served, setting: str | None) -> None:
     given = CONTAINER if setting is None else {**CONTAINER, "MultiModelConfig": {"ModelCacheSetting": setting}}
     sagemaker.create_model(ModelName="clients", PrimaryContainer=given)
     assert sagemaker.describe_model(ModelName="clients")["PrimaryContainer"] == given
@@ -86,7 +86,7 @@ def test_bad_models_are_refused_and_nothing_is_written(
     assert wire.journal() == []
 
 
-def test_an_endpoint_of_many_models_is_created_and_its_requests_go_by_model(sagemaker: Any, wire: Served) -> None:
+def test_requests_to_an_endpoint_of_many_models_go_by_model(sagemaker: Any, wire: Served) -> None:
     sagemaker.create_model(ModelName="clients", PrimaryContainer=CONTAINER)
     least = {"RoutingConfig": {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"}}
     sagemaker.create_endpoint_config(EndpointConfigName="clients", ProductionVariants=[{**VARIANT, **least}])
@@ -102,4 +102,6 @@ def test_nobody_can_ask_for_routing_by_model(sagemaker: Any) -> None:
     sagemaker.create_model(ModelName="clients", PrimaryContainer=CONTAINER)
     by_model = {"RoutingConfig": {"RoutingStrategy": "BY_MODEL"}}
     with pytest.raises(ClientError, match="enum value set"):
-        sagemaker.create_endpoint_config(EndpointConfigName="clients", ProductionVariants=[{**VARIANT, **by_model}])
+        sagemaker.create_endpoint_config(
+            EndpointConfigName="clients", ProductionVariants=[{**VARIANT, **by_model}]
+        )
