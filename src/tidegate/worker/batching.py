@@ -20,6 +20,16 @@ CAP = 64
 LARGE = 128 * 1024
 """Bytes of a body from which on a request is scored by itself, off the event loop, which stays responsive."""
 
+PACKED = frozenset(
+    {
+        b"application/x-parquet",
+        b"application/vnd.apache.parquet",
+        b"application/vnd.apache.arrow.stream",
+        b"application/vnd.apache.arrow.file",
+    }
+)
+"""Forms whose length says little of the work they are; they go the way of large bodies, in and out."""
+
 Rows = TypeVar("Rows")
 Scores = TypeVar("Scores")
 
@@ -59,7 +69,8 @@ class Batcher(Generic[Rows, Scores]):
         self._aside = ThreadPoolExecutor(1, thread_name_prefix="large")
 
     def submit(self, call: Call, done: Done) -> None:
-        if len(call.body) >= LARGE:
+        headers = call.headers
+        if len(call.body) >= LARGE or headers.get(b"content-type") in PACKED or headers.get(b"accept") in PACKED:
             task = self._loop.run_in_executor(self._aside, self._alone, call)
             task.add_done_callback(lambda finished: done(finished.result()))
             return

@@ -112,7 +112,7 @@ def test_features_by_name_come_in_any_order(body: bytes) -> None:
         (b"{", "cannot be used"),
         (b"\xff", "cannot be used"),
         (b"[NaN, 1, 2]", "cannot be used"),
-        (b"{}", "none of 'instances', 'inputs' and 'dataframe_split'"),
+        (b"{}", "none of 'instances', 'inputs', 'dataframe_split' and 'dataframe_records'"),
         (b'{"instances": []}', "no rows"),
         (b'{"dataframe_split": {"data": []}}', "no rows"),
         (b'{"instances": [[1, 2]]}', "Row 1 has 2 columns; the model takes 3."),

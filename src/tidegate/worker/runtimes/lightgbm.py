@@ -4,6 +4,7 @@ The model is the one ``.txt`` or ``.lgb`` file of the model data, as ``Booster.s
 float32 as for every built-in runtime, NaN stands for missing.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ except ImportError as missing:
     raise ArtifactError(
         f"LightGBM models need packages that are not installed ({missing.name}): pip install 'tidegate[lightgbm]'"
     ) from None
+
+_CATEGORICAL = re.compile(r"^\[categorical_feature: ([0-9,]*)\]$", re.MULTILINE)
 
 
 def load(model_dir: Path, environment: Mapping[str, str]) -> Table:
@@ -37,4 +40,25 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> Table:
     def predict(rows: codecs.Matrix) -> Any:
         return booster.predict(rows, num_threads=number)
 
-    return Table(predict, codecs.Features(booster.num_feature(), booster.feature_name()), accept)
+    return Table(predict, _features(booster), accept)
+
+
+def _features(booster: lightgbm.Booster) -> codecs.Features:
+    """The columns that the model takes. Those that were pandas categories when it was trained keep their lists."""
+    count, names = booster.num_feature(), booster.feature_name()
+    listed = booster.pandas_categorical or []
+    places = _CATEGORICAL.search(booster.model_to_string(num_iteration=1))
+    at = [int(place) for place in places[1].split(",")] if places is not None and places[1] else []
+    if len(at) == len(listed):
+        kinds = [codecs.Column()] * count
+        for place, categories in zip(at, listed, strict=True):
+            kinds[place] = codecs.Column(codecs.Kind.CATEGORY, tuple(_plain(categories)))
+        return codecs.Features(count, names, kinds)
+    return codecs.Features(count, names)
+
+
+def _plain(categories: list[Any]) -> list[Any]:
+    """All text or all numbers; a list of both cannot be told apart by what a request sends."""
+    if all(isinstance(one, int | float) for one in categories):
+        return [float(one) for one in categories]
+    return [str(one) for one in categories]

@@ -12,6 +12,7 @@ from typing import Any
 from tidegate.model.errors import ArtifactError
 
 try:
+    import msgspec
     import numpy as np
     import xgboost
 
@@ -41,7 +42,7 @@ class XGBoost(Table):
         self._iterations = (0, int(best) + 1) if best is not None else (0, 0)
         """A model that was stopped early predicts with its best iteration, as XGBoost's own estimators do."""
         self._fast = self._faster(threads)
-        super().__init__(self._evaluate, codecs.Features(booster.num_features(), booster.feature_names), accept)
+        super().__init__(self._evaluate, features(booster), accept)
 
     def _faster(self, threads: int) -> "trees.Evaluation | None":
         if trees is None:
@@ -58,6 +59,57 @@ class XGBoost(Table):
         return self._booster.inplace_predict(
             rows, iteration_range=self._iterations, missing=np.nan, validate_features=False
         )
+
+
+class _Values(msgspec.Struct):
+    values: list[float]
+    offsets: list[int] | None = None
+    """Of categories that are text: where each begins in ``values``, its UTF-8 bytes."""
+
+
+class _Categories(msgspec.Struct):
+    enc: list[_Values]
+
+
+class _Trees(msgspec.Struct):
+    cats: _Categories | None = None
+
+
+class _Booster(msgspec.Struct):
+    model: _Trees | None = None
+
+
+class _Learner(msgspec.Struct):
+    gradient_booster: _Booster
+
+
+class _Model(msgspec.Struct):
+    learner: _Learner
+
+
+_KINDS = {"int": codecs.Kind.WHOLE, "i": codecs.Kind.FLAG, "c": codecs.Kind.CATEGORY}
+"""XGBoost's feature types; the others are plain numbers."""
+
+
+def features(booster: xgboost.Booster) -> codecs.Features:
+    """The columns that the model takes, by its own feature names and types."""
+    types = booster.feature_types or []
+    kinds = [codecs.Column(_KINDS.get(name, codecs.Kind.NUMBER)) for name in types]
+    if "c" in types:
+        model = msgspec.json.decode(booster.save_raw("json"), type=_Model).learner.gradient_booster.model
+        lists = model.cats.enc if model is not None and model.cats is not None else []
+        for number, (name, values) in enumerate(zip(types, lists, strict=False)):
+            if name == "c":
+                kinds[number] = codecs.Column(codecs.Kind.CATEGORY, _categories(values))
+    return codecs.Features(booster.num_features(), booster.feature_names, kinds)
+
+
+def _categories(found: _Values) -> tuple[str, ...] | tuple[float, ...]:
+    if found.offsets is None:
+        return tuple(found.values)
+    text = bytes(int(value) & 255 for value in found.values)
+    ends = zip(found.offsets, found.offsets[1:], strict=False)
+    return tuple(text[begin:end].decode("utf-8", "replace") for begin, end in ends)
 
 
 def load(model_dir: Path, environment: Mapping[str, str]) -> XGBoost:
