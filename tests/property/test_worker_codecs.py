@@ -1,6 +1,7 @@
 """Rows survive every form they can be sent in; predictions survive every form they are answered in."""
 
 import io
+import json
 
 import msgspec
 import numpy as np
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from tidegate.worker.invocation import ModelFailed
-from tidegate.worker.runtimes.codecs import CSV, JSON, NPY, TYPES, Features, write
+from tidegate.worker.runtimes.codecs import CSV, JSON, NPY, Column, Features, Kind, write
+from tidegate.worker.runtimes.typed import Input, Typed
 
 NUMBERS = st.one_of(st.floats(width=32, allow_infinity=False), st.just(float("nan")))
 ROWS = st.tuples(st.integers(1, 8), st.integers(1, 6)).flatmap(
@@ -54,7 +56,7 @@ def test_predictions_are_the_same_in_every_form(rows: np.ndarray, several: bool)
     np.testing.assert_array_equal(np.load(io.BytesIO(write(scores, NPY).body)), scores)
 
 
-@given(st.binary(max_size=200), st.sampled_from(["", *TYPES]), st.integers(1, 4))
+@given(st.binary(max_size=200), st.sampled_from(["", CSV, JSON, NPY]), st.integers(1, 4))
 def test_any_bytes_are_rows_or_a_refusal(body: bytes, kind: str, columns: int) -> None:
     try:
         rows = Features(columns, NAMES[:columns]).read(body, kind)
@@ -78,3 +80,33 @@ def test_a_damaged_npy_is_rows_or_a_refusal(rows: np.ndarray, at: int, damage: b
         assert Features(rows.shape[1]).read(bytes(body), NPY).shape[1] == rows.shape[1]
     except ModelFailed as refused:
         assert refused.status == 400
+
+
+LOOSE = Features(2, ["a", "b"], [Column(), Column(Kind.CATEGORY, ("x", "y"))])
+INPUTS = Typed([Input(name, np.dtype(kind)) for name, kind in zip("abcd", ("f4", "i4", "?", "O"), strict=True)])
+CELLS = st.one_of(st.none(), st.booleans(), st.integers(), st.just(-(10**400)), st.floats(), st.text(max_size=3))
+
+
+@given(
+    st.lists(st.one_of(st.lists(CELLS, max_size=5), st.dictionaries(st.sampled_from("abcde"), CELLS)), max_size=3)
+)
+def test_any_json_is_rows_or_a_refusal(rows: list[object]) -> None:
+    body = json.dumps(rows).encode()
+    for reader in (Features(2, ["a", "b"]), LOOSE, INPUTS):
+        try:
+            found = reader.read(body, JSON)
+        except ModelFailed as refused:
+            assert refused.status == 400
+        else:
+            several = found.values() if isinstance(found, dict) else [found]
+            assert all(len(values) == len(rows) or len(values) == 1 for values in several)
+
+
+@given(st.binary(max_size=100))
+def test_any_csv_is_typed_or_a_refusal(body: bytes) -> None:
+    try:
+        found = INPUTS.read(body, CSV)
+    except ModelFailed as refused:
+        assert refused.status == 400
+    else:
+        assert set(found) == set("abcd")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tidegate.worker.invocation import ModelFailed
-from tidegate.worker.runtimes.codecs import CSV, JSON, NPY, Features, choose, write
+from tidegate.worker.runtimes.codecs import CSV, JSON, NPY, Column, Features, Kind, choose, write
 
 NAN = float("nan")
 PLAIN = Features(3)
@@ -224,3 +224,127 @@ def test_several_classes_make_a_row() -> None:
     values = np.array([[0.5, 0.25, 0.25], [1, 0, 0]], dtype=np.float32)
     assert msgspec.json.decode(write(values, JSON).body) == {"predictions": [[0.5, 0.25, 0.25], [1, 0, 0]]}
     assert write(values, CSV).body == b"0.5,0.25,0.25\n1.0,0.0,0.0\n"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"country,amount,hour\n3,1,2\n6,4,5\n", b'"country", "amount" ,hour\r\n3,1,2\r\n6,4,5'],
+)
+def test_a_header_that_names_the_features_puts_them_in_order(body: bytes) -> None:
+    same(NAMED.read(body, CSV), [[1, 2, 3], [4, 5, 6]])
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"country,amount\n3,1", "The header line has no 'hour'."),
+        (b"country,amount,our\n3,1,2", "The header line has no 'hour'; the model has no feature 'our'."),
+        (b"land,betrag,stunde\n3,1,2", "The header line has no 'amount'; the model has no feature 'land'."),
+        (b"country,amount,hour,x\n3,1,2,4", "The header line: the model has no feature 'x'."),
+        (b"country,amount,hour,hour\n3,1,2,4", "The header line: the column 'hour' is given twice."),
+        (b"country,amount,hour\n", "The request has no rows."),
+        (b"country,amount,hour\n3,1,2\n3,x,2", "Row 2, column 2 (amount): 'x' is not a number."),
+        (
+            b"country,amount,hour\n3,1,2\ncountry,amount,hour",
+            "Row 2, column 1 (country): 'country' is not a number.",
+        ),
+        (b"country,amount,hour\n3,inf,2", "Row 1, column 2 (amount): the value is infinite"),
+    ],
+)
+def test_a_header_is_checked_and_its_columns_are_named(body: bytes, why: str) -> None:
+    assert refused(NAMED, body).startswith(why)
+
+
+@pytest.mark.parametrize("key", ["dataframe_records", "instances", "inputs"])
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        (
+            '[{"amount": 1, "hour": 2, "country": "DE"}]',
+            "Row 1, column 3 (country): expected a number or null, got `str`.",
+        ),
+        ('[{"amount": 1, "hour": 2, "country": 3}, {"amount": 1, "hour": 2}]', "Row 2 has no 'country'"),
+        ('[{"amount": 1, "hour": 2, "country": 3, "x": "y"}]', "Row 1: the model has no feature 'x'."),
+        (
+            '[{"amount": 1, "hour": true, "country": 3}]',
+            "Row 1, column 2 (hour): expected a number or null, got `bool`.",
+        ),
+    ],
+)
+def test_objects_are_named_by_row_and_column(key: str, rows: str, why: str) -> None:
+    assert refused(NAMED, f'{{"{key}": {rows}}}'.encode(), JSON).startswith(why)
+    assert refused(NAMED, rows.encode(), JSON).startswith(why)
+
+
+def test_records_are_rows() -> None:
+    body = b'{"dataframe_records": [{"country": 3, "amount": 1, "hour": null}]}'
+    same(NAMED.read(body, JSON), [[1, NAN, 3]])
+
+
+def test_raw_bytes_are_told_what_to_send() -> None:
+    said = refused(PLAIN, b"x", "application/octet-stream", 415)
+    assert said.startswith("Raw bytes are not rows of a table; send application/json, text/csv")
+
+
+KINDS = [
+    Column(Kind.WHOLE),
+    Column(Kind.FLAG),
+    Column(Kind.CATEGORY),
+    Column(Kind.CATEGORY, (10.0, 20.0)),
+    Column(),
+]
+OF_KINDS = Features(5, ["n", "flag", "code", "size", "amount"], KINDS)
+
+
+def test_typed_columns() -> None:
+    same(OF_KINDS.read(b"3,1,7,20,1.5\n-3,0,0,10,\n,,,,", CSV), [[3, 1, 7, 1, 1.5], [-3, 0, 0, 0, NAN], [NAN] * 5])
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ("1.5,0,0,10,0", "Row 2, column 1 (n): 1.5 is not a whole number."),
+        ("1,2,0,10,0", "Row 2, column 2 (flag): 2 is not 0 or 1."),
+        ("1,0,-1,10,0", "Row 2, column 3 (code): -1 is no category's code; send a whole number from 0."),
+        ("1,0,0.5,10,0", "Row 2, column 3 (code): 0.5 is no category's code"),
+        ("1,0,0,15,0", "Row 2, column 4 (size): 15 is no category that the model knows."),
+    ],
+)
+def test_a_value_that_a_typed_column_does_not_take(row: str, why: str) -> None:
+    assert refused(OF_KINDS, f"1,1,1,10,1\n{row}".encode()).startswith(why)
+    assert refused(OF_KINDS, f"[[1,1,1,10,1],[{row}]]".encode(), JSON).startswith(why)
+
+
+LANDS = Features(2, ["amount", "land"], [Column(), Column(Kind.CATEGORY, ("DE", "FR"))])
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"1,FR\n2,\n3,0", CSV),
+        (b'land,amount\n"FR",1\n,2\nDE,3', CSV),
+        (b'[[1, "FR"], [2, null], [3, "DE"]]', JSON),
+        (b'[{"land": "FR", "amount": 1}, {"land": null, "amount": 2}, {"land": "DE", "amount": 3}]', JSON),
+    ],
+)
+def test_categories_of_text(body: bytes, kind: str) -> None:
+    same(LANDS.read(body, kind), [[1, 1], [2, NAN], [3, 0]])
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "why"),
+    [
+        (b"1,FR\n2,XX", CSV, "Row 2, column 2 (land): 'XX' is no category that the model knows ('DE', 'FR')."),
+        (b'[[1, "FR"], [2, "fr"]]', JSON, "Row 2, column 2 (land): 'fr' is no category"),
+        (
+            b'[[1, "FR"], [2, 2]]',
+            JSON,
+            "Row 2, column 2 (land): 2 is no category's code; send a whole number from 0 to 1.",
+        ),
+        (b'[["x", "FR"]]', JSON, "Row 1, column 1 (amount): expected a number or null, got `str`."),
+        (b"[[1, true]]", JSON, "Row 1, column 2 (land): expected a number or null, got `bool`."),
+        (b"x,FR", CSV, "Row 1, column 1 (amount): 'x' is not a number."),
+    ],
+)
+def test_bad_categories_of_text(body: bytes, kind: str, why: str) -> None:
+    assert refused(LANDS, body, kind).startswith(why)

@@ -1,4 +1,4 @@
-"""Parquet and Arrow tables: what becomes of each type, what is said about a bad one, and what a hostile one may do."""
+"""Parquet and Arrow tables: what becomes of each type, what is said of a bad one, what a hostile one may do."""
 
 import decimal
 import io
@@ -64,7 +64,9 @@ def test_columns_are_matched_by_position_otherwise(kind: str) -> None:
         (pa.nulls(3), [NAN, NAN, NAN]),
     ],
 )
-def test_every_type_of_number_becomes_the_nearest_float32(kind: str, values: pa.Array, expected: list[float]) -> None:
+def test_every_type_of_number_becomes_the_nearest_float32(
+    kind: str, values: pa.Array, expected: list[float]
+) -> None:
     same(Features(1).read(table(kind, {"a": values}), kind), [[value] for value in expected])
 
 
@@ -72,12 +74,21 @@ def test_every_type_of_number_becomes_the_nearest_float32(kind: str, values: pa.
 @pytest.mark.parametrize(
     ("columns", "why"),
     [
-        ({"amount": [1], "hour": ["x"], "country": [3]}, "Row 1, column 2 (hour): the column holds string; send numbers."),
+        (
+            {"amount": [1], "hour": ["x"], "country": [3]},
+            "Row 1, column 2 (hour): the column holds string; send numbers.",
+        ),
         ({"amount": [[1]], "hour": [1], "country": [3]}, "Row 1, column 1 (amount): the column holds list<"),
         ({"amount": [1], "hour": [2]}, "The table has no 'country'."),
-        ({"amount": [1], "hour": [2], "land": [3]}, "The table has no 'country'; the model has no feature 'land'."),
+        (
+            {"amount": [1], "hour": [2], "land": [3]},
+            "The table has no 'country'; the model has no feature 'land'.",
+        ),
         ({"amount": [1], "hour": [2], "country": [3], "x": [4]}, "The table: the model has no feature 'x'."),
-        ({"amount": [1, 1e39], "hour": [2, 2], "country": [3, 3]}, "Row 2, column 1 (amount): the value is infinite"),
+        (
+            {"amount": [1, 1e39], "hour": [2, 2], "country": [3, 3]},
+            "Row 2, column 1 (amount): the value is infinite",
+        ),
         ({"amount": pa.array([], pa.int32()), "hour": pa.nulls(0), "country": pa.nulls(0)}, "no rows"),
     ],
 )
@@ -143,6 +154,8 @@ def test_predictions_are_columns(kind: str) -> None:
     assert parsed(answer.body, kind).to_pydict() == {"prediction": [0.5, 0.25]}
     several = parsed(write(values[None], kind).body, kind)
     assert several.to_pydict() == {"prediction_0": [0.5], "prediction_1": [0.25]}
+    labels = parsed(write(np.array(["no", "yes"], object), kind).body, kind)
+    assert labels.to_pydict() == {"prediction": ["no", "yes"]}
 
 
 def test_without_pyarrow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ are numbers); otherwise it sends the code. One that the model does not know is a
 as which libraries silently take it: a misspelt category would change predictions unseen.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -49,7 +50,7 @@ class Refused(Exception):
 def code(column: Column, row: int, text: str) -> float:
     """The code of a category sent as text. Raises Refused."""
     try:
-        return float(column.categories.index(text))  # type: ignore[arg-type]
+        return float(column.categories.index(text))
     except ValueError:
         known = ", ".join(map(repr, column.categories[:10])) + (", ..." if len(column.categories) > 10 else "")
         raise Refused(row, f"{text[:40]!r} is no category that the model knows ({known}).") from None
@@ -94,7 +95,17 @@ def encode(columns: Sequence[Column], rows: list[list[Any]], layout: Layout) -> 
                     cells[place] = code(columns[place], number, cell)
                 except Refused as refused:
                     raise ModelFailed(400, f"{layout.place(number, place)}: {refused.message}") from None
-            elif cell is not None and type(cell) not in (int, float):
+            elif type(cell) is int:
+                cells[place] = real(cell)
+            elif cell is not None and type(cell) is not float:
                 raise layout.no_number(number, place, cell)
         result.append(cells)
     return result
+
+
+def real(number: float) -> float:
+    """The nearest float; infinity for what is beyond."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.copysign(math.inf, number)

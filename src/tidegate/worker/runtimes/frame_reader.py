@@ -18,8 +18,9 @@ import pyarrow.compute
 import pyarrow.ipc
 import pyarrow.parquet
 
+from tidegate.worker.invocation import ModelFailed
 from tidegate.worker.runtimes.frames import CODED, FILE, FLOAT, STREAM, TEXT, TRUTH, WHOLE, Said, Wish
-from tidegate.worker.runtimes.layout import Layout, ModelFailed
+from tidegate.worker.runtimes.layout import Layout
 
 LONGEST_TEXT = 1024 * 1024
 """Bytes of one string in a parquet file's description, which also holds pandas' own."""
@@ -116,7 +117,13 @@ def _check_type(kind: Any, wanted: str, place: str) -> None:
         CODED: number or text,
     }[wanted]
     if not fits and not _types.is_null(plain):
-        expected = {FLOAT: "numbers", CODED: "text or numbers", TEXT: "text", WHOLE: "whole numbers", TRUTH: "booleans"}
+        expected = {
+            FLOAT: "numbers",
+            CODED: "text or numbers",
+            TEXT: "text",
+            WHOLE: "whole numbers",
+            TRUTH: "booleans",
+        }
         shown = str(kind) if len(str(kind)) < 80 else str(kind)[:80] + "..."
         raise ModelFailed(400, f"{place}: the column holds {shown}; send {expected[wanted]}.")
 
@@ -132,7 +139,7 @@ def _values(array: pyarrow.Array, wanted: str, place: Any) -> Any:
     return _floats(array)
 
 
-def _floats(array: pyarrow.Array) -> np.ndarray:
+def _floats(array: pyarrow.Array) -> Any:
     """To the nearest float32, nulls to NaN."""
     if _types.is_null(array.type):
         return np.full(len(array), np.nan, np.float32)
@@ -169,7 +176,8 @@ def _packed(parts: list[list[Any]], rows: int) -> tuple[Said, list[bytes]]:
             said.types.append("text")
             said.texts.append([text for piece in pieces for text in piece])
             continue
-        values = np.ma.concatenate(pieces) if isinstance(pieces[0], np.ma.MaskedArray) else np.concatenate(pieces)
+        joined: Any = np.ma.concatenate if isinstance(pieces[0], np.ma.MaskedArray) else np.concatenate
+        values = joined(pieces)
         said.types.append(values.dtype.str)
         data.append(np.ma.getdata(values).tobytes())
         if isinstance(values, np.ma.MaskedArray):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -87,12 +88,13 @@ class _Reader:
         """Raises ModelFailed."""
         if find_spec("pyarrow") is None:
             raise ModelFailed(
-                415, f"Content type {wish.kind!r} needs pyarrow, which is not installed: pip install 'tidegate[arrow]'"
+                415,
+                f"Content type {wish.kind!r} needs pyarrow, which is not installed: pip install 'tidegate[arrow]'",
             )
         with self._lock:
             process = self._started()
             late = threading.Event()
-            patience = threading.Timer(TIMEOUT, lambda: (late.set(), process.kill()))
+            patience = threading.Timer(TIMEOUT, _give_up, (process, late))
             patience.start()
             try:
                 return self._talk(process, wish, body)
@@ -115,9 +117,7 @@ class _Reader:
             )
         return self._process
 
-    def _talk(
-        self, process: subprocess.Popen[bytes], wish: Wish, body: bytes | memoryview
-    ) -> tuple[Said, bytes]:
+    def _talk(self, process: subprocess.Popen[bytes], wish: Wish, body: bytes | memoryview) -> tuple[Said, bytes]:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(msgspec.json.encode(wish) + b"\n")
@@ -138,18 +138,17 @@ class _Reader:
             process.wait()
             for stream in (process.stdin, process.stdout):
                 if stream is not None:
-                    _quietly_close(stream)
+                    with suppress(OSError):  # what could not be sent to a process that is gone
+                        stream.close()
 
     def close(self) -> None:
         with self._lock:
             self._end()
 
 
-def _quietly_close(stream: Any) -> None:
-    try:
-        stream.close()
-    except OSError:
-        pass  # what could not be sent to a process that is gone
+def _give_up(process: subprocess.Popen[bytes], late: threading.Event) -> None:
+    late.set()
+    process.kill()
 
 
 _reader = _Reader()
@@ -183,6 +182,8 @@ def read(body: bytes, kind: str, wanted: Sequence[str], names: Sequence[str] | N
 def write(predictions: NDArray[Any], kind: str) -> bytes:
     """A table of the columns ``prediction``, or ``prediction_0`` and on. Raises ModelFailed (415)."""
     values = np.ascontiguousarray(predictions)
+    if values.dtype.kind not in "fiub":
+        values = values.astype(str)  # labels
     body = values.tobytes()
     _, data = _reader.ask(Wish(kind, len(body), shape=list(values.shape), dtype=values.dtype.str), body)
     return data

@@ -80,7 +80,9 @@ class Layout:
         nothing."""
         found = error.partition("got ")[2].partition(" ")[0] or "something else"
         if (at := _PATH.search(error)) is not None:
-            return ModelFailed(400, f"{self.place(int(at[1]), int(at[2]))}: expected a number or null, got {found}.")
+            return ModelFailed(
+                400, f"{self.place(int(at[1]), int(at[2]))}: expected a number or null, got {found}."
+            )
         if "[...]`" in error and not self._free:
             try:
                 self._numbers(Layout(self.count, self.names, free=True).json(body))

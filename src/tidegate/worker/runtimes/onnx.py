@@ -1,10 +1,12 @@
-"""ONNX models with one float tensor as input, scored in this process by onnxruntime.
+"""ONNX models, scored in this process by onnxruntime.
 
-The model is the one ``.onnx`` file of the model data. Of several outputs the last that is a tensor of numbers is
-the prediction: a classifier's probabilities come after its labels.
+The model is the one ``.onnx`` file of the model data. It takes one float tensor of rows and columns, or named
+inputs of one column each (float, double, int64, int32, bool, string), as converters make them from tables. Of
+several outputs the last that is a tensor of numbers is the prediction: a classifier's probabilities come after its
+labels. A missing value is NaN; a row for which the model then gives no number is refused.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,24 @@ try:
     import numpy as np
     import onnxruntime
 
+    from tidegate.worker.invocation import Call, ModelFailed
     from tidegate.worker.runtimes import codecs
     from tidegate.worker.runtimes.tables import Table, default_accept, only, threads
+    from tidegate.worker.runtimes.typed import Columns, Input, Typed
 except ImportError as missing:
     raise ArtifactError(
         f"ONNX models need packages that are not installed ({missing.name}): pip install 'tidegate[onnx]'"
     ) from None
 
 _NUMBERS = frozenset({"tensor(float)", "tensor(double)", "tensor(int64)", "tensor(int32)"})
+_TYPES: dict[str, np.dtype[Any]] = {
+    "tensor(float)": np.dtype(np.float32),
+    "tensor(double)": np.dtype(np.float64),
+    "tensor(int64)": np.dtype(np.int64),
+    "tensor(int32)": np.dtype(np.int32),
+    "tensor(bool)": np.dtype(np.bool_),
+    "tensor(string)": np.dtype(object),
+}
 
 
 def load(model_dir: Path, environment: Mapping[str, str]) -> Table:
@@ -36,28 +48,90 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> Table:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no class of their own
         raise ArtifactError(f"{path.name} is not a whole ONNX model: {' '.join(str(error).split())}") from None
-    entry, columns = _input(session, path.name)
+    inputs = session.get_inputs()
     output = _output(session, path.name)
-    batches = not isinstance(session.get_inputs()[0].shape[0], int)
+    batches = not any(isinstance(one.shape[0], int) for one in inputs if one.shape)
+    if _is_matrix(inputs):
+        return _matrix(session, output, path.name, accept, batches)
+    if inputs and all(_is_column(one) for one in inputs):
+        return Named(session, output, accept, batches)
+    found = ", ".join(f"{one.name}: {one.type}{one.shape}" for one in inputs) or "nothing"
+    raise ArtifactError(
+        f"{path.name} must take one float tensor of rows and columns, or named inputs of one column; it takes {found}"
+    )
+
+
+def _is_matrix(inputs: Sequence[Any]) -> bool:
+    if len(inputs) != 1 or inputs[0].type != "tensor(float)":
+        return False
+    shape = inputs[0].shape
+    return len(shape) == 2 and isinstance(shape[1], int)
+
+
+def _is_column(one: Any) -> bool:
+    return one.type in _TYPES and len(one.shape) in (1, 2) and one.shape[1:] in ([], [1])
+
+
+def _matrix(session: Any, output: str, name: str, accept: str | None, batches: bool) -> Table:
+    [entry] = session.get_inputs()
+    columns = int(entry.shape[1])
+    features = codecs.Features(columns, [entry.name] if columns == 1 else None)
 
     def predict(rows: codecs.Matrix) -> Any:
-        return _flat(session.run([output], {entry: rows})[0], len(rows))
+        found = _flat(session.run([output], {entry.name: rows})[0], len(rows))
+        for row in _empty(found):
+            if np.isnan(rows[row]).any():
+                at = codecs.missing(rows[row : row + 1])
+                assert at is not None
+                raise ModelFailed(400, f"{features.place(row, at[1])}: {_NO_NUMBER}")
+        return found
 
     try:
         predict(np.zeros((1, columns), dtype=np.float32))
     except Exception as error:
-        raise ArtifactError(f"{path.name} was read but cannot predict: {' '.join(str(error).split())}") from None
-    return Table(predict, codecs.Features(columns), accept, batches)
+        raise ArtifactError(f"{name} was read but cannot predict: {' '.join(str(error).split())}") from None
+    return Table(predict, features, accept, batches)
 
 
-def _input(session: Any, name: str) -> tuple[str, int]:
-    """The input's name and its number of columns."""
-    inputs = session.get_inputs()
-    shape = inputs[0].shape if inputs else []
-    if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(shape) != 2 or not isinstance(shape[1], int):
-        found = ", ".join(f"{one.name}: {one.type}{one.shape}" for one in inputs) or "nothing"
-        raise ArtifactError(f"{name} must take one float tensor of rows and columns; it takes {found}")
-    return str(inputs[0].name), int(shape[1])
+_NO_NUMBER = "a missing value, for which the model gives no number."
+
+
+class Named(Table):
+    """A ``batching.Scorer`` for a model with an input for each column."""
+
+    def __init__(self, session: Any, output: str, accept: str | None, batches: bool) -> None:
+        inputs = session.get_inputs()
+        self._session = session
+        self._output = output
+        self._shapes = {one.name: (-1, 1) if len(one.shape) == 2 else (-1,) for one in inputs}
+        self._typed = Typed([Input(one.name, _TYPES[one.type]) for one in inputs])
+        super().__init__(self._run, codecs.Features(len(inputs), self._typed.names), accept, batches)
+
+    def parse(self, call: Call) -> Any:
+        codecs.choose(call.accept, self._wishless(call))
+        return self._typed.read(call.body, call.content_type)
+
+    def size(self, rows: Any) -> int:
+        return len(next(iter(rows.values())))
+
+    def score(self, requests: Sequence[Any]) -> Sequence[Any]:
+        if len(requests) == 1:
+            return [self._run(requests[0])]
+        scores = self._run({name: np.concatenate([one[name] for one in requests]) for name in self._shapes})
+        return np.split(scores, np.cumsum([self.size(one) for one in requests])[:-1])
+
+    def _run(self, columns: Columns) -> Any:
+        given = {name: columns[name].reshape(shape) for name, shape in self._shapes.items()}
+        try:
+            found = self._session.run([self._output], given)[0]
+        except Exception as error:  # onnxruntime's errors have no class of their own
+            raise ModelFailed(400, f"The model refuses the rows: {' '.join(str(error).split())}") from None
+        found = _flat(found, self.size(columns))
+        for row in _empty(found):
+            for column, name in enumerate(self._typed.names):
+                if columns[name].dtype.kind == "f" and np.isnan(columns[name][row]):
+                    raise ModelFailed(400, f"{self._features.place(row, column)}: {_NO_NUMBER}")
+        return found
 
 
 def _output(session: Any, name: str) -> str:
@@ -73,3 +147,11 @@ def _flat(found: Any, rows: int) -> Any:
     if found.ndim == 0 or len(found) != rows or found.ndim > 2:
         raise ValueError(f"the model gives the shape {found.shape} for {rows} rows")
     return found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
+
+
+def _empty(found: Any) -> Sequence[int]:
+    """Rows that have no number for an answer."""
+    odd = np.isnan(found)
+    if not odd.any():
+        return ()
+    return [int(row) for row in np.flatnonzero(odd if odd.ndim == 1 else odd.any(axis=1))]

@@ -5,7 +5,10 @@ The model is the one ``.skops`` file of the model data, whose types skops checks
 ``TIDEGATE_TRUST=pickle``.
 """
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from tidegate.worker.invocation import ModelFailed
 
 try:
     import joblib
+    import numpy as np
     import skops.io
     from skops.io.exceptions import UntrustedTypesFoundException
 
@@ -38,14 +42,51 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> Table:
     if not callable(getattr(model, "predict", None)) or not columns:
         raise ArtifactError(f"the model is a {type(model).__name__}; expected a fitted estimator with predict")
 
+    names = [str(name) for name in getattr(model, "feature_names_in_", ())]
+    features = codecs.Features(int(columns), names)
+    shape = _shaper(model, names)
+
     def predict(rows: codecs.Matrix) -> Any:
         try:
-            return model.predict(rows)
+            return model.predict(shape(rows))
         except ValueError as error:  # what an estimator refuses: missing values, say
-            raise ModelFailed(400, str(error).partition("\n")[0]) from None
+            raise _refusal(error, rows, features) from None
 
-    names = [str(name) for name in getattr(model, "feature_names_in_", ())]
-    return Table(predict, codecs.Features(int(columns), names), accept)
+    return Table(predict, features, accept)
+
+
+def _shaper(model: Any, names: Sequence[str]) -> Callable[[codecs.Matrix], Any]:
+    """What the model is given: plain rows, or, where it finds its columns by name, a pandas table of them."""
+    if not names:
+        return _same
+    # The names are checked and in the model's order when they come here.
+    warnings.filterwarnings("ignore", message="X does not have valid feature names")
+    try:
+        model.predict(np.zeros((1, len(names)), np.float32))
+    except ValueError as error:
+        if "DataFrame" not in str(error) and "dataframe" not in str(error):
+            return _same  # it refuses zeros, as it may
+        try:
+            pandas = import_module("pandas")
+        except ImportError:
+            raise ArtifactError(
+                "the model finds its columns by name, which needs pandas, which is not installed: pip install"
+                " 'tidegate[sklearn]'"
+            ) from None
+        return partial(pandas.DataFrame, columns=list(names))
+    return _same
+
+
+def _same(rows: codecs.Matrix) -> Any:
+    return rows
+
+
+def _refusal(error: ValueError, rows: codecs.Matrix, features: codecs.Features) -> ModelFailed:
+    said = str(error).partition("\n")[0]
+    at = codecs.missing(rows) if "NaN" in said else None
+    if at is None:
+        return ModelFailed(400, said)
+    return ModelFailed(400, f"{features.place(*at)}: a missing value, which the model does not take ({said})")
 
 
 def _read(path: Path, trusted: bool) -> Any:

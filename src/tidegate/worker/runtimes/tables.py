@@ -18,7 +18,7 @@ class Table:
 
     def __init__(
         self,
-        predict: Callable[[codecs.Matrix], Any],
+        predict: Callable[[Any], Any],
         features: codecs.Features,
         accept: str | None,
         batches: bool = True,
