@@ -178,19 +178,23 @@ class Workers:
 
     def start(self, runtime: RuntimeChoice, data: Path | str | None, **changes: object) -> RunningWorker:
         name = f"r{len(self.running)}"
-        folder = self.folder / name
-        folder.mkdir()
         container = ContainerSpec(
             runtime=runtime,
-            model_dir=str(changes.pop("model_dir", folder / "model")),
+            model_dir=str(changes.pop("model_dir", self.folder / name / "model")),
             data_url=data.as_uri() if isinstance(data, Path) else data,
             environment=changes.pop("environment", {}),  # type: ignore[arg-type]
         )
+        return self.several((container,), **changes)
+
+    def several(self, containers: tuple[ContainerSpec, ...], **changes: object) -> RunningWorker:
+        name = f"r{len(self.running)}"
+        folder = self.folder / name
+        folder.mkdir()
         spec = ReplicaSpec(
             replica=name,
             fleet=FleetId("fraud", 3, "Blue"),
             config_name="fraud-v3",
-            containers=(container,),
+            containers=containers,
             socket=str(changes.pop("socket", self.folder / f"{name}.sock")),
             log_group="/aws/sagemaker/Endpoints/fraud",
             log_stream_arn="arn:aws:logs:us-east-1:000000000000:log-group:/aws/sagemaker/Endpoints/fraud",

@@ -51,7 +51,10 @@ def test_every_setting_is_in_the_page_for_operators() -> None:
     assert rows == list(settings.VARIABLES)
 
 
-@pytest.mark.parametrize("kind", [raw.SpecFile, raw.ModelSpec, raw.VariantSpec, raw.RolloutSpec, raw.AlarmSpec])
+KINDS = (raw.SpecFile, raw.ModelSpec, raw.ContainerSpec, raw.VariantSpec, raw.RolloutSpec, raw.AlarmSpec)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_key_of_a_spec_is_in_its_page(kind: type[msgspec.Struct]) -> None:
     text = page("spec.md")
     assert [f.name for f in msgspec.structs.fields(kind) if f"`{f.name}`" not in text] == []

@@ -88,7 +88,23 @@ def test_a_deleted_model_is_gone(sagemaker: Any, model: str) -> None:
     [
         ({}, "Give either PrimaryContainer or Containers"),
         ({"PrimaryContainer": CONTAINER, "Containers": [CONTAINER]}, "Give either PrimaryContainer or Containers"),
-        ({"Containers": [CONTAINER, CONTAINER]}, "An inference pipeline (Containers with more than one) is not"),
+        ({"Containers": [CONTAINER] * 16}, "'containers' failed to satisfy constraint"),
+        (
+            {"Containers": [CONTAINER] * 2, "InferenceExecutionConfig": {"Mode": "Direct"}},
+            "Mode Direct: every container needs a ContainerHostname",
+        ),
+        (
+            {"Containers": [{**CONTAINER, "ContainerHostname": "same"}] * 2},
+            "ContainerHostname 'same' is given to several containers",
+        ),
+        (
+            {"Containers": [{**CONTAINER, "ContainerHostname": "container-2"}, CONTAINER]},
+            "ContainerHostname 'container-2' is given to several containers",
+        ),
+        (
+            {"Containers": [CONTAINER], "InferenceExecutionConfig": {"Mode": "X"}},
+            "enum value set: [Serial, Direct]",
+        ),
         ({"PrimaryContainer": {"ModelDataUrl": "s3://b/k"}}, "A container needs an Image"),
         ({"PrimaryContainer": {"ModelPackageName": "fraud"}}, "ModelPackageName is not supported yet"),
         ({"PrimaryContainer": {"Image": "two words"}}, "regular expression pattern: [\\S]+"),

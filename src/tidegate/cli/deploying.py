@@ -61,6 +61,7 @@ def deploy(
 
 def invoke(
     name: Name,
+    *,
     body: Annotated[str | None, typer.Option("--body", help="The request's body.")] = None,
     file: Annotated[
         Path | None,
@@ -69,6 +70,9 @@ def invoke(
     content_type: Annotated[str, typer.Option(help="What the body is.")] = "text/csv",
     accept: Annotated[str | None, typer.Option(help="What the answer should be.")] = None,
     variant: Annotated[str | None, typer.Option(help="Ask this variant only.")] = None,
+    target_container: Annotated[
+        str | None, typer.Option(help="Ask this one of several containers side by side.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask an endpoint for a prediction.
@@ -80,12 +84,15 @@ def invoke(
       tidegate invoke fraud --body 1200,3,0.5
       tidegate invoke fraud --file rows.csv --json
       tidegate invoke fraud --content-type application/json < row.json
+      tidegate invoke salary --target-container explainer --file rows.csv
     """
     headers = {"Content-Type": content_type}
     if accept:
         headers["Accept"] = accept
     if variant:
         headers["X-Amzn-SageMaker-Target-Variant"] = variant
+    if target_container:
+        headers["X-Amzn-SageMaker-Target-Container-Hostname"] = target_container
     content = _content(body, file)
     with client() as server:
         started = time.perf_counter()

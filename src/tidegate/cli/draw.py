@@ -27,7 +27,8 @@ def table(*columns: str) -> Table:
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         right = column.startswith(">")
-        made.add_column(column.removeprefix(">"), justify="right" if right else "left", no_wrap=column != "WHY")
+        whole = column not in ("WHY", "SERVES")
+        made.add_column(column.removeprefix(">"), justify="right" if right else "left", no_wrap=whole)
     return made
 
 
@@ -128,6 +129,21 @@ def fleets(document: Document, live: Iterable[Document]) -> Table:
         if fleet["failure"]:
             shown.add_row("", Text(fleet["failure"], style="red"))
     return shown
+
+
+def architectures(document: Document) -> Table | None:
+    """How several containers answer together; nothing where every fleet has one alone."""
+    shown = table("CONFIG", "SERVES")
+    lines = {}
+    for fleet in document["fleets"]:
+        made = fleet.get("architecture")
+        if made is not None and made["mode"] != "single":
+            join = " -> " if made["mode"] == "serial" else " | "
+            said = join.join(f"{each['name']} ({each['image']})" for each in made["containers"])
+            lines[fleet["config"], fleet["variant"]] = f"{made['mode']}: {said}"
+    for (config, variant), said in lines.items():
+        shown.add_row(config or "-", said if len({v for _, v in lines}) == 1 else f"{variant} {said}")
+    return shown if lines else None
 
 
 def alarms(documents: Iterable[Document]) -> Table:

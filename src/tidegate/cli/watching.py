@@ -104,6 +104,8 @@ def picture(document: dict[str, Any], live: list[dict[str, Any]], events: list[d
     if rollout is not None:
         parts += _rollout(rollout)
     parts.append(draw.fleets(document, live))
+    if several := draw.architectures(document):
+        parts += [Text(), several]
     if document["alarms"]:
         parts += [Text(), draw.alarms(document["alarms"])]
     if events:

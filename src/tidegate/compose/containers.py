@@ -9,7 +9,6 @@ from tidegate.settings import Settings
 from tidegate.targets.local.folders import Folders, write_whole
 from tidegate.worker import images
 from tidegate.worker.images import ImageTable, RuntimeKind
-from tidegate.worker.invocation import PRIMARY
 from tidegate.worker.spec import ContainerSpec, ReplicaSpec, Serving, encode
 
 CODE_ONLY = (RuntimeKind.SCRIPT, RuntimeKind.PYTHON)
@@ -112,14 +111,16 @@ def containers(
     runtimes = [images.resolve(container.image, table) for container in model.containers]
     return tuple(
         ContainerSpec(
-            name=PRIMARY if model.single else container.hostname or f"container-{number}",
+            name=name,
             runtime=runtime,
             model_dir=str(folder if alone else folder / str(number)),
             data_url=container.data_url,
             environment=trusted(container.environment, runtime.kind, settings),
             cache=container.cache,
         )
-        for number, (container, runtime) in enumerate(zip(model.containers, runtimes, strict=True), 1)
+        for number, (name, container, runtime) in enumerate(
+            zip(model.container_names, model.containers, runtimes, strict=True), 1
+        )
     )
 
 

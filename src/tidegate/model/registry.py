@@ -47,3 +47,10 @@ class Model:
     def multi_model(self) -> bool:
         """Whether its container serves many models, each loaded when it is first asked for."""
         return any(container.mode == MULTI_MODEL for container in self.containers)
+
+    @property
+    def container_names(self) -> tuple[str, ...]:
+        """What errors, metrics and TargetContainerHostname call the containers, in their order."""
+        if self.single:
+            return ("primary",)
+        return tuple(each.hostname or f"container-{number}" for number, each in enumerate(self.containers, 1))

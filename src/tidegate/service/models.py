@@ -10,6 +10,8 @@ from tidegate.service import tags as labels
 from tidegate.service.kinds import MODEL
 from tidegate.service.records import need, need_free
 
+MOST_CONTAINERS = 15
+
 
 def create_model(
     tx: Tx, model: Model, tags: Tags, *, runnable: Callable[[Container], None], now: datetime
@@ -25,6 +27,11 @@ def check(model: Model, runnable: Callable[[Container], None]) -> None:
     """Raises Invalid for a model that this server cannot run."""
     if not model.containers:
         raise Invalid(f'model "{model.name}" has no container: give it one')
+    if len(model.containers) > MOST_CONTAINERS:
+        raise Invalid(
+            f'model "{model.name}" has {len(model.containers)} containers; {MOST_CONTAINERS} are the most'
+        )
+    _check_names(model)
     if model.multi_model:
         _check_multi_model(model)
     for container in model.containers:
@@ -44,6 +51,16 @@ def _check_multi_model(model: Model) -> None:
             f'model "{model.name}": with Mode {MULTI_MODEL} the model data is the folder or prefix that models lie'
             f" under, and '{url}' is one model; leave its name to the requests"
         )
+
+
+def _check_names(model: Model) -> None:
+    """Containers are told apart by name; Direct clients name them, so there they must be given."""
+    if model.execution_mode == "Direct" and not all(each.hostname for each in model.containers):
+        raise Invalid("InferenceExecutionConfig Mode Direct: every container needs a ContainerHostname")
+    names = model.container_names
+    for name in names:
+        if names.count(name) > 1:
+            raise Invalid(f"ContainerHostname '{name}' is given to several containers: every name must be unique")
 
 
 def get_model(tx: Tx, name: str) -> Saved[Model]:

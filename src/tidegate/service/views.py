@@ -7,6 +7,7 @@ from tidegate.model.alarm import Alarm
 from tidegate.model.endpoint import Endpoint, Rollout
 from tidegate.model.fleet import FleetId
 from tidegate.model.observe import FleetSeen, Observation
+from tidegate.model.registry import Model
 from tidegate.model.rollout import Version
 from tidegate.model.traffic import RouteTable
 from tidegate.ports.store import Tx
@@ -113,6 +114,7 @@ def _fleet(endpoint: Endpoint, id: FleetId, seen: Observation | None) -> View:
         "starting": found.starting if found else 0,
         "draining": found.draining if found else 0,
         "failure": found.failure if found else None,
+        "architecture": _architecture(spec.variant.model) if spec else None,
     }
 
 
@@ -120,6 +122,13 @@ def _copies(endpoint: Endpoint, id: FleetId) -> float | None:
     """The part of its version's requests that a shadow fleet gets copies of; None for any other fleet."""
     mirrors = (spec.mirror for spec in wanted.fleets(endpoint).values())
     return next((mirror.share / 100 for mirror in mirrors if mirror is not None and mirror.fleet == id), None)
+
+
+def _architecture(model: Model) -> View:
+    """``mode``: single, serial (a pipeline) or direct (side by side)."""
+    mode = "single" if len(model.containers) == 1 else model.execution_mode.lower()
+    named = zip(model.container_names, model.containers, strict=True)
+    return {"mode": mode, "containers": [{"name": name, "image": each.image} for name, each in named]}
 
 
 def _side(endpoint: Endpoint, generation: int) -> tuple[Version | None, str]:

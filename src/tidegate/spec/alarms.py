@@ -1,6 +1,7 @@
 """Alarms of a spec: which series they watch and when they fire."""
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 
 from tidegate.model.alarm import Alarm, Comparison, MissingData
@@ -18,10 +19,14 @@ METRICS = {
     "InvocationsPerInstance": SAGEMAKER,
     "ModelLatency": SAGEMAKER,
     "OverheadLatency": SAGEMAKER,
+    "ContainerLatency": SAGEMAKER,
     "CPUUtilization": INSTANCES,
     "MemoryUtilization": INSTANCES,
 }
 """Metrics that every endpoint has, with their namespaces."""
+CONTAINER = "ContainerName"
+OF_CONTAINERS = ("ContainerLatency", "Invocations", "Invocation4XXErrors", "Invocation5XXErrors")
+"""Metrics of each container, where an endpoint has several."""
 _STATISTICS = ("Average", "Sum", "Minimum", "Maximum", "SampleCount")
 _COMPARISONS = {
     "above": Comparison.GREATER,
@@ -31,20 +36,31 @@ _COMPARISONS = {
 }
 
 
-def alarms(spec: raw.SpecFile, config: EndpointConfig, now: datetime) -> dict[str, Alarm]:
-    """The key of each alarm in the file -> the alarm under its name on the server.
+Names = Mapping[str, tuple[str, ...]]
+
+
+def alarms(spec: raw.SpecFile, config: EndpointConfig, containers: Names, now: datetime) -> dict[str, Alarm]:
+    """The key of each alarm in the file -> the alarm under its name on the server. ``containers``: the names of
+    each variant's.
 
     An alarm on the new version carries the config's name in its own, so that it starts without the history of an
     earlier version; one on the endpoint keeps its name for good.
     """
-    return {key: _alarm(key, each, spec, config, now) for key, each in spec.alarms.items()}
+    return {key: _alarm(key, each, spec, config, containers, now) for key, each in spec.alarms.items()}
 
 
-def _alarm(key: str, spec: raw.AlarmSpec, whole: raw.SpecFile, config: EndpointConfig, now: datetime) -> Alarm:
+def _alarm(
+    key: str,
+    spec: raw.AlarmSpec,
+    whole: raw.SpecFile,
+    config: EndpointConfig,
+    containers: Names,
+    now: datetime,
+) -> Alarm:
     path: Path = ("alarms", key)
     if not re.fullmatch(raw.NAME, key):
         raise SpecError(path, f"{key!r}: expected 1 to 63 letters, digits and hyphens")
-    namespace, dimensions = _series(spec, whole.endpoint, config, path)
+    namespace, dimensions = _series(spec, whole.endpoint, config, containers, path)
     comparison, limit = _limit(spec, path)
     datapoints = spec.periods if spec.datapoints is None else spec.datapoints
     if spec.periods < 1:
@@ -69,11 +85,11 @@ def _alarm(key: str, spec: raw.AlarmSpec, whole: raw.SpecFile, config: EndpointC
     )
 
 
-def _series(spec: raw.AlarmSpec, endpoint: str, config: EndpointConfig, path: Path) -> tuple[str, dict[str, str]]:
+def _series(
+    spec: raw.AlarmSpec, endpoint: str, config: EndpointConfig, containers: Names, path: Path
+) -> tuple[str, dict[str, str]]:
     if spec.namespace:
         return spec.namespace, dict(spec.dimensions)
-    if spec.dimensions:
-        raise SpecError((*path, "dimensions"), "goes with namespace, for a metric of your own")
     if spec.metric not in METRICS:
         raise SpecError((*path, "metric"), f"unknown metric {spec.metric!r}{meant(spec.metric, METRICS)}")
     names = [variant.name for variant in config.variants]
@@ -84,7 +100,24 @@ def _series(spec: raw.AlarmSpec, endpoint: str, config: EndpointConfig, path: Pa
     dimensions = {"EndpointName": endpoint, "VariantName": variant}
     if one_of(spec.scope, raw.SCOPES, (*path, "scope")) == "new_version":
         dimensions["EndpointConfigName"] = config.name
-    return METRICS[spec.metric], dimensions
+    return METRICS[spec.metric], dimensions | _of_container(spec, containers[variant], path)
+
+
+def _of_container(spec: raw.AlarmSpec, names: tuple[str, ...], path: Path) -> dict[str, str]:
+    """The dimension of one container's series; none for a series of the whole variant."""
+    where = (*path, "dimensions")
+    if not spec.dimensions:
+        if spec.metric == "ContainerLatency":
+            raise SpecError(path, "ContainerLatency is of one container: give dimensions: {ContainerName: ...}")
+        return {}
+    for key in spec.dimensions:
+        if key != CONTAINER:
+            raise SpecError((*where, key), f"{key!r} goes with namespace, for a metric of your own")
+    if len(names) == 1:
+        raise SpecError(where, "the endpoint has one container only: leave them out")
+    if spec.metric not in OF_CONTAINERS:
+        raise SpecError(where, f"{spec.metric} is not kept for each container; {', '.join(OF_CONTAINERS)} are")
+    return {CONTAINER: one_of(spec.dimensions[CONTAINER], names, (*where, CONTAINER))}
 
 
 def _limit(spec: raw.AlarmSpec, path: Path) -> tuple[Comparison, float]:

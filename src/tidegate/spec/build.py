@@ -1,7 +1,5 @@
 """The checked structures of a spec into domain objects."""
 
-import hashlib
-import json
 import math
 import re
 from dataclasses import asdict
@@ -9,18 +7,14 @@ from datetime import datetime
 
 from tidegate.model.endpoint import EndpointConfig, ProductionVariant
 from tidegate.model.fleet import RoutingStrategy
-from tidegate.model.registry import Container, Model
 from tidegate.model.rollout import BlueGreen, DeploymentConfig, Rolling, Routing
 from tidegate.model.wish import DeployWish
-from tidegate.spec import raw
+from tidegate.spec import raw, served
 from tidegate.spec.alarms import alarms
 from tidegate.spec.check import shaped
 from tidegate.spec.problem import Path, SpecError, meant
 from tidegate.spec.units import duration, one_of, percent, seconds, size
 
-ONLY_VARIANT = "AllTraffic"
-"""Name of the variant where a spec has only one, as SageMaker's own SDK calls it."""
-_LONGEST_NAME = 63
 _STRATEGY_KEYS = {
     "all_at_once": {"final_bake"},
     "canary": {"size", "wait", "final_bake"},
@@ -35,21 +29,18 @@ def parse(data: object, now: datetime) -> DeployWish:
     _name(spec.endpoint, ("endpoint",))
     variants = _variants(spec)
     shadows = _shadows(spec, [variant for _, variant in variants])
-    models = {
-        _model_name(spec.endpoint, variant): _model(spec.endpoint, variant, now)
-        for _, variant in (*variants, *shadows)
-    }
     config = _config(
         spec.endpoint,
         [_production(spec.endpoint, path, variant) for path, variant in variants],
         [_production(spec.endpoint, path, variant) for path, variant in shadows],
         now,
     )
-    named = alarms(spec, config, now)
+    models = {variant.name: served.model(spec.endpoint, variant, now) for _, variant in (*variants, *shadows)}
+    named = alarms(spec, config, {name: model.container_names for name, model in models.items()}, now)
     deployment = _deployment(spec.rollout or raw.RolloutSpec(), {key: alarm.name for key, alarm in named.items()})
     return DeployWish(
         endpoint=spec.endpoint,
-        models=tuple(models.values()),
+        models=tuple({model.name: model for model in models.values()}.values()),
         config=config,
         deployment=deployment,
         alarms=tuple(named.values()),
@@ -58,14 +49,17 @@ def parse(data: object, now: datetime) -> DeployWish:
 
 
 def _variants(spec: raw.SpecFile) -> list[tuple[Path, raw.VariantSpec]]:
-    if spec.variants is not None and spec.model is not None:
-        raise SpecError(("variants",), "give either model or variants, not both")
+    given = [key for key in served.KEYS if getattr(spec, key) is not None]
+    if spec.variants is not None and given:
+        raise SpecError(("variants",), f"give either {given[0]} or variants, not both")
     if spec.variants is None:
-        if spec.model is None:
-            raise SpecError((), "'model' is missing (or 'variants')")
+        if not given:
+            raise SpecError((), "'model' is missing (or 'pipeline', 'containers' or 'variants')")
         only = raw.VariantSpec(
-            name=ONLY_VARIANT,
+            name=served.ONLY_VARIANT,
             model=spec.model,
+            pipeline=spec.pipeline,
+            containers=spec.containers,
             instances=spec.instances,
             instance_type=spec.instance_type,
             routing=spec.routing,
@@ -110,7 +104,7 @@ def _shadows(spec: raw.SpecFile, production: list[raw.VariantSpec]) -> list[tupl
 
 
 def _production(endpoint: str, path: Path, variant: raw.VariantSpec) -> ProductionVariant:
-    _check_model(variant.model, (*path, "model"))
+    served.check(variant, path)
     if variant.instances < 1:
         raise SpecError((*path, "instances"), f"{variant.instances}: must be at least 1")
     if not math.isfinite(variant.weight) or variant.weight < 0:
@@ -125,7 +119,7 @@ def _production(endpoint: str, path: Path, variant: raw.VariantSpec) -> Producti
     }
     return ProductionVariant(
         name=variant.name,
-        model_name=_model_name(endpoint, variant),
+        model_name=served.model_name(endpoint, variant),
         instance_count=variant.instances,
         instance_type=variant.instance_type,
         weight=float(variant.weight),
@@ -135,49 +129,12 @@ def _production(endpoint: str, path: Path, variant: raw.VariantSpec) -> Producti
     )
 
 
-def _check_model(model: raw.ModelSpec, path: Path) -> None:
-    if not model.image:
-        raise SpecError((*path, "image"), "must not be empty")
-    if model.data is not None and not re.match(r"^(file:///|s3://[^/]+)", model.data):
-        raise SpecError(
-            (*path, "data"),
-            f"{model.data!r}: expected file:///PATH or s3://BUCKET/KEY (a path is relative to the spec file only "
-            "where the CLI reads it)",
-        )
-    for key in model.environment:
-        if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", key):
-            raise SpecError((*path, "environment", key), "not a name of an environment variable")
-
-
-def _model(endpoint: str, variant: raw.VariantSpec, now: datetime) -> Model:
-    environment = {key: str(value) for key, value in variant.model.environment.items()}
-    container = Container(
-        image=variant.model.image,
-        data_url=variant.model.data,
-        environment=environment,
-        fingerprint=variant.model.fingerprint,
-    )
-    return Model(name=_model_name(endpoint, variant), containers=(container,), created_at=now)
-
-
-def _model_name(endpoint: str, variant: raw.VariantSpec) -> str:
-    base = endpoint if variant.name == ONLY_VARIANT else f"{endpoint}-{variant.name}"
-    environment = {key: str(value) for key, value in variant.model.environment.items()}
-    return _named(base, [variant.model.image, variant.model.data, environment, variant.model.fingerprint])
-
-
 def _config(
     endpoint: str, variants: list[ProductionVariant], shadows: list[ProductionVariant], now: datetime
 ) -> EndpointConfig:
     content: list[object] = [asdict(variant) for variant in variants]
-    name = _named(endpoint, content + [{"shadow": asdict(variant)} for variant in shadows])
+    name = served.named(endpoint, content + [{"shadow": asdict(variant)} for variant in shadows])
     return EndpointConfig(name=name, variants=tuple(variants), created_at=now, shadows=tuple(shadows))
-
-
-def _named(base: str, content: object) -> str:
-    """``base`` and 8 hex digits of the content: the same content always has the same name."""
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
-    return f"{base[: _LONGEST_NAME - 9].rstrip('-')}-{digest}"
 
 
 def _deployment(spec: raw.RolloutSpec, alarm_names: dict[str, str]) -> DeploymentConfig:

@@ -26,15 +26,26 @@ def artifacts(data: object) -> list[tuple[Path, dict[str, Any]]]:
     found: list[tuple[Path, dict[str, Any]]] = []
     if not isinstance(data, dict):
         return found
-    if isinstance(data.get("model"), dict):
-        found.append((("model",), data["model"]))
-    shadow = data.get("shadow")
-    if isinstance(shadow, dict) and isinstance(shadow.get("model"), dict):
-        found.append((("shadow", "model"), shadow["model"]))
+    found += _served(data, ())
+    if isinstance(data.get("shadow"), dict):
+        found += _served(data["shadow"], ("shadow",))
     variants = data.get("variants")
     for index, variant in enumerate(variants if isinstance(variants, list) else []):
-        if isinstance(variant, dict) and isinstance(variant.get("model"), dict):
-            found.append((("variants", index, "model"), variant["model"]))
+        if isinstance(variant, dict):
+            found += _served(variant, ("variants", index))
+    return found
+
+
+def _served(data: dict[str, Any], path: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """The model of an endpoint or a variant, or its containers."""
+    found: list[tuple[Path, dict[str, Any]]] = []
+    if isinstance(data.get("model"), dict):
+        found.append(((*path, "model"), data["model"]))
+    for key in ("pipeline", "containers"):
+        many = data.get(key)
+        for index, each in enumerate(many if isinstance(many, list) else []):
+            if isinstance(each, dict):
+                found.append(((*path, key, index), each))
     return found
 
 

@@ -58,11 +58,35 @@ class ModelSpec(Struct, forbid_unknown_fields=True):
     ) = None
 
 
+class ContainerSpec(ModelSpec, kw_only=True, forbid_unknown_fields=True):
+    """One of several containers of a model, with a name of its own."""
+
+    name: Name
+
+
+Pipeline = Annotated[
+    list[ContainerSpec],
+    Meta(
+        description="2 to 15 containers in place of model: each one's answer is the next one's request.",
+        extra_json_schema={"minItems": 2, "maxItems": 15},
+    ),
+]
+Containers = Annotated[
+    list[ContainerSpec],
+    Meta(
+        description="2 to 15 containers in place of model: each request names the one that it is for.",
+        extra_json_schema={"minItems": 2, "maxItems": 15},
+    ),
+]
+
+
 class VariantSpec(Struct, forbid_unknown_fields=True):
     """One of several variants that share an endpoint's requests by weight."""
 
     name: Name
-    model: ModelSpec
+    model: ModelSpec | None = None
+    pipeline: Pipeline | None = None
+    containers: Containers | None = None
     instances: Annotated[int, Meta(description="Instances to run.", extra_json_schema={"minimum": 1})] = 1
     instance_type: str = "local"
     weight: Annotated[
@@ -134,15 +158,21 @@ class AlarmSpec(Struct, forbid_unknown_fields=True):
     )
     variant: Annotated[str, _text("Needed where the endpoint has several variants.")] | None = None
     namespace: Annotated[str, _text("For a metric of your own (PutMetricData).")] | None = None
-    dimensions: Annotated[dict[str, str], Meta(description="With namespace: the exact dimensions.")] = {}
+    dimensions: Annotated[
+        dict[str, str],
+        Meta(description="With namespace: the exact dimensions. Without: ContainerName, of one container alone."),
+    ] = {}
     description: str | None = None
 
 
 class SpecFile(Struct, forbid_unknown_fields=True):
-    """One endpoint with all it needs. Either ``model`` (one variant) or ``variants``."""
+    """One endpoint with all it needs. One of ``model``, ``pipeline`` and ``containers`` (one variant), or
+    ``variants``."""
 
     endpoint: Name
     model: ModelSpec | None = None
+    pipeline: Pipeline | None = None
+    containers: Containers | None = None
     instances: Annotated[int, Meta(description="Instances to run.", extra_json_schema={"minimum": 1})] = 1
     instance_type: str = "local"
     routing: Routing = "random"

@@ -6,7 +6,7 @@ from tidegate.service import models as use
 from tidegate.wire.listing import listing
 from tidegate.wire.operation import InTx, Params, Rows, TxCall
 from tidegate.wire.sagemaker_tags import tags_of
-from tidegate.wire.unsupported import not_yet, refuse
+from tidegate.wire.unsupported import refuse
 
 ENVIRONMENT = 32 * 1024
 """Bytes of all environments of a model together."""
@@ -40,8 +40,6 @@ def _containers(params: Params) -> tuple[Container, ...]:
     if "PrimaryContainer" in params and "InferenceExecutionConfig" in params:
         raise Invalid("InferenceExecutionConfig goes with Containers, not with PrimaryContainer")
     given = [params["PrimaryContainer"]] if "PrimaryContainer" in params else params["Containers"]
-    if len(given) > 1:
-        raise not_yet("An inference pipeline (Containers with more than one)")
     size = sum(len(f"{k}{v}".encode()) for each in given for k, v in each.get("Environment", {}).items())
     if size > ENVIRONMENT:
         raise Invalid(f"Environment has {size} bytes over all containers; {ENVIRONMENT} is the most")

@@ -1,15 +1,18 @@
 """From the containers of a replica to the one engine that answers its requests."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from tidegate.model.errors import Invalid, Transient
+from tidegate.model.errors import Invalid, TidegateError, Transient
 from tidegate.worker.artifacts import Policy, materialise
 from tidegate.worker.batching import Batcher
+from tidegate.worker.direct import Direct
 from tidegate.worker.handling import Handler, Handling
 from tidegate.worker.images import RuntimeKind
 from tidegate.worker.invocation import Engine
+from tidegate.worker.pipeline import Pipeline, stages
 from tidegate.worker.runtimes import load
 from tidegate.worker.runtimes.program import Program
 from tidegate.worker.spec import ContainerSpec, ReplicaSpec, Serving
@@ -24,7 +27,8 @@ async def fetch(spec: ReplicaSpec) -> None:
     try:
         async with asyncio.timeout(spec.download_timeout):
             for container in spec.containers:
-                await asyncio.to_thread(materialise, container.data_url, Path(container.model_dir), policy)
+                with _named(spec, container):
+                    await asyncio.to_thread(materialise, container.data_url, Path(container.model_dir), policy)
     except TimeoutError:
         raise Transient(f"the model data did not arrive within {spec.download_timeout:g} s") from None
 
@@ -33,7 +37,44 @@ async def open_engine(spec: ReplicaSpec, died: Died) -> Engine:
     """Loads every model. Raises ArtifactError, Invalid or Transient."""
     if spec.serving is Serving.SINGLE:
         return await open_container(spec, spec.containers[0], died)
+    if spec.serving is Serving.SERIAL:
+        return Pipeline(stages(spec.containers, await _open_all(spec, died)), spec.max_body)
+    if spec.serving is Serving.DIRECT:
+        engines = await _open_all(spec, died)
+        return Direct({each.name: engine for each, engine in zip(spec.containers, engines, strict=True)})
     raise Invalid(f"serving {spec.serving.value} is not supported yet")
+
+
+async def _open_all(spec: ReplicaSpec, died: Died) -> list[Engine]:
+    """Every container's engine; when one cannot be opened, those that are there are closed. Programs start side by
+    side; libraries are imported one after the other."""
+    importing = asyncio.Lock()
+
+    async def one(container: ContainerSpec) -> Engine:
+        with _named(spec, container):
+            if container.runtime.kind is RuntimeKind.PROGRAM:
+                return await open_container(spec, container, died)
+            async with importing:
+                return await open_container(spec, container, died)
+
+    opened = await asyncio.gather(*(one(container) for container in spec.containers), return_exceptions=True)
+    engines = [each for each in opened if not isinstance(each, BaseException)]
+    for failed in opened:
+        if isinstance(failed, BaseException):
+            await asyncio.gather(*(engine.close() for engine in engines))
+            raise failed
+    return engines
+
+
+@contextmanager
+def _named(spec: ReplicaSpec, container: ContainerSpec) -> Iterator[None]:
+    """Errors within say which container they are of, where there are several."""
+    try:
+        yield
+    except TidegateError as error:
+        if len(spec.containers) > 1:
+            raise type(error)(f"container {container.name}: {error.message}") from None
+        raise
 
 
 async def open_container(spec: ReplicaSpec, container: ContainerSpec, died: Died) -> Engine:

@@ -29,6 +29,7 @@ class RuntimeKind(StrEnum):
     ONNX = "onnx"
     LIGHTGBM = "lightgbm"
     SKLEARN = "sklearn"
+    SHAP = "shap"
     SCRIPT = "script"
     PYTHON = "python"
     AUTO = "auto"
@@ -60,6 +61,7 @@ BUILT_IN = {
         ),
         RuntimeKind.XGBOOST,
     ),
+    "tidegate/xgboost-shap": (re.compile(r"tidegate/xgboost-shap(:[\w.-]+)?"), RuntimeKind.SHAP),
     "tidegate/onnx": (re.compile(r"tidegate/onnx(:[\w.-]+)?"), RuntimeKind.ONNX),
     "tidegate/lightgbm": (re.compile(r"tidegate/lightgbm(:[\w.-]+)?"), RuntimeKind.LIGHTGBM),
     "tidegate/sklearn": (re.compile(r"tidegate/sklearn(:[\w.-]+)?"), RuntimeKind.SKLEARN),
@@ -87,7 +89,7 @@ TRUSTED = (PICKLE, CODE)
 
 _CONTROLLING = re.compile(
     r"PATH|IFS|ENV|BASH_ENV|SHELLOPTS|LD_.*|DYLD_.*|GCONV_PATH|PYTHON.+|PERL5?(LIB|OPT|DB)|RUBY(LIB|OPT)|NODE_(OPTIONS|PATH)"
-    r"|JAVA_TOOL_OPTIONS|_JAVA_OPTIONS|JDK_JAVA_OPTIONS|CLASSPATH|GIT_.*|PORT|TIDEGATE_(?!TRUST$).*|SAGEMAKER_BIND_TO_PORT"
+    r"|JAVA_TOOL_OPTIONS|_JAVA_OPTIONS|JDK_JAVA_OPTIONS|CLASSPATH|GIT_.*|PORT|TIDEGATE_(?!TRUST$).*|SAGEMAKER_(BIND_TO_PORT|SAFE_PORT_RANGE)"
 )
 """Names that decide what a command loads or where it listens: the table may set them, a request may not.
 TRUST is judged by itself, against the server's settings."""

@@ -24,7 +24,7 @@ from tidegate.worker.http import Connection, Refusal, Request
 from tidegate.worker.invocation import PATH, Call, Engine, ModelFailed, Outcome, Rejected, Stream
 from tidegate.worker.keys import KeysFile
 from tidegate.worker.manners import EventStream, Manner, OpenAI, Plain
-from tidegate.worker.spec import ReplicaSpec, Serving
+from tidegate.worker.spec import ReplicaSpec
 from tidegate.worker.stats import Stats
 from tidegate.worker.streaming import Delivery, Ended, Limits
 
@@ -187,8 +187,7 @@ class Server:
         if manner is not self._plain or PATH in headers:
             self._adapt(headers, path, manner)
         call = Call(request.body, headers, manner.parts)
-        many = self.spec.serving is Serving.MULTI_MODEL
-        if not many and (refusal := addressed.refused(call, self.spec.fleet.endpoint)):
+        if refusal := addressed.refused(call, self.spec.fleet.endpoint, self.spec.serving):
             connection.reply(manner.whole(refusal, close), close)
             return
         self._in_hand[connection] = call

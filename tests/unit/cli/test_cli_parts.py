@@ -30,6 +30,7 @@ def document(**more: Any) -> dict[str, Any]:
         "starting": 0,
         "draining": 0,
         "failure": None,
+        "architecture": {"mode": "single", "containers": [{"name": "primary", "image": "tidegate/xgboost"}]},
     }
     rollout = {
         "from": "e-1",

@@ -197,7 +197,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     (changed(routing="randm"), "routing: unknown routing 'randm', did you mean 'random'?"),
     (changed(variants=[]), "variants: give either model or variants, not both"),
     (changed(startup_timeout="0"), "startup_timeout: '0': must be at least 1s"),
-    ({"endpoint": "x"}, "'model' is missing (or 'variants')"),
+    ({"endpoint": "x"}, "'model' is missing (or 'pipeline', 'containers' or 'variants')"),
     ({"endpoint": "x", "variants": []}, "variants: 0 variants, expected 1 to 10"),
     ({"endpoint": "x", "model": {"data": "file:///x"}}, "model: 'image' is missing"),
     ({"endpoint": "x", "model": {"image": ""}}, "model.image: must not be empty"),
@@ -237,7 +237,7 @@ BAD_ALARMS: list[tuple[dict[str, Any], str]] = [
     ({"missing": "not_breaching"}, ".missing: unknown missing 'not_breaching', did you mean 'notBreaching'?"),
     ({"scope": "old"}, ".scope: unknown scope 'old'"),
     ({"variant": "x"}, ".variant: unknown variant 'x', expected one of AllTraffic"),
-    ({"dimensions": {"a": "b"}}, ".dimensions: goes with namespace"),
+    ({"dimensions": {"a": "b"}}, ".dimensions.a: 'a' goes with namespace"),
 ]
 
 

@@ -57,7 +57,8 @@ def test_errors_name_file_and_line() -> None:
 
 def test_a_missing_key_has_the_line_of_what_misses_it() -> None:
     text = "endpoint: x\nvariants:\n- name: a\n  model: {image: i}\n- name: b\n"
-    with pytest.raises(Invalid, match=r"^v\.yaml:5: variants\[1\]: 'model' is missing$"):
+    missing = r"^v\.yaml:5: variants\[1\]: 'model' is missing \(or 'pipeline', or 'containers'\)$"
+    with pytest.raises(Invalid, match=missing):
         spec.load(text, "v.yaml").wish(NOW)
 
 

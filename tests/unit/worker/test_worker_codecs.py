@@ -348,3 +348,21 @@ def test_categories_of_text(body: bytes, kind: str) -> None:
 )
 def test_bad_categories_of_text(body: bytes, kind: str, why: str) -> None:
     assert refused(LANDS, body, kind).startswith(why)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b'{"predictions": [0.5, 0.25]}', "application/json"),
+        (b"[0.5, 0.25]", "application/json"),
+        (npy(np.array([0.5, 0.25])), "application/x-npy"),
+        (b"0.5\n0.25", "text/csv"),
+    ],
+)
+def test_a_models_single_values_are_rows_for_a_model_of_one_column(body: bytes, kind: str) -> None:
+    assert Features(1).read(body, kind).tolist() == [[0.5], [0.25]]
+
+
+def test_what_a_model_answered_can_be_asked_of_the_next() -> None:
+    rows = Features(2).read(b'{"predictions": [[1, 2], [3, null]]}', "application/json")
+    assert rows.shape == (2, 2) and rows[0].tolist() == [1, 2] and np.isnan(rows[1, 1])

@@ -142,7 +142,7 @@ class Features:
             raise ModelFailed(400, f"The npy array should have {count * dtype.itemsize} bytes, found {len(data)}.")
         rows = np.frombuffer(data, dtype).reshape(shape, order="F" if by_column else "C")
         if rows.ndim == 1:
-            rows = rows.reshape(1, -1)
+            rows = rows.reshape((-1, 1) if self.count == 1 else (1, -1))
         if rows.ndim != 2 or not rows.shape[0]:
             raise ModelFailed(400, f"The npy array has the shape {shape}; expected rows and columns.")
         if rows.shape[1] != self.count:

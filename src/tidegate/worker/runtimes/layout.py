@@ -28,6 +28,8 @@ class _Body(msgspec.Struct):
     inputs: list[_Item] | None = None
     dataframe_records: list[_Item] | None = None
     dataframe_split: _Split | None = None
+    predictions: list[_Item] | None = None
+    """What another model answered, in a pipeline."""
 
 
 class _FreeSplit(msgspec.Struct):
@@ -40,6 +42,7 @@ class _FreeBody(msgspec.Struct):
     inputs: list[_FreeItem] | None = None
     dataframe_records: list[_FreeItem] | None = None
     dataframe_split: _FreeSplit | None = None
+    predictions: list[_FreeItem] | None = None
 
 
 SHAPES = "'instances', 'inputs', 'dataframe_split' and 'dataframe_records'"
@@ -70,7 +73,7 @@ class Layout:
             raise self._odd(str(error), body) from None
         if parsed.dataframe_split is not None:
             return self._split(parsed.dataframe_split)
-        for items in (parsed.dataframe_records, parsed.instances, parsed.inputs):
+        for items in (parsed.dataframe_records, parsed.instances, parsed.inputs, parsed.predictions):
             if items is not None:
                 return self._items(items)
         raise ModelFailed(400, f"The JSON has none of {SHAPES}.")
@@ -105,7 +108,8 @@ class Layout:
         if not items:
             raise self.empty()
         if not isinstance(items[0], list | dict):
-            items = [self._flat(items)]
+            flat = self._flat(items)
+            items = [[value] for value in flat] if self.count == 1 else [flat]
         rows = []
         for number, item in enumerate(items):
             if isinstance(item, dict):
@@ -119,7 +123,7 @@ class Layout:
         return rows
 
     def _flat(self, items: Sequence[Any]) -> list[Any]:
-        """A list of plain values is one row."""
+        """A list of plain values is one row, or a column where the model takes only one."""
         for column, item in enumerate(items):
             if isinstance(item, list | dict):
                 raise ModelFailed(400, f"{self.place(0, column)}: expected a number, as in the columns before.")

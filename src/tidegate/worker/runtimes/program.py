@@ -3,7 +3,7 @@
 What the program gets: its command as configured, the model folder as working folder, and in its environment
 
 - ``PORT`` and ``SAGEMAKER_BIND_TO_PORT``: a free loopback port, or ``TIDEGATE_SOCKET``: the path of a unix socket
-  that it may listen on instead;
+  that it may listen on instead; ``SAGEMAKER_SAFE_PORT_RANGE``: a few more loopback ports for itself;
 - ``SM_MODEL_DIR`` and ``MODEL_DIR``: the model folder;
 - what the image table and the container declare, and a few general variables (PATH, HOME, LANG, ...); nothing
   else of the server's environment.
@@ -14,6 +14,7 @@ SIGKILL after 30 seconds; when the worker is killed it is killed too.
 
 import asyncio
 import os
+import random
 import signal
 import socket
 import sys
@@ -35,6 +36,9 @@ WATCH_EVERY = 1.0
 BAD_PINGS = 3
 """In a row, while the program has nothing to do: it is not healthy."""
 KILL_AFTER = 30.0
+_SAFE = (20_000, 30_000)
+"""Below the ports that Linux hands out by itself."""
+_SAFE_COUNT = 16
 _INHERITED = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 _REQUEST_HEADERS = (b"content-type", b"accept")
 _PREFIX = b"x-amzn-sagemaker-"
@@ -190,6 +194,7 @@ def environment(container: ContainerSpec, port: int, path: Path, server: Mapping
         **container.environment,
         "PORT": str(port),
         "SAGEMAKER_BIND_TO_PORT": str(port),
+        "SAGEMAKER_SAFE_PORT_RANGE": _safe_ports(),
         "TIDEGATE_SOCKET": str(path),
         "SM_MODEL_DIR": container.model_dir,
         "MODEL_DIR": container.model_dir,
@@ -209,6 +214,19 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _safe_ports() -> str:
+    """``low-high`` of loopback ports that a program may listen on beside its own; free at this moment."""
+    while True:
+        low = random.randrange(*_SAFE)
+        if all(_is_free(port) for port in range(low, low + _SAFE_COUNT)):
+            return f"{low}-{low + _SAFE_COUNT - 1}"
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:

@@ -1,4 +1,5 @@
-"""scikit-learn models, scored in this process by their ``predict``.
+"""scikit-learn models, scored in this process by their ``predict``; what only transforms (a scaler, say, as a stage
+of a pipeline) by its ``transform``.
 
 The model is the one ``.skops`` file of the model data, whose types skops checks. A pickle (``.joblib``, ``.pkl``,
 ``.pickle``) runs what it likes when it is read: it is loaded only where the container's environment says
@@ -39,30 +40,32 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> Table:
     accept = default_accept(environment)
     model = _read(only(model_dir, "scikit-learn model", (".skops", *_PICKLES)), trusted)
     columns = getattr(model, "n_features_in_", None)
-    if not callable(getattr(model, "predict", None)) or not columns:
-        raise ArtifactError(f"the model is a {type(model).__name__}; expected a fitted estimator with predict")
+    score = getattr(model, "predict", None) or getattr(model, "transform", None)
+    if not callable(score) or not columns:
+        kind = type(model).__name__
+        raise ArtifactError(f"the model is a {kind}; expected a fitted estimator with predict or transform")
 
     names = [str(name) for name in getattr(model, "feature_names_in_", ())]
     features = codecs.Features(int(columns), names)
-    shape = _shaper(model, names)
+    shape = _shaper(score, names)
 
     def predict(rows: codecs.Matrix) -> Any:
         try:
-            return model.predict(shape(rows))
+            return score(shape(rows))
         except ValueError as error:  # what an estimator refuses: missing values, say
             raise _refusal(error, rows, features) from None
 
     return Table(predict, features, accept)
 
 
-def _shaper(model: Any, names: Sequence[str]) -> Callable[[codecs.Matrix], Any]:
+def _shaper(score: Callable[[Any], Any], names: Sequence[str]) -> Callable[[codecs.Matrix], Any]:
     """What the model is given: plain rows, or, where it finds its columns by name, a pandas table of them."""
     if not names:
         return _same
     # The names are checked and in the model's order when they come here.
     warnings.filterwarnings("ignore", message="X does not have valid feature names")
     try:
-        model.predict(np.zeros((1, len(names)), np.float32))
+        score(np.zeros((1, len(names)), np.float32))
     except ValueError as error:
         if "DataFrame" not in str(error) and "dataframe" not in str(error):
             return _same  # it refuses zeros, as it may

@@ -38,9 +38,7 @@ class XGBoost(Table):
 
     def __init__(self, booster: xgboost.Booster, accept: str | None, threads: int = 1) -> None:
         self._booster = booster
-        best = booster.attr("best_iteration")
-        self._iterations = (0, int(best) + 1) if best is not None else (0, 0)
-        """A model that was stopped early predicts with its best iteration, as XGBoost's own estimators do."""
+        self._iterations = iterations(booster)
         self._fast = self._faster(threads)
         super().__init__(self._evaluate, features(booster), accept)
 
@@ -114,16 +112,27 @@ def _categories(found: _Values) -> tuple[str, ...] | tuple[float, ...]:
 
 def load(model_dir: Path, environment: Mapping[str, str]) -> XGBoost:
     """Raises ArtifactError for model data without exactly one usable model."""
-    path = _find(model_dir)
-    booster = _read(path)
+    name, booster = read(model_dir)
     number = threads(environment)
     booster.set_param({"nthread": number})
     try:
         model = XGBoost(booster, default_accept(environment), number)
         model.score([np.zeros((1, booster.num_features()), dtype=np.float32)])
     except (xgboost.core.XGBoostError, ValueError) as error:
-        raise ArtifactError(f"{path.name} was read but cannot predict: {_first_line(error)}") from None
+        raise ArtifactError(f"{name} was read but cannot predict: {first_line(error)}") from None
     return model
+
+
+def iterations(booster: xgboost.Booster) -> tuple[int, int]:
+    """A model that was stopped early predicts with its best iteration, as XGBoost's own estimators do."""
+    best = booster.attr("best_iteration")
+    return (0, int(best) + 1) if best is not None else (0, 0)
+
+
+def read(model_dir: Path) -> tuple[str, xgboost.Booster]:
+    """The one model of the model data, with the name of its file; raises ArtifactError."""
+    path = _find(model_dir)
+    return path.name, _read(path)
 
 
 def _find(folder: Path) -> Path:
@@ -163,7 +172,7 @@ def _read(path: Path) -> xgboost.Booster:
         if not booster.num_features():
             raise ArtifactError(f"{path.name} is an XGBoost model without features")
     except (xgboost.core.XGBoostError, ValueError) as error:
-        raise ArtifactError(f"{path.name} is not a whole XGBoost model: {_first_line(error)}") from None
+        raise ArtifactError(f"{path.name} is not a whole XGBoost model: {first_line(error)}") from None
     return booster
 
 
@@ -190,7 +199,7 @@ _MAGIC = {
 }
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """XGBoost's messages begin with a time and a place in its source, and end in a stack trace."""
     line = (str(error).splitlines() or [type(error).__name__])[0]
     return line.rpartition(": ")[2] if line.startswith("[") else line
