@@ -5,8 +5,6 @@ in XGBoost's own order. ``faster`` checks the result against the library on prob
 differs, or where the model is of a kind that is not covered. Source: XGBoost's JSON model schema.
 """
 
-import math
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -16,60 +14,13 @@ import onnxruntime
 import xgboost
 from numpy.typing import NDArray
 
-Matrix = NDArray[np.float32]
-Evaluation = Callable[[Matrix], Matrix]
+from tidegate.worker.runtimes.model_document import File, Learner, NotCovered, Tree, Trees, probes
+from tidegate.worker.runtimes.objectives import LINKS, Evaluation, Matrix
 
 MOST = 64
 """Rows up to which a call is faster than the library's."""
 TOLERANCE = 1e-6
 """Largest difference to the library, relative to values above 1."""
-PROBES = 64
-_MISSING = np.float32(np.nan)
-
-
-class NotCovered(Exception):
-    """The model needs the library; the message says why."""
-
-
-class _Tree(msgspec.Struct):
-    left_children: list[int]
-    right_children: list[int]
-    split_indices: list[int]
-    split_conditions: list[float]
-    """The threshold of an inner node, the value of a leaf."""
-    default_left: list[int]
-    categories_nodes: list[int] = []
-
-
-class _Trees(msgspec.Struct):
-    trees: list[_Tree]
-    tree_info: list[int]
-    """The class that each tree adds to."""
-
-
-class _Gbtree(msgspec.Struct):
-    name: str
-    model: _Trees | None = None
-
-
-class _Parameters(msgspec.Struct):
-    base_score: str
-    num_class: str = "0"
-    num_target: str = "1"
-
-
-class _Objective(msgspec.Struct):
-    name: str
-
-
-class _Learner(msgspec.Struct):
-    gradient_booster: _Gbtree
-    learner_model_param: _Parameters
-    objective: _Objective
-
-
-class _File(msgspec.Struct):
-    learner: _Learner
 
 
 def faster(booster: xgboost.Booster, iterations: tuple[int, int], threads: int) -> Evaluation:
@@ -77,7 +28,7 @@ def faster(booster: xgboost.Booster, iterations: tuple[int, int], threads: int) 
     try:
         if iterations != (0, 0):
             booster = booster[slice(*iterations)]
-        learner = msgspec.json.decode(booster.save_raw("json"), type=_File).learner
+        learner = msgspec.json.decode(booster.save_raw("json"), type=File).learner
         evaluation = _evaluation(learner, booster.num_features(), threads)
         _check(evaluation, booster, learner)
     except NotCovered:
@@ -88,14 +39,14 @@ def faster(booster: xgboost.Booster, iterations: tuple[int, int], threads: int) 
     return evaluation
 
 
-def _evaluation(learner: _Learner, features: int, threads: int) -> Evaluation:
+def _evaluation(learner: Learner, features: int, threads: int) -> Evaluation:
     objective, model = learner.objective.name, learner.gradient_booster.model
-    if learner.gradient_booster.name != "gbtree" or model is None or objective not in _LINKS:
+    if learner.gradient_booster.name != "gbtree" or model is None or objective not in LINKS:
         raise NotCovered(f"booster {learner.gradient_booster.name}, objective {objective}")
     if learner.learner_model_param.num_target not in ("0", "1") or any(t.categories_nodes for t in model.trees):
         raise NotCovered("several targets, or categories")
     classes = max(1, int(learner.learner_model_param.num_class))
-    link, margin = _LINKS[objective]
+    link, margin = LINKS[objective]
     base = np.array(msgspec.json.decode(f"[{learner.learner_model_param.base_score.strip('[]')}]"), np.float32)
     graph = _graph(model, np.broadcast_to(margin(base), (classes,)), features)
     options = onnxruntime.SessionOptions()
@@ -109,8 +60,8 @@ def _evaluation(learner: _Learner, features: int, threads: int) -> Evaluation:
     return lambda rows: link(run(outputs, {"rows": rows})[0])
 
 
-def _graph(model: _Trees, base: Matrix, features: int) -> bytes:
-    trees = [_Tree([-1], [-1], [0], [float(value)], [0]) for value in base] + model.trees
+def _graph(model: Trees, base: Matrix, features: int) -> bytes:
+    trees = [Tree([-1], [-1], [0], [float(value)], [0]) for value in base] + model.trees
     sums = [*range(len(base)), *model.tree_info]
     columns: dict[str, list[NDArray[Any]]] = {name: [] for name in _COLUMNS}
     for number, (tree, output) in enumerate(zip(trees, sums, strict=True)):
@@ -152,80 +103,15 @@ _COLUMNS = (
 )
 
 
-def _check(evaluation: Evaluation, booster: xgboost.Booster, learner: _Learner) -> None:
+def _check(evaluation: Evaluation, booster: xgboost.Booster, learner: Learner) -> None:
     """Raises NotCovered where a probe row gives another result than the library, alone or in a batch."""
     assert learner.gradient_booster.model is not None
-    probes = _probes(learner.gradient_booster.model.trees, booster.num_features())
-    expected = booster.inplace_predict(probes, missing=np.nan, validate_features=False)
-    alone = np.concatenate([evaluation(row[None]) for row in probes])
-    for found in (alone, evaluation(probes)):
+    rows = probes(learner.gradient_booster.model.trees, booster.num_features())
+    expected = booster.inplace_predict(rows, missing=np.nan, validate_features=False)
+    alone = np.concatenate([evaluation(row[None]) for row in rows])
+    for found in (alone, evaluation(rows)):
         if found.shape != expected.shape or found.dtype != expected.dtype:
             raise NotCovered(f"results of shape {found.shape} where the library gives {expected.shape}")
         off = np.abs(found - expected) / np.maximum(1, np.abs(expected))
         if not (off <= TOLERANCE).all():
             raise NotCovered(f"results differ by up to {np.max(off):.1e}")
-
-
-def _probes(trees: list[_Tree], features: int) -> Matrix:
-    """Rows of chance, of one value, with and without missing ones, and at the thresholds themselves, a step below
-    and a step above each."""
-    random = np.random.default_rng(0)
-    steps: list[list[float]] = [[0.0] for _ in range(features)]
-    for tree in trees:
-        for left, feature, value in zip(
-            tree.left_children, tree.split_indices, tree.split_conditions, strict=True
-        ):
-            if left >= 0:
-                steps[feature].append(value)
-    rows = np.empty((4 * PROBES, features), np.float32)
-    for feature, values in enumerate(steps):
-        at = random.choice(np.array(values, np.float32), 3 * PROBES)
-        away = np.repeat(np.array([-np.inf, 0, np.inf], np.float32), PROBES)
-        rows[: 3 * PROBES, feature] = np.where(away == 0, at, np.nextafter(at, away))
-        rows[3 * PROBES :, feature] = random.normal(np.mean(values), 1 + np.std(values), PROBES)
-    rows[random.random(rows.shape) < 0.05] = _MISSING
-    largest = np.finfo(np.float32).max
-    same = [0.0, -0.0, 1.0, -1.0, largest, -largest, np.finfo(np.float32).tiny, math.nan]
-    return np.concatenate([rows, np.repeat(np.array(same, np.float32)[:, None], features, axis=1)])
-
-
-# --- from sums to predictions, and from a base score to the sum it stands for ---
-
-
-def _same(values: Matrix) -> Matrix:
-    return values
-
-
-def _probability(sums: Matrix) -> Matrix:
-    one = np.float32(1)
-    return np.asarray(one / (one + _exponential(-sums)))
-
-
-def _log_odds(values: Matrix) -> Matrix:
-    with np.errstate(divide="ignore"):
-        return np.asarray(-np.log(np.float32(1) / values - np.float32(1)))
-
-
-def _exponential(sums: Matrix) -> Matrix:
-    """By way of float64: as exact as the C library's, which numpy's for float32 is not."""
-    with np.errstate(over="ignore"):
-        return np.exp(sums, dtype=np.float64).astype(np.float32)
-
-
-def _shares(sums: Matrix) -> Matrix:
-    powers = _exponential(sums - sums.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True, dtype=np.float64).astype(np.float32))
-
-
-_LINKS: dict[str, tuple[Evaluation, Evaluation]] = {
-    "binary:logistic": (_probability, _log_odds),
-    "reg:logistic": (_probability, _log_odds),
-    "multi:softprob": (_shares, _same),
-    **dict.fromkeys(("count:poisson", "reg:gamma", "reg:tweedie"), (_exponential, np.log)),
-    **dict.fromkeys(
-        ("reg:squarederror", "reg:absoluteerror", "reg:pseudohubererror", "reg:quantileerror", "rank:ndcg"),
-        (_same, _same),
-    ),
-    **dict.fromkeys(("reg:squaredlogerror", "rank:pairwise", "rank:map", "binary:logitraw"), (_same, _same)),
-}
-"""Objective -> (its predictions from the sums, the sum of its base score)."""

@@ -17,6 +17,8 @@ try:
     import xgboost
 
     from tidegate.worker.runtimes import codecs, ubjson
+    from tidegate.worker.runtimes.model_document import NotCovered
+    from tidegate.worker.runtimes.objectives import Evaluation
     from tidegate.worker.runtimes.tables import Table, default_accept, threads
 except ImportError as missing:
     raise ArtifactError(
@@ -42,12 +44,12 @@ class XGBoost(Table):
         self._fast = self._faster(threads)
         super().__init__(self._evaluate, features(booster), accept)
 
-    def _faster(self, threads: int) -> "trees.Evaluation | None":
+    def _faster(self, threads: int) -> "Evaluation | None":
         if trees is None:
             return None
         try:
             return trees.faster(self._booster, self._iterations, threads)
-        except trees.NotCovered as why:
+        except NotCovered as why:
             print(f"evaluated by XGBoost itself, not by onnxruntime: {why}", flush=True)
             return None
 

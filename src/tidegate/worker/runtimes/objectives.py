@@ -1,0 +1,48 @@
+"""What an XGBoost objective does to the sums of its trees: predictions, as exact as the library's own."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float32]
+Evaluation = Callable[[Matrix], Matrix]
+
+
+def _same(values: Matrix) -> Matrix:
+    return values
+
+
+def _probability(sums: Matrix) -> Matrix:
+    one = np.float32(1)
+    return np.asarray(one / (one + _exponential(-sums)))
+
+
+def _log_odds(values: Matrix) -> Matrix:
+    with np.errstate(divide="ignore"):
+        return np.asarray(-np.log(np.float32(1) / values - np.float32(1)))
+
+
+def _exponential(sums: Matrix) -> Matrix:
+    """By way of float64: as exact as the C library's, which numpy's for float32 is not."""
+    with np.errstate(over="ignore"):
+        return np.exp(sums, dtype=np.float64).astype(np.float32)
+
+
+def _shares(sums: Matrix) -> Matrix:
+    powers = _exponential(sums - sums.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True, dtype=np.float64).astype(np.float32))
+
+
+LINKS: dict[str, tuple[Evaluation, Evaluation]] = {
+    "binary:logistic": (_probability, _log_odds),
+    "reg:logistic": (_probability, _log_odds),
+    "multi:softprob": (_shares, _same),
+    **dict.fromkeys(("count:poisson", "reg:gamma", "reg:tweedie"), (_exponential, np.log)),
+    **dict.fromkeys(
+        ("reg:squarederror", "reg:absoluteerror", "reg:pseudohubererror", "reg:quantileerror", "rank:ndcg"),
+        (_same, _same),
+    ),
+    **dict.fromkeys(("reg:squaredlogerror", "rank:pairwise", "rank:map", "binary:logitraw"), (_same, _same)),
+}
+"""Objective -> (its predictions from the sums, the sum of its base score)."""
