@@ -51,7 +51,7 @@ def materialise(url: str | None, folder: Path, policy: Policy) -> None:
         try:
             partial.mkdir(mode=0o755)
             if url is not None:
-                _fetch(url, partial, policy)
+                fetch(url, partial, policy)
             partial.rename(folder)
             complete.touch()
         except OSError as error:
@@ -69,7 +69,8 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _fetch(url: str, into: Path, policy: Policy) -> None:
+def fetch(url: str, into: Path, policy: Policy) -> None:
+    """Brings the data at ``url`` into the empty folder ``into``, leaving rubbish when it fails. Raises as above."""
     scheme, _, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     try:

@@ -60,13 +60,21 @@ class Batcher(Generic[Rows, Scores]):
 
     healthy = True
 
-    def __init__(self, scorer: Scorer[Rows, Scores], loop: asyncio.AbstractEventLoop, cap: int = CAP) -> None:
+    def __init__(
+        self,
+        scorer: Scorer[Rows, Scores],
+        loop: asyncio.AbstractEventLoop,
+        cap: int = CAP,
+        aside: ThreadPoolExecutor | None = None,
+    ) -> None:
+        """``aside``: threads for large requests; one of its own where there is none."""
         self._scorer = scorer
         self._loop = loop
         self._cap = cap if scorer.batches else 1
         self._queue: deque[tuple[Call, Rows, Done]] = deque()
         self._scheduled = False
-        self._aside = ThreadPoolExecutor(1, thread_name_prefix="large")
+        self._own = None if aside is not None else ThreadPoolExecutor(1, thread_name_prefix="large")
+        self._aside = aside or self._own
 
     def submit(self, call: Call, done: Done) -> None:
         headers = call.headers
@@ -83,7 +91,8 @@ class Batcher(Generic[Rows, Scores]):
         self._schedule()
 
     async def close(self) -> None:
-        self._aside.shutdown(wait=False, cancel_futures=True)
+        if self._own is not None:
+            self._own.shutdown(wait=False, cancel_futures=True)
 
     def _schedule(self) -> None:
         if not self._scheduled:

@@ -59,6 +59,13 @@ class Bucket:
         except (BotoCoreError, ClientError) as error:
             raise _told(error) from None
 
+    def etag(self, key: str) -> str:
+        """What changes when the object does."""
+        try:
+            return str(self._client.head_object(Bucket=self._name, Key=key)["ETag"])
+        except (BotoCoreError, ClientError) as error:
+            raise _told(error) from None
+
     def download(self, key: str, output: IO[bytes], check: Callable[[int], None]) -> int:
         """Writes the object to ``output`` and returns its size; ``check`` may refuse the size beforehand."""
         done, etag = 0, ""

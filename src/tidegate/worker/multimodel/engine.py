@@ -1,0 +1,231 @@
+"""The engine of a multi-model container: each request names its model, which is loaded when it is first asked for.
+
+A request whose model is in memory is answered at once. Otherwise it waits, with all others for this model, for the one
+load that is under way; requests for other models do not notice. What is wrong with one model is told to who asks
+for it, and remembered a little while.
+"""
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from functools import partial
+from pathlib import Path
+
+from tidegate.model.errors import Invalid
+from tidegate.worker.artifacts import Policy
+from tidegate.worker.images import RuntimeKind
+from tidegate.worker.invocation import Call, Done, Outcome, Rejected
+from tidegate.worker.multimodel import measures, memory
+from tidegate.worker.multimodel.arriving import Arrivals
+from tidegate.worker.multimodel.cache import Cache
+from tidegate.worker.multimodel.clients import Client, Opening, Waiter
+from tidegate.worker.multimodel.crashes import Crashes
+from tidegate.worker.multimodel.knobs import Knobs, read_knobs
+from tidegate.worker.multimodel.loading import Container, Loader
+from tidegate.worker.multimodel.renewing import Renewals
+from tidegate.worker.multimodel.source import Source
+from tidegate.worker.multimodel.store import Store
+from tidegate.worker.multimodel.targets import HEADER, BadTarget, key_of, target_of
+from tidegate.worker.multimodel.turnover import Rule, State
+from tidegate.worker.spec import ContainerSpec, ReplicaSpec
+
+PATIENCE = 60.0
+"""Seconds that a request waits for its model; the load goes on without it."""
+WAITING = 1000
+"""Requests that wait at one time; more are told to come again."""
+_SWITCH = 0.001
+"""Seconds after which a thread that loads a model lets the event loop run."""
+_ENDED = {State.PROMOTED: "ModelVersionsPromoted", State.REFUSED: "ModelVersionsRefused"}
+SHARE = 0.6
+"""Part of the worker's memory limit that models may take where the container does not say."""
+
+
+async def open_models(spec: ReplicaSpec, container: ContainerSpec, opening: Opening) -> "Models":
+    """``opening`` makes the engine of one model's folder. Raises Invalid."""
+    if container.runtime.kind is RuntimeKind.PROGRAM:
+        raise Invalid("a multi-model container needs a built-in runtime; a program serves one model")
+    limit = spec.memory_limit or memory.machine() // 2
+    models = Models(spec, container, opening, read_knobs(container.environment, container.cache, int(limit * SHARE)))
+    await models.start()
+    return models
+
+
+class Models:
+    healthy = True
+
+    def __init__(self, spec: ReplicaSpec, container: ContainerSpec, opening: Opening, knobs: Knobs) -> None:
+        self._loop = asyncio.get_running_loop()
+        store = Store(_beside(container.model_dir, "store"))
+        self._crashes = Crashes(_beside(container.model_dir, "crashes"), spec.replica)
+        source = Source(container.data_url, Policy(spec.file_roots, spec.s3_endpoint, spec.region))
+        made = Container(container.runtime.kind, container.environment, opening)
+        self._loader = Loader(made, source, store, self._crashes, knobs.loading)
+        self._unloading: list[float] = []
+        self._cache = Cache(knobs, self._unloading.append)
+        self._labels = measures.Labels()
+        self._arrivals = Arrivals(self._cache, self._loader, store)
+        self._renewals = Renewals(self._cache, self._loader, store, Rule())
+        self._waiting = 0
+        self._counted = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        sys.setswitchinterval(_SWITCH)
+        await self._loader.start()
+        knobs = self._cache.knobs
+        for name in dict.fromkeys([*sorted(knobs.pinned), *knobs.prefetch]):
+            client = self._cache.client(name, key_of)
+            if client.key not in self._crashes.suspects:
+                self._load(client)
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await self._renewals.close()
+        await self._loader.close()
+        self._crashes.close()
+
+    def listing(self) -> dict[str, object]:
+        """The models that are loaded or on their way, the hottest first, and the memory they take in bytes."""
+        now = self._loop.time()
+        shown = [client for client in self._cache.clients.values() if client.state != "out"]
+        shown.sort(key=lambda client: -client.heat.now(now))
+        return {
+            "memory": self._cache.knobs.memory,
+            "held": self._cache.held,
+            "resident": self._cache.grown(),
+            "loaded": len(self._cache),
+            "models": [
+                {
+                    "name": client.name,
+                    "state": client.state,
+                    "bytes": client.copy.size if client.copy else 0,
+                    "requests_per_second": round(client.heat.rate(now), 6),
+                    "pinned": client.name in self._cache.knobs.pinned,
+                    "version": client.copy.mark if client.copy else "",
+                    "reason": client.refusal.answer.message if client.refusal else "",
+                }
+                for client in shown
+            ],
+        }
+
+    # --- requests ---
+
+    def submit(self, call: Call, done: Done) -> None:
+        try:
+            name = target_of(call.headers.get(HEADER))
+        except BadTarget as error:
+            done(Rejected(400, "ValidationError", str(error)))
+            return
+        now = self._loop.time()
+        client = self._cache.client(name, key_of)
+        client.heat.touch(now)
+        self._note_state(call, client, now)
+        if client.copy is not None:
+            self._serve(client, call, done)
+            self._renewals.look(client, now)
+        elif client.refusal is not None and now < client.refusal.until:
+            done(client.refusal.answer)
+        elif self._waiting >= WAITING:
+            done(Rejected(429, "ModelNotReadyException", f"Model {name} waits for others to be loaded; try again."))
+        else:
+            self._wait(client, call, done, now)
+
+    def _serve(self, client: Client, call: Call, done: Done) -> None:
+        assert client.copy is not None
+        client.in_hand += 1
+        copy = client.copy
+        newer = client.renewal.copy if client.renewal is not None else None
+        native = copy.native or (newer is not None and newer.native)
+        slot = self._crashes.enter(client.key) if native else -1
+        finish = partial(self._finish, client, call, done, self._loop.time(), slot)
+        if client.renewal is None:
+            copy.engine.submit(call, finish)
+        else:
+            self._renewals.serve(client, call, finish)
+
+    def _finish(self, client: Client, call: Call, done: Done, began: float, slot: int, outcome: Outcome) -> None:
+        self._crashes.leave(slot)
+        client.in_hand -= 1
+        measures.note_answer(call, self._labels.of(client.name), outcome, self._loop.time() - began)
+        done(outcome)
+        if not self._cache.knobs.cache and not client.in_hand and client.name not in self._cache.knobs.pinned:
+            self._cache.drop(client)
+            self._arrivals.forget(client)
+
+    def _note_state(self, call: Call, client: Client, now: float) -> None:
+        call.note(measures.HIT, int(client.copy is not None))
+        second = int(now)
+        if second != self._counted:
+            self._counted = second
+            call.note(measures.LOADED, len(self._cache))
+            if now >= self._labels.due:
+                self._labels.choose(((c.heat.now(now), c.name) for c in self._cache.clients.values()), now)
+            if self._cache.wants_trim(now):
+                self._spawn(self._loader.trim())
+        for seconds in self._unloading:
+            call.note(measures.UNLOAD, round(seconds * 1e6))
+        self._unloading.clear()
+        for state in self._renewals.ended:
+            call.note(_ENDED[state], 1)
+        self._renewals.ended.clear()
+
+    # --- waiting for a load ---
+
+    def _wait(self, client: Client, call: Call, done: Done, now: float) -> None:
+        waiter = Waiter(call, done, now, self._loop.call_later(PATIENCE, self._out_of_patience, client, call))
+        if client.waiters is None:
+            client.waiters = []
+        client.waiters.append(waiter)
+        self._waiting += 1
+        self._load(client)
+
+    def _out_of_patience(self, client: Client, call: Call) -> None:
+        waiters = client.waiters or []
+        for waiter in [waiter for waiter in waiters if waiter.call is call]:
+            waiters.remove(waiter)
+            self._waiting -= 1
+            message = f"Model {client.name} is still being loaded after {PATIENCE:g} s; try again."
+            waiter.done(Rejected(429, "ModelNotReadyException", message))
+
+    def _load(self, client: Client) -> None:
+        if client.loading is None and client.copy is None:
+            client.loading = self._spawn(self._loaded(client))
+
+    async def _loaded(self, client: Client) -> None:
+        try:
+            times = await self._arrivals.bring(client)
+        finally:
+            client.loading = None
+            waiters, client.waiters = client.waiters or [], None
+            self._waiting -= len(waiters)
+        for waiter in waiters:
+            waiter.timer.cancel()
+        if client.copy is None:
+            refusal = client.refusal
+            for waiter in waiters:
+                waiter.done(refusal.answer if refusal else Rejected(500, "InternalFailure", "The model is gone."))
+            return
+        now = self._loop.time()
+        for waiter in waiters:
+            waiter.call.note(measures.WAIT, round((now - waiter.since) * 1e6))
+        if waiters:
+            waiters[0].call.note(measures.DOWNLOAD, round(times.download * 1e6))
+            waiters[0].call.note(measures.LOAD, round(times.load * 1e6))
+        for waiter in waiters:
+            if client.copy is not None and not waiter.call.abandoned:
+                self._serve(client, waiter.call, waiter.done)
+            elif waiter.call.abandoned:
+                waiter.done(Rejected(499, "ClientClosedRequest", "The client has gone."))
+            else:
+                self._wait(client, waiter.call, waiter.done, now)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _beside(model_dir: str, what: str) -> Path:
+    return Path(f"{model_dir}.{what}")

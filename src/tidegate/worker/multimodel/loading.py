@@ -1,0 +1,191 @@
+"""From a model's name to a copy in memory: off the event loop, measured, and tried in a child where it may crash."""
+
+import asyncio
+import gc
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from contextlib import asynccontextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+from tidegate.model.errors import ArtifactError, TidegateError
+from tidegate.worker.artifacts import Policy
+from tidegate.worker.batching import Batcher
+from tidegate.worker.images import RuntimeKind
+from tidegate.worker.multimodel import memory
+from tidegate.worker.multimodel.clients import Client, Copy, Opening
+from tidegate.worker.multimodel.crashes import DEATHS, Crashes
+from tidegate.worker.multimodel.preparer import Done, Job
+from tidegate.worker.multimodel.preparing import Preparers
+from tidegate.worker.multimodel.source import Source
+from tidegate.worker.multimodel.store import GOOD, NEXT, Kept, Store
+from tidegate.worker.runtimes import codecs
+from tidegate.worker.runtimes.forest import Forest, unpack
+from tidegate.worker.runtimes.tables import Table, default_accept
+
+LONGEST = 360.0
+"""Seconds that one model may take to be read or loaded."""
+FROZEN_EVERY = 500
+"""Loads after which what is loaded is taken out of the garbage collector's sight: its rounds would grow with it."""
+
+_PATIENCE = 1.0
+_NOWHERE = Policy(())
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Container:
+    """What a loader needs to know of the container."""
+
+    kind: RuntimeKind
+    environment: dict[str, str]
+    opening: Opening
+
+
+class Loader:
+    def __init__(self, container: Container, source: Source, store: Store, crashes: Crashes, limit: int) -> None:
+        self._container = container
+        self._source = source
+        self._store = store
+        self._crashes = crashes
+        self._preparers = Preparers(limit)
+        self._threads = ThreadPoolExecutor(limit + 1, thread_name_prefix="models")
+        self._large = ThreadPoolExecutor(1, thread_name_prefix="large")
+        self._accept = default_accept(container.environment)
+        self._usual = 0.001
+        """Seconds that forests take to load: a running mean, since single ones are too short to compare."""
+        self._measuring = asyncio.Lock()
+        self._loop = asyncio.get_running_loop()
+        self._loads = 0
+
+    async def start(self) -> None:
+        await self._preparers.start()
+
+    async def close(self) -> None:
+        await self._preparers.close()
+        for threads in (self._threads, self._large):
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    async def marks(self, names: list[str]) -> dict[str, str]:
+        """The artifacts' marks, without those that cannot be had now."""
+        return await self.aside(self._marks, names)
+
+    async def mark(self, name: str) -> str:
+        return await self.aside(self._source.mark, name)
+
+    async def kept(self, client: Client, which: str = GOOD) -> Kept | None:
+        return await self.aside(self._store.find, client.key, which)
+
+    async def outdated(self, client: Client, kept: Kept) -> bool:
+        """Whether what is kept is of no use any more: it ended its worker, and there is another artifact."""
+        deaths = self._crashes.suspects.get(client.key, 0)
+        return deaths >= DEATHS and not kept.forest and await self.mark(client.name) != kept.mark
+
+    async def refused(self, client: Client) -> str:
+        return await self.aside(self._store.refused, client.key)
+
+    async def ended_worker(self, client: Client, mark: str) -> bool:
+        """Whether this newer version was being tried when a worker died of this model."""
+        left = await self.kept(client, NEXT)
+        return client.key in self._crashes.suspects and left is not None and left.mark == mark
+
+    def url(self, client: Client) -> str:
+        return self._source.url(client.name)
+
+    async def prepare(self, client: Client, mark: str, which: str = GOOD) -> tuple[Kept, Done]:
+        """Brings the artifact to this machine, read in a child. Raises ArtifactError, Transient."""
+        self._crashes.clear(client.key)
+        policy = await self.aside(self._source.policy)
+        out = str(self._store.path(client.key, which))
+        job = Job(self._source.url(client.name), mark, out, self._container.kind, self._container.environment, policy)
+        done = await self._preparers.prepare(job, LONGEST)
+        found = await self.kept(client, which)
+        if found is None:
+            raise ArtifactError("it was there and is gone again")
+        return found, done
+
+    async def load(self, client: Client, kept: Kept) -> Copy:
+        """Raises ArtifactError, Transient; Damaged for a forest whose file is no longer whole."""
+        return await (self._forest(kept) if kept.forest else self._native(client, kept))
+
+    async def trim(self) -> None:
+        await self.aside(memory.trim)
+
+    # --- a forest: numbers only, nothing in it can harm ---
+
+    async def _forest(self, kept: Kept) -> Copy:
+        engine, mark, size, seconds = await self.aside(self._read_forest, kept.path)
+        self._usual += 0.05 * (seconds - self._usual)
+        self._loads += 1
+        if self._loads % FROZEN_EVERY == 0:
+            gc.freeze()
+        return Copy(engine, mark, size, self._usual, native=False)
+
+    def _read_forest(self, path: Path) -> tuple[Batcher[codecs.Matrix, object], str, int, float]:
+        began = time.perf_counter()
+        before = memory.read()
+        data = path.read_bytes()
+        forest = unpack(data)
+        engine = self._served(forest)
+        size = memory.grown(before, memory.read(), len(data))
+        return engine, forest.head.mark, min(size, 2 * len(data) + (1 << 16)), time.perf_counter() - began
+
+    def _served(self, forest: Forest) -> Batcher[codecs.Matrix, object]:
+        features = codecs.Features(forest.head.features, _shared(forest.head.names))
+        table = Table(forest.predict, features, self._accept)
+        return Batcher(table, self._loop, aside=self._large)
+
+    # --- anything else: its own library reads it ---
+
+    async def _native(self, client: Client, kept: Kept) -> Copy:
+        await self.aside(self._crashes.look)
+        deaths = self._crashes.suspects.get(client.key, 0)
+        if deaths >= DEATHS:
+            raise ArtifactError(f"it ended its worker {deaths} times; it is tried again when its artifact changes")
+        if deaths:
+            job = Job("", kept.mark, str(kept.path), self._container.kind, self._container.environment, _NOWHERE)
+            await self._preparers.prepare(job, LONGEST)
+        async with asyncio.timeout(LONGEST), self._alone():
+            slot = self._crashes.enter(client.key)
+            try:
+                began, before = time.perf_counter(), memory.read()
+                engine = await self._container.opening(str(kept.model))
+                size = memory.grown(before, memory.read(), 1)
+            finally:
+                self._crashes.leave(slot)
+        return Copy(engine, kept.mark, size, time.perf_counter() - began, native=True)
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """One load at a time is measured better, but a slow one holds up the others for a second only."""
+        held = False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                held = await self._measuring.acquire()
+        try:
+            yield
+        finally:
+            if held:
+                self._measuring.release()
+
+    # --- threads ---
+
+    def _marks(self, names: list[str]) -> dict[str, str]:
+        found = {}
+        for name in names:
+            with suppress(TidegateError):
+                found[name] = self._source.mark(name)
+        return found
+
+    def aside(self, work: Callable[..., T], *arguments: object) -> "asyncio.Future[T]":
+        return self._loop.run_in_executor(self._threads, work, *arguments)
+
+
+@lru_cache(maxsize=1024)
+def _shared(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Models of one kind have the same feature names: one tuple for all of them."""
+    return names
