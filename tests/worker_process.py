@@ -183,6 +183,7 @@ class Workers:
             model_dir=str(changes.pop("model_dir", self.folder / name / "model")),
             data_url=data.as_uri() if isinstance(data, Path) else data,
             environment=changes.pop("environment", {}),  # type: ignore[arg-type]
+            cache=bool(changes.pop("cache", True)),
         )
         return self.several((container,), **changes)
 

@@ -1,8 +1,10 @@
 """From the containers of a replica to the one engine that answers its requests."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 from tidegate.model.errors import Invalid, TidegateError, Transient
@@ -23,6 +25,8 @@ Died = Callable[[ContainerSpec, int], None]
 
 async def fetch(spec: ReplicaSpec) -> None:
     """Brings the model data of every container here. Raises ArtifactError or Transient."""
+    if spec.serving is Serving.MULTI_MODEL:
+        return  # each model when it is asked for
     policy = Policy(spec.file_roots, spec.s3_endpoint, spec.region)
     try:
         async with asyncio.timeout(spec.download_timeout):
@@ -42,7 +46,15 @@ async def open_engine(spec: ReplicaSpec, died: Died) -> Engine:
     if spec.serving is Serving.DIRECT:
         engines = await _open_all(spec, died)
         return Direct({each.name: engine for each, engine in zip(spec.containers, engines, strict=True)})
-    raise Invalid(f"serving {spec.serving.value} is not supported yet")
+    return await _open_models(spec, spec.containers[0], died)
+
+
+async def _open_models(spec: ReplicaSpec, container: ContainerSpec, died: Died) -> Engine:
+    def one(folder: str) -> Awaitable[Engine]:
+        return open_container(spec, replace(container, model_dir=folder, data_url=None), died)
+
+    models: Engine = await import_module("tidegate.worker.multimodel.engine").open_models(spec, container, one)
+    return models
 
 
 async def _open_all(spec: ReplicaSpec, died: Died) -> list[Engine]:

@@ -129,6 +129,9 @@ class Server:
             since = parse_qs(query.decode("latin-1")).get("since", ["0"])[0]
             first = int(since) if since.isdecimal() else 0
             connection.reply(self._responses.plain(200, self.statistics(first), close), close)
+        elif path == b"/_tidegate/models":
+            listing: dict[str, object] = getattr(self.engine, "listing", dict)()
+            connection.reply(self._responses.plain(200, msgspec.json.encode(listing), close), close)
         else:
             self._otherwise(connection, request, path, query)
 

@@ -1,7 +1,7 @@
 """The models in memory and the room for them: what ``policy`` decides, done.
 
-``held`` is the sum of what the loaded models were measured to take, ``reserved`` what loads under way will take. Loads
-that need room get it in the order they came, so that a large model is not starved by small ones.
+``held`` is the sum of what the loaded models were measured to take, ``reserved`` what loads under way will take.
+Loads that need room get it in the order they came, so that a large model is not starved by small ones.
 """
 
 import asyncio

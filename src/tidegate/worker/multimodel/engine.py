@@ -1,8 +1,8 @@
 """The engine of a multi-model container: each request names its model, which is loaded when it is first asked for.
 
-A request whose model is in memory is answered at once. Otherwise it waits, with all others for this model, for the one
-load that is under way; requests for other models do not notice. What is wrong with one model is told to who asks
-for it, and remembered a little while.
+A request whose model is in memory is answered at once. Otherwise it waits, with all others for this model, for the
+one load that is under way; requests for other models do not notice. What is wrong with one model is told to who
+asks for it, and remembered a little while.
 """
 
 import asyncio
@@ -45,7 +45,9 @@ async def open_models(spec: ReplicaSpec, container: ContainerSpec, opening: Open
     if container.runtime.kind is RuntimeKind.PROGRAM:
         raise Invalid("a multi-model container needs a built-in runtime; a program serves one model")
     limit = spec.memory_limit or memory.machine() // 2
-    models = Models(spec, container, opening, read_knobs(container.environment, container.cache, int(limit * SHARE)))
+    models = Models(
+        spec, container, opening, read_knobs(container.environment, container.cache, int(limit * SHARE))
+    )
     await models.start()
     return models
 
@@ -127,7 +129,9 @@ class Models:
         elif client.refusal is not None and now < client.refusal.until:
             done(client.refusal.answer)
         elif self._waiting >= WAITING:
-            done(Rejected(429, "ModelNotReadyException", f"Model {name} waits for others to be loaded; try again."))
+            done(
+                Rejected(429, "ModelNotReadyException", f"Model {name} waits for others to be loaded; try again.")
+            )
         else:
             self._wait(client, call, done, now)
 

@@ -5,8 +5,8 @@ import gc
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
@@ -31,6 +31,9 @@ LONGEST = 360.0
 FROZEN_EVERY = 500
 """Loads after which what is loaded is taken out of the garbage collector's sight: its rounds would grow with it."""
 
+FOREST_LOAD, FOREST_RATE = 0.0005, 200e6
+"""Seconds that a forest takes to load from this machine's disk, and bytes per second: measured once for all of them,
+since the time of one load is mostly chance, and chance would decide between them."""
 _PATIENCE = 1.0
 _NOWHERE = Policy(())
 
@@ -56,8 +59,6 @@ class Loader:
         self._threads = ThreadPoolExecutor(limit + 1, thread_name_prefix="models")
         self._large = ThreadPoolExecutor(1, thread_name_prefix="large")
         self._accept = default_accept(container.environment)
-        self._usual = 0.001
-        """Seconds that forests take to load: a running mean, since single ones are too short to compare."""
         self._measuring = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
         self._loads = 0
@@ -101,7 +102,9 @@ class Loader:
         self._crashes.clear(client.key)
         policy = await self.aside(self._source.policy)
         out = str(self._store.path(client.key, which))
-        job = Job(self._source.url(client.name), mark, out, self._container.kind, self._container.environment, policy)
+        job = Job(
+            self._source.url(client.name), mark, out, self._container.kind, self._container.environment, policy
+        )
         done = await self._preparers.prepare(job, LONGEST)
         found = await self.kept(client, which)
         if found is None:
@@ -118,21 +121,19 @@ class Loader:
     # --- a forest: numbers only, nothing in it can harm ---
 
     async def _forest(self, kept: Kept) -> Copy:
-        engine, mark, size, seconds = await self.aside(self._read_forest, kept.path)
-        self._usual += 0.05 * (seconds - self._usual)
+        engine, mark, size = await self.aside(self._read_forest, kept.path)
         self._loads += 1
         if self._loads % FROZEN_EVERY == 0:
             gc.freeze()
-        return Copy(engine, mark, size, self._usual, native=False)
+        return Copy(engine, mark, size, FOREST_LOAD + size / FOREST_RATE, native=False)
 
-    def _read_forest(self, path: Path) -> tuple[Batcher[codecs.Matrix, object], str, int, float]:
-        began = time.perf_counter()
+    def _read_forest(self, path: Path) -> tuple[Batcher[codecs.Matrix, object], str, int]:
         before = memory.read()
         data = path.read_bytes()
         forest = unpack(data)
         engine = self._served(forest)
         size = memory.grown(before, memory.read(), len(data))
-        return engine, forest.head.mark, min(size, 2 * len(data) + (1 << 16)), time.perf_counter() - began
+        return engine, forest.head.mark, min(size, 2 * len(data) + (1 << 16))
 
     def _served(self, forest: Forest) -> Batcher[codecs.Matrix, object]:
         features = codecs.Features(forest.head.features, _shared(forest.head.names))

@@ -33,7 +33,7 @@ class Heat:
         self.at = now
 
     def now(self, now: float, half_life: float = HALF_LIFE) -> float:
-        return self.count * 2.0 ** ((self.at - now) / half_life)
+        return self.count * math.pow(2.0, (self.at - now) / half_life)
 
     def rate(self, now: float, half_life: float = HALF_LIFE) -> float:
         """Requests per second, were they to go on like this."""

@@ -16,33 +16,40 @@ IDLE = 120.0
 
 
 class Preparers:
-    """At most ``limit`` children, each with one job at a time."""
+    """At most ``limit`` children, each with one job at a time. A job takes the first that is free, be it one that
+    was started for it or not."""
 
     def __init__(self, limit: int) -> None:
-        self._turns = asyncio.Semaphore(limit)
-        self._idle: list[Process] = []
+        self._limit = limit
+        self._idle: asyncio.Queue[Process | None] = asyncio.Queue()
+        """None stands for one that did not start."""
         self._all: set[Process] = set()
+        self._starting: set[asyncio.Task[None]] = set()
+        self._waiting = 0
         self._reaping: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
-        """One child is ready from here on: the first client need not wait for it."""
-        self._idle.append(await self._child())
+        """One child is ready from here on: the first client need not wait for it. Raises Transient."""
+        self._start()
+        self._idle.put_nowait(await self._free())
 
     async def prepare(self, job: Job, seconds: float) -> Done:
         """Raises ArtifactError for what will not do, a child's death included, and Transient."""
-        async with self._turns:
-            child = self._idle.pop() if self._idle else await self._child()
-            try:
-                async with asyncio.timeout(seconds):
-                    done = await self._ask(child, job)
-            except TimeoutError:
-                await self._end(child)
+        if self._idle.empty():
+            self._start()
+        child = await self._free()
+        try:
+            async with asyncio.timeout(seconds):
+                done = await self._ask(child, job)
+        except BaseException as error:
+            await self._end(child)
+            if self._waiting or not self._all:
+                self._start()
+            if isinstance(error, TimeoutError):
                 raise ArtifactError(f"it was not read within {seconds:g} s") from None
-            except BaseException:
-                await self._end(child)
-                raise
-            self._idle.append(child)
-            self._reap_later()
+            raise
+        self._idle.put_nowait(child)
+        self._reap_later()
         if done.error:
             raise (Transient if done.passing else ArtifactError)(done.error)
         return done
@@ -50,19 +57,43 @@ class Preparers:
     async def close(self) -> None:
         if self._reaping is not None:
             self._reaping.cancel()
+        for task in list(self._starting):
+            task.cancel()
         for child in list(self._all):
             await self._end(child)
 
-    async def _child(self) -> Process:
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tidegate.worker.multimodel.preparer", stdin=PIPE, stdout=PIPE, limit=_LINE
-        )
-        self._all.add(child)
-        assert child.stdout is not None
-        if not await child.stdout.readline():
-            await self._end(child)
+    async def _free(self) -> Process:
+        self._waiting += 1
+        try:
+            child = await self._idle.get()
+        finally:
+            self._waiting -= 1
+        if child is None:
             raise Transient("the process that reads models does not start; see the log")
         return child
+
+    def _start(self) -> None:
+        if len(self._all) + len(self._starting) < self._limit:
+            task = asyncio.get_running_loop().create_task(self._child())
+            self._starting.add(task)
+            task.add_done_callback(self._starting.discard)
+
+    async def _child(self) -> None:
+        try:
+            child = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "tidegate.worker.multimodel.preparer", stdin=PIPE, stdout=PIPE, limit=_LINE
+            )
+        except OSError as error:
+            print(f"the process that reads models cannot be started: {error}", flush=True)
+            self._idle.put_nowait(None)
+            return
+        self._all.add(child)
+        assert child.stdout is not None
+        if await child.stdout.readline():
+            self._idle.put_nowait(child)
+        else:
+            await self._end(child)
+            self._idle.put_nowait(None)
 
     async def _ask(self, child: Process, job: Job) -> Done:
         assert child.stdin is not None and child.stdout is not None
@@ -87,11 +118,11 @@ class Preparers:
         self._reaping = asyncio.get_running_loop().call_later(IDLE, self._reap)
 
     def _reap(self) -> None:
-        for child in self._idle[1:]:
-            self._all.discard(child)
-            if child.stdin is not None:
+        while self._idle.qsize() > 1:
+            child = self._idle.get_nowait()
+            if child is not None and child.stdin is not None:
+                self._all.discard(child)
                 child.stdin.close()  # it ends by itself
-        del self._idle[1:]
 
 
 def _how(code: int) -> str:

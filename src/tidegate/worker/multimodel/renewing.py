@@ -122,9 +122,7 @@ class Renewals:
     def _answered_old(self, renewal: Renewal, done: Done, began: float, outcome: Outcome) -> None:
         now = self._loop.time()
         if isinstance(outcome, Answer | Stream):
-            renewal.turnover = turnover.answered(
-                renewal.turnover, self._rule, now, new=False, seconds=now - began
-            )
+            renewal.turnover = turnover.answered(renewal.turnover, self._rule, now, new=False, seconds=now - began)
         done(outcome)
 
     def _answered_new(

@@ -52,9 +52,8 @@ class Store:
         """The next version is the good one from here on; nothing where another replica was quicker."""
         new, good = self.path(key, NEXT), self.path(key, GOOD)
         with suppress(OSError):
-            if new.is_dir() or good.is_dir():
-                remove(good)
-            new.replace(good)
+            if new.exists():
+                place(new, good)
 
     def refuse(self, key: str, mark: str) -> None:
         """The artifact with this mark is not tried again, by any replica."""

@@ -1,0 +1,99 @@
+"""A new version of one model: its share of requests is kept, and it is final once it is promoted or refused."""
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.worker.multimodel import turnover
+from tidegate.worker.multimodel.turnover import Rule, State, Turnover
+
+rules = st.builds(
+    Rule,
+    share=st.floats(0.01, 1),
+    requests=st.integers(1, 30),
+    bake=st.floats(0, 100),
+    failures=st.integers(1, 3),
+)
+events = st.lists(
+    st.tuples(st.sampled_from(["loaded", "request", "failed to load"]), st.booleans(), st.floats(0, 10)),
+    max_size=80,
+)
+
+
+@given(rules, events)
+def test_every_path_keeps_the_rules(rule: Rule, happenings: list[tuple[str, bool, float]]) -> None:
+    at, now = Turnover("new"), 0.0
+    bad = 0
+    for kind, well, pause in happenings:
+        now += pause
+        before = at
+        if kind == "loaded":
+            at = turnover.loaded(at, now)
+        elif kind == "failed to load":
+            at = turnover.failed_to_load(at, "corrupt")
+        else:
+            at, new = turnover.next_request(at, rule)
+            assert new <= (before.state is State.CANARY)
+            if before.state is State.CANARY:
+                assert (
+                    at.sent == math.ceil(round(rule.share * at.asked, 9))
+                    or abs(at.sent - rule.share * at.asked) <= 1
+                )
+            if new and well:
+                at = turnover.answered(at, rule, now, new=True, seconds=0.001)
+            elif new:
+                bad += 1
+                at = turnover.failed(at, rule, "500")
+        if before.over:
+            assert at == before
+        if at.state is State.PROMOTED:
+            assert at.good >= 1
+            assert at.good >= rule.requests or now >= at.since + rule.bake
+            assert bad < rule.failures
+        if at.state is State.CANARY:
+            assert at.good < rule.requests
+            assert at.failures < rule.failures
+
+
+def canary(rule: Rule) -> Turnover:
+    return turnover.loaded(Turnover("new"), 0.0)
+
+
+def test_the_first_request_is_the_canary() -> None:
+    at, new = turnover.next_request(canary(Rule()), Rule())
+    assert new
+    _, again = turnover.next_request(at, Rule())
+    assert not again
+
+
+def test_a_failure_refuses_with_its_reason() -> None:
+    at = turnover.failed(canary(Rule()), Rule(), "a request failed: no such column")
+    assert (at.state, at.reason) == (State.REFUSED, "a request failed: no such column")
+
+
+def test_one_good_answer_is_enough_after_the_bake_and_not_before() -> None:
+    rule = Rule(bake=60)
+    at = turnover.answered(canary(rule), rule, 59.0, new=True, seconds=0.001)
+    assert at.state is State.CANARY
+    assert turnover.judged(at, rule, 60.0).state is State.PROMOTED
+    assert turnover.judged(canary(rule), rule, 1e6).state is State.CANARY
+
+
+def timed(old: float, new: float) -> Turnover:
+    rule, at = Rule(requests=1000, bake=1e9), canary(Rule())
+    for _ in range(rule.compare_from):
+        at = turnover.answered(at, rule, 1.0, new=False, seconds=old)
+        at = turnover.answered(at, rule, 1.0, new=True, seconds=new)
+    return at
+
+
+def test_a_slow_version_is_refused() -> None:
+    at = timed(0.010, 0.050)
+    assert at.state is State.REFUSED
+    assert at.reason == "a request takes 50.0 ms, of the version before 10.0 ms"
+
+
+def test_small_times_are_not_compared_by_their_ratio() -> None:
+    assert timed(0.0001, 0.002).state is State.CANARY
+    assert timed(0.010, 0.020).state is State.CANARY

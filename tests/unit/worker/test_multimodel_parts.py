@@ -1,0 +1,191 @@
+"""Names, knobs, memory readings and the journal of crashes of multi-model workers."""
+
+import ctypes
+import subprocess
+import sys
+import textwrap
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.model.errors import Invalid
+from tidegate.worker.multimodel import memory
+from tidegate.worker.multimodel.crashes import SLOTS, Crashes
+from tidegate.worker.multimodel.knobs import read_knobs
+from tidegate.worker.multimodel.measures import LABELS, OTHER, Labels
+from tidegate.worker.multimodel.store import GOOD, NEXT, Store, place
+from tidegate.worker.multimodel.targets import BadTarget, key_of, target_of
+
+# --- names ---
+
+
+@pytest.mark.parametrize("name", ["a", "a/b.tar.gz", "Kunde 7/größe.ubj", "..a/b..", "x" * 255])
+def test_paths_below_the_prefix_are_names(name: str) -> None:
+    assert target_of(name.encode()) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "/", "..", "a/../b", "./a", "a//b", "a/", "a\\b", "a\0b", "a\nb", "x" * 256, "a/" * 511 + "toolong"],
+)
+def test_all_else_is_not(name: str) -> None:
+    with pytest.raises(BadTarget):
+        target_of(name.encode())
+
+
+@given(st.binary(max_size=60))
+def test_no_name_leads_out(header: bytes) -> None:
+    try:
+        name = target_of(header)
+    except BadTarget:
+        return
+    path = (Path("/srv/prefix") / name).resolve()
+    assert path.is_relative_to("/srv/prefix") and path != Path("/srv/prefix")
+    assert len(key_of(name)) == 32
+
+
+# --- knobs ---
+
+
+def test_knobs_come_from_the_environment() -> None:
+    given = {"MULTI_MODEL_MEMORY_MB": "64", "MULTI_MODEL_PINNED": "a.ubj, /b/c.ubj,", "MULTI_MODEL_PREFETCH": "d"}
+    knobs = read_knobs(given, cache=False, memory=1)
+    assert (knobs.memory, knobs.pinned, knobs.prefetch) == (64 * 2**20, frozenset({"a.ubj", "b/c.ubj"}), ("d",))
+    assert (knobs.minimum_stay, knobs.loading, knobs.cache) == (10.0, 2, False)
+    assert read_knobs({}, cache=True, memory=5 * 2**20).memory == 5 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("MULTI_MODEL_MEMORY_MB", "0", "must be a number of at least 1"),
+        ("MULTI_MODEL_MEMORY_MB", "lots", "must be a number of at least 1"),
+        ("MULTI_MODEL_MINIMUM_STAY", "nan", "must be a number of at least 0"),
+        ("MULTI_MODEL_MAX_LOADING", "0", "must be a number of at least 1"),
+        ("MULTI_MODEL_PINNED", "../x", "MULTI_MODEL_PINNED: TargetModel"),
+    ],
+)
+def test_knobs_that_make_no_sense(name: str, value: str, why: str) -> None:
+    with pytest.raises(Invalid, match=why):
+        read_knobs({name: value}, cache=True, memory=1)
+
+
+# --- memory ---
+
+
+@pytest.mark.parametrize("size", [200_000, 5_000_000])
+def test_memory_from_malloc_is_read_to_the_byte(size: int) -> None:
+    malloc, free = ctypes.CDLL(None).malloc, ctypes.CDLL(None).free
+    malloc.restype, free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    memory.read()
+    before = memory.read()
+    held = malloc(size)
+    after = memory.read()
+    free(held)
+    assert size <= after.used - before.used < size + 16_384
+    assert memory.grown(before, after, 0) >= size
+
+
+def test_growth_is_never_less_than_what_is_known() -> None:
+    same = memory.read()
+    assert memory.grown(same, same, 77) == 77
+    assert memory.grown(memory.Reading(0, 0), memory.Reading(10, 1 << 20), 0) == 10
+    assert memory.grown(memory.Reading(0, 0), memory.Reading(10, 1 << 24), 0) == 1 << 24
+
+
+# --- crashes ---
+
+
+def died_with(folder: Path, *keys: str) -> None:
+    """A worker that had these in hand, entered a further one and left it, and was killed."""
+    script = f"""
+        import os, pathlib, signal
+        from tidegate.worker.multimodel.crashes import Crashes
+        crashes = Crashes(pathlib.Path({str(folder)!r}), "replica-" + str(os.getpid()))
+        crashes.leave(crashes.enter("left"))
+        for key in {keys!r}:
+            crashes.enter(key)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False)
+
+
+def test_what_a_dead_worker_had_in_hand_is_suspect(tmp_path: Path) -> None:
+    died_with(tmp_path, key_of("a"), key_of("b"))
+    died_with(tmp_path, key_of("a"))
+    with closing(Crashes(tmp_path, "r")) as crashes:
+        assert crashes.suspects == {key_of("a"): 2, key_of("b"): 1}
+        crashes.clear(key_of("a"))
+        crashes.enter(key_of("c"))
+    with closing(Crashes(tmp_path, "r2")) as after:
+        assert after.suspects == {key_of("b"): 1}
+
+
+def test_what_a_live_worker_has_in_hand_is_not(tmp_path: Path) -> None:
+    with closing(Crashes(tmp_path, "living")) as living, closing(Crashes(tmp_path, "other")) as other:
+        living.enter(key_of("a"))
+        other.look()
+        assert other.suspects == {}
+        died_with(tmp_path, key_of("b"))
+        other.look()
+        assert other.suspects == {key_of("b"): 1}
+
+
+def test_slots_run_out_without_harm(tmp_path: Path) -> None:
+    with closing(Crashes(tmp_path, "r")) as crashes:
+        slots = [crashes.enter(key_of(str(number))) for number in range(SLOTS + 1)]
+        assert slots[-1] == -1
+        for slot in slots:
+            crashes.leave(slot)
+        assert crashes.enter(key_of("again")) >= 0
+
+
+# --- labels ---
+
+
+def test_labels_are_few() -> None:
+    labels = Labels()
+    labels.choose(((float(heat), f"m{heat}") for heat in range(1000)), 0.0)
+    found = {labels.of(f"m{heat}") for heat in range(1000)}
+    assert len(found) == LABELS + 1
+    assert labels.of("m999") == (("TargetModel", "m999"),)
+    assert labels.of("m0") == (("TargetModel", OTHER),)
+
+
+# --- store ---
+
+
+def put(store: Store, key: str, which: str, content: str, forest: bool) -> None:
+    partial = store.folder / "partial"
+    if forest:
+        partial.write_text(content)
+    else:
+        (partial / "model").mkdir(parents=True)
+        (partial / "model" / "file").write_text(content)
+        (partial / "mark").write_text(content)
+    place(partial, store.path(key, which))
+
+
+@pytest.mark.parametrize("old", [True, False])
+@pytest.mark.parametrize("new", [True, False])
+def test_versions_take_each_others_place(tmp_path: Path, old: bool, new: bool) -> None:
+    store, key = Store(tmp_path / "store"), key_of("a")
+    assert store.find(key) is None
+    put(store, key, GOOD, "one", old)
+    put(store, key, NEXT, "two", new)
+    store.promote(key)
+    found = store.find(key)
+    assert found is not None and found.forest is new
+    assert (found.path if new else found.model / "file").read_text() == "two"
+    assert found.size == 3
+    assert store.find(key, NEXT) is None
+    store.promote(key)  # another replica did the same
+    assert store.find(key) == found
+    put(store, key, NEXT, "three", old)
+    store.refuse(key, "mark")
+    assert (store.refused(key), store.find(key, NEXT), store.find(key)) == ("mark", None, found)
+    store.forget(key)
+    assert (store.refused(key), store.find(key)) == ("", None)
