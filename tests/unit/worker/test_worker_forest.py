@@ -14,6 +14,7 @@ from tidegate.worker.runtimes.forest import Damaged, unpack
 from tidegate.worker.runtimes.model_document import NotCovered, Tree
 from tidegate.worker.runtimes.objectives import Matrix
 from tidegate.worker.runtimes.planting import _arrays, _rearranged, plant
+from tidegate.worker.runtimes.xgboost import features
 
 FEATURES = 7
 
@@ -39,6 +40,10 @@ def trained(settings: dict[str, Any], rounds: int = 30) -> xgboost.Booster:
     return xgboost.train({"nthread": 1, **settings}, xgboost.DMatrix(rows, label), rounds)
 
 
+def planted(booster: xgboost.Booster, iterations: tuple[int, int] = (0, 0), mark: str = "m") -> bytes:
+    return plant(booster, features(booster), iterations, mark)
+
+
 @pytest.mark.parametrize("depth", [1, 4, 9])
 @pytest.mark.parametrize("missing", [0.0, 0.3])
 @pytest.mark.parametrize(
@@ -53,7 +58,7 @@ def trained(settings: dict[str, Any], rounds: int = 30) -> xgboost.Booster:
 )
 def test_sums_are_the_librarys_to_the_bit(settings: dict[str, Any], missing: float, depth: int) -> None:
     booster = trained({**settings, "max_depth": depth})
-    forest = unpack(plant(booster, (0, 0), "m"))
+    forest = unpack(planted(booster))
     rows = rows_of(200, missing, seed=9)
     expected = booster.inplace_predict(rows, predict_type="margin", validate_features=False)
     assert np.array_equal(forest.sums(rows), expected)
@@ -64,7 +69,7 @@ def test_sums_are_the_librarys_to_the_bit(settings: dict[str, Any], missing: flo
 
 def test_a_forest_is_small() -> None:
     booster = trained({"objective": "binary:logistic", "max_depth": 5}, rounds=100)
-    data = plant(booster, (0, 0), "m")
+    data = planted(booster)
     forest = unpack(data)
     assert len(data) < 8 * forest.head.nodes + 1000
     assert len(data) * 5 < len(booster.save_raw("ubj"))
@@ -74,7 +79,7 @@ def test_the_best_iteration_and_names_are_kept() -> None:
     rows = rows_of(200, 0)
     matrix = xgboost.DMatrix(rows, rows[:, 0], feature_names=list("abcdefg"))
     booster = xgboost.train({"objective": "reg:squarederror", "nthread": 1}, matrix, 20)
-    forest = unpack(plant(booster, (0, 5), "etag"))
+    forest = unpack(planted(booster, (0, 5), "etag"))
     expected = booster.inplace_predict(rows, iteration_range=(0, 5), validate_features=False)
     assert np.array_equal(forest.predict(rows), expected)
     assert (forest.head.names, forest.head.mark, forest.head.trees) == (tuple("abcdefg"), "etag", (5,))
@@ -90,7 +95,7 @@ def test_the_best_iteration_and_names_are_kept() -> None:
 )
 def test_other_kinds_stay_with_the_library(settings: dict[str, Any], why: str) -> None:
     with pytest.raises(NotCovered, match=why):
-        plant(trained(settings), (0, 0), "m")
+        planted(trained(settings))
 
 
 @given(st.data())
@@ -108,7 +113,7 @@ _KEPT: list[bytes] = []
 
 def _packed() -> bytes:
     if not _KEPT:
-        _KEPT.append(plant(trained({"objective": "reg:squarederror"}, rounds=3), (0, 0), "m"))
+        _KEPT.append(planted(trained({"objective": "reg:squarederror"}, rounds=3)))
     return _KEPT[0]
 
 

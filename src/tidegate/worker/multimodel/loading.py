@@ -136,8 +136,8 @@ class Loader:
         return engine, forest.head.mark, min(size, 2 * len(data) + (1 << 16))
 
     def _served(self, forest: Forest) -> Batcher[codecs.Matrix, object]:
-        features = codecs.Features(forest.head.features, _shared(forest.head.names))
-        table = Table(forest.predict, features, self._accept)
+        head = forest.head
+        table = Table(forest.predict, _features(head.features, head.names, head.kinds), self._accept)
         return Batcher(table, self._loop, aside=self._large)
 
     # --- anything else: its own library reads it ---
@@ -187,6 +187,6 @@ class Loader:
 
 
 @lru_cache(maxsize=1024)
-def _shared(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """Models of one kind have the same feature names: one tuple for all of them."""
-    return names
+def _features(count: int, names: tuple[str, ...] | None, kinds: tuple[codecs.Kind, ...] | None) -> codecs.Features:
+    """Models of one kind take the same features: one object for all of them."""
+    return codecs.Features(count, names, kinds and [codecs.Column(kind) for kind in kinds])

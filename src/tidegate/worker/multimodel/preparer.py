@@ -20,7 +20,7 @@ from tidegate.model.errors import TidegateError, Transient
 from tidegate.worker.artifacts import Policy, fetch
 from tidegate.worker.images import RuntimeKind
 from tidegate.worker.multimodel.store import place
-from tidegate.worker.runtimes import load
+from tidegate.worker.runtimes import choose, load
 
 try:
     from tidegate.worker.runtimes import planting, xgboost
@@ -95,10 +95,10 @@ def _work(job: Job, done: Done) -> None:
 
 
 def _kept(job: Job, partial: Path, model: Path) -> Path:
-    if job.kind is RuntimeKind.XGBOOST and planting is not None:
+    if planting is not None and choose(job.kind, model, job.environment) is RuntimeKind.XGBOOST:
         booster = xgboost.read(model)
         try:
-            forest = planting.plant(booster, xgboost.iterations(booster), job.mark)
+            forest = planting.plant(booster, xgboost.features(booster), xgboost.iterations(booster), job.mark)
         except NotCovered as why:
             print(f"{job.url}: stays with the library: {why}", file=sys.stderr, flush=True)
         else:

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.worker.runtimes.columns import Kind
 from tidegate.worker.runtimes.objectives import LINKS, Matrix
 
 MAGIC = b"TGF1"
@@ -42,6 +43,8 @@ class Head(msgspec.Struct, frozen=True):
     nodes: int
     depth: int
     names: tuple[str, ...] | None = None
+    kinds: tuple[Kind, ...] | None = None
+    """What each feature takes; numbers where nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)

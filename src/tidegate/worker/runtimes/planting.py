@@ -12,6 +12,7 @@ import numpy as np
 import xgboost
 from numpy.typing import NDArray
 
+from tidegate.worker.runtimes import codecs
 from tidegate.worker.runtimes.forest import Arrays, Forest, Head, index_type, pack, unpack
 from tidegate.worker.runtimes.model_document import File, Learner, NotCovered, Tree, Trees, probes
 from tidegate.worker.runtimes.objectives import LINKS
@@ -20,8 +21,8 @@ TOLERANCE = 1e-6
 """Largest difference to the library, relative to values above 1."""
 
 
-def plant(booster: xgboost.Booster, iterations: tuple[int, int], mark: str) -> bytes:
-    """The packed forest of a model. Raises NotCovered."""
+def plant(booster: xgboost.Booster, features: codecs.Features, iterations: tuple[int, int], mark: str) -> bytes:
+    """The packed forest of a model that takes these features. Raises NotCovered."""
     if iterations != (0, 0):
         booster = booster[slice(*iterations)]
     try:
@@ -29,8 +30,7 @@ def plant(booster: xgboost.Booster, iterations: tuple[int, int], mark: str) -> b
     except msgspec.ValidationError as error:
         raise NotCovered(f"a model of another form: {error}") from None
     model = _trees(learner)
-    names = tuple(booster.feature_names) if booster.feature_names else None
-    data = pack(*_planted(learner, model, booster.num_features(), mark, names))
+    data = pack(*_planted(learner, model, features, mark))
     _compare(unpack(data), booster, model)
     return data
 
@@ -46,9 +46,7 @@ def _trees(learner: Learner) -> Trees:
     return model
 
 
-def _planted(
-    learner: Learner, model: Trees, features: int, mark: str, names: tuple[str, ...] | None
-) -> tuple[Head, Arrays]:
+def _planted(learner: Learner, model: Trees, features: codecs.Features, mark: str) -> tuple[Head, Arrays]:
     outputs = max(1, int(learner.learner_model_param.num_class))
     margin = LINKS[learner.objective.name][1]
     given = msgspec.json.decode(f"[{learner.learner_model_param.base_score.strip('[]')}]", type=list[float])
@@ -58,11 +56,15 @@ def _planted(
     ]
     if sum(map(len, of_output)) != len(model.trees):
         raise NotCovered("trees of outputs that the model does not have")
-    arrays, depth = _arrays([tree for trees in of_output for tree in trees], features)
+    arrays, depth = _arrays([tree for trees in of_output for tree in trees], features.count)
     counts = tuple(len(trees) for trees in of_output)
     sums = tuple(float(value) for value in base)
     nodes = len(arrays.limits)
-    return Head(mark, learner.objective.name, features, sums, counts, nodes, depth, names), arrays
+    kinds = None if features.kinds is None else tuple(column.kind for column in features.kinds)
+    if kinds and codecs.Kind.CATEGORY in kinds:
+        raise NotCovered("categories")
+    head = Head(mark, learner.objective.name, features.count, sums, counts, nodes, depth, features.names, kinds)
+    return head, arrays
 
 
 def _arrays(trees: Sequence[Tree], features: int) -> tuple[Arrays, int]:
