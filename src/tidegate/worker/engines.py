@@ -7,7 +7,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-from tidegate.model.errors import Invalid, TidegateError, Transient
+from tidegate.model.errors import TidegateError, Transient
 from tidegate.worker.artifacts import Policy, materialise
 from tidegate.worker.batching import Batcher
 from tidegate.worker.direct import Direct

@@ -189,4 +189,4 @@ class Loader:
 @lru_cache(maxsize=1024)
 def _features(count: int, names: tuple[str, ...] | None, kinds: tuple[codecs.Kind, ...] | None) -> codecs.Features:
     """Models of one kind take the same features: one object for all of them."""
-    return codecs.Features(count, names, kinds and [codecs.Column(kind) for kind in kinds])
+    return codecs.Features(count, names, [codecs.Column(kind) for kind in kinds or ()])

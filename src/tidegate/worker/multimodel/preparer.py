@@ -96,7 +96,7 @@ def _work(job: Job, done: Done) -> None:
 
 def _kept(job: Job, partial: Path, model: Path) -> Path:
     if planting is not None and choose(job.kind, model, job.environment) is RuntimeKind.XGBOOST:
-        booster = xgboost.read(model)
+        _, booster = xgboost.read(model)
         try:
             forest = planting.plant(booster, xgboost.features(booster), xgboost.iterations(booster), job.mark)
         except NotCovered as why:

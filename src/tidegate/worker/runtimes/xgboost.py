@@ -112,17 +112,6 @@ def _categories(found: _Values) -> tuple[str, ...] | tuple[float, ...]:
     return tuple(text[begin:end].decode("utf-8", "replace") for begin, end in ends)
 
 
-def iterations(booster: xgboost.Booster) -> tuple[int, int]:
-    """A model that was stopped early predicts with its best iteration, as XGBoost's own estimators do."""
-    best = booster.attr("best_iteration")
-    return (0, int(best) + 1) if best is not None else (0, 0)
-
-
-def read(model_dir: Path) -> xgboost.Booster:
-    """The one model of the model data, checked before the library has it. Raises ArtifactError."""
-    return _read(_find(model_dir))
-
-
 def load(model_dir: Path, environment: Mapping[str, str]) -> XGBoost:
     """Raises ArtifactError for model data without exactly one usable model."""
     name, booster = read(model_dir)
