@@ -118,6 +118,15 @@ def has_no_deadlines(endpoint: Endpoint, seen: Observation, now: datetime) -> De
     return replace(decision, endpoint=forgetful, wake_at=None)
 
 
+def falls_with_its_shadow(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+    dead = {id.generation for id, f in (seen.fleets or {}).items() if id.variant == "Shadow" and not f.ready}
+    dead &= {route.fleet.generation for route in wanted.traffic(endpoint).routes}
+    fleets = seen.fleets and {
+        id: replace(f, failure="its shadow died") if id.generation in dead else f for id, f in seen.fleets.items()
+    }
+    return step(endpoint, replace(seen, fleets=fleets), now)
+
+
 FOUR, TO = version("v1", 4), version("v2", 4)
 
 anything = worlds.settings(worlds.anything)
@@ -152,6 +161,7 @@ MUTANTS: dict[Stepper, tuple[st.SearchStrategy[Setting], str]] = {
     has_no_deadlines: (stuck, "every rollout ends"),
     deletes_as_soon_as_it_turns_back: (anything, "no fleet that serves is deleted"),
     shrinks_the_old_side_while_it_serves: (anything, "3 nothing shrinks under its share"),
+    falls_with_its_shadow: (anything, "13 a shadow changes no decision"),
 }
 """The fault, the worlds that it is looked for in, and the words of the invariant that finds it (empty: any)."""
 

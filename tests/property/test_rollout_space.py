@@ -75,12 +75,18 @@ def position(endpoint: Endpoint) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize(
-    "config",
-    [canary(instances(1), 60, 60), rolling(instances(1), 60, instances(1))],
-    ids=["canary", "rolling"],
+    ("config", "shadow"),
+    [
+        (canary(instances(1), 60, 60), 0),
+        (rolling(instances(1), 60, instances(1)), 0),
+        (canary(instances(1), 60, 60), 1),
+    ],
+    ids=["canary", "rolling", "canary with a shadow"],
 )
-def test_every_reachable_record_keeps_the_invariants_whatever_is_seen(config: DeploymentConfig) -> None:
-    first = updating(version("v1", 2), version("v2", 2), config).record
+def test_every_reachable_record_keeps_the_invariants_whatever_is_seen(
+    config: DeploymentConfig, shadow: int
+) -> None:
+    first = updating(version("v1", 2, shadow=shadow), version("v2", 2, shadow=shadow), config).record
     assert first is not None
     known = {position(first)}
     todo = [(first, START)]

@@ -1,5 +1,7 @@
 """What containers mean on this server, and the file that a replica is started with."""
 
+from pathlib import Path
+
 import msgspec
 
 from tidegate.model.errors import Invalid, StartupError
@@ -9,7 +11,7 @@ from tidegate.settings import Settings
 from tidegate.targets.local.folders import Folders, write_whole
 from tidegate.worker import images
 from tidegate.worker.images import ImageTable, RuntimeKind
-from tidegate.worker.spec import ContainerSpec, ReplicaSpec, Serving, encode
+from tidegate.worker.spec import ContainerSpec, Mirror, ReplicaSpec, Serving, encode
 
 CODE_ONLY = (RuntimeKind.SCRIPT, RuntimeKind.PYTHON)
 """Runtimes that do nothing but run a model's code."""
@@ -71,7 +73,9 @@ def keys_file(settings: Settings, folders: Folders) -> str | None:
     return str(folders.keys) if settings.access_keys else None
 
 
-def replica_file(settings: Settings, folders: Folders, table: ImageTable, fleet: FleetSpec, replica: str) -> bytes:
+def replica_file(
+    settings: Settings, folders: Folders, table: ImageTable, copies: Path, fleet: FleetSpec, replica: str
+) -> bytes:
     """What one worker is started with."""
     variant = fleet.variant
     group = f"/aws/sagemaker/Endpoints/{fleet.id.endpoint}"
@@ -98,7 +102,20 @@ def replica_file(settings: Settings, folders: Folders, table: ImageTable, fleet:
             s3_endpoint=settings.s3_endpoint,
             keys_file=keys_file(settings, folders),
             clock_skew=settings.clock_skew,
+            mirror=mirror(folders, copies, fleet, replica),
         )
+    )
+
+
+def mirror(folders: Folders, copies: Path, fleet: FleetSpec, replica: str) -> Mirror | None:
+    """``copies`` is the proxy's socket for them."""
+    if fleet.mirror is None:
+        return None
+    return Mirror(
+        socket=str(copies),
+        fleet=str(fleet.mirror.fleet),
+        share_file=str(folders.share(fleet.id)),
+        kept=str(folders.kept(fleet.id, replica)),
     )
 
 

@@ -97,7 +97,7 @@ def join(
         folders=folders,
         router=proxy,
         environment=dict(os.environ),
-        describe=lambda fleet, replica: replica_file(settings, folders, table, fleet, replica),
+        describe=lambda fleet, replica: replica_file(settings, folders, table, proxy.copies, fleet, replica),
         fits=lambda start: msgspec.json.decode(start).get("keys_file") == keys_file(settings, folders),
         new_id=ids.new,
         # The supervisors speak to the engine and the collector, which in turn look at them through the target.
@@ -274,6 +274,7 @@ async def every(seconds: float, work: Callable[[], Awaitable[None]], stopping: a
 
 async def prune(folders: Folders) -> None:
     await asyncio.to_thread(logs.prune, folders.logs)
+    await asyncio.to_thread(logs.prune, folders.pairs, "*.jsonl")
 
 
 async def cut(folders: Folders) -> None:

@@ -73,23 +73,35 @@ class Scene:
         instances: int = 1,
         environment: dict[str, str] | None = None,
         variant: dict[str, Any] | None = None,
+        shadow: dict[str, Any] | None = None,
     ) -> str:
-        """A model and a config of one variant AllTraffic with fresh names; returns the config's name."""
-        self._count += 1
-        name = f"v{self._count}-{time.time_ns() % 1_000_000_000}"
-        container: dict[str, Any] = {"Image": image, "Environment": environment or {}}
-        if data_url:
-            container["ModelDataUrl"] = data_url
-        self.sagemaker.create_model(ModelName=name, PrimaryContainer=container)
+        """A model and a config of one variant AllTraffic with fresh names; returns the config's name. ``shadow`` is
+        what a shadow variant has of its own, its ModelName at least."""
+        name = self.model(data_url, image=image, environment=environment)
         one = {
             "VariantName": "AllTraffic",
             "ModelName": name,
             "InitialInstanceCount": instances,
             "InstanceType": "ml.c5.large",
         }
+        beside = {"VariantName": "shadow", "InitialInstanceCount": 1, "InstanceType": "ml.c5.large"}
         self.sagemaker.create_endpoint_config(
-            EndpointConfigName=name, ProductionVariants=[{**one, **(variant or {})}]
+            EndpointConfigName=name,
+            ProductionVariants=[{**one, **(variant or {})}],
+            **({"ShadowProductionVariants": [{**beside, **shadow}]} if shadow else {}),
         )
+        return name
+
+    def model(
+        self, data_url: str | None, *, image: str = XGBOOST, environment: dict[str, str] | None = None
+    ) -> str:
+        """A model with a fresh name, which is returned."""
+        self._count += 1
+        name = f"v{self._count}-{time.time_ns() % 1_000_000_000}"
+        container: dict[str, Any] = {"Image": image, "Environment": environment or {}}
+        if data_url:
+            container["ModelDataUrl"] = data_url
+        self.sagemaker.create_model(ModelName=name, PrimaryContainer=container)
         return name
 
     def create(self, endpoint: str, config: str) -> None:

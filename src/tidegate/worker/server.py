@@ -24,6 +24,7 @@ from tidegate.worker.http import Connection, Refusal, Request
 from tidegate.worker.invocation import PATH, Call, Engine, ModelFailed, Outcome, Rejected, Stream
 from tidegate.worker.keys import KeysFile
 from tidegate.worker.manners import EventStream, Manner, OpenAI, Plain
+from tidegate.worker.mirror import Mirror
 from tidegate.worker.spec import ReplicaSpec
 from tidegate.worker.stats import Stats
 from tidegate.worker.streaming import Delivery, Ended, Limits
@@ -60,6 +61,7 @@ class Server:
         self._limits = Limits(spec.invocation_timeout, spec.stream_timeout, spec.max_body)
         self._deliveries: set[Delivery] = set()
         self._keys = KeysFile(Path(spec.keys_file)) if spec.keys_file is not None else None
+        self._mirror = Mirror(spec, self._stats.note) if spec.mirror is not None else None
         self._in_hand: dict[Connection, Call] = {}
         self._listener: asyncio.Server | None = None
 
@@ -81,6 +83,8 @@ class Server:
         finally:
             os.umask(before)
         loop.call_later(1.0, self._sweep, loop)
+        if self._mirror is not None:
+            self._mirror.start()
 
     async def drain(self, limit: float) -> int:
         """Answers what has been sent, then closes. Returns how many requests were cut off after ``limit`` seconds.
@@ -106,6 +110,8 @@ class Server:
             self._listener.close()
         for connection in list(self.connections):
             connection.close()
+        if self._mirror is not None:
+            await self._mirror.close()
         return cut
 
     def _unlink(self) -> None:
@@ -211,15 +217,18 @@ class Server:
         if isinstance(outcome, Stream):
             self._deliver(connection, request, call, manner, outcome)
             return
+        latency = 0
         if isinstance(outcome, Rejected):
             self._count(request, call, None)
         else:
-            self._count(request, call, outcome.status if isinstance(outcome, ModelFailed) else 200)
+            latency = self._count(request, call, outcome.status if isinstance(outcome, ModelFailed) else 200)
         if self._in_hand.get(connection) is not call:
             return  # the client is gone
         del self._in_hand[connection]
         close = self.draining or not request.keep_alive
         connection.reply(manner.whole(outcome, close), close)
+        if self._mirror is not None and manner is self._plain:
+            self._mirror.offer(request, outcome, latency)
 
     def _deliver(
         self, connection: Connection, request: Request, call: Call, manner: Manner, stream: Stream
@@ -242,15 +251,17 @@ class Server:
         if call.abandoned:
             delivery.leave()
 
-    def _count(self, request: Request, call: Call, status: int | None) -> None:
-        """``status``: the model's; None if it was not asked."""
-        now = time.time_ns() // 1000
+    def _count(self, request: Request, call: Call, status: int | None) -> int:
+        """``status``: the model's; None if it was not asked. Returns its latency in microseconds."""
+        now, latency = time.time_ns() // 1000, 0
         if status is not None:
             stamp = _stamp(call.headers.get(STAMP), request.arrived)
             began = stamp if request.at_once else request.complete
-            self._stats.count(now, status, max(0, now - began), request.arrived - stamp)
+            latency = max(0, now - began)
+            self._stats.count(now, status, latency, request.arrived - stamp)
         for note in call.notes:
             self._stats.note(now, note)
+        return latency
 
     def _check(self, request: Request, path: bytes, query: bytes, manner: Manner) -> None:
         assert self._keys is not None

@@ -50,6 +50,20 @@ class ContainerSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mirror:
+    """Where copies of requests go."""
+
+    socket: str
+    """The proxy's, for copies."""
+    fleet: str
+    """The shadow fleet's id, which the proxy finds it by."""
+    share_file: str
+    """File with the share of the requests in basis points, read again every second."""
+    kept: str
+    """File that the pairs of answers are added to, as JSON lines. Its folder is made."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReplicaSpec:
     """One replica. Times are seconds, sizes are bytes."""
 
@@ -84,6 +98,7 @@ class ReplicaSpec:
     clock_skew: float = 300.0
     memory_limit: int = 0
     """Bytes that the worker and its programs may hold; 0: no limit."""
+    mirror: Mirror | None = None
 
 
 @dataclass(frozen=True)

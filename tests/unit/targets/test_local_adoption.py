@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -9,7 +10,7 @@ import pytest
 
 from tests.unit.targets.local_stand import FLEET, run, sleeper, spec, stand, until
 from tidegate.model.errors import Transient
-from tidegate.model.fleet import FleetId
+from tidegate.model.fleet import FleetId, Mirroring
 from tidegate.targets.local.fleet import Wish, keep
 from tidegate.targets.local.member import RETIRED, SERVED
 from tidegate.targets.local.target import MOST_ASKING
@@ -228,3 +229,32 @@ def test_a_fleet_of_another_endpoint_is_its_own() -> None:
             await target.let_go()
 
         run(story())
+
+
+def test_a_deletion_that_is_asked_again_at_its_very_end_leaves_no_folder() -> None:
+    async def test() -> None:
+        with stand() as here:
+            target = here.target()
+            await target.ensure_fleet(spec(0), 1)
+            await target.delete_fleet(FLEET, 2)
+            here.folders.discard(FLEET)  # the supervisor does it, and has yet to say that it is done
+            await target.delete_fleet(FLEET, 3)
+            assert not here.folders.fleet(FLEET).exists()
+            await target.let_go()
+
+    run(test())
+
+
+def test_the_share_that_is_copied_lies_beside_the_fleet_and_follows_the_wish() -> None:
+    async def test() -> None:
+        with stand() as here:
+            target, shadow = here.target(), FleetId("fraud", 1, "shadow")
+            for fence, share in enumerate((2_000, 10_000, 0)):
+                wanted = replace(spec(0), mirror=Mirroring(shadow, share))
+                await target.ensure_fleet(wanted, fence)
+                assert here.folders.share(FLEET).read_text() == str(share)
+                fleets = (await target.observe("fraud")).fleets
+                assert fleets is not None and fleets[FLEET].mirror == wanted.mirror
+            await target.let_go()
+
+    run(test())

@@ -120,6 +120,7 @@ class Fleet:
             starting=count[ReplicaState.STARTING] + count[ReplicaState.READY] - routed,
             draining=count[ReplicaState.DRAINING],
             failure=self.failure,
+            mirror=None if self.wish.deleted else self.wish.spec.mirror,
         )
 
     def adopt(self) -> None:
@@ -326,4 +327,7 @@ class Fleet:
 
 
 def keep(folders: Folders, wish: Wish) -> None:
+    """The share apart, for the workers to read."""
+    if wish.spec.mirror is not None:
+        write_whole(folders.share(wish.spec.id), str(wish.spec.mirror.share).encode())
     write_whole(folders.wish(wish.spec.id), msgspec.json.encode(wish))

@@ -42,6 +42,18 @@ class Folders:
     def model(self, fleet: FleetId) -> Path:
         return self.fleet(fleet) / "model"
 
+    def share(self, fleet: FleetId) -> Path:
+        """How much of the fleet's requests is copied to a shadow."""
+        return self.fleet(fleet) / "share"
+
+    @property
+    def pairs(self) -> Path:
+        return self.state / "shadow"
+
+    def kept(self, fleet: FleetId, replica: str) -> Path:
+        """Pairs of answers lie apart from the fleet's folder: they are looked at when the fleet is gone, too."""
+        return self.pairs / fleet.endpoint / str(fleet.generation) / fleet.variant / f"{replica}.jsonl"
+
     def replica(self, fleet: FleetId, replica: str) -> Path:
         return self.fleet(fleet) / "replicas" / replica
 

@@ -46,14 +46,14 @@ def end(path: Path, lines: int) -> list[str]:
     return found
 
 
-def prune(logs: Path) -> None:
+def prune(logs: Path, files: str = "*.log") -> None:
     """A name may be given to a new endpoint, whose generations begin again: what is old is told by the time."""
     for endpoint in logs.iterdir() if logs.is_dir() else []:
         generations = sorted(endpoint.iterdir(), key=_written)
         for old in generations[:-KEPT_GENERATIONS]:
             shutil.rmtree(old, ignore_errors=True)
         for variant in endpoint.glob("*/*"):
-            for log in sorted(variant.glob("*.log"), key=_written)[:-KEPT_REPLICAS]:
+            for log in sorted(variant.glob(files), key=_written)[:-KEPT_REPLICAS]:
                 log.unlink(missing_ok=True)
                 _cut_off(log).unlink(missing_ok=True)
 

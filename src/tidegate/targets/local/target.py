@@ -79,7 +79,8 @@ class LocalTarget:
 
     async def delete_fleet(self, fleet: FleetId, fence: int) -> None:
         known = self._fleets.get(fleet)
-        if known is not None and fence >= known.wish.fence:
+        # Asked again at the very end, the wish must not be written into a folder that was just taken away.
+        if known is not None and fence >= known.wish.fence and not known.wish.deleted:
             try:
                 known.want(replace(known.wish, fence=fence, deleted=True))
             except OSError as error:

@@ -37,11 +37,17 @@ class Client:
         self._idle: list[_Connection] = []
 
     async def ask(
-        self, method: str, path: str, headers: Iterable[tuple[bytes, bytes]] = (), body: bytes = b""
+        self,
+        method: str,
+        path: str,
+        headers: Iterable[tuple[bytes, bytes]] = (),
+        body: bytes = b"",
+        host: bytes = b"localhost",
     ) -> Reply:
         """Raises Broken or, for an answer above the limit, ValueError. A kept connection that the program had
         closed meanwhile is replaced, once."""
-        head = [f"{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n".encode()]
+        head = [b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (method.encode(), path.encode("latin-1"), host)]
+        head.append(b"content-length: %d\r\n" % len(body))
         head += [b"%b: %b\r\n" % header for header in headers]
         request = b"".join((*head, b"\r\n", body))
         while self._idle:

@@ -1,0 +1,96 @@
+"""How far two answers to one request lie apart. Pure.
+
+JSON and CSV are compared as what they say: the same words in the same places, numbers within what rounding leaves
+of single precision. Everything else is the same bytes or is not.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+RELATIVE, ABSOLUTE = 1e-6, 1e-9
+"""Numbers this close are the same: the last digits of single precision."""
+LARGEST = 64 * 1024
+"""Bytes of an answer above which only the bytes are compared: reading more would be felt by others' requests."""
+
+
+class Verdict(NamedTuple):
+    """``mean`` and ``largest`` are absolute differences of the numbers, None where there are none to compare."""
+
+    agrees: bool
+    mean: float | None = None
+    largest: float | None = None
+
+
+def compare(one: bytes, other: bytes, one_type: str, other_type: str) -> Verdict:
+    """Two answers with their content types."""
+    if max(len(one), len(other)) > LARGEST:
+        return Verdict(one == other)
+    (words, numbers), (other_words, other_numbers) = _read(one, one_type), _read(other, other_type)
+    if words != other_words or len(numbers) != len(other_numbers):
+        return Verdict(False)
+    if not numbers:
+        return Verdict(True)
+    apart = [_apart(a, b) for a, b in zip(numbers, other_numbers, strict=True)]
+    same = all(map(_near, apart, numbers, other_numbers))
+    finite = [d for d in apart if math.isfinite(d)]
+    if not finite:
+        return Verdict(same)
+    return Verdict(same, math.fsum(finite) / len(finite), max(finite))
+
+
+def _apart(a: float, b: float) -> float:
+    """Infinite where only one of them is a number, or neither is and they differ."""
+    if a == b or (math.isnan(a) and math.isnan(b)):
+        return 0.0
+    return abs(a - b) if math.isfinite(a - b) else math.inf
+
+
+def _near(apart: float, a: float, b: float) -> bool:
+    return apart == 0 or (math.isfinite(apart) and apart <= ABSOLUTE + RELATIVE * max(abs(a), abs(b)))
+
+
+def _read(body: bytes, content_type: str) -> tuple[list[object], list[float]]:
+    """What is not a number, with the places of those that are; and the numbers."""
+    kind = content_type.partition(";")[0].strip().lower()
+    try:
+        if kind.endswith("json"):
+            words: list[object] = []
+            return words, list(_numbers(msgspec.json.decode(body), words))
+        if kind == "text/csv":
+            return _fields(body.decode())
+    except (ValueError, OverflowError, RecursionError):  # not what it says it is
+        pass
+    return [body], []
+
+
+def _numbers(data: object, words: list[object]) -> Iterator[float]:
+    if isinstance(data, dict):
+        for key in sorted(data):
+            words.append(("key", key))
+            yield from _numbers(data[key], words)
+    elif isinstance(data, list):
+        words.append(("list", len(data)))
+        for each in data:
+            yield from _numbers(each, words)
+    elif isinstance(data, int | float) and not isinstance(data, bool):
+        words.append("number")
+        yield float(data)
+    else:
+        words.append(("text", data))
+
+
+def _fields(text: str) -> tuple[list[object], list[float]]:
+    words: list[object] = []
+    numbers: list[float] = []
+    for line in text.split():
+        fields = line.split(",")
+        words.append(len(fields))
+        for number, field in enumerate(fields):
+            try:
+                numbers.append(float(field))
+            except ValueError:
+                words.append((number, field))
+    return words, numbers

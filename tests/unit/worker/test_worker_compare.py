@@ -1,0 +1,66 @@
+"""When two answers say the same, and how far apart their numbers are."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.worker.compare import LARGEST, compare
+
+JSON, CSV = "application/json", "text/csv; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "kind", "verdict"),
+    [
+        (b"0.5", b"0.5", CSV, (True, 0.0, 0.0)),
+        (b"0.5", b"0.50", CSV, (True, 0.0, 0.0)),
+        (b"0.5\n0.25\n", b"0.5\n0.75\n", CSV, (False, 0.25, 0.5)),
+        (b"0.5", b"0.50000001", CSV, (True, pytest.approx(1e-8), pytest.approx(1e-8))),
+        (b"0.5,yes", b"0.5,no", CSV, (False, None, None)),
+        (b"yes", b"yes", CSV, (True, None, None)),
+        (b"1,2", b"1\n2", CSV, (False, None, None)),
+        (b'{"predictions": [1, 2]}', b'{"predictions":[1.0,4]}', JSON, (False, 1.0, 2.0)),
+        (b'{"a": 1, "b": 2}', b'{"b": 2, "a": 1}', JSON, (True, 0.0, 0.0)),
+        (b'{"a": 1}', b'{"b": 1}', JSON, (False, None, None)),
+        (b'{"label": "fraud"}', b'{"label": "fraud"}', JSON, (True, None, None)),
+        (b"[true]", b"[1]", JSON, (False, None, None)),
+        (b"[1, [2]]", b"[[1], 2]", JSON, (False, None, None)),
+        (b"{broken", b"{broken", JSON, (True, None, None)),
+        (b"nan", b"nan", CSV, (True, 0.0, 0.0)),
+        (b"inf,1", b"2,1", CSV, (False, 0.0, 0.0)),
+        (b"\x93NUMPY", b"\x93NUMPY", "application/x-npy", (True, None, None)),
+        (b"\x93NUMPY", b"\x93NUMPZ", "application/x-npy", (False, None, None)),
+    ],
+)
+def test_answers_are_compared_as_what_they_say(one: bytes, other: bytes, kind: str, verdict: object) -> None:
+    assert compare(one, other, kind, kind) == verdict
+
+
+def test_a_large_answer_is_compared_by_its_bytes() -> None:
+    large = b"1" * (LARGEST + 1)
+    assert compare(large, large, CSV, CSV) == (True, None, None)
+    assert compare(large, large + b".0", CSV, CSV) == (False, None, None)
+
+
+data = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(-1e9, 1e9) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(data, data)
+def test_whatever_is_said_agrees_with_itself_and_comparing_is_even_handed(one: object, other: object) -> None:
+    a, b = json.dumps(one).encode(), json.dumps(other, indent=1).encode()
+    assert compare(a, json.dumps(one, indent=2).encode(), JSON, JSON).agrees
+    there, back = compare(a, b, JSON, JSON), compare(b, a, JSON, JSON)
+    assert (there.mean, there.largest) == (back.mean, back.largest)
+    assert there.mean is None or (there.largest is not None and 0 <= there.mean <= there.largest * (1 + 1e-9))
+
+
+@given(st.binary(max_size=40), st.binary(max_size=40), st.sampled_from([JSON, CSV, ""]))
+def test_any_bytes_can_be_compared(one: bytes, other: bytes, kind: str) -> None:
+    assert compare(one, one, kind, kind).agrees
+    compare(one, other, kind, kind)
