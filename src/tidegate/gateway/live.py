@@ -28,7 +28,9 @@ async def live(metrics: Metrics, endpoint: str, seconds: int, now: datetime) -> 
     start = int(now.timestamp()) - seconds
     wanted = [("EndpointName", endpoint), ("EndpointConfigName", None), ("VariantName", None)]
     found = await metrics.series(SAGEMAKER, "Invocations", wanted, start)
-    return [await _fleet(metrics, series, start, seconds) for series in sorted(found)]
+    # Containers and models have series of their own, with a dimension more.
+    fleets = sorted(series for series in found if len(series.dimensions) == len(wanted))
+    return [await _fleet(metrics, series, start, seconds) for series in fleets]
 
 
 async def _fleet(metrics: Metrics, series: MetricId, start: int, seconds: int) -> FleetLive:

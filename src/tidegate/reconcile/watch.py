@@ -11,7 +11,7 @@ from tidegate.ports.clock import Clock
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Store
 from tidegate.reconcile.alarms import evaluate_due
-from tidegate.service import prometheus, publish
+from tidegate.service import clients, prometheus, publish
 from tidegate.service.alarms import watchers
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ class Watch:
     collect: Callable[[int], Awaitable[list[FleetSecond]]]
     kick: Callable[[str], None]
     totals: Mapping[prometheus.FleetKey, prometheus.FleetTotals] = field(default_factory=dict)
+    _clients: clients.Known = field(default_factory=dict)
     _judged: dict[str, datetime] = field(default_factory=dict)
     _unwritten: list[Sample] = field(default_factory=list)
     """Taken from the fleets while the metrics could not be written."""
@@ -38,7 +39,7 @@ class Watch:
         """One second's work. What fails is logged and made up for by the next turn."""
         try:
             now = self.clock.now()
-            seconds = await self.collect(int(now.timestamp()))
+            self._clients, seconds = clients.bounded(self._clients, await self.collect(int(now.timestamp())))
             self.totals = prometheus.add(self.totals, seconds)
             self._unwritten = [*self._unwritten, *publish.samples(seconds)][-MOST_UNWRITTEN:]
             if self._unwritten:

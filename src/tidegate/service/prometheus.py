@@ -1,16 +1,17 @@
 """The platform's state in Prometheus's text format (exposition format 0.0.4)."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from tidegate.evidence import sketch
 from tidegate.model.alarm import Alarm, AlarmState
 from tidegate.model.endpoint import Endpoint
-from tidegate.model.metric import FleetSecond, Latency
+from tidegate.model.metric import FleetSecond, Latency, Series
 from tidegate.model.observe import Observation
 from tidegate.model.rollout import Phase
 from tidegate.model.traffic import WHOLE
+from tidegate.service.clients import MODEL, MOST, OTHER
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -42,6 +43,63 @@ class Histogram:
 
 
 @dataclass(frozen=True)
+class ClientTotals:
+    """Of one model of many; ``last`` is the second of its last request."""
+
+    invocations: float = 0
+    errors_4xx: float = 0
+    errors_5xx: float = 0
+    seconds: float = 0.0
+    last: int = 0
+
+    def plus(self, name: str, values: Latency, at: int) -> "ClientTotals":
+        member, unit = CLIENT_FIELDS[name]
+        return replace(self, last=max(self.last, at), **{member: getattr(self, member) + values.total * unit})
+
+
+CLIENT_FIELDS = {
+    "Invocations": ("invocations", 1.0),
+    "Invocation4XXErrors": ("errors_4xx", 1.0),
+    "Invocation5XXErrors": ("errors_5xx", 1.0),
+    "ModelLatency": ("seconds", MICRO),
+}
+"""Metric of a model -> the field that adds it up, and the size of its unit."""
+
+
+@dataclass(frozen=True)
+class ModelTotals:
+    """Of a fleet that serves many models. ``loaded`` is how many an instance had at last, on average."""
+
+    hits: float = 0
+    misses: float = 0
+    loaded: float = 0
+    loading: Histogram = Histogram()
+    waiting: Histogram = Histogram()
+    clients: Mapping[str, ClientTotals] = field(default_factory=dict)
+
+    def plus(self, series: Series, at: int) -> "ModelTotals":
+        values, client = series.values, dict(series.dimensions).get(MODEL)
+        if client is not None and series.name in CLIENT_FIELDS:
+            return self._client(client, series.name, values, at)
+        if series.name == "ModelCacheHit":
+            return replace(self, hits=self.hits + values.total, misses=self.misses + values.count - values.total)
+        if series.name == "LoadedModelCount":
+            return replace(self, loaded=values.total / values.count)
+        if series.name == "ModelLoadingTime":
+            return replace(self, loading=self.loading.plus(values))
+        if series.name == "ModelLoadingWaitTime":
+            return replace(self, waiting=self.waiting.plus(values))
+        return self
+
+    def _client(self, client: str, name: str, values: Latency, at: int) -> "ModelTotals":
+        """A name that gave up its place stays on the page until another one needs that place."""
+        clients = {**self.clients, client: self.clients.get(client, ClientTotals()).plus(name, values, at)}
+        while len(clients) > MOST + 1:
+            del clients[min(clients, key=lambda one: (one == OTHER, clients[one].last))]
+        return replace(self, clients=clients)
+
+
+@dataclass(frozen=True)
 class FleetTotals:
     """Counts since the start of this server."""
 
@@ -51,6 +109,7 @@ class FleetTotals:
     model_errors: int = 0
     model_latency: Histogram = Histogram()
     overhead_latency: Histogram = Histogram()
+    models: ModelTotals | None = None
 
     def plus(self, second: FleetSecond) -> "FleetTotals":
         return FleetTotals(
@@ -60,7 +119,17 @@ class FleetTotals:
             self.model_errors + second.model_errors,
             self.model_latency.plus(second.model_latency),
             self.overhead_latency.plus(second.overhead_latency),
+            _models(self.models, second),
         )
+
+
+def _models(before: ModelTotals | None, second: FleetSecond) -> ModelTotals | None:
+    if before is None and not any(series.name == "ModelCacheHit" for series in second.series):
+        return None
+    after = before or ModelTotals()
+    for series in second.series:
+        after = after.plus(series, second.second)
+    return after
 
 
 Totals = Mapping[FleetKey, FleetTotals]
@@ -80,13 +149,14 @@ def render(
 ) -> str:
     """The page; endpoints come with the last look at them."""
     lines: list[str] = []
-    for name, text, field in COUNTERS:
+    for name, text, member in COUNTERS:
         lines += _family(name, "counter", text)
-        lines += [_line(name, _labels(key), getattr(one, field)) for key, one in sorted(totals.items())]
-    for name, text, field in HISTOGRAMS:
+        lines += [_line(name, _labels(key), getattr(one, member)) for key, one in sorted(totals.items())]
+    for name, text, member in HISTOGRAMS:
         lines += _family(name, "histogram", text)
         for key, one in sorted(totals.items()):
-            lines += _histogram(name, _labels(key), getattr(one, field))
+            lines += _histogram(name, _labels(key), getattr(one, member))
+    lines += _many(totals)
     shown = list(endpoints)
     lines += _instances(shown) + _alarms(alarms) + _rollouts(shown)
     return "\n".join(lines) + "\n"
@@ -102,6 +172,45 @@ HISTOGRAMS = (
     ("tidegate_model_latency_seconds", "Round trip to the model", "model_latency"),
     ("tidegate_overhead_latency_seconds", "Time of a request beyond the model's", "overhead_latency"),
 )
+MODEL_COUNTERS = (
+    ("tidegate_model_cache_hits_total", "Requests whose model was loaded", "hits"),
+    ("tidegate_model_cache_misses_total", "Requests whose model was not loaded", "misses"),
+)
+MODEL_HISTOGRAMS = (
+    ("tidegate_model_loading_seconds", "Loading of one model", "loading"),
+    ("tidegate_model_loading_wait_seconds", "Wait of a request for its model", "waiting"),
+)
+CLIENT_COUNTERS = (
+    ("tidegate_target_model_invocations_total", "Requests to one of many models", "invocations"),
+    ("tidegate_target_model_4xx_errors_total", "Requests to it that were answered 4xx", "errors_4xx"),
+    ("tidegate_target_model_5xx_errors_total", "Requests to it that were answered 5xx", "errors_5xx"),
+    ("tidegate_target_model_latency_seconds_total", "Time that it took for its requests", "seconds"),
+)
+LOADED = "tidegate_loaded_models"
+
+
+def _many(totals: Totals) -> list[str]:
+    """Fleets that serve many models; nothing where there are none."""
+    found = [(_labels(key), one.models) for key, one in sorted(totals.items()) if one.models is not None]
+    if not found:
+        return []
+    lines = _family(LOADED, "gauge", "Models that an instance has loaded, on average")
+    lines += [_line(LOADED, labels, models.loaded) for labels, models in found]
+    for name, text, member in MODEL_COUNTERS:
+        lines += _family(name, "counter", text)
+        lines += [_line(name, labels, getattr(models, member)) for labels, models in found]
+    for name, text, member in MODEL_HISTOGRAMS:
+        lines += _family(name, "histogram", text)
+        for labels, models in found:
+            lines += _histogram(name, labels, getattr(models, member))
+    for name, text, member in CLIENT_COUNTERS:
+        lines += _family(name, "counter", text)
+        for labels, models in found:
+            clients = sorted(models.clients.items())
+            lines += [_line(name, {**labels, "model": client}, getattr(one, member)) for client, one in clients]
+    return lines
+
+
 READY = "tidegate_ready_instances"
 ALARM = "tidegate_alarm_state"
 PHASE = "tidegate_rollout_phase"

@@ -50,6 +50,12 @@ def _instances(second: FleetSecond) -> list[Sample]:
 NOTED: dict[str, tuple[str, str]] = {
     "ContainerLatency": (SAGEMAKER, MICROSECONDS),
     "FirstChunkLatency": (SAGEMAKER, MICROSECONDS),
+    "ModelLatency": (SAGEMAKER, MICROSECONDS),
+    "ModelLoadingWaitTime": (SAGEMAKER, MICROSECONDS),
+    "ModelDownloadingTime": (SAGEMAKER, MICROSECONDS),
+    "ModelLoadingTime": (SAGEMAKER, MICROSECONDS),
+    "ModelUnloadingTime": (SAGEMAKER, MICROSECONDS),
+    "LoadedModelCount": (INSTANCES, COUNTS),
 }
 """Namespace and unit of what workers note, where they are not SageMaker's counts."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from tidegate.evidence import sketch
+from tidegate.evidence.spread import together
 from tidegate.model.errors import TidegateError
 from tidegate.model.fleet import FleetId, FleetSpec
 from tidegate.model.metric import SAGEMAKER, FleetSecond, Latency, MetricId, Series
@@ -216,8 +216,8 @@ def merged(parts: Iterable[FleetSecond]) -> Iterator[FleetSecond]:
             errors_4xx=sum(p.errors_4xx for p in group),
             errors_5xx=sum(p.errors_5xx for p in group),
             model_errors=sum(p.model_errors for p in group),
-            model_latency=_together([p.model_latency for p in group]),
-            overhead_latency=_together([p.overhead_latency for p in group]),
+            model_latency=together([p.model_latency for p in group]),
+            overhead_latency=together([p.overhead_latency for p in group]),
             cpu=tuple(value for p in group for value in p.cpu),
             memory=tuple(value for p in group for value in p.memory),
             series=_united([series for p in group for series in p.series]),
@@ -228,12 +228,4 @@ def _united(series: Iterable[Series]) -> tuple[Series, ...]:
     groups: dict[tuple[str, tuple[tuple[str, str], ...]], list[Latency | None]] = {}
     for one in series:
         groups.setdefault((one.name, one.dimensions), []).append(one.values)
-    return tuple(Series(*key, values) for key, parts in groups.items() if (values := _together(parts)))
-
-
-def _together(parts: Iterable[Latency | None]) -> Latency | None:
-    some = [part for part in parts if part is not None]
-    if not some:
-        return None
-    bins = sketch.merge(part.bins for part in some)
-    return Latency(bins, sum(p.total for p in some), min(p.low for p in some), max(p.high for p in some))
+    return tuple(Series(*key, values) for key, parts in groups.items() if (values := together(parts)))

@@ -1,0 +1,103 @@
+"""Which models of a multi-model endpoint have metrics of their own. Pure.
+
+Each series costs room for 15 months, and clients come by the thousand. Workers name their busiest ones; here the
+number is bounded over all workers and over time. The rest is counted together under the name ``OTHER``, so that the
+sum over all names is the whole.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from tidegate.evidence.spread import together
+from tidegate.model.metric import FleetSecond, Latency, Series
+
+MODEL = "TargetModel"
+"""Dimension of a model's own series: its name in requests."""
+OTHER = "(other)"
+MOST = 50
+"""Names of one variant at one time."""
+WATCHED = 4 * MOST
+"""Names whose heat is known, to see who has become busier than one that has a series."""
+HALF_LIFE = 600.0
+"""Seconds after which a request counts half."""
+BUSIER = 4.0
+"""So many times as busy as the least busy name must a newcomer be, where there is no room: names do not swap
+places again and again, and a new series begins rarely."""
+
+
+@dataclass(frozen=True)
+class Heat:
+    count: float = 0.0
+    at: int = 0
+
+    def now(self, second: int) -> float:
+        return self.count * math.exp2(min(0, self.at - second) / HALF_LIFE)
+
+    def plus(self, count: float, second: int) -> "Heat":
+        return Heat(self.now(second) + count, max(self.at, second))
+
+
+@dataclass(frozen=True)
+class Names:
+    """Of one variant: ``named`` have series, ``watched`` are known besides."""
+
+    named: Mapping[str, Heat] = field(default_factory=dict)
+    watched: Mapping[str, Heat] = field(default_factory=dict)
+
+    def heard(self, counts: Mapping[str, float], second: int) -> "Names":
+        """After these requests."""
+        named, watched = dict(self.named), dict(self.watched)
+        for name, count in counts.items():
+            group = named if name in named else watched
+            group[name] = group.get(name, Heat()).plus(count, second)
+        for name in sorted(watched, key=lambda one: watched[one].now(second), reverse=True):
+            if len(named) >= MOST:
+                coldest = min(named, key=lambda one: named[one].now(second))
+                if watched[name].now(second) < BUSIER * named[coldest].now(second):
+                    break
+                watched[coldest] = named.pop(coldest)
+            named[name] = watched.pop(name)
+        hottest = sorted(watched, key=lambda one: watched[one].now(second), reverse=True)[:WATCHED]
+        return Names(named, {name: watched[name] for name in hottest})
+
+
+Known = Mapping[tuple[str, str], Names]
+"""Endpoint and variant -> its names."""
+
+
+def bounded(
+    known: Known, seconds: Iterable[FleetSecond]
+) -> tuple[dict[tuple[str, str], Names], list[FleetSecond]]:
+    """What is known after these seconds, and the seconds with no other names than those."""
+    after, kept = dict(known), []
+    for second in seconds:
+        counts = _requests(second)
+        if counts:
+            key = (second.fleet.endpoint, second.fleet.variant)
+            names = after[key] = after.get(key, Names()).heard(counts, second.second)
+            second = replace(second, series=_renamed(second.series, names))
+        kept.append(second)
+    return after, kept
+
+
+def _requests(second: FleetSecond) -> dict[str, float]:
+    """Name -> its requests; ``OTHER`` is nobody's name."""
+    found: dict[str, float] = {}
+    for series in second.series:
+        name = dict(series.dimensions).get(MODEL, OTHER)
+        if series.name == "Invocations" and name != OTHER:
+            found[name] = found.get(name, 0) + series.values.count
+    return found
+
+
+def _renamed(series: Iterable[Series], names: Names) -> tuple[Series, ...]:
+    groups: dict[tuple[str, tuple[tuple[str, str], ...]], list[Latency]] = {}
+    for one in series:
+        named = tuple((key, _shown(text, names) if key == MODEL else text) for key, text in one.dimensions)
+        groups.setdefault((one.name, named), []).append(one.values)
+    return tuple(Series(*key, values) for key, parts in groups.items() if (values := together(parts)))
+
+
+def _shown(name: str, names: Names) -> str:
+    return name if name in names.named else OTHER
