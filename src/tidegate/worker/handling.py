@@ -25,7 +25,7 @@ from tidegate.worker.invocation import (
     Outcome,
     Rejected,
     Stream,
-    timed_out,
+    TimedOut,
 )
 
 ROOM = 256
@@ -79,7 +79,7 @@ class Handling:
 
     def submit(self, call: Call, done: Done) -> None:
         if not self.healthy:
-            done(ModelFailed(0, timed_out(self._container), self._container))
+            done(TimedOut(self._container))
         elif len(self._queue) >= ROOM:
             message = f"{ROOM} requests wait for the model already; try again."
             done(Rejected(503, "ServiceUnavailable", message))
@@ -111,7 +111,7 @@ class Handling:
             self._sticks(work)
         else:
             self._queue.remove(work)
-        work.settle(ModelFailed(0, timed_out(self._container), self._container))
+        work.settle(TimedOut(self._container))
 
     def _sticks(self, work: "_Work") -> None:
         if not work.stuck:
@@ -164,7 +164,7 @@ class Handling:
         try:
             first = _pull(source)
             sticks = partial(self._sticks, work)
-            parts = _Parts(self._loop, first, self._timeout, sticks, timed_out(self._container), self._container)
+            parts = _Parts(self._loop, first, self._timeout, sticks, self._container)
             self._tell(self._opened, work, Stream(streamed.content_type, parts, streamed.headers), parts)
             while first is not None and (asked := parts.asks.get()) is not None:
                 part: bytes | ModelFailed | None
@@ -227,7 +227,6 @@ class _Parts(AsyncIterator[bytes]):
         first: bytes | None,
         timeout: float,
         sticks: Callable[[], None],
-        too_late: str,
         container: str,
     ) -> None:
         self.asks: SimpleQueue[asyncio.Future[bytes | None] | None] = SimpleQueue()
@@ -235,7 +234,7 @@ class _Parts(AsyncIterator[bytes]):
         self._first = first
         self._timeout = timeout
         self._sticks = sticks
-        self._failure = ModelFailed(0, too_late, container)
+        self._failure = TimedOut(container)
         self._over = first is None
         self._failed = False
         self._limit: asyncio.TimerHandle | None = None

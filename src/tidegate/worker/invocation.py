@@ -53,6 +53,13 @@ def timed_out(container: str) -> str:
     )
 
 
+class TimedOut(ModelFailed):
+    """The container took longer than it may: to answer, or to go on with a stream."""
+
+    def __init__(self, container: str = PRIMARY, message: str = "") -> None:
+        super().__init__(0, message or timed_out(container), container)
+
+
 Outcome = Answer | Stream | Rejected | ModelFailed
 Done = Callable[[Outcome], None]
 

@@ -11,7 +11,7 @@ import msgspec
 from tidegate.model.errors import AuthError
 from tidegate.worker import eventstream
 from tidegate.worker.answers import MESSAGE_LIMIT, Responses
-from tidegate.worker.invocation import Answer, ModelFailed, Rejected, Stream
+from tidegate.worker.invocation import Answer, ModelFailed, Rejected, Stream, TimedOut
 
 SSE = "text/event-stream"
 TIMED_OUT = "ModelInvocationTimeExceeded"
@@ -19,10 +19,6 @@ BROKEN = "StreamBroken"
 """ErrorCodes of a ModelStreamError."""
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
-
-
-class TimedOut(ModelFailed):
-    """The model took longer than it may."""
 
 
 class Manner(Protocol):

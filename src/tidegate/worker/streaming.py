@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from tidegate.worker.batching import failed
 from tidegate.worker.http import Connection
-from tidegate.worker.invocation import Answer, ModelFailed, Stream
-from tidegate.worker.manners import Manner, TimedOut
+from tidegate.worker.invocation import Answer, ModelFailed, Stream, TimedOut
+from tidegate.worker.manners import Manner
 
 
 class Limits(NamedTuple):
@@ -115,11 +115,9 @@ class Delivery:
             except TimeoutError:
                 if not wait.expired():
                     raise
-                which = f"{self._limits.part:g} s" if clock() < deadline else f"{self._limits.whole:g} s in all"
-                raise TimedOut(
-                    0,
-                    f"Your invocation timed out while waiting for the model's next part: the limit is {which}.",
-                ) from None
+                if clock() < deadline:
+                    raise TimedOut from None
+                raise TimedOut(message=f"The answer took longer than {self._limits.whole:g} s in all.") from None
             if part is None:
                 return
             if part:

@@ -1,15 +1,19 @@
 """HTTP/1.1 to a program on this machine: a few kept connections, one request on each at a time."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import httptools
+
+from tidegate.worker.runtimes.parts import Parts
 
 _KEPT = 64
 """Idle connections that are kept."""
 CONNECT_TIMEOUT = 2.0
+LARGEST = 1024 * 1024
+"""Bytes of a part: a larger chunk becomes several."""
 
 
 class Broken(Exception):
@@ -26,6 +30,22 @@ class Reply:
     headers: dict[bytes, bytes]
     """Names in lower case; of a repeated one the last."""
     body: bytes
+
+
+@dataclass(frozen=True)
+class PartReply:
+    """A good answer without a length: its body comes in parts, one for each chunk. ``parts`` must be closed."""
+
+    headers: dict[bytes, bytes]
+    parts: AsyncIterator[bytes]
+
+
+class Wishes(NamedTuple):
+    """For an answer that may come in parts. ``wrong`` makes the error that a broken one raises while it is taken;
+    ``over`` is called once when nothing of it is to come any more."""
+
+    wrong: Callable[[Exception], Exception]
+    over: Callable[[], None]
 
 
 class Client:
@@ -46,36 +66,47 @@ class Client:
     ) -> Reply:
         """Raises Broken or, for an answer above the limit, ValueError. A kept connection that the program had
         closed meanwhile is replaced, once."""
-        head = [b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (method.encode(), path.encode("latin-1"), host)]
-        head.append(b"content-length: %d\r\n" % len(body))
-        head += [b"%b: %b\r\n" % header for header in headers]
-        request = b"".join((*head, b"\r\n", body))
+        reply = await self._ask(_request(method, path, headers, body, host), None)
+        assert isinstance(reply, Reply)
+        return reply
+
+    async def ask_parts(
+        self, method: str, path: str, headers: Iterable[tuple[bytes, bytes]], body: bytes, wishes: Wishes
+    ) -> Reply | PartReply:
+        """Like ``ask``; a good answer that comes in parts is returned with its head."""
+        return await self._ask(_request(method, path, headers, body), wishes)
+
+    async def _ask(self, request: bytes, wishes: Wishes | None) -> Reply | PartReply:
         while self._idle:
             connection = self._idle.pop()
             if connection.open:
                 try:
-                    return await self._on(connection, request)
+                    return await self._on(connection, request, wishes)
                 except Broken as broken:
                     if not broken.untouched:
                         raise
                     break
-        return await self._on(await self._connect(), request)
+        return await self._on(await self._connect(), request, wishes)
 
     def close(self) -> None:
         while self._idle:
             self._idle.pop().close()
 
-    async def _on(self, connection: "_Connection", request: bytes) -> Reply:
+    async def _on(self, connection: "_Connection", request: bytes, wishes: Wishes | None) -> Reply | PartReply:
         try:
-            reply = await connection.ask(request)
+            reply = await connection.ask(request, wishes)
         except BaseException:
             connection.close()
             raise
+        if isinstance(reply, Reply):
+            self._keep(connection)
+        return reply
+
+    def _keep(self, connection: "_Connection") -> None:
         if connection.open and len(self._idle) < _KEPT:
             self._idle.append(connection)
         else:
             connection.close()
-        return reply
 
     async def _connect(self) -> "_Connection":
         loop = asyncio.get_running_loop()
@@ -89,14 +120,28 @@ class Client:
             raise Broken(f"cannot connect to {self._address}: {error}") from None
 
     def _make(self) -> "_Connection":
-        return _Connection(self._limit)
+        return _Connection(self._limit, self._keep)
+
+
+def _request(
+    method: str, path: str, headers: Iterable[tuple[bytes, bytes]], body: bytes, host: bytes = b"localhost"
+) -> bytes:
+    head = [b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (method.encode(), path.encode("latin-1"), host)]
+    head.append(b"content-length: %d\r\n" % len(body))
+    head += [b"%b: %b\r\n" % header for header in headers]
+    return b"".join((*head, b"\r\n", body))
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, limit: int) -> None:
+    """``keep`` gets the connection back after an answer in parts."""
+
+    def __init__(self, limit: int, keep: Callable[["_Connection"], None]) -> None:
         self._limit = limit
+        self._keep_me = keep
+        self._wishes: Wishes | None = None
+        self._parts: Parts | None = None
         self._transport: asyncio.Transport | None = None
-        self._waiting: asyncio.Future[Reply] | None = None
+        self._waiting: asyncio.Future[Reply | PartReply] | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._used = False
         self._begun = False
@@ -111,10 +156,11 @@ class _Connection(asyncio.Protocol):
     def open(self) -> bool:
         return self._transport is not None and self._keep and not self._transport.is_closing()
 
-    async def ask(self, request: bytes) -> Reply:
+    async def ask(self, request: bytes, wishes: Wishes | None) -> Reply | PartReply:
         assert self._transport is not None
         self._waiting = asyncio.get_running_loop().create_future()
         self._begun = False
+        self._wishes = wishes
         self._transport.write(request)
         reply = await self._waiting
         self._used = True
@@ -128,7 +174,7 @@ class _Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
 
     def data_received(self, data: bytes) -> None:
-        if self._waiting is None:
+        if self._waiting is None and self._parts is None:
             self.close()  # nobody asked
             return
         self._begun = True
@@ -142,7 +188,7 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
         ends_with_connection = self._begun and b"content-length" not in self._headers and self._in_plain_body
-        if ends_with_connection and self._waiting is not None:
+        if ends_with_connection and (self._waiting is not None or self._parts is not None):
             self._finish()
         self._fail(Broken("the connection was closed before an answer", untouched=self._used and not self._begun))
 
@@ -158,10 +204,30 @@ class _Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._in_plain_body = b"transfer-encoding" not in self._headers
+        good = 200 <= self._parser.get_status_code() < 300
+        if self._wishes is None or not good or b"content-length" in self._headers:
+            return
+        self._parts = Parts(self, self._wishes.wrong)
+        self._size = 0
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and not waiting.done():
+            waiting.set_result(PartReply(self._headers, self._parts))
 
     def on_body(self, part: bytes) -> None:
         self._body.append(part)
         self._size += len(part)
+        if self._parts is not None and (self._in_plain_body or self._size >= LARGEST):
+            self._pass_on()
+
+    def on_chunk_complete(self) -> None:
+        if self._parts is not None:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        if self._parts is not None and self._body:
+            self._parts.put(b"".join(self._body))
+            self._body = []
+            self._size = 0
 
     def on_message_complete(self) -> None:
         if self._size > self._limit:
@@ -172,6 +238,10 @@ class _Connection(asyncio.Protocol):
     def _finish(self) -> None:
         self._in_plain_body = False
         self._keep = self._transport is not None and self._parser.should_keep_alive()
+        parts, self._parts = self._parts, None
+        if parts is not None:
+            parts.end()
+            return
         waiting, self._waiting = self._waiting, None
         if waiting is not None and not waiting.done():
             waiting.set_result(Reply(self._parser.get_status_code(), self._headers, b"".join(self._body)))
@@ -183,4 +253,28 @@ class _Connection(asyncio.Protocol):
         waiting, self._waiting = self._waiting, None
         if waiting is not None and not waiting.done():
             waiting.set_exception(error)
+        parts, self._parts = self._parts, None
+        if parts is not None:
+            parts.fail(Broken("the connection was closed") if isinstance(error, Broken) else error)
         self.close()
+
+    # --- as the source of parts ---
+
+    def pause(self) -> None:
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def over(self, whole: bool) -> None:
+        wishes, self._wishes = self._wishes, None
+        self._parts = None
+        if whole:
+            self.resume()
+            self._keep_me(self)
+        else:
+            self.close()
+        if wishes is not None:
+            wishes.over()

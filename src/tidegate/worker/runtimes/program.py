@@ -20,13 +20,14 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from tidegate.model.errors import Transient
 from tidegate.worker.images import check_environment
-from tidegate.worker.invocation import Answer, Call, Done, ModelFailed, Outcome, timed_out
+from tidegate.worker.invocation import PATH, Answer, Call, Done, ModelFailed, Outcome, Stream, TimedOut
 from tidegate.worker.runtimes import launcher
-from tidegate.worker.runtimes.client import Broken, Client, Reply
+from tidegate.worker.runtimes.client import Broken, Client, PartReply, Reply, Wishes
 from tidegate.worker.spec import ContainerSpec, ReplicaSpec
 
 PING_TIMEOUT = 2.0
@@ -63,6 +64,8 @@ class Program:
         self._process: asyncio.subprocess.Process | None = None
         self._client: Client | None = None
         self._calls: set[asyncio.Task[None]] = set()
+        self._streams: set[Call] = set()
+        """Calls whose answers may be coming in parts."""
         self._watchers: list[asyncio.Task[None]] = []
         self._bad_pings = 0
         self._closing = False
@@ -139,10 +142,10 @@ class Program:
         """A ping that fails while the program is at work says little: it may do one thing at a time."""
         while True:
             await asyncio.sleep(WATCH_EVERY)
-            if self._calls:
+            if self._calls or self._streams:
                 continue
             good = await _ping(client)
-            if good or not self._calls:
+            if good or not (self._calls or self._streams):
                 self._bad_pings = 0 if good else self._bad_pings + 1
 
     # --- calls ---
@@ -162,22 +165,42 @@ class Program:
             for name, value in call.headers.items()
             if name in _REQUEST_HEADERS or name.startswith(_PREFIX)
         ]
+        path = call.headers.get(PATH, b"/invocations").decode("latin-1")
+        method = "POST" if call.body or PATH not in call.headers else "GET"
+        wishes = Wishes(self._wrong, partial(self._streams.discard, call)) if call.parts else None
         try:
             async with asyncio.timeout(self._spec.invocation_timeout):
-                reply = await self._client.ask("POST", "/invocations", headers, call.body)
-        except TimeoutError:
-            return self._failed(0, timed_out(self._container.name))
-        except (Broken, ValueError) as error:
-            return self._failed(0, f"The container gave no answer: {error}.")
+                if wishes is None:
+                    reply: Reply | PartReply = await self._client.ask(method, path, headers, call.body)
+                else:
+                    self._streams.add(call)
+                    reply = await self._client.ask_parts(method, path, headers, call.body, wishes)
+        except BaseException as error:
+            self._streams.discard(call)
+            return self._no_answer(error)
+        if isinstance(reply, Reply):
+            self._streams.discard(call)
         return self._outcome(reply)
 
-    def _outcome(self, reply: Reply) -> Outcome:
-        if not 200 <= reply.status < 300:
-            return self._failed(reply.status, reply.body[:16_384].decode("utf-8", "replace"))
+    def _no_answer(self, error: BaseException) -> ModelFailed:
+        if isinstance(error, TimeoutError):
+            return TimedOut(self._container.name)
+        if isinstance(error, Broken | ValueError):
+            return self._failed(0, f"The container gave no answer: {error}.")
+        raise error
+
+    def _wrong(self, error: Exception) -> ModelFailed:
+        return self._failed(0, f"The container's answer ended too early: {error}.")
+
+    def _outcome(self, reply: Reply | PartReply) -> Outcome:
         content_type = reply.headers.get(b"content-type", b"application/octet-stream").decode("latin-1")
         kept = tuple(
             (_RESPONSE_HEADERS[name], reply.headers[name]) for name in _RESPONSE_HEADERS if name in reply.headers
         )
+        if isinstance(reply, PartReply):
+            return Stream(content_type, reply.parts, kept)
+        if not 200 <= reply.status < 300:
+            return self._failed(reply.status, reply.body[:16_384].decode("utf-8", "replace"))
         return Answer(reply.body, content_type, kept)
 
     def _failed(self, status: int, message: str) -> ModelFailed:
