@@ -1,5 +1,10 @@
-"""A program in the container contract whose behaviour its environment sets: the bad releases of these tests."""
+"""A program in the container contract whose behaviour its environment sets: the bad releases of these tests.
 
+A request ``{"parts": N, "pause_ms": M, "break": true}`` is answered in N parts, as server-sent events on OpenAI's
+paths.
+"""
+
+import json
 import os
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,10 +28,28 @@ class Handler(BaseHTTPRequestHandler):
         count += 1
         body = self.rfile.read(int(self.headers["Content-Length"]))
         time.sleep(DELAY)
+        if body.startswith(b'{"parts"'):
+            self._stream(json.loads(body))
+            return
         if FAIL_EVERY and count % FAIL_EVERY == 0:
             self._answer(500, b"the model divided by zero")
         else:
             self._answer(200, b'{"predictions": [%d]}' % len(body))
+
+    def _stream(self, asked: dict[str, int]) -> None:
+        events = self.path.startswith("/v1/")
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream" if events else "text/plain")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for number in range(asked["parts"]):
+            part = b'data: {"n": %d}\n\n' % number if events else b"%d," % number
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(part), part))
+            time.sleep(asked.get("pause_ms", 0) / 1000)
+        if asked.get("break"):
+            self.close_connection = True
+        else:
+            self.wfile.write(b"0\r\n\r\n")
 
     def log_message(self, *_: object) -> None:
         pass

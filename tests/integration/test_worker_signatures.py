@@ -54,6 +54,27 @@ def test_only_signed_requests_are_let_in(workers: Workers, models: Path, tmp_pat
     assert "secret-" not in worker.log
 
 
+def test_openai_clients_may_show_a_key_instead(workers: Workers, models: Path, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    keys.write_bytes(msgspec.json.encode({"AKIDEXAMPLE": "secret-one"}))
+    keys.chmod(0o600)
+    worker = workers.xgboost(models / "binary.ubj", keys_file=str(keys))
+    chat, text = "/endpoints/fraud/v1/completions", {"content-type": "text/csv"}
+
+    async def test() -> None:
+        await worker.ready()
+        shown = {**text, "Authorization": "Bearer AKIDEXAMPLE:secret-one"}
+        assert (await worker.ask(chat, ROW, shown)).status == 200
+        for headers in (text, {**text, "Authorization": "Bearer AKIDEXAMPLE:secret-two"}):
+            answer = await worker.ask(chat, ROW, headers)
+            assert answer.status == 401
+            assert answer.json()["error"]["code"] == "invalid_api_key"  # type: ignore[index]
+        for path in (PATH, f"{PATH}-response-stream"):  # a key that travels is only for those that cannot sign
+            assert (await worker.ask(path, ROW, shown)).status == 403
+
+    workers.run(test())
+
+
 def test_the_service_is_named_as_the_client_names_it() -> None:
     model = botocore.session.get_session().get_service_model("sagemaker-runtime")
     assert model.signing_name == "sagemaker"

@@ -322,7 +322,26 @@ def test_the_names_in_a_runtime_path_are_checked(wire: Served) -> None:
     assert "Value '..' at 'endpointName' failed to satisfy constraint" in said
 
 
-@pytest.mark.parametrize("path", ["async-invocations", "invocations-response-stream", "other"])
+@pytest.mark.parametrize("path", ["invocations", "invocations-response-stream"])
+def test_predictions_of_an_endpoint_that_is_not_there_are_told_so(wire: Served, path: str) -> None:
+    status, name, said = refusal(httpx.post(f"{wire.url}/endpoints/nobody/{path}", content=b"x"))
+    assert (status, name) == (400, "ValidationError")
+    assert said == "Endpoint nobody of account 123456789012 not found."
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "chat/completions"), ("GET", "models")])
+def test_openai_clients_are_told_so_in_their_own_form(wire: Served, method: str, path: str) -> None:
+    answer = httpx.request(method, f"{wire.url}/endpoints/nobody/v1/{path}")
+    assert answer.status_code == 404
+    assert answer.json()["error"] == {
+        "message": "Endpoint nobody of account 123456789012 not found.",
+        "type": "not_found_error",
+        "param": None,
+        "code": "ValidationError",
+    }
+
+
+@pytest.mark.parametrize("path", ["async-invocations", "other"])
 def test_other_runtime_operations_are_unknown(wire: Served, path: str) -> None:
     status, name, _ = refusal(httpx.post(f"{wire.url}/endpoints/fraud/{path}", content=b""))
     assert (status, name) == (404, "UnknownOperationException")

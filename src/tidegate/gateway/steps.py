@@ -14,11 +14,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tidegate.auth import sigv4
+from tidegate.auth.keys import BEARER, check_bearer
 from tidegate.gateway import answers, received
 from tidegate.gateway.dependencies import Gateway
 from tidegate.model.errors import AuthError, Invalid, TidegateError, TooLarge
 from tidegate.wire import dispatch
-from tidegate.wire.identify import SCOPES, manner
+from tidegate.wire.identify import SCOPES, Protocol, manner
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +158,13 @@ def authenticated(app: ASGIApp, gateway: Gateway) -> ASGIApp:
     async def step(scope: Scope, receive: Receive, send: Send) -> None:
         if gateway.signed and scope["path"] not in free:
             body = scope["state"]["body"]
-            service = "sagemaker" if is_ours(scope["path"]) else manner(received.to_wire(scope, body)).service
+            target = None if is_ours(scope["path"]) else manner(received.to_wire(scope, body))
+            shown = Headers(scope=scope).get("authorization", "")
+            if target is not None and target.protocol is Protocol.OPENAI and shown.startswith(BEARER):
+                check_bearer(shown, settings.access_keys)
+                await app(scope, receive, send)
+                return
+            service = "sagemaker" if target is None else target.service
             identity = sigv4.verify(
                 received.to_verify(scope, body),
                 settings.access_keys,

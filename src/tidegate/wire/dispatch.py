@@ -9,7 +9,7 @@ from typing import Any
 
 from tidegate.model.errors import TidegateError, Unavailable
 from tidegate.ports.store import Stale, Tx
-from tidegate.wire import answers, codec_cbor, codec_json, codec_query, codec_rest, schema, validation
+from tidegate.wire import answers, codec_cbor, codec_json, codec_query, codec_rest, openai, schema, validation
 from tidegate.wire.errors import Face, UnknownOperation, face
 from tidegate.wire.identify import Protocol, Target, identify, inflated, manner
 from tidegate.wire.operation import Call, Free, InTx, Params, TxCall, WireContext, WireRequest, WireResponse
@@ -134,6 +134,9 @@ def _refusal(call: Call, target: Target, error: TidegateError) -> WireResponse:
         namespace = service.namespace if service else ""
         body = codec_query.render_error(code, shown.message, fault, namespace, call.request_id)
         return _response(call, status, target.content_type, body)
+    if target.protocol is Protocol.OPENAI:
+        status = openai.status(error, status)
+        return _response(call, status, target.content_type, openai.body(status, shown.name, shown.message))
     headers = {"x-amzn-ErrorType": shown.name}
     if target.query_mode:
         headers["x-amzn-query-error"] = f"{code};{fault}"

@@ -22,6 +22,8 @@ class Protocol(StrEnum):
     QUERY = "query"
     REST = "rest-json"
     CBOR = "rpc-v2-cbor"
+    OPENAI = "openai"
+    """A prediction in OpenAI's manner; only its errors differ from the runtime's."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ RUNTIME = {
     "invocations-response-stream": "InvokeEndpointWithResponseStream",
 }
 _RUNTIME_PATH = re.compile(r"/endpoints/([^/]+)/([^/]+)")
+_OPENAI_PATH = re.compile(r"/endpoints/([^/]+)/v1/.+")
 _CBOR_PATH = re.compile(r"/service/([^/]+)/operation/([^/]+)")
 _SCOPE = re.compile(r"Credential=[^/,\s]+/\d+/[^/,\s]*/([^/,\s]+)/")
 
@@ -63,6 +66,9 @@ def identify(request: WireRequest, body: bytes) -> Target:
             raise UnknownOperation(f"{request.method} {shown(request.path)} is no operation: use POST")
         labels = {"EndpointName": unquote(match[1])}
         return Target("sagemaker-runtime", operation, Protocol.REST, "application/json", labels=labels)
+    if match := _OPENAI_PATH.fullmatch(request.path):
+        labels = {"EndpointName": unquote(match[1])}
+        return Target("sagemaker-runtime", "InvokeEndpoint", Protocol.OPENAI, "application/json", labels=labels)
     if match := _CBOR_PATH.fullmatch(request.path):
         prefix, operation = match.groups()
         service = PREFIXES.get(prefix, prefix)

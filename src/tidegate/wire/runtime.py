@@ -1,5 +1,5 @@
-"""InvokeEndpoint, where it reaches the controller: the proxy serves every endpoint that has routes, so what comes
-here can only be told why it is not served."""
+"""Predictions, whole or streamed, where they reach the controller: the proxy serves every endpoint that has routes,
+so what comes here can only be told why it is not served."""
 
 from tidegate.model.errors import Conflict, Unavailable
 from tidegate.rollout.status import status
@@ -15,4 +15,7 @@ def invoke_endpoint(call: TxCall, params: Params) -> Params:
     raise Unavailable(f"No healthy instance of endpoint {endpoint.name} could take the request: try again")
 
 
-ROWS: Rows = {"InvokeEndpoint": InTx(invoke_endpoint)}
+ROWS: Rows = {
+    "InvokeEndpoint": InTx(invoke_endpoint),
+    "InvokeEndpointWithResponseStream": InTx(invoke_endpoint),
+}

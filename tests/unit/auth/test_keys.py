@@ -1,9 +1,9 @@
-"""When requests must be signed, and which keys can be used."""
+"""When requests must be signed, which keys can be used, and who shows one."""
 
 import pytest
 
-from tidegate.auth.keys import required
-from tidegate.model.errors import StartupError
+from tidegate.auth.keys import check_bearer, required
+from tidegate.model.errors import AuthError, StartupError
 from tidegate.settings import Settings
 
 
@@ -33,3 +33,16 @@ def test_a_secret_that_can_be_guessed_is_not_shown_in_the_error() -> None:
     with pytest.raises(StartupError, match="too short") as caught:
         required(Settings(access_keys={"AKID": "s3cr3t"}))
     assert "s3cr3t" not in caught.value.message
+
+
+def test_a_bearer_token_is_an_id_and_its_secret() -> None:
+    check_bearer("Bearer AKID:s3cret:with:colons", {"AKID": "s3cret:with:colons", "OTHER": "else"})
+
+
+@pytest.mark.parametrize(
+    "shown",
+    ["", "Bearer ", "Bearer AKID", "Bearer AKID:", "Bearer AKID:other", "Bearer NOBODY:secret", "Bearer :"],
+)
+def test_any_other_bearer_token_is_refused(shown: str) -> None:
+    with pytest.raises(AuthError, match="bearer token"):
+        check_bearer(shown, {"AKID": "secret"})

@@ -176,6 +176,7 @@ def test_one_changed_byte_is_refused(pair: tuple[RequestParts, RequestParts]) ->
 @given(st.composite(lambda draw: changed(draw, presigned("/a/b?x=1&y=%20z").query))())
 def test_one_changed_byte_of_a_presigned_query_is_refused(query: str) -> None:
     request = presigned("/a/b?x=1&y=%20z")
+    assume(unquote(query) != unquote(request.query))  # %2f and %2F are equal
     with pytest.raises(AuthError):
         check(replace(request, query=query))
 

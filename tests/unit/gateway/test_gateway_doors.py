@@ -8,7 +8,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from tests.gateway_house import OPEN, SIGNED, House
+from tests.gateway_house import KEY, OPEN, SECRET, SIGNED, House
 from tidegate.adapters.store import open_store
 from tidegate.gateway.steps import MAX_BODY
 
@@ -55,6 +55,15 @@ def test_metrics_need_a_signature_like_all_else_unless_they_are_open() -> None:
 
 def test_health_needs_no_signature() -> None:
     assert ask(House(SIGNED), "GET", "/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(("secret", "status"), [(SECRET, 404), ("another-secret", 401)])
+def test_openai_clients_may_show_a_key_instead_of_signing(secret: str, status: int) -> None:
+    shown = {"Authorization": f"Bearer {KEY}:{secret}"}
+    answer = ask(House(SIGNED), "GET", "/endpoints/nobody/v1/models", headers=shown)
+    assert answer.status_code == status
+    assert answer.json()["error"]["message"]
+    assert ask(House(SIGNED), "POST", "/endpoints/nobody/invocations", headers=shown).status_code == 403
 
 
 def test_everything_else_is_aws() -> None:

@@ -162,6 +162,13 @@ def request(
             Protocol.JSON,
         ),
         (request("/endpoints/a/invocations"), "sagemaker-runtime", "InvokeEndpoint", Protocol.REST),
+        (
+            request("/endpoints/a/invocations-response-stream"),
+            "sagemaker-runtime",
+            "InvokeEndpointWithResponseStream",
+            Protocol.REST,
+        ),
+        (request("/endpoints/a/v1/models", method="GET"), "sagemaker-runtime", "InvokeEndpoint", Protocol.OPENAI),
         (request(body=b"Action=A&Version=2010-08-01"), "cloudwatch", "A", Protocol.QUERY),
         (request(query="Action=A&Version=2011-06-15", method="GET"), "sts", "A", Protocol.QUERY),
         (
