@@ -260,6 +260,16 @@ CAPTURE = {
         ([VARIANT], {"DataCaptureConfig": CAPTURE}, "DataCaptureConfig with EnableCapture true is not supported"),
         ([VARIANT], {"ShadowProductionVariants": [VARIANT]}, r'variant "main" is there twice'),
         (
+            [VARIANT, {**VARIANT, "VariantName": "other"}],
+            {"ShadowProductionVariants": [{**VARIANT, "VariantName": "shadow"}]},
+            "has 2 production and 1 shadow variants",
+        ),
+        (
+            [VARIANT],
+            {"ShadowProductionVariants": [{"VariantName": "shadow", "ServerlessConfig": SERVERLESS}]},
+            "ServerlessConfig is not supported yet",
+        ),
+        (
             [VARIANT],
             {"AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "s3://b/k"}}},
             "AsyncInferenceConfig is not supported yet",

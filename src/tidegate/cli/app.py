@@ -24,6 +24,7 @@ for command in (
     looking.status,
     deploying.invoke,
     looking.logs,
+    looking.shadow,
     looking.alarms,
     deploying.delete,
     looking.version,

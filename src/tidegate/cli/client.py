@@ -94,6 +94,9 @@ class Client:
         ]
         return found
 
+    def shadow(self, name: str, seconds: int) -> dict[str, Any]:
+        return self._document("GET", f"{_endpoint(name)}/shadow", query={"seconds": seconds})
+
     def alarms(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._document("GET", "/alarms")["alarms"]
         return found

@@ -146,6 +146,37 @@ def architectures(document: Document) -> Table | None:
     return shown if lines else None
 
 
+def comparison(one: Document) -> Table:
+    """A production variant and its shadow, a row each."""
+    shown = table("VARIANT", "CONFIG", ">REQUESTS", ">ERRORS", ">P50", ">P99")
+    sides = ((one["variant"], one["original"]), (f"{one['shadow']} (shadow)", one["copied"]))
+    for name, side in sides:
+        shown.add_row(
+            name,
+            one["config"],
+            number(side["requests"], 0),
+            _percent(side["errors"]),
+            number(side["p50_ms"], 2, " ms"),
+            number(side["p99_ms"], 2, " ms"),
+        )
+    return shown
+
+
+def verdict(one: Document) -> str:
+    """In words: how many copies, how many of them agree, how far the others are off."""
+    counts = f"{one['copies']:g} copies, {one['failed']:g} failed, {one['dropped']:g} dropped"
+    parts = [f"{one['share']:g} % copied: {counts}"]
+    if one["agreement"] is not None:
+        parts.append(f"{_percent(one['agreement'])} of {one['compared']:g} pairs agree")
+    if one["mean_difference"] is not None:
+        parts.append(f"difference {one['mean_difference']:.3g} on average, {one['largest_difference']:.3g} at most")
+    return "; ".join(parts)
+
+
+def _percent(part: float | None) -> str:
+    return "-" if part is None else f"{part * 100:.4g} %"
+
+
 def alarms(documents: Iterable[Document]) -> Table:
     shown = table("ALARM", "STATE", "SINCE", "WHY")
     for one in documents:

@@ -12,7 +12,7 @@ from tidegate.cli.client import NotRunning
 from tidegate.cli.output import AsJson, Name, client, console, show
 from tidegate.model.errors import NotFound
 from tidegate.spec.problem import meant
-from tidegate.spec.units import LATENCIES
+from tidegate.spec.units import LATENCIES, seconds
 
 FOLLOW_TAIL = 1000
 FOLLOW_EVERY = 0.5
@@ -68,6 +68,29 @@ def alarms(as_json: AsJson = False) -> None:
         console().print(shown)
     else:
         print("no alarms yet: a spec's 'alarms' or CloudWatch's PutMetricAlarm makes one")
+
+
+def shadow(
+    name: Name,
+    last: Annotated[str, typer.Option(metavar="TIME", help="How far back to look.")] = "1h",
+    as_json: AsJson = False,
+) -> None:
+    """Compare an endpoint's shadow variant with what answers its clients.
+
+    \b
+    Examples:
+      tidegate shadow fraud
+      tidegate shadow fraud --last 10m --json
+    """
+    with client() as server:
+        document = server.shadow(name, seconds(last, ("--last",), least=1))
+    if as_json:
+        print(json.dumps(document))
+        return
+    for one in document["comparisons"]:
+        console().print(draw.comparison(one))
+        print(draw.verdict(one))
+    print(f"pairs of answers: {document['kept']}")
 
 
 def logs(

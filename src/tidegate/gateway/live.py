@@ -35,7 +35,7 @@ async def live(metrics: Metrics, endpoint: str, seconds: int, now: datetime) -> 
 
 async def _fleet(metrics: Metrics, series: MetricId, start: int, seconds: int) -> FleetLive:
     names = dict(series.dimensions)
-    read = _Reader(metrics, series.dimensions, start, seconds)
+    read = Reader(metrics, series.dimensions, start, seconds)
     requests = await read.total("Invocations")
     latencies = await read.bins("ModelLatency")
     return FleetLive(
@@ -46,13 +46,26 @@ async def _fleet(metrics: Metrics, series: MetricId, start: int, seconds: int) -
         errors_4xx=await read.total("Invocation4XXErrors"),
         errors_5xx=await read.total("Invocation5XXErrors"),
         model_errors=await read.total("InvocationModelErrors"),
-        p50_ms=_milliseconds(latencies, 50),
-        p99_ms=_milliseconds(latencies, 99),
+        p50_ms=milliseconds(latencies, 50),
+        p99_ms=milliseconds(latencies, 99),
     )
 
 
 @dataclass(frozen=True)
-class _Reader:
+class Spread:
+    """How many values, their sum and the highest."""
+
+    count: float
+    total: float
+    high: float
+
+    @property
+    def mean(self) -> float | None:
+        return self.total / self.count if self.count else None
+
+
+@dataclass(frozen=True)
+class Reader:
     """One span of the series of one fleet."""
 
     metrics: Metrics
@@ -61,18 +74,23 @@ class _Reader:
     seconds: int
 
     async def total(self, name: str) -> float:
-        spans = await self._spans(name)
+        spans = await self.spans(name)
         return sum(sample.total for sample in spans)
 
-    async def bins(self, name: str) -> dict[int, float]:
-        return sketch.merge(sample.bins for sample in await self._spans(name))
+    async def spread(self, name: str) -> Spread:
+        spans = await self.spans(name)
+        high = max((sample.high for sample in spans), default=0.0)
+        return Spread(sum(s.count for s in spans), sum(s.total for s in spans), high)
 
-    async def _spans(self, name: str) -> list[Sample]:
+    async def bins(self, name: str) -> dict[int, float]:
+        return sketch.merge(sample.bins for sample in await self.spans(name))
+
+    async def spans(self, name: str) -> list[Sample]:
         metric = MetricId(SAGEMAKER, name, self.dimensions)
         found = await self.metrics.read(metric, self.start, self.start + self.seconds, self.seconds)
         return list(found.values())
 
 
-def _milliseconds(bins: dict[int, float], percent: float) -> float | None:
+def milliseconds(bins: dict[int, float], percent: float) -> float | None:
     microseconds = sketch.percentile(bins, percent)
     return None if microseconds is None else microseconds / 1000

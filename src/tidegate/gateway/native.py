@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import datetime
+from pathlib import Path
 
 import msgspec
 from starlette.requests import Request
@@ -15,6 +16,7 @@ from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.journal import news
 from tidegate.gateway.live import live
 from tidegate.gateway.received import by, endpoint_name, flag, json_object, number
+from tidegate.gateway.shadows import comparisons
 from tidegate.gateway.steps import NATIVE
 from tidegate.model.endpoint import Endpoint
 from tidegate.model.errors import NotFound
@@ -29,6 +31,7 @@ MOST_LINES = 10_000
 MOST_EVENTS = 1_000
 LONGEST_WAIT = 20
 LONGEST_LIVE = 3_600
+LONGEST_COMPARISON = 14 * 86_400
 
 COMMANDS: dict[str, Callable[[Tx, str, str, datetime], None]] = {
     "pause": rollouts.pause,
@@ -87,6 +90,16 @@ async def last_seconds(gateway: Gateway, request: Request) -> Response:
     await context.store.run(lambda tx: endpoints.get_endpoint(tx, name))
     fleets = await live(context.metrics, name, seconds, now)
     return JSONResponse({"at": now.isoformat(), "seconds": seconds, "fleets": [asdict(one) for one in fleets]})
+
+
+async def shadow(gateway: Gateway, request: Request) -> Response:
+    """Production and shadow variants side by side, over the last hour unless ``seconds`` says otherwise."""
+    seconds = number(request, "seconds", 3_600, 1, LONGEST_COMPARISON)
+    context, name, now = gateway.context, endpoint_name(request), gateway.context.clock.now()
+    endpoint = (await context.store.run(lambda tx: endpoints.get_endpoint(tx, name))).body
+    found = await comparisons(context.metrics, endpoint, seconds, now)
+    kept = str(Path(gateway.settings.state, "shadow", name))
+    return JSONResponse({"seconds": seconds, "kept": kept, "comparisons": [asdict(one) for one in found]})
 
 
 async def logs(gateway: Gateway, request: Request) -> Response:
@@ -157,6 +170,7 @@ TABLE: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/endpoints/{name}/events", events),
     ("GET", "/endpoints/{name}/live", last_seconds),
     ("GET", "/endpoints/{name}/logs", logs),
+    ("GET", "/endpoints/{name}/shadow", shadow),
     ("POST", "/endpoints/{name}/rollout/{command}", command_rollout),
     ("GET", "/alarms", list_alarms),
     ("PUT", "/deploy", put_deploy),

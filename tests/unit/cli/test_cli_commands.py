@@ -88,7 +88,8 @@ def test_help_names_every_command_and_each_has_an_example() -> None:
     def shown(*arguments: str) -> str:
         return CliRunner().invoke(app, [*arguments, "--help"], prog_name="tidegate").output
 
-    for command in ("up", "down", "deploy", "status", "invoke", "simulate", "logs", "alarms", "delete", "version"):
+    named = ("up", "down", "deploy", "status", "invoke", "simulate", "logs", "shadow", "alarms", "delete", "version")
+    for command in named:
         assert f"  {command} " in shown()
         assert "tidegate " + command in shown(command).partition("Example")[2]
     for command in ("watch", "pause", "resume", "abort", "promote", "retry"):
@@ -197,6 +198,28 @@ def test_invoke_says_what_the_model_said() -> None:
     with stub({"/endpoints/e/invocations": (424, body)}) as (url, _):
         line = one_line(tidegate("invoke", "e", "--body", "1", TIDEGATE_URL=url))
     assert line == "tidegate: 424: Received server error (500) (the model said: boom)"
+
+
+def test_shadow_shows_both_sides_and_says_how_they_agree() -> None:
+    side = {"requests": 1200.0, "errors": 0.0, "p50_ms": 0.61, "p99_ms": 1.5}
+    one = {
+        **{"config": "fraud-1", "variant": "AllTraffic", "shadow": "shadow", "share": 20.0, "copies": 240.0},
+        **{"failed": 3.0, "dropped": 2.0, "compared": 237.0, "agreement": 0.9873, "mean_difference": 0.00251},
+        **{"largest_difference": 0.25, "original": side, "copied": {**side, "requests": 240.0, "errors": 0.0125}},
+    }
+    document = {"seconds": 600, "kept": "/state/shadow/fraud", "comparisons": [one]}
+    answers = {"/tidegate/v1/endpoints/fraud/shadow": (200, json.dumps(document).encode())}
+    with stub(answers) as (url, seen):
+        shown = tidegate("shadow", "fraud", "--last", "10m", TIDEGATE_URL=url)
+        told = tidegate("shadow", "fraud", "--json", TIDEGATE_URL=url)
+    assert [request["path"].partition("?")[2] for request in seen] == ["seconds=600", "seconds=3600"]
+    assert json.loads(told.stdout) == document
+    rows = [line.split() for line in shown.stdout.splitlines()]
+    assert ["AllTraffic", "fraud-1", "1,200", "0", "%", "0.61", "ms", "1.50", "ms"] in rows
+    assert ["shadow", "(shadow)", "fraud-1", "240", "1.25", "%", "0.61", "ms", "1.50", "ms"] in rows
+    assert "20 % copied: 240 copies, 3 failed, 2 dropped; 98.73 % of 237 pairs agree" in shown.stdout
+    assert "difference 0.00251 on average, 0.25 at most" in shown.stdout
+    assert "/state/shadow/fraud" in shown.stdout
 
 
 def test_up_says_that_the_state_folder_cannot_be_used(tmp_path: Path) -> None:

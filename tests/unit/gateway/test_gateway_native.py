@@ -248,8 +248,10 @@ def test_numbers_out_of_range_are_refused(call: Caller, query: str) -> None:
 # --- live ----------------------------------------------------------------------------------------------------
 
 
-def sample(name: str, config: str, age: int, values: list[float], house: House) -> Sample:
-    dimensions = {"EndpointName": "fraud", "EndpointConfigName": config, "VariantName": "AllTraffic"}
+def sample(
+    name: str, config: str, age: int, values: list[float], house: House, variant: str = "AllTraffic"
+) -> Sample:
+    dimensions = {"EndpointName": "fraud", "EndpointConfigName": config, "VariantName": variant}
     return Sample(
         MetricId.of(SAGEMAKER, name, dimensions),
         int(house.clock.now().timestamp()) - age,
@@ -284,6 +286,43 @@ def test_live_shows_the_last_seconds_of_each_fleet(call: Caller) -> None:
     assert (old["variant"], old["requests"], old["rate"], old["errors_5xx"]) == ("AllTraffic", 40, 4, 0)
     assert (old["p50_ms"], old["p99_ms"]) == (pytest.approx(2, rel=0.01), pytest.approx(80, rel=0.01))
     assert (new["rate"], new["errors_5xx"], new["p99_ms"]) == (1, 1, None)
+
+
+def test_a_shadow_is_compared_with_what_answers(call: Caller) -> None:
+    shadow = {"model": {"image": "tidegate/xgboost", "data": "file:///m/other.tar.gz"}, "share": "50%"}
+    config = call("PUT", "/deploy", {"spec": {**SPEC, "shadow": shadow}}).json()["config"]
+    house = call.house
+    made = [
+        ("Invocations", [1.0] * 100, "AllTraffic"),
+        ("Invocations", [1.0] * 50, "shadow"),
+        ("ModelLatency", [1_000.0] * 100, "AllTraffic"),
+        ("ModelLatency", [3_000.0] * 50, "shadow"),
+        ("InvocationModelErrors", [1.0] + [0.0] * 49, "shadow"),
+        ("MirrorCopies", [0.0] + [1.0] * 49, "AllTraffic"),
+        ("MirrorDropped", [1.0] * 2, "AllTraffic"),
+        ("MirrorAgreement", [1.0] * 42 + [0.0] * 7, "AllTraffic"),
+        ("MirrorDifference", [0.0] * 42 + [0.7] * 7, "AllTraffic"),
+        ("MirrorLargestDifference", [0.0] * 42 + [0.9] * 7, "AllTraffic"),
+    ]
+    call.run(house.metrics.put([sample(name, config, 5, values, house, of) for name, values, of in made]))
+    answer = call("GET", "/endpoints/fraud/shadow?seconds=60").json()
+    [one] = answer["comparisons"]
+    assert answer["kept"].endswith("/shadow/fraud")
+    assert (one["config"], one["variant"], one["shadow"], one["share"]) == (config, "AllTraffic", "shadow", 50)
+    assert (one["copies"], one["failed"], one["dropped"], one["compared"]) == (50, 1, 2, 49)
+    assert one["agreement"] == pytest.approx(42 / 49)
+    assert (one["mean_difference"], one["largest_difference"]) == (pytest.approx(0.1), pytest.approx(0.9))
+    assert (one["original"]["requests"], one["original"]["errors"]) == (100, 0)
+    assert (one["copied"]["requests"], one["copied"]["errors"]) == (50, pytest.approx(0.02))
+    assert one["copied"]["p99_ms"] == pytest.approx(3, rel=0.01)
+    assert one["original"]["p50_ms"] == pytest.approx(1, rel=0.01)
+
+
+def test_an_endpoint_without_a_shadow_has_nothing_to_compare(call: Caller) -> None:
+    assert call("GET", "/endpoints/fraud/shadow").status_code == 404
+    call("PUT", "/deploy", {"spec": SPEC})
+    status, _, message = refusal(call("GET", "/endpoints/fraud/shadow"))
+    assert status == 404 and "has no shadow variant" in message
 
 
 # --- bodies --------------------------------------------------------------------------------------------------

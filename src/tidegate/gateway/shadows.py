@@ -1,0 +1,95 @@
+"""What an endpoint's shadow variants make of the same requests, beside what the production variants make of them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from tidegate.gateway.live import Reader, milliseconds
+from tidegate.model.endpoint import Endpoint
+from tidegate.model.errors import NotFound
+from tidegate.ports.metrics import Metrics
+from tidegate.rollout import wanted
+
+
+@dataclass(frozen=True)
+class Side:
+    """One fleet's own metrics. ``errors`` is the part of its requests that failed, 0 to 1; None without a request."""
+
+    requests: float
+    errors: float | None
+    p50_ms: float | None
+    p99_ms: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One production variant and its shadow. ``share`` is percent. ``agreement`` is the part, 0 to 1, of the copies
+    answered well by both whose answers are the same; differences are of the numbers in such answers."""
+
+    config: str
+    variant: str
+    shadow: str
+    share: float
+    copies: float
+    failed: float
+    """Copies that the shadow did not answer well."""
+    dropped: float
+    """Copies that were not sent, since too many were under way."""
+    compared: float
+    agreement: float | None
+    mean_difference: float | None
+    largest_difference: float | None
+    original: Side
+    copied: Side
+
+
+async def comparisons(metrics: Metrics, endpoint: Endpoint, seconds: int, now: datetime) -> list[Comparison]:
+    """Of each version that runs, over the last ``seconds`` whole seconds. Raises NotFound if none has a shadow."""
+    start = int(now.timestamp()) - seconds
+    found = []
+    for id, spec in sorted(wanted.fleets(endpoint).items()):
+        if spec.mirror is None:
+            continue
+        names = (spec.config_name, id.variant, spec.mirror.fleet.variant)
+        original, copied = (
+            Reader(metrics, _dimensions(endpoint.name, variant, spec.config_name), start, seconds)
+            for variant in names[1:]
+        )
+        found.append(await _comparison(names, spec.mirror.share, original, copied))
+    if not found:
+        raise NotFound(f"endpoint {endpoint.name} has no shadow variant; give its spec a 'shadow'")
+    return found
+
+
+async def _comparison(names: tuple[str, str, str], share: int, original: Reader, copied: Reader) -> Comparison:
+    copies, agreement = await original.spread("MirrorCopies"), await original.spread("MirrorAgreement")
+    difference = await original.spread("MirrorDifference")
+    largest = await original.spread("MirrorLargestDifference")
+    return Comparison(
+        *names,
+        share=share / 100,
+        copies=copies.count,
+        failed=copies.count - copies.total,
+        dropped=await original.total("MirrorDropped"),
+        compared=agreement.count,
+        agreement=agreement.mean,
+        mean_difference=difference.mean,
+        largest_difference=largest.high if largest.count else None,
+        original=await _side(original),
+        copied=await _side(copied),
+    )
+
+
+async def _side(fleet: Reader) -> Side:
+    requests, latencies = await fleet.total("Invocations"), await fleet.bins("ModelLatency")
+    failed = await fleet.total("InvocationModelErrors")
+    return Side(
+        requests=requests,
+        errors=failed / requests if requests else None,
+        p50_ms=milliseconds(latencies, 50),
+        p99_ms=milliseconds(latencies, 99),
+    )
+
+
+def _dimensions(endpoint: str, variant: str, config: str) -> tuple[tuple[str, str], ...]:
+    named = {"EndpointName": endpoint, "VariantName": variant, "EndpointConfigName": config}
+    return tuple(sorted(named.items()))
