@@ -10,6 +10,7 @@ BENCHES = (
     ("bench.rollbacks", "--keep"),
     ("bench.kills", "--keep"),
     ("bench.updates", "--keep"),
+    ("bench.shadow", "--keep"),
 )
 
 if __name__ == "__main__":

@@ -51,7 +51,15 @@ def test_every_setting_is_in_the_page_for_operators() -> None:
     assert rows == list(settings.VARIABLES)
 
 
-KINDS = (raw.SpecFile, raw.ModelSpec, raw.ContainerSpec, raw.VariantSpec, raw.ShadowSpec, raw.RolloutSpec, raw.AlarmSpec)
+KINDS = (
+    raw.SpecFile,
+    raw.ModelSpec,
+    raw.ContainerSpec,
+    raw.VariantSpec,
+    raw.ShadowSpec,
+    raw.RolloutSpec,
+    raw.AlarmSpec,
+)
 
 
 @pytest.mark.parametrize("kind", KINDS)

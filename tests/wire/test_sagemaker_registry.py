@@ -294,6 +294,20 @@ def test_bad_configs_are_refused_and_nothing_is_written(
     assert wire.journal() == before
 
 
+def test_a_shadow_is_shown_as_it_was_given_and_not_beside_many_models(wire: Served, model: str) -> None:
+    sagemaker = wire.client("sagemaker")
+    shadow = {**VARIANT, "VariantName": "next", "InitialVariantWeight": 0.25}
+    given = {"ProductionVariants": [VARIANT], "ShadowProductionVariants": [shadow]}
+    sagemaker.create_endpoint_config(EndpointConfigName="shaded", **given)
+    [shown] = sagemaker.describe_endpoint_config(EndpointConfigName="shaded")["ShadowProductionVariants"]
+    assert shown == shadow
+    many = {"Image": "tidegate/xgboost", "Mode": "MultiModel", "ModelDataUrl": "s3://bucket/models/"}
+    sagemaker.create_model(ModelName="many", PrimaryContainer=many)
+    given["ShadowProductionVariants"] = [{**shadow, "ModelName": "many"}]
+    code, _, said = refused(sagemaker.create_endpoint_config, EndpointConfigName="v1", **given)
+    assert code == "ValidationException" and 'variant "next" serves many models' in said
+
+
 def test_capture_that_is_switched_off_is_accepted(sagemaker: Any, model: str) -> None:
     off = {**CAPTURE, "EnableCapture": False}
     sagemaker.create_endpoint_config(EndpointConfigName="v1", ProductionVariants=[VARIANT], DataCaptureConfig=off)

@@ -169,7 +169,9 @@ def verdict(one: Document) -> str:
     if one["agreement"] is not None:
         parts.append(f"{_percent(one['agreement'])} of {one['compared']:g} pairs agree")
     if one["mean_difference"] is not None:
-        parts.append(f"difference {one['mean_difference']:.3g} on average, {one['largest_difference']:.3g} at most")
+        parts.append(
+            f"difference {one['mean_difference']:.3g} on average, {one['largest_difference']:.3g} at most"
+        )
     return "; ".join(parts)
 
 

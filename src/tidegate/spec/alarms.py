@@ -20,6 +20,11 @@ METRICS = {
     "ModelLatency": SAGEMAKER,
     "OverheadLatency": SAGEMAKER,
     "ContainerLatency": SAGEMAKER,
+    "MirrorCopies": SAGEMAKER,
+    "MirrorDropped": SAGEMAKER,
+    "MirrorAgreement": SAGEMAKER,
+    "MirrorDifference": SAGEMAKER,
+    "MirrorLargestDifference": SAGEMAKER,
     "CPUUtilization": INSTANCES,
     "MemoryUtilization": INSTANCES,
 }

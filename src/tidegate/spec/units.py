@@ -10,7 +10,13 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 LATENCIES = ("ModelLatency", "OverheadLatency", "ContainerLatency")
 """Metrics in microseconds, as on SageMaker."""
-RATES = ("Invocation4XXErrors", "Invocation5XXErrors", "InvocationModelErrors")
+RATES = (
+    "Invocation4XXErrors",
+    "Invocation5XXErrors",
+    "InvocationModelErrors",
+    "MirrorCopies",
+    "MirrorAgreement",
+)
 """Metrics that are 0 or 1 for each request, so that their Average is a rate."""
 
 

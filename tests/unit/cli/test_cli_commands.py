@@ -88,7 +88,19 @@ def test_help_names_every_command_and_each_has_an_example() -> None:
     def shown(*arguments: str) -> str:
         return CliRunner().invoke(app, [*arguments, "--help"], prog_name="tidegate").output
 
-    named = ("up", "down", "deploy", "status", "invoke", "simulate", "logs", "shadow", "alarms", "delete", "version")
+    named = (
+        "up",
+        "down",
+        "deploy",
+        "status",
+        "invoke",
+        "simulate",
+        "logs",
+        "shadow",
+        "alarms",
+        "delete",
+        "version",
+    )
     for command in named:
         assert f"  {command} " in shown()
         assert "tidegate " + command in shown(command).partition("Example")[2]
