@@ -29,6 +29,9 @@ class RuntimeKind(StrEnum):
     ONNX = "onnx"
     LIGHTGBM = "lightgbm"
     SKLEARN = "sklearn"
+    PYTORCH = "pytorch"
+    MLFLOW = "mlflow"
+    GGUF = "gguf"
     SHAP = "shap"
     SCRIPT = "script"
     PYTHON = "python"
@@ -72,6 +75,9 @@ BUILT_IN = {
         ),
         RuntimeKind.SKLEARN,
     ),
+    "tidegate/pytorch": (re.compile(r"tidegate/pytorch(:[\w.-]+)?"), RuntimeKind.PYTORCH),
+    "tidegate/mlflow": (re.compile(r"tidegate/mlflow(:[\w.-]+)?"), RuntimeKind.MLFLOW),
+    "tidegate/gguf": (re.compile(r"tidegate/gguf(:[\w.-]+)?"), RuntimeKind.GGUF),
     "tidegate/script": (re.compile(r"tidegate/script(:[\w.-]+)?"), RuntimeKind.SCRIPT),
     "tidegate/python": (re.compile(r"tidegate/python(:[\w.-]+)?"), RuntimeKind.PYTHON),
     "tidegate/auto": (re.compile(r"tidegate/auto(:[\w.-]+)?"), RuntimeKind.AUTO),

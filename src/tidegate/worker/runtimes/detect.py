@@ -30,6 +30,7 @@ CLEAR = {
     ".pt": "pytorch",
     ".pt2": "pytorch",
     ".pth": "pytorch",
+    ".ts": "pytorch",
     ".gguf": "gguf",
 }
 """Name or ending of a model's file -> runtime."""

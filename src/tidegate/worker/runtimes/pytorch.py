@@ -1,0 +1,215 @@
+"""PyTorch models, run in this process: TorchScript, and programs of ``torch.export``.
+
+The model is the one ``.pt``, ``.pth`` or ``.ts`` file (TorchScript, ``torch.jit.save``) or ``.pt2`` file
+(``torch.export.save``) of the model data. PyTorch's reader of ``.pt2`` falls back to unpickling, so such a file is
+read only where pickles are trusted. A state dict or a pickled module is refused: it is a model only together with
+its class, and reading it runs code.
+
+Where the model takes a table of a known width and gives one tensor with a row for each, requests are scored
+together; any other model answers them one by one.
+"""
+
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tidegate.model.errors import ArtifactError
+from tidegate.worker.images import PICKLE, TRUST, trusts
+from tidegate.worker.invocation import ModelFailed
+
+try:
+    import numpy as np
+    import torch
+
+    from tidegate.worker.runtimes import codecs, tensors
+    from tidegate.worker.runtimes.tables import Table, default_accept, only, threads
+except ImportError as missing:
+    raise ArtifactError(
+        f"PyTorch models need packages that are not installed ({missing.name}): pip install 'tidegate[pytorch]'"
+    ) from None
+
+_EXPORTED = ".pt2"
+_SCRIPTS = (".pt", ".pth", ".ts")
+_WIDEST = 1 << 16
+"""Columns beyond which no width is looked for: a row of them would be no table any more."""
+
+Forward = Callable[..., Any]
+
+
+def load(model_dir: Path, environment: Mapping[str, str]) -> Table | tensors.Tensors:
+    """Raises ArtifactError for model data without exactly one usable model, or with a ``.pt2`` without trust."""
+    trusted = trusts(environment, PICKLE)
+    path = only(model_dir, "PyTorch model", (*_SCRIPTS, _EXPORTED))
+    torch.set_num_threads(threads(environment))
+    accept = default_accept(environment)
+    forward, inputs = _exported(path, trusted) if path.suffix == _EXPORTED else _scripted(path)
+    if not inputs:
+        raise ArtifactError(f"{path.name} takes no tensor")
+    width = _width(forward, inputs)
+    if width is not None:
+        predict = _table(forward)
+        try:
+            alone = predict(np.zeros((1, width), dtype=np.float32))
+        except (ModelFailed, ValueError):
+            return tensors.Tensors(_run(forward), inputs, accept)
+        if alone.ndim <= 2:
+            return Table(predict, codecs.Features(width), accept, _row_by_row(predict, width, inputs[0]))
+    return tensors.Tensors(_run(forward), inputs, accept)
+
+
+# --- reading ---
+
+
+def _scripted(path: Path) -> tuple[Forward, list[tensors.Input]]:
+    _check_script(path)
+    try:
+        model = torch.jit.load(str(path), map_location="cpu").eval()
+        arguments = list(model.forward.schema.arguments)[1:]
+    except Exception as error:  # PyTorch's errors have no class of their own
+        raise ArtifactError(f"{path.name} is not a whole TorchScript model: {_said(error)}") from None
+    widths = list(dict.fromkeys(int(one.shape[1]) for one in model.parameters() if one.ndim == 2))
+    inputs = []
+    for argument in arguments:
+        if str(argument.type) == "Tensor":
+            inputs.append(tensors.Input(argument.name, widths=tuple(widths)))
+        elif not argument.has_default_value():
+            raise ArtifactError(f"{path.name}: its input {argument.name} is a {argument.type}; expected tensors")
+    return model, inputs
+
+
+def _check_script(path: Path) -> None:
+    """Only its list of files is read: a pickle is refused before anything could run."""
+    advice = (
+        "save the model with torch.jit.script(model).save(...), or torch.jit.trace(model, example).save(...),"
+        " which need no class to be loaded"
+    )
+    with path.open("rb") as content:
+        if content.read(1) == b"\x80":
+            raise ArtifactError(f"{path.name} is a pickle of PyTorch's old format; {advice}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {name.partition("/")[2] for name in archive.namelist()}
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise ArtifactError(f"{path.name} is not a whole TorchScript model: {error}") from None
+    if "constants.pkl" in names:
+        return
+    if "archive_format" in names or "models/model.json" in names:
+        raise ArtifactError(f"{path.name} is a program of torch.export; call the file .pt2")
+    if "data.pkl" in names:
+        raise ArtifactError(f"{path.name} is a state dict or a pickled module, not TorchScript; {advice}")
+    raise ArtifactError(f"{path.name} is not a TorchScript model; {advice}")
+
+
+def _exported(path: Path, trusted: bool) -> tuple[Forward, list[tensors.Input]]:
+    if not trusted:
+        raise ArtifactError(
+            f"{path.name} is read by torch.export.load, which may unpickle; save the model as TorchScript, or, if you"
+            f" trust who made it, set {TRUST}=pickle for the server and in the model's environment"
+        )
+    try:
+        program = torch.export.load(str(path))
+        wanted = list(program.graph_signature.user_inputs)
+        found = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
+        inputs = [_declared(name, found[name]) for name in wanted]
+        return program.module(), inputs
+    except ArtifactError as error:
+        raise ArtifactError(f"{path.name}: {error.message}") from None
+    except Exception as error:  # a broken file fails in any way
+        raise ArtifactError(f"{path.name} is not a whole program of torch.export: {_said(error)}") from None
+
+
+def _declared(name: str, value: Any) -> tensors.Input:
+    if not isinstance(value, torch.Tensor):
+        raise ArtifactError(f"its input {name} is a {type(value).__name__}; expected tensors")
+    shape = tuple(int(side) if isinstance(side, int) else None for side in value.shape)
+    return tensors.Input(name, str(value.dtype).removeprefix("torch."), shape)
+
+
+# --- running ---
+
+
+def _run(forward: Forward) -> Callable[..., Any]:
+    """Arrays in; arrays, or tuples and dicts of them, out."""
+
+    def run(*arrays: Any) -> Any:
+        try:
+            with torch.inference_mode():
+                return _arrays(forward(*map(torch.from_numpy, arrays)))
+        except (MemoryError, SystemError):
+            raise
+        except Exception as error:  # a TorchScript model fails in any way
+            said = _said(error)
+            raise ModelFailed(
+                500 if "allocate memory" in said else 400, f"The model refuses this: {said}"
+            ) from None
+
+    return run
+
+
+def _arrays(found: Any) -> Any:
+    if isinstance(found, torch.Tensor):
+        return (
+            found.detach().cpu().float().numpy() if found.dtype == torch.bfloat16 else found.detach().cpu().numpy()
+        )
+    if isinstance(found, dict):
+        return {str(name): _arrays(one) for name, one in found.items()}
+    if isinstance(found, tuple | list):
+        return tuple(_arrays(one) for one in found)
+    return np.asarray(found)
+
+
+def _table(forward: Forward) -> Callable[[codecs.Matrix], Any]:
+    """A row of the answer per row of the table; raises ValueError where the model gives anything else."""
+    run = _run(forward)
+
+    def predict(rows: codecs.Matrix) -> Any:
+        found = run(rows)
+        if not isinstance(found, np.ndarray) or found.ndim == 0 or len(found) != len(rows):
+            shape = getattr(found, "shape", type(found).__name__)
+            raise ValueError(f"the model gives {shape} for {len(rows)} rows")
+        return found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
+
+    return predict
+
+
+def _width(forward: Forward, inputs: list[tensors.Input]) -> int | None:
+    """The columns of the one table that a model takes; None where it takes something else or any width."""
+    [first, *more] = inputs
+    if more or first.dtype not in (None, "float32"):
+        return None
+    if first.shape is not None:
+        return first.shape[1] if len(first.shape) == 2 and first.shape[0] != 0 else None
+    run = _run(forward)
+
+    def takes(columns: int) -> bool:
+        try:
+            run(np.zeros((1, columns), dtype=np.float32))
+        except (ModelFailed, ValueError, TypeError):
+            return False
+        return True
+
+    fitting = (width for width in first.widths if 0 < width <= _WIDEST and takes(width))
+    found = next(fitting, None)
+    return found if found is not None and not takes(found + 1) else None
+
+
+def _row_by_row(predict: Callable[[codecs.Matrix], Any], width: int, entry: tensors.Input) -> bool:
+    """Whether several rows may be scored in one call: each gets what it would get alone."""
+    if entry.shape is not None and entry.shape[0] is not None:
+        return False
+    rows = np.random.default_rng(0).normal(size=(3, width)).astype(np.float32)
+    try:
+        alone = np.concatenate([predict(rows[[number]]) for number in range(len(rows))])
+        return bool(np.allclose(predict(rows), alone, rtol=1e-4, atol=1e-6, equal_nan=True))
+    except (ModelFailed, ValueError):
+        return False
+
+
+def _said(error: Exception) -> str:
+    """The cause in one line, without the trace through the model's code."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = next(
+        (line for line in reversed(lines) if "Error: " in line), lines[0] if lines else type(error).__name__
+    )
+    return told.removeprefix("RuntimeError: ").partition(". This is an internal miniz error")[0]

@@ -1,0 +1,147 @@
+"""Tensors of any shape in and out, for models that take more than a table of numbers.
+
+In: ``application/x-npy`` (one tensor), or JSON: nested lists, alone or as ``inputs`` or ``instances``; for a model of
+several inputs ``inputs`` is an object with one entry for each. Out: JSON ``{"predictions": ...}``, with an object
+where the model gives named tensors and a list where it gives several, or ``application/x-npy`` for a single one.
+"""
+
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from tidegate.worker.invocation import Answer, Call, ModelFailed
+from tidegate.worker.runtimes import codecs
+
+_KINDS = {"f": "float32", "i": "int64", "u": "int64", "b": "bool"}
+"""Kinds of numpy's numbers -> what a model gets where it does not declare its own."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """What is known of one input: numpy's name of its type, its shape (None: any length), and for a model that
+    does not declare them, ``widths`` that its weights suggest."""
+
+    name: str
+    dtype: str | None = None
+    shape: tuple[int | None, ...] | None = None
+    widths: tuple[int, ...] = ()
+
+    def fit(self, value: Any) -> Any:
+        """The array as the model takes it; raises ModelFailed (400)."""
+        if value.dtype.kind not in _KINDS:
+            raise ModelFailed(400, f"{self.name} has values of type {value.dtype}; send numbers.")
+        if self.shape is not None:
+            told = "x".join("any" if side is None else str(side) for side in self.shape)
+            pairs = zip(self.shape, value.shape, strict=False)
+            if value.ndim != len(self.shape) or any(want not in (None, got) for want, got in pairs):
+                found = "x".join(map(str, value.shape)) or "a single value"
+                raise ModelFailed(400, f"{self.name} has the shape {found}; the model takes {told}.")
+        with np.errstate(over="ignore"):
+            return np.ascontiguousarray(value, dtype=self.dtype or _KINDS[value.dtype.kind])
+
+
+class Tensors:
+    """A ``handling.Handler`` around ``run``, which gives an array, a tuple or a dict of them for its arrays."""
+
+    threads = 2
+
+    def __init__(self, run: Callable[..., Any], inputs: Sequence[Input], accept: str | None) -> None:
+        self._run = run
+        self._inputs = inputs
+        self._accept = accept
+
+    def answer(self, call: Call) -> Answer:
+        kind = codecs.kind_of(call.content_type) if call.content_type else codecs.JSON
+        wanted = codecs.choose(call.accept, self._accept or kind)
+        found = self._run(*self._read(call.body, kind))
+        table = isinstance(found, np.ndarray) and found.ndim in (1, 2)
+        if table or (wanted == codecs.NPY and isinstance(found, np.ndarray)):
+            return codecs.write(found, wanted)
+        if wanted != codecs.JSON:
+            raise ModelFailed(406, f"The model gives what {wanted} cannot hold; accept {codecs.JSON}.")
+        return Answer(msgspec.json.encode({"predictions": _plain(found)}), codecs.JSON)
+
+    def _read(self, body: bytes, kind: str) -> list[Any]:
+        if kind == codecs.JSON:
+            given = self._parsed(body)
+        elif kind == codecs.NPY:
+            given = [read_npy(body)]
+        else:
+            raise ModelFailed(415, f"Content type {kind!r} is not supported; send {codecs.JSON} or {codecs.NPY}.")
+        if len(given) != len(self._inputs):
+            names = ", ".join(one.name for one in self._inputs)
+            raise ModelFailed(
+                400, f"The model has {len(self._inputs)} inputs: {names}; send a JSON object of them."
+            )
+        return [one.fit(value) for one, value in zip(self._inputs, given, strict=True)]
+
+    def _parsed(self, body: bytes) -> list[Any]:
+        try:
+            value = msgspec.json.decode(body)
+        except msgspec.DecodeError as error:
+            raise ModelFailed(400, f"The JSON cannot be used: {error}.") from None
+        if isinstance(value, dict):
+            name = next((name for name in ("inputs", "instances") if name in value), None)
+            if name is None:
+                raise ModelFailed(400, "The JSON has none of 'inputs' and 'instances'.")
+            value = value[name]
+        if not isinstance(value, dict):
+            return [_array(value, self._inputs[0])]
+        for one in self._inputs:
+            if one.name not in value:
+                raise ModelFailed(400, f"The inputs have no {one.name!r}.")
+        for name in value:
+            if name not in [one.name for one in self._inputs]:
+                raise ModelFailed(400, f"The model has no input {name!r}.")
+        return [_array(value[one.name], one) for one in self._inputs]
+
+
+def _array(value: Any, one: Input) -> Any:
+    """JSON has one kind of number: whole numbers are taken for float32 unless the model declares otherwise."""
+    if not isinstance(value, list):
+        raise ModelFailed(400, f"{one.name} must be a list of numbers, or of lists of them.")
+    try:
+        return np.array(_missing(value), dtype=one.dtype or "float32")
+    except (ValueError, TypeError, OverflowError):
+        raise ModelFailed(400, f"{one.name} must be lists of numbers of one length each.") from None
+
+
+def _missing(value: Any) -> Any:
+    """null is NaN; text is refused, which numpy would read as a number."""
+    if isinstance(value, list):
+        return [_missing(one) for one in value]
+    if isinstance(value, str | dict):
+        raise TypeError
+    return math.nan if value is None else value
+
+
+def read_npy(body: bytes) -> Any:
+    """One array; nothing is unpickled. Raises ModelFailed (400)."""
+    stream = io.BytesIO(body)
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, by_column, dtype = read(stream)
+    except Exception as error:  # numpy parses the header as Python and says so in many ways
+        raise ModelFailed(400, f"The body is not an npy array: {' '.join(str(error).split())}.") from None
+    if dtype.kind not in _KINDS or any(side < 0 for side in shape):
+        raise ModelFailed(400, f"The npy array has values of type {dtype}; send numbers.")
+    data = body[stream.tell() :]
+    if len(data) != math.prod(shape) * dtype.itemsize:
+        raise ModelFailed(
+            400, f"The npy array should have {math.prod(shape) * dtype.itemsize} bytes, found {len(data)}."
+        )
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if by_column else "C")
+
+
+def _plain(found: Any) -> Any:
+    if isinstance(found, dict):
+        return {name: _plain(one) for name, one in found.items()}
+    if isinstance(found, tuple):
+        return [_plain(one) for one in found]
+    return found.tolist()
