@@ -135,7 +135,7 @@ def _run(forward: Forward) -> Callable[..., Any]:
     def run(*arrays: Any) -> Any:
         try:
             with torch.inference_mode():
-                return _arrays(forward(*map(torch.from_numpy, arrays)))
+                return _arrays(forward(*map(_tensor, arrays)))
         except (MemoryError, SystemError):
             raise
         except Exception as error:  # a TorchScript model fails in any way
@@ -145,6 +145,11 @@ def _run(forward: Forward) -> Callable[..., Any]:
             ) from None
 
     return run
+
+
+def _tensor(array: Any) -> torch.Tensor:
+    """One that the model may write into: what views a request's body is copied."""
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 def _arrays(found: Any) -> Any:

@@ -1,0 +1,322 @@
+"""Requests of MLflow's scoring server: a table with named and typed columns, or tensors, in; any value out.
+
+In: ``text/csv`` (with or without a line of names), and JSON with ``dataframe_split``, ``dataframe_records``,
+``instances`` or ``inputs``, and ``params``. The signature of a model is checked here; a message names the row (from
+1) and the column.
+"""
+
+import base64
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from tidegate.worker.invocation import Answer, ModelFailed
+from tidegate.worker.runtimes import codecs
+
+FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+_RANGES = {"integer": 2**31, "long": 2**63}
+_DTYPES = {"boolean": "bool", "integer": "int32", "long": "int64", "float": "float32", "double": "float64"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """``kind`` is MLflow's word for the type; other words than the plain types are left to MLflow."""
+
+    name: str
+    kind: str
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """``shape`` has -1 for any length. ``name`` is empty for the only input."""
+
+    name: str
+    dtype: Any
+    shape: tuple[int, ...]
+
+
+def signature(schema: Any) -> "Signature":
+    """From MLflow's input schema, or None."""
+    if schema is None:
+        return Signature((), ())
+    if schema.is_tensor_spec():
+        return Signature((), tuple(Tensor(one.name or "", one.type, tuple(one.shape)) for one in schema.inputs))
+    columns = []
+    for number, one in enumerate(schema.inputs):
+        kind = getattr(one.type, "name", "other")
+        columns.append(Column(one.name or str(number), kind, one.required))
+    return Signature(tuple(columns), ())
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a model takes; both empty where it does not say."""
+
+    columns: tuple[Column, ...]
+    tensors: tuple[Tensor, ...]
+
+    def read(self, body: bytes, content_type: str) -> tuple[Any, dict[str, Any] | None]:
+        """What the model is given, and its parameters; raises ModelFailed (400, 415)."""
+        kind = content_type.partition(";")[0].strip().lower() or codecs.JSON
+        if kind == codecs.CSV:
+            return self._csv(body), None
+        if kind != codecs.JSON:
+            raise ModelFailed(415, f"Content type {kind!r} is not supported; send {codecs.JSON} or {codecs.CSV}.")
+        try:
+            asked = msgspec.json.decode(body)
+        except msgspec.DecodeError as error:
+            raise ModelFailed(400, f"The JSON cannot be used: {error}.") from None
+        forms = [name for name in FORMS if isinstance(asked, dict) and name in asked]
+        if len(forms) != 1:
+            raise ModelFailed(400, f"The JSON must be an object with exactly one of {', '.join(FORMS)}.")
+        parameters = asked.get("params")
+        if parameters is not None and not isinstance(parameters, dict):
+            raise ModelFailed(400, "'params' must be an object.")
+        [form] = forms
+        return self._form(form, asked[form]), parameters
+
+    def _form(self, form: str, value: Any) -> Any:
+        if form == "dataframe_split":
+            return self._split(value)
+        if form == "dataframe_records":
+            return self._records(value)
+        if self.columns:
+            if isinstance(value, dict):
+                return self._by_column(value)
+            return self._records(value)
+        return self._tensors(value)
+
+    # --- tables ---
+
+    def _csv(self, body: bytes) -> Any:
+        try:
+            lines = [line for line in csv.reader(io.StringIO(body.decode("utf-8-sig"))) if line]
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ModelFailed(400, f"The body is not CSV: {error}.") from None
+        if not lines:
+            raise ModelFailed(400, "The request has no rows.")
+        if self.tensors:
+            return self._tensors([[_number(text) for text in line] for line in lines])
+        if not self.columns:
+            return pd.read_csv(io.BytesIO(body))
+        named = set(lines[0]) >= {column.name for column in self.columns if column.required}
+        names, rows = (lines[0], lines[1:]) if named else (None, lines)
+        kinds = {column.name: column.kind for column in self.columns}
+        order = names or [column.name for column in self.columns]
+        read = dict(enumerate(kinds.get(name, "string") for name in order))
+        parsed = [[_read_text(text, read.get(at, "string")) for at, text in enumerate(line)] for line in rows]
+        return self._rows(parsed, names)
+
+    def _split(self, value: Any) -> Any:
+        if not isinstance(value, dict) or not isinstance(value.get("data"), list):
+            raise ModelFailed(400, "'dataframe_split' must be an object with 'data', a list of rows.")
+        names = value.get("columns")
+        if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+            raise ModelFailed(400, "'columns' must be a list of texts.")
+        return self._rows(value["data"], names)
+
+    def _records(self, value: Any) -> Any:
+        if not isinstance(value, list) or not value:
+            raise ModelFailed(400, "The request has no rows; send a list of them.")
+        if not isinstance(value[0], dict):
+            return self._rows(value, None)
+        for number, row in enumerate(value):
+            if not isinstance(row, dict):
+                raise ModelFailed(400, f"Row {number + 1} is not an object, as the rows before it.")
+        names = list(dict.fromkeys(name for row in value for name in row))
+        for column in self.columns:
+            for number, row in enumerate(value):
+                if column.required and column.name not in row:
+                    raise ModelFailed(400, f"Row {number + 1} has no {column.name!r}.")
+        return self._rows([[row.get(name) for name in names] for row in value], names)
+
+    def _by_column(self, value: Mapping[str, Any]) -> Any:
+        columns = {name: one if isinstance(one, list) else [one] for name, one in value.items()}
+        lengths = {len(one) for one in columns.values()}
+        if len(lengths) != 1:
+            raise ModelFailed(400, "The columns of 'inputs' have different lengths.")
+        return self._rows([list(row) for row in zip(*columns.values(), strict=True)], list(columns))
+
+    def _rows(self, rows: Sequence[Any], names: Sequence[str] | None) -> Any:
+        """A data frame; ``names`` None: the columns come in the signature's order."""
+        if not rows:
+            raise ModelFailed(400, "The request has no rows.")
+        order = list(names) if names is not None else [column.name for column in self.columns]
+        for number, row in enumerate(rows):
+            if not isinstance(row, list):
+                raise ModelFailed(400, f"Row {number + 1} must be a list of values.")
+            if (order or names is not None) and len(row) != len(order):
+                raise ModelFailed(400, f"Row {number + 1} has {len(row)} columns; the model takes {len(order)}.")
+        if not self.columns:
+            return pd.DataFrame([list(row) for row in rows], columns=order or None)
+        frame = {}
+        for column in self.columns:
+            if column.name not in order:
+                if column.required:
+                    raise ModelFailed(400, f"The column {column.name!r} is missing.")
+                continue
+            at = order.index(column.name)
+            frame[column.name] = _series(column, [row[at] for row in rows], at)
+        unknown = [name for name in order if name not in [column.name for column in self.columns]]
+        if unknown:
+            raise ModelFailed(400, f"The model has no column {unknown[0]!r}.")
+        return pd.DataFrame(frame)
+
+    # --- tensors ---
+
+    def _tensors(self, value: Any) -> Any:
+        if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+            value = {name: [one.get(name) for one in value] for name in value[0]}
+        if not self.tensors:
+            if isinstance(value, dict):
+                return {name: _array(name, one, None) for name, one in value.items()}
+            return _array("The input", value, None)
+        if not isinstance(value, dict):
+            if len(self.tensors) != 1:
+                names = ", ".join(one.name for one in self.tensors)
+                raise ModelFailed(
+                    400, f"The model has {len(self.tensors)} inputs: {names}; send an object of them."
+                )
+            array = _fit(self.tensors[0], value)
+            return {self.tensors[0].name: array} if self.tensors[0].name else array
+        for one in self.tensors:
+            if one.name not in value:
+                raise ModelFailed(400, f"The input {one.name!r} is missing.")
+        return {one.name: _fit(one, value[one.name]) for one in self.tensors}
+
+
+def _series(column: Column, values: list[Any], at: int) -> Any:
+    check = _CHECKS.get(column.kind)
+    if check is None:
+        return pd.Series(values, dtype=object)
+    found: list[Any] = []
+    for number, value in enumerate(values):
+        if value is None and (column.kind in ("double", "float", "string") or not column.required):
+            found.append(value)
+            continue
+        good, told = check(value), _TOLD[column.kind]
+        if good is None:
+            shown = "null" if value is None else msgspec.json.encode(value).decode()[:40]
+            place = f"Row {number + 1}, column {at + 1} ({column.name})"
+            raise ModelFailed(400, f"{place}: expected {told}, got {shown}.")
+        found.append(good)
+    if column.kind == "datetime":
+        return pd.Series(pd.to_datetime(pd.Series(found, dtype=object)))
+    missing = any(value is None for value in found)
+    dtype = (
+        object if missing and column.kind in ("integer", "long", "boolean") else _DTYPES.get(column.kind, object)
+    )
+    return pd.Series(found, dtype=dtype)
+
+
+def _whole(limit: int) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        good = isinstance(value, int) and not isinstance(value, bool) and -limit <= value < limit
+        return value if good else None
+
+    return check
+
+
+def _real(value: Any) -> Any:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _moment(value: Any) -> Any:
+    try:
+        return datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _binary(value: Any) -> Any:
+    try:
+        return base64.b64decode(value, validate=True) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "boolean": lambda value: value if isinstance(value, bool) else None,
+    "integer": _whole(_RANGES["integer"]),
+    "long": _whole(_RANGES["long"]),
+    "float": _real,
+    "double": _real,
+    "string": lambda value: value if isinstance(value, str) else None,
+    "binary": _binary,
+    "datetime": _moment,
+}
+"""MLflow's type -> the value as it is kept, or None where it is not one."""
+_TOLD = {
+    "boolean": "true or false",
+    "integer": "a whole number of 32 bits",
+    "long": "a whole number",
+    "float": "a number",
+    "double": "a number",
+    "string": "a text",
+    "binary": "base64",
+    "datetime": "a date and time such as 2026-01-31T12:00:00",
+}
+
+
+def _read_text(text: str, kind: str) -> Any:
+    """A field of CSV as JSON would have it; what cannot be read stays text, for the check to name."""
+    if kind == "boolean":
+        return {"true": True, "false": False}.get(text.strip().lower(), text)
+    if kind in ("integer", "long", "float", "double"):
+        return None if not text.strip() else _number(text)
+    return text
+
+
+def _number(text: str) -> Any:
+    try:
+        return int(text) if text.strip().lstrip("+-").isdecimal() else float(text.replace("_", "?"))
+    except ValueError:
+        return text
+
+
+def _array(name: str, value: Any, dtype: Any) -> Any:
+    try:
+        found = np.array(value, dtype=dtype)
+    except (ValueError, TypeError, OverflowError):
+        raise ModelFailed(400, f"{name} must be lists of values of one length each.") from None
+    return found
+
+
+def _fit(one: Tensor, value: Any) -> Any:
+    name = one.name or "The input"
+    found = _array(name, value, None)
+    if found.dtype.kind not in "fiub" and np.dtype(one.dtype).kind in "fiub":
+        raise ModelFailed(400, f"{name} has values that are not numbers.")
+    pairs = zip(one.shape, found.shape, strict=False)
+    if found.ndim != len(one.shape) or any(want not in (-1, got) for want, got in pairs):
+        told = "x".join("any" if side < 0 else str(side) for side in one.shape)
+        raise ModelFailed(400, f"{name} has the shape {'x'.join(map(str, found.shape))}; the model takes {told}.")
+    return found.astype(one.dtype)
+
+
+def write(found: Any) -> Answer:
+    """``{"predictions": ...}``; a table is a list of objects, NaN is null."""
+    value = found.to_dict(orient="records") if isinstance(found, pd.DataFrame) else found
+    return Answer(msgspec.json.encode({"predictions": value}, enc_hook=_plain), codecs.JSON)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic | pd.Series):
+        return value.tolist()
+    if isinstance(value, pd.Timestamp | datetime | date):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, pd.DataFrame):
+        return value.to_dict(orient="records")
+    raise TypeError(f"the model gives a {type(value).__name__}, which JSON has no form for")

@@ -1,0 +1,253 @@
+"""MLflow folders: the forms of its scoring server, signatures, requirements, trust, and broken folders."""
+
+import math
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import mlflow.pyfunc
+import mlflow.sklearn
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
+from sklearn.linear_model import LinearRegression
+
+from tests.worker_process import Workers, workers
+from tidegate.model.errors import ArtifactError
+from tidegate.worker.images import RuntimeChoice, RuntimeKind
+from tidegate.worker.invocation import Call, ModelFailed
+from tidegate.worker.runtimes import load
+from tidegate.worker.runtimes import mlflow as served
+
+__all__ = ["workers"]
+
+TRUST = {"TIDEGATE_TRUST": "pickle"}
+COLUMNS = [
+    ColSpec("double", "amount"),
+    ColSpec("long", "hour"),
+    ColSpec("boolean", "abroad"),
+    ColSpec("string", "land", required=False),
+]
+ROW = {"amount": 2.5, "hour": 3, "abroad": True, "land": "DE"}
+GOOD = list(ROW.values())
+NOTHING: list[str] = []
+
+
+def _save(top: Path) -> None:
+    class Sums(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        """Answers with what it was given."""
+
+        # MLflow takes hints for a schema
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+            factor = (params or {}).get("factor", 1)
+            total = model_input["amount"] * factor + model_input["hour"] + model_input["abroad"]
+            return pd.DataFrame({"total": total, "land": model_input.get("land")})
+
+    params = ParamSchema([ParamSpec("factor", "double", 1.0)])
+    signature = ModelSignature(Schema(COLUMNS), params=params)
+    mlflow.pyfunc.save_model(
+        str(top / "columns"), python_model=Sums(), signature=signature, pip_requirements=NOTHING
+    )
+    rows = np.random.default_rng(1).normal(size=(50, 3))
+    model = LinearRegression().fit(rows, rows @ [1, 2, 3])
+    tensor = ModelSignature(Schema([TensorSpec(np.dtype("float32"), (-1, 3))]))
+    for name, one in (("tensor", tensor), ("plain", None)):
+        mlflow.sklearn.save_model(
+            model, str(top / name), signature=one, pip_requirements=NOTHING, serialization_format="cloudpickle"
+        )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """columns: typed columns and a parameter; tensor: one array; plain: no signature."""
+    top = tmp_path_factory.mktemp("mlflow")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # MLflow has advice for whoever saves a model
+        _save(top)
+    return top
+
+
+@pytest.fixture(scope="module")
+def columns(made: Path) -> served.Pyfunc:
+    return served.load(made / "columns", TRUST)
+
+
+def ask(model: served.Pyfunc, asked: object, content_type: str = "application/json") -> Any:
+    body = asked if isinstance(asked, bytes) else msgspec.json.encode(asked)
+    return msgspec.json.decode(model.answer(Call(body, {b"content-type": content_type.encode()})).body)[
+        "predictions"
+    ]
+
+
+def refused(model: served.Pyfunc, asked: object, content_type: str = "application/json") -> str:
+    with pytest.raises(ModelFailed) as caught:
+        ask(model, asked, content_type)
+    assert caught.value.status == 400
+    return caught.value.message
+
+
+def split(*rows: list[object], names: list[str] | None = None) -> dict[str, object]:
+    return {"dataframe_split": {"columns": names or list(ROW), "data": list(rows)}}
+
+
+def test_every_form_of_a_table_gives_the_same_answer(columns: served.Pyfunc) -> None:
+    expected = [{"total": 6.5, "land": "DE"}]
+    for asked in (
+        split([2.5, 3, True, "DE"]),
+        split(["DE", True, 3, 2.5], names=["land", "abroad", "hour", "amount"]),
+        {"dataframe_split": {"data": [[2.5, 3, True, "DE"]]}},
+        {"dataframe_records": [ROW]},
+        {"instances": [ROW]},
+        {"instances": [[2.5, 3, True, "DE"]]},
+        {"inputs": {name: [value] for name, value in ROW.items()}},
+        {"inputs": ROW},
+        {"inputs": [ROW]},
+    ):
+        assert ask(columns, asked) == expected
+    assert ask(columns, b"hour,amount,abroad,land\n3,2.5,true,DE\n", "text/csv") == expected
+    assert ask(columns, b"2.5,3,true,DE", "text/csv; charset=utf-8") == expected
+    assert ask(columns, {"dataframe_records": [ROW], "params": {"factor": 2}}) == [{"total": 9.0, "land": "DE"}]
+
+
+def test_what_is_missing_and_may_be(columns: served.Pyfunc) -> None:
+    without = {name: value for name, value in ROW.items() if name != "land"}
+    assert ask(columns, {"dataframe_records": [without]}) == [{"total": 6.5, "land": None}]
+    assert ask(columns, split([None, 3, True, "DE"])) == [{"total": None, "land": "DE"}]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (b"{", "The JSON cannot be used: Input data was truncated."),
+        (
+            {},
+            "The JSON must be an object with exactly one of dataframe_split, dataframe_records, instances, inputs.",
+        ),
+        ({"instances": [ROW], "inputs": [ROW]}, "The JSON must be an object with exactly one of"),
+        ({"instances": []}, "The request has no rows; send a list of them."),
+        (split(GOOD, [1, "x", True, "DE"]), 'Row 2, column 2 (hour): expected a whole number, got "x".'),
+        (split([2.5, 3.5, True, "DE"]), "Row 1, column 2 (hour): expected a whole number, got 3.5."),
+        (split([2.5, None, True, "DE"]), "Row 1, column 2 (hour): expected a whole number, got null."),
+        (split([True, 3, True, "DE"]), "Row 1, column 1 (amount): expected a number, got true."),
+        (split([2.5, 3, 1, "DE"]), "Row 1, column 3 (abroad): expected true or false, got 1."),
+        (split([2.5, 3, True, 5]), "Row 1, column 4 (land): expected a text, got 5."),
+        (split([2.5, 3]), "Row 1 has 2 columns; the model takes 4."),
+        ({"dataframe_split": {"data": [[2.5, 3]]}}, "Row 1 has 2 columns; the model takes 4."),
+        (split([2.5, True], names=["amount", "abroad"]), "The column 'hour' is missing."),
+        ({"dataframe_records": [ROW, {"amount": 1}]}, "Row 2 has no 'hour'."),
+        ({"dataframe_records": [{**ROW, "extra": 1}]}, "The model has no column 'extra'."),
+        ({"inputs": {**ROW, "hour": [1, 2]}}, "The columns of 'inputs' have different lengths."),
+        ({"dataframe_records": [ROW], "params": [1]}, "'params' must be an object."),
+    ],
+)
+def test_what_the_signature_refuses(columns: served.Pyfunc, asked: object, message: str) -> None:
+    assert refused(columns, asked).startswith(message)
+
+
+def test_csv_that_is_refused(columns: served.Pyfunc) -> None:
+    assert refused(columns, b"2.5,three,true,DE", "text/csv") == (
+        'Row 1, column 2 (hour): expected a whole number, got "three".'
+    )
+    assert refused(columns, b"", "text/csv") == "The request has no rows."
+    with pytest.raises(ModelFailed, match="Content type 'image/png' is not supported"):
+        ask(columns, b"x", "image/png")
+
+
+def test_tensors(made: Path) -> None:
+    model = served.load(made / "tensor", TRUST)
+    for form in ("instances", "inputs"):
+        [found] = ask(model, {form: [[1, 2, 3]]})
+        assert math.isclose(found, 14, rel_tol=1e-5)
+    assert refused(model, {"inputs": [[1, 2]]}) == "The input has the shape 1x2; the model takes anyx3."
+    assert refused(model, {"inputs": [[1], [2, 3]]}) == "The input must be lists of values of one length each."
+    assert refused(model, {"inputs": [["a", "b", "c"]]}) == "The input has values that are not numbers."
+
+
+@pytest.mark.filterwarnings("ignore:X has feature names:UserWarning")
+def test_without_a_signature_the_model_decides(made: Path) -> None:
+    model = served.load(made / "plain", TRUST)
+    assert ask(model, {"dataframe_split": {"columns": ["a", "b", "c"], "data": [[1, 2, 3]]}}) == pytest.approx(
+        [14]
+    )
+    assert ask(model, {"inputs": [[1, 2, 3]]}) == pytest.approx([14])
+    assert ask(model, b"a,b,c\n1,2,3\n", "text/csv") == pytest.approx([14])
+    assert refused(model, {"inputs": [[1, 2]]}).startswith("ValueError: X has 2 features, but LinearRegression")
+
+
+# --- folders ---
+
+
+def told(folder: Path, environment: dict[str, str] | None = None) -> str:
+    with pytest.raises(ArtifactError) as caught:
+        load(RuntimeKind.MLFLOW, folder, TRUST if environment is None else environment)
+    assert "\n" not in caught.value.message
+    return caught.value.message
+
+
+def about(folder: Path, text: str = "") -> dict[str, Any]:
+    (folder / "MLmodel").write_text(text or "flavors: {python_function: {loader_module: sys}}")
+    return {"flavors": {"python_function": {"python_version": "3.8.1"}}}
+
+
+def test_a_folder_without_trust_is_not_loaded(made: Path) -> None:
+    assert told(made / "plain", {}) == (
+        "an MLflow model runs code when it is loaded; if you trust who made it, set TIDEGATE_TRUST=pickle for the"
+        " server and in the model's environment"
+    )
+
+
+def test_broken_folders(made: Path, tmp_path: Path) -> None:
+    (tmp_path / "about.md").write_text("x")
+    assert told(tmp_path).endswith("no MLmodel file at its top or in its only folder; found: about.md")
+    about(tmp_path, "flavors: [")
+    assert told(tmp_path).startswith("MLmodel is not YAML: ")
+    about(tmp_path, "run_id: 5")
+    assert told(tmp_path) == "MLmodel is not whole: it has no 'flavors'"
+    about(tmp_path, "flavors: {spark: {}}")
+    assert told(tmp_path).endswith("no python_function flavor, which is needed; found: spark")
+    about(tmp_path, "flavors: {python_function: {loader_module: not_there_at_all}}")
+    assert told(tmp_path) == "the MLflow model needs the package not_there_at_all, which is not installed"
+    whole = made / "plain"
+    about(tmp_path, (whole / "MLmodel").read_text())
+    data = (whole / "model.pkl").read_bytes()
+    (tmp_path / "model.pkl").write_bytes(data[: len(data) // 2])
+    assert told(tmp_path).startswith("the MLflow model cannot be loaded: ")
+
+
+def test_requirements(tmp_path: Path) -> None:
+    made_with = about(tmp_path)
+    lines = ["numpy==1.0  # old", "PyYAML", "mlflow==2.0", "--no-index", "", 'nothere; sys_platform == "win32"']
+    (tmp_path / "requirements.txt").write_text("\n".join(lines))
+    warnings = served.requirements(tmp_path, made_with)
+    assert warnings[0] == f"made with Python 3.8.1, this is {sys.version_info.major}.{sys.version_info.minor}"
+    assert warnings[1] == f"made with numpy==1.0, {np.__version__} is installed"
+    assert warnings[2].startswith("made with mlflow==2.0, ") and len(warnings) == 3
+    (tmp_path / "requirements.txt").write_text("numpy\nno-such-thing>=2\n")
+    assert told(tmp_path) == "the MLflow model needs the package no-such-thing>=2, which is not installed"
+
+
+# --- in a worker ---
+
+
+def test_a_worker_answers_as_mlflow_does(workers: Workers, made: Path) -> None:
+    worker = workers.start(RuntimeChoice(RuntimeKind.MLFLOW), f"{(made / 'columns').as_uri()}/", environment=TRUST)
+
+    async def main() -> None:
+        await worker.ready()
+        headers = {"content-type": "application/json"}
+        answer = await worker.ask(body=msgspec.json.encode({"instances": [ROW]}), headers=headers)
+        assert answer.json() == {"predictions": [{"total": 6.5, "land": "DE"}]}
+        bad = await worker.ask(body=b'{"instances": [[1, 2, 3, 4]]}', headers=headers)
+        assert bad.json()["OriginalMessage"] == "Row 1, column 3 (abroad): expected true or false, got 3."
+
+    workers.run(main())
+
+
+def test_a_worker_without_trust_says_so(workers: Workers, made: Path) -> None:
+    worker = workers.start(RuntimeChoice(RuntimeKind.MLFLOW), f"{made.as_uri()}/columns/")
+    assert worker.wait() == 3
+    assert worker.failure.permanent and "set TIDEGATE_TRUST=pickle" in worker.failure.message
