@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from tests import tiny_language_model
-from tests.worker_process import Workers, workers
+from tests.worker_process import Workers, request, workers
 from tidegate.model.errors import ArtifactError, Invalid
 from tidegate.worker.handling import Streamed
 from tidegate.worker.images import RuntimeChoice, RuntimeKind
@@ -57,14 +58,11 @@ def complete(text: str) -> str:
 
 
 def refused(model: gguf.Generator, asked: object) -> str:
-    """The message of OpenAI's error object."""
     with pytest.raises(ModelFailed) as caught:
         answer = model.answer(Call(asked if isinstance(asked, bytes) else msgspec.json.encode(asked), {}))
         list(answer.parts if isinstance(answer, Streamed) else ())
     assert caught.value.status == 400
-    error = msgspec.json.decode(caught.value.message)["error"]
-    assert error["type"].endswith("error")
-    return str(error["message"])
+    return caught.value.message
 
 
 def test_chat_answers_whole_and_in_events_alike(model: gguf.Generator) -> None:
@@ -106,10 +104,16 @@ def test_a_closed_stream_ends_and_its_slot_serves_again(model: gguf.Generator) -
 
 
 def test_more_requests_than_slots_all_get_their_answer(model: gguf.Generator) -> None:
-    asked = [{"prompt": letter * 9, "max_tokens": 9, "ignore_eos": True} for letter in "abcdef"]
-    alone = [whole(model, one)["usage"] for one in asked]
-    with ThreadPoolExecutor(len(asked)) as pool:
-        assert list(pool.map(lambda one: whole(model, one)["usage"], asked)) == alone
+    def tokens(length: int) -> tuple[int, int]:
+        told = whole(model, {"prompt": "z" * length, "max_tokens": length, "ignore_eos": True})
+        usage = msgspec.convert(told["usage"], dict[str, Any])
+        return usage["prompt_tokens"], usage["completion_tokens"]
+
+    lengths = range(3, 11)
+    alone = [tokens(length) for length in lengths]
+    assert [answered for _, answered in alone] == list(lengths)
+    with ThreadPoolExecutor(len(lengths)) as pool:
+        assert list(pool.map(tokens, lengths)) == alone
 
 
 @pytest.mark.parametrize(
@@ -186,6 +190,17 @@ def test_a_worker_chats_and_ends_when_it_is_asked_to(workers: Workers, folder: P
         assert answer.status == 200 and answer.json()["usage"]["completion_tokens"] == 3  # type: ignore[index]
         bad = await worker.ask(body=b"{", headers={"content-type": "application/json"})
         assert bad.status == 424 and bad.json()["OriginalStatusCode"] == 400
+        talk = msgspec.json.encode({"messages": HELLO, "max_tokens": 3, "stream": True})
+        stream = await worker.connect()
+        stream.send(request("/endpoints/fraud/v1/chat/completions", talk, {"connection": "close"}))
+        said = await stream.reader.read()
+        assert said.startswith(b"HTTP/1.1 200 ") and b"text/event-stream" in said
+        assert b'"object":"chat.completion.chunk"' in said and b"data: [DONE]" in said
+        unknown = await worker.ask("/endpoints/fraud/v1/chat/completions", b'{"messages":[{"role":"user"}],"x":1}')
+        assert unknown.status == 400
+        assert unknown.json()["error"]["message"] == "Unknown parameter 'x'."  # type: ignore[index]
+        listed = await worker.ask("/endpoints/fraud/v1/models")
+        assert listed.status == 200
         worker.terminate()
 
     workers.run(main())

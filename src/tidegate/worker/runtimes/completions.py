@@ -1,7 +1,6 @@
 """Requests for generated text and their answers: OpenAI's JSON, and the ``inputs`` of text-generation containers.
 
-What a language model refuses is a ModelFailed whose message is OpenAI's error object as JSON, so that a door that
-speaks OpenAI's protocol can hand it on as it is.
+What llama.cpp answers with an error becomes a ModelFailed with the same status and message.
 """
 
 from collections.abc import Iterator, Mapping
@@ -73,9 +72,9 @@ class _Inputs:
         _known(asked, _INPUTS)
         prompt, given = asked["inputs"], asked.get("parameters") or {}
         if not isinstance(prompt, str):
-            raise bad("'inputs' must be a text.", "inputs")
+            raise _bad("'inputs' must be a text.")
         if not isinstance(given, dict):
-            raise bad("'parameters' must be an object.", "parameters")
+            raise _bad("'parameters' must be an object.")
         _known(given, _PARAMETERS)
         self.stream = asked.get("stream") is True
         self._before = prompt if given.get("return_full_text") is True else ""
@@ -106,11 +105,11 @@ def read(body: bytes, path: str) -> Wish:
     try:
         asked = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise bad(f"The body is not JSON: {error}.") from None
+        raise _bad(f"The body is not JSON: {error}.") from None
     if not isinstance(asked, dict):
-        raise bad("The body must be a JSON object.")
+        raise _bad("The body must be a JSON object.")
     if not isinstance(asked.get("stream") or False, bool):
-        raise bad("'stream' must be true or false.", "stream")
+        raise _bad("'stream' must be true or false.")
     chat = path.endswith("/chat/completions")
     if not chat and path.endswith("/completions"):
         return _text_wish(asked)
@@ -120,16 +119,16 @@ def read(body: bytes, path: str) -> Wish:
         return _Inputs(asked)
     if "prompt" in asked:
         return _text_wish(asked)
-    raise bad("The JSON has none of 'messages', 'prompt' and 'inputs'.")
+    raise _bad("The JSON has none of 'messages', 'prompt' and 'inputs'.")
 
 
 def _chat_wish(asked: dict[str, Any]) -> Wish:
     _known(asked, _CHAT)
     if not isinstance(asked.get("messages"), list) or not asked["messages"]:
-        raise bad("'messages' must be a list of at least one message.", "messages")
+        raise _bad("'messages' must be a list of at least one message.")
     for number, message in enumerate(asked["messages"]):
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise bad(f"Message {number + 1} must be an object with a 'role' and a 'content'.", "messages")
+            raise _bad(f"Message {number + 1} must be an object with a 'role' and a 'content'.")
     if "max_completion_tokens" in asked:
         asked = {**asked, "max_tokens": asked["max_completion_tokens"]}
         del asked["max_completion_tokens"]
@@ -139,14 +138,14 @@ def _chat_wish(asked: dict[str, Any]) -> Wish:
 def _text_wish(asked: dict[str, Any]) -> Wish:
     _known(asked, _TEXT)
     if not isinstance(asked.get("prompt"), str):
-        raise bad("'prompt' must be a text.", "prompt")
+        raise _bad("'prompt' must be a text.")
     return _OpenAI(asked, chat=False)
 
 
 def _known(asked: Mapping[str, Any], names: frozenset[str]) -> None:
     for name in asked:
         if name not in names:
-            raise bad(f"Unknown parameter {name!r}.", name)
+            raise _bad(f"Unknown parameter {name!r}.")
 
 
 def models(name: str) -> Answer:
@@ -161,7 +160,7 @@ def checked(said: bytes) -> bytes:
         return said
     error = msgspec.json.decode(said)["error"]
     status = error.get("code")
-    raise bad(str(error.get("message")), kind=str(error.get("type")), status=status if _http(status) else 500)
+    raise ModelFailed(status if _http(status) else 500, str(error.get("message")))
 
 
 def refused(error: Exception) -> ModelFailed:
@@ -170,16 +169,12 @@ def refused(error: Exception) -> ModelFailed:
     if isinstance(error, ModelFailed):
         return error
     if isinstance(error, ValueError | RuntimeError):
-        return bad(" ".join(str(error).split()))
-    return bad(f"{type(error).__name__}: {error}", kind="server_error", status=500)
+        return _bad(" ".join(str(error).split()))
+    return ModelFailed(500, f"{type(error).__name__}: {error}")
 
 
-def bad(
-    message: str, parameter: str | None = None, kind: str = "invalid_request_error", status: int = 400
-) -> ModelFailed:
-    """A refusal in OpenAI's form."""
-    error = {"message": message, "type": kind, "param": parameter, "code": None}
-    return ModelFailed(status, msgspec.json.encode({"error": error}).decode())
+def _bad(message: str) -> ModelFailed:
+    return ModelFailed(400, message)
 
 
 def _http(status: object) -> bool:
