@@ -24,19 +24,19 @@ WHOLE = model()
     [{}, {"objective": "multi:softprob", "num_class": 3}, {"booster": "dart"}, {"booster": "gblinear"}],
 )
 def test_what_xgboost_writes_is_whole(parameters: dict[str, object]) -> None:
-    ubjson.check(model(**parameters))
+    ubjson.parse(model(**parameters))
 
 
 @given(st.integers(0, len(WHOLE) - 1))
 def test_a_cut_document_is_broken(length: int) -> None:
     with pytest.raises(ubjson.Broken):
-        ubjson.check(WHOLE[:length])
+        ubjson.parse(WHOLE[:length])
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_answered(data: bytes) -> None:
     try:
-        ubjson.check(data)
+        ubjson.parse(data)
     except ubjson.Broken as broken:
         assert str(broken)
 
@@ -55,4 +55,4 @@ def test_any_bytes_are_answered(data: bytes) -> None:
 )
 def test_forged_documents_are_broken(data: bytes) -> None:
     with pytest.raises(ubjson.Broken):
-        ubjson.check(data)
+        ubjson.parse(data)

@@ -15,6 +15,7 @@ from tidegate.worker.batching import Scorer
 from tidegate.worker.handling import Handler
 from tidegate.worker.images import RuntimeKind
 from tidegate.worker.runtimes.detect import detect, is_code
+from tidegate.worker.runtimes.trial import tried
 
 _WITH_SCRIPTS = (RuntimeKind.SKLEARN, RuntimeKind.XGBOOST)
 """Runtimes whose AWS images run a script that lies in the model data."""
@@ -23,7 +24,8 @@ _WITH_SCRIPTS = (RuntimeKind.SKLEARN, RuntimeKind.XGBOOST)
 def load(kind: RuntimeKind, model_dir: Path, environment: Mapping[str, str]) -> Scorer[Any, Any] | Handler:
     """The model of a built-in runtime, ready to answer; raises ArtifactError, Invalid or Transient."""
     chosen = choose(kind, model_dir, environment)
-    module = import_module(f"{__name__}.{chosen.value}")
+    with tried(chosen.value, model_dir, environment):
+        module = import_module(f"{__name__}.{chosen.value}")
     loaded: Scorer[Any, Any] | Handler
     if chosen is RuntimeKind.SCRIPT and kind in _WITH_SCRIPTS:
         loaded = module.load(model_dir, environment, family=kind.value)

@@ -34,7 +34,7 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> Table:
         raise ArtifactError(f"{path.name} is not a whole LightGBM model; save it with booster.save_model(...)")
     try:
         booster = lightgbm.Booster(model_str=data.decode())
-    except (lightgbm.basic.LightGBMError, ValueError) as error:
+    except (lightgbm.basic.LightGBMError, ValueError, IndexError) as error:
         raise ArtifactError(f"{path.name} is not a whole LightGBM model: {' '.join(str(error).split())}") from None
 
     def predict(rows: codecs.Matrix) -> Any:

@@ -10,6 +10,8 @@ from tidegate.model.errors import ArtifactError, Invalid
 from tidegate.worker.invocation import Answer, Call
 from tidegate.worker.runtimes import codecs
 
+PROBES = 512
+"""Rows."""
 DEFAULT_ACCEPT = "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT"
 
 
@@ -43,6 +45,13 @@ class Table:
 
     def render(self, scores: Any, call: Call) -> Answer:
         return codecs.write(scores, codecs.choose(call.accept, self._wishless(call)))
+
+    def probe(self) -> None:
+        """Predicts rows of all kinds: a damaged model may fail at some only. Raises whatever the model does."""
+        random = np.random.default_rng(0)
+        rows = random.normal(size=(PROBES, self._features.count)) * 10.0 ** random.integers(-3, 7, (PROBES, 1))
+        rows[random.random(rows.shape) < 0.1] = np.nan
+        self._predict(np.vstack([rows, np.zeros((1, self._features.count))]).astype(np.float32))
 
     def _wishless(self, call: Call) -> str:
         return self._accept or codecs.kind_of(call.content_type)

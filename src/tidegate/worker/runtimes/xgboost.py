@@ -5,6 +5,7 @@ AWS's container) of either content. Probabilities and values come as the booster
 classes gives a list. Where onnxruntime is installed, small batches of most models are evaluated by it (``trees``).
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ try:
     import numpy as np
     import xgboost
 
-    from tidegate.worker.runtimes import codecs, ubjson
+    from tidegate.worker.runtimes import codecs, ubjson, wholeness
     from tidegate.worker.runtimes.model_document import NotCovered
     from tidegate.worker.runtimes.objectives import Evaluation
     from tidegate.worker.runtimes.tables import Table, default_accept, threads
@@ -168,14 +169,21 @@ def _read(path: Path) -> xgboost.Booster:
         )
     booster = xgboost.Booster()
     try:
-        if not _is_json(data):
-            ubjson.check(data)
+        wholeness.check(_json(data) if _is_json(data) else ubjson.parse(data))
         booster.load_model(bytearray(data))
         if not booster.num_features():
             raise ArtifactError(f"{path.name} is an XGBoost model without features")
     except (xgboost.core.XGBoostError, ValueError) as error:
         raise ArtifactError(f"{path.name} is not a whole XGBoost model: {first_line(error)}") from None
     return booster
+
+
+def _json(data: bytes) -> Any:
+    """XGBoost writes NaN and Infinity as such, which are not JSON."""
+    try:
+        return msgspec.json.decode(data)
+    except msgspec.DecodeError:
+        return json.loads(data)
 
 
 def _is_json(data: bytes) -> bool:
