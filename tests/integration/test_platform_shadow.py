@@ -23,7 +23,8 @@ HOUR = timedelta(hours=1)
 def pairs(platform: Platform, endpoint: str, generation: int = 1) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for path in Path(platform.state, "shadow", endpoint, str(generation)).glob("*/*.jsonl"):
-        found += [json.loads(line) for line in path.read_text().splitlines()]
+        whole = path.read_text().rpartition("\n")[0]  # the last line may be just being written
+        found += [json.loads(line) for line in whole.splitlines()]
     return found
 
 

@@ -1,5 +1,6 @@
 """With access keys every door asks for a signature; without any, nobody is let in from beyond loopback."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
-from tidegate.testing.platform import Platform, free_port
+from tidegate.testing.platform import Platform, free_port, until
 from tidegate.testing.scene import Scene
 
 pytestmark = pytest.mark.e2e
@@ -77,3 +78,12 @@ def test_listening_beyond_loopback_without_keys_is_refused(tmp_path: Path) -> No
     refused = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60, check=False)
     assert refused.returncode == 1
     assert "TIDEGATE_ACCESS_KEYS" in refused.stderr
+
+
+def test_copies_for_a_shadow_carry_the_signature_that_they_need(signed: Scene, models: tuple[str, str]) -> None:
+    signed.create("shaded", signed.config(models[0], shadow={"ModelName": signed.model(models[1])}))
+    kept = Path(signed.platform.state, "shadow", "shaded")
+    signed.invoke("shaded", ROW)
+    found = until(lambda: list(kept.glob("*/*/*.jsonl")), "a pair")
+    lines = until(lambda: found[0].read_text().splitlines(), "it is written")
+    assert [json.loads(line)["shadow"]["status"] for line in lines] == [200]

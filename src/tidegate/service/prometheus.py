@@ -100,6 +100,27 @@ class ModelTotals:
 
 
 @dataclass(frozen=True)
+class MirrorTotals:
+    """Of a fleet whose requests are copied to a shadow."""
+
+    copies: float = 0
+    failed: float = 0
+    dropped: float = 0
+    compared: float = 0
+    agreed: float = 0
+
+    def plus(self, series: Series) -> "MirrorTotals":
+        count, total = series.values.count, series.values.total
+        if series.name == "MirrorCopies":
+            return replace(self, copies=self.copies + count, failed=self.failed + count - total)
+        if series.name == "MirrorDropped":
+            return replace(self, dropped=self.dropped + count)
+        if series.name == "MirrorAgreement":
+            return replace(self, compared=self.compared + count, agreed=self.agreed + total)
+        return self
+
+
+@dataclass(frozen=True)
 class FleetTotals:
     """Counts since the start of this server."""
 
@@ -110,6 +131,7 @@ class FleetTotals:
     model_latency: Histogram = Histogram()
     overhead_latency: Histogram = Histogram()
     models: ModelTotals | None = None
+    mirror: MirrorTotals | None = None
 
     def plus(self, second: FleetSecond) -> "FleetTotals":
         return FleetTotals(
@@ -120,7 +142,15 @@ class FleetTotals:
             self.model_latency.plus(second.model_latency),
             self.overhead_latency.plus(second.overhead_latency),
             _models(self.models, second),
+            _mirror(self.mirror, second),
         )
+
+
+def _mirror(before: MirrorTotals | None, second: FleetSecond) -> MirrorTotals | None:
+    for series in second.series:
+        if series.name in ("MirrorCopies", "MirrorDropped", "MirrorAgreement"):
+            before = (before or MirrorTotals()).plus(series)
+    return before
 
 
 def _models(before: ModelTotals | None, second: FleetSecond) -> ModelTotals | None:
@@ -156,7 +186,7 @@ def render(
         lines += _family(name, "histogram", text)
         for key, one in sorted(totals.items()):
             lines += _histogram(name, _labels(key), getattr(one, member))
-    lines += _many(totals)
+    lines += _many(totals) + _mirrors(totals)
     shown = list(endpoints)
     lines += _instances(shown) + _alarms(alarms) + _rollouts(shown)
     return "\n".join(lines) + "\n"
@@ -187,6 +217,13 @@ CLIENT_COUNTERS = (
     ("tidegate_target_model_latency_seconds_total", "Time that it took for its requests", "seconds"),
 )
 LOADED = "tidegate_loaded_models"
+MIRROR_COUNTERS = (
+    ("tidegate_mirror_copies_total", "Copies of requests that a shadow was sent", "copies"),
+    ("tidegate_mirror_failed_total", "Copies that the shadow did not answer well", "failed"),
+    ("tidegate_mirror_dropped_total", "Copies that were not sent", "dropped"),
+    ("tidegate_mirror_compared_total", "Copies answered well by both", "compared"),
+    ("tidegate_mirror_agreed_total", "Copies whose two answers say the same", "agreed"),
+)
 
 
 def _many(totals: Totals) -> list[str]:
@@ -208,6 +245,16 @@ def _many(totals: Totals) -> list[str]:
         for labels, models in found:
             clients = sorted(models.clients.items())
             lines += [_line(name, {**labels, "model": client}, getattr(one, member)) for client, one in clients]
+    return lines
+
+
+def _mirrors(totals: Totals) -> list[str]:
+    """Fleets with a shadow; nothing where there are none."""
+    found = [(_labels(key), one.mirror) for key, one in sorted(totals.items()) if one.mirror is not None]
+    lines: list[str] = []
+    for name, text, member in MIRROR_COUNTERS if found else ():
+        lines += _family(name, "counter", text)
+        lines += [_line(name, labels, getattr(mirror, member)) for labels, mirror in found]
     return lines
 
 

@@ -10,7 +10,7 @@ from tidegate.evidence import sketch
 from tidegate.model.alarm import Alarm, AlarmState, Comparison
 from tidegate.model.endpoint import Endpoint, Rollout
 from tidegate.model.fleet import FleetId
-from tidegate.model.metric import FleetSecond, Latency
+from tidegate.model.metric import FleetSecond, Latency, Series
 from tidegate.model.observe import FleetSeen, Observation
 from tidegate.model.rollout import DeploymentConfig, Phase, RolloutPlan, Version
 from tidegate.model.traffic import table
@@ -123,3 +123,18 @@ def test_adding_leaves_the_earlier_totals_alone() -> None:
     before = add({}, [SECOND])
     add(before, [SECOND])
     assert before[FleetKey("fraud", "main", "fraud-2")].invocations == 4
+
+
+def test_copies_are_counted_where_there_is_a_shadow() -> None:
+    def noted(name: str, good: int, bad: int = 0) -> Series:
+        bins: dict[int, float] = {sketch.index(1.0): good, sketch.index(0.0): bad}
+        return Series(name, (), Latency(bins, good, 0.0, 1.0))
+
+    series = (noted("MirrorCopies", 9, 1), noted("MirrorDropped", 3), noted("MirrorAgreement", 7, 2))
+    totals = add(add({}, [replace(SECOND, series=series)]), [replace(SECOND, second=11, series=series)])
+    found = read(render(totals, (), ()))
+    key = frozenset(LABELS.items())
+    counted = {name: found[f"tidegate_mirror_{name}_total", key] for name in ("copies", "failed", "dropped")}
+    assert counted == {"copies": 20, "failed": 2, "dropped": 6}
+    assert found["tidegate_mirror_agreed_total", key] / found["tidegate_mirror_compared_total", key] == 14 / 18
+    assert "tidegate_mirror" not in render(add({}, [SECOND]), (), ())
