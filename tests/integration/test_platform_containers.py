@@ -114,7 +114,8 @@ def counted(scene: Scene, endpoint: str, container: str, metric: str) -> float:
         Period=60,
         Statistics=["Sum"],
     )
-    return sum(point["Sum"] for point in found["Datapoints"])
+    total: float = sum(point["Sum"] for point in found["Datapoints"])
+    return total
 
 
 def test_a_pipeline_answers_and_its_errors_and_metrics_name_the_container(
