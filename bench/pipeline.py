@@ -1,10 +1,10 @@
-"""A pipeline of three stages in one process against the same three behind HTTP: ``python -m bench.pipeline [--keep]``.
+"""Three stages in one process against the same three behind HTTP: ``python -m bench.pipeline [--keep]``.
 
 Scaler (scikit-learn), 200 trees (XGBoost), calibration (scikit-learn), over 30 features. Once as a pipeline of
 built-in runtimes, once as a pipeline of three programs in the container contract, each of which is a worker with one
-of the same models, so that only the hops differ; and the trees alone, for scale. One row of JSON at a time, closed loop
-on one worker's unix socket, no proxy. The rounds take turns; each figure is the median of them. CPU is that of the
-worker and all its programs.
+of the same models, so that only the hops differ; and the trees alone, for scale. One row of JSON at a time, closed
+loop on one worker's unix socket, no proxy. The rounds take turns; each figure is the median of them. CPU is that of
+the worker and all its programs.
 """
 
 import argparse
@@ -180,7 +180,9 @@ def compare(sides: Sequence[Side], rounds: int, seconds: float) -> list[list[obj
         for _ in range(rounds):
             for side in sides:
                 found[side.name].append(side.measure(content, connections, seconds))
-        medians = {name: [statistics.median(values) for values in zip(*runs, strict=True)] for name, runs in found.items()}
+        medians = {
+            name: [statistics.median(values) for values in zip(*runs, strict=True)] for name, runs in found.items()
+        }
         for name, (rate, cpu, p50, p99) in medians.items():
             table.append([connections, name, f"{rate:.0f}", f"{cpu:.0f}", f"{p50:.0f}", f"{p99:.0f}"])
         inside, outside = (medians[side.name] for side in sides[:2])

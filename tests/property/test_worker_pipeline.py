@@ -15,7 +15,7 @@ from tidegate.worker.batching import Batcher
 from tidegate.worker.direct import Direct
 from tidegate.worker.images import RuntimeChoice, RuntimeKind
 from tidegate.worker.invocation import Answer, Call, Done, Engine, ModelFailed, Outcome, Rejected, Stream
-from tidegate.worker.pipeline import ARRAY, TEXT, Pipeline, Stage, stages
+from tidegate.worker.pipeline import ANY_ARRAY, ANY_TEXT, ARRAY, JSON, Pipeline, Stage, stages
 from tidegate.worker.spec import ContainerSpec
 
 LIMIT = 100
@@ -244,15 +244,17 @@ class Sum:
 def test_each_stage_is_asked_for_what_the_next_one_reads() -> None:
     async def run() -> None:
         table = Batcher(Sum(), asyncio.get_running_loop())
-        engines: list[Engine] = [Fake("a"), table, Fake("c"), Fake("d"), Fake("e")]
+        engines: list[Engine] = [Fake("a"), table, Fake("c"), Fake("d"), Fake("e"), table, table]
         own = {"SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT": "text/csv"}
-        containers = [container(mark, **(own if mark == "d" else {})) for mark in "abcde"]
+        containers = [container(mark, **(own if mark == "d" else {})) for mark in "abcdefg"]
         made = stages(containers, engines)
-        assert [stage.name for stage in made] == list("abcde")
-        assert [stage.accept for stage in made] == [ARRAY, TEXT, TEXT, b"", None]
-        [outcome] = await ask(Pipeline(made, LIMIT), Call(b"", {b"accept": b"text/csv"}))
+        assert [stage.name for stage in made] == list("abcdefg")
+        assert [stage.accept for stage in made] == [ANY_ARRAY, JSON, ANY_TEXT, b"", ANY_ARRAY, ARRAY, None]
+        [outcome] = await ask(
+            Pipeline(stages(containers[:5], engines[:5]), LIMIT), Call(b"", {b"accept": b"text/x"})
+        )
         asked = [engine.asked[0] for engine in engines if isinstance(engine, Fake)]
-        assert [call.accept.encode() for call in asked] == [ARRAY, TEXT, b"", b"text/csv"]
+        assert [call.accept.encode() for call in asked] == [ANY_ARRAY, ANY_TEXT, b"", b"text/x"]
         assert outcome == Answer(b"acde", "text/e")
         await table.close()
 

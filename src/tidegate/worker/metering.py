@@ -28,7 +28,7 @@ class Meter:
         was asked; a request that the platform turned down is not counted."""
         if isinstance(outcome, Rejected):
             return outcome
-        latency = Note(LATENCY, (perf_counter_ns() - began) / 1000, self._dimensions)
+        latency = Note(LATENCY, (perf_counter_ns() - began) // 1000, self._dimensions)
         if not isinstance(outcome, ModelFailed):
             counted = self._good
         elif 400 <= outcome.status < 500:

@@ -5,6 +5,7 @@ A second is shown once it is over, and does not change after that, so a reader t
 the last one it saw counts every request once.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -29,13 +30,13 @@ class Spread:
     high: float = 0
     bins: dict[int, int] = field(default_factory=dict)
 
-    def add(self, value: float) -> None:
+    def add(self, value: float, times: int = 1) -> None:
         self.low = min(self.low, value) if self.count else value
         self.high = max(self.high, value)
-        self.count += 1
-        self.total += value
+        self.count += times
+        self.total += value * times
         key = _index(value)
-        self.bins[key] = self.bins.get(key, 0) + 1
+        self.bins[key] = self.bins.get(key, 0) + times
 
 
 @dataclass
@@ -82,7 +83,7 @@ class Stats:
             self._fold()
 
     def note(self, at: int, note: Note) -> None:
-        self._notes.append((at, note))
+        self._notes.append((at // 1_000_000, note))
         if len(self._notes) >= _FOLD_AT:
             self._fold()
 
@@ -105,9 +106,9 @@ class Stats:
             record.latency.add(latency)
             record.overhead.add(overhead)
         notes, self._notes = self._notes, []
-        for at, note in notes:
-            series = self._record(at // 1_000_000).series
-            series.setdefault((note.name, note.dimensions), Spread()).add(note.value)
+        for (second, note), times in Counter(notes).items():  # most notes are one of a few
+            series = self._record(second).series
+            series.setdefault((note.name, note.dimensions), Spread()).add(note.value, times)
 
     def _record(self, second: int) -> Second:
         record = self._seconds.get(second)

@@ -366,3 +366,21 @@ def test_a_models_single_values_are_rows_for_a_model_of_one_column(body: bytes, 
 def test_what_a_model_answered_can_be_asked_of_the_next() -> None:
     rows = Features(2).read(b'{"predictions": [[1, 2], [3, null]]}', "application/json")
     assert rows.shape == (2, 2) and rows[0].tolist() == [1, 2] and np.isnan(rows[1, 1])
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(6.0).reshape(2, 3),
+        np.asfortranarray(np.arange(6, dtype=np.int32).reshape(2, 3)),
+        np.arange(6.0).reshape(3, 2).T,
+        np.array([True, False]),
+        np.zeros((0, 3), np.float32),
+        np.array(["a", "bc"]),
+    ],
+)
+def test_arrays_are_written_as_numpy_reads_them(array: np.ndarray) -> None:
+    for _ in range(2):  # the second time the header is known
+        found = np.load(io.BytesIO(write(array, NPY).body), allow_pickle=False)
+        assert found.dtype == array.dtype
+        np.testing.assert_array_equal(found, array)

@@ -6,7 +6,6 @@ value is checked here, before rows of several requests meet in one call: a messa
 2^24, 16,777,216.
 """
 
-import io
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.worker.invocation import ModelFailed
-from tidegate.worker.runtimes import columns, frames
+from tidegate.worker.runtimes import columns, frames, npy
 from tidegate.worker.runtimes.columns import Column, Kind
 from tidegate.worker.runtimes.forms import CSV, JSON, NPY, TYPES, choose, kind_of, unknown, write
 from tidegate.worker.runtimes.layout import Layout, fields
@@ -123,20 +122,14 @@ class Features:
 
     def _npy(self, body: bytes) -> Matrix:
         """Read by hand: nothing is allocated that the body does not hold, nothing is unpickled."""
-        stream = io.BytesIO(body)
         try:
-            version = np.lib.format.read_magic(stream)
-            if version == (1, 0):
-                shape, by_column, dtype = np.lib.format.read_array_header_1_0(stream)
-            else:
-                shape, by_column, dtype = np.lib.format.read_array_header_2_0(stream)
+            shape, by_column, dtype, data = npy.split(body)
         except Exception as error:  # numpy parses the header as Python and says so in many ways
             raise ModelFailed(400, f"The body is not an npy array: {' '.join(str(error).split())}.") from None
         if dtype.kind not in "fiub":
             raise ModelFailed(400, f"The npy array has values of type {dtype}; send numbers.")
         if any(side < 0 for side in shape):
             raise ModelFailed(400, f"The npy array has the shape {shape}; expected rows and columns.")
-        data = body[stream.tell() :]
         count = math.prod(shape)
         if len(data) != count * dtype.itemsize:
             raise ModelFailed(400, f"The npy array should have {count * dtype.itemsize} bytes, found {len(data)}.")

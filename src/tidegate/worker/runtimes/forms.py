@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from tidegate.worker.invocation import Answer, ModelFailed
-from tidegate.worker.runtimes import frames
+from tidegate.worker.runtimes import frames, npy
 
 CSV = "text/csv"
 JSON = "application/json"
@@ -68,9 +68,7 @@ def write(predictions: Any, kind: str) -> Answer:
     if kind in frames.KINDS:
         return Answer(frames.write(np.asarray(predictions), kind), kind)
     if kind == NPY:
-        stream = io.BytesIO()
-        np.lib.format.write_array(stream, predictions, allow_pickle=False)
-        return Answer(stream.getvalue(), NPY)
+        return Answer(npy.encode(predictions), NPY)
     values = predictions.tolist()
     if kind == JSON:
         return Answer(msgspec.json.encode({"predictions": values}), JSON)
