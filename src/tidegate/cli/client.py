@@ -5,7 +5,8 @@ environment every request is signed, which a server with keys demands and one wi
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -15,6 +16,7 @@ import httpx
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.eventstream import EventStreamBuffer, EventStreamMessage
 
 from tidegate.model.errors import Invalid, TidegateError, Unavailable
 
@@ -45,6 +47,18 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class NoStream(Exception):
+    """Instead of a stream there came this answer."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+class StreamEnded(TidegateError):
+    """The stream broke off; the message says why, as far as the server said it."""
 
 
 class Client:
@@ -121,6 +135,19 @@ class Client:
         answer = self._send("POST", path, body, headers, INVOCATION_TIMEOUT)
         return Answer(answer.status_code, answer.headers, answer.content)
 
+    def stream(self, name: str, body: bytes, headers: Mapping[str, str]) -> Iterator[bytes]:
+        """The parts of a streamed prediction as they come. Raises NoStream or StreamEnded."""
+        url = f"{self.url}{_endpoint(name)}/invocations-response-stream"
+        buffer = EventStreamBuffer()
+        with self._told(INVOCATION_TIMEOUT):
+            given = self._headers("POST", url, body, headers)
+            with self._http.stream("POST", url, content=body, headers=given, timeout=INVOCATION_TIMEOUT) as answer:
+                if answer.status_code != 200:
+                    raise NoStream(Answer(answer.status_code, answer.headers, answer.read()))
+                for data in answer.iter_raw():
+                    buffer.add_data(data)
+                    yield from map(_payload, buffer)
+
     def healthy(self) -> bool:
         try:
             return self._send("GET", "/healthz", b"", {}, 2.0).status_code == 200
@@ -151,9 +178,15 @@ class Client:
         self, method: str, target: str, body: bytes, headers: Mapping[str, str], timeout: float
     ) -> httpx.Response:
         url = self.url + target
-        signed = headers if self._credentials is None else self._signed(method, url, body, headers)
+        given = self._headers(method, url, body, headers)
+        with self._told(timeout):
+            return self._http.request(method, url, content=body, headers=given, timeout=timeout)
+
+    @contextmanager
+    def _told(self, timeout: float) -> Iterator[None]:
+        """Turns what goes wrong on the way into one line for a person."""
         try:
-            return self._http.request(method, url, content=body, headers=signed, timeout=timeout)
+            yield
         except httpx.ConnectError:
             raise NotRunning(
                 f"nothing answers at {self.url}: start it with 'tidegate up', or set TIDEGATE_URL"
@@ -162,6 +195,9 @@ class Client:
             raise Unavailable(f"no answer from {self.url} within {timeout:g} s") from None
         except httpx.HTTPError as error:
             raise Unavailable(f"{self.url}: {error}") from None
+
+    def _headers(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Mapping[str, str]:
+        return headers if self._credentials is None else self._signed(method, url, body, headers)
 
     def _signed(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Mapping[str, str]:
         request = AWSRequest(method, url, headers=dict(headers), data=body)
@@ -174,6 +210,13 @@ def _endpoint(name: str) -> str:
     if "/" in name or name in ("", ".", ".."):
         raise Invalid(f"there can be no endpoint {name!r}: names are 1 to 63 letters, digits and inner hyphens")
     return f"/endpoints/{quote(name, safe='')}"
+
+
+def _payload(message: EventStreamMessage) -> bytes:
+    if message.headers.get(":message-type") != "exception":
+        return bytes(message.payload)
+    told = json.loads(message.payload)
+    raise StreamEnded(f"the stream ended early ({told.get('ErrorCode')}): {told.get('Message')}")
 
 
 def _json(answer: httpx.Response) -> dict[str, Any] | None:

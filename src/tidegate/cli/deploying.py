@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -13,10 +14,11 @@ import typer
 from tidegate import spec
 from tidegate.cli import watching
 from tidegate.cli.artifacts import prepare
-from tidegate.cli.client import Answer, Client, Refused
+from tidegate.cli.client import Answer, Client, NoStream, Refused
 from tidegate.cli.output import AsJson, Name, asker, client, show
 from tidegate.model.errors import Invalid, TidegateError
 
+STREAM_ACCEPT = "X-Amzn-SageMaker-Accept"
 VARIANT = "x-amzn-invoked-production-variant"
 CONFIG = "x-tidegate-config"
 SpecPath = Annotated[
@@ -73,11 +75,13 @@ def invoke(
     target_container: Annotated[
         str | None, typer.Option(help="Ask this one of several containers side by side.")
     ] = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Print the answer's parts as they come.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask an endpoint for a prediction.
 
     The answer goes to stdout as it is; with --json together with who answered and how fast.
+    --stream prints each part of a streamed answer when it is there.
 
     \b
     Examples:
@@ -85,15 +89,24 @@ def invoke(
       tidegate invoke fraud --file rows.csv --json
       tidegate invoke fraud --content-type application/json < row.json
       tidegate invoke salary --target-container explainer --file rows.csv
+      tidegate invoke chat --stream --content-type application/json --file question.json
     """
-    headers = {"Content-Type": content_type}
-    if accept:
-        headers["Accept"] = accept
-    if variant:
-        headers["X-Amzn-SageMaker-Target-Variant"] = variant
-    if target_container:
-        headers["X-Amzn-SageMaker-Target-Container-Hostname"] = target_container
-    content = _content(body, file)
+    if stream and as_json:
+        raise Failed("--stream and --json do not go together: a stream is printed as it is")
+    headers = {
+        "Content-Type": content_type,
+        STREAM_ACCEPT if stream else "Accept": accept,
+        "X-Amzn-SageMaker-Target-Variant": variant,
+        "X-Amzn-SageMaker-Target-Container-Hostname": target_container,
+    }
+    _ask(name, _content(body, file), {key: value for key, value in headers.items() if value}, stream, as_json)
+
+
+def _ask(name: str, content: bytes, headers: dict[str, str], stream: bool, as_json: bool) -> None:
+    if stream:
+        with client() as server:
+            _print_parts(server.stream(name, content, headers))
+        return
     with client() as server:
         started = time.perf_counter()
         answer = server.invoke(name, content, headers)
@@ -105,6 +118,18 @@ def invoke(
         return
     sys.stdout.buffer.write(answer.body)
     if sys.stdout.isatty() and not answer.body.endswith(b"\n"):
+        print()
+
+
+def _print_parts(parts: Iterator[bytes]) -> None:
+    last = b""
+    try:
+        for last in parts:
+            sys.stdout.buffer.write(last)
+            sys.stdout.buffer.flush()
+    except NoStream as error:
+        raise Failed(f"{error.answer.status}: {_reason(error.answer)}") from None
+    if sys.stdout.isatty() and not last.endswith(b"\n"):
         print()
 
 

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from tidegate import __version__
 from tidegate.cli.app import app
+from tidegate.worker import eventstream
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 MINIMAL = "endpoint: e\nmodel: {image: tidegate/xgboost, data: ./model.ubj}\n"
@@ -203,6 +204,23 @@ def test_invoke_passes_the_answer_on_as_it_is() -> None:
     assert (told["status"], told["body"]) == (200, "0.25")
     assert seen[0]["body"] == b"1,2"
     assert seen[0]["headers"]["X-Amzn-SageMaker-Target-Variant"] == "v"
+
+
+def test_invoke_prints_a_stream_part_by_part() -> None:
+    path = "/endpoints/e/invocations-response-stream"
+    parts = b"".join(message for part in (b"one ", b"two\n") for message in eventstream.payload_parts(part))
+    with stub({path: (200, parts)}) as (url, seen):
+        done = tidegate("invoke", "e", "--stream", "--body", "1", "--accept", "text/plain", TIDEGATE_URL=url)
+        assert (done.returncode, done.stdout) == (0, "one two\n")
+        assert seen[-1]["headers"]["X-Amzn-SageMaker-Accept"] == "text/plain"
+    with stub({path: (200, parts + eventstream.failure("StreamBroken", "the model fell over"))}) as (url, _):
+        broken = tidegate("invoke", "e", "--stream", "--body", "1", TIDEGATE_URL=url)
+        assert (broken.returncode, broken.stdout) == (1, "one two\n")
+        assert "StreamBroken): the model fell over" in broken.stderr
+    with stub({path: (424, b'{"Message": "no good", "OriginalMessage": "worse"}')}) as (url, _):
+        line = one_line(tidegate("invoke", "e", "--stream", "--body", "1", TIDEGATE_URL=url))
+        assert line == "tidegate: 424: no good (the model said: worse)"
+    assert "do not go together" in one_line(tidegate("invoke", "e", "--stream", "--json"))
 
 
 def test_invoke_says_what_the_model_said() -> None:
