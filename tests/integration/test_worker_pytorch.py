@@ -4,6 +4,7 @@ import io
 import logging
 import pickle
 import shutil
+import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -220,6 +221,27 @@ def test_pickles_are_refused_unread(tmp_path: Path) -> None:
     (tmp_path / "model.pth").rename(tmp_path / "model.pt2")
     assert told(tmp_path).startswith("model.pt2 is read by torch.export.load, which may unpickle;")
     assert not (tmp_path / "ran").exists()
+
+
+class Reader(torch.nn.Module):  # type: ignore[misc]
+    """Gives a file away."""
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return torch.from_file("/etc/hostname", False, 4, dtype=torch.uint8)
+
+
+def test_a_script_that_reaches_files_needs_trust(made: Path, tmp_path: Path) -> None:
+    torch.jit.script(Reader()).save(str(tmp_path / "model.pt"))
+    assert told(tmp_path).startswith("model.pt uses from_file, by which it can read or write files; leave it out")
+    assert isinstance(pytorch.load(tmp_path, TRUST), Tensors)
+
+
+def test_a_script_with_a_second_file_of_one_name_is_refused(made: Path, tmp_path: Path) -> None:
+    shutil.copy(made / "picky" / "model.pt", tmp_path)
+    with zipfile.ZipFile(tmp_path / "model.pt", "a") as archive:
+        [code, *_] = [name for name in archive.namelist() if name.endswith(".py")]
+        archive.writestr(code.upper(), "")
+    assert told(tmp_path) == "model.pt is not a whole TorchScript model: it holds two files of one name"
 
 
 def test_cut_files(made: Path, exported: Path, tmp_path: Path) -> None:

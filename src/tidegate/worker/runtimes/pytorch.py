@@ -9,7 +9,9 @@ Where the model takes a table of a known width and gives one tensor with a row f
 together; any other model answers them one by one.
 """
 
+import re
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,9 @@ except ImportError as missing:
 
 _EXPORTED = ".pt2"
 _SCRIPTS = (".pt", ".pth", ".ts")
+_REACHING = re.compile(rb"\b(?:from_file|save|load_tensor)\b")
+"""Names of all of TorchScript's operators that take the name of a file."""
+_MOST_CODE = 64 << 20
 _WIDEST = 1 << 16
 """Columns beyond which no width is looked for: a row of them would be no table any more."""
 
@@ -43,7 +48,7 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> Table | tensors.Ten
     path = only(model_dir, "PyTorch model", (*_SCRIPTS, _EXPORTED))
     torch.set_num_threads(threads(environment))
     accept = default_accept(environment)
-    forward, inputs = _exported(path, trusted) if path.suffix == _EXPORTED else _scripted(path)
+    forward, inputs = _exported(path, trusted) if path.suffix == _EXPORTED else _scripted(path, trusted)
     if not inputs:
         raise ArtifactError(f"{path.name} takes no tensor")
     width = _width(forward, inputs)
@@ -61,8 +66,8 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> Table | tensors.Ten
 # --- reading ---
 
 
-def _scripted(path: Path) -> tuple[Forward, list[tensors.Input]]:
-    _check_script(path)
+def _scripted(path: Path, trusted: bool) -> tuple[Forward, list[tensors.Input]]:
+    _check_script(path, trusted)
     try:
         model = torch.jit.load(str(path), map_location="cpu").eval()
         arguments = list(model.forward.schema.arguments)[1:]
@@ -78,8 +83,9 @@ def _scripted(path: Path) -> tuple[Forward, list[tensors.Input]]:
     return model, inputs
 
 
-def _check_script(path: Path) -> None:
-    """Only its list of files is read: a pickle is refused before anything could run."""
+def _check_script(path: Path, trusted: bool) -> None:
+    """Looks at the archive before PyTorch does: a pickle is refused before anything could run, and so, without
+    trust, is a program that uses an operator that reads or writes files."""
     advice = (
         "save the model with torch.jit.script(model).save(...), or torch.jit.trace(model, example).save(...),"
         " which need no class to be loaded"
@@ -90,8 +96,14 @@ def _check_script(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = {name.partition("/")[2] for name in archive.namelist()}
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+            used = set() if trusted else _reaching(archive)
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, RuntimeError) as error:
         raise ArtifactError(f"{path.name} is not a whole TorchScript model: {error}") from None
+    if used:
+        raise ArtifactError(
+            f"{path.name} uses {', '.join(sorted(used))}, by which it can read or write files; leave it out, or, if"
+            f" you trust who made it, set {TRUST}=pickle for the server and in the model's environment"
+        )
     if "constants.pkl" in names:
         return
     if "archive_format" in names or "models/model.json" in names:
@@ -99,6 +111,19 @@ def _check_script(path: Path) -> None:
     if "data.pkl" in names:
         raise ArtifactError(f"{path.name} is a state dict or a pickled module, not TorchScript; {advice}")
     raise ArtifactError(f"{path.name} is not a TorchScript model; {advice}")
+
+
+def _reaching(archive: zipfile.ZipFile) -> set[str]:
+    """The operators in a TorchScript archive's code that reach files. PyTorch finds entries in any case, and of two
+    with one name another than Python might, so there may be no such two. Raises ValueError."""
+    entries = archive.infolist()
+    names = [entry.filename.lower() for entry in entries]
+    if len(set(names)) < len(names):
+        raise ValueError("it holds two files of one name")
+    code = [entry for entry in entries if entry.filename.lower().endswith(".py")]
+    if sum(entry.file_size for entry in code) > _MOST_CODE:
+        raise ValueError(f"it holds more than {_MOST_CODE} bytes of code")
+    return {word.decode() for entry in code for word in _REACHING.findall(archive.read(entry))}
 
 
 def _exported(path: Path, trusted: bool) -> tuple[Forward, list[tensors.Input]]:
