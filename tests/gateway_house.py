@@ -67,6 +67,7 @@ class House:
                 proxy_up=self._proxy_up,
                 prometheus=self._page,
                 logs=self._logs,
+                models=self._models,
                 down=self._down,
                 changed=self.changed,
             )
@@ -80,6 +81,9 @@ class House:
 
     def _logs(self, endpoint: str, tail: int) -> list[dict[str, object]]:
         return [{"replica": f"{endpoint}-0", "lines": self.logged[-tail:]}] if self.logged else []
+
+    async def _models(self, endpoint: str, most: int) -> list[dict[str, object]]:
+        return [{"replica": f"{endpoint}-0", "models": [{"name": f"m{n}"} for n in range(min(most, 3))]}]
 
     def _down(self) -> None:
         self.downs += 1

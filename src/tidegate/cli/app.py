@@ -25,6 +25,7 @@ for command in (
     deploying.invoke,
     looking.logs,
     looking.shadow,
+    looking.models,
     looking.alarms,
     deploying.delete,
     looking.version,

@@ -36,9 +36,21 @@ def prepare(loaded: spec.Loaded, folder: Path, *, must_exist: bool) -> object:
     data = spec.resolve(loaded.data, str(folder.absolute()), str(Path.home()))
     for place, model in spec.artifacts(data):
         address = model.get("data")
-        if isinstance(address, str) and address.startswith("file://") and "fingerprint" not in model:
-            _identify(loaded, (*place, "data"), model, Path(unquote(address.removeprefix("file://"))), must_exist)
+        if not isinstance(address, str) or not address.startswith("file://"):
+            continue
+        where, path = (*place, "data"), Path(unquote(address.removeprefix("file://")))
+        if "multi_model" in model:
+            _need_folder(loaded, where, path, must_exist)
+        elif "fingerprint" not in model:
+            _identify(loaded, where, model, path, must_exist)
     return data
+
+
+def _need_folder(loaded: spec.Loaded, place: tuple[str | int, ...], path: Path, must_exist: bool) -> None:
+    """Models come and go in it without a new version of the endpoint, so its content makes no fingerprint."""
+    if must_exist and not path.is_dir():
+        line = loaded.lines.get(place, 1)
+        raise Invalid(f"{loaded.source}:{line}: {path} is not a folder, which multi_model's models lie in")
 
 
 def _identify(

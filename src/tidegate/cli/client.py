@@ -111,6 +111,12 @@ class Client:
     def shadow(self, name: str, seconds: int) -> dict[str, Any]:
         return self._document("GET", f"{_endpoint(name)}/shadow", query={"seconds": seconds})
 
+    def models(self, name: str, limit: int) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._document("GET", f"{_endpoint(name)}/models", query={"limit": limit})[
+            "replicas"
+        ]
+        return found
+
     def alarms(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._document("GET", "/alarms")["alarms"]
         return found

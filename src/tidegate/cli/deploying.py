@@ -72,6 +72,7 @@ def invoke(
     content_type: Annotated[str, typer.Option(help="What the body is.")] = "text/csv",
     accept: Annotated[str | None, typer.Option(help="What the answer should be.")] = None,
     variant: Annotated[str | None, typer.Option(help="Ask this variant only.")] = None,
+    target_model: Annotated[str | None, typer.Option(help="Ask this one of many models.")] = None,
     target_container: Annotated[
         str | None, typer.Option(help="Ask this one of several containers side by side.")
     ] = None,
@@ -89,6 +90,7 @@ def invoke(
       tidegate invoke fraud --file rows.csv --json
       tidegate invoke fraud --content-type application/json < row.json
       tidegate invoke salary --target-container explainer --file rows.csv
+      tidegate invoke clients --target-model acme.tar.gz --file rows.csv
       tidegate invoke chat --stream --content-type application/json --file question.json
     """
     if stream and as_json:
@@ -97,6 +99,7 @@ def invoke(
         "Content-Type": content_type,
         STREAM_ACCEPT if stream else "Accept": accept,
         "X-Amzn-SageMaker-Target-Variant": variant,
+        "X-Amzn-SageMaker-Target-Model": target_model,
         "X-Amzn-SageMaker-Target-Container-Hostname": target_container,
     }
     _ask(name, _content(body, file), {key: value for key, value in headers.items() if value}, stream, as_json)

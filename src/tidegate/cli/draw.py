@@ -40,6 +40,15 @@ def number(value: float | None, digits: int = 0, unit: str = "") -> str:
     return "-" if value is None else f"{value:,.{digits}f}{unit}"
 
 
+def size(count: float) -> str:
+    """``12.3 MiB``, ``820 B``."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
 def duration(seconds: float) -> str:
     """``1h 05m``, ``2m 09s``, ``9s``."""
     whole = max(0, round(seconds))

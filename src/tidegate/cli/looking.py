@@ -119,6 +119,42 @@ def logs(
             seen = {one["replica"]: one["lines"] for one in now}
 
 
+def models(
+    name: Name,
+    limit: Annotated[
+        int, typer.Option(min=0, max=10_000, help="Models of each instance, the hottest first.")
+    ] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Show which models each instance of an endpoint of many models has loaded.
+
+    \b
+    Examples:
+      tidegate models clients
+      tidegate models clients --limit 1000 --json
+    """
+    with client() as server:
+        found = server.models(name, limit)
+    if as_json:
+        print(json.dumps({"replicas": found}))
+        return
+    shown = draw.table("INSTANCE", "MODEL", "STATE", ">MEMORY", ">REQ/S", "WHY")
+    for one in found:
+        if "models" not in one:
+            shown.add_row(one["replica"], "(does not answer)", "", "", "")
+            continue
+        memory = f"{draw.size(one['held'])}/{draw.size(one['memory'])}"
+        shown.add_row(one["replica"], f"({one['loaded']} loaded)", "", memory, "")
+        for model in one["models"]:
+            state = model["state"] + (", pinned" if model["pinned"] else "")
+            rate = draw.number(model["requests_per_second"], 2)
+            shown.add_row("", model["name"], state, draw.size(model["bytes"]), rate, model["reason"])
+    if found:
+        console().print(shown)
+    else:
+        print(f'no instance of endpoint "{name}" serves many models')
+
+
 def version(as_json: AsJson = False) -> None:
     """Show the version of this command and of the server, if one runs.
 

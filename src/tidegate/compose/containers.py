@@ -6,11 +6,13 @@ import msgspec
 
 from tidegate.model.errors import Invalid, StartupError
 from tidegate.model.fleet import FleetSpec
-from tidegate.model.registry import Container, Model
+from tidegate.model.registry import MULTI_MODEL, Container, Model
 from tidegate.settings import Settings
 from tidegate.targets.local.folders import Folders, write_whole
 from tidegate.worker import images
 from tidegate.worker.images import ImageTable, RuntimeKind
+from tidegate.worker.multimodel import memory
+from tidegate.worker.multimodel.knobs import read_knobs
 from tidegate.worker.spec import ContainerSpec, Mirror, ReplicaSpec, Serving, encode
 
 CODE_ONLY = (RuntimeKind.SCRIPT, RuntimeKind.PYTHON)
@@ -43,6 +45,14 @@ def check_container(container: Container, table: ImageTable, settings: Settings)
             f"image {container.image!r}: this server runs no code that comes with a model; to let whoever may create"
             f" models run code as the server's user, start it with {images.TRUST}={_with(images.CODE, settings)}"
         )
+
+    if container.mode == MULTI_MODEL:
+        if kind is RuntimeKind.PROGRAM:
+            raise Invalid(
+                f"image {container.image!r} is a program, which serves one model: Mode {MULTI_MODEL} needs a built-in"
+                " runtime"
+            )
+        read_knobs(container.environment, container.cache, memory.machine())
 
 
 def _with(word: str, settings: Settings) -> str:

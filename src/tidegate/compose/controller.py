@@ -40,6 +40,7 @@ from tidegate.targets.local import logs
 from tidegate.targets.local.collect import Collector
 from tidegate.targets.local.fleet import Surroundings
 from tidegate.targets.local.folders import Folders
+from tidegate.targets.local.listing import listings
 from tidegate.targets.local.target import LocalTarget
 from tidegate.wire.operation import WireContext
 from tidegate.worker.images import ImageTable
@@ -202,6 +203,7 @@ class Controller:
             proxy_up=parts.proxy.up,
             prometheus=lambda: page(parts),
             logs=lambda endpoint, lines: msgspec.to_builtins(logs.tail(parts.folders.logs, endpoint, lines)),
+            models=lambda endpoint, most: listings(parts.target, endpoint, most),
             down=self.stop,
             changed=self.changed,
         )

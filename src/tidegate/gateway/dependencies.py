@@ -20,6 +20,8 @@ class Gateway:
     """The page for ``/metrics``."""
     logs: Callable[[str, int], Sequence[object]]
     """The last so many log lines of each replica of an endpoint, as JSON data; runs in a thread."""
+    models: Callable[[str, int], Awaitable[Sequence[object]]]
+    """The models that each replica of an endpoint has loaded, at most so many of each, as JSON data."""
     down: Callable[[], None]
     """Asks the whole platform to drain and stop, and returns at once."""
     changed: asyncio.Event

@@ -28,6 +28,7 @@ from tidegate.service.kinds import ENDPOINT
 from tidegate.service.views import View, alarms_of, endpoint_view
 
 MOST_LINES = 10_000
+MOST_MODELS = 10_000
 MOST_EVENTS = 1_000
 LONGEST_WAIT = 20
 LONGEST_LIVE = 3_600
@@ -111,6 +112,13 @@ async def logs(gateway: Gateway, request: Request) -> Response:
     return JSONResponse({"replicas": list(lines)})
 
 
+async def models(gateway: Gateway, request: Request) -> Response:
+    """What each replica of an endpoint of many models has loaded, the hottest first."""
+    limit, name = number(request, "limit", 100, 0, MOST_MODELS), endpoint_name(request)
+    await gateway.context.store.run(lambda tx: endpoints.get_endpoint(tx, name))
+    return JSONResponse({"replicas": list(await gateway.models(name, limit))})
+
+
 async def put_deploy(gateway: Gateway, request: Request) -> Response:
     context, now = gateway.context, gateway.context.clock.now()
     body = json_object(request, ("spec", "override", "supersede", "by"))
@@ -171,6 +179,7 @@ TABLE: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/endpoints/{name}/live", last_seconds),
     ("GET", "/endpoints/{name}/logs", logs),
     ("GET", "/endpoints/{name}/shadow", shadow),
+    ("GET", "/endpoints/{name}/models", models),
     ("POST", "/endpoints/{name}/rollout/{command}", command_rollout),
     ("GET", "/alarms", list_alarms),
     ("PUT", "/deploy", put_deploy),

@@ -25,10 +25,19 @@ METRICS = {
     "MirrorAgreement": SAGEMAKER,
     "MirrorDifference": SAGEMAKER,
     "MirrorLargestDifference": SAGEMAKER,
+    "ModelCacheHit": SAGEMAKER,
+    "ModelLoadingWaitTime": SAGEMAKER,
+    "ModelDownloadingTime": SAGEMAKER,
+    "ModelLoadingTime": SAGEMAKER,
+    "ModelUnloadingTime": SAGEMAKER,
+    "LoadedModelCount": INSTANCES,
     "CPUUtilization": INSTANCES,
     "MemoryUtilization": INSTANCES,
 }
-"""Metrics that every endpoint has, with their namespaces."""
+"""Metrics of endpoints, with their namespaces."""
+MODEL = "TargetModel"
+OF_MODELS = ("Invocations", "Invocation4XXErrors", "Invocation5XXErrors", "ModelLatency")
+"""Metrics of each model, where an endpoint serves many."""
 CONTAINER = "ContainerName"
 OF_CONTAINERS = ("ContainerLatency", "Invocations", "Invocation4XXErrors", "Invocation5XXErrors")
 """Metrics of each container, where an endpoint has several."""
@@ -115,6 +124,10 @@ def _of_container(spec: raw.AlarmSpec, names: tuple[str, ...], path: Path) -> di
         if spec.metric == "ContainerLatency":
             raise SpecError(path, "ContainerLatency is of one container: give dimensions: {ContainerName: ...}")
         return {}
+    if set(spec.dimensions) == {MODEL}:
+        if spec.metric not in OF_MODELS:
+            raise SpecError(where, f"{spec.metric} is not kept for each model; {', '.join(OF_MODELS)} are")
+        return dict(spec.dimensions)
     for key in spec.dimensions:
         if key != CONTAINER:
             raise SpecError((*where, key), f"{key!r} goes with namespace, for a metric of your own")

@@ -32,6 +32,35 @@ Name = Annotated[str, _text("1 to 63 letters, digits and hyphens.", pattern=NAME
 Routing = Annotated[str, _text("How a request picks an instance.", enum=ROUTINGS)]
 
 
+class MultiModelSpec(Struct, forbid_unknown_fields=True):
+    """Many models under one address, each loaded when it is first asked for."""
+
+    memory: (
+        Annotated[
+            str,
+            _text("Memory that the models of an instance may take.", "4GiB", pattern=r"^[0-9.]+ ?([KMGT]i?)?B$"),
+        ]
+        | None
+    ) = None
+    pin: Annotated[list[str], Meta(description="Models that are loaded at the start and never let go.")] = []
+    prefetch: Annotated[
+        list[str], Meta(description="Models that are loaded at the start, as far as there is room.")
+    ] = []
+    minimum_stay: (
+        Annotated[Duration, _text("A loaded model stays that long, whoever else waits; 10s when absent.")] | None
+    ) = None
+    loading: (
+        Annotated[
+            int,
+            Meta(
+                description="Models that are loaded at one time; 2 when absent.", extra_json_schema={"minimum": 1}
+            ),
+        ]
+        | None
+    ) = None
+    cache: Annotated[bool, Meta(description="Whether models stay loaded after a request.")] = True
+
+
 class ModelSpec(Struct, forbid_unknown_fields=True):
     """A model: the image that serves it and the data that it serves."""
 
@@ -53,6 +82,12 @@ class ModelSpec(Struct, forbid_unknown_fields=True):
     fingerprint: (
         Annotated[
             str, _text("Tells versions of the same address apart. The CLI fills it in for files that it can read.")
+        ]
+        | None
+    ) = None
+    multi_model: (
+        Annotated[
+            MultiModelSpec, Meta(description="data is a folder or prefix of many models; a request names its own.")
         ]
         | None
     ) = None

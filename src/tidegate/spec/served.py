@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 
-from tidegate.model.registry import Container, Model
-from tidegate.spec import raw
+from tidegate.model.registry import MULTI_MODEL, SINGLE_MODEL, Container, Model
+from tidegate.spec import many, raw
 from tidegate.spec.problem import Path, SpecError
 
 ONLY_VARIANT = "AllTraffic"
@@ -29,17 +29,19 @@ def check(variant: raw.VariantSpec, path: Path) -> None:
     if variant.model is not None:
         _check_model(variant.model, (*path, "model"))
         return
-    many = _many(variant)
-    if not FEWEST <= len(many) <= MOST:
-        raise SpecError((*path, given[0]), f"{len(many)} containers, expected {FEWEST} to {MOST}")
+    several = _many(variant)
+    if not FEWEST <= len(several) <= MOST:
+        raise SpecError((*path, given[0]), f"{len(several)} containers, expected {FEWEST} to {MOST}")
     seen: set[str] = set()
-    for index, each in enumerate(many):
+    for index, each in enumerate(several):
         here = (*path, given[0], index)
         if not re.fullmatch(raw.NAME, each.name):
             raise SpecError((*here, "name"), f"{each.name!r}: expected 1 to 63 letters, digits and hyphens")
         if each.name in seen:
             raise SpecError((*here, "name"), f"{each.name!r} is given twice")
         seen.add(each.name)
+        if each.multi_model is not None:
+            raise SpecError((*here, "multi_model"), "goes with model, not with one container of several")
         _check_model(each, here)
 
 
@@ -55,6 +57,7 @@ def _check_model(model: raw.ModelSpec, path: Path) -> None:
     for key in model.environment:
         if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", key):
             raise SpecError((*path, "environment", key), "not a name of an environment variable")
+    many.check(model, path)
 
 
 def model(endpoint: str, variant: raw.VariantSpec, now: datetime) -> Model:
@@ -96,12 +99,15 @@ def _container(given: raw.ModelSpec, name: str | None = None) -> Container:
         environment=_environment(given),
         fingerprint=given.fingerprint,
         hostname=name,
+        mode=SINGLE_MODEL if given.multi_model is None else MULTI_MODEL,
+        cache=given.multi_model is None or given.multi_model.cache,
     )
 
 
 def _content(given: raw.ModelSpec) -> list[object]:
-    return [given.image, given.data, _environment(given), given.fingerprint]
+    many_models = [] if given.multi_model is None else [MULTI_MODEL, given.multi_model.cache]
+    return [given.image, given.data, _environment(given), given.fingerprint, *many_models]
 
 
 def _environment(given: raw.ModelSpec) -> dict[str, str]:
-    return {key: str(value) for key, value in given.environment.items()}
+    return {key: str(value) for key, value in given.environment.items()} | many.environment(given)

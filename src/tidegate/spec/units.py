@@ -8,12 +8,16 @@ from tidegate.spec.problem import Path, SpecError, meant
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
-LATENCIES = ("ModelLatency", "OverheadLatency", "ContainerLatency")
+LATENCIES = (
+    *("ModelLatency", "OverheadLatency", "ContainerLatency"),
+    *("ModelLoadingWaitTime", "ModelDownloadingTime", "ModelLoadingTime", "ModelUnloadingTime"),
+)
 """Metrics in microseconds, as on SageMaker."""
 RATES = (
     "Invocation4XXErrors",
     "Invocation5XXErrors",
     "InvocationModelErrors",
+    "ModelCacheHit",
     "MirrorCopies",
     "MirrorAgreement",
 )
@@ -29,6 +33,18 @@ def duration(value: str | int, path: Path) -> float:
         hint = f"say the unit, such as {text}s" if text.isdigit() else "expected a time such as 90s, 10m or 1h"
         raise SpecError(path, f"{text!r}: {hint}")
     return math.fsum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+
+
+_BYTES = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(?:([KMGT])(i?))?B")
+
+
+def bytes_of(text: str, path: Path) -> int:
+    """Of a text such as 4GiB, 512MB or 1000000B."""
+    found = _BYTES.fullmatch(text.strip())
+    if found is None:
+        raise SpecError(path, f"{text!r}: expected a size such as 4GiB or 512MB")
+    number, prefix, binary = found.groups()
+    return int(float(number) * (1024 if binary else 1000) ** ("KMGT".index(prefix) + 1 if prefix else 0))
 
 
 def seconds(value: str | int, path: Path, *, least: int = 0) -> int:
