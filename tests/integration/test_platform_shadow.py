@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -114,6 +116,14 @@ def test_a_shadow_is_described_counted_and_out_of_reach(
     until(lambda: total("AllTraffic", "MirrorAgreement") == 10, "the same model agrees every time")
     assert total("AllTraffic", "Invocations") == total("AllTraffic", "MirrorCopies") == 10
     assert total("AllTraffic", "MirrorDifference", "Maximum") == 0
+    asked = [sys.executable, "-m", "tidegate.cli", "shadow", "seen", "--json"]
+    told = subprocess.run(
+        asked, env={**os.environ, "TIDEGATE_URL": platform.url}, capture_output=True, check=True, text=True
+    )
+    [one] = json.loads(told.stdout)["comparisons"]
+    assert (one["share"], one["copies"], one["agreement"], one["mean_difference"]) == (100, 10, 1, 0)
+    assert one["original"]["requests"] == one["copied"]["requests"] == 10
+    assert one["original"]["p99_ms"] > 0 and one["copied"]["p99_ms"] > 0
 
 
 @pytest.mark.parametrize(
