@@ -214,7 +214,7 @@ def _series(column: Column, values: list[Any], at: int) -> Any:
     dtype = (
         object if missing and column.kind in ("integer", "long", "boolean") else _DTYPES.get(column.kind, object)
     )
-    return pd.Series(found, dtype=dtype)
+    return np.array(found, dtype=dtype)
 
 
 def _whole(limit: int) -> Callable[[Any], Any]:
