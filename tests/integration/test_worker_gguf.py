@@ -1,5 +1,7 @@
 """A tiny language model in llama.cpp: what it is asked, how it answers and what it refuses."""
 
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,7 +11,7 @@ import msgspec
 import pytest
 
 from tests import tiny_language_model
-from tests.worker_process import Workers, request, workers
+from tests.worker_process import PATIENCE, Workers, request, workers
 from tidegate.model.errors import ArtifactError, Invalid
 from tidegate.worker.handling import Streamed
 from tidegate.worker.images import RuntimeChoice, RuntimeKind
@@ -214,3 +216,11 @@ def test_a_worker_with_a_broken_file_says_so(workers: Workers, tmp_path: Path) -
     assert worker.wait() == 3
     assert worker.failure.permanent
     assert worker.failure.message.startswith("model.gguf is not a whole GGUF model: ")
+
+
+def test_a_model_is_let_go_of_at_once(folder: Path) -> None:
+    code = (
+        "from pathlib import Path; from tidegate.worker.runtimes import gguf\n"
+        f"for _ in range(3): gguf.load(Path({str(folder)!r}), {{}})\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)

@@ -109,12 +109,15 @@ def _open(path: Path, settings: Settings) -> Any:
     parameters.fit_params = False
     parameters.check_tensors = True
     parameters.ui = False
+    parameters.endpoint_metrics = True
     parameters.verbosity = 1
     parameters.model_alias = {path.stem}  # answers name the model by it, not by its path
     # It insists on a server of its own, which would know no signatures: on a socket that loses its name at once.
     with tempfile.TemporaryDirectory(prefix="tidegate-") as private:
         parameters.hostnames = [f"{private}/x.sock"]
-        return xllamacpp.Server(parameters)
+        server = xllamacpp.Server(parameters)
+    server.handle_metrics()  # it has answered, so its loop runs: let go of earlier, it would never end
+    return server
 
 
 class Generator:
@@ -172,5 +175,5 @@ def _events(ask: Ask, wish: completions.Wish) -> Iterator[bytes]:
 
 
 if __name__ == "__main__":
-    kept = _open(Path(sys.argv[1]), Settings(*map(int, sys.argv[2:])))
-    os._exit(0)  # a server that is let go of right after its start never ends
+    _open(Path(sys.argv[1]), Settings(*map(int, sys.argv[2:])))
+    os._exit(0)
