@@ -71,8 +71,8 @@ def test_a_script_answers_and_one_bad_request_fails_alone(workers: Workers, tmp_
 
 
 def test_a_function_that_hangs_fails_its_request_and_then_the_instance(workers: Workers, tmp_path: Path) -> None:
-    changes = {"environment": {"SAGEMAKER_MODEL_SERVER_WORKERS": "2"}, "invocation_timeout": 0.5}
-    worker = start(workers, folder(tmp_path, inference=PLAIN), **changes)
+    two = {"SAGEMAKER_MODEL_SERVER_WORKERS": "2"}
+    worker = start(workers, folder(tmp_path, inference=PLAIN), environment=two, invocation_timeout=0.5)
 
     async def test() -> None:
         await worker.ready()
