@@ -12,7 +12,7 @@ from sklearn.linear_model import LinearRegression
 
 from tests.unit.targets.local_stand import FLEET, Stand, run, spec, stand, until
 from tests.unit.worker.user_code import TRUSTED, folder
-from tests.worker_process import Response, RunningWorker, Workers, workers
+from tests.worker_process import Response, RunningWorker, Workers, request, workers
 from tidegate.model.fleet import FleetSpec
 from tidegate.targets.local import member
 from tidegate.targets.local.target import LocalTarget
@@ -225,6 +225,50 @@ def test_a_python_class(workers: Workers, tmp_path: Path) -> None:
         refused = await ask(worker, b'["a"]')
         told = "The JSON cannot be used: Expected `float`, got `str` - at `$[0]`."
         assert refused.json()["OriginalMessage"] == told
+
+    workers.run(test())
+
+
+STREAMS = """
+import os, time
+
+def model_fn(model_dir):
+    return os.environ["GATE"]
+
+def transform_fn(model, data, content_type, accept):
+    try:
+        yield "one "
+        while data == "wait" and not os.path.exists(model):
+            time.sleep(0.01)
+        yield "two"
+    finally:
+        open(model + ".closed", "w").close()
+"""
+
+
+def test_a_generator_streams_and_is_closed_when_the_client_leaves(workers: Workers, tmp_path: Path) -> None:
+    gate, closed = tmp_path / "gate", tmp_path / "gate.closed"
+    worker = start(workers, folder(tmp_path, inference=STREAMS), environment={"GATE": str(gate)})
+    path = "/endpoints/fraud/invocations-response-stream"
+
+    async def test() -> None:
+        await worker.ready()
+        whole = await ask(worker, b"now")
+        assert (whole.status, whole.body) == (200, b"one two"), "gathered for who does not ask for a stream"
+        connection = await worker.connect()
+        connection.send(request(path, b"wait", JSON))
+        await connection.reader.readuntil(b"one ")
+        gate.touch()
+        await connection.reader.readuntil(b"two")
+        gate.unlink()
+        closed.unlink()
+        connection = await worker.connect()
+        connection.send(request(path, b"wait", JSON))
+        await connection.reader.readuntil(b"one ")
+        connection.writer.close()
+        gate.touch()
+        await until(closed.exists, "the generator is closed")
+        assert (await ask(worker, b"now")).body == b"one two"
 
     workers.run(test())
 

@@ -14,7 +14,7 @@ from typing import Any
 from tidegate.worker.batching import Scorer
 from tidegate.worker.handling import Handler
 from tidegate.worker.images import RuntimeKind
-from tidegate.worker.runtimes.detect import detect, is_code
+from tidegate.worker.runtimes.detect import SCRIPT, detect, is_code
 from tidegate.worker.runtimes.trial import tried
 
 _WITH_SCRIPTS = (RuntimeKind.SKLEARN, RuntimeKind.XGBOOST)
@@ -36,9 +36,10 @@ def load(kind: RuntimeKind, model_dir: Path, environment: Mapping[str, str]) -> 
 
 def choose(kind: RuntimeKind, model_dir: Path, environment: Mapping[str, str]) -> RuntimeKind:
     """The runtime for this model data: the one that was named, or by what the artifact is."""
-    if kind is not RuntimeKind.AUTO and kind not in _WITH_SCRIPTS:
-        return kind
-    names = [path.relative_to(model_dir).as_posix() for path in model_dir.rglob("*") if path.is_file()]
     if kind is RuntimeKind.AUTO:
-        return detect(names, environment)
-    return RuntimeKind.SCRIPT if is_code(names, environment) else kind
+        files = (path for path in model_dir.rglob("*") if path.is_file())
+        return detect([path.relative_to(model_dir).as_posix() for path in files], environment)
+    if kind in _WITH_SCRIPTS:
+        scripts = [SCRIPT] if (model_dir / SCRIPT).is_file() else []
+        return RuntimeKind.SCRIPT if is_code(scripts, environment) else kind
+    return kind

@@ -11,6 +11,7 @@ from tidegate.model.errors import ArtifactError
 from tidegate.worker.images import RuntimeKind
 
 CODE_FOLDER = "code"
+SCRIPT = f"{CODE_FOLDER}/inference.py"
 PROGRAM = "SAGEMAKER_PROGRAM"
 """Variable that names the file with the functions; clients also send it empty."""
 HANDLER = "MODEL_HANDLER"
@@ -42,7 +43,7 @@ _NO_MODEL = ("requirements", "readme", "license", "licence", "notice", "config",
 
 def is_code(names: Iterable[str], environment: Mapping[str, str]) -> bool:
     """Whether the folder brings functions of its own that answer requests."""
-    return bool(environment.get(PROGRAM)) or f"{CODE_FOLDER}/inference.py" in names
+    return bool(environment.get(PROGRAM)) or SCRIPT in names
 
 
 def detect(names: Iterable[str], environment: Mapping[str, str]) -> RuntimeKind:

@@ -43,7 +43,7 @@ def check_allowed(environment: Mapping[str, str], what: str) -> None:
 def prepare(model_dir: Path, folder: Path, environment: Mapping[str, str]) -> None:
     """Makes ``folder`` (of ``model_dir``, may be missing) importable and gives the code its environment.
 
-    Raises ArtifactError for requirements that are not met and for what two containers of a replica cannot share."""
+    Raises ArtifactError for requirements that are not met and for what two models of a replica cannot share."""
     check_requirements(folder / "requirements.txt")
     wanted = {**environment, "SM_MODEL_DIR": str(model_dir), "MODEL_DIR": str(model_dir)}
     wanted.pop(TRUST, None)
@@ -59,12 +59,12 @@ def prepare(model_dir: Path, folder: Path, environment: Mapping[str, str]) -> No
 
 
 def _share(folder: Path, wanted: Mapping[str, str]) -> None:
-    """Several containers with code live in one process: modules and variables of one name must be the same."""
+    """Several models with code may live in one process: modules and variables of one name must be the same."""
     for name, value in wanted.items():
         ours = name.startswith("SAGEMAKER_") or name in ("SM_MODEL_DIR", "MODEL_DIR", HANDLER)
         if not ours and _environment.get(name, value) != value:
             raise ArtifactError(
-                f"two containers with code of one replica set {name} to different values, and they share a process"
+                f"two models with code in one process set {name} to different values, which they would share"
             )
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), "")
@@ -74,7 +74,7 @@ def _share(folder: Path, wanted: Mapping[str, str]) -> None:
         if origin == str(folder) or not os.path.exists(file):
             del sys.modules[name]  # of an earlier load of this folder, or of a model that is gone
         elif not file.endswith(f"{os.sep}inference.py"):
-            raise ArtifactError(f"two containers with code of one replica have a module {name}; rename one")
+            raise ArtifactError(f"two models with code in one process have a module {name}; rename one")
 
 
 def _has(folder: Path, module: str) -> bool:
