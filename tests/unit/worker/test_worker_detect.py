@@ -11,8 +11,6 @@ from tidegate.worker.images import RuntimeKind
 from tidegate.worker.runtimes import choose
 from tidegate.worker.runtimes.detect import CLEAR, POSSIBLE, WHOLE, detect
 
-KINDS = {kind.value for kind in RuntimeKind}
-
 
 @pytest.mark.parametrize(
     ("names", "kind"),
@@ -28,6 +26,9 @@ KINDS = {kind.value for kind in RuntimeKind}
         (["model.ubj", "model.json", "notes.txt"], RuntimeKind.XGBOOST),
         (["model.onnx", "code/inference.py"], RuntimeKind.SCRIPT),
         (["MLmodel", "code/inference.py"], RuntimeKind.SCRIPT),
+        (["MLmodel", "model.pkl", "requirements.txt"], RuntimeKind.MLFLOW),
+        (["model.pt2"], RuntimeKind.PYTORCH),
+        (["q4-1.gguf", "q4-2.gguf"], RuntimeKind.GGUF),
         (["model.onnx", "code/other.py", "parts/model.ubj"], RuntimeKind.ONNX),
     ],
 )
@@ -58,13 +59,14 @@ def test_what_cannot_be_told_names_the_candidates(names: list[str], message: str
     assert message in caught.value.message
 
 
-@pytest.mark.parametrize("name, runtime", [("model.pt", "pytorch"), ("MLmodel", "mlflow"), ("q4.gguf", "gguf")])
-def test_runtimes_that_are_known_of(name: str, runtime: str) -> None:
-    if runtime in KINDS:
-        assert detect([name], {}) == runtime
-    else:
-        with pytest.raises(ArtifactError, match=f"{name} is a {runtime} model"):
-            detect([name], {})
+def test_an_mlflow_folder_within_the_data() -> None:
+    assert detect(["model/MLmodel", "model/model.pkl"], {}) is RuntimeKind.MLFLOW
+    with pytest.raises(ArtifactError, match="found: nothing"):
+        detect(["a/MLmodel", "b/model.pkl"], {})
+
+
+def test_every_runtime_that_is_told_is_there() -> None:
+    assert {*WHOLE.values(), *CLEAR.values(), *POSSIBLE.values()} <= {kind.value for kind in RuntimeKind}
 
 
 ENDINGS = [*WHOLE, *CLEAR, *POSSIBLE, ".md", ".py"]

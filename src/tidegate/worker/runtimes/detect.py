@@ -56,6 +56,8 @@ def detect(names: Iterable[str], environment: Mapping[str, str]) -> RuntimeKind:
     if is_code(files, environment):
         return RuntimeKind.SCRIPT
     top = [name for name in files if "/" not in name]
+    if not top and len({name.partition("/")[0] for name in files}) == 1:
+        top = [name for name in (file.partition("/")[2] for file in files) if name in WHOLE]
     for table, chosen in ((WHOLE, top), (CLEAR, top), (POSSIBLE, [name for name in top if _may_be(name)])):
         found = {name: table.get(name) or table.get(PurePosixPath(name).suffix.lower()) for name in chosen}
         candidates = {name: runtime for name, runtime in found.items() if runtime is not None}
@@ -75,8 +77,4 @@ def _only(candidates: Mapping[str, str]) -> RuntimeKind:
         files = ", ".join(f"{name} ({runtime})" for name, runtime in candidates.items())
         images = " or ".join(f"tidegate/{runtime}" for runtime in runtimes)
         raise ArtifactError(f"the model data may be for several runtimes: {files}; name the image: {images}")
-    try:
-        return RuntimeKind(runtimes[0])
-    except ValueError:
-        [name] = list(candidates)[:1]
-        raise ArtifactError(f"{name} is a {runtimes[0]} model, which this tidegate has no runtime for") from None
+    return RuntimeKind(runtimes[0])
