@@ -74,6 +74,15 @@ def test_the_container_may_be_the_only_one_of_a_list(sagemaker: Any) -> None:
             {"PrimaryContainer": {**CONTAINER, "MultiModelConfig": {"ModelCacheSetting": "Sometimes"}}},
             "enum value set: [Enabled, Disabled]",
         ),
+        (
+            {
+                "Containers": [
+                    {**CONTAINER, "ContainerHostname": "a"},
+                    {"Image": "tidegate/xgboost", "ModelDataUrl": "s3://m/b.tar.gz", "ContainerHostname": "b"},
+                ]
+            },
+            "one container alone",
+        ),
     ],
 )
 def test_bad_models_are_refused_and_nothing_is_written(

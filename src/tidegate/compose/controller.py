@@ -203,7 +203,7 @@ class Controller:
             proxy_up=parts.proxy.up,
             prometheus=lambda: page(parts),
             logs=lambda endpoint, lines: msgspec.to_builtins(logs.tail(parts.folders.logs, endpoint, lines)),
-            models=lambda endpoint, most: listings(parts.target, endpoint, most),
+            models=lambda endpoint, most: listings(parts.target.serving(), endpoint, most),
             down=self.stop,
             changed=self.changed,
         )

@@ -350,6 +350,26 @@ def test_logs_say_that_there_is_no_such_replica() -> None:
         assert tidegate("logs", "e", "--replica", "r-12", TIDEGATE_URL=url).stdout == "r-12 | x\n"
 
 
+def test_models_are_shown_by_instance() -> None:
+    model = {"name": "acme.tar.gz", "state": "loaded", "bytes": 20_000, "requests_per_second": 1.25}
+    model |= {"pinned": True, "version": "1", "reason": ""}
+    first = {"replica": "r-1", "memory": 2**30, "held": 20_000, "resident": 0, "loaded": 1, "models": [model]}
+    page = json.dumps({"replicas": [first, {"replica": "r-2"}]}).encode()
+    with stub({"/tidegate/v1/endpoints/e/models": (200, page)}) as (url, seen):
+        rows = tidegate("models", "e", "--limit", "5", TIDEGATE_URL=url).stdout.splitlines()
+        assert json.loads(tidegate("models", "e", "--json", TIDEGATE_URL=url).stdout)["replicas"][0] == first
+    assert seen[0]["path"].endswith("/models?limit=5")
+    assert rows[1].split() == ["r-1", "(1", "loaded)", "19.5", "KiB/1.0", "GiB"]
+    assert rows[2].split() == ["acme.tar.gz", "loaded,", "pinned", "19.5", "KiB", "1.25"]
+    assert rows[3].split() == ["r-2", "(does", "not", "answer)"]
+
+
+def test_an_endpoint_of_one_model_each_says_so() -> None:
+    with stub({"/tidegate/v1/endpoints/e/models": (200, b'{"replicas": []}')}) as (url, _):
+        done = tidegate("models", "e", TIDEGATE_URL=url)
+    assert done.stdout == 'no instance of endpoint "e" serves many models\n'
+
+
 def test_watching_an_endpoint_at_rest_says_so() -> None:
     endpoint = {"name": "e", "status": "InService", "why": "e-1 serves", "rollout": None, "config": "e-1"}
     answers = {

@@ -191,6 +191,14 @@ def test_no_logs_of_an_endpoint_that_is_not_there(call: Caller) -> None:
     assert call("GET", "/endpoints/fraud/logs").json() == {"replicas": []}
 
 
+def test_models_are_only_asked_for_of_an_endpoint_that_is_there(call: Caller) -> None:
+    assert refusal(call("GET", "/endpoints/nobody/models"))[:2] == (404, "NotFound")
+    call("PUT", "/deploy", {"spec": SPEC})
+    (replica,) = call("GET", "/endpoints/fraud/models?limit=2").json()["replicas"]
+    assert replica == {"replica": "fraud-0", "models": [{"name": "m0"}, {"name": "m1"}]}
+    assert refusal(call("GET", "/endpoints/fraud/models?limit=-1"))[0] == 400
+
+
 def test_down_asks_the_platform_to_stop(call: Caller) -> None:
     answer = call("POST", "/down", {})
     assert (answer.status_code, answer.json(), call.house.downs) == (202, {"status": "stopping"}, 1)

@@ -1,24 +1,26 @@
 """Which models the replicas of a multi-model endpoint have loaded, as they tell it now."""
 
 import asyncio
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
 from tidegate.model.fleet import FleetSpec
 from tidegate.targets.local import ping
-from tidegate.targets.local.target import LocalTarget
 
 PATIENCE = 5.0
 """Seconds that a replica may take: a list of 10,000 models is some megabytes."""
 
 
-async def listings(target: LocalTarget, endpoint: str, most: int) -> list[dict[str, object]]:
+async def listings(
+    serving: Iterable[tuple[FleetSpec, str, int, Path]], endpoint: str, most: int
+) -> list[dict[str, object]]:
     """One entry for each replica that serves many models, with the hottest ``most`` models of each. One that
     does not answer, since it is going away or busy, has no ``models``."""
     asked = [
         _ask(spec, replica, socket, most)
-        for spec, replica, _, socket in target.serving()
+        for spec, replica, _, socket in serving
         if spec.id.endpoint == endpoint and spec.variant.model.multi_model
     ]
     return list(await asyncio.gather(*asked))
