@@ -253,7 +253,8 @@ def _fleets(options: Options) -> str:
 defaults fleets
   mode http
   timeout connect 250ms
-  timeout server {options.timeout}s
+  # The worker has its say first: it tells in what manner a client asked.
+  timeout server {options.timeout + 2}s
   timeout check 2s
   timeout queue 1s
   option httpchk GET /ping
