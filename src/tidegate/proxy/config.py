@@ -117,7 +117,7 @@ global
   # Two tidegates must not share a port unnoticed.
   noreuseport
   # A request can be given to a second server only while all of it is in the buffer.
-  tune.bufsize 65536
+  tune.bufsize 16384
   hard-stop-after 10m
 """
 

@@ -32,10 +32,11 @@ class Responses:
             f"x-Amzn-Invoked-Production-Variant: {variant}\r\nx-tidegate-config: {spec.config_name}\r\n".encode()
         )
         self._starts: dict[tuple[int, str], bytes] = {}
+        """Status and content type -> all that comes before the running number of the request's id, for a second."""
+        self._second = 0
         self._prefix = str(uuid.uuid4())[:24]
         """Request ids are UUIDs in form: a random part of this process and a running number."""
         self._numbers = count()
-        self._date = (0, b"")
 
     def success(self, answer: Answer, close: bool) -> bytes:
         extra = self._served
@@ -97,27 +98,27 @@ class Responses:
         return self._whole(status, JSON, b"", body, close)
 
     def _whole(self, status: int, content_type: str, extra: bytes, body: bytes, close: bool) -> bytes:
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._starts.clear()
         start = self._starts.get((status, content_type)) or self._start(status, content_type)
-        return b"%bdate: %b\r\nx-amzn-RequestId: %b%012x\r\n%bcontent-length: %d\r\n%b\r\n%b" % (
+        end = b"connection: close\r\n\r\n" if close else b"\r\n"
+        return b"%b%012x\r\n%bcontent-length: %d\r\n%b%b" % (
             start,
-            self._today(),
-            self._prefix.encode(),
             next(self._numbers),
             extra,
             len(body),
-            b"connection: close\r\n" if close else b"",
+            end,
             body,
         )
 
     def _start(self, status: int, content_type: str) -> bytes:
-        start = f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}\r\ncontent-type: {content_type}\r\n"
+        start = (
+            f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}\r\ncontent-type: {content_type}\r\n"
+            f"date: {formatdate(self._second, usegmt=True)}\r\nx-amzn-RequestId: {self._prefix}"
+        )
         made = start.encode("latin-1")
         if len(self._starts) < 64:  # a program may invent content types
             self._starts[status, content_type] = made
         return made
-
-    def _today(self) -> bytes:
-        second = int(time.time())
-        if self._date[0] != second:
-            self._date = (second, formatdate(second, usegmt=True).encode())
-        return self._date[1]

@@ -7,9 +7,12 @@ of a prediction's cost. It holds the limits (head, body, time), so that what rea
 import asyncio
 import time
 from collections import deque
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, cast
 
 import httptools
+
+from tidegate.worker.heads import STAMP, Heads
 
 HEAD_LIMIT = 64 * 1024
 """Bytes of a request's line and headers. The proxy has a lower limit of its own."""
@@ -24,7 +27,11 @@ class Request(NamedTuple):
 
     method: bytes
     url: bytes
-    headers: list[tuple[bytes, bytes]]
+    headers: Sequence[tuple[bytes, bytes]]
+    fields: Mapping[bytes, bytes]
+    """The headers by name; of a repeated one the last. Shared between requests: not to be changed."""
+    stamp: bytes | None
+    """The proxy's, where it set one."""
     body: bytes
     arrived: int
     complete: int
@@ -45,6 +52,7 @@ class Service(Protocol):
 
     connections: "set[Connection]"
     max_body: int
+    heads: Heads
 
     def serve(self, connection: "Connection", request: Request) -> None:
         """Answers with ``connection.reply``, now or later."""
@@ -108,6 +116,8 @@ class Connection(asyncio.Protocol):
             return
         self._read += 1
         self._now = time.time_ns() // 1000
+        if not self._reading and data.startswith(b"POST ") and self._take_whole(data):
+            return
         self._piece = len(data)
         if self._in_head or not self._reading:
             self._head_size += self._piece
@@ -122,9 +132,25 @@ class Connection(asyncio.Protocol):
                 self._refuse_head()
             elif not self._limit and not self._refused:
                 self._limit = time.monotonic() + SLOW
-        if self._line and not self._paused and not self._refused and self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
+        if not self._refused:
+            self._pause()
+
+    def _take_whole(self, data: bytes) -> bool:
+        """A request that came in one piece, with a head of the plain form: most do."""
+        found = self._service.heads.find(data)
+        if found is None:
+            return False
+        head, stamp, begin = found
+        if len(data) - begin != head.length or head.length > self._service.max_body:
+            return False
+        self._version = "1.1"
+        request = Request(
+            b"POST", head.url, head.headers, head.fields, stamp, data[begin:], self._now, self._now, True, True
+        )
+        self._line.append(request)
+        self._pump()
+        self._pause()
+        return True
 
     def pause_writing(self) -> None:
         self._stalled = time.monotonic() + SLOW
@@ -182,10 +208,13 @@ class Connection(asyncio.Protocol):
         if self._refused:
             return
         self._limit = 0.0
+        fields = dict(self._headers)
         request = Request(
             self._parser.get_method(),
             self._url,
             self._headers,
+            fields,
+            fields.get(STAMP),
             self._body[0] if len(self._body) == 1 else b"".join(self._body),
             self._arrived,
             self._now,
@@ -258,6 +287,11 @@ class Connection(asyncio.Protocol):
             self._refuse(Refusal(408, "RequestTimeoutException", f"The request did not arrive within {SLOW:g} s."))
 
     # --- inside ---
+
+    def _pause(self) -> None:
+        if self._line and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
 
     def _pump(self) -> None:
         """Serves what waits in line, in a loop rather than by recursion: answers may come at once."""

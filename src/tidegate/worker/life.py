@@ -1,6 +1,7 @@
 """One replica's life: listen, fetch, load, serve, drain, and say why when it does not work out."""
 
 import asyncio
+import gc
 import os
 import signal
 import stat
@@ -52,6 +53,9 @@ class Worker:
         except Exception as error:
             self._fail(_told(error))
             return
+        # What has been loaded stays: looking through it again and again would hold requests up for milliseconds.
+        gc.collect()
+        gc.freeze()
         server.engine = self._engine
         kinds = ", ".join(container.runtime.kind for container in self._spec.containers)
         self._say(f"ready, {kinds} on {self._spec.socket}")

@@ -8,6 +8,7 @@ import asyncio
 import os
 import re
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from tidegate.auth.sigv4 import RequestParts, verify
 from tidegate.model.errors import AuthError, StartupError
 from tidegate.worker import addressed
 from tidegate.worker.answers import Responses
+from tidegate.worker.heads import Heads
 from tidegate.worker.http import Connection, Refusal, Request
 from tidegate.worker.invocation import PATH, Call, Engine, ModelFailed, Outcome, Rejected, Stream
 from tidegate.worker.keys import KeysFile
@@ -29,8 +31,6 @@ from tidegate.worker.spec import ReplicaSpec
 from tidegate.worker.stats import Stats
 from tidegate.worker.streaming import Delivery, Ended, Limits
 
-STAMP = b"x-tidegate-start"
-"""Epoch microseconds at which the proxy had the request."""
 OLDEST_STAMP = 3600 * 1_000_000
 """Microseconds: an older stamp is taken for nonsense."""
 STREAM = b"/invocations-response-stream"
@@ -53,6 +53,7 @@ class Server:
         self.draining = False
         self.connections: set[Connection] = set()
         self.max_body = spec.max_body
+        self.heads = Heads()
         self._stats = Stats()
         self._responses = Responses(spec)
         self._plain = Plain(self._responses)
@@ -192,9 +193,9 @@ class Server:
             message = f"The model of variant {self.spec.fleet.variant} is still being loaded; try again."
             connection.reply(manner.error(503, "ServiceUnavailable", message, close), close)
             return
-        headers = dict(request.headers)
+        headers = request.fields
         if manner is not self._plain or PATH in headers:
-            self._adapt(headers, path, manner)
+            headers = self._adapted(headers, path, manner)
         call = Call(request.body, headers, manner.parts)
         if refusal := addressed.refused(call, self.spec.fleet.endpoint, self.spec.serving):
             connection.reply(manner.whole(refusal, close), close)
@@ -202,14 +203,16 @@ class Server:
         self._in_hand[connection] = call
         self.engine.submit(call, partial(self._finish, connection, request, call, manner))
 
-    def _adapt(self, headers: dict[bytes, bytes], path: bytes, manner: Manner) -> None:
+    def _adapted(self, fields: Mapping[bytes, bytes], path: bytes, manner: Manner) -> Mapping[bytes, bytes]:
         """What engines find in a call's headers, whichever manner it came in."""
+        headers = dict(fields)
         headers.pop(PATH, None)  # never the client's
         if manner is self._streamed:
             headers[b"accept"] = headers.get(b"x-amzn-sagemaker-accept", b"")
         elif manner is self._openai and (found := OPENAI.fullmatch(path)):
             headers[PATH] = found[1]
             headers.pop(b"authorization", None)  # may hold the key itself
+        return headers
 
     def _finish(
         self, connection: Connection, request: Request, call: Call, manner: Manner, outcome: Outcome
@@ -243,7 +246,7 @@ class Server:
             if self._in_hand.get(connection) is call:
                 del self._in_hand[connection]
             if how.first is not None:
-                call.note(FIRST_CHUNK, max(0, how.first - _began(call, request)))
+                call.note(FIRST_CHUNK, max(0, how.first - _began(request)))
             self._count(request, call, how.status)
 
         call.on_abandon(delivery.leave)
@@ -255,7 +258,7 @@ class Server:
         """``status``: the model's; None if it was not asked. Returns its latency in microseconds."""
         now, latency = time.time_ns() // 1000, 0
         if status is not None:
-            stamp = _stamp(call.headers.get(STAMP), request.arrived)
+            stamp = _stamp(request.stamp, request.arrived)
             began = stamp if request.at_once else request.complete
             latency = max(0, now - began)
             self._stats.count(now, status, latency, request.arrived - stamp)
@@ -287,9 +290,9 @@ class Server:
         loop.call_later(1.0, self._sweep, loop)
 
 
-def _began(call: Call, request: Request) -> int:
+def _began(request: Request) -> int:
     """From when on a call's latency is counted; what a client took to send a request is not in it."""
-    return _stamp(call.headers.get(STAMP), request.arrived) if request.at_once else request.complete
+    return _stamp(request.stamp, request.arrived) if request.at_once else request.complete
 
 
 def _stamp(header: bytes | None, arrived: int) -> int:

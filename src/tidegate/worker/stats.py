@@ -6,8 +6,10 @@ the last one it saw counts every request once.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import groupby
 
 from tidegate.evidence import sketch
 from tidegate.worker.invocation import Note
@@ -37,6 +39,16 @@ class Spread:
         self.total += value * times
         key = _index(value)
         self.bins[key] = self.bins.get(key, 0) + times
+
+    def add_all(self, values: Sequence[int]) -> None:
+        """At least one."""
+        low, high = min(values), max(values)
+        self.low = min(self.low, low) if self.count else low
+        self.high = max(self.high, high)
+        self.count += len(values)
+        self.total += sum(values)
+        for key, count in Counter(map(_index, values)).items():
+            self.bins[key] = self.bins.get(key, 0) + count
 
 
 @dataclass
@@ -69,6 +81,10 @@ class Second:
         }
 
 
+def _second(counted: tuple[int, int, int, int]) -> int:
+    return counted[0] // 1_000_000
+
+
 class Stats:
     """Times are epoch microseconds; ``status`` is the model's own, 200 for an answer, 0 for none."""
 
@@ -94,17 +110,19 @@ class Stats:
 
     def _fold(self) -> None:
         fresh, self._fresh = self._fresh, []
-        for at, status, latency, overhead in fresh:
-            record = self._record(at // 1_000_000)
-            record.invocations += 1
-            if not 200 <= status < 300:
-                record.model_errors += 1
-                if 400 <= status < 500:
-                    record.errors_4xx += 1
-                elif status == 0 or status >= 500:
-                    record.errors_5xx += 1
-            record.latency.add(latency)
-            record.overhead.add(overhead)
+        for second, group in groupby(fresh, _second):
+            record = self._record(second)
+            _, statuses, latencies, overheads = zip(*group, strict=True)
+            record.invocations += len(statuses)
+            for status, count in Counter(statuses).items():
+                if not 200 <= status < 300:
+                    record.model_errors += count
+                    if 400 <= status < 500:
+                        record.errors_4xx += count
+                    elif status == 0 or status >= 500:
+                        record.errors_5xx += count
+            record.latency.add_all(latencies)
+            record.overhead.add_all(overheads)
         notes, self._notes = self._notes, []
         for (second, note), times in Counter(notes).items():  # most notes are one of a few
             series = self._record(second).series

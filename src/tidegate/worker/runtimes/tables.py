@@ -2,17 +2,33 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tidegate.model.errors import ArtifactError, Invalid
 from tidegate.worker.invocation import Answer, Call
 from tidegate.worker.runtimes import codecs
+from tidegate.worker.runtimes.packing import Packer
 
 PROBES = 512
 """Rows."""
 DEFAULT_ACCEPT = "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT"
+
+
+MOST_FORMS = 64
+"""Pairs of content type and accept that are remembered."""
+
+Rows = bytes | codecs.Matrix
+"""Of one request: float32, row by row."""
+
+
+class Form(NamedTuple):
+    """What a request's headers ask for."""
+
+    plain: bool
+    """Its body may be the common one."""
+    answer: str
 
 
 class Table:
@@ -29,22 +45,33 @@ class Table:
         self._predict = predict
         self._features = features
         self._accept = accept
+        self._width = 4 * features.count
+        self._pack = Packer(features.count).rows
+        self._forms: dict[tuple[bytes | None, bytes | None], Form] = {}
 
-    def parse(self, call: Call) -> codecs.Matrix:
-        codecs.choose(call.accept, self._wishless(call))
+    def parse(self, call: Call) -> Rows:
+        if self._form(call).plain and (rows := self._pack(call.body)) is not None:
+            return rows
         return self._features.read(call.body, call.content_type)
 
-    def size(self, rows: codecs.Matrix) -> int:
-        return len(rows)
+    def size(self, rows: Rows) -> int:
+        return len(rows) // self._width if isinstance(rows, bytes) else len(rows)
 
-    def score(self, requests: Sequence[codecs.Matrix]) -> Sequence[Any]:
+    def score(self, requests: Sequence[Rows]) -> Sequence[Any]:
         if len(requests) == 1:
-            return [self._predict(requests[0])]
-        scores = self._predict(np.concatenate(requests))
-        return np.split(scores, np.cumsum([len(rows) for rows in requests])[:-1])
+            return [self._predict(self._matrix(requests[0]))]
+        if all(isinstance(rows, bytes) for rows in requests):
+            scores = self._predict(self._matrix(b"".join(requests)))  # type: ignore[arg-type]
+        else:
+            scores = self._predict(np.concatenate([self._matrix(rows) for rows in requests]))
+        parts, end = [], 0
+        for rows in requests:
+            begin, end = end, end + self.size(rows)
+            parts.append(scores[begin:end])
+        return parts
 
     def render(self, scores: Any, call: Call) -> Answer:
-        return codecs.write(scores, codecs.choose(call.accept, self._wishless(call)))
+        return codecs.write(scores, self._form(call).answer)
 
     def probe(self) -> None:
         """Predicts rows of all kinds: a damaged model may fail at some only. Raises whatever the model does."""
@@ -53,8 +80,21 @@ class Table:
         rows[random.random(rows.shape) < 0.1] = np.nan
         self._predict(np.vstack([rows, np.zeros((1, self._features.count))]).astype(np.float32))
 
-    def _wishless(self, call: Call) -> str:
-        return self._accept or codecs.kind_of(call.content_type)
+    def _matrix(self, rows: Rows) -> codecs.Matrix:
+        if isinstance(rows, bytes):
+            return np.frombuffer(rows, np.float32).reshape(-1, self._features.count)
+        return rows
+
+    def _form(self, call: Call) -> Form:
+        """Raises ModelFailed (406) where no form will do."""
+        key = call.headers.get(b"content-type"), call.headers.get(b"accept")
+        form = self._forms.get(key)
+        if form is None:
+            kind = codecs.kind_of(call.content_type)
+            form = Form(kind == codecs.JSON, codecs.choose(call.accept, self._accept or kind))
+            if len(self._forms) < MOST_FORMS:
+                self._forms[key] = form
+        return form
 
 
 def only(folder: Path, what: str, suffixes: Sequence[str]) -> Path:

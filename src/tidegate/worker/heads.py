@@ -1,0 +1,70 @@
+"""Request heads that were seen before are not parsed again.
+
+What the proxy sends of one client, or of many alike, differs from request to request in the body and in the stamp,
+which is the last header. So the head without its stamp is looked up whole. Only heads of a strict, plain form are
+taken up: HTTP/1.1, POST, lower-case names, one Content-Length and nothing that changes how a message is framed or
+its connection used. All others go through the parser, every time.
+"""
+
+import re
+from typing import NamedTuple
+
+STAMP = b"x-tidegate-start"
+"""Epoch microseconds at which the proxy had the request."""
+_MARK = b"\r\n" + STAMP + b": "
+_KEPT = 256
+_LONGEST = 4096
+"""Bytes of a head that is remembered."""
+_PLAIN = re.compile(rb"POST (/[!-~]*) HTTP/1\.1((?:\r\n[a-z0-9-]+: [\x20-\x7e]*)*)")
+_HEADER = re.compile(rb"\r\n([a-z0-9-]+): ([\x20-\x7e]*)")
+_FRAMING = frozenset(
+    {b"transfer-encoding", b"connection", b"upgrade", b"expect", b"te", b"trailer", b"keep-alive", b"proxy-connection"}
+)
+_LENGTH = re.compile(rb"\d{1,12}")
+
+
+class Head(NamedTuple):
+    url: bytes
+    headers: tuple[tuple[bytes, bytes], ...]
+    fields: dict[bytes, bytes]
+    """The headers by name, for all requests with this head: not to be changed."""
+    length: int
+    """Bytes of the body."""
+
+
+class Heads:
+    """For one server."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Head] = {}
+
+    def find(self, data: bytes) -> tuple[Head, bytes, int] | None:
+        """The head that ``data`` begins with, its stamp, and where its body begins; None where the parser has to
+        look."""
+        end = data.find(b"\r\n\r\n", 0, _LONGEST)
+        at = data.rfind(_MARK, 0, end) if end > 0 else -1
+        if at < 0:
+            return None
+        stamp = data[at + len(_MARK) : end]
+        if not stamp.isdigit():
+            return None
+        head = self._known.get(data[:at])
+        if head is None:
+            head = self._take_up(data[:at])
+        return (head, stamp, end + 4) if head is not None else None
+
+    def _take_up(self, text: bytes) -> Head | None:
+        matched = _PLAIN.fullmatch(text)
+        if matched is None:
+            return None
+        headers = tuple(_HEADER.findall(matched[2]))
+        fields = dict(headers)
+        length = fields.get(b"content-length", b"0")
+        if len(fields) != len(headers) or not _FRAMING.isdisjoint(fields) or not _LENGTH.fullmatch(length):
+            return None
+        head = Head(matched[1], headers, fields, int(length))
+        if b"authorization" not in fields:  # a signature is seen once
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            self._known[text] = head
+        return head
