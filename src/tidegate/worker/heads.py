@@ -18,8 +18,9 @@ _LONGEST = 4096
 _PLAIN = re.compile(rb"POST (/[!-~]*) HTTP/1\.1((?:\r\n[a-z0-9-]+: [\x20-\x7e]*)*)")
 _HEADER = re.compile(rb"\r\n([a-z0-9-]+): ([\x20-\x7e]*)")
 _FRAMING = frozenset(
-    {b"transfer-encoding", b"connection", b"upgrade", b"expect", b"te", b"trailer", b"keep-alive", b"proxy-connection"}
+    (b"transfer-encoding", b"connection", b"upgrade", b"expect", b"te", b"trailer", b"keep-alive")
 )
+"""Headers of which one is enough for the parser to look."""
 _LENGTH = re.compile(rb"\d{1,12}")
 
 
@@ -37,6 +38,11 @@ class Heads:
 
     def __init__(self) -> None:
         self._known: dict[bytes, Head] = {}
+
+    @property
+    def known(self) -> int:
+        """How many are remembered."""
+        return len(self._known)
 
     def find(self, data: bytes) -> tuple[Head, bytes, int] | None:
         """The head that ``data`` begins with, its stamp, and where its body begins; None where the parser has to

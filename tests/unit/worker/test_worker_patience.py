@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 
+from tidegate.worker.heads import Heads
 from tidegate.worker.http import LINGER, SLOW, Connection, Refusal, Request
 
 REQUEST = b"POST /invocations HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbody"
@@ -16,6 +17,7 @@ class Echo:
     def __init__(self, size: int = 1) -> None:
         self.connections: set[Connection] = set()
         self.max_body = 100
+        self.heads = Heads()
         self.size = size
 
     def serve(self, connection: Connection, request: Request) -> None:

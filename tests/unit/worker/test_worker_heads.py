@@ -1,0 +1,111 @@
+"""Heads that are looked up mean what the parser would have said; all others are left to it."""
+
+import httptools
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.worker.heads import Heads
+
+PLAIN = b"POST /endpoints/fraud/invocations HTTP/1.1\r\nhost: here\r\ncontent-type: text/csv\r\ncontent-length: 3"
+STAMP = b"\r\nx-tidegate-start: 17"
+
+
+class Parsed:
+    """What httptools makes of a request."""
+
+    def __init__(self, data: bytes) -> None:
+        self.url = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.body = b""
+        self.messages = 0
+        parser = httptools.HttpRequestParser(self)
+        parser.feed_data(data)
+        self.keep_alive = parser.should_keep_alive()
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_body(self, part: bytes) -> None:
+        self.body += part
+
+    def on_message_complete(self) -> None:
+        self.messages += 1
+
+
+def test_a_head_is_found_with_its_stamp_and_again_with_another() -> None:
+    heads = Heads()
+    for stamp in (b"17", b"18"):
+        data = PLAIN + b"\r\nx-tidegate-start: " + stamp + b"\r\n\r\n1,2"
+        found = heads.find(data)
+        assert found is not None
+        head, found_stamp, begin = found
+        assert (head.url, head.length, found_stamp, data[begin:]) == (
+            b"/endpoints/fraud/invocations",
+            3,
+            stamp,
+            b"1,2",
+        )
+        assert head.fields[b"content-type"] == b"text/csv"
+
+
+def test_what_frames_a_message_otherwise_is_left_to_the_parser() -> None:
+    heads = Heads()
+    for odd in (
+        PLAIN + b"\r\ntransfer-encoding: chunked" + STAMP,
+        PLAIN + b"\r\nconnection: close" + STAMP,
+        PLAIN + b"\r\nexpect: 100-continue" + STAMP,
+        PLAIN + b"\r\ncontent-length: 4" + STAMP,
+        PLAIN + b"\r\nX-Upper: 1" + STAMP,
+        PLAIN + b"\r\n folded: 1" + STAMP,
+        PLAIN + b"\r\nbad name: 1" + STAMP,
+        PLAIN + b"\r\nnul: \0" + STAMP,
+        PLAIN.replace(b"HTTP/1.1", b"HTTP/1.0") + STAMP,
+        PLAIN.replace(b": 3", b": +3") + STAMP,
+        PLAIN.replace(b": 3", b": 3 3") + STAMP,
+        PLAIN + STAMP + b"x",
+        PLAIN + STAMP + b"\r\nlater: 1",
+        PLAIN,
+    ):
+        assert heads.find(odd + b"\r\n\r\n1,2") is None, odd
+
+
+def test_signed_heads_are_not_remembered() -> None:
+    heads = Heads()
+    for number in range(1000):
+        signed = PLAIN + b"\r\nauthorization: AWS4-HMAC-SHA256 %d" % number + STAMP + b"\r\n\r\n1,2"
+        assert heads.find(signed) is not None
+    assert heads.known == 0
+
+
+def test_few_heads_are_remembered() -> None:
+    heads = Heads()
+    for number in range(10_000):
+        heads.find(PLAIN + b"\r\nx-number: %d" % number + STAMP + b"\r\n\r\n1,2")
+    assert 0 < heads.known <= 256
+
+
+NAMES = st.sampled_from(
+    [b"host", b"accept", b"Accept", b"connection", b"content-length", b"transfer-encoding", b"x-a", b"te", b""]
+)
+VALUES = st.one_of(
+    st.sampled_from([b"", b"1", b"3", b"close", b"chunked", b" x ", b"a\tb"]), st.binary(max_size=4)
+)
+
+
+@given(st.lists(st.tuples(NAMES, VALUES), max_size=5), st.binary(max_size=8))
+def test_a_found_head_is_what_the_parser_finds(headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    lines = b"".join(b"\r\n%b: %b" % header for header in headers)
+    data = (
+        b"POST /invocations HTTP/1.1" + lines + b"\r\ncontent-length: %d" % len(body) + STAMP + b"\r\n\r\n" + body
+    )
+    found = Heads().find(data)
+    if found is None or len(data) - found[2] != found[0].length:
+        return
+    head, stamp, begin = found
+    parsed = Parsed(data)
+    assert (parsed.url, parsed.body, parsed.messages) == (head.url, data[begin:], 1)
+    assert parsed.headers == [(n, v.strip()) for n, v in head.headers] + [(b"x-tidegate-start", stamp)]
+    assert parsed.keep_alive
