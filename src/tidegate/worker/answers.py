@@ -80,14 +80,11 @@ class Responses:
         self, content_type: str, headers: tuple[tuple[bytes, bytes], ...], chunked: bool, close: bool
     ) -> bytes:
         """The head of a response whose body comes in parts: as chunks, or up to the connection's end."""
-        start = self._starts.get((200, content_type)) or self._start(200, content_type)
         extra = self._served
         for name, value in headers:
             extra += b"%b: %b\r\n" % (name, value)
-        return b"%bdate: %b\r\nx-amzn-RequestId: %b%012x\r\n%b%b%b\r\n" % (
-            start,
-            self._today(),
-            self._prefix.encode(),
+        return b"%b%012x\r\n%b%b%b\r\n" % (
+            self._start(200, content_type),
             next(self._numbers),
             extra,
             b"transfer-encoding: chunked\r\n" if chunked else b"",
@@ -98,14 +95,9 @@ class Responses:
         return self._whole(status, JSON, b"", body, close)
 
     def _whole(self, status: int, content_type: str, extra: bytes, body: bytes, close: bool) -> bytes:
-        second = int(time.time())
-        if second != self._second:
-            self._second = second
-            self._starts.clear()
-        start = self._starts.get((status, content_type)) or self._start(status, content_type)
         end = b"connection: close\r\n\r\n" if close else b"\r\n"
         return b"%b%012x\r\n%bcontent-length: %d\r\n%b%b" % (
-            start,
+            self._start(status, content_type),
             next(self._numbers),
             extra,
             len(body),
@@ -114,6 +106,13 @@ class Responses:
         )
 
     def _start(self, status: int, content_type: str) -> bytes:
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._starts.clear()
+        made = self._starts.get((status, content_type))
+        if made is not None:
+            return made
         start = (
             f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}\r\ncontent-type: {content_type}\r\n"
             f"date: {formatdate(self._second, usegmt=True)}\r\nx-amzn-RequestId: {self._prefix}"

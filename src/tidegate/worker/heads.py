@@ -15,8 +15,9 @@ _MARK = b"\r\n" + STAMP + b": "
 _KEPT = 256
 _LONGEST = 4096
 """Bytes of a head that is remembered."""
-_PLAIN = re.compile(rb"POST (/[!-~]*) HTTP/1\.1((?:\r\n[a-z0-9-]+: [\x20-\x7e]*)*)")
-_HEADER = re.compile(rb"\r\n([a-z0-9-]+): ([\x20-\x7e]*)")
+_VALUE = rb"(?:[!-~](?:[ -~]*[!-~])?)?"
+_PLAIN = re.compile(rb"POST (/[!-~]*) HTTP/1\.1((?:\r\n[a-z0-9-]+: %b)*)" % _VALUE)
+_HEADER = re.compile(rb"\r\n([a-z0-9-]+): (%b)" % _VALUE)
 _FRAMING = frozenset(
     (b"transfer-encoding", b"connection", b"upgrade", b"expect", b"te", b"trailer", b"keep-alive")
 )

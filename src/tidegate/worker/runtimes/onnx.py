@@ -108,7 +108,7 @@ class Named(Table):
         super().__init__(self._run, codecs.Features(len(inputs), self._typed.names), accept, batches)
 
     def parse(self, call: Call) -> Any:
-        codecs.choose(call.accept, self._wishless(call))
+        self._form(call)  # refuses what cannot be answered
         return self._typed.read(call.body, call.content_type)
 
     def size(self, rows: Any) -> int:
