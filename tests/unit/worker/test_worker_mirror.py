@@ -32,7 +32,8 @@ def http(status: int, body: bytes, kind: str = "text/csv") -> bytes:
 
 
 def request(body: bytes = b"1,2", *headers: tuple[bytes, bytes]) -> Request:
-    return Request(b"POST", b"/endpoints/e/invocations", [CSV, *headers], body, 0, 0, True, True)
+    given = [CSV, *headers]
+    return Request(b"POST", b"/endpoints/e/invocations", given, dict(given), None, body, 0, 0, True, True)
 
 
 @dataclass

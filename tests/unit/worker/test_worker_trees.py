@@ -8,12 +8,14 @@ import xgboost
 
 from tests.worker_process import FEATURES
 from tidegate.worker.runtimes import trees
+from tidegate.worker.runtimes.model_document import NotCovered
+from tidegate.worker.runtimes.objectives import Matrix
 from tidegate.worker.runtimes.xgboost import load
 
 Settings = dict[str, object]
 
 
-def rows_of(number: int, seed: int = 1) -> trees.Matrix:
+def rows_of(number: int, seed: int = 1) -> Matrix:
     random = np.random.default_rng(seed)
     rows = random.normal(size=(number, len(FEATURES))).astype(np.float32)
     rows[random.random(rows.shape) < 0.1] = np.nan
@@ -63,7 +65,7 @@ def test_other_kinds_stay_with_the_library(
     settings: Settings, why: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     booster = trained(settings)
-    with pytest.raises(trees.NotCovered, match=why):
+    with pytest.raises(NotCovered, match=why):
         trees.faster(booster, (0, 0), 1)
     booster.save_model(tmp_path / "model.ubj")
     rows = rows_of(3)
@@ -78,7 +80,7 @@ def test_categories_and_several_targets_stay_with_the_library() -> None:
     categorical = xgboost.train({"max_cat_to_onehot": 1, "nthread": 1}, data, 3)
     two = xgboost.train({"nthread": 1}, xgboost.DMatrix(codes, np.c_[codes, -codes]), 3)
     for booster in (categorical, two):
-        with pytest.raises(trees.NotCovered, match="several targets, or categories"):
+        with pytest.raises(NotCovered, match="several targets, or categories"):
             trees.faster(booster, (0, 0), 1)
 
 
@@ -90,5 +92,5 @@ def test_a_base_score_beyond_its_link_stays_with_the_library() -> None:
         xgboost.DMatrix(rows, np.zeros(50), base_margin=np.full(50, 200.0, np.float32)),
         1,
     )
-    with pytest.raises(trees.NotCovered):
+    with pytest.raises(NotCovered):
         trees.faster(booster, (0, 0), 1)

@@ -24,7 +24,7 @@ from tidegate.worker.multimodel.source import Source
 from tidegate.worker.multimodel.store import GOOD, NEXT, Kept, Store
 from tidegate.worker.runtimes import codecs
 from tidegate.worker.runtimes.forest import Forest, unpack
-from tidegate.worker.runtimes.tables import Table, default_accept
+from tidegate.worker.runtimes.tables import Rows, Table, default_accept
 
 LONGEST = 360.0
 """Seconds that one model may take to be read or loaded."""
@@ -127,7 +127,7 @@ class Loader:
             gc.freeze()
         return Copy(engine, mark, size, FOREST_LOAD + size / FOREST_RATE, native=False)
 
-    def _read_forest(self, path: Path) -> tuple[Batcher[codecs.Matrix, object], str, int]:
+    def _read_forest(self, path: Path) -> tuple[Batcher[Rows, object], str, int]:
         before = memory.read()
         data = path.read_bytes()
         forest = unpack(data)
@@ -135,7 +135,7 @@ class Loader:
         size = memory.grown(before, memory.read(), len(data))
         return engine, forest.head.mark, min(size, 2 * len(data) + (1 << 16))
 
-    def _served(self, forest: Forest) -> Batcher[codecs.Matrix, object]:
+    def _served(self, forest: Forest) -> Batcher[Rows, object]:
         head = forest.head
         table = Table(forest.predict, _features(head.features, head.names, head.kinds), self._accept)
         return Batcher(table, self._loop, aside=self._large)
