@@ -67,9 +67,9 @@ class Fake:
         self.closed = True
 
 
-def piped(fakes: Sequence[Fake]) -> Pipeline:
+def piped(fakes: Sequence[Fake], timeout: float = 60.0) -> Pipeline:
     accepts = [f"accept/{number}".encode() for number in range(len(fakes) - 1)]
-    return Pipeline([Stage(f.mark, f, a) for f, a in zip(fakes, (*accepts, None), strict=True)], LIMIT)
+    return Pipeline([Stage(f.mark, f, a) for f, a in zip(fakes, (*accepts, None), strict=True)], LIMIT, timeout)
 
 
 async def settled() -> None:
@@ -190,6 +190,32 @@ def test_a_stream_that_is_collected_ends_when_the_client_leaves() -> None:
     asyncio.run(run())
 
 
+@given(st.integers(0, 2), st.sampled_from(["waits", "in parts"]))
+def test_a_stage_that_takes_too_long_is_named_and_no_longer_heard(slow: int, way: str) -> None:
+    async def run() -> None:
+        fakes = [Fake(chr(97 + number)) for number in range(3)]
+        fakes[slow].way = way
+        call = Call(b"12345", {})
+        found: list[Outcome] = []
+        piped(fakes, timeout=0.0 if way == "waits" else -1.0).submit(call, found.append)
+        await settled()
+        for answer in fakes[slow].held:
+            answer()
+        await settled()
+        if way == "in parts" and slow == 2:
+            assert isinstance(found[0], ModelFailed | Stream)
+            return
+        [outcome] = found
+        assert isinstance(outcome, ModelFailed)
+        assert (outcome.status, outcome.container) == (0, fakes[slow].mark)
+        assert f"from container {fakes[slow].mark}" in outcome.message
+        assert [len(fake.asked) for fake in fakes] == [1] * (slow + 1) + [0] * (2 - slow)
+        assert (fakes[slow].mark, "Invocation5XXErrors", 1.0) in noted(call)
+        assert fakes[slow].asked[0].abandoned
+
+    asyncio.run(run())
+
+
 def test_custom_attributes_pass_on_from_stage_to_stage() -> None:
     class Attributing(Fake):
         def submit(self, call: Call, done: Done) -> None:
@@ -251,7 +277,7 @@ def test_each_stage_is_asked_for_what_the_next_one_reads() -> None:
         assert [stage.name for stage in made] == list("abcdefg")
         assert [stage.accept for stage in made] == [ANY_ARRAY, JSON, ANY_TEXT, b"", ANY_ARRAY, ARRAY, None]
         [outcome] = await ask(
-            Pipeline(stages(containers[:5], engines[:5]), LIMIT), Call(b"", {b"accept": b"text/x"})
+            Pipeline(stages(containers[:5], engines[:5]), LIMIT, 60.0), Call(b"", {b"accept": b"text/x"})
         )
         asked = [engine.asked[0] for engine in engines if isinstance(engine, Fake)]
         assert [call.accept.encode() for call in asked] == [ANY_ARRAY, ANY_TEXT, b"", b"text/x"]

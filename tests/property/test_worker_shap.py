@@ -166,3 +166,15 @@ def test_interactions_sum_to_the_contributions(tmp_path: Path) -> None:
     assert pairs == pytest.approx(pairs.T, abs=1e-5)
     assert pairs.sum(axis=1) == pytest.approx(np.array(explanation["contributions"]), abs=1e-4)
     assert np.abs(pairs - np.diag(np.diag(pairs))).max() > 1e-3
+
+
+def test_the_shap_library_explains_the_same() -> None:
+    """By its own code over the same trees: left to itself it would ask XGBoost, as the runtime does."""
+    library = pytest.importorskip("shap", reason="shap brings 200 MB of numba and LLVM: brute force stands for it")
+    rows = np.random.default_rng(2).normal(size=(50, COUNT)).astype(np.float32)
+    for objective in ("reg:squarederror", "binary:logistic"):
+        theirs = library.TreeExplainer(booster(objective), feature_perturbation="tree_path_dependent")
+        theirs.model.model_type, theirs.model.original_model = "internal", None
+        expected = np.asarray(theirs.shap_values(rows, check_additivity=False))
+        found = [explanation["contributions"] for explanation in explainer(objective).explain(rows)]
+        assert np.array(found) == pytest.approx(expected, abs=1e-5)

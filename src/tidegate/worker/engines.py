@@ -42,7 +42,9 @@ async def open_engine(spec: ReplicaSpec, died: Died) -> Engine:
     if spec.serving is Serving.SINGLE:
         return await open_container(spec, spec.containers[0], died)
     if spec.serving is Serving.SERIAL:
-        return Pipeline(stages(spec.containers, await _open_all(spec, died)), spec.max_body)
+        return Pipeline(
+            stages(spec.containers, await _open_all(spec, died)), spec.max_body, spec.invocation_timeout
+        )
     if spec.serving is Serving.DIRECT:
         engines = await _open_all(spec, died)
         return Direct({each.name: engine for each, engine in zip(spec.containers, engines, strict=True)})

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from time import perf_counter_ns
 
-from tidegate.worker.batching import Batcher
-from tidegate.worker.invocation import Answer, Call, Done, Engine, ModelFailed, Outcome, Stream
+from tidegate.worker.batching import Batcher, failed
+from tidegate.worker.invocation import Answer, Call, Done, Engine, ModelFailed, Outcome, Stream, TimedOut
 from tidegate.worker.metering import Meter
 from tidegate.worker.spec import ContainerSpec
 
@@ -67,15 +67,21 @@ def _between(engine: Engine, then: Engine) -> bytes:
 
 
 class Pipeline:
-    """An engine made of engines. ``limit``: bytes that a stage may answer in parts with before the last."""
+    """An engine made of engines. ``limit``: bytes that a stage may answer in parts with before the last;
+    ``timeout``: seconds for all stages together."""
 
-    def __init__(self, stages: Sequence[Stage], limit: int) -> None:
+    def __init__(self, stages: Sequence[Stage], limit: int, timeout: float) -> None:
         self._stages = tuple(stages)
         self._limit = limit
+        self._timeout = timeout
+        self._waits = not all(isinstance(stage.engine, Batcher) for stage in stages)
+        """Whether a stage may take long without the event loop being busy with it."""
 
     def submit(self, call: Call, done: Done) -> None:
         run = _Run(self._stages, self._limit, call, done)
         call.on_abandon(run.abandon)
+        if self._waits:
+            run.hurry(self._timeout)
         run.begin(0, call.body, {})
 
     @property
@@ -89,7 +95,10 @@ class Pipeline:
 class _Run:
     """One request on its way through the stages."""
 
-    __slots__ = ("_began", "_call", "_changes", "_done", "_inner", "_limit", "_number", "_stages", "_task")
+    __slots__ = (
+        *("_began", "_call", "_changes", "_done", "_inner", "_limit"),
+        *("_number", "_over", "_stages", "_task", "_timer"),
+    )
 
     def __init__(self, stages: tuple[Stage, ...], limit: int, call: Call, done: Done) -> None:
         self._stages = stages
@@ -100,6 +109,11 @@ class _Run:
         self._began = 0
         self._inner: Call | None = None
         self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._over = False
+
+    def hurry(self, timeout: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(timeout, self._late)
 
     def begin(self, number: int, body: bytes, changes: dict[bytes, bytes]) -> None:
         """Asks stage ``number`` (from 0); ``changes`` are headers in place of the client's."""
@@ -119,21 +133,37 @@ class _Run:
         stage.engine.submit(self._inner, self._arrived)
 
     def abandon(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         if self._inner is not None:
             self._inner.abandon()
         if self._task is not None:
             self._task.cancel()
 
+    def _late(self) -> None:
+        """The client is told which stage is slow; what that one still says is not heard."""
+        stage = self._stages[self._number]
+        self._end(stage.meter.finish(self._call, self._began, TimedOut(stage.name)))
+        self.abandon()
+
+    def _end(self, outcome: Outcome) -> None:
+        self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._done(outcome)
+
     def _arrived(self, outcome: Outcome) -> None:
+        if self._over:
+            return
         if isinstance(outcome, Stream) and self._number < len(self._stages) - 1:
             self._task = asyncio.get_running_loop().create_task(self._collect(outcome))
             return
         stage = self._stages[self._number]
         outcome = stage.meter.finish(self._call, self._began, outcome)
         if not isinstance(outcome, Answer) or self._number == len(self._stages) - 1:
-            self._done(outcome)
+            self._end(outcome)
         elif self._call.abandoned:
-            self._done(ModelFailed(0, _GONE, stage.name))
+            self._end(ModelFailed(0, _GONE, stage.name))
         else:
             changes = {**self._changes, b"content-type": outcome.content_type.encode("latin-1", "replace")}
             for name, value in outcome.headers:
@@ -148,16 +178,21 @@ class _Run:
         except asyncio.CancelledError:
             self._arrived(ModelFailed(0, _GONE))
             raise
-        except ModelFailed as failed:
-            outcome = failed
+        except Exception as error:
+            outcome = failed(error)
         self._arrived(outcome)
 
 
 async def _whole(stream: Stream, limit: int) -> Outcome:
     parts, size = [], 0
-    async for part in stream.parts:
-        parts.append(part)
-        size += len(part)
-        if size > limit:
-            return ModelFailed(500, f"The answer has more than {limit} bytes.")
+    try:
+        async for part in stream.parts:
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                return ModelFailed(500, f"The answer has more than {limit} bytes.")
+    finally:
+        close = getattr(stream.parts, "aclose", None)
+        if close is not None:
+            await close()
     return Answer(b"".join(parts), stream.content_type, stream.headers)

@@ -147,3 +147,12 @@ def test_following_a_log_prints_each_line_once(before: list[str], now: list[str]
 )
 def test_the_address_that_this_machine_uses(host: str, url: str) -> None:
     assert local_url(Settings(host=host, port=1)) == url
+
+
+def test_several_containers_are_shown_once_for_each_version() -> None:
+    names = [{"name": "scaler", "image": "tidegate/sklearn"}, {"name": "trees", "image": "tidegate/xgboost"}]
+    piped = {"architecture": {"mode": "serial", "containers": names}}
+    old, new = document()["fleets"]
+    shown = text(watching.picture(document(fleets=[old, {**new, **piped}]), [], []))
+    assert shown.count("serial: scaler (tidegate/sklearn) -> trees (tidegate/xgboost)") == 1
+    assert draw.architectures(document()) is None

@@ -1,0 +1,75 @@
+"""Several containers of a model: their names, their folders, how they answer together, what tells versions apart."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tidegate.compose.containers import containers, serving
+from tidegate.model.errors import Invalid
+from tidegate.model.fleet import FleetId, FleetSpec, VariantSpec
+from tidegate.model.registry import Container, Model
+from tidegate.model.rollout import Version
+from tidegate.rollout.digest import digest
+from tidegate.service.models import check
+from tidegate.settings import Settings
+from tidegate.targets.local.folders import Folders
+from tidegate.worker.images import ImageTable
+from tidegate.worker.spec import Serving
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+SCALER = Container("tidegate/sklearn", "file:///m/scaler.skops", hostname="scaler")
+TREES = Container("tidegate/xgboost", "file:///m/model.ubj")
+PIPELINE = Model("salary", (SCALER, TREES), NOW, single=False)
+
+
+def variant(model: Model) -> VariantSpec:
+    return VariantSpec(name="AllTraffic", model=model, instance_count=1)
+
+
+def test_each_container_has_a_name_and_a_folder_of_its_own(tmp_path: Path) -> None:
+    fleet = FleetSpec(id=FleetId("salary", 1, "AllTraffic"), config_name="c", variant=variant(PIPELINE), count=1)
+    made = containers(Settings(), Folders(tmp_path, tmp_path), ImageTable(), fleet)
+    assert [each.name for each in made] == ["scaler", "container-2"]
+    assert len({each.model_dir for each in made}) == 2
+    assert [each.data_url for each in made] == [SCALER.data_url, TREES.data_url]
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        (PIPELINE, Serving.SERIAL),
+        (replace(PIPELINE, execution_mode="Direct"), Serving.DIRECT),
+        (replace(PIPELINE, containers=(TREES,)), Serving.SINGLE),
+        (replace(PIPELINE, containers=(TREES,), single=True), Serving.SINGLE),
+    ],
+)
+def test_how_they_answer_together(model: Model, expected: Serving) -> None:
+    assert serving(model) is expected
+
+
+def test_versions_that_join_the_same_containers_differently_are_told_apart() -> None:
+    joined = [
+        PIPELINE,
+        replace(PIPELINE, containers=(TREES, SCALER)),
+        replace(PIPELINE, execution_mode="Direct"),
+        replace(PIPELINE, containers=(replace(SCALER, hostname="other"), TREES)),
+    ]
+    digests = [digest(Version(1, "c", (variant(model),))) for model in joined]
+    assert len(set(digests)) == len(digests)
+    assert digest(Version(2, "d", (variant(replace(PIPELINE, name="x")),))) == digests[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (replace(PIPELINE, containers=()), "has no container"),
+        (replace(PIPELINE, containers=(TREES,) * 16), "has 16 containers; 15 are the most"),
+        (replace(PIPELINE, execution_mode="Direct"), "every container needs a ContainerHostname"),
+        (replace(PIPELINE, containers=(SCALER, SCALER)), "'scaler' is given to several containers"),
+    ],
+)
+def test_models_that_are_refused(model: Model, said: str) -> None:
+    with pytest.raises(Invalid, match=said):
+        check(model, lambda container: None)
