@@ -214,7 +214,8 @@ class Models:
         for waiter in waiters:
             waiter.call.note(measures.WAIT, round((now - waiter.since) * 1e6))
         if waiters:
-            waiters[0].call.note(measures.DOWNLOAD, round(times.download * 1e6))
+            if times.download:
+                waiters[0].call.note(measures.DOWNLOAD, round(times.download * 1e6))
             waiters[0].call.note(measures.LOAD, round(times.load * 1e6))
         for waiter in waiters:
             if client.copy is not None and not waiter.call.abandoned:
