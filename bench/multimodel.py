@@ -51,7 +51,7 @@ class Scale:
     """Clients of the endpoint whose memory is capped."""
 
 
-QUICK, FULL = Scale(300, 60, 3, 2, 0.5, 300), Scale(10_000, 500, 15, 3, 10, 3000)
+QUICK, FULL = Scale(300, 60, 3, 2, 0.5, 300), Scale(10_000, 300, 10, 3, 10, 3000)
 
 
 class Endpoint:
@@ -76,9 +76,11 @@ class Endpoint:
         async def run() -> Report:
             loop = OpenLoop(load)
             loop.start()
-            began = time.monotonic()
-            while time.monotonic() < began + seconds and (rate or loop.report().total.count < len(requests)):
-                await asyncio.sleep(seconds if rate else 0.2)
+            if rate is not None:
+                await asyncio.sleep(seconds)
+            until = time.monotonic() + seconds
+            while rate is None and time.monotonic() < until and loop.report().total.count < len(requests):
+                await asyncio.sleep(0.2)
             return await loop.stop(60.0)
 
         return uvloop.run(run())
@@ -257,6 +259,8 @@ def spread(report: Report) -> str:
     total = merge(tally for second in report.seconds for tally in second.by_config.values())
     p50, p99 = ((total.percentile(point) or 0) * 1000 for point in (50, 99))
     failed = f", {report.failed} of {total.count} failed" if report.failed else ""
+    for failure in report.failures[:3]:
+        print(failure, flush=True)
     return f"p50 {p50:.2f} ms, p99 {p99:.2f} ms{failed}"
 
 

@@ -1,5 +1,6 @@
 """Model data from a real S3 server (SeaweedFS, one process, on loopback)."""
 
+import asyncio
 import io
 import json
 import os
@@ -23,7 +24,8 @@ import httpx
 import pytest
 from botocore.config import Config
 
-from tests.worker_process import PATIENCE, Workers, csv, models, workers
+from tests.worker_process import PATIENCE, Response, Workers, csv, models, workers
+from tidegate.worker.spec import Serving
 
 __all__ = ["models", "workers"]
 
@@ -222,3 +224,33 @@ def test_a_download_that_breaks_off_goes_on(
             assert worker.wait() == 3
             assert (worker.failure.code, worker.failure.permanent) == ("Transient", False)
         wire.shutdown()
+
+
+@pytest.mark.usefixtures("credentials")
+def test_many_models_from_a_prefix(s3: S3, workers: Workers, models: Path) -> None:
+    """Each is found by its key, brought when it is asked for, and followed when its object changes."""
+    s3.put("clients/a.ubj", (models / "binary.ubj").read_bytes())
+    s3.put("clients/b/model.tar.gz", packed({"xgboost-model": (models / "classes.ubj").read_bytes()}))
+    s3.put("other/secret.ubj", (models / "binary.ubj").read_bytes())
+    worker = workers.xgboost("s3://models/clients", s3_endpoint=s3.endpoint, serving=Serving.MULTI_MODEL)
+
+    async def ask(name: str) -> Response:
+        headers = {"X-Amzn-SageMaker-Target-Model": name}
+        return await worker.ask("/invocations", csv(1, 2, 3, 4, 5), headers)
+
+    async def test() -> None:
+        await worker.ready()
+        one, three = await ask("a.ubj"), await ask("b/model.tar.gz")
+        assert (one.status, three.status) == (200, 200)
+        assert (one.body.count(b","), three.body.count(b",")) == (0, 2)
+        absent = await ask("absent.ubj")
+        assert absent.json()["Message"] == (
+            "Failed to download model data for TargetModel absent.ubj: there is no such object"
+        )
+        assert (await ask("../other/secret.ubj")).status == 400
+        s3.put("clients/a.ubj", b"not a model any more")
+        while "was refused" not in worker.log:
+            assert (await ask("a.ubj")).body == one.body
+            await asyncio.sleep(0.05)
+
+    workers.run(test())

@@ -29,8 +29,6 @@ from tidegate.worker.multimodel.targets import HEADER, BadTarget, key_of, target
 from tidegate.worker.multimodel.turnover import Rule, State
 from tidegate.worker.spec import ContainerSpec, ReplicaSpec
 
-PATIENCE = 60.0
-"""Seconds that a request waits for its model; the load goes on without it."""
 WAITING = 1000
 """Requests that wait at one time; more are told to come again."""
 _SWITCH = 0.001
@@ -177,7 +175,8 @@ class Models:
     # --- waiting for a load ---
 
     def _wait(self, client: Client, call: Call, done: Done, now: float) -> None:
-        waiter = Waiter(call, done, now, self._loop.call_later(PATIENCE, self._out_of_patience, client, call))
+        timer = self._loop.call_later(self._cache.knobs.patience, self._out_of_patience, client, call)
+        waiter = Waiter(call, done, now, timer)
         if client.waiters is None:
             client.waiters = []
         client.waiters.append(waiter)
@@ -189,7 +188,9 @@ class Models:
         for waiter in [waiter for waiter in waiters if waiter.call is call]:
             waiters.remove(waiter)
             self._waiting -= 1
-            message = f"Model {client.name} is still being loaded after {PATIENCE:g} s; try again."
+            message = (
+                f"Model {client.name} is still being loaded after {self._cache.knobs.patience:g} s; try again."
+            )
             waiter.done(Rejected(429, "ModelNotReadyException", message))
 
     def _load(self, client: Client) -> None:

@@ -28,6 +28,8 @@ class Knobs:
     loading: int = 2
     """Models that are prepared or loaded at one time."""
     cache: bool = True
+    patience: float = 60.0
+    """Seconds that a request waits for its model; the load goes on without it."""
 
 
 def read_knobs(environment: Mapping[str, str], cache: bool, memory: int) -> Knobs:
