@@ -40,7 +40,7 @@ STAGES = {
     "trees": (RuntimeKind.XGBOOST, "model.ubj"),
     "calibration": (RuntimeKind.SKLEARN, "calibration.skops"),
 }
-START_TIMEOUT = 60.0
+START_TIMEOUT = 300.0
 
 
 def train(folder: Path) -> None:
