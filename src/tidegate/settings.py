@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tidegate.model.errors import StartupError
+from tidegate.model.sizes import parse_bytes
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,9 @@ class Settings:
 
     stream_timeout: int = 480
     """Seconds that a whole streamed answer may take (SageMaker's limit)."""
+
+    memory_limit: int = 0
+    """Bytes that a replica may hold before it is replaced, where its variant says nothing of its own; 0: no limit."""
 
     drain_timeout: int = 60
     """Seconds a replica that is taken out of service gets to finish what it has in hand."""
@@ -132,6 +136,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_MAX_BODY": ("max_body", int),
     "TIDEGATE_INVOCATION_TIMEOUT": ("invocation_timeout", int),
     "TIDEGATE_STREAM_TIMEOUT": ("stream_timeout", int),
+    "TIDEGATE_MEMORY_LIMIT": ("memory_limit", parse_bytes),
     "TIDEGATE_DRAIN_TIMEOUT": ("drain_timeout", int),
     "TIDEGATE_FILE_ROOTS": ("file_roots", _paths),
     "TIDEGATE_S3_ENDPOINT": ("s3_endpoint", str),

@@ -108,6 +108,7 @@ def replica_file(
             drain_timeout=settings.drain_timeout,
             download_timeout=variant.download_timeout,
             startup_timeout=variant.startup_timeout,
+            memory_limit=settings.memory_limit if variant.memory_limit is None else variant.memory_limit,
             file_roots=None if anywhere else tuple(str(root) for root in settings.file_roots),
             s3_endpoint=settings.s3_endpoint,
             keys_file=keys_file(settings, folders),

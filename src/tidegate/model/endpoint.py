@@ -20,6 +20,8 @@ class ProductionVariant:
     routing: RoutingStrategy | None = None
     download_timeout: int | None = None
     startup_timeout: int | None = None
+    memory_limit: int | None = None
+    """Bytes that a replica may hold; None: what the server says."""
     wire: dict[str, object] = field(default_factory=dict)
 
 

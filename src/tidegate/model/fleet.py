@@ -54,6 +54,8 @@ class VariantSpec:
     """Seconds that fetching and unpacking the model data may take."""
     startup_timeout: float = 480.0
     """Seconds that a replica may take until its first good ping (SageMaker: 8 minutes unless set)."""
+    memory_limit: int | None = None
+    """Bytes that a replica may hold before it is replaced; 0: no limit, None: what the server says."""
     shadow: bool = False
     """It answers copies of the production variants' requests and never a client. Its weight over theirs is the
     share that is copied, at most all."""

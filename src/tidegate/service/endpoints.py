@@ -95,6 +95,7 @@ def _spec(tx: Tx, variant: ProductionVariant, present: VariantSpec | None, keep:
         weight=present.weight if present and keep.weights else variant.weight,
         instance_type=variant.instance_type,
         routing=variant.routing or RoutingStrategy.RANDOM,
+        memory_limit=variant.memory_limit,
         wire=variant.wire,
     )
     if variant.download_timeout is not None:

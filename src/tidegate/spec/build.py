@@ -13,7 +13,7 @@ from tidegate.spec import raw, served
 from tidegate.spec.alarms import alarms
 from tidegate.spec.check import shaped
 from tidegate.spec.problem import Path, SpecError, meant
-from tidegate.spec.units import duration, one_of, percent, seconds, size
+from tidegate.spec.units import duration, memory, one_of, percent, seconds, size
 
 _STRATEGY_KEYS = {
     "all_at_once": {"final_bake"},
@@ -64,6 +64,7 @@ def _variants(spec: raw.SpecFile) -> list[tuple[Path, raw.VariantSpec]]:
             instance_type=spec.instance_type,
             routing=spec.routing,
             startup_timeout=spec.startup_timeout,
+            memory=spec.memory,
             download_timeout=spec.download_timeout,
         )
         return [((), only)]
@@ -98,6 +99,7 @@ def _shadows(spec: raw.SpecFile, production: list[raw.VariantSpec]) -> list[tupl
         weight=percent(given.share, (*path, "share")) / 100 * production[0].weight,
         routing=given.routing,
         startup_timeout=given.startup_timeout,
+        memory=given.memory,
         download_timeout=given.download_timeout,
     )
     return [(path, variant)]
@@ -125,6 +127,7 @@ def _production(endpoint: str, path: Path, variant: raw.VariantSpec) -> Producti
         weight=float(variant.weight),
         routing=RoutingStrategy[routing.upper()],
         startup_timeout=timeouts["startup_timeout"],
+        memory_limit=None if variant.memory is None else memory(variant.memory, (*path, "memory")),
         download_timeout=timeouts["download_timeout"],
     )
 

@@ -23,6 +23,15 @@ def _text(description: str, *examples: str, **more: object) -> Meta:
 Duration = Annotated[
     str | int, _text("Time with its unit: ms, s, m, h or d; or 0.", "90s", "10m", "1h30m", pattern=DURATION)
 ]
+Memory = Annotated[
+    str | int,
+    _text(
+        "What an instance may hold before it is replaced; 0: no limit.",
+        "512MiB",
+        "2GiB",
+        pattern=r"^[0-9]+(\.[0-9]+)? ?([KMGT]i?B|B)?$",
+    ),
+]
 Size = Annotated[
     str | int,
     _text("A share of the instances such as 10%, or a number of instances.", "25%", pattern=r"^[0-9]+%$"),
@@ -129,6 +138,7 @@ class VariantSpec(Struct, forbid_unknown_fields=True):
     ] = 1.0
     routing: Routing = "random"
     startup_timeout: Duration | None = None
+    memory: Memory | None = None
     download_timeout: Duration | None = None
 
 
@@ -142,6 +152,7 @@ class ShadowSpec(Struct, forbid_unknown_fields=True):
     instance_type: str = "local"
     routing: Routing = "random"
     startup_timeout: Duration | None = None
+    memory: Memory | None = None
     download_timeout: Duration | None = None
 
 
@@ -212,6 +223,7 @@ class SpecFile(Struct, forbid_unknown_fields=True):
     instance_type: str = "local"
     routing: Routing = "random"
     startup_timeout: Annotated[Duration, _text("Until the first good ping; 8m when absent.")] | None = None
+    memory: Memory | None = None
     download_timeout: Annotated[Duration, _text("Fetching and unpacking; 15m when absent.")] | None = None
     variants: list[VariantSpec] | None = None
     shadow: ShadowSpec | None = None

@@ -4,6 +4,7 @@ import math
 import re
 
 from tidegate.model.rollout import CapacitySize, SizeType
+from tidegate.model.sizes import parse_bytes
 from tidegate.spec.problem import Path, SpecError, meant
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -55,6 +56,14 @@ def seconds(value: str | int, path: Path, *, least: int = 0) -> int:
     if exact < least:
         raise SpecError(path, f"{value!r}: must be at least {least}s")
     return int(exact)
+
+
+def memory(value: str | int, path: Path) -> int:
+    """Bytes; 0 for no limit."""
+    try:
+        return parse_bytes(str(value))
+    except ValueError as error:
+        raise SpecError(path, f"{value!r}: {error}") from None
 
 
 def size(value: str | int, path: Path, *, least: int = 1, most: int) -> CapacitySize:

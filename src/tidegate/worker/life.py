@@ -10,12 +10,16 @@ import traceback
 from pathlib import Path
 
 from tidegate.model.errors import ArtifactError, Invalid, TidegateError
+from tidegate.model.sizes import told
+from tidegate.worker import memory
 from tidegate.worker.engines import fetch, open_engine
 from tidegate.worker.invocation import Engine
 from tidegate.worker.runtimes.launcher import NOT_STARTED
 from tidegate.worker.server import Server
 from tidegate.worker.spec import FAILED, ContainerSpec, Failure, ReplicaSpec, write_failure
 
+OUTGREW = "OutOfMemory"
+"""Code of the failure of a replica that held more than it may."""
 _LOG_TAIL = 4096
 """Bytes of the log from which a dead program's last lines are quoted."""
 _LAST_LINES = 5
@@ -40,8 +44,12 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         starting = asyncio.create_task(self._start())
+        limit = self._spec.memory_limit
+        watching = asyncio.create_task(memory.watch(limit, self._outgrew)) if limit else None
         await self._stopping.wait()
         starting.cancel()
+        if watching is not None:
+            watching.cancel()
         return await self._end()
 
     async def _start(self) -> None:
@@ -67,7 +75,8 @@ class Worker:
             self._say(f"failed: {failure.message}")
         cut = 0
         if self._server is not None:
-            cut = await self._server.drain(self._spec.drain_timeout if failure is None else _FAREWELL)
+            patient = failure is None or (failure.code == OUTGREW and not failure.permanent)
+            cut = await self._server.drain(self._spec.drain_timeout if patient else _FAREWELL)
             self._path.with_name("stats.json").write_bytes(self._server.statistics(0, sys.maxsize))
         if self._engine is not None:
             await self._engine.close()
@@ -86,6 +95,17 @@ class Worker:
         whose = f" of container {container.name}" if len(self._spec.containers) > 1 else ""
         message = f"The program {command}{whose} {how}{said}"
         self._fail(Failure("ProgramEnded", message, permanent=code == NOT_STARTED and not started))
+
+    def _outgrew(self, size: int) -> None:
+        """It holds more than it may: what is in hand is finished, then another takes its place."""
+        limit = self._spec.memory_limit
+        by = f"the memory limit of {told(limit)} by {told(size - limit)}"
+        if self._server is None or self._server.engine is None:
+            message = f"The replica outgrew {by} while its model was loaded."
+            self._fail(Failure(OUTGREW, message, permanent=True))
+        else:
+            message = f"The replica outgrew {by} after {self._server.answered} requests."
+            self._fail(Failure(OUTGREW, message, permanent=False))
 
     def _fail(self, failure: Failure) -> None:
         self._failure = self._failure or failure

@@ -118,6 +118,11 @@ class Server:
     def _unlink(self) -> None:
         Path(self.spec.socket).unlink(missing_ok=True)
 
+    @property
+    def answered(self) -> int:
+        """Requests that the model has answered, in whatever way."""
+        return self._stats.total
+
     # --- what connections ask for ---
 
     def serve(self, connection: Connection, request: Request) -> None:

@@ -91,12 +91,18 @@ class Stats:
     def __init__(self) -> None:
         self._fresh: list[tuple[int, int, int, int]] = []
         self._notes: list[tuple[int, Note]] = []
+        self._folded = 0
         self._seconds: dict[int, Second] = {}
 
     def count(self, at: int, status: int, latency: int, overhead: int) -> None:
         self._fresh.append((at, status, latency, overhead))
         if len(self._fresh) >= _FOLD_AT:
             self._fold()
+
+    @property
+    def total(self) -> int:
+        """Requests since the start."""
+        return self._folded + len(self._fresh)
 
     def note(self, at: int, note: Note) -> None:
         self._notes.append((at // 1_000_000, note))
@@ -110,6 +116,7 @@ class Stats:
 
     def _fold(self) -> None:
         fresh, self._fresh = self._fresh, []
+        self._folded += len(fresh)
         for second, group in groupby(fresh, _second):
             record = self._record(second)
             _, statuses, latencies, overheads = zip(*group, strict=True)

@@ -203,7 +203,8 @@ class Fleet:
                 cause, _ = member.cause_of_death("soon after its first good ping")
                 self._count_failure(member.id, cause, longest=EARLY_BACKOFF)
             elif member.state is ReplicaState.READY:
-                log.warning("fleet %s: replica %s died (%s); replacing it", self.id, member.id, member.exit)
+                cause, _ = member.cause_of_death("while it served")
+                log.warning("fleet %s: replica %s died (%s); replacing it", self.id, member.id, cause)
             member.process.sweep()
             self._clear(member.id, member.socket)
 
