@@ -56,7 +56,7 @@ def test_room_is_made_by_the_least_worth_and_by_no_more(
     may_go = {
         name
         for name, standing in known.items()
-        if not standing.pinned and name not in spared and now >= standing.loaded_at + stay
+        if not standing.pinned and name not in spared and now >= standing.loaded_at + min(stay, 100 * standing.load_time)
     }
     freed = sum(known[name].size for name in room.victims)
     assert set(room.victims) <= may_go
@@ -67,7 +67,7 @@ def test_room_is_made_by_the_least_worth_and_by_no_more(
         assert all(freed - known[name].size < need for name in room.victims)
     else:
         assert set(room.victims) == may_go
-        young = [s.loaded_at + stay for n, s in known.items() if n not in may_go | spared and not s.pinned]
+        young = [s.loaded_at + min(stay, 100 * s.load_time) for n, s in known.items() if n not in may_go | spared and not s.pinned]
         assert room.wait_until == min(young, default=None)
     stays = [name for name in may_go if name not in room.victims]
     for victim in room.victims:  # whoever stays though worth less is too small to take the victim's place
@@ -114,8 +114,9 @@ def test_heat_is_the_sum_of_decayed_requests(touches: list[float], later: float)
 def test_capacity_never_falls_below_four_fifths(budget: int, held: int, grown: int) -> None:
     found = capacity(budget, held, grown)
     assert budget * 0.8 - 1 <= found <= budget
-    if 0 < held < grown <= held * 1.25:  # what is admitted fits, with its fragments
-        assert found * (grown / held) <= budget * (1 + 1e-9)
+    models = grown - 16 * 2**20
+    if 0 < held < models <= held * 1.25:  # what is admitted fits, with its fragments
+        assert found * (models / held) <= budget * (1 + 1e-9)
 
 
 # --- against letting go what was not asked for the longest time ---

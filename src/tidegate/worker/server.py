@@ -142,8 +142,8 @@ class Server:
             first = int(since) if since.isdecimal() else 0
             connection.reply(self._responses.plain(200, self.statistics(first), close), close)
         elif path == b"/_tidegate/models":
-            listing: dict[str, object] = getattr(self.engine, "listing", dict)()
-            connection.reply(self._responses.plain(200, msgspec.json.encode(listing), close), close)
+            page = msgspec.json.encode(getattr(self.engine, "listing", dict)())
+            connection.reply(self._responses.plain(200, page, close), close)
         else:
             self._otherwise(connection, request, path, query)
 

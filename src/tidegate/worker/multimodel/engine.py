@@ -6,6 +6,7 @@ asks for it, and remembered a little while.
 """
 
 import asyncio
+import heapq
 import sys
 from collections.abc import Coroutine
 from functools import partial
@@ -33,6 +34,8 @@ WAITING = 1000
 """Requests that wait at one time; more are told to come again."""
 _SWITCH = 0.001
 """Seconds after which a thread that loads a model lets the event loop run."""
+SHOWN = 1000
+"""Models in the listing: more would hold up the event loop."""
 _ENDED = {State.PROMOTED: "ModelVersionsPromoted", State.REFUSED: "ModelVersionsRefused"}
 SHARE = 0.6
 """Part of the worker's memory limit that models may take where the container does not say."""
@@ -86,10 +89,10 @@ class Models:
         self._crashes.close()
 
     def listing(self) -> dict[str, object]:
-        """The models that are loaded or on their way, the hottest first, and the memory they take in bytes."""
+        """The hottest models that are loaded or on their way, and the memory that all take together, in bytes."""
         now = self._loop.time()
-        shown = [client for client in self._cache.clients.values() if client.state != "out"]
-        shown.sort(key=lambda client: -client.heat.now(now))
+        known = (client for client in self._cache.clients.values() if client.state != "out")
+        shown = heapq.nlargest(SHOWN, known, key=lambda client: client.heat.now(now))
         return {
             "memory": self._cache.knobs.memory,
             "held": self._cache.held,

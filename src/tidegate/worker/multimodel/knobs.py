@@ -24,7 +24,7 @@ class Knobs:
     prefetch: tuple[str, ...] = ()
     """Loaded at the start, as far as there is room."""
     minimum_stay: float = 10.0
-    """Seconds that a model stays once it is loaded, whoever else waits."""
+    """Seconds: the longest that a model stays once it is loaded, whoever else waits (``policy``)."""
     loading: int = 2
     """Models that are prepared or loaded at one time."""
     cache: bool = True

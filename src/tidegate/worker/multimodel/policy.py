@@ -17,6 +17,10 @@ from dataclasses import dataclass
 
 HALF_LIFE = 1800.0
 """Seconds. Long beside the pauses between one client's requests, short beside a working day."""
+_STAY = 100.0
+"""Times its time to load."""
+_OWN = 16 * 2**20
+"""Bytes that a process grows by itself, whatever it serves."""
 _QUICKEST = 1e-4
 """Seconds: a load is never taken for cheaper than this, which is what looking for the file costs."""
 
@@ -53,6 +57,11 @@ class Standing:
     load_time: float
     loaded_at: float
     pinned: bool = False
+
+    def stays_until(self, minimum_stay: float) -> float:
+        """So long that loading it took a hundredth of the time, but not longer than ``minimum_stay`` seconds: what
+        comes back in a moment need not be held while what is asked more goes."""
+        return self.loaded_at + min(minimum_stay, _STAY * self.load_time)
 
     def worth(self, half_life: float = HALF_LIFE) -> float:
         """The logarithm, as above."""
@@ -100,7 +109,7 @@ class Ranking:
 
     def room(self, need: int, now: float, minimum_stay: float, spared: Callable[[str], bool]) -> Room:
         """The models of least worth that together hold ``need`` bytes. Pinned ones, ``spared`` ones and those that
-        have not stayed ``minimum_stay`` seconds are none of them. The ranking itself is not changed."""
+        have not stayed their time are none of them. The ranking itself is not changed."""
         victims: list[str] = []
         found, soonest = 0, math.inf
         looked: list[str] = []
@@ -109,8 +118,8 @@ class Ranking:
             standing = self._standings[name]
             if spared(name):
                 continue
-            if now < standing.loaded_at + minimum_stay:
-                soonest = min(soonest, standing.loaded_at + minimum_stay)
+            if now < (until := standing.stays_until(minimum_stay)):
+                soonest = min(soonest, until)
                 continue
             victims.append(name)
             found += standing.size
@@ -147,6 +156,6 @@ def capacity(budget: int, held: int, grown: int) -> int:
     ``held`` is the sum of what the models were measured to take, ``grown`` what the process really grew by. Where it
     grew by more (fragments, the library's own pools), less is admitted, but never less than four fifths: what cannot
     be got back by letting models go must not make all of them go."""
-    if held <= 0 or grown <= held:
+    if held <= 0 or grown - _OWN <= held:
         return budget
-    return int(budget / min(1.25, grown / held))
+    return int(budget / min(1.25, (grown - _OWN) / held))
