@@ -12,6 +12,7 @@ BENCHES = (
     ("bench.kills", "--keep"),
     ("bench.updates", "--keep"),
     ("bench.shadow", "--keep"),
+    ("bench.multimodel", "--keep"),
 )
 
 if __name__ == "__main__":

@@ -53,10 +53,11 @@ def test_room_is_made_by_the_least_worth_and_by_no_more(
     now = 5000.0
     ranking, known = ranking_of(models)
     room = ranking.room(need, now, stay, spared.__contains__)
+    until = {name: standing.loaded_at + min(stay, 100 * standing.load_time) for name, standing in known.items()}
     may_go = {
         name
         for name, standing in known.items()
-        if not standing.pinned and name not in spared and now >= standing.loaded_at + min(stay, 100 * standing.load_time)
+        if not standing.pinned and name not in spared and now >= until[name]
     }
     freed = sum(known[name].size for name in room.victims)
     assert set(room.victims) <= may_go
@@ -67,7 +68,7 @@ def test_room_is_made_by_the_least_worth_and_by_no_more(
         assert all(freed - known[name].size < need for name in room.victims)
     else:
         assert set(room.victims) == may_go
-        young = [s.loaded_at + min(stay, 100 * s.load_time) for n, s in known.items() if n not in may_go | spared and not s.pinned]
+        young = [until[n] for n, s in known.items() if n not in may_go | spared and not s.pinned]
         assert room.wait_until == min(young, default=None)
     stays = [name for name in may_go if name not in room.victims]
     for victim in room.victims:  # whoever stays though worth less is too small to take the victim's place
