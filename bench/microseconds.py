@@ -3,8 +3,8 @@
     python -m bench.microseconds [--seconds 5] [--keep]
 
 By process: CPU time (user and kernel) per request of proxy, workers and controller, at saturation with 64 connections
-and at 300 requests/s, read from the operating system. By step: the same code that a worker runs, called in this process
-without sockets, the best of many repeats; one request alone, and 16 that came together.
+and at 300 requests/s, read from the operating system. By step: the same code that a worker runs, called in this
+process without sockets, the best of many repeats; one request alone, and 16 that came together.
 """
 
 import argparse

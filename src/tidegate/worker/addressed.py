@@ -14,6 +14,8 @@ _CHOOSING = (
 def refused(call: Call, endpoint: str, serving: Serving) -> Rejected | None:
     """An answer in SageMaker's words to a request that names a model or a container where the endpoint has no
     choice of them: another one must not answer in its place."""
+    if MODEL not in call.headers and CONTAINER not in call.headers:
+        return None
     for header, choosing, kind, what in _CHOOSING:
         if serving is not choosing and call.headers.get(header):
             message = f"Endpoint {endpoint} is not a {kind} and does not support {what}."

@@ -147,9 +147,13 @@ class Connection(asyncio.Protocol):
         request = Request(
             b"POST", head.url, head.headers, head.fields, stamp, data[begin:], self._now, self._now, True, True
         )
-        self._line.append(request)
-        self._pump()
-        self._pause()
+        if self._busy or self._line or self._stalled or self._pumping:
+            self._line.append(request)
+            self._pump()
+            self._pause()
+        else:
+            self._busy = True
+            self._service.serve(self, request)
         return True
 
     def pause_writing(self) -> None:

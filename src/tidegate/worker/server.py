@@ -23,7 +23,7 @@ from tidegate.worker import addressed
 from tidegate.worker.answers import Responses
 from tidegate.worker.heads import Heads
 from tidegate.worker.http import Connection, Refusal, Request
-from tidegate.worker.invocation import PATH, Call, Engine, ModelFailed, Outcome, Rejected, Stream
+from tidegate.worker.invocation import PATH, Answer, Call, Engine, ModelFailed, Outcome, Stream
 from tidegate.worker.keys import KeysFile
 from tidegate.worker.manners import EventStream, Manner, OpenAI, Plain
 from tidegate.worker.mirror import Mirror
@@ -127,13 +127,13 @@ class Server:
 
     def serve(self, connection: Connection, request: Request) -> None:
         path, _, query = request.url.partition(b"?")
+        if path.endswith(b"/invocations") and request.method == b"POST":
+            self._invoke(connection, request, path, query, self._plain)
+            return
         close = self.draining or not request.keep_alive
         if path.endswith(b"/invocations"):
-            if request.method == b"POST":
-                self._invoke(connection, request, path, query, self._plain)
-            else:
-                message = "Predictions are asked for with POST."
-                connection.reply(self._responses.error(405, "ValidationError", message, close), close)
+            message = "Predictions are asked for with POST."
+            connection.reply(self._responses.error(405, "ValidationError", message, close), close)
         elif path == b"/ping":
             ready = self.engine is not None and self.engine.healthy and not self.draining
             connection.reply(self._responses.plain(200 if ready else 503, b"", close), close)
@@ -222,14 +222,13 @@ class Server:
     def _finish(
         self, connection: Connection, request: Request, call: Call, manner: Manner, outcome: Outcome
     ) -> None:
-        if isinstance(outcome, Stream):
+        if isinstance(outcome, Answer):
+            latency = self._count(request, call, 200)
+        elif isinstance(outcome, Stream):
             self._deliver(connection, request, call, manner, outcome)
             return
-        latency = 0
-        if isinstance(outcome, Rejected):
-            self._count(request, call, None)
         else:
-            latency = self._count(request, call, outcome.status if isinstance(outcome, ModelFailed) else 200)
+            latency = self._count(request, call, outcome.status if isinstance(outcome, ModelFailed) else None)
         if self._in_hand.get(connection) is not call:
             return  # the client is gone
         del self._in_hand[connection]
