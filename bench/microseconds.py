@@ -26,6 +26,7 @@ from tidegate.worker.http import Connection
 from tidegate.worker.images import RuntimeChoice, RuntimeKind
 from tidegate.worker.invocation import Answer, Call
 from tidegate.worker.runtimes import load
+from tidegate.worker.runtimes.tables import Table
 from tidegate.worker.server import Server
 from tidegate.worker.spec import ContainerSpec, ReplicaSpec
 from tidegate.worker.stats import Stats
@@ -115,6 +116,7 @@ async def by_step(model: Path) -> list[list[object]]:
     )
     request = HEAD % (len(BODY), time.time_ns() // 1000) + BODY
     scorer = load(RuntimeKind.XGBOOST, model.parent, {})
+    assert isinstance(scorer, Table)
     call = Call(BODY, {b"content-type": b"application/json"})
     parsed = scorer.parse(call)
     [scores] = scorer.score([parsed])

@@ -1,9 +1,10 @@
 """A forest of regression trees in four flat arrays: about 7 bytes per node, evaluated by numpy alone.
 
 A loaded XGBoost model takes 8 times and an onnxruntime session 26 to 86 times the memory of the same trees here; for
-one row the library is 8 to 10 times slower. That is why many models can live in one process. Children lie side by side, so that one
-index names both. A leaf is its own child: it asks for the value of one more column, which is below any threshold, and
-its threshold is its value. Sums are made in the library's order, in float32, and are equal to its own to the bit.
+one row the library is 8 to 10 times slower. That is why many models can live in one process. Children lie side by
+side, so that one index names both. A leaf is its own child: it asks for the value of one more column, which is below
+any threshold, and its threshold is its value. Sums are made in the library's order, in float32, and are equal to its
+own to the bit.
 """
 
 import zlib
