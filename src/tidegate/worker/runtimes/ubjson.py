@@ -12,6 +12,7 @@ DEEPEST = 64
 _NUMBERS = {b"i": ">i1", b"U": ">u1", b"I": ">i2", b"l": ">i4", b"L": ">i8", b"d": ">f4", b"D": ">f8", b"C": ">u1"}
 _DTYPES = {marker: np.dtype(form) for marker, form in _NUMBERS.items()}
 _CONSTANTS = {b"Z": None, b"N": None, b"T": True, b"F": False}
+_NAME, _ARRAY = struct.Struct(">cq"), struct.Struct(">2sc2sq")
 _INTEGERS = {b"i": ">b", b"U": ">B", b"I": ">h", b"l": ">i", b"L": ">q"}
 
 
@@ -66,7 +67,8 @@ class _Walk:
         members: list[tuple[str, Any]] = []
         last = b"}" if keyed else b"]"
         while len(members) < count if count is not None else self._marker(at) != last:
-            name, value, at = self._member(at, keyed, kind, depth)
+            usual = self._usual(at) if keyed and kind is None else None
+            name, value, at = usual or self._member(at, keyed, kind, depth)
             members.append((name, value))
         found = dict(members) if keyed else [value for _, value in members]
         return found, at if count is not None else at + 1
@@ -77,6 +79,26 @@ class _Walk:
             name, at = self._text(at)
         value, at = self.value(at, depth) if kind is None else self._content(kind, at, depth)
         return name, value, at
+
+    def _usual(self, at: int) -> tuple[str, Any, int] | None:
+        """A member as XGBoost writes most of them: a name and a typed array of numbers, both with eight-byte lengths.
+        None for any other, and for one that does not fit: the long way says what is wrong with it."""
+        try:
+            mark, length = _NAME.unpack_from(self._data, at)
+            begin = at + _NAME.size + length
+            if mark != b"L" or length < 0:
+                return None
+            start, kind, size, count = _ARRAY.unpack_from(self._data, begin)
+        except struct.error:
+            return None
+        if start != b"[$" or size != b"#L" or kind not in _DTYPES or count < 0:
+            return None
+        at, dtype = begin + _ARRAY.size, _DTYPES[kind]
+        end = at + count * dtype.itemsize
+        if end > len(self._data):
+            return None
+        name = self._data[begin - length : begin].decode("utf-8", "replace")
+        return name, np.frombuffer(self._data, dtype, count, at), end
 
     def _text(self, at: int) -> tuple[str, int]:
         length, at = self._integer(at)
