@@ -121,8 +121,10 @@ class Database:
         self._thread.shutdown()
 
 
-def open_database(url: str) -> Database:
-    """Opens (SQLite: creates) the database and brings its schema up to date; blocks. Raises StartupError."""
+def open_database(url: str, *, serial: bool = True) -> Database:
+    """Opens (SQLite: creates) the database and brings its schema up to date; blocks. Raises StartupError.
+
+    Without ``serial``, PostgreSQL runs its transactions beside those of others: for work that locks rows itself."""
     address = _address(url)
     sqlite = address.get_backend_name() == "sqlite"
     try:
@@ -138,7 +140,8 @@ def open_database(url: str) -> Database:
     except ArgumentError as error:
         raise StartupError(f"The database URL {_shown(address)} cannot be used: {_line(error)}") from None
     event.listen(engine, "connect", _connected)
-    event.listen(engine, "begin", _begun)
+    if serial or sqlite:
+        event.listen(engine, "begin", _begun)
     database = Database(engine)
     try:
         database.prepare()

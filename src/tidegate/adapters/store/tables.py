@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 
 
@@ -114,3 +115,35 @@ def _samples(name: str, *indexes: Index) -> Table:
 SECONDS = _samples("seconds")
 MINUTES = _samples("minutes", Index("minutes_series", "series_id", "at"))
 """Every sample stands in ``seconds`` (as long as they are kept) and, added up, in ``minutes``."""
+
+QUEUE = Table(
+    "queue",
+    METADATA,
+    Column("id", _TEXT, primary_key=True),
+    Column("endpoint", _TEXT, nullable=False),
+    Column("state", _TEXT, nullable=False),
+    Column("item", _PLAIN, nullable=False),
+    Column("body", LargeBinary),
+    Column("accepted_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("due_at", Double),
+    Column("fence", BigInteger, nullable=False),
+    Column("tries", BigInteger, nullable=False),
+    Column("losses", BigInteger, nullable=False),
+    Column("begun_at", Double),
+    Column("finished_at", Double),
+    Column("outcome", _PLAIN),
+    Column("measures", _PLAIN),
+    Index("queue_due", "endpoint", "due_at"),
+    Index("queue_expiry", "state", "expires_at"),
+    Index("queue_backlog", "state", "endpoint", "accepted_at"),
+    Index("queue_finished", "finished_at"),
+    Index(
+        "queue_measured",
+        "id",
+        sqlite_where=text("measures IS NOT NULL"),
+        postgresql_where=text("measures IS NOT NULL"),
+    ),
+)
+"""Asynchronous requests. ``due_at``: waiting, not before then; held, when the lease runs out; done, NULL. Times are
+epoch seconds. ``measures`` is NULL once they were taken."""

@@ -1,0 +1,210 @@
+"""The queue of asynchronous requests in the store's database.
+
+SQLite's transactions follow one another; on PostgreSQL those who claim lock the rows they take and pass over rows
+that others have locked, so that several dispatchers share a queue without waiting for each other.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, delete, func, insert, or_, select, update
+
+from tidegate.adapters.store.database import Database
+from tidegate.adapters.store.tables import QUEUE
+from tidegate.adapters.store.together import Together
+from tidegate.model.asynchronous import Backlog, Held, Item, ItemState, Measures, Outcome
+from tidegate.model.errors import NotFound
+from tidegate.ports.queue import Note, Row
+from tidegate.queueing import steps
+
+_C = QUEUE.c
+_TAKEN = (_C.id, _C.state, _C.item, _C.fence, _C.tries, _C.losses, _C.begun_at, _C.outcome)
+_MOST_PRUNED = 5_000
+
+
+class SqlQueue:
+    """A ``ports.queue.Queue``. Raises Unavailable, with nothing written, when the database is in trouble."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._accepts: Together[tuple[Item, bytes | None], None] = Together(self._accept)
+        self._notes: Together[Sequence[Note], set[str]] = Together(self._note)
+
+    async def accept(self, item: Item, body: bytes | None) -> None:
+        await self._accepts.do((item, body))
+
+    async def claim(self, endpoint: str, most: int, now: float, until: float) -> list[Held]:
+        due = and_(_C.endpoint == endpoint, _C.due_at <= now, _C.state != ItemState.TELLING)
+        return await self._database.run(lambda c: _lease(c, due, most, now, until))
+
+    async def overdue(self, most: int, now: float, until: float) -> list[Held]:
+        late = and_(_C.state == ItemState.WAITING, _C.expires_at <= now, _C.fence == 0)
+        untold = and_(_C.state == ItemState.TELLING, _C.due_at <= now)
+        return await self._database.run(lambda c: _lease(c, or_(late, untold), most, now, until))
+
+    async def extend(self, fences: Mapping[str, int], until: float) -> set[str]:
+        def work(connection: Connection) -> set[str]:
+            held = _held(connection, fences)
+            if held:
+                change = update(QUEUE).where(_C.id == bindparam("_id")).values(due_at=until)
+                connection.execute(change, [{"_id": id} for id in sorted(held)])
+            return held
+
+        return await self._database.run(work) if fences else set()
+
+    async def note(self, notes: Sequence[Note]) -> set[str]:
+        return await self._notes.do(notes)
+
+    async def body(self, id: str) -> bytes:
+        found = await self._database.run(lambda c: c.execute(select(_C.body).where(_C.id == id)).scalar())
+        if found is None:
+            raise NotFound(f"request {id} has no body of its own")
+        return bytes(found)
+
+    async def backlogs(self) -> dict[str, Backlog]:
+        working = func.sum(case((_C.state == ItemState.WORKING, 1), else_=0))
+        asked = select(_C.endpoint, func.count(), working, func.min(_C.accepted_at))
+        asked = asked.where(_C.state.in_((ItemState.WAITING, ItemState.WORKING))).group_by(_C.endpoint)
+        rows = await self._database.run(lambda c: c.execute(asked).all())
+        return {name: Backlog(count - busy, int(busy), oldest) for name, count, busy, oldest in rows}
+
+    async def measured(self, most: int) -> list[Measures]:
+        def work(connection: Connection) -> list[Measures]:
+            asked = select(_C.id, _C.measures).where(_C.measures.is_not(None)).limit(most)
+            rows = connection.execute(asked.with_for_update(skip_locked=True)).all()
+            if rows:
+                change = update(QUEUE).where(_C.id == bindparam("_id")).values(measures=None)
+                connection.execute(change, [{"_id": row.id} for row in rows])
+            return [msgspec.convert(row.measures, Measures) for row in rows]
+
+        return await self._database.run(work)
+
+    async def rows(self, endpoint: str, most: int) -> list[Row]:
+        asked = select(_C.item, _C.state, _C.fence, _C.outcome).where(_C.endpoint == endpoint)
+        asked = asked.order_by(_C.accepted_at.desc(), _C.id).limit(most)
+        return [_row(row) for row in await self._database.run(lambda c: c.execute(asked).all())]
+
+    async def row(self, id: str) -> Row | None:
+        asked = select(_C.item, _C.state, _C.fence, _C.outcome).where(_C.id == id)
+        row = await self._database.run(lambda c: c.execute(asked).one_or_none())
+        return None if row is None else _row(row)
+
+    async def prune(self, before: float) -> int:
+        old = select(_C.id).where(_C.finished_at < before).limit(_MOST_PRUNED)
+        return await self._database.run(lambda c: c.execute(delete(QUEUE).where(_C.id.in_(old))).rowcount)
+
+    async def _accept(self, given: list[tuple[Item, bytes | None]]) -> list[None]:
+        rows = [_new(item, body) for item, body in given]
+        await self._database.run(lambda c: c.execute(insert(QUEUE), rows))
+        return [None] * len(given)
+
+    async def _note(self, given: list[Sequence[Note]]) -> list[set[str]]:
+        every = {note.id: note for notes in given for note in notes}
+
+        def work(connection: Connection) -> set[str]:
+            held = _held(connection, {note.id: note.fence for note in every.values()})
+            values = [_said(every[id]) for id in sorted(held)]
+            change = update(QUEUE).where(_C.id == bindparam("_id"))
+            names = ("state", "due_at", "tries", "losses", "outcome", "finished_at", "measures")
+            change = change.values(**{name: bindparam(f"_{name}", type_=_C[name].type) for name in names})
+            if values:
+                connection.execute(change, values)
+            if done := [id for id in held if every[id].state is ItemState.DONE]:
+                connection.execute(update(QUEUE).where(_C.id.in_(done), _C.body.is_not(None)).values(body=None))
+            return held
+
+        landed = await self._database.run(work)
+        return [{note.id for note in notes} & landed for notes in given]
+
+
+def _new(item: Item, body: bytes | None) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "endpoint": item.endpoint,
+        "state": ItemState.WAITING,
+        "item": msgspec.to_builtins(item),
+        "body": body,
+        "accepted_at": item.accepted_at,
+        "expires_at": item.expires_at,
+        "due_at": item.accepted_at,
+        "fence": 0,
+        "tries": 0,
+        "losses": 0,
+    }
+
+
+def _lease(connection: Connection, which: ColumnElement[bool], most: int, now: float, until: float) -> list[Held]:
+    asked = select(*_TAKEN).where(which).order_by(_C.due_at).limit(most).with_for_update(skip_locked=True)
+    taken = [_taken(row, now) for row in connection.execute(asked)]
+    if taken:
+        change = update(QUEUE).where(_C.id == bindparam("_id"))
+        names = ("state", "fence", "losses", "begun_at")
+        change = change.values(due_at=until, **{name: bindparam(f"_{name}") for name in names})
+        connection.execute(
+            change,
+            [
+                {
+                    "_id": held.item.id,
+                    "_state": held.state,
+                    "_fence": held.fence,
+                    "_losses": held.losses,
+                    "_begun_at": held.begun_at,
+                }
+                for held in taken
+            ],
+        )
+    return taken
+
+
+def _taken(row: Any, now: float) -> Held:
+    state = ItemState(row.state)
+    held = Held(
+        item=msgspec.convert(row.item, Item),
+        fence=row.fence + 1,
+        state=state,
+        tries=row.tries,
+        losses=row.losses,
+        begun_at=now if row.begun_at is None else row.begun_at,
+        outcome=None if row.outcome is None else msgspec.convert(row.outcome, Outcome),
+    )
+    if state is ItemState.WAITING:
+        return replace(held, state=ItemState.WORKING)
+    return steps.lapsed(held)
+
+
+def _held(connection: Connection, fences: Mapping[str, int]) -> set[str]:
+    """The ids that are held with these fences; their rows stay locked."""
+    held: set[str] = set()
+    for some in _some(sorted(fences)):
+        asked = select(_C.id, _C.fence).where(
+            _C.id.in_(some), _C.state.in_((ItemState.WORKING, ItemState.TELLING))
+        )
+        for row in connection.execute(asked.order_by(_C.id).with_for_update()):
+            if row.fence == fences[row.id]:
+                held.add(row.id)
+    return held
+
+
+def _some(ids: list[str], size: int = 500) -> Iterable[list[str]]:
+    return (ids[at : at + size] for at in range(0, len(ids), size))
+
+
+def _said(note: Note) -> dict[str, Any]:
+    done = note.state is ItemState.DONE
+    return {
+        "_id": note.id,
+        "_state": note.state,
+        "_due_at": None if done else note.due_at,
+        "_tries": note.tries,
+        "_losses": note.losses,
+        "_outcome": None if note.outcome is None else msgspec.to_builtins(note.outcome),
+        "_finished_at": note.outcome.at if done and note.outcome else None,
+        "_measures": None if note.measures is None else msgspec.to_builtins(note.measures),
+    }
+
+
+def _row(row: Any) -> Row:
+    outcome = None if row.outcome is None else msgspec.convert(row.outcome, Outcome)
+    return Row(msgspec.convert(row.item, Item), ItemState(row.state), row.fence, outcome)

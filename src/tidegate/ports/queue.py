@@ -1,0 +1,79 @@
+"""Accepted asynchronous requests, kept until their end.
+
+Whoever takes an item holds it under a lease and a fence: an item whose lease ran out goes to the next who asks, with
+a higher fence, and what the former holder still says of it does not land.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tidegate.model.asynchronous import Backlog, Held, Item, ItemState, Measures, Outcome
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a holder says of its item. Lands only while the fence is the item's own."""
+
+    id: str
+    fence: int
+    state: ItemState
+    due_at: float = 0.0
+    """WAITING: not before then."""
+    tries: int = 0
+    losses: int = 0
+    outcome: Outcome | None = None
+    measures: Measures | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """An item as people look at it."""
+
+    item: Item
+    state: ItemState
+    fence: int
+    outcome: Outcome | None
+
+
+class Queue(Protocol):
+    async def accept(self, item: Item, body: bytes | None) -> None:
+        """Durable when this returns. Raises Unavailable with nothing kept."""
+        ...
+
+    async def claim(self, endpoint: str, most: int, now: float, until: float) -> list[Held]:
+        """Leases items of the endpoint that are due, the oldest first; also those whose lease ran out."""
+        ...
+
+    async def overdue(self, most: int, now: float, until: float) -> list[Held]:
+        """Leases items, of any endpoint, that need no instance: never handed out and past their time to live, or
+        with nothing left but to be told."""
+        ...
+
+    async def extend(self, fences: Mapping[str, int], until: float) -> set[str]:
+        """Renews leases; returns the ids that are still held."""
+        ...
+
+    async def note(self, notes: Sequence[Note]) -> set[str]:
+        """Returns the ids whose note landed. A finished item's body is let go."""
+        ...
+
+    async def body(self, id: str) -> bytes: ...
+
+    async def backlogs(self) -> dict[str, Backlog]:
+        """Endpoints that have items which are not finished."""
+        ...
+
+    async def measured(self, most: int) -> list[Measures]:
+        """Of finished items, each of them once."""
+        ...
+
+    async def rows(self, endpoint: str, most: int) -> list[Row]:
+        """The newest first."""
+        ...
+
+    async def row(self, id: str) -> Row | None: ...
+
+    async def prune(self, before: float) -> int:
+        """Forgets items that were finished before then; returns how many."""
+        ...
