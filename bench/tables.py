@@ -9,12 +9,22 @@ from pathlib import Path
 BENCHMARKS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 
-def show(name: str, title: str, header: Sequence[str], rows: Sequence[Sequence[object]], *, keep: bool) -> None:
-    """Prints a Markdown table; with ``keep`` it replaces the section ``name`` of docs/benchmarks.md."""
+def show(
+    name: str,
+    title: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    keep: bool,
+    picture: str = "",
+) -> None:
+    """Prints a Markdown table; with ``keep`` it replaces the section ``name`` of docs/benchmarks.md. ``picture`` is
+    Markdown that goes before the table."""
     lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
     lines += [f"| {' | '.join(str(cell) for cell in row)} |" for row in rows]
     day = datetime.now(UTC).date().isoformat()
-    text = "\n".join([f"### {title}", "", f"`python -m bench.{name}`, {day}, {machine()}", "", *lines])
+    head = [f"### {title}", "", f"`python -m bench.{name}`, {day}, {machine()}", ""]
+    text = "\n".join([*head, *([picture, ""] if picture else []), *lines])
     print("\n" + text + "\n")
     if keep:
         _keep(name, text)
