@@ -11,7 +11,7 @@ from ray import serve
 from ray._private import services
 
 HAPROXY = """#!/bin/sh
-for word; do case "$word" in *.cfg) sed -i 's/bind \\*:/bind 127.0.0.1:/' "$word";; esac; done
+for word; do case "$word" in *.cfg) sed -i 's/bind \\**:/bind 127.0.0.1:/' "$word";; esac; done
 exec {binary} "$@"
 """
 
