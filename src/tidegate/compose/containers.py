@@ -88,8 +88,8 @@ def replica_file(
 ) -> bytes:
     """What one worker is started with."""
     variant = fleet.variant
-    group = f"/aws/sagemaker/Endpoints/{fleet.id.endpoint}"
-    anywhere = settings.loopback and not settings.file_roots
+    free = fleet.detached
+    group = free.group if free else f"/aws/sagemaker/Endpoints/{fleet.id.endpoint}"
     return encode(
         ReplicaSpec(
             replica=replica,
@@ -102,20 +102,27 @@ def replica_file(
             region=settings.region,
             log_group=group,
             log_stream_arn=f"arn:aws:logs:{settings.region}:{settings.account}:log-group:{group}",
-            max_body=settings.max_body,
-            invocation_timeout=settings.invocation_timeout,
+            max_body=free.max_body if free else settings.max_body,
+            invocation_timeout=free.timeout if free else settings.invocation_timeout,
             stream_timeout=settings.stream_timeout,
             drain_timeout=settings.drain_timeout,
             download_timeout=variant.download_timeout,
             startup_timeout=variant.startup_timeout,
             memory_limit=settings.memory_limit if variant.memory_limit is None else variant.memory_limit,
-            file_roots=None if anywhere else tuple(str(root) for root in settings.file_roots),
+            file_roots=file_roots(settings),
             s3_endpoint=settings.s3_endpoint,
-            keys_file=keys_file(settings, folders),
+            keys_file=None if free else keys_file(settings, folders),
             clock_skew=settings.clock_skew,
             mirror=mirror(folders, copies, fleet, replica),
         )
     )
+
+
+def file_roots(settings: Settings) -> tuple[str, ...] | None:
+    """What a worker may read of this machine; None is anything."""
+    if settings.loopback and not settings.file_roots:
+        return None
+    return tuple(str(root) for root in settings.file_roots)
 
 
 def mirror(folders: Folders, copies: Path, fleet: FleetSpec, replica: str) -> Mirror | None:

@@ -77,6 +77,18 @@ class Mirroring:
 
 
 @dataclass(frozen=True)
+class Detached:
+    """For a fleet of no endpoint: the router does not know it, and whoever wanted it speaks to its replicas."""
+
+    max_body: int
+    """Bytes of a request."""
+    timeout: float
+    """Seconds of a request."""
+    group: str
+    """Its log group."""
+
+
+@dataclass(frozen=True)
 class FleetSpec:
     """A fleet as it is wanted on a target."""
 
@@ -87,6 +99,7 @@ class FleetSpec:
     """Replicas wanted now; during a rollout it may differ from ``variant.instance_count``."""
     mirror: Mirroring | None = None
     """None: its version has no shadow variant, or it is one itself."""
+    detached: Detached | None = None
 
 
 class ReplicaState(StrEnum):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from tidegate.model.alarm import Alarm
 from tidegate.model.endpoint import Endpoint, EndpointConfig
 from tidegate.model.registry import Model, Tags
+from tidegate.model.transform import TransformJob
 from tidegate.ports.store import Kind
 
 
@@ -20,11 +21,15 @@ CONFIG = Kind("config", EndpointConfig)
 ENDPOINT = Kind("endpoint", Endpoint)
 ALARM = Kind("alarm", Alarm)
 TAGS = Kind("tags", TagSet)
+TRANSFORM = Kind("transform", TransformJob)
 
-ALL: tuple[Kind[Model] | Kind[EndpointConfig] | Kind[Endpoint] | Kind[Alarm] | Kind[TagSet], ...] = (
+ALL: tuple[
+    Kind[Model] | Kind[EndpointConfig] | Kind[Endpoint] | Kind[Alarm] | Kind[TagSet] | Kind[TransformJob], ...
+] = (
     MODEL,
     CONFIG,
     ENDPOINT,
     ALARM,
     TAGS,
+    TRANSFORM,
 )

@@ -17,6 +17,9 @@ ALLOWANCES: dict[tuple[str, str], Allowance] = {
         "an instance type that AWS does not list is a custom size of this server",
     ),
     ("sagemaker", "Url"): Allowance(r"(https|s3|file)://([^/]*)/?(.*)", "model data may lie on this machine"),
+    ("sagemaker", "S3Uri"): Allowance(
+        r"(https|s3|file)://([^/]*)/?(.*)", "what a job reads and writes may lie on this machine"
+    ),
     ("sagemaker", "S3ModelUri"): Allowance(
         r"(https|s3|file)://([^/]*)/?(.*)", "model data may lie on this machine"
     ),

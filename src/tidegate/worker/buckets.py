@@ -1,7 +1,9 @@
-"""Reads objects of an S3 by botocore: any S3, by endpoint URL; credentials by botocore's own rules."""
+"""Reads and writes objects of an S3 by botocore: any S3, by endpoint URL; credentials by botocore's own rules."""
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import IO, Any
 
 import botocore.session
@@ -19,8 +21,11 @@ from botocore.exceptions import (
 from tidegate.model.errors import ArtifactError, Transient
 
 _PART = 1024 * 1024
+_UPLOAD = 16 * 1024 * 1024
+"""Bytes of a part of an upload; 10,000 parts are the most, so that larger files have larger parts."""
 _RESUMES = 5
 """Times that a download which broke off goes on where it stopped; requests have botocore's retries besides."""
+_CHANGED = {code: "the object was changed meanwhile" for code in ("PreconditionFailed", "412")}
 _MISSING = {"NoSuchKey": "there is no such object", "404": "there is no such object"}
 _PERMANENT = {
     "NoSuchBucket": "there is no such bucket",
@@ -30,6 +35,7 @@ _PERMANENT = {
     "SignatureDoesNotMatch": "the secret key is wrong",
     "InvalidBucketName": "this is not a bucket's name",
     "PermanentRedirect": "the bucket lies in another region",
+    **_CHANGED,
 } | _MISSING
 
 
@@ -58,6 +64,75 @@ class Bucket:
                     yield item["Key"]
         except (BotoCoreError, ClientError) as error:
             raise _told(error) from None
+
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int, str]]:
+        """Key, bytes and ETag of each object."""
+        try:
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix):
+                for item in page.get("Contents", ()):
+                    yield item["Key"], int(item["Size"]), item["ETag"]
+        except (BotoCoreError, ClientError) as error:
+            raise _told(error) from None
+
+    def size(self, key: str) -> tuple[int, str]:
+        """Bytes and ETag."""
+        try:
+            found = self._client.head_object(Bucket=self._name, Key=key)
+            return int(found["ContentLength"]), str(found["ETag"])
+        except (BotoCoreError, ClientError) as error:
+            raise _told(error) from None
+
+    def read(self, key: str, offset: int, etag: str) -> Iterator[bytes]:
+        """The object's bytes from ``offset`` on, of this very version."""
+        done, fruitless = offset, 0
+        while fruitless < _RESUMES:
+            fruitless += 1
+            try:
+                answer = self._client.get_object(
+                    Bucket=self._name, Key=key, IfMatch=etag, **({"Range": f"bytes={done}-"} if done else {})
+                )
+                left = int(answer["ContentLength"])
+                while part := answer["Body"].read(_PART):
+                    done, left, fruitless = done + len(part), left - len(part), 0
+                    yield part
+                if not left:
+                    return
+            except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
+                continue
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code", "") in ("InvalidRange", "416"):
+                    return
+                raise _told(error) from None
+            except BotoCoreError as error:
+                raise _told(error) from None
+        raise Transient(f"the download broke off {_RESUMES} times, last at byte {done}")
+
+    def upload(self, path: Path, key: str) -> None:
+        """The object appears whole: by one request, or by the last one of many."""
+        size = path.stat().st_size
+        try:
+            with path.open("rb") as file:
+                if size <= _UPLOAD:
+                    self._client.put_object(Bucket=self._name, Key=key, Body=file.read())
+                else:
+                    self._upload_parts(file, key, max(_UPLOAD, -(-size // 9_000)))
+        except (BotoCoreError, ClientError) as error:
+            raise _told(error) from None
+
+    def _upload_parts(self, file: IO[bytes], key: str, length: int) -> None:
+        where = {"Bucket": self._name, "Key": key}
+        where["UploadId"] = self._client.create_multipart_upload(**where)["UploadId"]
+        try:
+            parts: list[dict[str, object]] = []
+            while part := file.read(length):
+                number = len(parts) + 1
+                done = self._client.upload_part(**where, PartNumber=number, Body=part)
+                parts.append({"ETag": done["ETag"], "PartNumber": number})
+            self._client.complete_multipart_upload(**where, MultipartUpload={"Parts": parts})
+        except BaseException:
+            with suppress(BotoCoreError, ClientError):
+                self._client.abort_multipart_upload(**where)
+            raise
 
     def etag(self, key: str) -> str:
         """What changes when the object does."""

@@ -186,7 +186,8 @@ class Fleet:
         await self._tell_router()
         await self._drain()
         if self.wish.deleted and not self.members:
-            await self.around.router.drop_fleet(self.id)
+            if self.wish.spec.detached is None:
+                await self.around.router.drop_fleet(self.id)
             await asyncio.to_thread(self.around.folders.discard, self.id)
             return True
         return False
@@ -252,14 +253,16 @@ class Fleet:
             return
         ready = sorted((m for m in self.members.values() if m.state is ReplicaState.READY), key=lambda m: m.id)
         servers = {member.id: member.socket for member in ready}
-        await self.around.router.set_fleet(self.id, self.wish.spec.variant.picking, servers)
+        if self.wish.spec.detached is None:
+            await self.around.router.set_fleet(self.id, self.wish.spec.variant.picking, servers)
         self._backend_stale, self._routed, self.adopting = False, frozenset(servers), False
 
     async def _drain(self) -> None:
         draining = [m for m in self.members.values() if m.state is ReplicaState.DRAINING]
         if not draining:
             return
-        in_flight = await self.around.router.in_flight(self.id)
+        routed = self.wish.spec.detached is None
+        in_flight = await self.around.router.in_flight(self.id) if routed else {}
         for member in draining:
             waited = self._now() - member.since
             if member.terminated is None:
@@ -300,6 +303,8 @@ class Fleet:
         self._backend_stale = True
 
     def _fits(self, member: Member) -> bool:
+        if self.wish.spec.detached is not None:
+            return True  # it checks no signatures: its socket is for this user alone
         try:
             return self.around.fits((member.folder / files.START).read_bytes())
         except (OSError, msgspec.DecodeError):
@@ -308,8 +313,9 @@ class Fleet:
     def _clear(self, replica: str, socket: Path) -> None:
         """Takes the last counts of a replica that has ended, then removes what it left."""
         folder = self.around.folders.replica(self.id, replica)
-        with contextlib.suppress(OSError):
-            self.around.harvest(self.wish.spec, replica, (folder / "stats.json").read_bytes())
+        if self.wish.spec.detached is None:
+            with contextlib.suppress(OSError):
+                self.around.harvest(self.wish.spec, replica, (folder / "stats.json").read_bytes())
         files.clear(folder, socket)
 
     def _count_failure(

@@ -72,7 +72,9 @@ class Process:
         self._popen = popen
 
     @classmethod
-    def start(cls, spec: Path, log: Path, environment: Mapping[str, str]) -> "Process":
+    def start(
+        cls, spec: Path, log: Path, environment: Mapping[str, str], module: str = "tidegate.worker"
+    ) -> "Process":
         """Starts a worker on ``spec``; its output goes to ``log``. The identity is on disk before this returns."""
         log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         clean = {name: value for name, value in environment.items() if name not in _PRIVATE}
@@ -80,7 +82,7 @@ class Process:
         clean["PYTHONUNBUFFERED"] = "1"
         with log.open("ab") as output:
             popen = subprocess.Popen(
-                [sys.executable, "-m", "tidegate.worker", str(spec)],
+                [sys.executable, "-m", module, str(spec)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -98,8 +100,8 @@ class Process:
         return started
 
     @classmethod
-    def adopt(cls, folder: Path) -> "Process | None":
-        """The process that runs the replica in ``folder``; None where there is none.
+    def adopt(cls, folder: Path, name: str = "replica.json") -> "Process | None":
+        """The process that runs the replica in ``folder`` (or another start file); None where there is none.
 
         A controller that dies between the start and the note leaves no identity: such a worker is found by its
         command line, so that it is never left running unseen.
@@ -108,7 +110,7 @@ class Process:
             return cls(msgspec.json.decode((folder / NOTE).read_bytes(), type=Identity))
         except (OSError, msgspec.DecodeError):
             pass
-        spec = str(folder / "replica.json")
+        spec = str(folder / name)
         for process in psutil.process_iter(["cmdline"]):
             if spec in (process.info["cmdline"] or ()) and (identity := Identity.of(process.pid)) is not None:
                 return cls(identity)

@@ -10,6 +10,7 @@ import msgspec
 
 from tidegate.model.errors import TargetError, Transient
 from tidegate.model.fleet import FleetId, FleetSpec, ReplicaState
+from tidegate.model.observe import FleetSeen
 from tidegate.model.traffic import RouteTable
 from tidegate.ports.target import Capabilities, Look
 from tidegate.targets.local.fleet import Fleet, Surroundings, Wish, keep
@@ -90,8 +91,11 @@ class LocalTarget:
         await self._around.router.set_routes(table)
 
     def serving(self) -> Iterator[tuple[FleetSpec, str, int, Path]]:
-        """Every replica that takes requests or finishes some: its fleet, its id, its pid, its socket."""
+        """Every replica of an endpoint that takes requests or finishes some: its fleet, its id, its pid, its
+        socket."""
         for fleet in self._fleets.values():
+            if fleet.wish.spec.detached is not None:
+                continue
             for member in fleet.members.values():
                 if member.state in (ReplicaState.READY, ReplicaState.DRAINING):
                     yield fleet.wish.spec, member.id, member.process.identity.pid, member.socket
@@ -100,6 +104,11 @@ class LocalTarget:
         """Of a fleet that is there, also where none of its replicas is."""
         known = self._fleets.get(fleet)
         return known.wish.spec if known else None
+
+    def seen(self, fleet: FleetId) -> FleetSeen | None:
+        """None: there is no such fleet, nor anything left of it."""
+        known = self._fleets.get(fleet)
+        return known.seen() if known else None
 
     def ready_count(self, fleet: FleetId) -> int:
         known = self._fleets.get(fleet)

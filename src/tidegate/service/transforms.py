@@ -1,0 +1,129 @@
+"""Batch transform jobs: made, stopped, and the fleet that each wants."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from tidegate.model.errors import AlreadyExists, Invalid
+from tidegate.model.fleet import Detached, FleetId, FleetSpec, VariantSpec
+from tidegate.model.registry import Container, Model, Tags
+from tidegate.model.transform import JobStatus, Progress, TransformJob, eta
+from tidegate.ports.store import Filter, Page, Saved, Tx
+from tidegate.service import tags as labels
+from tidegate.service.configs import check_count
+from tidegate.service.kinds import MODEL, TRANSFORM
+from tidegate.service.records import need
+from tidegate.transform import joining
+
+PREFIX = "transform."
+"""Of the names of jobs' fleets: no endpoint can have a dot in its name."""
+GROUP = "/aws/sagemaker/TransformJobs"
+MOST_MEGABYTES = 100
+"""Of one request, and of all requests at one time to one instance."""
+MOST_ENVIRONMENT = 16
+VARIANT = "job"
+
+
+def create(
+    tx: Tx, job: TransformJob, tags: Tags, *, runnable: Callable[[Container], None], now: datetime
+) -> None:
+    """Raises AlreadyExists, or Invalid for a job that could never run. ``runnable`` checks each container."""
+    if tx.get(TRANSFORM, job.name) is not None:
+        raise AlreadyExists(f'there is already a transform job "{job.name}"; job names are used once')
+    check(job)
+    for container in served(job).containers:
+        runnable(container)
+    tx.put(TRANSFORM, job.name, job, expect=0, now=now)
+    labels.add(tx, TRANSFORM, job.name, tags, now)
+
+
+def model_named(tx: Tx, name: str) -> Model:
+    return need(tx, MODEL, name).body
+
+
+def check(job: TransformJob) -> None:
+    pace = job.pace
+    if job.model.multi_model:
+        raise Invalid(f'model "{job.model.name}" serves many models: a transform job needs one model')
+    if job.instances < 1:
+        raise Invalid("a transform job needs one instance at least")
+    check_count(VARIANT, job.instances)
+    if pace.megabytes == 0:
+        raise Invalid("MaxPayloadInMB 0 (an object streamed as one request) is not supported: give 1 to 100")
+    megabytes, concurrency = pace.megabytes or 6, pace.concurrency or 1
+    if megabytes * concurrency > MOST_MEGABYTES:
+        raise Invalid(
+            f"MaxPayloadInMB {megabytes} times MaxConcurrentTransforms {concurrency} is above {MOST_MEGABYTES}"
+        )
+    if len(job.environment) > MOST_ENVIRONMENT:
+        raise Invalid(f"Environment has {len(job.environment)} variables; {MOST_ENVIRONMENT} are the most")
+    for what, uri in (("input", job.source.uri), ("output", job.sink.uri)):
+        if not uri.startswith(("s3://", "file:///")):
+            raise Invalid(f"the {what} '{uri}' is neither s3://BUCKET/KEY nor file:///PATH")
+    joining.check(job.processing, job.source.content_type, job.sink.accept, job.source.split, job.sink.by_line)
+
+
+def served(job: TransformJob) -> Model:
+    """The model with the job's environment, and what SageMaker tells a container of its job."""
+    told = {"SAGEMAKER_BATCH": "true"}
+    if job.pace.megabytes is not None:
+        told["SAGEMAKER_MAX_PAYLOAD_IN_MB"] = str(job.pace.megabytes)
+    if job.pace.single is not None:
+        told["SAGEMAKER_BATCH_STRATEGY"] = "SINGLE_RECORD" if job.pace.single else "MULTI_RECORD"
+    if job.pace.concurrency is not None:
+        told["SAGEMAKER_MAX_CONCURRENT_TRANSFORMS"] = str(job.pace.concurrency)
+    containers = tuple(
+        replace(each, environment={**each.environment, **job.environment, **told}) for each in job.model.containers
+    )
+    return replace(job.model, containers=containers)
+
+
+def fleet_id(name: str) -> FleetId:
+    return FleetId(f"{PREFIX}{name}", 1, VARIANT)
+
+
+def fleet(job: TransformJob) -> FleetSpec:
+    """What runs while the job goes on."""
+    variant = VariantSpec(VARIANT, served(job), job.instances, instance_type=job.instance_type)
+    room = (job.pace.megabytes or MOST_MEGABYTES) * 2**20
+    detached = Detached(room + 2**20, job.pace.timeout, GROUP)
+    return FleetSpec(fleet_id(job.name), f"transform-job-{job.name}", variant, job.instances, detached=detached)
+
+
+def get(tx: Tx, name: str) -> Saved[TransformJob]:
+    return need(tx, TRANSFORM, name)
+
+
+def find(tx: Tx, where: Filter, limit: int | None = None, after: str | None = None) -> Page[TransformJob]:
+    return tx.find(TRANSFORM, where, limit, after)
+
+
+def stop(tx: Tx, name: str, now: datetime) -> None:
+    """Raises NotFound; a job that has ended stays as it is."""
+    saved = get(tx, name)
+    if saved.body.status is JobStatus.IN_PROGRESS:
+        tx.put(TRANSFORM, name, replace(saved.body, stopping=True), expect=saved.version, now=now)
+
+
+def view(job: TransformJob, running: Progress | None, now: datetime) -> dict[str, object]:
+    """The document of the native door; ``running``: what the runner says now."""
+    progress = running if running is not None and job.outcome is None else job.progress
+    seconds = ((job.ended_at or now) - job.started_at).total_seconds() if job.started_at else 0.0
+    return {
+        "job": job.name,
+        "status": job.status.value,
+        "reason": job.reason,
+        "model": job.model.name,
+        "input": job.source.uri,
+        "output": job.sink.uri,
+        "created": job.created_at.isoformat(),
+        "seconds": round(seconds, 3),
+        "eta": eta(progress, seconds) if job.outcome is None else None,
+        "objects": progress.objects,
+        "objects_done": progress.objects_done,
+        "objects_failed": progress.objects_failed,
+        "records": progress.records,
+        "bad_records": progress.bad_records,
+        "bytes": progress.bytes_total,
+        "bytes_done": progress.bytes_done,
+    }

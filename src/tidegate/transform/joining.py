@@ -1,0 +1,145 @@
+"""DataProcessing: what of each record goes to the model, and what of record and answer goes to the output."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from tidegate.model.errors import Invalid
+from tidegate.model.transform import Processing, Split
+from tidegate.transform.paths import Missing, parse
+
+CSV, JSON_LINES, JSON = "text/csv", "application/jsonlines", "application/json"
+FORMS = (CSV, JSON_LINES, JSON)
+
+
+class Unfit(Exception):
+    """A record, or its answer, that cannot be processed. ``record``: which of the batch, from 0."""
+
+    def __init__(self, record: int, message: str) -> None:
+        super().__init__(message)
+        self.record = record
+
+
+def kind(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+def check(processing: Processing, content_type: str, accept: str, split: Split, by_line: bool) -> None:
+    """Raises Invalid for what cannot be joined or filtered."""
+    if processing.plain:
+        return
+    given = kind(content_type)
+    if given not in FORMS:
+        raise Invalid(f"DataProcessing needs ContentType {', '.join(FORMS)}, not '{content_type}'")
+    if accept and kind(accept) != given:
+        raise Invalid(f"DataProcessing needs the same form in and out: Accept is '{accept}', not '{content_type}'")
+    wanted = Split.NONE if given == JSON else Split.LINE
+    if split is not wanted or by_line is not (given != JSON):
+        raise Invalid(f"DataProcessing of {given} needs SplitType and AssembleWith {wanted}")
+    for text in (processing.input_filter, processing.output_filter):
+        parse(text, table=given == CSV)
+
+
+class Processor:
+    """For one job's form of data."""
+
+    def __init__(self, processing: Processing, content_type: str) -> None:
+        form = kind(content_type)
+        self._form = form
+        self._join = processing.join
+        self._before = parse(processing.input_filter, table=form == CSV)
+        self._after = parse(processing.output_filter, table=form == CSV)
+
+    def before(self, body: bytes) -> bytes:
+        """What the model gets of a batch. Raises Unfit."""
+        if self._before.all:
+            return body
+        if self._form == CSV:
+            return _written(_each(rows(body), self._before.columns()))
+        return _encoded(_each(self._documents(body), self._before.of))
+
+    def after(self, body: bytes, answer: bytes) -> bytes:
+        """What the output gets of a batch and its answer. Raises Unfit, also where they have not the same length."""
+        if not self._join and self._after.all:
+            return answer
+        if self._form == CSV:
+            return self._table(body, answer)
+        outputs = self._documents(answer)
+        if self._join:
+            inputs = self._documents(body)
+            _same(len(inputs), len(outputs))
+            outputs = [_joined(*pair) for pair in zip(inputs, outputs, strict=True)]
+        return _encoded(_each(outputs, self._after.of))
+
+    def _documents(self, body: bytes) -> list[Any]:
+        texts = [body] if self._form == JSON else body.splitlines()
+        return _each(texts, _document)
+
+    def _table(self, body: bytes, answer: bytes) -> bytes:
+        if self._after.all:
+            return _side_by_side(body.splitlines(), answer.splitlines())
+        found = rows(answer)
+        if self._join:
+            given = rows(body)
+            _same(len(given), len(found))
+            found = [left + right for left, right in zip(given, found, strict=True)]
+        return _written(_each(found, self._after.columns()))
+
+
+def _side_by_side(left: list[bytes], right: list[bytes]) -> bytes:
+    _same(len(left), len(right))
+    return b"".join([b"%b,%b\n" % pair for pair in zip(left, right, strict=True)])
+
+
+def rows(body: bytes) -> list[list[str]]:
+    """Cells stay as they are written; quotes are understood."""
+    text = body.decode("utf-8", "surrogateescape")
+    if '"' not in text:
+        return [line.split(",") for line in text.splitlines()]
+    return list(csv.reader(text.splitlines()))
+
+
+def _written(table: Iterable[Sequence[str]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(table)
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def _document(text: bytes) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise Missing(f"it is not JSON: {error}") from None
+
+
+def _joined(given: Any, output: Any) -> Any:
+    """SageMaker's names."""
+    if isinstance(given, dict):
+        return {**given, "SageMakerOutput": output}
+    return {"SageMakerInput": given, "SageMakerOutput": output}
+
+
+def _encoded(documents: Iterable[Any]) -> bytes:
+    lines = (json.dumps(each, ensure_ascii=False, separators=(",", ":")) for each in documents)
+    return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogatepass")
+
+
+def _each(items: Iterable[Any], change: Callable[[Any], Any]) -> list[Any]:
+    done: list[Any] = []
+    for number, item in enumerate(items):
+        try:
+            done.append(change(item))
+        except Missing as missing:
+            raise Unfit(number, str(missing)) from None
+    return done
+
+
+def _same(records: int, answers: int) -> None:
+    if records != answers:
+        raise Unfit(0, f"{records} records got {answers} answers, which cannot be told apart")
+
+

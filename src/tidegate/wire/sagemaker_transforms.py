@@ -1,0 +1,173 @@
+"""SageMaker's operations on batch transform jobs."""
+
+from tidegate.model.errors import AlreadyExists, Invalid, NotFound
+from tidegate.model.transform import Pace, Processing, Sink, Source, Split, TransformJob
+from tidegate.ports.store import Saved
+from tidegate.service import transforms as use
+from tidegate.wire.errors import Coded
+from tidegate.wire.listing import by_status, listing
+from tidegate.wire.operation import InTx, Params, Rows, TxCall
+from tidegate.wire.sagemaker_tags import tags_of
+from tidegate.wire.unsupported import not_yet, refuse
+
+_KEPT = ("ExperimentConfig",)
+_ECHOED = (
+    "TransformInput",
+    "TransformOutput",
+    "TransformResources",
+    "MaxConcurrentTransforms",
+    "MaxPayloadInMB",
+    "BatchStrategy",
+    "Environment",
+    "ModelClientConfig",
+    "DataProcessing",
+    *_KEPT,
+)
+
+
+def create_transform_job(call: TxCall, params: Params) -> Params:
+    refuse(params, ("DataCaptureConfig",))
+    try:
+        model = use.model_named(call.tx, params["ModelName"])
+    except NotFound:
+        arn = call.arn(f"model/{params['ModelName']}")
+        raise Coded("ResourceNotFound", f'Could not find model "{arn}".') from None
+    resources, client = params["TransformResources"], params.get("ModelClientConfig", {})
+    strategy = params.get("BatchStrategy")
+    job = TransformJob(
+        params["TransformJobName"],
+        model,
+        _source(params["TransformInput"]),
+        _sink(params["TransformOutput"]),
+        call.now,
+        processing=_processing(params.get("DataProcessing", {})),
+        pace=Pace(
+            single=None if strategy is None else strategy == "SingleRecord",
+            megabytes=params.get("MaxPayloadInMB"),
+            concurrency=params.get("MaxConcurrentTransforms") or None,
+            timeout=float(client.get("InvocationsTimeoutInSeconds", 600)),
+            retries=client.get("InvocationsMaxRetries", 3),
+        ),
+        instances=resources["InstanceCount"],
+        instance_type=resources["InstanceType"],
+        environment=params.get("Environment", {}),
+        wire={name: params[name] for name in _ECHOED if name in params},
+    )
+    try:
+        use.create(call.tx, job, tags_of(params), runnable=call.ctx.runnable, now=call.now)
+    except AlreadyExists:
+        message = f'Job name must be unique: there is already a transform job "{_arn(call, job.name)}".'
+        raise Coded("ResourceInUse", message) from None
+    return {"TransformJobArn": _arn(call, job.name)}
+
+
+def _source(given: Params) -> Source:
+    where = given["DataSource"].get("S3DataSource")
+    if where is None:
+        raise Invalid("DataSource needs an S3DataSource")
+    if where["S3DataType"] not in ("S3Prefix", "ManifestFile"):
+        raise not_yet(f"S3DataType {where['S3DataType']}")
+    return Source(
+        where["S3Uri"],
+        manifest=where["S3DataType"] == "ManifestFile",
+        content_type=given.get("ContentType", ""),
+        gzip=given.get("CompressionType") == "Gzip",
+        split=Split(given.get("SplitType", "None")),
+    )
+
+
+def _sink(given: Params) -> Sink:
+    return Sink(given["S3OutputPath"], given.get("Accept", ""), given.get("AssembleWith") == "Line")
+
+
+def _processing(given: Params) -> Processing:
+    return Processing(
+        given.get("InputFilter", "$"), given.get("OutputFilter", "$"), given.get("JoinSource") == "Input"
+    )
+
+
+def describe_transform_job(call: TxCall, params: Params) -> Params:
+    job = _found(call, params["TransformJobName"]).body
+    return {
+        "TransformJobName": job.name,
+        "TransformJobArn": _arn(call, job.name),
+        "TransformJobStatus": job.status.value,
+        "FailureReason": job.reason[:1024] or None,
+        "ModelName": job.model.name,
+        "CreationTime": job.created_at,
+        "TransformStartTime": job.started_at,
+        "TransformEndTime": job.ended_at,
+        **(job.wire or _shown(job)),
+    }
+
+
+def _shown(job: TransformJob) -> Params:
+    """Of a job that came by another door."""
+    source, sink = job.source, job.sink
+    return {
+        "TransformInput": {
+            "DataSource": {
+                "S3DataSource": {
+                    "S3DataType": "ManifestFile" if source.manifest else "S3Prefix",
+                    "S3Uri": source.uri,
+                }
+            },
+            "ContentType": source.content_type or None,
+            "CompressionType": "Gzip" if source.gzip else "None",
+            "SplitType": source.split.value,
+        },
+        "TransformOutput": {
+            "S3OutputPath": sink.uri,
+            "Accept": sink.accept or None,
+            "AssembleWith": "Line" if sink.by_line else "None",
+        },
+        "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": job.instances},
+    }
+
+
+def list_transform_jobs(call: TxCall, params: Params) -> Params:
+    if "StatusEquals" in params or params.get("SortBy") == "Status":
+        every = use.find(call.tx, listing(params).where).items
+        found, token = by_status(every, params, lambda saved: saved.body.status.value)
+    else:
+        wanted = listing(params)
+        page = use.find(call.tx, wanted.where, wanted.limit, wanted.after)
+        found, token = page.items, page.next
+    return {"TransformJobSummaries": [_entry(call, saved) for saved in found], "NextToken": token}
+
+
+def _entry(call: TxCall, saved: Saved[TransformJob]) -> Params:
+    return {
+        "TransformJobName": saved.name,
+        "TransformJobArn": _arn(call, saved.name),
+        "CreationTime": saved.body.created_at,
+        "TransformEndTime": saved.body.ended_at,
+        "LastModifiedTime": saved.modified_at,
+        "TransformJobStatus": saved.body.status.value,
+        "FailureReason": saved.body.reason[:1024] or None,
+    }
+
+
+def stop_transform_job(call: TxCall, params: Params) -> None:
+    name = params["TransformJobName"]
+    _found(call, name)
+    use.stop(call.tx, name, call.now)
+
+
+def _found(call: TxCall, name: str) -> Saved[TransformJob]:
+    try:
+        return use.get(call.tx, name)
+    except NotFound:
+        raise Coded("ResourceNotFound", f'Could not find requested job with name: "{name}".') from None
+
+
+def _arn(call: TxCall, name: str) -> str:
+    return call.arn(f"transform-job/{name}")
+
+
+ROWS: Rows = {
+    "CreateTransformJob": InTx(create_transform_job, kicks="TransformJobName"),
+    "DescribeTransformJob": InTx(describe_transform_job),
+    "ListTransformJobs": InTx(list_transform_jobs),
+    "StopTransformJob": InTx(stop_transform_job, kicks="TransformJobName"),
+}

@@ -1,0 +1,52 @@
+"""``python -m tidegate.worker.transforming JOB.json``: runs the job until it has ended, then leaves ``result.json``.
+
+Exit codes: 0 there is a result, or another process runs the job; 1 it was told to stop; 2 the file cannot be read.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+
+import uvloop
+
+from tidegate.model.errors import StartupError
+from tidegate.worker.transforming import jobfile
+from tidegate.worker.transforming.places import Places
+from tidegate.worker.transforming.running import Run
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1:
+        print("usage: python -m tidegate.worker.transforming JOB.json", file=sys.stderr)
+        return 2
+    path = Path(arguments[0]).absolute()
+    try:
+        file = jobfile.read(path)
+    except StartupError as error:
+        print(f"tidegate transform: {error}", file=sys.stderr)
+        return 2
+    with jobfile.alone(path.parent) as mine:
+        return uvloop.run(_run(file, path.parent)) if mine else 0
+
+
+async def _run(file: jobfile.JobFile, folder: Path) -> int:
+    if (folder / "result.json").exists():
+        return 0
+    places = Places(file.file_roots, file.s3_endpoint, file.region)
+    running = asyncio.create_task(Run(file, folder, places).run())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        result = await running
+        jobfile.keep(folder / "result.json", result)
+        print(result.reason or "complete", flush=True)
+        return 0
+    sys.stdout.flush()
+    os._exit(1)  # a read from a place may still sit in a thread
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

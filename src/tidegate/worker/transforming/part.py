@@ -1,0 +1,115 @@
+"""The output of one object while it grows: a file, a file of errors, and a checkpoint that says what counts.
+
+What was written after the last checkpoint is cut off when a job goes on, and is made again: nothing is there twice.
+"""
+
+import os
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO
+
+from tidegate.worker.transforming.jobfile import keep, load
+
+EVERY = 0.5
+"""Seconds between checkpoints, at least."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """``offset`` and ``record``: where the input goes on; ``out`` and ``errors``: bytes that count."""
+
+    offset: int = 0
+    record: int = 1
+    out: int = 0
+    errors: int = 0
+    bad: int = 0
+    done: bool = False
+    reason: str = ""
+    """Why the object failed; nothing of it is tried again."""
+
+
+@dataclass
+class Part:
+    """``path`` is without an ending."""
+
+    path: Path
+    mark: Mark = field(default_factory=Mark)
+    _out: IO[bytes] | None = None
+    _errors: IO[bytes] | None = None
+    _kept: float = 0.0
+
+    @property
+    def out(self) -> Path:
+        return self.path.with_suffix(".out")
+
+    @property
+    def errors(self) -> Path:
+        return self.path.with_suffix(".errors")
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.path.with_suffix(".json")
+
+    def resume_mark(self) -> None:
+        self.mark = load(self._checkpoint, Mark) or Mark()
+
+    def resume(self) -> None:
+        """Takes up what counts of an earlier run. A part that lost more than that begins anew."""
+        self.resume_mark()
+        if self.mark.done or self.mark.reason:
+            return
+        sizes = [path.stat().st_size if path.exists() else 0 for path in (self.out, self.errors)]
+        if sizes[0] < self.mark.out or sizes[1] < self.mark.errors:
+            self.mark = Mark()
+        self._out = _opened(self.out, self.mark.out)
+        self._errors = _opened(self.errors, self.mark.errors)
+        self._kept = time.monotonic()
+
+    def add(self, out: bytes, errors: bytes, bad: int, end: int, count: int) -> bool:
+        """One batch more. Returns whether it is time to keep a checkpoint."""
+        assert self._out is not None and self._errors is not None
+        self._out.write(out)
+        if errors:
+            self._errors.write(errors)
+        mark = self.mark
+        self.mark = replace(
+            mark,
+            offset=end,
+            record=mark.record + count,
+            out=mark.out + len(out),
+            errors=mark.errors + len(errors),
+            bad=mark.bad + bad,
+        )
+        return time.monotonic() - self._kept > EVERY
+
+    def keep(self) -> None:
+        """What the checkpoint says is on the disk before it is said. Blocks."""
+        mark = self.mark
+        for file in (self._out, self._errors):
+            if file is not None:
+                file.flush()
+                os.fsync(file.fileno())
+        keep(self._checkpoint, mark)
+        self._kept = time.monotonic()
+
+    def finish(self, reason: str = "") -> None:
+        """Nothing more comes: it is published, or has failed."""
+        self.close()
+        self.mark = replace(self.mark, done=not reason, reason=reason)
+        keep(self._checkpoint, self.mark)
+        self.out.unlink(missing_ok=True)
+        self.errors.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        for file in (self._out, self._errors):
+            if file is not None:
+                file.close()
+        self._out = self._errors = None
+
+
+def _opened(path: Path, size: int) -> IO[bytes]:
+    file = path.open("r+b" if path.exists() else "w+b")
+    file.truncate(size)
+    file.seek(size)
+    return file

@@ -1,0 +1,215 @@
+"""Runs a job: several objects at a time, several requests of each in flight, outputs in the order of the input."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tidegate.model.errors import TidegateError, Transient
+from tidegate.model.transform import Progress, Split
+from tidegate.transform import naming
+from tidegate.transform.splitting import Batch, batches
+from tidegate.worker.transforming.asking import Answered, Asker, RecordFailed
+from tidegate.worker.transforming.fleet import Fleet
+from tidegate.worker.transforming.jobfile import JobFile, Result, keep, load
+from tidegate.worker.transforming.part import Part
+from tidegate.worker.transforming.places import Places, Thing, skipped, unpacked
+
+CONCURRENCY, MEGABYTES = 1, 6
+"""SageMaker's, for a container that does not say."""
+OWN_CONCURRENCY = 2
+"""For the runtimes of this platform: while one request is computed, the next is read."""
+OWN_BATCH = 512 * 1024
+"""Bytes of a batch to them, where nobody asked for a size: larger ones are no faster, and come later."""
+SHOW_EVERY = 0.2
+TRIES = 5
+"""Times that a place which does not answer is tried."""
+
+
+@dataclass
+class Run:
+    file: JobFile
+    folder: Path
+    places: Places
+    things: list[Thing] = field(default_factory=list)
+    taken: dict[str, int] = field(default_factory=dict)
+    """Name of a part -> stored bytes of its object that are behind us."""
+    parts: dict[str, Part] = field(default_factory=dict)
+    first_output: bool = False
+
+    @property
+    def concurrency(self) -> int:
+        return self.file.job.pace.concurrency or (OWN_CONCURRENCY if self.file.built_in else CONCURRENCY)
+
+    async def run(self) -> Result:
+        """How the job ended; everything that went wrong is in it."""
+        job = self.file.job
+        fleet = Fleet(Path(self.file.replicas), self.concurrency)
+        asker = Asker(job, fleet)
+        showing = asyncio.create_task(self._show())
+        try:
+            await patient(self._list)
+            self.places.check_writable(job.sink.uri)
+            left = deque(self.things)
+            lanes = min(len(left), max(1, job.instances * self.concurrency))
+            async with asyncio.TaskGroup() as group:
+                for _ in range(lanes):
+                    group.create_task(self._lane(left, asker))
+        except* TidegateError as errors:
+            return Result(f"{job.source.uri}: {_first(errors)}")
+        finally:
+            showing.cancel()
+            fleet.close()
+            for part in self.parts.values():
+                part.close()
+            keep(self.folder / "progress.json", self.progress())
+        failed = [(thing, part) for thing in self.things if (part := self._part(thing)).mark.reason]
+        if not failed:
+            return Result()
+        more = f" (and {len(failed) - 1} objects more)" if len(failed) > 1 else ""
+        return Result(f"{failed[0][0].uri}: {failed[0][1].mark.reason}{more}")
+
+    def _list(self) -> None:
+        """Once: a job that goes on reads what it read at first."""
+        kept = self.folder / "objects.json"
+        (self.folder / "parts").mkdir(exist_ok=True)
+        self.things = load(kept, list[Thing]) or self.places.listing(self.file.job.source)
+        keep(kept, self.things)
+        for thing in self.things:
+            self._part(thing).resume_mark()
+
+    def _part(self, thing: Thing) -> Part:
+        name = naming.part_name(thing.uri)
+        if name not in self.parts:
+            self.parts[name] = Part(self.folder / "parts" / name)
+        return self.parts[name]
+
+    async def _lane(self, left: deque[Thing], asker: Asker) -> None:
+        while left:
+            thing = left.popleft()
+            part = self._part(thing)
+            part.resume()
+            if not part.mark.done and not part.mark.reason:
+                await self._object(thing, part, asker)
+            self.taken[part.path.name] = thing.size
+
+    async def _object(self, thing: Thing, part: Part, asker: Asker) -> None:
+        try:
+            for attempt in range(TRIES):
+                try:
+                    await self._stream(thing, part, asker)
+                    break
+                except Transient:
+                    if attempt == TRIES - 1:
+                        raise
+                    await asyncio.sleep(0.5 * 2**attempt)
+                    part.keep()
+                    part.close()
+                    part.resume()
+            if part.mark.bad and part.mark.bad == part.mark.record - 1:
+                raise RecordFailed("the model turned every record down")
+            await asyncio.to_thread(part.keep)
+            await patient(lambda: self._publish(thing, part))
+        except TidegateError as error:
+            part.finish(str(error))
+        else:
+            part.finish()
+
+    async def _stream(self, thing: Thing, part: Part, asker: Asker) -> None:
+        source = self._batches(thing, part)
+        waiting: deque[asyncio.Task[Answered]] = deque()
+        room = self.concurrency * self.file.job.instances + 1
+        ended = False
+        try:
+            while waiting or not ended:
+                while not ended and len(waiting) < room:
+                    batch = await asyncio.to_thread(next, source, None)
+                    ended = batch is None
+                    if batch is not None:
+                        waiting.append(asyncio.create_task(asker.answer(batch)))
+                if waiting:
+                    await self._take(part, await waiting.popleft())
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+    async def _take(self, part: Part, done: Answered) -> None:
+        if not self.first_output:
+            self.first_output = True
+            print("first answer", flush=True)
+        batch = done.batch
+        if part.add(done.out, done.errors, done.bad, batch.end, batch.count):
+            await asyncio.to_thread(part.keep)
+        if not self.file.job.source.gzip:
+            self.taken[part.path.name] = batch.end
+
+    def _batches(self, thing: Thing, part: Part) -> Iterator[Batch]:
+        """From where the part goes on."""
+        source, pace = self.file.job.source, self.file.job.pace
+        limit = (MEGABYTES if pace.megabytes is None else pace.megabytes) * 2**20
+        if self.file.built_in and pace.megabytes is None and source.split is not Split.NONE:
+            limit = OWN_BATCH
+        mark, name = part.mark, part.path.name
+        if source.gzip:
+            self.taken[name] = 0
+            packed = self.places.read(thing.uri, 0, thing.tag)
+            parts = skipped(unpacked(packed, lambda size: self._count(name, size)), mark.offset)
+        else:
+            parts = self.places.read(thing.uri, mark.offset, thing.tag)
+        return batches(
+            parts, source.split, limit=limit, single=bool(pace.single), record=mark.record, offset=mark.offset
+        )
+
+    def _count(self, name: str, size: int) -> None:
+        self.taken[name] += size
+
+    def _publish(self, thing: Thing, part: Part) -> None:
+        prefix = self.file.job.sink.uri.rstrip("/")
+        errors = part.errors.stat().st_size > 0
+        self.places.publish(part.out, f"{prefix}/{thing.name}{naming.OUT}")
+        if errors:
+            self.places.publish(part.errors, f"{prefix}/{thing.name}{naming.ERRORS}")
+
+    def progress(self) -> Progress:
+        marks = [part.mark for part in self.parts.values()]
+        return Progress(
+            objects=len(self.things),
+            objects_done=sum(mark.done for mark in marks),
+            objects_failed=sum(bool(mark.reason) for mark in marks),
+            records=sum(mark.record - 1 for mark in marks),
+            bad_records=sum(mark.bad for mark in marks),
+            bytes_total=sum(thing.size for thing in self.things),
+            bytes_done=sum(self.taken.values()),
+        )
+
+    async def _show(self) -> None:
+        shown = Progress()
+        while True:
+            now = self.progress()
+            if now != shown:
+                with contextlib.suppress(OSError):
+                    keep(self.folder / "progress.json", now, sync=False)
+                shown = now
+            await asyncio.sleep(SHOW_EVERY)
+
+
+async def patient(work: Callable[[], None]) -> None:
+    """What a place refuses for now is tried again, in a thread."""
+    for attempt in range(TRIES):
+        try:
+            await asyncio.to_thread(work)
+            return
+        except Transient:
+            if attempt == TRIES - 1:
+                raise
+            await asyncio.sleep(0.5 * 2**attempt)
+
+
+def _first(errors: BaseExceptionGroup[TidegateError]) -> str:
+    found: BaseException = errors
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return str(found)
