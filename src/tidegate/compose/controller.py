@@ -27,6 +27,7 @@ from tidegate.adapters.state_folder import StateFolder
 from tidegate.adapters.store import SqlStore, open_store
 from tidegate.auth import keys
 from tidegate.compose.containers import check_container, image_table, keys_file, replica_file, write_keys
+from tidegate.compose.jobs import Jobs, join_jobs
 from tidegate.gateway.app import build_app
 from tidegate.gateway.dependencies import Gateway
 from tidegate.model.errors import StartupError
@@ -86,6 +87,7 @@ class Parts:
     target: LocalTarget
     engine: Engine
     watch: Watch
+    jobs: Jobs
 
 
 def join(
@@ -102,16 +104,17 @@ def join(
         fits=lambda start: msgspec.json.decode(start).get("keys_file") == keys_file(settings, folders),
         new_id=ids.new,
         # The supervisors speak to the engine and the collector, which in turn look at them through the target.
-        changed=lambda endpoint: engine.kick(endpoint),
+        changed=lambda owner: jobs.kick(owner, engine.kick),
         harvest=lambda fleet, replica, page: collector.harvest(fleet, replica, page),
         drain_timeout=settings.drain_timeout,
         patience=settings.invocation_timeout + PATIENCE,
     )
     target = LocalTarget(around)
+    jobs = join_jobs(settings, store, clock, target, folders, table, news)
     engine = Engine(store, target, clock, news)
     collector = Collector(target, metrics, proxy.failures)
     watch = Watch(store, metrics, clock, collector.collect, engine.kick)
-    return Parts(store, metrics, clock, ids, folders, proxy, target, engine, watch)
+    return Parts(store, metrics, clock, ids, folders, proxy, target, engine, watch, jobs)
 
 
 @dataclass
@@ -162,6 +165,7 @@ class Controller:
         try:
             parts.target.start()
             await parts.engine.start()
+            await parts.jobs.engine.start()
             loops = [
                 asyncio.create_task(every_second(parts.watch.turn, self.stopping)),
                 asyncio.create_task(every(PROXY_CHECK, parts.proxy.ensure, self.stopping)),
@@ -177,11 +181,12 @@ class Controller:
             self.drain = self.drain and (started or not any(parts.target.serving()))
             self.stopping.set()
             await parts.engine.stop()
+            await parts.jobs.end(self.drain)
             await self._end(parts)
 
     def _gateway(self, parts: Parts) -> Gateway:
-        def kick(endpoint: str) -> None:
-            parts.engine.kick(endpoint)
+        def kick(owner: str) -> None:
+            parts.jobs.kick(owner, parts.engine.kick)
             self._news()
 
         context = WireContext(

@@ -8,7 +8,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from tidegate.model.errors import TidegateError
 from tidegate.model.transform import JobStatus, Progress, TransformJob
@@ -36,6 +36,7 @@ class Transforms:
     _active: set[str] = field(default_factory=set)
     _starts: dict[str, tuple[int, Progress]] = field(default_factory=dict)
     """Starts since there was progress, and the progress then."""
+    _next: dict[str, datetime] = field(default_factory=dict)
     _kicked: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[None] | None = None
 
@@ -111,14 +112,21 @@ class Transforms:
     async def _go_on(self, job: TransformJob, seen: RunnerSeen) -> None:
         wanted = fleet(job)
         await self.fleets.ensure_fleet(wanted, 1)
-        if not seen.alive:
+        if not seen.alive and self._pauses(job.name) <= self.clock.now():
             starts, progress = self._starts.get(job.name, (0, seen.progress))
             self._starts[job.name] = (starts + 1 if progress == seen.progress else 1, seen.progress)
             await self.runners.start(job, wanted)
 
+            self._next[job.name] = self.clock.now() + timedelta(seconds=PAUSE * 2**starts)
+
+    def _pauses(self, name: str) -> datetime:
+        """Until when no runner is started: those that die at once are started less and less often."""
+        return self._next.get(name, datetime.min.replace(tzinfo=UTC))
+
     async def _clear(self, name: str) -> None:
         """Until nothing is left of it."""
         self._starts.pop(name, None)
+        self._next.pop(name, None)
         self.runners.stop(name)
         await self.fleets.delete_fleet(fleet_id(name), 1)
         gone = self.fleets.seen(fleet_id(name)) is None

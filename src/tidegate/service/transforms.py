@@ -24,9 +24,7 @@ MOST_ENVIRONMENT = 16
 VARIANT = "job"
 
 
-def create(
-    tx: Tx, job: TransformJob, tags: Tags, *, runnable: Callable[[Container], None], now: datetime
-) -> None:
+def create(tx: Tx, job: TransformJob, tags: Tags, *, runnable: Callable[[Container], None], now: datetime) -> None:
     """Raises AlreadyExists, or Invalid for a job that could never run. ``runnable`` checks each container."""
     if tx.get(TRANSFORM, job.name) is not None:
         raise AlreadyExists(f'there is already a transform job "{job.name}"; job names are used once')

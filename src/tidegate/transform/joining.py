@@ -141,5 +141,3 @@ def _each(items: Iterable[Any], change: Callable[[Any], Any]) -> list[Any]:
 def _same(records: int, answers: int) -> None:
     if records != answers:
         raise Unfit(0, f"{records} records got {answers} answers, which cannot be told apart")
-
-

@@ -49,7 +49,7 @@ class Path(NamedTuple):
 
     def columns(self) -> Callable[[Sequence[Any]], list[Any]]:
         """For rows of a table: what the path leaves of each. Raises Missing for a column that is not there."""
-        picks = [pick for step in self.steps if step is not None for pick in step]
+        picks = [pick for step in self.steps if step is not None for pick in step if not isinstance(pick, str)]
         return lambda row: [cell for pick in picks for cell in _cells(row, pick)] if picks else list(row)
 
 
@@ -94,17 +94,18 @@ def _number(part: str, text: str) -> int | Slice:
 def _take(document: Any, step: Step) -> Any:
     if step is None:
         return list(document.values()) if isinstance(document, dict) else document
-    if isinstance(step[0], str):
-        return _members(document, step)
+    names = tuple(name for name in step if isinstance(name, str))
+    if names:
+        return _members(document, names)
     if not isinstance(document, list):
         raise Missing("it is not a list")
     first = step[0]
     if len(step) == 1 and isinstance(first, int):
         return _cells(document, first)[0]
-    return [cell for pick in step for cell in _cells(document, pick)]  # type: ignore[arg-type]
+    return [cell for pick in step if not isinstance(pick, str) for cell in _cells(document, pick)]
 
 
-def _members(document: Any, names: tuple[Any, ...]) -> Any:
+def _members(document: Any, names: tuple[str, ...]) -> Any:
     if not isinstance(document, dict):
         raise Missing("it is not an object")
     for name in names:

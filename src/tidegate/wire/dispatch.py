@@ -107,7 +107,7 @@ async def _perform(call: Call, row: InTx | Free, params: Params) -> Params | Non
     else:
         raise Unavailable("others keep changing the same record: try again")
     if row.kicks:
-        ctx.kick(params[row.kicks])
+        ctx.kick(row.kicks_under + params[row.kicks])
     return members
 
 

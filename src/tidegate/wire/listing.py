@@ -1,9 +1,16 @@
 """What SageMaker's List operations share: filters, order and pages."""
 
+import base64
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
-from tidegate.ports.store import Filter
+from tidegate.model.errors import Invalid
+from tidegate.ports.store import Filter, Saved
 from tidegate.wire.operation import Params
+
+T = TypeVar("T")
 
 PAGE = 10
 """Entries of a page unless MaxResults says otherwise."""
@@ -29,3 +36,30 @@ def listing(params: Params) -> Listing:
         descending=params.get("SortOrder", "Descending") == "Descending",
     )
     return Listing(where, params.get("MaxResults", PAGE), params.get("NextToken"))
+
+
+def by_status(
+    every: list[Saved[T]], params: Params, status: Callable[[Saved[T]], str]
+) -> tuple[list[Saved[T]], str | None]:
+    """Status is derived, so that no index has it: ``every`` record that the other filters keep is read, and a page is
+    a cut of those that match."""
+    wanted = listing(params)
+    found = every
+    if "StatusEquals" in params:
+        found = [saved for saved in found if status(saved) == params["StatusEquals"]]
+    if params.get("SortBy") == "Status":
+        found.sort(key=status, reverse=wanted.where.descending)
+    start = _start(wanted.after)
+    end = start + wanted.limit
+    return found[start:end], _token(end) if end < len(found) else None
+
+
+def _token(start: int) -> str:
+    return base64.urlsafe_b64encode(json.dumps({"from": start}).encode()).decode()
+
+
+def _start(token: str | None) -> int:
+    try:
+        return 0 if token is None else max(0, int(json.loads(base64.urlsafe_b64decode(token))["from"]))
+    except (ValueError, KeyError, TypeError):
+        raise Invalid("NextToken is not one that this listing gave: start from the first page") from None

@@ -96,6 +96,8 @@ class InTx:
 
     translate: Callable[[TxCall, Params], Params | None]
     kicks: str | None = None
+    kicks_under: str = ""
+    """What comes before that name, for things that are no endpoints."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,5 @@
 """SageMaker's operations on endpoints."""
 
-import base64
-import json
-
 from tidegate.model.endpoint import Endpoint
 from tidegate.model.errors import Invalid
 from tidegate.model.rollout import DeploymentConfig
@@ -12,7 +9,7 @@ from tidegate.rollout.status import status
 from tidegate.service import endpoints as use
 from tidegate.service.endpoints import Asked, Keep
 from tidegate.service.kinds import ENDPOINT
-from tidegate.wire.listing import listing
+from tidegate.wire.listing import by_status, listing
 from tidegate.wire.operation import InTx, Params, Rows, TxCall
 from tidegate.wire.sagemaker_deployment import deployment_of
 from tidegate.wire.sagemaker_describe import arn, described
@@ -79,37 +76,13 @@ def describe_endpoint(call: TxCall, params: Params) -> Params:
 
 def list_endpoints(call: TxCall, params: Params) -> Params:
     if "StatusEquals" in params or params.get("SortBy") == "Status":
-        found, token = _by_status(call, params)
+        every = call.tx.find(ENDPOINT, listing(params).where).items
+        found, token = by_status(every, params, _status)
     else:
         wanted = listing(params)
         page = call.tx.find(ENDPOINT, wanted.where, wanted.limit, wanted.after)
         found, token = page.items, page.next
     return {"Endpoints": [_entry(call, saved) for saved in found], "NextToken": token}
-
-
-def _by_status(call: TxCall, params: Params) -> tuple[list[Saved[Endpoint]], str | None]:
-    """Status is derived, so that no index has it: the matching endpoints are all read, and a page is a cut of
-    them."""
-    wanted = listing(params)
-    found = call.tx.find(ENDPOINT, wanted.where).items
-    if "StatusEquals" in params:
-        found = [saved for saved in found if _status(saved) == params["StatusEquals"]]
-    if params.get("SortBy") == "Status":
-        found.sort(key=_status, reverse=wanted.where.descending)
-    start = _start(wanted.after)
-    end = start + wanted.limit
-    return found[start:end], _token(end) if end < len(found) else None
-
-
-def _token(start: int) -> str:
-    return base64.urlsafe_b64encode(json.dumps({"from": start}).encode()).decode()
-
-
-def _start(token: str | None) -> int:
-    try:
-        return 0 if token is None else max(0, int(json.loads(base64.urlsafe_b64decode(token))["from"]))
-    except (ValueError, KeyError, TypeError):
-        raise Invalid("NextToken is not one that this listing gave: start from the first page") from None
 
 
 def _status(saved: Saved[Endpoint]) -> str:

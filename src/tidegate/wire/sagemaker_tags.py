@@ -9,13 +9,18 @@ from tidegate.model.errors import Invalid
 from tidegate.model.registry import Tags
 from tidegate.ports.store import Kind
 from tidegate.service import tags as use
-from tidegate.service.kinds import CONFIG, ENDPOINT, MODEL
+from tidegate.service.kinds import CONFIG, ENDPOINT, MODEL, TRANSFORM
 from tidegate.service.records import need
 from tidegate.wire.operation import InTx, Params, Rows, TxCall
 
 PAGE = 50
 
-_KINDS: dict[str, Kind[Any]] = {"model": MODEL, "endpoint-config": CONFIG, "endpoint": ENDPOINT}
+_KINDS: dict[str, Kind[Any]] = {
+    "model": MODEL,
+    "endpoint-config": CONFIG,
+    "endpoint": ENDPOINT,
+    "transform-job": TRANSFORM,
+}
 _ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:([^:]*):([^:]*):([^/]+)/(.+)")
 
 
@@ -54,7 +59,7 @@ def _resource(call: TxCall, params: Params) -> tuple[Kind[Any], str]:
     match = _ARN.fullmatch(arn)
     kind = _KINDS.get(match[3]) if match else None
     if match is None or kind is None:
-        raise Invalid(f'"{arn}" is not the ARN of a model, an endpoint-config or an endpoint')
+        raise Invalid(f'"{arn}" is not the ARN of a model, an endpoint-config, an endpoint or a transform-job')
     if (match[1], match[2]) != (call.ctx.region, call.ctx.account):
         raise Invalid(f'"{arn}" is not of this server, which is {call.arn("...")}')
     return kind, match[4]

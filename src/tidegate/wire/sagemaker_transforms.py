@@ -166,8 +166,8 @@ def _arn(call: TxCall, name: str) -> str:
 
 
 ROWS: Rows = {
-    "CreateTransformJob": InTx(create_transform_job, kicks="TransformJobName"),
+    "CreateTransformJob": InTx(create_transform_job, kicks="TransformJobName", kicks_under=use.PREFIX),
     "DescribeTransformJob": InTx(describe_transform_job),
     "ListTransformJobs": InTx(list_transform_jobs),
-    "StopTransformJob": InTx(stop_transform_job, kicks="TransformJobName"),
+    "StopTransformJob": InTx(stop_transform_job, kicks="TransformJobName", kicks_under=use.PREFIX),
 }

@@ -8,6 +8,7 @@ from tidegate.wire import (
     sagemaker_endpoints,
     sagemaker_models,
     sagemaker_tags,
+    sagemaker_transforms,
     sts,
 )
 from tidegate.wire.operation import Rows
@@ -18,6 +19,7 @@ TABLE: dict[str, Rows] = {
         **sagemaker_configs.ROWS,
         **sagemaker_endpoints.ROWS,
         **sagemaker_tags.ROWS,
+        **sagemaker_transforms.ROWS,
     },
     "sagemaker-runtime": runtime.ROWS,
     "cloudwatch": {**cloudwatch_alarms.ROWS, **cloudwatch_metrics.ROWS},

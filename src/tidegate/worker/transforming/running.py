@@ -48,17 +48,18 @@ class Run:
         job = self.file.job
         fleet = Fleet(Path(self.file.replicas), self.concurrency)
         asker = Asker(job, fleet)
-        showing = asyncio.create_task(self._show())
         try:
             await patient(self._list)
             self.places.check_writable(job.sink.uri)
+        except TidegateError as error:
+            return Result(f"{job.source.uri}: {error}")
+        showing = asyncio.create_task(self._show())
+        try:
             left = deque(self.things)
             lanes = min(len(left), max(1, job.instances * self.concurrency))
             async with asyncio.TaskGroup() as group:
                 for _ in range(lanes):
                     group.create_task(self._lane(left, asker))
-        except* TidegateError as errors:
-            return Result(f"{job.source.uri}: {_first(errors)}")
         finally:
             showing.cancel()
             fleet.close()
@@ -206,10 +207,3 @@ async def patient(work: Callable[[], None]) -> None:
             if attempt == TRIES - 1:
                 raise
             await asyncio.sleep(0.5 * 2**attempt)
-
-
-def _first(errors: BaseExceptionGroup[TidegateError]) -> str:
-    found: BaseException = errors
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    return str(found)

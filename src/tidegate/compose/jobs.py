@@ -1,0 +1,79 @@
+"""Transform jobs on this machine: their engine, joined with the target that runs their fleets."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from tidegate.compose.containers import file_roots
+from tidegate.model.fleet import FleetSpec
+from tidegate.model.transform import TransformJob
+from tidegate.ports.clock import Clock
+from tidegate.ports.store import Store
+from tidegate.reconcile.transforms import Transforms
+from tidegate.service.transforms import PREFIX
+from tidegate.settings import Settings
+from tidegate.targets.local.folders import Folders
+from tidegate.targets.local.runners import LocalRunners
+from tidegate.targets.local.target import LocalTarget
+from tidegate.worker import images
+from tidegate.worker.images import ImageTable, RuntimeKind
+from tidegate.worker.transforming.jobfile import JobFile
+
+
+@dataclass(frozen=True)
+class Jobs:
+    engine: Transforms
+    runners: LocalRunners
+
+    def kick(self, owner: str, otherwise: Callable[[str], None]) -> None:
+        """Wakes the engine of a fleet's owner: of a job, or of an endpoint."""
+        if owner.startswith(PREFIX):
+            self.engine.kick(owner.removeprefix(PREFIX))
+        else:
+            otherwise(owner)
+
+    async def end(self, drain: bool) -> None:
+        await self.engine.stop()
+        if drain:
+            await self.runners.end_all()
+        else:
+            self.runners.let_go()
+
+
+def join_jobs(
+    settings: Settings,
+    store: Store,
+    clock: Clock,
+    target: LocalTarget,
+    folders: Folders,
+    table: ImageTable,
+    news: Callable[[], None],
+) -> Jobs:
+    """Nothing runs yet."""
+    runners = LocalRunners(
+        folders,
+        dict(os.environ),
+        lambda job, fleet: job_file(settings, folders, table, job, fleet),
+        lambda name: engine.kick(name),
+    )
+    engine = Transforms(store, target, runners, clock, news)
+    return Jobs(engine, runners)
+
+
+def job_file(
+    settings: Settings, folders: Folders, table: ImageTable, job: TransformJob, fleet: FleetSpec
+) -> bytes:
+    """What a job's runner is started with."""
+    kinds = [images.resolve(container.image, table).kind for container in fleet.variant.model.containers]
+    return msgspec.json.encode(
+        JobFile(
+            job=job,
+            replicas=str(folders.fleet(fleet.id) / "replicas"),
+            built_in=RuntimeKind.PROGRAM not in kinds,
+            file_roots=file_roots(settings),
+            s3_endpoint=settings.s3_endpoint,
+            region=settings.region,
+        )
+    )

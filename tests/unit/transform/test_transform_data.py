@@ -1,0 +1,112 @@
+"""Paths into records, filters, joins and names, by SageMaker's own examples."""
+
+from typing import Any
+
+import pytest
+
+from tidegate.model.errors import Invalid
+from tidegate.model.transform import Processing, Progress, Split, eta
+from tidegate.transform import naming
+from tidegate.transform.joining import Processor, Unfit, check
+from tidegate.transform.paths import Missing, parse
+
+PERSON = {"name": "Ann", "pay": {"gross": 10, "net": 7}, "scores": [5, 6, 7, 8], "odd key": 1}
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("$", PERSON),
+        ("$.name", "Ann"),
+        ("$.pay.net", 7),
+        ("$['name','scores']", {"name": "Ann", "scores": [5, 6, 7, 8]}),
+        ('$["odd key"]', 1),
+        ("$.scores[0]", 5),
+        ("$.scores[0,-1]", [5, 8]),
+        ("$.scores[1:3]", [6, 7]),
+        ("$.scores[-2:]", [7, 8]),
+        ("$.pay.*", [10, 7]),
+    ],
+)
+def test_a_path_finds_what_it_names(path: str, found: Any) -> None:
+    assert parse(path).of(PERSON) == found
+
+
+@pytest.mark.parametrize("path", ["name", "$.", "$[", "$[a]", "$[1:2:3]", "$..name", "$" + "x" * 70, "$[0,]"])
+def test_a_path_that_is_none_is_refused(path: str) -> None:
+    with pytest.raises(Invalid, match="JSONPath"):
+        parse(path)
+
+
+@pytest.mark.parametrize("path", ["$.name", "$['a']", "$[0][1]"])
+def test_rows_have_no_names(path: str) -> None:
+    with pytest.raises(Invalid, match="rows of CSV"):
+        parse(path, table=True)
+
+
+@pytest.mark.parametrize("path", ["$.nobody", "$.scores[4]", "$.name[0]", "$.scores.name"])
+def test_what_a_record_does_not_have_is_missing(path: str) -> None:
+    with pytest.raises(Missing):
+        parse(path).of(PERSON)
+
+
+def csv(**changes: Any) -> Processor:
+    return Processor(Processing(**changes), "text/csv")
+
+
+def test_csv_is_filtered_and_joined() -> None:
+    body = b'7,"a, b",1.50\n8,c,2\n'
+    assert csv(input_filter="$[1:]").before(body) == b'"a, b",1.50\nc,2\n'
+    assert csv(input_filter="$[0,-1]").before(body) == b"7,1.50\n8,2\n"
+    assert csv(join=True).after(body, b"0.1\n0.2\n") == b'7,"a, b",1.50,0.1\n8,c,2,0.2\n'
+    assert csv(join=True, output_filter="$[0,-1]").after(body, b"0.1\n0.2\n") == b"7,0.1\n8,0.2\n"
+
+
+def test_json_lines_are_joined_under_the_names_of_sagemaker() -> None:
+    lines = Processor(Processing(input_filter="$.x", join=True), "application/jsonlines")
+    assert lines.before(b'{"x":[1,2],"id":5}\n') == b"[1,2]\n"
+    assert lines.after(b'{"id":5}\n[1]\n', b"0.5\n0.6\n") == (
+        b'{"id":5,"SageMakerOutput":0.5}\n{"SageMakerInput":[1],"SageMakerOutput":0.6}\n'
+    )
+
+
+def test_answers_that_cannot_be_told_apart_are_unfit() -> None:
+    with pytest.raises(Unfit, match="2 records got 1 answers"):
+        csv(join=True).after(b"1\n2\n", b"0.1\n")
+    with pytest.raises(Unfit, match="no index 3") as unfit:
+        csv(input_filter="$[3]").before(b"1,2,3,4\n1,2\n")
+    assert unfit.value.record == 1
+
+
+@pytest.mark.parametrize(
+    ("form", "accept", "split", "by_line", "said"),
+    [
+        ("application/x-npy", "", Split.LINE, True, "needs ContentType"),
+        ("text/csv", "application/json", Split.LINE, True, "same form in and out"),
+        ("text/csv", "text/csv", Split.NONE, True, "SplitType and AssembleWith Line"),
+        ("text/csv", "text/csv", Split.LINE, False, "SplitType and AssembleWith Line"),
+        ("application/json", "", Split.LINE, False, "SplitType and AssembleWith None"),
+    ],
+)
+def test_what_cannot_be_joined_is_refused(form: str, accept: str, split: Split, by_line: bool, said: str) -> None:
+    check(Processing(), form, accept, split, by_line)
+    with pytest.raises(Invalid, match=said):
+        check(Processing(join=True), form, accept, split, by_line)
+
+
+def test_names_of_outputs() -> None:
+    assert naming.output_name("s3://b/in/day/a.csv", "s3://b/in/") == "day/a.csv"
+    assert naming.output_name("s3://b/in/day/a.csv", "s3://b/in/da") == "day/a.csv"
+    assert naming.output_name("s3://b/a.csv", "s3://b/a.csv") == "a.csv"
+    assert naming.manifest(b'[{"prefix": "s3://b/p/"}, "x", "y/z", "x"]') == ("s3://b/p/", ["x", "y/z"])
+
+
+@pytest.mark.parametrize("text", [b"{}", b"[]", b'["a"]', b'[{"prefix": "s3://b/"}]', b"no"])
+def test_a_manifest_that_is_none_is_refused(text: bytes) -> None:
+    with pytest.raises(Invalid, match="manifest"):
+        naming.manifest(text)
+
+
+def test_the_time_left_follows_from_the_bytes() -> None:
+    assert eta(Progress(bytes_total=100, bytes_done=25), 10.0) == 30.0
+    assert eta(Progress(bytes_total=100), 10.0) is None
