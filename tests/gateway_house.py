@@ -67,6 +67,7 @@ class House:
                 proxy_up=self._proxy_up,
                 prometheus=self._page,
                 logs=self._logs,
+                progress=lambda name: None,
                 models=self._models,
                 down=self._down,
                 changed=self.changed,

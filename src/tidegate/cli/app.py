@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from tidegate.cli import deploying, looking, platform, rollouts, simulating
+from tidegate.cli import batch, deploying, looking, platform, rollouts, simulating
 from tidegate.model.errors import TidegateError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ for command in (
     deploying.deploy,
     looking.status,
     deploying.invoke,
+    batch.batch,
     looking.logs,
     looking.shadow,
     looking.models,

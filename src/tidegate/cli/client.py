@@ -121,7 +121,13 @@ class Client:
         found: list[dict[str, Any]] = self._document("GET", "/alarms")["alarms"]
         return found
 
+    def transform_job(self, name: str) -> dict[str, Any]:
+        return self._document("GET", f"/transforms/{quote(name, safe='')}")
+
     # what it does
+
+    def transform(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        return self._document("POST", "/transforms", job)
 
     def deploy(self, spec: object, by: str, *, override: bool, supersede: bool) -> dict[str, Any]:
         asked = {"spec": spec, "by": by, "override": override, "supersede": supersede}

@@ -209,6 +209,7 @@ class Controller:
             prometheus=lambda: page(parts),
             logs=lambda endpoint, lines: msgspec.to_builtins(logs.tail(parts.folders.logs, endpoint, lines)),
             models=lambda endpoint, most: listings(parts.target.serving(), endpoint, most),
+            progress=parts.jobs.runners.progress,
             down=self.stop,
             changed=self.changed,
         )

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from tidegate.model.transform import Progress
 from tidegate.settings import Settings
 from tidegate.wire.operation import WireContext
 
@@ -22,6 +23,8 @@ class Gateway:
     """The last so many log lines of each replica of an endpoint, as JSON data; runs in a thread."""
     models: Callable[[str, int], Awaitable[Sequence[object]]]
     """The models that each replica of an endpoint has loaded, at most so many of each, as JSON data."""
+    progress: Callable[[str], Progress | None]
+    """What the runner of a transform job has done by now; None where there is none."""
     down: Callable[[], None]
     """Asks the whole platform to drain and stop, and returns at once."""
     changed: asyncio.Event

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tidegate import __version__, spec
+from tidegate.gateway import transforms
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.journal import news
 from tidegate.gateway.live import live
@@ -181,6 +182,10 @@ TABLE: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/endpoints/{name}/shadow", shadow),
     ("GET", "/endpoints/{name}/models", models),
     ("POST", "/endpoints/{name}/rollout/{command}", command_rollout),
+    ("GET", "/transforms", transforms.listing),
+    ("POST", "/transforms", transforms.create),
+    ("GET", "/transforms/{name}", transforms.describe),
+    ("POST", "/transforms/{name}/stop", transforms.stop),
     ("GET", "/alarms", list_alarms),
     ("PUT", "/deploy", put_deploy),
     ("POST", "/down", down),

