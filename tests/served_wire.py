@@ -16,6 +16,7 @@ from botocore.validate import ParamValidator
 
 from tidegate.adapters.clock import RandomIds
 from tidegate.adapters.store import SqlStore, open_store
+from tidegate.adapters.store.queue import SqlQueue
 from tidegate.model.alarm import AlarmState
 from tidegate.model.endpoint import Endpoint
 from tidegate.model.observe import FleetSeen, Observation
@@ -192,6 +193,7 @@ def _served(
         account=ACCOUNT,
         kick=kicked.append,
         observed=observations.get,
+        queue=SqlQueue(store.database),
         check_answers=True,
     )
     url = f"http://127.0.0.1:{server.server_address[1]}"

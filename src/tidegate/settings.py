@@ -67,6 +67,20 @@ class Settings:
     s3_endpoint: str = ""
     """Endpoint URL of the S3 that s3:// model data is read from. Empty: botocore's own rules."""
 
+    sns_endpoint: str = ""
+    """Endpoint URL of the SNS that asynchronous endpoints tell their results to. Empty: botocore's own rules."""
+
+    output_roots: tuple[Path, ...] = ()
+    """Folders that answers and notifications with file:// addresses may be written below. Empty: ``outputs`` in the
+    state folder alone, since a file anywhere may be a program that the server's user runs one day."""
+
+    webhook_secret: str = field(default="", repr=False)
+    """Key of the signature (HMAC-SHA256) that webhooks carry. Empty: webhooks are refused."""
+
+    async_max_body: int = 1024**3
+    """Bytes of an asynchronous request's input and of its answer (SageMaker's limit). The platform streams them; a
+    built-in runtime holds one whole in its instance's memory while it works on it."""
+
     images: Path | None = None
     """YAML file that maps image names to commands or runtimes; see docs/images.md."""
 
@@ -140,6 +154,10 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_DRAIN_TIMEOUT": ("drain_timeout", int),
     "TIDEGATE_FILE_ROOTS": ("file_roots", _paths),
     "TIDEGATE_S3_ENDPOINT": ("s3_endpoint", str),
+    "TIDEGATE_SNS_ENDPOINT": ("sns_endpoint", str),
+    "TIDEGATE_OUTPUT_ROOTS": ("output_roots", _paths),
+    "TIDEGATE_WEBHOOK_SECRET": ("webhook_secret", str),
+    "TIDEGATE_ASYNC_MAX_BODY": ("async_max_body", int),
     "TIDEGATE_IMAGES": ("images", Path),
     "TIDEGATE_TRUST": ("trust", _trust),
 }

@@ -18,7 +18,7 @@ def named(path: Path) -> str:
     return path.relative_to(SOURCE).as_posix()
 
 
-IMPURE = {"adapters", "targets", "worker", "proxy", "load", "cli", "compose"}
+IMPURE = {"delivery", "adapters", "targets", "worker", "proxy", "load", "cli", "compose"}
 """Rooms that may read clocks, draw chance and start processes."""
 PURE = [f for f in FILES if named(f).split("/")[0] not in IMPURE and named(f) not in PLATFORM]
 BANNED = re.compile(

@@ -341,7 +341,7 @@ def test_openai_clients_are_told_so_in_their_own_form(wire: Served, method: str,
     }
 
 
-@pytest.mark.parametrize("path", ["async-invocations", "other"])
+@pytest.mark.parametrize("path", ["other"])
 def test_other_runtime_operations_are_unknown(wire: Served, path: str) -> None:
     status, name, _ = refusal(httpx.post(f"{wire.url}/endpoints/fraud/{path}", content=b""))
     assert (status, name) == (404, "UnknownOperationException")

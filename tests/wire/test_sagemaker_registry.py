@@ -271,8 +271,8 @@ CAPTURE = {
         ),
         (
             [VARIANT],
-            {"AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "s3://b/k"}}},
-            "AsyncInferenceConfig is not supported yet",
+            {"AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "s3://b/../k"}}},
+            "has a part . or ..",
         ),
         (
             [VARIANT],

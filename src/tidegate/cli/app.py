@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from tidegate.cli import batch, deploying, looking, platform, rollouts, simulating
+from tidegate.cli import batch, deploying, looking, platform, queueing, rollouts, simulating
 from tidegate.model.errors import TidegateError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ for command in (
     looking.status,
     deploying.invoke,
     batch.batch,
+    queueing.queue,
     looking.logs,
     looking.shadow,
     looking.models,
@@ -33,6 +34,7 @@ for command in (
     looking.schema,
 ):
     app.command()(command)
+app.command("invoke-async")(queueing.invoke_async)
 app.command("simulate")(simulating.simulate_spec)
 app.add_typer(rollouts.app, name="rollout")
 

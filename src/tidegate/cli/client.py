@@ -147,6 +147,16 @@ class Client:
         answer = self._send("POST", path, body, headers, INVOCATION_TIMEOUT)
         return Answer(answer.status_code, answer.headers, answer.content)
 
+    def invoke_async(self, name: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        answer = self._send("POST", f"{_endpoint(name)}/async-invocations", body, headers, TIMEOUT)
+        return Answer(answer.status_code, answer.headers, answer.content)
+
+    def queue(self, name: str, limit: int) -> dict[str, Any]:
+        return self._document("GET", f"{_endpoint(name)}/queue", query={"limit": limit})
+
+    def queued(self, name: str, id: str) -> dict[str, Any]:
+        return self._document("GET", f"{_endpoint(name)}/queue/{quote(id, safe='')}")
+
     def stream(self, name: str, body: bytes, headers: Mapping[str, str]) -> Iterator[bytes]:
         """The parts of a streamed prediction as they come. Raises NoStream or StreamEnded."""
         url = f"{self.url}{_endpoint(name)}/invocations-response-stream"

@@ -15,6 +15,8 @@ from tidegate.worker.multimodel import memory
 from tidegate.worker.multimodel.knobs import read_knobs
 from tidegate.worker.spec import ContainerSpec, Mirror, ReplicaSpec, Serving, encode
 
+LONGEST_QUEUED = 3_600
+"""Seconds that a model may take for an asynchronous request; each request has a limit of its own below it."""
 CODE_ONLY = (RuntimeKind.SCRIPT, RuntimeKind.PYTHON)
 """Runtimes that do nothing but run a model's code."""
 
@@ -83,6 +85,12 @@ def keys_file(settings: Settings, folders: Folders) -> str | None:
     return str(folders.keys) if settings.access_keys else None
 
 
+def still_fits(start: bytes, settings: Settings, folders: Folders) -> bool:
+    """Whether a replica that was started with this can serve on under the settings of now."""
+    known = msgspec.json.decode(start)
+    return bool(known.get("queued")) or known.get("keys_file") == keys_file(settings, folders)
+
+
 def replica_file(
     settings: Settings, folders: Folders, table: ImageTable, copies: Path, fleet: FleetSpec, replica: str
 ) -> bytes:
@@ -90,6 +98,12 @@ def replica_file(
     variant = fleet.variant
     free = fleet.detached
     group = free.group if free else f"/aws/sagemaker/Endpoints/{fleet.id.endpoint}"
+    queued = variant.asynchronous is not None
+    max_body, timeout = settings.max_body, float(settings.invocation_timeout)
+    if queued:
+        max_body, timeout = settings.async_max_body, LONGEST_QUEUED
+    elif free:
+        max_body, timeout = free.max_body, free.timeout
     return encode(
         ReplicaSpec(
             replica=replica,
@@ -102,8 +116,9 @@ def replica_file(
             region=settings.region,
             log_group=group,
             log_stream_arn=f"arn:aws:logs:{settings.region}:{settings.account}:log-group:{group}",
-            max_body=free.max_body if free else settings.max_body,
-            invocation_timeout=free.timeout if free else settings.invocation_timeout,
+            max_body=max_body,
+            invocation_timeout=timeout,
+            queued=queued,
             stream_timeout=settings.stream_timeout,
             drain_timeout=settings.drain_timeout,
             download_timeout=variant.download_timeout,
@@ -111,7 +126,7 @@ def replica_file(
             memory_limit=settings.memory_limit if variant.memory_limit is None else variant.memory_limit,
             file_roots=file_roots(settings),
             s3_endpoint=settings.s3_endpoint,
-            keys_file=None if free else keys_file(settings, folders),
+            keys_file=None if free or queued else keys_file(settings, folders),
             clock_skew=settings.clock_skew,
             mirror=mirror(folders, copies, fleet, replica),
         )

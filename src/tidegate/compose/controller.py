@@ -25,14 +25,17 @@ from tidegate.adapters.clock import RandomIds, SystemClock
 from tidegate.adapters.metrics import SqlMetrics
 from tidegate.adapters.state_folder import StateFolder
 from tidegate.adapters.store import SqlStore, open_store
+from tidegate.adapters.store.queue import SqlQueue
 from tidegate.auth import keys
-from tidegate.compose.containers import check_container, image_table, keys_file, replica_file, write_keys
+from tidegate.compose.containers import check_container, image_table, replica_file, still_fits, write_keys
+from tidegate.compose.dispatching import Supervisor, queue_database, start_of
 from tidegate.compose.jobs import Jobs, join_jobs
 from tidegate.gateway.app import build_app
 from tidegate.gateway.dependencies import Gateway
 from tidegate.model.errors import StartupError
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.reconcile.engine import Engine
+from tidegate.reconcile.queues import Queues
 from tidegate.reconcile.watch import Watch
 from tidegate.service import prometheus
 from tidegate.service.kinds import ALARM, ENDPOINT
@@ -88,6 +91,9 @@ class Parts:
     engine: Engine
     watch: Watch
     jobs: Jobs
+    queue: SqlQueue
+    queues: Queues
+    dispatching: Supervisor
 
 
 def join(
@@ -101,7 +107,7 @@ def join(
         router=proxy,
         environment=dict(os.environ),
         describe=lambda fleet, replica: replica_file(settings, folders, table, proxy.copies, fleet, replica),
-        fits=lambda start: msgspec.json.decode(start).get("keys_file") == keys_file(settings, folders),
+        fits=lambda start: still_fits(start, settings, folders),
         new_id=ids.new,
         # The supervisors speak to the engine and the collector, which in turn look at them through the target.
         changed=lambda owner: jobs.kick(owner, engine.kick),
@@ -114,7 +120,13 @@ def join(
     engine = Engine(store, target, clock, news)
     collector = Collector(target, metrics, proxy.failures)
     watch = Watch(store, metrics, clock, collector.collect, engine.kick)
-    return Parts(store, metrics, clock, ids, folders, proxy, target, engine, watch, jobs)
+    queue = SqlQueue(queue_database(settings, store))
+    dispatching = Supervisor(start_of(settings, proxy.queued), folders.state / "tidegate.log")
+    observed = engine.observed.get
+    queues = Queues(store, queue, metrics, clock, observed, engine.kick, dispatching.update)
+    return Parts(
+        store, metrics, clock, ids, folders, proxy, target, engine, watch, jobs, queue, queues, dispatching
+    )
 
 
 @dataclass
@@ -168,6 +180,7 @@ class Controller:
             await parts.jobs.engine.start()
             loops = [
                 asyncio.create_task(every_second(parts.watch.turn, self.stopping)),
+                asyncio.create_task(every_second(parts.queues.turn, self.stopping)),
                 asyncio.create_task(every(PROXY_CHECK, parts.proxy.ensure, self.stopping)),
                 asyncio.create_task(every(PRUNE_EVERY, lambda: prune(folders), self.stopping)),
                 asyncio.create_task(every(CUT_EVERY, lambda: cut(folders), self.stopping)),
@@ -200,6 +213,7 @@ class Controller:
             kick=kick,
             observed=parts.engine.observed.get,
             runnable=lambda container: check_container(container, self.table, self.settings),
+            queue=parts.queue,
         )
         return Gateway(
             settings=self.settings,
@@ -218,7 +232,8 @@ class Controller:
         if not self.drain:
             await parts.target.let_go()
             return
-        # The proxy first: it takes no new request and lets those in flight come back from their workers.
+        await parts.dispatching.stop()
+        # Then the proxy: it takes no new request and lets those in flight come back from their workers.
         try:
             await parts.proxy.stop()
         finally:

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tidegate import __version__, spec
-from tidegate.gateway import transforms
+from tidegate.gateway import queued, transforms
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.journal import news
 from tidegate.gateway.live import live
@@ -181,6 +181,8 @@ TABLE: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/endpoints/{name}/logs", logs),
     ("GET", "/endpoints/{name}/shadow", shadow),
     ("GET", "/endpoints/{name}/models", models),
+    ("GET", "/endpoints/{name}/queue", queued.requests),
+    ("GET", "/endpoints/{name}/queue/{id}", queued.one),
     ("POST", "/endpoints/{name}/rollout/{command}", command_rollout),
     ("GET", "/transforms", transforms.listing),
     ("POST", "/transforms", transforms.create),

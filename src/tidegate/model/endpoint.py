@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from tidegate.model.asynchronous import Asynchronous
 from tidegate.model.fleet import RoutingStrategy
 from tidegate.model.rollout import Condition, DeploymentConfig, Mixed, Phase, RolloutPlan, Stage, Version
 from tidegate.model.traffic import RouteTable
@@ -35,6 +36,8 @@ class EndpointConfig:
     wire: dict[str, object] = field(default_factory=dict)
     shadows: tuple[ProductionVariant, ...] = ()
     """Variants that get copies of the requests; a weight over that of a production variant is the share."""
+    asynchronous: Asynchronous | None = None
+    """Requests are taken into a queue, and answers put into a storage."""
 
 
 @dataclass(frozen=True)

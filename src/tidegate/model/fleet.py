@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tidegate.model.asynchronous import Asynchronous
 from tidegate.model.registry import Model
 
 
@@ -14,6 +15,8 @@ class RoutingStrategy(StrEnum):
     BY_MODEL = "BY_MODEL"
     """Requests for one model go to the replica that holds it. Every multi-model fleet has it; nobody can ask for
     it."""
+    QUEUED = "QUEUED"
+    """Requests come from the queue of an asynchronous endpoint. Every fleet of one has it; nobody can ask for it."""
 
 
 ROUTINGS = (RoutingStrategy.RANDOM, RoutingStrategy.LEAST_OUTSTANDING_REQUESTS)
@@ -59,11 +62,15 @@ class VariantSpec:
     shadow: bool = False
     """It answers copies of the production variants' requests and never a client. Its weight over theirs is the
     share that is copied, at most all."""
+    asynchronous: Asynchronous | None = None
+    """Requests come by way of a queue only. The same for all variants of a version, but for ``awake``."""
     wire: dict[str, object] = field(default_factory=dict)
 
     @property
     def picking(self) -> RoutingStrategy:
         """How requests pick a replica in fact: what was asked for, but by model where one has many."""
+        if self.asynchronous is not None:
+            return RoutingStrategy.QUEUED
         return RoutingStrategy.BY_MODEL if self.model.multi_model else self.routing
 
 

@@ -74,6 +74,8 @@ class FleetSecond:
     config_name: str
     second: int
     ready_instances: int
+    queued: bool = field(default=False, kw_only=True)
+    """Of an asynchronous endpoint, which has fewer metrics of requests."""
     invocations: int = 0
     errors_4xx: int = 0
     errors_5xx: int = 0

@@ -98,8 +98,9 @@ class Version:
 
     @property
     def weights(self) -> dict[str, float]:
-        """Weights that can take requests: a variant without instances counts as 0. Shadows have none."""
-        return {v.name: v.weight if v.instance_count else 0.0 for v in self.production}
+        """Weights that can take requests: a variant without instances counts as 0, unless its requests
+        wait in a queue. Shadows have none."""
+        return {v.name: v.weight if v.instance_count or v.asynchronous else 0.0 for v in self.production}
 
     @property
     def total_instances(self) -> int:

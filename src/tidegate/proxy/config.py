@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from tidegate.model.errors import StartupError
 from tidegate.model.traffic import WHOLE
 from tidegate.proxy.routes import MOST_ROUTES, entries
-from tidegate.proxy.state import BY_MODEL, Seat, State
+from tidegate.proxy.state import BY_MODEL, QUEUED, Seat, State
 
 CONFIG, MAP, FLEETS, STATE = "haproxy.cfg", "routes.map", "fleets.map", "proxy.json"
 """File names in the proxy's folder, which is HAProxy's working directory."""
@@ -27,7 +27,7 @@ KEEP_ALIVE = 50
 """Seconds that a client's idle connection stays open; below the drain timeout, so that a connection which still
 holds an older process of HAProxy open is gone before what it may be routed to is."""
 
-BALANCE = {"r": "random", "l": "leastconn", BY_MODEL: "hash var(txn.pick)"}
+BALANCE = {"r": "random", "l": "leastconn", QUEUED: "leastconn", BY_MODEL: "hash var(txn.pick)"}
 """Pool -> how a server is picked. ``random`` draws two and takes the one with fewer requests in hand."""
 
 CROWD = 4
@@ -80,6 +80,8 @@ class Options:
     threads: int
     copies: str = ""
     """The socket for copies of requests; the default is for options that an older program wrote."""
+    queued: str = ""
+    """The socket for requests from the queue of an asynchronous endpoint."""
 
 
 def render(state: State, options: Options) -> dict[str, str]:
@@ -89,10 +91,11 @@ def render(state: State, options: Options) -> dict[str, str]:
 
 
 def render_config(state: State, options: Options) -> str:
-    for text in (options.host, options.controller, options.admin, options.copies, options.region, options.account):
+    sockets = (options.controller, options.admin, options.copies, options.queued)
+    for text in (options.host, *sockets, options.region, options.account):
         if UNSAFE.search(text):
             raise StartupError(f"{text!r} cannot stand in the proxy's configuration; use plain letters and digits")
-    parts = [_global(options), _defaults(options), _frontend(options), _copies(options)]
+    parts = [_global(options), _defaults(options), _frontend(options), _copies(options), _queued(options)]
     parts += [_controller(options), _fleets(options), MODELS]
     seats = {seat.slot: seat for seat in state.seats}
     for pool, size in sorted(state.sizes.items()):
@@ -191,6 +194,38 @@ frontend copies from all
   use_backend %[var(txn.slot)]
 """
 
+
+LONGEST_QUEUED = 3_660
+"""Seconds that an answer to a request from the queue may take: SageMaker's hour, and a little for the worker to have
+its say first."""
+
+
+def _queued(options: Options) -> str:
+    """Requests from the queue, which the dispatcher sends: to asynchronous endpoints only, which no other way leads
+    to. Who asked was found out when the request was accepted."""
+    gone = _runtime_error("ServiceUnavailable", "The endpoint has no instance.")
+    return f"""\
+frontend queued from all
+  bind unix@{options.queued} mode 600
+  timeout client {LONGEST_QUEUED}s
+  http-request set-var(txn.path) path
+  http-request set-var(txn.routes) str(:queued),concat(,txn.path),map({MAP})
+  http-request return status 503 {gone} if !{{ var(txn.routes) -m found }}
+  http-request del-header X-Tidegate- -m beg
+  http-request set-header X-Tidegate-Start %[date(0,us)]
+{_split()}\
+  use_backend %[var(txn.slot)] if {{ var(txn.slot) -m found }}
+  use_backend %[var(txn.routes),word(3,|)]
+"""
+
+
+OF_QUEUE = (
+    f"timeout server {LONGEST_QUEUED}s",
+    "no option http-buffer-request",
+    "retry-on conn-failure",
+    "option abortonclose",
+)
+"""A request may be a gigabyte and is passed on as it comes; a second try is the dispatcher's to make."""
 
 GOLDEN = f"mul(2654435769),and({2**32 - 1}),mul({WHOLE}),div({2**32})"
 """Spreads the running number of a request over 0 to 9,999 by the golden ratio, so that any stretch of requests,
@@ -299,6 +334,7 @@ def _slot(slot: str, seat: Seat | None) -> str:
         f"backend {slot} from fleets",
         f"balance {BALANCE[slot[0]]}",
         *(_by_model(slot) if slot.startswith(BY_MODEL) else ()),
+        *(OF_QUEUE if slot.startswith(QUEUED) else ()),
         f"http-after-response set-var({count}) var({count},0),add(1) if {{ status 502:504 }} {OWN}",
         f'http-after-response set-status 424 reason "Failed Dependency" if {{ status 502 504 }} {OWN}',
     ]

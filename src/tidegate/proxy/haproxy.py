@@ -49,6 +49,8 @@ class HAProxy:
         self._runtime = Runtime(controller.with_name("haproxy.sock"), controller.with_name("master.sock"))
         self.copies = controller.with_name("copies.sock")
         """Where workers send copies of requests for a shadow fleet."""
+        self.queued = controller.with_name("queued.sock")
+        """Where requests from the queue are sent to asynchronous endpoints."""
         self._slots = dict(slots)
         self._state = State(self._slots)
         self._lock = asyncio.Lock()
@@ -105,6 +107,7 @@ class HAProxy:
             self._runtime.admin.unlink(missing_ok=True)
             self._runtime.master.unlink(missing_ok=True)
             self.copies.unlink(missing_ok=True)
+            self.queued.unlink(missing_ok=True)
             self._master = None
 
     # --- the Router port ---
@@ -165,7 +168,7 @@ class HAProxy:
                 )
                 return
             new = routes.entries(table, self._state.slots)
-            before = {routes.key(table.endpoint, name) for name in ("", *(old.targets if old else ()))}
+            before = routes.keys(old, self._state.slots) if old else set()
             self._save(self._state.with_table(table))
             for key in sorted(before - set(new)):
                 await self._runtime.del_map(config.MAP, key)
@@ -175,6 +178,8 @@ class HAProxy:
     async def routes(self, endpoint: str) -> RouteTable:
         state = self._state
         text = await self._runtime.get_map(config.MAP, routes.key(endpoint))
+        if text is None:
+            text = await self._runtime.get_map(config.MAP, routes.queued(endpoint))
         if text is None:
             return RouteTable(endpoint, 0)
         targets = {}
@@ -372,6 +377,7 @@ class HAProxy:
             # One of HAProxy's threads keeps several workers busy, and those need the other CPUs.
             threads=max(1, len(os.sched_getaffinity(0)) // 4),
             copies=str(self.copies),
+            queued=str(self.queued),
         )
 
     def _options_text(self) -> str:

@@ -5,6 +5,10 @@ One entry for the endpoint and one for each variant that a request may name:
     /endpoints/fraud/invocations          fraud|12|r3|9000|r7
     blue/endpoints/fraud/invocations      fraud|12|r3
 
+or, for an asynchronous endpoint, one that nobody can ask for by a path:
+
+    :queued/endpoints/fraud/invocations   fraud|12|q0
+
 A value is the endpoint, the fence, and the slots with the bounds between them: a request whose number (0 to 9,999)
 is below 9,000 goes to slot r3, any other to r7. A whole table is one string, so swapping it is one command, and
 what is in force can be read back, fence included. The key is the path itself: whatever is not an entry is not a
@@ -18,6 +22,7 @@ from itertools import pairwise
 from tidegate.model.errors import Refused
 from tidegate.model.fleet import FleetId
 from tidegate.model.traffic import WHOLE, Route, RouteTable
+from tidegate.proxy.state import QUEUED
 
 MOST_ROUTES = 20
 """Slots in one value: SageMaker's 10 variants, twice while a rollout is under way."""
@@ -36,16 +41,35 @@ def key(endpoint: str, variant: str = "") -> str:
     return f"{checked(variant) if variant else ''}/endpoints/{checked(endpoint)}/invocations"
 
 
+def queued(endpoint: str) -> str:
+    """The key of an asynchronous endpoint, which no path of a client's request can be: its requests come from the
+    queue, through a door of their own."""
+    return f":queued{key(endpoint)}"
+
+
 def entries(table: RouteTable, slots: Mapping[FleetId, str]) -> dict[str, str]:
     """Key -> value for a table; none for an empty one. The endpoint's own entry is the last.
 
     Raises Refused for a fleet without slot or a table with too many routes."""
     found = {}
-    if table.routes:
+    if _of_queue(table, slots):
+        found[queued(table.endpoint)] = value(table, table.routes, slots)
+    elif table.routes:
         for variant, routes in table.targets.items():
             found[key(table.endpoint, variant)] = value(table, routes, slots)
         found[key(table.endpoint)] = value(table, table.routes, slots)
     return found
+
+
+def keys(table: RouteTable, slots: Mapping[FleetId, str]) -> set[str]:
+    """The keys of a table's entries."""
+    if _of_queue(table, slots):
+        return {queued(table.endpoint)}
+    return {key(table.endpoint, name) for name in ("", *table.targets)}
+
+
+def _of_queue(table: RouteTable, slots: Mapping[FleetId, str]) -> bool:
+    return any(slots.get(route.fleet, "").startswith(QUEUED) for route in table.routes)
 
 
 def value(table: RouteTable, routes: tuple[Route, ...], slots: Mapping[FleetId, str]) -> str:

@@ -13,13 +13,15 @@ from tidegate.model.traffic import RouteTable
 from tidegate.proxy import places
 
 BY_MODEL = "m"
+QUEUED = "q"
 POOLS = {
     RoutingStrategy.RANDOM: "r",
     RoutingStrategy.LEAST_OUTSTANDING_REQUESTS: "l",
     RoutingStrategy.BY_MODEL: BY_MODEL,
+    RoutingStrategy.QUEUED: QUEUED,
 }
-"""First letter of a slot's name: ``r12``, ``l3``, ``m0``."""
-SLOTS = {"r": 256, "l": 64, BY_MODEL: 32}
+"""First letter of a slot's name: ``r12``, ``l3``, ``m0``, ``q0``."""
+SLOTS = {"r": 256, "l": 64, BY_MODEL: 32, QUEUED: 32}
 """Slots of each pool to begin with; some 12 kB of memory each. More need a reload, which is rare then."""
 FIRST = 8
 """Slots that a pool begins with which an older state does not know."""

@@ -41,9 +41,10 @@ def dead(endpoint: Endpoint, version: Version, seen: Observation) -> list[str]:
     if seen.fleets is None:
         return []
     gone = []
+    asleep = {v.name for v in version.production if not v.instance_count}
     for variant, weight in version.weights.items():
         fleet = seen.fleets.get(FleetId(endpoint.name, version.generation, variant))
-        if weight and (fleet is None or fleet.ready == 0):
+        if weight and variant not in asleep and (fleet is None or fleet.ready == 0):
             gone.append(variant)
     return gone
 

@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 from datetime import datetime
 
+from tidegate.model.asynchronous import Asynchronous
 from tidegate.model.endpoint import EndpointConfig
 from tidegate.model.errors import Invalid, LimitExceeded
 from tidegate.model.registry import Tags
 from tidegate.ports.store import Filter, Page, Saved, Tx
+from tidegate.queueing import places
 from tidegate.service import tags as labels
 from tidegate.service.kinds import CONFIG, MODEL
 from tidegate.service.records import need, need_free
@@ -47,6 +49,17 @@ def check(config: EndpointConfig) -> None:
             raise Invalid(f'variant "{variant.name}" has no instances: its count must be at least 1')
         check_count(variant.name, variant.instance_count)
     check_weights({variant.name: variant.weight for variant in config.variants})
+    if config.asynchronous is not None:
+        check_asynchronous(config.asynchronous)
+
+
+def check_asynchronous(config: Asynchronous) -> None:
+    """Raises Invalid for an address that nothing can be put to, or a receiver that nothing can be told."""
+    places.check_address(config.output, "the output path")
+    if config.failure is not None:
+        places.check_address(config.failure, "the failure path")
+    for sink in (*config.success, *config.error):
+        places.check_sink(sink, "the notification")
 
 
 def check_count(variant: str, count: int) -> None:

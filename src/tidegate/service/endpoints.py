@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from tidegate.model.asynchronous import Asynchronous
 from tidegate.model.endpoint import Endpoint, EndpointConfig, ProductionVariant, Wanted
-from tidegate.model.errors import Conflict, InProgress, NotFound
+from tidegate.model.errors import Conflict, InProgress, Invalid, NotFound
 from tidegate.model.fleet import RoutingStrategy, VariantSpec
 from tidegate.model.observe import Capabilities, Event
 from tidegate.model.registry import Tags
@@ -83,8 +84,31 @@ def build_version(
     for variant in config.shadows:
         variants.append(replace(_spec(tx, variant, present.get(variant.name), keep), shadow=True))
     version = Version(generation, config.name, tuple(variants))
+    if config.asynchronous is not None:
+        version = _queued(version, config.asynchronous)
+    if serving is not None and _of_queue(serving) != _of_queue(version):
+        raise Invalid(
+            "an endpoint cannot change between real-time and asynchronous inference: delete it and create it again"
+        )
     check_weights(version.weights)
     return version
+
+
+def _of_queue(version: Version) -> bool:
+    return any(variant.asynchronous is not None for variant in version.variants)
+
+
+def _queued(version: Version, config: Asynchronous) -> Version:
+    """Each variant with what it needs to know of the queue."""
+    if any(variant.shadow or variant.model.multi_model for variant in version.variants):
+        raise Invalid("an asynchronous endpoint has neither shadow variants nor models of many: leave them out")
+    return replace(
+        version,
+        variants=tuple(
+            replace(variant, asynchronous=replace(config, awake=max(1, variant.instance_count)))
+            for variant in version.variants
+        ),
+    )
 
 
 def _spec(tx: Tx, variant: ProductionVariant, present: VariantSpec | None, keep: Keep) -> VariantSpec:

@@ -28,7 +28,10 @@ def dimensions(second: FleetSecond) -> list[dict[str, str]]:
 
 def _requests(second: FleetSecond) -> list[Sample]:
     made: list[Sample] = []
-    if second.invocations > 0:
+    if second.invocations > 0 and second.queued:
+        made += _rate(second, "Invocation4XXErrors", second.errors_4xx)
+        made += _rate(second, "Invocation5XXErrors", second.errors_5xx)
+    elif second.invocations > 0:
         share = 1 / max(1, second.ready_instances)
         made += _each(second, "Invocations", {1.0: second.invocations})
         made += _each(second, "InvocationsPerInstance", {share: second.invocations})
@@ -36,7 +39,8 @@ def _requests(second: FleetSecond) -> list[Sample]:
         made += _rate(second, "Invocation5XXErrors", second.errors_5xx)
         made += _rate(second, "InvocationModelErrors", second.model_errors)
     made += _latency(second, "ModelLatency", second.model_latency)
-    made += _latency(second, "OverheadLatency", second.overhead_latency)
+    if not second.queued:  # what a request waited is TimeInBacklog
+        made += _latency(second, "OverheadLatency", second.overhead_latency)
     return made
 
 

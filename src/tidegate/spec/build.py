@@ -5,11 +5,12 @@ import re
 from dataclasses import asdict
 from datetime import datetime
 
+from tidegate.model.asynchronous import Asynchronous
 from tidegate.model.endpoint import EndpointConfig, ProductionVariant
 from tidegate.model.fleet import RoutingStrategy
 from tidegate.model.rollout import BlueGreen, DeploymentConfig, Rolling, Routing
 from tidegate.model.wish import DeployWish
-from tidegate.spec import raw, served
+from tidegate.spec import queued, raw, served
 from tidegate.spec.alarms import alarms
 from tidegate.spec.check import shaped
 from tidegate.spec.problem import Path, SpecError, meant
@@ -34,6 +35,7 @@ def parse(data: object, now: datetime) -> DeployWish:
         [_production(spec.endpoint, path, variant) for path, variant in variants],
         [_production(spec.endpoint, path, variant) for path, variant in shadows],
         now,
+        None if spec.asynchronous is None else queued.config(spec.asynchronous),
     )
     models = {variant.name: served.model(spec.endpoint, variant, now) for _, variant in (*variants, *shadows)}
     named = alarms(spec, config, {name: model.container_names for name, model in models.items()}, now)
@@ -133,11 +135,23 @@ def _production(endpoint: str, path: Path, variant: raw.VariantSpec) -> Producti
 
 
 def _config(
-    endpoint: str, variants: list[ProductionVariant], shadows: list[ProductionVariant], now: datetime
+    endpoint: str,
+    variants: list[ProductionVariant],
+    shadows: list[ProductionVariant],
+    now: datetime,
+    asynchronous: Asynchronous | None = None,
 ) -> EndpointConfig:
     content: list[object] = [asdict(variant) for variant in variants]
-    name = served.named(endpoint, content + [{"shadow": asdict(variant)} for variant in shadows])
-    return EndpointConfig(name=name, variants=tuple(variants), created_at=now, shadows=tuple(shadows))
+    content += [{"shadow": asdict(variant)} for variant in shadows]
+    if asynchronous is not None:
+        content.append({"async": asdict(asynchronous)})
+    return EndpointConfig(
+        name=served.named(endpoint, content),
+        variants=tuple(variants),
+        created_at=now,
+        shadows=tuple(shadows),
+        asynchronous=asynchronous,
+    )
 
 
 def _deployment(spec: raw.RolloutSpec, alarm_names: dict[str, str]) -> DeploymentConfig:

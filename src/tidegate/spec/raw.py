@@ -156,6 +156,30 @@ class ShadowSpec(Struct, forbid_unknown_fields=True):
     download_timeout: Duration | None = None
 
 
+class AsyncSpec(Struct, forbid_unknown_fields=True):
+    """Requests are queued, and answers put into a storage."""
+
+    output: Annotated[str, _text("Where answers are put.", "s3://answers/fraud", "file:///srv/answers")]
+    failure: Annotated[str, _text("Where it is put what went wrong.", "s3://answers/failed")] | None = None
+    max_concurrent: Annotated[
+        int, Meta(description="Requests in the hands of an instance.", extra_json_schema={"minimum": 1})
+    ] = 4
+    success: Annotated[
+        list[str],
+        Meta(description="Who is told of answers: topics (arn:aws:sns:...), webhooks (https://...), files."),
+    ] = []
+    error: Annotated[list[str], Meta(description="Who is told of failures.")] = []
+    include_response: Annotated[bool, Meta(description="Whether notifications carry small answers.")] = False
+    retries: Annotated[
+        int,
+        Meta(description="Further tries after a 5xx status or a timeout.", extra_json_schema={"minimum": 0}),
+    ] = 0
+    idle_after: (
+        Annotated[Duration, _text("No instances while the queue is empty for that long; always some when absent.")]
+        | None
+    ) = None
+
+
 class RolloutSpec(Struct, forbid_unknown_fields=True):
     """How an update is carried out and what makes it roll back."""
 
@@ -227,6 +251,7 @@ class SpecFile(Struct, forbid_unknown_fields=True):
     download_timeout: Annotated[Duration, _text("Fetching and unpacking; 15m when absent.")] | None = None
     variants: list[VariantSpec] | None = None
     shadow: ShadowSpec | None = None
+    asynchronous: AsyncSpec | None = msgspec.field(name="async", default=None)
     rollout: RolloutSpec | None = None
     alarms: dict[str, AlarmSpec] = {}
     tags: dict[str, str] = {}

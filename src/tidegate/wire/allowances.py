@@ -23,4 +23,10 @@ ALLOWANCES: dict[tuple[str, str], Allowance] = {
     ("sagemaker", "S3ModelUri"): Allowance(
         r"(https|s3|file)://([^/]*)/?(.*)", "model data may lie on this machine"
     ),
+    ("sagemaker", "DestinationS3Uri"): Allowance(
+        r"(https|s3|file)://([^/]*)/?(.*)", "answers may be put on this machine"
+    ),
+    ("sagemaker-runtime", "InputLocationHeader"): Allowance(
+        r"(https|s3|file)://([^/]*)/?(.*)", "inputs may lie on this machine"
+    ),
 }

@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from botocore.model import StructureShape
+from botocore.model import Shape, StructureShape
+
+from tidegate.wire.codec_json import number
+from tidegate.wire.validation import WrongType, below, shown
 
 
 def parse(
@@ -16,7 +19,26 @@ def parse(
         if place == "uri" and key in labels:
             members[name] = labels[key]
         elif place == "header" and key.lower() in headers:
-            members[name] = headers[key.lower()]
+            members[name] = _read(member, headers[key.lower()], name)
         elif name == shape.serialization.get("payload"):
             members[name] = body
     return members
+
+
+def _read(shape: Shape, text: str, name: str) -> Any:
+    """A header's value. Raises WrongType."""
+    if shape.type_name not in ("integer", "long"):
+        return text
+    if not text.removeprefix("-").isdecimal() or not text.isascii():
+        raise WrongType(f"'{shown(text)}' at '{below('', name)}' is not an integer")
+    return number(shape, int(text), below("", name))
+
+
+def split(shape: StructureShape | None, members: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
+    """The members of an answer that go into its headers, and the rest."""
+    headers: dict[str, str] = {}
+    rest = dict(members)
+    for name, member in shape.members.items() if shape else ():
+        if member.serialization.get("location") == "header" and rest.get(name) is not None:
+            headers[member.serialization.get("name", name)] = str(rest.pop(name))
+    return headers, rest

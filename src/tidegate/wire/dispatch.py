@@ -112,7 +112,12 @@ async def _perform(call: Call, row: InTx | Free, params: Params) -> Params | Non
 
 
 def _answer(call: Call, service: schema.Service, target: Target, members: Params) -> WireResponse:
-    shape = service.operation(target.operation).output_shape
+    operation = service.operation(target.operation)
+    shape = operation.output_shape
+    if target.protocol is Protocol.REST:
+        headers, members = codec_rest.split(shape, members)
+        status = int(operation.http.get("responseCode", 200))
+        return _response(call, status, target.content_type, codec_json.render(shape, members), headers)
     if target.protocol is Protocol.QUERY:
         body = codec_query.render(target.operation, shape, members, service.namespace, call.request_id)
     elif target.protocol is Protocol.CBOR:

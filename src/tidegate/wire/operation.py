@@ -14,6 +14,7 @@ from tidegate.model.observe import Capabilities, Observation
 from tidegate.model.registry import Container
 from tidegate.ports.clock import Clock, Ids
 from tidegate.ports.metrics import Metrics
+from tidegate.ports.queue import Queue
 from tidegate.ports.store import Store, Tx
 
 Params = dict[str, Any]
@@ -64,6 +65,8 @@ class WireContext:
     runnable: Callable[[Container], None] = anything
     """Raises Invalid for a container that this server cannot run: an image that its table does not have (naming
     those it has), a variable that would change which program runs."""
+    queue: Queue | None = None
+    """Of asynchronous requests; None: none are taken."""
     check_answers: bool = False
     """Debug: check each answer against its output shape; one that does not fit becomes InternalFailure."""
 

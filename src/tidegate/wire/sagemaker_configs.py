@@ -4,12 +4,14 @@ from tidegate.model.endpoint import EndpointConfig, ProductionVariant
 from tidegate.model.errors import Invalid
 from tidegate.model.fleet import ROUTINGS, RoutingStrategy
 from tidegate.service import configs as use
+from tidegate.wire import sagemaker_async
 from tidegate.wire.listing import listing
 from tidegate.wire.operation import InTx, Params, Rows, TxCall
 from tidegate.wire.sagemaker_tags import tags_of
 from tidegate.wire.unsupported import not_yet, refuse
 
-_REFUSED = ("AsyncInferenceConfig", "ExplainerConfig", "CrossRegionTrafficConfig")
+_REFUSED = ("ExplainerConfig", "CrossRegionTrafficConfig")
+_ASYNC = "AsyncInferenceConfig"
 _VARIANT_REFUSED = (
     "ServerlessConfig",
     "ManagedInstanceScaling",
@@ -39,6 +41,7 @@ def create_endpoint_config(call: TxCall, params: Params) -> Params:
         call.now,
         wire={name: value for name, value in params.items() if name not in _USED},
         shadows=tuple(_variant(given) for given in params.get("ShadowProductionVariants", [])),
+        asynchronous=sagemaker_async.read(params["AsyncInferenceConfig"]) if _ASYNC in params else None,
     )
     use.create_config(call.tx, config, tags_of(params), call.now)
     return {"EndpointConfigArn": arn(call, config.name)}
@@ -73,6 +76,7 @@ def describe_endpoint_config(call: TxCall, params: Params) -> Params:
         "ProductionVariants": [_shown(variant) for variant in config.variants],
         "ShadowProductionVariants": [_shown(variant) for variant in config.shadows] or None,
         "CreationTime": config.created_at,
+        _ASYNC: sagemaker_async.shown(config.asynchronous) if config.asynchronous else None,
         **config.wire,
     }
 

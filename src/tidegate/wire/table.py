@@ -4,6 +4,7 @@ from tidegate.wire import (
     cloudwatch_alarms,
     cloudwatch_metrics,
     runtime,
+    runtime_async,
     sagemaker_configs,
     sagemaker_endpoints,
     sagemaker_models,
@@ -21,7 +22,7 @@ TABLE: dict[str, Rows] = {
         **sagemaker_tags.ROWS,
         **sagemaker_transforms.ROWS,
     },
-    "sagemaker-runtime": runtime.ROWS,
+    "sagemaker-runtime": {**runtime.ROWS, **runtime_async.ROWS},
     "cloudwatch": {**cloudwatch_alarms.ROWS, **cloudwatch_metrics.ROWS},
     "sts": sts.ROWS,
 }

@@ -88,6 +88,8 @@ class ReplicaSpec:
     download_timeout: float = 900.0
     startup_timeout: float = 480.0
     """From the end of the download to the first good ping."""
+    queued: bool = False
+    """Requests come from a queue, by a way that only this user has: they need no signature."""
     file_roots: tuple[str, ...] | None = None
     """Folders that ``file://`` data may lie in. None: whatever can be read; empty: nothing."""
     s3_endpoint: str = ""

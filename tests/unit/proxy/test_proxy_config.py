@@ -26,6 +26,7 @@ OPTIONS = Options(
     max_connections=20_000,
     threads=1,
     copies="/tmp/t/copies.sock",
+    queued="/tmp/t/queued.sock",
 )
 BLUE, GREEN = FleetId("fraud", 1, "blue"), FleetId("fraud", 2, "blue")
 
@@ -47,7 +48,15 @@ def models() -> State:
     return state.with_table(table("fraud", 3, [(1, 10_000, {"blue": 1.0})]))
 
 
+def queued() -> State:
+    """An asynchronous endpoint of two instances."""
+    servers = {"r-1": "/tmp/t/r-1.sock", "r-2": "/tmp/t/r-2.sock"}
+    state = State({"q": 2}).with_servers(BLUE, RoutingStrategy.QUEUED, servers)
+    return state.with_table(table("fraud", 3, [(1, 10_000, {"blue": 1.0})]))
+
+
 CASES = {
+    "queued": (queued(), OPTIONS),
     "models": (models(), OPTIONS),
     "empty": (State({"l": 0, "r": 1}), OPTIONS),
     "canary": (canary(), OPTIONS),

@@ -141,7 +141,8 @@ class Collector:
             "VariantName": spec.id.variant,
             "EndpointConfigName": spec.config_name,
         }
-        metric = MetricId.of(SAGEMAKER, "Invocations", named)
+        # Every request has a value of this one, also of an asynchronous endpoint.
+        metric = MetricId.of(SAGEMAKER, "Invocation5XXErrors", named)
         taken = await self.metrics.read(metric, now - BACKLOG, now, 1)
         return max(taken, default=now - BACKLOG) + 1
 
@@ -173,7 +174,13 @@ class Collector:
         return replace(blank, invocations=count, errors_5xx=count, model_errors=count)
 
     def _blank(self, spec: FleetSpec, second: int) -> FleetSecond:
-        return FleetSecond(spec.id, spec.config_name, second, self.target.ready_count(spec.id))
+        return FleetSecond(
+            spec.id,
+            spec.config_name,
+            second,
+            self.target.ready_count(spec.id),
+            queued=spec.variant.asynchronous is not None,
+        )
 
     def _readings(self, replicas: Iterable[tuple[FleetSpec, str, int, object]], second: int) -> list[FleetSecond]:
         """Of each replica and what it started: percent of one core since the last look, percent of the memory of

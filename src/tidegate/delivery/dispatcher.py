@@ -1,0 +1,154 @@
+"""Takes items from the queue as fast as the instances can work on them.
+
+Any number of dispatchers may share a queue, and each may be killed at any moment: what it held goes to another when
+its leases have run out.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tidegate.delivery.work import Work
+from tidegate.model.asynchronous import Held, ItemState
+from tidegate.model.errors import TidegateError
+from tidegate.ports.queue import Note, Queue
+from tidegate.queueing.steps import LEASE
+
+log = logging.getLogger(__name__)
+
+TURN = 0.1
+"""Seconds between looks at the queue while nothing happens."""
+SLOW = 1.0
+"""Seconds between looks for what is overdue, and for endpoints that are gone."""
+MOST_AT_ONCE = 200
+MOST_OVERDUE = 100
+YOUNG = 5.0
+"""Seconds after it was accepted that an item's endpoint may be missing from the page."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """An endpoint as the controller sees it."""
+
+    capacity: int
+    """Requests that its ready instances may have in hand together."""
+    variant: str
+
+
+@dataclass(frozen=True)
+class Page:
+    at: float = 0.0
+    endpoints: dict[str, Served] = field(default_factory=dict)
+
+
+@dataclass
+class Dispatcher:
+    queue: Queue
+    work: Work
+    page: Callable[[], Page]
+    """The newest page; blocks no longer than reading a small file."""
+    _tasks: dict[str, tuple[Held, asyncio.Task[None]]] = field(default_factory=dict)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _looked: float = 0.0
+    _extended: float = 0.0
+    _trouble: str = ""
+
+    async def run(self, stopping: asyncio.Event, grace: float) -> None:
+        """Until ``stopping``; what is in hand then has ``grace`` seconds, and goes back into the queue after."""
+        while not stopping.is_set():
+            try:
+                busy = await self._turn()
+                self._trouble = ""
+            except TidegateError as error:
+                busy = False
+                if str(error) != self._trouble:
+                    log.warning("%s", error)
+                self._trouble = str(error)
+            if not busy:
+                await self._pause(stopping)
+        await self._end(grace)
+
+    async def _pause(self, stopping: asyncio.Event) -> None:
+        """Until an item is done, or a turn's time is over."""
+        self._wake.clear()
+        waits = [asyncio.create_task(self._wake.wait()), asyncio.create_task(stopping.wait())]
+        await asyncio.wait(waits, timeout=TURN, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+    async def _turn(self) -> bool:
+        """Whether there may be more to take at once."""
+        now, page = time.time(), self.page()
+        if now - self._extended >= LEASE / 3:
+            await self._extend(now)
+        if now - self._looked >= SLOW:
+            await self._slow(now, page)
+        more = False
+        for name, served in page.endpoints.items():
+            free = served.capacity - sum(held.item.endpoint == name for held, _ in self._tasks.values())
+            if free > 0:
+                taken = await self.queue.claim(name, min(free, MOST_AT_ONCE), now, now + LEASE)
+                for held in taken:
+                    self._begin(held, True, served.variant)
+                more = more or len(taken) == min(free, MOST_AT_ONCE)
+        return more and len(self._tasks) < MOST_AT_ONCE // 2
+
+    async def _slow(self, now: float, page: Page) -> None:
+        for held in await self.queue.overdue(MOST_OVERDUE, now, now + LEASE):
+            served = page.endpoints.get(held.item.endpoint)
+            self._begin(held, True, served.variant if served else "")
+        for name, backlog in (await self.queue.backlogs()).items():
+            gone = name not in page.endpoints and backlog.oldest and backlog.oldest + YOUNG < page.at
+            if gone:
+                for held in await self.queue.claim(name, MOST_OVERDUE, now, now + LEASE):
+                    self._begin(held, False, "")
+        self._looked = now
+
+    async def _extend(self, now: float) -> None:
+        fences = {id: held.fence for id, (held, _) in self._tasks.items()}
+        kept = await self.queue.extend(fences, now + LEASE)
+        self._extended = now
+        for id, fence in fences.items():
+            if id not in kept and id in self._tasks and self._tasks[id][0].fence == fence:
+                self._tasks[id][1].cancel()
+
+    def _begin(self, held: Held, there: bool, variant: str) -> None:
+        id = held.item.id
+        if id in self._tasks:  # its lease ran out while we were away: the newer one counts
+            self._tasks[id][1].cancel()
+        task = asyncio.create_task(self._carry(held, there, variant))
+        self._tasks[id] = held, task
+        task.add_done_callback(lambda done: self._ended(id, done))
+
+    async def _carry(self, held: Held, there: bool, variant: str) -> None:
+        try:
+            await self.work.carry(held, there, variant)
+        except Exception:
+            log.exception("request %s: this try failed; its lease will run out", held.item.id)
+
+    def _ended(self, id: str, task: asyncio.Task[None]) -> None:
+        if id in self._tasks and self._tasks[id][1] is task:
+            del self._tasks[id]
+        self._wake.set()
+
+    async def _end(self, grace: float) -> None:
+        """What is not done in time goes back; somebody else begins it anew."""
+        running = [task for _, task in self._tasks.values()]
+        if running:
+            await asyncio.wait(running, timeout=grace)
+        left = [held for held, task in self._tasks.values() if not task.done()]
+        for _, task in list(self._tasks.values()):
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        now = time.time()
+        notes = [
+            Note(held.item.id, held.fence, ItemState.WAITING, now, held.tries, held.losses)
+            for held in left
+            if held.state is ItemState.WORKING
+        ]
+        if notes:
+            with contextlib.suppress(TidegateError):
+                await self.queue.note(notes)

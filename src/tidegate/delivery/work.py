@@ -1,0 +1,224 @@
+"""One item from the lease to its end: fetch, ask, put, record, tell."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from tidegate.delivery.calls import Calls, Got
+from tidegate.delivery.notices import Notices
+from tidegate.delivery.objects import Body, Objects
+from tidegate.model.asynchronous import MOST_INLINE, End, Held, ItemState, Measures, Outcome
+from tidegate.model.errors import ArtifactError, NotFound, TidegateError, Transient, Unavailable
+from tidegate.ports.queue import Note, Queue
+from tidegate.queueing import places, steps
+from tidegate.queueing.steps import Again, Answered, Begin, Fault, Finish, Tell, Wrong
+
+log = logging.getLogger(__name__)
+
+R = TypeVar("R")
+TELLING_TRIES = 4
+RETRY = 0.5
+"""Seconds before something that the database or a receiver refused is tried again."""
+
+
+class Late(Exception):
+    """The item is no longer ours."""
+
+
+@dataclass
+class Work:
+    """``region`` stands in notifications; ``scratch`` is a folder for large bodies."""
+
+    queue: Queue
+    calls: Calls
+    objects: Objects
+    notices: Notices
+    scratch: Path
+    region: str
+
+    async def carry(self, held: Held, there: bool, variant: str) -> None:
+        """Returns when the item is finished, back in the queue, or no longer ours."""
+        try:
+            await Carried(self, held, variant).through(there)
+        except Late:
+            log.warning("request %s went to another dispatcher", held.item.id)
+
+
+@dataclass
+class Carried:
+    work: Work
+    held: Held
+    variant: str
+    values: dict[str, float] = field(default_factory=dict)
+    answer: Body | None = None
+
+    @property
+    def _input(self) -> Path:
+        return self.work.scratch / f"{self.held.item.id}.{self.held.fence}.in"
+
+    @property
+    def _output(self) -> Path:
+        return self.work.scratch / f"{self.held.item.id}.{self.held.fence}.out"
+
+    async def through(self, there: bool) -> None:
+        try:
+            step: Begin | Finish | Tell | Again | None = steps.first(self.held, there, time.time())
+            if isinstance(step, Begin):
+                step = await self._tried(step)
+            if isinstance(step, Again):
+                await self._note(
+                    ItemState.WAITING, due_at=step.due_at, tries=step.held.tries, losses=step.held.losses
+                )
+                return
+            if isinstance(step, Finish):
+                step = await self._finished(step.outcome)
+            if isinstance(step, Tell):
+                await self._told(step.outcome)
+        finally:
+            self._input.unlink(missing_ok=True)
+            self._output.unlink(missing_ok=True)
+
+    async def _tried(self, begin: Begin) -> Finish | Again:
+        """Fetches, asks and puts. An answer that cannot be put is asked for again."""
+        item = self.held.item
+        try:
+            if begin.look and (found := await self._left()):
+                return found
+            body = await self._timed("RequestDownload", self._fetched)
+            got = await self.work.calls.ask(item, body, self._output)
+            if isinstance(got, Wrong):
+                return steps.after(self.held, got, time.time())
+            self.variant = got.variant or self.variant
+            shown = _shown(got) if "success" in item.include else None
+            await self._timed("ResponseUpload", lambda: self._put(item.output, got.body, got.content_type))
+            return steps.after(self.held, Answered(got.content_type, shown), time.time())
+        except ArtifactError as error:
+            return steps.after(self.held, Wrong(Fault.INPUT, str(error)), time.time())
+        except (Transient, Unavailable) as error:
+            return steps.after(self.held, Wrong(Fault.WORLD, str(error)), time.time())
+        except NotFound as error:
+            return steps.after(self.held, Wrong(Fault.INPUT, str(error)), time.time())
+
+    async def _left(self) -> Finish | None:
+        """What an earlier holder put before it died."""
+        item, now = self.held.item, time.time()
+        if await asyncio.to_thread(self.work.objects.exists, item.output):
+            return Finish(Outcome(End.COMPLETED, now))
+        if item.failure is not None and await asyncio.to_thread(self.work.objects.exists, item.failure):
+            return Finish(Outcome(End.FAILED, now, "An earlier try failed; see the failure object."))
+        return None
+
+    async def _fetched(self) -> Body:
+        item = self.held.item
+        if item.input is None:
+            return await self.work.queue.body(item.id)
+        return await asyncio.to_thread(self.work.objects.fetch, item.input, self._input)
+
+    async def _put(self, address: str, body: Body, content_type: str) -> None:
+        await asyncio.to_thread(self.work.objects.put, address, body, content_type, self.held.fence)
+
+    async def _timed(self, name: str, work: Callable[[], Awaitable[R]]) -> R:
+        began = time.monotonic()
+        try:
+            answer = await work()
+        except TidegateError:
+            self.values[f"{name}Failures"] = 1.0
+            raise
+        self.values[f"{name}Latency"] = (time.monotonic() - began) * 1e6
+        return answer
+
+    async def _finished(self, outcome: Outcome) -> Tell | None:
+        item = self.held.item
+        if outcome.end is not End.COMPLETED and item.failure is not None:
+            try:
+                await self._put(item.failure, outcome.reason.encode(), "text/plain")
+            except TidegateError as error:
+                log.warning("request %s: what went wrong (%s) cannot be put: %s", item.id, outcome.reason, error)
+                self.values["ResponseUploadFailures"] = 1.0
+        if places.sinks(item, outcome):
+            await self._note(ItemState.TELLING, due_at=time.time() + steps.LEASE, outcome=outcome)
+            return Tell(outcome)
+        await self._done(outcome)
+        return None
+
+    async def _told(self, outcome: Outcome) -> None:
+        notice = places.notice(self.held.item, outcome, self.work.region)
+        for sink in places.sinks(self.held.item, outcome):
+            if not await self._sent(sink, notice):
+                self.values["NotificationFailures"] = self.values.get("NotificationFailures", 0.0) + 1
+        await self._done(outcome)
+
+    async def _sent(self, sink: str, notice: dict[str, object]) -> bool:
+        for number in range(TELLING_TRIES):
+            try:
+                await asyncio.to_thread(self.work.notices.send, sink, notice)
+                return True
+            except ArtifactError as error:
+                log.warning("request %s: %s", self.held.item.id, error)
+                return False
+            except TidegateError as error:
+                if number == TELLING_TRIES - 1:
+                    log.warning("request %s could not be told: %s", self.held.item.id, error)
+                await asyncio.sleep(RETRY * 2**number)
+        return False
+
+    async def _done(self, outcome: Outcome) -> None:
+        item, held, now = self.held.item, self.held, time.time()
+        values = {
+            **self.values,
+            "TimeInBacklog": (held.begun_at - item.accepted_at) * 1e3,
+            "InvocationsProcesssed": 1.0,
+            "InvocationFailures": float(outcome.end is End.FAILED),
+            "ExpiredRequests": float(outcome.end is End.EXPIRED),
+        }
+        if outcome.end is not End.EXPIRED:
+            values["TotalProcessingTime"] = (now - held.begun_at) * 1e3
+        measures = Measures(item.endpoint, self.variant, now, values)
+        await self._note(ItemState.DONE, outcome=outcome, measures=measures)
+
+    async def _note(
+        self,
+        state: ItemState,
+        *,
+        due_at: float = 0.0,
+        tries: int | None = None,
+        losses: int | None = None,
+        outcome: Outcome | None = None,
+        measures: Measures | None = None,
+    ) -> None:
+        """Raises Late. While the database is away it is tried again: the lease is not renewed meanwhile, so that
+        somebody else gets the item if this takes too long."""
+        held = self.held
+        note = Note(
+            held.item.id,
+            held.fence,
+            state,
+            due_at,
+            held.tries if tries is None else tries,
+            held.losses if losses is None else losses,
+            outcome,
+            measures,
+        )
+        while True:
+            try:
+                landed = await self.work.queue.note([note])
+                break
+            except Unavailable as error:
+                log.warning("request %s: %s", held.item.id, error)
+                await asyncio.sleep(RETRY)
+        if not landed:
+            raise Late
+
+
+def _shown(got: Got) -> str | None:
+    """The answer as text, where it is small and is one."""
+    if isinstance(got.body, Path) or len(got.body) > MOST_INLINE:
+        return None
+    try:
+        return got.body.decode()
+    except UnicodeDecodeError:
+        return None

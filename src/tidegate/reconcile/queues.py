@@ -1,0 +1,130 @@
+"""Each second: what the queues hold, what is to be handed out, which endpoints may sleep or have to wake."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tidegate.model.asynchronous import Backlog
+from tidegate.model.endpoint import Endpoint
+from tidegate.model.errors import Conflict, TidegateError
+from tidegate.model.observe import Observation
+from tidegate.ports.clock import Clock
+from tidegate.ports.metrics import Metrics
+from tidegate.ports.queue import Queue
+from tidegate.ports.store import Stale, Store, Tx
+from tidegate.queueing import sleeping
+from tidegate.rollout.commands import Change
+from tidegate.service import backlogs
+from tidegate.service.asynchronous import config_of
+from tidegate.service.endpoints import update_weights_and_capacities
+from tidegate.service.kinds import ENDPOINT
+
+log = logging.getLogger(__name__)
+
+MOST_MEASURED = 2_000
+KEPT = 3_600.0
+"""Seconds that a finished request can be looked at."""
+PRUNE_EVERY = 30.0
+
+
+@dataclass
+class Queues:
+    """``publish`` gets (endpoint -> capacity, variant) of every asynchronous endpoint, and whether anything is to be
+    done by a dispatcher at all."""
+
+    store: Store
+    queue: Queue
+    metrics: Metrics
+    clock: Clock
+    observed: Callable[[str], Observation | None]
+    kick: Callable[[str], None]
+    publish: Callable[[float, dict[str, tuple[int, str]], bool], None]
+    _busy: dict[str, float] = field(default_factory=dict)
+    """When each endpoint's queue was last seen with work."""
+    _pruned: float = 0.0
+
+    async def turn(self) -> None:
+        """One second's work. What fails is logged and made up for by the next turn."""
+        try:
+            await self._turn(self.clock.now())
+        except TidegateError as error:
+            log.warning("the queues were not looked at: %s", error)
+        except Exception:
+            log.exception("the queues could not be looked at")
+
+    async def _turn(self, moment: datetime) -> None:
+        now = moment.timestamp()
+        found = await self.store.run(lambda tx: [saved.body for saved in tx.find(ENDPOINT).items])
+        served = [endpoint for endpoint in found if config_of(endpoint) is not None]
+        if not served and not self._busy and self._pruned:
+            return
+        queues = await self.queue.backlogs()
+        for name in queues:
+            self._busy[name] = now
+        pages = {endpoint.name: self._page(endpoint) for endpoint in served}
+        self.publish(now, pages, bool(served or queues))
+        await self._measure(served, queues, pages, now)
+        for endpoint in served:
+            await self._sleep(endpoint, queues.get(endpoint.name, Backlog()), moment)
+        there = {endpoint.name for endpoint in served} | queues.keys()
+        self._busy = {name: at for name, at in self._busy.items() if name in there}
+        if now - self._pruned >= PRUNE_EVERY:
+            await self.queue.prune(now - KEPT)
+            self._pruned = now
+
+    def _page(self, endpoint: Endpoint) -> tuple[int, str]:
+        """How many requests its instances may have in hand, and the variant that stands for it in metrics."""
+        config = config_of(endpoint)
+        assert config is not None
+        version = endpoint.serving or (endpoint.rollout.new if endpoint.rollout else None)
+        variant = version.variants[0].name if version else ""
+        return config.max_concurrent * self._ready(endpoint), variant
+
+    def _ready(self, endpoint: Endpoint) -> int:
+        """Instances that take requests now."""
+        seen = self.observed(endpoint.name)
+        if seen is None or seen.fleets is None or seen.routes is None:
+            return 0
+        routed = {route.fleet for route in seen.routes.routes if route.share > 0}
+        return sum(fleet.ready for id, fleet in seen.fleets.items() if id in routed)
+
+    async def _measure(
+        self, served: list[Endpoint], queues: dict[str, Backlog], pages: dict[str, tuple[int, str]], now: float
+    ) -> None:
+        samples = [
+            sample
+            for endpoint in served
+            for sample in backlogs.of_backlog(
+                endpoint.name, queues.get(endpoint.name, Backlog()), self._ready(endpoint), now
+            )
+        ]
+        measured = await self.queue.measured(MOST_MEASURED)
+        samples += backlogs.of_requests(measured, {name: variant for name, (_, variant) in pages.items()})
+        if samples:
+            await self.metrics.put(samples)
+
+    async def _sleep(self, endpoint: Endpoint, backlog: Backlog, moment: datetime) -> None:
+        """A change that is under way has to end first."""
+        if endpoint.rollout or endpoint.scaling or endpoint.deleting or not endpoint.serving:
+            return
+        now = moment.timestamp()
+        since = max(self._busy.setdefault(endpoint.name, now), endpoint.modified_at.timestamp())
+        changes = {}
+        for variant in endpoint.serving.variants:
+            if variant.asynchronous is not None:
+                count = sleeping.wanted(variant.asynchronous, variant.instance_count, backlog, since, now)
+                if count != variant.instance_count:
+                    changes[variant.name] = Change(count=count)
+        if not changes:
+            return
+
+        def work(tx: Tx) -> None:
+            update_weights_and_capacities(tx, endpoint.name, changes, moment)
+
+        try:
+            await self.store.run(work)
+        except (Conflict, Stale):
+            return  # somebody else changes it; the next turn sees how
+        log.info("endpoint %s: %s", endpoint.name, "wakes" if backlog.size else "sleeps: its queue is empty")
+        self.kick(endpoint.name)

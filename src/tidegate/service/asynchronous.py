@@ -1,0 +1,87 @@
+"""Asynchronous requests: what is taken from whom."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from tidegate.model.asynchronous import MOST_INLINE, Asynchronous, Item
+from tidegate.model.endpoint import Endpoint
+from tidegate.model.errors import Conflict, Invalid
+from tidegate.ports.store import Tx
+from tidegate.queueing import places
+from tidegate.rollout.status import status
+from tidegate.service.endpoints import get_endpoint
+
+LONGEST_STAY = 21_600
+"""Seconds in the queue, unless a request says less."""
+TIMEOUT = 900
+"""Seconds of one try, unless a request says otherwise."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """One request as it came. ``body`` or ``input``, exactly one."""
+
+    endpoint: str
+    body: bytes = b""
+    input: str | None = None
+    inference_id: str | None = None
+    stay: int = LONGEST_STAY
+    timeout: int = TIMEOUT
+    extension: str | None = None
+    filename: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def config_of(endpoint: Endpoint) -> Asynchronous | None:
+    """How the endpoint takes asynchronous requests; None: it does not."""
+    version = endpoint.serving or (endpoint.rollout.new if endpoint.rollout else None)
+    found = (variant.asynchronous for variant in version.variants) if version else iter(())
+    return next((config for config in found if config is not None), None)
+
+
+def item(tx: Tx, asking: Asking, unique: UUID, now: datetime) -> Item:
+    """The item that is to be accepted. ``unique`` is drawn for it. An inference id of the client's own has a part of
+    ``unique`` behind it in the output's name, or two requests with one id would write to one place.
+
+    Raises NotFound, Conflict or Invalid."""
+    endpoint = get_endpoint(tx, asking.endpoint).body
+    if endpoint.serving is None or endpoint.deleting:
+        state, why = status(endpoint)
+        raise Conflict(f"Endpoint {endpoint.name} is not in service: it is {state}{f' ({why})' if why else ''}")
+    config = config_of(endpoint)
+    if config is None:
+        raise Invalid(f"Endpoint {endpoint.name} is not asynchronous: use InvokeEndpoint")
+    if (asking.input is None) == (not asking.body):
+        raise Invalid("Give either InputLocation or a body, and not both")
+    if len(asking.body) > MOST_INLINE:
+        raise Invalid(
+            f"The body has {len(asking.body)} bytes: {MOST_INLINE} is the most; use InputLocation for more"
+        )
+    if asking.input is not None:
+        places.check_address(asking.input, "InputLocation")
+    name = str(unique) if asking.inference_id is None else f"{_plain(asking.inference_id)}-{unique.hex[:12]}"
+    output, failure = places.locations(config, name, asking.extension, asking.filename)
+    at = now.timestamp()
+    return Item(
+        id=str(unique),
+        endpoint=endpoint.name,
+        inference_id=asking.inference_id or str(unique),
+        accepted_at=at,
+        expires_at=at + asking.stay,
+        timeout=float(asking.timeout),
+        output=output,
+        failure=failure,
+        input=asking.input,
+        headers=asking.headers,
+        success=config.success,
+        error=config.error,
+        include=config.include,
+        retries=config.retries,
+        named=asking.filename is not None,
+    )
+
+
+def _plain(id: str) -> str:
+    """An inference id as part of a file's name."""
+    return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_.") else "_" for letter in id)

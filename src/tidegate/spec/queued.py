@@ -1,0 +1,43 @@
+"""A spec's ``async`` section."""
+
+from collections.abc import Callable
+
+from tidegate.model.asynchronous import Asynchronous
+from tidegate.model.errors import Invalid
+from tidegate.queueing import places
+from tidegate.spec import raw
+from tidegate.spec.problem import SpecError
+from tidegate.spec.units import duration
+
+MOST_CONCURRENT = 1000
+
+
+def config(given: raw.AsyncSpec) -> Asynchronous:
+    _checked(places.check_address, given.output, "output")
+    if given.failure is not None:
+        _checked(places.check_address, given.failure, "failure")
+    for key in ("success", "error"):
+        for sink in getattr(given, key):
+            _checked(places.check_sink, sink, key)
+    if not 1 <= given.max_concurrent <= MOST_CONCURRENT:
+        raise SpecError(("async", "max_concurrent"), f"{given.max_concurrent}: must be 1 to {MOST_CONCURRENT}")
+    if given.retries < 0:
+        raise SpecError(("async", "retries"), f"{given.retries}: must be 0 or more")
+    idle = None if given.idle_after is None else duration(given.idle_after, ("async", "idle_after"))
+    return Asynchronous(
+        output=given.output,
+        failure=given.failure,
+        max_concurrent=given.max_concurrent,
+        success=tuple(given.success),
+        error=tuple(given.error),
+        include=("success",) if given.include_response else (),
+        retries=given.retries,
+        idle_after=idle,
+    )
+
+
+def _checked(check: Callable[[str, str], None], value: str, key: str) -> None:
+    try:
+        check(value, key)
+    except Invalid as error:
+        raise SpecError(("async", key), str(error)) from None

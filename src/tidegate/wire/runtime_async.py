@@ -1,0 +1,49 @@
+"""Asynchronous requests: taken when they are durable, answered by the dispatcher later."""
+
+import hashlib
+from uuid import UUID
+
+from tidegate.model.errors import Unavailable
+from tidegate.service import asynchronous as use
+from tidegate.service.asynchronous import Asking
+from tidegate.wire.operation import Call, Free, Params, Rows
+
+_HEADERS = {
+    "ContentType": "content-type",
+    "Accept": "accept",
+    "CustomAttributes": "x-amzn-sagemaker-custom-attributes",
+    "InferenceId": "x-amzn-sagemaker-inference-id",
+}
+
+
+async def invoke_endpoint_async(call: Call, params: Params) -> Params:
+    queue = call.ctx.queue
+    if queue is None:
+        raise Unavailable("This server takes no asynchronous requests")
+    asking = Asking(
+        params["EndpointName"],
+        body=params.get("Body", b""),
+        input=params.get("InputLocation"),
+        inference_id=params.get("InferenceId"),
+        stay=params.get("RequestTTLSeconds", use.LONGEST_STAY),
+        timeout=params.get("InvocationTimeoutSeconds", use.TIMEOUT),
+        extension=params.get("S3OutputPathExtension"),
+        filename=params.get("Filename"),
+        headers={header: params[name] for name, header in _HEADERS.items() if name in params},
+    )
+    unique = _uuid(call.ctx.ids.new("inference"))
+    item = await call.ctx.store.run(lambda tx: use.item(tx, asking, unique, call.now))
+    await queue.accept(item, asking.body if asking.input is None else None)
+    return {
+        "InferenceId": item.inference_id,
+        "OutputLocation": item.output,
+        "FailureLocation": item.failure,
+    }
+
+
+def _uuid(id: str) -> UUID:
+    """An id of ours in the shape that clients know."""
+    return UUID(bytes=hashlib.sha256(id.encode()).digest()[:16], version=4)
+
+
+ROWS: Rows = {"InvokeEndpointAsync": Free(invoke_endpoint_async)}

@@ -1,0 +1,44 @@
+"""SageMaker's AsyncInferenceConfig to ours and back."""
+
+from tidegate.model.asynchronous import Asynchronous
+from tidegate.wire.operation import Params
+
+_INCLUDE = {"SUCCESS_NOTIFICATION_TOPIC": "success", "ERROR_NOTIFICATION_TOPIC": "error"}
+DEFAULT_CONCURRENT = Asynchronous.max_concurrent
+
+
+def read(given: Params) -> Asynchronous:
+    output = given["OutputConfig"]
+    told = output.get("NotificationConfig", {})
+    topics = {key: told.get(member) for key, member in (("success", "SuccessTopic"), ("error", "ErrorTopic"))}
+    return Asynchronous(
+        output=output.get("S3OutputPath", ""),
+        failure=output.get("S3FailurePath"),
+        max_concurrent=given.get("ClientConfig", {}).get(
+            "MaxConcurrentInvocationsPerInstance", DEFAULT_CONCURRENT
+        ),
+        success=(topics["success"],) if topics["success"] else (),
+        error=(topics["error"],) if topics["error"] else (),
+        include=tuple(_INCLUDE[name] for name in told.get("IncludeInferenceResponseIn", ())),
+    )
+
+
+def shown(config: Asynchronous) -> Params:
+    """What a config that came another way looks like in SageMaker's words: topics alone, the first of each."""
+    topics = {"SuccessTopic": _topic(config.success), "ErrorTopic": _topic(config.error)}
+    include = [name for name, key in _INCLUDE.items() if key in config.include]
+    told: Params = {name: topic for name, topic in topics.items() if topic}
+    if include:
+        told["IncludeInferenceResponseIn"] = include
+    return {
+        "ClientConfig": {"MaxConcurrentInvocationsPerInstance": config.max_concurrent},
+        "OutputConfig": {
+            "S3OutputPath": config.output,
+            "S3FailurePath": config.failure,
+            "NotificationConfig": told or None,
+        },
+    }
+
+
+def _topic(sinks: tuple[str, ...]) -> str | None:
+    return next((sink for sink in sinks if sink.startswith("arn:")), None)
