@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
@@ -105,4 +106,6 @@ async def open_container(spec: ReplicaSpec, container: ContainerSpec, died: Died
     loop = asyncio.get_running_loop()
     if isinstance(loaded, Handler):
         return Handling(loaded, loop, spec.invocation_timeout, container.name)
-    return Batcher(loaded, loop)
+    # A job's requests are all large: one is read while another is computed.
+    aside = ThreadPoolExecutor(2, "large") if container.environment.get("SAGEMAKER_BATCH") == "true" else None
+    return Batcher(loaded, loop, aside=aside)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.worker.invocation import ModelFailed
-from tidegate.worker.runtimes import columns, frames, npy
+from tidegate.worker.runtimes import columns, frames, large_csv, npy
 from tidegate.worker.runtimes.columns import Column, Kind
 from tidegate.worker.runtimes.forms import CSV, JSON, NPY, TYPES, choose, kind_of, unknown, write
 from tidegate.worker.runtimes.layout import Layout, fields
@@ -59,6 +59,9 @@ class Features:
 
     def _csv(self, body: bytes, header: bool = True) -> Matrix:
         """``header``: whether the first line may be one."""
+        found = large_csv.rows(body, self.count) if not self._texts else None
+        if found is not None:
+            return self._checked(found)
         lines = body.splitlines()
         if not lines:
             raise self._layout.empty()

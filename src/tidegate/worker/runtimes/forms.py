@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from tidegate.worker.invocation import Answer, ModelFailed
-from tidegate.worker.runtimes import frames, npy
+from tidegate.worker.runtimes import frames, large_csv, npy
 
 CSV = "text/csv"
 JSON = "application/json"
@@ -69,6 +69,8 @@ def write(predictions: Any, kind: str) -> Answer:
         return Answer(frames.write(np.asarray(predictions), kind), kind)
     if kind == NPY:
         return Answer(npy.encode(predictions), NPY)
+    if kind == CSV and (quick := large_csv.written(predictions)) is not None:
+        return Answer(quick, CSV)
     values = predictions.tolist()
     if kind == JSON:
         return Answer(msgspec.json.encode({"predictions": values}), JSON)

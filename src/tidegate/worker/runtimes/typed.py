@@ -117,7 +117,7 @@ class Typed:
             return cell
         if kind == "b" and (type(cell) is bool or (number and cell in (0, 1))):
             return bool(cell)
-        if kind == "i" and number and math.isfinite(cell) and cell == int(cell):
+        if kind == "i" and number and (type(cell) is int or math.isfinite(cell)) and cell == int(cell):
             limits = np.iinfo(one.dtype)
             if limits.min <= cell <= limits.max:
                 return int(cell)

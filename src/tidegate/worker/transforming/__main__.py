@@ -15,7 +15,7 @@ import uvloop
 from tidegate.model.errors import StartupError
 from tidegate.worker.transforming import jobfile
 from tidegate.worker.transforming.places import Places
-from tidegate.worker.transforming.running import Run
+from tidegate.worker.transforming.running import Run, say
 
 
 def main(arguments: list[str]) -> int:
@@ -42,7 +42,10 @@ async def _run(file: jobfile.JobFile, folder: Path) -> int:
     with contextlib.suppress(asyncio.CancelledError):
         result = await running
         jobfile.keep(folder / "result.json", result)
-        print(result.reason or "complete", flush=True)
+        if result.reason:
+            print(result.reason, flush=True)
+        else:
+            say("complete")
         return 0
     sys.stdout.flush()
     os._exit(1)  # a read from a place may still sit in a thread

@@ -52,6 +52,10 @@ class Fleet:
             await asyncio.wait((waiting,), timeout=LOOK_EVERY if not self._workers else REST)
             waiting.cancel()
 
+    async def ready(self) -> None:
+        """Waits for the first worker."""
+        self.give_back(await self.take())
+
     def give_back(self, worker: Worker) -> None:
         worker.busy -= 1
         self._freed.set()

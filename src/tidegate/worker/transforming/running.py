@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,9 +20,9 @@ from tidegate.worker.transforming.places import Places, Thing, skipped, unpacked
 
 CONCURRENCY, MEGABYTES = 1, 6
 """SageMaker's, for a container that does not say."""
-OWN_CONCURRENCY = 2
-"""For the runtimes of this platform: while one request is computed, the next is read."""
-OWN_BATCH = 512 * 1024
+OWN_CONCURRENCY = 3
+"""For the runtimes of this platform: one request is computed, the next is read, and one is on its way."""
+OWN_BATCH = 1024 * 1024
 """Bytes of a batch to them, where nobody asked for a size: larger ones are no faster, and come later."""
 SHOW_EVERY = 0.2
 TRIES = 5
@@ -37,7 +38,7 @@ class Run:
     taken: dict[str, int] = field(default_factory=dict)
     """Name of a part -> stored bytes of its object that are behind us."""
     parts: dict[str, Part] = field(default_factory=dict)
-    first_output: bool = False
+    _answered: bool = False
 
     @property
     def concurrency(self) -> int:
@@ -55,6 +56,8 @@ class Run:
             return Result(f"{job.source.uri}: {error}")
         showing = asyncio.create_task(self._show())
         try:
+            await fleet.ready()
+            say("asked")
             left = deque(self.things)
             lanes = min(len(left), max(1, job.instances * self.concurrency))
             async with asyncio.TaskGroup() as group:
@@ -138,9 +141,9 @@ class Run:
             await asyncio.gather(*waiting, return_exceptions=True)
 
     async def _take(self, part: Part, done: Answered) -> None:
-        if not self.first_output:
-            self.first_output = True
-            print("first answer", flush=True)
+        if not self._answered:
+            self._answered = True
+            say("answered")
         batch = done.batch
         if part.add(done.out, done.errors, done.bad, batch.end, batch.count):
             await asyncio.to_thread(part.keep)
@@ -195,6 +198,11 @@ class Run:
                     keep(self.folder / "progress.json", now, sync=False)
                 shown = now
             await asyncio.sleep(SHOW_EVERY)
+
+
+def say(what: str) -> None:
+    """To the log, with the time (epoch seconds)."""
+    print(f"{what} {time.time():.4f}", flush=True)
 
 
 async def patient(work: Callable[[], None]) -> None:

@@ -1,0 +1,161 @@
+"""Batch transform beside the same model called in one process: ``python -m bench.batch [--keep] [--gigabytes 2]``.
+
+50,000 employees (made-up rows in the shape of an attrition table: 30 whole numbers) as CSV to CSV through a job with
+one instance on this machine, and the same XGBoost model (150 trees of depth 4, one thread) on the same rows as a
+ready float32 array. The job's rate is that of its work: from the moment that it has a worker to its last output, so
+without the start-up of worker and runner. With ``--gigabytes`` a large input shows what memory both hold.
+"""
+
+import argparse
+import json
+import re
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import psutil
+import xgboost
+
+from bench.tables import show
+from tidegate.testing.platform import Platform, until
+
+ROWS, FEATURES, RUNS = 50_000, 30, 5
+
+
+def prepared(folder: Path) -> tuple[Any, Any]:
+    random = np.random.default_rng(7)
+    rows = np.round(random.normal(size=(ROWS, FEATURES)) * 10).astype(np.float32)
+    labels = (rows[:, 0] * rows[:, 1] + 60 * random.normal(size=ROWS) > 0).astype(int)
+    settings = {"objective": "binary:logistic", "max_depth": 4, "nthread": 1}
+    booster = xgboost.train(settings, xgboost.DMatrix(rows[:2000], labels[:2000]), 150)
+    booster.save_model(folder / "model.ubj")
+    (folder / "in").mkdir()
+    np.savetxt(folder / "in" / "employees.csv", rows, fmt="%d", delimiter=",")
+    return booster, rows
+
+
+def in_process(booster: Any, rows: Any) -> float:
+    """Seconds, the median of some runs."""
+    times = []
+    for _ in range(RUNS * 3):
+        begin = time.perf_counter()
+        booster.inplace_predict(rows, missing=np.nan, validate_features=False)
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times)
+
+
+def job(
+    sagemaker: Any, platform: Platform, name: str, source: str, sink: str, watch: Any = None
+) -> dict[str, float]:
+    begin = time.time()
+    sagemaker.create_transform_job(
+        TransformJobName=name,
+        ModelName="attrition",
+        TransformInput={
+            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": source}},
+            "ContentType": "text/csv",
+            "SplitType": "Line",
+        },
+        TransformOutput={"S3OutputPath": sink, "AssembleWith": "Line"},
+        TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
+    )
+
+    def ended() -> dict[str, Any] | None:
+        if watch is not None:
+            watch()
+        found: dict[str, Any] = sagemaker.describe_transform_job(TransformJobName=name)
+        return found if found["TransformJobStatus"] != "InProgress" else None
+
+    found = until(ended, f"{name} has ended", 3600, every=0.1)
+    if found["TransformJobStatus"] != "Completed":
+        raise SystemExit(found["FailureReason"])
+    log = (platform.state / "logs" / f"transform.{name}" / "runner.log").read_text()
+    at = {word: float(moment) for word, moment in re.findall(r"^(asked|answered|complete) ([\d.]+)$", log, re.M)}
+    return {"first": at["answered"] - begin, "work": at["complete"] - at["asked"]}
+
+
+def memory(platform: Platform, name: str) -> dict[str, float]:
+    """MiB of the runner and of its worker, now."""
+    parts = {"runner": f"transforms/{name}/", "worker": f"fleets/transform.{name}/"}
+    held = {}
+    for process in platform.processes():
+        try:
+            line, size = " ".join(process.cmdline()), process.memory_info().rss
+        except psutil.Error:
+            continue
+        held.update({who: size / 2**20 for who, part in parts.items() if part in line})
+    return held
+
+
+def large(sagemaker: Any, platform: Platform, folder: Path, gigabytes: float) -> list[list[object]]:
+    source = folder / "large"
+    source.mkdir()
+    block = (folder / "in" / "employees.csv").read_bytes()
+    times = int(gigabytes * 1e9 / len(block))
+    with (source / "employees.csv").open("wb") as file:
+        for _ in range(times):
+            file.write(block)
+    looks: list[dict[str, float]] = []
+    found = job(
+        sagemaker,
+        platform,
+        "large",
+        f"{source.as_uri()}/",
+        (folder / "out").as_uri(),
+        lambda: looks.append(memory(platform, "large")),
+    )
+    rate = times * ROWS / found["work"]
+    rows: list[list[object]] = [[f"rows/s over {gigabytes:g} GB", f"{rate:,.0f}"]]
+    for who in ("runner", "worker"):
+        sizes = [look[who] for look in looks if who in look]
+        early, late = sizes[len(sizes) // 4], max(sizes)
+        rows.append([f"{who}'s memory at a quarter, at most", f"{early:.0f} MiB, {late:.0f} MiB"])
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--keep", action="store_true", help="keep the table in docs/benchmarks.md")
+    parser.add_argument("--gigabytes", type=float, default=0.0, help="size of a large input besides")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="tidegate-") as name, Platform() as platform:
+        folder = Path(name)
+        booster, rows = prepared(folder)
+        sagemaker = boto3.client(
+            "sagemaker",
+            endpoint_url=platform.url,
+            region_name="us-east-1",
+            aws_access_key_id="bench",
+            aws_secret_access_key="bench",
+        )
+        container = {"Image": "tidegate/xgboost", "ModelDataUrl": (folder / "model.ubj").as_uri()}
+        sagemaker.create_model(
+            ModelName="attrition",
+            PrimaryContainer=container,
+            ExecutionRoleArn="arn:aws:iam::000000000000:role/bench",
+        )
+        runs, ready = [], []
+        for number in range(RUNS):
+            ready.append(in_process(booster, rows))
+            out = (folder / "out").as_uri()
+            runs.append(job(sagemaker, platform, f"run-{number}", f"{(folder / 'in').as_uri()}/", out))
+        work, alone = statistics.median(run["work"] for run in runs), statistics.median(ready)
+        table: list[list[object]] = [
+            ["one process, ready array, rows/s", f"{ROWS / alone:,.0f}"],
+            ["transform job, CSV to CSV, rows/s", f"{ROWS / work:,.0f}"],
+            ["share", f"{alone / work:.2f}"],
+            ["first answer after CreateTransformJob, s", f"{statistics.median(run['first'] for run in runs):.2f}"],
+        ]
+        if arguments.gigabytes:
+            table += large(sagemaker, platform, folder, arguments.gigabytes)
+    title = f"Batch transform of {ROWS:,} rows, medians of {RUNS} jobs"
+    show("batch", title, ("", "measured"), table, keep=arguments.keep)
+    print(json.dumps(runs))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""Large CSV is read as small CSV is, or not at all."""
+
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.worker.invocation import ModelFailed
+from tidegate.worker.runtimes import large_csv
+from tidegate.worker.runtimes.codecs import Features
+from tidegate.worker.runtimes.forms import CSV, write
+
+CELL = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.integers(-(10**20), 10**20).map(str),
+    st.sampled_from(["", " 1", "+1", "1e400", ".5", "5.", "-0", "007", "1 2", "-", "e", "1\t", " ", "1e-50"]),
+)
+WILD = st.sampled_from(["x", '"1"', "nan", "inf", "1_0", "null", "[1]", "\r", "\n", "1\r\n2", "NA", "é"])
+
+
+@pytest.mark.parametrize("arrow", [0, 10**9], ids=["arrow", "json"])
+@given(st.lists(st.lists(st.one_of(CELL, CELL, CELL, WILD), min_size=2, max_size=3), max_size=6), st.booleans())
+def test_the_quick_reader_finds_the_same_or_leaves_it(arrow: int, table: list[list[str]], ended: bool) -> None:
+    body = ("\n".join(",".join(row) for row in table) + "\n" * ended).encode()
+    quiet = np.errstate(over="ignore")
+    with patch.object(large_csv, "SMALLEST", 0), patch.object(large_csv, "ARROW", arrow), quiet:
+        quick = large_csv.rows(body, 2)
+    if quick is None:
+        return
+    try:
+        slow = Features(2).read(body, CSV)
+    except ModelFailed as refused:
+        assert "infinite" in refused.message
+        assert np.isinf(quick).any()
+    else:
+        np.testing.assert_array_equal(quick, slow)
+
+
+@pytest.mark.parametrize("arrow", [0, 10**9], ids=["arrow", "json"])
+@given(st.lists(st.tuples(st.floats(-1e9, 1e9), st.integers(-99, 99)), min_size=1, max_size=9))
+def test_plain_numbers_are_read_quickly(arrow: int, table: list[tuple[float, int]]) -> None:
+    body = "".join(f"{left!r},{right}\n" for left, right in table).encode()
+    with patch.object(large_csv, "SMALLEST", 0), patch.object(large_csv, "ARROW", arrow):
+        quick = large_csv.rows(body, 2)
+    assert quick is not None
+    np.testing.assert_array_equal(quick, np.array(table, np.float32))
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=9))
+def test_many_predictions_are_written_as_few_are(values: list[float]) -> None:
+    scores = np.array(values * 512, np.float32)
+    text = write(scores, CSV).body.decode()
+    np.testing.assert_array_equal(np.array(text.split("\n")[:-1], np.float32), scores)
+    assert large_csv.written(np.array([np.nan] * 600)) is None
