@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from tidegate.model.asynchronous import End, Held, ItemState, Outcome
 
-LEASE = 30.0
+LEASE = 10.0
 """Seconds that a dispatcher holds an item without a sign of life."""
 MOST_LOSSES = 10
 """Deaths of an instance or a dispatcher under an item, after which it is taken for the cause of them."""

@@ -1,0 +1,165 @@
+"""Whatever crashes in between: each request ends, with exactly one output or one failure, in bounded tries."""
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.model.asynchronous import Asynchronous, Backlog, End, Held, Item, ItemState, Outcome
+from tidegate.model.errors import Invalid
+from tidegate.queueing import places, sleeping, steps
+from tidegate.queueing.steps import Again, Answered, Begin, Fault, Finish, Tell, Wrong
+
+ITEM = Item("a", "fraud", "a", 0.0, 60.0, 30.0, "s3://o/a.out", "s3://o/a-error.out", success=("file:///told",))
+FAULTS = st.sampled_from(list(Fault))
+RESULTS = st.one_of(st.just(Answered("text/csv")), st.builds(Wrong, FAULTS, st.just("why")))
+CRASHES = st.sampled_from(["none", "before", "put", "telling"])
+TRIES = st.lists(st.tuples(st.floats(0, 100), RESULTS, CRASHES), max_size=60)
+
+
+@dataclass
+class World:
+    """One row of the queue, and the storage."""
+
+    item: Item
+    row: Held
+    due_at: float = 0.0
+    state: ItemState = ItemState.WAITING
+    now: float = 0.0
+    put: set[str] = field(default_factory=set)
+    begun: int = 0
+    told: int = 0
+    outcome: Outcome | None = None
+
+    def turn(self, wait: float, result: Answered | Wrong, crash: str) -> None:
+        """A dispatcher leases the item, does what is to be done, and may die: before it asks, once it has put the
+        output, or before it says that it told."""
+        self.now = max(self.now + wait, self.due_at)
+        held = replace(self.row, fence=self.row.fence + 1, begun_at=self.row.begun_at or self.now)
+        waited = self.state is ItemState.WAITING
+        held = replace(held, state=ItemState.WORKING) if waited else steps.lapsed(held)
+        self.row, self.state, self.due_at = held, held.state, self.now + steps.LEASE
+        step: Begin | Finish | Tell | Again = steps.first(held, True, self.now)
+        if isinstance(step, Begin):
+            self.begun += 1
+            if crash == "before":
+                return
+            step = self.tried(step, held, result)
+        if isinstance(step, Again):
+            self.row, self.state, self.due_at = step.held, ItemState.WAITING, step.due_at
+            return
+        if isinstance(step, Finish):
+            self.put.add("output" if step.outcome.end is End.COMPLETED else "failure")
+            if crash == "put":
+                return
+            self.state = ItemState.TELLING
+            self.row = replace(held, state=ItemState.TELLING, outcome=step.outcome)
+            step = Tell(step.outcome)
+        self.told += 1
+        if crash != "telling":
+            self.state, self.outcome = ItemState.DONE, step.outcome
+
+    def tried(self, begin: Begin, held: Held, result: Answered | Wrong) -> Finish | Again:
+        if begin.look and self.put:
+            end = End.COMPLETED if "output" in self.put else End.FAILED
+            return Finish(Outcome(end, self.now))
+        return steps.after(held, result, self.now)
+
+
+def world(retries: int) -> World:
+    item = replace(ITEM, retries=retries)
+    return World(item, Held(item, 0, ItemState.WAITING))
+
+
+@given(TRIES, st.integers(0, 3))
+def test_exactly_one_of_output_and_failure_whatever_dies(
+    tries: list[tuple[float, Answered | Wrong, str]], retries: int
+) -> None:
+    one = world(retries)
+    for wait, result, crash in tries:
+        if one.state is ItemState.DONE:
+            break
+        one.turn(wait, result, crash)
+        assert len(one.put) <= 1, one
+    while one.state is not ItemState.DONE:
+        one.turn(1.0, Answered("text/csv"), "none")
+    assert len(one.put) == 1
+    assert one.told >= 1
+    assert one.outcome is not None
+    assert (one.outcome.end is End.COMPLETED) == (one.put == {"output"})
+
+
+CAUSED = FAULTS.filter(lambda fault: fault is not Fault.BUSY)
+"""A full house says nothing of the request."""
+
+
+@given(st.lists(st.tuples(st.floats(0, 5), CAUSED, st.booleans()), min_size=1, max_size=10))
+def test_no_request_is_tried_for_ever(tries: list[tuple[float, Fault, bool]]) -> None:
+    one = world(2)
+    for wait, fault, dies in tries * 200:
+        if one.state is not ItemState.DONE:
+            one.turn(wait, Wrong(fault, "why"), "before" if dies else "none")
+    assert one.state is ItemState.DONE
+
+
+@given(st.floats(0, 120), st.integers(1, 5))
+def test_only_what_was_never_handed_out_expires(now: float, fence: int) -> None:
+    held = Held(ITEM, fence, ItemState.WORKING, begun_at=now)
+    step = steps.first(held, True, now)
+    expired = isinstance(step, Finish) and step.outcome.end is End.EXPIRED
+    assert expired == (fence == 1 and now >= ITEM.expires_at)
+
+
+@given(st.integers(0, 5), st.integers(0, 8))
+def test_shaky_answers_are_asked_again_as_often_as_allowed(retries: int, tries: int) -> None:
+    held = Held(replace(ITEM, retries=retries), tries + 1, tries=tries)
+    again = isinstance(steps.after(held, Wrong(Fault.SHAKY, "500"), 1.0), Again)
+    assert again == (tries < retries)
+
+
+def test_a_request_of_an_endpoint_that_is_gone_fails() -> None:
+    step = steps.first(Held(ITEM, 1), False, 1.0)
+    assert isinstance(step, Finish) and step.outcome.end is End.FAILED
+
+
+@given(st.integers(0, 3), st.integers(0, 2), st.integers(0, 2), st.floats(0, 100))
+def test_instances_for_work_and_none_after_a_while_without(
+    present: int, waiting: int, working: int, idle: float
+) -> None:
+    config = Asynchronous("s3://o", idle_after=10.0, awake=2)
+    found = sleeping.wanted(config, present, Backlog(waiting, working), 100.0 - idle, 100.0)
+    if waiting + working:
+        assert found == (present or 2)
+    else:
+        assert found == (0 if idle >= 10 else present)
+    assert sleeping.wanted(replace(config, idle_after=None), present, Backlog(), 0.0, 1e9) == present
+
+
+NAMES = st.text("abc./-", max_size=20)
+
+
+@given(NAMES, st.one_of(st.none(), NAMES))
+def test_no_extension_leads_out_of_the_output_path(extension: str, filename: str | None) -> None:
+    config = Asynchronous("s3://bucket/out/", "s3://bucket/bad")
+    try:
+        output, failure = places.locations(config, "id", extension, filename and "name.csv")
+    except Invalid:
+        assert any(part in (".", "..") for part in extension.split("/"))
+        return
+    assert output.startswith("s3://bucket/out/") and failure is not None and failure.startswith("s3://bucket/bad/")
+    assert not {".", "..", ""} & set(output.removeprefix("s3://bucket/").split("/"))
+
+
+@pytest.mark.parametrize(
+    "address", ["", "s3://", "s3:///key", "/a", "http://a/b", "file://host/a", "file:///a/../b"]
+)
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(Invalid):
+        places.check_address(address, "output")
+
+
+@pytest.mark.parametrize("sink", ["", "arn:aws:sqs:us-east-1:1:q", "http://", "mailto:a@b", "file://host/x"])
+def test_what_can_be_told_nothing_is_refused(sink: str) -> None:
+    with pytest.raises(Invalid):
+        places.check_sink(sink, "success")
