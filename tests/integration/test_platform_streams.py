@@ -2,6 +2,7 @@
 
 import json
 import threading
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -44,8 +45,9 @@ def test_boto3_gets_one_part_for_each_chunk(scene: Scene, served: str) -> None:
 
 def test_a_stream_that_breaks_off_is_an_error_for_boto3(scene: Scene, served: str) -> None:
     found = []
-    with pytest.raises(EventStreamError, match="ended too early") as caught:
-        for event in stream(scene, {"parts": 2, "break": 1})["Body"]:
+    body = stream(scene, {"parts": 2, "break": 1})["Body"]
+    with pytest.raises(EventStreamError, match="ended too early") as caught, closing(body):
+        for event in body:
             found.append(event["PayloadPart"]["Bytes"])
     assert found == [b"0,", b"1,"]
     assert caught.value.response["Error"]["Code"] == "ModelStreamError"
