@@ -13,6 +13,7 @@ BENCHES = (
     ("bench.updates", "--keep"),
     ("bench.shadow", "--keep"),
     ("bench.multimodel", "--keep"),
+    ("bench.coldstart", "--keep"),
 )
 
 if __name__ == "__main__":

@@ -51,6 +51,10 @@ class Settings:
     invocation_timeout: int = 60
     """Seconds a model may take to answer, or to go on with a streamed answer (SageMaker's limit)."""
 
+    queue_timeout: int = 10
+    """Seconds that a request to a serverless endpoint waits while there are as many as there may be, before it is
+    throttled."""
+
     stream_timeout: int = 480
     """Seconds that a whole streamed answer may take (SageMaker's limit)."""
 
@@ -149,6 +153,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_HAPROXY": ("haproxy", str),
     "TIDEGATE_MAX_BODY": ("max_body", int),
     "TIDEGATE_INVOCATION_TIMEOUT": ("invocation_timeout", int),
+    "TIDEGATE_QUEUE_TIMEOUT": ("queue_timeout", int),
     "TIDEGATE_STREAM_TIMEOUT": ("stream_timeout", int),
     "TIDEGATE_MEMORY_LIMIT": ("memory_limit", parse_bytes),
     "TIDEGATE_DRAIN_TIMEOUT": ("drain_timeout", int),

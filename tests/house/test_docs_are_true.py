@@ -58,6 +58,7 @@ KINDS = (
     raw.VariantSpec,
     raw.ShadowSpec,
     raw.AsyncSpec,
+    raw.ServerlessSpec,
     raw.RolloutSpec,
     raw.AlarmSpec,
 )

@@ -1,5 +1,6 @@
 """What containers mean on this server, and the file that a replica is started with."""
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import msgspec
@@ -9,16 +10,25 @@ from tidegate.model.fleet import FleetSpec
 from tidegate.model.registry import MULTI_MODEL, Container, Model
 from tidegate.settings import Settings
 from tidegate.targets.local.folders import Folders, write_whole
+from tidegate.targets.local.on_demand import Waking
 from tidegate.worker import images
 from tidegate.worker.images import ImageTable, RuntimeKind
 from tidegate.worker.multimodel import memory
 from tidegate.worker.multimodel.knobs import read_knobs
-from tidegate.worker.spec import ContainerSpec, Mirror, ReplicaSpec, Serving, encode
+from tidegate.worker.spec import ContainerSpec, Mirror, OnDemand, ReplicaSpec, Serving, encode
 
 LONGEST_QUEUED = 3_600
 """Seconds that a model may take for an asynchronous request; each request has a limit of its own below it."""
 CODE_ONLY = (RuntimeKind.SCRIPT, RuntimeKind.PYTHON)
 """Runtimes that do nothing but run a model's code."""
+
+
+@dataclass(frozen=True)
+class Sockets:
+    """The proxy's, for copies of requests, and the controller's, for calls of those that wait."""
+
+    copies: Path
+    wakes: Path
 
 
 def image_table(settings: Settings) -> ImageTable:
@@ -92,9 +102,15 @@ def still_fits(start: bytes, settings: Settings, folders: Folders) -> bool:
 
 
 def replica_file(
-    settings: Settings, folders: Folders, table: ImageTable, copies: Path, fleet: FleetSpec, replica: str
+    settings: Settings,
+    folders: Folders,
+    table: ImageTable,
+    sockets: Sockets,
+    fleet: FleetSpec,
+    replica: str,
+    waking: Waking | None = None,
 ) -> bytes:
-    """What one worker is started with."""
+    """What one worker is started with; ``waking``: what it is started for, in a serverless fleet."""
     variant = fleet.variant
     free = fleet.detached
     group = free.group if free else f"/aws/sagemaker/Endpoints/{fleet.id.endpoint}"
@@ -128,7 +144,8 @@ def replica_file(
             s3_endpoint=settings.s3_endpoint,
             keys_file=None if free or queued else keys_file(settings, folders),
             clock_skew=settings.clock_skew,
-            mirror=mirror(folders, copies, fleet, replica),
+            mirror=mirror(folders, sockets.copies, fleet, replica),
+            on_demand=woken(sockets.wakes, waking) if variant.serverless is not None else None,
         )
     )
 
@@ -138,6 +155,10 @@ def file_roots(settings: Settings) -> tuple[str, ...] | None:
     if settings.loopback and not settings.file_roots:
         return None
     return tuple(str(root) for root in settings.file_roots)
+
+
+def woken(news: Path, waking: Waking | None) -> OnDemand:
+    return OnDemand(news=str(news), **(asdict(waking) if waking is not None else {}))
 
 
 def mirror(folders: Folders, copies: Path, fleet: FleetSpec, replica: str) -> Mirror | None:

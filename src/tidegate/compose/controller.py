@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -27,9 +28,10 @@ from tidegate.adapters.state_folder import StateFolder
 from tidegate.adapters.store import SqlStore, open_store
 from tidegate.adapters.store.queue import SqlQueue
 from tidegate.auth import keys
-from tidegate.compose.containers import check_container, image_table, replica_file, still_fits, write_keys
+from tidegate.compose.containers import Sockets, check_container, image_table, replica_file, still_fits, write_keys
 from tidegate.compose.dispatching import Supervisor, queue_database, start_of
 from tidegate.compose.jobs import Jobs, join_jobs
+from tidegate.compose.waking import Waking
 from tidegate.gateway.app import build_app
 from tidegate.gateway.dependencies import Gateway
 from tidegate.model.errors import StartupError
@@ -94,6 +96,7 @@ class Parts:
     queue: SqlQueue
     queues: Queues
     dispatching: Supervisor
+    waking: Waking
 
 
 def join(
@@ -102,11 +105,12 @@ def join(
     """Joins everything; nothing runs yet. ``news`` is told after each write of a record by the engine."""
     clock, ids, metrics = SystemClock(), RandomIds(), SqlMetrics(store.database)
     proxy = HAProxy(settings, folders.state, folders.door)
+    waking = Waking(folders)
     around = Surroundings(
         folders=folders,
         router=proxy,
         environment=dict(os.environ),
-        describe=lambda fleet, replica: replica_file(settings, folders, table, proxy.copies, fleet, replica),
+        describe=partial(replica_file, settings, folders, table, Sockets(proxy.copies, proxy.wakes)),
         fits=lambda start: still_fits(start, settings, folders),
         new_id=ids.new,
         # The supervisors speak to the engine and the collector, which in turn look at them through the target.
@@ -114,6 +118,7 @@ def join(
         harvest=lambda fleet, replica, page: collector.harvest(fleet, replica, page),
         drain_timeout=settings.drain_timeout,
         patience=settings.invocation_timeout + PATIENCE,
+        nursery=waking.nursery,
     )
     target = LocalTarget(around)
     jobs = join_jobs(settings, store, clock, target, folders, table, news)
@@ -125,7 +130,7 @@ def join(
     observed = engine.observed.get
     queues = Queues(store, queue, metrics, clock, observed, engine.kick, dispatching.update)
     return Parts(
-        store, metrics, clock, ids, folders, proxy, target, engine, watch, jobs, queue, queues, dispatching
+        store, metrics, clock, ids, folders, proxy, target, engine, watch, jobs, queue, queues, dispatching, waking
     )
 
 
@@ -176,6 +181,7 @@ class Controller:
         started = False
         try:
             parts.target.start()
+            await parts.waking.start(parts.proxy, parts.target)
             await parts.engine.start()
             await parts.jobs.engine.start()
             loops = [
@@ -229,6 +235,7 @@ class Controller:
         )
 
     async def _end(self, parts: Parts) -> None:
+        parts.waking.close()
         if not self.drain:
             await parts.target.let_go()
             return

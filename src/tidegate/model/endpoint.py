@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tidegate.model.asynchronous import Asynchronous
-from tidegate.model.fleet import RoutingStrategy
+from tidegate.model.fleet import RoutingStrategy, Serverless
 from tidegate.model.rollout import Condition, DeploymentConfig, Mixed, Phase, RolloutPlan, Stage, Version
 from tidegate.model.traffic import RouteTable
 
@@ -21,6 +21,8 @@ class ProductionVariant:
     routing: RoutingStrategy | None = None
     download_timeout: int | None = None
     startup_timeout: int | None = None
+    serverless: Serverless | None = None
+    """Set: ``instance_count`` is 1."""
     memory_limit: int | None = None
     """Bytes that a replica may hold; None: what the server says."""
     wire: dict[str, object] = field(default_factory=dict)
@@ -38,6 +40,10 @@ class EndpointConfig:
     """Variants that get copies of the requests; a weight over that of a production variant is the share."""
     asynchronous: Asynchronous | None = None
     """Requests are taken into a queue, and answers put into a storage."""
+
+    @property
+    def serverless(self) -> bool:
+        return any(variant.serverless is not None for variant in self.variants)
 
 
 @dataclass(frozen=True)

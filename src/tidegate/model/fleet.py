@@ -17,6 +17,9 @@ class RoutingStrategy(StrEnum):
     it."""
     QUEUED = "QUEUED"
     """Requests come from the queue of an asynchronous endpoint. Every fleet of one has it; nobody can ask for it."""
+    ON_DEMAND = "ON_DEMAND"
+    """A request waits where there is no replica, and so makes one come. Every serverless fleet has it; nobody can
+    ask for it."""
 
 
 ROUTINGS = (RoutingStrategy.RANDOM, RoutingStrategy.LEAST_OUTSTANDING_REQUESTS)
@@ -42,6 +45,32 @@ class FleetId:
 
 
 @dataclass(frozen=True)
+class Serverless:
+    """A variant that runs only while it is asked: how much it may take, and when it goes."""
+
+    memory: int
+    """Bytes that one replica may hold."""
+    max_concurrency: int
+    """Invocations at one time, all replicas together."""
+    provisioned: int = 0
+    """Invocations at one time for which replicas are always there."""
+    idle_after: float = 300.0
+    """Seconds that a replica stays after it was needed last."""
+    per_instance: int = 10
+    """Invocations at one time in one replica."""
+
+    @property
+    def most(self) -> int:
+        """Replicas when all that is allowed is asked."""
+        return -(-self.max_concurrency // self.per_instance)
+
+    @property
+    def least(self) -> int:
+        """Replicas when nothing is asked."""
+        return -(-self.provisioned // self.per_instance)
+
+
+@dataclass(frozen=True)
 class VariantSpec:
     """All that is needed to run one variant, copied at deploy time: deleting the config or the model later
     changes nothing that runs."""
@@ -64,6 +93,8 @@ class VariantSpec:
     share that is copied, at most all."""
     asynchronous: Asynchronous | None = None
     """Requests come by way of a queue only. The same for all variants of a version, but for ``awake``."""
+    serverless: Serverless | None = None
+    """Set: ``instance_count`` is 1 and stands for the whole fleet, however many replicas it has just now."""
     wire: dict[str, object] = field(default_factory=dict)
 
     @property
@@ -71,6 +102,8 @@ class VariantSpec:
         """How requests pick a replica in fact: what was asked for, but by model where one has many."""
         if self.asynchronous is not None:
             return RoutingStrategy.QUEUED
+        if self.serverless is not None:
+            return RoutingStrategy.ON_DEMAND
         return RoutingStrategy.BY_MODEL if self.model.multi_model else self.routing
 
 

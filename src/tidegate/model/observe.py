@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from tidegate.model.alarm import AlarmState
-from tidegate.model.fleet import FleetId, FleetSpec, Mirroring
+from tidegate.model.fleet import FleetId, FleetSpec, Mirroring, Serverless
 from tidegate.model.traffic import RouteTable
 
 
@@ -33,6 +33,8 @@ class FleetSeen:
     in_flight: int | None = None
     mirror: Mirroring | None = None
     """What its requests are copied to, as asked for last."""
+    serverless: Serverless | None = None
+    """Its bounds, as asked for last. A serverless fleet is ready as a whole, whatever runs of it just now."""
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,10 @@ class Version:
         return {v.name: v.weight if v.instance_count or v.asynchronous else 0.0 for v in self.production}
 
     @property
+    def serverless(self) -> bool:
+        return any(v.serverless is not None for v in self.variants)
+
+    @property
     def total_instances(self) -> int:
         """Those that take clients' requests."""
         return sum(v.instance_count for v in self.production)

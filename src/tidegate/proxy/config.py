@@ -6,15 +6,15 @@ prediction pays for everything on that way, so the rules for several routes come
 A streamed answer is passed on as it comes; only what has not sent a byte yet is given to a second server.
 """
 
-import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tidegate.model.errors import StartupError
 from tidegate.model.traffic import WHOLE
+from tidegate.proxy import holding
+from tidegate.proxy.responses import ENDPOINT, OWN, error, runtime_error
 from tidegate.proxy.routes import MOST_ROUTES, entries
-from tidegate.proxy.state import BY_MODEL, QUEUED, Seat, State
+from tidegate.proxy.state import BY_MODEL, ON_DEMAND, QUEUED, Seat, State
 
 CONFIG, MAP, FLEETS, STATE = "haproxy.cfg", "routes.map", "fleets.map", "proxy.json"
 """File names in the proxy's folder, which is HAProxy's working directory."""
@@ -27,7 +27,13 @@ KEEP_ALIVE = 50
 """Seconds that a client's idle connection stays open; below the drain timeout, so that a connection which still
 holds an older process of HAProxy open is gone before what it may be routed to is."""
 
-BALANCE = {"r": "random", "l": "leastconn", QUEUED: "leastconn", BY_MODEL: "hash var(txn.pick)"}
+BALANCE = {
+    "r": "random",
+    "l": "leastconn",
+    QUEUED: "leastconn",
+    BY_MODEL: "hash var(txn.pick)",
+    ON_DEMAND: "leastconn",
+}
 """Pool -> how a server is picked. ``random`` draws two and takes the one with fewer requests in hand."""
 
 CROWD = 4
@@ -44,12 +50,6 @@ PLAIN_PATH = "path,field(1,/,3),concat(/invocations)"
 OTHER_PATHS = "{ path,field(4,/) -m str invocations-response-stream v1 }"
 """True for the other ways to ask for a prediction: as a stream, and in OpenAI's manner under /endpoints/NAME/v1.
 Looked at only after the path itself was not in the map, so that the plain way does not pay for it."""
-
-ENDPOINT = "%[var(txn.routes),word(1,|)]"
-"""The endpoint's name, where a response is made after the request is gone."""
-
-OWN = "!{ res.hdr(x-amzn-RequestId) -m found }"
-"""True for a response that the proxy itself made: workers and the controller give every answer an id."""
 
 EARLY = {
     400: ("ValidationError", "The request cannot be read."),
@@ -82,16 +82,25 @@ class Options:
     """The socket for copies of requests; the default is for options that an older program wrote."""
     queued: str = ""
     """The socket for requests from the queue of an asynchronous endpoint."""
+    wakes: str = ""
+    """The socket that is told of requests which wait for an instance to come."""
+    queue: int = 10
+    """Seconds that a request waits while a serverless endpoint has all the requests that it may have."""
 
 
 def render(state: State, options: Options) -> dict[str, str]:
     """File name -> content."""
     fleets = "".join(sorted(f"{fleet} {slot}\n" for fleet, slot in state.slots.items()))
-    return {CONFIG: render_config(state, options), MAP: render_map(state), FLEETS: fleets}
+    return {
+        CONFIG: render_config(state, options),
+        MAP: render_map(state),
+        FLEETS: fleets,
+        holding.SCRIPT: holding.script(options.wakes, options.timeout),
+    }
 
 
 def render_config(state: State, options: Options) -> str:
-    sockets = (options.controller, options.admin, options.copies, options.queued)
+    sockets = (options.controller, options.admin, options.copies, options.queued, options.wakes)
     for text in (options.host, *sockets, options.region, options.account):
         if UNSAFE.search(text):
             raise StartupError(f"{text!r} cannot stand in the proxy's configuration; use plain letters and digits")
@@ -100,7 +109,7 @@ def render_config(state: State, options: Options) -> str:
     seats = {seat.slot: seat for seat in state.seats}
     for pool, size in sorted(state.sizes.items()):
         for slot in (f"{pool}{number}" for number in range(size)):
-            parts.append(_slot(slot, seats.get(slot)))
+            parts.append(_slot(slot, seats.get(slot), options))
     return "\n".join(parts)
 
 
@@ -123,11 +132,12 @@ global
   # copy made for that: twice the size would be a fifth of the proxy's whole work.
   tune.bufsize 32768
   hard-stop-after 10m
+  lua-load {holding.SCRIPT}
 """
 
 
 def _defaults(options: Options) -> str:
-    errors = "".join(f"  http-error status {n} {_runtime_error(*words)}\n" for n, words in EARLY.items())
+    errors = "".join(f"  http-error status {n} {runtime_error(*words)}\n" for n, words in EARLY.items())
     return f"""\
 defaults all
   mode http
@@ -142,16 +152,16 @@ defaults all
 def _frontend(options: Options) -> str:
     host = f"[{options.host}]" if ":" in options.host else options.host
     target = "req.fhdr(X-Amzn-SageMaker-Target-Variant)"
-    unsigned = _runtime_error("MissingAuthenticationTokenException", "Missing Authentication Token")
+    unsigned = runtime_error("MissingAuthenticationTokenException", "Missing Authentication Token")
     signature = f"""\
   acl signed req.hdr(Authorization) -m found
   acl signed url_param(X-Amz-Signature) -m found
   http-request return status 403 {unsigned} if !signed
 """
-    large = _runtime_error(
+    large = runtime_error(
         "ValidationError", f"The request's body is larger than the limit of {options.max_body} bytes."
     )
-    unknown = _runtime_error(
+    unknown = runtime_error(
         "ValidationError",
         f"Variant %[{target},json(utf8ps)] of endpoint %[path,field(3,/)] of account {options.account} not found.",
         "lf-string",
@@ -182,7 +192,7 @@ frontend door from all
 def _copies(options: Options) -> str:
     """Copies of requests, from workers to the shadow fleet that they name. A way of its own, on a socket that only
     this user can open: nothing that comes through the door leads to a shadow, and no mark could be forged."""
-    gone = _runtime_error("ServiceUnavailable", "The shadow fleet is not there.")
+    gone = runtime_error("ServiceUnavailable", "The shadow fleet is not there.")
     return f"""\
 frontend copies from all
   bind unix@{options.copies} mode 600
@@ -203,7 +213,7 @@ its say first."""
 def _queued(options: Options) -> str:
     """Requests from the queue, which the dispatcher sends: to asynchronous endpoints only, which no other way leads
     to. Who asked was found out when the request was accepted."""
-    gone = _runtime_error("ServiceUnavailable", "The endpoint has no instance.")
+    gone = runtime_error("ServiceUnavailable", "The endpoint has no instance.")
     return f"""\
 frontend queued from all
   bind unix@{options.queued} mode 600
@@ -257,7 +267,7 @@ def _controller(options: Options) -> str:
     """Only what never reached the controller is asked again."""
     message = "tidegate's controller does not run or does not answer; predictions go on; see its log"
     members = {"__type": "ServiceUnavailable", "message": message, "Message": message}
-    away = _error("ServiceUnavailable", members)
+    away = error("ServiceUnavailable", members)
     return f"""\
 backend controller from all
   timeout server 120s
@@ -274,7 +284,7 @@ backend controller from all
 
 def _fleets(options: Options) -> str:
     """Two tries for a request: one that kills its worker must not kill them all."""
-    none = _runtime_error(
+    none = runtime_error(
         "ServiceUnavailable",
         f"No instance of endpoint {ENDPOINT} can take the request now; try again.",
         "lf-string",
@@ -328,13 +338,14 @@ def _by_model(slot: str) -> list[str]:
     ]
 
 
-def _slot(slot: str, seat: Seat | None) -> str:
+def _slot(slot: str, seat: Seat | None, options: Options) -> str:
     count = counter(slot)
     lines = [
         f"backend {slot} from fleets",
         f"balance {BALANCE[slot[0]]}",
         *(_by_model(slot) if slot.startswith(BY_MODEL) else ()),
         *(OF_QUEUE if slot.startswith(QUEUED) else ()),
+        *(holding.waiting(options.queue) if slot.startswith(ON_DEMAND) else ()),
         f"http-after-response set-var({count}) var({count},0),add(1) if {{ status 502:504 }} {OWN}",
         f'http-after-response set-status 424 reason "Failed Dependency" if {{ status 502 504 }} {OWN}',
     ]
@@ -346,6 +357,8 @@ def _slot(slot: str, seat: Seat | None) -> str:
 def server(seat: Seat, replica: str) -> str:
     """A server's name, address and options, for the file and for ``add server``."""
     words = f"{replica} unix@{seat.servers[replica]} {SERVER}"
+    if (limit := seat.limits.get(replica)) is not None:
+        words += f" maxconn {limit}"
     number = seat.numbers.get(replica)
     return words if number is None else f"{words} id {number} weight {RING_WEIGHT}"
 
@@ -366,14 +379,4 @@ def _model_error(options: Options, original: str) -> str:
         "OriginalMessage": original,
         "LogStreamArn": f"arn:aws:logs:{options.region}:{options.account}:log-group:{group}",
     }
-    return _error("ModelError", members, "lf-string")
-
-
-def _runtime_error(name: str, message: str, kind: str = "string") -> str:
-    return _error(name, {"Message": message, "message": message}, kind)
-
-
-def _error(name: str, members: Mapping[str, object], kind: str = "string") -> str:
-    """A response in the words of ``http-error`` and ``return``. Quotes keep HAProxy from reading the JSON."""
-    body = json.dumps(members).replace("'", "\\u0027")
-    return f"content-type application/json hdr x-amzn-ErrorType {name} {kind} '{body}'"
+    return error("ModelError", members, "lf-string")

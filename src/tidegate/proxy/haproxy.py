@@ -13,12 +13,14 @@ import resource
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
 from tidegate.model.errors import Refused, StartupError, Transient
 from tidegate.model.fleet import FleetId, RoutingStrategy
 from tidegate.model.traffic import RouteTable
+from tidegate.ports.router import Demand
 from tidegate.proxy import binary, config, routes
 from tidegate.proxy.process import Master, check_address, write_whole
 from tidegate.proxy.runtime import Runtime
@@ -47,6 +49,8 @@ class HAProxy:
         self._folder = folder / "proxy"
         self._controller = controller
         self._runtime = Runtime(controller.with_name("haproxy.sock"), controller.with_name("master.sock"))
+        self.wakes = controller.with_name("wake.sock")
+        """What is told of requests that wait for an instance; see ``holding``."""
         self.copies = controller.with_name("copies.sock")
         """Where workers send copies of requests for a shadow fleet."""
         self.queued = controller.with_name("queued.sock")
@@ -112,7 +116,13 @@ class HAProxy:
 
     # --- the Router port ---
 
-    async def set_fleet(self, fleet: FleetId, routing: RoutingStrategy, servers: Mapping[str, Path]) -> None:
+    async def set_fleet(
+        self,
+        fleet: FleetId,
+        routing: RoutingStrategy,
+        servers: Mapping[str, Path],
+        limits: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         routes.checked(fleet.endpoint), routes.checked(fleet.variant)
         for replica, path in servers.items():
             if not REPLICA.fullmatch(replica) or config.UNSAFE.search(str(path)):
@@ -120,7 +130,7 @@ class HAProxy:
         async with self._lock:
             paths = {name: str(path) for name, path in servers.items()}
             present = await self._numbers(fleet) if routing is RoutingStrategy.BY_MODEL else {}
-            self._save(self._state.with_servers(fleet, routing, paths, present))
+            self._save(self._state.with_servers(fleet, routing, paths, present, limits))
             seat = self._state.seat(fleet)
             assert seat is not None
             if not await self._runtime.has(seat.slot):
@@ -128,6 +138,13 @@ class HAProxy:
                 await self._reload()
             await self._level(seat.slot, seat)
             await self._runtime.set_map(config.FLEETS, {str(fleet): seat.slot})
+
+    async def demand(self, fleet: FleetId) -> Demand:
+        seat = self._state.seat(fleet)
+        return Demand(0, 0) if seat is None else await self._runtime.demand(seat.slot)
+
+    def fleet_in(self, slot: str) -> FleetId | None:
+        return self._state.fleets.get(slot)
 
     async def in_flight(self, fleet: FleetId) -> dict[str, int]:
         """A server that an older process may still pick has at least one request to wait for."""
@@ -221,6 +238,9 @@ class HAProxy:
     async def _level(self, slot: str, seat: Seat) -> None:
         """Adds and revives what is wanted; gives no new request to what is not."""
         present, wanted = await self._runtime.servers(slot), seat.servers
+        for name, limit in seat.limits.items():
+            if name in present and name in wanted:
+                await self._runtime.tell(f"set maxconn server {slot}/{name} {limit}")
         for name in wanted:
             if name in present and present[name].takes_requests:
                 continue
@@ -345,19 +365,8 @@ class HAProxy:
 
     def _command(self, program: Path) -> tuple[str, ...]:
         master = f"{self._runtime.master},mode,600,level,admin"
-        return (
-            str(program),
-            "-W",
-            "-D",
-            "-C",
-            str(self._folder),
-            "-f",
-            config.CONFIG,
-            "-p",
-            "haproxy.pid",
-            "-S",
-            master,
-        )
+        files = ("-C", str(self._folder), "-f", config.CONFIG, "-p", "haproxy.pid")
+        return (str(program), "-W", "-D", *files, "-S", master)
 
     def _options(self) -> config.Options:
         settings = self._settings
@@ -378,6 +387,8 @@ class HAProxy:
             threads=max(1, len(os.sched_getaffinity(0)) // 4),
             copies=str(self.copies),
             queued=str(self.queued),
+            wakes=str(self.wakes),
+            queue=settings.queue_timeout,
         )
 
     def _options_text(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tidegate.model.errors import Transient
+from tidegate.ports.router import Demand
 
 TIMEOUT = 5.0
 """Seconds for one command; the usual answer takes a fraction of a millisecond."""
@@ -67,6 +68,11 @@ class Runtime:
         rows = await self._statistics(f"show stat {slot} 4 -1", process)
         found = [Server(row["svname"], row["status"], int(row["scur"] or 0), int(row["sid"])) for row in rows]
         return {server.name: server for server in found}
+
+    async def demand(self, slot: str) -> Demand:
+        """Of a backend: the requests that are in it, queued and held ones too, and how many there ever were."""
+        rows = await self._statistics(f"show stat {slot} 2 -1", None)
+        return Demand(int(rows[0]["scur"] or 0), int(rows[0]["stot"] or 0)) if rows else Demand(0, 0)
 
     async def in_flight(self, process: int) -> int:
         """Requests in the hands of a process."""

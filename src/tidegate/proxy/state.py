@@ -14,14 +14,16 @@ from tidegate.proxy import places
 
 BY_MODEL = "m"
 QUEUED = "q"
+ON_DEMAND = "s"
 POOLS = {
     RoutingStrategy.RANDOM: "r",
     RoutingStrategy.LEAST_OUTSTANDING_REQUESTS: "l",
     RoutingStrategy.BY_MODEL: BY_MODEL,
     RoutingStrategy.QUEUED: QUEUED,
+    RoutingStrategy.ON_DEMAND: ON_DEMAND,
 }
-"""First letter of a slot's name: ``r12``, ``l3``, ``m0``, ``q0``."""
-SLOTS = {"r": 256, "l": 64, BY_MODEL: 32, QUEUED: 32}
+"""First letter of a slot's name: ``r12``, ``l3``, ``m0``, ``q0``, ``s4``."""
+SLOTS = {"r": 256, "l": 64, BY_MODEL: 32, QUEUED: 32, ON_DEMAND: 32}
 """Slots of each pool to begin with; some 12 kB of memory each. More need a reload, which is rare then."""
 FIRST = 8
 """Slots that a pool begins with which an older state does not know."""
@@ -30,12 +32,14 @@ FIRST = 8
 @dataclass(frozen=True)
 class Seat:
     """A fleet in its slot, with its servers: replica id -> path of its unix socket. ``numbers`` are theirs in
-    HAProxy where that matters, which is in the pool BY_MODEL."""
+    HAProxy where that matters, which is in the pool BY_MODEL; ``limits`` are the requests that each may have at one
+    time, which there are in the pool ON_DEMAND."""
 
     fleet: FleetId
     slot: str
     servers: dict[str, str] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
+    limits: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class State:
         routing: RoutingStrategy,
         servers: Mapping[str, str],
         present: Mapping[str, int] = MappingProxyType({}),
+        limits: Mapping[str, int] = MappingProxyType({}),
     ) -> "State":
         """The fleet with exactly these servers, in a free slot if it is new. The pool grows if it has none.
         ``present`` are the numbers of the servers that HAProxy has in the slot now."""
@@ -78,7 +83,7 @@ class State:
                 slot = grown._free(POOLS[routing])
                 assert slot is not None
             old = Seat(fleet, slot)
-        seat = replace(old, servers=dict(servers))
+        seat = replace(old, servers=dict(servers), limits=dict(limits))
         if seat.slot.startswith(BY_MODEL):
             seat = replace(seat, numbers=places.assign(servers, old.numbers, present))
         return replace(grown, seats=(*(s for s in self.seats if s.fleet != fleet), seat))

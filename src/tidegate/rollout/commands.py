@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from tidegate.model.endpoint import Endpoint, Pause, Rollout, Scaling, Successor, Wanted
 from tidegate.model.errors import Conflict, Invalid
+from tidegate.model.fleet import Serverless, VariantSpec
 from tidegate.model.observe import Capabilities
 from tidegate.model.rollout import BlueGreen, Cause, DeploymentConfig, Phase, RolloutPlan, Routing, Version
 from tidegate.rollout import moves, wanted
@@ -25,10 +26,12 @@ PAUSED, PROMOTED = "Paused", "Promoted"
 
 @dataclass(frozen=True)
 class Change:
-    """New desired weight or instance count of one variant; None leaves it."""
+    """New desired weight or instance count of one variant, or what a serverless one may take; None leaves it."""
 
     weight: float | None = None
     count: int | None = None
+    max_concurrency: int | None = None
+    provisioned: int | None = None
 
 
 def begin(
@@ -248,8 +251,27 @@ def _changed(version: Version, changes: Mapping[str, Change]) -> Version:
         count = variant.instance_count if change.count is None else change.count
         if weight < 0 or count < 0:
             raise Invalid(f"variant {variant.name}: weight and instance count must be 0 or more")
-        variants.append(replace(variant, weight=weight, instance_count=count))
+        bounds = _bounds(variant, change)
+        variants.append(replace(variant, weight=weight, instance_count=count, serverless=bounds))
     changed = replace(version, variants=tuple(variants))
     if not any(changed.weights.values()):
         raise Invalid(f"{version.config_name} would be left without a variant that takes requests")
     return changed
+
+
+def _bounds(variant: VariantSpec, change: Change) -> Serverless | None:
+    """Raises Invalid for a change that is of the other kind of variant."""
+    now = variant.serverless
+    if now is None:
+        if change.max_concurrency is not None or change.provisioned is not None:
+            raise Invalid(f"variant {variant.name} is not serverless: it has instances, not a concurrency")
+        return None
+    if change.count is not None:
+        raise Invalid(f"variant {variant.name} is serverless: it has a concurrency, not instances")
+    most = now.max_concurrency if change.max_concurrency is None else change.max_concurrency
+    kept = now.provisioned if change.provisioned is None else change.provisioned
+    if not 0 <= kept <= most:
+        raise Invalid(
+            f"variant {variant.name}: a provisioned concurrency of {kept} must not exceed MaxConcurrency, {most}"
+        )
+    return replace(now, max_concurrency=most, provisioned=kept)

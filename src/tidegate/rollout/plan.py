@@ -66,6 +66,8 @@ def _check_versions(old: Version | None, new: Version, deployment: DeploymentCon
             f"RollingUpdatePolicy works for one variant; config {new.config_name} has {len(new.production)}"
         )
     plain = deployment.rolling is None and (deployment.blue_green or BlueGreen()).plain
+    if deployment.rolling and new.serverless:
+        raise Invalid(f"RollingUpdatePolicy replaces instances; config {new.config_name} is serverless")
     if old is None or plain:
         return
     before, after = ([v.name for v in version.production] for version in (old, new))

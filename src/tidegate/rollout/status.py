@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from tidegate.model.endpoint import Endpoint, Rollout
-from tidegate.model.fleet import FleetId, VariantSpec
+from tidegate.model.fleet import FleetId, Serverless, VariantSpec
 from tidegate.model.observe import FleetSeen, Observation
 from tidegate.model.rollout import Phase, Version
 from tidegate.model.traffic import WHOLE, RouteTable, split
@@ -44,6 +44,7 @@ class VariantView:
     current_count: int
     desired_count: int
     statuses: tuple[VariantStatus, ...]
+    current_serverless: Serverless | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,7 @@ def _views(endpoint: Endpoint, version: Version, seen: Observation | None, *, pe
                 current_count=fleet.ready if fleet else (asked if seen is None or seen.fleets is None else 0),
                 desired_count=variant.instance_count,
                 statuses=tuple(_statuses(endpoint, variant, asked, fleet, pending)),
+                current_serverless=fleet.serverless if fleet else variant.serverless,
             )
         )
     return views

@@ -98,7 +98,7 @@ def _rolling(endpoint: Endpoint) -> bool:
 
 def _as_asked(found: FleetSeen, spec: FleetSpec) -> bool:
     whole = found.desired == spec.count and found.ready + found.starting >= spec.count
-    return whole and found.mirror == spec.mirror
+    return whole and (found.mirror, found.serverless) == (spec.mirror, spec.variant.serverless)
 
 
 def _more(fleet: FleetSeen | None, count: int) -> bool:

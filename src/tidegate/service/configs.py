@@ -6,6 +6,7 @@ from datetime import datetime
 from tidegate.model.asynchronous import Asynchronous
 from tidegate.model.endpoint import EndpointConfig
 from tidegate.model.errors import Invalid, LimitExceeded
+from tidegate.model.fleet import Serverless
 from tidegate.model.registry import Tags
 from tidegate.ports.store import Filter, Page, Saved, Tx
 from tidegate.queueing import places
@@ -23,6 +24,8 @@ def create_config(tx: Tx, config: EndpointConfig, tags: Tags, now: datetime) -> 
     check(config)
     for variant in (*config.variants, *config.shadows):
         model = need(tx, MODEL, variant.model_name).body
+        if variant.serverless is not None and model.multi_model:
+            raise Invalid(f'variant "{variant.name}" serves many models, which a serverless one cannot')
         if config.shadows and model.multi_model:
             raise Invalid(
                 f'variant "{variant.name}" serves many models: such a config cannot have a shadow variant'
@@ -44,7 +47,13 @@ def check(config: EndpointConfig) -> None:
     twice = _twice(variant.name for variant in every)
     if twice:
         raise Invalid(f'variant "{twice}" is there twice: variant names are unique within a config')
+    if config.serverless and config.asynchronous is not None:
+        raise Invalid(f'endpoint configuration "{config.name}" is both serverless and asynchronous: choose one')
+    if config.serverless and len(every) > 1:
+        raise Invalid(f'endpoint configuration "{config.name}" is serverless, which goes with one variant only')
     for variant in every:
+        if variant.serverless is not None:
+            _check_bounds(variant.name, variant.serverless)
         if variant.instance_count < 1:
             raise Invalid(f'variant "{variant.name}" has no instances: its count must be at least 1')
         check_count(variant.name, variant.instance_count)
@@ -60,6 +69,17 @@ def check_asynchronous(config: Asynchronous) -> None:
         places.check_address(config.failure, "the failure path")
     for sink in (*config.success, *config.error):
         places.check_sink(sink, "the notification")
+
+
+def _check_bounds(variant: str, bounds: Serverless) -> None:
+    """Raises Invalid."""
+    if bounds.memory < 1 or bounds.max_concurrency < 1 or bounds.per_instance < 1 or bounds.idle_after <= 0:
+        raise Invalid(f'variant "{variant}": memory, concurrency and idle time must be above 0')
+    if not 0 <= bounds.provisioned <= bounds.max_concurrency:
+        raise Invalid(
+            f'variant "{variant}": a provisioned concurrency of {bounds.provisioned} must not exceed the most there'
+            f" may be, {bounds.max_concurrency}"
+        )
 
 
 def check_count(variant: str, count: int) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from tidegate.model.asynchronous import Asynchronous
 from tidegate.model.endpoint import Endpoint, EndpointConfig, ProductionVariant, Wanted
 from tidegate.model.errors import Conflict, InProgress, Invalid, NotFound
-from tidegate.model.fleet import RoutingStrategy, VariantSpec
+from tidegate.model.fleet import RoutingStrategy, Serverless, VariantSpec
 from tidegate.model.observe import Capabilities, Event
 from tidegate.model.registry import Tags
 from tidegate.model.rollout import DeploymentConfig, Version
@@ -61,6 +61,8 @@ def update_endpoint(tx: Tx, name: str, asked: Asked, *, rollout_id: str, can: Ca
     saved = need(tx, ENDPOINT, name)
     need_idle(saved.body)
     config = need(tx, CONFIG, asked.config_name).body
+    if config.serverless and saved.body.serving is not None and not saved.body.serving.serverless:
+        raise Invalid(f'endpoint "{name}" has instances and cannot become serverless: create another endpoint')
     wanted = wanted_version(tx, saved.body, config, asked, now)
     begun = commands.begin(saved.body, wanted, rollout_id=rollout_id, can=can, now=now, override=asked.override)
     event = Event("update", f'update to config "{config.name}" asked for{_by(asked.by)}')
@@ -119,7 +121,8 @@ def _spec(tx: Tx, variant: ProductionVariant, present: VariantSpec | None, keep:
         weight=present.weight if present and keep.weights else variant.weight,
         instance_type=variant.instance_type,
         routing=variant.routing or RoutingStrategy.RANDOM,
-        memory_limit=variant.memory_limit,
+        memory_limit=variant.serverless.memory if variant.serverless else variant.memory_limit,
+        serverless=_kept_bounds(variant, present, keep),
         wire=variant.wire,
     )
     if variant.download_timeout is not None:
@@ -127,6 +130,14 @@ def _spec(tx: Tx, variant: ProductionVariant, present: VariantSpec | None, keep:
     if variant.startup_timeout is not None:
         spec = replace(spec, startup_timeout=float(variant.startup_timeout))
     return spec
+
+
+def _kept_bounds(variant: ProductionVariant, present: VariantSpec | None, keep: Keep) -> Serverless | None:
+    """A concurrency that was changed in place is kept as a count of instances is."""
+    new, old = variant.serverless, present.serverless if present else None
+    if new is None or old is None or not keep.counts:
+        return new
+    return replace(new, max_concurrency=old.max_concurrency, provisioned=old.provisioned)
 
 
 def _check_alarms(tx: Tx, deployment: DeploymentConfig) -> None:
@@ -184,7 +195,12 @@ def _in_progress(endpoint: Endpoint) -> InProgress:
 
 
 def _told(change: Change) -> str:
-    parts = {"weight": change.weight, "count": change.count}
+    parts = {
+        "weight": change.weight,
+        "count": change.count,
+        "max concurrency": change.max_concurrency,
+        "provisioned concurrency": change.provisioned,
+    }
     return " ".join(f"{name} {value:g}" for name, value in parts.items() if value is not None)
 
 

@@ -60,6 +60,8 @@ NOTED: dict[str, tuple[str, str]] = {
     "ModelLoadingTime": (SAGEMAKER, MICROSECONDS),
     "ModelUnloadingTime": (SAGEMAKER, MICROSECONDS),
     "LoadedModelCount": (INSTANCES, COUNTS),
+    "ModelSetupTime": (SAGEMAKER, MICROSECONDS),
+    "BilledGBSeconds": (SAGEMAKER, COUNTS),
 }
 """Namespace and unit of what workers note, where they are not SageMaker's counts."""
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 
 from tidegate.model.asynchronous import Asynchronous
@@ -10,7 +10,7 @@ from tidegate.model.endpoint import EndpointConfig, ProductionVariant
 from tidegate.model.fleet import RoutingStrategy
 from tidegate.model.rollout import BlueGreen, DeploymentConfig, Rolling, Routing
 from tidegate.model.wish import DeployWish
-from tidegate.spec import queued, raw, served
+from tidegate.spec import on_demand, queued, raw, served
 from tidegate.spec.alarms import alarms
 from tidegate.spec.check import shaped
 from tidegate.spec.problem import Path, SpecError, meant
@@ -28,11 +28,12 @@ def parse(data: object, now: datetime) -> DeployWish:
     """Raises Invalid that says where: ``rollout.strategy: unknown strategy 'linera', did you mean 'linear'?``"""
     spec = shaped(raw.SpecFile, data)
     _name(spec.endpoint, ("endpoint",))
+    bounds = on_demand.bounds(spec)
     variants = _variants(spec)
     shadows = _shadows(spec, [variant for _, variant in variants])
     config = _config(
         spec.endpoint,
-        [_production(spec.endpoint, path, variant) for path, variant in variants],
+        [replace(_production(spec.endpoint, path, variant), serverless=bounds) for path, variant in variants],
         [_production(spec.endpoint, path, variant) for path, variant in shadows],
         now,
         None if spec.asynchronous is None else queued.config(spec.asynchronous),
@@ -141,7 +142,7 @@ def _config(
     now: datetime,
     asynchronous: Asynchronous | None = None,
 ) -> EndpointConfig:
-    content: list[object] = [asdict(variant) for variant in variants]
+    content: list[object] = [_content(variant) for variant in variants]
     content += [{"shadow": asdict(variant)} for variant in shadows]
     if asynchronous is not None:
         content.append({"async": asdict(asynchronous)})
@@ -152,6 +153,12 @@ def _config(
         shadows=tuple(shadows),
         asynchronous=asynchronous,
     )
+
+
+def _content(variant: ProductionVariant) -> dict[str, object]:
+    """Without what says nothing: names stay what they were when a new key comes."""
+    content = asdict(variant)
+    return content if variant.serverless else {key: value for key, value in content.items() if key != "serverless"}
 
 
 def _deployment(spec: raw.RolloutSpec, alarm_names: dict[str, str]) -> DeploymentConfig:

@@ -108,6 +108,30 @@ class ContainerSpec(ModelSpec, kw_only=True, forbid_unknown_fields=True):
     name: Name
 
 
+class ServerlessSpec(Struct, forbid_unknown_fields=True):
+    """Runs only while it is asked: instances come with the requests and go when there are none."""
+
+    memory: Annotated[
+        str | int,
+        _text("What an instance may hold.", "2GiB", pattern=r"^[0-9]+(\.[0-9]+)? ?([KMGT]i?B|B)?$"),
+    ]
+    max_concurrency: Annotated[
+        int,
+        Meta(description="Requests at one time; more wait, then are throttled.", extra_json_schema={"minimum": 1}),
+    ]
+    provisioned: Annotated[
+        int,
+        Meta(
+            description="Requests at one time for which instances are always there.",
+            extra_json_schema={"minimum": 0},
+        ),
+    ] = 0
+    idle_after: Annotated[Duration, _text("An instance goes that long after it was needed last.")] = "5m"
+    per_instance: Annotated[
+        int, Meta(description="Requests at one time in one instance.", extra_json_schema={"minimum": 1})
+    ] = 10
+
+
 Pipeline = Annotated[
     list[ContainerSpec],
     Meta(
@@ -250,6 +274,7 @@ class SpecFile(Struct, forbid_unknown_fields=True):
     memory: Memory | None = None
     download_timeout: Annotated[Duration, _text("Fetching and unpacking; 15m when absent.")] | None = None
     variants: list[VariantSpec] | None = None
+    serverless: ServerlessSpec | None = None
     shadow: ShadowSpec | None = None
     asynchronous: AsyncSpec | None = msgspec.field(name="async", default=None)
     rollout: RolloutSpec | None = None

@@ -7,17 +7,18 @@ from tidegate.service import configs as use
 from tidegate.wire import sagemaker_async
 from tidegate.wire.listing import listing
 from tidegate.wire.operation import InTx, Params, Rows, TxCall
+from tidegate.wire.sagemaker_serverless import SERVERLESS_TYPE, bounds_of, told
 from tidegate.wire.sagemaker_tags import tags_of
 from tidegate.wire.unsupported import not_yet, refuse
 
 _REFUSED = ("ExplainerConfig", "CrossRegionTrafficConfig")
 _ASYNC = "AsyncInferenceConfig"
 _VARIANT_REFUSED = (
-    "ServerlessConfig",
     "ManagedInstanceScaling",
     "InstancePools",
     "AcceleratorPartitionLayouts",
 )
+_INSTANCES = ("InitialInstanceCount", "InstanceType")
 _USED = ("EndpointConfigName", "ProductionVariants", "ShadowProductionVariants", "Tags")
 _VARIANT_USED = (
     "VariantName",
@@ -28,6 +29,7 @@ _VARIANT_USED = (
     "RoutingConfig",
     "ModelDataDownloadTimeoutInSeconds",
     "ContainerStartupHealthCheckTimeoutInSeconds",
+    "ServerlessConfig",
 )
 
 
@@ -49,7 +51,8 @@ def create_endpoint_config(call: TxCall, params: Params) -> Params:
 
 def _variant(given: Params) -> ProductionVariant:
     refuse(given, _VARIANT_REFUSED)
-    for name in ("ModelName", "InitialInstanceCount", "InstanceType"):
+    serverless = bounds_of(given)
+    for name in ("ModelName",) if serverless else ("ModelName", *_INSTANCES):
         if name not in given:
             raise Invalid(f"Variant '{given['VariantName']}' needs {name}")
     strategy = given.get("RoutingConfig", {}).get("RoutingStrategy")
@@ -58,12 +61,13 @@ def _variant(given: Params) -> ProductionVariant:
     return ProductionVariant(
         given["VariantName"],
         given["ModelName"],
-        given["InitialInstanceCount"],
-        given["InstanceType"],
+        given.get("InitialInstanceCount", 1),
+        given.get("InstanceType", SERVERLESS_TYPE),
         weight=given.get("InitialVariantWeight", 1.0),
         routing=RoutingStrategy(strategy) if strategy else None,
         download_timeout=given.get("ModelDataDownloadTimeoutInSeconds"),
         startup_timeout=given.get("ContainerStartupHealthCheckTimeoutInSeconds"),
+        serverless=serverless,
         wire={name: value for name, value in given.items() if name not in _VARIANT_USED},
     )
 
@@ -85,14 +89,19 @@ def _shown(variant: ProductionVariant) -> Params:
     return {
         "VariantName": variant.name,
         "ModelName": variant.model_name,
-        "InitialInstanceCount": variant.instance_count,
-        "InstanceType": variant.instance_type,
+        **_capacity(variant),
         "InitialVariantWeight": variant.weight,
         "RoutingConfig": {"RoutingStrategy": variant.routing} if variant.routing else None,
         "ModelDataDownloadTimeoutInSeconds": variant.download_timeout,
         "ContainerStartupHealthCheckTimeoutInSeconds": variant.startup_timeout,
         **variant.wire,
     }
+
+
+def _capacity(variant: ProductionVariant) -> Params:
+    if variant.serverless is not None:
+        return {"ServerlessConfig": told(variant.serverless)}
+    return {"InitialInstanceCount": variant.instance_count, "InstanceType": variant.instance_type}
 
 
 def list_endpoint_configs(call: TxCall, params: Params) -> Params:

@@ -5,6 +5,7 @@ from tidegate.model.observe import Observation
 from tidegate.rollout.status import Variants, VariantView, status, variants
 from tidegate.wire.operation import Call, Params
 from tidegate.wire.sagemaker_deployment import shown
+from tidegate.wire.sagemaker_serverless import told
 
 LONGEST_REASON = 1024
 
@@ -49,7 +50,7 @@ def _pending(views: Variants) -> Params | None:
 
 
 def _coming(view: VariantView) -> Params:
-    return {**_variant(view), "InstanceType": view.spec.instance_type}
+    return {**_variant(view), "InstanceType": None if view.spec.serverless else view.spec.instance_type}
 
 
 def _variant(view: VariantView) -> Params:
@@ -58,12 +59,19 @@ def _variant(view: VariantView) -> Params:
         "DeployedImages": [{"SpecifiedImage": container.image} for container in view.spec.model.containers],
         "CurrentWeight": view.current_weight,
         "DesiredWeight": view.desired_weight,
-        "CurrentInstanceCount": view.current_count,
-        "DesiredInstanceCount": view.desired_count,
+        **_capacity(view),
         "VariantStatus": [
             {"Status": each.status, "StatusMessage": each.message, "StartTime": each.since}
             for each in view.statuses
         ]
         or None,
-        "RoutingConfig": {"RoutingStrategy": view.spec.routing},
+        "RoutingConfig": None if view.spec.serverless else {"RoutingStrategy": view.spec.routing},
     }
+
+
+def _capacity(view: VariantView) -> Params:
+    """A serverless variant has no instances to tell of."""
+    if view.spec.serverless is None:
+        return {"CurrentInstanceCount": view.current_count, "DesiredInstanceCount": view.desired_count}
+    current = view.current_serverless or view.spec.serverless
+    return {"CurrentServerlessConfig": told(current), "DesiredServerlessConfig": told(view.spec.serverless)}

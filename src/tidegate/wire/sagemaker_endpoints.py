@@ -14,7 +14,6 @@ from tidegate.wire.operation import InTx, Params, Rows, TxCall
 from tidegate.wire.sagemaker_deployment import deployment_of
 from tidegate.wire.sagemaker_describe import arn, described
 from tidegate.wire.sagemaker_tags import tags_of
-from tidegate.wire.unsupported import refuse
 
 
 def create_endpoint(call: TxCall, params: Params) -> Params:
@@ -57,10 +56,15 @@ def update_endpoint_weights_and_capacities(call: TxCall, params: Params) -> Para
     name: str = params["EndpointName"]
     changes: dict[str, Change] = {}
     for given in params["DesiredWeightsAndCapacities"]:
-        refuse(given, ("ServerlessUpdateConfig",))
         if given["VariantName"] in changes:
             raise Invalid(f"Variant '{given['VariantName']}' is there twice: name each variant once")
-        changes[given["VariantName"]] = Change(given.get("DesiredWeight"), given.get("DesiredInstanceCount"))
+        bounds = given.get("ServerlessUpdateConfig", {})
+        changes[given["VariantName"]] = Change(
+            given.get("DesiredWeight"),
+            given.get("DesiredInstanceCount"),
+            bounds.get("MaxConcurrency"),
+            bounds.get("ProvisionedConcurrency"),
+        )
     use.update_weights_and_capacities(call.tx, name, changes, call.now)
     return {"EndpointArn": arn(call, name)}
 

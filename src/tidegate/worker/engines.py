@@ -24,6 +24,11 @@ Died = Callable[[ContainerSpec, int], None]
 """Called with a container and its exit code when its program ends by itself."""
 
 
+QUICK = "tidegate.worker.quick"
+PLANTED = (RuntimeKind.XGBOOST, RuntimeKind.AUTO)
+"""Runtimes whose models may have a file that starts are quicker from."""
+
+
 async def fetch(spec: ReplicaSpec) -> None:
     """Brings the model data of every container here. Raises ArtifactError or Transient."""
     if spec.serving is Serving.MULTI_MODEL:
@@ -92,18 +97,31 @@ def _named(spec: ReplicaSpec, container: ContainerSpec) -> Iterator[None]:
         raise
 
 
+async def leave_quick(spec: ReplicaSpec) -> None:
+    """Prepares, beside what is served, the file that later replicas of a serverless fleet start from."""
+    for container in spec.containers:
+        if spec.serving is not Serving.MULTI_MODEL and container.runtime.kind in PLANTED:
+            planting = import_module(QUICK).plant
+            kind, folder = container.runtime.kind, Path(container.model_dir)
+            await asyncio.to_thread(planting, kind, folder, container.environment)
+
+
 async def open_container(spec: ReplicaSpec, container: ContainerSpec, died: Died) -> Engine:
     if container.runtime.kind is RuntimeKind.PROGRAM:
         program = Program(spec, container, died)
         await program.start()
         return program
     folder = Path(container.model_dir)
+    loop = asyncio.get_running_loop()
+    if spec.on_demand is not None:
+        quick = import_module(QUICK).opened(folder, container.environment)
+        if quick is not None:
+            return Batcher(quick, loop)
     try:
         async with asyncio.timeout(spec.startup_timeout):
             loaded = await asyncio.to_thread(load, container.runtime.kind, folder, container.environment)
     except TimeoutError:
         raise Transient(f"the model did not load within {spec.startup_timeout:g} s") from None
-    loop = asyncio.get_running_loop()
     if isinstance(loaded, Handler):
         return Handling(loaded, loop, spec.invocation_timeout, container.name)
     # A job's requests are all large: one is read while another is computed.

@@ -12,7 +12,8 @@ from pathlib import Path
 from tidegate.model.errors import ArtifactError, Invalid, TidegateError
 from tidegate.model.sizes import told
 from tidegate.worker import memory
-from tidegate.worker.engines import fetch, open_engine
+from tidegate.worker.coldstart import ColdStart, tell
+from tidegate.worker.engines import fetch, leave_quick, open_engine
 from tidegate.worker.invocation import Engine
 from tidegate.worker.runtimes.launcher import NOT_STARTED
 from tidegate.worker.server import Server
@@ -53,20 +54,31 @@ class Worker:
         return await self._end()
 
     async def _start(self) -> None:
+        cold = ColdStart(self._spec.on_demand) if self._spec.on_demand is not None else None
         try:
             self._server = server = Server(self._spec)
             await server.listen()
             await fetch(self._spec)
+            if cold is not None:
+                cold.mark("fetched")
             self._engine = await open_engine(self._spec, self._died)
         except Exception as error:
             self._fail(_told(error))
             return
         # What has been loaded stays: looking through it again and again would hold requests up for milliseconds.
-        gc.collect()
+        if cold is None:
+            gc.collect()
         gc.freeze()
         server.engine = self._engine
+        if cold is not None:
+            cold.mark("loaded")
+            server.note(cold.setup())
+            server.cold = cold
         kinds = ", ".join(container.runtime.kind for container in self._spec.containers)
         self._say(f"ready, {kinds} on {self._spec.socket}")
+        if cold is not None:
+            await tell(self._spec)
+            await leave_quick(self._spec)
 
     async def _end(self) -> int:
         failure = self._failure

@@ -21,9 +21,10 @@ from tidegate.auth.sigv4 import RequestParts, verify
 from tidegate.model.errors import AuthError, StartupError
 from tidegate.worker import addressed
 from tidegate.worker.answers import Responses
+from tidegate.worker.coldstart import ColdStart
 from tidegate.worker.heads import Heads
 from tidegate.worker.http import Connection, Refusal, Request
-from tidegate.worker.invocation import PATH, Answer, Call, Engine, ModelFailed, Outcome, Stream
+from tidegate.worker.invocation import PATH, Answer, Call, Engine, ModelFailed, Note, Outcome, Stream
 from tidegate.worker.keys import KeysFile
 from tidegate.worker.manners import EventStream, Manner, OpenAI, Plain
 from tidegate.worker.mirror import Mirror
@@ -50,6 +51,8 @@ class Server:
     def __init__(self, spec: ReplicaSpec) -> None:
         self.spec = spec
         self.engine: Engine | None = None
+        self.cold: ColdStart | None = None
+        """Until the first answer of a serverless fleet's replica."""
         self.draining = False
         self.connections: set[Connection] = set()
         self.max_body = spec.max_body
@@ -179,6 +182,10 @@ class Server:
             {"replica": self.spec.replica, "now": now, "in_flight": len(self._in_hand), "seconds": seconds}
         )
 
+    def note(self, note: Note) -> None:
+        """Something that is not of one call."""
+        self._stats.note(time.time_ns() // 1000, note)
+
     # --- predictions ---
 
     def _invoke(self, connection: Connection, request: Request, path: bytes, query: bytes, manner: Manner) -> None:
@@ -262,6 +269,9 @@ class Server:
         """``status``: the model's; None if it was not asked. Returns its latency in microseconds."""
         now, latency = time.time_ns() // 1000, 0
         if status is not None:
+            if self.cold is not None:
+                said, self.cold = self.cold.answered(request.arrived / 1e6), None
+                print(f"tidegate worker {self.spec.replica} ({self.spec.fleet}): {said}", flush=True)
             stamp = _stamp(request.stamp, request.arrived)
             began = stamp if request.at_once else request.complete
             latency = max(0, now - began)

@@ -64,6 +64,18 @@ class Mirror:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OnDemand:
+    """Of a replica of a serverless fleet. Times are epoch seconds, 0 where no request waits for it."""
+
+    news: str
+    """Socket that hears when it is ready."""
+    asked: float = 0.0
+    """Since when a request waits."""
+    noticed: float = 0.0
+    """When the controller heard of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReplicaSpec:
     """One replica. Times are seconds, sizes are bytes."""
 
@@ -101,6 +113,7 @@ class ReplicaSpec:
     memory_limit: int = 0
     """Bytes that the worker and its programs may hold; 0: no limit."""
     mirror: Mirror | None = None
+    on_demand: OnDemand | None = None
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ OPTIONS = Options(
     threads=1,
     copies="/tmp/t/copies.sock",
     queued="/tmp/t/queued.sock",
+    wakes="/tmp/t/wake.sock",
 )
 BLUE, GREEN = FleetId("fraud", 1, "blue"), FleetId("fraud", 2, "blue")
 
@@ -55,8 +56,17 @@ def queued() -> State:
     return state.with_table(table("fraud", 3, [(1, 10_000, {"blue": 1.0})]))
 
 
+def on_demand() -> State:
+    """A serverless fleet with two replicas and one that is asleep."""
+    state = State({"s": 2})
+    servers = {"r-1": "/tmp/t/r-1.sock", "r-2": "/tmp/t/r-2.sock"}
+    state = state.with_servers(BLUE, RoutingStrategy.ON_DEMAND, servers, limits={"r-1": 8, "r-2": 7})
+    return state.with_servers(GREEN, RoutingStrategy.ON_DEMAND, {})
+
+
 CASES = {
     "queued": (queued(), OPTIONS),
+    "on_demand": (on_demand(), OPTIONS),
     "models": (models(), OPTIONS),
     "empty": (State({"l": 0, "r": 1}), OPTIONS),
     "canary": (canary(), OPTIONS),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 
 import msgspec
 
@@ -18,8 +19,10 @@ from tidegate.model.errors import Transient
 from tidegate.model.fleet import FleetId, FleetSpec, RoutingStrategy, VariantSpec
 from tidegate.model.registry import Container, Model
 from tidegate.model.traffic import RouteTable
+from tidegate.ports.router import Demand
 from tidegate.targets.local.fleet import Surroundings
 from tidegate.targets.local.folders import Folders, write_whole
+from tidegate.targets.local.on_demand import Waking
 from tidegate.targets.local.process import NOTE, Identity
 from tidegate.targets.local.target import LocalTarget
 from tidegate.worker.images import RuntimeChoice, RuntimeKind
@@ -39,13 +42,25 @@ class StandInRouter:
 
     fleets: dict[FleetId, dict[str, Path]] = field(default_factory=dict)
     trouble: list[Exception] = field(default_factory=list)
+    limits: dict[FleetId, dict[str, int]] = field(default_factory=dict)
+    demands: dict[FleetId, Demand] = field(default_factory=dict)
     asking: int = 0
     most_asking: int = 0
 
-    async def set_fleet(self, fleet: FleetId, routing: RoutingStrategy, servers: Mapping[str, Path]) -> None:
+    async def set_fleet(
+        self,
+        fleet: FleetId,
+        routing: RoutingStrategy,
+        servers: Mapping[str, Path],
+        limits: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         if self.trouble:
             raise self.trouble.pop()
         self.fleets[fleet] = dict(servers)
+        self.limits[fleet] = dict(limits)
+
+    async def demand(self, fleet: FleetId) -> Demand:
+        return self.demands.get(fleet, Demand(0, 0))
 
     async def in_flight(self, fleet: FleetId) -> dict[str, int]:
         return {}
@@ -95,7 +110,7 @@ class Stand:
         self.replicas += 1
         return f"{kind}-{self.replicas}"
 
-    def describe(self, fleet: FleetSpec, replica: str) -> bytes:
+    def describe(self, fleet: FleetSpec, replica: str, waking: Waking | None = None) -> bytes:
         return encode(
             ReplicaSpec(
                 replica=replica,

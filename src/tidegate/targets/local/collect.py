@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from tidegate.evidence import sketch
 from tidegate.evidence.spread import together
 from tidegate.model.errors import TidegateError
 from tidegate.model.fleet import FleetId, FleetSpec
@@ -87,6 +88,7 @@ class Collector:
         pages = await asyncio.gather(*(self._ask(spec, id, socket, now) for spec, id, _, socket in replicas))
         parts += [part for page in pages for part in page]
         parts += self._readings(replicas, now - 1)
+        parts += [self._provisioned(spec, now - 1) for spec in self.target.provisioned()]
         for fleet, count in (await self._failures()).items():
             if count and (spec := self.target.spec(fleet)) is not None:
                 parts.append(self._unanswered(spec, now - 1, count))
@@ -162,12 +164,18 @@ class Collector:
             model_errors=second.model_errors,
             model_latency=second.latency.latency(),
             overhead_latency=second.overhead.latency(),
-            series=tuple(
+            series=billed(spec, max(0.0, second.latency.total - second.overhead.total) / 1e6)
+            + tuple(
                 Series(noted.name, tuple(sorted(noted.dimensions.items())), values)
                 for noted in second.series
                 if (values := noted.spread.latency())
             ),
         )
+
+    def _provisioned(self, spec: FleetSpec, second: int) -> FleetSecond:
+        """Replicas that are always there are billed whether they are asked or not."""
+        bounds = spec.variant.serverless
+        return replace(self._blank(spec, second), series=billed(spec, bounds.least if bounds else 0))
 
     def _unanswered(self, spec: FleetSpec, second: int, count: int) -> FleetSecond:
         blank = self._blank(spec, second)
@@ -197,6 +205,15 @@ class Collector:
                 readings.append(replace(self._blank(spec, second), cpu=(cpu,), memory=(memory,)))
         self._known = known
         return readings
+
+
+def billed(spec: FleetSpec, seconds: float) -> tuple[Series, ...]:
+    """Of a serverless fleet: its memory in GiB times the seconds; nothing for any other."""
+    bounds = spec.variant.serverless
+    if bounds is None or seconds <= 0:
+        return ()
+    value = bounds.memory / 2**30 * seconds
+    return (Series("BilledGBSeconds", (), Latency({sketch.index(value): 1.0}, value, value, value)),)
 
 
 def family(pid: int) -> Iterator[int]:

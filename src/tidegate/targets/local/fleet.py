@@ -9,6 +9,7 @@ has passed).
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,13 +17,15 @@ from pathlib import Path
 import msgspec
 
 from tidegate.model.errors import TidegateError
-from tidegate.model.fleet import FleetId, FleetSpec, ReplicaState
+from tidegate.model.fleet import FleetId, FleetSpec, ReplicaState, Serverless
 from tidegate.model.observe import FleetSeen
 from tidegate.ports.router import Router
 from tidegate.targets.local import member as files
-from tidegate.targets.local import ping
+from tidegate.targets.local import on_demand, ping
 from tidegate.targets.local.folders import Folders, write_whole
 from tidegate.targets.local.member import Member
+from tidegate.targets.local.nursery import Nursery
+from tidegate.targets.local.on_demand import OnDemand, Waking
 from tidegate.targets.local.process import Process
 
 log = logging.getLogger(__name__)
@@ -33,6 +36,8 @@ SETTLED = 10.0
 """Seconds that a replica has to live once it is ready; one that dies sooner counts as a failed start."""
 BUSY_TURN = 0.05
 """Seconds between turns while replicas start or drain: bounds how late a ready replica is noticed."""
+MEASURED_TURN = 0.1
+"""Seconds between turns of a serverless fleet with replicas: how soon it grows."""
 IDLE_TURN = 1.0
 TROUBLE_TURN = 0.5
 """Seconds until the next turn when something could not be done."""
@@ -62,8 +67,8 @@ class Surroundings:
     folders: Folders
     router: Router
     environment: dict[str, str]
-    describe: Callable[[FleetSpec, str], bytes]
-    """The worker's own start file for one replica of a fleet."""
+    describe: Callable[[FleetSpec, str, Waking | None], bytes]
+    """The worker's own start file for one replica of a fleet, and for whom it is woken."""
     fits: Callable[[bytes], bool]
     """Whether a replica with this start file may serve under the settings of now."""
     new_id: Callable[[str], str]
@@ -74,6 +79,8 @@ class Surroundings:
     drain_timeout: float
     patience: float
     """Seconds that a live replica may take to answer a ping: somewhat more than a prediction may last."""
+    nursery: Nursery | None = None
+    """Where workers of serverless fleets are forked; None: each is started by itself."""
 
 
 @dataclass
@@ -93,6 +100,10 @@ class Fleet:
     """What went wrong in the last turn; told once."""
     _kicked: asyncio.Event = field(default_factory=asyncio.Event)
     _last_seen: FleetSeen | None = None
+    _in_router: bool = False
+    """The router has been told of it, be it without a replica."""
+    _on_demand: OnDemand = field(default_factory=OnDemand)
+    """Used where the fleet is serverless."""
 
     @property
     def id(self) -> FleetId:
@@ -104,23 +115,42 @@ class Fleet:
         """Takes a newer wish, on disk first. An equal one changes nothing."""
         if wish != self.wish or not self.around.folders.wish(self.id).exists():
             keep(self.around.folders, wish)
+            self._backend_stale |= wish.spec.variant.serverless != self._bounds
             self.wish = wish
         self.kick()
 
     def kick(self) -> None:
         self._kicked.set()
 
+    def wake(self, asked: float) -> None:
+        """A request waits for a replica, since then (epoch seconds). Late calls of those that were let in count for
+        nothing."""
+        if self._bounds is not None and not self._routed:
+            self._on_demand.wake(asked, time.time(), self._now())
+            self.kick()
+
+    @property
+    def _bounds(self) -> Serverless | None:
+        return self.wish.spec.variant.serverless
+
+    @property
+    def running(self) -> int:
+        """Replicas that take requests."""
+        return sum(m.state is ReplicaState.READY and m.id in self._routed for m in self.members.values())
+
     def seen(self) -> FleetSeen:
         count = {state: sum(m.state is state for m in self.members.values()) for state in ReplicaState}
-        routed = sum(m.state is ReplicaState.READY and m.id in self._routed for m in self.members.values())
+        routed, spec = self.running, self.wish.spec
+        if self._bounds is not None and not self.wish.deleted:
+            return self._on_demand.seen(spec, self._bounds, self._in_router, routed, self.failure)
         return FleetSeen(
             id=self.id,
-            desired=0 if self.wish.deleted else self.wish.spec.count,
+            desired=0 if self.wish.deleted else spec.count,
             ready=routed,
             starting=count[ReplicaState.STARTING] + count[ReplicaState.READY] - routed,
             draining=count[ReplicaState.DRAINING],
             failure=self.failure,
-            mirror=None if self.wish.deleted else self.wish.spec.mirror,
+            mirror=None if self.wish.deleted else spec.mirror,
         )
 
     def adopt(self) -> None:
@@ -137,6 +167,7 @@ class Fleet:
             if not self._fits(member):
                 log.warning("fleet %s: replica %s has other access keys; replacing it", self.id, member.id)
                 self._retire(member)
+        self._on_demand.adopt(self.around.folders.fleet(self.id), len(self.members), self._now())
 
     # -- the loop --------------------------------------------------------------------------------------------
 
@@ -155,8 +186,9 @@ class Fleet:
     def _pause(self) -> float:
         if self._trouble:
             return TROUBLE_TURN
-        busy = self._backend_stale or any(m.state is not ReplicaState.READY for m in self.members.values())
-        return BUSY_TURN if busy else IDLE_TURN
+        if self._backend_stale or any(m.state is not ReplicaState.READY for m in self.members.values()):
+            return BUSY_TURN
+        return MEASURED_TURN if self._bounds is not None and self.members else IDLE_TURN
 
     async def _safe_turn(self) -> bool:
         done, trouble = False, ""
@@ -182,6 +214,9 @@ class Fleet:
         self._bury()
         await self._welcome()
         self._check()
+        if self._bounds is not None:
+            running = bool(self.members) and self._in_router
+            await self._on_demand.measure(self.wish.spec, self._bounds, self.around.router, running, self._now())
         self._resize()
         await self._tell_router()
         await self._drain()
@@ -216,6 +251,7 @@ class Fleet:
         limit = self.wish.spec.variant.startup_timeout + self.wish.spec.variant.download_timeout
         for member, is_ready in zip(starting, answers, strict=True):
             if is_ready:
+                self._on_demand.prove(self.around.folders.fleet(self.id), self._now())
                 member.state, member.since, member.asked = ReplicaState.READY, self._now(), self._now()
                 self.failure, self._not_before = None, 0.0
                 self._backend_stale = True
@@ -238,7 +274,9 @@ class Fleet:
         return member.settled or self._now() - member.since >= SETTLED
 
     def _resize(self) -> None:
-        wanted = 0 if self.wish.deleted else self.wish.spec.count
+        spec = self.wish.spec
+        wanted = spec.count if self._bounds is None else self._on_demand.wanted(spec)
+        wanted = 0 if self.wish.deleted else wanted
         active = [m for m in self.members.values() if m.state in (ReplicaState.STARTING, ReplicaState.READY)]
         for _ in range(wanted - len(active)):
             if self._now() >= self._not_before:
@@ -254,8 +292,12 @@ class Fleet:
         ready = sorted((m for m in self.members.values() if m.state is ReplicaState.READY), key=lambda m: m.id)
         servers = {member.id: member.socket for member in ready}
         if self.wish.spec.detached is None:
-            await self.around.router.set_fleet(self.id, self.wish.spec.variant.picking, servers)
+            limits = on_demand.limits(self._bounds, servers)
+            await self.around.router.set_fleet(self.id, self.wish.spec.variant.picking, servers, limits)
         self._backend_stale, self._routed, self.adopting = False, frozenset(servers), False
+        self._in_router = True
+        if servers:
+            self._on_demand.served()
 
     async def _drain(self) -> None:
         draining = [m for m in self.members.values() if m.state is ReplicaState.DRAINING]
@@ -280,8 +322,9 @@ class Fleet:
         folder, socket = folders.replica(self.id, replica), folders.socket(replica)
         log_file = folders.log(self.id, replica)
         try:
-            write_whole(folder / files.START, self.around.describe(self.wish.spec, replica))
-            process = Process.start(folder / files.START, log_file, self.around.environment)
+            start = folder / files.START
+            write_whole(start, self.around.describe(self.wish.spec, replica, self._on_demand.waking))
+            process = self._forked(start, log_file) or Process.start(start, log_file, self.around.environment)
         except TidegateError as error:
             self._count_failure(replica, str(error), permanent=True)
         except OSError as error:
@@ -290,6 +333,10 @@ class Fleet:
         else:
             starting = ReplicaState.STARTING
             self._follow(Member(replica, process, starting, self._now(), folder, socket, log_file))
+
+    def _forked(self, start: Path, log_file: Path) -> Process | None:
+        nursery = self.around.nursery
+        return nursery.fork(start, log_file) if self._bounds is not None and nursery is not None else None
 
     def _follow(self, member: Member) -> None:
         self.members[member.id] = member

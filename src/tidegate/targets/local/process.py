@@ -54,6 +54,14 @@ class Identity:
         return float(self.started.rpartition(" ")[2] or 0)
 
 
+def cleaned(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a worker gets of the controller's variables."""
+    clean = {name: value for name, value in environment.items() if name not in _PRIVATE}
+    clean.setdefault("OMP_NUM_THREADS", "1")
+    clean["PYTHONUNBUFFERED"] = "1"
+    return clean
+
+
 def _elsewhere(pid: int) -> Identity | None:
     try:
         process = psutil.Process(pid)
@@ -77,9 +85,6 @@ class Process:
     ) -> "Process":
         """Starts a worker on ``spec``; its output goes to ``log``. The identity is on disk before this returns."""
         log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        clean = {name: value for name, value in environment.items() if name not in _PRIVATE}
-        clean.setdefault("OMP_NUM_THREADS", "1")
-        clean["PYTHONUNBUFFERED"] = "1"
         with log.open("ab") as output:
             popen = subprocess.Popen(
                 [sys.executable, "-m", module, str(spec)],
@@ -87,7 +92,7 @@ class Process:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=spec.parent,
-                env=clean,
+                env=cleaned(environment),
                 start_new_session=True,
             )
         started = cls(Identity.of(popen.pid) or Identity(popen.pid, ""), popen)

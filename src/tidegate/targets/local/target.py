@@ -100,6 +100,11 @@ class LocalTarget:
                 if member.state in (ReplicaState.READY, ReplicaState.DRAINING):
                     yield fleet.wish.spec, member.id, member.process.identity.pid, member.socket
 
+    def provisioned(self) -> list[FleetSpec]:
+        """Serverless fleets that keep replicas for requests to come."""
+        specs = [known.wish.spec for known in self._fleets.values() if not known.wish.deleted]
+        return [spec for spec in specs if spec.count and spec.variant.serverless and spec.variant.serverless.least]
+
     def spec(self, fleet: FleetId) -> FleetSpec | None:
         """Of a fleet that is there, also where none of its replicas is."""
         known = self._fleets.get(fleet)
@@ -112,7 +117,17 @@ class LocalTarget:
 
     def ready_count(self, fleet: FleetId) -> int:
         known = self._fleets.get(fleet)
-        return known.seen().ready if known else 0
+        return known.running if known else 0
+
+    def wake(self, fleet: FleetId, asked: float) -> None:
+        """A request for a fleet without a ready replica waits, since then (epoch seconds)."""
+        if (known := self._fleets.get(fleet)) is not None:
+            known.wake(asked)
+
+    def kick(self, fleet: FleetId) -> None:
+        """There is news of one of its replicas."""
+        if (known := self._fleets.get(fleet)) is not None:
+            known.kick()
 
     async def drain_all(self) -> None:
         """Ends every replica gently and waits for it; wishes stay on disk for a later start."""
@@ -138,6 +153,8 @@ class LocalTarget:
         """Takes up what runs of the fleet, if anything does."""
         fleet = self._fleets[wish.spec.id] = Fleet(wish, self._around)
         fleet.adopt()
+        if wish.spec.variant.serverless is not None and self._around.nursery is not None:
+            self._around.nursery.ensure()
         task = self._tasks[fleet.id] = asyncio.create_task(fleet.run(), name=f"fleet {fleet.id}")
         task.add_done_callback(lambda done: self._ended(fleet, done))
 

@@ -1,0 +1,32 @@
+"""How a request that waits for an instance of a serverless endpoint reaches its supervisor."""
+
+import os
+
+from tidegate.model.fleet import FleetId
+from tidegate.proxy.haproxy import HAProxy
+from tidegate.proxy.holding import Wakes
+from tidegate.targets.local.folders import Folders
+from tidegate.targets.local.nursery import Nursery
+from tidegate.targets.local.target import LocalTarget
+
+
+class Waking:
+    """The nursery of workers, and the socket that the proxy and new workers call."""
+
+    def __init__(self, folders: Folders) -> None:
+        self.nursery = Nursery(folders.state, os.environ)
+        self._wakes: Wakes | None = None
+
+    async def start(self, proxy: HAProxy, target: LocalTarget) -> None:
+        def asleep(slot: str, since: float) -> None:
+            if (fleet := proxy.fleet_in(slot)) is not None:
+                target.wake(fleet, since)
+
+        self._wakes = Wakes(proxy.wakes, asleep, lambda fleet: target.kick(FleetId.parse(fleet)))
+        await self._wakes.start()
+
+    def close(self) -> None:
+        """Workers go on."""
+        if self._wakes is not None:
+            self._wakes.close()
+        self.nursery.close()

@@ -1,0 +1,39 @@
+"""SageMaker's ServerlessConfig to ours and back, with the limits that hold at this door only."""
+
+from tidegate.model.errors import Invalid
+from tidegate.model.fleet import Serverless
+from tidegate.wire.operation import Params
+
+MIB = 2**20
+STEP, LEAST, MOST = 1024, 1024, 6144
+"""MB of memory."""
+SERVERLESS_TYPE = "serverless"
+"""What stands where a variant with instances has their type."""
+_EXCLUDED = ("InitialInstanceCount", "InstanceType", "RoutingConfig")
+
+
+def bounds_of(given: Params) -> Serverless | None:
+    """The member ServerlessConfig of a variant; None where it is absent. Raises Invalid."""
+    config = given.get("ServerlessConfig")
+    if config is None:
+        return None
+    name = given["VariantName"]
+    for member in _EXCLUDED:
+        if member in given:
+            raise Invalid(f"Variant '{name}' has both ServerlessConfig and {member}: leave one of them out")
+    memory: int = config["MemorySizeInMB"]
+    if memory % STEP or not LEAST <= memory <= MOST:
+        raise Invalid(f"MemorySizeInMB {memory} of variant '{name}' must be one of 1024, 2048, ... {MOST}")
+    most, kept = config["MaxConcurrency"], config.get("ProvisionedConcurrency", 0)
+    if kept > most:
+        raise Invalid(f"ProvisionedConcurrency {kept} of variant '{name}' must not exceed MaxConcurrency, {most}")
+    return Serverless(memory * MIB, most, kept)
+
+
+def told(bounds: Serverless) -> Params:
+    """As SageMaker describes it."""
+    return {
+        "MemorySizeInMB": max(1, bounds.memory // MIB),
+        "MaxConcurrency": bounds.max_concurrency,
+        "ProvisionedConcurrency": bounds.provisioned or None,
+    }

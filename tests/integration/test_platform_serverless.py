@@ -1,0 +1,176 @@
+"""Serverless endpoints on a whole platform: boto3, real workers, the real proxy."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.integration.conftest import STAND_IN, images
+from tidegate.testing.platform import Platform, until
+from tidegate.testing.scene import Scene, canary
+
+pytestmark = pytest.mark.e2e
+ROW = [[0.1, 0.2, 0.3, 0.4]]
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    table = images(tmp_path_factory.mktemp("images"))
+    environment = {
+        "TIDEGATE_IMAGES": str(table),
+        "TIDEGATE_DRAIN_TIMEOUT": "5",
+        "TIDEGATE_QUEUE_TIMEOUT": "1",
+    }
+    with Platform(environment=environment) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def scene(platform: Platform) -> Scene:
+    return Scene(platform)
+
+
+def deploy(platform: Platform, name: str, model: dict[str, Any], **bounds: Any) -> None:
+    serverless = {"memory": "1GiB", "max_concurrency": 50, "idle_after": "500ms", **bounds}
+    spec = {"endpoint": name, "model": model, "serverless": serverless}
+    httpx.put(f"{platform.url}/tidegate/v1/deploy", json={"spec": spec}, timeout=30).raise_for_status()
+
+
+def replicas(platform: Platform, name: str) -> list[Path]:
+    return list((platform.state / "fleets" / name).glob("*/*/replicas/*"))
+
+
+def asleep(platform: Platform, name: str) -> None:
+    until(lambda: not replicas(platform, name), f"nothing of {name} runs")
+
+
+def invoke(platform: Platform, name: str, body: str = "0.1,0.2,0.3,0.4") -> httpx.Response:
+    headers = {"Content-Type": "text/csv"}
+    return httpx.post(f"{platform.url}/endpoints/{name}/invocations", content=body, headers=headers, timeout=70)
+
+
+@pytest.fixture(scope="module")
+def fraud(platform: Platform, scene: Scene, models: tuple[str, str]) -> str:
+    deploy(platform, "fraud", {"image": "tidegate/xgboost", "data": models[0]})
+    assert scene.settled("fraud")["EndpointStatus"] == "InService"
+    until(lambda: list(platform.state.glob("fleets/fraud/*/*/model.forest")), "the trees are kept")
+    return "fraud"
+
+
+def test_at_zero_nothing_runs_and_a_request_is_held_and_answered(
+    platform: Platform, scene: Scene, fraud: str
+) -> None:
+    first = scene.invoke(fraud, ROW)["Body"].read()
+    for _ in range(2):
+        asleep(platform, fraud)
+        assert scene.describe(fraud)["EndpointStatus"] == "InService"
+        assert scene.invoke(fraud, ROW)["Body"].read() == first
+
+
+def test_the_log_says_where_a_cold_start_went(platform: Platform, fraud: str) -> None:
+    asleep(platform, fraud)
+    assert invoke(platform, fraud).status_code == 200
+
+    def said() -> bool:
+        logs = (platform.state / "logs" / fraud).rglob("*.log")
+        return any("cold start of" in log.read_text() and "noticed" in log.read_text() for log in logs)
+
+    until(said, "a line about the cold start")
+
+
+def test_a_burst_at_zero_is_answered_whole(platform: Platform, fraud: str) -> None:
+    asleep(platform, fraud)
+    with ThreadPoolExecutor(30) as threads:
+        found = list(threads.map(lambda _: invoke(platform, fraud).status_code, range(30)))
+    assert found == [200] * 30
+
+
+def test_a_start_and_what_is_billed_are_measured(platform: Platform, scene: Scene, fraud: str) -> None:
+    invoke(platform, fraud)
+    dimensions = [{"Name": "EndpointName", "Value": fraud}, {"Name": "VariantName", "Value": "AllTraffic"}]
+
+    def total(metric: str) -> float:
+        now = datetime.now(UTC)
+        page = scene.cloudwatch.get_metric_statistics(
+            Namespace="AWS/SageMaker",
+            MetricName=metric,
+            Dimensions=dimensions,
+            StartTime=now - timedelta(hours=1),
+            EndTime=now + timedelta(minutes=1),
+            Period=3600,
+            Statistics=["Sum"],
+        )
+        return float(sum(point["Sum"] for point in page["Datapoints"]))
+
+    for metric in ("ModelSetupTime", "BilledGBSeconds"):
+        until(lambda metric=metric: total(metric) > 0, metric)  # type: ignore[misc]
+
+
+def test_a_controller_that_is_killed_finds_the_request_waiting(platform: Platform, fraud: str) -> None:
+    asleep(platform, fraud)
+    platform.kill_controller()
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(invoke, platform, fraud)
+        platform.start()
+        assert asked.result().status_code == 200
+
+
+def test_the_nursery_may_be_killed(platform: Platform, fraud: str) -> None:
+    assert invoke(platform, fraud).status_code == 200
+    [nursery] = [p for p in platform.processes() if "tidegate.worker.nursery" in p.cmdline() and leads(p)]
+    before = {path.name for path in replicas(platform, fraud)}
+    nursery.kill()
+    assert invoke(platform, fraud).status_code == 200
+    assert {path.name for path in replicas(platform, fraud)} <= before, "its children live on"
+    asleep(platform, fraud)
+    assert invoke(platform, fraud).status_code == 200
+
+
+def leads(process: psutil.Process) -> bool:
+    """Forked workers have the nursery's command line; it alone is the controller's child."""
+    parent = process.parent()
+    return parent is not None and "tidegate.cli" in parent.cmdline()
+
+
+def test_a_canary_goes_to_a_version_that_sleeps(
+    platform: Platform, scene: Scene, fraud: str, models: tuple[str, str]
+) -> None:
+    name = scene.model(models[1])
+    bounds = {"MemorySizeInMB": 1024, "MaxConcurrency": 20}
+    variant = {"VariantName": "AllTraffic", "ModelName": name, "ServerlessConfig": bounds}
+    scene.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+    asleep(platform, fraud)
+    scene.update(fraud, name, canary(50, 1))
+    while scene.describe(fraud)["EndpointStatus"] == "Updating":
+        assert invoke(platform, fraud).status_code == 200
+    after = scene.describe(fraud)
+    assert (after["EndpointConfigName"], after["EndpointStatus"]) == (name, "InService")
+    assert after["ProductionVariants"][0]["CurrentServerlessConfig"] == bounds
+
+
+def test_beyond_its_concurrency_requests_wait_and_are_then_throttled(platform: Platform, scene: Scene) -> None:
+    model = {"image": STAND_IN, "environment": {"DELAY_MS": 2000}}
+    deploy(platform, "slow", model, max_concurrency=2, per_instance=1)
+    scene.settled("slow")
+    with ThreadPoolExecutor(6) as threads:
+        found = list(threads.map(lambda _: invoke(platform, "slow"), range(6)))
+    throttled = [answer for answer in found if answer.status_code == 429]
+    assert {answer.status_code for answer in found} == {200, 429}
+    assert {answer.headers["x-amzn-ErrorType"] for answer in throttled} == {"ThrottlingException"}
+    assert "Rate exceeded" in throttled[0].json()["message"]
+    assert len(replicas(platform, "slow")) <= 2
+
+
+def test_a_model_that_cannot_be_loaded_fails_the_creation(
+    platform: Platform, scene: Scene, tmp_path: Path
+) -> None:
+    (tmp_path / "model.ubj").write_bytes(b"{ no model")
+    deploy(platform, "bad", {"image": "tidegate/xgboost", "data": (tmp_path / "model.ubj").as_uri()})
+    failed = scene.settled("bad")
+    assert failed["EndpointStatus"] == "Failed"
+    assert "not a whole XGBoost model" in failed["FailureReason"]
