@@ -134,7 +134,7 @@ def test_the_nursery_may_be_killed(platform: Platform, fraud: str) -> None:
 def leads(process: psutil.Process) -> bool:
     """Forked workers have the nursery's command line; it alone is the controller's child."""
     parent = process.parent()
-    return parent is not None and "tidegate.cli" in parent.cmdline()
+    return parent is not None and "tidegate.cli.controller" in parent.cmdline()
 
 
 def test_a_canary_goes_to_a_version_that_sleeps(

@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 
 from tests.served_wire import Served
 from tidegate.model.fleet import Serverless
-from tidegate.service.kinds import CONFIG, ENDPOINT
+from tidegate.service.kinds import CONFIG
 
 BOUNDS = {"MemorySizeInMB": 2048, "MaxConcurrency": 20, "ProvisionedConcurrency": 5}
 VARIANT = {"VariantName": "main", "ModelName": "fraud", "ServerlessConfig": BOUNDS}
@@ -92,8 +92,9 @@ def change(sagemaker: Any, **members: Any) -> None:
 def test_its_concurrency_changes_in_place(sagemaker: Any, wire: Served) -> None:
     served(sagemaker, wire, VARIANT)
     change(sagemaker, ServerlessUpdateConfig={"MaxConcurrency": 40})
-    (saved,) = wire.run(wire.ctx.store.run(lambda tx: tx.find(ENDPOINT).items))
-    assert saved.body.serving.variants[0].serverless == Serverless(2048 * 2**20, 40, 5)
+    serving = wire.endpoint("e").serving
+    assert serving is not None
+    assert serving.variants[0].serverless == Serverless(2048 * 2**20, 40, 5)
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,10 @@ def main() -> int:
 def serve(channel: socket.socket, fork: Callable[[], int], become: Callable[[Job, int], NoReturn]) -> None:
     """Until the controller hangs up."""
     while True:
-        data, gates, _, _ = socket.recv_fds(channel, _LONGEST, 1)
+        try:
+            data, gates, _, _ = socket.recv_fds(channel, _LONGEST, 1)
+        except ConnectionError:
+            return
         if not data:
             return
         pid = fork()

@@ -49,8 +49,7 @@ class Nursery:
         self._started = time.monotonic()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            (self._state / "logs").mkdir(parents=True, exist_ok=True, mode=0o700)
-            with (self._state / "logs" / "nursery.log").open("ab") as output, theirs:
+            with (self._state / "nursery.log").open("wb") as output, theirs:
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", "tidegate.worker.nursery", str(self._state)],
                     stdin=theirs.fileno(),
