@@ -44,7 +44,7 @@ def main() -> None:
             seconds, failed = ask(platform)
             cold.append(seconds)
             errors += failed
-            if number % 10 == 0:
+            if number % 20 == 0:
                 fresh.append(fresh_process(platform.state / "fresh" / str(number), model))
             print(f"{number + 1}/{given.starts}: {seconds * 1000:.0f} ms", flush=True)
         burst = []

@@ -1,0 +1,48 @@
+"""The nursery's side of the conversation with its controller; the forks are stand-ins."""
+
+import os
+import socket
+from typing import NoReturn
+
+import msgspec
+import pytest
+
+from tidegate.worker.nursery import Job, serve
+
+
+class Became(Exception):
+    """A child would go its own way here."""
+
+
+def become(job: Job, gate: int) -> NoReturn:
+    os.close(gate)
+    raise Became(job)
+
+
+def ask(ours: socket.socket) -> None:
+    gate, go = os.pipe()
+    socket.send_fds(ours, [msgspec.json.encode(Job("/r/replica.json", "/l/log"))], [gate])
+    os.close(gate)
+    os.close(go)
+
+
+def test_each_job_is_answered_with_a_pid_until_the_controller_goes() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pids = iter((41, 42))
+    with theirs:
+        ask(ours)
+        ask(ours)
+        ours.shutdown(socket.SHUT_WR)
+        serve(theirs, lambda: next(pids), become)
+    with ours:
+        assert [ours.recv(100), ours.recv(100)] == [b"41", b"42"]
+
+
+def test_a_child_gets_the_job_and_not_the_channel() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        ask(ours)
+        with pytest.raises(Became) as became:
+            serve(theirs, lambda: 0, become)
+        assert became.value.args == (Job("/r/replica.json", "/l/log"),)
+        assert theirs.fileno() == -1

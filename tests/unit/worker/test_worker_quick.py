@@ -1,0 +1,73 @@
+"""The quick way to a first answer: trees in a file, and the phases of a start."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.worker_process import FEATURES, models
+from tidegate.worker import quick
+from tidegate.worker.coldstart import ColdStart
+from tidegate.worker.images import RuntimeKind
+from tidegate.worker.runtimes import xgboost as runtime
+from tidegate.worker.spec import OnDemand
+
+__all__ = ["models"]
+
+
+@pytest.fixture
+def folder(models: Path, tmp_path: Path) -> Path:
+    """Model data of one replica."""
+    kept = tmp_path / "model"
+    kept.mkdir()
+    (kept / "model.json").write_bytes((models / "binary.json").read_bytes())
+    return kept
+
+
+def test_there_is_no_quick_way_before_the_first_replica_left_one(folder: Path) -> None:
+    assert quick.opened(folder, {}) is None
+
+
+def test_what_was_left_answers_as_the_library_does(folder: Path) -> None:
+    quick.plant(RuntimeKind.XGBOOST, folder, {})
+    found, library = quick.opened(folder, {}), runtime.load(folder, {})
+    assert found is not None
+    rows = np.random.default_rng(1).normal(size=(50, len(FEATURES))).astype(np.float32)
+    rows[::7, 2] = np.nan
+    np.testing.assert_allclose(found.score([rows])[0], library.score([rows])[0], rtol=0, atol=1e-6)
+
+
+def test_a_damaged_file_is_not_used(folder: Path) -> None:
+    quick.plant(RuntimeKind.XGBOOST, folder, {})
+    kept = quick.place(folder)
+    kept.write_bytes(kept.read_bytes()[:-1])
+    assert quick.opened(folder, {}) is None
+
+
+def test_a_model_that_is_no_forest_is_noted_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quick, "_planted", lambda folder: b"")
+    quick.plant(RuntimeKind.XGBOOST, folder, {})
+    assert quick.place(folder).read_bytes() == b""
+    assert quick.opened(folder, {}) is None
+
+
+def test_other_runtimes_leave_nothing(folder: Path) -> None:
+    quick.plant(RuntimeKind.ONNX, folder, {})
+    assert not quick.place(folder).exists()
+
+
+def test_the_phases_of_a_start_are_told_and_add_up() -> None:
+    clock = itertools.count(12, 1)
+    cold = ColdStart(OnDemand(news="", asked=10.0, noticed=11.0), lambda: float(next(clock)))
+    cold.mark("fetched")
+    cold.mark("loaded")
+    assert (cold.setup().name, cold.setup().value) == ("ModelSetupTime", 3_000_000)
+    assert cold.answered(15.0) == (
+        "cold start of 5000.0 ms: noticed 1000.0, forked 1000.0, fetched 1000.0, loaded 1000.0, let in 1000.0,"
+        " answered 0.0"
+    )
+
+
+def test_a_start_that_nobody_waits_for_says_so() -> None:
+    assert ColdStart(OnDemand(news=""), lambda: 5.0).answered(5.0).startswith("started before it was needed")
