@@ -23,9 +23,43 @@ pytestmark = [pytest.mark.e2e, pytest.mark.skipif(WEED is None, reason="needs se
 QUICK = {"Delay": 1, "MaxAttempts": 60}
 
 
+PROGRAM = """
+import json, os
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+SAID = {"MaxConcurrentTransforms": 2, "BatchStrategy": "SINGLE_RECORD", "MaxPayloadInMB": 1}
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.say(json.dumps(SAID).encode() if self.path == "/execution-parameters" else b"")
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        told = [os.environ.get(name) for name in ("SAGEMAKER_BATCH", "SAGEMAKER_BATCH_STRATEGY", "MINE")]
+        self.say(json.dumps([body.decode(), *told]).encode())
+
+    def say(self, body):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+ThreadingHTTPServer(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])), Handler).serve_forever()
+"""
+
+
 @pytest.fixture(scope="module")
-def platform(s3: S3) -> Iterator[Platform]:
+def platform(s3: S3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    folder = tmp_path_factory.mktemp("program")
+    (folder / "program.py").write_text(PROGRAM)
+    command = json.dumps([sys.executable, str(folder / "program.py")])
+    (folder / "images.yaml").write_text(f"images:\n  echo:\n    command: {command}\n")
     variables = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "TIDEGATE_S3_ENDPOINT": s3.endpoint}
+    variables["TIDEGATE_IMAGES"] = str(folder / "images.yaml")
     with Platform(environment={**variables, "TIDEGATE_DRAIN_TIMEOUT": "5"}) as running:
         yield running
 
@@ -47,7 +81,7 @@ def start(scene: Scene, job: str, source: str, sink: str, **more: Any) -> None:
     kind = more.pop("S3DataType", "S3Prefix")
     scene.sagemaker.create_transform_job(
         TransformJobName=job,
-        ModelName="m",
+        ModelName=more.pop("ModelName", "m"),
         TransformInput={"DataSource": {"S3DataSource": {"S3DataType": kind, "S3Uri": source}}, **given},
         TransformOutput={"S3OutputPath": sink, "AssembleWith": "Line", "Accept": "text/csv"},
         TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": more.pop("InstanceCount", 1)},
@@ -108,6 +142,17 @@ def test_a_manifest_of_packed_objects(scene: Scene, s3: S3) -> None:
     start(scene, "packed", "s3://models/list.json", "s3://models/unpacked/", **more)
     assert ended(scene, "packed")["TransformJobStatus"] == "Completed"
     assert len(content(s3, "unpacked/x.csv.gz.out").splitlines()) == 3
+
+
+def test_a_container_says_what_it_wants_and_hears_of_the_job(scene: Scene, tmp_path: Path) -> None:
+    role = "arn:aws:iam::000000000000:role/any"
+    scene.sagemaker.create_model(ModelName="echo", PrimaryContainer={"Image": "echo"}, ExecutionRoleArn=role)
+    (tmp_path / "rows.csv").write_text(table(3))
+    source, sink = (tmp_path / "rows.csv").as_uri(), (tmp_path / "out").as_uri()
+    start(scene, "echoed", source, sink, ModelName="echo", Environment={"MINE": "yes"})
+    assert ended(scene, "echoed")["TransformJobStatus"] == "Completed"
+    found = [json.loads(line) for line in (tmp_path / "out/rows.csv.out").read_text().splitlines()]
+    assert found == [[f"{number},0.5\n", "true", None, "yes"] for number in range(3)]
 
 
 def test_an_object_with_a_bad_row_has_no_output_and_fails_the_job(scene: Scene, tmp_path: Path) -> None:

@@ -144,6 +144,9 @@ class Server:
             since = parse_qs(query.decode("latin-1")).get("since", ["0"])[0]
             first = int(since) if since.isdecimal() else 0
             connection.reply(self._responses.plain(200, self.statistics(first), close), close)
+        elif path == b"/execution-parameters":
+            said: bytes = getattr(self.engine, "execution_parameters", b"{}")
+            connection.reply(self._responses.plain(200, said, close), close)
         elif path == b"/_tidegate/models":
             page = msgspec.json.encode(getattr(self.engine, "listing", dict)())
             connection.reply(self._responses.plain(200, page, close), close)

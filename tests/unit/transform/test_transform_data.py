@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from tidegate.model.errors import Invalid
-from tidegate.model.transform import Processing, Progress, Split, eta
-from tidegate.transform import naming
+from tidegate.model.transform import Pace, Processing, Progress, Split, eta
+from tidegate.transform import naming, pacing
 from tidegate.transform.joining import Processor, Unfit, check
+from tidegate.transform.pacing import Settled
 from tidegate.transform.paths import Missing, parse
 
 PERSON = {"name": "Ann", "pay": {"gross": 10, "net": 7}, "scores": [5, 6, 7, 8], "odd key": 1}
@@ -110,3 +111,17 @@ def test_a_manifest_that_is_none_is_refused(text: bytes) -> None:
 def test_the_time_left_follows_from_the_bytes() -> None:
     assert eta(Progress(bytes_total=100, bytes_done=25), 10.0) == 30.0
     assert eta(Progress(bytes_total=100), 10.0) is None
+
+
+def test_the_job_wins_over_the_container_and_the_container_over_the_default() -> None:
+    said = pacing.heard(
+        b'{"MaxConcurrentTransforms": 8, "BatchStrategy": "SINGLE_RECORD", "MaxPayloadInMB": 2, "More": 1}'
+    )
+    nothing = pacing.heard(b"what?")
+    assert pacing.settle(Pace(), nothing, Split.LINE, False) == Settled(False, 6 * 2**20, 1)
+    assert pacing.settle(Pace(), said, Split.LINE, False) == Settled(True, 2 * 2**20, 8)
+    asked = Pace(single=False, megabytes=3, concurrency=4)
+    assert pacing.settle(asked, said, Split.LINE, False) == Settled(False, 3 * 2**20, 4)
+    assert pacing.settle(asked, nothing, Split.LINE, True) == Settled(False, 3 * 2**20, 4)
+    assert pacing.settle(Pace(), nothing, Split.LINE, True) == Settled(False, pacing.OWN_BATCH, 3)
+    assert pacing.settle(Pace(), nothing, Split.NONE, True).limit == 6 * 2**20

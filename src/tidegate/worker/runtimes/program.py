@@ -69,6 +69,8 @@ class Program:
         self._watchers: list[asyncio.Task[None]] = []
         self._bad_pings = 0
         self._closing = False
+        self.execution_parameters = b"{}"
+        """What it wants of the requests of a transform job; asked for in such a job alone."""
 
     @property
     def healthy(self) -> bool:
@@ -97,6 +99,8 @@ class Program:
                 f"{self._spec.fleet.variant} did not pass the ping health check within"
                 f" {self._spec.startup_timeout:g} s (GET /ping on port {port} or on {self._socket})."
             ) from None
+        if self._container.environment.get("SAGEMAKER_BATCH") == "true":
+            self.execution_parameters = await _parameters(self._client)
         self._watchers.append(asyncio.create_task(self._watch(self._client)))
 
     def submit(self, call: Call, done: Done) -> None:
@@ -230,6 +234,15 @@ async def _ping(client: Client) -> bool:
             return (await client.ask("GET", "/ping")).status == 200
     except (Broken, TimeoutError, ValueError):
         return False
+
+
+async def _parameters(client: Client) -> bytes:
+    try:
+        async with asyncio.timeout(PING_TIMEOUT):
+            reply = await client.ask("GET", "/execution-parameters")
+    except (Broken, TimeoutError, ValueError):
+        return b"{}"
+    return reply.body if reply.status == 200 else b"{}"
 
 
 def _free_port() -> int:

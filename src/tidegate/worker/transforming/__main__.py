@@ -41,7 +41,7 @@ async def _run(file: jobfile.JobFile, folder: Path) -> int:
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         result = await running
-        jobfile.keep(folder / "result.json", result)
+        jobfile.keep(folder / "result.json", result, sync=False)
         if result.reason:
             print(result.reason, flush=True)
         else:

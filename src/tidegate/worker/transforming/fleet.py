@@ -10,12 +10,14 @@ from pathlib import Path
 
 import msgspec
 
-from tidegate.worker.runtimes.client import Client
+from tidegate.worker.runtimes.client import Broken, Client
 
 LOOK_EVERY = 0.02
 """Seconds between looks while a free worker is waited for."""
 REST = 1.0
 """Seconds between looks otherwise."""
+ASK = 5.0
+"""Seconds for a small question."""
 LARGEST_ANSWER = 1024 * 1024 * 1024
 
 
@@ -34,7 +36,7 @@ class Fleet:
     """``folder`` holds one folder per replica. ``each``: requests at one time to one of them."""
 
     folder: Path
-    each: int
+    each: int = 1
     _workers: dict[str, Worker] = field(default_factory=dict)
     _freed: asyncio.Event = field(default_factory=asyncio.Event)
     _looked: float = float("-inf")
@@ -52,9 +54,18 @@ class Fleet:
             await asyncio.wait((waiting,), timeout=LOOK_EVERY if not self._workers else REST)
             waiting.cancel()
 
-    async def ready(self) -> None:
-        """Waits for the first worker."""
-        self.give_back(await self.take())
+    async def parameters(self) -> bytes:
+        """What the container of the first worker that is ready says of itself."""
+        while True:
+            worker = await self.take()
+            try:
+                async with asyncio.timeout(ASK):
+                    reply = await worker.client.ask("GET", "/execution-parameters")
+                return reply.body if reply.status == 200 else b""
+            except (Broken, TimeoutError, ValueError):
+                self.lost(worker)
+            finally:
+                self.give_back(worker)
 
     def give_back(self, worker: Worker) -> None:
         worker.busy -= 1

@@ -86,18 +86,23 @@ class Part:
     def keep(self) -> None:
         """What the checkpoint says is on the disk before it is said. Blocks."""
         mark = self.mark
-        for file in (self._out, self._errors):
-            if file is not None:
-                file.flush()
-                os.fsync(file.fileno())
+        self.sync()
         keep(self._checkpoint, mark)
         self._kept = time.monotonic()
 
+    def sync(self) -> None:
+        """All that was added is on the disk. Blocks."""
+        for file, size in ((self._out, self.mark.out), (self._errors, self.mark.errors)):
+            if file is not None:
+                file.flush()
+                if size:
+                    os.fsync(file.fileno())
+
     def finish(self, reason: str = "") -> None:
-        """Nothing more comes: it is published, or has failed."""
+        """Nothing more comes: it is published, or has failed. Should this be forgotten, the object is done again."""
         self.close()
         self.mark = replace(self.mark, done=not reason, reason=reason)
-        keep(self._checkpoint, self.mark)
+        keep(self._checkpoint, self.mark, sync=False)
         self.out.unlink(missing_ok=True)
         self.errors.unlink(missing_ok=True)
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tidegate.model.errors import TidegateError, Transient
-from tidegate.model.transform import Progress, Split
-from tidegate.transform import naming
+from tidegate.model.transform import Progress
+from tidegate.transform import naming, pacing
+from tidegate.transform.pacing import Settled
 from tidegate.transform.splitting import Batch, batches
 from tidegate.worker.transforming.asking import Answered, Asker, RecordFailed
 from tidegate.worker.transforming.fleet import Fleet
@@ -18,12 +19,6 @@ from tidegate.worker.transforming.jobfile import JobFile, Result, keep, load
 from tidegate.worker.transforming.part import Part
 from tidegate.worker.transforming.places import Places, Thing, skipped, unpacked
 
-CONCURRENCY, MEGABYTES = 1, 6
-"""SageMaker's, for a container that does not say."""
-OWN_CONCURRENCY = 3
-"""For the runtimes of this platform: one request is computed, the next is read, and one is on its way."""
-OWN_BATCH = 1024 * 1024
-"""Bytes of a batch to them, where nobody asked for a size: larger ones are no faster, and come later."""
 SHOW_EVERY = 0.2
 TRIES = 5
 """Times that a place which does not answer is tried."""
@@ -40,14 +35,12 @@ class Run:
     parts: dict[str, Part] = field(default_factory=dict)
     _answered: bool = False
 
-    @property
-    def concurrency(self) -> int:
-        return self.file.job.pace.concurrency or (OWN_CONCURRENCY if self.file.built_in else CONCURRENCY)
+    settled: Settled = field(default_factory=lambda: Settled(False, 0, 1))
 
     async def run(self) -> Result:
         """How the job ended; everything that went wrong is in it."""
         job = self.file.job
-        fleet = Fleet(Path(self.file.replicas), self.concurrency)
+        fleet = Fleet(Path(self.file.replicas))
         asker = Asker(job, fleet)
         try:
             await patient(self._list)
@@ -56,10 +49,12 @@ class Run:
             return Result(f"{job.source.uri}: {error}")
         showing = asyncio.create_task(self._show())
         try:
-            await fleet.ready()
+            said = pacing.heard(await fleet.parameters())
+            self.settled = pacing.settle(job.pace, said, job.source.split, self.file.built_in)
+            fleet.each = self.settled.concurrency
             say("asked")
             left = deque(self.things)
-            lanes = min(len(left), max(1, job.instances * self.concurrency))
+            lanes = min(len(left), max(1, job.instances * self.settled.concurrency))
             async with asyncio.TaskGroup() as group:
                 for _ in range(lanes):
                     group.create_task(self._lane(left, asker))
@@ -68,7 +63,7 @@ class Run:
             fleet.close()
             for part in self.parts.values():
                 part.close()
-            keep(self.folder / "progress.json", self.progress())
+            keep(self.folder / "progress.json", self.progress(), sync=False)
         failed = [(thing, part) for thing in self.things if (part := self._part(thing)).mark.reason]
         if not failed:
             return Result()
@@ -114,7 +109,7 @@ class Run:
                     part.resume()
             if part.mark.bad and part.mark.bad == part.mark.record - 1:
                 raise RecordFailed("the model turned every record down")
-            await asyncio.to_thread(part.keep)
+            await asyncio.to_thread(part.sync)
             await patient(lambda: self._publish(thing, part))
         except TidegateError as error:
             part.finish(str(error))
@@ -124,7 +119,7 @@ class Run:
     async def _stream(self, thing: Thing, part: Part, asker: Asker) -> None:
         source = self._batches(thing, part)
         waiting: deque[asyncio.Task[Answered]] = deque()
-        room = self.concurrency * self.file.job.instances + 1
+        room = self.settled.concurrency * self.file.job.instances + 1
         ended = False
         try:
             while waiting or not ended:
@@ -152,10 +147,7 @@ class Run:
 
     def _batches(self, thing: Thing, part: Part) -> Iterator[Batch]:
         """From where the part goes on."""
-        source, pace = self.file.job.source, self.file.job.pace
-        limit = (MEGABYTES if pace.megabytes is None else pace.megabytes) * 2**20
-        if self.file.built_in and pace.megabytes is None and source.split is not Split.NONE:
-            limit = OWN_BATCH
+        source, how = self.file.job.source, self.settled
         mark, name = part.mark, part.path.name
         if source.gzip:
             self.taken[name] = 0
@@ -164,7 +156,7 @@ class Run:
         else:
             parts = self.places.read(thing.uri, mark.offset, thing.tag)
         return batches(
-            parts, source.split, limit=limit, single=bool(pace.single), record=mark.record, offset=mark.offset
+            parts, source.split, limit=how.limit, single=how.single, record=mark.record, offset=mark.offset
         )
 
     def _count(self, name: str, size: int) -> None:
