@@ -150,7 +150,9 @@ def killing(
     stop: threading.Event,
     database: str,
 ) -> None:
-    kinds = ["controller", "dispatcher", "worker"] + (["backend"] if database else [])
+    kinds = (
+        ["dispatcher", "backend", "worker", "controller"] if database else ["controller", "dispatcher", "worker"]
+    )
     for number in range(kills):
         if stop.wait(chance.uniform(0.4, 1.6)):
             return

@@ -17,8 +17,7 @@ KILLS = int(os.environ.get("TIDEGATE_CHAOS", "3"))
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 def test_no_accepted_request_is_lost_or_answered_twice(database: str, request: pytest.FixtureRequest) -> None:
     url = "" if database == "sqlite" else request.getfixturevalue("postgres_url")
-    kills = KILLS + (database == "postgres")
-    found = asynchronous.run(150 * kills, kills, random.Random(kills), url)
+    found = asynchronous.run(150 * KILLS, KILLS, random.Random(KILLS), url)
     assert (found["lost"], found["doubled"], found["different answers"]) == (0, 0, 1), found
-    assert found["accepted"] == 150 * kills
+    assert found["accepted"] == 150 * KILLS
     assert sum(found["killed"].values()) >= 1

@@ -33,6 +33,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         if FAIL_EVERY and count % FAIL_EVERY == 0:
             self._answer(500, b"the model divided by zero")
+        elif os.environ.get("ECHO"):
+            self._answer(200, body)
         else:
             self._answer(200, b'{"predictions": [%d]}' % len(body))
 

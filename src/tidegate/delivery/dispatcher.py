@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 TURN = 0.1
 """Seconds between looks at the queue while nothing happens."""
+GATHER = 0.02
+"""Seconds in which items that end together are waited for, so that one transaction takes as many new ones."""
 SLOW = 1.0
 """Seconds between looks for what is overdue, and for endpoints that are gone."""
 MOST_AT_ONCE = 200
@@ -78,6 +80,7 @@ class Dispatcher:
         await asyncio.wait(waits, timeout=TURN, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
+        await asyncio.sleep(GATHER)
 
     async def _turn(self) -> bool:
         """Whether there may be more to take at once."""

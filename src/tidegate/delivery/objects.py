@@ -20,7 +20,7 @@ from tidegate.model.errors import ArtifactError, Transient
 
 Body = bytes | Path
 CHUNK = 1024 * 1024
-PART = 32 * 1024 * 1024
+PART = 8 * 1024 * 1024
 """Bytes of a part, where an object goes up in several."""
 CLIENTS = 64
 """Connections to the S3."""

