@@ -174,3 +174,12 @@ def test_a_model_that_cannot_be_loaded_fails_the_creation(
     failed = scene.settled("bad")
     assert failed["EndpointStatus"] == "Failed"
     assert "not a whole XGBoost model" in failed["FailureReason"]
+
+
+def test_a_model_that_outgrows_its_memory_is_named_as_such(
+    platform: Platform, scene: Scene, models: tuple[str, str]
+) -> None:
+    deploy(platform, "large", {"image": "tidegate/xgboost", "data": models[0]}, memory="4MiB")
+    failed = scene.settled("large")
+    assert failed["EndpointStatus"] == "Failed"
+    assert "outgrew the memory limit of 4 MiB" in failed["FailureReason"]

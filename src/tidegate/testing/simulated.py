@@ -39,6 +39,7 @@ class SimulatedFleet:
             draining=len(self.of(ReplicaState.DRAINING)),
             failure=self.failure,
             mirror=self.spec.mirror,
+            serverless=self.spec.variant.serverless,
         )
 
 
