@@ -6,6 +6,8 @@ import http.server
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -284,3 +286,33 @@ def test_an_update_is_carried_out_while_requests_wait(scene: Scene, models: tupl
     for answer in answers:
         assert answered(answer["OutputLocation"])
     assert answered(ask(scene, "rolled")["OutputLocation"])
+
+
+def command(platform: Platform, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tidegate.cli", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "TIDEGATE_URL": platform.url},
+    )
+
+
+def test_the_commands_queue_wait_and_show(scene: Scene, platform: Platform, endpoint: str, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("\n".join(",".join(map(str, ROW)) for _ in range(2)))
+    done = command(platform, "invoke-async", endpoint, str(rows), "--wait", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["outcome"]["end"] == "Completed"
+    assert len(path(document["output"]).read_bytes().split()) == 2
+    rows.write_text("no,numbers,at,all")
+    failed = command(platform, "invoke-async", endpoint, rows.as_uri(), "--wait")
+    assert failed.returncode == 1
+    assert "Received client error (4" in failed.stderr
+    shown = json.loads(command(platform, "queue", endpoint, "--json").stdout)
+    assert shown["backlog"]["waiting"] == 0
+    assert document["inference_id"] in {row["inference_id"] for row in shown["requests"]}
+    assert document["inference_id"] in command(platform, "queue", endpoint).stdout
+    assert command(platform, "queue", "absent").returncode == 1
