@@ -144,6 +144,15 @@ def test_a_manifest_of_packed_objects(scene: Scene, s3: S3) -> None:
     assert len(content(s3, "unpacked/x.csv.gz.out").splitlines()) == 3
 
 
+def test_json_lines_are_joined(platform: Platform, scene: Scene, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("[1,0.5]\n[2,0.5]\n")
+    done = tidegate(platform, "batch", "m", str(tmp_path / "rows.jsonl"), f"{tmp_path}/out/", "--join")
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in (tmp_path / "out/rows.jsonl.out").read_text().splitlines()]
+    assert [line["SageMakerInput"] for line in found] == [[1, 0.5], [2, 0.5]]
+    assert all(0 < line["SageMakerOutput"]["prediction"] < 1 for line in found)
+
+
 def test_a_container_says_what_it_wants_and_hears_of_the_job(scene: Scene, tmp_path: Path) -> None:
     role = "arn:aws:iam::000000000000:role/any"
     scene.sagemaker.create_model(ModelName="echo", PrimaryContainer={"Image": "echo"}, ExecutionRoleArn=role)

@@ -384,3 +384,14 @@ def test_arrays_are_written_as_numpy_reads_them(array: np.ndarray) -> None:
         found = np.load(io.BytesIO(write(array, NPY).body), allow_pickle=False)
         assert found.dtype == array.dtype
         np.testing.assert_array_equal(found, array)
+
+
+def test_json_lines_are_rows_and_get_a_line_each() -> None:
+    rows = Features(2, ["a", "b"]).read(b"[1,2]\n[3,null]\n", "application/jsonlines")
+    np.testing.assert_array_equal(rows, [[1, 2], [3, np.nan]])
+    named = Features(2, ["a", "b"]).read(b'{"b":1,"a":2}\n', "application/jsonlines")
+    np.testing.assert_array_equal(named, [[2, 1]])
+    answer = write(np.array([0.5, 0.25], np.float32), "application/jsonlines")
+    assert answer.body == b'{"prediction":0.5}\n{"prediction":0.25}\n'
+    with pytest.raises(ModelFailed):
+        Features(2).read(b"[1,2]\n[3,\n", "application/jsonlines")

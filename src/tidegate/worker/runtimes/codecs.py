@@ -1,9 +1,9 @@
 """Rows of numbers in and predictions out, in the forms of SageMaker's own containers and in parquet and Arrow.
 
-In: text/csv, application/json, application/x-npy, parquet, Arrow IPC (``frames``); out: the same (``forms``). Every
-value is checked here, before rows of several requests meet in one call: a message names the row and the column
-(both from 1). Every number becomes the nearest float32, whatever form it came in: whole numbers are exact up to
-2^24, 16,777,216.
+In: text/csv, application/json, application/jsonlines, application/x-npy, parquet, Arrow IPC (``frames``); out: the
+same (``forms``). Every value is checked here, before rows of several requests meet in one call: a message names the
+row and the column (both from 1). Every number becomes the nearest float32, whatever form it came in: whole numbers
+are exact up to 2^24, 16,777,216.
 """
 
 import math
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tidegate.worker.invocation import ModelFailed
 from tidegate.worker.runtimes import columns, frames, large_csv, npy
 from tidegate.worker.runtimes.columns import Column, Kind
-from tidegate.worker.runtimes.forms import CSV, JSON, NPY, TYPES, choose, kind_of, unknown, write
+from tidegate.worker.runtimes.forms import CSV, JSON, JSON_LINES, NPY, TYPES, choose, kind_of, unknown, write
 from tidegate.worker.runtimes.layout import Layout, fields
 
 __all__ = ["CSV", "JSON", "NPY", "TYPES", "Column", "Features", "Kind", "Matrix", "choose", "kind_of", "write"]
@@ -47,6 +47,8 @@ class Features:
             return self._json(body)
         if kind == NPY:
             return self._npy(body)
+        if kind == JSON_LINES:
+            return self._json(b'{"instances":[%b]}' % b",".join(body.splitlines()))
         if kind in frames.KINDS:
             return self._frame(body, kind)
         raise unknown(kind)

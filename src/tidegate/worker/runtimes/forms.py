@@ -14,7 +14,8 @@ from tidegate.worker.runtimes import frames, large_csv, npy
 CSV = "text/csv"
 JSON = "application/json"
 NPY = "application/x-npy"
-TYPES = (JSON, CSV, NPY, *frames.TYPES)
+JSON_LINES = "application/jsonlines"
+TYPES = (JSON, CSV, NPY, JSON_LINES, *frames.TYPES)
 
 _KNOWN = frozenset(TYPES)
 
@@ -63,8 +64,8 @@ def _quality(parameters: Sequence[str]) -> float:
 
 
 def write(predictions: Any, kind: str) -> Answer:
-    """Predictions in the form ``kind``: one per row, a list (or a CSV line) of several where a row has them. As a
-    table: the column ``prediction``, or ``prediction_0`` and on."""
+    """Predictions in the form ``kind``: one per row, a list (or a CSV line) of several where a row has them; in JSON
+    Lines an object each. As a table: the column ``prediction``, or ``prediction_0`` and on."""
     if kind in frames.KINDS:
         return Answer(frames.write(np.asarray(predictions), kind), kind)
     if kind == NPY:
@@ -72,6 +73,8 @@ def write(predictions: Any, kind: str) -> Answer:
     if kind == CSV and (quick := large_csv.written(predictions)) is not None:
         return Answer(quick, CSV)
     values = predictions.tolist()
+    if kind == JSON_LINES:
+        return Answer(b"".join(msgspec.json.encode({"prediction": each}) + b"\n" for each in values), JSON_LINES)
     if kind == JSON:
         return Answer(msgspec.json.encode({"predictions": values}), JSON)
     text = io.StringIO()
