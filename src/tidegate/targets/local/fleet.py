@@ -80,7 +80,7 @@ class Surroundings:
     patience: float
     """Seconds that a live replica may take to answer a ping: somewhat more than a prediction may last."""
     nursery: Nursery | None = None
-    """Where workers of serverless fleets are forked; None: each is started by itself."""
+    """Where workers of serverless fleets and of jobs are forked; None: each is started by itself."""
 
 
 @dataclass
@@ -335,8 +335,10 @@ class Fleet:
             self._follow(Member(replica, process, starting, self._now(), folder, socket, log_file))
 
     def _forked(self, start: Path, log_file: Path) -> Process | None:
+        """Where somebody waits for the start: of a serverless fleet, or of a job."""
+        hurried = self._bounds is not None or self.wish.spec.detached is not None
         nursery = self.around.nursery
-        return nursery.fork(start, log_file) if self._bounds is not None and nursery is not None else None
+        return nursery.fork(start, log_file) if hurried and nursery is not None else None
 
     def _follow(self, member: Member) -> None:
         self.members[member.id] = member
