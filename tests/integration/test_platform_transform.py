@@ -210,19 +210,25 @@ def test_the_command_runs_the_model_of_a_spec_and_says_what_fails(platform: Plat
 
 
 def runner(platform: Platform, job: str) -> psutil.Process | None:
-    return named(platform, f"transforms/{job}/job.json")
+    return noted(platform.state / "transforms" / job)
 
 
 def worker(platform: Platform, job: str) -> psutil.Process | None:
-    return named(platform, f"fleets/transform.{job}/")
+    replicas = (platform.state / "fleets" / f"transform.{job}").glob("1/job/replicas/*")
+    return next((found for folder in replicas if (found := noted(folder))), None)
 
 
-def named(platform: Platform, part: str) -> psutil.Process | None:
-    return next((each for each in platform.processes() if part in " ".join(each.cmdline())), None)
+def noted(folder: Path) -> psutil.Process | None:
+    """The process whose identity lies in a folder, while it lives."""
+    try:
+        found = psutil.Process(json.loads((folder / "process.json").read_text())["pid"])
+        return found if found.status() != psutil.STATUS_ZOMBIE else None
+    except (OSError, ValueError, psutil.NoSuchProcess):
+        return None
 
 
 def test_whatever_is_killed_no_row_is_lost_or_doubled(platform: Platform, scene: Scene, tmp_path: Path) -> None:
-    rows = 4000
+    rows = 30_000
     (tmp_path / "rows.csv").write_text(table(rows))
     more: dict[str, Any] = {"BatchStrategy": "SingleRecord", "DataProcessing": {"JoinSource": "Input"}}
     start(scene, "killed", (tmp_path / "rows.csv").as_uri(), (tmp_path / "out").as_uri(), **more)
