@@ -17,7 +17,7 @@ import psutil
 import uvloop
 
 from bench import tables
-from bench.byhand import BODY, Ours, measure, ours
+from bench.sides import BODY, Ours, measure, ours
 from tidegate.model.fleet import FleetId
 from tidegate.worker.answers import Responses
 from tidegate.worker.batching import Batcher
