@@ -413,7 +413,7 @@ def test_weights_and_counts_change_in_place(sagemaker: Any, wire: Served) -> Non
         ([{"VariantName": "main", "DesiredWeight": 0.0}], "without a variant that takes requests"),
         ([{"VariantName": "main", "DesiredInstanceCount": 0}], "without a variant that takes requests"),
         ([{"VariantName": "main", "DesiredWeight": 1.0}] * 2, "is there twice"),
-        ([{"VariantName": "main", "ServerlessUpdateConfig": {"MaxConcurrency": 1}}], "not supported yet"),
+        ([{"VariantName": "main", "ServerlessUpdateConfig": {"MaxConcurrency": 1}}], "is not serverless"),
     ],
 )
 def test_bad_weights_and_counts_are_refused(

@@ -227,6 +227,7 @@ def test_a_deleted_config_is_gone(sagemaker: Any, model: str) -> None:
     assert refused(sagemaker.delete_endpoint_config, EndpointConfigName="v1") == missing
 
 
+SHADOW = {"VariantName": "shadow", "ModelName": "fraud"}
 SERVERLESS = {"MemorySizeInMB": 1024, "MaxConcurrency": 1}
 CAPTURE = {
     "EnableCapture": True,
@@ -255,7 +256,7 @@ CAPTURE = {
             {},
             "InitialInstanceCount",
         ),
-        ([{"VariantName": "main", "ServerlessConfig": SERVERLESS}], {}, "ServerlessConfig is not supported yet"),
+        ([{"VariantName": "main", "ServerlessConfig": SERVERLESS}], {}, "needs ModelName"),
         ([{**VARIANT, "RoutingConfig": {"RoutingStrategy": "KV_AWARE"}}], {}, "RoutingStrategy KV_AWARE is not"),
         ([VARIANT], {"DataCaptureConfig": CAPTURE}, "DataCaptureConfig with EnableCapture true is not supported"),
         ([VARIANT], {"ShadowProductionVariants": [VARIANT]}, r'variant "main" is there twice'),
@@ -266,8 +267,8 @@ CAPTURE = {
         ),
         (
             [VARIANT],
-            {"ShadowProductionVariants": [{"VariantName": "shadow", "ServerlessConfig": SERVERLESS}]},
-            "ServerlessConfig is not supported yet",
+            {"ShadowProductionVariants": [{**SHADOW, "ServerlessConfig": SERVERLESS}]},
+            "cannot be serverless",
         ),
         (
             [VARIANT],

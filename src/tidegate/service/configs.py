@@ -47,6 +47,9 @@ def check(config: EndpointConfig) -> None:
     twice = _twice(variant.name for variant in every)
     if twice:
         raise Invalid(f'variant "{twice}" is there twice: variant names are unique within a config')
+    asleep = next((shadow.name for shadow in config.shadows if shadow.serverless is not None), None)
+    if asleep is not None:
+        raise Invalid(f'shadow variant "{asleep}" cannot be serverless: give it instances')
     if config.serverless and config.asynchronous is not None:
         raise Invalid(f'endpoint configuration "{config.name}" is both serverless and asynchronous: choose one')
     if config.serverless and len(every) > 1:
