@@ -81,6 +81,7 @@ def queue(
     backlog = found["backlog"]
     print(f"{backlog['waiting']} waiting, {backlog['working']} in work")
     shown = draw.table("REQUEST", "STATE", ">TRIES", "OUTPUT", "WHY")
+    shown.columns[0].min_width = max((len(row["inference_id"]) for row in found["requests"]), default=0)
     for row in found["requests"]:
         why = (row["outcome"] or {}).get("reason", "")
         shown.add_row(row["inference_id"], row["state"], str(row["tries"]), row["output"], why)

@@ -51,6 +51,7 @@ def entries(table: RouteTable, slots: Mapping[FleetId, str]) -> dict[str, str]:
     """Key -> value for a table; none for an empty one. The endpoint's own entry is the last.
 
     Raises Refused for a fleet without slot or a table with too many routes."""
+    checked(table.endpoint)
     found = {}
     if _of_queue(table, slots):
         found[queued(table.endpoint)] = value(table, table.routes, slots)
