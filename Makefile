@@ -22,7 +22,7 @@ demo: $(VENV)/.demo      ## deploy, shift, roll back: the whole story in three m
 	$(BIN)/python -m demo.run
 
 test: lint               ## everything that CI runs
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -q
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check src tests bench demo
