@@ -139,8 +139,13 @@ def test_metrics_tell_of_the_models_and_of_each_client(scene: Scene) -> None:
     assert hits is not None and 0.75 < hits < 0.95  # each model once cold, five times warm
     assert statistic(scene, "ModelLoadingTime", "SampleCount", "many") == CLIENTS + 1
     assert (statistic(scene, "ModelLoadingWaitTime", "Minimum", "many") or 0) > 0
-    some = statistic(scene, "LoadedModelCount", "Maximum", "many", Namespace="/aws/sagemaker/Endpoints")
-    assert some is not None and 1 <= some <= CLIENTS + 1
+
+    def loaded() -> float:
+        """Told once in each second with requests, by the first of them."""
+        scene.invoke("many", ROW, TargetModel=NAMES[0])
+        return statistic(scene, "LoadedModelCount", "Maximum", "many", Namespace="/aws/sagemaker/Endpoints") or 0
+
+    assert 1 <= until(lambda: loaded() >= 1 and loaded(), "loaded models are told", every=0.5) <= CLIENTS + 1
     pages = scene.cloudwatch.get_paginator("list_metrics").paginate(
         Namespace="AWS/SageMaker",
         MetricName="Invocations",
