@@ -6,8 +6,6 @@ Times are epoch seconds as floats: items are many, and are compared with a clock
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-MOST_INPUT = 1024**3
-"""Bytes of an input object, and of an answer."""
 MOST_INLINE = 128_000
 """Bytes of a body that comes with the request itself."""
 

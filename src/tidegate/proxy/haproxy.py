@@ -22,7 +22,7 @@ from tidegate.model.fleet import FleetId, RoutingStrategy
 from tidegate.model.traffic import RouteTable
 from tidegate.ports.router import Demand
 from tidegate.proxy import binary, config, routes
-from tidegate.proxy.process import Master, check_address, write_whole
+from tidegate.proxy.process import Master, check_address, keep
 from tidegate.proxy.runtime import Runtime
 from tidegate.proxy.state import SLOTS, Seat, State
 from tidegate.settings import Settings
@@ -333,7 +333,7 @@ class HAProxy:
 
     def _write(self, name: str, data: bytes) -> None:
         try:
-            write_whole(self._folder / name, data)
+            keep(self._folder / name, data)
         except OSError as error:
             raise Transient(
                 f"{self._folder / name} cannot be written: {error.strerror}; make room for it"

@@ -16,6 +16,7 @@ import msgspec
 import psutil
 
 from tidegate.model.errors import StartupError
+from tidegate.whole_files import write_whole
 
 IDENTITY, PID, ERRORS = "process.json", "haproxy.pid", "haproxy.err"
 START_TIMEOUT = 30.0
@@ -31,15 +32,12 @@ class Identity:
     options: str
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """A reader sees the old content or the new, never a part, whichever process crashes.
+def keep(path: Path, data: bytes) -> None:
+    """A file of the proxy's, whole.
 
     It does not wait for the disk: what a power failure loses here is asked for again by the controller, since no
     worker survives it either, and waiting would make every change of weights some ten times slower."""
-    new = path.with_name(path.name + ".new")
-    with open(new, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(data)
-    new.replace(path)
+    write_whole(path, data, durable=False)
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ class Master:
 
     def note(self, options: str, pid: int) -> None:
         identity = Identity(pid, psutil.Process(pid).create_time(), options)
-        write_whole(self.folder / IDENTITY, msgspec.json.encode(identity))
+        keep(self.folder / IDENTITY, msgspec.json.encode(identity))
 
     def finish(self) -> None:
         """Asks it to stop listening and to end with its last client."""

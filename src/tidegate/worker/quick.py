@@ -14,7 +14,7 @@ from typing import Any
 
 from tidegate.model.errors import TidegateError
 from tidegate.worker.images import RuntimeKind
-from tidegate.worker.runtimes import choose, codecs
+from tidegate.worker.runtimes import choose, tables
 from tidegate.worker.runtimes.forest import Damaged, unpack
 from tidegate.worker.runtimes.model_document import NotCovered
 from tidegate.worker.runtimes.tables import Table, default_accept
@@ -32,9 +32,7 @@ def opened(folder: Path, environment: Mapping[str, str]) -> Table | None:
             forest = unpack(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))  # type: ignore[arg-type]
     except (OSError, ValueError, Damaged):
         return None
-    head = forest.head
-    columns = [codecs.Column(kind) for kind in head.kinds or ()]
-    return Table(forest.predict, codecs.Features(head.features, head.names, columns), default_accept(environment))
+    return tables.of_forest(forest, default_accept(environment))
 
 
 def plant(kind: RuntimeKind, folder: Path, environment: Mapping[str, str]) -> None:

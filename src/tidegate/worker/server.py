@@ -260,7 +260,7 @@ class Server:
             if self._in_hand.get(connection) is call:
                 del self._in_hand[connection]
             if how.first is not None:
-                call.note(FIRST_CHUNK, max(0, how.first - _began(request)))
+                call.note(FIRST_CHUNK, max(0, how.first - _began(request, _stamp(request.stamp, request.arrived))))
             self._count(request, call, how.status)
 
         call.on_abandon(delivery.leave)
@@ -276,8 +276,7 @@ class Server:
                 said, self.cold = self.cold.answered(request.arrived / 1e6), None
                 print(f"tidegate worker {self.spec.replica} ({self.spec.fleet}): {said}", flush=True)
             stamp = _stamp(request.stamp, request.arrived)
-            began = stamp if request.at_once else request.complete
-            latency = max(0, now - began)
+            latency = max(0, now - _began(request, stamp))
             self._stats.count(now, status, latency, request.arrived - stamp)
         for note in call.notes:
             self._stats.note(now, note)
@@ -307,9 +306,9 @@ class Server:
         loop.call_later(1.0, self._sweep, loop)
 
 
-def _began(request: Request) -> int:
+def _began(request: Request, stamp: int) -> int:
     """From when on a call's latency is counted; what a client took to send a request is not in it."""
-    return _stamp(request.stamp, request.arrived) if request.at_once else request.complete
+    return stamp if request.at_once else request.complete
 
 
 def _stamp(header: bytes | None, arrived: int) -> int:

@@ -13,6 +13,7 @@ import msgspec
 
 from tidegate.model.errors import StartupError
 from tidegate.model.fleet import FleetId
+from tidegate.whole_files import write_whole
 from tidegate.worker.images import RuntimeChoice
 from tidegate.worker.invocation import PRIMARY
 
@@ -141,7 +142,4 @@ def read(path: Path) -> ReplicaSpec:
 
 def write_failure(path: Path, failure: Failure) -> None:
     """Leaves ``failure.json`` beside the replica file ``path``; a reader sees it whole or not at all."""
-    target = path.with_name("failure.json")
-    new = target.with_name("failure.json.new")
-    new.write_bytes(msgspec.json.encode(failure))
-    new.replace(target)
+    write_whole(path.with_name("failure.json"), msgspec.json.encode(failure), mode=0o666, durable=False)

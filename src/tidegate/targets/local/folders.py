@@ -1,11 +1,11 @@
 """Where the local target keeps things, and the few ways in which files are written and taken away."""
 
 import contextlib
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from tidegate import whole_files
 from tidegate.model.fleet import FleetId
 
 
@@ -90,16 +90,7 @@ class Folders:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Writes a file so that a reader, or a crash, sees the old content or the new, never a part."""
+def write_whole(path: Path, data: bytes) -> None:
+    """The file on the disk, whole, in a folder that is made if need be. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    new = path.with_name(path.name + ".new")
-    try:
-        with open(new, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
-            file.write(data)  # all of it or an error: a nearly full disk takes a part
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        new.unlink(missing_ok=True)
-        raise
-    new.replace(path)
+    whole_files.write_whole(path, data)

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,9 +21,8 @@ from tidegate.worker.multimodel.preparer import Done, Job
 from tidegate.worker.multimodel.preparing import Preparers
 from tidegate.worker.multimodel.source import Source
 from tidegate.worker.multimodel.store import GOOD, NEXT, Kept, Store
-from tidegate.worker.runtimes import codecs
 from tidegate.worker.runtimes.forest import Forest, unpack
-from tidegate.worker.runtimes.tables import Rows, Table, default_accept
+from tidegate.worker.runtimes.tables import Rows, default_accept, of_forest
 
 LONGEST = 360.0
 """Seconds that one model may take to be read or loaded."""
@@ -136,9 +134,7 @@ class Loader:
         return engine, forest.head.mark, min(size, 2 * len(data) + (1 << 16))
 
     def _served(self, forest: Forest) -> Batcher[Rows, object]:
-        head = forest.head
-        table = Table(forest.predict, _features(head.features, head.names, head.kinds), self._accept)
-        return Batcher(table, self._loop, aside=self._large)
+        return Batcher(of_forest(forest, self._accept), self._loop, aside=self._large)
 
     # --- anything else: its own library reads it ---
 
@@ -184,9 +180,3 @@ class Loader:
 
     def aside(self, work: Callable[..., T], *arguments: object) -> "asyncio.Future[T]":
         return self._loop.run_in_executor(self._threads, work, *arguments)
-
-
-@lru_cache(maxsize=1024)
-def _features(count: int, names: tuple[str, ...] | None, kinds: tuple[codecs.Kind, ...] | None) -> codecs.Features:
-    """Models of one kind take the same features: one object for all of them."""
-    return codecs.Features(count, names, [codecs.Column(kind) for kind in kinds or ()])

@@ -1,6 +1,7 @@
 """What the runtimes for tables of numbers share: a scorer around a function, and how their model file is found."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 from tidegate.model.errors import ArtifactError, Invalid
 from tidegate.worker.invocation import Answer, Call
 from tidegate.worker.runtimes import codecs
+from tidegate.worker.runtimes.forest import Forest
 from tidegate.worker.runtimes.packing import Packer
 
 PROBES = 512
@@ -95,6 +97,18 @@ class Table:
             if len(self._forms) < MOST_FORMS:
                 self._forms[key] = form
         return form
+
+
+def of_forest(forest: Forest, accept: str | None) -> Table:
+    """A scorer around the trees of an XGBoost model."""
+    head = forest.head
+    return Table(forest.predict, _features(head.features, head.names, head.kinds), accept)
+
+
+@lru_cache(maxsize=1024)
+def _features(count: int, names: tuple[str, ...] | None, kinds: tuple[codecs.Kind, ...] | None) -> codecs.Features:
+    """Models of one kind take the same features: one object for all of them."""
+    return codecs.Features(count, names, [codecs.Column(kind) for kind in kinds or ()])
 
 
 def only(folder: Path, what: str, suffixes: Sequence[str]) -> Path:

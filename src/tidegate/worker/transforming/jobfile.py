@@ -6,7 +6,6 @@ and at the end ``result.json`` (a ``Result``).
 """
 
 import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import msgspec
 
 from tidegate.model.errors import StartupError
 from tidegate.model.transform import TransformJob
+from tidegate.whole_files import write_whole
 
 T = TypeVar("T")
 
@@ -61,13 +61,7 @@ def load(path: Path, kind: type[T]) -> T | None:
 
 def keep(path: Path, document: Any, *, sync: bool = True) -> None:
     """A reader, or a crash, sees the old document or the new one."""
-    new = path.with_name(path.name + ".new")
-    with new.open("wb") as file:
-        file.write(msgspec.json.encode(document))
-        if sync:
-            file.flush()
-            os.fsync(file.fileno())
-    new.replace(path)
+    write_whole(path, msgspec.json.encode(document), mode=0o666, durable=sync)
 
 
 @contextmanager
