@@ -125,5 +125,5 @@ async def open_container(spec: ReplicaSpec, container: ContainerSpec, died: Died
     if isinstance(loaded, Handler):
         return Handling(loaded, loop, spec.invocation_timeout, container.name)
     # A job's requests are all large: one is read while another is computed.
-    aside = ThreadPoolExecutor(2, "large") if container.environment.get("SAGEMAKER_BATCH") == "true" else None
+    aside = ThreadPoolExecutor(2, "large") if container.transforms else None
     return Batcher(loaded, loop, aside=aside)

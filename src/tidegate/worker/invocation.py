@@ -23,6 +23,13 @@ class Stream(NamedTuple):
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
+async def let_go(parts: AsyncIterator[bytes]) -> None:
+    """Closes what makes the parts of a stream, where it can be closed."""
+    close = getattr(parts, "aclose", None)
+    if close is not None:
+        await close()
+
+
 class Rejected(NamedTuple):
     """The platform's own refusal, before any model was asked: counted as no model's error.
 

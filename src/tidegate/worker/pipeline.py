@@ -17,7 +17,7 @@ from itertools import pairwise
 from time import perf_counter_ns
 
 from tidegate.worker.batching import Batcher, failed
-from tidegate.worker.invocation import Answer, Call, Done, Engine, ModelFailed, Outcome, Stream, TimedOut
+from tidegate.worker.invocation import Answer, Call, Done, Engine, ModelFailed, Outcome, Stream, TimedOut, let_go
 from tidegate.worker.metering import Meter
 from tidegate.worker.spec import ContainerSpec
 
@@ -192,7 +192,5 @@ async def _whole(stream: Stream, limit: int) -> Outcome:
             if size > limit:
                 return ModelFailed(500, f"The answer has more than {limit} bytes.")
     finally:
-        close = getattr(stream.parts, "aclose", None)
-        if close is not None:
-            await close()
+        await let_go(stream.parts)
     return Answer(b"".join(parts), stream.content_type, stream.headers)

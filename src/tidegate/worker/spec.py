@@ -49,6 +49,11 @@ class ContainerSpec:
     cache: bool = True
     """MULTI_MODEL: whether models stay loaded after a request (ModelCacheSetting)."""
 
+    @property
+    def transforms(self) -> bool:
+        """Whether it serves a transform job, as the container contract tells it."""
+        return self.environment.get("SAGEMAKER_BATCH") == "true"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Mirror:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tidegate.worker.batching import failed
 from tidegate.worker.http import Connection
-from tidegate.worker.invocation import Answer, ModelFailed, Stream, TimedOut
+from tidegate.worker.invocation import Answer, ModelFailed, Stream, TimedOut, let_go
 from tidegate.worker.manners import Manner
 
 
@@ -75,7 +75,7 @@ class Delivery:
             return self._fail(failed(error))
         finally:
             self._running = False
-            await _let_go(self._stream.parts)
+            await let_go(self._stream.parts)
 
     async def _pass_on(self) -> Ended:
         connection, manner = self._connection, self._manner
@@ -108,14 +108,15 @@ class Delivery:
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._limits.whole
         while True:
-            wait = asyncio.timeout(min(self._limits.part, deadline - clock()))
+            left = deadline - clock()
+            wait = asyncio.timeout(min(self._limits.part, left))
             try:
                 async with wait:
                     part = await anext(self._stream.parts, None)
             except TimeoutError:
                 if not wait.expired():
                     raise
-                if clock() < deadline:
+                if self._limits.part < left:  # not by the clock: a timer may be a little early
                     raise TimedOut from None
                 raise TimedOut(message=f"The answer took longer than {self._limits.whole:g} s in all.") from None
             if part is None:
@@ -139,13 +140,6 @@ class Delivery:
         else:
             connection.abort()
         return Ended(error.status, self._first)
-
-
-async def _let_go(parts: AsyncIterator[bytes]) -> None:
-    """Closes what makes the parts, where it can be closed."""
-    close = getattr(parts, "aclose", None)
-    if close is not None:
-        await close()
 
 
 def _now() -> int:

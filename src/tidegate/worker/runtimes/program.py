@@ -99,7 +99,7 @@ class Program:
                 f"{self._spec.fleet.variant} did not pass the ping health check within"
                 f" {self._spec.startup_timeout:g} s (GET /ping on port {port} or on {self._socket})."
             ) from None
-        if self._container.environment.get("SAGEMAKER_BATCH") == "true":
+        if self._container.transforms:
             self.execution_parameters = await _parameters(self._client)
         self._watchers.append(asyncio.create_task(self._watch(self._client)))
 
