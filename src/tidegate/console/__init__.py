@@ -1,0 +1,1 @@
+"""The web console: pages that explain deployments by running them."""

@@ -1,0 +1,1 @@
+"""What things cost: a dated catalogue of rates, each row with its region, source and date."""

@@ -1,0 +1,1 @@
+"""How many instances there should be: pure, ``decide(history, policy, now) -> desired, reason``."""
