@@ -88,6 +88,9 @@ class Settings:
     images: Path | None = None
     """YAML file that maps image names to commands or runtimes; see docs/images.md."""
 
+    prices: Path | None = None
+    """Folder of CSV files whose rows go over the packaged prices; see docs/cost.md."""
+
     trust: frozenset[str] = frozenset()
     """What models may bring that runs code as the server's user: ``pickle`` (unpickling, where the model's
     environment asks for it too) and ``code`` (Python files and named classes). Each is a program of whoever may
@@ -164,5 +167,6 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_WEBHOOK_SECRET": ("webhook_secret", str),
     "TIDEGATE_ASYNC_MAX_BODY": ("async_max_body", int),
     "TIDEGATE_IMAGES": ("images", Path),
+    "TIDEGATE_PRICES": ("prices", Path),
     "TIDEGATE_TRUST": ("trust", _trust),
 }
