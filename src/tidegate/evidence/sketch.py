@@ -24,6 +24,11 @@ def value(bin_index: int) -> float:
     return 0.0 if bin_index == ZERO else float(_MAPPING.value(bin_index))
 
 
+def highest(bin_index: int) -> float:
+    """The largest value that falls into a bin."""
+    return 0.0 if bin_index == ZERO else value(bin_index) / (1 - ACCURACY)
+
+
 def merge(parts: Iterable[dict[int, float]]) -> dict[int, float]:
     whole: dict[int, float] = {}
     for bins in parts:

@@ -1,0 +1,93 @@
+"""Probabilities of counts: how many of the requests of one period are of a kind, and what that makes likely.
+
+Requests arrive independently of each other, so their number in a period is Poisson distributed; and splitting a
+Poisson stream by independent coin tosses gives independent Poisson streams (Kingman, "Poisson Processes", 1993,
+chapter 5). So hits and others are independent, and a binomial tail over an unknown number of requests becomes a sum
+over two Poisson distributions. All sums are exact but for tails below 1e-17.
+"""
+
+import math
+from collections.abc import Callable
+from statistics import NormalDist
+
+_NORMAL = NormalDist()
+_REACH = 9.0
+"""Standard deviations around the mean that are summed; 1e-18 lies beyond."""
+
+
+def poisson(mean: float) -> tuple[int, list[float]]:
+    """The least count that matters, and the probabilities from there on."""
+    if mean <= 0:
+        return 0, [1.0]
+    reach = _REACH * math.sqrt(mean) + 20
+    low, high = max(0, int(mean - reach)), int(mean + reach) + 1
+    top = int(mean)
+    peak = math.exp(top * math.log(mean) - mean - math.lgamma(top + 1))
+    upward, downward = [peak], []
+    for k in range(top + 1, high + 1):
+        upward.append(upward[-1] * mean / k)
+    value = peak
+    for k in range(top, low, -1):
+        value *= k / mean
+        downward.append(value)
+    return low, _whole(downward[::-1] + upward)
+
+
+def binomial(trials: int, part: float) -> tuple[int, list[float]]:
+    """The same for hits among ``trials``."""
+    if trials == 0 or part <= 0:
+        return 0, [1.0]
+    if part >= 1:
+        return trials, [1.0]
+    mean = trials * part
+    reach = _REACH * math.sqrt(mean * (1 - part)) + 20
+    low, high = max(0, int(mean - reach)), min(trials, int(mean + reach) + 1)
+    top = min(trials, int(mean))
+    chosen = math.lgamma(trials + 1) - math.lgamma(top + 1) - math.lgamma(trials - top + 1)
+    peak = math.exp(chosen + top * math.log(part) + (trials - top) * math.log1p(-part))
+    odds = part / (1 - part)
+    upward, downward = [peak], []
+    for k in range(top, high):
+        upward.append(upward[-1] * (trials - k) / (k + 1) * odds)
+    value = peak
+    for k in range(top, low, -1):
+        value *= k / ((trials - k + 1) * odds)
+        downward.append(value)
+    return low, _whole(downward[::-1] + upward)
+
+
+def _whole(chances: list[float]) -> list[float]:
+    """Scaled to a sum of 1, which takes the rounding of ``lgamma`` out."""
+    total = math.fsum(chances)
+    return [chance / total for chance in chances]
+
+
+def chance_of(hits: float, others: float, breaches: Callable[[int, int], bool]) -> float:
+    """The probability that ``breaches(h, o)`` holds, with Poisson counts of these means, among periods with any
+    request at all. ``breaches`` must hold for all fewer others once it holds for some, and for all more hits."""
+    h0, weights = poisson(hits)
+    o0, against = poisson(others)
+    below, passed, total = 0.0, 0, 0.0
+    for place, weight in enumerate(weights):
+        h = h0 + place
+        while passed < len(against) and breaches(h, o0 + passed):
+            below += against[passed]
+            passed += 1
+        if passed == len(against):
+            total += math.fsum(weights[place:])
+            break
+        total += weight * below
+    nothing = math.exp(-hits - others) if breaches(0, 0) else 0.0
+    return min(1.0, max(0.0, total - nothing))
+
+
+def chance_of_mean(requests: float, mean: float, deviation: float, limit: float) -> float:
+    """The probability that the average of a Poisson number of values exceeds ``limit``. Each average is taken as
+    normal: exact for normal values, the central limit theorem for others."""
+    low, weights = poisson(requests)
+    above = (
+        weight * _NORMAL.cdf((mean - limit) * math.sqrt(low + place) / deviation)
+        for place, weight in enumerate(weights)
+        if low + place
+    )
+    return min(1.0, math.fsum(above))

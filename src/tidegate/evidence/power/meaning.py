@@ -1,0 +1,162 @@
+"""What an alarm watches, in terms of requests: which of them count as hits, and how likely one period breaches.
+
+An alarm on a percentile is an alarm on a rate: p99 is above 300 ms exactly when more than 1 % of the requests are
+slower (nearest rank, ``evidence.sketch.percentile``). So errors and percentiles are judged by the same sum.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from statistics import NormalDist
+
+from tidegate.evidence import sketch
+from tidegate.evidence.power import counts
+from tidegate.evidence.power.baseline import Baseline, Quantity
+from tidegate.evidence.samples import PERCENTILE
+from tidegate.model.alarm import Alarm, Comparison
+
+ERROR_METRICS = ("Invocation5XXErrors", "InvocationModelErrors")
+LATENCY_METRICS = ("ModelLatency",)
+REQUESTS = "Invocations"
+VERSION, VARIANT, ENDPOINT = "EndpointConfigName", "VariantName", "EndpointName"
+UPWARD = (Comparison.GREATER, Comparison.GREATER_OR_EQUAL)
+OPPOSITE = {Comparison.LESS: Comparison.GREATER_OR_EQUAL, Comparison.LESS_OR_EQUAL: Comparison.GREATER}
+
+
+@dataclass(frozen=True)
+class Load:
+    """Requests that one period is expected to hold, of each version."""
+
+    new: float
+    old: float = 0.0
+
+
+@dataclass(frozen=True)
+class Chances:
+    """Of one period: that it breaches, and that it has no data."""
+
+    breach: float
+    nothing: float
+
+
+def quantity(alarm: Alarm) -> Quantity | None:
+    """What the alarm tells about; None for one that no fault of ours moves (CPU, counts of requests, models)."""
+    if set(alarm.dimensions) - {VERSION, VARIANT, ENDPOINT} and alarm.metric in (*ERROR_METRICS, *LATENCY_METRICS):
+        return None
+    if alarm.metric in ERROR_METRICS:
+        return Quantity.ERRORS
+    if alarm.metric in LATENCY_METRICS:
+        return Quantity.LATENCY
+    return None if alarm.namespace.lower().startswith(("aws/", "/aws/")) else Quantity.PREDICTIONS
+
+
+def of_new_version(alarm: Alarm) -> bool:
+    """Whether it sees the new version's requests alone. One on a metric of the user's own sees what the user puts;
+    taken as the new version's."""
+    return VERSION in alarm.dimensions or quantity(alarm) is Quantity.PREDICTIONS
+
+
+def unknown(alarm: Alarm, baseline: Baseline) -> str | None:
+    """Why nothing can be said of this alarm; None when it can."""
+    match quantity(alarm):
+        case None:
+            return f"{alarm.metric} is not a metric of errors, latency or predictions"
+        case Quantity.LATENCY if baseline.latency is None:
+            return "the usual latency is not given"
+        case Quantity.PREDICTIONS if baseline.predictions is None:
+            return "the usual predictions are not given"
+        case Quantity.PREDICTIONS if alarm.statistic != "Average":
+            return f"of predictions only the Average is understood, not {alarm.statistic}"
+    return None
+
+
+def exact(alarm: Alarm) -> bool:
+    """Whether ``chances`` is a sum without approximation."""
+    return not (quantity(alarm) is Quantity.LATENCY and alarm.statistic in ("Average", "Sum"))
+
+
+def chances(alarm: Alarm, load: Load, new: Baseline, old: Baseline) -> Chances:
+    """Of one period with this load. ``unknown(alarm, ...)`` must be None."""
+    load = Load(load.new) if of_new_version(alarm) else load
+    requests = load.new + load.old
+    if requests <= 0:
+        return Chances(0.0, 1.0)
+    nothing = math.exp(-requests)
+    upward = alarm.comparison if alarm.comparison in UPWARD else OPPOSITE[alarm.comparison]
+    rises = _above(alarm, upward, load, new, old)
+    if alarm.comparison in UPWARD:
+        return Chances(rises, nothing)
+    return Chances(max(0.0, 1 - nothing - rises), nothing)
+
+
+def _above(alarm: Alarm, upward: Comparison, load: Load, new: Baseline, old: Baseline) -> float:
+    match quantity(alarm), alarm.statistic:
+        case _, "SampleCount":
+            return counts.chance_of(load.new + load.old, 0.0, lambda h, _: upward.breaches(h, alarm.threshold))
+        case Quantity.PREDICTIONS, _:
+            return _mean_above(alarm, load, new, old)
+        case Quantity.LATENCY, "Average" | "Sum":
+            return _mean_above(alarm, load, new, old)
+        case _:
+            hits = load.new * _hit(alarm, upward, new) + load.old * _hit(alarm, upward, old)
+            others = max(0.0, load.new + load.old - hits)
+            return counts.chance_of(hits, others, partial(_breaches, alarm, upward))
+
+
+def _hit(alarm: Alarm, upward: Comparison, side: Baseline) -> float:
+    """The part of the requests that are hits: errors, or slower than the threshold as the sketch shows it."""
+    if quantity(alarm) is Quantity.ERRORS:
+        return side.error_rate
+    assert side.latency is not None
+    if alarm.statistic in ("Minimum", "Maximum"):
+        return side.latency.slower_than(alarm.threshold)
+    return side.latency.slower_than(slow_from(alarm.threshold, upward))
+
+
+def slow_from(threshold: float, upward: Comparison) -> float:
+    """The time from which on the sketch shows a value that breaches: within 1 % of the threshold."""
+    if threshold <= 0:
+        return threshold
+    key = sketch.index(threshold) - 2
+    while not upward.breaches(sketch.value(key), threshold):
+        key += 1
+    return sketch.highest(key - 1)
+
+
+def _breaches(alarm: Alarm, upward: Comparison, hits: int, others: int) -> bool:
+    """Whether this many hits and others make a period that breaches."""
+    requests = hits + others
+    errors = quantity(alarm) is Quantity.ERRORS
+    if not requests:
+        return errors and upward.breaches(0.0, alarm.threshold)
+    statistic, limit = alarm.statistic, alarm.threshold
+    percent = PERCENTILE.fullmatch(statistic)
+    if percent is not None:
+        high = others < math.ceil(float(percent[1]) / 100 * requests)
+        return upward.breaches(1.0 if high else 0.0, limit) if errors else high
+    value = {
+        "Average": hits / requests,
+        "Sum": float(hits),
+        "Maximum": 1.0 if hits else 0.0,
+        "Minimum": 0.0 if others else 1.0,
+    }[statistic]
+    return upward.breaches(value, limit) if errors else value > 0
+
+
+def _mean_above(alarm: Alarm, load: Load, new: Baseline, old: Baseline) -> float:
+    requests = load.new + load.old
+    sides = [(load.new / requests, *_moments(alarm, new)), (load.old / requests, *_moments(alarm, old))]
+    mean = sum(part * each for part, each, _ in sides)
+    square = sum(part * (each**2 + deviation**2) for part, each, deviation in sides)
+    deviation = math.sqrt(max(1e-300, square - mean**2))
+    if alarm.statistic == "Sum":  # of a Poisson number of values: variance = number x mean square
+        return NormalDist(requests * mean, math.sqrt(requests * square)).cdf(2 * requests * mean - alarm.threshold)
+    return counts.chance_of_mean(requests, mean, deviation, alarm.threshold)
+
+
+def _moments(alarm: Alarm, side: Baseline) -> tuple[float, float]:
+    if quantity(alarm) is Quantity.PREDICTIONS:
+        assert side.predictions is not None
+        return side.predictions.mean, side.predictions.deviation
+    assert side.latency is not None
+    return side.latency.moments

@@ -1,0 +1,167 @@
+"""What to change so that a first bake sees what matters: a longer bake, a larger canary, or another alarm."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from tidegate.evidence.power import meaning
+from tidegate.evidence.power.baseline import Baseline, Fault, Quantity
+from tidegate.evidence.power.watching import Setting, Watching
+from tidegate.model.alarm import Alarm
+from tidegate.model.rollout import RolloutPlan, Stage
+from tidegate.model.traffic import WHOLE
+
+LONGEST_BAKE = 86_400
+"""Seconds; a bake that would have to be longer is not proposed."""
+LARGEST_CANARY = 50
+"""Percent."""
+SHAPES = (
+    *((10, 2, 3), (10, 3, 3)),
+    *((60, 1, 1), (60, 2, 2), (60, 2, 3), (60, 3, 3), (60, 3, 5), (60, 5, 5), (60, 10, 10)),
+)
+"""Alarms that are tried: seconds of a period, periods that must breach, periods looked at."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """``what``: ``bake`` (``bake`` seconds), ``canary`` (``share`` percent) or ``alarm`` (``threshold`` in the
+    metric's unit, ``period`` seconds, ``datapoints`` of ``periods``). ``power``: how likely the first bake then sees
+    what matters; ``false_alarm``: how likely a good version is then turned back by this alarm."""
+
+    what: str
+    power: float
+    false_alarm: float
+    bake: int | None = None
+    share: int | None = None
+    threshold: float | None = None
+    period: int | None = None
+    periods: int | None = None
+    datapoints: int | None = None
+
+
+def first_bake(plan: RolloutPlan) -> int:
+    """The first stage that is held for some time; the last one where none is."""
+    return next((n for n, stage in enumerate(plan.stages) if stage.bake), len(plan.stages) - 1)
+
+
+def propose(
+    now: Watching, quantity: Quantity, size: float, power: float, false_alarms: float
+) -> tuple[Proposal, ...]:
+    """The smallest bake, the smallest canary, and the best alarm that see the fault of this size with ``power``
+    and turn back a good version with a probability of ``false_alarms`` at most. Those that do not exist are left
+    out."""
+    search = _Search(now, Fault.of(quantity, size), power, false_alarms)
+    return tuple(one for one in (search.bake(), search.canary(), search.alarm(quantity)) if one is not None)
+
+
+@dataclass(frozen=True)
+class _Search:
+    now: Watching
+    fault: Fault
+    power: float
+    false_alarms: float
+
+    def bake(self) -> Proposal | None:
+        period = self.now.alarm.period
+        stage = self._stage()
+        steps = _least(1, LONGEST_BAKE // period, lambda n: self._sees(self.now.alarm, stage.share, n * period))
+        return (
+            None if steps is None else self._of("bake", replace(stage, bake=steps * period), bake=steps * period)
+        )
+
+    def canary(self) -> Proposal | None:
+        stage = self._stage()
+        if not stage.bake or self.now.setting.plan.rolling:
+            return None
+        percent = _least(1, LARGEST_CANARY, lambda n: self._sees(self.now.alarm, n * WHOLE // 100, stage.bake))
+        if percent is None or percent * WHOLE // 100 <= stage.share:
+            return None
+        return self._of("canary", replace(stage, share=percent * WHOLE // 100), share=percent)
+
+    def alarm(self, quantity: Quantity) -> Proposal | None:
+        made = (self._shaped(quantity, *shape) for shape in SHAPES)
+        return max((one for one in made if one is not None), key=lambda one: one.power, default=None)
+
+    def _shaped(self, quantity: Quantity, period: int, datapoints: int, periods: int) -> Proposal | None:
+        """The lowest threshold that keeps false alarms rare, if it still lets the fault be seen."""
+        shape = replace(self.now.alarm, period=period, datapoints_to_alarm=datapoints, evaluation_periods=periods)
+        if not meaning.exact(shape):
+            return None
+        ladder = list(_ladder(shape, quantity, self.now.setting.baseline, self.fault))
+
+        def rare(place: int) -> bool:
+            alarm = replace(shape, threshold=ladder[place])
+            return Watching(alarm, self.now.setting).false_alarm() <= self.false_alarms
+
+        place = _least(0, len(ladder) - 1, rare)
+        if place is None:
+            return None
+        alarm = replace(shape, threshold=ladder[place])
+        stage = self._stage()
+        chance = self._seen(alarm, stage.share, stage.bake)
+        if chance < self.power:
+            return None
+        false = Watching(alarm, self.now.setting).false_alarm()
+        threshold = alarm.threshold
+        return Proposal("alarm", chance, false, None, None, threshold, period, periods, datapoints)
+
+    def _of(
+        self, what: str, stage: Stage, *, bake: int | None = None, share: int | None = None
+    ) -> Proposal | None:
+        plan = self.now.setting.plan
+        place = first_bake(plan)
+        changed = replace(plan, stages=(*plan.stages[:place], stage, *plan.stages[place + 1 :]))
+        false = Watching(self.now.alarm, replace(self.now.setting, plan=changed)).false_alarm()
+        if false > self.false_alarms:
+            return None
+        return Proposal(what, self._seen(self.now.alarm, stage.share, stage.bake), false, bake, share)
+
+    def _stage(self) -> Stage:
+        plan = self.now.setting.plan
+        return plan.stages[first_bake(plan)]
+
+    def _sees(self, alarm: Alarm, share: int, bake: int) -> bool:
+        return self._seen(alarm, share, bake) >= self.power
+
+    def _seen(self, alarm: Alarm, share: int, bake: int) -> float:
+        plan = RolloutPlan(stages=(Stage(share, bake),))
+        setting = Setting(plan, self.now.setting.rate, self.now.setting.baseline, self.now.setting.startup)
+        return Watching(alarm, setting).by_stage(self.fault)[0]
+
+
+def _least(low: int, high: int, holds: Callable[[int], bool]) -> int | None:
+    """The least number for which it holds, where it holds for all larger ones."""
+    if high < low or not holds(high):
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle + 1, high)
+    return high
+
+
+def _ladder(alarm: Alarm, quantity: Quantity, good: Baseline, fault: Fault) -> Iterator[float]:
+    """Round thresholds between what is normal and what is wanted seen, from the former to the latter."""
+    start, end = (_level(alarm, quantity, side) for side in (good, good.with_fault(fault)))
+    steps = 40
+    for step in range(1, steps + 1):
+        yield _round(start + (end - start) * step / steps, abs(end - start))
+
+
+def _level(alarm: Alarm, quantity: Quantity, side: Baseline) -> float:
+    """What the alarm's statistic shows of very many requests."""
+    match quantity:
+        case Quantity.ERRORS:
+            return side.error_rate
+        case Quantity.PREDICTIONS:
+            assert side.predictions is not None
+            return side.predictions.mean
+        case Quantity.LATENCY:
+            assert side.latency is not None
+            part = float(alarm.statistic[1:]) / 100 if alarm.statistic.startswith("p") else 0.99
+            return side.latency.quantile(min(part, 1 - 1e-9))
+
+
+def _round(value: float, scale: float) -> float:
+    """To two digits of ``scale``, so that a person can write it down."""
+    digits = 1 - math.floor(math.log10(scale))
+    return round(value, digits)
