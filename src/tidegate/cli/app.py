@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from tidegate.cli import batch, deploying, looking, platform, queueing, rollouts, simulating
+from tidegate.cli import batch, deploying, looking, planning, platform, queueing, rollouts, simulating
 from tidegate.model.errors import TidegateError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 for command in (
     platform.up,
     platform.down,
+    planning.plan,
     deploying.deploy,
     looking.status,
     deploying.invoke,

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tidegate import __version__, spec
-from tidegate.gateway import queued, transforms
+from tidegate.gateway import plans, queued, transforms
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.journal import news
 from tidegate.gateway.live import live
@@ -188,6 +188,8 @@ TABLE: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/transforms", transforms.create),
     ("GET", "/transforms/{name}", transforms.describe),
     ("POST", "/transforms/{name}/stop", transforms.stop),
+    ("GET", "/plan", plans.asked),
+    ("POST", "/plan", plans.make),
     ("GET", "/alarms", list_alarms),
     ("PUT", "/deploy", put_deploy),
     ("POST", "/down", down),

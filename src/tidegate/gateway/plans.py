@@ -1,0 +1,43 @@
+"""The planner at the native door: what it asks, and a plan by answers."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from tidegate import planner
+from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.received import json_object
+from tidegate.model.errors import Invalid
+from tidegate.planner.models import with_models
+from tidegate.prices import Catalogue
+
+
+async def asked(gateway: Gateway, request: Request) -> Response:
+    """Questions, flowchart and examples."""
+    return JSONResponse(planner.what_is_asked())
+
+
+async def make(gateway: Gateway, request: Request) -> Response:
+    """``{"answers": {...}}`` or ``{"example": "payroll-fraud", "answers": {what differs}}``. Changes nothing.
+
+    ``models`` are addresses for the spec: one, or ``NAME=ADDRESS`` for each container."""
+    body = json_object(request, ("answers", "example", "models"))
+    answers, models = body.get("answers", {}), body.get("models", [])
+    if not isinstance(answers, dict):
+        raise Invalid("'answers' must be an object")
+    if not isinstance(models, list) or not all(isinstance(one, str) for one in models):
+        raise Invalid("'models' must be a list of addresses")
+    if "example" in body:
+        answers = {**planner.answers_of(str(body["example"])), **answers}
+    return JSONResponse(await asyncio.to_thread(_made, answers, models, gateway.settings.prices))
+
+
+def _made(answers: Mapping[str, object], models: Sequence[str], prices: Path | None) -> dict[str, object]:
+    """A year of traffic takes some milliseconds, in which the event loop has better to do."""
+    made = planner.plan(planner.read(answers), Catalogue.load(prices))
+    spec = with_models(made.spec, models) if models else None
+    document = planner.document(made)
+    return {**document, "spec": spec or document["spec"], "file": planner.written(made, spec)}

@@ -1,0 +1,107 @@
+"""From answers to a plan: a pure function over the data files and the catalogue of prices."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from tidegate.cost.bill import Bill
+from tidegate.model.errors import TidegateError
+from tidegate.planner import facts as derived
+from tidegate.planner import pricing, rules, specs
+from tidegate.planner.answers import Answers
+from tidegate.planner.measures import told_money
+from tidegate.planner.rows import Decided, Row, rows
+from tidegate.planner.sizing import Fleet, OnDemand
+from tidegate.planner.strategy import Strategy, strategy
+from tidegate.planner.tables import table
+from tidegate.planner.walk import Note, Place, Step, place, walk
+from tidegate.prices import Catalogue
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A deployment that can run, with its reasons. ``rows`` are the six of the summary, ``spec`` is what ``tidegate
+    deploy`` takes, ``job`` a batch transform job where no endpoint is needed. ``facts`` are the answers with all
+    that follows from them; ``digest`` is in the spec's tags."""
+
+    answers: Answers
+    facts: Mapping[str, Any]
+    steps: tuple[Step, ...]
+    place: Place
+    size: Fleet | OnDemand
+    strategy: Strategy
+    bill: Bill
+    rows: tuple[Row, ...]
+    notes: tuple[Note, ...]
+    assumptions: tuple[str, ...]
+    overrides: tuple[str, ...]
+    spec: Mapping[str, Any]
+    job: Mapping[str, Any] | None
+    digest: str
+
+
+def plan(answers: Answers, catalogue: Catalogue) -> Plan:
+    """Raises Invalid for answers that contradict each other or ask for too much, UnknownInstanceType, UnknownRegion
+    and MissingPrice; each says what to change."""
+    made = _plan(answers, catalogue)
+    over = _over_budget(made, catalogue)
+    return made if over is None else replace(made, notes=(over, *made.notes))
+
+
+def _plan(answers: Answers, catalogue: Catalogue) -> Plan:
+    facts = derived.known(answers)
+    derived.refuse_contradictions(facts)
+    steps = walk(facts)
+    where = place(facts, steps[-1].leads_to)
+    facts |= {"mode": where.mode, "target": where.target}
+    size, bill = pricing.sized(facts, where, catalogue)
+    how = strategy(facts)
+    digest = specs.digest(asdict(answers), pricing.version(bill))
+    spec = specs.spec(facts, where, size, how, digest)
+    job = specs.job(facts, size, spec) if where.mode == "batch" and isinstance(size, Fleet) else None
+    return Plan(
+        answers=answers,
+        facts=facts,
+        steps=steps,
+        place=where,
+        size=size,
+        strategy=how,
+        bill=bill,
+        rows=rows(Decided(facts, steps, where, size, how, bill)),
+        notes=(*where.notes, *size.notes, *(Note("cost", text, "") for text in bill.warnings)),
+        assumptions=derived.assumptions(answers),
+        overrides=_overrides(answers),
+        spec=spec,
+        job=job,
+        digest=digest,
+    )
+
+
+def _overrides(answers: Answers) -> tuple[str, ...]:
+    if answers.spot and answers.environment == "production":
+        return (f"production runs on Spot, because: {answers.spot_override}",)
+    return ()
+
+
+def _over_budget(made: Plan, catalogue: Catalogue) -> Note | None:
+    """What the plan costs above the budget, and what each change that helps would make of it."""
+    budget = made.answers.budget
+    if budget is None or made.bill.month <= budget:
+        return None
+    cheaper = []
+    for lever in table("levers"):
+        if not rules.holds(lever["when"], made.facts):
+            continue
+        try:
+            other = _plan(replace(made.answers, **_tuples(lever["set"])), catalogue)
+        except TidegateError:
+            continue
+        if other.bill.month < made.bill.month:
+            cheaper.append((other.bill.month, lever["say"]))
+    say = f"it costs about {told_money(made.bill.month)} a month, and {told_money(budget)} may be spent"
+    told = [f"{said}: about {told_money(month)}" for month, said in sorted(cheaper)]
+    return Note("budget", say, "; ".join(told) or "raise the budget, or plan for less traffic")
+
+
+def _tuples(changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in changes.items()}

@@ -1,0 +1,169 @@
+"""Whatever the answers: there is a plan, its spec deploys, and more care or more traffic never turns out as less."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from tidegate import planner, spec
+from tidegate.model.errors import Invalid
+from tidegate.model.rollout import Phase, Version
+from tidegate.planner import Answers, facts, walk
+from tidegate.planner.rows import NAMES
+from tidegate.planner.strategy import strategy
+from tidegate.planner.tables import table
+from tidegate.prices import Catalogue
+from tidegate.service.endpoints import build_version
+from tidegate.service.kinds import MODEL
+from tidegate.spec import text
+from tidegate.testing.memory_store import MemoryTx
+from tidegate.testing.simulate import simulate
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+CATALOGUE = Catalogue.load()
+QUESTIONS = {question["key"]: question for question in table("questions")}
+ORDER = ["low", "medium", "high"]
+
+
+def choices(key: str) -> st.SearchStrategy[str]:
+    return st.sampled_from(list(QUESTIONS[key]["choices"]))
+
+
+def maybe(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.one_of(st.none(), values)
+
+
+SECONDS = st.sampled_from(["1ms", "20ms", "300ms", "2s", "50s", "90s", "20m"])
+SIZES = st.sampled_from(["1 KB", "300 KB", "5 MB", "24 MB", "60 MB", "900 MB"])
+GIVEN = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(["a", "payroll-fraud", "x" * 63]),
+        "individual_responses": st.booleans(),
+        "latency": maybe(SECONDS),
+        "payload": SIZES,
+        "processing_time": maybe(st.sampled_from(["0.2ms", "5ms", "200ms", "3s", "70s", "30m"])),
+        "records": st.integers(1, 10**7),
+        "runs_per_month": st.floats(0.01, 1000),
+        "rate": st.floats(1e-6, 200),
+        "pattern": choices("pattern"),
+        "shape": choices("shape"),
+        "idle_hours": st.floats(0, 23),
+        "peaks": st.lists(
+            st.builds(
+                lambda n, f: {"name": n, "factor": f}, st.sampled_from(list(table("peaks"))), st.floats(1, 12)
+            ),
+            max_size=3,
+            unique_by=lambda peak: peak["name"],
+        ),
+        "consistent_latency": maybe(st.booleans()),
+        "criticality": choices("criticality"),
+        "reversible": st.booleans(),
+        "user_facing": st.booleans(),
+        "playbook": choices("playbook"),
+        "model_kind": choices("model_kind"),
+        "model_size": maybe(st.sampled_from(["1 MB", "700 MB", "3 GB", "12 GB"])),
+        "alike_models": st.sampled_from([1, 1, 1, 9, 10, 1200]),
+        "stages": st.sampled_from([[], [], ["one"], ["before", "after"], ["a", "b", "c"]]),
+        "frameworks": st.sampled_from(
+            [["xgboost"], ["pytorch"], ["xgboost", "shap"], ["python", "onnx", "python"]]
+        ),
+        "separate_invocation": st.booleans(),
+        "custom_logic": st.booleans(),
+        "platform": choices("platform"),
+        "event_driven": st.booleans(),
+        "environment": choices("environment"),
+        "spot": st.booleans(),
+        "spot_override": st.sampled_from(["", "a drill: # 'quoted' \"and\" {odd}"]),
+        "budget": maybe(st.floats(1, 1e5)),
+        "capacity": maybe(st.floats(1, 1000)),
+    }
+)
+
+
+def valid(given: dict[str, Any]) -> Answers:
+    """Answers that neither contradict themselves nor ask for more than there is: for those there must be a plan."""
+    answers = planner.read(given)
+    known = facts.known(answers)
+    try:
+        facts.refuse_contradictions(known)
+        walk.place(known, walk.walk(known)[-1].leads_to)
+    except Invalid as error:
+        assert "; " in error.message, "what to change comes after what is wrong"
+        assume(False)
+    try:
+        made = planner.plan(answers, CATALOGUE)
+    except Invalid as error:
+        assert "are the most: give" in error.message or "fit no instance" in error.message
+        assume(False)
+    assert [row.name for row in made.rows] == list(NAMES)
+    return answers
+
+
+def version(data: object, generation: int) -> tuple[Version, Any]:
+    wish = spec.parse(data, NOW)
+    tx = MemoryTx()
+    for model in wish.models:
+        tx.put(MODEL, model.name, model, expect=None, now=NOW)
+    return build_version(tx, wish.config, generation), wish.deployment
+
+
+@given(GIVEN)
+@example({"name": "fraud", "rate": 95.0, "criticality": "high", "reversible": False, "user_facing": True})
+def test_a_plan_s_spec_deploys(given: dict[str, Any]) -> None:
+    made = planner.plan(valid(given), CATALOGUE)
+    new, deployment = version(made.spec, 2)
+    old = replace(new, generation=1, config_name="before")
+    done = simulate(old, new, deployment)
+    assert done.phase is Phase.SUCCEEDED, done.reason
+    bake = made.strategy.wait
+    assert done.seconds >= bake, "the rollout took its bakes"
+
+
+@given(GIVEN)
+def test_a_written_plan_reads_as_its_spec(given: dict[str, Any]) -> None:
+    made = planner.plan(valid(given), CATALOGUE)
+    written = planner.written(made)
+    assert yaml.safe_load(written) == made.spec
+    assert text.load(written).data == made.spec
+    assert all(line.startswith(("#", " ", "-")) or ":" in line for line in written.splitlines() if line)
+
+
+@given(GIVEN)
+def test_there_is_a_reason_for_everything(given: dict[str, Any]) -> None:
+    made = planner.plan(valid(given), CATALOGUE)
+    assert all(row.value and row.reason and row.change for row in made.rows)
+    assert made.steps[0].id == "individual"
+    assert "{" not in "".join(row.value + row.reason + row.change for row in made.rows)
+    assert planner.document(made)["cost"]["low"] <= made.bill.month + 0.01
+    assert made.bill.month > 0
+
+
+@given(GIVEN, st.floats(1, 20))
+def test_more_traffic_is_never_cheaper(given: dict[str, Any], times: float) -> None:
+    less = valid(given)
+    more = replace(less, rate=less.rate * times, records=int(less.records * times))
+    try:
+        dearer = planner.plan(more, CATALOGUE)
+    except Invalid as error:
+        assert "are the most" in error.message
+        return
+    assert dearer.bill.month >= planner.plan(less, CATALOGUE).bill.month * (1 - 1e-9)
+
+
+@given(GIVEN)
+def test_more_criticality_is_never_riskier(given: dict[str, Any]) -> None:
+    answers = planner.read(given)
+    risks = [strategy(facts.known(replace(answers, criticality=word))).risk for word in ORDER]
+    assert risks == sorted(risks, reverse=True)
+
+
+@pytest.mark.parametrize("changed", [{"reversible": False}, {"user_facing": True}])
+@given(GIVEN)
+def test_more_harm_is_never_riskier(changed: dict[str, Any], given: dict[str, Any]) -> None:
+    answers = replace(planner.read(given), reversible=True, user_facing=False)
+    before, after = (strategy(facts.known(one)).risk for one in (answers, replace(answers, **changed)))
+    assert after <= before

@@ -1,0 +1,96 @@
+"""``plan`` as a person runs it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tidegate import planner
+from tidegate.cli.app import app
+from tidegate.model.errors import Invalid
+from tidegate.spec import text
+
+ANSWERS = "name: fraud\nrate: 20\nlatency: 100ms\ncriticality: high\n"
+
+
+def run(*arguments: str, answers: str = "") -> tuple[str, str]:
+    """What came to stdout and to stderr."""
+    done = CliRunner().invoke(app, ["plan", *arguments], input=answers, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout, done.stderr
+
+
+def refused(*arguments: str, answers: str = "") -> str:
+    with pytest.raises(Invalid) as raised:
+        CliRunner().invoke(app, ["plan", *arguments], input=answers, catch_exceptions=False)
+    return raised.value.message
+
+
+def test_an_example_in_words() -> None:
+    shown, _ = run("--example", "payroll-fraud")
+    assert "ml.c5.xlarge" in shown and "Linear: 25 % steps, 1-hour bake, alarm rollback" in shown
+    assert "Is a response needed for each individual request? yes" in shown
+    assert "ModelLatency p99 above 100ms, 2 of 3 periods of 10s" in shown
+
+
+def test_answers_from_a_file_with_one_changed(tmp_path: Path) -> None:
+    file = tmp_path / "answers.yaml"
+    file.write_text(ANSWERS)
+    told = json.loads(run("--answers", str(file), "--set", "criticality=low", "--set", "spot=no", "--json")[0])
+    assert told["answers"]["criticality"] == "low" and told["strategy"]["kind"] == "all_at_once"
+    assert told["answers"]["rate"] == 20
+    file.write_text("- 1\n")
+    assert "expected keys and values" in refused("--answers", str(file))
+    file.write_text("rate: [\n")
+    assert f"{file}:" in refused("--answers", str(file))
+    assert "expected KEY=VALUE" in refused("--answers", str(file), "--set", "rate")
+    assert "not both" in refused("--answers", str(file), "--example", "assist")
+
+
+def test_it_asks_where_nothing_is_given() -> None:
+    typed = ["fraud", "", "100 parsecs", "100ms", "", "20ms", "", "95", "", "payroll", "high", "no", "", "tabular"]
+    shown, asked = run("--json", answers="\n".join([*typed, "", ""]) + "\n")
+    told = json.loads(shown)
+    assert told["answers"]["latency"] == 0.1 and told["answers"]["shape"] == "payroll"
+    assert told["mode"] == "real_time" and told["size"]["max"] == 10
+    assert "latency: '100 parsecs': expected a time with its unit" in asked
+    assert "rate: this has to be answered" in asked
+    assert "payroll: working hours" in asked, "choices are explained"
+    assert "Spot" not in asked, "further questions are asked of those who want them"
+
+
+def test_further_questions_and_nobody_to_answer() -> None:
+    typed = ["job", "no", "", "", "1000"]
+    _, asked = run("--all", "--json", answers="\n".join(typed) + "\n" * 40)
+    assert "Spot" in asked and "How many such jobs" in asked and "ordinary busy hour" not in asked
+    assert "give --answers or --example" in refused(answers="fraud\n")
+    assert "name" not in run("--set", "name=x", answers="\n\n\n\n5\n" + "\n" * 40)[1].partition("?")[0]
+
+
+def test_the_spec_is_written_with_its_reasons(tmp_path: Path) -> None:
+    out = tmp_path / "plan.yaml"
+    model = tmp_path / "model.ubj"
+    model.write_bytes(b"")
+    _, told = run("--example", "payroll-fraud", "--model", str(model), "--out", str(out))
+    assert f"wrote {out}: tidegate deploy {out}" in told and "put in" not in told
+    data = text.load(out.read_text()).data
+    assert isinstance(data, dict) and data["model"]["data"] == model.as_uri()
+    assert "# Deployment Strategy: Linear" in out.read_text()
+    _, told = run("--example", "monthly-attrition", "--out", str(out))
+    assert "tidegate batch" in told and "once your model data is put in" in told
+    assert "No such file" in refused("--example", "assist", "--out", str(tmp_path / "no" / "plan.yaml"))
+
+
+def test_model_data_of_several_containers() -> None:
+    given = ["--model", "xgboost=s3://m/a.tar.gz", "--model", "shap=s3://m/b.tar.gz"]
+    told = json.loads(run("--example", "salary-explained", *given, "--json")[0])
+    assert [one["data"] for one in told["spec"]["containers"]] == ["s3://m/a.tar.gz", "s3://m/b.tar.gz"]
+    assert "NAME is one of xgboost, shap" in refused("--example", "salary-explained", "--model", "s3://m/a")
+    assert "there is one model" in refused("--example", "assist", "--model", "a", "--model", "b")
+
+
+@pytest.mark.parametrize("name", planner.examples())
+def test_every_example_is_shown(name: str) -> None:
+    shown, _ = run("--example", name)
+    assert "Estimated Cost" in shown

@@ -1,0 +1,146 @@
+"""The worked examples of the brief, by the whole planner and the packaged prices."""
+
+import pytest
+
+from tidegate import planner
+from tidegate.planner import Plan
+from tidegate.planner.rows import NAMES
+from tidegate.prices import Catalogue
+
+CATALOGUE = Catalogue.load()
+
+
+def made(name: str, **changes: object) -> Plan:
+    return planner.plan(planner.read({**planner.answers_of(name), **changes}), CATALOGUE)
+
+
+def values(plan: Plan) -> dict[str, str]:
+    return {row.name: row.value for row in plan.rows}
+
+
+def way(plan: Plan) -> list[tuple[str, bool]]:
+    return [(step.id, step.answer) for step in plan.steps]
+
+
+def test_payroll_fraud_is_what_the_brief_says() -> None:
+    plan = made("payroll-fraud")
+    rows = values(plan)
+    assert tuple(rows) == NAMES
+    assert rows["Deployment Target"] == "SageMaker real-time endpoint (dedicated)"
+    assert rows["Inference Mode"] == "Real-time, sub-100 ms"
+    assert rows["Instance Type"] == "ml.c5.xlarge"
+    assert rows["Scaling"] == "Auto-scaling: min 2, max 10 on InvocationsPerInstance"
+    assert rows["Deployment Strategy"] == "Linear: 25 % steps, 1-hour bake, alarm rollback"
+    assert 350 <= plan.bill.month <= 450
+    assert rows["Estimated Cost"] == f"about ${plan.bill.month:,.0f} a month"
+    assert way(plan) == [("individual", True), ("large", False), ("sustained", True)]
+    assert plan.spec["rollout"] == {
+        **{"strategy": "linear", "step": "25%", "wait": "1h", "final_bake": "10m"},
+        "require_evidence": True,
+    }
+    assert plan.spec["alarms"]["slow"]["above"] == "100ms"
+    assert plan.notes == () and plan.assumptions == () and plan.overrides == ()
+
+
+EXPECTED = {
+    "monthly-attrition": ("batch", "sagemaker", "dedicated", "canary", [("individual", False)]),
+    "assist": (
+        *("real_time", "sagemaker", "dedicated", "canary"),
+        [("individual", True), ("large", False), ("sustained", True)],
+    ),
+    "document-ocr": ("asynchronous", "sagemaker", "pipeline", "canary", [("individual", True), ("large", True)]),
+    "learning-recommendations": (
+        *("real_time", "sagemaker", "dedicated", "all_at_once"),
+        [("individual", True), ("large", False), ("sustained", True)],
+    ),
+    "salary-benchmarking": (
+        *("serverless", "sagemaker", "dedicated", "all_at_once"),
+        [("individual", True), ("large", False), ("sustained", False), ("intermittent", True)],
+    ),
+    "client-attrition": (
+        *("real_time", "sagemaker", "multi_model", "canary"),
+        [("individual", True), ("large", False), ("sustained", True)],
+    ),
+    "salary-explained": (
+        *("real_time", "sagemaker", "direct", "canary"),
+        [("individual", True), ("large", False), ("sustained", True)],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_other_examples(name: str) -> None:
+    plan = made(name)
+    found = (plan.place.mode, plan.place.target, plan.place.architecture, plan.strategy.kind, way(plan))
+    assert found == EXPECTED[name]
+    assert all(row.value and row.reason and row.change for row in plan.rows)
+    assert plan.bill.month > 0
+
+
+def test_every_example_is_expected_above() -> None:
+    assert set(planner.examples()) == {"payroll-fraud", *EXPECTED}
+
+
+def test_what_each_example_is_known_for() -> None:
+    assert made("assist").spec["instance_type"].startswith("ml.inf2.")
+    assert made("assist").strategy.rollout["size"] == "5%" and made("assist").strategy.rollout["wait"] == "2h"
+    assert made("document-ocr").spec["instance_type"].startswith("ml.g5.")
+    assert [one["name"] for one in made("document-ocr").spec["pipeline"]] == ["preprocess", "extract", "validate"]
+    assert [one["image"] for one in made("salary-explained").spec["containers"]] == [
+        "tidegate/xgboost",
+        "tidegate/xgboost-shap",
+    ]
+    assert made("client-attrition").spec["model"]["multi_model"] == {}
+    assert "instances" not in made("salary-benchmarking").spec
+    assert made("monthly-attrition").strategy.rollout == {
+        **{"strategy": "canary", "size": "10%", "wait": "30m", "final_bake": "10m"}
+    }
+    job = made("monthly-attrition").job
+    assert job is not None and job["instances"] == 1
+    assert made("monthly-attrition").bill.month < 1, "a few minutes of one instance"
+
+
+TARGETS: dict[str, dict[str, object]] = {
+    "eks": {"custom_logic": True, "platform": "kubernetes"},
+    "ecs": {"custom_logic": True, "platform": "containers"},
+    "sagemaker": {"platform": "kubernetes"},
+    "lambda": {"event_driven": True},
+}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_where_it_runs(target: str) -> None:
+    assert made("payroll-fraud", **TARGETS[target]).place.target == target
+
+
+def test_a_function_that_is_not_light_stays_an_endpoint() -> None:
+    assert made("payroll-fraud", event_driven=True, model_size="9 GB").place.target == "sagemaker"
+
+
+def test_a_serverless_endpoint_has_no_accelerator() -> None:
+    plan = made("salary-benchmarking", model_kind="images")
+    assert plan.place.mode == "real_time"
+    assert way(plan)[-1] == ("intermittent", True), "the walk stays as it is"
+    assert any("no accelerator" in note.say for note in plan.notes)
+
+
+def test_production_on_spot_is_kept_with_its_reason() -> None:
+    plan = made("payroll-fraud", spot=True, spot_override="a drill")
+    assert plan.overrides == ("production runs on Spot, because: a drill",)
+    assert plan.spec["tags"]["tidegate:spot-override"] == "a drill"
+    assert "OVERRIDE: production runs on Spot, because: a drill" in planner.written(plan)
+
+
+def test_a_budget_that_is_too_small_is_said_with_what_helps() -> None:
+    plan = made("payroll-fraud", budget=100)
+    note = plan.notes[0]
+    assert note.about == "budget" and "$100 may be spent" in note.say
+    cheaper = made("payroll-fraud", criticality="medium")
+    assert f"about ${cheaper.bill.month:,.0f}" in note.change
+    assert made("payroll-fraud", budget=1000).notes == ()
+
+
+def test_the_digest_tells_plans_apart() -> None:
+    assert made("payroll-fraud").digest == made("payroll-fraud").digest
+    assert made("payroll-fraud").digest != made("payroll-fraud", rate=96).digest
+    assert made("payroll-fraud").spec["tags"]["tidegate:plan"] == made("payroll-fraud").digest
