@@ -129,8 +129,8 @@ global
   # Two tidegates must not share a port unnoticed.
   noreuseport
   # A request can be given to a second server only while all of it is in the buffer, of which every request has a
-  # copy made for that: twice the size would be a fifth of the proxy's whole work.
-  tune.bufsize 32768
+  # copy made for that: four times the size would be a fifth of the proxy's whole work.
+  tune.bufsize 16384
   hard-stop-after 10m
   lua-load {holding.SCRIPT}
 """
@@ -176,9 +176,11 @@ frontend door from all
 {signature if options.signed else ""}\
   http-request return status 413 {large} if {{ req.body_size gt {options.max_body} }}
   http-request set-header X-Tidegate-Start %[date(0,us)]
-  acl targeted {target} -m found
+  http-request set-var(txn.variant) {target}
+  acl targeted var(txn.variant) -m found
+  http-request allow if !targeted {LONE}
   http-request set-var(txn.path) {PLAIN_PATH} if targeted
-  http-request set-var(txn.target) {target},concat(,txn.path),map({MAP}) if targeted
+  http-request set-var(txn.target) var(txn.variant),concat(,txn.path),map({MAP}) if targeted
   http-request return status 400 {unknown} if targeted !{{ var(txn.target) -m found }}
   http-request set-var(txn.routes) var(txn.target) if targeted
 {_split()}\
@@ -243,11 +245,15 @@ and any regular part of one, is split as evenly as can be: of a hundred requests
 chance alone would often make it six or fourteen. An alarm on a small share has its evidence sooner."""
 
 
+LONE = "!{ var(txn.routes),word(4,|) -m len gt 0 }"
+"""True where all requests go to one fleet."""
+
+
 def _split() -> str:
     """Words of a value: endpoint, fence, slot, and then a bound and a slot for each further route. The last slot
     whose bound is not above the request's number has it."""
     lines = [
-        "http-request allow if !{ var(txn.routes),word(4,|) -m len gt 0 }",
+        f"http-request allow if {LONE}",
         "http-request set-var-fmt(txn.count) %rt",
         f"http-request set-var(txn.number) var(txn.count),and({2**20 - 1}),{GOLDEN}",
         "http-request set-var(txn.slot) var(txn.routes),word(3,|)",

@@ -9,6 +9,9 @@ its connection used. All others go through the parser, every time.
 import re
 from typing import NamedTuple
 
+from tidegate.worker.addressed import CONTAINER, MODEL
+from tidegate.worker.invocation import PATH
+
 STAMP = b"x-tidegate-start"
 """Epoch microseconds at which the proxy had the request."""
 _MARK = b"\r\n" + STAMP + b": "
@@ -23,6 +26,7 @@ _FRAMING = frozenset(
 )
 """Headers of which one is enough for the parser to look."""
 _LENGTH = re.compile(rb"\d{1,12}")
+_CHOOSING = frozenset((MODEL, CONTAINER, PATH))
 
 
 class Head(NamedTuple):
@@ -32,6 +36,8 @@ class Head(NamedTuple):
     """The headers by name, for all requests with this head: not to be changed."""
     length: int
     """Bytes of the body."""
+    plain: bool
+    """A prediction asked for in the plain way: nothing in the head chooses a model or a manner."""
 
 
 class Heads:
@@ -69,7 +75,8 @@ class Heads:
         length = fields.get(b"content-length", b"0")
         if len(fields) != len(headers) or not _FRAMING.isdisjoint(fields) or not _LENGTH.fullmatch(length):
             return None
-        head = Head(matched[1], headers, fields, int(length))
+        plain = matched[1].endswith(b"/invocations") and b"?" not in matched[1] and _CHOOSING.isdisjoint(fields)
+        head = Head(matched[1], headers, fields, int(length), plain)
         if b"authorization" not in fields:  # a signature is seen once
             if len(self._known) >= _KEPT:
                 self._known.clear()

@@ -37,6 +37,8 @@ class Request(NamedTuple):
     complete: int
     at_once: bool
     keep_alive: bool
+    plain: bool = False
+    """Known to be a prediction asked for in the plain way (``heads.Head``); False says nothing."""
 
 
 class Refusal(NamedTuple):
@@ -144,8 +146,9 @@ class Connection(asyncio.Protocol):
         if len(data) - begin != head.length or head.length > self._service.max_body:
             return False
         self._version = "1.1"
+        now, body = self._now, data[begin:]
         request = Request(
-            b"POST", head.url, head.headers, head.fields, stamp, data[begin:], self._now, self._now, True, True
+            b"POST", head.url, head.headers, head.fields, stamp, body, now, now, True, True, head.plain
         )
         if self._busy or self._line or self._stalled or self._pumping:
             self._line.append(request)

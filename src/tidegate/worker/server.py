@@ -129,6 +129,9 @@ class Server:
     # --- what connections ask for ---
 
     def serve(self, connection: Connection, request: Request) -> None:
+        if request.plain and self._keys is None and self.engine is not None:
+            self._submit(self.engine, connection, request, Call(request.body, request.fields), self._plain)
+            return
         path, _, query = request.url.partition(b"?")
         if path.endswith(b"/invocations") and request.method == b"POST":
             self._invoke(connection, request, path, query, self._plain)
@@ -215,8 +218,13 @@ class Server:
         if refusal := addressed.refused(call, self.spec.fleet.endpoint, self.spec.serving):
             connection.reply(manner.whole(refusal, close), close)
             return
+        self._submit(self.engine, connection, request, call, manner)
+
+    def _submit(
+        self, engine: Engine, connection: Connection, request: Request, call: Call, manner: Manner
+    ) -> None:
         self._in_hand[connection] = call
-        self.engine.submit(call, partial(self._finish, connection, request, call, manner))
+        engine.submit(call, partial(self._finish, connection, request, call, manner))
 
     def _adapted(self, fields: Mapping[bytes, bytes], path: bytes, manner: Manner) -> Mapping[bytes, bytes]:
         """What engines find in a call's headers, whichever manner it came in."""
