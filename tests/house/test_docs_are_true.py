@@ -13,6 +13,7 @@ from typer.models import CommandInfo
 from tidegate import settings, spec
 from tidegate.cli.app import app
 from tidegate.spec import raw
+from tidegate.spec.admission import QuotasSpec
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -59,6 +60,7 @@ KINDS = (
     raw.ShadowSpec,
     raw.AsyncSpec,
     raw.ServerlessSpec,
+    QuotasSpec,
     raw.RolloutSpec,
     raw.AlarmSpec,
 )

@@ -123,7 +123,7 @@ def join(
     target = LocalTarget(around)
     jobs = join_jobs(settings, store, clock, target, folders, table, news)
     engine = Engine(store, target, clock, news)
-    collector = Collector(target, metrics, proxy.failures)
+    collector = Collector(target, metrics, proxy.passed)
     watch = Watch(store, metrics, clock, collector.collect, engine.kick)
     queue = SqlQueue(queue_database(settings, store))
     dispatching = Supervisor(start_of(settings, proxy.queued), folders.state / "tidegate.log")
@@ -327,5 +327,6 @@ async def every_second(work: Callable[[], Awaitable[None]], stopping: asyncio.Ev
 async def page(parts: Parts) -> str:
     """The Prometheus page."""
     alarms, endpoints = await parts.store.run(lambda tx: (tx.find(ALARM).items, tx.find(ENDPOINT).items))
-    looks = ((saved.body, parts.engine.observed.get(saved.name)) for saved in endpoints)
+    observed = ((saved.body, parts.engine.observed.get(saved.name)) for saved in endpoints)
+    looks = ((endpoint, look and parts.target.fresh(look)) for endpoint, look in observed)
     return prometheus.render(parts.watch.totals, (saved.body for saved in alarms), looks)
