@@ -13,7 +13,6 @@ from typer.models import CommandInfo
 from tidegate import settings, spec
 from tidegate.cli.app import app
 from tidegate.spec import raw
-from tidegate.spec.admission import QuotasSpec
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -60,7 +59,9 @@ KINDS = (
     raw.ShadowSpec,
     raw.AsyncSpec,
     raw.ServerlessSpec,
-    QuotasSpec,
+    raw.AutoscalingSpec,
+    raw.PeakSpec,
+    raw.ForecastSpec,
     raw.RolloutSpec,
     raw.AlarmSpec,
 )

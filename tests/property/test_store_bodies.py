@@ -48,8 +48,10 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
         return st.sampled_from(hint)
     if origin in (Union, UnionType):
         return st.one_of(*(values(part) for part in parts))
-    if origin is tuple and parts[1] is ...:
+    if origin is tuple and parts[-1] is ...:
         return st.lists(values(parts[0]), max_size=2).map(tuple)
+    if origin is tuple:
+        return st.tuples(*(values(part) for part in parts))
     if origin is dict:
         return st.dictionaries(values(parts[0]), values(parts[1]), max_size=2)
     raise TypeError(f"no values are known for {hint}")

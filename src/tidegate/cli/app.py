@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from tidegate.cli import batch, deploying, looking, planning, platform, queueing, rollouts, simulating
+from tidegate.cli import batch, deploying, looking, planning, platform, queueing, rollouts, scaling, simulating
 from tidegate.model.errors import TidegateError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ for command in (
     deploying.invoke,
     batch.batch,
     queueing.queue,
+    scaling.scaling,
     looking.logs,
     looking.shadow,
     looking.models,

@@ -154,6 +154,9 @@ class Client:
     def queue(self, name: str, limit: int) -> dict[str, Any]:
         return self._document("GET", f"{_endpoint(name)}/queue", query={"limit": limit})
 
+    def scaling(self, name: str, limit: int, everything: bool) -> dict[str, Any]:
+        return self._document("GET", f"{_endpoint(name)}/scaling", query={"limit": limit, "all": int(everything)})
+
     def queued(self, name: str, id: str) -> dict[str, Any]:
         return self._document("GET", f"{_endpoint(name)}/queue/{quote(id, safe='')}")
 

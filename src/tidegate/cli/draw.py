@@ -188,6 +188,23 @@ def _percent(part: float | None) -> str:
     return "-" if part is None else f"{part * 100:.4g} %"
 
 
+def scaling(targets: Iterable[Document]) -> Table:
+    """A row for each scalable target: its bounds, what is wanted and what is there."""
+    shown = table("SCALED", "OF", ">MIN", ">MAX", ">DESIRED", ">CURRENT", "WHY")
+    for one in targets:
+        what = "instances" if one["dimension"].endswith("InstanceCount") else "provisioned concurrency"
+        shown.add_row(
+            one["variant"],
+            what,
+            str(one["min"]),
+            str(one["max"]),
+            number(one["desired"]),
+            number(one["ready"]),
+            one["running"] or "",
+        )
+    return shown
+
+
 def alarms(documents: Iterable[Document]) -> Table:
     shown = table("ALARM", "STATE", "SINCE", "WHY")
     for one in documents:

@@ -38,9 +38,10 @@ from tidegate.model.errors import StartupError
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.reconcile.engine import Engine
 from tidegate.reconcile.queues import Queues
+from tidegate.reconcile.scaling import Scaling
 from tidegate.reconcile.watch import Watch
 from tidegate.service import prometheus
-from tidegate.service.kinds import ALARM, ENDPOINT
+from tidegate.service.kinds import ALARM, ENDPOINT, SCALABLE
 from tidegate.settings import Settings
 from tidegate.targets.local import logs
 from tidegate.targets.local.collect import Collector
@@ -57,6 +58,8 @@ SECOND_HAND = 0.05
 """How far into a second the one before is collected: workers have closed it by then."""
 PROXY_CHECK = 0.5
 """Seconds between looks whether the proxy lives."""
+LOOK_EVERY = 0.2
+"""Seconds between looks at the load of what a fast scaling policy follows; nothing is done where none does."""
 PRUNE_EVERY = 600.0
 CUT_EVERY = 15.0
 """Seconds between looks whether a log has grown too large."""
@@ -92,6 +95,7 @@ class Parts:
     target: LocalTarget
     engine: Engine
     watch: Watch
+    scaling: Scaling
     jobs: Jobs
     queue: SqlQueue
     queues: Queues
@@ -123,14 +127,29 @@ def join(
     target = LocalTarget(around)
     jobs = join_jobs(settings, store, clock, target, folders, table, news)
     engine = Engine(store, target, clock, news)
-    collector = Collector(target, metrics, proxy.passed)
-    watch = Watch(store, metrics, clock, collector.collect, engine.kick)
+    collector = Collector(target, metrics, proxy.failures)
+    observed = engine.observed.get
+    scaling = Scaling(store, metrics, clock, ids, observed, proxy.demand, engine.kick)
+    watch = Watch(store, metrics, clock, collector.collect, engine.kick, scaling.followed)
     queue = SqlQueue(queue_database(settings, store))
     dispatching = Supervisor(start_of(settings, proxy.queued), folders.state / "tidegate.log")
-    observed = engine.observed.get
     queues = Queues(store, queue, metrics, clock, observed, engine.kick, dispatching.update)
     return Parts(
-        store, metrics, clock, ids, folders, proxy, target, engine, watch, jobs, queue, queues, dispatching, waking
+        store,
+        metrics,
+        clock,
+        ids,
+        folders,
+        proxy,
+        target,
+        engine,
+        watch,
+        scaling,
+        jobs,
+        queue,
+        queues,
+        dispatching,
+        waking,
     )
 
 
@@ -185,7 +204,8 @@ class Controller:
             await parts.engine.start()
             await parts.jobs.engine.start()
             loops = [
-                asyncio.create_task(every_second(parts.watch.turn, self.stopping)),
+                asyncio.create_task(every_second(lambda: second(parts), self.stopping)),
+                asyncio.create_task(every(LOOK_EVERY, parts.scaling.look, self.stopping)),
                 asyncio.create_task(every_second(parts.queues.turn, self.stopping)),
                 asyncio.create_task(every(PROXY_CHECK, parts.proxy.ensure, self.stopping)),
                 asyncio.create_task(every(PRUNE_EVERY, lambda: prune(folders), self.stopping)),
@@ -324,9 +344,18 @@ async def every_second(work: Callable[[], Awaitable[None]], stopping: asyncio.Ev
             await work()
 
 
+async def second(parts: Parts) -> None:
+    """What was measured comes before what is decided by it."""
+    await parts.watch.turn()
+    await parts.scaling.turn()
+
+
 async def page(parts: Parts) -> str:
     """The Prometheus page."""
-    alarms, endpoints = await parts.store.run(lambda tx: (tx.find(ALARM).items, tx.find(ENDPOINT).items))
-    observed = ((saved.body, parts.engine.observed.get(saved.name)) for saved in endpoints)
-    looks = ((endpoint, look and parts.target.fresh(look)) for endpoint, look in observed)
-    return prometheus.render(parts.watch.totals, (saved.body for saved in alarms), looks)
+    found = await parts.store.run(
+        lambda tx: (tx.find(ALARM).items, tx.find(ENDPOINT).items, tx.find(SCALABLE).items)
+    )
+    alarms, endpoints, scaled = found
+    looks = ((saved.body, parts.engine.observed.get(saved.name)) for saved in endpoints)
+    targets = (saved.body.target for saved in scaled)
+    return prometheus.render(parts.watch.totals, (saved.body for saved in alarms), looks, targets)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -12,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tidegate import __version__, spec
-from tidegate.gateway import plans, queued, transforms
+from tidegate.gateway import plans, queued, scaling, transforms
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.journal import news
 from tidegate.gateway.live import live
@@ -24,8 +25,10 @@ from tidegate.model.errors import NotFound
 from tidegate.ports.store import Tx
 from tidegate.service import alarms, endpoints, rollouts
 from tidegate.service.alarms import AlarmFilter
-from tidegate.service.deploy import Deployed, How, deploy
+from tidegate.service.deploy import How, deploy
 from tidegate.service.kinds import ENDPOINT
+from tidegate.service.scaling_views import brief
+from tidegate.service.scaling_wishes import Arns
 from tidegate.service.views import View, alarms_of, endpoint_view
 
 MOST_LINES = 10_000
@@ -70,7 +73,8 @@ async def describe_endpoint(gateway: Gateway, request: Request) -> Response:
 
 
 def _view(gateway: Gateway, tx: Tx, endpoint: Endpoint) -> View:
-    return endpoint_view(endpoint, gateway.context.observed(endpoint.name), alarms_of(tx, endpoint))
+    seen = gateway.context.observed(endpoint.name)
+    return {**endpoint_view(endpoint, seen, alarms_of(tx, endpoint)), "scaling": brief(tx, endpoint, seen)}
 
 
 async def list_alarms(gateway: Gateway, request: Request) -> Response:
@@ -126,9 +130,16 @@ async def put_deploy(gateway: Gateway, request: Request) -> Response:
     how = How(by(request, body), flag(body, "override"), flag(body, "supersede"))
     wish = spec.parse(body.get("spec"), now)
     rollout_id = context.ids.new("rollout")
-
-    def work(tx: Tx) -> Deployed:
-        return deploy(tx, wish, how, runnable=context.runnable, rollout_id=rollout_id, can=context.can, now=now)
+    work = partial(
+        deploy,
+        wish=wish,
+        how=how,
+        runnable=context.runnable,
+        rollout_id=rollout_id,
+        can=context.can,
+        now=now,
+        arns=Arns(context.region, context.account, rollout_id),
+    )
 
     done = await context.store.run(work)
     context.kick(wish.endpoint)
@@ -181,6 +192,7 @@ TABLE: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/endpoints/{name}/logs", logs),
     ("GET", "/endpoints/{name}/shadow", shadow),
     ("GET", "/endpoints/{name}/models", models),
+    ("GET", "/endpoints/{name}/scaling", scaling.scaling),
     ("GET", "/endpoints/{name}/queue", queued.requests),
     ("GET", "/endpoints/{name}/queue/{id}", queued.one),
     ("POST", "/endpoints/{name}/rollout/{command}", command_rollout),

@@ -89,4 +89,6 @@ class FleetSecond:
     """One reading a replica, in percent of one core."""
     memory: tuple[float, ...] = ()
     """One reading a replica, in percent of the machine."""
+    in_flight: tuple[float, ...] = ()
+    """One reading a replica that answered, at the end of the second: requests in its hands."""
     series: tuple[Series, ...] = ()

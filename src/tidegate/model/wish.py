@@ -6,6 +6,19 @@ from tidegate.model.alarm import Alarm
 from tidegate.model.endpoint import EndpointConfig
 from tidegate.model.registry import Model, Tags
 from tidegate.model.rollout import DeploymentConfig
+from tidegate.model.scaling import Dimension, Policy
+
+
+@dataclass(frozen=True)
+class ScalingWish:
+    """Of one variant. ``from_zero``: a policy of its own takes it from no instance to one when requests wait."""
+
+    variant: str
+    dimension: Dimension
+    minimum: int
+    maximum: int
+    policies: tuple[Policy, ...]
+    from_zero: bool = False
 
 
 @dataclass(frozen=True)
@@ -19,3 +32,4 @@ class DeployWish:
     deployment: DeploymentConfig
     alarms: tuple[Alarm, ...] = ()
     tags: Tags = field(default_factory=dict)
+    autoscaling: ScalingWish | None = None

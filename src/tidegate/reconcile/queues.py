@@ -18,14 +18,24 @@ from tidegate.rollout.commands import Change
 from tidegate.service import backlogs
 from tidegate.service.asynchronous import config_of
 from tidegate.service.endpoints import update_weights_and_capacities
-from tidegate.service.kinds import ENDPOINT
+from tidegate.service.kinds import ENDPOINT, SCALABLE
 
 log = logging.getLogger(__name__)
 
-MOST_MEASURED = 4_000
+MOST_MEASURED = 2_000
 KEPT = 3_600.0
 """Seconds that a finished request can be looked at."""
 PRUNE_EVERY = 30.0
+
+
+Followed = frozenset[tuple[str, str]]
+
+
+def _read(tx: Tx) -> tuple[list[Endpoint], Followed]:
+    """Every endpoint, and the variants that autoscaling follows."""
+    targets = (saved.body.target for saved in tx.find(SCALABLE).items)
+    followed = frozenset((target.endpoint, target.variant) for target in targets)
+    return [saved.body for saved in tx.find(ENDPOINT).items], followed
 
 
 @dataclass
@@ -55,7 +65,7 @@ class Queues:
 
     async def _turn(self, moment: datetime) -> None:
         now = moment.timestamp()
-        found = await self.store.run(lambda tx: [saved.body for saved in tx.find(ENDPOINT).items])
+        found, scaled = await self.store.run(_read)
         served = [endpoint for endpoint in found if config_of(endpoint) is not None]
         if not served and not self._busy and self._pruned:
             return
@@ -66,11 +76,11 @@ class Queues:
         self.publish(now, pages, bool(served or queues))
         await self._measure(served, queues, pages, now)
         for endpoint in served:
-            await self._sleep(endpoint, queues.get(endpoint.name, Backlog()), moment)
+            await self._sleep(endpoint, queues.get(endpoint.name, Backlog()), scaled, moment)
         there = {endpoint.name for endpoint in served} | queues.keys()
         self._busy = {name: at for name, at in self._busy.items() if name in there}
-        # While there is a lot to forget each turn takes a part of it, so that no transaction takes long.
-        if now - self._pruned >= PRUNE_EVERY and not await self.queue.prune(now - KEPT):
+        if now - self._pruned >= PRUNE_EVERY:
+            await self.queue.prune(now - KEPT)
             self._pruned = now
 
     def _page(self, endpoint: Endpoint) -> tuple[int, str]:
@@ -104,15 +114,15 @@ class Queues:
         if samples:
             await self.metrics.put(samples)
 
-    async def _sleep(self, endpoint: Endpoint, backlog: Backlog, moment: datetime) -> None:
-        """A change that is under way has to end first."""
+    async def _sleep(self, endpoint: Endpoint, backlog: Backlog, scaled: Followed, moment: datetime) -> None:
+        """A change that is under way has to end first. What autoscaling follows is its own matter."""
         if endpoint.rollout or endpoint.scaling or endpoint.deleting or not endpoint.serving:
             return
         now = moment.timestamp()
         since = max(self._busy.setdefault(endpoint.name, now), endpoint.modified_at.timestamp())
         changes = {}
         for variant in endpoint.serving.variants:
-            if variant.asynchronous is not None:
+            if variant.asynchronous is not None and (endpoint.name, variant.name) not in scaled:
                 count = sleeping.wanted(variant.asynchronous, variant.instance_count, backlog, since, now)
                 if count != variant.instance_count:
                     changes[variant.name] = Change(count=count)

@@ -29,6 +29,8 @@ class Watch:
     clock: Clock
     collect: Callable[[int], Awaitable[list[FleetSecond]]]
     kick: Callable[[str], None]
+    followed: Callable[[], publish.Followed] = frozenset
+    """What autoscaling follows."""
     totals: Mapping[prometheus.FleetKey, prometheus.FleetTotals] = field(default_factory=dict)
     _clients: clients.Known = field(default_factory=dict)
     _judged: dict[str, datetime] = field(default_factory=dict)
@@ -41,7 +43,7 @@ class Watch:
             now = self.clock.now()
             self._clients, seconds = clients.bounded(self._clients, await self.collect(int(now.timestamp())))
             self.totals = prometheus.add(self.totals, seconds)
-            self._unwritten = [*self._unwritten, *publish.samples(seconds)][-MOST_UNWRITTEN:]
+            self._unwritten = [*self._unwritten, *publish.samples(seconds, self.followed())][-MOST_UNWRITTEN:]
             if self._unwritten:
                 await self.metrics.put(self._unwritten)
                 self._unwritten = []

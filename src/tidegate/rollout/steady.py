@@ -12,6 +12,9 @@ from tidegate.model.traffic import WHOLE, RouteTable
 from tidegate.rollout import sight, wanted
 from tidegate.rollout.moves import Move
 
+PUT_BACK = "Weights and capacities were put back"
+"""How the reason of an endpoint begins whose change in place could not be had."""
+
 
 def newest(endpoint: Endpoint, seen: Observation) -> Endpoint | None:
     """A table in force that is newer than ours, or has our fence and other routes, was left by an earlier life of
@@ -67,7 +70,7 @@ def scaling(endpoint: Endpoint, change: Scaling, seen: Observation, now: datetim
         return replace(endpoint, scaling=None), (Event("endpoint.ScalingFailed", why),)
     span = change.deadline - change.since
     undo = replace(change, undoing=True, since=now, deadline=now + max(span, timedelta(seconds=1)))
-    reason = f"Weights and capacities were put back: {why}."
+    reason = f"{PUT_BACK}: {why}."
     after = replace(endpoint, serving=change.before, scaling=undo, failure_reason=reason, modified_at=now)
     return after, (Event("endpoint.ScalingFailed", reason),)
 

@@ -171,7 +171,8 @@ def set_actions(tx: Tx, names: Sequence[str], enabled: bool, now: datetime) -> N
 def changed(old: Alarm, new: Alarm) -> list[Event]:
     """The events of a change of state: the change, and each action that it calls for. Nothing when it stayed.
 
-    Actions are recorded, not carried out: no notification leaves this server.
+    Actions are recorded, not carried out: no notification leaves this server. Scaling policies look at the state of
+    the alarms that name them.
     """
     if new.state is old.state:
         return []
@@ -190,10 +191,14 @@ def changed(old: Alarm, new: Alarm) -> list[Event]:
     }[new.state]
     if new.actions_enabled:
         events += [
-            Event("alarm", f"Action due, not carried out: {arn}", {"item": "Action", "action": arn})
+            Event("alarm", f"Action due, {_carrier(arn)}: {arn}", {"item": "Action", "action": arn})
             for arn in actions
         ]
     return events
+
+
+def _carrier(arn: str) -> str:
+    return "left to its policy" if ":autoscaling:" in arn else "not carried out"
 
 
 def watchers(tx: Tx, names: Iterable[str]) -> list[str]:

@@ -15,12 +15,14 @@ from tidegate.model.registry import Container, Model
 from tidegate.model.wish import DeployWish
 from tidegate.ports.store import Kind, Saved, Tx
 from tidegate.rollout import commands
-from tidegate.service import alarms, configs, endpoints, models
+from tidegate.service import alarms, configs, endpoints, models, scaling_wishes
 from tidegate.service import tags as labels
-from tidegate.service.endpoints import Asked
+from tidegate.service.endpoints import Asked, Keep
 from tidegate.service.kinds import ALARM, CONFIG, ENDPOINT, MODEL
+from tidegate.service.scaling_wishes import Arns
 
 T = TypeVar("T", Model, EndpointConfig)
+LOCAL = Arns()
 
 
 @dataclass(frozen=True)
@@ -57,14 +59,30 @@ def deploy(
     rollout_id: str,
     can: Capabilities,
     now: datetime,
+    arns: Arns = LOCAL,
 ) -> Deployed:
     """Raises Invalid, NotFound, AlreadyExists, LimitExceeded, InProgress or Conflict; then nothing of the wish is
     kept."""
+    done = _carried_out(tx, wish, how, runnable, rollout_id, can, now)
+    scaling_wishes.apply(tx, wish.endpoint, wish.autoscaling, arns, now)
+    return done
+
+
+def _carried_out(
+    tx: Tx,
+    wish: DeployWish,
+    how: How,
+    runnable: Callable[[Container], None],
+    rollout_id: str,
+    can: Capabilities,
+    now: datetime,
+) -> Deployed:
     saved = tx.get(ENDPOINT, wish.endpoint)
     if saved is not None:
         _need_room(saved.body, wish, how)
     _register(tx, wish, runnable, now)
-    asked = Asked(wish.config.name, wish.deployment, how.by, override=how.override)
+    keep = Keep(counts=wish.autoscaling is not None)
+    asked = Asked(wish.config.name, wish.deployment, how.by, keep, how.override)
     if saved is None:
         endpoints.create_endpoint(tx, wish.endpoint, asked, wish.tags, rollout_id=rollout_id, can=can, now=now)
         return _deployed(wish, Change.CREATED, "is being created")

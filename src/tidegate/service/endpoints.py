@@ -10,10 +10,11 @@ from tidegate.model.errors import Conflict, InProgress, Invalid, NotFound
 from tidegate.model.fleet import RoutingStrategy, Serverless, VariantSpec
 from tidegate.model.observe import Capabilities, Event
 from tidegate.model.registry import Tags
-from tidegate.model.rollout import DeploymentConfig, Version
+from tidegate.model.rollout import DeploymentConfig, Phase, Version
 from tidegate.ports.store import Saved, Tx
 from tidegate.rollout import commands
 from tidegate.rollout.commands import Change
+from tidegate.service import scalables
 from tidegate.service import tags as labels
 from tidegate.service.configs import check_count, check_weights
 from tidegate.service.kinds import ALARM, CONFIG, ENDPOINT, MODEL
@@ -123,7 +124,6 @@ def _spec(tx: Tx, variant: ProductionVariant, present: VariantSpec | None, keep:
         routing=variant.routing or RoutingStrategy.RANDOM,
         memory_limit=variant.serverless.memory if variant.serverless else variant.memory_limit,
         serverless=_kept_bounds(variant, present, keep),
-        admission=variant.admission,
         wire=variant.wire,
     )
     if variant.download_timeout is not None:
@@ -158,6 +158,19 @@ def update_weights_and_capacities(tx: Tx, name: str, changes: Mapping[str, Chang
     save(tx, saved, commands.scale(saved.body, changes, now), Event("scale", f"asked for {said}"), now)
 
 
+def autoscale(tx: Tx, name: str, changes: Mapping[str, Change], why: str, now: datetime) -> None:
+    """Like ``update_weights_and_capacities``, also while an update bakes or an earlier change is under way: load does
+    not wait for either. Raises InProgress elsewhere in an update."""
+    saved = need(tx, ENDPOINT, name)
+    rollout, scaling = saved.body.rollout, saved.body.scaling
+    if not (rollout is not None and rollout.phase is Phase.BAKING) and not (scaling and not scaling.undoing):
+        need_idle(saved.body)
+    for variant, change in changes.items():
+        check_count(variant, change.count or 0)
+    said = ", ".join(f"{variant}: {_told(change)}" for variant, change in changes.items())
+    save(tx, saved, commands.scale(saved.body, changes, now), Event("scale", f"{said}: {why}"), now)
+
+
 def delete_endpoint(tx: Tx, name: str, now: datetime, by: str = "", force: bool = False) -> None:
     """Begins to drain and remove it. Raises NotFound, or InProgress while it is created, updated or deleted;
     ``force`` ends a change that is under way."""
@@ -166,6 +179,7 @@ def delete_endpoint(tx: Tx, name: str, now: datetime, by: str = "", force: bool 
         raise _in_progress(saved.body)
     save(tx, saved, commands.delete(saved.body, now, force), Event("delete", f"deletion asked for{_by(by)}"), now)
     labels.drop(tx, ENDPOINT, name, now)
+    scalables.drop(tx, name, now)
 
 
 def get_endpoint(tx: Tx, name: str) -> Saved[Endpoint]:

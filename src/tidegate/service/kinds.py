@@ -1,12 +1,14 @@
 """The kinds of records in the store, each with the frozen type of its body."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from tidegate.model.alarm import Alarm
 from tidegate.model.endpoint import Endpoint, EndpointConfig
 from tidegate.model.registry import Model, Tags
 from tidegate.model.transform import TransformJob
 from tidegate.ports.store import Kind
+from tidegate.service.scaling_records import ActivityRecord, Scalable
 
 
 @dataclass(frozen=True)
@@ -23,13 +25,7 @@ ALARM = Kind("alarm", Alarm)
 TAGS = Kind("tags", TagSet)
 TRANSFORM = Kind("transform", TransformJob)
 
-ALL: tuple[
-    Kind[Model] | Kind[EndpointConfig] | Kind[Endpoint] | Kind[Alarm] | Kind[TagSet] | Kind[TransformJob], ...
-] = (
-    MODEL,
-    CONFIG,
-    ENDPOINT,
-    ALARM,
-    TAGS,
-    TRANSFORM,
-)
+SCALABLE = Kind("scalable", Scalable)
+ACTIVITY = Kind("activity", ActivityRecord)
+
+ALL: tuple[Kind[Any], ...] = (MODEL, CONFIG, ENDPOINT, ALARM, TAGS, TRANSFORM, SCALABLE, ACTIVITY)

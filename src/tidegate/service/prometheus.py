@@ -10,7 +10,9 @@ from tidegate.model.endpoint import Endpoint
 from tidegate.model.metric import FleetSecond, Latency, Series
 from tidegate.model.observe import Observation
 from tidegate.model.rollout import Phase
+from tidegate.model.scaling import ScalableTarget
 from tidegate.model.traffic import WHOLE
+from tidegate.service import scaling_sight
 from tidegate.service.clients import MODEL, MOST, OTHER
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -132,8 +134,6 @@ class FleetTotals:
     overhead_latency: Histogram = Histogram()
     models: ModelTotals | None = None
     mirror: MirrorTotals | None = None
-    refused: int = 0
-    throttled: int = 0
 
     def plus(self, second: FleetSecond) -> "FleetTotals":
         return FleetTotals(
@@ -145,13 +145,7 @@ class FleetTotals:
             self.overhead_latency.plus(second.overhead_latency),
             _models(self.models, second),
             _mirror(self.mirror, second),
-            self.refused + _noted(second, "RefusedRequests"),
-            self.throttled + _noted(second, "ThrottledRequests"),
         )
-
-
-def _noted(second: FleetSecond, name: str) -> int:
-    return int(sum(series.values.total for series in second.series if series.name == name))
 
 
 def _mirror(before: MirrorTotals | None, second: FleetSecond) -> MirrorTotals | None:
@@ -183,7 +177,10 @@ def add(totals: Totals, seconds: Iterable[FleetSecond]) -> dict[FleetKey, FleetT
 
 
 def render(
-    totals: Totals, alarms: Iterable[Alarm], endpoints: Iterable[tuple[Endpoint, Observation | None]]
+    totals: Totals,
+    alarms: Iterable[Alarm],
+    endpoints: Iterable[tuple[Endpoint, Observation | None]],
+    scaled: Iterable[ScalableTarget] = (),
 ) -> str:
     """The page; endpoints come with the last look at them."""
     lines: list[str] = []
@@ -196,7 +193,7 @@ def render(
             lines += _histogram(name, _labels(key), getattr(one, member))
     lines += _many(totals) + _mirrors(totals)
     shown = list(endpoints)
-    lines += _instances(shown) + _alarms(alarms) + _rollouts(shown)
+    lines += _instances(shown) + _scaling(scaled, shown) + _alarms(alarms) + _rollouts(shown)
     return "\n".join(lines) + "\n"
 
 
@@ -205,8 +202,6 @@ COUNTERS = (
     ("tidegate_invocation_4xx_errors_total", "Requests that were answered 4xx", "errors_4xx"),
     ("tidegate_invocation_5xx_errors_total", "Requests that were answered 5xx", "errors_5xx"),
     ("tidegate_invocation_model_errors_total", "Requests that the model did not answer well", "model_errors"),
-    ("tidegate_refused_requests_total", "Requests for which no instance had room in time", "refused"),
-    ("tidegate_throttled_requests_total", "Requests beyond the quota of a client", "throttled"),
 )
 HISTOGRAMS = (
     ("tidegate_model_latency_seconds", "Round trip to the model", "model_latency"),
@@ -274,25 +269,41 @@ PHASE = "tidegate_rollout_phase"
 SHARE = "tidegate_rollout_new_share_ratio"
 
 
-LOADS = (
-    ("tidegate_in_flight_requests", "Requests in the hands of instances", "in_flight"),
-    ("tidegate_queued_requests", "Requests that wait for an instance with room", "queued"),
-    ("tidegate_queue_seconds", "Time until a request that came now would have an instance", "queue_time"),
+def _instances(endpoints: Iterable[tuple[Endpoint, Observation | None]]) -> list[str]:
+    lines = _family(READY, "gauge", "Instances that are ready for requests")
+    for endpoint, seen in endpoints:
+        fleets = seen.fleets if seen is not None and seen.fleets is not None else {}
+        for fleet, one in sorted(fleets.items()):
+            labels = {"endpoint": endpoint.name, "variant": fleet.variant, "generation": str(fleet.generation)}
+            lines.append(_line(READY, labels, one.ready))
+    return lines
+
+
+SCALING = (
+    ("tidegate_scaling_desired", "Count that is wanted of what is scaled", "desired"),
+    ("tidegate_scaling_ready", "Count of it that is there", "ready"),
+    ("tidegate_scaling_minimum", "Least that it may be", "minimum"),
+    ("tidegate_scaling_maximum", "Most that it may be", "maximum"),
 )
 
 
-def _instances(endpoints: Iterable[tuple[Endpoint, Observation | None]]) -> list[str]:
-    found = [
-        ({"endpoint": endpoint.name, "variant": fleet.variant, "generation": str(fleet.generation)}, one)
-        for endpoint, seen in endpoints
-        for fleet, one in sorted((seen.fleets or {}).items() if seen is not None else ())
-    ]
-    lines = _family(READY, "gauge", "Instances that are ready for requests")
-    lines += [_line(READY, labels, one.ready) for labels, one in found]
-    for name, text, member in LOADS:
-        told = [(labels, value) for labels, one in found if (value := getattr(one, member)) is not None]
-        if told:
-            lines += _family(name, "gauge", text) + [_line(name, labels, value) for labels, value in told]
+def _scaling(
+    scaled: Iterable[ScalableTarget], endpoints: Iterable[tuple[Endpoint, Observation | None]]
+) -> list[str]:
+    """What autoscaling follows; nothing where nothing is. What is not known has no line."""
+    known = {endpoint.name: (endpoint, seen) for endpoint, seen in endpoints}
+    found = []
+    for target in scaled:
+        if target.endpoint in known:
+            counted = scaling_sight.counted(known[target.endpoint][0], target, known[target.endpoint][1])
+            labels = {"endpoint": target.endpoint, "variant": target.variant, "dimension": target.dimension.value}
+            values = {"desired": counted.desired, "ready": counted.ready}
+            found.append((labels, {**values, "minimum": target.minimum, "maximum": target.maximum}))
+    lines: list[str] = []
+    for name, text, member in SCALING if found else ():
+        lines += _family(name, "gauge", text)
+        told = [(labels, values[member]) for labels, values in found]
+        lines += [_line(name, labels, value) for labels, value in told if value is not None]
     return lines
 
 

@@ -1,7 +1,8 @@
 """From what fleets did each second to the metrics that SageMaker publishes of endpoints.
 
 Each series comes twice: for the variant, where the old and the new fleet both count, and with the dimension
-``EndpointConfigName`` for one fleet alone. An idle second publishes nothing of requests.
+``EndpointConfigName`` for one fleet alone. An idle second publishes nothing of requests, unless autoscaling
+follows the variant.
 """
 
 import math
@@ -16,9 +17,30 @@ PERCENT = "Percent"
 MICROSECONDS = "Microseconds"
 
 
-def samples(seconds: Iterable[FleetSecond]) -> list[Sample]:
+Followed = frozenset[tuple[str, str]]
+"""Endpoints and variants that autoscaling follows."""
+
+
+def samples(seconds: Iterable[FleetSecond], followed: Followed = frozenset()) -> list[Sample]:
     """One sample for each series of each fleet's second; equal series of two fleets are left to be merged."""
-    return [sample for second in seconds for sample in [*_requests(second), *_instances(second), *_noted(second)]]
+    made = []
+    for second in seconds:
+        made += [*_requests(second), *_instances(second), *_noted(second), *_concurrency(second, followed)]
+    return made
+
+
+def _concurrency(second: FleetSecond, followed: Followed) -> list[Sample]:
+    """What the replicas have in hand, of the variant alone. Zeros, also of a second without a request, are told
+    only where autoscaling waits for them: it takes nothing for granted that was not told."""
+    idle = (second.fleet.endpoint, second.fleet.variant) in followed
+    made: list[Sample] = []
+    if any(second.in_flight) or (idle and second.in_flight):
+        spread = _spread(second.in_flight)
+        made += _samples(second, SAGEMAKER, "ConcurrentRequestsPerModel", COUNTS, spread, whole=True)
+    if idle and second.in_flight and not second.invocations and not second.queued:
+        nothing = _spread((0.0,))
+        made += _samples(second, SAGEMAKER, "InvocationsPerInstance", COUNTS, nothing, whole=True)
+    return made
 
 
 def dimensions(second: FleetSecond) -> list[dict[str, str]]:
@@ -61,7 +83,6 @@ NOTED: dict[str, tuple[str, str]] = {
     "ModelUnloadingTime": (SAGEMAKER, MICROSECONDS),
     "LoadedModelCount": (INSTANCES, COUNTS),
     "ModelSetupTime": (SAGEMAKER, MICROSECONDS),
-    "QueueTime": (SAGEMAKER, MICROSECONDS),
     "BilledGBSeconds": (SAGEMAKER, COUNTS),
 }
 """Namespace and unit of what workers note, where they are not SageMaker's counts."""
@@ -95,9 +116,12 @@ def _latency(second: FleetSecond, name: str, latency: Latency | None) -> list[Sa
 def _readings(second: FleetSecond, name: str, readings: Sequence[float]) -> list[Sample]:
     if not readings:
         return []
+    return _samples(second, INSTANCES, name, PERCENT, _spread(readings))
+
+
+def _spread(readings: Sequence[float]) -> Latency:
     bins = sketch.merge({sketch.index(value): 1.0} for value in readings)
-    spread = Latency(bins, math.fsum(readings), min(readings), max(readings))
-    return _samples(second, INSTANCES, name, PERCENT, spread)
+    return Latency(bins, math.fsum(readings), min(readings), max(readings))
 
 
 def _samples(
@@ -107,7 +131,10 @@ def _samples(
     unit: str,
     spread: Latency,
     extra: tuple[tuple[str, str], ...] = (),
+    *,
+    whole: bool = False,
 ) -> list[Sample]:
+    """``whole``: for the variant alone, not for the fleet as well."""
     return [
         Sample(
             metric=MetricId.of(namespace, name, {**named, **dict(extra)}),
@@ -119,5 +146,5 @@ def _samples(
             bins=dict(spread.bins),
             unit=unit,
         )
-        for named in dimensions(second)
+        for named in dimensions(second)[: 1 if whole else None]
     ]

@@ -5,13 +5,13 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from tidegate.spec.admission import MaxInFlight, QuotasSpec
-
 DURATION = r"^0$|^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
 NAME = r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$"
 ROUTINGS = ("random", "least_outstanding_requests")
 STRATEGIES = ("all_at_once", "canary", "linear", "rolling")
 SCOPES = ("new_version", "endpoint")
+RULES = ("fast", "aws")
+SCALING_METRICS = ("concurrency", "invocations", "utilization", "backlog", "cpu")
 MISSING = ("missing", "ignore", "breaching", "notBreaching")
 
 
@@ -39,9 +39,6 @@ Size = Annotated[
     _text("A share of the instances such as 10%, or a number of instances.", "25%", pattern=r"^[0-9]+%$"),
 ]
 Threshold = Annotated[float | str, _text("A number; 2% for a rate; 100ms for a latency.", "2%", "100ms")]
-QueueTime = Annotated[
-    Duration, _text("Requests beyond that wait so long at the most and are refused then; 1s when absent.", "50ms")
-]
 Name = Annotated[str, _text("1 to 63 letters, digits and hyphens.", pattern=NAME)]
 Routing = Annotated[str, _text("How a request picks an instance.", enum=ROUTINGS)]
 
@@ -169,8 +166,6 @@ class VariantSpec(Struct, forbid_unknown_fields=True):
     startup_timeout: Duration | None = None
     memory: Memory | None = None
     download_timeout: Duration | None = None
-    max_in_flight: MaxInFlight | None = None
-    queue_time: QueueTime | None = None
 
 
 class ShadowSpec(Struct, forbid_unknown_fields=True):
@@ -266,6 +261,65 @@ class AlarmSpec(Struct, forbid_unknown_fields=True):
     description: str | None = None
 
 
+class PeakSpec(Struct, forbid_unknown_fields=True):
+    """A recurring time of much load; its count is there when it starts."""
+
+    name: Name
+    starts: Annotated[
+        str,
+        _text("When it starts: cron(6 fields), at(...) or rate(...).", "cron(0 8 L * ? *)", "cron(30 7 25 * ? *)"),
+    ]
+    lasts: Annotated[Duration, _text("How long it lasts.", "3h")]
+    count: Annotated[
+        int, Meta(description="Instances (or provisioned concurrency) then.", extra_json_schema={"minimum": 0})
+    ]
+    timezone: Annotated[str, _text("Name of a time zone.", "Europe/Vienna")] = "UTC"
+
+
+class ForecastSpec(Struct, forbid_unknown_fields=True):
+    """Learns the shape of the load and has the count ready that the near future needs."""
+
+    per_instance: Annotated[
+        float,
+        Meta(
+            description="Requests per second that one instance should get.",
+            extra_json_schema={"exclusiveMinimum": 0},
+        ),
+    ]
+    season: Annotated[Duration, _text("The load repeats itself after that.", "7d")] = "7d"
+
+
+class AutoscalingSpec(Struct, forbid_unknown_fields=True):
+    """How many instances (of a serverless endpoint: how much provisioned concurrency) there are, by the load."""
+
+    min: Annotated[
+        int, Meta(description="At least; 0 for async and serverless only.", extra_json_schema={"minimum": 0})
+    ]
+    max: Annotated[int, Meta(description="At most.", extra_json_schema={"minimum": 1})]
+    target: (
+        Annotated[
+            float,
+            Meta(
+                description="What one instance should have of the metric.",
+                extra_json_schema={"exclusiveMinimum": 0},
+            ),
+        ]
+        | None
+    ) = None
+    metric: Annotated[str, _text("What is looked at.", enum=SCALING_METRICS)] | None = None
+    rule: Annotated[
+        str, _text("fast: within seconds, by requests at one time; aws: target tracking with alarms.", enum=RULES)
+    ] = "fast"
+    queue_time: Annotated[Duration, _text("rule fast: a request may wait that long.", "50ms")] | None = None
+    scale_in_after: (
+        Annotated[Duration, _text("Nothing goes before less was needed for that long; 60s (fast), 5m (aws).")]
+        | None
+    ) = None
+    calendar: Annotated[list[PeakSpec], Meta(description="Recurring peaks that are known.")] = []
+    forecast: ForecastSpec | None = None
+    variant: Annotated[str, _text("Needed where the endpoint has several variants.")] | None = None
+
+
 class SpecFile(Struct, forbid_unknown_fields=True):
     """One endpoint with all it needs. One of ``model``, ``pipeline`` and ``containers`` (one variant), or
     ``variants``."""
@@ -280,13 +334,11 @@ class SpecFile(Struct, forbid_unknown_fields=True):
     startup_timeout: Annotated[Duration, _text("Until the first good ping; 8m when absent.")] | None = None
     memory: Memory | None = None
     download_timeout: Annotated[Duration, _text("Fetching and unpacking; 15m when absent.")] | None = None
-    max_in_flight: MaxInFlight | None = None
-    queue_time: QueueTime | None = None
-    quotas: QuotasSpec | None = None
     variants: list[VariantSpec] | None = None
     serverless: ServerlessSpec | None = None
     shadow: ShadowSpec | None = None
     asynchronous: AsyncSpec | None = msgspec.field(name="async", default=None)
+    autoscaling: AutoscalingSpec | None = None
     rollout: RolloutSpec | None = None
     alarms: dict[str, AlarmSpec] = {}
     tags: dict[str, str] = {}

@@ -80,6 +80,19 @@ _CLOUDWATCH: Names = {
     **{kind: face for kind, face in _SAGEMAKER.items() if issubclass(kind, ours.AuthError)},
     TidegateError: ("InternalServiceFault", 500),
 }
+_SCALING: Names = {
+    ours.Invalid: ("ValidationException", 400),
+    WrongType: ("SerializationException", 400),
+    ours.NotFound: ("ObjectNotFoundException", 400),
+    ours.AlreadyExists: ("ValidationException", 400),
+    ours.Conflict: ("ConcurrentUpdateException", 400),
+    ours.LimitExceeded: ("LimitExceededException", 400),
+    ours.TooLarge: ("RequestEntityTooLargeException", 413),
+    ours.Unavailable: ("ServiceUnavailable", 503),
+    UnknownOperation: ("UnknownOperationException", 400),
+    **{kind: face for kind, face in _SAGEMAKER.items() if issubclass(kind, ours.AuthError)},
+    TidegateError: ("InternalServiceException", 500),
+}
 _STS: Names = {
     ours.Invalid: ("ValidationError", 400),
     ours.TooLarge: ("RequestEntityTooLarge", 413),
@@ -102,6 +115,7 @@ TABLE: Mapping[str, Names] = {
     "sagemaker": _SAGEMAKER,
     "sagemaker-runtime": _RUNTIME,
     "cloudwatch": _CLOUDWATCH,
+    "application-autoscaling": _SCALING,
     "sts": _STS,
 }
 

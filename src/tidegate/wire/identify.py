@@ -40,9 +40,18 @@ class Target:
     """Members that the path holds."""
 
 
-PREFIXES = {"SageMaker": "sagemaker", "GraniteServiceVersion20100801": "cloudwatch"}
+PREFIXES = {
+    "SageMaker": "sagemaker",
+    "GraniteServiceVersion20100801": "cloudwatch",
+    "AnyScaleFrontendService": "application-autoscaling",
+}
 VERSIONS = {"2010-08-01": "cloudwatch", "2011-06-15": "sts"}
-SCOPES = {"sagemaker": "sagemaker", "monitoring": "cloudwatch", "sts": "sts"}
+SCOPES = {
+    "sagemaker": "sagemaker",
+    "monitoring": "cloudwatch",
+    "application-autoscaling": "application-autoscaling",
+    "sts": "sts",
+}
 """The service in the credential scope of a signature -> ours."""
 FORM = "application/x-www-form-urlencoded"
 RUNTIME = {

@@ -85,11 +85,13 @@ _JAVA = {
     r"\p{N}": r"\w",
     r"\p{Z}": r"\s",
     r"[\p{Print}]": r"[\x20-\x7e]",
+    r"\p{Print}": r"[\x20-\x7e]",
+    r"\uD800\uDC00-\uDBFF\uDFFF": r"\U00010000-\U0010FFFF",
     r"\p{ASCII}": r"[\x00-\x7f]",
     r"\z": r"\Z",
 }
-"""The property classes that the served operations use. ``\\w`` takes ``_`` as well, which the one pattern with
-letters and numbers allows anyway."""
+"""The property classes that the served operations use, and Java's way to write what is beyond 16 bits. ``\\w`` takes
+``_`` as well, which the one pattern with letters and numbers allows anyway."""
 
 
 def limit(shape: Shape, name: str) -> Any:

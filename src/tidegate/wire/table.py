@@ -10,6 +10,9 @@ from tidegate.wire import (
     sagemaker_models,
     sagemaker_tags,
     sagemaker_transforms,
+    scaling_actions,
+    scaling_policies,
+    scaling_targets,
     sts,
 )
 from tidegate.wire.operation import Rows
@@ -24,5 +27,6 @@ TABLE: dict[str, Rows] = {
     },
     "sagemaker-runtime": {**runtime.ROWS, **runtime_async.ROWS},
     "cloudwatch": {**cloudwatch_alarms.ROWS, **cloudwatch_metrics.ROWS},
+    "application-autoscaling": {**scaling_targets.ROWS, **scaling_policies.ROWS, **scaling_actions.ROWS},
     "sts": sts.ROWS,
 }

@@ -14,7 +14,6 @@ from tests.unit.targets.local_stand import FLEET, Stand, run, sleeper, spec, sta
 from tidegate.model.errors import Transient, Unavailable
 from tidegate.model.fleet import FleetId
 from tidegate.model.metric import FleetSecond, MetricId, Sample
-from tidegate.ports.router import Passed
 from tidegate.service import publish
 from tidegate.targets.local.collect import BACKLOG, Collector
 from tidegate.targets.local.fleet import Wish, keep
@@ -62,11 +61,11 @@ class Case:
     proxy_away: bool = False
     now: int = NOW
 
-    async def passed(self) -> Mapping[FleetId, Passed]:
+    async def failures(self) -> Mapping[FleetId, int]:
         if self.proxy_away:
             raise Transient("the proxy is away")
         found, self.refused = self.refused, {}
-        return {fleet: Passed(unanswered=count) for fleet, count in found.items()}
+        return found
 
     async def collect(self, now: int) -> dict[int, int]:
         self.now = now
@@ -85,7 +84,7 @@ async def serving(here: Stand, worker: "subprocess.Popen[bytes]") -> AsyncIterat
     here.left("r-a", worker, SERVED)
     metrics = Forgetful()
     target = here.target()
-    case = Case(here, target, Collector(target, metrics, lambda: case.passed()), metrics)
+    case = Case(here, target, Collector(target, metrics, lambda: case.failures()), metrics)
     async with await asyncio.start_unix_server(case.answer, here.folders.socket("r-a")):
         await until(lambda: target.ready_count(FLEET) == 1, "it is ready")
         yield case

@@ -20,7 +20,6 @@ from tidegate.model.errors import TidegateError
 from tidegate.model.fleet import FleetId, FleetSpec
 from tidegate.model.metric import SAGEMAKER, FleetSecond, Latency, MetricId, Series
 from tidegate.ports.metrics import Metrics
-from tidegate.ports.router import Passed
 from tidegate.targets.local import ping
 from tidegate.targets.local.target import LocalTarget
 
@@ -61,17 +60,20 @@ class Second(msgspec.Struct):
 
 
 class Page(msgspec.Struct):
+    """``in_flight``: requests in hand when it was asked."""
+
     seconds: list[Second]
+    in_flight: int = 0
 
 
 @dataclass
 class Collector:
-    """``passed`` gives, per fleet, how many requests since the last call the proxy answered itself (worker died,
-    timed out, none ready, client over its quota), and what is in hand now."""
+    """``failures`` gives, per fleet, how many requests since the last call the proxy answered itself (worker died,
+    timed out, none ready)."""
 
     target: LocalTarget
     metrics: Metrics
-    passed: Callable[[], Awaitable[Mapping[FleetId, Passed]]]
+    failures: Callable[[], Awaitable[Mapping[FleetId, int]]]
     _since: dict[str, int] = field(default_factory=dict)
     """Replica -> first second not yet taken."""
     _left: list[tuple[FleetSpec, str, bytes]] = field(default_factory=list)
@@ -87,14 +89,14 @@ class Collector:
         parts = [part for one in left for part in await self._harvested(*one, now)]
         replicas = list(self.target.serving())
         pages = await asyncio.gather(*(self._ask(spec, id, socket, now) for spec, id, _, socket in replicas))
-        parts += [part for page in pages for part in page]
+        parts += [part for page, _ in pages for part in page]
+        hands = [(spec, held) for (spec, *_), (_, held) in zip(replicas, pages, strict=True) if held is not None]
+        parts += self._in_hand(hands, now - 1)
         parts += self._readings(replicas, now - 1)
         parts += [self._provisioned(spec, now - 1) for spec in self.target.provisioned()]
-        passed = await self._passed()
-        self.target.told(passed)
-        for fleet, load in passed.items():
-            if (spec := self.target.spec(fleet)) is not None and load != Passed(queue_time=0.0):
-                parts.append(self._by_proxy(spec, now - 1, load))
+        for fleet, count in (await self._failures()).items():
+            if count and (spec := self.target.spec(fleet)) is not None:
+                parts.append(self._unanswered(spec, now - 1, count))
         self._began = self._began or (not self._left and all(id in self._since for _, id, *_ in replicas))
         alive = {id for _, id, *_ in replicas} | {id for _, id, _ in self._left}
         self._since = {id: since for id, since in self._since.items() if id in alive}
@@ -106,30 +108,52 @@ class Collector:
 
     async def _harvested(self, spec: FleetSpec, replica: str, page: bytes, now: int) -> list[FleetSecond]:
         try:
-            return self._records(spec, page, await self._first(spec, replica, now))
+            left = _page(page)
+            return self._records(spec, left, await self._first(spec, replica, now)) if left is not None else []
         except TidegateError:
             self._left.append((spec, replica, page))
             return []
 
-    async def _passed(self) -> Mapping[FleetId, Passed]:
+    async def _failures(self) -> Mapping[FleetId, int]:
         try:
-            return await self.passed()
+            return await self.failures()
         except TidegateError as error:
             log.warning("what the proxy answered itself is not known now: %s", error)
             return {}
 
-    async def _ask(self, spec: FleetSpec, replica: str, socket: Path, now: int) -> list[FleetSecond]:
+    async def _ask(
+        self, spec: FleetSpec, replica: str, socket: Path, now: int
+    ) -> tuple[list[FleetSecond], int | None]:
+        """What is new, and how many requests it has in hand (None: it did not answer)."""
         try:
             since = self._since[replica] = await self._first(spec, replica, now)
         except TidegateError:
-            return []
+            return [], None
         answer = await ping.get(socket, f"/_tidegate/stats?since={since}")
-        if answer is None or answer[0] != 200:
-            return []
-        records = self._records(spec, answer[1], since)
+        page = _page(answer[1]) if answer is not None and answer[0] == 200 else None
+        if page is None:
+            return [], None
+        records = self._records(spec, page, since)
         if records:
             self._since[replica] = max(record.second for record in records) + 1
-        return records
+        return records, page.in_flight
+
+    def _in_hand(self, hands: Iterable[tuple[FleetSpec, int]], second: int) -> list[FleetSecond]:
+        """What each replica has in hand, and the part of what is provisioned that this makes of a serverless
+        fleet."""
+        groups: dict[FleetId, tuple[FleetSpec, list[float]]] = {}
+        for spec, held in hands:
+            groups.setdefault(spec.id, (spec, []))[1].append(float(held))
+        found = []
+        for spec, values in groups.values():
+            bounds = spec.variant.serverless
+            series: tuple[Series, ...] = ()
+            if bounds is not None and bounds.provisioned:
+                series = (
+                    _single("ServerlessProvisionedConcurrencyUtilization", sum(values) / bounds.provisioned),
+                )
+            found.append(replace(self._blank(spec, second), in_flight=tuple(values), series=series))
+        return found
 
     async def _first(self, spec: FleetSpec, replica: str, now: int) -> int:
         """The first second not yet taken of a replica. A clock that was set back does not blind us until it is
@@ -151,12 +175,8 @@ class Collector:
         taken = await self.metrics.read(metric, now - BACKLOG, now, 1)
         return max(taken, default=now - BACKLOG) + 1
 
-    def _records(self, spec: FleetSpec, page: bytes, since: int) -> list[FleetSecond]:
-        try:
-            seconds = msgspec.json.decode(page, type=Page).seconds
-        except msgspec.DecodeError:
-            return []
-        return [self._record(spec, second) for second in seconds if second.second >= since]
+    def _records(self, spec: FleetSpec, page: Page, since: int) -> list[FleetSecond]:
+        return [self._record(spec, second) for second in page.seconds if second.second >= since]
 
     def _record(self, spec: FleetSpec, second: Second) -> FleetSecond:
         return replace(
@@ -180,16 +200,9 @@ class Collector:
         bounds = spec.variant.serverless
         return replace(self._blank(spec, second), series=billed(spec, bounds.least if bounds else 0))
 
-    def _by_proxy(self, spec: FleetSpec, second: int, load: Passed) -> FleetSecond:
-        """A refused request is one that was made, and an error of the server's; a throttled one is neither, or one
-        client could make an endpoint grow."""
-        return replace(
-            self._blank(spec, second),
-            invocations=load.unanswered,
-            errors_5xx=load.unanswered,
-            model_errors=load.unanswered - load.refused,
-            series=waiting(load),
-        )
+    def _unanswered(self, spec: FleetSpec, second: int, count: int) -> FleetSecond:
+        blank = self._blank(spec, second)
+        return replace(blank, invocations=count, errors_5xx=count, model_errors=count)
 
     def _blank(self, spec: FleetSpec, second: int) -> FleetSecond:
         return FleetSecond(
@@ -217,28 +230,24 @@ class Collector:
         return readings
 
 
-def waiting(load: Passed) -> tuple[Series, ...]:
-    """What the proxy saw at the end of a second; what is 0 is not told. A wait that has no end yet is not, either."""
-    told = {
-        "QueuedRequests": float(load.queued),
-        "QueueTime": 1e6 * (load.queue_time or 0.0),
-        "RefusedRequests": float(load.refused),
-        "ThrottledRequests": float(load.throttled),
-    }
-    return tuple(
-        Series(name, (), Latency({sketch.index(value): 1.0}, value, value, value))
-        for name, value in told.items()
-        if value > 0
-    )
-
-
 def billed(spec: FleetSpec, seconds: float) -> tuple[Series, ...]:
     """Of a serverless fleet: its memory in GiB times the seconds; nothing for any other."""
     bounds = spec.variant.serverless
     if bounds is None or seconds <= 0:
         return ()
-    value = bounds.memory / 2**30 * seconds
-    return (Series("BilledGBSeconds", (), Latency({sketch.index(value): 1.0}, value, value, value)),)
+    return (_single("BilledGBSeconds", bounds.memory / 2**30 * seconds),)
+
+
+def _single(name: str, value: float) -> Series:
+    return Series(name, (), Latency({sketch.index(value): 1.0}, value, value, value))
+
+
+def _page(body: bytes) -> Page | None:
+    """None: it cannot be read."""
+    try:
+        return msgspec.json.decode(body, type=Page)
+    except msgspec.DecodeError:
+        return None
 
 
 def family(pid: int) -> Iterator[int]:
@@ -269,6 +278,7 @@ def merged(parts: Iterable[FleetSecond]) -> Iterator[FleetSecond]:
             overhead_latency=together([p.overhead_latency for p in group]),
             cpu=tuple(value for p in group for value in p.cpu),
             memory=tuple(value for p in group for value in p.memory),
+            in_flight=tuple(value for p in group for value in p.in_flight),
             series=_united([series for p in group for series in p.series]),
         )
 

@@ -1,0 +1,68 @@
+"""``scaling``: what autoscaling wants of an endpoint, by which rules, and what it did."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from tidegate.cli import draw
+from tidegate.cli.output import AsJson, Name, client, console
+
+
+def scaling(
+    name: Name,
+    limit: Annotated[int, typer.Option(min=0, max=1_000, help="Activities, the newest first.")] = 20,
+    all: Annotated[bool, typer.Option("--all", help="Also activities that came to nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show an endpoint's scalable targets, their policies, and what scaling did and why.
+
+    \b
+    Examples:
+      tidegate scaling fraud
+      tidegate scaling fraud --all --json | jq '.activities[].cause'
+    """
+    with client() as server:
+        document = server.scaling(name, limit, all)
+    if as_json:
+        print(json.dumps(document))
+        return
+    if not document["targets"]:
+        print(f'nothing of endpoint "{name}" is scaled: a spec\'s autoscaling or RegisterScalableTarget does it')
+    for target in document["targets"]:
+        console().print(draw.scaling([target]))
+        console().print(_rules(target))
+    if document["activities"]:
+        console().print(_activities(document["activities"]))
+
+
+def _rules(target: dict[str, Any]) -> Any:
+    shown = draw.table("POLICY", "KIND", "ALARMS", "WHY")
+    for policy in target["policies"]:
+        alarms = ", ".join(alarm["state"] for alarm in policy["alarms"])
+        shown.add_row(policy["name"], policy["kind"], alarms or "-", _content(policy["content"]))
+    for action in target["scheduled_actions"]:
+        bounds = f"min {action['minimum']}, max {action['maximum']}"
+        shown.add_row(action["name"], "scheduled", "-", f"{action['schedule']} {action['timezone']}: {bounds}")
+    return shown
+
+
+def _content(content: dict[str, Any]) -> str:
+    plain = {key: value for key, value in content.items() if isinstance(value, int | float | str)}
+    return ", ".join(f"{key} {value}" for key, value in plain.items())
+
+
+def _activities(found: list[dict[str, Any]]) -> Any:
+    shown = draw.table("AT", "VARIANT", ">FROM", ">TO", "STATUS", "WHY")
+    for one in found:
+        reasons = f" ({', '.join(one['not_scaled'])})" if one["not_scaled"] else ""
+        why = f"{one['cause']}{reasons}" + (f": {one['message']}" if one["status"] == "Failed" else "")
+        shown.add_row(
+            draw.clock(one["started_at"]),
+            one["variant"],
+            str(one["before"]),
+            str(one["desired"]),
+            draw.word(one["status"]),
+            why,
+        )
+    return shown

@@ -1,0 +1,24 @@
+"""Autoscaling of an endpoint, for people."""
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.received import endpoint_name, number
+from tidegate.ports.store import Tx
+from tidegate.service import endpoints
+from tidegate.service.scaling_views import View, scaling_view
+
+MOST = 1_000
+
+
+async def scaling(gateway: Gateway, request: Request) -> Response:
+    """Targets, policies and the last activities; ``?all=1`` also those that came to nothing."""
+    limit, name = number(request, "limit", 20, 0, MOST), endpoint_name(request)
+    everything = number(request, "all", 0, 0, 1) == 1
+    seen = gateway.context.observed(name)
+
+    def work(tx: Tx) -> View:
+        return scaling_view(tx, endpoints.get_endpoint(tx, name).body, seen, limit, everything)
+
+    return JSONResponse(await gateway.context.store.run(work))

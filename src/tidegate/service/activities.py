@@ -1,0 +1,31 @@
+"""What autoscaling did and why; kept for six weeks, also of targets that are gone."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from tidegate.model.observe import Event
+from tidegate.model.scaling import Activity, ScalableTarget
+from tidegate.ports.store import Filter, Tx
+from tidegate.service.kinds import ACTIVITY
+from tidegate.service.scaling_records import ActivityRecord
+
+KEPT = timedelta(weeks=6)
+
+
+def put(tx: Tx, target: ScalableTarget, done: Iterable[Activity], now: datetime) -> None:
+    """Begun, ended, or not made at all."""
+    for activity in done:
+        record = ActivityRecord(target.endpoint, target.variant, target.dimension, activity)
+        event = Event("scaling.Activity", f"{activity.status}: {activity.description} {activity.cause}")
+        tx.put(ACTIVITY, record.name, record, expect=None, now=now, events=[event])
+
+
+def find(tx: Tx, prefix: str = "") -> list[ActivityRecord]:
+    """Newest first; ``prefix`` of an endpoint or a target ends with ``/``."""
+    found = [saved.body for saved in tx.find(ACTIVITY, Filter(name_prefix=prefix)).items]
+    return sorted(found, key=lambda record: (record.activity.started, record.name), reverse=True)
+
+
+def prune(tx: Tx, now: datetime) -> None:
+    for saved in tx.find(ACTIVITY, Filter(modified_before=now - KEPT)).items:
+        tx.delete(ACTIVITY, saved.name, expect=saved.version, now=now)

@@ -1,0 +1,175 @@
+"""Scalable targets: register, look up, deregister."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from tidegate.model.endpoint import Endpoint
+from tidegate.model.errors import Invalid, NotFound
+from tidegate.model.fleet import VariantSpec
+from tidegate.model.observe import Event
+from tidegate.model.registry import Tags
+from tidegate.model.scaling import Dimension, ScalableTarget, Suspended
+from tidegate.ports.store import Filter, Saved, Tx
+from tidegate.service import tags as labels
+from tidegate.service import tracking_alarms
+from tidegate.service.configs import check_count
+from tidegate.service.kinds import ENDPOINT, SCALABLE
+from tidegate.service.scaling_records import Scalable, record_name
+
+
+@dataclass(frozen=True)
+class Key:
+    """Which count: of what variant of what endpoint."""
+
+    endpoint: str
+    variant: str
+    dimension: Dimension
+
+    @property
+    def name(self) -> str:
+        return record_name(self.endpoint, self.variant, self.dimension)
+
+    def __str__(self) -> str:
+        """As Application Auto Scaling's messages say it."""
+        return (
+            f"service namespace: sagemaker, resource ID: endpoint/{self.endpoint}/variant/{self.variant}, "
+            f"scalable dimension: {self.dimension}"
+        )
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a registration says; None leaves what is there."""
+
+    minimum: int | None = None
+    maximum: int | None = None
+    scale_in_suspended: bool | None = None
+    scale_out_suspended: bool | None = None
+    scheduled_suspended: bool | None = None
+
+
+def register(tx: Tx, key: Key, bounds: Bounds, tags: Tags, *, id: str, now: datetime) -> Scalable:
+    """A new target, or new bounds of one. A count outside the bounds is moved by the loop's next turn. Raises
+    Invalid for bounds that cannot be, or an endpoint or variant that is not there."""
+    variant = _variant(tx, key)
+    saved = tx.get(SCALABLE, key.name)
+    if saved is None:
+        if bounds.minimum is None or bounds.maximum is None:
+            raise Invalid("MinCapacity and MaxCapacity are both needed when a target is registered first")
+        blank = ScalableTarget(key.endpoint, key.variant, key.dimension, 0, 0, now)
+        before = Scalable(id, blank)
+    else:
+        before = saved.body
+    after = replace(before, target=_bounded(before.target, bounds))
+    check(after.target, variant)
+    if saved is None or after != before:
+        text = f"{key.variant}: {after.target.minimum} to {after.target.maximum}"
+        save(tx, saved, after, Event("scaling.Registered", text), now)
+    if saved is None:
+        labels.add(tx, SCALABLE, key.name, tags, now)
+    return after
+
+
+def _bounded(target: ScalableTarget, bounds: Bounds) -> ScalableTarget:
+    held = target.suspended
+    return replace(
+        target,
+        minimum=target.minimum if bounds.minimum is None else bounds.minimum,
+        maximum=target.maximum if bounds.maximum is None else bounds.maximum,
+        suspended=Suspended(
+            scale_in=_or(bounds.scale_in_suspended, held.scale_in),
+            scale_out=_or(bounds.scale_out_suspended, held.scale_out),
+            scheduled=_or(bounds.scheduled_suspended, held.scheduled),
+        ),
+    )
+
+
+def _or(new: bool | None, old: bool) -> bool:
+    return old if new is None else new
+
+
+def check(target: ScalableTarget, variant: VariantSpec) -> None:
+    """Raises Invalid for bounds that the variant cannot have."""
+    if target.minimum < 0:
+        raise Invalid(f"Minimum capacity {target.minimum} must not be negative")
+    if target.minimum > target.maximum:
+        raise Invalid(f"Maximum capacity {target.maximum} cannot be less than minimum capacity {target.minimum}")
+    if target.dimension is Dimension.PROVISIONED:
+        most = variant.serverless.max_concurrency if variant.serverless else 0
+        if target.maximum > most:
+            raise Invalid(f"Maximum capacity {target.maximum} is more than the variant's MaxConcurrency, {most}")
+        return
+    check_count(variant.name, target.maximum)
+    if target.minimum == 0 and variant.asynchronous is None:
+        raise Invalid(
+            "Minimum capacity 0 is for asynchronous endpoints: nobody keeps a real-time request that finds no "
+            "instance"
+        )
+
+
+def _variant(tx: Tx, key: Key) -> VariantSpec:
+    saved = tx.get(ENDPOINT, key.endpoint)
+    found = variant_of(saved.body, key.variant) if saved is not None and not saved.body.deleting else None
+    if found is None or found.shadow:
+        raise Invalid(f"there is no endpoint/{key.endpoint}/variant/{key.variant} to scale: create it first")
+    serverless = found.serverless is not None
+    if serverless != (key.dimension is Dimension.PROVISIONED):
+        has = "a provisioned concurrency and no instances" if serverless else "instances"
+        raise Invalid(f"variant {key.variant} has {has}: {key.dimension} is not of it")
+    return found
+
+
+def variant_of(endpoint: Endpoint, name: str) -> VariantSpec | None:
+    """Of the version that comes, else of the one that serves."""
+    rollout = endpoint.rollout
+    version = rollout.new if rollout is not None and rollout.cause is None else endpoint.serving
+    return next((one for one in version.variants if one.name == name), None) if version else None
+
+
+def get(tx: Tx, key: Key, sentence: str = "No scalable target found for") -> Saved[Scalable]:
+    """Raises NotFound."""
+    saved = tx.get(SCALABLE, key.name)
+    if saved is None:
+        raise NotFound(f"{sentence} {key}")
+    return saved
+
+
+def every(tx: Tx) -> list[Saved[Scalable]]:
+    """In the order of their names."""
+    return sorted(tx.find(SCALABLE).items, key=lambda saved: saved.name)
+
+
+def of_endpoint(tx: Tx, endpoint: str) -> list[Saved[Scalable]]:
+    found = tx.find(SCALABLE, Filter(name_prefix=f"{endpoint}/")).items
+    return sorted(found, key=lambda saved: saved.name)
+
+
+def by_id(tx: Tx, id: str) -> Saved[Scalable] | None:
+    return next((saved for saved in every(tx) if saved.body.id == id), None)
+
+
+def deregister(tx: Tx, key: Key, now: datetime) -> None:
+    """With its policies, their alarms, and its scheduled actions. Raises NotFound."""
+    _remove(tx, get(tx, key), now)
+
+
+def drop(tx: Tx, endpoint: str, now: datetime) -> None:
+    """All of an endpoint that goes."""
+    for saved in of_endpoint(tx, endpoint):
+        _remove(tx, saved, now)
+
+
+def _remove(tx: Tx, saved: Saved[Scalable], now: datetime) -> None:
+    tracking_alarms.remove(tx, saved.body.target, saved.body.policies, now)
+    labels.drop(tx, SCALABLE, saved.name, now)
+    event = Event("scaling.Deregistered", f"{saved.body.target.variant} is no longer scaled")
+    tx.delete(SCALABLE, saved.name, expect=saved.version, now=now, events=[event])
+
+
+def save(
+    tx: Tx, saved: Saved[Scalable] | None, after: Scalable, event: Event | Sequence[Event], now: datetime
+) -> None:
+    """Writes over what was read (None: nothing), and nothing else."""
+    events = [event] if isinstance(event, Event) else event
+    tx.put(SCALABLE, after.name, after, expect=saved.version if saved else 0, now=now, events=events)

@@ -1,0 +1,117 @@
+"""What a scalable target looks like: read from the endpoint's record and the last observation. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tidegate.model.alarm import Alarm
+from tidegate.model.endpoint import Endpoint
+from tidegate.model.fleet import FleetId, FleetSpec
+from tidegate.model.observe import FleetSeen, Observation
+from tidegate.model.rollout import Phase
+from tidegate.model.scaling import Activity, Dimension, ScalableTarget
+from tidegate.rollout import wanted
+from tidegate.rollout.commands import Change
+from tidegate.rollout.steady import PUT_BACK
+from tidegate.service.scaling_records import Scalable
+
+SURE = 0.9
+"""The part of the measured start-ups that took no longer than what is counted with."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """``desired`` None: there is nothing to scale. ``ready`` None: it could not be seen."""
+
+    desired: int | None
+    ready: int | None
+    busy: str | None = None
+    failure: str | None = None
+
+
+def counted(endpoint: Endpoint, target: ScalableTarget, seen: Observation | None) -> Counted:
+    specs = list(fleets(endpoint, target.variant))
+    counts = [found for spec in specs if (found := _count(spec, target.dimension)) is not None]
+    if not counts:
+        return Counted(None, None)
+    return Counted(max(counts), _ready(specs, target.dimension, seen), _busy(endpoint), _failure(endpoint))
+
+
+def fleets(endpoint: Endpoint, variant: str) -> Iterable[FleetSpec]:
+    """Those of the variant that are wanted: two of them in the middle of an update."""
+    return (spec for id, spec in wanted.fleets(endpoint).items() if id.variant == variant)
+
+
+def change(dimension: Dimension, count: int) -> Change:
+    return Change(count=count) if dimension is Dimension.INSTANCES else Change(provisioned=count)
+
+
+def _count(spec: FleetSpec, dimension: Dimension) -> int | None:
+    """As it was set for the variant, of which a stage of a rollout may want a part only."""
+    serverless = spec.variant.serverless
+    if dimension is Dimension.PROVISIONED:
+        return serverless.provisioned if serverless is not None else None
+    return spec.variant.instance_count if serverless is None else None
+
+
+def _ready(specs: Iterable[FleetSpec], dimension: Dimension, seen: Observation | None) -> int | None:
+    """What the fleet that is furthest behind lacks is taken from the count."""
+    if seen is None or seen.fleets is None:
+        return None
+    behind, most = 0, 0
+    for spec in specs:
+        count, found = _count(spec, dimension) or 0, seen.fleets.get(spec.id)
+        most = max(most, count)
+        behind = max(behind, _lacking(spec, dimension, found))
+    return max(0, most - behind)
+
+
+def _lacking(spec: FleetSpec, dimension: Dimension, found: FleetSeen | None) -> int:
+    if dimension is Dimension.INSTANCES:
+        return spec.count - min(spec.count, found.ready if found is not None else 0)
+    kept = spec.variant.serverless.provisioned if spec.variant.serverless is not None else 0
+    asked = found.serverless.provisioned if found is not None and found.serverless is not None else 0
+    return kept - min(kept, asked)
+
+
+def _busy(endpoint: Endpoint) -> str | None:
+    """Counts may change while an update bakes, not while it moves instances or traffic."""
+    if endpoint.deleting:
+        return "the endpoint is being deleted"
+    if endpoint.failed:
+        return "the endpoint could not be created"
+    if endpoint.rollout is not None and endpoint.rollout.phase is not Phase.BAKING:
+        return f"Cannot update in-progress endpoint: its update is {endpoint.rollout.phase}"
+    if endpoint.scaling is not None and endpoint.scaling.undoing:
+        return "the last change of its capacity is being put back"
+    return None
+
+
+def _failure(endpoint: Endpoint) -> str | None:
+    reason = endpoint.failure_reason or ""
+    under_way = endpoint.scaling is not None and not endpoint.scaling.undoing
+    return reason if reason.startswith(PUT_BACK) and not under_way else None
+
+
+def fleet_ids(endpoint: Endpoint, variant: str) -> list[FleetId]:
+    return [spec.id for spec in fleets(endpoint, variant)]
+
+
+def listeners(scalable: Scalable, alarms: Iterable[Alarm]) -> dict[str, list[Alarm]]:
+    """Policy -> the alarms that name it in their actions. Those of target tracking: high, then low."""
+    by_arn = {record.arn: record.policy.name for record in scalable.policies}
+    found: dict[str, list[Alarm]] = {}
+    for alarm in sorted(alarms, key=lambda one: one.name):
+        for arn in alarm.alarm_actions if alarm.actions_enabled else ():
+            if arn in by_arn:
+                found.setdefault(by_arn[arn], []).append(alarm)
+    return found
+
+
+def start_up(done: Iterable[Activity]) -> float | None:
+    """Seconds from asked to ready of the last changes that added something; None: none is known."""
+    spans = sorted(
+        (one.ended - one.started).total_seconds()
+        for one in done
+        if one.ended is not None and one.desired > one.before and one.status == "Successful"
+    )
+    return spans[min(len(spans) - 1, int(len(spans) * SURE))] if spans else None

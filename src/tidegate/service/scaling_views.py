@@ -1,0 +1,114 @@
+"""Autoscaling of an endpoint as people look at it: plain JSON data."""
+
+from dataclasses import fields
+
+import msgspec
+
+from tidegate.model.endpoint import Endpoint
+from tidegate.model.observe import Observation
+from tidegate.model.scaling import Activity, Policy
+from tidegate.ports.store import Tx
+from tidegate.service import activities, scalables, scaling_sight, tracking_alarms
+from tidegate.service.kinds import ALARM
+from tidegate.service.scaling_records import ActivityRecord, Scalable
+
+View = dict[str, object]
+
+KINDS = {
+    "TargetTracking": "target tracking",
+    "StepScaling": "steps",
+    "Fast": "fast",
+    "Calendar": "calendar",
+    "Forecast": "forecast",
+}
+
+
+def scaling_view(tx: Tx, endpoint: Endpoint, seen: Observation | None, limit: int, everything: bool) -> View:
+    """Targets with their policies and scheduled actions, and the last ``limit`` activities, the newest first;
+    ``everything``: also those that came to nothing."""
+    found = [saved.body for saved in scalables.of_endpoint(tx, endpoint.name)]
+    done = [
+        record
+        for record in activities.find(tx, f"{endpoint.name}/")
+        if everything or not record.activity.not_scaled
+    ]
+    return {
+        "endpoint": endpoint.name,
+        "targets": [_target(tx, one, endpoint, seen) for one in found],
+        "activities": [_activity(record) for record in done[:limit]],
+    }
+
+
+def brief(tx: Tx, endpoint: Endpoint, seen: Observation | None) -> list[View]:
+    """What a status document says."""
+    return [_counts(saved.body, endpoint, seen) for saved in scalables.of_endpoint(tx, endpoint.name)]
+
+
+def _counts(scalable: Scalable, endpoint: Endpoint, seen: Observation | None) -> View:
+    target = scalable.target
+    counted = scaling_sight.counted(endpoint, target, seen)
+    running = scalable.state.running
+    return {
+        "variant": target.variant,
+        "dimension": target.dimension.value,
+        "min": target.minimum,
+        "max": target.maximum,
+        "desired": counted.desired,
+        "ready": counted.ready,
+        "running": running.description if running is not None else None,
+    }
+
+
+def _target(tx: Tx, scalable: Scalable, endpoint: Endpoint, seen: Observation | None) -> View:
+    held = scalable.target.suspended
+    return {
+        **_counts(scalable, endpoint, seen),
+        "busy": scaling_sight.counted(endpoint, scalable.target, seen).busy,
+        "suspended": {"in": held.scale_in, "out": held.scale_out, "scheduled": held.scheduled},
+        "policies": [
+            {
+                "name": record.policy.name,
+                "kind": KINDS[type(record.policy).__name__],
+                "by_spec": record.by_spec,
+                "content": _content(record.policy),
+                "alarms": _alarms(tx, scalable, record.arn),
+            }
+            for record in scalable.policies
+        ],
+        "scheduled_actions": [msgspec.to_builtins(record.action) for record in scalable.actions],
+    }
+
+
+def _content(policy: Policy) -> View:
+    return {
+        field.name: msgspec.to_builtins(getattr(policy, field.name))
+        for field in fields(policy)
+        if field.name not in ("name", "alarm_ids")
+    }
+
+
+def _alarms(tx: Tx, scalable: Scalable, arn: str) -> list[View]:
+    """Those of target tracking; a step policy's are other people's."""
+    record = next(one for one in scalable.policies if one.arn == arn)
+    if record.tracking is None:
+        return []
+    found = ((name, tx.get(ALARM, name)) for name in tracking_alarms.names(scalable.target, record.tracking))
+    return [{"name": name, "state": str(saved.body.state) if saved else "deleted"} for name, saved in found]
+
+
+def _activity(record: ActivityRecord) -> View:
+    one: Activity = record.activity
+    return {
+        "id": one.id,
+        "variant": record.variant,
+        "dimension": record.dimension.value,
+        "status": one.status.value,
+        "started_at": one.started.isoformat(),
+        "ended_at": one.ended.isoformat() if one.ended is not None else None,
+        "before": one.before,
+        "desired": one.desired,
+        "description": one.description,
+        "cause": one.cause,
+        "message": one.message,
+        "not_scaled": [reason.code.value for reason in one.not_scaled],
+    }

@@ -1,0 +1,134 @@
+"""A spec's ``autoscaling`` section."""
+
+from tidegate.model.metric import INSTANCES, SAGEMAKER, MetricId
+from tidegate.model.scaling import (
+    Calendar,
+    CustomMetric,
+    Dimension,
+    Fast,
+    Forecast,
+    Peak,
+    Policy,
+    Predefined,
+    TargetTracking,
+)
+from tidegate.model.wish import ScalingWish
+from tidegate.spec import raw
+from tidegate.spec.problem import Path, SpecError
+from tidegate.spec.units import duration, one_of
+
+_PATH: Path = ("autoscaling",)
+COOLDOWN = 300
+"""Seconds, as Application Auto Scaling has for SageMaker."""
+
+
+def wish(spec: raw.SpecFile, variants: list[str]) -> ScalingWish | None:
+    """None where the spec does not ask for it. Raises SpecError."""
+    given = spec.autoscaling
+    if given is None:
+        return None
+    variant = _variant(given, variants)
+    dimension = Dimension.PROVISIONED if spec.serverless is not None else Dimension.INSTANCES
+    _check_bounds(given, spec)
+    rule = one_of(given.rule, raw.RULES, (*_PATH, "rule"))
+    policies: list[Policy] = []
+    if given.target is not None:
+        if not 0 < given.target < float("inf"):
+            raise SpecError((*_PATH, "target"), f"{given.target:g}: must be above 0")
+        policies.append(_fast(given) if rule == "fast" else _tracking(given, spec, variant))
+    if given.calendar:
+        policies.append(_calendar(given))
+    if given.forecast is not None:
+        policies.append(_forecast(given.forecast))
+    from_zero = rule == "aws" and spec.asynchronous is not None and given.min == 0
+    return ScalingWish(variant, dimension, given.min, given.max, tuple(policies), from_zero)
+
+
+def _variant(given: raw.AutoscalingSpec, variants: list[str]) -> str:
+    path = (*_PATH, "variant")
+    if given.variant is None:
+        if len(variants) > 1:
+            raise SpecError(_PATH, f"'variant' is missing: there are {', '.join(variants)}")
+        return variants[0]
+    return one_of(given.variant, tuple(variants), path)
+
+
+def _check_bounds(given: raw.AutoscalingSpec, spec: raw.SpecFile) -> None:
+    least = 0 if spec.asynchronous is not None or spec.serverless is not None else 1
+    if given.min < least:
+        raise SpecError((*_PATH, "min"), f"{given.min}: must be at least {least}")
+    if given.max < max(1, given.min):
+        raise SpecError((*_PATH, "max"), f"{given.max}: must be at least {max(1, given.min)}")
+    if spec.serverless is not None and given.max > spec.serverless.max_concurrency:
+        raise SpecError((*_PATH, "max"), f"{given.max}: more than serverless.max_concurrency")
+    if spec.asynchronous is not None and spec.asynchronous.idle_after is not None:
+        raise SpecError(("async", "idle_after"), "does not go with autoscaling: its min says how few there may be")
+
+
+def _fast(given: raw.AutoscalingSpec) -> Fast:
+    if given.metric is not None and given.metric != "concurrency":
+        raise SpecError(
+            (*_PATH, "metric"), f"{given.metric!r} goes with rule: aws; rule: fast looks at concurrency"
+        )
+    assert given.target is not None
+    waits = None if given.queue_time is None else duration(given.queue_time, (*_PATH, "queue_time"))
+    policy = Fast("fast", float(given.target), waits)
+    if given.scale_in_after is None:
+        return policy
+    window = duration(given.scale_in_after, (*_PATH, "scale_in_after"))
+    return Fast("fast", float(given.target), waits, scale_in_window=window)
+
+
+def _tracking(given: raw.AutoscalingSpec, spec: raw.SpecFile, variant: str) -> TargetTracking:
+    if given.queue_time is not None:
+        raise SpecError((*_PATH, "queue_time"), "goes with rule: fast")
+    if spec.serverless is not None:
+        allowed: tuple[str, ...] = ("utilization",)
+    elif spec.asynchronous is not None:
+        allowed = ("backlog", "cpu")
+    else:
+        allowed = ("invocations", "concurrency", "cpu")
+    word = one_of(given.metric or allowed[0], allowed, (*_PATH, "metric"))
+    cooldown = COOLDOWN
+    if given.scale_in_after is not None:
+        cooldown = int(duration(given.scale_in_after, (*_PATH, "scale_in_after")))
+    assert given.target is not None
+    return TargetTracking(
+        "tracking", float(given.target), _metric(word, spec.endpoint, variant), scale_in_cooldown=cooldown
+    )
+
+
+def _metric(word: str, endpoint: str, variant: str) -> Predefined | CustomMetric:
+    if word == "backlog":
+        metric = MetricId.of(SAGEMAKER, "ApproximateBacklogSizePerInstance", {"EndpointName": endpoint})
+        return CustomMetric(metric, "Average")
+    if word == "cpu":
+        named = {"EndpointName": endpoint, "VariantName": variant}
+        return CustomMetric(MetricId.of(INSTANCES, "CPUUtilization", named), "Average")
+    return {
+        "invocations": Predefined.INVOCATIONS,
+        "concurrency": Predefined.CONCURRENT,
+        "utilization": Predefined.UTILIZATION,
+    }[word]
+
+
+def _calendar(given: raw.AutoscalingSpec) -> Calendar:
+    peaks = []
+    for index, peak in enumerate(given.calendar):
+        path = (*_PATH, "calendar", index)
+        lasts = duration(peak.lasts, (*path, "lasts"))
+        if lasts <= 0:
+            raise SpecError((*path, "lasts"), "must be above 0")
+        if not given.min <= peak.count <= given.max:
+            raise SpecError((*path, "count"), f"{peak.count}: must be {given.min} to {given.max}, min to max")
+        peaks.append(Peak(peak.name, peak.starts, lasts, peak.count, peak.timezone))
+    return Calendar("calendar", tuple(peaks))
+
+
+def _forecast(given: raw.ForecastSpec) -> Forecast:
+    if not 0 < given.per_instance < float("inf"):
+        raise SpecError((*_PATH, "forecast", "per_instance"), f"{given.per_instance:g}: must be above 0")
+    season = duration(given.season, (*_PATH, "forecast", "season"))
+    if season <= 0:
+        raise SpecError((*_PATH, "forecast", "season"), "must be above 0")
+    return Forecast("forecast", float(given.per_instance), season)

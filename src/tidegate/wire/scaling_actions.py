@@ -1,0 +1,86 @@
+"""Application Auto Scaling's operations on scheduled actions."""
+
+from tidegate.model.errors import Invalid
+from tidegate.model.scaling import ScheduledAction
+from tidegate.service import scalables
+from tidegate.service import scaling_policies as use
+from tidegate.service.scalables import Key
+from tidegate.service.scaling_records import ActionRecord, Scalable
+from tidegate.wire.operation import Call, InTx, Params, Rows, TxCall
+from tidegate.wire.scaling_members import autoscaling_arn, fits, identity, key, page, unique
+from tidegate.wire.scaling_targets import key_of
+
+PAGE = 50
+
+
+def put_scheduled_action(call: TxCall, params: Params) -> None:
+    which = key(params)
+
+    def make(before: ActionRecord | None) -> ActionRecord:
+        return _record(call, which, params, before)
+
+    use.put_action(call.tx, which, params["ScheduledActionName"], make, call.now)
+
+
+def _record(call: Call, which: Key, params: Params, before: ActionRecord | None) -> ActionRecord:
+    """What is not given stays as it is, but for the start and the end."""
+    name, old = params["ScheduledActionName"], before.action if before is not None else None
+    schedule = params.get("Schedule") or (old.schedule if old is not None else None)
+    if schedule is None:
+        raise Invalid("Schedule must be given when a scheduled action is created")
+    bounds = params.get("ScalableTargetAction")
+    if bounds is None and old is not None:
+        bounds = {"MinCapacity": old.minimum, "MaxCapacity": old.maximum}
+    bounds = bounds or {}
+    action = ScheduledAction(
+        name,
+        schedule,
+        old.created_at if old is not None else call.now,
+        params.get("Timezone") or (old.timezone if old is not None else "UTC"),
+        params.get("StartTime"),
+        params.get("EndTime"),
+        bounds.get("MinCapacity"),
+        bounds.get("MaxCapacity"),
+    )
+    if before is not None:
+        return ActionRecord(action, before.arn)
+    arn = autoscaling_arn(call, "scheduledAction", unique(call.ctx.ids), which, f"scheduledActionName/{name}")
+    return ActionRecord(action, arn)
+
+
+def delete_scheduled_action(call: TxCall, params: Params) -> None:
+    use.delete_action(call.tx, key(params), params["ScheduledActionName"], call.now)
+
+
+def describe_scheduled_actions(call: TxCall, params: Params) -> Params:
+    wanted = params.get("ScheduledActionNames")
+    found = [
+        (f"{saved.name} {record.action.name}", (saved.body, record))
+        for saved in scalables.every(call.tx)
+        for record in saved.body.actions
+        if fits(params, key_of(saved.body)) and (not wanted or record.action.name in wanted)
+    ]
+    shown, token = page(sorted(found, key=lambda one: one[0]), params, PAGE)
+    return {"ScheduledActions": [_members(*one) for one in shown], "NextToken": token}
+
+
+def _members(scalable: Scalable, record: ActionRecord) -> Params:
+    action = record.action
+    return {
+        "ScheduledActionName": action.name,
+        "ScheduledActionARN": record.arn,
+        **identity(key_of(scalable)),
+        "Schedule": action.schedule,
+        "Timezone": action.timezone,
+        "StartTime": action.start,
+        "EndTime": action.end,
+        "ScalableTargetAction": {"MinCapacity": action.minimum, "MaxCapacity": action.maximum},
+        "CreationTime": action.created_at,
+    }
+
+
+ROWS: Rows = {
+    "PutScheduledAction": InTx(put_scheduled_action),
+    "DeleteScheduledAction": InTx(delete_scheduled_action),
+    "DescribeScheduledActions": InTx(describe_scheduled_actions),
+}

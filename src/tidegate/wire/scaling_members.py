@@ -1,0 +1,96 @@
+"""Members that Application Auto Scaling's operations share: what is scaled, names of resources, pages."""
+
+import base64
+import json
+import re
+import uuid
+from collections.abc import Sequence
+from typing import TypeVar
+
+from tidegate.model.errors import Invalid
+from tidegate.model.scaling import Dimension
+from tidegate.ports.clock import Ids
+from tidegate.service.scalables import Key
+from tidegate.wire.errors import Coded
+from tidegate.wire.operation import Call, Params
+
+T = TypeVar("T")
+
+NAMESPACE = "sagemaker"
+_RESOURCE = re.compile(r"endpoint/([^/]+)/variant/([^/]+)")
+
+
+def key(params: Params) -> Key:
+    """What ServiceNamespace, ResourceId and ScalableDimension name. Raises Invalid for what is not served."""
+    if params["ServiceNamespace"] != NAMESPACE:
+        raise Invalid(f"Service namespace {params['ServiceNamespace']} is not served here: only {NAMESPACE} is")
+    resource, dimension = params["ResourceId"], params["ScalableDimension"]
+    match = _RESOURCE.fullmatch(resource)
+    if match is None:
+        raise Invalid(f"Resource ID {resource} is not served here: expected endpoint/NAME/variant/NAME")
+    if dimension not in list(Dimension):
+        raise Invalid(f"Scalable dimension {dimension} is not served here: use one of {', '.join(Dimension)}")
+    return Key(match[1], match[2], Dimension(dimension))
+
+
+def identity(key: Key) -> Params:
+    """The members that name it in an answer."""
+    return {
+        "ServiceNamespace": NAMESPACE,
+        "ResourceId": f"endpoint/{key.endpoint}/variant/{key.variant}",
+        "ScalableDimension": key.dimension.value,
+    }
+
+
+def fits(params: Params, found: Key, resources: Sequence[str] | None = None) -> bool:
+    """Whether a Describe operation asks for this one. Raises Invalid for a dimension without a resource."""
+    named = resources if resources is not None else [params["ResourceId"]] if params.get("ResourceId") else None
+    dimension = params.get("ScalableDimension")
+    if dimension is not None and named is None:
+        raise Invalid("You must specify a resource ID when specifying a scalable dimension")
+    shown = identity(found)
+    return (
+        params["ServiceNamespace"] == NAMESPACE
+        and (named is None or shown["ResourceId"] in named)
+        and dimension in (None, shown["ScalableDimension"])
+    )
+
+
+def unique(ids: Ids) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, ids.new("scaling")))
+
+
+def target_arn(call: Call, id: str) -> str:
+    return call.arn(f"scalable-target/{id}", "application-autoscaling")
+
+
+def autoscaling_arn(call: Call, kind: str, id: str, key: Key, named: str) -> str:
+    """Of a ``scalingPolicy`` or a ``scheduledAction``; ``named`` is like ``policyName/NAME``."""
+    path = f"resource/sagemaker/endpoint/{key.endpoint}/variant/{key.variant}"
+    return call.arn(f"{kind}:{id}:{path}:{named}", "autoscaling")
+
+
+def page(
+    items: Sequence[tuple[str, T]], params: Params, most: int, *, descending: bool = False
+) -> tuple[list[T], str | None]:
+    """A page of what is sorted by its first part, and the token of the next one."""
+    limit = params.get("MaxResults", most)
+    if not 1 <= limit <= most:
+        raise Invalid(f"MaxResults {limit} must be 1 to {most}")
+    after = _place(params.get("NextToken"))
+    left = [one for one in items if after is None or (one[0] < after if descending else one[0] > after)]
+    shown = left[:limit]
+    token = base64.urlsafe_b64encode(json.dumps(shown[-1][0]).encode()).decode() if len(left) > limit else None
+    return [item for _, item in shown], token
+
+
+def _place(token: str | None) -> str | None:
+    if token is None:
+        return None
+    try:
+        found = json.loads(base64.b64decode(token.encode(), altchars=b"-_", validate=True))
+    except ValueError:
+        found = None
+    if not isinstance(found, str):
+        raise Coded("InvalidNextTokenException", "The next token is not one that this operation gave")
+    return found

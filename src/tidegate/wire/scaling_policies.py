@@ -1,0 +1,223 @@
+"""Application Auto Scaling's operations on scaling policies."""
+
+from tidegate.model.errors import Invalid
+from tidegate.model.metric import MetricId
+from tidegate.model.scaling import (
+    Adjustment,
+    Aggregation,
+    CustomMetric,
+    Dimension,
+    Predefined,
+    Step,
+    StepScaling,
+    TargetTracking,
+)
+from tidegate.service import scalables, tracking_alarms
+from tidegate.service import scaling_policies as use
+from tidegate.service.scalables import Key
+from tidegate.service.scaling_records import PolicyRecord, Scalable
+from tidegate.wire.cloudwatch_members import dimensions
+from tidegate.wire.operation import Call, InTx, Params, Rows, TxCall
+from tidegate.wire.scaling_members import autoscaling_arn, fits, identity, key, page, unique
+from tidegate.wire.scaling_targets import key_of
+
+PAGE = 10
+COOLDOWN = 300
+"""Seconds, of every cooldown that is not given."""
+TRACKING, STEPS = "TargetTrackingScaling", "StepScaling"
+_CONFIGURATIONS = {
+    TRACKING: "TargetTrackingScalingPolicyConfiguration",
+    STEPS: "StepScalingPolicyConfiguration",
+}
+_OF_DIMENSION = {
+    Predefined.INVOCATIONS: Dimension.INSTANCES,
+    Predefined.CONCURRENT: Dimension.INSTANCES,
+    Predefined.UTILIZATION: Dimension.PROVISIONED,
+}
+
+
+def put_scaling_policy(call: TxCall, params: Params) -> Params:
+    which = key(params)
+
+    def make(before: PolicyRecord | None) -> PolicyRecord:
+        return _record(call, which, params, before)
+
+    record = use.put_policy(call.tx, which, params["PolicyName"], make, call.now)
+    scalable = scalables.get(call.tx, which).body
+    return {"PolicyARN": record.arn, "Alarms": _alarms(call, scalable, record)}
+
+
+def _record(call: Call, which: Key, params: Params, before: PolicyRecord | None) -> PolicyRecord:
+    """What is not given stays as it is."""
+    name, kind = params["PolicyName"], params.get("PolicyType") or _kind(before)
+    if kind is None:
+        raise Invalid("PolicyType must be given when a policy is created")
+    if kind not in _CONFIGURATIONS:
+        raise Invalid(f"PolicyType {kind} is not served for {which.dimension}: use {TRACKING} or {STEPS}")
+    member = _CONFIGURATIONS[kind]
+    for other in (*_CONFIGURATIONS.values(), "PredictiveScalingPolicyConfiguration"):
+        if other != member and params.get(other) is not None:
+            raise Invalid(f"{other} does not go with PolicyType {kind}")
+    config: Params | None = params.get(member) or (dict(before.wire) if before is not None else None)
+    if not config:
+        raise Invalid(f"{member} must be given for PolicyType {kind}")
+    id = before.id if before is not None else unique(call.ctx.ids)
+    arn = autoscaling_arn(call, "scalingPolicy", id, which, f"policyName/{name}")
+    created = before.created_at if before is not None else call.now
+    if kind == STEPS:
+        return PolicyRecord(id, arn, created, steps=_steps(name, config), wire=config)
+    old = before.tracking if before is not None else None
+    ends = old.alarm_ids if old is not None else (unique(call.ctx.ids), unique(call.ctx.ids))
+    return PolicyRecord(id, arn, created, tracking=_tracking(name, which, config, ends), wire=config)
+
+
+def _kind(record: PolicyRecord | None) -> str | None:
+    if record is None:
+        return None
+    return TRACKING if record.tracking is not None else STEPS if record.steps is not None else None
+
+
+def _tracking(name: str, which: Key, config: Params, ends: tuple[str, str]) -> TargetTracking:
+    return TargetTracking(
+        name,
+        float(config["TargetValue"]),
+        _metric(which, config),
+        scale_out_cooldown=config.get("ScaleOutCooldown", COOLDOWN),
+        scale_in_cooldown=config.get("ScaleInCooldown", COOLDOWN),
+        disable_scale_in=config.get("DisableScaleIn", False),
+        alarm_ids=ends,
+    )
+
+
+def _metric(which: Key, config: Params) -> Predefined | CustomMetric:
+    given, custom = config.get("PredefinedMetricSpecification"), config.get("CustomizedMetricSpecification")
+    if (given is None) == (custom is None):
+        raise Invalid(
+            "exactly one of PredefinedMetricSpecification and CustomizedMetricSpecification must be given"
+        )
+    if given is not None:
+        kind = given["PredefinedMetricType"]
+        if kind not in list(Predefined) or _OF_DIMENSION[Predefined(kind)] is not which.dimension:
+            allowed = [one.value for one, dimension in _OF_DIMENSION.items() if dimension is which.dimension]
+            raise Invalid(f"metric type {kind} does not go with {which.dimension}: use {' or '.join(allowed)}")
+        return Predefined(kind)
+    assert custom is not None
+    if custom.get("Metrics") is not None:
+        raise Invalid("CustomizedMetricSpecification.Metrics: metric math is not supported; name one metric")
+    for member in ("MetricName", "Namespace", "Statistic"):
+        if custom.get(member) is None:
+            raise Invalid(f"CustomizedMetricSpecification.{member} must be given")
+    metric = MetricId.of(custom["Namespace"], custom["MetricName"], dimensions(custom))
+    return CustomMetric(metric, custom["Statistic"], custom.get("Unit"))
+
+
+def _steps(name: str, config: Params) -> StepScaling:
+    if config.get("AdjustmentType") is None:
+        raise Invalid("StepScalingPolicyConfiguration.AdjustmentType must be given")
+    return StepScaling(
+        name,
+        Adjustment(config["AdjustmentType"]),
+        tuple(
+            Step(
+                step["ScalingAdjustment"],
+                step.get("MetricIntervalLowerBound"),
+                step.get("MetricIntervalUpperBound"),
+            )
+            for step in config.get("StepAdjustments", [])
+        ),
+        config.get("MinAdjustmentMagnitude"),
+        config.get("Cooldown", COOLDOWN),
+        Aggregation(config.get("MetricAggregationType", "Average")),
+    )
+
+
+def _alarms(call: Call, scalable: Scalable, record: PolicyRecord) -> list[Params]:
+    if record.tracking is None:
+        return []
+    return [
+        {"AlarmName": name, "AlarmARN": call.arn(f"alarm:{name}", "cloudwatch")}
+        for name in tracking_alarms.names(scalable.target, record.tracking)
+    ]
+
+
+def delete_scaling_policy(call: TxCall, params: Params) -> None:
+    use.delete_policy(call.tx, key(params), params["PolicyName"], call.now)
+
+
+def describe_scaling_policies(call: TxCall, params: Params) -> Params:
+    """Policies of kinds that Application Auto Scaling does not have are not shown here."""
+    wanted = params.get("PolicyNames")
+    found = [
+        (f"{saved.name} {record.policy.name}", (saved.body, record))
+        for saved in scalables.every(call.tx)
+        for record in saved.body.policies
+        if fits(params, key_of(saved.body))
+        and _kind(record) is not None
+        and (not wanted or record.policy.name in wanted or record.arn in wanted)
+    ]
+    shown, token = page(sorted(found, key=lambda one: one[0]), params, PAGE)
+    return {"ScalingPolicies": [_members(call, *one) for one in shown], "NextToken": token}
+
+
+def _members(call: Call, scalable: Scalable, record: PolicyRecord) -> Params:
+    kind = _kind(record)
+    assert kind is not None
+    config = record.wire or (_shown(record.tracking) if record.tracking else _shown_steps(record.steps))
+    return {
+        "PolicyARN": record.arn,
+        "PolicyName": record.policy.name,
+        **identity(key_of(scalable)),
+        "PolicyType": kind,
+        _CONFIGURATIONS[kind]: config,
+        "Alarms": _alarms(call, scalable, record),
+        "CreationTime": record.created_at,
+    }
+
+
+def _shown(policy: TargetTracking) -> Params:
+    """Of a policy that came by another door."""
+    metric = policy.metric
+    if isinstance(metric, Predefined):
+        said: Params = {"PredefinedMetricSpecification": {"PredefinedMetricType": metric.value}}
+    else:
+        said = {
+            "CustomizedMetricSpecification": {
+                "MetricName": metric.metric.name,
+                "Namespace": metric.metric.namespace,
+                "Dimensions": [{"Name": name, "Value": value} for name, value in metric.metric.dimensions],
+                "Statistic": metric.statistic,
+                "Unit": metric.unit,
+            }
+        }
+    return {
+        "TargetValue": policy.target,
+        **said,
+        "ScaleOutCooldown": policy.scale_out_cooldown,
+        "ScaleInCooldown": policy.scale_in_cooldown,
+        "DisableScaleIn": policy.disable_scale_in,
+    }
+
+
+def _shown_steps(policy: StepScaling | None) -> Params:
+    assert policy is not None
+    return {
+        "AdjustmentType": policy.adjustment.value,
+        "StepAdjustments": [
+            {
+                "MetricIntervalLowerBound": step.lower,
+                "MetricIntervalUpperBound": step.upper,
+                "ScalingAdjustment": step.adjustment,
+            }
+            for step in policy.steps
+        ],
+        "MinAdjustmentMagnitude": policy.min_magnitude,
+        "Cooldown": policy.cooldown,
+        "MetricAggregationType": policy.aggregation.value,
+    }
+
+
+ROWS: Rows = {
+    "PutScalingPolicy": InTx(put_scaling_policy),
+    "DeleteScalingPolicy": InTx(delete_scaling_policy),
+    "DescribeScalingPolicies": InTx(describe_scaling_policies),
+}

@@ -1,0 +1,139 @@
+"""Application Auto Scaling's operations on scalable targets and their tags, and what scaling did."""
+
+from tidegate.model.scaling import NotScaledReason
+from tidegate.service import activities, scalables
+from tidegate.service import tags as labels
+from tidegate.service.kinds import SCALABLE
+from tidegate.service.scalables import Bounds, Key
+from tidegate.service.scaling_records import ActivityRecord, Scalable
+from tidegate.wire.errors import Coded
+from tidegate.wire.operation import InTx, Params, Rows, TxCall
+from tidegate.wire.scaling_members import fits, identity, key, page, target_arn, unique
+
+PAGE = 50
+_ROLE = "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
+
+
+def register_scalable_target(call: TxCall, params: Params) -> Params:
+    held = params.get("SuspendedState", {})
+    bounds = Bounds(
+        params.get("MinCapacity"),
+        params.get("MaxCapacity"),
+        held.get("DynamicScalingInSuspended"),
+        held.get("DynamicScalingOutSuspended"),
+        held.get("ScheduledScalingSuspended"),
+    )
+    new = unique(call.ctx.ids).replace("-", "")
+    done = scalables.register(call.tx, key(params), bounds, params.get("Tags", {}), id=new, now=call.now)
+    return {"ScalableTargetARN": target_arn(call, done.id)}
+
+
+def deregister_scalable_target(call: TxCall, params: Params) -> None:
+    scalables.deregister(call.tx, key(params), call.now)
+
+
+def describe_scalable_targets(call: TxCall, params: Params) -> Params:
+    found = [
+        (saved.name, saved.body)
+        for saved in scalables.every(call.tx)
+        if fits(params, key_of(saved.body), params.get("ResourceIds"))
+    ]
+    shown, token = page(found, params, PAGE)
+    return {"ScalableTargets": [_target(call, one) for one in shown], "NextToken": token}
+
+
+def key_of(scalable: Scalable) -> Key:
+    target = scalable.target
+    return Key(target.endpoint, target.variant, target.dimension)
+
+
+def _target(call: TxCall, scalable: Scalable) -> Params:
+    target = scalable.target
+    role = f"arn:aws:iam::{call.ctx.account}:role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com"
+    return {
+        **identity(key_of(scalable)),
+        "MinCapacity": target.minimum,
+        "MaxCapacity": target.maximum,
+        "RoleARN": f"{role}/{_ROLE}",
+        "CreationTime": target.created_at,
+        "SuspendedState": {
+            "DynamicScalingInSuspended": target.suspended.scale_in,
+            "DynamicScalingOutSuspended": target.suspended.scale_out,
+            "ScheduledScalingSuspended": target.suspended.scheduled,
+        },
+        "ScalableTargetARN": target_arn(call, scalable.id),
+    }
+
+
+def describe_scaling_activities(call: TxCall, params: Params) -> Params:
+    everything = params.get("IncludeNotScaledActivities", False)
+    prefix = (
+        f"{params['ResourceId'].split('/')[1]}/" if params.get("ResourceId", "").startswith("endpoint/") else ""
+    )
+    found = [
+        (f"{record.activity.started.timestamp():017.6f} {record.name}", record)
+        for record in activities.find(call.tx, prefix)
+        if fits(params, Key(record.endpoint, record.variant, record.dimension))
+        and (everything or not record.activity.not_scaled)
+    ]
+    shown, token = page(sorted(found, reverse=True, key=lambda one: one[0]), params, PAGE, descending=True)
+    return {"ScalingActivities": [_activity(one) for one in shown], "NextToken": token}
+
+
+def _activity(record: ActivityRecord) -> Params:
+    activity = record.activity
+    return {
+        "ActivityId": activity.id,
+        **identity(Key(record.endpoint, record.variant, record.dimension)),
+        "Description": activity.description,
+        "Cause": activity.cause,
+        "StartTime": activity.started,
+        "EndTime": activity.ended,
+        "StatusCode": activity.status.value,
+        "StatusMessage": activity.message or None,
+        "Details": activity.details or None,
+        "NotScaledReasons": [_reason(reason) for reason in activity.not_scaled] or None,
+    }
+
+
+def _reason(reason: NotScaledReason) -> Params:
+    return {
+        "Code": reason.code.value,
+        "MaxCapacity": reason.maximum,
+        "MinCapacity": reason.minimum,
+        "CurrentCapacity": reason.current,
+    }
+
+
+def tag_resource(call: TxCall, params: Params) -> None:
+    name, tags = _tagged(call, params), params["Tags"]
+    if len(labels.read(call.tx, SCALABLE, name) | tags) > labels.MOST:
+        raise Coded("TooManyTagsException", f"a scalable target has at most {labels.MOST} tags")
+    labels.add(call.tx, SCALABLE, name, tags, call.now)
+
+
+def untag_resource(call: TxCall, params: Params) -> None:
+    labels.remove(call.tx, SCALABLE, _tagged(call, params), params["TagKeys"], call.now)
+
+
+def list_tags_for_resource(call: TxCall, params: Params) -> Params:
+    return {"Tags": dict(labels.read(call.tx, SCALABLE, _tagged(call, params)))}
+
+
+def _tagged(call: TxCall, params: Params) -> str:
+    arn: str = params["ResourceARN"]
+    saved = scalables.by_id(call.tx, arn.rpartition("/")[2])
+    if saved is None or arn != target_arn(call, saved.body.id):
+        raise Coded("ResourceNotFoundException", f"there is no scalable target {arn}")
+    return saved.name
+
+
+ROWS: Rows = {
+    "RegisterScalableTarget": InTx(register_scalable_target),
+    "DeregisterScalableTarget": InTx(deregister_scalable_target),
+    "DescribeScalableTargets": InTx(describe_scalable_targets),
+    "DescribeScalingActivities": InTx(describe_scaling_activities),
+    "TagResource": InTx(tag_resource),
+    "UntagResource": InTx(untag_resource),
+    "ListTagsForResource": InTx(list_tags_for_resource),
+}
