@@ -4,7 +4,19 @@ import sys
 
 import typer
 
-from tidegate.cli import batch, deploying, looking, planning, platform, queueing, rollouts, scaling, simulating
+from tidegate.cli import (
+    batch,
+    costing,
+    deploying,
+    looking,
+    planning,
+    platform,
+    price_list,
+    queueing,
+    rollouts,
+    scaling,
+    simulating,
+)
 from tidegate.model.errors import TidegateError
 
 app = typer.Typer(
@@ -32,6 +44,8 @@ for command in (
     looking.models,
     looking.alarms,
     deploying.delete,
+    costing.cost,
+    price_list.prices,
     looking.version,
     looking.schema,
 ):

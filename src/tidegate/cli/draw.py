@@ -40,6 +40,16 @@ def number(value: float | None, digits: int = 0, unit: str = "") -> str:
     return "-" if value is None else f"{value:,.{digits}f}{unit}"
 
 
+def dollars(rate: float) -> str:
+    """A rate with all of its digits: ``0.204``, ``0.00002``."""
+    return f"{rate:.10f}".rstrip("0").rstrip(".")
+
+
+def cell(filled: float) -> str:
+    """A block that is filled to this part, in eighths."""
+    return " ▁▂▃▄▅▆▇█"[max(0, min(8, round(filled * 8)))]
+
+
 def size(count: float) -> str:
     """``12.3 MiB``, ``820 B``."""
     for unit in ("B", "KiB", "MiB"):

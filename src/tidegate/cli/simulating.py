@@ -145,7 +145,7 @@ def plot(moments: Sequence[Moment], seconds: float) -> list[Text]:
     rows = []
     for row in range(HEIGHT, 0, -1):
         label = {HEIGHT: "100 %", HEIGHT // 2: "50 %"}.get(row, "")
-        cells = "".join(_cell(share * HEIGHT / 10_000 - (row - 1)) for share in shares)
+        cells = "".join(draw.cell(share * HEIGHT / 10_000 - (row - 1)) for share in shares)
         rows.append(Text.assemble(f"{label:>6} │", (cells, draw.NEW)))
     rows.append(Text(f"{'0 %':>6} └{'─' * WIDTH}"))
     end = draw.elapsed(seconds)
@@ -155,8 +155,3 @@ def plot(moments: Sequence[Moment], seconds: float) -> list[Text]:
 
 def _share(moments: Sequence[Moment], at: float) -> int:
     return next((moment.share for moment in reversed(moments) if moment.at <= at), 0)
-
-
-def _cell(filled: float) -> str:
-    """A block that is filled to this part, in eighths."""
-    return " ▁▂▃▄▅▆▇█"[max(0, min(8, round(filled * 8)))]

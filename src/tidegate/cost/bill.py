@@ -1,13 +1,35 @@
 """A bill: lines of quantity times rate, each with its reason, so that every dollar is explained."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 
 from tidegate.cost.problem import above, at_least
-from tidegate.prices import Rate
+from tidegate.prices import Catalogue, Rate
 
 MONTHS = 12
 HOURS_PER_YEAR = 8760.0
+GB = 1e9
+FREE = Rate("free", "*", "", 0.0, 0.0, 0.0, "nothing is used", date(2026, 1, 1))
+
+
+@dataclass(frozen=True)
+class Tariff:
+    """The catalogue as one region sees it. Its methods raise what ``Catalogue.rate`` raises."""
+
+    catalogue: Catalogue
+    region: str = "us-east-1"
+
+    def rate(self, item: str) -> Rate:
+        return self.catalogue.rate(item, self.region)
+
+    def hosting(self, instance: str) -> Rate:
+        """An hour of a SageMaker instance."""
+        return self.catalogue.hosting(instance, self.region)
+
+    def line(self, item: str, quantity: float, why: str) -> "Line":
+        """A line of the rate of this name. Only what is used needs a price, so nothing of it is free."""
+        return Line(item, quantity, self.rate(item) if quantity > 0 else FREE, why)
 
 
 @dataclass(frozen=True)
@@ -81,6 +103,13 @@ class Bill:
         # A leap year's bill has 8784 hours and is a year all the same.
         whole = self.hours if HOURS_PER_YEAR <= self.hours <= HOURS_PER_YEAR + 24 else HOURS_PER_YEAR
         return whole / self.hours / MONTHS
+
+    def times(self, count: int) -> "Bill":
+        """That of ``count`` alike."""
+        lines = tuple(
+            replace(one, quantity=one.quantity * count, why=f"{count:,} times: {one.why}") for one in self.lines
+        )
+        return replace(self, lines=lines)
 
     def __add__(self, other: "Bill") -> "Bill":
         """Of the same period."""

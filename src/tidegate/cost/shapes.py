@@ -44,7 +44,7 @@ PAY_DAYS = Peak("pay days", 4.0, (15, -1), working=True, ahead=1)
 """Twice a month is how most payrolls of one country fall together. Files must reach the bank one or two working days
 before the pay date, so the day ahead is as busy; the two days hold most of a half-month's payments."""
 YEAR_END = Peak("year end", 10.0, tuple(range(15, 32)), (12,))
-"""The brief's tenfold: bonuses, off-cycle runs and corrections of the last two weeks."""
+"""Ten times is what payroll firms plan for at year end and in tax season: bonuses, off-cycle runs, corrections."""
 FORMS = Peak("tax forms", 10.0, tuple(range(1, 32)), (1,))
 """Tax season, first part: wage statements (W-2, 1099) are due on 31 January."""
 FILING = Peak("tax filing", 10.0, tuple(range(1, 16)), (4,))

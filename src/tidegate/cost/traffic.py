@@ -5,10 +5,10 @@ minutes are ``burst`` times the mean; instances are counted by those, requests b
 """
 
 from calendar import monthrange
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 
-from tidegate.cost.problem import at_least, in_range
+from tidegate.cost.problem import in_range
 from tidegate.model.errors import Invalid
 
 HOURS_PER_WEEK = 168
@@ -85,29 +85,41 @@ class Shape:
             in_range(f"shape {self.name!r}: a part of the profile", part, 0, 1)
         in_range(f"shape {self.name!r}: burst", self.burst, 1, 3600)
 
-    def factors(self, year: int) -> list[float]:
-        """The largest factor that holds on each day of the year, 1 where none does."""
+    def days(self, year: int) -> list[tuple[float, str]]:
+        """Of each day of the year the largest factor that holds and its peak's name; 1 and "" where none does."""
         first = date(year, 1, 1)
-        factors = [1.0] * (366 if monthrange(year, 2)[1] == 29 else 365)
+        days = [(1.0, "")] * (366 if monthrange(year, 2)[1] == 29 else 365)
         for peak in self.peaks:
             for day in peak.dates(year):
                 index = (day - first).days
-                factors[index] = max(factors[index], peak.factor)
-        return factors
+                if peak.factor > days[index][0]:
+                    days[index] = (peak.factor, peak.name)
+        return days
 
 
 @dataclass(frozen=True)
 class Load:
     """A year of traffic. ``mean`` and ``peak`` are requests a second of each hour, 8760 of them (8784 in a leap
-    year), from the first of January on."""
+    year), from the first of January on; ``days`` has the name of the peak that each day belongs to, "" for none."""
 
     year: int
     mean: tuple[float, ...] = field(repr=False)
     peak: tuple[float, ...] = field(repr=False)
+    days: tuple[str, ...] = field(repr=False)
+
+    def times(self, factor: float) -> "Load":
+        """The same at ``factor`` times the rate."""
+        mean = tuple([rate * factor for rate in self.mean])
+        peak = mean if self.peak is self.mean else tuple([rate * factor for rate in self.peak])
+        return Load(self.year, mean, peak, self.days)
 
     @property
     def hours(self) -> int:
         return len(self.mean)
+
+    @property
+    def seconds(self) -> float:
+        return len(self.mean) * SECONDS
 
     @property
     def requests(self) -> float:
@@ -147,7 +159,8 @@ class Traffic:
         profile = self.shape.profile
         mean: list[float] = []
         hour = date(year, 1, 1).weekday() * 24
-        for factor in self.shape.factors(year):
+        days = self.shape.days(year)
+        for factor, _ in days:
             level = self.rps * factor
             mean.extend([level * part for part in profile[hour : hour + 24]])
             hour = (hour + 24) % HOURS_PER_WEEK
@@ -158,9 +171,5 @@ class Traffic:
             mean = [rate * whole ** (before + index * step) for index, rate in enumerate(mean)]
         burst = self.shape.burst
         means = tuple(mean)
-        return Load(year, means, means if burst == 1 else tuple([rate * burst for rate in means]))
-
-    def times(self, factor: float) -> "Traffic":
-        """The same shape at ``factor`` times the rate."""
-        at_least("traffic: factor", factor, 0)
-        return replace(self, rps=self.rps * factor)
+        peak = means if burst == 1 else tuple([rate * burst for rate in means])
+        return Load(year, means, peak, tuple(name for _, name in days))

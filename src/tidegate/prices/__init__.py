@@ -2,6 +2,7 @@
 
 from tidegate.prices.catalogue import EC2, HOSTING, Catalogue, Discount
 from tidegate.prices.rates import (
+    EVERYWHERE,
     BadPrices,
     InstanceType,
     MissingPrice,
@@ -12,6 +13,7 @@ from tidegate.prices.rates import (
 
 __all__ = [
     "EC2",
+    "EVERYWHERE",
     "HOSTING",
     "BadPrices",
     "Catalogue",

@@ -107,7 +107,7 @@ class Catalogue:
         wanted = name if name.startswith("ml.") else f"ml.{name}"
         near = tuple(get_close_matches(wanted, self._instances, n=3, cutoff=0.6))
         meant = f", did you mean {' or '.join(map(repr, near))}?" if near else ""
-        raise UnknownInstanceType(f"unknown instance type {name!r}{meant}; `tidegate cost --list` shows all", near)
+        raise UnknownInstanceType(f"unknown instance type {name!r}{meant}; `tidegate prices` shows all", near)
 
     def instances(self) -> tuple[InstanceType, ...]:
         """All of them, in the order of the files."""

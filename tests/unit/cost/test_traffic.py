@@ -69,7 +69,7 @@ def test_the_last_day_of_a_month_and_days_that_a_month_lacks() -> None:
 
 def test_of_two_peaks_on_a_day_the_larger_counts() -> None:
     both = Shape("both", (1.0,) * 168, (Peak("a", 3, (1,)), Peak("b", 5, (1,))))
-    assert both.factors(2026)[0] == 5
+    assert both.days(2026)[0] == (5, "b")
 
 
 def test_growth_is_reached_at_the_end_of_the_year_and_goes_on() -> None:
