@@ -24,7 +24,6 @@ from tidegate.model.scaling import (
     Fast,
     Forecast,
     Load,
-    Need,
     Rate,
     ScalableTarget,
     ScalerState,
@@ -174,7 +173,7 @@ class Scaling:
     ) -> None:
         """Nothing is written where only what need not be durable changed."""
         saved, before = standing.saved, standing.saved.body
-        after = replace(before, target=decision.target, state=durable(decision.state))
+        after = replace(before, target=decision.target, state=decision.state)
         moved = decision.desired != seen.desired
         if moved or decision.activities or after != before:
             try:
@@ -194,26 +193,15 @@ class Scaling:
             self.kick(before.target.endpoint)
 
     async def _memory(self, saved: Saved[Scalable], now: datetime) -> Memory:
-        """What another wrote is taken over, with what is ours alone. After a start nothing is scaled in before a
-        fast policy has seen a whole window."""
+        """What another wrote is taken over."""
         memory = self._known.get(saved.name)
         if memory is None:
-            state = replace(saved.body.state, needs=await self._first_needs(saved.body, now))
-            memory = Memory(saved.version, state, await self._start_up(saved.body.target))
+            memory = Memory(saved.version, saved.body.state, await self._start_up(saved.body.target))
             self._known[saved.name] = memory
         elif memory.version != saved.version:
             memory.version = saved.version
-            memory.state = replace(saved.body.state, needs=memory.state.needs)
+            memory.state = saved.body.state
         return memory
-
-    async def _first_needs(self, scalable: Scalable, now: datetime) -> dict[str, tuple[Need, ...]]:
-        fast = [policy.name for policy in policies_of(scalable) if isinstance(policy, Fast)]
-        if not fast:
-            return {}
-        endpoint = await self.store.run(lambda tx: tx.get(ENDPOINT, scalable.target.endpoint))
-        counted = scaling_sight.counted(endpoint.body, scalable.target, None) if endpoint is not None else None
-        count = counted.desired if counted is not None else None
-        return {name: (Need(now, count),) for name in fast} if count is not None else {}
 
     async def _start_up(self, target: ScalableTarget) -> float | None:
         prefix = f"{record_name(target.endpoint, target.variant, target.dimension)}/"
@@ -298,11 +286,6 @@ def read(tx: Tx) -> list[Standing]:
         endpoint = record.body if record is not None else None
         standings.append(Standing(saved, endpoint, scaling_sight.listeners(saved.body, alarms)))
     return standings
-
-
-def durable(state: ScalerState) -> ScalerState:
-    """Needs change every second, and are few seconds' worth: they stay in memory."""
-    return replace(state, needs={})
 
 
 def save(tx: Tx, saved: Saved[Scalable], after: Scalable, decision: Decision, moved: bool, now: datetime) -> int:
