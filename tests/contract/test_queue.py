@@ -1,17 +1,22 @@
 """The queue's promises, on each database: durable, leased, fenced, each measured once."""
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import pytest
 
+from tidegate.adapters.store import SqlStore
 from tidegate.adapters.store.database import Database, open_database
-from tidegate.adapters.store.queue import SqlQueue
+from tidegate.adapters.store.queue import COMES_ALONG, SqlQueue
 from tidegate.model.asynchronous import Backlog, End, Item, ItemState, Measures, Outcome
+from tidegate.model.endpoint import Endpoint
 from tidegate.model.errors import NotFound
 from tidegate.ports.queue import Note
+from tidegate.ports.store import Tx
+from tidegate.service.kinds import ENDPOINT
 
 R = TypeVar("R")
 ITEM = Item("a", "fraud", "mine", 100.0, 160.0, 900.0, "file:///out/a.out", headers={"accept": "text/csv"})
@@ -29,6 +34,10 @@ def run(work: Coroutine[Any, Any, R]) -> R:
     return asyncio.run(work)
 
 
+def made(item: Item) -> Callable[[Tx], Item]:
+    return lambda tx: item
+
+
 def finished(id: str, fence: int, **more: Any) -> Note:
     return Note(id, fence, ItemState.DONE, outcome=DONE, **more)
 
@@ -36,11 +45,12 @@ def finished(id: str, fence: int, **more: Any) -> Note:
 def test_an_item_comes_back_as_it_was_accepted_with_its_body_and_goes_when_it_is_done(database: Database) -> None:
     async def test() -> None:
         queue = SqlQueue(database)
-        await queue.accept(ITEM, b"1,2,3")
+        await queue.accept(made(ITEM), b"1,2,3")
         assert await queue.backlogs() == {"fraud": Backlog(1, 0, 100.0)}
         assert await queue.claim("other", 9, 101.0, 130.0) == []
         (held,) = await queue.claim("fraud", 9, 101.0, 130.0)
         assert (held.item, held.fence, held.state, held.begun_at) == (ITEM, 1, ItemState.WORKING, 101.0)
+        assert held.body == b"1,2,3"
         assert await queue.body("a") == b"1,2,3"
         assert await queue.backlogs() == {"fraud": Backlog(0, 1, 100.0)}
         assert await queue.claim("fraud", 9, 102.0, 130.0) == []
@@ -61,7 +71,7 @@ def test_an_item_comes_back_as_it_was_accepted_with_its_body_and_goes_when_it_is
 def test_what_a_former_holder_says_does_not_land(database: Database) -> None:
     async def test() -> None:
         queue = SqlQueue(database)
-        await queue.accept(ITEM, None)
+        await queue.accept(made(ITEM), None)
         await queue.claim("fraud", 9, 101.0, 130.0)
         (second,) = await queue.claim("fraud", 9, 131.0, 160.0)
         assert (second.fence, second.losses, second.begun_at) == (2, 1, 101.0)
@@ -78,7 +88,7 @@ def test_what_a_former_holder_says_does_not_land(database: Database) -> None:
 def test_a_further_try_waits_until_it_is_due(database: Database) -> None:
     async def test() -> None:
         queue = SqlQueue(database)
-        await queue.accept(ITEM, b"body")
+        await queue.accept(made(ITEM), b"body")
         await queue.claim("fraud", 9, 101.0, 130.0)
         await queue.note([Note("a", 1, ItemState.WAITING, due_at=105.0, tries=1, losses=2)])
         assert await queue.claim("fraud", 9, 104.0, 130.0) == []
@@ -96,7 +106,7 @@ def test_overdue_are_those_that_were_never_handed_out_and_those_that_are_only_to
         queue = SqlQueue(database)
         for id in ("early", "late", "told", "tried"):
             until = 500.0 if id == "early" else 160.0
-            await queue.accept(replace(ITEM, id=id, endpoint=id, expires_at=until), None)
+            await queue.accept(made(replace(ITEM, id=id, endpoint=id, expires_at=until)), None)
         await queue.claim("told", 1, 101.0, 130.0)
         await queue.note([Note("told", 1, ItemState.TELLING, due_at=130.0, outcome=DONE)])
         await queue.claim("tried", 1, 101.0, 130.0)
@@ -104,8 +114,14 @@ def test_overdue_are_those_that_were_never_handed_out_and_those_that_are_only_to
         found = {held.item.id: held for held in await queue.overdue(9, 170.0, 200.0)}
         assert set(found) == {"late", "told"}
         assert (found["told"].state, found["told"].outcome, found["told"].losses) == (ItemState.TELLING, DONE, 0)
-        assert (found["late"].state, found["late"].fence) == (ItemState.WORKING, 1)
+        late = found["late"]
+        assert late.outcome is not None and (late.outcome.end, late.outcome.at) == (End.EXPIRED, 170.0)
+        assert (late.state, late.fence) == (ItemState.TELLING, 1)
         assert await queue.overdue(9, 170.0, 200.0) == []
+        again = {held.item.id: held for held in await queue.overdue(9, 200.0, 230.0)}
+        assert (again["late"].fence, again["late"].outcome) == (2, late.outcome), (
+            "its end stays when a holder dies"
+        )
 
     run(test())
 
@@ -115,7 +131,7 @@ def test_measures_are_given_once(database: Database) -> None:
         queue = SqlQueue(database)
         measures = Measures("fraud", "AllTraffic", 120.0, {"TimeInBacklog": 3.5})
         for id in "abc":
-            await queue.accept(replace(ITEM, id=id), None)
+            await queue.accept(made(replace(ITEM, id=id)), None)
         await queue.claim("fraud", 9, 101.0, 130.0)
         await queue.note(
             [finished("a", 1, measures=measures), finished("b", 1, measures=measures), finished("c", 1)]
@@ -132,7 +148,7 @@ def test_several_who_claim_share_and_never_get_the_same(database: Database, data
 
     async def test() -> None:
         queues = SqlQueue(database), SqlQueue(other)
-        await asyncio.gather(*(queues[0].accept(replace(ITEM, id=f"{n:03}"), None) for n in range(200)))
+        await asyncio.gather(*(queues[0].accept(made(replace(ITEM, id=f"{n:03}")), None) for n in range(200)))
         taken = await asyncio.gather(*(queues[n % 2].claim("fraud", 7, 101.0, 130.0) for n in range(60)))
         ids = [held.item.id for some in taken for held in some]
         assert len(ids) == len(set(ids)) == 200
@@ -141,3 +157,69 @@ def test_several_who_claim_share_and_never_get_the_same(database: Database, data
         run(test())
     finally:
         other.shut()
+
+
+def test_those_that_come_together_are_each_kept_or_refused_for_themselves(database: Database) -> None:
+    """Each reads the record of its endpoint in the transaction that keeps it: what was written before counts."""
+    store, now = SqlStore(database), datetime(2026, 3, 1, tzinfo=UTC)
+
+    def put(tx: Tx, name: str) -> None:
+        tx.put(ENDPOINT, name, Endpoint(name, now, now), expect=None, now=now)
+
+    def reading(name: str, id: str, seen: list[Endpoint]) -> Callable[[Tx], Item]:
+        def make(tx: Tx) -> Item:
+            saved = tx.get(ENDPOINT, name)
+            if saved is None:
+                raise NotFound(name)
+            seen.append(saved.body)
+            return replace(ITEM, id=id)
+
+        return make
+
+    async def test() -> None:
+        queue, seen = SqlQueue(database), list[Endpoint]()
+        await store.run(lambda tx: put(tx, "there"))
+        some = [queue.accept(reading("there", f"{n}", seen), None) for n in range(5)]
+        none = [queue.accept(reading("absent", f"absent-{n}", seen), None) for n in range(5)]
+        answers = await asyncio.gather(*some, *none, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [Item] * 5 + [NotFound] * 5
+        assert (await queue.backlogs())["fraud"].waiting == 5
+        assert len(seen) == 5 and len({id(one) for one in seen}) == 1, "read once"
+        later = replace(seen[0], generation=7)
+        await store.run(lambda tx: tx.put(ENDPOINT, "there", later, expect=None, now=now))
+        await queue.accept(reading("there", "changed", seen), None)
+        assert seen[-1].generation == 7
+        await store.run(lambda tx: tx.delete(ENDPOINT, "there", expect=None, now=now))
+        with pytest.raises(NotFound):
+            await queue.accept(reading("there", "gone", seen), None)
+        await store.run(lambda tx: put(tx, "there"))
+        await queue.accept(reading("there", "anew", seen), None)
+        assert seen[-1].generation != 7
+        assert (await queue.backlogs())["fraud"].waiting == 7
+
+    run(test())
+
+
+def test_a_large_body_is_fetched_by_itself(database: Database) -> None:
+    async def test() -> None:
+        queue, large = SqlQueue(database), b"x" * (COMES_ALONG + 1)
+        await queue.accept(made(ITEM), large)
+        (held,) = await queue.claim("fraud", 9, 101.0, 130.0)
+        assert held.body is None
+        assert await queue.body("a") == large
+
+    run(test())
+
+
+def test_strangers_are_endpoints_with_work_that_are_not_known(database: Database) -> None:
+    async def test() -> None:
+        queue = SqlQueue(database)
+        for name in ("known", "stranger"):
+            await queue.accept(made(replace(ITEM, id=name, endpoint=name)), None)
+        assert await queue.strangers(["known"]) == {"stranger": 100.0}
+        assert set(await queue.strangers([])) == {"known", "stranger"}
+        await queue.claim("stranger", 1, 101.0, 130.0)
+        await queue.note([finished("stranger", 1)])
+        assert await queue.strangers(["known"]) == {}
+
+    run(test())

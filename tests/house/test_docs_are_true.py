@@ -13,6 +13,7 @@ from typer.models import CommandInfo
 from tidegate import settings, spec
 from tidegate.cli.app import app
 from tidegate.spec import raw
+from tidegate.spec.admission import QuotasSpec
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -62,6 +63,7 @@ KINDS = (
     raw.AutoscalingSpec,
     raw.PeakSpec,
     raw.ForecastSpec,
+    QuotasSpec,
     raw.RolloutSpec,
     raw.AlarmSpec,
 )

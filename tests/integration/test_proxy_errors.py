@@ -10,7 +10,7 @@ import botocore.config
 import botocore.exceptions
 import pytest
 
-from tests.proxy_stand import ENDPOINT, PATH, Client, Stand, each_haproxy, stand
+from tests.proxy_stand import ENDPOINT, PATH, Client, Stand, each_haproxy, lost, stand
 from tidegate.model.fleet import FleetId
 
 pytestmark = each_haproxy
@@ -69,7 +69,7 @@ def test_no_instance(program: str) -> None:
         assert error.response["Error"]["Message"] == (
             f"No instance of endpoint {ENDPOINT} can take the request now; try again."
         )
-        assert await running.proxy.failures() == {fleet: 1}
+        assert await lost(running.proxy) == {fleet: 1}
 
     scene(program, play)
 
@@ -92,7 +92,7 @@ def test_a_model_that_takes_too_long(program: str) -> None:
             'Received server error (0) from primary with message "Your invocation timed out'
         )
         assert running.workers["a"].served == 1, "a request that takes long is not sent again"
-        assert await running.proxy.failures() == {fleet: 1}
+        assert await lost(running.proxy) == {fleet: 1}
 
     scene(program, play, invocation_timeout=1)
 
@@ -106,7 +106,7 @@ def test_an_instance_that_dies_with_the_request(program: str) -> None:
         assert error.response["OriginalMessage"] == (
             "The container primary ended, or closed the connection, before it answered."
         )
-        assert await running.proxy.failures() == {fleet: 1}
+        assert await lost(running.proxy) == {fleet: 1}
 
     scene(program, play)
 

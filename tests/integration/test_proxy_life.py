@@ -8,7 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.proxy_stand import ENDPOINT, PATH, RANDOM, Client, Stand, each_haproxy, loaded, stand, until, until_it
+from tests.proxy_stand import (
+    ENDPOINT,
+    PATH,
+    RANDOM,
+    Client,
+    Stand,
+    each_haproxy,
+    loaded,
+    lost,
+    stand,
+    until,
+    until_it,
+)
 from tidegate.model.errors import StartupError
 from tidegate.model.fleet import FleetId
 from tidegate.model.traffic import table
@@ -205,7 +217,7 @@ def test_a_worker_that_is_killed_costs_no_request(program: str) -> None:
                 victim.wait()
                 await load.more(500)
             assert not load.bad
-            assert await running.proxy.failures() == {}
+            assert await lost(running.proxy) == {}
 
     asyncio.run(scene())
 
@@ -218,8 +230,8 @@ def test_a_request_that_kills_its_worker_kills_two_at_most(program: str) -> None
             assert (await running.ask()).status == 200
             # HAProxy hangs up instead of answering when it had used the broken connection before.
             assert (await running.ask(b"die")).status in (424, 0)
-            assert await running.proxy.failures() == {fleet: 1}
-            assert await running.proxy.failures() == {}
+            assert await lost(running.proxy) == {fleet: 1}
+            assert await lost(running.proxy) == {}
             assert sorted(worker.died for worker in running.workers.values()) == [0, 0, 1, 1]
             assert (await running.ask()).status == 200
 
@@ -241,7 +253,7 @@ def test_a_client_that_leaves_is_no_failure(program: str) -> None:
             running.workers["a"].release.set()
             await idle(running, fleet, "a")
             assert (await running.ask()).status == 200
-            assert await running.proxy.failures() == {}
+            assert await lost(running.proxy) == {}
 
     asyncio.run(scene())
 
@@ -264,7 +276,7 @@ def test_a_restarted_controller_adopts_what_runs(program: str) -> None:
                 await second.drop_fleet(FleetId(ENDPOINT, 1, "blue"))
                 await load.more(100)
             assert not load.bad
-            assert await second.failures() == {}
+            assert await lost(second) == {}
 
     asyncio.run(scene())
 

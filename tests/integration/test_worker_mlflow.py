@@ -122,7 +122,7 @@ def test_what_is_missing_and_may_be(columns: served.Pyfunc) -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        (b"{", "The JSON cannot be used: Input data was truncated."),
+        (b"{", "The JSON is cut off: it ends after 1 byte(s), in the middle of a value."),
         (
             {},
             "The JSON must be an object with exactly one of dataframe_split, dataframe_records, instances, inputs.",

@@ -14,7 +14,7 @@ from tidegate.queueing.steps import Again, Answered, Begin, Fault, Finish, Tell,
 ITEM = Item("a", "fraud", "a", 0.0, 60.0, 30.0, "s3://o/a.out", "s3://o/a-error.out", success=("file:///told",))
 FAULTS = st.sampled_from(list(Fault))
 RESULTS = st.one_of(st.just(Answered("text/csv")), st.builds(Wrong, FAULTS, st.just("why")))
-CRASHES = st.sampled_from(["none", "before", "put", "telling"])
+CRASHES = st.sampled_from(["none", "before", "put", "recorded", "telling"])
 TRIES = st.lists(st.tuples(st.floats(0, 100), RESULTS, CRASHES), max_size=60)
 
 
@@ -30,15 +30,14 @@ class World:
     put: set[str] = field(default_factory=set)
     begun: int = 0
     told: int = 0
+    reasons: set[str] = field(default_factory=set)
     outcome: Outcome | None = None
 
     def turn(self, wait: float, result: Answered | Wrong, crash: str) -> None:
         """A dispatcher leases the item, does what is to be done, and may die: before it asks, once it has put the
-        output, or before it says that it told."""
+        output, before it puts the failure that it has recorded, or before it says that it told."""
         self.now = max(self.now + wait, self.due_at)
-        held = replace(self.row, fence=self.row.fence + 1, begun_at=self.row.begun_at or self.now)
-        waited = self.state is ItemState.WAITING
-        held = replace(held, state=ItemState.WORKING) if waited else steps.lapsed(held)
+        held = steps.taken(replace(self.row, state=self.state), self.now)
         self.row, self.state, self.due_at = held, held.state, self.now + steps.LEASE
         step: Begin | Finish | Tell | Again = steps.first(held, True, self.now)
         if isinstance(step, Begin):
@@ -50,20 +49,25 @@ class World:
             self.row, self.state, self.due_at = step.held, ItemState.WAITING, step.due_at
             return
         if isinstance(step, Finish):
-            self.put.add("output" if step.outcome.end is End.COMPLETED else "failure")
+            if step.outcome.end is End.COMPLETED:
+                self.put.add("output")
             if crash == "put":
                 return
             self.state = ItemState.TELLING
             self.row = replace(held, state=ItemState.TELLING, outcome=step.outcome)
+            if crash == "recorded":
+                return
             step = Tell(step.outcome)
+        if step.outcome.end is not End.COMPLETED:
+            self.put.add("failure")
+        self.reasons.add(step.outcome.reason)
         self.told += 1
         if crash != "telling":
             self.state, self.outcome = ItemState.DONE, step.outcome
 
     def tried(self, begin: Begin, held: Held, result: Answered | Wrong) -> Finish | Again:
-        if begin.look and self.put:
-            end = End.COMPLETED if "output" in self.put else End.FAILED
-            return Finish(Outcome(end, self.now))
+        if begin.look and "output" in self.put:
+            return Finish(Outcome(End.COMPLETED, self.now))
         return steps.after(held, result, self.now)
 
 
@@ -86,6 +90,7 @@ def test_exactly_one_of_output_and_failure_whatever_dies(
         one.turn(1.0, Answered("text/csv"), "none")
     assert len(one.put) == 1
     assert one.told >= 1
+    assert len(one.reasons) == 1, "told again, it is told the same"
     assert one.outcome is not None
     assert (one.outcome.end is End.COMPLETED) == (one.put == {"output"})
 
@@ -103,12 +108,20 @@ def test_no_request_is_tried_for_ever(tries: list[tuple[float, Fault, bool]]) ->
     assert one.state is ItemState.DONE
 
 
-@given(st.floats(0, 120), st.integers(1, 5))
+@given(st.floats(0, 120), st.integers(0, 4))
 def test_only_what_was_never_handed_out_expires(now: float, fence: int) -> None:
-    held = Held(ITEM, fence, ItemState.WORKING, begun_at=now)
-    step = steps.first(held, True, now)
+    held = steps.taken(Held(ITEM, fence, ItemState.WAITING), now)
+    expired = held.outcome is not None and held.outcome.end is End.EXPIRED
+    assert expired == (fence == 0 and now >= ITEM.expires_at)
+    assert held.state is (ItemState.TELLING if expired else ItemState.WORKING)
+    assert isinstance(steps.first(held, True, now), Tell if expired else Begin)
+
+
+@given(st.floats(0, 120), st.integers(1, 5))
+def test_what_no_instance_takes_expires_as_well(now: float, fence: int) -> None:
+    step = steps.after(Held(ITEM, fence, ItemState.WORKING), Wrong(Fault.BUSY, "full"), now)
     expired = isinstance(step, Finish) and step.outcome.end is End.EXPIRED
-    assert expired == (fence == 1 and now >= ITEM.expires_at)
+    assert expired == (now >= ITEM.expires_at)
 
 
 @given(st.integers(0, 5), st.integers(0, 8))

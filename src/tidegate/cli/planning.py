@@ -17,7 +17,9 @@ from tidegate.cli.deploying import read
 from tidegate.cli.output import AsJson, console, note
 from tidegate.model.errors import Invalid
 from tidegate.planner import Plan
+from tidegate.planner.document import all_notes
 from tidegate.planner.models import with_models
+from tidegate.planner.promised import lines
 from tidegate.prices import Catalogue
 from tidegate.settings import Settings
 from tidegate.whole_files import write_whole
@@ -97,13 +99,17 @@ def _more(made: Plan, screen: Console) -> None:
     for key, alarm in made.spec["alarms"].items():
         span = f"{alarm['datapoints']} of {alarm['periods']} periods of {alarm['period']}"
         screen.print(f"  {key}: {alarm['metric']} {alarm['statistic']} above {alarm['above']}, {span}")
+    if made.promise is not None:
+        screen.print("\nWhat the rollout can promise, at the ordinary rate:")
+        for text in lines(made.promise):
+            screen.print(f"  {text}")
     screen.print("\nWhat a month costs:")
     for line in made.bill.lines:
         month = line.amount / made.bill.total * made.bill.month if made.bill.total else 0.0
         screen.print(f"  ${month:,.2f}  {line.why}")
     for text in made.overrides:
         screen.print(Text.assemble(("\nOVERRIDE: ", "bold red"), text))
-    for one in made.notes:
+    for one in all_notes(made):
         screen.print(Text.assemble(("\nNote: ", "yellow"), one.say, f"\n  {one.change}" if one.change else ""))
     for text in made.assumptions:
         screen.print(Text.assemble(("\nAssumed: ", "dim"), text))

@@ -112,12 +112,13 @@ def picture(document: dict[str, Any], live: list[dict[str, Any]], events: list[d
         parts += [Text(), draw.alarms(document["alarms"])]
     if events:
         parts += [Text(), *(draw.event(event) for event in events)]
+    if document["why"]:
+        parts += [Text(), Text(document["why"])]
     title = Text.assemble((document["name"], "bold"), "  ", draw.word(document["status"]))
     return Panel(
         Group(*parts),
         title=title,
         title_align="left",
-        subtitle=Text(document["why"]),
         padding=(1, 2),
         expand=sys.stdout.isatty(),
     )

@@ -127,7 +127,7 @@ def join(
     target = LocalTarget(around)
     jobs = join_jobs(settings, store, clock, target, folders, table, news)
     engine = Engine(store, target, clock, news)
-    collector = Collector(target, metrics, proxy.failures)
+    collector = Collector(target, metrics, proxy.passed)
     observed = engine.observed.get
     scaling = Scaling(store, metrics, clock, ids, observed, proxy.demand, engine.kick)
     watch = Watch(store, metrics, clock, collector.collect, engine.kick, scaling.followed)
@@ -356,6 +356,7 @@ async def page(parts: Parts) -> str:
         lambda tx: (tx.find(ALARM).items, tx.find(ENDPOINT).items, tx.find(SCALABLE).items)
     )
     alarms, endpoints, scaled = found
-    looks = ((saved.body, parts.engine.observed.get(saved.name)) for saved in endpoints)
+    observed = ((saved.body, parts.engine.observed.get(saved.name)) for saved in endpoints)
+    looks = ((endpoint, look and parts.target.fresh(look)) for endpoint, look in observed)
     targets = (saved.body.target for saved in scaled)
     return prometheus.render(parts.watch.totals, (saved.body for saved in alarms), looks, targets)

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,6 +37,8 @@ from tidegate.targets.local.folders import write_whole
 log = logging.getLogger("tidegate.dispatch")
 
 STOP_TURN = 0.05
+THREADS = 32
+"""That read, write and tell: each waits for a disk or a network most of its time."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +189,7 @@ async def dispatch(start: Start) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    loop.set_default_executor(ThreadPoolExecutor(THREADS, "storage"))
     folder = Path(start.folder)
     scratch = folder / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
@@ -195,7 +199,7 @@ async def dispatch(start: Start) -> None:
     try:
         await dispatcher(start, database, calls, scratch).run(stopping, start.grace)
     finally:
-        await calls.close()
+        calls.close()
         await database.close()
 
 

@@ -2,19 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
+from tidegate.delivery.lines import Broken, Line, Lines, Unreachable
 from tidegate.delivery.objects import CHUNK, Body
 from tidegate.model.asynchronous import Item
 from tidegate.queueing.steps import Fault, Wrong
 
 IN_MEMORY = 256 * 1024
 """Bytes of an answer that is not written to a scratch file."""
-CONNECTIONS = 1_000
+MOST_TOLD = 64 * 1024
+"""Bytes of an answer that is none, of which the reason is made."""
 
 
 @dataclass(frozen=True)
@@ -35,47 +34,47 @@ class Calls:
 
     def __init__(self, socket: str, most: int) -> None:
         self._most = most
-        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=100, keepalive_expiry=20)
-        self._http = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=socket, limits=limits),
-            timeout=httpx.Timeout(None, connect=5),
-            trust_env=False,
-        )
+        self._lines = Lines(socket)
 
-    async def close(self) -> None:
-        await self._http.aclose()
+    def close(self) -> None:
+        self._lines.close()
 
     async def ask(self, item: Item, body: Body, scratch: Path) -> Got | Wrong:
         """``scratch`` takes an answer that is large."""
-        size = len(body) if isinstance(body, bytes) else body.stat().st_size
-        headers = {**item.headers, "content-length": str(size)}
-        url = f"http://queue/endpoints/{item.endpoint}/invocations"
-        content = body if isinstance(body, bytes) else _sent(body)
         try:
             async with asyncio.timeout(item.timeout):
-                async with self._http.stream("POST", url, content=content, headers=headers) as answer:
-                    if answer.status_code != 200:
-                        return wrong(answer.status_code, await answer.aread())
-                    got = await self._received(answer, scratch)
-                return Got(
-                    got,
-                    answer.headers.get("content-type", "application/octet-stream"),
-                    answer.headers.get("x-amzn-invoked-production-variant", ""),
-                )
+                line = await self._lines.ask(_head(item, body), body)
+                try:
+                    return await self._received(line, scratch)
+                finally:
+                    self._lines.give_back(line)
         except TimeoutError:
             return Wrong(
                 Fault.SHAKY, f"Received server error (0) from model: no answer within {item.timeout:g} s."
             )
-        except httpx.ConnectError as error:
+        except Unreachable as error:
             return Wrong(Fault.BUSY, f"The proxy cannot be reached: {error}.")
-        except httpx.HTTPError as error:
-            return Wrong(Fault.LOST, f"The connection to the model broke off: {error or type(error).__name__}.")
+        except Broken as error:
+            return Wrong(Fault.LOST, f"The connection to the model broke off: {error}.")
         except TooLong:
             return Wrong(Fault.MODEL, f"The answer has more than {self._most} bytes.")
 
-    async def _received(self, answer: httpx.Response, scratch: Path) -> Body:
+    async def _received(self, line: Line, scratch: Path) -> Got | Wrong:
+        headers = line.head.headers
+        if line.head.status != 200:
+            told = bytearray()
+            async for part in line.parts():
+                told += part[: MOST_TOLD - len(told)]
+            return wrong(line.head.status, bytes(told))
+        return Got(
+            await self._body(line, scratch),
+            headers.get("content-type", "application/octet-stream"),
+            headers.get("x-amzn-invoked-production-variant", ""),
+        )
+
+    async def _body(self, line: Line, scratch: Path) -> Body:
         kept, size = bytearray(), 0
-        parts = answer.aiter_raw(CHUNK)
+        parts = line.parts()
         async for part in parts:
             kept += part
             size += len(part)
@@ -84,13 +83,24 @@ class Calls:
         else:
             return bytes(kept)
         with scratch.open("wb") as file:
-            await asyncio.to_thread(file.write, kept)
             async for part in parts:
+                kept += part
                 size += len(part)
                 if size > self._most:
                     raise TooLong
-                await asyncio.to_thread(file.write, part)
+                if len(kept) >= CHUNK:
+                    await asyncio.to_thread(file.write, kept)
+                    kept = bytearray()
+            await asyncio.to_thread(file.write, kept)
         return scratch
+
+
+def _head(item: Item, body: Body) -> bytes:
+    size = len(body) if isinstance(body, bytes) else body.stat().st_size
+    lines = [f"POST /endpoints/{item.endpoint}/invocations HTTP/1.1", "host: queue", f"content-length: {size}"]
+    # Values came in as headers, so that a line end in one is nobody's meaning.
+    lines += [f"{name}: {value}".replace("\r", " ").replace("\n", " ") for name, value in item.headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
 
 
 def wrong(status: int, body: bytes) -> Wrong:
@@ -109,9 +119,3 @@ def wrong(status: int, body: bytes) -> Wrong:
     if status >= 500:
         return Wrong(Fault.WORLD, message or f"The platform failed on the request (status {status}).")
     return Wrong(Fault.MODEL, message or f"The request was turned away with status {status}.")
-
-
-async def _sent(path: Path) -> AsyncIterator[bytes]:
-    with path.open("rb") as file:
-        while part := await asyncio.to_thread(file.read, CHUNK):
-            yield part

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from tidegate.delivery.hands import Hands, Turn
 from tidegate.delivery.work import Work
 from tidegate.model.asynchronous import Held, ItemState
 from tidegate.model.errors import TidegateError
@@ -23,10 +24,12 @@ TURN = 0.1
 """Seconds between looks at the queue while nothing happens."""
 GATHER = 0.02
 """Seconds in which items that end together are waited for, so that one transaction takes as many new ones."""
-SLOW = 1.0
+SLOW, SLOWEST = 1.0, 5.0
 """Seconds between looks for what is overdue, and for endpoints that are gone."""
-MOST_AT_ONCE = 200
-MOST_OVERDUE = 100
+MOST_AT_ONCE = 500
+"""Items of one lease."""
+MOST_HELD = 2_000
+MOST_OVERDUE = 500
 YOUNG = 5.0
 """Seconds after it was accepted that an item's endpoint may be missing from the page."""
 
@@ -46,15 +49,26 @@ class Page:
     endpoints: dict[str, Served] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Task:
+    """One item that is being carried."""
+
+    held: Held
+    turn: Turn
+    task: asyncio.Task[None]
+
+
 @dataclass
 class Dispatcher:
     queue: Queue
     work: Work
     page: Callable[[], Page]
     """The newest page; blocks no longer than reading a small file."""
-    _tasks: dict[str, tuple[Held, asyncio.Task[None]]] = field(default_factory=dict)
+    _tasks: dict[str, "Task"] = field(default_factory=dict)
+    _hands: dict[str, Hands] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _looked: float = 0.0
+    _asked_for_gone: float = 0.0
     _extended: float = 0.0
     _trouble: str = ""
 
@@ -91,59 +105,80 @@ class Dispatcher:
             await self._slow(now, page)
         more = False
         for name, served in page.endpoints.items():
-            free = served.capacity - sum(held.item.endpoint == name for held, _ in self._tasks.values())
-            if free > 0:
-                taken = await self.queue.claim(name, min(free, MOST_AT_ONCE), now, now + LEASE)
+            room = self._at_hand(name).room(served.capacity)
+            most = min(room, MOST_AT_ONCE, MOST_HELD - len(self._tasks))
+            if most > 0:
+                now = time.time()
+                taken = await self.queue.claim(name, most, now, now + LEASE)
                 for held in taken:
-                    self._begin(held, True, served.variant)
-                more = more or len(taken) == min(free, MOST_AT_ONCE)
-        return more and len(self._tasks) < MOST_AT_ONCE // 2
+                    self._begin(held, True, served.variant, now)
+                more = more or len(taken) == MOST_AT_ONCE
+        return more
+
+    def _at_hand(self, name: str) -> Hands:
+        if name not in self._hands:
+            self._hands[name] = Hands(self._wake.set)
+        return self._hands[name]
 
     async def _slow(self, now: float, page: Page) -> None:
         for held in await self.queue.overdue(MOST_OVERDUE, now, now + LEASE):
             served = page.endpoints.get(held.item.endpoint)
-            self._begin(held, True, served.variant if served else "")
-        for name, backlog in (await self.queue.backlogs()).items():
-            gone = name not in page.endpoints and backlog.oldest and backlog.oldest + YOUNG < page.at
-            if gone:
-                for held in await self.queue.claim(name, MOST_OVERDUE, now, now + LEASE):
-                    self._begin(held, False, "")
+            self._begin(held, True, served.variant if served else "", now)
+        if now - self._asked_for_gone >= SLOWEST:
+            await self._gone(now, page)
+            self._asked_for_gone = now
         self._looked = now
 
+    async def _gone(self, now: float, page: Page) -> None:
+        """Ends what waits for endpoints that are no more."""
+        for name in self._hands.keys() - page.endpoints.keys():
+            self._hands[name].room(0)
+            if self._hands[name].idle:
+                del self._hands[name]
+        for name, oldest in (await self.queue.strangers(page.endpoints)).items():
+            if oldest + YOUNG < page.at:
+                for held in await self.queue.claim(name, MOST_OVERDUE, now, now + LEASE):
+                    self._begin(held, False, "", now)
+
     async def _extend(self, now: float) -> None:
-        fences = {id: held.fence for id, (held, _) in self._tasks.items()}
+        fences = {id: one.held.fence for id, one in self._tasks.items()}
         kept = await self.queue.extend(fences, now + LEASE)
         self._extended = now
         for id, fence in fences.items():
-            if id not in kept and id in self._tasks and self._tasks[id][0].fence == fence:
-                self._tasks[id][1].cancel()
+            one = self._tasks.get(id)
+            if one is None or one.held.fence != fence:
+                continue
+            if id in kept:
+                one.turn.until = now + LEASE
+            else:
+                one.task.cancel()
 
-    def _begin(self, held: Held, there: bool, variant: str) -> None:
+    def _begin(self, held: Held, there: bool, variant: str, now: float) -> None:
         id = held.item.id
         if id in self._tasks:  # its lease ran out while we were away: the newer one counts
-            self._tasks[id][1].cancel()
-        task = asyncio.create_task(self._carry(held, there, variant))
-        self._tasks[id] = held, task
+            self._tasks[id].task.cancel()
+        turn = Turn(self._at_hand(held.item.endpoint), now + LEASE)
+        task = asyncio.create_task(self._carry(held, there, variant, turn))
+        self._tasks[id] = Task(held, turn, task)
         task.add_done_callback(lambda done: self._ended(id, done))
 
-    async def _carry(self, held: Held, there: bool, variant: str) -> None:
+    async def _carry(self, held: Held, there: bool, variant: str, turn: Turn) -> None:
         try:
-            await self.work.carry(held, there, variant)
+            await self.work.carry(held, there, variant, turn)
         except Exception:
             log.exception("request %s: this try failed; its lease will run out", held.item.id)
 
     def _ended(self, id: str, task: asyncio.Task[None]) -> None:
-        if id in self._tasks and self._tasks[id][1] is task:
+        if id in self._tasks and self._tasks[id].task is task:
             del self._tasks[id]
-        self._wake.set()
 
     async def _end(self, grace: float) -> None:
         """What is not done in time goes back; somebody else begins it anew."""
-        running = [task for _, task in self._tasks.values()]
+        running = [one.task for one in self._tasks.values()]
         if running:
             await asyncio.wait(running, timeout=grace)
-        left = [held for held, task in self._tasks.values() if not task.done()]
-        for _, task in list(self._tasks.values()):
+        left = [one.held for one in self._tasks.values() if not one.task.done()]
+        for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         now = time.time()

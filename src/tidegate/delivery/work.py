@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tidegate.delivery.calls import Calls, Got
+from tidegate.delivery.hands import Turn
 from tidegate.delivery.notices import Notices
 from tidegate.delivery.objects import Body, Objects
 from tidegate.model.asynchronous import MOST_INLINE, End, Held, ItemState, Measures, Outcome
@@ -23,6 +24,10 @@ R = TypeVar("R")
 TELLING_TRIES = 4
 RETRY = 0.5
 """Seconds before something that the database or a receiver refused is tried again."""
+PUT_AGAIN, GIVE_UP = 5.0, 3_600.0
+"""Seconds before a failure that a storage did not take is put again, and after which it no longer is."""
+MARGIN = 1.0
+"""Seconds before the end of its lease from which on nothing more is put for an item."""
 
 
 class Late(Exception):
@@ -40,12 +45,14 @@ class Work:
     scratch: Path
     region: str
 
-    async def carry(self, held: Held, there: bool, variant: str) -> None:
+    async def carry(self, held: Held, there: bool, variant: str, turn: Turn) -> None:
         """Returns when the item is finished, back in the queue, or no longer ours."""
         try:
-            await Carried(self, held, variant).through(there)
+            await Carried(self, held, variant, turn).through(there)
         except Late:
             log.warning("request %s went to another dispatcher", held.item.id)
+        finally:
+            turn.end()
 
 
 @dataclass
@@ -53,16 +60,15 @@ class Carried:
     work: Work
     held: Held
     variant: str
+    turn: Turn
     values: dict[str, float] = field(default_factory=dict)
-    answer: Body | None = None
+    _scratch: list[Path] = field(default_factory=list)
 
-    @property
-    def _input(self) -> Path:
-        return self.work.scratch / f"{self.held.item.id}.{self.held.fence}.in"
-
-    @property
-    def _output(self) -> Path:
-        return self.work.scratch / f"{self.held.item.id}.{self.held.fence}.out"
+    def _file(self, what: str) -> Path:
+        """A scratch file of this try alone."""
+        path = self.work.scratch / f"{self.held.item.id}.{self.held.fence}.{what}"
+        self._scratch.append(path)
+        return path
 
     async def through(self, there: bool) -> None:
         try:
@@ -79,8 +85,8 @@ class Carried:
             if isinstance(step, Tell):
                 await self._told(step.outcome)
         finally:
-            self._input.unlink(missing_ok=True)
-            self._output.unlink(missing_ok=True)
+            for path in self._scratch:
+                path.unlink(missing_ok=True)
 
     async def _tried(self, begin: Begin) -> Finish | Again:
         """Fetches, asks and puts. An answer that cannot be put is asked for again."""
@@ -89,7 +95,7 @@ class Carried:
             if begin.look and (found := await self._left()):
                 return found
             body = await self._timed("RequestDownload", self._fetched)
-            got = await self.work.calls.ask(item, body, self._output)
+            got = await self._asked(body)
             if isinstance(got, Wrong):
                 return steps.after(self.held, got, time.time())
             self.variant = got.variant or self.variant
@@ -103,22 +109,30 @@ class Carried:
         except NotFound as error:
             return steps.after(self.held, Wrong(Fault.INPUT, str(error)), time.time())
 
+    async def _asked(self, body: Body) -> Got | Wrong:
+        if not await self.turn.begin():
+            return Wrong(Fault.BUSY, "No instance is ready.")
+        try:
+            return await self.work.calls.ask(self.held.item, body, self._file("out"))
+        finally:
+            self.turn.end()
+
     async def _left(self) -> Finish | None:
-        """What an earlier holder put before it died."""
-        item, now = self.held.item, time.time()
-        if await asyncio.to_thread(self.work.objects.exists, item.output):
-            return Finish(Outcome(End.COMPLETED, now))
-        if item.failure is not None and await asyncio.to_thread(self.work.objects.exists, item.failure):
-            return Finish(Outcome(End.FAILED, now, "An earlier try failed; see the failure object."))
+        """What an earlier holder put before it died. A failure is put only after it was recorded."""
+        if await asyncio.to_thread(self.work.objects.exists, self.held.item.output):
+            return Finish(Outcome(End.COMPLETED, time.time()))
         return None
 
     async def _fetched(self) -> Body:
         item = self.held.item
         if item.input is None:
-            return await self.work.queue.body(item.id)
-        return await asyncio.to_thread(self.work.objects.fetch, item.input, self._input)
+            return await self.work.queue.body(item.id) if self.held.body is None else self.held.body
+        return await asyncio.to_thread(self.work.objects.fetch, item.input, self._file("in"))
 
     async def _put(self, address: str, body: Body, content_type: str) -> None:
+        """Raises Late where another may have the item by now, who would put something else."""
+        if time.time() > self.turn.until - MARGIN:
+            raise Late
         await asyncio.to_thread(self.work.objects.put, address, body, content_type, self.held.fence)
 
     async def _timed(self, name: str, work: Callable[[], Awaitable[R]]) -> R:
@@ -132,25 +146,37 @@ class Carried:
         return answer
 
     async def _finished(self, outcome: Outcome) -> Tell | None:
+        """A failure is put once it is recorded: whoever comes after a death then puts the same one."""
         item = self.held.item
-        if outcome.end is not End.COMPLETED and item.failure is not None:
-            try:
-                await self._put(item.failure, outcome.reason.encode(), "text/plain")
-            except TidegateError as error:
-                log.warning("request %s: what went wrong (%s) cannot be put: %s", item.id, outcome.reason, error)
-                self.values["ResponseUploadFailures"] = 1.0
-        if places.sinks(item, outcome):
-            await self._note(ItemState.TELLING, due_at=time.time() + steps.LEASE, outcome=outcome)
-            return Tell(outcome)
-        await self._done(outcome)
-        return None
+        puts = outcome.end is not End.COMPLETED and item.failure is not None
+        if not puts and not places.sinks(item, outcome):
+            await self._done(outcome)
+            return None
+        await self._note(ItemState.TELLING, due_at=self.turn.until, outcome=outcome)
+        return Tell(outcome)
 
     async def _told(self, outcome: Outcome) -> None:
+        if not await self._put_failure(outcome):
+            await self._note(ItemState.TELLING, due_at=time.time() + PUT_AGAIN, outcome=outcome)
+            return
         notice = places.notice(self.held.item, outcome, self.work.region)
         for sink in places.sinks(self.held.item, outcome):
             if not await self._sent(sink, notice):
                 self.values["NotificationFailures"] = self.values.get("NotificationFailures", 0.0) + 1
         await self._done(outcome)
+
+    async def _put_failure(self, outcome: Outcome) -> bool:
+        """Whether that is settled."""
+        item = self.held.item
+        if outcome.end is End.COMPLETED or item.failure is None:
+            return True
+        try:
+            await self._put(item.failure, outcome.reason.encode(), "text/plain")
+        except TidegateError as error:
+            log.warning("request %s: what went wrong (%s) cannot be put: %s", item.id, outcome.reason, error)
+            self.values["ResponseUploadFailures"] = 1.0
+            return isinstance(error, ArtifactError) or time.time() - outcome.at > GIVE_UP
+        return True
 
     async def _sent(self, sink: str, notice: dict[str, object]) -> bool:
         for number in range(TELLING_TRIES):

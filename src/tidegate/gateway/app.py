@@ -60,17 +60,21 @@ def doors(gateway: Gateway) -> ASGIApp:
     ]
 
     async def otherwise(scope: Scope, receive: Receive, send: Send) -> None:
-        if is_ours(scope["path"]):
-            raise _no_such_door(scope, routes)
         state = scope["state"]
         answer = await dispatch.handle(
             received.to_wire(scope, state["body"]), gateway.context, state["access_key"]
         )
         await Response(answer.body, answer.status, answer.headers)(scope, receive, send)
 
-    router = Router(routes, default=otherwise, redirect_slashes=False)
+    async def nowhere(scope: Scope, receive: Receive, send: Send) -> None:
+        raise _no_such_door(scope, routes)
+
+    router = Router(routes, default=nowhere, redirect_slashes=False)
 
     async def open_door(scope: Scope, receive: Receive, send: Send) -> None:
+        if not is_ours(scope["path"]):
+            await otherwise(scope, receive, send)
+            return
         allowed = _methods(scope, routes)
         if allowed and scope["method"] not in allowed:
             raise MethodNotAllowed(scope["method"], scope["path"], allowed)

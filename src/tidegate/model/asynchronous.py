@@ -105,6 +105,8 @@ class Held:
     begun_at: float = 0.0
     """When it was handed out first."""
     outcome: Outcome | None = None
+    body: bytes | None = None
+    """Its own body, where that is small enough to come along."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from tidegate.model.admission import USUAL, Admission
 from tidegate.model.asynchronous import Asynchronous
 from tidegate.model.fleet import RoutingStrategy, Serverless
 from tidegate.model.rollout import Condition, DeploymentConfig, Mixed, Phase, RolloutPlan, Stage, Version
@@ -25,6 +26,7 @@ class ProductionVariant:
     """Set: ``instance_count`` is 1."""
     memory_limit: int | None = None
     """Bytes that a replica may hold; None: what the server says."""
+    admission: Admission = USUAL
     wire: dict[str, object] = field(default_factory=dict)
 
 

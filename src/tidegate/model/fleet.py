@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tidegate.model.admission import MOST_IN_FLIGHT, USUAL, Admission
 from tidegate.model.asynchronous import Asynchronous
 from tidegate.model.registry import Model
 
@@ -95,16 +96,22 @@ class VariantSpec:
     """Requests come by way of a queue only. The same for all variants of a version, but for ``awake``."""
     serverless: Serverless | None = None
     """Set: ``instance_count`` is 1 and stands for the whole fleet, however many replicas it has just now."""
+    admission: Admission = USUAL
+    """Which requests it takes. Its quotas are the same for all variants of a version."""
     wire: dict[str, object] = field(default_factory=dict)
 
     @property
     def picking(self) -> RoutingStrategy:
-        """How requests pick a replica in fact: what was asked for, but by model where one has many."""
+        """How requests pick a replica in fact: what was asked for, but by model where one has many, and never by
+        chance where each may have only so many: a request must not wait for one while another has room."""
         if self.asynchronous is not None:
             return RoutingStrategy.QUEUED
         if self.serverless is not None:
             return RoutingStrategy.ON_DEMAND
-        return RoutingStrategy.BY_MODEL if self.model.multi_model else self.routing
+        if self.model.multi_model:
+            return RoutingStrategy.BY_MODEL
+        bounded = self.admission.max_in_flight < MOST_IN_FLIGHT
+        return RoutingStrategy.LEAST_OUTSTANDING_REQUESTS if bounded else self.routing
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,13 @@ class FleetSeen:
     """Why its replicas do not come up, once the target has given up trying fast (bad artifact, bad image, crash
     loop); None while there is hope."""
     in_flight: int | None = None
+    """Requests in the hands of its replicas, as the proxy counted them within the last second or two. These three
+    are what a decision about its size needs: ``targets.local.LocalTarget.observe`` fills them in from what the
+    collector reads each second (``proxy.HAProxy.passed``)."""
+    queued: int | None = None
+    """Requests that wait in the proxy for a replica with room."""
+    queue_time: float | None = None
+    """Seconds until a request that came now would have a replica; None also where some wait and none was answered."""
     mirror: Mirroring | None = None
     """What its requests are copied to, as asked for last."""
     serverless: Serverless | None = None

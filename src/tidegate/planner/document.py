@@ -3,11 +3,14 @@
 from dataclasses import asdict
 from typing import Any
 
+from tidegate.evidence.power import Promise
 from tidegate.model.errors import NotFound
 from tidegate.planner.answers import Answers, read
 from tidegate.planner.plan import Plan
+from tidegate.planner.promised import lines, notes
 from tidegate.planner.sizing import Fleet
 from tidegate.planner.tables import table
+from tidegate.planner.walk import Note
 
 
 def examples() -> dict[str, dict[str, Any]]:
@@ -62,7 +65,8 @@ def document(plan: Plan) -> dict[str, Any]:
         },
         "alarms": dict(plan.spec["alarms"]),
         "cost": _cost(plan),
-        "notes": [asdict(note) for note in plan.notes],
+        "promise": None if plan.promise is None else _promise(plan.promise),
+        "notes": [asdict(note) for note in all_notes(plan)],
         "assumptions": list(plan.assumptions),
         "overrides": list(plan.overrides),
         "answers": asdict(plan.answers),
@@ -108,4 +112,23 @@ def _cost(plan: Plan) -> dict[str, Any]:
             }
             for line in bill.lines
         ],
+    }
+
+
+def all_notes(plan: Plan) -> tuple[Note, ...]:
+    """Of the plan and of what its rollout can promise."""
+    return plan.notes if plan.promise is None else (*plan.notes, *notes(plan.promise))
+
+
+def _promise(promise: Promise) -> dict[str, Any]:
+    return {
+        "kept": promise.kept,
+        "power": promise.power,
+        "seconds": promise.seconds,
+        "false_alarm": promise.false_alarm,
+        "stages": [asdict(stage) for stage in promise.stages],
+        "wanted": [asdict(one) for one in promise.wanted],
+        "alarms": [asdict(one) for one in promise.alarms],
+        "unwatched": list(promise.unwatched),
+        "lines": list(lines(promise)),
     }

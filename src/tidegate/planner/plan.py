@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from tidegate.cost.bill import Bill
+from tidegate.evidence.power import Promise
 from tidegate.model.errors import TidegateError
 from tidegate.planner import facts as derived
 from tidegate.planner import pricing, rules, specs
 from tidegate.planner.answers import Answers
 from tidegate.planner.measures import told_money
+from tidegate.planner.promised import promised
 from tidegate.planner.rows import Decided, Row, rows
 from tidegate.planner.sizing import Fleet, OnDemand
 from tidegate.planner.strategy import Strategy, strategy
@@ -38,6 +41,14 @@ class Plan:
     spec: Mapping[str, Any]
     job: Mapping[str, Any] | None
     digest: str
+
+    @cached_property
+    def promise(self) -> Promise | None:
+        """What the rollout can see, and what a bad version may do until then; None for a job. Computed when asked
+        for: it takes up to some seconds."""
+        if self.place.mode == "batch":
+            return None
+        return promised(self.facts, self.strategy, self.spec["alarms"])
 
 
 def plan(answers: Answers, catalogue: Catalogue) -> Plan:

@@ -6,7 +6,9 @@ from typing import Any
 
 import yaml
 
+from tidegate.planner.document import all_notes
 from tidegate.planner.plan import Plan
+from tidegate.planner.promised import lines
 
 WIDTH = 110
 _REASONS = {
@@ -32,7 +34,9 @@ def _head(plan: Plan) -> Iterator[str]:
         yield from _comment(f"{row.name}: {row.value}")
     for text in plan.overrides:
         yield from _comment(f"OVERRIDE: {text}")
-    for note in plan.notes:
+    for text in () if plan.promise is None else lines(plan.promise):
+        yield from _comment(f"Promise: {text}")
+    for note in all_notes(plan):
         yield from _comment(f"Note: {note.say}" + (f" ({note.change})" if note.change else ""))
     for text in plan.assumptions:
         yield from _comment(f"Assumed: {text}")

@@ -4,11 +4,12 @@ Whoever takes an item holds it under a lease and a fence: an item whose lease ra
 a higher fence, and what the former holder still says of it does not land.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from tidegate.model.asynchronous import Backlog, Held, Item, ItemState, Measures, Outcome
+from tidegate.ports.store import Tx
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,15 @@ class Row:
 
 
 class Queue(Protocol):
-    async def accept(self, item: Item, body: bytes | None) -> None:
-        """Durable when this returns. Raises Unavailable with nothing kept."""
+    async def accept(self, make: Callable[[Tx], Item], body: bytes | None) -> Item:
+        """Durable when this returns. Those that come together share a transaction, in which ``make`` reads what it
+        needs: it may be called again, and writes nothing. Raises what ``make`` raises, or Unavailable, with nothing
+        kept."""
         ...
 
     async def claim(self, endpoint: str, most: int, now: float, until: float) -> list[Held]:
-        """Leases items of the endpoint that are due, the oldest first; also those whose lease ran out."""
+        """Leases items of the endpoint that are due, the oldest first; also those whose lease ran out. What waited
+        for too long comes with its end (``steps.taken``)."""
         ...
 
     async def overdue(self, most: int, now: float, until: float) -> list[Held]:
@@ -58,10 +62,16 @@ class Queue(Protocol):
         """Returns the ids whose note landed. A finished item's body is let go."""
         ...
 
-    async def body(self, id: str) -> bytes: ...
+    async def body(self, id: str) -> bytes:
+        """Of an item that came without it."""
+        ...
 
     async def backlogs(self) -> dict[str, Backlog]:
         """Endpoints that have items which are not finished."""
+        ...
+
+    async def strangers(self, known: Collection[str]) -> dict[str, float]:
+        """Endpoints beside the known ones that have items which are not finished -> when the oldest was accepted."""
         ...
 
     async def measured(self, most: int) -> list[Measures]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
+from tidegate.model.admission import USUAL, Admission
 from tidegate.model.fleet import FleetId, RoutingStrategy
 from tidegate.model.traffic import RouteTable
 
@@ -19,6 +20,25 @@ class Demand:
     ever: int
 
 
+@dataclass(frozen=True)
+class Passed:
+    """What went through the router to a fleet. The counts are since the last look."""
+
+    unanswered: int = 0
+    """Requests that no replica answered, the refused ones among them."""
+    refused: int = 0
+    """Those for which no replica had room in time."""
+    throttled: int = 0
+    """Requests beyond a client's quota. They are in none of the other numbers."""
+    in_flight: int = 0
+    """Requests in the hands of replicas now."""
+    queued: int = 0
+    """Requests that wait for a replica with room now."""
+    queue_time: float | None = None
+    """Seconds until a request that came now would have a replica: what waits over what was answered a second. None:
+    some wait and nothing was answered."""
+
+
 class Router(Protocol):
     """Everything is idempotent and raises ``Transient`` when it may work later."""
 
@@ -28,9 +48,11 @@ class Router(Protocol):
         routing: RoutingStrategy,
         servers: Mapping[str, Path],
         limits: Mapping[str, int] = MappingProxyType({}),
+        admission: Admission = USUAL,
     ) -> None:
         """Makes the fleet's servers (replica id -> unix socket) exactly these. One that is left out gets no new
-        request from now on and finishes those it has. ``limits``: requests that a server may have at one time."""
+        request from now on and finishes those it has. ``limits``: requests that a server may have at one time.
+        ``admission``: how long others wait, and the quotas of clients."""
         ...
 
     async def demand(self, fleet: FleetId) -> Demand: ...

@@ -7,42 +7,22 @@ A streamed answer is passed on as it comes; only what has not sent a byte yet is
 """
 
 import re
-from dataclasses import dataclass
 
+from tidegate.model.admission import QUEUE_TIME
 from tidegate.model.errors import StartupError
 from tidegate.model.traffic import WHOLE
-from tidegate.proxy import holding
-from tidegate.proxy.responses import ENDPOINT, OWN, error, runtime_error
+from tidegate.proxy import holding, pools, quotas
+from tidegate.proxy.options import Options
+from tidegate.proxy.responses import ENDPOINT, OPENAI, OWN, error, refusal, runtime_error
 from tidegate.proxy.routes import MOST_ROUTES, entries
-from tidegate.proxy.state import BY_MODEL, ON_DEMAND, QUEUED, Seat, State
+from tidegate.proxy.state import State
 
 CONFIG, MAP, FLEETS, STATE = "haproxy.cfg", "routes.map", "fleets.map", "proxy.json"
 """File names in the proxy's folder, which is HAProxy's working directory."""
 
-SERVER = "check inter 500ms fastinter 100ms fall 3 rise 1 observe layer4 error-limit 3 on-error mark-down"
-"""Options of each server. A dead worker refuses connections and is out after three of them (each goes to another
-server instead) or three checks; a live one is back with its first good check."""
-
 KEEP_ALIVE = 50
 """Seconds that a client's idle connection stays open; below the drain timeout, so that a connection which still
 holds an older process of HAProxy open is gone before what it may be routed to is."""
-
-BALANCE = {
-    "r": "random",
-    "l": "leastconn",
-    QUEUED: "leastconn",
-    BY_MODEL: "hash var(txn.pick)",
-    ON_DEMAND: "leastconn",
-}
-"""Pool -> how a server is picked. ``random`` draws two and takes the one with fewer requests in hand."""
-
-CROWD = 4
-"""Requests for one model at a time per instance that serves it: with more under way, a further instance shares them.
-HAProxy's own bound for this (hash-balance-factor) counts in parts of the average. At a few requests at a time it
-sends every second model to two instances, which then both load it."""
-
-RING_WEIGHT = 64
-"""Puts each server on the ring in 1,024 points, so that each has its part of the models to some 3 %."""
 
 PLAIN_PATH = "path,field(1,/,3),concat(/invocations)"
 """A path under /endpoints/NAME as the key of the map of routes."""
@@ -62,32 +42,6 @@ UNSAFE = re.compile(r"[^A-Za-z0-9._:/@+\[\]~-]")
 """Characters that have a meaning in HAProxy's files and commands."""
 
 
-@dataclass(frozen=True)
-class Options:
-    """All that the text depends on besides the state. ``timeout`` is seconds, ``max_body`` bytes."""
-
-    host: str
-    port: int
-    controller: str
-    admin: str
-    """Sockets: the controller's, and HAProxy's own for commands."""
-    max_body: int
-    timeout: int
-    region: str
-    account: str
-    signed: bool
-    max_connections: int
-    threads: int
-    copies: str = ""
-    """The socket for copies of requests; the default is for options that an older program wrote."""
-    queued: str = ""
-    """The socket for requests from the queue of an asynchronous endpoint."""
-    wakes: str = ""
-    """The socket that is told of requests which wait for an instance to come."""
-    queue: int = 10
-    """Seconds that a request waits while a serverless endpoint has all the requests that it may have."""
-
-
 def render(state: State, options: Options) -> dict[str, str]:
     """File name -> content."""
     fleets = "".join(sorted(f"{fleet} {slot}\n" for fleet, slot in state.slots.items()))
@@ -95,6 +49,7 @@ def render(state: State, options: Options) -> dict[str, str]:
         CONFIG: render_config(state, options),
         MAP: render_map(state),
         FLEETS: fleets,
+        quotas.MAP: render_quotas(state),
         holding.SCRIPT: holding.script(options.wakes, options.timeout),
     }
 
@@ -105,11 +60,11 @@ def render_config(state: State, options: Options) -> str:
         if UNSAFE.search(text):
             raise StartupError(f"{text!r} cannot stand in the proxy's configuration; use plain letters and digits")
     parts = [_global(options), _defaults(options), _frontend(options), _copies(options), _queued(options)]
-    parts += [_controller(options), _fleets(options), MODELS]
+    parts += [_controller(options), _fleets(options), pools.metered(options), pools.MODELS, quotas.TABLE]
     seats = {seat.slot: seat for seat in state.seats}
     for pool, size in sorted(state.sizes.items()):
         for slot in (f"{pool}{number}" for number in range(size)):
-            parts.append(_slot(slot, seats.get(slot), options))
+            parts.append(pools.slot(slot, seats.get(slot), options))
     return "\n".join(parts)
 
 
@@ -117,6 +72,11 @@ def render_map(state: State) -> str:
     slots = state.slots
     lines = [f"{key} {value}\n" for table in state.tables for key, value in entries(table, slots).items()]
     return "".join(sorted(lines))
+
+
+def render_quotas(state: State) -> str:
+    found = [quotas.entries(seat.slot, seat.admission.quotas, state.headers) for seat in state.seats]
+    return "".join(sorted(f"{key} {value}\n" for each in found for key, value in each.items()))
 
 
 def _global(options: Options) -> str:
@@ -171,6 +131,7 @@ frontend door from all
   bind {host}:{options.port}
   http-request del-header X-Tidegate- -m beg
   http-request set-var(txn.routes) path,map({MAP}) if METH_POST
+{OPENAI}\
   http-request set-var(txn.routes) {PLAIN_PATH},map({MAP}) if !{{ var(txn.routes) -m found }} {OTHER_PATHS}
   http-request allow if !{{ var(txn.routes) -m found }}
 {signature if options.signed else ""}\
@@ -207,11 +168,6 @@ frontend copies from all
 """
 
 
-LONGEST_QUEUED = 3_660
-"""Seconds that an answer to a request from the queue may take: SageMaker's hour, and a little for the worker to have
-its say first."""
-
-
 def _queued(options: Options) -> str:
     """Requests from the queue, which the dispatcher sends: to asynchronous endpoints only, which no other way leads
     to. Who asked was found out when the request was accepted."""
@@ -219,7 +175,7 @@ def _queued(options: Options) -> str:
     return f"""\
 frontend queued from all
   bind unix@{options.queued} mode 600
-  timeout client {LONGEST_QUEUED}s
+  timeout client {pools.LONGEST_QUEUED}s
   http-request set-var(txn.path) path
   http-request set-var(txn.routes) str(:queued),concat(,txn.path),map({MAP})
   http-request return status 503 {gone} if !{{ var(txn.routes) -m found }}
@@ -230,14 +186,6 @@ frontend queued from all
   use_backend %[var(txn.routes),word(3,|)]
 """
 
-
-OF_QUEUE = (
-    f"timeout server {LONGEST_QUEUED}s",
-    "no option http-buffer-request",
-    "retry-on conn-failure",
-    "option abortonclose",
-)
-"""A request may be a gigabyte and is passed on as it comes; a second try is the dispatcher's to make."""
 
 GOLDEN = f"mul(2654435769),and({2**32 - 1}),mul({WHOLE}),div({2**32})"
 """Spreads the running number of a request over 0 to 9,999 by the golden ratio, so that any stretch of requests,
@@ -290,10 +238,8 @@ backend controller from all
 
 def _fleets(options: Options) -> str:
     """Two tries for a request: one that kills its worker must not kill them all."""
-    none = runtime_error(
-        "ServiceUnavailable",
-        f"No instance of endpoint {ENDPOINT} can take the request now; try again.",
-        "lf-string",
+    none = refusal(
+        "ServiceUnavailable", f"No instance of endpoint {ENDPOINT} can take the request now; try again.", "1"
     )
     late = _model_error(
         options,
@@ -308,7 +254,7 @@ defaults fleets
   # The worker has its say first: it tells in what manner a client asked.
   timeout server {options.timeout + 2}s
   timeout check 2s
-  timeout queue 1s
+  timeout queue {round(QUEUE_TIME * 1000)}ms
   option httpchk GET /ping
   http-check expect status 200
   option http-buffer-request
@@ -322,56 +268,6 @@ defaults fleets
   http-error status 503 {none}
   http-error status 504 {late}
 """
-
-
-MODELS = """\
-# How many requests for each model of each multi-model fleet are under way.
-backend models
-  stick-table type string len 256 size 100k expire 10s store conn_cur
-"""
-
-
-def _by_model(slot: str) -> list[str]:
-    """A request goes to where its model's name falls on the ring of servers; one of many for the same model, to one
-    of as many places as it takes. A request without a model goes anywhere, to be told so by a worker."""
-    return [
-        "hash-type consistent",
-        f"http-request set-var(txn.model) req.fhdr(X-Amzn-SageMaker-Target-Model),concat(:{slot})",
-        "http-request track-sc0 var(txn.model) table models",
-        f"http-request set-var(txn.places) sc0_conn_cur(models),add({CROWD - 1}),div({CROWD})",
-        f"http-request set-var(txn.place) rand({2**20}),mod(txn.places)",
-        "http-request set-var(txn.pick) var(txn.model),concat(:,txn.place)",
-    ]
-
-
-def _slot(slot: str, seat: Seat | None, options: Options) -> str:
-    count = counter(slot)
-    lines = [
-        f"backend {slot} from fleets",
-        f"balance {BALANCE[slot[0]]}",
-        *(_by_model(slot) if slot.startswith(BY_MODEL) else ()),
-        *(OF_QUEUE if slot.startswith(QUEUED) else ()),
-        *(holding.waiting(options.queue) if slot.startswith(ON_DEMAND) else ()),
-        f"http-after-response set-var({count}) var({count},0),add(1) if {{ status 502:504 }} {OWN}",
-        f'http-after-response set-status 424 reason "Failed Dependency" if {{ status 502 504 }} {OWN}',
-    ]
-    if seat is not None:
-        lines += [f"server {server(seat, replica)}" for replica in seat.servers]
-    return "\n  ".join(lines) + "\n"
-
-
-def server(seat: Seat, replica: str) -> str:
-    """A server's name, address and options, for the file and for ``add server``."""
-    words = f"{replica} unix@{seat.servers[replica]} {SERVER}"
-    if (limit := seat.limits.get(replica)) is not None:
-        words += f" maxconn {limit}"
-    number = seat.numbers.get(replica)
-    return words if number is None else f"{words} id {number} weight {RING_WEIGHT}"
-
-
-def counter(slot: str) -> str:
-    """The variable that counts the answers which the proxy gave in a slot's name."""
-    return f"proc.{slot}"
 
 
 def _model_error(options: Options, original: str) -> str:

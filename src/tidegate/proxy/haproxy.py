@@ -7,9 +7,8 @@ is asked of HAProxy itself.
 
 import asyncio
 import logging
-import os
 import re
-import resource
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,13 +16,15 @@ from types import MappingProxyType
 
 import msgspec
 
+from tidegate.model.admission import USUAL, Admission
 from tidegate.model.errors import Refused, StartupError, Transient
 from tidegate.model.fleet import FleetId, RoutingStrategy
 from tidegate.model.traffic import RouteTable
-from tidegate.ports.router import Demand
-from tidegate.proxy import binary, config, routes
+from tidegate.ports.router import Demand, Passed
+from tidegate.proxy import binary, config, pools, quotas, routes
+from tidegate.proxy.options import Options, Sockets, options
 from tidegate.proxy.process import Master, check_address, keep
-from tidegate.proxy.runtime import Runtime
+from tidegate.proxy.runtime import Counts, Runtime
 from tidegate.proxy.state import SLOTS, Seat, State
 from tidegate.settings import Settings
 
@@ -31,7 +32,6 @@ log = logging.getLogger(__name__)
 
 LONGEST_SOCKET = 97
 """Characters that HAProxy takes for a unix socket's path."""
-MOST_CONNECTIONS = 20_000
 REPLICA = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 STOP_TURN = 0.05
 
@@ -61,8 +61,9 @@ class HAProxy:
         self._master: Master | None = None
         self._untidy: set[str] = set()
         """Slots that may hold servers which are no longer wanted."""
-        self._counted: dict[str, int] = {}
-        """Slot -> its counter when ``failures`` read it last."""
+        self._counted: dict[str, Counts] = {}
+        """Slot -> its counters when ``passed`` read them last, which was at ``_looked``."""
+        self._looked = 0.0
         self._reloaded = True
         """Processes from before a reload may be there."""
 
@@ -81,7 +82,7 @@ class HAProxy:
             if known.options != self._options_text():
                 await self._change_options(master, known.pid, known.options)
             self._untidy = {seat.slot for seat in self._state.seats} | set(self._state.emptying)
-            self._counted = await self._runtime.unanswered(sorted(self._untidy))
+            self._counted = await self._runtime.counts(sorted(self._untidy))
 
     async def ensure(self) -> None:
         """Starts HAProxy again if it died; otherwise clears away servers that have nothing left to do."""
@@ -122,6 +123,7 @@ class HAProxy:
         routing: RoutingStrategy,
         servers: Mapping[str, Path],
         limits: Mapping[str, int] = MappingProxyType({}),
+        admission: Admission = USUAL,
     ) -> None:
         routes.checked(fleet.endpoint), routes.checked(fleet.variant)
         for replica, path in servers.items():
@@ -130,13 +132,14 @@ class HAProxy:
         async with self._lock:
             paths = {name: str(path) for name, path in servers.items()}
             present = await self._numbers(fleet) if routing is RoutingStrategy.BY_MODEL else {}
-            self._save(self._state.with_servers(fleet, routing, paths, present, limits))
+            new = self._state.seat(fleet) is None
+            self._save(self._state.with_servers(fleet, routing, paths, present, limits, admission))
             seat = self._state.seat(fleet)
             assert seat is not None
-            if not await self._runtime.has(seat.slot):
-                log.info("the proxy's slots are all taken; reloading it with %s", self._state.sizes)
-                await self._reload()
+            await self._renew(seat.slot)
             await self._level(seat.slot, seat)
+            if new or admission.quotas is not None:
+                await self._meter(seat)
             await self._runtime.set_map(config.FLEETS, {str(fleet): seat.slot})
 
     async def demand(self, fleet: FleetId) -> Demand:
@@ -164,14 +167,13 @@ class HAProxy:
             seat, table = self._state.seat(fleet), self._state.table(fleet.endpoint)
             if seat is None:
                 return
-            named = [
-                *(table.routes if table else ()),
-                *(r for t in (table.targets if table else {}).values() for r in t),
-            ]
+            targets = table.targets.values() if table else ()
+            named = [*(table.routes if table else ()), *(route for routes in targets for route in routes)]
             if any(route.fleet == fleet for route in named):
                 raise Transient(f"fleet {fleet} still has routes; set the endpoint's routes first")
             self._save(self._state.without(fleet))
             await self._runtime.del_map(config.FLEETS, str(fleet))
+            await self._meter(Seat(fleet, seat.slot))
             await self._level(seat.slot, Seat(fleet, seat.slot))
             await self._tidy(seat.slot)
 
@@ -212,16 +214,37 @@ class HAProxy:
             ) from None
         return RouteTable(endpoint, fence, whole, targets)
 
-    async def failures(self) -> dict[FleetId, int]:
-        """Requests that no worker of a fleet answered (no instance, none in time, instance died) since the last
-        call. What an older process had in its hands when HAProxy was reloaded is not in it."""
-        fleets = self._state.fleets
-        now = await self._runtime.unanswered(sorted(fleets))
-        new = {fleets[slot]: count - self._counted.get(slot, 0) for slot, count in now.items()}
-        self._counted |= {slot: max(count, self._counted.get(slot, 0)) for slot, count in now.items()}
-        return {fleet: count for fleet, count in new.items() if count > 0}
+    async def passed(self) -> dict[FleetId, Passed]:
+        """What every fleet was asked and could not take since the last call, and what it has in hand now. What an
+        older process had in its hands when HAProxy was reloaded is not in it."""
+        fleets, at = self._state.fleets, time.monotonic()
+        now = await self._runtime.counts(sorted(fleets))
+        seconds, self._looked = at - self._looked, at
+        before = {slot: self._counted.get(slot, Counts()) for slot in now}
+        self._counted |= {slot: count.not_less(before[slot]) for slot, count in now.items()}
+        return {fleets[slot]: count.since(before[slot], seconds) for slot, count in now.items()}
 
     # --- what HAProxy has and should have; the lock is held ---
+
+    async def _renew(self, slot: str) -> None:
+        """A reload, where the slot or something about it cannot be had without one."""
+        master, text = self._master, self._options_text()
+        known = master.identity() if master is not None else None
+        if known is not None and text == known.options and await self._runtime.has(slot):
+            return
+        log.info("reloading the proxy, which has %s: for more slots, a queue time or a header", self._state.sizes)
+        await self._reload()
+        if master is not None and known is not None:
+            master.note(text, known.pid)
+
+    async def _meter(self, seat: Seat) -> None:
+        """The quotas of the slot are the fleet's, and nothing is left of the fleet that had it before."""
+        wanted = quotas.entries(seat.slot, seat.admission.quotas, self._state.headers)
+        there = await self._runtime.whole_map(quotas.MAP)
+        for key in quotas.stale(there, wanted, seat.slot):
+            await self._runtime.del_map(quotas.MAP, key)
+        for key in sorted(key for key, value in wanted.items() if there.get(key) != value):
+            await self._runtime.set_map(quotas.MAP, {key: wanted[key]})
 
     async def _numbers(self, fleet: FleetId) -> dict[str, int]:
         """Of the fleet's servers in HAProxy, those included that are no longer wanted and still at work."""
@@ -245,7 +268,7 @@ class HAProxy:
             if name in present and present[name].takes_requests:
                 continue
             if name not in present:
-                command = f"add server {slot}/{config.server(seat, name)}"
+                command = f"add server {slot}/{pools.server(seat, name)}"
                 await self._runtime.do(command, good=("New server registered.",))
             await self._runtime.do(f"enable health {slot}/{name}")
             await self._runtime.do(f"set server {slot}/{name} state ready")
@@ -266,7 +289,7 @@ class HAProxy:
             self._untidy.add(slot)
             return
         if slot in self._state.emptying:
-            self._counted |= await self._runtime.unanswered([slot])
+            self._counted |= await self._runtime.counts([slot])
             self._save(self._state.emptied([slot]))
         self._untidy.discard(slot)
 
@@ -313,7 +336,7 @@ class HAProxy:
 
     async def _change_options(self, master: Master, pid: int, old: str) -> None:
         """An adopted HAProxy gets the settings of now."""
-        before = msgspec.json.decode(old, type=config.Options)
+        before = msgspec.json.decode(old, type=Options)
         if (before.host, before.port) != (self._settings.host, self._settings.port):
             check_address(self._settings.host, self._settings.port)
         try:
@@ -368,28 +391,9 @@ class HAProxy:
         files = ("-C", str(self._folder), "-f", config.CONFIG, "-p", "haproxy.pid")
         return (str(program), "-W", "-D", *files, "-S", master)
 
-    def _options(self) -> config.Options:
-        settings = self._settings
-        files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        most = MOST_CONNECTIONS if files == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, (files - 200) // 2)
-        return config.Options(
-            host=settings.host,
-            port=settings.port,
-            controller=str(self._controller),
-            admin=str(self._runtime.admin),
-            max_body=settings.max_body,
-            timeout=settings.invocation_timeout,
-            region=settings.region,
-            account=settings.account,
-            signed=bool(settings.access_keys),
-            max_connections=most,
-            # One of HAProxy's threads keeps several workers busy, and those need the other CPUs.
-            threads=max(1, len(os.sched_getaffinity(0)) // 4),
-            copies=str(self.copies),
-            queued=str(self.queued),
-            wakes=str(self.wakes),
-            queue=settings.queue_timeout,
-        )
+    def _options(self) -> Options:
+        paths = (self._controller, self._runtime.admin, self.copies, self.queued, self.wakes)
+        return options(self._settings, Sockets(*paths), self._state)
 
     def _options_text(self) -> str:
         return msgspec.json.encode(self._options()).decode()

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tidegate.proxy.responses import ENDPOINT, OWN, runtime_error
+from tidegate.proxy.responses import ENDPOINT, OWN, refusal
 
 SCRIPT = "hold.lua"
 LOOK_EVERY = 3
@@ -58,13 +58,13 @@ end, 0)
 def waiting(queue: int) -> list[str]:
     """Rules of a backend. A request that finds no server waits in ``hold`` until one has come. One for which no
     server has room waits in HAProxy's own queue for ``queue`` seconds, and is throttled then."""
-    unready = runtime_error(
-        "ModelNotReadyException", f"No instance of endpoint {ENDPOINT} is ready yet; try again.", "lf-string"
+    unready = refusal(
+        "ModelNotReadyException", f"No instance of endpoint {ENDPOINT} is ready yet; try again.", "1"
     )
-    full = runtime_error(
+    full = refusal(
         "ThrottlingException",
         f"Rate exceeded: endpoint {ENDPOINT} has as many requests at one time as it may have; try again.",
-        "lf-string",
+        "1",
     )
     return [
         f"timeout queue {queue}s",

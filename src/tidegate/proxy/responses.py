@@ -14,6 +14,24 @@ def runtime_error(name: str, message: str, kind: str = "string") -> str:
     return error(name, {"Message": message, "message": message}, kind)
 
 
+OPENAI = """\
+  http-request set-var-fmt(txn.open) '{"error": ' if !{ var(txn.routes) -m found } { path,field(4,/) -m str v1 }
+"""
+"""Marks a request in OpenAI's manner, whose clients look for an error one level deeper."""
+_KINDS = {"ThrottlingException": "rate_limit_error"}
+
+
+def refusal(name: str, message: str, seconds: str) -> str:
+    """A response of a backend that says when to try again (``seconds``), in AWS's form or in OpenAI's. The members of
+    both are there, since what was asked is known only by what surrounds them."""
+    members = {"message": message, "type": _KINDS.get(name, "server_error"), "param": None, "code": name}
+    body = json.dumps({"Message": message, **members}).replace("'", "\\u0027")
+    headers = f"hdr x-amzn-ErrorType {name} hdr Retry-After {seconds}"
+    return (
+        f"content-type application/json {headers} lf-string '%[var(txn.open)]{body}%[var(txn.open),regsub(.+,}})]'"
+    )
+
+
 def error(name: str, members: Mapping[str, object], kind: str = "string") -> str:
     """A response in the words of ``http-error`` and ``return``. Quotes keep HAProxy from reading the JSON."""
     body = json.dumps(members).replace("'", "\\u0027")

@@ -3,11 +3,12 @@
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tidegate.model.errors import Transient
-from tidegate.ports.router import Demand
+from tidegate.ports.router import Demand, Passed
+from tidegate.proxy import pools
 
 TIMEOUT = 5.0
 """Seconds for one command; the usual answer takes a fraction of a millisecond."""
@@ -35,6 +36,34 @@ class Server:
     def takes_requests(self) -> bool:
         """False when it was told not to; a server that is down comes back by itself."""
         return not self.state.startswith(("DRAIN", "MAINT"))
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Of one slot. All but the last two only ever rise; ``served`` counts requests given to a server."""
+
+    unanswered: int = 0
+    refused: int = 0
+    throttled: int = 0
+    served: int = 0
+    in_flight: int = 0
+    queued: int = 0
+
+    def not_less(self, before: "Counts") -> "Counts":
+        """A client that leaves looks for a moment like one that was hung up on."""
+        return replace(self, unanswered=max(self.unanswered, before.unanswered))
+
+    def since(self, before: "Counts", seconds: float) -> Passed:
+        """What came on top of an earlier look, so many seconds ago."""
+        rate = max(0, self.served - before.served) / seconds if seconds > 0 else 0.0
+        return Passed(
+            unanswered=max(0, self.unanswered - before.unanswered),
+            refused=max(0, self.refused - before.refused),
+            throttled=max(0, self.throttled - before.throttled),
+            in_flight=self.in_flight,
+            queued=self.queued,
+            queue_time=0.0 if not self.queued else self.queued / rate if rate else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -94,20 +123,27 @@ class Runtime:
         if await self.get_map(map, key) is not None:
             await self.do(f"del map {map} {key}")
 
-    async def unanswered(self, slots: Sequence[str]) -> dict[str, int]:
-        """Per slot, how many requests no worker answered since the process began: those that the proxy answered
+    async def counts(self, slots: Sequence[str]) -> dict[str, Counts]:
+        """Per slot, what was counted since the process began. Unanswered are the requests that the proxy answered
         itself, and those whose client it hung up on. It does that, whatever it is configured to, when a connection
         that it had used before breaks under the last try; such a request began and never came to have a status."""
-        found = dict.fromkeys(slots, 0)
+        found = dict.fromkeys(slots, Counts())
         for start in range(0, len(slots), BATCH):
             some = slots[start : start + BATCH]
-            answer = await self.tell("; ".join(f"get var proc.{slot}; show stat {slot} 2 -1" for slot in some))
-            for slot, count in _TYPED_VALUE.findall(answer):
-                found[slot] += int(count)
+            words = ("; ".join(f"get var {name}" for name in pools.counters(slot)) for slot in some)
+            commands = "; ".join(f"{get}; show stat {slot} 6 -1" for get, slot in zip(words, some, strict=True))
+            answer = await self.tell(commands)
+            values = {name: int(value) for name, value in _TYPED_VALUE.findall(answer)}
+            rows: dict[str, list[dict[str, str]]] = {}
             for row in _rows(answer):
-                hung_up = int(row["stot"]) - int(row["req_tot"]) - int(row["scur"])
-                found[row["# pxname"]] += max(0, hung_up)
+                rows.setdefault(row["# pxname"], []).append(row)
+            for slot in some:
+                found[slot] = _counted(slot, values, rows.get(slot, []))
         return found
+
+    async def whole_map(self, map: str) -> dict[str, str]:
+        lines = (line.split(" ", 2) for line in (await self.tell(f"show map {map}")).splitlines() if line)
+        return {words[1]: words[2] for words in lines if len(words) == 3}
 
     async def reload(self) -> None:
         """Raises Transient with HAProxy's own words when the new configuration did not come up."""
@@ -156,6 +192,21 @@ def _rows(answer: str) -> list[dict[str, str]]:
         elif "," in line:
             rows.append(dict(zip(head, line.split(","), strict=False)))
     return rows
+
+
+def _counted(slot: str, values: Mapping[str, int], rows: Sequence[Mapping[str, str]]) -> Counts:
+    """``rows`` are the backend's and its servers'. A request that waits for no server in particular is counted by the
+    backend, any other by its server."""
+    unanswered, refused, throttled = (values.get(name.removeprefix("proc."), 0) for name in pools.counters(slot))
+    served = in_flight = queued = 0
+    for row in rows:
+        queued += int(row["qcur"] or 0)
+        if row["svname"] == "BACKEND":
+            served = int(row["lbtot"] or 0)
+            unanswered += max(0, int(row["stot"]) - int(row["req_tot"]) - int(row["scur"]))
+        else:
+            in_flight += int(row["scur"] or 0)
+    return Counts(unanswered, refused, throttled, served, in_flight, queued)
 
 
 async def _exchange(socket: Path, text: str, seconds: float) -> str:

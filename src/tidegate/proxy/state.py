@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from tidegate.model.admission import QUEUE_TIME, USUAL, Admission
 from tidegate.model.fleet import FleetId, RoutingStrategy
 from tidegate.model.traffic import RouteTable
-from tidegate.proxy import places
+from tidegate.proxy import places, quotas
 
 BY_MODEL = "m"
 QUEUED = "q"
@@ -33,23 +34,29 @@ FIRST = 8
 class Seat:
     """A fleet in its slot, with its servers: replica id -> path of its unix socket. ``numbers`` are theirs in
     HAProxy where that matters, which is in the pool BY_MODEL; ``limits`` are the requests that each may have at one
-    time, which there are in the pool ON_DEMAND."""
+    time."""
 
     fleet: FleetId
     slot: str
     servers: dict[str, str] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
     limits: dict[str, int] = field(default_factory=dict)
+    admission: Admission = USUAL
 
 
 @dataclass(frozen=True)
 class State:
-    """``emptying`` are slots whose fleet is dropped and whose servers may still be at work."""
+    """``emptying`` are slots whose fleet is dropped and whose servers may still be at work.
+
+    ``queues`` and ``headers`` are what HAProxy learns by a reload only: how long (seconds) a request waits in a slot,
+    where that is not the usual time, and where names of clients stand."""
 
     sizes: dict[str, int]
     seats: tuple[Seat, ...] = ()
     emptying: tuple[str, ...] = ()
     tables: tuple[RouteTable, ...] = ()
+    queues: dict[str, float] = field(default_factory=dict)
+    headers: tuple[str, ...] = (quotas.USUAL,)
 
     @property
     def slots(self) -> dict[FleetId, str]:
@@ -72,21 +79,30 @@ class State:
         servers: Mapping[str, str],
         present: Mapping[str, int] = MappingProxyType({}),
         limits: Mapping[str, int] = MappingProxyType({}),
+        admission: Admission = USUAL,
     ) -> "State":
         """The fleet with exactly these servers, in a free slot if it is new. The pool grows if it has none.
         ``present`` are the numbers of the servers that HAProxy has in the slot now."""
         old, grown = self.seat(fleet), self
         if old is None:
-            slot = self._free(POOLS[routing])
+            slot = self._free(POOLS[routing], admission.queue_time)
             if slot is None:
                 grown = self._grown(POOLS[routing])
-                slot = grown._free(POOLS[routing])
+                slot = grown._free(POOLS[routing], admission.queue_time)
                 assert slot is not None
             old = Seat(fleet, slot)
-        seat = replace(old, servers=dict(servers), limits=dict(limits))
+        seat = replace(old, servers=dict(servers), limits=dict(limits), admission=admission)
         if seat.slot.startswith(BY_MODEL):
             seat = replace(seat, numbers=places.assign(servers, old.numbers, present))
-        return replace(grown, seats=(*(s for s in self.seats if s.fleet != fleet), seat))
+        queues = {slot: seconds for slot, seconds in self.queues.items() if slot != seat.slot}
+        if admission.queue_time != QUEUE_TIME:
+            queues[seat.slot] = admission.queue_time
+        return replace(
+            grown,
+            seats=(*(s for s in self.seats if s.fleet != fleet), seat),
+            queues=queues,
+            headers=quotas.known(self.headers, admission.quotas),
+        )
 
     def without(self, fleet: FleetId) -> "State":
         left = tuple(seat for seat in self.seats if seat.fleet != fleet)
@@ -101,10 +117,12 @@ class State:
         others = tuple(other for other in self.tables if other.endpoint != table.endpoint)
         return replace(self, tables=(*others, table) if table.routes else others)
 
-    def _free(self, pool: str) -> str | None:
+    def _free(self, pool: str, queue_time: float) -> str | None:
+        """One with this queue time rather than another, and one with the usual one rather than with a third."""
         used = {seat.slot for seat in self.seats} | set(self.emptying)
-        every = (f"{pool}{number}" for number in range(self.sizes.get(pool, 0)))
-        return next((slot for slot in every if slot not in used), None)
+        free = [slot for n in range(self.sizes.get(pool, 0)) if (slot := f"{pool}{n}") not in used]
+        fitting = [slot for slot in free if self.queues.get(slot, QUEUE_TIME) == queue_time]
+        return next(iter(fitting or [slot for slot in free if slot not in self.queues] or free), None)
 
     def _grown(self, pool: str) -> "State":
         return replace(self, sizes={**self.sizes, pool: 2 * self.sizes.get(pool, 0) or FIRST})

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from tidegate.model.asynchronous import End, Held, ItemState, Outcome
+from tidegate.model.asynchronous import End, Held, Item, ItemState, Outcome
 
 LEASE = 10.0
 """Seconds that a dispatcher holds an item without a sign of life."""
@@ -51,14 +51,14 @@ class Begin:
 
 @dataclass(frozen=True)
 class Finish:
-    """Put what is to be put (an answer is already), then record the outcome."""
+    """Record the outcome, then put the failure where it is one (an answer is put already), then tell."""
 
     outcome: Outcome
 
 
 @dataclass(frozen=True)
 class Tell:
-    """Only the notifications are left."""
+    """The outcome is recorded: put the failure where it is one, and send the notifications. Both may be repeated."""
 
     outcome: Outcome
 
@@ -72,16 +72,10 @@ class Again:
 
 
 def first(held: Held, there: bool, now: float) -> Begin | Finish | Tell:
-    """What to do with an item that was just leased; ``there``: its endpoint exists.
-
-    The time to live is about the wait in the queue: an item that was handed out once is never expired, or an output
-    that a dead dispatcher left could be followed by word of a failure."""
+    """What to do with an item that was just leased; ``there``: its endpoint exists."""
     if held.state is ItemState.TELLING:
         assert held.outcome is not None
         return Tell(held.outcome)
-    if held.fence == 1 and now >= held.item.expires_at:
-        waited = held.item.expires_at - held.item.accepted_at
-        return Finish(Outcome(End.EXPIRED, now, f"The request waited in the queue for longer than {waited:g} s."))
     if not there:
         return Finish(Outcome(End.FAILED, now, f"Endpoint {held.item.endpoint} is gone."))
     if held.losses >= MOST_LOSSES:
@@ -111,11 +105,26 @@ def after(held: Held, result: Answered | Wrong, now: float) -> Finish | Again:
             if now - held.begun_at > held.item.timeout + held.item.expires_at - held.item.accepted_at:
                 return failed
         case Fault.BUSY:
-            pass
+            if now >= held.item.expires_at:
+                return Finish(expired(held.item, now))
     pause = min(LONGEST_PAUSE, PAUSE * 2 ** min(held.fence - 1, 7))
     return Again(replace(held, tries=tries, losses=losses), now + pause)
 
 
-def lapsed(held: Held) -> Held:
-    """The item as its next holder gets it, when a lease ran out."""
-    return replace(held, losses=held.losses + 1) if held.state is ItemState.WORKING else held
+def taken(held: Held, now: float) -> Held:
+    """The item as its next holder gets it; ``held`` is how the one before left it.
+
+    What has waited for too long gets its end here, with the lease itself, so that a dispatcher which dies over it
+    leaves no doubt. That is only done to what was never handed out, or an output that a dead dispatcher left could be
+    followed by word of a failure."""
+    following = replace(held, fence=held.fence + 1, begun_at=held.begun_at or now)
+    if held.state is ItemState.WAITING:
+        if held.fence == 0 and now >= held.item.expires_at:
+            return replace(following, state=ItemState.TELLING, outcome=expired(held.item, now))
+        return replace(following, state=ItemState.WORKING)
+    return replace(following, losses=held.losses + 1) if held.state is ItemState.WORKING else following
+
+
+def expired(item: Item, now: float) -> Outcome:
+    waited = item.expires_at - item.accepted_at
+    return Outcome(End.EXPIRED, now, f"The request waited in the queue for longer than {waited:g} s.")

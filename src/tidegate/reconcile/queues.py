@@ -22,7 +22,7 @@ from tidegate.service.kinds import ENDPOINT, SCALABLE
 
 log = logging.getLogger(__name__)
 
-MOST_MEASURED = 2_000
+MOST_MEASURED = 4_000
 KEPT = 3_600.0
 """Seconds that a finished request can be looked at."""
 PRUNE_EVERY = 30.0
@@ -79,8 +79,8 @@ class Queues:
             await self._sleep(endpoint, queues.get(endpoint.name, Backlog()), scaled, moment)
         there = {endpoint.name for endpoint in served} | queues.keys()
         self._busy = {name: at for name, at in self._busy.items() if name in there}
-        if now - self._pruned >= PRUNE_EVERY:
-            await self.queue.prune(now - KEPT)
+        # While there is a lot to forget each turn takes a part of it, so that no transaction takes long.
+        if now - self._pruned >= PRUNE_EVERY and not await self.queue.prune(now - KEPT):
             self._pruned = now
 
     def _page(self, endpoint: Endpoint) -> tuple[int, str]:

@@ -124,6 +124,7 @@ def _spec(tx: Tx, variant: ProductionVariant, present: VariantSpec | None, keep:
         routing=variant.routing or RoutingStrategy.RANDOM,
         memory_limit=variant.serverless.memory if variant.serverless else variant.memory_limit,
         serverless=_kept_bounds(variant, present, keep),
+        admission=variant.admission,
         wire=variant.wire,
     )
     if variant.download_timeout is not None:

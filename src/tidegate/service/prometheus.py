@@ -134,6 +134,8 @@ class FleetTotals:
     overhead_latency: Histogram = Histogram()
     models: ModelTotals | None = None
     mirror: MirrorTotals | None = None
+    refused: int = 0
+    throttled: int = 0
 
     def plus(self, second: FleetSecond) -> "FleetTotals":
         return FleetTotals(
@@ -145,7 +147,13 @@ class FleetTotals:
             self.overhead_latency.plus(second.overhead_latency),
             _models(self.models, second),
             _mirror(self.mirror, second),
+            self.refused + _noted(second, "RefusedRequests"),
+            self.throttled + _noted(second, "ThrottledRequests"),
         )
+
+
+def _noted(second: FleetSecond, name: str) -> int:
+    return int(sum(series.values.total for series in second.series if series.name == name))
 
 
 def _mirror(before: MirrorTotals | None, second: FleetSecond) -> MirrorTotals | None:
@@ -202,6 +210,8 @@ COUNTERS = (
     ("tidegate_invocation_4xx_errors_total", "Requests that were answered 4xx", "errors_4xx"),
     ("tidegate_invocation_5xx_errors_total", "Requests that were answered 5xx", "errors_5xx"),
     ("tidegate_invocation_model_errors_total", "Requests that the model did not answer well", "model_errors"),
+    ("tidegate_refused_requests_total", "Requests for which no instance had room in time", "refused"),
+    ("tidegate_throttled_requests_total", "Requests beyond the quota of a client", "throttled"),
 )
 HISTOGRAMS = (
     ("tidegate_model_latency_seconds", "Round trip to the model", "model_latency"),
@@ -269,13 +279,25 @@ PHASE = "tidegate_rollout_phase"
 SHARE = "tidegate_rollout_new_share_ratio"
 
 
+LOADS = (
+    ("tidegate_in_flight_requests", "Requests in the hands of instances", "in_flight"),
+    ("tidegate_queued_requests", "Requests that wait for an instance with room", "queued"),
+    ("tidegate_queue_seconds", "Time until a request that came now would have an instance", "queue_time"),
+)
+
+
 def _instances(endpoints: Iterable[tuple[Endpoint, Observation | None]]) -> list[str]:
+    found = [
+        ({"endpoint": endpoint.name, "variant": fleet.variant, "generation": str(fleet.generation)}, one)
+        for endpoint, seen in endpoints
+        for fleet, one in sorted((seen.fleets or {}).items() if seen is not None else ())
+    ]
     lines = _family(READY, "gauge", "Instances that are ready for requests")
-    for endpoint, seen in endpoints:
-        fleets = seen.fleets if seen is not None and seen.fleets is not None else {}
-        for fleet, one in sorted(fleets.items()):
-            labels = {"endpoint": endpoint.name, "variant": fleet.variant, "generation": str(fleet.generation)}
-            lines.append(_line(READY, labels, one.ready))
+    lines += [_line(READY, labels, one.ready) for labels, one in found]
+    for name, text, member in LOADS:
+        told = [(labels, value) for labels, one in found if (value := getattr(one, member)) is not None]
+        if told:
+            lines += _family(name, "gauge", text) + [_line(name, labels, value) for labels, value in told]
     return lines
 
 

@@ -83,6 +83,7 @@ NOTED: dict[str, tuple[str, str]] = {
     "ModelUnloadingTime": (SAGEMAKER, MICROSECONDS),
     "LoadedModelCount": (INSTANCES, COUNTS),
     "ModelSetupTime": (SAGEMAKER, MICROSECONDS),
+    "QueueTime": (SAGEMAKER, MICROSECONDS),
     "BilledGBSeconds": (SAGEMAKER, COUNTS),
 }
 """Namespace and unit of what workers note, where they are not SageMaker's counts."""

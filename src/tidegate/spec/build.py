@@ -5,12 +5,14 @@ import re
 from dataclasses import asdict, replace
 from datetime import datetime
 
+from tidegate.model.admission import USUAL
 from tidegate.model.asynchronous import Asynchronous
 from tidegate.model.endpoint import EndpointConfig, ProductionVariant
 from tidegate.model.fleet import RoutingStrategy
 from tidegate.model.rollout import BlueGreen, DeploymentConfig, Rolling, Routing
 from tidegate.model.wish import DeployWish
 from tidegate.spec import autoscaling, on_demand, queued, raw, served
+from tidegate.spec.admission import admission
 from tidegate.spec.alarms import alarms
 from tidegate.spec.check import shaped
 from tidegate.spec.problem import Path, SpecError, meant
@@ -29,11 +31,19 @@ def parse(data: object, now: datetime) -> DeployWish:
     spec = shaped(raw.SpecFile, data)
     _name(spec.endpoint, ("endpoint",))
     bounds = on_demand.bounds(spec)
+    queued.check(spec)
     variants = _variants(spec)
     shadows = _shadows(spec, [variant for _, variant in variants])
     config = _config(
         spec.endpoint,
-        [replace(_production(spec.endpoint, path, variant), serverless=bounds) for path, variant in variants],
+        [
+            replace(
+                _production(spec.endpoint, path, variant),
+                serverless=bounds,
+                admission=admission(variant.max_in_flight, variant.queue_time, spec.quotas, path),
+            )
+            for path, variant in variants
+        ],
         [_production(spec.endpoint, path, variant) for path, variant in shadows],
         now,
         None if spec.asynchronous is None else queued.config(spec.asynchronous),
@@ -70,8 +80,13 @@ def _variants(spec: raw.SpecFile) -> list[tuple[Path, raw.VariantSpec]]:
             startup_timeout=spec.startup_timeout,
             memory=spec.memory,
             download_timeout=spec.download_timeout,
+            max_in_flight=spec.max_in_flight,
+            queue_time=spec.queue_time,
         )
         return [((), only)]
+    for key in ("max_in_flight", "queue_time"):
+        if getattr(spec, key) is not None:
+            raise SpecError((key,), "belongs to each of the variants")
     if not 1 <= len(spec.variants) <= 10:
         raise SpecError(("variants",), f"{len(spec.variants)} variants, expected 1 to 10")
     seen: set[str] = set()
@@ -159,7 +174,8 @@ def _config(
 def _content(variant: ProductionVariant) -> dict[str, object]:
     """Without what says nothing: names stay what they were when a new key comes."""
     content = asdict(variant)
-    return content if variant.serverless else {key: value for key, value in content.items() if key != "serverless"}
+    silent = [key for key, usual in (("serverless", None), ("admission", USUAL)) if getattr(variant, key) == usual]
+    return {key: value for key, value in content.items() if key not in silent}
 
 
 def _deployment(spec: raw.RolloutSpec, alarm_names: dict[str, str]) -> DeploymentConfig:

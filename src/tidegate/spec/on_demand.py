@@ -6,6 +6,16 @@ from tidegate.spec.problem import Path, SpecError
 from tidegate.spec.units import duration, memory
 
 _PATH: Path = ("serverless",)
+_NOT_WITH = (
+    "instances",
+    "instance_type",
+    "routing",
+    "memory",
+    "max_in_flight",
+    "queue_time",
+    "variants",
+    "shadow",
+)
 _NUMBERS = (("max_concurrency", 1), ("provisioned", 0), ("per_instance", 1))
 
 
@@ -15,7 +25,7 @@ def bounds(spec: raw.SpecFile) -> Serverless | None:
     if given is None:
         return None
     empty = raw.SpecFile(endpoint=spec.endpoint)
-    for key in ("instances", "instance_type", "routing", "memory", "variants", "shadow"):
+    for key in _NOT_WITH:
         if getattr(spec, key) != getattr(empty, key):
             raise SpecError((key,), "does not go with serverless")
     if spec.model is not None and spec.model.multi_model is not None:

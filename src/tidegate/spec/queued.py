@@ -36,6 +36,13 @@ def config(given: raw.AsyncSpec) -> Asynchronous:
     )
 
 
+def check(spec: raw.SpecFile) -> None:
+    """Raises SpecError for what an endpoint with a queue of its own has no use for."""
+    for key in ("max_in_flight", "queue_time", "quotas"):
+        if spec.asynchronous is not None and getattr(spec, key) is not None:
+            raise SpecError((key,), "does not go with async, whose requests wait in a queue on disk")
+
+
 def _checked(check: Callable[[str, str], None], value: str, key: str) -> None:
     try:
         check(value, key)

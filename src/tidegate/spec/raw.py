@@ -5,6 +5,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from tidegate.spec.admission import MaxInFlight, QuotasSpec
+
 DURATION = r"^0$|^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
 NAME = r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$"
 ROUTINGS = ("random", "least_outstanding_requests")
@@ -39,6 +41,9 @@ Size = Annotated[
     _text("A share of the instances such as 10%, or a number of instances.", "25%", pattern=r"^[0-9]+%$"),
 ]
 Threshold = Annotated[float | str, _text("A number; 2% for a rate; 100ms for a latency.", "2%", "100ms")]
+QueueTime = Annotated[
+    Duration, _text("Requests beyond that wait so long at the most and are refused then; 1s when absent.", "50ms")
+]
 Name = Annotated[str, _text("1 to 63 letters, digits and hyphens.", pattern=NAME)]
 Routing = Annotated[str, _text("How a request picks an instance.", enum=ROUTINGS)]
 
@@ -166,6 +171,8 @@ class VariantSpec(Struct, forbid_unknown_fields=True):
     startup_timeout: Duration | None = None
     memory: Memory | None = None
     download_timeout: Duration | None = None
+    max_in_flight: MaxInFlight | None = None
+    queue_time: QueueTime | None = None
 
 
 class ShadowSpec(Struct, forbid_unknown_fields=True):
@@ -334,6 +341,9 @@ class SpecFile(Struct, forbid_unknown_fields=True):
     startup_timeout: Annotated[Duration, _text("Until the first good ping; 8m when absent.")] | None = None
     memory: Memory | None = None
     download_timeout: Annotated[Duration, _text("Fetching and unpacking; 15m when absent.")] | None = None
+    max_in_flight: MaxInFlight | None = None
+    queue_time: QueueTime | None = None
+    quotas: QuotasSpec | None = None
     variants: list[VariantSpec] | None = None
     serverless: ServerlessSpec | None = None
     shadow: ShadowSpec | None = None

@@ -32,8 +32,8 @@ async def invoke_endpoint_async(call: Call, params: Params) -> Params:
         headers={header: params[name] for name, header in _HEADERS.items() if name in params},
     )
     unique = _uuid(call.ctx.ids.new("inference"))
-    item = await call.ctx.store.run(lambda tx: use.item(tx, asking, unique, call.now))
-    await queue.accept(item, asking.body if asking.input is None else None)
+    body = asking.body if asking.input is None else None
+    item = await queue.accept(lambda tx: use.item(tx, asking, unique, call.now), body)
     return {
         "InferenceId": item.inference_id,
         "OutputLocation": item.output,

@@ -144,3 +144,21 @@ def test_the_digest_tells_plans_apart() -> None:
     assert made("payroll-fraud").digest == made("payroll-fraud").digest
     assert made("payroll-fraud").digest != made("payroll-fraud", rate=96).digest
     assert made("payroll-fraud").spec["tags"]["tidegate:plan"] == made("payroll-fraud").digest
+
+
+def test_what_the_rollout_can_promise() -> None:
+    promise = made("payroll-fraud").promise
+    assert promise is not None and promise.kept
+    assert [one.seen for one in promise.wanted] == [True, True]
+    assert 3 * 3600 + 600 <= promise.seconds <= 3 * 3600 + 1200, "three bakes of an hour and the final one"
+    assert made("monthly-attrition").promise is None
+
+
+def test_a_bake_that_cannot_see_what_matters_says_so() -> None:
+    told = planner.document(made("payroll-fraud", rate=0.01))
+    assert not told["promise"]["kept"]
+    assert any(
+        note["about"] == "promise" and "cannot see 2 % more failures" in note["say"] for note in told["notes"]
+    )
+    better = [note["change"] for note in planner.document(made("assist", rate=0.4))["notes"]]
+    assert any("first part of" in text or "first bake of" in text for text in better)

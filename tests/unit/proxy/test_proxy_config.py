@@ -9,8 +9,9 @@ import pytest
 from tidegate.model.errors import StartupError
 from tidegate.model.fleet import FleetId, RoutingStrategy
 from tidegate.model.traffic import table
-from tidegate.proxy.config import Options, render
+from tidegate.proxy.config import render
 from tidegate.proxy.holding import SCRIPT
+from tidegate.proxy.options import Options
 from tidegate.proxy.state import State
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from tidegate.model.admission import USUAL, Admission
 from tidegate.model.errors import Transient
 from tidegate.model.fleet import FleetId, FleetSpec, RoutingStrategy, VariantSpec
 from tidegate.model.registry import Container, Model
@@ -43,6 +44,7 @@ class StandInRouter:
     fleets: dict[FleetId, dict[str, Path]] = field(default_factory=dict)
     trouble: list[Exception] = field(default_factory=list)
     limits: dict[FleetId, dict[str, int]] = field(default_factory=dict)
+    admissions: dict[FleetId, Admission] = field(default_factory=dict)
     demands: dict[FleetId, Demand] = field(default_factory=dict)
     asking: int = 0
     most_asking: int = 0
@@ -53,11 +55,13 @@ class StandInRouter:
         routing: RoutingStrategy,
         servers: Mapping[str, Path],
         limits: Mapping[str, int] = MappingProxyType({}),
+        admission: Admission = USUAL,
     ) -> None:
         if self.trouble:
             raise self.trouble.pop()
         self.fleets[fleet] = dict(servers)
         self.limits[fleet] = dict(limits)
+        self.admissions[fleet] = admission
 
     async def demand(self, fleet: FleetId) -> Demand:
         return self.demands.get(fleet, Demand(0, 0))

@@ -14,6 +14,7 @@ from tests.unit.targets.local_stand import FLEET, Stand, run, sleeper, spec, sta
 from tidegate.model.errors import Transient, Unavailable
 from tidegate.model.fleet import FleetId
 from tidegate.model.metric import FleetSecond, MetricId, Sample
+from tidegate.ports.router import Passed
 from tidegate.service import publish
 from tidegate.targets.local.collect import BACKLOG, Collector
 from tidegate.targets.local.fleet import Wish, keep
@@ -61,11 +62,11 @@ class Case:
     proxy_away: bool = False
     now: int = NOW
 
-    async def failures(self) -> Mapping[FleetId, int]:
+    async def passed(self) -> Mapping[FleetId, Passed]:
         if self.proxy_away:
             raise Transient("the proxy is away")
         found, self.refused = self.refused, {}
-        return found
+        return {fleet: Passed(unanswered=count) for fleet, count in found.items()}
 
     async def collect(self, now: int) -> dict[int, int]:
         self.now = now
@@ -84,7 +85,7 @@ async def serving(here: Stand, worker: "subprocess.Popen[bytes]") -> AsyncIterat
     here.left("r-a", worker, SERVED)
     metrics = Forgetful()
     target = here.target()
-    case = Case(here, target, Collector(target, metrics, lambda: case.failures()), metrics)
+    case = Case(here, target, Collector(target, metrics, lambda: case.passed()), metrics)
     async with await asyncio.start_unix_server(case.answer, here.folders.socket("r-a")):
         await until(lambda: target.ready_count(FLEET) == 1, "it is ready")
         yield case

@@ -118,7 +118,7 @@ def test_a_generator_is_a_stream(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "body", "kind", "status", "message"),
     [
-        ("double", b"{", "", 400, "The JSON cannot be used: "),
+        ("double", b"{", "", 400, "The JSON is cut off: "),
         ("double", b"1", "text/csv", 415, "Content type 'text/csv' is not supported; send application/json."),
         ("typed", b'{"amount": "x"}', "", 400, "The JSON cannot be used: Expected `float`, got"),
         ("shout", b"\xff", "", 400, "The body is not UTF-8: "),

@@ -53,6 +53,8 @@ BEGIN = {
     "sqlite": "BEGIN IMMEDIATE",
     "postgresql": f"SELECT pg_advisory_xact_lock({LOCK})",
 }
+LOOKING = "tidegate_looking"
+"""Option of a connection whose transaction only reads."""
 ADVICE = (
     (("full", "no space", "disk i/o"), "make room on its disk"),
     (("readonly", "read-only", "permission", "privilege"), "let the user who runs tidegate write to it"),
@@ -78,10 +80,11 @@ class Database:
         """``sqlite`` or ``postgresql``."""
         return self._engine.dialect.name
 
-    async def run(self, work: Callable[[Connection], R]) -> R:
+    async def run(self, work: Callable[[Connection], R], *, looking: bool = False) -> R:
         """``work`` in one transaction on the database's thread; committed when this returns. A caller that is
-        cancelled gives up its place in the queue, or leaves a transaction that runs to its end."""
-        return await self.call(lambda: self.transact(work))
+        cancelled gives up its place in the queue, or leaves a transaction that runs to its end. ``looking``: it only
+        reads, and does not wait for those who write."""
+        return await self.call(lambda: self.transact(work, looking=looking))
 
     async def call(self, job: Callable[[], R]) -> R:
         """``job`` on the database's thread, where it may call ``transact``."""
@@ -91,12 +94,15 @@ class Database:
             raise Unavailable("The database is closed: tidegate is stopping") from None
         return await promise
 
-    def transact(self, work: Callable[[Connection], R]) -> R:
+    def transact(self, work: Callable[[Connection], R], *, looking: bool = False) -> R:
         """``work`` in one transaction; only on the database's thread. Any exception undoes all of it."""
         pause = PAUSE
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                with self._engine.begin() as connection:
+                with (
+                    self._engine.connect().execution_options(**{LOOKING: looking}) as connection,
+                    connection.begin(),
+                ):
                     return work(connection)
             except DBAPIError as error:
                 if getattr(error.orig, "sqlstate", None) not in REPEAT or attempt == ATTEMPTS:
@@ -179,7 +185,10 @@ def _connected(connection: Any, _record: object) -> None:
 
 
 def _begun(connection: Connection) -> None:
-    connection.exec_driver_sql(BEGIN[connection.dialect.name])
+    if not connection.get_execution_options().get(LOOKING):
+        connection.exec_driver_sql(BEGIN[connection.dialect.name])
+    elif connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN")
 
 
 def _translated(error: DBAPIError, address: URL) -> Exception:

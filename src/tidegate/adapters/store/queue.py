@@ -4,9 +4,8 @@ SQLite's transactions follow one another; on PostgreSQL those who claim lock the
 that others have locked, so that several dispatchers share a queue without waiting for each other.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, delete, func, insert, or_, select, update
@@ -14,14 +13,25 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, delete,
 from tidegate.adapters.store.database import Database
 from tidegate.adapters.store.tables import QUEUE
 from tidegate.adapters.store.together import Together
+from tidegate.adapters.store.transaction import SqlTx
 from tidegate.model.asynchronous import Backlog, Held, Item, ItemState, Measures, Outcome
-from tidegate.model.errors import NotFound
+from tidegate.model.errors import NotFound, TidegateError
 from tidegate.ports.queue import Note, Row
+from tidegate.ports.store import Kind, Saved, Tx
 from tidegate.queueing import steps
 
+T = TypeVar("T")
+Accept = tuple[Callable[[Tx], Item], bytes | None]
+
+MOST_PRUNED = 5_000
+COMES_ALONG = 16 * 1024
+"""Bytes of a body that is handed out with its lease."""
 _C = QUEUE.c
-_TAKEN = (_C.id, _C.state, _C.item, _C.fence, _C.tries, _C.losses, _C.begun_at, _C.outcome)
-_MOST_PRUNED = 5_000
+_TAKEN = (
+    *(_C.id, _C.state, _C.item, _C.fence, _C.tries, _C.losses, _C.begun_at, _C.outcome),
+    case((func.length(_C.body) <= COMES_ALONG, _C.body)).label("body"),
+)
+_UNFINISHED = _C.state.in_((ItemState.WAITING, ItemState.WORKING))
 
 
 class SqlQueue:
@@ -29,11 +39,15 @@ class SqlQueue:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._accepts: Together[tuple[Item, bytes | None], None] = Together(self._accept)
+        self._seen: dict[tuple[str, str], Saved[Any]] = {}
+        self._accepts: Together[Accept, Item | TidegateError] = Together(self._accept)
         self._notes: Together[Sequence[Note], set[str]] = Together(self._note)
 
-    async def accept(self, item: Item, body: bytes | None) -> None:
-        await self._accepts.do((item, body))
+    async def accept(self, make: Callable[[Tx], Item], body: bytes | None) -> Item:
+        made = await self._accepts.do((make, body))
+        if isinstance(made, TidegateError):
+            raise made
+        return made
 
     async def claim(self, endpoint: str, most: int, now: float, until: float) -> list[Held]:
         due = and_(_C.endpoint == endpoint, _C.due_at <= now, _C.state != ItemState.TELLING)
@@ -58,7 +72,8 @@ class SqlQueue:
         return await self._notes.do(notes)
 
     async def body(self, id: str) -> bytes:
-        found = await self._database.run(lambda c: c.execute(select(_C.body).where(_C.id == id)).scalar())
+        asked = select(_C.body).where(_C.id == id)
+        found = await self._database.run(lambda c: c.execute(asked).scalar(), looking=True)
         if found is None:
             raise NotFound(f"request {id} has no body of its own")
         return bytes(found)
@@ -66,9 +81,14 @@ class SqlQueue:
     async def backlogs(self) -> dict[str, Backlog]:
         working = func.sum(case((_C.state == ItemState.WORKING, 1), else_=0))
         asked = select(_C.endpoint, func.count(), working, func.min(_C.accepted_at))
-        asked = asked.where(_C.state.in_((ItemState.WAITING, ItemState.WORKING))).group_by(_C.endpoint)
-        rows = await self._database.run(lambda c: c.execute(asked).all())
+        asked = asked.where(_UNFINISHED).group_by(_C.endpoint)
+        rows = await self._database.run(lambda c: c.execute(asked).all(), looking=True)
         return {name: Backlog(count - busy, int(busy), oldest) for name, count, busy, oldest in rows}
+
+    async def strangers(self, known: Collection[str]) -> dict[str, float]:
+        asked = select(_C.endpoint, func.min(_C.accepted_at)).where(_UNFINISHED, _C.endpoint.not_in(list(known)))
+        rows = await self._database.run(lambda c: c.execute(asked.group_by(_C.endpoint)).all(), looking=True)
+        return {name: oldest for name, oldest in rows}
 
     async def measured(self, most: int) -> list[Measures]:
         def work(connection: Connection) -> list[Measures]:
@@ -84,21 +104,28 @@ class SqlQueue:
     async def rows(self, endpoint: str, most: int) -> list[Row]:
         asked = select(_C.item, _C.state, _C.fence, _C.outcome).where(_C.endpoint == endpoint)
         asked = asked.order_by(_C.accepted_at.desc(), _C.id).limit(most)
-        return [_row(row) for row in await self._database.run(lambda c: c.execute(asked).all())]
+        return [_row(row) for row in await self._database.run(lambda c: c.execute(asked).all(), looking=True)]
 
     async def row(self, id: str) -> Row | None:
         asked = select(_C.item, _C.state, _C.fence, _C.outcome).where(_C.id == id)
-        row = await self._database.run(lambda c: c.execute(asked).one_or_none())
+        row = await self._database.run(lambda c: c.execute(asked).one_or_none(), looking=True)
         return None if row is None else _row(row)
 
     async def prune(self, before: float) -> int:
-        old = select(_C.id).where(_C.finished_at < before).limit(_MOST_PRUNED)
+        old = select(_C.id).where(_C.finished_at < before).limit(MOST_PRUNED)
         return await self._database.run(lambda c: c.execute(delete(QUEUE).where(_C.id.in_(old))).rowcount)
 
-    async def _accept(self, given: list[tuple[Item, bytes | None]]) -> list[None]:
-        rows = [_new(item, body) for item, body in given]
-        await self._database.run(lambda c: c.execute(insert(QUEUE), rows))
-        return [None] * len(given)
+    async def _accept(self, given: list[Accept]) -> list[Item | TidegateError]:
+        def work(connection: Connection) -> list[Item | TidegateError]:
+            tx = _Looking(connection, self._seen)
+            made = [_made(make, tx) for make, _ in given]
+            bodies = (body for _, body in given)
+            rows = [_new(item, body) for item, body in zip(made, bodies, strict=True) if isinstance(item, Item)]
+            if rows:
+                connection.execute(insert(QUEUE), rows)
+            return made
+
+        return await self._database.run(work)
 
     async def _note(self, given: list[Sequence[Note]]) -> list[set[str]]:
         every = {note.id: note for notes in given for note in notes}
@@ -117,6 +144,34 @@ class SqlQueue:
 
         landed = await self._database.run(work)
         return [{note.id for note in notes} & landed for notes in given]
+
+
+class _Looking(SqlTx):
+    """Looks at the version of each record once, and reads it only when that is another than the last time. The
+    versions of a name never repeat, so what a version stands for never changes."""
+
+    def __init__(self, connection: Connection, seen: dict[tuple[str, str], Saved[Any]]) -> None:
+        super().__init__(connection)
+        self._seen = seen
+        self._looked: set[tuple[str, str]] = set()
+
+    def get(self, kind: Kind[T], name: str) -> Saved[T] | None:
+        key = kind.name, name
+        if key not in self._looked:
+            version = self._version(kind, name)
+            if key not in self._seen or self._seen[key].version != version:
+                self._seen.pop(key, None)
+                if version and (saved := super().get(kind, name)) is not None:
+                    self._seen[key] = saved
+            self._looked.add(key)
+        return self._seen.get(key)
+
+
+def _made(make: Callable[[Tx], Item], tx: Tx) -> Item | TidegateError:
+    try:
+        return make(tx)
+    except TidegateError as error:
+        return error
 
 
 def _new(item: Item, body: bytes | None) -> dict[str, Any]:
@@ -140,8 +195,8 @@ def _lease(connection: Connection, which: ColumnElement[bool], most: int, now: f
     taken = [_taken(row, now) for row in connection.execute(asked)]
     if taken:
         change = update(QUEUE).where(_C.id == bindparam("_id"))
-        names = ("state", "fence", "losses", "begun_at")
-        change = change.values(due_at=until, **{name: bindparam(f"_{name}") for name in names})
+        names = ("state", "fence", "losses", "begun_at", "outcome")
+        change = change.values(due_at=until, **{n: bindparam(f"_{n}", type_=_C[n].type) for n in names})
         connection.execute(
             change,
             [
@@ -151,6 +206,7 @@ def _lease(connection: Connection, which: ColumnElement[bool], most: int, now: f
                     "_fence": held.fence,
                     "_losses": held.losses,
                     "_begun_at": held.begun_at,
+                    "_outcome": None if held.outcome is None else msgspec.to_builtins(held.outcome),
                 }
                 for held in taken
             ],
@@ -159,19 +215,17 @@ def _lease(connection: Connection, which: ColumnElement[bool], most: int, now: f
 
 
 def _taken(row: Any, now: float) -> Held:
-    state = ItemState(row.state)
-    held = Held(
+    left = Held(
         item=msgspec.convert(row.item, Item),
-        fence=row.fence + 1,
-        state=state,
+        fence=row.fence,
+        state=ItemState(row.state),
         tries=row.tries,
         losses=row.losses,
-        begun_at=now if row.begun_at is None else row.begun_at,
+        begun_at=row.begun_at or 0.0,
         outcome=None if row.outcome is None else msgspec.convert(row.outcome, Outcome),
+        body=None if row.body is None else bytes(row.body),
     )
-    if state is ItemState.WAITING:
-        return replace(held, state=ItemState.WORKING)
-    return steps.lapsed(held)
+    return steps.taken(left, now)
 
 
 def _held(connection: Connection, fences: Mapping[str, int]) -> set[str]:

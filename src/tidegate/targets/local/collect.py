@@ -20,6 +20,7 @@ from tidegate.model.errors import TidegateError
 from tidegate.model.fleet import FleetId, FleetSpec
 from tidegate.model.metric import SAGEMAKER, FleetSecond, Latency, MetricId, Series
 from tidegate.ports.metrics import Metrics
+from tidegate.ports.router import Passed
 from tidegate.targets.local import ping
 from tidegate.targets.local.target import LocalTarget
 
@@ -68,12 +69,12 @@ class Page(msgspec.Struct):
 
 @dataclass
 class Collector:
-    """``failures`` gives, per fleet, how many requests since the last call the proxy answered itself (worker died,
-    timed out, none ready)."""
+    """``passed`` gives, per fleet, how many requests since the last call the proxy answered itself (worker died,
+    timed out, none ready, client over its quota), and what is in hand now."""
 
     target: LocalTarget
     metrics: Metrics
-    failures: Callable[[], Awaitable[Mapping[FleetId, int]]]
+    passed: Callable[[], Awaitable[Mapping[FleetId, Passed]]]
     _since: dict[str, int] = field(default_factory=dict)
     """Replica -> first second not yet taken."""
     _left: list[tuple[FleetSpec, str, bytes]] = field(default_factory=list)
@@ -94,9 +95,11 @@ class Collector:
         parts += self._in_hand(hands, now - 1)
         parts += self._readings(replicas, now - 1)
         parts += [self._provisioned(spec, now - 1) for spec in self.target.provisioned()]
-        for fleet, count in (await self._failures()).items():
-            if count and (spec := self.target.spec(fleet)) is not None:
-                parts.append(self._unanswered(spec, now - 1, count))
+        passed = await self._passed()
+        self.target.told(passed)
+        for fleet, load in passed.items():
+            if (spec := self.target.spec(fleet)) is not None and load != Passed(queue_time=0.0):
+                parts.append(self._by_proxy(spec, now - 1, load))
         self._began = self._began or (not self._left and all(id in self._since for _, id, *_ in replicas))
         alive = {id for _, id, *_ in replicas} | {id for _, id, _ in self._left}
         self._since = {id: since for id, since in self._since.items() if id in alive}
@@ -114,9 +117,9 @@ class Collector:
             self._left.append((spec, replica, page))
             return []
 
-    async def _failures(self) -> Mapping[FleetId, int]:
+    async def _passed(self) -> Mapping[FleetId, Passed]:
         try:
-            return await self.failures()
+            return await self.passed()
         except TidegateError as error:
             log.warning("what the proxy answered itself is not known now: %s", error)
             return {}
@@ -200,9 +203,16 @@ class Collector:
         bounds = spec.variant.serverless
         return replace(self._blank(spec, second), series=billed(spec, bounds.least if bounds else 0))
 
-    def _unanswered(self, spec: FleetSpec, second: int, count: int) -> FleetSecond:
-        blank = self._blank(spec, second)
-        return replace(blank, invocations=count, errors_5xx=count, model_errors=count)
+    def _by_proxy(self, spec: FleetSpec, second: int, load: Passed) -> FleetSecond:
+        """A refused request is one that was made, and an error of the server's; a throttled one is neither, or one
+        client could make an endpoint grow."""
+        return replace(
+            self._blank(spec, second),
+            invocations=load.unanswered,
+            errors_5xx=load.unanswered,
+            model_errors=load.unanswered - load.refused,
+            series=waiting(load),
+        )
 
     def _blank(self, spec: FleetSpec, second: int) -> FleetSecond:
         return FleetSecond(
@@ -228,6 +238,21 @@ class Collector:
                 readings.append(replace(self._blank(spec, second), cpu=(cpu,), memory=(memory,)))
         self._known = known
         return readings
+
+
+def waiting(load: Passed) -> tuple[Series, ...]:
+    """What the proxy saw at the end of a second; what is 0 is not told. A wait that has no end yet is not, either."""
+    told = {
+        "QueuedRequests": float(load.queued),
+        "QueueTime": 1e6 * (load.queue_time or 0.0),
+        "RefusedRequests": float(load.refused),
+        "ThrottledRequests": float(load.throttled),
+    }
+    return tuple(
+        Series(name, (), Latency({sketch.index(value): 1.0}, value, value, value))
+        for name, value in told.items()
+        if value > 0
+    )
 
 
 def billed(spec: FleetSpec, seconds: float) -> tuple[Series, ...]:

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from tidegate.model.errors import TidegateError
-from tidegate.model.fleet import FleetId, FleetSpec, ReplicaState, Serverless
+from tidegate.model.fleet import FleetId, FleetSpec, ReplicaState, RoutingStrategy, Serverless
 from tidegate.model.observe import FleetSeen
 from tidegate.ports.router import Router
 from tidegate.targets.local import member as files
@@ -292,8 +292,11 @@ class Fleet:
         ready = sorted((m for m in self.members.values() if m.state is ReplicaState.READY), key=lambda m: m.id)
         servers = {member.id: member.socket for member in ready}
         if self.wish.spec.detached is None:
+            variant = self.wish.spec.variant
             limits = on_demand.limits(self._bounds, servers)
-            await self.around.router.set_fleet(self.id, self.wish.spec.variant.picking, servers, limits)
+            if variant.picking not in (RoutingStrategy.QUEUED, RoutingStrategy.ON_DEMAND):
+                limits = dict.fromkeys(servers, variant.admission.max_in_flight)
+            await self.around.router.set_fleet(self.id, variant.picking, servers, limits, variant.admission)
         self._backend_stale, self._routed, self.adopting = False, frozenset(servers), False
         self._in_router = True
         if servers:

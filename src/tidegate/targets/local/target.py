@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +10,9 @@ import msgspec
 
 from tidegate.model.errors import TargetError, Transient
 from tidegate.model.fleet import FleetId, FleetSpec, ReplicaState
-from tidegate.model.observe import FleetSeen
+from tidegate.model.observe import FleetSeen, Observation
 from tidegate.model.traffic import RouteTable
+from tidegate.ports.router import Passed
 from tidegate.ports.target import Capabilities, Look
 from tidegate.targets.local.fleet import Fleet, Surroundings, Wish, keep
 
@@ -34,6 +35,7 @@ class LocalTarget:
         self._asking = asyncio.Semaphore(MOST_ASKING)
         self._blind: set[str] = set()
         """Endpoints whose routes could not be read the last time; told once."""
+        self._passed: dict[FleetId, Passed] = {}
 
     def start(self) -> None:
         folders = self._around.folders
@@ -51,7 +53,8 @@ class LocalTarget:
         """Fleets that are still being taken up from an earlier controller are not seen: what is ready of them is
         not known, and for an endpoint in mid-rollout to seem dead would turn it back."""
         mine = [fleet for id, fleet in self._fleets.items() if id.endpoint == endpoint]
-        fleets = None if any(fleet.adopting for fleet in mine) else {fleet.id: fleet.seen() for fleet in mine}
+        unclear = any(fleet.adopting for fleet in mine)
+        fleets = None if unclear else {fleet.id: self._loaded(fleet.seen()) for fleet in mine}
         try:
             async with self._asking:
                 routes = await self._around.router.routes(endpoint)
@@ -113,7 +116,22 @@ class LocalTarget:
     def seen(self, fleet: FleetId) -> FleetSeen | None:
         """None: there is no such fleet, nor anything left of it."""
         known = self._fleets.get(fleet)
-        return known.seen() if known else None
+        return self._loaded(known.seen()) if known else None
+
+    def told(self, passed: Mapping[FleetId, Passed]) -> None:
+        """What the router has in hand for each fleet, once a second."""
+        self._passed = dict(passed)
+
+    def fresh(self, look: Observation) -> Observation:
+        """An earlier look with what the router has in hand now."""
+        fleets = None if look.fleets is None else {id: self._loaded(seen) for id, seen in look.fleets.items()}
+        return replace(look, fleets=fleets)
+
+    def _loaded(self, seen: FleetSeen) -> FleetSeen:
+        load = self._passed.get(seen.id)
+        if load is None:
+            return seen
+        return replace(seen, in_flight=load.in_flight, queued=load.queued, queue_time=load.queue_time)
 
     def ready_count(self, fleet: FleetId) -> int:
         known = self._fleets.get(fleet)

@@ -19,6 +19,7 @@ import pandas as pd
 
 from tidegate.worker.invocation import Answer, ModelFailed
 from tidegate.worker.runtimes import codecs
+from tidegate.worker.runtimes.unreadable import unreadable
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _RANGES = {"integer": 2**31, "long": 2**63}
@@ -73,7 +74,7 @@ class Signature:
         try:
             asked = msgspec.json.decode(body)
         except msgspec.DecodeError as error:
-            raise ModelFailed(400, f"The JSON cannot be used: {error}.") from None
+            raise unreadable(error, body) from None
         forms = [name for name in FORMS if isinstance(asked, dict) and name in asked]
         if len(forms) != 1:
             raise ModelFailed(400, f"The JSON must be an object with exactly one of {', '.join(FORMS)}.")

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from tidegate.worker.invocation import ModelFailed
+from tidegate.worker.runtimes.unreadable import unreadable
 
 Cell = bool | int | float | str | None
 _Item = float | list[float | None] | dict[str, float | None] | None
@@ -70,7 +71,7 @@ class Layout:
                 return self._items((_FREE_LIST if self._free else _LIST).decode(body))
             parsed: Any = (_FREE_OBJECT if self._free else _OBJECT).decode(body)
         except msgspec.DecodeError as error:
-            raise self._odd(str(error), body) from None
+            raise self._odd(error, body) from None
         if parsed.dataframe_split is not None:
             return self._split(parsed.dataframe_split)
         for items in (parsed.dataframe_records, parsed.instances, parsed.inputs, parsed.predictions):
@@ -78,20 +79,21 @@ class Layout:
                 return self._items(items)
         raise ModelFailed(400, f"The JSON has none of {SHAPES}.")
 
-    def _odd(self, error: str, body: bytes) -> ModelFailed:
+    def _odd(self, error: msgspec.DecodeError, body: bytes) -> ModelFailed:
         """The decoder's words, with the place in ours: its path counts from 0, and of an object's key it says
         nothing."""
-        found = error.partition("got ")[2].partition(" ")[0] or "something else"
-        if (at := _PATH.search(error)) is not None:
+        said = str(error)
+        found = said.partition("got ")[2].partition(" ")[0] or "something else"
+        if (at := _PATH.search(said)) is not None:
             return ModelFailed(
                 400, f"{self.place(int(at[1]), int(at[2]))}: expected a number or null, got {found}."
             )
-        if "[...]`" in error and not self._free:
+        if "[...]`" in said and not self._free:
             try:
                 self._numbers(Layout(self.count, self.names, free=True).json(body))
             except ModelFailed as refused:
                 return refused
-        return ModelFailed(400, f"The JSON cannot be used: {error}.")
+        return unreadable(error, body)
 
     def _numbers(self, rows: list[list[Any]]) -> None:
         for row, cells in enumerate(rows):

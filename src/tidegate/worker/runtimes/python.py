@@ -21,6 +21,7 @@ from tidegate.worker.handling import Streamed
 from tidegate.worker.invocation import Answer, Call, ModelFailed
 from tidegate.worker.runtimes import usercode
 from tidegate.worker.runtimes.detect import CODE_FOLDER, HANDLER
+from tidegate.worker.runtimes.unreadable import unreadable
 
 JSON = "application/json"
 BYTES = "application/octet-stream"
@@ -103,7 +104,7 @@ def _reader(predict: Callable[..., Any], where: str) -> Callable[[Call], Any]:
         try:
             return decoder.decode(call.body)
         except msgspec.DecodeError as error:
-            raise ModelFailed(400, f"The JSON cannot be used: {error}.") from None
+            raise unreadable(error, call.body) from None
 
     return read
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from tidegate.worker.invocation import Answer, Call, ModelFailed
 from tidegate.worker.runtimes import codecs
+from tidegate.worker.runtimes.unreadable import unreadable
 
 _KINDS = {"f": "float32", "i": "int64", "u": "int64", "b": "bool"}
 """Kinds of numpy's numbers -> what a model gets where it does not declare its own."""
@@ -84,7 +85,7 @@ class Tensors:
         try:
             value = msgspec.json.decode(body)
         except msgspec.DecodeError as error:
-            raise ModelFailed(400, f"The JSON cannot be used: {error}.") from None
+            raise unreadable(error, body) from None
         if isinstance(value, dict):
             name = next((name for name in ("inputs", "instances") if name in value), None)
             if name is None:

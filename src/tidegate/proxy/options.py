@@ -1,0 +1,75 @@
+"""What HAProxy's configuration is made from, besides the fleets and their routes."""
+
+import os
+import resource
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tidegate.proxy import quotas
+from tidegate.proxy.state import State
+from tidegate.settings import Settings
+
+MOST_CONNECTIONS = 20_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """All that the text depends on besides the state. ``timeout`` is seconds, ``max_body`` bytes."""
+
+    host: str
+    port: int
+    controller: str
+    admin: str
+    """Sockets: the controller's, and HAProxy's own for commands."""
+    max_body: int
+    timeout: int
+    region: str
+    account: str
+    signed: bool
+    max_connections: int
+    threads: int
+    copies: str = ""
+    """The socket for copies of requests; the default is for options that an older program wrote."""
+    queued: str = ""
+    """The socket for requests from the queue of an asynchronous endpoint."""
+    wakes: str = ""
+    """The socket that is told of requests which wait for an instance to come."""
+    queue: int = 10
+    """Seconds that a request waits while a serverless endpoint has all the requests that it may have."""
+    queues: dict[str, float] = field(default_factory=dict)
+    headers: tuple[str, ...] = (quotas.USUAL,)
+    """What of the state is in force after a reload only; see there."""
+
+
+@dataclass(frozen=True)
+class Sockets:
+    controller: Path
+    admin: Path
+    copies: Path
+    queued: Path
+    wakes: Path
+
+
+def options(settings: Settings, sockets: Sockets, state: State) -> Options:
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    most = MOST_CONNECTIONS if files == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, (files - 200) // 2)
+    return Options(
+        host=settings.host,
+        port=settings.port,
+        controller=str(sockets.controller),
+        admin=str(sockets.admin),
+        max_body=settings.max_body,
+        timeout=settings.invocation_timeout,
+        region=settings.region,
+        account=settings.account,
+        signed=bool(settings.access_keys),
+        max_connections=most,
+        # One of HAProxy's threads keeps several workers busy, and those need the other CPUs.
+        threads=max(1, len(os.sched_getaffinity(0)) // 4),
+        copies=str(sockets.copies),
+        queued=str(sockets.queued),
+        wakes=str(sockets.wakes),
+        queue=settings.queue_timeout,
+        queues=dict(sorted(state.queues.items())),
+        headers=state.headers,
+    )

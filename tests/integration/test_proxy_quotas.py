@@ -1,0 +1,154 @@
+"""Clients are held to their rates, each by itself. Buckets of these tests fill in minutes, so that how fast a test
+runs makes no difference."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tests.proxy_stand import ENDPOINT, Client, Stand, each_haproxy, stand, until_it
+from tidegate.model.admission import Admission, Quotas, Rate
+from tidegate.model.fleet import FleetId, RoutingStrategy
+from tidegate.model.traffic import table
+
+pytestmark = each_haproxy
+POOLS = {"r": 4, "l": 4, "m": 2, "s": 2}
+SLOW = 1 / 60
+BY_HEADER = Quotas(Rate(SLOW, 5), "X-Client", {"big": Rate(SLOW, 9), "none.at-all": Rate(SLOW, 1)})
+ROUTINGS = (
+    RoutingStrategy.RANDOM,
+    RoutingStrategy.LEAST_OUTSTANDING_REQUESTS,
+    RoutingStrategy.BY_MODEL,
+    RoutingStrategy.ON_DEMAND,
+)
+
+
+def scene(program: str, play: Callable[[Stand], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        async with stand(program, POOLS) as running:
+            await play(running)
+
+    asyncio.run(whole())
+
+
+async def served(running: Stand, quotas: Quotas | None, generation: int = 1, name: str = "a") -> FleetId:
+    fleet = await running.fleet(generation, name, admission=Admission(quotas=quotas))
+    await running.share(generation, {generation: 10_000})
+    return fleet
+
+
+async def asked(running: Stand, times: int, **headers: str) -> Counter[int]:
+    client, found = Client(running.port), Counter[int]()
+    for _ in range(times):
+        reply = await client.post(headers={name.replace("_", "-"): text for name, text in headers.items()})
+        found[reply.status] += 1
+    await client.close()
+    return found
+
+
+@pytest.mark.parametrize("routing", ROUTINGS)
+def test_each_client_has_its_bucket(program: str, routing: RoutingStrategy) -> None:
+    async def play(running: Stand) -> None:
+        fleet = await running.fleet(1, "a", routing=routing, admission=Admission(quotas=BY_HEADER))
+        await running.share(1, {1: 10_000})
+        assert await asked(running, 12, X_Client="small") == {200: 5, 429: 7}
+        assert await asked(running, 12, X_Client="other") == {200: 5, 429: 7}
+        assert await asked(running, 12, X_Client="big") == {200: 9, 429: 3}
+        assert await asked(running, 12, X_Client="none.at-all") == {200: 1, 429: 11}
+        assert await asked(running, 12) == {200: 5, 429: 7}, "those without a name are one client"
+        load = (await running.proxy.passed())[fleet]
+        assert (load.throttled, load.refused, load.unanswered) == (35, 0, 0)
+        assert running.workers["a"].served == 25
+
+    scene(program, play)
+
+
+def test_a_throttled_client_is_told_when_to_come_again(program: str) -> None:
+    async def play(running: Stand) -> None:
+        await served(running, Quotas(Rate(SLOW, 1), "X-Client"))
+        await asked(running, 1, X_Client="a")
+        reply = await running.ask(headers={"X-Client": "a"})
+        assert (reply.status, reply.header("x-amzn-ErrorType")) == (429, "ThrottlingException")
+        assert 55 <= int(reply.header("Retry-After") or 0) <= 60
+        assert json.loads(reply.body)["message"] == (
+            f"Rate exceeded: this client may ask endpoint {ENDPOINT} less often; try again."
+        )
+        path = f"/endpoints/{ENDPOINT}/v1/chat/completions"
+        error = json.loads((await running.ask(path=path, headers={"X-Client": "a"})).body)["error"]
+        assert (error["type"], error["code"]) == ("rate_limit_error", "ThrottlingException")
+
+    scene(program, play)
+
+
+def test_a_client_is_known_by_its_key(program: str) -> None:
+    async def play(running: Stand) -> None:
+        await served(running, Quotas(Rate(SLOW, 3), clients={"AKIDBIG": Rate(SLOW, 6)}))
+        signed = (
+            "AWS4-HMAC-SHA256 Credential={}/20260101/us-east-1/sagemaker/aws4_request, SignedHeaders=host, Sig=0"
+        )
+        assert await asked(running, 8, Authorization=signed.format("AKIDA")) == {200: 3, 429: 5}
+        assert await asked(running, 8, Authorization=signed.format("AKIDB")) == {200: 3, 429: 5}
+        assert await asked(running, 8, Authorization=signed.format("AKIDBIG")) == {200: 6, 429: 2}
+        assert await asked(running, 8, Authorization="Bearer AKIDC:secret") == {200: 3, 429: 5}
+        query = "?X-Amz-Credential=AKIDC%2F20260101%2Fus-east-1%2Fsagemaker%2Faws4_request&X-Amz-Signature=0"
+        path = f"/endpoints/{ENDPOINT}/invocations{query}"
+        assert (await running.ask(path=path)).status == 429, "the same key in another way"
+
+    scene(program, play)
+
+
+def test_another_header_is_learnt(program: str) -> None:
+    async def play(running: Stand) -> None:
+        await served(running, Quotas(Rate(SLOW, 2), "X-Tenant"))
+        assert await asked(running, 4, X_Tenant="a", X_Client="a") == {200: 2, 429: 2}
+        assert await asked(running, 4, X_Tenant="b", X_Client="a") == {200: 2, 429: 2}
+
+    scene(program, play)
+
+
+def test_a_bucket_belongs_to_the_endpoint_and_outlives_a_rollout(program: str) -> None:
+    async def play(running: Stand) -> None:
+        await served(running, BY_HEADER)
+        await running.fleet(1, "b", admission=Admission(quotas=BY_HEADER), endpoint="other")
+        await running.proxy.set_routes(table("other", 1, [(1, 10_000, {"blue": 1.0})]))
+        assert await asked(running, 6, X_Client="small") == {200: 5, 429: 1}
+        other = await running.ask(path="/endpoints/other/invocations", headers={"X-Client": "small"})
+        assert (other.status, other.body) == (200, b"b")
+        await served(running, BY_HEADER, 2, "c")
+        assert await asked(running, 3, X_Client="small") == {429: 3}
+
+    scene(program, play)
+
+
+def test_a_slot_that_changes_hands_takes_no_quota_along(program: str) -> None:
+    async def play(running: Stand) -> None:
+        fleet = await served(running, BY_HEADER)
+        slot = running.proxy._state.slots[fleet]
+        assert await asked(running, 6, X_Client="small") == {200: 5, 429: 1}
+        await running.proxy.set_routes(table(ENDPOINT, 2, []))
+        await running.proxy.drop_fleet(fleet)
+
+        async def free() -> bool:
+            await running.proxy.ensure()
+            return not running.proxy._state.emptying
+
+        await until_it(free, "the slot is free")
+        later = await served(running, None, 3)
+        assert running.proxy._state.slots[later] == slot
+        assert await asked(running, 6, X_Client="small") == {200: 6}
+
+    scene(program, play)
+
+
+def test_quotas_are_there_again_after_a_reload_and_a_death(program: str) -> None:
+    async def play(running: Stand) -> None:
+        await served(running, BY_HEADER)
+        await running.fleet(2, "b", admission=Admission(queue_time=2))  # which it learns by a reload
+        assert await asked(running, 12, X_Client="big") == {200: 9, 429: 3}
+        await running.kill()
+        await running.proxy.ensure()
+        assert await asked(running, 12, X_Client="big") == {200: 9, 429: 3}
+
+    scene(program, play)
