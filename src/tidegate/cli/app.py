@@ -13,6 +13,7 @@ from tidegate.cli import (
     platform,
     price_list,
     queueing,
+    replaying,
     rollouts,
     scaling,
     simulating,
@@ -43,6 +44,7 @@ for command in (
     looking.shadow,
     looking.models,
     looking.alarms,
+    replaying.replay,
     deploying.delete,
     costing.cost,
     price_list.prices,
@@ -53,6 +55,7 @@ for command in (
 app.command("invoke-async")(queueing.invoke_async)
 app.command("simulate")(simulating.simulate_spec)
 app.add_typer(rollouts.app, name="rollout")
+app.add_typer(replaying.app, name="trace")
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ environment every request is signed, which a server with keys demands and one wi
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -146,6 +146,13 @@ class Client:
         path = f"{_endpoint(name)}/invocations"
         answer = self._send("POST", path, body, headers, INVOCATION_TIMEOUT)
         return Answer(answer.status_code, answer.headers, answer.content)
+
+    def signed(self, name: str, headers: Mapping[str, str]) -> Callable[[bytes], Mapping[str, str]] | None:
+        """What makes the headers of a prediction's request from its body; None where nothing is signed."""
+        if self._credentials is None:
+            return None
+        url = f"{self.url}{_endpoint(name)}/invocations"
+        return lambda body: self._signed("POST", url, body, headers)
 
     def invoke_async(self, name: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         answer = self._send("POST", f"{_endpoint(name)}/async-invocations", body, headers, TIMEOUT)

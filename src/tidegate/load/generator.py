@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -14,6 +15,8 @@ from tidegate.load.report import Report
 from tidegate.model.errors import Invalid
 
 T = TypeVar("T")
+FRESH = 60.0
+"""Seconds that a signature is used."""
 
 
 class LoadGenerator:
@@ -21,7 +24,8 @@ class LoadGenerator:
 
     ``body`` is one body or several that are sent in turn. ``rate`` is requests per second; None keeps each of the
     ``connections`` busy without pause (closed loop). A request without an answer after ``timeout`` seconds is
-    given up and counts as failed.
+    given up and counts as failed. ``schedule`` has the moments (seconds after the start) at which requests are due,
+    in place of a rate. ``sign`` makes the headers of a body, again every minute: signatures grow old.
     """
 
     def __init__(
@@ -34,6 +38,8 @@ class LoadGenerator:
         *,
         connections: int = 32,
         timeout: float = 30.0,
+        schedule: Iterable[float] | None = None,
+        sign: Callable[[bytes], Mapping[str, str]] | None = None,
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme != "http" or not parts.hostname:
@@ -43,8 +49,11 @@ class LoadGenerator:
         if connections < 1:
             raise Invalid(f"connections {connections}: must be at least 1")
         bodies = [body] if isinstance(body, bytes) else list(body)
-        messages = tuple(message(parts.netloc, path, headers, each) for each in bodies)
-        self._load = OpenLoop(Load(parts.hostname, parts.port or 80, messages, rate, connections, timeout))
+        messages: Sequence[bytes] = tuple(message(parts.netloc, path, headers, each) for each in bodies)
+        if sign is not None:
+            messages = Signed(parts.netloc, path, bodies, sign)
+        load = Load(parts.hostname, parts.port or 80, messages, rate, connections, timeout, schedule)
+        self._load = OpenLoop(load)
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="load", daemon=True)
         self._final: Report | None = None
@@ -57,6 +66,11 @@ class LoadGenerator:
     def snapshot(self) -> Report:
         """The run so far; after ``stop`` the whole of it."""
         return self._final or self._call(self._report())
+
+    @property
+    def exhausted(self) -> bool:
+        """All requests of the schedule are sent, or wait for a connection."""
+        return self._load.exhausted
 
     def stop(self, grace: float = 5.0) -> Report:
         """Sends nothing more, waits up to ``grace`` seconds for answers that are due, and closes. Again is
@@ -90,6 +104,26 @@ class LoadGenerator:
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+class Signed(Sequence[bytes]):
+    """Messages whose headers hold a signature, each made when it is needed and no older than a minute."""
+
+    def __init__(
+        self, host: str, path: str, bodies: Sequence[bytes], sign: Callable[[bytes], Mapping[str, str]]
+    ) -> None:
+        self._host, self._path, self._bodies, self._sign = host, path, bodies, sign
+        self._made: dict[int, tuple[float, bytes]] = {}
+
+    def __len__(self) -> int:
+        return len(self._bodies)
+
+    def __getitem__(self, index: Any) -> Any:
+        now, known = time.monotonic(), self._made.get(index)
+        if known is None or now - known[0] > FRESH:
+            body = self._bodies[index]
+            known = self._made[index] = now, message(self._host, self._path, self._sign(body), body)
+        return known[1]
 
 
 def message(host: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:

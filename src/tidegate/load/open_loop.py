@@ -1,17 +1,18 @@
-"""Requests at a constant rate whatever the server does, on a running event loop.
+"""Requests at a constant rate, or at given moments, whatever the server does, on a running event loop.
 
-Open loop: request ``i`` is due at ``start + i / rate``; when no connection is free it waits, and the wait counts
-(no coordinated omission). Closed loop (``rate=None``): every connection sends its next request as soon as it has
-an answer, which shows saturation but hides waiting. Only this file's loop touches the state; ``LoadGenerator``
-runs it in a thread.
+Open loop: request ``i`` is due at ``start + i / rate``, or at the ``i``-th moment of a schedule; when no connection
+is free it waits, and the wait counts (no coordinated omission). Closed loop (neither): every connection sends its
+next request as soon as it has an answer, which shows saturation but hides waiting. Only this file's loop touches
+the state; ``LoadGenerator`` runs it in a thread.
 """
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 
 from tidegate.load.connection import Answer, Connection
 from tidegate.load.report import SOCKET, Failure, Report, Second, Tally, is_failure
@@ -24,14 +25,26 @@ FAILURES_KEPT = 10_000
 
 @dataclass(frozen=True)
 class Load:
-    """What to send. ``requests`` are whole HTTP messages, sent in turn; ``rate`` None is the closed loop."""
+    """What to send. ``requests`` are whole HTTP messages, sent in turn. ``schedule`` has the moments at which they
+    are due, in seconds after the start, in order; without one ``rate`` says it, and None is the closed loop."""
 
     host: str
     port: int
-    requests: tuple[bytes, ...]
+    requests: Sequence[bytes]
     rate: float | None
     connections: int
     timeout: float
+    schedule: Iterable[float] | None = None
+
+    @property
+    def open(self) -> bool:
+        return self.rate is not None or self.schedule is not None
+
+    def moments(self) -> Iterator[float]:
+        if self.schedule is not None:
+            return iter(self.schedule)
+        rate = self.rate
+        return iter(()) if rate is None else (number / rate for number in count())
 
 
 class OpenLoop:
@@ -43,11 +56,14 @@ class OpenLoop:
         self._open: set[Connection] = set()
         self._connecting: set[asyncio.Task[None]] = set()
         self._waiting: deque[float] = deque()
+        self._moments = load.moments()
+        self._next: float | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._seconds: dict[int, Second] = {}
         self._failures: list[Failure] = []
         self._begin = 0.0
         self._sent = 0
+        self._turn = -1
         self._answered = 0
         self._running = False
         self._changed = asyncio.Event()
@@ -57,10 +73,11 @@ class OpenLoop:
         self._loop = asyncio.get_running_loop()
         self._running = True
         self._begin = time.perf_counter()
-        if self._load.rate is None:
+        if not self._load.open:
             for _ in range(self._load.connections):
                 self._due(time.perf_counter())
         else:
+            self._next = next(self._moments, None)
             self._tick()
         self._sweep()
 
@@ -96,15 +113,20 @@ class OpenLoop:
     # sending
 
     def _tick(self) -> None:
-        assert self._load.rate is not None
         if not self._running:
             return
         now = time.perf_counter()
-        due = self._begin + self._sent / self._load.rate
-        while due <= now:
+        while self._next is not None and (due := self._begin + self._next) <= now:
             self._due(now if now - due < GRANULARITY else due)
-            due = self._begin + self._sent / self._load.rate
-        self._timers["tick"] = self._loop.call_later(max(0.001, due - now), self._tick)
+            self._next = next(self._moments, None)
+        if self._next is not None:
+            pause = max(0.001, self._begin + self._next - now)
+            self._timers["tick"] = self._loop.call_later(pause, self._tick)
+
+    @property
+    def exhausted(self) -> bool:
+        """The schedule has come to its end."""
+        return self._load.open and self._running and self._next is None
 
     def _due(self, intended: float) -> None:
         self._sent += 1
@@ -130,7 +152,8 @@ class OpenLoop:
 
     def _send(self, connection: Connection, intended: float) -> None:
         requests = self._load.requests
-        connection.send(requests[self._sent % len(requests)], intended)
+        self._turn = (self._turn + 1) % len(requests)
+        connection.send(requests[self._turn], intended)
 
     async def _connect(self) -> None:
         try:
@@ -154,7 +177,7 @@ class OpenLoop:
 
     def _replace(self) -> None:
         """After a request of the closed loop has come to its end without a connection that could go on."""
-        if self._load.rate is None and self._running:
+        if not self._load.open and self._running:
             self._loop.call_later(0.01, lambda: self._due(time.perf_counter()) if self._running else None)
 
     # answers
@@ -171,7 +194,7 @@ class OpenLoop:
             self._replace()
             return
         self._free(connection)
-        if self._load.rate is None and self._running:
+        if not self._load.open and self._running:
             self._due(time.perf_counter())
 
     def broken(self, connection: Connection, reason: str) -> None:

@@ -89,10 +89,9 @@ def run_until(generator: LoadGenerator, enough: Callable[[Report], bool]) -> Rep
     return generator.stop()
 
 
-def load(url: str, rate: float | None = 500.0, connections: int = 4, **more: float) -> LoadGenerator:
-    return LoadGenerator(
-        url, "/x/invocations", b"1,2", {"Content-Type": "text/csv"}, rate, connections=connections, **more
-    )
+def load(url: str, rate: float | None = 500.0, connections: int = 4, timeout: float = 30.0) -> LoadGenerator:
+    kind = {"Content-Type": "text/csv"}
+    return LoadGenerator(url, "/x/invocations", b"1,2", kind, rate, connections=connections, timeout=timeout)
 
 
 def test_every_request_is_counted_by_status_variant_and_config() -> None:
@@ -238,3 +237,25 @@ def test_by_hand_a_bad_url_is_one_line() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
     assert done.stderr.strip() == "tidegate.load: url 'ftp://x': expected http://HOST:PORT"
+
+
+def test_a_schedule_is_kept_and_comes_to_its_end() -> None:
+    server = Server([GOOD])
+    with serving(server) as url:
+        generator = LoadGenerator(url, "/x", [b"a", b"b"], {}, None, schedule=iter([0.0, 0.0, 0.05, 0.1]))
+        report = run_until(generator, lambda r: generator.exhausted)
+    assert (report.sent, report.failed, report.unanswered) == (4, 0, 0)
+    assert sorted(request[-1:] for request in server.seen) == [b"a", b"a", b"b", b"b"]
+
+
+def test_headers_may_depend_on_the_body() -> None:
+    server = Server([GOOD])
+    with serving(server) as url:
+        generator = LoadGenerator(
+            url, "/x", [b"a", b"b"], {}, None, schedule=[0.0, 0.0], sign=lambda body: {"X-Sign": body.decode()}
+        )
+        run_until(generator, lambda r: generator.exhausted)
+    assert sorted((b"X-Sign: a" in request, request[-1:]) for request in server.seen) == [
+        (False, b"b"),
+        (True, b"a"),
+    ]

@@ -1,0 +1,145 @@
+"""Charts over one axis of time, as a page that needs nothing else (HTML with SVG in it) or as a PNG (matplotlib)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib import import_module
+from pathlib import Path
+
+from tidegate.model.errors import Invalid
+
+WIDTH, HEIGHT, LEFT, TOP, GAP = 960, 150, 64, 26, 34
+"""Of one panel, in pixels."""
+COLOURS = ("#2563eb", "#dc2626", "#d97706", "#7c3aed")
+STYLE = """\
+body{font:14px system-ui,sans-serif;margin:2em auto;max-width:1040px;color:#111;background:#fff}
+svg{width:100%;height:auto} text{font:11px system-ui,sans-serif;fill:#444} .name{font-weight:600;fill:#111}
+.grid{stroke:#ddd;stroke-width:1} .line{fill:none;stroke-width:1.5} td{padding:.1em 1em .1em 0}
+@media(prefers-color-scheme:dark){body{color:#eee;background:#111}text{fill:#bbb}.name{fill:#eee}.grid{stroke:#333}}
+"""
+
+
+@dataclass(frozen=True)
+class Line:
+    name: str
+    values: Sequence[float | None]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Lines over the same moments (seconds). ``stepped``: a value holds until the next one."""
+
+    name: str
+    at: Sequence[float]
+    lines: Sequence[Line]
+    stepped: bool = False
+
+    @property
+    def top(self) -> float:
+        """A round number not below any value."""
+        most = max((value for line in self.lines for value in line.values if value is not None), default=0.0)
+        unit = 1.0
+        while unit * 10 <= most:
+            unit *= 10
+        while unit > most > 0:
+            unit /= 10
+        return next((unit * step for step in (1, 2, 3, 4, 5, 6, 8, 10) if unit * step >= most), unit)
+
+
+def save(path: Path, title: str, panels: Sequence[Panel], facts: Sequence[tuple[str, str]]) -> None:
+    """By the name: .html or .png. Raises Invalid."""
+    if path.suffix not in (".html", ".png"):
+        raise Invalid(f"--plot {path}: expected a name that ends in .html or .png")
+    try:
+        if path.suffix == ".html":
+            path.write_text(page(title, panels, facts))
+        else:
+            _png(path, title, panels)
+    except OSError as error:
+        raise Invalid(f"{path}: {error.strerror}") from None
+
+
+def check(path: Path) -> None:
+    """Raises Invalid before any work is done for a picture that could not be made."""
+    if path.suffix not in (".html", ".png"):
+        raise Invalid(f"--plot {path}: expected a name that ends in .html or .png")
+    if path.suffix == ".png":
+        _figure()
+    if not path.absolute().parent.is_dir():
+        raise Invalid(f"--plot {path}: there is no folder {path.absolute().parent}")
+
+
+def page(title: str, panels: Sequence[Panel], facts: Sequence[tuple[str, str]]) -> str:
+    rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in facts)
+    tall = len(panels) * (HEIGHT + TOP + GAP)
+    drawn = "".join(_panel(panel, number * (HEIGHT + TOP + GAP)) for number, panel in enumerate(panels))
+    box = f"0 0 {WIDTH + LEFT + 16} {tall}"
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
+        f"<style>{STYLE}</style><h1>{escape(title)}</h1><table>{rows}</table>"
+        f'<svg viewBox="{box}" role="img" aria-label="{escape(title)}">{drawn}</svg></html>\n'
+    )
+
+
+def _panel(panel: Panel, y: float) -> str:
+    end, top, base = max((*panel.at, 1.0)), panel.top, y + TOP + HEIGHT
+    parts = [f'<text class="name" x="{LEFT}" y="{y + 14}">{escape(panel.name)}</text>']
+    for share in (0.0, 0.5, 1.0):
+        level = base - HEIGHT * share
+        parts.append(f'<path class="grid" d="M{LEFT} {level}H{LEFT + WIDTH}"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{level + 4}" text-anchor="end">{top * share:g}</text>')
+        parts.append(
+            f'<text x="{LEFT + WIDTH * share}" y="{base + 16}" text-anchor="middle">{end * share:g} s</text>'
+        )
+    for number, line in enumerate(panel.lines):
+        colour = COLOURS[number % len(COLOURS)]
+        path = _path(panel, line, end, top, base)
+        parts.append(f'<path class="line" stroke="{colour}" d="{path}"><title>{escape(line.name)}</title></path>')
+        x = LEFT + WIDTH - 110 * (len(panel.lines) - number - 1)
+        parts.append(
+            f'<text x="{x}" y="{y + 14}" text-anchor="end" style="fill:{colour}">{escape(line.name)}</text>'
+        )
+    return "".join(parts)
+
+
+def _path(panel: Panel, line: Line, end: float, top: float, base: float) -> str:
+    """Where a value is missing the line is, too."""
+    words: list[str] = []
+    last: float | None = None
+    for at, value in zip(panel.at, line.values, strict=True):
+        if value is None:
+            last = None
+            continue
+        x, y = LEFT + WIDTH * at / end, base - HEIGHT * value / top
+        if last is None:
+            words.append(f"M{x:.1f} {y:.1f}")
+        else:
+            words.append(f"H{x:.1f}V{y:.1f}" if panel.stepped else f"L{x:.1f} {y:.1f}")
+        last = y
+    return "".join(words)
+
+
+def _png(path: Path, title: str, panels: Sequence[Panel]) -> None:
+    figure = _figure()(figsize=(10, 2.2 * len(panels) + 0.6), layout="constrained")
+    figure.suptitle(title)
+    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for axis, panel in zip(axes, panels, strict=True):
+        axis.set_title(panel.name, loc="left", fontsize=9)
+        axis.set_ylim(0, panel.top)
+        axis.grid(alpha=0.3)
+        for line, colour in zip(panel.lines, COLOURS, strict=False):
+            values = [float("nan") if value is None else value for value in line.values]
+            style = "steps-post" if panel.stepped else "default"
+            axis.plot(panel.at, values, color=colour, label=line.name, linewidth=1.2, drawstyle=style)
+        if len(panel.lines) > 1:
+            axis.legend(fontsize=8, loc="upper right")
+    axes[-1].set_xlabel("seconds")
+    figure.savefig(path, dpi=110)
+
+
+def _figure() -> "type":
+    try:
+        found: type = import_module("matplotlib.figure").Figure
+    except ImportError:
+        raise Invalid("a PNG needs matplotlib: pip install 'tidegate[plot]', or choose a .html") from None
+    return found
