@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +17,8 @@ from tidegate.cli import curves, draw
 from tidegate.cli.bills import bill_document, show_bill
 from tidegate.cli.figures import Said, figures, read, told
 from tidegate.cli.output import AsJson, console, note
+from tidegate.cli.spec_cost import Told
+from tidegate.cli.spec_cost import told as told_by_spec
 from tidegate.cost import breakeven, savings
 from tidegate.cost.bill import Bill, Tariff
 from tidegate.cost.fleet import fleet
@@ -26,6 +29,8 @@ from tidegate.model.errors import Invalid
 from tidegate.prices import HOSTING, Catalogue, Discount
 from tidegate.settings import Settings
 
+UNSAID = Told("ml.c5.xlarge", 1, 1, {})
+"""Without a spec file."""
 FALLS = (0.25, 0.5)
 """Parts by which the load may fall, to see what a commitment loses then."""
 Chosen = tuple[str, Discount, savings.Commitment, list[float]]
@@ -50,11 +55,17 @@ class Case:
 
 
 def cost(
-    instance: Annotated[
-        str, typer.Option(metavar="WAY", help="What serves: " + ", ".join(EXAMPLES.values()))
-    ] = "ml.c5.xlarge",
+    spec_file: Annotated[
+        Path | None, typer.Argument(metavar="[SPEC]", help="A spec file: way, instances and alarms as it says.")
+    ] = None,
     *,
-    least: Annotated[int, typer.Option("--min", help="Instances at least.")] = 1,
+    instance: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WAY", help="What serves: " + ", ".join(EXAMPLES.values()), show_default="ml.c5.xlarge"
+        ),
+    ] = None,
+    least: Annotated[int | None, typer.Option("--min", help="Instances at least.", show_default="1")] = None,
     most: Annotated[
         int | None, typer.Option("--max", help="Instances at most; as at least when left out.")
     ] = None,
@@ -73,8 +84,16 @@ def cost(
     as_json: AsJson = False,
 ) -> None:
     """Price a deployment over a year of traffic. No server is needed."""
-    case, assumed = _case(read(given or ()), (least, least if most is None else most), traffic, rps)
-    way, other = Way.named(instance), Way.named(against) if against else None
+    said = read(given or ())
+    written = told_by_spec(spec_file, said["seconds"], said["target"]) if spec_file is not None else UNSAID
+    low = written.least if least is None else least
+    high = most if most is not None else max(low, written.most) if least is None else low
+    case, assumed = _case(said.over(written.figures), (low, high), traffic, rps)
+    if not (instance or written.way):
+        raise Invalid(
+            f"{spec_file}: it names no instance type; say --instance ml.c5.xlarge, or instance_type in it"
+        )
+    way, other = Way.named(instance or written.way), Way.named(against) if against else None
     answer = Answer(
         case,
         way,
@@ -94,6 +113,7 @@ Examples:
   tidegate cost --min 2 --max 10 --traffic payroll --rps 40
   tidegate cost --min 2 --max 10 --traffic payroll --rps 40 --savings 1
   tidegate cost --rps 2 --traffic business_hours --compare serverless:2GB --with seconds=80ms
+  tidegate cost fraud.yaml --traffic payroll --rps 40
   tidegate cost --instance batch:ml.m5.xlarge --with records=50000 --with seconds=2ms
   tidegate cost --instance dedicated:ml.t2.medium --compare multi-model:ml.m5.xlarge \\
       --rps 50 --with models=1000 --with model_size=50kB

@@ -61,6 +61,11 @@ class Said:
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
 
+    def over(self, others: Mapping[str, Any]) -> "Said":
+        """With ``others`` where a person said nothing."""
+        more = {name: value for name, value in others.items() if name not in self.given}
+        return Said({**self.values, **more}, self.given)
+
 
 def read(pairs: Iterable[str]) -> Said:
     """Raises Invalid for an unknown name and for a value that cannot be read."""

@@ -92,6 +92,54 @@ def test_a_batch_job_needs_no_traffic() -> None:
     assert "Traffic" not in text
 
 
+SPEC = "endpoint: e\nmodel: {image: tidegate/xgboost, data: s3://models/e.tar.gz}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "way", "why"),
+    [
+        ("instances: 3\ninstance_type: ml.m5.large\n", "ml.m5.large", "3 at all hours (the minimum)"),
+        ("serverless: {memory: 2GiB, max_concurrency: 5}\n", "serverless:2GB", "2 GB for 50 ms each"),
+        (
+            "instance_type: ml.m5.large\nasync: {output: s3://b/o, idle_after: 5m}\n",
+            "async:ml.m5.large",
+            "scaled in to 0",
+        ),
+        (
+            "instance_type: ml.m5.large\nautoscaling: {min: 2, max: 9, rule: aws, target: 300}\n",
+            "ml.m5.large",
+            "above the minimum, ordinary days: up to 8 instances",
+        ),
+        (
+            "instance_type: ml.m5.large\nautoscaling: {min: 2, max: 9, target: 0.5}\n",
+            "ml.m5.large",
+            "above the minimum, ordinary days: up to 4 instances",
+        ),
+    ],
+)
+def test_a_spec_says_how_it_is_served(tmp_path: Path, text: str, way: str, why: str) -> None:
+    file = tmp_path / "e.yaml"
+    file.write_text(SPEC + text)
+    found = document("cost", str(file), "--rps", "40", "--traffic", "diurnal", "--with", "year=2026")["bills"]
+    assert list(found) == [way]
+    assert why in "; ".join(line["why"] for line in found[way]["lines"])
+
+
+def test_what_is_said_goes_over_the_spec_and_a_type_is_needed(tmp_path: Path) -> None:
+    file = tmp_path / "e.yaml"
+    file.write_text(SPEC + "instances: 3\n")
+    assert "it names no instance type; say --instance" in fails(Invalid, "cost", str(file), "--rps", "1")
+    found = document("cost", str(file), "--rps", "1", "--instance", "ml.c5.large", "--min", "2")["bills"]
+    assert found["ml.c5.large"]["lines"][0]["why"] == "2 at all hours (the minimum)"
+
+
+def test_several_variants_are_to_be_priced_one_by_one(tmp_path: Path) -> None:
+    file = tmp_path / "e.yaml"
+    model = "model: {image: tidegate/xgboost, data: s3://models/e.tar.gz}"
+    file.write_text(f"endpoint: e\nvariants:\n- {{name: a, {model}}}\n- {{name: b, {model}}}\n")
+    assert "several variants (a, b)" in fails(Invalid, "cost", str(file), "--rps", "1")
+
+
 def test_too_small_a_fleet_is_warned_of() -> None:
     assert "warning: 8760 hours need more than 1 instances" in words(
         "cost", "--rps", "100", "--with", "per_instance=10", "--with", "year=2026"

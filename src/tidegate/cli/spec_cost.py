@@ -1,0 +1,77 @@
+"""What a spec file says of its cost: the way it serves, how many instances, and what each of them is given."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tidegate.cli.artifacts import prepare
+from tidegate.cli.deploying import read
+from tidegate.model.endpoint import ProductionVariant
+from tidegate.model.errors import Invalid
+from tidegate.model.scaling import Fast, Policy, Predefined, TargetTracking
+from tidegate.model.wish import DeployWish
+
+GIB = 2**30
+LOCAL = "local"
+"""Instance type of a spec that names none."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """``way`` is "" where the spec has no instance type; ``figures`` are names of ``--with`` with the values that the
+    spec has for them."""
+
+    way: str
+    least: int
+    most: int
+    figures: Mapping[str, Any]
+
+
+def told(path: Path, seconds: float, target: float) -> Told:
+    """``seconds`` of one request turn requests at one time into requests a second; ``target`` is the part of what an
+    instance can do that autoscaling gives it. Raises Invalid for a bad spec and for one of several variants."""
+    loaded = read(path)
+    wish = loaded.wish(datetime.now(UTC), prepare(loaded, path.parent, must_exist=False))
+    if len(wish.config.variants) > 1:
+        names = ", ".join(variant.name for variant in wish.config.variants)
+        raise Invalid(
+            f"{path}: it has several variants ({names}); price each by --instance, --min, --max and --rps"
+        )
+    variant = wish.config.variants[0]
+    figures: dict[str, Any] = {"alarms": len(wish.alarms)}
+    way, least, most = _served(wish, variant, figures)
+    if wish.autoscaling is not None and variant.serverless is None:
+        least, most = wish.autoscaling.minimum, wish.autoscaling.maximum
+        planned = [_planned(policy, seconds) for policy in wish.autoscaling.policies]
+        known = [one for one in planned if one is not None]
+        if known:
+            figures["per_instance"] = min(known) / target
+    return Told(way, least, max(1, most), figures)
+
+
+def _served(wish: DeployWish, variant: ProductionVariant, figures: dict[str, Any]) -> tuple[str, int, int]:
+    if variant.serverless is not None:
+        figures["provisioned"] = variant.serverless.provisioned
+        return f"serverless:{variant.serverless.memory / GIB:g}GB", 1, 1
+    if variant.instance_type == LOCAL:
+        return "", variant.instance_count, variant.instance_count
+    queued = wish.config.asynchronous
+    if queued is not None:
+        figures["at_once"] = queued.max_concurrent
+        least = variant.instance_count if queued.idle_after is None else 0
+        return f"async:{variant.instance_type}", least, variant.instance_count
+    return variant.instance_type, variant.instance_count, variant.instance_count
+
+
+def _planned(policy: Policy, seconds: float) -> float | None:
+    """Requests a second that a rule wants each instance to have; None where it does not say."""
+    if isinstance(policy, Fast):
+        return policy.in_flight / seconds
+    if isinstance(policy, TargetTracking):
+        if policy.metric is Predefined.INVOCATIONS:
+            return policy.target / 60
+        if policy.metric is Predefined.CONCURRENT:
+            return policy.target / seconds
+    return None
