@@ -29,8 +29,10 @@ def test_a_plan_is_deployed_at_once(
     run(platform, "deploy", str(plan), "--wait")
     told = json.loads(run(platform, "invoke", example, "--body", "1,2,3,4", "--json"))
     assert told["status"] == 200
-    tags = json.loads(run(platform, "status", example, "--json"))
-    assert tags["status"] == "InService"
+    assert json.loads(run(platform, "status", example, "--json"))["status"] == "InService"
+    if example == "payroll-fraud":
+        target = json.loads(run(platform, "scaling", example, "--json"))["targets"][0]
+        assert (target["min"], target["max"]) == (2, 10)
     run(platform, "delete", example, "--wait")
 
 

@@ -107,6 +107,10 @@ def _more(made: Plan, screen: Console) -> None:
     for line in made.bill.lines:
         month = line.amount / made.bill.total * made.bill.month if made.bill.total else 0.0
         screen.print(f"  ${month:,.2f}  {line.why}")
+    if made.choices:
+        screen.print("\nOther choices:")
+        for choice in made.choices:
+            screen.print(f"  {choice.say}")
     for text in made.overrides:
         screen.print(Text.assemble(("\nOVERRIDE: ", "bold red"), text))
     for one in all_notes(made):

@@ -65,6 +65,7 @@ def document(plan: Plan) -> dict[str, Any]:
         },
         "alarms": dict(plan.spec["alarms"]),
         "cost": _cost(plan),
+        "choices": [asdict(one) for one in plan.choices],
         "promise": None if plan.promise is None else _promise(plan.promise),
         "notes": [asdict(note) for note in all_notes(plan)],
         "assumptions": list(plan.assumptions),

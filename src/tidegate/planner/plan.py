@@ -1,7 +1,7 @@
 """From answers to a plan: a pure function over the data files and the catalogue of prices."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +11,7 @@ from tidegate.model.errors import TidegateError
 from tidegate.planner import facts as derived
 from tidegate.planner import pricing, rules, specs
 from tidegate.planner.answers import Answers
+from tidegate.planner.choices import Choice, choices
 from tidegate.planner.measures import told_money
 from tidegate.planner.promised import promised
 from tidegate.planner.rows import Decided, Row, rows
@@ -41,6 +42,13 @@ class Plan:
     spec: Mapping[str, Any]
     job: Mapping[str, Any] | None
     digest: str
+    priced: pricing.Priced = field(repr=False)
+    catalogue: Catalogue = field(repr=False)
+
+    @cached_property
+    def choices(self) -> tuple[Choice, ...]:
+        """Other ways and what they would cost. Computed when asked for, as is ``promise``."""
+        return choices(self.facts, self.priced, self.catalogue)
 
     @cached_property
     def promise(self) -> Promise | None:
@@ -65,7 +73,8 @@ def _plan(answers: Answers, catalogue: Catalogue) -> Plan:
     steps = walk(facts)
     where = place(facts, steps[-1].leads_to)
     facts |= {"mode": where.mode, "target": where.target}
-    size, bill = pricing.sized(facts, where, catalogue)
+    priced = pricing.priced(facts, where, catalogue)
+    size, bill = priced.size, priced.bill
     how = strategy(facts)
     digest = specs.digest(asdict(answers), pricing.version(bill))
     spec = specs.spec(facts, where, size, how, digest)
@@ -85,6 +94,8 @@ def _plan(answers: Answers, catalogue: Catalogue) -> Plan:
         spec=spec,
         job=job,
         digest=digest,
+        priced=priced,
+        catalogue=catalogue,
     )
 
 

@@ -1,43 +1,52 @@
 """How large, and for how much: the load of a year, what carries it, and its bill."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from tidegate.cost.bill import HOURS_PER_YEAR, MONTHS, Bill, Line, bill
+from tidegate.cost import containers, hosted, on_demand
+from tidegate.cost.bill import MONTHS, Bill, Line, Tariff, bill
+from tidegate.cost.extras import Extras
+from tidegate.cost.fleet import Scaling
 from tidegate.cost.shapes import shape
-from tidegate.cost.traffic import EVERY_MONTH, SECONDS, Load, Peak, Traffic
-from tidegate.planner import sizing
-from tidegate.planner.measures import told_rate
+from tidegate.cost.traffic import EVERY_MONTH, Load, Peak, Traffic
+from tidegate.planner import sizing, specs
 from tidegate.planner.sizing import Fleet, OnDemand
+from tidegate.planner.strategy import strategy
 from tidegate.planner.tables import table
 from tidegate.planner.walk import Place
 from tidegate.prices import Catalogue
 
-MILLION = 1e6
+Facts = Mapping[str, Any]
 
 
-def sized(facts: Mapping[str, Any], where: Place, catalogue: Catalogue) -> tuple[Fleet | OnDemand, Bill]:
+@dataclass(frozen=True)
+class Priced:
+    """``load`` is None for a job, which has records in place of traffic."""
+
+    size: Fleet | OnDemand
+    bill: Bill
+    load: Load | None
+
+
+def priced(facts: Facts, where: Place, catalogue: Catalogue) -> Priced:
     """Raises Invalid, UnknownInstanceType, UnknownRegion and MissingPrice."""
+    tariff = Tariff(catalogue, facts["region"])
     if where.mode == "batch":
-        return _job(facts, catalogue)
-    year = load(facts)
+        return _job(facts, tariff)
+    load = traffic(facts).hours(table("compute")["year"])
+    beside, left_out = extras(facts, tariff)
     if where.mode == "serverless":
-        size = sizing.on_demand(facts, year)
-        return size, bill(_calls(facts, size, year, catalogue), year.hours)
-    fleet = sizing.fleet(facts, year, catalogue)
-    hours = float(sum(max(fleet.least, sizing.needed(rate, fleet.planned)) for rate in year.peak))
-    mean = hours / year.hours
-    why = f"{mean:.2f} x {fleet.type.name} on average: {fleet.least} to {fleet.most} as traffic asks for them"
-    return fleet, bill(_instances(facts, fleet, hours, year.hours, why, catalogue), year.hours, _warnings(facts))
+        by_request = sizing.on_demand(facts, load)
+        size: Fleet | OnDemand = by_request
+        made = _by_request(facts, by_request, load, tariff, beside)
+    else:
+        size = fleet = sizing.fleet(facts, load, catalogue)
+        made = _instances(facts, fleet, load, tariff, beside)
+    return Priced(size, replace(made, warnings=(*made.warnings, *left_out)), load)
 
 
-def load(facts: Mapping[str, Any]) -> Load:
-    """Requests a second of each hour of a year: the shape, and the peaks on top of it."""
-    return traffic(facts).hours(table("compute")["year"])
-
-
-def traffic(facts: Mapping[str, Any]) -> Traffic:
+def traffic(facts: Facts) -> Traffic:
     """The answers' rate, shape and peaks in the words of ``cost``."""
     curve = shape(facts["shape"])
     more = tuple(_peak(one.name, one.factor) for one in facts["peaks"])
@@ -49,10 +58,29 @@ def version(priced: Bill) -> str:
     return ";".join(f"{line.rate.item}={line.rate.amount:g}@{line.rate.date}" for line in priced.lines)
 
 
+def scaling(fleet: Fleet) -> Scaling:
+    """The fleet in the words of ``cost``."""
+    return Scaling(fleet.capacity, fleet.least, fleet.most, fleet.planned / fleet.capacity)
+
+
+def extras(facts: Facts, tariff: Tariff) -> tuple[Extras, tuple[str, ...]]:
+    """Data and alarms beside the instances, as far as the region has prices for them, and what is left out."""
+    answer = table("compute")["answer_part"]
+    has_data = tariff.region in tariff.catalogue.regions("sagemaker-data/in")
+    has_alarms = tariff.region in tariff.catalogue.regions("cloudwatch/alarm-month")
+    lacking = [what for what, has in (("data in and out", has_data), ("alarms", has_alarms)) if not has]
+    left_out = [f"{' and '.join(lacking)} are left out: no price in {tariff.region}"] if lacking else []
+    if facts["spot"]:
+        left_out.append("the catalogue has no Spot prices: on-demand is what it costs at the most")
+    size = facts["payload"] if has_data else 0
+    count = len(specs.alarm_section(facts, strategy(facts))) if has_alarms else 0
+    return Extras(bytes_in=size, bytes_out=size * answer, alarms=count), tuple(left_out)
+
+
 def _peak(name: str, factor: float) -> Peak:
     known = table("peaks")[name]
     return Peak(
-        name,
+        name.replace("-", " "),
         factor,
         tuple(known["days"]),
         tuple(known.get("months", EVERY_MONTH)),
@@ -61,57 +89,42 @@ def _peak(name: str, factor: float) -> Peak:
     )
 
 
-def _job(facts: Mapping[str, Any], catalogue: Catalogue) -> tuple[Fleet, Bill]:
-    fleet, hours = sizing.job(facts, catalogue)
-    runs = facts["runs_per_month"]
-    why = f"{fleet.least} x {fleet.type.name} for {hours:.2f} hours, {runs:g} times a month"
-    paid = fleet.least * hours * runs * MONTHS
-    return fleet, bill(_instances(facts, fleet, paid, 0.0, why, catalogue), HOURS_PER_YEAR, _warnings(facts))
-
-
-def _instances(
-    facts: Mapping[str, Any], fleet: Fleet, hours: float, cluster_hours: float, why: str, catalogue: Catalogue
-) -> list[Line]:
-    """Of ``hours`` hours of one instance, on the target that the facts name."""
-    region, target = facts["region"], facts["target"]
-    if target == "sagemaker":
-        return [Line("instances", hours, catalogue.hosting(fleet.type.name, region), why)]
-    if target == "ecs" and not fleet.type.accelerators:
-        cores, memory = (catalogue.rate(f"fargate/{what}-hour", region) for what in ("vcpu", "gb"))
-        return [
-            Line(
-                "Fargate vCPU",
-                hours * fleet.type.vcpus,
-                cores,
-                f"{why}, as Fargate tasks: {fleet.type.vcpus} vCPU each",
-            ),
-            Line(
-                "Fargate memory", hours * fleet.type.memory_gib, memory, f"their {fleet.type.memory_gib:g} GB each"
-            ),
-        ]
-    rate = catalogue.rate(sizing.item(facts, fleet.type), region)
-    lines = [Line("instances", hours, rate, f"{why}, as EC2 instances")]
+def _instances(facts: Facts, fleet: Fleet, load: Load, tariff: Tariff, beside: Extras) -> Bill:
+    name, target = fleet.type.name, facts["target"]
     if target == "eks":
-        lines.append(Line("cluster", cluster_hours, catalogue.rate("eks/cluster-hour", region), "the EKS cluster"))
-    return lines
+        return containers.eks(tariff, name.removeprefix("ml."), scaling(fleet), load, beside)
+    if target == "ecs" and fleet.type.accelerators:
+        return containers.ecs(tariff, name.removeprefix("ml."), scaling(fleet), load, beside)
+    if target == "ecs":
+        task = containers.Task(fleet.type.vcpus, fleet.type.memory_gib)
+        return containers.fargate(tariff, task, scaling(fleet), load, beside)
+    if facts["mode"] == "asynchronous":
+        work = hosted.Work(1 / fleet.capacity)
+        return hosted.asynchronous(tariff, name, work, (fleet.least, fleet.most), load, beside)
+    return hosted.real_time(tariff, name, scaling(fleet), load, beside)
 
 
-def _calls(facts: Mapping[str, Any], size: OnDemand, year: Load, catalogue: Catalogue) -> list[Line]:
-    """Serverless: memory by the time in which requests are served; Lambda also counts them."""
-    time = year.requests * facts["processing_time"] * size.memory_gib
-    why = f"{size.memory_gib} GB for the time of {told_rate(year.requests / year.hours / SECONDS)} on average"
-    if facts["target"] != "lambda":
-        rate = catalogue.rate("sagemaker-serverless/gb-second", facts["region"])
-        return [Line("GB-seconds", time, rate, why)]
-    memory, calls = (catalogue.rate(f"lambda/{what}", facts["region"]) for what in ("gb-second", "requests"))
-    return [
-        Line("GB-seconds", time, memory, why),
-        Line("requests", year.requests / MILLION, calls, "each call"),
-    ]
+def on_demand_of(facts: Facts, size: OnDemand) -> on_demand.OnDemand:
+    """The same in the words of ``cost``."""
+    return on_demand.OnDemand(float(size.memory_gib), facts["processing_time"])
 
 
-def _warnings(facts: Mapping[str, Any]) -> tuple[str, ...]:
-    """What the sum leaves out."""
-    if facts["spot"]:
-        return ("the catalogue has no Spot prices: on-demand is what it costs at the most",)
-    return ()
+def _by_request(facts: Facts, size: OnDemand, load: Load, tariff: Tariff, beside: Extras) -> Bill:
+    make = on_demand.function if facts["target"] == "lambda" else on_demand.serverless
+    return make(tariff, on_demand_of(facts, size), load, beside)
+
+
+def _job(facts: Facts, tariff: Tariff) -> Priced:
+    """A year of batch transform; on EKS and ECS the instance-hours alone."""
+    fleet = sizing.job(facts, tariff.catalogue)
+    minutes = table("compute")["instance_start_minutes"]
+    job = hosted.Job(facts["records"], facts["runs_per_month"] * MONTHS, fleet.least, startup=minutes * 60)
+    work = hosted.Work(1 / fleet.capacity)
+    beside, left_out = extras(facts, tariff)
+    if facts["target"] == "sagemaker":
+        made = hosted.batch(tariff, fleet.type.name, job, work, extras=replace(beside, alarms=0))
+    else:
+        hours = job.runs * job.hours(work) * job.instances
+        item = sizing.item(facts, fleet.type)
+        made = bill([Line(item, hours, tariff.rate(item), f"{job.runs:g} jobs a year, EC2 instances")], 8760.0)
+    return Priced(fleet, replace(made, warnings=(*made.warnings, *left_out)), None)

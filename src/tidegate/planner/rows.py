@@ -103,7 +103,8 @@ def _scaling(of: Decided) -> Told:
     value = f"Auto-scaling: min {size.least}, max {size.most} on {metric}"
     if not size.scales:
         value = f"{_count(size.least)}, fixed"
-    aim = f"target {size.per_minute:,} a minute, " if of.place.mode != "asynchronous" else ""
+    waiting = "waiting for each" if of.place.mode == "asynchronous" else "a minute"
+    aim = f"target {size.per_minute:,} {waiting}, " if size.scales else ""
     part = f"{size.planned / size.capacity:.0%} of it planned with"
     reason = f"{size.least_because}; {aim}{_capacity(size)}, {part}"
     change = "a measured capacity (load test), other peaks, or another criticality change min and max"

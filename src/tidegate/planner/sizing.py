@@ -80,21 +80,20 @@ def needed(rate: float, planned: float) -> int:
     return math.ceil(rate / planned - 1e-9)
 
 
-def job(facts: Mapping[str, Any], catalogue: Catalogue) -> tuple[Fleet, float]:
-    """Instances of a batch transform job, and the hours that each is paid for."""
+def job(facts: Mapping[str, Any], catalogue: Catalogue) -> Fleet:
+    """Instances of a batch transform job: as many as end it in time."""
     type, notes = _type(facts, catalogue)
     capacity, basis = _capacity(facts, type)
     book = table("compute")
     work = facts["records"] / capacity / 3600
     count = max(1, math.ceil(work / book["batch_hours"] - 1e-9))
-    if count > book["most_instances"]:
+    if count > book["most_job_instances"]:
         raise Invalid(
             f"records: {facts['records']:,} records need {count:,} instances within {book['batch_hours']} hours, and "
-            f"{book['most_instances']:,} are the most: give a measured capacity or split them over more runs"
+            f"{book['most_job_instances']:,} are the most: give a measured capacity or split them over more runs"
         )
-    hours = work / count + book["instance_start_minutes"] / 60
     because = f"so many end it within {book['batch_hours']} hours"
-    return Fleet(type, count, count, capacity, capacity, basis, because, notes), hours
+    return Fleet(type, count, count, capacity, capacity, basis, because, notes)
 
 
 def on_demand(facts: Mapping[str, Any], load: Load) -> OnDemand:

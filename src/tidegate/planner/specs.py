@@ -11,7 +11,6 @@ from tidegate.planner.strategy import Strategy
 from tidegate.planner.tables import table
 from tidegate.planner.walk import Place
 
-IDLE_AFTER = "10m"
 TAG = "tidegate:"
 
 
@@ -35,13 +34,13 @@ def spec(
         made["instances"] = max(1, size.least)
         made["instance_type"] = size.type.name
         made["routing"] = "least_outstanding_requests"
+        if size.scales:
+            made["autoscaling"] = _scaling(size, place.mode)
     if place.mode == "asynchronous":
         made["async"] = {
             "output": f"s3://answers/{facts['name']}/",
             "failure": f"s3://answers/{facts['name']}-failed/",
         }
-        if isinstance(size, Fleet) and size.least == 0:
-            made["async"]["idle_after"] = IDLE_AFTER
     rollout = dict(strategy.rollout)
     evidence = rules.holds(table("alarms")["require_evidence"], facts)
     made["rollout"] = rollout | ({"require_evidence": True} if evidence else {})
@@ -89,6 +88,12 @@ def spec_time(seconds: float) -> str:
     if seconds == int(seconds):
         return f"{int(seconds)}s"
     return f"{seconds * 1000:.3f}".rstrip("0").rstrip(".") + "ms"
+
+
+def _scaling(fleet: Fleet, mode: str) -> dict[str, Any]:
+    """By Application Auto Scaling's rule: requests of a minute, or what waits for a minute of an instance's work."""
+    metric = "backlog" if mode == "asynchronous" else "invocations"
+    return {"min": fleet.least, "max": fleet.most, "target": fleet.per_minute, "metric": metric, "rule": "aws"}
 
 
 def _served(facts: Mapping[str, Any], place: Place) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from tidegate.planner.promised import lines
 
 WIDTH = 110
 _REASONS = {
-    "instances": ("Scaling",),
+    "autoscaling": ("Scaling",),
     "instance_type": ("Instance Type",),
     "serverless": ("Instance Type", "Scaling"),
     "async": ("Inference Mode",),

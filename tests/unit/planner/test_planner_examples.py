@@ -1,11 +1,13 @@
 """The worked examples of the brief, by the whole planner and the packaged prices."""
 
+from dataclasses import replace
+
 import pytest
 
 from tidegate import planner
 from tidegate.planner import Plan
 from tidegate.planner.rows import NAMES
-from tidegate.prices import Catalogue
+from tidegate.prices import Catalogue, MissingPrice
 
 CATALOGUE = Catalogue.load()
 
@@ -39,6 +41,9 @@ def test_payroll_fraud_is_what_the_brief_says() -> None:
         "require_evidence": True,
     }
     assert plan.spec["alarms"]["slow"]["above"] == "100ms"
+    assert plan.spec["autoscaling"] == {
+        **{"min": 2, "max": 10, "target": 6000, "metric": "invocations", "rule": "aws"},
+    }
     assert plan.notes == () and plan.assumptions == () and plan.overrides == ()
 
 
@@ -91,6 +96,7 @@ def test_what_each_example_is_known_for() -> None:
         "tidegate/xgboost-shap",
     ]
     assert made("client-attrition").spec["model"]["multi_model"] == {}
+    assert made("document-ocr").spec["autoscaling"]["min"] == 0
     assert "instances" not in made("salary-benchmarking").spec
     assert made("monthly-attrition").strategy.rollout == {
         **{"strategy": "canary", "size": "10%", "wait": "30m", "final_bake": "10m"}
@@ -98,6 +104,9 @@ def test_what_each_example_is_known_for() -> None:
     job = made("monthly-attrition").job
     assert job is not None and job["instances"] == 1
     assert made("monthly-attrition").bill.month < 1, "a few minutes of one instance"
+    dedicated = next(one for one in made("client-attrition").choices if one.name == "dedicated")
+    saved = dedicated.figures["saved"]
+    assert saved is not None and saved >= 0.9, "the brief's 90 %, computed"
 
 
 TARGETS: dict[str, dict[str, object]] = {
@@ -162,3 +171,29 @@ def test_a_bake_that_cannot_see_what_matters_says_so() -> None:
     )
     better = [note["change"] for note in planner.document(made("assist", rate=0.4))["notes"]]
     assert any("first part of" in text or "first bake of" in text for text in better)
+
+
+def test_what_else_could_be_chosen() -> None:
+    plan = made("payroll-fraud")
+    found = {one.name: one for one in plan.choices}
+    assert set(found) == {"savings_1y", "savings_3y", "without_autoscaling", "serverless"}
+    assert (
+        found["savings_3y"].month
+        < found["savings_1y"].month
+        < plan.bill.month
+        < found["without_autoscaling"].month
+    )
+    rate = found["serverless"].figures["break_even_rate"]
+    assert rate is not None and (rate > 95) == (found["serverless"].month < plan.bill.month)
+    assert [one.name for one in made("salary-benchmarking").choices] == ["real_time"]
+    assert made("document-ocr").choices == () and made("monthly-attrition").choices == ()
+
+
+def test_what_has_no_price_in_a_region_is_left_out_and_said() -> None:
+    hosting = replace(CATALOGUE.hosting("ml.c5.xlarge", "us-east-1"), region="here-1")
+    here = Catalogue([hosting], CATALOGUE.instances())
+    plan = planner.plan(planner.read({**planner.answers_of("payroll-fraud"), "region": "here-1"}), here)
+    assert plan.spec["instance_type"] == "ml.c5.xlarge", "the only one with a price"
+    assert [note.say for note in plan.notes] == ["data in and out and alarms are left out: no price in here-1"]
+    with pytest.raises(MissingPrice, match=r"no price of sagemaker-hosting/ml\.g5\.xlarge in here-1"):
+        planner.plan(planner.read({**planner.answers_of("document-ocr"), "region": "here-1"}), here)
