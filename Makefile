@@ -18,10 +18,16 @@ $(VENV)/.test: pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[test,bench]'
 	touch $@ $(VENV)/.demo
 
+# SageMaker's SDK v2, whose requirements do not fit those of the tests.
+.venv-sdk/.done: Makefile
+	test -x .venv-sdk/bin/python || $(PYTHON) -m venv .venv-sdk
+	.venv-sdk/bin/python -m pip install --quiet --disable-pip-version-check 'sagemaker>=2.257,<3'
+	touch $@
+
 demo: $(VENV)/.demo      ## deploy, shift, roll back: the whole story in three minutes
 	$(BIN)/python -m demo.run
 
-test: lint               ## everything that CI runs
+test: lint .venv-sdk/.done ## everything that CI runs
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -q
 
 lint: $(VENV)/.test
@@ -42,4 +48,4 @@ lock:                    ## refresh requirements.lock (versions and hashes only,
 	  --custom-compile-command 'make lock' -o requirements.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis demo/.cache bench/.cache
+	rm -rf $(VENV) .venv-sdk build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis demo/.cache bench/.cache

@@ -14,6 +14,7 @@ BENCHES = (
     ("bench.shadow", "--keep"),
     ("bench.multimodel", "--keep"),
     ("bench.coldstart", "--keep"),
+    ("bench.batch", "--keep"),
 )
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Serverless endpoints on a whole platform: boto3, real workers, the real proxy."""
 
+import json
+import tarfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -9,6 +11,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from onnx import TensorProto, helper
 
 from tests.integration.conftest import STAND_IN, images
 from tidegate.testing.platform import Platform, until
@@ -25,6 +28,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         "TIDEGATE_IMAGES": str(table),
         "TIDEGATE_DRAIN_TIMEOUT": "5",
         "TIDEGATE_QUEUE_TIMEOUT": "1",
+        "TIDEGATE_TRUST": "code",
     }
     with Platform(environment=environment) as running:
         yield running
@@ -183,3 +187,72 @@ def test_a_model_that_outgrows_its_memory_is_named_as_such(
     failed = scene.settled("large")
     assert failed["EndpointStatus"] == "Failed"
     assert "outgrew the memory limit of 4 MiB" in failed["FailureReason"]
+
+
+CODE = """
+def model_fn(model_dir):
+    return bytearray({load} * 2**20)
+
+def transform_fn(model, data, content_type, accept):
+    return str(len(bytearray(int(data) * 2**20))), "text/csv"
+"""
+
+
+def hungry(folder: Path, load: int) -> str:
+    """A model that asks for so many MiB while it is loaded, and for as many as it is sent when it is asked."""
+    (folder / "code").mkdir()
+    (folder / "code" / "inference.py").write_text(CODE.format(load=load))
+    with tarfile.open(folder / "model.tar.gz", "w:gz") as archive:
+        archive.add(folder / "code", "code")
+    return (folder / "model.tar.gz").as_uri()
+
+
+def test_a_model_that_asks_for_more_at_once_is_named_as_such(
+    platform: Platform, scene: Scene, tmp_path: Path
+) -> None:
+    deploy(platform, "hungry", {"image": "tidegate/script", "data": hungry(tmp_path, 4000)}, memory="512MiB")
+    failed = scene.settled("hungry")
+    assert failed["EndpointStatus"] == "Failed"
+    assert "outgrew the memory limit of 512 MiB while its model was loaded" in failed["FailureReason"]
+
+
+def test_an_instance_that_asks_for_more_than_it_may_have_is_replaced(
+    platform: Platform, scene: Scene, tmp_path: Path
+) -> None:
+    deploy(platform, "greedy", {"image": "tidegate/script", "data": hungry(tmp_path, 1)}, memory="512MiB")
+    assert scene.settled("greedy")["EndpointStatus"] == "InService"
+    assert invoke(platform, "greedy", "2").text == str(2 * 2**20)
+    assert invoke(platform, "greedy", "4000").status_code == 424
+    until(
+        lambda: (
+            "outgrew the memory limit of 512 MiB after" in platform.log.read_text()
+            or any(
+                "outgrew the memory limit of 512 MiB after" in log.read_text()
+                for log in (platform.state / "logs" / "greedy").rglob("*.log")
+            )
+        ),
+        "its log says why",
+    )
+    assert invoke(platform, "greedy", "2").status_code == 200
+
+
+def onnx_model(path: Path) -> None:
+    """The sum of four columns."""
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [4, 1], [1.0] * 4)
+    rows = helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 4])
+    sums = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 1])
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "sum", [rows], [sums], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    path.write_bytes(model.SerializeToString())
+
+
+def test_a_model_in_onnx_is_forked_too(platform: Platform, scene: Scene, tmp_path: Path) -> None:
+    onnx_model(tmp_path / "model.onnx")
+    model = {"image": "tidegate/onnx", "data": (tmp_path / "model.onnx").as_uri()}
+    deploy(platform, "onnx", model, idle_after="3s")
+    assert scene.settled("onnx")["EndpointStatus"] == "InService"
+    asleep(platform, "onnx")
+    assert float(invoke(platform, "onnx").text) == pytest.approx(1.0)
+    [replica] = replicas(platform, "onnx")
+    worker = psutil.Process(json.loads((replica / "process.json").read_text())["pid"])
+    assert "tidegate.worker.nursery" in worker.cmdline()

@@ -32,14 +32,21 @@ class Unfinished(TidegateError):
 
 
 def batch(
-    model: Annotated[str, typer.Argument(metavar="MODEL_OR_SPEC", help="A registered model, or a spec file.")],
-    source: Annotated[str, typer.Argument(metavar="INPUT", help="File, folder, s3:// or file:// prefix.")],
-    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="Folder or s3:// prefix for the answers.")],
+    model_input_output: Annotated[
+        tuple[str, str, str],
+        typer.Argument(
+            metavar="MODEL_OR_SPEC INPUT OUTPUT",
+            help="A registered model or a spec file; a file, folder, s3:// or file:// prefix; where the answers go.",
+            show_default=False,
+        ),
+    ],
     *,
     name: Annotated[str | None, typer.Option("--name", help="Name of the job; made up when left out.")] = None,
     split: Annotated[str | None, typer.Option(help="none, line, recordio or tfrecord.")] = None,
     content_type: Annotated[str | None, typer.Option(help="What the input is; by its name when left out.")] = None,
     join: Annotated[bool, typer.Option("--join", help="Put each answer behind its record.")] = False,
+    input_filter: Annotated[str, typer.Option(help="JSONPath of what the model gets, such as '$[1:]'.")] = "$",
+    output_filter: Annotated[str, typer.Option(help="JSONPath of what the output gets.")] = "$",
     instances: Annotated[int, typer.Option(help="Processes that serve the model.")] = 1,
     on_bad_rows: Annotated[str, typer.Option(help="fail, or errors: bad rows go to a file of errors.")] = "fail",
     as_json: AsJson = False,
@@ -52,12 +59,14 @@ def batch(
     Examples:
       tidegate batch fraud.yaml employees.csv scores/
       tidegate batch fraud-v2 s3://data/in/ s3://data/out/ --split line --on-bad-rows errors
+      tidegate batch fraud-v2 ids.csv scores/ --input-filter '$[1:]' --join --output-filter '$[0,-1]'
     """
+    model, source, output = model_input_output
     with client() as server:
         asked: dict[str, Any] = {
             **_model(server, model),
             **_data(_uri(source), _uri(output), split, content_type),
-            "processing": {"join": join},
+            "processing": {"join": join, "input_filter": input_filter, "output_filter": output_filter},
             "on_bad_rows": on_bad_rows,
             "instances": instances,
         }

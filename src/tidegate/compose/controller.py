@@ -48,6 +48,7 @@ from tidegate.targets.local.collect import Collector
 from tidegate.targets.local.fleet import Surroundings
 from tidegate.targets.local.folders import Folders
 from tidegate.targets.local.listing import listings
+from tidegate.targets.local.streams import Streams
 from tidegate.targets.local.target import LocalTarget
 from tidegate.wire.operation import WireContext
 from tidegate.worker.images import ImageTable
@@ -240,6 +241,7 @@ class Controller:
             observed=parts.engine.observed.get,
             runnable=lambda container: check_container(container, self.table, self.settings),
             queue=parts.queue,
+            logs=Streams(parts.folders.logs),
         )
         return Gateway(
             settings=self.settings,

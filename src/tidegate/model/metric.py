@@ -6,6 +6,7 @@ from tidegate.model.fleet import FleetId
 
 SAGEMAKER = "AWS/SageMaker"
 INSTANCES = "/aws/sagemaker/Endpoints"
+JOBS = "/aws/sagemaker/TransformJobs"
 
 
 @dataclass(frozen=True, order=True)

@@ -43,6 +43,15 @@ def version(program: str) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
+def has_lua(program: Path) -> bool:
+    """Whether requests can wait in it for an instance (``holding``)."""
+    try:
+        said = subprocess.run([program, "-vv"], capture_output=True, text=True, timeout=10, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return "+LUA" in said or "USE_LUA=1" in said
+
+
 def _new_enough(program: str) -> Path:
     found = version(program)
     if found is None:

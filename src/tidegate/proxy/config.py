@@ -15,7 +15,7 @@ from tidegate.proxy import holding, pools, quotas
 from tidegate.proxy.options import Options
 from tidegate.proxy.responses import ENDPOINT, OPENAI, OWN, error, refusal, runtime_error
 from tidegate.proxy.routes import MOST_ROUTES, entries
-from tidegate.proxy.state import State
+from tidegate.proxy.state import ON_DEMAND, State
 
 CONFIG, MAP, FLEETS, STATE = "haproxy.cfg", "routes.map", "fleets.map", "proxy.json"
 """File names in the proxy's folder, which is HAProxy's working directory."""
@@ -59,7 +59,8 @@ def render_config(state: State, options: Options) -> str:
     for text in (options.host, *sockets, options.region, options.account):
         if UNSAFE.search(text):
             raise StartupError(f"{text!r} cannot stand in the proxy's configuration; use plain letters and digits")
-    parts = [_global(options), _defaults(options), _frontend(options), _copies(options), _queued(options)]
+    holds = bool(state.sizes.get(ON_DEMAND))
+    parts = [_global(options, holds), _defaults(options), _frontend(options), _copies(options), _queued(options)]
     parts += [_controller(options), _fleets(options), pools.metered(options), pools.MODELS, quotas.TABLE]
     seats = {seat.slot: seat for seat in state.seats}
     for pool, size in sorted(state.sizes.items()):
@@ -79,7 +80,9 @@ def render_quotas(state: State) -> str:
     return "".join(sorted(f"{key} {value}\n" for each in found for key, value in each.items()))
 
 
-def _global(options: Options) -> str:
+def _global(options: Options, holds: bool) -> str:
+    """``holds``: requests may wait for an instance; what they wait in needs a HAProxy with Lua."""
+    lua = f"  lua-load {holding.SCRIPT}\n" if holds else ""
     return f"""\
 # Written by tidegate at every start and reload of HAProxy; changes made here are lost.
 global
@@ -92,8 +95,7 @@ global
   # copy made for that: four times the size would be a fifth of the proxy's whole work.
   tune.bufsize 16384
   hard-stop-after 10m
-  lua-load {holding.SCRIPT}
-"""
+{lua}"""
 
 
 def _defaults(options: Options) -> str:

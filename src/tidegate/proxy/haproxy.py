@@ -59,6 +59,7 @@ class HAProxy:
         self._state = State(self._slots)
         self._lock = asyncio.Lock()
         self._master: Master | None = None
+        self._lua = True
         self._untidy: set[str] = set()
         """Slots that may hold servers which are no longer wanted."""
         self._counted: dict[str, Counts] = {}
@@ -73,6 +74,7 @@ class HAProxy:
         """Returns when HAProxy serves. Raises StartupError: no program, port taken, folder not usable."""
         async with self._lock:
             program = await asyncio.to_thread(binary.find, self._settings.haproxy)
+            self._lua = await asyncio.to_thread(binary.has_lua, program)
             self._prepare()
             master = self._master = Master(self._folder, self._command(program))
             known = master.identity()
@@ -109,10 +111,8 @@ class HAProxy:
             while master.identity() is not None and clock.time() < deadline and await self._busy():
                 await asyncio.sleep(STOP_TURN)
             await asyncio.to_thread(master.kill)
-            self._runtime.admin.unlink(missing_ok=True)
-            self._runtime.master.unlink(missing_ok=True)
-            self.copies.unlink(missing_ok=True)
-            self.queued.unlink(missing_ok=True)
+            for socket in (self._runtime.admin, self._runtime.master, self.copies, self.queued):
+                socket.unlink(missing_ok=True)
             self._master = None
 
     # --- the Router port ---
@@ -129,6 +129,8 @@ class HAProxy:
         for replica, path in servers.items():
             if not REPLICA.fullmatch(replica) or config.UNSAFE.search(str(path)):
                 raise Refused(f"server {replica!r} at {str(path)!r} has characters that the proxy cannot take")
+        if routing is RoutingStrategy.ON_DEMAND and not self._lua:
+            raise Refused("serverless endpoints need a HAProxy that is built with Lua")
         async with self._lock:
             paths = {name: str(path) for name, path in servers.items()}
             present = await self._numbers(fleet) if routing is RoutingStrategy.BY_MODEL else {}
@@ -182,9 +184,7 @@ class HAProxy:
         async with self._lock:
             old = self._state.table(table.endpoint)
             if old is not None and table.fence < old.fence:
-                log.warning(
-                    "routes of %s with fence %d are late: %d is in force", table.endpoint, table.fence, old.fence
-                )
+                log.warning("routes of %s: fence %d is late, %d in force", table.endpoint, table.fence, old.fence)
                 return
             new = routes.entries(table, self._state.slots)
             before = routes.keys(old, self._state.slots) if old else set()

@@ -24,10 +24,11 @@ POOLS = {
     RoutingStrategy.ON_DEMAND: ON_DEMAND,
 }
 """First letter of a slot's name: ``r12``, ``l3``, ``m0``, ``q0``, ``s4``."""
-SLOTS = {"r": 256, "l": 64, BY_MODEL: 32, QUEUED: 32, ON_DEMAND: 32}
-"""Slots of each pool to begin with; some 12 kB of memory each. More need a reload, which is rare then."""
+SLOTS = {"r": 256, "l": 64, BY_MODEL: 32, QUEUED: 32}
+"""Slots of each pool to begin with; some 12 kB of memory each. More need a reload, which is rare then. ON_DEMAND has
+none before there is a serverless endpoint: its slots need a HAProxy with Lua."""
 FIRST = 8
-"""Slots that a pool begins with which an older state does not know."""
+"""Slots that a pool begins with which has none yet."""
 
 
 @dataclass(frozen=True)

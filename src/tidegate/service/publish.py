@@ -9,7 +9,8 @@ import math
 from collections.abc import Iterable, Sequence
 
 from tidegate.evidence import sketch
-from tidegate.model.metric import INSTANCES, SAGEMAKER, FleetSecond, Latency, MetricId, Sample
+from tidegate.model.metric import INSTANCES, JOBS, SAGEMAKER, FleetSecond, Latency, MetricId, Sample
+from tidegate.service.transforms import PREFIX
 
 COUNTS = "None"
 """The unit of SageMaker's counts is literally None."""
@@ -25,7 +26,22 @@ def samples(seconds: Iterable[FleetSecond], followed: Followed = frozenset()) ->
     """One sample for each series of each fleet's second; equal series of two fleets are left to be merged."""
     made = []
     for second in seconds:
+        if second.fleet.endpoint.startswith(PREFIX):
+            made += _job(second)
+            continue
         made += [*_requests(second), *_instances(second), *_noted(second), *_concurrency(second, followed)]
+    return made
+
+
+def _job(second: FleetSecond) -> list[Sample]:
+    """What SageMaker publishes of a transform job: the load of each host."""
+    job = second.fleet.endpoint.removeprefix(PREFIX)
+    made: list[Sample] = []
+    for name, readings in (("CPUUtilization", second.cpu), ("MemoryUtilization", second.memory)):
+        for number, value in enumerate(readings, 1):
+            metric = MetricId.of(JOBS, name, {"Host": f"{job}/{number}"})
+            bins = {sketch.index(value): 1.0}
+            made.append(Sample(metric, second.second, 1.0, value, value, value, bins, PERCENT))
     return made
 
 

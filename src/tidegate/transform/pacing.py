@@ -22,15 +22,19 @@ class Said(msgspec.Struct, rename="pascal"):
     max_concurrent_transforms: int = 0
     batch_strategy: str = ""
     max_payload_in_mb: int = msgspec.field(default=0, name="MaxPayloadInMB")
+    tidegate_parts: bool = False
+    """It reads parts of local files itself."""
 
 
 @dataclass(frozen=True)
 class Settled:
-    """``limit``: bytes of a request. ``concurrency``: requests at one time to one instance."""
+    """``limit``: bytes of a request. ``concurrency``: requests at one time to one instance. ``parts``: a request may
+    name a part of a local file instead of carrying it."""
 
     single: bool
     limit: int
     concurrency: int
+    parts: bool = False
 
 
 def heard(answer: bytes) -> Said:
@@ -48,4 +52,5 @@ def settle(pace: Pace, said: Said, split: Split, built_in: bool) -> Settled:
     if built_in and pace.megabytes is None and split is not Split.NONE:
         limit = OWN_BATCH
     asked = pace.concurrency or min(MOST, max(0, said.max_concurrent_transforms))
-    return Settled(single, limit, asked or (OWN_CONCURRENCY if built_in else CONCURRENCY))
+    parts = built_in and said.tidegate_parts and not single
+    return Settled(single, limit, asked or (OWN_CONCURRENCY if built_in else CONCURRENCY), parts)

@@ -73,7 +73,8 @@ def _lines(parts: Iterable[bytes], limit: int, record: int, offset: int) -> Iter
 
 
 def _cut(held: bytearray, length: int, record: int, offset: int) -> Batch:
-    body = bytes(held[:length])
+    with memoryview(held) as view:
+        body = bytes(view[:length])
     del held[:length]
     return Batch(body, record, count_lines(body), offset + length)
 

@@ -93,6 +93,16 @@ _SCALING: Names = {
     **{kind: face for kind, face in _SAGEMAKER.items() if issubclass(kind, ours.AuthError)},
     TidegateError: ("InternalServiceException", 500),
 }
+_LOGS: Names = {
+    ours.Invalid: ("InvalidParameterException", 400),
+    WrongType: ("SerializationException", 400),
+    ours.NotFound: ("ResourceNotFoundException", 400),
+    ours.TooLarge: ("RequestEntityTooLargeException", 413),
+    ours.Unavailable: ("ServiceUnavailableException", 503),
+    UnknownOperation: ("UnknownOperationException", 400),
+    **{kind: face for kind, face in _SAGEMAKER.items() if issubclass(kind, ours.AuthError)},
+    TidegateError: ("InternalFailure", 500),
+}
 _STS: Names = {
     ours.Invalid: ("ValidationError", 400),
     ours.TooLarge: ("RequestEntityTooLarge", 413),
@@ -116,6 +126,7 @@ TABLE: Mapping[str, Names] = {
     "sagemaker-runtime": _RUNTIME,
     "cloudwatch": _CLOUDWATCH,
     "application-autoscaling": _SCALING,
+    "logs": _LOGS,
     "sts": _STS,
 }
 

@@ -44,12 +44,14 @@ PREFIXES = {
     "SageMaker": "sagemaker",
     "GraniteServiceVersion20100801": "cloudwatch",
     "AnyScaleFrontendService": "application-autoscaling",
+    "Logs_20140328": "logs",
 }
 VERSIONS = {"2010-08-01": "cloudwatch", "2011-06-15": "sts"}
 SCOPES = {
     "sagemaker": "sagemaker",
     "monitoring": "cloudwatch",
     "application-autoscaling": "application-autoscaling",
+    "logs": "logs",
     "sts": "sts",
 }
 """The service in the credential scope of a signature -> ours."""

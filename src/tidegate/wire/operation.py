@@ -13,6 +13,7 @@ from typing import Any
 from tidegate.model.observe import Capabilities, Observation
 from tidegate.model.registry import Container
 from tidegate.ports.clock import Clock, Ids
+from tidegate.ports.logs import Logs
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
 from tidegate.ports.store import Store, Tx
@@ -67,6 +68,8 @@ class WireContext:
     those it has), a variable that would change which program runs."""
     queue: Queue | None = None
     """Of asynchronous requests; None: none are taken."""
+    logs: Logs | None = None
+    """What replicas and runners wrote; None: nothing of it is shown."""
     check_answers: bool = False
     """Debug: check each answer against its output shape; one that does not fit becomes InternalFailure."""
 

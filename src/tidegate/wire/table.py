@@ -3,6 +3,7 @@
 from tidegate.wire import (
     cloudwatch_alarms,
     cloudwatch_metrics,
+    logs,
     runtime,
     runtime_async,
     sagemaker_configs,
@@ -28,5 +29,6 @@ TABLE: dict[str, Rows] = {
     "sagemaker-runtime": {**runtime.ROWS, **runtime_async.ROWS},
     "cloudwatch": {**cloudwatch_alarms.ROWS, **cloudwatch_metrics.ROWS},
     "application-autoscaling": {**scaling_targets.ROWS, **scaling_policies.ROWS, **scaling_actions.ROWS},
+    "logs": logs.ROWS,
     "sts": sts.ROWS,
 }

@@ -1,5 +1,6 @@
 """Reads and writes objects of an S3 by botocore: any S3, by endpoint URL; credentials by botocore's own rules."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -21,7 +22,7 @@ from botocore.exceptions import (
 from tidegate.model.errors import ArtifactError, Transient
 
 _PART = 1024 * 1024
-_UPLOAD = 16 * 1024 * 1024
+UPLOAD = 16 * 1024 * 1024
 """Bytes of a part of an upload; 10,000 parts are the most, so that larger files have larger parts."""
 _RESUMES = 5
 """Times that a download which broke off goes on where it stopped; requests have botocore's retries besides."""
@@ -107,21 +108,26 @@ class Bucket:
                 raise _told(error) from None
         raise Transient(f"the download broke off {_RESUMES} times, last at byte {done}")
 
-    def upload(self, path: Path, key: str) -> None:
-        """The object appears whole: by one request, or by the last one of many."""
+    def upload(self, path: Path, key: str, note: Path | None = None) -> None:
+        """The object appears whole: by one request, or by the last one of many. ``note``: a file that names the
+        upload while it is not whole, so that one which a kill left behind is found and aborted."""
         size = path.stat().st_size
         try:
+            if note is not None:
+                self.abort(note)
             with path.open("rb") as file:
-                if size <= _UPLOAD:
+                if size <= UPLOAD:
                     self._client.put_object(Bucket=self._name, Key=key, Body=file.read())
                 else:
-                    self._upload_parts(file, key, max(_UPLOAD, -(-size // 9_000)))
+                    self._upload_parts(file, key, max(UPLOAD, -(-size // 9_000)), note)
         except (BotoCoreError, ClientError) as error:
             raise _told(error) from None
 
-    def _upload_parts(self, file: IO[bytes], key: str, length: int) -> None:
+    def _upload_parts(self, file: IO[bytes], key: str, length: int, note: Path | None) -> None:
         where = {"Bucket": self._name, "Key": key}
         where["UploadId"] = self._client.create_multipart_upload(**where)["UploadId"]
+        if note is not None:
+            note.write_text(json.dumps(where))
         try:
             parts: list[dict[str, object]] = []
             while part := file.read(length):
@@ -133,6 +139,19 @@ class Bucket:
             with suppress(BotoCoreError, ClientError):
                 self._client.abort_multipart_upload(**where)
             raise
+        if note is not None:
+            note.unlink(missing_ok=True)
+
+    def abort(self, note: Path) -> None:
+        """The upload that ``note`` names, if there is one. What cannot be aborted now is left to the bucket's own
+        rules."""
+        try:
+            where = json.loads(note.read_text())
+        except (OSError, ValueError):
+            return
+        with suppress(BotoCoreError, ClientError):
+            self._client.abort_multipart_upload(**where)
+        note.unlink(missing_ok=True)
 
     def etag(self, key: str) -> str:
         """What changes when the object does."""

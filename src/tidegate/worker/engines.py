@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
@@ -11,6 +10,7 @@ from pathlib import Path
 from tidegate.model.errors import TidegateError, Transient
 from tidegate.worker.artifacts import Policy, materialise
 from tidegate.worker.batching import Batcher
+from tidegate.worker.byreference import PartBatcher
 from tidegate.worker.direct import Direct
 from tidegate.worker.handling import Handler, Handling
 from tidegate.worker.images import RuntimeKind
@@ -124,6 +124,4 @@ async def open_container(spec: ReplicaSpec, container: ContainerSpec, died: Died
         raise Transient(f"the model did not load within {spec.startup_timeout:g} s") from None
     if isinstance(loaded, Handler):
         return Handling(loaded, loop, spec.invocation_timeout, container.name)
-    # A job's requests are all large: one is read while another is computed.
-    aside = ThreadPoolExecutor(2, "large") if container.transforms else None
-    return Batcher(loaded, loop, aside=aside)
+    return PartBatcher(loaded, loop) if container.transforms else Batcher(loaded, loop)

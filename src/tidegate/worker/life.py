@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tidegate.model.errors import ArtifactError, Invalid, TidegateError
 from tidegate.model.sizes import told
-from tidegate.worker import memory
+from tidegate.worker import memory, walls
 from tidegate.worker.coldstart import ColdStart, tell
 from tidegate.worker.engines import fetch, leave_quick, open_engine
 from tidegate.worker.invocation import Engine
@@ -38,6 +38,8 @@ class Worker:
         self._engine: Engine | None = None
         self._stopping = asyncio.Event()
         self._failure: Failure | None = None
+        self._wall = ""
+        """What the kernel holds its memory with."""
 
     async def run(self) -> int:
         """The exit code: 0 when it was asked to go, ``FAILED`` with a ``failure.json`` otherwise."""
@@ -46,6 +48,9 @@ class Worker:
             loop.add_signal_handler(number, self._stopping.set)
         starting = asyncio.create_task(self._start())
         limit = self._spec.memory_limit
+        if limit and self._spec.on_demand is not None:
+            self._wall = walls.build(self._path.parent, limit)
+            self._say(f"held to {told(limit)} by {self._wall}")
         watching = asyncio.create_task(memory.watch(limit, self._outgrew)) if limit else None
         await self._stopping.wait()
         starting.cancel()
@@ -63,12 +68,14 @@ class Worker:
                 cold.mark("fetched")
             self._engine = await open_engine(self._spec, self._died)
         except Exception as error:
-            self._fail(_told(error))
+            self._fail(self._at_the_wall() if self._wall and walls.met(error) else _told(error))
             return
         # What has been loaded stays: looking through it again and again would hold requests up for milliseconds.
         if cold is None:
             gc.collect()
         gc.freeze()
+        if self._wall:
+            server.failed = self._heard
         server.engine = self._engine
         if cold is not None:
             cold.mark("loaded")
@@ -107,6 +114,20 @@ class Worker:
         whose = f" of container {container.name}" if len(self._spec.containers) > 1 else ""
         message = f"The program {command}{whose} {how}{said}"
         self._fail(Failure("ProgramEnded", message, permanent=code == NOT_STARTED and not started))
+
+    def _heard(self, message: str) -> None:
+        """A model failed, and said so."""
+        if walls.speaks(message):
+            self._fail(self._at_the_wall())
+
+    def _at_the_wall(self) -> Failure:
+        """It asked for more than it may have."""
+        limit = told(self._spec.memory_limit)
+        if self._server is None or self._server.engine is None:
+            message = f"The replica outgrew the memory limit of {limit} while its model was loaded."
+            return Failure(OUTGREW, message, permanent=True)
+        message = f"The replica outgrew the memory limit of {limit} after {self._server.answered} requests."
+        return Failure(OUTGREW, message, permanent=False)
 
     def _outgrew(self, size: int) -> None:
         """It holds more than it may: what is in hand is finished, then another takes its place."""

@@ -1,8 +1,8 @@
 """``python -m tidegate.worker.nursery STATE``: has every library imported, and forks workers when it is told to.
 
 It has one thread and no event loop, and calls nothing of the libraries: locks, pools of threads and OpenMP come into
-being in the workers only, which makes forking safe. A library that starts a thread when it is imported is not
-imported here (onnxruntime does); should one do so all the same, this process refuses to work.
+being in the workers only, which makes forking safe. Should a library start a thread when it is imported, this process
+refuses to work (onnxruntime does, to report on its use, where it is not told to leave that).
 
 Its standard input is a socket to the controller. A message is a job, with the end of a pipe: the worker waits at that
 pipe until the controller has noted who it is. The answer is the worker's pid. When the controller goes, so does this.
@@ -24,6 +24,7 @@ from tidegate.worker.__main__ import main as work
 
 LIBRARIES = (
     *("numpy", "pyarrow", "pandas", "scipy.sparse", "sklearn", "xgboost", "lightgbm", "botocore.session"),
+    *("onnxruntime", "tidegate.worker.runtimes.onnx"),
     *("tidegate.worker.quick", "tidegate.worker.handling", "tidegate.worker.multimodel.memory"),
     "tidegate.worker.runtimes.planting",
 )
@@ -42,6 +43,7 @@ class Job(msgspec.Struct):
 def main() -> int:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # read when libraries are imported
         os.environ[variable] = "1"
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     for name in LIBRARIES:
         try:
             import_module(name)

@@ -8,7 +8,7 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -53,6 +53,8 @@ class Server:
         self.engine: Engine | None = None
         self.cold: ColdStart | None = None
         """Until the first answer of a serverless fleet's replica."""
+        self.failed: Callable[[str], None] | None = None
+        """Hears what a model says that has failed."""
         self.draining = False
         self.connections: set[Connection] = set()
         self.max_body = spec.max_body
@@ -246,7 +248,10 @@ class Server:
             self._deliver(connection, request, call, manner, outcome)
             return
         else:
-            latency = self._count(request, call, outcome.status if isinstance(outcome, ModelFailed) else None)
+            failed = outcome if isinstance(outcome, ModelFailed) else None
+            latency = self._count(request, call, failed.status if failed else None)
+            if failed is not None and self.failed is not None:
+                self.failed(failed.message)
         if self._in_hand.get(connection) is not call:
             return  # the client is gone
         del self._in_hand[connection]

@@ -87,3 +87,12 @@ def test_the_p99_comes_from_the_bins() -> None:
 def test_requests_to_a_fleet_whose_last_instance_just_died_still_count() -> None:
     last = FleetSecond(BUSY.fleet, "fraud-2", 10, ready_instances=0, invocations=1)
     assert found(last)[series("InvocationsPerInstance", VARIANT)].total == 1.0
+
+
+def test_of_a_transform_job_there_is_the_load_of_its_hosts() -> None:
+    second = FleetSecond(FleetId("transform.night", 1, "job"), "c", 10, 2, invocations=5, cpu=(90.0, 40.0))
+    found = samples([second])
+    assert [(one.metric.namespace, one.metric.name, one.metric.dimensions, one.total) for one in found] == [
+        ("/aws/sagemaker/TransformJobs", "CPUUtilization", (("Host", "night/1"),), 90.0),
+        ("/aws/sagemaker/TransformJobs", "CPUUtilization", (("Host", "night/2"),), 40.0),
+    ]

@@ -23,6 +23,18 @@ def test_a_name_that_was_given_again_keeps_the_logs_of_now(tmp_path: Path) -> No
     assert [path.exists() for path in former] == [False] + [True] * 19
 
 
+def test_the_logs_of_the_latest_transform_jobs_are_kept(tmp_path: Path) -> None:
+    for number in range(logs.KEPT_JOBS + 3):
+        folder = tmp_path / f"transform.j{number:03}"
+        folder.mkdir()
+        (folder / "runner.log").touch()
+        for path in (folder / "runner.log", folder):
+            os.utime(path, (number, number))
+    logs.prune(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir())[0] == "transform.j003"
+    assert len(list(tmp_path.iterdir())) == logs.KEPT_JOBS
+
+
 def test_a_replica_that_never_starts_does_not_fill_the_folder(tmp_path: Path) -> None:
     paths = [written(tmp_path, 1, f"r-{n}", 1000 + n) for n in range(logs.KEPT_REPLICAS + 3)]
     logs.prune(tmp_path)

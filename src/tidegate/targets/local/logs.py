@@ -11,6 +11,10 @@ KEPT_GENERATIONS = 20
 KEPT_REPLICAS = 50
 """Logs of so many replicas of one fleet are kept, those written last: one that never starts has a new one each
 half minute."""
+KEPT_JOBS = 200
+"""Logs of so many transform jobs are kept, those written last."""
+JOBS = "transform.*"
+"""Their folders, among those of endpoints."""
 LARGEST = 32 * 1024 * 1024
 """Bytes at which a log is cut."""
 CUT_TO = 4 * 1024 * 1024
@@ -48,6 +52,8 @@ def end(path: Path, lines: int) -> list[str]:
 
 def prune(logs: Path, files: str = "*.log") -> None:
     """A name may be given to a new endpoint, whose generations begin again: what is old is told by the time."""
+    for job in sorted(logs.glob(JOBS), key=_written)[:-KEPT_JOBS]:
+        shutil.rmtree(job, ignore_errors=True)
     for endpoint in logs.iterdir() if logs.is_dir() else []:
         generations = sorted(endpoint.iterdir(), key=_written)
         for old in generations[:-KEPT_GENERATIONS]:

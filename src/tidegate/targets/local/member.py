@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from tidegate.model.fleet import FleetId, ReplicaState
-from tidegate.targets.local import logs, ping
+from tidegate.targets.local import groups, logs, ping
 from tidegate.targets.local.folders import Folders
 from tidegate.targets.local.process import Process
 
@@ -110,6 +110,8 @@ class Member:
         with contextlib.suppress(OSError, msgspec.DecodeError):
             left = msgspec.json.decode((self.folder / "failure.json").read_bytes(), type=dict[str, object])
             return str(left.get("message", "")), bool(left.get("permanent"))
+        if groups.killed(self.folder):
+            return f"The replica outgrew its memory limit {when}: the kernel ended it.", when.startswith("before")
         return f"the process ended with {self.exit} {when}{_last_words(self.log)}", False
 
     @property
@@ -140,6 +142,7 @@ def clear(folder: Path, socket: Path) -> None:
     with contextlib.suppress(OSError):
         socket.unlink(missing_ok=True)
         socket.with_suffix(".app").unlink(missing_ok=True)
+    groups.remove(folder)
     shutil.rmtree(folder, ignore_errors=True)
 
 

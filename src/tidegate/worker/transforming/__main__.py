@@ -36,7 +36,8 @@ async def _run(file: jobfile.JobFile, folder: Path) -> int:
     if (folder / "result.json").exists():
         return 0
     places = Places(file.file_roots, file.s3_endpoint, file.region)
-    running = asyncio.create_task(Run(file, folder, places).run())
+    run = Run(file, folder, places)
+    running = asyncio.create_task(run.run())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)
     with contextlib.suppress(asyncio.CancelledError):
@@ -47,6 +48,7 @@ async def _run(file: jobfile.JobFile, folder: Path) -> int:
         else:
             say("complete")
         return 0
+    run.abort()
     sys.stdout.flush()
     os._exit(1)  # a read from a place may still sit in a thread
 

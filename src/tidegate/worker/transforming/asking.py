@@ -9,6 +9,7 @@ from tidegate.model.errors import TidegateError
 from tidegate.model.transform import BadRows, Split, TransformJob
 from tidegate.transform.joining import Processor, Unfit
 from tidegate.transform.splitting import Batch, cut_records
+from tidegate.worker.byreference import HEADER, Part
 from tidegate.worker.runtimes.client import Broken, Reply
 from tidegate.worker.transforming.fleet import Fleet
 
@@ -19,6 +20,14 @@ PAUSE = 0.1
 
 class RecordFailed(TidegateError):
     """A record that cannot be had; the message names it."""
+
+
+@dataclass(frozen=True)
+class Local:
+    """A file of this machine, as it was when the job began; see ``byreference``."""
+
+    path: str
+    tag: str
 
 
 @dataclass(frozen=True)
@@ -59,9 +68,13 @@ class Asker:
             if value
         ]
 
-    async def answer(self, batch: Batch) -> Answered:
-        """Raises RecordFailed."""
-        found = await self._try(batch.body)
+    async def answer(self, batch: Batch, file: Local | None = None) -> Answered:
+        """``file``: the batch lies in it as it is, and the worker can read it there. Raises RecordFailed."""
+        part = None
+        if file is not None and self._processor is None:
+            size = len(batch.body)
+            part = Part(file.path, batch.end - size, size, file.tag).encode()
+        found = await self._try(batch.body, part)
         if isinstance(found, bytes):
             return Answered(batch, found)
         if batch.count > 1 and (self._lenient or not found.again):
@@ -93,7 +106,8 @@ class Asker:
                 raise RecordFailed(f"record {batch.first + low}: {found.message}")
         return Answered(batch, b"".join(out), b"".join(errors), bad)
 
-    async def _try(self, body: bytes) -> bytes | Refusal:
+    async def _try(self, body: bytes, part: bytes | None = None) -> bytes | Refusal:
+        """``part`` is sent instead of the body, where it is given."""
         try:
             sent = body if self._processor is None else self._processor.before(body)
         except Unfit as unfit:
@@ -102,7 +116,7 @@ class Asker:
         for attempt in range(self._pace.retries + 1):
             if attempt:
                 await asyncio.sleep(PAUSE * 2 ** (attempt - 1))
-            found = await self._once(sent)
+            found = await self._once(sent, part)
             if isinstance(found, bytes):
                 return self._finished(body, found)
             refusal = found
@@ -110,11 +124,14 @@ class Asker:
                 break
         return refusal
 
-    async def _once(self, sent: bytes) -> bytes | Refusal:
+    async def _once(self, sent: bytes, part: bytes | None) -> bytes | Refusal:
+        headers = self._headers
+        if part is not None:
+            headers, sent = [*headers, (HEADER, part)], b""
         worker = await self._fleet.take()
         try:
             async with asyncio.timeout(self._pace.timeout):
-                reply = await worker.client.ask("POST", PATH, self._headers, sent)
+                reply = await worker.client.ask("POST", PATH, headers, sent)
         except TimeoutError:
             return Refusal(f"no answer within {self._pace.timeout:g} seconds", again=True)
         except Broken as broken:

@@ -13,6 +13,7 @@ from tidegate.model.errors import ArtifactError
 from tidegate.model.transform import Source
 from tidegate.transform import naming
 from tidegate.worker.buckets import Bucket
+from tidegate.worker.byreference import tag_of
 
 PART = 1024 * 1024
 
@@ -54,13 +55,18 @@ class Places:
             return
         try:
             with self._allowed(path).open("rb") as file:
-                if _tag(os.fstat(file.fileno())) != tag:
+                if tag_of(os.fstat(file.fileno())) != tag:
                     raise ArtifactError("the file was changed meanwhile")
                 file.seek(offset)
                 while part := file.read(PART):
                     yield part
         except OSError as error:
             raise ArtifactError(f"it cannot be read: {error.strerror}") from None
+
+    def local(self, uri: str) -> str | None:
+        """The path of an object that is a file."""
+        scheme, _, path = parts_of(uri)
+        return str(self._allowed(path)) if scheme == "file" else None
 
     def check_writable(self, uri: str) -> None:
         """Early: an output folder outside of what is allowed is no use after hours of work."""
@@ -72,7 +78,7 @@ class Places:
         """The output appears whole, in place of an earlier one; ``part`` may be gone then."""
         scheme, host, path = parts_of(uri)
         if scheme == "s3":
-            self._bucket(host).upload(part, path)
+            self._bucket(host).upload(part, path, _note(part))
             return
         target = self._allowed(path)
         try:
@@ -80,6 +86,12 @@ class Places:
             _move(part, target)
         except OSError as error:
             raise ArtifactError(f"the output {target} cannot be written: {error.strerror}") from None
+
+    def abort(self, part: Path, uri: str) -> None:
+        """What ``publish`` was in the midst of when it was cut off."""
+        scheme, host, _ = parts_of(uri)
+        if scheme == "s3" and _note(part).exists():
+            self._bucket(host).abort(_note(part))
 
     def _under(self, uri: str) -> dict[str, tuple[int, str]]:
         scheme, host, path = parts_of(uri)
@@ -116,7 +128,7 @@ class Places:
             found = file.stat()
         except OSError as error:
             raise ArtifactError(f"it cannot be read: {error.strerror}") from None
-        return found.st_size, _tag(found)
+        return found.st_size, tag_of(found)
 
     def _allowed(self, path: str) -> Path:
         if "\0" in path or not path.startswith("/"):
@@ -145,8 +157,8 @@ def parts_of(uri: str) -> tuple[str, str, str]:
     raise ArtifactError(f"'{uri}' is neither s3://BUCKET/KEY nor file:///PATH")
 
 
-def _tag(found: os.stat_result) -> str:
-    return f"{found.st_size}-{found.st_mtime_ns}"
+def _note(part: Path) -> Path:
+    return part.with_name(f"{part.name}.upload")
 
 
 def _move(part: Path, target: Path) -> None:

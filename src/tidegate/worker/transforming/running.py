@@ -13,7 +13,7 @@ from tidegate.model.transform import Progress
 from tidegate.transform import naming, pacing
 from tidegate.transform.pacing import Settled
 from tidegate.transform.splitting import Batch, batches
-from tidegate.worker.transforming.asking import Answered, Asker, RecordFailed
+from tidegate.worker.transforming.asking import Answered, Asker, Local, RecordFailed
 from tidegate.worker.transforming.fleet import Fleet
 from tidegate.worker.transforming.jobfile import JobFile, Result, keep, load
 from tidegate.worker.transforming.part import Part
@@ -120,6 +120,7 @@ class Run:
         source = self._batches(thing, part)
         waiting: deque[asyncio.Task[Answered]] = deque()
         room = self.settled.concurrency * self.file.job.instances + 1
+        file = self._local(thing)
         ended = False
         try:
             while waiting or not ended:
@@ -127,13 +128,20 @@ class Run:
                     batch = await asyncio.to_thread(next, source, None)
                     ended = batch is None
                     if batch is not None:
-                        waiting.append(asyncio.create_task(asker.answer(batch)))
+                        waiting.append(asyncio.create_task(asker.answer(batch, file)))
                 if waiting:
                     await self._take(part, await waiting.popleft())
         finally:
             for task in waiting:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
+
+    def _local(self, thing: Thing) -> Local | None:
+        """Where workers can read the object themselves."""
+        if not self.settled.parts or self.file.job.source.gzip:
+            return None
+        path = self.places.local(thing.uri)
+        return None if path is None else Local(path, thing.tag)
 
     async def _take(self, part: Part, done: Answered) -> None:
         if not self._answered:
@@ -168,6 +176,13 @@ class Run:
         self.places.publish(part.out, f"{prefix}/{thing.name}{naming.OUT}")
         if errors:
             self.places.publish(part.errors, f"{prefix}/{thing.name}{naming.ERRORS}")
+
+    def abort(self) -> None:
+        """Nothing that is half sent stays anywhere."""
+        for part in self.parts.values():
+            for path in (part.out, part.errors):
+                with contextlib.suppress(TidegateError):
+                    self.places.abort(path, self.file.job.sink.uri)
 
     def progress(self) -> Progress:
         marks = [part.mark for part in self.parts.values()]

@@ -1,0 +1,106 @@
+"""CloudWatch Logs, to read: the groups of endpoints and transform jobs, their streams and lines."""
+
+from typing import TypeVar
+
+from tidegate.model.errors import Invalid, NotFound
+from tidegate.ports.logs import Logs, LogStream
+from tidegate.wire.operation import Call, Free, Params, Rows
+from tidegate.wire.validation import Violation
+
+T = TypeVar("T")
+MOST_STREAMS, MOST_EVENTS = 50, 10_000
+
+
+def _logs(call: Call) -> Logs:
+    if call.ctx.logs is None:
+        raise NotFound("The specified log group does not exist.")
+    return call.ctx.logs
+
+
+async def describe_log_groups(call: Call, params: Params) -> Params:
+    prefix = params.get("logGroupNamePrefix", "")
+    names = [name for name in await _logs(call).groups() if name.startswith(prefix)]
+    page, token = _page(names, params)
+    return {"logGroups": [_group(call, name) for name in page], "nextToken": token}
+
+
+def _group(call: Call, name: str) -> Params:
+    arn = call.arn(f"log-group:{name}", "logs")
+    return {"logGroupName": name, "arn": f"{arn}:*", "logGroupArn": arn, "storedBytes": 0, "metricFilterCount": 0}
+
+
+async def describe_log_streams(call: Call, params: Params) -> Params:
+    group = _group_name(params)
+    streams = list(await _logs(call).streams(group))
+    if not streams:
+        raise NotFound("The specified log group does not exist.")
+    found = [stream for stream in streams if stream.name.startswith(params.get("logStreamNamePrefix", ""))]
+    if params.get("orderBy") == "LastEventTime":
+        if params.get("logStreamNamePrefix"):
+            raise Invalid("Cannot order by LastEventTime with a logStreamNamePrefix.")
+        found.sort(key=lambda stream: stream.written)
+    if params.get("descending"):
+        found.reverse()
+    page, token = _page(found, params)
+    return {"logStreams": [_stream(call, group, stream) for stream in page], "nextToken": token}
+
+
+def _stream(call: Call, group: str, stream: LogStream) -> Params:
+    return {
+        "logStreamName": stream.name,
+        "creationTime": _milliseconds(stream.created),
+        "firstEventTimestamp": _milliseconds(stream.created),
+        "lastEventTimestamp": _milliseconds(stream.created),
+        "lastIngestionTime": _milliseconds(stream.written),
+        "arn": call.arn(f"log-group:{group}:log-stream:{stream.name}", "logs"),
+        "storedBytes": stream.size,
+    }
+
+
+async def get_log_events(call: Call, params: Params) -> Params:
+    """Tokens are offsets: ``f/N`` goes on from there, ``b/0`` is the beginning. Lines before the end of an earlier
+    answer do not come again."""
+    token, limit = params.get("nextToken"), params.get("limit", MOST_EVENTS)
+    offset = _offset(token) if token else 0 if params.get("startFromHead") else None
+    found = await _logs(call).read(_group_name(params), params["logStreamName"], offset, limit)
+    if found is None:
+        raise NotFound("The specified log stream does not exist.")
+    at = _milliseconds(found.stream.created)
+    within = params.get("startTime", 0) <= at and (params.get("endTime") is None or at < params["endTime"])
+    events = [{"timestamp": at, "ingestionTime": at, "message": line or " "} for line in found.lines]
+    return {
+        "events": events if within else [],
+        "nextForwardToken": f"f/{found.next}",
+        "nextBackwardToken": "b/0",
+    }
+
+
+def _offset(token: str) -> int:
+    way, _, number = token.partition("/")
+    if way not in ("f", "b") or not number.isdecimal() or len(number) > 18:
+        raise Invalid("The specified nextToken is invalid.")
+    return int(number)
+
+
+def _group_name(params: Params) -> str:
+    named = params.get("logGroupName") or params.get("logGroupIdentifier", "").rpartition(":log-group:")[2]
+    if not named:
+        raise Violation("Either logGroupName or logGroupIdentifier must be given.")
+    return str(named)
+
+
+def _page(found: list[T], params: Params) -> tuple[list[T], str | None]:
+    begin = int(token) if (token := params.get("nextToken", "0")).isdecimal() else 0
+    end = begin + params.get("limit", MOST_STREAMS)
+    return found[begin:end], str(end) if end < len(found) else None
+
+
+def _milliseconds(seconds: float) -> int:
+    return int(seconds * 1000)
+
+
+ROWS: Rows = {
+    "DescribeLogGroups": Free(describe_log_groups),
+    "DescribeLogStreams": Free(describe_log_streams),
+    "GetLogEvents": Free(get_log_events),
+}

@@ -1,0 +1,45 @@
+"""Rows of whole numbers read many at once are the rows that Python's own reader finds, or none."""
+
+import math
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.worker.runtimes import whole_csv
+
+CELLS = st.one_of(st.integers(-999, 9999), st.integers(-9_999_999, 99_999_999), st.none())
+TABLES = st.integers(2, 5).flatmap(
+    lambda count: st.lists(st.lists(CELLS, min_size=count, max_size=count), min_size=1, max_size=40)
+)
+
+
+def written(rows: list[list[int | None]]) -> bytes:
+    return "".join(",".join("" if cell is None else str(cell) for cell in row) + "\n" for row in rows).encode()
+
+
+@given(TABLES, st.booleans(), st.integers(1, 200))
+def test_every_number_is_the_nearest_float32(rows: list[list[int | None]], ended: bool, block: int) -> None:
+    body = written(rows) if ended else written(rows)[:-1]
+    before, whole_csv.BLOCK = whole_csv.BLOCK, max(block, len(max(body.splitlines(), key=len)) + 1)
+    try:
+        found = whole_csv.rows(body, len(rows[0]))
+    finally:
+        whole_csv.BLOCK = before
+    expected = np.array([[math.nan if cell is None else cell for cell in row] for row in rows], np.float32)
+    if not body or body.endswith(b"\n\n"):
+        return
+    assert found is not None
+    assert np.array_equal(found, expected, equal_nan=True)
+
+
+@given(st.text("0123456789-+,.\n e_x\"'/:;\t", max_size=60), st.integers(2, 4))
+def test_what_is_not_plainly_whole_numbers_is_left_to_another_reader(text: str, count: int) -> None:
+    found = whole_csv.rows(text.encode(), count)
+    if found is None:
+        return
+    rows = [line.split(",") for line in text.removesuffix("\n").split("\n")]
+    assert found.shape == (len(rows), count)
+    expected = [[math.nan if not cell else float(int(cell)) for cell in row] for row in rows]
+    assert all(cell.removeprefix("-").isdecimal() for row in rows for cell in row if cell)
+    assert np.array_equal(found, np.array(expected, np.float32), equal_nan=True)

@@ -1,0 +1,69 @@
+"""A worker of a transform job reads its part of a file itself, if the file is still what it was."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tidegate.worker.byreference import HEADER, Part, PartBatcher, read, tag_of
+from tidegate.worker.invocation import Answer, Call, ModelFailed, Outcome
+
+
+def part(path: Path, offset: int, length: int) -> Part:
+    return Part(str(path), offset, length, tag_of(os.stat(path)))
+
+
+class Echo:
+    """A scorer that answers with what it was given."""
+
+    batches = True
+
+    def parse(self, call: Call) -> bytes:
+        return call.body
+
+    def size(self, rows: bytes) -> int:
+        return 1
+
+    def score(self, requests: Sequence[bytes]) -> Sequence[bytes]:
+        return requests
+
+    def render(self, scores: bytes, call: Call) -> Outcome:
+        return Answer(scores, "text/csv")
+
+
+async def answered(call: Call) -> Outcome:
+    engine = PartBatcher(Echo(), asyncio.get_running_loop())
+    outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+    engine.submit(call, outcome.set_result)
+    found = await outcome
+    await engine.close()
+    return found
+
+
+def test_the_part_is_the_body(tmp_path: Path) -> None:
+    (tmp_path / "räte.csv").write_bytes(b"1,2\n3,4\n5,6\n")
+    told = part(tmp_path / "räte.csv", 4, 8).encode()
+    found = asyncio.run(answered(Call(b"", {HEADER: told})))
+    assert isinstance(found, Answer)
+    assert found.body == b"3,4\n5,6\n"
+
+
+def test_a_request_with_a_body_is_taken_as_ever() -> None:
+    found = asyncio.run(answered(Call(b"1,2\n", {})))
+    assert isinstance(found, Answer)
+    assert found.body == b"1,2\n"
+
+
+def test_a_file_that_was_changed_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"1,2\n3,4\n")
+    told = part(tmp_path / "a.csv", 0, 4)
+    (tmp_path / "a.csv").write_bytes(b"9,9\n3,4\n7,7\n")
+    with pytest.raises(ModelFailed, match="changed meanwhile"):
+        read(told)
+
+
+def test_a_part_that_is_nonsense_is_an_answer(tmp_path: Path) -> None:
+    found = asyncio.run(answered(Call(b"", {HEADER: b"{"})))
+    assert isinstance(found, ModelFailed)

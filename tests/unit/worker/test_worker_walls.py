@@ -1,0 +1,83 @@
+"""A wall around a serverless instance's memory: a group where one may be made, else a limit on data."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tidegate.targets.local import groups
+from tidegate.worker import walls
+
+LIMIT = 64 * 2**20
+
+
+def tree(folder: Path, own: str, controllers: str = "cpu memory") -> tuple[Path, Path, Path]:
+    """A replica's folder, a stand-in for the control groups' file system, and one for /proc/self."""
+    root, process, replica = folder / "cgroups", folder / "self", folder / "r-1"
+    for each in (root / own, process, replica):
+        each.mkdir(parents=True)
+    (process / "cgroup").write_text(f"4:memory:/other\n0::/{own}\n")
+    (root / own).parent.joinpath("cgroup.subtree_control").write_text(controllers)
+    return replica, root, process
+
+
+def test_a_group_is_made_beside_the_own_one(tmp_path: Path) -> None:
+    replica, root, process = tree(tmp_path, "tidegate.service/controller")
+    assert walls.join_group(replica, LIMIT, root, process)
+    group = root / "tidegate.service" / "tidegate-r-1"
+    assert (group / "memory.max").read_text() == str(LIMIT)
+    assert (group / "cgroup.procs").read_text() == str(os.getpid())
+    (group / "memory.events").write_text("low 0\nmax 7\noom 1\noom_kill 0\n")
+    assert not groups.killed(replica)
+    (group / "memory.events").write_text("low 0\nmax 7\noom 1\noom_kill 1\n")
+    assert groups.killed(replica)
+
+
+@pytest.mark.parametrize(("own", "controllers"), [("a/b", "cpu"), ("alone", "memory"), ("", "memory")])
+def test_where_memory_is_not_delegated_there_is_no_group(tmp_path: Path, own: str, controllers: str) -> None:
+    replica, root, process = tree(tmp_path, own, controllers)
+    assert not walls.join_group(replica, LIMIT, root, process)
+    assert not (replica / walls.GROUP).exists()
+    assert not groups.killed(replica)
+
+
+def limited(work: str) -> str:
+    """What a process of its own says that has a limit on data."""
+    program = f"""
+import mmap, sys
+from tidegate.worker import walls
+assert walls.limit_data({LIMIT})
+try:
+    {work}
+    print("went well")
+except BaseException as error:
+    print("met" if walls.met(error) else repr(error))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout.strip()
+
+
+def test_who_asks_for_more_than_there_may_be_meets_the_limit(tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(b"")
+    os.truncate(tmp_path / "large", 2 * 2**30)
+    assert limited(f"bytearray({LIMIT})") == "went well"
+    assert limited(f"bytearray({LIMIT + walls.ROOM})") == "met"
+    mapped = (
+        f"file = open({str(tmp_path / 'large')!r}, 'rb'); mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)"
+    )
+    assert limited(mapped) == "went well"
+
+
+def test_what_the_wall_looks_like_from_inside() -> None:
+    try:
+        try:
+            raise MemoryError
+        except MemoryError as cause:
+            raise ValueError("the model cannot be read") from cause
+    except ValueError as error:
+        assert walls.met(error)
+    assert walls.met(RuntimeError("std::bad_alloc"))
+    assert not walls.met(ValueError("no such column"))
+    assert walls.speaks("MemoryError: Unable to allocate 2.00 GiB")
