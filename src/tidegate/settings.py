@@ -81,6 +81,10 @@ class Settings:
     webhook_secret: str = field(default="", repr=False)
     """Key of the signature (HMAC-SHA256) that webhooks carry. Empty: webhooks are refused."""
 
+    webhook_hosts: tuple[str, ...] = ()
+    """Names, addresses and networks (``10.0.0.0/8``) of receivers of webhooks that are not public. Empty: only public
+    addresses are sent to, since users name the receivers and the server sends from inside its own network."""
+
     async_max_body: int = 1024**3
     """Bytes of an asynchronous request's input and of its answer (SageMaker's limit). The platform streams them; a
     built-in runtime holds one whole in its instance's memory while it works on it."""
@@ -143,6 +147,10 @@ def _paths(text: str) -> tuple[Path, ...]:
     return tuple(Path(part) for part in text.split(":") if part)
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
 VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_HOST": ("host", str),
     "TIDEGATE_PORT": ("port", int),
@@ -165,6 +173,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_SNS_ENDPOINT": ("sns_endpoint", str),
     "TIDEGATE_OUTPUT_ROOTS": ("output_roots", _paths),
     "TIDEGATE_WEBHOOK_SECRET": ("webhook_secret", str),
+    "TIDEGATE_WEBHOOK_HOSTS": ("webhook_hosts", _words),
     "TIDEGATE_ASYNC_MAX_BODY": ("async_max_body", int),
     "TIDEGATE_IMAGES": ("images", Path),
     "TIDEGATE_PRICES": ("prices", Path),

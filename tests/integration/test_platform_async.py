@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from tests.integration.conftest import STAND_IN, images
 from tidegate.cli.client import Client
-from tidegate.delivery.notices import EVENT, SIGNATURE, TIMESTAMP, signature
+from tidegate.delivery.webhooks import EVENT, SIGNATURE, TIMESTAMP, signature
 from tidegate.testing.platform import Platform, until
 from tidegate.testing.scene import Scene
 
@@ -40,6 +40,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory, out: Path) -> Iterator[Pl
         "TIDEGATE_DRAIN_TIMEOUT": "5",
         "TIDEGATE_OUTPUT_ROOTS": str(out),
         "TIDEGATE_WEBHOOK_SECRET": SECRET,
+        "TIDEGATE_WEBHOOK_HOSTS": "127.0.0.1",
     }
     with Platform(environment=environment) as running:
         yield running

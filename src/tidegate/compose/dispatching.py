@@ -30,6 +30,7 @@ from tidegate.delivery.calls import Calls
 from tidegate.delivery.dispatcher import Dispatcher, Page, Served
 from tidegate.delivery.notices import Notices
 from tidegate.delivery.objects import Objects
+from tidegate.delivery.webhooks import Webhooks
 from tidegate.delivery.work import Work
 from tidegate.settings import Settings
 from tidegate.targets.local.folders import write_whole
@@ -54,6 +55,7 @@ class Start:
     s3_endpoint: str
     sns_endpoint: str
     webhook_secret: str
+    webhook_hosts: tuple[str, ...]
     region: str
     most: int
     grace: float
@@ -79,6 +81,7 @@ def start_of(settings: Settings, socket: Path) -> Start:
         s3_endpoint=settings.s3_endpoint,
         sns_endpoint=settings.sns_endpoint,
         webhook_secret=settings.webhook_secret,
+        webhook_hosts=settings.webhook_hosts,
         region=settings.region,
         most=settings.async_max_body,
         grace=float(settings.drain_timeout),
@@ -207,7 +210,8 @@ def dispatcher(start: Start, database: Database, calls: Calls, scratch: Path) ->
     readable = None if start.readable is None else tuple(Path(root) for root in start.readable)
     writable = tuple(Path(root) for root in start.writable)
     objects = Objects(readable, writable, start.s3_endpoint, start.region, start.most)
-    notices = Notices(objects, start.sns_endpoint, start.region, start.webhook_secret)
+    webhooks = Webhooks(start.webhook_secret, start.webhook_hosts)
+    notices = Notices(objects, webhooks, start.sns_endpoint, start.region)
     queue = SqlQueue(database)
     work = Work(queue, calls, objects, notices, scratch, start.region)
     return Dispatcher(queue, work, Reader(Path(start.folder) / "page.json").read)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,8 +40,8 @@ class Calls:
     def close(self) -> None:
         self._lines.close()
 
-    async def ask(self, item: Item, body: Body, scratch: Path) -> Got | Wrong:
-        """``scratch`` takes an answer that is large."""
+    async def ask(self, item: Item, body: Body, scratch: Callable[[], Path]) -> Got | Wrong:
+        """``scratch`` names a file for an answer that is large."""
         try:
             async with asyncio.timeout(item.timeout):
                 line = await self._lines.ask(_head(item, body), body)
@@ -59,7 +60,7 @@ class Calls:
         except TooLong:
             return Wrong(Fault.MODEL, f"The answer has more than {self._most} bytes.")
 
-    async def _received(self, line: Line, scratch: Path) -> Got | Wrong:
+    async def _received(self, line: Line, scratch: Callable[[], Path]) -> Got | Wrong:
         headers = line.head.headers
         if line.head.status != 200:
             told = bytearray()
@@ -72,7 +73,7 @@ class Calls:
             headers.get("x-amzn-invoked-production-variant", ""),
         )
 
-    async def _body(self, line: Line, scratch: Path) -> Body:
+    async def _body(self, line: Line, scratch: Callable[[], Path]) -> Body:
         kept, size = bytearray(), 0
         parts = line.parts()
         async for part in parts:
@@ -82,7 +83,8 @@ class Calls:
                 break
         else:
             return bytes(kept)
-        with scratch.open("wb") as file:
+        path = scratch()
+        with path.open("wb") as file:
             async for part in parts:
                 kept += part
                 size += len(part)
@@ -92,7 +94,7 @@ class Calls:
                     await asyncio.to_thread(file.write, kept)
                     kept = bytearray()
             await asyncio.to_thread(file.write, kept)
-        return scratch
+        return path
 
 
 def _head(item: Item, body: Body) -> bytes:

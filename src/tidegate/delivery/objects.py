@@ -7,6 +7,7 @@ one. Every method blocks: call them in threads. Raises ArtifactError for what wi
 import contextlib
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +25,8 @@ PART = 8 * 1024 * 1024
 """Bytes of a part, where an object goes up in several."""
 CLIENTS = 64
 """Connections to the S3."""
+FRESH = 1.0
+MOST_CHECKED = 1_000
 PERMANENT = {
     "NoSuchKey",
     "NoSuchBucket",
@@ -52,6 +55,8 @@ class Objects:
         self._region = region
         self._most = most
         self._s3: Any = None
+        self._checked: dict[str, tuple[Path, float]] = {}
+        """Folder as it is named -> as it is, and when that was looked at."""
 
     def fetch(self, address: str, scratch: Path) -> Path:
         """The input as a file: the very one where it is one, else ``scratch`` with the object in it."""
@@ -116,7 +121,7 @@ class Objects:
             raise Transient(f"{address} cannot be written: {error.strerror}") from None
 
     def _put_file(self, address: str, body: Body, fence: int) -> None:
-        path = self._file(address, self._writable, "written")
+        path = self._place(address)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             for older in range(1, fence):
@@ -149,6 +154,19 @@ class Objects:
             with contextlib.suppress(BotoCoreError, ClientError):
                 client.abort_multipart_upload(**named, UploadId=upload)
             raise
+
+    def _place(self, address: str) -> Path:
+        """Where a whole file is put. A link under that name is replaced and not followed, so that the folder alone
+        is resolved; for one that thousands are put into, every ``FRESH`` seconds."""
+        path = Path(unquote(urlsplit(address).path))
+        if path.name in ("", ".."):
+            return self._file(address, self._writable, "written")
+        checked = self._checked.get(str(path.parent))
+        if checked is None or time.monotonic() - checked[1] > FRESH:
+            folder = self._file(path.parent.as_uri(), self._writable, "written")
+            self._checked = {} if len(self._checked) >= MOST_CHECKED else self._checked
+            checked = self._checked[str(path.parent)] = folder, time.monotonic()
+        return checked[0] / path.name
 
     def _file(self, address: str, roots: tuple[Path, ...] | None, what: str) -> Path:
         path = Path(unquote(urlsplit(address).path)).resolve()

@@ -113,7 +113,7 @@ class Carried:
         if not await self.turn.begin():
             return Wrong(Fault.BUSY, "No instance is ready.")
         try:
-            return await self.work.calls.ask(self.held.item, body, self._file("out"))
+            return await self.work.calls.ask(self.held.item, body, lambda: self._file("out"))
         finally:
             self.turn.end()
 

@@ -8,7 +8,22 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Select,
+    Update,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from tidegate.adapters.store.database import Database
 from tidegate.adapters.store.tables import QUEUE
@@ -34,6 +49,34 @@ _TAKEN = (
 _UNFINISHED = _C.state.in_((ItemState.WAITING, ItemState.WORKING))
 
 
+def _leasing(which: ColumnElement[bool]) -> Select[Any]:
+    """Of ``now`` and ``most``."""
+    asked = select(*_TAKEN).where(which).order_by(_C.due_at).limit(bindparam("most"))
+    return asked.with_for_update(skip_locked=True)
+
+
+def _changing(*names: str) -> Update:
+    """Sets columns of the item ``_id`` to parameters named as they are, with a line before."""
+    change = update(QUEUE).where(_C.id == bindparam("_id"))
+    return change.values({name: bindparam(f"_{name}", type_=_C[name].type) for name in names})
+
+
+# Made once: SQLAlchemy takes longer to build them than the database to run them.
+_NOW: BindParameter[float] = bindparam("now")
+_CLAIM = _leasing(and_(_C.endpoint == bindparam("endpoint"), _C.due_at <= _NOW, _C.state != ItemState.TELLING))
+_LATE = and_(_C.state == ItemState.WAITING, _C.expires_at <= _NOW, _C.fence == 0)
+_OVERDUE = _leasing(or_(_LATE, and_(_C.state == ItemState.TELLING, _C.due_at <= _NOW)))
+_LEASED = _changing("state", "fence", "losses", "begun_at", "outcome", "due_at")
+_EXTENDED = _changing("due_at")
+_NOTED = _changing("state", "due_at", "tries", "losses", "outcome", "finished_at", "measures")
+_BODY_GONE = update(QUEUE).where(_C.id == bindparam("_id"), _C.body.is_not(None)).values(body=None)
+_MEASURED = _changing("measures")
+_HELD = select(_C.id, _C.fence).where(
+    _C.id.in_(bindparam("ids", expanding=True)), _C.state.in_((ItemState.WORKING, ItemState.TELLING))
+)
+_HELD = _HELD.order_by(_C.id).with_for_update()
+
+
 class SqlQueue:
     """A ``ports.queue.Queue``. Raises Unavailable, with nothing written, when the database is in trouble."""
 
@@ -50,20 +93,18 @@ class SqlQueue:
         return made
 
     async def claim(self, endpoint: str, most: int, now: float, until: float) -> list[Held]:
-        due = and_(_C.endpoint == endpoint, _C.due_at <= now, _C.state != ItemState.TELLING)
-        return await self._database.run(lambda c: _lease(c, due, most, now, until))
+        given = {"endpoint": endpoint, "now": now, "most": most}
+        return await self._database.run(lambda c: _lease(c, _CLAIM, given, until))
 
     async def overdue(self, most: int, now: float, until: float) -> list[Held]:
-        late = and_(_C.state == ItemState.WAITING, _C.expires_at <= now, _C.fence == 0)
-        untold = and_(_C.state == ItemState.TELLING, _C.due_at <= now)
-        return await self._database.run(lambda c: _lease(c, or_(late, untold), most, now, until))
+        given = {"now": now, "most": most}
+        return await self._database.run(lambda c: _lease(c, _OVERDUE, given, until))
 
     async def extend(self, fences: Mapping[str, int], until: float) -> set[str]:
         def work(connection: Connection) -> set[str]:
             held = _held(connection, fences)
             if held:
-                change = update(QUEUE).where(_C.id == bindparam("_id")).values(due_at=until)
-                connection.execute(change, [{"_id": id} for id in sorted(held)])
+                connection.execute(_EXTENDED, [{"_id": id, "_due_at": until} for id in sorted(held)])
             return held
 
         return await self._database.run(work) if fences else set()
@@ -95,8 +136,7 @@ class SqlQueue:
             asked = select(_C.id, _C.measures).where(_C.measures.is_not(None)).limit(most)
             rows = connection.execute(asked.with_for_update(skip_locked=True)).all()
             if rows:
-                change = update(QUEUE).where(_C.id == bindparam("_id")).values(measures=None)
-                connection.execute(change, [{"_id": row.id} for row in rows])
+                connection.execute(_MEASURED, [{"_id": row.id, "_measures": None} for row in rows])
             return [msgspec.convert(row.measures, Measures) for row in rows]
 
         return await self._database.run(work)
@@ -132,14 +172,10 @@ class SqlQueue:
 
         def work(connection: Connection) -> set[str]:
             held = _held(connection, {note.id: note.fence for note in every.values()})
-            values = [_said(every[id]) for id in sorted(held)]
-            change = update(QUEUE).where(_C.id == bindparam("_id"))
-            names = ("state", "due_at", "tries", "losses", "outcome", "finished_at", "measures")
-            change = change.values(**{name: bindparam(f"_{name}", type_=_C[name].type) for name in names})
-            if values:
-                connection.execute(change, values)
-            if done := [id for id in held if every[id].state is ItemState.DONE]:
-                connection.execute(update(QUEUE).where(_C.id.in_(done), _C.body.is_not(None)).values(body=None))
+            if held:
+                connection.execute(_NOTED, [_said(every[id]) for id in sorted(held)])
+            if done := [{"_id": id} for id in sorted(held) if every[id].state is ItemState.DONE]:
+                connection.execute(_BODY_GONE, done)
             return held
 
         landed = await self._database.run(work)
@@ -190,28 +226,23 @@ def _new(item: Item, body: bytes | None) -> dict[str, Any]:
     }
 
 
-def _lease(connection: Connection, which: ColumnElement[bool], most: int, now: float, until: float) -> list[Held]:
-    asked = select(*_TAKEN).where(which).order_by(_C.due_at).limit(most).with_for_update(skip_locked=True)
-    taken = [_taken(row, now) for row in connection.execute(asked)]
+def _lease(connection: Connection, which: Select[Any], given: dict[str, Any], until: float) -> list[Held]:
+    taken = [_taken(row, given["now"]) for row in connection.execute(which, given)]
     if taken:
-        change = update(QUEUE).where(_C.id == bindparam("_id"))
-        names = ("state", "fence", "losses", "begun_at", "outcome")
-        change = change.values(due_at=until, **{n: bindparam(f"_{n}", type_=_C[n].type) for n in names})
-        connection.execute(
-            change,
-            [
-                {
-                    "_id": held.item.id,
-                    "_state": held.state,
-                    "_fence": held.fence,
-                    "_losses": held.losses,
-                    "_begun_at": held.begun_at,
-                    "_outcome": None if held.outcome is None else msgspec.to_builtins(held.outcome),
-                }
-                for held in taken
-            ],
-        )
+        connection.execute(_LEASED, [_leased(held, until) for held in taken])
     return taken
+
+
+def _leased(held: Held, until: float) -> dict[str, Any]:
+    return {
+        "_id": held.item.id,
+        "_state": held.state,
+        "_fence": held.fence,
+        "_losses": held.losses,
+        "_begun_at": held.begun_at,
+        "_outcome": None if held.outcome is None else msgspec.to_builtins(held.outcome),
+        "_due_at": until,
+    }
 
 
 def _taken(row: Any, now: float) -> Held:
@@ -232,10 +263,7 @@ def _held(connection: Connection, fences: Mapping[str, int]) -> set[str]:
     """The ids that are held with these fences; their rows stay locked."""
     held: set[str] = set()
     for some in _some(sorted(fences)):
-        asked = select(_C.id, _C.fence).where(
-            _C.id.in_(some), _C.state.in_((ItemState.WORKING, ItemState.TELLING))
-        )
-        for row in connection.execute(asked.order_by(_C.id).with_for_update()):
+        for row in connection.execute(_HELD, {"ids": some}):
             if row.fence == fences[row.id]:
                 held.add(row.id)
     return held
