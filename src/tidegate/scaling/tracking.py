@@ -2,8 +2,7 @@
 
 The alarms: above the target in 3 of 3 minutes, below 0.9 of it in 15 of 15. The change is in proportion to the metric
 and rounded up, so that scaling in cannot lift the metric over the target. Amazon publishes neither for SageMaker; the
-numbers are those of its ECS targets. For metrics of 10 seconds they are unknown: three of them out, the same quarter
-of an hour in.
+numbers are those of its ECS targets. For metrics of 10 seconds they are unknown: as many points are taken.
 """
 
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from tidegate.model.scaling import (
 from tidegate.scaling.asks import Ask, Refusal, base, cause, due, in_force, up
 
 HIGH, LOW = 3, 15
-"""Minutes."""
+"""Points."""
 BELOW = 0.9
 
 
@@ -38,7 +37,7 @@ class Watched:
 
 PREDEFINED = {
     Predefined.INVOCATIONS: Watched("InvocationsPerInstance", "Sum"),
-    Predefined.CONCURRENT: Watched("ConcurrentRequestsPerModel", "Maximum", 10),
+    Predefined.CONCURRENT: Watched("ConcurrentRequestsPerModel", "Average", 10),
     Predefined.UTILIZATION: Watched("ServerlessProvisionedConcurrencyUtilization", "Maximum"),
 }
 
@@ -56,7 +55,6 @@ def alarms(target: ScalableTarget, policy: TargetTracking, arn: str, now: dateti
         )
     else:
         metric, statistic, unit, period = policy.metric.metric, policy.metric.statistic, policy.metric.unit, 60
-    out = HIGH if period < 60 else HIGH * 60 // period
 
     def alarm(which: int, periods: int, threshold: float, comparison: Comparison) -> Alarm:
         side = ("AlarmHigh", "AlarmLow")[which]
@@ -78,8 +76,8 @@ def alarms(target: ScalableTarget, policy: TargetTracking, arn: str, now: dateti
         )
 
     return (
-        alarm(0, out, policy.target, Comparison.GREATER),
-        alarm(1, LOW * 60 // period, BELOW * policy.target, Comparison.LESS),
+        alarm(0, HIGH, policy.target, Comparison.GREATER),
+        alarm(1, LOW, BELOW * policy.target, Comparison.LESS),
     )
 
 
