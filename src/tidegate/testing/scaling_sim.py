@@ -107,6 +107,8 @@ class Simulation:
     objective: float = 0.1
     history: tuple[Rate, ...] = ()
     start: datetime = START
+    counted: bool = True
+    """Whether arrivals and service time are known to the rules; if not, only what is in flight is."""
 
     def __post_init__(self) -> None:
         self._desired = self.count
@@ -136,7 +138,9 @@ class Simulation:
         in_flight = served * self.instances.service_time + self._queue
         self._measure(int(now.timestamp()) - 1, arrivals, ready, in_flight)
         self._judge(now)
-        load = Load(in_flight, wait, arrivals, self.instances.service_time)
+        load = Load(in_flight, wait)
+        if self.counted:
+            load = Load(in_flight, wait, arrivals, self.instances.service_time)
         seen = ScaleSeen(
             self._desired,
             ready,
