@@ -37,7 +37,7 @@ def count(policy: Forecast, history: Sequence[Rate], start_up: float | None, now
         at += span
     if not expected:
         return None
-    return up(max(expected) * level(rates, history[-1].at, season) * policy.headroom / policy.per_instance)
+    return up(max(expected) * level(rates, history[-1].at, span, season) * policy.headroom / policy.per_instance)
 
 
 def next_tick(now: datetime) -> datetime:
@@ -51,10 +51,9 @@ def naive(rates: dict[datetime, float], at: datetime, season: timedelta) -> floa
     return sum(known) / len(known) if known else None
 
 
-def level(rates: dict[datetime, float], last: datetime, season: timedelta) -> float:
+def level(rates: dict[datetime, float], last: datetime, span: timedelta, season: timedelta) -> float:
     """Today's load over what the earlier seasons say, of the last hours."""
-    recent = [
-        (rates[at], said) for at in rates if last - RECENT < at <= last and (said := naive(rates, at, season))
-    ]
+    hours = [last - n * span for n in range(max(1, RECENT // span))]
+    recent = [(rates[at], said) for at in hours if at in rates and (said := naive(rates, at, season))]
     expected = sum(said for _, said in recent)
     return min(MOST, max(LEAST, sum(value for value, _ in recent) / expected)) if expected > 0 else 1.0
