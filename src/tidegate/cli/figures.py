@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tidegate.cost.extras import Extras
-from tidegate.cost.fleet import SCALE_IN, TARGET, Scaling
+from tidegate.cost.fleet import SCALE_IN, TARGET, WAVES, Scaling
 from tidegate.cost.hosted import Job, Work
 from tidegate.cost.many_models import Models
 from tidegate.cost.ways import Figures
@@ -33,6 +33,7 @@ READ: Mapping[str, tuple[Callable[[str], Any], Any, str]] = {
     "growth": (_part, 0.0, "of traffic in that year, such as 20%"),
     "per_instance": (float, None, "requests/s that one instance answers in time"),
     "target": (_part, TARGET, "part of it at which autoscaling holds an instance"),
+    "waves": (_part, WAVES, "by which an hour's busiest minutes lie above it"),
     "seconds": (_seconds, 0.05, "of one request, such as 50ms"),
     "at_once": (int, 1, "requests that one instance works on at a time (async, batch)"),
     "in": (_bytes, 2000.0, "bytes of a request, such as 2kB"),
@@ -91,7 +92,7 @@ def figures(said: Said, least: int, most: int, rps: float) -> tuple[Figures, lis
     per_instance = said["per_instance"]
     if per_instance is None:
         carrying = max(1, least - 1)
-        per_instance = max(rps, 1e-9) / carrying / target
+        per_instance = max(rps, 1e-9) * (1 + said["waves"]) / carrying / target
         one_may_fail = f"{carrying} of {least} instances, so that one may fail" if least > 1 else "one instance"
         assumed.append(
             f"{per_instance:.4g} requests/s to an instance: the ordinary busy hour fits {one_may_fail}, at "
@@ -106,7 +107,7 @@ def figures(said: Said, least: int, most: int, rps: float) -> tuple[Figures, lis
     gigabytes = said["volume"] / 1e9
     extras = Extras(said["in"], said["out"], gigabytes, said["alarms"], said["keep"] / 86400)
     made = Figures(
-        Scaling(per_instance, least, most, target, SCALE_IN),
+        Scaling(per_instance, least, most, target, SCALE_IN, said["waves"]),
         Work(said["seconds"], said["at_once"]),
         said["provisioned"],
         extras,

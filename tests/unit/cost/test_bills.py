@@ -58,10 +58,17 @@ def test_payroll_fraud_costs_that_in_every_year(year: int) -> None:
 
 
 def test_an_instance_that_is_no_longer_needed_is_paid_until_it_is_scaled_in() -> None:
-    made = fleet(load(10, "business_hours"), Scaling(5, 1, 10, target=1.0))
+    made = fleet(load(10, "business_hours"), Scaling(5, 1, 10, target=1.0, waves=0))
     monday = made.paid[4 * 24 : 5 * 24]  # 5 January 2026
     assert made.counts[4 * 24 + 7 : 4 * 24 + 20] == (1, *(2,) * 10, 1, 1)
     assert monday[17:20] == (2.0, 1.25, 1.0)
+
+
+def test_within_an_hour_the_count_goes_with_the_waves() -> None:
+    made = fleet(load(40), Scaling(10, 1, 9, target=1.0, waves=0.5))
+    # 40, 50 and 60 requests/s: four, five and six instances.
+    assert made.counts[0] == 6
+    assert made.hours == pytest.approx(5 * YEAR)
 
 
 def test_data_volumes_and_alarms() -> None:
