@@ -17,6 +17,9 @@ CONNECT_TIMEOUT = 5.0
 LIMIT = 256 * 1024
 """Bytes that are read ahead, and the most that a head may have."""
 
+BROKEN = (OSError, EOFError, ValueError, LookupError, asyncio.LimitOverrunError)
+"""What a connection raises that ends, and the reading of what is no HTTP."""
+
 
 class Broken(Exception):
     """No whole answer came."""
@@ -97,7 +100,7 @@ class Line:
         try:
             await self._send(head, body)
             self.head = await self._read_head()
-        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
+        except BROKEN as error:
             self.untouched = isinstance(error, OSError) or (
                 isinstance(error, asyncio.IncompleteReadError) and not error.partial
             )
@@ -145,7 +148,7 @@ class Line:
                 keeps = False
                 while part := await self._reader.read(CHUNK):
                     yield part
-        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
+        except BROKEN as error:
             raise Broken(str(error) or type(error).__name__) from None
         self.reusable = keeps
 
