@@ -15,7 +15,6 @@ BENCHES = (
     ("bench.multimodel", "--keep"),
     ("bench.coldstart", "--keep"),
     ("bench.batch", "--keep"),
-    ("bench.scaling_sim", "--keep"),
 )
 
 if __name__ == "__main__":

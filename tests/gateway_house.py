@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from tidegate.adapters.clock import RandomIds, SystemClock
 from tidegate.adapters.store import SqlStore, open_store
 from tidegate.auth.keys import required
+from tidegate.console import questions
 from tidegate.gateway.app import build_app
 from tidegate.gateway.dependencies import Gateway
 from tidegate.settings import Settings
@@ -49,6 +50,10 @@ class House:
 
     @cached_property
     def app(self) -> ASGIApp:
+        return build_app(self.gateway, questions.routes(self.gateway))
+
+    @cached_property
+    def gateway(self) -> Gateway:
         context = WireContext(
             store=self.store,
             metrics=self.metrics,
@@ -59,19 +64,17 @@ class House:
             kick=self.kicked.append,
             check_answers=True,
         )
-        return build_app(
-            Gateway(
-                settings=self.settings,
-                context=context,
-                signed=required(self.settings),
-                proxy_up=self._proxy_up,
-                prometheus=self._page,
-                logs=self._logs,
-                progress=lambda name: None,
-                models=self._models,
-                down=self._down,
-                changed=self.changed,
-            )
+        return Gateway(
+            settings=self.settings,
+            context=context,
+            signed=required(self.settings),
+            proxy_up=self._proxy_up,
+            prometheus=self._page,
+            logs=self._logs,
+            progress=lambda name: None,
+            models=self._models,
+            down=self._down,
+            changed=self.changed,
         )
 
     async def _proxy_up(self) -> bool:

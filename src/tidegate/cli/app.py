@@ -12,7 +12,9 @@ from tidegate.cli import (
     planning,
     platform,
     price_list,
+    promising,
     queueing,
+    rehearsing,
     replaying,
     rollouts,
     scaling,
@@ -54,6 +56,8 @@ for command in (
     app.command()(command)
 app.command("invoke-async")(queueing.invoke_async)
 app.command("simulate")(simulating.simulate_spec)
+app.command("promise")(promising.promise_spec)
+app.command("rehearse")(rehearsing.rehearse_spec)
 app.add_typer(rollouts.app, name="rollout")
 app.add_typer(replaying.app, name="trace")
 

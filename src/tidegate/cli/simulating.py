@@ -1,9 +1,7 @@
 """``simulate``: the rollout of a spec file on a virtual clock, by the very machine that the server runs."""
 
 import json
-import re
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -14,19 +12,13 @@ from tidegate.cli import draw
 from tidegate.cli.artifacts import prepare
 from tidegate.cli.deploying import SpecPath, read
 from tidegate.cli.output import AsJson, console, note
-from tidegate.model.alarm import AlarmState
-from tidegate.model.errors import Invalid
-from tidegate.model.fleet import RoutingStrategy, VariantSpec
-from tidegate.model.rollout import Phase, Version
-from tidegate.model.wish import DeployWish
-from tidegate.spec.problem import meant
+from tidegate.model.rollout import Phase
 from tidegate.spec.units import duration
-from tidegate.testing.happenings import AlarmTurns, When
+from tidegate.testing import wished
 from tidegate.testing.simulate import Moment, Timeline, simulate
 
 WIDTH, HEIGHT = 64, 8
 """Characters of the plot."""
-SERVING = "what-serves-now"
 
 
 def simulate_spec(
@@ -51,12 +43,11 @@ def simulate_spec(
     loaded = read(spec_file)
     data = prepare(loaded, spec_file.parent, must_exist=False)
     wish = loaded.wish(datetime.now(UTC), data)
-    names = dict(zip(_keys(data), (one.name for one in wish.alarms), strict=True))
+    names = wished.named(data, wish)
     timeline = simulate(
-        _version(wish, SERVING, 1),
-        _version(wish, wish.config.name, 2),
+        *wished.versions(wish),
         wish.deployment,
-        happenings=[_goes_off(text, names, wish) for text in alarm or ()],
+        happenings=[wished.goes_off(text, names, wish) for text in alarm or ()],
         startup=duration(startup, ("--startup",)),
     )
     if alarm and timeline.phase is Phase.SUCCEEDED:
@@ -64,58 +55,9 @@ def simulate_spec(
         over = f"it has {stages} stage(s) and takes {draw.elapsed(timeline.seconds)}"
         note(f"no --alarm went off before the rollout was over: {over}")
     if as_json:
-        print(json.dumps(_document(timeline)))
+        print(json.dumps(wished.document(timeline)))
     else:
         _show(timeline)
-
-
-def _keys(data: object) -> list[str]:
-    alarms = data.get("alarms") if isinstance(data, dict) else None
-    return list(alarms or {})
-
-
-def _version(wish: DeployWish, config_name: str, generation: int) -> Version:
-    models = {model.name: model for model in wish.models}
-    variants = tuple(
-        VariantSpec(
-            name=one.name,
-            model=models[one.model_name],
-            instance_count=one.instance_count,
-            weight=one.weight,
-            instance_type=one.instance_type,
-            routing=one.routing or RoutingStrategy.RANDOM,
-            shadow=one in wish.config.shadows,
-        )
-        for one in (*wish.config.variants, *wish.config.shadows)
-    )
-    return Version(generation, config_name, variants)
-
-
-def _goes_off(text: str, names: dict[str, str], wish: DeployWish) -> AlarmTurns:
-    """``errors@stage=2`` or ``errors@90m``."""
-    key, at, when = text.partition("@")
-    if not at:
-        raise Invalid(f"--alarm {text!r}: expected KEY@stage=N or KEY@TIME, such as errors@stage=2 or errors@90m")
-    if key not in names:
-        raise Invalid(f"--alarm {text!r}: unknown alarm {key!r}{meant(key, names) or ', the spec declares none'}")
-    if names[key] not in wish.deployment.alarms:
-        raise Invalid(f"--alarm {text!r}: the rollout does not watch {key!r}")
-    stage = re.fullmatch(r"stage=([1-9][0-9]{0,3})", when)
-    moment = (
-        When(Phase.ACTIVATING_TRAFFIC, nth=int(stage[1]), after=1.0)
-        if stage
-        else When(after=duration(when, ("--alarm",)))
-    )
-    return AlarmTurns(moment, names[key], AlarmState.ALARM)
-
-
-def _document(timeline: Timeline) -> dict[str, object]:
-    return {
-        "phase": str(timeline.phase),
-        "reason": timeline.reason,
-        "seconds": timeline.seconds,
-        "moments": [asdict(moment) for moment in timeline.moments],
-    }
 
 
 def _show(timeline: Timeline) -> None:

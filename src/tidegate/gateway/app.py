@@ -5,6 +5,7 @@
 """
 
 import asyncio
+from collections.abc import Sequence
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -35,15 +36,15 @@ HEALTH_TIMEOUT = 2.0
 """Seconds that the store and the proxy may take to answer a health check."""
 
 
-def build_app(gateway: Gateway) -> ASGIApp:
-    """The application; it has no start or end of its own (no lifespan)."""
-    app = doors(gateway)
+def build_app(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
+    """The application; it has no start or end of its own (no lifespan). ``further``: routes of rooms above."""
+    app = doors(gateway, further)
     for step in reversed(STEPS):
         app = step(app, gateway)
     return app
 
 
-def doors(gateway: Gateway) -> ASGIApp:
+def doors(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
     async def health(request: Request) -> Response:
         trouble = await _trouble(gateway)
         if trouble is None:
@@ -57,6 +58,7 @@ def doors(gateway: Gateway) -> ASGIApp:
         Route(HEALTH, health, methods=["GET"]),
         Route(METRICS, metrics, methods=["GET"]),
         *native.routes(gateway),
+        *further,
     ]
 
     async def otherwise(scope: Scope, receive: Receive, send: Send) -> None:

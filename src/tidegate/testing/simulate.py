@@ -1,7 +1,7 @@
 """A rollout on a virtual clock: what would happen, and when, with these versions, this config and these alarms."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from tidegate.model.alarm import AlarmState
@@ -60,7 +60,7 @@ def simulate(
     """Rolls ``new`` out over ``old``, or creates the endpoint. ``happenings`` is the script: alarms that turn,
     replicas that die, people. Alarms are OK at first unless ``alarms`` says otherwise. ``startup`` is seconds
     until a replica is ready, ``limit`` is when to stop looking. Raises what the plan's compiler raises."""
-    counter = _Recorder([])
+    counter = Recorder()
     world = updating(
         old,
         new,
@@ -121,10 +121,10 @@ def settle(world: World, endpoint: Endpoint) -> None:
 
 
 @dataclass
-class _Recorder:
+class Recorder:
     """Writes a moment for every journal line and every change of what is ready."""
 
-    moments: list[Moment]
+    moments: list[Moment] = field(default_factory=list)
     _lines: int = 0
 
     def decided(self, *_: object) -> None:

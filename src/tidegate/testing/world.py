@@ -119,6 +119,17 @@ class World:
             self.now = until
         return self
 
+    @property
+    def due(self) -> float | None:
+        """When the next event happens; None when none is left."""
+        return self._heap[0][0] if self._heap else None
+
+    def pass_time(self, until: float) -> "World":
+        """Like ``run``, and it is ``until`` then even where nothing was left to happen."""
+        self.run(until)
+        self.now = max(self.now, until)
+        return self
+
     def wake(self, after: float) -> None:
         """A tick of the controller; an earlier one that is due already makes it needless."""
         at = self.now + max(0.0, after)

@@ -144,11 +144,11 @@ def test_a_bake_of_whole_minutes_by_hand() -> None:
     fault = Fault(error_rate=0.03)
     part = meaning.chances(alarm(threshold=0.05), meaning.Load(240), Baseline(0.03), Baseline()).breach
     quiet = 0.0
-    for offset in (0.125, 0.375, 0.625, 0.875):
+    for offset in ((place + 0.5) / 8 for place in range(8)):
         first = meaning.chances(
             alarm(threshold=0.05), meaning.Load(240 * (1 - offset)), Baseline(0.03), Baseline()
         )
-        quiet += (1 - part) ** 9 * (1 - first.breach) / 4
+        quiet += (1 - part) ** 9 * (1 - first.breach) / 8
     assert watching.by_stage(fault) == pytest.approx((1 - quiet,), rel=1e-9)
     assert watching.exact
 
@@ -172,7 +172,10 @@ def test_what_is_promised_can_be_sent_as_json() -> None:
 
 def test_alarms_that_the_plan_does_not_name_do_not_count() -> None:
     other = replace(alarm(), name="other")
-    assert promise(one_stage(1_000, 1_800), [other], 40, Baseline(), {}).alarms == ()
+    found = promise(one_stage(1_000, 1_800), [other], 40, Baseline(), {Quantity.ERRORS: 0.02})
+    assert found.alarms == ()
+    assert found.wanted[0].alarm is None
+    assert [one.what for one in found.wanted[0].proposals] == ["alarm"]
 
 
 def test_an_alarm_that_cannot_be_judged_says_why() -> None:

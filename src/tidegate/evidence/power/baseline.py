@@ -155,22 +155,17 @@ class Fault:
 
     @classmethod
     def of(cls, quantity: Quantity, size: float) -> "Fault":
-        match quantity:
-            case Quantity.ERRORS:
-                return cls(error_rate=size)
-            case Quantity.LATENCY:
-                return cls(latency=size)
-            case Quantity.PREDICTIONS:
-                return cls(prediction_shift=size)
+        return cls().with_rise(quantity, size)
 
-    def size(self, quantity: Quantity) -> float:
+    def with_rise(self, quantity: Quantity, size: float) -> "Fault":
+        """This, with the rise of one quantity set."""
         match quantity:
             case Quantity.ERRORS:
-                return self.error_rate
+                return replace(self, error_rate=size)
             case Quantity.LATENCY:
-                return self.latency
+                return replace(self, latency=size)
             case Quantity.PREDICTIONS:
-                return self.prediction_shift
+                return replace(self, prediction_shift=size)
 
 
 HEALTHY = Fault()

@@ -5,13 +5,14 @@ slower (nearest rank, ``evidence.sketch.percentile``). So errors and percentiles
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import NormalDist
 
 from tidegate.evidence import sketch
 from tidegate.evidence.power import counts
-from tidegate.evidence.power.baseline import Baseline, Quantity
+from tidegate.evidence.power.baseline import Baseline, Quantity, Spread
 from tidegate.evidence.samples import PERCENTILE
 from tidegate.model.alarm import Alarm, Comparison
 
@@ -19,6 +20,8 @@ ERROR_METRICS = ("Invocation5XXErrors", "InvocationModelErrors")
 LATENCY_METRICS = ("ModelLatency",)
 REQUESTS = "Invocations"
 VERSION, VARIANT, ENDPOINT = "EndpointConfigName", "VariantName", "EndpointName"
+ASSUMED_SIGMA = 0.5
+"""Of the logarithm of latencies: p99 is then 3.2 times the median."""
 UPWARD = (Comparison.GREATER, Comparison.GREATER_OR_EQUAL)
 OPPOSITE = {Comparison.LESS: Comparison.GREATER_OR_EQUAL, Comparison.LESS_OR_EQUAL: Comparison.GREATER}
 
@@ -68,6 +71,19 @@ def unknown(alarm: Alarm, baseline: Baseline) -> str | None:
         case Quantity.PREDICTIONS if alarm.statistic != "Average":
             return f"of predictions only the Average is understood, not {alarm.statistic}"
     return None
+
+
+def assumed(alarms: Sequence[Alarm]) -> Spread | None:
+    """A latency to go on with where none is given: log-normal, with the statistic of the strictest latency alarm at
+    half of its threshold. None without such an alarm."""
+    watching = [a for a in alarms if quantity(a) is Quantity.LATENCY and a.threshold > 0]
+    strictest = min(watching, key=lambda a: a.threshold, default=None)
+    if strictest is None:
+        return None
+    percent = PERCENTILE.fullmatch(strictest.statistic)
+    part = 0.5 if percent is None else min(0.9999, max(0.0001, float(percent[1]) / 100))
+    median = strictest.threshold / 2 / math.exp(ASSUMED_SIGMA * NormalDist().inv_cdf(part))
+    return Spread.lognormal(median, median * math.exp(ASSUMED_SIGMA * NormalDist().inv_cdf(0.99)))
 
 
 def exact(alarm: Alarm) -> bool:

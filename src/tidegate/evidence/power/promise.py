@@ -35,7 +35,6 @@ class AlarmPromise:
     said; then the rest is empty."""
 
     name: str
-    rule: str
     quantity: Quantity | None
     smallest: tuple[float | None, ...]
     false_alarm: float
@@ -113,11 +112,12 @@ def promise(
     watching = {alarm.name: _watching(alarm, plan, traffic_rps, baseline, terms) for alarm in guards}
     known = [one for one in watching.values() if one is not None]
     said = tuple(_alarm(alarm, watching[alarm.name], baseline, terms) for alarm in guards)
+    setting = Setting(plan, traffic_rps, baseline, terms.startup)
     parts = schedule.segments(plan, terms.startup)
     return Promise(
         stages=tuple(StageSeen(p.share * 100, p.seconds, traffic_rps * p.share * p.seconds) for p in parts),
         alarms=said,
-        wanted=tuple(_wanted(quantity, size, known, terms) for quantity, size in wanted.items()),
+        wanted=tuple(_wanted(quantity, size, known, setting, terms) for quantity, size in wanted.items()),
         false_alarm=min(1.0, sum(one.false_alarm for one in said)),
         seconds=schedule.duration(plan, terms.startup),
         power=terms.power,
@@ -149,43 +149,44 @@ def _alarm(alarm: Alarm, watching: Watching | None, baseline: Baseline, terms: T
     quantity = meaning.quantity(alarm)
     if watching is None or quantity is None:
         return AlarmPromise(
-            alarm.name, rule(alarm), quantity, (), 0.0, False, meaning.unknown(alarm, baseline) or "not computed"
+            alarm.name, quantity, (), 0.0, False, meaning.unknown(alarm, baseline) or "not computed"
         )
     stages = range(len(watching.setting.plan.stages))
     smallest = tuple(watching.smallest(quantity, stage, terms.power) for stage in stages)
-    return AlarmPromise(alarm.name, rule(alarm), quantity, smallest, watching.false_alarm(), watching.exact)
+    return AlarmPromise(alarm.name, quantity, smallest, watching.false_alarm(), watching.exact)
 
 
-def rule(alarm: Alarm) -> str:
-    """``p99 of ModelLatency > 300000, 2 of 3 x 10 s``, in the metric's own unit."""
-    sign = {"GreaterThan": ">", "GreaterThanOrEqualTo": ">=", "LessThan": "<", "LessThanOrEqualTo": "<="}
-    limit = f"{sign[alarm.comparison.removesuffix('Threshold')]} {alarm.threshold:g}"
-    periods = f"{alarm.datapoints_to_alarm} of {alarm.evaluation_periods} x {alarm.period} s"
-    return f"{alarm.statistic} of {alarm.metric} {limit}, {periods}"
-
-
-def _wanted(quantity: Quantity, size: float, known: Iterable[Watching], terms: Terms) -> WantedPromise:
+def _wanted(
+    quantity: Quantity, size: float, known: Iterable[Watching], setting: Setting, terms: Terms
+) -> WantedPromise:
     fault = Fault.of(quantity, size)
     watching = [one for one in known if meaning.quantity(one.alarm) is quantity]
     best = max(watching, key=lambda one: one.by_stage(fault), default=None)
     if best is None:
-        return WantedPromise(quantity, size, False, None, None, (), 0.0, None, 0.0, None)
+        better = _unwatched(quantity, size, setting, terms)
+        return WantedPromise(quantity, size, False, None, None, (), 0.0, None, 0.0, None, better)
     caught = best.caught(fault)
     stage = next((n for n, chance in enumerate(caught.by_stage) if chance >= terms.power), None)
-    first = proposals.first_bake(best.setting.plan)
-    seen = stage is not None and stage <= first
+    seen = stage is not None and stage <= proposals.first_bake(best.setting.plan)
     good = seen and best.false_alarm() <= terms.false_alarms
-    better = () if good else proposals.propose(best, quantity, size, terms.power, terms.false_alarms)
     return WantedPromise(
-        quantity,
-        size,
-        seen,
-        stage,
-        best.alarm.name,
-        caught.by_stage,
-        caught.requests,
-        caught.most_requests,
-        caught.seconds,
-        caught.most_seconds,
-        better,
+        quantity=quantity,
+        size=size,
+        seen=seen,
+        stage=stage,
+        alarm=best.alarm.name,
+        by_stage=caught.by_stage,
+        requests=caught.requests,
+        most_requests=caught.most_requests,
+        seconds=caught.seconds,
+        most_seconds=caught.most_seconds,
+        proposals=() if good else proposals.propose(best, quantity, size, terms.power, terms.false_alarms),
     )
+
+
+def _unwatched(quantity: Quantity, size: float, setting: Setting, terms: Terms) -> tuple[Proposal, ...]:
+    """The alarm that is missing."""
+    alarm = proposals.unguarded(quantity)
+    if alarm is None or meaning.unknown(alarm, setting.baseline) is not None:
+        return ()
+    return proposals.propose(Watching(alarm, setting), quantity, size, terms.power, terms.false_alarms)

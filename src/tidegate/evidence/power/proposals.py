@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from tidegate.evidence.power import meaning
 from tidegate.evidence.power.baseline import Baseline, Fault, Quantity
 from tidegate.evidence.power.watching import Setting, Watching
-from tidegate.model.alarm import Alarm
+from tidegate.model.alarm import Alarm, Comparison
+from tidegate.model.metric import SAGEMAKER
 from tidegate.model.rollout import RolloutPlan, Stage
 from tidegate.model.traffic import WHOLE
 
@@ -26,7 +28,8 @@ SHAPES = (
 class Proposal:
     """``what``: ``bake`` (``bake`` seconds), ``canary`` (``share`` percent) or ``alarm`` (``threshold`` in the
     metric's unit, ``period`` seconds, ``datapoints`` of ``periods``). ``power``: how likely the first bake then sees
-    what matters; ``false_alarm``: how likely a good version is then turned back by this alarm."""
+    what matters; ``false_alarm``: how likely a good version is then turned back by this alarm. ``metric`` and
+    ``statistic`` are what the alarm watches, now and then."""
 
     what: str
     power: float
@@ -37,11 +40,24 @@ class Proposal:
     period: int | None = None
     periods: int | None = None
     datapoints: int | None = None
+    metric: str = ""
+    statistic: str = ""
 
 
 def first_bake(plan: RolloutPlan) -> int:
     """The first stage that is held for some time; the last one where none is."""
     return next((n for n, stage in enumerate(plan.stages) if stage.bake), len(plan.stages) - 1)
+
+
+def unguarded(quantity: Quantity) -> Alarm | None:
+    """The alarm to set where none watches the quantity, without its threshold; None where it depends on the model."""
+    watched = {Quantity.ERRORS: (meaning.ERROR_METRICS[0], "Average"), Quantity.LATENCY: ("ModelLatency", "p99")}
+    if quantity not in watched:
+        return None
+    metric, statistic = watched[quantity]
+    dimensions = {meaning.VERSION: "new"}
+    above = Comparison.GREATER
+    return Alarm(metric, SAGEMAKER, metric, dimensions, statistic, 60, 2, 2, 1e18, above, datetime.max)
 
 
 def propose(
@@ -102,8 +118,17 @@ class _Search:
         if chance < self.power:
             return None
         false = Watching(alarm, self.now.setting).false_alarm()
-        threshold = alarm.threshold
-        return Proposal("alarm", chance, false, None, None, threshold, period, periods, datapoints)
+        return replace(
+            self._proposal("alarm", chance, false),
+            threshold=alarm.threshold,
+            period=period,
+            periods=periods,
+            datapoints=datapoints,
+        )
+
+    def _proposal(self, what: str, chance: float, false: float) -> Proposal:
+        watched = self.now.alarm
+        return Proposal(what, chance, false, metric=watched.metric, statistic=watched.statistic)
 
     def _of(
         self, what: str, stage: Stage, *, bake: int | None = None, share: int | None = None
@@ -114,7 +139,8 @@ class _Search:
         false = Watching(self.now.alarm, replace(self.now.setting, plan=changed)).false_alarm()
         if false > self.false_alarms:
             return None
-        return Proposal(what, self._seen(self.now.alarm, stage.share, stage.bake), false, bake, share)
+        chance = self._seen(self.now.alarm, stage.share, stage.bake)
+        return replace(self._proposal(what, chance, false), bake=bake, share=share)
 
     def _stage(self) -> Stage:
         plan = self.now.setting.plan

@@ -12,8 +12,8 @@ from tidegate.model.traffic import WHOLE
 
 FEW = 60
 """Periods in a stage from which on it does not matter where in a period the stage begins."""
-OFFSETS = (0.125, 0.375, 0.625, 0.875)
-"""Parts of a period at which the first shift is taken to happen; their results are averaged."""
+OFFSETS = 8
+"""Places in a period at which the first shift is taken to happen otherwise; their results are averaged."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,10 @@ def looks(alarm: Alarm) -> int:
 def offsets(alarm: Alarm, parts: list[Segment]) -> tuple[float, ...]:
     """Where in a period the first shift may fall, as parts of one."""
     shortest = min((part.seconds for part in parts if part.seconds), default=0.0)
-    return (0.5,) if shortest >= FEW * alarm.period else OFFSETS
+    if shortest >= FEW * alarm.period and alarm.datapoints_to_alarm > 1:
+        return (0.5,)
+    number = OFFSETS * min(looks(alarm), OFFSETS)
+    return tuple((place + 0.5) / number for place in range(number))
 
 
 def way(alarm: Alarm, parts: list[Segment], rate: float, offset: float) -> Way:
