@@ -15,6 +15,7 @@ BENCHES = (
     ("bench.multimodel", "--keep"),
     ("bench.coldstart", "--keep"),
     ("bench.batch", "--keep"),
+    ("bench.scaling_sim", "--keep"),
 )
 
 if __name__ == "__main__":

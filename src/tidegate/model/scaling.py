@@ -129,12 +129,17 @@ class Fast:
     queue_time: float | None = None
     """Seconds that a request may wait for its turn; None: not looked at."""
     growth: float = 4.0
-    """One scale-out takes the count to at most this multiple of what is ready (and at least one more)."""
-    scale_out_cooldown: float = 2.0
+    """One scale-out takes the count to at most this multiple (and at least one more)."""
+    scale_out_cooldown: float = 1.0
     scale_in_window: float = 60.0
     """The count never goes below what any moment of this long past needed."""
     band: float = 0.2
-    """Instances that are fewer than this part of the count are not taken away: no flapping around a whole number."""
+    """Scaling in leaves this part on top of what was needed: no flapping around a whole number."""
+    smoothing: float = 2.0
+    """Seconds in which two thirds of a change of the load are believed; a rise that chance does not explain is
+    believed at once."""
+    drain: float = 2.0
+    """Seconds in which a queue should be worked off."""
     disable_scale_in: bool = False
 
 
@@ -152,7 +157,7 @@ class Peak:
 
 @dataclass(frozen=True)
 class Calendar:
-    """Has the count of each peak ready when it starts, by starting ahead; between peaks it says nothing."""
+    """Has the count of each peak ready when it starts, by starting ahead; between peaks the minimum is enough."""
 
     name: str
     peaks: tuple[Peak, ...]
@@ -170,6 +175,7 @@ class Forecast:
     season: float = 7 * 86_400.0
     """Seconds after which the load repeats itself."""
     headroom: float = 1.1
+    """What is expected counts this many times."""
     margin: float = 30.0
 
 
@@ -253,18 +259,32 @@ class Activity:
 
 @dataclass(frozen=True)
 class Cooldown:
-    """After a change: ``until`` it ends. ``base`` is the count before the change that began it."""
+    """After a change by an alarm. ``base`` is the count before it. ``until`` is None while the change is not all
+    there; the cooldown's ``seconds`` count from then on."""
 
-    until: datetime
+    seconds: float
     base: int
+    until: datetime | None = None
 
 
 @dataclass(frozen=True)
 class Need:
-    """What the fast rule found needed at most in the second that begins at ``at``."""
+    """Instances needed at one moment, as a fraction; rounded up only where it is compared with a count."""
 
     at: datetime
-    count: int
+    instances: float
+
+
+@dataclass(frozen=True)
+class FastMemory:
+    """What one fast policy remembers. ``level`` is the smoothed need. ``highs`` are the needs of its window that no
+    later one exceeds, oldest first. Nothing was missed between ``since`` and ``at``."""
+
+    since: datetime
+    at: datetime
+    level: float
+    highs: tuple[Need, ...] = ()
+    grown_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -280,10 +300,10 @@ class ScalerState:
     """Alarm name -> when its action was last taken."""
     scheduled: dict[str, datetime] = field(default_factory=dict)
     """Scheduled action -> until when its times were looked at."""
-    needs: dict[str, tuple[Need, ...]] = field(default_factory=dict)
-    """Fast policy -> what it needed lately; only what can still be the most is kept."""
-    grown_at: datetime | None = None
-    """When a fast policy scaled out last."""
+    fast: dict[str, FastMemory] = field(default_factory=dict)
+    """By policy name."""
+    retry_at: datetime | None = None
+    """Before then nothing is scaled out: the last scale-out could not be had."""
     not_scaled: Activity | None = None
     """The last one, so that the same reason is told once."""
 
@@ -303,10 +323,14 @@ class AlarmSeen:
 @dataclass(frozen=True)
 class Load:
     """The last second. ``in_flight`` is what all instances have in hand and what waits for them; ``queue_time``
-    seconds a request waited (a high percentile), None where none was served."""
+    seconds a request waited (a high percentile), None where none was served. ``arrivals`` (requests) and
+    ``service_time`` (mean seconds in the hands of the model) tell the load apart from a queue that has grown; None:
+    not known."""
 
     in_flight: float
     queue_time: float | None = None
+    arrivals: float | None = None
+    service_time: float | None = None
 
 
 @dataclass(frozen=True)
@@ -334,4 +358,5 @@ class ScaleSeen:
     history: tuple[Rate, ...] = ()
     """For forecasts, oldest first; spans without data are absent."""
     start_up: float | None = None
-    """Seconds that a replica of this model took from asked to ready, a high percentile of what was measured."""
+    """Seconds that a replica of this model took from asked to ready, a high percentile of what was measured; None:
+    it never started yet."""

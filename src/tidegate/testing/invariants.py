@@ -57,6 +57,7 @@ class Invariants:
         _table(after)
         _shares_rise_over_capacity(before, after, seen)
         _outgoing_capacity(after)
+        _no_step_with_scaling(before, after)
         _actions(after, seen, decision)
         _alarms(before, after, seen)
         _shadows_do_not_matter(before, seen, now, decision, step)
@@ -248,6 +249,14 @@ def _outgoing_capacity(after: Endpoint) -> None:
         for variant in version.variants:
             enough = counts[variant.name] >= _needed(variant.instance_count, share)
             expect(enough, "3 capacity covers the share", (version.config_name, rollout.phase, counts, share))
+
+
+def _no_step_with_scaling(before: Endpoint, after: Endpoint) -> None:
+    """4: a transition that carries a rollout on changes no size."""
+    was, is_ = before.rollout, after.rollout
+    if was is None or is_ is None or was.id != is_.id or _position(is_) <= _position(was):
+        return
+    expect((was.old, was.new) == (is_.old, is_.new), "4 no step with a scaling change", (was.phase, is_.phase))
 
 
 def _actions(after: Endpoint, seen: Observation, decision: Decision) -> None:

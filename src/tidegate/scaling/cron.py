@@ -1,0 +1,178 @@
+"""Amazon's cron expressions: six fields, with ``?``, ``L``, ``W`` and ``#``. Pure.
+
+Fields: minutes, hours, day of month, month, day of week, year. One of the two day fields is ``?``. Source: Amazon
+EventBridge Scheduler user guide, "Cron-based schedules". Left out: ranges that wrap around (``FRI-MON``).
+"""
+
+import calendar
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+
+from tidegate.model.errors import Invalid
+
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+FIRST_YEAR, LAST_YEAR = 1970, 2199
+HORIZON = 45
+"""Years: no rule that comes again at all waits longer (a fifth Monday of February may wait 40)."""
+
+_ITEM = re.compile(r"(?P<from>\*|\w+)(?:-(?P<to>\w+))?(?:/(?P<step>\d+))?")
+
+
+@dataclass(frozen=True)
+class Cron:
+    """Sorted values of each field. Days: ``days`` of the month, or ``weekdays`` 1 (Sunday) to 7; the rest are the
+    special ones, each as AWS writes it."""
+
+    text: str
+    minutes: tuple[int, ...]
+    hours: tuple[int, ...]
+    months: frozenset[int]
+    years: frozenset[int]
+    days: frozenset[int] | None
+    weekdays: frozenset[int] | None
+    special: tuple[str, ...] = ()
+
+    def on(self, day: date) -> bool:
+        """Whether it comes on this day, whatever the time."""
+        if day.month not in self.months or day.year not in self.years:
+            return False
+        if self.days is not None:
+            return day.day in self.days or any(_is_month_day(text, day) for text in self.special)
+        assert self.weekdays is not None
+        return _weekday(day) in self.weekdays or any(_is_weekday(text, day) for text in self.special)
+
+    def times(self, start: datetime) -> Iterator[datetime]:
+        """Times without a zone from about ``start`` on, in order; the first ones may be up to an hour before it."""
+        day, last = start.date(), min(start.year + HORIZON, LAST_YEAR)
+        earliest = max(0, start.hour - 1)
+        while day.year <= last:
+            if day.month not in self.months or day.year not in self.years:
+                day, earliest = _next_month(day), 0
+                continue
+            if self.on(day):
+                for hour in self.hours:
+                    if hour >= earliest:
+                        yield from (datetime.combine(day, time(hour, minute)) for minute in self.minutes)
+            day, earliest = day + timedelta(days=1), 0
+
+
+def parse(text: str) -> Cron:
+    """The six fields, without ``cron()`` around them. Raises Invalid with what is wrong."""
+    fields = text.upper().split()
+    if len(fields) != 6:
+        raise Invalid(
+            f"cron({text}) has {len(fields)} fields; it needs 6: minutes hours day-of-month month day-of-week year"
+        )
+    minutes, hours, day, month, weekday, year = fields
+    if (day == "?") == (weekday == "?"):
+        raise Invalid(f"cron({text}): one of day-of-month and day-of-week must be ?, and not both")
+    by_date = day != "?"
+    values, special = _days(day, text) if by_date else _weekdays(weekday, text)
+    return Cron(
+        text,
+        tuple(sorted(_values(minutes, "minutes", 0, 59, text))),
+        tuple(sorted(_values(hours, "hours", 0, 23, text))),
+        _values(month, "month", 1, 12, text, MONTHS),
+        _values(year, "year", FIRST_YEAR, LAST_YEAR, text),
+        values if by_date else None,
+        None if by_date else values,
+        special,
+    )
+
+
+def _values(field: str, name: str, low: int, high: int, text: str, names: tuple[str, ...] = ()) -> frozenset[int]:
+    found: set[int] = set()
+    for item in field.split(","):
+        match = _ITEM.fullmatch(item)
+        if match is None:
+            raise Invalid(f"cron({text}): {item!r} cannot be read in the field {name}")
+        start, end, step = match["from"], match["to"], match["step"]
+        first = low if start == "*" else _number(start, name, low, high, text, names)
+        last = first
+        if end is not None:
+            last = _number(end, name, low, high, text, names)
+        elif start == "*" or step is not None:
+            last = high
+        if last < first or step == "0" or (start == "*" and end is not None):
+            raise Invalid(f"cron({text}): {item!r} is no range in the field {name}")
+        found.update(range(first, last + 1, int(step or 1)))
+    return frozenset(found)
+
+
+def _number(word: str, name: str, low: int, high: int, text: str, names: tuple[str, ...]) -> int:
+    if word in names:
+        return names.index(word) + 1
+    if not word.isdecimal() or not low <= int(word) <= high:
+        raise Invalid(f"cron({text}): {word!r} is not from {low} to {high} in the field {name}")
+    return int(word)
+
+
+def _days(field: str, text: str) -> tuple[frozenset[int], tuple[str, ...]]:
+    special = tuple(item for item in field.split(",") if item in ("L", "LW") or _near(item))
+    for item in special:
+        if _near(item):
+            _number(item[:-1], "day-of-month", 1, 31, text, ())
+    rest = [item for item in field.split(",") if item not in special]
+    return (_values(",".join(rest), "day-of-month", 1, 31, text) if rest else frozenset()), special
+
+
+def _near(item: str) -> bool:
+    return item.endswith("W") and item[:-1].isdecimal()
+
+
+def _weekdays(field: str, text: str) -> tuple[frozenset[int], tuple[str, ...]]:
+    """``6L`` the last Friday, ``3#2`` the second Tuesday; ``L`` alone is Saturday."""
+    special, rest = [], []
+    for item in field.split(","):
+        if item == "L":
+            rest.append("7")
+        elif item.endswith("L") and item not in WEEKDAYS:
+            special.append(f"{_number(item[:-1], 'day-of-week', 1, 7, text, WEEKDAYS)}L")
+        elif "#" in item:
+            word, _, nth = item.partition("#")
+            if nth not in ("1", "2", "3", "4", "5"):
+                raise Invalid(f"cron({text}): {item!r}: only the first to the fifth (#1 to #5) can be named")
+            special.append(f"{_number(word, 'day-of-week', 1, 7, text, WEEKDAYS)}#{nth}")
+        else:
+            rest.append(item)
+    values = _values(",".join(rest), "day-of-week", 1, 7, text, WEEKDAYS) if rest else frozenset[int]()
+    return values, tuple(special)
+
+
+def _weekday(day: date) -> int:
+    return day.isoweekday() % 7 + 1
+
+
+def _month_length(day: date) -> int:
+    return calendar.monthrange(day.year, day.month)[1]
+
+
+def _is_month_day(text: str, day: date) -> bool:
+    length = _month_length(day)
+    if text == "L":
+        return day.day == length
+    wanted = length if text == "LW" else int(text[:-1])
+    return wanted <= length and day == _nearest(day.replace(day=wanted), length)
+
+
+def _nearest(day: date, length: int) -> date:
+    """The weekday nearest to ``day`` in the same month."""
+    if day.isoweekday() == 6:
+        return day - timedelta(days=1) if day.day > 1 else day + timedelta(days=2)
+    if day.isoweekday() == 7:
+        return day + timedelta(days=1) if day.day < length else day - timedelta(days=2)
+    return day
+
+
+def _is_weekday(text: str, day: date) -> bool:
+    if text.endswith("L"):
+        return _weekday(day) == int(text[:-1]) and day.day + 7 > _month_length(day)
+    weekday, _, nth = text.partition("#")
+    return _weekday(day) == int(weekday) and (day.day - 1) // 7 + 1 == int(nth)
+
+
+def _next_month(day: date) -> date:
+    return date(day.year + day.month // 12, day.month % 12 + 1, 1)

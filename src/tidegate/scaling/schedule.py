@@ -1,0 +1,70 @@
+"""When something happens: ``at(...)``, ``rate(...)`` and ``cron(...)`` in the time zone of a place. Pure.
+
+Clocks that are put forward: a time that does not exist is taken as so much later. Put back: the first of the two.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from tidegate.model.errors import Invalid
+from tidegate.scaling import cron as crons
+
+_FORM = re.compile(r"\s*(at|rate|cron)\((.*)\)\s*")
+_RATE = re.compile(r"\s*([1-9]\d{0,8})\s+(minute|hour|day)s?\s*")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Exactly one of ``at``, ``every`` and ``cron`` is set. ``at`` has no zone of its own."""
+
+    zone: ZoneInfo
+    at: datetime | None = None
+    every: timedelta | None = None
+    cron: crons.Cron | None = None
+
+    def after(self, instant: datetime, anchor: datetime) -> datetime | None:
+        """The first time after ``instant``, in UTC; None: never again. ``anchor`` is where a rate counts from; it is
+        itself not one of the times."""
+        if self.every is not None:
+            passed = max(0, (instant - anchor) // self.every)
+            return (anchor + (passed + 1) * self.every).astimezone(UTC)
+        if self.at is not None:
+            once = self._instant(self.at)
+            return once if once > instant else None
+        assert self.cron is not None
+        local = instant.astimezone(self.zone).replace(tzinfo=None)
+        return next((t for t in map(self._instant, self.cron.times(local)) if t > instant), None)
+
+    def _instant(self, local: datetime) -> datetime:
+        return local.replace(tzinfo=self.zone).astimezone(UTC)
+
+
+@lru_cache(maxsize=1024)
+def parse(text: str, timezone: str = "UTC") -> Schedule:
+    """Raises Invalid for what is none of the three forms, and for an unknown time zone."""
+    try:
+        zone = ZoneInfo(timezone)
+    except (KeyError, ValueError, OSError):
+        raise Invalid(f"time zone {timezone!r} is not known; use an IANA name such as Europe/Zurich") from None
+    match = _FORM.fullmatch(text)
+    if match is None:
+        raise Invalid(f"schedule {text!r} must be at(yyyy-mm-ddThh:mm:ss), rate(n minutes) or cron(six fields)")
+    form, inside = match.groups()
+    if form == "cron":
+        return Schedule(zone, cron=crons.parse(inside))
+    if form == "rate":
+        return Schedule(zone, every=_rate(inside))
+    try:
+        return Schedule(zone, at=datetime.strptime(inside.strip(), "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        raise Invalid(f"at({inside}) must be a time such as at(2026-12-30T08:00:00)") from None
+
+
+def _rate(inside: str) -> timedelta:
+    match = _RATE.fullmatch(inside)
+    if match is None:
+        raise Invalid(f"rate({inside}) must be a whole number of minutes, hours or days, such as rate(5 minutes)")
+    return int(match[1]) * timedelta(**{f"{match[2]}s": 1})

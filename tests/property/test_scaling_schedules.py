@@ -1,0 +1,120 @@
+"""Cron expressions against a reading of them by hand: no time is missed and none is made up."""
+
+import calendar
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.scaling.schedule import parse
+
+DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+
+month_days = st.one_of(
+    st.just("*"),
+    st.integers(1, 31).map(str),
+    st.integers(1, 31).map(lambda day: f"{day}W"),
+    st.sampled_from(["L", "LW"]),
+    st.tuples(st.integers(1, 15), st.integers(0, 16)).map(lambda pair: f"{pair[0]}-{sum(pair)}"),
+)
+week_days = st.one_of(
+    st.sampled_from(["*", "MON-FRI", "L", "1", "2,4"]),
+    st.sampled_from(DAYS),
+    st.tuples(st.integers(1, 7), st.integers(1, 5)).map(lambda pair: f"{pair[0]}#{pair[1]}"),
+    st.integers(1, 7).map(lambda day: f"{day}L"),
+)
+dates = st.one_of(
+    month_days.map(lambda text: (text, "?")),
+    week_days.map(lambda text: ("?", text)),
+)
+months = st.sampled_from(["*", "2", "JAN-MAR", "12", "3/3"])
+times = st.tuples(st.sampled_from(["0", "30", "5/25", "*"]), st.sampled_from(["*", "0", "2", "8-17", "23", "1/7"]))
+
+
+def numbers(text: str, low: int, high: int, names: tuple[str, ...] = ()) -> set[int]:
+    found: set[int] = set()
+    for item in text.split(","):
+        span, _, step = item.partition("/")
+        ends = [names.index(end) + 1 if end in names else end for end in span.split("-")]
+        if span == "*":
+            first, last = low, high
+        else:
+            first, last = int(ends[0]), int(ends[-1]) if len(ends) == 2 or not step else high
+        found.update(range(first, last + 1, int(step or 1)))
+    return found
+
+
+def on(day: date, month_day: str, week_day: str) -> bool:
+    """Whether the date fields name this day, found by listing the days of its month."""
+    month = [day.replace(day=n) for n in range(1, calendar.monthrange(day.year, day.month)[1] + 1)]
+    working = [one for one in month if one.isoweekday() < 6]
+    number = day.isoweekday() % 7 + 1
+    same = [one for one in month if one.isoweekday() == day.isoweekday()]
+    if month_day == "L":
+        return day == month[-1]
+    if month_day == "LW":
+        return day == working[-1]
+    if month_day.endswith("W"):
+        if int(month_day[:-1]) > len(month):
+            return False
+        return day == min(working, key=lambda one: abs(one.day - int(month_day[:-1])))
+    if month_day != "?":
+        return day.day in numbers(month_day, 1, 31)
+    if week_day == "L":
+        return number == 7
+    if week_day.endswith("L"):
+        return number == int(week_day[:-1]) and day == same[-1]
+    if "#" in week_day:
+        weekday, nth = week_day.split("#")
+        return number == int(weekday) and same.index(day) == int(nth) - 1
+    return number in numbers(week_day, 1, 7, DAYS)
+
+
+@given(
+    dates,
+    months,
+    times,
+    st.datetimes(datetime(2024, 1, 1), datetime(2034, 1, 1)),
+    st.sampled_from(["UTC", "Asia/Kathmandu"]),
+)
+def test_the_next_time_is_the_first_that_fits(
+    days: tuple[str, str], month: str, clock: tuple[str, str], since: datetime, zone: str
+) -> None:
+    since = since.replace(tzinfo=UTC)
+    text = f"cron({clock[0]} {clock[1]} {days[0]} {month} {days[1]} *)"
+    names = tuple(calendar.month_abbr[n].upper() for n in range(1, 13))
+
+    def fits(local: datetime) -> bool:
+        return (
+            local.minute in numbers(clock[0], 0, 59)
+            and local.hour in numbers(clock[1], 0, 23)
+            and local.month in numbers(month, 1, 12, names)
+            and on(local.date(), *days)
+        )
+
+    found = parse(text, zone).after(since, since)
+    assert found is not None or days[0] not in ("*", "L", "LW")
+    if found is not None:
+        local = found.astimezone(ZoneInfo(zone))
+        assert found > since and local.second == 0 and fits(local)
+    minute = (since + timedelta(minutes=1)).replace(second=0, microsecond=0)
+    for _ in range(2_000):
+        if found is not None and minute >= found:
+            break
+        assert not fits(minute.astimezone(ZoneInfo(zone))), (text, minute)
+        minute += timedelta(minutes=1)
+
+
+@given(
+    st.sampled_from(["cron(30 2 * * ? *)", "cron(0/15 * * * ? *)", "cron(0 0 ? * SUN *)", "rate(7 hours)"]),
+    st.datetimes(datetime(2029, 1, 1), datetime(2031, 1, 1)),
+    st.sampled_from(["Europe/Zurich", "America/New_York", "Australia/Lord_Howe", "America/St_Johns"]),
+)
+def test_times_rise_through_every_change_of_the_clock(text: str, since: datetime, zone: str) -> None:
+    instant = anchor = since.replace(tzinfo=UTC)
+    for _ in range(30):
+        following = parse(text, zone).after(instant, anchor)
+        assert following is not None and following > instant
+        assert following - instant <= timedelta(days=8)
+        instant = following
