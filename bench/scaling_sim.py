@@ -20,8 +20,8 @@ from tidegate.model.scaling import (
     ScalableTarget,
     TargetTracking,
 )
-from tidegate.testing.scaling_sim import START, Instances, Run, Simulation
 from tidegate.testing.arrivals import chance, jump
+from tidegate.testing.scaling_sim import START, Instances, Run, Simulation
 
 OBJECTIVE = 0.05
 START_UPS = (1.0, 2.0, 5.0, 30.0)
