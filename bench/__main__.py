@@ -16,6 +16,8 @@ BENCHES = (
     ("bench.coldstart", "--keep"),
     ("bench.batch", "--keep"),
     ("bench.scaling_sim", "--keep"),
+    ("bench.noisy_neighbour", "--keep"),
+    ("bench.peak", "--keep"),
 )
 
 if __name__ == "__main__":

@@ -65,6 +65,18 @@ def test_each_client_has_its_bucket(program: str, routing: RoutingStrategy) -> N
     scene(program, play)
 
 
+def test_a_burst_in_one_moment_has_all_of_the_bucket(program: str) -> None:
+    async def play(running: Stand) -> None:
+        await served(running, BY_HEADER)
+        clients = [Client(running.port) for _ in range(12)]
+        replies = await asyncio.gather(*(client.post(headers={"X-Client": "big"}) for client in clients))
+        for client in clients:
+            await client.close()
+        assert Counter(reply.status for reply in replies) == {200: 9, 429: 3}
+
+    scene(program, play)
+
+
 def test_a_throttled_client_is_told_when_to_come_again(program: str) -> None:
     async def play(running: Stand) -> None:
         await served(running, Quotas(Rate(SLOW, 1), "X-Client"))
@@ -148,7 +160,12 @@ def test_quotas_are_there_again_after_a_reload_and_a_death(program: str) -> None
         await running.fleet(2, "b", admission=Admission(queue_time=2))  # which it learns by a reload
         assert await asked(running, 12, X_Client="big") == {200: 9, 429: 3}
         await running.kill()
-        await running.proxy.ensure()
+
+        async def back() -> bool:
+            await running.proxy.ensure()
+            return await running.proxy.up()
+
+        await until_it(back, "haproxy is back")
         assert await asked(running, 12, X_Client="big") == {200: 9, 429: 3}
 
     scene(program, play)

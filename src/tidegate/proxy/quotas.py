@@ -13,10 +13,10 @@ of ``burst`` tokens does, and needs neither a timer nor a second number.
 which are: where the client's name stands, the time of one token, how far ahead the bucket may be before a request,
 and after one. A slot that is not in the map pays for one look into it.
 
-The number has 32 bits and begins anew every 71 minutes. That does no harm: a bucket is full after ten minutes, and a
-client that has not asked for eleven is forgotten. A moment that is further ahead than it can be (the clock was set
-back) counts as a full bucket. Two requests of a client that two threads of HAProxy have in the same microsecond may
-take one token.
+The number has 32 bits and begins anew every 71 minutes. That does no harm: a bucket is full after ten minutes, and
+a client that has not asked for eleven is forgotten. A moment that is further ahead than it can be (the clock was
+set back) counts as a full bucket, and so does 0, which a new client has. Two requests of a client that two threads
+of HAProxy have in the same microsecond may take one token.
 """
 
 from collections.abc import Mapping
@@ -93,7 +93,7 @@ def rules(headers: tuple[str, ...]) -> list[str]:
         "http-request set-var(txn.over) var(txn.wait),sub(txn.ahead)",
         f"http-request return status 429 {refusal('ThrottlingException', message, late)}"
         " if { var(txn.over) -m int gt 0 }",
-        f"http-request sc-set-gpt(0,1) var(txn.now),add(txn.wait),add(txn.token),and({MASK}),or(1)",
+        f"http-request sc-set-gpt(0,1) var(txn.now),add(txn.wait),add(txn.token),and({MASK})",
     ]
 
 

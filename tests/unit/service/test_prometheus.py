@@ -138,3 +138,22 @@ def test_copies_are_counted_where_there_is_a_shadow() -> None:
     assert counted == {"copies": 20, "failed": 2, "dropped": 6}
     assert found["tidegate_mirror_agreed_total", key] / found["tidegate_mirror_compared_total", key] == 14 / 18
     assert "tidegate_mirror" not in render(add({}, [SECOND]), (), ())
+
+
+def test_what_waits_and_what_was_turned_away() -> None:
+    def one(name: str, value: float) -> Series:
+        return Series(name, (), Latency({sketch.index(value): 1.0}, value, value, value))
+
+    second = FleetSecond(GREEN, "v1", 1, 2, series=(one("RefusedRequests", 3.0), one("ThrottledRequests", 4.0)))
+    seen = FleetSeen(GREEN, 2, 2, in_flight=5, queued=6, queue_time=0.25)
+    unclear = FleetSeen(FleetId("fraud", 99, "main"), 2, 2)
+    look = Observation({GREEN: seen, unclear.id: unclear}, None)
+    page = render(add(add({}, [second]), [second]), [], [(Endpoint("fraud", NOW, NOW), look)])
+    config = {"endpoint": "fraud", "variant": "main", "config": "v1"}
+    assert value(page, "tidegate_refused_requests_total", config) == 6
+    assert value(page, "tidegate_throttled_requests_total", config) == 8
+    fleet = {"endpoint": "fraud", "variant": "main", "generation": "2"}
+    assert value(page, "tidegate_in_flight_requests", fleet) == 5
+    assert value(page, "tidegate_queued_requests", fleet) == 6
+    assert value(page, "tidegate_queue_seconds", fleet) == 0.25
+    assert page.count("tidegate_queued_requests{") == 1, "what is not known is not told"

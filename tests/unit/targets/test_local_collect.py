@@ -59,12 +59,16 @@ class Case:
     seconds: dict[int, int] = field(default_factory=dict)
     """What the replica r-a had."""
     refused: dict[FleetId, int] = field(default_factory=dict)
+    load: Passed | None = None
+    """What the proxy says of the fleet, where that is more than what it refused."""
     proxy_away: bool = False
     now: int = NOW
 
     async def passed(self) -> Mapping[FleetId, Passed]:
         if self.proxy_away:
             raise Transient("the proxy is away")
+        if self.load is not None:
+            return {FLEET: self.load}
         found, self.refused = self.refused, {}
         return {fleet: Passed(unanswered=count) for fleet, count in found.items()}
 
@@ -179,5 +183,25 @@ def test_a_controller_that_was_away_takes_what_the_workers_kept() -> None:
     async def story(case: Case) -> None:
         case.seconds = {NOW - BACKLOG + 1: 1, NOW - 60: 2, NOW - 1: 3}
         assert await case.collect(NOW) == case.seconds
+
+    told(story)
+
+
+def test_what_the_proxy_refused_and_lets_wait_is_told_with_the_fleet() -> None:
+    async def story(case: Case) -> None:
+        case.load = Passed(unanswered=3, refused=2, throttled=9, in_flight=4, queued=6, queue_time=0.5)
+        [told] = [one for one in await case.collector.collect(NOW) if one.fleet == FLEET and one.invocations]
+        assert (told.invocations, told.errors_5xx, told.errors_4xx, told.model_errors) == (3, 3, 0, 1)
+        assert {series.name: series.values.total for series in told.series} == {
+            "QueuedRequests": 6.0,
+            "QueueTime": 500_000.0,
+            "RefusedRequests": 2.0,
+            "ThrottledRequests": 9.0,
+        }
+        seen = case.target.seen(FLEET)
+        assert seen is not None
+        assert (seen.in_flight, seen.queued, seen.queue_time) == (4, 6, 0.5)
+        case.load = Passed(queue_time=0.0)
+        assert all(not one.series for one in await case.collector.collect(NOW + 1))
 
     told(story)
