@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 FAIL_EVERY = int(os.environ.get("FAIL_EVERY", "0"))
 DELAY = float(os.environ.get("DELAY_MS", "0")) / 1000
 count = 0
+time.sleep(float(os.environ.get("START_MS", "0")) / 1000)
 
 if os.environ.get("CRASH"):
     raise SystemExit("the model needs a file that is not there")

@@ -308,6 +308,8 @@ def test_scheduled_actions_change_in_part_but_for_their_times(scaling: Any) -> N
     ("change", "message"),
     [
         ({"Schedule": None}, "Schedule must be given"),
+        ({"Schedule": "cron(nonsense)"}, "nonsense"),
+        ({"Timezone": "Mars/Olympus"}, "Mars/Olympus"),
         ({"ScalableTargetAction": None}, "MinCapacity, MaxCapacity or both"),
         ({"ScalableTargetAction": {"MinCapacity": 3, "MaxCapacity": 2}}, "cannot be less"),
         (

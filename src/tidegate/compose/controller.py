@@ -36,6 +36,7 @@ from tidegate.console import questions
 from tidegate.gateway.app import build_app
 from tidegate.gateway.dependencies import Gateway
 from tidegate.model.errors import StartupError
+from tidegate.model.observe import Observation
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.reconcile.engine import Engine
 from tidegate.reconcile.queues import Queues
@@ -60,8 +61,6 @@ SECOND_HAND = 0.05
 """How far into a second the one before is collected: workers have closed it by then."""
 PROXY_CHECK = 0.5
 """Seconds between looks whether the proxy lives."""
-LOOK_EVERY = 0.2
-"""Seconds between looks at the load of what a fast scaling policy follows; nothing is done where none does."""
 PRUNE_EVERY = 600.0
 CUT_EVERY = 15.0
 """Seconds between looks whether a log has grown too large."""
@@ -130,10 +129,11 @@ def join(
     jobs = join_jobs(settings, store, clock, target, folders, table, news)
     engine = Engine(store, target, clock, news)
     collector = Collector(target, metrics, proxy.passed)
-    observed = engine.observed.get
-    scaling = Scaling(store, metrics, clock, ids, observed, proxy.demand, engine.kick)
-    watch = Watch(store, metrics, clock, collector.collect, engine.kick, scaling.followed)
     queue = SqlQueue(queue_database(settings, store))
+    observed = engine.observed.get
+    fresh = partial(looked, engine, target)
+    scaling = Scaling(store, metrics, clock, ids, fresh, queue, engine.kick)
+    watch = Watch(store, metrics, clock, collector.collect, engine.kick, scaling.followed)
     dispatching = Supervisor(start_of(settings, proxy.queued), folders.state / "tidegate.log")
     queues = Queues(store, queue, metrics, clock, observed, engine.kick, dispatching.update)
     return Parts(
@@ -207,7 +207,6 @@ class Controller:
             await parts.jobs.engine.start()
             loops = [
                 asyncio.create_task(every_second(lambda: second(parts), self.stopping)),
-                asyncio.create_task(every(LOOK_EVERY, parts.scaling.look, self.stopping)),
                 asyncio.create_task(every_second(parts.queues.turn, self.stopping)),
                 asyncio.create_task(every(PROXY_CHECK, parts.proxy.ensure, self.stopping)),
                 asyncio.create_task(every(PRUNE_EVERY, lambda: prune(folders), self.stopping)),
@@ -348,6 +347,12 @@ async def every_second(work: Callable[[], Awaitable[None]], stopping: asyncio.Ev
             await work()
 
 
+def looked(engine: Engine, target: LocalTarget, endpoint: str) -> Observation | None:
+    """The last look at an endpoint, with what the router has in hand for it now."""
+    seen = engine.observed.get(endpoint)
+    return seen and target.fresh(seen)
+
+
 async def second(parts: Parts) -> None:
     """What was measured comes before what is decided by it."""
     await parts.watch.turn()
@@ -360,7 +365,6 @@ async def page(parts: Parts) -> str:
         lambda tx: (tx.find(ALARM).items, tx.find(ENDPOINT).items, tx.find(SCALABLE).items)
     )
     alarms, endpoints, scaled = found
-    observed = ((saved.body, parts.engine.observed.get(saved.name)) for saved in endpoints)
-    looks = ((endpoint, look and parts.target.fresh(look)) for endpoint, look in observed)
+    looks = ((saved.body, looked(parts.engine, parts.target, saved.name)) for saved in endpoints)
     targets = (saved.body.target for saved in scaled)
     return prometheus.render(parts.watch.totals, (saved.body for saved in alarms), looks, targets)

@@ -5,7 +5,7 @@ repeats a change nor forgets one. What is not seen is not known: nothing is scal
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -13,10 +13,10 @@ from functools import partial
 from tidegate.evidence.alarms import windows
 from tidegate.evidence.datapoint import datapoint
 from tidegate.model.alarm import Alarm, AlarmState
+from tidegate.model.asynchronous import Backlog
 from tidegate.model.endpoint import Endpoint
 from tidegate.model.errors import Conflict, TidegateError
-from tidegate.model.fleet import FleetId
-from tidegate.model.metric import SAGEMAKER, MetricId
+from tidegate.model.metric import SAGEMAKER, MetricId, Sample
 from tidegate.model.observe import Event, Observation
 from tidegate.model.scaling import (
     ActivityStatus,
@@ -31,7 +31,7 @@ from tidegate.model.scaling import (
 )
 from tidegate.ports.clock import Clock, Ids
 from tidegate.ports.metrics import Metrics
-from tidegate.ports.router import Demand
+from tidegate.ports.queue import Queue
 from tidegate.ports.store import Saved, Stale, Store, Tx
 from tidegate.scaling.decide import Decision, decide
 from tidegate.service import activities, scalables, scaling_sight
@@ -42,10 +42,9 @@ from tidegate.service.scaling_records import Scalable, policies_of, record_name
 
 log = logging.getLogger(__name__)
 
-WAIT = "p95"
-"""Of the time that requests waited before a worker had them."""
-LATELY = 3
-"""Seconds that are looked at for it."""
+SECOND = timedelta(seconds=1)
+LATELY, PART = 60, 10
+"""Seconds, and parts of them, that are looked at for how long a request takes."""
 PRUNE_EVERY = timedelta(hours=1)
 SPAN = 300
 """Seconds of one rate of the history that forecasts learn from."""
@@ -74,37 +73,30 @@ class Memory:
     history: tuple[Rate, ...] = ()
     learned: int = 0
     """The end of that history."""
+    hand: tuple[datetime, int] | None = None
+    """Requests in hand and waiting at the last look."""
     refused_until: datetime | None = None
 
 
 @dataclass
 class Scaling:
-    """``demand`` asks the router for the requests of a fleet, in hand and waiting."""
+    """``observed`` gives the last look at an endpoint with what the router has in hand for it now; ``queue`` has what
+    waits for asynchronous ones."""
 
     store: Store
     metrics: Metrics
     clock: Clock
     ids: Ids
     observed: Callable[[str], Observation | None]
-    demand: Callable[[FleetId], Awaitable[Demand]]
+    queue: Queue
     kick: Callable[[str], None]
     _known: dict[str, Memory] = field(default_factory=dict)
     _followed: frozenset[tuple[str, str]] = frozenset()
-    _looks: dict[FleetId, list[int]] = field(default_factory=dict)
-    """Requests of fleets that fast policies follow, since the last turn."""
     _pruned: datetime | None = None
 
     def followed(self) -> frozenset[tuple[str, str]]:
         """Endpoints and variants with a scalable target."""
         return self._followed
-
-    async def look(self) -> None:
-        """Between turns: the load of what fast policies follow. One look a second would show chance alone."""
-        for fleet, looks in list(self._looks.items()):
-            try:
-                looks.append((await self.demand(fleet)).now)
-            except TidegateError as error:
-                log.debug("the load of %s is not known now: %s", fleet, error)
 
     async def turn(self) -> None:
         """One second's work. What fails is logged and made up for by the next turn."""
@@ -115,20 +107,19 @@ class Scaling:
             self._followed = frozenset((target.endpoint, target.variant) for target in targets)
             names = {one.saved.name for one in found}
             self._known = {name: memory for name, memory in self._known.items() if name in names}
-            followed: dict[FleetId, list[int]] = {}
+            backlogs = await self.queue.backlogs() if any(map(queued, found)) else {}
             for standing in found:
-                await self._safely(standing, followed, now)
-            self._looks = followed
+                await self._safely(standing, backlogs, now)
             await self._prune(now)
         except TidegateError as error:
             log.warning("scaling was left undone: %s", error)
         except Exception:
             log.exception("scaling failed")
 
-    async def _safely(self, standing: Standing, followed: dict[FleetId, list[int]], now: datetime) -> None:
+    async def _safely(self, standing: Standing, backlogs: dict[str, Backlog], now: datetime) -> None:
         """One target must not keep the others from being followed."""
         try:
-            await self._one(standing, followed, now)
+            await self._one(standing, backlogs, now)
         except (Conflict, Stale):
             pass  # somebody else changes it; the next turn sees how
         except TidegateError as error:
@@ -137,7 +128,7 @@ class Scaling:
             if memory is not None:
                 memory.refused_until = now + PATIENCE
 
-    async def _one(self, standing: Standing, followed: dict[FleetId, list[int]], now: datetime) -> None:
+    async def _one(self, standing: Standing, backlogs: dict[str, Backlog], now: datetime) -> None:
         scalable, endpoint = standing.saved.body, standing.endpoint
         memory = await self._memory(standing.saved, now)
         if endpoint is None or (memory.refused_until is not None and now < memory.refused_until):
@@ -153,7 +144,7 @@ class Scaling:
             counted.busy,
             counted.failure if memory.state.running is not None else None,
             await self._alarms(standing.alarms, now),
-            await self._load(scalable, endpoint, followed, now),
+            await self._load(scalable, endpoint, observed, memory, backlogs, now),
             await self._history(scalable, memory, now),
             memory.start_up,
         )
@@ -173,7 +164,7 @@ class Scaling:
     ) -> None:
         """Nothing is written where only what need not be durable changed."""
         saved, before = standing.saved, standing.saved.body
-        after = replace(before, target=decision.target, state=decision.state)
+        after = replace(before, target=decision.target, state=durable(decision.state))
         moved = decision.desired != seen.desired
         if moved or decision.activities or after != before:
             try:
@@ -193,14 +184,14 @@ class Scaling:
             self.kick(before.target.endpoint)
 
     async def _memory(self, saved: Saved[Scalable], now: datetime) -> Memory:
-        """What another wrote is taken over."""
+        """What another wrote is taken over, beside what is ours alone."""
         memory = self._known.get(saved.name)
         if memory is None:
             memory = Memory(saved.version, saved.body.state, await self._start_up(saved.body.target))
             self._known[saved.name] = memory
         elif memory.version != saved.version:
             memory.version = saved.version
-            memory.state = saved.body.state
+            memory.state = replace(saved.body.state, fast=memory.state.fast)
         return memory
 
     async def _start_up(self, target: ScalableTarget) -> float | None:
@@ -223,30 +214,47 @@ class Scaling:
         return AlarmSeen(alarm.name, alarm.state, since, alarm.threshold, value, alarm.period)
 
     async def _load(
-        self, scalable: Scalable, endpoint: Endpoint, followed: dict[FleetId, list[int]], now: datetime
+        self,
+        scalable: Scalable,
+        endpoint: Endpoint,
+        observed: Observation | None,
+        memory: Memory,
+        backlogs: dict[str, Backlog],
+        now: datetime,
     ) -> Load | None:
-        """None where a fast policy does not ask, or not every fleet could be looked at."""
-        fast = [policy for policy in policies_of(scalable) if isinstance(policy, Fast)]
-        if not fast:
+        """None where no fast policy asks, or not every fleet could be looked at."""
+        if not any(isinstance(policy, Fast) for policy in policies_of(scalable)):
             return None
-        ids = scaling_sight.fleet_ids(endpoint, scalable.target.variant)
-        for id in ids:
-            followed[id] = []
-        looks = [self._looks.get(id, []) for id in ids]
-        if not all(looks):
+        target = scalable.target
+        if scaling_sight.is_queued(endpoint, target.variant):
+            return Load(float(backlogs.get(endpoint.name, Backlog()).size))
+        hand = scaling_sight.in_hand(endpoint, target.variant, observed)
+        before, memory.hand = memory.hand, None if hand is None else (now, hand.requests)
+        if hand is None:
             return None
-        waited = None
-        if any(policy.queue_time is not None for policy in fast):
-            waited = await self._waited(scalable.target, now)
-        return Load(sum(sum(one) / len(one) for one in looks), waited)
+        arrivals = service_time = None
+        if before is not None and now - before[0] < 2 * SECOND:
+            answered, service_time = await self._served(target, now)
+            arrivals = max(0.0, answered + hand.requests - before[1])
+        return Load(float(hand.requests), hand.queue_time, arrivals, service_time)
 
-    async def _waited(self, target: ScalableTarget, now: datetime) -> float | None:
-        named = {"EndpointName": target.endpoint, "VariantName": target.variant}
+    async def _served(self, target: ScalableTarget, now: datetime) -> tuple[float, float | None]:
+        """Requests that were answered in the last second, and the seconds that one takes where none waits: the least
+        mean of the last spans. Where many are in hand they wait for each other, and the mean says little."""
         end = int(now.timestamp())
-        metric = MetricId.of(SAGEMAKER, "OverheadLatency", named)
-        found = await self.metrics.read(metric, end - LATELY, end, LATELY)
-        point = datapoint(end - LATELY, found.get(end - LATELY), WAIT)
-        return point.value / 1e6 if point is not None else None
+        named = {"EndpointName": target.endpoint, "VariantName": target.variant}
+
+        async def read(name: str, start: int, period: int) -> dict[int, Sample]:
+            return await self.metrics.read(MetricId.of(SAGEMAKER, name, named), start, end, period)
+
+        answered = (await read("Invocations", end - 1, 1)).get(end - 1)
+        latency = await read("ModelLatency", end - LATELY, PART)
+        waited = await read("OverheadLatency", end - LATELY, PART)
+        means = [
+            max(0.0, one.total - (waited[at].total if at in waited else 0.0)) / one.count / 1e6
+            for at, one in latency.items()
+        ]
+        return answered.total if answered is not None else 0.0, min(means, default=None)
 
     async def _history(self, scalable: Scalable, memory: Memory, now: datetime) -> tuple[Rate, ...]:
         """Read again once a span is over."""
@@ -286,6 +294,17 @@ def read(tx: Tx) -> list[Standing]:
         endpoint = record.body if record is not None else None
         standings.append(Standing(saved, endpoint, scaling_sight.listeners(saved.body, alarms)))
     return standings
+
+
+def durable(state: ScalerState) -> ScalerState:
+    """What fast policies remember changes every second and is a minute's worth: it stays in memory. A controller that
+    is started anew scales nothing in by them before it has seen a whole window."""
+    return replace(state, fast={})
+
+
+def queued(standing: Standing) -> bool:
+    target, endpoint = standing.saved.body.target, standing.endpoint
+    return endpoint is not None and scaling_sight.is_queued(endpoint, target.variant)
 
 
 def save(tx: Tx, saved: Saved[Scalable], after: Scalable, decision: Decision, moved: bool, now: datetime) -> int:

@@ -9,6 +9,7 @@ from tidegate.model.errors import Invalid, LimitExceeded, NotFound
 from tidegate.model.observe import Event
 from tidegate.model.scaling import Adjustment, ScheduledAction, Step, StepScaling, TargetTracking
 from tidegate.ports.store import Tx
+from tidegate.scaling.schedule import parse
 from tidegate.service import tracking_alarms
 from tidegate.service.scalables import Key, get, save
 from tidegate.service.scaling_records import ActionRecord, PolicyRecord, Scalable
@@ -135,6 +136,7 @@ def _check_neighbours(one: Step, following: Step) -> None:
 
 
 def _check_action(action: ScheduledAction) -> None:
+    parse(action.schedule, action.timezone)
     if action.minimum is None and action.maximum is None:
         raise Invalid("ScalableTargetAction needs MinCapacity, MaxCapacity or both")
     if min(action.minimum or 0, action.maximum or 0) < 0:

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from tidegate.model.alarm import Alarm
 from tidegate.model.endpoint import Endpoint
-from tidegate.model.fleet import FleetId, FleetSpec
+from tidegate.model.fleet import FleetSpec
 from tidegate.model.observe import FleetSeen, Observation
 from tidegate.model.rollout import Phase
 from tidegate.model.scaling import Activity, Dimension, ScalableTarget
 from tidegate.rollout import wanted
 from tidegate.rollout.commands import Change
 from tidegate.rollout.steady import PUT_BACK
+from tidegate.service import tracking_alarms
 from tidegate.service.scaling_records import Scalable
 
 SURE = 0.9
@@ -92,18 +93,42 @@ def _failure(endpoint: Endpoint) -> str | None:
     return reason if reason.startswith(PUT_BACK) and not under_way else None
 
 
-def fleet_ids(endpoint: Endpoint, variant: str) -> list[FleetId]:
-    return [spec.id for spec in fleets(endpoint, variant)]
+@dataclass(frozen=True)
+class Hand:
+    """What is in hand or waits. ``queue_time`` is seconds until a request that came now would be in hand; None: not
+    known."""
+
+    requests: int
+    queue_time: float | None
+
+
+def in_hand(endpoint: Endpoint, variant: str, seen: Observation | None) -> Hand | None:
+    """Of all fleets of the variant; None where one of them is not known."""
+    requests, waits = 0, list[float | None]()
+    for spec in fleets(endpoint, variant):
+        found = (seen.fleets or {}).get(spec.id) if seen is not None else None
+        if found is None or found.in_flight is None:
+            return None
+        requests += found.in_flight + (found.queued or 0)
+        waits.append(found.queue_time)
+    known = [wait for wait in waits if wait is not None]
+    return Hand(requests, max(known) if known and len(known) == len(waits) else None)
+
+
+def is_queued(endpoint: Endpoint, variant: str) -> bool:
+    """Whether its requests wait in the queue of an asynchronous endpoint."""
+    return any(spec.variant.asynchronous is not None for spec in fleets(endpoint, variant))
 
 
 def listeners(scalable: Scalable, alarms: Iterable[Alarm]) -> dict[str, list[Alarm]]:
-    """Policy -> the alarms that name it in their actions. Those of target tracking: high, then low."""
-    by_arn = {record.arn: record.policy.name for record in scalable.policies}
+    """Policy -> the alarms that name it in their actions; target tracking hears its own ones only, high, then low."""
+    by_arn = {record.arn: record for record in scalable.policies}
     found: dict[str, list[Alarm]] = {}
     for alarm in sorted(alarms, key=lambda one: one.name):
-        for arn in alarm.alarm_actions if alarm.actions_enabled else ():
-            if arn in by_arn:
-                found.setdefault(by_arn[arn], []).append(alarm)
+        for record in (by_arn[arn] for arn in alarm.alarm_actions if arn in by_arn and alarm.actions_enabled):
+            own = tracking_alarms.names(scalable.target, record.tracking) if record.tracking is not None else None
+            if own is None or alarm.name in own:
+                found.setdefault(record.policy.name, []).append(alarm)
     return found
 
 

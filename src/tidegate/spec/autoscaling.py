@@ -1,5 +1,6 @@
 """A spec's ``autoscaling`` section."""
 
+from tidegate.model.errors import Invalid
 from tidegate.model.metric import INSTANCES, SAGEMAKER, MetricId
 from tidegate.model.scaling import (
     Calendar,
@@ -13,6 +14,7 @@ from tidegate.model.scaling import (
     TargetTracking,
 )
 from tidegate.model.wish import ScalingWish
+from tidegate.scaling.schedule import parse
 from tidegate.spec import raw
 from tidegate.spec.problem import Path, SpecError
 from tidegate.spec.units import duration, one_of
@@ -121,6 +123,10 @@ def _calendar(given: raw.AutoscalingSpec) -> Calendar:
             raise SpecError((*path, "lasts"), "must be above 0")
         if not given.min <= peak.count <= given.max:
             raise SpecError((*path, "count"), f"{peak.count}: must be {given.min} to {given.max}, min to max")
+        try:
+            parse(peak.starts, peak.timezone)
+        except Invalid as error:
+            raise SpecError((*path, "starts"), error.message) from None
         peaks.append(Peak(peak.name, peak.starts, lasts, peak.count, peak.timezone))
     return Calendar("calendar", tuple(peaks))
 

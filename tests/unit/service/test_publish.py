@@ -96,3 +96,21 @@ def test_of_a_transform_job_there_is_the_load_of_its_hosts() -> None:
         ("/aws/sagemaker/TransformJobs", "CPUUtilization", (("Host", "night/1"),), 90.0),
         ("/aws/sagemaker/TransformJobs", "CPUUtilization", (("Host", "night/2"),), 40.0),
     ]
+
+
+def test_what_is_in_hand_is_told_of_the_variant_and_zeros_only_where_they_are_waited_for() -> None:
+    followed = frozenset({("fraud", "main")})
+    held = FleetSecond(BUSY.fleet, "fraud-2", 10, ready_instances=2, in_flight=(3.0, 1.0), invocations=1)
+    (sample,) = (one for one in samples([held]) if one.metric.name == "ConcurrentRequestsPerModel")
+    assert (sample.metric, sample.total, sample.low, sample.high) == (
+        series("ConcurrentRequestsPerModel", VARIANT),
+        4.0,
+        1.0,
+        3.0,
+    )
+    idle = FleetSecond(BUSY.fleet, "fraud-2", 10, ready_instances=2, in_flight=(0.0, 0.0))
+    assert samples([idle]) == []
+    told = {one.metric.name: one.total for one in samples([idle], followed)}
+    assert told == {"ConcurrentRequestsPerModel": 0.0, "InvocationsPerInstance": 0.0}
+    unseen = FleetSecond(BUSY.fleet, "fraud-2", 10, ready_instances=2)
+    assert samples([unseen], followed) == [], "no replica answered: nothing is known"
