@@ -232,7 +232,11 @@ def test_a_step_policy_hears_an_alarm_of_ones_own(scene: Scene, scaling: Any, mo
         **key("stepped"),
         PolicyName="more",
         PolicyType="StepScaling",
-        StepScalingPolicyConfiguration={"AdjustmentType": "ChangeInCapacity", "StepAdjustments": steps, "Cooldown": 1},
+        StepScalingPolicyConfiguration={
+            "AdjustmentType": "ChangeInCapacity",
+            "StepAdjustments": steps,
+            "Cooldown": 1,
+        },
     )
     depth = {"Namespace": "Mine", "MetricName": "Depth"}
     scene.alarm("deep", depth["MetricName"], 5, Namespace=depth["Namespace"], AlarmActions=[made["PolicyARN"]])
