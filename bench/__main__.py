@@ -18,6 +18,7 @@ BENCHES = (
     ("bench.scaling_sim", "--keep"),
     ("bench.noisy_neighbour", "--keep"),
     ("bench.peak", "--keep"),
+    ("bench.forecast_bill", "--keep"),
 )
 
 if __name__ == "__main__":
