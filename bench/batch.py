@@ -7,6 +7,7 @@ without the start-up of worker and runner. With ``--gigabytes`` a large input sh
 """
 
 import argparse
+import contextlib
 import json
 import re
 import statistics
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import httpx
 import numpy as np
 import psutil
 import xgboost
@@ -80,15 +82,21 @@ def job(
 
 def memory(platform: Platform, name: str) -> dict[str, float]:
     """MiB of the runner and of its worker, now."""
-    parts = {"runner": f"transforms/{name}/", "worker": f"fleets/transform.{name}/"}
+    notes = {
+        "runner": platform.state.glob(f"transforms/{name}/process.json"),
+        "worker": platform.state.glob(f"fleets/transform.{name}/*/*/replicas/*/process.json"),
+    }
     held = {}
-    for process in platform.processes():
-        try:
-            line, size = " ".join(process.cmdline()), process.memory_info().rss
-        except psutil.Error:
-            continue
-        held.update({who: size / 2**20 for who, part in parts.items() if part in line})
+    for who, found in notes.items():
+        for note in found:
+            with contextlib.suppress(OSError, ValueError, psutil.Error):
+                held[who] = psutil.Process(json.loads(note.read_text())["pid"]).memory_info().rss / 2**20
     return held
+
+
+def progress(platform: Platform) -> str:
+    told = httpx.get(f"{platform.url}/tidegate/v1/transforms/large", timeout=10).json()
+    return f"{told['records']:,} rows in {told['seconds']:.0f} s, {told['eta'] or 0:.0f} s left"
 
 
 def large(sagemaker: Any, platform: Platform, folder: Path, gigabytes: float) -> list[list[object]]:
@@ -100,13 +108,20 @@ def large(sagemaker: Any, platform: Platform, folder: Path, gigabytes: float) ->
         for _ in range(times):
             file.write(block)
     looks: list[dict[str, float]] = []
+
+    def watch() -> None:
+        looks.append(memory(platform, "large"))
+        if len(looks) % 300 == 0:
+            said = ", ".join(f"{who} {size:.0f} MiB" for who, size in looks[-1].items())
+            print(f"look {len(looks)}: {said}; {progress(platform)}", flush=True)
+
     found = job(
         sagemaker,
         platform,
         "large",
         f"{source.as_uri()}/",
         (folder / "out").as_uri(),
-        lambda: looks.append(memory(platform, "large")),
+        watch,
     )
     rate = times * ROWS / found["work"]
     rows: list[list[object]] = [[f"rows/s over {gigabytes:g} GB", f"{rate:,.0f}"]]

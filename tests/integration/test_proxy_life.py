@@ -21,8 +21,8 @@ from tests.proxy_stand import (
     until,
     until_it,
 )
-from tidegate.model.errors import StartupError
-from tidegate.model.fleet import FleetId
+from tidegate.model.errors import Refused, StartupError
+from tidegate.model.fleet import FleetId, RoutingStrategy
 from tidegate.model.traffic import table
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.settings import Settings
@@ -359,3 +359,24 @@ def test_a_folder_whose_sockets_would_be_too_deep_is_refused(program: str, tmp_p
     proxy = HAProxy(Settings(port=1, haproxy=program), tmp_path, deep)
     with pytest.raises(StartupError, match="too long for a unix socket"):
         asyncio.run(proxy.start_or_adopt())
+
+
+def test_without_lua_all_but_serverless_endpoints_are_served(program: str, tmp_path: Path) -> None:
+    """A stand-in for a HAProxy that was built without it: it takes no configuration with Lua."""
+    bare = tmp_path / "haproxy"
+    bare.write_text(f"""#!/bin/sh
+case "$1" in -vv) echo "Feature list : -LUA +THREAD"; exit;; -v) exec {program} -v;; esac
+if grep -qs lua "$3/haproxy.cfg"; then exit 1; fi
+exec {program} "$@"
+""")
+    bare.chmod(0o755)
+
+    async def scene() -> None:
+        async with stand(str(bare)) as running:
+            await running.fleet(1, "a")
+            await running.share(1, {1: 10_000})
+            assert (await running.ask()).status == 200
+            with pytest.raises(Refused, match="need a HAProxy that is built with Lua"):
+                await running.fleet(2, "b", routing=RoutingStrategy.ON_DEMAND)
+
+    asyncio.run(scene())

@@ -27,6 +27,7 @@ def main(arguments: list[str]) -> int:
         print(f"tidegate worker: {error}", file=sys.stderr)
         return 2
     faulthandler.enable()
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime would report on its use
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # read when numpy and the runtime are imported
         os.environ[variable] = spec.containers[0].environment.get("OMP_NUM_THREADS", "1")
     uvloop.run(_live(path, spec))

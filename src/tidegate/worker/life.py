@@ -50,7 +50,7 @@ class Worker:
         limit = self._spec.memory_limit
         if limit and self._spec.on_demand is not None:
             self._wall = walls.build(self._path.parent, limit)
-            self._say(f"held to {told(limit)} by {self._wall}")
+            self._say(f"held to {told(limit)} by {self._wall or 'looks alone'}")
         watching = asyncio.create_task(memory.watch(limit, self._outgrew)) if limit else None
         await self._stopping.wait()
         starting.cancel()

@@ -24,12 +24,12 @@ _THREAD = "can't start new thread"
 
 def build(folder: Path, limit: int) -> str:
     """A wall at ``limit`` bytes around this process and all that it starts, as far as the machine has one; what it
-    is made of. ``folder`` is the replica's."""
+    is made of; empty for none. ``folder`` is the replica's."""
     if sys.platform != "linux":
-        return "nothing"
+        return ""
     if join_group(folder, limit):
         return "a control group"
-    return "a limit on data" if limit_data(limit) else "nothing"
+    return "a limit on data" if limit_data(limit) else ""
 
 
 def join_group(folder: Path, limit: int, root: Path = _ROOT, process: Path = _SELF) -> bool:

@@ -49,3 +49,10 @@ def test_another_program_is_refused(tmp_path: Path, says: str) -> None:
 def test_a_setting_that_leads_nowhere_is_named(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match=r"TIDEGATE_HAPROXY=.*absent is not a program; install one \(Debian"):
         binary.find(str(tmp_path / "absent"))
+
+
+@pytest.mark.parametrize(
+    ("says", "has"), [("Feature list : +LINUX_CAP +LUA", True), ("Feature list : +LINUX_CAP -LUA", False)]
+)
+def test_whether_it_has_lua(tmp_path: Path, says: str, has: bool) -> None:
+    assert binary.has_lua(Path(program(tmp_path, says))) is has
