@@ -79,6 +79,7 @@ DRAWN = st.fixed_dictionaries(
         "spot": st.booleans(),
         "spot_override": st.sampled_from(["", "a drill: # 'quoted' \"and\" {odd}"]),
         "budget": maybe(st.floats(1, 1e5)),
+        "instance_type": st.sampled_from(["", "", "ml.m5.4xlarge", "ml.g5.xlarge"]),
         "capacity": maybe(st.floats(1, 1000)),
     }
 )

@@ -36,8 +36,8 @@ def ask_all(given: Mapping[str, object], *, further: bool) -> Answers:
 
 def _ask(question: Mapping[str, Any]) -> tuple[str, Any]:
     """What was typed, and the answer that it is; empty for the default."""
-    choices = question.get("choices") or {}
-    for choice, told in choices.items():
+    typer.echo(f"\n{question['ask']}", err=True)
+    for choice, told in (question.get("choices") or {}).items():
         if told:
             typer.echo(f"    {choice}: {told}", err=True)
     if question.get("help"):
@@ -53,7 +53,7 @@ def _ask(question: Mapping[str, Any]) -> tuple[str, Any]:
 def _answer(question: Mapping[str, Any]) -> str:
     """What was typed; empty for the default."""
     shown = "" if question.get("required") else _shown(question["default"])
-    typer.echo(f"{question['ask']}{f' [{shown}]' if shown else ''} ", err=True, nl=False)
+    typer.echo(f"  {f'[{shown}] ' if shown else ''}> ", err=True, nl=False)
     line = sys.stdin.readline()
     if not line:
         raise Invalid(

@@ -79,10 +79,11 @@ def _instance(of: Decided) -> Told:
     if size.type.accelerators:
         machine += f", {size.type.accelerators} x {size.type.accelerator}"
     need = measures.told_size(of.facts["memory_needed"])
-    chosen = "was asked for" if of.facts["instance_type"] else "is the cheapest that fits"
-    reason = f"{family['because'].format(**words(of.facts))}; with {machine} it {chosen}: {need} are needed"
-    kind = " on Spot" if of.facts["spot"] else ""
-    return size.type.name + kind, reason, family["change"]
+    value = size.type.name + (" on Spot" if of.facts["spot"] else "")
+    if of.facts["instance_type"]:
+        return value, f"it was asked for; it has {machine}, and {need} are needed", "without it: the cheapest"
+    reason = f"{family['because'].format(**words(of.facts))}; with {machine} it is the cheapest that fits {need}"
+    return value, reason, family["change"]
 
 
 def _scaling(of: Decided) -> Told:

@@ -181,9 +181,12 @@ def _capacity(facts: Mapping[str, Any], type: InstanceType) -> tuple[float, str]
     if facts["capacity"] is not None:
         return facts["capacity"], "as measured"
     kind = table("compute")["kinds"][facts["model_kind"]]
-    lanes = kind["slots"] * (type.accelerators or type.vcpus)
     time = measures.told_seconds(facts["processing_time"])
-    return lanes / facts["processing_time"], f"{lanes} at a time, {time} each ({kind['basis'].split(';')[0]})"
+    if kind["family"] == "cpu" or not type.accelerators:
+        lanes, basis = type.vcpus, "each vCPU answers one request at a time"
+    else:
+        lanes, basis = kind["slots"] * type.accelerators, kind["basis"]
+    return lanes / facts["processing_time"], f"{lanes} at a time, {time} each; {basis}"
 
 
 def _first(name: str, facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -54,7 +54,8 @@ def _body(plan: Plan, spec: Mapping[str, Any], *, filled: bool) -> Iterator[str]
         if key in _HOLDERS and not filled:
             yield from _comment("Put in where your model data is: a path, file:// or s3://.", blank=True)
         for name in _REASONS.get(key, ()):
-            yield from _comment(f"{reasons[name]}.", blank=True)
+            reason = reasons[name]
+            yield from _comment(f"{reason[:1].upper()}{reason[1:]}.", blank=True)
         if key in ("alarms", "tags"):
             yield ""
         yield yaml.safe_dump({key: value}, sort_keys=False, allow_unicode=True, width=WIDTH).rstrip("\n")
