@@ -19,6 +19,8 @@ BENCHES = (
     ("bench.noisy_neighbour", "--keep"),
     ("bench.peak", "--keep"),
     ("bench.forecast_bill", "--keep"),
+    ("bench.asynchronous", "--keep"),
+    ("bench.asynchronous", "--chaos", "100000", "--keep"),
 )
 
 if __name__ == "__main__":

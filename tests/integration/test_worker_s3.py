@@ -64,7 +64,7 @@ def s3() -> Iterator[S3]:
         command = [str(WEED), "server", "-s3", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}"]
         command += [f"-{service}={port}" for service, port in ports.items()]
         command += [f"-s3.config={folder / 's3.json'}", f"-filer.localSocket={folder / 'filer.sock'}"]
-        command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.volumeSizeLimitMB=64", "-volume.max=20"]
+        command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.volumeSizeLimitMB=64", "-volume.max=100"]
         with (folder / "log").open("wb") as log:
             server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env={"HOME": name})
         try:
