@@ -29,6 +29,8 @@ from tidegate.model.errors import Invalid
 from tidegate.prices import HOSTING, Catalogue, Discount
 from tidegate.settings import Settings
 
+MOST = 100_000
+"""Instances, where nobody says how many there may be."""
 UNSAID = Told("ml.c5.xlarge", 1, 1, {})
 """Without a spec file."""
 FALLS = (0.25, 0.5)
@@ -43,7 +45,7 @@ class Case:
 
     tariff: Tariff
     said: Said
-    figures: Figures
+    bounds: tuple[int, int]
     traffic: Traffic | None
     load: Load
     year: int
@@ -51,7 +53,14 @@ class Case:
     def bill(self, way: Way) -> Bill:
         if self.traffic is None and way.kind != "batch":
             raise Invalid(f"{way}: say how much traffic there is, such as --rps 40")
-        return way.bill(self.tariff, self.figures, self.load)
+        return way.bill(self.tariff, self.figures(way), self.load)
+
+    def figures(self, way: Way) -> Figures:
+        return figures(self.said, self.bounds, way.lanes(self.tariff))[0]
+
+    def assumed(self, way: Way) -> str | None:
+        """What the bill of a fleet rests on and nobody said."""
+        return figures(self.said, self.bounds, way.lanes(self.tariff))[1] if way.kind in _WITH_FLEETS else None
 
 
 def cost(
@@ -67,7 +76,7 @@ def cost(
     ] = None,
     least: Annotated[int | None, typer.Option("--min", help="Instances at least.", show_default="1")] = None,
     most: Annotated[
-        int | None, typer.Option("--max", help="Instances at most; as at least when left out.")
+        int | None, typer.Option("--max", help="Instances at most; as many as are needed when left out.")
     ] = None,
     traffic: Annotated[str, typer.Option(metavar="SHAPE", help=", ".join(SHAPES))] = "steady",
     rps: Annotated[
@@ -87,8 +96,8 @@ def cost(
     said = read(given or ())
     written = told_by_spec(spec_file, said["seconds"], said["target"]) if spec_file is not None else UNSAID
     low = written.least if least is None else least
-    high = most if most is not None else max(low, written.most) if least is None else low
-    case, assumed = _case(said.over(written.figures), (low, high), traffic, rps)
+    high = most if most is not None else written.most if least is None and spec_file is not None else MOST
+    case = _case(said.over(written.figures), (low, high), traffic, rps)
     if not (instance or written.way):
         raise Invalid(
             f"{spec_file}: it names no instance type; say --instance ml.c5.xlarge, or instance_type in it"
@@ -98,7 +107,7 @@ def cost(
         case,
         way,
         {str(one): case.bill(one) for one in (way, other) if one is not None},
-        assumed,
+        {str(one): case.assumed(one) for one in (way, other) if one is not None},
         _commitments(case, way, years) if years is not None else None,
         _crossing(case, way, other) if other is not None else None,
     )
@@ -131,7 +140,7 @@ class Answer:
     case: Case
     way: Way
     bills: dict[str, Bill]
-    assumed: list[str]
+    assumed: dict[str, str | None]
     chosen: list[Chosen] | None
     crossing: dict[str, Any] | None
 
@@ -157,18 +166,17 @@ def _show(answer: Answer) -> None:
         _show_savings(out, answer.case, answer.way, answer.chosen)
     if answer.crossing is not None:
         _show_crossing(out, answer.crossing)
-    if any(Way.named(name).kind in _WITH_FLEETS for name in answer.bills):
-        for text in answer.assumed:
-            note(f"assumed: {text}")
+    for name, text in answer.assumed.items():
+        if text is not None:
+            note(f"assumed for {name}: {text}")
 
 
-def _case(said: Said, bounds: tuple[int, int], curve: str, rps: float | None) -> tuple[Case, list[str]]:
+def _case(said: Said, bounds: tuple[int, int], curve: str, rps: float | None) -> Case:
     catalogue = Catalogue.load(Settings.from_environment(os.environ).prices)
     year = said["year"] or datetime.now(UTC).year
     asked = Traffic(rps or 0.0, shape(curve), said["growth"])
-    made, assumed = figures(said, *bounds, rps or 0.0)
     known = None if rps is None else asked
-    return Case(Tariff(catalogue, said["region"]), said, made, known, asked.hours(year), year), assumed
+    return Case(Tariff(catalogue, said["region"]), said, bounds, known, asked.hours(year), year)
 
 
 def _traffic_document(case: Case, name: str) -> dict[str, Any]:
@@ -192,7 +200,7 @@ def _show_load(out: Console, case: Case, way: Way) -> None:
         f"busiest, {load.idle:,} idle hours. {case.traffic.shape.says[0].upper()}{case.traffic.shape.says[1:]}."
     )
     if way.kind in _WITH_FLEETS and way.kind != "dedicated":
-        made = fleet(load, way.scaling(case.figures, load, case.tariff))
+        made = fleet(load, way.scaling(case.figures(way), load, case.tariff))
         out.print(f"\nInstances, {sum(made.paid) / load.hours:.2f} on average:")
         for row in curves.year(made.counts):
             out.print(row)
@@ -203,7 +211,7 @@ def _commitments(case: Case, way: Way, years: int) -> list[Chosen]:
     if way.instance is None:
         raise Invalid(f"--savings: {way} has no SageMaker instances to commit for; the plans here cover those")
     rate = case.tariff.hosting(way.instance)
-    made = fleet(case.load, way.scaling(case.figures, case.load, case.tariff))
+    made = fleet(case.load, way.scaling(case.figures(way), case.load, case.tariff))
     usage = [hours * rate.amount for hours in made.paid]
     found = case.tariff.catalogue.discount(years)
     # Of equal discounts one is enough, and the usual one is what it is called.
@@ -261,7 +269,7 @@ def _crossing(case: Case, way: Way, other: Way) -> dict[str, Any]:
     if case.traffic is None:
         return {"rps": None, "month": None, "requests": None, "curve": []}
     both: dict[str, breakeven.Priced] = {
-        str(one): partial(one.bill, case.tariff, case.figures) for one in (way, other)
+        str(one): partial(one.bill, case.tariff, case.figures(one)) for one in (way, other)
     }
     first = next((one for one in (other, way) if one.by_request), None)
     found = None

@@ -85,18 +85,16 @@ def read(pairs: Iterable[str]) -> Said:
     return Said(values, frozenset(given))
 
 
-def figures(said: Said, least: int, most: int, rps: float) -> tuple[Figures, list[str]]:
-    """With what was assumed, in words."""
-    assumed = []
-    target = said["target"]
+def figures(said: Said, bounds: tuple[int, int], lanes: int) -> tuple[Figures, str | None]:
+    """With what was assumed, in words. ``bounds`` are least and most instances, ``lanes`` the requests that one works
+    on at a time."""
+    assumed = None
     per_instance = said["per_instance"]
     if per_instance is None:
-        carrying = max(1, least - 1)
-        per_instance = max(rps, 1e-9) * (1 + said["waves"]) / carrying / target
-        one_may_fail = f"{carrying} of {least} instances, so that one may fail" if least > 1 else "one instance"
-        assumed.append(
-            f"{per_instance:.4g} requests/s to an instance: the ordinary busy hour fits {one_may_fail}, at "
-            f"{target:.0%} of what they can do; measure it, then say --with per_instance=N"
+        per_instance = lanes / said["seconds"]
+        assumed = (
+            f"{per_instance:.4g} requests/s to an instance, {lanes} at a time and {said['seconds'] * 1000:g} ms "
+            "each; measure it, then say --with per_instance=N"
         )
     models = None
     if said["models"] is not None and said["model_size"] is not None:
@@ -107,7 +105,7 @@ def figures(said: Said, least: int, most: int, rps: float) -> tuple[Figures, lis
     gigabytes = said["volume"] / 1e9
     extras = Extras(said["in"], said["out"], gigabytes, said["alarms"], said["keep"] / 86400)
     made = Figures(
-        Scaling(per_instance, least, most, target, SCALE_IN, said["waves"]),
+        Scaling(per_instance, *bounds, said["target"], SCALE_IN, said["waves"]),
         Work(said["seconds"], said["at_once"]),
         said["provisioned"],
         extras,

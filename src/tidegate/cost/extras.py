@@ -47,7 +47,7 @@ def hosting(tariff: Tariff, extras: Extras, requests: float, instance_hours: flo
 def data(tariff: Tariff, extras: Extras, requests: float) -> Iterator[Line]:
     """What a SageMaker endpoint takes for bytes in and out."""
     for way, size in (("in", extras.bytes_in), ("out", extras.bytes_out)):
-        why = f"{requests:,.0f} requests of {size:g} bytes {way}"
+        why = f"{requests:,.0f} requests a year of {size:g} bytes {way}"
         yield tariff.line(f"sagemaker-data/{way}", requests * size / GB, why)
 
 

@@ -70,7 +70,7 @@ def asynchronous(
     if longest > 1:
         warnings.append(f"at its longest the queue holds {longest:,.0f} hours of work for {most} instance(s)")
     busy = load.requests * work.hours
-    why = f"{busy:,.0f} h of work, the rest is the wait until instances are scaled in to {least}"
+    why = f"{busy:,.0f} h of work a year, the rest is the wait until instances are scaled in to {least}"
     lines = [
         Line(HOSTING + instance, up, rate, why),
         *hosting(tariff, extras, 0.0, up),
@@ -110,8 +110,8 @@ def batch(
     rate = tariff.hosting(instance)
     each = job.hours(work)
     why = (
-        f"{job.runs:g} jobs of {job.records:,.0f} records: {each * 60:,.1f} minutes on {job.instances} instance(s), "
-        f"{job.startup / 60:g} of them to start"
+        f"{job.runs:g} jobs a year of {job.records:,.0f} records: {each * 60:,.1f} minutes on "
+        f"{job.instances} instance(s), {job.startup / 60:g} of them to start"
     )
     lines = [
         Line(HOSTING + instance, job.runs * each * job.instances, rate, why),

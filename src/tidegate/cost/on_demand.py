@@ -42,7 +42,7 @@ def function(tariff: Tariff, what: OnDemand, load: Load, extras: Extras = NOTHIN
     """A Lambda function. The free tier is left out."""
     lines = [
         *_by_duration(tariff, LAMBDA, what, load),
-        tariff.line("lambda/requests", load.requests / 1e6, f"{load.requests:,.0f} requests"),
+        tariff.line("lambda/requests", load.requests / 1e6, f"{load.requests:,.0f} requests a year"),
         alarms(tariff, extras),
     ]
     return bill(lines, load.hours, _too_large(what, 10.24, "Lambda"))
@@ -56,7 +56,7 @@ def _by_duration(tariff: Tariff, service: str, what: OnDemand, load: Load) -> It
     warm = _warm_seconds(what, load)
     cold = max(0.0, load.requests * what.seconds - warm)
     each = f"{what.memory_gb:g} GB for {what.seconds * 1000:g} ms"
-    why = f"{load.requests:,.0f} requests, {each} each" + (", beyond what is kept warm" if warm else "")
+    why = f"{load.requests:,.0f} requests a year, {each} each" + (", beyond what is kept warm" if warm else "")
     yield tariff.line(f"{service}/gb-second", cold * what.memory_gb, why)
     why = f"requests on what is kept warm, {each} each"
     yield tariff.line(f"{service}/provisioned-run-gb-second", warm * what.memory_gb, why)

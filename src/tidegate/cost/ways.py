@@ -56,6 +56,16 @@ class Way:
         """The SageMaker instance type that an endpoint of this way has at all hours."""
         return self.of if self.kind in ("real-time", "fixed", "multi-model") else None
 
+    def lanes(self, tariff: Tariff) -> int:
+        """Requests that one instance works on at a time, at one for each accelerator, or else for each vCPU; 1 where
+        there are no instances. Raises UnknownInstanceType."""
+        if self.kind in ("serverless", "lambda"):
+            return 1
+        if self.kind == "fargate":
+            return max(1, int(_task(self).vcpus))
+        machine = tariff.catalogue.instance(f"ml.{self.of.removeprefix('ml.')}")
+        return machine.accelerators or machine.vcpus
+
     def scaling(self, figures: Figures, load: Load, tariff: Tariff) -> Scaling:
         """As this way uses it: a fixed fleet has one size, many models need memory."""
         if self.kind == "fixed":
@@ -113,11 +123,14 @@ def _function(way: Way, tariff: Tariff, figures: Figures, load: Load) -> Bill:
 
 
 def _fargate(way: Way, tariff: Tariff, figures: Figures, load: Load) -> Bill:
+    return containers.fargate(tariff, _task(way), figures.scaling, load, figures.extras)
+
+
+def _task(way: Way) -> containers.Task:
     found = re.fullmatch(r"([0-9.]+)x(.+)", way.of)
     if found is None:
         raise Invalid(f"{way}: expected vCPUs and memory, such as {EXAMPLES['fargate']}")
-    task = containers.Task(_number(found[1], way), _gigabytes(found[2], way))
-    return containers.fargate(tariff, task, figures.scaling, load, figures.extras)
+    return containers.Task(_number(found[1], way), _gigabytes(found[2], way))
 
 
 def _ecs(way: Way, tariff: Tariff, figures: Figures, load: Load) -> Bill:

@@ -39,8 +39,8 @@ def test_payroll_fraud_is_explained_to_the_dollar() -> None:
     assert amounts[0] == 297.84
     assert 350 < sum(amounts) < 450
     assert "2 at all hours (the minimum)" in text
-    assert "above the minimum, year end: up to 10 instances" in text
-    assert "assumed: 65.71 requests/s to an instance" in text
+    assert "above the minimum, year end: up to 9 instances" in text
+    assert "assumed for ml.c5.xlarge: 80 requests/s to an instance, 4 at a time and 50 ms each" in text
     assert "us-east-1, 2026-01-31: several agreeing public tables" in text
 
 
@@ -88,7 +88,7 @@ def test_a_thousand_models_cost_less_on_one_endpoint() -> None:
 
 def test_a_batch_job_needs_no_traffic() -> None:
     text = words("cost", "--instance", "batch:ml.m5.xlarge", "--with", "records=50000", "--with", "seconds=2ms")
-    assert "12 jobs of 50,000 records" in text
+    assert "12 jobs a year of 50,000 records" in text
     assert "Traffic" not in text
 
 
@@ -142,7 +142,7 @@ def test_several_variants_are_to_be_priced_one_by_one(tmp_path: Path) -> None:
 
 def test_too_small_a_fleet_is_warned_of() -> None:
     assert "warning: 8760 hours need more than 1 instances" in words(
-        "cost", "--rps", "100", "--with", "per_instance=10", "--with", "year=2026"
+        "cost", "--rps", "100", "--max", "1", "--with", "per_instance=10", "--with", "year=2026"
     )
 
 
