@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from random import Random
 from typing import Annotated, Any
 
 import typer
@@ -14,13 +13,12 @@ from tidegate.cli import charts
 from tidegate.cli.client import Client
 from tidegate.cli.draw import number
 from tidegate.cli.output import AsJson, client, console, note, show
+from tidegate.cli.payloads import read
 from tidegate.load import LoadGenerator, Report, shapes
 from tidegate.load import history as told
 from tidegate.load import trace as traces
 from tidegate.model.errors import Invalid, TidegateError
 
-MOST_PAYLOADS = 10_000
-TYPES = {".csv": "text/csv", ".jsonl": "application/json", ".ndjson": "application/json"}
 LOOK_EVERY = 1.0
 TIMEOUT = 70.0
 """Seconds until a request is given up: longer than the server's own limit, so that its answer is seen."""
@@ -131,7 +129,7 @@ def replay(
     for path in plot or ():
         charts.check(path)
     asked = traces.read(trace)
-    bodies, kind = _bodies(payloads, content_type)
+    bodies, kind = read(payloads, content_type)
     headers = {"Content-Type": kind, **_headers(header or [])}
     with client() as server:
         server.endpoint(endpoint)
@@ -203,29 +201,6 @@ def _said(now: Report, ready: int | None) -> str:
     p99 = tail[0].p99_ms if tail else None
     rate = tail[0].rate if tail else 0.0
     return f"{rate:,.0f}/s, p99 {number(p99, 1, ' ms')}, {now.failed:,} failed, {ready or '-'} instances"
-
-
-def _bodies(payloads: Path, content_type: str | None) -> tuple[list[bytes], str]:
-    """What is sent, in random order (the same each time), and what it is."""
-    try:
-        lines = [line.strip() for line in payloads.read_text().splitlines() if line.strip()][: MOST_PAYLOADS + 1]
-    except (OSError, UnicodeDecodeError) as error:
-        raise Invalid(f"{payloads}: {getattr(error, 'strerror', None) or 'not text'}") from None
-    if payloads.suffix == ".csv" and lines and not any(_is_number(cell) for cell in lines[0].split(",")):
-        lines = lines[1:]
-    if not lines:
-        raise Invalid(f"{payloads}: it has no lines")
-    bodies = [line.encode() for line in lines[:MOST_PAYLOADS]]
-    Random(0).shuffle(bodies)
-    return bodies, content_type or TYPES.get(payloads.suffix, "text/csv")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _headers(given: list[str]) -> Mapping[str, str]:

@@ -9,14 +9,18 @@ over several requests fails they are scored one by one, so that only the one tha
 import asyncio
 import traceback
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, Protocol, TypeVar
 
+from tidegate.model.errors import Invalid
 from tidegate.worker.invocation import Call, Done, ModelFailed, Outcome
 
 CAP = 64
 """Rows per call; more no longer lowers the cost per row by much."""
+BATCH_ROWS = "MAX_BATCH_ROWS"
+"""Environment variable of a model: another cap."""
+MOST_ROWS = 4096
 LARGE = 128 * 1024
 """Bytes of a body from which on a request is scored by itself, off the event loop, which stays responsive."""
 
@@ -142,6 +146,14 @@ class Batcher(Generic[Rows, Scores]):
             return self._scorer.render(scores, call)
         except Exception as error:
             return failed(error)
+
+
+def cap(environment: Mapping[str, str]) -> int:
+    """Rows per call, as a model's environment says; raises Invalid."""
+    given = environment.get(BATCH_ROWS, str(CAP))
+    if not given.isdecimal() or not 1 <= int(given) <= MOST_ROWS:
+        raise Invalid(f"{BATCH_ROWS} must be a number of rows from 1 to {MOST_ROWS}, not {given!r}")
+    return int(given)
 
 
 def failed(error: Exception) -> ModelFailed:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tidegate.model.errors import TidegateError, Transient
 from tidegate.worker.artifacts import Policy, materialise
-from tidegate.worker.batching import Batcher
+from tidegate.worker.batching import Batcher, cap
 from tidegate.worker.byreference import PartBatcher
 from tidegate.worker.direct import Direct
 from tidegate.worker.handling import Handler, Handling
@@ -116,7 +116,7 @@ async def open_container(spec: ReplicaSpec, container: ContainerSpec, died: Died
     if spec.on_demand is not None:
         quick = import_module(QUICK).opened(folder, container.environment)
         if quick is not None:
-            return Batcher(quick, loop)
+            return Batcher(quick, loop, cap(container.environment))
     try:
         async with asyncio.timeout(spec.startup_timeout):
             loaded = await asyncio.to_thread(load, container.runtime.kind, folder, container.environment)
@@ -124,4 +124,6 @@ async def open_container(spec: ReplicaSpec, container: ContainerSpec, died: Died
         raise Transient(f"the model did not load within {spec.startup_timeout:g} s") from None
     if isinstance(loaded, Handler):
         return Handling(loaded, loop, spec.invocation_timeout, container.name)
-    return PartBatcher(loaded, loop) if container.transforms else Batcher(loaded, loop)
+    if container.transforms:
+        return PartBatcher(loaded, loop)
+    return Batcher(loaded, loop, cap(container.environment))
