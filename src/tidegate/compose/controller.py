@@ -32,7 +32,7 @@ from tidegate.compose.containers import Sockets, check_container, image_table, r
 from tidegate.compose.dispatching import Supervisor, queue_database, start_of
 from tidegate.compose.jobs import Jobs, join_jobs
 from tidegate.compose.waking import Waking
-from tidegate.console import questions
+from tidegate.console import pages, questions
 from tidegate.gateway.app import build_app
 from tidegate.gateway.dependencies import Gateway
 from tidegate.model.errors import StartupError
@@ -212,8 +212,9 @@ class Controller:
                 asyncio.create_task(every(PRUNE_EVERY, lambda: prune(folders), self.stopping)),
                 asyncio.create_task(every(CUT_EVERY, lambda: cut(folders), self.stopping)),
             ]
-            gateway = self._gateway(parts)
-            async with listening(build_app(gateway, questions.routes(gateway)), folders.door):
+            gateway, desk = self._gateway(parts), questions.Desk()
+            console = [*questions.routes(gateway, desk), *pages.routes(gateway, desk)]
+            async with listening(build_app(gateway, console), folders.door):
                 started = True
                 yield
             await asyncio.gather(*loops)

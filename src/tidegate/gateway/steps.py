@@ -31,6 +31,7 @@ MAX_BODY = 10 * 1024 * 1024
 NATIVE = "/tidegate/v1"
 HEALTH = "/healthz"
 METRICS = "/metrics"
+CONSOLE = "/console"
 
 SIGNING_NAMES = {service: scope for scope, service in SCOPES.items()} | {"sagemaker-runtime": "sagemaker"}
 """Service -> the service name that its clients sign for. Our own doors are signed for ``sagemaker``."""
@@ -38,7 +39,7 @@ SIGNING_NAMES = {service: scope for scope, service in SCOPES.items()} | {"sagema
 
 def is_ours(path: str) -> bool:
     """Whether a path belongs to one of tidegate's own doors; all else speaks AWS's protocols."""
-    return path in (HEALTH, METRICS) or path == "/tidegate" or path.startswith("/tidegate/")
+    return path in (HEALTH, METRICS, "/tidegate", CONSOLE) or path.startswith(("/tidegate/", f"{CONSOLE}/"))
 
 
 def identified(app: ASGIApp, gateway: Gateway) -> ASGIApp:

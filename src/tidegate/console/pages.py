@@ -1,0 +1,140 @@
+"""What a browser is shown: pages that the server makes, and the files beside them.
+
+Every page is whole without scripts: forms are asked by GET, so that a page's address says all that it shows.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from tidegate import __version__
+from tidegate.console import choosing, explained, planning, shifting
+from tidegate.console.questions import Desk
+from tidegate.gateway.answers import answer as told
+from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.steps import CONSOLE
+from tidegate.model.errors import Invalid, NotFound, TidegateError
+from tidegate.prices import Catalogue
+
+PAGES = (
+    (CONSOLE, "Overview"),
+    (f"{CONSOLE}/flowchart", "Inference mode"),
+    (f"{CONSOLE}/planner", "Planner"),
+    (f"{CONSOLE}/traffic", "Traffic shifting"),
+)
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; font-src 'self';"
+    " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""Nothing from elsewhere, nothing written into a page runs."""
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cache-control": "no-cache",
+}
+KINDS = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+REGION = "us-east-1"
+
+Page = Callable[[Gateway, Desk, Request], Awaitable[Response]]
+_TEMPLATES = Environment(
+    loader=PackageLoader("tidegate.console"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def routes(gateway: Gateway, desk: Desk) -> list[Route]:
+    """GET alone: what a page changes, it asks of the native API."""
+    pages: Mapping[str, Page] = {
+        CONSOLE: _home,
+        f"{CONSOLE}/flowchart": _flowchart,
+        f"{CONSOLE}/planner": _planner,
+        f"{CONSOLE}/planner/spec": _spec,
+        f"{CONSOLE}/traffic": _traffic,
+        f"{CONSOLE}/static/{{path:path}}": _file,
+    }
+    return [Route(path, _door(gateway, desk, page), methods=["GET"]) for path, page in pages.items()]
+
+
+def _door(gateway: Gateway, desk: Desk, page: Page) -> Callable[[Request], Awaitable[Response]]:
+    async def door(request: Request) -> Response:
+        return await page(gateway, desk, request)
+
+    return door
+
+
+def shown(name: str, request: Request, catalogue: Catalogue, **context: Any) -> Response:
+    """A template as a page."""
+    text = _TEMPLATES.get_template(f"{name}.html").render(
+        pages=PAGES,
+        here=request.url.path,
+        version=__version__,
+        region=REGION,
+        prices_of=max(rate.date for rate in catalogue.rates()).isoformat(),
+        **context,
+    )
+    return HTMLResponse(text, headers=HEADERS)
+
+
+def _catalogue(gateway: Gateway) -> Catalogue:
+    return Catalogue.load(gateway.settings.prices)
+
+
+async def _home(gateway: Gateway, desk: Desk, request: Request) -> Response:
+    catalogue = _catalogue(gateway)
+    numbers = await asyncio.to_thread(explained.numbers, catalogue)
+    return shown("home", request, catalogue, **numbers)
+
+
+async def _flowchart(gateway: Gateway, desk: Desk, request: Request) -> Response:
+    return shown("flowchart", request, _catalogue(gateway), **choosing.walked(request.query_params))
+
+
+async def _planner(gateway: Gateway, desk: Desk, request: Request) -> Response:
+    catalogue = _catalogue(gateway)
+    made = await asyncio.to_thread(planning.planned, request.query_params, catalogue)
+    return shown("planner", request, catalogue, **made)
+
+
+async def _spec(gateway: Gateway, desk: Desk, request: Request) -> Response:
+    """The plan's spec file, to be saved."""
+    made = await asyncio.to_thread(planning.planned, request.query_params, _catalogue(gateway))
+    if made["plan"] is None:
+        return told(Invalid(made["problem"] or "there are no answers to plan with"))
+    name = {"content-disposition": f'attachment; filename="{made["plan"]["name"]}.yaml"'}
+    return Response(made["plan"]["file"], media_type="application/yaml", headers={**HEADERS, **name})
+
+
+async def _traffic(gateway: Gateway, desk: Desk, request: Request) -> Response:
+    asked = shifting.asked(request.query_params)
+    problem: str | None = None
+    outcome: Any = None
+    if request.query_params:
+        try:
+            now = gateway.context.clock.now().isoformat()
+            outcome = await desk.ask({"what": "simulate", "now": now, "body": shifting.body(asked)})
+        except TidegateError as error:
+            problem = error.message
+    context = shifting.context(asked, outcome)
+    return shown("traffic", request, _catalogue(gateway), problem=problem, **context)
+
+
+async def _file(gateway: Gateway, desk: Desk, request: Request) -> Response:
+    path: str = request.path_params["path"]
+    parts = path.split("/")
+    if any(part in ("", ".", "..") or "\\" in part for part in parts):
+        return told(NotFound(f"there is no {request.url.path}"))
+    found = files("tidegate.console").joinpath("static", *parts)
+    kind = KINDS.get(path.rpartition(".")[2])
+    if kind is None or not found.is_file():
+        return told(NotFound(f"there is no {request.url.path}"))
+    return Response(found.read_bytes(), media_type=kind, headers=HEADERS)

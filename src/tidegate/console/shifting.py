@@ -1,0 +1,139 @@
+"""The traffic page: a form that becomes a spec, and a rehearsed rollout as what a page draws. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+STRATEGIES: Mapping[str, str] = {
+    "all_at_once": "All at once",
+    "canary": "Canary",
+    "linear": "Linear",
+    "rolling": "Rolling",
+}
+ABOUT: Mapping[str, str] = {
+    "all_at_once": "Every request goes to the new version in one change; the old fleet stays whole for the bake.",
+    "canary": "A small part of the requests meets the new version first; after a bake, all of them.",
+    "linear": "Equal steps, a bake after each. A bad version is seen while it has one step of the requests.",
+    "rolling": "Instances are replaced in batches, without a second fleet; the way back has to start the old ones.",
+}
+FAULTS: Mapping[str, str] = {
+    "": "None: the new version is as good as the old",
+    "error-rate": "More requests fail",
+    "latency": "Answers come later",
+    "failed-start": "Its instances do not start",
+}
+SIZES = {"canary": "size", "linear": "step", "rolling": "batch"}
+DEFAULTS: Mapping[str, str] = {
+    "strategy": "linear",
+    "size": "25%",
+    "wait": "10m",
+    "final_bake": "5m",
+    "instances": "4",
+    "rps": "40",
+    "fault": "error-rate",
+    "amount": "5%",
+    "startup": "30s",
+    "seed": "1",
+}
+AMOUNTS = {"error-rate": "5%", "latency": "+80ms"}
+
+
+def asked(query: Mapping[str, str]) -> dict[str, str]:
+    """What the form shows: defaults where nothing was said."""
+    given = {key: query.get(key, default).strip()[:40] for key, default in DEFAULTS.items()}
+    fault = given["fault"]
+    if fault in AMOUNTS and (not given["amount"] or (fault == "latency") != given["amount"].endswith("s")):
+        given["amount"] = AMOUNTS[fault]
+    return given
+
+
+def spec(form: Mapping[str, str]) -> dict[str, Any]:
+    """A spec of the form's rollout, with two alarms that look at the new version."""
+    rollout: dict[str, str] = {"strategy": form["strategy"]}
+    if form["strategy"] in SIZES:
+        rollout |= {SIZES[form["strategy"]]: form["size"], "wait": form["wait"]}
+    if form["strategy"] != "rolling":
+        rollout["final_bake"] = form["final_bake"]
+    often = {"period": "10s", "periods": 3, "datapoints": 2}
+    return {
+        "endpoint": "rehearsal",
+        "model": {"image": "tidegate/auto", "data": "s3://models/any.tar.gz"},
+        "instances": int(form["instances"]) if form["instances"].isdecimal() else form["instances"],
+        "rollout": rollout,
+        "alarms": {
+            "errors": {"metric": "Invocation5XXErrors", "statistic": "Average", "above": "2%", **often},
+            "slow": {"metric": "ModelLatency", "statistic": "p99", "above": "100ms", **often},
+        },
+    }
+
+
+def body(form: Mapping[str, str]) -> dict[str, Any]:
+    """The question for the desk that runs the rollout machine."""
+    fault = form["fault"]
+    told = f"{fault}={form['amount']}" if fault in AMOUNTS else fault
+    return {
+        "spec": spec(form),
+        "rps": _number(form["rps"]),
+        "faults": [told] if told else [],
+        "usual": ["p50=20ms", "p99=60ms"],
+        "startup": form["startup"],
+        "seed": int(form["seed"]) if form["seed"].isdecimal() else 1,
+    }
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def context(form: Mapping[str, str], outcome: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {
+        "form": form,
+        "strategies": STRATEGIES,
+        "about": ABOUT,
+        "faults": FAULTS,
+        "outcome": None if outcome is None else drawn(form, outcome),
+    }
+
+
+def drawn(form: Mapping[str, str], outcome: Mapping[str, Any]) -> dict[str, Any]:
+    """Moments as a page needs them: seconds, share of the new version in percent, instances that are ready on each
+    side, and what was said."""
+    run, moments = outcome["run"], outcome["moments"]
+    return {
+        "run": {**run, "alarms": [name.rpartition("-")[2] for name in run["alarms"]]},
+        "seconds": moments[-1]["at"] if moments else 0.0,
+        "instances": int(form["instances"]),
+        "moments": [_start(form), *(_moment(moment) for moment in moments)],
+    }
+
+
+def _start(form: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "at": 0.0,
+        "clock": clock(0),
+        "phase": "Provisioning",
+        "share": 0,
+        "old": int(form["instances"]),
+        "new": 0,
+        "said": ["the new version's instances are being started"],
+    }
+
+
+def _moment(moment: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "at": round(moment["at"], 1),
+        "clock": clock(moment["at"]),
+        "phase": moment["phase"],
+        "share": moment["share"] / 100,
+        "old": moment["old_ready"],
+        "new": moment["new_ready"],
+        "said": [event["message"] for event in moment["events"]],
+    }
+
+
+def clock(seconds: float) -> str:
+    """Hours, minutes and seconds since the start."""
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"

@@ -1,0 +1,95 @@
+// Charts by uPlot in the page's own colours. A figure's data stand in its table, too, for those who do not see it.
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const number = new Intl.NumberFormat("en", { maximumFractionDigits: 2, notation: "compact" });
+
+function draw(figure, data, series, more) {
+  const box = figure.querySelector(".chart") ?? figure.appendChild(Object.assign(document.createElement("div"), { className: "chart" }));
+  let plot = null;
+  let marked = null;
+  const axis = (extra) => ({
+    stroke: colour("--ink-soft"),
+    grid: { stroke: colour("--line"), width: 1 },
+    ticks: { stroke: colour("--line"), width: 1 },
+    font: "12px system-ui, sans-serif",
+    ...extra,
+  });
+  function make() {
+    plot?.destroy();
+    plot = new window.uPlot(
+      {
+        width: Math.max(240, box.clientWidth),
+        height: Math.min(320, Math.max(200, box.clientWidth * 0.4)),
+        scales: { x: { time: false, distr: more.log ? 3 : 1 }, y: { range: (_, low, high) => [0, more.most ?? high * 1.05] } },
+        cursor: { y: false },
+        legend: { live: true },
+        axes: [
+          axis({ values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : more.tell ? more.tell(tick) : number.format(tick))), label: more.across, labelFont: "12px system-ui, sans-serif" }),
+          axis({ size: 64, values: (_, ticks) => ticks.map((tick) => `${more.before ?? ""}${number.format(tick)}${more.after ?? ""}`) }),
+        ],
+        series: [
+          { label: more.across ?? "", value: (_, value) => (value === null ? "" : more.tell ? more.tell(value) : number.format(value)) },
+          ...series.map((one) => ({
+            label: one.label,
+            stroke: colour(one.colour),
+            width: 2.5,
+            dash: one.dash,
+            points: { show: false },
+            paths: more.steps ? window.uPlot.paths.stepped({ align: 1 }) : undefined,
+            value: (_, value) => (value === null ? "" : `${more.before ?? ""}${number.format(value)}${more.after ?? ""}`),
+          })),
+        ],
+        hooks: {
+          draw: [
+            (made) => {
+              for (const at of [marked, ...(more.marks ?? [])]) {
+                if (at === null || at === undefined) continue;
+                const x = made.valToPos(at, "x", true);
+                made.ctx.save();
+                made.ctx.strokeStyle = colour("--warn");
+                made.ctx.setLineDash([4, 4]);
+                made.ctx.lineWidth = 2;
+                made.ctx.beginPath();
+                made.ctx.moveTo(x, made.bbox.top);
+                made.ctx.lineTo(x, made.bbox.top + made.bbox.height);
+                made.ctx.stroke();
+                made.ctx.restore();
+              }
+            },
+          ],
+        },
+      },
+      data,
+      box,
+    );
+  }
+  make();
+  new ResizeObserver(() => {
+    const wide = Math.max(240, box.clientWidth);
+    if (Math.abs(wide - plot.width) > 1) plot.setSize({ width: wide, height: plot.height });
+  }).observe(box);
+  addEventListener("themechange", make);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", make);
+  return {
+    mark(at) {
+      marked = at;
+      plot.redraw(false);
+    },
+  };
+}
+
+/** Steps over time: rows of [seconds, value, ...]. */
+export function stepChart(figure, rows, series, { unit, most, clock }) {
+  const columns = rows[0].map((_, column) => rows.map((row) => row[column]));
+  return draw(figure, columns, series, { steps: true, most, after: ` ${unit}`, tell: clock });
+}
+
+/** A figure that brings its data along as JSON: {x, series: [{label, colour, values}], log, across, before, marks}. */
+export function figures() {
+  for (const figure of document.querySelectorAll("figure[data-chart]")) {
+    const source = figure.querySelector('script[type="application/json"]');
+    if (!source) continue;
+    const told = JSON.parse(source.textContent);
+    draw(figure, [told.x, ...told.series.map((one) => one.values)], told.series, told);
+  }
+}
+figures();

@@ -1,0 +1,61 @@
+// "Deploy it here": the plan's spec with the model's address to the native API, then the journal as it comes.
+const form = document.querySelector("[data-deploy-form]");
+if (form) {
+  form.hidden = false;
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const button = form.querySelector("button");
+    button.disabled = true;
+    deploy().finally(() => (button.disabled = false));
+  });
+}
+
+const progress = document.querySelector("[data-deploy-progress]");
+
+function say(text, kind = "") {
+  const line = document.createElement("p");
+  line.className = `notice ${kind}`;
+  line.textContent = text;
+  progress.append(line);
+}
+
+async function ask(method, path, body) {
+  const answer = await fetch(path, {
+    method,
+    headers: body ? { "content-type": "application/json" } : {},
+    body: body ? JSON.stringify(body) : undefined,
+  });
+  const told = await answer.json();
+  if (!answer.ok) throw new Error(told.error?.message ?? `${answer.status}`);
+  return told;
+}
+
+async function deploy() {
+  progress.replaceChildren();
+  try {
+    const answers = JSON.parse(document.getElementById("deploy-answers").textContent);
+    const models = form.querySelector("textarea").value.split("\n").map((line) => line.trim()).filter(Boolean);
+    const { spec } = await ask("POST", "/tidegate/v1/plan", { answers, models });
+    const done = await ask("PUT", "/tidegate/v1/deploy", { spec });
+    say(done.message);
+    await follow(spec.endpoint);
+  } catch (error) {
+    say(error.message, "bad");
+  }
+}
+
+async function follow(name) {
+  const bar = document.createElement("p");
+  bar.className = "stat";
+  progress.append(bar);
+  for (;;) {
+    const endpoint = await ask("GET", `/tidegate/v1/endpoints/${encodeURIComponent(name)}`);
+    const rollout = endpoint.rollout;
+    bar.textContent = rollout ? `${endpoint.status}: ${rollout.phase}, stage ${rollout.stage} of ${rollout.stages}, ${rollout.share.now} % new` : endpoint.status;
+    if (!rollout && endpoint.status !== "Creating" && endpoint.status !== "Updating") {
+      say(`${endpoint.status}: ${endpoint.why}`, endpoint.status === "InService" ? "" : "bad");
+      return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+}

@@ -1,0 +1,158 @@
+"""The console as a person meets it: every page clicked through, in light and dark, wide and on a phone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from tidegate.testing.platform import Platform
+from tidegate.testing.scene import train
+
+BAD = "strategy=linear&size=25%25&wait=2m&final_bake=1m&instances=3&rps=40&startup=10s"
+PAGES = {
+    "overview": "",
+    "flowchart": "/flowchart?individual=yes&large=no",
+    "mode": "/flowchart?individual=no",
+    "planner": "/planner",
+    "plan": "/planner?example=payroll-fraud",
+    "problem": "/planner?rate=-1",
+    "traffic": "/traffic",
+    "rollout": f"/traffic?{BAD}&fault=error-rate&amount=20%25",
+}
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+def page(browser: Browser, platform: Platform) -> Iterator[Page]:
+    """A page whose trouble and whose requests to elsewhere fail the test."""
+    context = browser.new_context(viewport={"width": 1200, "height": 900})
+    yield from watched(context.new_page(), platform)
+    context.close()
+
+
+def watched(page: Page, platform: Platform) -> Iterator[Page]:
+    trouble: list[str] = []
+    page.on("console", lambda told: trouble.append(told.text) if told.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: trouble.append(str(error)))
+    here = urlsplit(platform.url).netloc
+
+    def asked(url: str) -> None:
+        if urlsplit(url).netloc != here:
+            trouble.append(f"asked {url}")
+
+    page.on("request", lambda request: asked(request.url))
+    yield page
+    assert trouble == []
+
+
+def address(platform: Platform, name: str) -> str:
+    return f"{platform.url}/console{PAGES[name]}"
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 390)])
+def test_nothing_bars_anybody_from_a_page(
+    browser: Browser, platform: Platform, name: str, scheme: str, width: int
+) -> None:
+    context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})  # type: ignore[arg-type]
+    for page in watched(context.new_page(), platform):
+        page.goto(address(platform, name))
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        found = Axe().run(page).response["violations"]
+        assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    context.close()
+
+
+def test_the_walk_ends_in_a_mode_and_goes_on_to_a_plan(page: Page, platform: Platform) -> None:
+    page.goto(f"{platform.url}/console")
+    page.get_by_role("link", name="Find the inference mode").click()
+    for answer in ("Yes", "No", "No"):
+        page.get_by_role("link", name=answer, exact=True).click()
+    page.get_by_role("link", name="Yes", exact=True).click()
+    expect(page.locator("[data-mode]")).to_have_attribute("data-mode", "serverless")
+    page.get_by_role("link", name="Change this answer").nth(1).click()
+    page.get_by_role("link", name="Yes", exact=True).click()
+    expect(page.locator("[data-mode]")).to_have_attribute("data-mode", "asynchronous")
+    page.get_by_role("link", name="Plan it with these answers").click()
+    page.get_by_label("How many requests a second come in an ordinary busy hour?").fill("0.01")
+    page.get_by_role("button", name="Make the plan").click()
+    expect(page.locator("[data-rows]")).to_contain_text("Asynchronous")
+
+
+def test_a_wrong_answer_is_said_at_its_field(page: Page, platform: Platform) -> None:
+    page.goto(address(platform, "problem"))
+    expect(page.get_by_role("alert")).to_contain_text("rate: ")
+    expect(page.locator("#rate")).to_have_attribute("aria-invalid", "true")
+
+
+def test_the_keyboard_alone_will_do(page: Page, platform: Platform) -> None:
+    page.goto(f"{platform.url}/console/flowchart")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Are payloads large").first).to_be_visible()
+    assert page.url.endswith("?individual=yes")
+
+
+def test_a_bad_version_is_pulled_and_can_be_watched(page: Page, platform: Platform) -> None:
+    page.goto(address(platform, "rollout"))
+    expect(page.get_by_text("rolled back", exact=True)).to_be_visible()
+    journal = page.get_by_role("list", name="Journal of the rollout")
+    expect(journal).to_contain_text("in ALARM state during baking")
+    split = page.locator("[data-split]")
+    expect(split).to_have_attribute("aria-label", "old version 100 %, new version 0 % of the requests")
+    page.locator("[data-slider]").fill("600")
+    expect(split).to_have_attribute("aria-label", "old version 75 %, new version 25 % of the requests")
+    page.get_by_role("button", name="Play").click()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    page.get_by_role("button", name="Pause").click()
+
+
+def test_a_good_version_takes_over(page: Page, platform: Platform) -> None:
+    page.goto(f"{platform.url}/console/traffic")
+    page.get_by_label("Canary").check()
+    page.get_by_label("What is wrong with the new version").select_option("")
+    page.get_by_role("button", name="Run the rollout").click()
+    expect(page.get_by_text("passed", exact=True)).to_be_visible()
+
+
+def test_what_cannot_be_meant_is_said(page: Page, platform: Platform) -> None:
+    page.goto(f"{platform.url}/console/traffic?strategy=linear&size=90%25")
+    expect(page.get_by_role("alert")).to_contain_text("rollout.step")
+
+
+def test_the_switch_between_light_and_dark_is_kept(page: Page, platform: Platform) -> None:
+    page.goto(f"{platform.url}/console")
+    page.get_by_role("button", name="Dark").click()
+    page.reload()
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    expect(page.get_by_role("button", name="Dark")).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_plan_is_saved_and_deployed(page: Page, platform: Platform, tmp_path: Path) -> None:
+    page.goto(f"{platform.url}/console/planner?example=payroll-fraud")
+    with page.expect_download() as saving:
+        page.get_by_role("link", name="Save the spec").click()
+    saved = tmp_path / "plan.yaml"
+    saving.value.save_as(saved)
+    assert "endpoint: payroll-fraud" in saved.read_text()
+    page.locator("#model-data").fill(train(tmp_path, 1))
+    page.get_by_role("button", name="Deploy it here").click()
+    expect(page.locator("[data-deploy-progress]")).to_contain_text("InService", timeout=60_000)
+
+
+def test_it_all_stands_there_without_scripts(browser: Browser, platform: Platform) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    for page in watched(context.new_page(), platform):
+        page.goto(address(platform, "rollout"))
+        expect(page.get_by_role("list", name="Journal of the rollout")).to_contain_text("baking for 120 s")
+        page.goto(address(platform, "overview"))
+        page.get_by_text("The same as a table").first.click()
+        expect(page.get_by_role("table").first).to_contain_text("serverless")
+    context.close()

@@ -1,0 +1,79 @@
+"""What pages are made of, without a browser."""
+
+import pytest
+
+from tidegate.console import choosing, explained, planning, shifting
+from tidegate.console.money import dollars
+from tidegate.planner import examples
+from tidegate.prices import Catalogue
+
+CATALOGUE = Catalogue.load()
+
+
+@pytest.mark.parametrize(
+    ("clicked", "mode"),
+    [
+        ({"individual": "no"}, "batch"),
+        ({"individual": "yes", "large": "yes"}, "asynchronous"),
+        ({"individual": "yes", "large": "no", "sustained": "yes"}, "real_time"),
+        ({"individual": "yes", "large": "no", "sustained": "no", "intermittent": "yes"}, "serverless"),
+        ({"individual": "yes", "large": "no", "sustained": "no", "intermittent": "no"}, "real_time"),
+    ],
+)
+def test_each_walk_ends_in_its_mode(clicked: dict[str, str], mode: str) -> None:
+    assert choosing.walked(clicked)["mode"]["id"] == mode
+
+
+def test_a_question_that_is_not_come_to_has_no_answer() -> None:
+    walked = choosing.walked({"individual": "no", "large": "yes"})
+    assert [step["id"] for step in walked["taken"]] == ["individual"]
+
+
+def test_nonsense_is_no_answer() -> None:
+    assert choosing.walked({"individual": "perhaps"})["current"]["id"] == "individual"
+
+
+@pytest.mark.parametrize("name", examples())
+def test_every_example_fills_its_form_and_the_form_makes_the_same_plan(name: str) -> None:
+    from_example = planning.planned({"example": name}, CATALOGUE)
+    typed = {field["key"]: field["value"] for field in from_example["fields"]}
+    from_form = planning.planned(typed, CATALOGUE)
+    assert from_form["problem"] is None
+    assert from_form["plan"]["rows"] == from_example["plan"]["rows"]
+
+
+def test_a_problem_stands_at_its_field() -> None:
+    made = planning.planned({"rate": "-1"}, CATALOGUE)
+    assert made["plan"] is None
+    assert [field["key"] for field in made["fields"] if field["problem"]] == ["rate"]
+
+
+def test_no_answers_are_no_plan_and_no_problem() -> None:
+    made = planning.planned({"rate": " "}, CATALOGUE)
+    assert (made["plan"], made["problem"]) == (None, None)
+
+
+def test_the_overview_computes_its_figures() -> None:
+    numbers = explained.numbers(CATALOGUE)
+    assert numbers["serverless"]["crossing"] > 0
+    assert numbers["many"]["saved"] > 0.9
+    assert numbers["savings"]["saving"] > 0
+    assert numbers["plans"]["payroll-fraud"]["rows"]["Instance Type"] == "ml.c5.xlarge"
+
+
+@pytest.mark.parametrize(("strategy", "key"), [("canary", "size"), ("linear", "step"), ("rolling", "batch")])
+def test_a_form_becomes_a_spec(strategy: str, key: str) -> None:
+    form = shifting.asked({"strategy": strategy, "size": "20%"})
+    assert shifting.spec(form)["rollout"][key] == "20%"
+
+
+def test_a_fault_brings_an_amount_of_its_own_kind() -> None:
+    assert shifting.asked({"fault": "latency", "amount": "5%"})["amount"] == "+80ms"
+    assert shifting.body(shifting.asked({"fault": ""}))["faults"] == []
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"), [(1153.4, "$1,153"), (74.456, "$74.46"), (0.0123, "$0.0123"), (0, "$0.00")]
+)
+def test_money_reads_as_money(amount: float, text: str) -> None:
+    assert dollars(amount) == text
