@@ -207,6 +207,17 @@ def test_no_answer_is_a_model_error_without_a_status(workers: Workers, order: by
     workers.run(test())
 
 
+def test_an_answer_of_exactly_the_limit_is_given(workers: Workers) -> None:
+    worker = workers.program(PROGRAM, max_body=400_000)
+
+    async def test() -> None:
+        await worker.ready()
+        assert (await worker.ask("/invocations", b"large 400000")).status == 200
+        assert (await worker.ask("/invocations", b"large 400001")).status == 424
+
+    workers.run(test())
+
+
 def test_the_socket_of_a_connection_that_was_closed_is_not_used_again(workers: Workers) -> None:
     worker = workers.program(PROGRAM, environment={"VERSION": "HTTP/1.1"})
 

@@ -204,11 +204,11 @@ class _Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._in_plain_body = b"transfer-encoding" not in self._headers
+        self._size = 0  # the limit is the body's: one of exactly that size is none too large
         good = 200 <= self._parser.get_status_code() < 300
         if self._wishes is None or not good or b"content-length" in self._headers:
             return
         self._parts = Parts(self, self._wishes.wrong)
-        self._size = 0
         waiting, self._waiting = self._waiting, None
         if waiting is not None and not waiting.done():
             waiting.set_result(PartReply(self._headers, self._parts))
