@@ -118,7 +118,7 @@ class _Frame:
         for where, what in figure.marks:
             x = self.x(where)
             parts.append(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{bottom}"/>')
-            parts.append(f'<text x="{x + 5:.1f}" y="{TOP + 12}">{escape(what)}</text>')
+            parts.append(f'<text x="{x + 5:.1f}" y="{bottom - 8}">{escape(what)}</text>')
         return parts
 
 

@@ -107,6 +107,9 @@ def show(found: Promise, alarms: Mapping[str, Alarm], screen: Console) -> None:
         for line in (*_told(one), *_would_do(one)):
             screen.print(line)
     screen.print()
+    for alarm in found.alarms:
+        if alarm.unknown is not None:
+            screen.print(f"{alarm.name} is left out: {alarm.unknown}")
     for quantity in found.unwatched:
         screen.print(f"no alarm of the rollout watches {quantity}")
     often = f"a good version is turned back in {chance(found.false_alarm)} of rollouts at most"
@@ -120,7 +123,7 @@ def _alarms(found: Promise, alarms: Mapping[str, Alarm]) -> Table:
     for one in found.alarms:
         rule = _rule(alarms[one.name])
         if one.quantity is None or one.unknown is not None:
-            shown.add_row(one.name, rule, *("-" for _ in stages), one.unknown or "-")
+            shown.add_row(one.name, rule, *("-" for _ in stages), "-")
             continue
         false = ("" if one.exact else "~") + chance(one.false_alarm)
         shown.add_row(one.name, rule, *_smallest(one), false)
@@ -199,7 +202,7 @@ def _draw(
 
 def _curves(one: WantedPromise, watching: list[Watching]) -> figure.Lines:
     stages = range(len(watching[0].setting.plan.stages))
-    sizes = [abs(one.size) * 2 * (place + 1) / POINTS for place in range(POINTS)]
+    sizes = [abs(one.size) * 2 * place / POINTS for place in range(POINTS + 1)]
     scale = {Quantity.ERRORS: 100.0, Quantity.LATENCY: 1e-3, Quantity.PREDICTIONS: 1.0}[one.quantity]
     unit = {Quantity.ERRORS: "percent", Quantity.LATENCY: "ms", Quantity.PREDICTIONS: "index"}[one.quantity]
     by_size = [

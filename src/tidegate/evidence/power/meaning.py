@@ -5,9 +5,8 @@ slower (nearest rank, ``evidence.sketch.percentile``). So errors and percentiles
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from statistics import NormalDist
 
 from tidegate.evidence import sketch
@@ -116,7 +115,7 @@ def _above(alarm: Alarm, upward: Comparison, load: Load, new: Baseline, old: Bas
         case _:
             hits = load.new * _hit(alarm, upward, new) + load.old * _hit(alarm, upward, old)
             others = max(0.0, load.new + load.old - hits)
-            return counts.chance_of(hits, others, partial(_breaches, alarm, upward))
+            return counts.chance_of(hits, others, _breaches(alarm, upward))
 
 
 def _hit(alarm: Alarm, upward: Comparison, side: Baseline) -> float:
@@ -139,24 +138,26 @@ def slow_from(threshold: float, upward: Comparison) -> float:
     return sketch.highest(key - 1)
 
 
-def _breaches(alarm: Alarm, upward: Comparison, hits: int, others: int) -> bool:
-    """Whether this many hits and others make a period that breaches."""
-    requests = hits + others
+def _breaches(alarm: Alarm, upward: Comparison) -> Callable[[int, int], bool]:
+    """Whether so many hits and others make a period that breaches."""
     errors = quantity(alarm) is Quantity.ERRORS
-    if not requests:
-        return errors and upward.breaches(0.0, alarm.threshold)
-    statistic, limit = alarm.statistic, alarm.threshold
-    percent = PERCENTILE.fullmatch(statistic)
+    limit, percent = alarm.threshold, PERCENTILE.fullmatch(alarm.statistic)
     if percent is not None:
-        high = others < math.ceil(float(percent[1]) / 100 * requests)
-        return upward.breaches(1.0 if high else 0.0, limit) if errors else high
-    value = {
-        "Average": hits / requests,
-        "Sum": float(hits),
-        "Maximum": 1.0 if hits else 0.0,
-        "Minimum": 0.0 if others else 1.0,
-    }[statistic]
-    return upward.breaches(value, limit) if errors else value > 0
+        high, low = (upward.breaches(value, limit) if errors else value > 0 for value in (1.0, 0.0))
+        part = float(percent[1]) / 100
+        return lambda hits, others: high if others < math.ceil(part * (hits + others)) else low
+    value = _VALUES[alarm.statistic]
+    if errors:
+        return lambda hits, others: upward.breaches(value(hits, others), limit)
+    return lambda hits, others: value(hits, others) > 0
+
+
+_VALUES: dict[str, Callable[[int, int], float]] = {
+    "Average": lambda hits, others: hits / (hits + others) if hits else 0.0,
+    "Sum": lambda hits, others: float(hits),
+    "Maximum": lambda hits, others: 1.0 if hits else 0.0,
+    "Minimum": lambda hits, others: 1.0 if hits and not others else 0.0,
+}
 
 
 def _mean_above(alarm: Alarm, load: Load, new: Baseline, old: Baseline) -> float:

@@ -73,7 +73,7 @@ def offsets(alarm: Alarm, parts: list[Segment]) -> tuple[float, ...]:
     shortest = min((part.seconds for part in parts if part.seconds), default=0.0)
     if shortest >= FEW * alarm.period and alarm.datapoints_to_alarm > 1:
         return (0.5,)
-    number = OFFSETS * min(looks(alarm), OFFSETS)
+    number = OFFSETS * min(looks(alarm), 2)
     return tuple((place + 0.5) / number for place in range(number))
 
 
