@@ -28,8 +28,8 @@ from tidegate.load.shapes import bank_calls, december
 from tidegate.load.trace import Trace
 from tidegate.model.scaling import Dimension, Predefined, ScalableTarget, TargetTracking
 from tidegate.prices import Catalogue
+from tidegate.testing.arrivals import chance
 from tidegate.testing.scaling_sim import Instances, Run, Simulation
-from tidegate.testing.traffic import chance
 
 INSTANCE = "ml.c5.xlarge"
 YEAR, DAY = 2026, 86400
