@@ -19,6 +19,7 @@ BENCHES = (
     ("bench.noisy_neighbour", "--keep"),
     ("bench.peak", "--keep"),
     ("bench.forecast_bill", "--keep"),
+    ("bench.recommend", "--keep"),
     ("bench.asynchronous", "--keep"),
     ("bench.asynchronous", "--chaos", "100000", "--keep"),
 )
