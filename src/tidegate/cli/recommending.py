@@ -15,7 +15,7 @@ from rich.text import Text
 
 from tidegate.cli import draw
 from tidegate.cli.output import AsJson, console
-from tidegate.cli.payloads import read
+from tidegate.load.payloads import read
 from tidegate.model.errors import Invalid
 from tidegate.prices import Catalogue
 from tidegate.recommend import running

@@ -13,10 +13,10 @@ from tidegate.cli import charts
 from tidegate.cli.client import Client
 from tidegate.cli.draw import number
 from tidegate.cli.output import AsJson, client, console, note, show
-from tidegate.cli.payloads import read
 from tidegate.load import LoadGenerator, Report, shapes
 from tidegate.load import history as told
 from tidegate.load import trace as traces
+from tidegate.load.payloads import read
 from tidegate.model.errors import Invalid, TidegateError
 
 LOOK_EVERY = 1.0

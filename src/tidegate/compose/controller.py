@@ -204,7 +204,7 @@ class Controller:
             parts.target.start()
             await parts.waking.start(parts.proxy, parts.target)
             await parts.engine.start()
-            await parts.jobs.engine.start()
+            await parts.jobs.start()
             loops = [
                 asyncio.create_task(every_second(lambda: second(parts), self.stopping)),
                 asyncio.create_task(every_second(parts.queues.turn, self.stopping)),

@@ -1,4 +1,5 @@
-"""Transform jobs on this machine: their engine, joined with the target that runs their fleets."""
+"""Jobs on this machine: the engine of transform jobs, joined with the target that runs their fleets, and that of
+recommendation jobs."""
 
 import os
 from collections.abc import Callable
@@ -7,11 +8,13 @@ from dataclasses import dataclass
 import msgspec
 
 from tidegate.compose.containers import file_roots
+from tidegate.compose.recommending import Recommending, join_recommending
 from tidegate.model.fleet import FleetSpec
 from tidegate.model.transform import TransformJob
 from tidegate.ports.clock import Clock
 from tidegate.ports.store import Store
 from tidegate.reconcile.transforms import Transforms
+from tidegate.service import recommendations
 from tidegate.service.transforms import PREFIX
 from tidegate.settings import Settings
 from tidegate.targets.local.folders import Folders
@@ -26,11 +29,18 @@ from tidegate.worker.transforming.jobfile import JobFile
 class Jobs:
     engine: Transforms
     runners: LocalRunners
+    recommending: Recommending
+
+    async def start(self) -> None:
+        await self.engine.start()
+        await self.recommending.engine.start()
 
     def kick(self, owner: str, otherwise: Callable[[str], None]) -> None:
-        """Wakes the engine of a fleet's owner: of a job, or of an endpoint."""
+        """Wakes the engine of a job, or of an endpoint."""
         if owner.startswith(PREFIX):
             self.engine.kick(owner.removeprefix(PREFIX))
+        elif owner.startswith(recommendations.PREFIX):
+            self.recommending.engine.kick()
         else:
             otherwise(owner)
 
@@ -40,6 +50,7 @@ class Jobs:
             await self.runners.end_all()
         else:
             self.runners.let_go()
+        await self.recommending.end(drain)
 
 
 def join_jobs(
@@ -59,7 +70,7 @@ def join_jobs(
         lambda name: engine.kick(name),
     )
     engine = Transforms(store, target, runners, clock, news)
-    return Jobs(engine, runners)
+    return Jobs(engine, runners, join_recommending(settings, store, clock, folders, news))
 
 
 def job_file(

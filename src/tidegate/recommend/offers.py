@@ -36,8 +36,12 @@ class Offer:
 
 def fits(type: InstanceType, candidate: Candidate, probe: Probe, cores: int) -> bool:
     """Whether the workers that would run there have their memory."""
-    workers = max(1, round(type.vcpus * candidate.instances / cores))
-    return SYSTEM + workers * probe.memory <= type.memory_gib * 2**30
+    return SYSTEM + workers(type.vcpus, candidate, cores) * probe.memory <= type.memory_gib * 2**30
+
+
+def workers(vcpus: int, candidate: Candidate, cores: int) -> int:
+    """As many to a vCPU as here to a core, one at least."""
+    return max(1, round(vcpus * candidate.instances / cores))
 
 
 def offers(

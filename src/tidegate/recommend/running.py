@@ -33,18 +33,18 @@ class Ground:
     bodies: Sequence[bytes]
     content_type: str
     objective: Objective
-    _platform: Platform = field(default_factory=Platform)
+    platform: Platform = field(default_factory=Platform)
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
     _serving: tuple[Candidate, str] | None = None
 
     def __enter__(self) -> "Ground":
-        self._platform.__enter__()
+        self.platform.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._platform.stop()
+        self.platform.stop()
 
     def measure(self, candidate: Candidate, rate: float, seconds: float) -> Probe:
         """A ``space.Measure``. Raises Unavailable where the configuration does not come up."""
@@ -95,7 +95,7 @@ class Ground:
         return str(found["why"]) if found["status"] == "Failed" else None
 
     def _ask(self, method: str, path: str, body: object = None) -> Any:
-        answer = httpx.request(method, self._platform.url + path, json=body, timeout=30)
+        answer = httpx.request(method, self.platform.url + path, json=body, timeout=30)
         told = answer.json() if answer.content else {}
         if answer.is_error:
             raise TidegateError(str(told.get("error", {}).get("message", answer.status_code)))
@@ -103,7 +103,7 @@ class Ground:
 
     def _load(self, name: str, rate: float, seconds: float) -> Report:
         generator = LoadGenerator(
-            self._platform.url,
+            self.platform.url,
             f"/endpoints/{name}/invocations",
             self.bodies,
             {"Content-Type": self.content_type},
@@ -118,7 +118,7 @@ class Ground:
     def _cpu(self) -> float:
         """Seconds of all processes of the platform."""
         total = 0.0
-        for process in self._platform.processes():
+        for process in self.platform.processes():
             try:
                 times = process.cpu_times()
             except psutil.Error:
@@ -129,7 +129,7 @@ class Ground:
     def _memory(self) -> int:
         """Bytes of the largest worker."""
         sizes = [0]
-        for process in self._platform.processes():
+        for process in self.platform.processes():
             try:
                 if "tidegate.worker" in process.cmdline():
                     sizes.append(int(process.memory_info().rss))

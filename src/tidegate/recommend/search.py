@@ -8,6 +8,7 @@ objective, and the best of those to a longer one (Jamieson and Talwalkar, "Non-s
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from tidegate.recommend.space import Candidate, Measure, Objective, Probe, Trial
 
@@ -38,9 +39,10 @@ def search(
     *,
     tell: Callable[[str], None] = lambda _: None,
     late: Callable[[], bool] = lambda: False,
+    most: float = inf,
 ) -> list[Trial]:
     """Trials, the best first. ``rate`` is where looking begins. ``late`` says that the time is over: what is not
-    measured by then is left as it is."""
+    measured by then is left as it is. Rates above ``most`` are not looked for."""
     trials: list[Trial] = []
     for candidate in space:
         if late() and trials:
@@ -59,16 +61,16 @@ def search(
             tell(f"{name}: {trial.candidate}")
             start = max(rate, *(p.rate for p in trial.probes if objective.holds(p)), 0.0)
             # What the longer loads say counts; the shorter ones only said where to look.
-            found = highest(trial.candidate, measure, objective, start, seconds)
+            found = highest(trial.candidate, measure, objective, start, seconds, most)
             trials[trials.index(trial)] = Trial(trial.candidate, found)
         trials = [*_ranked(trials[: len(going_on)], objective), *trials[len(going_on) :]]
     return trials
 
 
 def highest(
-    candidate: Candidate, measure: Measure, objective: Objective, start: float, seconds: float
+    candidate: Candidate, measure: Measure, objective: Objective, start: float, seconds: float, most: float = inf
 ) -> tuple[Probe, ...]:
-    """Doubles (or halves) the rate until the objective breaks (or holds), then bisects."""
+    """Doubles (or halves) the rate until the objective breaks (or holds), then bisects; not above ``most``."""
     probes: list[Probe] = []
 
     def holds(rate: float) -> bool:
@@ -77,7 +79,7 @@ def highest(
 
     low = high = start
     if holds(start):
-        while len(probes) < MOST_LOADS and holds(high := low * GROWTH):
+        while low < most and len(probes) < MOST_LOADS and holds(high := min(low * GROWTH, most)):
             low = high
     else:
         while len(probes) < MOST_LOADS // 2 and not holds(low := high / GROWTH):

@@ -5,6 +5,7 @@ from typing import Any
 
 from tidegate.model.alarm import Alarm
 from tidegate.model.endpoint import Endpoint, EndpointConfig
+from tidegate.model.recommendation import RecommendationJob
 from tidegate.model.registry import Model, Tags
 from tidegate.model.transform import TransformJob
 from tidegate.ports.store import Kind
@@ -24,8 +25,9 @@ ENDPOINT = Kind("endpoint", Endpoint)
 ALARM = Kind("alarm", Alarm)
 TAGS = Kind("tags", TagSet)
 TRANSFORM = Kind("transform", TransformJob)
+RECOMMENDATION = Kind("recommendation", RecommendationJob)
 
 SCALABLE = Kind("scalable", Scalable)
 ACTIVITY = Kind("activity", ActivityRecord)
 
-ALL: tuple[Kind[Any], ...] = (MODEL, CONFIG, ENDPOINT, ALARM, TAGS, TRANSFORM, SCALABLE, ACTIVITY)
+ALL: tuple[Kind[Any], ...] = (MODEL, CONFIG, ENDPOINT, ALARM, TAGS, TRANSFORM, RECOMMENDATION, SCALABLE, ACTIVITY)

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,6 +11,7 @@ from tidegate.ports.store import Filter, Saved
 from tidegate.wire.operation import Params
 
 T = TypeVar("T")
+E = TypeVar("E")
 
 PAGE = 10
 """Entries of a page unless MaxResults says otherwise."""
@@ -40,7 +41,7 @@ def listing(params: Params) -> Listing:
 
 def by_status(
     every: list[Saved[T]], params: Params, status: Callable[[Saved[T]], str]
-) -> tuple[list[Saved[T]], str | None]:
+) -> tuple[Sequence[Saved[T]], str | None]:
     """Status is derived, so that no index has it: ``every`` record that the other filters keep is read, and a page is
     a cut of those that match."""
     wanted = listing(params)
@@ -49,8 +50,13 @@ def by_status(
         found = [saved for saved in found if status(saved) == params["StatusEquals"]]
     if params.get("SortBy") == "Status":
         found.sort(key=status, reverse=wanted.where.descending)
-    start = _start(wanted.after)
-    end = start + wanted.limit
+    return cut(found, params)
+
+
+def cut(found: Sequence[E], params: Params) -> tuple[Sequence[E], str | None]:
+    """The page of ``found`` that is asked for, and the token of the next."""
+    start = _start(params.get("NextToken"))
+    end = start + params.get("MaxResults", PAGE)
     return found[start:end], _token(end) if end < len(found) else None
 
 

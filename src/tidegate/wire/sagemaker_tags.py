@@ -9,7 +9,7 @@ from tidegate.model.errors import Invalid
 from tidegate.model.registry import Tags
 from tidegate.ports.store import Kind
 from tidegate.service import tags as use
-from tidegate.service.kinds import CONFIG, ENDPOINT, MODEL, TRANSFORM
+from tidegate.service.kinds import CONFIG, ENDPOINT, MODEL, RECOMMENDATION, TRANSFORM
 from tidegate.service.records import need
 from tidegate.wire.operation import InTx, Params, Rows, TxCall
 
@@ -20,6 +20,7 @@ _KINDS: dict[str, Kind[Any]] = {
     "endpoint-config": CONFIG,
     "endpoint": ENDPOINT,
     "transform-job": TRANSFORM,
+    "inference-recommendations-job": RECOMMENDATION,
 }
 _ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:([^:]*):([^:]*):([^/]+)/(.+)")
 
@@ -59,7 +60,7 @@ def _resource(call: TxCall, params: Params) -> tuple[Kind[Any], str]:
     match = _ARN.fullmatch(arn)
     kind = _KINDS.get(match[3]) if match else None
     if match is None or kind is None:
-        raise Invalid(f'"{arn}" is not the ARN of a model, an endpoint-config, an endpoint or a transform-job')
+        raise Invalid(f'"{arn}" is not the ARN of one of these: {", ".join(_KINDS)}')
     if (match[1], match[2]) != (call.ctx.region, call.ctx.account):
         raise Invalid(f'"{arn}" is not of this server, which is {call.arn("...")}')
     return kind, match[4]

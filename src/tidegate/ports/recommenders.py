@@ -1,0 +1,38 @@
+"""What runs recommendation jobs: one process per job, which outlives whoever started it."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from tidegate.model.recommendation import RecommendationJob, Recommended, Step
+
+
+@dataclass(frozen=True)
+class RecommenderSeen:
+    """``reason``: of a job that has ended, empty when it is complete; None: it has not. ``said``: the last line that
+    the process wrote."""
+
+    alive: bool
+    steps: tuple[Step, ...] = ()
+    reason: str | None = None
+    found: tuple[Recommended, ...] = ()
+    said: str = ""
+
+
+class Recommenders(Protocol):
+    def kept(self) -> tuple[str, ...]:
+        """Jobs of which something is left: a process, or files of its work."""
+        ...
+
+    async def start(self, job: RecommendationJob) -> None:
+        """Nothing where it runs already. Raises Transient."""
+        ...
+
+    async def look(self, name: str) -> RecommenderSeen: ...
+
+    def stop(self, name: str) -> None:
+        """Asks it to go, then makes it."""
+        ...
+
+    async def discard(self, name: str) -> None:
+        """Ends what a process that has gone left running, and removes its files."""
+        ...

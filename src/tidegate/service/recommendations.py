@@ -1,0 +1,70 @@
+"""Recommendation jobs: made, found, stopped."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from tidegate.model.errors import AlreadyExists, Invalid
+from tidegate.model.recommendation import RecommendationJob
+from tidegate.model.registry import Container, Model, Tags
+from tidegate.ports.store import Filter, Page, Saved, Tx
+from tidegate.service import tags as labels
+from tidegate.service.kinds import MODEL, RECOMMENDATION
+from tidegate.service.records import need
+
+PREFIX = "recommend."
+"""Of the names by which the engine of these jobs is woken: no endpoint can have a dot in its name."""
+MOST_SECONDS = 18_000
+MOST_TESTS = 10
+
+
+def create(
+    tx: Tx, job: RecommendationJob, tags: Tags, *, runnable: Callable[[Container], None], now: datetime
+) -> None:
+    """Raises AlreadyExists, or Invalid for a job that could never run. ``runnable`` checks the model's container."""
+    if tx.get(RECOMMENDATION, job.name) is not None:
+        raise AlreadyExists(f'there is already a recommendation job "{job.name}"; job names are used once')
+    check(job)
+    for container in job.model.containers:
+        runnable(container)
+    tx.put(RECOMMENDATION, job.name, job, expect=0, now=now)
+    labels.add(tx, RECOMMENDATION, job.name, tags, now)
+
+
+def check(job: RecommendationJob) -> None:
+    limits = job.limits
+    if job.model.multi_model:
+        raise Invalid(f'model "{job.model.name}" serves many models: a recommendation job needs one model')
+    if len(job.model.containers) != 1:
+        raise Invalid(
+            f'model "{job.model.name}" has several containers: a recommendation job needs a model of one'
+        )
+    if not job.sample.startswith(("s3://", "file:///")):
+        raise Invalid(f"the sample '{job.sample}' is neither s3://BUCKET/KEY nor file:///PATH")
+    if not 0 < limits.seconds <= MOST_SECONDS:
+        raise Invalid(f"a job of {limits.seconds:g} s: give 1 to {MOST_SECONDS} seconds")
+    if not 0 < limits.latency <= 3600:
+        raise Invalid(f"a limit of {limits.latency * 1000:g} ms: give 1 ms to an hour")
+    if limits.rate is not None and limits.rate <= 0:
+        raise Invalid("the invocations per minute to look for must be 1 at least")
+    if limits.tests is not None and limits.tests > MOST_TESTS:
+        raise Invalid(f"{limits.tests} tests: {MOST_TESTS} are the most")
+
+
+def model_named(tx: Tx, name: str) -> Model:
+    return need(tx, MODEL, name).body
+
+
+def get(tx: Tx, name: str) -> Saved[RecommendationJob]:
+    return need(tx, RECOMMENDATION, name)
+
+
+def find(tx: Tx, where: Filter, limit: int | None = None, after: str | None = None) -> Page[RecommendationJob]:
+    return tx.find(RECOMMENDATION, where, limit, after)
+
+
+def stop(tx: Tx, name: str, now: datetime) -> None:
+    """Raises NotFound; a job that has ended stays as it is."""
+    saved = get(tx, name)
+    if saved.body.outcome is None and not saved.body.stopping:
+        tx.put(RECOMMENDATION, name, replace(saved.body, stopping=True), expect=saved.version, now=now)

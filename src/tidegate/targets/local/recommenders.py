@@ -1,0 +1,145 @@
+"""Recommendation jobs as processes of this machine; see ``ports.recommenders``.
+
+Each has a whole server of its own under its folder, whose processes have sessions of their own. They are found by
+that folder in their command lines, so that nothing of a job stays when its process was killed.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import psutil
+
+from tidegate.model.errors import Transient
+from tidegate.model.recommendation import RecommendationJob, Recommended, Step
+from tidegate.ports.recommenders import RecommenderSeen
+from tidegate.targets.local.process import Process
+from tidegate.whole_files import write_whole
+
+T = TypeVar("T")
+
+START, LOG = "job.json", "log"
+MODULE = "tidegate.recommend"
+KILL_AFTER = 12.0
+"""Seconds that a process which was told to stop has: it ends a server first."""
+LAST = 2000
+"""Bytes of the log that are looked at for its last line."""
+
+
+class _Result(msgspec.Struct):
+    reason: str
+    found: tuple[Recommended, ...] = ()
+
+
+@dataclass
+class LocalRecommenders:
+    """``root``: the folder of all jobs' folders. ``describe`` makes a job's start file."""
+
+    root: Path
+    environment: dict[str, str]
+    describe: Callable[[RecommendationJob], bytes]
+    _running: dict[str, Process] = field(default_factory=dict)
+    _told: dict[str, float] = field(default_factory=dict)
+
+    def kept(self) -> tuple[str, ...]:
+        with contextlib.suppress(OSError):
+            return tuple(sorted(path.name for path in self.root.iterdir()))
+        return ()
+
+    async def start(self, job: RecommendationJob) -> None:
+        if self._process(job.name) is not None:
+            return
+        folder = self.root / job.name
+        await asyncio.to_thread(sweep, folder)  # the server of a process that was killed
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_whole(folder / START, self.describe(job))
+            self._running[job.name] = Process.start(folder / START, folder / LOG, self.environment, MODULE)
+        except OSError as error:
+            raise Transient(
+                f"the process of job {job.name} cannot be started: {error.strerror or error}"
+            ) from None
+
+    async def look(self, name: str) -> RecommenderSeen:
+        folder, alive = self.root / name, self._process(name) is not None
+        result = _read(folder / "result.json", _Result)
+        steps = _read(folder / "progress.json", tuple[Step, ...]) or ()
+        if result is None:
+            return RecommenderSeen(alive, steps, said=_last_line(folder / LOG))
+        return RecommenderSeen(alive, steps, result.reason, result.found)
+
+    def stop(self, name: str) -> None:
+        process = self._process(name)
+        if process is None:
+            return
+        now = asyncio.get_running_loop().time()
+        if name not in self._told:
+            self._told[name] = now
+            process.terminate()
+        elif now - self._told[name] > KILL_AFTER:
+            process.kill()
+
+    async def discard(self, name: str) -> None:
+        self._running.pop(name, None)
+        self._told.pop(name, None)
+        await asyncio.to_thread(sweep, self.root / name)
+        await asyncio.to_thread(shutil.rmtree, self.root / name, True)
+
+    async def end_all(self) -> None:
+        """For the end of everything; jobs begin anew at the next start."""
+        names = [name for name in self.kept() if self._process(name) is not None]
+        for name in names:
+            self.stop(name)
+        deadline = asyncio.get_running_loop().time() + KILL_AFTER
+        while any(self._process(n) for n in names) and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.05)
+        for name in names:
+            if process := self._process(name):
+                process.kill()
+            await asyncio.to_thread(sweep, self.root / name)
+
+    def _process(self, name: str) -> Process | None:
+        """What runs, found again where an earlier controller started it."""
+        folder = self.root / name
+        if name not in self._running and folder.is_dir() and (found := Process.adopt(folder, START)) is not None:
+            self._running[name] = found
+        known = self._running.get(name)
+        return known if known is not None and known.alive else None
+
+
+def sweep(folder: Path) -> None:
+    """Ends what has a path under ``folder`` in its command line, and the sessions that such processes lead. The job's
+    own process has ended before."""
+    mark, leaders = f"{folder}/", set()
+    for process in psutil.process_iter(["cmdline"]):
+        if any(mark in word for word in process.info["cmdline"] or ()):
+            with contextlib.suppress(OSError):
+                if os.getsid(process.pid) == process.pid:
+                    leaders.add(process.pid)
+                os.kill(process.pid, signal.SIGKILL)
+    for pid in psutil.pids() if leaders else ():
+        with contextlib.suppress(OSError):
+            if os.getsid(pid) in leaders:
+                os.kill(pid, signal.SIGKILL)
+
+
+def _read(path: Path, kind: type[T]) -> T | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _last_line(log: Path) -> str:
+    try:
+        lines = log.read_bytes()[-LAST:].decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -1,0 +1,209 @@
+"""SageMaker's operations of the inference recommender."""
+
+from tidegate.model.errors import AlreadyExists, Invalid, NotFound
+from tidegate.model.recommendation import Limits, RecommendationJob, Recommended, Step
+from tidegate.ports.store import Saved
+from tidegate.service import recommendations as use
+from tidegate.wire.errors import Coded
+from tidegate.wire.listing import by_status, cut, listing
+from tidegate.wire.operation import InTx, Params, Rows, TxCall
+from tidegate.wire.sagemaker_tags import tags_of
+from tidegate.wire.unsupported import not_yet, refuse
+
+_ECHOED = ("JobDescription", "JobType", "RoleArn", "InputConfig", "StoppingConditions")
+_PERCENTILES = {"P95": 95.0, "P99": 99.0}
+VARIANT = "AllTraffic"
+
+
+def create_job(call: TxCall, params: Params) -> Params:
+    given, conditions = params["InputConfig"], params.get("StoppingConditions", {})
+    _check(given, params)
+    container = given.get("ContainerConfig", {})
+    payload = container.get("PayloadConfig", {})
+    if "ModelName" not in given or "SamplePayloadUrl" not in payload:
+        raise Invalid("InputConfig needs a ModelName, and ContainerConfig.PayloadConfig.SamplePayloadUrl with it")
+    types = [each["InstanceType"] for each in given.get("EndpointConfigurations", [])]
+    job = RecommendationJob(
+        params["JobName"],
+        use.model_named(call.tx, given["ModelName"]),
+        payload["SamplePayloadUrl"],
+        call.now,
+        content_type=(payload.get("SupportedContentTypes") or [""])[0],
+        limits=_limits(given, conditions),
+        types=tuple(dict.fromkeys(types or container.get("SupportedInstanceTypes", []))),
+        wire={name: params[name] for name in _ECHOED if name in params},
+    )
+    try:
+        use.create(call.tx, job, tags_of(params), runnable=call.ctx.runnable, now=call.now)
+    except AlreadyExists:
+        message = f'Job name must be unique: there is already a recommendations job "{_arn(call, job.name)}".'
+        raise Coded("ResourceInUse", message) from None
+    return {"JobArn": _arn(call, job.name)}
+
+
+def _check(given: Params, params: Params) -> None:
+    """Raises Invalid for what is not done here."""
+    if "ModelPackageVersionArn" in given:
+        raise Invalid("ModelPackageVersionArn: this server has no model registry; give a ModelName")
+    refuse(given, ("Endpoints", "VolumeKmsKeyId", "VpcConfig"))
+    refuse(params, ("OutputConfig",))
+    if given.get("ContainerConfig", {}).get("SupportedEndpointType") == "Serverless":
+        raise not_yet("SupportedEndpointType Serverless")
+    if params.get("StoppingConditions", {}).get("FlatInvocations") == "Continue":
+        raise not_yet("FlatInvocations Continue")
+    for each in given.get("EndpointConfigurations", []):
+        refuse(each, ("ServerlessConfig", "EnvironmentParameterRanges", "InferenceSpecificationName"))
+        if "InstanceType" not in each:
+            raise Invalid("each of the EndpointConfigurations needs an InstanceType")
+
+
+def _limits(given: Params, conditions: Params) -> Limits:
+    usual = Limits()
+    thresholds: list[Params] = conditions.get("ModelLatencyThresholds", [])
+    threshold = thresholds[0] if thresholds else {}
+    percentile = threshold.get("Percentile", "P95")
+    if percentile not in _PERCENTILES:
+        raise Invalid(f"Percentile '{percentile}' is not one of {', '.join(_PERCENTILES)}")
+    milliseconds, most = threshold.get("ValueInMilliseconds"), conditions.get("MaxInvocations")
+    seconds = given.get("JobDurationInSeconds") or _duration(given.get("TrafficPattern", {}))
+    return Limits(
+        seconds=float(seconds or usual.seconds),
+        percent=_PERCENTILES[percentile],
+        latency=usual.latency if milliseconds is None else milliseconds / 1000,
+        rate=None if most is None else most / 60,
+        tests=given.get("ResourceLimit", {}).get("MaxNumberOfTests"),
+    )
+
+
+def _duration(pattern: Params) -> int:
+    """Seconds that a traffic pattern takes; 0 where it does not say."""
+    stairs = pattern.get("Stairs", {})
+    climbing: int = stairs.get("DurationInSeconds", 0) * stairs.get("NumberOfSteps", 1)
+    phases: int = sum(each.get("DurationInSeconds", 0) for each in pattern.get("Phases", []))
+    return climbing + phases
+
+
+def describe_job(call: TxCall, params: Params) -> Params:
+    saved = _found(call, params["JobName"])
+    job = saved.body
+    return {
+        **_told(call, saved),
+        **job.wire,
+        "InferenceRecommendations": [_recommendation(job, *each) for each in enumerate(job.found, 1)] or None,
+    }
+
+
+def _told(call: TxCall, saved: Saved[RecommendationJob]) -> Params:
+    job = saved.body
+    return {
+        "JobName": job.name,
+        "JobArn": _arn(call, job.name),
+        "Status": job.status.value,
+        "CreationTime": job.created_at,
+        "CompletionTime": job.ended_at,
+        "LastModifiedTime": saved.modified_at,
+        "FailureReason": job.reason[:1024] or None,
+    }
+
+
+def _recommendation(job: RecommendationJob, number: int, found: Recommended) -> Params:
+    return {
+        "RecommendationId": f"{job.name}/{number}",
+        "Metrics": {
+            "CostPerHour": found.hourly,
+            "CostPerInference": found.hourly / (60 * found.per_minute),
+            "MaxInvocations": found.per_minute,
+            "ModelLatency": _milliseconds(found.latency),
+            "CpuUtilization": found.cpu,
+            "MemoryUtilization": found.memory,
+        },
+        "EndpointConfiguration": {
+            "EndpointName": job.name,
+            "VariantName": VARIANT,
+            "InstanceType": found.instance_type,
+            "InitialInstanceCount": 1,
+        },
+        "ModelConfiguration": _configuration(found.environment),
+    }
+
+
+def _configuration(environment: dict[str, str]) -> Params:
+    return {
+        "EnvironmentParameters": [
+            {"Key": key, "ValueType": "String", "Value": value} for key, value in sorted(environment.items())
+        ]
+    }
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
+def list_jobs(call: TxCall, params: Params) -> Params:
+    """Of records in one place there are few: all are read, whichever way they are to be sorted."""
+    found = use.find(call.tx, listing(params).where).items
+    if "ModelNameEquals" in params:
+        found = [saved for saved in found if saved.body.model.name == params["ModelNameEquals"]]
+    if "ModelPackageVersionArnEquals" in params:
+        found = []
+    page, token = by_status(found, params, lambda saved: saved.body.status.value)
+    return {"InferenceRecommendationsJobs": [_entry(call, saved) for saved in page], "NextToken": token}
+
+
+def _entry(call: TxCall, saved: Saved[RecommendationJob]) -> Params:
+    job = saved.body
+    return {
+        **_told(call, saved),
+        "JobDescription": job.wire.get("JobDescription", ""),
+        "JobType": job.wire["JobType"],
+        "RoleArn": job.wire["RoleArn"],
+        "ModelName": job.model.name,
+        "SamplePayloadUrl": job.sample,
+    }
+
+
+def stop_job(call: TxCall, params: Params) -> None:
+    name = params["JobName"]
+    _found(call, name)
+    use.stop(call.tx, name, call.now)
+
+
+def list_steps(call: TxCall, params: Params) -> Params:
+    """One for each configuration that was loaded on this machine."""
+    job = _found(call, params["JobName"]).body
+    steps = [_step(job, step) for step in job.steps]
+    page, token = cut([s for s in steps if params.get("Status", s["Status"]) == s["Status"]], params)
+    return {"Steps": page, "NextToken": token}
+
+
+def _step(job: RecommendationJob, step: Step) -> Params:
+    benchmark: Params = {"ModelConfiguration": _configuration(step.environment)}
+    status = job.status.value if step.latency is None else "COMPLETED"
+    if step.rate > 0 and step.latency is not None:
+        latency = _milliseconds(step.latency)
+        benchmark["EndpointMetrics"] = {"MaxInvocations": int(step.rate * 60), "ModelLatency": latency}
+    elif step.latency is not None:
+        benchmark["FailureReason"] = (
+            f"no rate held the limit; the nearest latency was {step.latency * 1000:.1f} ms"
+        )
+    return {"StepType": "BENCHMARK", "JobName": job.name, "Status": status, "InferenceBenchmark": benchmark}
+
+
+def _found(call: TxCall, name: str) -> Saved[RecommendationJob]:
+    try:
+        return use.get(call.tx, name)
+    except NotFound:
+        raise Coded("ResourceNotFound", f'Could not find requested job with name: "{name}".') from None
+
+
+def _arn(call: TxCall, name: str) -> str:
+    return call.arn(f"inference-recommendations-job/{name}")
+
+
+ROWS: Rows = {
+    "CreateInferenceRecommendationsJob": InTx(create_job, kicks="JobName", kicks_under=use.PREFIX),
+    "DescribeInferenceRecommendationsJob": InTx(describe_job),
+    "ListInferenceRecommendationsJobs": InTx(list_jobs),
+    "StopInferenceRecommendationsJob": InTx(stop_job, kicks="JobName", kicks_under=use.PREFIX),
+    "ListInferenceRecommendationsJobSteps": InTx(list_steps),
+}
