@@ -99,7 +99,7 @@ def test_a_further_try_waits_until_it_is_due(database: Database) -> None:
     run(test())
 
 
-def test_overdue_are_those_that_were_never_handed_out_and_those_that_are_only_to_be_told(
+def test_overdue_are_those_that_nobody_holds_past_their_time_and_those_that_are_only_to_be_told(
     database: Database,
 ) -> None:
     async def test() -> None:
@@ -112,7 +112,10 @@ def test_overdue_are_those_that_were_never_handed_out_and_those_that_are_only_to
         await queue.claim("tried", 1, 101.0, 130.0)
         assert await queue.claim("told", 9, 170.0, 200.0) == []
         found = {held.item.id: held for held in await queue.overdue(9, 170.0, 200.0)}
-        assert set(found) == {"late", "told"}
+        assert set(found) == {"late", "told", "tried"}
+        assert (found["tried"].state, found["tried"].outcome) == (ItemState.WORKING, None), (
+            "whether its first holder left an output is looked at first"
+        )
         assert (found["told"].state, found["told"].outcome, found["told"].losses) == (ItemState.TELLING, DONE, 0)
         late = found["late"]
         assert late.outcome is not None and (late.outcome.end, late.outcome.at) == (End.EXPIRED, 170.0)

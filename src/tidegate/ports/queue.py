@@ -50,8 +50,8 @@ class Queue(Protocol):
         ...
 
     async def overdue(self, most: int, now: float, until: float) -> list[Held]:
-        """Leases items, of any endpoint, that need no instance: never handed out and past their time to live, or
-        with nothing left but to be told."""
+        """Leases items, of any endpoint, that nobody holds and that must not wait for an instance: past their time
+        to live, or with nothing left but to be told."""
         ...
 
     async def extend(self, fences: Mapping[str, int], until: float) -> set[str]:

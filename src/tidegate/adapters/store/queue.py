@@ -64,7 +64,7 @@ def _changing(*names: str) -> Update:
 # Made once: SQLAlchemy takes longer to build them than the database to run them.
 _NOW: BindParameter[float] = bindparam("now")
 _CLAIM = _leasing(and_(_C.endpoint == bindparam("endpoint"), _C.due_at <= _NOW, _C.state != ItemState.TELLING))
-_LATE = and_(_C.state == ItemState.WAITING, _C.expires_at <= _NOW, _C.fence == 0)
+_LATE = and_(_UNFINISHED, _C.expires_at <= _NOW, _C.due_at <= _NOW)
 _OVERDUE = _leasing(or_(_LATE, and_(_C.state == ItemState.TELLING, _C.due_at <= _NOW)))
 _LEASED = _changing("state", "fence", "losses", "begun_at", "outcome", "due_at")
 _EXTENDED = _changing("due_at")
