@@ -45,7 +45,15 @@ def main() -> None:
         row("by what is in flight", run(20, calendar=False)),
         row("known from the calendar", run(75, calendar=True)),
     ]
-    header = ["the peak is learnt", "requests", "failed", "s outside", "back within s", "worst p99 ms", "instances"]
+    header = [
+        "the peak is learnt",
+        "requests",
+        "failed",
+        "s outside",
+        "back within s",
+        "worst p99 ms",
+        "instances",
+    ]
     header += ["bill, $", "without autoscaling, $"]
     tables.show("peak", "Ten times the load within ten seconds", header, rows, keep=given.keep)
 
