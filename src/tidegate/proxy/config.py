@@ -92,8 +92,8 @@ global
   # Two tidegates must not share a port unnoticed.
   noreuseport
   # A request can be given to a second server only while all of it is in the buffer, of which every request has a
-  # copy made for that: four times the size would be a fifth of the proxy's whole work.
-  tune.bufsize 16384
+  # copy made for that: twice the size would be a fifth of the proxy's whole work.
+  tune.bufsize 32768
   hard-stop-after 10m
 {lua}"""
 
