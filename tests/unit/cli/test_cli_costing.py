@@ -189,7 +189,9 @@ def test_prices_are_listed_with_sources_and_machines() -> None:
 def test_a_folder_of_ones_own_goes_over_the_prices(tmp_path: Path) -> None:
     row = "sagemaker-hosting/ml.c5.xlarge,us-east-1,hour,0.1,,,contract,2026-11-01,\n"
     (tmp_path / "own.csv").write_text("item,region,unit,amount,low,high,source,date,note\n" + row)
-    result = CliRunner().invoke(app, ["prices", "ml.c5.xlarge"], env={"TIDEGATE_PRICES": str(tmp_path)})
+    result = CliRunner().invoke(
+        app, ["prices", "ml.c5.xlarge"], env={"TIDEGATE_PRICES": str(tmp_path), "COLUMNS": "300"}
+    )
     assert "contract" in result.output
     (tmp_path / "own.csv").write_text("item\n")
     assert "own.csv:1: the columns must be" in fails(Invalid, "cost", "--rps", "1", folder=str(tmp_path))
