@@ -14,9 +14,11 @@ from bench.async_chaos import Kind
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]
 KILLS = int(os.environ.get("TIDEGATE_CHAOS", "4"))
+DATABASES = ["sqlite", "postgres"] if "TIDEGATE_CHAOS" in os.environ else ["postgres"]
+"""Its connections are cut, too; both are a matter of minutes, since the shortest time to live is one."""
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+@pytest.mark.parametrize("database", DATABASES)
 def test_no_accepted_request_is_lost_or_answered_twice(database: str, request: pytest.FixtureRequest) -> None:
     url = "" if database == "sqlite" else request.getfixturevalue("postgres_url")
     found = async_chaos.run(200 * KILLS, KILLS, random.Random(KILLS), url)
