@@ -73,6 +73,7 @@ def scaled(setting: Setting, busy: list[float]) -> tuple[World, Autoscaler]:
         scaler.look(world, busy[min(len(busy) - 1, int(looks * EVERY / 120))])
         looks += 1
         assert looks < 40_000, "it ends"
+    world.run(world.now + 600)  # the last change in place has its end, too
     return world, scaler
 
 
