@@ -85,29 +85,30 @@ def shown(name: str, request: Request, catalogue: Catalogue, **context: Any) -> 
     return HTMLResponse(text, headers=HEADERS)
 
 
-def _catalogue(gateway: Gateway) -> Catalogue:
-    return Catalogue.load(gateway.settings.prices)
+async def _catalogue(gateway: Gateway) -> Catalogue:
+    """Files are read and parsed: not on the loop that holds the platform together."""
+    return await asyncio.to_thread(Catalogue.load, gateway.settings.prices)
 
 
 async def _home(gateway: Gateway, desk: Desk, request: Request) -> Response:
-    catalogue = _catalogue(gateway)
+    catalogue = await _catalogue(gateway)
     numbers = await asyncio.to_thread(explained.numbers, catalogue)
     return shown("home", request, catalogue, **numbers)
 
 
 async def _flowchart(gateway: Gateway, desk: Desk, request: Request) -> Response:
-    return shown("flowchart", request, _catalogue(gateway), **choosing.walked(request.query_params))
+    return shown("flowchart", request, await _catalogue(gateway), **choosing.walked(request.query_params))
 
 
 async def _planner(gateway: Gateway, desk: Desk, request: Request) -> Response:
-    catalogue = _catalogue(gateway)
+    catalogue = await _catalogue(gateway)
     made = await asyncio.to_thread(planning.planned, request.query_params, catalogue)
     return shown("planner", request, catalogue, **made)
 
 
 async def _spec(gateway: Gateway, desk: Desk, request: Request) -> Response:
     """The plan's spec file, to be saved."""
-    made = await asyncio.to_thread(planning.planned, request.query_params, _catalogue(gateway))
+    made = await asyncio.to_thread(planning.planned, request.query_params, await _catalogue(gateway))
     if made["plan"] is None:
         return told(Invalid(made["problem"] or "there are no answers to plan with"))
     name = {"content-disposition": f'attachment; filename="{made["plan"]["name"]}.yaml"'}
@@ -125,7 +126,7 @@ async def _traffic(gateway: Gateway, desk: Desk, request: Request) -> Response:
         except TidegateError as error:
             problem = error.message
     context = shifting.context(asked, outcome)
-    return shown("traffic", request, _catalogue(gateway), problem=problem, **context)
+    return shown("traffic", request, await _catalogue(gateway), problem=problem, **context)
 
 
 async def _file(gateway: Gateway, desk: Desk, request: Request) -> Response:

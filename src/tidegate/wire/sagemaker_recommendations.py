@@ -1,10 +1,11 @@
 """SageMaker's operations of the inference recommender."""
 
-from tidegate.model.errors import AlreadyExists, Invalid, NotFound
+from tidegate.model.errors import AlreadyExists, Invalid
 from tidegate.model.recommendation import Limits, RecommendationJob, Recommended, Step
 from tidegate.ports.store import Saved
 from tidegate.service import recommendations as use
 from tidegate.wire.errors import Coded
+from tidegate.wire.jobs import found
 from tidegate.wire.listing import by_status, cut, listing
 from tidegate.wire.operation import InTx, Params, Rows, TxCall
 from tidegate.wire.sagemaker_tags import tags_of
@@ -84,7 +85,7 @@ def _duration(pattern: Params) -> int:
 
 
 def describe_job(call: TxCall, params: Params) -> Params:
-    saved = _found(call, params["JobName"])
+    saved = found(use.get, call.tx, params["JobName"])
     job = saved.body
     return {
         **_told(call, saved),
@@ -164,13 +165,13 @@ def _entry(call: TxCall, saved: Saved[RecommendationJob]) -> Params:
 
 def stop_job(call: TxCall, params: Params) -> None:
     name = params["JobName"]
-    _found(call, name)
+    found(use.get, call.tx, name)
     use.stop(call.tx, name, call.now)
 
 
 def list_steps(call: TxCall, params: Params) -> Params:
     """One for each configuration that was loaded on this machine."""
-    job = _found(call, params["JobName"]).body
+    job = found(use.get, call.tx, params["JobName"]).body
     steps = [_step(job, step) for step in job.steps]
     page, token = cut([s for s in steps if params.get("Status", s["Status"]) == s["Status"]], params)
     return {"Steps": page, "NextToken": token}
@@ -187,13 +188,6 @@ def _step(job: RecommendationJob, step: Step) -> Params:
             f"no rate held the limit; the nearest latency was {step.latency * 1000:.1f} ms"
         )
     return {"StepType": "BENCHMARK", "JobName": job.name, "Status": status, "InferenceBenchmark": benchmark}
-
-
-def _found(call: TxCall, name: str) -> Saved[RecommendationJob]:
-    try:
-        return use.get(call.tx, name)
-    except NotFound:
-        raise Coded("ResourceNotFound", f'Could not find requested job with name: "{name}".') from None
 
 
 def _arn(call: TxCall, name: str) -> str:

@@ -5,6 +5,7 @@ from tidegate.model.transform import Pace, Processing, Sink, Source, Split, Tran
 from tidegate.ports.store import Saved
 from tidegate.service import transforms as use
 from tidegate.wire.errors import Coded
+from tidegate.wire.jobs import found
 from tidegate.wire.listing import by_status, listing
 from tidegate.wire.operation import InTx, Params, Rows, TxCall
 from tidegate.wire.sagemaker_tags import tags_of
@@ -87,7 +88,7 @@ def _processing(given: Params) -> Processing:
 
 
 def describe_transform_job(call: TxCall, params: Params) -> Params:
-    job = _found(call, params["TransformJobName"]).body
+    job = found(use.get, call.tx, params["TransformJobName"]).body
     return {
         "TransformJobName": job.name,
         "TransformJobArn": _arn(call, job.name),
@@ -150,15 +151,8 @@ def _entry(call: TxCall, saved: Saved[TransformJob]) -> Params:
 
 def stop_transform_job(call: TxCall, params: Params) -> None:
     name = params["TransformJobName"]
-    _found(call, name)
+    found(use.get, call.tx, name)
     use.stop(call.tx, name, call.now)
-
-
-def _found(call: TxCall, name: str) -> Saved[TransformJob]:
-    try:
-        return use.get(call.tx, name)
-    except NotFound:
-        raise Coded("ResourceNotFound", f'Could not find requested job with name: "{name}".') from None
 
 
 def _arn(call: TxCall, name: str) -> str:

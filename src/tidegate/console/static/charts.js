@@ -1,5 +1,10 @@
 // Charts by uPlot in the page's own colours. A figure's data stand in its table, too, for those who do not see it.
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const probe = document.body.appendChild(Object.assign(document.createElement("span"), { hidden: true }));
+/** What a colour of the page is in the present theme. */
+function colour(name) {
+  probe.style.color = `var(${name})`;
+  return getComputedStyle(probe).color;
+}
 const number = new Intl.NumberFormat("en", { maximumFractionDigits: 2, notation: "compact" });
 
 function draw(figure, data, series, more) {

@@ -12,7 +12,6 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 import psutil
@@ -20,12 +19,11 @@ import psutil
 from tidegate.model.errors import Transient
 from tidegate.model.recommendation import RecommendationJob, Recommended, Step
 from tidegate.ports.recommenders import RecommenderSeen
+from tidegate.targets.local.job_process import START, Ending, word
 from tidegate.targets.local.process import Process
 from tidegate.whole_files import write_whole
 
-T = TypeVar("T")
-
-START, LOG = "job.json", "log"
+LOG = "log"
 MODULE = "tidegate.recommend"
 KILL_AFTER = 12.0
 """Seconds that a process which was told to stop has: it ends a server first."""
@@ -46,7 +44,7 @@ class LocalRecommenders:
     environment: dict[str, str]
     describe: Callable[[RecommendationJob], bytes]
     _running: dict[str, Process] = field(default_factory=dict)
-    _told: dict[str, float] = field(default_factory=dict)
+    _ending: Ending = field(default_factory=lambda: Ending(KILL_AFTER))
 
     def kept(self) -> tuple[str, ...]:
         with contextlib.suppress(OSError):
@@ -69,26 +67,18 @@ class LocalRecommenders:
 
     async def look(self, name: str) -> RecommenderSeen:
         folder, alive = self.root / name, self._process(name) is not None
-        result = _read(folder / "result.json", _Result)
-        steps = _read(folder / "progress.json", tuple[Step, ...]) or ()
+        result = word(folder / "result.json", _Result)
+        steps = word(folder / "progress.json", tuple[Step, ...]) or ()
         if result is None:
             return RecommenderSeen(alive, steps, said=_last_line(folder / LOG))
         return RecommenderSeen(alive, steps, result.reason, result.found)
 
     def stop(self, name: str) -> None:
-        process = self._process(name)
-        if process is None:
-            return
-        now = asyncio.get_running_loop().time()
-        if name not in self._told:
-            self._told[name] = now
-            process.terminate()
-        elif now - self._told[name] > KILL_AFTER:
-            process.kill()
+        self._ending.ask(name, self._process(name))
 
     async def discard(self, name: str) -> None:
         self._running.pop(name, None)
-        self._told.pop(name, None)
+        self._ending.forget(name)
         await asyncio.to_thread(sweep, self.root / name)
         await asyncio.to_thread(shutil.rmtree, self.root / name, True)
 
@@ -128,13 +118,6 @@ def sweep(folder: Path) -> None:
         with contextlib.suppress(OSError):
             if os.getsid(pid) in leaders:
                 os.kill(pid, signal.SIGKILL)
-
-
-def _read(path: Path, kind: type[T]) -> T | None:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (OSError, msgspec.DecodeError):
-        return None
 
 
 def _last_line(log: Path) -> str:

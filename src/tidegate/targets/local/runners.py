@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
@@ -16,11 +15,9 @@ from tidegate.model.fleet import FleetSpec
 from tidegate.model.transform import Progress, TransformJob
 from tidegate.ports.runners import RunnerSeen
 from tidegate.targets.local.folders import Folders, write_whole
+from tidegate.targets.local.job_process import START, Ending, word
 from tidegate.targets.local.process import Process
 
-T = TypeVar("T")
-
-START = "job.json"
 MODULE = "tidegate.worker.transforming"
 KILL_AFTER = 5.0
 """Seconds that a runner which was told to stop has."""
@@ -40,7 +37,7 @@ class LocalRunners:
     ended: Callable[[str], None]
     _running: dict[str, Process] = field(default_factory=dict)
     _watched: dict[str, int] = field(default_factory=dict)
-    _told: dict[str, float] = field(default_factory=dict)
+    _ending: Ending = field(default_factory=lambda: Ending(KILL_AFTER))
 
     def folder(self, name: str) -> Path:
         return self.folders.state / "transforms" / name
@@ -58,23 +55,15 @@ class LocalRunners:
 
     async def look(self, name: str) -> RunnerSeen:
         alive = self._process(name) is not None
-        result = _read(self.folder(name) / "result.json", _Result)
-        progress = _read(self.folder(name) / "progress.json", Progress) or Progress()
+        result = word(self.folder(name) / "result.json", _Result)
+        progress = word(self.folder(name) / "progress.json", Progress) or Progress()
         return RunnerSeen(alive, progress, result.reason if result else None)
 
     def progress(self, name: str) -> Progress | None:
-        return _read(self.folder(name) / "progress.json", Progress)
+        return word(self.folder(name) / "progress.json", Progress)
 
     def stop(self, name: str) -> None:
-        process = self._process(name)
-        if process is None:
-            return
-        now = asyncio.get_running_loop().time()
-        if name not in self._told:
-            self._told[name] = now
-            process.terminate()
-        elif now - self._told[name] > KILL_AFTER:
-            process.kill()
+        self._ending.ask(name, self._process(name))
 
     async def discard(self, name: str) -> None:
         self._forget(name)
@@ -128,11 +117,4 @@ class LocalRunners:
     def _forget(self, name: str) -> None:
         self._unwatch(name)
         self._running.pop(name, None)
-        self._told.pop(name, None)
-
-
-def _read(path: Path, kind: type[T]) -> T | None:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (OSError, msgspec.DecodeError):
-        return None
+        self._ending.forget(name)
