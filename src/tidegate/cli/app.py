@@ -1,9 +1,11 @@
 """The commands in one place, and how an error reaches a person: one line on stderr, exit status 1."""
 
 import sys
+from typing import Annotated
 
 import typer
 
+from tidegate import __version__
 from tidegate.cli import (
     batch,
     costing,
@@ -33,6 +35,14 @@ app = typer.Typer(
     "TIDEGATE_URL says where the server is (http://127.0.0.1:8471 unless set).",
     epilog="Exit status: 0 well, 1 not, with the reason on stderr, 2 wrong usage.",
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"tidegate {__version__}")
+        raise typer.Exit
+
+
 for command in (
     platform.up,
     platform.down,
@@ -62,6 +72,15 @@ app.command("promise")(promising.promise_spec)
 app.command("rehearse")(rehearsing.rehearse_spec)
 app.add_typer(rollouts.app, name="rollout")
 app.add_typer(replaying.app, name="trace")
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version of this command.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What can be said before any command."""
 
 
 def main() -> None:

@@ -7,6 +7,8 @@ from msgspec import Meta, Struct
 
 from tidegate.spec.admission import MaxInFlight, QuotasSpec
 
+AUTO = "tidegate/auto"
+"""The image that runs a model by what its data is."""
 DURATION = r"^0$|^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
 NAME = r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$"
 ROUTINGS = ("random", "least_outstanding_requests")
@@ -80,7 +82,10 @@ class MultiModelSpec(Struct, forbid_unknown_fields=True):
 class ModelSpec(Struct, forbid_unknown_fields=True):
     """A model: the image that serves it and the data that it serves."""
 
-    image: Annotated[str, _text("A name in the server's table of images.", "tidegate/xgboost")]
+    image: Annotated[
+        str,
+        _text("A name in the server's table of images; when absent, by what the data is.", "tidegate/xgboost"),
+    ] = AUTO
     data: (
         Annotated[
             str,

@@ -48,6 +48,8 @@ def check(variant: raw.VariantSpec, path: Path) -> None:
 def _check_model(model: raw.ModelSpec, path: Path) -> None:
     if not model.image:
         raise SpecError((*path, "image"), "must not be empty")
+    if model.image == raw.AUTO and model.data is None and "MODEL_HANDLER" not in model.environment:
+        raise SpecError(path, "'data' is missing, by which the runtime is chosen (or 'image' and what it needs)")
     if model.data is not None and not re.match(r"^(file:///|s3://[^/]+)", model.data):
         raise SpecError(
             (*path, "data"),

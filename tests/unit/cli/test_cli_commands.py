@@ -145,6 +145,7 @@ def test_down_where_nothing_runs_is_fine() -> None:
 
 
 def test_version_with_and_without_a_server() -> None:
+    assert tidegate("--version").stdout == f"tidegate {__version__}\n"
     done = tidegate("version", "--json")
     assert json.loads(done.stdout) == {"version": __version__, "server": None}
     answer = {"version": "9.9", "host": "h", "port": 1, "state": "/s"}

@@ -55,6 +55,16 @@ def rollout(**keys: Any) -> BlueGreen | Rolling:
     return found
 
 
+def test_without_an_image_the_data_says_which_runtime_it_is_for() -> None:
+    for model in ({"data": "file:///m/model.ubj"}, {"environment": {"MODEL_HANDLER": "scoring:Scorer"}}):
+        unnamed, named = (
+            spec.parse({"endpoint": "fraud", "model": each}, NOW)
+            for each in (model, {"image": "tidegate/auto", **model})
+        )
+        assert unnamed == named
+        assert unnamed.models[0].containers[0].image == "tidegate/auto"
+
+
 def test_a_full_file() -> None:
     loaded = spec.load(FULL, "fraud.yaml")
     wish = loaded.wish(NOW, spec.resolve(loaded.data, "/srv/fraud"))
@@ -199,7 +209,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     (changed(startup_timeout="0"), "startup_timeout: '0': must be at least 1s"),
     ({"endpoint": "x"}, "'model' is missing (or 'pipeline', 'containers' or 'variants')"),
     ({"endpoint": "x", "variants": []}, "variants: 0 variants, expected 1 to 10"),
-    ({"endpoint": "x", "model": {"data": "file:///x"}}, "model: 'image' is missing"),
+    ({"endpoint": "x", "model": {}}, "model: 'data' is missing, by which the runtime is chosen"),
     ({"endpoint": "x", "model": {"image": ""}}, "model.image: must not be empty"),
     ({"endpoint": "x", "model": {"image": "i", "data": "./x"}}, "model.data: './x': expected file:///PATH"),
     (
