@@ -180,3 +180,15 @@ def test_without_trust_nothing_is_imported(tmp_path: Path) -> None:
             folder(tmp_path, scoring=CODE), {"MODEL_HANDLER": "scoring:double", "TIDEGATE_TRUST": "pickle"}
         )
     assert "scoring" not in sys.modules
+
+
+def test_classes_in_modules_of_one_name_are_each_models_own(tmp_path: Path) -> None:
+    text = (
+        "from parts import Name\n\ndef predict(data: Name) -> str:\n    return type(data).__qualname__ + data.said"
+    )
+    parts = "from dataclasses import dataclass\n@dataclass\nclass Name:\n    said: str = "
+    environment = {**TRUSTED, "MODEL_HANDLER": "scoring:predict"}
+    loaded = [
+        python.load(folder(tmp_path / name, scoring=text, parts=parts + repr(name)), environment) for name in "ab"
+    ]
+    assert [said(each.answer(call(b"{}")))[0] for each in loaded] == [b"Namea", b"Nameb"]

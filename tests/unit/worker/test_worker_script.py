@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -399,11 +400,74 @@ def test_a_folder_that_is_loaded_again_is_read_again(tmp_path: Path) -> None:
     assert said(again.answer(call(b"1", JSON)))[0] == b"2222"
 
 
-def test_modules_of_one_name_in_two_containers_are_refused(tmp_path: Path) -> None:
-    text = "import parts\n" + DOUBLES
-    script.load(folder(tmp_path / "a", inference=text, parts=""), TRUSTED)
-    with pytest.raises(ArtifactError, match="have a module parts; rename one"):
-        script.load(folder(tmp_path / "b", inference=text, parts=""), TRUSTED)
+LAYERS = """
+import pickle
+from dataclasses import dataclass
+import parts
+from parts import NAME as AT_THE_TOP
+from kit.inner import NAME as INNER
+import bare.leaf
+
+@dataclass
+class Model:
+    name: str
+
+def model_fn(model_dir):
+    return pickle.loads(pickle.dumps(Model(parts.NAME)))
+
+def predict_fn(data, model):
+    from parts import NAME as in_a_function
+    import late
+    import kit.later
+    from bare import other
+    assert type(model) is Model
+    found = [model.name, AT_THE_TOP, in_a_function, INNER, late.NAME, kit.later.NAME, bare.leaf.NAME, other.NAME]
+    return "".join(found)
+"""
+
+
+def layers(name: str) -> dict[str, str]:
+    """A script with modules beside it, a package with relative imports and a folder without ``__init__``."""
+    says = f"NAME = {name!r}"
+    package = {"kit____init__": "", "kit__inner": "from .base import NAME", "kit__base": says}
+    package |= {"kit__later": "from . import far\nNAME = far.NAME", "kit__far": says}
+    return {"inference": LAYERS, "parts": says, "late": says, "bare__leaf": says, "bare__other": says, **package}
+
+
+def test_modules_of_one_name_are_each_models_own(tmp_path: Path) -> None:
+    """Also those that are imported by the first request only, when all are loaded."""
+    loaded = [script.load(folder(tmp_path / name, **layers(name)), TRUSTED) for name in "abc"]
+    for _ in range(2):
+        answers = [json.loads(said(each.answer(call(b"1", JSON)))[0]) for each in loaded]
+        assert answers == ["a" * 8, "b" * 8, "c" * 8]
+
+
+def test_a_model_that_is_alone_has_its_modules_under_their_names(tmp_path: Path) -> None:
+    text = (
+        "import sys, parts\ndef model_fn(d): return 1\ndef predict_fn(data, model): return sys.modules['parts'].N"
+    )
+    one = script.load(folder(tmp_path / "a", inference=text, parts="N = 'a'"), TRUSTED)
+    script.load(folder(tmp_path / "b", inference=text, parts="N = 'b'"), TRUSTED)
+    assert said(one.answer(call(b"1", JSON)))[0] == b'"a"'
+    assert sys.modules["inference"].__file__ == str(tmp_path / "a" / "model" / "code" / "inference.py")
+
+
+def test_a_model_that_fails_to_load_leaves_the_others_names(tmp_path: Path) -> None:
+    text = (
+        "import parts\ndef model_fn(d): return parts.N\ndef predict_fn(data, model): import parts; return parts.N"
+    )
+    one = script.load(folder(tmp_path / "a", inference=text, parts="N = 'a'"), TRUSTED)
+    with pytest.raises(ArtifactError, match="ZeroDivisionError"):
+        script.load(folder(tmp_path / "b", inference=text, parts="1 / 0"), TRUSTED)
+    assert sys.modules["parts"].N == "a"
+    assert said(one.answer(call(b"1", JSON)))[0] == b'"a"'
+
+
+def test_a_module_that_is_missing_is_missing_for_its_model_alone(tmp_path: Path) -> None:
+    text = "import parts\ndef model_fn(d): return 1\ndef predict_fn(data, model): import kit.none"
+    loaded = script.load(folder(tmp_path, inference=text, parts="", kit____init__=""), TRUSTED)
+    with pytest.raises(ModuleNotFoundError, match=r"No module named 'kit\.none'"):
+        loaded.answer(call(b"1", JSON))
 
 
 def test_variables_that_differ_in_two_containers_are_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tidegate.worker.handling import Streamed
 from tidegate.worker.invocation import Answer, Call, ModelFailed
-from tidegate.worker.runtimes import usercode
+from tidegate.worker.runtimes import ownmodules, usercode
 
 TRUSTED = {"TIDEGATE_TRUST": "code"}
 
@@ -18,7 +18,7 @@ TRUSTED = {"TIDEGATE_TRUST": "code"}
 def own_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     environ, path, modules, bytecode = dict(os.environ), list(sys.path), dict(sys.modules), sys.dont_write_bytecode
     monkeypatch.setattr(usercode, "_environment", {})
-    monkeypatch.setattr(usercode, "_folders", set())
+    monkeypatch.setattr(ownmodules, "_folders", set())
     yield
     os.environ.clear()
     os.environ.update(environ)
@@ -26,7 +26,7 @@ def own_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in set(sys.modules) - set(modules):
         module = sys.modules[name]
         file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), "")
-        if any(file.startswith(where) for where in usercode._folders):
+        if any(file.startswith(where) for where in ownmodules._folders):
             del sys.modules[name]
     sys.dont_write_bytecode = bytecode
 

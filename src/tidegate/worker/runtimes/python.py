@@ -38,19 +38,20 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> "Python":
     usercode.check_allowed(environment, where)
     threads = usercode.threads(environment)
     folder = model_dir / CODE_FOLDER
-    usercode.prepare(model_dir, folder, environment)
-    with usercode.told(where, folder):
-        found = getattr(importlib.import_module(module), name, None)
-        if found is None:
-            raise ArtifactError(f"the module {module} has no {name}")
-        made: Any = found
-        if inspect.isclass(found):
-            made = made(str(model_dir)) if usercode.parameters(made, name) else made()
-    predict = getattr(made, "predict", made)
-    if not callable(predict):
-        raise ArtifactError(f"{where} has neither predict nor __call__")
-    usercode.parameters(predict, where)
-    return Python(predict, _reader(predict, where), threads)
+    modules = usercode.prepare(model_dir, folder, environment)
+    with modules.entered():
+        with usercode.told(where, folder):
+            found = getattr(importlib.import_module(module), name, None)
+            if found is None:
+                raise ArtifactError(f"the module {module} has no {name}")
+            made: Any = found
+            if inspect.isclass(found):
+                made = made(str(model_dir)) if usercode.parameters(made, name) else made()
+        predict = getattr(made, "predict", made)
+        if not callable(predict):
+            raise ArtifactError(f"{where} has neither predict nor __call__")
+        usercode.parameters(predict, where)
+        return Python(predict, _reader(predict, where), threads)
 
 
 class Python:

@@ -7,10 +7,7 @@ the first and the last have defaults for JSON, CSV and NPY. ``pre_model_fn(model
 ``Context``. A result may be a body or (body, content type), and a generator is a stream.
 """
 
-import importlib.util
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from itertools import count
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -71,21 +68,22 @@ def load(model_dir: Path, environment: Mapping[str, str], family: str = "") -> "
     name = path.relative_to(model_dir).as_posix()
     usercode.check_allowed(environment, name)
     threads = usercode.threads(environment)
-    usercode.prepare(model_dir, path.parent, environment)
-    with usercode.told(name, path.parent):
-        module = imported(path)
-    functions = Functions(module, name, family)
+    modules = usercode.prepare(model_dir, path.parent, environment)
     context = Context(str(model_dir))
 
     def run(function: str, *arguments: Any) -> Any:
         with usercode.told(f"{function} of {name}", path.parent):
             return functions.run(function, context, *arguments)
 
-    if functions.has("pre_model_fn"):
-        run("pre_model_fn", str(model_dir))
-    model = run("model_fn", str(model_dir))
-    if functions.has("model_warmup_fn"):
-        run("model_warmup_fn", str(model_dir), model)
+    with modules.entered():
+        with usercode.told(name, path.parent):
+            module = modules.file(path)
+        functions = Functions(module, name, family)
+        if functions.has("pre_model_fn"):
+            run("pre_model_fn", str(model_dir))
+        model = run("model_fn", str(model_dir))
+        if functions.has("model_warmup_fn"):
+            run("model_warmup_fn", str(model_dir), model)
     return Script(functions, model, str(model_dir), environment.get(DEFAULT_ACCEPT, arrays.JSON), threads)
 
 
@@ -109,24 +107,6 @@ def program(model_dir: Path, environment: Mapping[str, str]) -> Path:
         shown = folder.relative_to(root).as_posix()
         raise ArtifactError(f"the model data has no {shown}/{name}{where}; found in {shown}/: {found}")
     return model_dir / path.relative_to(root)
-
-
-_numbers = count(2)
-
-
-def imported(path: Path) -> ModuleType:
-    """The module in a file, under its own name where that is free: pickles name the modules of their classes."""
-    name = path.stem if path.stem not in sys.modules else f"{path.stem}_{next(_numbers)}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
 
 
 class Functions:

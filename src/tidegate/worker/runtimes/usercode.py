@@ -20,6 +20,7 @@ from tidegate.model.errors import ArtifactError, Invalid, TidegateError, Transie
 from tidegate.worker.images import CODE, TRUST, trusts
 from tidegate.worker.invocation import ModelFailed
 from tidegate.worker.runtimes.detect import HANDLER
+from tidegate.worker.runtimes.ownmodules import OwnModules
 
 THREADS = "SAGEMAKER_MODEL_SERVER_WORKERS"
 """Requests that the code may be given at one time, each in a thread; 1 when it is not set."""
@@ -27,8 +28,6 @@ _AGAIN = (ConnectionError, TimeoutError, MemoryError)
 """What may pass: the replica is started again."""
 _environment: dict[str, str] = {}
 """What this process's environment has been given for user code."""
-_folders: set[str] = set()
-"""Where user code of this process came from."""
 
 
 def check_allowed(environment: Mapping[str, str], what: str) -> None:
@@ -40,15 +39,15 @@ def check_allowed(environment: Mapping[str, str], what: str) -> None:
         )
 
 
-def prepare(model_dir: Path, folder: Path, environment: Mapping[str, str]) -> None:
-    """Makes ``folder`` (of ``model_dir``, may be missing) importable and gives the code its environment.
+def prepare(model_dir: Path, folder: Path, environment: Mapping[str, str]) -> OwnModules:
+    """Makes ``folder`` (of ``model_dir``, may be missing) importable and gives the code its environment. To be loaded
+    while what is returned is ``entered``.
 
     Raises ArtifactError for requirements that are not met and for what two models of a replica cannot share."""
     check_requirements(folder / "requirements.txt")
     wanted = {**environment, "SM_MODEL_DIR": str(model_dir), "MODEL_DIR": str(model_dir)}
     wanted.pop(TRUST, None)
-    _share(folder, wanted)
-    _folders.add(str(folder))
+    _share(wanted)
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     sys.dont_write_bytecode = True  # replicas share the folder
@@ -56,30 +55,17 @@ def prepare(model_dir: Path, folder: Path, environment: Mapping[str, str]) -> No
         getattr(stream, "reconfigure", lambda **_: None)(line_buffering=True)  # a print is in the log at once
     os.environ.update(wanted)
     _environment.update(wanted)
+    return OwnModules(folder)
 
 
-def _share(folder: Path, wanted: Mapping[str, str]) -> None:
-    """Several models with code may live in one process: modules and variables of one name must be the same."""
+def _share(wanted: Mapping[str, str]) -> None:
+    """Several models with code may live in one process: variables of one name must be the same."""
     for name, value in wanted.items():
         ours = name.startswith("SAGEMAKER_") or name in ("SM_MODEL_DIR", "MODEL_DIR", HANDLER)
         if not ours and _environment.get(name, value) != value:
             raise ArtifactError(
                 f"two models with code in one process set {name} to different values, which they would share"
             )
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), "")
-        origin = next((other for other in _folders if file.startswith(f"{other}{os.sep}")), None)
-        if origin is None or not _has(folder, name):
-            continue
-        if origin == str(folder) or not os.path.exists(file):
-            del sys.modules[name]  # of an earlier load of this folder, or of a model that is gone
-        elif not file.endswith(f"{os.sep}inference.py"):
-            raise ArtifactError(f"two models with code in one process have a module {name}; rename one")
-
-
-def _has(folder: Path, module: str) -> bool:
-    top = module.partition(".")[0]
-    return (folder / f"{top}.py").exists() or (folder / top).is_dir()
 
 
 def check_requirements(path: Path) -> None:
