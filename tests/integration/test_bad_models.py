@@ -160,7 +160,7 @@ class Bad:
     file: str
     make: Callable[[Path], object]
     reason: str
-    """What FailureReason says; ``...`` for the folders in between."""
+    """What FailureReason says after the names; ``...`` for what is another text each time."""
     more: dict[str, object] = field(default_factory=dict)
     """Keys of its spec."""
 
@@ -170,16 +170,25 @@ def flawed(flaw: str, reason: str, **more: object) -> Bad:
     return Bad(FLAWED, "", lambda path: None, reason, {"model": model, **more})
 
 
+NOT_WHOLE = "m.{0} is not a whole {1} model: "
 BAD = {
     "xgboost-half": Bad(
-        "tidegate/xgboost", "m.ubj", xgboost_half, "m.ubj is not a whole XGBoost model: it ends at byte"
+        "tidegate/xgboost",
+        "m.ubj",
+        xgboost_half,
+        NOT_WHOLE.format("ubj", "XGBoost") + "it ends at byte ..., in the middle of what begins at byte ...",
     ),
-    "xgboost-json-half": Bad("tidegate/xgboost", "m.json", xgboost_half, "m.json is not a whole XGBoost model: "),
+    "xgboost-json-half": Bad(
+        "tidegate/xgboost",
+        "m.json",
+        xgboost_half,
+        NOT_WHOLE.format("json", "XGBoost") + "...: line 1 column ... (char ...)",
+    ),
     "xgboost-forged": Bad(
         "tidegate/xgboost",
         "m.json",
         xgboost_forged,
-        "m.json is not a whole XGBoost model: tree 1: a node's child is none of its nodes",
+        NOT_WHOLE.format("json", "XGBoost") + "tree 1: a node's child is none of its nodes",
     ),
     "xgboost-pickle": Bad(
         "tidegate/xgboost",
@@ -192,15 +201,21 @@ BAD = {
         "tidegate/xgboost",
         "m.ubj",
         nothing,
-        "m.ubj is not an XGBoost model in UBJSON or JSON: it is empty",
+        "m.ubj is not an XGBoost model in UBJSON or JSON: it is empty; save the model with"
+        " booster.save_model('model.ubj')",
     ),
-    "onnx-half": Bad("tidegate/onnx", "m.onnx", onnx_half, "m.onnx is not a whole ONNX model: "),
-    "onnx-noise": Bad("tidegate/onnx", "m.onnx", noise, "m.onnx is not a whole ONNX model: "),
+    "onnx-half": Bad(
+        "tidegate/onnx", "m.onnx", onnx_half, NOT_WHOLE.format("onnx", "ONNX") + "Protobuf parsing failed"
+    ),
+    "onnx-noise": Bad(
+        "tidegate/onnx", "m.onnx", noise, NOT_WHOLE.format("onnx", "ONNX") + "Protobuf parsing failed"
+    ),
+    "onnx-empty": Bad("tidegate/onnx", "m.onnx", nothing, NOT_WHOLE.format("onnx", "ONNX") + "it is empty"),
     "lightgbm-half": Bad(
         "tidegate/lightgbm",
         "m.txt",
         lightgbm_half,
-        "m.txt is not a whole LightGBM model; save it with booster.save_model(...)",
+        NOT_WHOLE.format("txt", "LightGBM") + "it is cut off; save it again",
     ),
     "lightgbm-damaged": Bad(
         "tidegate/lightgbm",
@@ -209,8 +224,19 @@ BAD = {
         "the process that tried to load the lightgbm model (m.txt) was ended by SIGABRT: the file is damaged; save"
         " it again",
     ),
-    "skops-half": Bad("tidegate/sklearn", "m.skops", skops_half, "m.skops is not a whole model: BadZipFile: "),
-    "skops-noise": Bad("tidegate/sklearn", "m.skops", noise, "m.skops is not a whole model: BadZipFile: "),
+    "lightgbm-pickle": Bad(
+        "tidegate/lightgbm",
+        "m.txt",
+        xgboost_pickle,
+        "m.txt is not a LightGBM model: it looks like a Python pickle; save the model with booster.save_model(...)",
+    ),
+    "skops-half": Bad("tidegate/sklearn", "m.skops", skops_half, "m.skops is not a whole model: it is cut off"),
+    "skops-noise": Bad(
+        "tidegate/sklearn",
+        "m.skops",
+        noise,
+        "m.skops is not a whole model: it begins with b'...', which is no zip archive",
+    ),
     "pickle": Bad(
         "tidegate/sklearn",
         "m.pkl",
@@ -218,18 +244,50 @@ BAD = {
         "m.pkl is a pickle, which runs code when it is read; save the model with skops.io.dump(model, 'model.skops'),"
         " or, if you trust who made it, set TIDEGATE_TRUST=pickle for the server and in the model's environment",
     ),
-    "archive-half": Bad("tidegate/xgboost", "m.tar.gz", archive_half, "m.tar.gz: "),
-    "archive-damaged": Bad("tidegate/xgboost", "m.tar.gz", archive_damaged, "m.tar.gz: "),
-    "library-missing": Bad("tidegate/gguf", "m.gguf", noise, "pip install 'tidegate[gguf]'"),
+    "pytorch-noise": Bad(
+        "tidegate/pytorch",
+        "m.pt",
+        noise,
+        NOT_WHOLE.format("pt", "TorchScript") + "it begins with b'...', which is no zip archive",
+    ),
+    "archive-half": Bad(
+        "tidegate/xgboost",
+        "m.tar.gz",
+        archive_half,
+        "file:///.../m.tar.gz: the archive is cut off: its gzip stream has no end",
+    ),
+    "archive-damaged": Bad(
+        "tidegate/xgboost", "m.tar.gz", archive_damaged, "file:///.../m.tar.gz: the archive ..."
+    ),
+    "archive-no-model": Bad(
+        "tidegate/onnx", "m.tar.gz", archive, "the model data has no ONNX model (.onnx); found: model.ubj"
+    ),
+    "auto-unknown": Bad(
+        "tidegate/auto",
+        "m.bin",
+        noise,
+        "no file of the model data says which runtime it is for; found: m.bin; name the image",
+    ),
+    "no-file": Bad("tidegate/auto", "m.ubj", lambda path: None, "file:///.../m.ubj: there is no such file"),
+    "library-missing": Bad(
+        "tidegate/gguf",
+        "m.gguf",
+        noise,
+        "GGUF models need packages that are not installed (xllamacpp): pip install 'tidegate[gguf]'",
+    ),
     "loads-for-ever": flawed(
         "loads for ever",
-        "The primary container for production variant AllTraffic did not pass the ping health check within 1 s",
+        "The primary container for production variant AllTraffic did not pass the ping health check within 1 s"
+        " (GET /ping on port ... or on ....app)",
         startup_timeout="1s",
     ),
-    "crashes": flawed("crashes at its start", "the model needs a file that is not there"),
+    "crashes": flawed(
+        "crashes at its start",
+        "The program .../python ended with exit code 1; its log ends: the model needs a file that is not there",
+    ),
     "too-large": flawed(
         "takes too much to load",
-        "The replica outgrew the memory limit of 200 MiB by ",
+        "The replica outgrew the memory limit of 200 MiB by ... while its model was loaded",
         memory="200MiB",
     ),
 }
@@ -255,8 +313,10 @@ def deploy(scene: Scene, spec: dict[str, object]) -> None:
 def test_a_model_that_cannot_be_used_says_why(deployed: Scene, name: str) -> None:
     settled = deployed.settled(name)
     assert settled["EndpointStatus"] == "Failed"
-    assert BAD[name].reason in settled["FailureReason"]
-    assert "\n" not in settled["FailureReason"]
+    config = settled["EndpointConfigName"]
+    whole = f"The creation failed: {config} could not be run: variant AllTraffic: {BAD[name].reason}."
+    said = settled["FailureReason"]
+    assert re.fullmatch(re.escape(whole).replace(re.escape("..."), ".+"), said), said
     unharmed(deployed)
 
 

@@ -158,8 +158,8 @@ def broken(folder: Path, data: bytes) -> str:
 
 def test_broken_files_say_what_is_wrong(folder: Path, tmp_path: Path) -> None:
     data = (folder / "tiny.gguf").read_bytes()
-    for start in (b"", b"GGU", b"PK\3\4"):
-        assert broken(tmp_path, start) == "model.gguf is not a GGUF model: it does not begin with 'GGUF'"
+    for start, said in ((b"", "is empty"), (b"GGU", "begins with b'GGU'"), (b"PK\3\4", "looks like a zip file")):
+        assert broken(tmp_path, start) == f"model.gguf is not a GGUF model: it {said}"
     for length in (4, 500, len(data) // 2, len(data) - 100):
         assert broken(tmp_path, data[:length]).startswith("model.gguf is not a whole GGUF model: ")
     cut = broken(tmp_path, data[: len(data) // 2])

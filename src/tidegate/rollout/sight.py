@@ -55,7 +55,7 @@ def failures(endpoint: Endpoint, version: Version, seen: Observation, *, shadow:
     for variant in version.variants if shadow else version.production:
         fleet = (seen.fleets or {}).get(FleetId(endpoint.name, version.generation, variant.name))
         if fleet is not None and fleet.failure is not None:
-            found[variant.name] = fleet.failure
+            found[variant.name] = fleet.failure.rstrip(".")  # it becomes part of a sentence
     return found
 
 

@@ -49,8 +49,8 @@ def test_by_what_is_asked_for() -> None:
         (["a.onnx", "b.ubj"], "a.onnx (onnx), b.ubj (xgboost); name the image: tidegate/onnx or tidegate/xgboost"),
         (["a.json", "b.txt"], "a.json (xgboost), b.txt (lightgbm); name the image: tidegate/lightgbm or "),
         (["config.json", "README.md"], "found: README.md, config.json; name the image"),
-        (["deep/model.ubj"], "found: nothing"),
-        ([], "found: nothing"),
+        (["deep/model.ubj"], "found: nothing at the top; name the image"),
+        ([], "the model data is empty: there is no file that could be a model"),
     ],
 )
 def test_what_cannot_be_told_names_the_candidates(names: list[str], message: str) -> None:

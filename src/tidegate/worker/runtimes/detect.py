@@ -63,7 +63,9 @@ def detect(names: Iterable[str], environment: Mapping[str, str]) -> RuntimeKind:
         candidates = {name: runtime for name, runtime in found.items() if runtime is not None}
         if candidates:
             return _only(candidates)
-    told = ", ".join(top[:10]) or "nothing"
+    if not files:
+        raise ArtifactError("the model data is empty: there is no file that could be a model")
+    told = ", ".join(top[:10]) or "nothing at the top"
     raise ArtifactError(f"no file of the model data says which runtime it is for; found: {told}; name the image")
 
 

@@ -25,6 +25,7 @@ from tidegate.worker.runtimes import completions
 try:
     import xllamacpp
 
+    from tidegate.worker.runtimes.broken import head, looks_like
     from tidegate.worker.runtimes.tables import only, threads
 except ImportError as missing:
     raise ArtifactError(
@@ -58,9 +59,8 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> "Generator":
         threads(environment),
     )
     path = only(model_dir, "GGUF model", (".gguf",))
-    with path.open("rb") as content:
-        if content.read(4) != _MAGIC:
-            raise ArtifactError(f"{path.name} is not a GGUF model: it does not begin with 'GGUF'")
+    if not head(path).startswith(_MAGIC):
+        raise ArtifactError(f"{path.name} is not a GGUF model: it {looks_like(head(path))}")
     _rehearse(path, settings)
     return Generator(_open(path, settings), path.stem, settings.slots)
 

@@ -15,6 +15,7 @@ try:
     import lightgbm
 
     from tidegate.worker.runtimes import codecs
+    from tidegate.worker.runtimes.broken import cause, looks_like
     from tidegate.worker.runtimes.tables import Table, default_accept, only, threads
 except ImportError as missing:
     raise ArtifactError(
@@ -30,12 +31,16 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> Table:
     number, accept = threads(environment), default_accept(environment)
     data = path.read_bytes()
     # LightGBM's own reader ends the process at some cut files, so the frame that it writes is looked at first.
-    if not data.startswith(b"tree\n") or b"\nend of trees\n" not in data or b"\nend of parameters" not in data:
-        raise ArtifactError(f"{path.name} is not a whole LightGBM model; save it with booster.save_model(...)")
+    if not data.startswith(b"tree\n"):
+        raise ArtifactError(
+            f"{path.name} is not a LightGBM model: it {looks_like(data)}; save the model with booster.save_model(...)"
+        )
+    if b"\nend of trees\n" not in data or b"\nend of parameters" not in data:
+        raise ArtifactError(f"{path.name} is not a whole LightGBM model: it is cut off; save it again")
     try:
         booster = lightgbm.Booster(model_str=data.decode())
     except (lightgbm.basic.LightGBMError, ValueError, IndexError) as error:
-        raise ArtifactError(f"{path.name} is not a whole LightGBM model: {' '.join(str(error).split())}") from None
+        raise ArtifactError(f"{path.name} is not a whole LightGBM model: {cause(error, path)}") from None
 
     def predict(rows: codecs.Matrix) -> Any:
         return booster.predict(rows, num_threads=number)

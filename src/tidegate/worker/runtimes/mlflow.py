@@ -24,6 +24,7 @@ try:
     from packaging.requirements import InvalidRequirement, Requirement
 
     from tidegate.worker.runtimes import dataframes
+    from tidegate.worker.runtimes.broken import cause
     from tidegate.worker.runtimes.tables import threads
 except ImportError as missing:
     raise ArtifactError(
@@ -52,8 +53,7 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> "Pyfunc":
     except ModuleNotFoundError as error:
         raise ArtifactError(f"the MLflow model needs the package {error.name}, which is not installed") from None
     except Exception as error:  # a broken model fails in any way
-        said = " ".join(str(error).split())
-        raise ArtifactError(f"the MLflow model cannot be loaded: {type(error).__name__}: {said}") from None
+        raise ArtifactError(f"the MLflow model cannot be loaded: {cause(error, folder)}") from None
     return Pyfunc(model, columns)
 
 

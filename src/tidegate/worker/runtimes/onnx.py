@@ -18,6 +18,7 @@ try:
 
     from tidegate.worker.invocation import Call, ModelFailed
     from tidegate.worker.runtimes import codecs
+    from tidegate.worker.runtimes.broken import cause
     from tidegate.worker.runtimes.tables import Table, default_accept, only, threads
     from tidegate.worker.runtimes.typed import Columns, Input, Typed
 except ImportError as missing:
@@ -47,12 +48,12 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> Table:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no class of their own
-        raise ArtifactError(f"{path.name} is not a whole ONNX model: {' '.join(str(error).split())}") from None
+        raise ArtifactError(f"{path.name} is not a whole ONNX model: {cause(error, path)}") from None
     inputs = session.get_inputs()
     output = _output(session, path.name)
     batches = not any(isinstance(one.shape[0], int) for one in inputs if one.shape)
     if _is_matrix(inputs):
-        return _matrix(session, output, path.name, accept, batches)
+        return _matrix(session, output, path, accept, batches)
     if inputs and all(_is_column(one) for one in inputs):
         return Named(session, output, accept, batches)
     found = ", ".join(f"{one.name}: {one.type}{one.shape}" for one in inputs) or "nothing"
@@ -72,7 +73,7 @@ def _is_column(one: Any) -> bool:
     return one.type in _TYPES and len(one.shape) in (1, 2) and one.shape[1:] in ([], [1])
 
 
-def _matrix(session: Any, output: str, name: str, accept: str | None, batches: bool) -> Table:
+def _matrix(session: Any, output: str, path: Path, accept: str | None, batches: bool) -> Table:
     [entry] = session.get_inputs()
     columns = int(entry.shape[1])
     features = codecs.Features(columns, [entry.name] if columns == 1 else None)
@@ -89,7 +90,7 @@ def _matrix(session: Any, output: str, name: str, accept: str | None, batches: b
     try:
         predict(np.zeros((1, columns), dtype=np.float32))
     except Exception as error:
-        raise ArtifactError(f"{name} was read but cannot predict: {' '.join(str(error).split())}") from None
+        raise ArtifactError(f"{path.name} was read but cannot predict: {cause(error, path)}") from None
     return Table(predict, features, accept, batches)
 
 

@@ -25,6 +25,7 @@ try:
     import torch
 
     from tidegate.worker.runtimes import codecs, tensors
+    from tidegate.worker.runtimes.broken import cause, head
     from tidegate.worker.runtimes.tables import Table, default_accept, only, threads
 except ImportError as missing:
     raise ArtifactError(
@@ -72,7 +73,7 @@ def _scripted(path: Path, trusted: bool) -> tuple[Forward, list[tensors.Input]]:
         model = torch.jit.load(str(path), map_location="cpu").eval()
         arguments = list(model.forward.schema.arguments)[1:]
     except Exception as error:  # PyTorch's errors have no class of their own
-        raise ArtifactError(f"{path.name} is not a whole TorchScript model: {_said(error)}") from None
+        raise ArtifactError(f"{path.name} is not a whole TorchScript model: {_broken(error, path)}") from None
     widths = list(dict.fromkeys(int(one.shape[1]) for one in model.parameters() if one.ndim == 2))
     inputs = []
     for argument in arguments:
@@ -98,7 +99,7 @@ def _check_script(path: Path, trusted: bool) -> None:
             names = {name.partition("/")[2] for name in archive.namelist()}
             used = set() if trusted else _reaching(archive)
     except (zipfile.BadZipFile, zlib.error, OSError, ValueError, RuntimeError) as error:
-        raise ArtifactError(f"{path.name} is not a whole TorchScript model: {error}") from None
+        raise ArtifactError(f"{path.name} is not a whole TorchScript model: {cause(error, path)}") from None
     if used:
         raise ArtifactError(
             f"{path.name} uses {', '.join(sorted(used))}, by which it can read or write files; leave it out, or, if"
@@ -141,7 +142,9 @@ def _exported(path: Path, trusted: bool) -> tuple[Forward, list[tensors.Input]]:
     except ArtifactError as error:
         raise ArtifactError(f"{path.name}: {error.message}") from None
     except Exception as error:  # a broken file fails in any way
-        raise ArtifactError(f"{path.name} is not a whole program of torch.export: {_said(error)}") from None
+        raise ArtifactError(
+            f"{path.name} is not a whole program of torch.export: {_broken(error, path)}"
+        ) from None
 
 
 def _declared(name: str, value: Any) -> tensors.Input:
@@ -234,6 +237,10 @@ def _row_by_row(predict: Callable[[codecs.Matrix], Any], width: int, entry: tens
         return bool(np.allclose(predict(rows), alone, rtol=1e-4, atol=1e-6, equal_nan=True))
     except (ModelFailed, ValueError):
         return False
+
+
+def _broken(error: Exception, path: Path) -> str:
+    return cause(error, path) if isinstance(error, zipfile.BadZipFile) or not head(path) else _said(error)
 
 
 def _said(error: Exception) -> str:

@@ -24,6 +24,7 @@ try:
     from skops.io.exceptions import UntrustedTypesFoundException
 
     from tidegate.worker.runtimes import codecs
+    from tidegate.worker.runtimes.broken import cause
     from tidegate.worker.runtimes.tables import Table, default_accept, only, threads
 except ImportError as missing:
     raise ArtifactError(
@@ -106,5 +107,4 @@ def _read(path: Path, trusted: bool) -> Any:
     except ModuleNotFoundError as error:
         raise ArtifactError(f"{path.name} needs the package {error.name}, which is not installed") from None
     except Exception as error:  # a broken file fails in any way
-        said = str(error).partition("\n")[0]
-        raise ArtifactError(f"{path.name} is not a whole model: {type(error).__name__}: {said}") from None
+        raise ArtifactError(f"{path.name} is not a whole model: {cause(error, path)}") from None

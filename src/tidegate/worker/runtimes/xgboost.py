@@ -18,6 +18,7 @@ try:
     import xgboost
 
     from tidegate.worker.runtimes import codecs, ubjson, wholeness
+    from tidegate.worker.runtimes.broken import looks_like
     from tidegate.worker.runtimes.model_document import NotCovered
     from tidegate.worker.runtimes.objectives import Evaluation
     from tidegate.worker.runtimes.tables import Table, default_accept, threads
@@ -164,7 +165,7 @@ def _read(path: Path) -> xgboost.Booster:
     data = path.read_bytes()
     if not data.lstrip()[:1] == b"{":
         raise ArtifactError(
-            f"{path.name} is not an XGBoost model in UBJSON or JSON: it {_looks_like(data)};"
+            f"{path.name} is not an XGBoost model in UBJSON or JSON: it {looks_like(data)};"
             " save the model with booster.save_model('model.ubj')"
         )
     booster = xgboost.Booster()
@@ -189,24 +190,6 @@ def _json(data: bytes) -> Any:
 def _is_json(data: bytes) -> bool:
     """As XGBoost tells the two apart: a JSON object goes on with a name or with white space."""
     return data.lstrip()[1:2] in (b'"', b" ", b"\n", b"\r", b"\t", b"}")
-
-
-def _looks_like(data: bytes) -> str:
-    for magic, name in _MAGIC.items():
-        if data.startswith(magic):
-            return f"looks like {name}"
-    return f"begins with {data[:8]!r}" if data else "is empty"
-
-
-_MAGIC = {
-    b"\x80": "a Python pickle",
-    b"binf": "XGBoost's old binary format",
-    b"\x1f\x8b": "a gzip file",
-    b"PK": "a zip file",
-    b"\x93NUMPY": "a numpy array",
-    b"\x89HDF": "an HDF5 file",
-    b"\x08": "an ONNX file",
-}
 
 
 def first_line(error: Exception) -> str:
