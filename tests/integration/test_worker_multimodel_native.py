@@ -67,9 +67,9 @@ def script(folder: Path, name: str, text: str) -> None:
     os.replace(folder / f"{name}.new", folder / name)
 
 
-async def ask(worker: RunningWorker, model: str) -> Response:
+async def ask(worker: RunningWorker, model: str, body: bytes = b"x") -> Response:
     headers = {"X-Amzn-SageMaker-Target-Model": model, "Content-Type": "text/plain"}
-    return await worker.ask("/invocations", b"x", headers)
+    return await worker.ask("/invocations", body, headers)
 
 
 def start(workers: Workers, folder: Path, tmp_path: Path) -> RunningWorker:
@@ -105,12 +105,12 @@ def test_a_model_that_killed_its_worker_twice_is_left_alone_until_it_changes(
     script(tmp_path / "m", "bad.tar.gz", KILLS_WHEN_ASKED)
 
     async def test() -> None:
-        for _ in range(2):
+        for body in (b"x", b"y"):
             worker = start(workers, tmp_path / "m", tmp_path)
             await worker.ready()
             assert (await ask(worker, "good.tar.gz")).body == b"well"
             with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
-                await ask(worker, "bad.tar.gz")
+                await ask(worker, "bad.tar.gz", body)
             assert worker.wait() == -signal.SIGSEGV
         third = start(workers, tmp_path / "m", tmp_path)
         await third.ready()
@@ -124,6 +124,43 @@ def test_a_model_that_killed_its_worker_twice_is_left_alone_until_it_changes(
                 break
             await asyncio.sleep(0.05)
         assert answer.body == b"well"
+
+    workers.run(test())
+
+
+KILLS_AT_Y = """
+    import os, signal
+
+    def model_fn(model_dir):
+        return None
+
+    def transform_fn(model, body, content_type, accept):
+        if body == b"y":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return body, "text/plain"
+"""
+
+
+def test_a_request_that_ended_a_worker_does_not_end_another(workers: Workers, tmp_path: Path) -> None:
+    """As when the proxy sends it again to the next replica, which has had the model in memory for long."""
+    script(tmp_path / "m", "bad.tar.gz", KILLS_AT_Y)
+
+    async def test() -> None:
+        first, second = (start(workers, tmp_path / "m", tmp_path) for _ in range(2))
+        for worker in (first, second):
+            await worker.ready()
+            assert (await ask(worker, "bad.tar.gz")).body == b"x"
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await ask(first, "bad.tar.gz", b"y")
+        for _ in range(2):
+            refused = await ask(second, "bad.tar.gz", b"y")
+            assert refused.status == 424
+            told = (
+                "A request like this ended the process that model bad.tar.gz ran in; it is not given to the model"
+            )
+            assert refused.json()["OriginalMessage"] == f"{told} again."
+        assert (await ask(second, "bad.tar.gz", b"z")).body == b"z"
+        assert second.process.poll() is None
 
     workers.run(test())
 

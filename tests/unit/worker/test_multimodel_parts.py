@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tidegate.model.errors import Invalid
 from tidegate.worker.multimodel import memory
-from tidegate.worker.multimodel.crashes import SLOTS, Crashes
+from tidegate.worker.multimodel.crashes import SLOTS, Crashes, stand_in
 from tidegate.worker.multimodel.knobs import read_knobs
 from tidegate.worker.multimodel.measures import LABELS, OTHER, Labels
 from tidegate.worker.multimodel.store import GOOD, NEXT, Store, place
@@ -132,6 +132,33 @@ def test_what_a_live_worker_has_in_hand_is_not(tmp_path: Path) -> None:
         died_with(tmp_path, key_of("b"))
         other.look()
         assert other.suspects == {key_of("b"): 1}
+
+
+def test_a_request_like_one_that_was_in_hand_is_suspicious(tmp_path: Path) -> None:
+    a, b = key_of("a"), key_of("b")
+    with closing(Crashes(tmp_path, "r")) as crashes:
+        assert not crashes.suspicious(a, b"")
+        died_with(tmp_path, a, b)
+        assert crashes.suspicious(a, b"") and crashes.suspicious(b, b"")
+        assert not crashes.suspicious(a, b"x") and not crashes.suspicious(key_of("c"), b"")
+        crashes.acquit(a, b"")
+        crashes.condemn(b, b"")
+        assert not crashes.suspicious(a, b"") and not crashes.condemned(a, b"")
+        assert crashes.suspicious(b, b"") and crashes.condemned(b, b"")
+        with closing(Crashes(tmp_path, "other")) as other:
+            assert other.suspicious(b, b"") and not other.suspicious(a, b"")
+        crashes.clear(b)
+        assert not crashes.suspicious(b, b"") and not crashes.condemned(b, b"")
+
+
+@pytest.mark.parametrize("size", [0, 1, 1 << 16, (1 << 16) + 1, 1 << 20])
+def test_what_stands_for_a_body_differs_with_its_ends_and_its_length(size: int) -> None:
+    body = bytes(size)
+    assert stand_in(body) == stand_in(bytes(size)) != stand_in(body + b"\0")
+    for at in {0, size - 1} if size else set():
+        other = bytearray(body)
+        other[at] = 1
+        assert stand_in(body) != stand_in(bytes(other))
 
 
 def test_slots_run_out_without_harm(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ from collections.abc import Coroutine
 from functools import partial
 from pathlib import Path
 
-from tidegate.model.errors import Invalid
+from tidegate.model.errors import ArtifactError, Invalid, Transient
 from tidegate.worker.artifacts import Policy
 from tidegate.worker.images import RuntimeKind
-from tidegate.worker.invocation import Call, Done, Outcome, Rejected
+from tidegate.worker.invocation import Call, Done, ModelFailed, Outcome, Rejected
 from tidegate.worker.multimodel import measures, memory
 from tidegate.worker.multimodel.arriving import Arrivals
 from tidegate.worker.multimodel.cache import Cache
@@ -37,6 +37,7 @@ _SWITCH = 0.001
 SHOWN = 1000
 """Models in the listing: more would hold up the event loop."""
 _ENDED = {State.PROMOTED: "ModelVersionsPromoted", State.REFUSED: "ModelVersionsRefused"}
+_ENDS = "A request like this ended the process that model {} ran in; it is not given to the model again."
 SHARE = 0.6
 """Part of the worker's memory limit that models may take where the container does not say."""
 
@@ -142,7 +143,11 @@ class Models:
         copy = client.copy
         newer = client.renewal.copy if client.renewal is not None else None
         native = copy.native or (newer is not None and newer.native)
-        slot = self._crashes.enter(client.key) if native else -1
+        if native and self._crashes.suspicious(client.key, call.body):
+            client.in_hand -= 1
+            self._spawn(self._tried(client, call, done))
+            return
+        slot = self._crashes.enter(client.key, call.body) if native else -1
         finish = partial(self._finish, client, call, done, self._loop.time(), slot)
         if client.renewal is None:
             copy.engine.submit(call, finish)
@@ -157,6 +162,27 @@ class Models:
         if not self._cache.knobs.cache and not client.in_hand and client.name not in self._cache.knobs.pinned:
             self._cache.drop(client)
             self._arrivals.forget(client)
+
+    async def _tried(self, client: Client, call: Call, done: Done) -> None:
+        """A request like one that was in hand when a worker died: in a child first."""
+        guilty = ModelFailed(500, _ENDS.format(client.name))
+        if self._crashes.condemned(client.key, call.body):
+            done(guilty)
+            return
+        try:
+            await self._loader.rehearse(client, call, self._cache.knobs.patience)
+        except ArtifactError as error:
+            print(f"model {client.name}: a request is refused: {error}", flush=True)
+            self._crashes.condemn(client.key, call.body)
+            done(guilty)
+        except Transient as error:
+            done(Rejected(503, "ServiceUnavailable", error.message))
+        else:
+            self._crashes.acquit(client.key, call.body)
+            if client.copy is None:
+                self._wait(client, call, done, self._loop.time())
+            else:
+                self._serve(client, call, done)
 
     def _note_state(self, call: Call, client: Client, now: float) -> None:
         call.note(measures.HIT, int(client.copy is not None))

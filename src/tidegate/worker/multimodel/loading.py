@@ -14,6 +14,7 @@ from tidegate.model.errors import ArtifactError, TidegateError
 from tidegate.worker.artifacts import Policy
 from tidegate.worker.batching import Batcher
 from tidegate.worker.images import RuntimeKind
+from tidegate.worker.invocation import Call
 from tidegate.worker.multimodel import memory
 from tidegate.worker.multimodel.clients import Client, Copy, Opening
 from tidegate.worker.multimodel.crashes import DEATHS, Crashes
@@ -139,13 +140,12 @@ class Loader:
     # --- anything else: its own library reads it ---
 
     async def _native(self, client: Client, kept: Kept) -> Copy:
-        await self.aside(self._crashes.look)
+        self._crashes.look()
         deaths = self._crashes.suspects.get(client.key, 0)
         if deaths >= DEATHS:
             raise ArtifactError(f"it ended its worker {deaths} times; it is tried again when its artifact changes")
         if deaths:
-            job = Job("", kept.mark, str(kept.path), self._container.kind, self._container.environment, _NOWHERE)
-            await self._preparers.prepare(job, LONGEST)
+            await self._preparers.prepare(self._trial(kept), LONGEST)
         async with asyncio.timeout(LONGEST), self._alone():
             slot = self._crashes.enter(client.key)
             try:
@@ -155,6 +155,18 @@ class Loader:
             finally:
                 self._crashes.leave(slot)
         return Copy(engine, kept.mark, size, time.perf_counter() - began, native=True)
+
+    async def rehearse(self, client: Client, call: Call, seconds: float) -> None:
+        """Answers the call in a child, which loads the model for it. Raises ArtifactError where that ends the child
+        or takes longer, and Transient."""
+        kept = await self.kept(client)
+        if kept is not None and not kept.forest:
+            trial = self._trial(kept)
+            trial.request, trial.headers = call.body, {k.decode("latin-1"): v for k, v in call.headers.items()}
+            await self._preparers.prepare(trial, seconds)
+
+    def _trial(self, kept: Kept) -> Job:
+        return Job("", kept.mark, str(kept.path), self._container.kind, self._container.environment, _NOWHERE)
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:

@@ -12,13 +12,18 @@ import signal
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from tidegate.model.errors import TidegateError, Transient
 from tidegate.worker.artifacts import Policy, fetch
+from tidegate.worker.batching import Scorer
+from tidegate.worker.handling import Handler, Streamed
 from tidegate.worker.images import RuntimeKind
+from tidegate.worker.invocation import Call
 from tidegate.worker.multimodel.store import place
 from tidegate.worker.runtimes import choose, load
 
@@ -32,7 +37,8 @@ _PDEATHSIG = 1
 
 
 class Job(msgspec.Struct):
-    """``url`` is the artifact, or empty to try what lies at ``out`` already. ``out``: where it is to be kept."""
+    """``url`` is the artifact, or empty to try what lies at ``out`` already. ``out``: where it is to be kept.
+    ``request``: a body to be answered in a trial."""
 
     url: str
     mark: str
@@ -40,6 +46,8 @@ class Job(msgspec.Struct):
     kind: RuntimeKind
     environment: dict[str, str]
     policy: Policy
+    request: bytes | None = None
+    headers: dict[str, bytes] = {}
 
 
 class Done(msgspec.Struct):
@@ -78,7 +86,9 @@ def _work(job: Job, done: Done) -> None:
     out = Path(job.out)
     began = time.perf_counter()
     if not job.url:
-        load(job.kind, out / "model", job.environment)
+        loaded = load(job.kind, out / "model", job.environment)
+        if job.request is not None:
+            _answer(loaded, Call(job.request, {k.encode("latin-1"): v for k, v in job.headers.items()}))
         done.work = time.perf_counter() - began
         return
     out.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -92,6 +102,17 @@ def _work(job: Job, done: Done) -> None:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     done.work = time.perf_counter() - began - done.download
+
+
+def _answer(loaded: Scorer[Any, Any] | Handler, call: Call) -> None:
+    """Whatever comes of it, as long as this process lives on."""
+    with suppress(Exception):
+        if isinstance(loaded, Handler):
+            answer = loaded.answer(call)
+            for _ in answer.parts if isinstance(answer, Streamed) else ():
+                pass
+        else:
+            loaded.score([loaded.parse(call)])
 
 
 def _kept(job: Job, partial: Path, model: Path) -> Path:
