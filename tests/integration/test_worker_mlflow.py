@@ -1,21 +1,30 @@
 """MLflow folders: the forms of its scoring server, signatures, requirements, trust, and broken folders."""
 
+import asyncio
 import math
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lightgbm
+import mlflow.lightgbm
+import mlflow.onnx
 import mlflow.pyfunc
 import mlflow.sklearn
+import mlflow.xgboost
 import msgspec
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
+import xgboost
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 
+from tests.integration.test_worker_runtimes import onnx_model
 from tests.worker_process import Workers, workers
 from tidegate.model.errors import ArtifactError
 from tidegate.worker.images import RuntimeChoice, RuntimeKind
@@ -178,6 +187,153 @@ def test_without_a_signature_the_model_decides(made: Path) -> None:
     assert refused(model, {"inputs": [[1, 2]]}).startswith("ValueError: X has 2 features, but LinearRegression")
 
 
+# --- without pandas ---
+
+NAMES = ["a", "b", "c"]
+TABLE = pd.DataFrame(np.random.default_rng(2).normal(size=(200, 3)), columns=NAMES)
+SUMS = TABLE.sum(axis=1).to_numpy()
+WORDS = np.array(["low", "middle", "high"])[np.clip(SUMS + 1.5, 0, 2).astype(int)]
+DOUBLES = ModelSignature(Schema([ColSpec("double", name) for name in NAMES]))
+WHOLE = ModelSignature(Schema([ColSpec("double", "a"), ColSpec("long", "b"), ColSpec("float", "c")]))
+SINGLES = ModelSignature(Schema([TensorSpec(np.dtype("float32"), (-1, 3))]))
+
+
+def booster(folder: str) -> None:
+    matrix = xgboost.DMatrix(TABLE, SUMS)
+    mlflow.xgboost.save_model(
+        xgboost.train({"nthread": 1}, matrix, 5), folder, signature=DOUBLES, pip_requirements=NOTHING
+    )
+
+
+def xgboost_classes(folder: str) -> None:
+    model = xgboost.XGBClassifier(n_estimators=5, n_jobs=1).fit(TABLE, SUMS > 0)
+    mlflow.xgboost.save_model(model, folder, signature=DOUBLES, pip_requirements=NOTHING)
+
+
+def lightgbm_words(folder: str) -> None:
+    model = lightgbm.LGBMClassifier(n_estimators=5, n_jobs=1, verbose=-1).fit(TABLE, WORDS)
+    mlflow.lightgbm.save_model(model, folder, signature=DOUBLES, pip_requirements=NOTHING)
+
+
+def probabilities(folder: str) -> None:
+    model = LogisticRegression().fit(TABLE, SUMS > 0)
+    mlflow.sklearn.save_model(
+        model, folder, signature=DOUBLES, pyfunc_predict_fn="predict_proba", pip_requirements=NOTHING
+    )
+
+
+def whole_numbers(folder: str) -> None:
+    model = LinearRegression().fit(TABLE, SUMS)
+    mlflow.sklearn.save_model(model, folder, signature=WHOLE, pip_requirements=NOTHING)
+
+
+def tensor(folder: str) -> None:
+    model = LinearRegression().fit(TABLE.to_numpy(np.float32), SUMS.astype(np.float32))
+    mlflow.sklearn.save_model(model, folder, signature=SINGLES, pip_requirements=NOTHING)
+
+
+def onnx_table(folder: str) -> None:
+    path = Path(f"{folder}.onnx")
+    onnx_model(path)
+    mlflow.onnx.save_model(onnx.load(path), folder, signature=DOUBLES, pip_requirements=NOTHING)
+
+
+NATIVE = [booster, xgboost_classes, lightgbm_words, probabilities, whole_numbers, tensor, onnx_table]
+
+
+def plain_requests(named: bool) -> list[tuple[object, str]]:
+    rows: list[list[object]] = [[0.5, 3, -1.25], [1e-3, -2, 1e4]]
+    asked: list[object] = [{"instances": rows}, {"inputs": rows[:1]}]
+    if not named:
+        return [(one, "application/json") for one in asked]
+    asked += [
+        split(*rows, names=NAMES),
+        split(rows[0][::-1], names=NAMES[::-1]),
+        {"dataframe_records": [dict(zip(NAMES, row, strict=True)) for row in rows]},
+        {"dataframe_split": {"data": [[1, 2, None]]}},
+    ]
+    return [
+        *((one, "application/json") for one in asked),
+        (b"c,a,b\n1,0.5,2\n", "text/csv"),
+        (b"1,2,3\r\n4,5,6", "text/csv; charset=utf-8"),
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*valid feature names")
+@pytest.mark.parametrize("save", NATIVE)
+def test_a_flavours_own_model_answers_as_pyfunc_does(save: Callable[[str], None], tmp_path: Path) -> None:
+    save(str(tmp_path / "model"))
+    model = served.load(tmp_path / "model", TRUST)
+    native = model.native
+    assert native is not None
+    answered = 0
+    for asked, kind in plain_requests(save is not tensor):
+        body = asked if isinstance(asked, bytes) else msgspec.json.encode(asked)
+        call = Call(body, {b"content-type": kind.encode()})
+        try:
+            rows = native.parse(call)
+            found = [native.score([rows])[0]]
+            if native.batches:
+                found.append(native.score([rows, rows])[1])
+        except ModelFailed:
+            continue  # it is pyfunc's
+        answered += 1
+        expected = msgspec.json.decode(model.answer(call).body)
+        for scores in found:
+            assert close(msgspec.json.decode(native.render(scores, call).body), expected)
+    assert answered >= (2 if save is tensor else 6)
+
+
+def close(one: Any, other: Any) -> bool:
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(close(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(close, one, other))
+    return bool(one == pytest.approx(other, rel=1e-5) if isinstance(one, float) else one == other)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        split([1, 2], names=["a", "b"]),
+        split([1, 2, 3, 4], names=[*NAMES, "d"]),
+        split([1, 2, "x"], names=NAMES),
+        split([1, 2.5, 3], names=NAMES),
+        split([1, None, 3], names=NAMES),
+        split([1, True, 3], names=NAMES),
+        split([1, 2**60, 3], names=NAMES),
+        split([1, 2, 3], [1], names=NAMES),
+        {**split([1, 2, 3], names=NAMES), "params": {}},
+        {"instances": [[1, 2, 3]], "inputs": [[1, 2, 3]]},
+        {"instances": []},
+        {"dataframe_records": [{"a": 1, "b": 2}]},
+        {"inputs": {"a": [1], "b": [2], "c": [3]}},
+        [],
+        b"",
+        b"{",
+    ],
+)
+def test_what_is_not_plain_is_left_to_pyfunc(whole: served.Pyfunc, asked: object) -> None:
+    assert whole.native is not None
+    body = asked if isinstance(asked, bytes) else msgspec.json.encode(asked)
+    with pytest.raises(ModelFailed, match="for pyfunc"):
+        whole.native.parse(Call(body, {b"content-type": b"application/json"}))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> served.Pyfunc:
+    folder = tmp_path_factory.mktemp("whole") / "model"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        whole_numbers(str(folder))
+    return served.load(folder, TRUST)
+
+
+def test_other_models_are_answered_by_pyfunc_alone(columns: served.Pyfunc, made: Path) -> None:
+    assert columns.native is None
+    assert served.load(made / "plain", TRUST).native is None
+
+
 # --- folders ---
 
 
@@ -243,6 +399,21 @@ def test_a_worker_answers_as_mlflow_does(workers: Workers, made: Path) -> None:
         assert answer.json() == {"predictions": [{"total": 6.5, "land": "DE"}]}
         bad = await worker.ask(body=b'{"instances": [[1, 2, 3, 4]]}', headers=headers)
         assert bad.json()["OriginalMessage"] == "Row 1, column 3 (abroad): expected true or false, got 3."
+
+    workers.run(main())
+
+
+def test_a_worker_answers_without_pandas_where_it_can(workers: Workers, made: Path) -> None:
+    worker = workers.start(RuntimeChoice(RuntimeKind.MLFLOW), f"{(made / 'tensor').as_uri()}/", environment=TRUST)
+
+    async def main() -> None:
+        await worker.ready()
+        headers = {"content-type": "application/json"}
+        asked = [worker.ask(body=b'{"instances": [[%d, 2, 3]]}' % number, headers=headers) for number in range(5)]
+        for number, answer in enumerate(await asyncio.gather(*asked)):
+            assert answer.json()["predictions"] == [pytest.approx(number + 13, rel=1e-5)]
+        bad = await worker.ask(body=b'{"instances": [[1, 2]]}', headers=headers)
+        assert bad.json()["OriginalMessage"] == "The input has the shape 1x2; the model takes anyx3."
 
     workers.run(main())
 

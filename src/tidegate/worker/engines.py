@@ -16,6 +16,7 @@ from tidegate.worker.handling import Handler, Handling
 from tidegate.worker.images import RuntimeKind
 from tidegate.worker.invocation import Engine
 from tidegate.worker.pipeline import Pipeline, stages
+from tidegate.worker.preferring import Preferring
 from tidegate.worker.runtimes import load
 from tidegate.worker.runtimes.program import Program
 from tidegate.worker.spec import ContainerSpec, ReplicaSpec, Serving
@@ -123,7 +124,11 @@ async def open_container(spec: ReplicaSpec, container: ContainerSpec, died: Died
     except TimeoutError:
         raise Transient(f"the model did not load within {spec.startup_timeout:g} s") from None
     if isinstance(loaded, Handler):
-        return Handling(loaded, loop, spec.invocation_timeout, container.name)
+        handling = Handling(loaded, loop, spec.invocation_timeout, container.name)
+        native = getattr(loaded, "native", None)
+        return (
+            handling if native is None else Preferring(Batcher(native, loop, cap(container.environment)), handling)
+        )
     if container.transforms:
         return PartBatcher(loaded, loop)
     return Batcher(loaded, loop, cap(container.environment))
