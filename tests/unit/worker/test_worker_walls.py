@@ -1,6 +1,7 @@
 """A wall around a serverless instance's memory: a group where one may be made, else a limit on data."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -27,12 +28,25 @@ def test_a_group_is_made_beside_the_own_one(tmp_path: Path) -> None:
     replica, root, process = tree(tmp_path, "tidegate.service/controller")
     assert walls.join_group(replica, LIMIT, root, process)
     group = root / "tidegate.service" / "tidegate-r-1"
-    assert (group / "memory.max").read_text() == str(LIMIT)
+    assert (group / "memory.max").read_text() == str(LIMIT + LIMIT // walls.BEFORE)
     assert (group / "cgroup.procs").read_text() == str(os.getpid())
     (group / "memory.events").write_text("low 0\nmax 7\noom 1\noom_kill 0\n")
-    assert not groups.killed(replica)
+    assert groups.killed(replica) is None
     (group / "memory.events").write_text("low 0\nmax 7\noom 1\noom_kill 1\n")
-    assert groups.killed(replica)
+    assert groups.killed(replica) == LIMIT
+
+
+@pytest.mark.parametrize("below", [True, False])
+def test_a_group_of_the_first_kind_is_made_below_the_own_one(tmp_path: Path, below: bool) -> None:
+    replica, root, process = tree(tmp_path, "")
+    (process / "cgroup").write_text("4:cpu,memory:/of/us\n3:cpuset:/\n0::/\n")
+    own = root / "memory" / "of" / "us" if below else root / "memory"
+    own.mkdir(parents=True)
+    assert walls.join_group(replica, LIMIT, root, process)
+    group = own / "tidegate-r-1"
+    assert (group / "memory.limit_in_bytes").read_text() == str(LIMIT + LIMIT // walls.BEFORE)
+    (group / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n")
+    assert groups.killed(replica) == LIMIT
 
 
 @pytest.mark.parametrize(("own", "controllers"), [("a/b", "cpu"), ("alone", "memory"), ("", "memory")])
@@ -40,7 +54,27 @@ def test_where_memory_is_not_delegated_there_is_no_group(tmp_path: Path, own: st
     replica, root, process = tree(tmp_path, own, controllers)
     assert not walls.join_group(replica, LIMIT, root, process)
     assert not (replica / walls.GROUP).exists()
-    assert not groups.killed(replica)
+    assert groups.killed(replica) is None
+
+
+def test_the_kernel_ends_who_outgrows_a_group(tmp_path: Path) -> None:
+    """On this machine's own control groups, with memory that is asked for in small pieces and used."""
+    program = f"""
+import sys
+from pathlib import Path
+from tidegate.worker import walls
+if not walls.join_group(Path({str(tmp_path)!r}), {LIMIT}):
+    sys.exit("none")
+held = [bytes(2**20 * [1]) for _ in range({4 * LIMIT // 2**20})]
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    if "none" in done.stderr:
+        pytest.skip("no control group of memory may be made here: neither cgroup v2 nor v1 is delegated to this user")
+    assert done.returncode == -signal.SIGKILL
+    assert groups.killed(tmp_path) == LIMIT
+    group = Path((tmp_path / walls.GROUP).read_text().splitlines()[0])
+    groups.remove(tmp_path)
+    assert not group.exists()
 
 
 def limited(work: str) -> str:

@@ -6,17 +6,20 @@ from pathlib import Path
 GROUP = "cgroup"
 
 
-def killed(folder: Path) -> bool:
-    """Whether the kernel ended the replica of this folder at its group's wall."""
-    try:
-        events = (Path((folder / GROUP).read_text()) / "memory.events").read_text().split()
-    except OSError:
-        return False
-    counts = dict(zip(events[::2], events[1::2], strict=False))
-    return int(counts.get("oom_kill", "0")) > 0
+def killed(folder: Path) -> int | None:
+    """The limit in bytes at whose wall the kernel ended the replica of this folder; None: it did not."""
+    for events in ("memory.events", "memory.oom_control"):  # cgroup v2, v1
+        try:
+            group, limit = (folder / GROUP).read_text().splitlines()
+            words = (Path(group) / events).read_text().split()
+        except (OSError, ValueError):
+            continue
+        counts = dict(zip(words[::2], words[1::2], strict=False))
+        return int(limit) if int(counts.get("oom_kill", "0")) > 0 else None
+    return None
 
 
 def remove(folder: Path) -> None:
     """The group of a replica that has ended."""
-    with contextlib.suppress(OSError):
-        Path((folder / GROUP).read_text()).rmdir()
+    with contextlib.suppress(OSError, IndexError):
+        Path((folder / GROUP).read_text().splitlines()[0]).rmdir()

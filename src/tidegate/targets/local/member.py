@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from tidegate.model.fleet import FleetId, ReplicaState
+from tidegate.model.sizes import told
 from tidegate.targets.local import groups, logs, ping
 from tidegate.targets.local.folders import Folders
 from tidegate.targets.local.process import Process
@@ -110,8 +111,9 @@ class Member:
         with contextlib.suppress(OSError, msgspec.DecodeError):
             left = msgspec.json.decode((self.folder / "failure.json").read_bytes(), type=dict[str, object])
             return str(left.get("message", "")), bool(left.get("permanent"))
-        if groups.killed(self.folder):
-            return f"The replica outgrew its memory limit {when}: the kernel ended it.", when.startswith("before")
+        if limit := groups.killed(self.folder):
+            why = f"The replica outgrew the memory limit of {told(limit)} {when}: the kernel ended it."
+            return why, when.startswith("before")
         return f"the process ended with {self.exit} {when}{_last_words(self.log)}", False
 
     @property
