@@ -56,13 +56,15 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=CLIENTS)
     parser.add_argument("--database", default="", help="SQLAlchemy URL; SQLite when absent")
     parser.add_argument("--chaos", type=int, default=0, metavar="COUNT", help="so many requests under SIGKILL")
-    parser.add_argument("--kills", type=int, default=0, help="with --chaos; one per 1,000 requests when absent")
+    parser.add_argument(
+        "--kills", type=int, default=0, help="with --chaos; unless given one per 1,000 requests, at most 200"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", action="store_true", help="write the table to docs/benchmarks.md")
     given = parser.parse_args()
     kind = "PostgreSQL" if given.database else "SQLite"
     if given.chaos:
-        kills = given.kills or max(4, given.chaos // 1000)
+        kills = given.kills or min(200, max(4, given.chaos // 1000))
         found = async_chaos.run(given.chaos, kills, random.Random(given.seed), given.database)
         title = f"Asynchronous requests under SIGKILL ({kind})"
         name, command = f"async-chaos-{kind.lower()}", f"asynchronous --chaos {given.chaos}"

@@ -42,6 +42,24 @@ def finished(id: str, fence: int, **more: Any) -> Note:
     return Note(id, fence, ItemState.DONE, outcome=DONE, **more)
 
 
+def test_a_successor_takes_over_what_the_dead_one_of_its_place_held_and_nothing_else(database: Database) -> None:
+    async def test() -> None:
+        here, there = SqlQueue(database, "here"), SqlQueue(database, "there")
+        for id in ("a", "b", "c", "d"):
+            await here.accept(made(replace(ITEM, id=id)), b"1")
+        (first,) = await here.claim("fraud", 1, 101.0, 130.0)
+        (other,) = await there.claim("fraud", 1, 101.0, 130.0)
+        (paused,) = await here.claim("fraud", 1, 101.0, 130.0)
+        await here.note([Note(paused.item.id, paused.fence, ItemState.WAITING, 120.0)])
+        assert await SqlQueue(database, "here").take_over(102.0) == 1
+        taken = {held.item.id: held for held in await here.claim("fraud", 9, 102.0, 130.0)}
+        assert taken.keys() == {"a", "b", "c", "d"} - {other.item.id, paused.item.id}
+        assert (taken[first.item.id].fence, taken[first.item.id].losses) == (2, 1)
+        assert await here.note([finished(first.item.id, 1)]) == set()
+
+    run(test())
+
+
 def test_an_item_comes_back_as_it_was_accepted_with_its_body_and_goes_when_it_is_done(database: Database) -> None:
     async def test() -> None:
         queue = SqlQueue(database)

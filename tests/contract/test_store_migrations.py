@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
 from tidegate.adapters.store import open_store
 from tidegate.adapters.store.schema import upgrade
-from tidegate.adapters.store.tables import JOURNAL, METADATA, RECORDS, VERSION_TABLE
+from tidegate.adapters.store.tables import JOURNAL, METADATA, RECORDS, SCHEMA, VERSION_TABLE
 from tidegate.model.errors import StartupError
 from tidegate.ports.store import Kind
 
@@ -44,6 +44,10 @@ def engine(database_url: str) -> Iterator[Engine]:
 def differences(connection: Connection) -> list[object]:
     options = {"version_table": VERSION_TABLE, "compare_type": True, "compare_server_default": True}
     return list(compare_metadata(MigrationContext.configure(connection, opts=options), METADATA))
+
+
+def test_the_schema_of_the_code_is_that_of_the_newest_migration() -> None:
+    assert REVISIONS[-1] == SCHEMA
 
 
 def test_an_empty_database_gets_the_tables_of_the_code(database_url: str, engine: Engine) -> None:

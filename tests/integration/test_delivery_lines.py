@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tidegate.delivery.calls import IN_MEMORY, Calls, Got
+from tidegate.delivery.files import Body
 from tidegate.delivery.lines import Broken, Lines, Unreachable
-from tidegate.delivery.objects import Body
 from tidegate.model.asynchronous import Item
 from tidegate.queueing.steps import Fault, Wrong
 

@@ -8,6 +8,10 @@ _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base 32 in lower case: no letter that reads as a digit, and its order is its value."""
 
 
+_PAIRS = [first + second for first in _DIGITS for second in _DIGITS]
+_SHIFTS = range(120, -1, -10)
+
+
 class SystemClock:
     """The present by the system's clock."""
 
@@ -20,8 +24,8 @@ class RandomIds:
 
     def new(self, kind: str) -> str:
         milliseconds = time.time_ns() // 1_000_000
-        return f"{kind}-{_digits(milliseconds, 10)}{_digits(secrets.randbits(80), 16)}"
+        return f"{kind}-{_digits(milliseconds << 80 | secrets.randbits(80))}"
 
 
-def _digits(number: int, length: int) -> str:
-    return "".join(_DIGITS[number >> (5 * place) & 31] for place in reversed(range(length)))
+def _digits(number: int) -> str:
+    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])

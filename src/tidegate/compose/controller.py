@@ -299,6 +299,7 @@ async def listening(app: object, door: Path) -> AsyncIterator[None]:
         access_log=False,
         timeout_graceful_shutdown=5,
         server_header=False,
+        proxy_headers=False,  # it changes who the client is, which nobody here asks
     )
     server = _Door(config)
     task = asyncio.create_task(server.serve())

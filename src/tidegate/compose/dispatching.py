@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -28,6 +29,7 @@ from tidegate.adapters.store.database import Database, open_database
 from tidegate.adapters.store.queue import SqlQueue
 from tidegate.delivery.calls import Calls
 from tidegate.delivery.dispatcher import Dispatcher, Page, Served
+from tidegate.delivery.files import Files
 from tidegate.delivery.notices import Notices
 from tidegate.delivery.objects import Objects
 from tidegate.delivery.webhooks import Webhooks
@@ -209,12 +211,21 @@ async def dispatch(start: Start) -> None:
 def dispatcher(start: Start, database: Database, calls: Calls, scratch: Path) -> Dispatcher:
     readable = None if start.readable is None else tuple(Path(root) for root in start.readable)
     writable = tuple(Path(root) for root in start.writable)
-    objects = Objects(readable, writable, start.s3_endpoint, start.region, start.most)
+    files = Files(readable, writable)
+    objects = Objects(files, start.s3_endpoint, start.region, start.most)
     webhooks = Webhooks(start.webhook_secret, start.webhook_hosts)
-    notices = Notices(objects, webhooks, start.sns_endpoint, start.region)
-    queue = SqlQueue(database)
+    notices = Notices(files, webhooks, start.sns_endpoint, start.region)
+    queue = SqlQueue(database, holder(Path(start.folder)))
     work = Work(queue, calls, objects, notices, scratch, start.region)
     return Dispatcher(queue, work, Reader(Path(start.folder) / "page.json").read)
+
+
+def holder(folder: Path) -> str:
+    """The name of this place, drawn once. Only who has its lock leases under it."""
+    path = folder / "holder"
+    if not path.exists():
+        write_whole(path, secrets.token_hex(16).encode())
+    return path.read_text()
 
 
 @dataclass

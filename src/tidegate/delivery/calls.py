@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tidegate.delivery.files import CHUNK, Body
 from tidegate.delivery.lines import Broken, Line, Lines, Unreachable
-from tidegate.delivery.objects import CHUNK, Body
 from tidegate.model.asynchronous import Item
 from tidegate.queueing.steps import Fault, Wrong
 

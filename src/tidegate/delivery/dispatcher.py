@@ -1,7 +1,7 @@
 """Takes items from the queue as fast as the instances can work on them.
 
-Any number of dispatchers may share a queue, and each may be killed at any moment: what it held goes to another when
-its leases have run out.
+Any number of dispatchers may share a queue, and each may be killed at any moment: what it held goes to its
+successor at once, to another when its leases have run out.
 """
 
 import asyncio
@@ -74,6 +74,7 @@ class Dispatcher:
 
     async def run(self, stopping: asyncio.Event, grace: float) -> None:
         """Until ``stopping``; what is in hand then has ``grace`` seconds, and goes back into the queue after."""
+        await self._succeed()
         while not stopping.is_set():
             try:
                 busy = await self._turn()
@@ -86,6 +87,14 @@ class Dispatcher:
             if not busy:
                 await self._pause(stopping)
         await self._end(grace)
+
+    async def _succeed(self) -> None:
+        """What a dead one of this place held need not wait until its leases run out."""
+        try:
+            if left := await self.queue.take_over(time.time()):
+                log.info("%d requests were in the hands of a dispatcher that died", left)
+        except TidegateError as error:
+            log.warning("%s", error)
 
     async def _pause(self, stopping: asyncio.Event) -> None:
         """Until an item is done, or a turn's time is over."""

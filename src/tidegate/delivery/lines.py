@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Self
 
-from tidegate.delivery.objects import CHUNK, Body
+from tidegate.delivery.files import CHUNK, Body
 
 KEPT = 200
 """Idle connections that are kept."""

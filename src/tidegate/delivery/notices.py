@@ -7,7 +7,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tidegate.delivery.objects import Objects
+from tidegate.delivery.files import Files
 from tidegate.delivery.webhooks import Webhooks
 from tidegate.model.errors import Transient
 
@@ -16,8 +16,8 @@ PATIENCE = 10.0
 
 
 class Notices:
-    def __init__(self, objects: Objects, webhooks: Webhooks, sns_endpoint: str, region: str) -> None:
-        self._objects = objects
+    def __init__(self, files: Files, webhooks: Webhooks, sns_endpoint: str, region: str) -> None:
+        self._files = files
         self._sns_endpoint = sns_endpoint
         self._region = region
         self._webhooks = webhooks
@@ -29,7 +29,7 @@ class Notices:
         if sink.startswith("arn:"):
             self._publish(sink, body.decode())
         elif sink.startswith("file://"):
-            self._objects.append(sink, body + b"\n")
+            self._files.append(sink, body + b"\n")
         else:
             self._webhooks.post(sink, body, str(notice["eventId"]))
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from tidegate.delivery.calls import Calls, Got
+from tidegate.delivery.files import Body
 from tidegate.delivery.hands import Turn
 from tidegate.delivery.notices import Notices
-from tidegate.delivery.objects import Body, Objects
+from tidegate.delivery.objects import Objects
 from tidegate.model.asynchronous import MOST_INLINE, End, Held, ItemState, Measures, Outcome
 from tidegate.model.errors import ArtifactError, NotFound, TidegateError, Transient, Unavailable
 from tidegate.ports.queue import Note, Queue
@@ -133,7 +134,7 @@ class Carried:
         """Raises Late where another may have the item by now, who would put something else."""
         if time.time() > self.turn.until - MARGIN:
             raise Late
-        await asyncio.to_thread(self.work.objects.put, address, body, content_type, self.held.fence)
+        await self.work.objects.put_soon(address, body, content_type, self.held.fence)
 
     async def _timed(self, name: str, work: Callable[[], Awaitable[R]]) -> R:
         began = time.monotonic()

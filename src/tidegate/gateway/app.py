@@ -63,9 +63,8 @@ def doors(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
 
     async def otherwise(scope: Scope, receive: Receive, send: Send) -> None:
         state = scope["state"]
-        answer = await dispatch.handle(
-            received.to_wire(scope, state["body"]), gateway.context, state["access_key"]
-        )
+        request = received.to_wire(scope, state["body"])
+        answer = await dispatch.handle(request, gateway.context, state["access_key"], state["request_id"])
         await Response(answer.body, answer.status, answer.headers)(scope, receive, send)
 
     async def nowhere(scope: Scope, receive: Receive, send: Send) -> None:

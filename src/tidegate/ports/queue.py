@@ -54,6 +54,10 @@ class Queue(Protocol):
         to live, or with nothing left but to be told."""
         ...
 
+    async def take_over(self, now: float) -> int:
+        """Ends the leases that were taken under this holder's name, whose former owner is dead; returns how many."""
+        ...
+
     async def extend(self, fences: Mapping[str, int], until: float) -> set[str]:
         """Renews leases; returns the ids that are still held."""
         ...

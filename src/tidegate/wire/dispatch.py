@@ -24,9 +24,11 @@ ATTEMPTS = 5
 """Tries of a transaction that somebody else's write made stale."""
 
 
-async def handle(request: WireRequest, ctx: WireContext, access_key: str = "") -> WireResponse:
-    """Answers one request; ``access_key`` is whose signature was verified."""
-    call = Call(ctx, ctx.clock.now(), ctx.ids.new("request"), access_key)
+async def handle(
+    request: WireRequest, ctx: WireContext, access_key: str = "", request_id: str = ""
+) -> WireResponse:
+    """Answers one request; ``access_key`` is whose signature was verified, ``request_id`` the id that it has."""
+    call = Call(ctx, ctx.clock.now(), request_id or ctx.ids.new("request"), access_key)
     try:
         body = inflated(request)
         target = identify(request, body)

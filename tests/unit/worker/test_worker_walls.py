@@ -69,7 +69,9 @@ held = [bytes(2**20 * [1]) for _ in range({4 * LIMIT // 2**20})]
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     if "none" in done.stderr:
-        pytest.skip("no control group of memory may be made here: neither cgroup v2 nor v1 is delegated to this user")
+        pytest.skip(
+            "no control group of memory may be made here: neither cgroup v2 nor v1 is delegated to this user"
+        )
     assert done.returncode == -signal.SIGKILL
     assert groups.killed(tmp_path) == LIMIT
     group = Path((tmp_path / walls.GROUP).read_text().splitlines()[0])

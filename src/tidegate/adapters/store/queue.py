@@ -27,13 +27,13 @@ from sqlalchemy import (
 
 from tidegate.adapters.store.database import Database
 from tidegate.adapters.store.tables import QUEUE
-from tidegate.adapters.store.together import Together
 from tidegate.adapters.store.transaction import SqlTx
 from tidegate.model.asynchronous import Backlog, Held, Item, ItemState, Measures, Outcome
 from tidegate.model.errors import NotFound, TidegateError
 from tidegate.ports.queue import Note, Row
 from tidegate.ports.store import Kind, Saved, Tx
 from tidegate.queueing import steps
+from tidegate.together import Together
 
 T = TypeVar("T")
 Accept = tuple[Callable[[Tx], Item], bytes | None]
@@ -66,10 +66,13 @@ _NOW: BindParameter[float] = bindparam("now")
 _CLAIM = _leasing(and_(_C.endpoint == bindparam("endpoint"), _C.due_at <= _NOW, _C.state != ItemState.TELLING))
 _LATE = and_(_UNFINISHED, _C.expires_at <= _NOW, _C.due_at <= _NOW)
 _OVERDUE = _leasing(or_(_LATE, and_(_C.state == ItemState.TELLING, _C.due_at <= _NOW)))
-_LEASED = _changing("state", "fence", "losses", "begun_at", "outcome", "due_at")
+_LEASED = _changing("state", "fence", "losses", "begun_at", "outcome", "due_at", "holder")
+_TAKEN_OVER = update(QUEUE).where(
+    _C.state.in_((ItemState.WORKING, ItemState.TELLING)), _C.holder == bindparam("_holder"), _C.due_at > _NOW
+)
 _EXTENDED = _changing("due_at")
 _NOTED = _changing("state", "due_at", "tries", "losses", "outcome", "finished_at", "measures")
-_BODY_GONE = update(QUEUE).where(_C.id == bindparam("_id"), _C.body.is_not(None)).values(body=None)
+_ENDED = _NOTED.values(body=None)
 _MEASURED = _changing("measures")
 _HELD = select(_C.id, _C.fence).where(
     _C.id.in_(bindparam("ids", expanding=True)), _C.state.in_((ItemState.WORKING, ItemState.TELLING))
@@ -80,8 +83,10 @@ _HELD = _HELD.order_by(_C.id).with_for_update()
 class SqlQueue:
     """A ``ports.queue.Queue``. Raises Unavailable, with nothing written, when the database is in trouble."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, holder: str = "") -> None:
+        """``holder``: who leases through it; one of a name lives at a time."""
         self._database = database
+        self._holder = holder
         self._seen: dict[tuple[str, str], Saved[Any]] = {}
         self._accepts: Together[Accept, Item | TidegateError] = Together(self._accept)
         self._notes: Together[Sequence[Note], set[str]] = Together(self._note)
@@ -94,11 +99,16 @@ class SqlQueue:
 
     async def claim(self, endpoint: str, most: int, now: float, until: float) -> list[Held]:
         given = {"endpoint": endpoint, "now": now, "most": most}
-        return await self._database.run(lambda c: _lease(c, _CLAIM, given, until))
+        return await self._database.run(lambda c: self._lease(c, _CLAIM, given, until))
 
     async def overdue(self, most: int, now: float, until: float) -> list[Held]:
         given = {"now": now, "most": most}
-        return await self._database.run(lambda c: _lease(c, _OVERDUE, given, until))
+        return await self._database.run(lambda c: self._lease(c, _OVERDUE, given, until))
+
+    async def take_over(self, now: float) -> int:
+        change = _TAKEN_OVER.values(due_at=_NOW)
+        given = {"_holder": self._holder, "now": now}
+        return await self._database.run(lambda c: c.execute(change, given).rowcount)
 
     async def extend(self, fences: Mapping[str, int], until: float) -> set[str]:
         def work(connection: Connection) -> set[str]:
@@ -155,6 +165,14 @@ class SqlQueue:
         old = select(_C.id).where(_C.finished_at < before).limit(MOST_PRUNED)
         return await self._database.run(lambda c: c.execute(delete(QUEUE).where(_C.id.in_(old))).rowcount)
 
+    def _lease(
+        self, connection: Connection, which: Select[Any], given: dict[str, Any], until: float
+    ) -> list[Held]:
+        taken = [_taken(row, given["now"]) for row in connection.execute(which, given)]
+        if taken:
+            connection.execute(_LEASED, [_leased(held, until, self._holder) for held in taken])
+        return taken
+
     async def _accept(self, given: list[Accept]) -> list[Item | TidegateError]:
         def work(connection: Connection) -> list[Item | TidegateError]:
             tx = _Looking(connection, self._seen)
@@ -172,10 +190,10 @@ class SqlQueue:
 
         def work(connection: Connection) -> set[str]:
             held = _held(connection, {note.id: note.fence for note in every.values()})
-            if held:
-                connection.execute(_NOTED, [_said(every[id]) for id in sorted(held)])
-            if done := [{"_id": id} for id in sorted(held) if every[id].state is ItemState.DONE]:
-                connection.execute(_BODY_GONE, done)
+            landing = [every[id] for id in sorted(held)]
+            for change, ends in ((_ENDED, True), (_NOTED, False)):
+                if said := [_said(note) for note in landing if (note.state is ItemState.DONE) is ends]:
+                    connection.execute(change, said)
             return held
 
         landed = await self._database.run(work)
@@ -226,14 +244,7 @@ def _new(item: Item, body: bytes | None) -> dict[str, Any]:
     }
 
 
-def _lease(connection: Connection, which: Select[Any], given: dict[str, Any], until: float) -> list[Held]:
-    taken = [_taken(row, given["now"]) for row in connection.execute(which, given)]
-    if taken:
-        connection.execute(_LEASED, [_leased(held, until) for held in taken])
-    return taken
-
-
-def _leased(held: Held, until: float) -> dict[str, Any]:
+def _leased(held: Held, until: float, holder: str) -> dict[str, Any]:
     return {
         "_id": held.item.id,
         "_state": held.state,
@@ -242,6 +253,7 @@ def _leased(held: Held, until: float) -> dict[str, Any]:
         "_begun_at": held.begun_at,
         "_outcome": None if held.outcome is None else msgspec.to_builtins(held.outcome),
         "_due_at": until,
+        "_holder": holder,
     }
 
 

@@ -45,6 +45,8 @@ class Utc(TypeDecorator[datetime]):
 
 
 VERSION_TABLE = "tidegate_schema"
+SCHEMA = "0004"
+"""The newest migration: what a database has that needs none."""
 """Where Alembic notes the schema's revision; a name of our own, so that a neighbour's is not taken for it."""
 
 METADATA = MetaData()
@@ -134,6 +136,7 @@ QUEUE = Table(
     Column("finished_at", Double),
     Column("outcome", _PLAIN),
     Column("measures", _PLAIN),
+    Column("holder", _TEXT),
     Index("queue_due", "endpoint", "due_at"),
     Index("queue_expiry", "state", "expires_at"),
     Index("queue_backlog", "state", "endpoint", "accepted_at"),
@@ -146,4 +149,4 @@ QUEUE = Table(
     ),
 )
 """Asynchronous requests. ``due_at``: waiting, not before then; held, when the lease runs out; done, NULL. Times are
-epoch seconds. ``measures`` is NULL once they were taken."""
+epoch seconds. ``measures`` is NULL once they were taken. ``holder``: the place of the dispatcher that leased it last."""

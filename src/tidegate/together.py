@@ -1,4 +1,4 @@
-"""Many small writes in one transaction: those that come while one is under way share the next."""
+"""Many small writes at once: those that come while some are under way share the next turn."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,7 +8,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 MOST = 500
-"""Writes of one transaction."""
+"""Writes of one turn."""
 
 
 class Together(Generic[T, R]):

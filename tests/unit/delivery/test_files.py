@@ -1,0 +1,40 @@
+"""Small outputs that are put together: each whole, and one that cannot be put is no other's matter."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tidegate.delivery.files import FEW, Files, Output
+from tidegate.model.errors import ArtifactError, TidegateError, Transient
+
+
+@pytest.mark.parametrize("count", [1, 3 * FEW])
+def test_all_are_there_and_what_earlier_tries_left_is_gone(tmp_path: Path, count: int) -> None:
+    files = Files(None, (tmp_path,))
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / ".0.out.1.part").write_bytes(b"half")
+    outputs = [Output((tmp_path / "ab"[n % 2] / f"{n}.out").as_uri(), b"%d" % n, 2) for n in range(count)]
+    assert files.put_all(outputs) == [None] * count
+    found = {path.name: path.read_bytes() for path in tmp_path.glob("*/*")}
+    assert found == {f"{n}.out": b"%d" % n for n in range(count)}
+
+
+def test_what_cannot_be_put_is_told_to_its_request_alone(tmp_path: Path) -> None:
+    files = Files(None, (tmp_path / "here",))
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "file").touch()
+    good = [Output((tmp_path / "here" / f"{n}.out").as_uri(), b"x", 1) for n in range(2 * FEW)]
+    bad = [
+        Output((tmp_path / "elsewhere.out").as_uri(), b"x", 1),
+        Output((tmp_path / "here" / "file" / "below.out").as_uri(), b"x", 1),
+    ]
+
+    async def test() -> list[TidegateError | BaseException | None]:
+        puts = (files.put_soon(output) for output in (*good[:FEW], *bad, *good[FEW:]))
+        return await asyncio.gather(*puts, return_exceptions=True)
+
+    ends = asyncio.run(test())
+    assert [type(end) for end in ends if end] == [ArtifactError, Transient]
+    assert {path.name for path in (tmp_path / "here").iterdir()} == {"file", *(f"{n}.out" for n in range(2 * FEW))}
+    assert not (tmp_path / "elsewhere.out").exists()
