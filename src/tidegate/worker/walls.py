@@ -19,8 +19,8 @@ GROUP = "cgroup"
 ROOM = 256 * 1024 * 1024
 """Bytes that a process may ask for and never touch, such as the stacks of its threads."""
 BEFORE = 16
-"""A group's wall is the sixteenth part beyond the limit: one that grows slowly is seen by the look first, and finishes
-what it has in hand."""
+"""A group's wall is the sixteenth part beyond the limit: one that grows slowly is seen by the look first, and
+finishes what it has in hand."""
 _ROOT = Path("/sys/fs/cgroup")
 _SELF = Path("/proc/self")
 _SIGNS = ("MemoryError", "bad_alloc", "bad allocation", "Unable to allocate", "Cannot allocate memory")

@@ -149,4 +149,4 @@ QUEUE = Table(
     ),
 )
 """Asynchronous requests. ``due_at``: waiting, not before then; held, when the lease runs out; done, NULL. Times are
-epoch seconds. ``measures`` is NULL once they were taken. ``holder``: the place of the dispatcher that leased it last."""
+epoch seconds. ``measures`` is NULL once they were taken. ``holder``: the place of the dispatcher that leased it."""
