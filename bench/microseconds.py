@@ -152,7 +152,7 @@ def best(work: Callable[[], object], per_call: int) -> float:
 
 async def whole_path(spec: ReplicaSpec, scorer: object, request: bytes, number: int) -> float:
     """From the bytes of a request to those of its response, the event loop included."""
-    server = Server(spec)
+    server = Server(spec, Path(spec.socket).parent)
     server.engine = Batcher(scorer, asyncio.get_running_loop())  # type: ignore[arg-type]
     connections = [Connection(server) for _ in range(number)]
     for connection in connections:

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 
+import httpx
 import msgspec
 import pytest
 
@@ -32,8 +33,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         if self.path != "/invocations":
             return self.answer(404, b"")
+        if "EAGER" in os.environ:
+            self.answer(422, b"no need to read it")
+            return self.rfile.read(int(self.headers["Content-Length"]))
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        order, _, rest = body.partition(b" ")
+        order, _, rest = body[:200].partition(b" ")
         match order.decode("latin-1"):
             case "status":
                 self.answer(int(rest), b"because of " + rest, Content_Type="text/plain")
@@ -56,6 +60,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.close_connection = True
             case "cut":
                 self.wfile.write(b"HTTP/1.1 200 OK\\r\\ncontent-length: 100\\r\\n\\r\\nhalf")
+                self.close_connection = True
+            case "long-cut":
+                self.wfile.write(b"HTTP/1.1 200 OK\\r\\ncontent-length: 100000000\\r\\n\\r\\n" + bytes(50_000_000))
                 self.close_connection = True
             case "chunks":
                 self.wfile.write(b"HTTP/1.1 200 OK\\r\\ntransfer-encoding: chunked\\r\\n\\r\\n")
@@ -214,6 +221,43 @@ def test_an_answer_of_exactly_the_limit_is_given(workers: Workers) -> None:
         await worker.ready()
         assert (await worker.ask("/invocations", b"large 400000")).status == 200
         assert (await worker.ask("/invocations", b"large 400001")).status == 424
+
+    workers.run(test())
+
+
+async def passed(worker: RunningWorker, body: bytes) -> httpx.Response:
+    """Through a client that takes answers in chunks."""
+    transport = httpx.AsyncHTTPTransport(uds=worker.spec.socket)
+    async with httpx.AsyncClient(transport=transport, timeout=PATIENCE) as client:
+        return await client.post("http://worker/invocations", content=body)
+
+
+def test_a_request_and_an_answer_too_large_for_memory_are_passed_on_in_parts(workers: Workers) -> None:
+    worker = workers.program(PROGRAM, max_body=64 * 2**20)
+    binary = bytes(range(256)) * (40 * 2**12)
+
+    async def test() -> None:
+        await worker.ready()
+        for _ in range(2):
+            answer = await passed(worker, binary)
+            assert (answer.status_code, answer.content == binary) == (200, True)
+            assert answer.headers["x-amzn-invoked-production-variant"] == "Blue"
+        assert (await passed(worker, b"large 50000000")).content == bytes(50_000_000)
+        assert (await worker.ask("/invocations", b"small")).body == b"small"
+        with pytest.raises(httpx.RemoteProtocolError):
+            await passed(worker, b"long-cut 1")
+
+    workers.run(test())
+
+
+def test_an_answer_before_a_large_request_was_taken(workers: Workers) -> None:
+    worker = workers.program(PROGRAM, max_body=64 * 2**20, environment={"EAGER": "1"})
+
+    async def test() -> None:
+        await worker.ready()
+        for _ in range(2):
+            answer = await passed(worker, bytes(40 * 2**20))
+            assert (answer.status_code, answer.json()["OriginalStatusCode"]) == (424, 422)
 
     workers.run(test())
 

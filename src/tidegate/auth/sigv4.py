@@ -40,7 +40,7 @@ class RequestParts:
     path: str
     query: str
     headers: Sequence[tuple[str, str]]
-    body: bytes
+    body: bytes | memoryview
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol, cast
 import httptools
 
 from tidegate.worker.heads import STAMP, Heads
+from tidegate.worker.spool import IN_MEMORY, Spool
 
 HEAD_LIMIT = 64 * 1024
 """Bytes of a request's line and headers. The proxy has a lower limit of its own."""
@@ -39,6 +40,8 @@ class Request(NamedTuple):
     keep_alive: bool
     plain: bool = False
     """Known to be a prediction asked for in the plain way (``heads.Head``); False says nothing."""
+    spool: Spool | None = None
+    """The body, where it is too large to be held; ``body`` is empty then."""
 
 
 class Refusal(NamedTuple):
@@ -58,6 +61,10 @@ class Service(Protocol):
 
     def serve(self, connection: "Connection", request: Request) -> None:
         """Answers with ``connection.reply``, now or later."""
+        ...
+
+    def spool(self) -> Spool:
+        """For a large body. Raises OSError."""
         ...
 
     def refuse(self, refusal: Refusal) -> bytes:
@@ -99,6 +106,7 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
+        self._spool: Spool | None = None
 
     # --- the transport's side ---
 
@@ -175,7 +183,7 @@ class Connection(asyncio.Protocol):
         self._began = self._read
         self._url = b""
         self._headers = []
-        self._body = []
+        self._body, self._spool = [], None
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -204,10 +212,13 @@ class Connection(asyncio.Protocol):
     def on_body(self, part: bytes) -> None:
         if self._refused:
             return
-        self._body.append(part)
         self._body_size += len(part)
         if self._body_size > self._service.max_body:
             self._refuse_body()
+        elif self._body_size > IN_MEMORY:
+            self._keep(part)
+        else:
+            self._body.append(part)
 
     def on_message_complete(self) -> None:
         self._reading = False
@@ -216,6 +227,7 @@ class Connection(asyncio.Protocol):
             return
         self._limit = 0.0
         fields = dict(self._headers)
+        spool, self._spool = self._spool, None
         request = Request(
             self._parser.get_method(),
             self._url,
@@ -227,6 +239,7 @@ class Connection(asyncio.Protocol):
             self._now,
             self._began == self._read,
             self._parser.should_keep_alive() and self._version == "1.1" and not self._parser.should_upgrade(),
+            spool=spool,
         )
         self._body = []
         self._line.append(request)
@@ -324,6 +337,20 @@ class Connection(asyncio.Protocol):
         if self._transport is not None and not self._busy and not self._line:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
+    def _keep(self, part: bytes) -> None:
+        """On the disk, with what came before. Who sends much may take long over it, but not over a part."""
+        try:
+            if self._spool is None:
+                self._spool = self._service.spool()
+                for before in self._body:
+                    self._spool.add(before)
+                self._body = []
+            self._spool.add(part)
+        except OSError as error:
+            self._refuse(Refusal(500, "InternalFailure", f"The body cannot be kept: {error.strerror}."))
+        else:
+            self._limit = time.monotonic() + SLOW
+
     def _refuse_head(self) -> None:
         self._refuse(Refusal(400, "ValidationError", f"The request's headers are larger than {HEAD_LIMIT} bytes."))
 
@@ -340,7 +367,7 @@ class Connection(asyncio.Protocol):
         self._refused = True
         self._reading = False
         self._limit = 0.0
-        self._body = []
+        self._body, self._spool = [], None
         self._line.append(refusal)
         self._pump()
 

@@ -61,7 +61,7 @@ class Worker:
     async def _start(self) -> None:
         cold = ColdStart(self._spec.on_demand) if self._spec.on_demand is not None else None
         try:
-            self._server = server = Server(self._spec)
+            self._server = server = Server(self._spec, self._path.parent)
             await server.listen()
             await fetch(self._spec)
             if cold is not None:

@@ -29,6 +29,7 @@ from tidegate.worker.keys import KeysFile
 from tidegate.worker.manners import EventStream, Manner, OpenAI, Plain
 from tidegate.worker.mirror import Mirror
 from tidegate.worker.spec import ReplicaSpec
+from tidegate.worker.spool import LargeCall, Spool
 from tidegate.worker.stats import Stats
 from tidegate.worker.streaming import Delivery, Ended, Limits
 
@@ -48,8 +49,10 @@ QUIET = 0.5
 class Server:
     """Listens from the start; answers predictions once it has an ``engine``."""
 
-    def __init__(self, spec: ReplicaSpec) -> None:
+    def __init__(self, spec: ReplicaSpec, folder: Path) -> None:
+        """``folder``: the replica's, for bodies that are too large for memory."""
         self.spec = spec
+        self._folder = folder
         self.engine: Engine | None = None
         self.cold: ColdStart | None = None
         """Until the first answer of a serverless fleet's replica."""
@@ -174,6 +177,9 @@ class Server:
             message = f"This is asked for with {method.decode()}."
             connection.reply(manner.error(405, "ValidationError", message, close), close)
 
+    def spool(self) -> Spool:
+        return Spool(self._folder)
+
     def refuse(self, refusal: Refusal) -> bytes:
         return self._responses.error(refusal.status, refusal.error, refusal.message, close=True)
 
@@ -217,6 +223,8 @@ class Server:
         if manner is not self._plain or PATH in headers:
             headers = self._adapted(headers, path, manner)
         call = Call(request.body, headers, manner.parts)
+        if request.spool is not None:
+            call = LargeCall(request.spool, headers, manner.parts)
         if refusal := addressed.refused(call, self.spec.fleet.endpoint, self.spec.serving):
             connection.reply(manner.whole(refusal, close), close)
             return
@@ -257,7 +265,7 @@ class Server:
         del self._in_hand[connection]
         close = self.draining or not request.keep_alive
         connection.reply(manner.whole(outcome, close), close)
-        if self._mirror is not None and manner is self._plain:
+        if self._mirror is not None and manner is self._plain and request.spool is None:
             self._mirror.offer(request, outcome, latency)
 
     def _deliver(
@@ -307,7 +315,7 @@ class Server:
             path=path.decode("latin-1"),
             query=query.decode("latin-1"),
             headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers],
-            body=request.body,
+            body=request.body if request.spool is None else request.spool.view(),
         )
         skew = int(self.spec.clock_skew)
         verify(parts, self._keys.read(), now=datetime.now(UTC), skew=skew, services=SERVICES)

@@ -2,17 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import NamedTuple
 
 from tidegate.worker.batching import failed
 from tidegate.worker.http import Connection
 from tidegate.worker.invocation import Answer, ModelFailed, Stream, TimedOut, let_go
 from tidegate.worker.manners import Manner
+from tidegate.worker.spool import IN_MEMORY
 
 
 class Limits(NamedTuple):
-    """Seconds for the wait for a part and for the whole stream; bytes of an answer that is gathered."""
+    """Seconds for the wait for a part and for the whole stream; bytes of an answer that is gathered, of one that is
+    too large for that any number."""
 
     part: float
     whole: float
@@ -39,6 +41,8 @@ class Delivery:
         self._close = close
         self._task: asyncio.Task[Ended] | None = None
         self._first: int | None = None
+        self._begun = False
+        """Whether a part of the response is sent."""
         self._running = False
         self._leaving = False
         self._cut = False
@@ -64,7 +68,8 @@ class Delivery:
         try:
             if self._leaving:
                 raise asyncio.CancelledError
-            return await (self._pass_on() if self._manner.parts else self._gather())
+            parts = self._timed()
+            return await (self._pass_on(parts) if self._manner.parts else self._gather(parts))
         except asyncio.CancelledError:
             if not self._cut:
                 return Ended(200, self._first)
@@ -77,28 +82,31 @@ class Delivery:
             self._running = False
             await let_go(self._stream.parts)
 
-    async def _pass_on(self) -> Ended:
+    async def _pass_on(self, parts: AsyncIterator[bytes], gathered: Iterable[bytes] = ()) -> Ended:
         connection, manner = self._connection, self._manner
-        async for part in self._timed():
-            if self._first is None:
-                self._begin_response()
+        for part in gathered:
+            self._begin_response()
+            connection.send(manner.part(part))
+        async for part in parts:
+            self._begin_response()
             connection.send(manner.part(part))
             if not await connection.room():
                 return Ended(200, self._first)
-        if self._first is None:
-            self._begin_response()
+        self._begin_response()
         connection.end(self._close())
         return Ended(200, self._first)
 
-    async def _gather(self) -> Ended:
-        """For a client that takes only whole answers."""
+    async def _gather(self, parts: AsyncIterator[bytes]) -> Ended:
+        """For a client that takes whole answers, unless this one is too large to be held."""
         gathered, size = [], 0
-        async for part in self._timed():
+        async for part in parts:
             self._first = self._first or _now()
             gathered.append(part)
             size += len(part)
             if size > self._limits.size:
                 raise ModelFailed(0, f"The answer is larger than the limit of {self._limits.size} bytes.")
+            if size > IN_MEMORY:
+                return await self._pass_on(parts, gathered)
         answer = Answer(b"".join(gathered), self._stream.content_type, self._stream.headers)
         self._connection.reply(self._manner.whole(answer, self._close()), self._close())
         return Ended(200, self._first)
@@ -125,14 +133,17 @@ class Delivery:
                 yield part
 
     def _begin_response(self) -> None:
-        self._first = _now()
+        if self._begun:
+            return
+        self._begun = True
+        self._first = self._first or _now()
         close = self._close() or not self._connection.chunked
         self._connection.start(self._manner.start(self._stream, self._connection.chunked, close))
 
     def _fail(self, error: ModelFailed) -> Ended:
         """An ordinary error while nothing was sent; afterwards whatever the manner has to say it."""
         connection, manner = self._connection, self._manner
-        if self._first is None or not manner.parts:
+        if not self._begun:
             connection.reply(manner.whole(error, self._close()), self._close())
         elif (last := manner.broken(self._stream, error)) is not None:
             connection.send(last)

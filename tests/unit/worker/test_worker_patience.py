@@ -2,11 +2,14 @@
 
 import asyncio
 import socket
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from tidegate.worker.heads import Heads
 from tidegate.worker.http import LINGER, SLOW, Connection, Refusal, Request
+from tidegate.worker.spool import Spool
 
 REQUEST = b"POST /invocations HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbody"
 
@@ -22,6 +25,9 @@ class Echo:
 
     def serve(self, connection: Connection, request: Request) -> None:
         connection.reply(bytes(self.size), close=False)
+
+    def spool(self) -> Spool:
+        return Spool(Path(tempfile.gettempdir()))
 
     def refuse(self, refusal: Refusal) -> bytes:
         return f"{refusal.status} {refusal.error}".encode()

@@ -8,12 +8,15 @@ from typing import NamedTuple, cast
 import httptools
 
 from tidegate.worker.runtimes.parts import Parts
+from tidegate.worker.spool import IN_MEMORY, Spool
 
 _KEPT = 64
 """Idle connections that are kept."""
 CONNECT_TIMEOUT = 2.0
 LARGEST = 1024 * 1024
 """Bytes of a part: a larger chunk becomes several."""
+MANY = IN_MEMORY + 1
+"""Bytes that an answer without a length is taken to have."""
 
 
 class Broken(Exception):
@@ -34,7 +37,8 @@ class Reply:
 
 @dataclass(frozen=True)
 class PartReply:
-    """A good answer without a length: its body comes in parts, one for each chunk. ``parts`` must be closed."""
+    """A good answer without a length, or a large one: its body comes in parts, one for each chunk. ``parts`` must be
+    closed."""
 
     headers: dict[bytes, bytes]
     parts: AsyncIterator[bytes]
@@ -66,35 +70,40 @@ class Client:
     ) -> Reply:
         """Raises Broken or, for an answer above the limit, ValueError. A kept connection that the program had
         closed meanwhile is replaced, once."""
-        reply = await self._ask(_request(method, path, headers, body, host), None)
+        reply = await self._ask(_head(method, path, headers, len(body), host) + body, None, None)
         assert isinstance(reply, Reply)
         return reply
 
     async def ask_parts(
-        self, method: str, path: str, headers: Iterable[tuple[bytes, bytes]], body: bytes, wishes: Wishes
+        self, method: str, path: str, headers: Iterable[tuple[bytes, bytes]], body: bytes | Spool, wishes: Wishes
     ) -> Reply | PartReply:
         """Like ``ask``; a good answer that comes in parts is returned with its head."""
-        return await self._ask(_request(method, path, headers, body), wishes)
+        head = _head(method, path, headers, len(body))
+        if isinstance(body, Spool):
+            return await self._ask(head, body, wishes)
+        return await self._ask(head + body, None, wishes)
 
-    async def _ask(self, request: bytes, wishes: Wishes | None) -> Reply | PartReply:
+    async def _ask(self, request: bytes, spool: Spool | None, wishes: Wishes | None) -> Reply | PartReply:
         while self._idle:
             connection = self._idle.pop()
             if connection.open:
                 try:
-                    return await self._on(connection, request, wishes)
+                    return await self._on(connection, request, spool, wishes)
                 except Broken as broken:
                     if not broken.untouched:
                         raise
                     break
-        return await self._on(await self._connect(), request, wishes)
+        return await self._on(await self._connect(), request, spool, wishes)
 
     def close(self) -> None:
         while self._idle:
             self._idle.pop().close()
 
-    async def _on(self, connection: "_Connection", request: bytes, wishes: Wishes | None) -> Reply | PartReply:
+    async def _on(
+        self, connection: "_Connection", request: bytes, spool: Spool | None, wishes: Wishes | None
+    ) -> Reply | PartReply:
         try:
-            reply = await connection.ask(request, wishes)
+            reply = await connection.ask(request, spool, wishes)
         except BaseException:
             connection.close()
             raise
@@ -123,13 +132,13 @@ class Client:
         return _Connection(self._limit, self._keep)
 
 
-def _request(
-    method: str, path: str, headers: Iterable[tuple[bytes, bytes]], body: bytes, host: bytes = b"localhost"
+def _head(
+    method: str, path: str, headers: Iterable[tuple[bytes, bytes]], size: int, host: bytes = b"localhost"
 ) -> bytes:
     head = [b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (method.encode(), path.encode("latin-1"), host)]
-    head.append(b"content-length: %d\r\n" % len(body))
+    head.append(b"content-length: %d\r\n" % size)
     head += [b"%b: %b\r\n" % header for header in headers]
-    return b"".join((*head, b"\r\n", body))
+    return b"".join((*head, b"\r\n"))
 
 
 class _Connection(asyncio.Protocol):
@@ -144,6 +153,10 @@ class _Connection(asyncio.Protocol):
         self._waiting: asyncio.Future[Reply | PartReply] | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._used = False
+        self._sending: asyncio.Task[None] | None = None
+        """What is left of a large request."""
+        self._room = asyncio.Event()
+        self._room.set()
         self._begun = False
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
@@ -156,15 +169,30 @@ class _Connection(asyncio.Protocol):
     def open(self) -> bool:
         return self._transport is not None and self._keep and not self._transport.is_closing()
 
-    async def ask(self, request: bytes, wishes: Wishes | None) -> Reply | PartReply:
+    async def ask(self, request: bytes, spool: Spool | None, wishes: Wishes | None) -> Reply | PartReply:
         assert self._transport is not None
         self._waiting = asyncio.get_running_loop().create_future()
         self._begun = False
         self._wishes = wishes
         self._transport.write(request)
+        # Beside the answer, which may begin before the request was taken.
+        self._sending = None if spool is None else asyncio.create_task(self._send(spool))
         reply = await self._waiting
         self._used = True
         return reply
+
+    async def _send(self, spool: Spool) -> None:
+        for part in spool.parts():
+            await self._room.wait()
+            if self._transport is None or self._transport.is_closing():
+                return
+            self._transport.write(part)
+
+    def pause_writing(self) -> None:
+        self._room.clear()
+
+    def resume_writing(self) -> None:
+        self._room.set()
 
     def close(self) -> None:
         if self._transport is not None:
@@ -187,6 +215,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
+        self._room.set()
         ends_with_connection = self._begun and b"content-length" not in self._headers and self._in_plain_body
         if ends_with_connection and (self._waiting is not None or self._parts is not None):
             self._finish()
@@ -206,7 +235,7 @@ class _Connection(asyncio.Protocol):
         self._in_plain_body = b"transfer-encoding" not in self._headers
         self._size = 0  # the limit is the body's: one of exactly that size is none too large
         good = 200 <= self._parser.get_status_code() < 300
-        if self._wishes is None or not good or b"content-length" in self._headers:
+        if self._wishes is None or not good or int(self._headers.get(b"content-length", MANY)) <= IN_MEMORY:
             return
         self._parts = Parts(self, self._wishes.wrong)
         waiting, self._waiting = self._waiting, None
@@ -237,7 +266,8 @@ class _Connection(asyncio.Protocol):
 
     def _finish(self) -> None:
         self._in_plain_body = False
-        self._keep = self._transport is not None and self._parser.should_keep_alive()
+        whole = self._sending is None or self._sending.done()
+        self._keep = self._transport is not None and self._parser.should_keep_alive() and whole
         parts, self._parts = self._parts, None
         if parts is not None:
             parts.end()

@@ -29,6 +29,7 @@ from tidegate.worker.invocation import PATH, Answer, Call, Done, ModelFailed, Ou
 from tidegate.worker.runtimes import launcher
 from tidegate.worker.runtimes.client import Broken, Client, PartReply, Reply, Wishes
 from tidegate.worker.spec import ContainerSpec, ReplicaSpec
+from tidegate.worker.spool import IN_MEMORY, LargeCall
 
 PING_TIMEOUT = 2.0
 PING_EVERY = 0.2
@@ -170,15 +171,18 @@ class Program:
             if name in _REQUEST_HEADERS or name.startswith(_PREFIX)
         ]
         path = call.headers.get(PATH, b"/invocations").decode("latin-1")
-        method = "POST" if call.body or PATH not in call.headers else "GET"
-        wishes = Wishes(self._wrong, partial(self._streams.discard, call)) if call.parts else None
+        spool = call.spool if isinstance(call, LargeCall) else None
+        body = call.body if spool is None else spool
+        method = "POST" if body or PATH not in call.headers else "GET"
+        parts = call.parts or self._spec.max_body > IN_MEMORY
+        wishes = Wishes(self._wrong, partial(self._streams.discard, call)) if parts else None
         try:
             async with asyncio.timeout(self._spec.invocation_timeout):
                 if wishes is None:
                     reply: Reply | PartReply = await self._client.ask(method, path, headers, call.body)
                 else:
                     self._streams.add(call)
-                    reply = await self._client.ask_parts(method, path, headers, call.body, wishes)
+                    reply = await self._client.ask_parts(method, path, headers, body, wishes)
         except BaseException as error:
             self._streams.discard(call)
             return self._no_answer(error)
