@@ -48,9 +48,6 @@ class Worker:
             loop.add_signal_handler(number, self._stopping.set)
         starting = asyncio.create_task(self._start())
         limit = self._spec.memory_limit
-        if limit and self._spec.on_demand is not None:
-            self._wall = walls.build(self._path.parent, limit)
-            self._say(f"held to {told(limit)} by {self._wall or 'looks alone'}")
         watching = asyncio.create_task(memory.watch(limit, self._outgrew)) if limit else None
         await self._stopping.wait()
         starting.cancel()
@@ -58,12 +55,19 @@ class Worker:
             watching.cancel()
         return await self._end()
 
+    def _wall_in(self) -> None:
+        limit = self._spec.memory_limit
+        if limit and self._spec.on_demand is not None:
+            self._wall = walls.build(self._path.parent, limit)
+            self._say(f"held to {told(limit)} by {self._wall or 'looks alone'}")
+
     async def _start(self) -> None:
         cold = ColdStart(self._spec.on_demand) if self._spec.on_demand is not None else None
         try:
             self._server = server = Server(self._spec, self._path.parent)
             await server.listen()
-            await fetch(self._spec)
+            # The kernel may take tens of milliseconds to move a process between groups.
+            await asyncio.gather(fetch(self._spec), asyncio.to_thread(self._wall_in))
             if cold is not None:
                 cold.mark("fetched")
             self._engine = await open_engine(self._spec, self._died)
