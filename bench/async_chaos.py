@@ -268,12 +268,15 @@ def cut(database: str) -> bool:
 
 
 def finished(shared: Run) -> None:
-    """Returns when every end that is due is there, or patience is over."""
-    began = time.monotonic()
+    """Returns when every end that is due is there, or none more has come for as long as patience goes."""
     due = {folder: {one.name for one in shared.due if one.kind.good is good} for folder, good in FOLDERS.items()}
-    while (looked := time.monotonic()) - began < PATIENCE:
-        if all(not names - set(_names(shared.out / folder)) for folder, names in due.items()):
+    fewest, moved = len(shared.due) + 1, time.monotonic()
+    while (looked := time.monotonic()) - moved < PATIENCE:
+        missing = sum(len(names - set(_names(shared.out / folder))) for folder, names in due.items())
+        if not missing:
             return
+        if missing < fewest:
+            fewest, moved = missing, looked
         time.sleep(max(0.5, 4 * (time.monotonic() - looked)))  # a look at a million names takes a while itself
 
 
