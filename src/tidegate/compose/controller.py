@@ -29,7 +29,7 @@ from tidegate.adapters.store import SqlStore, open_store
 from tidegate.adapters.store.queue import SqlQueue
 from tidegate.auth import keys
 from tidegate.compose.containers import Sockets, check_container, image_table, replica_file, still_fits, write_keys
-from tidegate.compose.dispatching import Supervisor, queue_database, start_of
+from tidegate.compose.dispatchers import Supervisor, queue_database, start_of
 from tidegate.compose.jobs import Jobs, join_jobs
 from tidegate.compose.waking import Waking
 from tidegate.console import pages, questions

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tidegate.delivery.hands import Hands, Turn
+from tidegate.delivery.page import Page
 from tidegate.delivery.work import Work
 from tidegate.model.asynchronous import Held, ItemState
 from tidegate.model.errors import TidegateError
@@ -32,21 +33,6 @@ MOST_HELD = 2_000
 MOST_OVERDUE = 500
 YOUNG = 5.0
 """Seconds after it was accepted that an item's endpoint may be missing from the page."""
-
-
-@dataclass(frozen=True)
-class Served:
-    """An endpoint as the controller sees it."""
-
-    capacity: int
-    """Requests that its ready instances may have in hand together."""
-    variant: str
-
-
-@dataclass(frozen=True)
-class Page:
-    at: float = 0.0
-    endpoints: dict[str, Served] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
