@@ -1,14 +1,29 @@
 """What goes into a transform comes out once and in order, however the bytes arrive."""
 
+import os
 import struct
+import tempfile
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tidegate.model.errors import ArtifactError
 from tidegate.model.transform import Split
-from tidegate.transform.splitting import RECORD_IO_MAGIC, Batch, Unsplittable, batches, count_lines, cut_records
+from tidegate.transform.splitting import (
+    RECORD_IO_MAGIC,
+    Batch,
+    Oversized,
+    Unsplittable,
+    batches,
+    count_lines,
+    cut_records,
+)
+from tidegate.worker.byreference import tag_of
+from tidegate.worker.transforming import cutting
+from tidegate.worker.transforming.cutting import aimed, pieces
 
 RECORDS = st.lists(st.binary(max_size=12).map(lambda data: data.replace(b"\n", b".")), max_size=30)
 
@@ -98,3 +113,50 @@ def test_an_object_that_ends_within_a_record_is_named(split: Split) -> None:
 def test_the_last_line_need_not_be_ended() -> None:
     assert whole(Split.LINE, b"a\nb", [1], 100, single=False) == [Batch(b"a\nb", 1, 2, 3)]
     assert count_lines(b"") == 0
+
+
+@given(st.lists(st.binary(max_size=60).map(lambda data: data.replace(b"\n", b".") + b"\n")), st.data())
+def test_lines_are_packed_up_to_the_aim_and_one_alone_up_to_the_limit(
+    lines: list[bytes], data: st.DataObject
+) -> None:
+    aim = data.draw(st.integers(1, 50))
+    found = list(batches([b"".join(lines)], Split.LINE, limit=61, aim=aim, single=False))
+    assert b"".join(batch.body for batch in found) == b"".join(lines)
+    assert all(len(batch.body) <= aim or batch.count == 1 for batch in found)
+
+
+FILES = st.lists(st.integers(1, 9000).map(lambda size: b"x" * (size - 1) + b"\n"), max_size=12)
+
+
+@given(FILES, st.integers(1, 20_000), st.integers(0, 9_000), st.booleans(), st.data())
+def test_the_pieces_of_a_file_are_its_lines(
+    lines: list[bytes], aim: int, more: int, ended: bool, data: st.DataObject
+) -> None:
+    body, limit = b"".join(lines)[: None if ended else -1], aim + more
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows"
+        path.write_bytes(body)
+        begin = sum(map(len, lines[: data.draw(st.integers(0, len(lines)))]))
+        cut = pieces(str(path), tag_of(os.stat(path)), min(begin, len(body)), aim, limit, lanes=1)
+        try:
+            found = list(cut)
+        except Oversized:
+            assert any(len(line) > limit for line in lines)
+            return
+    sent = [body[piece.begin : piece.end] for piece in found]
+    assert b"".join(sent) == body[begin:]
+    assert all(part.endswith(b"\n") for part in sent[:-1])
+    assert all(len(part) <= aim or count_lines(part) == 1 for part in sent)
+
+
+def test_a_file_that_was_changed_is_not_cut(tmp_path: Path) -> None:
+    (tmp_path / "rows").write_bytes(b"1\n")
+    with pytest.raises(ArtifactError, match="changed meanwhile"):
+        next(pieces(str(tmp_path / "rows"), "another", 0, 10, 10, 1))
+
+
+@given(st.integers(1, 10**9), st.integers(1, 10))
+def test_batches_become_smaller_towards_the_end(left: int, lanes: int) -> None:
+    size = aimed(left, 512 * 1024, lanes)
+    assert cutting.LEAST <= size <= 512 * 1024
+    assert size == cutting.LEAST or size == 512 * 1024 or size * lanes * 2 < left

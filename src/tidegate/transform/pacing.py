@@ -28,13 +28,15 @@ class Said(msgspec.Struct, rename="pascal"):
 
 @dataclass(frozen=True)
 class Settled:
-    """``limit``: bytes of a request. ``concurrency``: requests at one time to one instance. ``parts``: a request may
+    """``limit``: bytes of a request; ``aim``: of most requests, where a record alone may take more (0: as many as the
+    limit allows). ``concurrency``: requests at one time to one instance. ``parts``: a request may
     name a part of a local file instead of carrying it."""
 
     single: bool
     limit: int
     concurrency: int
     parts: bool = False
+    aim: int = 0
 
 
 def heard(answer: bytes) -> Said:
@@ -49,8 +51,7 @@ def settle(pace: Pace, said: Said, split: Split, built_in: bool) -> Settled:
     single = pace.single if pace.single is not None else said.batch_strategy.upper() == "SINGLE_RECORD"
     megabytes = pace.megabytes or min(MOST, max(0, said.max_payload_in_mb)) or MEGABYTES
     limit = megabytes * 2**20
-    if built_in and pace.megabytes is None and split is not Split.NONE:
-        limit = OWN_BATCH
+    aim = OWN_BATCH if built_in and pace.megabytes is None and split is Split.LINE else 0
     asked = pace.concurrency or min(MOST, max(0, said.max_concurrent_transforms))
-    parts = built_in and said.tidegate_parts and not single
-    return Settled(single, limit, asked or (OWN_CONCURRENCY if built_in else CONCURRENCY), parts)
+    parts = built_in and said.tidegate_parts and not single and split is Split.LINE
+    return Settled(single, limit, asked or (OWN_CONCURRENCY if built_in else CONCURRENCY), parts, aim)

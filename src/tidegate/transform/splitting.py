@@ -29,19 +29,35 @@ class Unsplittable(Invalid):
     """Bytes that hold no whole records, or a record that is too large. The message names the record."""
 
 
+class Oversized(Unsplittable):
+    """The next record is larger than ``limit`` bytes; whoever knows its number names it."""
+
+    def __init__(self, limit: int) -> None:
+        self.size = _size(limit)
+        super().__init__(f"it is larger than {self.size}")
+
+
 Measure = Callable[[bytearray, int, bool], int]
 """Bytes of the record that begins at an offset of a buffer; 0 when it is not whole yet. The flag: nothing more
 will come."""
 
 
 def batches(
-    parts: Iterable[bytes], split: Split, *, limit: int, single: bool, record: int = 1, offset: int = 0
+    parts: Iterable[bytes],
+    split: Split,
+    *,
+    limit: int,
+    single: bool,
+    aim: int = 0,
+    record: int = 1,
+    offset: int = 0,
 ) -> Iterator[Batch]:
-    """``limit`` in bytes. ``record`` and ``offset`` are where ``parts`` begin, for a job that goes on."""
+    """``limit`` and ``aim`` in bytes: lines are packed up to ``aim`` where it is given, one alone may have up to
+    ``limit``. ``record`` and ``offset`` are where ``parts`` begin, for a job that goes on."""
     if split is Split.NONE:
         return _whole(parts, limit, offset)
     if split is Split.LINE and not single:
-        return _lines(parts, limit, record, offset)
+        return _lines(parts, aim or limit, limit, record, offset)
     return _records(parts, _MEASURES[split], _PAYLOADS[split] if single else None, limit, record, offset)
 
 
@@ -56,14 +72,16 @@ def _whole(parts: Iterable[bytes], limit: int, offset: int) -> Iterator[Batch]:
         yield Batch(bytes(body), 1, 1, offset + len(body))
 
 
-def _lines(parts: Iterable[bytes], limit: int, record: int, offset: int) -> Iterator[Batch]:
+def _lines(parts: Iterable[bytes], aim: int, limit: int, record: int, offset: int) -> Iterator[Batch]:
     """As many lines as fit; they are looked for from the end of what fits, so that most are never looked at."""
     held = bytearray()
     for part in parts:
         held += part
-        while len(held) > limit:
-            cut = held.rfind(b"\n", 0, limit) + 1
+        while len(held) > aim:
+            cut = held.rfind(b"\n", 0, aim) + 1 or held.find(b"\n", aim, limit) + 1
             if not cut:
+                if len(held) <= limit:
+                    break  # its end is yet to come
                 raise _too_large(record, limit)
             batch = _cut(held, cut, record, offset)
             record, offset = record + batch.count, batch.end

@@ -11,10 +11,15 @@ from typing import Any
 
 import msgspec
 
+from tidegate.transform.splitting import count_lines
 from tidegate.worker.batching import Batcher, failed
-from tidegate.worker.invocation import Call, Done, ModelFailed, Outcome
+from tidegate.worker.invocation import Answer, Call, Done, ModelFailed, Outcome
 
 HEADER = b"x-tidegate-part"
+RECORDS = b"x-tidegate-records"
+"""Of the answer: lines that the part has."""
+THREADS = 2
+"""Requests that a worker computes at one time."""
 
 
 class Part(msgspec.Struct):
@@ -49,7 +54,7 @@ class PartBatcher(Batcher[Any, Any]):
     execution_parameters = b'{"TidegateParts":true}'
 
     def __init__(self, scorer: Any, loop: Any) -> None:
-        self._threads = ThreadPoolExecutor(2, "large")
+        self._threads = ThreadPoolExecutor(THREADS, "large")
         super().__init__(scorer, loop, aside=self._threads)
 
     def submit(self, call: Call, done: Done) -> None:
@@ -65,7 +70,11 @@ class PartBatcher(Batcher[Any, Any]):
             call.body = read(msgspec.json.decode(told, type=Part))
         except Exception as error:
             return failed(error)
-        return self._alone(call)
+        outcome = self._alone(call)
+        if isinstance(outcome, Answer):
+            lines = b"%d" % count_lines(call.body)
+            return outcome._replace(headers=(*outcome.headers, (RECORDS, lines)))
+        return outcome
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -123,9 +123,11 @@ def test_the_job_wins_over_the_container_and_the_container_over_the_default() ->
     asked = Pace(single=False, megabytes=3, concurrency=4)
     assert pacing.settle(asked, said, Split.LINE, False) == Settled(False, 3 * 2**20, 4)
     assert pacing.settle(asked, nothing, Split.LINE, True) == Settled(False, 3 * 2**20, 4)
-    assert pacing.settle(Pace(), nothing, Split.LINE, True) == Settled(False, pacing.OWN_BATCH, 3)
+    assert pacing.settle(Pace(), nothing, Split.LINE, True) == Settled(False, 6 * 2**20, 3, aim=pacing.OWN_BATCH)
     assert pacing.settle(Pace(), nothing, Split.NONE, True).limit == 6 * 2**20
     parts = pacing.heard(b'{"TidegateParts": true}')
-    assert pacing.settle(Pace(), parts, Split.LINE, True) == Settled(False, pacing.OWN_BATCH, 3, parts=True)
+    assert pacing.settle(Pace(), parts, Split.LINE, True) == Settled(
+        False, 6 * 2**20, 3, parts=True, aim=pacing.OWN_BATCH
+    )
     assert not pacing.settle(Pace(), parts, Split.LINE, False).parts
     assert not pacing.settle(Pace(single=True), parts, Split.LINE, True).parts

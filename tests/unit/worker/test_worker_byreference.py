@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.worker.byreference import HEADER, Part, PartBatcher, read, tag_of
+from tidegate.worker.byreference import HEADER, RECORDS, Part, PartBatcher, read, tag_of
 from tidegate.worker.invocation import Answer, Call, ModelFailed, Outcome
 
 
@@ -48,6 +48,7 @@ def test_the_part_is_the_body(tmp_path: Path) -> None:
     found = asyncio.run(answered(Call(b"", {HEADER: told})))
     assert isinstance(found, Answer)
     assert found.body == b"3,4\n5,6\n"
+    assert found.headers == ((RECORDS, b"2"),)
 
 
 def test_a_request_with_a_body_is_taken_as_ever() -> None:

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 import msgspec
 
-from tidegate.model.errors import TidegateError
+from tidegate.model.errors import ArtifactError, Transient
 from tidegate.model.transform import BadRows, Split, TransformJob
 from tidegate.transform.joining import Processor, Unfit
-from tidegate.transform.splitting import Batch, cut_records
-from tidegate.worker.byreference import HEADER, Part
+from tidegate.transform.splitting import Batch, count_lines, cut_records
+from tidegate.worker.byreference import HEADER, RECORDS, Part, read
+from tidegate.worker.invocation import ModelFailed
 from tidegate.worker.runtimes.client import Broken, Reply
+from tidegate.worker.transforming.cutting import Piece
 from tidegate.worker.transforming.fleet import Fleet
 
 PATH = "/invocations"
@@ -18,8 +20,18 @@ PAUSE = 0.1
 """Seconds before the first try again; each later pause is twice as long."""
 
 
-class RecordFailed(TidegateError):
-    """A record that cannot be had; the message names it."""
+class RecordFailed(Exception):
+    """Records that cannot be had, from ``low`` to ``high`` (inclusive), counted within their batch from 0."""
+
+    def __init__(self, low: int, high: int, message: str) -> None:
+        super().__init__(message)
+        self._low, self._high, self._message = low, high, message
+
+    def named(self, first: int) -> str:
+        """``first``: number of the batch's first record."""
+        low, high = first + self._low, first + self._high
+        what = f"record {low}" if low == high else f"records {low} to {high}"
+        return f"{what}: {self._message}"
 
 
 @dataclass(frozen=True)
@@ -39,13 +51,27 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Answered:
-    """``errors`` are lines for the error file, one for each of the ``bad`` records."""
+class Bad:
+    """``record`` counts within the batch, from 0."""
 
-    batch: Batch
+    record: int
+    message: str
+
+
+@dataclass(frozen=True)
+class Answered:
+    """``end``: offset after the batch; ``count``: records that it had, the ``bad`` ones too."""
+
+    end: int
+    count: int
     out: bytes
-    errors: bytes = b""
-    bad: int = 0
+    bad: tuple[Bad, ...] = ()
+
+    def errors(self, first: int) -> bytes:
+        """Lines for the error file. ``first``: number of the batch's first record."""
+        return b"".join(
+            msgspec.json.encode({"line": first + bad.record, "message": bad.message}) + b"\n" for bad in self.bad
+        )
 
 
 class _Error(msgspec.Struct):
@@ -68,28 +94,40 @@ class Asker:
             if value
         ]
 
-    async def answer(self, batch: Batch, file: Local | None = None) -> Answered:
-        """``file``: the batch lies in it as it is, and the worker can read it there. Raises RecordFailed."""
-        part = None
-        if file is not None and self._processor is None:
-            size = len(batch.body)
-            part = Part(file.path, batch.end - size, size, file.tag).encode()
-        found = await self._try(batch.body, part)
-        if isinstance(found, bytes):
-            return Answered(batch, found)
+    async def answer(self, batch: Batch) -> Answered:
+        """Raises RecordFailed."""
+        found = await self._try(batch.body)
+        if isinstance(found, Refusal):
+            return await self._refused(batch, found)
+        return Answered(batch.end, batch.count, found)
+
+    async def answer_piece(self, piece: Piece, file: Local) -> Answered:
+        """Of a part of a file that the worker reads itself. Raises RecordFailed, or Transient or ArtifactError where
+        the part cannot be read here either."""
+        part = Part(file.path, piece.begin, piece.end - piece.begin, file.tag)
+        headers = [*self._headers, (HEADER, part.encode())]
+        found = await self._patiently(headers, b"")
+        if isinstance(found, Reply):
+            return Answered(piece.end, int(found.headers[RECORDS]), self._ended(found.body))
+        try:
+            body = await asyncio.to_thread(read, part)
+        except ModelFailed as error:
+            raise ArtifactError(error.message) from None
+        except OSError as error:
+            raise Transient(f"it cannot be read: {error.strerror}") from None
+        return await self._refused(Batch(body, 1, count_lines(body), piece.end), found)
+
+    async def _refused(self, batch: Batch, found: Refusal) -> Answered:
         if batch.count > 1 and (self._lenient or not found.again):
             return await self._rescue(batch)
-        what = f"record {batch.first}"
-        if batch.count > 1:
-            what = f"records {batch.first} to {batch.first + batch.count - 1}"
         if not self._lenient or self._split is Split.NONE:
-            raise RecordFailed(f"{what}: {found.message}")
-        return Answered(batch, b"", _line(batch.first, found.message), 1)
+            raise RecordFailed(0, batch.count - 1, found.message)
+        return Answered(batch.end, 1, b"", (Bad(0, found.message),))
 
     async def _rescue(self, batch: Batch) -> Answered:
         """Halves a batch again and again until the bad records are alone."""
         records = cut_records(batch.body, self._split)
-        out, errors, bad = [], [], 0
+        out, bad = [], []
         waiting = [(0, len(records))]
         while waiting:
             low, high = waiting.pop()
@@ -100,34 +138,36 @@ class Asker:
                 middle = (low + high) // 2
                 waiting += [(middle, high), (low, middle)]
             elif self._lenient:
-                errors.append(_line(batch.first + low, found.message))
-                bad += 1
+                bad.append(Bad(low, found.message))
             else:
-                raise RecordFailed(f"record {batch.first + low}: {found.message}")
-        return Answered(batch, b"".join(out), b"".join(errors), bad)
+                raise RecordFailed(low, low, found.message)
+        return Answered(batch.end, batch.count, b"".join(out), tuple(bad))
 
-    async def _try(self, body: bytes, part: bytes | None = None) -> bytes | Refusal:
-        """``part`` is sent instead of the body, where it is given."""
+    async def _try(self, body: bytes) -> bytes | Refusal:
+        """What the output gets of a batch."""
         try:
             sent = body if self._processor is None else self._processor.before(body)
+            found = await self._patiently(self._headers, sent)
+            if isinstance(found, Refusal):
+                return found
+            return self._ended(found.body if self._processor is None else self._processor.after(body, found.body))
         except Unfit as unfit:
             return Refusal(str(unfit))
+
+    async def _patiently(self, headers: list[tuple[bytes, bytes]], sent: bytes) -> Reply | Refusal:
         refusal = Refusal("")
         for attempt in range(self._pace.retries + 1):
             if attempt:
                 await asyncio.sleep(PAUSE * 2 ** (attempt - 1))
-            found = await self._once(sent, part)
-            if isinstance(found, bytes):
-                return self._finished(body, found)
+            found = await self._once(headers, sent)
+            if isinstance(found, Reply):
+                return found
             refusal = found
             if not refusal.again:
                 break
         return refusal
 
-    async def _once(self, sent: bytes, part: bytes | None) -> bytes | Refusal:
-        headers = self._headers
-        if part is not None:
-            headers, sent = [*headers, (HEADER, part)], b""
+    async def _once(self, headers: list[tuple[bytes, bytes]], sent: bytes) -> Reply | Refusal:
         worker = await self._fleet.take()
         try:
             async with asyncio.timeout(self._pace.timeout):
@@ -141,13 +181,9 @@ class Asker:
             return Refusal(f"the answer cannot be taken: {error}")
         finally:
             self._fleet.give_back(worker)
-        return reply.body if reply.status == 200 else _refusal(reply)
+        return reply if reply.status == 200 else _refusal(reply)
 
-    def _finished(self, body: bytes, answer: bytes) -> bytes | Refusal:
-        try:
-            found = answer if self._processor is None else self._processor.after(body, answer)
-        except Unfit as unfit:
-            return Refusal(str(unfit))
+    def _ended(self, found: bytes) -> bytes:
         return found + b"\n" if self._by_line and not found.endswith(b"\n") else found
 
 
@@ -159,7 +195,3 @@ def _refusal(reply: Reply) -> Refusal:
     status = error.status or reply.status
     message = error.original or error.message or f"status {status}"
     return Refusal(" ".join(message.split()), again=status >= 500 or status in (0, 429))
-
-
-def _line(record: int, message: str) -> bytes:
-    return msgspec.json.encode({"line": record, "message": message}) + b"\n"

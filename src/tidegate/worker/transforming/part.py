@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
+from tidegate.worker.transforming.asking import Answered
 from tidegate.worker.transforming.jobfile import keep, load
 
 EVERY = 0.5
@@ -66,20 +67,21 @@ class Part:
         self._errors = _opened(self.errors, self.mark.errors)
         self._kept = time.monotonic()
 
-    def add(self, out: bytes, errors: bytes, bad: int, end: int, count: int) -> bool:
+    def add(self, done: Answered) -> bool:
         """One batch more. Returns whether it is time to keep a checkpoint."""
         assert self._out is not None and self._errors is not None
-        self._out.write(out)
+        mark = self.mark
+        errors = done.errors(mark.record)
+        self._out.write(done.out)
         if errors:
             self._errors.write(errors)
-        mark = self.mark
         self.mark = replace(
             mark,
-            offset=end,
-            record=mark.record + count,
-            out=mark.out + len(out),
+            offset=done.end,
+            record=mark.record + done.count,
+            out=mark.out + len(done.out),
             errors=mark.errors + len(errors),
-            bad=mark.bad + bad,
+            bad=mark.bad + len(done.bad),
         )
         return time.monotonic() - self._kept > EVERY
 

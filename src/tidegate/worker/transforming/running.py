@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,8 +12,10 @@ from tidegate.model.errors import TidegateError, Transient
 from tidegate.model.transform import Progress
 from tidegate.transform import naming, pacing
 from tidegate.transform.pacing import Settled
-from tidegate.transform.splitting import Batch, batches
+from tidegate.transform.splitting import Batch, Oversized, batches
+from tidegate.worker.byreference import THREADS
 from tidegate.worker.transforming.asking import Answered, Asker, Local, RecordFailed
+from tidegate.worker.transforming.cutting import pieces
 from tidegate.worker.transforming.fleet import Fleet
 from tidegate.worker.transforming.jobfile import JobFile, Result, keep, load
 from tidegate.worker.transforming.part import Part
@@ -22,6 +24,10 @@ from tidegate.worker.transforming.places import Places, Thing, skipped, unpacked
 SHOW_EVERY = 0.2
 TRIES = 5
 """Times that a place which does not answer is tried."""
+
+
+class Unusable(TidegateError):
+    """Records that cannot be had; the message names them."""
 
 
 @dataclass
@@ -108,7 +114,7 @@ class Run:
                     part.close()
                     part.resume()
             if part.mark.bad and part.mark.bad == part.mark.record - 1:
-                raise RecordFailed("the model turned every record down")
+                raise Unusable("the model turned every record down")
             await asyncio.to_thread(part.sync)
             await patient(lambda: self._publish(thing, part))
         except TidegateError as error:
@@ -117,41 +123,70 @@ class Run:
             part.finish()
 
     async def _stream(self, thing: Thing, part: Part, asker: Asker) -> None:
-        source = self._batches(thing, part)
+        """Raises what the place or a record raises, once all that comes before it is written."""
+        local = self._local(thing)
+        source, room = self._asked(thing, part, asker, local), self._room
         waiting: deque[asyncio.Task[Answered]] = deque()
-        room = self.settled.concurrency * self.file.job.instances + 1
-        file = self._local(thing)
+        failed: TidegateError | None = None
         ended = False
         try:
             while waiting or not ended:
                 while not ended and len(waiting) < room:
-                    batch = await asyncio.to_thread(next, source, None)
-                    ended = batch is None
-                    if batch is not None:
-                        waiting.append(asyncio.create_task(asker.answer(batch, file)))
+                    try:
+                        asking = next(source, None) if local else await asyncio.to_thread(next, source, None)
+                    except TidegateError as error:
+                        asking, failed = None, error
+                    if asking is None:
+                        ended = True
+                    else:
+                        waiting.append(asyncio.create_task(asking))
                 if waiting:
-                    await self._take(part, await waiting.popleft())
+                    await self._take(part, waiting.popleft())
         finally:
             for task in waiting:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
+        if isinstance(failed, Oversized):
+            raise Unusable(f"record {part.mark.record} is larger than {failed.size}")
+        if failed is not None:
+            raise failed
+
+    @property
+    def _room(self) -> int:
+        """Batches of an object that are asked for at one time: one is ready when a worker is."""
+        return self.settled.concurrency * self.file.job.instances + 1
+
+    def _asked(
+        self, thing: Thing, part: Part, asker: Asker, local: Local | None
+    ) -> Iterator[Coroutine[None, None, Answered]]:
+        """What is to be asked of the object, batch by batch, from where the part goes on."""
+        how = self.settled
+        if local is None:
+            return map(asker.answer, self._batches(thing, part))
+        lanes = THREADS * self.file.job.instances
+        cut = pieces(local.path, local.tag, part.mark.offset, how.aim or how.limit, how.limit, lanes)
+        return (asker.answer_piece(piece, local) for piece in cut)
 
     def _local(self, thing: Thing) -> Local | None:
         """Where workers can read the object themselves."""
-        if not self.settled.parts or self.file.job.source.gzip:
+        job = self.file.job
+        if not self.settled.parts or job.source.gzip or not job.processing.plain:
             return None
         path = self.places.local(thing.uri)
         return None if path is None else Local(path, thing.tag)
 
-    async def _take(self, part: Part, done: Answered) -> None:
+    async def _take(self, part: Part, asking: asyncio.Task[Answered]) -> None:
+        try:
+            done = await asking
+        except RecordFailed as failed:
+            raise Unusable(failed.named(part.mark.record)) from None
         if not self._answered:
             self._answered = True
             say("answered")
-        batch = done.batch
-        if part.add(done.out, done.errors, done.bad, batch.end, batch.count):
+        if part.add(done):
             await asyncio.to_thread(part.keep)
         if not self.file.job.source.gzip:
-            self.taken[part.path.name] = batch.end
+            self.taken[part.path.name] = done.end
 
     def _batches(self, thing: Thing, part: Part) -> Iterator[Batch]:
         """From where the part goes on."""
@@ -164,7 +199,13 @@ class Run:
         else:
             parts = self.places.read(thing.uri, mark.offset, thing.tag)
         return batches(
-            parts, source.split, limit=how.limit, single=how.single, record=mark.record, offset=mark.offset
+            parts,
+            source.split,
+            limit=how.limit,
+            single=how.single,
+            aim=how.aim,
+            record=mark.record,
+            offset=mark.offset,
         )
 
     def _count(self, name: str, size: int) -> None:
