@@ -8,9 +8,14 @@ from hypothesis import strategies as st
 
 from tidegate.worker.runtimes import whole_csv
 
-CELLS = st.one_of(st.integers(-999, 9999), st.integers(-9_999_999, 99_999_999), st.none())
-TABLES = st.integers(2, 5).flatmap(
-    lambda count: st.lists(st.lists(CELLS, min_size=count, max_size=count), min_size=1, max_size=40)
+KINDS = [
+    st.integers(-99, 99),
+    st.integers(-9999, 9999),
+    st.one_of(st.integers(-99, 99), st.none()),
+    st.one_of(st.integers(-999, 9999), st.integers(-9_999_999, 99_999_999), st.none()),
+]
+TABLES = st.tuples(st.integers(2, 5), st.sampled_from(KINDS)).flatmap(
+    lambda of: st.lists(st.lists(of[1], min_size=of[0], max_size=of[0]), min_size=1, max_size=40)
 )
 
 

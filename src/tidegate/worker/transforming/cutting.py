@@ -14,7 +14,7 @@ from tidegate.worker.byreference import tag_of
 
 LOOK = 4096
 """Bytes that are looked through at a time for the end of a line."""
-LEAST = 128 * 1024
+LEAST = 192 * 1024
 """Bytes of the batches at the end of a file; see ``aimed``."""
 
 
@@ -28,7 +28,7 @@ class Piece(NamedTuple):
 def aimed(left: int, aim: int, lanes: int) -> int:
     """Bytes of the next batch. Towards the end batches become smaller, so that those who compute them are done at
     about the same time: the last one to begin has the least to do."""
-    return min(aim, max(LEAST, left // (3 * lanes)))
+    return min(aim, max(LEAST, left // (2 * lanes)))
 
 
 def pieces(path: str, tag: str, begin: int, aim: int, limit: int, lanes: int) -> Iterator[Piece]:
