@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import httpx
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
@@ -84,6 +85,40 @@ def test_parquet_in_and_out(platform: Platform, scene: Scene, tmp_path: Path) ->
     for name in ("a", "b"):
         found = parquet.read_table(tmp_path / "out" / f"{name}.parquet.out").column("prediction").to_numpy()
         assert np.array_equal(found.astype(np.float32), wanted)
+
+
+def test_a_large_table_is_sent_row_by_row_and_its_bad_rows_are_named(
+    platform: Platform, scene: Scene, s3: S3, tmp_path: Path
+) -> None:
+    """Larger than one request may be, of several row groups, from S3, with a row that the model turns down."""
+    rows, bad = 600_000, 450_001
+    first = np.arange(float(rows))
+    first[bad - 1] = np.inf
+    table = pa.table({"f0": first, "f1": np.full(rows, 0.5)})
+    parquet.write_table(table, tmp_path / "rows.parquet", row_group_size=100_000)
+    s3.put("tables/rows.parquet", (tmp_path / "rows.parquet").read_bytes())
+    asked = {
+        "name": "large-table",
+        "model": "m",
+        "source": {"uri": "s3://models/tables/", "content_type": "application/x-parquet", "split": "None"},
+        "sink": {"uri": "s3://models/scored-tables", "accept": "application/x-parquet"},
+        "pace": {"megabytes": 1},
+        "on_bad_rows": "errors",
+    }
+    assert httpx.post(f"{platform.url}/tidegate/v1/transforms", json=asked, timeout=30).status_code == 200
+    assert ended(scene, "large-table")["TransformJobStatus"] == "Completed"
+    told = httpx.get(f"{platform.url}/tidegate/v1/transforms/large-table", timeout=30).json()
+    assert (told["records"], told["bad_records"], told["bytes_done"]) == (rows, 1, told["bytes"])
+    body = s3.client.get_object(Bucket="models", Key="scored-tables/rows.parquet.out")["Body"].read()
+    found = parquet.read_table(io.BytesIO(body)).column("prediction").to_numpy()
+    assert len(found) == rows - 1
+    some = np.r_[0:300, rows - 301 : rows - 1]
+    at = np.where(some < bad - 1, some, some + 1)
+    wanted = scores(scene, tmp_path, "".join(f"{row},0.5\n" for row in at))
+    assert np.array_equal(found[some].astype(np.float32), np.array(wanted, np.float32))
+    errors = json.loads(content(s3, "scored-tables/rows.parquet.errors.jsonl"))
+    assert errors["line"] == bad
+    assert "infinite" in errors["message"]
 
 
 def test_packed_input_of_many_blocks_has_the_rows_of_the_plain_one(scene: Scene, tmp_path: Path) -> None:

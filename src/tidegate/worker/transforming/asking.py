@@ -1,6 +1,7 @@
 """One batch of records to a worker, as often as it takes, and down to single records where some are bad."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -14,6 +15,7 @@ from tidegate.worker.invocation import ModelFailed
 from tidegate.worker.runtimes.client import Broken, Reply
 from tidegate.worker.transforming.cutting import Piece
 from tidegate.worker.transforming.fleet import Fleet
+from tidegate.worker.transforming.tabular import BEGINNINGS, framed, tables, tables_out
 
 PATH = "/invocations"
 PAUSE = 0.1
@@ -81,8 +83,11 @@ class _Error(msgspec.Struct):
 
 
 class Asker:
-    def __init__(self, job: TransformJob, fleet: Fleet) -> None:
+    def __init__(self, job: TransformJob, fleet: Fleet, rows: bool = False) -> None:
+        """``rows``: objects are tables, batches some of their rows."""
         self._pace = job.pace
+        self._rows = rows
+        self._framed = tables_out(job)
         self._split = job.source.split
         self._lenient = job.on_bad_rows is BadRows.ERRORS
         self._by_line = job.sink.by_line
@@ -120,18 +125,18 @@ class Asker:
     async def _refused(self, batch: Batch, found: Refusal) -> Answered:
         if batch.count > 1 and (self._lenient or not found.again):
             return await self._rescue(batch)
-        if not self._lenient or self._split is Split.NONE:
+        if not self._lenient or not (self._rows or self._split is not Split.NONE):
             raise RecordFailed(0, batch.count - 1, found.message)
         return Answered(batch.end, 1, b"", (Bad(0, found.message),))
 
     async def _rescue(self, batch: Batch) -> Answered:
         """Halves a batch again and again until the bad records are alone."""
-        records = cut_records(batch.body, self._split)
+        slice_of = tables().slicer(batch.body) if self._rows else _slicer(cut_records(batch.body, self._split))
         out, bad = [], []
-        waiting = [(0, len(records))]
+        waiting = [(0, batch.count)]
         while waiting:
             low, high = waiting.pop()
-            found = await self._try(b"".join(records[low:high]))
+            found = await self._try(slice_of(low, high))
             if isinstance(found, bytes):
                 out.append(found)
             elif high - low > 1:
@@ -184,7 +189,13 @@ class Asker:
         return reply if reply.status == 200 else _refusal(reply)
 
     def _ended(self, found: bytes) -> bytes:
-        return found + b"\n" if self._by_line and not found.endswith(b"\n") else found
+        if self._by_line and not found.endswith(b"\n") and not (self._framed and found.startswith(BEGINNINGS)):
+            found += b"\n"
+        return framed(found) if self._framed else found
+
+
+def _slicer(records: list[bytes]) -> Callable[[int, int], bytes]:
+    return lambda low, high: b"".join(records[low:high])
 
 
 def _refusal(reply: Reply) -> Refusal:

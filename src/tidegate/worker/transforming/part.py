@@ -49,6 +49,16 @@ class Part:
         return self.path.with_suffix(".errors")
 
     @property
+    def assembled(self) -> Path:
+        """The output of answers that cannot just be put together."""
+        return self.path.with_suffix(".assembled")
+
+    @property
+    def source(self) -> Path:
+        """The object itself, where it has to lie here."""
+        return self.path.with_suffix(".source")
+
+    @property
     def _checkpoint(self) -> Path:
         return self.path.with_suffix(".json")
 
@@ -105,8 +115,8 @@ class Part:
         self.close()
         self.mark = replace(self.mark, done=not reason, reason=reason)
         keep(self._checkpoint, self.mark, sync=False)
-        self.out.unlink(missing_ok=True)
-        self.errors.unlink(missing_ok=True)
+        for path in (self.out, self.errors, self.assembled, self.source):
+            path.unlink(missing_ok=True)
 
     def close(self) -> None:
         for file in (self._out, self._errors):

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,14 +12,14 @@ from tidegate.model.errors import TidegateError, Transient
 from tidegate.model.transform import Progress
 from tidegate.transform import naming, pacing
 from tidegate.transform.pacing import Settled
-from tidegate.transform.splitting import Batch, Oversized, batches
-from tidegate.worker.byreference import THREADS
-from tidegate.worker.transforming.asking import Answered, Asker, Local, RecordFailed
-from tidegate.worker.transforming.cutting import pieces
+from tidegate.transform.splitting import Oversized
+from tidegate.worker.transforming.asking import Answered, Asker, RecordFailed
 from tidegate.worker.transforming.fleet import Fleet
+from tidegate.worker.transforming.inputs import Inputs
 from tidegate.worker.transforming.jobfile import JobFile, Result, keep, load
 from tidegate.worker.transforming.part import Part
-from tidegate.worker.transforming.places import Places, Thing, skipped, unpacked
+from tidegate.worker.transforming.places import Places, Thing
+from tidegate.worker.transforming.tabular import assemble, by_rows, tables_out
 
 SHOW_EVERY = 0.2
 TRIES = 5
@@ -36,18 +36,22 @@ class Run:
     folder: Path
     places: Places
     things: list[Thing] = field(default_factory=list)
-    taken: dict[str, int] = field(default_factory=dict)
-    """Name of a part -> stored bytes of its object that are behind us."""
     parts: dict[str, Part] = field(default_factory=dict)
     _answered: bool = False
 
-    settled: Settled = field(default_factory=lambda: Settled(False, 0, 1))
+    def __post_init__(self) -> None:
+        job = self.file.job
+        self.inputs = Inputs(job, by_rows(job, self.file.built_in), self.places)
+
+    @property
+    def settled(self) -> Settled:
+        return self.inputs.settled
 
     async def run(self) -> Result:
         """How the job ended; everything that went wrong is in it."""
         job = self.file.job
         fleet = Fleet(Path(self.file.replicas))
-        asker = Asker(job, fleet)
+        asker = Asker(job, fleet, self.inputs.rows)
         try:
             await patient(self._list)
             self.places.check_writable(job.sink.uri)
@@ -56,7 +60,7 @@ class Run:
         showing = asyncio.create_task(self._show())
         try:
             said = pacing.heard(await fleet.parameters())
-            self.settled = pacing.settle(job.pace, said, job.source.split, self.file.built_in)
+            self.inputs.settled = pacing.settle(job.pace, said, job.source.split, self.file.built_in)
             fleet.each = self.settled.concurrency
             say("asked")
             left = deque(self.things)
@@ -98,7 +102,7 @@ class Run:
             part.resume()
             if not part.mark.done and not part.mark.reason:
                 await self._object(thing, part, asker)
-            self.taken[part.path.name] = thing.size
+            self.inputs.taken[part.path.name] = thing.size
 
     async def _object(self, thing: Thing, part: Part, asker: Asker) -> None:
         try:
@@ -124,8 +128,8 @@ class Run:
 
     async def _stream(self, thing: Thing, part: Part, asker: Asker) -> None:
         """Raises what the place or a record raises, once all that comes before it is written."""
-        local = self._local(thing)
-        source, room = self._asked(thing, part, asker, local), self._room
+        local = self.inputs.local(thing)
+        source, room = self.inputs.asked(thing, part, asker, local), self._room
         waiting: deque[asyncio.Task[Answered]] = deque()
         failed: TidegateError | None = None
         ended = False
@@ -141,7 +145,7 @@ class Run:
                     else:
                         waiting.append(asyncio.create_task(asking))
                 if waiting:
-                    await self._take(part, waiting.popleft())
+                    await self._take(thing, part, waiting.popleft())
         finally:
             for task in waiting:
                 task.cancel()
@@ -156,26 +160,7 @@ class Run:
         """Batches of an object that are asked for at one time: one is ready when a worker is."""
         return self.settled.concurrency * self.file.job.instances + 1
 
-    def _asked(
-        self, thing: Thing, part: Part, asker: Asker, local: Local | None
-    ) -> Iterator[Coroutine[None, None, Answered]]:
-        """What is to be asked of the object, batch by batch, from where the part goes on."""
-        how = self.settled
-        if local is None:
-            return map(asker.answer, self._batches(thing, part))
-        lanes = THREADS * self.file.job.instances
-        cut = pieces(local.path, local.tag, part.mark.offset, how.aim or how.limit, how.limit, lanes)
-        return (asker.answer_piece(piece, local) for piece in cut)
-
-    def _local(self, thing: Thing) -> Local | None:
-        """Where workers can read the object themselves."""
-        job = self.file.job
-        if not self.settled.parts or job.source.gzip or not job.processing.plain:
-            return None
-        path = self.places.local(thing.uri)
-        return None if path is None else Local(path, thing.tag)
-
-    async def _take(self, part: Part, asking: asyncio.Task[Answered]) -> None:
+    async def _take(self, thing: Thing, part: Part, asking: asyncio.Task[Answered]) -> None:
         try:
             done = await asking
         except RecordFailed as failed:
@@ -185,43 +170,23 @@ class Run:
             say("answered")
         if part.add(done):
             await asyncio.to_thread(part.keep)
-        if not self.file.job.source.gzip:
-            self.taken[part.path.name] = done.end
-
-    def _batches(self, thing: Thing, part: Part) -> Iterator[Batch]:
-        """From where the part goes on."""
-        source, how = self.file.job.source, self.settled
-        mark, name = part.mark, part.path.name
-        if source.gzip:
-            self.taken[name] = 0
-            packed = self.places.read(thing.uri, 0, thing.tag)
-            parts = skipped(unpacked(packed, lambda size: self._count(name, size)), mark.offset)
-        else:
-            parts = self.places.read(thing.uri, mark.offset, thing.tag)
-        return batches(
-            parts,
-            source.split,
-            limit=how.limit,
-            single=how.single,
-            aim=how.aim,
-            record=mark.record,
-            offset=mark.offset,
-        )
-
-    def _count(self, name: str, size: int) -> None:
-        self.taken[name] += size
+        self.inputs.passed(thing, part)
 
     def _publish(self, thing: Thing, part: Part) -> None:
         prefix = self.file.job.sink.uri.rstrip("/")
         errors = part.errors.stat().st_size > 0
-        self.places.publish(part.out, f"{prefix}/{thing.name}{naming.OUT}")
+        out = part.out
+        if tables_out(self.file.job):
+            out = part.assembled
+            assemble(part.out, out)
+        self.places.publish(out, f"{prefix}/{thing.name}{naming.OUT}")
         if errors:
             self.places.publish(part.errors, f"{prefix}/{thing.name}{naming.ERRORS}")
 
     def abort(self) -> None:
         """Nothing that is half sent stays anywhere."""
         for part in self.parts.values():
-            for path in (part.out, part.errors):
+            for path in (part.out, part.assembled, part.errors):
                 with contextlib.suppress(TidegateError):
                     self.places.abort(path, self.file.job.sink.uri)
 
@@ -234,7 +199,7 @@ class Run:
             records=sum(mark.record - 1 for mark in marks),
             bad_records=sum(mark.bad for mark in marks),
             bytes_total=sum(thing.size for thing in self.things),
-            bytes_done=sum(self.taken.values()),
+            bytes_done=sum(self.inputs.taken.values()),
         )
 
     async def _show(self) -> None:
