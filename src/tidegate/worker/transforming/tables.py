@@ -116,7 +116,7 @@ def join(answers: Iterator[bytes], first: bytes, sink: IO[bytes]) -> None:
     """Tables of the form of ``first`` become one. Raises ArtifactError for tables that do not fit together."""
     try:
         _join(answers, first, sink)
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, ValueError) as error:
         raise ArtifactError(f"the answers are no tables of one form: {_line(error)}") from None
 
 
