@@ -271,6 +271,26 @@ def test_a_job_that_is_stopped_leaves_nothing(platform: Platform, scene: Scene, 
     assert not (tmp_path / "out").exists()
 
 
+def test_an_upload_of_a_job_that_ends_while_its_runner_is_dead_is_aborted(
+    platform: Platform, scene: Scene, s3: S3, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.csv").write_text(table(50_000))
+    source, sink = (tmp_path / "rows.csv").as_uri(), "s3://models/halved"
+    start(scene, "halved", source, sink, BatchStrategy="SingleRecord")
+    parts = platform.state / "transforms" / "halved" / "parts"
+    until(lambda: any(parts.glob("*.json")), "a checkpoint", 60)
+    where = {"Bucket": "models", "Key": "halved/rows.csv.out"}
+    where["UploadId"] = s3.client.create_multipart_upload(**where)["UploadId"]
+    platform.kill_controller()
+    os.kill(until(lambda: runner(platform, "halved"), "its runner", 30).pid, signal.SIGKILL)
+    (parts / "a.out.upload").write_text(json.dumps(where))  # as the runner leaves it in the midst of an upload
+    (platform.state / "transforms" / "halved" / "result.json").write_text('{"reason": "broken off"}')
+    platform.start()
+    assert ended(scene, "halved")["FailureReason"] == "broken off"
+    until(lambda: not parts.exists(), "its folder is gone", 30)
+    assert "Uploads" not in s3.client.list_multipart_uploads(Bucket="models", Prefix="halved/")
+
+
 def test_what_is_refused(scene: Scene) -> None:
     def code(call: Any, **members: Any) -> str:
         with pytest.raises(ClientError) as refused:

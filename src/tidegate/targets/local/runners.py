@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +15,16 @@ from tidegate.model.errors import Transient
 from tidegate.model.fleet import FleetSpec
 from tidegate.model.transform import Progress, TransformJob
 from tidegate.ports.runners import RunnerSeen
+from tidegate.service.transforms import fleet_id
 from tidegate.targets.local.folders import Folders, write_whole
 from tidegate.targets.local.job_process import START, Ending, word
-from tidegate.targets.local.process import Process
+from tidegate.targets.local.process import Process, cleaned
 
 MODULE = "tidegate.worker.transforming"
 KILL_AFTER = 5.0
 """Seconds that a runner which was told to stop has."""
+ABORT_WITHIN = 10.0
+"""Seconds for the storage to forget an upload of a job that has ended."""
 
 
 class _Result(msgspec.Struct):
@@ -67,7 +71,27 @@ class LocalRunners:
 
     async def discard(self, name: str) -> None:
         self._forget(name)
+        if any((self.folder(name) / "parts").glob("*.upload")):
+            await self._abort_uploads(name)
         await asyncio.to_thread(shutil.rmtree, self.folder(name), True)
+
+    async def _abort_uploads(self, name: str) -> None:
+        """Those that a runner was in the midst of when it was killed. What cannot be reached now stays."""
+        log = self.folders.logs / fleet_id(name).endpoint / "runner.log"
+        command = (sys.executable, "-m", MODULE, "--abort", str(self.folder(name) / START))
+        try:
+            with log.open("ab") as output:
+                process = await asyncio.create_subprocess_exec(
+                    *command, stdout=output, stderr=output, env=cleaned(self.environment)
+                )
+        except OSError:
+            return
+        try:
+            async with asyncio.timeout(ABORT_WITHIN):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
 
     async def end_all(self) -> None:
         """For the end of everything; jobs go on at the next start."""

@@ -1,5 +1,7 @@
 """``python -m tidegate.worker.transforming JOB.json``: runs the job until it has ended, then leaves ``result.json``.
 
+``--abort JOB.json``: instead, tells the storage to forget uploads that a runner left half done.
+
 Exit codes: 0 there is a result, or another process runs the job; 1 it was told to stop; 2 the file cannot be read.
 """
 
@@ -19,23 +21,30 @@ from tidegate.worker.transforming.running import Run, say
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 1:
-        print("usage: python -m tidegate.worker.transforming JOB.json", file=sys.stderr)
+    aborting = arguments[:1] == ["--abort"]
+    if len(arguments) != 1 + aborting:
+        print("usage: python -m tidegate.worker.transforming [--abort] JOB.json", file=sys.stderr)
         return 2
-    path = Path(arguments[0]).absolute()
+    path = Path(arguments[-1]).absolute()
     try:
         file = jobfile.read(path)
     except StartupError as error:
         print(f"tidegate transform: {error}", file=sys.stderr)
         return 2
     with jobfile.alone(path.parent) as mine:
-        return uvloop.run(_run(file, path.parent)) if mine else 0
+        if mine and aborting:
+            _places(file).abort(path.parent / "parts", file.job.sink.uri)
+        return uvloop.run(_run(file, path.parent)) if mine and not aborting else 0
+
+
+def _places(file: jobfile.JobFile) -> Places:
+    return Places(file.file_roots, file.s3_endpoint, file.region)
 
 
 async def _run(file: jobfile.JobFile, folder: Path) -> int:
     if (folder / "result.json").exists():
         return 0
-    places = Places(file.file_roots, file.s3_endpoint, file.region)
+    places = _places(file)
     run = Run(file, folder, places)
     running = asyncio.create_task(run.run())
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -48,7 +57,7 @@ async def _run(file: jobfile.JobFile, folder: Path) -> int:
         else:
             say("complete")
         return 0
-    run.abort()
+    places.abort(folder / "parts", file.job.sink.uri)
     sys.stdout.flush()
     os._exit(1)  # a read from a place may still sit in a thread
 

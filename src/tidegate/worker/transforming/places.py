@@ -1,5 +1,6 @@
 """Where objects are read from and outputs go to: ``s3://`` and ``file://``. Everything here may block."""
 
+import contextlib
 import errno
 import os
 import shutil
@@ -9,13 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from tidegate.model.errors import ArtifactError
+from tidegate.model.errors import ArtifactError, TidegateError
 from tidegate.model.transform import Source
 from tidegate.transform import naming
 from tidegate.worker.buckets import Bucket
 from tidegate.worker.byreference import tag_of
 
 PART = 1024 * 1024
+UPLOAD = ".upload"
+"""Ending of the note of an upload that is under way."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +90,13 @@ class Places:
         except OSError as error:
             raise ArtifactError(f"the output {target} cannot be written: {error.strerror}") from None
 
-    def abort(self, part: Path, uri: str) -> None:
-        """What ``publish`` was in the midst of when it was cut off."""
+    def abort(self, folder: Path, uri: str) -> None:
+        """What ``publish`` was in the midst of, of the parts in a folder, when it was cut off: nothing that is half
+        sent stays, as far as the storage can be reached."""
         scheme, host, _ = parts_of(uri)
-        if scheme == "s3" and _note(part).exists():
-            self._bucket(host).abort(_note(part))
+        for note in folder.glob(f"*{UPLOAD}") if scheme == "s3" else ():
+            with contextlib.suppress(TidegateError):
+                self._bucket(host).abort(note)
 
     def _under(self, uri: str) -> dict[str, tuple[int, str]]:
         scheme, host, path = parts_of(uri)
@@ -158,7 +163,7 @@ def parts_of(uri: str) -> tuple[str, str, str]:
 
 
 def _note(part: Path) -> Path:
-    return part.with_name(f"{part.name}.upload")
+    return part.with_name(f"{part.name}{UPLOAD}")
 
 
 def _move(part: Path, target: Path) -> None:

@@ -183,13 +183,6 @@ class Run:
         if errors:
             self.places.publish(part.errors, f"{prefix}/{thing.name}{naming.ERRORS}")
 
-    def abort(self) -> None:
-        """Nothing that is half sent stays anywhere."""
-        for part in self.parts.values():
-            for path in (part.out, part.assembled, part.errors):
-                with contextlib.suppress(TidegateError):
-                    self.places.abort(path, self.file.job.sink.uri)
-
     def progress(self) -> Progress:
         marks = [part.mark for part in self.parts.values()]
         return Progress(
