@@ -121,6 +121,18 @@ def test_a_large_table_is_sent_row_by_row_and_its_bad_rows_are_named(
     assert "infinite" in errors["message"]
 
 
+def test_the_command_writes_one_table_for_lines_of_several_requests(
+    platform: Platform, scene: Scene, tmp_path: Path
+) -> None:
+    rows = table(120_000)
+    (tmp_path / "rows.csv").write_text(rows)
+    given = [str(tmp_path / "rows.csv"), f"{tmp_path}/out/", "--content-type", ",application/x-parquet"]
+    done = tidegate(platform, "batch", "m", *given)
+    assert done.returncode == 0, done.stderr
+    found = parquet.read_table(tmp_path / "out/rows.csv.out").column("prediction").to_numpy()
+    assert np.array_equal(found.astype(np.float32), np.array(scores(scene, tmp_path, rows), np.float32))
+
+
 def test_packed_input_of_many_blocks_has_the_rows_of_the_plain_one(scene: Scene, tmp_path: Path) -> None:
     rows = table(60_000)
     (tmp_path / "rows.csv.gz").write_bytes(gzip.compress(rows.encode()))

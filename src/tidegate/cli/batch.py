@@ -43,7 +43,10 @@ def batch(
     *,
     name: Annotated[str | None, typer.Option("--name", help="Name of the job; made up when left out.")] = None,
     split: Annotated[str | None, typer.Option(help="none, line, recordio or tfrecord.")] = None,
-    content_type: Annotated[str | None, typer.Option(help="What the input is; by its name when left out.")] = None,
+    content_type: Annotated[
+        str,
+        typer.Option(metavar="IN[,OUT]", help="What the input is (by its name when left out), and the output."),
+    ] = "",
     join: Annotated[bool, typer.Option("--join", help="Put each answer behind its record.")] = False,
     input_filter: Annotated[str, typer.Option(help="JSONPath of what the model gets, such as '$[1:]'.")] = "$",
     output_filter: Annotated[str, typer.Option(help="JSONPath of what the output gets.")] = "$",
@@ -76,16 +79,17 @@ def batch(
         raise Unfinished(f"job {job['job']} {job['status'].lower()}: {job['reason'] or 'it was stopped'}")
 
 
-def _data(source: str, output: str, split: str | None, content_type: str | None) -> dict[str, object]:
+def _data(source: str, output: str, split: str | None, content_types: str) -> dict[str, object]:
     """Where it comes from and goes to. Names that end in .gz are packed."""
     packed = source.endswith(".gz")
-    kind = content_type or TYPES.get(Path(source.removesuffix(".gz")).suffix, "text/csv")
+    given, _, accept = content_types.partition(",")
+    kind = given or TYPES.get(Path(source.removesuffix(".gz")).suffix, "text/csv")
     cut = split or ("line" if kind in ("text/csv", "application/jsonlines") else "none")
     if cut not in SPLITS:
         raise Invalid(f"--split {cut}: expected one of {', '.join(SPLITS)}")
     return {
         "source": {"uri": source, "content_type": kind, "split": SPLITS[cut], "gzip": packed},
-        "sink": {"uri": output, "by_line": cut == "line"},
+        "sink": {"uri": output, "accept": accept, "by_line": cut == "line"},
     }
 
 
