@@ -16,10 +16,10 @@ month_days = st.one_of(
     st.integers(1, 31).map(str),
     st.integers(1, 31).map(lambda day: f"{day}W"),
     st.sampled_from(["L", "LW"]),
-    st.tuples(st.integers(1, 15), st.integers(0, 16)).map(lambda pair: f"{pair[0]}-{sum(pair)}"),
+    st.tuples(st.integers(1, 31), st.integers(1, 31)).map(lambda pair: f"{pair[0]}-{pair[1]}"),
 )
 week_days = st.one_of(
-    st.sampled_from(["*", "MON-FRI", "L", "1", "2,4"]),
+    st.sampled_from(["*", "MON-FRI", "FRI-MON", "6-2/2", "L", "1", "2,4"]),
     st.sampled_from(DAYS),
     st.tuples(st.integers(1, 7), st.integers(1, 5)).map(lambda pair: f"{pair[0]}#{pair[1]}"),
     st.integers(1, 7).map(lambda day: f"{day}L"),
@@ -28,8 +28,10 @@ dates = st.one_of(
     month_days.map(lambda text: (text, "?")),
     week_days.map(lambda text: ("?", text)),
 )
-months = st.sampled_from(["*", "2", "JAN-MAR", "12", "3/3"])
-times = st.tuples(st.sampled_from(["0", "30", "5/25", "*"]), st.sampled_from(["*", "0", "2", "8-17", "23", "1/7"]))
+months = st.sampled_from(["*", "2", "JAN-MAR", "NOV-FEB", "12", "3/3"])
+times = st.tuples(
+    st.sampled_from(["0", "30", "5/25", "*"]), st.sampled_from(["*", "0", "2", "8-17", "22-3", "23", "1/7"])
+)
 
 
 def numbers(text: str, low: int, high: int, names: tuple[str, ...] = ()) -> set[int]:
@@ -41,7 +43,8 @@ def numbers(text: str, low: int, high: int, names: tuple[str, ...] = ()) -> set[
             first, last = low, high
         else:
             first, last = int(ends[0]), int(ends[-1]) if len(ends) == 2 or not step else high
-        found.update(range(first, last + 1, int(step or 1)))
+        around = [*range(first, high + 1), *range(low, last + 1)] if last < first else range(first, last + 1)
+        found.update(list(around)[:: int(step or 1)])
     return found
 
 

@@ -27,6 +27,28 @@ STEPS = {
 }
 
 
+DEPTH_PER_INSTANCE = [
+    {"Id": "each", "Expression": "m1 / m2", "Label": "depth of one instance", "ReturnData": True},
+    {
+        "Id": "m1",
+        "MetricStat": {
+            "Metric": {
+                "Namespace": "Mine",
+                "MetricName": "Depth",
+                "Dimensions": [{"Name": "Queue", "Value": "q"}],
+            },
+            "Stat": "Sum",
+        },
+        "ReturnData": False,
+    },
+    {
+        "Id": "m2",
+        "MetricStat": {"Metric": {"Namespace": "Mine", "MetricName": "Ready"}, "Stat": "Average", "Unit": "Count"},
+        "ReturnData": False,
+    },
+]
+
+
 @pytest.fixture
 def scaling(wire: Served) -> Any:
     return wire.client("application-autoscaling")
@@ -180,6 +202,18 @@ def test_a_metric_of_ones_own_and_one_of_ten_seconds(scaling: Any, wire: Served)
     assert shown == {names[0]: ("Depth", 60, "Count"), names[1]: ("ConcurrentRequestsPerModel", 10, None)}
 
 
+def test_tracking_of_metric_math(scaling: Any, wire: Served) -> None:
+    register(scaling)
+    config = {"TargetValue": 5.0, "CustomizedMetricSpecification": {"Metrics": DEPTH_PER_INSTANCE}}
+    made = track(scaling, "mine", TargetTrackingScalingPolicyConfiguration=config)
+    (policy,) = scaling.describe_scaling_policies(ServiceNamespace="sagemaker")["ScalingPolicies"]
+    assert policy["TargetTrackingScalingPolicyConfiguration"] == config
+    names = [alarm["AlarmName"] for alarm in made["Alarms"]]
+    for alarm in wire.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]:
+        assert [line["Id"] for line in alarm["Metrics"]] == ["each", "m1", "m2"]
+        assert alarm["Metrics"][1]["MetricStat"]["Period"] == 60
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
@@ -196,7 +230,21 @@ def test_a_metric_of_ones_own_and_one_of_ten_seconds(scaling: Any, wire: Served)
                 "PredefinedMetricSpecification": None,
                 "CustomizedMetricSpecification": {"Metrics": [{"Id": "a", "Expression": "1"}]},
             },
-            "metric math",
+            "at least one metric",
+        ),
+        (
+            {
+                "PredefinedMetricSpecification": None,
+                "CustomizedMetricSpecification": {"Metrics": [*DEPTH_PER_INSTANCE[1:], DEPTH_PER_INSTANCE[1]]},
+            },
+            "exactly one of Metrics must have ReturnData true",
+        ),
+        (
+            {
+                "PredefinedMetricSpecification": None,
+                "CustomizedMetricSpecification": {"MetricName": "Depth", "Metrics": DEPTH_PER_INSTANCE},
+            },
+            "MetricName does not go with Metrics",
         ),
         ({"PredefinedMetricSpecification": {"PredefinedMetricType": "RDSReaderAverageCPUUtilization"}}, "go with"),
     ],

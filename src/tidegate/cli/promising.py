@@ -133,7 +133,7 @@ def _alarms(found: Promise, alarms: Mapping[str, Alarm]) -> Table:
 def _rule(alarm: Alarm) -> str:
     """``p99 of ModelLatency > 300ms, 2 of 3 x 10s``."""
     limit = level(meaning.quantity(alarm), alarm.threshold)
-    where = f"{alarm.statistic} of {alarm.metric} {SIGNS[alarm.comparison]} {limit}"
+    where = f"{alarm.subject} {SIGNS[alarm.comparison]} {limit}"
     return f"{where}, {alarm.datapoints_to_alarm} of {alarm.evaluation_periods} x {alarm.period}s"
 
 

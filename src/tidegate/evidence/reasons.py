@@ -47,7 +47,6 @@ def data(alarm: Alarm, used: Sequence[Datapoint], now: datetime) -> str:
     body: dict[str, object] = {
         "version": "1.0",
         "queryDate": _stamp(now),
-        "statistic": alarm.statistic,
         "period": alarm.period,
         "recentDatapoints": [p.value for p in kept],
         "threshold": float(alarm.threshold),
@@ -56,6 +55,8 @@ def data(alarm: Alarm, used: Sequence[Datapoint], now: datetime) -> str:
             for p in kept
         ],
     }
+    if alarm.statistic:
+        body["statistic"] = alarm.statistic
     if used:
         body["startDate"] = _stamp(datetime.fromtimestamp(used[0].at, UTC))
     if alarm.unit is not None:

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from tidegate.model.metric import Query
+
 
 class AlarmState(StrEnum):
     OK = "OK"
@@ -41,7 +43,8 @@ class Comparison(StrEnum):
 @dataclass(frozen=True)
 class Alarm:
     """One metric alarm and its present state. ``statistic`` is Sum, Average, Minimum, Maximum, SampleCount or a
-    percentile such as p99 or p99.9. ``period`` is seconds: 1, 5, 10, 20, 30 or a multiple of 60."""
+    percentile such as p99 or p99.9. ``period`` is seconds: 1, 5, 10, 20, 30 or a multiple of 60. Over metric math
+    ``namespace``, ``metric``, ``dimensions`` and ``statistic`` are empty, and ``queries`` is not."""
 
     name: str
     namespace: str
@@ -68,4 +71,12 @@ class Alarm:
     state_reason_data: str | None = None
     state_updated_at: datetime | None = None
     state_changed_at: datetime | None = None
+    queries: tuple[Query, ...] = ()
     wire: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def subject(self) -> str:
+        """What it looks at, for people."""
+        if not self.queries:
+            return f"{self.statistic} of {self.metric}"
+        return next(query.expression or query.id for query in self.queries if query.returned)

@@ -24,6 +24,20 @@ class MetricId:
 
 
 @dataclass(frozen=True)
+class Query:
+    """One line of metric math: a statistic of a metric, or an expression over other lines by their ids."""
+
+    id: str
+    metric: MetricId | None = None
+    statistic: str = ""
+    unit: str | None = None
+    expression: str = ""
+    label: str | None = None
+    returned: bool = True
+    """Whether it is what was asked for, rather than a part of it."""
+
+
+@dataclass(frozen=True)
 class Sample:
     """What one span (``at`` to ``at + resolution``, epoch seconds) holds of one series.
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from tidegate.model.alarm import AlarmState
-from tidegate.model.metric import MetricId
+from tidegate.model.metric import MetricId, Query
 
 
 class Dimension(StrEnum):
@@ -76,7 +76,8 @@ class TargetTracking:
 
     name: str
     target: float
-    metric: Predefined | CustomMetric
+    metric: Predefined | CustomMetric | tuple[Query, ...]
+    """The last: metric math, of which one line is the metric."""
     scale_out_cooldown: int = 300
     scale_in_cooldown: int = 300
     disable_scale_in: bool = False
@@ -153,6 +154,8 @@ class Peak:
     """Seconds."""
     count: int
     timezone: str = "UTC"
+    holidays: str = ""
+    """Country (``CH``, ``CH-ZH``) whose public holidays are no working days; else Monday to Friday are worked."""
 
 
 @dataclass(frozen=True)

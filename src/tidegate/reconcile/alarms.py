@@ -4,13 +4,13 @@ import contextlib
 import logging
 from datetime import datetime
 
-from tidegate.evidence.alarms import evaluate, next_evaluation, windows
-from tidegate.evidence.datapoint import datapoint
+from tidegate.evidence.alarms import evaluate, next_evaluation
 from tidegate.model.alarm import Alarm
 from tidegate.model.errors import TidegateError
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Kind, Saved, Store, Tx
-from tidegate.service.alarms import changed, series_of
+from tidegate.reconcile.reading import points
+from tidegate.service.alarms import changed
 from tidegate.service.kinds import ALARM
 
 log = logging.getLogger(__name__)
@@ -55,9 +55,7 @@ def is_due(alarm: Alarm, last: datetime | None, now: datetime) -> bool:
 
 async def judged_now(metrics: Metrics, alarm: Alarm, now: datetime) -> Alarm:
     """The alarm after a look at its metric."""
-    spans = windows(alarm, now)
-    found = await metrics.read(series_of(alarm), spans.start, spans.stop, spans.step)
-    return evaluate(alarm, [datapoint(at, found.get(at), alarm.statistic, alarm.unit) for at in spans], now)
+    return evaluate(alarm, await points(metrics, alarm, now), now)
 
 
 def save(tx: Tx, moved: list[tuple[Saved[Alarm], Alarm]], now: datetime) -> list[str]:

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from tidegate.evidence.alarms import windows
-from tidegate.evidence.datapoint import datapoint
 from tidegate.model.alarm import Alarm, AlarmState
 from tidegate.model.asynchronous import Backlog
 from tidegate.model.endpoint import Endpoint
@@ -33,9 +31,9 @@ from tidegate.ports.clock import Clock, Ids
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
 from tidegate.ports.store import Saved, Stale, Store, Tx
+from tidegate.reconcile.reading import points
 from tidegate.scaling.decide import Decision, decide
 from tidegate.service import activities, scalables, scaling_sight
-from tidegate.service.alarms import series_of
 from tidegate.service.endpoints import autoscale
 from tidegate.service.kinds import ALARM, ENDPOINT
 from tidegate.service.scaling_records import Scalable, policies_of, record_name
@@ -206,10 +204,8 @@ class Scaling:
         """Its metric is read where its state calls for something."""
         value = None
         if alarm.state is AlarmState.ALARM:
-            spans = windows(alarm, now)
-            read = await self.metrics.read(series_of(alarm), spans.start, spans.stop, spans.step)
-            points = (datapoint(at, read.get(at), alarm.statistic, alarm.unit) for at in reversed(spans))
-            value = next((point.value for point in points if point is not None), None)
+            read = await points(self.metrics, alarm, now)
+            value = next((point.value for point in reversed(read) if point is not None), None)
         since = alarm.state_changed_at or alarm.configured_at
         return AlarmSeen(alarm.name, alarm.state, since, alarm.threshold, value, alarm.period)
 

@@ -3,13 +3,18 @@
 from datetime import datetime, timedelta
 
 from tidegate.model.scaling import Calendar, Peak
-from tidegate.scaling.schedule import parse
+from tidegate.scaling.schedule import Schedule, parse
 
 START_UP = 120.0
 """Seconds that are allowed for a model that was never started yet."""
 
 EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 """Where rates of peaks count from."""
+
+
+def times(peak: Peak) -> Schedule:
+    """When it starts. Raises Invalid."""
+    return parse(peak.starts, peak.timezone, peak.holidays)
 
 
 def lead(start_up: float | None, margin: float) -> timedelta:
@@ -32,7 +37,7 @@ def next_change(calendar: Calendar, start_up: float | None, now: datetime) -> da
         begin = _begin(peak, ahead, now)
         if begin is not None:
             instants.append(begin + timedelta(seconds=peak.lasts))
-        following = parse(peak.starts, peak.timezone).after(now + ahead, EPOCH)
+        following = times(peak).after(now + ahead, EPOCH)
         if following is not None:
             instants.append(following - ahead)
     return min((instant for instant in instants if instant > now), default=None)
@@ -40,5 +45,5 @@ def next_change(calendar: Calendar, start_up: float | None, now: datetime) -> da
 
 def _begin(peak: Peak, ahead: timedelta, now: datetime) -> datetime | None:
     """The start of the peak that counts now: it has not ended, and at most ``ahead`` is left until it begins."""
-    begin = parse(peak.starts, peak.timezone).after(now - timedelta(seconds=peak.lasts), EPOCH)
+    begin = times(peak).after(now - timedelta(seconds=peak.lasts), EPOCH)
     return begin if begin is not None and begin <= now + ahead else None

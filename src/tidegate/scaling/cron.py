@@ -1,7 +1,7 @@
 """Amazon's cron expressions: six fields, with ``?``, ``L``, ``W`` and ``#``. Pure.
 
 Fields: minutes, hours, day of month, month, day of week, year. One of the two day fields is ``?``. Source: Amazon
-EventBridge Scheduler user guide, "Cron-based schedules". Left out: ranges that wrap around (``FRI-MON``).
+EventBridge Scheduler user guide, "Cron-based schedules". Ranges may wrap around (``FRI-MON``), those of years not.
 """
 
 import calendar
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
 from tidegate.model.errors import Invalid
+from tidegate.scaling.working_days import Works, monday_to_friday
 
 MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
@@ -35,16 +36,21 @@ class Cron:
     weekdays: frozenset[int] | None
     special: tuple[str, ...] = ()
 
-    def on(self, day: date) -> bool:
-        """Whether it comes on this day, whatever the time."""
+    @property
+    def by_working_days(self) -> bool:
+        """Whether it matters which days are worked."""
+        return any(text.endswith("W") for text in self.special)
+
+    def on(self, day: date, works: Works) -> bool:
+        """Whether it comes on this day, whatever the time; ``works`` says which days are working days."""
         if day.month not in self.months or day.year not in self.years:
             return False
         if self.days is not None:
-            return day.day in self.days or any(_is_month_day(text, day) for text in self.special)
+            return day.day in self.days or any(_is_month_day(text, day, works) for text in self.special)
         assert self.weekdays is not None
         return _weekday(day) in self.weekdays or any(_is_weekday(text, day) for text in self.special)
 
-    def times(self, start: datetime) -> Iterator[datetime]:
+    def times(self, start: datetime, works: Works = monday_to_friday) -> Iterator[datetime]:
         """Times without a zone from about ``start`` on, in order; the first ones may be up to an hour before it."""
         day, last = start.date(), min(start.year + HORIZON, LAST_YEAR)
         earliest = max(0, start.hour - 1)
@@ -52,7 +58,7 @@ class Cron:
             if day.month not in self.months or day.year not in self.years:
                 day, earliest = _next_month(day), 0
                 continue
-            if self.on(day):
+            if self.on(day, works):
                 for hour in self.hours:
                     if hour >= earliest:
                         yield from (datetime.combine(day, time(hour, minute)) for minute in self.minutes)
@@ -96,9 +102,12 @@ def _values(field: str, name: str, low: int, high: int, text: str, names: tuple[
             last = _number(end, name, low, high, text, names)
         elif start == "*" or step is not None:
             last = high
-        if last < first or step == "0" or (start == "*" and end is not None):
+        around = last < first and name != "year"
+        if (last < first and not around) or step == "0" or (start == "*" and end is not None):
             raise Invalid(f"cron({text}): {item!r} is no range in the field {name}")
-        found.update(range(first, last + 1, int(step or 1)))
+        span = high - low + 1
+        steps = range(first, last + 1 + span * around, int(step or 1))
+        found.update(low + (value - low) % span for value in steps)
     return frozenset(found)
 
 
@@ -150,21 +159,21 @@ def _month_length(day: date) -> int:
     return calendar.monthrange(day.year, day.month)[1]
 
 
-def _is_month_day(text: str, day: date) -> bool:
+def _is_month_day(text: str, day: date, works: Works) -> bool:
     length = _month_length(day)
     if text == "L":
         return day.day == length
     wanted = length if text == "LW" else int(text[:-1])
-    return wanted <= length and day == _nearest(day.replace(day=wanted), length)
+    return wanted <= length and works(day) and day == _nearest(day.replace(day=wanted), works)
 
 
-def _nearest(day: date, length: int) -> date:
-    """The weekday nearest to ``day`` in the same month."""
-    if day.isoweekday() == 6:
-        return day - timedelta(days=1) if day.day > 1 else day + timedelta(days=2)
-    if day.isoweekday() == 7:
-        return day + timedelta(days=1) if day.day < length else day - timedelta(days=2)
-    return day
+def _nearest(day: date, works: Works) -> date | None:
+    """The working day nearest to ``day`` in the same month, of two the earlier one; None where nobody works."""
+    for away in range(31):
+        for near in (day - timedelta(days=away), day + timedelta(days=away)):
+            if near.month == day.month and works(near):
+                return near
+    return None
 
 
 def _is_weekday(text: str, day: date) -> bool:

@@ -11,6 +11,8 @@ from zoneinfo import ZoneInfo
 
 from tidegate.model.errors import Invalid
 from tidegate.scaling import cron as crons
+from tidegate.scaling import working_days
+from tidegate.scaling.working_days import Works, monday_to_friday
 
 _FORM = re.compile(r"\s*(at|rate|cron)\((.*)\)\s*")
 _RATE = re.compile(r"\s*([1-9]\d{0,8})\s+(minute|hour|day)s?\s*")
@@ -24,6 +26,7 @@ class Schedule:
     at: datetime | None = None
     every: timedelta | None = None
     cron: crons.Cron | None = None
+    works: Works = monday_to_friday
 
     def after(self, instant: datetime, anchor: datetime) -> datetime | None:
         """The first time after ``instant``, in UTC; None: never again. ``anchor`` is where a rate counts from; it is
@@ -36,15 +39,16 @@ class Schedule:
             return once if once > instant else None
         assert self.cron is not None
         local = instant.astimezone(self.zone).replace(tzinfo=None)
-        return next((t for t in map(self._instant, self.cron.times(local)) if t > instant), None)
+        return next((t for t in map(self._instant, self.cron.times(local, self.works)) if t > instant), None)
 
     def _instant(self, local: datetime) -> datetime:
         return local.replace(tzinfo=self.zone).astimezone(UTC)
 
 
 @lru_cache(maxsize=1024)
-def parse(text: str, timezone: str = "UTC") -> Schedule:
-    """Raises Invalid for what is none of the three forms, and for an unknown time zone."""
+def parse(text: str, timezone: str = "UTC", holidays: str = "") -> Schedule:
+    """``holidays``: where working days are those of a country (``working_days.of``). Raises Invalid for what is none
+    of the three forms, for an unknown time zone, and for holidays that are not known or do not matter."""
     try:
         zone = ZoneInfo(timezone)
     except (KeyError, ValueError, OSError):
@@ -53,8 +57,11 @@ def parse(text: str, timezone: str = "UTC") -> Schedule:
     if match is None:
         raise Invalid(f"schedule {text!r} must be at(yyyy-mm-ddThh:mm:ss), rate(n minutes) or cron(six fields)")
     form, inside = match.groups()
-    if form == "cron":
-        return Schedule(zone, cron=crons.parse(inside))
+    cron = crons.parse(inside) if form == "cron" else None
+    if holidays and (cron is None or not cron.by_working_days):
+        raise Invalid(f"holidays {holidays!r} move LW and days such as 15W only, and {text!r} has none of them")
+    if cron is not None:
+        return Schedule(zone, cron=cron, works=working_days.of(holidays) if holidays else monday_to_friday)
     if form == "rate":
         return Schedule(zone, every=_rate(inside))
     try:

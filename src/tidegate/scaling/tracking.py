@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tidegate.model.alarm import Alarm, AlarmState, Comparison
-from tidegate.model.metric import SAGEMAKER, MetricId
+from tidegate.model.metric import SAGEMAKER, MetricId, Query
 from tidegate.model.scaling import (
     AlarmSeen,
+    CustomMetric,
     NotScaled,
     Predefined,
     ScalableTarget,
@@ -27,7 +28,7 @@ BELOW = 0.9
 
 
 @dataclass(frozen=True)
-class Watched:
+class Known:
     """What a predefined metric stands for. ``period`` is seconds."""
 
     name: str
@@ -36,41 +37,54 @@ class Watched:
 
 
 PREDEFINED = {
-    Predefined.INVOCATIONS: Watched("InvocationsPerInstance", "Sum"),
-    Predefined.CONCURRENT: Watched("ConcurrentRequestsPerModel", "Average", 10),
-    Predefined.UTILIZATION: Watched("ServerlessProvisionedConcurrencyUtilization", "Maximum"),
+    Predefined.INVOCATIONS: Known("InvocationsPerInstance", "Sum"),
+    Predefined.CONCURRENT: Known("ConcurrentRequestsPerModel", "Average", 10),
+    Predefined.UTILIZATION: Known("ServerlessProvisionedConcurrencyUtilization", "Maximum"),
 }
+
+
+@dataclass(frozen=True)
+class Watched:
+    """``metric`` None: metric math, in ``queries``."""
+
+    metric: MetricId | None = None
+    statistic: str = ""
+    unit: str | None = None
+    period: int = 60
+    queries: tuple[Query, ...] = ()
+
+
+def _watched(target: ScalableTarget, policy: TargetTracking) -> Watched:
+    given = policy.metric
+    if isinstance(given, Predefined):
+        known = PREDEFINED[given]
+        named = {"EndpointName": target.endpoint, "VariantName": target.variant}
+        return Watched(MetricId.of(SAGEMAKER, known.name, named), known.statistic, period=known.period)
+    if isinstance(given, CustomMetric):
+        return Watched(given.metric, given.statistic, given.unit)
+    return Watched(queries=given)
 
 
 def alarms(target: ScalableTarget, policy: TargetTracking, arn: str, now: datetime) -> tuple[Alarm, Alarm]:
     """The high and the low alarm of a policy. They are made and removed with it; ``arn`` is the policy's."""
-    dimensions = {"EndpointName": target.endpoint, "VariantName": target.variant}
-    if isinstance(policy.metric, Predefined):
-        watched = PREDEFINED[policy.metric]
-        metric, statistic, unit, period = (
-            MetricId.of(SAGEMAKER, watched.name, dimensions),
-            watched.statistic,
-            None,
-            watched.period,
-        )
-    else:
-        metric, statistic, unit, period = policy.metric.metric, policy.metric.statistic, policy.metric.unit, 60
+    watched = _watched(target, policy)
 
     def alarm(which: int, periods: int, threshold: float, comparison: Comparison) -> Alarm:
         side = ("AlarmHigh", "AlarmLow")[which]
         return Alarm(
             name=f"TargetTracking-{target.resource_id}-{side}-{policy.alarm_ids[which]}",
-            namespace=metric.namespace,
-            metric=metric.name,
-            dimensions=dict(metric.dimensions),
-            statistic=statistic,
-            period=period,
+            namespace=watched.metric.namespace if watched.metric else "",
+            metric=watched.metric.name if watched.metric else "",
+            dimensions=dict(watched.metric.dimensions) if watched.metric else {},
+            statistic=watched.statistic,
+            period=watched.period,
             evaluation_periods=periods,
             datapoints_to_alarm=periods,
             threshold=threshold,
             comparison=comparison,
             configured_at=now,
-            unit=unit,
+            unit=watched.unit,
+            queries=watched.queries,
             description=f"DO NOT EDIT OR DELETE. For TargetTrackingScaling policy {arn}.",
             alarm_actions=(arn,),
         )

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from tidegate.evidence import metric_math
 from tidegate.evidence.alarms import INTERVALS, MINUTE
 from tidegate.evidence.datapoint import STATISTICS, check_percentile
 from tidegate.model.alarm import Alarm, AlarmState
@@ -25,6 +26,8 @@ from tidegate.service.records import need
 DAY = 86_400
 LONGEST_HISTORY = 4095
 """Characters of one history item's data."""
+MOST_LINES = 20
+"""Of one alarm's metric math."""
 LINES = 100
 """Journal lines read at a time."""
 
@@ -85,8 +88,20 @@ def check(alarm: Alarm) -> None:
         )
     if not math.isfinite(alarm.threshold):
         raise Invalid(f"alarm {alarm.name}: threshold {alarm.threshold} is not a number to compare with")
-    if alarm.statistic not in STATISTICS:
+    if alarm.queries:
+        _check_math(alarm)
+    elif alarm.statistic not in STATISTICS:
         check_percentile(alarm.statistic)
+
+
+def _check_math(alarm: Alarm) -> None:
+    if len(alarm.queries) > MOST_LINES:
+        raise Invalid(
+            f"alarm {alarm.name}: {len(alarm.queries)} lines of metric math; at most {MOST_LINES} may be"
+        )
+    if sum(query.returned for query in alarm.queries) != 1:
+        raise Invalid(f"alarm {alarm.name}: exactly one of Metrics must have ReturnData true: what is watched")
+    metric_math.check(alarm.queries)
 
 
 def put(tx: Tx, alarm: Alarm, now: datetime, tags: Tags | None = None) -> None:

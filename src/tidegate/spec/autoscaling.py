@@ -1,5 +1,7 @@
 """A spec's ``autoscaling`` section."""
 
+from dataclasses import replace
+
 from tidegate.model.errors import Invalid
 from tidegate.model.metric import INSTANCES, SAGEMAKER, MetricId
 from tidegate.model.scaling import (
@@ -14,7 +16,7 @@ from tidegate.model.scaling import (
     TargetTracking,
 )
 from tidegate.model.wish import ScalingWish
-from tidegate.scaling.schedule import parse
+from tidegate.scaling.ahead import times
 from tidegate.spec import raw
 from tidegate.spec.problem import Path, SpecError
 from tidegate.spec.units import duration, one_of
@@ -123,11 +125,13 @@ def _calendar(given: raw.AutoscalingSpec) -> Calendar:
             raise SpecError((*path, "lasts"), "must be above 0")
         if not given.min <= peak.count <= given.max:
             raise SpecError((*path, "count"), f"{peak.count}: must be {given.min} to {given.max}, min to max")
-        try:
-            parse(peak.starts, peak.timezone)
-        except Invalid as error:
-            raise SpecError((*path, "starts"), error.message) from None
-        peaks.append(Peak(peak.name, peak.starts, lasts, peak.count, peak.timezone))
+        made = Peak(peak.name, peak.starts, lasts, peak.count, peak.timezone, peak.holidays or "")
+        for key, one in (("starts", replace(made, holidays="")), ("holidays", made)):
+            try:
+                times(one)
+            except Invalid as error:
+                raise SpecError((*path, key), error.message) from None
+        peaks.append(made)
     return Calendar("calendar", tuple(peaks))
 
 

@@ -286,6 +286,9 @@ class PeakSpec(Struct, forbid_unknown_fields=True):
         int, Meta(description="Instances (or provisioned concurrency) then.", extra_json_schema={"minimum": 0})
     ]
     timezone: Annotated[str, _text("Name of a time zone.", "Europe/Vienna")] = "UTC"
+    holidays: Annotated[
+        str | None, _text("Country, or a part of one, whose public holidays move LW and 15W.", "CH", "CH-ZH")
+    ] = None
 
 
 class ForecastSpec(Struct, forbid_unknown_fields=True):

@@ -6,20 +6,22 @@ from tidegate.model.errors import Invalid
 from tidegate.ports.store import Tx
 from tidegate.service import alarms as use
 from tidegate.wire.cloudwatch_members import dimension_members, dimensions, metric, place, token
+from tidegate.wire.metric_queries import common_period, query, query_members
 from tidegate.wire.operation import Call, Free, InTx, Params, Rows, TxCall
 
 PAGE = 50
 """Records of a page when MaxRecords is absent, as in CloudWatch."""
 
 UNSUPPORTED = {
-    "Metrics": "metric math is not supported; name one metric by Namespace, MetricName and Dimensions",
     "ThresholdMetricId": "anomaly detection is not supported; give a Threshold",
     "EvaluationCriteria": "PromQL alarms are not supported; name one metric by Namespace and MetricName",
     "EvaluationInterval": "it belongs to PromQL alarms, which are not supported; leave it out",
     "WarmUpConfiguration": "warm-up is not supported; leave it out",
 }
 """Members that change what an alarm means and that nothing here does: refused, never passed over."""
-REQUIRED = ("MetricName", "Namespace", "Period", "EvaluationPeriods", "Threshold")
+REQUIRED = ("EvaluationPeriods", "Threshold")
+OF_ONE_METRIC = ("MetricName", "Namespace", "Period")
+NOT_OF_MATH = (*OF_ONE_METRIC, "Dimensions", "Unit", "Statistic", "ExtendedStatistic")
 ECHOED = ("EvaluateLowSampleCountPercentile", "EvaluationWindow", "ActionConfiguration")
 """Members that Describe shows just as they were given."""
 
@@ -121,24 +123,18 @@ def _kick(call: Call, endpoints: list[str]) -> None:
 
 def _alarm(call: TxCall, params: Params) -> Alarm:
     _refuse_what_is_not_supported(params)
-    simple, extended = params.get("Statistic"), params.get("ExtendedStatistic")
-    if (simple is None) == (extended is None):
-        raise Invalid("exactly one of Statistic and ExtendedStatistic must be given")
     periods = params["EvaluationPeriods"]
+    extended = params.get("ExtendedStatistic")
+    watched = _watched_math(params["Metrics"]) if params.get("Metrics") else _watched(params)
     return Alarm(
         name=params["AlarmName"],
-        namespace=params["Namespace"],
-        metric=params["MetricName"],
-        dimensions=dimensions(params),
-        statistic=simple or extended or "",
-        period=params["Period"],
+        **watched,
         evaluation_periods=periods,
         datapoints_to_alarm=params.get("DatapointsToAlarm") or periods,
         threshold=float(params["Threshold"]),
         comparison=Comparison(params["ComparisonOperator"]),
         configured_at=call.now,
         missing=_missing_data(params.get("TreatMissingData")),
-        unit=params.get("Unit"),
         description=params.get("AlarmDescription"),
         actions_enabled=params.get("ActionsEnabled", True),
         ok_actions=tuple(params.get("OKActions") or ()),
@@ -147,6 +143,25 @@ def _alarm(call: TxCall, params: Params) -> Alarm:
         ignore_low_samples=_ignores_low_samples(params.get("EvaluateLowSampleCountPercentile"), extended),
         wire={member: params[member] for member in ECHOED if params.get(member) is not None},
     )
+
+
+def _watched(params: Params) -> Params:
+    simple, extended = params.get("Statistic"), params.get("ExtendedStatistic")
+    if (simple is None) == (extended is None):
+        raise Invalid("exactly one of Statistic and ExtendedStatistic must be given")
+    return {
+        "namespace": params["Namespace"],
+        "metric": params["MetricName"],
+        "dimensions": dimensions(params),
+        "statistic": simple or extended or "",
+        "period": params["Period"],
+        "unit": params.get("Unit"),
+    }
+
+
+def _watched_math(lines: list[Params]) -> Params:
+    nothing: Params = {"namespace": "", "metric": "", "dimensions": {}, "statistic": ""}
+    return nothing | {"period": common_period(lines), "queries": tuple(query(line) for line in lines)}
 
 
 def _refuse_what_is_not_supported(params: Params) -> None:
@@ -158,7 +173,11 @@ def _refuse_what_is_not_supported(params: Params) -> None:
     operator = params.get("ComparisonOperator")
     if operator not in list(Comparison):
         raise Invalid(f"ComparisonOperator {operator} is not supported; use one of {', '.join(Comparison)}")
-    for member in REQUIRED:
+    math = bool(params.get("Metrics"))
+    for member in NOT_OF_MATH if math else ():
+        if params.get(member):
+            raise Invalid(f"{member} does not go with Metrics; keep one")
+    for member in REQUIRED if math else (*OF_ONE_METRIC, *REQUIRED):
         if params.get(member) is None:
             raise Invalid(f"{member} must be given")
 
@@ -178,7 +197,6 @@ def _ignores_low_samples(word: str | None, extended: str | None) -> bool:
 
 
 def _members(call: Call, alarm: Alarm) -> Params:
-    standard = alarm.statistic in STATISTICS
     return {
         "AlarmName": alarm.name,
         "AlarmArn": call.arn(f"alarm:{alarm.name}", "cloudwatch"),
@@ -193,6 +211,21 @@ def _members(call: Call, alarm: Alarm) -> Params:
         "StateReasonData": alarm.state_reason_data,
         "StateUpdatedTimestamp": alarm.state_updated_at or alarm.configured_at,
         "StateTransitionedTimestamp": alarm.state_changed_at or alarm.configured_at,
+        **_watched_members(alarm),
+        "EvaluationPeriods": alarm.evaluation_periods,
+        "DatapointsToAlarm": alarm.datapoints_to_alarm,
+        "Threshold": alarm.threshold,
+        "ComparisonOperator": alarm.comparison.value,
+        "TreatMissingData": alarm.missing.value,
+        **alarm.wire,
+    }
+
+
+def _watched_members(alarm: Alarm) -> Params:
+    if alarm.queries:
+        return {"Metrics": query_members(alarm.queries, alarm.period)}
+    standard = alarm.statistic in STATISTICS
+    return {
         "MetricName": alarm.metric,
         "Namespace": alarm.namespace,
         "Statistic": alarm.statistic if standard else None,
@@ -200,12 +233,6 @@ def _members(call: Call, alarm: Alarm) -> Params:
         "Dimensions": dimension_members(alarm.dimensions),
         "Period": alarm.period,
         "Unit": alarm.unit,
-        "EvaluationPeriods": alarm.evaluation_periods,
-        "DatapointsToAlarm": alarm.datapoints_to_alarm,
-        "Threshold": alarm.threshold,
-        "ComparisonOperator": alarm.comparison.value,
-        "TreatMissingData": alarm.missing.value,
-        **alarm.wire,
     }
 
 

@@ -1,14 +1,14 @@
 """CloudWatch's operations on metrics."""
 
 import math
-import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tidegate.evidence import metric_math
 from tidegate.evidence.alarms import INTERVALS
 from tidegate.evidence.datapoint import STATISTICS, Datapoint, check_percentile
 from tidegate.model.errors import Invalid
-from tidegate.model.metric import MetricId
+from tidegate.model.metric import MetricId, Query
 from tidegate.service import metrics as use
 from tidegate.wire.cloudwatch_members import (
     bad_combination,
@@ -19,16 +19,18 @@ from tidegate.wire.cloudwatch_members import (
     place,
     token,
 )
+from tidegate.wire.metric_queries import common_period, query
 from tidegate.wire.operation import Call, Free, Params, Rows
 
 MOST_DATA = 1000
 MOST_VALUES = 150
 MOST_POINTS = 1440
 MOST_QUERIES = 500
+MOST_STEPS = 1_000_000
+"""Of metric math in one call."""
 PAGE_OF_POINTS = 100_800
 PAGE_OF_METRICS = 500
 RECENT = timedelta(hours=3)
-_ID = re.compile(r"[a-z][a-zA-Z0-9_]*")
 
 
 async def put_metric_data(call: Call, params: Params) -> None:
@@ -63,24 +65,27 @@ async def get_metric_statistics(call: Call, params: Params) -> Params:
 
 
 async def get_metric_data(call: Call, params: Params) -> Params:
-    queries = params["MetricDataQueries"]
-    _check_queries(queries)
+    lines = params["MetricDataQueries"]
+    queries = _queries(lines)
     newest_first = params.get("ScanBy") != "TimestampAscending"
     left = params.get("MaxDatapoints", PAGE_OF_POINTS)
     if not 1 <= left <= PAGE_OF_POINTS:
         raise Invalid(f"MaxDatapoints {left} is not between 1 and {PAGE_OF_POINTS}")
     skip = place(params, int) or 0
+    start, end = params["StartTime"], params["EndTime"]
+    periods = {line["Id"]: _period(start, end, line["MetricStat"]["Period"]) for line in lines if _is_stat(line)}
+    made = {} if all(map(_is_stat, lines)) else await _reckoned(call, lines, queries, start, end)
     done, results, more = skip, [], False
-    for query in queries:
-        if query.get("ReturnData") is False:
+    for one in queries:
+        if not one.returned:
             continue
-        found = await _query(call, query, params["StartTime"], params["EndTime"])
+        found = made[one.id] if one.metric is None else await _points(call, one, periods[one.id])
         if newest_first:
             found.reverse()
         shown = found[skip : skip + left]
         if skip == 0 or skip < len(found):
             cut = skip + len(shown) < len(found)
-            results.append(_result(query, shown, "PartialData" if cut else "Complete"))
+            results.append(_result(one, shown, "PartialData" if cut else "Complete"))
             more = more or cut
         skip, left, done = max(0, skip - len(found)), left - len(shown), done + len(shown)
     return {"MetricDataResults": results, "NextToken": token(done) if more else None}
@@ -153,42 +158,48 @@ def _period(start: datetime, end: datetime, seconds: int) -> use.Period:
     return use.Period.of(start, end, seconds)
 
 
-def _check_queries(queries: list[Params]) -> None:
-    if not 1 <= len(queries) <= MOST_QUERIES:
-        raise Invalid(f"MetricDataQueries has {len(queries)} entries; between 1 and {MOST_QUERIES} are allowed")
-    seen: set[str] = set()
-    for query in queries:
-        name = query["Id"]
-        if not _ID.fullmatch(name):
-            raise Invalid(
-                f"query Id {name!r} must begin with a small letter; then letters, digits and _ may follow"
-            )
-        if name in seen:
-            raise Invalid(f"query Id {name!r} comes twice; each must be unique")
-        seen.add(name)
-        if query.get("Expression") is not None:
-            raise Invalid(f"query {name!r}: Expression (metric math) is not supported; use MetricStat")
-        if query.get("MetricStat") is None:
-            raise Invalid(f"query {name!r}: MetricStat must be given")
-        stat = query["MetricStat"]["Stat"]
-        if stat not in STATISTICS:
-            check_percentile(stat)
+def _queries(lines: list[Params]) -> list[Query]:
+    if not 1 <= len(lines) <= MOST_QUERIES:
+        raise Invalid(f"MetricDataQueries has {len(lines)} entries; between 1 and {MOST_QUERIES} are allowed")
+    queries = [query(line) for line in lines]
+    metric_math.check(queries)
+    return queries
 
 
-async def _query(call: Call, query: Params, start: datetime, end: datetime) -> list[Datapoint]:
-    stat = query["MetricStat"]
-    named = stat["Metric"]
-    if named.get("Namespace") is None or named.get("MetricName") is None:
-        raise Invalid(f"query {query['Id']!r}: MetricStat.Metric needs Namespace and MetricName")
-    period, name = _period(start, end, stat["Period"]), stat["Stat"]
-    rows = await use.points(call.ctx.metrics, metric(named), period, [name], stat.get("Unit"))
-    return [found[name] for _, found in rows]
+def _is_stat(line: Params) -> bool:
+    return line.get("MetricStat") is not None
 
 
-def _result(query: Params, found: list[Datapoint], status: str) -> Params:
+async def _points(call: Call, one: Query, period: use.Period) -> list[Datapoint]:
+    assert one.metric is not None
+    rows = await use.points(call.ctx.metrics, one.metric, period, [one.statistic], one.unit)
+    return [found[one.statistic] for _, found in rows]
+
+
+async def _reckoned(
+    call: Call, lines: list[Params], queries: list[Query], start: datetime, end: datetime
+) -> dict[str, list[Datapoint]]:
+    """The points of every line, where expressions are among them."""
+    period = _period(start, end, common_period(lines))
+    spans = range(period.start, period.end, period.seconds)
+    if (steps := metric_math.size(queries) * len(spans)) > MOST_STEPS:
+        raise Invalid(f"the expressions take {steps:,} steps; at most {MOST_STEPS:,} may be: ask for less time")
+    read = {}
+    for one in queries:
+        if one.metric is not None:
+            values = {point.at: point.value for point in await _points(call, one, period)}
+            read[one.id] = [values.get(at) for at in spans]
+    found = metric_math.evaluate(queries, read, len(spans))
     return {
-        "Id": query["Id"],
-        "Label": query.get("Label") or query["MetricStat"]["Metric"]["MetricName"],
+        id: [Datapoint(at, value) for at, value in zip(spans, values, strict=True) if value is not None]
+        for id, values in found.items()
+    }
+
+
+def _result(one: Query, found: list[Datapoint], status: str) -> Params:
+    return {
+        "Id": one.id,
+        "Label": one.label or (one.metric.name if one.metric is not None else one.id),
         "Timestamps": [datetime.fromtimestamp(point.at, UTC) for point in found],
         "Values": [point.value for point in found],
         "StatusCode": status,

@@ -1,7 +1,7 @@
 """Application Auto Scaling's operations on scaling policies."""
 
 from tidegate.model.errors import Invalid
-from tidegate.model.metric import MetricId
+from tidegate.model.metric import MetricId, Query
 from tidegate.model.scaling import (
     Adjustment,
     Aggregation,
@@ -17,6 +17,7 @@ from tidegate.service import scaling_policies as use
 from tidegate.service.scalables import Key
 from tidegate.service.scaling_records import PolicyRecord, Scalable
 from tidegate.wire.cloudwatch_members import dimensions
+from tidegate.wire.metric_queries import query, query_members
 from tidegate.wire.operation import Call, InTx, Params, Rows, TxCall
 from tidegate.wire.scaling_members import autoscaling_arn, fits, identity, key, page, unique
 from tidegate.wire.scaling_targets import key_of
@@ -89,7 +90,7 @@ def _tracking(name: str, which: Key, config: Params, ends: tuple[str, str]) -> T
     )
 
 
-def _metric(which: Key, config: Params) -> Predefined | CustomMetric:
+def _metric(which: Key, config: Params) -> Predefined | CustomMetric | tuple[Query, ...]:
     given, custom = config.get("PredefinedMetricSpecification"), config.get("CustomizedMetricSpecification")
     if (given is None) == (custom is None):
         raise Invalid(
@@ -102,8 +103,11 @@ def _metric(which: Key, config: Params) -> Predefined | CustomMetric:
             raise Invalid(f"metric type {kind} does not go with {which.dimension}: use {' or '.join(allowed)}")
         return Predefined(kind)
     assert custom is not None
-    if custom.get("Metrics") is not None:
-        raise Invalid("CustomizedMetricSpecification.Metrics: metric math is not supported; name one metric")
+    if custom.get("Metrics"):
+        for member in ("MetricName", "Namespace", "Dimensions", "Statistic", "Unit"):
+            if custom.get(member):
+                raise Invalid(f"CustomizedMetricSpecification: {member} does not go with Metrics")
+        return tuple(query(line) for line in custom["Metrics"])
     for member in ("MetricName", "Namespace", "Statistic"):
         if custom.get(member) is None:
             raise Invalid(f"CustomizedMetricSpecification.{member} must be given")
@@ -179,6 +183,8 @@ def _shown(policy: TargetTracking) -> Params:
     metric = policy.metric
     if isinstance(metric, Predefined):
         said: Params = {"PredefinedMetricSpecification": {"PredefinedMetricType": metric.value}}
+    elif not isinstance(metric, CustomMetric):
+        said = {"CustomizedMetricSpecification": {"Metrics": query_members(metric)}}
     else:
         said = {
             "CustomizedMetricSpecification": {

@@ -1,6 +1,7 @@
 """The alarm loop's body on a real database: what is due, what is written, what others changed meanwhile."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -8,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from tidegate.adapters.metrics import SqlMetrics
 from tidegate.adapters.store import SqlStore, open_store
 from tidegate.model.alarm import Alarm, AlarmState, Comparison
-from tidegate.model.metric import MetricId, Sample
+from tidegate.model.metric import MetricId, Query, Sample
 from tidegate.ports.store import Tx
 from tidegate.reconcile.alarms import evaluate_due
 from tidegate.service import alarms as use
@@ -204,5 +205,33 @@ def test_p99_of_a_latency_in_microseconds(database_url: str) -> None:
         assert await world.tick(10) == ["slow"]
         assert await world.state("slow") is AlarmState.ALARM
         assert await world.state("other-unit") is AlarmState.INSUFFICIENT_DATA
+
+    on(database_url, story)
+
+
+def test_metric_math_is_judged(database_url: str) -> None:
+    async def story(world: World) -> None:
+        series = {"bad": MetricId("Mine", "Bad"), "all": MetricId("Mine", "All")}
+        queries = (
+            Query("share", expression="bad / all"),
+            *(Query(id, metric, "Sum", returned=False) for id, metric in series.items()),
+        )
+        nothing = {"namespace": "", "metric": "", "dimensions": {}, "statistic": ""}
+        await world.put(replace(ERRORS, queries=queries, **nothing))  # type: ignore[arg-type]
+
+        async def see(second: int, bad: float, among: float) -> None:
+            at = int(NOON.timestamp()) + second
+            of = ((series["bad"], bad), (series["all"], among))
+            await world.metrics.put([Sample(metric, at, 1, value, value, value) for metric, value in of])
+
+        await see(5, 1, 100)
+        await world.tick(10)
+        assert await world.state("errors") is AlarmState.OK
+        await see(15, 6, 100)
+        await world.tick(20)
+        assert await world.state("errors") is AlarmState.ALARM
+        saved = await world.store.run(lambda tx: tx.get(ALARM, "errors"))
+        assert saved is not None and "[0.06 (" in saved.body.state_reason
+        assert "statistic" not in json.loads(saved.body.state_reason_data or "")
 
     on(database_url, story)

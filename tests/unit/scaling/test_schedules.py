@@ -36,12 +36,52 @@ def times(text: str, since: str, zone: str = "UTC", count: int = 3) -> list[str]
         ("cron(0 12 25 DEC ? 2030)", ["2030-12-25T12:00"]),
         ("cron(0 0 29 2 ? *)", ["2032-02-29T00:00", "2036-02-29T00:00", "2040-02-29T00:00"]),
         ("cron(0 0 31 2 ? *)", []),
+        ("cron(0 8 ? * FRI-MON *)", ["2030-01-07T08:00", "2030-01-11T08:00", "2030-01-12T08:00"]),
+        ("cron(0 8 1 NOV-FEB/2 ? *)", ["2030-11-01T08:00", "2031-01-01T08:00", "2031-11-01T08:00"]),
+        ("cron(0 22-2/2 8 1 ? 2030)", ["2030-01-08T00:00", "2030-01-08T02:00", "2030-01-08T22:00"]),
         ("at(2030-03-01T06:30:00)", ["2030-03-01T06:30"]),
         ("rate(2 hours)", ["2030-01-07T02:00", "2030-01-07T04:00", "2030-01-07T06:00"]),
     ],
 )
 def test_when_it_comes(text: str, expected: list[str]) -> None:
     assert times(text, "2030-01-07T00:00") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "expected"),
+    [
+        ("cron(0 8 LW * ? *)", "", ["2027-12-31", "2028-01-31", "2028-02-29"]),
+        ("cron(0 8 LW 12 ? *)", "CH", ["2027-12-31", "2028-12-29", "2029-12-31"]),
+        ("cron(0 8 LW 5 ? 2032-2033)", "US", ["2032-05-28", "2033-05-31"]),
+        ("cron(0 8 LW 5 ? 2032-2033)", "", ["2032-05-31", "2033-05-31"]),
+        ("cron(0 8 25W 12 ? *)", "CH", ["2027-12-24", "2028-12-26", "2029-12-24"]),
+        ("cron(0 8 25W 12 ? *)", "CH-ZH", ["2027-12-24", "2028-12-27", "2029-12-24"]),
+        ("cron(0 8 25W 12 ? *)", "AE", ["2027-12-24", "2028-12-25", "2029-12-25"]),
+        ("cron(0 8 1W 1 ? *)", "US-NY", ["2028-01-03", "2029-01-02", "2030-01-02"]),
+    ],
+)
+def test_public_holidays_are_no_working_days(text: str, place: str, expected: list[str]) -> None:
+    found, instant = [], datetime(2027, 12, 1, tzinfo=UTC)
+    for _ in expected:
+        following = parse(text, "UTC", place).after(instant, START)
+        assert following is not None
+        found.append(f"{following:%Y-%m-%d}")
+        instant = following
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "says"),
+    [
+        ("cron(0 8 LW * ? *)", "XX", "holidays of 'XX' are not known"),
+        ("cron(0 8 LW * ? *)", "CH-QQ", "holidays of 'CH-QQ' are not known"),
+        ("cron(0 8 L * ? *)", "CH", "has none of them"),
+        ("rate(1 day)", "CH", "has none of them"),
+    ],
+)
+def test_holidays_that_cannot_be_are_refused(text: str, place: str, says: str) -> None:
+    with pytest.raises(Invalid, match=says):
+        parse(text, "UTC", place)
 
 
 def test_a_place_keeps_its_own_hours_through_the_year() -> None:
@@ -61,7 +101,7 @@ def test_an_hour_that_does_not_exist_comes_later_and_one_that_comes_twice_comes_
         "cron(0 8 ? * ? *)",
         "cron(0 8 * * ?)",
         "cron(60 8 * * ? *)",
-        "cron(0 8 ? * FRI-MON *)",
+        "cron(0 8 * * ? 2031-2030)",
         "cron(0 8 32W * ? *)",
         "cron(0 8 ? * 2#6 *)",
         "cron(0 x * * ? *)",

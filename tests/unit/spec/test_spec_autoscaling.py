@@ -91,6 +91,12 @@ def test_peaks_and_a_forecast_beside_the_rule() -> None:
     assert forecast == Forecast("forecast", 20.0, 7 * 86_400.0)
 
 
+def test_a_peak_keeps_the_holidays_of_its_country() -> None:
+    peak = {"name": "payday", "starts": "cron(0 8 LW * ? *)", "lasts": "4h", "count": 6, "holidays": "CH-ZH"}
+    (calendar,) = asked({"calendar": [peak]}).policies
+    assert calendar == Calendar("calendar", (Peak("payday", peak["starts"], 14_400.0, 6, holidays="CH-ZH"),))
+
+
 def test_bounds_are_no_part_of_the_config() -> None:
     given = {"endpoint": "fraud", "model": MODEL}
     one = spec.parse({**given, "autoscaling": {"min": 1, "max": 2, "target": 4}}, NOW)
@@ -119,6 +125,11 @@ VARIANTS = [{"name": "a", "model": MODEL}, {"name": "b", "model": MODEL}]
             {"calendar": [{"name": "p", "starts": "cron(x)", "lasts": "1h", "count": 2}]},
             {},
             ("autoscaling", "calendar", 0, "starts"),
+        ),
+        (
+            {"calendar": [{"name": "p", "starts": "rate(1 day)", "lasts": "1h", "count": 2, "holidays": "CH"}]},
+            {},
+            ("autoscaling", "calendar", 0, "holidays"),
         ),
         (
             {"calendar": [{"name": "p", "starts": "rate(1 day)", "lasts": "1h", "count": 9}]},

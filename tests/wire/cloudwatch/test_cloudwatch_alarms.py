@@ -24,6 +24,16 @@ ERRORS: dict[str, Any] = {
     "Threshold": 0.05,
     "ComparisonOperator": "GreaterThanThreshold",
 }
+OF_MATH = dict.fromkeys(("MetricName", "Namespace", "Dimensions", "Statistic", "Period"))
+"""What goes not with metric math, left out."""
+
+
+def stat(id: str, name: str = "Average", **members: Any) -> dict[str, Any]:
+    metric = {m: ERRORS[m] for m in ("Namespace", "MetricName", "Dimensions")}
+    period = members.pop("Period", 10)
+    return {"Id": id, "MetricStat": {"Metric": metric, "Stat": name, "Period": period}, **members}
+
+
 ACTION = "arn:aws:sns:us-east-1:000000000000:pager"
 
 
@@ -102,7 +112,11 @@ def test_defaults(cloudwatch: Any) -> None:
         ({"ComparisonOperator": "Above"}, "Above"),
         ({"WarmUpConfiguration": {"WarmUpPeriodDurationInMinutes": 5}}, "warm-up is not supported"),
         ({"EvaluationWindow": {"WallClockWindow": {"Timezone": "UTC"}}}, "WallClockWindow is not supported"),
-        ({"Metrics": [{"Id": "e", "Expression": "m1/m2"}]}, "metric math is not supported"),
+        ({"Metrics": [stat("m1")]}, "MetricName does not go with Metrics"),
+        (OF_MATH | {"Metrics": [{"Id": "e", "Expression": "m1/m2"}]}, "must have one Period"),
+        (OF_MATH | {"Metrics": [stat("m1"), stat("m2", "Sum")]}, "exactly one of Metrics must have ReturnData"),
+        (OF_MATH | {"Metrics": [stat("m1", Period=20, ReturnData=False), stat("m2")]}, "must have one Period"),
+        (OF_MATH | {"Metrics": [stat(f"m{n}", ReturnData=n == 0) for n in range(21)]}, "at most 20"),
         ({"EvaluationCriteria": {"PromQLCriteria": {"Query": "up"}}}, "PromQL alarms are not supported"),
         ({"Dimensions": [{"Name": "A", "Value": "1"}, {"Name": "A", "Value": "2"}]}, "one dimension twice"),
         ({"AlarmActions": [ACTION] * 6}, "alarmActions"),
@@ -119,6 +133,19 @@ def test_an_alarm_that_makes_no_sense_is_refused_and_not_kept(
     assert (code, status) in (("InvalidParameterValue", 400), ("ValidationError", 400))
     assert says in message
     assert refusing.describe_alarms()["MetricAlarms"] == []
+
+
+def test_an_alarm_on_metric_math_is_shown_as_it_was_put(cloudwatch: Any) -> None:
+    share = {"Id": "share", "Expression": "m1 / FILL(m2, 1)", "Label": "part", "ReturnData": True}
+    put(
+        cloudwatch,
+        **OF_MATH | {"Metrics": [share, stat("m1", ReturnData=False), stat("m2", "Sum", ReturnData=False)]},
+    )
+    alarm = described(cloudwatch)
+    assert alarm["Metrics"] == [share, stat("m1", ReturnData=False), stat("m2", "Sum", ReturnData=False)]
+    assert not {"MetricName", "Namespace", "Period", "Statistic"} & alarm.keys()
+    put(cloudwatch)
+    assert "Metrics" not in described(cloudwatch)
 
 
 def test_redefining_keeps_the_state(cloudwatch: Any) -> None:

@@ -261,6 +261,29 @@ def test_several_queries_labels_and_hidden_ones(cloudwatch: Any) -> None:
     assert [r["Values"] for r in results] == [[4.0], [pytest.approx(3.0, rel=0.01)], [3.0]]
 
 
+def test_metric_math_in_data(cloudwatch: Any) -> None:
+    put(cloudwatch, Values=[1.0, 3.0], Timestamp=minutes_ago(6))
+    put(cloudwatch, Value=5.0)
+    share = {"Id": "share", "Expression": "100 * m2 / m1", "Label": "percent"}
+    results = data(cloudwatch, query("m1", ReturnData=False), query("m2", "Maximum"), share)["MetricDataResults"]
+    assert [(r["Id"], r["Label"], r["Values"]) for r in results] == [
+        ("m2", "Sales", [5.0, 3.0]),
+        ("share", "percent", [100.0, 75.0]),
+    ]
+    assert results[1]["Timestamps"] == [minutes_ago(5), minutes_ago(6)]
+
+
+def test_metric_math_over_too_long_a_time_is_refused(refusing: Any, refusal: Any) -> None:
+    """Ten days of seconds would hold everybody else up."""
+    often = query("m1")
+    often["MetricStat"]["Period"] = 1
+    queries = [often, {"Id": "e", "Expression": "m1 + m1"}]
+    times = {"StartTime": minutes_ago(14_400), "EndTime": minutes_ago(0)}
+    code, status, message = refusal(refusing.get_metric_data, MetricDataQueries=queries, **times)
+    assert (code, status) == ("InvalidParameterValue", 400)
+    assert "ask for less time" in message
+
+
 def test_a_query_without_data_is_complete_and_empty(cloudwatch: Any) -> None:
     (result,) = data(cloudwatch, query())["MetricDataResults"]
     assert (result["StatusCode"], result["Values"], result["Timestamps"]) == ("Complete", [], [])
@@ -290,8 +313,11 @@ def test_data_pages(cloudwatch: Any, size: int) -> None:
     ("queries", "says"),
     [
         ([], "0 entries"),
-        ([{"Id": "e", "Expression": "a + b"}], "metric math"),
-        ([{"Id": "e"}], "MetricStat must be given"),
+        ([{"Id": "e", "Expression": "a + b"}], "at least one metric"),
+        ([query("a"), {"Id": "e", "Expression": "a + b"}], "no line with the Id 'b'"),
+        ([query("a"), {"Id": "e", "Expression": "RATE(a)"}], "RATE is not supported"),
+        ([query("a"), {"Id": "e", "Expression": "a", "Period": 300}], "must have one Period"),
+        ([{"Id": "e"}], "exactly one of MetricStat and Expression"),
         ([query("Upper")], "'Upper'"),
         ([query("a"), query("a")], "comes twice"),
         ([query(stat="Mean")], "Mean"),

@@ -42,7 +42,10 @@ class Chances:
 
 
 def quantity(alarm: Alarm) -> Quantity | None:
-    """What the alarm tells about; None for one that no fault of ours moves (CPU, counts of requests, models)."""
+    """What the alarm tells about; None for one that no fault of ours moves (CPU, counts of requests, models), and for
+    metric math."""
+    if alarm.queries:
+        return None
     if set(alarm.dimensions) - {VERSION, VARIANT, ENDPOINT} and alarm.metric in (*ERROR_METRICS, *LATENCY_METRICS):
         return None
     if alarm.metric in ERROR_METRICS:
@@ -62,7 +65,7 @@ def unknown(alarm: Alarm, baseline: Baseline) -> str | None:
     """Why nothing can be said of this alarm; None when it can."""
     match quantity(alarm):
         case None:
-            return f"{alarm.metric} is not a metric of errors, latency or predictions"
+            return f"{alarm.metric or 'metric math'} is not a metric of errors, latency or predictions"
         case Quantity.LATENCY if baseline.latency is None:
             return "the usual latency is not given"
         case Quantity.PREDICTIONS if baseline.predictions is None:

@@ -1,0 +1,34 @@
+"""Which days are worked: Monday to Friday, or as a country's weekends and public holidays have it. Pure.
+
+Public holidays are those of the package ``holidays``, an extra: they are reckoned, nothing is fetched.
+"""
+
+from collections.abc import Callable
+from datetime import date
+from functools import lru_cache
+from importlib import import_module
+
+from tidegate.model.errors import Invalid
+
+Works = Callable[[date], bool]
+
+
+def monday_to_friday(day: date) -> bool:
+    return day.isoweekday() < 6
+
+
+@lru_cache(maxsize=256)
+def of(place: str) -> Works:
+    """``place``: ISO 3166, a country (``CH``) or a part of one (``CH-ZH``). Raises Invalid where its holidays are not
+    known."""
+    country, _, region = place.partition("-")
+    try:
+        known = import_module("holidays").country_holidays(country, subdiv=region or None)
+    except ImportError:
+        raise Invalid("public holidays need a package more: pip install 'tidegate[calendar]'") from None
+    except NotImplementedError:
+        raise Invalid(
+            f"the public holidays of {place!r} are not known; use a country such as CH, or a part of it such as CH-ZH"
+        ) from None
+    works: Works = known.is_working_day
+    return works

@@ -1,0 +1,50 @@
+"""Lines of metric math (MetricDataQuery), which CloudWatch and Application Auto Scaling write alike."""
+
+from collections.abc import Iterable, Sequence
+
+from tidegate.model.errors import Invalid
+from tidegate.model.metric import MetricId, Query
+from tidegate.wire.cloudwatch_members import dimension_members, dimensions
+from tidegate.wire.operation import Params
+
+
+def query(line: Params) -> Query:
+    """Raises Invalid. What lines must be together is not looked at here."""
+    id, stat = line["Id"], line.get("MetricStat")
+    if line.get("AccountId") is not None:
+        raise Invalid(f"{id}: AccountId: other accounts are not supported; leave it out")
+    if (stat is None) == (line.get("Expression") is None):
+        raise Invalid(f"{id}: exactly one of MetricStat and Expression must be given")
+    label, returned = line.get("Label"), line.get("ReturnData", True)
+    if stat is None:
+        return Query(id, expression=line["Expression"], label=label, returned=returned)
+    named = stat["Metric"]
+    if named.get("Namespace") is None or named.get("MetricName") is None:
+        raise Invalid(f"{id}: MetricStat.Metric needs Namespace and MetricName")
+    metric = MetricId.of(named["Namespace"], named["MetricName"], dimensions(named))
+    return Query(id, metric, stat["Stat"], stat.get("Unit"), label=label, returned=returned)
+
+
+def common_period(lines: Iterable[Params]) -> int:
+    """Seconds; raises Invalid where lines have different ones, or none has any."""
+    given = {int(line.get("Period") or (line.get("MetricStat") or {}).get("Period") or 0) for line in lines} - {0}
+    if len(given) != 1:
+        raise Invalid(f"all lines of metric math must have one Period; these have {sorted(given) or 'none'}")
+    return given.pop()
+
+
+def query_members(queries: Sequence[Query], period: int | None = None) -> list[Params]:
+    """``period`` is not said where it is None, as in Application Auto Scaling."""
+    return [_members(one, period) for one in queries]
+
+
+def _members(one: Query, period: int | None) -> Params:
+    shared: Params = {"Id": one.id, "Label": one.label, "ReturnData": one.returned}
+    if one.metric is None:
+        return shared | {"Expression": one.expression}
+    named = {
+        "Namespace": one.metric.namespace,
+        "MetricName": one.metric.name,
+        "Dimensions": dimension_members(dict(one.metric.dimensions)),
+    }
+    return shared | {"MetricStat": {"Metric": named, "Period": period, "Stat": one.statistic, "Unit": one.unit}}

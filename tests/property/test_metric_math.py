@@ -1,0 +1,156 @@
+"""Metric math: as Python reckons it, and whatever text comes, it is read or refused, never anything else."""
+
+import contextlib
+import math
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.evidence.metric_math import DEEPEST, LISTED, check, evaluate, parse
+from tidegate.model.errors import Invalid
+from tidegate.model.metric import MetricId, Query
+
+METRIC = MetricId("Shop", "Sales")
+IDS = ("m1", "m2", "sales_3")
+numbers = st.one_of(st.integers(0, 9).map("{}.0".format), st.sampled_from(["0.5", ".25", "1e3", "2.", "1E-2"]))
+
+
+def joined(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    listed = st.lists(inner, min_size=1, max_size=3).map(", ".join)
+    return st.one_of(
+        st.tuples(inner, st.sampled_from(["+", "-", " * ", "/"]), inner).map("".join),
+        st.tuples(inner, numbers).map(lambda pair: f"({pair[0]}) ^ {pair[1]}"),
+        inner.map("({})".format),
+        inner.map("-{}".format),
+        st.tuples(st.sampled_from(sorted(LISTED)), listed).map(lambda pair: f"{pair[0]}([{pair[1]}])"),
+    )
+
+
+expressions = st.recursive(st.one_of(numbers, st.sampled_from(IDS)), joined, max_leaves=12)
+values = st.one_of(st.integers(-50, 50).map(float), st.floats(-1e6, 1e6, allow_nan=False))
+
+
+def lines(expression: str) -> list[Query]:
+    metrics = [Query(id, METRIC, "Sum", returned=False) for id in IDS]
+    return [*metrics, Query("e", expression=expression)]
+
+
+def result(expression: str, *spans: Mapping[str, float | None]) -> list[float | None]:
+    read = {id: [span.get(id) for span in spans] for id in IDS}
+    return evaluate(lines(expression), read, len(spans))["e"]
+
+
+def by_python(expression: str, known: Mapping[str, float]) -> float | None:
+    functions = {
+        "SUM": math.fsum,
+        "AVG": lambda of: math.fsum(of) / len(of),
+        "MIN": min,
+        "MAX": max,
+    }
+    try:
+        found = eval(expression.replace("^", "**"), {"__builtins__": {}}, {**functions, **known})
+    except (ZeroDivisionError, OverflowError):
+        return None
+    return float(found) if isinstance(found, int | float) and math.isfinite(found) else None
+
+
+@given(expressions, st.fixed_dictionaries({id: values for id in IDS}))
+def test_the_arithmetic_is_pythons(expression: str, known: dict[str, float]) -> None:
+    (found,) = result(expression, known)
+    expected = by_python(expression, known)
+    if expected is None:
+        # a part of a list had no value and was passed over; by Python the whole has none
+        assert found is None or any(name in expression for name in LISTED)
+    elif found is None:
+        assert "^" in expression, "only a part that is infinite may vanish again for Python"
+    else:
+        assert found == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+@given(st.one_of(st.text(max_size=40), st.text("m12()[],+-*/^. SUMFILREPTAVGX0e\n", max_size=60)))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    with contextlib.suppress(Invalid):
+        parse(text)
+
+
+@given(expressions, st.lists(st.fixed_dictionaries({id: st.none() | values for id in IDS}), max_size=4))
+def test_spans_do_not_know_each_other(expression: str, spans: list[dict[str, float | None]]) -> None:
+    together = result(expression, *spans)
+    assert together == [result(expression, span)[0] for span in spans]
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("m1 / m2", [2.0, None, None]),
+        ("SUM([m1, m2])", [6.0, 5.0, 3.0]),
+        ("SUM(METRICS())", [6.0, 5.0, 3.0]),
+        ("AVG([m1, m2])", [3.0, 5.0, 1.5]),
+        ("m1 / FILL(m2, 1)", [2.0, 5.0, None]),
+        ("FILL(m2, REPEAT)", [2.0, 2.0, 0.0]),
+        ("FILL(m2, -1.5)", [2.0, -1.5, 0.0]),
+        ("100 * m1 / SUM([m1, m2]) - 2 ^ 2", [pytest.approx(62.6667, rel=1e-4), 96.0, 96.0]),
+        ("1e308 * 10", [None, None, None]),
+        ("(-8) ^ 0.5", [None, None, None]),
+    ],
+)
+def test_missing_values_and_those_that_cannot_be(expression: str, expected: list[float | None]) -> None:
+    spans: list[dict[str, float | None]] = [{"m1": 4.0, "m2": 2.0}, {"m1": 5.0}, {"m1": 3.0, "m2": 0.0}]
+    assert result(expression, *spans) == expected
+
+
+def test_expressions_of_expressions_in_any_order() -> None:
+    queries = [
+        Query("twice", expression="2 * share"),
+        Query("share", expression="a / b"),
+        Query("a", METRIC, "Sum"),
+        Query("b", METRIC, "p99"),
+    ]
+    check(queries)
+    assert evaluate(queries, {"a": [3.0], "b": [4.0]}, 1)["twice"] == [1.5]
+
+
+@pytest.mark.parametrize(
+    ("expression", "says"),
+    [
+        ("ANOMALY_DETECTION_BAND(m1, 2)", "ANOMALY_DETECTION_BAND is not supported: use SUM, AVG, MIN, MAX, FILL"),
+        ("IF(m1 > 2, m1)", "IF is not supported"),
+        ("SEARCH('x', 'Sum')", "SEARCH is not supported"),
+        ("m1 > 2", "'>' is not expected"),
+        ("FILL(m1, LINEAR)", "a number or REPEAT"),
+        ("AVG(m1)", "AVG needs a list: AVG([m1, m2])"),
+        ("METRICS()", "METRICS() is a list"),
+        ("m1 +", "it ends too early"),
+        ("(m1", "')' is missing"),
+        ("m1 m2", "'m2' is not expected"),
+        ("M1", "'M1' is not supported"),
+        ("m9 + 1", "there is no line with the Id 'm9'"),
+        ("e + 1", "it is made of itself"),
+        ("(" * (DEEPEST + 1) + "m1" + ")" * (DEEPEST + 1), f"more than {DEEPEST} parentheses"),
+        ("+".join(["m1"] * 1000), "steps for each point"),
+        ("1e999", "is not a number"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_what_is_refused_says_why(expression: str, says: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        check(lines(expression))
+    assert says in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("queries", "says"),
+    [
+        ([Query("a", METRIC, "Sum"), Query("a", METRIC, "Sum")], "comes twice"),
+        ([Query("Upper", METRIC, "Sum")], "'Upper'"),
+        ([Query("a", METRIC, "Mean")], "Mean"),
+        ([Query("e", expression="1")], "needs at least one metric"),
+        ([Query("a", METRIC, "Sum", expression="1")], "exactly one of"),
+    ],
+)
+def test_lines_that_cannot_be(queries: list[Query], says: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        check(queries)
+    assert says in caught.value.message
