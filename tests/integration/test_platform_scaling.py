@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -260,6 +261,78 @@ def test_a_step_policy_hears_an_alarm_of_ones_own(scene: Scene, scaling: Any, mo
 
     reason = until(held, "the maximum is told", every=0.3)["NotScaledReasons"][0]
     assert (reason["Code"], reason["CurrentCapacity"]) == ("AlreadyAtMaxCapacity", 2)
+
+
+def test_a_policy_tracks_metric_math(scene: Scene, scaling: Any, models: tuple[str, str]) -> None:
+    """Nine jobs for each worker, of which four are wanted. The last minutes' values are there when it is put."""
+    scene.create("reckoned", scene.config(models[0]))
+    scaling.register_scalable_target(**key("reckoned"), MinCapacity=1, MaxCapacity=5)
+    minute = datetime.now(UTC).replace(second=0, microsecond=0)
+    for ago in range(6):
+        at = {"Timestamp": minute - timedelta(minutes=ago)}
+        data = [{"MetricName": "Jobs", "Value": 18.0, **at}, {"MetricName": "Workers", "Value": 2.0, **at}]
+        scene.cloudwatch.put_metric_data(Namespace="Mine", MetricData=data)
+
+    def line(id: str, name: str) -> dict[str, Any]:
+        stat = {"Metric": {"Namespace": "Mine", "MetricName": name}, "Stat": "Average"}
+        return {"Id": id, "MetricStat": stat, "ReturnData": False}
+
+    lines = [line("m1", "Jobs"), line("m2", "Workers"), {"Id": "e", "Expression": "m1 / m2", "ReturnData": True}]
+    scaling.put_scaling_policy(
+        **key("reckoned"),
+        PolicyName="jobs",
+        PolicyType="TargetTrackingScaling",
+        TargetTrackingScalingPolicyConfiguration={
+            "TargetValue": 4.0,
+            "CustomizedMetricSpecification": {"Metrics": lines},
+        },
+    )
+    until(lambda: counts(scene, "reckoned") == (3, 3), "three for nine jobs", 120)
+    assert ended(scaling, "reckoned")["Cause"].endswith("in state ALARM triggered policy jobs")
+
+
+def test_the_rule_of_aws_follows_its_alarm(scene: Scene, scaling: Any, platform: Platform) -> None:
+    """Its high alarm takes half a minute; here it is set by hand, and the count follows what was measured."""
+    bounds = {"min": 1, "max": 3, "target": 1, "rule": "aws", "metric": "concurrency"}
+    deploy(platform, "tracked", autoscaling=bounds)
+    scene.settled("tracked")
+    where = {"ServiceNamespace": "sagemaker", "ResourceId": key("tracked")["ResourceId"]}
+    (policy,) = scaling.describe_scaling_policies(**where)["ScalingPolicies"]
+    high = policy["Alarms"][0]["AlarmName"]
+
+    def grown() -> bool:
+        scene.cloudwatch.set_alarm_state(AlarmName=high, StateValue="ALARM", StateReason="tried")
+        return counts(scene, "tracked") == (3, 3)
+
+    with load(platform, "tracked", 60) as running:
+        until(grown, "three for six requests at one time", every=0.3)
+        report = running.stop()
+    assert report.failed == 0, report.failures[:3]
+    assert activities(scaling, "tracked")[-1]["Cause"] == (
+        f"monitor alarm {high} in state ALARM triggered policy tracking"
+    )
+
+
+def test_a_peak_of_the_calendar_is_met_ahead_by_the_start_up_that_was_measured(
+    scene: Scene, scaling: Any, platform: Platform
+) -> None:
+    """Never started, it would be asked for 150 seconds before; measured, 30 seconds and a start-up."""
+    slow = {"image": STAND_IN, "environment": {"START_MS": "1000"}}
+    bounds = {"min": 2, "max": 3, "target": 4, "scale_in_after": "1s"}
+    deploy(platform, "payday", model=slow, autoscaling=bounds)
+    scene.settled("payday")
+    until(lambda: counts(scene, "payday") == (2, 2), "a start-up was measured")
+    first = ended(scaling, "payday")
+    start_up = first["EndTime"] - first["StartTime"]
+    assert start_up >= timedelta(seconds=1)
+    peak = (datetime.now(UTC) + start_up + timedelta(seconds=36)).replace(microsecond=0)
+    rush = {"name": "rush", "starts": f"at({peak:%Y-%m-%dT%H:%M:%S})", "lasts": "10m", "count": 3}
+    deploy(platform, "payday", model=slow, autoscaling={"min": 1, "max": 3, "calendar": [rush]})
+    until(lambda: counts(scene, "payday") == (1, 1), "no peak is near")
+    until(lambda: counts(scene, "payday") == (3, 3), "the peak is met", 120)
+    met = ended(scaling, "payday")
+    assert met["Cause"] == "peak rush of policy calendar"
+    assert peak - start_up - timedelta(seconds=31) <= met["StartTime"] < peak
 
 
 def test_provisioned_concurrency_is_scaled(scene: Scene, scaling: Any, models: tuple[str, str]) -> None:
