@@ -39,7 +39,8 @@ PATH = f"/endpoints/{ENDPOINT}/invocations"
 
 @dataclass
 class Worker:
-    """Answers with its name; what a body asks for, it does: ``hold`` (until ``release``), ``head``, ``die``."""
+    """Answers with its name; what a body asks for, it does: ``hold`` (until ``release``), ``head``, ``die``, and
+    ``forged``: a 403, as for a signature that is not good."""
 
     name: str
     socket: Path
@@ -69,8 +70,9 @@ class Worker:
                     self.served += 1
                     body = await self._answer(head, body, writer)
                 writer.write(
-                    b"HTTP/1.1 200 OK\r\nx-amzn-RequestId: 1\r\nx-Amzn-Invoked-Production-Variant: %b\r\n"
-                    b"Content-Length: %d\r\n\r\n%b" % (self.name.encode(), len(body), body)
+                    b"HTTP/1.1 %b\r\nx-amzn-RequestId: 1\r\nx-Amzn-Invoked-Production-Variant: %b\r\n"
+                    b"Content-Length: %d\r\n\r\n%b"
+                    % (b"403 Forbidden" if body == b"forged" else b"200 OK", self.name.encode(), len(body), body)
                 )
         self._open.discard(writer)
         writer.close()
@@ -78,6 +80,8 @@ class Worker:
     async def _answer(self, head: bytes, body: bytes, writer: asyncio.StreamWriter) -> bytes:
         if body == b"head":
             return head
+        if body == b"forged":
+            return body
         if body == b"die":
             self.died += 1
             writer.transport.abort()

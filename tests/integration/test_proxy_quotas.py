@@ -111,6 +111,24 @@ def test_a_client_is_known_by_its_key(program: str) -> None:
     scene(program, play)
 
 
+@pytest.mark.parametrize("routing", ROUTINGS)
+def test_a_forged_name_spends_nothing_of_the_others_tokens(program: str, routing: RoutingStrategy) -> None:
+    """What a worker refuses for its signature gives the token back, however often."""
+
+    async def play(running: Stand) -> None:
+        await running.fleet(1, "a", routing=routing, admission=Admission(quotas=BY_HEADER))
+        await running.share(1, {1: 10_000})
+        assert await asked(running, 2, X_Client="small") == {200: 2}
+        forger = Client(running.port)
+        forged = [(await forger.post(b"forged", headers={"X-Client": "small"})).status for _ in range(20)]
+        await forger.close()
+        assert forged == [403] * 20
+        assert await asked(running, 5, X_Client="small") == {200: 3, 429: 2}
+        assert (await running.ask(b"forged", headers={"X-Client": "small"})).status == 429, "it is empty for all"
+
+    scene(program, play)
+
+
 def test_another_header_is_learnt(program: str) -> None:
     async def play(running: Stand) -> None:
         await served(running, Quotas(Rate(SLOW, 2), "X-Tenant"))

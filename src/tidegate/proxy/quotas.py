@@ -17,6 +17,9 @@ The number has 32 bits and begins anew every 71 minutes. That does no harm: a bu
 a client that has not asked for eleven is forgotten. A moment that is further ahead than it can be (the clock was
 set back) counts as a full bucket, and so does 0, which a new client has. Two requests of a client that two threads
 of HAProxy have in the same microsecond may take one token.
+
+Who a client is, its request says; whether that is so, the worker finds out. A request that it refuses for its
+signature gives its token back, so that one who signs with another's name does not spend the other's tokens.
 """
 
 from collections.abc import Mapping
@@ -94,6 +97,8 @@ def rules(headers: tuple[str, ...]) -> list[str]:
         f"http-request return status 429 {refusal('ThrottlingException', message, late)}"
         " if { var(txn.over) -m int gt 0 }",
         f"http-request sc-set-gpt(0,1) var(txn.now),add(txn.wait),add(txn.token),and({MASK})",
+        f"http-response sc-set-gpt(0,1) sc_get_gpt(0,1,quotas),sub(txn.token),and({MASK})"
+        " if { status 401 403 } { var(txn.token) -m found }",
     ]
 
 
