@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.proxy_stand import ENDPOINT, Client, Stand, each_haproxy, stand, until_it
+from tests.proxy_stand import ENDPOINT, PATH, Client, Stand, each_haproxy, stand, until_it
 from tidegate.model.admission import Admission, Quotas, Rate
 from tidegate.model.fleet import FleetId, RoutingStrategy
 from tidegate.model.traffic import table
@@ -125,6 +125,21 @@ def test_a_forged_name_spends_nothing_of_the_others_tokens(program: str, routing
         assert forged == [403] * 20
         assert await asked(running, 5, X_Client="small") == {200: 3, 429: 2}
         assert (await running.ask(b"forged", headers={"X-Client": "small"})).status == 429, "it is empty for all"
+
+    scene(program, play)
+
+
+def test_a_request_that_is_never_finished_spends_no_token(program: str) -> None:
+    async def play(running: Stand) -> None:
+        await served(running, BY_HEADER)
+        head = f"POST {PATH} HTTP/1.1\r\nHost: test\r\nX-Client: small\r\nContent-Length: 9\r\n\r\nhalf"
+        for _ in range(8):
+            _, writer = await asyncio.open_connection("127.0.0.1", running.port)
+            writer.write(head.encode())
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+        assert await asked(running, 6, X_Client="small") == {200: 5, 429: 1}
 
     scene(program, play)
 
