@@ -10,11 +10,15 @@ from tidegate.model.errors import Invalid
 
 WIDTH, HEIGHT, LEFT, TOP, GAP = 960, 150, 64, 26, 34
 """Of one panel, in pixels."""
-COLOURS = ("#2563eb", "#dc2626", "#d97706", "#7c3aed")
+COLOURS = ("#3b82f6", "#dc2626", "#d97706", "#8b5cf6")
+"""Seen well on white and on black."""
+ROOM = 1.04
+"""Above the top, so that a line that lies there is seen whole."""
 STYLE = """\
 body{font:14px system-ui,sans-serif;margin:2em auto;max-width:1040px;color:#111;background:#fff}
 svg{width:100%;height:auto} text{font:11px system-ui,sans-serif;fill:#444} .name{font-weight:600;fill:#111}
 .grid{stroke:#ddd;stroke-width:1} .line{fill:none;stroke-width:1.5} td{padding:.1em 1em .1em 0}
+table{margin-bottom:1.5em}
 @media(prefers-color-scheme:dark){body{color:#eee;background:#111}text{fill:#bbb}.name{fill:#eee}.grid{stroke:#333}}
 """
 
@@ -125,7 +129,7 @@ def _png(path: Path, title: str, panels: Sequence[Panel]) -> None:
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for axis, panel in zip(axes, panels, strict=True):
         axis.set_title(panel.name, loc="left", fontsize=9)
-        axis.set_ylim(0, panel.top)
+        axis.set_ylim(0, ROOM * panel.top)
         axis.grid(alpha=0.3)
         for line, colour in zip(panel.lines, COLOURS, strict=False):
             values = [float("nan") if value is None else value for value in line.values]

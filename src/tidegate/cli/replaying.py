@@ -92,7 +92,8 @@ def _written(out: Path, made: traces.Trace, said: str, as_json: bool) -> None:
         "lowest_rate": round(min(rates), 3),
         "highest_rate": round(max(rates), 3),
     }
-    spread = f"{min(rates):.1f} to {max(rates):.1f}/s"
+    least, most = (f"{rate:,.1f}" if rate >= 10 else f"{rate:.2g}" for rate in (min(rates), max(rates)))
+    spread = f"{least} to {most}/s"
     show(document, as_json, f"{out}: {made.requests:,.0f} requests in {made.seconds / 3600:g} h, {spread}")
 
 
@@ -174,13 +175,15 @@ def _run(
         task = bar.add_task(endpoint, total=expected or None, said="")
         generator.start()
         try:
-            while not generator.exhausted:
-                time.sleep(LOOK_EVERY)
+            while True:
                 ready = _ready(server, endpoint)
                 if ready is not None:
                     instances[int(time.time())] = ready
                 now = generator.snapshot()
                 bar.update(task, completed=now.sent, said=_said(now, ready))
+                if generator.exhausted:
+                    break
+                time.sleep(LOOK_EVERY)
         except KeyboardInterrupt:
             note("ended early")
         return generator.stop(grace=30.0), instances
