@@ -16,6 +16,7 @@ BENCHES = (
     ("bench.coldstart", "--keep"),
     ("bench.batch", "--keep"),
     ("bench.scaling_sim", "--keep"),
+    ("bench.overload", "--keep"),
     ("bench.noisy_neighbour", "--keep"),
     ("bench.peak", "--keep"),
     ("bench.forecast_bill", "--keep"),

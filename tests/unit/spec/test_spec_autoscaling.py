@@ -92,9 +92,10 @@ def test_peaks_and_a_forecast_beside_the_rule() -> None:
 
 
 def test_a_peak_keeps_the_holidays_of_its_country() -> None:
-    peak = {"name": "payday", "starts": "cron(0 8 LW * ? *)", "lasts": "4h", "count": 6, "holidays": "CH-ZH"}
+    starts = "cron(0 8 LW * ? *)"
+    peak = {"name": "payday", "starts": starts, "lasts": "4h", "count": 6, "holidays": "CH-ZH"}
     (calendar,) = asked({"calendar": [peak]}).policies
-    assert calendar == Calendar("calendar", (Peak("payday", peak["starts"], 14_400.0, 6, holidays="CH-ZH"),))
+    assert calendar == Calendar("calendar", (Peak("payday", starts, 14_400.0, 6, holidays="CH-ZH"),))
 
 
 def test_bounds_are_no_part_of_the_config() -> None:
