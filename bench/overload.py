@@ -52,7 +52,7 @@ def main() -> None:
         for times in (0.5, 2.0, 5.0):
             rows.append(row(f"{times:g}x", load(platform, "bounded", times * CAPACITY, given.seconds)))
             time.sleep(SETTLE)
-        rows.append(row("2x, no bounds", load(platform, "open", 2 * CAPACITY, given.seconds)))
+        rows.append(row("2x, neither bound set", load(platform, "open", 2 * CAPACITY, given.seconds)))
     header = ["asked, of what can be answered", "answered/s", "p50 ms", f"p99 ms (objective {OBJECTIVE:g})"]
     header += ["refused/s", "refusal p50 ms", "refusal p99 ms", "with Retry-After", "otherwise failed"]
     title = f"Overload ({CAPACITY:g} requests/s can be answered)"
