@@ -1,7 +1,10 @@
 """Autoscaling in the middle of rollouts: it goes on in bakes, moves no stage and takes no capacity from traffic."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
+import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
@@ -13,7 +16,7 @@ from tidegate.model.scaling import Dimension, Fast, Load, ScalableTarget, Scaler
 from tidegate.rollout import commands
 from tidegate.rollout.commands import Change
 from tidegate.scaling.decide import decide
-from tidegate.service.scaling_sight import counted
+from tidegate.service.scaling_sight import counted, fleets
 from tidegate.testing.happenings import Physics
 from tidegate.testing.invariants import Invariants
 from tidegate.testing.samples import canary, percent, version
@@ -25,12 +28,16 @@ EVERY = 10.0
 RULE = Fast("fast", in_flight=2.0, smoothing=0.0, scale_in_window=30.0)
 
 
+Scale = Callable[[Endpoint, Mapping[str, Change], datetime], Endpoint]
+
+
 @dataclass
 class Autoscaler:
     """What the controller's scaling loop does, on the world's clock."""
 
     target: ScalableTarget
     state: ScalerState
+    scale: Scale = commands.scale
     changes: int = 0
     in_bakes: int = 0
 
@@ -49,9 +56,10 @@ class Autoscaler:
         if decision.desired == found.desired:
             return
         before = place(record)
-        world.do("scale", lambda e, now: commands.scale(e, {VARIANT: Change(count=decision.desired)}, now))
-        assert world.record is not None and place(world.record) == before
-        assert counted(world.record, self.target, world.look()).desired == decision.desired
+        world.do("scale", lambda e, now: self.scale(e, {VARIANT: Change(count=decision.desired)}, now))
+        assert world.record is not None and place(world.record) == before, "no stage moves with a count"
+        sizes = {spec.variant.instance_count for spec in fleets(world.record, VARIANT)}
+        assert sizes == {decision.desired}, "both sides are scaled"
         self.changes += 1
         self.in_bakes += record.rollout is not None and record.rollout.phase is Phase.BAKING
 
@@ -62,10 +70,11 @@ def place(endpoint: Endpoint) -> tuple[object, ...]:
     return (rollout and (rollout.id, rollout.phase, rollout.stage, rollout.bake_until), shares)
 
 
-def scaled(setting: Setting, busy: list[float]) -> tuple[World, Autoscaler]:
+def scaled(setting: Setting, busy: list[float], scale: Scale = commands.scale) -> tuple[World, Autoscaler]:
     """Each load holds for two minutes, the last one until the end."""
     world = setting.world(Invariants())
-    scaler = Autoscaler(ScalableTarget(world.name, VARIANT, Dimension.INSTANCES, 1, 8, START), ScalerState())
+    target = ScalableTarget(world.name, VARIANT, Dimension.INSTANCES, 1, 8, START)
+    scaler = Autoscaler(target, ScalerState(), scale)
     looks = 0
     while not (worlds.ended(world) and scaler.state.running is None and looks > len(busy) * 12 + 20):
         world.run(looks * EVERY)
@@ -88,10 +97,11 @@ def test_scaling_goes_on_during_bakes_and_moves_no_stage(setting: Setting, busy:
     assert world.refused == []
 
 
+CANARY = Setting(version("v1", 2), version("v2", 2), canary(percent(50), 600, 60), Physics(), ())
+
+
 def test_a_canary_is_scaled_out_and_in_while_it_bakes() -> None:
-    deployment = canary(percent(50), 600, 60)
-    setting = Setting(version("v1", 2), version("v2", 2), deployment, Physics(), ())
-    world, scaler = scaled(setting, [3.0, 14.0, 14.0, 3.0])
+    world, scaler = scaled(CANARY, [3.0, 14.0, 14.0, 3.0])
     assert scaler.in_bakes >= 2
     for entry in world.journal:
         rollout = entry.record.rollout if entry.record else None
@@ -102,3 +112,41 @@ def test_a_canary_is_scaled_out_and_in_while_it_bakes() -> None:
     assert world.record is not None and world.record.serving is not None
     assert world.record.last is not None and world.record.last.phase is Phase.SUCCEEDED
     assert world.record.serving.variants[0].instance_count == 2
+
+
+def scales_the_new_side_alone(endpoint: Endpoint, changes: Mapping[str, Change], now: datetime) -> Endpoint:
+    after = commands.scale(endpoint, changes, now)
+    if after.rollout is None or endpoint.rollout is None:
+        return after
+    rollout = replace(after.rollout, old=endpoint.rollout.old)
+    return replace(after, rollout=rollout, serving=endpoint.serving)
+
+
+def moves_on_while_it_scales(endpoint: Endpoint, changes: Mapping[str, Change], now: datetime) -> Endpoint:
+    after = commands.scale(endpoint, changes, now)
+    if after.rollout is None or after.rollout.bake_until is None:
+        return after
+    return replace(after, rollout=replace(after.rollout, bake_until=now))
+
+
+def takes_the_outgoing_side_below_its_share(
+    endpoint: Endpoint, changes: Mapping[str, Change], now: datetime
+) -> Endpoint:
+    after = commands.scale(endpoint, changes, now)
+    if after.rollout is None or after.rollout.old is None:
+        return after
+    stages = tuple(replace(stage, old_part=stage.old_part // 8) for stage in after.rollout.plan.stages)
+    return replace(after, rollout=replace(after.rollout, plan=replace(after.rollout.plan, stages=stages)))
+
+
+@pytest.mark.parametrize(
+    ("fault", "found"),
+    [
+        (scales_the_new_side_alone, "both sides are scaled"),
+        (moves_on_while_it_scales, "no stage moves with a count"),
+        (takes_the_outgoing_side_below_its_share, "3 capacity covers the share"),
+    ],
+)
+def test_a_planted_fault_is_found(fault: Scale, found: str) -> None:
+    with pytest.raises(AssertionError, match=found):
+        scaled(CANARY, [3.0, 14.0, 14.0, 3.0], fault)
