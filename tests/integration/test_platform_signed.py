@@ -10,6 +10,7 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
+from tidegate.cli.client import Client
 from tidegate.testing.platform import Platform, free_port, until
 from tidegate.testing.scene import Scene
 
@@ -61,6 +62,28 @@ def test_an_unsigned_request_is_refused_at_every_door(signed: Scene) -> None:
         assert answer.status_code in (400, 403)
         assert "Missing" in answer.text
     assert httpx.get(f"{url}/healthz").status_code == 200
+
+
+def test_one_who_signs_with_anothers_name_spends_nothing_of_its_quota(
+    signed: Scene, models: tuple[str, str]
+) -> None:
+    spec = {
+        "endpoint": "held",
+        "model": {"image": "tidegate/xgboost", "data": models[0]},
+        "quotas": {"rate": "1/m", "burst": 3},
+    }
+    environment = {"TIDEGATE_URL": signed.platform.url, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+    with Client(environment) as server:
+        server.deploy(spec, "test", override=False, supersede=False)
+    signed.settled("held")
+    forger = Scene(signed.platform, keys=(KEY, "another-secret-altogether"))
+    for _ in range(6):
+        with pytest.raises(ClientError, match="InvalidSignatureException"):
+            forger.invoke("held", ROW)
+    for _ in range(3):
+        signed.invoke("held", ROW)
+    with pytest.raises(ClientError, match="ThrottlingException"):
+        signed.invoke("held", ROW)
 
 
 def test_model_data_outside_the_listed_folders_is_refused(signed: Scene, tmp_path: Path) -> None:
