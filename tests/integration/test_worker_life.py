@@ -135,6 +135,7 @@ def test_not_ready_is_said_while_the_model_loads(workers: Workers, tmp_path: Pat
             assert (await worker.ask("/ping")).status == 503
             answer = await worker.ask("/invocations", ROW)
             assert (answer.status, answer.headers["x-amzn-errortype"]) == (503, "ServiceUnavailable")
+            assert answer.headers["retry-after"] == "1"
 
         workers.run(main())
         worker.terminate()

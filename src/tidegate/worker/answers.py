@@ -19,6 +19,8 @@ from tidegate.worker.spec import ReplicaSpec
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 MESSAGE_LIMIT = 4096
 """Characters of a model's own message that are passed on."""
+RETRY_AFTER = 1
+"""Seconds, said with every 503."""
 JSON = "application/json"
 
 
@@ -113,8 +115,9 @@ class Responses:
         made = self._starts.get((status, content_type))
         if made is not None:
             return made
+        again = f"Retry-After: {RETRY_AFTER}\r\n" if status == HTTPStatus.SERVICE_UNAVAILABLE else ""
         start = (
-            f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}\r\ncontent-type: {content_type}\r\n"
+            f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}\r\n{again}content-type: {content_type}\r\n"
             f"date: {formatdate(self._second, usegmt=True)}\r\nx-amzn-RequestId: {self._prefix}"
         )
         made = start.encode("latin-1")
