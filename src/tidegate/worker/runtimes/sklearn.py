@@ -1,9 +1,9 @@
 """scikit-learn models, scored in this process by their ``predict``; what only transforms (a scaler, say, as a stage
 of a pipeline) by its ``transform``.
 
-The model is the one ``.skops`` file of the model data, whose types skops checks. A pickle (``.joblib``, ``.pkl``,
-``.pickle``) runs what it likes when it is read: it is loaded only where the container's environment says
-``TIDEGATE_TRUST=pickle``.
+The model is the one ``.skops`` file of the model data, whose types skops checks; that trees hold together is looked
+at here (``soundness``). A pickle (``.joblib``, ``.pkl``, ``.pickle``) runs what it likes when it is read: it is
+loaded only where the container's environment says ``TIDEGATE_TRUST=pickle``, and so are other types of ``.skops``.
 """
 
 import warnings
@@ -21,9 +21,8 @@ try:
     import joblib
     import numpy as np
     import skops.io
-    from skops.io.exceptions import UntrustedTypesFoundException
 
-    from tidegate.worker.runtimes import codecs
+    from tidegate.worker.runtimes import codecs, soundness
     from tidegate.worker.runtimes.broken import cause
     from tidegate.worker.runtimes.tables import Table, default_accept, only, threads
 except ImportError as missing:
@@ -93,6 +92,21 @@ def _refusal(error: ValueError, rows: codecs.Matrix, features: codecs.Features) 
     return ModelFailed(400, f"{features.place(*at)}: a missing value, which the model does not take ({said})")
 
 
+def _skops(path: Path, trusted: bool) -> Any:
+    types = skops.io.get_untrusted_types(file=path)
+    strange = [name for name in types if name not in (*soundness.TREES, *soundness.HARMLESS)]
+    if strange and not trusted:
+        raise ArtifactError(
+            f"{path.name} holds types that need trust, since they may run code or reach beyond their memory:"
+            f" {', '.join(strange[:5])}; leave them out, or, if you trust who made it, set {TRUST}=pickle for the"
+            " server and in the model's environment"
+        )
+    model = skops.io.load(path, trusted=types)
+    if not trusted:
+        soundness.check(model)
+    return model
+
+
 def _read(path: Path, trusted: bool) -> Any:
     if path.suffix in _PICKLES and not trusted:
         raise ArtifactError(
@@ -101,9 +115,11 @@ def _read(path: Path, trusted: bool) -> Any:
             " the model's environment"
         )
     try:
-        return joblib.load(path) if path.suffix in _PICKLES else skops.io.load(path)
-    except UntrustedTypesFoundException as error:
-        raise ArtifactError(f"{path.name} holds types that are not scikit-learn's own: {error}") from None
+        return joblib.load(path) if path.suffix in _PICKLES else _skops(path, trusted)
+    except ArtifactError:
+        raise
+    except soundness.Unsound as error:
+        raise ArtifactError(f"{path.name} is damaged: {error}; save the model again") from None
     except ModuleNotFoundError as error:
         raise ArtifactError(f"{path.name} needs the package {error.name}, which is not installed") from None
     except Exception as error:  # a broken file fails in any way
