@@ -28,15 +28,17 @@ _SYNCFS: Callable[[int], int] | None = getattr(ctypes.CDLL(None, use_errno=True)
 
 
 class Output(NamedTuple):
-    """A small one. ``fence`` tells this try of the request from earlier ones, whose leavings are taken away."""
+    """What is put where. ``fence`` tells this try of the request from earlier ones, whose leavings are taken away.
+    ``late``: another may have the request by now, so that nothing more must appear."""
 
     address: str
-    body: bytes
+    body: Body
     fence: int
+    late: Callable[[], bool] = lambda: False
 
 
 class Files:
-    """``readable`` None: files anywhere may be read. Files are written below ``writable`` alone. All but ``put_soon``
+    """``readable`` None: files anywhere may be read. Files are written below ``writable`` alone. All but ``put``
     blocks: in a thread. Raises ArtifactError for what will stay wrong, Transient for the rest."""
 
     def __init__(self, readable: tuple[Path, ...] | None, writable: tuple[Path, ...]) -> None:
@@ -44,7 +46,7 @@ class Files:
         self._writable = tuple(root.resolve() for root in writable)
         self._checked: dict[str, tuple[Path, float]] = {}
         """Folder as it is named -> as it is, and when that was looked at."""
-        self._puts: Together[Output, TidegateError | None] = Together(self._put_in_thread)
+        self._small: Together[Output, TidegateError | None] = Together(self._put_in_thread)
 
     def input(self, address: str) -> Path:
         path = self._file(address, self._readable, "read")
@@ -55,30 +57,17 @@ class Files:
     def exists(self, address: str) -> bool:
         return self._file(address, self._writable, "written").exists()
 
-    async def put_soon(self, output: Output) -> None:
+    async def put(self, output: Output) -> None:
         """Returns when it is there, and on the disk."""
-        if error := await self._puts.do(output):
+        if isinstance(output.body, bytes):
+            error = await self._small.do(output)
+        else:
+            (error,) = await self._put_in_thread([output])
+        if error:
             raise error
 
-    def put(self, address: str, body: Body, fence: int) -> None:
-        if isinstance(body, bytes):
-            (error,) = self.put_all([Output(address, body, fence)])
-            if error:
-                raise error
-            return
-        path = self._place(address)
-        try:
-            new = _way_for(path, fence)
-            with new.open("wb") as output, body.open("rb") as file:
-                shutil.copyfileobj(file, output, CHUNK)
-                output.flush()
-                os.fsync(output.fileno())
-            new.replace(path)
-        except OSError as error:
-            raise _trouble(address, error) from None
-
     def put_all(self, outputs: Sequence[Output]) -> list[TidegateError | None]:
-        """What went wrong with each."""
+        """Blocks. What went wrong with each; large ones come alone."""
         alone = len(outputs) <= FEW or _SYNCFS is None
         with _Disks() as disks:
             written = [self._written(output, alone, disks) for output in outputs]
@@ -109,9 +98,14 @@ class Files:
             new = _way_for(path, output.fence)
             if not alone:
                 disks.add(path.parent)
-            with new.open("wb", buffering=0) as file:
-                file.write(output.body)
+            with new.open("wb") as file:
+                if isinstance(output.body, bytes):
+                    file.write(output.body)
+                else:
+                    with output.body.open("rb") as source:
+                        shutil.copyfileobj(source, file, CHUNK)
                 if alone:
+                    file.flush()
                     os.fsync(file.fileno())
         except OSError as error:
             return _trouble(output.address, error)
@@ -178,6 +172,9 @@ def _replaced(output: Output, new: Path, path: Path, trouble: OSError | None) ->
     try:
         if trouble is not None:
             raise trouble
+        if output.late():
+            new.unlink()
+            return Transient(f"{output.address}: its lease ran out while it was brought to the disk")
         new.replace(path)
     except OSError as error:
         return _trouble(output.address, error)

@@ -1,7 +1,7 @@
 """Inputs and outputs of asynchronous requests: objects of an S3, or files.
 
 What is put appears whole under its address or not at all, however the process ends; putting it again puts the same
-one. All but ``put_soon`` blocks: call it in a thread. Raises ArtifactError for what will stay wrong, Transient for
+one. All but ``put`` blocks: call it in a thread. Raises ArtifactError for what will stay wrong, Transient for
 the rest.
 """
 
@@ -63,18 +63,14 @@ class Objects:
                 raise Transient(f"{address}: the download broke off at byte {done}")
         return scratch
 
-    async def put_soon(self, address: str, body: Body, content_type: str, fence: int) -> None:
-        """Like ``put``, without blocking: in a thread, small files together with others."""
-        if isinstance(body, bytes) and address.startswith("file://"):
-            await self._files.put_soon(Output(address, body, fence))
+    async def put(self, output: Output, content_type: str) -> None:
+        """Returns when it is there; does not block."""
+        if output.address.startswith("file://"):
+            await self._files.put(output)
         else:
-            await asyncio.to_thread(self.put, address, body, content_type, fence)
+            await asyncio.to_thread(self._put_object, output.address, output.body, content_type)
 
-    def put(self, address: str, body: Body, content_type: str, fence: int) -> None:
-        """``fence`` tells this try from earlier ones."""
-        if address.startswith("file://"):
-            self._files.put(address, body, fence)
-            return
+    def _put_object(self, address: str, body: Body, content_type: str) -> None:
         bucket, key = _s3_names(address)
         named = {"Bucket": bucket, "Key": key}
         with self._told(address):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tidegate.delivery.calls import Calls, Got
-from tidegate.delivery.files import Body
+from tidegate.delivery.files import Body, Output
 from tidegate.delivery.hands import Turn
 from tidegate.delivery.notices import Notices
 from tidegate.delivery.objects import Objects
@@ -132,9 +132,12 @@ class Carried:
 
     async def _put(self, address: str, body: Body, content_type: str) -> None:
         """Raises Late where another may have the item by now, who would put something else."""
-        if time.time() > self.turn.until - MARGIN:
+        if self._late():
             raise Late
-        await self.work.objects.put_soon(address, body, content_type, self.held.fence)
+        await self.work.objects.put(Output(address, body, self.held.fence, self._late), content_type)
+
+    def _late(self) -> bool:
+        return time.time() > self.turn.until - MARGIN
 
     async def _timed(self, name: str, work: Callable[[], Awaitable[R]]) -> R:
         began = time.monotonic()

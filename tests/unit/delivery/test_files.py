@@ -1,6 +1,7 @@
 """Small outputs that are put together: each whole, and one that cannot be put is no other's matter."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -31,10 +32,24 @@ def test_what_cannot_be_put_is_told_to_its_request_alone(tmp_path: Path) -> None
     ]
 
     async def test() -> list[TidegateError | BaseException | None]:
-        puts = (files.put_soon(output) for output in (*good[:FEW], *bad, *good[FEW:]))
+        puts = (files.put(output) for output in (*good[:FEW], *bad, *good[FEW:]))
         return await asyncio.gather(*puts, return_exceptions=True)
 
     ends = asyncio.run(test())
     assert [type(end) for end in ends if end] == [ArtifactError, Transient]
     assert {path.name for path in (tmp_path / "here").iterdir()} == {"file", *(f"{n}.out" for n in range(2 * FEW))}
     assert not (tmp_path / "elsewhere.out").exists()
+
+
+def test_what_became_late_on_its_way_to_the_disk_does_not_appear(tmp_path: Path) -> None:
+    files = Files(None, (tmp_path,))
+    late = [False, True, False]
+    outputs = [Output((tmp_path / f"{n}.out").as_uri(), b"x", 1, partial(late.__getitem__, n)) for n in range(3)]
+    assert [type(error) for error in files.put_all(outputs)] == [type(None), Transient, type(None)]
+    assert {path.name for path in tmp_path.iterdir()} == {"0.out", "2.out"}
+
+
+def test_a_large_one_is_copied_from_its_file(tmp_path: Path) -> None:
+    (tmp_path / "scratch").write_bytes(bytes(3_000_000))
+    asyncio.run(Files(None, (tmp_path,)).put(Output((tmp_path / "a.out").as_uri(), tmp_path / "scratch", 1)))
+    assert (tmp_path / "a.out").read_bytes() == bytes(3_000_000)
