@@ -157,12 +157,21 @@ class Runtime:
         return [int(pid) for pid in _WORKER.findall(await self._ask_master("show proc\nquit\n"))]
 
     async def settled(self) -> None:
-        """Returns when the master, which executes itself anew right after its start, takes commands."""
+        """Returns when the master, which executes itself anew right after its start, and the process that serves take
+        commands. A socket that a killed HAProxy left behind refuses until the new one has taken its place."""
         for _ in range(REFUSALS):
-            if await self.processes():
+            if await self.processes() and await self._serves():
                 return
             await asyncio.sleep(REFUSAL_PAUSE)
-        raise Transient(f"haproxy's master does not take commands on {self.master}")
+        raise Transient(f"haproxy does not take commands on {self.master} and {self.admin}")
+
+    async def _serves(self) -> bool:
+        try:
+            return await self.pid() > 0
+        except Transient as error:
+            if not isinstance(error.__cause__, ConnectionError | FileNotFoundError):
+                raise
+            return False
 
     async def _ask_master(self, text: str, seconds: float = TIMEOUT) -> str:
         """After a start and a reload the master refuses, or hangs up, for a moment."""

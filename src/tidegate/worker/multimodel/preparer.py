@@ -26,8 +26,10 @@ from tidegate.worker.images import RuntimeKind
 from tidegate.worker.invocation import Call
 from tidegate.worker.multimodel.store import place
 from tidegate.worker.runtimes import choose, load
+from tidegate.worker.runtimes.lean import IMPORTS
 
 try:
+    IMPORTS.runtime(RuntimeKind.XGBOOST)
     from tidegate.worker.runtimes import planting, xgboost
     from tidegate.worker.runtimes.model_document import NotCovered
 except TidegateError:

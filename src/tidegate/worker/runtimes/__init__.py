@@ -7,7 +7,6 @@ an engine of its own, ``program.Program``.
 """
 
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from tidegate.worker.batching import Scorer
 from tidegate.worker.handling import Handler
 from tidegate.worker.images import RuntimeKind
 from tidegate.worker.runtimes.detect import SCRIPT, detect, is_code
+from tidegate.worker.runtimes.lean import IMPORTS
 from tidegate.worker.runtimes.trial import tried
 
 _WITH_SCRIPTS = (RuntimeKind.SKLEARN, RuntimeKind.XGBOOST)
@@ -25,7 +25,7 @@ def load(kind: RuntimeKind, model_dir: Path, environment: Mapping[str, str]) -> 
     """The model of a built-in runtime, ready to answer; raises ArtifactError, Invalid or Transient."""
     chosen = choose(kind, model_dir, environment)
     with tried(chosen.value, model_dir, environment):
-        module = import_module(f"{__name__}.{chosen.value}")
+        module = IMPORTS.runtime(chosen)
     loaded: Scorer[Any, Any] | Handler
     if chosen is RuntimeKind.SCRIPT and kind in _WITH_SCRIPTS:
         loaded = module.load(model_dir, environment, family=kind.value)

@@ -23,6 +23,7 @@ from pathlib import Path
 import msgspec
 
 from tidegate.model.errors import ArtifactError, TidegateError
+from tidegate.worker.runtimes.lean import COMPANIONS
 
 TIMEOUT = 120.0
 """Seconds for the start of the child, the load and the predictions."""
@@ -31,8 +32,6 @@ MEMORY = 4 * 1024**3
 PER_BYTE = 50
 FRAGILE = frozenset({"lightgbm"})
 """Runtimes whose libraries a damaged model can bring down."""
-_NOT_NEEDED = ("pandas", "sklearn", "pyarrow", "matplotlib", "graphviz", "dask")
-"""Packages that LightGBM imports where they are there, for seconds; the child does without."""
 
 
 class Result(msgspec.Struct):
@@ -128,7 +127,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 def attempt(kind: str, folder: Path, environment: Mapping[str, str]) -> str:
     """In the child: why the model cannot be used, empty where it can."""
-    for name in _NOT_NEEDED:
+    for name in COMPANIONS:
         sys.modules[name] = None  # type: ignore[assignment]
     try:
         model = import_module(f"tidegate.worker.runtimes.{kind}").load(folder, environment)

@@ -1,0 +1,48 @@
+"""What a built-in runtime imports, in processes of their own: this one has imported everything already."""
+
+import subprocess
+import sys
+
+import pytest
+
+LEAN = """
+import sys
+from tidegate.worker.images import RuntimeKind
+from tidegate.worker.runtimes.lean import IMPORTS
+module = IMPORTS.runtime(RuntimeKind(sys.argv[1]))
+print(*sorted({"sklearn", "pandas", "scipy.stats", sys.argv[1]} & set(sys.modules)))
+import pandas, sklearn
+print(pandas.__name__, sklearn.__name__)
+"""
+THEN_WHOLE = """
+import sys
+import numpy
+from tidegate.worker.images import RuntimeKind
+from tidegate.worker.runtimes.lean import IMPORTS
+IMPORTS.runtime(RuntimeKind.XGBOOST)
+import xgboost as lean
+rows = numpy.arange(8.0).reshape(4, 2)
+booster = lean.train({"max_depth": 1}, lean.DMatrix(rows, [0, 0, 1, 1]), 2)
+IMPORTS.runtime(RuntimeKind.SCRIPT)
+import xgboost
+fitted = xgboost.XGBRegressor(max_depth=1, n_estimators=2).fit(rows, [0, 0, 1, 1])
+print(numpy.array_equal(booster.inplace_predict(rows), fitted.predict(rows)))
+print(IMPORTS.runtime(RuntimeKind.XGBOOST).xgboost is lean, xgboost is lean)
+"""
+
+
+def said(script: str, *arguments: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("library", ["xgboost", "lightgbm"])
+def test_a_library_of_trees_comes_without_what_it_does_not_need(library: str) -> None:
+    assert said(LEAN, library) == [library, "pandas sklearn"]
+
+
+def test_a_script_finds_the_whole_library_and_what_was_loaded_goes_on() -> None:
+    assert said(THEN_WHOLE) == ["True", "True False"]
