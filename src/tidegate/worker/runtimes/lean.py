@@ -1,8 +1,8 @@
 """Imports a library of trees without the packages that it takes along only where they happen to be installed.
 
 XGBoost and LightGBM import scikit-learn, and with it pandas and SciPy's statistics, for the sake of classes that a
-built-in runtime never touches: three quarters of the time and more than half of the memory of a worker's start. Once a
-model comes that may need those classes (a script, a pickled pipeline), the library is imported anew, with everything.
+built-in runtime never touches: three quarters of the time and more than half of the memory of the start of a worker.
+Once a model comes that may need those classes (a script, a pickled pipeline), the library is imported anew, whole.
 """
 
 import sys
