@@ -17,7 +17,7 @@ def test_it_finds_a_configuration_and_leaves_nothing_running(tmp_path: Path) -> 
     sample = tmp_path / "rows.csv"
     sample.write_text("\n".join(",".join(f"{value:.3f}" for value in row) for row in rows))
     command = [sys.executable, "-m", "tidegate.cli", "recommend", "--model", str(tmp_path / "model-1.tar.gz")]
-    options = ["--sample", str(sample), "--slo", "p99=2s", "--rps", "100", "--seconds", "0.3", "--budget", "1s"]
+    options = ["--sample", str(sample), "--slo", "p99=2s", "--rps", "100", "--budget", "1s"]
     done = subprocess.run([*command, *options, "--json"], capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)

@@ -1,7 +1,10 @@
 """Recommendation jobs on a whole platform: boto3, a real load, a stop, and SIGKILL of whatever takes part."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +129,60 @@ def test_a_killed_controller_and_job_end_with_recommendations(platform: Platform
     scene.sagemaker.stop_inference_recommendations_job(JobName="waits")
     assert ended(scene, "waits")["Status"] == "STOPPED"
     gone(platform, "waits")
+
+
+def asked(scene: Asking, *options: str) -> subprocess.Popen[str]:
+    """``tidegate recommend --on sagemaker``, whose SageMaker is the platform."""
+    command = [
+        sys.executable,
+        "-m",
+        "tidegate.cli",
+        "recommend",
+        "--on",
+        "sagemaker",
+        "--role",
+        ROLE,
+        "--model",
+        "m",
+    ]
+    keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
+    return subprocess.Popen(
+        [*command, "--sample", scene.sample, "--slo", "p95=20s", *options],
+        env={**os.environ, **keys, "AWS_ENDPOINT_URL_SAGEMAKER": scene.platform.url},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_the_command_asks_sagemaker_and_reads_its_answer(platform: Platform, scene: Asking) -> None:
+    types = f"types={','.join(sorted(TYPES))}"
+    run = asked(scene, "--rps", "10", "--budget", "1s", "--with", types, "--with", "job=by-command", "--json")
+    out, err = run.communicate(timeout=240)
+    assert run.returncode == 0, err
+    assert "by-command: completed, " in err and " configurations measured" in err
+    told = json.loads(out)
+    assert {offer["instance_type"] for offer in told["offers"]} == TYPES
+    found = {
+        each["EndpointConfiguration"]["InstanceType"]: each["Metrics"]
+        for each in describe(scene, "by-command")["InferenceRecommendations"]
+    }
+    for offer in told["offers"]:
+        metrics = found[offer["instance_type"]]
+        assert offer["per_thousand"] == pytest.approx(1000 * metrics["CostPerInference"])
+        assert offer["rate"] == pytest.approx(metrics["MaxInvocations"] / 60)
+        assert offer["instances"] * offer["rate"] >= 10
+    gone(platform, "by-command")
+
+
+def test_who_stops_the_command_stops_the_job(platform: Platform, scene: Asking) -> None:
+    run = asked(scene, "--with", "job=left")
+    until(lambda: len(of_job(platform, "left")) > 1, "the job's server has started", 120)
+    run.send_signal(signal.SIGINT)
+    _, err = run.communicate(timeout=60)
+    assert run.returncode != 0 and "stopping left" in err
+    assert ended(scene, "left")["Status"] == "STOPPED"
+    gone(platform, "left")
 
 
 def test_a_job_that_cannot_be_done_fails_with_a_reason(platform: Platform, scene: Asking) -> None:

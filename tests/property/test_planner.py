@@ -1,7 +1,7 @@
 """Whatever the answers: there is a plan, its spec deploys, and more care or more traffic never turns out as less."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,13 +10,16 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from tidegate import planner, spec
+from tidegate.cost.fleet import fleet
 from tidegate.model.errors import Invalid
 from tidegate.model.rollout import Phase, Version
-from tidegate.planner import Answers, facts, walk
+from tidegate.planner import Answers, calendar, facts, pricing, walk
 from tidegate.planner.rows import NAMES
+from tidegate.planner.sizing import Fleet
 from tidegate.planner.strategy import strategy
 from tidegate.planner.tables import table
 from tidegate.prices import Catalogue
+from tidegate.scaling.schedule import of_peak
 from tidegate.service.endpoints import build_version
 from tidegate.service.kinds import MODEL
 from tidegate.spec import text
@@ -167,6 +170,31 @@ def test_there_is_a_reason_for_everything(given: dict[str, Any]) -> None:
     assert "{" not in "".join(row.value + row.reason + row.change for row in made.rows)
     assert planner.document(made)["cost"]["low"] <= made.bill.month + 0.01
     assert made.bill.month > 0
+
+
+@settings(max_examples=40)
+@given(GIVEN, st.sampled_from(["payroll", "monthly", "diurnal", "steady", "business_hours"]))
+@example({"name": "fraud", "rate": 95.0, "processing_time": "20ms"}, "payroll")
+def test_a_calendar_asks_for_no_more_than_its_hours_were_priced_with(given: dict[str, Any], shape: str) -> None:
+    """And for nearly all that the busiest of them needs, from its first minute on."""
+    made = planner.plan(valid(given | {"shape": shape}), CATALOGUE)
+    entries = made.spec.get("autoscaling", {}).get("calendar", [])
+    load, size = made.priced.load, made.size
+    assert not entries or (load is not None and isinstance(size, Fleet) and made.place.mode == "real_time")
+    if load is None or not isinstance(size, Fleet) or not entries:
+        return
+    paid = fleet(load, pricing.scaling(size)).paid
+    begin = datetime(load.year, 1, 1, tzinfo=UTC)
+    asked = [0] * load.hours
+    for entry in entries:
+        when: datetime | None = begin - timedelta(seconds=1)
+        while when and (when := of_peak(entry["starts"]).after(when, begin)) and when.year == load.year:
+            first = int((when - begin).total_seconds()) // 3600
+            for hour in range(first, first + int(entry["lasts"].removesuffix("h"))):
+                asked[hour] = max(asked[hour], entry["count"])
+                assert entry["count"] <= paid[hour] + 1e-9 and load.days[hour // 24]
+    busiest = max(range(load.hours), key=lambda hour: load.peak[hour])
+    assert asked[busiest] >= calendar.BUSY * min(size.most, load.busiest / size.planned)
 
 
 @given(GIVEN, st.floats(1, 20))

@@ -7,9 +7,12 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.scaling.schedule import parse
+from tidegate.model.days import Days
+from tidegate.scaling.schedule import of_peak, parse
 
 DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+
+MONTHS = tuple(calendar.month_abbr[number].upper() for number in range(1, 13))
 
 month_days = st.one_of(
     st.just("*"),
@@ -121,3 +124,44 @@ def test_times_rise_through_every_change_of_the_clock(text: str, since: datetime
         assert following is not None and following > instant
         assert following - instant <= timedelta(days=8)
         instant = following
+
+
+@given(
+    st.sampled_from(["15", "15,L", "1-31", "L", "30,31", "*"]),
+    st.sampled_from(["*", "1", "12", "JAN,APR", "3/3"]),
+    st.sampled_from(["all", "MON-FRI", "SAT-SUN", "working", "working+1", "working+4"]),
+    st.datetimes(datetime(2024, 1, 1), datetime(2030, 1, 1)),
+)
+def test_days_come_as_a_reading_of_them_by_hand_has_them(
+    days: str, months: str, which: str, since: datetime
+) -> None:
+    """Nothing of the next year is missed, and nothing is made up."""
+    start, end = since.replace(tzinfo=UTC), since.replace(tzinfo=UTC) + timedelta(days=365)
+    schedule = of_peak(f"days(30 8 {days} {months} {which})")
+    found, when = [], start
+    while (when := schedule.after(when, start) or end) < end:
+        found.append(when)
+    each = set(range(1, 32)) if days == "*" else {31} if days == "L" else numbers(days.replace(",L", ""), 1, 31)
+    wanted = set()
+    for number in range(-1, 367 + 40):
+        day = start.date() + timedelta(days=number)
+        last = day.day == calendar.monthrange(day.year, day.month)[1]
+        named = (day.day in each if days != "L" else last) or (days == "15,L" and last)
+        if not named or day.month not in numbers(months, 1, 12, MONTHS):
+            continue
+        if which.startswith("working"):
+            wanted |= back(day, 1 + int(which.partition("+")[2] or 0))
+        elif which == "all" or (day.weekday() < 5) == (which == "MON-FRI"):
+            wanted.add(day)
+    times = {datetime(day.year, day.month, day.day, 8, 30, tzinfo=UTC) for day in wanted}
+    assert found == sorted(time for time in times if start < time < end)
+
+
+def back(day: date, count: int) -> set[date]:
+    """So many working days, the last of them this one or the one before."""
+    found = [day - timedelta(days=gone) for gone in range(40)]
+    return set([one for one in found if one.isoweekday() < 6][:count])
+
+
+def test_the_last_days_of_a_year_are_ahead_of_the_first_of_the_next() -> None:
+    assert date(2026, 12, 31) in Days((1,), (1,), working=True, ahead=1).dates(2026)

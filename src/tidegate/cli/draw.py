@@ -7,6 +7,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from tidegate.recommend.offers import Carrier
+
 Document = Mapping[str, Any]
 STYLES = {
     "InService": "green",
@@ -30,6 +32,21 @@ def table(*columns: str) -> Table:
         whole = column not in ("WHY", "SERVES")
         made.add_column(column.removeprefix(">"), justify="right" if right else "left", no_wrap=whole)
     return made
+
+
+CARRIERS = ("INSTANCE TYPE", ">CARRIES", ">$ PER 1,000", ">INSTANCES", ">$ A MONTH", ">TARGET A MINUTE")
+
+
+def carrier(one: Carrier) -> tuple[str, ...]:
+    """A row under ``CARRIERS``."""
+    return (
+        one.instance_type,
+        f"{one.rate:,.0f}/s",
+        f"{one.per_thousand:.3g}",
+        str(one.instances),
+        f"{one.month:,.2f}",
+        f"{one.target:,}",
+    )
 
 
 def word(text: str) -> Text:

@@ -20,8 +20,8 @@ Usual = Annotated[
     list[str] | None,
     typer.Option(
         metavar="KEY=VALUE",
-        help="How a good version behaves: error-rate=0.1%, p50=20ms and p99=80ms of latency, mean=0.4 and "
-        "deviation=0.1 of predictions. May be given many times.",
+        help="How a good version behaves: error-rate=0.1%, refusal-rate=0.1%, p50=20ms and p99=80ms of latency, "
+        "mean=0.4 and deviation=0.1 of predictions. May be given many times.",
     ),
 ]
 Startup = Annotated[str, typer.Option(help="How long an instance takes until it is ready.")]
@@ -65,7 +65,7 @@ def rise(quantity: Quantity, size: float | None) -> str:
     if size is None:
         return "-"
     match quantity:
-        case Quantity.ERRORS:
+        case Quantity.ERRORS | Quantity.REFUSALS:
             return f"+{size * 100:.3g} %"
         case Quantity.LATENCY:
             return f"+{millis(size)}"
@@ -76,7 +76,7 @@ def rise(quantity: Quantity, size: float | None) -> str:
 def level(quantity: Quantity | None, value: float) -> str:
     """A threshold as a spec has it: ``2%``, ``300ms``."""
     match quantity:
-        case Quantity.ERRORS:
+        case Quantity.ERRORS | Quantity.REFUSALS:
             return f"{value * 100:.4g}%"
         case Quantity.LATENCY:
             return millis(value)

@@ -38,6 +38,12 @@ SIGNS = {
     Comparison.LESS: "<",
     Comparison.LESS_OR_EQUAL: "<=",
 }
+UNITS = {
+    Quantity.ERRORS: (100.0, "percent"),
+    Quantity.REFUSALS: (100.0, "percent"),
+    Quantity.LATENCY: (1e-3, "ms"),
+    Quantity.PREDICTIONS: (1.0, "index"),
+}
 POINTS = 60
 """Points of a curve."""
 
@@ -178,8 +184,12 @@ def _proposed(one: Proposal, quantity: Quantity) -> str:
             return f"a first bake of {draw.duration(one.bake or 0)} {then}"
         case "canary":
             return f"a first part of {one.share} % {then}"
+        case "sample":
+            shadow = f"a shadow that gets all requests for {draw.duration(one.bake or 0)} before the rollout"
+            return f"{one.requests:,} requests, counted by themselves: {shadow}, or a replay of as many {then}"
+    longer = f"a first bake of {draw.duration(one.bake or 0)} and " if one.what == "bake_and_alarm" else ""
     limit = f"{one.statistic} of {one.metric} at {level(quantity, one.threshold or 0.0)}"
-    return f"an alarm on {limit}, {one.datapoints} of {one.periods} x {one.period}s {then}"
+    return f"{longer}an alarm on {limit}, {one.datapoints} of {one.periods} x {one.period}s {then}"
 
 
 def _draw(
@@ -203,8 +213,7 @@ def _draw(
 def _curves(one: WantedPromise, watching: list[Watching]) -> figure.Lines:
     stages = range(len(watching[0].setting.plan.stages))
     sizes = [abs(one.size) * 2 * place / POINTS for place in range(POINTS + 1)]
-    scale = {Quantity.ERRORS: 100.0, Quantity.LATENCY: 1e-3, Quantity.PREDICTIONS: 1.0}[one.quantity]
-    unit = {Quantity.ERRORS: "percent", Quantity.LATENCY: "ms", Quantity.PREDICTIONS: "index"}[one.quantity]
+    scale, unit = UNITS[one.quantity]
     by_size = [
         (size, [max(w.by_stage(Fault.of(one.quantity, size))[stage] for w in watching) for stage in stages])
         for size in sizes

@@ -6,27 +6,21 @@ minutes are ``burst`` times the mean; instances are counted by those, requests b
 
 from calendar import monthrange
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 
 from tidegate.cost.problem import in_range
+from tidegate.model.days import EVERY_MONTH, Days
 from tidegate.model.errors import Invalid
 
 HOURS_PER_WEEK = 168
 SECONDS = 3600.0
-EVERY_MONTH = tuple(range(1, 13))
 MOST_RPS = 1e9
 """A rate above it is a slip of the keys."""
 
 
 @dataclass(frozen=True)
 class Peak:
-    """Days on which the rate is ``factor`` times (>= 1) what it is on others.
-
-    ``days`` are days of the month; -1 is the last one, -2 the one before, and a day that a month lacks is left
-    out. With ``working`` a day that falls on a weekend is moved to the working day before it (as pay is), and with
-    ``ahead`` the working days before it belong to the peak too. Without ``working`` weekends stay as they are.
-    Holidays are not known.
-    """
+    """Days on which the rate is ``factor`` times (>= 1) what it is on others; ``model.days`` says which those are."""
 
     name: str
     factor: float
@@ -45,24 +39,7 @@ class Peak:
 
     def dates(self, year: int) -> set[date]:
         """Those of the year, with the last days of December that are ahead of the next January's."""
-        found: set[date] = set()
-        for of_year, month in [(year, month) for month in self.months] + [(year + 1, 1)] * (1 in self.months):
-            length = monthrange(of_year, month)[1]
-            for day in self.days:
-                number = day if day > 0 else length + 1 + day
-                if 1 <= number <= length:
-                    found |= self._with_days_ahead(date(of_year, month, number))
-        return {day for day in found if day.year == year}
-
-    def _with_days_ahead(self, day: date) -> set[date]:
-        if not self.working:
-            return {day - timedelta(days=back) for back in range(self.ahead + 1)}
-        found: set[date] = set()
-        while len(found) <= self.ahead:
-            if day.weekday() < 5:
-                found.add(day)
-            day -= timedelta(days=1)
-        return found
+        return Days(self.days, self.months, self.working, self.ahead).dates(year)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from tidegate.model.sizes import parse_bytes
 from tidegate.planner import rules
 from tidegate.planner.measures import seconds
 from tidegate.planner.tables import table
+from tidegate.scaling.schedule import zone_of
 
 Question = Mapping[str, Any]
 MOST_PEAKS = 20
@@ -42,6 +43,7 @@ class Answers:
     shape: str
     idle_hours: float
     peaks: tuple[Peak, ...]
+    timezone: str | None
     consistent_latency: bool | None
     criticality: str
     reversible: bool
@@ -213,6 +215,15 @@ def _peak(given: object) -> Peak:
     return Peak(given["name"], factor)
 
 
+def _zone(value: object, question: Question) -> str:
+    name = _text(value, question)
+    try:
+        zone_of(name)
+    except Invalid as error:
+        raise ValueError(error.message) from None
+    return name
+
+
 _READERS: Mapping[str, Callable[[object, Question], Any]] = {
     "text": _text,
     "choice": _choice,
@@ -223,6 +234,7 @@ _READERS: Mapping[str, Callable[[object, Question], Any]] = {
     "size": _size,
     "list": _list,
     "peaks": _peaks,
+    "zone": _zone,
 }
 
 

@@ -11,6 +11,7 @@ from tidegate.planner.answers import Answers
 from tidegate.planner.tables import table
 
 LAMBDA_MEMORY = "8 GB"
+UTC = "UTC"
 
 
 def known(answers: Answers) -> dict[str, Any]:
@@ -22,6 +23,7 @@ def known(answers: Answers) -> dict[str, Any]:
         facts["processing_time"] = measures.seconds(kind["processing_time"])
     if facts["model_size"] is None:
         facts["model_size"] = parse_bytes(kind["model_size"])
+    facts["timezone"] = answers.timezone or UTC
     memory = table("compute")["memory"]
     facts |= {
         "stage_count": len(answers.stages),
@@ -35,7 +37,7 @@ def known(answers: Answers) -> dict[str, Any]:
     return rules.with_named(facts, table("flowchart")["facts"])
 
 
-def assumptions(answers: Answers) -> tuple[str, ...]:
+def assumptions(answers: Answers, *, has_calendar: bool = False) -> tuple[str, ...]:
     """What was not answered and is taken to be so, with its basis."""
     kind = table("compute")["kinds"][answers.model_kind]
     found = []
@@ -43,6 +45,8 @@ def assumptions(answers: Answers) -> tuple[str, ...]:
         found.append(f"processing_time is taken to be {kind['processing_time']}: {kind['basis']}")
     if answers.model_size is None:
         found.append(f"model_size is taken to be {kind['model_size']}, as of {kind['told']}")
+    if has_calendar and answers.timezone is None:
+        found.append(f"timezone is taken to be {UTC}: the calendar's hours are of that place")
     return tuple(found)
 
 

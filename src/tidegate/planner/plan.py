@@ -11,6 +11,7 @@ from tidegate.model.errors import TidegateError
 from tidegate.planner import facts as derived
 from tidegate.planner import pricing, rules, specs
 from tidegate.planner.answers import Answers
+from tidegate.planner.calendar import calendar
 from tidegate.planner.choices import Choice, choices
 from tidegate.planner.measures import told_money
 from tidegate.planner.promised import promised
@@ -77,7 +78,8 @@ def _plan(answers: Answers, catalogue: Catalogue) -> Plan:
     size, bill = priced.size, priced.bill
     how = strategy(facts)
     digest = specs.digest(asdict(answers), pricing.version(bill))
-    spec = specs.spec(facts, where, size, how, digest)
+    peaks = calendar(pricing.traffic(facts), where.mode, size, facts["timezone"])
+    spec = specs.spec(facts, where, size, how, digest, peaks)
     job = specs.job(facts, size, spec) if where.mode == "batch" and isinstance(size, Fleet) else None
     return Plan(
         answers=answers,
@@ -87,9 +89,9 @@ def _plan(answers: Answers, catalogue: Catalogue) -> Plan:
         size=size,
         strategy=how,
         bill=bill,
-        rows=rows(Decided(facts, steps, where, size, how, bill)),
+        rows=rows(Decided(facts, steps, where, size, how, bill, peaks)),
         notes=(*where.notes, *size.notes, *(Note("cost", text, "") for text in bill.warnings)),
-        assumptions=derived.assumptions(answers),
+        assumptions=derived.assumptions(answers, has_calendar=bool(peaks)),
         overrides=_overrides(answers),
         spec=spec,
         job=job,

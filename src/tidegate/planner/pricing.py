@@ -9,7 +9,8 @@ from tidegate.cost.bill import MONTHS, Bill, Line, Tariff, bill
 from tidegate.cost.extras import Extras
 from tidegate.cost.fleet import Scaling
 from tidegate.cost.shapes import shape
-from tidegate.cost.traffic import EVERY_MONTH, Load, Peak, Traffic
+from tidegate.cost.traffic import Load, Peak, Traffic
+from tidegate.model.days import EVERY_MONTH
 from tidegate.planner import sizing, specs
 from tidegate.planner.sizing import Fleet, OnDemand
 from tidegate.planner.strategy import strategy

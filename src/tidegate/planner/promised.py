@@ -21,6 +21,7 @@ from tidegate.rollout.plan import compile_plan
 MICROSECONDS = 1e6
 WORDS = {
     Quantity.ERRORS: "more failures",
+    Quantity.REFUSALS: "more refused requests",
     Quantity.LATENCY: "later answers",
     Quantity.PREDICTIONS: "a shift of predictions",
 }
@@ -43,12 +44,15 @@ def _usual(facts: Mapping[str, Any]) -> Baseline:
     slow = median * usual["p99_of_median"]
     if facts["latency"] is not None:
         slow = max(median * 1.01, min(slow, facts["latency"] * usual["p99_of_latency"]))
-    return Baseline(usual["error_rate"], Spread.lognormal(median * MICROSECONDS, slow * MICROSECONDS))
+    spread = Spread.lognormal(median * MICROSECONDS, slow * MICROSECONDS)
+    return Baseline(usual["error_rate"], spread, refusal_rate=usual["refusal_rate"])
 
 
 def _matters(facts: Mapping[str, Any]) -> dict[Quantity, float]:
     matters = table("promise")["matters"]
     wanted = {Quantity.ERRORS: float(rules.first(matters["errors"], facts)["rise"])}
+    if rules.holds(table("alarms")["refused"]["when"], facts):
+        wanted[Quantity.REFUSALS] = float(rules.first(matters["refused"], facts)["rise"])
     if facts["latency"] is not None and facts["mode"] in ("real_time", "serverless"):
         wanted[Quantity.LATENCY] = facts["latency"] * matters["latency"] * MICROSECONDS
     return wanted
@@ -109,9 +113,7 @@ def notes(promise: Promise) -> tuple[Note, ...]:
     made = []
     for one in promise.wanted:
         better = "; ".join(_proposal(each, one.quantity) for each in one.proposals)
-        change = (
-            better or "no bake of a day and no canary of a half can: compare both versions on the same data first"
-        )
+        change = better or "no number of requests can: say what is usual, or watch another metric"
         if not one.seen:
             rise = f"{_size(one.quantity, one.size)} {WORDS[one.quantity]}"
             made.append(Note("promise", f"the first bake cannot see {rise} at this rate", change))
@@ -122,16 +124,24 @@ def notes(promise: Promise) -> tuple[Note, ...]:
 
 
 def _proposal(one: Proposal, quantity: Quantity) -> str:
-    seen = f"sees it in {one.power:.0%} of cases"
-    if one.bake is not None:
-        return f"a first bake of {measures.told_seconds(one.bake)} {seen}"
-    if one.share is not None:
+    seen, bake = f"sees it in {one.power:.0%} of cases", measures.told_seconds(one.bake or 0)
+    if one.what == "bake":
+        return f"a first bake of {bake} {seen}"
+    if one.what == "canary":
         return f"a first part of {one.share} % {seen}"
+    if one.what == "sample":
+        return (
+            f"{one.requests:,} requests, counted by themselves, tell in {one.power:.0%} of cases: a shadow that gets"
+            f" all of them for {bake} before the rollout, or a replay of as many"
+        )
     limit = _size(quantity, one.threshold or 0.0)
-    return f"an alarm above {limit}, {one.datapoints} of {one.periods} periods of {one.period} s, {seen}"
+    alarm = f"an alarm above {limit}, {one.datapoints} of {one.periods} periods of {one.period} s"
+    if one.what == "bake_and_alarm":
+        return f"a first bake of {bake} with {alarm} {seen}"
+    return f"{alarm}, {seen}"
 
 
 def _size(quantity: Quantity, size: float) -> str:
     if quantity is Quantity.LATENCY:
         return measures.told_seconds(size / MICROSECONDS)
-    return f"{size * 100:.3g} %" if quantity is Quantity.ERRORS else f"{size:.3g}"
+    return f"{size * 100:.3g} %" if quantity.is_rate else f"{size:.3g}"

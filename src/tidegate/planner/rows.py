@@ -36,6 +36,7 @@ class Decided:
     size: Fleet | OnDemand
     strategy: Strategy
     bill: Bill
+    calendar: Sequence[Mapping[str, Any]] = ()
 
 
 def rows(decided: Decided) -> tuple[Row, ...]:
@@ -108,6 +109,9 @@ def _scaling(of: Decided) -> Told:
     aim = f"target {size.per_minute:,} {waiting}, " if size.scales else ""
     part = f"{size.planned / size.capacity:.0%} of it planned with"
     reason = f"{size.least_because}; {aim}{_capacity(size)}, {part}"
+    if of.calendar:
+        most = max(one["count"] for one in of.calendar)
+        reason += f"; its calendar has up to {most} ready before each known peak begins"
     change = "a measured capacity (load test), other peaks, or another criticality change min and max"
     return value, reason, change
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tidegate.planner import rules
@@ -21,9 +21,15 @@ def digest(answers: object, version: str) -> str:
 
 
 def spec(
-    facts: Mapping[str, Any], place: Place, size: Fleet | OnDemand, strategy: Strategy, tag: str
+    facts: Mapping[str, Any],
+    place: Place,
+    size: Fleet | OnDemand,
+    strategy: Strategy,
+    tag: str,
+    peaks: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """What a spec file would say. Model data is an address to be put right where the answers cannot know it."""
+    """What a spec file would say. Model data is an address to be put right where the answers cannot know it.
+    ``peaks`` are the entries of the calendar."""
     alarms = alarm_section(facts, strategy)
     made: dict[str, Any] = {"endpoint": facts["name"], **_served(facts, place)}
     if isinstance(size, OnDemand):
@@ -35,7 +41,7 @@ def spec(
         made["instance_type"] = size.type.name
         made["routing"] = "least_outstanding_requests"
         if size.scales:
-            made["autoscaling"] = _scaling(size, place.mode)
+            made["autoscaling"] = _scaling(size, place.mode) | ({"calendar": list(peaks)} if peaks else {})
     if place.mode == "asynchronous":
         made["async"] = {
             "output": f"s3://answers/{facts['name']}/",

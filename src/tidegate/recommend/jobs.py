@@ -15,7 +15,7 @@ import msgspec
 
 from tidegate.load import payloads
 from tidegate.model.errors import Invalid, StartupError
-from tidegate.model.recommendation import Limits, RecommendationJob, Recommended, Step
+from tidegate.model.recommendation import RecommendationJob, Recommended, Step
 from tidegate.prices import Catalogue
 from tidegate.recommend import running
 from tidegate.recommend.offers import SYSTEM, Offer, offers, workers
@@ -79,7 +79,7 @@ def run(file: JobFile, folder: Path, clock: Callable[[], float]) -> tuple[Recomm
             watched,
             objective,
             min(START_RATE, job.limits.rate or math.inf),
-            effort(job.limits),
+            Effort.within(job.limits.seconds),
             tell=lambda what: print(what, flush=True),
             late=lambda: clock() > until,
             most=job.limits.rate or math.inf,
@@ -94,12 +94,6 @@ def keep_result(folder: Path, result: Result) -> None:
 
 def _keep(path: Path, document: object) -> None:
     write_whole(path, msgspec.json.encode(document))
-
-
-def effort(limits: Limits) -> Effort:
-    """Shorter loads in a shorter time."""
-    seconds = min(1.5, max(0.3, limits.seconds / 200))
-    return Effort(seconds, seconds, 2 * seconds)
 
 
 def model_of(job: RecommendationJob) -> dict[str, object]:
@@ -163,10 +157,9 @@ def recommended(
 ) -> tuple[Recommended, ...]:
     """Of the best configuration, the lowest cost of a request first. Raises Invalid where there is nothing."""
     probe = best.best(objective)
-    wanted = f"p{objective.percent:g} within {objective.seconds * 1000:g} ms"
     if probe is None:
         nearest = min(p.latency for p in best.probes)
-        raise Invalid(f"no configuration answers with {wanted}; the nearest was {nearest * 1000:.1f} ms")
+        raise Invalid(f"no configuration answers with {objective}; the nearest was {nearest * 1000:.1f} ms")
     found = [
         offer
         for offer in offers(best.candidate, probe, cores, 1.0, catalogue, region)

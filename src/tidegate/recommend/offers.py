@@ -6,6 +6,7 @@ vCPU as the configuration had to a core, and it may be as busy as this machine w
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from tidegate.prices import Catalogue, InstanceType, MissingPrice
 from tidegate.recommend.space import Candidate, Probe
@@ -17,21 +18,40 @@ HEADROOM = 0.7
 """Part of what an instance carries at which autoscaling holds it: room for the minutes until more are ready."""
 
 
-@dataclass(frozen=True)
-class Offer:
+@dataclass(frozen=True, kw_only=True)
+class Carrier:
     """One instance type. ``rate``: requests a second that one carries within the objective. ``per_thousand``:
     dollars for 1,000 calls at that rate. ``instances`` carry the rate that was asked for with headroom, ``month`` is
     their price; ``target`` is the InvocationsPerInstance (a minute) to scale by."""
 
     instance_type: str
-    vcpus: int
-    memory_gib: float
     hourly: float
     rate: float
     per_thousand: float
     instances: int
     month: float
     target: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer(Carrier):
+    """Reckoned from what was measured here."""
+
+    vcpus: int
+    memory_gib: float
+
+
+def figures(hourly: float, carries: float, rate: float, least: int = 1) -> dict[str, Any]:
+    """All of a ``Carrier`` but its type: ``rate`` is to be carried, by ``least`` instances at the least."""
+    count = max(least, math.ceil(rate / (carries * HEADROOM) - 1e-9))
+    return {
+        "hourly": hourly,
+        "rate": carries,
+        "per_thousand": hourly / (3600.0 * carries) * 1000.0,
+        "instances": count,
+        "month": count * hourly * HOURS_PER_MONTH,
+        "target": max(1, math.floor(carries * HEADROOM * 60)),
+    }
 
 
 def fits(type: InstanceType, candidate: Candidate, probe: Probe, cores: int) -> bool:
@@ -66,18 +86,6 @@ def offers(
         carries = type.vcpus * probe.per_core
         if carries <= 0:
             continue
-        count = max(least, math.ceil(rate / (carries * HEADROOM) - 1e-9))
-        found.append(
-            Offer(
-                instance_type=type.name,
-                vcpus=type.vcpus,
-                memory_gib=type.memory_gib,
-                hourly=hourly,
-                rate=carries,
-                per_thousand=hourly / (3600.0 * carries) * 1000.0,
-                instances=count,
-                month=count * hourly * HOURS_PER_MONTH,
-                target=max(1, math.floor(carries * HEADROOM * 60)),
-            )
-        )
+        about = figures(hourly, carries, rate, least)
+        found.append(Offer(instance_type=type.name, vcpus=type.vcpus, memory_gib=type.memory_gib, **about))
     return sorted(found, key=lambda offer: (offer.month, offer.per_thousand, offer.instance_type))

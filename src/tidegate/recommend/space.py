@@ -51,6 +51,9 @@ class Objective:
         if not 0 < self.seconds <= 3600:
             raise Invalid(f"objective of {self.seconds:g} s: give a time above 0 and up to an hour")
 
+    def __str__(self) -> str:
+        return f"p{self.percent:g} within {self.seconds * 1000:g} ms"
+
     def holds(self, probe: "Probe") -> bool:
         """Every request was answered well, as many as were due, and in time."""
         kept_up = probe.answered >= 0.95 * probe.rate
@@ -85,19 +88,29 @@ class Probe:
 
 @dataclass(frozen=True)
 class Trial:
-    """Everything that was measured of one configuration, in the order in which it was."""
+    """Everything that was measured of one configuration, in the order in which it was. ``looks`` are those for its
+    highest rate that count, if not all of it does."""
 
     candidate: Candidate
     probes: tuple[Probe, ...]
+    looks: tuple[tuple[Probe, ...], ...] = ()
 
     def best(self, objective: Objective) -> Probe | None:
-        """The highest rate that held; None where none did."""
-        return max((p for p in self.probes if objective.holds(p)), key=lambda probe: probe.rate, default=None)
+        """The highest rate that held, of several looks that of the lower median; None where none did."""
+        held = sorted((best for best in self._bests(objective) if best is not None), key=lambda probe: probe.rate)
+        return held[(len(held) - 1) // 2] if held else None
 
     def score(self, objective: Objective) -> float:
-        """Requests a second of one core while the objective held: the larger, the cheaper a request."""
-        best = self.best(objective)
-        return 0.0 if best is None else best.per_core
+        """Requests a second of one core while the objective held: the larger, the cheaper a request. The mean of
+        several looks."""
+        bests = self._bests(objective)
+        return sum(0.0 if best is None else best.per_core for best in bests) / len(bests)
+
+    def _bests(self, objective: Objective) -> list[Probe | None]:
+        return [
+            max((probe for probe in look if objective.holds(probe)), key=lambda probe: probe.rate, default=None)
+            for look in self.looks or (self.probes,)
+        ]
 
 
 Measure = Callable[[Candidate, float, float], Probe]

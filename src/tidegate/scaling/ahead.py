@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from tidegate.model.scaling import Calendar, Peak
-from tidegate.scaling.schedule import Schedule, parse
+from tidegate.scaling.schedule import Schedule, of_peak
 
 START_UP = 120.0
 """Seconds that are allowed for a model that was never started yet."""
@@ -14,7 +14,7 @@ EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 def times(peak: Peak) -> Schedule:
     """When it starts. Raises Invalid."""
-    return parse(peak.starts, peak.timezone, peak.holidays)
+    return of_peak(peak.starts, peak.timezone, peak.holidays)
 
 
 def lead(start_up: float | None, margin: float) -> timedelta:

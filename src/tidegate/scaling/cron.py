@@ -67,34 +67,35 @@ class Cron:
 
 def parse(text: str) -> Cron:
     """The six fields, without ``cron()`` around them. Raises Invalid with what is wrong."""
-    fields = text.upper().split()
+    whole, fields = f"cron({text})", text.upper().split()
     if len(fields) != 6:
         raise Invalid(
-            f"cron({text}) has {len(fields)} fields; it needs 6: minutes hours day-of-month month day-of-week year"
+            f"{whole} has {len(fields)} fields; it needs 6: minutes hours day-of-month month day-of-week year"
         )
     minutes, hours, day, month, weekday, year = fields
     if (day == "?") == (weekday == "?"):
-        raise Invalid(f"cron({text}): one of day-of-month and day-of-week must be ?, and not both")
+        raise Invalid(f"{whole}: one of day-of-month and day-of-week must be ?, and not both")
     by_date = day != "?"
-    values, special = _days(day, text) if by_date else _weekdays(weekday, text)
+    named, special = _days(day, whole) if by_date else _weekdays(weekday, whole)
     return Cron(
         text,
-        tuple(sorted(_values(minutes, "minutes", 0, 59, text))),
-        tuple(sorted(_values(hours, "hours", 0, 23, text))),
-        _values(month, "month", 1, 12, text, MONTHS),
-        _values(year, "year", FIRST_YEAR, LAST_YEAR, text),
-        values if by_date else None,
-        None if by_date else values,
+        tuple(sorted(values(minutes, "minutes", 0, 59, whole))),
+        tuple(sorted(values(hours, "hours", 0, 23, whole))),
+        values(month, "month", 1, 12, whole, MONTHS),
+        values(year, "year", FIRST_YEAR, LAST_YEAR, whole),
+        named if by_date else None,
+        None if by_date else named,
         special,
     )
 
 
-def _values(field: str, name: str, low: int, high: int, text: str, names: tuple[str, ...] = ()) -> frozenset[int]:
+def values(field: str, name: str, low: int, high: int, text: str, names: tuple[str, ...] = ()) -> frozenset[int]:
+    """Of one field of ``text``, which is named when it cannot be read. Raises Invalid."""
     found: set[int] = set()
     for item in field.split(","):
         match = _ITEM.fullmatch(item)
         if match is None:
-            raise Invalid(f"cron({text}): {item!r} cannot be read in the field {name}")
+            raise Invalid(f"{text}: {item!r} cannot be read in the field {name}")
         start, end, step = match["from"], match["to"], match["step"]
         first = low if start == "*" else _number(start, name, low, high, text, names)
         last = first
@@ -104,7 +105,7 @@ def _values(field: str, name: str, low: int, high: int, text: str, names: tuple[
             last = high
         around = last < first and name != "year"
         if (last < first and not around) or step == "0" or (start == "*" and end is not None):
-            raise Invalid(f"cron({text}): {item!r} is no range in the field {name}")
+            raise Invalid(f"{text}: {item!r} is no range in the field {name}")
         span = high - low + 1
         steps = range(first, last + 1 + span * around, int(step or 1))
         found.update(low + (value - low) % span for value in steps)
@@ -115,7 +116,7 @@ def _number(word: str, name: str, low: int, high: int, text: str, names: tuple[s
     if word in names:
         return names.index(word) + 1
     if not word.isdecimal() or not low <= int(word) <= high:
-        raise Invalid(f"cron({text}): {word!r} is not from {low} to {high} in the field {name}")
+        raise Invalid(f"{text}: {word!r} is not from {low} to {high} in the field {name}")
     return int(word)
 
 
@@ -125,7 +126,7 @@ def _days(field: str, text: str) -> tuple[frozenset[int], tuple[str, ...]]:
         if _near(item):
             _number(item[:-1], "day-of-month", 1, 31, text, ())
     rest = [item for item in field.split(",") if item not in special]
-    return (_values(",".join(rest), "day-of-month", 1, 31, text) if rest else frozenset()), special
+    return (values(",".join(rest), "day-of-month", 1, 31, text) if rest else frozenset()), special
 
 
 def _near(item: str) -> bool:
@@ -143,12 +144,12 @@ def _weekdays(field: str, text: str) -> tuple[frozenset[int], tuple[str, ...]]:
         elif "#" in item:
             word, _, nth = item.partition("#")
             if nth not in ("1", "2", "3", "4", "5"):
-                raise Invalid(f"cron({text}): {item!r}: only the first to the fifth (#1 to #5) can be named")
+                raise Invalid(f"{text}: {item!r}: only the first to the fifth (#1 to #5) can be named")
             special.append(f"{_number(word, 'day-of-week', 1, 7, text, WEEKDAYS)}#{nth}")
         else:
             rest.append(item)
-    values = _values(",".join(rest), "day-of-week", 1, 7, text, WEEKDAYS) if rest else frozenset[int]()
-    return values, tuple(special)
+    named = values(",".join(rest), "day-of-week", 1, 7, text, WEEKDAYS) if rest else frozenset[int]()
+    return named, tuple(special)
 
 
 def _weekday(day: date) -> int:

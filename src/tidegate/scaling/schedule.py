@@ -1,4 +1,4 @@
-"""When something happens: ``at(...)``, ``rate(...)`` and ``cron(...)`` in the time zone of a place. Pure.
+"""When something happens: ``at(...)``, ``rate(...)``, ``cron(...)``, ``days(...)`` in the time zone of a place. Pure.
 
 Clocks that are put forward: a time that does not exist is taken as so much later. Put back: the first of the two.
 """
@@ -11,21 +11,23 @@ from zoneinfo import ZoneInfo
 
 from tidegate.model.errors import Invalid
 from tidegate.scaling import cron as crons
-from tidegate.scaling import working_days
+from tidegate.scaling import recurring, working_days
 from tidegate.scaling.working_days import Works, monday_to_friday
 
 _FORM = re.compile(r"\s*(at|rate|cron)\((.*)\)\s*")
+_DAYS = re.compile(r"\s*days\((.*)\)\s*")
 _RATE = re.compile(r"\s*([1-9]\d{0,8})\s+(minute|hour|day)s?\s*")
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Exactly one of ``at``, ``every`` and ``cron`` is set. ``at`` has no zone of its own."""
+    """Exactly one of ``at``, ``every``, ``cron`` and ``days`` is set. ``at`` has no zone of its own."""
 
     zone: ZoneInfo
     at: datetime | None = None
     every: timedelta | None = None
     cron: crons.Cron | None = None
+    days: recurring.Recurring | None = None
     works: Works = monday_to_friday
 
     def after(self, instant: datetime, anchor: datetime) -> datetime | None:
@@ -37,9 +39,10 @@ class Schedule:
         if self.at is not None:
             once = self._instant(self.at)
             return once if once > instant else None
-        assert self.cron is not None
+        named = self.cron or self.days
+        assert named is not None
         local = instant.astimezone(self.zone).replace(tzinfo=None)
-        return next((t for t in map(self._instant, self.cron.times(local, self.works)) if t > instant), None)
+        return next((t for t in map(self._instant, named.times(local, self.works)) if t > instant), None)
 
     def _instant(self, local: datetime) -> datetime:
         return local.replace(tzinfo=self.zone).astimezone(UTC)
@@ -48,11 +51,8 @@ class Schedule:
 @lru_cache(maxsize=1024)
 def parse(text: str, timezone: str = "UTC", holidays: str = "") -> Schedule:
     """``holidays``: where working days are those of a country (``working_days.of``). Raises Invalid for what is none
-    of the three forms, for an unknown time zone, and for holidays that are not known or do not matter."""
-    try:
-        zone = ZoneInfo(timezone)
-    except (KeyError, ValueError, OSError):
-        raise Invalid(f"time zone {timezone!r} is not known; use an IANA name such as Europe/Zurich") from None
+    of the three forms of Amazon, for an unknown time zone, and for holidays that are not known or do not matter."""
+    zone = zone_of(timezone)
     match = _FORM.fullmatch(text)
     if match is None:
         raise Invalid(f"schedule {text!r} must be at(yyyy-mm-ddThh:mm:ss), rate(n minutes) or cron(six fields)")
@@ -68,6 +68,27 @@ def parse(text: str, timezone: str = "UTC", holidays: str = "") -> Schedule:
         return Schedule(zone, at=datetime.strptime(inside.strip(), "%Y-%m-%dT%H:%M:%S"))
     except ValueError:
         raise Invalid(f"at({inside}) must be a time such as at(2026-12-30T08:00:00)") from None
+
+
+@lru_cache(maxsize=1024)
+def of_peak(text: str, timezone: str = "UTC", holidays: str = "") -> Schedule:
+    """As ``parse``; ``days(...)`` is understood, too."""
+    match = _DAYS.fullmatch(text)
+    if match is None:
+        return parse(text, timezone, holidays)
+    days = recurring.parse(match[1])
+    if holidays and not days.days.working:
+        raise Invalid(f"holidays {holidays!r} move working days only, and {text!r} has none of them")
+    works = working_days.of(holidays) if holidays else monday_to_friday
+    return Schedule(zone_of(timezone), days=days, works=works)
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """Raises Invalid for one that is not known."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise Invalid(f"time zone {name!r} is not known; use an IANA name such as Europe/Zurich") from None
 
 
 def _rate(inside: str) -> timedelta:

@@ -8,13 +8,12 @@ from datetime import date
 from functools import lru_cache
 from importlib import import_module
 
+from tidegate.model.days import monday_to_friday
 from tidegate.model.errors import Invalid
 
+__all__ = ["Works", "monday_to_friday", "of"]
+
 Works = Callable[[date], bool]
-
-
-def monday_to_friday(day: date) -> bool:
-    return day.isoweekday() < 6
 
 
 @lru_cache(maxsize=256)

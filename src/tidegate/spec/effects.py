@@ -43,11 +43,11 @@ def _rise(text: str, known: tuple[str, ...]) -> tuple[Quantity, float]:
     key, given, value = text.strip().partition("=")
     if not given or key not in list(Quantity):
         hint = "" if key in known else meant(key, known)
-        expected = "expected something like error-rate=5%, latency=+80ms or prediction-shift=0.2"
+        expected = "expected something like error-rate=5%, refusal-rate=5%, latency=+80ms or prediction-shift=0.2"
         raise Invalid(f"fault {text!r}{hint or f': {expected}'}")
     quantity = Quantity(key)
     match quantity:
-        case Quantity.ERRORS:
+        case Quantity.ERRORS | Quantity.REFUSALS:
             return quantity, part(value, key)
         case Quantity.LATENCY:
             return quantity, duration(value.removeprefix("+"), (key,)) * 1e6
@@ -56,13 +56,14 @@ def _rise(text: str, known: tuple[str, ...]) -> tuple[Quantity, float]:
 
 
 def baseline(texts: Iterable[str]) -> Baseline:
-    """A good version, from ``error-rate=0.1%`` (so when absent), ``p50=20ms`` and further percentiles of latency, and
-    ``mean=0.4`` and ``deviation=0.1`` of predictions. Raises Invalid."""
-    rate, points, moments = 0.001, dict[float, float](), dict[str, float]()
+    """A good version, from ``error-rate=0.1%`` and ``refusal-rate=0.1%`` (so when absent), ``p50=20ms`` and further
+    percentiles of latency, and ``mean=0.4`` and ``deviation=0.1`` of predictions. Raises Invalid."""
+    rates = {Quantity.ERRORS: 0.001, Quantity.REFUSALS: 0.001}
+    points, moments = dict[float, float](), dict[str, float]()
     for text in texts:
         key, _, value = text.strip().partition("=")
-        if key == Quantity.ERRORS:
-            rate = part(value, key)
+        if key in rates:
+            rates[Quantity(key)] = part(value, key)
         elif key in ("mean", "deviation"):
             moments[key] = _number(value, key)
         elif key.startswith("p"):
@@ -72,7 +73,8 @@ def baseline(texts: Iterable[str]) -> Baseline:
     if len(moments) == 1:
         raise Invalid("usual predictions: give both mean=NUMBER and deviation=NUMBER")
     spread = Spread(tuple(sorted(points.items()))) if points else None
-    return Baseline(rate, spread, Predictions(moments["mean"], moments["deviation"]) if moments else None)
+    predictions = Predictions(moments["mean"], moments["deviation"]) if moments else None
+    return Baseline(rates[Quantity.ERRORS], spread, predictions, rates[Quantity.REFUSALS])
 
 
 def part(text: str, what: str) -> float:

@@ -279,7 +279,9 @@ class PeakSpec(Struct, forbid_unknown_fields=True):
     name: Name
     starts: Annotated[
         str,
-        _text("When it starts: cron(6 fields), at(...) or rate(...).", "cron(0 8 L * ? *)", "cron(30 7 25 * ? *)"),
+        _text(
+            "When: cron(...), days(...), at(...) or rate(...).", "cron(0 8 L * ? *)", "days(0 8 15,L * working+1)"
+        ),
     ]
     lasts: Annotated[Duration, _text("How long it lasts.", "3h")]
     count: Annotated[

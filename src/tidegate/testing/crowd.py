@@ -53,6 +53,7 @@ class Drawn(NamedTuple):
     errors: int = 0
     kinds: tuple[int, ...] = ()
     predictions: float = 0.0
+    refused: int = 0
 
     def plus(self, other: "Drawn") -> "Drawn":
         if not other.requests:
@@ -64,6 +65,7 @@ class Drawn(NamedTuple):
             self.errors + other.errors,
             tuple(a + b for a, b in zip(self.kinds, other.kinds, strict=True)),
             self.predictions + other.predictions,
+            self.refused + other.refused,
         )
 
 
@@ -78,7 +80,7 @@ class Crowd:
     side: Baseline
     kinds: Sequence[Kind]
     _numbers: dict[float, list[Table]] = field(default_factory=dict)
-    _errors: dict[int, Table] = field(default_factory=dict)
+    _parts: dict[tuple[float, int], Table] = field(default_factory=dict)
 
     def draw(self, expected: float, chance: Random, *, often: bool = True) -> Drawn:
         """A period that is expected to hold so many requests. ``often``: others like it will follow."""
@@ -94,14 +96,17 @@ class Crowd:
         requests = sum(numbers)
         if not requests:
             return NOTHING
-        return Drawn(requests, self._failed(requests, chance), tuple(numbers), self._predictions(requests, chance))
+        failed = self._part(requests, self.side.error_rate, chance)
+        shift = self._predictions(requests, chance)
+        return Drawn(requests, failed, tuple(numbers), shift, self._part(requests, self.side.refusal_rate, chance))
 
-    def _failed(self, requests: int, chance: Random) -> int:
-        if not self.side.error_rate:
+    def _part(self, requests: int, rate: float, chance: Random) -> int:
+        """How many of them do what ``rate`` of all do."""
+        if not rate:
             return 0
-        table = self._errors.get(requests)
+        table = self._parts.get((rate, requests))
         if table is None:
-            table = self._errors[requests] = _table(counts.binomial(requests, self.side.error_rate))
+            table = self._parts[rate, requests] = _table(counts.binomial(requests, rate))
         return table[0] + bisect_right(table[1], chance.random())
 
     def _predictions(self, requests: int, chance: Random) -> float:

@@ -20,8 +20,6 @@ from tidegate.testing.world import START
 
 Sides = tuple[Drawn, Drawn]
 """What a period holds of the new and of the old version."""
-CLIENT_ERRORS = "Invocation4XXErrors"
-"""None are drawn."""
 Remembered = dict[object, tuple[Datapoint | None, bool]]
 """What an alarm sees of a period, and whether that is odd: it breaches, or there is nothing to see."""
 MOST_REMEMBERED = 100_000
@@ -31,7 +29,7 @@ _METRIC = MetricId("", "")
 
 def simulated(alarm: Alarm, baseline: Baseline) -> bool:
     """Whether the requests that are drawn move the alarm; others stay OK."""
-    return meaning.unknown(alarm, baseline) is None or alarm.metric in (meaning.REQUESTS, CLIENT_ERRORS)
+    return meaning.unknown(alarm, baseline) is None or alarm.metric == meaning.REQUESTS
 
 
 def interval(alarm: Alarm) -> int:
@@ -110,7 +108,7 @@ class Judged:
         elif self._quantity is Quantity.PREDICTIONS:
             return self._shown(new, old)
         else:
-            key = (new.requests, new.errors, old.requests, old.errors)
+            key = (new.requests, new.errors, new.refused, old.requests, old.errors, old.refused)
         if key not in self.remembered:
             if len(self.remembered) > MOST_REMEMBERED:
                 self.remembered.clear()
@@ -134,7 +132,10 @@ class Judged:
             case Quantity.ERRORS:
                 errors = new.errors + old.errors
                 return _sample({0.0: requests - errors, 1.0: errors})
-        return _sample({0.0 if self.alarm.metric == CLIENT_ERRORS else 1.0: requests})
+            case Quantity.REFUSALS:
+                refused = new.refused + old.refused
+                return _sample({0.0: requests - refused, 1.0: refused})
+        return _sample({1.0: requests})
 
 
 def _together(cells: Sequence[Sides]) -> Sides:

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
-from tidegate.evidence.power import Baseline, meaning
+from tidegate.evidence.power import Baseline, Quantity, meaning
 from tidegate.model.alarm import Alarm, AlarmState
 from tidegate.testing.crowd import NOTHING, Crowd, Drawn, kinds
 from tidegate.testing.judging import Judged, Remembered, Sides, cuts, interval, simulated
@@ -33,7 +33,9 @@ def streams(
         )
         spreads = [side.latency for side in (good, new) if side.latency is not None]
         edges = [cut for alarm in own for cut in cuts(alarm, spreads)]
-        crowds = [Crowd(side, kinds(side.latency, edges)) for side in (good, new)]
+        refused = any(meaning.quantity(alarm) is Quantity.REFUSALS for alarm in own)
+        sides = (good, new) if refused else tuple(replace(side, refusal_rate=0.0) for side in (good, new))
+        crowds = [Crowd(side, kinds(side.latency, edges)) for side in sides]
         made.append(Stream(rate * part, crowds[0], crowds[1], own, {alarm.name: {} for alarm in own}))
     return made
 

@@ -83,14 +83,14 @@ def test_a_shift_of_predictions_needs_to_know_the_usual_ones(quick: str) -> None
 
 
 def test_faults_as_text() -> None:
-    many = ["error-rate=5%", "latency=+80ms", "prediction-shift=0.2", "failed-start"]
-    assert effects.fault(many) == Fault(0.05, 80_000, 0.2, True)
+    many = ["error-rate=5%", "latency=+80ms", "prediction-shift=0.2", "refusal-rate=3%", "failed-start"]
+    assert effects.fault(many) == Fault(0.05, 80_000, 0.2, 0.03, True)
     assert effects.wanted(["latency=50ms"]) == {Quantity.LATENCY: 50_000}
     made = effects.baseline(["error-rate=0.1%", "p99=80ms", "p50=20ms", "mean=0.4", "deviation=0.1"])
     assert made.latency is not None
     assert made.latency.points == ((0.5, 20_000), (0.99, 80_000))
     assert (made.error_rate, made.predictions) == (0.001, Predictions(0.4, 0.1))
-    assert effects.baseline(["error-rate=0"]) == Baseline(0.0)
+    assert effects.baseline(["error-rate=0", "refusal-rate=2%"]) == Baseline(0.0, refusal_rate=0.02)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from tidegate.evidence.power import (
     promise,
 )
 from tidegate.evidence.power.memory import OFF, remember
+from tidegate.evidence.power.sampling import fewest
 from tidegate.evidence.power.watching import Setting, Watching
 from tidegate.model.alarm import Alarm, Comparison, MissingData
 from tidegate.model.errors import Invalid
@@ -33,6 +34,11 @@ NEW = {"EndpointName": "e", "VariantName": "a", "EndpointConfigName": "c"}
 def alarm(metric: str = "Invocation5XXErrors", statistic: str = "Average", threshold: float = 0.02) -> Alarm:
     """On the new version, 1 of 1 minute."""
     return Alarm("guard", "AWS/SageMaker", metric, NEW, statistic, 60, 1, 1, threshold, Comparison.GREATER, NOW)
+
+
+def two_stages(bake: int) -> RolloutPlan:
+    """A canary of a tenth, and ten minutes at the end."""
+    return RolloutPlan(stages=(Stage(1_000, bake), Stage(10_000, 600)), alarms=("guard",))
 
 
 def one_stage(share: int, bake: int) -> RolloutPlan:
@@ -167,7 +173,7 @@ def test_what_is_promised_can_be_sent_as_json() -> None:
     assert found.seconds == 1_860
     assert found.stages[0].requests == 40 * 0.1 * 1_800
     assert json.loads(json.dumps(asdict(found)))["alarms"][0]["quantity"] == "error-rate"
-    assert found.unwatched == (Quantity.LATENCY, Quantity.PREDICTIONS)
+    assert found.unwatched == (Quantity.LATENCY, Quantity.PREDICTIONS, Quantity.REFUSALS)
 
 
 def test_alarms_that_the_plan_does_not_name_do_not_count() -> None:
@@ -176,6 +182,47 @@ def test_alarms_that_the_plan_does_not_name_do_not_count() -> None:
     assert found.alarms == ()
     assert found.wanted[0].alarm is None
     assert [one.what for one in found.wanted[0].proposals] == ["alarm"]
+
+
+@pytest.mark.parametrize(("good", "rise"), [(0.001, 0.05), (0.01, 0.02), (0.0, 0.3), (0.02, 0.005)])
+def test_the_fewest_requests_that_tell_are_those_of_a_plain_test(good: float, rise: float) -> None:
+    """By SciPy: with one fewer there is no count that bad versions reach in 95 % and good ones in 1 % of cases."""
+    number = fewest(Quantity.ERRORS, Baseline(good), rise, 0.95, 0.01)
+    assert number is not None
+
+    def tells(requests: int) -> bool:
+        hits = stats.poisson.ppf(0.05, requests * (good + rise))  # the most that 95 % of bad versions reach
+        return bool(hits >= 1 and stats.poisson.sf(hits - 1, requests * good) <= 0.01)
+
+    assert tells(number)
+    assert not any(tells(fewer) for fewer in range(max(1, number - 20), number))
+
+
+def test_few_requests_are_told_what_would_be_enough() -> None:
+    shape = replace(alarm(), period=300, evaluation_periods=2, datapoints_to_alarm=2)
+    found = promise(two_stages(1_800), [shape], 0.1, Baseline(), {Quantity.ERRORS: 0.05}).wanted[0]
+    both, sample = found.proposals
+    assert (both.what, sample.what, sample.requests) == ("bake_and_alarm", "sample", 94)
+    assert both.power >= 0.95 and both.false_alarm <= 0.01
+    better = replace(
+        shape,
+        period=both.period or 0,
+        evaluation_periods=both.periods or 0,
+        datapoints_to_alarm=both.datapoints or 0,
+        threshold=both.threshold or 0.0,
+    )
+    again = promise(two_stages(both.bake or 0), [better], 0.1, Baseline(), {Quantity.ERRORS: 0.05})
+    assert again.wanted[0].seen, "what is proposed does what it says"
+
+
+def test_refused_requests_are_judged_as_errors_are() -> None:
+    usual = Baseline(0.003, refusal_rate=0.003)
+    wanted = {Quantity.ERRORS: 0.02, Quantity.REFUSALS: 0.02}
+    both = [alarm(), replace(alarm("Invocation4XXErrors"), name="refused")]
+    plan = RolloutPlan(stages=(Stage(1_000, 1_800),), alarms=("guard", "refused"))
+    failed, refused = promise(plan, both, 40, usual, wanted).wanted
+    assert (failed.alarm, refused.alarm) == ("guard", "refused")
+    assert failed.by_stage == refused.by_stage and failed.seen and 0 < failed.by_stage[0] <= 1
 
 
 def test_an_alarm_that_cannot_be_judged_says_why() -> None:

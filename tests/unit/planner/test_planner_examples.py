@@ -41,8 +41,14 @@ def test_payroll_fraud_is_what_the_brief_says() -> None:
         "require_evidence": True,
     }
     assert plan.spec["alarms"]["slow"]["above"] == "100ms"
-    assert plan.spec["autoscaling"] == {
-        **{"min": 2, "max": 10, "target": 6000, "metric": "invocations", "rule": "aws"},
+    scaling = dict(plan.spec["autoscaling"])
+    peaks = {peak["name"]: (peak["starts"], peak["lasts"], peak["count"]) for peak in scaling.pop("calendar")}
+    assert scaling == {"min": 2, "max": 10, "target": 6000, "metric": "invocations", "rule": "aws"}
+    assert peaks == {
+        "pay-days": ("days(0 8 15,L * working+1)", "12h", 4),
+        "year-end": ("days(0 8 15-31 12 MON-FRI)", "12h", 10),
+        "tax-forms": ("days(0 8 1-31 1 MON-FRI)", "12h", 10),
+        "tax-filing": ("days(0 8 1-15 4 MON-FRI)", "12h", 10),
     }
     assert plan.notes == () and plan.assumptions == () and plan.overrides == ()
 
@@ -158,7 +164,7 @@ def test_the_digest_tells_plans_apart() -> None:
 def test_what_the_rollout_can_promise() -> None:
     promise = made("payroll-fraud").promise
     assert promise is not None and promise.kept
-    assert [one.seen for one in promise.wanted] == [True, True]
+    assert [one.seen for one in promise.wanted] == [True, True, True], "failures, refused requests, latency"
     assert 3 * 3600 + 600 <= promise.seconds <= 3 * 3600 + 1200, "three bakes of an hour and the final one"
     assert made("monthly-attrition").promise is None
 
@@ -169,6 +175,8 @@ def test_a_bake_that_cannot_see_what_matters_says_so() -> None:
     assert any(
         note["about"] == "promise" and "cannot see 2 % more failures" in note["say"] for note in told["notes"]
     )
+    refused = next(note for note in told["notes"] if "more refused requests" in note["say"])
+    assert "requests, counted by themselves" in refused["change"] or "first bake of" in refused["change"]
     better = [note["change"] for note in planner.document(made("assist", rate=0.4))["notes"]]
     assert any("first part of" in text or "first bake of" in text for text in better)
 

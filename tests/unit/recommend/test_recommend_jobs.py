@@ -12,7 +12,7 @@ from tidegate.model.recommendation import Limits, RecommendationJob, Step
 from tidegate.model.registry import Container, Model
 from tidegate.prices import Catalogue
 from tidegate.recommend import jobs
-from tidegate.recommend.search import highest
+from tidegate.recommend.search import Effort, Look, highest
 from tidegate.recommend.space import Candidate, Objective, Probe, Trial
 
 OBJECTIVE = Objective(95, 0.05)
@@ -131,11 +131,11 @@ def test_nothing_to_recommend_is_said() -> None:
 
 @pytest.mark.parametrize("most", [10.0, 75.0, 1000.0])
 def test_no_rate_above_the_most_is_looked_for(most: float) -> None:
-    found = highest(ONE, lambda _, rate, __: probe(rate, 0.01), OBJECTIVE, min(50.0, most), 1.0, most)
+    found = highest(ONE, lambda _, rate, __: probe(rate, 0.01), OBJECTIVE, min(50.0, most), Look(1.0), most)
     assert max(each.rate for each in found) == most
     assert len(found) <= 6
 
 
-@pytest.mark.parametrize(("seconds", "first"), [(1, 0.3), (200, 1.0), (2700, 1.5)])
-def test_loads_are_shorter_in_a_shorter_time(seconds: float, first: float) -> None:
-    assert jobs.effort(Limits(seconds=seconds)).first == first
+@pytest.mark.parametrize(("seconds", "load"), [(1, 0.3), (200, 1.0), (2700, 1.5)])
+def test_loads_are_shorter_in_a_shorter_time(seconds: float, load: float) -> None:
+    assert Effort.within(seconds).second.seconds == load

@@ -22,7 +22,7 @@ from tidegate.testing.samples import all_at_once, canary, linear, percent, rolli
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 OWN = {"EndpointName": "e", "VariantName": "AllTraffic", "EndpointConfigName": "c"}
 BOTH = {"EndpointName": "e", "VariantName": "AllTraffic"}
-USUAL = Baseline(0.001, Spread.lognormal(30_000, 120_000), Predictions(0.4, 0.1))
+USUAL = Baseline(0.001, Spread.lognormal(30_000, 120_000), Predictions(0.4, 0.1), refusal_rate=0.002)
 CANARY = canary(percent(10), 1_800, 600, alarms=("guard",))
 
 
@@ -59,6 +59,7 @@ EXACT = [
     (guard(0.02, (60, 2, 2)), 4.0, Fault(error_rate=0.01)),
     (guard(0.02, (10, 2, 3)), 2.0, Fault(error_rate=0.01)),
     (guard(0.01, (60, 1, 1)), 40.0, Fault(error_rate=0.002)),
+    (guard(0.02, (60, 2, 2), "Invocation4XXErrors"), 4.0, Fault(refusal_rate=0.01)),
     (guard(200_000, (60, 2, 2), "ModelLatency", "p95"), 40.0, Fault(latency=120_000)),
     (replace(guard(0.006, (60, 2, 2)), dimensions=BOTH), 40.0, Fault(error_rate=0.04)),
     (replace(guard(0.41, (60, 2, 2), "Score"), namespace="Fraud"), 40.0, Fault(prediction_shift=0.004)),

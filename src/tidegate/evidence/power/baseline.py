@@ -22,6 +22,12 @@ class Quantity(StrEnum):
     ERRORS = "error-rate"
     LATENCY = "latency"
     PREDICTIONS = "prediction-shift"
+    REFUSALS = "refusal-rate"
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether it is a part of the requests."""
+        return self in (Quantity.ERRORS, Quantity.REFUSALS)
 
 
 @dataclass(frozen=True)
@@ -107,16 +113,23 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A version that is well. ``error_rate``: the part of the requests that fails (5xx) all the same."""
+    """A version that is well. ``error_rate``: the part of the requests that fails (5xx) all the same;
+    ``refusal_rate``: the part that is refused, for the requests are wrong (4xx)."""
 
     error_rate: float = 0.001
     latency: Spread | None = None
     """None: not known; then nothing is said of latency alarms."""
     predictions: Predictions | None = None
+    refusal_rate: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.error_rate < 1:
-            raise Invalid(f"error rate {self.error_rate:g}: must be from 0 % to less than 100 %")
+        for what, rate in (("error", self.error_rate), ("refusal", self.refusal_rate)):
+            if not 0 <= rate < 1:
+                raise Invalid(f"{what} rate {rate:g}: must be from 0 % to less than 100 %")
+
+    def rate(self, quantity: Quantity) -> float:
+        """Of one that ``is_rate``."""
+        return self.refusal_rate if quantity is Quantity.REFUSALS else self.error_rate
 
     def with_fault(self, fault: "Fault") -> "Baseline":
         """A version with this fault."""
@@ -126,7 +139,11 @@ class Baseline:
         if predictions is not None and fault.prediction_shift:
             by = math.copysign(math.sqrt(abs(fault.prediction_shift)), fault.prediction_shift)
             predictions = replace(predictions, mean=predictions.mean + by * predictions.deviation)
-        return Baseline(min(1 - 1e-12, self.error_rate + fault.error_rate), latency, predictions)
+        rates = (
+            min(1 - 1e-12, r) for r in (self.error_rate + fault.error_rate, self.refusal_rate + fault.refusal_rate)
+        )
+        errors, refusals = rates
+        return Baseline(errors, latency, predictions, refusals)
 
 
 @dataclass(frozen=True)
@@ -137,17 +154,20 @@ class Fault:
     added to each request. ``prediction_shift`` is the population stability index between the answers of the new
     version and of the old: for normal answers whose mean moves by d standard deviations it is d squared (both
     Kullback-Leibler divergences are d^2 / 2, and the index is their sum). Its sign is the direction.
+    ``refusal_rate`` is added like ``error_rate``: requests that the old version took.
     """
 
     error_rate: float = 0.0
     latency: float = 0.0
     prediction_shift: float = 0.0
+    refusal_rate: float = 0.0
     failed_start: bool = False
     """Its instances do not come up."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.error_rate <= 1:
-            raise Invalid(f"error-rate={self.error_rate:g}: must be from 0% to 100%")
+        for what, rate in ((Quantity.ERRORS, self.error_rate), (Quantity.REFUSALS, self.refusal_rate)):
+            if not 0 <= rate <= 1:
+                raise Invalid(f"{what}={rate:g}: must be from 0% to 100%")
         if not 0 <= self.latency < 1e12:
             raise Invalid("latency: must be a time from 0 to a million seconds")
         if not abs(self.prediction_shift) <= 100:
@@ -166,6 +186,8 @@ class Fault:
                 return replace(self, latency=size)
             case Quantity.PREDICTIONS:
                 return replace(self, prediction_shift=size)
+            case Quantity.REFUSALS:
+                return replace(self, refusal_rate=size)
 
 
 HEALTHY = Fault()

@@ -16,7 +16,9 @@ from tidegate.evidence.samples import PERCENTILE
 from tidegate.model.alarm import Alarm, Comparison
 
 ERROR_METRICS = ("Invocation5XXErrors", "InvocationModelErrors")
+REFUSAL_METRICS = ("Invocation4XXErrors",)
 LATENCY_METRICS = ("ModelLatency",)
+OURS = (*ERROR_METRICS, *REFUSAL_METRICS, *LATENCY_METRICS)
 REQUESTS = "Invocations"
 VERSION, VARIANT, ENDPOINT = "EndpointConfigName", "VariantName", "EndpointName"
 ASSUMED_SIGMA = 0.5
@@ -46,10 +48,12 @@ def quantity(alarm: Alarm) -> Quantity | None:
     metric math."""
     if alarm.queries:
         return None
-    if set(alarm.dimensions) - {VERSION, VARIANT, ENDPOINT} and alarm.metric in (*ERROR_METRICS, *LATENCY_METRICS):
+    if set(alarm.dimensions) - {VERSION, VARIANT, ENDPOINT} and alarm.metric in OURS:
         return None
     if alarm.metric in ERROR_METRICS:
         return Quantity.ERRORS
+    if alarm.metric in REFUSAL_METRICS:
+        return Quantity.REFUSALS
     if alarm.metric in LATENCY_METRICS:
         return Quantity.LATENCY
     return None if alarm.namespace.lower().startswith(("aws/", "/aws/")) else Quantity.PREDICTIONS
@@ -65,7 +69,7 @@ def unknown(alarm: Alarm, baseline: Baseline) -> str | None:
     """Why nothing can be said of this alarm; None when it can."""
     match quantity(alarm):
         case None:
-            return f"{alarm.metric or 'metric math'} is not a metric of errors, latency or predictions"
+            return f"{alarm.metric or 'metric math'} is not a metric of errors, refusals, latency or predictions"
         case Quantity.LATENCY if baseline.latency is None:
             return "the usual latency is not given"
         case Quantity.PREDICTIONS if baseline.predictions is None:
@@ -122,9 +126,9 @@ def _above(alarm: Alarm, upward: Comparison, load: Load, new: Baseline, old: Bas
 
 
 def _hit(alarm: Alarm, upward: Comparison, side: Baseline) -> float:
-    """The part of the requests that are hits: errors, or slower than the threshold as the sketch shows it."""
-    if quantity(alarm) is Quantity.ERRORS:
-        return side.error_rate
+    """The part of the requests that are hits: errors, refusals, or slower than the sketch shows the threshold."""
+    if (what := quantity(alarm)) is not None and what.is_rate:
+        return side.rate(what)
     assert side.latency is not None
     if alarm.statistic in ("Minimum", "Maximum"):
         return side.latency.slower_than(alarm.threshold)
@@ -143,7 +147,7 @@ def slow_from(threshold: float, upward: Comparison) -> float:
 
 def _breaches(alarm: Alarm, upward: Comparison) -> Callable[[int, int], bool]:
     """Whether so many hits and others make a period that breaches."""
-    errors = quantity(alarm) is Quantity.ERRORS
+    errors = (what := quantity(alarm)) is not None and what.is_rate
     limit, percent = alarm.threshold, PERCENTILE.fullmatch(alarm.statistic)
     if percent is not None:
         high, low = (upward.breaches(value, limit) if errors else value > 0 for value in (1.0, 0.0))

@@ -1,4 +1,5 @@
-"""What to change so that a first bake sees what matters: a longer bake, a larger canary, or another alarm."""
+"""What to change so that a first bake sees what matters: a longer bake, a larger canary, or another alarm. Where none
+of these would do: a longer bake with an alarm of longer periods, and how many requests are enough by themselves."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -7,6 +8,7 @@ from datetime import datetime
 
 from tidegate.evidence.power import meaning
 from tidegate.evidence.power.baseline import Baseline, Fault, Quantity
+from tidegate.evidence.power.sampling import fewest
 from tidegate.evidence.power.watching import Setting, Watching
 from tidegate.model.alarm import Alarm, Comparison
 from tidegate.model.metric import SAGEMAKER
@@ -23,13 +25,18 @@ SHAPES = (
 )
 """Alarms that are tried: seconds of a period, periods that must breach, periods looked at."""
 
+LONG_SHAPES = ((300, 2, 2), (300, 2, 3), (300, 3, 6), (300, 3, 12), (900, 2, 2), (900, 2, 4))
+LONG_BAKES = (1800, 3600, 7200, 14_400, 28_800, 43_200, LONGEST_BAKE)
+"""The same for few requests, with bakes of so many seconds."""
+
 
 @dataclass(frozen=True)
 class Proposal:
-    """``what``: ``bake`` (``bake`` seconds), ``canary`` (``share`` percent) or ``alarm`` (``threshold`` in the
-    metric's unit, ``period`` seconds, ``datapoints`` of ``periods``). ``power``: how likely the first bake then sees
-    what matters; ``false_alarm``: how likely a good version is then turned back by this alarm. ``metric`` and
-    ``statistic`` are what the alarm watches, now and then."""
+    """``what``: ``bake`` (``bake`` seconds), ``canary`` (``share`` percent), ``alarm`` (``threshold`` in the metric's
+    unit, ``period`` seconds, ``datapoints`` of ``periods``), ``bake_and_alarm`` (both), or ``sample``: so many
+    ``requests`` to the new version, all there are in ``bake`` seconds, judged by themselves. ``power``: how likely
+    the first bake then sees what matters; ``false_alarm``: how likely a good version is then turned back by this
+    alarm. ``metric`` and ``statistic`` are what the alarm watches, now and then."""
 
     what: str
     power: float
@@ -42,6 +49,7 @@ class Proposal:
     datapoints: int | None = None
     metric: str = ""
     statistic: str = ""
+    requests: int | None = None
 
 
 def first_bake(plan: RolloutPlan) -> int:
@@ -51,7 +59,11 @@ def first_bake(plan: RolloutPlan) -> int:
 
 def unguarded(quantity: Quantity) -> Alarm | None:
     """The alarm to set where none watches the quantity, without its threshold; None where it depends on the model."""
-    watched = {Quantity.ERRORS: (meaning.ERROR_METRICS[0], "Average"), Quantity.LATENCY: ("ModelLatency", "p99")}
+    watched = {
+        Quantity.ERRORS: (meaning.ERROR_METRICS[0], "Average"),
+        Quantity.REFUSALS: (meaning.REFUSAL_METRICS[0], "Average"),
+        Quantity.LATENCY: ("ModelLatency", "p99"),
+    }
     if quantity not in watched:
         return None
     metric, statistic = watched[quantity]
@@ -65,9 +77,13 @@ def propose(
 ) -> tuple[Proposal, ...]:
     """The smallest bake, the smallest canary, and the best alarm that see the fault of this size with ``power``
     and turn back a good version with a probability of ``false_alarms`` at most. Those that do not exist are left
-    out."""
+    out; where there are none, what needs the fewest requests."""
     search = _Search(now, Fault.of(quantity, size), power, false_alarms)
-    return tuple(one for one in (search.bake(), search.canary(), search.alarm(quantity)) if one is not None)
+    found = tuple(one for one in (search.bake(), search.canary(), search.alarm(quantity)) if one is not None)
+    if found:
+        return found
+    few = (search.bake_and_alarm(quantity), search.sample(quantity, size))
+    return tuple(one for one in few if one is not None)
 
 
 @dataclass(frozen=True)
@@ -97,6 +113,27 @@ class _Search:
     def alarm(self, quantity: Quantity) -> Proposal | None:
         made = (self._shaped(quantity, *shape) for shape in SHAPES)
         return max((one for one in made if one is not None), key=lambda one: one.power, default=None)
+
+    def bake_and_alarm(self, quantity: Quantity) -> Proposal | None:
+        """The shortest bake of some for which there is an alarm."""
+        now, stage = self.now, self._stage()
+        for bake in LONG_BAKES:
+            if bake <= stage.bake or now.setting.plan.rolling:
+                continue
+            setting = replace(now.setting, plan=self._with(replace(stage, bake=bake)))
+            longer = replace(self, now=Watching(now.alarm, setting))
+            made = (longer._shaped(quantity, *shape) for shape in LONG_SHAPES if shape[0] * shape[2] <= bake)
+            if found := next((one for one in made if one is not None), None):
+                return replace(found, what="bake_and_alarm", bake=bake)
+        return None
+
+    def sample(self, quantity: Quantity, size: float) -> Proposal | None:
+        setting = self.now.setting
+        number = fewest(quantity, setting.baseline, size, self.power, self.false_alarms)
+        if number is None:
+            return None
+        made = self._proposal("sample", self.power, self.false_alarms)
+        return replace(made, requests=number, bake=math.ceil(number / setting.rate))
 
     def _shaped(self, quantity: Quantity, period: int, datapoints: int, periods: int) -> Proposal | None:
         """The lowest threshold that keeps false alarms rare, if it still lets the fault be seen."""
@@ -133,14 +170,17 @@ class _Search:
     def _of(
         self, what: str, stage: Stage, *, bake: int | None = None, share: int | None = None
     ) -> Proposal | None:
-        plan = self.now.setting.plan
-        place = first_bake(plan)
-        changed = replace(plan, stages=(*plan.stages[:place], stage, *plan.stages[place + 1 :]))
-        false = Watching(self.now.alarm, replace(self.now.setting, plan=changed)).false_alarm()
+        changed = replace(self.now.setting, plan=self._with(stage))
+        false = Watching(self.now.alarm, changed).false_alarm()
         if false > self.false_alarms:
             return None
         chance = self._seen(self.now.alarm, stage.share, stage.bake)
         return replace(self._proposal(what, chance, false), bake=bake, share=share)
+
+    def _with(self, stage: Stage) -> RolloutPlan:
+        """The plan with another first bake."""
+        plan, place = self.now.setting.plan, first_bake(self.now.setting.plan)
+        return replace(plan, stages=(*plan.stages[:place], stage, *plan.stages[place + 1 :]))
 
     def _stage(self) -> Stage:
         plan = self.now.setting.plan
@@ -166,18 +206,19 @@ def _least(low: int, high: int, holds: Callable[[int], bool]) -> int | None:
 
 
 def _ladder(alarm: Alarm, quantity: Quantity, good: Baseline, fault: Fault) -> Iterator[float]:
-    """Round thresholds between what is normal and what is wanted seen, from the former to the latter."""
+    """Round thresholds from what is normal to beyond what is wanted seen: few requests show it by chance alone, in
+    periods that look worse than it is."""
     start, end = (_level(alarm, quantity, side) for side in (good, good.with_fault(fault)))
     steps = 40
-    for step in range(1, steps + 1):
+    for step in range(1, 2 * steps + 1):
         yield _round(start + (end - start) * step / steps, abs(end - start))
 
 
 def _level(alarm: Alarm, quantity: Quantity, side: Baseline) -> float:
     """What the alarm's statistic shows of very many requests."""
     match quantity:
-        case Quantity.ERRORS:
-            return side.error_rate
+        case Quantity.ERRORS | Quantity.REFUSALS:
+            return side.rate(quantity)
         case Quantity.PREDICTIONS:
             assert side.predictions is not None
             return side.predictions.mean

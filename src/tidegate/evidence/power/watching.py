@@ -10,9 +10,9 @@ from tidegate.evidence.power.memory import FEW_GAPS, remember
 from tidegate.model.alarm import Alarm
 from tidegate.model.rollout import RolloutPlan
 
-MOST = {Quantity.ERRORS: 1.0, Quantity.LATENCY: 1e11, Quantity.PREDICTIONS: 100.0}
+MOST = {Quantity.ERRORS: 1.0, Quantity.REFUSALS: 1.0, Quantity.LATENCY: 1e11, Quantity.PREDICTIONS: 100.0}
 """The largest faults that are tried."""
-LEAST = {Quantity.ERRORS: 1e-7, Quantity.LATENCY: 1.0, Quantity.PREDICTIONS: 1e-8}
+LEAST = {Quantity.ERRORS: 1e-7, Quantity.REFUSALS: 1e-7, Quantity.LATENCY: 1.0, Quantity.PREDICTIONS: 1e-8}
 CLOSE = 1.002
 """A smallest fault is found to within this factor."""
 
@@ -82,8 +82,8 @@ class Watching:
             return self.by_stage(Fault.of(quantity, sign * size))[stage] >= power
 
         low, high = LEAST[quantity], MOST[quantity]
-        if quantity is Quantity.ERRORS:
-            high = 1.0 - self.setting.baseline.error_rate
+        if quantity.is_rate:
+            high = 1.0 - self.setting.baseline.rate(quantity)
         if not seen(high):
             return None
         if seen(low):
