@@ -100,7 +100,7 @@ def rules(headers: tuple[str, ...]) -> list[str]:
         f"http-request sc-set-gpt(0,1) var(txn.now),add(txn.wait),add(txn.token),and({MASK})",
         *(
             f"http-after-response sc-set-gpt(0,1) sc_get_gpt(0,1,quotas),sub(txn.token),and({MASK})"
-            f" if {{ var(txn.token) -m found }} {which}"
+            f" if {which} {{ var(txn.token) -m found }}"
             for which in ("{ status 401 403:405 413 }", f"{{ status 400 408 }} {OWN}")
         ),
     ]
