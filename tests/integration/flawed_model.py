@@ -33,6 +33,9 @@ class Handler(BaseHTTPRequestHandler):
             os._exit(7)
         if FLAW == "leaks":
             held.append(b"x" * 200 * MIB)
+        if FLAW == "leaks a little" and body == b"drip":
+            held.append(b"x" * 30 * MIB)
+            time.sleep(0.3)  # it is slow, so that no look at its memory is missed
         if FLAW == "answers garbage" and body == b"garbage":
             self.wfile.write(b"this is no HTTP\r\n\r\n")
             self.connection.shutdown(socket.SHUT_WR)

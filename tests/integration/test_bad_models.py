@@ -338,7 +338,7 @@ def ask(scene: Scene, name: str, body: bytes = b"x") -> str:
 
 def recovered(scene: Scene, name: str) -> None:
     """It answers again, from a process that has begun to count anew."""
-    until(lambda: ask(scene, name) in ("1", "2"), f"{name} answers again")
+    until(lambda: ask(scene, name) in ("1", "2", "3"), f"{name} answers again")
     assert scene.describe(name)["EndpointStatus"] == "InService"
     unharmed(scene)
 
@@ -356,6 +356,21 @@ def test_a_model_that_leaks_is_replaced_before_it_harms_others(healthy: Scene, p
     said = r"outgrew the memory limit of 300 MiB by [0-9.]+ MiB after [12] requests\."
     until(lambda: re.search(said, platform.log.read_text()), "the reason in the log")
     recovered(healthy, "leaks")
+
+
+def test_a_model_that_leaks_a_little_serves_until_another_has_taken_its_place(
+    healthy: Scene, platform: Platform
+) -> None:
+    """The only instance of its endpoint: no request fails while it is replaced."""
+    serving(healthy, "drips", "leaks a little", memory="256MiB")
+    said = r"replica \S+ is to be replaced: The replica outgrew the memory limit of 256 MiB by [0-9.]+ MiB after"
+    answers = ["0"]
+    while not re.search(said, platform.log.read_text()):
+        assert answers[-1].isdecimal() and len(answers) < 20
+        answers.append(ask(healthy, "drips", b"drip"))
+    while (answer := ask(healthy, "drips")) not in ("1", "2"):
+        assert answer.isdecimal()
+    recovered(healthy, "drips")
 
 
 def test_a_model_that_answers_garbage_fails_that_request_alone(healthy: Scene) -> None:

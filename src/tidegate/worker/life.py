@@ -11,16 +11,19 @@ from pathlib import Path
 
 from tidegate.model.errors import ArtifactError, Invalid, TidegateError
 from tidegate.model.sizes import told
+from tidegate.whole_files import write_whole
 from tidegate.worker import memory, walls
 from tidegate.worker.coldstart import ColdStart, tell
 from tidegate.worker.engines import fetch, leave_quick, open_engine
 from tidegate.worker.invocation import Engine
 from tidegate.worker.runtimes.launcher import NOT_STARTED
 from tidegate.worker.server import Server
-from tidegate.worker.spec import FAILED, ContainerSpec, Failure, ReplicaSpec, write_failure
+from tidegate.worker.spec import FAILED, OUTGROWN, ContainerSpec, Failure, ReplicaSpec, write_failure
 
 OUTGREW = "OutOfMemory"
 """Code of the failure of a replica that held more than it may."""
+UTMOST = 1.25
+"""Times the memory limit, at which a replica goes at once and not when another has taken its place."""
 _LOG_TAIL = 4096
 """Bytes of the log from which a dead program's last lines are quoted."""
 _LAST_LINES = 5
@@ -48,7 +51,7 @@ class Worker:
             loop.add_signal_handler(number, self._stopping.set)
         starting = asyncio.create_task(self._start())
         limit = self._spec.memory_limit
-        watching = asyncio.create_task(memory.watch(limit, self._outgrew)) if limit else None
+        watching = asyncio.create_task(self._watch(limit)) if limit else None
         await self._stopping.wait()
         starting.cancel()
         if watching is not None:
@@ -133,16 +136,34 @@ class Worker:
         message = f"The replica outgrew the memory limit of {limit} after {self._server.answered} requests."
         return Failure(OUTGREW, message, permanent=False)
 
+    async def _watch(self, limit: int) -> None:
+        await memory.watch(limit, self._outgrew)
+        await memory.watch(int(limit * UTMOST), self._outgrew_by_far)
+
     def _outgrew(self, size: int) -> None:
-        """It holds more than it may: what is in hand is finished, then another takes its place."""
-        limit = self._spec.memory_limit
-        by = f"the memory limit of {told(limit)} by {told(size - limit)}"
-        if self._server is None or self._server.engine is None:
-            message = f"The replica outgrew {by} while its model was loaded."
-            self._fail(Failure(OUTGREW, message, permanent=True))
+        """It holds more than it may: another takes its place, and meanwhile it serves on where it can."""
+        if self._server is None or self._server.engine is None or self._spec.on_demand is not None:
+            self._outgrew_by_far(size)
+            return
+        message = self._by_how_much(size)
+        try:
+            write_whole(self._path.with_name(OUTGROWN), message.encode(), durable=False)
+        except OSError:
+            self._outgrew_by_far(size)
         else:
-            message = f"The replica outgrew {by} after {self._server.answered} requests."
-            self._fail(Failure(OUTGREW, message, permanent=False))
+            self._say(message)
+
+    def _outgrew_by_far(self, size: int) -> None:
+        """What is in hand is finished, then another takes its place."""
+        loaded = self._server is not None and self._server.engine is not None
+        self._fail(Failure(OUTGREW, self._by_how_much(size), permanent=not loaded))
+
+    def _by_how_much(self, size: int) -> str:
+        limit = self._spec.memory_limit
+        when = "while its model was loaded"
+        if self._server is not None and self._server.engine is not None:
+            when = f"after {self._server.answered} requests"
+        return f"The replica outgrew the memory limit of {told(limit)} by {told(size - limit)} {when}."
 
     def _fail(self, failure: Failure) -> None:
         self._failure = self._failure or failure

@@ -17,6 +17,9 @@ from tidegate.whole_files import write_whole
 from tidegate.worker.images import RuntimeChoice
 from tidegate.worker.invocation import PRIMARY
 
+OUTGROWN = "outgrown"
+"""File that a worker leaves beside its replica file when it holds more memory than it may: it serves on until another
+replica has taken its place. Its text says by how much."""
 FAILED = 3
 """Exit code of a worker that left a ``failure.json``; 0 is a drained one."""
 

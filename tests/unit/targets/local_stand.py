@@ -46,6 +46,8 @@ class StandInRouter:
     limits: dict[FleetId, dict[str, int]] = field(default_factory=dict)
     admissions: dict[FleetId, Admission] = field(default_factory=dict)
     demands: dict[FleetId, Demand] = field(default_factory=dict)
+    history: list[set[str]] = field(default_factory=list)
+    """The replicas that it was told of, each time."""
     asking: int = 0
     most_asking: int = 0
 
@@ -60,6 +62,7 @@ class StandInRouter:
         if self.trouble:
             raise self.trouble.pop()
         self.fleets[fleet] = dict(servers)
+        self.history.append(set(servers))
         self.limits[fleet] = dict(limits)
         self.admissions[fleet] = admission
 

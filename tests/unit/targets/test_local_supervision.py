@@ -7,7 +7,7 @@ from tests.unit.targets.local_stand import FLEET, program, run, sleeper, spec, s
 from tidegate.model.errors import Transient
 from tidegate.model.fleet import ReplicaState
 from tidegate.targets.local.fleet import START_FAILURES, Wish, keep
-from tidegate.targets.local.member import SERVED, Member
+from tidegate.targets.local.member import OUTGROWN, SERVED, Member
 from tidegate.targets.local.process import Identity, Process
 
 PATIENCE = 0.1
@@ -115,6 +115,39 @@ def test_replicas_that_die_soon_after_they_were_ready_are_a_failure(tmp_path: Pa
             await until(lambda: fleet.failures >= START_FAILURES, "it dies again and again", 90)
             assert fleet.failure is not None and "exit code 5" in fleet.failure
             assert fleet._not_before > fleet._now() - 2, "the next try waited"
+            await target.drain_all()
+
+        run(story())
+
+
+SERVES = """\
+import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.send_header("content-length", "0"); self.end_headers()
+http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+
+
+def test_a_replica_that_outgrew_its_memory_goes_when_another_has_taken_its_place(tmp_path: Path) -> None:
+    with stand(program(tmp_path, SERVES)) as here:
+
+        async def story() -> None:
+            target = here.target()
+            await target.ensure_fleet(spec(1), 1)
+            fleet = target._fleets[FLEET]
+            await until(lambda: fleet.running == 1, "it serves")
+            [first] = fleet.members.values()
+            here.router.history.clear()
+            (first.folder / OUTGROWN).write_text("The replica outgrew the memory limit.")
+            fleet.kick()
+            await until(lambda: first.id not in fleet.members, "it is gone")
+            assert fleet.running == 1
+            [second] = fleet.members
+            assert here.router.history[0] == {first.id, second}, "both take requests before the first one goes"
+            assert here.router.history[-1] == {second}
+            assert set() not in here.router.history
+            assert fleet.failures == 1, "it had not been ready for long"
             await target.drain_all()
 
         run(story())

@@ -269,6 +269,10 @@ class Fleet:
             if member.hangs(self._now(), self.around.patience):
                 log.warning("fleet %s: replica %s does not answer any more; replacing it", self.id, member.id)
                 self._retire(member)
+            elif why := member.outgrows():
+                log.warning("fleet %s: replica %s is to be replaced: %s", self.id, member.id, why)
+                if not self._settled(member):
+                    self._count_failure(member.id, why, longest=EARLY_BACKOFF)
 
     def _settled(self, member: Member) -> bool:
         return member.settled or self._now() - member.since >= SETTLED
@@ -278,6 +282,10 @@ class Fleet:
         wanted = spec.count if self._bounds is None else self._on_demand.wanted(spec)
         wanted = 0 if self.wish.deleted else wanted
         active = [m for m in self.members.values() if m.state in (ReplicaState.STARTING, ReplicaState.READY)]
+        leaving, active = [m for m in active if m.leaving], [m for m in active if not m.leaving]
+        if sum(m.id in self._routed for m in active) >= wanted:
+            for member in leaving:
+                self._retire(member)
         for _ in range(wanted - len(active)):
             if self._now() >= self._not_before:
                 self._start()

@@ -21,6 +21,8 @@ SERVED = "ready"
 RETIRED = "draining"
 """Marker file: it is to go, and must not be given requests again."""
 START = "replica.json"
+OUTGROWN = "outgrown"
+"""File of a worker's own: it holds more memory than it may (``worker.spec``)."""
 PING_EVERY = 5.0
 """Seconds between the questions whether a replica that was ready still is."""
 STRIKES = 2
@@ -49,6 +51,8 @@ class Member:
     asked: float = 0.0
     bad_since: float | None = None
     strikes: int = 0
+    leaving: bool = False
+    """It serves until another has taken its place."""
     _watch: int | None = None
     _question: asyncio.Task[bool] | None = None
 
@@ -104,6 +108,15 @@ class Member:
             self.bad_since = None if good else self.asked if self.bad_since is None else self.bad_since
         bad = self.bad_since
         return self.strikes >= STRIKES and bad is not None and now - bad >= patience
+
+    def outgrows(self) -> str:
+        """Once, when it holds more memory than it may: what it says of that. It is leaving from then on."""
+        if not self.leaving:
+            with contextlib.suppress(OSError):
+                why = (self.folder / OUTGROWN).read_text()
+                self.leaving = True
+                return why
+        return ""
 
     def cause_of_death(self, when: str) -> tuple[str, bool]:
         """What the worker left behind says, else its exit code and the end of its log; and whether it is for
