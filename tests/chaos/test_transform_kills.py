@@ -17,8 +17,8 @@ from tidegate.testing.platform import Platform, until
 from tidegate.testing.scene import Scene, train
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]
-KILLS = int(os.environ.get("TIDEGATE_CHAOS", "3"))
-BLOCK, TIMES, SINGLE = 20_000, 400, 20_000
+KILLS = int(os.environ.get("TIDEGATE_CHAOS", "2"))
+BLOCK, TIMES, SINGLE = 20_000, 300, 12_000
 WHO = {"runner": runner, "worker": worker}
 
 
