@@ -55,16 +55,16 @@ def rows(body: bytes, count: int) -> NDArray[np.float32] | None:
 
 
 def _block(body: bytes, count: int) -> NDArray[np.float32] | None:
-    padded = b"0" * 8 + body + (b"" if body.endswith(b"\n") else b"\n")
-    text = np.frombuffer(padded, np.uint8)[8:]
+    padded = b"0" * 7 + b"\n" + body + (b"" if body.endswith(b"\n") else b"\n")
+    text = np.frombuffer(padded, np.uint8)[7:]  # with the end of the line before
     seams = text < MINUS  # all that may be there besides digits and "-" is smaller
-    ends = np.flatnonzero(seams)
+    ends = np.flatnonzero(seams[1:])
     lines = len(ends) // count
     if len(ends) != lines * count or np.count_nonzero(text == COMMA) != lines * (count - 1):
         return None
-    if np.count_nonzero(text.take(ends[count - 1 :: count]) == NEWLINE) != lines:
+    if np.count_nonzero(text[1:].take(ends[count - 1 :: count]) == NEWLINE) != lines:
         return None
-    found = _few_digits(text, seams, ends)
+    found = _few_digits(text[:-1], seams[:-1], ends)
     if found is None:
         widths = np.diff(ends, prepend=-1)
         widths -= 1
@@ -76,40 +76,57 @@ def _block(body: bytes, count: int) -> NDArray[np.float32] | None:
 
 
 def _few_digits(
-    text: NDArray[np.uint8], seams: NDArray[np.bool_], ends: NDArray[np.int64]
+    text: NDArray[np.uint8], seams: NDArray[np.bool_], lasts: NDArray[np.int64]
 ) -> NDArray[np.float32] | None:
-    """Numbers of up to four digits: for every byte of the text, the number that ends with it. All steps but one are
-    of bytes, so they are quicker than those of words though there are more. None for longer ones, -0, and errors."""
-    digit, minus = text - np.uint8(_ZERO) < 10, text == MINUS
-    if np.count_nonzero(digit) + np.count_nonzero(minus) + len(ends) != len(text):
+    """Numbers of up to four digits: for every byte of the text, the number that ends with it, taken where a cell has
+    its last byte (``lasts``). All steps but one are of bytes, so they are quicker than those of words though there
+    are more. None for longer ones, -0, and errors."""
+    values = text - np.uint8(_ZERO)
+    digit, minus = values < 10, text == MINUS
+    if np.count_nonzero(digit) + np.count_nonzero(minus) + len(lasts) != len(text):
         return None  # more than digits
-    if (minus[1:] & ~seams[:-1]).any() or (minus[:-1] & ~digit[1:]).any():
+    signs = bool(minus.any())
+    if signs and ((minus[1:] & ~seams[:-1]).any() or (minus[:-1] & ~digit[1:]).any() or minus[-1]):
         return None  # a sign begins a number
-    values = (text - np.uint8(_ZERO)) * digit
+    values *= digit
     values[1:] += values[:-1] * np.uint8(10)
-    negative = np.zeros(len(text), np.bool_)
-    negative[1:] = minus[:-1]
     two = digit[1:] & digit[:-1]
-    negative[2:] |= minus[:-2] & digit[1:-1]
+    longer = bool((two[1:] & two[:-1]).any())
     numbers: NDArray[Any] = values.view(np.int8)
-    if (two[1:] & two[:-1]).any():
+    if longer:
         if (two[3:] & two[2:-1] & two[1:-2] & two[:-3]).any():
             return None
         values *= digit
         numbers = values.astype(np.int16)
         numbers[2:] += np.multiply(values[:-2] * digit[1:-1], 100, dtype=np.int16)
+    if signs and not _negated(numbers, digit, minus, two if longer else None):
+        return None
+    found = numbers.take(lasts).astype(np.float32)
+    if seams[-1] or (seams[1:] & seams[:-1]).any():
+        found[~digit.take(lasts)] = np.nan
+    return found
+
+
+def _negated(
+    numbers: NDArray[Any],
+    digit: NDArray[np.bool_],
+    minus: NDArray[np.bool_],
+    two: NDArray[np.bool_] | None,
+) -> bool:
+    """Gives the numbers behind a sign theirs; False where one is zero, whose sign would be lost. ``two``: where two
+    digits end, if there are numbers of more."""
+    negative = np.zeros(len(minus), np.bool_)
+    negative[1:] = minus[:-1]
+    negative[2:] |= minus[:-2] & digit[1:-1]
+    if two is not None:
         negative[3:] |= minus[:-3] & two[1:-1]
         negative[4:] |= minus[:-4] & two[1:-2] & digit[3:-1]
-    if minus.any():
-        if (negative & digit & (numbers == 0)).any():
-            return None
-        sign = -negative.view(np.int8)
-        numbers ^= sign
-        numbers -= sign
-    found = numbers.take(ends - 1).astype(np.float32)
-    if seams[0] or (seams[1:] & seams[:-1]).any():
-        found[~digit.take(ends - 1)] = np.nan
-    return found
+    if (negative & digit & (numbers == 0)).any():
+        return False
+    sign = -negative.view(np.int8)
+    numbers ^= sign
+    numbers -= sign
+    return True
 
 
 def _numbers(
