@@ -188,7 +188,9 @@ def _condition(alarm: dict[str, Any]) -> str:
     limit = f"{alarm['threshold']:g}"
     if alarm["metric"] in LATENCIES:
         limit = f"{alarm['threshold'] / 1000:g} ms"
-    return f"{alarm['statistic']} {alarm['metric']} {sign} {limit}, {window}"
+    watched = next((line for line in alarm.get("queries", ()) if line["returned"]), None)
+    what = f"{alarm['statistic']} {alarm['metric']}" if watched is None else watched["expression"] or watched["id"]
+    return f"{what} {sign} {limit}, {window}"
 
 
 def _need(replica: str | None, found: list[dict[str, Any]]) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from tidegate.cli import draw, watching
 from tidegate.cli.artifacts import fingerprint
-from tidegate.cli.looking import _new
+from tidegate.cli.looking import _condition, _new
 from tidegate.cli.platform import local_url
 from tidegate.cli.simulating import plot
 from tidegate.settings import Settings
@@ -156,3 +156,27 @@ def test_several_containers_are_shown_once_for_each_version() -> None:
     shown = text(watching.picture(document(fleets=[old, {**new, **piped}]), [], []))
     assert shown.count("serial: scaler (tidegate/sklearn) -> trees (tidegate/xgboost)") == 1
     assert draw.architectures(document()) is None
+
+
+@pytest.mark.parametrize(
+    ("watched", "said"),
+    [
+        ({"statistic": "p99", "metric": "ModelLatency", "threshold": 20_000.0}, "p99 ModelLatency > 20 ms"),
+        ({"statistic": "Sum", "metric": "Sales", "threshold": 0.5}, "Sum Sales > 0.5"),
+        (
+            {
+                "statistic": "",
+                "metric": "",
+                "threshold": 4.0,
+                "queries": [
+                    {"id": "m1", "expression": "", "returned": False},
+                    {"id": "e", "expression": "m1 / 2", "returned": True},
+                ],
+            },
+            "m1 / 2 > 4",
+        ),
+    ],
+)
+def test_what_an_alarm_watches(watched: dict[str, Any], said: str) -> None:
+    usual = {"comparison": "GreaterThanThreshold", "datapoints_to_alarm": 2, "evaluation_periods": 3, "period": 10}
+    assert _condition({**usual, **watched}) == f"{said}, 2 of 3 x 10 s"
