@@ -24,6 +24,8 @@ OUTGREW = "OutOfMemory"
 """Code of the failure of a replica that held more than it may."""
 UTMOST = 1.25
 """Times the memory limit, at which a replica goes at once and not when another has taken its place."""
+_LEAVING = 20.0
+"""Seconds that an instance stays to finish what later ones start from."""
 _LOG_TAIL = 4096
 """Bytes of the log from which a dead program's last lines are quoted."""
 _LAST_LINES = 5
@@ -41,6 +43,8 @@ class Worker:
         self._engine: Engine | None = None
         self._stopping = asyncio.Event()
         self._failure: Failure | None = None
+        self._leaving: asyncio.Task[None] | None = None
+        """What later instances start from is being made."""
         self._wall = ""
         """What the kernel holds its memory with."""
 
@@ -92,7 +96,7 @@ class Worker:
         self._say(f"ready, {kinds} on {self._spec.socket}")
         if cold is not None:
             await tell(self._spec)
-            await leave_quick(self._spec)
+            self._leaving = asyncio.create_task(leave_quick(self._spec))
 
     async def _end(self) -> int:
         failure = self._failure
@@ -108,6 +112,8 @@ class Worker:
             await self._engine.close()
         if failure is not None:
             return FAILED
+        if self._leaving is not None:  # or where a machine is busy every instance would go before it left anything
+            await asyncio.wait([self._leaving], timeout=_LEAVING)
         self._say(f"drained, {cut} requests cut off" if cut else "drained")
         return 0
 
