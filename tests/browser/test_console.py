@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tidegate.testing.platform import Platform
 from tidegate.testing.scene import train
@@ -25,12 +25,18 @@ PAGES = {
 pytestmark = pytest.mark.timeout(120)
 
 
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    with browser.new_context(viewport={"width": 1200, "height": 900}) as shared:
+        yield shared
+
+
 @pytest.fixture
-def page(browser: Browser, platform: Platform) -> Iterator[Page]:
+def page(context: BrowserContext, platform: Platform) -> Iterator[Page]:
     """A page whose trouble and whose requests to elsewhere fail the test."""
-    context = browser.new_context(viewport={"width": 1200, "height": 900})
-    yield from watched(context.new_page(), platform)
-    context.close()
+    made = context.new_page()
+    yield from watched(made, platform)
+    made.close()
 
 
 def watched(page: Page, platform: Platform) -> Iterator[Page]:
@@ -53,18 +59,22 @@ def address(platform: Platform, name: str) -> str:
 
 
 @pytest.mark.parametrize("name", PAGES)
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 390)])
-def test_nothing_bars_anybody_from_a_page(
-    browser: Browser, platform: Platform, name: str, scheme: str, width: int
-) -> None:
-    context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})  # type: ignore[arg-type]
-    for page in watched(context.new_page(), platform):
-        page.goto(address(platform, name))
-        expect(page.get_by_role("heading", level=1)).to_be_visible()
-        found = Axe().run(page).response["violations"]
-        assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-    context.close()
+def test_nothing_bars_anybody_from_a_page(page: Page, platform: Platform, name: str) -> None:
+    """Light and wide as it is loaded, then dark and as narrow as a phone."""
+    page.emulate_media(color_scheme="light", reduced_motion="reduce")
+    page.goto(address(platform, name))
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    fits(page, 1200)
+    page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+    page.set_viewport_size({"width": 390, "height": 900})
+    fits(page, 390)
+
+
+def fits(page: Page, width: int) -> None:
+    """Accessible, and not wider than the screen."""
+    found = Axe().run(page).response["violations"]
+    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_the_walk_ends_in_a_mode_and_goes_on_to_a_plan(page: Page, platform: Platform) -> None:
@@ -86,6 +96,7 @@ def test_the_walk_ends_in_a_mode_and_goes_on_to_a_plan(page: Page, platform: Pla
 def test_a_wrong_answer_is_said_at_its_field(page: Page, platform: Platform) -> None:
     page.goto(address(platform, "problem"))
     expect(page.get_by_role("alert")).to_contain_text("rate: ")
+    expect(page.get_by_role("alert")).to_be_in_viewport()
     expect(page.locator("#rate")).to_have_attribute("aria-invalid", "true")
 
 
@@ -107,8 +118,10 @@ def test_a_bad_version_is_pulled_and_can_be_watched(page: Page, platform: Platfo
     expect(journal).to_contain_text("in ALARM state during baking")
     split = page.locator("[data-split]")
     expect(split).to_have_attribute("aria-label", "old version 100 %, new version 0 % of the requests")
+    expect(page.locator(".journal li.ahead")).to_have_count(0)
     page.locator("[data-slider]").fill("600")
     expect(split).to_have_attribute("aria-label", "old version 75 %, new version 25 % of the requests")
+    expect(page.locator(".journal li.ahead").last).to_contain_text("all traffic is back")
     page.get_by_role("button", name="Play").click()
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
     page.get_by_role("button", name="Pause").click()
@@ -127,12 +140,14 @@ def test_what_cannot_be_meant_is_said(page: Page, platform: Platform) -> None:
     expect(page.get_by_role("alert")).to_contain_text("rollout.step")
 
 
-def test_the_switch_between_light_and_dark_is_kept(page: Page, platform: Platform) -> None:
-    page.goto(f"{platform.url}/console")
-    page.get_by_role("button", name="Dark").click()
-    page.reload()
-    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
-    expect(page.get_by_role("button", name="Dark")).to_have_attribute("aria-pressed", "true")
+def test_the_switch_between_light_and_dark_is_kept(browser: Browser, platform: Platform) -> None:
+    with browser.new_context() as own:
+        for page in watched(own.new_page(), platform):
+            page.goto(f"{platform.url}/console/flowchart")
+            page.get_by_role("button", name="Dark").click()
+            page.reload()
+            assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+            expect(page.get_by_role("button", name="Dark")).to_have_attribute("aria-pressed", "true")
 
 
 def test_a_plan_is_saved_and_deployed(page: Page, platform: Platform, tmp_path: Path) -> None:
@@ -145,14 +160,15 @@ def test_a_plan_is_saved_and_deployed(page: Page, platform: Platform, tmp_path: 
     page.locator("#model-data").fill(train(tmp_path, 1))
     page.get_by_role("button", name="Deploy it here").click()
     expect(page.locator("[data-deploy-progress]")).to_contain_text("InService", timeout=60_000)
+    expect(page.get_by_role("list", name="Journal of the deployment")).to_contain_text("payroll-fraud")
 
 
 def test_it_all_stands_there_without_scripts(browser: Browser, platform: Platform) -> None:
-    context = browser.new_context(java_script_enabled=False)
-    for page in watched(context.new_page(), platform):
+    own = browser.new_context(java_script_enabled=False)
+    for page in watched(own.new_page(), platform):
         page.goto(address(platform, "rollout"))
         expect(page.get_by_role("list", name="Journal of the rollout")).to_contain_text("baking for 120 s")
         page.goto(address(platform, "overview"))
         page.get_by_text("The same as a table").first.click()
         expect(page.get_by_role("table").first).to_contain_text("serverless")
-    context.close()
+    own.close()

@@ -1,16 +1,19 @@
 """The numbers of the overview, each computed from the planner and the catalogue when the page is asked for. Pure."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from tidegate import planner
+from tidegate.console.choosing import MODES
 from tidegate.console.money import dollars
+from tidegate.console.shifting import ABOUT, STRATEGIES
 from tidegate.cost import breakeven, many_models, savings
 from tidegate.cost.bill import MONTHS, Tariff
 from tidegate.cost.fleet import Scaling, fleet
 from tidegate.cost.on_demand import OnDemand
 from tidegate.cost.shapes import shape
 from tidegate.cost.traffic import Traffic
-from tidegate.planner import pricing
+from tidegate.planner import pricing, what_is_asked
 from tidegate.planner.sizing import Fleet
 from tidegate.planner.tables import table
 from tidegate.prices import Catalogue
@@ -27,6 +30,53 @@ CLIENT_RATE = 0.05
 """Requests a second of one client."""
 
 
+TARGETS: Mapping[str, Mapping[str, str]] = {
+    "sagemaker": {
+        "title": "SageMaker endpoints",
+        "about": "Scaling, alarms and traffic shifting come with it. The place to begin for any model, and the one"
+        " that the planner proposes unless something speaks against it.",
+    },
+    "eks": {
+        "title": "Kubernetes (EKS)",
+        "about": "For serving logic that SageMaker's containers cannot hold, in a team that already runs Kubernetes.",
+    },
+    "ecs": {
+        "title": "Containers (ECS)",
+        "about": "The same need for control over the container, without Kubernetes to look after.",
+    },
+    "lambda": {
+        "title": "Functions (Lambda)",
+        "about": "Light scoring that an event starts. Small models, no accelerator, paid by the call.",
+    },
+}
+THERE: Mapping[str, Mapping[str, object]] = {
+    "sagemaker": {},
+    "eks": {"custom_logic": True, "platform": "kubernetes"},
+    "ecs": {"custom_logic": True, "platform": "containers"},
+    "lambda": {"event_driven": True},
+}
+"""Answers that lead to a target."""
+ARCHITECTURES: Mapping[str, Mapping[str, str]] = {
+    "dedicated": {
+        "title": "Dedicated",
+        "about": "One model has its instances for itself, so nothing else moves its latency.",
+    },
+    "multi_model": {
+        "title": "Multi-model",
+        "about": "Many alike models share a container; each is loaded when it is asked for, and goes when memory is"
+        " short.",
+    },
+    "pipeline": {
+        "title": "Serial pipeline",
+        "about": "Each request goes through several containers, one after the other, within one instance.",
+    },
+    "direct": {
+        "title": "Side by side",
+        "about": "Several containers share an endpoint, and each request names the one it is for.",
+    },
+}
+
+
 def numbers(catalogue: Catalogue) -> dict[str, Any]:
     """Everything that the overview shows."""
     tariff = Tariff(catalogue, REGION)
@@ -35,12 +85,26 @@ def numbers(catalogue: Catalogue) -> dict[str, Any]:
     fraud = plans["payroll-fraud"]
     return {
         "plans": summaries,
+        "targets": [{**told, "month": _month(name, catalogue)} for name, told in TARGETS.items()],
+        "modes": {
+            name: {"title": title, "about": MODES[name]} for name, title in what_is_asked()["modes"].items()
+        },
+        "architectures": ARCHITECTURES,
+        "strategies": {name: {"title": title, "about": ABOUT[name]} for name, title in STRATEGIES.items()},
         "serverless": _serverless(tariff),
         "many": _many_models(tariff),
         "savings": _savings(fraud, tariff),
         "choices": {choice.name: choice for choice in fraud.choices},
         "dollars": dollars,
     }
+
+
+def _month(target: str, catalogue: Catalogue) -> float:
+    """Dollars of the fraud model there."""
+    given = {**planner.answers_of("payroll-fraud"), **THERE[target]}
+    made = planner.plan(planner.read(given), catalogue)
+    assert made.place.target == target
+    return made.bill.month
 
 
 def _summary(name: str, plan: planner.Plan) -> dict[str, Any]:

@@ -4,11 +4,13 @@ Every page is whole without scripts: forms are asked by GET, so that a page's ad
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
@@ -50,6 +52,14 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+
+
+def soft(text: str) -> Markup:
+    """May be broken within names such as InvocationsPerInstance, between their words."""
+    return Markup("<wbr>").join(re.split(r"(?<=[a-z])(?=[A-Z])", text))
+
+
+_TEMPLATES.filters["soft"] = soft
 
 
 def routes(gateway: Gateway, desk: Desk) -> list[Route]:

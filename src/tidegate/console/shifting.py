@@ -103,7 +103,7 @@ def drawn(form: Mapping[str, str], outcome: Mapping[str, Any]) -> dict[str, Any]
     run, moments = outcome["run"], outcome["moments"]
     return {
         "run": {**run, "alarms": [name.rpartition("-")[2] for name in run["alarms"]]},
-        "seconds": moments[-1]["at"] if moments else 0.0,
+        "seconds": round(moments[-1]["at"], 1) if moments else 0.0,
         "instances": int(form["instances"]),
         "moments": [_start(form), *(_moment(moment) for moment in moments)],
     }

@@ -52,7 +52,7 @@ def data(tariff: Tariff, extras: Extras, requests: float) -> Iterator[Line]:
 
 
 def alarms(tariff: Tariff, extras: Extras) -> Line:
-    why = f"{extras.alarms} alarm(s) at all times"
+    why = f"{extras.alarms} {'alarm' if extras.alarms == 1 else 'alarms'} at all times"
     return tariff.line("cloudwatch/alarm-month", extras.alarms * MONTHS, why)
 
 

@@ -68,7 +68,7 @@ def asynchronous(
     up += waits
     warnings = []
     if longest > 1:
-        warnings.append(f"at its longest the queue holds {longest:,.0f} hours of work for {most} instance(s)")
+        warnings.append(f"at its longest the queue holds {longest:,.0f} hours of work for {most} instances")
     busy = load.requests * work.hours
     why = f"{busy:,.0f} h of work a year, the rest is the wait until instances are scaled in to {least}"
     lines = [
@@ -111,7 +111,7 @@ def batch(
     each = job.hours(work)
     why = (
         f"{job.runs:g} jobs a year of {job.records:,.0f} records: {each * 60:,.1f} minutes on "
-        f"{job.instances} instance(s), {job.startup / 60:g} of them to start"
+        f"{job.instances} {'instance' if job.instances == 1 else 'instances'}, {job.startup / 60:g} of them to start"
     )
     lines = [
         Line(HOSTING + instance, job.runs * each * job.instances, rate, why),

@@ -18,6 +18,12 @@ function draw(figure, data, series, more) {
     font: "12px system-ui, sans-serif",
     ...extra,
   });
+  /** While nothing is pointed at, the legend tells the values at the mark. */
+  function resting(made) {
+    const at = marked ?? more.marks?.[0] ?? data[0].at(-1);
+    const place = data[0].findLastIndex((x) => x <= at);
+    made.setLegend({ idx: Math.max(0, place) }, false);
+  }
   function make() {
     plot?.destroy();
     plot = new window.uPlot(
@@ -32,7 +38,7 @@ function draw(figure, data, series, more) {
           axis({ size: 64, values: (_, ticks) => ticks.map((tick) => `${more.before ?? ""}${number.format(tick)}${more.after ?? ""}`) }),
         ],
         series: [
-          { label: more.across ?? "", value: (_, value) => (value === null ? "" : more.tell ? more.tell(value) : number.format(value)) },
+          { label: more.across ?? "time", value: (_, value) => (value === null ? "" : more.tell ? more.tell(value) : number.format(value)) },
           ...series.map((one) => ({
             label: one.label,
             stroke: colour(one.colour),
@@ -44,6 +50,12 @@ function draw(figure, data, series, more) {
           })),
         ],
         hooks: {
+          setLegend: [
+            (made) => {
+              if (made.legend.idx === null || made.legend.idx === undefined) resting(made);
+            },
+          ],
+          ready: [resting],
           draw: [
             (made) => {
               for (const at of [marked, ...(more.marks ?? [])]) {
@@ -77,6 +89,7 @@ function draw(figure, data, series, more) {
   return {
     mark(at) {
       marked = at;
+      resting(plot);
       plot.redraw(false);
     },
   };

@@ -10,6 +10,7 @@ if (form) {
   });
 }
 
+const journal = document.querySelector("[data-deploy-journal]");
 const progress = document.querySelector("[data-deploy-progress]");
 
 function say(text, kind = "") {
@@ -32,23 +33,54 @@ async function ask(method, path, body) {
 
 async function deploy() {
   progress.replaceChildren();
+  journal.replaceChildren();
   try {
     const answers = JSON.parse(document.getElementById("deploy-answers").textContent);
     const models = form.querySelector("textarea").value.split("\n").map((line) => line.trim()).filter(Boolean);
     const { spec } = await ask("POST", "/tidegate/v1/plan", { answers, models });
+    const before = await standing(spec.endpoint);
     const done = await ask("PUT", "/tidegate/v1/deploy", { spec });
     say(done.message);
-    await follow(spec.endpoint);
+    await follow(spec.endpoint, before);
   } catch (error) {
     say(error.message, "bad");
   }
 }
 
-async function follow(name) {
+/** What the journal has after a line of it, shown; the line it has come to. */
+async function news(name, after) {
+  const path = `/tidegate/v1/endpoints/${encodeURIComponent(name)}/events?after=${after}&limit=200`;
+  const { events, next } = await ask("GET", path);
+  for (const event of events) {
+    const line = document.createElement("li");
+    const time = document.createElement("time");
+    time.textContent = new Date(event.at).toLocaleTimeString();
+    line.append(time, Object.assign(document.createElement("span"), { textContent: event.message }));
+    journal.append(line);
+  }
+  journal.hidden = journal.childElementCount === 0;
+  if (events.length) journal.scrollTop = journal.scrollHeight;
+  return next;
+}
+
+/** Where the journal of an endpoint stands; 0 where there is none yet. */
+async function standing(name) {
+  const { endpoints } = await ask("GET", "/tidegate/v1/endpoints");
+  if (!endpoints.some((endpoint) => endpoint.name === name)) return 0;
+  for (let after = 0; ; ) {
+    const { events, next } = await ask("GET", `/tidegate/v1/endpoints/${encodeURIComponent(name)}/events?after=${after}&limit=1000`);
+    if (!events.length) return after;
+    after = next;
+  }
+}
+
+async function follow(name, before) {
   const bar = document.createElement("p");
   bar.className = "stat";
   progress.append(bar);
+  let after = before;
   for (;;) {
+    after = await news(name, after);
     const endpoint = await ask("GET", `/tidegate/v1/endpoints/${encodeURIComponent(name)}`);
     const rollout = endpoint.rollout;
     bar.textContent = rollout ? `${endpoint.status}: ${rollout.phase}, stage ${rollout.stage} of ${rollout.stages}, ${rollout.share.now} % new` : endpoint.status;

@@ -25,7 +25,7 @@ SHAPES = (
 )
 """Alarms that are tried: seconds of a period, periods that must breach, periods looked at."""
 
-LONG_SHAPES = ((300, 2, 2), (300, 2, 3), (300, 3, 6), (300, 3, 12), (900, 2, 2), (900, 2, 4))
+LONG_SHAPES = ((300, 2, 2), (300, 2, 3), (300, 3, 6), (900, 2, 2))
 LONG_BAKES = (1800, 3600, 7200, 14_400, 28_800, 43_200, LONGEST_BAKE)
 """The same for few requests, with bakes of so many seconds."""
 
@@ -82,7 +82,8 @@ def propose(
     found = tuple(one for one in (search.bake(), search.canary(), search.alarm(quantity)) if one is not None)
     if found:
         return found
-    few = (search.bake_and_alarm(quantity), search.sample(quantity, size))
+    sample = search.sample(quantity, size)
+    few = (search.bake_and_alarm(quantity, sample), sample)
     return tuple(one for one in few if one is not None)
 
 
@@ -114,11 +115,15 @@ class _Search:
         made = (self._shaped(quantity, *shape) for shape in SHAPES)
         return max((one for one in made if one is not None), key=lambda one: one.power, default=None)
 
-    def bake_and_alarm(self, quantity: Quantity) -> Proposal | None:
-        """The shortest bake of some for which there is an alarm."""
+    def bake_and_alarm(self, quantity: Quantity, sample: Proposal | None) -> Proposal | None:
+        """The shortest bake of some for which there is an alarm. No alarm makes do with fewer requests than a
+        ``sample`` of them that is judged by itself."""
         now, stage = self.now, self._stage()
+        if sample is None or sample.requests is None or now.setting.plan.rolling:
+            return None
+        least = sample.requests / (now.setting.rate * stage.share / WHOLE)
         for bake in LONG_BAKES:
-            if bake <= stage.bake or now.setting.plan.rolling:
+            if bake <= stage.bake or bake < least:
                 continue
             setting = replace(now.setting, plan=self._with(replace(stage, bake=bake)))
             longer = replace(self, now=Watching(now.alarm, setting))
@@ -141,6 +146,9 @@ class _Search:
         if not meaning.exact(shape):
             return None
         ladder = list(_ladder(shape, quantity, self.now.setting.baseline, self.fault))
+        stage = self._stage()
+        if self._seen(replace(shape, threshold=ladder[0]), stage.share, stage.bake) < self.power:
+            return None  # no higher one sees more
 
         def rare(place: int) -> bool:
             alarm = replace(shape, threshold=ladder[place])
@@ -150,7 +158,6 @@ class _Search:
         if place is None:
             return None
         alarm = replace(shape, threshold=ladder[place])
-        stage = self._stage()
         chance = self._seen(alarm, stage.share, stage.bake)
         if chance < self.power:
             return None
