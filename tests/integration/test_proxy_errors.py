@@ -111,6 +111,29 @@ def test_an_instance_that_dies_with_the_request(program: str) -> None:
     scene(program, play)
 
 
+@pytest.mark.parametrize(
+    ("body", "status", "kind", "code"),
+    [
+        (b"hold", 504, "server_error", "model_error"),
+        (b"die", 502, "server_error", "model_error"),
+        (b"x" * 1001, 413, "invalid_request_error", "ValidationError"),
+    ],
+)
+def test_openai_s_clients_are_told_in_their_own_way(
+    program: str, body: bytes, status: int, kind: str, code: str
+) -> None:
+    """With a status by which they know whether to ask again."""
+
+    async def play(running: Stand) -> None:
+        await served(running)
+        reply = await running.ask(body, path=f"/endpoints/{ENDPOINT}/v1/chat/completions")
+        error = json.loads(reply.body)["error"]
+        assert (reply.status, error["type"], error["code"]) == (status, kind, code)
+        assert error["message"]
+
+    scene(program, play, invocation_timeout=1, max_body=1000)
+
+
 def test_an_unknown_variant(program: str) -> None:
     async def play(running: Stand) -> None:
         await served(running)

@@ -13,7 +13,7 @@ from tidegate.model.errors import StartupError
 from tidegate.model.traffic import WHOLE
 from tidegate.proxy import holding, pools, quotas
 from tidegate.proxy.options import Options
-from tidegate.proxy.responses import ENDPOINT, OPENAI, OWN, error, refusal, runtime_error
+from tidegate.proxy.responses import ENDPOINT, OPENAI, OWN, either, error, refusal, runtime_error
 from tidegate.proxy.routes import MOST_ROUTES, entries
 from tidegate.proxy.state import ON_DEMAND, State
 
@@ -120,9 +120,9 @@ def _frontend(options: Options) -> str:
   acl signed url_param(X-Amz-Signature) -m found
   http-request return status 403 {unsigned} if !signed
 """
-    large = runtime_error(
-        "ValidationError", f"The request's body is larger than the limit of {options.max_body} bytes."
-    )
+    large = f"The request's body is larger than the limit of {options.max_body} bytes."
+    told = {"Message": large, "message": large}
+    large = either("ValidationError", told, "ValidationError", "invalid_request_error")
     unknown = runtime_error(
         "ValidationError",
         f"Variant %[{target},json(utf8ps)] of endpoint %[path,field(3,/)] of account {options.account} not found.",
@@ -274,13 +274,15 @@ defaults fleets
 
 def _model_error(options: Options, original: str) -> str:
     group = f"/aws/sagemaker/Endpoints/{ENDPOINT}"
+    message = (
+        f'Received server error (0) from primary with message "{original}". See the log group {group} in'
+        f" account {options.account} (tidegate logs {ENDPOINT}) for more information."
+    )
     members = {
-        "Message": (
-            f'Received server error (0) from primary with message "{original}". See the log group {group} in'
-            f" account {options.account} (tidegate logs {ENDPOINT}) for more information."
-        ),
+        "Message": message,
+        "message": message,
         "OriginalStatusCode": 0,
         "OriginalMessage": original,
         "LogStreamArn": f"arn:aws:logs:{options.region}:{options.account}:log-group:{group}",
     }
-    return error("ModelError", members, "lf-string")
+    return either("ModelError", members, "model_error", "server_error")

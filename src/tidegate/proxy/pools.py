@@ -2,7 +2,7 @@
 
 from tidegate.proxy import holding, quotas
 from tidegate.proxy.options import Options
-from tidegate.proxy.responses import OWN
+from tidegate.proxy.responses import AWS, OWN
 from tidegate.proxy.state import BY_MODEL, ON_DEMAND, QUEUED, Seat
 
 SERVER = "check inter 500ms fastinter 100ms fall 3 rise 1 observe layer4 error-limit 3 on-error mark-down"
@@ -95,7 +95,7 @@ def _counting(slot: str) -> list[str]:
         f"http-after-response set-var({refused}) var({refused},0),add(1) if {{ status 503 }} {OWN} {{ nbsrv gt 0 }}",
         f"http-after-response set-var({throttled}) var({throttled},0),add(1) if {{ status 429 }} {OWN}",
         f"http-after-response set-var({unanswered}) var({unanswered},0),add(1) if {{ status 502:504 }} {OWN}",
-        f'http-after-response set-status 424 reason "Failed Dependency" if {{ status 502 504 }} {OWN}',
+        f'http-after-response set-status 424 reason "Failed Dependency" if {{ status 502 504 }} {AWS} {OWN}',
     ]
 
 

@@ -18,18 +18,23 @@ OPENAI = """\
   http-request set-var-fmt(txn.open) '{"error": ' if !{ var(txn.routes) -m found } { path,field(4,/) -m str v1 }
 """
 """Marks a request in OpenAI's manner, whose clients look for an error one level deeper."""
+AWS = "!{ var(txn.open) -m found }"
+"""True for all other requests."""
 _KINDS = {"ThrottlingException": "rate_limit_error"}
 
 
 def refusal(name: str, message: str, seconds: str) -> str:
-    """A response of a backend that says when to try again (``seconds``), in AWS's form or in OpenAI's. The members of
-    both are there, since what was asked is known only by what surrounds them."""
-    members = {"message": message, "type": _KINDS.get(name, "server_error"), "param": None, "code": name}
-    body = json.dumps({"Message": message, **members}).replace("'", "\\u0027")
-    headers = f"hdr x-amzn-ErrorType {name} hdr Retry-After {seconds}"
-    return (
-        f"content-type application/json {headers} lf-string '%[var(txn.open)]{body}%[var(txn.open),regsub(.+,}})]'"
-    )
+    """A response of a backend that says when to try again (``seconds``), in AWS's form or in OpenAI's."""
+    return either(name, {"Message": message, "message": message}, name, _KINDS.get(name, "server_error"), seconds)
+
+
+def either(name: str, members: Mapping[str, object], code: str, kind: str, again: str = "") -> str:
+    """A response in AWS's form or in OpenAI's. The members of both are there, since what was asked is known only by
+    what surrounds them. ``again``: seconds after which to try again."""
+    body = json.dumps({**members, "type": kind, "param": None, "code": code}).replace("'", "\\u0027")
+    headers = f"hdr x-amzn-ErrorType {name}" + (f" hdr Retry-After {again}" if again else "")
+    close = "%[var(txn.open),length,bool,iif(},)]"
+    return f"content-type application/json {headers} lf-string '%[var(txn.open)]{body}{close}'"
 
 
 def error(name: str, members: Mapping[str, object], kind: str = "string") -> str:
