@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import assume, example, given, settings
+from hypothesis import Phase as Phases
+from hypothesis import assume, example, find, given, settings
 from hypothesis import strategies as st
 
 from tidegate import planner, spec
@@ -88,11 +89,28 @@ DRAWN = st.fixed_dictionaries(
 )
 
 
+LIGHT = {
+    **{
+        "model_kind": "tabular",
+        "model_size": "1 MB",
+        "payload": "1 KB",
+        "processing_time": "5ms",
+        "latency": None,
+    },
+    **{"stages": [], "frameworks": ["xgboost"], "alike_models": 1, "custom_logic": False},
+}
+"""What a Lambda function can be."""
+
+
 def coherent(given: dict[str, Any]) -> dict[str, Any]:
     """The commonest contradictions taken out, so that most of what is drawn can be planned."""
     made = dict(given)
     if not made["individual_responses"]:
         made |= {"latency": None, "event_driven": False, "separate_invocation": False}
+    if made["event_driven"] and made["reversible"]:
+        made |= LIGHT
+    if made["separate_invocation"] and len(made["frameworks"]) > 1:
+        made |= {"stages": [], "alike_models": 1}
     if made["latency"] in ("1ms", "20ms", "300ms", "2s"):
         made |= {"processing_time": "0.2ms", "payload": "300 KB"}
     if made["alike_models"] >= 10:
@@ -129,6 +147,25 @@ def valid(given: dict[str, Any]) -> Answers:
         assume(False)
     assert [row.name for row in made.rows] == list(NAMES)
     return answers
+
+
+@pytest.mark.parametrize(
+    ("what", "value"),
+    [
+        *(("mode", mode) for mode in ("real_time", "serverless", "asynchronous", "batch")),
+        *(("target", target) for target in ("sagemaker", "eks", "ecs", "lambda")),
+        *(("architecture", kind) for kind in ("dedicated", "multi_model", "pipeline", "direct")),
+    ],
+)
+def test_what_is_drawn_reaches_every_kind_of_plan(what: str, value: str) -> None:
+    def reached(given: dict[str, Any]) -> bool:
+        try:
+            return bool(getattr(planner.plan(planner.read(given), CATALOGUE).place, what) == value)
+        except Invalid:
+            return False
+
+    found = find(GIVEN, reached, settings=settings(max_examples=2_000, phases=[Phases.generate], database=None))
+    assert reached(found)
 
 
 def version(data: object, generation: int) -> tuple[Version, Any]:

@@ -139,7 +139,11 @@ _FLAGS = {"yes": True, "y": True, "true": True, "no": False, "n": False, "false"
 
 def _number(value: object, question: Question) -> float:
     if isinstance(value, str):
-        value = float(value.replace(",", "")) if re.fullmatch(r"-?[0-9][0-9,]*(\.[0-9]+)?", value) else value
+        value = (
+            float(value.replace(",", ""))
+            if re.fullmatch(r"-?[0-9][0-9,]*(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?", value)
+            else value
+        )
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("expected a number")
     if not math.isfinite(value):

@@ -72,7 +72,8 @@ def extras(facts: Facts, tariff: Tariff) -> tuple[Extras, tuple[str, ...]]:
     lacking = [what for what, has in (("data in and out", has_data), ("alarms", has_alarms)) if not has]
     left_out = [f"{' and '.join(lacking)} are left out: no price in {tariff.region}"] if lacking else []
     if facts["spot"]:
-        left_out.append("the catalogue has no Spot prices: on-demand is what it costs at the most")
+        where = "SageMaker has no Spot for endpoints, and " if facts["target"] == "sagemaker" else ""
+        left_out.append(f"{where}the catalogue has no Spot prices: on-demand is what it costs at the most")
     size = facts["payload"] if has_data else 0
     count = len(specs.alarm_section(facts, strategy(facts))) if has_alarms else 0
     return Extras(bytes_in=size, bytes_out=size * answer, alarms=count), tuple(left_out)

@@ -16,6 +16,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"latancy": "100ms"}, "unknown answer 'latancy', did you mean 'latency'?"),
     ({"rate": 0}, "rate: 0: must be above 0"),
     ({"rate": -3}, "rate: -3: must be above 0"),
+    ({"rate": "1e30"}, "rate: '1e30': must be at most 1,000,000"),
     ({"rate": 1e12}, "rate: 1000000000000.0: must be at most 1,000,000"),
     ({"rate": float("nan")}, "rate: nan: expected a finite number"),
     ({"rate": "many"}, "rate: 'many': expected a number"),
