@@ -11,6 +11,7 @@ VARIABLES = {
     "prefetch": "MULTI_MODEL_PREFETCH",
     "minimum_stay": "MULTI_MODEL_MINIMUM_STAY",
     "loading": "MULTI_MODEL_MAX_LOADING",
+    "disk": "MULTI_MODEL_DISK_MB",
 }
 """Key of a spec -> the variable that says the same to a server."""
 
@@ -47,11 +48,12 @@ def environment(model: raw.ModelSpec, path: Path = ()) -> dict[str, str]:
         "prefetch": ",".join(given.prefetch),
         "loading": "" if given.loading is None else str(given.loading),
     }
-    if given.memory is not None:
-        size = bytes_of(given.memory, (*here, "memory"))
-        if size < MIB:
-            raise SpecError((*here, "memory"), f"{given.memory!r}: must be at least 1MiB")
-        found["memory"] = f"{round(size / MIB, 3)}"
+    for key, text in (("memory", given.memory), ("disk", given.disk)):
+        if text is not None:
+            size = bytes_of(text, (*here, key))
+            if size < MIB:
+                raise SpecError((*here, key), f"{text!r}: must be at least 1MiB")
+            found[key] = f"{round(size / MIB, 3)}"
     if given.minimum_stay is not None:
         found["minimum_stay"] = f"{duration(given.minimum_stay, (*here, 'minimum_stay')):g}"
     return {VARIABLES[key]: text for key, text in found.items() if text}

@@ -76,6 +76,17 @@ class MultiModelSpec(Struct, forbid_unknown_fields=True):
         ]
         | None
     ) = None
+    disk: (
+        Annotated[
+            str,
+            _text(
+                "Disk that XGBoost models kept ready to load may take; no limit when absent.",
+                "10GiB",
+                pattern=r"^[0-9.]+ ?([KMGT]i?)?B$",
+            ),
+        ]
+        | None
+    ) = None
     cache: Annotated[bool, Meta(description="Whether models stay loaded after a request.")] = True
 
 

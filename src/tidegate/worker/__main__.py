@@ -13,7 +13,7 @@ import uvloop
 
 from tidegate.model.errors import StartupError
 from tidegate.worker.life import Worker
-from tidegate.worker.spec import ReplicaSpec, read
+from tidegate.worker.spec import ReplicaSpec, most_threads, read
 
 
 def main(arguments: list[str]) -> int:
@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     faulthandler.enable()
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime would report on its use
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # read when numpy and the runtime are imported
-        os.environ[variable] = spec.containers[0].environment.get("OMP_NUM_THREADS", "1")
+        os.environ[variable] = str(most_threads(spec))
     uvloop.run(_live(path, spec))
     return 0
 

@@ -134,6 +134,13 @@ class Failure:
     permanent: bool
 
 
+def most_threads(spec: ReplicaSpec) -> int:
+    """What the libraries of this process may have: what the container with the most asks for. Each runtime that can
+    keeps to its own container's number. One that makes no sense is refused where its model is loaded."""
+    given = [container.environment.get("OMP_NUM_THREADS", "1") for container in spec.containers]
+    return max([int(number) for number in given if number.isdecimal() and 0 < int(number) <= 1024], default=1)
+
+
 def encode(spec: ReplicaSpec) -> bytes:
     return msgspec.json.encode(spec)
 

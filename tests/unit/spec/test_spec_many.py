@@ -40,6 +40,7 @@ def test_every_setting_is_a_variable_of_the_container() -> None:
         "prefetch": ["zoo.tar.gz"],
         "minimum_stay": "1m30s",
         "loading": 3,
+        "disk": "10GiB",
         "cache": False,
     }
     found = container(given, environment={"OMP_NUM_THREADS": 1})
@@ -51,6 +52,7 @@ def test_every_setting_is_a_variable_of_the_container() -> None:
         "MULTI_MODEL_PREFETCH": "zoo.tar.gz",
         "MULTI_MODEL_MINIMUM_STAY": "90",
         "MULTI_MODEL_MAX_LOADING": "3",
+        "MULTI_MODEL_DISK_MB": "10240.0",
     }
 
 

@@ -1,6 +1,7 @@
 """Names, knobs, memory readings and the journal of crashes of multi-model workers."""
 
 import ctypes
+import os
 import subprocess
 import sys
 import textwrap
@@ -56,6 +57,7 @@ def test_knobs_come_from_the_environment() -> None:
     assert (knobs.memory, knobs.pinned, knobs.prefetch) == (64 * 2**20, frozenset({"a.ubj", "b/c.ubj"}), ("d",))
     assert (knobs.minimum_stay, knobs.loading, knobs.cache) == (10.0, 2, False)
     assert read_knobs({}, cache=True, memory=5 * 2**20).memory == 5 * 2**20
+    assert knobs.disk is None and read_knobs({"MULTI_MODEL_DISK_MB": "2"}, cache=True, memory=1).disk == 2**21
 
 
 @pytest.mark.parametrize(
@@ -65,6 +67,7 @@ def test_knobs_come_from_the_environment() -> None:
         ("MULTI_MODEL_MEMORY_MB", "lots", "must be a number of at least 1"),
         ("MULTI_MODEL_MINIMUM_STAY", "nan", "must be a number of at least 0"),
         ("MULTI_MODEL_MAX_LOADING", "0", "must be a number of at least 1"),
+        ("MULTI_MODEL_DISK_MB", "0", "must be a number of at least 1"),
         ("MULTI_MODEL_PINNED", "../x", "MULTI_MODEL_PINNED: TargetModel"),
     ],
 )
@@ -216,3 +219,51 @@ def test_versions_take_each_others_place(tmp_path: Path, old: bool, new: bool) -
     assert (store.refused(key), store.find(key, NEXT), store.find(key)) == ("mark", None, found)
     store.forget(key)
     assert (store.refused(key), store.find(key)) == ("", None)
+
+
+# --- the limit on the disk ---
+
+
+def kept_forest(store: Store, name: str, last: float) -> str:
+    """A forest of 100 bytes that was last loaded then."""
+    key = key_of(name)
+    path = store.path(key, GOOD)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(bytes(100))
+    os.utime(path, (last, last))
+    return key
+
+
+def there(store: Store, keys: list[str]) -> list[bool]:
+    return [store.find(key) is not None for key in keys]
+
+
+def test_forests_that_were_not_loaded_for_longest_go(tmp_path: Path) -> None:
+    store, now = Store(tmp_path, 1000), 1e9
+    keys = [kept_forest(store, str(number), now - 1000 + number) for number in range(10)]
+    store.added(100, now)
+    assert all(there(store, keys)), "there is room for ten"
+    store.used(store.path(keys[0], GOOD))
+    keys.append(kept_forest(store, "10", now))
+    store.added(100, now)
+    assert there(store, keys) == [True, False, False, *[True] * 8]
+
+
+def test_what_cannot_be_made_again_and_what_is_recent_stays(tmp_path: Path) -> None:
+    store, now = Store(tmp_path, 100), 1e9
+    refused, old, recent = (
+        kept_forest(store, name, now - age) for name, age in (("a", 900), ("b", 800), ("c", 5))
+    )
+    store.refuse(refused, "mark")
+    folder = store.path(key_of("d"), GOOD) / "model"
+    folder.mkdir(parents=True)
+    (folder.parent / "mark").write_text("m")
+    store.added(100, now)
+    assert there(store, [refused, old, recent, key_of("d")]) == [True, False, True, True]
+
+
+def test_without_a_limit_all_stay(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    keys = [kept_forest(store, str(number), 1.0) for number in range(3)]
+    store.added(10**9, 1e9)
+    assert all(there(store, keys))

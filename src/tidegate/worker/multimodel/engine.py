@@ -59,7 +59,7 @@ class Models:
 
     def __init__(self, spec: ReplicaSpec, container: ContainerSpec, opening: Opening, knobs: Knobs) -> None:
         self._loop = asyncio.get_running_loop()
-        store = Store(_beside(container.model_dir, "store"))
+        store = Store(_beside(container.model_dir, "store"), knobs.disk)
         self._crashes = Crashes(_beside(container.model_dir, "crashes"), spec.replica)
         source = Source(container.data_url, Policy(spec.file_roots, spec.s3_endpoint, spec.region))
         made = Container(container.runtime.kind, container.environment, opening)

@@ -11,6 +11,7 @@ PINNED = "MULTI_MODEL_PINNED"
 PREFETCH = "MULTI_MODEL_PREFETCH"
 STAY = "MULTI_MODEL_MINIMUM_STAY"
 LOADING = "MULTI_MODEL_MAX_LOADING"
+DISK = "MULTI_MODEL_DISK_MB"
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Knobs:
     """Seconds: the longest that a model stays once it is loaded, whoever else waits (``policy``)."""
     loading: int = 2
     """Models that are prepared or loaded at one time."""
+    disk: int | None = None
+    """Bytes that forests may take on the machine's disk; None: no limit."""
     cache: bool = True
     patience: float = 60.0
     """Seconds that a request waits for its model; the load goes on without it."""
@@ -40,6 +43,7 @@ def read_knobs(environment: Mapping[str, str], cache: bool, memory: int) -> Knob
         prefetch=_names(environment, PREFETCH),
         minimum_stay=_number(environment, STAY, Knobs.minimum_stay, 0),
         loading=int(_number(environment, LOADING, Knobs.loading, 1)),
+        disk=int(_number(environment, DISK, 0, 1) * 2**20) if DISK in environment else None,
         cache=cache,
     )
 

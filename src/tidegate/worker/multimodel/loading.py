@@ -22,7 +22,7 @@ from tidegate.worker.multimodel.preparer import Done, Job
 from tidegate.worker.multimodel.preparing import Preparers
 from tidegate.worker.multimodel.source import Source
 from tidegate.worker.multimodel.store import GOOD, NEXT, Kept, Store
-from tidegate.worker.runtimes.forest import Forest, unpack
+from tidegate.worker.runtimes.forest import Damaged, Forest, unpack
 from tidegate.worker.runtimes.tables import Rows, default_accept, of_forest
 
 LONGEST = 360.0
@@ -108,6 +108,8 @@ class Loader:
         found = await self.kept(client, which)
         if found is None:
             raise ArtifactError("it was there and is gone again")
+        if found.forest:
+            await self.aside(self._store.added, found.size, time.time())
         return found, done
 
     async def load(self, client: Client, kept: Kept) -> Copy:
@@ -128,7 +130,11 @@ class Loader:
 
     def _read_forest(self, path: Path) -> tuple[Batcher[Rows, object], str, int]:
         before = memory.read()
-        data = path.read_bytes()
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise Damaged("it is gone") from None
+        self._store.used(path)
         forest = unpack(data)
         engine = self._served(forest)
         size = memory.grown(before, memory.read(), len(data))

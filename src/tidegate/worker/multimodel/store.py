@@ -5,12 +5,19 @@ clients get, and during a turnover the next one. All of it can be made again fro
 the good version of a model whose newer artifact was refused. A version appears whole or not at all.
 """
 
+import os
 import shutil
+import stat
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 GOOD, NEXT = "good", "next"
+RECENT = 60.0
+"""Seconds in which a forest that was made or loaded does not go: another replica may be about to read it."""
+_UNCOUNTED = 0.05
+"""Part of the limit that forests may grow by before they are counted again."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +35,15 @@ class Kept:
 
 
 class Store:
-    """Methods block; ``key`` is ``targets.key_of`` of a model's name."""
+    """Methods block; ``key`` is ``targets.key_of`` of a model's name. ``limit``: bytes that forests may take on the
+    disk; None: no limit."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, limit: int | None = None) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._limit = limit
+        self._added = sys.maxsize
+        """Bytes since all were counted: other replicas add to them, too."""
 
     def path(self, key: str, which: str) -> Path:
         return self.folder / key[:2] / f"{key}.{which}"
@@ -47,6 +58,36 @@ class Store:
             return Kept(path, True, "", path.stat().st_size)
         except OSError:
             return None
+
+    def used(self, path: Path) -> None:
+        """A forest was loaded: those that were not for longest go first."""
+        if self._limit is not None:
+            with suppress(OSError):
+                os.utime(path)
+
+    def added(self, size: int, now: float) -> None:
+        """A forest of ``size`` bytes is new. Where there is too much now (epoch seconds), others go. One that goes is
+        made again from its artifact, so a good version stays whose artifact was refused since."""
+        if self._limit is None:
+            return
+        self._added += size
+        if self._added < self._limit * _UNCOUNTED:
+            return
+        found = []
+        for path in self.folder.glob(f"*/*.{GOOD}"):
+            with suppress(OSError):
+                about = path.stat()
+                if stat.S_ISREG(about.st_mode):
+                    found.append((about.st_mtime, about.st_size, path))
+        total, self._added = sum(size for _, size, _ in found), 0
+        if total <= self._limit:
+            return
+        for last, size, path in sorted(found):
+            if total <= self._limit * (1 - _UNCOUNTED) or now - last < RECENT:
+                break
+            if not path.with_suffix(".refused").exists():
+                remove(path)
+                total -= size
 
     def promote(self, key: str) -> None:
         """The next version is the good one from here on; nothing where another replica was quicker."""
