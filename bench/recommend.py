@@ -2,9 +2,10 @@
 
     python -m bench.recommend [--seconds 1.5] [--keep]
 
-The search makes its few loads; then every configuration has the whole search for its highest rate. What each of them
-chose is then measured again, in turn and with finer steps, so that neither a machine that has changed
-meanwhile nor the luck of one load decides. Compared is what calls would cost on one instance type. Some 13 minutes.
+The search makes its few loads, in five minutes at most as the command does; then every configuration has the whole
+search for its highest rate. What each of them chose is then measured again, in turn and with finer steps, so that
+neither a machine that has changed nor the luck of one load decides. Compared is what calls would cost on one
+instance type. Some 13 minutes.
 """
 
 import argparse
@@ -14,6 +15,8 @@ from pathlib import Path
 
 from bench import tables
 from bench.sides import BODY
+from tidegate.cli.loading_here import LAST_LOOK
+from tidegate.cli.recommending import BUDGET
 from tidegate.prices import Catalogue
 from tidegate.recommend.offers import offers
 from tidegate.recommend.running import Ground, cores
@@ -39,7 +42,10 @@ def main() -> None:
         model = {"image": "tidegate/xgboost", "data": train(Path(folder), 1, trees=200)}
         with Ground(model, [BODY], "application/json", OBJECTIVE) as ground:
             began = time.monotonic()
-            few = search(space, ground.measure, OBJECTIVE, RATE, effort, tell=told)
+            until = began + BUDGET * LAST_LOOK
+            few = search(
+                space, ground.measure, OBJECTIVE, RATE, effort, tell=told, late=lambda: time.monotonic() > until
+            )
             middle = time.monotonic()
             every = [sweep_one(candidate, ground, sweep) for candidate in space]
             ended = time.monotonic()

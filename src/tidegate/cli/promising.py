@@ -173,6 +173,8 @@ def _exposed(one: WantedPromise) -> str:
 def _would_do(one: WantedPromise) -> Iterator[Text]:
     for proposal in one.proposals:
         yield Text(f"  would do: {_proposed(proposal, one.quantity)}")
+    if one.alarm is None and one.quantity is Quantity.PREDICTIONS:
+        yield Text("  put its predictions as a metric of yours (PutMetricData), and an alarm on the Average of it")
     if not one.seen and not one.proposals:
         yield Text("  no bake up to a day, no canary up to a half and no threshold would do with this traffic")
 

@@ -225,6 +225,14 @@ def test_refused_requests_are_judged_as_errors_are() -> None:
     assert failed.by_stage == refused.by_stage and failed.seen and 0 < failed.by_stage[0] <= 1
 
 
+def test_a_shift_that_nothing_watches_is_told_how_many_requests_show_it() -> None:
+    found = promise(one_stage(1_000, 1_800), [alarm()], 40, Baseline(), {Quantity.PREDICTIONS: 0.25}).wanted[0]
+    (sample,) = found.proposals
+    assert found.alarm is None and (sample.what, sample.requests) == ("sample", 64)
+    reached = (stats.norm.ppf(0.95) + stats.norm.ppf(0.99)) / math.sqrt(0.25)
+    assert reached**2 <= 64 < reached**2 + 1
+
+
 def test_an_alarm_that_cannot_be_judged_says_why() -> None:
     found = promise(one_stage(1_000, 600), [alarm("ModelLatency", "p99", 3e5)], 40, Baseline(), {})
     assert found.alarms[0].unknown == "the usual latency is not given"

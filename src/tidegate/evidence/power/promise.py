@@ -185,8 +185,10 @@ def _wanted(
 
 
 def _unwatched(quantity: Quantity, size: float, setting: Setting, terms: Terms) -> tuple[Proposal, ...]:
-    """The alarm that is missing."""
+    """The alarm that is missing; where it depends on the model, how many requests tell."""
     alarm = proposals.unguarded(quantity)
-    if alarm is None or meaning.unknown(alarm, setting.baseline) is not None:
+    if alarm is None:
+        return proposals.sampled(setting, quantity, size, terms.power, terms.false_alarms)
+    if meaning.unknown(alarm, setting.baseline) is not None:
         return ()
     return proposals.propose(Watching(alarm, setting), quantity, size, terms.power, terms.false_alarms)

@@ -82,9 +82,19 @@ def propose(
     found = tuple(one for one in (search.bake(), search.canary(), search.alarm(quantity)) if one is not None)
     if found:
         return found
-    sample = search.sample(quantity, size)
-    few = (search.bake_and_alarm(quantity, sample), sample)
-    return tuple(one for one in few if one is not None)
+    sample = sampled(now.setting, quantity, size, power, false_alarms)
+    both = search.bake_and_alarm(quantity, sample[0]) if sample else None
+    return sample if both is None else (both, *sample)
+
+
+def sampled(
+    setting: Setting, quantity: Quantity, size: float, power: float, false_alarms: float
+) -> tuple[Proposal, ...]:
+    """How many requests show the fault by themselves; nothing where no number does."""
+    number = fewest(quantity, setting.baseline, size, power, false_alarms)
+    if number is None:
+        return ()
+    return (Proposal("sample", power, false_alarms, requests=number, bake=math.ceil(number / setting.rate)),)
 
 
 @dataclass(frozen=True)
@@ -115,11 +125,11 @@ class _Search:
         made = (self._shaped(quantity, *shape) for shape in SHAPES)
         return max((one for one in made if one is not None), key=lambda one: one.power, default=None)
 
-    def bake_and_alarm(self, quantity: Quantity, sample: Proposal | None) -> Proposal | None:
+    def bake_and_alarm(self, quantity: Quantity, sample: Proposal) -> Proposal | None:
         """The shortest bake of some for which there is an alarm. No alarm makes do with fewer requests than a
         ``sample`` of them that is judged by itself."""
         now, stage = self.now, self._stage()
-        if sample is None or sample.requests is None or now.setting.plan.rolling:
+        if sample.requests is None or now.setting.plan.rolling:
             return None
         least = sample.requests / (now.setting.rate * stage.share / WHOLE)
         for bake in LONG_BAKES:
@@ -131,14 +141,6 @@ class _Search:
             if found := next((one for one in made if one is not None), None):
                 return replace(found, what="bake_and_alarm", bake=bake)
         return None
-
-    def sample(self, quantity: Quantity, size: float) -> Proposal | None:
-        setting = self.now.setting
-        number = fewest(quantity, setting.baseline, size, self.power, self.false_alarms)
-        if number is None:
-            return None
-        made = self._proposal("sample", self.power, self.false_alarms)
-        return replace(made, requests=number, bake=math.ceil(number / setting.rate))
 
     def _shaped(self, quantity: Quantity, period: int, datapoints: int, periods: int) -> Proposal | None:
         """The lowest threshold that keeps false alarms rare, if it still lets the fault be seen."""
