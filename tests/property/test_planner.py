@@ -190,18 +190,12 @@ def test_a_plan_s_spec_deploys(given: dict[str, Any]) -> None:
 
 @settings(max_examples=25)
 @given(GIVEN)
-def test_a_written_plan_reads_as_its_spec(given: dict[str, Any]) -> None:
+def test_a_written_plan_reads_as_its_spec_and_has_a_reason_for_everything(given: dict[str, Any]) -> None:
     made = planner.plan(valid(given), CATALOGUE)
     written = planner.written(made)
     assert yaml.safe_load(written) == made.spec
     assert text.load(written).data == made.spec
     assert all(line.startswith(("#", " ", "-")) or ":" in line for line in written.splitlines() if line)
-
-
-@settings(max_examples=25)
-@given(GIVEN)
-def test_there_is_a_reason_for_everything(given: dict[str, Any]) -> None:
-    made = planner.plan(valid(given), CATALOGUE)
     assert all(row.value and row.reason and row.change for row in made.rows)
     assert made.steps[0].id == "individual"
     assert "{" not in "".join(row.value + row.reason + row.change for row in made.rows)
