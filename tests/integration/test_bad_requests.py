@@ -87,6 +87,13 @@ BAD = [
         400,
         "NaN (byte 6) is no JSON; send null for a value that is missing.",
     ),
+    (
+        "trees",
+        b"[[1,2,1e999]]",
+        JSON,
+        400,
+        "Row 1, column 3 (country): expected a number or null, got a number that is too large.",
+    ),
     ("trees", b'[[1,2,"x"]]', JSON, 400, "Row 1, column 3 (country): expected a number or null, got `str`."),
     ("trees", b'[{"amount":1,"hour":2}]', JSON, 400, "Row 1 has no 'country' (send null for a missing value)."),
     (

@@ -14,6 +14,7 @@ from tidegate.worker.runtimes.unreadable import unreadable
         (b'{"instances":[[', "The JSON is cut off: it ends after 15 byte(s), in the middle of a value."),
         (b"[1, NaN]", "NaN (byte 4) is no JSON; send null for a value that is missing."),
         (b"[-Infinity]", "-Infinity (byte 1) is no JSON; send null for a value that is missing."),
+        (b"[[1, 1e999]]", "The JSON holds a number that is too large: beyond 1.8e308."),
         (b"[1, x]", "The JSON cannot be used: JSON is malformed: invalid character (byte 4)."),
     ],
 )

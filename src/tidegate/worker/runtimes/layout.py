@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from tidegate.worker.invocation import ModelFailed
-from tidegate.worker.runtimes.unreadable import unreadable
+from tidegate.worker.runtimes.unreadable import TOO_LARGE, unreadable
 
 Cell = bool | int | float | str | None
 _Item = float | list[float | None] | dict[str, float | None] | None
@@ -84,6 +84,7 @@ class Layout:
         nothing."""
         said = str(error)
         found = said.partition("got ")[2].partition(" ")[0] or "something else"
+        found = "a number that is too large" if said.startswith(TOO_LARGE) else found
         if (at := _PATH.search(said)) is not None:
             return ModelFailed(
                 400, f"{self.place(int(at[1]), int(at[2]))}: expected a number or null, got {found}."

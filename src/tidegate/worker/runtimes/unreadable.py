@@ -5,6 +5,8 @@ import re
 from tidegate.worker.invocation import ModelFailed
 
 _BYTE = re.compile(r"invalid (?:character|number) \(byte (\d+)\)")
+TOO_LARGE = "Number out of range"
+"""How the decoder begins to tell of a number that no float can hold."""
 _NUMBER = re.compile(rb"-?(NaN|Infinity)")
 
 
@@ -17,6 +19,8 @@ def unreadable(error: Exception, body: bytes) -> ModelFailed:
         return ModelFailed(
             400, f"The JSON is cut off: it ends after {len(body)} byte(s), in the middle of a value."
         )
+    if said.startswith(TOO_LARGE):
+        return ModelFailed(400, "The JSON holds a number that is too large: beyond 1.8e308.")
     if (at := _BYTE.search(said)) is not None:
         near = max(0, int(at[1]) - 2)
         if found := _NUMBER.search(body, near, near + 12):
