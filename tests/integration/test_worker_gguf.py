@@ -16,7 +16,7 @@ from tidegate.model.errors import ArtifactError, Invalid
 from tidegate.worker.handling import Streamed
 from tidegate.worker.images import RuntimeChoice, RuntimeKind
 from tidegate.worker.invocation import Answer, Call, ModelFailed
-from tidegate.worker.runtimes import gguf
+from tidegate.worker.runtimes import gguf, load
 
 __all__ = ["workers"]
 
@@ -151,7 +151,7 @@ def test_what_is_refused(model: gguf.Generator, asked: object, message: str) -> 
 def broken(folder: Path, data: bytes) -> str:
     (folder / "model.gguf").write_bytes(data)
     with pytest.raises(ArtifactError) as caught:
-        gguf.load(folder, {})
+        load(RuntimeKind.GGUF, folder, {})
     assert "\n" not in caught.value.message
     return caught.value.message
 

@@ -6,11 +6,8 @@ it. ``"stream": true`` answers with server-sent events. ``slots`` requests are g
 each pass through the weights.
 """
 
-import os
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -61,7 +58,6 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> "Generator":
     path = only(model_dir, "GGUF model", (".gguf",))
     if not head(path).startswith(_MAGIC):
         raise ArtifactError(f"{path.name} is not a GGUF model: it {looks_like(head(path))}")
-    _rehearse(path, settings)
     return Generator(_open(path, settings), path.stem, settings.slots)
 
 
@@ -72,31 +68,20 @@ def _whole(environment: Mapping[str, str], name: str, default: int, most: int) -
     return int(given)
 
 
-def _rehearse(path: Path, settings: Settings) -> None:
-    """Loads the model in a process of its own first: llama.cpp ends the process at some broken files, and says in
-    its log only what is wrong."""
-    numbers = map(str, (settings.context, settings.slots, settings.threads))
-    done = subprocess.run(
-        [sys.executable, "-m", "tidegate.worker.runtimes.gguf", str(path), *numbers],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        env={**os.environ, "GGML_NO_BACKTRACE": "1"},
-    )
-    if done.returncode:
-        raise ArtifactError(f"{path.name} is not a whole GGUF model: {_cause(done.stderr, done.returncode)}")
-
-
-def _cause(log: str, code: int) -> str:
-    """The first complaint, without the clock and the function that llama.cpp puts before it."""
+def why_it_ended(names: Sequence[str], log: str, code: int) -> str:
+    """Why llama.cpp did not load the model of these files on ``trial``: its first complaint, without the clock and
+    the function that it puts before it."""
+    name = next((name for name in names if name.endswith(".gguf")), "the model")
+    said = f"llama.cpp ended with code {code}"
     for line in log.splitlines():
+        before, mark, after = line.partition(" E ")
         if "GGML_ASSERT" in line:
-            return line[line.index("GGML_ASSERT") :]
-        before, mark, said = line.partition(" E ")
+            said = line[line.index("GGML_ASSERT") :]
+            break
         if mark and before.replace(".", "").isdecimal():
-            return " ".join(said.rpartition("error loading model: ")[2].split())
-    return f"llama.cpp ended with code {code}"
+            said = " ".join(after.rpartition("error loading model: ")[2].split())
+            break
+    return f"{name} is not a whole GGUF model: {said}"
 
 
 def _open(path: Path, settings: Settings) -> Any:
@@ -127,6 +112,9 @@ class Generator:
         self.threads = slots
         self._server = server
         self._name = name
+
+    def probe(self) -> None:
+        """To be loaded is all that is asked of it on trial."""
 
     def answer(self, call: Call) -> Answer | Streamed:
         path = call.headers.get(_PATH, b"").decode("latin-1")
@@ -172,8 +160,3 @@ def _events(ask: Ask, wish: completions.Wish) -> Iterator[bytes]:
         yield wish.end()
     finally:
         closed.set()
-
-
-if __name__ == "__main__":
-    _open(Path(sys.argv[1]), Settings(*map(int, sys.argv[2:])))
-    os._exit(0)

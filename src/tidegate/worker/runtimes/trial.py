@@ -1,11 +1,13 @@
 """Loads a model in a process of its own first, where a damaged file can end the process that reads it.
 
 LightGBM's reader does: an exception in one of its threads, or an index out of a damaged file, is the end of the
-process, and no error can be caught. So the first worker of a fleet lets a child load the model and predict some
-rows, with a limit on time and memory, while it imports the library itself. What came of it is kept in a file beside
-the model data, and the other workers read that.
+process, and no error can be caught. So does llama.cpp at some files, and says what is wrong with others in its log.
+So the first worker of a fleet lets a child load the model and predict some rows (LightGBM's with a limit on time and
+memory), while it imports the library itself. What came of it is kept in a file beside the model data, and the other
+workers read that.
 
-The child is started anew (no fork), and without the optional packages that the library would bring in.
+The child is started anew (no fork), and without the optional packages that LightGBM would bring in. A runtime's
+module may have a function ``why_it_ended(names, log, code)``, for a child that gave no answer.
 """
 
 import fcntl
@@ -30,8 +32,10 @@ TIMEOUT = 120.0
 MEMORY = 4 * 1024**3
 """Bytes of address space that the child may take beyond ``PER_BYTE`` for each of the model's."""
 PER_BYTE = 50
-FRAGILE = frozenset({"lightgbm"})
+FRAGILE = frozenset({"lightgbm", "gguf"})
 """Runtimes whose libraries a damaged model can bring down."""
+BOUNDED = frozenset({"lightgbm"})
+"""Those whose models are held to the limits: what a language model takes is for its settings to say."""
 
 
 class Result(msgspec.Struct):
@@ -83,7 +87,8 @@ def _begin(kind: str, folder: Path, environment: Mapping[str, str], size: int) -
         [sys.executable, "-m", __name__, kind, str(folder), str(MEMORY + PER_BYTE * size)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "GGML_NO_BACKTRACE": "1"},
     )
     assert child.stdin is not None
     with suppress(BrokenPipeError), child.stdin as given:
@@ -94,14 +99,19 @@ def _begin(kind: str, folder: Path, environment: Mapping[str, str], size: int) -
 
 def _result(child: subprocess.Popen[bytes], kind: str, files: list[tuple[str, int, int]]) -> Result:
     try:
-        said, _ = child.communicate(timeout=TIMEOUT)
+        said, log = child.communicate(timeout=TIMEOUT if kind in BOUNDED else None)
     except subprocess.TimeoutExpired:
         why = f"the model did not load and predict within {TIMEOUT:g} s, when it was tried"
         return Result(files, why, keep=False)
     try:
         result = msgspec.json.decode(said, type=Result)
     except msgspec.DecodeError:
-        code = child.returncode
+        code, told = child.returncode, getattr(import_module(f"{__package__}.{kind}"), "why_it_ended", None)
+        if told is not None:
+            why = told([name for name, _, _ in files], log.decode("utf-8", "replace"), code)
+            return Result(
+                files, why, keep=code != -signal.SIGKILL
+            )  # short of memory, the kernel may have ended it
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         names = ", ".join(name for name, _, _ in files[:3])
         why = (
@@ -127,7 +137,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 def attempt(kind: str, folder: Path, environment: Mapping[str, str]) -> str:
     """In the child: why the model cannot be used, empty where it can."""
-    for name in COMPANIONS:
+    for name in COMPANIONS if kind in BOUNDED else ():
         sys.modules[name] = None  # type: ignore[assignment]
     try:
         model = import_module(f"tidegate.worker.runtimes.{kind}").load(folder, environment)
@@ -141,7 +151,8 @@ def attempt(kind: str, folder: Path, environment: Mapping[str, str]) -> str:
 
 def main(kind: str, folder: str, memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    if kind in BOUNDED:
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     output = os.dup(1)
     os.dup2(2, 1)  # what a library prints is no answer
     problem = attempt(kind, Path(folder), json.loads(sys.stdin.buffer.read()))
