@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.evidence.metric_math import DEEPEST, LISTED, check, evaluate, parse
+from tidegate.evidence.metric_math import DEEPEST, LISTED, check, evaluate, order, parse
 from tidegate.model.errors import Invalid
 from tidegate.model.metric import MetricId, Query
 
@@ -110,6 +110,19 @@ def test_expressions_of_expressions_in_any_order() -> None:
     ]
     check(queries)
     assert evaluate(queries, {"a": [3.0], "b": [4.0]}, 1)["twice"] == [1.5]
+
+
+def test_a_long_chain_is_put_into_order_and_a_longer_one_is_refused_before_it_is() -> None:
+    chain = [Query(f"e{n}", expression=f"e{n - 1}") for n in range(499, 0, -1)]
+    whole = [*chain, Query("e0", METRIC, "Sum")]
+    check(whole)
+    assert [one.id for one in order(whole)] == [f"e{n}" for n in range(500)]
+    assert evaluate(whole, {"e0": [7.0]}, 1)["e499"] == [7.0]
+    circle = [*whole, *(Query(f"c{n}", expression=f"c{(n + 1) % 501}") for n in range(501))]
+    with pytest.raises(Invalid, match="more than 1000 steps"):
+        check(circle)
+    with pytest.raises(Invalid, match="it is made of itself"):
+        order(circle)
 
 
 @pytest.mark.parametrize(

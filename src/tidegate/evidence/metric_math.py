@@ -9,9 +9,11 @@ floats; functions over a list pass over what has no value.
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from graphlib import CycleError, TopologicalSorter
+from itertools import accumulate
 
 from tidegate.evidence.datapoint import STATISTICS, check_percentile
 from tidegate.model.errors import Invalid
@@ -25,6 +27,10 @@ DEEPEST = 40
 """Parentheses and signs within each other."""
 MOST = 1000
 """Steps that all lines together take for one span."""
+MOST_ASKED = 1_000_000
+"""Steps of one call that asks for points."""
+MOST_WATCHED = 50_000
+"""Steps of one look of an alarm, some milliseconds: the controller looks at all of them, again and again."""
 _ID = re.compile(r"[a-z][a-zA-Z0-9_]*")
 _TOKEN = re.compile(r"\s*(?:((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|([A-Za-z_]\w*)|(\S))", re.ASCII)
 
@@ -75,47 +81,50 @@ Node = Number | Line | Chain | Over | Fill
 
 def check(queries: Sequence[Query]) -> None:
     """Raises Invalid for lines that cannot be evaluated: what is wrong, and in which."""
-    ids = [query.id for query in queries]
-    for id in ids:
-        if not _ID.fullmatch(id):
-            raise Invalid(f"Id {id!r} must begin with a small letter; then letters, digits and _ may follow")
-        if ids.count(id) > 1:
-            raise Invalid(f"Id {id!r} comes twice; each must be unique")
+    ids = set[str]()
+    for query in queries:
+        if not _ID.fullmatch(query.id):
+            raise Invalid(f"Id {query.id!r} must begin with a small letter; then letters, digits and _ may follow")
+        if query.id in ids:
+            raise Invalid(f"Id {query.id!r} comes twice; each must be unique")
+        ids.add(query.id)
     for query in queries:
         if (query.metric is None) == (not query.expression):
             raise Invalid(f"{query.id}: exactly one of MetricStat and Expression must be given")
         if query.metric is not None and query.statistic not in STATISTICS:
             check_percentile(query.statistic)
+    if any(steps > MOST for steps in accumulate(_sizes(queries))):
+        raise Invalid(f"the expressions take more than {MOST} steps for each point, the most there may be")
     order(queries)
-    if size(queries) > MOST:
-        raise Invalid(
-            f"the expressions take {size(queries)} steps for each point; {MOST} is the most there may be"
-        )
 
 
 def size(queries: Sequence[Query]) -> int:
     """Steps that all lines together take for one span."""
+    return sum(_sizes(queries))
+
+
+def _sizes(queries: Sequence[Query]) -> Iterator[int]:
+    """Of each line, read only when it is asked for."""
     metrics = sum(query.metric is not None for query in queries)
-    return metrics + sum(_size(parse(query.expression), metrics) for query in queries if query.metric is None)
+    for query in queries:
+        yield 1 if query.metric is not None else _size(parse(query.expression), metrics)
 
 
 def order(queries: Sequence[Query]) -> list[Query]:
     """Each line after those that it is made of. Raises Invalid where there is no such order."""
-    made = {query.id: query for query in queries if query.metric is not None}
-    if not made:
+    known = {query.id: query for query in queries}
+    metrics = {query.id for query in queries if query.metric is not None}
+    if not metrics:
         raise Invalid("metric math needs at least one metric (MetricStat)")
-    left = {query.id: parse(query.expression) for query in queries if query.metric is None}
-    known, metrics = {query.id: query for query in queries}, set(made)
-    while left:
-        ready = [id for id, node in left.items() if _uses(node, metrics) <= made.keys()]
-        if not ready:
-            id, node = next(iter(left.items()))
-            unknown = sorted(_uses(node, metrics) - known.keys())
-            why = f"there is no line with the Id {unknown[0]!r}" if unknown else "it is made of itself"
-            raise Invalid(f"Expression {known[id].expression!r}: {why}")
-        made |= {id: known[id] for id in ready}
-        left = {id: node for id, node in left.items() if id not in ready}
-    return list(made.values())
+    uses = {id: _uses(parse(known[id].expression), metrics) for id in known if id not in metrics}
+    for id, used in uses.items():
+        if unknown := sorted(used - known.keys()):
+            raise Invalid(f"Expression {known[id].expression!r}: there is no line with the Id {unknown[0]!r}")
+    try:
+        return [known[id] for id in TopologicalSorter({id: uses.get(id, ()) for id in known}).static_order()]
+    except CycleError as error:
+        (id, *_) = error.args[1]
+        raise Invalid(f"Expression {known[id].expression!r}: it is made of itself") from None
 
 
 def evaluate(queries: Sequence[Query], read: Mapping[str, Points], spans: int) -> dict[str, list[float | None]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tidegate.evidence import metric_math
-from tidegate.evidence.alarms import INTERVALS, MINUTE
+from tidegate.evidence.alarms import EXTRA, INTERVALS, MINUTE
 from tidegate.evidence.datapoint import STATISTICS, check_percentile
 from tidegate.model.alarm import Alarm, AlarmState
 from tidegate.model.errors import Invalid, NotFound
@@ -102,6 +102,12 @@ def _check_math(alarm: Alarm) -> None:
     if sum(query.returned for query in alarm.queries) != 1:
         raise Invalid(f"alarm {alarm.name}: exactly one of Metrics must have ReturnData true: what is watched")
     metric_math.check(alarm.queries)
+    most = metric_math.MOST_WATCHED
+    if (steps := metric_math.size(alarm.queries) * (alarm.evaluation_periods + EXTRA)) > most:
+        raise Invalid(
+            f"alarm {alarm.name}: its metric math takes {steps:,} steps each time that it is looked at; at most "
+            f"{most:,} may be: fewer evaluation periods, or shorter expressions"
+        )
 
 
 def put(tx: Tx, alarm: Alarm, now: datetime, tags: Tags | None = None) -> None:

@@ -26,8 +26,6 @@ MOST_DATA = 1000
 MOST_VALUES = 150
 MOST_POINTS = 1440
 MOST_QUERIES = 500
-MOST_STEPS = 1_000_000
-"""Of metric math in one call."""
 PAGE_OF_POINTS = 100_800
 PAGE_OF_METRICS = 500
 RECENT = timedelta(hours=3)
@@ -182,8 +180,9 @@ async def _reckoned(
     """The points of every line, where expressions are among them."""
     period = _period(start, end, common_period(lines))
     spans = range(period.start, period.end, period.seconds)
-    if (steps := metric_math.size(queries) * len(spans)) > MOST_STEPS:
-        raise Invalid(f"the expressions take {steps:,} steps; at most {MOST_STEPS:,} may be: ask for less time")
+    most = metric_math.MOST_ASKED
+    if (steps := metric_math.size(queries) * len(spans)) > most:
+        raise Invalid(f"the expressions take {steps:,} steps; at most {most:,} may be: ask for less time")
     read = {}
     for one in queries:
         if one.metric is not None:

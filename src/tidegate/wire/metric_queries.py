@@ -27,10 +27,18 @@ def query(line: Params) -> Query:
 
 def common_period(lines: Iterable[Params]) -> int:
     """Seconds; raises Invalid where lines have different ones, or none has any."""
-    given = {int(line.get("Period") or (line.get("MetricStat") or {}).get("Period") or 0) for line in lines} - {0}
+    given = {_period(line) for line in lines} - {0}
     if len(given) != 1:
         raise Invalid(f"all lines of metric math must have one Period; these have {sorted(given) or 'none'}")
     return given.pop()
+
+
+def _period(line: Params) -> int:
+    """0 where the line has none."""
+    own, of_metric = (int(part.get("Period") or 0) for part in (line, line.get("MetricStat") or {}))
+    if own and of_metric and own != of_metric:
+        raise Invalid(f"{line['Id']}: Period {own} and MetricStat.Period {of_metric} differ; leave Period out")
+    return own or of_metric
 
 
 def query_members(queries: Sequence[Query], period: int | None = None) -> list[Params]:

@@ -116,6 +116,15 @@ def test_defaults(cloudwatch: Any) -> None:
         (OF_MATH | {"Metrics": [{"Id": "e", "Expression": "m1/m2"}]}, "must have one Period"),
         (OF_MATH | {"Metrics": [stat("m1"), stat("m2", "Sum")]}, "exactly one of Metrics must have ReturnData"),
         (OF_MATH | {"Metrics": [stat("m1", Period=20, ReturnData=False), stat("m2")]}, "must have one Period"),
+        (OF_MATH | {"Metrics": [{**stat("m1"), "Period": 60}]}, "m1: Period 60 and MetricStat.Period 10 differ"),
+        (
+            OF_MATH
+            | {
+                "EvaluationPeriods": 8000,
+                "Metrics": [stat("m1", ReturnData=False), {"Id": "e", "Expression": "m1 + m1 / 2 * m1"}],
+            },
+            "takes 56,014 steps each time that it is looked at; at most 50,000",
+        ),
         (OF_MATH | {"Metrics": [stat(f"m{n}", ReturnData=n == 0) for n in range(21)]}, "at most 20"),
         ({"EvaluationCriteria": {"PromQLCriteria": {"Query": "up"}}}, "PromQL alarms are not supported"),
         ({"Dimensions": [{"Name": "A", "Value": "1"}, {"Name": "A", "Value": "2"}]}, "one dimension twice"),
