@@ -1,9 +1,10 @@
 """scikit-learn models, scored in this process by their ``predict``; what only transforms (a scaler, say, as a stage
 of a pipeline) by its ``transform``.
 
-The model is the one ``.skops`` file of the model data, whose types skops checks; that trees hold together is looked
-at here (``soundness``). A pickle (``.joblib``, ``.pkl``, ``.pickle``) runs what it likes when it is read: it is
-loaded only where the container's environment says ``TIDEGATE_TRUST=pickle``, and so are other types of ``.skops``.
+The model is the one ``.skops`` file of the model data, whose types skops checks; that decision trees and forests hold
+together is looked at here (``soundness``), gradient boosting needs trust. A pickle (``.joblib``, ``.pkl``,
+``.pickle``) runs what it likes when it is read: it is loaded only where the container's environment says
+``TIDEGATE_TRUST=pickle``, and so are other types of ``.skops``.
 """
 
 import warnings
@@ -94,17 +95,24 @@ def _refusal(error: ValueError, rows: codecs.Matrix, features: codecs.Features) 
 
 def _skops(path: Path, trusted: bool) -> Any:
     types = skops.io.get_untrusted_types(file=path)
-    strange = [name for name in types if name not in (*soundness.TREES, *soundness.HARMLESS)]
+    strange = [name for name in types if name not in (soundness.TREE, *soundness.HARMLESS)]
     if strange and not trusted:
-        raise ArtifactError(
-            f"{path.name} holds types that need trust, since they may run code or reach beyond their memory:"
-            f" {', '.join(strange[:5])}; leave them out, or, if you trust who made it, set {TRUST}=pickle for the"
-            " server and in the model's environment"
-        )
+        raise _needs_trust(path, ", ".join(strange[:5]))
     model = skops.io.load(path, trusted=types)
     if not trusted:
-        soundness.check(model)
+        try:
+            soundness.check(model)
+        except soundness.NeedsTrust as error:
+            raise _needs_trust(path, str(error)) from None
     return model
+
+
+def _needs_trust(path: Path, what: str) -> ArtifactError:
+    return ArtifactError(
+        f"{path.name} holds types that need trust, since they may run code or reach beyond their memory: {what};"
+        f" leave them out, or, if you trust who made it, set {TRUST}=pickle for the server and in the model's"
+        " environment"
+    )
 
 
 def _read(path: Path, trusted: bool) -> Any:

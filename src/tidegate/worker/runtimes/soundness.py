@@ -1,22 +1,43 @@
 """Whether the trees of a scikit-learn model hold together. Its code walks them without looking, so skops, which reads
 them as plain numbers, leaves it to its caller whether to trust them: a forged one would reach beyond its memory.
+
+Decision trees and forests of them look at the width of their rows before they walk, so a tree that fits its own
+estimator is safe wherever that lies. Gradient boosting hands rows on to trees unlooked at, and needs trust.
 """
 
-from collections.abc import Iterator, Mapping
+import gc
+from collections.abc import Iterable, Mapping
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
-
-TREES = (
-    "sklearn.tree._tree.Tree",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    IsolationForest,
+    RandomForestClassifier,
+    RandomForestRegressor,
 )
-"""Types that may be read where ``check`` looks at them before they are used."""
+from sklearn.ensemble._gb import BaseGradientBoosting
+from sklearn.ensemble._hist_gradient_boosting.gradient_boosting import BaseHistGradientBoosting
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
+from sklearn.tree._tree import Tree
+
+TREE = "sklearn.tree._tree.Tree"
+"""Type that may be read where ``check`` looks at it before it is used."""
 HARMLESS = (
     "sklearn.utils._bunch.Bunch",
     *(f"sklearn.neural_network._stochastic_optimizers.{name}Optimizer" for name in ("Adam", "SGD")),
 )
 """Types of scikit-learn's that skops does not know, without code that could be led astray."""
+_SINGLE = {DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor}
+_FORESTS = {
+    RandomForestClassifier,
+    RandomForestRegressor,
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    IsolationForest,
+}
 _LEAF = -1
 
 
@@ -24,69 +45,128 @@ class Unsound(ValueError):
     """The message says what."""
 
 
+class NeedsTrust(ValueError):
+    """The message is the type that cannot be checked."""
+
+
 def check(model: Any) -> None:
-    """Looks at every tree in what a file held. Raises Unsound."""
+    """Looks at every tree in what a file held. Raises Unsound, and NeedsTrust where there are trees that cannot be
+    checked, or beside them what cannot be."""
     seen: set[int] = set()
-    left: list[tuple[Any, int]] = [(model, 0)]
+    left: list[Any] = [model]
+    strange: set[str] = set()
+    trees = False
     while left:
-        one, columns = left.pop()
-        if id(one) in seen:
+        one = left.pop()
+        if id(one) in seen or isinstance(one, type | ModuleType | FunctionType):
             continue
         seen.add(id(one))
-        name = f"{type(one).__module__}.{type(one).__qualname__}"
-        if name == TREES[0]:
-            _tree(one.children_left, one.children_right, one.feature, columns, one.children_left == _LEAF)
-        elif name == TREES[1]:
-            _predictor(one, columns)
-        else:
-            left += [(part, _columns(one, columns)) for part in _parts(one)]
+        kind = type(one)
+        if isinstance(one, Tree):
+            raise Unsound("a tree lies outside of a decision tree")
+        if isinstance(one, BaseGradientBoosting | BaseHistGradientBoosting):
+            raise NeedsTrust(_name(kind))
+        if isinstance(one, np.ndarray) and kind is not np.ndarray:
+            strange.add(_name(kind))
+        trees |= kind in _SINGLE and "tree_" in vars(one)
+        left += _parts(one)
+    if trees and strange:
+        raise NeedsTrust(", ".join(sorted(strange)))
 
 
-def _columns(holder: Any, above: int) -> int:
-    """How many columns the trees in ``holder`` are given."""
-    own = getattr(holder, "n_features_in_", None)
-    if own is None:
-        return above
-    if not isinstance(own, int | np.integer) or own < 1:
-        raise Unsound(f"it says that it takes {own!r} columns")
-    rounds = getattr(holder, "n_trees_per_iteration_", None)
-    stages = getattr(holder, "estimators_", None)
-    if rounds is not None and isinstance(stages, np.ndarray):  # gradient boosting gives its trees rows unseen
-        if stages.ndim != 2 or stages.shape[1] != rounds:
-            raise Unsound("it does not have as many trees in each round as it says")
-        if any(tree.n_features_in_ != own for tree in stages.flat):
-            raise Unsound("its trees take other columns than it does")
-    return int(own)
+def _parts(one: Any) -> Iterable[Any]:
+    """All that ``one`` holds, but for the trees that were looked at."""
+    kind = type(one)
+    if isinstance(one, np.ndarray):
+        return list(one.view(np.ndarray).flat) if one.dtype.hasobject else ()
+    if kind not in _SINGLE and kind not in _FORESTS:
+        return () if isinstance(one, BuiltinFunctionType) and _plain(one) else gc.get_referents(one)
+    held = vars(one)
+    if any(hasattr(kind, name) for name in held):
+        raise Unsound(f"a {kind.__name__} has something in place of its own methods")
+    if kind in _FORESTS:
+        _forest(one, held)
+        return list(held.values())
+    if "tree_" in held:
+        _single(one, held)
+    return [value for name, value in held.items() if name != "tree_"]
 
 
-def _parts(one: Any) -> Iterator[Any]:
-    if isinstance(one, Mapping):
-        yield from one.values()
-    elif isinstance(one, list | tuple | set):
-        yield from one
-    elif isinstance(one, np.ndarray):
-        yield from one.flat if one.dtype == object else ()
-    elif not isinstance(one, type):
-        yield from getattr(one, "__dict__", {}).values()
+def _plain(function: Any) -> bool:
+    return isinstance(function.__self__, ModuleType | None)
 
 
-def _predictor(one: Any, columns: int) -> None:
-    nodes = one.nodes
-    leaf = nodes["is_leaf"] != 0
-    _tree(nodes["left"], nodes["right"], nodes["feature_idx"], columns, leaf)
-    categorical = ~leaf & (nodes["is_categorical"] != 0)
-    if (nodes["bitset_idx"][categorical] >= len(one.raw_left_cat_bitsets)).any():
-        raise Unsound("a tree splits by categories that it does not have")
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _tree(left: Any, right: Any, feature: Any, columns: int, leaf: Any) -> None:
-    """A child comes after its parent, as scikit-learn builds trees, so that every walk ends."""
-    if not len(left):
+def _forest(one: Any, held: Mapping[str, Any]) -> None:
+    trees = held.get("estimators_")
+    if trees is None:
+        return  # not fitted
+    if type(trees) is not list or not trees or any(type(tree) not in _SINGLE for tree in trees):
+        raise Unsound("a forest has something else than trees")
+    columns = _count(held, "n_features_in_")
+    if type(one) is IsolationForest and _count(held, "_max_features") != columns:
+        raise NeedsTrust(f"{_name(type(one))} with some of the columns for each tree")
+    for tree in trees:
+        other = vars(tree)
+        if _count(other, "n_features_in_") != columns:
+            raise Unsound("a forest's trees take other columns than it does")
+        if type(one) is not IsolationForest and _outputs(other) != _outputs(held):
+            raise Unsound("a forest's trees have other outputs than it does")
+
+
+def _count(held: Mapping[str, Any], name: str) -> int:
+    found = held.get(name)
+    if (type(found) is not int and not isinstance(found, np.integer)) or found < 1:
+        raise Unsound(f"{name} is {found!r}, not a number of 1 or more")
+    return int(found)
+
+
+def _outputs(held: Mapping[str, Any]) -> list[int]:
+    """Classes of each output; 1 of a number."""
+    outputs = _count(held, "n_outputs_")
+    if "n_classes_" not in held:
+        return [1] * outputs
+    classes = np.asarray(held["n_classes_"])
+    if classes.dtype.kind != "i" or classes.size != outputs:
+        raise Unsound("the classes of a tree are not those of its outputs")
+    return [int(number) for number in classes.ravel()]
+
+
+def _single(one: Any, held: Mapping[str, Any]) -> None:
+    tree = held["tree_"]
+    if type(tree) is not Tree:
+        raise Unsound(f"a {type(one).__name__} has a {type(tree).__name__} for its tree")
+    if _count(held, "n_features_in_") != tree.n_features:
+        raise Unsound("a tree takes other columns than its estimator")
+    outputs = _outputs(held)
+    if tree.n_outputs != len(outputs) or np.atleast_1d(tree.n_classes).tolist() != outputs:
+        raise Unsound("a tree has other outputs than its estimator")
+    count = tree.node_count
+    if count < 1:
         raise Unsound("a tree has no nodes")
-    inner = np.flatnonzero(~leaf)
-    for children in (left[inner].astype(np.int64), right[inner].astype(np.int64)):
-        if not ((children > inner) & (children < len(left))).all():
+    if tree.value.shape != (count, len(outputs), max(outputs)) or not tree.value.size:
+        raise Unsound("a tree does not have a value for each node")
+    _nodes(tree, count)
+
+
+def _nodes(tree: Any, count: int) -> None:
+    """A child comes after its parent, as scikit-learn builds trees, so that every walk ends."""
+    left, right, split = tree.children_left, tree.children_right, tree.feature
+    if not len(left) == len(right) == len(split) == count:
+        raise Unsound("a tree does not have as many nodes as it says")
+    inner = np.flatnonzero(left != _LEAF)
+    for children in (left[inner], right[inner]):
+        if not ((children > inner) & (children < count)).all():
             raise Unsound("a node's child is none of the nodes after it")
-    split = feature[inner]
-    if not ((split >= 0) & (split < columns)).all():
+    if len(np.unique(np.concatenate((left[inner], right[inner])))) != 2 * len(inner):
+        raise Unsound("a node is the child of two")
+    if not ((split[inner] >= 0) & (split[inner] < tree.n_features)).all():
         raise Unsound("a tree splits by a column that the model does not take")
+    level, depth = np.zeros(1, np.int64), 0
+    while len(level := level[left[level] != _LEAF]):
+        level, depth = np.concatenate((left[level], right[level])), depth + 1
+    if depth > tree.max_depth:
+        raise Unsound("a tree is deeper than it says")
