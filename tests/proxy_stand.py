@@ -23,6 +23,7 @@ from tidegate.model.traffic import RouteTable, table
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.settings import Settings
 from tidegate.testing.platform import free_port
+from tidegate.worker.answers import UNSPENT
 
 PROGRAMS = {
     name: path
@@ -40,7 +41,7 @@ PATH = f"/endpoints/{ENDPOINT}/invocations"
 @dataclass
 class Worker:
     """Answers with its name; what a body asks for, it does: ``hold`` (until ``release``), ``head``, ``die``, and
-    ``forged``: a 403, as for a signature that is not good."""
+    ``forged``: a 403, as for a signature that is not good; ``denied``: a 403 of the model's own."""
 
     name: str
     socket: Path
@@ -71,8 +72,14 @@ class Worker:
                     body = await self._answer(head, body, writer)
                 writer.write(
                     b"HTTP/1.1 %b\r\nx-amzn-RequestId: 1\r\nx-Amzn-Invoked-Production-Variant: %b\r\n"
-                    b"Content-Length: %d\r\n\r\n%b"
-                    % (b"403 Forbidden" if body == b"forged" else b"200 OK", self.name.encode(), len(body), body)
+                    b"%bContent-Length: %d\r\n\r\n%b"
+                    % (
+                        b"403 Forbidden" if body in (b"forged", b"denied") else b"200 OK",
+                        self.name.encode(),
+                        UNSPENT if body == b"forged" else b"",
+                        len(body),
+                        body,
+                    )
                 )
         self._open.discard(writer)
         writer.close()
@@ -80,7 +87,7 @@ class Worker:
     async def _answer(self, head: bytes, body: bytes, writer: asyncio.StreamWriter) -> bytes:
         if body == b"head":
             return head
-        if body == b"forged":
+        if body in (b"forged", b"denied"):
             return body
         if body == b"die":
             self.died += 1

@@ -120,11 +120,20 @@ def test_a_forged_name_spends_nothing_of_the_others_tokens(program: str, routing
         await running.share(1, {1: 10_000})
         assert await asked(running, 2, X_Client="small") == {200: 2}
         forger = Client(running.port)
-        forged = [(await forger.post(b"forged", headers={"X-Client": "small"})).status for _ in range(20)]
+        forged = [await forger.post(b"forged", headers={"X-Client": "small"}) for _ in range(20)]
         await forger.close()
-        assert forged == [403] * 20
+        assert {(reply.status, reply.header("x-tidegate-unspent")) for reply in forged} == {(403, None)}
         assert await asked(running, 5, X_Client="small") == {200: 3, 429: 2}
         assert (await running.ask(b"forged", headers={"X-Client": "small"})).status == 429, "it is empty for all"
+
+    scene(program, play)
+
+
+def test_what_the_model_refuses_is_spent(program: str) -> None:
+    async def play(running: Stand) -> None:
+        await served(running, BY_HEADER)
+        refused = [(await running.ask(b"denied", headers={"X-Client": "small"})).status for _ in range(8)]
+        assert refused == [403] * 5 + [429] * 3
 
     scene(program, play)
 

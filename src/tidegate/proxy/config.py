@@ -13,7 +13,7 @@ from tidegate.model.errors import StartupError
 from tidegate.model.traffic import WHOLE
 from tidegate.proxy import holding, pools, quotas
 from tidegate.proxy.options import Options
-from tidegate.proxy.responses import ENDPOINT, OPENAI, OWN, either, error, refusal, runtime_error
+from tidegate.proxy.responses import ENDPOINT, OPENAI, OWN, UNSPENT, either, error, refusal, runtime_error
 from tidegate.proxy.routes import MOST_ROUTES, entries
 from tidegate.proxy.state import ON_DEMAND, State
 
@@ -147,7 +147,9 @@ frontend door from all
   http-request return status 400 {unknown} if targeted !{{ var(txn.target) -m found }}
   http-request set-var(txn.routes) var(txn.target) if targeted
 {_split()}\
-  http-after-response set-header x-amzn-RequestId %[uuid] if {{ status ge 400 }} {OWN}
+  http-after-response allow if {{ status lt 400 }}
+  http-after-response set-header x-amzn-RequestId %[uuid] if {OWN}
+  http-after-response del-header {UNSPENT}
   use_backend controller if !{{ var(txn.routes) -m found }}
   use_backend %[var(txn.slot)] if {{ var(txn.slot) -m found }}
   use_backend %[var(txn.routes),word(3,|)]

@@ -19,14 +19,14 @@ set back) counts as a full bucket, and so does 0, which a new client has. Two re
 of HAProxy have in the same microsecond may take one token.
 
 Who a client is, its request says; whether that is so, the worker finds out. A request that it refuses for its
-signature, or that is refused before it looked at that, or whose body never comes, gives its token back: so one who
-signs with another's name does not spend the other's tokens.
+signature, or before it looked at that (it marks both), or whose body never comes, gives its token back: so one who
+signs with another's name does not spend the other's tokens. What a model refuses, with whatever status, is spent.
 """
 
 from collections.abc import Mapping
 
 from tidegate.model.admission import Quotas, Rate
-from tidegate.proxy.responses import ENDPOINT, OWN, refusal
+from tidegate.proxy.responses import ENDPOINT, OWN, UNSPENT, refusal
 
 MAP = "quotas.map"
 BY_KEY = "k"
@@ -98,10 +98,11 @@ def rules(headers: tuple[str, ...]) -> list[str]:
         f"http-request return status 429 {refusal('ThrottlingException', message, late)}"
         " if { var(txn.over) -m int gt 0 }",
         f"http-request sc-set-gpt(0,1) var(txn.now),add(txn.wait),add(txn.token),and({MASK})",
+        "http-after-response allow if { status lt 400 }",
         *(
             f"http-after-response sc-set-gpt(0,1) sc_get_gpt(0,1,quotas),sub(txn.token),and({MASK})"
-            f" if {which} {{ var(txn.token) -m found }}"
-            for which in ("{ status 401 403:405 413 }", f"{{ status 400 408 }} {OWN}")
+            f" if {{ var(txn.token) -m found }} {which}"
+            for which in (f"{{ res.hdr({UNSPENT}) -m found }}", f"{{ status 400:408 413 }} {OWN}")
         ),
     ]
 

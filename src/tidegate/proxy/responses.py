@@ -9,6 +9,9 @@ ENDPOINT = "%[var(txn.routes),word(1,|)]"
 OWN = "!{ res.hdr(x-amzn-RequestId) -m found }"
 """True for a response that the proxy itself made: workers and the controller give every answer an id."""
 
+UNSPENT = "x-tidegate-unspent"
+"""A worker's header on what it refuses before it knows who asks. It does not leave."""
+
 
 def runtime_error(name: str, message: str, kind: str = "string") -> str:
     return error(name, {"Message": message, "message": message}, kind)

@@ -22,6 +22,9 @@ MESSAGE_LIMIT = 4096
 RETRY_AFTER = 1
 """Seconds, said with every 503."""
 JSON = "application/json"
+UNSPENT = b"x-tidegate-unspent: 1\r\n"
+"""In what is refused before it is known who asks, so that the proxy gives the client's token back. It takes the line
+out again; a model's own error has none, whatever its status."""
 
 
 class Responses:
@@ -66,17 +69,18 @@ class Responses:
         extra = self._served + b"x-amzn-ErrorType: ModelError\r\n"
         return self._whole(424, JSON, extra, msgspec.json.encode(body), close)
 
-    def error(self, status: int, name: str, message: str, close: bool) -> bytes:
-        """An error of the platform itself; ``name`` is the runtime's name of it, such as ValidationError."""
+    def error(self, status: int, name: str, message: str, close: bool, more: bytes = b"") -> bytes:
+        """An error of the platform itself; ``name`` is the runtime's name of it, such as ValidationError. ``more``:
+        lines of its head, such as UNSPENT."""
         body = msgspec.json.encode({"Message": message, "message": message})
-        return self._whole(status, JSON, f"x-amzn-ErrorType: {name}\r\n".encode(), body, close)
+        return self._whole(status, JSON, f"x-amzn-ErrorType: {name}\r\n".encode() + more, body, close)
 
     def rejected(self, refusal: Rejected, close: bool) -> bytes:
         return self.error(refusal.status, refusal.name, refusal.message, close)
 
     def auth_error(self, error: AuthError, close: bool) -> bytes:
         name = error.code if error.code.endswith("Exception") else f"{error.code}Exception"
-        return self.error(403, name, error.message, close)
+        return self.error(403, name, error.message, close, UNSPENT)
 
     def parts(
         self, content_type: str, headers: tuple[tuple[bytes, bytes], ...], chunked: bool, close: bool
@@ -93,8 +97,8 @@ class Responses:
             b"connection: close\r\n" if close else b"",
         )
 
-    def plain(self, status: int, body: bytes, close: bool) -> bytes:
-        return self._whole(status, JSON, b"", body, close)
+    def plain(self, status: int, body: bytes, close: bool, more: bytes = b"") -> bytes:
+        return self._whole(status, JSON, more, body, close)
 
     def _whole(self, status: int, content_type: str, extra: bytes, body: bytes, close: bool) -> bytes:
         end = b"connection: close\r\n\r\n" if close else b"\r\n"

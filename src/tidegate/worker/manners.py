@@ -10,7 +10,7 @@ import msgspec
 
 from tidegate.model.errors import AuthError
 from tidegate.worker import eventstream
-from tidegate.worker.answers import MESSAGE_LIMIT, Responses
+from tidegate.worker.answers import MESSAGE_LIMIT, UNSPENT, Responses
 from tidegate.worker.invocation import Answer, ModelFailed, Rejected, Stream, TimedOut
 
 SSE = "text/event-stream"
@@ -29,8 +29,8 @@ class Manner(Protocol):
 
     def whole(self, outcome: Answer | Rejected | ModelFailed, close: bool) -> bytes: ...
 
-    def error(self, status: int, name: str, message: str, close: bool) -> bytes:
-        """The platform's own error."""
+    def error(self, status: int, name: str, message: str, close: bool, more: bytes = b"") -> bytes:
+        """The platform's own error; ``more``: lines of its head."""
         ...
 
     def refused(self, error: AuthError, close: bool) -> bytes: ...
@@ -117,11 +117,11 @@ class OpenAI(Plain):
             return None
         return b"\n\ndata: %b\n\n" % _failure(failed)[1]
 
-    def _error(self, status: int, name: str, message: str, close: bool) -> bytes:
-        return self._responses.plain(status, _error(status, name, message), close)
+    def _error(self, status: int, name: str, message: str, close: bool, more: bytes = b"") -> bytes:
+        return self._responses.plain(status, _error(status, name, message), close, more)
 
     def _refused(self, error: AuthError, close: bool) -> bytes:
-        return self._error(401, "invalid_api_key", error.message, close)
+        return self._error(401, "invalid_api_key", error.message, close, UNSPENT)
 
 
 def _named(answer: Answer | Stream) -> tuple[tuple[bytes, bytes], ...]:

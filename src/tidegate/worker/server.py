@@ -20,7 +20,7 @@ from tidegate.auth.keys import BEARER, check_bearer
 from tidegate.auth.sigv4 import RequestParts, verify
 from tidegate.model.errors import AuthError, StartupError
 from tidegate.worker import addressed
-from tidegate.worker.answers import Responses
+from tidegate.worker.answers import UNSPENT, Responses
 from tidegate.worker.coldstart import ColdStart
 from tidegate.worker.heads import Heads
 from tidegate.worker.http import Connection, Refusal, Request
@@ -144,7 +144,7 @@ class Server:
         close = self.draining or not request.keep_alive
         if path.endswith(b"/invocations"):
             message = "Predictions are asked for with POST."
-            connection.reply(self._responses.error(405, "ValidationError", message, close), close)
+            connection.reply(self._responses.error(405, "ValidationError", message, close, UNSPENT), close)
         elif path == b"/ping":
             ready = self.engine is not None and self.engine.healthy and not self.draining
             connection.reply(self._responses.plain(200 if ready else 503, b"", close), close)
@@ -167,7 +167,9 @@ class Server:
         openai = OPENAI.fullmatch(path)
         if openai is None and not path.endswith(STREAM):
             message = "There is no such path here; predictions go to /invocations."
-            connection.reply(self._responses.error(404, "UnknownOperationException", message, close), close)
+            connection.reply(
+                self._responses.error(404, "UnknownOperationException", message, close, UNSPENT), close
+            )
             return
         manner = self._streamed if openai is None else self._openai
         method = b"GET" if openai is not None and openai[1].startswith(MODELS) else b"POST"
@@ -175,13 +177,13 @@ class Server:
             self._invoke(connection, request, path, query, manner)
         else:
             message = f"This is asked for with {method.decode()}."
-            connection.reply(manner.error(405, "ValidationError", message, close), close)
+            connection.reply(manner.error(405, "ValidationError", message, close, UNSPENT), close)
 
     def spool(self) -> Spool:
         return Spool(self._folder)
 
     def refuse(self, refusal: Refusal) -> bytes:
-        return self._responses.error(refusal.status, refusal.error, refusal.message, close=True)
+        return self._responses.error(refusal.status, refusal.error, refusal.message, True, UNSPENT)
 
     def gone(self, connection: Connection) -> None:
         call = self._in_hand.pop(connection, None)
