@@ -23,6 +23,8 @@ import xgboost
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from tests.integration.test_worker_runtimes import onnx_model
 from tests.worker_process import Workers, workers
@@ -282,6 +284,28 @@ def test_a_flavours_own_model_answers_as_pyfunc_does(save: Callable[[str], None]
         for scores in found:
             assert close(msgspec.json.decode(native.render(scores, call).body), expected)
     assert answered >= (2 if save is tensor else 6)
+
+
+def test_what_only_some_rows_would_show_is_left_to_pyfunc(tmp_path: Path) -> None:
+    """Rows of other requests, and a number that stands for a missing one."""
+    centred = make_pipeline(FunctionTransformer(lambda rows: rows - np.mean(rows, axis=0)), LinearRegression())
+    mlflow.sklearn.save_model(
+        centred.fit(TABLE, SUMS),
+        str(tmp_path / "centred"),
+        signature=DOUBLES,
+        pip_requirements=NOTHING,
+        serialization_format="cloudpickle",
+    )
+    native = served.load(tmp_path / "centred", TRUST).native
+    assert native is None or not native.batches
+    gaps = xgboost.XGBRegressor(n_estimators=5, n_jobs=1, missing=-999.0).fit(TABLE, SUMS)
+    mlflow.xgboost.save_model(gaps, str(tmp_path / "gaps"), signature=DOUBLES, pip_requirements=NOTHING)
+    model = served.load(tmp_path / "gaps", TRUST)
+    call = Call(msgspec.json.encode({"instances": [[-999, 1, 2]]}), {b"content-type": b"application/json"})
+    expected = msgspec.json.decode(model.answer(call).body)
+    if model.native is not None:
+        found = model.native.render(model.native.score([model.native.parse(call)])[0], call)
+        assert close(msgspec.json.decode(found.body), expected)
 
 
 def close(one: Any, other: Any) -> bool:

@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tidegate.cli import draw
 from tidegate.cli.output import console, note
-from tidegate.model.errors import Conflict, Invalid, TidegateError
+from tidegate.model.errors import Conflict, Invalid, TidegateError, Transient
 from tidegate.recommend.at_sagemaker import ENDED, Asked, Found, found, request
 from tidegate.recommend.offers import HEADROOM
 
@@ -21,7 +21,7 @@ FIRST_LOOK, LONGEST_WAIT = 1.0, 15.0
 """Seconds between two looks at a job: few at first, for a job takes three quarters of an hour."""
 
 
-def ask_sagemaker(asked: Asked, region: str, rate: float, *, as_json: bool) -> None:
+def ask_sagemaker(asked: Asked, region: str | None, rate: float, *, as_json: bool) -> None:
     """Starts the job, waits for it and prints what it found; Ctrl-C stops the job, too. Raises TidegateError."""
     began = time.monotonic()
     try:
@@ -33,6 +33,11 @@ def ask_sagemaker(asked: Asked, region: str, rate: float, *, as_json: bool) -> N
             client.stop_inference_recommendations_job(JobName=asked.name)
             note(f"stopping {asked.name}")
             raise
+        except (BotoCoreError, ClientError) as error:
+            raise Transient(
+                f"recommendation job {asked.name} goes on, but could not be asked about: {error}; end it with"
+                f" `aws sagemaker stop-inference-recommendations-job --job-name {asked.name}`"
+            ) from None
     except ClientError as error:
         told = error.response["Error"]
         raise TidegateError(f"SageMaker refused ({told['Code']}): {told['Message']}") from None
@@ -48,8 +53,8 @@ def ask_sagemaker(asked: Asked, region: str, rate: float, *, as_json: bool) -> N
         _show(asked, best)
 
 
-def _client(region: str) -> Any:
-    """By AWS's own rules: credentials, profile and AWS_ENDPOINT_URL_SAGEMAKER of the environment."""
+def _client(region: str | None) -> Any:
+    """By AWS's own rules: credentials, profile, region and AWS_ENDPOINT_URL_SAGEMAKER of the environment."""
     config = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 5})
     return botocore.session.get_session().create_client("sagemaker", region_name=region, config=config)
 

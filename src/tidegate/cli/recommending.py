@@ -30,6 +30,7 @@ _CONTAINER = {
     "framework_version": "FrameworkVersion",
 }
 BUDGET = 300.0
+REGION = "us-east-1"
 
 
 def recommend(
@@ -39,7 +40,9 @@ def recommend(
     slo: Annotated[str, typer.Option(metavar="pNN=TIME", help="Such as p99=50ms.")] = "p99=50ms",
     rps: Annotated[float, typer.Option(help="Requests per second that are to be carried.")] = 100.0,
     budget: Annotated[str | None, typer.Option(help="When to stop looking; 5m here.")] = None,
-    region: Annotated[str, typer.Option(help="Whose prices; where SageMaker is asked.")] = "us-east-1",
+    region: Annotated[
+        str | None, typer.Option(help="Whose prices, us-east-1 here; SageMaker's, AWS's own setting.")
+    ] = None,
     on: Annotated[str, typer.Option(metavar="WHERE", help="here or sagemaker.")] = HERE,
     role: Annotated[str, typer.Option(metavar="ARN", help="The role that SageMaker's job takes.")] = "",
     said: Annotated[list[str], typer.Option("--with", metavar="NAME=VALUE", help="See below.")] = [],  # noqa: B006
@@ -71,12 +74,15 @@ def recommend(
     objective = _objective(slo)
     _check(rps, on, role)
     limit = None if budget is None else duration(budget, ("--budget",))
+    if limit == 0:
+        raise Invalid(f"--budget {budget}: there is no time to try anything; leave it out for {BUDGET:g}s")
     more = _said(said, on)
     if on == SAGEMAKER:
         asked = _asked(model, sample, objective, limit, {**more, "role": role})
         ask_sagemaker(asked, region, rps, as_json=as_json)
         return
-    find_here(_wanted(model, sample, objective, rps, limit or BUDGET, more), region, as_json=as_json)
+    wanted = _wanted(model, sample, objective, rps, BUDGET if limit is None else limit, more)
+    find_here(wanted, region or REGION, as_json=as_json)
 
 
 def _check(rate: float, on: str, role: str) -> None:

@@ -19,7 +19,7 @@ FIRST_YEAR, LAST_YEAR = 1970, 2199
 HORIZON = 45
 """Years: no rule that comes again at all waits longer (a fifth Monday of February may wait 40)."""
 
-_ITEM = re.compile(r"(?P<from>\*|\w+)(?:-(?P<to>\w+))?(?:/(?P<step>\d+))?")
+_ITEM = re.compile(r"(?P<from>\*|\w{1,9})(?:-(?P<to>\w{1,9}))?(?:/(?P<step>\d{1,4}))?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def values(field: str, name: str, low: int, high: int, text: str, names: tuple[s
         match = _ITEM.fullmatch(item)
         if match is None:
             raise Invalid(f"{text}: {item!r} cannot be read in the field {name}")
-        start, end, step = match["from"], match["to"], match["step"]
+        start, end, step = match["from"], match["to"], None if match["step"] is None else int(match["step"])
         first = low if start == "*" else _number(start, name, low, high, text, names)
         last = first
         if end is not None:
@@ -104,10 +104,10 @@ def values(field: str, name: str, low: int, high: int, text: str, names: tuple[s
         elif start == "*" or step is not None:
             last = high
         around = last < first and name != "year"
-        if (last < first and not around) or step == "0" or (start == "*" and end is not None):
+        if (last < first and not around) or step == 0 or (start == "*" and end is not None):
             raise Invalid(f"{text}: {item!r} is no range in the field {name}")
         span = high - low + 1
-        steps = range(first, last + 1 + span * around, int(step or 1))
+        steps = range(first, last + 1 + span * around, step or 1)
         found.update(low + (value - low) % span for value in steps)
     return frozenset(found)
 

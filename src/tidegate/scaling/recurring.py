@@ -72,6 +72,8 @@ def parse(text: str) -> Recurring:
 
 def _of_month(field: str, whole: str) -> tuple[int, ...]:
     items = field.split(",")
+    if "" in items:
+        raise Invalid(f"{whole}: {field!r} cannot be read in the field days-of-month")
     rest = ",".join(item for item in items if item != "L")
     numbers = sorted(values(rest, "days-of-month", 1, 31, whole)) if rest else []
     return (*numbers, *((-1,) if "L" in items else ()))

@@ -3,6 +3,7 @@
 Public holidays are those of the package ``holidays``, an extra: they are reckoned, nothing is fetched.
 """
 
+import re
 from collections.abc import Callable
 from datetime import date
 from functools import lru_cache
@@ -14,6 +15,7 @@ from tidegate.model.errors import Invalid
 __all__ = ["Works", "monday_to_friday", "of"]
 
 Works = Callable[[date], bool]
+_PLACE = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
 
 
 @lru_cache(maxsize=256)
@@ -22,6 +24,8 @@ def of(place: str) -> Works:
     known."""
     country, _, region = place.partition("-")
     try:
+        if not _PLACE.fullmatch(place):  # the package has other things than countries under their names
+            raise NotImplementedError
         known = import_module("holidays").country_holidays(country, subdiv=region or None)
     except ImportError:
         raise Invalid("public holidays need a package more: pip install 'tidegate[calendar]'") from None

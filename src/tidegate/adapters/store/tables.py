@@ -45,9 +45,9 @@ class Utc(TypeDecorator[datetime]):
 
 
 VERSION_TABLE = "tidegate_schema"
+"""Where Alembic notes the schema's revision; a name of our own, so that a neighbour's is not taken for it."""
 SCHEMA = "0004"
 """The newest migration: what a database has that needs none."""
-"""Where Alembic notes the schema's revision; a name of our own, so that a neighbour's is not taken for it."""
 
 METADATA = MetaData()
 

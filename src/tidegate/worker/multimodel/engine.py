@@ -23,6 +23,7 @@ from tidegate.worker.multimodel.clients import Client, Opening, Waiter
 from tidegate.worker.multimodel.crashes import Crashes
 from tidegate.worker.multimodel.knobs import Knobs, read_knobs
 from tidegate.worker.multimodel.loading import Container, Loader
+from tidegate.worker.multimodel.preparing import Ended
 from tidegate.worker.multimodel.renewing import Renewals
 from tidegate.worker.multimodel.source import Source
 from tidegate.worker.multimodel.store import Store
@@ -171,11 +172,11 @@ class Models:
             return
         try:
             await self._loader.rehearse(client, call, self._cache.knobs.patience)
-        except ArtifactError as error:
+        except Ended as error:
             print(f"model {client.name}: a request is refused: {error}", flush=True)
             self._crashes.condemn(client.key, call.body)
             done(guilty)
-        except Transient as error:
+        except (ArtifactError, Transient) as error:  # a slow trial is no guilt
             done(Rejected(503, "ServiceUnavailable", error.message))
         else:
             self._crashes.acquit(client.key, call.body)

@@ -15,6 +15,10 @@ IDLE = 120.0
 """Seconds after which all idle children but one go."""
 
 
+class Ended(ArtifactError):
+    """What a child was given was its end."""
+
+
 class Preparers:
     """At most ``limit`` children, each with one job at a time. A job takes the first that is free, be it one that
     was started for it or not."""
@@ -103,7 +107,7 @@ class Preparers:
         line = await child.stdout.readline()
         if not line:
             code = await child.wait()
-            raise ArtifactError(f"reading it ended the process that read it ({_how(code)})")
+            raise Ended(f"reading it ended the process that read it ({_how(code)})")
         return msgspec.json.decode(line, type=Done)
 
     async def _end(self, child: Process) -> None:

@@ -195,13 +195,16 @@ def _candidates(model: Any, threads: int) -> Iterator[tuple[Predict, bool]]:
             yield _labels(probabilities, getattr(raw, "classes_", np.arange(2))), True
         # The names are checked, and in the model's order, when they come here.
         warnings.filterwarnings("ignore", message="X does not have valid feature names")
-        yield getattr(raw, getattr(model._predict_fn, "__name__", "predict")), True
+        # Code of anyone's, a mean over the rows for one: it sees one request at a time, as pyfunc's does.
+        yield getattr(raw, getattr(model._predict_fn, "__name__", "predict")), False
 
 
 def _boosters(raw: Any, threads: int) -> Iterator[Predict]:
     """What a model of trees is at its core: its own class takes milliseconds around that."""
     library = type(raw).__module__.partition(".")[0]
-    if library == "xgboost":
+    if library == "xgboost" and math.isnan(
+        getattr(raw, "missing", math.nan)
+    ):  # else another number is missing, too
         booster = raw if hasattr(raw, "inplace_predict") else raw.get_booster()
         booster.set_param({"nthread": threads})
         table = import_module("tidegate.worker.runtimes.xgboost").XGBoost(booster, None, threads)
