@@ -22,16 +22,15 @@ _PLACE = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
 def of(place: str) -> Works:
     """``place``: ISO 3166, a country (``CH``) or a part of one (``CH-ZH``). Raises Invalid where its holidays are not
     known."""
+    unknown = f"the public holidays of {place!r} are not known; use a country such as CH, or a part of it, CH-ZH"
+    if not _PLACE.fullmatch(place):  # the package has other things than countries under their names
+        raise Invalid(unknown)
     country, _, region = place.partition("-")
     try:
-        if not _PLACE.fullmatch(place):  # the package has other things than countries under their names
-            raise NotImplementedError
         known = import_module("holidays").country_holidays(country, subdiv=region or None)
     except ImportError:
         raise Invalid("public holidays need a package more: pip install 'tidegate[calendar]'") from None
     except NotImplementedError:
-        raise Invalid(
-            f"the public holidays of {place!r} are not known; use a country such as CH, or a part of it such as CH-ZH"
-        ) from None
+        raise Invalid(unknown) from None
     works: Works = known.is_working_day
     return works
