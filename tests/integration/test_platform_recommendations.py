@@ -147,7 +147,7 @@ def asked(scene: Asking, *options: str) -> subprocess.Popen[str]:
     ]
     keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
     return subprocess.Popen(
-        [*command, "--sample", scene.sample, "--slo", "p95=20s", *options],
+        [*command, "--sample", scene.sample, "--slo", "p95=20s", "--region", "us-east-1", *options],
         env={**os.environ, **keys, "AWS_ENDPOINT_URL_SAGEMAKER": scene.platform.url},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -9,7 +9,7 @@ from typing import Any
 
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
 from tidegate.cli import draw
 from tidegate.cli.output import console, note
@@ -41,6 +41,8 @@ def ask_sagemaker(asked: Asked, region: str | None, rate: float, *, as_json: boo
     except ClientError as error:
         told = error.response["Error"]
         raise TidegateError(f"SageMaker refused ({told['Code']}): {told['Message']}") from None
+    except NoRegionError:
+        raise Invalid("SageMaker is in a region: give --region, or set AWS_DEFAULT_REGION") from None
     except BotoCoreError as error:
         raise TidegateError(f"SageMaker could not be asked: {error}") from None
     if job["Status"] != "COMPLETED":
