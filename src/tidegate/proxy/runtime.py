@@ -15,8 +15,12 @@ TIMEOUT = 5.0
 RELOAD_TIMEOUT = 30.0
 REFUSALS, REFUSAL_PAUSE = 20, 0.02
 """How often, and with which pauses (seconds), a master that refuses is tried again."""
+READ = 1 << 16
 BATCH = 100
 """Commands in one connection, where several questions are asked at once."""
+
+GONE = b"Can't find the target PID"
+"""How a master begins its answer about a process that has ended. It does not hang up after it."""
 
 _WORKER = re.compile(r"^(\d+)\s+worker\s", re.MULTILINE)
 _TYPED_VALUE = re.compile(r"^proc\.(\S+): type=sint value=<(\d+)>", re.MULTILINE)
@@ -146,11 +150,22 @@ class Runtime:
         return {words[1]: words[2] for words in lines if len(words) == 3}
 
     async def reload(self) -> None:
-        """Raises Transient with HAProxy's own words when the new configuration did not come up."""
+        """Returns when only the new process takes commands. Raises Transient with HAProxy's own words when the new
+        configuration did not come up."""
         answer = await self._ask_master("reload\n", RELOAD_TIMEOUT)
         if not answer.startswith("Success=1"):
             alerts = re.findall(r"\[ALERT\].*? : (.*)", answer)
             raise Transient(f"haproxy did not reload: {'; '.join(alerts) or answer.strip()[:500] or 'no answer'}")
+        for _ in range(REFUSALS):
+            if all([await self._stops(older) for older in (await self.processes())[1:]]):
+                return
+            await asyncio.sleep(REFUSAL_PAUSE)
+        raise Transient("haproxy was reloaded, and the process from before does not stop listening")
+
+    async def _stops(self, process: int) -> bool:
+        """It is told to when the new one is there, and until it does it takes a share of the commands."""
+        answer = await self._ask_master(f"@!{process} show info\nquit\n")
+        return "Pid:" not in answer or "Stopping: 1" in answer
 
     async def processes(self) -> list[int]:
         """The process that serves and those from before a reload that still have clients, the newest first."""
@@ -224,7 +239,10 @@ async def _exchange(socket: Path, text: str, seconds: float) -> str:
             reader, writer = await asyncio.open_unix_connection(str(socket))
             try:
                 writer.write(text.encode())
-                return (await reader.read(-1)).decode()
+                answer = b""
+                while not answer.startswith(GONE) and (part := await reader.read(READ)):
+                    answer += part
+                return answer.decode()
             finally:
                 writer.close()
     except (OSError, TimeoutError) as error:

@@ -2,10 +2,13 @@
 
 import ctypes
 import os
+import signal
+import socket
 import subprocess
 import sys
 import textwrap
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -102,18 +105,36 @@ def test_growth_is_never_less_than_what_is_known() -> None:
 # --- crashes ---
 
 
-def died_with(folder: Path, *keys: str) -> None:
-    """A worker that had these in hand, entered a further one and left it, and was killed."""
+@contextmanager
+def alive_with(folder: Path, *keys: str, connection: int = 0) -> Iterator[None]:
+    """A worker that has these in hand, and entered a further one and left it; it is killed at the end."""
     script = f"""
-        import os, pathlib, signal
+        import os, pathlib, socket, time
         from tidegate.worker.multimodel.crashes import Crashes
         crashes = Crashes(pathlib.Path({str(folder)!r}), "replica-" + str(os.getpid()))
         crashes.leave(crashes.enter("left"))
         for key in {keys!r}:
             crashes.enter(key)
-        os.kill(os.getpid(), signal.SIGKILL)
+        if {connection}:  # among others, as a worker's are
+            others = [socket.socketpair() for _ in range(100)]
+            last = os.dup({connection})
+            os.close({connection})
+        print("ready", flush=True)
+        time.sleep(60)
     """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False)
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    inherited = (connection,) if connection else ()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=inherited) as process:
+        try:
+            assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+            yield
+        finally:
+            process.kill()
+
+
+def died_with(folder: Path, *keys: str) -> None:
+    with alive_with(folder, *keys):
+        pass
 
 
 def test_what_a_dead_worker_had_in_hand_is_suspect(tmp_path: Path) -> None:
@@ -128,9 +149,7 @@ def test_what_a_dead_worker_had_in_hand_is_suspect(tmp_path: Path) -> None:
 
 
 def test_what_a_live_worker_has_in_hand_is_not(tmp_path: Path) -> None:
-    with closing(Crashes(tmp_path, "living")) as living, closing(Crashes(tmp_path, "other")) as other:
-        living.enter(key_of("a"))
-        other.look()
+    with alive_with(tmp_path, key_of("a")), closing(Crashes(tmp_path, "other")) as other:
         assert other.suspects == {}
         died_with(tmp_path, key_of("b"))
         other.look()
@@ -148,10 +167,27 @@ def test_a_request_like_one_that_was_in_hand_is_suspicious(tmp_path: Path) -> No
         crashes.condemn(b, b"")
         assert not crashes.suspicious(a, b"") and not crashes.condemned(a, b"")
         assert crashes.suspicious(b, b"") and crashes.condemned(b, b"")
-        with closing(Crashes(tmp_path, "other")) as other:
-            assert other.suspicious(b, b"") and not other.suspicious(a, b"")
-        crashes.clear(b)
-        assert not crashes.suspicious(b, b"") and not crashes.condemned(b, b"")
+    with closing(Crashes(tmp_path, "other")) as other:
+        assert other.suspicious(b, b"") and not other.suspicious(a, b"")
+        other.condemn(b, b"")
+        other.clear(b)
+        assert not other.suspicious(b, b"") and not other.condemned(b, b"")
+
+
+def test_whoever_was_hung_up_on_finds_what_the_dead_had_in_hand(tmp_path: Path) -> None:
+    """The proxy gives a request to the next worker as soon as the connection to the one before breaks."""
+    with closing(Crashes(tmp_path, "r")) as crashes:
+        for turn in range(20):
+            ours, theirs = socket.socketpair()
+            key = key_of(str(turn))
+            with closing(ours), alive_with(tmp_path, key, connection=theirs.fileno()):
+                theirs.close()
+                crashes.look()
+                assert not crashes.suspicious(key, b"")
+                [path] = set(tmp_path.glob("replica-*.hand"))
+                os.kill(int(path.stem.removeprefix("replica-")), signal.SIGKILL)
+                assert ours.recv(1) == b""
+                assert crashes.suspicious(key, b"")
 
 
 @pytest.mark.parametrize("size", [0, 1, 1 << 16, (1 << 16) + 1, 1 << 20])

@@ -1,7 +1,9 @@
 """Which requests for native models were in hand when a worker died: written where it outlives the process.
 
 A page of slots is mapped from a file; to enter and leave a request costs a memory write, no system call. The file is
-locked while its worker lives. A worker looks for files without an owner: what stands in their slots is suspect.
+locked while its worker lives. A worker looks for files without an owner: what stands in their slots is suspect. The
+lock is one of POSIX: the kernel takes it from a process that ends before it closes that one's connections, so whoever
+was hung up on finds it free, while a flock would be kept for a moment longer, and by every child that inherits it.
 Suspect models are loaded on trial only, in a child, never at the start; after two deaths not at all until the
 artifact changes. Suspect requests, which the proxy or the client may send again, are tried in a child first, so that
 one does not end a second worker. Forests are not entered: no native code reads them.
@@ -46,7 +48,8 @@ class _Journal(msgspec.Struct):
 
 
 class Crashes:
-    """Of the replica ``name``; ``folder`` is shared by those of its fleet."""
+    """Of the replica ``name``; ``folder`` is shared by those of its fleet. One in a process: its locks are the
+    process's, and do not keep it from itself."""
 
     def __init__(self, folder: Path, name: str) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -61,7 +64,7 @@ class Crashes:
         self._path = folder / f"{name}.hand"
         new = folder / f"{name}.new"
         self._file = new.open("w+b")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        fcntl.lockf(self._file, fcntl.LOCK_EX)
         self._file.truncate(SLOTS * _WIDTH)
         new.rename(self._path)  # under this name it is never without an owner while its worker lives
         self._map = mmap.mmap(self._file.fileno(), SLOTS * _WIDTH)
@@ -170,7 +173,7 @@ class Crashes:
 def _owned(file: IO[bytes]) -> bool:
     """Takes the lock of a worker's file, which is free only where that worker is dead."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
     return True
