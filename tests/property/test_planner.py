@@ -206,12 +206,14 @@ def test_a_written_plan_reads_as_its_spec_and_has_a_reason_for_everything(given:
 @settings(max_examples=40)
 @given(GIVEN, st.sampled_from(["payroll", "monthly", "diurnal", "steady", "business_hours"]))
 @example({"name": "fraud", "rate": 95.0, "processing_time": "20ms"}, "payroll")
+@example({"name": "fraud", "rate": 95.0, "processing_time": "20ms", "peaks": ["pay-days*4"]}, "payroll")
 def test_a_calendar_asks_for_no_more_than_its_hours_were_priced_with(given: dict[str, Any], shape: str) -> None:
     """And for nearly all that the busiest of them needs, from its first minute on."""
     made = planner.plan(valid(given | {"shape": shape}), CATALOGUE)
     entries = made.spec.get("autoscaling", {}).get("calendar", [])
     load, size = made.priced.load, made.size
     assert not entries or (load is not None and isinstance(size, Fleet) and made.place.mode == "real_time")
+    assert len({entry["name"] for entry in entries}) == len(entries)
     if load is None or not isinstance(size, Fleet) or not entries:
         return
     paid = fleet(load, pricing.scaling(size)).paid

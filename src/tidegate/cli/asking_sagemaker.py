@@ -27,6 +27,7 @@ def ask_sagemaker(asked: Asked, region: str | None, rate: float, *, as_json: boo
     try:
         client = _client(region)
         client.create_inference_recommendations_job(**request(asked))
+        note(f"{asked.name}: asked of SageMaker in {client.meta.region_name}")
         try:
             job = _ended(client, asked.name)
         except KeyboardInterrupt:

@@ -1,7 +1,7 @@
 """The peaks that a plan was priced with, as its autoscaling's calendar: instances are there before they begin."""
 
+import itertools
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from typing import Any
 
 from tidegate.cost.traffic import Peak, Traffic
@@ -20,7 +20,23 @@ def calendar(traffic: Traffic, mode: str, fleet: Fleet | OnDemand, timezone: str
     so that it never costs more than the plan says. Only a real-time fleet that scales has any: a queue can wait."""
     if mode != "real_time" or not isinstance(fleet, Fleet) or not fleet.scales:
         return []
-    return [entry for peak in traffic.shape.peaks for entry in _of_peak(peak, traffic, fleet, timezone)]
+    return _named_apart(
+        [entry for peak in traffic.shape.peaks for entry in _of_peak(peak, traffic, fleet, timezone)]
+    )
+
+
+def _named_apart(entries: Sequence[Entry]) -> list[Entry]:
+    """Two peaks may be called the same; the later one gets a number that none has."""
+    names = {entry["name"] for entry in entries}
+    made: dict[str, Entry] = {}
+    for entry in entries:
+        name = entry["name"]
+        if name in made:
+            name = next(
+                new for number in itertools.count(2) if (new := f"{name}-{number}") not in names | made.keys()
+            )
+        made[name] = {**entry, "name": name}
+    return list(made.values())
 
 
 def _of_peak(peak: Peak, traffic: Traffic, fleet: Fleet, timezone: str) -> Iterator[Entry]:
@@ -53,7 +69,7 @@ def _times(peak: Peak, traffic: Traffic, fleet: Fleet, days: Sequence[int]) -> l
     with_peak = [_count(rate * peak.factor, fleet) for rate in rates]
     level = BUSY * max(with_peak)
     found, hour = [], 0
-    for busy, group in groupby(with_peak, key=lambda count: count >= level):
+    for busy, group in itertools.groupby(with_peak, key=lambda count: count >= level):
         counts = list(group)
         until = hour + len(counts)
         if busy and min(counts) > max(_count(rate, fleet) for rate in rates[hour:until]):

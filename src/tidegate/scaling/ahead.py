@@ -1,7 +1,9 @@
 """Calendar: the count of a peak is there when it starts, because it is asked for a start-up time before. Pure."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
+from tidegate.model.errors import Invalid
 from tidegate.model.scaling import Calendar, Peak
 from tidegate.scaling.schedule import Schedule, of_peak
 
@@ -23,9 +25,9 @@ def lead(start_up: float | None, margin: float) -> timedelta:
 
 
 def count(calendar: Calendar, start_up: float | None, now: datetime) -> tuple[int, str] | None:
-    """The most that a peak which is on or about to be needs, and its name; None between peaks."""
+    """The most that a peak which is on or about to be needs, and what to call it; None between peaks."""
     ahead = lead(start_up, calendar.margin)
-    on = [(peak.count, peak.name) for peak in calendar.peaks if _begin(peak, ahead, now) is not None]
+    on = [(peak.count, _called(peak)) for peak in calendar.peaks if _begin(peak, ahead, now) is not None]
     return max(on, default=None)
 
 
@@ -37,7 +39,7 @@ def next_change(calendar: Calendar, start_up: float | None, now: datetime) -> da
         begin = _begin(peak, ahead, now)
         if begin is not None:
             instants.append(begin + timedelta(seconds=peak.lasts))
-        following = times(peak).after(now + ahead, EPOCH)
+        following = _known(peak).after(now + ahead, EPOCH)
         if following is not None:
             instants.append(following - ahead)
     return min((instant for instant in instants if instant > now), default=None)
@@ -45,5 +47,22 @@ def next_change(calendar: Calendar, start_up: float | None, now: datetime) -> da
 
 def _begin(peak: Peak, ahead: timedelta, now: datetime) -> datetime | None:
     """The start of the peak that counts now: it has not ended, and at most ``ahead`` is left until it begins."""
-    begin = times(peak).after(now - timedelta(seconds=peak.lasts), EPOCH)
+    begin = _known(peak).after(now - timedelta(seconds=peak.lasts), EPOCH)
     return begin if begin is not None and begin <= now + ahead else None
+
+
+def _known(peak: Peak) -> Schedule:
+    """A peak was checked when it was asked for. Where its holidays are not known any more, as in a controller that is
+    started without the package of them, Monday to Friday are worked: a peak a day off is better than none."""
+    try:
+        return times(peak)
+    except Invalid:
+        return times(replace(peak, holidays=""))
+
+
+def _called(peak: Peak) -> str:
+    try:
+        times(peak)
+    except Invalid as error:
+        return f"{peak.name} (Monday to Friday are worked: {error.message})"
+    return peak.name

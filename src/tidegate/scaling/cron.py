@@ -19,6 +19,7 @@ FIRST_YEAR, LAST_YEAR = 1970, 2199
 HORIZON = 45
 """Years: no rule that comes again at all waits longer (a fifth Monday of February may wait 40)."""
 
+_NUMBER = re.compile(r"\d{1,4}", re.ASCII)
 _ITEM = re.compile(r"(?P<from>\*|\w{1,9})(?:-(?P<to>\w{1,9}))?(?:/(?P<step>\d{1,4}))?", re.ASCII)
 
 
@@ -115,7 +116,7 @@ def values(field: str, name: str, low: int, high: int, text: str, names: tuple[s
 def _number(word: str, name: str, low: int, high: int, text: str, names: tuple[str, ...]) -> int:
     if word in names:
         return names.index(word) + 1
-    if not word.isdecimal() or not low <= int(word) <= high:
+    if not _NUMBER.fullmatch(word) or not low <= int(word) <= high:
         raise Invalid(f"{text}: {word!r} is not from {low} to {high} in the field {name}")
     return int(word)
 

@@ -11,6 +11,7 @@ AUTO = "tidegate/auto"
 """The image that runs a model by what its data is."""
 DURATION = r"^0$|^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
 NAME = r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$"
+PLACE = r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$"
 ROUTINGS = ("random", "least_outstanding_requests")
 STRATEGIES = ("all_at_once", "canary", "linear", "rolling")
 SCOPES = ("new_version", "endpoint")
@@ -300,7 +301,8 @@ class PeakSpec(Struct, forbid_unknown_fields=True):
     ]
     timezone: Annotated[str, _text("Name of a time zone.", "Europe/Vienna")] = "UTC"
     holidays: Annotated[
-        str | None, _text("Country, or a part of one, whose public holidays move LW and 15W.", "CH", "CH-ZH")
+        str | None,
+        _text("Country, or a part of one, whose public holidays move LW and 15W.", "CH", "CH-ZH", pattern=PLACE),
     ] = None
 
 

@@ -1,5 +1,6 @@
 """Our own rules: seconds instead of minutes, peaks of a calendar, and a forecast from history."""
 
+import sys
 from dataclasses import replace
 from datetime import timedelta
 
@@ -7,6 +8,7 @@ import pytest
 
 from tests.unit.scaling.scenes import PER_MINUTE, after, asked, loaded, target
 from tidegate.model.scaling import Calendar, Fast, Forecast, Load, Peak, Rate, ScaleSeen
+from tidegate.scaling import working_days
 from tidegate.scaling.decide import Decision
 from tidegate.testing.scaling_sim import START
 
@@ -95,6 +97,21 @@ def test_a_calendar_wakes_for_its_next_peak() -> None:
     assert decision.wake_at == START.replace(day=31, hour=7) - timedelta(minutes=2)
     during = asked(ScaleSeen(6, 6, start_up=90.0), PAYDAY, at=(decision.wake_at - START).total_seconds() + 60)
     assert during.wake_at == START.replace(day=31, hour=9)
+
+
+def test_without_the_package_of_its_holidays_a_peak_comes_by_monday_to_friday(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "holidays", None)
+    working_days.of.cache_clear()
+    swiss = replace(PAYDAY, peaks=(replace(PAYDAY.peaks[0], holidays="CH"),))
+    assert (
+        asked(ScaleSeen(1, 1, start_up=90.0), swiss).wake_at
+        == asked(ScaleSeen(1, 1, start_up=90.0), PAYDAY).wake_at
+    )
+    during = asked(ScaleSeen(1, 1), swiss, at=(START.replace(day=31, hour=7) - START).total_seconds())
+    assert during.desired == 6
+    assert "pay day (Monday to Friday are worked: public holidays need a package more" in during.reason
 
 
 DAILY = Forecast("forecast", per_instance=10.0, season=86_400.0, headroom=1.0)
