@@ -163,32 +163,58 @@ def test_a_large_body_goes_through_in_flat_memory(
     """The stand-in, which holds both, answers with what it got. The memory of all other parts is looked at all the
     while."""
     queued(scene, "large", scene.model(None, image=STAND_IN, environment={"ECHO": "1"}))
-    file = tmp_path / "large"
     block = os.urandom(1024 * 1024)
-    with file.open("wb") as output:
-        for _ in range(BIG // len(block)):
-            output.write(block)
-    boto3.s3.transfer.S3Transfer(s3.client).upload_file(str(file), "models", "in/large")
+    upload(s3, tmp_path / "large", "in/large", block, BIG // len(block))
     small = scene.runtime.invoke_endpoint_async(EndpointName="large", Body=b"x")
     there(s3, small["OutputLocation"])
+    size = grows_little(scene, s3, platform, "large", "in/large", "application/octet-stream")
+    assert size == BIG // len(block) * len(block)
+
+
+def test_a_large_body_of_rows_is_scored_in_flat_memory(
+    scene: Scene, s3: S3, platform: Platform, tmp_path: Path, models: tuple[str, str]
+) -> None:
+    """A model of numbers in the worker itself, which takes the lines of a body block by block."""
+    queued(scene, "rows", scene.model(models[0]))
+    block = "".join(f"{number / 997:.4f},0.2,0.3,0.4\n" for number in range(10_000)).encode()
+    s3.put("in/some.csv", block)
+    asked = {"EndpointName": "rows", "ContentType": "text/csv"}
+    some = scene.runtime.invoke_endpoint_async(InputLocation="s3://models/in/some.csv", **asked)
+    once = there(s3, some["OutputLocation"])["Body"].read()
+    assert once.count(b"\n") == 10_000
+    times = BIG // len(block)
+    upload(s3, tmp_path / "rows", "in/rows.csv", block, times)
+    assert grows_little(scene, s3, platform, "rows", "in/rows.csv", "text/csv") == len(once) * times
+
+
+def upload(s3: S3, file: Path, key: str, block: bytes, times: int) -> None:
+    with file.open("wb") as output:
+        for _ in range(times):
+            output.write(block)
+    boto3.s3.transfer.S3Transfer(s3.client).upload_file(str(file), "models", key)
+
+
+def grows_little(scene: Scene, s3: S3, platform: Platform, endpoint: str, key: str, kind: str) -> int:
+    """Bytes of the answer to the object, while which no part of the platform takes more memory."""
     before = sizes(platform)
     most = dict(before)
     answer = scene.runtime.invoke_endpoint_async(
-        EndpointName="large", InputLocation="s3://models/in/large", ContentType="application/octet-stream"
+        EndpointName=endpoint, InputLocation=f"s3://models/{key}", ContentType=kind
     )
-    key = answer["OutputLocation"].removeprefix("s3://models/")
+    output = answer["OutputLocation"].removeprefix("s3://models/")
 
     def put() -> int:
         for part, size in sizes(platform).items():
             most[part] = max(most.get(part, 0), size)
-        return head(s3, key)
+        return head(s3, output)
 
-    assert until(put, "the answer", 120 + BIG / 4e6) == file.stat().st_size
+    size = until(put, "the answer", 120 + BIG / 4e6)
     grown = {part: (most[part] - before.get(part, 0)) / 1e6 for part in most}
     print(f"{BIG / 1e6:.0f} MB, grown by MB: {grown}, at most MB: { ({p: n / 1e6 for p, n in most.items()}) }")
     assert grown["dispatcher"] < FLAT / 1e6
     assert grown["controller"] < FLAT / 1e6
     assert grown["instance"] < (FLAT + IN_MEMORY) / 1e6
+    return size
 
 
 PARTS = {

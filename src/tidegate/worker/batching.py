@@ -14,7 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, Protocol, TypeVar
 
 from tidegate.model.errors import Invalid
+from tidegate.worker.inblocks import Lined, answered
 from tidegate.worker.invocation import Call, Done, ModelFailed, Outcome
+from tidegate.worker.spool import LargeCall
 
 CAP = 64
 """Rows per call; more no longer lowers the cost per row by much."""
@@ -82,7 +84,12 @@ class Batcher(Generic[Rows, Scores]):
 
     def submit(self, call: Call, done: Done) -> None:
         headers = call.headers
-        if len(call.body) >= LARGE or headers.get(b"content-type") in PACKED or headers.get(b"accept") in PACKED:
+        if (
+            isinstance(call, LargeCall)
+            or len(call.body) >= LARGE
+            or headers.get(b"content-type") in PACKED
+            or headers.get(b"accept") in PACKED
+        ):
             task = self._loop.run_in_executor(self._aside, self._alone, call)
             task.add_done_callback(lambda finished: done(finished.result()))
             return
@@ -135,8 +142,11 @@ class Batcher(Generic[Rows, Scores]):
             done(self._rendered(scores, call))
 
     def _alone(self, call: Call) -> Outcome:
+        scorer = self._scorer
         try:
-            [scores] = self._scorer.score([self._scorer.parse(call)])
+            if isinstance(call, LargeCall) and call.spool and isinstance(scorer, Lined) and scorer.by_lines(call):
+                return answered(scorer, call, call.spool)
+            [scores] = scorer.score([scorer.parse(call)])
         except Exception as error:
             return failed(error)
         return self._rendered(scores, call)

@@ -18,6 +18,7 @@ class Spool:
     """A body in a file of ``folder`` that has no name and goes with this object. ``add`` raises OSError."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._file, path = tempfile.mkstemp(dir=folder)
         os.unlink(path)
         self._size = 0
@@ -39,6 +40,21 @@ class Spool:
         """From the beginning, each time."""
         for at in range(0, self._size, CHUNK):
             yield os.pread(self._file, CHUNK, at)
+
+    def lines(self, size: int) -> Iterator[bytes]:
+        """Whole lines, about ``size`` bytes of them at a time; a line that is longer is given whole."""
+        held: list[bytes] = []
+        for at in range(0, self._size, size):
+            part = os.pread(self._file, size, at)
+            end = len(part) if at + size >= self._size else part.rfind(b"\n") + 1
+            if end:
+                yield b"".join([*held, part[:end]])
+                held, part = [], part[end:]
+            held.append(part)
+
+    def another(self) -> "Spool":
+        """An empty one beside it. Raises OSError."""
+        return Spool(self._folder)
 
     def view(self) -> memoryview:
         """Its bytes without a copy of them."""

@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tidegate.worker.spool import CHUNK, LargeCall, Spool
 
 
@@ -32,3 +36,17 @@ def test_a_call_gives_its_file_up_once_its_body_is_asked_for(tmp_path: Path) -> 
     changed.body = b"another"
     assert changed.body == b"another"
     assert changed.spool is None
+
+
+@given(
+    st.lists(st.binary(max_size=40).map(lambda line: line.replace(b"\n", b"")), max_size=30), st.integers(1, 200)
+)
+def test_it_is_read_by_whole_lines(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], size: int
+) -> None:
+    body = b"\n".join(lines)
+    blocks = list(spooled(tmp_path_factory.getbasetemp(), body).lines(size))
+    assert b"".join(blocks) == body
+    assert all(block.endswith(b"\n") for block in blocks[:-1]) and all(blocks)
+    longest = max(map(len, lines), default=0)
+    assert all(len(block) <= 2 * size + longest for block in blocks)

@@ -15,6 +15,8 @@ CSV = "text/csv"
 JSON = "application/json"
 NPY = "application/x-npy"
 JSON_LINES = "application/jsonlines"
+LINED = frozenset({CSV, JSON_LINES})
+"""One row, or prediction, a line."""
 TYPES = (JSON, CSV, NPY, JSON_LINES, *frames.TYPES)
 
 _KNOWN = frozenset(TYPES)

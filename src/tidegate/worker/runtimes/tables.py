@@ -9,7 +9,7 @@ import numpy as np
 
 from tidegate.model.errors import ArtifactError, Invalid
 from tidegate.worker.invocation import Answer, Call
-from tidegate.worker.runtimes import codecs
+from tidegate.worker.runtimes import codecs, forms
 from tidegate.worker.runtimes.forest import Forest
 from tidegate.worker.runtimes.packing import Packer
 
@@ -31,6 +31,8 @@ class Form(NamedTuple):
     plain: bool
     """Its body may be the common one."""
     answer: str
+    lined: bool
+    """A row a line, in both."""
 
 
 class Table:
@@ -55,6 +57,9 @@ class Table:
         if self._form(call).plain and (rows := self._pack(call.body)) is not None:
             return rows
         return self._features.read(call.body, call.content_type)
+
+    def by_lines(self, call: Call) -> bool:
+        return self._form(call).lined
 
     def size(self, rows: Rows) -> int:
         return len(rows) // self._width if isinstance(rows, bytes) else len(rows)
@@ -93,7 +98,8 @@ class Table:
         form = self._forms.get(key)
         if form is None:
             kind = codecs.kind_of(call.content_type)
-            form = Form(kind == codecs.JSON, codecs.choose(call.accept, self._accept or kind))
+            answer = codecs.choose(call.accept, self._accept or kind)
+            form = Form(kind == codecs.JSON, answer, {kind, answer} <= forms.LINED)
             if len(self._forms) < MOST_FORMS:
                 self._forms[key] = form
         return form

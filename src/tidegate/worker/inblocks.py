@@ -1,0 +1,63 @@
+"""A large body of rows in lines is read, scored and answered a block at a time: its length takes no memory."""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any, Protocol, runtime_checkable
+
+from tidegate.worker.invocation import Answer, Call, ModelFailed, Outcome, Stream
+from tidegate.worker.spool import IN_MEMORY, LargeCall, Spool
+
+BLOCK = 2 * 1024 * 1024
+"""Bytes of a body that are in memory at one time, beside what is made of them."""
+_ROW = re.compile(r"^Row (\d+)\b")
+"""How a message names the row that is wrong (``Layout``), from 1."""
+
+
+@runtime_checkable
+class Lined(Protocol):
+    """A ``batching.Scorer`` of rows, some of whose forms have one row a line."""
+
+    def by_lines(self, call: Call) -> bool:
+        """Whether some of the body's lines, under its header, make just as many of the answer's."""
+        ...
+
+    def parse(self, call: Call) -> Any: ...
+
+    def size(self, rows: Any) -> int: ...
+
+    def score(self, requests: list[Any]) -> Any: ...
+
+    def render(self, scores: Any, call: Call) -> Outcome: ...
+
+
+def answered(scorer: Lined, call: LargeCall, spool: Spool, block: int = BLOCK) -> Outcome:
+    """What the whole body, which is in ``spool``, is answered with. Raises ModelFailed as ``scorer`` does, its rows
+    counted from the body's beginning."""
+    found, kind, header, before = spool.another(), "", b"", 0
+    for lines in spool.lines(block):
+        if call.abandoned:
+            break
+        try:
+            rows = scorer.parse(Call(header + lines, call.headers))
+            [scores] = scorer.score([rows])
+        except ModelFailed as failed:
+            raise ModelFailed(failed.status, _later(failed.message, before), failed.container) from None
+        if not before and scorer.size(rows) == len(lines.splitlines()) - 1:
+            header = lines[: lines.index(b"\n") + 1]
+        before += scorer.size(rows)
+        answer = scorer.render(scores, call)
+        assert isinstance(answer, Answer)
+        found.add(answer.body)
+        kind = answer.content_type
+    if len(found) <= IN_MEMORY:
+        return Answer(found.whole() if found else b"", kind)
+    return Stream(kind, _sent(found))
+
+
+def _later(message: str, rows: int) -> str:
+    return _ROW.sub(lambda found: f"Row {int(found[1]) + rows}", message)
+
+
+async def _sent(spool: Spool) -> AsyncIterator[bytes]:
+    for part in spool.parts():
+        yield part

@@ -1,0 +1,149 @@
+"""A body that is scored a block of lines at a time is answered, or refused, as it is whole."""
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from tidegate.worker import inblocks
+from tidegate.worker.batching import Batcher
+from tidegate.worker.inblocks import answered
+from tidegate.worker.invocation import Answer, Call, ModelFailed, Outcome, Stream
+from tidegate.worker.runtimes.codecs import CSV, JSON, Features
+from tidegate.worker.runtimes.forms import JSON_LINES
+from tidegate.worker.runtimes.tables import Table
+from tidegate.worker.spool import LargeCall, Spool
+
+NAMES = ["a", "b", "c"]
+FIRST = 40
+"""Bytes that a header and a row fit into."""
+ROWS = st.integers(1, 60).flatmap(
+    lambda count: arrays.arrays("f4", (count, len(NAMES)), elements=st.integers(-999, 999).map(float))
+)
+TABLE = Table(lambda rows: rows @ np.array([1, 10, 100], "f4"), Features(len(NAMES), NAMES), None)
+
+
+def csv(rows: np.ndarray, header: list[str] | None, ending: str) -> bytes:
+    lines = [",".join(header)] if header else []
+    order = [NAMES.index(name) for name in header or NAMES]
+    lines += [",".join(str(float(row[column])) for column in order) for row in rows]
+    return ending.join(lines).encode()
+
+
+def in_blocks(body: bytes, headers: dict[bytes, bytes], block: int) -> Outcome:
+    with tempfile.TemporaryDirectory() as folder:
+        spool = Spool(Path(folder))
+        spool.add(body)
+        return answered(TABLE, LargeCall(spool, headers), spool, block)
+
+
+def whole(body: bytes, headers: dict[bytes, bytes]) -> Answer:
+    call = Call(body, headers)
+    [scores] = TABLE.score([TABLE.parse(call)])
+    return TABLE.render(scores, call)
+
+
+def same(body: bytes, headers: dict[bytes, bytes], block: int) -> None:
+    got, wanted = in_blocks(body, headers, block), whole(body, headers)
+    assert isinstance(got, Answer) and got.content_type == wanted.content_type
+    assert [msgspec.json.decode(line) for line in got.body.splitlines()] == [
+        msgspec.json.decode(line) for line in wanted.body.splitlines()
+    ]
+
+
+@given(
+    ROWS,
+    st.none() | st.permutations(NAMES),
+    st.sampled_from(["\n", "\r\n"]),
+    st.booleans(),
+    st.sampled_from([CSV, JSON_LINES]),
+    st.integers(1, 500),
+)
+def test_csv_is_answered_as_it_is_whole(
+    rows: np.ndarray, header: list[str] | None, ending: str, closed: bool, accept: str, block: int
+) -> None:
+    body = csv(rows, header, ending) + (ending.encode() if closed else b"")
+    same(body, {b"content-type": b"text/csv", b"accept": accept.encode()}, max(block, FIRST))
+
+
+@given(ROWS, st.booleans(), st.integers(1, 500))
+def test_json_lines_are_answered_as_they_are_whole(rows: np.ndarray, named: bool, block: int) -> None:
+    listed = [[float(value) for value in row] for row in rows]
+    items = [dict(zip(NAMES, row, strict=True)) for row in listed] if named else listed
+    body = b"\n".join(map(msgspec.json.encode, items))
+    same(body, {b"content-type": JSON_LINES.encode()}, block)
+
+
+@given(ROWS, st.integers(0, 59), st.sampled_from(["x", "1e99", "1,2"]), st.booleans(), st.integers(1, 500))
+@example(np.zeros((3, 3), "f4"), 2, "x", False, 1)
+def test_a_row_that_is_wrong_is_named_as_in_the_whole(
+    rows: np.ndarray, at: int, wrong: str, header: bool, block: int
+) -> None:
+    lines = csv(rows, NAMES if header else None, "\n").split(b"\n")
+    at = min(at, len(rows) - 1) + header
+    lines[at] = lines[at].rpartition(b",")[0] + b"," + wrong.encode()
+    body = b"\n".join(lines)
+    headers = {b"content-type": b"text/csv"}
+    with pytest.raises(ModelFailed) as wanted:
+        whole(body, headers)
+    with pytest.raises(ModelFailed) as got:
+        in_blocks(body, headers, max(block, FIRST))
+    assert (got.value.status, got.value.message) == (wanted.value.status, wanted.value.message)
+    assert f"Row {at + 1 - header}" in got.value.message
+
+
+def spooled(folder: Path, body: bytes, headers: dict[bytes, bytes]) -> LargeCall:
+    spool = Spool(folder)
+    spool.add(body)
+    return LargeCall(spool, headers)
+
+
+async def outcome(call: Call) -> Outcome:
+    loop = asyncio.get_running_loop()
+    batcher, done = Batcher(TABLE, loop), loop.create_future()
+    batcher.submit(call, done.set_result)
+    try:
+        found: Outcome = await done
+        return found
+    finally:
+        await batcher.close()
+
+
+def test_the_engine_leaves_a_large_body_in_its_file_where_it_has_lines(tmp_path: Path) -> None:
+    async def scene() -> None:
+        call = spooled(tmp_path, b"1,2,3\n" * 5, {b"content-type": b"text/csv"})
+        answer = await outcome(call)
+        assert isinstance(answer, Answer) and answer.body == b"321.0\n" * 5
+        assert call.spool is not None
+        document = spooled(tmp_path, b'{"instances": [[1, 2, 3]]}', {b"content-type": JSON.encode()})
+        answer = await outcome(document)
+        assert isinstance(answer, Answer) and msgspec.json.decode(answer.body) == {"predictions": [321.0]}
+        assert document.spool is None
+        bad = await outcome(spooled(tmp_path, b"1,2,3\nx,2,3\n", {b"content-type": b"text/csv"}))
+        assert isinstance(bad, ModelFailed) and bad.message == "Row 2, column 1 (a): 'x' is not a number."
+
+    asyncio.run(scene())
+
+
+def test_a_large_answer_goes_out_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inblocks, "IN_MEMORY", 1000)
+
+    async def scene() -> None:
+        answer = await outcome(spooled(tmp_path, b"1,2,3\n" * 500, {b"content-type": b"text/csv"}))
+        assert isinstance(answer, Stream) and answer.content_type == CSV
+        assert b"".join([part async for part in answer.parts]) == b"321.0\n" * 500
+
+    asyncio.run(scene())
+
+
+def test_nothing_more_is_scored_for_a_client_that_left(tmp_path: Path) -> None:
+    call = spooled(tmp_path, b"1,2,3\n" * 500, {b"content-type": b"text/csv"})
+    call.abandon()
+    assert call.spool is not None
+    assert answered(TABLE, call, call.spool, 60) == Answer(b"", "")
