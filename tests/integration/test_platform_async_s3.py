@@ -176,7 +176,7 @@ def test_a_large_body_of_rows_is_scored_in_flat_memory(
 ) -> None:
     """A model of numbers in the worker itself, which takes the lines of a body block by block."""
     queued(scene, "rows", scene.model(models[0]))
-    block = "".join(f"{number / 997:.4f},0.2,0.3,0.4\n" for number in range(10_000)).encode()
+    block = "".join(f"{number / 997:.4f},0.20000000,0.30000000,0.40000000\n" for number in range(10_000)).encode()
     s3.put("in/some.csv", block)
     asked = {"EndpointName": "rows", "ContentType": "text/csv"}
     some = scene.runtime.invoke_endpoint_async(InputLocation="s3://models/in/some.csv", **asked)
