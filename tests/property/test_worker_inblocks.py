@@ -15,14 +15,12 @@ from tidegate.worker import inblocks
 from tidegate.worker.batching import Batcher
 from tidegate.worker.inblocks import answered
 from tidegate.worker.invocation import Answer, Call, ModelFailed, Outcome, Stream
-from tidegate.worker.runtimes.codecs import CSV, JSON, Features
+from tidegate.worker.runtimes.codecs import CSV, JSON, Column, Features, Kind
 from tidegate.worker.runtimes.forms import JSON_LINES
 from tidegate.worker.runtimes.tables import Table
 from tidegate.worker.spool import LargeCall, Spool
 
 NAMES = ["a", "b", "c"]
-FIRST = 40
-"""Bytes that a header and a row fit into."""
 ROWS = st.integers(1, 60).flatmap(
     lambda count: arrays.arrays("f4", (count, len(NAMES)), elements=st.integers(-999, 999).map(float))
 )
@@ -36,31 +34,34 @@ def csv(rows: np.ndarray, header: list[str] | None, ending: str) -> bytes:
     return ending.join(lines).encode()
 
 
-def in_blocks(body: bytes, headers: dict[bytes, bytes], block: int) -> Outcome:
+def in_blocks(body: bytes, headers: dict[bytes, bytes], block: int, table: Table = TABLE) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         spool = Spool(Path(folder))
         spool.add(body)
-        return answered(TABLE, LargeCall(spool, headers), spool, block)
+        return answered(table, LargeCall(spool, headers), spool, block)
 
 
-def whole(body: bytes, headers: dict[bytes, bytes]) -> Answer:
+def whole(body: bytes, headers: dict[bytes, bytes], table: Table = TABLE) -> Answer:
     call = Call(body, headers)
-    [scores] = TABLE.score([TABLE.parse(call)])
-    return TABLE.render(scores, call)
+    [scores] = table.score([table.parse(call)])
+    return table.render(scores, call)
 
 
-def same(body: bytes, headers: dict[bytes, bytes], block: int) -> None:
-    got, wanted = in_blocks(body, headers, block), whole(body, headers)
+def same(body: bytes, headers: dict[bytes, bytes], block: int, table: Table = TABLE) -> None:
+    got, wanted = in_blocks(body, headers, block, table), whole(body, headers, table)
     assert isinstance(got, Answer) and got.content_type == wanted.content_type
-    assert [msgspec.json.decode(line) for line in got.body.splitlines()] == [
-        msgspec.json.decode(line) for line in wanted.body.splitlines()
-    ]
+    assert lines(got) == lines(wanted)
+
+
+def lines(answer: Answer) -> list[object]:
+    """Numbers as numbers: they may be written in two ways."""
+    return [None if line == b"nan" else msgspec.json.decode(line) for line in answer.body.splitlines()]
 
 
 @given(
     ROWS,
     st.none() | st.permutations(NAMES),
-    st.sampled_from(["\n", "\r\n"]),
+    st.sampled_from(["\n", "\r\n", "\r"]),
     st.booleans(),
     st.sampled_from([CSV, JSON_LINES]),
     st.integers(1, 500),
@@ -69,7 +70,7 @@ def test_csv_is_answered_as_it_is_whole(
     rows: np.ndarray, header: list[str] | None, ending: str, closed: bool, accept: str, block: int
 ) -> None:
     body = csv(rows, header, ending) + (ending.encode() if closed else b"")
-    same(body, {b"content-type": b"text/csv", b"accept": accept.encode()}, max(block, FIRST))
+    same(body, {b"content-type": b"text/csv", b"accept": accept.encode()}, block)
 
 
 @given(ROWS, st.booleans(), st.integers(1, 500))
@@ -93,9 +94,48 @@ def test_a_row_that_is_wrong_is_named_as_in_the_whole(
     with pytest.raises(ModelFailed) as wanted:
         whole(body, headers)
     with pytest.raises(ModelFailed) as got:
-        in_blocks(body, headers, max(block, FIRST))
+        in_blocks(body, headers, block)
     assert (got.value.status, got.value.message) == (wanted.value.status, wanted.value.message)
     assert f"Row {at + 1 - header}" in got.value.message
+
+
+ONE = Table(lambda rows: rows[:, 0], Features(1, ["a"]), None)
+COLORS = Features(1, ["color"], [Column(Kind.CATEGORY, ("red", "color"))])
+COLOR = Table(lambda rows: rows[:, 0], COLORS, None)
+
+
+@pytest.mark.parametrize(
+    ("table", "body"),
+    [
+        pytest.param(ONE, b"a\n1\n\n3\n4\n", id="a missing value at the end of a block"),
+        pytest.param(TABLE, b"c,b,a\r1,2,3\n4,5,6\n7,8,9\n", id="a header that ends in another way"),
+        pytest.param(COLOR, b"red\ncolor\nred\ncolor\n", id="a name as a value"),
+    ],
+)
+def test_what_stands_at_the_edge_of_a_block_makes_no_difference(table: Table, body: bytes) -> None:
+    for block in range(1, len(body) + 1):
+        same(body, {b"content-type": b"text/csv"}, block, table)
+
+
+@pytest.mark.parametrize("body", [b"1,2,3\n1,2,3\na,b,c\n1,2,3\n", b"1,2,3\n4,5,6\nNA,NA,NA\n"])
+def test_no_line_but_the_first_is_a_header(body: bytes) -> None:
+    for block in range(1, len(body) + 1):
+        with pytest.raises(ModelFailed, match=r"^Row 3, column 1"):
+            in_blocks(body, {b"content-type": b"text/csv"}, block)
+
+
+def test_what_names_no_row_says_after_which_one() -> None:
+    with pytest.raises(ModelFailed, match=r"^After row 2: .*NaN"):
+        in_blocks(b"[1,2,3]\n[1,2,3]\n[1,2,NaN]\n", {b"content-type": JSON_LINES.encode()}, 16)
+
+
+def test_a_disk_without_room_is_told(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    spool = Spool(tmp_path / "gone")
+    spool.add(b"1,2,3\n")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(ModelFailed, match="The answer cannot be kept: No such file or directory"):
+        answered(TABLE, LargeCall(spool, {b"content-type": b"text/csv"}), spool)
 
 
 def spooled(folder: Path, body: bytes, headers: dict[bytes, bytes]) -> LargeCall:
@@ -104,9 +144,9 @@ def spooled(folder: Path, body: bytes, headers: dict[bytes, bytes]) -> LargeCall
     return LargeCall(spool, headers)
 
 
-async def outcome(call: Call) -> Outcome:
+async def outcome(call: Call, table: Table = TABLE) -> Outcome:
     loop = asyncio.get_running_loop()
-    batcher, done = Batcher(TABLE, loop), loop.create_future()
+    batcher, done = Batcher(table, loop), loop.create_future()
     batcher.submit(call, done.set_result)
     try:
         found: Outcome = await done
@@ -127,6 +167,19 @@ def test_the_engine_leaves_a_large_body_in_its_file_where_it_has_lines(tmp_path:
         assert document.spool is None
         bad = await outcome(spooled(tmp_path, b"1,2,3\nx,2,3\n", {b"content-type": b"text/csv"}))
         assert isinstance(bad, ModelFailed) and bad.message == "Row 2, column 1 (a): 'x' is not a number."
+
+    asyncio.run(scene())
+
+
+def test_rows_that_belong_together_stay_together(tmp_path: Path) -> None:
+    """Such as those of a model whose answers hang on all of its rows."""
+    from_mean = Table(lambda rows: rows[:, 0] - rows[:, 0].mean(), Features(1), None, batches=False)
+
+    async def scene() -> None:
+        call = spooled(tmp_path, b"1\n2\n3\n", {b"content-type": b"text/csv"})
+        answer = await outcome(call, from_mean)
+        assert isinstance(answer, Answer) and lines(answer) == [-1, 0, 1]
+        assert call.spool is None
 
     asyncio.run(scene())
 

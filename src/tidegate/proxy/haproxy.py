@@ -333,6 +333,7 @@ class HAProxy:
         self._write_files()
         await self._runtime.reload()
         self._reloaded, self._counted = True, {}
+        await self._runtime.alone()
 
     async def _change_options(self, master: Master, pid: int, old: str) -> None:
         """An adopted HAProxy gets the settings of now."""

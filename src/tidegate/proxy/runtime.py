@@ -12,6 +12,8 @@ from tidegate.proxy import pools
 
 TIMEOUT = 5.0
 """Seconds for one command; the usual answer takes a fraction of a millisecond."""
+STUCK = 2.0
+"""Seconds after which a process from before a reload is not waited for."""
 RELOAD_TIMEOUT = 30.0
 REFUSALS, REFUSAL_PAUSE = 20, 0.02
 """How often, and with which pauses (seconds), a master that refuses is tried again."""
@@ -150,21 +152,28 @@ class Runtime:
         return {words[1]: words[2] for words in lines if len(words) == 3}
 
     async def reload(self) -> None:
-        """Returns when only the new process takes commands. Raises Transient with HAProxy's own words when the new
-        configuration did not come up."""
+        """Raises Transient with HAProxy's own words when the new configuration did not come up."""
         answer = await self._ask_master("reload\n", RELOAD_TIMEOUT)
         if not answer.startswith("Success=1"):
             alerts = re.findall(r"\[ALERT\].*? : (.*)", answer)
             raise Transient(f"haproxy did not reload: {'; '.join(alerts) or answer.strip()[:500] or 'no answer'}")
+
+    async def alone(self) -> None:
+        """Returns when, after a reload, only the new process takes commands."""
         for _ in range(REFUSALS):
-            if all([await self._stops(older) for older in (await self.processes())[1:]]):
+            processes = await self.processes()
+            if processes and all([await self._stops(older) for older in processes[1:]]):
                 return
             await asyncio.sleep(REFUSAL_PAUSE)
         raise Transient("haproxy was reloaded, and the process from before does not stop listening")
 
     async def _stops(self, process: int) -> bool:
-        """It is told to when the new one is there, and until it does it takes a share of the commands."""
-        answer = await self._ask_master(f"@!{process} show info\nquit\n")
+        """It is told to when the new one is there, and until it does it takes a share of the commands. One that
+        cannot answer takes none."""
+        try:
+            answer = await self._ask_master(f"@!{process} show info\nquit\n", STUCK)
+        except Transient:
+            return True
         return "Pid:" not in answer or "Stopping: 1" in answer
 
     async def processes(self) -> list[int]:

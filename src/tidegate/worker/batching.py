@@ -11,7 +11,7 @@ import traceback
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeGuard, TypeVar
 
 from tidegate.model.errors import Invalid
 from tidegate.worker.inblocks import Lined, answered
@@ -144,7 +144,7 @@ class Batcher(Generic[Rows, Scores]):
     def _alone(self, call: Call) -> Outcome:
         scorer = self._scorer
         try:
-            if isinstance(call, LargeCall) and call.spool and isinstance(scorer, Lined) and scorer.by_lines(call):
+            if isinstance(call, LargeCall) and call.spool and _parted(scorer, call):
                 return answered(scorer, call, call.spool)
             [scores] = scorer.score([scorer.parse(call)])
         except Exception as error:
@@ -156,6 +156,10 @@ class Batcher(Generic[Rows, Scores]):
             return self._scorer.render(scores, call)
         except Exception as error:
             return failed(error)
+
+
+def _parted(scorer: object, call: Call) -> TypeGuard[Lined]:
+    return isinstance(scorer, Lined) and scorer.batches and scorer.by_lines(call)
 
 
 def cap(environment: Mapping[str, str]) -> int:

@@ -40,7 +40,9 @@ def reloaded(answer: Callable[[str], str], hangs_up: bool = True) -> list[str]:
             path = Path(folder) / "s"
             server = await asyncio.start_unix_server(master, path)
             try:
-                await Runtime(Path(folder) / "none", path).reload()
+                proxy = Runtime(Path(folder) / "none", path)
+                await proxy.reload()
+                await proxy.alone()
             finally:
                 await over.wait()
                 server.close()
@@ -76,6 +78,13 @@ def test_one_that_never_stops_is_told_of() -> None:
     answers = {"reload": "Success=1\n", "show proc": PROCESSES}
     with pytest.raises(Transient, match="the process from before does not stop listening"):
         reloaded(lambda command: answers.get(command, info(False)))
+
+
+def test_one_that_cannot_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "STUCK", 0.01)
+    answers = {"reload": "Success=1\n", "show proc": PROCESSES}
+    told = reloaded(lambda command: answers.get(command, ""), hangs_up=False)
+    assert told == ["reload", "show proc", "@!11 show info"]
 
 
 def test_a_configuration_that_does_not_come_up_is_told_of_in_its_words() -> None:

@@ -119,8 +119,8 @@ class Crashes:
     def close(self) -> None:
         for file in self._others:
             file.close()
+        self._path.unlink(missing_ok=True)  # closing the map, which has a descriptor of its own, ends the lock
         self._map.close()
-        self._path.unlink(missing_ok=True)
         self._file.close()
 
     def look(self) -> None:

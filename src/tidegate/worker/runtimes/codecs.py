@@ -36,13 +36,14 @@ class Features:
         self._texts = self.kinds is not None and any(kind.text for kind in self.kinds)
         self._layout = Layout(count, self.names, free=self._texts)
 
-    def read(self, body: bytes, content_type: str) -> Matrix:
-        """The rows of a request; raises ModelFailed (400, or 415 for a form that is not known).
+    def read(self, body: bytes, content_type: str, header: bool = True) -> Matrix:
+        """The rows of a request; raises ModelFailed (400, or 415 for a form that is not known). ``header``: whether
+        the first line of a CSV may be one.
 
         A request without a content type is CSV, as in SageMaker's XGBoost container."""
         kind = kind_of(content_type)
         if kind == CSV:
-            return self._csv(body)
+            return self._csv(body, header)
         if kind == JSON:
             return self._json(body)
         if kind == NPY:
@@ -59,8 +60,7 @@ class Features:
 
     # --- text/csv ---
 
-    def _csv(self, body: bytes, header: bool = True) -> Matrix:
-        """``header``: whether the first line may be one."""
+    def _csv(self, body: bytes, header: bool) -> Matrix:
         found = large_csv.rows(body, self.count) if not self._texts else None
         if found is not None:
             return self._checked(found)
@@ -91,7 +91,7 @@ class Features:
         if not lines:
             raise self._layout.empty()
         kinds = [self.kinds[self.names.index(name)] for name in header] if self.kinds and self.names else None
-        found = Features(self.count, header, kinds)._csv(b"\n".join(lines), header=False)
+        found = Features(self.count, header, kinds)._csv(b"\n".join([*lines, b""]), header=False)
         return np.ascontiguousarray(found[:, order])
 
     def _field(self, row: int, column: int, field: bytes) -> float:

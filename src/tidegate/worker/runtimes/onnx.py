@@ -112,6 +112,10 @@ class Named(Table):
         self._form(call)  # refuses what cannot be answered
         return self._typed.read(call.body, call.content_type)
 
+    def by_lines(self, call: Call) -> bool:
+        """Never: a text in quotes may go over several lines."""
+        return False
+
     def size(self, rows: Any) -> int:
         return len(next(iter(rows.values())))
 

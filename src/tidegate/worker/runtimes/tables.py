@@ -58,6 +58,9 @@ class Table:
             return rows
         return self._features.read(call.body, call.content_type)
 
+    def parse_bare(self, call: Call) -> Rows:
+        return self._features.read(call.body, call.content_type, header=False)
+
     def by_lines(self, call: Call) -> bool:
         return self._form(call).lined
 
