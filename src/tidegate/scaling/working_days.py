@@ -12,10 +12,11 @@ from importlib import import_module
 from tidegate.model.days import monday_to_friday
 from tidegate.model.errors import Invalid
 
-__all__ = ["Works", "monday_to_friday", "of"]
+__all__ = ["PLACE", "Works", "monday_to_friday", "of"]
 
 Works = Callable[[date], bool]
-_PLACE = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?")
+PLACE = r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$"
+"""A country, or a part of one, by ISO 3166."""
 
 
 @lru_cache(maxsize=256)
@@ -23,7 +24,7 @@ def of(place: str) -> Works:
     """``place``: ISO 3166, a country (``CH``) or a part of one (``CH-ZH``). Raises Invalid where its holidays are not
     known."""
     unknown = f"the public holidays of {place!r} are not known; use a country such as CH, or a part of it, CH-ZH"
-    if not _PLACE.fullmatch(place):  # the package has other things than countries under their names
+    if not re.fullmatch(PLACE, place):  # the package has other things than countries under their names
         raise Invalid(unknown)
     country, _, region = place.partition("-")
     try:

@@ -5,13 +5,13 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from tidegate.scaling.working_days import PLACE
 from tidegate.spec.admission import MaxInFlight, QuotasSpec
 
 AUTO = "tidegate/auto"
 """The image that runs a model by what its data is."""
 DURATION = r"^0$|^([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+$"
 NAME = r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$"
-PLACE = r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$"
 ROUTINGS = ("random", "least_outstanding_requests")
 STRATEGIES = ("all_at_once", "canary", "linear", "rolling")
 SCOPES = ("new_version", "endpoint")

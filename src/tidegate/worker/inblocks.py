@@ -52,8 +52,8 @@ def answered(scorer: Lined, call: LargeCall, spool: Spool, block: int = BLOCK) -
                 [scores] = scorer.score([rows])
             except ModelFailed as failed:
                 raise ModelFailed(failed.status, _later(failed.message, before), failed.container) from None
-            if not before and scorer.size(rows) == len(lines.splitlines()) - 1:
-                header = lines.splitlines(keepends=True)[0]
+            if not before and scorer.size(rows) == len(split := lines.splitlines(keepends=True)) - 1:
+                header = split[0]
             before += scorer.size(rows)
             answer = scorer.render(scores, call)
             assert isinstance(answer, Answer)
