@@ -26,6 +26,7 @@ from tidegate.rollout import wanted
 from tidegate.rollout.step import step
 from tidegate.service.kinds import ENDPOINT
 from tidegate.testing.memory_metrics import MemoryMetrics
+from tidegate.testing.samples import judged
 from tidegate.wire import dispatch
 from tidegate.wire.operation import WireContext, WireRequest
 
@@ -107,8 +108,8 @@ class Served:
         raise AssertionError(f"{name} did not settle within {STEPS} steps")
 
     def _step(self, saved: Saved[Endpoint]) -> None:
-        seen = self.observations[saved.name] = _as_wanted(saved.body, self.alarms)
         now = self.clock.now()
+        seen = self.observations[saved.name] = _as_wanted(saved.body, self.alarms, now)
         decision = step(saved.body, seen, now)
         after = decision.endpoint
         if after is None:
@@ -128,10 +129,10 @@ def _at_rest(endpoint: Endpoint) -> bool:
     return endpoint.rollout is None and endpoint.scaling is None and not endpoint.deleting
 
 
-def _as_wanted(endpoint: Endpoint, alarms: AlarmState) -> Observation:
+def _as_wanted(endpoint: Endpoint, alarms: AlarmState, now: datetime) -> Observation:
     fleets = {id: FleetSeen(id, spec.count, spec.count) for id, spec in wanted.fleets(endpoint).items()}
     plan = endpoint.rollout.plan.alarms if endpoint.rollout else ()
-    return Observation(fleets, wanted.traffic(endpoint), dict.fromkeys(plan, alarms))
+    return Observation(fleets, wanted.traffic(endpoint), dict.fromkeys(plan, alarms), judged(now))
 
 
 def _check_answer(http_response: Any, parsed: dict[str, Any], model: Any, **_: Any) -> None:

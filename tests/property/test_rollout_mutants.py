@@ -20,7 +20,7 @@ from tidegate.model.observe import DeleteFleet, EnsureFleet, FleetSeen, Observat
 from tidegate.model.rollout import Phase
 from tidegate.rollout import wanted
 from tidegate.rollout.step import Decision, step
-from tidegate.testing.happenings import AlarmTurns, Physics, Side, StartsFail, When
+from tidegate.testing.happenings import AlarmTurns, Blind, Physics, Side, StartsFail, When
 from tidegate.testing.invariants import Broken
 from tidegate.testing.samples import instances, linear, percent, rolling, version
 from tidegate.testing.world import Stepper
@@ -90,7 +90,22 @@ def takes_unseen_for_well(endpoint: Endpoint, seen: Observation, now: datetime) 
         specs = wanted.fleets(endpoint)
         fleets = {id: FleetSeen(id, desired=spec.count, ready=spec.count) for id, spec in specs.items()}
     routes = wanted.traffic(endpoint) if seen.routes is None else seen.routes
-    return step(endpoint, Observation(fleets, routes, seen.alarms or {}), now)
+    return step(endpoint, Observation(fleets, routes, seen.alarms or {}, seen.evidence), now)
+
+
+def takes_old_verdicts_for_new(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+    evidence = seen.evidence and replace(seen.evidence, judged_at=now)
+    return step(endpoint, replace(seen, evidence=evidence), now)
+
+
+def leaves_a_bake_before_its_end_is_judged(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+    evidence = seen.evidence and replace(seen.evidence, through=now)
+    return step(endpoint, replace(seen, evidence=evidence), now)
+
+
+def overlooks_lost_counts(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+    evidence = seen.evidence and replace(seen.evidence, since=endpoint.created_at)
+    return step(endpoint, replace(seen, evidence=evidence), now)
 
 
 def forgets_that_it_is_paused(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
@@ -133,6 +148,17 @@ anything = worlds.settings(worlds.anything)
 pauses = worlds.settings(worlds.people(["pause"]))
 blind = worlds.settings(worlds.blindness)
 silent = worlds.settings(worlds.alarm_turns, evidence=True)
+
+
+def gap(phase: Phase, after: float, seconds: float, *, lost: bool) -> st.SearchStrategy[Setting]:
+    """One rollout in whose course nothing is collected for some time."""
+    blind = Blind(When(phase, 1, after), seconds, evidence=True, lost=lost)
+    return st.just(Setting(FOUR, TO, linear(percent(25), 300, 60), Physics(), (blind,)))
+
+
+gaps = gap(Phase.PROVISIONING, 1.0, 200.0, lost=False)
+short_gaps = gap(Phase.BAKING, 297.0, 4.0, lost=False)
+losses = gap(Phase.BAKING, 100.0, 50.0, lost=True)
 calm = st.just(Setting(FOUR, TO, linear(percent(25), 300, 60), Physics(), ()))
 stuck = st.just(
     Setting(
@@ -152,6 +178,9 @@ MUTANTS: dict[Stepper, tuple[st.SearchStrategy[Setting], str]] = {
     takes_no_data_for_good_news: (silent, "7 missing evidence never passes"),
     takes_asked_for_done: (anything, ""),
     does_not_raise_the_fence: (anything, ""),
+    takes_old_verdicts_for_new: (gaps, "judged before a gap never advances"),
+    leaves_a_bake_before_its_end_is_judged: (short_gaps, "14 a verdict reaches to the end of the bake"),
+    overlooks_lost_counts: (losses, "14 a verdict rests on all of the bake"),
     takes_unseen_for_well: (blind, "unknown never advances"),
     takes_started_for_ready: (anything, "2 weight over ready capacity"),
     forgets_that_it_is_paused: (pauses, "what a person pauses stays"),

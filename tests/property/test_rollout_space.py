@@ -9,7 +9,7 @@ import pytest
 
 from tidegate.model.alarm import AlarmState
 from tidegate.model.endpoint import Endpoint
-from tidegate.model.observe import FleetSeen, Observation
+from tidegate.model.observe import Evidence, FleetSeen, Observation
 from tidegate.model.rollout import DeploymentConfig, Phase
 from tidegate.rollout import commands, wanted
 from tidegate.rollout.step import step
@@ -27,22 +27,36 @@ ALARMS: tuple[dict[str, AlarmState] | None, ...] = (
 STEPS = (timedelta(seconds=60), timedelta(days=1))
 
 
-def sights(endpoint: Endpoint) -> Iterator[Observation]:
+def evidences(now: datetime) -> tuple[Evidence | None, ...]:
+    """Whole; none; judged before a gap; without the end of the bake; with a hole in it."""
+    return (
+        Evidence(now, START, now),
+        None,
+        Evidence(now - timedelta(seconds=30), START, now),
+        Evidence(now, START, START),
+        Evidence(now, now, now),
+    )
+
+
+def sights(endpoint: Endpoint, now: datetime) -> Iterator[Observation]:
     """Fleets: unseen, none, all as wanted, all wanted but the last replica; routes: unseen, ours, none."""
     specs = wanted.fleets(endpoint)
     whole = {id: FleetSeen(id, desired=spec.count, ready=spec.count) for id, spec in specs.items()}
     short = {id: FleetSeen(id, desired=spec.count, ready=max(0, spec.count - 1)) for id, spec in specs.items()}
     table = wanted.traffic(endpoint)
     empty = type(table)(endpoint.name, 0)
+    judged, *others = evidences(now)
     for fleets, routes, alarms in product((None, {}, whole, short), (None, table, empty), ALARMS):
-        yield Observation(fleets, routes, alarms)
+        yield Observation(fleets, routes, alarms, judged)
+    for alarms, evidence in product(ALARMS, others):
+        yield Observation(whole, table, alarms, evidence)
 
 
 def followers(endpoint: Endpoint, now: datetime) -> Iterator[Endpoint]:
     invariants = Invariants()
     if endpoint.rollout and endpoint.rollout.phase is Phase.BAKING and endpoint.rollout.phase_since:
         invariants.baking_since[endpoint.rollout.id, endpoint.rollout.stage] = endpoint.rollout.phase_since
-    for seen in sights(endpoint):
+    for seen in sights(endpoint, now):
         decision = step(endpoint, seen, now)
         invariants.decided(endpoint, seen, now, decision, step)
         if decision.endpoint is not None:

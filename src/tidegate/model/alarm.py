@@ -1,6 +1,6 @@
 """Alarms: a threshold over a metric, evaluated M out of N."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -74,9 +74,31 @@ class Alarm:
     queries: tuple[Query, ...] = ()
     wire: dict[str, object] = field(default_factory=dict)
 
+    def same_definition(self, other: "Alarm") -> bool:
+        """Whether both judge alike: state, actions, description and the time of the definition are left out."""
+        return _definition(self) == _definition(other)
+
     @property
     def subject(self) -> str:
         """What it looks at, for people."""
         if not self.queries:
             return f"{self.statistic} of {self.metric}"
         return next(query.expression or query.id for query in self.queries if query.returned)
+
+
+def _definition(alarm: Alarm) -> Alarm:
+    return replace(
+        alarm,
+        configured_at=datetime.min,
+        description=None,
+        actions_enabled=True,
+        ok_actions=(),
+        alarm_actions=(),
+        insufficient_data_actions=(),
+        state=AlarmState.INSUFFICIENT_DATA,
+        state_reason="",
+        state_reason_data=None,
+        state_updated_at=None,
+        state_changed_at=None,
+        wire={},
+    )

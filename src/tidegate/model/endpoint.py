@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tidegate.model.admission import USUAL, Admission
+from tidegate.model.alarm import Alarm
 from tidegate.model.asynchronous import Asynchronous
 from tidegate.model.fleet import RoutingStrategy, Serverless
 from tidegate.model.rollout import Condition, DeploymentConfig, Mixed, Phase, RolloutPlan, Stage, Version
@@ -62,6 +63,8 @@ class Wanted:
     deployment: DeploymentConfig
     asked_at: datetime
     asked_by: str = ""
+    guards: tuple[Alarm, ...] = ()
+    """The alarms that ``deployment`` names, as they are defined now."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,9 @@ class Rollout:
     back_stage: int = 0
     """Index into ``back``; past its end all traffic is back and the new fleets are being removed."""
     successor: Successor | None = None
+    guards: tuple[Alarm, ...] = ()
+    """The alarms of the plan as they were defined when the rollout began. They are judged to its end, whatever
+    becomes of the alarms. Empty in records of earlier programs: then the alarms as defined now are judged."""
     schema: int = 1
 
 

@@ -1,6 +1,7 @@
 """What an engine sees when it looks, and what it is told to do. Unknown is None, and is never good news."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from tidegate.model.alarm import AlarmState
 from tidegate.model.fleet import FleetId, FleetSpec, Mirroring, Serverless
@@ -40,8 +41,22 @@ class FleetSeen:
     """Seconds until a request that came now would have a replica; None also where some wait and none was answered."""
     mirror: Mirroring | None = None
     """What its requests are copied to, as asked for last."""
+    answered: int | None = None
+    """Requests that its model answered with a status below 500 since this controller follows it. None: unknown."""
+    failed: int | None = None
+    """Requests that got no answer or a status of 500 and above, over the same time."""
     serverless: Serverless | None = None
     """Its bounds, as asked for last. A serverless fleet is ready as a whole, whatever runs of it just now."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the verdicts on one endpoint rest on: when its guards were last judged, and the span of time over which
+    its requests were counted without a hole (``since`` to ``through``, exclusive)."""
+
+    judged_at: datetime
+    since: datetime
+    through: datetime
 
 
 @dataclass(frozen=True)
@@ -50,13 +65,19 @@ class Observation:
 
     ``fleets`` has every fleet of the endpoint that exists on the target; one that is absent does not exist.
     None: the target could not be seen. ``routes`` is the table in force, with the fence of its last write; an
-    endpoint without routes shows an empty table with fence 0. ``alarms`` has the alarms that the plan names; a
-    name that is missing was deleted.
+    endpoint without routes shows an empty table with fence 0. ``alarms`` has the alarms that the plan names, each
+    in the worse of two states: that of the definition which the rollout started with, and that of the alarm as it is
+    defined now; a name that is missing has neither. ``evidence`` None: nothing was collected and judged yet.
     """
 
     fleets: dict[FleetId, FleetSeen] | None
     routes: RouteTable | None
     alarms: dict[str, AlarmState] | None = field(default_factory=dict)
+    evidence: Evidence | None = None
+    deleted: tuple[str, ...] = ()
+    """Alarms of the plan that no longer exist."""
+    redefined: tuple[str, ...] = ()
+    """Alarms of the plan that are defined otherwise than when the rollout started."""
 
 
 @dataclass(frozen=True)

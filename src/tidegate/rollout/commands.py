@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from tidegate.model.alarm import Alarm
 from tidegate.model.endpoint import Endpoint, Pause, Rollout, Scaling, Successor, Wanted
 from tidegate.model.errors import Conflict, Invalid
 from tidegate.model.fleet import Serverless, VariantSpec
@@ -124,14 +125,23 @@ def promote(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
     return replace(endpoint, rollout=replace(rollout, promote=True))
 
 
-def retry(endpoint: Endpoint, *, rollout_id: str, override: bool, can: Capabilities, now: datetime) -> Endpoint:
-    """The version that was rolled back last, once more from its first stage."""
+def retry(
+    endpoint: Endpoint,
+    *,
+    rollout_id: str,
+    override: bool,
+    can: Capabilities,
+    now: datetime,
+    guards: tuple[Alarm, ...] = (),
+) -> Endpoint:
+    """The version that was rolled back last, once more from its first stage; ``guards`` are its alarms as they are
+    defined now."""
     last = endpoint.last
     if last is None or last.phase not in (Phase.ROLLED_BACK, Phase.ROLLBACK_FAILED):
         raise Conflict(
             f"the last rollout of endpoint {endpoint.name} was not rolled back; there is nothing to retry"
         )
-    wish = Wanted(last.new, last.deployment, now)
+    wish = Wanted(last.new, last.deployment, now, guards=guards)
     return begin(endpoint, wish, rollout_id=rollout_id, can=can, now=now, override=override)
 
 

@@ -17,6 +17,11 @@ from tidegate.rollout.moves import Move
 Rule = Callable[[Endpoint, Rollout, Observation, datetime], Move | None]
 
 MISSING = "AlarmMissing"
+REDEFINED = "AlarmRedefined"
+SILENT = "NoAnswers"
+
+ALL_FAILED = 10
+"""Failed requests, and not one that was answered, after which a version is turned back without an alarm."""
 WAITING = "WaitingForEvidence"
 SHORT = "CapacityShort"
 
@@ -25,11 +30,31 @@ def forward(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: dateti
     """Before the point of no return: turn back, else note, else (unless paused or blind) go on."""
     if cause := _cause(endpoint, rollout, seen, now):
         return moves.turned_back(endpoint, *cause, now)
-    if noted := _missing_alarms(endpoint, rollout, seen, now):
+    if noted := _missing_alarms(endpoint, rollout, seen, now) or _redefined_alarms(endpoint, rollout, seen, now):
         return noted
-    if rollout.pause or not sight.sighted(rollout.plan, seen):
+    if rollout.pause or not sight.sighted(rollout, seen, now):
         return None
     return _RULES[rollout.phase](endpoint, rollout, seen, now)
+
+
+def taken_back(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> Move | None:
+    """A table in force that is newer than the record and gives the new version less than the record says: an earlier
+    controller turned the rollout back and ended before it could save that. The traffic stays where it put it."""
+    ours, found = wanted.traffic(endpoint), seen.routes
+    if rollout.old is None or rollout.phase not in _RULES or endpoint.deleting:
+        return None
+    if found is None or found.fence <= ours.fence or not found.routes:
+        return None
+    known = {rollout.old.generation, rollout.new.generation}
+    if endpoint.mixed:
+        known.add(endpoint.mixed.version.generation)
+    generation = rollout.new.generation
+    if not {route.fleet.generation for route in found.routes} <= known:
+        return None
+    if found.share_of(generation) >= ours.share_of(generation):
+        return None
+    why = f"traffic had been taken from {rollout.new.config_name} while that could not be recorded"
+    return moves.turned_back(endpoint, Cause.EVIDENCE, why, now)
 
 
 def terminating(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> Move | None:
@@ -58,6 +83,9 @@ def _cause(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetim
         return cause, f"{rollout.new.config_name} could not be run: {causes}"
     if lost := _lost(endpoint, rollout, seen):
         return Cause.CAPACITY, f"variant {', '.join(lost)} lost every ready instance while it took traffic"
+    counted = sight.answers(endpoint, rollout.new, seen)
+    if rollout.old is not None and counted.answered == 0 and counted.failed >= ALL_FAILED:
+        return Cause.EVIDENCE, f"{rollout.new.config_name} failed each of its {counted.failed} requests"
     if rollout.pause:
         return None
     if past(rollout.expires_at, now):
@@ -96,8 +124,18 @@ def _missing_alarms(endpoint: Endpoint, rollout: Rollout, seen: Observation, now
     names = ", ".join(sight.missing(rollout.plan, seen))
     if not rollout.plan.alarms or seen.alarms is None or names == _noted(rollout, MISSING):
         return None
-    text = f"alarm(s) {names} do not exist and count as INSUFFICIENT_DATA" if names else "all alarms exist again"
+    kept = {guard.name for guard in rollout.guards}.issuperset(sight.missing(rollout.plan, seen))
+    how = "this rollout goes on watching them as they were" if kept else "they count as INSUFFICIENT_DATA"
+    text = f"alarm(s) {names} do not exist; {how}" if names else "all alarms exist again"
     return _note(endpoint, rollout, MISSING, names, text, now)
+
+
+def _redefined_alarms(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> Move | None:
+    names = ", ".join(seen.redefined)
+    if seen.alarms is None or names == _noted(rollout, REDEFINED):
+        return None
+    text = f"alarm(s) {names} were redefined; this rollout goes on watching them as they were when it began, too"
+    return _note(endpoint, rollout, REDEFINED, names, text if names else "alarms are as they were again", now)
 
 
 def _noted(rollout: Rollout, type: str) -> str:
@@ -139,14 +177,32 @@ def _baking(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: dateti
     whole = sight.ready(endpoint, rollout.new, stage.new_part, seen)
     if whole != (rollout.phase_deadline is None):
         return _capacity(endpoint, rollout, whole, now)
+    if not rollout.promote and sight.holed(rollout, seen):
+        return moves.restart_bake(endpoint, rollout, "requests of this bake could not be counted", now)
     over = rollout.promote or past(rollout.bake_until, now)
     if not whole or not over or not sight.in_force(endpoint, seen):
+        return None
+    if not sight.covered(rollout, seen, _end_of_bake(rollout)):
+        return None
+    counted = sight.answers(endpoint, rollout.new, seen)
+    silent = "silent" if counted.answered == 0 and counted.in_flight else ""
+    if silent != _noted(rollout, SILENT):
+        text = f"{rollout.new.config_name} has requests and has answered none; holding"
+        return _note(endpoint, rollout, SILENT, silent, text if silent else "requests are answered", now)
+    if silent:
         return None
     if rollout.plan.require_evidence and (lacking := ", ".join(sight.lacking(rollout.plan, seen))):
         if lacking == _noted(rollout, WAITING):
             return None
         return _note(endpoint, rollout, WAITING, lacking, f"waiting until alarm(s) {lacking} are OK", now)
     return _next(endpoint, replace(rollout, bake_until=None), stage, now)
+
+
+def _end_of_bake(rollout: Rollout) -> datetime:
+    """Up to when verdicts must reach: the end of the bake, or for a bake that is skipped its beginning."""
+    end = rollout.phase_since if rollout.promote else rollout.bake_until
+    assert end is not None
+    return end
 
 
 def _capacity(endpoint: Endpoint, rollout: Rollout, whole: bool, now: datetime) -> Move:

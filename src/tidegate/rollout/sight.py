@@ -1,16 +1,64 @@
 """Questions to an observation. None means unseen, and unseen answers every question with no."""
 
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
 from tidegate.model.alarm import AlarmState
-from tidegate.model.endpoint import Endpoint
+from tidegate.model.endpoint import Endpoint, Rollout
 from tidegate.model.fleet import FleetId
 from tidegate.model.observe import Observation
 from tidegate.model.rollout import RolloutPlan, Version
 from tidegate.rollout import wanted
 
+FRESH = timedelta(seconds=5)
+"""How old the last round of collecting and judging may be for a step forward to rest on it. A round is made each
+second; what is older was made before a gap: a controller that was stopped, or whose rounds fail."""
 
-def sighted(plan: RolloutPlan, seen: Observation) -> bool:
-    """Whether all that a step forward rests on could be seen."""
-    return seen.fleets is not None and seen.routes is not None and not (plan.alarms and seen.alarms is None)
+
+def sighted(rollout: Rollout, seen: Observation, now: datetime) -> bool:
+    """Whether all that a step forward rests on was seen, and lately. A first version has nothing to lose and waits
+    for no evidence."""
+    if seen.fleets is None or seen.routes is None or (rollout.plan.alarms and seen.alarms is None):
+        return False
+    return rollout.old is None or (seen.evidence is not None and abs(now - seen.evidence.judged_at) <= FRESH)
+
+
+def covered(rollout: Rollout, seen: Observation, until: datetime) -> bool:
+    """Whether what was judged reaches up to ``until``: later requests say nothing of an earlier end, but earlier
+    ones nothing of a later."""
+    return rollout.old is None or (seen.evidence is not None and seen.evidence.through >= until)
+
+
+def holed(rollout: Rollout, seen: Observation) -> bool:
+    """Whether requests of this bake were never counted: verdicts on it rest on less than all of it. Counts are by
+    the second."""
+    since = rollout.phase_since
+    if rollout.old is None or not rollout.plan.alarms or seen.evidence is None or since is None:
+        return False
+    return seen.evidence.since > since + timedelta(seconds=1)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a version made of its requests; None: not known."""
+
+    answered: int | None
+    failed: int
+    in_flight: int
+
+
+def answers(endpoint: Endpoint, version: Version, seen: Observation) -> Answers:
+    fleets = [
+        fleet
+        for variant in version.production
+        if (fleet := (seen.fleets or {}).get(FleetId(endpoint.name, version.generation, variant.name)))
+    ]
+    known = [fleet.answered for fleet in fleets if fleet.answered is not None]
+    return Answers(
+        sum(known) if known else None,
+        sum(fleet.failed or 0 for fleet in fleets),
+        sum(fleet.in_flight or 0 for fleet in fleets),
+    )
 
 
 def in_force(endpoint: Endpoint, seen: Observation) -> bool:
@@ -69,8 +117,10 @@ def firing(plan: RolloutPlan, seen: Observation) -> list[str]:
 
 
 def missing(plan: RolloutPlan, seen: Observation) -> list[str]:
-    """Alarms that were deleted: they count as INSUFFICIENT_DATA."""
-    return [] if seen.alarms is None else [name for name in plan.alarms if name not in seen.alarms]
+    """Alarms that were deleted."""
+    if seen.alarms is None:
+        return []
+    return [name for name in plan.alarms if name not in seen.alarms or name in seen.deleted]
 
 
 def lacking(plan: RolloutPlan, seen: Observation) -> list[str]:

@@ -47,11 +47,14 @@ def step(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
 def _move(
     endpoint: Endpoint, seen: Observation, now: datetime
 ) -> tuple[Endpoint | None, tuple[Event, ...]] | None:
+    rollout = endpoint.rollout
+    # Before the record's table is asked for again over the one in force: that one may be the safer.
+    if rollout is not None and (turned := forward.taken_back(endpoint, rollout, seen, now)):
+        return turned
     if (renewed := steady.newest(endpoint, seen)) is not None:
         return renewed, ()
     if endpoint.deleting:
         return steady.deleting(endpoint, seen)
-    rollout = endpoint.rollout
     if rollout is not None:
         match rollout.phase:
             case Phase.TERMINATING:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from tidegate.model.alarm import Alarm
 from tidegate.model.asynchronous import Asynchronous
 from tidegate.model.endpoint import Endpoint, EndpointConfig, ProductionVariant, Wanted
 from tidegate.model.errors import Conflict, InProgress, Invalid, NotFound
@@ -72,10 +73,9 @@ def update_endpoint(tx: Tx, name: str, asked: Asked, *, rollout_id: str, can: Ca
 
 def wanted_version(tx: Tx, endpoint: Endpoint, config: EndpointConfig, asked: Asked, now: datetime) -> Wanted:
     """What ``asked`` comes to on this endpoint; raises Invalid or NotFound, also for an alarm that is not there."""
-    if asked.deployment is not None:
-        _check_alarms(tx, asked.deployment)
+    guards = read_guards(tx, asked.deployment) if asked.deployment is not None else ()
     version = build_version(tx, config, endpoint.generation + 1, endpoint.serving, asked.keep)
-    return Wanted(version, asked.deployment or DeploymentConfig(), now, asked.by)
+    return Wanted(version, asked.deployment or DeploymentConfig(), now, asked.by, guards)
 
 
 def build_version(
@@ -142,11 +142,16 @@ def _kept_bounds(variant: ProductionVariant, present: VariantSpec | None, keep: 
     return replace(new, max_concurrency=old.max_concurrency, provisioned=old.provisioned)
 
 
-def _check_alarms(tx: Tx, deployment: DeploymentConfig) -> None:
-    """A misspelled name would leave the rollout without its guard, and nobody would notice."""
+def read_guards(tx: Tx, deployment: DeploymentConfig) -> tuple[Alarm, ...]:
+    """The alarms that the deployment names, as they are defined now. Raises NotFound: a misspelled name would leave
+    the rollout without its guard, and nobody would notice."""
+    guards = []
     for name in deployment.alarms:
-        if tx.get(ALARM, name) is None:
+        saved = tx.get(ALARM, name)
+        if saved is None:
             raise NotFound(f'there is no alarm "{name}": define it before a rollout relies on it')
+        guards.append(saved.body)
+    return tuple(guards)
 
 
 def update_weights_and_capacities(tx: Tx, name: str, changes: Mapping[str, Change], now: datetime) -> None:

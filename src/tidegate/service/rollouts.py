@@ -7,7 +7,7 @@ from tidegate.model.endpoint import Endpoint
 from tidegate.model.observe import Capabilities, Event
 from tidegate.ports.store import Tx
 from tidegate.rollout import commands
-from tidegate.service.endpoints import save
+from tidegate.service.endpoints import read_guards, save
 from tidegate.service.kinds import ENDPOINT
 from tidegate.service.records import need
 
@@ -45,7 +45,8 @@ def retry(
 ) -> None:
     """Rolls out again what was rolled back. ``override`` is needed where evidence turned it down."""
     saved = need(tx, ENDPOINT, name)
-    retried = commands.retry(saved.body, rollout_id=rollout_id, override=override, can=can, now=now)
+    guards = read_guards(tx, saved.body.last.deployment) if saved.body.last else ()
+    retried = commands.retry(saved.body, rollout_id=rollout_id, override=override, can=can, now=now, guards=guards)
     over = " over the evidence against it" if override else ""
     save(tx, saved, retried, Event("retry", f"retry{over} asked for by {by}", {"by": by}), now)
 

@@ -71,13 +71,16 @@ class StartsWork:
 
 @dataclass(frozen=True)
 class Blind:
-    """For ``seconds`` these parts of every observation are None."""
+    """For ``seconds`` these parts of every observation are None; ``evidence`` stays as it was: nothing is collected
+    or judged. ``lost``: and what was not collected is lost for good."""
 
     when: When
     seconds: float
     fleets: bool = False
     routes: bool = False
     alarms: bool = False
+    evidence: bool = False
+    lost: bool = False
 
 
 @dataclass(frozen=True)

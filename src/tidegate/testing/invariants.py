@@ -19,6 +19,8 @@ from tidegate.rollout.step import Decision
 from tidegate.testing.world import Stepper, World
 
 LONG = timedelta(days=400)
+STALE = timedelta(seconds=5)
+"""The age at which a round of collecting and judging says nothing of now."""
 SLACK = 1
 """Basis points by which a whole number of instances may miss the share it carries."""
 
@@ -98,6 +100,9 @@ class Invariants:
         expect(not was.pause, "what a person pauses stays", was.phase)
         blind = seen.fleets is None or seen.routes is None or (was.plan.alarms and seen.alarms is None)
         expect(not blind, "unknown never advances", was.phase)
+        if was.old is not None:
+            old = seen.evidence is None or abs(now - seen.evidence.judged_at) > STALE
+            expect(not old, "what was judged before a gap never advances", (was.phase, seen.evidence, now))
         stage = was.plan.stages[was.stage]
         untried = (before.traffic or RouteTable(before.name, 0)).share_of(was.new.generation) == 0
         short = list(_short(after.name, was.new, stage.new_part, seen, shadow=untried))
@@ -113,6 +118,8 @@ class Invariants:
                 "a stage is left after its bake",
                 (stage, began, now),
             )
+        if left and was.phase is Phase.BAKING and was.old is not None:
+            _whole_bake_judged(was, seen)
         if left and was.plan.require_evidence:
             states = {name: (seen.alarms or {}).get(name) for name in was.plan.alarms}
             expect(set(states.values()) <= {AlarmState.OK}, "7 missing evidence never passes", states)
@@ -124,6 +131,20 @@ class Invariants:
             resumed = next(c.since for c in rollout.conditions if c.type == commands.PAUSED)
             self.paused += resumed - self.pause_began
             self.pause_began = None
+
+
+def _whole_bake_judged(was: Rollout, seen: Observation) -> None:
+    """14: verdicts rest on requests from the beginning of the bake to its end; of one that a person skipped, on some
+    that came after its beginning."""
+    evidence, since, until = seen.evidence, was.phase_since, was.bake_until
+    assert evidence is not None and since is not None and until is not None
+    if was.promote:
+        expect(evidence.through >= since, "14 a verdict reaches into the bake", (since, evidence))
+        return
+    expect(evidence.through >= until, "14 a verdict reaches to the end of the bake", (until, evidence))
+    if was.plan.alarms:
+        whole = evidence.since <= since + timedelta(seconds=1)
+        expect(whole, "14 a verdict rests on all of the bake", (since, evidence))
 
 
 def _position(rollout: Rollout) -> tuple[int, int]:

@@ -1,9 +1,10 @@
 """Small versions and deployment configs for tests and benchmarks, in one line each."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 from tidegate.model.fleet import VariantSpec
+from tidegate.model.observe import Evidence
 from tidegate.model.registry import Container, Model
 from tidegate.model.rollout import (
     BlueGreen,
@@ -70,3 +71,8 @@ def rolling(
     evidence: bool = False,
 ) -> DeploymentConfig:
     return DeploymentConfig(rolling=Rolling(batch, wait, back), alarms=alarms, require_evidence=evidence)
+
+
+def judged(now: datetime) -> Evidence:
+    """Everything that ever happened was counted and judged just now."""
+    return Evidence(now, datetime.min.replace(tzinfo=UTC), now)

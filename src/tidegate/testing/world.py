@@ -14,7 +14,7 @@ from typing import Protocol
 from tidegate.model.alarm import AlarmState
 from tidegate.model.endpoint import Endpoint
 from tidegate.model.errors import TidegateError
-from tidegate.model.observe import Action, DeleteFleet, EnsureFleet, Event, Observation, SetTraffic
+from tidegate.model.observe import Action, DeleteFleet, EnsureFleet, Event, Evidence, Observation, SetTraffic
 from tidegate.model.rollout import Phase
 from tidegate.model.traffic import RouteTable
 from tidegate.rollout.step import Decision, step
@@ -92,7 +92,10 @@ class World:
         self.target = SimulatedTarget(self._later, lambda: next(startups), lambda: next(drains))
         self._waiting: list[Happening] = list(self.happenings)
         self._entries: dict[Phase, int] = {}
-        self._blind_until = {"fleets": 0.0, "routes": 0.0, "alarms": 0.0}
+        self._blind_until = {"fleets": 0.0, "routes": 0.0, "alarms": 0.0, "evidence": 0.0}
+        self._counted_since = 0.0
+        self._judged: float | None = None
+        """When evidence was collected and judged last, while it is not."""
         self._changes = 0
         self._router = 0
         self._down = False
@@ -231,7 +234,15 @@ class World:
             fleets={id: f.seen() for id, f in self.target.fleets.items()} if sees("fleets") else None,
             routes=self.target.routes(self.name) if sees("routes") else None,
             alarms=dict(self.alarms) if sees("alarms") else None,
+            evidence=self._evidence(),
         )
+
+    def _evidence(self) -> Evidence:
+        """Alarms of this world are judged at every look, over all that was counted, unless it is blind for them."""
+        if self.now >= self._blind_until["evidence"]:
+            self._judged = None
+        last = self.instant(self._judged)
+        return Evidence(last, self.instant(min(self._counted_since, self.now)), last)
 
     # What happens to it
 
@@ -276,7 +287,11 @@ class World:
         self.wake(0.0)
 
     def _go_blind(self, blind: Blind) -> None:
-        for what in ("fleets", "routes", "alarms"):
+        if blind.evidence and self._judged is None:
+            self._judged = self.now
+        if blind.evidence and blind.lost:
+            self._counted_since = max(self._counted_since, self.now + blind.seconds)
+        for what in ("fleets", "routes", "alarms", "evidence"):
             if getattr(blind, what):
                 self._blind_until[what] = max(self._blind_until[what], self.now + blind.seconds)
         self._later(blind.seconds, partial(self.wake, 0.0))

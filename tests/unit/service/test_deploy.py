@@ -20,6 +20,7 @@ from tidegate.service.kinds import ALARM, CONFIG, ENDPOINT, MODEL, TAGS
 from tidegate.service.tags import read
 from tidegate.service.views import View, alarms_of, endpoint_view, endpoint_views
 from tidegate.testing.memory_store import MemoryTx
+from tidegate.testing.samples import judged
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LATER = START + timedelta(hours=1)
@@ -66,11 +67,11 @@ def endpoint(tx: MemoryTx) -> Endpoint:
     return saved.body
 
 
-def look(tx: MemoryTx, alarm: AlarmState = AlarmState.OK) -> Observation:
-    """A world in which everything wanted is there."""
+def look(tx: MemoryTx, alarm: AlarmState = AlarmState.OK, now: datetime = START) -> Observation:
+    """A world in which everything wanted is there, and judged."""
     body = endpoint(tx)
     fleets = {id: FleetSeen(id, spec.count, spec.count) for id, spec in wanted.fleets(body).items()}
-    return Observation(fleets, wanted.traffic(body), {"errors": alarm})
+    return Observation(fleets, wanted.traffic(body), {"errors": alarm}, judged(now))
 
 
 def settle(tx: MemoryTx, phase: Phase | None = None, alarm: AlarmState = AlarmState.OK) -> None:
@@ -81,7 +82,7 @@ def settle(tx: MemoryTx, phase: Phase | None = None, alarm: AlarmState = AlarmSt
         if body.rollout is None or body.rollout.phase is phase:
             return
         now = max(now, body.rollout.phase_since or now)
-        decision = step(body, look(tx, alarm), now)
+        decision = step(body, look(tx, alarm, now), now)
         assert decision.endpoint is not None
         if decision.endpoint == body:
             now = max(now, decision.wake_at or now)
