@@ -107,3 +107,22 @@ class FleetSecond:
     in_flight: tuple[float, ...] = ()
     """One reading a replica that answered, at the end of the second: requests in its hands."""
     series: tuple[Series, ...] = ()
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """From which second on the counts of an endpoint are complete, without a hole, and up to which second (exclusive)
+    they are in; epoch seconds. ``through`` never exceeds the second of the collection that found it."""
+
+    since: int
+    through: int
+
+
+@dataclass(frozen=True)
+class Collected:
+    """One round of collecting: what is new of every fleet, and how far the counts of every endpoint reach.
+
+    An endpoint that is absent from ``coverage`` has no fleet: nothing is known of it."""
+
+    seconds: list[FleetSecond]
+    coverage: dict[str, Coverage] = field(default_factory=dict)

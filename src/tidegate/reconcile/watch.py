@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tidegate.model.errors import TidegateError
-from tidegate.model.metric import FleetSecond, Sample
+from tidegate.model.metric import Collected, Sample
 from tidegate.ports.clock import Clock
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Store
@@ -27,7 +27,7 @@ class Watch:
     store: Store
     metrics: Metrics
     clock: Clock
-    collect: Callable[[int], Awaitable[list[FleetSecond]]]
+    collect: Callable[[int], Awaitable[Collected]]
     kick: Callable[[str], None]
     followed: Callable[[], publish.Followed] = frozenset
     """What autoscaling follows."""
@@ -41,7 +41,8 @@ class Watch:
         """One second's work. What fails is logged and made up for by the next turn."""
         try:
             now = self.clock.now()
-            self._clients, seconds = clients.bounded(self._clients, await self.collect(int(now.timestamp())))
+            collected = await self.collect(int(now.timestamp()))
+            self._clients, seconds = clients.bounded(self._clients, collected.seconds)
             self.totals = prometheus.add(self.totals, seconds)
             self._unwritten = [*self._unwritten, *publish.samples(seconds, self.followed())][-MOST_UNWRITTEN:]
             if self._unwritten:

@@ -10,7 +10,7 @@ from tidegate.adapters.store import open_store
 from tidegate.model.alarm import Alarm, Comparison
 from tidegate.model.errors import Unavailable
 from tidegate.model.fleet import FleetId
-from tidegate.model.metric import FleetSecond, Sample
+from tidegate.model.metric import Collected, FleetSecond, Sample
 from tidegate.ports.store import Kind
 from tidegate.reconcile.alarms import evaluate_due, is_due
 from tidegate.reconcile.watch import MOST_UNWRITTEN, Watch
@@ -47,8 +47,8 @@ class Ticking:
         return self.at
 
 
-async def second(now: int) -> list[FleetSecond]:
-    return [FleetSecond(FleetId("fraud", 1, "main"), "v1", now - 1, 1, 3)]
+async def second(now: int) -> Collected:
+    return Collected([FleetSecond(FleetId("fraud", 1, "main"), "v1", now - 1, 1, 3)])
 
 
 def test_what_was_taken_while_the_database_was_away_is_written_when_it_is_back() -> None:
@@ -62,7 +62,7 @@ def test_what_was_taken_while_the_database_was_away_is_written_when_it_is_back()
         await watch.turn()
         await watch.turn()
         start = int(NOON.timestamp())
-        expected = [s for n in range(1, 5) for s in publish.samples(await second(start + n))]
+        expected = [s for n in range(1, 5) for s in publish.samples((await second(start + n)).seconds)]
         assert metrics.samples == expected, "all of it, in order, once"
 
     asyncio.run(story())
@@ -71,10 +71,10 @@ def test_what_was_taken_while_the_database_was_away_is_written_when_it_is_back()
 def test_what_waits_to_be_written_is_bounded() -> None:
     async def story() -> None:
         metrics = Away(away=True)
-        many = [replace((await second(0))[0], second=n) for n in range(MOST_UNWRITTEN // 4)]
+        many = [replace((await second(0)).seconds[0], second=n) for n in range(MOST_UNWRITTEN // 4)]
 
-        async def collect(now: int) -> list[FleetSecond]:
-            return many
+        async def collect(now: int) -> Collected:
+            return Collected(many)
 
         watch = Watch(MemoryStore(), metrics, Ticking(), collect, lambda endpoint: None)
         await watch.turn()

@@ -74,7 +74,7 @@ class Case:
 
     async def collect(self, now: int) -> dict[int, int]:
         self.now = now
-        return counted(await self.collector.collect(now))
+        return counted((await self.collector.collect(now)).seconds)
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         since = int((await reader.readuntil(b"\r\n\r\n")).split(b"since=")[1].split()[0])
@@ -131,7 +131,7 @@ def test_refusals_for_a_fleet_that_has_nothing_left_are_counted() -> None:
         await case.target.ensure_fleet(spec(0), 2)
         await until(lambda: not list(case.target.serving()), "nothing serves")
         case.refused = {FLEET: 7}
-        seconds = await case.collector.collect(NOW)
+        seconds = (await case.collector.collect(NOW)).seconds
         assert counted(seconds) == {NOW - 1: 7}
         assert [one.errors_5xx for one in seconds] == [7]
 
@@ -190,7 +190,9 @@ def test_a_controller_that_was_away_takes_what_the_workers_kept() -> None:
 def test_what_the_proxy_refused_and_lets_wait_is_told_with_the_fleet() -> None:
     async def story(case: Case) -> None:
         case.load = Passed(unanswered=3, refused=2, throttled=9, in_flight=4, queued=6, queue_time=0.5)
-        [told] = [one for one in await case.collector.collect(NOW) if one.fleet == FLEET and one.invocations]
+        [told] = [
+            one for one in (await case.collector.collect(NOW)).seconds if one.fleet == FLEET and one.invocations
+        ]
         assert (told.invocations, told.errors_5xx, told.errors_4xx, told.model_errors) == (3, 3, 0, 1)
         assert {series.name: series.values.total for series in told.series} == {
             "QueuedRequests": 6.0,
@@ -202,6 +204,6 @@ def test_what_the_proxy_refused_and_lets_wait_is_told_with_the_fleet() -> None:
         assert seen is not None
         assert (seen.in_flight, seen.queued, seen.queue_time) == (4, 6, 0.5)
         case.load = Passed(queue_time=0.0)
-        assert all(not one.series for one in await case.collector.collect(NOW + 1))
+        assert all(not one.series for one in (await case.collector.collect(NOW + 1)).seconds)
 
     told(story)

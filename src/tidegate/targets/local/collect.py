@@ -18,10 +18,11 @@ from tidegate.evidence import sketch
 from tidegate.evidence.spread import together
 from tidegate.model.errors import TidegateError
 from tidegate.model.fleet import FleetId, FleetSpec
-from tidegate.model.metric import SAGEMAKER, FleetSecond, Latency, MetricId, Series
+from tidegate.model.metric import SAGEMAKER, Collected, FleetSecond, Latency, MetricId, Series
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.router import Passed
 from tidegate.targets.local import ping
+from tidegate.targets.local.coverage import CoverageTracker
 from tidegate.targets.local.target import LocalTarget
 
 log = logging.getLogger(__name__)
@@ -77,15 +78,16 @@ class Collector:
     passed: Callable[[], Awaitable[Mapping[FleetId, Passed]]]
     _since: dict[str, int] = field(default_factory=dict)
     """Replica -> first second not yet taken."""
+    _coverage: CoverageTracker = field(default_factory=CoverageTracker)
     _left: list[tuple[FleetSpec, str, bytes]] = field(default_factory=list)
     """What replicas left behind that have ended, not yet taken."""
     _known: dict[int, psutil.Process] = field(default_factory=dict)
     _began: bool = False
     """All that an earlier controller left is taken up: a replica that comes now was never asked before."""
 
-    async def collect(self, now: int) -> list[FleetSecond]:
-        """Everything new that is over by ``now`` (epoch seconds); one record per fleet and second. What cannot be
-        had now is asked for again the next time."""
+    async def collect(self, now: int) -> Collected:
+        """Everything new that is over by ``now`` (epoch seconds), one record per fleet and second, and how far the
+        counts of each endpoint reach. What cannot be had now is asked for again the next time."""
         left, self._left = self._left, []
         parts = [part for one in left for part in await self._harvested(*one, now)]
         replicas = list(self.target.serving())
@@ -95,15 +97,23 @@ class Collector:
         parts += self._in_hand(hands, now - 1)
         parts += self._readings(replicas, now - 1)
         parts += [self._provisioned(spec, now - 1) for spec in self.target.provisioned()]
-        passed = await self._passed()
+        passed = await self._passed(now)
         self.target.told(passed)
         for fleet, load in passed.items():
             if (spec := self.target.spec(fleet)) is not None and load != Passed(queue_time=0.0):
                 parts.append(self._by_proxy(spec, now - 1, load))
         self._began = self._began or (not self._left and all(id in self._since for _, id, *_ in replicas))
         alive = {id for _, id, *_ in replicas} | {id for _, id, _ in self._left}
+        self._coverage.forget(alive, (id for _, id, _ in left), now)
+        owners = {id: spec.id.endpoint for spec, id, *_ in replicas}
+        waiting = {id: endpoint for id, endpoint in owners.items() if id not in self._since}
         self._since = {id: since for id, since in self._since.items() if id in alive}
-        return list(merged(parts))
+        endpoints = {fleet.endpoint for fleet in passed} | set(owners.values()) | self._endpoints(passed)
+        return Collected(list(merged(parts)), self._coverage.report(endpoints, waiting, now))
+
+    def _endpoints(self, passed: Mapping[FleetId, Passed]) -> set[str]:
+        """Those that were followed before, where the proxy did not say which there are."""
+        return set() if passed else set(self._coverage.endpoints())
 
     def harvest(self, spec: FleetSpec, replica: str, page: bytes) -> None:
         """Takes what a replica left behind; it goes out with the next ``collect``."""
@@ -117,9 +127,11 @@ class Collector:
             self._left.append((spec, replica, page))
             return []
 
-    async def _passed(self) -> Mapping[FleetId, Passed]:
+    async def _passed(self, now: int) -> Mapping[FleetId, Passed]:
         try:
-            return await self.passed()
+            passed = await self.passed()
+            self._coverage.proxy = now
+            return passed
         except TidegateError as error:
             log.warning("what the proxy answered itself is not known now: %s", error)
             return {}
@@ -132,13 +144,16 @@ class Collector:
             since = self._since[replica] = await self._first(spec, replica, now)
         except TidegateError:
             return [], None
+        if now - since > BACKLOG:
+            self._coverage.lose(spec.id.endpoint, now - BACKLOG)
+        self._coverage.follow(spec.id.endpoint, max(since, now - BACKLOG))
         answer = await ping.get(socket, f"/_tidegate/stats?since={since}")
         page = _page(answer[1]) if answer is not None and answer[0] == 200 else None
         if page is None:
             return [], None
         records = self._records(spec, page, since)
-        if records:
-            self._since[replica] = max(record.second for record in records) + 1
+        self._since[replica] = max([since, now, *(record.second + 1 for record in records)])
+        self._coverage.take(spec.id.endpoint, replica, self._since[replica])
         return records, page.in_flight
 
     def _in_hand(self, hands: Iterable[tuple[FleetSpec, int]], second: int) -> list[FleetSecond]:
