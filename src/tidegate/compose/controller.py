@@ -39,6 +39,7 @@ from tidegate.model.errors import StartupError
 from tidegate.model.observe import Observation
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.reconcile.engine import Engine
+from tidegate.reconcile.guards import Guards
 from tidegate.reconcile.queues import Queues
 from tidegate.reconcile.scaling import Scaling
 from tidegate.reconcile.watch import Watch
@@ -59,6 +60,9 @@ log = logging.getLogger("tidegate")
 
 SECOND_HAND = 0.05
 """How far into a second the one before is collected: workers have closed it by then."""
+LATER = 0.2
+"""How far into a second alarms are judged and fleets scaled: by what was collected before, and in loops of their own,
+so that neither can delay the guards of rollouts."""
 PROXY_CHECK = 0.5
 """Seconds between looks whether the proxy lives."""
 PRUNE_EVERY = 600.0
@@ -127,13 +131,14 @@ def join(
     )
     target = LocalTarget(around)
     jobs = join_jobs(settings, store, clock, target, folders, table, news)
-    engine = Engine(store, target, clock, news)
+    guards = Guards(metrics)
+    engine = Engine(store, target, clock, guards, news, read_clocks=clock.read)
     collector = Collector(target, metrics, proxy.passed)
     queue = SqlQueue(queue_database(settings, store))
     observed = engine.observed.get
     fresh = partial(looked, engine, target)
     scaling = Scaling(store, metrics, clock, ids, fresh, queue, engine.kick)
-    watch = Watch(store, metrics, clock, collector.collect, engine.kick, scaling.followed)
+    watch = Watch(store, metrics, clock, collector.collect, engine.kick, guards, engine.guarded, scaling.followed)
     dispatching = Supervisor(start_of(settings, proxy.queued), folders.state / "tidegate.log")
     queues = Queues(store, queue, metrics, clock, observed, engine.kick, dispatching.update)
     return Parts(
@@ -206,7 +211,9 @@ class Controller:
             await parts.engine.start()
             await parts.jobs.start()
             loops = [
-                asyncio.create_task(every_second(lambda: second(parts), self.stopping)),
+                asyncio.create_task(every_second(parts.watch.turn, self.stopping)),
+                asyncio.create_task(every_second(parts.watch.judge_alarms, self.stopping, after=LATER)),
+                asyncio.create_task(every_second(parts.scaling.turn, self.stopping, after=LATER)),
                 asyncio.create_task(every_second(parts.queues.turn, self.stopping)),
                 asyncio.create_task(every(PROXY_CHECK, parts.proxy.ensure, self.stopping)),
                 asyncio.create_task(every(PRUNE_EVERY, lambda: prune(folders), self.stopping)),
@@ -338,27 +345,26 @@ async def cut(folders: Folders) -> None:
     await asyncio.to_thread(logs.cut, folders.state / "tidegate.log")
 
 
-async def every_second(work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
+async def every_second(
+    work: Callable[[], Awaitable[None]], stopping: asyncio.Event, after: float = SECOND_HAND
+) -> None:
     """Runs ``work`` shortly after each second of the clock begins."""
     while not stopping.is_set():
-        pause = 1.0 - time.time() % 1.0 + SECOND_HAND
+        pause = 1.0 - time.time() % 1.0 + after
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await stopping.wait()
         if not stopping.is_set():
-            await work()
+            try:
+                await work()
+            except Exception:
+                log.exception("a second's work failed; it goes on with the next")
 
 
 def looked(engine: Engine, target: LocalTarget, endpoint: str) -> Observation | None:
     """The last look at an endpoint, with what the router has in hand for it now."""
     seen = engine.observed.get(endpoint)
     return seen and target.fresh(seen)
-
-
-async def second(parts: Parts) -> None:
-    """What was measured comes before what is decided by it."""
-    await parts.watch.turn()
-    await parts.scaling.turn()
 
 
 async def page(parts: Parts) -> str:

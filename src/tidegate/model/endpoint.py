@@ -130,6 +130,15 @@ class Rollout:
 
 
 @dataclass(frozen=True)
+class ClockMark:
+    """How many seconds the wall clock (since the epoch) is ahead of one that never steps (since the start of the
+    machine that ``boot`` names)."""
+
+    boot: str
+    ahead: float
+
+
+@dataclass(frozen=True)
 class Endpoint:
     """One endpoint's whole durable state: the record that ``rollout.step`` takes and returns.
 
@@ -161,4 +170,6 @@ class Endpoint:
     deleting: bool = False
     rejected: tuple[str, ...] = ()
     """Digests of versions that evidence turned down; not rolled out again without an override."""
+    clock: ClockMark | None = None
+    """By which clock the deadlines of what is under way were set; None: not known yet."""
     schema: int = 1

@@ -1,5 +1,6 @@
 """The body of the alarm loop: judge the alarms that are due, save the states that changed."""
 
+import asyncio
 import contextlib
 import logging
 from datetime import datetime
@@ -9,9 +10,13 @@ from tidegate.model.alarm import Alarm
 from tidegate.model.errors import TidegateError
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Kind, Saved, Store, Tx
+from tidegate.reconcile.guards import NEVER, cost
 from tidegate.reconcile.reading import points
 from tidegate.service.alarms import changed
 from tidegate.service.kinds import ALARM
+
+BUDGET = 200_000
+"""Steps of evaluation of one call: a fraction of a second's work."""
 
 log = logging.getLogger(__name__)
 
@@ -21,15 +26,24 @@ async def evaluate_due(store: Store, metrics: Metrics, now: datetime, last: dict
 
     ``last`` is the caller's memory of when each alarm was judged; it is brought up to date. A record that someone
     else changed meanwhile is left alone: a redefined alarm is due again at once, one set by hand at its next turn.
+    One call takes ``BUDGET`` steps at most; alarms beyond that are judged by the next calls, those that have waited
+    longest first.
     """
     alarms = await store.run(readable)
     for gone in last.keys() - {saved.name for saved in alarms}:
         del last[gone]
     due = [saved for saved in alarms if is_due(saved.body, last.get(saved.name), now)]
-    judged = [(saved, await judged_now(metrics, saved.body, now)) for saved in due]
+    due.sort(key=lambda saved: (last.get(saved.name, NEVER), cost(saved.body)))
+    judged, spent = list[tuple[Saved[Alarm], Alarm]](), 0
+    for saved in due:
+        if spent and spent + cost(saved.body) > BUDGET:
+            break
+        spent += cost(saved.body)
+        judged.append((saved, await judge_alone(metrics, saved.body, now)))
+        await asyncio.sleep(0)  # guards of rollouts may be due meanwhile
     moved = [(saved, after) for saved, after in judged if after is not saved.body]
     written = await store.run(lambda tx: save(tx, moved, now)) if moved else []
-    last.update({saved.name: now for saved in due})
+    last.update({saved.name: now for saved, _ in judged})
     return written
 
 
@@ -51,6 +65,15 @@ def is_due(alarm: Alarm, last: datetime | None, now: datetime) -> bool:
     """A clock that was set back does not put an alarm to sleep until it is where it was."""
     set_back = now < alarm.configured_at or (last is not None and now < last)
     return set_back or next_evaluation(alarm, last) <= now
+
+
+async def judge_alone(metrics: Metrics, alarm: Alarm, now: datetime) -> Alarm:
+    """The alarm after a look at its metric. One that cannot be judged stays as it is and stops no other."""
+    try:
+        return await judged_now(metrics, alarm, now)
+    except Exception as error:
+        log.warning("alarm %s cannot be judged: %s: %s", alarm.name, type(error).__name__, error)
+        return alarm
 
 
 async def judged_now(metrics: Metrics, alarm: Alarm, now: datetime) -> Alarm:

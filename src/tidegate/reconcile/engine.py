@@ -2,6 +2,7 @@
 
 A write is conditional on the version that was read; when it does not land nothing is acted on and the engine looks
 again. A crash between saving and acting costs one tick: actions are desired states and are asked again until seen.
+One thing does not wait for the store: a rollout that must turn back does so at once, and is recorded afterwards.
 """
 
 import asyncio
@@ -10,20 +11,26 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TypeVar
 
 from tidegate.model.alarm import AlarmState
-from tidegate.model.endpoint import Endpoint
-from tidegate.model.errors import Refused, TidegateError
+from tidegate.model.endpoint import ClockMark, Endpoint
+from tidegate.model.errors import Refused, TidegateError, Unavailable
 from tidegate.model.fleet import FleetId
 from tidegate.model.observe import Action, DeleteFleet, EnsureFleet, FleetSeen, Observation, SetTraffic
 from tidegate.model.traffic import RouteTable
 from tidegate.ports.clock import Clock
 from tidegate.ports.store import Kind, Stale, Store, Tx
 from tidegate.ports.target import Look, Target
+from tidegate.reconcile.guards import Guarded, Guards
+from tidegate.reconcile.unrecorded import Loaded, Unrecorded
+from tidegate.rollout import commands, deadlines
 from tidegate.rollout.step import Decision, step
 from tidegate.service.kinds import ALARM, ENDPOINT
 
 log = logging.getLogger(__name__)
+
+R = TypeVar("R")
 
 ACTIVE_RESYNC = 1.0
 """Seconds between looks at an endpoint that is changing, when no event comes first."""
@@ -33,34 +40,42 @@ SETTLE = 0.01
 RETRY = 0.2
 """Seconds until the next look after an action that failed, or traffic that is still not seen in force."""
 
+STORE_PATIENCE = 1.0
+"""Seconds that the store may take before what cannot wait is done without it."""
+
 ANY_ENDPOINT = Kind(ENDPOINT.name, object)
 """The records as they lie there: one that this program cannot read must not keep the others from being followed."""
 
 
-@dataclass(frozen=True)
-class Loaded:
-    endpoint: Endpoint
-    version: int
-    alarms: dict[str, AlarmState]
-
-
 def load(tx: Tx, name: str) -> Loaded | None:
-    """The record and the states of the alarms that its rollout names, read in one transaction."""
+    """The record and the alarms that its rollout names, read in one transaction."""
     saved = tx.get(ENDPOINT, name)
     if saved is None:
         return None
     names = saved.body.rollout.plan.alarms if saved.body.rollout else ()
     found = ((alarm, tx.get(ALARM, alarm)) for alarm in names)
-    return Loaded(saved.body, saved.version, {alarm: s.body.state for alarm, s in found if s is not None})
+    alarms = {alarm: s.body for alarm, s in found if s is not None}
+    return Loaded(saved.body, saved.version, alarms, saved.body)
 
 
-def save(tx: Tx, loaded: Loaded, decision: Decision, now: datetime) -> None:
-    """The record after the step and why, conditional on what was read."""
-    name = loaded.endpoint.name
+def save(tx: Tx, loaded: Loaded, decision: Decision, now: datetime) -> int:
+    """The record after the step and why, conditional on what was read. Returns its version."""
+    name, events = loaded.stored.name, (*loaded.events, *decision.events)
     if decision.endpoint is None:
-        tx.delete(ENDPOINT, name, expect=loaded.version, now=now, events=decision.events)
-    elif decision.endpoint != loaded.endpoint or decision.events:
-        tx.put(ENDPOINT, name, decision.endpoint, expect=loaded.version, now=now, events=decision.events)
+        tx.delete(ENDPOINT, name, expect=loaded.version, now=now, events=events)
+        return 0
+    return tx.put(ENDPOINT, name, decision.endpoint, expect=loaded.version, now=now, events=events)
+
+
+def guarded_by(loaded: Loaded) -> Guarded | None:
+    """The rollout that is before its point of no return, with its guards as it began with them; a record of an
+    earlier program has none, and is guarded by the alarms as they are now. A first version has no guards."""
+    rollout = loaded.endpoint.rollout
+    if rollout is None or rollout.old is None or rollout.phase not in commands.FORWARD:
+        return None
+    kept = {alarm.name: alarm for alarm in rollout.guards}
+    alarms = (kept.get(name) or loaded.alarms.get(name) for name in rollout.plan.alarms)
+    return Guarded(loaded.endpoint.name, rollout.id, tuple(alarm for alarm in alarms if alarm is not None))
 
 
 @dataclass
@@ -70,8 +85,13 @@ class Engine:
     store: Store
     target: Target
     clock: Clock
+    guards: Guards
     written: Callable[[], None]
-    """Told after each write of a record."""
+    """Called after each write of a record."""
+    read_clocks: Callable[[], tuple[datetime, ClockMark]] | None = None
+    """The present, and how far the wall clock is ahead of one that never steps; None: the wall clock never steps."""
+    trouble: str | None = None
+    """Why records cannot be read or written now."""
     observed: dict[str, Observation] = field(default_factory=dict)
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _kicks: dict[str, asyncio.Event] = field(default_factory=dict)
@@ -79,13 +99,19 @@ class Engine:
     _routed: dict[str, RouteTable] = field(default_factory=dict)
     """The table that each endpoint's last tick put in force."""
     _troubles: dict[tuple[str, str], str] = field(default_factory=dict)
-    """What goes wrong now, by endpoint and what was tried; told once."""
+    """What goes wrong now, by endpoint and what was tried; logged once."""
+    _unrecorded: Unrecorded = field(default_factory=Unrecorded)
     _stopped: bool = False
 
     async def start(self) -> None:
         """Takes up every endpoint in the store."""
         for name in await self.store.run(lambda tx: [saved.name for saved in tx.find(ANY_ENDPOINT).items]):
             self.kick(name)
+
+    def guarded(self) -> list[Guarded]:
+        """The rollouts whose guards are to be judged."""
+        found = (guarded_by(loaded) for loaded in self._unrecorded.known.values())
+        return [one for one in found if one is not None]
 
     def kick(self, name: str) -> None:
         """Looks at the endpoint as soon as possible; one that is not known yet is taken up. After ``stop`` nothing
@@ -142,29 +168,78 @@ class Engine:
 
     async def tick(self, name: str) -> float | None:
         """One look, one decision. Seconds until the next look; None when the endpoint is gone."""
-        loaded = await self.store.run(lambda tx: load(tx, name))
-        if loaded is None:
+        read = await self._from_store(name, lambda tx: load(tx, name))
+        if read is None:
             self._forget(name)
             return None
-        seen = self._observation(name, await self._look(name), loaded.alarms)
+        loaded = self._unrecorded.take(name, read, self.clock.now())
+        seen = self._observation(loaded, await self._look(name))
         self.observed[name] = seen
-        now = self.clock.now()
+        loaded, now = self._on_time(loaded)
+        self._unrecorded.known[name] = loaded
         decision = step(loaded.endpoint, seen, now)
-        if decision.endpoint != loaded.endpoint or decision.events:
-            await self.store.run(lambda tx: save(tx, loaded, decision, now))
+        if decision.endpoint != loaded.stored or loaded.events or decision.events:
+            version = await self._from_store(name, lambda tx: save(tx, loaded, decision, now))
             self.written()
             for event in decision.events:
                 log.info("endpoint %s: %s", name, event.message)
+            if self._unrecorded.known.get(name) is not loaded:
+                return 0.0  # It was turned back while this was saved: that counts, and this must not be acted on.
+            self._unrecorded.saved(name, decision.endpoint, version)
         if decision.endpoint is None:
             self._forget(name)
             return None
         done = [await self._act(action, decision.endpoint) for action in decision.actions]
         return self._pause(decision, now, all(done))
 
+    async def _from_store(self, name: str, work: Callable[[Tx], R]) -> R:
+        """What ``work`` in a transaction gives. While the store takes long over it, or when it fails, a rollout that
+        must turn back does so without it."""
+        task = asyncio.ensure_future(self.store.run(work))
+        try:
+            while not (await asyncio.wait({task}, timeout=STORE_PATIENCE))[0]:
+                await self._turn_back_unrecorded(name)
+            result = task.result()
+        except Unavailable as error:
+            self.trouble = str(error)
+            await self._turn_back_unrecorded(name)
+            raise
+        finally:
+            task.cancel()
+        self.trouble = None
+        return result
+
+    async def _turn_back_unrecorded(self, name: str) -> None:
+        """One look and one decision from memory, if that is to go back or to go on going back. Removing fleets waits
+        for the store."""
+        loaded = self._unrecorded.known.get(name)
+        if loaded is None or loaded.endpoint.rollout is None:
+            return
+        seen = self._observation(loaded, await self._look(name))
+        loaded, now = self._on_time(loaded)
+        decision = step(loaded.endpoint, seen, now)
+        turned = self._unrecorded.turn_back(name, decision.endpoint, decision.events)
+        if turned is None:
+            return
+        for event in decision.events:
+            log.warning("endpoint %s: %s (to be recorded when the database is back)", name, event.message)
+        for action in decision.actions:
+            if not isinstance(action, DeleteFleet):
+                await self._act(action, turned.endpoint)
+
+    def _on_time(self, loaded: Loaded) -> tuple[Loaded, datetime]:
+        """The record with its deadlines moved along where the wall clock was set, and the present."""
+        if self.read_clocks is None:
+            return loaded, self.clock.now()
+        now, mark = self.read_clocks()
+        endpoint, events = deadlines.keep_time(loaded.endpoint, mark, now)
+        return replace(loaded, endpoint=endpoint, events=(*loaded.events, *events)), now
+
     def _forget(self, name: str) -> None:
         """The name may come back as another endpoint, with the same generations."""
         self.observed.pop(name, None)
         self._routed.pop(name, None)
+        self._unrecorded.forget(name)
         self._refused = {id: why for id, why in self._refused.items() if id.endpoint != name}
         self._troubles = {key: why for key, why in self._troubles.items() if key[0] != name}
 
@@ -191,15 +266,25 @@ class Engine:
         self._well(name, "look")
         return look
 
-    def _observation(self, name: str, look: Look, alarms: dict[str, AlarmState]) -> Observation:
+    def _observation(self, loaded: Loaded, look: Look) -> Observation:
         """What was refused for good is seen as that fleet's failure."""
-        if look.fleets is None:
-            return Observation(None, look.routes, alarms)
-        fleets = dict(look.fleets)
-        for id, message in self._refused.items():
-            if id.endpoint == name:
-                fleets[id] = replace(fleets.get(id, FleetSeen(id, desired=0, ready=0)), failure=message)
-        return Observation(fleets, look.routes, alarms)
+        one, fleets = guarded_by(loaded), look.fleets
+        if fleets is not None:
+            fleets = dict(fleets)
+            for id, message in self._refused.items():
+                if id.endpoint == loaded.endpoint.name:
+                    fleets[id] = replace(fleets.get(id, FleetSeen(id, desired=0, ready=0)), failure=message)
+        if one is None:
+            return Observation(fleets, look.routes, loaded.states)
+        kept = [alarm for alarm in one.alarms if alarm.name in loaded.alarms]
+        return Observation(
+            fleets,
+            look.routes,
+            worse(loaded.states, self.guards.states(one)),
+            self.guards.evidence(one),
+            deleted=tuple(alarm.name for alarm in one.alarms if alarm.name not in loaded.alarms),
+            redefined=tuple(a.name for a in kept if not a.same_definition(loaded.alarms[a.name])),
+        )
 
     async def _act(self, action: Action, endpoint: Endpoint) -> bool:
         """Whether the target took it; what it refuses for good shows up as that fleet's failure until it is taken
@@ -233,6 +318,12 @@ class Engine:
             self.kick(name)
         else:
             del self._kicks[name]
+
+
+def worse(now: dict[str, AlarmState], judged: dict[str, AlarmState]) -> dict[str, AlarmState]:
+    """Of each alarm the state that was judged, or ALARM where it is in that state now: also one set by hand, or by a
+    definition that came later, turns a rollout back."""
+    return {**now, **judged, **{name: state for name, state in now.items() if state is AlarmState.ALARM}}
 
 
 def _subject(action: Action) -> str:

@@ -60,9 +60,7 @@ class Guards:
     """By endpoint: when its requests were counted last, and over which span without a hole."""
     _troubles: dict[Key, str] = field(default_factory=dict)
 
-    async def judge(
-        self, guarded: Iterable[Guarded], coverage: Mapping[str, Coverage], now: datetime
-    ) -> None:
+    async def judge(self, guarded: Iterable[Guarded], coverage: Mapping[str, Coverage], now: datetime) -> None:
         """One round. ``coverage`` is what was collected up to ``now``, by endpoint."""
         rollouts = list(guarded)
         self._rounds |= {name: (now, covered) for name, covered in coverage.items()}

@@ -166,7 +166,7 @@ def scale(endpoint: Endpoint, changes: Mapping[str, Change], now: datetime) -> E
     elif serving is not None:
         before = endpoint.scaling.before if endpoint.scaling and not endpoint.scaling.undoing else serving
         timeout = max(v.download_timeout + v.startup_timeout for v in serving.variants) + MARGIN
-        after = replace(after, scaling=Scaling(before, now, now + timedelta(seconds=timeout)))
+        after = replace(after, scaling=Scaling(before, now, now + timedelta(seconds=timeout)), clock=None)
     return wanted.fenced(endpoint, after)
 
 

@@ -13,6 +13,8 @@ from tidegate.rollout.digest import digest
 
 Move = tuple[Endpoint, tuple[Event, ...]]
 
+ROLLED_BACK = "Deployment rolled back: "
+"""How the reason of every rollout begins that was turned back."""
 REJECTED_KEPT = 50
 """Digests of rejected versions that an endpoint remembers, newest last."""
 
@@ -31,7 +33,7 @@ def started(endpoint: Endpoint, wish: Wanted, plan: RolloutPlan, rollout_id: str
         expires_at=now + timedelta(seconds=plan.execution_timeout) if plan.execution_timeout else None,
         guards=wish.guards if plan.alarms else (),
     )
-    after = replace(endpoint, rollout=rollout, deployment=wish.deployment, modified_at=now)
+    after = replace(endpoint, rollout=rollout, deployment=wish.deployment, modified_at=now, clock=None)
     return wanted.fenced(endpoint, after)
 
 
@@ -84,7 +86,7 @@ def turned_back(endpoint: Endpoint, cause: Cause, why: str, now: datetime) -> Mo
     turned = replace(
         rollout,
         cause=cause,
-        reason=f"Deployment rolled back: {why}.",
+        reason=f"{ROLLED_BACK}{why}.",
         back=_way_back(rollout, share),
         pause=None,
         bake_until=None,
@@ -180,41 +182,6 @@ def noted(rollout: Rollout, type: str, status: bool, message: str, now: datetime
     """With the condition of this type as it is now; ``message`` says who or what."""
     others = tuple(c for c in rollout.conditions if c.type != type)
     return replace(rollout, conditions=(*others, Condition(type, status, type, message, now)))
-
-
-def shift_deadlines(endpoint: Endpoint, by: timedelta) -> Endpoint:
-    """The record after the wall clock was set forward (or back, ``by`` below 0): what is left of every span of time
-    stays what it was. Spans are measured on the wall clock only while it runs evenly."""
-
-    def shifted(instant: datetime | None) -> datetime | None:
-        return None if instant is None else instant + by
-
-    rollout, scaling = endpoint.rollout, endpoint.scaling
-    if rollout is not None:
-        pause = rollout.pause
-        rollout = replace(
-            rollout,
-            phase_since=shifted(rollout.phase_since),
-            phase_deadline=shifted(rollout.phase_deadline),
-            bake_until=shifted(rollout.bake_until),
-            expires_at=shifted(rollout.expires_at),
-            pause=None if pause is None else replace(pause, since=pause.since + by),
-        )
-    if scaling is not None:
-        scaling = replace(scaling, since=scaling.since + by, deadline=scaling.deadline + by)
-    return replace(endpoint, rollout=rollout, scaling=scaling)
-
-
-def bound_bake(endpoint: Endpoint, now: datetime) -> Endpoint:
-    """The record with no more left of its bake than the stage has in all: a clock that was set back while nobody
-    looked must not hold a rollout for longer."""
-    rollout = endpoint.rollout
-    if rollout is None or rollout.bake_until is None or rollout.pause is not None:
-        return endpoint
-    most = now + timedelta(seconds=rollout.plan.stages[rollout.stage].bake)
-    if rollout.bake_until <= most:
-        return endpoint
-    return replace(endpoint, rollout=replace(rollout, bake_until=most, phase_since=now))
 
 
 def restart_bake(endpoint: Endpoint, rollout: Rollout, why: str, now: datetime) -> Move:

@@ -24,6 +24,8 @@ from tidegate.service.kinds import ALARM, ENDPOINT
 from tidegate.service.records import need
 
 DAY = 86_400
+MOST_PERIODS = 10_000
+"""Of one alarm: somewhat more than a day of 10 seconds, CloudWatch's shortest period for a day."""
 LONGEST_HISTORY = 4095
 """Characters of one history item's data."""
 MOST_LINES = 20
@@ -85,6 +87,11 @@ def check(alarm: Alarm) -> None:
         raise Invalid(
             f"alarm {alarm.name}: {periods} periods of {period} s are longer than {longest // DAY} day(s), the "
             "most for this period"
+        )
+    if periods > MOST_PERIODS:
+        raise Invalid(
+            f"alarm {alarm.name}: {periods:,} evaluation periods are more than {MOST_PERIODS:,}, the most there may "
+            "be: use a longer period"
         )
     if not math.isfinite(alarm.threshold):
         raise Invalid(f"alarm {alarm.name}: threshold {alarm.threshold} is not a number to compare with")

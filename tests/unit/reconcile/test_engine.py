@@ -19,8 +19,10 @@ from tidegate.model.traffic import RouteTable
 from tidegate.ports.store import Kind
 from tidegate.ports.target import Capabilities, Look
 from tidegate.reconcile.engine import ACTIVE_RESYNC, RETRY, SETTLE, Engine
+from tidegate.reconcile.guards import Guards
 from tidegate.rollout import commands
 from tidegate.service.kinds import ENDPOINT
+from tidegate.testing.memory_metrics import MemoryMetrics
 from tidegate.testing.samples import version
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -93,7 +95,7 @@ class Case:
 def told(folder: Path, story: Callable[[Case], Awaitable[None]]) -> None:
     async def test() -> None:
         store, target, clock = open_store(f"sqlite:///{folder / 'tidegate.db'}"), StandInTarget(), Still()
-        case = Case(store, target, clock, Engine(store, target, clock, lambda: None))
+        case = Case(store, target, clock, Engine(store, target, clock, Guards(MemoryMetrics()), lambda: None))
         try:
             await story(case)
         finally:

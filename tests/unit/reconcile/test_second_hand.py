@@ -1,41 +1,54 @@
 """The second hand: what was taken is written in the end, and alarms are judged whatever the clock and others do."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
+
+import pytest
 
 from tidegate.adapters.store import open_store
-from tidegate.model.alarm import Alarm, Comparison
+from tidegate.model.alarm import Alarm, AlarmState, Comparison
 from tidegate.model.errors import Unavailable
 from tidegate.model.fleet import FleetId
-from tidegate.model.metric import Collected, FleetSecond, Sample
-from tidegate.ports.store import Kind
+from tidegate.model.metric import SAGEMAKER, Collected, Coverage, FleetSecond, Sample
+from tidegate.ports.store import Kind, Tx
 from tidegate.reconcile.alarms import evaluate_due, is_due
-from tidegate.reconcile.watch import MOST_UNWRITTEN, Watch
+from tidegate.reconcile.guards import Guarded, Guards
+from tidegate.reconcile.watch import Watch
 from tidegate.service import alarms as use
-from tidegate.service import publish
 from tidegate.service.kinds import ALARM
 from tidegate.testing.memory_metrics import MemoryMetrics
 from tidegate.testing.memory_store import MemoryStore
+
+R = TypeVar("R")
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ALARM_OF_1 = Alarm("errors", "N", "M", {}, "Sum", 1, 1, 1, 0.5, Comparison.GREATER, configured_at=NOON)
 
 
+FLEET = FleetId("fraud", 2, "main")
+GUARD = replace(
+    ALARM_OF_1,
+    namespace=SAGEMAKER,
+    metric="Invocation5XXErrors",
+    dimensions={"EndpointName": "fraud", "VariantName": "main"},
+)
+
+
 @dataclass
 class Away(MemoryMetrics):
-    """A database that is away while ``away`` is set."""
+    """What is put can be read at once; writing fails, or never ends."""
 
-    away: bool = False
-    tries: list[int] = field(default_factory=list)
+    hangs: bool = False
 
     async def put(self, samples: Sequence[Sample]) -> None:
-        self.tries.append(len(samples))
-        if self.away:
-            raise Unavailable("the database is away")
         await super().put(samples)
+        if self.hangs:
+            await asyncio.Event().wait()
+        raise Unavailable("the database is away")
 
 
 @dataclass
@@ -47,39 +60,51 @@ class Ticking:
         return self.at
 
 
-async def second(now: int) -> Collected:
-    return Collected([FleetSecond(FleetId("fraud", 1, "main"), "v1", now - 1, 1, 3)])
+class Gone(MemoryStore):
+    async def run(self, work: Callable[[Tx], R]) -> R:
+        raise Unavailable("the database is away")
 
 
-def test_what_was_taken_while_the_database_was_away_is_written_when_it_is_back() -> None:
+async def failing(now: int) -> Collected:
+    """Three requests in the last second, and all of them failed."""
+    second = FleetSecond(FLEET, "v2", now - 1, 1, 3, errors_5xx=3)
+    return Collected([second], {"fraud": Coverage(now - 60, now)})
+
+
+def watch_of(collect: Callable[[int], Awaitable[Collected]], metrics: MemoryMetrics, *guarded: Guarded) -> Watch:
+    return Watch(Gone(), metrics, Ticking(), collect, lambda name: None, Guards(metrics), lambda: guarded)
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["fails", "hangs"])
+def test_guards_are_judged_while_nothing_can_be_written(hangs: bool) -> None:
     async def story() -> None:
-        metrics = Away(away=True)
-        watch = Watch(MemoryStore(), metrics, Ticking(), second, lambda endpoint: None)
+        guarded = Guarded("fraud", "r1", (GUARD,))
+        watch = watch_of(failing, Away(hangs=hangs), guarded)
         await watch.turn()
-        await watch.turn()
-        assert metrics.samples == []
-        metrics.away = False
-        await watch.turn()
-        await watch.turn()
-        start = int(NOON.timestamp())
-        expected = [s for n in range(1, 5) for s in publish.samples((await second(start + n)).seconds)]
-        assert metrics.samples == expected, "all of it, in order, once"
+        await watch.judge_alarms()
+        assert watch.guards.states(guarded) == {"errors": AlarmState.ALARM}
+        evidence = watch.guards.evidence(guarded)
+        assert evidence is not None and evidence.judged_at == evidence.through == NOON + timedelta(seconds=1)
 
     asyncio.run(story())
 
 
-def test_what_waits_to_be_written_is_bounded() -> None:
+def test_what_cannot_be_collected_or_published_leaves_guards_unjudged_not_the_loop_dead() -> None:
     async def story() -> None:
-        metrics = Away(away=True)
-        many = [replace((await second(0)).seconds[0], second=n) for n in range(MOST_UNWRITTEN // 4)]
+        broken = True
 
         async def collect(now: int) -> Collected:
-            return Collected(many)
+            if broken:
+                raise RuntimeError("a fault of the program")
+            return await failing(now)
 
-        watch = Watch(MemoryStore(), metrics, Ticking(), collect, lambda endpoint: None)
+        guarded = Guarded("fraud", "r1", (GUARD,))
+        watch = watch_of(collect, MemoryMetrics(), guarded)
         await watch.turn()
+        assert watch.guards.evidence(guarded) is None
+        broken = False
         await watch.turn()
-        assert metrics.tries == [MOST_UNWRITTEN] * 2
+        assert watch.guards.states(guarded) == {"errors": AlarmState.ALARM}
 
     asyncio.run(story())
 
