@@ -1,13 +1,22 @@
-"""What an alarm looks at, read: the points of its metric, or of its metric math."""
+"""Reads what an alarm looks at: the points of its metric, or of its metric math."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from tidegate.evidence import metric_math
 from tidegate.evidence.alarms import windows
 from tidegate.evidence.datapoint import Datapoint, datapoint
-from tidegate.model.alarm import Alarm
+from tidegate.evidence.samples import merge
+from tidegate.model.alarm import Alarm, Comparison
+from tidegate.model.metric import SAGEMAKER, MetricId, Sample
 from tidegate.ports.metrics import Metrics
 from tidegate.service.alarms import series_of
+
+LATENCY = "ModelLatency"
+HANGING = "InFlightLatency"
+"""The ages, each second, of requests that have been in flight for longer than a second."""
+OF_NUMBERS = ("SampleCount", "Sum")
+"""Statistics that say how many requests there were rather than how long they took."""
 
 
 async def points(metrics: Metrics, alarm: Alarm, now: datetime) -> list[Datapoint | None]:
@@ -15,13 +24,43 @@ async def points(metrics: Metrics, alarm: Alarm, now: datetime) -> list[Datapoin
     spans = windows(alarm, now)
     if not alarm.queries:
         found = await metrics.read(series_of(alarm), spans.start, spans.stop, spans.step)
+        if alarm.comparison in (Comparison.GREATER, Comparison.GREATER_OR_EQUAL):
+            found = await add_hanging(metrics, series_of(alarm), alarm.statistic, spans, found)
         return [datapoint(at, found.get(at), alarm.statistic, alarm.unit) for at in spans]
     read = {}
     for query in alarm.queries:
         if query.metric is not None:
             found = await metrics.read(query.metric, spans.start, spans.stop, spans.step)
+            found = await add_hanging(metrics, query.metric, query.statistic, spans, found)
             made = [datapoint(at, found.get(at), query.statistic, query.unit) for at in spans]
             read[query.id] = [None if point is None else point.value for point in made]
     watched = next(query.id for query in alarm.queries if query.returned)
     values = metric_math.evaluate(alarm.queries, read, len(spans))[watched]
     return [None if value is None else Datapoint(at, value) for at, value in zip(spans, values, strict=True)]
+
+
+async def add_hanging(
+    metrics: Metrics, metric: MetricId, statistic: str, spans: range, found: dict[int, Sample]
+) -> dict[int, Sample]:
+    """The samples of a latency with the requests that have no answer yet: a model that answers nothing has no
+    latency, and an alarm would see it only after its requests have timed out. A request's age is the least that its
+    latency will be; one that hangs for the whole of a span counts in it as one."""
+    if (metric.namespace, metric.name) != (SAGEMAKER, LATENCY) or statistic in OF_NUMBERS:
+        return found
+    hanging = await metrics.read(replace(metric, name=HANGING), spans.start, spans.stop, spans.step)
+    if not hanging:
+        return found
+    whole = dict(found)
+    for at, ages in hanging.items():
+        sample = _weigh(ages, 1 / spans.step)
+        whole[at] = merge([found[at], sample]) if at in found else sample
+    return whole
+
+
+def _weigh(sample: Sample, weight: float) -> Sample:
+    return replace(
+        sample,
+        count=sample.count * weight,
+        total=sample.total * weight,
+        bins={index: count * weight for index, count in sample.bins.items()},
+    )

@@ -48,5 +48,6 @@ def _merged(metric: MetricId, at: int, period: int, samples: list[Sample]) -> Sa
         low=min(sample.low for sample in samples),
         high=max(sample.high for sample in samples),
         bins=sketch.merge(sample.bins for sample in samples),
+        unit=samples[0].unit,
         resolution=period,
     )

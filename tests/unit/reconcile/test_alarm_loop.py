@@ -5,15 +5,21 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
 
 from tidegate.adapters.metrics import SqlMetrics
 from tidegate.adapters.store import SqlStore, open_store
+from tidegate.evidence import sketch
 from tidegate.model.alarm import Alarm, AlarmState, Comparison
 from tidegate.model.metric import MetricId, Query, Sample
 from tidegate.ports.store import Tx
-from tidegate.reconcile.alarms import evaluate_due
+from tidegate.reconcile.alarms import BUDGET, evaluate_due
+from tidegate.reconcile.reading import points
 from tidegate.service import alarms as use
 from tidegate.service.kinds import ALARM
+from tidegate.testing.memory_metrics import MemoryMetrics
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ERRORS = Alarm(
@@ -233,5 +239,70 @@ def test_metric_math_is_judged(database_url: str) -> None:
         saved = await world.store.run(lambda tx: tx.get(ALARM, "errors"))
         assert saved is not None and "[0.06 (" in saved.body.state_reason
         assert "statistic" not in json.loads(saved.body.state_reason_data or "")
+
+    on(database_url, story)
+
+
+@pytest.mark.parametrize("statistic", ["p99", "Maximum", "Average"])
+def test_requests_without_an_answer_count_as_latency_while_they_hang(statistic: str) -> None:
+    slow = replace(ERRORS, metric="ModelLatency", statistic=statistic, threshold=1e6, unit="Microseconds")
+    series = use.series_of(slow)
+    hanging = replace(series, name="InFlightLatency")
+
+    async def story() -> None:
+        metrics, at = MemoryMetrics(), int(NOON.timestamp())
+        for second in range(10):
+            age = 1e6 * (second + 2)
+            bins = {sketch.index(age): 3.0}
+            await metrics.put([Sample(hanging, at + second, 3, 3 * age, age, age, bins, "Microseconds")])
+        found = await points(metrics, slow, NOON + timedelta(seconds=10))
+        assert found[-1] is not None and found[-1].value > 1e6
+        assert found[-1].samples == pytest.approx(3), "each request is one, however long it hangs"
+        assert found[-2] is None
+
+    asyncio.run(story())
+
+
+def test_a_count_of_requests_leaves_out_those_without_an_answer() -> None:
+    counted = replace(ERRORS, metric="ModelLatency", statistic="SampleCount", threshold=1)
+
+    async def story() -> None:
+        metrics, series = MemoryMetrics(), use.series_of(counted)
+        await metrics.put(
+            [Sample(replace(series, name="InFlightLatency"), int(NOON.timestamp()), 1, 2e6, 2e6, 2e6)]
+        )
+        assert set(await points(metrics, counted, NOON + timedelta(seconds=10))) == {None}
+
+    asyncio.run(story())
+
+
+def test_however_many_expensive_alarms_there_are_every_alarm_has_its_turn(database_url: str) -> None:
+    costly = [replace(ERRORS, name=f"costly-{n:02}", period=1, evaluation_periods=10_000) for n in range(60)]
+
+    async def story(world: World) -> None:
+        await world.put(*costly, replace(ERRORS, name="cheap"))
+        turns = [len(world.last)]
+        for second in range(6):
+            await world.tick(second)
+            turns.append(len(world.last))
+        most = BUDGET // 10_000
+        assert all(after - before <= most for before, after in pairwise(turns))
+        assert len(world.last) == 61
+
+    on(database_url, story)
+
+
+def test_an_alarm_that_cannot_be_judged_stops_no_other(database_url: str) -> None:
+    class Failing(SqlMetrics):
+        async def read(self, metric: MetricId, start: int, end: int, period: int) -> dict[int, Sample]:
+            if metric.name == "Broken":
+                raise ZeroDivisionError
+            return await super().read(metric, start, end, period)
+
+    async def story(world: World) -> None:
+        world.metrics = Failing(world.store.database, Noon())
+        await world.put(replace(ERRORS, name="a-broken", metric="Broken"), ERRORS)
+        await world.see(ERRORS, 3, 1.0)
+        assert await world.tick(10) == ["errors"]
 
     on(database_url, story)
