@@ -10,6 +10,8 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 FAIL_EVERY = int(os.environ.get("FAIL_EVERY", "0"))
+FAIL_WHEN, HANG_WHEN = os.environ.get("FAIL_WHEN", ""), os.environ.get("HANG_WHEN", "")
+"""Files: as long as one is there, every request fails, or has no answer."""
 DELAY = float(os.environ.get("DELAY_MS", "0")) / 1000
 count = 0
 time.sleep(float(os.environ.get("START_MS", "0")) / 1000)
@@ -32,7 +34,11 @@ class Handler(BaseHTTPRequestHandler):
         if body.startswith(b'{"parts"'):
             self._stream(json.loads(body))
             return
-        if FAIL_EVERY and count % FAIL_EVERY == 0:
+        while HANG_WHEN and os.path.exists(HANG_WHEN):
+            time.sleep(0.1)
+        if FAIL_WHEN and os.path.exists(FAIL_WHEN):
+            self._answer(500, b"the model lost its mind")
+        elif FAIL_EVERY and count % FAIL_EVERY == 0:
             self._answer(500, b"the model divided by zero")
         elif os.environ.get("ECHO"):
             self._answer(200, body)

@@ -181,7 +181,7 @@ class Engine:
         if decision.endpoint != loaded.stored or loaded.events or decision.events:
             version = await self._from_store(name, lambda tx: save(tx, loaded, decision, now))
             self.written()
-            for event in decision.events:
+            for event in (*loaded.events, *decision.events):
                 log.info("endpoint %s: %s", name, event.message)
             if self._unrecorded.known.get(name) is not loaded:
                 return 0.0  # It was turned back while this was saved: that counts, and this must not be acted on.

@@ -86,6 +86,12 @@ class Platform:
         self._controller.send_signal(signal.SIGKILL)
         self._controller.wait()
 
+    def leave(self) -> None:
+        """Ends the controller alone, in its own time, as before an upgrade; proxy and workers stay."""
+        assert self._controller is not None
+        self._controller.send_signal(signal.SIGHUP)
+        self._controller.wait(timeout=30)
+
     def processes(self) -> list[psutil.Process]:
         """Everything of this platform that runs: whatever names the state folder in its command line."""
         mine = []

@@ -1,0 +1,141 @@
+"""A version that fails every request, while something keeps its guard from looking: it never finishes its rollout.
+
+The gap begins in the middle of a bake, lasts beyond the bake's end, and all that time the version fails. What the
+simulator finds in random worlds is shown here with live processes.
+"""
+
+import contextlib
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import STAND_IN, images
+from tidegate.load import LoadGenerator
+from tidegate.testing.platform import Platform, until
+from tidegate.testing.scene import Scene, canary
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
+BAKE = 8
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+
+
+@dataclass
+class Story:
+    """An endpoint in the bake of a canary of 50 %, under load; its new version fails from ``break_it`` on."""
+
+    platform: Platform
+    scene: Scene
+    endpoint: str
+    good: str
+    bad: str
+    failing: Path
+    load: LoadGenerator
+
+    def break_it(self) -> None:
+        self.failing.touch()
+
+    def wait_beyond_the_bake(self) -> None:
+        """Until the version has failed for as long as its bake lasts and more: requests are the clock."""
+        began = time.monotonic()
+        until(lambda: time.monotonic() - began > BAKE + 3, "the bake's end has passed", 60)
+
+    def ends_well(self) -> None:
+        self.scene = Scene(self.platform)  # connections of before the gap may be closed
+        settled = self.scene.settled(self.endpoint)
+        assert settled["EndpointConfigName"] == self.good, settled
+        assert "errors" in settled["FailureReason"] or "recorded" in settled["FailureReason"], settled
+        until(lambda: self._answers_well(), "the old version answers everything")
+
+    def _answers_well(self) -> bool:
+        answers = [self.scene.invoke(self.endpoint, [[1.0]]) for _ in range(20)]
+        return {a["ResponseMetadata"]["HTTPHeaders"]["x-tidegate-config"] for a in answers} == {self.good}
+
+
+@contextlib.contextmanager
+def baking(platform: Platform, folder: Path) -> Iterator[Story]:
+    scene, endpoint, failing = Scene(platform), "fraud", folder / "failing"
+    good = scene.config(None, image=STAND_IN)
+    scene.create(endpoint, good)
+    bad = scene.config(None, image=STAND_IN, environment={"FAIL_WHEN": str(failing)})
+    dimensions = {"EndpointName": endpoint, "VariantName": "AllTraffic", "EndpointConfigName": bad}
+    named = [{"Name": name, "Value": value} for name, value in dimensions.items()]
+    scene.alarm("errors", "Invocation5XXErrors", 0.1, Dimensions=named)
+    headers, path = {"Content-Type": "text/csv"}, f"/endpoints/{endpoint}/invocations"
+    with LoadGenerator(platform.url, path, b"1.0", headers, 60, connections=8) as load:
+        scene.update(endpoint, bad, canary(50, BAKE, alarms=["errors"], final=BAKE))
+        until(lambda: bad in load.snapshot().by_config, "the new version takes traffic")
+        yield Story(platform, scene, endpoint, good, bad, failing, load)
+        load.stop()
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    return {"TIDEGATE_IMAGES": str(images(tmp_path)), "TIDEGATE_DRAIN_TIMEOUT": "5"}
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed", "upgraded"])
+def test_a_controller_that_was_away_turns_back_what_failed_meanwhile(
+    environment: dict[str, str], tmp_path: Path, how: str
+) -> None:
+    with Platform(environment=environment) as platform, baking(platform, tmp_path) as story:
+        if how == "killed":
+            platform.kill_controller()
+        elif how == "upgraded":
+            platform.leave()
+        else:
+            os.kill(platform.controller_pid, signal.SIGSTOP)
+        story.break_it()
+        story.wait_beyond_the_bake()
+        if how == "stopped":
+            os.kill(platform.controller_pid, signal.SIGCONT)
+        else:
+            platform.start()
+        story.ends_well()
+
+
+def test_a_database_that_another_process_holds_keeps_no_traffic_on_a_failing_version(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    with Platform(environment=environment) as platform, baking(platform, tmp_path) as story:
+        holder = sqlite3.connect(platform.state / "tidegate.db", isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        story.break_it()
+        failed = 0
+
+        def quiet() -> bool:
+            """Whether no request has failed for some time."""
+            nonlocal failed
+            before, failed = failed, story.load.snapshot().failed
+            return 0 < failed == before
+
+        until(quiet, "traffic is back while nothing can be saved", 30, every=2.0)
+        holder.execute("ROLLBACK")
+        holder.close()
+        story.ends_well()
+
+
+@pytest.mark.skipif(not FAKETIME.exists(), reason=f"libfaketime is not installed ({FAKETIME})")
+@pytest.mark.parametrize("step", ["+3600s", "-90s"])
+def test_a_clock_that_is_set_ends_no_bake(environment: dict[str, str], tmp_path: Path, step: str) -> None:
+    clock = tmp_path / "clock"
+    clock.write_text("+0s")
+    faked = {
+        "LD_PRELOAD": str(FAKETIME),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_CACHE_DURATION": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "DONT_FAKE_MONOTONIC": "1",
+    }
+    with Platform(environment={**environment, **faked}) as platform, baking(platform, tmp_path) as story:
+        new = tmp_path / "clock.new"
+        new.write_text(step)
+        new.replace(clock)
+        story.break_it()
+        story.ends_well()
+        assert f"was set by {step.removesuffix('s')} s" in platform.log.read_text()
