@@ -68,7 +68,7 @@ def baking(platform: Platform, folder: Path) -> Iterator[Story]:
     scene.alarm("errors", "Invocation5XXErrors", 0.1, Dimensions=named)
     headers, path = {"Content-Type": "text/csv"}, f"/endpoints/{endpoint}/invocations"
     with LoadGenerator(platform.url, path, b"1.0", headers, 60, connections=8) as load:
-        scene.update(endpoint, bad, canary(50, BAKE, alarms=["errors"], final=BAKE))
+        scene.update(endpoint, bad, canary(50, BAKE, alarms=["errors"]))
         until(lambda: bad in load.snapshot().by_config, "the new version takes traffic")
         yield Story(platform, scene, endpoint, good, bad, failing, load)
         load.stop()
@@ -121,7 +121,7 @@ def test_a_database_that_another_process_holds_keeps_no_traffic_on_a_failing_ver
 
 
 @pytest.mark.skipif(not FAKETIME.exists(), reason=f"libfaketime is not installed ({FAKETIME})")
-@pytest.mark.parametrize("step", ["+3600s", "-90s"])
+@pytest.mark.parametrize("step", ["+3600s"])
 def test_a_clock_that_is_set_ends_no_bake(environment: dict[str, str], tmp_path: Path, step: str) -> None:
     clock = tmp_path / "clock"
     clock.write_text("+0s")

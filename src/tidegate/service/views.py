@@ -72,11 +72,20 @@ def _rollout(endpoint: Endpoint, rollout: Rollout, seen: Observation | None) -> 
         "expires_at": _time(rollout.expires_at),
         "cause": rollout.cause,
         "reason": rollout.reason,
+        "evidence": _evidence(seen),
         "conditions": [
             {"type": c.type, "status": c.status, "reason": c.reason, "message": c.message, "since": _time(c.since)}
             for c in rollout.conditions
         ],
     }
+
+
+def _evidence(seen: Observation | None) -> View | None:
+    """When guards were judged last, and over which span of time requests were counted."""
+    found = seen.evidence if seen else None
+    if found is None:
+        return None
+    return {"judged_at": _time(found.judged_at), "since": _time(found.since), "through": _time(found.through)}
 
 
 def _last(rollout: Rollout) -> View:
