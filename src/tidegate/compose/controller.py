@@ -35,6 +35,7 @@ from tidegate.compose.waking import Waking
 from tidegate.console import pages, questions
 from tidegate.gateway.app import build_app
 from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.health import WriteProbe
 from tidegate.model.errors import StartupError
 from tidegate.model.observe import Observation
 from tidegate.proxy.haproxy import HAProxy
@@ -263,6 +264,8 @@ class Controller:
             progress=parts.jobs.runners.progress,
             down=self.stop,
             changed=self.changed,
+            trouble=lambda: parts.proxy.trouble,
+            unwritable=WriteProbe(self.folder.path),
         )
 
     async def _end(self, parts: Parts) -> None:

@@ -4,8 +4,8 @@
 ``native.py``), ``/healthz``, ``/metrics``, and for everything else AWS's protocols (see ``wire/dispatch.py``).
 """
 
-import asyncio
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tidegate.gateway import native, received
 from tidegate.gateway.answers import MethodNotAllowed
 from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.health import health
 from tidegate.gateway.steps import (
     HEALTH,
     METRICS,
@@ -32,9 +33,6 @@ from tidegate.wire import dispatch
 
 STEPS: tuple[Step, ...] = (identified, answered, bounded, same_site, authenticated)
 
-HEALTH_TIMEOUT = 2.0
-"""Seconds that the store and the proxy may take to answer a health check."""
-
 
 def build_app(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
     """The application; it has no start or end of its own (no lifespan). ``further``: routes of rooms above."""
@@ -45,17 +43,17 @@ def build_app(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
 
 
 def doors(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
-    async def health(request: Request) -> Response:
-        trouble = await _trouble(gateway)
-        if trouble is None:
+    async def healthz(request: Request) -> Response:
+        found = await health(gateway)
+        if found.status == "ok":
             return JSONResponse({"status": "ok"})
-        return JSONResponse({"status": "unavailable", "reason": trouble}, 503)
+        return JSONResponse(asdict(found), 503)
 
     async def metrics(request: Request) -> Response:
         return Response(await gateway.prometheus(), media_type=CONTENT_TYPE)
 
     routes = [
-        Route(HEALTH, health, methods=["GET"]),
+        Route(HEALTH, healthz, methods=["GET"]),
         Route(METRICS, metrics, methods=["GET"]),
         *native.routes(gateway),
         *further,
@@ -99,17 +97,3 @@ def _no_such_door(scope: Scope, routes: list[Route]) -> NotFound:
 
 def _shown(route: Route) -> list[str]:
     return sorted(set(route.methods or ()) - {"HEAD"})
-
-
-async def _trouble(gateway: Gateway) -> str | None:
-    """Why tidegate is not well; None when it is."""
-    try:
-        async with asyncio.timeout(HEALTH_TIMEOUT):
-            await gateway.context.store.run(lambda tx: tx.journal(limit=1))
-    except Exception as error:
-        return f"the store does not answer: {error or type(error).__name__}"
-    try:
-        async with asyncio.timeout(HEALTH_TIMEOUT):
-            return None if await gateway.proxy_up() else "the proxy is not up"
-    except TimeoutError:
-        return "the proxy does not answer"

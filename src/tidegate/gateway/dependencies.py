@@ -9,6 +9,14 @@ from tidegate.settings import Settings
 from tidegate.wire.operation import WireContext
 
 
+def _none() -> str | None:
+    return None
+
+
+async def _nothing() -> str | None:
+    return None
+
+
 @dataclass(frozen=True)
 class Gateway:
     settings: Settings
@@ -29,3 +37,7 @@ class Gateway:
     """Asks the whole platform to drain and stop, and returns at once."""
     changed: asyncio.Event
     """Set and cleared again whenever a record was written, to wake those who wait for news."""
+    trouble: Callable[[], str | None] = _none
+    """Why the loops cannot save what they do; None when they can."""
+    unwritable: Callable[[], Awaitable[str | None]] = _nothing
+    """Why the state folder takes no writes; None when it does."""

@@ -9,7 +9,7 @@ A streamed answer is passed on as it comes; only what has not sent a byte yet is
 import re
 
 from tidegate.model.admission import QUEUE_TIME
-from tidegate.model.errors import StartupError
+from tidegate.model.errors import Refused, StartupError
 from tidegate.model.traffic import WHOLE
 from tidegate.proxy import holding, pools, quotas
 from tidegate.proxy.options import Options
@@ -40,6 +40,14 @@ EARLY = {
 
 UNSAFE = re.compile(r"[^A-Za-z0-9._:/@+\[\]~-]")
 """Characters that have a meaning in HAProxy's files and commands."""
+
+
+REPLICA = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
+
+
+def check_server(replica: str, path: str) -> None:
+    if not REPLICA.fullmatch(replica) or UNSAFE.search(path):
+        raise Refused(f"server {replica!r} at {path!r} has characters that the proxy cannot take")
 
 
 def render(state: State, options: Options) -> dict[str, str]:

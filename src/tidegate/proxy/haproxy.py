@@ -1,13 +1,13 @@
 """HAProxy in front of the fleets: the router of one machine.
 
-It runs apart from the controller and outlives it; a restarted controller adopts it. Every change is in
-``proxy.json`` before HAProxy hears of it, so neither a crash of HAProxy nor a reload loses one. What is in force
-is asked of HAProxy itself.
+It runs apart from the controller and outlives it; a restarted controller adopts it by what it shows (``adoption``).
+A change takes effect first, through the command socket, and is then recorded in ``proxy.json``: traffic must leave a
+failing version while the disk is full, too. Files that are behind are written as soon as the disk takes them again,
+and before that a HAProxy that dies is started with what is known here.
 """
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,36 +17,52 @@ from types import MappingProxyType
 import msgspec
 
 from tidegate.model.admission import USUAL, Admission
-from tidegate.model.errors import Refused, StartupError, Transient
+from tidegate.model.errors import Invalid, Refused, StartupError, Transient
 from tidegate.model.fleet import FleetId, RoutingStrategy
 from tidegate.model.traffic import RouteTable
 from tidegate.ports.router import Demand, Passed
-from tidegate.proxy import binary, config, pools, quotas, routes
+from tidegate.proxy import adoption, binary, config, reading, routes
+from tidegate.proxy.backends import Backends
+from tidegate.proxy.files import PreallocatedFiles
 from tidegate.proxy.options import Options, Sockets, options
-from tidegate.proxy.process import Master, check_address, keep
-from tidegate.proxy.runtime import Counts, Runtime
+from tidegate.proxy.process import IDENTITY, Identity, Master, check_address, check_sockets, command
+from tidegate.proxy.reading import Counters
+from tidegate.proxy.recorder import Files, NotWritten, Recorder
+from tidegate.proxy.runtime import Runtime
 from tidegate.proxy.state import SLOTS, Seat, State
 from tidegate.settings import Settings
 
 log = logging.getLogger(__name__)
 
-LONGEST_SOCKET = 97
-"""Characters that HAProxy takes for a unix socket's path."""
-REPLICA = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 STOP_TURN = 0.05
+ADOPTION_TRIES = 2
+"""How often a process that is there and does not answer is asked before another takes its place."""
+LONGEST_UNKNOWN = 10.0
+"""Seconds that a reload waits after an adoption for the owners of fleets to say where their servers listen."""
+
+
+class Postponed(Transient):
+    """A reload that has to wait."""
 
 
 class HAProxy:
     """The ``Router`` port. ``folder`` is the state folder; HAProxy's own sockets lie beside the controller's.
 
-    Calls may be repeated at will and are done one after the other. After a ``Transient`` the change is on disk but
-    perhaps not in force: the same call again completes it."""
+    Calls may be repeated at will and are done one after the other. After a ``Transient`` the change is remembered but
+    perhaps not in force: the same call again completes it. A disk that cannot be written fails no call but one that
+    needs a reload; ``trouble`` tells."""
 
     def __init__(
-        self, settings: Settings, folder: Path, controller: Path, slots: Mapping[str, int] = SLOTS
+        self,
+        settings: Settings,
+        folder: Path,
+        controller: Path,
+        slots: Mapping[str, int] = SLOTS,
+        files: Files | None = None,
     ) -> None:
         self._settings = settings
         self._folder = folder / "proxy"
+        self._recorder = Recorder(files or PreallocatedFiles(self._folder))
         self._controller = controller
         self._runtime = Runtime(controller.with_name("haproxy.sock"), controller.with_name("master.sock"))
         self.wakes = controller.with_name("wake.sock")
@@ -60,13 +76,20 @@ class HAProxy:
         self._lock = asyncio.Lock()
         self._master: Master | None = None
         self._lua = True
-        self._untidy: set[str] = set()
-        """Slots that may hold servers which are no longer wanted."""
-        self._counted: dict[str, Counts] = {}
-        """Slot -> its counters when ``passed`` read them last, which was at ``_looked``."""
-        self._looked = 0.0
+        self._backends = Backends(self._runtime)
+        self._counters = Counters(self._runtime)
         self._reloaded = True
         """Processes from before a reload may be there."""
+        self._reload_after = 0.0
+        self._stale = False
+        """HAProxy was started from files that are behind and has not been told the rest yet."""
+        self._late = ""
+        """Why the newest settings are not in force."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why what is in force is not on disk; None when it is."""
+        return self._recorder.trouble
 
     # --- life ---
 
@@ -76,26 +99,41 @@ class HAProxy:
             program = await asyncio.to_thread(binary.find, self._settings.haproxy)
             self._lua = await asyncio.to_thread(binary.has_lua, program)
             self._prepare()
-            master = self._master = Master(self._folder, self._command(program))
-            known = master.identity()
-            if not self._load() or known is None or not await self._answers():
+            master = self._master = Master(self._folder, command(program, self._folder, self._runtime.master))
+            known = await self._running(master)
+            recorded = await asyncio.to_thread(self._load, "" if known is None else known.options)
+            if known is None:
+                self._state = replace(recorded, sizes={**self._slots, **recorded.sizes})
                 await self._start(master)
                 return
-            if known.options != self._options_text():
-                await self._change_options(master, known.pid, known.options)
-            self._untidy = {seat.slot for seat in self._state.seats} | set(self._state.emptying)
-            self._counted = await self._runtime.counts(sorted(self._untidy))
+            try:
+                self._state = adoption.adopt(recorded, await self._runtime.shown(), self._slots)
+                self._reload_after = time.monotonic() + LONGEST_UNKNOWN
+                await self._change_options(master, known.options)
+                self._backends.untidy = {seat.slot for seat in self._state.seats} | set(self._state.emptying)
+                await self._counters.begin(self._backends.untidy)
+            except Transient as error:
+                raise StartupError(str(error)) from None
+            await self._record(master.identity())
 
     async def ensure(self) -> None:
-        """Starts HAProxy again if it died; otherwise clears away servers that have nothing left to do."""
+        """Starts HAProxy again if it died; otherwise clears away servers that have nothing left to do, and catches up
+        with what a full disk kept from being done."""
         async with self._lock:
             master = self._master
             assert master is not None, "start_or_adopt comes first"
             if master.identity() is None:
                 log.warning("haproxy died; starting it again")
                 await self._start(master)
-            for slot in sorted(self._untidy):
+            await self._catch_up()
+            for slot in sorted(self._backends.untidy):
                 await self._tidy(slot)
+            await self._recorder.retry()
+            if self._late:
+                try:
+                    await self._reload(master.identity())
+                except Transient as error:
+                    self._say_late(error)
 
     async def up(self) -> bool:
         return self._master is not None and self._master.identity() is not None and await self._answers()
@@ -111,6 +149,7 @@ class HAProxy:
             while master.identity() is not None and clock.time() < deadline and await self._busy():
                 await asyncio.sleep(STOP_TURN)
             await asyncio.to_thread(master.kill)
+            self._recorder.forget(IDENTITY)
             for socket in (self._runtime.admin, self._runtime.master, self.copies, self.queued):
                 socket.unlink(missing_ok=True)
             self._master = None
@@ -127,22 +166,25 @@ class HAProxy:
     ) -> None:
         routes.checked(fleet.endpoint), routes.checked(fleet.variant)
         for replica, path in servers.items():
-            if not REPLICA.fullmatch(replica) or config.UNSAFE.search(str(path)):
-                raise Refused(f"server {replica!r} at {str(path)!r} has characters that the proxy cannot take")
+            config.check_server(replica, str(path))
         if routing is RoutingStrategy.ON_DEMAND and not self._lua:
             raise Refused("serverless endpoints need a HAProxy that is built with Lua")
         async with self._lock:
             paths = {name: str(path) for name, path in servers.items()}
-            present = await self._numbers(fleet) if routing is RoutingStrategy.BY_MODEL else {}
-            new = self._state.seat(fleet) is None
-            self._save(self._state.with_servers(fleet, routing, paths, present, limits, admission))
+            old = self._state.seat(fleet)
+            by_model = old is not None and routing is RoutingStrategy.BY_MODEL
+            present = await self._backends.numbers(old) if old is not None and by_model else {}
+            self._state = self._state.with_servers(fleet, routing, paths, present, limits, admission)
             seat = self._state.seat(fleet)
             assert seat is not None
-            await self._renew(seat.slot)
-            await self._level(seat.slot, seat)
-            if new or admission.quotas is not None:
-                await self._meter(seat)
-            await self._runtime.set_map(config.FLEETS, {str(fleet): seat.slot})
+            try:
+                await self._renew(seat)
+                await self._backends.level(seat)
+                if old is None or admission.quotas is not None:
+                    await self._backends.meter(seat, self._state.headers)
+                await self._runtime.set_map(config.FLEETS, {str(fleet): seat.slot})
+            finally:
+                await self._record()
 
     async def demand(self, fleet: FleetId) -> Demand:
         seat = self._state.seat(fleet)
@@ -152,16 +194,8 @@ class HAProxy:
         return self._state.fleets.get(slot)
 
     async def in_flight(self, fleet: FleetId) -> dict[str, int]:
-        """A server that an older process may still pick has at least one request to wait for."""
         seat = self._state.seat(fleet)
-        if seat is None:
-            return {}
-        found = {name: server.in_flight for name, server in (await self._runtime.servers(seat.slot)).items()}
-        for process in await self._older():
-            for name, server in (await self._runtime.servers(seat.slot, process)).items():
-                pickable = server.takes_requests and name not in seat.servers
-                found[name] = found.get(name, 0) + max(server.in_flight, int(pickable))
-        return found
+        return {} if seat is None else await reading.in_flight(self._runtime, seat, await self._older())
 
     async def drop_fleet(self, fleet: FleetId) -> None:
         """Raises Transient while the endpoint's routes still name the fleet."""
@@ -173,11 +207,15 @@ class HAProxy:
             named = [*(table.routes if table else ()), *(route for routes in targets for route in routes)]
             if any(route.fleet == fleet for route in named):
                 raise Transient(f"fleet {fleet} still has routes; set the endpoint's routes first")
-            self._save(self._state.without(fleet))
-            await self._runtime.del_map(config.FLEETS, str(fleet))
-            await self._meter(Seat(fleet, seat.slot))
-            await self._level(seat.slot, Seat(fleet, seat.slot))
-            await self._tidy(seat.slot)
+            self._state = self._state.without(fleet)
+            empty = Seat(fleet, seat.slot)
+            try:
+                await self._runtime.del_map(config.FLEETS, str(fleet))
+                await self._backends.meter(empty, self._state.headers)
+                await self._backends.level(empty)
+                await self._tidy(seat.slot)
+            finally:
+                await self._record()
 
     async def set_routes(self, table: RouteTable) -> None:
         """Raises Refused for a table that names a fleet without servers or that cannot be written as routes."""
@@ -188,115 +226,48 @@ class HAProxy:
                 return
             new = routes.entries(table, self._state.slots)
             before = routes.keys(old, self._state.slots) if old else set()
-            self._save(self._state.with_table(table))
-            for key in sorted(before - set(new)):
-                await self._runtime.del_map(config.MAP, key)
-            if new:
-                await self._runtime.set_map(config.MAP, new)
+            self._state = self._state.with_table(table)
+            try:
+                for key in sorted(before - set(new)):
+                    await self._runtime.del_map(config.MAP, key)
+                if new:
+                    await self._runtime.set_map(config.MAP, new)
+            finally:
+                await self._record()
 
     async def routes(self, endpoint: str) -> RouteTable:
-        state = self._state
-        text = await self._runtime.get_map(config.MAP, routes.key(endpoint))
-        if text is None:
-            text = await self._runtime.get_map(config.MAP, routes.queued(endpoint))
-        if text is None:
-            return RouteTable(endpoint, 0)
-        targets = {}
-        try:
-            fence, whole = routes.parse(text, state.fleets)
-            for variant in wanted.targets if (wanted := state.table(endpoint)) else ():
-                named = await self._runtime.get_map(config.MAP, routes.key(endpoint, variant))
-                if named is not None:
-                    _, targets[variant] = routes.parse(named, state.fleets)
-        except KeyError as slot:
-            raise Transient(
-                f"routes of {endpoint} name the slot {slot}, which changes hands; look again"
-            ) from None
-        return RouteTable(endpoint, fence, whole, targets)
+        return await reading.routes_in_force(self._runtime, self._state, endpoint)
 
     async def passed(self) -> dict[FleetId, Passed]:
         """What every fleet was asked and could not take since the last call, and what it has in hand now. What an
         older process had in its hands when HAProxy was reloaded is not in it."""
-        fleets, at = self._state.fleets, time.monotonic()
-        now = await self._runtime.counts(sorted(fleets))
-        seconds, self._looked = at - self._looked, at
-        before = {slot: self._counted.get(slot, Counts()) for slot in now}
-        self._counted |= {slot: count.not_less(before[slot]) for slot, count in now.items()}
-        return {fleets[slot]: count.since(before[slot], seconds) for slot, count in now.items()}
+        return await self._counters.passed(self._state.fleets)
 
     # --- what HAProxy has and should have; the lock is held ---
 
-    async def _renew(self, slot: str) -> None:
-        """A reload, where the slot or something about it cannot be had without one."""
+    async def _renew(self, seat: Seat) -> None:
+        """A reload, where the slot or something about it cannot be had without one. While the disk is full a slot
+        that is there is used as it is, unless it has to know a header that it does not."""
         master, text = self._master, self._options_text()
         known = master.identity() if master is not None else None
-        if known is not None and text == known.options and await self._runtime.has(slot):
+        there = await self._runtime.has(seat.slot)
+        if known is not None and text == known.options and there:
             return
-        log.info("reloading the proxy, which has %s: for more slots, a queue time or a header", self._state.sizes)
-        await self._reload()
-        if master is not None and known is not None:
-            master.note(text, known.pid)
-
-    async def _meter(self, seat: Seat) -> None:
-        """The quotas of the slot are the fleet's, and nothing is left of the fleet that had it before."""
-        wanted = quotas.entries(seat.slot, seat.admission.quotas, self._state.headers)
-        there = await self._runtime.whole_map(quotas.MAP)
-        for key in quotas.stale(there, wanted, seat.slot):
-            await self._runtime.del_map(quotas.MAP, key)
-        for key in sorted(key for key, value in wanted.items() if there.get(key) != value):
-            await self._runtime.set_map(quotas.MAP, {key: wanted[key]})
-
-    async def _numbers(self, fleet: FleetId) -> dict[str, int]:
-        """Of the fleet's servers in HAProxy, those included that are no longer wanted and still at work."""
-        seat = self._state.seat(fleet)
-        if seat is None:
-            return {}
         try:
-            if seat.slot in self._untidy:
-                await self._tidy(seat.slot)
-            return {name: server.number for name, server in (await self._runtime.servers(seat.slot)).items()}
-        except Transient:
-            return {}  # it does not run, and will begin with those that are wanted
-
-    async def _level(self, slot: str, seat: Seat) -> None:
-        """Adds and revives what is wanted; gives no new request to what is not."""
-        present, wanted = await self._runtime.servers(slot), seat.servers
-        for name, limit in seat.limits.items():
-            if name in present and name in wanted:
-                await self._runtime.tell(f"set maxconn server {slot}/{name} {limit}")
-        for name in wanted:
-            if name in present and present[name].takes_requests:
-                continue
-            if name not in present:
-                command = f"add server {slot}/{pools.server(seat, name)}"
-                await self._runtime.do(command, good=("New server registered.",))
-            await self._runtime.do(f"enable health {slot}/{name}")
-            await self._runtime.do(f"set server {slot}/{name} state ready")
-        for name, server in present.items():
-            if name not in wanted:
-                self._untidy.add(slot)
-                if server.takes_requests:
-                    await self._runtime.do(f"set server {slot}/{name} state drain")
+            await self._reload(known)
+        except (NotWritten, Postponed) as error:
+            headers = adoption.empty(known.options if known is not None else "").headers
+            if not there or (seat.admission.quotas is not None and headers != self._state.headers):
+                raise
+            self._say_late(error)
 
     async def _tidy(self, slot: str) -> None:
-        """Deletes servers neither wanted nor busy; a dropped fleet's slot is free when the last is gone."""
+        """The slot of a dropped fleet is free when the last server is gone."""
         seat = next((seat for seat in self._state.seats if seat.slot == slot), None)
-        left = False
-        for name, server in (await self._runtime.servers(slot)).items():
-            if seat is None or name not in seat.servers:
-                left |= bool(server.in_flight) or not await self._delete(f"{slot}/{name}")
-        if left:
-            self._untidy.add(slot)
-            return
-        if slot in self._state.emptying:
-            self._counted |= await self._runtime.counts([slot])
-            self._save(self._state.emptied([slot]))
-        self._untidy.discard(slot)
-
-    async def _delete(self, server: str) -> bool:
-        """False while it has idle connections, which end soon after it no longer takes requests."""
-        await self._runtime.do(f"set server {server} state maint")
-        return await self._runtime.tell(f"del server {server}") == "Server deleted."
+        if await self._backends.tidy(slot, seat) and slot in self._state.emptying:
+            await self._counters.begin([slot])
+            self._state = self._state.emptied([slot])
+            await self._record()
 
     async def _older(self) -> list[int]:
         """Processes from before a reload that still have clients."""
@@ -320,77 +291,104 @@ class HAProxy:
 
     # --- files and process; the lock is held ---
 
+    async def _running(self, master: Master) -> Identity | None:
+        """The HAProxy of this folder that serves, also where the file that names it is missing or damaged."""
+        known = await asyncio.to_thread(master.load)
+        if known is None and (ours := await asyncio.to_thread(master.candidates)):
+            pid = await self._runtime.master_pid()
+            known = master.note(pid, "") if pid is not None and pid in ours else None
+        for _ in range(ADOPTION_TRIES if known is not None else 0):
+            if await self._answers():
+                return known
+        return None
+
     async def _start(self, master: Master) -> None:
-        """With the state in memory, which goes to disk first."""
-        self._write(config.STATE, msgspec.json.encode(self._state))
-        self._write_files()
-        address = (self._settings.host, self._settings.port)
-        await asyncio.to_thread(master.start, address, self._options_text())
+        """With the state in memory. Where it cannot be written, with the files that are there, and told the rest."""
+        text = self._options_text()
+        try:
+            await self._recorder.write_all(self._rendered())
+        except NotWritten as error:
+            if not (self._folder / config.CONFIG).exists():
+                raise StartupError(str(error)) from None
+            log.error("%s. HAProxy starts with the files that are there and is told what has changed", error)
+            text = ""
+        await asyncio.to_thread(master.start, (self._settings.host, self._settings.port))
+        pid = await asyncio.to_thread(master.written_pid) or await self._runtime.master_pid()
+        if pid is None:
+            raise StartupError(
+                f"haproxy started but does not say its pid on {self._runtime.master}; end it by hand"
+            )
+        await self._record(master.note(pid, text))
+        self._backends.untidy, self._reloaded = set(self._state.emptying), False
+        self._counters.reset()
+        self._stale = not text
         await self._runtime.settled()
-        self._untidy, self._counted, self._reloaded = set(self._state.emptying), {}, False
+        await self._catch_up()
 
-    async def _reload(self) -> None:
-        self._write_files()
+    async def _catch_up(self) -> None:
+        if self._stale:
+            self._late = "its files could not be written when it started"
+            await self._backends.catch_up(self._state)
+            self._stale = False
+
+    async def _reload(self, known: Identity | None) -> None:
+        """``known``: the process that is reloaded. Raises NotWritten with everything as it was: HAProxy must not read
+        files that are behind what is in force."""
+        if (unknown := self._state.unknown) and time.monotonic() < self._reload_after:
+            raise Postponed(f"the proxy is reloaded when fleet {unknown[0]} has said where its servers listen")
+        log.info("reloading the proxy, which has %s: for slots, a queue time, a header", self._state.sizes)
+        text = self._options_text()
+        await self._recorder.write_all(self._rendered())
         await self._runtime.reload()
-        self._reloaded, self._counted = True, {}
+        self._reloaded, self._late = True, ""
+        self._counters.reset()
         await self._runtime.alone()
+        if self._master is not None and known is not None:
+            await self._record(self._master.renew(text))
 
-    async def _change_options(self, master: Master, pid: int, old: str) -> None:
-        """An adopted HAProxy gets the settings of now."""
-        before = msgspec.json.decode(old, type=Options)
-        if (before.host, before.port) != (self._settings.host, self._settings.port):
+    async def _change_options(self, master: Master, old: str) -> None:
+        """An adopted HAProxy gets the settings of now. One whose settings are not known gets them, too."""
+        if old == self._options_text():
+            return
+        before = adoption.decode_options(old)
+        if before is not None and (before.host, before.port) != (self._settings.host, self._settings.port):
             check_address(self._settings.host, self._settings.port)
         try:
-            await self._reload()
-        except Transient as error:
-            raise StartupError(str(error)) from None
-        master.note(self._options_text(), pid)
+            await self._reload(master.identity())
+        except (NotWritten, Postponed) as error:
+            self._say_late(error)
 
-    def _save(self, state: State) -> None:
-        if state != self._state:
-            self._write(config.STATE, msgspec.json.encode(state))
-            self._state = state
+    def _say_late(self, error: Transient) -> None:
+        if str(error) != self._late:
+            log.warning("the proxy goes on with its settings from before: %s", error)
+        self._late = str(error)
 
-    def _write_files(self) -> None:
-        for name, text in config.render(self._state, self._options()).items():
-            self._write(name, text.encode())
+    async def _record(self, identity: Identity | None = None) -> None:
+        await self._recorder.record(config.STATE, msgspec.json.encode(self._state))
+        if identity is not None:
+            await self._recorder.record(IDENTITY, msgspec.json.encode(identity))
 
-    def _write(self, name: str, data: bytes) -> None:
-        try:
-            keep(self._folder / name, data)
-        except OSError as error:
-            raise Transient(
-                f"{self._folder / name} cannot be written: {error.strerror}; make room for it"
-            ) from None
+    def _rendered(self) -> dict[str, bytes]:
+        return {name: text.encode() for name, text in config.render(self._state, self._options()).items()}
 
     def _prepare(self) -> None:
-        longest = max((self._runtime.admin, self._runtime.master), key=lambda path: len(str(path)))
-        if len(str(longest)) > LONGEST_SOCKET:
-            raise StartupError(
-                f"{longest} is too long for a unix socket; set TMPDIR to a folder with a shorter path"
-            )
+        check_sockets(self._runtime.admin, self._runtime.master)
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise StartupError(f"the proxy's folder {self._folder} cannot be used: {error.strerror}") from None
 
-    def _load(self) -> bool:
-        """False when there is no state that can be read; fleets and routes are then asked for again."""
-        path = self._folder / config.STATE
+    def _load(self, known: str) -> State:
+        """What is on disk; an empty state where that cannot be read. A HAProxy that runs (``known`` are its options)
+        then says what there is, and otherwise fleets and routes are asked for again."""
+        path, state = self._folder / config.STATE, adoption.empty(known)
         try:
-            state = msgspec.json.decode(path.read_bytes(), type=State)
+            state = adoption.decode(path.read_bytes(), self._options())
         except FileNotFoundError:
-            return False
-        except (OSError, msgspec.DecodeError) as error:
-            log.warning("%s cannot be read (%s); the proxy starts empty", path, error)
-            return False
-        self._state = replace(state, sizes={**self._slots, **state.sizes})
-        return True
-
-    def _command(self, program: Path) -> tuple[str, ...]:
-        master = f"{self._runtime.master},mode,600,level,admin"
-        files = ("-C", str(self._folder), "-f", config.CONFIG, "-p", "haproxy.pid")
-        return (str(program), "-W", "-D", *files, "-S", master)
+            pass
+        except (OSError, Invalid) as error:
+            log.warning("%s cannot be read (%s); taking what the running proxy has, if there is one", path, error)
+        return state
 
     def _options(self) -> Options:
         paths = (self._controller, self._runtime.admin, self.copies, self.queued, self.wakes)

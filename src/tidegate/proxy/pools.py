@@ -3,7 +3,7 @@
 from tidegate.proxy import holding, quotas
 from tidegate.proxy.options import Options
 from tidegate.proxy.responses import AWS, OWN
-from tidegate.proxy.state import BY_MODEL, ON_DEMAND, QUEUED, Seat
+from tidegate.proxy.state import BY_MODEL, ON_DEMAND, QUEUED, UNKNOWN, Seat
 
 SERVER = "check inter 500ms fastinter 100ms fall 3 rise 1 observe layer4 error-limit 3 on-error mark-down"
 """Options of each server. A dead worker refuses connections and is out after three of them (each goes to another
@@ -83,7 +83,7 @@ def slot(slot: str, seat: Seat | None, options: Options) -> str:
         *_counting(slot),
     ]
     if seat is not None:
-        lines += [f"server {server(seat, replica)}" for replica in seat.servers]
+        lines += [f"server {server(seat, replica)}" for replica, path in seat.servers.items() if path != UNKNOWN]
     return "\n  ".join(lines) + "\n"
 
 

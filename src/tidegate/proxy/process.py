@@ -1,6 +1,7 @@
 """HAProxy's master process: started in a session of its own, found again by a restarted controller, ended.
 
-It is known by its pid together with its start time, so that a reused pid is never taken for it.
+It is known by its pid together with its command line, which names the folder: a reused pid is never taken for it, and
+it stays known when the clock is set.
 """
 
 import contextlib
@@ -9,60 +10,91 @@ import signal
 import socket
 import subprocess
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 import psutil
 
 from tidegate.model.errors import StartupError
-from tidegate.whole_files import write_whole
+from tidegate.proxy import config
 
 IDENTITY, PID, ERRORS = "process.json", "haproxy.pid", "haproxy.err"
 START_TIMEOUT = 30.0
+PID_TIMEOUT = 1.0
 _KILL_TIMEOUT = 5.0
+_RELEASE_TIMEOUT = 1.0
+LONGEST_SOCKET = 97
+"""Characters that HAProxy takes for a unix socket's path."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """``started`` is psutil's create_time, epoch seconds; ``options`` are what its configuration was made from."""
+    """``started`` is psutil's create_time, epoch seconds, for people and older programs; ``options`` are what its
+    configuration was made from."""
 
     pid: int
     started: float
     options: str
 
 
-def keep(path: Path, data: bytes) -> None:
-    """A file of the proxy's, whole.
-
-    It does not wait for the disk: what a power failure loses here is asked for again by the controller, since no
-    worker survives it either, and waiting would make every change of weights some ten times slower."""
-    write_whole(path, data, durable=False)
+def command(program: Path, folder: Path, socket: Path) -> tuple[str, ...]:
+    """``socket``: where the master takes commands."""
+    files = ("-C", str(folder), "-f", config.CONFIG, "-p", PID)
+    return (str(program), "-W", "-D", *files, "-S", f"{socket},mode,600,level,admin")
 
 
-@dataclass(frozen=True)
 class Master:
     """The master process whose files lie in ``folder``."""
 
-    folder: Path
-    command: tuple[str, ...]
+    def __init__(self, folder: Path, command: tuple[str, ...]) -> None:
+        self.folder = folder
+        self.command = command
+        self._known: Identity | None = None
 
     def identity(self) -> Identity | None:
         """Of the one that runs; None when none does."""
-        try:
-            known = msgspec.json.decode((self.folder / IDENTITY).read_bytes(), type=Identity)
-            process = psutil.Process(known.pid)
-            return known if abs(process.create_time() - known.started) < 1 and _runs(process) else None
-        except (OSError, msgspec.DecodeError, psutil.NoSuchProcess):
-            return None
+        return self._known if self._known is not None and self._serves(self._known.pid) else None
 
-    def start(self, address: tuple[str, int], options: str) -> None:
+    def load(self) -> Identity | None:
+        """The identity that an earlier controller recorded, if that process runs and is ours. None where the file is
+        missing or damaged, too; ``candidates`` then says what runs."""
+        try:
+            self._known = msgspec.json.decode((self.folder / IDENTITY).read_bytes(), type=Identity)
+        except (OSError, ValueError, RecursionError):
+            return None
+        return self.identity()
+
+    def candidates(self) -> set[int]:
+        """Pids of every process of ours, workers included."""
+        return {process.pid for process in self._ours()}
+
+    def note(self, pid: int, options: str) -> Identity:
+        """Take this process for the one that runs. The caller records it. Raises StartupError if it has ended."""
+        try:
+            self._known = Identity(pid, psutil.Process(pid).create_time(), options)
+        except psutil.NoSuchProcess:
+            raise StartupError(f"haproxy (pid {pid}) ended at once; see {self.folder / ERRORS}") from None
+        return self._known
+
+    def renew(self, options: str) -> Identity | None:
+        """The same process, with its configuration made from other options."""
+        if self._known is not None:
+            self._known = replace(self._known, options=options)
+        return self._known
+
+    def start(self, address: tuple[str, int]) -> None:
         """Returns when HAProxy listens. Raises StartupError with the reason, nothing left running."""
         self.kill()
-        check_address(*address)
-        (self.folder / PID).unlink(missing_ok=True)
-        errors = self.folder / ERRORS
-        with errors.open("wb") as output:
+        _await_release(*address)
+        with contextlib.suppress(OSError):
+            (self.folder / PID).unlink()
+        with contextlib.ExitStack() as stack:
+            try:
+                output = stack.enter_context((self.folder / ERRORS).open("wb"))
+            except OSError:  # a disk that takes nothing must not keep it from starting
+                output = stack.enter_context(open(os.devnull, "wb"))
             done = subprocess.run(
                 self.command,
                 stdin=subprocess.DEVNULL,
@@ -74,22 +106,19 @@ class Master:
                 check=False,
             )
         if done.returncode != 0:
-            alerts = [line for line in errors.read_text(errors="replace").splitlines() if "[ALERT]" in line]
+            errors = self.folder / ERRORS
+            alerts = [line for line in _text(errors).splitlines() if "[ALERT]" in line]
             raise StartupError(f"haproxy does not start: {alerts[0] if alerts else f'see {errors}'}")
-        self.note(options, self._pid())
 
-    def _pid(self) -> int:
-        """What HAProxy wrote of itself; its starter may come back a moment before that is in the file."""
-        deadline = time.monotonic() + START_TIMEOUT
+    def written_pid(self) -> int | None:
+        """What HAProxy wrote of itself; its starter may come back a moment before that is in the file. None: on a
+        full disk the file stays empty."""
+        deadline = time.monotonic() + PID_TIMEOUT
         while not (text := _text(self.folder / PID).strip()).isdecimal():
             if time.monotonic() > deadline:
-                raise StartupError(f"haproxy started but left no pid in {self.folder / PID}; end it by hand")
+                return None
             time.sleep(0.01)
         return int(text)
-
-    def note(self, options: str, pid: int) -> None:
-        identity = Identity(pid, psutil.Process(pid).create_time(), options)
-        keep(self.folder / IDENTITY, msgspec.json.encode(identity))
 
     def finish(self) -> None:
         """Asks it to stop listening and to end with its last client."""
@@ -99,19 +128,30 @@ class Master:
 
     def kill(self) -> None:
         """Ends every process of ours at once: the master, its workers, and workers that lost their master."""
-        mine = [process for process in psutil.process_iter(["cmdline"]) if self._is_ours(process)]
+        mine = self._ours()
         for process in mine:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         deadline = time.monotonic() + _KILL_TIMEOUT
         while any(_runs(process) for process in mine) and time.monotonic() < deadline:
             time.sleep(0.002)
-        (self.folder / IDENTITY).unlink(missing_ok=True)
+        self._known = None
 
-    def _is_ours(self, process: psutil.Process) -> bool:
-        """The folder is in the command line of every HAProxy that we start; a reload adds words at its end."""
-        line = process.info["cmdline"] or []
-        return len(line) > 1 and tuple(line[1 : len(self.command)]) == self.command[1:]
+    def _serves(self, pid: int) -> bool:
+        try:
+            process = psutil.Process(pid)
+            return _runs(process) and self._is_ours(process.cmdline())
+        except (psutil.Error, ValueError, OverflowError):
+            return False
+
+    def _ours(self) -> list[psutil.Process]:
+        return [one for one in psutil.process_iter(["cmdline"]) if self._is_ours(one.info["cmdline"] or ())]
+
+    def _is_ours(self, line: Sequence[str]) -> bool:
+        """The folder and its configuration are in the command line of every HAProxy that we start. A reload puts
+        words before them in the new worker's, so they may stand anywhere."""
+        words = ["-C", str(self.folder), "-f", config.CONFIG]
+        return any(list(line[at : at + len(words)]) == words for at in range(1, len(line) - len(words) + 1))
 
 
 def _runs(process: psutil.Process) -> bool:
@@ -120,6 +160,26 @@ def _runs(process: psutil.Process) -> bool:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def check_sockets(*paths: Path) -> None:
+    """Raises StartupError for a path that HAProxy would not take."""
+    longest = max(paths, key=lambda path: len(str(path)))
+    if len(str(longest)) > LONGEST_SOCKET:
+        raise StartupError(f"{longest} is too long for a unix socket; set TMPDIR to a folder with a shorter path")
+
+
+def _await_release(host: str, port: int) -> None:
+    """A process that is just ending has no command line any more, so that nobody knows it for ours, and still has its
+    sockets. Raises StartupError like ``check_address``."""
+    deadline = time.monotonic() + _RELEASE_TIMEOUT
+    while True:
+        try:
+            return check_address(host, port)
+        except StartupError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
 
 
 def check_address(host: str, port: int) -> None:
@@ -138,8 +198,8 @@ def check_address(host: str, port: int) -> None:
 
 
 def _text(path: Path) -> str:
-    """Its content; nothing where it is not there yet."""
+    """Its content; nothing where it is not there yet or cannot be read."""
     try:
-        return path.read_text()
-    except FileNotFoundError:
+        return path.read_text(errors="replace")
+    except OSError:
         return ""

@@ -47,6 +47,12 @@ def queued(endpoint: str) -> str:
     return f":queued{key(endpoint)}"
 
 
+def endpoint_of(text: str) -> str | None:
+    """The endpoint whose own key this is, in a public route or from the queue. None for a variant's and any other."""
+    name = text.removeprefix(":queued").removeprefix("/endpoints/").removesuffix("/invocations")
+    return name if NAME.fullmatch(name) and text in (key(name), queued(name)) else None
+
+
 def entries(table: RouteTable, slots: Mapping[FleetId, str]) -> dict[str, str]:
     """Key -> value for a table; none for an empty one. The endpoint's own entry is the last.
 

@@ -8,15 +8,18 @@ from pathlib import Path
 
 from tidegate.model.errors import Transient
 from tidegate.ports.router import Demand, Passed
-from tidegate.proxy import pools
+from tidegate.proxy import config, pools
 
 TIMEOUT = 5.0
 """Seconds for one command; the usual answer takes a fraction of a millisecond."""
 STUCK = 2.0
 """Seconds after which a process from before a reload is not waited for."""
 RELOAD_TIMEOUT = 30.0
-REFUSALS, REFUSAL_PAUSE = 20, 0.02
+REFUSALS, REFUSAL_PAUSE = 50, 0.02
 """How often, and with which pauses (seconds), a master that refuses is tried again."""
+SETTLING = 500
+"""How often, with the same pauses, a new process is asked whether it is ready, and an old one whether it has stopped
+listening: a machine that is busy with more than it can do takes seconds for either."""
 READ = 1 << 16
 BATCH = 100
 """Commands in one connection, where several questions are asked at once."""
@@ -25,6 +28,8 @@ GONE = b"Can't find the target PID"
 """How a master begins its answer about a process that has ended. It does not hang up after it."""
 
 _WORKER = re.compile(r"^(\d+)\s+worker\s", re.MULTILINE)
+_MASTER = re.compile(r"^(\d+)\s+master\s", re.MULTILINE)
+_SLOT = re.compile(rf"[{''.join(pools.BALANCE)}]\d+")
 _TYPED_VALUE = re.compile(r"^proc\.(\S+): type=sint value=<(\d+)>", re.MULTILINE)
 
 
@@ -37,11 +42,22 @@ class Server:
     in_flight: int
     number: int = 0
     """HAProxy's own number of it; see ``places``."""
+    limit: int | None = None
+    """Requests that it may have at one time; None without a limit."""
 
     @property
     def takes_requests(self) -> bool:
         """False when it was told not to; a server that is down comes back by itself."""
         return not self.state.startswith(("DRAIN", "MAINT"))
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the process that serves has: the servers of every slot, fleet -> slot, and the map of routes."""
+
+    servers: dict[str, dict[str, Server]]
+    fleets: dict[str, str]
+    routes: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -100,9 +116,17 @@ class Runtime:
 
     async def servers(self, slot: str, process: int | None = None) -> dict[str, Server]:
         """The servers of a backend by name, in the serving process or in another one of its master."""
-        rows = await self._statistics(f"show stat {slot} 4 -1", process)
-        found = [Server(row["svname"], row["status"], int(row["scur"] or 0), int(row["sid"])) for row in rows]
+        found = [_server(row) for row in await self._statistics(f"show stat {slot} 4 -1", process)]
         return {server.name: server for server in found}
+
+    async def shown(self) -> Shown:
+        servers: dict[str, dict[str, Server]] = {}
+        for row in await self._statistics("show stat -1 6 -1", None):
+            if _SLOT.fullmatch(row["# pxname"]):
+                named = servers.setdefault(row["# pxname"], {})
+                if row["svname"] != "BACKEND":
+                    named[row["svname"]] = _server(row)
+        return Shown(servers, await self.whole_map(config.FLEETS), await self.whole_map(config.MAP))
 
     async def demand(self, slot: str) -> Demand:
         """Of a backend: the requests that are in it, queued and held ones too, and how many there ever were."""
@@ -148,8 +172,9 @@ class Runtime:
         return found
 
     async def whole_map(self, map: str) -> dict[str, str]:
-        lines = (line.split(" ", 2) for line in (await self.tell(f"show map {map}")).splitlines() if line)
-        return {words[1]: words[2] for words in lines if len(words) == 3}
+        """Each line is an address and the entry; what is not such a line says that there is no such map."""
+        lines = (line.split(" ", 2) for line in (await self.tell(f"show map {map}")).splitlines())
+        return {words[1]: words[2] for words in lines if len(words) == 3 and words[0].startswith("0x")}
 
     async def reload(self) -> None:
         """Raises Transient with HAProxy's own words when the new configuration did not come up."""
@@ -160,7 +185,7 @@ class Runtime:
 
     async def alone(self) -> None:
         """Returns when, after a reload, only the new process takes commands."""
-        for _ in range(REFUSALS):
+        for _ in range(SETTLING):
             processes = await self.processes()
             if processes and all([await self._stops(older) for older in processes[1:]]):
                 return
@@ -180,10 +205,18 @@ class Runtime:
         """The process that serves and those from before a reload that still have clients, the newest first."""
         return [int(pid) for pid in _WORKER.findall(await self._ask_master("show proc\nquit\n"))]
 
+    async def master_pid(self) -> int | None:
+        """Of the process that answers on the master's socket; None when none does."""
+        try:
+            found = _MASTER.search(await self._ask_master("show proc\nquit\n"))
+        except Transient:
+            return None
+        return int(found[1]) if found else None
+
     async def settled(self) -> None:
         """Returns when the master, which executes itself anew right after its start, and the process that serves take
         commands. A socket that a killed HAProxy left behind refuses until the new one has taken its place."""
-        for _ in range(REFUSALS):
+        for _ in range(SETTLING):
             if await self.processes() and await self._serves():
                 return
             await asyncio.sleep(REFUSAL_PAUSE)
@@ -225,6 +258,11 @@ def _rows(answer: str) -> list[dict[str, str]]:
         elif "," in line:
             rows.append(dict(zip(head, line.split(","), strict=False)))
     return rows
+
+
+def _server(row: Mapping[str, str]) -> Server:
+    limit = int(row["slim"]) if row["slim"] else None
+    return Server(row["svname"], row["status"], int(row["scur"] or 0), int(row["sid"]), limit)
 
 
 def _counted(slot: str, values: Mapping[str, int], rows: Sequence[Mapping[str, str]]) -> Counts:

@@ -1,4 +1,4 @@
-"""What the proxy is to do, as one value that is on disk before HAProxy hears of any change. Pure.
+"""What the proxy is to do, as one value that is kept on disk. Pure.
 
 A fleet sits in a slot: a backend that HAProxy has had, empty, since its configuration was loaded, since backends
 cannot be made at run time. There is a pool of slots for each way of picking a server.
@@ -27,6 +27,8 @@ POOLS = {
 SLOTS = {"r": 256, "l": 64, BY_MODEL: 32, QUEUED: 32}
 """Slots of each pool to begin with; some 12 kB of memory each. More need a reload, which is rare then. ON_DEMAND has
 none before there is a serverless endpoint: its slots need a HAProxy with Lua."""
+UNKNOWN = ""
+"""The path of a server that a running proxy has and that no record names; see ``adoption``."""
 FIRST = 8
 """Slots that a pool begins with which has none yet."""
 
@@ -66,6 +68,11 @@ class State:
     @property
     def fleets(self) -> dict[str, FleetId]:
         return {seat.slot: seat.fleet for seat in self.seats}
+
+    @property
+    def unknown(self) -> tuple[FleetId, ...]:
+        """Fleets with servers whose sockets are not known, which would be lost with a reload."""
+        return tuple(seat.fleet for seat in self.seats if UNKNOWN in seat.servers.values())
 
     def seat(self, fleet: FleetId) -> Seat | None:
         return next((seat for seat in self.seats if seat.fleet == fleet), None)

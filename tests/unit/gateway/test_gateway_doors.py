@@ -2,14 +2,18 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.gateway_house import KEY, OPEN, SECRET, SIGNED, House
+from tests.small_disk import small_disk
 from tidegate.adapters.store import open_store
+from tidegate.gateway.health import WriteProbe
 from tidegate.gateway.steps import MAX_BODY
 
 Ask = Callable[..., httpx.Response]
@@ -40,6 +44,53 @@ def test_unhealthy_without_the_store() -> None:
     answer = ask(House(store=store), "GET", "/healthz")
     assert answer.status_code == 503
     assert answer.json()["reason"].startswith("the store does not answer")
+
+
+def test_unhealthy_while_nothing_can_be_saved(tmp_path: Path) -> None:
+    house = House()
+    assert ask(House(unwritable=WriteProbe(tmp_path)), "GET", "/healthz").json() == {"status": "ok"}
+    answer = ask(House(unwritable=WriteProbe(tmp_path / "gone")), "GET", "/healthz")
+    assert answer.status_code == 503
+    reason = f"the state folder {tmp_path / 'gone'} does not take writes: No such file or directory"
+    assert answer.json() == {"status": "degraded", "reason": reason}
+    house.trouble = "proxy.json cannot be written"
+    answer = ask(house, "GET", "/healthz")
+    assert (answer.status_code, answer.json()["reason"]) == (503, "proxy.json cannot be written")
+    assert ask(house, "GET", "/tidegate/v1/version").status_code == 200
+
+
+def test_unhealthy_on_a_full_disk_and_well_again_when_there_is_space(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "1m") as disk:
+        probe = WriteProbe(disk.folder, every=0)
+        disk.fill()
+        answer = ask(House(unwritable=probe), "GET", "/healthz")
+        assert (answer.status_code, "No space left on device" in answer.text) == (503, True)
+        disk.free()
+        assert ask(House(unwritable=WriteProbe(disk.folder)), "GET", "/healthz").status_code == 200
+        assert list(disk.folder.iterdir()) == []
+
+
+def test_the_disk_is_tried_once_in_a_while_and_never_waited_for() -> None:
+    tried, over = [], threading.Event()
+
+    def write(folder: Path) -> None:
+        tried.append(folder)
+        over.wait(30)
+
+    async def scene() -> None:
+        probe = WriteProbe(Path("/nowhere"), write, timeout=0.01)
+        for _ in range(5):
+            assert str(await probe()).endswith("the disk does not answer")
+        assert len(tried) == 1
+        over.set()
+        async with asyncio.timeout(30):
+            while await probe() is not None:
+                await asyncio.sleep(0)
+        for _ in range(5):
+            assert await probe() is None
+        assert len(tried) == 1
+
+    asyncio.run(scene())
 
 
 def test_metrics_are_prometheus_text() -> None:

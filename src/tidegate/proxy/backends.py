@@ -1,0 +1,93 @@
+"""The servers and quotas of HAProxy's slots, changed at run time through its command socket."""
+
+from collections.abc import Mapping
+
+from tidegate.model.errors import Transient
+from tidegate.proxy import config, pools, quotas, routes
+from tidegate.proxy.runtime import Runtime
+from tidegate.proxy.state import UNKNOWN, Seat, State
+
+
+class Backends:
+    """Calls may be repeated at will. The caller sees to it that they come one after the other."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.untidy: set[str] = set()
+        """Slots that may hold servers which are no longer wanted."""
+
+    async def meter(self, seat: Seat, headers: tuple[str, ...]) -> None:
+        """Set the slot's quotas to the fleet's, and leave nothing of the fleet that had it before."""
+        wanted = quotas.entries(seat.slot, seat.admission.quotas, headers)
+        there = await self._runtime.whole_map(quotas.MAP)
+        for key in quotas.stale(there, wanted, seat.slot):
+            await self._runtime.del_map(quotas.MAP, key)
+        for key in sorted(key for key, value in wanted.items() if there.get(key) != value):
+            await self._runtime.set_map(quotas.MAP, {key: wanted[key]})
+
+    async def numbers(self, seat: Seat) -> dict[str, int]:
+        """Of the fleet's servers in HAProxy, those included that are no longer wanted and still at work."""
+        try:
+            if seat.slot in self.untidy:
+                await self.tidy(seat.slot, seat)
+            return {name: server.number for name, server in (await self._runtime.servers(seat.slot)).items()}
+        except Transient:
+            return {}  # it does not run, and will begin with those that are wanted
+
+    async def level(self, seat: Seat) -> None:
+        """Add and revive the servers that are wanted; give no new request to others."""
+        slot, wanted = seat.slot, seat.servers
+        present = await self._runtime.servers(slot)
+        for name, limit in seat.limits.items():
+            if name in present and name in wanted:
+                await self._runtime.tell(f"set maxconn server {slot}/{name} {limit}")
+        for name, path in wanted.items():
+            if path == UNKNOWN or (name in present and present[name].takes_requests):
+                continue
+            if name not in present:
+                command = f"add server {slot}/{pools.server(seat, name)}"
+                await self._runtime.do(command, good=("New server registered.",))
+            await self._runtime.do(f"enable health {slot}/{name}")
+            await self._runtime.do(f"set server {slot}/{name} state ready")
+        for name, server in present.items():
+            if name not in wanted:
+                self.untidy.add(slot)
+                if server.takes_requests:
+                    await self._runtime.do(f"set server {slot}/{name} state drain")
+
+    async def tidy(self, slot: str, seat: Seat | None) -> bool:
+        """Delete servers that are neither wanted nor busy. False while some are left that are to go."""
+        left = False
+        for name, server in (await self._runtime.servers(slot)).items():
+            if seat is None or name not in seat.servers:
+                left |= bool(server.in_flight) or not await self._delete(f"{slot}/{name}")
+        (self.untidy.add if left else self.untidy.discard)(slot)
+        return not left
+
+    async def catch_up(self, state: State) -> None:
+        """Make a HAProxy that started from old files do what it should. It may lack slots; what sits in them has to
+        wait for a reload."""
+        there = (await self._runtime.shown()).servers
+        for seat in state.seats:
+            if seat.slot in there:
+                await self.level(seat)
+        wanted = {
+            key: value for table in state.tables for key, value in routes.entries(table, state.slots).items()
+        }
+        await self._set_whole(config.MAP, wanted)
+        metered = [quotas.entries(seat.slot, seat.admission.quotas, state.headers) for seat in state.seats]
+        await self._set_whole(quotas.MAP, {key: value for some in metered for key, value in some.items()})
+        await self._set_whole(config.FLEETS, {str(seat.fleet): seat.slot for seat in state.seats})
+        self.untidy |= set(there)
+
+    async def _set_whole(self, map: str, wanted: Mapping[str, str]) -> None:
+        there = await self._runtime.whole_map(map)
+        for key in sorted(there.keys() - wanted.keys()):
+            await self._runtime.del_map(map, key)
+        for key in sorted(key for key, value in wanted.items() if there.get(key) != value):
+            await self._runtime.set_map(map, {key: wanted[key]})
+
+    async def _delete(self, server: str) -> bool:
+        """False while it has idle connections, which end soon after it no longer takes requests."""
+        await self._runtime.do(f"set server {server} state maint")
+        return await self._runtime.tell(f"del server {server}") == "Server deleted."
