@@ -25,7 +25,7 @@ import uvloop
 from tidegate.adapters.clock import RandomIds, SystemClock
 from tidegate.adapters.metrics import SqlMetrics
 from tidegate.adapters.state_folder import StateFolder
-from tidegate.adapters.store import SqlStore, open_store
+from tidegate.adapters.store import Limits, SqlStore, open_store
 from tidegate.adapters.store.queue import SqlQueue
 from tidegate.auth import keys
 from tidegate.compose.containers import Sockets, check_container, image_table, replica_file, still_fits, write_keys
@@ -177,7 +177,8 @@ class Controller:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self.leave)
-        store = open_store(self.settings.database_url or f"sqlite:///{self.folder.path / 'tidegate.db'}")
+        url = self.settings.database_url or f"sqlite:///{self.folder.path / 'tidegate.db'}"
+        store = open_store(url, Limits(self.settings.database_timeout))
         try:
             async with self._serving(store):
                 log.info("tidegate is ready on %s (state in %s)", self.settings.url, self.folder.path)
