@@ -30,6 +30,10 @@ class Settings:
     """Seconds that a transaction may take before its connection is given up, and half of it to connect or to wait for
     a lock. The slowest of tidegate's own transactions take well under a second."""
 
+    standby: bool = False
+    """Whether a controller whose database belongs to another one waits for that one's end, instead of refusing to
+    start."""
+
     region: str = "us-east-1"
     """Region in ARNs. SigV4 accepts whatever region the client signed for."""
 
@@ -167,6 +171,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_STATE": ("state", Path),
     "TIDEGATE_DATABASE_URL": ("database_url", str),
     "TIDEGATE_DATABASE_TIMEOUT": ("database_timeout", _positive),
+    "TIDEGATE_STANDBY": ("standby", _flag),
     "TIDEGATE_REGION": ("region", str),
     "TIDEGATE_ACCOUNT": ("account", str),
     "TIDEGATE_ACCESS_KEYS": ("access_keys", _keys),

@@ -174,8 +174,8 @@ class Dispatcher:
         """What is not done in time goes back; somebody else begins it anew."""
         running = [one.task for one in self._tasks.values()]
         ended = time.monotonic() + grace
-        while not all(task.done() for task in running) and (left := ended - time.monotonic()) > 0:
-            await asyncio.wait(running, timeout=min(left, 1.0))
+        while not all(task.done() for task in running) and (pause := ended - time.monotonic()) > 0:
+            await asyncio.wait(running, timeout=min(pause, 1.0))
             self.progress()
         left = [one.held for one in self._tasks.values() if not one.task.done()]
         for task in running:

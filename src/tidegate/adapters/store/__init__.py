@@ -34,10 +34,11 @@ class SqlStore:
         await self.database.close()
 
 
-def open_store(url: str, limits: Limits = DEFAULT) -> SqlStore:
+def open_store(url: str, limits: Limits = DEFAULT, *, prepare: bool = True) -> SqlStore:
     """Opens the database, makes it when it is SQLite and not there, brings its schema up to date. Raises
-    StartupError: no permission, not a database, wrong URL, server not there, schema newer than this program."""
-    return SqlStore(open_database(url, limits=limits))
+    StartupError: no permission, not a database, wrong URL, server not there, schema newer than this program.
+    Without ``prepare`` nothing is looked at yet."""
+    return SqlStore(open_database(url, limits=limits, prepare=prepare))
 
 
 __all__ = ["Limits", "SqlStore", "open_store"]

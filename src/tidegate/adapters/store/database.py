@@ -91,6 +91,9 @@ class Database:
             except DBAPIError as error:
                 if not troubles.asks_to_repeat(error) or attempt == ATTEMPTS:
                     raise self._trouble(error, time.monotonic() - began) from error
+            except Exception:  # of the work: the database answered
+                self._outage = None
+                raise
             else:
                 self._outage = None
                 return result
@@ -99,8 +102,20 @@ class Database:
         raise AssertionError("the last attempt returns or raises")
 
     def prepare(self) -> None:
-        """Brings the schema up to this program's; raises StartupError."""
-        self._workers.submit(self._prepare).result()
+        """Brings the schema up to this program's; blocks. Raises StartupError."""
+        self._first(self._prepare)
+
+    def read(self, work: Callable[[Connection], R]) -> R:
+        """``work``, which only reads, in one transaction; blocks. Raises StartupError."""
+        return self._first(lambda: self.transact(work, looking=True))
+
+    def _first(self, job: Callable[[], R]) -> R:
+        try:
+            return self._workers.submit(job).result()
+        except StartupError:
+            raise
+        except Exception as error:
+            raise StartupError(str(troubles.unavailable(error, self._engine.url))) from error
 
     async def close(self) -> None:
         """Waits for what is under way, a few seconds at most; the database is closed when this returns. Again is
@@ -184,17 +199,16 @@ class Database:
         self.transact(upgrade, limit=MIGRATION if migrates else None)
 
 
-def open_database(url: str, *, serial: bool = True, limits: Limits = DEFAULT) -> Database:
+def open_database(url: str, *, serial: bool = True, limits: Limits = DEFAULT, prepare: bool = True) -> Database:
     """Opens (SQLite: creates) the database and brings its schema up to date; blocks. Raises StartupError.
 
-    Without ``serial``, PostgreSQL runs its transactions beside those of others: for work that locks rows itself."""
-    address = read_address(url)
-    database = Database(make_engine(address, limits, serial=serial), limits)
-    try:
-        database.prepare()
-    except Exception as error:
-        database.shut()
-        if isinstance(error, StartupError):
+    Without ``serial``, PostgreSQL runs its transactions beside those of others: for work that locks rows itself.
+    Without ``prepare`` nothing is looked at yet."""
+    database = Database(make_engine(read_address(url), limits, serial=serial), limits)
+    if prepare:
+        try:
+            database.prepare()
+        except BaseException:
+            database.shut()
             raise
-        raise StartupError(str(troubles.unavailable(error, address))) from error
     return database
