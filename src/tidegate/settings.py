@@ -26,6 +26,14 @@ class Settings:
     database_url: str = ""
     """SQLAlchemy URL. Empty: SQLite in the state folder."""
 
+    database_timeout: int = 10
+    """Seconds that a transaction may take before its connection is given up, and half of it to connect or to wait for
+    a lock. The slowest of tidegate's own transactions take well under a second."""
+
+    standby: bool = False
+    """Whether a controller whose database belongs to another one waits for that one's end, instead of refusing to
+    start."""
+
     region: str = "us-east-1"
     """Region in ARNs. SigV4 accepts whatever region the client signed for."""
 
@@ -136,6 +144,12 @@ def _flag(text: str) -> bool:
     return text == "1"
 
 
+def _positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError("expected a whole number above 0")
+    return number
+
+
 def _trust(text: str) -> frozenset[str]:
     words = frozenset(word.strip() for word in text.split(",") if word.strip())
     if not words <= {"pickle", "code"}:
@@ -156,6 +170,8 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_PORT": ("port", int),
     "TIDEGATE_STATE": ("state", Path),
     "TIDEGATE_DATABASE_URL": ("database_url", str),
+    "TIDEGATE_DATABASE_TIMEOUT": ("database_timeout", _positive),
+    "TIDEGATE_STANDBY": ("standby", _flag),
     "TIDEGATE_REGION": ("region", str),
     "TIDEGATE_ACCOUNT": ("account", str),
     "TIDEGATE_ACCESS_KEYS": ("access_keys", _keys),

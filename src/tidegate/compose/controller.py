@@ -1,9 +1,9 @@
 """One controller on this machine: its parts joined, started and ended.
 
-Order of starting: the state folder's lock, the database, the proxy (adopted if it runs), the workers (adopted),
-the door on its unix socket, the loops. What a stop leaves behind depends on how it was asked for: SIGTERM, SIGINT
-and ``tidegate down`` drain everything; SIGHUP leaves proxy and workers serving for the next controller, just as a
-crash does.
+Order of starting: the state folder's lock, the database and its lease, the proxy (adopted if it runs), the workers
+(adopted), the door on its unix socket, the loops. What a stop leaves behind depends on how it was asked for:
+SIGTERM, SIGINT and ``tidegate down`` drain everything; SIGHUP leaves proxy and workers serving for the next
+controller, just as a crash does.
 """
 
 import asyncio
@@ -25,12 +25,13 @@ import uvloop
 from tidegate.adapters.clock import RandomIds, SystemClock
 from tidegate.adapters.metrics import SqlMetrics
 from tidegate.adapters.state_folder import StateFolder
-from tidegate.adapters.store import SqlStore, open_store
+from tidegate.adapters.store import Limits, SqlStore, open_store
 from tidegate.adapters.store.queue import SqlQueue
 from tidegate.auth import keys
 from tidegate.compose.containers import Sockets, check_container, image_table, replica_file, still_fits, write_keys
 from tidegate.compose.dispatchers import Supervisor, queue_database, start_of
 from tidegate.compose.jobs import Jobs, join_jobs
+from tidegate.compose.leading import leading
 from tidegate.compose.waking import Waking
 from tidegate.console import pages, questions
 from tidegate.gateway.app import build_app
@@ -178,12 +179,16 @@ class Controller:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self.leave)
-        store = open_store(self.settings.database_url or f"sqlite:///{self.folder.path / 'tidegate.db'}")
+        url = self.settings.database_url or f"sqlite:///{self.folder.path / 'tidegate.db'}"
+        store = open_store(url, Limits(self.settings.database_timeout), prepare=False)
         try:
-            async with self._serving(store):
-                log.info("tidegate is ready on %s (state in %s)", self.settings.url, self.folder.path)
-                await self.stopping.wait()
-                log.info("stopping: %s", "draining everything" if self.drain else "leaving proxy and workers")
+            async with leading(store, self.settings, self.stopping, self.leave) as leads:
+                if not leads:
+                    return
+                async with self._serving(store):
+                    log.info("tidegate is ready on %s (state in %s)", self.settings.url, self.folder.path)
+                    await self.stopping.wait()
+                    log.info("stopping: %s", "draining everything" if self.drain else "leaving proxy and workers")
         finally:
             await store.close()
 

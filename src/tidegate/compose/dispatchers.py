@@ -3,30 +3,36 @@ controller needs nothing of what carries requests.
 
 One runs on a machine at a time: it holds a lock on a file, which ends with it however it ends. A controller that
 finds the lock free starts one; one that runs outlives the controller, and its successor leaves it alone unless it was
-started with other settings.
+started with other settings, or makes no progress: each turn in which it reached the queue touches the lock.
 """
 
 import asyncio
 import contextlib
 import fcntl
 import hashlib
+import logging
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
 
-from tidegate.adapters.store import SqlStore
+from tidegate.adapters.store import Limits, SqlStore
 from tidegate.adapters.store.database import Database, open_database
 from tidegate.delivery.page import Page, Served
 from tidegate.settings import Settings
 from tidegate.targets.local.folders import write_whole
 
 STOP_TURN = 0.05
+STUCK = 30
+"""Looks in a row, one a second, that see no progress before a dispatcher is replaced. Looks are counted, since
+seconds would count against it also while the controller itself was stopped or could not reach the database."""
+
+log = logging.getLogger("tidegate")
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,7 @@ class Start:
     """What a dispatcher is started with."""
 
     database_url: str
+    database_timeout: int
     socket: str
     """The proxy's, for requests from the queue."""
     folder: str
@@ -55,12 +62,15 @@ class Runs:
     pid: int
     start: str
     """Digest of its ``Start``."""
+    progress: int = 0
+    """Another number after each turn in which it reached the queue."""
 
 
 def start_of(settings: Settings, socket: Path) -> Start:
     anywhere = settings.loopback and not settings.file_roots
     return Start(
         database_url=settings.database_url or f"sqlite:///{settings.state / 'tidegate.db'}",
+        database_timeout=settings.database_timeout,
         socket=str(socket),
         folder=str(settings.state / "dispatch"),
         readable=None if anywhere else tuple(str(root) for root in settings.file_roots),
@@ -82,6 +92,9 @@ class Supervisor:
     start: Start
     log: Path
     _child: subprocess.Popen[bytes] | None = field(default=None)
+    _seen: Runs | None = None
+    _looks: int = 0
+    """In a row that saw ``_seen``."""
 
     @property
     def folder(self) -> Path:
@@ -96,12 +109,17 @@ class Supervisor:
         self.ensure(needed)
 
     def ensure(self, needed: bool) -> None:
-        """Starts a dispatcher where none runs and one is needed; replaces one with other settings."""
+        """Starts a dispatcher where none runs and one is needed; replaces one with other settings, and one that makes
+        no progress."""
         if self._child is not None and self._child.poll() is not None:
             self._child = None
         running = runs(self.folder)
         if running is not None:
-            if running.start != digest(self.start):
+            if self._stuck(running):
+                log.error("the dispatcher (pid %d) makes no progress: another takes its place", running.pid)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(running.pid, signal.SIGKILL)
+            elif running.start != digest(self.start):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(running.pid, signal.SIGTERM)
         elif needed and self._child is None:
@@ -115,6 +133,11 @@ class Supervisor:
                     stderr=output,
                     start_new_session=True,
                 )
+
+    def _stuck(self, running: Runs) -> bool:
+        self._looks = self._looks + 1 if running == self._seen else 0
+        self._seen = running
+        return self._looks >= STUCK
 
     async def stop(self) -> None:
         """Waits until it has ended; by force where it does not in time."""
@@ -136,7 +159,7 @@ def queue_database(settings: Settings, store: SqlStore) -> Database:
     """The store's own; on PostgreSQL one beside it, so that requests are taken while records are written."""
     if store.database.dialect == "sqlite":
         return store.database
-    return open_database(settings.database_url, serial=False)
+    return open_database(settings.database_url, serial=False, limits=Limits(settings.database_timeout))
 
 
 def digest(start: Start) -> str:
@@ -150,7 +173,8 @@ def runs(folder: Path) -> Runs | None:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                return msgspec.json.decode(file.read(), type=Runs)
+                known = msgspec.json.decode(file.read(), type=Runs)
+                return replace(known, progress=os.fstat(file.fileno()).st_mtime_ns)
     except (OSError, msgspec.DecodeError):
         return None
     return None

@@ -1,6 +1,7 @@
 """The dispatcher's process. A controller starts it (``dispatchers.py``), and it outlives the controller."""
 
 import asyncio
+import contextlib
 import fcntl
 import logging
 import os
@@ -8,13 +9,16 @@ import secrets
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import uvloop
 
+from tidegate.adapters.store import Limits
 from tidegate.adapters.store.database import Database, open_database
 from tidegate.adapters.store.queue import SqlQueue
 from tidegate.compose.dispatchers import Runs, Start, digest
@@ -26,6 +30,7 @@ from tidegate.delivery.objects import Objects
 from tidegate.delivery.page import Page
 from tidegate.delivery.webhooks import Webhooks
 from tidegate.delivery.work import Work
+from tidegate.model.errors import StartupError
 from tidegate.targets.local.folders import write_whole
 
 log = logging.getLogger("tidegate.dispatch")
@@ -49,10 +54,20 @@ def main() -> None:
         lock.truncate(0)
         lock.write(msgspec.json.encode(Runs(os.getpid(), digest(start))))
         lock.flush()
-        uvloop.run(dispatch(start))
+        try:
+            uvloop.run(dispatch(start, partial(touch, lock.fileno())))
+        except StartupError as error:
+            log.error("%s", error)
+            sys.exit(1)
 
 
-async def dispatch(start: Start) -> None:
+def touch(lock: int) -> None:
+    """Shows progress to the controller (``dispatchers.runs``)."""
+    with contextlib.suppress(OSError):
+        os.utime(lock)
+
+
+async def dispatch(start: Start, progress: Callable[[], None]) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -62,16 +77,18 @@ async def dispatch(start: Start) -> None:
     scratch = folder / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
-    database = open_database(start.database_url, serial=False)
+    database = open_database(start.database_url, serial=False, limits=Limits(start.database_timeout))
     calls = Calls(start.socket, start.most)
     try:
-        await dispatcher(start, database, calls, scratch).run(stopping, start.grace)
+        await dispatcher(start, database, calls, scratch, progress).run(stopping, start.grace)
     finally:
         calls.close()
         await database.close()
 
 
-def dispatcher(start: Start, database: Database, calls: Calls, scratch: Path) -> Dispatcher:
+def dispatcher(
+    start: Start, database: Database, calls: Calls, scratch: Path, progress: Callable[[], None]
+) -> Dispatcher:
     readable = None if start.readable is None else tuple(Path(root) for root in start.readable)
     writable = tuple(Path(root) for root in start.writable)
     files = Files(readable, writable)
@@ -80,7 +97,7 @@ def dispatcher(start: Start, database: Database, calls: Calls, scratch: Path) ->
     notices = Notices(files, webhooks, start.sns_endpoint, start.region)
     queue = SqlQueue(database, holder(Path(start.folder)))
     work = Work(queue, calls, objects, notices, scratch, start.region)
-    return Dispatcher(queue, work, Reader(Path(start.folder) / "page.json").read)
+    return Dispatcher(queue, work, Reader(Path(start.folder) / "page.json").read, progress)
 
 
 def holder(folder: Path) -> str:

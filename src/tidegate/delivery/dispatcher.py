@@ -50,6 +50,8 @@ class Dispatcher:
     work: Work
     page: Callable[[], Page]
     """The newest page; blocks no longer than reading a small file."""
+    progress: Callable[[], None]
+    """Called after each turn in which the queue was reached, and while the last requests are finished."""
     _tasks: dict[str, "Task"] = field(default_factory=dict)
     _hands: dict[str, Hands] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -64,6 +66,7 @@ class Dispatcher:
         while not stopping.is_set():
             try:
                 busy = await self._turn()
+                self.progress()
                 self._trouble = ""
             except TidegateError as error:
                 busy = False
@@ -94,9 +97,9 @@ class Dispatcher:
     async def _turn(self) -> bool:
         """Whether there may be more to take at once."""
         now, page = time.time(), self.page()
-        if now - self._extended >= LEASE / 3:
+        if _due(self._extended, now, LEASE / 3):
             await self._extend(now)
-        if now - self._looked >= SLOW:
+        if _due(self._looked, now, SLOW):
             await self._slow(now, page)
         more = False
         for name, served in page.endpoints.items():
@@ -119,7 +122,7 @@ class Dispatcher:
         for held in await self.queue.overdue(MOST_OVERDUE, now, now + LEASE):
             served = page.endpoints.get(held.item.endpoint)
             self._begin(held, True, served.variant if served else "", now)
-        if now - self._asked_for_gone >= SLOWEST:
+        if _due(self._asked_for_gone, now, SLOWEST):
             await self._gone(now, page)
             self._asked_for_gone = now
         self._looked = now
@@ -170,8 +173,10 @@ class Dispatcher:
     async def _end(self, grace: float) -> None:
         """What is not done in time goes back; somebody else begins it anew."""
         running = [one.task for one in self._tasks.values()]
-        if running:
-            await asyncio.wait(running, timeout=grace)
+        ended = time.monotonic() + grace
+        while not all(task.done() for task in running) and (pause := ended - time.monotonic()) > 0:
+            await asyncio.wait(running, timeout=min(pause, 1.0))
+            self.progress()
         left = [one.held for one in self._tasks.values() if not one.task.done()]
         for task in running:
             task.cancel()
@@ -185,3 +190,8 @@ class Dispatcher:
         if notes:
             with contextlib.suppress(TidegateError):
                 await self.queue.note(notes)
+
+
+def _due(last: float, now: float, every: float) -> bool:
+    """Whether something that is done ``every`` so many seconds is to be done, also after the clock was set back."""
+    return not 0 <= now - last < every

@@ -11,7 +11,8 @@ running event loop. ``sqlite://`` keeps everything in memory. Metrics use the sa
 from collections.abc import Callable
 from typing import TypeVar
 
-from tidegate.adapters.store.database import Database, open_database
+from tidegate.adapters.store.connecting import Limits
+from tidegate.adapters.store.database import DEFAULT, Database, open_database
 from tidegate.adapters.store.transaction import SqlTx
 from tidegate.ports.store import Tx
 
@@ -26,17 +27,18 @@ class SqlStore:
 
     async def run(self, work: Callable[[Tx], R]) -> R:
         """Raises Unavailable, with nothing written, when the database cannot do its work now (disk full, server
-        gone, held by another process)."""
+        gone, held by another process); where the answer to a commit is lost, all of it may have been written."""
         return await self.database.run(lambda connection: work(SqlTx(connection)))
 
     async def close(self) -> None:
         await self.database.close()
 
 
-def open_store(url: str) -> SqlStore:
+def open_store(url: str, limits: Limits = DEFAULT, *, prepare: bool = True) -> SqlStore:
     """Opens the database, makes it when it is SQLite and not there, brings its schema up to date. Raises
-    StartupError: no permission, not a database, wrong URL, server not there, schema newer than this program."""
-    return SqlStore(open_database(url))
+    StartupError: no permission, not a database, wrong URL, server not there, schema newer than this program.
+    Without ``prepare`` nothing is looked at yet."""
+    return SqlStore(open_database(url, limits=limits, prepare=prepare))
 
 
-__all__ = ["SqlStore", "open_store"]
+__all__ = ["Limits", "SqlStore", "open_store"]

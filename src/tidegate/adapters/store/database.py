@@ -1,216 +1,214 @@
-"""One database and the one thread that speaks to it.
+"""One database and the threads that speak to it.
 
 Transactions run one after the other, also between processes: SQLite begins each with IMMEDIATE, PostgreSQL takes
 an advisory lock first. So a transaction sees everything before it and nothing beside it, and the journal's order
-is the order of commits. A process has one thread for it: the event loop never waits for a disk.
+is the order of commits. The event loop never waits for a disk or a network.
+
+Every step has a deadline (``connecting.Limits``): a connection that leads nowhere is cut, its caller gets
+``Unavailable``, and the others go on. Once a database is known to keep callers waiting they fail together, within a
+second, until one transaction in the background gets through.
 """
 
 import asyncio
-import sqlite3
+import contextlib
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from concurrent.futures import Future
+from typing import TypeVar
 
-import msgspec
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
-from tidegate.adapters.store.schema import upgrade
+from tidegate.adapters.store import troubles
+from tidegate.adapters.store.connecting import LOOKING, Limits, interrupting, is_sqlite, make_engine, read_address
+from tidegate.adapters.store.schema import needs_migration, upgrade
+from tidegate.adapters.store.workers import Closed, Workers, current_watch
 from tidegate.model.errors import StartupError, Unavailable
 
 R = TypeVar("R")
 
-DRIVERS = {
-    "sqlite": "sqlite+pysqlite",
-    "sqlite+pysqlite": "sqlite+pysqlite",
-    "postgres": "postgresql+psycopg",
-    "postgresql": "postgresql+psycopg",
-    "postgresql+psycopg": "postgresql+psycopg",
-}
-PATIENCE = 5
-"""Seconds to wait for another process's transaction before ``Unavailable``."""
 ATTEMPTS = 8
 PAUSE = 0.01
 """Seconds before a transaction that the database asked to repeat is repeated; doubled each time."""
-REPEAT = {"40001", "40P01"}
-"""PostgreSQL's SQLSTATEs that ask for a repetition: serialisation failure, deadlock."""
-LOCK = 0x7469_6465
-"""Key of the advisory lock: ``tide``."""
-
-SQLITE = (
-    f"PRAGMA busy_timeout = {PATIENCE * 1000}",
-    "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",
-    "PRAGMA foreign_keys = ON",
-)
-POSTGRESQL = (
-    f"SET lock_timeout = '{PATIENCE}s'",
-    "SET idle_in_transaction_session_timeout = '60s'",
-)
-BEGIN = {
-    "sqlite": "BEGIN IMMEDIATE",
-    "postgresql": f"SELECT pg_advisory_xact_lock({LOCK})",
-}
-LOOKING = "tidegate_looking"
-"""Option of a connection whose transaction only reads."""
-ADVICE = (
-    (("full", "no space", "disk i/o"), "make room on its disk"),
-    (("readonly", "read-only", "permission", "privilege"), "let the user who runs tidegate write to it"),
-    (("unable to open",), "its folder must be there and the user who runs tidegate must be able to write to it"),
-    (("not a database", "malformed"), "restore it from a backup or name another one"),
-    (("locked", "lock timeout"), "another process holds it; try again"),
-    (("authentication", "role"), "check the user and the password in its URL"),
-    (("does not exist",), "create it first (createdb)"),
-    (("invalid connection option",), "correct its URL"),
-)
-CHECK = "check that its server is there and running"
+THREADS = 3
+"""That run transactions on PostgreSQL: one whose connection hangs does not stop the others. SQLite has one writer."""
+SPARE = 8
+"""Threads that may be stuck for good (in a name server's answer, say) before calls fail without being tried."""
+NOTICED = 1.0
+"""Seconds of waiting in vain after which a database is known to keep callers waiting."""
+PROMPT = 1.0
+"""Seconds that a caller waits for such a database."""
+MIGRATION = 3600.0
+"""Seconds that a change of the schema may take."""
+SHUT = 5.0
+"""Seconds that closing waits for what is under way."""
+DEFAULT = Limits()
 
 
 class Database:
     """Made by ``open_database``; shared by the parts that keep things in it."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, limits: Limits = DEFAULT) -> None:
         self._engine = engine
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="database")
+        self._sqlite = is_sqlite(engine.url)
+        self._limit = limits.hung_disk if self._sqlite else limits.transaction
+        count, spare = (1, 0) if self._sqlite else (THREADS, SPARE)
+        self._workers = Workers("database", count, spare, self._overran)
+        self._exclusive = self._workers if self._sqlite else Workers("database calls", 1, SPARE, self._overran)
+        self._outage: Unavailable | None = None
+        self._probe: Future[None] | None = None
+        self.guard: Callable[[Connection], None] | None = None
+        """Called first in each transaction that may write; what it raises undoes it."""
 
     @property
     def dialect(self) -> str:
         """``sqlite`` or ``postgresql``."""
         return self._engine.dialect.name
 
+    @property
+    def name(self) -> str:
+        """Its URL as it may be shown."""
+        return troubles.shown(self._engine.url)
+
     async def run(self, work: Callable[[Connection], R], *, looking: bool = False) -> R:
-        """``work`` in one transaction on the database's thread; committed when this returns. A caller that is
+        """``work`` in one transaction on a thread of the database's; committed when this returns. A caller that is
         cancelled gives up its place in the queue, or leaves a transaction that runs to its end. ``looking``: it only
         reads, and does not wait for those who write."""
-        return await self.call(lambda: self.transact(work, looking=looking))
+        return await self._do(self._workers, lambda: self.transact(work, looking=looking))
 
     async def call(self, job: Callable[[], R]) -> R:
-        """``job`` on the database's thread, where it may call ``transact``."""
-        try:
-            promise = asyncio.get_running_loop().run_in_executor(self._thread, job)
-        except RuntimeError:
-            raise Unavailable("The database is closed: tidegate is stopping") from None
-        return await promise
+        """``job`` on the one thread for calls, where it may call ``transact``: no two calls run at a time."""
+        return await self._do(self._exclusive, job)
 
-    def transact(self, work: Callable[[Connection], R], *, looking: bool = False) -> R:
-        """``work`` in one transaction; only on the database's thread. Any exception undoes all of it."""
+    def transact(self, work: Callable[[Connection], R], *, looking: bool = False, limit: float | None = None) -> R:
+        """``work`` in one transaction; only on a thread of the database's. Any exception undoes all of it. ``limit``:
+        seconds that it may take instead of the usual ones, the server's limit included."""
         pause = PAUSE
         for attempt in range(1, ATTEMPTS + 1):
+            began = time.monotonic()
             try:
-                with (
-                    self._engine.connect().execution_options(**{LOOKING: looking}) as connection,
-                    connection.begin(),
-                ):
-                    return work(connection)
+                result = self._attempt(work, looking, limit)
             except DBAPIError as error:
-                if getattr(error.orig, "sqlstate", None) not in REPEAT or attempt == ATTEMPTS:
-                    raise _translated(error, self._engine.url) from error
+                if not troubles.asks_to_repeat(error) or attempt == ATTEMPTS:
+                    raise self._trouble(error, time.monotonic() - began) from error
+            except Exception:  # of the work: the database answered
+                self._outage = None
+                raise
+            else:
+                self._outage = None
+                return result
             time.sleep(pause)
             pause *= 2
         raise AssertionError("the last attempt returns or raises")
 
     def prepare(self) -> None:
-        """Brings the schema up to this program's; raises StartupError."""
-        self._thread.submit(self.transact, upgrade).result()
+        """Brings the schema up to this program's; blocks. Raises StartupError."""
+        self._first(self._prepare)
+
+    def read(self, work: Callable[[Connection], R]) -> R:
+        """``work``, which only reads, in one transaction; blocks. Raises StartupError."""
+        return self._first(lambda: self.transact(work, looking=True))
+
+    def _first(self, job: Callable[[], R]) -> R:
+        try:
+            return self._workers.submit(job).result()
+        except StartupError:
+            raise
+        except Exception as error:
+            raise StartupError(str(troubles.unavailable(error, self._engine.url))) from error
 
     async def close(self) -> None:
-        """Waits for what is queued; the database is closed when this returns. Again is harmless."""
+        """Waits for what is under way, a few seconds at most; the database is closed when this returns. Again is
+        harmless."""
         await asyncio.to_thread(self.shut)
 
     def shut(self) -> None:
+        with contextlib.suppress(Closed):  # shut before
+            self._workers.submit(self._engine.dispose)
+        self._exclusive.close(SHUT)
+        self._workers.close(SHUT)
+
+    async def _do(self, workers: Workers, job: Callable[[], R]) -> R:
         try:
-            self._thread.submit(self._engine.dispose).result()
-        except RuntimeError:  # shut before
-            return
-        self._thread.shutdown()
+            if self._outage is not None:
+                await self._wait_for_probe(self._outage)
+            return await asyncio.wrap_future(workers.submit(job))
+        except Closed:
+            raise Unavailable("The database is closed: tidegate is stopping") from None
+
+    async def _wait_for_probe(self, outage: Unavailable) -> None:
+        """Raises Unavailable, promptly, unless the database answers again."""
+        if self._probe is None or self._probe.done():
+            self._probe = self._workers.submit(lambda: self.transact(lambda connection: None))
+        answered = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def tell(_: object) -> None:
+            with contextlib.suppress(RuntimeError):  # this loop has ended meanwhile
+                loop.call_soon_threadsafe(answered.set)
+
+        self._probe.add_done_callback(tell)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PROMPT):
+                await answered.wait()
+        if self._outage is not None:
+            raise Unavailable(str(outage))
+
+    def _attempt(self, work: Callable[[Connection], R], looking: bool, limit: float | None) -> R:
+        watch = current_watch()
+        if self._sqlite:
+            watch.expect(self._limit)
+        try:
+            with self._engine.connect().execution_options(**{LOOKING: looking}) as connection:
+                cut = interrupting(connection.connection.dbapi_connection)
+                watch.expect(limit or self._limit, cut)
+                try:
+                    with connection.begin():
+                        if limit is not None and not self._sqlite:
+                            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {limit * 1000:.0f}")
+                        if self.guard is not None and not looking:
+                            self.guard(connection)
+                        return work(connection)
+                finally:
+                    watch.done()  # before another thread gets this connection
+        finally:
+            watch.done()
+
+    def _trouble(self, error: DBAPIError, waited: float) -> Exception:
+        watch = current_watch()
+        if watch.overrun:
+            return self._overran(watch.limit)
+        trouble = troubles.translated(error, self._engine.url)
+        if isinstance(trouble, Unavailable) and waited >= NOTICED and troubles.keeps_waiting(error):
+            self._begin_outage(trouble)
+        return trouble
+
+    def _overran(self, seconds: float) -> Unavailable:
+        trouble = troubles.silent(self._engine.url, seconds)
+        self._begin_outage(trouble)
+        return trouble
+
+    def _begin_outage(self, trouble: Unavailable) -> None:
+        """Those who wait already would wait in vain, too."""
+        self._outage = trouble
+        for workers in {self._workers, self._exclusive}:
+            workers.fail_waiting(lambda: Unavailable(str(trouble)))
+
+    def _prepare(self) -> None:
+        migrates = self.transact(needs_migration, looking=True)
+        self.transact(upgrade, limit=MIGRATION if migrates else None)
 
 
-def open_database(url: str, *, serial: bool = True) -> Database:
+def open_database(url: str, *, serial: bool = True, limits: Limits = DEFAULT, prepare: bool = True) -> Database:
     """Opens (SQLite: creates) the database and brings its schema up to date; blocks. Raises StartupError.
 
-    Without ``serial``, PostgreSQL runs its transactions beside those of others: for work that locks rows itself."""
-    address = _address(url)
-    sqlite = address.get_backend_name() == "sqlite"
-    try:
-        engine = create_engine(
-            address,
-            connect_args={} if sqlite or "connect_timeout" in address.query else {"connect_timeout": PATIENCE},
-            pool_pre_ping=not sqlite,  # a server may have been restarted meanwhile
-            json_serializer=lambda body: msgspec.json.encode(body).decode(),
-            json_deserializer=msgspec.json.decode,
-        )
-    except ImportError as error:
-        raise StartupError(f"{_shown(address)} needs {error.name}: pip install 'tidegate[postgres]'") from None
-    except ArgumentError as error:
-        raise StartupError(f"The database URL {_shown(address)} cannot be used: {_line(error)}") from None
-    event.listen(engine, "connect", _connected)
-    if serial or sqlite:
-        event.listen(engine, "begin", _begun)
-    database = Database(engine)
-    try:
-        database.prepare()
-    except Exception as error:
-        database.shut()
-        if isinstance(error, StartupError):
+    Without ``serial``, PostgreSQL runs its transactions beside those of others: for work that locks rows itself.
+    Without ``prepare`` nothing is looked at yet."""
+    database = Database(make_engine(read_address(url), limits, serial=serial), limits)
+    if prepare:
+        try:
+            database.prepare()
+        except BaseException:
+            database.shut()
             raise
-        raise StartupError(str(_unavailable(error, address))) from error
     return database
-
-
-def _address(url: str) -> URL:
-    try:
-        address = make_url(url)
-    except (ArgumentError, ValueError):
-        raise StartupError(
-            "The database URL cannot be read: expected sqlite:////PATH or postgresql://..."
-        ) from None
-    driver = DRIVERS.get(address.drivername)
-    if driver is None:
-        raise StartupError(f"A {address.drivername} database is not supported: use sqlite or postgresql")
-    return address.set(drivername=driver)
-
-
-def _connected(connection: Any, _record: object) -> None:
-    if isinstance(connection, sqlite3.Connection):
-        connection.isolation_level = None  # begin and commit are ours, not the driver's
-        for line in SQLITE:
-            connection.execute(line)
-        return
-    with connection.cursor() as cursor:
-        for line in POSTGRESQL:
-            cursor.execute(line)
-    connection.commit()
-
-
-def _begun(connection: Connection) -> None:
-    if not connection.get_execution_options().get(LOOKING):
-        connection.exec_driver_sql(BEGIN[connection.dialect.name])
-    elif connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("BEGIN")
-
-
-def _translated(error: DBAPIError, address: URL) -> Exception:
-    """Trouble of the database or its disk is ``Unavailable``; a wrong statement stays what it is."""
-    operational = isinstance(error, OperationalError | InterfaceError | InternalError)
-    trouble = operational or type(error.orig) is sqlite3.DatabaseError
-    return _unavailable(error, address) if trouble else error
-
-
-def _unavailable(error: Exception, address: URL) -> Unavailable:
-    if isinstance(error, Unavailable):
-        return error
-    reason = _line(getattr(error, "orig", None) or error)
-    low = reason.lower()
-    advice = next((advice for words, advice in ADVICE if any(word in low for word in words)), CHECK)
-    return Unavailable(f"The database {_shown(address)} cannot be used: {reason}; {advice}")
-
-
-def _shown(address: URL) -> str:
-    return address.set(drivername=address.get_backend_name()).render_as_string(hide_password=True)
-
-
-def _line(error: object) -> str:
-    """The first line of a message: PostgreSQL's go on with the statement."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -15,6 +15,10 @@ def upgrade(connection: Connection, to: str = "head") -> None:
         connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = version_num")
 
 
+def needs_migration(connection: Connection) -> bool:
+    return present(connection) != SCHEMA
+
+
 def present(connection: Connection) -> str | None:
     """The schema's revision; None: there is none yet."""
     if not inspect(connection).has_table(VERSION_TABLE):

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -46,7 +47,7 @@ class Utc(TypeDecorator[datetime]):
 
 VERSION_TABLE = "tidegate_schema"
 """Where Alembic notes the schema's revision; a name of our own, so that a neighbour's is not taken for it."""
-SCHEMA = "0004"
+SCHEMA = "0005"
 """The newest migration: what a database has that needs none."""
 
 METADATA = MetaData()
@@ -150,3 +151,18 @@ QUEUE = Table(
 )
 """Asynchronous requests. ``due_at``: waiting, not before then; held, when the lease runs out; done, NULL. Times are
 epoch seconds. ``measures`` is NULL once they were taken. ``holder``: the place of the dispatcher that leased it."""
+
+LEASES = Table(
+    "leases",
+    METADATA,
+    Column("name", _TEXT, primary_key=True),
+    Column("fence", BigInteger, nullable=False),
+    Column("renewals", BigInteger, nullable=False),
+    Column("holder", _TEXT, nullable=False),
+    Column("place", _TEXT, nullable=False),
+    Column("shown", _TEXT, nullable=False),
+    Column("session", BigInteger),
+    Column("released", Boolean, nullable=False),
+)
+"""Who may act on the database (``ports/lease.py``). ``renewals`` rises while the holder lives; ``session`` is the
+process id of PostgreSQL's end of its connection."""

@@ -1,0 +1,260 @@
+"""Threads whose jobs have deadlines.
+
+A job says how long its next step may take (``Watch.expect``). A step that takes longer is interrupted, which ends
+the blocking call that the thread is in. A thread that does not come back even then is abandoned: its caller gets the
+error at once, another thread takes its place, and it joins again should it ever return. All threads are daemons: one
+that is stuck in the kernel does not keep the process from ending.
+
+Deadlines count only time in which this process ran: after it was stopped or starved they are extended by the gap.
+"""
+
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+R = TypeVar("R")
+
+TICK = 0.1
+"""Seconds between two looks at the deadlines while something runs."""
+GAP = 1.0
+"""A look that comes later than this, in seconds, was held up: deadlines are extended by what is beyond."""
+GRACE = 1.0
+"""Seconds that an interrupted thread has to come back before it is abandoned."""
+
+
+class Closed(Exception):
+    """No more jobs are taken."""
+
+
+class Watch:
+    """The deadline of what one thread does now. Changed by the thread, read by the thread that looks after it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._deadline: float | None = None
+        self._interrupt: Callable[[], None] | None = None
+        self.limit = 0.0
+        """Seconds that the present step may take; after ``overrun``, those it was given."""
+        self.overrun = False
+        """Whether the present step was interrupted."""
+
+    def expect(self, seconds: float, interrupt: Callable[[], None] | None = None) -> None:
+        """The next step begins: it may take ``seconds``, and ``interrupt`` ends it."""
+        with self._lock:
+            self._deadline = time.monotonic() + seconds
+            self._interrupt = interrupt
+            self.limit = seconds
+            self.overrun = False
+
+    def done(self) -> None:
+        """The step has ended. ``interrupt`` is not called after this returns."""
+        with self._lock:
+            self._deadline = self._interrupt = None
+
+    def extend(self, seconds: float) -> None:
+        with self._lock:
+            if self._deadline is not None:
+                self._deadline += seconds
+
+    def check(self, now: float) -> bool:
+        """Interrupts a step that is overdue; whether the thread must be abandoned."""
+        with self._lock:
+            if self._deadline is None or now < self._deadline:
+                return False
+            if self.overrun:
+                return True
+            self.overrun = True
+            self._deadline = now + GRACE
+            self._end_step()
+            return False
+
+    def cut(self) -> None:
+        """Interrupts the present step, overdue or not."""
+        with self._lock:
+            self._end_step()
+
+    def _end_step(self) -> None:
+        if self._interrupt is not None:
+            self._interrupt()
+
+
+@dataclass
+class _Job:
+    work: Callable[[], Any]
+    future: Future[Any] = field(default_factory=Future)
+
+
+class _Worker(threading.Thread):
+    def __init__(self, pool: "Workers") -> None:
+        super().__init__(name=pool.name, daemon=True)
+        self.pool = pool
+        self.watch = Watch()
+        self.job: _Job | None = None
+        self.abandoned = False
+
+    def run(self) -> None:
+        _LOCAL.watch = self.watch
+        while (job := self.pool.next(self)) is not None:
+            if not job.future.set_running_or_notify_cancel():
+                continue
+            try:
+                result = job.work()
+            except BaseException as error:
+                _fail(job, error)
+            else:
+                with contextlib.suppress(InvalidStateError):  # abandoned before
+                    job.future.set_result(result)
+            finally:
+                self.watch.done()
+            del job
+
+
+_LOCAL = threading.local()
+
+
+def current_watch() -> Watch:
+    """The watch of the calling thread; outside of ``Workers`` one that nobody looks after."""
+    watch: Watch | None = getattr(_LOCAL, "watch", None)
+    return Watch() if watch is None else watch
+
+
+class Workers:
+    """``count`` threads that take jobs in their order. ``overran`` makes the error of a job whose thread had to be
+    abandoned, from the seconds it was given."""
+
+    def __init__(self, name: str, count: int, spare: int, overran: Callable[[float], Exception]) -> None:
+        """``spare``: threads that may be abandoned and replaced at a time."""
+        self.name = name
+        self._count = count
+        self._spare = spare
+        self._overran = overran
+        self._lock = threading.Lock()
+        self._work = threading.Condition(self._lock)
+        """Notified of jobs: idle workers wait for it."""
+        self._busy = threading.Condition(self._lock)
+        """Notified when something runs: who looks after deadlines waits for it."""
+        self._left = threading.Condition(self._lock)
+        """Notified when a worker ends or is abandoned."""
+        self._jobs: deque[_Job] = deque()
+        self._workers: set[_Worker] = set()
+        """All threads that live, abandoned ones included."""
+        self._idle = 0
+        self._closed = False
+        self._watcher: threading.Thread | None = None
+        self._stuck: float | None = None
+        """The seconds that the last abandoned job was given."""
+
+    def submit(self, work: Callable[[], R]) -> "Future[R]":
+        """Raises Closed. Where every thread is stuck the job fails at once."""
+        job = _Job(work)
+        with self._lock:
+            if self._closed:
+                raise Closed
+            if self._idle <= len(self._jobs):
+                self._start_worker()
+            if self._live() == 0 and self._stuck is not None:
+                _fail(job, self._overran(self._stuck))
+                return job.future
+            self._jobs.append(job)
+            self._work.notify()
+            if self._watcher is None:
+                self._watcher = threading.Thread(target=self._watch, name=f"{self.name} deadlines", daemon=True)
+                self._watcher.start()
+            self._busy.notify()
+        return job.future
+
+    def fail_waiting(self, make: Callable[[], Exception]) -> None:
+        """Fails every job that no thread has taken yet."""
+        with self._lock:
+            jobs, self._jobs = self._jobs, deque()
+        for job in jobs:
+            _fail(job, make())
+
+    def close(self, patience: float) -> None:
+        """Lets jobs end for ``patience`` seconds, then interrupts and fails what is left."""
+        deadline = time.monotonic() + patience
+        with self._lock:
+            self._closed = True
+            self._work.notify_all()
+            self._busy.notify_all()
+            while self._live() and (left := deadline - time.monotonic()) > 0:
+                self._left.wait(left)
+            running = [(worker.watch, worker.job) for worker in self._workers if worker.job is not None]
+        self.fail_waiting(Closed)
+        for watch, job in running:
+            watch.cut()
+            _fail(job, Closed())
+
+    def next(self, worker: _Worker) -> _Job | None:
+        """The next job of a worker, None when it is to end. Blocks."""
+        with self._lock:
+            worker.job, worker.abandoned = None, False
+            if self._live() > self._count:  # another one has taken its place
+                self._leave(worker)
+                return None
+            self._idle += 1
+            while not self._jobs and not self._closed:
+                self._work.wait()
+            self._idle -= 1
+            if not self._jobs:
+                self._leave(worker)
+                return None
+            worker.job = self._jobs.popleft()
+            return worker.job
+
+    def _leave(self, worker: _Worker) -> None:
+        self._workers.discard(worker)
+        self._left.notify_all()
+
+    def _live(self) -> int:
+        return sum(not worker.abandoned for worker in self._workers)
+
+    def _start_worker(self) -> None:
+        """One more thread where there may be one."""
+        if self._live() < self._count and len(self._workers) < self._count + self._spare:
+            worker = _Worker(self)
+            self._workers.add(worker)
+            worker.start()
+
+    def _watch(self) -> None:
+        while (busy := self._running()) is not None:
+            before = time.monotonic()
+            time.sleep(TICK)
+            now = time.monotonic()
+            for worker, job in busy:
+                if now - before > GAP:
+                    worker.watch.extend(now - before - TICK)
+                elif worker.watch.check(now):
+                    self._abandon(worker, job)
+
+    def _running(self) -> list[tuple[_Worker, _Job]] | None:
+        """Those that have a job, as soon as there are any; None at the end."""
+        with self._lock:
+            while True:
+                busy = [(w, w.job) for w in self._workers if w.job is not None and not w.abandoned]
+                if busy or self._jobs:
+                    return busy
+                if self._closed:
+                    return None
+                self._busy.wait()
+
+    def _abandon(self, worker: _Worker, job: _Job) -> None:
+        with self._lock:
+            if worker.job is not job:  # it came back after all
+                return
+            worker.abandoned = True
+            self._stuck = worker.watch.limit
+            if self._jobs:
+                self._start_worker()
+            self._left.notify_all()
+        _fail(job, self._overran(self._stuck))
+
+
+def _fail(job: _Job, error: BaseException) -> None:
+    with contextlib.suppress(InvalidStateError):
+        job.future.set_exception(error)

@@ -1,0 +1,240 @@
+"""One controller at a time acts on a database: a second is refused or waits, and what a former holder still writes
+does not land."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.tcp_relay import relayed
+from tidegate.adapters.store import Limits, SqlStore, open_store
+from tidegate.adapters.store.database import open_database
+from tidegate.adapters.store.lease import Contest, Row, SqlLease, Times, Watched, may_take
+from tidegate.model.errors import Conflict, Unavailable
+from tidegate.ports.lease import Candidate
+from tidegate.ports.store import Kind, Tx
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+QUICK = Times(renewal=0.2, expiry=2.0, vanished=1.0, look=0.05)
+HERE, THERE = (Candidate(name, name, f"host {name}") for name in ("here", "there"))
+ROW = Row(fence=3, renewals=7, place="there", shown="host there", released=False, connected=True)
+
+
+@dataclass(frozen=True)
+class Note:
+    text: str
+
+
+NOTE = Kind("note", Note)
+
+
+def put(name: str) -> Callable[[Tx], int]:
+    return lambda tx: tx.put(NOTE, name, Note(name), expect=None, now=NOW)
+
+
+@dataclass
+class Rival:
+    """One controller's side of a database."""
+
+    store: SqlStore
+    contest: Contest
+
+    async def acquire(self) -> SqlLease:
+        lease = await asyncio.wait_for(self.contest.acquire(), 60)
+        assert lease is not None
+        return lease
+
+
+@asynccontextmanager
+async def rival(url: str, candidate: Candidate, *, standby: bool = False) -> AsyncIterator[Rival]:
+    store = open_store(url, Limits(2.0))
+    own = None
+    if store.database.dialect == "postgresql":
+        own = open_database(url, serial=False, limits=Limits(1.0), prepare=False)
+    try:
+        yield Rival(store, Contest(store.database, own, candidate, asyncio.Event(), standby, QUICK))
+    finally:
+        if own is not None:
+            await own.close()
+        await store.close()
+
+
+def test_a_second_controller_is_refused_while_the_first_lives(database_url: str) -> None:
+    async def main() -> None:
+        async with rival(database_url, HERE) as first, rival(database_url, THERE) as second:
+            async with (await first.acquire()).kept() as lease:
+                with pytest.raises(
+                    Conflict, match=r"in use by another controller \(host here\).*TIDEGATE_STANDBY=1"
+                ):
+                    await second.acquire()
+                await first.store.run(put("a"))
+                assert lease.held
+            assert (await second.acquire()).fence > lease.fence
+
+    asyncio.run(main())
+
+
+def test_a_standby_takes_over_when_the_first_has_ended(database_url: str) -> None:
+    async def main() -> None:
+        async with rival(database_url, HERE) as first, rival(database_url, THERE, standby=True) as second:
+            async with (await first.acquire()).kept():
+                waiting = asyncio.create_task(second.acquire())
+                await asyncio.sleep(1)
+                assert not waiting.done()
+            await waiting
+            await second.store.run(put("a"))
+
+    asyncio.run(main())
+
+
+def test_what_a_former_holder_writes_does_not_land(postgres_url: str) -> None:
+    async def main() -> None:
+        async with rival(postgres_url, HERE) as first, rival(postgres_url, THERE) as second:
+            old = await first.acquire()  # and is stopped before it renews it
+            await first.store.run(put("before"))
+            new = await second.acquire()
+            with pytest.raises(Unavailable, match=r"belongs to another controller now \(host there\)"):
+                await first.store.run(put("late"))
+            await asyncio.wait_for(old.lost.wait(), 60)
+            assert not old.held
+            assert new.held
+            saved = await second.store.run(lambda tx: {saved.name for saved in tx.find(NOTE).items})
+            assert saved == {"before"}
+
+    asyncio.run(main())
+
+
+def test_a_holder_learns_of_its_loss_without_writing(postgres_url: str) -> None:
+    async def main() -> None:
+        async with rival(postgres_url, HERE) as first, rival(postgres_url, THERE) as second:
+            old = await first.acquire()
+            await second.acquire()
+            async with old.kept():
+                await asyncio.wait_for(old.lost.wait(), 60)
+
+    asyncio.run(main())
+
+
+def test_a_holder_that_restarts_in_its_place_is_let_in_at_once(database_url: str) -> None:
+    async def main() -> None:
+        async with rival(database_url, HERE) as first:
+            fence = (await first.acquire()).fence  # it crashes: nothing is released on PostgreSQL
+            if first.store.database.dialect == "sqlite":
+                return
+            async with rival(database_url, replace(HERE, id="new")) as again:
+                again.contest = replace(again.contest, times=Times())  # far longer than the test may take
+                assert (await again.acquire()).fence == fence + 1
+
+    asyncio.run(main())
+
+
+def test_a_holder_behind_a_silent_connection_is_followed_and_fenced(
+    postgres_folder: Path, postgres_url: str
+) -> None:
+    with relayed(postgres_folder) as relay:
+
+        async def main() -> None:
+            async with (
+                rival(relay.url(postgres_url), HERE) as first,
+                rival(postgres_url, THERE, standby=True) as second,
+                (await first.acquire()).kept() as old,
+            ):
+                await first.store.run(put("before"))
+                waiting = asyncio.create_task(second.acquire())
+                await asyncio.sleep(0.5)
+                relay.silence()
+                await waiting
+                async with asyncio.timeout(60):
+                    while old.held:
+                        await asyncio.sleep(0.05)
+                assert not old.lost.is_set(), "it cannot know that another took it"
+                relay.resume()
+                await asyncio.wait_for(old.lost.wait(), 60)
+                await second.store.run(put("after"))
+
+        asyncio.run(main())
+
+
+def test_a_database_that_was_away_leaves_the_lease_with_its_holder(
+    postgres_folder: Path, postgres_url: str
+) -> None:
+    """Nobody else wants it: the holder goes on as soon as it can."""
+    with relayed(postgres_folder) as relay:
+
+        async def main() -> None:
+            async with (
+                rival(relay.url(postgres_url), HERE) as first,
+                (await first.acquire()).kept() as lease,
+            ):
+                relay.silence()
+                async with asyncio.timeout(60):
+                    while lease.held:
+                        await asyncio.sleep(0.05)
+                    relay.resume()
+                    while not lease.held:
+                        await asyncio.sleep(0.05)
+                assert not lease.lost.is_set()
+
+        asyncio.run(main())
+
+
+def test_a_standby_ends_when_it_is_asked_to(database_url: str) -> None:
+    async def main() -> None:
+        async with (
+            rival(database_url, HERE) as first,
+            rival(database_url, THERE, standby=True) as second,
+            (await first.acquire()).kept(),
+        ):
+            waiting = asyncio.create_task(second.contest.acquire())
+            await asyncio.sleep(0.2)
+            second.contest.stopping.set()
+            assert await asyncio.wait_for(waiting, 60) is None
+
+    asyncio.run(main())
+
+
+def test_one_sqlite_file_has_one_name(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+
+    async def main() -> None:
+        async with (
+            rival(f"sqlite:///{tmp_path / 'a.db'}", HERE) as first,
+            rival(f"sqlite:///{tmp_path / 'link' / 'a.db'}", THERE) as second,
+            (await first.acquire()).kept(),
+        ):
+            with pytest.raises(Conflict, match="in use by another controller"):
+                await second.acquire()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("row", "seconds", "taken"),
+    [
+        (None, 0.0, True),
+        (replace(ROW, released=True), 0.0, True),
+        (replace(ROW, place="here"), 0.0, True),
+        (ROW, 14.9, False),
+        (ROW, 15.0, True),
+        (replace(ROW, connected=None), 14.9, False),
+        (replace(ROW, connected=False), 5.9, False),
+        (replace(ROW, connected=False), 6.0, True),
+    ],
+)
+def test_when_a_lease_may_be_taken(row: Row | None, seconds: float, taken: bool) -> None:
+    assert may_take(Watched(row, 100.0), HERE, 100.0 + seconds) is taken
+
+
+def test_a_renewal_begins_the_wait_anew() -> None:
+    watched = Watched(ROW, 100.0).next(ROW, 114.0)
+    assert not watched.alive
+    watched = watched.next(replace(ROW, renewals=8), 114.0)
+    assert watched.alive
+    assert not may_take(watched, HERE, 128.0)
+    assert not watched.next(replace(ROW, fence=4, renewals=0), 129.0).alive, (
+        "another holder, not seen renewing yet"
+    )

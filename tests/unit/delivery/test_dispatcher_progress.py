@@ -1,0 +1,103 @@
+"""A dispatcher is judged by the progress it makes: one that holds its lock and does nothing is replaced."""
+
+import asyncio
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from tidegate.compose.dispatchers import STUCK, Runs, Supervisor, digest, runs, start_of
+from tidegate.delivery.dispatcher import Dispatcher
+from tidegate.delivery.page import Page
+from tidegate.delivery.work import Work
+from tidegate.model.errors import Unavailable
+from tidegate.ports.queue import Queue
+from tidegate.settings import Settings
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path) -> Supervisor:
+    (tmp_path / "dispatch").mkdir()
+    return Supervisor(start_of(Settings(state=tmp_path), tmp_path / "queued.sock"), tmp_path / "tidegate.log")
+
+
+@pytest.fixture
+def holder(supervisor: Supervisor) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that holds the dispatcher's lock and does nothing."""
+    lock = (supervisor.folder / "lock").open("a+b")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
+    process = subprocess.Popen(sleeper, pass_fds=[lock.fileno()])
+    lock.write(msgspec.json.encode(Runs(process.pid, digest(supervisor.start))))
+    lock.close()  # the child has it now
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_dispatcher_without_progress_is_ended(supervisor: Supervisor, holder: subprocess.Popen[bytes]) -> None:
+    os.kill(holder.pid, signal.SIGSTOP)  # nor does it hear a SIGTERM
+    for _ in range(STUCK):
+        supervisor.ensure(needed=True)
+        assert holder.poll() is None
+    supervisor.ensure(needed=True)
+    assert holder.wait(60) == -signal.SIGKILL
+    assert runs(supervisor.folder) is None
+
+
+def test_a_dispatcher_with_progress_is_left_alone(supervisor: Supervisor, holder: subprocess.Popen[bytes]) -> None:
+    for second in range(3 * STUCK):
+        if second % (STUCK - 1) == 0:
+            os.utime(supervisor.folder / "lock", (second, second))
+        supervisor.ensure(needed=True)
+    assert holder.poll() is None
+
+
+class SilentQueue:
+    """Each call on it ends at its deadline."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.well = False
+
+    async def take_over(self, now: float) -> int:
+        return 0
+
+    async def extend(self, fences: dict[str, int], until: float) -> set[str]:
+        return set()
+
+    async def overdue(self, most: int, now: float, until: float) -> list[Any]:
+        self.calls += 1
+        if not self.well:
+            raise Unavailable("the database did not answer")
+        return []
+
+    async def strangers(self, known: object) -> dict[str, float]:
+        return {}
+
+
+def test_turns_that_do_not_reach_the_queue_are_no_progress() -> None:
+    queue, seen = SilentQueue(), list[int]()
+
+    async def main() -> None:
+        stopping = asyncio.Event()
+        dispatcher = Dispatcher(cast(Queue, queue), cast(Work, None), Page, lambda: seen.append(queue.calls))
+        running = asyncio.create_task(dispatcher.run(stopping, 0))
+        async with asyncio.timeout(60):
+            while queue.calls < 3:
+                await asyncio.sleep(0.01)
+            assert seen == []
+            queue.well = True
+            while not seen:
+                await asyncio.sleep(0.01)
+        stopping.set()
+        await running
+
+    asyncio.run(main())
