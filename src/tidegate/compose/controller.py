@@ -269,7 +269,7 @@ class Controller:
             progress=parts.jobs.runners.progress,
             down=self.stop,
             changed=self.changed,
-            trouble=lambda: parts.proxy.trouble,
+            trouble=lambda: parts.proxy.trouble or parts.engine.trouble or parts.watch.trouble,
             unwritable=WriteProbe(self.folder.path),
         )
 
