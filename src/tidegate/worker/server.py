@@ -40,6 +40,11 @@ OPENAI = re.compile(rb"(?:/endpoints/[^/]+)?(/v1/.+)")
 MODELS = b"/v1/models"
 """The one of OpenAI's paths that is read with GET."""
 FIRST_CHUNK = "FirstChunkLatency"
+IN_FLIGHT = "InFlightLatency"
+"""Microseconds, once a second, of each request that waits for its answer for longer than ``LONG``: of a model that
+never answers there is no other measurement until its time is up. A stream waits until its first part."""
+LONG = 1_000_000
+"""Microseconds."""
 SERVICES = frozenset({"sagemaker", "sagemaker-runtime"})
 """Names that runtime clients sign for."""
 QUIET = 0.5
@@ -72,6 +77,8 @@ class Server:
         self._keys = KeysFile(Path(spec.keys_file)) if spec.keys_file is not None else None
         self._mirror = Mirror(spec, self._stats.note) if spec.mirror is not None else None
         self._in_hand: dict[Connection, Call] = {}
+        self._unanswered: dict[Connection, Request] = {}
+        """Requests that the model has, of whose answer nothing has come yet."""
         self._listener: asyncio.Server | None = None
 
     # --- life ---
@@ -186,21 +193,35 @@ class Server:
         return self._responses.error(refusal.status, refusal.error, refusal.message, True, UNSPENT)
 
     def gone(self, connection: Connection) -> None:
+        """A client that loses its patience must not hide for how long it waited."""
+        if (request := self._unanswered.pop(connection, None)) is not None:
+            self._note_age(request, _now())
         call = self._in_hand.pop(connection, None)
         if call is not None:
             call.abandon()
 
     def statistics(self, since: int, before: int | None = None) -> bytes:
-        """JSON: the finished seconds from ``since`` on, and how many requests are in hand."""
+        """JSON: the finished seconds from ``since`` on, how many requests are in flight, and how many the model has
+        answered since the start."""
         now = time.time()
-        seconds = self._stats.seconds(since, int(now) if before is None else before)
-        return msgspec.json.encode(
-            {"replica": self.spec.replica, "now": now, "in_flight": len(self._in_hand), "seconds": seconds}
-        )
+        self._stats.rewind(int(now))
+        page = {
+            "replica": self.spec.replica,
+            "now": now,
+            "in_flight": len(self._in_hand),
+            "answered": self._stats.answered,
+            "seconds": self._stats.seconds(since, int(now) if before is None else before),
+        }
+        return msgspec.json.encode(page)
 
     def note(self, note: Note) -> None:
         """Something that is not of one call."""
         self._stats.note(time.time_ns() // 1000, note)
+
+    def measure_waiting(self, now: int) -> None:
+        """Note the age of every request that waits for its answer; ``now`` in epoch microseconds."""
+        for request in self._unanswered.values():
+            self._note_age(request, now)
 
     # --- predictions ---
 
@@ -236,6 +257,7 @@ class Server:
         self, engine: Engine, connection: Connection, request: Request, call: Call, manner: Manner
     ) -> None:
         self._in_hand[connection] = call
+        self._unanswered[connection] = request
         engine.submit(call, partial(self._finish, connection, request, call, manner))
 
     def _adapted(self, fields: Mapping[bytes, bytes], path: bytes, manner: Manner) -> Mapping[bytes, bytes]:
@@ -252,13 +274,16 @@ class Server:
     def _finish(
         self, connection: Connection, request: Request, call: Call, manner: Manner, outcome: Outcome
     ) -> None:
-        if isinstance(outcome, Answer):
-            latency = self._count(request, call, 200)
-        elif isinstance(outcome, Stream):
+        if isinstance(outcome, Stream):
             self._deliver(connection, request, call, manner, outcome)
             return
+        self._end_wait(connection, request)
+        if isinstance(outcome, Answer):
+            self._stats.answered += 1
+            latency = self._count(request, call, 200)
         else:
             failed = outcome if isinstance(outcome, ModelFailed) else None
+            self._stats.answered += failed is not None and 0 < failed.status < 500
             latency = self._count(request, call, failed.status if failed else None)
             if failed is not None and self.failed is not None:
                 self.failed(failed.message)
@@ -273,13 +298,23 @@ class Server:
     def _deliver(
         self, connection: Connection, request: Request, call: Call, manner: Manner, stream: Stream
     ) -> None:
-        delivery = Delivery(
-            stream, connection, manner, self._limits, lambda: self.draining or not request.keep_alive
-        )
+        begun = False
+
+        def started() -> None:
+            nonlocal begun
+            begun = True
+            self._stats.answered += 1
+            self._end_wait(connection, request)
+
+        close = partial(self._closes_after, request)
+        delivery = Delivery(stream, connection, manner, self._limits, close, started)
         self._deliveries.add(delivery)
 
         def ended(how: Ended) -> None:
             self._deliveries.discard(delivery)
+            self._end_wait(connection, request)
+            if not begun:
+                self._stats.answered += 0 < how.status < 500
             if self._in_hand.get(connection) is call:
                 del self._in_hand[connection]
             if how.first is not None:
@@ -290,6 +325,19 @@ class Server:
         delivery.begin(ended)
         if call.abandoned:
             delivery.leave()
+
+    def _closes_after(self, request: Request) -> bool:
+        return self.draining or not request.keep_alive
+
+    def _end_wait(self, connection: Connection, request: Request) -> None:
+        """An answer came, or will not come any more."""
+        if self._unanswered.get(connection) is request:
+            del self._unanswered[connection]
+
+    def _note_age(self, request: Request, now: int) -> None:
+        age = now - _began(request, _stamp(request.stamp, request.arrived))
+        if age > LONG:
+            self._stats.note(now, Note(IN_FLIGHT, age))
 
     def _count(self, request: Request, call: Call, status: int | None) -> int:
         """``status``: the model's; None if it was not asked. Returns its latency in microseconds."""
@@ -326,7 +374,15 @@ class Server:
         now = time.monotonic()
         for connection in list(self.connections):
             connection.hurry(now)
-        loop.call_later(1.0, self._sweep, loop)
+        at = _now()
+        self.measure_waiting(at)
+        # In the middle of each second, so that none is passed over.
+        loop.call_later(1.5 - at % 1_000_000 / 1e6, self._sweep, loop)
+
+
+def _now() -> int:
+    """Epoch microseconds."""
+    return time.time_ns() // 1000
 
 
 def _began(request: Request, stamp: int) -> int:
