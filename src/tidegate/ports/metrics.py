@@ -21,11 +21,6 @@ class Metrics(Protocol):
         seconds); spans without data are absent. Keys are the begin of each span."""
         ...
 
-    async def last(self, metric: MetricId, since: int) -> int | None:
-        """The begin of the newest second with data of the metric, not older than ``since``. Raises Unavailable while
-        what was written before the start cannot be read."""
-        ...
-
     async def series(
         self,
         namespace: str | None,
@@ -34,4 +29,13 @@ class Metrics(Protocol):
         since: int,
     ) -> list[MetricId]:
         """Series that have data since ``since`` and carry at least these dimensions (None: any value)."""
+        ...
+
+
+class History(Protocol):
+    """What is known of measurements that an earlier process took."""
+
+    async def last(self, metric: MetricId, since: int) -> int | None:
+        """The begin of the newest second with data of the metric, not older than ``since``. Raises Unavailable while
+        what was written before the start cannot be read."""
         ...

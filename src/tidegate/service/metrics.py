@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tidegate.evidence import sketch
 from tidegate.evidence.datapoint import Datapoint, datapoint
 from tidegate.evidence.finite import LARGEST
-from tidegate.model.errors import Invalid
+from tidegate.model.errors import Invalid, Unavailable
 from tidegate.model.metric import MetricId, Sample
 from tidegate.ports.metrics import Metrics
 
@@ -90,8 +91,10 @@ def _check_range(name: str, *numbers: float) -> None:
 
 
 async def put(metrics: Metrics, data: Sequence[Datum], now: datetime) -> None:
-    """All of it or, when one datum is Invalid, nothing."""
-    await metrics.put([sample(datum, now) for datum in data])
+    """All of it or, when one datum is Invalid, nothing. Data that the database does not take now are in memory, and
+    are written later: a client that was told to try again would have them counted twice."""
+    with suppress(Unavailable):
+        await metrics.put([sample(datum, now) for datum in data])
 
 
 async def points(

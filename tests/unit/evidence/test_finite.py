@@ -63,7 +63,7 @@ def test_a_sum_saturates_only_where_the_true_one_is_out_of_range(values: list[fl
     found, exact = finite.add(values), sum(map(Fraction, values))
     assert math.isfinite(found)
     if abs(found) == MAX:
-        assert abs(exact) > MAX / 2
+        assert abs(exact) > Fraction(MAX) / 2
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ class Case:
         self.engine.held.pop(0)(outcome)
 
     def page(self) -> dict[str, Any]:
-        found: dict[str, Any] = msgspec.json.decode(self.server.statistics(0, 2**40))
+        found: dict[str, Any] = msgspec.json.decode(self.server.statistics(0, 2**40, over=False))
         return found
 
     def ages(self) -> list[dict[str, Any]]:
@@ -114,7 +114,7 @@ def test_a_request_that_hangs_shows_its_age_each_second_and_an_answer_ends_it() 
         case.answer(ModelFailed(500, "no"))
         assert case.page()["answered"] == 1
         before = case.ages()
-        case.server.measure_waiting(2**50)
+        case.server.waiting.measure(2**50)
         assert case.ages() == before, "nothing waits any more"
 
     run(story)
@@ -132,7 +132,7 @@ def test_a_client_that_leaves_does_not_hide_for_how_long_it_waited() -> None:
 
 def test_answers_below_500_from_the_model_count_as_answered() -> None:
     async def story(case: Case) -> None:
-        outcomes = [
+        outcomes: list[Outcome] = [
             Answer(b"1", "text/csv"),
             ModelFailed(404, "no"),
             ModelFailed(302, "elsewhere"),
@@ -163,7 +163,7 @@ def test_a_stream_waits_until_its_first_part_and_counts_as_answered_from_then_on
         begin.set()
         await until(lambda: case.page()["answered"] == 1, "the first part came")
         before = case.ages()
-        case.server.measure_waiting(2**50)
+        case.server.waiting.measure(2**50)
         assert case.ages() == before, "it has begun to answer"
         end.set()
         await until(lambda: case.page()["in_flight"] == 0, "it has ended")

@@ -100,15 +100,16 @@ class _Unusable(ValueError):
     """What is wrong with a value, and where."""
 
 
-def read_page(body: bytes, since: int, now: int, containers: Collection[str]) -> Page | None:
-    """The seconds from ``since`` on of a page that was asked for in the second ``now``; None for what is no page.
+def read_page(body: bytes, since: int, before: int | None, now: int, containers: Collection[str]) -> Page | None:
+    """The seconds from ``since`` to before ``before`` of a page that was asked for in the second ``now``; None for
+    what is no page. Where ``before`` is None, it is the last page of a worker, which shows the current second, too.
     ``containers`` are the names that the fleet's containers have."""
     document = _parsed(body)
     rows = document.get("seconds") if isinstance(document, dict) else None
     if not isinstance(document, dict) or not isinstance(rows, list):
         return None
     doubts: list[str] = []
-    through = max(since, _through(document, now, doubts))
+    through = now + 1 if before is None else max(since, min(before, _through(document, now, doubts)))
     problems: list[str] = []
     records: dict[int, Record] = {}
     if len(rows) > MOST_SECONDS:
