@@ -46,7 +46,7 @@ class Trouble:
                 self.deaf -= 1
                 raise driver.OperationalError("the connection was cut")
 
-        database.transact = begin  # type: ignore[method-assign]
+        database.transact = begin  # type: ignore[method-assign,assignment]
         dialect.do_commit = lose  # type: ignore[method-assign,assignment]
 
 
@@ -211,7 +211,7 @@ def test_what_comes_while_a_write_is_under_way_is_written_next(bench: Bench) -> 
             leave.wait(60)
         return result
 
-    bench.database.transact = slow  # type: ignore[method-assign]
+    bench.database.transact = slow  # type: ignore[method-assign,assignment]
 
     async def main() -> None:
         first = asyncio.create_task(bench.metrics.put([sample([1], T0)]))

@@ -137,7 +137,7 @@ def trouble(database: Database, faults: list[str]) -> None:
             raise Unavailable("it landed, and nobody heard")
         return result
 
-    database.transact = troubled  # type: ignore[method-assign]
+    database.transact = troubled  # type: ignore[method-assign,assignment]
 
 
 async def play_with_faults(database: Database, steps: list[Step], faults: list[str]) -> None:

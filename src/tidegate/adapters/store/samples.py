@@ -79,11 +79,14 @@ def advance(connection: Connection, rows: Sequence[Row]) -> None:
 
 
 def write(connection: Connection, table: Table, cells: Cells, ids: Mapping[Series, Row]) -> None:
-    """Puts the cells in place of what is there."""
+    """Puts the cells in place of what is there. Cells only ever grow: an older value that comes late, from a
+    transaction that was given up and lands after all, changes nothing."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement: Any = dialect.insert(table)
     values = {name: statement.excluded[name] for name in ("count", "total", "low", "high", "bins")}
-    statement = statement.on_conflict_do_update(index_elements=["at", "series_id"], set_=values)
+    statement = statement.on_conflict_do_update(
+        index_elements=["at", "series_id"], set_=values, where=statement.excluded["count"] >= table.c["count"]
+    )
     connection.execute(statement, [_row(at, ids[series].id, sample) for (at, series), sample in cells.items()])
 
 
