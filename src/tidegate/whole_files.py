@@ -1,5 +1,6 @@
 """Files that are there whole or as they were before, whichever process crashes."""
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -20,3 +21,36 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = T
         new.unlink(missing_ok=True)
         raise
     new.replace(path)
+
+
+class BackgroundFile:
+    """A small file that is written beside the event loop, the newest content last. A disk that is full or hangs loses
+    what was to be written, and holds up nobody."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._wanted = b""
+        self._written = b""
+        self._writing: asyncio.Future[None] | None = None
+
+    def write(self, data: bytes) -> None:
+        """Only on an event loop. What comes while a write is under way is written after it."""
+        self._wanted = data
+        if self._writing is None or self._writing.done():
+            self._begin()
+
+    def _begin(self) -> None:
+        if self._wanted == self._written:
+            return
+        data = self._wanted
+        self._writing = asyncio.get_running_loop().run_in_executor(None, self._write, data)
+        self._writing.add_done_callback(lambda done: self._end(done, data))
+
+    def _write(self, data: bytes) -> None:
+        write_whole(self.path, data, durable=False)
+
+    def _end(self, done: "asyncio.Future[None]", data: bytes) -> None:
+        if done.cancelled() or done.exception() is not None:
+            return  # the next content tries again
+        self._written = data
+        self._begin()

@@ -2,16 +2,24 @@
 the samples that lie in it."""
 
 import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tidegate.adapters import metrics as adapter
 from tidegate.adapters.metrics import Keep, SqlMetrics
 from tidegate.adapters.store.database import Database, open_database
 from tidegate.evidence import sketch
 from tidegate.evidence.samples import merge
+from tidegate.model.errors import Unavailable
 from tidegate.model.metric import MetricId, Sample
+
+R = TypeVar("R")
 
 T0 = 1_800_000_000
 METRICS = [MetricId.of("mine", name, {"Endpoint": "a"}) for name in ("Errors", "Latency")]
@@ -90,3 +98,70 @@ async def play(database: Database, steps: list[Step]) -> None:
                 start, end = T0 + offset, T0 + offset + length
                 found = await metrics.read(metric, start, end, period)
                 assert found == expected(put, metric, start, end, period)
+
+
+FAULTS = st.sampled_from(["", "fails", "is deaf"])
+"""What becomes of a transaction: all is well, it is undone, or it lands and its answer is lost."""
+READ_LAST = [(metric, -60, 300, period) for metric in METRICS for period in (7, 60)]
+
+
+@given(st.lists(PUTS | TURNS.filter(bool) | READS | ALIGNED, max_size=25), st.lists(FAULTS, max_size=60))
+def test_whatever_becomes_of_transactions_each_sample_counts_once(steps: list[Step], faults: list[str]) -> None:
+    """Memory knows it at once; the database in the end."""
+    database = open_database("sqlite://")
+    left = list(faults)
+    trouble(database, left)
+
+    async def main() -> None:
+        try:
+            await play_with_faults(database, steps, left)
+        finally:
+            await database.close()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(adapter, "LOAD_AGAIN", 0.0)
+        patch.setattr(adapter, "PATIENCE", 60)
+        patch.setattr(adapter, "LOAD_PATIENCE", 60)
+        asyncio.run(main())
+
+
+def trouble(database: Database, faults: list[str]) -> None:
+    transact = database.transact
+
+    def troubled(work: Callable[[Any], R], *, looking: bool = False) -> R:
+        fault = faults.pop() if faults else ""
+        if fault == "fails":
+            raise Unavailable("it was undone")
+        result = transact(work, looking=looking)
+        if fault == "is deaf":
+            raise Unavailable("it landed, and nobody heard")
+        return result
+
+    database.transact = troubled  # type: ignore[method-assign,assignment]
+
+
+async def play_with_faults(database: Database, steps: list[Step], faults: list[str]) -> None:
+    clock = Clock()
+    metrics = SqlMetrics(database, clock, KEEP)
+    put: list[Sample] = []
+    for step in steps:
+        match step:
+            case list():
+                put.extend(step)
+                with suppress(Unavailable):
+                    await metrics.put(step)
+            case int():
+                clock.second += step
+            case (metric, offset, length, period):
+                try:
+                    found = await metrics.read(metric, T0 + offset, T0 + offset + length, period)
+                except Unavailable:
+                    assert T0 + offset < clock.second - KEEP.seconds_in_memory, "memory has the rest"
+                else:
+                    assert found == expected(put, metric, T0 + offset, T0 + offset + length, period)
+    faults.clear()
+    await metrics.put([Sample(METRICS[0], T0 + 300, 1, 1, 1, 1)])
+    for again in (metrics, SqlMetrics(database, clock, KEEP)):
+        for metric, offset, length, period in READ_LAST:
+            found = await again.read(metric, T0 + offset, T0 + offset + length, period)
+            assert found == expected(put, metric, T0 + offset, T0 + offset + length, period)

@@ -50,6 +50,7 @@ from tidegate.service.kinds import ALARM, ENDPOINT, SCALABLE
 from tidegate.settings import Settings
 from tidegate.targets.local import logs
 from tidegate.targets.local.collect import Collector
+from tidegate.targets.local.coverage import CoverageTracker
 from tidegate.targets.local.fleet import Surroundings
 from tidegate.targets.local.folders import Folders
 from tidegate.targets.local.listing import listings
@@ -135,7 +136,7 @@ def join(
     jobs = join_jobs(settings, store, clock, target, folders, table, news)
     guards = Guards(metrics)
     engine = Engine(store, target, clock, guards, news, read_clocks=clock.read)
-    collector = Collector(target, metrics, proxy.passed)
+    collector = Collector(target, metrics, proxy.passed, CoverageTracker(folders.state / "coverage.json"))
     queue = SqlQueue(queue_database(settings, store))
     observed = engine.observed.get
     fresh = partial(looked, engine, target)
@@ -383,4 +384,5 @@ async def page(parts: Parts) -> str:
     alarms, endpoints, scaled = found
     looks = ((saved.body, looked(parts.engine, parts.target, saved.name)) for saved in endpoints)
     targets = (saved.body.target for saved in scaled)
-    return prometheus.render(parts.watch.totals, (saved.body for saved in alarms), looks, targets)
+    text = prometheus.render(parts.watch.totals, (saved.body for saved in alarms), looks, targets)
+    return text + prometheus.storage(parts.metrics.dropped, parts.metrics.lost)

@@ -1,13 +1,19 @@
 """Adding samples up, and reading statistics off them. Pure; percentiles are within 1 % (``evidence.sketch``)."""
 
+import math
 import re
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import chain
 
-from tidegate.evidence import sketch
+from tidegate.evidence import finite, sketch
 from tidegate.model.errors import Invalid
-from tidegate.model.metric import Sample
+from tidegate.model.metric import MetricId, Sample
 
 PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?|100(?:\.0+)?)")
+
+END = 2**40
+"""Epoch seconds: beyond, a moment is nonsense."""
 
 
 def merge(samples: Sequence[Sample]) -> Sample:
@@ -20,14 +26,43 @@ def merge(samples: Sequence[Sample]) -> Sample:
     return Sample(
         metric=first.metric,
         at=begin,
-        count=sum(s.count for s in samples),
-        total=sum(s.total for s in samples),
+        count=finite.add(s.count for s in samples),
+        total=finite.add(s.total for s in samples),
         low=min(s.low for s in samples),
         high=max(s.high for s in samples),
         bins=sketch.merge(_bins(s) for s in samples),
         unit=first.unit,
         resolution=max(s.at + s.resolution for s in samples) - begin,
     )
+
+
+def flaw(sample: Sample) -> str | None:
+    """Why a sample cannot be kept: a number in it that is not finite or makes no sense, or text that no database
+    takes. None where nothing is wrong."""
+    if not _is_writable(sample.metric, sample.unit):
+        return "text that cannot be written"
+    if not 0 <= sample.at < END:
+        return f"the moment {sample.at!r}"
+    numbers = (sample.count, sample.total, sample.low, sample.high, *sample.bins.values())
+    # A sum is quick, and not finite where one of its numbers is not; a finite one that overflows is looked at.
+    if not math.isfinite(sum(numbers)) and not all(map(math.isfinite, numbers)):
+        return "a number that is not finite"
+    if sample.count < 0 or min(sample.bins.values(), default=0) < 0:
+        return "a negative count"
+    if not all(map(sketch.is_bin, sample.bins)):
+        return "a bin that no value falls into"
+    return None
+
+
+@lru_cache(maxsize=65_536)
+def _is_writable(metric: MetricId, unit: str) -> bool:
+    """Whether a database takes its texts: PostgreSQL takes no NUL, and neither takes half of a surrogate pair."""
+    text = "".join((metric.namespace, metric.name, unit, *chain.from_iterable(metric.dimensions)))
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
 
 
 def statistic(sample: Sample, name: str) -> float | None:
@@ -39,7 +74,7 @@ def statistic(sample: Sample, name: str) -> float | None:
         "Sum": sample.total,
         "Minimum": sample.low,
         "Maximum": sample.high,
-        "Average": sample.total / sample.count if sample.count else 0.0,
+        "Average": finite.saturated(sample.total / sample.count) if sample.count else 0.0,
     }
     percent = PERCENTILE.fullmatch(name)
     if name not in simple and percent is None:
@@ -53,7 +88,7 @@ def statistic(sample: Sample, name: str) -> float | None:
 
 def _percentile(sample: Sample, percent: float) -> float | None:
     bins = _bins(sample)
-    if sum(bins.values()) < sample.count * 0.999_999:
+    if finite.add(bins.values()) < sample.count * 0.999_999:
         return None
     found = sketch.percentile(bins, percent)
     return None if found is None else min(sample.high, max(sample.low, found))

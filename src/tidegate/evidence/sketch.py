@@ -9,9 +9,13 @@ from collections.abc import Iterable
 
 from ddsketch.mapping import LogarithmicMapping
 
+from tidegate.evidence import finite
+
 ACCURACY = 0.01
 ZERO = -1_000_000
 _MAPPING = LogarithmicMapping(ACCURACY)
+LOWEST, HIGHEST = int(_MAPPING.key(5e-324)), int(_MAPPING.key(finite.MAX))
+"""The bins of the least and of the largest positive float; every value is in one between them, or in ``ZERO``."""
 
 
 def index(value: float) -> int:
@@ -19,28 +23,38 @@ def index(value: float) -> int:
     return int(_MAPPING.key(value)) if value > 0 else ZERO
 
 
+def is_bin(bin_index: int) -> bool:
+    """Whether some value falls into the bin."""
+    return LOWEST <= bin_index <= HIGHEST or bin_index == ZERO
+
+
 def value(bin_index: int) -> float:
     """The value that stands for a bin: within 1 % of every value in it."""
-    return 0.0 if bin_index == ZERO else float(_MAPPING.value(bin_index))
+    if bin_index == ZERO:
+        return 0.0
+    try:
+        return float(_MAPPING.value(bin_index))
+    except OverflowError:  # the middle of the last bin is beyond the largest float
+        return finite.MAX
 
 
 def highest(bin_index: int) -> float:
     """The largest value that falls into a bin."""
-    return 0.0 if bin_index == ZERO else value(bin_index) / (1 - ACCURACY)
+    return 0.0 if bin_index == ZERO else finite.saturated(value(bin_index) / (1 - ACCURACY))
 
 
 def merge(parts: Iterable[dict[int, float]]) -> dict[int, float]:
     whole: dict[int, float] = {}
     for bins in parts:
         for key, count in bins.items():
-            whole[key] = whole.get(key, 0) + count
+            whole[key] = finite.saturated(whole.get(key, 0) + count)
     return whole
 
 
 def percentile(bins: dict[int, float], percent: float) -> float | None:
     """The least value that ``percent`` (0 to 100) of all counted values do not exceed (nearest rank: of few values
     a high percentile is the highest, so that a guard does not look away); None where there is none."""
-    total = sum(bins.values())
+    total = finite.add(bins.values())
     if total <= 0:
         return None
     rank = math.ceil(percent / 100 * total) - 1

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from tidegate.evidence import sketch
+from tidegate.evidence import finite, sketch
 from tidegate.model.metric import Latency
 
 
@@ -12,4 +12,4 @@ def together(parts: Iterable[Latency | None]) -> Latency | None:
     if not some:
         return None
     bins = sketch.merge(part.bins for part in some)
-    return Latency(bins, sum(p.total for p in some), min(p.low for p in some), max(p.high for p in some))
+    return Latency(bins, finite.add(p.total for p in some), min(p.low for p in some), max(p.high for p in some))

@@ -107,6 +107,8 @@ class FleetSecond:
     in_flight: tuple[float, ...] = ()
     """One reading a replica that answered, at the end of the second: requests in its hands."""
     series: tuple[Series, ...] = ()
+    dropped: int = 0
+    """Numbers that a replica reported and that could not be used."""
 
 
 @dataclass(frozen=True)

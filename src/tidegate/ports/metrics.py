@@ -8,9 +8,13 @@ from tidegate.model.metric import MetricId, Sample
 
 class Metrics(Protocol):
     """Samples of equal series and span are merged. 1-second spans are kept for some hours, 60-second ones for
-    long; both are written durably before ``put`` returns."""
+    long."""
 
-    async def put(self, samples: Sequence[Sample]) -> None: ...
+    async def put(self, samples: Sequence[Sample]) -> None:
+        """Take the samples, of which ``read`` knows from then on, and write them durably. A sample that cannot be
+        kept is dropped alone. Raises Unavailable when they are not written yet: they are taken all the same, and
+        written with the next put; they must not be put again."""
+        ...
 
     async def read(self, metric: MetricId, start: int, end: int, period: int) -> dict[int, Sample]:
         """Spans of ``period`` seconds that begin at ``start``, ``start + period``, ... before ``end`` (epoch
@@ -25,4 +29,13 @@ class Metrics(Protocol):
         since: int,
     ) -> list[MetricId]:
         """Series that have data since ``since`` and carry at least these dimensions (None: any value)."""
+        ...
+
+
+class History(Protocol):
+    """What is known of measurements that an earlier process took."""
+
+    async def last(self, metric: MetricId, since: int) -> int | None:
+        """The begin of the newest second with data of the metric, not older than ``since``. Raises Unavailable while
+        what was written before the start cannot be read."""
         ...

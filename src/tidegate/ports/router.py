@@ -37,6 +37,11 @@ class Passed:
     queue_time: float | None = None
     """Seconds until a request that came now would have a replica: what waits over what was answered a second. None:
     some wait and nothing was answered."""
+    unavailable: int = 0
+    """Requests that no replica answered because the router had been started anew and was not given one yet. They are
+    in none of the other numbers."""
+    unserved: bool = False
+    """The router was started anew, and was not given a replica of the fleet since."""
 
 
 class Router(Protocol):

@@ -23,10 +23,10 @@ from tidegate.model.traffic import RouteTable
 from tidegate.ports.router import Demand, Passed
 from tidegate.proxy import adoption, binary, config, reading, routes
 from tidegate.proxy.backends import Backends
+from tidegate.proxy.counters import Counters
 from tidegate.proxy.files import PreallocatedFiles
 from tidegate.proxy.options import Options, Sockets, options
 from tidegate.proxy.process import IDENTITY, Identity, Master, check_address, check_sockets, command
-from tidegate.proxy.reading import Counters
 from tidegate.proxy.recorder import Files, NotWritten, Recorder
 from tidegate.proxy.runtime import Runtime
 from tidegate.proxy.state import SLOTS, Seat, State
@@ -77,7 +77,7 @@ class HAProxy:
         self._master: Master | None = None
         self._lua = True
         self._backends = Backends(self._runtime)
-        self._counters = Counters(self._runtime)
+        self._counters = Counters(self._runtime, self._folder)
         self._reloaded = True
         """Processes from before a reload may be there."""
         self._reload_after = 0.0
@@ -109,9 +109,9 @@ class HAProxy:
             try:
                 self._state = adoption.adopt(recorded, await self._runtime.shown(), self._slots)
                 self._reload_after = time.monotonic() + LONGEST_UNKNOWN
-                await self._change_options(master, known.options)
                 self._backends.untidy = {seat.slot for seat in self._state.seats} | set(self._state.emptying)
-                await self._counters.begin(self._backends.untidy)
+                await self._counters.resume(self._state.fleets)
+                await self._change_options(master, known.options)
             except Transient as error:
                 raise StartupError(str(error)) from None
             await self._record(master.identity())
@@ -178,6 +178,7 @@ class HAProxy:
             seat = self._state.seat(fleet)
             assert seat is not None
             try:
+                await self._counters.serve(fleet, None if old is None else old.slot, servers)
                 await self._renew(seat)
                 await self._backends.level(seat)
                 if old is None or admission.quotas is not None:
@@ -320,7 +321,7 @@ class HAProxy:
             )
         await self._record(master.note(pid, text))
         self._backends.untidy, self._reloaded = set(self._state.emptying), False
-        self._counters.reset()
+        self._counters.restart(self._state.slots)
         self._stale = not text
         await self._runtime.settled()
         await self._catch_up()
@@ -339,6 +340,7 @@ class HAProxy:
         log.info("reloading the proxy, which has %s: for slots, a queue time, a header", self._state.sizes)
         text = self._options_text()
         await self._recorder.write_all(self._rendered())
+        await self._counters.carry(self._state.fleets)
         await self._runtime.reload()
         self._reloaded, self._late = True, ""
         self._counters.reset()

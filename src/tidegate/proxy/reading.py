@@ -1,14 +1,11 @@
 """What the running HAProxy says of fleets and endpoints, asked through its command socket."""
 
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from tidegate.model.errors import Transient
-from tidegate.model.fleet import FleetId
 from tidegate.model.traffic import RouteTable
-from tidegate.ports.router import Passed
 from tidegate.proxy import config, routes
-from tidegate.proxy.runtime import Counts, Runtime
+from tidegate.proxy.runtime import Runtime
 from tidegate.proxy.state import Seat, State
 
 
@@ -39,29 +36,3 @@ async def in_flight(runtime: Runtime, seat: Seat, older: Iterable[int]) -> dict[
             pickable = server.takes_requests and name not in seat.servers
             found[name] = found.get(name, 0) + max(server.in_flight, int(pickable))
     return found
-
-
-class Counters:
-    """What every slot was asked and could not take between two looks."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._counted: dict[str, Counts] = {}
-        self._looked = 0.0
-
-    def reset(self) -> None:
-        """The process that counts is a new one."""
-        self._counted = {}
-
-    async def begin(self, slots: Iterable[str]) -> None:
-        """What was counted by now is not asked for."""
-        self._counted |= await self._runtime.counts(sorted(slots))
-
-    async def passed(self, fleets: Mapping[str, FleetId]) -> dict[FleetId, Passed]:
-        """``fleets``: by slot."""
-        at = time.monotonic()
-        now = await self._runtime.counts(sorted(fleets))
-        seconds, self._looked = at - self._looked, at
-        before = {slot: self._counted.get(slot, Counts()) for slot in now}
-        self._counted |= {slot: count.not_less(before[slot]) for slot, count in now.items()}
-        return {fleets[slot]: count.since(before[slot], seconds) for slot, count in now.items()}

@@ -72,11 +72,11 @@ def bounded(
     """What is known after these seconds, and the seconds with no other names than those."""
     after, kept = dict(known), []
     for second in seconds:
-        counts = _requests(second)
+        counts, key = _requests(second), (second.fleet.endpoint, second.fleet.variant)
         if counts:
-            key = (second.fleet.endpoint, second.fleet.variant)
-            names = after[key] = after.get(key, Names()).heard(counts, second.second)
-            second = replace(second, series=_renamed(second.series, names))
+            after[key] = after.get(key, Names()).heard(counts, second.second)
+        if any(MODEL in dict(series.dimensions) for series in second.series):
+            second = replace(second, series=_renamed(second.series, after.get(key, Names())))
         kept.append(second)
     return after, kept
 

@@ -2,18 +2,19 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tidegate.evidence import sketch
 from tidegate.evidence.datapoint import Datapoint, datapoint
-from tidegate.model.errors import Invalid
+from tidegate.evidence.finite import LARGEST
+from tidegate.model.errors import Invalid, Unavailable
 from tidegate.model.metric import MetricId, Sample
 from tidegate.ports.metrics import Metrics
 
 OLDEST = timedelta(days=14)
 NEWEST = timedelta(hours=2)
-LARGEST = 2.0**360
 MINUTE = 60
 
 
@@ -68,24 +69,32 @@ def sample(datum: Datum, now: datetime) -> Sample:
     at = int(datum.at.timestamp()) // datum.resolution * datum.resolution
     if isinstance(datum.values, Summary):
         whole = datum.values
+        _check_range(name, whole.count, whole.total, whole.low, whole.high)
         bins = {sketch.index(whole.low): whole.count} if whole.low == whole.high else {}
     else:
+        _check_range(name, *datum.values, *datum.values.values())
         bins = sketch.merge({sketch.index(value): count} for value, count in datum.values.items())
         total = math.fsum(value * count for value, count in datum.values.items())
         whole = Summary(sum(datum.values.values()), total, min(datum.values), max(datum.values))
-    for number in (whole.count, whole.total, whole.low, whole.high):
-        if not abs(number) <= LARGEST:
-            raise Invalid(f"{name}: {number} is not a number between -2^360 and 2^360")
-    if whole.count <= 0 or whole.low > whole.high:
+        _check_range(name, whole.count, whole.total)
+    if whole.count <= 0 or whole.low > whole.high or min(bins.values(), default=0) < 0:
         raise Invalid(f"{name}: a sample count of {whole.count} from {whole.low} to {whole.high} makes no sense")
     return Sample(
         datum.metric, at, whole.count, whole.total, whole.low, whole.high, bins, datum.unit, datum.resolution
     )
 
 
+def _check_range(name: str, *numbers: float) -> None:
+    for number in numbers:
+        if not abs(number) <= LARGEST:
+            raise Invalid(f"{name}: {number} is not a number between -2^360 and 2^360")
+
+
 async def put(metrics: Metrics, data: Sequence[Datum], now: datetime) -> None:
-    """All of it or, when one datum is Invalid, nothing."""
-    await metrics.put([sample(datum, now) for datum in data])
+    """All of it or, when one datum is Invalid, nothing. Data that the database does not take now are in memory, and
+    are written later: a client that was told to try again would have them counted twice."""
+    with suppress(Unavailable):
+        await metrics.put([sample(datum, now) for datum in data])
 
 
 async def points(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from tidegate.evidence import sketch
+from tidegate.evidence import finite, sketch
 from tidegate.model.alarm import Alarm, AlarmState
 from tidegate.model.endpoint import Endpoint
 from tidegate.model.metric import FleetSecond, Latency, Series
@@ -19,6 +19,8 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds of the latency buckets in seconds: a small model's millisecond to the invocation timeout."""
 MICRO = 1e-6
+EXACT = 2**53
+"""Whole numbers below are shown as such."""
 
 
 class FleetKey(NamedTuple):
@@ -41,7 +43,7 @@ class Histogram:
         for index, count in latency.bins.items():
             seconds = sketch.value(index) * MICRO
             buckets[sum(seconds > bound for bound in BOUNDS)] += count
-        return Histogram(tuple(buckets), self.total + latency.total * MICRO)
+        return Histogram(tuple(buckets), finite.add((self.total, latency.total * MICRO)))
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class ClientTotals:
 
     def plus(self, name: str, values: Latency, at: int) -> "ClientTotals":
         member, unit = CLIENT_FIELDS[name]
-        return replace(self, last=max(self.last, at), **{member: getattr(self, member) + values.total * unit})
+        total = finite.add((getattr(self, member), values.total * unit))
+        return replace(self, last=max(self.last, at), **{member: total})
 
 
 CLIENT_FIELDS = {
@@ -136,6 +139,8 @@ class FleetTotals:
     mirror: MirrorTotals | None = None
     refused: int = 0
     throttled: int = 0
+    unavailable: int = 0
+    dropped: int = 0
 
     def plus(self, second: FleetSecond) -> "FleetTotals":
         return FleetTotals(
@@ -149,11 +154,13 @@ class FleetTotals:
             _mirror(self.mirror, second),
             self.refused + _noted(second, "RefusedRequests"),
             self.throttled + _noted(second, "ThrottledRequests"),
+            self.unavailable + _noted(second, "PlatformUnavailable"),
+            self.dropped + second.dropped,
         )
 
 
 def _noted(second: FleetSecond, name: str) -> int:
-    return int(sum(series.values.total for series in second.series if series.name == name))
+    return int(finite.add(series.values.total for series in second.series if series.name == name))
 
 
 def _mirror(before: MirrorTotals | None, second: FleetSecond) -> MirrorTotals | None:
@@ -212,6 +219,8 @@ COUNTERS = (
     ("tidegate_invocation_model_errors_total", "Requests that the model did not answer well", "model_errors"),
     ("tidegate_refused_requests_total", "Requests for which no instance had room in time", "refused"),
     ("tidegate_throttled_requests_total", "Requests beyond the quota of a client", "throttled"),
+    ("tidegate_platform_unavailable_total", "Requests while the platform itself was starting", "unavailable"),
+    ("tidegate_dropped_measurements_total", "Numbers of replicas that could not be used", "dropped"),
 )
 HISTOGRAMS = (
     ("tidegate_model_latency_seconds", "Round trip to the model", "model_latency"),
@@ -368,7 +377,19 @@ def _labels(key: FleetKey) -> dict[str, str]:
 
 def _line(name: str, labels: dict[str, str], value: float) -> str:
     inner = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
-    return f"{name}{{{inner}}} {int(value) if value == int(value) else value}"
+    shown = finite.saturated(value)
+    return f"{name}{{{inner}}} {int(shown) if shown == int(shown) and abs(shown) < EXACT else shown}"
+
+
+def storage(dropped: int, lost: int) -> str:
+    """Lines on the measurements themselves, to follow the page."""
+    lines = _family("tidegate_dropped_samples_total", "counter", "Samples that no database could hold")
+    lines.append(f"tidegate_dropped_samples_total {dropped}")
+    lines += _family(
+        "tidegate_lost_samples_total", "counter", "Measurements that waited too long for the database"
+    )
+    lines.append(f"tidegate_lost_samples_total {lost}")
+    return "\n".join(lines) + "\n"
 
 
 def _escaped(text: str) -> str:

@@ -92,6 +92,7 @@ def _instances(second: FleetSecond) -> list[Sample]:
 NOTED: dict[str, tuple[str, str]] = {
     "ContainerLatency": (SAGEMAKER, MICROSECONDS),
     "FirstChunkLatency": (SAGEMAKER, MICROSECONDS),
+    "InFlightLatency": (SAGEMAKER, MICROSECONDS),
     "ModelLatency": (SAGEMAKER, MICROSECONDS),
     "ModelLoadingWaitTime": (SAGEMAKER, MICROSECONDS),
     "ModelDownloadingTime": (SAGEMAKER, MICROSECONDS),

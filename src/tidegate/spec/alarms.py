@@ -20,6 +20,7 @@ METRICS = {
     "ModelLatency": SAGEMAKER,
     "OverheadLatency": SAGEMAKER,
     "ContainerLatency": SAGEMAKER,
+    "InFlightLatency": SAGEMAKER,
     "MirrorCopies": SAGEMAKER,
     "MirrorDropped": SAGEMAKER,
     "MirrorAgreement": SAGEMAKER,

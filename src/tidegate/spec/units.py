@@ -10,7 +10,7 @@ from tidegate.spec.problem import Path, SpecError, meant
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 LATENCIES = (
-    *("ModelLatency", "OverheadLatency", "ContainerLatency", "QueueTime"),
+    *("ModelLatency", "OverheadLatency", "ContainerLatency", "InFlightLatency", "QueueTime"),
     *("ModelLoadingWaitTime", "ModelDownloadingTime", "ModelLoadingTime", "ModelUnloadingTime"),
 )
 """Metrics in microseconds, as on SageMaker."""

@@ -1,9 +1,9 @@
 """Metrics in memory: the port's contract without a database, for tests of what stands on it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from tidegate.evidence import sketch
+from tidegate.evidence.samples import flaw, merge
 from tidegate.model.metric import MetricId, Sample
 
 
@@ -12,16 +12,25 @@ class MemoryMetrics:
     """Everything that was put, in the order of putting."""
 
     samples: list[Sample] = field(default_factory=list)
+    dropped: int = 0
+    """Samples that could not be kept."""
 
     async def put(self, samples: Sequence[Sample]) -> None:
-        self.samples += samples
+        good = [sample for sample in samples if flaw(sample) is None]
+        self.dropped += len(samples) - len(good)
+        self.samples += good
 
     async def read(self, metric: MetricId, start: int, end: int, period: int) -> dict[int, Sample]:
         spans: dict[int, list[Sample]] = {}
         for sample in self.samples:
             if sample.metric == metric and start <= sample.at < end:
                 spans.setdefault(sample.at - (sample.at - start) % period, []).append(sample)
-        return {at: _merged(metric, at, period, found) for at, found in spans.items()}
+        return {at: replace(merge(found), at=at, resolution=period) for at, found in spans.items()}
+
+    async def last(self, metric: MetricId, since: int) -> int | None:
+        return max(
+            (sample.at for sample in self.samples if sample.metric == metric and sample.at >= since), default=None
+        )
 
     async def series(
         self, namespace: str | None, name: str | None, dimensions: Sequence[tuple[str, str | None]], since: int
@@ -37,17 +46,3 @@ class MemoryMetrics:
                 for key, value in dimensions
             )
         ]
-
-
-def _merged(metric: MetricId, at: int, period: int, samples: list[Sample]) -> Sample:
-    return Sample(
-        metric,
-        at,
-        count=sum(sample.count for sample in samples),
-        total=sum(sample.total for sample in samples),
-        low=min(sample.low for sample in samples),
-        high=max(sample.high for sample in samples),
-        bins=sketch.merge(sample.bins for sample in samples),
-        unit=samples[0].unit,
-        resolution=period,
-    )

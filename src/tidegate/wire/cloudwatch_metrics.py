@@ -7,6 +7,7 @@ from typing import Any
 from tidegate.evidence import metric_math
 from tidegate.evidence.alarms import INTERVALS
 from tidegate.evidence.datapoint import STATISTICS, Datapoint, check_percentile
+from tidegate.evidence.finite import LARGEST
 from tidegate.model.errors import Invalid
 from tidegate.model.metric import MetricId, Query
 from tidegate.service import metrics as use
@@ -143,7 +144,7 @@ def _values(datum: Params, where: str) -> dict[float, float] | use.Summary:
 
 
 def _number(value: float, where: str) -> float:
-    if math.isnan(value) or not abs(value) <= use.LARGEST:
+    if math.isnan(value) or not abs(value) <= LARGEST:
         raise Invalid(f"{where}: {value} is not a number between -2^360 and 2^360.")
     return value
 

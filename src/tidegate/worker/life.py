@@ -107,7 +107,7 @@ class Worker:
         if self._server is not None:
             patient = failure is None or (failure.code == OUTGREW and not failure.permanent)
             cut = await self._server.drain(self._spec.drain_timeout if patient else _FAREWELL)
-            self._path.with_name("stats.json").write_bytes(self._server.statistics(0, sys.maxsize))
+            self._path.with_name("stats.json").write_bytes(self._server.statistics(0, sys.maxsize, over=False))
         if self._engine is not None:
             await self._engine.close()
         if failure is not None:

@@ -7,12 +7,12 @@
 import asyncio
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from urllib.parse import parse_qs
 
 import msgspec
 
@@ -32,9 +32,8 @@ from tidegate.worker.spec import ReplicaSpec
 from tidegate.worker.spool import LargeCall, Spool
 from tidegate.worker.stats import Stats
 from tidegate.worker.streaming import Delivery, Ended, Limits
+from tidegate.worker.waiting import Waiting, began, now, stamp
 
-OLDEST_STAMP = 3600 * 1_000_000
-"""Microseconds: an older stamp is taken for nonsense."""
 STREAM = b"/invocations-response-stream"
 OPENAI = re.compile(rb"(?:/endpoints/[^/]+)?(/v1/.+)")
 MODELS = b"/v1/models"
@@ -72,6 +71,7 @@ class Server:
         self._keys = KeysFile(Path(spec.keys_file)) if spec.keys_file is not None else None
         self._mirror = Mirror(spec, self._stats.note) if spec.mirror is not None else None
         self._in_hand: dict[Connection, Call] = {}
+        self.waiting = Waiting(self._stats.note)
         self._listener: asyncio.Server | None = None
 
     # --- life ---
@@ -149,9 +149,8 @@ class Server:
             ready = self.engine is not None and self.engine.healthy and not self.draining
             connection.reply(self._responses.plain(200 if ready else 503, b"", close), close)
         elif path == b"/_tidegate/stats":
-            since = parse_qs(query.decode("latin-1")).get("since", ["0"])[0]
-            first = int(since) if since.isdecimal() else 0
-            connection.reply(self._responses.plain(200, self.statistics(first), close), close)
+            page = self.statistics(_asked(query, b"since", 0), _asked(query, b"before", sys.maxsize))
+            connection.reply(self._responses.plain(200, page, close), close)
         elif path == b"/execution-parameters":
             said: bytes = getattr(self.engine, "execution_parameters", b"{}")
             connection.reply(self._responses.plain(200, said, close), close)
@@ -186,21 +185,28 @@ class Server:
         return self._responses.error(refusal.status, refusal.error, refusal.message, True, UNSPENT)
 
     def gone(self, connection: Connection) -> None:
+        self.waiting.leave(connection)
         call = self._in_hand.pop(connection, None)
         if call is not None:
             call.abandon()
 
-    def statistics(self, since: int, before: int | None = None) -> bytes:
-        """JSON: the finished seconds from ``since`` on, and how many requests are in hand."""
-        now = time.time()
-        seconds = self._stats.seconds(since, int(now) if before is None else before)
-        return msgspec.json.encode(
-            {"replica": self.spec.replica, "now": now, "in_flight": len(self._in_hand), "seconds": seconds}
-        )
+    def statistics(self, since: int, before: int, *, over: bool = True) -> bytes:
+        """JSON: the seconds from ``since`` to before ``before`` that are over (all, if not ``over``), how many
+        requests are in flight, and how many the model has answered since the start."""
+        at = time.time()
+        self._stats.rewind(int(at))
+        page = {
+            "replica": self.spec.replica,
+            "now": at,
+            "in_flight": len(self._in_hand),
+            "answered": self._stats.answered,
+            "seconds": self._stats.seconds(since, min(before, int(at)) if over else before),
+        }
+        return msgspec.json.encode(page)
 
     def note(self, note: Note) -> None:
         """Something that is not of one call."""
-        self._stats.note(time.time_ns() // 1000, note)
+        self._stats.note(now(), note)
 
     # --- predictions ---
 
@@ -236,6 +242,7 @@ class Server:
         self, engine: Engine, connection: Connection, request: Request, call: Call, manner: Manner
     ) -> None:
         self._in_hand[connection] = call
+        self.waiting.begin(connection, request)
         engine.submit(call, partial(self._finish, connection, request, call, manner))
 
     def _adapted(self, fields: Mapping[bytes, bytes], path: bytes, manner: Manner) -> Mapping[bytes, bytes]:
@@ -252,13 +259,16 @@ class Server:
     def _finish(
         self, connection: Connection, request: Request, call: Call, manner: Manner, outcome: Outcome
     ) -> None:
-        if isinstance(outcome, Answer):
-            latency = self._count(request, call, 200)
-        elif isinstance(outcome, Stream):
+        if isinstance(outcome, Stream):
             self._deliver(connection, request, call, manner, outcome)
             return
+        self.waiting.end(connection, request)
+        if isinstance(outcome, Answer):
+            self._stats.answered += 1
+            latency = self._count(request, call, 200)
         else:
             failed = outcome if isinstance(outcome, ModelFailed) else None
+            self._stats.answered += failed is not None and 0 < failed.status < 500
             latency = self._count(request, call, failed.status if failed else None)
             if failed is not None and self.failed is not None:
                 self.failed(failed.message)
@@ -273,17 +283,27 @@ class Server:
     def _deliver(
         self, connection: Connection, request: Request, call: Call, manner: Manner, stream: Stream
     ) -> None:
-        delivery = Delivery(
-            stream, connection, manner, self._limits, lambda: self.draining or not request.keep_alive
-        )
+        begun = False
+
+        def started() -> None:
+            nonlocal begun
+            begun = True
+            self._stats.answered += 1
+            self.waiting.end(connection, request)
+
+        close = partial(self._closes_after, request)
+        delivery = Delivery(stream, connection, manner, self._limits, close, started)
         self._deliveries.add(delivery)
 
         def ended(how: Ended) -> None:
             self._deliveries.discard(delivery)
+            self.waiting.end(connection, request)
+            if not begun:
+                self._stats.answered += 0 < how.status < 500
             if self._in_hand.get(connection) is call:
                 del self._in_hand[connection]
             if how.first is not None:
-                call.note(FIRST_CHUNK, max(0, how.first - _began(request, _stamp(request.stamp, request.arrived))))
+                call.note(FIRST_CHUNK, max(0, how.first - began(request, stamp(request.stamp, request.arrived))))
             self._count(request, call, how.status)
 
         call.on_abandon(delivery.leave)
@@ -291,18 +311,21 @@ class Server:
         if call.abandoned:
             delivery.leave()
 
+    def _closes_after(self, request: Request) -> bool:
+        return self.draining or not request.keep_alive
+
     def _count(self, request: Request, call: Call, status: int | None) -> int:
         """``status``: the model's; None if it was not asked. Returns its latency in microseconds."""
-        now, latency = time.time_ns() // 1000, 0
+        at, latency = now(), 0
         if status is not None:
             if self.cold is not None:
                 said, self.cold = self.cold.answered(request.arrived / 1e6), None
                 print(f"tidegate worker {self.spec.replica} ({self.spec.fleet}): {said}", flush=True)
-            stamp = _stamp(request.stamp, request.arrived)
-            latency = max(0, now - _began(request, stamp))
-            self._stats.count(now, status, latency, request.arrived - stamp)
+            stamped = stamp(request.stamp, request.arrived)
+            latency = max(0, at - began(request, stamped))
+            self._stats.count(at, status, latency, request.arrived - stamped)
         for note in call.notes:
-            self._stats.note(now, note)
+            self._stats.note(at, note)
         return latency
 
     def _check(self, request: Request, path: bytes, query: bytes, manner: Manner) -> None:
@@ -323,20 +346,15 @@ class Server:
         verify(parts, self._keys.read(), now=datetime.now(UTC), skew=skew, services=SERVICES)
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = time.monotonic()
+        moment = time.monotonic()
         for connection in list(self.connections):
-            connection.hurry(now)
-        loop.call_later(1.0, self._sweep, loop)
+            connection.hurry(moment)
+        at = now()
+        self.waiting.measure(at)
+        # In the middle of each second, so that none is passed over.
+        loop.call_later(1.5 - at % 1_000_000 / 1e6, self._sweep, loop)
 
 
-def _began(request: Request, stamp: int) -> int:
-    """From when on a call's latency is counted; what a client took to send a request is not in it."""
-    return stamp if request.at_once else request.complete
-
-
-def _stamp(header: bytes | None, arrived: int) -> int:
-    """When the proxy had the request; without a believable stamp, when we had its first byte."""
-    if header is None or not header.isdigit() or len(header) > 20:
-        return arrived
-    stamp = int(header)
-    return stamp if arrived - OLDEST_STAMP < stamp <= arrived else arrived
+def _asked(query: bytes, name: bytes, otherwise: int) -> int:
+    found = re.search(rb"(?:^|&)%b=([0-9]{1,18})(?:&|$)" % name, query)
+    return int(found[1]) if found else otherwise

@@ -2,7 +2,11 @@
 
 Counting appends one tuple; tuples are folded into seconds and bins when some have gathered or somebody reads.
 A second is shown once it is over, and does not change after that, so a reader that asks for the seconds after
-the last one it saw counts every request once.
+the last one it saw counts every request once. A clock that is set back begins new seconds in the place of those
+that were read already.
+
+Values are brought into a finite range here, at their source: JSON has no infinite number, and one would spoil
+everything that it is added to.
 """
 
 from collections import Counter
@@ -11,11 +15,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby
 
-from tidegate.evidence import sketch
+from tidegate.evidence import finite, sketch
 from tidegate.worker.invocation import Note
 
 KEPT = 180
 """Seconds."""
+MOST_SERIES = 500
+"""Series of one second; further ones are left out."""
 _FOLD_AT = 256
 """Requests: few enough that folding them is not felt, many enough to be cheap."""
 
@@ -34,7 +40,7 @@ class Spread:
 
     def add(self, value: float, times: int = 1) -> None:
         self.low = min(self.low, value) if self.count else value
-        self.high = max(self.high, value)
+        self.high = max(self.high, value) if self.count else value
         self.count += times
         self.total += value * times
         key = _index(value)
@@ -93,6 +99,10 @@ class Stats:
         self._notes: list[tuple[int, Note]] = []
         self._folded = 0
         self._seconds: dict[int, Second] = {}
+        self._read = 0
+        """Seconds before this one were read."""
+        self.answered = 0
+        """Requests since the start that the model answered with a status below 500, whole or in part."""
 
     def count(self, at: int, status: int, latency: int, overhead: int) -> None:
         self._fresh.append((at, status, latency, overhead))
@@ -105,13 +115,28 @@ class Stats:
         return self._folded + len(self._fresh)
 
     def note(self, at: int, note: Note) -> None:
+        """What is not a number is left out."""
+        if not -finite.LARGEST <= note.value <= finite.LARGEST:
+            if (value := finite.bounded(note.value)) is None:
+                return
+            note = note._replace(value=value)
         self._notes.append((at // 1_000_000, note))
         if len(self._notes) >= _FOLD_AT:
             self._fold()
 
+    def rewind(self, now: int) -> None:
+        """Forget seconds that were read and are still to come: the clock was set back to the second ``now``. What is
+        counted in them from now on was not read yet."""
+        if now < self._read:
+            for second in [second for second in self._seconds if now <= second < self._read]:
+                del self._seconds[second]
+            self._read = now
+
     def seconds(self, since: int, before: int) -> list[dict[str, object]]:
-        """The seconds ``since <= second < before`` (epoch) in which something was counted, oldest first."""
+        """The seconds ``since <= second < before`` (epoch) in which something was counted, oldest first. Who asks has
+        read what was before ``since``."""
         self._fold()
+        self._read = max(self._read, min(since, before))
         return [self._seconds[second].document() for second in sorted(self._seconds) if since <= second < before]
 
     def _fold(self) -> None:
@@ -132,10 +157,12 @@ class Stats:
             record.overhead.add_all(overheads)
         notes, self._notes = self._notes, []
         for (second, note), times in Counter(notes).items():  # most notes are one of a few
-            series = self._record(second).series
-            series.setdefault((note.name, note.dimensions), Spread()).add(note.value, times)
+            series, key = self._record(second).series, (note.name, note.dimensions)
+            if key in series or len(series) < MOST_SERIES:
+                series.setdefault(key, Spread()).add(note.value, times)
 
     def _record(self, second: int) -> Second:
+        self.rewind(second)
         record = self._seconds.get(second)
         if record is None:
             record = self._seconds[second] = Second(second)

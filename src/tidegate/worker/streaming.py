@@ -29,16 +29,24 @@ class Ended(NamedTuple):
 
 
 class Delivery:
-    """One stream on its way to one client. ``close`` says whether the connection ends with the answer."""
+    """One stream on its way to one client. ``close`` says whether the connection ends with the answer; ``started`` is
+    called once, when the first part has come from the model."""
 
     def __init__(
-        self, stream: Stream, connection: Connection, manner: Manner, limits: Limits, close: Callable[[], bool]
+        self,
+        stream: Stream,
+        connection: Connection,
+        manner: Manner,
+        limits: Limits,
+        close: Callable[[], bool],
+        started: Callable[[], None],
     ) -> None:
         self._stream = stream
         self._connection = connection
         self._manner = manner
         self._limits = limits
         self._close = close
+        self._started = started
         self._task: asyncio.Task[Ended] | None = None
         self._first: int | None = None
         self._begun = False
@@ -100,7 +108,6 @@ class Delivery:
         """For a client that takes whole answers, unless this one is too large to be held."""
         gathered, size = [], 0
         async for part in parts:
-            self._first = self._first or _now()
             gathered.append(part)
             size += len(part)
             if size > self._limits.size:
@@ -130,6 +137,9 @@ class Delivery:
             if part is None:
                 return
             if part:
+                if self._first is None:
+                    self._first = _now()
+                    self._started()
                 yield part
 
     def _begin_response(self) -> None:

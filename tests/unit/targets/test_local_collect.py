@@ -13,7 +13,7 @@ import pytest
 from tests.unit.targets.local_stand import FLEET, Stand, run, sleeper, spec, stand, until
 from tidegate.model.errors import Transient, Unavailable
 from tidegate.model.fleet import FleetId
-from tidegate.model.metric import FleetSecond, MetricId, Sample
+from tidegate.model.metric import FleetSecond, MetricId
 from tidegate.ports.router import Passed
 from tidegate.service import publish
 from tidegate.targets.local.collect import BACKLOG, Collector
@@ -43,11 +43,11 @@ class Forgetful(MemoryMetrics):
 
     away: int = 0
 
-    async def read(self, metric: MetricId, start: int, end: int, period: int) -> dict[int, Sample]:
+    async def last(self, metric: MetricId, since: int) -> int | None:
         if self.away:
             self.away -= 1
             raise Unavailable("the database is away")
-        return await super().read(metric, start, end, period)
+        return await super().last(metric, since)
 
 
 @dataclass
@@ -77,7 +77,7 @@ class Case:
         return counted((await self.collector.collect(now)).seconds)
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        since = int((await reader.readuntil(b"\r\n\r\n")).split(b"since=")[1].split()[0])
+        since = int((await reader.readuntil(b"\r\n\r\n")).split(b"since=")[1].split(b"&")[0])
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + page(self.seconds, since, self.now))
         writer.close()
 
@@ -89,7 +89,7 @@ async def serving(here: Stand, worker: "subprocess.Popen[bytes]") -> AsyncIterat
     here.left("r-a", worker, SERVED)
     metrics = Forgetful()
     target = here.target()
-    case = Case(here, target, Collector(target, metrics, lambda: case.passed()), metrics)
+    case = Case(here, target, Collector(target, metrics, lambda: case.passed(), patience=40), metrics)
     async with await asyncio.start_unix_server(case.answer, here.folders.socket("r-a")):
         await until(lambda: target.ready_count(FLEET) == 1, "it is ready")
         yield case

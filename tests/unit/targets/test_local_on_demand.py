@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.unit.targets.local_stand import FLEET, spec
 from tidegate.model.fleet import FleetSpec, Serverless
 from tidegate.ports.router import Demand
-from tidegate.targets.local.collect import billed
+from tidegate.targets.local.fleet_seconds import billed
 from tidegate.targets.local.on_demand import FORGOTTEN, PROVEN, OnDemand
 from tidegate.targets.local.scaling import Standing
 

@@ -9,9 +9,9 @@ import psutil
 import pytest
 
 from tests.unit.targets.local_stand import FLEET, run, sleeper, stand, until
-from tidegate.targets.local.collect import family
 from tidegate.targets.local.folders import write_whole
 from tidegate.targets.local.process import NOTE, Identity, Process
+from tidegate.targets.local.readings import family
 
 
 def test_a_process_is_known_by_what_no_step_of_the_clock_changes() -> None:

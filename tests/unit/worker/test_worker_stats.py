@@ -1,10 +1,13 @@
 """What is counted, and how it is shown."""
 
+import math
+
 import msgspec
+import pytest
 
 from tidegate.evidence import sketch
 from tidegate.worker.invocation import Note
-from tidegate.worker.stats import KEPT, Stats
+from tidegate.worker.stats import KEPT, MOST_SERIES, Stats
 
 SECOND = 1_000_000
 
@@ -99,3 +102,69 @@ def test_old_seconds_are_forgotten() -> None:
         stats.count(second * SECOND, 200, 1, 1)
     seconds = [record["second"] for record in shown(stats)]
     assert seconds == list(range(2 * KEPT, 3 * KEPT))
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (math.inf, 2.0**360),
+        (-math.inf, -(2.0**360)),
+        (1.7e308, 2.0**360),
+        (-1.7e308, -(2.0**360)),
+        (math.nan, None),
+        (-3.0, -3.0),
+    ],
+)
+def test_a_noted_value_is_brought_into_a_finite_range(value: float, kept: float | None) -> None:
+    stats = Stats()
+    stats.count(SECOND, 500, 7, 7)
+    for _ in range(300):
+        stats.note(SECOND, Note("MirrorDifference", value))
+    [record] = shown(stats)
+    assert record["5xx"] == 1
+    found = msgspec.convert(record["series"], list[Shown])
+    if kept is None:
+        assert found == []
+    else:
+        [one] = found
+        assert (one.spread["low"], one.spread["high"]) == (kept, kept)
+        assert one.spread["total"] == 300 * kept
+
+
+def test_series_of_a_second_are_bounded() -> None:
+    stats = Stats()
+    for number in range(2 * MOST_SERIES):
+        stats.note(SECOND, Note("ContainerLatency", 1.0, (("ContainerName", str(number)),)))
+    stats.note(SECOND, Note("ContainerLatency", 1.0, (("ContainerName", "0"),)))
+    [record] = shown(stats)
+    found = msgspec.convert(record["series"], list[Shown])
+    assert len(found) == MOST_SERIES
+    assert found[0].spread["count"] == 2
+
+
+def test_a_clock_that_is_set_back_begins_seconds_anew_that_were_read() -> None:
+    stats = Stats()
+    for second in (97, 98, 99):
+        stats.count(second * SECOND, 200, 1, 1)
+    assert [record["second"] for record in shown(stats, 97, 100)] == [97, 98, 99]
+    assert shown(stats, 100, 100) == []
+    stats.rewind(98)
+    assert shown(stats, 98, 98) == []
+    stats.count(98 * SECOND, 500, 1, 1)
+    stats.count(99 * SECOND, 500, 1, 1)
+    stats.count(100 * SECOND, 500, 1, 1)
+    records = shown(stats, 98, 101)
+    assert [(record["second"], record["invocations"], record["5xx"]) for record in records] == [
+        (98, 1, 1),
+        (99, 1, 1),
+        (100, 1, 1),
+    ]
+
+
+def test_what_was_not_read_survives_a_clock_that_is_set_back() -> None:
+    stats = Stats()
+    stats.count(97 * SECOND, 200, 1, 1)
+    shown(stats, 98, 98)
+    stats.count(99 * SECOND, 500, 1, 1)
+    stats.rewind(90)
+    assert [record["second"] for record in shown(stats, 90, 100)] == [99]

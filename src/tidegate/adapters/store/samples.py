@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Select, Table, bindparam, delete, func, inser
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tidegate.adapters.store.tables import MINUTES, SECONDS, SERIES
+from tidegate.evidence import finite
 from tidegate.model.metric import MetricId, Sample
 
 T = TypeVar("T")
@@ -78,11 +79,14 @@ def advance(connection: Connection, rows: Sequence[Row]) -> None:
 
 
 def write(connection: Connection, table: Table, cells: Cells, ids: Mapping[Series, Row]) -> None:
-    """Puts the cells in place of what is there."""
+    """Puts the cells in place of what is there. Cells only ever grow: an older value that comes late, from a
+    transaction that was given up and lands after all, changes nothing."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement: Any = dialect.insert(table)
     values = {name: statement.excluded[name] for name in ("count", "total", "low", "high", "bins")}
-    statement = statement.on_conflict_do_update(index_elements=["at", "series_id"], set_=values)
+    statement = statement.on_conflict_do_update(
+        index_elements=["at", "series_id"], set_=values, where=statement.excluded["count"] >= table.c["count"]
+    )
     connection.execute(statement, [_row(at, ids[series].id, sample) for (at, series), sample in cells.items()])
 
 
@@ -99,31 +103,66 @@ def cells(
     return found
 
 
-def latest(connection: Connection, table: Table, since: int) -> tuple[Cells, dict[Series, Row]]:
-    """Everything from ``since`` on, and the series that it belongs to."""
-    ids = select(table.c.series_id).where(table.c.at >= since)
-    rows = connection.execute(select(SERIES).where(SERIES.c.id.in_(ids))).all()
-    named = {row.id: _series(row) for row in rows}
-    found = _cells(connection, table, select(table).where(table.c.at >= since), named)
-    return found, {_series(row): Row(row.id, row.last_at) for row in rows}
+def present(
+    connection: Connection, in_seconds: Sequence[tuple[int, Series]], in_minutes: Sequence[tuple[int, Series]]
+) -> tuple[Cells, Cells]:
+    """What each table holds at these places."""
+    ids = known(connection, {series for _, series in (*in_seconds, *in_minutes)})
+    found_seconds, found_minutes = (
+        cells(connection, table, [key for key in keys if key[1] in ids], ids)
+        for table, keys in ((SECONDS, in_seconds), (MINUTES, in_minutes))
+    )
+    return found_seconds, found_minutes
 
 
-def minutes(connection: Connection, named: Mapping[int, Series], start: int, stop: int) -> list[Sample]:
+def latest(connection: Connection, second: int, minute: int) -> tuple[Cells, Cells, dict[Series, Row]]:
+    """Every second and every minute from these on, and the series that they belong to."""
+    rows: dict[Series, Row] = {}
+    found: list[Cells] = []
+    for table, since in ((SECONDS, second), (MINUTES, minute)):
+        ids = select(table.c.series_id).where(table.c.at >= since)
+        some = connection.execute(select(SERIES).where(SERIES.c.id.in_(ids))).all()
+        named = {row.id: _series(row) for row in some}
+        found.append(_cells(connection, table, select(table).where(table.c.at >= since), named))
+        rows |= {_series(row): Row(row.id, row.last_at) for row in some}
+    return found[0], found[1], rows
+
+
+def write_all(
+    connection: Connection, seconds: Cells, minutes: Cells, rows: Mapping[Series, Row]
+) -> dict[Series, Row]:
+    """Puts these cells in place of what is there. ``rows``: those that are known of their series. Returns all."""
+    last: dict[Series, int] = {}
+    for at, series in (*seconds, *minutes):
+        last[series] = max(at // 60 * 60, last.get(series, 0))
+    found = dict(rows) | known(connection, last.keys() - rows.keys())
+    if missing := {series: at for series, at in last.items() if series not in found}:
+        found |= register(connection, missing)
+    later = {series: Row(row.id, last[series]) for series, row in found.items() if last[series] > row.last_at}
+    if later:
+        advance(connection, list(later.values()))
+    for table, some in ((SECONDS, seconds), (MINUTES, minutes)):
+        if some:
+            write(connection, table, some, found)
+    return found | later
+
+
+def minutes(connection: Connection, named: Mapping[int, Series], start: int, stop: int) -> Cells:
     """Minutes of some series that begin from ``start`` to before ``stop``."""
     c = MINUTES.c
     query = select(MINUTES).where(c.series_id.in_(list(named)), c.at >= start, c.at < stop)
-    return list(_cells(connection, MINUTES, query, named).values())
+    return _cells(connection, MINUTES, query, named)
 
 
-def seconds(connection: Connection, named: Mapping[int, Series], start: int, stop: int) -> list[Sample]:
+def seconds(connection: Connection, named: Mapping[int, Series], start: int, stop: int) -> Cells:
     """Seconds of some series from ``start`` to before ``stop``. Their table is ordered by time, so each second is
     looked up by its whole key; a range would run over the seconds of all series."""
     c = SECONDS.c
     newest = connection.execute(select(func.max(c.at))).scalar()
-    found: list[Sample] = []
+    found: Cells = {}
     for part in _chunks(range(start, min(stop, (newest or 0) + 1))):
         query = select(SECONDS).where(c.at.in_(part), c.series_id.in_(list(named)))
-        found += _cells(connection, SECONDS, query, named).values()
+        found |= _cells(connection, SECONDS, query, named)
     return found
 
 
@@ -168,8 +207,9 @@ def _cells(connection: Connection, table: Table, query: Select[Any], named: Mapp
     for at, series_id, count, total, low, high, bins in connection.execute(query):
         series = named[series_id]
         unpacked = msgspec.msgpack.decode(bins, type=dict[int, float])
-        sample = Sample(series.metric, at, count, total, low, high, unpacked, series.unit, SPANS[table])
-        found[at, series] = sample
+        # Sums that overflowed were written as they were by earlier versions.
+        count, total, low, high = map(finite.saturated, (count, total, low, high))
+        found[at, series] = Sample(series.metric, at, count, total, low, high, unpacked, series.unit, SPANS[table])
     return found
 
 

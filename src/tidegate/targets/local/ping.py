@@ -5,6 +5,11 @@ from pathlib import Path
 
 PING_TIMEOUT = 2.0
 """Seconds per try (the container contract's own limit)."""
+READ = 1 << 16
+MOST_BODY = 32 * 2**20
+"""Bytes of an answer."""
+TOO_LARGE = 413
+"""Status that stands for an answer with a larger body, which is not read."""
 
 
 async def get(socket: Path, path: str, seconds: float = PING_TIMEOUT) -> tuple[int, bytes] | None:
@@ -15,13 +20,17 @@ async def get(socket: Path, path: str, seconds: float = PING_TIMEOUT) -> tuple[i
             try:
                 writer.write(f"GET {path} HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n\r\n".encode())
                 head = await reader.readuntil(b"\r\n\r\n")
-                body = await reader.read(-1)
+                body = bytearray()
+                while part := await reader.read(READ):
+                    body += part
+                    if len(body) > MOST_BODY:
+                        return TOO_LARGE, b""
             finally:
                 writer.close()
     except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         return None
     status = head[9:12]  # after HTTP/1.1 and a space
-    return (int(status), body) if status.isdigit() else None
+    return (int(status), bytes(body)) if status.isdigit() else None
 
 
 async def ready(socket: Path, seconds: float = PING_TIMEOUT) -> bool:

@@ -1,0 +1,156 @@
+"""What every slot was asked and could not take between two looks.
+
+HAProxy counts from its start, or from its last reload, on. What was counted when somebody looked last is kept in a
+file, so that a restarted controller goes on from there and requests that failed while there was none are not lost.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from tidegate.model.errors import Transient
+from tidegate.model.fleet import FleetId
+from tidegate.ports.router import Passed
+from tidegate.proxy.runtime import Counts, Runtime
+from tidegate.whole_files import BackgroundFile
+
+log = logging.getLogger(__name__)
+
+FILE = "counts.json"
+
+
+class _Kept(msgspec.Struct):
+    """``pid``: the process that had counted this; ``slots``: slot -> its fleet, and the counts."""
+
+    pid: int
+    slots: dict[str, tuple[str, int, int, int]]
+
+
+class Counters:
+    def __init__(self, runtime: Runtime, folder: Path) -> None:
+        self._runtime = runtime
+        self._file = BackgroundFile(folder / FILE)
+        self._pid = 0
+        """The process that counts; 0: not known yet."""
+        self._process = 0
+        """How many there were before it."""
+        self._looking = asyncio.Lock()
+        self._counted: dict[str, Counts] = {}
+        self._looked = 0.0
+        self._more: dict[str, Passed] = {}
+        """Slot -> what is to be told on top of the next look."""
+        self._unserved: set[FleetId] = set()
+        """Fleets that were given no replica since HAProxy was started."""
+
+    def restart(self, fleets: Iterable[FleetId]) -> None:
+        """HAProxy was started anew, with these fleets, whose replicas may be gone as well."""
+        self.reset()
+        self._more, self._unserved = {}, set(fleets)
+
+    def reset(self) -> None:
+        """The process that counts is a new one."""
+        self._pid, self._counted = 0, {}
+        self._process += 1
+
+    async def resume(self, fleets: Mapping[str, FleetId]) -> None:
+        """HAProxy was adopted, with these fleets by slot: what it counted since the last look is still to be told."""
+        self._pid = await self._runtime.pid()
+        now = await self._runtime.counts(sorted(fleets))
+        kept = self._kept()
+        for slot, fleet in fleets.items():
+            known = kept.slots.get(slot) if kept is not None and kept.pid == self._pid else None
+            if known is not None and known[0] == str(fleet):
+                unanswered, refused, throttled = known[1:]
+                self._counted[slot] = replace(
+                    now[slot], unanswered=unanswered, refused=refused, throttled=throttled
+                )
+            else:
+                self._counted[slot] = now[slot]
+
+    def _kept(self) -> _Kept | None:
+        try:
+            return msgspec.json.decode(self._file.path.read_bytes(), type=_Kept)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    async def begin(self, slots: Iterable[str]) -> None:
+        """What was counted by now is not asked for."""
+        self._counted |= await self._runtime.counts(sorted(slots))
+
+    async def carry(self, fleets: Mapping[str, FleetId]) -> None:
+        """HAProxy is about to be reloaded, and counts from nothing again: look before that."""
+        try:
+            found = await self._look(sorted(fleets))
+        except Transient as error:
+            log.warning("requests that the proxy answered itself in the last second are not counted: %s", error)
+        else:
+            self._more |= {slot: _sum(self._more.get(slot), load) for slot, load in found.items()}
+
+    async def serve(self, fleet: FleetId, slot: str | None, servers: Collection[str]) -> None:
+        """The fleet is about to be given these replicas. What failed up to now failed for want of the platform."""
+        if fleet not in self._unserved or not servers:
+            return
+        self._unserved.discard(fleet)
+        if slot is None:
+            return
+        try:
+            found = await self._look([slot])
+        except Transient:
+            return  # it counts against the fleet, a fraction of a second's worth
+        self._more[slot] = _sum(self._more.get(slot), _of_platform(found[slot]))
+
+    async def passed(self, fleets: Mapping[str, FleetId]) -> dict[FleetId, Passed]:
+        """``fleets``: by slot."""
+        if not self._pid:
+            self._pid = await self._runtime.pid()
+        at = time.monotonic()
+        found = await self._look(sorted(fleets), at - self._looked)
+        self._looked = at
+        whole = {}
+        for slot, load in found.items():
+            fleet, unserved = fleets[slot], fleets[slot] in self._unserved
+            load = replace(_of_platform(load), unserved=True) if unserved else load
+            whole[fleet] = _sum(self._more.pop(slot, None), load)
+        self._unserved &= whole.keys()
+        self._keep(fleets)
+        return whole
+
+    async def _look(self, slots: list[str], seconds: float = 0.0) -> dict[str, Passed]:
+        async with self._looking:
+            process = self._process
+            now = await self._runtime.counts(slots)
+            if process != self._process:
+                raise Transient("haproxy was reloaded while its counters were read; look again")
+            before = {slot: self._counted.get(slot, Counts()) for slot in now}
+            self._counted |= {slot: count.not_less(before[slot]) for slot, count in now.items()}
+            return {slot: count.since(before[slot], seconds) for slot, count in now.items()}
+
+    def _keep(self, fleets: Mapping[str, FleetId]) -> None:
+        slots = {
+            slot: (str(fleet), count.unanswered, count.refused, count.throttled)
+            for slot, fleet in fleets.items()
+            if (count := self._counted.get(slot)) is not None
+        }
+        self._file.write(msgspec.json.encode(_Kept(self._pid, slots)))
+
+
+def _of_platform(load: Passed) -> Passed:
+    return replace(load, unavailable=load.unavailable + load.unanswered, unanswered=0, refused=0)
+
+
+def _sum(before: Passed | None, load: Passed) -> Passed:
+    """The counts of both, and what is in flight as of the later one."""
+    if before is None:
+        return load
+    return replace(
+        load,
+        unanswered=before.unanswered + load.unanswered,
+        refused=before.refused + load.refused,
+        throttled=before.throttled + load.throttled,
+        unavailable=before.unavailable + load.unavailable,
+    )

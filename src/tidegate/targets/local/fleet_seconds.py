@@ -1,0 +1,72 @@
+"""What one fleet did in one second, put together from its replicas and the proxy. Pure."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from tidegate.evidence import sketch
+from tidegate.evidence.spread import together
+from tidegate.model.fleet import FleetId, FleetSpec
+from tidegate.model.metric import FleetSecond, Latency, Series
+from tidegate.ports.router import Passed
+
+
+def single(name: str, value: float) -> Series:
+    """One value."""
+    return Series(name, (), Latency({sketch.index(value): 1.0}, value, value, value))
+
+
+def waiting(load: Passed) -> tuple[Series, ...]:
+    """What the proxy saw at the end of a second, zeros left out. A wait that has no end yet is left out, too."""
+    values = {
+        "QueuedRequests": float(load.queued),
+        "QueueTime": 1e6 * (load.queue_time or 0.0),
+        "RefusedRequests": float(load.refused),
+        "ThrottledRequests": float(load.throttled),
+        "PlatformUnavailable": float(load.unavailable),
+    }
+    return tuple(single(name, value) for name, value in values.items() if value > 0)
+
+
+def billed(spec: FleetSpec, seconds: float) -> tuple[Series, ...]:
+    """Of a serverless fleet: its memory in GiB times the seconds; nothing for any other."""
+    bounds = spec.variant.serverless
+    if bounds is None or seconds <= 0:
+        return ()
+    return (single("BilledGBSeconds", bounds.memory / 2**30 * seconds),)
+
+
+def utilized(spec: FleetSpec, in_flight: float) -> tuple[Series, ...]:
+    """Of a serverless fleet with provisioned concurrency: the part of it that is in use."""
+    bounds = spec.variant.serverless
+    if bounds is None or not bounds.provisioned:
+        return ()
+    return (single("ServerlessProvisionedConcurrencyUtilization", in_flight / bounds.provisioned),)
+
+
+def merged(parts: Iterable[FleetSecond]) -> Iterator[FleetSecond]:
+    """One record per fleet and second."""
+    groups: dict[tuple[FleetId, int], list[FleetSecond]] = {}
+    for part in parts:
+        groups.setdefault((part.fleet, part.second), []).append(part)
+    for group in groups.values():
+        yield replace(
+            group[0],
+            invocations=sum(p.invocations for p in group),
+            errors_4xx=sum(p.errors_4xx for p in group),
+            errors_5xx=sum(p.errors_5xx for p in group),
+            model_errors=sum(p.model_errors for p in group),
+            model_latency=together([p.model_latency for p in group]),
+            overhead_latency=together([p.overhead_latency for p in group]),
+            cpu=tuple(value for p in group for value in p.cpu),
+            memory=tuple(value for p in group for value in p.memory),
+            in_flight=tuple(value for p in group for value in p.in_flight),
+            series=_united([series for p in group for series in p.series]),
+            dropped=sum(p.dropped for p in group),
+        )
+
+
+def _united(series: Iterable[Series]) -> tuple[Series, ...]:
+    groups: dict[tuple[str, tuple[tuple[str, str], ...]], list[Latency | None]] = {}
+    for one in series:
+        groups.setdefault((one.name, one.dimensions), []).append(one.values)
+    return tuple(Series(*key, values) for key, parts in groups.items() if (values := together(parts)))

@@ -1,0 +1,84 @@
+"""Which requests failed for want of the platform, not of a version. Pure.
+
+After the machine or the proxy was down, requests come before the replicas are back. No version is to blame for them,
+and a version that is judged at that time must not be turned down for them. From the moment that a fleet had a replica
+again, everything counts: a version that brings its own workers down does so while the platform is there.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from tidegate.model.fleet import FleetId
+from tidegate.model.observe import FleetSeen
+from tidegate.ports.router import Passed
+
+MOST = 10**12
+
+
+@dataclass
+class Outage:
+    _begun: bool = False
+    _down: set[FleetId] = field(default_factory=set)
+    """Fleets that had no replica since."""
+
+    def begin(self) -> None:
+        """Every replica of every fleet was lost together."""
+        self._begun = True
+
+    def attribute(
+        self, passed: Mapping[FleetId, Passed], seen: Callable[[FleetId], FleetSeen | None]
+    ) -> dict[FleetId, Passed]:
+        """What the proxy answered itself, with the platform's share in ``unavailable``. ``seen``: the fleet as it is
+        now. A fleet that fails to start, though the platform is there, is to blame itself."""
+        loads = {fleet: sane(load) for fleet, load in passed.items()}
+        if self._begun:
+            self._begun, self._down = False, set(loads)
+        for fleet, load in loads.items():
+            now = seen(fleet)
+            recovered = now is not None and (now.ready > 0 or now.failure is not None)
+            if fleet in self._down:
+                loads[fleet] = _of_platform(load)
+                if recovered:
+                    self._down.discard(fleet)
+            elif load.unserved and recovered:
+                # Only the proxy was away: its servers are those from before, and they were alive all the while.
+                loads[fleet] = _of_version(load)
+        self._down &= loads.keys()
+        return loads
+
+
+def _of_platform(load: Passed) -> Passed:
+    return replace(load, unavailable=load.unavailable + load.unanswered, unanswered=0, refused=0)
+
+
+def _of_version(load: Passed) -> Passed:
+    return replace(load, unanswered=load.unavailable + load.unanswered, unavailable=0)
+
+
+def sane(load: Passed) -> Passed:
+    """The same with counts and times that can be counted with, whatever the proxy said."""
+    unanswered = _count(load.unanswered)
+    return Passed(
+        unanswered=unanswered,
+        refused=min(_count(load.refused), unanswered),
+        throttled=_count(load.throttled),
+        in_flight=_count(load.in_flight),
+        queued=_count(load.queued),
+        queue_time=_time(load.queue_time),
+        unavailable=_count(load.unavailable),
+        unserved=load.unserved,
+    )
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return 0
+    return max(0, min(int(value), MOST))
+
+
+def _time(value: object) -> float | None:
+    """None where it has no end, or none that can be believed."""
+    if not isinstance(value, int | float) or not 0 <= value <= MOST:
+        return None
+    return float(value)

@@ -1,0 +1,287 @@
+"""A worker's stats page, read as what anybody may have written. Pure.
+
+The process that makes the page also runs its owner's model, so nothing on the page is believed: a field that cannot
+be used is left out alone and reported, and everything beside it counts. What comes out is finite, bounded in size,
+and about the page's own fleet.
+"""
+
+import json
+import math
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from reprlib import Repr
+from typing import Any
+
+import msgspec
+
+from tidegate.evidence import sketch
+from tidegate.evidence.finite import LARGEST
+from tidegate.model.metric import Latency, Series
+
+MOST_COUNT = 10**9
+"""Requests of one second."""
+MOST_ANSWERED = 2**53
+MOST_SECONDS = 1_000
+MOST_SERIES = 1_000
+"""Series of one second."""
+MOST_BINS = 8_192
+MOST_PROBLEMS = 100
+"""Problems of one page that are told; the rest only count."""
+LONGEST_NAME = 1_024
+"""Characters of a container's or a model's name."""
+AHEAD = 5
+"""Seconds that a worker's clock, read after ours, may be ahead of it."""
+
+PLAIN = frozenset(
+    {
+        "FirstChunkLatency",
+        "InFlightLatency",
+        "LoadedModelCount",
+        "MirrorAgreement",
+        "MirrorCopies",
+        "MirrorDifference",
+        "MirrorDropped",
+        "MirrorLargestDifference",
+        "ModelCacheHit",
+        "ModelDownloadingTime",
+        "ModelLoadingTime",
+        "ModelLoadingWaitTime",
+        "ModelSetupTime",
+        "ModelUnloadingTime",
+        "ModelVersionsPromoted",
+        "ModelVersionsRefused",
+    }
+)
+"""Series of a whole replica. Any other name could be a metric that is counted elsewhere, or make one without end."""
+DIVIDED = frozenset(
+    {"ContainerLatency", "Invocations", "Invocation4XXErrors", "Invocation5XXErrors", "ModelLatency"}
+)
+"""Series of one container or one model."""
+KNOWN = PLAIN | DIVIDED
+CONTAINER, MODEL = "ContainerName", "TargetModel"
+"""Dimensions that a worker may add. It must not name an endpoint: that could be another one."""
+
+_INDEX = re.compile(r"-?[0-9]{1,9}", re.ASCII)
+_shown = Repr()
+_shown.maxstring = _shown.maxother = _shown.maxlong = 40
+
+
+@dataclass(frozen=True)
+class Record:
+    """One second. ``whole``: all of its counts and times could be used."""
+
+    second: int
+    invocations: int = 0
+    errors_4xx: int = 0
+    errors_5xx: int = 0
+    model_errors: int = 0
+    latency: Latency | None = None
+    overhead: Latency | None = None
+    series: tuple[Series, ...] = ()
+    whole: bool = True
+
+
+@dataclass(frozen=True)
+class Page:
+    """``records``: those from the second that was asked for to before ``through``, up to which the page is complete.
+    ``problems`` are of these records, ``doubts`` of the page itself, which may show them again next time. A number
+    that could not be used is None."""
+
+    records: tuple[Record, ...]
+    through: int
+    in_flight: int | None
+    answered: int | None
+    problems: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+
+class _Unusable(ValueError):
+    """What is wrong with a value, and where."""
+
+
+def read_page(body: bytes, since: int, before: int | None, now: int, containers: Collection[str]) -> Page | None:
+    """The seconds from ``since`` to before ``before`` of a page that was asked for in the second ``now``; None for
+    what is no page. Where ``before`` is None, it is the last page of a worker, which shows the current second, too.
+    ``containers`` are the names that the fleet's containers have."""
+    document = _parsed(body)
+    rows = document.get("seconds") if isinstance(document, dict) else None
+    if not isinstance(document, dict) or not isinstance(rows, list):
+        return None
+    doubts: list[str] = []
+    through = now + 1 if before is None else max(since, min(before, _through(document, now, doubts)))
+    problems: list[str] = []
+    records: dict[int, Record] = {}
+    if len(rows) > MOST_SECONDS:
+        doubts.append(f"{len(rows)} seconds, more than {MOST_SECONDS}: the newest count")
+    for row in rows[-MOST_SECONDS:]:
+        second = _second(row, through, doubts)
+        if second is None or not since <= second < through:
+            continue
+        if second in records:
+            problems.append(f"second {second}: comes twice; the first one counts")
+        else:
+            records[second] = _record(row, second, containers, problems)
+    in_flight, answered = (_optional(document, key, doubts) for key in ("in_flight", "answered"))
+    told = (tuple(problems), tuple(doubts[:MOST_PROBLEMS]))
+    return Page(tuple(records[second] for second in sorted(records)), through, in_flight, answered, *told)
+
+
+def _parsed(body: bytes) -> Any:
+    """JSON; also what is not quite, such as NaN and numbers out of range, so that one of them costs no more than
+    itself. None where there is nothing to be read."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        pass
+    try:
+        return json.loads(body.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _through(document: Mapping[str, Any], now: int, doubts: list[str]) -> int:
+    """The first second that the page does not show whole: that in which it was made."""
+    made = document.get("now", now)
+    if isinstance(made, int | float) and abs(made - now) <= AHEAD:
+        return int(made)
+    doubts.append(f"now: {_shown.repr(made)} is not the time")
+    return now
+
+
+def _second(row: object, through: int, doubts: list[str]) -> int | None:
+    second = row.get("second") if isinstance(row, dict) else None
+    if type(second) is not int:
+        doubts.append(f"second: {_shown.repr(second)} is not a moment")
+        return None
+    if second > through + AHEAD:
+        doubts.append(f"second: {_shown.repr(second)} is in the future")
+    return second
+
+
+def _optional(document: Mapping[str, Any], key: str, doubts: list[str]) -> int | None:
+    if key not in document:
+        return None
+    try:
+        return _count(document, key, MOST_ANSWERED)
+    except _Unusable as error:
+        doubts.append(str(error))
+        return None
+
+
+def _record(row: Mapping[str, Any], second: int, containers: Collection[str], problems: list[str]) -> Record:
+    """A count that cannot be used is taken for the least that the others leave; the record is not whole then."""
+    wrong: list[str] = []
+
+    def count(key: str) -> int:
+        try:
+            return _count(row, key, MOST_COUNT)
+        except _Unusable as error:
+            wrong.append(str(error))
+            return 0
+
+    def spread(key: str) -> Latency | None:
+        try:
+            return _spread(row.get(key), key, least=0.0)
+        except _Unusable as error:
+            wrong.append(str(error))
+            return None
+
+    client, server = count("4xx"), count("5xx")
+    failed, invocations = count("model_errors"), count("invocations")
+    latency, overhead = spread("latency"), spread("overhead")
+    if not wrong and invocations < max(client + server, failed):
+        wrong.append(f"invocations: {invocations} are fewer than the errors among them")
+    failed = max(failed, client + server)
+    invocations = max(invocations, failed, int(latency.count) if latency and wrong else 0)
+    whole = not wrong
+    series = tuple(_series(row.get("series", []), containers, wrong))
+    problems += [f"second {second}: {what}" for what in wrong]
+    return Record(second, invocations, client, server, failed, latency, overhead, series, whole)
+
+
+def _series(rows: object, containers: Collection[str], wrong: list[str]) -> Iterator[Series]:
+    if not isinstance(rows, list):
+        wrong.append(f"series: {_shown.repr(rows)} is not a list")
+        return
+    if len(rows) > MOST_SERIES:
+        wrong.append(f"series: {len(rows)}, more than {MOST_SERIES}: the first ones count")
+    for row in rows[:MOST_SERIES]:
+        try:
+            found = _one_series(row, containers)
+        except _Unusable as error:
+            wrong.append(str(error))
+        else:
+            if found is not None:
+                yield found
+
+
+def _one_series(row: object, containers: Collection[str]) -> Series | None:
+    if not isinstance(row, dict):
+        raise _Unusable(f"series: {_shown.repr(row)} is no series")
+    name, dimensions = row.get("name"), row.get("dimensions")
+    if not isinstance(name, str) or name not in KNOWN:
+        raise _Unusable(f"series: {_shown.repr(name)} is not a series of a worker")
+    if not isinstance(dimensions, dict) or not _fits(name, dimensions, containers):
+        raise _Unusable(f"series: {name} does not have the dimensions {_shown.repr(dimensions)}")
+    values = _spread(row.get("spread"), name, least=-LARGEST)
+    return Series(name, tuple(dimensions.items()), values) if values else None
+
+
+def _fits(name: str, dimensions: Mapping[Any, Any], containers: Collection[str]) -> bool:
+    if name in PLAIN:
+        return not dimensions
+    match list(dimensions.items()):
+        case [(str(key), str(value))] if key == CONTAINER:
+            return value in containers
+        case [(str(key), str(value))] if key == MODEL:
+            return name != "ContainerLatency" and 0 < len(value) <= LONGEST_NAME and value.isprintable()
+    return False
+
+
+def _spread(document: object, name: str, least: float) -> Latency | None:
+    """None where there are no values."""
+    if not isinstance(document, dict):
+        raise _Unusable(f"{name}: {_shown.repr(document)} is no spread of values")
+    count = _count(document, "count", MOST_COUNT, name)
+    if count == 0:
+        return None
+    low, high, total = (_number(document, key, name) for key in ("low", "high", "total"))
+    if not least <= low <= high:
+        raise _Unusable(f"{name}: values from {low:g} to {high:g}")
+    slack = 1e-6 * max(abs(low), abs(high)) * count
+    if not low * count - slack <= total <= high * count + slack:
+        raise _Unusable(f"{name}: {count} values from {low:g} to {high:g} with a total of {total:g}")
+    bins = _bins(document.get("bins"), name)
+    if abs(math.fsum(bins.values()) - count) > 1e-6 * count:
+        raise _Unusable(f"{name}: bins of {math.fsum(bins.values()):g} values, not of {count}")
+    return Latency(bins, total, low, high)
+
+
+def _bins(document: object, name: str) -> dict[int, float]:
+    if not isinstance(document, dict) or len(document) > MOST_BINS:
+        raise _Unusable(f"{name}: {_shown.repr(document)} are no bins")
+    bins: dict[int, float] = {}
+    for key, count in document.items():
+        if not (
+            isinstance(key, str) and _INDEX.fullmatch(key) and sketch.is_bin(int(key)) and int(key) not in bins
+        ):
+            raise _Unusable(f"{name}: {_shown.repr(key)} is no bin")
+        if type(count) not in (int, float) or not 0 < count <= MOST_COUNT:
+            raise _Unusable(f"{name}: {_shown.repr(count)} values in a bin")
+        bins[int(key)] = count
+    return bins
+
+
+def _count(document: Mapping[str, Any], key: str, most: int, name: str = "") -> int:
+    value = document.get(key)
+    if type(value) is int and 0 <= value <= most:
+        return value
+    raise _Unusable(f"{name}.{key}: {_shown.repr(value)} is not a count".lstrip("."))
+
+
+def _number(document: Mapping[str, Any], key: str, name: str) -> float:
+    value = document.get(key)
+    if isinstance(value, int | float) and type(value) is not bool and abs(value) <= LARGEST * MOST_COUNT:
+        return float(value)
+    raise _Unusable(f"{name}.{key}: {_shown.repr(value)} is not a number in range")

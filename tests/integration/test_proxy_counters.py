@@ -1,0 +1,110 @@
+"""Requests that the proxy answered itself are counted once, whatever is restarted, and for whom they are meant."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from tests.proxy_stand import RANDOM, Stand, each_haproxy, stand, until_it
+from tidegate.model.fleet import FleetId
+from tidegate.ports.router import Passed
+from tidegate.proxy.counters import FILE
+from tidegate.proxy.haproxy import HAProxy
+
+pytestmark = each_haproxy
+
+
+def scene(program: str, play: Callable[[Stand], Awaitable[None]]) -> None:
+    async def test() -> None:
+        async with stand(program) as running:
+            await play(running)
+
+    asyncio.run(test())
+
+
+async def counted(proxy: HAProxy, fleet: FleetId) -> Passed:
+    load = (await proxy.passed())[fleet]
+    return replace(load, in_flight=0, queued=0, queue_time=0.0)
+
+
+async def fail(running: Stand, times: int) -> None:
+    """Requests that bring down the connection of whoever is asked."""
+    for _ in range(times):
+        assert (await running.ask(b"die")).status in (424, 503, 0)
+
+
+def test_what_fails_before_a_started_proxy_is_given_a_replica_is_the_platforms(program: str) -> None:
+    async def play(running: Stand) -> None:
+        fleet = await running.fleet(1, "a")
+        await running.share(1, {1: 10_000})
+        assert (await running.ask()).status == 200
+        running.workers["a"].stop()
+        await running.kill()
+        await running.proxy.ensure()
+        for _ in range(3):
+            assert (await running.ask()).status == 503
+        assert await counted(running.proxy, fleet) == Passed(unavailable=3, queue_time=0.0, unserved=True)
+        assert (await running.ask()).status == 503
+        await running.proxy.set_fleet(fleet, RANDOM, {})
+        assert (await running.ask()).status == 503
+        await running.fleet(1, "b")
+        await fail(running, 2)
+        assert await counted(running.proxy, fleet) == Passed(unanswered=2, unavailable=2, queue_time=0.0)
+        await running.kill()
+        await running.proxy.ensure()
+        assert (await counted(running.proxy, fleet)).unserved, "and so after the next start"
+
+    scene(program, play)
+
+
+def test_a_restarted_controller_goes_on_from_what_was_counted(program: str) -> None:
+    async def play(running: Stand) -> None:
+        fleet = await running.fleet(1, "a")
+        await running.share(1, {1: 10_000})
+        assert (await running.ask()).status == 200
+        await fail(running, 2)
+        assert (await counted(running.proxy, fleet)).unanswered == 2
+        kept = running.folder / "proxy" / FILE
+
+        async def written() -> bool:
+            return kept.exists() and str(fleet) in kept.read_text()
+
+        await until_it(written, "the counts are kept")
+        await fail(running, 3)
+        second = running.another()
+        await second.start_or_adopt()
+        assert await counted(second, fleet) == Passed(unanswered=3, queue_time=0.0)
+        assert await counted(second, fleet) == Passed(queue_time=0.0)
+        for damaged in (b"", b"{}", b'{"pid": 1, "slots": {}}', b"\xff" * 100):
+            kept.write_bytes(damaged)
+            third = running.another()
+            await third.start_or_adopt()
+            assert await counted(third, fleet) == Passed(queue_time=0.0), "nothing twice"
+
+    scene(program, play)
+
+
+def test_a_reload_loses_nothing_that_was_counted(program: str) -> None:
+    async def test() -> None:
+        async with stand(program, slots={"r": 1, "l": 1}) as running:
+            fleet = await running.fleet(1, "a")
+            await running.share(1, {1: 10_000})
+            assert (await running.ask()).status == 200
+            await fail(running, 2)
+            await running.fleet(2, "b")  # no slot left: a reload
+            assert await counted(running.proxy, fleet) == Passed(unanswered=2, queue_time=0.0)
+            await fail(running, 1)
+            assert await counted(running.proxy, fleet) == Passed(unanswered=1, queue_time=0.0)
+
+    asyncio.run(test())
+
+
+def test_looks_beside_each_other_count_once(program: str) -> None:
+    async def play(running: Stand) -> None:
+        fleet = await running.fleet(1, "a")
+        await running.share(1, {1: 10_000})
+        assert (await running.ask()).status == 200
+        await fail(running, 3)
+        found = await asyncio.gather(*(running.proxy.passed() for _ in range(5)))
+        assert sum(one[fleet].unanswered for one in found) == 3
+
+    scene(program, play)
