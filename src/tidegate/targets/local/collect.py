@@ -85,6 +85,7 @@ class Collector:
     """When the proxy was asked last, and its answer to come."""
     _readings: Readings = field(default_factory=Readings)
     _answered: Counter[FleetId] = field(default_factory=Counter)
+    _failed: Counter[FleetId] = field(default_factory=Counter)
     _answered_by: dict[str, int] = field(default_factory=dict)
     """Replica -> how many requests it had answered when it was asked last."""
     _doubts: dict[str, set[str]] = field(default_factory=dict)
@@ -101,6 +102,9 @@ class Collector:
         """Requests that the fleet's models answered with a status below 500, since its replicas started, as far as
         this controller has asked them."""
         return self._answered[fleet]
+
+    def _fleets(self) -> set[FleetId]:
+        return {*self._answered, *self._failed, *(spec.id for spec, *_ in self.target.serving())}
 
     def harvest(self, spec: FleetSpec, replica: str, page: bytes) -> None:
         """Takes what a replica left behind; it goes out with the next ``collect``."""
@@ -121,6 +125,9 @@ class Collector:
         parts += self._measured(replicas, now - 1)
         parts += [self._provisioned(spec, now - 1) for spec in self.target.provisioned()]
         parts += self._by_proxy(passed or {}, now - 1)
+        for part in parts:
+            self._failed[part.fleet] += part.errors_5xx
+        self.target.count_answers({fleet: (self._answered[fleet], self._failed[fleet]) for fleet in self._fleets()})
         return Collected(list(merged(parts)), self._report(replicas, left, passed, now))
 
     # -- the round -------------------------------------------------------------------------------------------
@@ -210,8 +217,9 @@ class Collector:
         for known in (self._since, self._answered_by, self._doubts):
             for id in known.keys() - alive:
                 del known[id]
-        for fleet in [fleet for fleet in self._answered if self.target.spec(fleet) is None]:
-            del self._answered[fleet]
+        for fleet in [fleet for fleet in self._fleets() if self.target.spec(fleet) is None]:
+            self._answered.pop(fleet, None)
+            self._failed.pop(fleet, None)
         endpoints = None
         if passed is not None:
             endpoints = {fleet.endpoint for fleet in passed} | {spec.id.endpoint for spec, *_ in replicas}

@@ -36,6 +36,7 @@ class LocalTarget:
         self._blind: set[str] = set()
         """Endpoints whose routes could not be read the last time; told once."""
         self._passed: dict[FleetId, Passed] = {}
+        self._answers: dict[FleetId, tuple[int, int]] = {}
 
     def start(self) -> None:
         folders = self._around.folders
@@ -122,13 +123,19 @@ class LocalTarget:
         """What the router has in hand for each fleet, once a second."""
         self._passed = dict(passed)
 
+    def count_answers(self, counts: Mapping[FleetId, tuple[int, int]]) -> None:
+        """How many requests of each fleet were answered, and how many failed, since this controller follows it."""
+        self._answers = dict(counts)
+
     def fresh(self, look: Observation) -> Observation:
         """An earlier look with what the router has in hand now."""
         fleets = None if look.fleets is None else {id: self._loaded(seen) for id, seen in look.fleets.items()}
         return replace(look, fleets=fleets)
 
     def _loaded(self, seen: FleetSeen) -> FleetSeen:
-        load = self._passed.get(seen.id)
+        load, answers = self._passed.get(seen.id), self._answers.get(seen.id)
+        if answers is not None:
+            seen = replace(seen, answered=answers[0], failed=answers[1])
         if load is None:
             return seen
         return replace(seen, in_flight=load.in_flight, queued=load.queued, queue_time=load.queue_time)
