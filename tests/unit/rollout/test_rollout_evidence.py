@@ -1,0 +1,169 @@
+"""What a step forward rests on: fresh verdicts over the whole bake, and a version that answers."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from tidegate.model.alarm import AlarmState
+from tidegate.model.endpoint import ClockMark, Endpoint, Pause, Rollout
+from tidegate.model.fleet import FleetId
+from tidegate.model.observe import Evidence, FleetSeen, Observation
+from tidegate.model.rollout import Cause, Phase
+from tidegate.rollout import deadlines, wanted
+from tidegate.rollout.step import step
+from tidegate.testing.happenings import Blind, When
+from tidegate.testing.samples import canary, percent, version
+from tidegate.testing.simulate import updating
+
+BAKE = timedelta(seconds=60)
+SECOND = timedelta(seconds=1)
+
+
+def baking(*happenings: Blind) -> tuple[Endpoint, datetime]:
+    """A canary in its first bake, and when that began."""
+    deployment = canary(percent(10), 60, 60)
+    world = updating(version("v1", 2), version("v2", 2), deployment, happenings=happenings)
+    world.run(1000, lambda w: w.record is not None and rollout_of(w.record).phase is Phase.BAKING)
+    assert world.record is not None
+    return world.record, world.instant()
+
+
+def rollout_of(endpoint: Endpoint | None) -> Rollout:
+    assert endpoint is not None and endpoint.rollout is not None
+    return endpoint.rollout
+
+
+def look(endpoint: Endpoint, evidence: Evidence | None, **new: int) -> Observation:
+    """Everything is there as wanted; ``new`` is what the new version made of its requests."""
+    fleets = {id: FleetSeen(id, spec.count, spec.count) for id, spec in wanted.fleets(endpoint).items()}
+    id = FleetId(endpoint.name, rollout_of(endpoint).new.generation, "AllTraffic")
+    fleets[id] = replace(fleets[id], **new)  # type: ignore[arg-type]
+    return Observation(fleets, wanted.traffic(endpoint), {"alarm": AlarmState.OK}, evidence)
+
+
+def stage_after(endpoint: Endpoint, evidence: Evidence | None, now: datetime, **new: int) -> int:
+    return rollout_of(step(endpoint, look(endpoint, evidence, **new), now).endpoint).stage
+
+
+@pytest.mark.parametrize(
+    ("evidence", "moves"),
+    [
+        (lambda began, now: None, False),
+        (lambda began, now: Evidence(now, began, now), True),
+        (lambda began, now: Evidence(now - 5 * SECOND, began, now), True),
+        (lambda began, now: Evidence(now - 6 * SECOND, began, now), False),
+        (lambda began, now: Evidence(now + 6 * SECOND, began, now), False),
+        (lambda began, now: Evidence(now, began, began + BAKE), True),
+        (lambda began, now: Evidence(now, began, began + BAKE - SECOND), False),
+    ],
+    ids=["none", "whole", "5 s old", "6 s old", "from a time to come", "just to the end", "not to the end"],
+)
+def test_a_bake_is_left_on_fresh_verdicts_that_reach_to_its_end(
+    evidence: Callable[[datetime, datetime], Evidence | None], moves: bool
+) -> None:
+    endpoint, began = baking()
+    now = began + BAKE + 2 * SECOND
+    assert stage_after(endpoint, evidence(began, now), now) == int(moves)
+
+
+def test_a_bake_whose_requests_were_not_all_counted_starts_over() -> None:
+    endpoint, began = baking()
+    now = began + BAKE + 2 * SECOND
+    hole = Evidence(now, began + 30 * SECOND, now)
+    decision = step(endpoint, look(endpoint, hole), now)
+    after = rollout_of(decision.endpoint)
+    assert (after.stage, after.bake_until) == (0, now + BAKE)
+    assert [event.kind for event in decision.events][-1] == "rollout.BakeRestarted"
+
+
+def test_a_promotion_needs_a_verdict_over_requests_of_the_stage() -> None:
+    endpoint, began = baking()
+    promoted = replace(endpoint, rollout=replace(rollout_of(endpoint), promote=True))
+    now = began + 3 * SECOND
+    assert stage_after(promoted, Evidence(now, began, began - SECOND), now) == 0
+    assert stage_after(promoted, Evidence(now, began, began + SECOND), now) == 1
+
+
+def test_a_version_that_has_requests_and_has_answered_none_stays_where_it_is() -> None:
+    endpoint, began = baking()
+    now = began + BAKE + 2 * SECOND
+    whole = Evidence(now, began, now)
+    held = step(endpoint, look(endpoint, whole, answered=0, failed=0, in_flight=3), now)
+    assert rollout_of(held.endpoint).stage == 0
+    assert [event.kind for event in held.events] == ["rollout.NoAnswers"]
+    assert held.endpoint is not None
+    assert stage_after(held.endpoint, whole, now, answered=1, failed=0, in_flight=3) == 1
+    assert stage_after(endpoint, whole, now, answered=0, failed=0, in_flight=0) == 1, "nobody asked it anything"
+
+
+def test_a_version_that_failed_everything_is_turned_back_without_an_alarm() -> None:
+    endpoint, began = baking()
+    now = began + 5 * SECOND
+    whole = Evidence(now, began, now)
+    turned = step(endpoint, look(endpoint, whole, answered=0, failed=10, in_flight=0), now).endpoint
+    assert rollout_of(turned).phase is Phase.ROLLING_BACK
+    assert rollout_of(turned).cause == Cause.EVIDENCE
+    assert rollout_of(turned).reason == "Deployment rolled back: v2 failed each of its 10 requests."
+    for counts in ({"answered": 0, "failed": 9}, {"answered": 1, "failed": 1000}):
+        assert rollout_of(step(endpoint, look(endpoint, whole, **counts), now).endpoint).phase is Phase.BAKING
+
+
+def test_traffic_that_was_taken_back_unrecorded_stays_back() -> None:
+    endpoint, began = baking()
+    seen = look(endpoint, None)
+    back = replace(wanted.content(endpoint, 0), fence=endpoint.fence + 1)
+    decision = step(endpoint, replace(seen, routes=back), began + SECOND)
+    assert rollout_of(decision.endpoint).phase is Phase.ROLLING_BACK
+    assert decision.endpoint is not None and wanted.new_share(decision.endpoint) == 0
+    assert "could not be recorded" in (rollout_of(decision.endpoint).reason or "")
+
+
+def test_nothing_is_judged_in_a_gap_so_nothing_moves() -> None:
+    blind = Blind(When(Phase.BAKING, 1, 30.0), 500.0, evidence=True)
+    endpoint, _ = baking(blind)
+    world = updating(version("v1", 2), version("v2", 2), canary(percent(10), 60, 60), happenings=(blind,))
+    world.run(450)
+    assert world.record is not None and rollout_of(world.record).stage == 0
+    world.run(2000)
+    assert world.record.rollout is None and rollout_of(endpoint).stage == 0
+
+
+@pytest.mark.parametrize("paused", [False, True])
+@pytest.mark.parametrize("by", [3600.0, -90.0])
+def test_a_set_clock_moves_every_deadline_along(by: float, paused: bool) -> None:
+    endpoint, began = baking()
+    rollout = replace(
+        rollout_of(endpoint), pause=Pause(began, "ann") if paused else None, expires_at=began + 5 * BAKE
+    )
+    endpoint = replace(endpoint, rollout=rollout, clock=ClockMark("boot", 1000.0))
+    step_, now = timedelta(seconds=by), began + SECOND
+    moved, events = deadlines.keep_time(endpoint, ClockMark("boot", 1000.0 + by), now + step_)
+    after = rollout_of(moved)
+    assert after.bake_until == (rollout.bake_until or began) + step_
+    assert after.phase_since == (rollout.phase_since or began) + step_
+    assert after.expires_at == began + 5 * BAKE + step_
+    assert (after.pause.since if after.pause else None) == (began + step_ if paused else None)
+    assert [event.kind for event in events] == ["clock.Stepped"]
+    assert deadlines.keep_time(moved, ClockMark("boot", 1000.0 + by), now + step_) == (moved, ())
+
+
+def test_a_slow_correction_is_no_step() -> None:
+    endpoint, began = baking()
+    endpoint = replace(endpoint, clock=ClockMark("boot", 1000.0))
+    assert deadlines.keep_time(endpoint, ClockMark("boot", 1000.9), began) == (endpoint, ())
+
+
+def test_a_clock_set_back_over_a_restart_of_the_machine_holds_no_bake_for_longer() -> None:
+    endpoint, began = baking()
+    endpoint = replace(endpoint, clock=ClockMark("boot", 1000.0))
+    earlier = began - timedelta(hours=5)
+    moved, _ = deadlines.keep_time(endpoint, ClockMark("another boot", 0.0), earlier)
+    assert rollout_of(moved).bake_until == earlier + BAKE
+
+
+def test_where_nothing_is_under_way_no_clock_is_kept() -> None:
+    endpoint, began = baking()
+    idle = replace(endpoint, rollout=None)
+    assert deadlines.keep_time(idle, ClockMark("boot", 1.0), began) == (idle, ())
