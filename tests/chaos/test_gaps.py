@@ -35,21 +35,28 @@ class Story:
     good: str
     bad: str
     failing: Path
+    hanging: Path
     load: LoadGenerator
 
     def break_it(self) -> None:
         self.failing.touch()
+
+    def hang_it(self) -> None:
+        self.hanging.touch()
+
+    def unhang_it(self) -> None:
+        self.hanging.unlink()
 
     def wait_beyond_the_bake(self) -> None:
         """Until the version has failed for as long as its bake lasts and more: requests are the clock."""
         began = time.monotonic()
         until(lambda: time.monotonic() - began > BAKE + 3, "the bake's end has passed", 60)
 
-    def ends_well(self) -> None:
+    def ends_well(self, because: str = "errors") -> None:
         self.scene = Scene(self.platform)  # connections of before the gap may be closed
         settled = self.scene.settled(self.endpoint)
         assert settled["EndpointConfigName"] == self.good, settled
-        assert "errors" in settled["FailureReason"] or "recorded" in settled["FailureReason"], settled
+        assert because in settled["FailureReason"] or "recorded" in settled["FailureReason"], settled
         until(lambda: self._answers_well(), "the old version answers everything")
 
     def _answers_well(self) -> bool:
@@ -59,18 +66,19 @@ class Story:
 
 @contextlib.contextmanager
 def baking(platform: Platform, folder: Path) -> Iterator[Story]:
-    scene, endpoint, failing = Scene(platform), "fraud", folder / "failing"
+    scene, endpoint, failing, hanging = Scene(platform), "fraud", folder / "failing", folder / "hanging"
     good = scene.config(None, image=STAND_IN)
     scene.create(endpoint, good)
-    bad = scene.config(None, image=STAND_IN, environment={"FAIL_WHEN": str(failing)})
+    bad = scene.config(None, image=STAND_IN, environment={"FAIL_WHEN": str(failing), "HANG_WHEN": str(hanging)})
     dimensions = {"EndpointName": endpoint, "VariantName": "AllTraffic", "EndpointConfigName": bad}
     named = [{"Name": name, "Value": value} for name, value in dimensions.items()]
     scene.alarm("errors", "Invocation5XXErrors", 0.1, Dimensions=named)
+    scene.alarm("slow", "ModelLatency", 2_000_000, ExtendedStatistic="p90", Dimensions=named)
     headers, path = {"Content-Type": "text/csv"}, f"/endpoints/{endpoint}/invocations"
     with LoadGenerator(platform.url, path, b"1.0", headers, 60, connections=8) as load:
-        scene.update(endpoint, bad, canary(50, BAKE, alarms=["errors"]))
+        scene.update(endpoint, bad, canary(50, BAKE, alarms=["errors", "slow"]))
         until(lambda: bad in load.snapshot().by_config, "the new version takes traffic")
-        yield Story(platform, scene, endpoint, good, bad, failing, load)
+        yield Story(platform, scene, endpoint, good, bad, failing, hanging, load)
         load.stop()
 
 
@@ -118,6 +126,15 @@ def test_a_database_that_another_process_holds_keeps_no_traffic_on_a_failing_ver
         holder.execute("ROLLBACK")
         holder.close()
         story.ends_well()
+
+
+def test_a_version_that_never_answers_is_turned_back_by_its_latency_alarm(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    with Platform(environment=environment) as platform, baking(platform, tmp_path) as story:
+        story.hang_it()
+        story.ends_well(because="slow")
+        story.unhang_it()
 
 
 @pytest.mark.skipif(not FAKETIME.exists(), reason=f"libfaketime is not installed ({FAKETIME})")
