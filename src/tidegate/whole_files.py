@@ -31,20 +31,21 @@ class BackgroundFile:
         self.path = path
         self._wanted = b""
         self._written = b""
-        self._writing: asyncio.Future[None] | None = None
+        self.writing: asyncio.Future[None] | None = None
+        """The write that is under way, or the last one."""
 
     def write(self, data: bytes) -> None:
         """Only on an event loop. What comes while a write is under way is written after it."""
         self._wanted = data
-        if self._writing is None or self._writing.done():
+        if self.writing is None or self.writing.done():
             self._begin()
 
     def _begin(self) -> None:
         if self._wanted == self._written:
             return
         data = self._wanted
-        self._writing = asyncio.get_running_loop().run_in_executor(None, self._write, data)
-        self._writing.add_done_callback(lambda done: self._end(done, data))
+        self.writing = asyncio.get_running_loop().run_in_executor(None, self._write, data)
+        self.writing.add_done_callback(lambda done: self._end(done, data))
 
     def _write(self, data: bytes) -> None:
         write_whole(self.path, data, durable=False)

@@ -155,10 +155,10 @@ def test_the_newest_second_with_data_is_found(bench: Bench) -> None:
 
 
 def test_sqlite_held_by_another_program_blinds_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adapter, "PATIENCE", 0.05)
     path = tmp_path / "tidegate.db"
     bench = Bench(f"sqlite:///{path}")
     bench.put(sample([1], T0))
+    monkeypatch.setattr(adapter, "PATIENCE", 0.05)
     bench.restart()
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

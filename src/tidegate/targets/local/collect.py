@@ -36,6 +36,8 @@ EARLY = 2
 GOOD = 200
 PATIENCE = 0.5
 """Seconds that one round waits for answers."""
+TIMEOUT = 10.0
+"""Seconds that a replica may take to answer; rounds go on meanwhile."""
 MOST_DOUBTS = 100
 """Different doubts about the pages of one replica that are counted."""
 INLINE = 2**18
@@ -237,7 +239,8 @@ class Collector:
         pages: list[Page] = []
         while len(pages) < SLICES:
             at = pages[-1].through if pages else since
-            answer = await ping.get(question.socket, f"/_tidegate/stats?since={at}&before={at + SLICE}")
+            path = f"/_tidegate/stats?since={at}&before={at + SLICE}"
+            answer = await ping.get(question.socket, path, TIMEOUT)
             if answer is not None and answer[0] == ping.TOO_LARGE:
                 return Reply(since, tuple(pages), too_large=True)
             page = await _read(answer[1], at, at + SLICE, now, spec) if answer and answer[0] == GOOD else None

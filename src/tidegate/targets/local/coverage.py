@@ -4,17 +4,14 @@ What is known is kept in a small file, so that a controller that comes after thi
 left a hole. The file may be lost at any time: then less is claimed.
 """
 
-import logging
+import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from tidegate.model.metric import Coverage
-from tidegate.whole_files import write_whole
-
-log = logging.getLogger(__name__)
+from tidegate.whole_files import BackgroundFile
 
 SLACK = 3
 """Seconds that a replica which has ended may have counted without being asked: requests that it had in flight were
@@ -28,24 +25,30 @@ class _Kept(msgspec.Struct):
     replicas: dict[str, tuple[str, int]]
 
 
-@dataclass
 class CoverageTracker:
-    """Epoch seconds throughout. ``proxy`` is the first second for which the proxy's own counts were not yet read."""
+    """Epoch seconds throughout. ``proxy`` is the first second for which the proxy's own counts were not yet read.
+    ``file``: what is known is kept there."""
 
-    file: Path | None = None
-    proxy: int | None = None
-    _since: dict[str, int] = field(default_factory=dict)
-    """Endpoint -> first second of its unbroken counts."""
-    _taken: dict[str, tuple[str, int]] = field(default_factory=dict)
-    """Replica -> its endpoint, and the first second not yet taken from it."""
-    _before: dict[str, int] = field(default_factory=dict)
-    """Endpoint -> the first second that an earlier controller had not counted."""
-    _written: bytes = b""
+    def __init__(self, file: Path | None = None) -> None:
+        self.proxy: int | None = None
+        self._file = BackgroundFile(file) if file is not None else None
+        self._since: dict[str, int] = {}
+        """Endpoint -> first second of its unbroken counts."""
+        self._seen: dict[str, int] = {}
+        """Endpoint -> when it was there first; of one without replicas nothing else is known."""
+        self._taken: dict[str, tuple[str, int]] = {}
+        """Replica -> its endpoint, and the first second not yet taken from it."""
+        self._before: dict[str, int] = {}
+        """Endpoint -> the first second that an earlier controller had not counted."""
+
+    @property
+    def writing(self) -> "asyncio.Future[None] | None":
+        return self._file.writing if self._file is not None else None
 
     def restore(self, now: int) -> frozenset[str]:
         """Go on from what an earlier controller left; returns the replicas that it followed."""
         try:
-            kept = msgspec.json.decode(self.file.read_bytes(), type=_Kept) if self.file else _Kept({}, {})
+            kept = msgspec.json.decode(self._file.path.read_bytes(), type=_Kept) if self._file else _Kept({}, {})
         except (OSError, msgspec.DecodeError):
             return frozenset()
         self._since = {name: min(since, now) for name, (since, _) in kept.endpoints.items()}
@@ -64,7 +67,7 @@ class CoverageTracker:
 
     def follow(self, endpoint: str, since: int) -> None:
         """Begin to follow an endpoint whose counts are complete from ``since`` on; a known one stays as it is."""
-        self._since.setdefault(endpoint, since)
+        self._since.setdefault(endpoint, min(since, self._seen.get(endpoint, since)))
 
     def meet(self, endpoint: str, replica: str, since: int) -> None:
         """A replica takes requests that was not asked before; it has taken none before ``since``."""
@@ -89,27 +92,22 @@ class CoverageTracker:
 
     def report(self, endpoints: Iterable[str] | None, now: int) -> dict[str, Coverage]:
         """The coverage of these endpoints, the others are forgotten; None: of those that are known."""
-        through: dict[str, int] = {}
-        for endpoint in set(self._since if endpoints is None else endpoints):
-            since = self._since[endpoint] = min(self._since.get(endpoint, now), now)
-            through[endpoint] = min(now, since if self.proxy is None else self.proxy)
-        self._since = {endpoint: self._since[endpoint] for endpoint in through}
+        followed = set(self._since.keys() | self._seen.keys() if endpoints is None else endpoints)
+        self._seen = {endpoint: min(now, self._seen.get(endpoint, now)) for endpoint in followed}
+        self._since = {
+            endpoint: min(now, since) for endpoint, since in self._since.items() if endpoint in followed
+        }
+        whole = self._seen | self._since
+        through = {one: min(now, since if self.proxy is None else self.proxy) for one, since in whole.items()}
         for endpoint, taken in self._taken.values():
             if endpoint in through:
                 through[endpoint] = min(through[endpoint], taken)
-        found = {endpoint: Coverage(self._since[endpoint], reached) for endpoint, reached in through.items()}
+        found = {endpoint: Coverage(whole[endpoint], reached) for endpoint, reached in through.items()}
         self._keep(found)
         return found
 
     def _keep(self, found: dict[str, Coverage]) -> None:
         """A file that cannot be written costs a later controller some of its evidence, not this one its turn."""
-        if self.file is None:
-            return
-        spans = {endpoint: (one.since, one.through) for endpoint, one in found.items()}
-        data = msgspec.json.encode(_Kept(spans, self._taken))
-        if data != self._written:
-            try:
-                write_whole(self.file, data, durable=False)
-            except OSError:
-                return
-            self._written = data
+        if self._file is not None:
+            spans = {endpoint: (one.since, one.through) for endpoint, one in found.items()}
+            self._file.write(msgspec.json.encode(_Kept(spans, self._taken)))
