@@ -89,8 +89,8 @@ def deploy(platform: Platform, model: Path) -> None:
 
 
 def asleep(platform: Platform) -> None:
-    replicas = platform.state / "fleets" / NAME / "1" / "AllTraffic" / "replicas"
-    until(lambda: not list(replicas.iterdir()), "nothing of the endpoint runs", every=0.01)
+    fleets = platform.state / "fleets" / NAME
+    until(lambda: not list(fleets.glob("*/AllTraffic/replicas/*")), "nothing of the endpoint runs", every=0.01)
 
 
 def ask(platform: Platform) -> tuple[float, bool]:

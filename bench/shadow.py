@@ -9,6 +9,7 @@ process which answers the clients, and that of the proxy, a client's request.
 
 import argparse
 import json
+import re
 import sys
 import time
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ def measure(seconds: float, rounds: int, rate: float) -> list[list[object]]:
 
 def one_round(platform: Platform, endpoint: str, seconds: float, rate: float) -> Round:
     path = f"/endpoints/{endpoint}/invocations"
-    worker, proxy = cpu(platform, f"fleets/{endpoint}/1/AllTraffic"), cpu(platform, "haproxy")
+    worker, proxy = cpu(platform, rf"fleets/{endpoint}/\d+/AllTraffic"), cpu(platform, "haproxy")
     with LoadGenerator(platform.url, path, BODY, HEADERS, rate, connections=16) as load:
         time.sleep(seconds)
         total = load.stop().total
@@ -87,15 +88,15 @@ def one_round(platform: Platform, endpoint: str, seconds: float, rate: float) ->
     return Round(
         (total.percentile(50) or 0) * 1000,
         (total.percentile(99) or 0) * 1000,
-        (cpu(platform, f"fleets/{endpoint}/1/AllTraffic") - worker) * each,
+        (cpu(platform, rf"fleets/{endpoint}/\d+/AllTraffic") - worker) * each,
         (cpu(platform, "haproxy") - proxy) * each,
         total.failed,
     )
 
 
 def cpu(platform: Platform, what: str) -> float:
-    """Seconds of the processes with this in their command line."""
-    found: list[psutil.Process] = [p for p in platform.processes() if what in " ".join(p.cmdline())]
+    """Seconds of the processes whose command line has a match of this expression."""
+    found: list[psutil.Process] = [p for p in platform.processes() if re.search(what, " ".join(p.cmdline()))]
     return sum(sum(process.cpu_times()[:2]) for process in found)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,9 +23,10 @@ ROWS = [[number / 10, 0.2, 0.3, 0.4] for number in range(10)]
 HOUR = timedelta(hours=1)
 
 
-def pairs(platform: Platform, endpoint: str, generation: int = 1) -> list[dict[str, Any]]:
+def pairs(platform: Platform, endpoint: str, which: int = 1) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    for path in Path(platform.state, "shadow", endpoint, str(generation)).glob("*/*.jsonl"):
+    generations = sorted(Path(platform.state, "shadow", endpoint).glob("*"), key=lambda path: int(path.name))
+    for path in (path for folder in generations[which - 1 : which] for path in folder.glob("*/*.jsonl")):
         whole = path.read_text().rpartition("\n")[0]  # the last line may be just being written
         found += [json.loads(line) for line in whole.splitlines()]
     return found
@@ -142,7 +144,8 @@ def test_nothing_that_a_shadow_does_reaches_a_client(
     with LoadGenerator(platform.url, path, row, csv, 100, connections=8) as running:
         until(lambda: running.snapshot().total.count > 100, "requests")
         if not trouble:
-            victims = [p.pid for p in platform.processes() if f"{endpoint}/1/shadow" in " ".join(p.cmdline())]
+            fleet = re.compile(rf"fleets/{endpoint}/\d+/shadow")
+            victims = [p.pid for p in platform.processes() if fleet.search(" ".join(p.cmdline()))]
             assert victims
             for pid in victims:
                 os.kill(pid, signal.SIGKILL)
@@ -191,7 +194,8 @@ def test_in_a_canary_each_version_is_copied_to_its_own_shadow(
     )
     assert len(first) == len(second) == 1, "one version through both"
     assert {original for original, _ in first} == {shadow for _, shadow in second}
-    new_ones = {"2/AllTraffic", "2/shadow"}
+    generation = max(int(path.name) for path in Path(platform.state, "shadow", "canary-shadow").iterdir())
+    new_ones = {f"{generation}/AllTraffic", f"{generation}/shadow"}
     until(lambda: left(platform, "canary-shadow") == new_ones, "the old fleets are gone, the shadow's too", 20)
 
 

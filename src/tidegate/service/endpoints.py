@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from tidegate.model.alarm import Alarm
 from tidegate.model.asynchronous import Asynchronous
@@ -20,6 +20,8 @@ from tidegate.service import tags as labels
 from tidegate.service.configs import check_count, check_weights
 from tidegate.service.kinds import ALARM, CONFIG, ENDPOINT, MODEL
 from tidegate.service.records import need, need_free
+
+NUMBERED_FROM = datetime(2025, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,23 @@ def create_endpoint(
     once; ``deployment`` is checked and kept for the updates."""
     need_free(tx, ENDPOINT, name)
     config = need(tx, CONFIG, asked.config_name).body
-    endpoint = Endpoint(name, now, now)
+    first = first_number(tx, name, now)
+    endpoint = Endpoint(name, now, now, generation=first, fence=first)
     wanted = wanted_version(tx, endpoint, config, asked, now)
     begun = commands.begin(endpoint, wanted, rollout_id=rollout_id, can=can, now=now)
     event = Event("create", f'creation with config "{config.name}" asked for{_by(asked.by)}')
     tx.put(ENDPOINT, name, replace(begun, deployment=asked.deployment), expect=0, now=now, events=[event])
     labels.add(tx, ENDPOINT, name, tags, now)
+
+
+def first_number(tx: Tx, name: str, now: datetime) -> int:
+    """Where the generations and fences of a record begin: above all that the name ever had, also in records that are
+    lost (an older backup was restored, another database is used). What still runs under those numbers is not taken
+    for the new endpoint's. Seconds since 2025 do: numbers rise more slowly than one a second."""
+    seconds = int((now - NUMBERED_FROM).total_seconds())
+    lines = tx.journal(kind=ENDPOINT.name, name=name, limit=2, newest_first=True)
+    earlier = [line.body for line in lines if isinstance(line.body, dict)]
+    return max(0, seconds, *(max(body.get("generation", 0), body.get("fence", 0)) for body in earlier))
 
 
 def update_endpoint(tx: Tx, name: str, asked: Asked, *, rollout_id: str, can: Capabilities, now: datetime) -> None:

@@ -259,7 +259,7 @@ def test_a_view_of_an_endpoint_at_rest(tx: MemoryTx) -> None:
     )
     assert shown["fleets"] == [
         {
-            "fleet": "fraud/1/main",
+            "fleet": f"fraud/{endpoint(tx).generation}/main",
             "side": "serving",
             "variant": "main",
             "copies": None,
