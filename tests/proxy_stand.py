@@ -22,7 +22,7 @@ from tidegate.model.admission import USUAL, Admission
 from tidegate.model.errors import Transient
 from tidegate.model.fleet import FleetId, RoutingStrategy
 from tidegate.model.traffic import RouteTable, table
-from tidegate.proxy.files import PreallocatedFiles
+from tidegate.preallocated import PreallocatedFiles
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.proxy.state import SLOTS
 from tidegate.settings import Settings

@@ -15,6 +15,7 @@ from tidegate.cli.artifacts import prepare
 from tidegate.cli.client import Client
 from tidegate.cli.output import AsJson, client, console
 from tidegate.model.errors import Invalid, TidegateError
+from tidegate.spec.units import duration
 
 LOOK_EVERY = 0.2
 TYPES = {
@@ -32,11 +33,12 @@ class Unfinished(TidegateError):
 
 
 def batch(
-    model_input_output: Annotated[
-        tuple[str, str, str],
+    words: Annotated[
+        list[str],
         typer.Argument(
-            metavar="MODEL_OR_SPEC INPUT OUTPUT",
-            help="A registered model or a spec file; a file, folder, s3:// or file:// prefix; where the answers go.",
+            metavar="MODEL_OR_SPEC INPUT OUTPUT | resume JOB",
+            help="A registered model or a spec file; a file, folder, s3:// or file:// prefix; where the answers go. "
+            "Or a job that failed or was stopped, to go on with what it had done.",
             show_default=False,
         ),
     ],
@@ -52,19 +54,32 @@ def batch(
     output_filter: Annotated[str, typer.Option(help="JSONPath of what the output gets.")] = "$",
     instances: Annotated[int, typer.Option(help="Processes that serve the model.")] = 1,
     on_bad_rows: Annotated[str, typer.Option(help="fail, or errors: bad rows go to a file of errors.")] = "fail",
+    deadline: Annotated[
+        str,
+        typer.Option(metavar="TIME", help="How long the job may take, such as 8h."),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Run a model over files: no endpoint is needed.
 
-    The exit status is 1 when the job does not complete.
+    The exit status is 1 when the job does not complete. Trouble with the storage or the disk is waited for. What was
+    done is kept for a week, and "resume" goes on with it.
 
     \b
     Examples:
       tidegate batch fraud.yaml employees.csv scores/
       tidegate batch fraud-v2 s3://data/in/ s3://data/out/ --split line --on-bad-rows errors
       tidegate batch fraud-v2 ids.csv scores/ --input-filter '$[1:]' --join --output-filter '$[0,-1]'
+      tidegate batch fraud.yaml s3://data/in/ s3://data/out/ --name nightly --deadline 8h
+      tidegate batch resume nightly
     """
-    model, source, output = model_input_output
+    if len(words) == 2 and words[0] == "resume":
+        with client() as server:
+            _finish(_follow(server, server.resume_transform(words[1]), quiet=as_json), as_json)
+        return
+    if len(words) != 3:
+        raise typer.BadParameter("expected MODEL_OR_SPEC INPUT OUTPUT, or resume JOB", param_hint="arguments")
+    model, source, output = words
     with client() as server:
         asked: dict[str, Any] = {
             **_model(server, model),
@@ -72,11 +87,19 @@ def batch(
             "processing": {"join": join, "input_filter": input_filter, "output_filter": output_filter},
             "on_bad_rows": on_bad_rows,
             "instances": instances,
+            "pace": {"deadline": duration(deadline, ("--deadline",))} if deadline else {},
         }
         job = _follow(server, server.transform({**asked, "name": name} if name else asked), quiet=as_json)
+    _finish(job, as_json)
+
+
+def _finish(job: dict[str, Any], as_json: bool) -> None:
     print(json.dumps(job) if as_json else _words(job))
     if job["status"] != "Completed":
-        raise Unfinished(f"job {job['job']} {job['status'].lower()}: {job['reason'] or 'it was stopped'}")
+        reason = job["reason"] or "it was stopped"
+        raise Unfinished(
+            f"job {job['job']} {job['status'].lower()}: {reason}; go on with 'tidegate batch resume {job['job']}'"
+        )
 
 
 def _data(source: str, output: str, split: str | None, content_types: str) -> dict[str, object]:
@@ -128,6 +151,8 @@ def _draw(bar: Progress, task: TaskID, job: dict[str, Any]) -> None:
     left = "" if job["eta"] is None else f", {job['eta']:.0f} s left"
     bad = f", {job['bad_records']:,} bad" if job["bad_records"] else ""
     said = f"{job['records']:,} records{bad}, {job['objects_done']} of {job['objects']} objects{left}"
+    if job["waiting"]:
+        said = f"waiting: {job['waiting']}"
     bar.update(task, total=job["bytes"] or None, completed=job["bytes_done"], said=said)
 
 

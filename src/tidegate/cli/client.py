@@ -131,6 +131,9 @@ class Client:
     def transform(self, job: Mapping[str, Any]) -> dict[str, Any]:
         return self._document("POST", "/transforms", job)
 
+    def resume_transform(self, name: str) -> dict[str, Any]:
+        return self._document("POST", f"/transforms/{quote(name, safe='')}/resume")
+
     def deploy(self, spec: object, by: str, *, override: bool, supersede: bool) -> dict[str, Any]:
         asked = {"spec": spec, "by": by, "override": override, "supersede": supersede}
         return self._document("PUT", "/deploy", asked)

@@ -267,7 +267,7 @@ class Controller:
             prometheus=lambda: page(parts),
             logs=lambda endpoint, lines: msgspec.to_builtins(logs.tail(parts.folders.logs, endpoint, lines)),
             models=lambda endpoint, most: listings(parts.target.serving(), endpoint, most),
-            progress=parts.jobs.runners.progress,
+            progress=parts.jobs.progress,
             down=self.stop,
             changed=self.changed,
             trouble=lambda: parts.proxy.trouble or parts.engine.trouble or parts.watch.trouble,

@@ -3,14 +3,14 @@ recommendation jobs."""
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from tidegate.compose.containers import file_roots
 from tidegate.compose.recommending import Recommending, join_recommending
 from tidegate.model.fleet import FleetSpec
-from tidegate.model.transform import TransformJob
+from tidegate.model.transform import Progress, TransformJob
 from tidegate.ports.clock import Clock
 from tidegate.ports.store import Store
 from tidegate.reconcile.transforms import Transforms
@@ -30,6 +30,11 @@ class Jobs:
     engine: Transforms
     runners: LocalRunners
     recommending: Recommending
+
+    def progress(self, name: str) -> Progress | None:
+        """What the runner has done by now, and what the job waits for."""
+        found, trouble = self.runners.progress(name), self.engine.trouble.get(name)
+        return replace(found or Progress(), waiting=trouble) if trouble else found
 
     async def start(self) -> None:
         await self.engine.start()

@@ -200,6 +200,7 @@ TABLE: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/transforms", transforms.create),
     ("GET", "/transforms/{name}", transforms.describe),
     ("POST", "/transforms/{name}/stop", transforms.stop),
+    ("POST", "/transforms/{name}/resume", transforms.resume),
     ("GET", "/plan", plans.asked),
     ("POST", "/plan", plans.make),
     ("GET", "/alarms", list_alarms),

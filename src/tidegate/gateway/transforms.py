@@ -1,5 +1,6 @@
 """Transform jobs at the native door."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -78,9 +79,17 @@ async def listing(gateway: Gateway, request: Request) -> Response:
 
 
 async def stop(gateway: Gateway, request: Request) -> Response:
+    return await _command(gateway, request, use.stop)
+
+
+async def resume(gateway: Gateway, request: Request) -> Response:
+    return await _command(gateway, request, use.resume)
+
+
+async def _command(gateway: Gateway, request: Request, change: Callable[[Tx, str, datetime], None]) -> Response:
     json_object(request, ())
     context, name, now = gateway.context, request.path_params["name"], gateway.context.clock.now()
-    await context.store.run(lambda tx: use.stop(tx, name, now))
+    await context.store.run(lambda tx: change(tx, name, now))
     context.kick(use.PREFIX + name)
     return await _shown(gateway, name)
 

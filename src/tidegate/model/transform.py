@@ -82,6 +82,9 @@ class Pace:
     timeout: float = 600.0
     """Seconds for one request."""
     retries: int = 3
+    deadline: float | None = None
+    """Seconds that the job may take from its start, or from where it was resumed. None: as long as it goes on, and an
+    hour of trouble with the storage or the disk at one time."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,8 @@ class Progress:
     bad_records: int = 0
     bytes_total: int = 0
     bytes_done: int = 0
+    waiting: str = ""
+    """What the job waits for, such as space on the disk."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,10 @@ class TransformJob:
     reason: str = ""
     """Why it failed."""
     progress: Progress = field(default_factory=Progress)
+    """As it was when the job ended last."""
+    resumed: int = 0
+    """How often it was taken up again after it had failed or was stopped."""
+    resumed_at: datetime | None = None
     wire: dict[str, object] = field(default_factory=dict)
     """Members of CreateTransformJob that nothing here uses, kept so that Describe echoes them."""
 
@@ -130,8 +139,10 @@ class TransformJob:
         return JobStatus.STOPPING if self.stopping else JobStatus.IN_PROGRESS
 
 
-def eta(progress: Progress, seconds: float) -> float | None:
-    """Seconds until the end at the pace of the ``seconds`` so far; None where nothing tells."""
-    if progress.bytes_done <= 0 or seconds <= 0:
+def eta(progress: Progress, seconds: float, before: int = 0) -> float | None:
+    """Seconds until the end at the pace of the ``seconds`` so far; None where nothing tells. ``before``: bytes that
+    were done when they began."""
+    done = progress.bytes_done - before
+    if done <= 0 or seconds <= 0:
         return None
-    return seconds * max(0, progress.bytes_total - progress.bytes_done) / progress.bytes_done
+    return seconds * max(0, progress.bytes_total - progress.bytes_done) / done

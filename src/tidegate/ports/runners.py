@@ -1,5 +1,6 @@
 """What runs transform jobs on a target: one process per job, which outlives whoever started it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,14 +23,24 @@ class Runners(Protocol):
         """Nothing where it runs already. Raises Transient."""
         ...
 
-    async def look(self, name: str) -> RunnerSeen: ...
+    async def look(self, job: TransformJob) -> RunnerSeen:
+        """A result from before the job was resumed counts for nothing."""
+        ...
 
     def stop(self, name: str) -> None:
         """Asks it to go, then makes it."""
         ...
 
     async def discard(self, name: str) -> None:
-        """Removes what a job that has ended leaves of its work."""
+        """Removes what a job that is complete leaves of its work."""
+        ...
+
+    async def keep(self, name: str) -> None:
+        """What a job that failed or was stopped has done stays for a while, and uploads under way do not."""
+        ...
+
+    async def prune(self, active: Collection[str]) -> None:
+        """Removes kept work that is old or takes too much space, but nothing of these jobs."""
         ...
 
 

@@ -21,10 +21,10 @@ from tidegate.model.errors import Invalid, Refused, StartupError, Transient
 from tidegate.model.fleet import FleetId, RoutingStrategy
 from tidegate.model.traffic import RouteTable
 from tidegate.ports.router import Demand, Passed
+from tidegate.preallocated import PreallocatedFiles
 from tidegate.proxy import adoption, binary, config, reading, routes
 from tidegate.proxy.backends import Backends
 from tidegate.proxy.counters import Counters
-from tidegate.proxy.files import PreallocatedFiles
 from tidegate.proxy.options import Options, Sockets, options
 from tidegate.proxy.process import IDENTITY, Identity, Master, check_address, check_sockets, command
 from tidegate.proxy.recorder import Files, NotWritten, Recorder

@@ -17,13 +17,38 @@ from tidegate.ports.runners import Fleets, Runners, RunnerSeen
 from tidegate.ports.store import Stale, Store, Tx
 from tidegate.service.kinds import TRANSFORM
 from tidegate.service.transforms import fleet, fleet_id
+from tidegate.transform.incidents import PATIENCE, passes
 
 log = logging.getLogger(__name__)
 
 PAUSE = 0.25
 """Seconds between looks while a job goes on; ends are told at once."""
 MOST_STARTS = 5
-"""Runners of one job that may die without a result, while nothing gets done, before the job fails."""
+"""Runners of one job that may die without a result, while nothing gets done, before the job can fail."""
+LONGEST_PAUSE = 30.0
+PRUNE_EVERY = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Starts:
+    """How often a runner was started since ``since``, when there was progress last."""
+
+    count: int
+    since: datetime
+    progress: Progress
+
+    def failure(self, seen: RunnerSeen, now: datetime, patience: float) -> str:
+        """Why no other is started. A runner never runs a model, so what ends it without a result comes from outside:
+        that is a matter of time and not of how often."""
+        lasted = (now - self.since).total_seconds()
+        if seen.alive or self.count < MOST_STARTS or lasted < patience or _done(seen) != self.progress:
+            return ""
+        return f"its runner ended {self.count} times in {lasted:.0f} s without a result; see its log"
+
+
+def _done(seen: RunnerSeen) -> Progress:
+    """What it waits for is no progress."""
+    return replace(seen.progress, waiting="")
 
 
 @dataclass
@@ -33,9 +58,13 @@ class Transforms:
     runners: Runners
     clock: Clock
     written: Callable[[], None]
+    trouble: dict[str, str] = field(default_factory=dict)
+    """Why a job cannot go on just now, such as a disk without space for its processes."""
     _active: set[str] = field(default_factory=set)
-    _starts: dict[str, tuple[int, Progress]] = field(default_factory=dict)
-    """Starts since there was progress, and the progress then."""
+    _starts: dict[str, "Starts"] = field(default_factory=dict)
+    _unstarted: dict[str, datetime] = field(default_factory=dict)
+    """Since when a job's model cannot be started for want of space or the like."""
+    _pruned: datetime | None = None
     _next: dict[str, datetime] = field(default_factory=dict)
     _kicked: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[None] | None = None
@@ -63,7 +92,7 @@ class Transforms:
     async def _follow(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PAUSE if self._active else None):
+                async with asyncio.timeout(PAUSE if self._active else PRUNE_EVERY.total_seconds()):
                     await self._kicked.wait()
             self._kicked.clear()
             for name in sorted(self._active):
@@ -72,9 +101,29 @@ class Transforms:
                 except Stale:
                     self._kicked.set()
                 except TidegateError as error:
-                    log.warning("transform job %s: %s", name, error)
+                    self._note(name, str(error))
                 except Exception:
                     log.exception("transform job %s: a look failed; trying again", name)
+            await self._prune()
+
+    def _note(self, name: str, trouble: str) -> None:
+        """Logged once, however often it happens."""
+        if trouble and self.trouble.get(name) != trouble:
+            log.warning("transform job %s: %s", name, trouble)
+        if trouble:
+            self.trouble[name] = trouble
+        else:
+            self.trouble.pop(name, None)
+
+    async def _prune(self) -> None:
+        now = self.clock.now()
+        if self._pruned is not None and now - self._pruned < PRUNE_EVERY:
+            return
+        self._pruned = now
+        try:
+            await self.runners.prune(self._active)
+        except Exception:
+            log.exception("the work that jobs have left behind cannot be looked through")
 
     async def tick(self, name: str) -> None:
         saved = await self.store.run(lambda tx: tx.get(TRANSFORM, name))
@@ -83,9 +132,9 @@ class Transforms:
             return
         job = saved.body
         if job.outcome is not None:
-            await self._clear(name)
+            await self._clear(job)
             return
-        seen = await self.runners.look(name)
+        seen = await self.runners.look(job)
         after = decided(job, seen, await self._failure(job, seen), self.clock.now())
         if after != job:
             now = self.clock.now()
@@ -93,45 +142,55 @@ class Transforms:
             self.written()
         if after.outcome is not None:
             log.info("transform job %s: %s %s", name, after.outcome.value, after.reason)
-            await self._clear(name)
+            await self._clear(after)
         elif after.stopping:
             self.runners.stop(name)
         else:
             await self._go_on(after, seen)
+            if name not in self._unstarted:
+                self._note(name, "")
 
     async def _failure(self, job: TransformJob, seen: RunnerSeen) -> str:
         """Why the job cannot go on."""
-        around = self.fleets.seen(fleet_id(job.name))
+        around, now = self.fleets.seen(fleet_id(job.name)), self.clock.now()
+        patience = PATIENCE if job.pace.deadline is None else job.pace.deadline
         if around is not None and around.failure and not around.ready:
-            return f"the model does not start: {around.failure}"
-        starts, progress = self._starts.get(job.name, (0, Progress()))
-        if not seen.alive and starts >= MOST_STARTS and progress == seen.progress:
-            return f"its runner ended {starts} times without a result; see its log"
-        return ""
+            trouble = f"the model does not start: {around.failure}"
+            since = self._unstarted.setdefault(job.name, now)
+            if not passes(around.failure) or (now - since).total_seconds() >= patience:
+                return trouble
+            self._note(job.name, trouble)
+        else:
+            self._unstarted.pop(job.name, None)
+        starts = self._starts.get(job.name)
+        return "" if starts is None else starts.failure(seen, now, patience)
 
     async def _go_on(self, job: TransformJob, seen: RunnerSeen) -> None:
         wanted = fleet(job)
         await self.fleets.ensure_fleet(wanted, 1)
         if not seen.alive and self._pauses(job.name) <= self.clock.now():
-            starts, progress = self._starts.get(job.name, (0, seen.progress))
-            self._starts[job.name] = (starts + 1 if progress == seen.progress else 1, seen.progress)
+            now, starts = self.clock.now(), self._starts.get(job.name)
+            if starts is None or starts.progress != _done(seen):
+                starts = Starts(0, now, _done(seen))
+            self._starts[job.name] = replace(starts, count=starts.count + 1)
             await self.runners.start(job, wanted)
-
-            self._next[job.name] = self.clock.now() + timedelta(seconds=PAUSE * 2**starts)
+            pause = min(LONGEST_PAUSE, PAUSE * 2.0 ** min(starts.count, 10))
+            self._next[job.name] = now + timedelta(seconds=pause)
 
     def _pauses(self, name: str) -> datetime:
         """Until when no runner is started: those that die at once are started less and less often."""
         return self._next.get(name, datetime.min.replace(tzinfo=UTC))
 
-    async def _clear(self, name: str) -> None:
-        """Until nothing is left of it."""
-        self._starts.pop(name, None)
-        self._next.pop(name, None)
+    async def _clear(self, job: TransformJob) -> None:
+        """Until no process of it is left. The work of a job that is not complete is kept."""
+        name = job.name
+        for notes in (self._starts, self._next, self._unstarted, self.trouble):
+            notes.pop(name, None)
         self.runners.stop(name)
         await self.fleets.delete_fleet(fleet_id(name), 1)
         gone = self.fleets.seen(fleet_id(name)) is None
-        if gone and not (await self.runners.look(name)).alive:
-            await self.runners.discard(name)
+        if gone and not (await self.runners.look(job)).alive:
+            await (self.runners.discard if job.outcome is JobStatus.COMPLETED else self.runners.keep)(name)
             self._active.discard(name)
 
 

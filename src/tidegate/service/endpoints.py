@@ -68,7 +68,7 @@ def first_number(tx: Tx, name: str, now: datetime) -> int:
     seconds = int((now - NUMBERED_FROM).total_seconds())
     lines = tx.journal(kind=ENDPOINT.name, name=name, limit=2, newest_first=True)
     earlier = [line.body for line in lines if isinstance(line.body, dict)]
-    return max(0, seconds, *(max(body.get("generation", 0), body.get("fence", 0)) for body in earlier))
+    return max(0, seconds, *(int(max(body.get("generation", 0), body.get("fence", 0))) for body in earlier))
 
 
 def update_endpoint(tx: Tx, name: str, asked: Asked, *, rollout_id: str, can: Capabilities, now: datetime) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from tidegate.model.errors import AlreadyExists, Invalid
+from tidegate.model.errors import AlreadyExists, Conflict, Invalid
 from tidegate.model.fleet import Detached, FleetId, FleetSpec, VariantSpec
 from tidegate.model.registry import Container, Model, Tags
 from tidegate.model.transform import JobStatus, Progress, TransformJob, eta
@@ -55,6 +55,8 @@ def check(job: TransformJob) -> None:
         )
     if len(job.environment) > MOST_ENVIRONMENT:
         raise Invalid(f"Environment has {len(job.environment)} variables; {MOST_ENVIRONMENT} are the most")
+    if pace.deadline is not None and not 0 < pace.deadline < float("inf"):
+        raise Invalid(f"deadline {pace.deadline:g}: expected a number of seconds above 0")
     for what, uri in (("input", job.source.uri), ("output", job.sink.uri)):
         if not uri.startswith(("s3://", "file:///")):
             raise Invalid(f"the {what} '{uri}' is neither s3://BUCKET/KEY nor file:///PATH")
@@ -103,20 +105,39 @@ def stop(tx: Tx, name: str, now: datetime) -> None:
         tx.put(TRANSFORM, name, replace(saved.body, stopping=True), expect=saved.version, now=now)
 
 
+def resume(tx: Tx, name: str, now: datetime) -> None:
+    """Takes up a job that failed or was stopped. Raises NotFound; Conflict for one that goes on or is complete."""
+    saved = get(tx, name)
+    job = saved.body
+    if job.outcome is None:
+        raise Conflict(f'job "{name}" has not ended ({job.status.value}): wait for its end, or stop it first')
+    if job.outcome is JobStatus.COMPLETED:
+        raise Conflict(f'job "{name}" is complete: make a new one to do its work again')
+    again = replace(
+        job, outcome=None, reason="", stopping=False, ended_at=None, resumed=job.resumed + 1, resumed_at=now
+    )
+    tx.put(TRANSFORM, name, again, expect=saved.version, now=now)
+
+
 def view(job: TransformJob, running: Progress | None, now: datetime) -> dict[str, object]:
     """The document of the native door; ``running``: what the runner says now."""
     progress = running if running is not None and job.outcome is None else job.progress
-    seconds = ((job.ended_at or now) - job.started_at).total_seconds() if job.started_at else 0.0
+    until, begun = job.ended_at or now, job.resumed_at or job.started_at
+    seconds = (until - job.started_at).total_seconds() if job.started_at else 0.0
+    lately = (until - begun).total_seconds() if begun else 0.0
+    before = job.progress.bytes_done if job.resumed else 0
     return {
         "job": job.name,
         "status": job.status.value,
         "reason": job.reason,
+        "waiting": progress.waiting if job.outcome is None else "",
+        "resumed": job.resumed,
         "model": job.model.name,
         "input": job.source.uri,
         "output": job.sink.uri,
         "created": job.created_at.isoformat(),
         "seconds": round(seconds, 3),
-        "eta": eta(progress, seconds) if job.outcome is None else None,
+        "eta": eta(progress, lately, before) if job.outcome is None else None,
         "objects": progress.objects,
         "objects_done": progress.objects_done,
         "objects_failed": progress.objects_failed,

@@ -39,6 +39,20 @@ _PERMANENT = {
     **_CHANGED,
 } | _MISSING
 
+_RETRIED = {408, 409, 425, 429}
+_PASSING = {
+    *("SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "RequestLimitExceeded"),
+    *(
+        "RequestTimeout",
+        "RequestTimeTooSkewed",
+        "ExpiredToken",
+        "NoSuchUpload",
+        "OperationAborted",
+        "QuotaExceeded",
+    ),
+}
+"""Statuses, and codes of errors with others from 400 to 499, after which the same request may work later."""
+
 
 class Bucket:
     """Raises ArtifactError for what will stay wrong, Transient for the rest."""
@@ -193,6 +207,9 @@ def _told(error: Exception) -> ArtifactError | Transient:
         message = error.response.get("Error", {}).get("Message", "")
         if code in _PERMANENT:
             return ArtifactError(_PERMANENT[code])
+        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        if 400 <= status < 500 and status not in _RETRIED and code not in _PASSING:
+            return ArtifactError(f"S3 answered {code}: {message}")
         return Transient(f"S3 answered {code}: {message}")
     if isinstance(error, HTTPClientError | ConnectionError):
         return Transient(f"S3 cannot be reached: {error}")

@@ -129,7 +129,9 @@ class Collector:
         parts += self._by_proxy(passed or {}, now - 1)
         for part in parts:
             self._failed[part.fleet] += part.errors_5xx
-        self.target.count_answers({fleet: (self._answered[fleet], self._failed[fleet]) for fleet in self._fleets()})
+        self.target.count_answers(
+            {fleet: (self._answered[fleet], self._failed[fleet]) for fleet in self._fleets()}
+        )
         return Collected(list(merged(parts)), self._report(replicas, left, passed, now))
 
     # -- the round -------------------------------------------------------------------------------------------

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +22,8 @@ from tidegate.targets.local.folders import Folders, write_whole
 from tidegate.targets.local.job_process import START, Ending, word
 from tidegate.targets.local.process import Process, cleaned
 
+log = logging.getLogger(__name__)
+
 MODULE = "tidegate.worker.transforming"
 KILL_AFTER = 5.0
 """Seconds that a runner which was told to stop has."""
@@ -27,8 +31,35 @@ ABORT_WITHIN = 10.0
 """Seconds for the storage to forget an upload of a job that has ended."""
 
 
+KEPT = "kept"
+"""A file in the folder of a job that has ended and may be resumed; its time is when that was."""
+KEEP_FOR = 7 * 86_400.0
+KEEP_SHARE, KEEP_LEAST = 0.1, 1 << 30
+"""Of all that is kept: this part of the disk, or so many bytes if that is more."""
+
+
 class _Result(msgspec.Struct):
     reason: str
+    attempt: int = 0
+
+
+@dataclass(frozen=True)
+class Kept:
+    """``ended``: epoch seconds."""
+
+    name: str
+    ended: float
+    size: int
+
+
+def outdated(kept: Iterable[Kept], now: float, most: int) -> list[str]:
+    """Jobs whose work is not kept any longer: the old ones, and the oldest of those that take more than ``most``."""
+    gone, total = [], 0
+    for one in sorted(kept, key=lambda one: one.ended, reverse=True):
+        total += one.size
+        if now - one.ended > KEEP_FOR or total > most:
+            gone.append(one.name)
+    return gone
 
 
 @dataclass
@@ -51,17 +82,19 @@ class LocalRunners:
             return
         folder = self.folder(job.name)
         try:
+            (folder / KEPT).unlink(missing_ok=True)
             write_whole(folder / START, self.describe(job, fleet))
             log = self.folders.logs / fleet.id.endpoint / "runner.log"
             self._follow(job.name, Process.start(folder / START, log, self.environment, MODULE))
         except OSError as error:
             raise Transient(f"the runner of job {job.name} cannot be started: {error.strerror or error}") from None
 
-    async def look(self, name: str) -> RunnerSeen:
-        alive = self._process(name) is not None
-        result = word(self.folder(name) / "result.json", _Result)
-        progress = word(self.folder(name) / "progress.json", Progress) or Progress()
-        return RunnerSeen(alive, progress, result.reason if result else None)
+    async def look(self, job: TransformJob) -> RunnerSeen:
+        alive = self._process(job.name) is not None
+        result = word(self.folder(job.name) / "result.json", _Result)
+        progress = word(self.folder(job.name) / "progress.json", Progress) or Progress()
+        ended = result is not None and result.attempt >= job.resumed
+        return RunnerSeen(alive, progress, result.reason if result is not None and ended else None)
 
     def progress(self, name: str) -> Progress | None:
         return word(self.folder(name) / "progress.json", Progress)
@@ -71,16 +104,39 @@ class LocalRunners:
 
     async def discard(self, name: str) -> None:
         self._forget(name)
-        if any((self.folder(name) / "parts").glob("*.upload")):
-            await self._abort_uploads(name)
+        await self._abort_uploads(name)
         await asyncio.to_thread(shutil.rmtree, self.folder(name), True)
+
+    async def keep(self, name: str) -> None:
+        self._forget(name)
+        await self._abort_uploads(name)
+        await asyncio.to_thread(_set_aside, self.folder(name))
+
+    async def prune(self, active: Collection[str]) -> None:
+        for name in await asyncio.to_thread(self._outdated, frozenset(active)):
+            log.info("the work of transform job %s is not kept any longer", name)
+            await asyncio.to_thread(shutil.rmtree, self.folder(name), True)
+
+    def _outdated(self, active: Collection[str]) -> list[str]:
+        folder = self.folders.state / "transforms"
+        if not folder.is_dir():
+            return []
+        kept = [
+            Kept(one.name, (one / KEPT).stat().st_mtime, _size(one))
+            for one in folder.iterdir()
+            if one.name not in active and (one / KEPT).exists()
+        ]
+        most = max(KEEP_LEAST, int(KEEP_SHARE * shutil.disk_usage(folder).total))
+        return outdated(kept, time.time(), most)
 
     async def _abort_uploads(self, name: str) -> None:
         """Those that a runner was in the midst of when it was killed. What cannot be reached now stays."""
-        log = self.folders.logs / fleet_id(name).endpoint / "runner.log"
+        if not any((self.folder(name) / "parts").glob("*.upload")):
+            return
+        output_file = self.folders.logs / fleet_id(name).endpoint / "runner.log"
         command = (sys.executable, "-m", MODULE, "--abort", str(self.folder(name) / START))
         try:
-            with log.open("ab") as output:
+            with output_file.open("ab") as output:
                 process = await asyncio.create_subprocess_exec(
                     *command, stdout=output, stderr=output, env=cleaned(self.environment)
                 )
@@ -142,3 +198,19 @@ class LocalRunners:
         self._unwatch(name)
         self._running.pop(name, None)
         self._ending.forget(name)
+
+
+def _set_aside(folder: Path) -> None:
+    """Copies of objects can be had again, and what is assembled is made again. Without the mark, which a full disk
+    may not take, the work is kept for as long as the disk is full."""
+    for ending in ("source", "coming", "assembled"):
+        for path in folder.glob(f"parts/*.{ending}"):
+            with contextlib.suppress(OSError):
+                path.unlink()
+    with contextlib.suppress(OSError):
+        if folder.is_dir():
+            (folder / KEPT).touch()
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())

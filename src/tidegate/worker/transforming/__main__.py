@@ -11,13 +11,18 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import NoReturn
 
+import msgspec
 import uvloop
 
 from tidegate.model.errors import StartupError
+from tidegate.preallocated import PreallocatedFiles
 from tidegate.worker.transforming import jobfile
 from tidegate.worker.transforming.places import Places
 from tidegate.worker.transforming.running import Run, say
+
+RESULT = "result.json"
 
 
 def main(arguments: list[str]) -> int:
@@ -42,8 +47,11 @@ def _places(file: jobfile.JobFile) -> Places:
 
 
 async def _run(file: jobfile.JobFile, folder: Path) -> int:
-    if (folder / "result.json").exists():
+    before = jobfile.load(folder / RESULT, jobfile.Result)
+    if before is not None and before.attempt >= file.job.resumed:
         return 0
+    files = PreallocatedFiles(folder)
+    files.reserve(RESULT)
     places = _places(file)
     run = Run(file, folder, places)
     running = asyncio.create_task(run.run())
@@ -51,15 +59,20 @@ async def _run(file: jobfile.JobFile, folder: Path) -> int:
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         result = await running
-        jobfile.keep(folder / "result.json", result, sync=False)
+        files.write(RESULT, msgspec.json.encode(result))
         if result.reason:
             print(result.reason, flush=True)
         else:
             say("complete")
-        return 0
+        _leave(0)
     places.abort(folder / "parts", file.job.sink.uri)
+    _leave(1)
+
+
+def _leave(code: int) -> NoReturn:
+    """At once: a read from a storage may still sit in a thread."""
     sys.stdout.flush()
-    os._exit(1)  # a read from a place may still sit in a thread
+    os._exit(code)
 
 
 if __name__ == "__main__":

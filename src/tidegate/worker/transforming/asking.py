@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from tidegate.model.errors import ArtifactError, Transient
+from tidegate.model.errors import ArtifactError
 from tidegate.model.transform import BadRows, Split, TransformJob
 from tidegate.transform.joining import Processor, Unfit
 from tidegate.transform.splitting import Batch, count_lines, cut_records
@@ -16,6 +16,7 @@ from tidegate.worker.runtimes.client import Broken, Reply
 from tidegate.worker.transforming.cutting import Piece
 from tidegate.worker.transforming.fleet import Fleet
 from tidegate.worker.transforming.tabular import BEGINNINGS, framed, tables, tables_out
+from tidegate.worker.transforming.waiting import of_disk
 
 PATH = "/invocations"
 PAUSE = 0.1
@@ -122,7 +123,7 @@ class Asker:
         except ModelFailed as error:
             raise ArtifactError(error.message) from None
         except OSError as error:
-            raise Transient(f"it cannot be read: {error.strerror}") from None
+            raise of_disk("it cannot be read", error) from None
         return await self._refused(Batch(body, 1, count_lines(body), piece.end), found)
 
     async def _refused(self, batch: Batch, found: Refusal) -> Answered:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tidegate.model.transform import TransformJob
@@ -48,14 +49,15 @@ class Inputs:
 
     def asked(
         self, thing: Thing, part: Part, asker: Asker, local: Local | None
-    ) -> Iterator[Coroutine[None, None, Answered]]:
-        """From where the part goes on."""
+    ) -> Iterator[Callable[[], Coroutine[None, None, Answered]]]:
+        """From where the part goes on. What is not called yet may be thrown away."""
         how = self.settled
         if local is None:
-            return map(asker.answer, self._table(thing, part) if self.rows else self._batches(thing, part))
+            found = self._table(thing, part) if self.rows else self._batches(thing, part)
+            return (partial(asker.answer, batch) for batch in found)
         lanes = THREADS * self.job.instances
         cut = pieces(local.path, local.tag, part.mark.offset, how.aim or how.limit, how.limit, lanes)
-        return (asker.answer_piece(piece, local) for piece in cut)
+        return (partial(asker.answer_piece, piece, local) for piece in cut)
 
     def _batches(self, thing: Thing, part: Part) -> Iterator[Batch]:
         source, how, mark, name = self.job.source, self.settled, part.mark, part.path.name

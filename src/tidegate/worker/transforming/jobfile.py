@@ -38,9 +38,10 @@ class JobFile:
 
 @dataclass(frozen=True)
 class Result:
-    """How it ended; ``reason`` is empty for a job that is complete."""
+    """How it ended; ``reason`` is empty for a job that is complete. ``attempt``: how often it had been resumed."""
 
     reason: str = ""
+    attempt: int = 0
 
 
 def read(path: Path) -> JobFile:
@@ -55,7 +56,7 @@ def load(path: Path, kind: type[T]) -> T | None:
     """None where there is no such file, or none that was written whole."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 

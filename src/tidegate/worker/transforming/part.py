@@ -3,6 +3,7 @@
 What was written after the last checkpoint is cut off when a job goes on, and is made again: nothing is there twice.
 """
 
+import contextlib
 import os
 import time
 from dataclasses import dataclass, field, replace
@@ -27,7 +28,15 @@ class Mark:
     bad: int = 0
     done: bool = False
     reason: str = ""
-    """Why the object failed; nothing of it is tried again."""
+    """Why the object failed; nothing of it is tried again before the job is resumed."""
+    attempt: int = 0
+    """How often the job had been resumed when the object failed."""
+
+    def again(self, attempt: int) -> "Mark":
+        """Where the object goes on when its job is resumed. One of which every record was bad begins anew."""
+        if not self.reason or self.attempt >= attempt:
+            return self
+        return Mark() if self.bad and self.bad == self.record - 1 else replace(self, reason="")
 
 
 @dataclass
@@ -36,6 +45,11 @@ class Part:
 
     path: Path
     mark: Mark = field(default_factory=Mark)
+    saved: Mark = field(default_factory=Mark)
+    """The last checkpoint."""
+    published: set[Path] = field(default_factory=set)
+    """Outputs that are where they belong; the rest of them is still to come."""
+    attempt: int = 0
     _out: IO[bytes] | None = None
     _errors: IO[bytes] | None = None
     _kept: float = 0.0
@@ -63,16 +77,17 @@ class Part:
         return self.path.with_suffix(".json")
 
     def resume_mark(self) -> None:
-        self.mark = load(self._checkpoint, Mark) or Mark()
+        self.mark = self.saved = (load(self._checkpoint, Mark) or Mark()).again(self.attempt)
 
     def resume(self) -> None:
         """Takes up what counts of an earlier run. A part that lost more than that begins anew."""
+        self.close()
         self.resume_mark()
         if self.mark.done or self.mark.reason:
             return
         sizes = [path.stat().st_size if path.exists() else 0 for path in (self.out, self.errors)]
         if sizes[0] < self.mark.out or sizes[1] < self.mark.errors:
-            self.mark = Mark()
+            self.mark = self.saved = Mark()
         self._out = _opened(self.out, self.mark.out)
         self._errors = _opened(self.errors, self.mark.errors)
         self._kept = time.monotonic()
@@ -100,7 +115,7 @@ class Part:
         mark = self.mark
         self.sync()
         keep(self._checkpoint, mark)
-        self._kept = time.monotonic()
+        self.saved, self._kept = mark, time.monotonic()
 
     def sync(self) -> None:
         """All that was added is on the disk. Blocks."""
@@ -110,18 +125,38 @@ class Part:
                 if size:
                     os.fsync(file.fileno())
 
-    def finish(self, reason: str = "") -> None:
-        """Nothing more comes: it is published, or has failed. Should this be forgotten, the object is done again."""
+    def finish(self) -> None:
+        """It is published. Should this be forgotten, the object is done again."""
         self.close()
-        self.mark = replace(self.mark, done=not reason, reason=reason)
-        keep(self._checkpoint, self.mark, sync=False)
-        for path in (self.out, self.errors, self.assembled, self.source):
-            path.unlink(missing_ok=True)
+        self.mark = replace(self.mark, done=True)
+        with contextlib.suppress(OSError):
+            keep(self._checkpoint, self.mark, sync=False)
+        self._remove(self.out, self.errors, self.assembled, self.source)
+
+    def fail(self, reason: str) -> None:
+        """What was done up to the last checkpoint is kept, for a job that is resumed."""
+        self.close()
+        self.mark = self.saved = replace(self.saved, reason=reason, attempt=self.attempt)
+        with contextlib.suppress(OSError):
+            keep(self._checkpoint, self.mark, sync=False)
+
+    def discard(self) -> None:
+        """The object has changed: it begins anew."""
+        self.close()
+        self.mark = self.saved = Mark()
+        self._remove(self.out, self.errors, self.assembled, self.source, self._checkpoint)
+
+    def _remove(self, *paths: Path) -> None:
+        for path in paths:
+            with contextlib.suppress(OSError):
+                path.unlink()
 
     def close(self) -> None:
+        """What cannot be written now is made again from the last checkpoint on."""
         for file in (self._out, self._errors):
             if file is not None:
-                file.close()
+                with contextlib.suppress(OSError):
+                    file.close()
         self._out = self._errors = None
 
 

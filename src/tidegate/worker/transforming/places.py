@@ -15,6 +15,7 @@ from tidegate.model.transform import Source
 from tidegate.transform import naming
 from tidegate.worker.buckets import Bucket
 from tidegate.worker.byreference import tag_of
+from tidegate.worker.transforming.waiting import of_disk
 
 PART = 1024 * 1024
 UPLOAD = ".upload"
@@ -64,7 +65,7 @@ class Places:
                 while part := file.read(PART):
                     yield part
         except OSError as error:
-            raise ArtifactError(f"it cannot be read: {error.strerror}") from None
+            raise of_disk("it cannot be read", error) from None
 
     def local(self, uri: str) -> str | None:
         """The path of an object that is a file."""
@@ -88,7 +89,7 @@ class Places:
             target.parent.mkdir(parents=True, exist_ok=True)
             _move(part, target)
         except OSError as error:
-            raise ArtifactError(f"the output {target} cannot be written: {error.strerror}") from None
+            raise of_disk(f"the output {target} cannot be written", error) from None
 
     def abort(self, folder: Path, uri: str) -> None:
         """What ``publish`` was in the midst of, of the parts in a folder, when it was cut off: nothing that is half
@@ -132,7 +133,7 @@ class Places:
         try:
             found = file.stat()
         except OSError as error:
-            raise ArtifactError(f"it cannot be read: {error.strerror}") from None
+            raise of_disk("it cannot be read", error) from None
         return found.st_size, tag_of(found)
 
     def _allowed(self, path: str) -> Path:
@@ -174,10 +175,14 @@ def _move(part: Path, target: Path) -> None:
         if error.errno != errno.EXDEV:
             raise
         beside = target.with_name(f".{target.name}.part")
-        shutil.copyfile(part, beside)
-        with beside.open("rb") as file:
-            os.fsync(file.fileno())
-        beside.replace(target)
+        try:
+            shutil.copyfile(part, beside)
+            with beside.open("rb") as file:
+                os.fsync(file.fileno())
+            beside.replace(target)
+        except OSError:
+            beside.unlink(missing_ok=True)
+            raise
 
 
 def unpacked(parts: Iterator[bytes], read: Callable[[int], None]) -> Iterator[bytes]:

@@ -2,7 +2,7 @@
 
 Each file has a preallocated spare beside it. A write fills the spare in place and renames it over the file, so it
 needs no free space, and a reader or a crash sees the old content or the new. What was the file becomes the spare.
-Both are padded with line breaks, which none of the formats in the proxy's folder minds.
+Both are padded with line breaks, which JSON and HAProxy's formats ignore.
 """
 
 import contextlib
@@ -15,8 +15,8 @@ two thirds when a pool of slots doubles."""
 
 
 class PreallocatedFiles:
-    """The files of one folder. It does not wait for the disk: what a power failure loses here the controller asks for
-    again, since no worker survives one either, and waiting would make every change of weights ten times slower."""
+    """The files of one folder. It does not wait for the disk, which would make a change of weights ten times slower:
+    a power failure may lose what was written last, and with it every process that it was about."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -42,6 +42,12 @@ class PreallocatedFiles:
             os.close(handle)
         _swap(path, spare)
         _reserve(spare, room)
+
+    def reserve(self, name: str) -> None:
+        """Set space aside for a first write, if there is some."""
+        with contextlib.suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _reserve(self.folder / f"{name}.spare", BLOCK)
 
     def read(self, name: str) -> bytes:
         return (self.folder / name).read_bytes()

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.small_disk import small_disk
+from tidegate.preallocated import BLOCK, PreallocatedFiles
 from tidegate.proxy import recorder
-from tidegate.proxy.files import BLOCK, PreallocatedFiles
 from tidegate.proxy.recorder import NotWritten, Recorder
 
 
