@@ -22,6 +22,7 @@ from tidegate.gateway.steps import (
     answered,
     authenticated,
     bounded,
+    canonical,
     identified,
     is_ours,
     same_site,
@@ -30,7 +31,7 @@ from tidegate.model.errors import NotFound
 from tidegate.service.prometheus import CONTENT_TYPE
 from tidegate.wire import dispatch
 
-STEPS: tuple[Step, ...] = (identified, answered, bounded, same_site, authenticated)
+STEPS: tuple[Step, ...] = (identified, answered, bounded, canonical, same_site, authenticated)
 
 HEALTH_TIMEOUT = 2.0
 """Seconds that the store and the proxy may take to answer a health check."""
