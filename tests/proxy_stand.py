@@ -139,7 +139,7 @@ class Client:
 
     async def post(self, body: bytes = b"x", path: str = PATH, headers: Mapping[str, str] | None = None) -> Reply:
         lines = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
-        request = f"POST {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {len(body)}\r\n{lines}\r\n"
+        request = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n{lines}\r\n"
         return await self.send(request.encode() + body)
 
     async def send(self, request: bytes) -> Reply:

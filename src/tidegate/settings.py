@@ -43,6 +43,10 @@ class Settings:
     access_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Access key id -> secret. With any key set, every request must be signed with one of them."""
 
+    allowed_hosts: tuple[str, ...] = ()
+    """Further names and addresses by which clients may address a server without access keys, in ``Host``. A request
+    with another one is refused there: a web page made it (DNS rebinding)."""
+
     open_metrics: bool = False
     """Whether ``/metrics`` is answered unsigned although keys are set: a Prometheus cannot sign its requests."""
 
@@ -175,6 +179,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_REGION": ("region", str),
     "TIDEGATE_ACCOUNT": ("account", str),
     "TIDEGATE_ACCESS_KEYS": ("access_keys", _keys),
+    "TIDEGATE_ALLOWED_HOSTS": ("allowed_hosts", _words),
     "TIDEGATE_OPEN_METRICS": ("open_metrics", _flag),
     "TIDEGATE_CLOCK_SKEW": ("clock_skew", int),
     "TIDEGATE_HAPROXY": ("haproxy", str),

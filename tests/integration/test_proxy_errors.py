@@ -207,7 +207,7 @@ def test_what_is_no_prediction_goes_to_the_controller(program: str) -> None:
             reply = await running.ask(path=path)
             assert (reply.status, reply.body) == (200, b"controller.sock"), path
         client = Client(running.port)
-        reply = await client.send(f"PUT {PATH} HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n".encode())
+        reply = await client.send(f"PUT {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".encode())
         await client.close()
         assert reply.header("x-Amzn-Invoked-Production-Variant") == "controller.sock"
         assert (controller.served, running.workers["a"].served) == (4, 0)
@@ -243,7 +243,7 @@ def test_a_worker_gets_the_proxy_s_stamp_and_not_the_client_s(program: str) -> N
 def test_a_body_that_comes_in_chunks(program: str) -> None:
     async def play(running: Stand) -> None:
         await served(running)
-        head = f"POST {PATH} HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
         client = Client(running.port)
         reply = await client.send(head + b"5\r\nhello\r\n0\r\n\r\n")
         assert (reply.status, reply.body) == (200, b"a")

@@ -244,9 +244,9 @@ def test_a_client_that_leaves_is_no_failure(program: str) -> None:
             fleet = await running.fleet(1, "a")
             await running.share(1, {1: 10_000})
             _, waiting = await asyncio.open_connection("127.0.0.1", running.port)
-            waiting.write(f"POST {PATH} HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\n\r\nhold".encode())
+            waiting.write(f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nhold".encode())
             _, sending = await asyncio.open_connection("127.0.0.1", running.port)
-            sending.write(f"POST {PATH} HTTP/1.1\r\nHost: t\r\nContent-Length: 9\r\n\r\nho".encode())
+            sending.write(f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nho".encode())
             await until(lambda: running.workers["a"].holding == 1, "a request held")
             for writer in (waiting, sending):
                 writer.transport.abort()

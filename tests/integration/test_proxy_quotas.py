@@ -141,7 +141,7 @@ def test_what_the_model_refuses_is_spent(program: str) -> None:
 def test_a_request_that_is_never_finished_spends_no_token(program: str) -> None:
     async def play(running: Stand) -> None:
         await served(running, BY_HEADER)
-        head = f"POST {PATH} HTTP/1.1\r\nHost: test\r\nX-Client: small\r\nContent-Length: 9\r\n\r\nhalf"
+        head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nX-Client: small\r\nContent-Length: 9\r\n\r\nhalf"
         for _ in range(8):
             _, writer = await asyncio.open_connection("127.0.0.1", running.port)
             writer.write(head.encode())

@@ -71,7 +71,7 @@ class Stream:
 async def ask(running: Stand, path: str = STREAM, method: str = "POST", lines: str = "") -> Stream:
     reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
     body = "Content-Length: 1\r\n\r\nx" if method == "POST" else "\r\n"
-    writer.write(f"{method} {path} HTTP/1.1\r\nHost: test\r\n{lines}{body}".encode())
+    writer.write(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{lines}{body}".encode())
     async with asyncio.timeout(PATIENCE):
         head = await reader.readuntil(b"\r\n\r\n")
     return Stream(reader, writer, int(head.split(b" ")[1]))

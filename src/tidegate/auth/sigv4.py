@@ -2,8 +2,9 @@
 
 Pure and standard library only, since every worker does it for every prediction. The rules are those of AWS's
 "Create a signed request" page for every service but S3 (the path is encoded once more, the body always hashed);
-messages and the order of checks are those of AWS's JSON front ends. Text of the request is latin-1 decoded, so
-that it gives back the very bytes of the wire.
+a path that would have to be normalised first is refused (``request_target``), so that what is verified is what is
+routed. Messages and the order of checks are those of AWS's JSON front ends. Text of the request is latin-1 decoded,
+so that it gives back the very bytes of the wire.
 """
 
 import base64
@@ -11,13 +12,14 @@ import hashlib
 import hmac
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
+from tidegate.auth import request_target
 from tidegate.model.errors import IncompleteSignature, InvalidSignature, MissingAuthentication, UnknownKey
 
 ALGORITHM = "AWS4-HMAC-SHA256"
@@ -74,11 +76,13 @@ def verify(
     skew: int,
     services: Collection[str],
 ) -> Identity:
-    """The signer of ``request``, or an AuthError that says why it is refused.
+    """The signer of ``request``, or an AuthError that says why it is refused; Invalid for a target that is not
+    canonical.
 
     ``keys`` maps access key id to secret, ``skew`` is the seconds a signature's date may differ from ``now``,
     ``services`` are the SigV4 service names that are let in.
     """
+    request_target.check(request.path, request.query)
     headers = _by_name(request.headers)
     pairs = _query_pairs(request.query)
     claim = _claim(headers, pairs, skew)
@@ -90,8 +94,8 @@ def verify(
     secret = keys.get(identity.access_key)
     if secret is None:
         raise UnknownKey("The security token included in the request is invalid.")
-    canonical = _canonical(request, headers, pairs, claim.signed_headers)
-    if not hmac.compare_digest(_signature(canonical, secret, identity).encode(), claim.signature.encode()):
+    made = _signatures(request, headers, claim.signed_headers, secret, identity)
+    if not any(hmac.compare_digest(one.encode(), claim.signature.encode()) for one in made):
         raise InvalidSignature(MISMATCH)
     return identity
 
@@ -250,12 +254,15 @@ def _identity(claim: _Claim, services: Collection[str]) -> Identity:
 # --- the signature ------------------------------------------------------------------------------------------
 
 
-def _canonical(
+def _signatures(
     request: RequestParts,
     headers: Mapping[str, list[str]],
-    pairs: Sequence[tuple[str, str]],
     signed_headers: Sequence[str],
-) -> bytes:
+    secret: str,
+    identity: Identity,
+) -> Iterator[str]:
+    """The signatures that a client may have made: over the query encoded anew, as AWS documents it, and over the
+    query as it stands in the request, as botocore does. They differ where the client's encoding is an unusual one."""
     payload = hashlib.sha256(request.body).hexdigest()
     for claimed in headers.get("x-amz-content-sha256", ()):
         if claimed != payload:
@@ -263,18 +270,15 @@ def _canonical(
                 f"X-Amz-Content-SHA256 is '{claimed}' but the body received has '{payload}': sign it as sent."
             )
     lines = [f"{name}:{','.join(map(_trimmed, headers[name]))}" for name in signed_headers]
-    query = sorted((name, value) for name, value in pairs if name != "X-Amz-Signature")
-    return "\n".join(
-        [
-            request.method,
-            quote(_without_dots(request.path), safe="/~", encoding="latin-1"),
-            "&".join(f"{name}={value}" for name, value in query),
-            *lines,
-            "",
-            ";".join(signed_headers),
-            payload,
-        ]
-    ).encode("latin-1")
+    path = quote(request.path, safe="/~", encoding="latin-1")
+    for query in dict.fromkeys((_sorted(_query_pairs(request.query)), _sorted(_raw_pairs(request.query)))):
+        canonical = [request.method, path, query, *lines, "", ";".join(signed_headers), payload]
+        yield _signature("\n".join(canonical).encode("latin-1"), secret, identity)
+
+
+def _sorted(pairs: Sequence[tuple[str, str]]) -> str:
+    """The canonical query. A repeated name is sorted by its values: their order is not signed."""
+    return "&".join(f"{name}={value}" for name, value in sorted(pairs) if name != "X-Amz-Signature")
 
 
 def _signature(canonical: bytes, secret: str, identity: Identity) -> str:
@@ -307,21 +311,14 @@ def _query_pairs(query: str) -> list[tuple[str, str]]:
     return [(_encoded(name), _encoded(value)) for name, _, value in pairs]
 
 
+def _raw_pairs(query: str) -> list[tuple[str, str]]:
+    pairs = (part.partition("=") for part in query.split("&")) if query else ()
+    return [(name, value) for name, _, value in pairs]
+
+
 def _encoded(text: str) -> str:
     return quote(unquote_to_bytes(text.replace("+", " ").encode("latin-1")), safe="-_.~")
 
 
 def _trimmed(value: str) -> str:
     return " ".join(word for word in value.split(" ") if word)
-
-
-def _without_dots(path: str) -> str:
-    """RFC 3986, section 5.2.4; AWS joins consecutive slashes too."""
-    kept: list[str] = []
-    for segment in path.split("/"):
-        if segment == "..":
-            del kept[-1:]
-        elif segment not in ("", "."):
-            kept.append(segment)
-    closing = "/" if kept and path.endswith("/") else ""
-    return f"/{'/'.join(kept)}{closing}"

@@ -5,6 +5,7 @@ environment every request is signed, which a server with keys demands and one wi
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from botocore.eventstream import EventStreamBuffer, EventStreamMessage
 
 from tidegate.model.errors import Invalid, TidegateError, Unavailable
 
+ENDPOINT_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 DEFAULT_URL = "http://127.0.0.1:8471"
 API = "/tidegate/v1"
 TIMEOUT = 30.0
@@ -255,8 +257,8 @@ class Client:
 
 
 def _endpoint(name: str) -> str:
-    """Raises Invalid for a name with which the path would be another one."""
-    if "/" in name or name in ("", ".", ".."):
+    """Raises Invalid for what can be no name, and might make the path another one."""
+    if not ENDPOINT_NAME.fullmatch(name):
         raise Invalid(f"there can be no endpoint {name!r}: names are 1 to 63 letters, digits and inner hyphens")
     return f"/endpoints/{quote(name, safe='')}"
 

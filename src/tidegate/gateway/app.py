@@ -23,6 +23,7 @@ from tidegate.gateway.steps import (
     answered,
     authenticated,
     bounded,
+    canonical,
     identified,
     is_ours,
     same_site,
@@ -31,7 +32,7 @@ from tidegate.model.errors import NotFound
 from tidegate.service.prometheus import CONTENT_TYPE
 from tidegate.wire import dispatch
 
-STEPS: tuple[Step, ...] = (identified, answered, bounded, same_site, authenticated)
+STEPS: tuple[Step, ...] = (identified, answered, bounded, canonical, same_site, authenticated)
 
 
 def build_app(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:

@@ -53,7 +53,10 @@ def endpoint_name(request: Request) -> str:
 
 def number(request: Request, name: str, default: int, low: int, high: int) -> int:
     """A whole number of the query."""
-    text = request.query_params.get(name, str(default))
+    given = request.query_params.getlist(name) or [str(default)]
+    if len(given) > 1:  # in which order is not signed
+        raise Invalid(f"{name} is given {len(given)} times in the query: give it once")
+    text = given[0]
     if not (text.isascii() and text.isdecimal() and len(text) < 20 and low <= int(text) <= high):
         raise Invalid(f"{name}={text!r}: expected a whole number from {low} to {high}")
     return int(text)

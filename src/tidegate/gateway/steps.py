@@ -3,17 +3,16 @@
 The body is read once, by ``bounded``; after it, it is in ``scope["state"]["body"]`` as received.
 """
 
-import ipaddress
 import logging
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tidegate.auth import sigv4
+from tidegate.auth import request_target, sigv4
+from tidegate.auth import same_site as sites
 from tidegate.auth.keys import BEARER, check_bearer
 from tidegate.gateway import answers, received
 from tidegate.gateway.dependencies import Gateway
@@ -116,39 +115,29 @@ async def _read(receive: Receive) -> bytes:
             return b"".join(chunks)
 
 
-def same_site(app: ASGIApp, gateway: Gateway) -> ASGIApp:
-    """Where nobody signs, turns away what a web page of somebody else makes a browser on this machine send
-    (forged requests, and names that were made to point here)."""
+def canonical(app: ASGIApp, gateway: Gateway) -> ASGIApp:
+    """Refuses a request target that could be read in two ways (``auth.request_target``)."""
 
     async def step(scope: Scope, receive: Receive, send: Send) -> None:
-        if not gateway.signed and scope["path"] != HEALTH:
-            headers = Headers(scope=scope)
-            host, origin = headers.get("host", ""), headers.get("origin")
-            if not _is_this_server(_hostname(host), gateway.settings.host):
-                raise AuthError(f"Host '{host}' is not this server: use {gateway.settings.url}")
-            if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
-                raise AuthError(f"a page of '{origin}' may not send requests here")
-            if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-                raise AuthError("a page of another site may not send requests here")
+        request_target.check(scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1"))
         await app(scope, receive, send)
 
     return step
 
 
-def _hostname(host: str) -> str:
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+def same_site(app: ASGIApp, gateway: Gateway) -> ASGIApp:
+    """Where nobody signs, turns away what a web page of another site makes a browser on this machine send."""
+    own = sites.compiled(sites.own_hosts(gateway.settings.host, gateway.settings.allowed_hosts))
 
+    async def step(scope: Scope, receive: Receive, send: Send) -> None:
+        if not gateway.signed:
+            headers = Headers(scope=scope)
+            given = (headers.getlist(name) for name in ("host", "origin", "sec-fetch-site"))
+            if (why := sites.refusal(own, *given)) is not None:
+                raise AuthError(why)
+        await app(scope, receive, send)
 
-def _is_this_server(name: str, configured: str) -> bool:
-    if name in ("localhost", configured) or name.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
+    return step
 
 
 def authenticated(app: ASGIApp, gateway: Gateway) -> ASGIApp:

@@ -1,19 +1,33 @@
 """What HAProxy does with a request, as text: haproxy.cfg and routes.map from a State. Pure; for 2.8 and later.
 
-A prediction meets, in this order: the map of routes (no entry: the controller has it), the check for a signature,
-the body limit, the stamp, the variant it asks for, the split by weights, a server of the slot's backend. Every
-prediction pays for everything on that way, so the rules for several routes come last and a lone fleet skips them.
+A prediction meets, in this order: the map of routes (no entry: the controller has it), the check for a signature or,
+without access keys, for another site's web page, the body limit, the stamp, the variant it asks for, the split by
+weights, a server of the slot's backend. Every prediction pays for everything on that way, so the rules for several
+routes come last and a lone fleet skips them. For the same reason the form of the request target is checked only where
+it was not found in the map as it stands: the keys of the map are canonical.
 A streamed answer is passed on as it comes; only what has not sent a byte yet is given to a second server.
 """
 
 import re
 
+from tidegate.auth import request_target, same_site
 from tidegate.model.admission import QUEUE_TIME
 from tidegate.model.errors import Refused, StartupError
 from tidegate.model.traffic import WHOLE
 from tidegate.proxy import holding, pools, quotas
 from tidegate.proxy.options import Options
-from tidegate.proxy.responses import ENDPOINT, OPENAI, OWN, UNSPENT, either, error, refusal, runtime_error
+from tidegate.proxy.responses import (
+    ENDPOINT,
+    OPENAI,
+    OWN,
+    UNSPENT,
+    any_form,
+    either,
+    error,
+    refusal,
+    runtime_error,
+    strong_quoted,
+)
 from tidegate.proxy.routes import MOST_ROUTES, entries
 from tidegate.proxy.state import ON_DEMAND, State
 
@@ -30,6 +44,23 @@ PLAIN_PATH = "path,field(1,/,3),concat(/invocations)"
 OTHER_PATHS = "{ path,field(4,/) -m str invocations-response-stream v1 }"
 """True for the other ways to ask for a prediction: as a stream, and in OpenAI's manner under /endpoints/NAME/v1.
 Looked at only after the path itself was not in the map, so that the plain way does not pay for it."""
+
+ORIGIN_FORM = "{ url -m beg / }"
+"""True unless the target is in absolute form (``GET http://host/path``), of which HAProxy's ``path`` is a part."""
+
+CANONICAL = (
+    f"  http-request return status 400"
+    f" {any_form('ValidationError', request_target.MESSAGE, 'invalid_request_error')} if "
+    + " or ".join(
+        (
+            "!{ var(txn.routes) -m found } !{ url -m beg / }",
+            f"!{{ var(txn.routes) -m found }} {{ path -m reg {strong_quoted(request_target.FORBIDDEN_IN_PATH)} }}",
+            f"{{ query -m found }} {{ query -m reg {strong_quoted(request_target.FORBIDDEN_IN_QUERY)} }}",
+        )
+    )
+    + "\n"
+)
+"""Refuses every target that is not canonical. One that was found in the map as it stands is, but for its query."""
 
 EARLY = {
     400: ("ValidationError", "The request cannot be read."),
@@ -116,7 +147,34 @@ defaults all
   timeout http-request 30s
   timeout http-keep-alive {KEEP_ALIVE}s
   option idle-close-on-response
+  # What HAProxy calls url and path is then what stands in the request.
+  option disable-h2-upgrade
 {errors}"""
+
+
+def _same_site(options: Options) -> str:
+    """Without access keys: turns away what a web page of another site makes a browser send. The two names that nearly
+    every request has need no regular expression."""
+    host, port = options.host if ":" not in options.host else f"[{options.host}]", options.port
+    usual = " ".join(dict.fromkeys((f"127.0.0.1:{port}", f"localhost:{port}", f"{host}:{port}")))
+    name = "AccessDeniedException"
+    foreign, page = (
+        either(name, {"__type": name, "Message": text, "message": text}, name, "permission_error")
+        for text in (same_site.FOREIGN_HOST, same_site.FOREIGN_PAGE)
+    )
+    compared, said = "req.fhdr(Origin),regsub(^https?://,),strcmp(txn.host)", "req.fhdr(Sec-Fetch-Site)"
+    other_page = (
+        f"{{ {compared} gt 0 }} or {{ {compared} lt 0 }}"
+        f" or {{ {said} -m found }} !{{ {said} -m str {' '.join(same_site.OWN_SITES)} }}"
+        f" or {{ {said} -m found }} {{ req.fhdr_cnt(Sec-Fetch-Site) gt 1 }}"
+    )
+    return f"""\
+  acl own_host req.fhdr(Host) -m str -i {usual}
+  acl own_host req.fhdr(Host) -m reg -i {strong_quoted(options.own_hosts)}
+  http-request return status 403 {foreign} if !own_host
+  http-request set-var(txn.host) req.fhdr(Host) if {{ req.fhdr(Origin) -m found }}
+  http-request return status 403 {page} if {other_page}
+"""
 
 
 def _frontend(options: Options) -> str:
@@ -140,11 +198,12 @@ def _frontend(options: Options) -> str:
 frontend door from all
   bind {host}:{options.port}
   http-request del-header X-Tidegate- -m beg
-  http-request set-var(txn.routes) path,map({MAP}) if METH_POST
+  http-request set-var(txn.routes) path,map({MAP}) if METH_POST {ORIGIN_FORM}
 {OPENAI}\
+{CANONICAL}\
   http-request set-var(txn.routes) {PLAIN_PATH},map({MAP}) if !{{ var(txn.routes) -m found }} {OTHER_PATHS}
   http-request allow if !{{ var(txn.routes) -m found }}
-{signature if options.signed else ""}\
+{signature if options.signed else _same_site(options)}\
   http-request return status 413 {large} if {{ req.body_size gt {options.max_body} }}
   http-request set-header X-Tidegate-Start %[date(0,us)]
   http-request set-var(txn.variant) {target}
@@ -171,6 +230,7 @@ def _copies(options: Options) -> str:
     return f"""\
 frontend copies from all
   bind unix@{options.copies} mode 600
+{CANONICAL}\
   http-request set-var(txn.routes) req.hdr(X-Tidegate-Fleet),word(1,/)
   http-request set-var(txn.slot) req.hdr(X-Tidegate-Fleet),map({FLEETS})
   http-request return status 503 {gone} if !{{ var(txn.slot) -m found }}
@@ -189,7 +249,8 @@ frontend queued from all
   bind unix@{options.queued} mode 600
   timeout client {pools.LONGEST_QUEUED}s
   http-request set-var(txn.path) path
-  http-request set-var(txn.routes) str(:queued),concat(,txn.path),map({MAP})
+  http-request set-var(txn.routes) str(:queued),concat(,txn.path),map({MAP}) if {ORIGIN_FORM}
+{CANONICAL}\
   http-request return status 503 {gone} if !{{ var(txn.routes) -m found }}
   http-request del-header X-Tidegate- -m beg
   http-request set-header X-Tidegate-Start %[date(0,us)]

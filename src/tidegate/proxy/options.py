@@ -5,6 +5,7 @@ import resource
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tidegate.auth import same_site
 from tidegate.proxy import quotas
 from tidegate.proxy.state import State
 from tidegate.settings import Settings
@@ -39,6 +40,8 @@ class Options:
     queues: dict[str, float] = field(default_factory=dict)
     headers: tuple[str, ...] = (quotas.USUAL,)
     """What of the state is in force after a reload only; see there."""
+    own_hosts: str = same_site.own_hosts("127.0.0.1", ())
+    """The pattern of ``Host`` for requests without signature (``auth.same_site``)."""
 
 
 @dataclass(frozen=True)
@@ -72,4 +75,5 @@ def options(settings: Settings, sockets: Sockets, state: State) -> Options:
         queue=settings.queue_timeout,
         queues=dict(sorted(state.queues.items())),
         headers=state.headers,
+        own_hosts=same_site.own_hosts(settings.host, settings.allowed_hosts),
     )

@@ -26,6 +26,11 @@ AWS = "!{ var(txn.open) -m found }"
 _KINDS = {"ThrottlingException": "rate_limit_error"}
 
 
+def strong_quoted(text: str) -> str:
+    """A word of the configuration that HAProxy takes as it is."""
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
 def refusal(name: str, message: str, seconds: str) -> str:
     """A response of a backend that says when to try again (``seconds``), in AWS's form or in OpenAI's."""
     return either(name, {"Message": message, "message": message}, name, _KINDS.get(name, "server_error"), seconds)
@@ -38,6 +43,12 @@ def either(name: str, members: Mapping[str, object], code: str, kind: str, again
     headers = f"hdr x-amzn-ErrorType {name}" + (f" hdr Retry-After {again}" if again else "")
     close = "%[var(txn.open),length,bool,iif(},)]"
     return f"content-type application/json {headers} lf-string '%[var(txn.open)]{body}{close}'"
+
+
+def any_form(name: str, message: str, kind: str) -> str:
+    """A response that clients of every JSON protocol here can read: AWS's, OpenAI's and tidegate's own."""
+    told = {"code": name, "message": message, "type": kind, "param": None}
+    return error(name, {"__type": name, "Message": message, "message": message, "error": told})
 
 
 def error(name: str, members: Mapping[str, object], kind: str = "string") -> str:

@@ -5,12 +5,37 @@ reaches through it what only this machine or its neighbours should reach (a meta
 controller itself), an address that is not public is refused unless the server's owner has listed it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
-NAT64 = IPv6Network("64:ff9b::/96")
-"""Addresses that stand for an IPv4 address in their last four bytes."""
+Network = IPv4Network | IPv6Network
+
+_REACHABLE = """
+0.0.0.0/0       192.0.0.9/32    192.0.0.10/32
+2000::/3        64:ff9b::/96    ::ffff:0:0/96
+2001:1::1/128   2001:1::2/128   2001:1::3/128   2001:3::/32   2001:4:112::/48   2001:20::/28   2001:30::/28
+"""
+_NOT_REACHABLE = """
+0.0.0.0/8       10.0.0.0/8      100.64.0.0/10   127.0.0.0/8     169.254.0.0/16  172.16.0.0/12   192.0.0.0/24
+192.0.2.0/24    192.88.99.0/24  192.168.0.0/16  198.18.0.0/15   198.51.100.0/24 203.0.113.0/24  224.0.0.0/4
+240.0.0.0/4
+::/0            2001::/23       2001:db8::/32   3fff::/20
+"""
+# IANA's special-purpose address registries (RFC 6890 and what updated it, to 2025), by "Globally Reachable", with
+# multicast. The longest prefix decides. Of IPv6, only 2000::/3 has been given out. Python's own is_global depends on
+# its version: 3.11 calls 192.0.0.8 public.
+_BY_LENGTH = sorted(
+    [(ip_network(text), True) for text in _REACHABLE.split()]
+    + [(ip_network(text), False) for text in _NOT_REACHABLE.split()],
+    key=lambda entry: -entry[0].prefixlen,
+)
+
+_TRANSLATED = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
+"""IPv4-mapped addresses, and those that a NAT64 translates: the last four bytes are an IPv4 address."""
+_SIX_TO_FOUR = IPv6Network("2002::/16")
+_ISATAP = (0x0000_5EFE, 0x0200_5EFE)
+"""The first half of an interface identifier whose second half is an IPv4 address (RFC 5214)."""
 
 
 def refusal(host: str, addresses: Sequence[str], allowed: Sequence[str]) -> str | None:
@@ -30,19 +55,23 @@ def refusal(host: str, addresses: Sequence[str], allowed: Sequence[str]) -> str 
 
 
 def public(address: Address) -> bool:
-    """Whether the address is one of the internet's, also where it carries another one within."""
-    if isinstance(address, IPv6Address):
-        within = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-        if address in NAT64:
-            return public(IPv4Address(int(address) & 0xFFFFFFFF))
-        if address.ipv4_mapped is not None:
-            return public(address.ipv4_mapped)
-        if address.is_site_local or not all(public(one) for one in within if one is not None):
-            return False
-    return address.is_global and not (address.is_multicast or address.is_reserved)
+    """Whether the address is one of the internet's, and so is any IPv4 address that it carries within."""
+    if not all(public(inner) for inner in _within(address)):
+        return False
+    return next(reachable for network, reachable in _BY_LENGTH if address in network)
 
 
-def _network(text: str) -> IPv4Network | IPv6Network | None:
+def _within(address: Address) -> Iterator[IPv4Address]:
+    if isinstance(address, IPv4Address):
+        return
+    number = int(address)
+    if any(address in network for network in _TRANSLATED) or number >> 32 & 0xFFFF_FFFF in _ISATAP:
+        yield IPv4Address(number & 0xFFFF_FFFF)
+    if address in _SIX_TO_FOUR:
+        yield IPv4Address(number >> 80 & 0xFFFF_FFFF)
+
+
+def _network(text: str) -> Network | None:
     try:
         return ip_network(text, strict=False)
     except ValueError:

@@ -2,6 +2,7 @@
 
 import base64
 import math
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
@@ -20,11 +21,17 @@ Tree = dict[str, Any]
 
 
 def fields(body: bytes) -> dict[str, str]:
-    """The form as it stands; raises WrongType for one that cannot be read."""
+    """The form as it stands; raises WrongType for one that cannot be read, or that gives a field twice: the order of
+    the two is not signed."""
     try:
-        return dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=FIELDS))
+        pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=FIELDS, errors="strict")
     except ValueError as error:
         raise WrongType(f"the form cannot be read: {error}") from None
+    form = dict(pairs)
+    if len(form) < len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise WrongType(f"the form gives '{shown(twice)}' more than once")
+    return form
 
 
 def parse(shape: StructureShape | None, form: dict[str, str], unknown: list[str]) -> dict[str, Any]:

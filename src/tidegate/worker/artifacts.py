@@ -1,8 +1,8 @@
 """Brings model data to this machine: ``file://`` and ``s3://`` to a folder of plain files.
 
 A ``.tar.gz`` or ``.tgz`` is unpacked, a URL that ends in ``/`` is copied as a tree, anything else is one plain
-file. The folder appears whole or not at all: it is made beside its place and then renamed. The replicas of a fleet
-share it; a lock lets the first do the work.
+file. The folder appears whole or not at all, also after a power failure: it is made beside its place, brought to the
+disk in one go, and then renamed. The replicas of a fleet share it; a lock lets the first do the work.
 """
 
 import errno
@@ -20,8 +20,9 @@ from urllib.parse import unquote
 
 from tidegate.model.errors import ArtifactError, Transient
 from tidegate.worker import archives
-from tidegate.worker.archives import Limits
+from tidegate.worker.archives import Limits, Tree
 from tidegate.worker.buckets import Bucket
+from tidegate.worker.syncing import sync, sync_tree
 
 ARCHIVES = (".tar.gz", ".tgz")
 
@@ -52,7 +53,9 @@ def materialise(url: str | None, folder: Path, policy: Policy) -> None:
             partial.mkdir(mode=0o755)
             if url is not None:
                 fetch(url, partial, policy)
+                sync_tree(partial)
             partial.rename(folder)
+            sync(folder.parent)
             complete.touch()
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -70,7 +73,8 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def fetch(url: str, into: Path, policy: Policy) -> None:
-    """Brings the data at ``url`` into the empty folder ``into``, leaving rubbish when it fails. Raises as above."""
+    """Brings the data at ``url`` into the empty folder ``into``, to its files but not yet to the disk. A failure may
+    leave partial output behind. Raises as above."""
     scheme, _, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     try:
@@ -170,6 +174,8 @@ def _copy_tree(root: Path, into: Path, limits: Limits) -> None:
             number += 1
             if number > limits.files:
                 raise ArtifactError(f"the folder holds more than {limits.files} files")
+            if len(source.relative_to(root).parts) > limits.depth:
+                raise ArtifactError(f"{shown} lies more than {limits.depth} folders deep")
             if stat.S_ISDIR(mode):
                 (here / name).mkdir(mode=0o755)
                 continue
@@ -214,17 +220,14 @@ def _limit(limits: Limits, taken: int = 0) -> Callable[[int], None]:
 
 def _copy_prefix(bucket: Bucket, prefix: str, into: Path, limits: Limits) -> None:
     number = size = 0
+    tree = Tree(into, limits, "the prefix")
     for key in bucket.keys(prefix):
         name = key.removeprefix(prefix)
         if not name or name.endswith("/"):
             continue  # the marks that consoles leave for empty folders
         number += 1
-        if number > limits.files:
-            raise ArtifactError(f"the prefix holds more than {limits.files} objects")
-        target = into / archives.safe_name(name)
         try:
-            target.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-            with target.open("xb") as output:
+            with tree.add_file(name).open("xb") as output:
                 size += bucket.download(key, output, _limit(limits, size))
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
             raise ArtifactError(f"{name!a} is both an object and a folder, or given twice") from None

@@ -1,7 +1,6 @@
 """Reads and writes objects of an S3 by botocore: any S3, by endpoint URL; credentials by botocore's own rules."""
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -175,7 +174,8 @@ class Bucket:
             raise _told(error) from None
 
     def download(self, key: str, output: IO[bytes], check: Callable[[int], None]) -> int:
-        """Writes the object to ``output`` and returns its size; ``check`` may refuse the size beforehand."""
+        """Writes the object to ``output`` (not yet to the disk) and returns its size; ``check`` may refuse the size
+        beforehand."""
         done, etag = 0, ""
         for _ in range(_RESUMES):
             try:
@@ -187,7 +187,6 @@ class Bucket:
                     done += len(part)
                 if done == size:
                     output.flush()
-                    os.fsync(output.fileno())
                     return size
             except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
                 continue

@@ -7,6 +7,7 @@ its connection used. All others go through the parser, every time.
 """
 
 import re
+from collections.abc import Collection
 from typing import NamedTuple
 
 from tidegate.worker.addressed import CONTAINER, MODEL
@@ -41,9 +42,10 @@ class Head(NamedTuple):
 
 
 class Heads:
-    """For one server."""
+    """For one server. ``plain_paths``: the targets by which it is asked for a prediction in the plain way."""
 
-    def __init__(self) -> None:
+    def __init__(self, plain_paths: Collection[bytes]) -> None:
+        self._plain_paths = frozenset(plain_paths)
         self._known: dict[bytes, Head] = {}
 
     @property
@@ -75,7 +77,7 @@ class Heads:
         length = fields.get(b"content-length", b"0")
         if len(fields) != len(headers) or not _FRAMING.isdisjoint(fields) or not _LENGTH.fullmatch(length):
             return None
-        plain = matched[1].endswith(b"/invocations") and b"?" not in matched[1] and _CHOOSING.isdisjoint(fields)
+        plain = matched[1] in self._plain_paths and _CHOOSING.isdisjoint(fields)
         head = Head(matched[1], headers, fields, int(length), plain)
         if b"authorization" not in fields:  # a signature is seen once
             if len(self._known) >= _KEPT:

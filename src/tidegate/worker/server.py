@@ -1,7 +1,8 @@
 """A worker's front: routes, who may, what is counted, and how it goes away.
 
-``GET /ping``, ``GET /_tidegate/stats?since=EPOCH``, ``POST`` to any path that ends in ``/invocations`` or in
-``/invocations-response-stream``, and OpenAI's paths, ``/v1/...``, under ``/endpoints/NAME`` or alone.
+``GET /ping``, ``GET /_tidegate/stats?since=EPOCH``, ``POST`` to ``/invocations`` or ``/invocations-response-stream``,
+and OpenAI's paths, ``/v1/...``: under ``/endpoints/NAME``, where NAME is this replica's endpoint, or alone, where no
+signatures are asked for. What names another endpoint is refused, whoever sent it here.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from tidegate.auth.keys import BEARER, check_bearer
+from tidegate.auth.request_target import MESSAGE, is_canonical
 from tidegate.auth.sigv4 import RequestParts, verify
 from tidegate.model.errors import AuthError, StartupError
 from tidegate.worker import addressed
@@ -34,8 +36,8 @@ from tidegate.worker.stats import Stats
 from tidegate.worker.streaming import Delivery, Ended, Limits
 from tidegate.worker.waiting import Waiting, began, now, stamp
 
-STREAM = b"/invocations-response-stream"
-OPENAI = re.compile(rb"(?:/endpoints/[^/]+)?(/v1/.+)")
+PLAIN, STREAM = b"/invocations", b"/invocations-response-stream"
+PREDICTION = re.compile(rb"(?:/endpoints/([^/]+))?(%b|%b|/v1/.+)" % (PLAIN, STREAM))
 MODELS = b"/v1/models"
 """The one of OpenAI's paths that is read with GET."""
 FIRST_CHUNK = "FirstChunkLatency"
@@ -60,7 +62,8 @@ class Server:
         self.draining = False
         self.connections: set[Connection] = set()
         self.max_body = spec.max_body
-        self.heads = Heads()
+        self._endpoint = spec.fleet.endpoint.encode()
+        self.heads = Heads((PLAIN, b"/endpoints/%b%b" % (self._endpoint, PLAIN)))
         self._stats = Stats()
         self._responses = Responses(spec)
         self._plain = Plain(self._responses)
@@ -138,14 +141,35 @@ class Server:
             self._submit(self.engine, connection, request, Call(request.body, request.fields), self._plain)
             return
         path, _, query = request.url.partition(b"?")
-        if path.endswith(b"/invocations") and request.method == b"POST":
-            self._invoke(connection, request, path, query, self._plain)
-            return
+        if not is_canonical(path.decode("latin-1"), query.decode("latin-1")):
+            close = self.draining or not request.keep_alive
+            connection.reply(self._responses.error(400, "ValidationError", MESSAGE, close, UNSPENT), close)
+        elif asked := PREDICTION.fullmatch(path):
+            self._predict(connection, request, asked, query)
+        else:
+            self._inform(connection, request, path, query)
+
+    def _predict(self, connection: Connection, request: Request, asked: re.Match[bytes], query: bytes) -> None:
+        """``asked``: a match of PREDICTION."""
+        endpoint, what = asked.groups()
+        manner = self._plain if what == PLAIN else self._streamed if what == STREAM else self._openai
         close = self.draining or not request.keep_alive
-        if path.endswith(b"/invocations"):
-            message = "Predictions are asked for with POST."
-            connection.reply(self._responses.error(405, "ValidationError", message, close, UNSPENT), close)
-        elif path == b"/ping":
+        if endpoint != self._endpoint and (endpoint is not None or self._keys is not None):
+            name = "" if endpoint is None else f" {endpoint.decode('latin-1')}"
+            message = f"Endpoint{name} of account {self.spec.account} not found."
+            connection.reply(manner.error(400, "ValidationError", message, close, UNSPENT), close)
+            return
+        method = b"GET" if manner is self._openai and what.startswith(MODELS) else b"POST"
+        if request.method != method:
+            message = f"This is asked for with {method.decode()}."
+            connection.reply(manner.error(405, "ValidationError", message, close, UNSPENT), close)
+            return
+        self._invoke(connection, request, asked, query, manner)
+
+    def _inform(self, connection: Connection, request: Request, path: bytes, query: bytes) -> None:
+        """Answers the platform's own questions."""
+        close = self.draining or not request.keep_alive
+        if path == b"/ping":
             ready = self.engine is not None and self.engine.healthy and not self.draining
             connection.reply(self._responses.plain(200 if ready else 503, b"", close), close)
         elif path == b"/_tidegate/stats":
@@ -158,25 +182,10 @@ class Server:
             page = msgspec.json.encode(getattr(self.engine, "listing", dict)())
             connection.reply(self._responses.plain(200, page, close), close)
         else:
-            self._otherwise(connection, request, path, query)
-
-    def _otherwise(self, connection: Connection, request: Request, path: bytes, query: bytes) -> None:
-        """Predictions that are asked for in other manners."""
-        close = self.draining or not request.keep_alive
-        openai = OPENAI.fullmatch(path)
-        if openai is None and not path.endswith(STREAM):
             message = "There is no such path here; predictions go to /invocations."
             connection.reply(
                 self._responses.error(404, "UnknownOperationException", message, close, UNSPENT), close
             )
-            return
-        manner = self._streamed if openai is None else self._openai
-        method = b"GET" if openai is not None and openai[1].startswith(MODELS) else b"POST"
-        if request.method == method:
-            self._invoke(connection, request, path, query, manner)
-        else:
-            message = f"This is asked for with {method.decode()}."
-            connection.reply(manner.error(405, "ValidationError", message, close, UNSPENT), close)
 
     def spool(self) -> Spool:
         return Spool(self._folder)
@@ -210,11 +219,13 @@ class Server:
 
     # --- predictions ---
 
-    def _invoke(self, connection: Connection, request: Request, path: bytes, query: bytes, manner: Manner) -> None:
+    def _invoke(
+        self, connection: Connection, request: Request, asked: re.Match[bytes], query: bytes, manner: Manner
+    ) -> None:
         close = self.draining or not request.keep_alive
         if self._keys is not None:
             try:
-                self._check(request, path, query, manner)
+                self._check(request, asked[0], query, manner)
             except AuthError as error:
                 connection.reply(manner.refused(error, close), close)
                 return
@@ -229,7 +240,7 @@ class Server:
             return
         headers = request.fields
         if manner is not self._plain or PATH in headers:
-            headers = self._adapted(headers, path, manner)
+            headers = self._adapted(headers, asked[2], manner)
         call = Call(request.body, headers, manner.parts)
         if request.spool is not None:
             call = LargeCall(request.spool, headers, manner.parts)
@@ -246,13 +257,13 @@ class Server:
         engine.submit(call, partial(self._finish, connection, request, call, manner))
 
     def _adapted(self, fields: Mapping[bytes, bytes], path: bytes, manner: Manner) -> Mapping[bytes, bytes]:
-        """What engines find in a call's headers, whichever manner it came in."""
+        """What engines find in a call's headers, whichever manner it came in. ``path``: below the endpoint's."""
         headers = dict(fields)
         headers.pop(PATH, None)  # never the client's
         if manner is self._streamed:
             headers[b"accept"] = headers.get(b"x-amzn-sagemaker-accept", b"")
-        elif manner is self._openai and (found := OPENAI.fullmatch(path)):
-            headers[PATH] = found[1]
+        elif manner is self._openai:
+            headers[PATH] = path
             headers.pop(b"authorization", None)  # may hold the key itself
         return headers
 

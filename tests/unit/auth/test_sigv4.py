@@ -3,7 +3,7 @@
 import string
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from botocore.auth import SigV4Auth, SigV4QueryAuth
@@ -13,10 +13,13 @@ from botocore.credentials import Credentials
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tests.request_targets import AMBIGUOUS, canonical_paths, encoded_queries, paths, raw_queries
+from tidegate.auth.request_target import is_canonical
 from tidegate.auth.sigv4 import ISO_BASIC, Identity, RequestParts, verify
 from tidegate.model.errors import (
     AuthError,
     IncompleteSignature,
+    Invalid,
     InvalidSignature,
     MissingAuthentication,
     UnknownKey,
@@ -91,23 +94,16 @@ def edited(request: RequestParts, old: str, new: str) -> RequestParts:
 
 # --- whatever botocore signs, over random requests -----------------------------------------------------------
 
-segments = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=8).map(
-    lambda s: quote(s, safe="")
-)
-paths = st.lists(segments, max_size=5).map(lambda found: "/" + "/".join(found))
-queries = st.lists(st.tuples(segments, segments), max_size=4).map(
-    lambda pairs: "&".join(f"{name}={value}" for name, value in pairs if name)
-)
 values = st.text(st.sampled_from(string.ascii_letters + string.digits + string.punctuation + " "), max_size=20)
 names = st.sampled_from(["X-Amz-Target", "Content-Type", "X-Amzn-SageMaker-Target-Variant", "Accept", "X-Custom"])
 
 
 @st.composite
 def requests(draw: st.DrawFn) -> RequestParts:
-    query = draw(queries)
+    query = draw(encoded_queries)
     return signed(
         method=draw(st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH"])),
-        target=draw(paths) + (f"?{query}" if query else ""),
+        target=draw(canonical_paths) + (f"?{query}" if query else ""),
         headers=draw(st.dictionaries(names, values, max_size=4)),
         body=draw(st.binary(max_size=64)),
     )
@@ -121,9 +117,39 @@ def test_what_botocore_signs_is_accepted(request: RequestParts) -> None:
 
 
 @untimed
-@given(paths, queries)
+@given(canonical_paths, encoded_queries)
 def test_what_botocore_presigns_is_accepted(path: str, query: str) -> None:
     assert check(presigned(f"{path}?{query}" if query else path)).access_key == KEY
+
+
+@untimed
+@given(raw_queries)
+def test_a_query_is_verified_as_botocore_signs_it_however_it_is_spelt(query: str) -> None:
+    assert check(signed(target=f"/?{query}")).access_key == KEY
+    assert check(presigned(f"/?{query}")).access_key == KEY
+
+
+@untimed
+@given(paths, paths)
+def test_a_signature_is_good_for_the_path_that_was_signed_alone(path: str, other: str) -> None:
+    """botocore signs what is left of a path without its dot segments; no other spelling of that is accepted."""
+    request = signed(target=path)
+    if is_canonical(request.path):
+        assert check(request).access_key == KEY
+    else:
+        with pytest.raises(Invalid, match="canonical"):
+            check(request)
+    if other != path:
+        with pytest.raises((AuthError, Invalid)):
+            check(replace(request, path=other))
+
+
+@pytest.mark.parametrize("target", AMBIGUOUS)
+def test_an_ambiguous_target_is_refused_whoever_signed_it(target: str) -> None:
+    path, _, query = target.partition("?")
+    request = signed(target="/endpoints/other/invocations")
+    with pytest.raises(Invalid, match="canonical"):
+        check(replace(request, path=path, query=query))
 
 
 def changed(draw: st.DrawFn, text: str) -> str:
@@ -147,13 +173,14 @@ def altered(draw: st.DrawFn) -> tuple[RequestParts, RequestParts]:
         body = bytearray(request.body)
         body[draw(st.integers(0, len(body) - 1))] ^= 1 << draw(st.integers(0, 7))
         return request, replace(request, body=bytes(body))
-    # AWS's rules drop "x/.." from a path and hold %2b and %2B equal in a query
     if part == "path":
-        assume(".." not in request.path)
-        return request, replace(request, path=changed(draw, request.path))
+        forged = changed(draw, request.path)
+        assume(is_canonical(forged))
+        return request, replace(request, path=forged)
+    # AWS's rules hold %2b and %2B equal in a query
     if part == "query":
         forged = changed(draw, request.query)
-        assume(unquote(forged) != unquote(request.query))
+        assume(is_canonical("/", forged) and unquote(forged) != unquote(request.query))
         return request, replace(request, query=forged)
     if part == "method":
         return request, replace(request, method=changed(draw, request.method))
@@ -176,7 +203,7 @@ def test_one_changed_byte_is_refused(pair: tuple[RequestParts, RequestParts]) ->
 @given(st.composite(lambda draw: changed(draw, presigned("/a/b?x=1&y=%20z").query))())
 def test_one_changed_byte_of_a_presigned_query_is_refused(query: str) -> None:
     request = presigned("/a/b?x=1&y=%20z")
-    assume(unquote(query) != unquote(request.query))  # %2f and %2F are equal
+    assume(is_canonical("/", query) and unquote(query) != unquote(request.query))  # %2f and %2F are equal
     with pytest.raises(AuthError):
         check(replace(request, query=query))
 

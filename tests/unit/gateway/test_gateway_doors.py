@@ -181,12 +181,12 @@ def test_a_body_at_the_limit_is_read() -> None:
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "[::1", "", "10.0.0.1:8471", "0x7f.1"])
-@pytest.mark.parametrize("path", ["/tidegate/v1/down", "/", "/metrics"])
+@pytest.mark.parametrize("path", ["/tidegate/v1/down", "/", "/metrics", "/healthz", "/console"])
 def test_a_name_that_points_here_is_refused(host: str, path: str) -> None:
     house = House()
     answer = ask(house, "POST", path, headers={"Host": host})
     assert answer.status_code == (400 if path == "/" else 403)
-    assert "is not this server" in answer.text
+    assert "does not name this server" in answer.text
     assert house.downs == 0
 
 

@@ -153,6 +153,42 @@ def test_the_number_of_members_is_limited(tmp_path: Path) -> None:
     assert "more than 10 members" in refused(archive(build), tmp_path, Limits(files=10))
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"{number}/" for number in range(11)],
+        [f"{number}/x" for number in range(6)],
+        ["/".join("abcdefghij") + "/x"],
+    ],
+)
+def test_folders_count_as_members_also_where_no_member_names_them(tmp_path: Path, names: list[str]) -> None:
+    def build(tar: tarfile.TarFile) -> None:
+        for name in names:
+            add(tar, name, b"", **({"type": tarfile.DIRTYPE} if name.endswith("/") else {}))
+
+    assert "more than 10 members" in refused(archive(build), tmp_path, Limits(files=10))
+    assert len(list(tmp_path.rglob("*"))) <= 10
+
+
+def test_the_depth_of_folders_is_limited(tmp_path: Path) -> None:
+    run(archive(lambda tar: add(tar, "a/" * 63 + "model")), tmp_path)
+    for kind in (tarfile.DIRTYPE, tarfile.REGTYPE):
+        deep = archive(lambda tar: add(tar, "b/" * 64 + "model", b"", type=kind))  # noqa: B023 (called right here)
+        assert "more than 64 folders deep" in refused(deep, tmp_path)
+    assert not (tmp_path / "b").exists()
+
+
+def test_the_time_is_limited(tmp_path: Path) -> None:
+    def build(tar: tarfile.TarFile) -> None:
+        for number in range(100):
+            add(tar, f"{number}")
+
+    data, seconds = archive(build), iter(range(1000))
+    with pytest.raises(ArtifactError, match="takes more than 50 s to unpack"):
+        unpack(io.BytesIO(data), len(data), tmp_path, Limits(seconds=50), lambda: float(next(seconds)))
+    assert len(list(tmp_path.iterdir())) < 60
+
+
 def test_a_huge_header_does_not_fill_the_memory(tmp_path: Path) -> None:
     data = archive(lambda tar: add(tar, "a", pax_headers={"comment": "x" * 5_000_000}))
     assert "header of more than" in refused(data, tmp_path)

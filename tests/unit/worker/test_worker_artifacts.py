@@ -1,6 +1,8 @@
 """Model data from files: what may be read, how it arrives, what is left when it does not."""
 
+import errno
 import os
+import shutil
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tidegate.model.errors import ArtifactError
+from tidegate.worker import syncing
 from tidegate.worker.archives import Limits
 from tidegate.worker.artifacts import Policy, materialise
 
@@ -54,6 +57,64 @@ def test_a_folder_is_copied_as_a_tree(source: Path, place: Path) -> None:
     materialise(source.as_uri() + "/", place, Policy())
     found = sorted(str(path.relative_to(place)) for path in place.rglob("*"))
     assert found == ["model.tar.gz", "model.ubj", "sub", "sub/vocabulary.txt"]
+
+
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is done for the disk's sake, in order."""
+    done: list[str] = []
+
+    def note(where: object, name: str, what: str) -> None:
+        real = getattr(where, name)
+
+        def noted(*given: object, **more: object) -> object:
+            done.append(what)
+            return real(*given, **more)
+
+        monkeypatch.setattr(where, name, noted)
+
+    note(os, "fsync", "fsync")
+    note(syncing, "_sync_file_system", "sync of all")
+    note(Path, "rename", "rename")
+    note(Path, "touch", "complete")
+    return done
+
+
+def test_many_files_are_brought_to_the_disk_in_one_go_before_they_have_their_name(
+    source: Path, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = tmp_path / "many.tar.gz"
+    with tarfile.open(many, "w:gz") as tar:
+        for number in range(1000):
+            tar.add(source / "model.ubj", f"{number % 7}/{number}")
+    done = recorded(monkeypatch)
+    materialise(many.as_uri(), place, Policy())
+    assert done == ["sync of all", "rename", "fsync", "complete"]
+    assert len(list(place.rglob("*"))) == 1007
+
+
+def test_few_files_do_not_make_the_whole_disk_wait(
+    source: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = recorded(monkeypatch)
+    materialise(source.as_uri() + "/", place, Policy())
+    assert done == [*["fsync"] * 5, "rename", "fsync", "complete"]
+
+
+def test_a_tree_that_the_disk_did_not_take_is_not_used(
+    source: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fails)
+    assert "Input/output error" in refused(source.as_uri() + "/", place)
+
+
+def test_the_depth_of_a_tree_is_limited(source: Path, place: Path) -> None:
+    (source / "a/b/c").mkdir(parents=True)
+    materialise(source.as_uri() + "/", place.with_name("other"), Policy(limits=Limits(depth=3)))
+    shutil.rmtree(place.parent)
+    assert "more than 2 folders deep" in refused(source.as_uri() + "/", place, Policy(limits=Limits(depth=2)))
 
 
 def test_without_a_url_the_folder_is_empty(place: Path) -> None:

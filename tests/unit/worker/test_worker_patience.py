@@ -20,7 +20,7 @@ class Echo:
     def __init__(self, size: int = 1) -> None:
         self.connections: set[Connection] = set()
         self.max_body = 100
-        self.heads = Heads()
+        self.heads = Heads((b"/endpoints/fraud/invocations",))
         self.size = size
 
     def serve(self, connection: Connection, request: Request) -> None:

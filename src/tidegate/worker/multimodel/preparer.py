@@ -27,6 +27,7 @@ from tidegate.worker.invocation import Call
 from tidegate.worker.multimodel.store import place
 from tidegate.worker.runtimes import choose, load
 from tidegate.worker.runtimes.lean import IMPORTS
+from tidegate.worker.syncing import sync_tree
 
 try:
     IMPORTS.runtime(RuntimeKind.XGBOOST)
@@ -130,6 +131,7 @@ def _kept(job: Job, partial: Path, model: Path) -> Path:
             return path
     load(job.kind, model, job.environment)
     (partial / "mark").write_text(job.mark)
+    sync_tree(partial)
     kept = partial.with_name(partial.name + ".kept")
     partial.rename(kept)
     return kept

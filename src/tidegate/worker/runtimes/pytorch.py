@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.model.errors import ArtifactError
+from tidegate.worker import zips
 from tidegate.worker.images import PICKLE, TRUST, trusts
 from tidegate.worker.invocation import ModelFailed
 
@@ -94,6 +95,7 @@ def _check_script(path: Path, trusted: bool) -> None:
     with path.open("rb") as content:
         if content.read(1) == b"\x80":
             raise ArtifactError(f"{path.name} is a pickle of PyTorch's old format; {advice}")
+    zips.check(path)
     try:
         with zipfile.ZipFile(path) as archive:
             names = {name.partition("/")[2] for name in archive.namelist()}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.model.errors import ArtifactError
+from tidegate.worker import zips
 from tidegate.worker.images import PICKLE, TRUST, trusts
 from tidegate.worker.invocation import ModelFailed
 
@@ -94,6 +95,7 @@ def _refusal(error: ValueError, rows: codecs.Matrix, features: codecs.Features) 
 
 
 def _skops(path: Path, trusted: bool) -> Any:
+    zips.check(path)
     types = skops.io.get_untrusted_types(file=path)
     strange = [name for name in types if name not in (soundness.TREE, *soundness.HARMLESS)]
     if strange and not trusted:
