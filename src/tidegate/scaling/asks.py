@@ -10,6 +10,8 @@ from tidegate.model.scaling import AlarmSeen, Cooldown, NotScaled, ScalerState, 
 AGAIN = 60.0
 """Seconds after which an alarm that stays in ALARM acts again (unlike one that sends messages)."""
 EPSILON = 1e-9
+MOST = 1e9
+"""Instances: more are never wanted."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Refusal:
 
 
 def up(instances: float) -> int:
-    """Rounded up, but not for an error of the arithmetic."""
-    return math.ceil(instances - EPSILON)
+    """Rounded up, but not for an error of the arithmetic. A metric may be as large as a float can be."""
+    return math.ceil(min(instances, MOST) - EPSILON)
 
 
 def due(alarm: AlarmSeen, state: ScalerState, now: datetime) -> bool:

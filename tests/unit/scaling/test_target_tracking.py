@@ -33,6 +33,7 @@ from tidegate.testing.scaling_sim import START
         (4, 60.0, 3),
         (4, 5.0, 1),
         (4, 0.0, 1),
+        (4, 1.7e308, 10),
     ],
 )
 def test_the_count_follows_the_metric_in_proportion_and_is_rounded_up(
