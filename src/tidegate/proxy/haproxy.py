@@ -16,6 +16,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from tidegate.installation import Installation
 from tidegate.model.admission import USUAL, Admission
 from tidegate.model.errors import Invalid, Refused, StartupError, Transient
 from tidegate.model.fleet import FleetId, RoutingStrategy
@@ -59,8 +60,11 @@ class HAProxy:
         controller: Path,
         slots: Mapping[str, int] = SLOTS,
         files: Files | None = None,
+        installation: Installation | None = None,
     ) -> None:
+        """``installation``: whose HAProxy may be adopted; None: any that runs in the folder."""
         self._settings = settings
+        self._installation = installation
         self._folder = folder / "proxy"
         self._recorder = Recorder(files or PreallocatedFiles(self._folder))
         self._controller = controller
@@ -99,7 +103,8 @@ class HAProxy:
             program = await asyncio.to_thread(binary.find, self._settings.haproxy)
             self._lua = await asyncio.to_thread(binary.has_lua, program)
             self._prepare()
-            master = self._master = Master(self._folder, command(program, self._folder, self._runtime.master))
+            line = command(program, self._folder, self._runtime.master, self._installation)
+            master = self._master = Master(self._folder, line, self._installation)
             known = await self._running(master)
             recorded = await asyncio.to_thread(self._load, "" if known is None else known.options)
             if known is None:
@@ -386,6 +391,8 @@ class HAProxy:
         path, state = self._folder / config.STATE, adoption.empty(known)
         try:
             state = adoption.decode(path.read_bytes(), self._options())
+            if (ours := self._installation) is not None:
+                state = state.of_installation(ours.id, ours.accepts_unmarked)
         except FileNotFoundError:
             pass
         except (OSError, Invalid) as error:

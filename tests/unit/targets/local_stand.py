@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,16 +15,17 @@ from types import MappingProxyType
 
 import msgspec
 
+from tidegate.installation import Installation
 from tidegate.model.admission import USUAL, Admission
 from tidegate.model.errors import Transient
 from tidegate.model.fleet import FleetId, FleetSpec, RoutingStrategy, VariantSpec
 from tidegate.model.registry import Container, Model
 from tidegate.model.traffic import RouteTable
 from tidegate.ports.router import Demand
-from tidegate.targets.local.fleet import Surroundings
 from tidegate.targets.local.folders import Folders, write_whole
 from tidegate.targets.local.on_demand import Waking
 from tidegate.targets.local.process import NOTE, Identity
+from tidegate.targets.local.surroundings import Surroundings
 from tidegate.targets.local.target import LocalTarget
 from tidegate.worker.images import RuntimeChoice, RuntimeKind
 from tidegate.worker.spec import ContainerSpec, ReplicaSpec, encode
@@ -134,6 +135,10 @@ class Stand:
             )
         )
 
+    def sleeper(self) -> "AbstractContextManager[subprocess.Popen[bytes]]":
+        """A process that a controller of this folder would adopt."""
+        return sleeper(self.folders.installation)
+
     def left(
         self, replica: str, process: "subprocess.Popen[bytes]", *marks: str, start: bytes | None = None
     ) -> Path:
@@ -151,15 +156,20 @@ class Stand:
 def stand(command: tuple[str, ...] = ()) -> Iterator[Stand]:
     """In a short path: a unix socket's is limited."""
     with TemporaryDirectory(prefix="tg-") as name:
-        folders = Folders(Path(name) / "state", Path(name) / "s")
+        state = Path(name) / "state"
+        state.mkdir()
+        folders = Folders(state, Path(name) / "s", Installation.take(state))
         folders.prepare()
         yield Stand(folders, command)
 
 
 @contextmanager
-def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
-    """A process in a session of its own, in place of a worker that is only looked at."""
-    process = subprocess.Popen(["sleep", "120"], start_new_session=True)
+def sleeper(installation: Installation | None = None) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process in a session of its own, in place of a worker of the installation that is only looked at."""
+    words = () if installation is None else (*installation.python, str(installation.root))
+    option, path = words[:2], words[2:]
+    command = [sys.executable, "-ISE", *option, "-c", "import time; time.sleep(120)", *path]
+    process = subprocess.Popen(command, start_new_session=True)
     try:
         yield process
     finally:

@@ -6,9 +6,10 @@ from pathlib import Path
 from tests.unit.targets.local_stand import FLEET, program, run, sleeper, spec, stand, until
 from tidegate.model.errors import Transient
 from tidegate.model.fleet import ReplicaState
-from tidegate.targets.local.fleet import START_FAILURES, Wish, keep
+from tidegate.targets.local.fleet import START_FAILURES
 from tidegate.targets.local.member import OUTGROWN, SERVED, Member
 from tidegate.targets.local.process import Identity, Process
+from tidegate.targets.local.surroundings import Wish, keep
 
 PATIENCE = 0.1
 
@@ -77,7 +78,7 @@ def test_a_late_answer_is_an_answer(tmp_path: Path) -> None:
 
 
 def test_a_hung_replica_gives_its_place_to_another() -> None:
-    with stand() as here, sleeper() as hung:
+    with stand() as here, here.sleeper() as hung:
         keep(here.folders, Wish(spec(1), 1))
         here.left("r-a", hung, SERVED)
 
@@ -174,7 +175,7 @@ def test_what_cannot_be_started_leaves_nothing_and_comes_up_when_there_is_room()
 
 
 def test_a_turn_that_fails_in_an_unknown_way_is_tried_again() -> None:
-    with stand() as here, sleeper() as worker:
+    with stand() as here, here.sleeper() as worker:
         keep(here.folders, Wish(spec(1), 1))
         here.left("r-a", worker, SERVED)
         here.router.trouble = [Transient("still away"), ValueError("a fault in the program")]

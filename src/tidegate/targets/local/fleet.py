@@ -10,23 +10,21 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from tidegate.model.errors import TidegateError
-from tidegate.model.fleet import FleetId, FleetSpec, ReplicaState, RoutingStrategy, Serverless
+from tidegate.model.fleet import FleetId, ReplicaState, RoutingStrategy, Serverless
 from tidegate.model.observe import FleetSeen
-from tidegate.ports.router import Router
 from tidegate.targets.local import member as files
 from tidegate.targets.local import on_demand, ping
-from tidegate.targets.local.folders import Folders, write_whole
+from tidegate.targets.local.folders import write_whole
 from tidegate.targets.local.member import Member
-from tidegate.targets.local.nursery import Nursery
-from tidegate.targets.local.on_demand import OnDemand, Waking
+from tidegate.targets.local.on_demand import OnDemand
 from tidegate.targets.local.process import Process
+from tidegate.targets.local.surroundings import Surroundings, Wish, keep
 
 log = logging.getLogger(__name__)
 
@@ -49,38 +47,6 @@ START_GRACE = 10.0
 """Seconds past a worker's own time limits, in which it can say which of them it was."""
 KILL_GRACE = 5.0
 """Seconds past the drain timeout before a worker that was told to stop is killed."""
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What lies on disk for a fleet; read again by a restarted controller."""
-
-    spec: FleetSpec
-    fence: int
-    deleted: bool = False
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What every supervisor of a machine shares."""
-
-    folders: Folders
-    router: Router
-    environment: dict[str, str]
-    describe: Callable[[FleetSpec, str, Waking | None], bytes]
-    """The worker's own start file for one replica of a fleet, and for whom it is woken."""
-    fits: Callable[[bytes], bool]
-    """Whether a replica with this start file may serve under the settings of now."""
-    new_id: Callable[[str], str]
-    changed: Callable[[str], None]
-    """Called with the endpoint's name when what ``seen`` says has changed."""
-    harvest: Callable[[FleetSpec, str, bytes], None]
-    """Takes the last counts that a replica left when it went."""
-    drain_timeout: float
-    patience: float
-    """Seconds that a live replica may take to answer a ping: somewhat more than a prediction may last."""
-    nursery: Nursery | None = None
-    """Where workers of serverless fleets and of jobs are forked; None: each is started by itself."""
 
 
 @dataclass
@@ -335,7 +301,10 @@ class Fleet:
         try:
             start = folder / files.START
             write_whole(start, self.around.describe(self.wish.spec, replica, self._on_demand.waking))
-            process = self._forked(start, log_file) or Process.start(start, log_file, self.around.environment)
+            mark = folders.installation.python
+            process = self._forked(start, log_file) or Process.start(
+                start, log_file, self.around.environment, mark=mark
+            )
         except TidegateError as error:
             self._count_failure(replica, str(error), permanent=True)
         except OSError as error:
@@ -376,7 +345,7 @@ class Fleet:
         if self.wish.spec.detached is None:
             with contextlib.suppress(OSError):
                 self.around.harvest(self.wish.spec, replica, (folder / "stats.json").read_bytes())
-        files.clear(folder, socket)
+        files.clear(folder, socket if self.around.folders.holds(socket) else None)
 
     def _count_failure(
         self, replica: str, message: str, permanent: bool = False, longest: float = LONGEST_BACKOFF
@@ -391,10 +360,3 @@ class Fleet:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
-
-
-def keep(folders: Folders, wish: Wish) -> None:
-    """The share apart, for the workers to read."""
-    if wish.spec.mirror is not None:
-        write_whole(folders.share(wish.spec.id), str(wish.spec.mirror.share).encode())
-    write_whole(folders.wish(wish.spec.id), msgspec.json.encode(wish))

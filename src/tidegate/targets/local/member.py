@@ -61,8 +61,8 @@ class Member:
         """The replica that an earlier controller left in ``folder``; None when its process has ended. One that
         served goes on serving without having to prove itself again: it may be busy with a request. The socket is
         where it was put then, whatever the folder for sockets is now."""
-        process = Process.adopt(folder)
-        if process is None or not process.alive:
+        process = Process.adopt(folder, folders.installation)
+        if process is None:
             return None
         state = ReplicaState.READY if (folder / SERVED).exists() else ReplicaState.STARTING
         if (folder / RETIRED).exists():
@@ -152,11 +152,12 @@ def written_socket(folder: Path) -> Path | None:
         return None
 
 
-def clear(folder: Path, socket: Path) -> None:
-    """Removes what a replica that has ended leaves: its folder, its socket and its program's."""
-    with contextlib.suppress(OSError):
-        socket.unlink(missing_ok=True)
-        socket.with_suffix(".app").unlink(missing_ok=True)
+def clear(folder: Path, socket: Path | None) -> None:
+    """Removes what a replica that has ended leaves: its folder, and its socket and its programs' if they are ours."""
+    if socket is not None:
+        with contextlib.suppress(OSError):
+            for path in (socket, *socket.parent.glob(f"{socket.stem}.app*")):
+                path.unlink(missing_ok=True)
     groups.remove(folder)
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -14,7 +14,8 @@ from tidegate.model.observe import FleetSeen, Observation
 from tidegate.model.traffic import RouteTable
 from tidegate.ports.router import Passed
 from tidegate.ports.target import Capabilities, Look
-from tidegate.targets.local.fleet import Fleet, Surroundings, Wish, keep
+from tidegate.targets.local.fleet import Fleet
+from tidegate.targets.local.surroundings import Surroundings, Wish, keep
 
 log = logging.getLogger(__name__)
 
