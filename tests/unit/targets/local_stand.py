@@ -94,6 +94,7 @@ class Stand:
     router: StandInRouter = field(default_factory=StandInRouter)
     harvested: list[tuple[str, bytes]] = field(default_factory=list)
     replicas: int = 0
+    startup_timeout: float = 20.0
 
     def surroundings(self) -> Surroundings:
         return Surroundings(
@@ -131,7 +132,7 @@ class Stand:
                     ),
                 ),
                 socket=str(self.folders.socket(replica)),
-                startup_timeout=20,
+                startup_timeout=self.startup_timeout,
             )
         )
 

@@ -1,13 +1,16 @@
 """A supervisor's own troubles: replicas that hang, that die soon, that cannot be started; routers that fail."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from tests.unit.targets.local_stand import FLEET, program, run, sleeper, spec, stand, until
 from tidegate.model.errors import Transient
 from tidegate.model.fleet import ReplicaState
 from tidegate.targets.local.fleet import START_FAILURES
-from tidegate.targets.local.member import OUTGROWN, SERVED, Member
+from tidegate.targets.local.member import LOADING, OUTGROWN, SERVED, Member
 from tidegate.targets.local.process import Identity, Process
 from tidegate.targets.local.surroundings import Wish, keep
 
@@ -91,6 +94,47 @@ def test_a_hung_replica_gives_its_place_to_another() -> None:
             await until(lambda: here.replicas == 1, "another is started")
             await until(lambda: hung.poll() is not None, "it is told to stop")
             assert here.router.fleets[FLEET] == {}
+            await target.drain_all()
+
+        run(story())
+
+
+def test_a_replica_that_exceeds_its_start_up_limit_is_a_failure_at_once(tmp_path: Path) -> None:
+    """Two more tries would only triple the time until its rollout turns back."""
+    with stand(program(tmp_path, "import time; time.sleep(120)")) as here:
+        here.startup_timeout = 1.0
+
+        async def story() -> None:
+            target = here.target()
+            await target.ensure_fleet(spec(1), 1)
+            fleet = target._fleets[FLEET]
+            await until(lambda: fleet.failure, "it has failed")
+            assert fleet.failure is not None and "did not pass the ping health check within 1 s" in fleet.failure
+            assert (here.replicas, fleet.failures) == (1, 1)
+            await target.drain_all()
+
+        run(story())
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_replica_that_hangs_while_it_starts_is_a_failure_though_it_cannot_say_so(begun: bool) -> None:
+    with stand(("false",)) as here, here.sleeper() as hung:
+        limit = 0.1 if begun else 0.2
+        limits = {"startup_timeout": 0.1 if begun else 0.0, "download_timeout": 900.0 if begun else 0.2}
+        short = replace(spec(1), variant=replace(spec(1).variant, **limits))  # type: ignore[arg-type]
+        keep(here.folders, Wish(short, 1))
+        folder = here.left("r-a", hung)
+        if begun:
+            (folder / LOADING).write_text("0.05")
+
+        async def story() -> None:
+            target = here.target()
+            fleet = target._fleets[FLEET]
+            await until(lambda: fleet.failure, "it has failed")
+            assert (
+                fleet.failure == f"{'the model did not load' if begun else 'no answer to /ping'} within {limit} s"
+            )
+            await until(lambda: hung.poll() is not None, "it is ended")
             await target.drain_all()
 
         run(story())

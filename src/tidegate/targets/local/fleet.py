@@ -43,8 +43,6 @@ LONGEST_BACKOFF = 30.0
 """Seconds between tries to start what does not start."""
 EARLY_BACKOFF = 2.0
 """The same for what starts well and then dies soon: it may do so by what it is asked, and is missed."""
-START_GRACE = 10.0
-"""Seconds past a worker's own time limits, in which it can say which of them it was."""
 KILL_GRACE = 5.0
 """Seconds past the drain timeout before a worker that was told to stop is killed."""
 
@@ -211,10 +209,10 @@ class Fleet:
             self._clear(member.id, member.socket)
 
     async def _welcome(self) -> None:
-        """Starting replicas that answer their ping become ready; those that take too long are ended."""
+        """Starting replicas that answer their ping become ready; those that take too long are ended, and their fleet
+        has failed: others would take as long."""
         starting = [m for m in self.members.values() if m.state is ReplicaState.STARTING]
         answers = await asyncio.gather(*(ping.ready(m.socket) for m in starting))
-        limit = self.wish.spec.variant.startup_timeout + self.wish.spec.variant.download_timeout
         for member, is_ready in zip(starting, answers, strict=True):
             if is_ready:
                 self._on_demand.prove(self.around.folders.fleet(self.id), self._now())
@@ -222,8 +220,8 @@ class Fleet:
                 self.failure, self._not_before = None, 0.0
                 self._backend_stale = True
                 member.mark(files.SERVED)
-            elif self._now() - member.since > limit + START_GRACE:
-                self._count_failure(member.id, f"no answer to /ping within {limit:g} seconds")
+            elif late := member.late(self._now(), self.wish.spec.variant):
+                self._count_failure(member.id, late, permanent=True)
                 member.state = ReplicaState.GONE
                 member.process.kill()
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import msgspec
 
-from tidegate.model.fleet import FleetId, ReplicaState
+from tidegate.model.fleet import FleetId, ReplicaState, VariantSpec
 from tidegate.model.sizes import told
+from tidegate.model.start_limits import grace
 from tidegate.targets.local import groups, logs, ping
 from tidegate.targets.local.folders import Folders
 from tidegate.targets.local.process import Process
@@ -21,6 +22,8 @@ SERVED = "ready"
 RETIRED = "draining"
 """Marker file: it is to go, and must not be given requests again."""
 START = "replica.json"
+LOADING = "loading"
+"""File of a worker's own: it has its model data, and gives itself so many seconds to load it (``worker.spec``)."""
 OUTGROWN = "outgrown"
 """File of a worker's own: it holds more memory than it may (``worker.spec``)."""
 PING_EVERY = 5.0
@@ -53,6 +56,8 @@ class Member:
     strikes: int = 0
     leaving: bool = False
     """It serves until another has taken its place."""
+    _loaded_by: float | None = None
+    """When a replica that loads its model has failed; None until it says that it has begun."""
     _watch: int | None = None
     _question: asyncio.Task[bool] | None = None
 
@@ -108,6 +113,19 @@ class Member:
             self.bad_since = None if good else self.asked if self.bad_since is None else self.bad_since
         bad = self.bad_since
         return self.strikes >= STRIKES and bad is not None and now - bad >= patience
+
+    def late(self, now: float, variant: VariantSpec) -> str:
+        """What a starting replica has failed to do in time; empty while it has time. It says so itself and ends,
+        unless it hangs."""
+        if self._loaded_by is None:
+            with contextlib.suppress(OSError, ValueError):
+                seconds = float((self.folder / LOADING).read_text())
+                self._loaded_by = now + min(seconds, variant.startup_timeout) + grace(variant.startup_timeout)
+        if self._loaded_by is not None:
+            why = f"the model did not load within {variant.startup_timeout:g} s"
+            return why if now > self._loaded_by else ""
+        limit = variant.download_timeout + variant.startup_timeout
+        return f"no answer to /ping within {limit:g} s" if now - self.since > limit + grace(limit) else ""
 
     def outgrows(self) -> str:
         """Once, when it holds more memory than it may: what it says of that. It is leaving from then on."""
