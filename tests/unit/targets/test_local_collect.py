@@ -77,8 +77,9 @@ class Case:
         return counted((await self.collector.collect(now)).seconds)
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        since = int((await reader.readuntil(b"\r\n\r\n")).split(b"since=")[1].split(b"&")[0])
-        writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + page(self.seconds, since, self.now))
+        _, asked, since = (await reader.readuntil(b"\r\n\r\n")).partition(b"since=")
+        body = page(self.seconds, int(since.split(b"&")[0].split()[0]), self.now) if asked else b""
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + body)
         writer.close()
 
 

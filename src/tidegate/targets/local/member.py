@@ -2,20 +2,24 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
+from tidegate import vitals
 from tidegate.model.fleet import FleetId, ReplicaState, VariantSpec
 from tidegate.model.sizes import told
 from tidegate.model.start_limits import grace
 from tidegate.targets.local import groups, logs, ping
 from tidegate.targets.local.folders import Folders
+from tidegate.targets.local.health import Answer, Health, Look
 from tidegate.targets.local.process import Process
+from tidegate.vitals import Vitals
 
 SERVED = "ready"
 """Marker file in a replica's folder: it has taken requests."""
@@ -26,11 +30,8 @@ LOADING = "loading"
 """File of a worker's own: it has its model data, and gives itself so many seconds to load it (``worker.spec``)."""
 OUTGROWN = "outgrown"
 """File of a worker's own: it holds more memory than it may (``worker.spec``)."""
-PING_EVERY = 5.0
+PING_EVERY = 2.0
 """Seconds between the questions whether a replica that was ready still is."""
-STRIKES = 2
-"""Questions without a good answer before a replica is taken for hung: one may be the controller's own fault, which
-was stopped or starved while the answer came."""
 
 
 class _Start(msgspec.Struct):
@@ -51,15 +52,16 @@ class Member:
     terminated: float | None = None
     settled: bool = False
     """It has been ready for long enough to count as a good start."""
-    asked: float = 0.0
-    bad_since: float | None = None
-    strikes: int = 0
+    asked: float = -math.inf
+    health: Health = field(default_factory=Health)
     leaving: bool = False
     """It serves until another has taken its place."""
+    hopeless: bool = False
+    """It hangs, and is killed once another has taken its place."""
     _loaded_by: float | None = None
     """When a replica that loads its model has failed; None until it says that it has begun."""
     _watch: int | None = None
-    _question: asyncio.Task[bool] | None = None
+    _question: asyncio.Task[Answer] | None = None
 
     @classmethod
     def adopt(cls, fleet: FleetId, folder: Path, folders: Folders, now: float) -> "Member | None":
@@ -74,7 +76,7 @@ class Member:
             state = ReplicaState.DRAINING
         socket = written_socket(folder) or folders.socket(folder.name)
         log, settled = folders.log(fleet, folder.name), state is ReplicaState.READY
-        return cls(folder.name, process, state, now, folder, socket, log, settled=settled, asked=now)
+        return cls(folder.name, process, state, now, folder, socket, log, settled=settled)
 
     def watch(self, ended: Callable[[], None]) -> None:
         """Calls ``ended`` once, when the process ends (where the system tells)."""
@@ -98,21 +100,27 @@ class Member:
         with contextlib.suppress(OSError):
             (self.folder / name).touch()
 
-    def hangs(self, now: float, patience: float) -> bool:
-        """Asks it now and then, without waiting here. True when for ``patience`` seconds and more than one question
-        there was no good answer. Each question waits that long: one that computes for as long as a prediction may
-        take answers late, but it answers."""
-        if self._question is None:
-            if now - self.asked >= PING_EVERY:
-                self.asked = now
-                self._question = asyncio.create_task(ping.ready(self.socket, patience))
-        elif self._question.done():
+    def look(self, now: float, patience: float) -> None:
+        """One look at its health, without waiting here: a ready one is asked now and then whether it still is. Each
+        question waits for ``patience``: one that computes for as long as a prediction may take answers late, but it
+        answers."""
+        answer, open_before = None, self._question is not None
+        if self._question is not None and self._question.done():
             answered, self._question = self._question, None
-            good = answered.exception() is None and answered.result()
-            self.strikes = 0 if good else self.strikes + 1
-            self.bad_since = None if good else self.asked if self.bad_since is None else self.bad_since
-        bad = self.bad_since
-        return self.strikes >= STRIKES and bad is not None and now - bad >= patience
+            answer = Answer.NONE if answered.exception() is not None else answered.result()
+        pause = PING_EVERY if self.health.bad is None else 0.0
+        if self._question is None and self.state is ReplicaState.READY and now - self.asked >= pause:
+            self.asked = now
+            self._question = asyncio.create_task(ping.ask(self.socket, patience))
+        pid, waits = self.process.identity.pid, open_before and answer is None
+        seen = Look(
+            stopped=vitals.state(pid) in vitals.STOPPED,
+            waiting=self._question is not None,
+            answer=answer,
+            vitals=Vitals.of(pid) if waits else None,
+            frozen=waits and vitals.frozen(pid),
+        )
+        self.health = self.health.after(seen, now)
 
     def late(self, now: float, variant: VariantSpec) -> str:
         """What a starting replica has failed to do in time; empty while it has time. It says so itself and ends,

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from tidegate.targets.local.folders import write_whole
 
 _PRIVATE = ("TIDEGATE_ACCESS_KEYS", "TIDEGATE_DATABASE_URL")
 """Variables of the controller that a worker has no business to see."""
+_LOADING_TRIES, _LOADING_PAUSE = 5, 0.002
 NOTE = "process.json"
 """File in a replica's folder that holds its process's identity."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -57,11 +59,16 @@ class Identity:
 
 
 def command_line(pid: int) -> list[str]:
-    """Of a process; empty for one that has ended or may not be looked at."""
-    try:
-        return psutil.Process(pid).cmdline()
-    except (psutil.Error, OSError):
-        return []
+    """Of a process; empty for one that has ended or may not be looked at. It is empty for a moment, too, while the
+    kernel loads a program that was just started."""
+    for _ in range(_LOADING_TRIES):
+        try:
+            if line := psutil.Process(pid).cmdline():
+                return line
+        except (psutil.Error, OSError):
+            return []
+        time.sleep(_LOADING_PAUSE)
+    return []
 
 
 def cleaned(environment: Mapping[str, str]) -> dict[str, str]:
