@@ -364,3 +364,25 @@ exec {program} "$@"
                 await running.fleet(2, "b", routing=RoutingStrategy.ON_DEMAND)
 
     asyncio.run(scene())
+
+
+def test_a_server_that_does_not_answer_is_seen_to_be_dead_and_to_live_again(program: str) -> None:
+    async def scene() -> None:
+        async with stand(program) as running:
+            fleet = await running.fleet(1, "a", "b")
+            await running.share(1, {1: 10_000})
+
+            async def alive(**wanted: bool) -> bool:
+                view = await running.proxy.view(ENDPOINT)
+                assert view.routes.share_of(1) == 10_000
+                passed = (await running.proxy.passed())[fleet]
+                assert passed.down <= view.alive[fleet].keys()
+                return view.alive[fleet] == wanted and passed.down == {n for n, well in wanted.items() if not well}
+
+            await until_it(lambda: alive(a=True, b=True), "both live")
+            running.workers["a"].stop()
+            await until_it(lambda: alive(a=False, b=True), "one is dead")
+            await running.workers["a"].start()
+            await until_it(lambda: alive(a=True, b=True), "it lives again")
+
+    asyncio.run(scene())

@@ -94,7 +94,7 @@ FAULTS = {
     "never loads": (
         "import threading\ndef model_fn(d): threading.Event().wait()\n" + PREDICT,
         "the model did not load within 1 s",
-        False,
+        True,
     ),
     "missing module": (
         "import not_there",

@@ -308,7 +308,7 @@ def test_a_program_that_never_answers_the_ping(workers: Workers) -> None:
     worker = workers.program(PROGRAM, environment={"SILENT": "1"}, startup_timeout=1.0)
     assert worker.wait() == 3
     assert "did not pass the ping health check within 1 s" in worker.failure.message
-    assert not worker.failure.permanent
+    assert worker.failure.permanent, "another try would take as long"
 
 
 def test_an_environment_that_changes_the_program_is_refused(workers: Workers) -> None:

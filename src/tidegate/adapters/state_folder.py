@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from tidegate.installation import Installation
 from tidegate.model.errors import StartupError
 
 
@@ -17,6 +18,7 @@ class StateFolder:
 
     path: Path
     _lock: int
+    installation: Installation
 
     @classmethod
     def take(cls, path: Path) -> "StateFolder":
@@ -41,7 +43,11 @@ class StateFolder:
                 f"state folder {path} is in use by another tidegate (pid {owner}); stop it with 'tidegate down' "
                 "or choose another folder with --state"
             ) from None
-        folder = cls(path, lock)
+        try:
+            folder = cls(path, lock, Installation.take(path))
+        except OSError as error:
+            os.close(lock)
+            raise StartupError(f"state folder {path} cannot be written: {error.strerror}") from None
         folder._write_pid()
         return folder
 

@@ -51,10 +51,10 @@ from tidegate.settings import Settings
 from tidegate.targets.local import logs
 from tidegate.targets.local.collect import Collector
 from tidegate.targets.local.coverage import CoverageTracker
-from tidegate.targets.local.fleet import Surroundings
 from tidegate.targets.local.folders import Folders
 from tidegate.targets.local.listing import listings
 from tidegate.targets.local.streams import Streams
+from tidegate.targets.local.surroundings import Surroundings
 from tidegate.targets.local.target import LocalTarget
 from tidegate.wire.operation import WireContext
 from tidegate.worker.images import ImageTable
@@ -116,7 +116,7 @@ def join(
 ) -> Parts:
     """Joins everything; nothing runs yet. ``news`` is told after each write of a record by the engine."""
     clock, ids, metrics = SystemClock(), RandomIds(), SqlMetrics(store.database)
-    proxy = HAProxy(settings, folders.state, folders.door)
+    proxy = HAProxy(settings, folders.state, folders.door, installation=folders.installation)
     waking = Waking(folders)
     around = Surroundings(
         folders=folders,
@@ -142,7 +142,7 @@ def join(
     fresh = partial(looked, engine, target)
     scaling = Scaling(store, metrics, clock, ids, fresh, queue, engine.kick)
     watch = Watch(store, metrics, clock, collector.collect, engine.kick, guards, engine.guarded, scaling.followed)
-    dispatching = Supervisor(start_of(settings, proxy.queued), folders.state / "tidegate.log")
+    dispatching = Supervisor(start_of(settings, proxy.queued), folders.installation)
     queues = Queues(store, queue, metrics, clock, observed, engine.kick, dispatching.update)
     return Parts(
         store,
@@ -206,7 +206,7 @@ class Controller:
 
     @contextlib.asynccontextmanager
     async def _serving(self, store: SqlStore) -> AsyncIterator[None]:
-        folders = Folders(self.folder.path, self.folder.sockets)
+        folders = Folders(self.folder.path, self.folder.sockets, self.folder.installation)
         folders.prepare()
         write_keys(folders, self.settings)
         parts = join(self.settings, store, folders, self.table, self._news)

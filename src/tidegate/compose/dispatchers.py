@@ -24,10 +24,13 @@ import msgspec
 from tidegate.adapters.store import Limits, SqlStore
 from tidegate.adapters.store.database import Database, open_database
 from tidegate.delivery.page import Page, Served
+from tidegate.installation import Installation
 from tidegate.settings import Settings
 from tidegate.targets.local.folders import write_whole
+from tidegate.targets.local.process import command_line
 
 STOP_TURN = 0.05
+MODULE = "tidegate.compose.dispatching"
 STUCK = 30
 """Looks in a row, one a second, that see no progress before a dispatcher is replaced. Looks are counted, since
 seconds would count against it also while the controller itself was stopped or could not reach the database."""
@@ -90,7 +93,7 @@ class Supervisor:
     """The controller's side."""
 
     start: Start
-    log: Path
+    installation: Installation
     _child: subprocess.Popen[bytes] | None = field(default=None)
     _seen: Runs | None = None
     _looks: int = 0
@@ -117,17 +120,15 @@ class Supervisor:
         if running is not None:
             if self._stuck(running):
                 log.error("the dispatcher (pid %d) makes no progress: another takes its place", running.pid)
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(running.pid, signal.SIGKILL)
+                self._signal(running.pid, signal.SIGKILL)
             elif running.start != digest(self.start):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(running.pid, signal.SIGTERM)
+                self._signal(running.pid, signal.SIGTERM)
         elif needed and self._child is None:
             path = self.folder / "start.json"
             write_whole(path, msgspec.json.encode(self.start))
-            with self.log.open("ab") as output:
+            with (self.installation.root / "tidegate.log").open("ab") as output:
                 self._child = subprocess.Popen(
-                    [sys.executable, "-m", "tidegate.compose.dispatching", str(path)],
+                    [sys.executable, *self.installation.python, "-m", MODULE, str(path)],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
@@ -146,13 +147,22 @@ class Supervisor:
         while (running := runs(self.folder)) is not None:
             late = asyncio.get_running_loop().time() > deadline
             if late or not asked:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(running.pid, signal.SIGKILL if late else signal.SIGTERM)
-                asked = True
+                asked = self._signal(running.pid, signal.SIGKILL if late else signal.SIGTERM)
+                if late and not asked:
+                    break
             await asyncio.sleep(STOP_TURN)
         if self._child is not None:
+            self._child.kill()  # one that has not said yet that it runs
             await asyncio.to_thread(self._child.wait)
             self._child = None
+
+    def _signal(self, pid: int, number: signal.Signals) -> bool:
+        """False for a process that is not ours: the lock may still name who held it before."""
+        if not self.installation.owns(command_line(pid)):
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+        return True
 
 
 def queue_database(settings: Settings, store: SqlStore) -> Database:

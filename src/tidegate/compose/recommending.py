@@ -33,7 +33,7 @@ def join_recommending(
 ) -> Recommending:
     """Nothing runs yet."""
     root = folders.state / "recommendations"
-    runners = LocalRecommenders(root, dict(os.environ), lambda job: job_file(settings, job))
+    runners = LocalRecommenders(root, folders.installation, dict(os.environ), lambda job: job_file(settings, job))
     return Recommending(Recommendations(store, runners, clock, news), runners)
 
 

@@ -14,7 +14,7 @@ class Waking:
     """The nursery of workers, and the socket that the proxy and new workers call."""
 
     def __init__(self, folders: Folders) -> None:
-        self.nursery = Nursery(folders.state, os.environ)
+        self.nursery = Nursery(folders.installation, os.environ)
         self._wakes: Wakes | None = None
 
     async def start(self, proxy: HAProxy, target: LocalTarget) -> None:

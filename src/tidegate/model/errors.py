@@ -14,6 +14,7 @@
     |- StartupError         tidegate itself cannot start: port, state folder, proxy
     `- TargetError
        |- Transient         ask again
+       |  `- StartTimeout   a limit on the start of a replica was exceeded: its fleet has failed
        |- Refused           will never work as asked
        `- Unknown           look before asking again
 
@@ -113,6 +114,10 @@ class TargetError(TidegateError):
 
 class Transient(TargetError):
     code = "Transient"
+
+
+class StartTimeout(Transient):
+    code = "StartTimeout"
 
 
 class Refused(TargetError):

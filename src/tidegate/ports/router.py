@@ -1,7 +1,7 @@
 """What stands in front of the replicas of a machine and gives each request to one of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
@@ -42,6 +42,17 @@ class Passed:
     in none of the other numbers."""
     unserved: bool = False
     """The router was started anew, and was not given a replica of the fleet since."""
+    down: frozenset[str] = field(default=frozenset(), compare=False)
+    """Replicas that the router takes for dead, and gives no request to."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What the router has for one endpoint now: the table in force, and the replicas of each of its fleets, with
+    whether the router takes them for alive."""
+
+    routes: RouteTable
+    alive: Mapping[FleetId, Mapping[str, bool]]
 
 
 class Router(Protocol):
@@ -72,6 +83,6 @@ class Router(Protocol):
         """Swaps the endpoint's table in one go; a lower fence than the one in force is dropped."""
         ...
 
-    async def routes(self, endpoint: str) -> RouteTable:
-        """The table in force, read from the router itself; empty with fence 0 where there is none."""
+    async def view(self, endpoint: str) -> View:
+        """Read from the router itself, in one exchange; a table that is not there is empty, with fence 0."""
         ...

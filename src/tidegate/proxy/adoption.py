@@ -8,9 +8,11 @@ file adds what HAProxy does not show: paths of sockets, admission, and tables wi
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 
+from tidegate.installation import Installation
 from tidegate.model.errors import Invalid, TidegateError
 from tidegate.model.fleet import FleetId
 from tidegate.model.traffic import Route, RouteTable
@@ -22,6 +24,20 @@ from tidegate.proxy.state import BY_MODEL, UNKNOWN, Seat, State
 log = logging.getLogger(__name__)
 
 MOST_SLOTS = 1 << 20
+
+
+def load(path: Path, options: Options, known: str, installation: Installation | None) -> State:
+    """What is on disk; an empty state where that cannot be read. A HAProxy that runs (``known`` are its options) then
+    says what there is, and otherwise fleets and routes are asked for again."""
+    try:
+        state = decode(path.read_bytes(), options)
+    except FileNotFoundError:
+        state = empty(known)
+    except (OSError, Invalid) as error:
+        log.warning("%s cannot be read (%s); taking what the running proxy has, if there is one", path, error)
+        state = empty(known)
+    ours = installation
+    return state if ours is None else state.of_installation(ours.id, ours.accepts_unmarked)
 
 
 def decode(data: bytes, options: Options) -> State:

@@ -16,11 +16,12 @@ from types import MappingProxyType
 
 import msgspec
 
+from tidegate.installation import Installation
 from tidegate.model.admission import USUAL, Admission
-from tidegate.model.errors import Invalid, Refused, StartupError, Transient
+from tidegate.model.errors import Refused, StartupError, Transient
 from tidegate.model.fleet import FleetId, RoutingStrategy
 from tidegate.model.traffic import RouteTable
-from tidegate.ports.router import Demand, Passed
+from tidegate.ports.router import Demand, Passed, View
 from tidegate.preallocated import PreallocatedFiles
 from tidegate.proxy import adoption, binary, config, reading, routes
 from tidegate.proxy.backends import Backends
@@ -59,8 +60,11 @@ class HAProxy:
         controller: Path,
         slots: Mapping[str, int] = SLOTS,
         files: Files | None = None,
+        installation: Installation | None = None,
     ) -> None:
+        """``installation``: whose HAProxy may be adopted; None: any that runs in the folder."""
         self._settings = settings
+        self._installation = installation
         self._folder = folder / "proxy"
         self._recorder = Recorder(files or PreallocatedFiles(self._folder))
         self._controller = controller
@@ -99,9 +103,12 @@ class HAProxy:
             program = await asyncio.to_thread(binary.find, self._settings.haproxy)
             self._lua = await asyncio.to_thread(binary.has_lua, program)
             self._prepare()
-            master = self._master = Master(self._folder, command(program, self._folder, self._runtime.master))
+            line = command(program, self._folder, self._runtime.master, self._installation)
+            master = self._master = Master(self._folder, line, self._installation)
             known = await self._running(master)
-            recorded = await asyncio.to_thread(self._load, "" if known is None else known.options)
+            text = "" if known is None else known.options
+            path = self._folder / config.STATE
+            recorded = await asyncio.to_thread(adoption.load, path, self._options(), text, self._installation)
             if known is None:
                 self._state = replace(recorded, sizes={**self._slots, **recorded.sizes})
                 await self._start(master)
@@ -236,8 +243,11 @@ class HAProxy:
             finally:
                 await self._record()
 
+    async def view(self, endpoint: str) -> View:
+        return await reading.view(self._runtime, self._state, endpoint)
+
     async def routes(self, endpoint: str) -> RouteTable:
-        return await reading.routes_in_force(self._runtime, self._state, endpoint)
+        return (await self.view(endpoint)).routes
 
     async def passed(self) -> dict[FleetId, Passed]:
         """What every fleet was asked and could not take since the last call, and what it has in hand now. What an
@@ -379,18 +389,6 @@ class HAProxy:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise StartupError(f"the proxy's folder {self._folder} cannot be used: {error.strerror}") from None
-
-    def _load(self, known: str) -> State:
-        """What is on disk; an empty state where that cannot be read. A HAProxy that runs (``known`` are its options)
-        then says what there is, and otherwise fleets and routes are asked for again."""
-        path, state = self._folder / config.STATE, adoption.empty(known)
-        try:
-            state = adoption.decode(path.read_bytes(), self._options())
-        except FileNotFoundError:
-            pass
-        except (OSError, Invalid) as error:
-            log.warning("%s cannot be read (%s); taking what the running proxy has, if there is one", path, error)
-        return state
 
     def _options(self) -> Options:
         paths = (self._controller, self._runtime.admin, self.copies, self.queued, self.wakes)

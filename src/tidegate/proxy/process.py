@@ -1,7 +1,8 @@
 """HAProxy's master process: started in a session of its own, found again by a restarted controller, ended.
 
 It is known by its pid together with its command line, which names the folder: a reused pid is never taken for it, and
-it stays known when the clock is set.
+it stays known when the clock is set. The command line carries the mark of the installation, too: a copied folder has
+the pid of the original's in it.
 """
 
 import contextlib
@@ -17,6 +18,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from tidegate.installation import Installation
 from tidegate.model.errors import StartupError
 from tidegate.proxy import config
 
@@ -39,17 +41,21 @@ class Identity:
     options: str
 
 
-def command(program: Path, folder: Path, socket: Path) -> tuple[str, ...]:
+def command(
+    program: Path, folder: Path, socket: Path, installation: Installation | None = None
+) -> tuple[str, ...]:
     """``socket``: where the master takes commands."""
     files = ("-C", str(folder), "-f", config.CONFIG, "-p", PID)
-    return (str(program), "-W", "-D", *files, "-S", f"{socket},mode,600,level,admin")
+    mark = () if installation is None else ("-L", installation.mark)  # the name of a peer, of which there are none
+    return (str(program), "-W", "-D", *files, "-S", f"{socket},mode,600,level,admin", *mark)
 
 
 class Master:
-    """The master process whose files lie in ``folder``."""
+    """The master process whose files lie in ``folder``. ``installation`` None: any HAProxy of the folder is ours."""
 
-    def __init__(self, folder: Path, command: tuple[str, ...]) -> None:
+    def __init__(self, folder: Path, command: tuple[str, ...], installation: Installation | None = None) -> None:
         self.folder = folder
+        self.installation = installation
         self.command = command
         self._known: Identity | None = None
 
@@ -151,7 +157,8 @@ class Master:
         """The folder and its configuration are in the command line of every HAProxy that we start. A reload puts
         words before them in the new worker's, so they may stand anywhere."""
         words = ["-C", str(self.folder), "-f", config.CONFIG]
-        return any(list(line[at : at + len(words)]) == words for at in range(1, len(line) - len(words) + 1))
+        named = any(list(line[at : at + len(words)]) == words for at in range(1, len(line) - len(words) + 1))
+        return named and (self.installation is None or self.installation.owns(line))
 
 
 def _runs(process: psutil.Process) -> bool:

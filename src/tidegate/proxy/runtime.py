@@ -24,12 +24,17 @@ READ = 1 << 16
 BATCH = 100
 """Commands in one connection, where several questions are asked at once."""
 
+DOWN = "DOWN"
+"""How the state of a server begins that has failed its checks."""
+
 GONE = b"Can't find the target PID"
 """How a master begins its answer about a process that has ended. It does not hang up after it."""
 
 _WORKER = re.compile(r"^(\d+)\s+worker\s", re.MULTILINE)
 _MASTER = re.compile(r"^(\d+)\s+master\s", re.MULTILINE)
 _SLOT = re.compile(rf"[{''.join(pools.BALANCE)}]\d+")
+_ENTRY = re.compile(r"^type=.*? found=(yes|no)(?:.* value=\"([^\"]*)\")?.*$", re.MULTILINE)
+BACKEND = "BACKEND"
 _TYPED_VALUE = re.compile(r"^proc\.(\S+): type=sint value=<(\d+)>", re.MULTILINE)
 
 
@@ -50,6 +55,11 @@ class Server:
         """False when it was told not to; a server that is down comes back by itself."""
         return not self.state.startswith(("DRAIN", "MAINT"))
 
+    @property
+    def alive(self) -> bool:
+        """Whether its checks say so, or have not yet found otherwise."""
+        return not self.state.startswith(DOWN)
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -62,7 +72,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Counts:
-    """Of one slot. All but the last two only ever rise; ``served`` counts requests given to a server."""
+    """Of one slot. All but the last three only ever rise; ``served`` counts requests given to a server."""
 
     unanswered: int = 0
     refused: int = 0
@@ -70,6 +80,7 @@ class Counts:
     served: int = 0
     in_flight: int = 0
     queued: int = 0
+    down: frozenset[str] = frozenset()
 
     def not_less(self, before: "Counts") -> "Counts":
         """A client that leaves looks for a moment like one that was hung up on."""
@@ -85,6 +96,7 @@ class Counts:
             in_flight=self.in_flight,
             queued=self.queued,
             queue_time=0.0 if not self.queued else self.queued / rate if rate else None,
+            down=self.down,
         )
 
 
@@ -116,8 +128,21 @@ class Runtime:
 
     async def servers(self, slot: str, process: int | None = None) -> dict[str, Server]:
         """The servers of a backend by name, in the serving process or in another one of its master."""
-        found = [_server(row) for row in await self._statistics(f"show stat {slot} 4 -1", process)]
-        return {server.name: server for server in found}
+        return _servers(await self._statistics(f"show stat {slot} 4 -1", process))
+
+    async def look(
+        self, map: str, keys: Sequence[str], slots: Sequence[str]
+    ) -> tuple[dict[str, str], dict[str, dict[str, Server]]]:
+        """The entries of a map under these keys, where there are any, and the servers of these backends, all at
+        one time."""
+        commands = [*(f"get map {map} {key}" for key in keys), *(f"show stat {slot} 4 -1" for slot in slots)]
+        answer = await self.tell("; ".join(commands))
+        values = _ENTRY.findall(answer)
+        if len(values) != len(keys):
+            raise Transient(f"haproxy did not answer for {map}: {answer.strip()[:200] or 'no answer'}")
+        entries = {key: value for key, (_, value) in zip(keys, values, strict=True) if value}
+        rows = _rows(answer)
+        return entries, {slot: _servers([r for r in rows if r["# pxname"] == slot]) for slot in slots}
 
     async def shown(self) -> Shown:
         servers: dict[str, dict[str, Server]] = {}
@@ -249,13 +274,19 @@ class Runtime:
         return _rows(answer)
 
 
+def _servers(rows: Sequence[Mapping[str, str]]) -> dict[str, Server]:
+    found = [_server(row) for row in rows]
+    return {server.name: server for server in found}
+
+
 def _rows(answer: str) -> list[dict[str, str]]:
     """The lines of ``show stat``, by column; each part of an answer begins with a line of names."""
-    rows, head = [], [""]
+    rows: list[dict[str, str]] = []
+    head: list[str] = []
     for line in answer.splitlines():
         if line.startswith("# pxname,"):
             head = line.split(",")
-        elif "," in line:
+        elif head and "," in line:
             rows.append(dict(zip(head, line.split(","), strict=False)))
     return rows
 
@@ -272,12 +303,13 @@ def _counted(slot: str, values: Mapping[str, int], rows: Sequence[Mapping[str, s
     served = in_flight = queued = 0
     for row in rows:
         queued += int(row["qcur"] or 0)
-        if row["svname"] == "BACKEND":
+        if row["svname"] == BACKEND:
             served = int(row["lbtot"] or 0)
             unanswered += max(0, int(row["stot"]) - int(row["req_tot"]) - int(row["scur"]))
         else:
             in_flight += int(row["scur"] or 0)
-    return Counts(unanswered, refused, throttled, served, in_flight, queued)
+    down = frozenset(row["svname"] for row in rows if row["status"].startswith(DOWN) and row["svname"] != BACKEND)
+    return Counts(unanswered, refused, throttled, served, in_flight, queued, down)
 
 
 async def _exchange(socket: Path, text: str, seconds: float) -> str:

@@ -60,6 +60,14 @@ class State:
     tables: tuple[RouteTable, ...] = ()
     queues: dict[str, float] = field(default_factory=dict)
     headers: tuple[str, ...] = (quotas.USUAL,)
+    installation: str = ""
+    """Whose replicas the servers are; empty in the state of an earlier program."""
+
+    def of_installation(self, id: str, accepts_unmarked: bool) -> "State":
+        """The state under this installation. Servers of another one, whose state folder was copied, are left out."""
+        ours = self.installation == id or (not self.installation and accepts_unmarked)
+        seats = self.seats if ours else tuple(replace(seat, servers={}, limits={}) for seat in self.seats)
+        return replace(self, seats=seats, installation=id)
 
     @property
     def slots(self) -> dict[FleetId, str]:

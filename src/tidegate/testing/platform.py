@@ -25,6 +25,12 @@ T = TypeVar("T")
 START_TIMEOUT = 60.0
 
 
+def _mark() -> tuple[str, ...]:
+    """Where a process of an installation starts this (a recommendation job), it can be found and ended by that."""
+    given = sys._xoptions.get("tidegate")
+    return ("-X", f"tidegate={given}") if isinstance(given, str) else ()
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -67,7 +73,7 @@ class Platform:
         """Starts (or starts again) the controller and waits until it is healthy."""
         self.state.mkdir(parents=True, exist_ok=True)
         # What ``tidegate up`` becomes, without the time that the commands take to be imported.
-        command = [sys.executable, "-m", "tidegate.cli.controller", "--host", "127.0.0.1"]
+        command = [sys.executable, *_mark(), "-m", "tidegate.cli.controller", "--host", "127.0.0.1"]
         with self.log.open("ab") as log:
             self._controller = subprocess.Popen(
                 [*command, "--port", str(self.port), "--state", str(self.state)],

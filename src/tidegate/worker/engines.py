@@ -7,7 +7,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-from tidegate.model.errors import TidegateError, Transient
+from tidegate.model.errors import StartTimeout, TidegateError
 from tidegate.worker.artifacts import Policy, materialise
 from tidegate.worker.batching import Batcher, cap
 from tidegate.worker.byreference import PartBatcher
@@ -30,30 +30,46 @@ PLANTED = (RuntimeKind.XGBOOST, RuntimeKind.AUTO)
 """Runtimes whose models may have a file that starts are quicker from."""
 
 
-async def fetch(spec: ReplicaSpec) -> None:
-    """Brings the model data of every container here. Raises ArtifactError or Transient."""
+_SLACK = 0.2
+"""Seconds that a container has to say that it is late, before the replica does."""
+
+
+async def fetch(spec: ReplicaSpec, until: float) -> None:
+    """Brings the model data of every container here by ``until``, in the event loop's time. Raises ArtifactError,
+    StartTimeout or Transient."""
     if spec.serving is Serving.MULTI_MODEL:
         return  # each model when it is asked for
     policy = Policy(spec.file_roots, spec.s3_endpoint, spec.region)
     try:
-        async with asyncio.timeout(spec.download_timeout):
+        async with asyncio.timeout_at(until):
             for container in spec.containers:
                 with _named(spec, container):
                     await asyncio.to_thread(materialise, container.data_url, Path(container.model_dir), policy)
     except TimeoutError:
-        raise Transient(f"the model data did not arrive within {spec.download_timeout:g} s") from None
+        raise StartTimeout(f"the model data did not arrive within {spec.download_timeout:g} s") from None
 
 
-async def open_engine(spec: ReplicaSpec, died: Died) -> Engine:
-    """Loads every model. Raises ArtifactError, Invalid or Transient."""
+async def open_engine(spec: ReplicaSpec, died: Died, until: float) -> Engine:
+    """Loads every model by ``until``, in the event loop's time. Raises ArtifactError, Invalid, StartTimeout or
+    Transient."""
+    try:
+        async with asyncio.timeout_at(until + _SLACK) as limit:
+            return await _open(spec, died, until)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise _did_not_load(spec) from None
+
+
+async def _open(spec: ReplicaSpec, died: Died, until: float) -> Engine:
     if spec.serving is Serving.SINGLE:
-        return await open_container(spec, spec.containers[0], died)
+        return await open_container(spec, spec.containers[0], died, until)
     if spec.serving is Serving.SERIAL:
         return Pipeline(
-            stages(spec.containers, await _open_all(spec, died)), spec.max_body, spec.invocation_timeout
+            stages(spec.containers, await _open_all(spec, died, until)), spec.max_body, spec.invocation_timeout
         )
     if spec.serving is Serving.DIRECT:
-        engines = await _open_all(spec, died)
+        engines = await _open_all(spec, died, until)
         return Direct({each.name: engine for each, engine in zip(spec.containers, engines, strict=True)})
     return await _open_models(spec, spec.containers[0], died)
 
@@ -66,7 +82,7 @@ async def _open_models(spec: ReplicaSpec, container: ContainerSpec, died: Died) 
     return models
 
 
-async def _open_all(spec: ReplicaSpec, died: Died) -> list[Engine]:
+async def _open_all(spec: ReplicaSpec, died: Died, until: float) -> list[Engine]:
     """Every container's engine; when one cannot be opened, those that are there are closed. Programs start side by
     side; libraries are imported one after the other."""
     importing = asyncio.Lock()
@@ -74,9 +90,9 @@ async def _open_all(spec: ReplicaSpec, died: Died) -> list[Engine]:
     async def one(container: ContainerSpec) -> Engine:
         with _named(spec, container):
             if container.runtime.kind is RuntimeKind.PROGRAM:
-                return await open_container(spec, container, died)
+                return await open_container(spec, container, died, until)
             async with importing:
-                return await open_container(spec, container, died)
+                return await open_container(spec, container, died, until)
 
     opened = await asyncio.gather(*(one(container) for container in spec.containers), return_exceptions=True)
     engines = [each for each in opened if not isinstance(each, BaseException)]
@@ -98,6 +114,10 @@ def _named(spec: ReplicaSpec, container: ContainerSpec) -> Iterator[None]:
         raise
 
 
+def _did_not_load(spec: ReplicaSpec) -> StartTimeout:
+    return StartTimeout(f"the model did not load within {spec.startup_timeout:g} s")
+
+
 async def leave_quick(spec: ReplicaSpec) -> None:
     """Prepares, beside what is served, the file that later replicas of a serverless fleet start from."""
     for container in spec.containers:
@@ -107,22 +127,28 @@ async def leave_quick(spec: ReplicaSpec) -> None:
             await asyncio.to_thread(planting, kind, folder, container.environment)
 
 
-async def open_container(spec: ReplicaSpec, container: ContainerSpec, died: Died) -> Engine:
+async def open_container(
+    spec: ReplicaSpec, container: ContainerSpec, died: Died, until: float | None = None
+) -> Engine:
+    """``until``: the event loop's time by which it has to be ready; None: it has the whole start-up limit."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + spec.startup_timeout if until is None else until
     if container.runtime.kind is RuntimeKind.PROGRAM:
         program = Program(spec, container, died)
-        await program.start()
+        await program.start(until)
         return program
     folder = Path(container.model_dir)
-    loop = asyncio.get_running_loop()
     if spec.on_demand is not None:
         quick = import_module(QUICK).opened(folder, container.environment)
         if quick is not None:
             return Batcher(quick, loop, cap(container.environment))
     try:
-        async with asyncio.timeout(spec.startup_timeout):
+        async with asyncio.timeout_at(until) as limit:
             loaded = await asyncio.to_thread(load, container.runtime.kind, folder, container.environment)
     except TimeoutError:
-        raise Transient(f"the model did not load within {spec.startup_timeout:g} s") from None
+        if not limit.expired():
+            raise
+        raise _did_not_load(spec) from None
     if isinstance(loaded, Handler):
         handling = Handling(loaded, loop, spec.invocation_timeout, container.name)
         native = getattr(loaded, "native", None)

@@ -6,11 +6,14 @@ import os
 import signal
 import stat
 import sys
+import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
-from tidegate.model.errors import ArtifactError, Invalid, TidegateError
+from tidegate.model.errors import ArtifactError, Invalid, StartTimeout, TidegateError
 from tidegate.model.sizes import told
+from tidegate.model.start_limits import budget
 from tidegate.whole_files import write_whole
 from tidegate.worker import memory, walls
 from tidegate.worker.coldstart import ColdStart, tell
@@ -18,7 +21,7 @@ from tidegate.worker.engines import fetch, leave_quick, open_engine
 from tidegate.worker.invocation import Engine
 from tidegate.worker.runtimes.launcher import NOT_STARTED
 from tidegate.worker.server import Server
-from tidegate.worker.spec import FAILED, OUTGROWN, ContainerSpec, Failure, ReplicaSpec, write_failure
+from tidegate.worker.spec import FAILED, LOADING, OUTGROWN, ContainerSpec, Failure, ReplicaSpec, write_failure
 
 OUTGREW = "OutOfMemory"
 """Code of the failure of a replica that held more than it may."""
@@ -29,6 +32,8 @@ _LEAVING = 20.0
 _LOG_TAIL = 4096
 """Bytes of the log from which a dead program's last lines are quoted."""
 _LAST_LINES = 5
+_CONCLUSIVE = (ArtifactError, Invalid, StartTimeout)
+"""Errors that another start would meet again, or would take as long to meet."""
 _FAREWELL = 0.2
 """Seconds that a failed worker gives to the answers that are on their way."""
 
@@ -62,6 +67,14 @@ class Worker:
             watching.cancel()
         return await self._end()
 
+    def _begin_loading(self, age: float) -> float:
+        """The seconds that loading may take, which are left for the supervisor to see: should this process hang in
+        the midst of it, nobody else would know."""
+        seconds = budget(self._spec.startup_timeout, age)
+        with suppress(OSError):
+            write_whole(self._path.with_name(LOADING), f"{seconds:.3f}".encode(), durable=False)
+        return seconds
+
     def _wall_in(self) -> None:
         limit = self._spec.memory_limit
         if limit and self._spec.on_demand is not None:
@@ -69,15 +82,18 @@ class Worker:
             self._say(f"held to {told(limit)} by {self._wall or 'looks alone'}")
 
     async def _start(self) -> None:
-        cold = ColdStart(self._spec.on_demand) if self._spec.on_demand is not None else None
+        spec, now = self._spec, asyncio.get_running_loop().time
+        cold = ColdStart(spec.on_demand) if spec.on_demand is not None else None
+        age = _age()
         try:
-            self._server = server = Server(self._spec, self._path.parent)
+            self._server = server = Server(spec, self._path.parent)
             await server.listen()
+            until = now() + budget(spec.download_timeout, age)
             # The kernel may take tens of milliseconds to move a process between groups.
-            await asyncio.gather(fetch(self._spec), asyncio.to_thread(self._wall_in))
+            await asyncio.gather(fetch(spec, until), asyncio.to_thread(self._wall_in))
             if cold is not None:
                 cold.mark("fetched")
-            self._engine = await open_engine(self._spec, self._died)
+            self._engine = await open_engine(spec, self._died, now() + self._begin_loading(age))
         except Exception as error:
             self._fail(self._at_the_wall() if self._wall and walls.met(error) else _told(error))
             return
@@ -179,9 +195,18 @@ class Worker:
         print(f"tidegate worker {self._spec.replica} ({self._spec.fleet}): {what}", flush=True)
 
 
+def _age() -> float:
+    """Seconds since this process was started or forked; 0 where the system does not tell."""
+    try:
+        started = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return 0.0
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
+
+
 def _told(error: Exception) -> Failure:
     if isinstance(error, TidegateError):
-        return Failure(error.code, error.message, permanent=isinstance(error, ArtifactError | Invalid))
+        return Failure(error.code, error.message, permanent=isinstance(error, _CONCLUSIVE))
     traceback.print_exception(error)
     return Failure(type(error).__name__, f"{type(error).__name__}: {error}", permanent=False)
 

@@ -20,6 +20,9 @@ from tidegate.worker.invocation import PRIMARY
 OUTGROWN = "outgrown"
 """File that a worker leaves beside its replica file when it holds more memory than it may: it serves on until another
 replica has taken its place. Its text says by how much."""
+LOADING = "loading"
+"""File that a worker leaves beside its replica file once the model data is there: the seconds that it gives itself to
+load."""
 FAILED = 3
 """Exit code of a worker that left a ``failure.json``; 0 is a drained one."""
 

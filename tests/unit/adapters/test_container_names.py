@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tidegate.compose.containers import containers, serving
+from tidegate.installation import Installation
 from tidegate.model.errors import Invalid
 from tidegate.model.fleet import FleetId, FleetSpec, VariantSpec
 from tidegate.model.registry import Container, Model
@@ -30,7 +31,7 @@ def variant(model: Model) -> VariantSpec:
 
 def test_each_container_has_a_name_and_a_folder_of_its_own(tmp_path: Path) -> None:
     fleet = FleetSpec(id=FleetId("salary", 1, "AllTraffic"), config_name="c", variant=variant(PIPELINE), count=1)
-    made = containers(Settings(), Folders(tmp_path, tmp_path), ImageTable(), fleet)
+    made = containers(Settings(), Folders(tmp_path, tmp_path, Installation(tmp_path, "id")), ImageTable(), fleet)
     assert [each.name for each in made] == ["scaler", "container-2"]
     assert len({each.model_dir for each in made}) == 2
     assert [each.data_url for each in made] == [SCALER.data_url, TREES.data_url]

@@ -17,6 +17,7 @@ from tidegate.compose.dispatchers import STUCK, Runs, Supervisor, digest, runs, 
 from tidegate.delivery.dispatcher import Dispatcher
 from tidegate.delivery.page import Page
 from tidegate.delivery.work import Work
+from tidegate.installation import Installation
 from tidegate.model.errors import Unavailable
 from tidegate.ports.queue import Queue
 from tidegate.settings import Settings
@@ -25,7 +26,7 @@ from tidegate.settings import Settings
 @pytest.fixture
 def supervisor(tmp_path: Path) -> Supervisor:
     (tmp_path / "dispatch").mkdir()
-    return Supervisor(start_of(Settings(state=tmp_path), tmp_path / "queued.sock"), tmp_path / "tidegate.log")
+    return Supervisor(start_of(Settings(state=tmp_path), tmp_path / "queued.sock"), Installation.take(tmp_path))
 
 
 @pytest.fixture
@@ -33,7 +34,8 @@ def holder(supervisor: Supervisor) -> Iterator[subprocess.Popen[bytes]]:
     """A process that holds the dispatcher's lock and does nothing."""
     lock = (supervisor.folder / "lock").open("a+b")
     fcntl.flock(lock, fcntl.LOCK_EX)
-    sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
+    mark = supervisor.installation.python
+    sleeper = [sys.executable, *mark, "-c", "import time; time.sleep(600)", str(supervisor.folder)]
     process = subprocess.Popen(sleeper, pass_fds=[lock.fileno()])
     lock.write(msgspec.json.encode(Runs(process.pid, digest(supervisor.start))))
     lock.close()  # the child has it now

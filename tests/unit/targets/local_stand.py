@@ -2,11 +2,14 @@
 
 import asyncio
 import os
+import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,16 +18,17 @@ from types import MappingProxyType
 
 import msgspec
 
+from tidegate.installation import Installation
 from tidegate.model.admission import USUAL, Admission
 from tidegate.model.errors import Transient
 from tidegate.model.fleet import FleetId, FleetSpec, RoutingStrategy, VariantSpec
 from tidegate.model.registry import Container, Model
 from tidegate.model.traffic import RouteTable
-from tidegate.ports.router import Demand
-from tidegate.targets.local.fleet import Surroundings
+from tidegate.ports.router import Demand, View
 from tidegate.targets.local.folders import Folders, write_whole
 from tidegate.targets.local.on_demand import Waking
 from tidegate.targets.local.process import NOTE, Identity
+from tidegate.targets.local.surroundings import Surroundings
 from tidegate.targets.local.target import LocalTarget
 from tidegate.worker.images import RuntimeChoice, RuntimeKind
 from tidegate.worker.spec import ContainerSpec, ReplicaSpec, encode
@@ -48,6 +52,8 @@ class StandInRouter:
     demands: dict[FleetId, Demand] = field(default_factory=dict)
     history: list[set[str]] = field(default_factory=list)
     """The replicas that it was told of, each time."""
+    down: set[str] = field(default_factory=set)
+    """Replicas that it takes for dead."""
     asking: int = 0
     most_asking: int = 0
 
@@ -78,12 +84,20 @@ class StandInRouter:
     async def set_routes(self, table: RouteTable) -> None:
         raise Transient("this one has no routes")
 
-    async def routes(self, endpoint: str) -> RouteTable:
+    async def view(self, endpoint: str) -> View:
         self.asking += 1
         self.most_asking = max(self.most_asking, self.asking)
         await asyncio.sleep(0)
         self.asking -= 1
-        return RouteTable(endpoint, 0)
+        mine = {id: servers for id, servers in self.fleets.items() if id.endpoint == endpoint}
+        alive = {id: {name: name not in self.down for name in servers} for id, servers in mine.items()}
+        return View(RouteTable(endpoint, 0), alive)
+
+
+class _Ping(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        self.request.recv(1000)
+        self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
 
 @dataclass
@@ -92,7 +106,9 @@ class Stand:
     command: tuple[str, ...] = ()
     router: StandInRouter = field(default_factory=StandInRouter)
     harvested: list[tuple[str, bytes]] = field(default_factory=list)
+    servers: list[socketserver.BaseServer] = field(default_factory=list)
     replicas: int = 0
+    startup_timeout: float = 20.0
 
     def surroundings(self) -> Surroundings:
         return Surroundings(
@@ -130,20 +146,49 @@ class Stand:
                     ),
                 ),
                 socket=str(self.folders.socket(replica)),
-                startup_timeout=20,
+                startup_timeout=self.startup_timeout,
             )
         )
 
+    def sleeper(self) -> "AbstractContextManager[subprocess.Popen[bytes]]":
+        """A process that a controller of this folder would adopt."""
+        return sleeper(self.folders.installation)
+
+    def answer(self, socket: Path) -> None:
+        """Answers pings on a socket of a replica's, until the end of the stand."""
+        server = socketserver.ThreadingUnixStreamServer(str(socket), _Ping)
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        self.servers.append(server)
+
+    def listen(self, path: Path) -> socket.socket:
+        """A socket that takes connections and answers nothing."""
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(str(path))
+        listening.listen(100)
+        return listening
+
+    def close(self) -> None:
+        for server in self.servers:
+            server.shutdown()
+            server.server_close()
+
     def left(
-        self, replica: str, process: "subprocess.Popen[bytes]", *marks: str, start: bytes | None = None
+        self,
+        replica: str,
+        process: "subprocess.Popen[bytes]",
+        *marks: str,
+        start: bytes | None = None,
+        answers: bool = True,
     ) -> Path:
-        """What an earlier controller left of a replica that runs as ``process``."""
+        """What an earlier controller left of a replica that runs as ``process``, and answers on its socket."""
         folder = self.folders.replica(FLEET, replica)
         write_whole(folder / "replica.json", start or self.describe(spec(1), replica))
         identity = Identity.of(process.pid)
         write_whole(folder / NOTE, msgspec.json.encode(identity))
         for mark in marks:
             (folder / mark).touch()
+        if start is None and answers:
+            self.answer(self.folders.socket(replica))
         return folder
 
 
@@ -151,15 +196,24 @@ class Stand:
 def stand(command: tuple[str, ...] = ()) -> Iterator[Stand]:
     """In a short path: a unix socket's is limited."""
     with TemporaryDirectory(prefix="tg-") as name:
-        folders = Folders(Path(name) / "state", Path(name) / "s")
+        state = Path(name) / "state"
+        state.mkdir()
+        folders = Folders(state, Path(name) / "s", Installation.take(state))
         folders.prepare()
-        yield Stand(folders, command)
+        made = Stand(folders, command)
+        try:
+            yield made
+        finally:
+            made.close()
 
 
 @contextmanager
-def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
-    """A process in a session of its own, in place of a worker that is only looked at."""
-    process = subprocess.Popen(["sleep", "120"], start_new_session=True)
+def sleeper(installation: Installation | None = None) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process in a session of its own, in place of a worker of the installation that is only looked at."""
+    words = () if installation is None else (*installation.python, str(installation.root))
+    option, path = words[:2], words[2:]
+    command = [sys.executable, "-ISE", *option, "-c", "import time; time.sleep(120)", *path]
+    process = subprocess.Popen(command, start_new_session=True)
     try:
         yield process
     finally:

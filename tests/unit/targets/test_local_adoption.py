@@ -8,17 +8,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.unit.targets.local_stand import FLEET, run, sleeper, spec, stand, until
+from tests.unit.targets.local_stand import FLEET, run, spec, stand, until
 from tidegate.model.errors import Transient
 from tidegate.model.fleet import FleetId, Mirroring
-from tidegate.targets.local.fleet import Wish, keep
 from tidegate.targets.local.member import RETIRED, SERVED
+from tidegate.targets.local.surroundings import Wish, keep
 from tidegate.targets.local.target import MOST_ASKING
 
 
 def test_a_replica_that_was_told_to_stop_is_not_given_requests_again() -> None:
     """Two run and one is wanted: were the one that stops taken for the one to keep, none would be left."""
-    with stand() as here, sleeper() as stops, sleeper() as stays:
+    with stand() as here, here.sleeper() as stops, here.sleeper() as stays:
         keep(here.folders, Wish(spec(1), 3))
         here.left("r-a", stops, SERVED, RETIRED)
         here.left("r-b", stays, SERVED)
@@ -38,12 +38,12 @@ def test_a_replica_that_was_told_to_stop_is_not_given_requests_again() -> None:
 def test_the_youngest_goes_whatever_its_name_is() -> None:
     with stand() as here, ExitStack() as processes:
         keep(here.folders, Wish(spec(1), 3))
-        older = processes.enter_context(sleeper())
+        older = processes.enter_context(here.sleeper())
         here.left("r-z", older, SERVED)
 
         async def story() -> None:
             await asyncio.sleep(0.02)  # another clock tick, so that one is older
-            younger = processes.enter_context(sleeper())
+            younger = processes.enter_context(here.sleeper())
             here.left("r-a", younger, SERVED)
             target = here.target()
             await until(lambda: younger.poll() is not None, "the younger is told to stop")
@@ -54,7 +54,7 @@ def test_the_youngest_goes_whatever_its_name_is() -> None:
 
 
 def test_fleets_that_are_still_taken_up_are_not_seen() -> None:
-    with stand() as here, sleeper() as worker:
+    with stand() as here, here.sleeper() as worker:
         keep(here.folders, Wish(spec(1), 3))
         here.left("r-a", worker, SERVED)
         here.router.trouble = [Transient("not yet")]
@@ -73,7 +73,7 @@ def test_fleets_that_are_still_taken_up_are_not_seen() -> None:
 
 
 def test_a_replica_with_other_access_keys_is_replaced() -> None:
-    with stand() as here, sleeper() as worker:
+    with stand() as here, here.sleeper() as worker:
         keep(here.folders, Wish(spec(1), 3))
         here.left("r-a", worker, SERVED, start=b'{"socket": "/s", "keys_file": "old keys"}')
 
@@ -87,7 +87,7 @@ def test_a_replica_with_other_access_keys_is_replaced() -> None:
 
 
 def test_a_replica_keeps_the_socket_that_it_was_started_on() -> None:
-    with stand() as here, sleeper() as worker:
+    with stand() as here, here.sleeper() as worker:
         keep(here.folders, Wish(spec(1), 3))
         here.left("r-a", worker, SERVED, start=b'{"socket": "/elsewhere/r-a.sock"}')
 
@@ -101,7 +101,7 @@ def test_a_replica_keeps_the_socket_that_it_was_started_on() -> None:
 
 
 def test_counts_and_sockets_of_a_replica_that_ended_meanwhile_are_taken() -> None:
-    with stand() as here, sleeper() as worker:
+    with stand() as here, here.sleeper() as worker:
         keep(here.folders, Wish(spec(0), 3))
         folder = here.left("r-a", worker, SERVED)
         (folder / "stats.json").write_bytes(b"counts")
@@ -186,7 +186,7 @@ def test_nothing_runs_for_a_wish_that_could_not_be_written() -> None:
 
 
 def test_workers_of_a_wish_that_cannot_be_read_are_taken_up_when_the_fleet_is_asked_for() -> None:
-    with stand() as here, sleeper() as worker:
+    with stand() as here, here.sleeper() as worker:
         keep(here.folders, Wish(spec(1), 3))
         here.left("r-a", worker, SERVED)
         here.folders.wish(FLEET).write_bytes(msgspec.json.encode({"spec": "of another time"}))

@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 import msgspec
 import pytest
 
-from tests.unit.targets.local_stand import FLEET, Stand, run, sleeper, spec, stand, until
+from tests.unit.targets.local_stand import FLEET, Stand, run, spec, stand, until
 from tidegate.model.errors import Transient, Unavailable
 from tidegate.model.fleet import FleetId
 from tidegate.model.metric import FleetSecond, MetricId
 from tidegate.ports.router import Passed
 from tidegate.service import publish
 from tidegate.targets.local.collect import BACKLOG, Collector
-from tidegate.targets.local.fleet import Wish, keep
 from tidegate.targets.local.member import SERVED
+from tidegate.targets.local.surroundings import Wish, keep
 from tidegate.targets.local.target import LocalTarget
 from tidegate.testing.memory_metrics import MemoryMetrics
 
@@ -77,8 +77,9 @@ class Case:
         return counted((await self.collector.collect(now)).seconds)
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        since = int((await reader.readuntil(b"\r\n\r\n")).split(b"since=")[1].split(b"&")[0])
-        writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + page(self.seconds, since, self.now))
+        _, asked, since = (await reader.readuntil(b"\r\n\r\n")).partition(b"since=")
+        body = page(self.seconds, int(since.split(b"&")[0].split()[0]), self.now) if asked else b""
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + body)
         writer.close()
 
 
@@ -98,7 +99,7 @@ async def serving(here: Stand, worker: "subprocess.Popen[bytes]") -> AsyncIterat
 
 def told(story: Callable[[Case], Awaitable[None]]) -> None:
     async def test() -> None:
-        with stand() as here, sleeper() as worker:
+        with stand() as here, here.sleeper() as worker:
             async with serving(here, worker) as case:
                 await story(case)
 

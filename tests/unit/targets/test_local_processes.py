@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from tests.unit.targets.local_stand import FLEET, run, sleeper, stand, until
+from tidegate.installation import Installation
 from tidegate.targets.local.folders import write_whole
 from tidegate.targets.local.process import NOTE, Identity, Process
 from tidegate.targets.local.readings import family
@@ -101,13 +102,31 @@ def test_a_disk_that_takes_a_part_leaves_the_old_content(tmp_path: Path) -> None
     assert [p.name for p in tmp_path.iterdir()] == ["fleet.json"], "no part is left either"
 
 
-def test_a_note_of_an_older_form_is_made_up_for_by_the_command_line(tmp_path: Path) -> None:
-    folder = tmp_path / "r-1"
-    folder.mkdir()
-    spec = folder / "replica.json"
-    (folder / NOTE).write_bytes(msgspec.json.encode({"pid": 1, "started": 1.5}))
-    command = [sys.executable, "-c", "import time; time.sleep(120)", str(spec)]
-    with subprocess.Popen(command, start_new_session=True) as process:
-        adopted = Process.adopt(folder)
-        assert adopted is not None and adopted.identity.pid == process.pid
+@pytest.mark.parametrize("noted", [True, False])
+@pytest.mark.parametrize("whose", ["ours", "an earlier version's", "the original's", "a look at a file"])
+def test_a_process_is_adopted_by_its_command_line(tmp_path: Path, whose: str, noted: bool) -> None:
+    """Whether its pid was noted or not: a copied folder has the notes of the original."""
+    installation = Installation.take(tmp_path)
+    folder = tmp_path / "fleets" / "r-1"
+    folder.mkdir(parents=True)
+    spec, (option, mark) = folder / "replica.json", installation.python
+    (folder / NOTE).write_bytes(msgspec.json.encode({"pid": 1, "started": 1.5}))  # of an older form
+    command = {
+        "ours": [sys.executable, option, mark, "-c", "import time; time.sleep(120)", str(spec)],
+        "an earlier version's": [sys.executable, "-m", "tidegate.worker.nursery", str(spec)],
+        "the original's": [sys.executable, option, mark + "0", "-c", "import time; time.sleep(120)", str(spec)],
+        "a look at a file": ["tail", "-f", str(spec), "/dev/null"],
+    }[whose]
+    with subprocess.Popen(
+        command,
+        start_new_session=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        if noted:
+            (folder / NOTE).write_bytes(msgspec.json.encode(Identity.of(process.pid)))
+        adopted = Process.adopt(folder, installation)
         process.kill()
+    found = None if adopted is None else adopted.identity.pid
+    assert found == (process.pid if whose in ("ours", "an earlier version's") else None)

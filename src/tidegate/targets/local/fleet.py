@@ -10,23 +10,17 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-
-import msgspec
 
 from tidegate.model.errors import TidegateError
-from tidegate.model.fleet import FleetId, FleetSpec, ReplicaState, RoutingStrategy, Serverless
+from tidegate.model.fleet import FleetId, ReplicaState, RoutingStrategy, Serverless
 from tidegate.model.observe import FleetSeen
-from tidegate.ports.router import Router
 from tidegate.targets.local import member as files
-from tidegate.targets.local import on_demand, ping
-from tidegate.targets.local.folders import Folders, write_whole
+from tidegate.targets.local import on_demand, ping, replicas
+from tidegate.targets.local.health import Health
 from tidegate.targets.local.member import Member
-from tidegate.targets.local.nursery import Nursery
-from tidegate.targets.local.on_demand import OnDemand, Waking
-from tidegate.targets.local.process import Process
+from tidegate.targets.local.on_demand import OnDemand
+from tidegate.targets.local.surroundings import Surroundings, Wish, keep
 
 log = logging.getLogger(__name__)
 
@@ -45,42 +39,12 @@ LONGEST_BACKOFF = 30.0
 """Seconds between tries to start what does not start."""
 EARLY_BACKOFF = 2.0
 """The same for what starts well and then dies soon: it may do so by what it is asked, and is missed."""
-START_GRACE = 10.0
-"""Seconds past a worker's own time limits, in which it can say which of them it was."""
+HOPELESS_FOR = 10.0
+"""Seconds that a replica which hangs is kept for another to take over what it has in hand."""
+UNWELL_TURN = 0.25
+"""Seconds between turns while a replica that was ready cannot answer."""
 KILL_GRACE = 5.0
 """Seconds past the drain timeout before a worker that was told to stop is killed."""
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What lies on disk for a fleet; read again by a restarted controller."""
-
-    spec: FleetSpec
-    fence: int
-    deleted: bool = False
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What every supervisor of a machine shares."""
-
-    folders: Folders
-    router: Router
-    environment: dict[str, str]
-    describe: Callable[[FleetSpec, str, Waking | None], bytes]
-    """The worker's own start file for one replica of a fleet, and for whom it is woken."""
-    fits: Callable[[bytes], bool]
-    """Whether a replica with this start file may serve under the settings of now."""
-    new_id: Callable[[str], str]
-    changed: Callable[[str], None]
-    """Called with the endpoint's name when what ``seen`` says has changed."""
-    harvest: Callable[[FleetSpec, str, bytes], None]
-    """Takes the last counts that a replica left when it went."""
-    drain_timeout: float
-    patience: float
-    """Seconds that a live replica may take to answer a ping: somewhat more than a prediction may last."""
-    nursery: Nursery | None = None
-    """Where workers of serverless fleets and of jobs are forked; None: each is started by itself."""
 
 
 @dataclass
@@ -96,6 +60,8 @@ class Fleet:
     """Taken up from an earlier controller, and not yet compared with the router."""
     _routed: frozenset[str] = frozenset()
     """Replicas that the router has; only these count as ready."""
+    _down: frozenset[str] = frozenset()
+    """Replicas that the router takes for dead."""
     _trouble: str = ""
     """What went wrong in the last turn; told once."""
     _kicked: asyncio.Event = field(default_factory=asyncio.Event)
@@ -125,7 +91,7 @@ class Fleet:
     def wake(self, asked: float) -> None:
         """A request waits for a replica, since then (epoch seconds). Late calls of those that were let in count for
         nothing."""
-        if self._bounds is not None and not self._routed:
+        if self._bounds is not None and not self.running:
             self._on_demand.wake(asked, time.time(), self._now())
             self.kick()
 
@@ -136,18 +102,39 @@ class Fleet:
     @property
     def running(self) -> int:
         """Replicas that take requests."""
-        return sum(m.state is ReplicaState.READY and m.id in self._routed for m in self.members.values())
+        return sum(self._serves(member) for member in self.members.values())
+
+    @property
+    def routed(self) -> frozenset[str]:
+        return self._routed
+
+    def hear(self, down: frozenset[str], lost: bool = False) -> None:
+        """The router takes these replicas for dead; ``lost``: it does not know all that it was given."""
+        if lost:
+            self._backend_stale = True
+            self.kick()
+        if (down := down & self._routed) != self._down:
+            self._down = down
+            self.around.changed(self.id.endpoint)
+
+    def _serves(self, member: Member) -> bool:
+        ready = member.state is ReplicaState.READY and member.id in self._routed
+        return ready and member.id not in self._down and member.health.takes_requests
+
+    def _in(self, *states: ReplicaState) -> list[Member]:
+        return [member for member in self.members.values() if member.state in states]
 
     def seen(self) -> FleetSeen:
         count = {state: sum(m.state is state for m in self.members.values()) for state in ReplicaState}
-        routed, spec = self.running, self.wish.spec
+        ready, spec = self.running, self.wish.spec
         if self._bounds is not None and not self.wish.deleted:
-            return self._on_demand.seen(spec, self._bounds, self._in_router, routed, self.failure)
+            return self._on_demand.seen(spec, self._bounds, self._in_router, ready, self.failure)
+        coming = [m for m in self._in(ReplicaState.READY) if m.id not in self._routed]
         return FleetSeen(
             id=self.id,
             desired=0 if self.wish.deleted else spec.count,
-            ready=routed,
-            starting=count[ReplicaState.STARTING] + count[ReplicaState.READY] - routed,
+            ready=ready,
+            starting=count[ReplicaState.STARTING] + len(coming),
             draining=count[ReplicaState.DRAINING],
             failure=self.failure,
             mirror=None if self.wish.deleted else spec.mirror,
@@ -155,16 +142,16 @@ class Fleet:
 
     def adopt(self) -> None:
         """Finds the processes that an earlier controller started; those that are gone are replaced later."""
-        replicas = self.around.folders.fleet(self.id) / "replicas"
-        self.adopting = replicas.is_dir()
-        for folder in sorted(replicas.iterdir()) if replicas.is_dir() else []:
+        within = self.around.folders.fleet(self.id) / "replicas"
+        self.adopting = within.is_dir()
+        for folder in sorted(within.iterdir()) if within.is_dir() else []:
             member = Member.adopt(self.id, folder, self.around.folders, self._now())
             if member is None:
                 socket = files.written_socket(folder) or self.around.folders.socket(folder.name)
-                self._clear(folder.name, socket)
+                replicas.clear(self.around, self.wish.spec, folder.name, socket)
                 continue
             self._follow(member)
-            if not self._fits(member):
+            if not replicas.fits(self.around, self.wish.spec, member):
                 log.warning("fleet %s: replica %s has other access keys; replacing it", self.id, member.id)
                 self._retire(member)
         self._on_demand.adopt(self.around.folders.fleet(self.id), len(self.members), self._now())
@@ -188,6 +175,8 @@ class Fleet:
             return TROUBLE_TURN
         if self._backend_stale or any(m.state is not ReplicaState.READY for m in self.members.values()):
             return BUSY_TURN
+        if not all(m.health.takes_requests for m in self.members.values()):
+            return UNWELL_TURN
         return MEASURED_TURN if self._bounds is not None and self.members else IDLE_TURN
 
     async def _safe_turn(self) -> bool:
@@ -242,48 +231,69 @@ class Fleet:
                 cause, _ = member.cause_of_death("while it served")
                 log.warning("fleet %s: replica %s died (%s); replacing it", self.id, member.id, cause)
             member.process.sweep()
-            self._clear(member.id, member.socket)
+            replicas.clear(self.around, self.wish.spec, member.id, member.socket)
 
     async def _welcome(self) -> None:
-        """Starting replicas that answer their ping become ready; those that take too long are ended."""
-        starting = [m for m in self.members.values() if m.state is ReplicaState.STARTING]
+        """Starting replicas that answer their ping become ready; those that take too long are ended, and their fleet
+        has failed: others would take as long."""
+        starting = self._in(ReplicaState.STARTING)
         answers = await asyncio.gather(*(ping.ready(m.socket) for m in starting))
-        limit = self.wish.spec.variant.startup_timeout + self.wish.spec.variant.download_timeout
         for member, is_ready in zip(starting, answers, strict=True):
             if is_ready:
                 self._on_demand.prove(self.around.folders.fleet(self.id), self._now())
                 member.state, member.since, member.asked = ReplicaState.READY, self._now(), self._now()
+                member.health = Health()
                 self.failure, self._not_before = None, 0.0
                 self._backend_stale = True
                 member.mark(files.SERVED)
-            elif self._now() - member.since > limit + START_GRACE:
-                self._count_failure(member.id, f"no answer to /ping within {limit:g} seconds")
-                member.state = ReplicaState.GONE
-                member.process.kill()
+            elif late := member.late(self._now(), self.wish.spec.variant):
+                self._give_up(member, late, permanent=True)
 
     def _check(self) -> None:
         """A replica that lives on is a good start; one that hangs goes, and another takes its place."""
-        for member in [m for m in self.members.values() if m.state is ReplicaState.READY]:
+        for member in self._in(ReplicaState.STARTING, ReplicaState.READY):
+            member.look(self._now(), self.around.patience)
+            failing = member.health.failing(self.around.patience)
+            if member.state is ReplicaState.STARTING:
+                if failing is not None:
+                    self._give_up(member, failing.reason)
+                continue
             if not member.settled and self._settled(member):
                 member.settled, self.failures = True, 0
-            if member.hangs(self._now(), self.around.patience):
-                log.warning("fleet %s: replica %s does not answer any more; replacing it", self.id, member.id)
+            if failing is not None:
+                log.warning("fleet %s: replica %s: %s; replacing it", self.id, member.id, failing.reason)
+                self._count_early(member, failing.reason)
+                member.hopeless = failing.hopeless
                 self._retire(member)
             elif why := member.outgrows():
                 log.warning("fleet %s: replica %s is to be replaced: %s", self.id, member.id, why)
-                if not self._settled(member):
-                    self._count_failure(member.id, why, longest=EARLY_BACKOFF)
+                self._count_early(member, why)
+
+    def _count_early(self, member: Member, why: str) -> None:
+        if not self._settled(member):
+            self._count_failure(member.id, why, longest=EARLY_BACKOFF)
+
+    def _give_up(self, member: Member, why: str, permanent: bool = False) -> None:
+        """On one that starts."""
+        self._count_failure(member.id, why, permanent)
+        member.state = ReplicaState.GONE
+        member.process.kill()
 
     def _settled(self, member: Member) -> bool:
         return member.settled or self._now() - member.since >= SETTLED
 
-    def _resize(self) -> None:
+    @property
+    def _wanted(self) -> int:
+        """Replicas."""
         spec = self.wish.spec
         wanted = spec.count if self._bounds is None else self._on_demand.wanted(spec)
-        wanted = 0 if self.wish.deleted else wanted
-        active = [m for m in self.members.values() if m.state in (ReplicaState.STARTING, ReplicaState.READY)]
+        return 0 if self.wish.deleted else wanted
+
+    def _resize(self) -> None:
+        wanted = self._wanted
+        active = self._in(ReplicaState.STARTING, ReplicaState.READY)
         leaving, active = [m for m in active if m.leaving], [m for m in active if not m.leaving]
-        if sum(m.id in self._routed for m in active) >= wanted:
+        if sum(self._serves(m) for m in active) >= wanted:
             for member in leaving:
                 self._retire(member)
         for _ in range(wanted - len(active)):
@@ -297,7 +307,7 @@ class Fleet:
     async def _tell_router(self) -> None:
         if not self._backend_stale:
             return
-        ready = sorted((m for m in self.members.values() if m.state is ReplicaState.READY), key=lambda m: m.id)
+        ready = sorted(self._in(ReplicaState.READY), key=lambda m: m.id)
         servers = {member.id: member.socket for member in ready}
         if self.wish.spec.detached is None:
             variant = self.wish.spec.variant
@@ -311,14 +321,18 @@ class Fleet:
             self._on_demand.served()
 
     async def _drain(self) -> None:
-        draining = [m for m in self.members.values() if m.state is ReplicaState.DRAINING]
+        draining = self._in(ReplicaState.DRAINING)
         if not draining:
             return
         routed = self.wish.spec.detached is None
         in_flight = await self.around.router.in_flight(self.id) if routed else {}
         for member in draining:
             waited = self._now() - member.since
-            if member.terminated is None:
+            if member.hopeless:
+                # What it has in hand is broken off, and given to another replica by the router.
+                if self.running >= self._wanted or waited > HOPELESS_FOR:
+                    member.process.kill()
+            elif member.terminated is None:
                 if in_flight.get(member.id, 0) == 0 or waited > self.around.drain_timeout:
                     member.process.terminate()
                     member.terminated = self._now()
@@ -329,27 +343,16 @@ class Fleet:
     # -- small things ----------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        folders, replica = self.around.folders, self.around.new_id("r")
-        folder, socket = folders.replica(self.id, replica), folders.socket(replica)
-        log_file = folders.log(self.id, replica)
+        replica = self.around.new_id("r")
         try:
-            start = folder / files.START
-            write_whole(start, self.around.describe(self.wish.spec, replica, self._on_demand.waking))
-            process = self._forked(start, log_file) or Process.start(start, log_file, self.around.environment)
+            member = replicas.start(self.around, self.wish.spec, replica, self._on_demand.waking, self._now())
         except TidegateError as error:
             self._count_failure(replica, str(error), permanent=True)
         except OSError as error:
-            files.clear(folder, socket)
+            folder = self.around.folders.replica(self.id, replica)
             self._count_failure(replica, f"it cannot be started: {error.strerror or error} ({folder})")
         else:
-            starting = ReplicaState.STARTING
-            self._follow(Member(replica, process, starting, self._now(), folder, socket, log_file))
-
-    def _forked(self, start: Path, log_file: Path) -> Process | None:
-        """Where somebody waits for the start: of a serverless fleet, or of a job."""
-        hurried = self._bounds is not None or self.wish.spec.detached is not None
-        nursery = self.around.nursery
-        return nursery.fork(start, log_file) if hurried and nursery is not None else None
+            self._follow(member)
 
     def _follow(self, member: Member) -> None:
         self.members[member.id] = member
@@ -361,22 +364,6 @@ class Fleet:
         member.state, member.since = ReplicaState.DRAINING, self._now()
         member.mark(files.RETIRED)
         self._backend_stale = True
-
-    def _fits(self, member: Member) -> bool:
-        if self.wish.spec.detached is not None:
-            return True  # it checks no signatures: its socket is for this user alone
-        try:
-            return self.around.fits((member.folder / files.START).read_bytes())
-        except (OSError, msgspec.DecodeError):
-            return False
-
-    def _clear(self, replica: str, socket: Path) -> None:
-        """Takes the last counts of a replica that has ended, then removes what it left."""
-        folder = self.around.folders.replica(self.id, replica)
-        if self.wish.spec.detached is None:
-            with contextlib.suppress(OSError):
-                self.around.harvest(self.wish.spec, replica, (folder / "stats.json").read_bytes())
-        files.clear(folder, socket)
 
     def _count_failure(
         self, replica: str, message: str, permanent: bool = False, longest: float = LONGEST_BACKOFF
@@ -391,10 +378,3 @@ class Fleet:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
-
-
-def keep(folders: Folders, wish: Wish) -> None:
-    """The share apart, for the workers to read."""
-    if wish.spec.mirror is not None:
-        write_whole(folders.share(wish.spec.id), str(wish.spec.mirror.share).encode())
-    write_whole(folders.wish(wish.spec.id), msgspec.json.encode(wish))

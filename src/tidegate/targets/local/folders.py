@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tidegate import whole_files
+from tidegate.installation import Installation
 from tidegate.model.fleet import FleetId
 
 
@@ -15,6 +16,8 @@ class Folders:
 
     state: Path
     sockets: Path
+    installation: Installation
+    """Whose processes may be adopted and ended."""
 
     @property
     def fleets(self) -> Path:
@@ -63,6 +66,10 @@ class Folders:
 
     def socket(self, replica: str) -> Path:
         return self.sockets / f"{replica}.sock"
+
+    def holds(self, socket: Path) -> bool:
+        """Whether the socket is in a folder of this installation: a copied state folder names the original's."""
+        return socket.parent == self.sockets
 
     @property
     def trash(self) -> Path:

@@ -2,32 +2,36 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
-from tidegate.model.fleet import FleetId, ReplicaState
+from tidegate import vitals
+from tidegate.model.fleet import FleetId, ReplicaState, VariantSpec
 from tidegate.model.sizes import told
+from tidegate.model.start_limits import grace
 from tidegate.targets.local import groups, logs, ping
 from tidegate.targets.local.folders import Folders
+from tidegate.targets.local.health import Answer, Health, Look
 from tidegate.targets.local.process import Process
+from tidegate.vitals import Vitals
 
 SERVED = "ready"
 """Marker file in a replica's folder: it has taken requests."""
 RETIRED = "draining"
 """Marker file: it is to go, and must not be given requests again."""
 START = "replica.json"
+LOADING = "loading"
+"""File of a worker's own: it has its model data, and gives itself so many seconds to load it (``worker.spec``)."""
 OUTGROWN = "outgrown"
 """File of a worker's own: it holds more memory than it may (``worker.spec``)."""
-PING_EVERY = 5.0
+PING_EVERY = 2.0
 """Seconds between the questions whether a replica that was ready still is."""
-STRIKES = 2
-"""Questions without a good answer before a replica is taken for hung: one may be the controller's own fault, which
-was stopped or starved while the answer came."""
 
 
 class _Start(msgspec.Struct):
@@ -48,28 +52,31 @@ class Member:
     terminated: float | None = None
     settled: bool = False
     """It has been ready for long enough to count as a good start."""
-    asked: float = 0.0
-    bad_since: float | None = None
-    strikes: int = 0
+    asked: float = -math.inf
+    health: Health = field(default_factory=Health)
     leaving: bool = False
     """It serves until another has taken its place."""
+    hopeless: bool = False
+    """It hangs, and is killed once another has taken its place."""
+    _loaded_by: float | None = None
+    """When a replica that loads its model has failed; None until it says that it has begun."""
     _watch: int | None = None
-    _question: asyncio.Task[bool] | None = None
+    _question: asyncio.Task[Answer] | None = None
 
     @classmethod
     def adopt(cls, fleet: FleetId, folder: Path, folders: Folders, now: float) -> "Member | None":
         """The replica that an earlier controller left in ``folder``; None when its process has ended. One that
         served goes on serving without having to prove itself again: it may be busy with a request. The socket is
         where it was put then, whatever the folder for sockets is now."""
-        process = Process.adopt(folder)
-        if process is None or not process.alive:
+        process = Process.adopt(folder, folders.installation)
+        if process is None:
             return None
         state = ReplicaState.READY if (folder / SERVED).exists() else ReplicaState.STARTING
         if (folder / RETIRED).exists():
             state = ReplicaState.DRAINING
         socket = written_socket(folder) or folders.socket(folder.name)
         log, settled = folders.log(fleet, folder.name), state is ReplicaState.READY
-        return cls(folder.name, process, state, now, folder, socket, log, settled=settled, asked=now)
+        return cls(folder.name, process, state, now, folder, socket, log, settled=settled)
 
     def watch(self, ended: Callable[[], None]) -> None:
         """Calls ``ended`` once, when the process ends (where the system tells)."""
@@ -93,21 +100,40 @@ class Member:
         with contextlib.suppress(OSError):
             (self.folder / name).touch()
 
-    def hangs(self, now: float, patience: float) -> bool:
-        """Asks it now and then, without waiting here. True when for ``patience`` seconds and more than one question
-        there was no good answer. Each question waits that long: one that computes for as long as a prediction may
-        take answers late, but it answers."""
-        if self._question is None:
-            if now - self.asked >= PING_EVERY:
-                self.asked = now
-                self._question = asyncio.create_task(ping.ready(self.socket, patience))
-        elif self._question.done():
+    def look(self, now: float, patience: float) -> None:
+        """One look at its health, without waiting here: a ready one is asked now and then whether it still is. Each
+        question waits for ``patience``: one that computes for as long as a prediction may take answers late, but it
+        answers."""
+        answer, open_before = None, self._question is not None
+        if self._question is not None and self._question.done():
             answered, self._question = self._question, None
-            good = answered.exception() is None and answered.result()
-            self.strikes = 0 if good else self.strikes + 1
-            self.bad_since = None if good else self.asked if self.bad_since is None else self.bad_since
-        bad = self.bad_since
-        return self.strikes >= STRIKES and bad is not None and now - bad >= patience
+            answer = Answer.NONE if answered.exception() is not None else answered.result()
+        pause = PING_EVERY if self.health.bad is None else 0.0
+        if self._question is None and self.state is ReplicaState.READY and now - self.asked >= pause:
+            self.asked = now
+            self._question = asyncio.create_task(ping.ask(self.socket, patience))
+        pid, waits = self.process.identity.pid, open_before and answer is None
+        seen = Look(
+            stopped=vitals.state(pid) in vitals.STOPPED,
+            waiting=self._question is not None,
+            answer=answer,
+            vitals=Vitals.of(pid) if waits else None,
+            frozen=waits and vitals.frozen(pid),
+        )
+        self.health = self.health.after(seen, now)
+
+    def late(self, now: float, variant: VariantSpec) -> str:
+        """What a starting replica has failed to do in time; empty while it has time. It says so itself and ends,
+        unless it hangs."""
+        if self._loaded_by is None:
+            with contextlib.suppress(OSError, ValueError):
+                seconds = float((self.folder / LOADING).read_text())
+                self._loaded_by = now + min(seconds, variant.startup_timeout) + grace(variant.startup_timeout)
+        if self._loaded_by is not None:
+            why = f"the model did not load within {variant.startup_timeout:g} s"
+            return why if now > self._loaded_by else ""
+        limit = variant.download_timeout + variant.startup_timeout
+        return f"no answer to /ping within {limit:g} s" if now - self.since > limit + grace(limit) else ""
 
     def outgrows(self) -> str:
         """Once, when it holds more memory than it may: what it says of that. It is leaving from then on."""
@@ -152,11 +178,12 @@ def written_socket(folder: Path) -> Path | None:
         return None
 
 
-def clear(folder: Path, socket: Path) -> None:
-    """Removes what a replica that has ended leaves: its folder, its socket and its program's."""
-    with contextlib.suppress(OSError):
-        socket.unlink(missing_ok=True)
-        socket.with_suffix(".app").unlink(missing_ok=True)
+def clear(folder: Path, socket: Path | None) -> None:
+    """Removes what a replica that has ended leaves: its folder, and its socket and its programs' if they are ours."""
+    if socket is not None:
+        with contextlib.suppress(OSError):
+            for path in (socket, *socket.parent.glob(f"{socket.stem}.app*")):
+                path.unlink(missing_ok=True)
     groups.remove(folder)
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from tidegate.installation import Installation
 from tidegate.targets.local.folders import write_whole
 from tidegate.targets.local.process import NOTE, Identity, Process, cleaned
 
@@ -26,13 +27,15 @@ ANSWER = 2.0
 AGAIN = 5.0
 """Seconds between two starts."""
 READY = b"ready"
+MODULE = "tidegate.worker.nursery"
 
 
 class Nursery:
-    """``state``: the state folder, which its command line names."""
+    """Its command line, which the workers that it forks keep, names the installation."""
 
-    def __init__(self, state: Path, environment: Mapping[str, str]) -> None:
-        self._state = state
+    def __init__(self, installation: Installation, environment: Mapping[str, str]) -> None:
+        self._installation = installation
+        self._state = installation.root
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
@@ -51,7 +54,7 @@ class Nursery:
         try:
             with (self._state / "nursery.log").open("wb") as output, theirs:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "tidegate.worker.nursery", str(self._state)],
+                    [sys.executable, *self._installation.python, "-m", MODULE, str(self._state)],
                     stdin=theirs.fileno(),
                     stdout=output,
                     stderr=subprocess.STDOUT,

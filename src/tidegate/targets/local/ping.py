@@ -1,7 +1,10 @@
 """Short questions to a worker over its unix socket: are you ready, what did you count?"""
 
 import asyncio
+import socket as sockets
 from pathlib import Path
+
+from tidegate.targets.local.health import Answer
 
 PING_TIMEOUT = 2.0
 """Seconds per try (the container contract's own limit)."""
@@ -36,3 +39,23 @@ async def get(socket: Path, path: str, seconds: float = PING_TIMEOUT) -> tuple[i
 async def ready(socket: Path, seconds: float = PING_TIMEOUT) -> bool:
     answer = await get(socket, "/ping", seconds)
     return answer is not None and answer[0] == 200
+
+
+async def ask(socket: Path, seconds: float) -> Answer:
+    """Whether a replica that was ready still is."""
+    if (answer := await get(socket, "/ping", seconds)) is not None:
+        return Answer.GOOD if answer[0] == 200 else Answer.UNWELL
+    return Answer.REFUSED if refuses(socket) else Answer.NONE
+
+
+def refuses(socket: Path) -> bool:
+    """Whether nobody listens on a socket, or there is none. A listener whose queue is full is somebody."""
+    with sockets.socket(sockets.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(socket))
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+    return False

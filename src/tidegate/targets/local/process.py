@@ -2,7 +2,8 @@
 
 A process is known by its pid together with its start time, so that a reused pid is never taken for a worker. The
 start time is the kernel's own count since the boot: one in seconds of the day would change with every step of the
-clock, and a worker that serves would be taken for dead.
+clock, and a worker that serves would be taken for dead. A later controller adopts it only if its command line carries
+the mark of this installation: what lies in a copied state folder names processes of the original.
 """
 
 import contextlib
@@ -10,17 +11,20 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import psutil
 
+from tidegate.installation import Installation
 from tidegate.targets.local.folders import write_whole
 
 _PRIVATE = ("TIDEGATE_ACCESS_KEYS", "TIDEGATE_DATABASE_URL")
 """Variables of the controller that a worker has no business to see."""
+_LOADING_TRIES, _LOADING_PAUSE = 5, 0.002
 NOTE = "process.json"
 """File in a replica's folder that holds its process's identity."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -54,6 +58,19 @@ class Identity:
         return float(self.started.rpartition(" ")[2] or 0)
 
 
+def command_line(pid: int) -> list[str]:
+    """Of a process; empty for one that has ended or may not be looked at. It is empty for a moment, too, while the
+    kernel loads a program that was just started."""
+    for _ in range(_LOADING_TRIES):
+        try:
+            if line := psutil.Process(pid).cmdline():
+                return line
+        except (psutil.Error, OSError):
+            return []
+        time.sleep(_LOADING_PAUSE)
+    return []
+
+
 def cleaned(environment: Mapping[str, str]) -> dict[str, str]:
     """What a worker gets of the controller's variables."""
     clean = {name: value for name, value in environment.items() if name not in _PRIVATE}
@@ -81,13 +98,19 @@ class Process:
 
     @classmethod
     def start(
-        cls, spec: Path, log: Path, environment: Mapping[str, str], module: str = "tidegate.worker"
+        cls,
+        spec: Path,
+        log: Path,
+        environment: Mapping[str, str],
+        module: str = "tidegate.worker",
+        mark: Sequence[str] = (),
     ) -> "Process":
-        """Starts a worker on ``spec``; its output goes to ``log``. The identity is on disk before this returns."""
+        """Starts a worker on ``spec``; its output goes to ``log``. The identity is on disk before this returns.
+        ``mark``: options of the interpreter that say whose it is (``Installation.python``)."""
         log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with log.open("ab") as output:
             popen = subprocess.Popen(
-                [sys.executable, "-m", module, str(spec)],
+                [sys.executable, *mark, "-m", module, str(spec)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -105,19 +128,23 @@ class Process:
         return started
 
     @classmethod
-    def adopt(cls, folder: Path, name: str = "replica.json") -> "Process | None":
-        """The process that runs the replica in ``folder`` (or another start file); None where there is none.
+    def adopt(cls, folder: Path, installation: Installation, name: str = "replica.json") -> "Process | None":
+        """The process that runs the replica in ``folder`` (or another start file); None where there is none of this
+        installation.
 
         A controller that dies between the start and the note leaves no identity: such a worker is found by its
         command line, so that it is never left running unseen.
         """
         try:
-            return cls(msgspec.json.decode((folder / NOTE).read_bytes(), type=Identity))
+            noted = cls(msgspec.json.decode((folder / NOTE).read_bytes(), type=Identity))
         except (OSError, msgspec.DecodeError):
             pass
+        else:
+            return noted if noted.alive and installation.owns(command_line(noted.identity.pid)) else None
         spec = str(folder / name)
         for process in psutil.process_iter(["cmdline"]):
-            if spec in (process.info["cmdline"] or ()) and (identity := Identity.of(process.pid)) is not None:
+            line = process.info["cmdline"] or ()
+            if spec in line and installation.owns(line) and (identity := Identity.of(process.pid)) is not None:
                 return cls(identity)
         return None
 

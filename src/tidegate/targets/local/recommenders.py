@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from tidegate.installation import Installation
 from tidegate.model.errors import Transient
 from tidegate.model.recommendation import RecommendationJob, Recommended, Step
 from tidegate.ports.recommenders import RecommenderSeen
@@ -24,6 +25,8 @@ from tidegate.targets.local.process import Process
 from tidegate.whole_files import write_whole
 
 LOG = "log"
+SERVER = "server"
+"""Folder in a job's folder: the state of the server that it loads."""
 MODULE = "tidegate.recommend"
 KILL_AFTER = 12.0
 """Seconds that a process which was told to stop has: it ends a server first."""
@@ -41,6 +44,7 @@ class LocalRecommenders:
     """``root``: the folder of all jobs' folders. ``describe`` makes a job's start file."""
 
     root: Path
+    installation: Installation
     environment: dict[str, str]
     describe: Callable[[RecommendationJob], bytes]
     _running: dict[str, Process] = field(default_factory=dict)
@@ -55,11 +59,12 @@ class LocalRecommenders:
         if self._process(job.name) is not None:
             return
         folder = self.root / job.name
-        await asyncio.to_thread(sweep, folder)  # the server of a process that was killed
+        await asyncio.to_thread(sweep, folder, self.installation)  # the server of a process that was killed
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             write_whole(folder / START, self.describe(job))
-            self._running[job.name] = Process.start(folder / START, folder / LOG, self.environment, MODULE)
+            mark = self.installation.python
+            self._running[job.name] = Process.start(folder / START, folder / LOG, self.environment, MODULE, mark)
         except OSError as error:
             raise Transient(
                 f"the process of job {job.name} cannot be started: {error.strerror or error}"
@@ -79,7 +84,7 @@ class LocalRecommenders:
     async def discard(self, name: str) -> None:
         self._running.pop(name, None)
         self._ending.forget(name)
-        await asyncio.to_thread(sweep, self.root / name)
+        await asyncio.to_thread(sweep, self.root / name, self.installation)
         await asyncio.to_thread(shutil.rmtree, self.root / name, True)
 
     async def end_all(self) -> None:
@@ -93,23 +98,27 @@ class LocalRecommenders:
         for name in names:
             if process := self._process(name):
                 process.kill()
-            await asyncio.to_thread(sweep, self.root / name)
+            await asyncio.to_thread(sweep, self.root / name, self.installation)
 
     def _process(self, name: str) -> Process | None:
         """What runs, found again where an earlier controller started it."""
         folder = self.root / name
-        if name not in self._running and folder.is_dir() and (found := Process.adopt(folder, START)) is not None:
+        there = name not in self._running and folder.is_dir()
+        if there and (found := Process.adopt(folder, self.installation, START)) is not None:
             self._running[name] = found
         known = self._running.get(name)
         return known if known is not None and known.alive else None
 
 
-def sweep(folder: Path) -> None:
-    """Ends what has a path under ``folder`` in its command line, and the sessions that such processes lead. The job's
-    own process has ended before."""
-    mark, leaders = f"{folder}/", set()
+def sweep(folder: Path, installation: Installation) -> None:
+    """Ends the processes of a job whose own process has ended, and the sessions that they lead: those of this
+    installation with a path under the job's ``folder``, and those of the server in it, which is an installation of
+    its own."""
+    inner, leaders = Installation.find(folder / SERVER), set()
     for process in psutil.process_iter(["cmdline"]):
-        if any(mark in word for word in process.info["cmdline"] or ()):
+        line = process.info["cmdline"] or ()
+        mine = installation.owns(line) and any(word.startswith(f"{folder}/") for word in line)
+        if mine or (inner is not None and inner.owns(line)):
             with contextlib.suppress(OSError):
                 if os.getsid(process.pid) == process.pid:
                     leaders.add(process.pid)

@@ -85,7 +85,8 @@ class LocalRunners:
             (folder / KEPT).unlink(missing_ok=True)
             write_whole(folder / START, self.describe(job, fleet))
             log = self.folders.logs / fleet.id.endpoint / "runner.log"
-            self._follow(job.name, Process.start(folder / START, log, self.environment, MODULE))
+            mark = self.folders.installation.python
+            self._follow(job.name, Process.start(folder / START, log, self.environment, MODULE, mark))
         except OSError as error:
             raise Transient(f"the runner of job {job.name} cannot be started: {error.strerror or error}") from None
 
@@ -168,9 +169,8 @@ class LocalRunners:
     def _process(self, name: str) -> Process | None:
         """What runs, found again where an earlier controller started it."""
         known = self._running.get(name)
-        if known is None and (adopted := Process.adopt(self.folder(name), START)) is not None:
-            if not adopted.alive:
-                return None
+        adopted = Process.adopt(self.folder(name), self.folders.installation, START) if known is None else None
+        if adopted is not None:
             self._follow(name, adopted)
             return adopted
         return known if known is not None and known.alive else None

@@ -12,9 +12,10 @@ from tidegate.model.errors import TargetError, Transient
 from tidegate.model.fleet import FleetId, FleetSpec, ReplicaState
 from tidegate.model.observe import FleetSeen, Observation
 from tidegate.model.traffic import RouteTable
-from tidegate.ports.router import Passed
+from tidegate.ports.router import Passed, View
 from tidegate.ports.target import Capabilities, Look
-from tidegate.targets.local.fleet import Fleet, Surroundings, Wish, keep
+from tidegate.targets.local.fleet import Fleet
+from tidegate.targets.local.surroundings import Surroundings, Wish, keep
 
 log = logging.getLogger(__name__)
 
@@ -51,21 +52,39 @@ class LocalTarget:
             self._supervise(wish)
 
     async def observe(self, endpoint: str) -> Look:
-        """Fleets that are still being taken up from an earlier controller are not seen: what is ready of them is
-        not known, and for an endpoint in mid-rollout to seem dead would turn it back."""
-        mine = [fleet for id, fleet in self._fleets.items() if id.endpoint == endpoint]
-        unclear = any(fleet.adopting for fleet in mine)
-        fleets = None if unclear else {fleet.id: self._loaded(fleet.seen()) for fleet in mine}
+        """Only what the router takes for alive is ready; it is asked for that together with the routes. Fleets that
+        are still being taken up from an earlier controller are not seen: what is ready of them is not known, and for
+        an endpoint in mid-rollout to seem dead would turn it back."""
+        routes: RouteTable | None = None
         try:
             async with self._asking:
-                routes = await self._around.router.routes(endpoint)
+                given = {fleet.id: fleet.routed for fleet in self._of(endpoint)}
+                view = await self._around.router.view(endpoint)
         except TargetError as error:
             if endpoint not in self._blind:
                 log.warning("routes of %s cannot be read: %s", endpoint, error)
             self._blind.add(endpoint)
-            return Look(fleets, None)
-        self._blind.discard(endpoint)
-        return Look(fleets, routes)
+        else:
+            self._blind.discard(endpoint)
+            routes = view.routes
+            self._compare(given, view)
+        mine = self._of(endpoint)
+        if any(fleet.adopting for fleet in mine):
+            return Look(None, routes)
+        return Look({fleet.id: self._loaded(fleet.seen()) for fleet in mine}, routes)
+
+    def _of(self, endpoint: str) -> list[Fleet]:
+        return [fleet for id, fleet in self._fleets.items() if id.endpoint == endpoint]
+
+    def _compare(self, given: Mapping[FleetId, frozenset[str]], view: View) -> None:
+        """What the router has, with what it had been given when it was asked and should have still."""
+        for id, before in given.items():
+            fleet = self._fleets.get(id)
+            if fleet is None or fleet.wish.spec.detached is not None:
+                continue
+            alive, servers = view.alive.get(id, {}), before & fleet.routed
+            down = frozenset(name for name in servers if not alive.get(name, False))
+            fleet.hear(down, lost=not servers <= alive.keys())
 
     async def ensure_fleet(self, fleet: FleetSpec, fence: int) -> None:
         known, wish = self._fleets.get(fleet.id), Wish(fleet, fence)
@@ -122,6 +141,9 @@ class LocalTarget:
     def told(self, passed: Mapping[FleetId, Passed]) -> None:
         """What the router has in hand for each fleet, once a second."""
         self._passed = dict(passed)
+        for id, load in passed.items():
+            if (fleet := self._fleets.get(id)) is not None:
+                fleet.hear(load.down)
 
     def count_answers(self, counts: Mapping[FleetId, tuple[int, int]]) -> None:
         """How many requests of each fleet were answered, and how many failed, since this controller follows it."""

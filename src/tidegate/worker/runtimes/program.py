@@ -23,7 +23,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from tidegate.model.errors import Transient
+from tidegate.model.errors import StartTimeout
 from tidegate.worker.images import check_environment
 from tidegate.worker.invocation import PATH, Answer, Call, Done, ModelFailed, Outcome, Stream, TimedOut
 from tidegate.worker.runtimes import launcher
@@ -77,9 +77,9 @@ class Program:
     def healthy(self) -> bool:
         return self._bad_pings < BAD_PINGS
 
-    async def start(self) -> None:
-        """Returns at the first good ping; raises Transient where none comes in time, Invalid for an environment
-        that a model may not set."""
+    async def start(self, until: float) -> None:
+        """Returns at the first good ping; raises StartTimeout where none comes by ``until`` (the event loop's time),
+        Invalid for an environment that a model may not set."""
         check_environment(self._container.environment)
         port = _free_port()
         self._socket.unlink(missing_ok=True)
@@ -92,10 +92,10 @@ class Program:
         )
         self._watchers.append(asyncio.create_task(self._wait(self._process)))
         try:
-            async with asyncio.timeout(self._spec.startup_timeout):
+            async with asyncio.timeout_at(until):
                 self._client = await self._first_ping(port)
         except TimeoutError:
-            raise Transient(
+            raise StartTimeout(
                 f"The {self._container.name} container for production variant "
                 f"{self._spec.fleet.variant} did not pass the ping health check within"
                 f" {self._spec.startup_timeout:g} s (GET /ping on port {port} or on {self._socket})."

@@ -1,0 +1,18 @@
+"""How long a start may take: what the process itself takes counts, but does not eat the model's time."""
+
+import pytest
+
+from tidegate.model.start_limits import LONGEST_GRACE, budget, grace
+
+
+@pytest.mark.parametrize("limit", [0.2, 5.0, 60.0, 3600.0])
+@pytest.mark.parametrize("spent", [0.0, 0.4, 2.0, 30.0])
+def test_a_start_ends_within_a_fifth_over_its_limit(limit: float, spent: float) -> None:
+    left = budget(limit, spent)
+    assert left >= 0.9 * limit - 1e-9, "a busy machine takes little of the model's time"
+    counted = min(spent, 0.1 * limit)
+    assert counted + left + grace(limit) <= 1.2 * limit + 1e-9
+
+
+def test_a_long_limit_has_no_long_grace() -> None:
+    assert grace(3600) == LONGEST_GRACE
