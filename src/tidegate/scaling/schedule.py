@@ -4,6 +4,7 @@ Clocks that are put forward: a time that does not exist is taken as so much late
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -17,6 +18,9 @@ from tidegate.scaling.working_days import Works, monday_to_friday
 _FORM = re.compile(r"\s*(at|rate|cron)\((.*)\)\s*")
 _DAYS = re.compile(r"\s*days\((.*)\)\s*")
 _RATE = re.compile(r"\s*([1-9]\d{0,8})\s+(minute|hour|day)s?\s*")
+
+SPANS = tuple(timedelta(days=days) for days in (1 / 24, 1, 31, 366, 366 * crons.HORIZON))
+"""How far back the last time is looked for, one after the other: most schedules come often."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,48 @@ class Schedule:
         named = self.cron or self.days
         assert named is not None
         local = instant.astimezone(self.zone).replace(tzinfo=None)
-        return next((t for t in map(self._instant, named.times(local, self.works)) if t > instant), None)
+        return self._first(named.times(local, self.works), instant)
+
+    def last(self, since: datetime, until: datetime, anchor: datetime) -> datetime | None:
+        """The last time after ``since`` and not after ``until``, in UTC; None: there is none between them."""
+        if until <= since:
+            return None
+        if self.every is not None:
+            passed = (until - anchor) // self.every
+            found = anchor + passed * self.every
+            return found.astimezone(UTC) if passed > 0 and found > since else None
+        if self.at is not None:
+            once = self._instant(self.at)
+            return once if since < once <= until else None
+        for span in SPANS:
+            found = self._last_within(max(since, until - span), until)
+            if found is not None or until - span <= since:
+                return found
+        return None
+
+    def _last_within(self, since: datetime, until: datetime) -> datetime | None:
+        named = self.cron or self.days
+        assert named is not None
+        end, found = until.astimezone(self.zone).replace(tzinfo=None), None
+        for local in named.times(since.astimezone(self.zone).replace(tzinfo=None), self.works):
+            if local > end:
+                break
+            if since < (instant := self._instant(local)) <= until and (found is None or instant > found):
+                found = instant
+        return found
+
+    def _first(self, locals: Iterator[datetime], instant: datetime) -> datetime | None:
+        """Of times in local order. One that does not exist is taken as later, and may pass others by."""
+        found: datetime | None = None
+        for local in locals:
+            moment = self._instant(local)
+            if found is not None and local >= found.astimezone(self.zone).replace(tzinfo=None):
+                break
+            if moment > instant and (found is None or moment < found):
+                found = moment
+                if found.astimezone(self.zone).replace(tzinfo=None) == local:
+                    break
+        return found
 
     def _instant(self, local: datetime) -> datetime:
         return local.replace(tzinfo=self.zone).astimezone(UTC)
