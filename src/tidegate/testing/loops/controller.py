@@ -1,0 +1,77 @@
+"""The simulated controller process: the real loops over simulated edges, started, killed and started again."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, cast
+
+from tidegate.ports.clock import Clock, Ids
+from tidegate.ports.metrics import Metrics
+from tidegate.ports.queue import Queue
+from tidegate.ports.store import Store
+from tidegate.reconcile.engine import Engine
+from tidegate.reconcile.scaling import Scaling
+from tidegate.reconcile.watch import Watch
+from tidegate.targets.local.collect import Collector
+from tidegate.targets.local.target import LocalTarget
+from tidegate.testing.loops.clock import SimulatedClock
+from tidegate.testing.loops.edges import TargetEdge
+
+SECOND_HAND = 0.05
+"""How far into a second the one before is collected."""
+
+
+@dataclass(frozen=True)
+class Edges:
+    """What the loops of one process stand on."""
+
+    store: Store
+    metrics: Metrics
+    clock: Clock
+    ids: Ids
+    target: TargetEdge
+
+
+@dataclass(frozen=True)
+class Loops:
+    engine: Engine
+    watch: Watch
+    scaling: Scaling
+    collector: Collector
+
+
+class SimulatedCollector(Collector):
+    """Everything but the readings of processors and memory, which ask the machine that this runs on."""
+
+    def _readings(self, replicas: object, second: int) -> list[Any]:
+        return []
+
+
+class NoQueue:
+    """No asynchronous endpoints."""
+
+    async def backlogs(self) -> dict[str, object]:
+        return {}
+
+
+def join_loops(edges: Edges) -> Loops:
+    """Joins engine, metrics, alarm evaluation and scaling as ``compose.controller.join`` does; nothing runs yet."""
+    store, metrics, clock, target = edges.store, edges.metrics, edges.clock, edges.target
+    engine = Engine(store, target, clock, lambda: None)
+    collector = SimulatedCollector(cast(LocalTarget, target), metrics, target.passed, get=target.ask)
+
+    def fresh(endpoint: str) -> Any:
+        seen = engine.observed.get(endpoint)
+        return seen and target.fresh(seen)
+
+    scaling = Scaling(store, metrics, clock, edges.ids, fresh, cast(Queue, NoQueue()), engine.kick)
+    watch = Watch(store, metrics, clock, collector.collect, engine.kick, scaling.followed)
+    return Loops(engine, watch, scaling, collector)
+
+
+async def run_loops(loops: Loops, clock: SimulatedClock) -> None:
+    """What ``compose.controller.Controller`` runs, in its order; for ever."""
+    await loops.engine.start()
+    while True:
+        await asyncio.sleep(1.0 - clock.wall() % 1.0 + SECOND_HAND)
+        await loops.watch.turn()
+        await loops.scaling.turn()
