@@ -1,14 +1,16 @@
 """The simulated controller process: the real loops over simulated edges, started, killed and started again."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
-from tidegate.ports.clock import Clock, Ids
+from tidegate.ports.clock import Ids
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
 from tidegate.ports.store import Store
 from tidegate.reconcile.engine import Engine
+from tidegate.reconcile.guards import Guards
 from tidegate.reconcile.scaling import Scaling
 from tidegate.reconcile.watch import Watch
 from tidegate.targets.local.collect import Collector
@@ -18,6 +20,8 @@ from tidegate.testing.loops.edges import TargetEdge
 
 SECOND_HAND = 0.05
 """How far into a second the one before is collected."""
+LATER = 0.2
+"""How far into a second alarms are judged and fleets scaled."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Edges:
 
     store: Store
     metrics: Metrics
-    clock: Clock
+    clock: SimulatedClock
     ids: Ids
     target: TargetEdge
 
@@ -56,7 +60,8 @@ class NoQueue:
 def join_loops(edges: Edges) -> Loops:
     """Joins engine, metrics, alarm evaluation and scaling as ``compose.controller.join`` does; nothing runs yet."""
     store, metrics, clock, target = edges.store, edges.metrics, edges.clock, edges.target
-    engine = Engine(store, target, clock, lambda: None)
+    guards = Guards(metrics)
+    engine = Engine(store, target, clock, guards, lambda: None, read_clocks=clock.read)
     collector = SimulatedCollector(cast(LocalTarget, target), metrics, target.passed, get=target.ask)
 
     def fresh(endpoint: str) -> Any:
@@ -64,14 +69,21 @@ def join_loops(edges: Edges) -> Loops:
         return seen and target.fresh(seen)
 
     scaling = Scaling(store, metrics, clock, edges.ids, fresh, cast(Queue, NoQueue()), engine.kick)
-    watch = Watch(store, metrics, clock, collector.collect, engine.kick, scaling.followed)
+    watch = Watch(store, metrics, clock, collector.collect, engine.kick, guards, engine.guarded, scaling.followed)
     return Loops(engine, watch, scaling, collector)
 
 
 async def run_loops(loops: Loops, clock: SimulatedClock) -> None:
     """What ``compose.controller.Controller`` runs, in its order; for ever."""
     await loops.engine.start()
+    await asyncio.gather(
+        _every_second(loops.watch.turn, clock, SECOND_HAND),
+        _every_second(loops.watch.judge_alarms, clock, LATER),
+        _every_second(loops.scaling.turn, clock, LATER),
+    )
+
+
+async def _every_second(work: Callable[[], Awaitable[None]], clock: SimulatedClock, after: float) -> None:
     while True:
-        await asyncio.sleep(1.0 - clock.wall() % 1.0 + SECOND_HAND)
-        await loops.watch.turn()
-        await loops.scaling.turn()
+        await asyncio.sleep(1.0 - clock.wall() % 1.0 + after)
+        await work()

@@ -168,58 +168,72 @@ class SimulatedStore:
 
 
 class SimulatedMetrics:
-    """Ports.metrics.Metrics: what was written is held in memory, which is filled by the first call of a process.
-    ``keeps``: memory also keeps what could not be written; otherwise it has to be filled again after a failure."""
+    """Ports.metrics.Metrics of one process: what was put is in its memory at once, and written durably as soon as that
+    works. Memory is filled from the database at the first use."""
 
-    def __init__(self, thread: DatabaseThread, keeps: bool) -> None:
+    def __init__(self, thread: DatabaseThread) -> None:
         self._thread = thread
-        self._keeps = keeps
-        self._filled = False
+        self._memory: dict[MetricId, dict[int, Sample]] | None = None
+        self._unwritten: list[Sample] = []
 
     async def put(self, samples: Sequence[Sample]) -> None:
-        for sample in samples:
-            if not math.isfinite(sample.total + sample.count + sample.low + sample.high):
-                raise Invalid(f"{sample.metric.name}: a number that is not finite cannot be kept")
-        try:
-            await self._thread.call(lambda: self._write(samples))
-        except Unavailable:
-            self._filled = self._filled and self._keeps
-            raise
+        good = [s for s in samples if s.count > 0 and math.isfinite(s.total + s.count + s.low + s.high)]
+        self._unwritten += good
+        if self._memory is not None:
+            _add(self._memory, good)
+        await self._thread.call(self._write)
 
-    def _write(self, samples: Sequence[Sample]) -> None:
+    def _write(self) -> None:
         server = self._thread.server
-        now = server.loop.now
+        now, taken = server.loop.now, self._unwritten
         if now < server.locked_until:
             raise _WaitForLock
         if now < max(server.full_until, server.metrics_fail_until):
             raise Unavailable("The database cannot be used: database or disk is full; make room on its disk")
-        for sample in samples:
-            if sample.count > 0:
-                spans = server.samples.setdefault(sample.metric, {})
-                found = spans.get(sample.at)
-                spans[sample.at] = sample if found is None else merge((found, sample))
+        _add(server.samples, taken)
+        self._unwritten = []
         if server.lose_answer():
             raise Unavailable("The database cannot be used: the connection was lost while it committed")
 
     async def read(self, metric: MetricId, start: int, end: int, period: int) -> dict[int, Sample]:
-        server = self._thread.server
-        spans = max(1, (end - start) // period)
-        if not self._filled or server.read_cost * spans > 1.0 or server.loop.now < server.metrics_unreadable_until:
+        memory = await self._filled()
+        cost = self._thread.server.read_cost * max(1, (end - start) // period)
+        if cost:
+            await asyncio.sleep(cost)
+        return _spans(memory.get(metric, {}), start, end, period)
+
+    async def last(self, metric: MetricId, since: int) -> int | None:
+        memory = await self._filled()
+        return max((at for at in memory.get(metric, ()) if at >= since), default=None)
+
+    async def _filled(self) -> dict[MetricId, dict[int, Sample]]:
+        if self._memory is None:
             await self._thread.call(self._fill)
-        if server.read_cost:
-            await asyncio.sleep(server.read_cost * spans)
-        return _spans(server.samples.get(metric, {}), start, end, period)
+        assert self._memory is not None
+        return self._memory
 
     def _fill(self) -> None:
         server = self._thread.server
         if server.loop.now < server.metrics_unreadable_until:
             raise Unavailable("The database cannot be used: disk I/O error; make room on its disk")
-        self._filled = True
+        if self._memory is None:
+            self._memory = {metric: dict(spans) for metric, spans in server.samples.items()}
+            _add(self._memory, self._unwritten)
 
     async def series(
         self, namespace: str | None, name: str | None, dimensions: Sequence[tuple[str, str | None]], since: int
     ) -> list[MetricId]:
         return []
+
+
+def _add(stored: dict[MetricId, dict[int, Sample]], samples: Sequence[Sample]) -> None:
+    for sample in samples:
+        spans = stored.get(sample.metric)
+        if spans is None:
+            stored[sample.metric] = {sample.at: sample}
+        else:
+            found = spans.get(sample.at)
+            spans[sample.at] = sample if found is None else merge((found, sample))
 
 
 def _spans(stored: dict[int, Sample], start: int, end: int, period: int) -> dict[int, Sample]:

@@ -54,6 +54,8 @@ class TargetEdge:
     _counted: dict[FleetId, int] = field(default_factory=dict)
     _passed: Mapping[FleetId, Passed] = field(default_factory=dict)
     _workers: dict[str, Worker] = field(default_factory=dict)
+    _answers: dict[FleetId, dict[int, tuple[int, int]]] = field(default_factory=dict)
+    """By fleet and worker: requests that were answered and that failed, as it showed last."""
 
     def __post_init__(self) -> None:
         self._counted = dict(self.machine.unanswered)
@@ -130,9 +132,13 @@ class TargetEdge:
 
     def _loaded(self, seen: FleetSeen) -> FleetSeen:
         load = self._passed.get(seen.id)
-        if load is None:
-            return seen
-        return replace(seen, in_flight=load.in_flight, queued=load.queued, queue_time=load.queue_time)
+        if load is not None:
+            seen = replace(seen, in_flight=load.in_flight, queued=load.queued, queue_time=load.queue_time)
+        shown = self._answers.get(seen.id)
+        if shown:
+            answered, failed = (sum(counts) for counts in zip(*shown.values(), strict=True))
+            seen = replace(seen, answered=answered, failed=failed)
+        return seen
 
     async def passed(self) -> Mapping[FleetId, Passed]:
         await self._wait()
@@ -159,5 +165,6 @@ class TargetEdge:
         self.machine.advance()
         since = int(path.rpartition("=")[2])
         second = EPOCH + int(self.machine.clock.wall() // 1)
+        self._answers.setdefault(worker.fleet, {})[worker.number] = (worker.answered, worker.failed)
         self.truth.read(self.incarnation, worker, self.now)
         return 200, worker.page(since, second, damage)

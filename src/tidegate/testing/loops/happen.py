@@ -26,6 +26,7 @@ def happen(world: "World", fault: Fault) -> None:
                 world.loop.at(world.loop.now + seconds, partial(_thawed, world))
         case f.MachineCrashes(_, absence):
             world.machine.crash()
+            world.clock.boots += 1
             world.die(absence)
             world.loop.at(world.loop.now + absence, world.machine.boot)
         case f.ClockSteps(_, by):

@@ -72,6 +72,8 @@ class Machine(SimulatedTarget):
         self.tallies: dict[Version, Tally] = {}
         self.had: dict[Version, int] = {}
         """Requests that a version had so far."""
+        self.answered: dict[Version, int] = {}
+        """Those of them that it answered well."""
         self.unanswered: dict[FleetId, int] = {}
         self.workers: dict[FleetId, dict[int, Worker]] = {}
         self._electable: dict[FleetId, list[Worker]] = {}
@@ -240,13 +242,16 @@ class Machine(SimulatedTarget):
         if version in self.turning and had >= self.turning[version][0]:
             self.conducts[version] = self.turning.pop(version)[1]
         workers = self._electable.get(id)
-        if not workers or not self.proxy_up:
+        if not self.proxy_up:
+            return  # nobody counts what finds no proxy
+        if not workers:
             tally.requests += count
             tally.failed += count
-            if self.proxy_up:
-                self.unanswered[id] = self.unanswered.get(id, 0) + count
+            self.unanswered[id] = self.unanswered.get(id, 0) + count
             return
+        before = tally.requests - tally.failed
         self._share_out(workers, self.conducts.get(version, GOOD), count, second, tally)
+        self.answered[version] = self.answered.get(version, 0) + tally.requests - tally.failed - before
 
     def _share_out(
         self, workers: list[Worker], conduct: Conduct, count: int, second: int, tally: Tally
@@ -270,6 +275,15 @@ class Machine(SimulatedTarget):
         tally.requests += count
         tally.failed += failed
         tally.latencies[conduct.latency] = tally.latencies.get(conduct.latency, 0) + count
+
+    def hanging(self, endpoint: str, generation: int) -> bool:
+        """Whether requests of a version wait for an answer."""
+        return any(
+            worker.held
+            for id, workers in self.workers.items()
+            if (id.endpoint, id.generation) == (endpoint, generation)
+            for worker in workers.values()
+        )
 
     def time_out(self) -> None:
         """Requests that nobody answered fail, and a worker that still runs counts them as its own."""

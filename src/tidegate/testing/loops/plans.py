@@ -37,8 +37,7 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Plan:
-    """``keeps_metrics``: recent metrics survive a write that failed. ``second``: where in a second of the wall clock
-    the world begins."""
+    """``second``: where in a second of the wall clock the world begins."""
 
     seed: int
     old_count: int
@@ -50,7 +49,6 @@ class Plan:
     faults: tuple[Fault, ...]
     neighbour: Neighbour | None = None
     scaled: bool = False
-    keeps_metrics: bool = True
     second: float = 0.0
 
     @property
@@ -75,7 +73,9 @@ def draw(seed: int) -> Plan:
     """The plan of a seed. Guards see what they are there for: their windows fit into every bake."""
     chance = Random(f"plan {seed}")
     pick = chance.choice
-    guards = tuple(_guard(chance, metric) for metric in pick((("errors",), ("errors",), ("latency",), ("errors", "latency"))))
+    evidence = chance.random() < 0.15
+    names = pick((("errors",), ("errors",), ("latency",), ("errors", "latency")))
+    guards = tuple(_guard(chance, name, evidence) for name in names)
     window = max(alarm.period * alarm.evaluation_periods for alarm in guards) + 3
     rolls = chance.random() < 0.15
     count = 2 if rolls else pick((1, 1, 2))
@@ -84,14 +84,13 @@ def draw(seed: int) -> Plan:
         seed=seed,
         old_count=pick((count, count, 2)),
         new_count=count,
-        deployment=_deployment(chance, rolls, count, window + pick((0, 1, 3)), tuple(a.name for a in guards)),
+        deployment=replace(_deployment(chance, rolls, window + pick((0, 1, 3)), names), require_evidence=evidence),
         guards=guards,
         rate=float(pick((8, 12, 30))),
         physics=Physics((pick((0.3, 1.0, 2.5)),), (pick((0.1, 0.5, 2.0)),), pick((1.0, 2.0)), pick((4.0, 8.0))),
         faults=(),
         neighbour=neighbour,
         scaled=chance.random() < 0.08,
-        keeps_metrics=chance.random() < 0.6,
         second=chance.random(),
     )
     drawn = list(_versions(chance))
@@ -103,11 +102,12 @@ def draw(seed: int) -> Plan:
     return replace(plan, faults=tuple(drawn))
 
 
-def _guard(chance: Random, name: str) -> Alarm:
+def _guard(chance: Random, name: str, evidence: bool) -> Alarm:
+    """Where evidence is required, a guard on one config alone would hold the rollout of any other for ever."""
     period = chance.choice((1, 1, 1, 1, 5, 10))
     periods = chance.choice((1, 2, 3)) if period == 1 else 1
     dimensions = {"EndpointName": MAIN, "VariantName": VARIANT}
-    if chance.random() < 0.4:
+    if not evidence and chance.random() < 0.4:
         dimensions["EndpointConfigName"] = NEW
     errors = name == "errors"
     return Alarm(
@@ -115,7 +115,7 @@ def _guard(chance: Random, name: str) -> Alarm:
         namespace="AWS/SageMaker",
         metric="Invocation5XXErrors" if errors else "ModelLatency",
         dimensions=dimensions,
-        statistic="Average" if errors else chance.choice(("p99", "Maximum")).replace("Maximum", "p99"),
+        statistic="Average" if errors else chance.choice(("p90", "p99")),
         period=period,
         evaluation_periods=periods,
         datapoints_to_alarm=chance.randint(1, periods),
@@ -126,17 +126,16 @@ def _guard(chance: Random, name: str) -> Alarm:
     )
 
 
-def _deployment(chance: Random, rolls: bool, count: int, wait: int, alarms: tuple[str, ...]) -> DeploymentConfig:
-    evidence = chance.random() < 0.15
+def _deployment(chance: Random, rolls: bool, wait: int, alarms: tuple[str, ...]) -> DeploymentConfig:
     size = percent(chance.choice((25, 50)))
     if rolls:
-        return rolling(percent(50), wait, chance.choice((None, percent(50))), alarms, evidence)
+        return rolling(percent(50), wait, chance.choice((None, percent(50))), alarms)
     match chance.choice(("canary", "canary", "linear", "at once")):
         case "canary":
-            return canary(size, wait, wait, alarms, evidence)
+            return canary(size, wait, wait, alarms)
         case "linear":
-            return linear(percent(50), wait, wait, alarms, evidence)
-    return replace(all_at_once(wait, alarms), require_evidence=evidence)
+            return linear(percent(50), wait, wait, alarms)
+    return all_at_once(wait, alarms)
 
 
 def _versions(chance: Random) -> list[Fault]:

@@ -31,6 +31,8 @@ EXPOSED = 10
 """Seconds that a version whose guard is due may keep its traffic, beside one period of the guard."""
 DATABASE = 15
 """As many more while the database is in trouble: one transaction may have to give up first."""
+OUTAGE = 3.0
+"""Seconds that the proxy may take to be started again without the bake being any shorter for it."""
 I1 = "I1 no step without a verdict through the end of its bake"
 I2 = "I2 a version that fails its guard does not stay"
 I4 = "I4 a bake is never shorter than asked"
@@ -74,7 +76,10 @@ class Truth:
     _paused: float = 0.0
     _paused_at: float | None = None
     _exposed: int = 0
-    _silent: int = 0
+    _answered_before: int = 0
+    """Requests that the new version had answered when the stage's traffic began."""
+    _outage: float = 0.0
+    """Seconds of the stage in which the proxy did not run."""
     _reads: dict[tuple[int, str], deque[float]] = field(default_factory=dict)
 
     @property
@@ -98,7 +103,8 @@ class Truth:
         rollout = self.record.rollout if self.record else None
         share = table.share_of(rollout.new.generation) if rollout else 0
         if share != self._share:
-            self._share, self._share_since, self._paused = share, self.now, 0.0
+            self._share, self._share_since, self._paused, self._outage = share, self.now, 0.0, 0.0
+            self._answered_before = self._answered(rollout)
             self.note(f"router: {share / 100:g} % of the traffic go to the new version")
 
     def committed(self, record: Endpoint | None, events: tuple[Event, ...], guards: list[Guard], at: datetime) -> None:
@@ -114,6 +120,7 @@ class Truth:
             self._share = 0
         self._note_pause(was, after, decided)
         last = record.last if record else None
+        self.begun |= {last.id} if last is not None else set()
         if was is not None and was.old is not None and record is not None and _left_bake(was, record):
             self._left(was, decided)
         self._keep(was, after, last)
@@ -148,12 +155,14 @@ class Truth:
         expect(self._share == stage.share, I1, f"left with {self._share} of {stage.share} in force")
         due = [g.alarm.name for g in self.guards if g.due_since is not None and g.due_since < at - EPSILON]
         expect(not due, I1, f"guards {due} were due")
-        if self.guards and stage.bake > 3:
-            expect(self._silent < at - self._share_since - 2, I2, "it has answered no request of a whole bake")
         if was.promote:
             return
         end = self._share_since + self._paused + stage.bake
         expect(at >= end - EPSILON, I4, f"left {at - end:.3f} s before its end")
+        served = at - end - self._outage
+        expect(served >= -OUTAGE, I4, f"the proxy served {-served:.1f} s less than the bake")
+        if self.guards and stage.bake and self.machine.hanging(MAIN, was.new.generation):
+            expect(self._answered(was) > self._answered_before, I2, "it has answered no request of a whole bake")
         if stage.bake and self.guards:
             self._all_read(was, end, at)
 
@@ -183,12 +192,11 @@ class Truth:
         mine = {version[1]: tally for version, tally in tallies.items() if version[0] == MAIN}
         for guard in self.guards:
             guard.second(_watched(guard, rollout, mine), self.now)
-        self._count_silence(mine.get(rollout.new.generation))
+        self._outage += not self.machine.proxy_up
         self._count_exposure(rollout)
 
-    def _count_silence(self, new: Tally | None) -> None:
-        silent = new is not None and new.stuck and new.requests == new.failed
-        self._silent = self._silent + 1 if silent else 0
+    def _answered(self, rollout: Rollout | None) -> int:
+        return self.machine.answered.get((MAIN, rollout.new.generation), 0) if rollout else 0
 
     def _count_exposure(self, rollout: Rollout) -> None:
         due = [guard for guard in self.guards if guard.due_since is not None]

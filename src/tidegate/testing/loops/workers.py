@@ -48,6 +48,9 @@ class Worker:
     hung: bool = False
     part_failed: float = 0.0
     """The fraction of a failing request that is carried over to the next second."""
+    answered: int = 0
+    """Requests that it answered well since it started."""
+    failed: int = 0
     seconds: dict[int, Counted] = field(default_factory=dict)
     held: list[tuple[float, int]] = field(default_factory=list)
 
@@ -62,6 +65,8 @@ class Worker:
             while len(self.seconds) > KEPT:
                 del self.seconds[min(self.seconds)]
         counted.add(requests, failed, latency)
+        self.answered += requests - failed
+        self.failed += failed
 
     @property
     def in_flight(self) -> int:

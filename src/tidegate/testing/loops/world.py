@@ -53,7 +53,7 @@ class Numbered:
 class World:
     """``run`` raises Broken with the invariant that does not hold."""
 
-    def __init__(self, plan: Plan, trace: bool = False) -> None:
+    def __init__(self, plan: Plan, timeline: list[tuple[float, str]] | None = None) -> None:
         self.plan = plan
         self.loop = VirtualLoop(Random(f"loop {plan.seed}"))
         self.chance = Random(f"edges {plan.seed}")
@@ -62,8 +62,7 @@ class World:
         self.server = DatabaseServer(self.loop, self.chance, self._committed)
         self.machine = Machine(self.loop, self.clock, plan.physics, self.chance)
         self.truth = Truth(self.machine, self.clock, plan.innocent)
-        if trace:
-            self.truth.timeline = []
+        self.truth.timeline = timeline
         self.trouble = Trouble()
         self.ids = Numbered()
         self.target: TargetEdge | None = None
@@ -134,7 +133,7 @@ class World:
         self.target = TargetEdge(
             self.machine, self.trouble, truth, self.chance, truth.incarnation, adopted
         )
-        store, metrics = SimulatedStore(thread), SimulatedMetrics(thread, self.plan.keeps_metrics)
+        store, metrics = SimulatedStore(thread), SimulatedMetrics(thread)
         self.loops = join_loops(Edges(store, metrics, self.clock, self.ids, self.target))
         self.clients.store = store
         self.machine.take_up()
