@@ -1,13 +1,11 @@
 """What people and programs do at the controller's API: each call is one transaction of the controller's process."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from tidegate.model.alarm import AlarmState
-from tidegate.model.endpoint import Endpoint
 from tidegate.model.errors import TidegateError
 from tidegate.model.observe import Capabilities, Event
 from tidegate.ports.store import Stale, Store, Tx
@@ -16,6 +14,7 @@ from tidegate.service import alarms, endpoints, rollouts
 from tidegate.service.endpoints import Asked
 from tidegate.service.kinds import ALARM, CONFIG, ENDPOINT
 from tidegate.service.records import need
+from tidegate.testing.happenings import When
 from tidegate.testing.loops.faults import Command, Edit, GuardEdited, PersonDoes
 from tidegate.testing.loops.plans import NEXT, Plan
 from tidegate.testing.loops.truth import MAIN
@@ -34,7 +33,6 @@ class Clients:
     def __init__(self, world: "World") -> None:
         self._world = world
         self.store: Store | None = None
-        self._resumed = False
 
     def act(self, fault: GuardEdited | PersonDoes) -> None:
         if not self._world.running or self._world.loop.frozen:
@@ -46,7 +44,10 @@ class Clients:
         assert self.store is not None and world.loops is not None
         rollout = world.truth.record.rollout if world.truth.record else None
         id = world.ids.new("rollout")
-        work = _edit(fault.edit, world.plan) if isinstance(fault, GuardEdited) else _command(fault.command, world.plan, id)
+        if isinstance(fault, GuardEdited):
+            work = _edit(fault.edit, world.plan)
+        else:
+            work = _command(fault.command, world.plan, id)
         now = world.clock.now()
         try:
             await self.store.run(lambda tx: work(tx, now))
@@ -67,11 +68,11 @@ class Clients:
             truth.expected = {id}
 
     def come_back(self, now: float) -> None:
-        """People come back and resume what they paused, and the alarm that they deleted is there again."""
+        """People come back and resume what they paused."""
         record = self._world.truth.record
         rollout = record.rollout if record else None
         if rollout is not None and rollout.pause is not None and now > self._world.quiet_at + PATIENCE:
-            self.act(PersonDoes(None, Command.RESUME))  # type: ignore[arg-type]
+            self.act(PersonDoes(When(), Command.RESUME))
 
 
 def _edit(edit: Edit, plan: Plan) -> Work:
@@ -116,6 +117,3 @@ def _supersede(tx: Tx, plan: Plan, id: str, now: datetime) -> None:
     wanted = endpoints.wanted_version(tx, saved.body, config, Asked(NEXT, plan.deployment, "ann"), now)
     changed = commands.supersede(saved.body, wanted, rollout_id=id, can=Capabilities(), now=now)
     endpoints.save(tx, saved, changed, Event("supersede", "superseded"), now)
-
-
-__all__ = ["Clients", "Endpoint", "asyncio"]

@@ -1,5 +1,5 @@
-"""One database of records and metrics, as a controller's one thread sees it: it can be locked, full, away or slow, and
-the answer to a commit can get lost. What is committed outlives the process; what waits in its thread does not."""
+"""One database of records and metrics, as a controller's one thread sees it: it can be locked, full, away or slow,
+and the answer to a commit can get lost. What is committed outlives the process; what waits in its thread does not."""
 
 import asyncio
 import math
@@ -10,7 +10,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from tidegate.evidence.samples import merge
-from tidegate.model.errors import Invalid, Unavailable
+from tidegate.model.errors import Unavailable
 from tidegate.model.metric import MetricId, Sample
 from tidegate.ports.store import JournalLine, Saved, Tx
 from tidegate.testing.loops.virtual_loop import VirtualLoop
@@ -139,7 +139,10 @@ class DatabaseThread:
             answer.set_result(result)
 
     def _next(self) -> None:
+        """Callers that were cancelled have given up their place."""
         self._queue.popleft()
+        while self._queue and self._queue[0][1].cancelled():
+            self._queue.popleft()
         if self._queue:
             self._begin()
 
@@ -168,8 +171,8 @@ class SimulatedStore:
 
 
 class SimulatedMetrics:
-    """Ports.metrics.Metrics of one process: what was put is in its memory at once, and written durably as soon as that
-    works. Memory is filled from the database at the first use."""
+    """Ports.metrics.Metrics of one process: what was put is in its memory at once, and written durably as soon as
+    that works. Memory is filled from the database at the first use."""
 
     def __init__(self, thread: DatabaseThread) -> None:
         self._thread = thread

@@ -79,7 +79,7 @@ class TargetEdge:
 
     def _seen(self, id: FleetId) -> FleetSeen:
         seen = self.machine.fleets[id].seen()
-        return self._loaded(replace(seen, ready=seen.ready - self.machine.down(id)))
+        return self._loaded(seen, seen.ready - self.machine.down(id))
 
     async def ensure_fleet(self, fleet: FleetSpec, fence: int) -> None:
         await self._act(lambda: self.machine.ensure_fleet(fleet, fence))
@@ -130,15 +130,17 @@ class TargetEdge:
         fleets = None if look.fleets is None else {id: self._loaded(seen) for id, seen in look.fleets.items()}
         return replace(look, fleets=fleets)
 
-    def _loaded(self, seen: FleetSeen) -> FleetSeen:
-        load = self._passed.get(seen.id)
-        if load is not None:
-            seen = replace(seen, in_flight=load.in_flight, queued=load.queued, queue_time=load.queue_time)
-        shown = self._answers.get(seen.id)
-        if shown:
-            answered, failed = (sum(counts) for counts in zip(*shown.values(), strict=True))
-            seen = replace(seen, answered=answered, failed=failed)
-        return seen
+    def _loaded(self, seen: FleetSeen, ready: int | None = None) -> FleetSeen:
+        load, shown = self._passed.get(seen.id, Passed()), self._answers.get(seen.id)
+        return replace(
+            seen,
+            ready=seen.ready if ready is None else ready,
+            in_flight=load.in_flight,
+            queued=load.queued,
+            queue_time=load.queue_time,
+            answered=sum(answered for answered, _ in shown.values()) if shown else None,
+            failed=sum(failed for _, failed in shown.values()) if shown else None,
+        )
 
     async def passed(self) -> Mapping[FleetId, Passed]:
         await self._wait()

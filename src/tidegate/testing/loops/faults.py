@@ -1,5 +1,5 @@
-"""Everything that can go wrong in a simulated world. Each fault says when it begins; ``When`` is relative to a phase of
-the rollout, since defects hide at the edges of phases."""
+"""Everything that can go wrong in a simulated world. Each fault says when it begins: ``When`` is relative to a phase
+of the rollout, since defects hide at the edges of phases."""
 
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -196,8 +196,8 @@ class PagesDamaged:
 
 @dataclass(frozen=True)
 class Conduct:
-    """How a version answers: the part of its requests that fails, how long an answer takes (microseconds), and whether
-    it answers at all. Health checks succeed in any case."""
+    """How a version answers: the part of its requests that fails, how long an answer takes (microseconds), and
+    whether it answers at all. Health checks succeed in any case."""
 
     errors: float = 0.0
     latency: int = 20_000

@@ -35,7 +35,12 @@ def happen(world: "World", fault: Fault) -> None:
         case f.GuardEdited() | f.PersonDoes():
             world.clients.act(fault)
         case (
-            f.WorkersHang() | f.WorkersDie() | f.StartsFail() | f.PagesDamaged() | f.VersionTurns() | f.TrafficStops()
+            f.WorkersHang()
+            | f.WorkersDie()
+            | f.StartsFail()
+            | f.PagesDamaged()
+            | f.VersionTurns()
+            | f.TrafficStops()
         ):
             _to_fleets(world, fault)
         case f.ProxyDies() | f.TargetFails() | f.TargetBlind():
@@ -92,33 +97,39 @@ def _proxy_back(world: "World") -> None:
 
 
 def _to_fleets(world: "World", fault: Fault) -> None:
-    machine, later = world.machine, world.loop.now
     match fault:
         case f.WorkersHang(_, side, count):
             for fleet in _fleets(world, side):
-                machine.hang(fleet, count)
+                world.machine.hang(fleet, count)
         case f.WorkersDie(_, side, count):
             for fleet in _fleets(world, side):
-                machine.kill(fleet, count)
-        case f.StartsFail(_, side, seconds):
-            for generation in _generations(world, side):
-                machine.broken[generation] = "exit code 1"
-                world.loop.at(later + seconds, partial(_starts_work, world, generation))
-        case f.PagesDamaged(_, seconds, side, damage):
-            for generation in _generations(world, side):
-                machine.damages[MAIN, generation] = damage
-                world.loop.at(later + seconds, partial(machine.damages.pop, (MAIN, generation), None))
-        case f.VersionTurns(_, conduct, requests):
-            machine.advance()
-            for generation in _generations(world, Side.NEW):
-                if requests:
-                    machine.turning[MAIN, generation] = (machine.had.get((MAIN, generation), 0) + requests, conduct)
-                else:
-                    machine.conducts[MAIN, generation] = conduct
+                world.machine.kill(fleet, count)
         case f.TrafficStops(_, seconds):
-            machine.advance()
-            machine.rates[MAIN] = 0.0
-            world.loop.at(later + seconds, partial(_traffic_back, world))
+            world.machine.advance()
+            world.machine.rates[MAIN] = 0.0
+            world.loop.at(world.loop.now + seconds, partial(_traffic_back, world))
+        case f.StartsFail(_, side) | f.PagesDamaged(_, _, side):
+            for generation in _generations(world, side):
+                _to_version(world, fault, generation)
+        case f.VersionTurns():
+            world.machine.advance()
+            for generation in _generations(world, Side.NEW):
+                _to_version(world, fault, generation)
+
+
+def _to_version(world: "World", fault: Fault, generation: int) -> None:
+    machine, now, version = world.machine, world.loop.now, (MAIN, generation)
+    match fault:
+        case f.StartsFail(_, _, seconds):
+            machine.broken[generation] = "exit code 1"
+            world.loop.at(now + seconds, partial(_starts_work, world, generation))
+        case f.PagesDamaged(_, seconds, _, damage):
+            machine.damages[version] = damage
+            world.loop.at(now + seconds, partial(machine.damages.pop, version, None))
+        case f.VersionTurns(_, conduct, 0):
+            machine.conducts[version] = conduct
+        case f.VersionTurns(_, conduct, requests):
+            machine.turning[version] = machine.had.get(version, 0) + requests, conduct
 
 
 def _traffic_back(world: "World") -> None:

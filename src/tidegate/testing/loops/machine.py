@@ -55,8 +55,10 @@ class Machine(SimulatedTarget):
     changed; ``ended`` gets the worker that is about to end gently."""
 
     def __init__(self, loop: VirtualLoop, clock: SimulatedClock, physics: Physics, chance: Random) -> None:
-        self._draw = lambda among: among[int(chance.random() * len(among))]
-        super().__init__(self._later, lambda: self._draw(physics.startup), lambda: self._draw(physics.drain))
+        def draw(among: tuple[float, ...]) -> float:
+            return among[int(chance.random() * len(among))]
+
+        super().__init__(self._later, lambda: draw(physics.startup), lambda: draw(physics.drain))
         self.loop, self.clock, self.physics = loop, clock, physics
         self.supervised: Callable[[], bool] = lambda: True
         self.changed: Callable[[str], None] = lambda endpoint: None
@@ -253,9 +255,7 @@ class Machine(SimulatedTarget):
         self._share_out(workers, self.conducts.get(version, GOOD), count, second, tally)
         self.answered[version] = self.answered.get(version, 0) + tally.requests - tally.failed - before
 
-    def _share_out(
-        self, workers: list[Worker], conduct: Conduct, count: int, second: int, tally: Tally
-    ) -> None:
+    def _share_out(self, workers: list[Worker], conduct: Conduct, count: int, second: int, tally: Tally) -> None:
         each, more = divmod(count, len(workers))
         for place, worker in enumerate(workers):
             if share := each + (place < more):

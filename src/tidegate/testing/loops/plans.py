@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 from tidegate.model.alarm import Alarm, Comparison, MissingData
-from tidegate.model.rollout import DeploymentConfig
+from tidegate.model.rollout import DeploymentConfig, Phase
 from tidegate.testing.happenings import Side, When
 from tidegate.testing.loops import faults as f
 from tidegate.testing.loops.faults import Command, Conduct, Damage, Edit, Fault
@@ -14,7 +14,6 @@ from tidegate.testing.loops.machine import Physics
 from tidegate.testing.loops.truth import MAIN
 from tidegate.testing.samples import all_at_once, canary, linear, percent, rolling
 from tidegate.testing.world import START
-from tidegate.model.rollout import Phase
 
 VARIANT = "AllTraffic"
 OLD, NEW, NEXT = "v1", "v2", "v3"
@@ -138,11 +137,20 @@ def _deployment(chance: Random, rolls: bool, wait: int, alarms: tuple[str, ...])
     return all_at_once(wait, alarms)
 
 
+FAILS = Conduct(errors=1.0)
+BAD = (
+    FAILS,
+    FAILS,
+    Conduct(errors=1.0, latency=2_000_000),
+    Conduct(errors=0.5),
+    Conduct(latency=3_000_000),
+    Conduct(answers=False),
+)
+
+
 def _versions(chance: Random) -> list[Fault]:
     """How the new version behaves."""
-    bad = chance.choice(
-        (Conduct(errors=1.0), Conduct(errors=1.0), Conduct(errors=1.0, latency=2_000_000), Conduct(errors=0.5), Conduct(latency=3_000_000), Conduct(answers=False))
-    )
+    bad = chance.choice(BAD)
     drawn = chance.random()
     if drawn < 0.35:
         return []
@@ -163,7 +171,8 @@ def _neighbour(chance: Random) -> Neighbour:
 
 def _when(chance: Random) -> When:
     phase = chance.choice(PHASES)
-    after = chance.choice((0.0, 0.0, 0.4, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 11.0)) + chance.choice((0.0, chance.random()))
+    whole = chance.choice((0.0, 0.0, 0.4, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 11.0))
+    after = whole + chance.choice((0.0, chance.random()))
     return When(phase, chance.choice((1, 1, 2, 2, 3)), after)
 
 

@@ -88,11 +88,16 @@ def replay(plan: Plan, places: tuple[int, ...]) -> Failure:
 def _described(plan: Plan, places: Sequence[int]) -> list[str]:
     stages = plan.deployment.rolling or plan.deployment.blue_green
     guards = ", ".join(
-        f"{a.name} {a.statistic} > {a.threshold:g} in {a.datapoints_to_alarm} of {a.evaluation_periods} x {a.period} s"
-        for a in plan.guards
+        f"{one.name} {one.statistic} > {one.threshold:g}, "
+        f"{one.datapoints_to_alarm} of {one.evaluation_periods} x {one.period} s"
+        for one in plan.guards
     )
     faults = [f"fault {place}: {_when(plan.faults[place])}: {describe(plan.faults[place])}" for place in places]
-    return [f"rollout: {stages}", f"guards: {guards}; {plan.rate:g} requests/s; neighbour {plan.neighbour}", *faults]
+    return [
+        f"rollout: {stages}",
+        f"guards: {guards}; {plan.rate:g} requests/s; neighbour {plan.neighbour}",
+        *faults,
+    ]
 
 
 def _when(fault: Fault) -> str:

@@ -10,7 +10,7 @@ from tidegate.model.endpoint import Endpoint, EndpointConfig, ProductionVariant
 from tidegate.model.fleet import ReplicaState
 from tidegate.model.observe import Capabilities
 from tidegate.model.registry import Container, Model
-from tidegate.model.scaling import Dimension, ScalableTarget, StepScaling, Fast
+from tidegate.model.scaling import Dimension, Fast, ScalableTarget
 from tidegate.ports.store import Tx
 from tidegate.rollout import wanted
 from tidegate.service import endpoints
@@ -31,9 +31,7 @@ NEIGHBOUR = "neighbour"
 @lru_cache(maxsize=64)
 def _config(name: str, count: int) -> tuple[Model, EndpointConfig]:
     model = Model(f"model-{name}", (Container("sample", data_url=f"file:///models/{name}"),), START)
-    variant = ProductionVariant(
-        VARIANT, model.name, count, "local", download_timeout=10, startup_timeout=10
-    )
+    variant = ProductionVariant(VARIANT, model.name, count, "local", download_timeout=10, startup_timeout=10)
     return model, EndpointConfig(name, (variant,), START)
 
 

@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tidegate.model.alarm import MissingData
 from tidegate.model.endpoint import Endpoint, Rollout
 from tidegate.model.observe import Event
 from tidegate.model.rollout import Cause, Phase
 from tidegate.model.traffic import RouteTable
-from tidegate.testing.invariants import FORWARD, expect
+from tidegate.testing.invariants import expect
 from tidegate.testing.loops.clock import SimulatedClock
 from tidegate.testing.loops.guards import Guard
 from tidegate.testing.loops.machine import Machine, Tally
@@ -107,7 +106,9 @@ class Truth:
             self._answered_before = self._answered(rollout)
             self.note(f"router: {share / 100:g} % of the traffic go to the new version")
 
-    def committed(self, record: Endpoint | None, events: tuple[Event, ...], guards: list[Guard], at: datetime) -> None:
+    def committed(
+        self, record: Endpoint | None, events: tuple[Event, ...], guards: list[Guard], at: datetime
+    ) -> None:
         """The main endpoint's record landed; it was decided at ``at`` by the wall clock."""
         before, self.record = self.record, record
         for event in events:
@@ -200,7 +201,7 @@ class Truth:
 
     def _count_exposure(self, rollout: Rollout) -> None:
         due = [guard for guard in self.guards if guard.due_since is not None]
-        if not (due and self._share and rollout.phase in (*FORWARD, Phase.ROLLING_BACK) and self._old_serves(rollout)):
+        if not due or not self._share or not self._old_serves(rollout):
             self._exposed = 0
             return
         if self.now - self.hindered_at < SETTLED:
@@ -239,8 +240,3 @@ def _watched(guard: Guard, rollout: Rollout, tallies: dict[int, Tally]) -> Itera
     for generation, tally in tallies.items():
         if guard.config is None or names.get(generation) == guard.config:
             yield tally
-
-
-def blameless(missing: MissingData) -> bool:
-    """Whether missing data alone cannot make an alarm fire."""
-    return missing is not MissingData.BREACHING

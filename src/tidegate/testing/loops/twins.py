@@ -3,7 +3,7 @@ not change a decision."""
 
 from dataclasses import replace
 
-from tidegate.testing.invariants import Broken, expect
+from tidegate.testing.invariants import expect
 from tidegate.testing.loops.plans import Plan
 from tidegate.testing.loops.truth import Decision
 from tidegate.testing.loops.world import World
@@ -28,6 +28,3 @@ def _same(beside: list[Decision], alone: list[Decision]) -> None:
     expect(told == expected, I3, f"{told} instead of {expected}")
     late = max((abs(one.at - other.at) for one, other in zip(beside, alone, strict=True)), default=0.0)
     expect(late <= APART, I3, f"a decision came {late:.1f} s apart")
-
-
-__all__ = ["Broken", "check"]

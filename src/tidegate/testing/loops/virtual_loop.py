@@ -17,7 +17,9 @@ from contextvars import Context
 from heapq import heappop, heappush
 from math import inf
 from random import Random
-from typing import Any
+from typing import Any, TypeVarTuple
+
+Ts = TypeVarTuple("Ts")
 
 MOST_STEPS = 20_000
 """Steps at one instant: more mean that the loops spin without waiting for anything."""
@@ -40,7 +42,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._callbacks: deque[Handle] = deque()
         self._wakeups: list[Handle] = []
         self._timers: list[tuple[float, int, TimerHandle]] = []
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._events: list[tuple[float, int, Callable[[], object]]] = []
         self._count = 0
         self._frozen_until = 0.0
         self._idle_steps = 0
@@ -52,7 +54,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def time(self) -> float:
         return self.now
 
-    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> Handle:
+    def call_soon(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> Handle:
         handle = Handle(callback, args, self, context)
         if isinstance(getattr(callback, "__self__", None), asyncio.Task):
             self._wakeups.append(handle)
@@ -60,10 +64,22 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._callbacks.append(handle)
         return handle
 
-    def call_later(self, delay: float, callback: Any, *args: Any, context: Context | None = None) -> TimerHandle:
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> TimerHandle:
         return self.call_at(self.now + delay, callback, *args, context=context)
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> TimerHandle:
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> TimerHandle:
         handle = TimerHandle(when, callback, args, self, context)
         self._count += 1
         heappush(self._timers, (when, self._count, handle))
@@ -78,7 +94,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     # The world around the process
 
-    def at(self, when: float, event: Callable[[], None]) -> None:
+    def at(self, when: float, event: Callable[[], object]) -> None:
         """Runs ``event`` at that time whatever becomes of the process."""
         self._count += 1
         heappush(self._events, (max(when, self.now), self._count, event))
@@ -173,10 +189,10 @@ def _abandon(task: "asyncio.Task[Any]") -> None:
     happens before anything else runs, and the edges ignore a process that is dead."""
     if task.done():
         return
-    task._log_destroy_pending = False
+    task._log_destroy_pending = False  # type: ignore[attr-defined]  # as asyncio's own gather does
     coroutine = task.get_coro()
     try:
         if coroutine is not None:
-            coroutine.close()  # type: ignore[union-attr]
+            coroutine.close()
     except RuntimeError:
         pass  # it awaited something in a finally clause

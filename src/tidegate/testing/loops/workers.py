@@ -38,8 +38,8 @@ class Counted:
 
 @dataclass(slots=True, eq=False)
 class Worker:
-    """One replica's process. ``up``: the proxy gives it requests. ``held``: requests that it does not answer, with the
-    time at which they came."""
+    """One replica's process. ``up``: the proxy gives it requests. ``held``: requests that it does not answer, with
+    the time at which they came."""
 
     fleet: FleetId
     number: int
@@ -118,7 +118,10 @@ def _damaged(seconds: list[Second], in_flight: int, damage: Damage, now: int) ->
             case Damage.INFINITE:
                 second.latency = Spread(1, HUGE, HUGE, HUGE, {_index(1e300): 1})
                 noted = Spread(1, HUGE, -HUGE, HUGE, {0: 1})
-                second.series = [Noted("MirrorDifference", {}, noted), Noted("Invocations", {"TargetModel": "x"}, noted)]
+                second.series = [
+                    Noted("MirrorDifference", {}, noted),
+                    Noted("Invocations", {"TargetModel": "x"}, noted),
+                ]
             case Damage.CONTRADICTORY:
                 second.errors_5xx = second.invocations * 1000 + 1
                 second.errors_4xx = -second.invocations

@@ -11,7 +11,7 @@ from random import Random
 from tidegate.model.endpoint import Endpoint
 from tidegate.model.errors import TidegateError
 from tidegate.model.rollout import Phase
-from tidegate.ports.store import JournalLine, Stale
+from tidegate.ports.store import JournalLine
 from tidegate.rollout import wanted
 from tidegate.service.kinds import ALARM, ENDPOINT
 from tidegate.testing.invariants import Broken, expect
@@ -25,14 +25,14 @@ from tidegate.testing.loops.faults import Damage, Fault, describe
 from tidegate.testing.loops.guards import Guard, guard
 from tidegate.testing.loops.machine import Machine
 from tidegate.testing.loops.plans import LONGEST, Plan
-from tidegate.testing.loops.truth import MAIN, I7, Truth
+from tidegate.testing.loops.truth import I7, MAIN, Truth
 from tidegate.testing.loops.virtual_loop import VirtualLoop
 from tidegate.testing.loops.workers import Worker
 from tidegate.testing.memory_store import MemoryTx
 
 RETRY_START = 1.0
 """Seconds until a controller that could not start is started again."""
-CALM = 5.0
+CALM = 3.0
 """Seconds that a world goes on after everything has ended."""
 LIVELY = 240.0
 """Seconds after the last fault within which every rollout must have ended."""
@@ -110,7 +110,7 @@ class World:
         self.loop.at(0.0, self.start)
 
     def run(self) -> "World":
-        with _quiet(), _closing(self):
+        with _logging(self.truth), _closing(self):
             try:
                 self.loop.run(LONGEST)
             except AssertionError as error:
@@ -130,9 +130,7 @@ class World:
         truth.note(f"controller {truth.incarnation} starts")
         thread = DatabaseThread(self.server)
         adopted = self.loop.now + (self.chance.choice((0.1, 0.5, 1.2)) if truth.incarnation > 1 else 0.0)
-        self.target = TargetEdge(
-            self.machine, self.trouble, truth, self.chance, truth.incarnation, adopted
-        )
+        self.target = TargetEdge(self.machine, self.trouble, truth, self.chance, truth.incarnation, adopted)
         store, metrics = SimulatedStore(thread), SimulatedMetrics(thread)
         self.loops = join_loops(Edges(store, metrics, self.clock, self.ids, self.target))
         self.clients.store = store
@@ -258,17 +256,33 @@ class World:
         expect(not missing, I7, f"accepted and never begun: {missing}")
 
 
+class _IntoTimeline(logging.Handler):
+    def __init__(self, truth: Truth) -> None:
+        super().__init__()
+        self._truth = truth
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._truth.note(f"log: {record.getMessage()}")
+
+
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the loops' log lines: writing them would take longer than the simulation."""
-    logger = logging.getLogger("tidegate")
-    before = logger.disabled
-    logger.setLevel(logging.CRITICAL + 1)
+def _logging(truth: Truth) -> Iterator[None]:
+    """The loops' log goes into the timeline, where one is kept, and nowhere else: writing it takes longer than all of
+    the simulation."""
+    logger, handler = logging.getLogger("tidegate"), _IntoTimeline(truth)
+    before = logger.level, logger.propagate
+    logger.propagate = False
+    if truth.timeline is None:
+        logger.setLevel(logging.CRITICAL + 1)
+    else:
+        logger.setLevel(logging.WARNING)
+        logger.addHandler(handler)
     try:
         yield
     finally:
-        logger.disabled = before
-        logger.setLevel(logging.NOTSET)
+        logger.removeHandler(handler)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
 
 
 @contextmanager
@@ -280,6 +294,3 @@ def _closing(world: World) -> Iterator[None]:
             world.target.dead = True
         world.loop.kill()
         world.loop.close()
-
-
-__all__ = ["Stale", "World"]

@@ -1,0 +1,151 @@
+"""Each repair of the loops taken out in turn: random worlds find every loss, by the invariant that is meant to.
+
+A mutant is a patch of one function or number. Worlds are looked for in which the faults occur that it is about, so
+``WITHIN`` counts the worlds that were run, not the seeds that were drawn.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import count, islice
+from typing import Any
+
+import pytest
+
+from tidegate.model.observe import Evidence
+from tidegate.reconcile import engine, watch
+from tidegate.reconcile.engine import Engine
+from tidegate.reconcile.guards import Guarded, Guards
+from tidegate.reconcile.watch import Watch
+from tidegate.rollout import deadlines, sight
+from tidegate.testing.loops import faults as f
+from tidegate.testing.loops.plans import Plan, draw
+from tidegate.testing.loops.report import broken
+
+WITHIN = 400
+"""Worlds."""
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """``where``: the faults of which a world must have at least one (empty: any world). ``words``: the beginning of
+    the invariant that finds it; any of them."""
+
+    patch: Patch
+    where: tuple[type, ...]
+    words: tuple[str, ...]
+    neighbour: bool = False
+
+
+GAPS = (f.ControllerDies, f.ControllerFreezes, f.DatabaseLocked, f.DatabaseAway, f.DatabaseSlow)
+STORE = (f.DatabaseLocked, f.DatabaseFull, f.DatabaseAway)
+
+
+def old_verdicts_count(patch: pytest.MonkeyPatch) -> None:
+    """S1: a verdict from before a gap carries a rollout on."""
+
+    def carefree(self: Guards, one: Guarded) -> Evidence:
+        now = datetime.max.replace(tzinfo=ANY_ZONE) - timedelta(days=2)
+        return Evidence(now, datetime.min.replace(tzinfo=ANY_ZONE), now)
+
+    patch.setattr(Guards, "evidence", carefree)
+    patch.setattr(sight, "FRESH", timedelta(days=9_000 * 365))
+
+
+def the_end_of_the_bake_need_not_be_judged(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sight, "covered", lambda rollout, seen, until: True)
+
+
+def holes_in_a_bake_do_not_matter(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sight, "holed", lambda rollout, seen: False)
+
+
+def a_rollback_waits_for_the_store(patch: pytest.MonkeyPatch) -> None:
+    """S5, S35."""
+
+    async def wait(self: Engine, name: str) -> None:
+        return None
+
+    patch.setattr(Engine, "_turn_back_unrecorded", wait)
+
+
+def guards_wait_for_the_disk(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(watch, "WRITE_PATIENCE", None)
+
+
+def guards_are_judged_as_they_are_now(patch: pytest.MonkeyPatch) -> None:
+    """S9."""
+    guarded_by = engine.guarded_by
+
+    def unpinned(loaded: Any) -> Guarded | None:
+        rollout = loaded.endpoint.rollout
+        if rollout is None:
+            return None
+        return guarded_by(replace(loaded, endpoint=replace(loaded.endpoint, rollout=replace(rollout, guards=()))))
+
+    patch.setattr(engine, "guarded_by", unpinned)
+
+
+def deadlines_stay_when_the_clock_is_set(patch: pytest.MonkeyPatch) -> None:
+    """S7."""
+    patch.setattr(deadlines, "keep_time", lambda endpoint, mark, now: (endpoint, ()))
+
+
+def guards_wait_for_all_other_alarms(patch: pytest.MonkeyPatch) -> None:
+    """S6."""
+    turn = Watch.turn
+
+    async def starved(self: Watch) -> None:
+        await self.judge_alarms()
+        await turn(self)
+
+    patch.setattr(Watch, "turn", starved)
+
+
+def one_failure_stops_the_round(patch: pytest.MonkeyPatch) -> None:
+    """S2: what cannot be published keeps guards from being judged."""
+
+    async def judge(self: Guards, guarded: Any, coverage: Any, now: datetime) -> None:
+        return None
+
+    publish = Watch._publish
+
+    async def strict(self: Watch, seconds: Any) -> None:
+        await publish(self, seconds)
+        if self.trouble is not None:
+            patch.setattr(Guards, "judge", judge)
+
+    patch.setattr(Watch, "_publish", strict)
+
+
+ANY_ZONE = __import__("datetime").UTC
+
+MUTANTS = {
+    old_verdicts_count: Mutant(old_verdicts_count, GAPS, ("I1",)),
+    the_end_of_the_bake_need_not_be_judged: Mutant(the_end_of_the_bake_need_not_be_judged, (), ("I1",)),
+    a_rollback_waits_for_the_store: Mutant(a_rollback_waits_for_the_store, STORE, ("I2",)),
+    guards_wait_for_the_disk: Mutant(guards_wait_for_the_disk, STORE, ("I2",)),
+    guards_are_judged_as_they_are_now: Mutant(guards_are_judged_as_they_are_now, (f.GuardEdited,), ("I1", "I2")),
+    deadlines_stay_when_the_clock_is_set: Mutant(deadlines_stay_when_the_clock_is_set, (f.ClockSteps,), ("I4",)),
+    guards_wait_for_all_other_alarms: Mutant(guards_wait_for_all_other_alarms, (), ("I",), neighbour=True),
+}
+
+
+def worlds(mutant: Mutant) -> Iterator[Plan]:
+    for seed in count():
+        plan = draw(seed)
+        concerned = not mutant.where or any(isinstance(fault, mutant.where) for fault in plan.faults)
+        if concerned and (plan.neighbour is not None) == mutant.neighbour:
+            yield plan
+
+
+@pytest.mark.parametrize("mutant", MUTANTS.values(), ids=[m.__name__ for m in MUTANTS])
+def test_a_lost_repair_is_found(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
+    mutant.patch(monkeypatch)
+    for needed, plan in enumerate(islice(worlds(mutant), WITHIN), 1):
+        message = broken(plan)
+        if message is not None and message.startswith(mutant.words):
+            print(f"found in world {needed}: seed {plan.seed}: {message[:120]}")
+            return
+    pytest.fail(f"not found in {WITHIN} worlds")
