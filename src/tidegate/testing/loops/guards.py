@@ -51,6 +51,8 @@ def _value(alarm: Alarm, tallies: list[Tally]) -> float | None:
     if alarm.metric == "Invocation5XXErrors":
         failed = sum(tally.failed for tally in tallies)
         return float(failed) if alarm.statistic == "Sum" else failed / requests
+    if alarm.metric != "ModelLatency":
+        return None
     latencies = sorted((us, count) for tally in tallies for us, count in tally.latencies.items())
     answered = sum(count for _, count in latencies)
     if not answered:

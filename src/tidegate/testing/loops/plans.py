@@ -93,7 +93,9 @@ def draw(seed: int) -> Plan:
         second=chance.random(),
     )
     drawn = list(_versions(chance))
-    if neighbour is None:
+    if neighbour is not None:
+        drawn = [fault for fault in drawn if fault.when == When()]  # the others come too close to call
+    else:
         kinds = [pick(PLATFORM) for _ in range(pick((0, 1, 1, 1, 2, 2, 3)))]
         kinds += [pick(PEOPLE) for _ in range(pick((0, 0, 0, 1, 2)))]
         kinds += [pick(REPLICAS) for _ in range(pick((0, 0, 0, 0, 1)))]
