@@ -1,12 +1,11 @@
 """The simulated controller process: the real loops over simulated edges, started, killed and started again."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from tidegate.ports.clock import Ids
-from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
 from tidegate.ports.store import Store
 from tidegate.reconcile.engine import Engine
@@ -14,8 +13,11 @@ from tidegate.reconcile.guards import Guards
 from tidegate.reconcile.scaling import Scaling
 from tidegate.reconcile.watch import Watch
 from tidegate.targets.local.collect import Collector
+from tidegate.targets.local.coverage import CoverageTracker
+from tidegate.targets.local.readings import Reading, Readings
 from tidegate.targets.local.target import LocalTarget
 from tidegate.testing.loops.clock import SimulatedClock
+from tidegate.testing.loops.database import SimulatedMetrics
 from tidegate.testing.loops.edges import TargetEdge
 
 SECOND_HAND = 0.05
@@ -29,10 +31,11 @@ class Edges:
     """What the loops of one process stand on."""
 
     store: Store
-    metrics: Metrics
+    metrics: SimulatedMetrics
     clock: SimulatedClock
     ids: Ids
     target: TargetEdge
+    notebook: "Notebook"
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,31 @@ class Loops:
     collector: Collector
 
 
-class SimulatedCollector(Collector):
-    """Everything but the readings of processors and memory, which ask the machine that this runs on."""
+class NoReadings(Readings):
+    """Of processors and memory: they would ask the machine that this runs on."""
 
-    def _readings(self, replicas: object, second: int) -> list[Any]:
-        return []
+    def take(self, pids: Sequence[int]) -> dict[int, Reading]:
+        return {}
+
+
+@dataclass
+class Notebook:
+    """The small file in which a controller leaves how far its counts reach."""
+
+    data: bytes | None = None
+
+
+@dataclass
+class SimulatedCoverage(CoverageTracker):
+    notebook: Notebook = field(default_factory=Notebook)
+
+    def load(self) -> bytes:
+        if self.notebook.data is None:
+            raise OSError("no such file")
+        return self.notebook.data
+
+    def store(self, data: bytes) -> None:
+        self.notebook.data = data
 
 
 class NoQueue:
@@ -62,7 +85,14 @@ def join_loops(edges: Edges) -> Loops:
     store, metrics, clock, target = edges.store, edges.metrics, edges.clock, edges.target
     guards = Guards(metrics)
     engine = Engine(store, target, clock, guards, lambda: None, read_clocks=clock.read)
-    collector = SimulatedCollector(cast(LocalTarget, target), metrics, target.passed, get=target.ask)
+    collector = Collector(
+        cast(LocalTarget, target),
+        metrics,
+        target.passed,
+        SimulatedCoverage(notebook=edges.notebook),
+        get=target.ask,
+        _readings=NoReadings(),
+    )
 
     def fresh(endpoint: str) -> Any:
         seen = engine.observed.get(endpoint)

@@ -51,14 +51,13 @@ class TargetEdge:
     name: str = "simulated"
     can: Capabilities = field(default_factory=Capabilities)
     dead: bool = False
-    _counted: dict[FleetId, int] = field(default_factory=dict)
+    _counted: dict[FleetId, Passed] = field(default_factory=dict)
     _passed: Mapping[FleetId, Passed] = field(default_factory=dict)
     _workers: dict[str, Worker] = field(default_factory=dict)
-    _answers: dict[FleetId, dict[int, tuple[int, int]]] = field(default_factory=dict)
-    """By fleet and worker: requests that were answered and that failed, as it showed last."""
+    _answers: Mapping[FleetId, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._counted = dict(self.machine.unanswered)
+        self._counted = {id: self.machine.passed(id) for id in self.machine.fleets}
 
     async def _wait(self) -> None:
         await asyncio.sleep(DELAYS[int(self.chance.random() * len(DELAYS))])
@@ -130,16 +129,22 @@ class TargetEdge:
         fleets = None if look.fleets is None else {id: self._loaded(seen) for id, seen in look.fleets.items()}
         return replace(look, fleets=fleets)
 
+    def count_answers(self, counts: Mapping[FleetId, tuple[int, int]]) -> None:
+        self._answers = counts
+
+    def seen(self, fleet: FleetId) -> FleetSeen | None:
+        return self._seen(fleet) if fleet in self.machine.fleets else None
+
     def _loaded(self, seen: FleetSeen, ready: int | None = None) -> FleetSeen:
-        load, shown = self._passed.get(seen.id, Passed()), self._answers.get(seen.id)
+        load, answers = self._passed.get(seen.id), self._answers.get(seen.id)
         return replace(
             seen,
             ready=seen.ready if ready is None else ready,
-            in_flight=load.in_flight,
-            queued=load.queued,
-            queue_time=load.queue_time,
-            answered=sum(answered for answered, _ in shown.values()) if shown else None,
-            failed=sum(failed for _, failed in shown.values()) if shown else None,
+            in_flight=load and load.in_flight,
+            queued=load and load.queued,
+            queue_time=load and load.queue_time,
+            answered=answers and answers[0],
+            failed=answers and answers[1],
         )
 
     async def passed(self) -> Mapping[FleetId, Passed]:
@@ -149,13 +154,17 @@ class TargetEdge:
         self.machine.advance()
         found = {}
         for id in self.machine.fleets:
-            now = self.machine.passed(id)
-            found[id] = replace(now, unanswered=max(0, now.unanswered - self._counted.get(id, 0)))
-            self._counted[id] = now.unanswered
+            now, before = self.machine.passed(id), self._counted.get(id, Passed())
+            found[id] = replace(
+                now,
+                unanswered=now.unanswered - before.unanswered,
+                unavailable=now.unavailable - before.unavailable,
+            )
+            self._counted[id] = now
         return found
 
     async def ask(self, socket: Path, path: str) -> tuple[int, bytes] | None:
-        """The worker behind a socket answers ``/_tidegate/stats?since=EPOCH``."""
+        """The worker behind a socket answers ``/_tidegate/stats?since=EPOCH&before=EPOCH``."""
         await self._wait()
         worker = self._workers[str(socket)]
         damage = self.machine.damages.get((worker.fleet.endpoint, worker.fleet.generation))
@@ -165,8 +174,6 @@ class TargetEdge:
         if self.machine.workers.get(worker.fleet, {}).get(worker.number) is not worker:
             return None
         self.machine.advance()
-        since = int(path.rpartition("=")[2])
-        second = EPOCH + int(self.machine.clock.wall() // 1)
-        self._answers.setdefault(worker.fleet, {})[worker.number] = (worker.answered, worker.failed)
+        since, before = (int(part.partition("=")[2]) for part in path.partition("?")[2].split("&"))
         self.truth.read(self.incarnation, worker, self.now)
-        return 200, worker.page(since, second, damage)
+        return 200, worker.page(since, before, EPOCH + self.machine.clock.wall(), damage)

@@ -77,6 +77,9 @@ class Machine(SimulatedTarget):
         self.answered: dict[Version, int] = {}
         """Those of them that it answered well."""
         self.unanswered: dict[FleetId, int] = {}
+        self.unavailable: dict[FleetId, int] = {}
+        """Requests that came before a proxy that was started anew had a worker of the fleet."""
+        self.unserved: set[FleetId] = set()
         self.workers: dict[FleetId, dict[int, Worker]] = {}
         self._electable: dict[FleetId, list[Worker]] = {}
         self._carried: dict[FleetId, float] = {}
@@ -141,7 +144,9 @@ class Machine(SimulatedTarget):
     def _elect(self, fleet: SimulatedFleet) -> None:
         workers = self.workers.get(fleet.spec.id, {})
         ready = fleet.of(ReplicaState.READY)
-        self._electable[fleet.spec.id] = [workers[number] for number in ready if workers[number].up]
+        found = self._electable[fleet.spec.id] = [workers[number] for number in ready if workers[number].up]
+        if found:
+            self.unserved.discard(fleet.spec.id)
 
     # What happens to it
 
@@ -187,6 +192,7 @@ class Machine(SimulatedTarget):
         """The proxy is started again with the tables that it had, and fleets from their desired states."""
         self.advance()
         self.proxy_up = True
+        self.unserved = set(self.fleets)
         for fleet in list(self.fleets.values()):
             self.settle(fleet)
 
@@ -207,7 +213,12 @@ class Machine(SimulatedTarget):
 
     def passed(self, id: FleetId) -> Passed:
         held = sum(worker.in_flight for worker in self.workers.get(id, {}).values())
-        return Passed(unanswered=self.unanswered.get(id, 0), in_flight=held)
+        return Passed(
+            unanswered=self.unanswered.get(id, 0),
+            in_flight=held,
+            unavailable=self.unavailable.get(id, 0),
+            unserved=id in self.unserved,
+        )
 
     # Requests
 
@@ -249,7 +260,8 @@ class Machine(SimulatedTarget):
         if not workers:
             tally.requests += count
             tally.failed += count
-            self.unanswered[id] = self.unanswered.get(id, 0) + count
+            counts = self.unavailable if id in self.unserved else self.unanswered
+            counts[id] = counts.get(id, 0) + count
             return
         before = tally.requests - tally.failed
         self._share_out(workers, self.conducts.get(version, GOOD), count, second, tally)
@@ -291,6 +303,8 @@ class Machine(SimulatedTarget):
         second = floor(self.clock.wall())
         for workers in self.workers.values():
             for worker in workers.values():
+                if worker.held and not worker.hung:
+                    worker.note_ages(second, self.loop.now)
                 if worker.held and worker.held[0][0] <= due:
                     late = sum(count for at, count in worker.held if at <= due)
                     worker.held = [(at, count) for at, count in worker.held if at > due]

@@ -1,14 +1,13 @@
 """Simulated workers: what they count second by second, and the pages on which they show it."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
 from tidegate.evidence import sketch
 from tidegate.model.fleet import FleetId
-from tidegate.targets.local.collect import Noted, Page, Second, Spread
 from tidegate.testing.loops.clock import EPOCH
 from tidegate.testing.loops.faults import Damage
 
@@ -24,11 +23,13 @@ _index = lru_cache(maxsize=1024)(sketch.index)
 
 @dataclass(slots=True)
 class Counted:
-    """What one worker counted in one second of the wall clock; ``latencies``: microseconds -> requests."""
+    """What one worker counted in one second of the wall clock; ``latencies``: microseconds -> requests, ``ages``: the
+    same of requests that still wait."""
 
     requests: int = 0
     failed: int = 0
     latencies: dict[int, int] = field(default_factory=dict)
+    ages: dict[int, int] = field(default_factory=dict)
 
     def add(self, requests: int, failed: int, latency: int) -> None:
         self.requests += requests
@@ -53,81 +54,112 @@ class Worker:
     failed: int = 0
     seconds: dict[int, Counted] = field(default_factory=dict)
     held: list[tuple[float, int]] = field(default_factory=list)
+    read: int = 0
+    """Seconds before this one were read."""
 
     @property
     def id(self) -> str:
         return f"{self.fleet}/{self.number}"
 
     def count(self, second: int, requests: int, failed: int, latency: int) -> None:
+        self._counted(second).add(requests, failed, latency)
+        self.answered += requests - failed
+        self.failed += failed
+
+    def _counted(self, second: int) -> Counted:
+        self.rewind(second)
         counted = self.seconds.get(second)
         if counted is None:
             counted = self.seconds[second] = Counted()
             while len(self.seconds) > KEPT:
                 del self.seconds[min(self.seconds)]
-        counted.add(requests, failed, latency)
-        self.answered += requests - failed
-        self.failed += failed
+        return counted
 
     @property
     def in_flight(self) -> int:
         return sum(count for _, count in self.held)
 
-    def page(self, since: int, second: int, damage: Damage | None) -> bytes:
-        """The counts of the seconds ``since <= s < second`` (seconds since the epoch), as the worker writes them."""
-        if damage is Damage.LATE:
-            second -= LATE
+    def page(self, since: int, before: int, now: float, damage: Damage | None) -> bytes:
+        """The counts of the seconds ``since <= s < before`` that are over ``now`` (epoch seconds), as JSON."""
+        self.rewind(int(now) - EPOCH)
+        self.read = max(self.read, min(since, int(now)) - EPOCH)
         if damage is Damage.GARBAGE:
-            return b'{"seconds": [{"second": 1' if second % 2 else b'{"in_flight": "many"}'
-        shown = [_second(at, self.seconds[at - EPOCH]) for at in self._shown(since, second)]
-        if damage is None or damage is Damage.LATE:
-            return msgspec.json.encode(Page(shown, self.in_flight))
-        return _damaged(shown, self.in_flight, damage, second)
+            return b'{"seconds": [{"second": 1' if int(now) % 2 else b'{"in_flight": "many"}'
+        end = min(before, int(now) - (LATE if damage is Damage.LATE else 0)) - EPOCH
+        shown = [_second(at + EPOCH, self.seconds[at]) for at in sorted(self.seconds) if since - EPOCH <= at < end]
+        page = {"now": now, "in_flight": self.in_flight, "answered": self.answered, "seconds": shown}
+        if damage is not None:
+            _spoil(page, shown, damage)
+        return msgspec.json.encode(page)
 
-    def _shown(self, since: int, second: int) -> Iterable[int]:
-        return sorted(at + EPOCH for at in self.seconds if since <= at + EPOCH < second)
+    def last_page(self, now: float) -> bytes:
+        """What it leaves when it ends: the current second, too."""
+        return self.page(0, 2**40, now + 1.0, None)
+
+    def rewind(self, second: int) -> None:
+        """Seconds that were read and are to come again, since the clock was set back, begin anew."""
+        if second < self.read:
+            for again in [at for at in self.seconds if second <= at < self.read]:
+                del self.seconds[again]
+            self.read = second
+
+    def note_ages(self, second: int, now: float) -> None:
+        """How long requests have waited that are not answered."""
+        for since, count in self.held:
+            if now - since > 1.0:
+                ages = self._counted(second).ages
+                age = int((now - since) * 1e6)
+                ages[age] = ages.get(age, 0) + count
 
 
-def _second(at: int, counted: Counted) -> Second:
-    requests = counted.requests
-    return Second(
-        at,
-        requests,
-        counted.failed,
-        _spread({latency: count for latency, count in counted.latencies.items() if count}),
-        _spread({OVERHEAD: requests}),
-        0,
-        counted.failed,
-    )
+def _second(at: int, counted: Counted) -> dict[str, Any]:
+    series = []
+    if counted.ages:
+        series.append({"name": "InFlightLatency", "dimensions": {}, "spread": _spread(counted.ages)})
+    return {
+        "second": at,
+        "invocations": counted.requests,
+        "4xx": 0,
+        "5xx": counted.failed,
+        "model_errors": counted.failed,
+        "latency": _spread(counted.latencies),
+        "overhead": _spread({OVERHEAD: counted.requests}),
+        "series": series,
+    }
 
 
-def _spread(values: dict[int, int]) -> Spread:
-    if not values:
-        return Spread(0, 0.0, 0.0, 0.0, {})
-    bins: dict[int, float] = {}
-    for value, count in values.items():
+def _spread(values: dict[int, int]) -> dict[str, Any]:
+    some = {value: count for value, count in values.items() if count}
+    if not some:
+        return {"count": 0, "total": 0, "low": 0, "high": 0, "bins": {}}
+    bins: dict[int, int] = {}
+    for value, count in some.items():
         bins[_index(value)] = bins.get(_index(value), 0) + count
-    total = float(sum(value * count for value, count in values.items()))
-    return Spread(sum(values.values()), total, float(min(values)), float(max(values)), bins)
+    total = sum(value * count for value, count in some.items())
+    return {"count": sum(some.values()), "total": total, "low": min(some), "high": max(some), "bins": bins}
 
 
-def _damaged(seconds: list[Second], in_flight: int, damage: Damage, now: int) -> bytes:
+def _spoil(page: dict[str, Any], seconds: list[dict[str, Any]], damage: Damage) -> None:
     for second in seconds:
         match damage:
             case Damage.NULL:
-                second.latency.total = float("inf")  # JSON has no infinity: it is written as null
+                second["latency"]["total"] = float("inf")  # JSON has no infinity: it is written as null
             case Damage.INFINITE:
-                second.latency = Spread(1, HUGE, HUGE, HUGE, {_index(1e300): 1})
-                noted = Spread(1, HUGE, -HUGE, HUGE, {0: 1})
-                second.series = [
-                    Noted("MirrorDifference", {}, noted),
-                    Noted("Invocations", {"TargetModel": "x"}, noted),
-                ]
+                second["latency"] = {
+                    "count": 1,
+                    "total": HUGE,
+                    "low": HUGE,
+                    "high": HUGE,
+                    "bins": {_index(1e300): 1},
+                }
+                noted = {"count": 1, "total": HUGE, "low": -HUGE, "high": HUGE, "bins": {0: 1}}
+                for name, dimensions in (("MirrorDifference", {}), ("Invocations", {"TargetModel": "x"})):
+                    second["series"].append({"name": name, "dimensions": dimensions, "spread": noted})
             case Damage.CONTRADICTORY:
-                second.errors_5xx = second.invocations * 1000 + 1
-                second.errors_4xx = -second.invocations
-                second.latency = Spread(second.invocations, -1.0, 9e9, -9e9, {5: -3.0, -(2**40): 1e18})
+                second["5xx"] = second["invocations"] * 1000 + 1
+                second["4xx"] = -second["invocations"]
+                second["latency"] = {"count": 3, "total": -1, "low": 9e9, "high": -9e9, "bins": {5: -3, "x": 1e18}}
             case Damage.FUTURE:
-                second.second += (-1) ** second.second * 7200
+                second["second"] += (-1) ** second["second"] * 7200
     if damage is Damage.CONTRADICTORY:
-        in_flight = -5
-    return msgspec.json.encode(Page(seconds, in_flight))
+        page["in_flight"], page["answered"] = -5, "many"

@@ -17,8 +17,8 @@ from tidegate.service.kinds import ALARM, ENDPOINT
 from tidegate.testing.invariants import Broken, expect
 from tidegate.testing.loops import happen, setup
 from tidegate.testing.loops.clients import Clients
-from tidegate.testing.loops.clock import SimulatedClock
-from tidegate.testing.loops.controller import Edges, Loops, join_loops, run_loops
+from tidegate.testing.loops.clock import EPOCH, SimulatedClock
+from tidegate.testing.loops.controller import Edges, Loops, Notebook, join_loops, run_loops
 from tidegate.testing.loops.database import DatabaseServer, DatabaseThread, SimulatedMetrics, SimulatedStore
 from tidegate.testing.loops.edges import TargetEdge, Trouble
 from tidegate.testing.loops.faults import Damage, Fault, describe
@@ -64,6 +64,7 @@ class World:
         self.truth = Truth(self.machine, self.clock, plan.innocent)
         self.truth.timeline = timeline
         self.trouble = Trouble()
+        self.notebook = Notebook()
         self.ids = Numbered()
         self.target: TargetEdge | None = None
         self.loops: Loops | None = None
@@ -132,7 +133,7 @@ class World:
         adopted = self.loop.now + (self.chance.choice((0.1, 0.5, 1.2)) if truth.incarnation > 1 else 0.0)
         self.target = TargetEdge(self.machine, self.trouble, truth, self.chance, truth.incarnation, adopted)
         store, metrics = SimulatedStore(thread), SimulatedMetrics(thread)
-        self.loops = join_loops(Edges(store, metrics, self.clock, self.ids, self.target))
+        self.loops = join_loops(Edges(store, metrics, self.clock, self.ids, self.target, self.notebook))
         self.clients.store = store
         self.machine.take_up()
         task = self.loop.create_task(run_loops(self.loops, self.clock))
@@ -169,7 +170,7 @@ class World:
             return
         spec = self.target.spec(worker.fleet)
         if spec is not None:
-            self.loops.collector.harvest(spec, worker.id, worker.page(0, 2**40, None))
+            self.loops.collector.harvest(spec, worker.id, worker.last_page(EPOCH + self.clock.wall()))
 
     # What happens
 
