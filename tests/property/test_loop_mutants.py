@@ -4,20 +4,25 @@ A mutant is a patch of one function or number. Worlds are looked for in which th
 ``WITHIN`` counts the worlds that were run, not the seeds that were drawn.
 """
 
+import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import count, islice
 from typing import Any
 
 import pytest
 
+from tidegate.model.errors import Unavailable
 from tidegate.model.observe import Evidence
-from tidegate.reconcile import engine, watch
+from tidegate.ports.router import Passed
+from tidegate.reconcile import engine, reading
 from tidegate.reconcile.engine import Engine
 from tidegate.reconcile.guards import Guarded, Guards
 from tidegate.reconcile.watch import Watch
 from tidegate.rollout import deadlines, sight
+from tidegate.targets.local.collect import Collector
+from tidegate.targets.local.outage import Outage
 from tidegate.testing.loops import faults as f
 from tidegate.testing.loops.plans import Plan, draw
 from tidegate.testing.loops.report import broken
@@ -35,6 +40,8 @@ class Mutant:
     patch: Patch
     where: tuple[type, ...]
     words: tuple[str, ...]
+    beside: tuple[type, ...] = ()
+    """Faults of which there must be one as well."""
     neighbour: bool = False
 
 
@@ -46,8 +53,8 @@ def old_verdicts_count(patch: pytest.MonkeyPatch) -> None:
     """S1: a verdict from before a gap carries a rollout on."""
 
     def carefree(self: Guards, one: Guarded) -> Evidence:
-        now = datetime.max.replace(tzinfo=ANY_ZONE) - timedelta(days=2)
-        return Evidence(now, datetime.min.replace(tzinfo=ANY_ZONE), now)
+        now = datetime.max.replace(tzinfo=UTC) - timedelta(days=2)
+        return Evidence(now, datetime.min.replace(tzinfo=UTC), now)
 
     patch.setattr(Guards, "evidence", carefree)
     patch.setattr(sight, "FRESH", timedelta(days=9_000 * 365))
@@ -71,7 +78,16 @@ def a_rollback_waits_for_the_store(patch: pytest.MonkeyPatch) -> None:
 
 
 def guards_wait_for_the_disk(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(watch, "WRITE_PATIENCE", None)
+    """S5: nothing is judged before samples are on disk."""
+
+    async def write(self: Watch, samples: Any) -> None:
+        while True:
+            try:
+                return await self.metrics.put(samples)
+            except Unavailable:
+                await asyncio.sleep(1.0)
+
+    patch.setattr(Watch, "_write", write)
 
 
 def guards_are_judged_as_they_are_now(patch: pytest.MonkeyPatch) -> None:
@@ -103,23 +119,45 @@ def guards_wait_for_all_other_alarms(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Watch, "turn", starved)
 
 
-def one_failure_stops_the_round(patch: pytest.MonkeyPatch) -> None:
-    """S2: what cannot be published keeps guards from being judged."""
+def what_hangs_counts_for_nothing(patch: pytest.MonkeyPatch) -> None:
+    """S3: neither as latency, nor as requests that were not answered."""
 
-    async def judge(self: Guards, guarded: Any, coverage: Any, now: datetime) -> None:
-        return None
+    async def nothing(metrics: Any, metric: Any, statistic: Any, spans: Any, found: Any) -> Any:
+        return found
 
-    publish = Watch._publish
+    patch.setattr(reading, "add_hanging", nothing)
+    patch.setattr(sight, "answers", lambda endpoint, version, seen: sight.Answers(None, 0, 0))
+
+
+def outages_count_against_versions(patch: pytest.MonkeyPatch) -> None:
+    """S8."""
+    patch.setattr(
+        Outage, "attribute", lambda self, passed, seen: {id: blamed(load) for id, load in passed.items()}
+    )
+
+
+def blamed(load: Passed) -> Passed:
+    return replace(load, unanswered=load.unanswered + load.unavailable)
+
+
+def one_bad_number_stops_the_round(patch: pytest.MonkeyPatch) -> None:
+    """S2: samples that cannot be kept are raised about before guards are judged, and tried again for ever."""
+    unwritten: list[Any] = []
+    collect = Collector._record
+
+    def trusting(self: Collector, spec: Any, record: Any) -> Any:
+        return collect(self, spec, record)
 
     async def strict(self: Watch, seconds: Any) -> None:
+        unwritten.extend(second for second in seconds if second.dropped)
+        if unwritten:
+            raise ValueError("a number that is not finite cannot be kept")
         await publish(self, seconds)
-        if self.trouble is not None:
-            patch.setattr(Guards, "judge", judge)
 
+    publish = Watch._publish
+    patch.setattr(Collector, "_record", trusting)
     patch.setattr(Watch, "_publish", strict)
 
-
-ANY_ZONE = __import__("datetime").UTC
 
 MUTANTS = {
     old_verdicts_count: Mutant(old_verdicts_count, GAPS, ("I1",)),
@@ -129,23 +167,29 @@ MUTANTS = {
     guards_are_judged_as_they_are_now: Mutant(guards_are_judged_as_they_are_now, (f.GuardEdited,), ("I1", "I2")),
     deadlines_stay_when_the_clock_is_set: Mutant(deadlines_stay_when_the_clock_is_set, (f.ClockSteps,), ("I4",)),
     guards_wait_for_all_other_alarms: Mutant(guards_wait_for_all_other_alarms, (), ("I",), neighbour=True),
+    what_hangs_counts_for_nothing: Mutant(what_hangs_counts_for_nothing, (f.VersionTurns,), ("I2",)),
+    outages_count_against_versions: Mutant(outages_count_against_versions, (f.MachineCrashes,), ("I5",)),
+    one_bad_number_stops_the_round: Mutant(one_bad_number_stops_the_round, (), ("I",), neighbour=True),
+    holes_in_a_bake_do_not_matter: Mutant(holes_in_a_bake_do_not_matter, GAPS, ("I1",), beside=(f.WorkersDie,)),
 }
 
 
 def worlds(mutant: Mutant) -> Iterator[Plan]:
     for seed in count():
         plan = draw(seed)
-        concerned = not mutant.where or any(isinstance(fault, mutant.where) for fault in plan.faults)
+        kinds = {type(fault) for fault in plan.faults}
+        concerned = all(not some or kinds.intersection(some) for some in (mutant.where, mutant.beside))
         if concerned and (plan.neighbour is not None) == mutant.neighbour:
             yield plan
 
 
 @pytest.mark.parametrize("mutant", MUTANTS.values(), ids=[m.__name__ for m in MUTANTS])
 def test_a_lost_repair_is_found(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
-    mutant.patch(monkeypatch)
     for needed, plan in enumerate(islice(worlds(mutant), WITHIN), 1):
-        message = broken(plan)
-        if message is not None and message.startswith(mutant.words):
+        with monkeypatch.context() as patch:
+            mutant.patch(patch)
+            message = broken(plan)
+        if message is not None and message.startswith(mutant.words) and broken(plan) is None:
             print(f"found in world {needed}: seed {plan.seed}: {message[:120]}")
             return
     pytest.fail(f"not found in {WITHIN} worlds")

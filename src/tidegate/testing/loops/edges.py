@@ -24,7 +24,7 @@ from tidegate.testing.loops.workers import Worker
 
 PING_TIMEOUT = 2.0
 """Seconds until a worker that does not answer is given up."""
-DELAYS = (0.0, 0.0005, 0.001, 0.004, 0.03)
+DELAYS = (0.0, 0.0, 0.0, 0.001, 0.03)
 
 
 @dataclass

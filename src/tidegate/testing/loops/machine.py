@@ -30,7 +30,8 @@ Version = tuple[str, int]
 
 @dataclass(slots=True)
 class Tally:
-    """What really happened to a version's requests in one second of real time. ``stuck``: not answered yet."""
+    """What a version made of its requests in one second of real time. ``stuck``: not answered yet. What reached no
+    worker speaks neither for nor against it, and is not counted."""
 
     requests: int = 0
     failed: int = 0
@@ -81,6 +82,7 @@ class Machine(SimulatedTarget):
         """Requests that came before a proxy that was started anew had a worker of the fleet."""
         self.unserved: set[FleetId] = set()
         self.workers: dict[FleetId, dict[int, Worker]] = {}
+        self.gone: list[Worker] = []
         self._electable: dict[FleetId, list[Worker]] = {}
         self._carried: dict[FleetId, float] = {}
         self._deferred: list[Callable[[], None]] = []
@@ -132,6 +134,7 @@ class Machine(SimulatedTarget):
         workers = self.workers.setdefault(id, {})
         for number in workers.keys() - fleet.replicas.keys():
             gone = workers.pop(number)
+            self.gone.append(gone)
             self.unanswered[id] = self.unanswered.get(id, 0) + gone.in_flight
         for number, state in fleet.replicas.items():
             if state is ReplicaState.READY and number not in workers:
@@ -258,8 +261,6 @@ class Machine(SimulatedTarget):
         if not self.proxy_up:
             return  # nobody counts what finds no proxy
         if not workers:
-            tally.requests += count
-            tally.failed += count
             counts = self.unavailable if id in self.unserved else self.unanswered
             counts[id] = counts.get(id, 0) + count
             return
@@ -283,7 +284,7 @@ class Machine(SimulatedTarget):
         worker.part_failed += count * conduct.errors
         failed = int(worker.part_failed + 1e-9)
         worker.part_failed -= failed
-        worker.count(second, count, failed, conduct.latency)
+        worker.count(second, self._counted_to, count, failed, conduct.latency)
         tally.requests += count
         tally.failed += failed
         tally.latencies[conduct.latency] = tally.latencies.get(conduct.latency, 0) + count
@@ -309,4 +310,4 @@ class Machine(SimulatedTarget):
                     late = sum(count for at, count in worker.held if at <= due)
                     worker.held = [(at, count) for at, count in worker.held if at > due]
                     if not worker.hung:
-                        worker.count(second, late, late, int(INVOCATION_TIMEOUT * 1e6))
+                        worker.count(second, self.loop.now, late, late, int(INVOCATION_TIMEOUT * 1e6))

@@ -30,6 +30,8 @@ EXPOSED = 10
 """Seconds that a version whose guard is due may keep its traffic, beside one period of the guard."""
 DATABASE = 15
 """As many more while the database is in trouble: one transaction may have to give up first."""
+LOST = 4
+"""Seconds of a worker that may end unread with it."""
 OUTAGE = 3.0
 """Seconds that the proxy may take to be started again without the bake being any shorter for it."""
 I1 = "I1 no step without a verdict through the end of its bake"
@@ -166,6 +168,7 @@ class Truth:
             expect(self._answered(was) > self._answered_before, I2, "it has answered no request of a whole bake")
         if stage.bake and self.guards:
             self._all_read(was, end, at)
+            self._nothing_lost(was, at - stage.bake, at - 1.0)
 
     def _all_read(self, was: Rollout, end: float, at: float) -> None:
         """The counts of every worker of the new version were read after the end of the bake, by this process."""
@@ -178,6 +181,15 @@ class Truth:
                     read = any(end - EPSILON <= when <= at + EPSILON for when in reads)
                     last = max(reads, default=-1.0)
                     expect(read, I1, f"{worker.id} was last read {end - last:.2f} s before the end of the bake")
+
+    def _nothing_lost(self, was: Rollout, since: float, until: float) -> None:
+        """What the new version counted for the length of a bake was read by some process, but for moments."""
+        id = (MAIN, was.new.generation)
+        present = (worker for workers in self.machine.workers.values() for worker in workers.values())
+        for worker in (*present, *self.machine.gone):
+            if (worker.fleet.endpoint, worker.fleet.generation) == id:
+                lost = worker.lost(max(since, self._share_since), until)
+                expect(lost <= LOST, I1, f"{lost} seconds of {worker.id} were never read")
 
     # What must hold at every second
 

@@ -40,7 +40,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """What callbacks and tasks that nobody awaited have raised."""
         self._draw = chance.random
         self._callbacks: deque[Handle] = deque()
-        self._wakeups: list[Handle] = []
+        self._wakeups: list[tuple[Context, Callable[..., object], tuple[Any, ...]]] = []
+        self._unused = Handle(print, (), self, Context())
         self._timers: list[tuple[float, int, TimerHandle]] = []
         self._events: list[tuple[float, int, Callable[[], object]]] = []
         self._count = 0
@@ -56,11 +57,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return self.now
 
     def call_soon(self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None) -> Handle:
+        if context is not None and isinstance(getattr(callback, "__self__", None), asyncio.Task):
+            self._wakeups.append((context, callback, args))
+            return self._unused  # tasks never cancel their own wake-ups
         handle = Handle(callback, args, self, context)
-        if isinstance(getattr(callback, "__self__", None), asyncio.Task):
-            self._wakeups.append(handle)
-        else:
-            self._callbacks.append(handle)
+        self._callbacks.append(handle)
         return handle
 
     def call_later(
@@ -139,16 +140,16 @@ class VirtualLoop(asyncio.BaseEventLoop):
             return False
         if self._callbacks:
             handle = self._callbacks.popleft()
-        elif (ready := len(self._wakeups)) > 1:
-            chosen = int(self._draw() * ready)
-            handle, self._wakeups[chosen] = self._wakeups[chosen], self._wakeups[-1]
-            self._wakeups.pop()
-        elif ready:
-            handle = self._wakeups.pop()
+            if not handle._cancelled:
+                handle._run()
+        elif wakeups := self._wakeups:
+            if len(wakeups) > 1:
+                chosen = int(self._draw() * len(wakeups))
+                wakeups[chosen], wakeups[-1] = wakeups[-1], wakeups[chosen]
+            context, callback, args = wakeups.pop()
+            context.run(callback, *args)
         else:
             return False
-        if not handle._cancelled:
-            handle._run()
         self._idle_steps += 1
         if self._counted is not None:
             self._count_down(self._counted)

@@ -23,13 +23,16 @@ _index = lru_cache(maxsize=1024)(sketch.index)
 
 @dataclass(slots=True)
 class Counted:
-    """What one worker counted in one second of the wall clock; ``latencies``: microseconds -> requests, ``ages``: the
-    same of requests that still wait."""
+    """What one worker counted in one second of the wall clock, which began at ``since`` in real time; ``latencies``:
+    microseconds -> requests, ``ages``: the same of requests that still wait. ``shown``: on a page that was read."""
+
+    since: float
 
     requests: int = 0
     failed: int = 0
     latencies: dict[int, int] = field(default_factory=dict)
     ages: dict[int, int] = field(default_factory=dict)
+    shown: bool = False
 
     def add(self, requests: int, failed: int, latency: int) -> None:
         self.requests += requests
@@ -56,23 +59,27 @@ class Worker:
     held: list[tuple[float, int]] = field(default_factory=list)
     read: int = 0
     """Seconds before this one were read."""
+    unread: list[float] = field(default_factory=list)
+    """When the seconds began that were forgotten unread."""
 
     @property
     def id(self) -> str:
         return f"{self.fleet}/{self.number}"
 
-    def count(self, second: int, requests: int, failed: int, latency: int) -> None:
-        self._counted(second).add(requests, failed, latency)
+    def count(self, second: int, now: float, requests: int, failed: int, latency: int) -> None:
+        self._counted(second, now).add(requests, failed, latency)
         self.answered += requests - failed
         self.failed += failed
 
-    def _counted(self, second: int) -> Counted:
+    def _counted(self, second: int, now: float) -> Counted:
         self.rewind(second)
         counted = self.seconds.get(second)
         if counted is None:
-            counted = self.seconds[second] = Counted()
+            counted = self.seconds[second] = Counted(now)
             while len(self.seconds) > KEPT:
-                del self.seconds[min(self.seconds)]
+                oldest = self.seconds.pop(min(self.seconds))
+                if not oldest.shown:
+                    self.unread.append(oldest.since)
         return counted
 
     @property
@@ -86,11 +93,19 @@ class Worker:
         if damage is Damage.GARBAGE:
             return b'{"seconds": [{"second": 1' if int(now) % 2 else b'{"in_flight": "many"}'
         end = min(before, int(now) - (LATE if damage is Damage.LATE else 0)) - EPOCH
-        shown = [_second(at + EPOCH, self.seconds[at]) for at in sorted(self.seconds) if since - EPOCH <= at < end]
+        places = [at for at in sorted(self.seconds) if since - EPOCH <= at < end]
+        for at in places:
+            self.seconds[at].shown = True
+        shown = [_second(at + EPOCH, self.seconds[at]) for at in places]
         page = {"now": now, "in_flight": self.in_flight, "answered": self.answered, "seconds": shown}
         if damage is not None:
             _spoil(page, shown, damage)
         return msgspec.json.encode(page)
+
+    def lost(self, since: float, until: float) -> int:
+        """Seconds that began in that time and were never read."""
+        unread = [*self.unread, *(counted.since for counted in self.seconds.values() if not counted.shown)]
+        return sum(since <= at < until for at in unread)
 
     def last_page(self, now: float) -> bytes:
         """What it leaves when it ends: the current second, too."""
@@ -107,7 +122,7 @@ class Worker:
         """How long requests have waited that are not answered."""
         for since, count in self.held:
             if now - since > 1.0:
-                ages = self._counted(second).ages
+                ages = self._counted(second, now).ages
                 age = int((now - since) * 1e6)
                 ages[age] = ages.get(age, 0) + count
 
