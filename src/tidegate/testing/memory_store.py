@@ -28,6 +28,8 @@ class MemoryTx:
 
     records: dict[tuple[str, str], Saved[Any]] = field(default_factory=dict)
     lines: list[JournalLine] = field(default_factory=list)
+    as_json: bool = True
+    """Journal lines hold plain JSON data; otherwise the record itself, which is much faster."""
 
     def get(self, kind: Kind[T], name: str) -> Saved[T] | None:
         return self.records.get((kind.name, name))
@@ -46,7 +48,7 @@ class MemoryTx:
         version = before.version + 1 if before else 1
         created = before.created_at if before else now
         self.records[kind.name, name] = Saved(name, body, version, created, now)
-        self._note(now, kind, name, version, msgspec.to_builtins(body), events)
+        self._note(now, kind, name, version, msgspec.to_builtins(body) if self.as_json else body, events)
         return version
 
     def delete(

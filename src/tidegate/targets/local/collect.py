@@ -77,6 +77,8 @@ class Collector:
     passed: Callable[[], Awaitable[Mapping[FleetId, Passed]]]
     coverage: CoverageTracker = field(default_factory=CoverageTracker)
     patience: float = PATIENCE
+    get: Callable[[Path, str, float], Awaitable[tuple[int, bytes] | None]] = ping.get
+    """How a worker is asked over its socket."""
     _since: dict[str, int] = field(default_factory=dict)
     """Replica -> first second not yet taken."""
     _left: list[tuple[FleetSpec, str, bytes]] = field(default_factory=list)
@@ -242,7 +244,7 @@ class Collector:
         while len(pages) < SLICES:
             at = pages[-1].through if pages else since
             path = f"/_tidegate/stats?since={at}&before={at + SLICE}"
-            answer = await ping.get(question.socket, path, TIMEOUT)
+            answer = await self.get(question.socket, path, TIMEOUT)
             if answer is not None and answer[0] == ping.TOO_LARGE:
                 return Reply(since, tuple(pages), too_large=True)
             page = await _read(answer[1], at, at + SLICE, now, spec) if answer and answer[0] == GOOD else None

@@ -1,0 +1,119 @@
+"""What people and programs do at the controller's API: each call is one transaction of the controller's process."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from tidegate.model.alarm import AlarmState
+from tidegate.model.errors import TidegateError
+from tidegate.model.observe import Capabilities, Event
+from tidegate.ports.store import Stale, Store, Tx
+from tidegate.rollout import commands
+from tidegate.service import alarms, endpoints, rollouts
+from tidegate.service.endpoints import Asked
+from tidegate.service.kinds import ALARM, CONFIG, ENDPOINT
+from tidegate.service.records import need
+from tidegate.testing.happenings import When
+from tidegate.testing.loops.faults import Command, Edit, GuardEdited, PersonDoes
+from tidegate.testing.loops.plans import NEXT, Plan
+from tidegate.testing.loops.truth import MAIN
+
+if TYPE_CHECKING:
+    from tidegate.testing.loops.world import World
+
+Work = Callable[[Tx, datetime], None]
+PATIENCE = 20.0
+"""Seconds after the last fault until somebody resumes what is paused."""
+
+
+class Clients:
+    """``store``: of the controller that runs now."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self.store: Store | None = None
+
+    def act(self, fault: GuardEdited | PersonDoes) -> None:
+        if not self._world.running or self._world.loop.frozen:
+            return  # the connection is refused, or nobody answers
+        self._world.loop.create_task(self._send(fault))
+
+    async def _send(self, fault: GuardEdited | PersonDoes) -> None:
+        world = self._world
+        assert self.store is not None and world.loops is not None
+        rollout = world.truth.record.rollout if world.truth.record else None
+        id = world.ids.new("rollout")
+        if isinstance(fault, GuardEdited):
+            work = _edit(fault.edit, world.plan)
+        else:
+            work = _command(fault.command, world.plan, id)
+        now = world.clock.now()
+        try:
+            await self.store.run(lambda tx: work(tx, now))
+        except (TidegateError, Stale) as error:
+            world.truth.note(f"client: refused: {error}")
+            return
+        world.truth.note("client: accepted")
+        world.loops.engine.kick(MAIN)
+        if isinstance(fault, PersonDoes) and rollout is not None:
+            self._expect(fault.command, rollout.id, id)
+
+    def _expect(self, command: Command, rollout: str, id: str) -> None:
+        truth = self._world.truth
+        if command is Command.ABORT:
+            truth.aborted.add(rollout)
+            truth.expected.clear()
+        elif command is Command.SUPERSEDE:
+            truth.expected = {id}
+
+    def come_back(self, now: float) -> None:
+        """People come back and resume what they paused."""
+        record = self._world.truth.record
+        rollout = record.rollout if record else None
+        if rollout is not None and rollout.pause is not None and now > self._world.quiet_at + PATIENCE:
+            self.act(PersonDoes(When(), Command.RESUME))
+
+
+def _edit(edit: Edit, plan: Plan) -> Work:
+    names = [alarm.name for alarm in plan.guards]
+
+    def work(tx: Tx, now: datetime) -> None:
+        match edit:
+            case Edit.DELETE:
+                alarms.delete(tx, names, now)
+            case Edit.SET_OK | Edit.SET_ALARM:
+                state = AlarmState.OK if edit is Edit.SET_OK else AlarmState.ALARM
+                for name in names:
+                    alarms.set_state(tx, name, state, "by hand", None, now)
+            case Edit.BLUNT:
+                for name in names:
+                    alarms.put(tx, replace(need(tx, ALARM, name).body, threshold=1e12), now)
+            case Edit.RETARGET:
+                for name in names:
+                    alarms.put(tx, replace(need(tx, ALARM, name).body, metric="Nothing"), now)
+
+    return work
+
+
+def _command(command: Command, plan: Plan, id: str) -> Work:
+    def work(tx: Tx, now: datetime) -> None:
+        match command:
+            case Command.SUPERSEDE:
+                _supersede(tx, plan, id, now)
+            case Command.TOUCH:
+                saved = need(tx, ENDPOINT, MAIN)
+                touched = replace(saved.body, modified_at=now)
+                tx.put(ENDPOINT, MAIN, touched, expect=saved.version, now=now)
+            case _:
+                getattr(rollouts, command.value)(tx, MAIN, "ann", now)
+
+    return work
+
+
+def _supersede(tx: Tx, plan: Plan, id: str, now: datetime) -> None:
+    saved = need(tx, ENDPOINT, MAIN)
+    config = need(tx, CONFIG, NEXT).body
+    wanted = endpoints.wanted_version(tx, saved.body, config, Asked(NEXT, plan.deployment, "ann"), now)
+    changed = commands.supersede(saved.body, wanted, rollout_id=id, can=Capabilities(), now=now)
+    endpoints.save(tx, saved, changed, Event("supersede", "superseded"), now)

@@ -1,0 +1,179 @@
+"""The edges of one controller process: what its loops call, over the simulated machine and database.
+
+Every call takes a little time, so that tasks interleave and a process can die while it waits. A process that is dead
+reaches nothing any more.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+
+from tidegate.model.errors import Transient
+from tidegate.model.fleet import FleetId, FleetSpec
+from tidegate.model.observe import Capabilities, FleetSeen, Observation
+from tidegate.model.traffic import RouteTable
+from tidegate.ports.router import Passed
+from tidegate.ports.target import Look
+from tidegate.testing.loops.clock import EPOCH
+from tidegate.testing.loops.faults import Damage
+from tidegate.testing.loops.machine import Machine
+from tidegate.testing.loops.truth import Truth
+from tidegate.testing.loops.workers import Worker
+
+PING_TIMEOUT = 2.0
+"""Seconds until a worker that does not answer is given up."""
+DELAYS = (0.0, 0.0, 0.0, 0.001, 0.03)
+
+
+@dataclass
+class Trouble:
+    """What is wrong with the target now, by the loop's time."""
+
+    fails_until: float = 0.0
+    lands: bool = False
+    fleets_blind_until: float = 0.0
+    routes_blind_until: float = 0.0
+
+
+@dataclass
+class TargetEdge:
+    """Ports.target.Target, and what the collector asks of the local target."""
+
+    machine: Machine
+    trouble: Trouble
+    truth: Truth
+    chance: Random
+    incarnation: int
+    adopted_at: float
+    """Until then fleets are still being taken up and not seen."""
+    name: str = "simulated"
+    can: Capabilities = field(default_factory=Capabilities)
+    dead: bool = False
+    _counted: dict[FleetId, Passed] = field(default_factory=dict)
+    _passed: Mapping[FleetId, Passed] = field(default_factory=dict)
+    _workers: dict[str, Worker] = field(default_factory=dict)
+    _answers: Mapping[FleetId, tuple[int, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._counted = {id: self.machine.passed(id) for id in self.machine.fleets}
+
+    async def _wait(self) -> None:
+        await asyncio.sleep(DELAYS[int(self.chance.random() * len(DELAYS))])
+
+    @property
+    def now(self) -> float:
+        return self.machine.loop.now
+
+    # Ports.target.Target
+
+    async def observe(self, endpoint: str) -> Look:
+        await self._wait()
+        self.machine.advance()
+        seen = max(self.adopted_at, self.trouble.fleets_blind_until) <= self.now
+        routed = self.machine.proxy_up and self.trouble.routes_blind_until <= self.now
+        fleets = {id: self._seen(id) for id in self.machine.fleets if id.endpoint == endpoint} if seen else None
+        return Look(fleets, self.machine.routes(endpoint) if routed else None)
+
+    def _seen(self, id: FleetId) -> FleetSeen:
+        seen = self.machine.fleets[id].seen()
+        return self._loaded(seen, seen.ready - self.machine.down(id))
+
+    async def ensure_fleet(self, fleet: FleetSpec, fence: int) -> None:
+        await self._act(lambda: self.machine.ensure_fleet(fleet, fence))
+
+    async def delete_fleet(self, fleet: FleetId, fence: int) -> None:
+        await self._act(lambda: self.machine.delete_fleet(fleet, fence))
+
+    async def set_traffic(self, table: RouteTable) -> None:
+        await self._wait()
+        if not self.machine.proxy_up:
+            raise Transient("the proxy does not run; it is being started")
+        await self._act(lambda: self.machine.set_traffic(table))
+
+    async def _act(self, act: Callable[[], None]) -> None:
+        await self._wait()
+        if self.dead:
+            return
+        failing = self.now < self.trouble.fails_until
+        if not failing or self.trouble.lands:
+            act()
+        if failing:
+            raise Transient("the target does not answer; ask again")
+
+    # What the collector asks
+
+    def serving(self) -> Iterator[tuple[FleetSpec, str, int, Path]]:
+        for id, workers in list(self.machine.workers.items()):
+            fleet = self.machine.fleets.get(id)
+            for worker in workers.values() if fleet is not None else ():
+                if fleet is not None and worker.number in fleet.replicas:
+                    self._workers[worker.id] = worker
+                    yield fleet.spec, worker.id, 0, Path(worker.id)
+
+    def provisioned(self) -> list[FleetSpec]:
+        return []
+
+    def spec(self, fleet: FleetId) -> FleetSpec | None:
+        known = self.machine.fleets.get(fleet)
+        return known.spec if known else None
+
+    def ready_count(self, fleet: FleetId) -> int:
+        return self.machine.ready_count(fleet)
+
+    def told(self, passed: Mapping[FleetId, Passed]) -> None:
+        self._passed = passed
+
+    def fresh(self, look: Observation) -> Observation:
+        fleets = None if look.fleets is None else {id: self._loaded(seen) for id, seen in look.fleets.items()}
+        return replace(look, fleets=fleets)
+
+    def count_answers(self, counts: Mapping[FleetId, tuple[int, int]]) -> None:
+        self._answers = counts
+
+    def seen(self, fleet: FleetId) -> FleetSeen | None:
+        return self._seen(fleet) if fleet in self.machine.fleets else None
+
+    def _loaded(self, seen: FleetSeen, ready: int | None = None) -> FleetSeen:
+        load, answers = self._passed.get(seen.id), self._answers.get(seen.id)
+        return replace(
+            seen,
+            ready=seen.ready if ready is None else ready,
+            in_flight=load and load.in_flight,
+            queued=load and load.queued,
+            queue_time=load and load.queue_time,
+            answered=answers and answers[0],
+            failed=answers and answers[1],
+        )
+
+    async def passed(self) -> Mapping[FleetId, Passed]:
+        await self._wait()
+        if not self.machine.proxy_up:
+            raise Transient("the proxy does not answer")
+        self.machine.advance()
+        found = {}
+        for id in self.machine.fleets:
+            now, before = self.machine.passed(id), self._counted.get(id, Passed())
+            found[id] = replace(
+                now,
+                unanswered=now.unanswered - before.unanswered,
+                unavailable=now.unavailable - before.unavailable,
+            )
+            self._counted[id] = now
+        return found
+
+    async def ask(self, socket: Path, path: str) -> tuple[int, bytes] | None:
+        """The worker behind a socket answers ``/_tidegate/stats?since=EPOCH&before=EPOCH``."""
+        await self._wait()
+        worker = self._workers[str(socket)]
+        damage = self.machine.damages.get((worker.fleet.endpoint, worker.fleet.generation))
+        if worker.hung or damage is Damage.MISSING:
+            await asyncio.sleep(PING_TIMEOUT)
+            return None
+        if self.machine.workers.get(worker.fleet, {}).get(worker.number) is not worker:
+            return None
+        self.machine.advance()
+        since, before = (int(part.partition("=")[2]) for part in path.partition("?")[2].split("&"))
+        self.truth.read(self.incarnation, worker, self.now)
+        return 200, worker.page(since, before, EPOCH + self.machine.clock.wall(), damage)

@@ -1,0 +1,288 @@
+"""Everything that can go wrong in a simulated world. Each fault says when it begins: ``When`` is relative to a phase
+of the rollout, since defects hide at the edges of phases."""
+
+from dataclasses import dataclass, fields
+from enum import StrEnum
+
+from tidegate.testing.happenings import Side, When
+
+# The controller's process
+
+
+@dataclass(frozen=True)
+class ControllerDies:
+    """Killed at the ``awaits``-th await after ``when``, started again ``absence`` seconds later."""
+
+    when: When
+    awaits: int
+    absence: float
+
+
+@dataclass(frozen=True)
+class ControllerFreezes:
+    """Stopped and continued (SIGSTOP, a virtual machine that is not scheduled): time passes, nothing runs."""
+
+    when: When
+    seconds: float
+
+
+@dataclass(frozen=True)
+class MachineCrashes:
+    """Controller, proxy and workers are gone at once and are started again ``absence`` seconds later."""
+
+    when: When
+    absence: float
+
+
+# The database of records and metrics
+
+
+@dataclass(frozen=True)
+class DatabaseLocked:
+    """Another process holds its lock. ``reads``: readers wait as well."""
+
+    when: When
+    seconds: float
+    reads: bool = True
+
+
+@dataclass(frozen=True)
+class DatabaseFull:
+    """Reads work, writes raise Unavailable."""
+
+    when: When
+    seconds: float
+
+
+@dataclass(frozen=True)
+class DatabaseAway:
+    """Every call raises Unavailable after ``hang`` seconds: a server that is restarted, or a silent connection."""
+
+    when: When
+    seconds: float
+    hang: float = 0.0
+
+
+@dataclass(frozen=True)
+class DatabaseSlow:
+    """Every transaction takes ``latency`` seconds more."""
+
+    when: When
+    seconds: float
+    latency: float
+
+
+@dataclass(frozen=True)
+class AnswersLost:
+    """The next ``count`` transactions that write are committed, and their callers get Unavailable."""
+
+    when: When
+    count: int
+
+
+@dataclass(frozen=True)
+class MetricsFail:
+    """Metrics cannot be written, or read (unless they are in memory), while records can."""
+
+    when: When
+    seconds: float
+    reads: bool = False
+
+
+# Time
+
+
+@dataclass(frozen=True)
+class ClockSteps:
+    """The wall clock is set, forward or back."""
+
+    when: When
+    by: float
+
+
+# Fleets, proxy and traffic
+
+
+@dataclass(frozen=True)
+class WorkersHang:
+    """Workers stop answering anything, pages of counts included; the proxy finds out by its health check."""
+
+    when: When
+    side: Side
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class WorkersDie:
+    """Killed; what they counted and nobody collected is lost."""
+
+    when: When
+    side: Side
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class StartsFail:
+    """No worker of the side comes up for that long."""
+
+    when: When
+    side: Side
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ProxyDies:
+    """Requests find nobody until it is started again; routes cannot be read or set."""
+
+    when: When
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TargetFails:
+    """Actions raise Transient. ``landed``: after they took effect."""
+
+    when: When
+    seconds: float
+    landed: bool = False
+
+
+@dataclass(frozen=True)
+class TargetBlind:
+    """Fleets or routes cannot be seen."""
+
+    when: When
+    seconds: float
+    fleets: bool = True
+    routes: bool = False
+
+
+@dataclass(frozen=True)
+class TrafficStops:
+    """No requests for that long."""
+
+    when: When
+    seconds: float
+
+
+class Damage(StrEnum):
+    """What is wrong with the pages of counts of some workers."""
+
+    LATE = "late"
+    """They show their seconds two seconds late."""
+    MISSING = "missing"
+    """They are not answered."""
+    GARBAGE = "garbage"
+    """They are not JSON, or not a page."""
+    NULL = "null"
+    """A number is null, as JSON writes infinity."""
+    INFINITE = "infinite"
+    """Numbers that add up to infinity."""
+    CONTRADICTORY = "contradictory"
+    """More errors than requests, negative counts, sketches that fit nothing."""
+    FUTURE = "future"
+    """Seconds that are hours away, in both directions."""
+
+
+@dataclass(frozen=True)
+class PagesDamaged:
+    """The workers of one side answer damaged pages."""
+
+    when: When
+    seconds: float
+    side: Side
+    damage: Damage
+
+
+@dataclass(frozen=True)
+class Conduct:
+    """How a version answers: the part of its requests that fails, how long an answer takes (microseconds), and
+    whether it answers at all. Health checks succeed in any case."""
+
+    errors: float = 0.0
+    latency: int = 20_000
+    answers: bool = True
+
+    @property
+    def good(self) -> bool:
+        return self == Conduct()
+
+
+@dataclass(frozen=True)
+class VersionTurns:
+    """The new version begins to behave like this, once it had ``requests``."""
+
+    when: When
+    conduct: Conduct
+    requests: int = 0
+
+
+# People and programs at the API
+
+
+class Edit(StrEnum):
+    DELETE = "delete"
+    BLUNT = "blunt"
+    """Redefined so that it never fires."""
+    RETARGET = "retarget"
+    """Redefined to watch a metric without data."""
+    SET_OK = "set OK"
+    SET_ALARM = "set ALARM"
+
+
+@dataclass(frozen=True)
+class GuardEdited:
+    when: When
+    edit: Edit
+
+
+class Command(StrEnum):
+    PAUSE = "pause"
+    RESUME = "resume"
+    ABORT = "abort"
+    PROMOTE = "promote"
+    SUPERSEDE = "supersede"
+    TOUCH = "touch"
+    """The record is written by somebody else: what was read before is stale."""
+
+
+@dataclass(frozen=True)
+class PersonDoes:
+    when: When
+    command: Command
+
+
+Fault = (
+    ControllerDies
+    | ControllerFreezes
+    | MachineCrashes
+    | DatabaseLocked
+    | DatabaseFull
+    | DatabaseAway
+    | DatabaseSlow
+    | AnswersLost
+    | MetricsFail
+    | ClockSteps
+    | WorkersHang
+    | WorkersDie
+    | StartsFail
+    | ProxyDies
+    | TargetFails
+    | TargetBlind
+    | TrafficStops
+    | PagesDamaged
+    | VersionTurns
+    | GuardEdited
+    | PersonDoes
+)
+
+
+def describe(fault: Fault) -> str:
+    """One line for a timeline, without when."""
+    words = [f"{f.name} {getattr(fault, f.name)}" for f in fields(fault) if f.name != "when"]
+    return " ".join([type(fault).__name__, ", ".join(words)]).strip()
+
+
+def duration(fault: Fault) -> float:
+    """Seconds until it is over by itself."""
+    return float(getattr(fault, "seconds", 0.0) or getattr(fault, "absence", 0.0))

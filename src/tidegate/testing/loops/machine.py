@@ -1,0 +1,313 @@
+"""The simulated machine: fleets of workers, the proxy in front of them, and the requests that come in.
+
+It exists whether a controller runs or not. Requests are counted by the second, not one by one, and only when somebody
+looks or something changes. Starting and replacing workers is the controller's work: it waits while there is none.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from math import floor
+from random import Random
+
+from tidegate.model.fleet import FleetId, ReplicaState
+from tidegate.model.traffic import WHOLE, RouteTable
+from tidegate.ports.router import Passed
+from tidegate.testing.loops.clock import SimulatedClock
+from tidegate.testing.loops.faults import Conduct, Damage
+from tidegate.testing.loops.virtual_loop import VirtualLoop
+from tidegate.testing.loops.workers import Worker
+from tidegate.testing.simulated import SimulatedFleet, SimulatedTarget
+
+GOOD = Conduct()
+INVOCATION_TIMEOUT = 60.0
+"""Seconds after which a request that is not answered has failed."""
+REMEMBERED = 190
+"""Seconds of traffic that are counted second by second when nobody looked for longer."""
+Version = tuple[str, int]
+"""An endpoint and a generation."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a version made of its requests in one second of real time. ``stuck``: not answered yet. What reached no
+    worker speaks neither for nor against it, and is not counted."""
+
+    requests: int = 0
+    failed: int = 0
+    stuck: int = 0
+    latencies: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass
+class Physics:
+    """How long things take, in seconds."""
+
+    startup: tuple[float, ...] = (1.0,)
+    drain: tuple[float, ...] = (0.5,)
+    check: float = 2.0
+    """Until the proxy finds a hung worker."""
+    replace: float = 6.0
+    """Until a hung worker is replaced."""
+
+
+class Machine(SimulatedTarget):
+    """``supervised`` says whether a controller is there to supervise; ``changed`` is told which endpoint's fleets
+    changed; ``ended`` gets the worker that is about to end gently."""
+
+    def __init__(self, loop: VirtualLoop, clock: SimulatedClock, physics: Physics, chance: Random) -> None:
+        def draw(among: tuple[float, ...]) -> float:
+            return among[int(chance.random() * len(among))]
+
+        super().__init__(self._later, lambda: draw(physics.startup), lambda: draw(physics.drain))
+        self.loop, self.clock, self.physics = loop, clock, physics
+        self.supervised: Callable[[], bool] = lambda: True
+        self.changed: Callable[[str], None] = lambda endpoint: None
+        self.ended: Callable[[Worker], None] = lambda worker: None
+        self.routed: Callable[[RouteTable], None] = lambda table: None
+        self.proxy_up = True
+        self.rates: dict[str, float] = {}
+        """Endpoint -> requests per second."""
+        self.conducts: dict[Version, Conduct] = {}
+        self.turning: dict[Version, tuple[int, Conduct]] = {}
+        """Versions whose conduct changes once they had so many requests."""
+        self.damages: dict[Version, Damage] = {}
+        self.tallies: dict[Version, Tally] = {}
+        self.had: dict[Version, int] = {}
+        """Requests that a version had so far."""
+        self.answered: dict[Version, int] = {}
+        """Those of them that it answered well."""
+        self.unanswered: dict[FleetId, int] = {}
+        self.unavailable: dict[FleetId, int] = {}
+        """Requests that came before a proxy that was started anew had a worker of the fleet."""
+        self.unserved: set[FleetId] = set()
+        self.workers: dict[FleetId, dict[int, Worker]] = {}
+        self.gone: list[Worker] = []
+        self._electable: dict[FleetId, list[Worker]] = {}
+        self._carried: dict[FleetId, float] = {}
+        self._deferred: list[Callable[[], None]] = []
+        self._counted_to = 0.0
+
+    # Supervision
+
+    def _later(self, after: float, what: Callable[[], None]) -> None:
+        self.loop.at(self.loop.now + after, partial(self._supervise, what))
+
+    def _supervise(self, what: Callable[[], None]) -> None:
+        if self.supervised():
+            self.advance()
+            what()
+        else:
+            self._deferred.append(what)
+
+    def take_up(self) -> None:
+        """A controller is there again: what waited for one happens now."""
+        deferred, self._deferred = self._deferred, []
+        for what in deferred:
+            self._supervise(what)
+
+    def settle(self, fleet: SimulatedFleet) -> None:
+        self.advance()
+        super().settle(fleet)
+        self._sync(fleet)
+
+    def _up(self, fleet: SimulatedFleet, number: int) -> None:
+        super()._up(fleet, number)
+        self._sync(fleet)
+
+    def kill(self, fleet: SimulatedFleet, count: int) -> None:
+        self.advance()
+        for number in fleet.of(ReplicaState.READY)[:count]:
+            del fleet.replicas[number]
+        self._sync(fleet)
+        self.later(0.1, partial(self.settle, fleet))
+
+    def _drained(self, fleet: SimulatedFleet, number: int) -> None:
+        worker = self.workers.get(fleet.spec.id, {}).get(number)
+        if worker is not None and number in fleet.replicas:
+            self.ended(worker)
+        super()._drained(fleet, number)
+
+    def _sync(self, fleet: SimulatedFleet) -> None:
+        """Workers follow their replicas; the proxy gives requests to those that are ready."""
+        id, now = fleet.spec.id, self.loop.now
+        workers = self.workers.setdefault(id, {})
+        for number in workers.keys() - fleet.replicas.keys():
+            gone = workers.pop(number)
+            self.gone.append(gone)
+            self.unanswered[id] = self.unanswered.get(id, 0) + gone.in_flight
+        for number, state in fleet.replicas.items():
+            if state is ReplicaState.READY and number not in workers:
+                workers[number] = Worker(id, number, now)
+        if self.fleets.get(id) is not fleet:
+            self.workers.pop(id, None)
+        self._elect(fleet)
+        self.changed(id.endpoint)
+
+    def _elect(self, fleet: SimulatedFleet) -> None:
+        workers = self.workers.get(fleet.spec.id, {})
+        ready = fleet.of(ReplicaState.READY)
+        found = self._electable[fleet.spec.id] = [workers[number] for number in ready if workers[number].up]
+        if found:
+            self.unserved.discard(fleet.spec.id)
+
+    # What happens to it
+
+    def of_version(self, endpoint: str, generation: int) -> Iterator[SimulatedFleet]:
+        for id, fleet in list(self.fleets.items()):
+            if (id.endpoint, id.generation) == (endpoint, generation):
+                yield fleet
+
+    def hang(self, fleet: SimulatedFleet, count: int) -> None:
+        """Some ready workers stop answering; the proxy finds out, and then the supervisor replaces them."""
+        self.advance()
+        for worker in [w for w in self.workers.get(fleet.spec.id, {}).values() if not w.hung][:count]:
+            worker.hung = True
+            self.loop.at(self.loop.now + self.physics.check, partial(self._found_down, fleet, worker))
+            self.later(self.physics.replace, partial(self._replace, fleet, worker))
+
+    def _found_down(self, fleet: SimulatedFleet, worker: Worker) -> None:
+        self.advance()
+        worker.up = False
+        self._elect(fleet)
+        self.changed(fleet.spec.id.endpoint)
+
+    def _replace(self, fleet: SimulatedFleet, worker: Worker) -> None:
+        if fleet.replicas.pop(worker.number, None) is not None:
+            self.settle(fleet)
+
+    def restart(self, fleet: SimulatedFleet) -> None:
+        """What did not come up is tried again."""
+        for number in fleet.of(ReplicaState.STARTING):
+            self.later(self.startup(), partial(self._up, fleet, number))
+
+    def crash(self) -> None:
+        """Everything that runs is gone."""
+        self.advance()
+        self.proxy_up = False
+        self._deferred.clear()
+        for fleet in list(self.fleets.values()):
+            fleet.replicas.clear()
+            fleet.failure = None
+            self._sync(fleet)
+
+    def boot(self) -> None:
+        """The proxy is started again with the tables that it had, and fleets from their desired states."""
+        self.advance()
+        self.proxy_up = True
+        self.unserved = set(self.fleets)
+        for fleet in list(self.fleets.values()):
+            self.settle(fleet)
+
+    def set_traffic(self, table: RouteTable) -> None:
+        self.advance()
+        before = self.tables.get(table.endpoint)
+        super().set_traffic(table)
+        if self.tables.get(table.endpoint) is not before:
+            self.routed(table)
+
+    def ready_count(self, id: FleetId) -> int:
+        """Replicas that take requests."""
+        return len(self._electable.get(id, ()))
+
+    def down(self, id: FleetId) -> int:
+        """Ready replicas that the proxy has found down."""
+        return sum(not worker.up for worker in self.workers.get(id, {}).values())
+
+    def passed(self, id: FleetId) -> Passed:
+        held = sum(worker.in_flight for worker in self.workers.get(id, {}).values())
+        return Passed(
+            unanswered=self.unanswered.get(id, 0),
+            in_flight=held,
+            unavailable=self.unavailable.get(id, 0),
+            unserved=id in self.unserved,
+        )
+
+    # Requests
+
+    def advance(self) -> None:
+        """Counts the requests up to now."""
+        now, offset = self.loop.now, self.clock.offset
+        if now - self._counted_to > REMEMBERED:
+            self._count(now - REMEMBERED - self._counted_to, floor(self._counted_to + offset))
+            self._counted_to = now - REMEMBERED
+        while self._counted_to < now:
+            second = floor(self._counted_to + offset + 1e-9)
+            end = min(now, second + 1 - offset)
+            self._count(end - self._counted_to, second)
+            self._counted_to = end
+
+    def _count(self, seconds: float, second: int) -> None:
+        for endpoint, table in self.tables.items():
+            rate = self.rates.get(endpoint, 0.0) * seconds / WHOLE
+            if not rate:
+                continue
+            for route in table.routes:
+                exact = self._carried.get(route.fleet, 0.0) + rate * route.share
+                count = int(exact)
+                self._carried[route.fleet] = exact - count
+                if count:
+                    self._serve(route.fleet, count, second)
+
+    def _serve(self, id: FleetId, count: int, second: int) -> None:
+        version = (id.endpoint, id.generation)
+        tally = self.tallies.get(version)
+        if tally is None:
+            tally = self.tallies[version] = Tally()
+        had = self.had[version] = self.had.get(version, 0) + count
+        if version in self.turning and had >= self.turning[version][0]:
+            self.conducts[version] = self.turning.pop(version)[1]
+        workers = self._electable.get(id)
+        if not self.proxy_up:
+            return  # nobody counts what finds no proxy
+        if not workers:
+            counts = self.unavailable if id in self.unserved else self.unanswered
+            counts[id] = counts.get(id, 0) + count
+            return
+        before = tally.requests - tally.failed
+        self._share_out(workers, self.conducts.get(version, GOOD), count, second, tally)
+        self.answered[version] = self.answered.get(version, 0) + tally.requests - tally.failed - before
+
+    def _share_out(self, workers: list[Worker], conduct: Conduct, count: int, second: int, tally: Tally) -> None:
+        each, more = divmod(count, len(workers))
+        for place, worker in enumerate(workers):
+            if share := each + (place < more):
+                self._answer(worker, conduct, share, second, tally)
+        if more:
+            workers.append(workers.pop(0))
+
+    def _answer(self, worker: Worker, conduct: Conduct, count: int, second: int, tally: Tally) -> None:
+        if worker.hung or not conduct.answers:
+            worker.held.append((self.loop.now, count))
+            tally.stuck += count
+            return
+        worker.part_failed += count * conduct.errors
+        failed = int(worker.part_failed + 1e-9)
+        worker.part_failed -= failed
+        worker.count(second, self._counted_to, count, failed, conduct.latency)
+        tally.requests += count
+        tally.failed += failed
+        tally.latencies[conduct.latency] = tally.latencies.get(conduct.latency, 0) + count
+
+    def hanging(self, endpoint: str, generation: int) -> bool:
+        """Whether requests of a version wait for an answer."""
+        return any(
+            worker.held
+            for id, workers in self.workers.items()
+            if (id.endpoint, id.generation) == (endpoint, generation)
+            for worker in workers.values()
+        )
+
+    def time_out(self) -> None:
+        """Requests that nobody answered fail, and a worker that still runs counts them as its own."""
+        due = self.loop.now - INVOCATION_TIMEOUT
+        second = floor(self.clock.wall())
+        for workers in self.workers.values():
+            for worker in workers.values():
+                if worker.held and not worker.hung:
+                    worker.note_ages(second, self.loop.now)
+                if worker.held and worker.held[0][0] <= due:
+                    late = sum(count for at, count in worker.held if at <= due)
+                    worker.held = [(at, count) for at, count in worker.held if at > due]
+                    if not worker.hung:
+                        worker.count(second, self.loop.now, late, late, int(INVOCATION_TIMEOUT * 1e6))

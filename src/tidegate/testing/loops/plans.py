@@ -1,0 +1,234 @@
+"""Plans of worlds: everything about a simulated world that is decided before it runs, drawn from one seed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+from tidegate.model.alarm import Alarm, Comparison, MissingData
+from tidegate.model.rollout import DeploymentConfig, Phase
+from tidegate.testing.happenings import Side, When
+from tidegate.testing.loops import faults as f
+from tidegate.testing.loops.faults import Command, Conduct, Damage, Edit, Fault
+from tidegate.testing.loops.machine import Physics
+from tidegate.testing.loops.truth import MAIN
+from tidegate.testing.samples import all_at_once, canary, linear, percent, rolling
+from tidegate.testing.world import START
+
+VARIANT = "AllTraffic"
+OLD, NEW, NEXT = "v1", "v2", "v3"
+LONGEST = 900.0
+"""Virtual seconds that a world may take."""
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """Another endpoint on the same platform: its requests, what its pages look like, and its alarms."""
+
+    rate: float
+    damage: Damage | None
+    alarms: int = 0
+    periods: int = 0
+    """Of each alarm."""
+    read_cost: float = 0.0
+    """Seconds that reading one period of an alarm takes."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``second``: where in a second of the wall clock the world begins."""
+
+    seed: int
+    old_count: int
+    new_count: int
+    deployment: DeploymentConfig
+    guards: tuple[Alarm, ...]
+    rate: float
+    physics: Physics
+    faults: tuple[Fault, ...]
+    neighbour: Neighbour | None = None
+    scaled: bool = False
+    second: float = 0.0
+
+    @property
+    def innocent(self) -> bool:
+        """Nothing that happens to the new version speaks against it."""
+        missing = any(alarm.missing is MissingData.BREACHING for alarm in self.guards)
+        return not missing and not any(_speaks_against(fault) for fault in self.faults)
+
+
+def _speaks_against(fault: Fault) -> bool:
+    match fault:
+        case f.VersionTurns(conduct=conduct):
+            return not conduct.good
+        case f.GuardEdited(edit=edit):
+            return edit is Edit.SET_ALARM
+        case f.WorkersHang() | f.WorkersDie() | f.PagesDamaged() | f.StartsFail():
+            return True
+    return False
+
+
+def draw(seed: int) -> Plan:
+    """The plan of a seed. Guards see what they are there for: their windows fit into every bake."""
+    chance = Random(f"plan {seed}")
+    pick = chance.choice
+    evidence = chance.random() < 0.15
+    names = pick((("errors",), ("errors",), ("latency",), ("errors", "latency")))
+    guards = tuple(_guard(chance, name, evidence) for name in names)
+    window = max(alarm.period * alarm.evaluation_periods for alarm in guards) + 3
+    rolls = chance.random() < 0.15
+    count = 2 if rolls else pick((1, 1, 2))
+    neighbour = _neighbour(chance) if chance.random() < 0.12 else None
+    plan = Plan(
+        seed=seed,
+        old_count=pick((count, count, 2)),
+        new_count=count,
+        deployment=replace(_deployment(chance, rolls, window + pick((0, 1, 3)), names), require_evidence=evidence),
+        guards=guards,
+        rate=float(pick((8, 12, 30))),
+        physics=Physics((pick((0.3, 1.0, 2.5)),), (pick((0.1, 0.5, 2.0)),), pick((1.0, 2.0)), pick((4.0, 8.0))),
+        faults=(),
+        neighbour=neighbour,
+        scaled=chance.random() < 0.08,
+        second=chance.random(),
+    )
+    drawn = list(_versions(chance))
+    if neighbour is not None:
+        drawn = [fault for fault in drawn if fault.when == When()]  # the others come too close to call
+    else:
+        kinds = [pick(PLATFORM) for _ in range(pick((0, 1, 1, 1, 2, 2, 3)))]
+        kinds += [pick(PEOPLE) for _ in range(pick((0, 0, 0, 1, 2)))]
+        kinds += [pick(REPLICAS) for _ in range(pick((0, 0, 0, 0, 1)))]
+        drawn += [kind(chance) for kind in kinds]
+    return replace(plan, faults=tuple(drawn))
+
+
+def _guard(chance: Random, name: str, evidence: bool) -> Alarm:
+    """Where evidence is required, a guard on one config alone would hold the rollout of any other for ever."""
+    period = chance.choice((1, 1, 1, 1, 5, 10))
+    periods = chance.choice((1, 2, 3)) if period == 1 else 1
+    dimensions = {"EndpointName": MAIN, "VariantName": VARIANT}
+    if not evidence and chance.random() < 0.4:
+        dimensions["EndpointConfigName"] = NEW
+    errors = name == "errors"
+    return Alarm(
+        name=name,
+        namespace="AWS/SageMaker",
+        metric="Invocation5XXErrors" if errors else "ModelLatency",
+        dimensions=dimensions,
+        statistic="Average" if errors else chance.choice(("p90", "p99")),
+        period=period,
+        evaluation_periods=periods,
+        datapoints_to_alarm=chance.randint(1, periods),
+        threshold=chance.choice((0.01, 0.05)) if errors else 1e6,
+        comparison=Comparison.GREATER,
+        configured_at=START,
+        missing=chance.choice((MissingData.MISSING, MissingData.IGNORE, MissingData.NOT_BREACHING)),
+    )
+
+
+def _deployment(chance: Random, rolls: bool, wait: int, alarms: tuple[str, ...]) -> DeploymentConfig:
+    size = percent(chance.choice((25, 50)))
+    if rolls:
+        return rolling(percent(50), wait, chance.choice((None, percent(50))), alarms)
+    match chance.choice(("canary", "canary", "linear", "at once")):
+        case "canary":
+            return canary(size, wait, wait, alarms)
+        case "linear":
+            return linear(percent(50), wait, wait, alarms)
+    return all_at_once(wait, alarms)
+
+
+FAILS = Conduct(errors=1.0)
+BAD = (
+    FAILS,
+    FAILS,
+    Conduct(errors=1.0, latency=2_000_000),
+    Conduct(errors=0.5),
+    Conduct(latency=3_000_000),
+    Conduct(answers=False),
+)
+
+
+def _versions(chance: Random) -> list[Fault]:
+    """How the new version behaves."""
+    bad = chance.choice(BAD)
+    drawn = chance.random()
+    if drawn < 0.35:
+        return []
+    if drawn < 0.7:
+        return [f.VersionTurns(When(), bad)]
+    if drawn < 0.9:
+        return [f.VersionTurns(_when(chance), bad, chance.choice((0, 0, 10, 100)))]
+    begin = _when(chance)
+    end = replace(begin, after=begin.after + chance.choice((2.0, 5.0, 15.0)))
+    return [f.VersionTurns(begin, bad), f.VersionTurns(end, Conduct())]
+
+
+def _neighbour(chance: Random) -> Neighbour:
+    if chance.random() < 0.35:
+        return Neighbour(10.0, None, chance.choice((5, 20)), 60, chance.choice((0.002, 0.01, 0.05)))
+    return Neighbour(20.0, chance.choice(list(Damage)))
+
+
+def _when(chance: Random) -> When:
+    phase = chance.choice(PHASES)
+    whole = chance.choice((0.0, 0.0, 0.4, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 11.0))
+    after = whole + chance.choice((0.0, chance.random()))
+    return When(phase, chance.choice((1, 1, 2, 2, 3)), after)
+
+
+PHASES = (
+    *[Phase.BAKING] * 6,
+    Phase.ACTIVATING_TRAFFIC,
+    Phase.PROVISIONING,
+    Phase.TERMINATING,
+    Phase.ROLLING_BACK,
+)
+SHORT = (0.5, 2.0, 4.0, 6.0, 10.0, 20.0)
+LONG = (3.0, 8.0, 15.0, 30.0, 60.0)
+
+
+def _seconds(*among: float) -> Callable[[Random], float]:
+    return lambda chance: chance.choice(among) + chance.choice((0.0, chance.random()))
+
+
+def _of(kind: Callable[..., Fault], **members: Callable[[Random], Any]) -> Callable[[Random], Fault]:
+    return lambda chance: kind(_when(chance), **{name: member(chance) for name, member in members.items()})
+
+
+def _among(*values: Any) -> Callable[[Random], Any]:
+    return lambda chance: chance.choice(values)
+
+
+_side = _among(Side.OLD, Side.NEW, Side.NEW)
+Drawer = Callable[[Random], Fault]
+PLATFORM: tuple[Drawer, ...] = (
+    _of(f.ControllerDies, awaits=lambda c: c.randrange(60), absence=_seconds(0.2, 2.0, 5.0, 12.0, 30.0, 200.0)),
+    _of(f.ControllerDies, awaits=lambda c: c.randrange(60), absence=_seconds(0.2, 2.0, 5.0, 12.0, 30.0, 200.0)),
+    _of(f.ControllerFreezes, seconds=_seconds(*SHORT, 60.0, 300.0)),
+    _of(f.MachineCrashes, absence=_seconds(*SHORT)),
+    _of(f.DatabaseLocked, seconds=_seconds(*LONG), reads=_among(True, True, False)),
+    _of(f.DatabaseFull, seconds=_seconds(*LONG)),
+    _of(f.DatabaseAway, seconds=_seconds(*LONG), hang=_among(0.0, 0.0, 3.0)),
+    _of(f.DatabaseSlow, seconds=_seconds(*LONG), latency=_among(0.1, 0.4, 1.0)),
+    _of(f.AnswersLost, count=_among(1, 1, 3)),
+    _of(f.MetricsFail, seconds=_seconds(*LONG), reads=_among(False, True)),
+    _of(f.ClockSteps, by=_among(3600.0, 60.0, 7.0, 1.5, -1.5, -7.0, -90.0, -3600.0)),
+    _of(f.ProxyDies, seconds=_seconds(0.5, 3.0, 8.0)),
+    _of(f.TargetFails, seconds=_seconds(*SHORT), landed=_among(False, True)),
+    _of(f.TargetBlind, seconds=_seconds(*SHORT), fleets=_among(True, False), routes=_among(False, True)),
+    _of(f.TrafficStops, seconds=_seconds(2.0, 5.0, 12.0)),
+)
+PEOPLE: tuple[Drawer, ...] = (
+    _of(f.GuardEdited, edit=_among(*Edit)),
+    _of(f.GuardEdited, edit=_among(Edit.DELETE, Edit.BLUNT, Edit.RETARGET)),
+    _of(f.PersonDoes, command=_among(*Command)),
+    _of(f.PersonDoes, command=_among(Command.TOUCH)),
+)
+REPLICAS: tuple[Drawer, ...] = (
+    _of(f.WorkersHang, side=_side, count=_among(1, 2)),
+    _of(f.WorkersDie, side=_side, count=_among(1, 2)),
+    _of(f.PagesDamaged, seconds=_seconds(*SHORT), side=_side, damage=_among(*Damage)),
+    _of(f.StartsFail, side=_side, seconds=_seconds(*SHORT)),
+)

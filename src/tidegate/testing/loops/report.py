@@ -1,0 +1,111 @@
+"""Runs seeds, shrinks what fails and prints it for people."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from tidegate.testing.invariants import Broken
+from tidegate.testing.loops.faults import Fault, describe
+from tidegate.testing.loops.plans import Plan, draw
+from tidegate.testing.loops.twins import check
+
+
+@dataclass(frozen=True)
+class Failure:
+    """``keep``: places in the seed's list of faults that are needed for it to fail."""
+
+    plan: Plan
+    keep: tuple[int, ...]
+    message: str
+    timeline: tuple[str, ...]
+
+    @property
+    def command(self) -> str:
+        kept = ",".join(map(str, self.keep)) or "none"
+        return f"python -m tidegate.testing.loops {self.plan.seed} --keep {kept}"
+
+    def __str__(self) -> str:
+        return "\n".join((f"seed {self.plan.seed}: {self.message}", f"replay: {self.command}", *self.timeline))
+
+
+def first_failure(seeds: Iterable[int]) -> Failure | None:
+    """The first seed whose world breaks an invariant, shrunk."""
+    for seed in seeds:
+        plan = draw(seed)
+        if broken(plan) is not None:
+            return shrink(plan)
+    return None
+
+
+def broken(plan: Plan) -> str | None:
+    """What does not hold in that world; None: all holds."""
+    try:
+        check(plan)
+    except Broken as error:
+        return str(error)
+    return None
+
+
+def kept(plan: Plan, places: Sequence[int]) -> Plan:
+    return replace(plan, faults=tuple(plan.faults[place] for place in places))
+
+
+def shrink(plan: Plan) -> Failure:
+    """Leaves out faults as long as the world still breaks the same invariant (delta debugging: halves, then smaller
+    parts, then one by one)."""
+    everything = tuple(range(len(plan.faults)))
+    which = _invariant(broken(plan) or "")
+
+    def fails(places: Sequence[int]) -> bool:
+        message = broken(kept(plan, places))
+        return message is not None and _invariant(message) == which
+
+    needed, parts = list(everything), 2
+    while needed:
+        size = max(1, len(needed) // parts)
+        cuts = [needed[:at] + needed[at + size :] for at in range(0, len(needed), size)]
+        smaller = next((cut for cut in cuts if fails(cut)), None)
+        if smaller is not None:
+            needed = smaller
+        elif size == 1:
+            break
+        else:
+            parts *= 2
+    return replay(plan, tuple(needed))
+
+
+def replay(plan: Plan, places: tuple[int, ...]) -> Failure:
+    """The world with these faults, its timeline written down. ``message`` is empty when all holds."""
+    timeline: list[tuple[float, str]] = []
+    message = ""
+    try:
+        check(kept(plan, places), timeline)
+    except Broken as error:
+        message = str(error)
+    lines = [f"{at:9.3f} s  {text}" for at, text in timeline]
+    return Failure(plan, places, message, (*_described(plan, places), *lines))
+
+
+def _described(plan: Plan, places: Sequence[int]) -> list[str]:
+    stages = plan.deployment.rolling or plan.deployment.blue_green
+    guards = ", ".join(
+        f"{one.name} {one.statistic} > {one.threshold:g}, "
+        f"{one.datapoints_to_alarm} of {one.evaluation_periods} x {one.period} s"
+        for one in plan.guards
+    )
+    faults = [f"fault {place}: {_when(plan.faults[place])}: {describe(plan.faults[place])}" for place in places]
+    return [
+        f"rollout: {stages}",
+        f"guards: {guards}; {plan.rate:g} requests/s; neighbour {plan.neighbour}",
+        *faults,
+    ]
+
+
+def _when(fault: Fault) -> str:
+    when = fault.when
+    if when.phase is None:
+        return f"{when.after:.1f} s after the start"
+    return f"{when.after:.2f} s after {when.phase} no. {when.nth}"
+
+
+def _invariant(message: str) -> str:
+    return message.split(" ", 1)[0]

@@ -1,0 +1,297 @@
+"""A simulated world: one machine, one database, a controller that comes and goes, and what happens to them."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+
+from tidegate.model.endpoint import Endpoint
+from tidegate.model.errors import TidegateError
+from tidegate.model.rollout import Phase
+from tidegate.ports.store import JournalLine
+from tidegate.rollout import wanted
+from tidegate.service.kinds import ALARM, ENDPOINT
+from tidegate.testing.invariants import Broken, expect
+from tidegate.testing.loops import happen, setup
+from tidegate.testing.loops.clients import Clients
+from tidegate.testing.loops.clock import EPOCH, SimulatedClock
+from tidegate.testing.loops.controller import Edges, Loops, Notebook, join_loops, run_loops
+from tidegate.testing.loops.database import DatabaseServer, DatabaseThread, SimulatedMetrics, SimulatedStore
+from tidegate.testing.loops.edges import TargetEdge, Trouble
+from tidegate.testing.loops.faults import Damage, Fault, describe
+from tidegate.testing.loops.guards import Guard, guard
+from tidegate.testing.loops.machine import Machine
+from tidegate.testing.loops.plans import LONGEST, Plan
+from tidegate.testing.loops.truth import I7, MAIN, Truth
+from tidegate.testing.loops.virtual_loop import VirtualLoop
+from tidegate.testing.loops.workers import Worker
+from tidegate.testing.memory_store import MemoryTx
+
+RETRY_START = 1.0
+"""Seconds until a controller that could not start is started again."""
+CALM = 3.0
+"""Seconds that a world goes on after everything has ended."""
+LIVELY = 240.0
+"""Seconds after the last fault within which every rollout must have ended."""
+I6 = "I6 every rollout ends once the faults are over"
+
+
+@dataclass
+class Numbered:
+    """Ports.clock.Ids."""
+
+    count: int = 0
+
+    def new(self, kind: str) -> str:
+        self.count += 1
+        return f"{kind}-{self.count}"
+
+
+class World:
+    """``run`` raises Broken with the invariant that does not hold."""
+
+    def __init__(self, plan: Plan, timeline: list[tuple[float, str]] | None = None) -> None:
+        self.plan = plan
+        self.loop = VirtualLoop(Random(f"loop {plan.seed}"))
+        self.chance = Random(f"edges {plan.seed}")
+        self.clock = SimulatedClock(self.loop)
+        self.clock.offset = plan.second
+        self.server = DatabaseServer(self.loop, self.chance, self._committed)
+        self.machine = Machine(self.loop, self.clock, plan.physics, self.chance)
+        self.truth = Truth(self.machine, self.clock, plan.innocent)
+        self.truth.timeline = timeline
+        self.trouble = Trouble()
+        self.notebook = Notebook()
+        self.ids = Numbered()
+        self.target: TargetEdge | None = None
+        self.loops: Loops | None = None
+        self.clients = Clients(self)
+        self.metrics_ready = False
+        self.quiet_at = 0.0
+        """When the last fault so far is over."""
+        self._waiting = list(plan.faults)
+        self._entries: dict[Phase, int] = {}
+        self._done_since: float | None = None
+        self._broken: Broken | None = None
+        self.machine.supervised = lambda: self.running and not self.loop.frozen
+        self.machine.changed = self._fleet_changed
+        self.machine.ended = self._worker_ended
+        self.machine.routed = self.truth.routed
+        self._prepare()
+
+    @property
+    def running(self) -> bool:
+        return self.loops is not None
+
+    def _prepare(self) -> None:
+        now, plan = self.clock.now(), self.plan
+        tx = MemoryTx(self.server.records, self.server.journal, as_json=False)
+        setup.records(tx, plan, now)
+        for name in (MAIN, setup.NEIGHBOUR):
+            saved = tx.get(ENDPOINT, name)
+            if saved is not None:
+                setup.settle(self.machine, saved.body)
+        self.machine.rates[MAIN] = plan.rate
+        if plan.neighbour is not None:
+            self.machine.rates[setup.NEIGHBOUR] = plan.neighbour.rate
+            self.server.read_cost = plan.neighbour.read_cost
+            if plan.neighbour.damage is not None:
+                self.machine.damages[setup.NEIGHBOUR, 1] = plan.neighbour.damage
+        before = len(self.server.journal)
+        setup.update(tx, plan, now)
+        for line in self.server.journal[before:]:
+            self._committed(line)
+        for fault in [fault for fault in self._waiting if fault.when.phase is None]:
+            self._waiting.remove(fault)
+            self.loop.at(fault.when.after, partial(self.happen, fault))
+        self.loop.at(1.0, self._second)
+        self.loop.at(0.0, self.start)
+
+    def run(self) -> "World":
+        with _logging(self.truth), _closing(self):
+            try:
+                self.loop.run(LONGEST)
+            except AssertionError as error:
+                self._break(error if isinstance(error, Broken) else Broken(str(error)))
+            if self._broken is not None:
+                raise self._broken
+            expect(not self.loop.errors, "I0 nothing fails unheard", self.loop.errors[:1])
+            self._at_the_end()
+        return self
+
+    # The controller
+
+    def start(self) -> None:
+        """A controller process begins."""
+        truth = self.truth
+        truth.incarnation += 1
+        truth.note(f"controller {truth.incarnation} starts")
+        thread = DatabaseThread(self.server)
+        adopted = self.loop.now + (self.chance.choice((0.1, 0.5, 1.2)) if truth.incarnation > 1 else 0.0)
+        self.target = TargetEdge(self.machine, self.trouble, truth, self.chance, truth.incarnation, adopted)
+        store, metrics = SimulatedStore(thread), SimulatedMetrics(thread)
+        self.loops = join_loops(Edges(store, metrics, self.clock, self.ids, self.target, self.notebook))
+        self.clients.store = store
+        self.machine.take_up()
+        task = self.loop.create_task(run_loops(self.loops, self.clock))
+        task.add_done_callback(self._exited)
+
+    def _exited(self, task: "asyncio.Task[None]") -> None:
+        """It could not start, or a loop of it has failed: whoever supervises it starts it again."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, TidegateError):
+            self._break(Broken(f"I0 the loops do not fail: {error!r}"))
+            return
+        self.truth.note(f"controller exits: {error}")
+        self.loop.at(self.loop.now, partial(self.die, RETRY_START))
+
+    def die(self, absence: float) -> None:
+        """The process is killed, to be started again later."""
+        if not self.running:
+            return
+        self.truth.note(f"controller {self.truth.incarnation} dies for {absence:.1f} s")
+        assert self.target is not None
+        self.target.dead = True
+        self.loops = None
+        self.loop.kill()
+        self.quiet(absence)
+        self.loop.at(self.loop.now + absence, self.start)
+
+    def _fleet_changed(self, endpoint: str) -> None:
+        if self.loops is not None and not self.loop.frozen:
+            self.loops.engine.kick(endpoint)
+
+    def _worker_ended(self, worker: Worker) -> None:
+        """The supervisor reads what a worker counted before it lets it go."""
+        if self.loops is None or self.target is None or worker.hung:
+            return
+        spec = self.target.spec(worker.fleet)
+        if spec is not None:
+            self.loops.collector.harvest(spec, worker.id, worker.last_page(EPOCH + self.clock.wall()))
+
+    # What happens
+
+    def _break(self, broken: Broken) -> None:
+        self.truth.note(f"BROKEN {broken}")
+        self._broken = self._broken or broken
+        self.loop.finished = True
+
+    def _committed(self, line: JournalLine) -> None:
+        if (line.kind, line.name) != (ENDPOINT.name, MAIN):
+            return
+        record = line.body
+        assert record is None or isinstance(record, Endpoint)
+        before = self.truth.record
+        try:
+            self.truth.committed(record, line.events, self._guards(record), line.at)
+        except Broken as broken:  # the controller's own error handling must not swallow it
+            self._break(broken)
+        was, now = (before.rollout if before else None), (record.rollout if record else None)
+        if now is not None and (was is None or (was.id, was.phase, was.stage) != (now.id, now.phase, now.stage)):
+            self._entered(now.phase)
+
+    def _guards(self, record: Endpoint | None) -> list[Guard]:
+        names = record.rollout.plan.alarms if record and record.rollout else ()
+        found = (self.server.records.get((ALARM.name, name)) for name in names)
+        return [guard(saved.body) for saved in found if saved is not None]
+
+    def _entered(self, phase: Phase) -> None:
+        nth = self._entries[phase] = self._entries.get(phase, 0) + 1
+        for fault in [one for one in self._waiting if (one.when.phase, one.when.nth) == (phase, nth)]:
+            self._waiting.remove(fault)
+            self.loop.at(self.loop.now + fault.when.after, partial(self.happen, fault))
+            self.quiet(fault.when.after)
+
+    def happen(self, fault: Fault) -> None:
+        self.truth.note(f"FAULT {describe(fault)}")
+        happen.happen(self, fault)
+
+    def quiet(self, seconds: float) -> None:
+        """Something lasts that long from now."""
+        self.quiet_at = max(self.quiet_at, self.loop.now + seconds)
+
+    def _second(self) -> None:
+        """Once a second of real time: what is hindered, what must hold, whether it is over."""
+        now, truth = self.loop.now, self.truth
+        if not self.running or self.loop.frozen or self._hindered():
+            truth.hindered_at = now
+        if self.server.troubled:
+            truth.database_at = now
+        truth.second()
+        if self._ended():
+            if self._done_since is None:
+                self._done_since = now
+            self.loop.finished = now - self._done_since >= CALM
+        else:
+            self._done_since = None
+            self.clients.come_back(now)
+            expect(now < max(self.quiet_at, 60.0) + LIVELY, I6, truth.record and truth.record.rollout)
+        self.loop.at(now + 1.0, self._second)
+
+    def _hindered(self) -> bool:
+        now, trouble = self.loop.now, self.trouble
+        unseen = max(trouble.fails_until, trouble.fleets_blind_until, trouble.routes_blind_until)
+        unread = {Damage.MISSING, Damage.GARBAGE} & {
+            damage for version, damage in self.machine.damages.items() if version[0] == MAIN
+        }
+        return now < max(unseen, self.server.metrics_unreadable_until) or not self.machine.proxy_up or bool(unread)
+
+    def _ended(self) -> bool:
+        record = self.truth.record
+        under_way = record is not None and (record.rollout is not None or record.scaling is not None)
+        return self.running and not under_way and self.loop.now >= self.quiet_at
+
+    def _at_the_end(self) -> None:
+        """What the router serves and the record agree, and nothing else is left."""
+        record, machine = self.truth.record, self.machine
+        if record is None or record.mixed is not None:
+            return
+        routes = machine.routes(MAIN)
+        expect(set(routes.routes) == set(wanted.traffic(record).routes), I7, ("routes", routes, record.traffic))
+        fleets = {id for id in machine.fleets if id.endpoint == MAIN}
+        expect(fleets == set(wanted.fleets(record)), I7, ("fleets", fleets))
+        missing = self.truth.expected - self.truth.begun
+        expect(not missing, I7, f"accepted and never begun: {missing}")
+
+
+class _IntoTimeline(logging.Handler):
+    def __init__(self, truth: Truth) -> None:
+        super().__init__()
+        self._truth = truth
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._truth.note(f"log: {record.getMessage()}")
+
+
+@contextmanager
+def _logging(truth: Truth) -> Iterator[None]:
+    """The loops' log goes into the timeline, where one is kept, and nowhere else: writing it takes longer than all of
+    the simulation."""
+    logger, handler = logging.getLogger("tidegate"), _IntoTimeline(truth)
+    before = logger.level, logger.propagate
+    logger.propagate = False
+    if truth.timeline is None:
+        logger.setLevel(logging.CRITICAL + 1)
+    else:
+        logger.setLevel(logging.WARNING)
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
+
+
+@contextmanager
+def _closing(world: World) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if world.target is not None:
+            world.target.dead = True
+        world.loop.kill()
+        world.loop.close()

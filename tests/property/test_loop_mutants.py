@@ -1,0 +1,195 @@
+"""Each repair of the loops taken out in turn: random worlds find every loss, by the invariant that is meant to.
+
+A mutant is a patch of one function or number. Worlds are looked for in which the faults occur that it is about, so
+``WITHIN`` counts the worlds that were run, not the seeds that were drawn.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import count, islice
+from typing import Any
+
+import pytest
+
+from tidegate.model.errors import Unavailable
+from tidegate.model.observe import Evidence
+from tidegate.ports.router import Passed
+from tidegate.reconcile import engine, reading
+from tidegate.reconcile.engine import Engine
+from tidegate.reconcile.guards import Guarded, Guards
+from tidegate.reconcile.watch import Watch
+from tidegate.rollout import deadlines, sight
+from tidegate.targets.local.collect import Collector
+from tidegate.targets.local.outage import Outage
+from tidegate.testing.loops import faults as f
+from tidegate.testing.loops.plans import Plan, draw
+from tidegate.testing.loops.report import broken
+
+WITHIN = 400
+"""Worlds."""
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """``where``: the faults of which a world must have at least one (empty: any world). ``words``: the beginning of
+    the invariant that finds it; any of them."""
+
+    patch: Patch
+    where: tuple[type, ...]
+    words: tuple[str, ...]
+    beside: tuple[type, ...] = ()
+    """Faults of which there must be one as well."""
+    neighbour: bool = False
+
+
+GAPS = (f.ControllerDies, f.ControllerFreezes, f.DatabaseLocked, f.DatabaseAway, f.DatabaseSlow)
+STORE = (f.DatabaseLocked, f.DatabaseFull, f.DatabaseAway)
+
+
+def old_verdicts_count(patch: pytest.MonkeyPatch) -> None:
+    """S1: a verdict from before a gap carries a rollout on."""
+
+    def carefree(self: Guards, one: Guarded) -> Evidence:
+        now = datetime.max.replace(tzinfo=UTC) - timedelta(days=2)
+        return Evidence(now, datetime.min.replace(tzinfo=UTC), now)
+
+    patch.setattr(Guards, "evidence", carefree)
+    patch.setattr(sight, "FRESH", timedelta(days=9_000 * 365))
+
+
+def the_end_of_the_bake_need_not_be_judged(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sight, "covered", lambda rollout, seen, until: True)
+
+
+def holes_in_a_bake_do_not_matter(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sight, "holed", lambda rollout, seen: False)
+
+
+def a_rollback_waits_for_the_store(patch: pytest.MonkeyPatch) -> None:
+    """S5, S35."""
+
+    async def wait(self: Engine, name: str) -> None:
+        return None
+
+    patch.setattr(Engine, "_turn_back_unrecorded", wait)
+
+
+def guards_wait_for_the_disk(patch: pytest.MonkeyPatch) -> None:
+    """S5: nothing is judged before samples are on disk."""
+
+    async def write(self: Watch, samples: Any) -> None:
+        while True:
+            try:
+                return await self.metrics.put(samples)
+            except Unavailable:
+                await asyncio.sleep(1.0)
+
+    patch.setattr(Watch, "_write", write)
+
+
+def guards_are_judged_as_they_are_now(patch: pytest.MonkeyPatch) -> None:
+    """S9."""
+    guarded_by = engine.guarded_by
+
+    def unpinned(loaded: Any) -> Guarded | None:
+        rollout = loaded.endpoint.rollout
+        if rollout is None:
+            return None
+        return guarded_by(replace(loaded, endpoint=replace(loaded.endpoint, rollout=replace(rollout, guards=()))))
+
+    patch.setattr(engine, "guarded_by", unpinned)
+
+
+def deadlines_stay_when_the_clock_is_set(patch: pytest.MonkeyPatch) -> None:
+    """S7."""
+    patch.setattr(deadlines, "keep_time", lambda endpoint, mark, now: (endpoint, ()))
+
+
+def guards_wait_for_all_other_alarms(patch: pytest.MonkeyPatch) -> None:
+    """S6."""
+    turn = Watch.turn
+
+    async def starved(self: Watch) -> None:
+        await self.judge_alarms()
+        await turn(self)
+
+    patch.setattr(Watch, "turn", starved)
+
+
+def what_hangs_counts_for_nothing(patch: pytest.MonkeyPatch) -> None:
+    """S3: neither as latency, nor as requests that were not answered."""
+
+    async def nothing(metrics: Any, metric: Any, statistic: Any, spans: Any, found: Any) -> Any:
+        return found
+
+    patch.setattr(reading, "add_hanging", nothing)
+    patch.setattr(sight, "answers", lambda endpoint, version, seen: sight.Answers(None, 0, 0))
+
+
+def outages_count_against_versions(patch: pytest.MonkeyPatch) -> None:
+    """S8."""
+    patch.setattr(
+        Outage, "attribute", lambda self, passed, seen: {id: blamed(load) for id, load in passed.items()}
+    )
+
+
+def blamed(load: Passed) -> Passed:
+    return replace(load, unanswered=load.unanswered + load.unavailable)
+
+
+def one_bad_number_stops_the_round(patch: pytest.MonkeyPatch) -> None:
+    """S2: samples that cannot be kept are raised about before guards are judged, and tried again for ever."""
+    unwritten: list[Any] = []
+    collect = Collector._record
+
+    def trusting(self: Collector, spec: Any, record: Any) -> Any:
+        return collect(self, spec, record)
+
+    async def strict(self: Watch, seconds: Any) -> None:
+        unwritten.extend(second for second in seconds if second.dropped)
+        if unwritten:
+            raise ValueError("a number that is not finite cannot be kept")
+        await publish(self, seconds)
+
+    publish = Watch._publish
+    patch.setattr(Collector, "_record", trusting)
+    patch.setattr(Watch, "_publish", strict)
+
+
+MUTANTS = {
+    old_verdicts_count: Mutant(old_verdicts_count, GAPS, ("I1",)),
+    the_end_of_the_bake_need_not_be_judged: Mutant(the_end_of_the_bake_need_not_be_judged, (), ("I1",)),
+    a_rollback_waits_for_the_store: Mutant(a_rollback_waits_for_the_store, STORE, ("I2",)),
+    guards_wait_for_the_disk: Mutant(guards_wait_for_the_disk, STORE, ("I2",)),
+    guards_are_judged_as_they_are_now: Mutant(guards_are_judged_as_they_are_now, (f.GuardEdited,), ("I1", "I2")),
+    deadlines_stay_when_the_clock_is_set: Mutant(deadlines_stay_when_the_clock_is_set, (f.ClockSteps,), ("I4",)),
+    guards_wait_for_all_other_alarms: Mutant(guards_wait_for_all_other_alarms, (), ("I",), neighbour=True),
+    what_hangs_counts_for_nothing: Mutant(what_hangs_counts_for_nothing, (f.VersionTurns,), ("I2",)),
+    outages_count_against_versions: Mutant(outages_count_against_versions, (f.MachineCrashes,), ("I5",)),
+    one_bad_number_stops_the_round: Mutant(one_bad_number_stops_the_round, (), ("I",), neighbour=True),
+    holes_in_a_bake_do_not_matter: Mutant(holes_in_a_bake_do_not_matter, GAPS, ("I1",), beside=(f.WorkersDie,)),
+}
+
+
+def worlds(mutant: Mutant) -> Iterator[Plan]:
+    for seed in count():
+        plan = draw(seed)
+        kinds = {type(fault) for fault in plan.faults}
+        concerned = all(not some or kinds.intersection(some) for some in (mutant.where, mutant.beside))
+        if concerned and (plan.neighbour is not None) == mutant.neighbour:
+            yield plan
+
+
+@pytest.mark.parametrize("mutant", MUTANTS.values(), ids=[m.__name__ for m in MUTANTS])
+def test_a_lost_repair_is_found(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
+    for needed, plan in enumerate(islice(worlds(mutant), WITHIN), 1):
+        with monkeypatch.context() as patch:
+            mutant.patch(patch)
+            message = broken(plan)
+        if message is not None and message.startswith(mutant.words) and broken(plan) is None:
+            print(f"found in world {needed}: seed {plan.seed}: {message[:120]}")
+            return
+    pytest.fail(f"not found in {WITHIN} worlds")
