@@ -105,7 +105,7 @@ async def _trouble(gateway: Gateway) -> str | None:
     """Why tidegate is not well; None when it is."""
     try:
         async with asyncio.timeout(HEALTH_TIMEOUT):
-            await gateway.context.store.run(lambda tx: tx.journal(limit=1))
+            await gateway.context.store.run(lambda tx: tx.journal(limit=1, bodies=False))
     except Exception as error:
         return f"the store does not answer: {error or type(error).__name__}"
     try:
