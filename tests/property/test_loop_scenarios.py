@@ -6,7 +6,7 @@ import pytest
 
 from tidegate.model.alarm import Alarm, Comparison
 from tidegate.model.rollout import Phase
-from tidegate.testing.happenings import When
+from tidegate.testing.happenings import Side, When
 from tidegate.testing.loops import faults as f
 from tidegate.testing.loops.faults import Command, Conduct, Damage, Edit, Fault
 from tidegate.testing.loops.machine import Physics
@@ -82,7 +82,7 @@ ROLLED_BACK: dict[str, Plan] = {
         turns(FAILING, after=1.0), neighbour=Neighbour(10.0, None, 20, 60, 0.05)
     ),
     "its own counts have nulls": plan(
-        turns(FAILING, after=1.0), f.PagesDamaged(FIRST, 60.0, f.Side.NEW, Damage.NULL)
+        turns(FAILING, after=1.0), f.PagesDamaged(FIRST, 60.0, Side.NEW, Damage.NULL)
     ),
     "it never answers": plan(turns(SILENT, When(Phase.PROVISIONING))),
     "it answers no more from the second bake on": plan(turns(SILENT, When(Phase.ACTIVATING_TRAFFIC, 2))),

@@ -8,6 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tidegate.installation import Installation
 from tidegate.model.registry import Container, Model
 from tidegate.model.transform import Sink, Source, TransformJob
 from tidegate.targets.local import runners
@@ -40,7 +41,7 @@ def job(resumed: int = 0) -> TransformJob:
 
 
 def local(folder: Path) -> LocalRunners:
-    folders = Folders(folder, folder)
+    folders = Folders(folder, folder, Installation(folder, "id"))
     return LocalRunners(folders, dict(os.environ), lambda job, fleet: b"{}", lambda name: None)
 
 

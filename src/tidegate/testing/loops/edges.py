@@ -137,14 +137,13 @@ class TargetEdge:
 
     def _loaded(self, seen: FleetSeen, ready: int | None = None) -> FleetSeen:
         load, answers = self._passed.get(seen.id), self._answers.get(seen.id)
+        if load is not None:
+            seen = replace(seen, in_flight=load.in_flight, queued=load.queued, queue_time=load.queue_time)
+        if answers is not None:
+            seen = replace(seen, answered=answers[0], failed=answers[1])
         return replace(
             seen,
             ready=seen.ready if ready is None else ready,
-            in_flight=load and load.in_flight,
-            queued=load and load.queued,
-            queue_time=load and load.queue_time,
-            answered=answers and answers[0],
-            failed=answers and answers[1],
         )
 
     async def passed(self) -> Mapping[FleetId, Passed]:
@@ -163,13 +162,13 @@ class TargetEdge:
             self._counted[id] = now
         return found
 
-    async def ask(self, socket: Path, path: str) -> tuple[int, bytes] | None:
+    async def ask(self, socket: Path, path: str, seconds: float = PING_TIMEOUT) -> tuple[int, bytes] | None:
         """The worker behind a socket answers ``/_tidegate/stats?since=EPOCH&before=EPOCH``."""
         await self._wait()
         worker = self._workers[str(socket)]
         damage = self.machine.damages.get((worker.fleet.endpoint, worker.fleet.generation))
         if worker.hung or damage is Damage.MISSING:
-            await asyncio.sleep(PING_TIMEOUT)
+            await asyncio.sleep(seconds)
             return None
         if self.machine.workers.get(worker.fleet, {}).get(worker.number) is not worker:
             return None
