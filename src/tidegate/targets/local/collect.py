@@ -77,7 +77,7 @@ class Collector:
     passed: Callable[[], Awaitable[Mapping[FleetId, Passed]]]
     coverage: CoverageTracker = field(default_factory=CoverageTracker)
     patience: float = PATIENCE
-    get: Callable[[Path, str, float], Awaitable[tuple[int, bytes] | None]] = ping.get
+    get: Callable[[Path, str, float], Awaitable[tuple[int, bytes] | None]] = lambda *asked: ping.get(*asked)
     """How a worker is asked over its socket."""
     _since: dict[str, int] = field(default_factory=dict)
     """Replica -> first second not yet taken."""
