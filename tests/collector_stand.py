@@ -57,7 +57,7 @@ class Worker:
     """What a worker has counted, by second. ``raw``: what its page is instead; None: it hangs."""
 
     seconds: dict[int, dict[str, Any]] = field(default_factory=dict)
-    answered: int = 0
+    answered: int | None = 0
     in_flight: int = 0
     raw: bytes | None = b""
     asked: list[int] = field(default_factory=list)
@@ -66,7 +66,9 @@ class Worker:
     def page(self, since: int = 0, before: int = 2**40, now: float | None = None) -> bytes:
         rows = [row for at, row in sorted(self.seconds.items()) if since <= at < before]
         made = {} if now is None else {"now": now}
-        page = {"in_flight": self.in_flight, "answered": self.answered, "seconds": rows, **made}
+        page = {"in_flight": self.in_flight, "seconds": rows, **made}
+        if self.answered is not None:
+            page["answered"] = self.answered
         return json.dumps(page).encode()
 
 
@@ -77,6 +79,7 @@ class StandInTarget:
     fleets: dict[FleetId, dict[str, Worker]] = field(default_factory=dict)
     failing: set[FleetId] = field(default_factory=set)
     passed: Mapping[FleetId, Passed] = field(default_factory=dict)
+    answers: Mapping[FleetId, tuple[int, int]] = field(default_factory=dict)
 
     def serving(self) -> Iterator[tuple[FleetSpec, str, int, Path]]:
         for fleet, replicas in self.fleets.items():
@@ -97,6 +100,9 @@ class StandInTarget:
 
     def ready_count(self, fleet: FleetId) -> int:
         return len(self.fleets.get(fleet, ()))
+
+    def count_answers(self, counts: Mapping[FleetId, tuple[int, int]]) -> None:
+        self.answers = dict(counts)
 
     def told(self, passed: Mapping[FleetId, Passed]) -> None:
         self.passed = passed

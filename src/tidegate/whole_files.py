@@ -31,21 +31,25 @@ class BackgroundFile:
         self.path = path
         self._wanted = b""
         self._written = b""
-        self.writing: asyncio.Future[None] | None = None
-        """The write that is under way, or the last one."""
+        self._writing: asyncio.Future[None] | None = None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the newest content is not on disk yet."""
+        return self._wanted != self._written
 
     def write(self, data: bytes) -> None:
         """Only on an event loop. What comes while a write is under way is written after it."""
         self._wanted = data
-        if self.writing is None or self.writing.done():
+        if self._writing is None or self._writing.done():
             self._begin()
 
     def _begin(self) -> None:
         if self._wanted == self._written:
             return
         data = self._wanted
-        self.writing = asyncio.get_running_loop().run_in_executor(None, self._write, data)
-        self.writing.add_done_callback(lambda done: self._end(done, data))
+        self._writing = asyncio.get_running_loop().run_in_executor(None, self._write, data)
+        self._writing.add_done_callback(lambda done: self._end(done, data))
 
     def _write(self, data: bytes) -> None:
         write_whole(self.path, data, durable=False)

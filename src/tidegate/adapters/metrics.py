@@ -149,7 +149,7 @@ class SqlMetrics:
 
     def _is_good(self, sample: Sample) -> bool:
         why = flaw(sample)
-        series = Series(sample.metric, sample.unit)
+        series = Series.of(sample.metric, sample.unit)
         if why is None and series not in self._refused:
             return True
         self.dropped += 1
@@ -158,7 +158,7 @@ class SqlMetrics:
         return False
 
     def _log_once(self, series: Series, why: str) -> None:
-        key = series._replace(unit=f"{series.unit}: {why}")
+        key = Series(series.metric, f"{series.unit}: {why}")
         if key not in self._refused and len(self._refused) < MOST_LOGGED:
             self._refused.add(key)
             log.warning(
@@ -265,7 +265,7 @@ class SqlMetrics:
         except Exception as error:
             if not _is_of_data(error):
                 raise
-            await self._isolate(seconds, minutes, sorted(names), error)
+            await self._isolate(seconds, minutes, sorted(names, key=lambda series: series.order), error)
             return
         memory.seconds.written(seconds)
         memory.minutes.written(minutes)
@@ -313,10 +313,11 @@ def _is_of_data(error: Exception) -> bool:
 def _gathered(samples: Iterable[Sample], span: int) -> Cells:
     """The samples added up by series and span."""
     groups: dict[Key, list[Sample]] = {}
-    for sample in samples:
-        at = sample.at // span * span
-        placed = replace(sample, at=at, resolution=span)
-        groups.setdefault((at, Series(sample.metric, sample.unit)), []).append(placed)
+    for s in samples:
+        at = s.at // span * span
+        if s.at != at or s.resolution != span:  # dataclasses.replace takes several times as long
+            s = Sample(s.metric, at, s.count, s.total, s.low, s.high, s.bins, s.unit, span)
+        groups.setdefault((at, Series.of(s.metric, s.unit)), []).append(s)
     return {key: merge(group) for key, group in groups.items()}
 
 

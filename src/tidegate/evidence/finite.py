@@ -31,7 +31,7 @@ def saturated(value: float) -> float:
 
 def add(values: Iterable[float]) -> float:
     """The sum of finite values, at most the largest float in size."""
-    some = list(values)
+    some = values if isinstance(values, list) else list(values)
     total = sum(some)
     if math.isfinite(total):
         return total

@@ -19,20 +19,20 @@ END = 2**40
 def merge(samples: Sequence[Sample]) -> Sample:
     """What the span from the first begin to the last end holds. Metric and unit are the first one's; at least
     one sample is needed."""
-    first, *others = samples
-    if not others:
+    first = samples[0]
+    if len(samples) == 1:
         return first
-    begin = min(s.at for s in samples)
+    begin = min([s.at for s in samples])
     return Sample(
         metric=first.metric,
         at=begin,
-        count=finite.add(s.count for s in samples),
-        total=finite.add(s.total for s in samples),
-        low=min(s.low for s in samples),
-        high=max(s.high for s in samples),
-        bins=sketch.merge(_bins(s) for s in samples),
+        count=finite.add([s.count for s in samples]),
+        total=finite.add([s.total for s in samples]),
+        low=min([s.low for s in samples]),
+        high=max([s.high for s in samples]),
+        bins=sketch.merge([_bins(s) for s in samples]),
         unit=first.unit,
-        resolution=max(s.at + s.resolution for s in samples) - begin,
+        resolution=max([s.at + s.resolution for s in samples]) - begin,
     )
 
 
@@ -49,7 +49,7 @@ def flaw(sample: Sample) -> str | None:
         return "a number that is not finite"
     if sample.count < 0 or min(sample.bins.values(), default=0) < 0:
         return "a negative count"
-    if not all(map(sketch.is_bin, sample.bins)):
+    if not all(map(sketch.POSITIVE.__contains__, sample.bins)) and not all(map(sketch.is_bin, sample.bins)):
         return "a bin that no value falls into"
     return None
 

@@ -16,6 +16,7 @@ ZERO = -1_000_000
 _MAPPING = LogarithmicMapping(ACCURACY)
 LOWEST, HIGHEST = int(_MAPPING.key(5e-324)), int(_MAPPING.key(finite.MAX))
 """The bins of the least and of the largest positive float; every value is in one between them, or in ``ZERO``."""
+POSITIVE = range(LOWEST, HIGHEST + 1)
 
 
 def index(value: float) -> int:
@@ -46,8 +47,13 @@ def highest(bin_index: int) -> float:
 def merge(parts: Iterable[dict[int, float]]) -> dict[int, float]:
     whole: dict[int, float] = {}
     for bins in parts:
+        if not whole:
+            whole = dict(bins)
+            continue
         for key, count in bins.items():
-            whole[key] = finite.saturated(whole.get(key, 0) + count)
+            whole[key] = whole.get(key, 0) + count
+    if math.inf in whole.values():
+        return {key: finite.saturated(count) for key, count in whole.items()}
     return whole
 
 

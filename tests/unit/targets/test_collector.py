@@ -11,6 +11,7 @@ import pytest
 from tests.collector_stand import NO_PROCESS, NOW, CollectorStand, collecting, loaded, second
 from tidegate.model.fleet import FleetId
 from tidegate.model.metric import Coverage
+from tidegate.targets.local import ping
 from tidegate.targets.local.collect import BACKLOG, SLICE
 from tidegate.targets.local.readings import MOST_PROCESSES, Readings, family
 
@@ -202,8 +203,8 @@ def test_a_restarted_controller_goes_on_without_a_hole(tmp_path: Path) -> None:
 
 
 async def written(stand: CollectorStand) -> None:
-    while (writing := stand.collector.coverage.writing) is not None and not writing.done():
-        await asyncio.wait({writing})
+    while stand.collector.coverage.is_behind:
+        await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize("idle", [False, True])
@@ -322,36 +323,35 @@ def test_a_page_that_cannot_be_read_is_no_answer() -> None:
     run(story)
 
 
-def test_a_page_that_is_too_large_is_a_hole_and_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_is_too_large_is_a_hole_and_is_not_asked_for_again() -> None:
     async def story(stand: CollectorStand) -> None:
         worker = stand.worker(OLD, "a")
         await stand.collect(NOW)
-        answer = stand.answer
 
         async def large(socket: Path, path: str, seconds: float = 0) -> tuple[int, bytes] | None:
-            return 413, b""
+            return ping.TOO_LARGE, b""
 
-        monkeypatch.setattr("tidegate.targets.local.ping.get", large)
-        assert await coverage(stand, NOW + 1) == Coverage(NOW + 1, NOW + 1)
-        monkeypatch.setattr("tidegate.targets.local.ping.get", answer)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ping, "get", large)
+            assert await coverage(stand, NOW + 1) == Coverage(NOW + 1, NOW + 1)
         worker.seconds = {at: second(at) for at in (NOW, NOW + 1)}
         assert await stand.counted(NOW + 2) == {NOW + 1: (1, 0)}
 
     run(story)
 
 
-def test_what_fails_for_one_replica_fails_for_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_fails_for_one_replica_fails_for_it_alone() -> None:
     async def story(stand: CollectorStand) -> None:
         stand.worker(OLD, "a"), stand.worker(OTHER, "b")
-        answer = stand.answer
 
         async def failing(socket: Path, path: str, seconds: float = 0) -> tuple[int, bytes] | None:
             if str(socket) == "a":
                 raise RuntimeError("nobody thought of this")
-            return await answer(socket, path, seconds)
+            return await stand.answer(socket, path, seconds)
 
-        monkeypatch.setattr("tidegate.targets.local.ping.get", failing)
-        found = await stand.collect(NOW)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ping, "get", failing)
+            found = await stand.collect(NOW)
         assert found.coverage["other"].through == NOW
         assert found.coverage["fraud"].through < NOW
         assert [one.dropped for one in found.seconds if one.dropped] == [1]
@@ -417,6 +417,21 @@ def test_answers_are_added_up_over_the_replicas_of_a_fleet() -> None:
         del stand.target.fleets[NEW]
         await stand.collect(NOW + 4)
         assert stand.collector.answered(NEW) == 0
+
+    run(story)
+
+
+def test_a_worker_that_does_not_say_how_many_it_answered_is_believed_by_its_counts() -> None:
+    """One of an earlier version, adopted in mid-rollout, must not seem to have answered nothing."""
+
+    async def story(stand: CollectorStand) -> None:
+        worker = stand.worker(NEW, "a")
+        worker.answered = None
+        worker.seconds = {NOW - 1: second(NOW - 1, errors=2, good=5)}
+        await stand.collect(NOW)
+        worker.seconds = {NOW: second(NOW, errors=1, good=3)}
+        await stand.collect(NOW + 1)
+        assert stand.target.answers[NEW] == (stand.collector.answered(NEW), 3) == (8, 3)
 
     run(story)
 

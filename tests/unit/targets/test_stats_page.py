@@ -233,6 +233,9 @@ def test_seconds_outside_of_what_was_asked_for_do_not_count() -> None:
     found = read(page)
     assert [record.second for record in found.records] == [NOW - 10, NOW - 1]
     assert found.doubts == ()
+    earlier = read_page(json.dumps(page).encode(), NOW - 500, NOW - 400, NOW, CONTAINERS)
+    assert earlier is not None
+    assert ([record.second for record in earlier.records], earlier.doubts) == ([NOW - 500], ()), "of a part of it"
     page["seconds"].append(second(NOW + 10**6))
     assert len(read(page).doubts) == 1
 

@@ -1,6 +1,7 @@
 """Statements on the tables of metrics. Each takes the connection of a transaction under way."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -18,11 +19,31 @@ SPANS = {SECONDS: 1, MINUTES: 60}
 """Length of a span of each table, seconds."""
 
 
-class Series(NamedTuple):
-    """Values of one metric in one unit: what a row of SERIES stands for."""
+class Series:
+    """Values of one metric in one unit: what a row of SERIES stands for. It is a key of many dictionaries, thousands
+    of times a second: its hash is computed once, and ``of`` gives equal ones as one object."""
 
-    metric: MetricId
-    unit: str
+    __slots__ = ("_hash", "metric", "unit")
+
+    def __init__(self, metric: MetricId, unit: str) -> None:
+        self.metric = metric
+        self.unit = unit
+        self._hash = hash((metric, unit))
+
+    @staticmethod
+    @lru_cache(maxsize=65_536)
+    def of(metric: MetricId, unit: str) -> "Series":
+        return Series(metric, unit)
+
+    @property
+    def order(self) -> tuple[MetricId, str]:
+        return self.metric, self.unit
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Series) and self.order == other.order)
 
 
 class Row(NamedTuple):
@@ -41,7 +62,7 @@ def known(connection: Connection, wanted: Iterable[Series]) -> dict[Series, Row]
     c = SERIES.c
     key = tuple_(c.namespace, c.name, c.dimensions, c.unit)
     found: dict[Series, Row] = {}
-    for part in _chunks(sorted(wanted)):
+    for part in _chunks(sorted(wanted, key=lambda series: series.order)):
         query = select(SERIES).where(key.in_([tuple(_names(series).values()) for series in part]))
         found |= {_series(row): Row(row.id, row.last_at) for row in connection.execute(query)}
     return found
@@ -187,7 +208,7 @@ def _names(series: Series) -> dict[str, str]:
 
 def _series(row: Any) -> Series:
     dimensions = msgspec.json.decode(row.dimensions, type=tuple[tuple[str, str], ...])
-    return Series(MetricId(row.namespace, row.name, dimensions), row.unit)
+    return Series.of(MetricId(row.namespace, row.name, dimensions), row.unit)
 
 
 def _row(at: int, series_id: int, sample: Sample) -> dict[str, object]:

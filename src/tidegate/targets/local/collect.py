@@ -302,7 +302,9 @@ class Collector:
         """A second that could not be used whole is a hole in the counts of its endpoint, and so is a page that shows
         what it should not."""
         before = self._answered_by.get(replica, 0)
-        self._answered_by[replica] = max(before, page.answered or 0)
+        seen = sum(record.invocations - record.errors_5xx for record in page.records)
+        # A worker of an earlier version, or one whose number cannot be used, has answered what it counted at least.
+        self._answered_by[replica] = before + seen if page.answered is None else max(before, page.answered)
         self._answered[spec.id] += self._answered_by[replica] - before
         for record in page.records:
             if not record.whole:

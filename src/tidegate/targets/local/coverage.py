@@ -4,7 +4,6 @@ What is known is kept in a small file, so that a controller that comes after thi
 left a hole. The file may be lost at any time: then less is claimed.
 """
 
-import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -42,8 +41,9 @@ class CoverageTracker:
         """Endpoint -> the first second that an earlier controller had not counted."""
 
     @property
-    def writing(self) -> "asyncio.Future[None] | None":
-        return self._file.writing if self._file is not None else None
+    def is_behind(self) -> bool:
+        """Whether the file has yet to be written."""
+        return self._file is not None and self._file.is_behind
 
     def restore(self, now: int) -> frozenset[str]:
         """Go on from what an earlier controller left; returns the replicas that it followed."""

@@ -115,7 +115,7 @@ def read_page(body: bytes, since: int, before: int | None, now: int, containers:
     if len(rows) > MOST_SECONDS:
         doubts.append(f"{len(rows)} seconds, more than {MOST_SECONDS}: the newest count")
     for row in rows[-MOST_SECONDS:]:
-        second = _second(row, through, doubts)
+        second = _second(row, now, doubts)
         if second is None or not since <= second < through:
             continue
         if second in records:
@@ -149,12 +149,12 @@ def _through(document: Mapping[str, Any], now: int, doubts: list[str]) -> int:
     return now
 
 
-def _second(row: object, through: int, doubts: list[str]) -> int | None:
+def _second(row: object, now: int, doubts: list[str]) -> int | None:
     second = row.get("second") if isinstance(row, dict) else None
     if type(second) is not int:
         doubts.append(f"second: {_shown.repr(second)} is not a moment")
         return None
-    if second > through + AHEAD:
+    if second > now + AHEAD:
         doubts.append(f"second: {_shown.repr(second)} is in the future")
     return second
 
