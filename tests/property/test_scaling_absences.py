@@ -1,5 +1,6 @@
 """Scheduled actions after an absence of any length, against a model that was there every minute."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -15,7 +16,7 @@ MADE = datetime(2029, 3, 20, 5, 17, tzinfo=UTC)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 ZONES = ["UTC", "Europe/Zurich", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"]
 TARGET = ScalableTarget("e", "v", Dimension.INSTANCES, 1, 4, MADE)
-CRONS = {  # text -> whether a local minute fits
+CRONS: dict[str, Callable[[datetime], bool]] = {  # text -> whether a local minute fits
     "cron(0 8 * * ? *)": lambda t: (t.hour, t.minute) == (8, 0),
     "cron(0 20 ? * MON-FRI *)": lambda t: (t.hour, t.minute) == (20, 0) and t.isoweekday() < 6,
     "cron(30 2 * * ? *)": lambda t: (t.hour, t.minute) == (2, 30),

@@ -54,8 +54,8 @@ class Schedule:
             return None
         if self.every is not None:
             passed = (until - anchor) // self.every
-            found = anchor + passed * self.every
-            return found.astimezone(UTC) if passed > 0 and found > since else None
+            latest = anchor + passed * self.every
+            return latest.astimezone(UTC) if passed > 0 and latest > since else None
         if self.at is not None:
             once = self._instant(self.at)
             return once if since < once <= until else None
