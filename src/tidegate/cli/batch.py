@@ -15,7 +15,6 @@ from tidegate.cli.artifacts import prepare
 from tidegate.cli.client import Client
 from tidegate.cli.output import AsJson, client, console
 from tidegate.model.errors import Invalid, TidegateError
-from tidegate.spec.units import duration
 
 LOOK_EVERY = 0.2
 TYPES = {
@@ -54,10 +53,6 @@ def batch(
     output_filter: Annotated[str, typer.Option(help="JSONPath of what the output gets.")] = "$",
     instances: Annotated[int, typer.Option(help="Processes that serve the model.")] = 1,
     on_bad_rows: Annotated[str, typer.Option(help="fail, or errors: bad rows go to a file of errors.")] = "fail",
-    deadline: Annotated[
-        str,
-        typer.Option(metavar="TIME", help="How long the job may take, such as 8h."),
-    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Run a model over files: no endpoint is needed.
@@ -70,30 +65,27 @@ def batch(
       tidegate batch fraud.yaml employees.csv scores/
       tidegate batch fraud-v2 s3://data/in/ s3://data/out/ --split line --on-bad-rows errors
       tidegate batch fraud-v2 ids.csv scores/ --input-filter '$[1:]' --join --output-filter '$[0,-1]'
-      tidegate batch fraud.yaml s3://data/in/ s3://data/out/ --name nightly --deadline 8h
       tidegate batch resume nightly
     """
-    if len(words) == 2 and words[0] == "resume":
-        with client() as server:
-            _finish(_follow(server, server.resume_transform(words[1]), quiet=as_json), as_json)
-        return
-    if len(words) != 3:
-        raise typer.BadParameter("expected MODEL_OR_SPEC INPUT OUTPUT, or resume JOB", param_hint="arguments")
-    model, source, output = words
     with client() as server:
+        if len(words) == 2 and words[0] == "resume":
+            return _finish(server, server.resume_transform(words[1]), as_json)
+        if len(words) != 3:
+            raise typer.BadParameter("expected MODEL_OR_SPEC INPUT OUTPUT, or resume JOB", param_hint="arguments")
+        model, source, output = words
         asked: dict[str, Any] = {
             **_model(server, model),
             **_data(_uri(source), _uri(output), split, content_type),
             "processing": {"join": join, "input_filter": input_filter, "output_filter": output_filter},
             "on_bad_rows": on_bad_rows,
             "instances": instances,
-            "pace": {"deadline": duration(deadline, ("--deadline",))} if deadline else {},
         }
-        job = _follow(server, server.transform({**asked, "name": name} if name else asked), quiet=as_json)
-    _finish(job, as_json)
+        _finish(server, server.transform({**asked, "name": name} if name else asked), as_json)
 
 
-def _finish(job: dict[str, Any], as_json: bool) -> None:
+def _finish(server: Client, job: dict[str, Any], as_json: bool) -> None:
+    """Follow a job to its end. Raises Unfinished."""
+    job = _follow(server, job, quiet=as_json)
     print(json.dumps(job) if as_json else _words(job))
     if job["status"] != "Completed":
         reason = job["reason"] or "it was stopped"

@@ -7,18 +7,18 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
-from tidegate.model.alarm import Alarm
 from tidegate.model.endpoint import Endpoint, EndpointConfig
-from tidegate.model.errors import AlreadyExists, InProgress
+from tidegate.model.errors import AlreadyExists, Conflict, InProgress
 from tidegate.model.observe import Capabilities, Event
 from tidegate.model.registry import Container, Model
 from tidegate.model.wish import DeployWish
 from tidegate.ports.store import Kind, Saved, Tx
 from tidegate.rollout import commands
-from tidegate.service import alarms, configs, endpoints, models, scaling_wishes
+from tidegate.service import alarms, configs, endpoints, models, rollout_settings, scaling_wishes
 from tidegate.service import tags as labels
 from tidegate.service.endpoints import Asked, Keep
 from tidegate.service.kinds import ALARM, CONFIG, ENDPOINT, MODEL
+from tidegate.service.rollout_settings import same_alarm
 from tidegate.service.scaling_wishes import Arns
 
 T = TypeVar("T", Model, EndpointConfig)
@@ -89,10 +89,10 @@ def _carried_out(
     if wish.tags:
         labels.add(tx, ENDPOINT, wish.endpoint, wish.tags, now)
     under_way = saved.body.rollout
-    if _on_its_way(saved.body) == wish.config.name:
-        return _deployed(
-            wish, Change.UNCHANGED, "runs this already" if under_way is None else "is on its way to this"
-        )
+    if _on_its_way(saved.body) == wish.config.name and not _other_settings(saved.body, wish):
+        if under_way is not None:
+            return _deployed(wish, Change.UNCHANGED, "is on its way to this")
+        return _settled(tx, saved, wish, how, now)
     if under_way is not None:
         _supersede(tx, saved, asked, rollout_id, can, now)
         return _deployed(wish, Change.SUPERSEDED, f"gives up {under_way.new.config_name} for this")
@@ -100,10 +100,33 @@ def _carried_out(
     return _deployed(wish, Change.UPDATED, "is being updated")
 
 
+def _settled(tx: Tx, saved: Saved[Endpoint], wish: DeployWish, how: How, now: datetime) -> Deployed:
+    """The version runs already. Settings of rollouts are those of the next one, and are on record from now on."""
+    before = saved.body.deployment
+    if before is not None and rollout_settings.settings(before) == rollout_settings.settings(wish.deployment):
+        return _deployed(wish, Change.UNCHANGED, "runs this already")
+    event = Event("rollout-settings", f"settings of the next rollout changed by {how.by}", {"by": how.by})
+    endpoints.save(tx, saved, replace(saved.body, deployment=wish.deployment), event, now)
+    return _deployed(
+        wish, Change.UNCHANGED, "runs this already; the changed rollout settings count from the next update on"
+    )
+
+
+def _other_settings(endpoint: Endpoint, wish: DeployWish) -> list[str]:
+    return rollout_settings.differences(endpoint, wish.deployment, wish.alarms)
+
+
 def _need_room(endpoint: Endpoint, wish: DeployWish, how: How) -> None:
     """Raises InProgress or Conflict when the endpoint cannot take the wish now."""
     if _on_its_way(endpoint) == wish.config.name and not endpoint.deleting and not endpoint.failed:
-        return
+        found = _other_settings(endpoint, wish)
+        if not found or (how.supersede and endpoint.rollout is not None and endpoint.rollout.old is not None):
+            return
+        raise Conflict(
+            f'endpoint "{endpoint.name}" is on its way to {wish.config.name} with other settings '
+            f"({'; '.join(found)}): let the rollout end, abort it, or supersede it to start over with these",
+            about=(ENDPOINT.name, endpoint.name),
+        )
     if how.supersede and endpoint.rollout is not None and not endpoint.deleting:
         return
     try:
@@ -121,6 +144,8 @@ def _on_its_way(endpoint: Endpoint) -> str | None:
         return rollout.new.config_name
     if rollout is not None and rollout.successor is not None:
         return rollout.successor.wanted.version.config_name
+    if endpoint.mixed is not None:
+        return None  # another version serves beside it, since a rollback failed
     return endpoint.serving.config_name if endpoint.serving and rollout is None else None
 
 
@@ -132,7 +157,7 @@ def _register(tx: Tx, wish: DeployWish, runnable: Callable[[Container], None], n
         configs.create_config(tx, replace(wish.config, created_at=now), {}, now)
     for alarm in wish.alarms:
         old = tx.get(ALARM, alarm.name)
-        if old is None or not _same_alarm(old.body, alarm):
+        if old is None or not same_alarm(old.body, alarm):
             alarms.put(tx, alarm, now)
 
 
@@ -142,20 +167,6 @@ def _there(tx: Tx, kind: Kind[T], name: str, body: T) -> bool:
     if saved is not None and replace(saved.body, created_at=body.created_at) != body:
         raise AlreadyExists(f'there is another {kind.name} "{name}": choose another name', about=(kind.name, name))
     return saved is not None
-
-
-def _same_alarm(old: Alarm, new: Alarm) -> bool:
-    """The same but for what evaluation made of it."""
-    kept = replace(
-        old,
-        configured_at=new.configured_at,
-        state=new.state,
-        state_reason=new.state_reason,
-        state_reason_data=new.state_reason_data,
-        state_updated_at=new.state_updated_at,
-        state_changed_at=new.state_changed_at,
-    )
-    return kept == new
 
 
 def _supersede(

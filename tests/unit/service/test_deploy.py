@@ -71,7 +71,8 @@ def look(tx: MemoryTx, alarm: AlarmState = AlarmState.OK, now: datetime = START)
     """A world in which everything wanted is there, and judged."""
     body = endpoint(tx)
     fleets = {id: FleetSeen(id, spec.count, spec.count) for id, spec in wanted.fleets(body).items()}
-    return Observation(fleets, wanted.traffic(body), {"errors": alarm}, judged(now))
+    names = body.rollout.deployment.alarms if body.rollout else ()
+    return Observation(fleets, wanted.traffic(body), dict.fromkeys(("errors", *names), alarm), judged(now))
 
 
 def settle(tx: MemoryTx, phase: Phase | None = None, alarm: AlarmState = AlarmState.OK) -> None:

@@ -1,0 +1,64 @@
+"""In what the settings of a rollout that is under way differ from those that are asked for now. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from tidegate.model.alarm import Alarm
+from tidegate.model.endpoint import Endpoint
+from tidegate.model.rollout import CapacitySize, DeploymentConfig, SizeType
+
+
+def differences(endpoint: Endpoint, deployment: DeploymentConfig, alarms: Iterable[Alarm]) -> list[str]:
+    """Of the rollout that leads to the version asked for, in the words of a spec file: ``rollout.wait 3600s -> 25s``.
+    Empty where there is none, or where all is the same."""
+    under_way = endpoint.rollout
+    if under_way is None:
+        return []
+    now = under_way.successor.wanted if under_way.successor is not None and under_way.cause else under_way
+    before, after = settings(now.deployment), settings(deployment)
+    found = [f"rollout.{key} {before[key]} -> {after[key]}" for key in before if before[key] != after[key]]
+    guards = {guard.name: guard for guard in now.guards}
+    changed = [one.name for one in alarms if one.name in guards and not same_alarm(guards[one.name], one)]
+    return found + [f"the definition of alarm {name}" for name in changed]
+
+
+def settings(deployment: DeploymentConfig) -> dict[str, str]:
+    """Each key of ``rollout`` in a spec, as text."""
+    green, rolling = deployment.blue_green, deployment.rolling
+    part: CapacitySize | None
+    if rolling is not None:
+        strategy, wait, bake, part = "rolling", rolling.wait, 0, rolling.batch
+    elif green is not None:
+        strategy, wait, bake, part = green.routing.value.lower(), green.wait, green.termination_wait, green.size
+    else:
+        strategy, wait, bake, part = "all_at_once", 0, 0, None
+    return {
+        "strategy": strategy,
+        "size": _size(part),
+        "rollback_batch": _size(rolling.rollback_batch if rolling is not None else None),
+        "wait": f"{wait}s",
+        "final_bake": f"{bake}s",
+        "timeout": "none" if deployment.execution_timeout is None else f"{deployment.execution_timeout}s",
+        "alarms": ", ".join(deployment.alarms) or "none",
+        "require_evidence": str(deployment.require_evidence).lower(),
+    }
+
+
+def same_alarm(old: Alarm, new: Alarm) -> bool:
+    """The same but for what evaluation made of it."""
+    kept = replace(
+        old,
+        configured_at=new.configured_at,
+        state=new.state,
+        state_reason=new.state_reason,
+        state_reason_data=new.state_reason_data,
+        state_updated_at=new.state_updated_at,
+        state_changed_at=new.state_changed_at,
+    )
+    return kept == new
+
+
+def _size(size: CapacitySize | None) -> str:
+    if size is None:
+        return "none"
+    return f"{size.value}%" if size.type is SizeType.CAPACITY_PERCENT else str(size.value)

@@ -1,0 +1,217 @@
+"""Every key of a spec file with a file that has it and one that differs in that key alone."""
+
+import copy
+from typing import Any, get_args
+
+import msgspec
+
+from tidegate.spec import raw
+
+MODEL = {"image": "tidegate/xgboost", "data": "file:///m/model.tar.gz"}
+OTHER = {"image": "tidegate/xgboost", "data": "file:///m/other.tar.gz"}
+ALARM = {"metric": "ModelLatency", "statistic": "p99", "above": "100ms"}
+OWN = {"metric": "Lost", "statistic": "Sum", "above": 1, "namespace": "Own", "dimensions": {"a": "b"}}
+PEAK = {"name": "noon", "starts": "cron(0 12 LW * ? *)", "lasts": "1h", "count": 2}
+
+PLAIN: dict[str, Any] = {
+    "endpoint": "fraud",
+    "model": MODEL,
+    "instances": 2,
+    "quotas": {"rate": "5/s"},
+    "rollout": {"strategy": "linear", "step": "25%", "wait": "1h", "final_bake": "1m"},
+    "alarms": {"slow": ALARM, "own": OWN},
+    "tags": {"team": "pay"},
+}
+BASES: dict[str, dict[str, Any]] = {
+    "plain": PLAIN,
+    "canary": {**PLAIN, "rollout": {"strategy": "canary", "size": "10%", "wait": "1h"}},
+    "rolling": {**PLAIN, "rollout": {"strategy": "rolling", "batch": "10%", "wait": "1h"}},
+    "bare": {"endpoint": "fraud", "model": MODEL, "alarms": {"slow": ALARM}},
+    "pipeline": {"endpoint": "fraud", "pipeline": [{"name": "a", **MODEL}, {"name": "b", **OTHER}]},
+    "containers": {"endpoint": "fraud", "containers": [{"name": "a", **MODEL}, {"name": "b", **OTHER}]},
+    "variants": {
+        "endpoint": "fraud",
+        "variants": [{"name": "a", "model": MODEL}, {"name": "b", "model": OTHER}],
+        "alarms": {"slow": {**ALARM, "variant": "a"}},
+        "autoscaling": {"min": 1, "max": 3, "target": 2, "variant": "a"},
+    },
+    "many": {"endpoint": "fraud", "model": {**MODEL, "data": "file:///m/", "multi_model": {"memory": "1GiB"}}},
+    "serverless": {"endpoint": "fraud", "model": MODEL, "serverless": {"memory": "1GiB", "max_concurrency": 20}},
+    "shadow": {"endpoint": "fraud", "model": MODEL, "shadow": {"model": OTHER, "share": "20%"}},
+    "async": {"endpoint": "fraud", "model": MODEL, "async": {"output": "file:///out"}},
+    "scaled": {"endpoint": "fraud", "model": MODEL, "autoscaling": {"min": 1, "max": 3, "target": 2}},
+    "tracked": {
+        "endpoint": "fraud",
+        "model": MODEL,
+        "autoscaling": {"min": 1, "max": 3, "target": 2, "rule": "aws"},
+    },
+    "peaks": {"endpoint": "fraud", "model": MODEL, "autoscaling": {"min": 1, "max": 3, "calendar": [PEAK]}},
+    "forecast": {
+        "endpoint": "fraud",
+        "model": MODEL,
+        "autoscaling": {"min": 1, "max": 3, "forecast": {"per_instance": 5}},
+    },
+}
+
+GONE = object()
+CHANGES: dict[str, tuple[str, str, Any]] = {
+    "SpecFile.model": ("plain", "model", OTHER),
+    "SpecFile.pipeline": ("pipeline", "pipeline", [{"name": "a", **OTHER}, {"name": "b", **MODEL}]),
+    "SpecFile.containers": ("containers", "containers", [{"name": "a", **OTHER}, {"name": "b", **MODEL}]),
+    "SpecFile.instances": ("plain", "instances", 3),
+    "SpecFile.instance_type": ("plain", "instance_type", "ml.c5.xlarge"),
+    "SpecFile.routing": ("plain", "routing", "least_outstanding_requests"),
+    "SpecFile.startup_timeout": ("plain", "startup_timeout", "90s"),
+    "SpecFile.memory": ("plain", "memory", "2GiB"),
+    "SpecFile.download_timeout": ("plain", "download_timeout", "90s"),
+    "SpecFile.max_in_flight": ("plain", "max_in_flight", 7),
+    "SpecFile.queue_time": ("plain", "queue_time", "50ms"),
+    "SpecFile.quotas": ("plain", "quotas", GONE),
+    "SpecFile.variants": ("variants", "variants", [{"name": "a", "model": OTHER}, {"name": "b", "model": OTHER}]),
+    "SpecFile.serverless": ("serverless", "serverless", {"memory": "2GiB", "max_concurrency": 20}),
+    "SpecFile.shadow": ("shadow", "shadow", GONE),
+    "SpecFile.async": ("async", "async", {"output": "file:///elsewhere"}),
+    "SpecFile.autoscaling": ("scaled", "autoscaling", GONE),
+    "SpecFile.rollout": ("plain", "rollout", GONE),
+    "SpecFile.alarms": ("plain", "alarms", {"slow": ALARM}),
+    "SpecFile.tags": ("plain", "tags", {"team": "risk"}),
+    "ModelSpec.image": ("plain", "model.image", "tidegate/auto"),
+    "ModelSpec.data": ("plain", "model.data", "file:///m/later.tar.gz"),
+    "ModelSpec.environment": ("plain", "model.environment", {"THREADS": 2}),
+    "ModelSpec.fingerprint": ("plain", "model.fingerprint", "abc"),
+    "ModelSpec.multi_model": ("many", "model.multi_model", {"memory": "2GiB"}),
+    "ContainerSpec.name": ("pipeline", "pipeline.0.name", "c"),
+    "ContainerSpec.image": ("pipeline", "pipeline.0.image", "tidegate/auto"),
+    "ContainerSpec.data": ("pipeline", "pipeline.0.data", "file:///m/later.tar.gz"),
+    "ContainerSpec.environment": ("pipeline", "pipeline.0.environment", {"THREADS": 2}),
+    "ContainerSpec.fingerprint": ("pipeline", "pipeline.0.fingerprint", "abc"),
+    "ContainerSpec.multi_model": ("pipeline", "pipeline.0.multi_model", {"memory": "1GiB"}),
+    "MultiModelSpec.memory": ("many", "model.multi_model.memory", "2GiB"),
+    "MultiModelSpec.pin": ("many", "model.multi_model.pin", ["a.tar.gz"]),
+    "MultiModelSpec.prefetch": ("many", "model.multi_model.prefetch", ["a.tar.gz"]),
+    "MultiModelSpec.minimum_stay": ("many", "model.multi_model.minimum_stay", "20s"),
+    "MultiModelSpec.loading": ("many", "model.multi_model.loading", 3),
+    "MultiModelSpec.disk": ("many", "model.multi_model.disk", "10GiB"),
+    "MultiModelSpec.cache": ("many", "model.multi_model.cache", False),
+    "VariantSpec.name": ("variants", "variants.1.name", "c"),
+    "VariantSpec.model": ("variants", "variants.1.model", MODEL),
+    "VariantSpec.pipeline": ("variants", "variants.1", {"name": "b", "pipeline": BASES["pipeline"]["pipeline"]}),
+    "VariantSpec.containers": (
+        "variants",
+        "variants.1",
+        {"name": "b", "containers": BASES["containers"]["containers"]},
+    ),
+    "VariantSpec.instances": ("variants", "variants.1.instances", 2),
+    "VariantSpec.instance_type": ("variants", "variants.1.instance_type", "ml.c5.xlarge"),
+    "VariantSpec.weight": ("variants", "variants.1.weight", 3.0),
+    "VariantSpec.routing": ("variants", "variants.1.routing", "least_outstanding_requests"),
+    "VariantSpec.startup_timeout": ("variants", "variants.1.startup_timeout", "90s"),
+    "VariantSpec.memory": ("variants", "variants.1.memory", "2GiB"),
+    "VariantSpec.download_timeout": ("variants", "variants.1.download_timeout", "90s"),
+    "VariantSpec.max_in_flight": ("variants", "variants.1.max_in_flight", 7),
+    "VariantSpec.queue_time": ("variants", "variants.1.queue_time", "50ms"),
+    "ServerlessSpec.memory": ("serverless", "serverless.memory", "2GiB"),
+    "ServerlessSpec.max_concurrency": ("serverless", "serverless.max_concurrency", 30),
+    "ServerlessSpec.provisioned": ("serverless", "serverless.provisioned", 5),
+    "ServerlessSpec.idle_after": ("serverless", "serverless.idle_after", "1m"),
+    "ServerlessSpec.per_instance": ("serverless", "serverless.per_instance", 5),
+    "ShadowSpec.model": ("shadow", "shadow.model", {**OTHER, "data": "file:///m/third.tar.gz"}),
+    "ShadowSpec.share": ("shadow", "shadow.share", "30%"),
+    "ShadowSpec.name": ("shadow", "shadow.name", "ghost"),
+    "ShadowSpec.instances": ("shadow", "shadow.instances", 2),
+    "ShadowSpec.instance_type": ("shadow", "shadow.instance_type", "ml.c5.xlarge"),
+    "ShadowSpec.routing": ("shadow", "shadow.routing", "least_outstanding_requests"),
+    "ShadowSpec.startup_timeout": ("shadow", "shadow.startup_timeout", "90s"),
+    "ShadowSpec.memory": ("shadow", "shadow.memory", "2GiB"),
+    "ShadowSpec.download_timeout": ("shadow", "shadow.download_timeout", "90s"),
+    "AsyncSpec.output": ("async", "async.output", "file:///elsewhere"),
+    "AsyncSpec.failure": ("async", "async.failure", "file:///failed"),
+    "AsyncSpec.max_concurrent": ("async", "async.max_concurrent", 5),
+    "AsyncSpec.success": ("async", "async.success", ["https://hooks.example/a"]),
+    "AsyncSpec.error": ("async", "async.error", ["https://hooks.example/b"]),
+    "AsyncSpec.include_response": ("async", "async.include_response", True),
+    "AsyncSpec.retries": ("async", "async.retries", 2),
+    "AsyncSpec.idle_after": ("async", "async.idle_after", "5m"),
+    "QuotasSpec.rate": ("plain", "quotas.rate", "6/s"),
+    "QuotasSpec.by": ("plain", "quotas.by", "header X-Client"),
+    "QuotasSpec.burst": ("plain", "quotas.burst", 9.0),
+    "QuotasSpec.clients": ("plain", "quotas.clients", {"acme": "9/s"}),
+    "RolloutSpec.strategy": ("bare", "rollout", {"strategy": "canary", "size": "10%"}),
+    "RolloutSpec.size": ("canary", "rollout.size", "20%"),
+    "RolloutSpec.step": ("plain", "rollout.step", "50%"),
+    "RolloutSpec.batch": ("rolling", "rollout.batch", "20%"),
+    "RolloutSpec.rollback_batch": ("rolling", "rollout.rollback_batch", "50%"),
+    "RolloutSpec.wait": ("plain", "rollout.wait", "25s"),
+    "RolloutSpec.final_bake": ("plain", "rollout.final_bake", "2m"),
+    "RolloutSpec.timeout": ("plain", "rollout.timeout", "9h"),
+    "RolloutSpec.alarms": ("plain", "rollout.alarms", ["slow"]),
+    "RolloutSpec.require_evidence": ("plain", "rollout.require_evidence", True),
+    "AlarmSpec.metric": ("plain", "alarms.slow.metric", "OverheadLatency"),
+    "AlarmSpec.statistic": ("plain", "alarms.slow.statistic", "p95"),
+    "AlarmSpec.above": ("plain", "alarms.slow.above", "200ms"),
+    "AlarmSpec.at_least": ("plain", "alarms.slow", {**ALARM, "above": None, "at_least": "100ms"}),
+    "AlarmSpec.below": ("plain", "alarms.slow", {**ALARM, "above": None, "below": "100ms"}),
+    "AlarmSpec.at_most": ("plain", "alarms.slow", {**ALARM, "above": None, "at_most": "100ms"}),
+    "AlarmSpec.period": ("plain", "alarms.slow.period", "30s"),
+    "AlarmSpec.periods": ("plain", "alarms.slow.periods", 5),
+    "AlarmSpec.datapoints": ("plain", "alarms.slow.datapoints", 2),
+    "AlarmSpec.missing": ("plain", "alarms.slow.missing", "breaching"),
+    "AlarmSpec.scope": ("plain", "alarms.slow.scope", "endpoint"),
+    "AlarmSpec.variant": ("variants", "alarms.slow.variant", "b"),
+    "AlarmSpec.namespace": ("plain", "alarms.own.namespace", "Other"),
+    "AlarmSpec.dimensions": ("plain", "alarms.own.dimensions", {"a": "c"}),
+    "AlarmSpec.description": ("plain", "alarms.slow.description", "too slow"),
+    "AutoscalingSpec.min": ("scaled", "autoscaling.min", 2),
+    "AutoscalingSpec.max": ("scaled", "autoscaling.max", 5),
+    "AutoscalingSpec.target": ("scaled", "autoscaling.target", 4.0),
+    "AutoscalingSpec.metric": ("tracked", "autoscaling.metric", "cpu"),
+    "AutoscalingSpec.rule": ("scaled", "autoscaling.rule", "aws"),
+    "AutoscalingSpec.queue_time": ("scaled", "autoscaling.queue_time", "50ms"),
+    "AutoscalingSpec.scale_in_after": ("scaled", "autoscaling.scale_in_after", "2m"),
+    "AutoscalingSpec.calendar": ("peaks", "autoscaling.calendar", [PEAK, {**PEAK, "name": "late"}]),
+    "AutoscalingSpec.forecast": ("scaled", "autoscaling.forecast", {"per_instance": 4}),
+    "AutoscalingSpec.variant": ("variants", "autoscaling.variant", "b"),
+    "PeakSpec.name": ("peaks", "autoscaling.calendar.0.name", "late"),
+    "PeakSpec.starts": ("peaks", "autoscaling.calendar.0.starts", "cron(0 13 LW * ? *)"),
+    "PeakSpec.lasts": ("peaks", "autoscaling.calendar.0.lasts", "2h"),
+    "PeakSpec.count": ("peaks", "autoscaling.calendar.0.count", 3),
+    "PeakSpec.timezone": ("peaks", "autoscaling.calendar.0.timezone", "Europe/Zurich"),
+    "PeakSpec.holidays": ("peaks", "autoscaling.calendar.0.holidays", "CH"),
+    "ForecastSpec.per_instance": ("forecast", "autoscaling.forecast.per_instance", 6),
+    "ForecastSpec.season": ("forecast", "autoscaling.forecast.season", "1d"),
+}
+"""``Structure.key`` -> a base, where in it, and the other value."""
+
+
+def keys() -> set[str]:
+    """Of every structure that a spec file may have, but the endpoint's name, which makes it another endpoint."""
+    found: set[str] = set()
+    waiting: list[Any] = [raw.SpecFile]
+    seen: set[Any] = set()
+    while waiting:
+        kind = waiting.pop()
+        if kind in seen:
+            continue
+        seen.add(kind)
+        waiting += get_args(kind)
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            for field in msgspec.structs.fields(kind):
+                found.add(f"{kind.__name__}.{field.encode_name}")
+                waiting.append(field.type)
+    return found - {"SpecFile.endpoint"}
+
+
+def pair(key: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A spec and the same with another value of the key."""
+    base, path, value = CHANGES[key]
+    before = copy.deepcopy(BASES[base])
+    after = copy.deepcopy(before)
+    where: Any = after
+    *steps, last = (int(step) if step.isdecimal() else step for step in path.split("."))
+    for step in steps:
+        where = where[step]
+    if value is GONE:
+        del where[last]
+    else:
+        where[last] = copy.deepcopy(value)
+    return before, after
