@@ -1,7 +1,7 @@
 """The controller's real loops in random worlds: whatever fails around them, the invariants of the failure model hold.
 
-``TIDEGATE_WORLDS`` says how many worlds: 12,000 take about three minutes on two cores, ``make soak`` runs a million. A
-failure prints the command that replays it.
+``TIDEGATE_WORLDS`` says how many worlds: 12,000 take about three minutes on two cores; ``make soak`` runs a million.
+A failure prints the command that replays it.
 """
 
 import os
