@@ -37,7 +37,7 @@ lint: $(VENV)/.test
 	$(BIN)/lint-imports --no-cache
 
 soak: $(VENV)/.test      ## longer property and chaos runs
-	HYPOTHESIS_PROFILE=soak TIDEGATE_CHAOS=50 $(BIN)/python -m pytest -n $(JOBS) -q tests/property tests/chaos --timeout 3600
+	HYPOTHESIS_PROFILE=soak TIDEGATE_CHAOS=50 TIDEGATE_WORLDS=1000000 $(BIN)/python -m pytest -n $(JOBS) -q tests/property tests/chaos --timeout 3600
 
 bench: $(VENV)/.test     ## every benchmark, one after the other
 	$(BIN)/python -m bench

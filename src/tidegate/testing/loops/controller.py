@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 from tidegate.ports.clock import Ids
@@ -17,8 +17,9 @@ from tidegate.targets.local.coverage import CoverageTracker
 from tidegate.targets.local.readings import Reading, Readings
 from tidegate.targets.local.target import LocalTarget
 from tidegate.testing.loops.clock import SimulatedClock
-from tidegate.testing.loops.database import SimulatedMetrics
+from tidegate.testing.loops.database import DatabaseServer, SimulatedMetrics
 from tidegate.testing.loops.edges import TargetEdge
+from tidegate.whole_files import BackgroundFile
 
 SECOND_HAND = 0.05
 """How far into a second the one before is collected."""
@@ -55,22 +56,25 @@ class NoReadings(Readings):
 
 @dataclass
 class Notebook:
-    """The small file in which a controller leaves how far its counts reach."""
+    """The small file in which a controller leaves how far its counts reach (a BackgroundFile and its path): a full
+    disk loses what was to be written."""
 
+    server: DatabaseServer
     data: bytes | None = None
+    writing: None = None
 
+    @property
+    def path(self) -> "Notebook":
+        return self
 
-@dataclass
-class SimulatedCoverage(CoverageTracker):
-    notebook: Notebook = field(default_factory=Notebook)
-
-    def load(self) -> bytes:
-        if self.notebook.data is None:
+    def read_bytes(self) -> bytes:
+        if self.data is None:
             raise OSError("no such file")
-        return self.notebook.data
+        return self.data
 
-    def store(self, data: bytes) -> None:
-        self.notebook.data = data
+    def write(self, data: bytes) -> None:
+        if self.server.loop.now >= self.server.full_until:
+            self.data = data
 
 
 class NoQueue:
@@ -85,11 +89,13 @@ def join_loops(edges: Edges) -> Loops:
     store, metrics, clock, target = edges.store, edges.metrics, edges.clock, edges.target
     guards = Guards(metrics)
     engine = Engine(store, target, clock, guards, lambda: None, read_clocks=clock.read)
+    coverage = CoverageTracker()
+    coverage._file = cast(BackgroundFile, edges.notebook)
     collector = Collector(
         cast(LocalTarget, target),
         metrics,
         target.passed,
-        SimulatedCoverage(notebook=edges.notebook),
+        coverage,
         get=target.ask,
         _readings=NoReadings(),
     )

@@ -22,8 +22,6 @@ from tidegate.testing.loops.machine import Machine
 from tidegate.testing.loops.truth import Truth
 from tidegate.testing.loops.workers import Worker
 
-PING_TIMEOUT = 2.0
-"""Seconds until a worker that does not answer is given up."""
 DELAYS = (0.0, 0.0, 0.0, 0.001, 0.03)
 
 
@@ -136,14 +134,16 @@ class TargetEdge:
         return self._seen(fleet) if fleet in self.machine.fleets else None
 
     def _loaded(self, seen: FleetSeen, ready: int | None = None) -> FleetSeen:
-        load, answers = self._passed.get(seen.id), self._answers.get(seen.id)
-        if load is not None:
-            seen = replace(seen, in_flight=load.in_flight, queued=load.queued, queue_time=load.queue_time)
-        if answers is not None:
-            seen = replace(seen, answered=answers[0], failed=answers[1])
+        load = self._passed.get(seen.id)
+        answered, failed = self._answers.get(seen.id, (None, None))
         return replace(
             seen,
             ready=seen.ready if ready is None else ready,
+            in_flight=None if load is None else load.in_flight,
+            queued=None if load is None else load.queued,
+            queue_time=None if load is None else load.queue_time,
+            answered=answered,
+            failed=failed,
         )
 
     async def passed(self) -> Mapping[FleetId, Passed]:
@@ -162,7 +162,7 @@ class TargetEdge:
             self._counted[id] = now
         return found
 
-    async def ask(self, socket: Path, path: str, seconds: float = PING_TIMEOUT) -> tuple[int, bytes] | None:
+    async def ask(self, socket: Path, path: str, seconds: float) -> tuple[int, bytes] | None:
         """The worker behind a socket answers ``/_tidegate/stats?since=EPOCH&before=EPOCH``."""
         await self._wait()
         worker = self._workers[str(socket)]

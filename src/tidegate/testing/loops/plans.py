@@ -100,6 +100,8 @@ def draw(seed: int) -> Plan:
         kinds += [pick(PEOPLE) for _ in range(pick((0, 0, 0, 1, 2)))]
         kinds += [pick(REPLICAS) for _ in range(pick((0, 0, 0, 0, 1)))]
         drawn += [kind(chance) for kind in kinds]
+        if chance.random() < 0.04:
+            drawn += _together(chance)
     return replace(plan, faults=tuple(drawn))
 
 
@@ -163,6 +165,14 @@ def _versions(chance: Random) -> list[Fault]:
     begin = _when(chance)
     end = replace(begin, after=begin.after + chance.choice((2.0, 5.0, 15.0)))
     return [f.VersionTurns(begin, bad), f.VersionTurns(end, Conduct())]
+
+
+def _together(chance: Random) -> list[Fault]:
+    """Workers die while no controller is there to collect what they counted."""
+    begin, away = _when(chance), chance.choice((4.0, 7.0, 12.0))
+    death = replace(begin, after=begin.after + away * chance.choice((0.5, 0.9, 1.0)))
+    gap = chance.choice((f.ControllerDies(begin, 0, away), f.ControllerFreezes(begin, away)))
+    return [gap, f.WorkersDie(death, Side.NEW, 2)]
 
 
 def _neighbour(chance: Random) -> Neighbour:

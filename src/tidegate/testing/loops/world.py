@@ -64,7 +64,7 @@ class World:
         self.truth = Truth(self.machine, self.clock, plan.innocent)
         self.truth.timeline = timeline
         self.trouble = Trouble()
-        self.notebook = Notebook()
+        self.notebook = Notebook(self.server)
         self.ids = Numbered()
         self.target: TargetEdge | None = None
         self.loops: Loops | None = None
