@@ -12,6 +12,7 @@ from pathlib import Path
 import uvloop
 
 from tidegate.model.errors import StartupError
+from tidegate.worker.giving_back import use_system_allocator
 from tidegate.worker.life import Worker
 from tidegate.worker.spec import ReplicaSpec, most_threads, read
 
@@ -27,6 +28,7 @@ def main(arguments: list[str]) -> int:
         print(f"tidegate worker: {error}", file=sys.stderr)
         return 2
     faulthandler.enable()
+    use_system_allocator()
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime would report on its use
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # read when numpy and the runtime are imported
         os.environ[variable] = str(most_threads(spec))

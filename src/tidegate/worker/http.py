@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol, cast
 
 import httptools
 
+from tidegate.worker.giving_back import LARGE
 from tidegate.worker.heads import STAMP, Heads
 from tidegate.worker.spool import IN_MEMORY, Spool
 
@@ -69,6 +70,10 @@ class Service(Protocol):
 
     def refuse(self, refusal: Refusal) -> bytes:
         """The response, which closes the connection."""
+        ...
+
+    def took_much(self) -> None:
+        """A large request or answer passed through memory."""
         ...
 
     def gone(self, connection: "Connection") -> None:
@@ -222,6 +227,8 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._reading = False
+        if self._body_size >= LARGE:
+            self._service.took_much()
         self._head_size = self._body_size = 0
         if self._refused:
             return
@@ -253,6 +260,8 @@ class Connection(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             return
         self._transport.write(response)
+        if len(response) >= LARGE:
+            self._service.took_much()
         if close:
             self._line.clear()
             self._transport.close()

@@ -21,6 +21,7 @@ from typing import NoReturn
 import msgspec
 
 from tidegate.worker.__main__ import main as work
+from tidegate.worker.giving_back import use_system_allocator
 
 LIBRARIES = (
     *("numpy", "pyarrow", "pandas", "scipy.sparse", "sklearn", "xgboost", "lightgbm", "botocore.session"),
@@ -44,6 +45,7 @@ def main() -> int:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # read when libraries are imported
         os.environ[variable] = "1"
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    use_system_allocator()
     for name in LIBRARIES:
         try:
             import_module(name)

@@ -24,6 +24,7 @@ from tidegate.model.errors import AuthError, StartupError
 from tidegate.worker import addressed
 from tidegate.worker.answers import UNSPENT, Responses
 from tidegate.worker.coldstart import ColdStart
+from tidegate.worker.giving_back import Due, give_back
 from tidegate.worker.heads import Heads
 from tidegate.worker.http import Connection, Refusal, Request
 from tidegate.worker.invocation import PATH, Answer, Call, Engine, ModelFailed, Note, Outcome, Stream
@@ -76,6 +77,8 @@ class Server:
         self._in_hand: dict[Connection, Call] = {}
         self.waiting = Waiting(self._stats.note)
         self._listener: asyncio.Server | None = None
+        self._due = Due()
+        """To give memory back."""
 
     # --- life ---
 
@@ -193,6 +196,9 @@ class Server:
     def refuse(self, refusal: Refusal) -> bytes:
         return self._responses.error(refusal.status, refusal.error, refusal.message, True, UNSPENT)
 
+    def took_much(self) -> None:
+        self._due.note(time.monotonic())
+
     def gone(self, connection: Connection) -> None:
         self.waiting.leave(connection)
         call = self._in_hand.pop(connection, None)
@@ -279,6 +285,8 @@ class Server:
             latency = self._count(request, call, 200)
         else:
             failed = outcome if isinstance(outcome, ModelFailed) else None
+            if failed is not None:  # its trace holds the request's body, in a cycle
+                failed.__traceback__ = failed.__context__ = failed.__cause__ = None
             self._stats.answered += failed is not None and 0 < failed.status < 500
             latency = self._count(request, call, failed.status if failed else None)
             if failed is not None and self.failed is not None:
@@ -360,6 +368,8 @@ class Server:
         moment = time.monotonic()
         for connection in list(self.connections):
             connection.hurry(moment)
+        if self._due.take(moment):
+            loop.run_in_executor(None, give_back)
         at = now()
         self.waiting.measure(at)
         # In the middle of each second, so that none is passed over.

@@ -32,6 +32,8 @@ class Echo:
     def refuse(self, refusal: Refusal) -> bytes:
         return f"{refusal.status} {refusal.error}".encode()
 
+    def took_much(self) -> None: ...
+
     def gone(self, connection: Connection) -> None: ...
 
 
