@@ -30,6 +30,9 @@ class Settings:
     """Seconds that a transaction may take before its connection is given up, and half of it to connect or to wait for
     a lock. The slowest of tidegate's own transactions take well under a second."""
 
+    journal_days: int = 30
+    """Days that the journal of records is kept (CloudWatch keeps an alarm's history as long). 0: for ever."""
+
     standby: bool = False
     """Whether a controller whose database belongs to another one waits for that one's end, instead of refusing to
     start."""
@@ -154,6 +157,12 @@ def _positive(text: str) -> int:
     return number
 
 
+def _count(text: str) -> int:
+    if (number := int(text)) < 0:
+        raise ValueError("expected a whole number, 0 or more")
+    return number
+
+
 def _trust(text: str) -> frozenset[str]:
     words = frozenset(word.strip() for word in text.split(",") if word.strip())
     if not words <= {"pickle", "code"}:
@@ -175,6 +184,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_STATE": ("state", Path),
     "TIDEGATE_DATABASE_URL": ("database_url", str),
     "TIDEGATE_DATABASE_TIMEOUT": ("database_timeout", _positive),
+    "TIDEGATE_JOURNAL_DAYS": ("journal_days", _count),
     "TIDEGATE_STANDBY": ("standby", _flag),
     "TIDEGATE_REGION": ("region", str),
     "TIDEGATE_ACCOUNT": ("account", str),

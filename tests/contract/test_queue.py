@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import pytest
@@ -217,6 +217,34 @@ def test_those_that_come_together_are_each_kept_or_refused_for_themselves(databa
         await queue.accept(reading("there", "anew", seen), None)
         assert seen[-1].generation != 7
         assert (await queue.backlogs())["fraud"].waiting == 7
+
+    run(test())
+
+
+def test_a_record_made_anew_is_read_again_although_its_versions_begin_again(database: Database) -> None:
+    """Once the journal of the old one is pruned nothing tells its versions any more."""
+    store, now = SqlStore(database), datetime(2026, 3, 1, tzinfo=UTC)
+    later = now + timedelta(days=60)
+    made_at: list[datetime] = []
+
+    def make(tx: Tx) -> Item:
+        saved = tx.get(ENDPOINT, "e")
+        assert saved is not None
+        made_at.append(saved.body.created_at)
+        return replace(ITEM, id=str(len(made_at)))
+
+    async def test() -> None:
+        queue = SqlQueue(database)
+        await store.run(lambda tx: tx.put(ENDPOINT, "e", Endpoint("e", now, now), expect=0, now=now))
+        await queue.accept(make, None)
+        await store.run(lambda tx: tx.delete(ENDPOINT, "e", expect=1, now=now))
+        assert await store.run(lambda tx: tx.prune_journal(later, 100)) == 2
+        version = await store.run(
+            lambda tx: tx.put(ENDPOINT, "e", Endpoint("e", later, later), expect=0, now=later)
+        )
+        assert version == 1
+        await queue.accept(make, None)
+        assert made_at == [now, later]
 
     run(test())
 

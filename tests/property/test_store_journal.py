@@ -1,4 +1,5 @@
-"""Folding the journal gives the records: all of it gives them as they are, any prefix as they were then."""
+"""Folding the journal gives the records: all of it gives them as they are, any prefix as they were then, and what
+pruning leaves still gives them as they are."""
 
 import asyncio
 from dataclasses import dataclass
@@ -6,10 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import Connection, select, update
 
-from tidegate.adapters.store import SqlStore, open_store
+from tidegate.adapters.store import SqlStore, journal, open_store
+from tidegate.adapters.store.tables import JOURNAL
 from tidegate.ports.store import JournalLine, Kind, Stale, Tx
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -48,13 +52,9 @@ class Undone(Exception):
 def writes() -> st.SearchStrategy[Write]:
     name, expect = st.sampled_from("ab"), st.none() | st.integers(0, 4)
     apples = st.builds(Write, st.just(APPLE), name, st.none() | st.builds(Apple, st.integers(0, 9)), expect)
-    pears = st.builds(
-        Write,
-        st.just(PEAR),
-        name,
-        st.none() | st.builds(Pear, st.lists(st.text("xy"), max_size=2).map(tuple)),
-        expect,
-    )
+    few = st.lists(st.text("xy"), max_size=2)
+    many = st.lists(st.sampled_from("xy"), min_size=40, max_size=40)  # so much that changes of it are kept as such
+    pears = st.builds(Write, st.just(PEAR), name, st.none() | st.builds(Pear, (few | many).map(tuple)), expect)
     return apples | pears
 
 
@@ -62,12 +62,16 @@ TRANSACTIONS = st.lists(st.tuples(st.lists(writes(), min_size=1, max_size=3), st
 """Lists of writes, each with a flag: False makes the transaction fail at its end."""
 
 
+def plain(body: object) -> object:
+    return msgspec.json.decode(msgspec.json.encode(body))
+
+
 def fold(lines: list[JournalLine]) -> Rows:
     rows: Rows = {}
     for line in lines:
         key = line.kind, line.name
         if line.body is None:
-            del rows[key]
+            rows.pop(key, None)
         else:
             created = rows[key][2] if key in rows else line.at
             rows[key] = line.body, line.version, created, line.at
@@ -111,19 +115,40 @@ async def play(store: SqlStore, transactions: list[tuple[list[Write], bool]]) ->
         assert versions == list(range(1, len(versions) + 1))
 
 
-@given(TRANSACTIONS)
+async def prune(store: SqlStore, second: int) -> None:
+    """Nothing that is removed is missed."""
+    before = await store.run(lambda tx: tx.journal(limit=1000))
+    moment = T0 + timedelta(seconds=second)
+    removed = await store.run(lambda tx: tx.prune_journal(moment, 1000))
+    left = await store.run(lambda tx: tx.journal(limit=1000))
+    assert len(left) == len(before) - removed
+    assert all(line in before for line in left)
+    assert all(line in left for line in before if line.at >= moment)
+    present = await store.run(records)
+    folded = fold(left)
+    assert {key: (body, version, at) for key, (body, version, _, at) in folded.items()} == {
+        key: (body, version, at) for key, (body, version, _, at) in present.items()
+    }
+    for key in {(line.kind, line.name) for line in left} - present.keys():
+        assert any((line.kind, line.name) == key and line.at >= moment for line in left), "long gone, yet kept"
+
+
+@given(TRANSACTIONS, st.integers(0, 13), st.sampled_from([2, 3, 50]))
 def test_any_prefix_of_the_journal_gives_the_records_of_its_moment(
-    transactions: list[tuple[list[Write], bool]],
+    transactions: list[tuple[list[Write], bool]], second: int, whole_every: int
 ) -> None:
     store = open_store("sqlite://")
 
     async def main() -> None:
         try:
             await play(store, transactions)
+            await prune(store, second)
         finally:
             await store.close()
 
-    asyncio.run(main())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal, "WHOLE_EVERY", whole_every)
+        asyncio.run(main())
 
 
 def test_the_journal_folds_on_both_databases(database_url: str) -> None:
@@ -138,6 +163,36 @@ def test_the_journal_folds_on_both_databases(database_url: str) -> None:
 
     async def main() -> None:
         await play(store, transactions)
+        await prune(store, 3)
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_lines_are_small_where_little_changed(database_url: str) -> None:
+    """And those of an earlier program, which are whole, are read beside them."""
+    store = open_store(database_url)
+    bodies = [Pear((*("x" * 400), str(number))) for number in range(120)]
+
+    def size(connection: Connection) -> int:
+        rows = connection.execute(select(JOURNAL.c.body, JOURNAL.c.patch)).all()
+        return sum(len(msgspec.json.encode(part)) for row in rows for part in row if part is not None)
+
+    def forget_patch(connection: Connection) -> None:
+        whole = {"body": plain(bodies[60]), "patch": None}
+        connection.execute(update(JOURNAL).where(JOURNAL.c.version == 61).values(**whole))
+
+    async def main() -> None:
+        for body in bodies:
+            await store.run(lambda tx, b=body: tx.put(PEAR, "a", b, expect=None, now=T0))  # type: ignore[misc]
+        whole = len(bodies) * len(msgspec.json.encode(bodies[-1]))
+        assert await store.database.run(size) < whole / 10
+        await store.database.run(forget_patch)
+        lines = await store.run(lambda tx: tx.journal(limit=1000))
+        assert [line.body for line in lines] == [plain(body) for body in bodies]
+        some = await store.run(lambda tx: tx.journal(after=lines[70].seq, limit=5, newest_first=False))
+        assert [line.body for line in some] == [line.body for line in lines[71:76]]
+        assert {line.body for line in await store.run(lambda tx: tx.journal(bodies=False))} == {None}
         await store.close()
 
     asyncio.run(main())

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -69,6 +70,9 @@ so that neither can delay the guards of rollouts."""
 PROXY_CHECK = 0.5
 """Seconds between looks whether the proxy lives."""
 PRUNE_EVERY = 600.0
+JOURNAL_EVERY = 60.0
+JOURNAL_LINES = 2_000
+"""Lines of the journal that are removed in one transaction, so that others wait for it no more than for any."""
 CUT_EVERY = 15.0
 """Seconds between looks whether a log has grown too large."""
 PATIENCE = 15.0
@@ -225,6 +229,9 @@ class Controller:
                 asyncio.create_task(every(PROXY_CHECK, parts.proxy.ensure, self.stopping)),
                 asyncio.create_task(every(PRUNE_EVERY, lambda: prune(folders), self.stopping)),
                 asyncio.create_task(every(CUT_EVERY, lambda: cut(folders), self.stopping)),
+                asyncio.create_task(
+                    every(JOURNAL_EVERY, partial(prune_journal, parts, self.settings), self.stopping)
+                ),
             ]
             gateway, desk = self._gateway(parts), questions.Desk()
             console = [*questions.routes(gateway, desk), *pages.routes(gateway, desk)]
@@ -352,6 +359,12 @@ async def cut(folders: Folders) -> None:
     """The logs of the replicas, and this process's own where it goes to a file of ours."""
     await asyncio.to_thread(logs.cut_all, folders.logs)
     await asyncio.to_thread(logs.cut, folders.state / "tidegate.log")
+
+
+async def prune_journal(parts: Parts, settings: Settings) -> None:
+    if settings.journal_days:
+        oldest = parts.clock.now() - timedelta(days=settings.journal_days)
+        await parts.store.run(lambda tx: tx.prune_journal(oldest, JOURNAL_LINES))
 
 
 async def every_second(

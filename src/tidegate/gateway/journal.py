@@ -25,8 +25,8 @@ def since(tx: Tx, endpoint: str, after: int, limit: int) -> News:
 
     An endpoint that was removed still has its journal; raises NotFound for one that never was.
     """
-    lines = tx.journal(kind=ENDPOINT.name, name=endpoint, after=after, limit=limit)
-    if not lines and not tx.journal(kind=ENDPOINT.name, name=endpoint, limit=1):
+    lines = tx.journal(kind=ENDPOINT.name, name=endpoint, after=after, limit=limit, bodies=False)
+    if not lines and not tx.journal(kind=ENDPOINT.name, name=endpoint, limit=1, bodies=False):
         raise NotFound(f'there is no endpoint "{endpoint}"', about=(ENDPOINT.name, endpoint))
     events: list[dict[str, object]] = [
         {"seq": line.seq, "at": line.at.isoformat(), "kind": e.kind, "message": e.message, "data": e.data}

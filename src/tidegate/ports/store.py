@@ -2,7 +2,8 @@
 
 A record is (kind, name) -> body, with a version that rises by one at every write. Every write appends a journal
 line in the same transaction: the kind, the name, the version, the new body (None: deleted), the events that tell
-why. Folding the journal gives the records. Outside a transaction nothing is read or written.
+why. Folding the journal gives the records, also after old lines were pruned. Outside a transaction nothing is read or
+written.
 """
 
 from collections.abc import Callable, Sequence
@@ -44,7 +45,8 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True)
 class JournalLine:
-    """``seq`` rises over the whole store; ``body`` is the record after this write as plain JSON data."""
+    """``seq`` rises over the whole store; ``body`` is the record after this write as plain JSON data, where it was
+    asked for."""
 
     seq: int
     at: datetime
@@ -115,8 +117,15 @@ class Tx(Protocol):
         after: int = 0,
         limit: int = 100,
         newest_first: bool = False,
+        bodies: bool = True,
     ) -> list[JournalLine]:
-        """Lines with ``seq`` above ``after`` (below it when ``newest_first`` and ``after`` is not 0)."""
+        """Lines with ``seq`` above ``after`` (below it when ``newest_first`` and ``after`` is not 0). Without
+        ``bodies`` their records are not put together, which takes longer than the rest."""
+        ...
+
+    def prune_journal(self, before: datetime, most: int) -> int:
+        """Removes lines that were written before then, but for those from which a record that is there follows;
+        returns how many, ``most`` at a time."""
         ...
 
 

@@ -252,6 +252,7 @@ def history(tx: Tx, where: HistoryFilter, limit: int, after: int = 0) -> tuple[l
             after=after,
             limit=LINES,
             newest_first=where.newest_first,
+            bodies=False,
         )
         for line in lines:
             if len(items) >= limit:

@@ -76,7 +76,8 @@ class MemoryTx:
         body: object | None,
         events: Sequence[Event],
     ) -> None:
-        self.lines.append(JournalLine(len(self.lines) + 1, now, kind.name, name, version, body, tuple(events)))
+        seq = self.lines[-1].seq + 1 if self.lines else 1
+        self.lines.append(JournalLine(seq, now, kind.name, name, version, body, tuple(events)))
 
     def find(
         self, kind: Kind[T], where: Filter | None = None, limit: int | None = None, after: str | None = None
@@ -102,6 +103,7 @@ class MemoryTx:
         after: int = 0,
         limit: int = 100,
         newest_first: bool = False,
+        bodies: bool = True,
     ) -> list[JournalLine]:
         lines = [
             line
@@ -113,6 +115,16 @@ class MemoryTx:
             and (not after or (line.seq < after if newest_first else line.seq > after))
         ]
         return lines[:limit]
+
+    def prune_journal(self, before: datetime, most: int) -> int:
+        last = {(line.kind, line.name): line.seq for line in self.lines if line.at < before}
+        old = [line for line in self.lines if line.at < before and _superseded(line, last)][:most]
+        self.lines = [line for line in self.lines if line not in old]
+        return len(old)
+
+
+def _superseded(line: JournalLine, last: dict[tuple[str, str], int]) -> bool:
+    return line.body is None or line.seq < last[line.kind, line.name]
 
 
 def _keeps(where: Filter, saved: Saved[Any]) -> bool:

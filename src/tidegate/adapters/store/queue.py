@@ -201,8 +201,9 @@ class SqlQueue:
 
 
 class _Looking(SqlTx):
-    """Looks at the version of each record once, and reads it only when that is another than the last time. The
-    versions of a name never repeat, so what a version stands for never changes."""
+    """Looks at the version of each record once, and reads it only when that is another than the last time. What a
+    version stands for never changes; a record that was made again after its journal was pruned may have the same
+    versions, but not the same time of creation."""
 
     def __init__(self, connection: Connection, seen: dict[tuple[str, str], Saved[Any]]) -> None:
         super().__init__(connection)
@@ -212,10 +213,10 @@ class _Looking(SqlTx):
     def get(self, kind: Kind[T], name: str) -> Saved[T] | None:
         key = kind.name, name
         if key not in self._looked:
-            version = self._version(kind, name)
-            if key not in self._seen or self._seen[key].version != version:
+            mark, seen = self.mark(kind, name), self._seen.get(key)
+            if seen is None or mark != (seen.version, seen.created_at):
                 self._seen.pop(key, None)
-                if version and (saved := super().get(kind, name)) is not None:
+                if mark is not None and (saved := super().get(kind, name)) is not None:
                     self._seen[key] = saved
             self._looked.add(key)
         return self._seen.get(key)

@@ -47,7 +47,7 @@ class Utc(TypeDecorator[datetime]):
 
 VERSION_TABLE = "tidegate_schema"
 """Where Alembic notes the schema's revision; a name of our own, so that a neighbour's is not taken for it."""
-SCHEMA = "0005"
+SCHEMA = "0006"
 """The newest migration: what a database has that needs none."""
 
 METADATA = MetaData()
@@ -79,10 +79,13 @@ JOURNAL = Table(
     Column("version", BigInteger, nullable=False),
     Column("body", _PLAIN),
     Column("events", _PLAIN, nullable=False),
+    Column("patch", _PLAIN),
     Index("journal_record", "kind", "name", "seq"),
+    Index("journal_at", "at"),
     sqlite_autoincrement=True,
 )
-"""``body`` is NULL where the record was deleted. A ``seq`` is never given out twice."""
+"""``patch`` is the record's change since its line before (``patches.py``); where it is NULL, ``body`` is the whole
+record, or NULL if it was deleted. A ``seq`` is never given out twice."""
 
 SERIES = Table(
     "series",

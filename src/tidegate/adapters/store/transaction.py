@@ -1,13 +1,12 @@
 """One transaction on the records and their journal."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
-from tidegate.adapters.store import bodies, paging
+from tidegate.adapters.store import bodies, journal, paging
 from tidegate.adapters.store.tables import JOURNAL, RECORDS
 from tidegate.model.errors import Invalid
 from tidegate.model.observe import Event
@@ -40,17 +39,19 @@ class SqlTx:
         if now.tzinfo is None:
             raise Invalid(f"The time {now} of the {kind.name} {name!r} has no zone")
         plain = bodies.encode(kind, name, body)
-        present = self._version(kind, name)
-        _check(kind, name, present, expect)
+        asked = select(RECORDS.c.version, RECORDS.c.body).where(_key(kind, name))
+        present = self._connection.execute(asked).one_or_none()
+        _check(kind, name, present.version if present else 0, expect)
         values = {"body": plain, "modified_at": now}
         if present:
-            version = present + 1
+            version = present.version + 1
             self._connection.execute(update(RECORDS).where(_key(kind, name)).values(version=version, **values))
         else:
-            version = self._last_version(kind, name) + 1
+            version = journal.last_version(self._connection, kind.name, name) + 1
             new = {"kind": kind.name, "name": name, "version": version, "created_at": now, **values}
             self._connection.execute(insert(RECORDS).values(new))
-        self._note(kind, name, version, plain, now, events)
+        states = (present.body if present else None, plain)
+        journal.append(self._connection, (kind.name, name), version, states, now, events)
         return version
 
     def delete(
@@ -61,7 +62,7 @@ class SqlTx:
         if not present:
             return False
         self._connection.execute(delete(RECORDS).where(_key(kind, name)))
-        self._note(kind, name, present + 1, None, now, events)
+        journal.append(self._connection, (kind.name, name), present + 1, (None, None), now, events)
         return True
 
     def find(
@@ -90,6 +91,7 @@ class SqlTx:
         after: int = 0,
         limit: int = 100,
         newest_first: bool = False,
+        bodies: bool = True,
     ) -> list[JournalLine]:
         """``since`` and ``until`` are inclusive."""
         c = JOURNAL.c
@@ -104,22 +106,20 @@ class SqlTx:
             query = query.where(c.at <= until)
         if after:
             query = query.where(c.seq < after if newest_first else c.seq > after)
-        return [_line(row) for row in self._connection.execute(query)]
+        return journal.lines(self._connection, self._connection.execute(query).all(), bodies=bodies)
+
+    def prune_journal(self, before: datetime, most: int) -> int:
+        return journal.prune(self._connection, before, most)
+
+    def mark(self, kind: Kind[T], name: str) -> tuple[int, datetime] | None:
+        """The version and the time of creation of a record, which together stand for one body."""
+        asked = select(RECORDS.c.version, RECORDS.c.created_at).where(_key(kind, name))
+        row = self._connection.execute(asked).one_or_none()
+        return None if row is None else (row.version, row.created_at)
 
     def _version(self, kind: Kind[T], name: str) -> int:
         """The record's version; 0 where there is none."""
         return self._connection.execute(select(RECORDS.c.version).where(_key(kind, name))).scalar() or 0
-
-    def _last_version(self, kind: Kind[T], name: str) -> int:
-        c = JOURNAL.c
-        mine = select(c.version).where(c.kind == kind.name, c.name == name)
-        return self._connection.execute(mine.order_by(c.seq.desc()).limit(1)).scalar() or 0
-
-    def _note(
-        self, kind: Kind[T], name: str, version: int, plain: object, now: datetime, events: Sequence[Event]
-    ) -> None:
-        line = {"at": now, "kind": kind.name, "name": name, "version": version, "body": plain}
-        self._connection.execute(insert(JOURNAL).values(**line, events=[asdict(e) for e in events]))
 
 
 def _key(kind: Kind[T], name: str) -> ColumnElement[bool]:
@@ -136,8 +136,3 @@ def _check(kind: Kind[T], name: str, present: int, expect: int | None) -> None:
 def _saved(kind: Kind[T], row: Any) -> Saved[T]:
     body = bodies.decode(kind, row.name, row.body)
     return Saved(row.name, body, row.version, row.created_at, row.modified_at)
-
-
-def _line(row: Any) -> JournalLine:
-    events = tuple(Event(**event) for event in row.events)
-    return JournalLine(row.seq, row.at, row.kind, row.name, row.version, row.body, events)
