@@ -29,7 +29,7 @@ class Health:
 async def health(gateway: Gateway) -> Health:
     try:
         async with asyncio.timeout(TIMEOUT):
-            await gateway.context.store.run(lambda tx: tx.journal(limit=1))
+            await gateway.context.store.run(lambda tx: tx.journal(limit=1, bodies=False))
     except Exception as error:
         return Health("unavailable", f"the store does not answer: {error or type(error).__name__}")
     try:
