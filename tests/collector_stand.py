@@ -107,9 +107,6 @@ class StandInTarget:
     def told(self, passed: Mapping[FleetId, Passed]) -> None:
         self.passed = passed
 
-    def count_answers(self, counts: Mapping[FleetId, tuple[int, int]]) -> None:
-        self.answers = counts
-
 
 @dataclass
 class History(MemoryMetrics):

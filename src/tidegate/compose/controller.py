@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -32,7 +31,7 @@ from tidegate.auth import keys
 from tidegate.compose.containers import Sockets, check_container, image_table, replica_file, still_fits, write_keys
 from tidegate.compose.dispatchers import Supervisor, queue_database, start_of
 from tidegate.compose.jobs import Jobs, join_jobs
-from tidegate.compose.leading import leading
+from tidegate.compose.leading import JOURNAL_EVERY, leading, prune_journal
 from tidegate.compose.waking import Waking
 from tidegate.console import pages, questions
 from tidegate.gateway.app import build_app
@@ -70,9 +69,6 @@ so that neither can delay the guards of rollouts."""
 PROXY_CHECK = 0.5
 """Seconds between looks whether the proxy lives."""
 PRUNE_EVERY = 600.0
-JOURNAL_EVERY = 60.0
-JOURNAL_LINES = 2_000
-"""Lines of the journal that are removed in one transaction, so that others wait for it no more than for any."""
 CUT_EVERY = 15.0
 """Seconds between looks whether a log has grown too large."""
 PATIENCE = 15.0
@@ -230,7 +226,7 @@ class Controller:
                 asyncio.create_task(every(PRUNE_EVERY, lambda: prune(folders), self.stopping)),
                 asyncio.create_task(every(CUT_EVERY, lambda: cut(folders), self.stopping)),
                 asyncio.create_task(
-                    every(JOURNAL_EVERY, partial(prune_journal, parts, self.settings), self.stopping)
+                    every(JOURNAL_EVERY, partial(prune_journal, store, self.settings), self.stopping)
                 ),
             ]
             gateway, desk = self._gateway(parts), questions.Desk()
@@ -359,12 +355,6 @@ async def cut(folders: Folders) -> None:
     """The logs of the replicas, and this process's own where it goes to a file of ours."""
     await asyncio.to_thread(logs.cut_all, folders.logs)
     await asyncio.to_thread(logs.cut, folders.state / "tidegate.log")
-
-
-async def prune_journal(parts: Parts, settings: Settings) -> None:
-    if settings.journal_days:
-        oldest = parts.clock.now() - timedelta(days=settings.journal_days)
-        await parts.store.run(lambda tx: tx.prune_journal(oldest, JOURNAL_LINES))
 
 
 async def every_second(

@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tidegate.adapters.clock import BOOT_ID
@@ -18,6 +19,11 @@ from tidegate.ports.lease import Candidate
 from tidegate.settings import Settings
 
 log = logging.getLogger("tidegate")
+
+JOURNAL_EVERY = 60.0
+"""Seconds between two removals of old lines of the journal."""
+JOURNAL_LINES = 2_000
+"""Lines that are removed in one transaction, so that others wait for it no longer than for any."""
 
 
 @contextlib.asynccontextmanager
@@ -77,3 +83,9 @@ async def _watch(lease: SqlLease, leave: Callable[[], None]) -> None:
     await lease.lost.wait()
     log.error("another controller has taken over the database: this one ends; its proxy and its workers serve on")
     leave()
+
+
+async def prune_journal(store: SqlStore, settings: Settings) -> None:
+    if settings.journal_days:
+        oldest = datetime.now(UTC) - timedelta(days=settings.journal_days)
+        await store.run(lambda tx: tx.prune_journal(oldest, JOURNAL_LINES))

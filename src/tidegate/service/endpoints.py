@@ -68,7 +68,8 @@ def first_number(tx: Tx, name: str, now: datetime) -> int:
     seconds = int((now - NUMBERED_FROM).total_seconds())
     lines = tx.journal(kind=ENDPOINT.name, name=name, limit=2, newest_first=True)
     earlier = [line.body for line in lines if isinstance(line.body, dict)]
-    return max(0, seconds, *(int(max(body.get("generation", 0), body.get("fence", 0))) for body in earlier))
+    known: list[int] = [body.get(member, 0) for body in earlier for member in ("generation", "fence")]
+    return max(0, seconds, *known)
 
 
 def update_endpoint(tx: Tx, name: str, asked: Asked, *, rollout_id: str, can: Capabilities, now: datetime) -> None:

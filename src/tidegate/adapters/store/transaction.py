@@ -44,7 +44,7 @@ class SqlTx:
         _check(kind, name, present.version if present else 0, expect)
         values = {"body": plain, "modified_at": now}
         if present:
-            version = int(present.version) + 1
+            version: int = present.version + 1
             self._connection.execute(update(RECORDS).where(_key(kind, name)).values(version=version, **values))
         else:
             version = journal.last_version(self._connection, kind.name, name) + 1
