@@ -134,7 +134,7 @@ def join(
     )
     target = LocalTarget(around)
     jobs = join_jobs(settings, store, clock, target, folders, table, news)
-    guards = Guards(metrics)
+    guards = Guards(metrics, lambda: clock.read()[1].ahead)
     engine = Engine(store, target, clock, guards, news, read_clocks=clock.read)
     collector = Collector(target, metrics, proxy.passed, CoverageTracker(folders.state / "coverage.json"))
     queue = SqlQueue(queue_database(settings, store))

@@ -126,6 +126,10 @@ class Rollout:
     guards: tuple[Alarm, ...] = ()
     """The alarms of the plan as they were defined when the rollout began. They are judged to its end, whatever
     becomes of the alarms. Empty in records of earlier programs: then the alarms as defined now are judged."""
+    answers_before: tuple[int, int] | None = None
+    """Requests that the new version had answered, and failed, by the first count of this bake."""
+    unrouted_since: datetime | None = None
+    """While baking: since when its share is not seen in force."""
     schema: int = 1
 
 

@@ -179,7 +179,7 @@ class Engine:
         self._unrecorded.known[name] = loaded
         decision = step(loaded.endpoint, seen, now)
         if decision.endpoint != loaded.stored or loaded.events or decision.events:
-            version = await self._from_store(name, lambda tx: save(tx, loaded, decision, now))
+            version = await self._from_store(name, lambda tx: self._save(tx, loaded, decision, now))
             self.written()
             for event in (*loaded.events, *decision.events):
                 log.info("endpoint %s: %s", name, event.message)
@@ -191,6 +191,12 @@ class Engine:
             return None
         done = [await self._act(action, decision.endpoint) for action in decision.actions]
         return self._pause(decision, now, all(done))
+
+    def _save(self, tx: Tx, loaded: Loaded, decision: Decision, now: datetime) -> int:
+        """Saves the step, unless the rollout was turned back while this waited for its turn."""
+        if self._unrecorded.known.get(loaded.stored.name) is not loaded:
+            raise Stale(loaded.stored.name)
+        return save(tx, loaded, decision, now)
 
     async def _from_store(self, name: str, work: Callable[[Tx], R]) -> R:
         """What ``work`` in a transaction gives. While the store takes long over it, or when it fails, a rollout that

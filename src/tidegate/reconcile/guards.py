@@ -7,8 +7,8 @@ nothing elsewhere.
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from tidegate.evidence import metric_math
@@ -18,6 +18,7 @@ from tidegate.model.metric import Coverage
 from tidegate.model.observe import Evidence
 from tidegate.ports.metrics import Metrics
 from tidegate.reconcile.reading import points
+from tidegate.rollout.deadlines import SMALLEST
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,9 @@ class Guards:
     """``states`` and ``evidence`` answer for rollouts as of the last round."""
 
     metrics: Metrics
+    read_ahead: Callable[[], float] | None = None
+    """Seconds that the wall clock is ahead of one that never steps; None: the wall clock never steps."""
+    _ahead: float | None = None
     _verdicts: dict[Key, Verdict] = field(default_factory=dict)
     _rounds: dict[str, tuple[datetime, Coverage]] = field(default_factory=dict)
     """By endpoint: when its requests were counted last, and over which span without a hole."""
@@ -62,6 +66,7 @@ class Guards:
 
     async def judge(self, guarded: Iterable[Guarded], coverage: Mapping[str, Coverage], now: datetime) -> None:
         """One round. ``coverage`` is what was collected up to ``now``, by endpoint."""
+        self._keep_time()
         rollouts = list(guarded)
         self._rounds |= {name: (now, covered) for name, covered in coverage.items()}
         queue = [((one.rollout, alarm.name), alarm, one.endpoint) for one in rollouts for alarm in one.alarms]
@@ -109,6 +114,7 @@ class Guards:
 
     def evidence(self, one: Guarded) -> Evidence | None:
         """What a step of this rollout may rest on; None where part of it was never collected or judged."""
+        self._keep_time()
         counted = self._rounds.get(one.endpoint)
         verdicts = [self._verdicts.get((one.rollout, alarm.name)) for alarm in one.alarms]
         if counted is None or None in verdicts:
@@ -120,6 +126,19 @@ class Guards:
             since=_instant(coverage.since),
             through=min([_instant(coverage.through), *(verdict.through for verdict in judged)]),
         )
+
+    def _keep_time(self) -> None:
+        """What was judged before the wall clock was set is dropped: its times mean nothing to the deadlines that move
+        with the clock. States stay; the next round is less than a second away."""
+        if self.read_ahead is None:
+            return
+        ahead = self.read_ahead()
+        if self._ahead is not None and abs(ahead - self._ahead) >= SMALLEST:
+            self._rounds.clear()
+            self._verdicts = {key: replace(verdict, at=NEVER) for key, verdict in self._verdicts.items()}
+        elif self._ahead is not None:
+            return
+        self._ahead = ahead
 
 
 def watched(alarm: Alarm) -> set[str]:

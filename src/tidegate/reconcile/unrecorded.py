@@ -13,6 +13,8 @@ from tidegate.model.observe import Event
 from tidegate.model.rollout import Cause, Phase
 from tidegate.rollout import commands, moves
 
+TAKEN_BACK = (*commands.FORWARD, Phase.TERMINATING)
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -22,8 +24,10 @@ class Loaded:
     version: int
     alarms: dict[str, Alarm]
     endpoint: Endpoint
-    """``stored`` with what has been done since but is not saved yet; ``events`` tell of that."""
+    """``stored`` as it is to be saved; ``events`` tell of what changed."""
     events: tuple[Event, ...] = ()
+    turned: bool = False
+    """``endpoint`` was turned back, and acted on, before that could be saved."""
 
     @property
     def states(self) -> dict[str, AlarmState]:
@@ -39,7 +43,7 @@ class Unrecorded:
     def take(self, name: str, loaded: Loaded, now: datetime) -> Loaded:
         """What was read, brought up to what was done meanwhile; remembered for when the store is away."""
         ahead = self.known.get(name)
-        if ahead is not None and ahead.endpoint is not ahead.stored:
+        if ahead is not None and ahead.turned:
             loaded = _merge(loaded, ahead, now)
         self.known[name] = loaded
         return loaded
@@ -52,7 +56,7 @@ class Unrecorded:
             return None
         if after.rollout.id != before.endpoint.rollout.id or after.rollout.phase is not Phase.ROLLING_BACK:
             return None
-        self.known[name] = replace(before, endpoint=after, events=(*before.events, *events))
+        self.known[name] = replace(before, endpoint=after, events=(*before.events, *events), turned=True)
         return self.known[name]
 
     def saved(self, name: str, endpoint: Endpoint | None, version: int) -> None:
@@ -66,12 +70,14 @@ class Unrecorded:
 
 
 def _merge(loaded: Loaded, ahead: Loaded, now: datetime) -> Loaded:
-    """``loaded`` with the rollback in ``ahead``, also where somebody wrote the record in between."""
+    """``loaded`` with the rollback in ``ahead``, also where the record was written in between: by somebody else, or
+    by a step forward that was being saved and landed late. That step was never acted on, so even one past the point
+    of no return can be taken back: nothing was removed yet."""
     if loaded.version == ahead.version:
-        return replace(loaded, endpoint=ahead.endpoint, events=ahead.events)
+        return replace(loaded, endpoint=ahead.endpoint, events=ahead.events, turned=True)
     rollout, turned = loaded.stored.rollout, ahead.endpoint.rollout
-    if rollout is None or turned is None or rollout.id != turned.id or rollout.phase not in commands.FORWARD:
+    if rollout is None or turned is None or rollout.id != turned.id or rollout.phase not in TAKEN_BACK:
         return loaded
     why = (turned.reason or "").removeprefix(moves.ROLLED_BACK).rstrip(".")
     endpoint, events = moves.turned_back(loaded.stored, Cause(turned.cause or Cause.ALARM), why, now)
-    return replace(loaded, endpoint=endpoint, events=events)
+    return replace(loaded, endpoint=endpoint, events=events, turned=True)

@@ -47,6 +47,7 @@ def shift_deadlines(endpoint: Endpoint, by: timedelta) -> Endpoint:
             phase_since=shifted(rollout.phase_since),
             phase_deadline=shifted(rollout.phase_deadline),
             bake_until=shifted(rollout.bake_until),
+            unrouted_since=shifted(rollout.unrouted_since),
             expires_at=shifted(rollout.expires_at),
             pause=None if pause is None else replace(pause, since=pause.since + by),
         )

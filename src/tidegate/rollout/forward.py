@@ -20,6 +20,10 @@ MISSING = "AlarmMissing"
 REDEFINED = "AlarmRedefined"
 SILENT = "NoAnswers"
 
+ONE_SECOND = timedelta(seconds=1)
+"""Requests are counted by the second."""
+OUTAGE = timedelta(seconds=3)
+"""How long a share may be out of force, or unseen, without its bake lasting longer for it."""
 ALL_FAILED = 10
 """Failed requests, and not one that was answered, after which a version is turned back without an alarm."""
 WAITING = "WaitingForEvidence"
@@ -32,7 +36,11 @@ def forward(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: dateti
         return moves.turned_back(endpoint, *cause, now)
     if noted := _missing_alarms(endpoint, rollout, seen, now) or _redefined_alarms(endpoint, rollout, seen, now):
         return noted
-    if rollout.pause or not sight.sighted(rollout, seen, now):
+    if rollout.pause:
+        return None
+    if routed := _count_routed_time(endpoint, rollout, seen, now):
+        return routed
+    if not sight.sighted(rollout, seen, now):
         return None
     return _RULES[rollout.phase](endpoint, rollout, seen, now)
 
@@ -83,7 +91,7 @@ def _cause(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetim
         return cause, f"{rollout.new.config_name} could not be run: {causes}"
     if lost := _lost(endpoint, rollout, seen):
         return Cause.CAPACITY, f"variant {', '.join(lost)} lost every ready instance while it took traffic"
-    counted = sight.answers(endpoint, rollout.new, seen)
+    counted = sight.answers(endpoint, rollout, seen)
     if rollout.old is not None and counted.answered == 0 and counted.failed >= ALL_FAILED:
         return Cause.EVIDENCE, f"{rollout.new.config_name} failed each of its {counted.failed} requests"
     if rollout.pause:
@@ -167,9 +175,8 @@ def _activating(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: da
     if not sight.in_force(endpoint, seen):
         return None
     bake = rollout.plan.stages[rollout.stage].bake
-    return moves.entered(
-        endpoint, replace(rollout, bake_until=now + timedelta(seconds=bake)), Phase.BAKING, None, now
-    )
+    baking = replace(rollout, bake_until=now + timedelta(seconds=bake), answers_before=None, unrouted_since=None)
+    return moves.entered(endpoint, baking, Phase.BAKING, None, now)
 
 
 def _baking(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> Move | None:
@@ -177,6 +184,8 @@ def _baking(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: dateti
     whole = sight.ready(endpoint, rollout.new, stage.new_part, seen)
     if whole != (rollout.phase_deadline is None):
         return _capacity(endpoint, rollout, whole, now)
+    if rollout.answers_before is None and (noted := _first_count(endpoint, rollout, seen)):
+        return noted
     if not rollout.promote and sight.holed(rollout, seen):
         return moves.restart_bake(endpoint, rollout, "requests of this bake could not be counted", now)
     over = rollout.promote or past(rollout.bake_until, now)
@@ -184,7 +193,7 @@ def _baking(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: dateti
         return None
     if not sight.covered(rollout, seen, _end_of_bake(rollout)):
         return None
-    counted = sight.answers(endpoint, rollout.new, seen)
+    counted = sight.answers(endpoint, rollout, seen)
     silent = "silent" if counted.answered == 0 and counted.in_flight else ""
     if silent != _noted(rollout, SILENT):
         text = f"{rollout.new.config_name} has requests and has answered none; holding"
@@ -196,6 +205,34 @@ def _baking(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: dateti
             return None
         return _note(endpoint, rollout, WAITING, lacking, f"waiting until alarm(s) {lacking} are OK", now)
     return _next(endpoint, replace(rollout, bake_until=None), stage, now)
+
+
+def _first_count(endpoint: Endpoint, rollout: Rollout, seen: Observation) -> Move | None:
+    """What the version had answered and failed when a bake began: as soon as that second is counted."""
+    counted = sight.answers(endpoint, rollout, seen)
+    since = rollout.phase_since
+    if since is None or counted.answered is None or not sight.covered(rollout, seen, since + ONE_SECOND):
+        return None
+    before = (counted.answered, counted.failed)
+    return replace(endpoint, rollout=replace(rollout, answers_before=before)), ()
+
+
+def _count_routed_time(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> Move | None:
+    """Time in which the stage's share was not in force is no part of its bake: a proxy that is down, or without our
+    routes, sends the new version nothing to be judged by."""
+    if rollout.phase is not Phase.BAKING or rollout.bake_until is None:
+        return None
+    since = rollout.unrouted_since
+    if sight.in_force(endpoint, seen) == (since is None):
+        return None
+    if since is None:
+        return replace(endpoint, rollout=replace(rollout, unrouted_since=now)), ()
+    back = replace(rollout, unrouted_since=None)
+    if now - since <= OUTAGE:
+        return replace(endpoint, rollout=back), ()
+    longer = replace(back, bake_until=rollout.bake_until + (now - since))
+    text = f"the share was not in force for {(now - since).total_seconds():.0f} s; the bake lasts that much longer"
+    return replace(endpoint, rollout=longer), (Event("rollout.BakeExtended", text, {"rollout": rollout.id}),)
 
 
 def _end_of_bake(rollout: Rollout) -> datetime:

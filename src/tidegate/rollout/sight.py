@@ -47,16 +47,22 @@ class Answers:
     in_flight: int
 
 
-def answers(endpoint: Endpoint, version: Version, seen: Observation) -> Answers:
+def answers(endpoint: Endpoint, rollout: Rollout, seen: Observation) -> Answers:
+    """Of the new version, since the first count of this bake. A controller that came later counts from its start."""
+    version = rollout.new
     fleets = [
         fleet
         for variant in version.production
         if (fleet := (seen.fleets or {}).get(FleetId(endpoint.name, version.generation, variant.name)))
     ]
     known = [fleet.answered for fleet in fleets if fleet.answered is not None]
+    answered, failed = sum(known), sum(fleet.failed or 0 for fleet in fleets)
+    before = rollout.answers_before or (0, 0)
+    if answered >= before[0] and failed >= before[1]:
+        answered, failed = answered - before[0], failed - before[1]
     return Answers(
-        sum(known) if known else None,
-        sum(fleet.failed or 0 for fleet in fleets),
+        answered if known else None,
+        failed,
         sum(fleet.in_flight or 0 for fleet in fleets),
     )
 

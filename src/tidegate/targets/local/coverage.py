@@ -51,7 +51,11 @@ class CoverageTracker:
             kept = msgspec.json.decode(self._file.path.read_bytes(), type=_Kept) if self._file else _Kept({}, {})
         except (OSError, msgspec.DecodeError):
             return frozenset()
-        self._since = {name: min(since, now) for name, (since, _) in kept.endpoints.items()}
+        # Counts from a time to come: the clock was set back, and what was counted since then was not collected.
+        self._since = {
+            name: now if through > now + 1 else min(since, now)
+            for name, (since, through) in kept.endpoints.items()
+        }
         self._before = {name: min(through, now) for name, (_, through) in kept.endpoints.items()}
         self._taken = {replica: (name, min(taken, now)) for replica, (name, taken) in kept.replicas.items()}
         return frozenset(kept.replicas)

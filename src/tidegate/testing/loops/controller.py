@@ -87,7 +87,7 @@ class NoQueue:
 def join_loops(edges: Edges) -> Loops:
     """Joins engine, metrics, alarm evaluation and scaling as ``compose.controller.join`` does; nothing runs yet."""
     store, metrics, clock, target = edges.store, edges.metrics, edges.clock, edges.target
-    guards = Guards(metrics)
+    guards = Guards(metrics, lambda: clock.read()[1].ahead)
     engine = Engine(store, target, clock, guards, lambda: None, read_clocks=clock.read)
     coverage = CoverageTracker()
     coverage._file = cast(BackgroundFile, edges.notebook)
