@@ -187,6 +187,20 @@ def test_a_replica_that_ends_leaves_a_hole_unless_it_was_asked_lately_or_left_it
     run(story)
 
 
+@pytest.mark.parametrize("body", [b"", b"{", b" " * (ping.MOST_BODY + 1)], ids=["empty", "cut off", "huge"])
+def test_last_counts_that_cannot_be_read_are_a_hole(body: bytes) -> None:
+    async def story(stand: CollectorStand) -> None:
+        stand.worker(OLD, "a"), stand.worker(NEW, "b")
+        await stand.collect(NOW)
+        stand.forget(NEW, "b")
+        stand.collector.harvest(next(iter(stand.target.serving()))[0], "b", body)
+        found = await stand.collect(NOW + 1)
+        assert found.coverage["fraud"] == Coverage(NOW + 1, NOW + 1)
+        assert [one.dropped for one in found.seconds if one.dropped] == [1]
+
+    run(story)
+
+
 def test_a_restarted_controller_goes_on_without_a_hole(tmp_path: Path) -> None:
     async def story(stand: CollectorStand) -> None:
         worker = stand.worker(OLD, "a")

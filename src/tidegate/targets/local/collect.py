@@ -19,10 +19,10 @@ from tidegate.ports.metrics import History
 from tidegate.ports.router import Passed
 from tidegate.targets.local import ping
 from tidegate.targets.local.coverage import CoverageTracker
-from tidegate.targets.local.fleet_seconds import billed, merged, utilized, waiting
+from tidegate.targets.local.fleet_seconds import billed, counted, merged, utilized, waiting
 from tidegate.targets.local.outage import Outage
 from tidegate.targets.local.readings import Readings
-from tidegate.targets.local.stats_page import Page, Record, read_page
+from tidegate.targets.local.stats_page import Page, read_page
 from tidegate.targets.local.target import LocalTarget
 
 log = logging.getLogger(__name__)
@@ -290,11 +290,15 @@ class Collector:
     async def _harvested(self, spec: FleetSpec, replica: str, body: bytes, now: int) -> list[FleetSecond]:
         """What a replica left when it ended: the last second is not over, and all that there will ever be of it."""
         try:
-            page = await _read(body, await self._first(spec, replica, now, None), None, now, spec)
+            since = await self._first(spec, replica, now, None)
         except TidegateError:
             self._left.append((spec, replica, body))
             return []
-        return [] if page is None else self._records(spec, replica, page, now)
+        page = await _read(body, since, None, now, spec) if len(body) <= ping.MOST_BODY else None
+        if page is None:
+            self.coverage.lose(spec.id.endpoint, now)
+            return self._complain(spec, replica, ["last counts that cannot be read"], now)
+        return self._records(spec, replica, page, now)
 
     # -- what they said --------------------------------------------------------------------------------------
 
@@ -315,7 +319,7 @@ class Collector:
             self.coverage.lose(spec.id.endpoint, page.through)
         wrong = self._complain(spec, replica, [*page.problems, *doubts], now)
         known.update(doubts)
-        return [self._record(spec, record) for record in page.records] + wrong
+        return [counted(self._blank(spec, record.second), spec, record) for record in page.records] + wrong
 
     def _complain(self, spec: FleetSpec, replica: str, what: Sequence[str], now: int) -> list[FleetSecond]:
         """Counts what could not be used, and logs the first of it for each replica."""
@@ -329,19 +333,6 @@ class Collector:
             )
             known.add(what[0])
         return [replace(self._blank(spec, now - 1), dropped=len(what))]
-
-    def _record(self, spec: FleetSpec, record: Record) -> FleetSecond:
-        times = [spread.total if spread else 0.0 for spread in (record.latency, record.overhead)]
-        return replace(
-            self._blank(spec, record.second),
-            invocations=record.invocations,
-            errors_4xx=record.errors_4xx,
-            errors_5xx=record.errors_5xx,
-            model_errors=record.model_errors,
-            model_latency=record.latency,
-            overhead_latency=record.overhead,
-            series=billed(spec, max(0.0, times[0] - times[1]) / 1e6) + record.series,
-        )
 
     def _in_flight(self, found: Iterable[tuple[FleetSpec, int]], second: int) -> list[FleetSecond]:
         """What each replica has in flight, and the part of what is provisioned that this makes of a serverless

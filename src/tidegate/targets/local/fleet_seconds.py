@@ -8,6 +8,7 @@ from tidegate.evidence.spread import together
 from tidegate.model.fleet import FleetId, FleetSpec
 from tidegate.model.metric import FleetSecond, Latency, Series
 from tidegate.ports.router import Passed
+from tidegate.targets.local.stats_page import Record
 
 
 def single(name: str, value: float) -> Series:
@@ -33,6 +34,21 @@ def billed(spec: FleetSpec, seconds: float) -> tuple[Series, ...]:
     if bounds is None or seconds <= 0:
         return ()
     return (single("BilledGBSeconds", bounds.memory / 2**30 * seconds),)
+
+
+def counted(blank: FleetSecond, spec: FleetSpec, record: Record) -> FleetSecond:
+    """What one replica counted."""
+    times = [spread.total if spread else 0.0 for spread in (record.latency, record.overhead)]
+    return replace(
+        blank,
+        invocations=record.invocations,
+        errors_4xx=record.errors_4xx,
+        errors_5xx=record.errors_5xx,
+        model_errors=record.model_errors,
+        model_latency=record.latency,
+        overhead_latency=record.overhead,
+        series=billed(spec, max(0.0, times[0] - times[1]) / 1e6) + record.series,
+    )
 
 
 def utilized(spec: FleetSpec, in_flight: float) -> tuple[Series, ...]:
