@@ -21,7 +21,6 @@ from tidegate.reconcile.engine import Engine
 from tidegate.reconcile.guards import Guarded, Guards
 from tidegate.reconcile.watch import Watch
 from tidegate.rollout import deadlines, sight
-from tidegate.targets.local.collect import Collector
 from tidegate.targets.local.outage import Outage
 from tidegate.testing.loops import faults as f
 from tidegate.testing.loops.plans import Plan, draw
@@ -143,10 +142,6 @@ def blamed(load: Passed) -> Passed:
 def one_bad_number_stops_the_round(patch: pytest.MonkeyPatch) -> None:
     """S2: samples that cannot be kept are raised about before guards are judged, and tried again for ever."""
     unwritten: list[Any] = []
-    collect = Collector._record
-
-    def trusting(self: Collector, spec: Any, record: Any) -> Any:
-        return collect(self, spec, record)
 
     async def strict(self: Watch, seconds: Any) -> None:
         unwritten.extend(second for second in seconds if second.dropped)
@@ -155,7 +150,6 @@ def one_bad_number_stops_the_round(patch: pytest.MonkeyPatch) -> None:
         await publish(self, seconds)
 
     publish = Watch._publish
-    patch.setattr(Collector, "_record", trusting)
     patch.setattr(Watch, "_publish", strict)
 
 
