@@ -13,9 +13,11 @@ from pathlib import Path
 STOPPED = frozenset("Tt")
 """States of a process that a signal, or a debugger, has stopped."""
 IDLE = 0.02
-"""Share of a processor below which a process gets nowhere: threads that wake up now and then to look."""
-WAITING = 0.01
-"""The same for the time that it waits for a processor."""
+"""Share of a processor below which a process gets nowhere. Threads that wake up to look use it: those that wait for
+Python's lock do so 200 times a second."""
+STARVED = 0.25
+"""Share of the time that a process has to wait for a processor to count as starved. On a busy machine, threads that
+only wake up to look wait for some percent of it."""
 _PROC = Path("/proc")
 _GROUPS = Path("/sys/fs/cgroup")
 
@@ -71,9 +73,11 @@ class Vitals:
         """Whether the family got anywhere since an earlier look, so many seconds ago. One of which a part has ended
         has."""
         used, waited = self.used - before.used, (self.waited - before.waited) / 1e9
-        if self.runnable or self.faults != before.faults or min(used, waited) < 0:
+        if self.faults != before.faults or min(used, waited) < 0:
             return True
-        return used > IDLE * seconds or waited > WAITING * seconds
+        # What waits all the time is told of its wait only once it is over.
+        starved = (self.runnable and before.runnable) or waited > STARVED * seconds
+        return starved or used > IDLE * seconds
 
 
 def frozen(pid: int, groups: Path = _GROUPS) -> bool:

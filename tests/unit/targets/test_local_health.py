@@ -75,7 +75,7 @@ def test_a_replica_that_gets_anywhere_has_the_whole_patience(kind: str) -> None:
         known = {
             "computes": replace(STILL, used=0.9 * turn),
             "runnable": replace(STILL, runnable=True),
-            "waits": replace(STILL, waited=50_000_000 * turn),
+            "waits": replace(STILL, waited=500_000_000 * turn),
             "reads pages": replace(STILL, faults=turn),
             "frozen": STILL,
             "unknown": None,
@@ -91,10 +91,12 @@ def test_a_replica_that_gets_anywhere_has_the_whole_patience(kind: str) -> None:
     assert found is not None and not found.hopeless
 
 
-def test_a_thread_that_wakes_up_now_and_then_is_no_progress() -> None:
+def test_threads_that_only_wake_up_to_look_are_no_progress() -> None:
+    """Threads that wait for Python's lock wake up every 5 ms, and have to wait for a processor on a busy machine."""
     health = Health()
     for turn in range(7):
-        health = health.after(Look(waiting=True, vitals=replace(STILL, used=0.01 * turn)), float(turn))
+        looks = replace(STILL, used=0.01 * turn, waited=100_000_000 * turn, runnable=turn % 2 == 0)
+        health = health.after(Look(waiting=True, vitals=looks), float(turn))
     assert failing(health) is not None
 
 

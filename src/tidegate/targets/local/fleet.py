@@ -372,7 +372,7 @@ class Fleet:
         backoff = min(longest, 0.5 * 2 ** min(self.failures - 1, 10))
         self._not_before = self._now() + (LONGEST_BACKOFF if permanent else backoff)
         where = self.around.folders.log(self.id, replica)
-        log.warning("fleet %s: replica %s did not start: %s (log: %s)", self.id, replica, message, where)
+        log.warning("fleet %s: replica %s failed: %s (log: %s)", self.id, replica, message, where)
         if permanent or self.failures >= START_FAILURES:
             self.failure = message
 
