@@ -1,6 +1,7 @@
 """``up`` and ``down``: the server's life on this machine."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,10 +13,13 @@ import typer
 
 from tidegate.cli.client import Client, NotRunning
 from tidegate.cli.output import AsJson, client, note, show
+from tidegate.installation import Installation
 from tidegate.model.errors import StartupError, Unavailable
 from tidegate.settings import Settings
 
 START_TIMEOUT = 60.0
+STANDING_BY = ": standing by: "
+"""In the log of a controller that waits for another one's end (``adapters/store/lease.py``)."""
 STOP_MARGIN = 30.0
 """Seconds beyond the drain timeout until ``down`` gives up waiting."""
 
@@ -53,9 +57,11 @@ def up(
     if not detach:
         _become(command)
     url = local_url(settings)
-    pid = _started(command, folder, url)
-    document = {"url": url, "pid": pid, "state": str(folder), "log": str(folder / "tidegate.log")}
-    show(document, as_json, f"tidegate is ready at {url} (pid {pid}, log {folder / 'tidegate.log'})")
+    pid, ready = _started(command, folder, url, settings.standby)
+    log = folder / "tidegate.log"
+    document = {"url": url, "pid": pid, "state": str(folder), "log": str(log), "standby": not ready}
+    word = f"is ready at {url}" if ready else "stands by until the controller that has the database ends"
+    show(document, as_json, f"tidegate {word} (pid {pid}, log {log})")
 
 
 def down(as_json: AsJson = False) -> None:
@@ -93,8 +99,9 @@ def _become(command: list[str]) -> NoReturn:
     os.execv(command[0], command)
 
 
-def _started(command: list[str], folder: Path, url: str) -> int:
-    """Starts the server in a session of its own and waits until it is ready; returns its process id."""
+def _started(command: list[str], folder: Path, url: str, standby: bool = False) -> tuple[int, bool]:
+    """Starts the server in a session of its own and waits until it is ready, or stands by; returns its process id
+    and whether it is ready."""
     probe = Client({**os.environ, "TIDEGATE_URL": url})
     if probe.healthy():
         raise StartupError(f"something answers at {url} already: stop it, or choose another port with --port")
@@ -106,27 +113,41 @@ def _started(command: list[str], folder: Path, url: str) -> int:
             f"state folder {folder} cannot be used: {error.strerror}; choose another with --state"
         ) from None
     with log, probe:
+        serves = _serves(folder)
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, close_fds=True
         )
         try:
-            _until_ready(child, probe, folder / "tidegate.log")
-            if trouble := probe.health_trouble():
+            ready = _until_ready(child, probe, folder / "tidegate.log", standby)
+            if ready and (trouble := probe.health_trouble()):
                 note(f"tidegate serves, but {trouble}")
         except BaseException:
-            child.terminate()
+            # What served before is not this start's to end: the next one adopts it.
+            child.send_signal(signal.SIGHUP if serves else signal.SIGTERM)
             raise
-    return child.pid
+    return child.pid, ready
 
 
-def _until_ready(child: "subprocess.Popen[bytes]", probe: Client, log: Path) -> None:
+def _serves(folder: Path) -> bool:
+    """Whether a proxy or workers of this folder run, with or without a controller."""
+    installation = Installation.find(folder.resolve())
+    if installation is None:
+        return False
+    lines = (process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"]))
+    return any(installation.owns(line) for line in lines)
+
+
+def _until_ready(child: "subprocess.Popen[bytes]", probe: Client, log: Path, standby: bool) -> bool:
+    """False: it stands by."""
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
         code = child.poll()
         if code is not None:
             raise StartupError(f"{_last_line(log)} (exit code {code}, log {log})")
         if probe.healthy():
-            return
+            return True
+        if standby and STANDING_BY in _last_line(log):
+            return False
         time.sleep(0.05)
     raise StartupError(f"not ready within {START_TIMEOUT:g} s; see {log}")
 

@@ -44,7 +44,7 @@ async def leading(
             yield False
             return
         async with lease.kept():
-            await asyncio.to_thread(database.prepare)
+            await asyncio.to_thread(database.prepare, thorough=True)
             watching = asyncio.create_task(_watch(lease, leave))
             try:
                 yield True

@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from tidegate.adapters.store import troubles
 from tidegate.adapters.store.connecting import LOOKING, Limits, interrupting, is_sqlite, make_engine, read_address
 from tidegate.adapters.store.schema import needs_migration, upgrade
+from tidegate.adapters.store.soundness import check
 from tidegate.adapters.store.workers import Closed, Workers, current_watch
 from tidegate.model.errors import StartupError, Unavailable
 
@@ -101,9 +102,10 @@ class Database:
             pause *= 2
         raise AssertionError("the last attempt returns or raises")
 
-    def prepare(self) -> None:
-        """Brings the schema up to this program's; blocks. Raises StartupError."""
-        self._first(self._prepare)
+    def prepare(self, *, thorough: bool = False) -> None:
+        """Brings the schema up to this program's; blocks. Raises StartupError. ``thorough``: also where a database
+        that has it is damaged."""
+        self._first(lambda: self._prepare(thorough))
 
     def read(self, work: Callable[[Connection], R]) -> R:
         """``work``, which only reads, in one transaction; blocks. Raises StartupError."""
@@ -194,8 +196,10 @@ class Database:
         for workers in {self._workers, self._exclusive}:
             workers.fail_waiting(lambda: Unavailable(str(trouble)))
 
-    def _prepare(self) -> None:
+    def _prepare(self, thorough: bool) -> None:
         migrates = self.transact(needs_migration, looking=True)
+        if thorough and not migrates:
+            self.transact(lambda connection: check(connection, self.name), looking=True, limit=MIGRATION)
         self.transact(upgrade, limit=MIGRATION if migrates else None)
 
 

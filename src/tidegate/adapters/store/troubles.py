@@ -11,7 +11,10 @@ ADVICE = (
     (("full", "no space", "disk i/o"), "make room on its disk"),
     (("readonly", "read-only", "permission", "privilege"), "let the user who runs tidegate write to it"),
     (("unable to open",), "its folder must be there and the user who runs tidegate must be able to write to it"),
-    (("not a database", "malformed"), "restore it from a backup or name another one"),
+    (
+        ("not a database", "malformed"),
+        "restore it from a backup with 'tidegate restore FILE --force', or name another one",
+    ),
     (("locked", "lock timeout"), "another process holds it; try again"),
     (("authentication", "role"), "check the user and the password in its URL"),
     (("does not exist",), "create it first (createdb)"),
