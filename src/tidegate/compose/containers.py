@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from tidegate.compose.environments import write_aws_keys
 from tidegate.model.errors import Invalid, StartupError
 from tidegate.model.fleet import FleetSpec
 from tidegate.model.registry import MULTI_MODEL, Container, Model
@@ -83,7 +84,9 @@ def trusted(environment: dict[str, str], kind: RuntimeKind, settings: Settings) 
 
 
 def write_keys(folders: Folders, settings: Settings) -> None:
-    """Workers verify signatures themselves and read the keys from here."""
+    """Workers verify signatures themselves and read the keys from one file; processes that talk to S3 read AWS's keys
+    from another."""
+    write_aws_keys(folders.state)
     if settings.access_keys:
         write_whole(folders.keys, msgspec.json.encode(dict(settings.access_keys)))
     else:

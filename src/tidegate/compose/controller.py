@@ -9,7 +9,6 @@ controller, just as a crash does.
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import sys
 import time
@@ -30,6 +29,7 @@ from tidegate.adapters.store.queue import SqlQueue
 from tidegate.auth import keys
 from tidegate.compose.containers import Sockets, check_container, image_table, replica_file, still_fits, write_keys
 from tidegate.compose.dispatchers import Supervisor, queue_database, start_of
+from tidegate.compose.environments import child_environment, plain_environment
 from tidegate.compose.jobs import Jobs, join_jobs
 from tidegate.compose.leading import JOURNAL_EVERY, leading, prune_journal
 from tidegate.compose.waking import Waking
@@ -121,7 +121,7 @@ def join(
     around = Surroundings(
         folders=folders,
         router=proxy,
-        environment=dict(os.environ),
+        environment=child_environment(folders.state),
         describe=partial(replica_file, settings, folders, table, Sockets(proxy.copies, proxy.wakes)),
         fits=lambda start: still_fits(start, settings, folders),
         new_id=ids.new,
@@ -217,6 +217,7 @@ class Controller:
             await parts.waking.start(parts.proxy, parts.target)
             await parts.engine.start()
             await parts.jobs.start()
+            pruning = partial(prune_journal, store, self.settings)
             loops = [
                 asyncio.create_task(every_second(parts.watch.turn, self.stopping)),
                 asyncio.create_task(every_second(parts.watch.judge_alarms, self.stopping, after=LATER)),
@@ -225,11 +226,9 @@ class Controller:
                 asyncio.create_task(every(PROXY_CHECK, parts.proxy.ensure, self.stopping)),
                 asyncio.create_task(every(PRUNE_EVERY, lambda: prune(folders), self.stopping)),
                 asyncio.create_task(every(CUT_EVERY, lambda: cut(folders), self.stopping)),
-                asyncio.create_task(
-                    every(JOURNAL_EVERY, partial(prune_journal, store, self.settings), self.stopping)
-                ),
+                asyncio.create_task(every(JOURNAL_EVERY, pruning, self.stopping)),
             ]
-            gateway, desk = self._gateway(parts), questions.Desk()
+            gateway, desk = self._gateway(parts), questions.Desk(plain_environment())
             console = [*questions.routes(gateway, desk), *pages.routes(gateway, desk)]
             async with listening(build_app(gateway, console), folders.door):
                 started = True

@@ -23,6 +23,7 @@ import msgspec
 
 from tidegate.adapters.store import Limits, SqlStore
 from tidegate.adapters.store.database import Database, open_database
+from tidegate.compose.environments import child_environment
 from tidegate.delivery.page import Page, Served
 from tidegate.installation import Installation
 from tidegate.settings import Settings
@@ -132,6 +133,7 @@ class Supervisor:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
+                    env=child_environment(self.installation.root),
                     start_new_session=True,
                 )
 

@@ -1,13 +1,13 @@
 """Jobs on this machine: the engine of transform jobs, joined with the target that runs their fleets, and that of
 recommendation jobs."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import msgspec
 
 from tidegate.compose.containers import file_roots
+from tidegate.compose.environments import child_environment
 from tidegate.compose.recommending import Recommending, join_recommending
 from tidegate.model.fleet import FleetSpec
 from tidegate.model.transform import Progress, TransformJob
@@ -70,7 +70,7 @@ def join_jobs(
     """Nothing runs yet."""
     runners = LocalRunners(
         folders,
-        dict(os.environ),
+        child_environment(folders.state),
         lambda job, fleet: job_file(settings, folders, table, job, fleet),
         lambda name: engine.kick(name),
     )

@@ -1,12 +1,12 @@
 """Recommendation jobs on this machine: their engine, and what each one's process is started with."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
 
 from tidegate.compose.containers import file_roots
+from tidegate.compose.environments import child_environment
 from tidegate.model.recommendation import RecommendationJob
 from tidegate.ports.clock import Clock
 from tidegate.ports.store import Store
@@ -33,7 +33,8 @@ def join_recommending(
 ) -> Recommending:
     """Nothing runs yet."""
     root = folders.state / "recommendations"
-    runners = LocalRecommenders(root, folders.installation, dict(os.environ), lambda job: job_file(settings, job))
+    environment = child_environment(folders.state)
+    runners = LocalRecommenders(root, folders.installation, environment, lambda job: job_file(settings, job))
     return Recommending(Recommendations(store, runners, clock, news), runners)
 
 

@@ -1,7 +1,6 @@
 """How a request that waits for an instance of a serverless endpoint reaches its supervisor."""
 
-import os
-
+from tidegate.compose.environments import child_environment
 from tidegate.model.fleet import FleetId
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.proxy.holding import Wakes
@@ -14,7 +13,7 @@ class Waking:
     """The nursery of workers, and the socket that the proxy and new workers call."""
 
     def __init__(self, folders: Folders) -> None:
-        self.nursery = Nursery(folders.installation, os.environ)
+        self.nursery = Nursery(folders.installation, child_environment(folders.state))
         self._wakes: Wakes | None = None
 
     async def start(self, proxy: HAProxy, target: LocalTarget) -> None:

@@ -7,7 +7,7 @@ the platform together never waits for one.
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,8 +30,9 @@ MOST_WAITING = 8
 
 @dataclass
 class Desk:
-    """Works on questions. ``longest``: seconds for each."""
+    """Works on questions. ``environment``: of the processes that do; ``longest``: seconds for each."""
 
+    environment: Mapping[str, str] = field(default_factory=dict)
     longest: float = LONGEST
     _turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
     _waiting: int = 0
@@ -52,6 +53,7 @@ class Desk:
             *(sys.executable, "-m", "tidegate.console.working"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            env=self.environment,
         )
         try:
             async with asyncio.timeout(self.longest):

@@ -3,10 +3,10 @@
 import json
 from typing import Any
 
-import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tidegate import aws_keys
 from tidegate.delivery.files import Files
 from tidegate.delivery.webhooks import Webhooks
 from tidegate.model.errors import Transient
@@ -38,7 +38,7 @@ class Notices:
         try:
             if region not in self._sns:
                 config = Config(connect_timeout=5, read_timeout=PATIENCE, retries={"total_max_attempts": 2})
-                self._sns[region] = botocore.session.get_session().create_client(
+                self._sns[region] = aws_keys.session().create_client(
                     "sns", endpoint_url=self._sns_endpoint or None, region_name=region, config=config
                 )
             self._sns[region].publish(TopicArn=topic, Message=message)

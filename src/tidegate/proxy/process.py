@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from tidegate.auth.child_environment import bare
 from tidegate.installation import Installation
 from tidegate.model.errors import StartupError
 from tidegate.proxy import config
@@ -107,6 +108,7 @@ class Master:
                 stdout=output,
                 stderr=output,
                 cwd=self.folder,
+                env=bare(os.environ),
                 start_new_session=True,
                 timeout=START_TIMEOUT,
                 check=False,

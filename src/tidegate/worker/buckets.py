@@ -6,7 +6,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-import botocore.session
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -18,6 +17,7 @@ from botocore.exceptions import (
     ResponseStreamingError,
 )
 
+from tidegate import aws_keys
 from tidegate.model.errors import ArtifactError, Transient
 
 _PART = 1024 * 1024
@@ -65,7 +65,7 @@ class Bucket:
             s3={"addressing_style": "path"} if endpoint else None,
         )
         try:
-            self._client: Any = botocore.session.get_session().create_client(
+            self._client: Any = aws_keys.session().create_client(
                 "s3", endpoint_url=endpoint or None, region_name=region, config=config
             )
         except (BotoCoreError, ValueError) as error:

@@ -19,11 +19,10 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from tidegate.auth.child_environment import without_secrets
 from tidegate.installation import Installation
 from tidegate.targets.local.folders import write_whole
 
-_PRIVATE = ("TIDEGATE_ACCESS_KEYS", "TIDEGATE_DATABASE_URL")
-"""Variables of the controller that a worker has no business to see."""
 _LOADING_TRIES, _LOADING_PAUSE = 5, 0.002
 NOTE = "process.json"
 """File in a replica's folder that holds its process's identity."""
@@ -73,7 +72,7 @@ def command_line(pid: int) -> list[str]:
 
 def cleaned(environment: Mapping[str, str]) -> dict[str, str]:
     """What a worker gets of the controller's variables."""
-    clean = {name: value for name, value in environment.items() if name not in _PRIVATE}
+    clean = without_secrets(environment)
     clean.setdefault("OMP_NUM_THREADS", "1")
     clean["PYTHONUNBUFFERED"] = "1"
     return clean
