@@ -119,7 +119,9 @@ def people(draw: st.DrawFn, commands_of: Sequence[str] = COMMANDS) -> PersonDoes
 def superseding(name: str) -> Callable[[Endpoint, datetime], Endpoint]:
     def command(endpoint: Endpoint, now: datetime) -> Endpoint:
         wish = Wanted(version(name, 2), canary(percent(50), 60), now)
-        return commands.supersede(endpoint, wish, rollout_id=f"to-{name}", can=Capabilities(), now=now)
+        return commands.supersede(
+            endpoint, wish, rollout_id=f"to-{name}-{now.timestamp()}", can=Capabilities(), now=now
+        )
 
     return command
 
