@@ -120,7 +120,7 @@ def superseding(name: str) -> Callable[[Endpoint, datetime], Endpoint]:
     def command(endpoint: Endpoint, now: datetime) -> Endpoint:
         wish = Wanted(version(name, 2), canary(percent(50), 60), now)
         return commands.supersede(
-            endpoint, wish, rollout_id=f"to-{name}-{now.timestamp()}", can=Capabilities(), now=now
+            endpoint, wish, rollout_id=f"to-{name}-{endpoint.generation}", can=Capabilities(), now=now
         )
 
     return command
