@@ -41,6 +41,8 @@ class FleetSeen:
     """Seconds until a request that came now would have a replica; None also where some wait and none was answered."""
     mirror: Mirroring | None = None
     """What its requests are copied to, as asked for last."""
+    was_ready: bool = True
+    """Whether a replica of it was ready since this controller follows it. Where none was, none can have been lost."""
     answered: int | None = None
     """Requests that its model answered with a status below 500 since this controller follows it. None: unknown."""
     failed: int | None = None

@@ -26,6 +26,9 @@ BUDGET = 100_000
 """Steps of evaluation (points, and what metric math makes of each) that one round may take. What does not fit waits
 for the next round, cheap guards going first: an expensive guard holds its own rollout, never another's."""
 
+PATIENCE = 0.5
+"""Seconds that the data of one guard may take to be read. Windows beyond what metrics hold in memory are read from
+the database, which may be slow or away."""
 EXPENSIVE = BUDGET // 100
 NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -92,7 +95,8 @@ class Guards:
         last = self._verdicts.get(key)
         standing = alarm if last is None else last.alarm
         try:
-            after = evaluate(standing, await points(self.metrics, standing, now), now)
+            async with asyncio.timeout(PATIENCE):
+                after = evaluate(standing, await points(self.metrics, standing, now), now)
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
             if self._troubles.get(key) != why:

@@ -125,6 +125,8 @@ class Scaling:
             memory = self._known.get(standing.saved.name)
             if memory is not None:
                 memory.refused_until = now + PATIENCE
+        except Exception:
+            log.exception("%s was not scaled", standing.saved.name)
 
     async def _one(self, standing: Standing, backlogs: dict[str, Backlog], now: datetime) -> None:
         scalable, endpoint = standing.saved.body, standing.endpoint

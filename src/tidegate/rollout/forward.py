@@ -109,12 +109,14 @@ _WHEN = {
 
 
 def _lost(endpoint: Endpoint, rollout: Rollout, seen: Observation) -> list[str]:
-    """Routed variants of the new side without a ready replica, when all that is left of the old side is well."""
+    """Routed variants of the new side without a ready replica, when all that is left of the old side is well. After a
+    crash of the machine none was ready yet: then it is short of capacity, as the old side was a moment before."""
     if rollout.old is None or not wanted.new_share(endpoint):
         return []
     if not sight.ready(endpoint, rollout.old, wanted.standing(rollout).old_part, seen):
         return []
-    return sight.dead(endpoint, rollout.new, seen)
+    gone = sight.dead(endpoint, rollout.new, seen)
+    return gone if sight.were_ready(endpoint, rollout.new, gone, seen) else []
 
 
 def _late(rollout: Rollout, now: datetime) -> tuple[Cause, str] | None:

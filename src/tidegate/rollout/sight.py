@@ -103,6 +103,12 @@ def dead(endpoint: Endpoint, version: Version, seen: Observation) -> list[str]:
     return gone
 
 
+def were_ready(endpoint: Endpoint, version: Version, variants: list[str], seen: Observation) -> bool:
+    """Whether one of these variants had a ready replica since the controller follows it; a fleet that is gone had."""
+    ids = (FleetId(endpoint.name, version.generation, name) for name in variants)
+    return any(fleet is None or fleet.was_ready for fleet in (((seen.fleets or {}).get(id)) for id in ids))
+
+
 def failures(endpoint: Endpoint, version: Version, seen: Observation, *, shadow: bool = False) -> dict[str, str]:
     """Variants whose replicas do not come up, and why; the shadow variant only where it is asked for."""
     found = {}

@@ -66,6 +66,8 @@ class Fleet:
     """What went wrong in the last turn; told once."""
     _kicked: asyncio.Event = field(default_factory=asyncio.Event)
     _last_seen: FleetSeen | None = None
+    _was_ready: bool = False
+    """A replica of it was ready since this controller follows it."""
     _in_router: bool = False
     """The router has been told of it, be it without a replica."""
     _on_demand: OnDemand = field(default_factory=OnDemand)
@@ -138,6 +140,7 @@ class Fleet:
             draining=count[ReplicaState.DRAINING],
             failure=self.failure,
             mirror=None if self.wish.deleted else spec.mirror,
+            was_ready=self._was_ready,
         )
 
     def adopt(self) -> None:
@@ -193,6 +196,7 @@ class Fleet:
         if trouble and trouble != self._trouble:
             log.warning("fleet %s: %s", self.id, trouble)
         self._trouble = trouble
+        self._was_ready = self._was_ready or self.running > 0
         seen = self.seen()
         if seen != self._last_seen or done:
             self._last_seen = seen
