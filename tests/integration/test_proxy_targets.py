@@ -11,7 +11,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.compat import get_current_datetime
 from botocore.credentials import Credentials
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 
 from tests.proxy_stand import Client, Reply, Stand, each_haproxy, stand
 from tests.request_targets import AMBIGUOUS, CANONICAL, batches
@@ -142,7 +142,13 @@ def test_the_dispatcher_s_and_the_workers_sockets_refuse_ambiguous_targets_too(p
 def test_what_is_routed_is_what_is_verified_and_what_the_model_gets(program: str) -> None:
     """Of any target: with the signature that a client would make for it, proxy and verifier agree on the endpoint."""
 
-    @settings(max_examples=4, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=4,
+        deadline=None,
+        phases=[Phase.generate],
+        verbosity=Verbosity.quiet,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(batches)
     def routed(batch: list[str]) -> None:
         async def play(running: Stand) -> None:

@@ -165,6 +165,7 @@ def _same_site(options: Options) -> str:
     compared, said = "req.fhdr(Origin),regsub(^https?://,),strcmp(txn.host)", "req.fhdr(Sec-Fetch-Site)"
     other_page = (
         f"{{ {compared} gt 0 }} or {{ {compared} lt 0 }}"
+        " or { req.fhdr(Origin) -m found } { req.fhdr_cnt(Origin) gt 1 }"
         f" or {{ {said} -m found }} !{{ {said} -m str {' '.join(same_site.OWN_SITES)} }}"
         f" or {{ {said} -m found }} {{ req.fhdr_cnt(Sec-Fetch-Site) gt 1 }}"
     )

@@ -29,7 +29,9 @@ def tidegate(
     *arguments: str, before: Sequence[str] = (), **environment: str | None
 ) -> "subprocess.CompletedProcess[str]":
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TIDEGATE_", "AWS_"))}
-    given = {**kept, "TIDEGATE_URL": nowhere(), "COLUMNS": "160", **environment}
+    url = nowhere()  # the default port may be another tidegate's
+    port = url.rpartition(":")[2]
+    given = {**kept, "TIDEGATE_URL": url, "TIDEGATE_PORT": port, "COLUMNS": "160", **environment}
     return subprocess.run(
         [*before, sys.executable, "-m", "tidegate.cli", *arguments],
         env={name: value for name, value in given.items() if value is not None},
