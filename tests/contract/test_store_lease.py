@@ -56,7 +56,7 @@ async def rival(url: str, candidate: Candidate, *, standby: bool = False) -> Asy
     if store.database.dialect == "postgresql":
         own = open_database(url, serial=False, limits=Limits(1.0), prepare=False)
     try:
-        yield Rival(store, Contest(store.database, own, candidate, asyncio.Event(), standby, QUICK))
+        yield Rival(store, Contest(store.database, own, candidate, asyncio.Event(), standby, times=QUICK))
     finally:
         if own is not None:
             await own.close()

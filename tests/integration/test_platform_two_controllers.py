@@ -2,9 +2,11 @@
 was left behind ends by itself and leaves what serves."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,28 @@ def test_a_second_controller_on_one_database_is_refused(database_url: str) -> No
         finally:
             second.stop()
         Scene(first).sagemaker.list_endpoints()
+
+
+def test_a_standby_is_left_in_the_background(postgres_url: str, tmp_path: Path) -> None:
+    with Platform(environment=environment(postgres_url)):
+        standby = Platform(environment=environment(postgres_url, TIDEGATE_STANDBY="1"))
+        command = [sys.executable, "-m", "tidegate.cli", "up", "--detach", "--json", "--port", str(standby.port)]
+        done = subprocess.run(
+            [*command, "--state", str(standby.state)],
+            env={**os.environ, **standby.environment},
+            capture_output=True,
+            text=True,
+            timeout=55,
+            check=False,
+        )
+        try:
+            assert done.returncode == 0, done.stderr
+            found = json.loads(done.stdout)
+            assert found["standby"] is True
+            os.kill(found["pid"], signal.SIGTERM)
+            until(lambda: not standby.processes(), "it ends while it waits")
+        finally:
+            standby.stop()
 
 
 def test_a_standby_follows_one_that_hangs_which_ends_when_it_wakes(

@@ -7,6 +7,7 @@ import typer
 
 from tidegate import __version__
 from tidegate.cli import (
+    backing_up,
     batch,
     costing,
     deploying,
@@ -62,6 +63,8 @@ for command in (
     deploying.delete,
     costing.cost,
     price_list.prices,
+    backing_up.backup,
+    backing_up.restore,
     looking.version,
     looking.schema,
 ):

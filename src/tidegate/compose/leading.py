@@ -28,17 +28,22 @@ JOURNAL_LINES = 2_000
 
 @contextlib.asynccontextmanager
 async def leading(
-    store: SqlStore, settings: Settings, stopping: asyncio.Event, leave: Callable[[], None]
+    store: SqlStore,
+    settings: Settings,
+    stopping: asyncio.Event,
+    leave: Callable[[], None],
+    *,
+    seize: bool = False,
 ) -> AsyncIterator[bool]:
     """The block may act on the store, whose schema is this program's; False: ``stopping`` was set while it waited.
     Calls ``leave`` once another controller has taken over; raises Unavailable for that at the end. Raises Conflict
-    where another one has the store, StartupError."""
+    where another one has the store, unless it is to be seized on PostgreSQL; StartupError."""
     database, own = store.database, _own_connection(store, settings)
     try:
         if not await asyncio.to_thread(database.read, has_leases):
             # Older than leases, or empty. Otherwise the schema is left alone until the lease is held.
-            await asyncio.to_thread(database.prepare)
-        contest = Contest(database, own, _candidate(settings.state), stopping, settings.standby)
+            await asyncio.to_thread(database.prepare, thorough=True)
+        contest = Contest(database, own, _candidate(settings.state), stopping, settings.standby, seize)
         lease = await contest.acquire()
         if lease is None:
             yield False

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from tidegate.model.alarm import Alarm
 from tidegate.model.asynchronous import Asynchronous
 from tidegate.model.endpoint import Endpoint, EndpointConfig, ProductionVariant, Wanted
 from tidegate.model.errors import Conflict, InProgress, Invalid, NotFound
 from tidegate.model.fleet import RoutingStrategy, Serverless, VariantSpec
+from tidegate.model.numbering import numbers_at
 from tidegate.model.observe import Capabilities, Event
 from tidegate.model.registry import Tags
 from tidegate.model.rollout import DeploymentConfig, Phase, Version
@@ -20,8 +21,6 @@ from tidegate.service import tags as labels
 from tidegate.service.configs import check_count, check_weights
 from tidegate.service.kinds import ALARM, CONFIG, ENDPOINT, MODEL
 from tidegate.service.records import need, need_free
-
-NUMBERED_FROM = datetime(2025, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -64,12 +63,11 @@ def create_endpoint(
 def first_number(tx: Tx, name: str, now: datetime) -> int:
     """Where the generations and fences of a record begin: above all that the name ever had, also in records that are
     lost (an older backup was restored, another database is used). What still runs under those numbers is not taken
-    for the new endpoint's. Seconds since 2025 do: numbers rise more slowly than one a second."""
-    seconds = int((now - NUMBERED_FROM).total_seconds())
+    for the new endpoint's."""
     lines = tx.journal(kind=ENDPOINT.name, name=name, limit=2, newest_first=True)
     earlier = [line.body for line in lines if isinstance(line.body, dict)]
     known: list[int] = [body.get(member, 0) for body in earlier for member in ("generation", "fence")]
-    return max(0, seconds, *known)
+    return max([numbers_at(now), *known])
 
 
 def update_endpoint(tx: Tx, name: str, asked: Asked, *, rollout_id: str, can: Capabilities, now: datetime) -> None:

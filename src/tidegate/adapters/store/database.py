@@ -24,7 +24,7 @@ from tidegate.adapters.store.connecting import LOOKING, Limits, interrupting, is
 from tidegate.adapters.store.schema import needs_migration, upgrade
 from tidegate.adapters.store.soundness import check
 from tidegate.adapters.store.workers import Closed, Workers, current_watch
-from tidegate.model.errors import StartupError, Unavailable
+from tidegate.model.errors import StartupError, TidegateError, Unavailable
 
 R = TypeVar("R")
 
@@ -107,14 +107,17 @@ class Database:
         that has it is damaged."""
         self._first(lambda: self._prepare(thorough))
 
-    def read(self, work: Callable[[Connection], R]) -> R:
-        """``work``, which only reads, in one transaction; blocks. Raises StartupError."""
-        return self._first(lambda: self.transact(work, looking=True))
+    def read(self, work: Callable[[Connection], R], *, limit: float | None = None) -> R:
+        """``work``, which only reads, in one transaction; blocks. Raises StartupError instead of Unavailable."""
+        return self._first(lambda: self.transact(work, looking=True, limit=limit))
 
     def _first(self, job: Callable[[], R]) -> R:
         try:
             return self._workers.submit(job).result()
-        except StartupError:
+        except Unavailable as error:
+            made = troubles.Damaged if troubles.is_damage(error.__cause__) else StartupError
+            raise made(str(error)) from error
+        except TidegateError:
             raise
         except Exception as error:
             raise StartupError(str(troubles.unavailable(error, self._engine.url))) from error

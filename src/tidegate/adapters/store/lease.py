@@ -169,6 +169,8 @@ class Contest:
     candidate: Candidate
     stopping: asyncio.Event
     standby: bool = False
+    seize: bool = False
+    """Takes the lease from a living holder on PostgreSQL."""
     times: Times = USUAL
 
     async def acquire(self) -> SqlLease | None:
@@ -194,7 +196,7 @@ class Contest:
                 continue
             now = time.monotonic()
             first, watched = watched is None, watched.next(row, now) if watched else Watched(row, now)
-            if may_take(watched, self.candidate, now, self.times):
+            if self.seize or may_take(watched, self.candidate, now, self.times):
                 if (fence := await self.store.run(_taking(self.candidate, row))) is not None:
                     return SqlLease(own, fence, now, self.times)
                 continue  # somebody was faster
@@ -249,6 +251,15 @@ class Contest:
 def has_leases(connection: Connection) -> bool:
     """Whether the schema knows leases: whoever runs on an older one holds none."""
     return inspect(connection).has_table(LEASES.name)
+
+
+def lock_file(database: Path) -> int:
+    """The lock of a SQLite database that cannot be opened; it lasts until the file is closed. Raises Conflict."""
+    file = os.open(f"{database}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    if not _locked(file):
+        os.close(file)
+        raise Conflict(f"The database {database} is in use by another controller: stop that one")
+    return file
 
 
 def _locked(file: int) -> bool:

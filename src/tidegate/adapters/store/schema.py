@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection, inspect
 
-from tidegate.adapters.store.tables import SCHEMA, VERSION_TABLE
+from tidegate.adapters.store.tables import METADATA, SCHEMA, VERSION_TABLE
 
 
 def upgrade(connection: Connection, to: str = "head") -> None:
@@ -13,6 +13,13 @@ def upgrade(connection: Connection, to: str = "head") -> None:
         migrate(connection, to)
     if to == "head":  # a database that can only be read is found out now, not at the first write
         connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = version_num")
+
+
+def rebuild(connection: Connection) -> None:
+    """The tables of this program, empty, in place of what there is of them. Inside the caller's transaction."""
+    METADATA.drop_all(connection)
+    connection.exec_driver_sql(f"DROP TABLE IF EXISTS {VERSION_TABLE}")
+    upgrade(connection)
 
 
 def needs_migration(connection: Connection) -> bool:

@@ -5,7 +5,7 @@ import os
 from sqlalchemy import Connection, inspect
 
 from tidegate.adapters.store.tables import METADATA, MINUTES, SECONDS, SERIES
-from tidegate.model.errors import StartupError
+from tidegate.adapters.store.troubles import Damaged
 
 MOST_CHECKED = 256 * 1024**2
 """Bytes of a SQLite file that is checked as a whole, in about a second; of a larger one, all but the measurements."""
@@ -13,7 +13,7 @@ RESTORE = "restore it from a backup with 'tidegate restore FILE --force'"
 
 
 def check(connection: Connection, shown: str) -> None:
-    """Raises StartupError for damage of a database that has this program's schema: parts that are missing, pages or
+    """Raises Damaged for a fault of a database that has this program's schema: parts that are missing, pages or
     records that cannot be read. ``shown``: its URL."""
     inspector = inspect(connection)
     for table in METADATA.sorted_tables:
@@ -38,5 +38,5 @@ def _check_pages(connection: Connection, shown: str) -> None:
             raise _damaged(shown, " ".join(str(found).split()))
 
 
-def _damaged(shown: str, what: str) -> StartupError:
-    return StartupError(f"The database {shown} is damaged: {what}; {RESTORE}, or name another one")
+def _damaged(shown: str, what: str) -> Damaged:
+    return Damaged(f"The database {shown} is damaged: {what}; {RESTORE}, or name another one")

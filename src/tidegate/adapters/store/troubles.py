@@ -5,7 +5,7 @@ import sqlite3
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 
-from tidegate.model.errors import Unavailable
+from tidegate.model.errors import StartupError, Unavailable
 
 ADVICE = (
     (("full", "no space", "disk i/o"), "make room on its disk"),
@@ -26,6 +26,16 @@ REPEAT = {"40001", "40P01"}
 LOCK_NOT_AVAILABLE = "55P03"
 AWAY = ("08", "57P")
 """Classes of SQLSTATEs: the connection failed, the server is going down or coming up."""
+
+
+class Damaged(StartupError):
+    """What the database holds cannot be used; it must be replaced."""
+
+
+def is_damage(error: BaseException | None) -> bool:
+    """Whether SQLite says that its file is none, or not whole."""
+    reason = error.orig if isinstance(error, DBAPIError) else None
+    return getattr(reason, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def translated(error: DBAPIError, address: URL) -> Exception:

@@ -1,0 +1,122 @@
+"""``backup`` and ``restore``: the platform's database in one file, whichever kind it is."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from tidegate.cli.output import AsJson, console, note, show
+from tidegate.settings import Settings
+
+STATE = Annotated[
+    Path | None, typer.Option(readable=False, help="The state folder. [default: ~/.local/state/tidegate]")
+]
+LOOK_EVERY = 1000
+"""Rows between two changes of the bar."""
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it.", show_default=False)],
+    state: STATE = None,
+    metrics: Annotated[bool, typer.Option("--metrics", help="Measurements, too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write all that the platform knows into one file: records, their journal, requests in the queue.
+
+    The platform may run meanwhile: the file holds one moment. Settings, access keys, model data and answers that
+    were written are not in it. The database is found like the server finds it, by --state or TIDEGATE_STATE, and
+    TIDEGATE_DATABASE_URL.
+
+    \b
+    Examples:
+      tidegate backup tidegate-monday.backup
+      tidegate backup /backups/tidegate.backup --metrics --json
+    """
+    from tidegate.compose import backups  # noqa: PLC0415 (the other commands start without a database)
+
+    with _bar(as_json) as step:
+        done = backups.save(_settings(state), file, metrics=metrics, progress=step("backing up"))
+    document = {"file": str(file), "bytes": file.stat().st_size, "sha256": done.sha256, "rows": done.rows}
+    show(document, as_json, f"{file}: {_words(done.rows)}, {document['bytes']:,} bytes")
+
+
+def restore(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="What 'tidegate backup' wrote.", show_default=False)
+    ],
+    state: STATE = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Replace what is there, damaged or not; end a controller that runs."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring back what a backup file holds, all of it or nothing. Start the platform afterwards.
+
+    SQLite or PostgreSQL, the file does not care where it came from: this is also how to move from one to the other.
+    Endpoints come up with the versions that they had; requests that waited in the queue are carried out, also those
+    that were since then.
+
+    \b
+    Examples:
+      tidegate restore tidegate-monday.backup
+      tidegate restore tidegate-monday.backup --force
+      TIDEGATE_DATABASE_URL=postgresql://tidegate@db/tidegate tidegate restore moving.backup
+    """
+    from tidegate.compose import backups  # noqa: PLC0415 (the other commands start without a database)
+
+    with _bar(as_json) as step:
+        verifying = step("checking")
+        done = backups.load(
+            _settings(state),
+            file,
+            force=force,
+            verifying=lambda rows: verifying(rows, 0),
+            progress=step("restoring"),
+        )
+    if done.replaced is not None:
+        note(f"the damaged database is kept as {done.replaced}: remove it when all is well")
+    header, rows = done.header, done.contents.rows
+    document = {
+        "file": str(file),
+        "made_at": header.made_at.isoformat(),
+        "rows": rows,
+        "replaced": done.replaced and str(done.replaced),
+    }
+    made = f"{header.made_at:%Y-%m-%d %H:%M:%S %Z}"
+    show(document, as_json, f"restored {_words(rows)} as of {made}; start the platform with 'tidegate up'")
+
+
+def _settings(state: Path | None) -> Settings:
+    return Settings.from_environment(os.environ, state=state)
+
+
+def _words(rows: dict[str, int]) -> str:
+    names = {"records": "records", "journal": "lines of their journal", "queue": "requests in the queue"}
+    said = [f"{rows[table]:,} {name}" for table, name in names.items()]
+    measured = sum(count for table, count in rows.items() if table not in names)
+    return ", ".join([*said, f"{measured:,} measurements"] if measured else said)
+
+
+@contextmanager
+def _bar(quiet: bool) -> Iterator[Callable[[str], Callable[[int, int], None]]]:
+    """Makes steps of a progress bar: each is told the rows done, and of how many; 0: not known."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f} rows"))
+    on_screen = not quiet and sys.stdout.isatty()
+    with Progress(*columns, TimeElapsedColumn(), console=console(), disable=not on_screen, transient=True) as bar:
+
+        def step(name: str) -> Callable[[int, int], None]:
+            task = bar.add_task(name, total=None)
+
+            def update(done: int, total: int) -> None:
+                if done % LOOK_EVERY == 0 or done == total:
+                    bar.update(task, completed=done, total=total or None)
+
+            return update
+
+        yield step

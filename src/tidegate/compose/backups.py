@@ -1,0 +1,202 @@
+"""Backup and restore of a platform's database, beside a running platform or in its absence."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+from sqlalchemy import Connection
+
+from tidegate.adapters.state_folder import StateFolder
+from tidegate.adapters.store import Limits, SqlStore, backup, backup_file, open_store
+from tidegate.adapters.store.backup import Contents, Progress
+from tidegate.adapters.store.backup_file import Header
+from tidegate.adapters.store.connecting import is_sqlite, read_address
+from tidegate.adapters.store.database import open_database
+from tidegate.adapters.store.lease import lock_file
+from tidegate.adapters.store.schema import rebuild
+from tidegate.adapters.store.troubles import Damaged
+from tidegate.compose.dispatchers import Supervisor, start_of
+from tidegate.compose.leading import leading
+from tidegate.model.errors import Conflict, NotFound, StartupError
+from tidegate.settings import Settings
+
+LIMIT = 24 * 3600.0
+"""Seconds that a backup or a restore may take."""
+LEAVE = 60.0
+"""Seconds in which a controller that was asked to leave has to end."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """``replaced``: where a damaged database was put aside."""
+
+    header: Header
+    contents: Contents
+    replaced: Path | None = None
+
+
+def save(settings: Settings, path: Path, *, metrics: bool, progress: Progress) -> Contents:
+    """Writes a backup file. The platform may run meanwhile. Raises NotFound, Invalid, StartupError, Conflict."""
+    file = _sqlite_file(settings)
+    if file is not None and not file.exists():
+        raise NotFound(f"there is no database at {file}: name the state folder with --state")
+    database = open_database(_url(settings), limits=Limits(settings.database_timeout), prepare=False)
+    try:
+        return database.read(
+            lambda connection: backup.export(connection, path, metrics=metrics, progress=progress), limit=LIMIT
+        )
+    finally:
+        database.shut()
+
+
+def load(
+    settings: Settings, path: Path, *, force: bool, verifying: Callable[[int], None], progress: Progress
+) -> Done:
+    """Restores a backup file, all of it or nothing. Raises Conflict where a controller runs or something is there
+    already; with ``force`` the controller ends, what serves is left to the next one, and what was there is replaced.
+    Raises Invalid for a file that cannot be used, StartupError."""
+    header = backup_file.verify(path, verifying)
+    folder = _take(settings.state, force)
+    settings = replace(settings, state=folder.path)
+    try:
+        return asyncio.run(_Restore(settings, folder, path, header, force, progress).run())
+    except OSError as error:
+        raise StartupError(f"{folder.path} cannot be written: {error.strerror or error}") from None
+    finally:
+        folder.release()
+
+
+@dataclass(frozen=True)
+class _Restore:
+    settings: Settings
+    folder: StateFolder
+    path: Path
+    header: Header
+    force: bool
+    progress: Progress
+
+    async def run(self) -> Done:
+        # It outlives controllers, and would go on with the queue as it was.
+        await Supervisor(start_of(self.settings, Path()), self.folder.installation).stop()
+        store = open_store(_url(self.settings), Limits(self.settings.database_timeout), prepare=False)
+        try:
+            async with leading(store, self.settings, asyncio.Event(), lambda: None, seize=self.force):
+                return Done(self.header, await self._into(store))
+        except Damaged as error:
+            if not self.force:
+                raise Conflict(f"{error}: nothing was restored yet") from None
+            if (file := _sqlite_file(self.settings)) is None:
+                return Done(self.header, await self._into(store, rebuild))
+        finally:
+            await store.close()
+        return await self._beside(file)
+
+    async def _into(self, store: SqlStore, before: Callable[[Connection], None] = lambda _: None) -> Contents:
+        """In one transaction, what comes ``before`` included."""
+
+        def work(connection: Connection) -> Contents:
+            before(connection)
+            return backup.restore(
+                connection,
+                self.path,
+                self.header,
+                force=self.force,
+                now=datetime.now(UTC),
+                progress=self.progress,
+            )
+
+        return await store.database.call(lambda: store.database.transact(work, limit=LIMIT))
+
+    async def _beside(self, file: Path) -> Done:
+        """Into a new file that then takes the damaged one's place, which is kept."""
+        lock = lock_file(file)
+        new, old = file.with_name(f"{file.name}.new"), file.with_name(f"{file.name}.damaged")
+        try:
+            for path in _files(new):
+                path.unlink(missing_ok=True)
+            store = open_store(f"sqlite:///{new}")
+            try:
+                contents = await self._into(store)
+            finally:
+                await store.close()  # and so its write-ahead log is part of it
+            for path in _files(old):
+                path.unlink(missing_ok=True)
+            for path, aside in zip(_files(file)[1:], _files(old)[1:], strict=True):
+                with contextlib.suppress(FileNotFoundError):
+                    path.rename(aside)
+            _keep(file, old)
+            new.replace(file)
+            _settle(file.parent)
+            return Done(self.header, contents, old)
+        finally:
+            os.close(lock)
+
+
+def _url(settings: Settings) -> str:
+    return settings.database_url or f"sqlite:///{settings.state.expanduser().absolute() / 'tidegate.db'}"
+
+
+def _sqlite_file(settings: Settings) -> Path | None:
+    address = read_address(_url(settings))
+    return Path(address.database or "") if is_sqlite(address) else None
+
+
+def _files(database: Path) -> list[Path]:
+    """A SQLite database and what belongs to it."""
+    return [database.with_name(database.name + end) for end in ("", "-wal", "-shm")]
+
+
+def _keep(file: Path, copy: Path) -> None:
+    """The file under a second name; it stays where it is until another takes its place."""
+    try:
+        os.link(file, copy)
+    except OSError:  # a file system without links
+        shutil.copyfile(file, copy)
+
+
+def _settle(folder: Path) -> None:
+    """Waits until new names in it are on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _take(state: Path, force: bool) -> StateFolder:
+    deadline = time.monotonic() + LEAVE
+    asked = False
+    while True:
+        try:
+            return StateFolder.take(state)
+        except StartupError as error:
+            pid = _controller(state.expanduser().resolve())
+            if pid is None or time.monotonic() > deadline:
+                raise
+            if not force:
+                raise Conflict(
+                    f"a controller runs on {state} (pid {pid}): stop it with 'tidegate down', or let --force end it "
+                    "and leave what serves to the next one"
+                ) from error
+        if not asked:
+            os.kill(pid, signal.SIGHUP)
+            asked = True
+        time.sleep(0.1)
+
+
+def _controller(state: Path) -> int | None:
+    """The process id of the controller that runs on this folder."""
+    try:
+        pid = int((state / "tidegate.pid").read_text())
+        line = psutil.Process(pid).cmdline()
+    except (OSError, ValueError, psutil.Error):
+        return None
+    return pid if "tidegate.cli.controller" in line and str(state) in line else None
