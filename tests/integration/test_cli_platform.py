@@ -13,6 +13,8 @@ import pytest
 
 from tidegate.testing.platform import free_port, until
 
+PATIENCE = 300
+"""Seconds for one command or one change, on a machine with ten times as much to do as it can."""
 SPEC = """\
 endpoint: fraud
 model: {{image: tidegate/xgboost, data: "{data}"}}
@@ -42,7 +44,7 @@ class Commands:
             text=True,
             check=False,
             stdin=subprocess.DEVNULL,
-            timeout=120,
+            timeout=PATIENCE,
         )
 
     def words(self, *arguments: str) -> str:
@@ -81,6 +83,7 @@ def commands(tmp_path: Path) -> Iterator[Commands]:
 
 
 @pytest.mark.e2e
+@pytest.mark.timeout(900)  # some twenty processes in a row, each of which imports a lot
 def test_a_day_with_the_commands(commands: Commands, models: tuple[str, str]) -> None:
     started = commands.up()
     assert runs(started["pid"])
@@ -102,17 +105,17 @@ def test_a_day_with_the_commands(commands: Commands, models: tuple[str, str]) ->
 
     second = commands.data("deploy", commands.spec(models[1]))
     assert second["change"] == "updated"
-    until(lambda: commands.data("status", "fraud")["rollout"]["phase"] == "Baking", "baking at 50 %", 30)
+    until(lambda: commands.data("status", "fraud")["rollout"]["phase"] == "Baking", "baking at 50 %", PATIENCE)
     assert commands.data("rollout", "pause", "fraud")["rollout"]["paused"]
     assert "already paused" in commands.error("rollout", "pause", "fraud")
     assert commands.data("rollout", "resume", "fraud")["rollout"]["paused"] is None
     commands.words("rollout", "abort", "fraud")
-    until(lambda: commands.data("status", "fraud")["rollout"] is None, "turned back", 30)
+    until(lambda: commands.data("status", "fraud")["rollout"] is None, "turned back", PATIENCE)
     status = commands.data("status", "fraud")
     assert (status["config"], status["last"]["cause"]) == (first["config"], "Aborted")
 
     commands.words("rollout", "retry", "fraud")
-    until(lambda: commands.data("status", "fraud")["rollout"]["phase"] == "Baking", "baking again", 30)
+    until(lambda: commands.data("status", "fraud")["rollout"]["phase"] == "Baking", "baking again", PATIENCE)
     commands.words("rollout", "promote", "fraud")
     commands.words("rollout", "watch", "fraud")
     assert commands.data("status", "fraud")["config"] == second["config"]

@@ -175,11 +175,12 @@ def test_the_command_asks_sagemaker_and_reads_its_answer(platform: Platform, sce
     gone(platform, "by-command")
 
 
+@pytest.mark.timeout(900)
 def test_who_stops_the_command_stops_the_job(platform: Platform, scene: Asking) -> None:
     run = asked(scene, "--with", "job=left")
-    until(lambda: len(of_job(platform, "left")) > 1, "the job's server has started", 120)
+    until(lambda: len(of_job(platform, "left")) > 1, "the job's server has started", 300)
     run.send_signal(signal.SIGINT)
-    _, err = run.communicate(timeout=60)
+    _, err = run.communicate(timeout=300)
     assert run.returncode != 0 and "stopping left" in err
     assert ended(scene, "left")["Status"] == "STOPPED"
     gone(platform, "left")

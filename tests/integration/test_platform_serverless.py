@@ -124,21 +124,74 @@ def test_a_controller_that_is_killed_finds_the_request_waiting(platform: Platfor
         assert asked.result().status_code == 200
 
 
-def test_the_nursery_may_be_killed(platform: Platform, fraud: str) -> None:
-    assert invoke(platform, fraud).status_code == 200
-    [nursery] = [p for p in platform.processes() if "tidegate.worker.nursery" in p.cmdline() and leads(p)]
-    before = {path.name for path in replicas(platform, fraud)}
+def test_the_nursery_may_be_killed(platform: Platform, scene: Scene, fraud: str, models: tuple[str, str]) -> None:
+    deploy(platform, "forked", {"image": "tidegate/xgboost", "data": models[0]}, idle_after="20s")
+    assert scene.settled("forked")["EndpointStatus"] == "InService"
+    assert invoke(platform, "forked").status_code == 200
+    asleep(platform, fraud)  # what a nursery has just begun to fork would end with it
+    [nursery] = [process for process in platform.processes() if leads(process)]
+    before = {path.name for path in replicas(platform, "forked")}
     nursery.kill()
-    assert invoke(platform, fraud).status_code == 200
-    assert {path.name for path in replicas(platform, fraud)} <= before, "its children live on"
-    asleep(platform, fraud)
-    assert invoke(platform, fraud).status_code == 200
+    assert invoke(platform, "forked").status_code == 200
+    assert {path.name for path in replicas(platform, "forked")} == before, "its children live on"
+    assert invoke(platform, fraud).status_code == 200, "and others come"
+    scene.sagemaker.delete_endpoint(EndpointName="forked")
 
 
 def leads(process: psutil.Process) -> bool:
     """Forked workers have the nursery's command line; it alone is the controller's child."""
-    parent = process.parent()
-    return parent is not None and "tidegate.cli.controller" in parent.cmdline()
+    try:
+        parent = process.parent()
+        forks = "tidegate.worker.nursery" in process.cmdline()
+        return forks and parent is not None and "tidegate.cli.controller" in parent.cmdline()
+    except psutil.NoSuchProcess:
+        return False
+
+
+SLOW = """
+import time
+
+def model_fn(model_dir):
+    time.sleep(3)
+
+def transform_fn(model, data, content_type, accept):
+    return "{word}", "text/csv"
+"""
+
+
+def test_requests_that_wait_for_the_old_version_to_wake_are_answered_by_it(
+    platform: Platform, scene: Scene, tmp_path: Path
+) -> None:
+    """Its routes gave them to it before they were taken away, and the rollout is over long before it is awake."""
+
+    def put(word: str) -> None:
+        code = tmp_path / word / "code"
+        code.mkdir(parents=True)
+        (code / "inference.py").write_text(SLOW.format(word=word))
+        with tarfile.open(tmp_path / f"{word}.tar.gz", "w:gz") as archive:
+            archive.add(code, "code")
+        model = {"image": "tidegate/script", "data": (tmp_path / f"{word}.tar.gz").as_uri()}
+        bounds = {"memory": "1GiB", "max_concurrency": 50, "idle_after": "500ms"}
+        rollout = {"strategy": "canary", "size": "50%", "wait": "1s"}
+        spec = {"endpoint": "woken", "model": model, "serverless": bounds, "rollout": rollout}
+        httpx.put(f"{platform.url}/tidegate/v1/deploy", json={"spec": spec}, timeout=30).raise_for_status()
+
+    put("old")
+    assert scene.settled("woken")["EndpointStatus"] == "InService"
+    asleep(platform, "woken")
+    put("new")
+
+    def halfway() -> bool:
+        rollout = httpx.get(f"{platform.url}/tidegate/v1/endpoints/woken").json()["rollout"]
+        return bool(rollout and rollout["phase"] == "Baking")
+
+    until(halfway, "half of the requests go to the new version", every=0.01)
+    with ThreadPoolExecutor(10) as threads:
+        found = list(threads.map(lambda _: invoke(platform, "woken", "1"), range(10)))
+    assert {answer.status_code for answer in found} == {200}, [answer.text for answer in found]
+    assert {answer.text for answer in found} <= {"old", "new"}
+    assert scene.settled("woken")["EndpointStatus"] == "InService"
+    assert invoke(platform, "woken", "1").text == "new"
 
 
 def test_a_canary_goes_to_a_version_that_sleeps(

@@ -9,7 +9,7 @@ from tests.unit.targets.local_stand import FLEET, spec
 from tidegate.model.fleet import FleetSpec, Serverless
 from tidegate.ports.router import Demand
 from tidegate.targets.local.fleet_seconds import billed
-from tidegate.targets.local.on_demand import FORGOTTEN, PROVEN, OnDemand
+from tidegate.targets.local.on_demand import FORGOTTEN, LOOKS, PROVEN, OnDemand
 from tidegate.targets.local.scaling import Standing
 
 BOUNDS = Serverless(memory=2 * 2**30, max_concurrency=30, idle_after=60.0, per_instance=10)
@@ -69,8 +69,25 @@ def test_whoever_waits_is_remembered_until_served_or_gone() -> None:
     assert memory.waking is not None
     assert memory.waking.asked == 100.0, "the first that waits"
     assert measured(memory, 1.2) == 1
-    measured(memory, 1.2 + FORGOTTEN)
+    measured(memory, 1.2 + 10 * FORGOTTEN)
+    assert memory.waking is not None, "one look after a long pause of the controller proves nothing"
+    for _ in range(LOOKS):
+        measured(memory, 1.2 + 10 * FORGOTTEN)
     assert memory.waking is None
+
+
+def test_a_fleet_that_goes_lets_those_in_who_waited_for_it() -> None:
+    memory = OnDemand(proven=True)
+    assert memory.owed(0.0, 60.0) == 0
+    measured(memory, 1.0, Demand(3, 3))
+    assert memory.owed(1.0, 60.0) == 1
+    measured(memory, 59.0, Demand(1, 3))
+    assert memory.owed(59.0, 60.0) == 1
+    assert memory.owed(60.0, 60.0) == 0, "not for ever"
+    memory = OnDemand(proven=True)
+    measured(memory, 1.0, Demand(1, 1))
+    measured(memory, 2.0, Demand(0, 1))
+    assert memory.owed(2.0, 60.0) == 0
 
 
 def test_short_requests_between_two_looks_are_a_need() -> None:

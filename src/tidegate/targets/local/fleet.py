@@ -208,12 +208,12 @@ class Fleet:
         await self._welcome()
         self._check()
         if self._bounds is not None:
-            running = bool(self.members) and self._in_router
+            running = (bool(self.members) or self.wish.deleted) and self._in_router
             await self._on_demand.measure(self.wish.spec, self._bounds, self.around.router, running, self._now())
         self._resize()
         await self._tell_router()
         await self._drain()
-        if self.wish.deleted and not self.members:
+        if self.wish.deleted and not self.members and not self._wanted:
             if self.wish.spec.detached is None:
                 await self.around.router.drop_fleet(self.id)
             await asyncio.to_thread(self.around.folders.discard, self.id)
@@ -290,8 +290,10 @@ class Fleet:
     def _wanted(self) -> int:
         """Replicas."""
         spec = self.wish.spec
-        wanted = spec.count if self._bounds is None else self._on_demand.wanted(spec)
-        return 0 if self.wish.deleted else wanted
+        if self.wish.deleted:
+            patience = self.around.drain_timeout if self._bounds is not None and not self.failure else 0.0
+            return self._on_demand.owed(self._now(), patience)
+        return spec.count if self._bounds is None else self._on_demand.wanted(spec)
 
     def _resize(self) -> None:
         wanted = self._wanted

@@ -16,8 +16,9 @@ from tidegate.targets.local import scaling
 
 PROVEN = "proven"
 """Marker file in the fleet's folder."""
-FORGOTTEN = 2.0
-"""Seconds without a call after which nobody waits any more: the proxy calls many times a second."""
+FORGOTTEN, LOOKS = 2.0, 5
+"""Seconds without a call, and looks in them, after which nobody waits any more: the proxy calls many times a second.
+A controller that was stopped for a while has to look more than once before it forgets."""
 
 
 @dataclass(frozen=True)
@@ -34,32 +35,45 @@ class OnDemand:
     waking: Waking | None = None
     _standing: scaling.Standing = field(default_factory=scaling.Standing)
     _called: float = 0.0
+    _unheard: int = 0
+    """Looks since the last call."""
     _ever: int = 0
     """Requests that the router had counted when it was asked last."""
+    _there: int = 0
+    """Requests that were in the router then, those that wait among them."""
+    _going: float | None = None
+    """Since when the fleet is to go."""
 
     def adopt(self, folder: Path, replicas: int, now: float) -> None:
         self.proven = (folder / PROVEN).exists()
         self._standing = scaling.Standing((now,) * replicas)
 
     def wake(self, asked: float, noticed: float, now: float) -> None:
-        self._called = now
+        self._called, self._unheard = now, 0
         self.waking = self.waking or Waking(asked, noticed)
 
     async def measure(
         self, spec: FleetSpec, bounds: Serverless, router: Router, running: bool, now: float
     ) -> None:
         """Asks the router while anything runs; ``now`` is the event loop's."""
-        if self.waking is not None and now - self._called > FORGOTTEN:
+        self._unheard += 1
+        if self.waking is not None and now - self._called > FORGOTTEN and self._unheard > LOOKS:
             self.waking = None
         in_hand = int(self.waking is not None)
         if running:
             demand = await router.demand(spec.id)
             in_hand = max(in_hand, demand.now, int(demand.ever != self._ever))
-            self._ever = demand.ever
+            self._ever, self._there = demand.ever, demand.now
         self._standing = scaling.decide(self._standing, in_hand, bounds, now)
 
     def wanted(self, spec: FleetSpec) -> int:
         return max(self._standing.wanted, int(not self.proven)) if spec.count else 0
+
+    def owed(self, now: float, patience: float) -> int:
+        """Replicas of a fleet that is to go: one, for ``patience`` seconds, while requests are there that its routes
+        gave to it before. They may be waiting for it to wake up, and nobody else can answer them."""
+        self._going = now if self._going is None else self._going
+        return int(self._there > 0 and now - self._going < patience)
 
     def served(self) -> None:
         """The router has a replica: whoever waited has been let in."""
