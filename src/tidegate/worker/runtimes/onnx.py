@@ -31,8 +31,8 @@ except ImportError as missing:
         f"ONNX models need packages that are not installed ({missing.name}): pip install 'tidegate[onnx]'"
     ) from None
 
-_TRIAL = 0.05
-"""Seconds beyond which only the essential is tried, where the graph has shown already that rows are independent."""
+_TRIAL = 0.1
+"""Seconds of the trial of a model whose graph has shown already that rows are independent."""
 _NUMBERS = frozenset({"tensor(float)", "tensor(double)", "tensor(int64)", "tensor(int32)"})
 _TYPES: dict[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),
@@ -79,7 +79,7 @@ def _decide_batching(
 ) -> None:
     try:
         prove_file(path, [one.name for one in session.get_inputs()], output)
-        table.allow_batches(row_probes.judge(table.run, row_probes.Trial(pool, max(most, 2), _TRIAL)))
+        table.allow_batches(row_probes.judge(table.run, row_probes.Trial(pool, max(most, 2), _TRIAL, known=True)))
     except (Unproven, row_probes.Dependent) as why:
         print(f"each request is scored alone: {why}", flush=True)
 

@@ -8,6 +8,7 @@ there is one, and beside the sampling of real batches (``worker.rescoring``).
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,8 @@ LONGEST = 10.0
 """Seconds after which a model counts as not tried."""
 FEWEST = 3
 """Rows of ours that a model must accept."""
+MODERATE = 1e7
+"""Size of numbers beyond which rows are companions only: their own answers may overflow, or differ by rounding."""
 _SWEEP = 128
 """Largest size up to which every size is tried, and whole numbers that are tried as companions."""
 
@@ -47,12 +50,17 @@ class Pool:
 @dataclass(frozen=True)
 class Trial:
     """``pool``: what is tried; ``cap``: rows of the largest batch; ``seconds``: beyond which only the essential is
-    tried."""
+    tried, or nothing more where independence is ``known`` by other means."""
 
     pool: Pool
     cap: int
     seconds: float
+    known: bool = False
     clock: Callable[[], float] = time.perf_counter
+
+
+class _Enough(Exception):
+    """Nothing more can or need be tried."""
 
 
 def matrix_pool(width: int, dtype: Any = np.float32) -> Pool:
@@ -138,25 +146,38 @@ def judge(run: Run, trial: Trial) -> Scale:
     """The size of a typical answer. Raises Dependent where rows influence each other, or where that cannot be
     tried."""
     probe = _Probe(run, trial)
-    essential = range(trial.pool.essential)
-    probe.score_alone(essential)
+    with suppress(_Enough):
+        _try_essential(probe, trial)
+        if probe.in_time():
+            _try_more(probe, trial)
+    return probe.scale
+
+
+def _try_essential(probe: "_Probe", trial: Trial) -> None:
+    ordinary, essential = range(trial.pool.ordinary), range(trial.pool.essential)
+    probe.score_alone(ordinary)
     probe.measure_scale()
-    probe.repeat(essential)
+    probe.repeat(ordinary[:2])
+    probe.mix(trial.cap)
+    probe.mix(2)
+    probe.score_alone(essential[trial.pool.ordinary :])
     for size in sorted({*(size for size in SIZES if size < trial.cap), trial.cap}):
         probe.mix(size)
     probe.swap_companions(essential)
-    if probe.in_time():
-        every = range(rounding.length(trial.pool.rows))
-        probe.score_alone(every[trial.pool.essential :])
-        probe.swap_companions(every[trial.pool.essential :])
-        for size in (*SIZES, trial.cap) * 2:
-            if size <= trial.cap:
-                probe.mix(size)
-        for size in LARGE:
+    probe.repeat(essential)
+
+
+def _try_more(probe: "_Probe", trial: Trial) -> None:
+    rest = range(trial.pool.essential, rounding.length(trial.pool.rows))
+    probe.score_alone(rest)
+    probe.swap_companions(rest)
+    for size in (*SIZES, trial.cap) * 2:
+        if size <= trial.cap:
             probe.mix(size)
-        probe.sweep_integers()
-        probe.sweep_sizes()
-    return probe.scale
+    for size in LARGE:
+        probe.mix(size)
+    probe.sweep_integers()
+    probe.sweep_sizes()
 
 
 class _Probe:
@@ -166,6 +187,7 @@ class _Probe:
         self._rows = trial.pool.rows
         self._began = trial.clock()
         self._random = np.random.default_rng(2)
+        self._moderate = _moderate(trial.pool.rows)
         self._alone: dict[int, Any] = {}
         """Row of the pool -> its answer alone; rows that the model refuses are not here."""
         self._among_ordinary: dict[int, Any] = {}
@@ -181,7 +203,7 @@ class _Probe:
         for row in which:
             try:
                 found = self._score([row])
-            except Dependent:
+            except (Dependent, _Enough):
                 raise
             except Exception:  # what a model refuses, it refuses in any way
                 continue
@@ -189,6 +211,8 @@ class _Probe:
                 raise Dependent(f"it gives the shape {found.shape} for one row")
             self._alone[row] = found
         if len(self._targets()) < FEWEST:
+            if self._trial.known:
+                raise _Enough
             raise Dependent(f"it refuses nearly all of {len(which)} rows that were tried")
 
     def measure_scale(self) -> None:
@@ -228,7 +252,7 @@ class _Probe:
             batch = self._filled(size, targets, places, np.arange(first, first + room))
             try:
                 found = self._score_rows(batch)
-            except Dependent:
+            except (Dependent, _Enough):
                 raise
             except Exception:  # one of the numbers may be none that the model takes
                 continue
@@ -278,6 +302,8 @@ class _Probe:
     def _check(self, rows: Sequence[int], found: Any, where: str) -> None:
         expected = np.concatenate([self._alone[row] for row in rows])
         for at in np.flatnonzero(rounding.unlike(expected, found, self.scale)):
+            if rows[int(at)] not in self._moderate:
+                continue
             row = rounding.take(self._rows, [rows[int(at)]])
             single = slice(at, at + 1)
             if not rounding.explained(self._score_rows, row, expected[single], found[single], self.scale):
@@ -286,7 +312,7 @@ class _Probe:
     def _batch(self, rows: Rows, size: int) -> Any:
         try:
             found = self._score_rows(rows)
-        except Dependent:
+        except (Dependent, _Enough):
             raise
         except Exception as error:
             raise Dependent(f"it refuses a batch of {size} rows that it takes alone: {_said(error)}") from None
@@ -302,9 +328,21 @@ class _Probe:
         return self._score_rows(rounding.take(self._rows, list(which)))
 
     def _score_rows(self, rows: Rows) -> Any:
-        if self._trial.clock() - self._began > LONGEST:
+        elapsed = self._trial.clock() - self._began
+        if self._trial.known and elapsed > self._trial.seconds and isinstance(self.scale, np.ndarray | np.generic):
+            raise _Enough
+        if elapsed > LONGEST:
             raise Dependent(f"to try it takes more than {LONGEST:g} s")
         return np.asarray(self._run(rows))
+
+
+def _moderate(rows: Rows) -> set[int]:
+    columns = rows.values() if isinstance(rows, dict) else [rows]
+    fine = np.ones(rounding.length(rows), np.bool_)
+    for values in columns:
+        if values.dtype.kind in "fi":
+            fine &= ~(np.abs(values.reshape(len(values), -1)) > MODERATE).any(axis=1)
+    return set(np.flatnonzero(fine).tolist())
 
 
 def _said(error: Exception) -> str:
