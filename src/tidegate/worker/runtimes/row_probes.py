@@ -146,7 +146,7 @@ def judge(run: Run, trial: Trial) -> Scale:
     """The size of a typical answer. Raises Dependent where rows influence each other, or where that cannot be
     tried."""
     probe = _Probe(run, trial)
-    with suppress(_Enough):
+    with suppress(_Enough), np.errstate(all="ignore"):
         _try_essential(probe, trial)
         if probe.in_time():
             _try_more(probe, trial)
