@@ -50,7 +50,7 @@ class Building:
         except Exception:  # onnxruntime's errors have no class of their own
             self.nodes.pop()
             return
-        if found.dtype != np.float32 or found.size == 0 or found.size > 4096:
+        if found.dtype != np.float32 or found.ndim == 0 or not 0 < found.size <= 4096:
             self.nodes.pop()
             return
         self.last = names[which]

@@ -44,7 +44,7 @@ _MOST_CODE = 64 << 20
 _WIDEST = 1 << 16
 """Columns beyond which no width is looked for: a row of them would be no table any more."""
 
-_TRIAL = 0.5
+_TRIAL = 0.25
 """Seconds beyond which only the essential is tried."""
 
 Forward = Callable[..., Any]

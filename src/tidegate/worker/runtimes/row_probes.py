@@ -50,7 +50,8 @@ class Pool:
 @dataclass(frozen=True)
 class Trial:
     """``pool``: what is tried; ``cap``: rows of the largest batch; ``seconds``: beyond which only the essential is
-    tried, or nothing more where independence is ``known`` by other means."""
+    tried. Where independence is ``known`` by other means no more than the essential is, and that for ``seconds`` at
+    most."""
 
     pool: Pool
     cap: int
@@ -148,7 +149,7 @@ def judge(run: Run, trial: Trial) -> Scale:
     probe = _Probe(run, trial)
     with suppress(_Enough), np.errstate(all="ignore"):
         _try_essential(probe, trial)
-        if probe.in_time():
+        if probe.in_time() and not trial.known:
             _try_more(probe, trial)
     return probe.scale
 
@@ -164,7 +165,7 @@ def _try_essential(probe: "_Probe", trial: Trial) -> None:
     for size in sorted({*(size for size in SIZES if size < trial.cap), trial.cap}):
         probe.mix(size)
     probe.swap_companions(essential)
-    probe.repeat(essential)
+    probe.repeat(essential[::4])
 
 
 def _try_more(probe: "_Probe", trial: Trial) -> None:
@@ -192,6 +193,7 @@ class _Probe:
         """Row of the pool -> its answer alone; rows that the model refuses are not here."""
         self._among_ordinary: dict[int, Any] = {}
         """Size of a batch -> the answers of the rows that are watched in it, beside ordinary companions."""
+        self._measured = False
         self.scale: Scale = 0.0
 
     def in_time(self) -> bool:
@@ -216,6 +218,7 @@ class _Probe:
             raise Dependent(f"it refuses nearly all of {len(which)} rows that were tried")
 
     def measure_scale(self) -> None:
+        self._measured = True
         usual = np.concatenate([self._alone[row] for row in self._targets()])
         if usual.dtype.kind == "f":
             self.scale = np.where(np.isfinite(usual), np.abs(usual), 0).max(axis=0)
@@ -329,7 +332,7 @@ class _Probe:
 
     def _score_rows(self, rows: Rows) -> Any:
         elapsed = self._trial.clock() - self._began
-        if self._trial.known and elapsed > self._trial.seconds and isinstance(self.scale, np.ndarray | np.generic):
+        if self._trial.known and self._measured and elapsed > self._trial.seconds:
             raise _Enough
         if elapsed > LONGEST:
             raise Dependent(f"to try it takes more than {LONGEST:g} s")

@@ -8,6 +8,7 @@ the sampling of real batches (``worker.rescoring``) come beside it.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -221,7 +222,12 @@ def _of_node(node: Any, kind: str, results: tuple[str, ...], constants: dict[str
 
 def _schema(node: Any) -> Any:
     text = node.schema()
-    return None if text.startswith("(no") else torch._C.parse_schema(text)
+    return None if text.startswith("(no") else _parsed(text)
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> Any:
+    return torch._C.parse_schema(text)
 
 
 def _operand(name: str, value: Any, constants: dict[str, Any]) -> _Operand:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tidegate.worker.runtimes.onnx_rows import arithmetic
-from tidegate.worker.runtimes.onnx_rows.graph import Constant, Dims, Graph, Node, Subgraph, read
-from tidegate.worker.runtimes.onnx_rows.operators import ML, RANDOM, RULES, dropout
+from tidegate.worker.runtimes.onnx_rows.graph import CLASSICAL, Constant, Dims, Graph, Node, Subgraph, read
+from tidegate.worker.runtimes.onnx_rows.operators import RANDOM, RULES, dropout
 from tidegate.worker.runtimes.onnx_rows.shapes import Inputs
 from tidegate.worker.runtimes.onnx_rows.values import Unproven, Value
 from tidegate.worker.runtimes.onnx_rows.wire import Malformed
@@ -112,7 +112,7 @@ def _parameters(node: Node, inputs: Inputs) -> list[Value]:
     """Computed from constants alone, so they are the same for any rows; the rule may say of which shape."""
     unknown = [Value(None)] * len(node.outputs)
     rule = RULES.get((node.domain, node.op))
-    if rule is None and node.domain not in ("", ML):
+    if rule is None and node.domain not in ("", CLASSICAL):
         raise Unproven("an operator that is not known")
     if rule is None:
         return unknown

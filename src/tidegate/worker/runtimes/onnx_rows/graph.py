@@ -152,6 +152,7 @@ def _function(message: memoryview) -> tuple[str, str]:
 
 def _node(message: memoryview, versions: dict[str, int]) -> Node:
     node = Node()
+    attributes = []
     for tag, value in wire.fields(message):
         if tag == 1:
             node.inputs.append(wire.text(value))
@@ -162,24 +163,38 @@ def _node(message: memoryview, versions: dict[str, int]) -> Node:
         elif tag == 4:
             node.op = wire.text(value)
         elif tag == 5:
-            name, attribute = _attribute(wire.content(value))
-            if name in node.attributes:
-                raise Malformed(f"attribute {name} of {node.op} is given twice")
-            node.attributes[name] = attribute
+            attributes.append(wire.content(value))
         elif tag == 7:
             node.domain = _domain(wire.text(value))
     node.version = versions.get(node.domain, 0)
+    for one in attributes:
+        name = _name(one)
+        if node.domain == CLASSICAL and name not in _SAID_BY_CLASSICAL:
+            continue  # a forest's nodes, say: to read them would take longer than all else
+        if name in node.attributes:
+            raise Malformed(f"attribute {name} of {node.op} is given twice")
+        node.attributes[name] = _attribute(name, one)
     return node
 
 
-def _attribute(message: memoryview) -> tuple[str, Attribute]:
-    name, kind = "", 0
+CLASSICAL = "ai.onnx.ml"
+_SAID_BY_CLASSICAL = frozenset(
+    {"targets", "n_targets", "classlabels_int64s", "classlabels_ints", "classlabels_strings"}
+    | {"cats_int64s", "cats_strings"}
+)
+"""Attributes of the operators of ``ai.onnx.ml`` that say the shape of a result. None of them has a graph."""
+
+
+def _name(attribute: memoryview) -> str:
+    return next((wire.text(value) for tag, value in wire.fields(attribute) if tag == 1), "")
+
+
+def _attribute(name: str, message: memoryview) -> Attribute:
+    kind = 0
     single: dict[int, Field] = {}
     lists: dict[int, list[Field]] = {7: [], 8: [], 9: []}
     for tag, value in wire.fields(message):
-        if tag == 1:
-            name = wire.text(value)
-        elif tag == 20:
+        if tag == 20:
             kind = wire.number(value)
         elif tag in lists:
             lists[tag].append(value)
@@ -187,7 +202,7 @@ def _attribute(message: memoryview) -> tuple[str, Attribute]:
             raise Malformed(f"attribute {name} has two values")
         else:
             single[tag] = value
-    return name, _valued(name, kind, single, lists)
+    return _valued(name, kind, single, lists)
 
 
 def _valued(name: str, kind: int, single: dict[int, Field], lists: dict[int, list[Field]]) -> Attribute:

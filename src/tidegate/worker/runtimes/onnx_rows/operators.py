@@ -1,7 +1,7 @@
 """The operators that the proof knows: what is not listed here is taken to combine rows."""
 
 from tidegate.worker.runtimes.onnx_rows import neural, shapes, tables
-from tidegate.worker.runtimes.onnx_rows.graph import Node
+from tidegate.worker.runtimes.onnx_rows.graph import CLASSICAL, Node
 from tidegate.worker.runtimes.onnx_rows.shapes import Inputs, Rule
 from tidegate.worker.runtimes.onnx_rows.values import (
     Unproven,
@@ -15,7 +15,6 @@ from tidegate.worker.runtimes.onnx_rows.values import (
     same,
 )
 
-ML = "ai.onnx.ml"
 MICROSOFT = "com.microsoft"
 
 
@@ -128,15 +127,15 @@ RULES: dict[tuple[str, str], Rule] = {
     **_named(neural.triangle, "Trilu"),
     **_named(neural.recurrent, "LSTM GRU RNN"),
     **_named(neural.space, "DepthToSpace SpaceToDepth"),
-    **_named(unary, "Binarizer CategoryMapper LabelEncoder", ML),
-    **_named(tables.per_row, "Imputer Normalizer Scaler", ML),
-    **_named(tables.scored("targets", 1), "LinearRegressor", ML),
-    **_named(tables.scored("n_targets"), "TreeEnsembleRegressor TreeEnsemble", ML),
-    **_named(tables.scored(default=1), "SVMRegressor", ML),
-    **_named(tables.classified, "LinearClassifier SVMClassifier TreeEnsembleClassifier", ML),
-    **_named(tables.joined, "FeatureVectorizer", ML),
-    **_named(tables.encoded, "OneHotEncoder", ML),
-    **_named(tables.extracted, "ArrayFeatureExtractor", ML),
+    **_named(unary, "Binarizer CategoryMapper LabelEncoder", CLASSICAL),
+    **_named(tables.per_row, "Imputer Normalizer Scaler", CLASSICAL),
+    **_named(tables.scored("targets", 1), "LinearRegressor", CLASSICAL),
+    **_named(tables.scored("n_targets"), "TreeEnsembleRegressor TreeEnsemble", CLASSICAL),
+    **_named(tables.scored(default=1), "SVMRegressor", CLASSICAL),
+    **_named(tables.classified, "LinearClassifier SVMClassifier TreeEnsembleClassifier", CLASSICAL),
+    **_named(tables.joined, "FeatureVectorizer", CLASSICAL),
+    **_named(tables.encoded, "OneHotEncoder", CLASSICAL),
+    **_named(tables.extracted, "ArrayFeatureExtractor", CLASSICAL),
     **_named(tables.vectorized, "TfIdfVectorizer"),
     **_named(unary, "Gelu QuickGelu", MICROSOFT),
     **_named(elementwise, "BiasGelu FastGelu", MICROSOFT),
