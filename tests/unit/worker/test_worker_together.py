@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+import lightgbm
 import numpy as np
 import onnx
 import pytest
 import torch
+import xgboost
 from onnx.helper import make_node as node
 from onnxruntime.quantization import quantize_dynamic
+from sklearn.decomposition import NMF
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
@@ -19,10 +23,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, QuantileTransformer, StandardScaler
 
 from tests.batched_clients import alone, assert_alike, predictions, save_onnx, submit, together
-from tidegate.worker.batching import MISMATCH, Batcher
+from tidegate.worker.batching import MISMATCH, Batcher, Comparable
 from tidegate.worker.rescoring import TRIAL_BATCHES
+from tidegate.worker.runtimes import estimators, pytorch, sklearn
+from tidegate.worker.runtimes import lightgbm as lightgbm_runtime
 from tidegate.worker.runtimes import onnx as onnx_runtime
-from tidegate.worker.runtimes import pytorch, sklearn
+from tidegate.worker.runtimes import xgboost as xgboost_runtime
+from tidegate.worker.runtimes.native import Native
 from tidegate.worker.runtimes.tables import Table
 
 TRUST = {"TIDEGATE_TRUST": "pickle"}
@@ -326,3 +333,60 @@ def test_estimators_of_scikit_learn_are_batched(name: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("name", ALONE)
 def test_code_of_ones_own_in_scikit_learn_sees_one_request_at_a_time(name: str, tmp_path: Path) -> None:
     assert not batched(fitted(ALONE[name], tmp_path), sklearn.load)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [DummyClassifier(strategy="uniform", random_state=1), DummyClassifier(strategy="stratified", random_state=1)],
+)
+def test_answers_by_chance_are_given_alone(model: Any) -> None:
+    assert "draws numbers at random" in estimators.why_alone(model.fit(TRAINING, LABELS))
+
+
+def test_a_factorization_that_stops_by_all_rows_is_scored_alone() -> None:
+    model = make_pipeline(NMF(2, max_iter=500), LogisticRegression()).fit(np.abs(TRAINING), LABELS)
+    assert estimators.why_alone(model) == "NMF: it looks at all rows to decide when to stop"
+
+
+def test_a_method_that_was_put_in_place_of_another_is_seen() -> None:
+    model = StandardScaler().fit(TRAINING)
+    model.transform = centred
+    assert "code of its own may look at all rows" in estimators.why_alone(model)
+
+
+# --- trees: independent by construction, and sampled like the others ---
+
+
+def xgboost_model(folder: Path) -> Any:
+    data = xgboost.DMatrix(TRAINING, LABELS)
+    xgboost.train({"objective": "binary:logistic", "nthread": 1}, data, 5).save_model(folder / "model.ubj")
+    return xgboost_runtime.load(folder, {})
+
+
+def lightgbm_model(folder: Path) -> Any:
+    settings = {"objective": "binary", "verbose": -1, "num_threads": 1, "min_data_in_leaf": 5}
+    lightgbm.train(settings, lightgbm.Dataset(TRAINING, LABELS), 5).save_model(folder / "model.txt")
+    return lightgbm_runtime.load(folder, {})
+
+
+@pytest.mark.parametrize("make", [xgboost_model, lightgbm_model])
+def test_trees_are_batched_and_their_batches_checked(
+    make: Callable[[Path], Any], tmp_path: Path, capfd: Any
+) -> None:
+    table = make(tmp_path)
+    assert table.batches
+    expected = alone(table, REQUESTS)
+    assert_alike(together(table, REQUESTS, TRIAL_BATCHES + 3), expected)
+    assert "alone from now on" not in capfd.readouterr().out
+    right = table._predict
+    table._predict = lambda rows: right(rows) + (len(rows) > 3)
+    assert_alike(together(table, REQUESTS, 2), expected)
+    assert "each request is scored alone from now on" in capfd.readouterr().out
+
+
+def test_mlflow_s_native_models_can_be_checked() -> None:
+    native = Native(None, lambda rows: rows.sum(axis=1))  # type: ignore[arg-type]
+    assert isinstance(native, Comparable)
+    rows = np.ones((2, 3))
+    assert native.difference(rows, native.score_again(rows), np.array([3.0, 3.0])) == ""
+    assert "differently" in native.difference(rows, native.score_again(rows), np.array([3.0, 4.0]))
