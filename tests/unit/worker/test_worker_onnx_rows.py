@@ -27,6 +27,7 @@ W: dict[str, Any] = {
     "flat8": np.array([-1, 8], np.int64),
     "merged": np.array([1, -1], np.int64),
     "keep": np.array([0, -1], np.int64),
+    "row": np.array([1, 4], np.int64),
     "two": np.array(2, np.int64),
     "half": np.array(0.5, np.float32),
     "point": np.array(128, np.uint8),
@@ -217,6 +218,21 @@ def test_graphs_that_keep_rows_apart_are_proven(name: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("name", UNSAFE)
 def test_graphs_that_combine_rows_are_not(name: str, tmp_path: Path) -> None:
     assert proven(tmp_path, *UNSAFE[name], opset=11 if "version 11" in name else 17) != ""
+
+
+def test_rows_are_not_cut_in_the_middle(tmp_path: Path) -> None:
+    cut = node("Reshape", ["rows", "flat"], ["out"])
+    assert proven(tmp_path, cut, width=4) == ""
+    assert "it may cut between rows at other places than before" in proven(tmp_path, cut, width=6)
+
+
+def test_noise_in_a_parameter_is_seen(tmp_path: Path) -> None:
+    nodes = [
+        node("RandomNormal", [], ["n"], shape=[1, 4]),
+        node("Reshape", ["n", "row"], ["r"]),
+        node("Add", ["rows", "r"], ["out"]),
+    ]
+    assert "it draws numbers at random" in proven(tmp_path, *nodes)
 
 
 def test_only_what_the_output_is_computed_from_matters(tmp_path: Path) -> None:
