@@ -6,15 +6,11 @@ that rows are independent; it finds what trials may miss, such as ``(rows == 42)
 the sampling of real batches (``worker.rescoring``) come beside it.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
-import torch
-
-_UNKNOWN = object()
-"""In place of a constant: it is computed."""
+from tidegate.worker.runtimes.torch_steps import FOREIGN, UNKNOWN, Step, of_block, of_nodes
 
 
 def _words(*lines: str) -> frozenset[str]:
@@ -44,6 +40,15 @@ _BY_VALUE = _words(
 _ABOUT = _words("size dim ndimension numel len shape sym_size sym_numel dtype device layout prim_dtype")
 """Operators whose results do not depend on the values of their operands. What a model makes of the number of rows is
 seen in trials, which are of many sizes."""
+_LENGTHS = _words("size len numel shape sym_size sym_numel")
+_COMPARING = _words("eq ne lt gt le ge")
+_JOINING = _words("__not__ __and__ __or__ block Bool")
+"""Operators that make decisions of decisions."""
+_PASSING = _words("NumToTensor block ListConstruct TupleConstruct ListUnpack TupleUnpack")
+"""Operators that hand on what they get."""
+_HARMLESS = _JOINING | _words("RaiseException format Print")
+_NUMERIC = ("number", "Scalar", "float", "complex")
+"""Types of arguments that are computed with; integers say shapes."""
 _NUMBER_OF = _words("Int Float Complex")
 """Like those by value, where their operand is a tensor."""
 
@@ -56,31 +61,56 @@ class Finding:
     stateful: bool
 
 
-@dataclass
-class _Operand:
-    """An argument of an operator: the names of the values that it is made of, or a constant."""
+class _Followed:
+    """What has been seen so far of the values of a graph, by their names."""
 
-    name: str
-    values: tuple[str, ...] = ()
-    constant: Any = _UNKNOWN
-    written: bool = False
-    tensor: bool = True
+    def __init__(self, inputs: Iterable[str]) -> None:
+        self.from_request = set(inputs)
+        """Made of what a request holds."""
+        self.own: set[str] = set()
+        """In the model's own memory."""
+        self.counts: set[str] = set()
+        """Made of the number of rows, but no tensors."""
+        self.decisions: set[str] = set()
+        """Comparisons of such numbers."""
+        self._memory: dict[str, set[str]] = {}
+        """Name -> all names of the same memory."""
 
+    def follow(self, step: Step) -> None:
+        if step.shares:
+            self._share({*step.values, *step.results})
+        if self.from_request & step.values and step.operator not in _ABOUT:
+            self.from_request.update(step.results)
+            for operand in step.operands:
+                for name in operand.values if operand.written else ():
+                    self.from_request |= self._memory.get(name, {name})
+        if step.kept or (step.shares and self.own & step.values):
+            self.own.update(step.results)
+        self._count(step)
 
-@dataclass
-class _Step:
-    operator: str
-    operands: list[_Operand] = field(default_factory=list)
-    results: tuple[str, ...] = ()
-    shares: bool = False
-    """The results lie in the memory of the operands."""
-    kept: bool = False
-    """The results are the model's own memory."""
-    batch_lost: bool = False
-    """The rows have no axis in the results, though they have one in an operand."""
+    def _share(self, names: set[str]) -> None:
+        joined = set(names).union(*(self._memory.get(name, set()) for name in names))
+        for name in joined:
+            self._memory[name] = joined
 
-    def constant(self, *names: str) -> Any:
-        return next((one.constant for one in self.operands if one.name in names), None)
+    def _count(self, step: Step) -> None:
+        if step.operator in _LENGTHS:
+            along_rows = step.constant("dim") in (None, UNKNOWN, 0)
+            if along_rows and step.operands[0].tensor and self.from_request & step.values:
+                self.counts.update(step.results)
+        elif step.operator in _COMPARING and self.counts & step.values and not step.tensors:
+            self.decisions.update(step.results)
+        elif self.computes_with_count(step) or (self.counts & step.values and not step.tensors):
+            picked = step.operands[-1].constant if step.operator in ("__getitem__", "getitem") else 0
+            if not isinstance(picked, int) or picked == 0:
+                self.counts.update(step.results[:1] if step.operator.endswith("Unpack") else step.results)
+        if step.operator in _JOINING and self.decisions & step.values:
+            self.decisions.update(step.results)
+
+    def computes_with_count(self, step: Step) -> bool:
+        """Not only for a shape."""
+        numeric = (one for one in step.operands if one.tensor or one.kind in _NUMERIC or step.operator in _PASSING)
+        return any(self.counts & set(operand.values) for operand in numeric)
 
 
 def of_script(model: Any) -> Finding | None:
@@ -103,57 +133,53 @@ def _unless_unreadable(find: Callable[[Any], Finding | None], model: Any) -> Fin
 
 def _of_script(model: Any) -> Finding | None:
     graph = model.inlined_graph
-    return _find(_of_block(graph, {}), [value.debugName() for value in list(graph.inputs())[1:]])
+    return _find(of_block(graph, {}), [value.debugName() for value in list(graph.inputs())[1:]])
 
 
 def _of_program(program: Any) -> Finding | None:
     signature = program.graph_signature
     for name in signature.buffers_to_mutate.values():
         return Finding(f"it changes its buffer {name}", True)
-    return _find(_of_nodes(program.graph.nodes, set(signature.user_inputs)), signature.user_inputs)
+    return _find(of_nodes(program.graph.nodes, set(signature.user_inputs)), signature.user_inputs)
 
 
-def _find(steps: Iterable[_Step], inputs: Iterable[str]) -> Finding | None:
-    from_request, own = set(inputs), set[str]()
+def _find(steps: Iterable[Step], inputs: Iterable[str]) -> Finding | None:
+    seen = _Followed(inputs)
     for step in steps:
-        values = {name for operand in step.operands for name in operand.values}
-        if reason := _state(step, own):
+        if reason := _state(step, seen):
             return Finding(reason, True)
-        asked = bool(from_request & values)
-        if reason := _chance(step) or (_across_rows(step, from_request) if asked else ""):
+        if reason := _chance(step) or _across_rows(step, seen) or _by_number(step, seen):
             return Finding(reason, False)
-        if asked and step.operator not in _ABOUT:
-            from_request.update(step.results)
-        if step.kept or (step.shares and own & values):
-            own.update(step.results)
+        seen.follow(step)
     return None
 
 
-def _state(step: _Step, own: set[str]) -> str:
+def _state(step: Step, seen: _Followed) -> str:
     if step.operator == "SetAttr":
         return "it keeps state between requests"
-    if any(operand.written and own & set(operand.values) for operand in step.operands):
+    if any(operand.written and seen.own & set(operand.values) for operand in step.operands):
         return f"it changes its own parameters or buffers ({step.operator})"
     return ""
 
 
-def _chance(step: _Step) -> str:
-    if step.operator in _RANDOM or (
-        step.operator in _DROPPING and step.constant("train", "training") is not False
-    ):
+def _chance(step: Step) -> str:
+    dropping = step.operator in _DROPPING and step.constant("train", "training") is not False
+    if step.operator in _RANDOM or dropping:
         return f"it draws numbers at random ({step.operator})"
     if step.operator in ("batch_norm", "native_batch_norm") and step.constant("training") is not False:
         return "it takes mean and variance from the batch"
     return ""
 
 
-def _across_rows(step: _Step, from_request: set[str]) -> str:
-    first = step.operands[0] if step.operands else _Operand("")
-    of_tensor = first.tensor and from_request & set(first.values)
+def _across_rows(step: Step, seen: _Followed) -> str:
+    if not seen.from_request & step.values:
+        return ""
+    first = step.operands[0]
+    of_tensor = first.tensor and seen.from_request & set(first.values)
     if step.operator in _BY_VALUE or (step.operator in _NUMBER_OF and of_tensor):
         return f"what it does depends on the values of all rows ({step.operator})"
-    if step.operator in ("fork", "PythonOp"):
-        return f"its graph cannot be followed ({step.operator})"
+    if step.operator == FOREIGN:
+        return "its graph cannot be followed"
     if step.batch_lost:
         return f"it combines rows ({step.operator})"
     if step.operator in _ACROSS and of_tensor and _over_rows(step):
@@ -161,139 +187,22 @@ def _across_rows(step: _Step, from_request: set[str]) -> str:
     return ""
 
 
-def _over_rows(step: _Step) -> bool:
+def _over_rows(step: Step) -> bool:
     """Whether it may work along the first axis. Two tensors of one name (``max``) are compared by element."""
     if any(operand.name == "other" for operand in step.operands):
         return False
     along = step.constant("dim", "dims", "axis")
-    if step.operator in ("softmax", "log_softmax") and along is _UNKNOWN:
-        return True
     axes = along if isinstance(along, list | tuple) else [along]
-    return not axes or any(axis is None or axis is _UNKNOWN or axis == 0 for axis in axes)
+    return not axes or any(axis is None or axis is UNKNOWN or axis == 0 for axis in axes)
 
 
-# --- TorchScript ---
-
-
-def _of_block(block: Any, constants: dict[str, Any]) -> Iterator[_Step]:
-    """The operators of a block and of those within it, in their order."""
-    for node in block.nodes():
-        kind = node.kind().partition("::")[2]
-        results = tuple(value.debugName() for value in node.outputs())
-        if kind == "Constant":
-            constants[results[0]] = node.output().toIValue()
-            continue
-        if kind == "ListConstruct":
-            names = [value.debugName() for value in node.inputs()]
-            constants[results[0]] = [constants.get(name, _UNKNOWN) for name in names]
-        if kind == "GetAttr":
-            if node.s("name") == "training" and str(node.output().type()) == "bool":
-                constants[results[0]] = False  # it was set by eval()
-            yield _Step(kind, results=results, kept=True)
-            continue
-        yield from _entered(node, kind, constants)
-        yield _of_node(node, kind, results, constants)
-
-
-def _entered(node: Any, kind: str, constants: dict[str, Any]) -> Iterator[_Step]:
-    """The blocks within a node: their inputs are made of the node's, its results of theirs."""
-    given = [_operand("", value, constants) for value in node.inputs()]
-    taken = given[0].constant if kind == "If" else _UNKNOWN
-    for place, block in enumerate(node.blocks()):
-        if isinstance(taken, bool) and place != (0 if taken else 1):
-            continue  # the branch for training, say
-        yield _Step("block", given, tuple(value.debugName() for value in block.inputs()), shares=True)
-        yield from _of_block(block, constants)
-        returned = [_operand("", value, constants) for value in block.outputs()]
-        yield _Step("block", returned, tuple(value.debugName() for value in node.outputs()), shares=True)
-
-
-def _of_node(node: Any, kind: str, results: tuple[str, ...], constants: dict[str, Any]) -> _Step:
-    schema = _schema(node)
-    arguments = schema.arguments if schema is not None else []
-    operands = []
-    for place, value in enumerate(node.inputs()):
-        argument = arguments[place] if place < len(arguments) else None
-        operand = _operand(argument.name if argument is not None else "", value, constants)
-        operand.written = argument is not None and _is_written(argument)
-        operands.append(operand)
-    return _Step(kind, operands, results, shares=schema is None or _shares(schema))
-
-
-def _schema(node: Any) -> Any:
-    text = node.schema()
-    return None if text.startswith("(no") else _parsed(text)
-
-
-@lru_cache(maxsize=1024)
-def _parsed(text: str) -> Any:
-    return torch._C.parse_schema(text)
-
-
-def _operand(name: str, value: Any, constants: dict[str, Any]) -> _Operand:
-    shown = value.debugName()
-    kind = str(value.type())
-    return _Operand(name, (shown,), constants.get(shown, _UNKNOWN), tensor="Tensor" in kind or "(" in kind)
-
-
-def _is_written(argument: Any) -> bool:
-    return argument.alias_info is not None and bool(argument.alias_info.is_write)
-
-
-def _shares(schema: Any) -> bool:
-    return any(result.alias_info is not None for result in schema.returns)
-
-
-# --- torch.export ---
-
-
-def _of_nodes(nodes: Iterable[Any], inputs: set[str]) -> Iterator[_Step]:
-    for node in nodes:
-        if node.op in ("placeholder", "get_attr"):
-            if node.name not in inputs:
-                yield _Step(node.op, results=(node.name,), kept=True)
-            continue
-        if node.op != "call_function":
-            continue
-        schema = getattr(node.target, "_schema", None)
-        name = schema.name.partition("::")[2] if schema is not None else getattr(node.target, "__name__", "")
-        arguments = schema.arguments if schema is not None else []
-        operands = [_of_argument(argument, node.args, node.kwargs, at) for at, argument in enumerate(arguments)]
-        if schema is None:
-            operands = [_Operand("", _names(value)) for value in (*node.args, *node.kwargs.values())]
-        shares = schema is None or _shares(schema)
-        yield _Step(name, operands, (node.name,), shares, batch_lost=_loses_batch(node))
-
-
-def _of_argument(argument: Any, args: Any, kwargs: Any, place: int) -> _Operand:
-    value = args[place] if place < len(args) else kwargs.get(argument.name, argument.default_value)
-    names = _names(value)
-    constant = _UNKNOWN if names else value
-    return _Operand(argument.name, names, constant, _is_written(argument), "Tensor" in str(argument.type))
-
-
-def _names(value: Any) -> tuple[str, ...]:
-    if isinstance(value, torch.fx.Node):
-        return (value.name,)
-    if isinstance(value, list | tuple):
-        return tuple(name for one in value for name in _names(one))
-    return ()
-
-
-def _loses_batch(node: Any) -> bool:
-    """Whether rows, an axis of any length in a tensor that comes in, have none in the tensors that go out."""
-    given = [value for name in node.all_input_nodes for value in _tensors(name.meta.get("val"))]
-    found = list(_tensors(node.meta.get("val")))
-    return bool(found) and any(map(_is_open, given)) and not any(map(_is_open, found))
-
-
-def _tensors(value: Any) -> Iterator[Any]:
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for one in value:
-            yield from _tensors(one)
-
-
-def _is_open(tensor: Any) -> bool:
-    return any(not isinstance(side, int) for side in tensor.shape)
+def _by_number(step: Step, seen: _Followed) -> str:
+    """Whether the number of rows decides over more than shapes and errors."""
+    decided = seen.decisions & step.values
+    if decided and step.operator == "If":
+        return "" if step.refuses else "what it does depends on the number of rows"
+    looped = step.operator == "Loop" and step.operands and seen.counts & set(step.operands[0].values)
+    used = step.tensors and seen.from_request & step.values and seen.computes_with_count(step)
+    if looped or (used and step.operator not in _PASSING) or (decided and step.operator not in _HARMLESS):
+        return f"it computes with the number of rows ({step.operator})"
+    return ""
