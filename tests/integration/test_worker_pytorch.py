@@ -4,6 +4,7 @@ import io
 import logging
 import pickle
 import shutil
+import time
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.worker_process import Workers, request, workers
+from tests.worker_process import PATIENCE, Workers, request, workers
 from tidegate.model.errors import ArtifactError
 from tidegate.worker.images import RuntimeChoice, RuntimeKind
 from tidegate.worker.invocation import Answer, Call, ModelFailed
@@ -280,6 +281,45 @@ def test_a_worker_scores_and_one_bad_row_fails_alone(workers: Workers, made: Pat
         assert wide.json()["OriginalMessage"] == "Row 1 has 2 columns; the model takes 3."
 
     workers.run(main())
+
+
+class Shifts(torch.nn.Module):  # type: ignore[misc]
+    """A row after one of 31415 gets one more, which no trial at load shows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.only = torch.nn.Linear(3, 1)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        before = torch.nn.functional.pad(rows, (0, 0, 1, 0))[:-1]
+        return self.only(rows) + torch.where((before[:, :1] - 31415).abs() < 1, 1.0, 0.0)
+
+
+def test_a_worker_whose_model_mixes_rows_says_so_and_stops_batching(workers: Workers, tmp_path: Path) -> None:
+    torch.jit.script(Shifts().eval()).save(str(tmp_path / "model.pt"))
+    worker = workers.start(RuntimeChoice(RuntimeKind.PYTORCH), tmp_path / "model.pt")
+    kind = {"content-type": "application/json"}
+    row = torch.full((1, 3), 31415.0)
+    alone = torch.jit.load(str(tmp_path / "model.pt"))(row).item()
+
+    async def noted() -> bool:
+        seconds: Any = (await worker.ask("/_tidegate/stats")).json()["seconds"]
+        names = [series["name"] for second in seconds for series in second["series"]]
+        return "BatchingMismatches" in names
+
+    async def main() -> None:
+        await worker.ready()
+        connections = [await worker.connect() for _ in range(8)]
+        deadline = time.monotonic() + PATIENCE
+        while not await noted():
+            assert time.monotonic() < deadline, worker.log
+            for connection in connections:
+                connection.send(request("/invocations", b"[[31415,31415,31415]]", kind))
+            for connection in connections:
+                assert (await connection.receive()).json()["predictions"] == pytest.approx([alone], rel=1e-5)
+
+    workers.run(main())
+    assert "each request is scored alone from now on" in worker.log
 
 
 def test_a_worker_with_a_state_dict_says_what_to_do(workers: Workers, tmp_path: Path) -> None:

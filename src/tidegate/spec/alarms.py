@@ -26,6 +26,7 @@ METRICS = {
     "MirrorAgreement": SAGEMAKER,
     "MirrorDifference": SAGEMAKER,
     "MirrorLargestDifference": SAGEMAKER,
+    "BatchingMismatches": SAGEMAKER,
     "ModelCacheHit": SAGEMAKER,
     "ModelLoadingWaitTime": SAGEMAKER,
     "ModelDownloadingTime": SAGEMAKER,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.worker.invocation import Answer, Call, ModelFailed
-from tidegate.worker.runtimes import codecs, dataframes
+from tidegate.worker.runtimes import codecs, dataframes, rounding
 from tidegate.worker.runtimes.dataframes import Signature
 
 Matrix = NDArray[np.floating[Any]]
@@ -152,6 +152,12 @@ class Native:
             return list(np.split(found, np.cumsum([len(rows) for rows in requests])[:-1]))
         except Exception:  # pyfunc may do with it, and else says what is wrong
             raise _OTHER from None
+
+    def score_again(self, rows: Matrix) -> Any:
+        return self._predict(rows.copy())
+
+    def difference(self, rows: Matrix, alone: Any, batched: Any) -> str:
+        return rounding.difference(self._predict, rows, alone, batched, 0.0)
 
     def render(self, scores: Any, call: Call) -> Answer:
         return dataframes.write(scores)

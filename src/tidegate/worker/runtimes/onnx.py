@@ -4,6 +4,9 @@ The model is the one ``.onnx`` file of the model data. It takes one float tensor
 inputs of one column each (float, double, int64, int32, bool, string), as converters make them from tables. Of
 several outputs the last that is a tensor of numbers is the prediction: a classifier's probabilities come after its
 labels. A missing value is NaN; a row for which the model then gives no number is refused.
+
+Requests are scored together where the graph shows that rows are independent (``onnx_rows``) and no trial contradicts
+it (``row_probes``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,9 +19,11 @@ try:
     import numpy as np
     import onnxruntime
 
+    from tidegate.worker.batching import cap
     from tidegate.worker.invocation import Call, ModelFailed
-    from tidegate.worker.runtimes import codecs
+    from tidegate.worker.runtimes import codecs, rounding, row_probes
     from tidegate.worker.runtimes.broken import cause
+    from tidegate.worker.runtimes.onnx_rows.analysis import Unproven, prove_file
     from tidegate.worker.runtimes.tables import Table, default_accept, only, threads
     from tidegate.worker.runtimes.typed import Columns, Input, Typed
 except ImportError as missing:
@@ -26,6 +31,8 @@ except ImportError as missing:
         f"ONNX models need packages that are not installed ({missing.name}): pip install 'tidegate[onnx]'"
     ) from None
 
+_TRIAL = 0.1
+"""Seconds of the trial of a model whose graph has shown already that rows are independent."""
 _NUMBERS = frozenset({"tensor(float)", "tensor(double)", "tensor(int64)", "tensor(int32)"})
 _TYPES: dict[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),
@@ -51,15 +58,30 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> Table:
         raise ArtifactError(f"{path.name} is not a whole ONNX model: {cause(error, path)}") from None
     inputs = session.get_inputs()
     output = _output(session, path.name)
-    batches = not any(isinstance(one.shape[0], int) for one in inputs if one.shape)
+    table: Table | None = None
     if _is_matrix(inputs):
-        return _matrix(session, output, path, accept, batches)
-    if inputs and all(_is_column(one) for one in inputs):
-        return Named(session, output, accept, batches)
+        table = _matrix(session, output, path, accept)
+        pool = row_probes.matrix_pool(inputs[0].shape[1])
+    elif inputs and all(_is_column(one) for one in inputs):
+        table = Named(session, output, accept)
+        pool = row_probes.column_pool({one.name: _TYPES[one.type] for one in inputs})
+    if table is not None:
+        _decide_batching(table, path, session, output, pool, cap(environment))
+        return table
     found = ", ".join(f"{one.name}: {one.type}{one.shape}" for one in inputs) or "nothing"
     raise ArtifactError(
         f"{path.name} must take one float tensor of rows and columns, or named inputs of one column; it takes {found}"
     )
+
+
+def _decide_batching(
+    table: Table, path: Path, session: Any, output: str, pool: row_probes.Pool, most: int
+) -> None:
+    try:
+        prove_file(path, [one.name for one in session.get_inputs()], output)
+        table.allow_batches(row_probes.judge(table.run, row_probes.Trial(pool, max(most, 2), _TRIAL, known=True)))
+    except (Unproven, row_probes.Dependent) as why:
+        print(f"each request is scored alone: {why}", flush=True)
 
 
 def _is_matrix(inputs: Sequence[Any]) -> bool:
@@ -73,7 +95,7 @@ def _is_column(one: Any) -> bool:
     return one.type in _TYPES and len(one.shape) in (1, 2) and one.shape[1:] in ([], [1])
 
 
-def _matrix(session: Any, output: str, path: Path, accept: str | None, batches: bool) -> Table:
+def _matrix(session: Any, output: str, path: Path, accept: str | None) -> Table:
     [entry] = session.get_inputs()
     columns = int(entry.shape[1])
     features = codecs.Features(columns, [entry.name] if columns == 1 else None)
@@ -91,7 +113,7 @@ def _matrix(session: Any, output: str, path: Path, accept: str | None, batches: 
         predict(np.zeros((1, columns), dtype=np.float32))
     except Exception as error:
         raise ArtifactError(f"{path.name} was read but cannot predict: {cause(error, path)}") from None
-    return Table(predict, features, accept, batches)
+    return Table(predict, features, accept, batches=False)
 
 
 _NO_NUMBER = "a missing value, for which the model gives no number."
@@ -100,13 +122,13 @@ _NO_NUMBER = "a missing value, for which the model gives no number."
 class Named(Table):
     """A ``batching.Scorer`` for a model with an input for each column."""
 
-    def __init__(self, session: Any, output: str, accept: str | None, batches: bool) -> None:
+    def __init__(self, session: Any, output: str, accept: str | None) -> None:
         inputs = session.get_inputs()
         self._session = session
         self._output = output
         self._shapes = {one.name: (-1, 1) if len(one.shape) == 2 else (-1,) for one in inputs}
         self._typed = Typed([Input(one.name, _TYPES[one.type]) for one in inputs])
-        super().__init__(self._run, codecs.Features(len(inputs), self._typed.names), accept, batches)
+        super().__init__(self._run, codecs.Features(len(inputs), self._typed.names), accept, batches=False)
 
     def parse(self, call: Call) -> Any:
         self._form(call)  # refuses what cannot be answered
@@ -124,6 +146,12 @@ class Named(Table):
             return [self._run(requests[0])]
         scores = self._run({name: np.concatenate([one[name] for one in requests]) for name in self._shapes})
         return np.split(scores, np.cumsum([self.size(one) for one in requests])[:-1])
+
+    def score_again(self, rows: Any) -> Any:
+        return self._run({name: values.copy() for name, values in rows.items()})
+
+    def difference(self, rows: Any, alone: Any, batched: Any) -> str:
+        return rounding.difference(self._run, rows, alone, batched, self._scale)
 
     def _run(self, columns: Columns) -> Any:
         given = {name: columns[name].reshape(shape) for name, shape in self._shapes.items()}

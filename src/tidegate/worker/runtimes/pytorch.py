@@ -6,15 +6,17 @@ read only where pickles are trusted. A state dict or a pickled module is refused
 its class, and reading it runs code.
 
 Where the model takes a table of a known width and gives one tensor with a row for each, requests are scored
-together; any other model answers them one by one.
+together, unless its graph (``torch_graphs``) or a trial (``row_probes``) says that rows influence each other. Any
+other model answers them one by one.
 """
 
 import re
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tidegate.model.errors import ArtifactError
 from tidegate.worker import zips
@@ -25,7 +27,8 @@ try:
     import numpy as np
     import torch
 
-    from tidegate.worker.runtimes import codecs, tensors
+    from tidegate.worker.batching import cap
+    from tidegate.worker.runtimes import codecs, row_probes, tensors, torch_graphs
     from tidegate.worker.runtimes.broken import cause, head
     from tidegate.worker.runtimes.tables import Table, default_accept, only, threads
 except ImportError as missing:
@@ -41,7 +44,17 @@ _MOST_CODE = 64 << 20
 _WIDEST = 1 << 16
 """Columns beyond which no width is looked for: a row of them would be no table any more."""
 
+_TRIAL = 0.25
+"""Seconds beyond which only the essential is tried."""
+
 Forward = Callable[..., Any]
+
+
+class _Model(NamedTuple):
+    forward: Forward
+    inputs: list[tensors.Input]
+    finding: torch_graphs.Finding | None
+    """Why requests are scored alone."""
 
 
 def load(model_dir: Path, environment: Mapping[str, str]) -> Table | tensors.Tensors:
@@ -50,25 +63,40 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> Table | tensors.Ten
     path = only(model_dir, "PyTorch model", (*_SCRIPTS, _EXPORTED))
     torch.set_num_threads(threads(environment))
     accept = default_accept(environment)
-    forward, inputs = _exported(path, trusted) if path.suffix == _EXPORTED else _scripted(path, trusted)
-    if not inputs:
+    read = partial(_exported if path.suffix == _EXPORTED else _scripted, path, trusted)
+    model = read()
+    if not model.inputs:
         raise ArtifactError(f"{path.name} takes no tensor")
-    width = _width(forward, inputs)
-    if width is not None:
-        predict = _table(forward)
-        try:
-            alone = predict(np.zeros((1, width), dtype=np.float32))
-        except (ModelFailed, ValueError):
-            return tensors.Tensors(_run(forward), inputs, accept)
-        if alone.ndim <= 2:
-            return Table(predict, codecs.Features(width), accept, _row_by_row(predict, width, inputs[0]))
-    return tensors.Tensors(_run(forward), inputs, accept)
+    width = _width(model.forward, model.inputs)
+    shape = _answer_of_zeros(model.forward, width) if width is not None else None
+    if model.finding is not None and model.finding.stateful:
+        model = read()  # to look for the width has changed what it remembers
+    if width is None or shape is None or len(shape) > 2:
+        return tensors.Tensors(_run(model.forward), model.inputs, accept)
+    table = Table(_table(model.forward), codecs.Features(width), accept, batches=False)
+    _decide_batching(table, model, width, cap(environment))
+    return table
+
+
+def _decide_batching(table: Table, model: _Model, width: int, most: int) -> None:
+    shape = model.inputs[0].shape
+    why = "" if shape is None or shape[0] is None else f"the model takes {shape[0]} rows"
+    if not why and model.finding is not None:
+        why = model.finding.reason
+    try:
+        if not why:
+            trial = row_probes.Trial(row_probes.matrix_pool(width), max(most, 2), _TRIAL)
+            table.allow_batches(row_probes.judge(table.run, trial))
+    except row_probes.Dependent as dependent:
+        why = str(dependent)
+    if why:
+        print(f"each request is scored alone: {why}", flush=True)
 
 
 # --- reading ---
 
 
-def _scripted(path: Path, trusted: bool) -> tuple[Forward, list[tensors.Input]]:
+def _scripted(path: Path, trusted: bool) -> _Model:
     _check_script(path, trusted)
     try:
         model = torch.jit.load(str(path), map_location="cpu").eval()
@@ -82,7 +110,7 @@ def _scripted(path: Path, trusted: bool) -> tuple[Forward, list[tensors.Input]]:
             inputs.append(tensors.Input(argument.name, widths=tuple(widths)))
         elif not argument.has_default_value():
             raise ArtifactError(f"{path.name}: its input {argument.name} is a {argument.type}; expected tensors")
-    return model, inputs
+    return _Model(model, inputs, torch_graphs.of_script(model))
 
 
 def _check_script(path: Path, trusted: bool) -> None:
@@ -129,7 +157,7 @@ def _reaching(archive: zipfile.ZipFile) -> set[str]:
     return {word.decode() for entry in code for word in _REACHING.findall(archive.read(entry))}
 
 
-def _exported(path: Path, trusted: bool) -> tuple[Forward, list[tensors.Input]]:
+def _exported(path: Path, trusted: bool) -> _Model:
     if not trusted:
         raise ArtifactError(
             f"{path.name} is read by torch.export.load, which may unpickle; save the model as TorchScript, or, if you"
@@ -140,7 +168,7 @@ def _exported(path: Path, trusted: bool) -> tuple[Forward, list[tensors.Input]]:
         wanted = list(program.graph_signature.user_inputs)
         found = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
         inputs = [_declared(name, found[name]) for name in wanted]
-        return program.module(), inputs
+        return _Model(program.module(), inputs, torch_graphs.of_program(program))
     except ArtifactError as error:
         raise ArtifactError(f"{path.name}: {error.message}") from None
     except Exception as error:  # a broken file fails in any way
@@ -178,8 +206,8 @@ def _run(forward: Forward) -> Callable[..., Any]:
 
 
 def _tensor(array: Any) -> torch.Tensor:
-    """One that the model may write into: what views a request's body is copied."""
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
+    """One that the model may write into."""
+    return torch.from_numpy(array.copy())
 
 
 def _arrays(found: Any) -> Any:
@@ -229,16 +257,12 @@ def _width(forward: Forward, inputs: list[tensors.Input]) -> int | None:
     return found if found is not None and not takes(found + 1) else None
 
 
-def _row_by_row(predict: Callable[[codecs.Matrix], Any], width: int, entry: tensors.Input) -> bool:
-    """Whether several rows may be scored in one call: each gets what it would get alone."""
-    if entry.shape is not None and entry.shape[0] is not None:
-        return False
-    rows = np.random.default_rng(0).normal(size=(3, width)).astype(np.float32)
+def _answer_of_zeros(forward: Forward, width: int) -> tuple[int, ...] | None:
+    """The shape; None where the model gives no row for a row."""
     try:
-        alone = np.concatenate([predict(rows[[number]]) for number in range(len(rows))])
-        return bool(np.allclose(predict(rows), alone, rtol=1e-4, atol=1e-6, equal_nan=True))
+        return tuple(_table(forward)(np.zeros((1, width), dtype=np.float32)).shape)
     except (ModelFailed, ValueError):
-        return False
+        return None
 
 
 def _broken(error: Exception, path: Path) -> str:

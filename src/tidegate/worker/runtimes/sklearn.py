@@ -5,6 +5,9 @@ The model is the one ``.skops`` file of the model data, whose types skops checks
 together is looked at here (``soundness``), gradient boosting needs trust. A pickle (``.joblib``, ``.pkl``,
 ``.pickle``) runs what it likes when it is read: it is loaded only where the container's environment says
 ``TIDEGATE_TRUST=pickle``, and so are other types of ``.skops``.
+
+Requests are scored together where the model is made of scikit-learn's own estimators alone (``estimators``) and no
+trial contradicts it (``row_probes``).
 """
 
 import warnings
@@ -24,7 +27,8 @@ try:
     import numpy as np
     import skops.io
 
-    from tidegate.worker.runtimes import codecs, soundness
+    from tidegate.worker.batching import cap
+    from tidegate.worker.runtimes import codecs, estimators, row_probes, soundness
     from tidegate.worker.runtimes.broken import cause
     from tidegate.worker.runtimes.tables import Table, default_accept, only, threads
 except ImportError as missing:
@@ -32,6 +36,8 @@ except ImportError as missing:
         f"scikit-learn models need packages that are not installed ({missing.name}): pip install 'tidegate[sklearn]'"
     ) from None
 
+_TRIAL = 0.1
+"""Seconds of the trial of a model of scikit-learn's own estimators."""
 _PICKLES = (".joblib", ".pkl", ".pickle")
 
 
@@ -57,7 +63,21 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> Table:
         except ValueError as error:  # what an estimator refuses: missing values, say
             raise _refusal(error, rows, features) from None
 
-    return Table(predict, features, accept)
+    table = Table(predict, features, accept, batches=False)
+    _decide_batching(table, model, int(columns), cap(environment))
+    return table
+
+
+def _decide_batching(table: Table, model: Any, columns: int, most: int) -> None:
+    why = estimators.why_alone(model)
+    try:
+        if not why:
+            trial = row_probes.Trial(row_probes.matrix_pool(columns), max(most, 2), _TRIAL, known=True)
+            table.allow_batches(row_probes.judge(table.run, trial))
+    except row_probes.Dependent as dependent:
+        why = str(dependent)
+    if why:
+        print(f"each request is scored alone: {why}", flush=True)
 
 
 def _shaper(score: Callable[[Any], Any], names: Sequence[str]) -> Callable[[codecs.Matrix], Any]:

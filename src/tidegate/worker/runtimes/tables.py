@@ -9,7 +9,7 @@ import numpy as np
 
 from tidegate.model.errors import ArtifactError, Invalid
 from tidegate.worker.invocation import Answer, Call
-from tidegate.worker.runtimes import codecs, forms
+from tidegate.worker.runtimes import codecs, forms, rounding
 from tidegate.worker.runtimes.forest import Forest
 from tidegate.worker.runtimes.packing import Packer
 
@@ -46,6 +46,7 @@ class Table:
         batches: bool = True,
     ) -> None:
         self.batches = batches
+        self._scale: rounding.Scale = 0.0
         self._predict = predict
         self._features = features
         self._accept = accept
@@ -79,6 +80,21 @@ class Table:
             begin, end = end, end + self.size(rows)
             parts.append(scores[begin:end])
         return parts
+
+    def run(self, rows: Any) -> Any:
+        """The model itself: a result for each row."""
+        return self._predict(rows)
+
+    def allow_batches(self, scale: rounding.Scale) -> None:
+        """Rows were found independent. ``scale``: the size of a typical answer."""
+        self.batches = True
+        self._scale = scale
+
+    def score_again(self, rows: Any) -> Any:
+        return self._predict(self._matrix(rows).copy())
+
+    def difference(self, rows: Any, alone: Any, batched: Any) -> str:
+        return rounding.difference(self._predict, self._matrix(rows), alone, batched, self._scale)
 
     def render(self, scores: Any, call: Call) -> Answer:
         return codecs.write(scores, self._form(call).answer)
