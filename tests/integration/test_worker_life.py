@@ -1,6 +1,8 @@
 """A real worker's life: not ready yet, ready, draining, gone; and what it says when it cannot start."""
 
 import asyncio
+import shutil
+import tempfile
 import time
 from collections import Counter
 from contextlib import suppress
@@ -144,6 +146,28 @@ def test_not_ready_is_said_while_the_model_loads(workers: Workers, tmp_path: Pat
         workers.run(main())
         worker.terminate()
         assert worker.wait() == 0, "it goes at once, although the download hangs"
+
+
+@pytest.mark.parametrize("what", ["socket", "folder"])
+def test_a_socket_that_is_gone_is_made_anew(workers: Workers, models: Path, what: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="tg-") as folder:
+        path = Path(folder) / "run" / "w.sock"
+        path.parent.mkdir(mode=0o700)
+        worker = workers.xgboost(models / "binary.ubj", socket=path)
+
+        async def main() -> None:
+            await worker.ready()
+            kept = await worker.connect()
+            shutil.rmtree(path.parent) if what == "folder" else path.unlink()
+            await worker.ready()
+            kept.send(request("/invocations", ROW))
+            assert (await kept.receive()).status == 200, "who was connected is served on"
+            assert (await worker.ask("/invocations", ROW)).status == 200
+
+        workers.run(main())
+        worker.terminate()
+        assert worker.wait() == 0
+        assert not path.exists()
 
 
 def test_after_a_kill_the_socket_is_taken_over(workers: Workers, models: Path) -> None:

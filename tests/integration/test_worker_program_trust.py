@@ -17,7 +17,7 @@ from tests.worker_process import PATIENCE, RunningWorker, Workers, workers
 __all__ = ["workers"]
 
 PROGRAM = """
-import http.server, os, signal, socket, threading, time
+import http.server, os, signal, socket, socketserver, threading, time
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -57,7 +57,15 @@ while "SLOW" in os.environ and not os.path.exists("go"):
     time.sleep(0.02)
 if "CHILD" in os.environ and os.fork():
     os.wait()
-server = Server(("127.0.0.1", int(os.environ["PORT"])), Handler)
+class Unix(socketserver.ThreadingUnixStreamServer):
+    def get_request(self):
+        request, _ = super().get_request()
+        return request, ("local", 0)
+
+if "UNIX" in os.environ:
+    server = Unix(os.environ["TIDEGATE_SOCKET"], Handler)
+else:
+    server = Server(("127.0.0.1", int(os.environ["PORT"])), Handler)
 try:
     server.serve_forever()
 except Exception:
@@ -184,13 +192,23 @@ def program_of(worker: RunningWorker) -> int:
     return int(children[0])
 
 
-@pytest.mark.parametrize("how", ["stopped while it idles", "stopped at work", "stuck while it idles"])
+WHY = {
+    "stopped while it idles": "it is stopped, by a signal",
+    "stopped at work": "it is stopped, by a signal",
+    "stuck while it idles": "it has not answered for 5 s",
+    "its socket is gone": "its socket is gone",
+}
+
+
+@pytest.mark.parametrize("how", WHY)
 def test_a_program_that_hangs_ends_the_worker(workers: Workers, how: str) -> None:
-    worker = workers.program(PROGRAM)
+    worker = workers.program(PROGRAM, environment={"UNIX": "1"} if how.startswith("its socket") else {})
 
     async def test() -> None:
         await worker.ready()
-        if how.startswith("stuck"):
+        if how.startswith("its socket"):
+            Path(worker.spec.socket).with_suffix(".app").unlink()
+        elif how.startswith("stuck"):
             (worker.model_dir / "stuck").touch()
         elif how == "stopped at work":
             assert (await worker.ask("/invocations", b"stop")).status == 424
@@ -200,5 +218,4 @@ def test_a_program_that_hangs_ends_the_worker(workers: Workers, how: str) -> Non
     workers.run(test())
     assert worker.wait() == 3
     assert (worker.failure.code, worker.failure.permanent) == ("ProgramEnded", False)
-    why = "it has not answered for 5 s" if how.startswith("stuck") else "it is stopped, by a signal"
-    assert f"container primary: {why}" in worker.failure.message
+    assert f"container primary: {WHY[how]}" in worker.failure.message

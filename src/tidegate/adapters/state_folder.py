@@ -5,11 +5,13 @@ import fcntl
 import os
 import tempfile
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
 from tidegate.installation import Installation
 from tidegate.model.errors import StartupError
+from tidegate.unix_sockets import can_hold_sockets, make_private, refuses
 
 
 @dataclass
@@ -52,28 +54,46 @@ class StateFolder:
         return folder
 
     def release(self) -> None:
-        """Leaves nothing in the system's temporary folder that nobody uses."""
+        """Leaves nothing outside of the state folder that nobody uses."""
         (self.path / "tidegate.pid").unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # somebody's sockets are in it
-            self._sockets.rmdir()
+        for folder in {self._sockets, *self.former_sockets}:
+            for left in folder.glob("*.sock"):
+                with contextlib.suppress(OSError):
+                    if left.is_symlink() or (folder in self.former_sockets and refuses(left)):
+                        left.unlink()
+            with contextlib.suppress(OSError):  # somebody's sockets are in it
+                folder.rmdir()
         os.close(self._lock)
 
     @property
     def sockets(self) -> Path:
         """A short folder for unix sockets (their paths are limited to 107 bytes), private to this user and always
-        the same for one state folder, so that a restarted controller finds its workers."""
+        the same for one state folder, so that a restarted controller finds its workers. It is made if it is gone.
+        Raises StartupError."""
         folder = self._sockets
-        folder.mkdir(mode=0o700, exist_ok=True)
-        owner = folder.lstat()
-        if owner.st_uid != os.getuid() or not folder.is_dir() or folder.is_symlink():
-            raise StartupError(f"{folder} belongs to somebody else; remove it or set TMPDIR to your own folder")
-        folder.chmod(0o700)
+        try:
+            make_private(folder)
+        except OSError:
+            raise StartupError(
+                f"{folder} belongs to somebody else; remove it or set TMPDIR to your own folder"
+            ) from None
         return folder
 
     @property
+    def former_sockets(self) -> tuple[Path, ...]:
+        """Where an earlier version, or one with other variables, put sockets: replicas may still listen there."""
+        return tuple(folder for folder in self._candidates() if folder != self._sockets and folder.is_dir())
+
+    @cached_property
     def _sockets(self) -> Path:
+        *better, last = self._candidates()
+        return next((folder for folder in better if can_hold_sockets(folder)), last)
+
+    def _candidates(self) -> list[Path]:
         digest = sha256(str(self.path).encode()).hexdigest()[:10]
-        return Path(tempfile.gettempdir()) / f"tidegate-{os.getuid()}-{digest}"
+        runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+        below = [Path(runtime) / f"tidegate-{digest}"] if Path(runtime).is_absolute() else []
+        return [self.path / "run", *below, Path(tempfile.gettempdir()) / f"tidegate-{os.getuid()}-{digest}"]
 
     def _write_pid(self) -> None:
         try:

@@ -12,13 +12,11 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 
 import msgspec
-import uvicorn
 import uvloop
 
 from tidegate.adapters.clock import RandomIds, SystemClock
@@ -32,12 +30,12 @@ from tidegate.compose.dispatchers import Supervisor, queue_database, start_of
 from tidegate.compose.environments import child_environment, plain_environment
 from tidegate.compose.jobs import Jobs, join_jobs
 from tidegate.compose.leading import JOURNAL_EVERY, leading, prune_journal
+from tidegate.compose.listening import listening
 from tidegate.compose.waking import Waking
 from tidegate.console import pages, questions
 from tidegate.gateway.app import build_app
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.health import WriteProbe
-from tidegate.model.errors import StartupError
 from tidegate.model.observe import Observation
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.reconcile.engine import Engine
@@ -206,7 +204,8 @@ class Controller:
 
     @contextlib.asynccontextmanager
     async def _serving(self, store: SqlStore) -> AsyncIterator[None]:
-        folders = Folders(self.folder.path, self.folder.sockets, self.folder.installation)
+        own = self.folder
+        folders = Folders(own.path, own.sockets, own.installation, own.former_sockets)
         folders.prepare()
         write_keys(folders, self.settings)
         parts = join(self.settings, store, folders, self.table, self._news)
@@ -291,46 +290,6 @@ class Controller:
     def _news(self) -> None:
         self.changed.set()
         self.changed.clear()
-
-
-class _Door(uvicorn.Server):
-    """Uvicorn without signal handlers of its own: the controller has them."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-@contextlib.asynccontextmanager
-async def listening(app: object, door: Path) -> AsyncIterator[None]:
-    """Serves the application on a unix socket that the proxy alone connects to."""
-    try:
-        door.unlink(missing_ok=True)
-    except OSError as error:
-        raise StartupError(f"the controller cannot listen on {door}: {error.strerror}; remove it") from None
-    config = uvicorn.Config(
-        app,  # type: ignore[arg-type]
-        uds=str(door),
-        lifespan="off",
-        ws="none",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=5,
-        server_header=False,
-        proxy_headers=False,  # it changes who the client is, which nobody here asks
-    )
-    server = _Door(config)
-    task = asyncio.create_task(server.serve())
-    while not server.started and not task.done():
-        await asyncio.sleep(0.01)
-    if task.done():
-        raise StartupError(f"the controller cannot listen on {door}: {task.exception() or 'it ended at once'}")
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        await task
-        door.unlink(missing_ok=True)
 
 
 async def every(seconds: float, work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:

@@ -23,7 +23,7 @@ from tidegate.model.fleet import FleetId, RoutingStrategy
 from tidegate.model.traffic import RouteTable
 from tidegate.ports.router import Demand, Passed, View
 from tidegate.preallocated import PreallocatedFiles
-from tidegate.proxy import adoption, binary, config, reading, routes
+from tidegate.proxy import adoption, binary, config, reading, routes, startup
 from tidegate.proxy.backends import Backends
 from tidegate.proxy.counters import Counters
 from tidegate.proxy.options import Options, Sockets, options
@@ -32,12 +32,11 @@ from tidegate.proxy.recorder import Files, NotWritten, Recorder
 from tidegate.proxy.runtime import Runtime
 from tidegate.proxy.state import SLOTS, Seat, State
 from tidegate.settings import Settings
+from tidegate.unix_sockets import Presence, make_private
 
 log = logging.getLogger(__name__)
 
 STOP_TURN = 0.05
-ADOPTION_TRIES = 2
-"""How often a process that is there and does not answer is asked before another takes its place."""
 LONGEST_UNKNOWN = 10.0
 """Seconds that a reload waits after an adoption for the owners of fleets to say where their servers listen."""
 
@@ -80,6 +79,8 @@ class HAProxy:
         self._lock = asyncio.Lock()
         self._master: Master | None = None
         self._lua = True
+        self._sockets = (self._runtime.admin, self._runtime.master, self.copies, self.queued)
+        self._presence = Presence()
         self._backends = Backends(self._runtime)
         self._counters = Counters(self._runtime, self._folder)
         self._reloaded = True
@@ -105,13 +106,17 @@ class HAProxy:
             self._prepare()
             line = command(program, self._folder, self._runtime.master, self._installation)
             master = self._master = Master(self._folder, line, self._installation)
-            known = await self._running(master)
+            known = await startup.running(master, self._runtime)
             text = "" if known is None else known.options
             path = self._folder / config.STATE
             recorded = await asyncio.to_thread(adoption.load, path, self._options(), text, self._installation)
             if known is None:
+                former = await startup.former(master, self._runtime)
+                if former.shown is not None:
+                    recorded = adoption.adopt(recorded, former.shown, self._slots)
                 self._state = replace(recorded, sizes={**self._slots, **recorded.sizes})
-                await self._start(master)
+                await self._start(master, takeover=master.identity() is not None)
+                former.redirect(self.copies, self.wakes)
                 return
             try:
                 self._state = adoption.adopt(recorded, await self._runtime.shown(), self._slots)
@@ -122,6 +127,7 @@ class HAProxy:
             except Transient as error:
                 raise StartupError(str(error)) from None
             await self._record(master.identity())
+            self._presence.remember(*self._sockets)
 
     async def ensure(self) -> None:
         """Starts HAProxy again if it died; otherwise clears away servers that have nothing left to do, and catches up
@@ -132,6 +138,9 @@ class HAProxy:
             if master.identity() is None:
                 log.warning("haproxy died; starting it again")
                 await self._start(master)
+            elif lost := self._presence.lost():
+                log.warning("haproxy's socket %s is gone; another process takes over", lost[0])
+                await self._start(master, takeover=True)
             await self._catch_up()
             for slot in sorted(self._backends.untidy):
                 await self._tidy(slot)
@@ -143,7 +152,7 @@ class HAProxy:
                     self._say_late(error)
 
     async def up(self) -> bool:
-        return self._master is not None and self._master.identity() is not None and await self._answers()
+        return self._master is not None and self._master.identity() is not None and await self._runtime.answers()
 
     async def stop(self) -> None:
         """Takes no new connection, waits (at most the drain timeout) for requests in flight, and ends it."""
@@ -153,11 +162,11 @@ class HAProxy:
             master.finish()
             clock = asyncio.get_running_loop()
             deadline = clock.time() + self._settings.drain_timeout
-            while master.identity() is not None and clock.time() < deadline and await self._busy():
+            while master.identity() is not None and clock.time() < deadline and await self._runtime.busy():
                 await asyncio.sleep(STOP_TURN)
             await asyncio.to_thread(master.kill)
             self._recorder.forget(IDENTITY)
-            for socket in (self._runtime.admin, self._runtime.master, self.copies, self.queued):
+            for socket in self._sockets:
                 socket.unlink(missing_ok=True)
             self._master = None
 
@@ -288,42 +297,22 @@ class HAProxy:
         self._reloaded = bool(older)
         return older
 
-    async def _busy(self) -> bool:
-        try:
-            return any([await self._runtime.in_flight(process) for process in await self._runtime.processes()])
-        except Transient:
-            return False
-
-    async def _answers(self) -> bool:
-        try:
-            return await self._runtime.pid() > 0
-        except Transient:
-            return False
-
     # --- files and process; the lock is held ---
 
-    async def _running(self, master: Master) -> Identity | None:
-        """The HAProxy of this folder that serves, also where the file that names it is missing or damaged."""
-        known = await asyncio.to_thread(master.load)
-        if known is None and (ours := await asyncio.to_thread(master.candidates)):
-            pid = await self._runtime.master_pid()
-            known = master.note(pid, "") if pid is not None and pid in ours else None
-        for _ in range(ADOPTION_TRIES if known is not None else 0):
-            if await self._answers():
-                return known
-        return None
-
-    async def _start(self, master: Master) -> None:
-        """With the state in memory. Where it cannot be written, with the files that are there, and told the rest."""
+    async def _start(self, master: Master, takeover: bool = False) -> None:
+        """With the state in memory. Where it cannot be written, with the files that are there, and told the rest.
+        ``takeover``: the process that runs goes on with the requests that it has."""
         text = self._options_text()
         try:
+            make_private(self._controller.parent)
             await self._recorder.write_all(self._rendered())
-        except NotWritten as error:
+        except (NotWritten, OSError) as error:
             if not (self._folder / config.CONFIG).exists():
                 raise StartupError(str(error)) from None
             log.error("%s. HAProxy starts with the files that are there and is told what has changed", error)
             text = ""
-        await asyncio.to_thread(master.start, (self._settings.host, self._settings.port))
+        address = (self._settings.host, self._settings.port)
+        replaced = await asyncio.to_thread(startup.launch, master, address, takeover)
         pid = await asyncio.to_thread(master.written_pid) or await self._runtime.master_pid()
         if pid is None:
             raise StartupError(
@@ -331,9 +320,13 @@ class HAProxy:
             )
         await self._record(master.note(pid, text))
         self._backends.untidy, self._reloaded = set(self._state.emptying), False
-        self._counters.restart(self._state.slots)
+        if replaced:
+            self._counters.reset()
+        else:
+            self._counters.restart(self._state.slots)
         self._stale = not text
         await self._runtime.settled()
+        self._presence.remember(*self._sockets)
         await self._catch_up()
 
     async def _catch_up(self) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tidegate.proxy.responses import ENDPOINT, OWN, refusal
+from tidegate.unix_sockets import keep
 
 SCRIPT = "hold.lua"
 LOOK_EVERY = 3
@@ -84,8 +85,15 @@ class Wakes:
         self._asleep = asleep
         self._kick = kick
         self._server: asyncio.Server | None = None
+        self._keeping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
+        await self._listen()
+        self._keeping = asyncio.create_task(keep(self._socket, self._listen))
+
+    async def _listen(self) -> None:
+        if self._server is not None:
+            self._server.close()
         before = os.umask(0o077)
         try:
             self._socket.unlink(missing_ok=True)
@@ -94,6 +102,8 @@ class Wakes:
             os.umask(before)
 
     def close(self) -> None:
+        if self._keeping is not None:
+            self._keeping.cancel()
         if self._server is not None:
             self._server.close()
 

@@ -95,6 +95,17 @@ class Master:
         """Returns when HAProxy listens. Raises StartupError with the reason, nothing left running."""
         self.kill()
         _await_release(*address)
+        self._run(self.command)
+
+    def take_over(self) -> None:
+        """Starts another beside the one that runs, which stops listening once the new one does and ends with its
+        last client. Raises StartupError with the one that runs as it was."""
+        known = self.identity()
+        if known is None:
+            raise StartupError("no haproxy runs that could be taken over from")
+        self._run((*self.command, "-sf", str(known.pid)))
+
+    def _run(self, command: tuple[str, ...]) -> None:
         with contextlib.suppress(OSError):
             (self.folder / PID).unlink()
         with contextlib.ExitStack() as stack:
@@ -103,7 +114,7 @@ class Master:
             except OSError:  # a disk that takes nothing must not keep it from starting
                 output = stack.enter_context(open(os.devnull, "wb"))
             done = subprocess.run(
-                self.command,
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

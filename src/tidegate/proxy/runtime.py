@@ -122,6 +122,20 @@ class Runtime:
             raise Transient(f"{self.admin} does not answer as haproxy does")
         return int(found[1])
 
+    async def answers(self) -> bool:
+        """Whether the process that serves takes commands."""
+        try:
+            return await self.pid() > 0
+        except Transient:
+            return False
+
+    async def busy(self) -> bool:
+        """Whether any process has requests in its hands; False where they do not say."""
+        try:
+            return any([await self.in_flight(process) for process in await self.processes()])
+        except Transient:
+            return False
+
     async def has(self, slot: str) -> bool:
         """Whether the configuration that is loaded has this backend."""
         return bool(await self._statistics(f"show stat {slot} 2 -1", None))

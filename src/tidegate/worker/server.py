@@ -21,6 +21,7 @@ from tidegate.auth.keys import BEARER, check_bearer
 from tidegate.auth.request_target import MESSAGE, is_canonical
 from tidegate.auth.sigv4 import RequestParts, verify
 from tidegate.model.errors import AuthError, StartupError
+from tidegate.unix_sockets import keep
 from tidegate.worker import addressed
 from tidegate.worker.answers import UNSPENT, Responses
 from tidegate.worker.coldstart import ColdStart
@@ -76,7 +77,8 @@ class Server:
         self._mirror = Mirror(spec, self._stats.note) if spec.mirror is not None else None
         self._in_hand: dict[Connection, Call] = {}
         self.waiting = Waiting(self._stats.note)
-        self._listener: asyncio.Server | None = None
+        self._listeners: list[asyncio.Server] = []
+        self._keeping: asyncio.Task[None] | None = None
         self._due = Due()
         """To give memory back."""
 
@@ -86,20 +88,27 @@ class Server:
         """Takes the socket over, also from a predecessor that was killed. Raises StartupError."""
         if self._keys is not None:
             self._keys.read()
+        await self._bind()
+        self._keeping = asyncio.create_task(keep(Path(self.spec.socket), self._bind))
+        loop = asyncio.get_running_loop()
+        loop.call_later(1.0, self._sweep, loop)
+        if self._mirror is not None:
+            self._mirror.start()
+
+    async def _bind(self) -> None:
+        """Those who are connected already, or wait for it on a socket that is gone, are served on."""
         loop = asyncio.get_running_loop()
         before = os.umask(0o077)
         try:
             self._unlink()
-            self._listener = await loop.create_unix_server(
+            listener = await loop.create_unix_server(
                 partial(Connection, self), path=self.spec.socket, backlog=1024
             )
         except (OSError, ValueError) as error:
             raise StartupError(f"cannot listen on {self.spec.socket}: {error}") from None
         finally:
             os.umask(before)
-        loop.call_later(1.0, self._sweep, loop)
-        if self._mirror is not None:
-            self._mirror.start()
+        self._listeners.append(listener)
 
     async def drain(self, limit: float) -> int:
         """Answers what has been sent, then closes. Returns how many requests were cut off after ``limit`` seconds.
@@ -107,6 +116,8 @@ class Server:
         The socket's name goes first, so that new connections are refused at once and can go elsewhere; those in
         the backlog are still accepted. Open ones are told to close with their next answer."""
         self.draining = True
+        if self._keeping is not None:
+            self._keeping.cancel()
         self._unlink()
         started = time.monotonic()
         await asyncio.sleep(0.05)  # at least one look at the backlog
@@ -121,8 +132,8 @@ class Server:
             delivery.cut()
         while self._deliveries:
             await asyncio.sleep(0.01)
-        if self._listener is not None:
-            self._listener.close()
+        for listener in self._listeners:
+            listener.close()
         for connection in list(self.connections):
             connection.close()
         if self._mirror is not None:

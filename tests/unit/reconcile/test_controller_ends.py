@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tidegate.adapters.state_folder import StateFolder
-from tidegate.compose.controller import Controller, listening
+from tidegate.compose.controller import Controller
+from tidegate.compose.listening import listening
 from tidegate.model.errors import StartupError
 from tidegate.settings import Settings
 from tidegate.worker.images import ImageTable

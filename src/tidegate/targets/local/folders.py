@@ -18,6 +18,8 @@ class Folders:
     sockets: Path
     installation: Installation
     """Whose processes may be adopted and ended."""
+    former_sockets: tuple[Path, ...] = ()
+    """Where replicas of an earlier version may still listen."""
 
     @property
     def fleets(self) -> Path:
@@ -69,7 +71,7 @@ class Folders:
 
     def holds(self, socket: Path) -> bool:
         """Whether the socket is in a folder of this installation: a copied state folder names the original's."""
-        return socket.parent == self.sockets
+        return socket.parent in (self.sockets, *self.former_sockets)
 
     @property
     def trash(self) -> Path:

@@ -1,10 +1,10 @@
 """Short questions to a worker over its unix socket: are you ready, what did you count?"""
 
 import asyncio
-import socket as sockets
 from pathlib import Path
 
 from tidegate.targets.local.health import Answer
+from tidegate.unix_sockets import refuses
 
 PING_TIMEOUT = 2.0
 """Seconds per try (the container contract's own limit)."""
@@ -47,15 +47,3 @@ async def ask(socket: Path, seconds: float) -> Answer:
         return Answer.GOOD if answer[0] == 200 else Answer.UNWELL
     return Answer.REFUSED if refuses(socket) else Answer.NONE
 
-
-def refuses(socket: Path) -> bool:
-    """Whether nobody listens on a socket, or there is none. A listener whose queue is full is somebody."""
-    with sockets.socket(sockets.AF_UNIX) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(str(socket))
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-    return False

@@ -19,6 +19,9 @@ MANY = IN_MEMORY + 1
 """Bytes that an answer without a length is taken to have."""
 
 
+Check = Callable[[asyncio.BaseTransport], bool]
+
+
 class Broken(Exception):
     """No whole answer came. ``untouched``: the connection had been kept, and closed before a byte came back."""
 
@@ -55,9 +58,11 @@ class Wishes(NamedTuple):
 class Client:
     """``address`` is a unix socket's path or a loopback port."""
 
-    def __init__(self, address: str | int, limit: int) -> None:
+    def __init__(self, address: str | int, limit: int, check: "Check | None" = None) -> None:
+        """``check``: whether it is the right one that listens there, asked for each new connection."""
         self._address = address
         self._limit = limit
+        self._check = check
         self._idle: list[_Connection] = []
 
     async def ask(
@@ -123,10 +128,16 @@ class Client:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 if isinstance(self._address, str):
-                    return (await loop.create_unix_connection(make, self._address))[1]
-                return (await loop.create_connection(make, "127.0.0.1", self._address))[1]
+                    transport, connection = await loop.create_unix_connection(make, self._address)
+                else:
+                    transport, connection = await loop.create_connection(make, "127.0.0.1", self._address)
+            foreign = self._check is not None and not self._check(transport)
         except (OSError, TimeoutError) as error:
             raise Broken(f"cannot connect to {self._address}: {error}") from None
+        if foreign:
+            transport.abort()
+            raise Broken(f"another process listens on {self._address}")
+        return connection
 
     def _make(self) -> "_Connection":
         return _Connection(self._limit, self._keep)

@@ -23,11 +23,15 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from tidegate.model.errors import StartTimeout
+from tidegate import vitals
+from tidegate.model.errors import StartTimeout, Transient
+from tidegate.vitals import Vitals
 from tidegate.worker.images import check_environment
 from tidegate.worker.invocation import PATH, Answer, Call, Done, ModelFailed, Outcome, Stream, TimedOut
 from tidegate.worker.runtimes import launcher
 from tidegate.worker.runtimes.client import Broken, Client, PartReply, Reply, Wishes
+from tidegate.worker.runtimes.listeners import Owner, listening, peer
+from tidegate.worker.runtimes.liveness import GOOD, Liveness, Seen
 from tidegate.worker.spec import ContainerSpec, ReplicaSpec
 from tidegate.worker.spool import IN_MEMORY, LargeCall
 
@@ -35,8 +39,6 @@ PING_TIMEOUT = 2.0
 PING_EVERY = 0.2
 """Seconds between pings until the first good one; afterwards one a second."""
 WATCH_EVERY = 1.0
-BAD_PINGS = 3
-"""In a row, while the program has nothing to do: it is not healthy."""
 KILL_AFTER = 30.0
 _SAFE = (20_000, 30_000)
 """Below the ports that Linux hands out by itself."""
@@ -68,14 +70,20 @@ class Program:
         self._streams: set[Call] = set()
         """Calls whose answers may be coming in parts."""
         self._watchers: list[asyncio.Task[None]] = []
-        self._bad_pings = 0
+        self._healthy = True
+        self._answers = 0
+        """Whole answers to calls."""
+        self._path: Path | None = None
+        """The unix socket that it listens on, if it does."""
+        self._taken = False
+        """Another process listens on its port."""
         self._closing = False
         self.execution_parameters = b"{}"
         """What it wants of the requests of a transform job; asked for in such a job alone."""
 
     @property
     def healthy(self) -> bool:
-        return self._bad_pings < BAD_PINGS
+        return self._healthy
 
     async def start(self, until: float) -> None:
         """Returns at the first good ping; raises StartTimeout where none comes by ``until`` (the event loop's time),
@@ -90,6 +98,7 @@ class Program:
             cwd=self._container.model_dir,
             env=environment(self._container, port, self._socket, os.environ),
         )
+        self._owner = Owner(self._process.pid)
         self._watchers.append(asyncio.create_task(self._wait(self._process)))
         try:
             async with asyncio.timeout_at(until):
@@ -120,6 +129,7 @@ class Program:
         process = self._process
         if process is not None:
             _signal(process, signal.SIGTERM)
+            _signal(process, signal.SIGCONT)  # one that is stopped could not end
             with suppress(TimeoutError):
                 async with asyncio.timeout(KILL_AFTER):
                     await process.wait()
@@ -135,23 +145,59 @@ class Program:
             self._died(self._container, code)
 
     async def _first_ping(self, port: int) -> Client:
+        """From the program itself. Whoever else listens on its port has taken it: the program will not get it."""
         while True:
             for address in (str(self._socket), port) if self._socket.exists() else (port,):
-                client = Client(address, self._spec.max_body)
-                if await _ping(client):
+                client = Client(address, self._spec.max_body, partial(self._is_ours, address))
+                if await _ping(client) == GOOD:
+                    self._path = self._socket if isinstance(address, str) else None
                     return client
                 client.close()
+            if self._taken:
+                raise Transient(
+                    f"port {port}, which the {self._container.name} container was given, was taken by another process"
+                )
             await asyncio.sleep(PING_EVERY)
 
+    def _is_ours(self, address: str | int, transport: asyncio.BaseTransport) -> bool:
+        """Whether a new connection leads to the program."""
+        if isinstance(address, int):
+            ours = self._owner.listens_alone(address)
+            self._taken = not ours and bool(listening(address))
+        else:
+            pid = peer(transport.get_extra_info("socket"))
+            ours = pid is None or self._owner.is_peer(pid)
+        if not ours and self._client is not None:
+            self._end("another process listens in its place")
+        return ours
+
     async def _watch(self, client: Client) -> None:
-        """A ping that fails while the program is at work says little: it may do one thing at a time."""
+        """Looks at the program each second, and ends one that hangs: no answer would come from it any more."""
+        assert self._process is not None
+        pid, health = self._process.pid, Liveness(self._spec.invocation_timeout)
         while True:
             await asyncio.sleep(WATCH_EVERY)
-            if self._calls or self._streams:
-                continue
-            good = await _ping(client)
-            if good or not (self._calls or self._streams):
-                self._bad_pings = 0 if good else self._bad_pings + 1
+            at_work = bool(self._calls or self._streams)
+            answer: int | None = None
+            if asking := health.asks(at_work, self._answers):
+                answer = await _ping(client)
+                at_work = at_work or bool(self._calls or self._streams)
+            stopped = vitals.state(pid) in vitals.STOPPED
+            seen = Seen(at_work, self._answers, asking, answer, stopped, None if answer else Vitals.of(pid))
+            gone = self._path is not None and not self._path.exists()
+            why = "its socket is gone" if gone else health.after(seen, asyncio.get_running_loop().time())
+            if why:
+                self._end(why)
+                return
+            self._healthy = health.good
+
+    def _end(self, why: str) -> None:
+        """The worker ends with it, and another takes its place."""
+        print(
+            f"tidegate worker {self._spec.replica}: container {self._container.name}: {why}; ending it", flush=True
+        )
+        if self._process is not None:
+            _signal(self._process, signal.SIGKILL)
 
     # --- calls ---
 
@@ -186,6 +232,7 @@ class Program:
         except BaseException as error:
             self._streams.discard(call)
             return self._no_answer(error)
+        self._answers += 1
         if isinstance(reply, Reply):
             self._streams.discard(call)
         return self._outcome(reply)
@@ -232,12 +279,13 @@ def environment(container: ContainerSpec, port: int, path: Path, server: Mapping
     }
 
 
-async def _ping(client: Client) -> bool:
+async def _ping(client: Client) -> int | None:
+    """The status of the answer; None where there is none."""
     try:
         async with asyncio.timeout(PING_TIMEOUT):
-            return (await client.ask("GET", "/ping")).status == 200
+            return (await client.ask("GET", "/ping")).status
     except (Broken, TimeoutError, ValueError):
-        return False
+        return None
 
 
 async def _parameters(client: Client) -> bytes:
