@@ -1,6 +1,7 @@
 """With access keys every door asks for a signature; without any, nobody is let in from beyond loopback."""
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from tidegate.cli.client import Client
@@ -84,6 +88,32 @@ def test_one_who_signs_with_anothers_name_spends_nothing_of_its_quota(
         signed.invoke("held", ROW)
     with pytest.raises(ClientError, match="ThrottlingException"):
         signed.invoke("held", ROW)
+
+
+def test_a_signature_for_one_endpoint_is_not_good_for_another(signed: Scene, models: tuple[str, str]) -> None:
+    """Signed as botocore signs each path, which drops dot segments; sent as it stands."""
+    signed.create("other", signed.config(models[1]))
+    body = b"0.1,0.2,0.3,0.4"
+    host = f"127.0.0.1:{signed.platform.port}"
+    for path, status in (
+        ("/endpoints/signed/invocations", b"200"),
+        ("/endpoints/other/v1/../../signed/invocations", b"400"),
+        ("/endpoints/other/v1/x/../../../signed/invocations", b"400"),
+        ("/endpoints/other/invocations-response-stream/../../signed/invocations", b"400"),
+        ("/endpoints/other/v1/%2e%2e/%2e%2e/signed/invocations", b"400"),
+        ("/endpoints/other//../signed/invocations", b"400"),
+        ("/endpoints/other/v1/../../signed/async-invocations", b"400"),
+        (f"http://{host}/endpoints/signed/invocations", b"400"),
+    ):
+        url = f"http://{host}{path}" if path.startswith("/") else path
+        request = AWSRequest("POST", url, {"content-type": "text/csv", "host": host}, body)
+        SigV4Auth(Credentials(KEY, SECRET), "sagemaker", "us-east-1").add_auth(request)
+        lines = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+        head = f"POST {path} HTTP/1.1\r\n{lines}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", signed.platform.port), 30) as connection:
+            connection.sendall(head.encode() + body)
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert answer.split(b" ")[1] == status, (path, answer)
 
 
 def test_model_data_outside_the_listed_folders_is_refused(signed: Scene, tmp_path: Path) -> None:

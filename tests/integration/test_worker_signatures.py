@@ -8,6 +8,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from tests.request_targets import AMBIGUOUS
 from tests.worker_process import Workers, csv, models, workers
 
 __all__ = ["models", "workers"]
@@ -16,8 +17,8 @@ ROW = csv(1, 2, 3, 4, 5)
 PATH = "/endpoints/fraud/invocations"
 
 
-def signed(secret: str, body: bytes, key: str = "AKIDEXAMPLE") -> dict[str, str]:
-    made = AWSRequest("POST", f"http://worker{PATH}", {"content-type": "text/csv", "host": "worker"}, body)
+def signed(secret: str, body: bytes, key: str = "AKIDEXAMPLE", path: str = PATH) -> dict[str, str]:
+    made = AWSRequest("POST", f"http://worker{path}", {"content-type": "text/csv", "host": "worker"}, body)
     SigV4Auth(Credentials(key, secret), "sagemaker", "eu-west-1").add_auth(made)
     return {name: value for name, value in made.headers.items() if name.lower() != "host"}
 
@@ -71,6 +72,39 @@ def test_openai_clients_may_show_a_key_instead(workers: Workers, models: Path, t
             assert answer.json()["error"]["code"] == "invalid_api_key"  # type: ignore[index]
         for path in (PATH, f"{PATH}-response-stream"):  # a key that travels is only for those that cannot sign
             assert (await worker.ask(path, ROW, shown)).status == 403
+
+    workers.run(test())
+
+
+def test_a_worker_answers_for_its_own_endpoint_and_for_one_spelling_of_a_path(
+    workers: Workers, models: Path, tmp_path: Path
+) -> None:
+    """Whoever sends the request here: the proxy has refused all of this before."""
+    keys = tmp_path / "keys.json"
+    keys.write_bytes(msgspec.json.encode({"AKIDEXAMPLE": "secret-one"}))
+    keys.chmod(0o600)
+    guarded = workers.xgboost(models / "binary.ubj", keys_file=str(keys))
+    open_to_all = workers.xgboost(models / "binary.ubj")
+    of_another = (
+        "/endpoints/other/invocations",
+        "/endpoints/other/v1/completions",
+        "/endpoints/other/invocations-response-stream",
+    )
+
+    async def test() -> None:
+        for worker in (guarded, open_to_all):
+            await worker.ready()
+            for path in (*AMBIGUOUS, *of_another):
+                if path.isascii():
+                    answer = await worker.ask(path, ROW, signed("secret-one", ROW, path=path))
+                    assert answer.status == 400, path
+        assert (
+            await guarded.ask("/invocations", ROW, signed("secret-one", ROW, path="/invocations"))
+        ).status == 400
+        assert (await open_to_all.ask("/invocations", ROW, {"content-type": "text/csv"})).status == 200
+        for query in ("?b=1&a=+&a=%2f", "?&&x"):
+            headers = signed("secret-one", ROW, path=PATH + query)
+            assert (await guarded.ask(PATH + query, ROW, headers)).status == 200
 
     workers.run(test())
 
