@@ -15,7 +15,8 @@ import psutil
 
 from tidegate.testing.platform import Platform
 
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+"""Sets the wall clock of processes; None: it is not installed."""
 ROOM = "size=512m"
 """Of the file system that is filled."""
 
@@ -79,7 +80,7 @@ class Faults:
                         holder.execute("BEGIN IMMEDIATE")
                     time.sleep(seconds)
             case "fill disk":
-                with _filled(self.platform.state / "filler"):
+                with filled(self.platform.state / "filler"):
                     time.sleep(seconds)
             case "set clock":
                 assert self.clock is not None
@@ -109,7 +110,7 @@ def small_disk(folder: Path) -> Iterator[bool]:
 
 def faked_clock(file: Path) -> dict[str, str]:
     """The environment of processes whose wall clock ``file`` sets; empty where libfaketime is not installed."""
-    if not FAKETIME.exists():
+    if FAKETIME is None:
         return {}
     file.write_text("+0s")
     return {
@@ -131,7 +132,7 @@ def _stopped(pid: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _filled(path: Path) -> Iterator[None]:
+def filled(path: Path) -> Iterator[None]:
     try:
         with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
             while True:

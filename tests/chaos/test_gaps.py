@@ -13,16 +13,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
+from bench.soak_faults import FAKETIME, faked_clock
 from tests.integration.conftest import STAND_IN, images
+from tests.small_disk import small_disk
 from tidegate.load import LoadGenerator
 from tidegate.testing.platform import Platform, until
 from tidegate.testing.scene import Scene, canary
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 BAKE = 8
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 
 
 @dataclass
@@ -51,6 +53,27 @@ class Story:
         """Until the version has failed for as long as its bake lasts and more: requests are the clock."""
         began = time.monotonic()
         until(lambda: time.monotonic() - began > BAKE + 3, "the bake's end has passed", 60)
+
+    def wait_until_nothing_fails(self) -> None:
+        """Until requests have failed, and then for some time none has."""
+        failed = 0
+
+        def quiet() -> bool:
+            nonlocal failed
+            before, failed = failed, self.load.snapshot().failed
+            return 0 < failed == before
+
+        until(quiet, "traffic is back while nothing can be saved", 60, every=2.0)
+
+    def events(self) -> list[dict[str, str]]:
+        found: list[dict[str, str]] = []
+        while True:
+            after = found[-1]["seq"] if found else 0
+            url = f"{self.platform.url}/tidegate/v1/endpoints/{self.endpoint}/events?after={after}&limit=1000"
+            page = httpx.get(url).json()
+            if not page["events"]:
+                return found
+            found += page["events"]
 
     def ends_well(self, because: str = "errors") -> None:
         self.scene = Scene(self.platform)  # connections of before the gap may be closed
@@ -114,18 +137,44 @@ def test_a_database_that_another_process_holds_keeps_no_traffic_on_a_failing_ver
         holder = sqlite3.connect(platform.state / "tidegate.db", isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
         story.break_it()
-        failed = 0
-
-        def quiet() -> bool:
-            """Whether no request has failed for some time."""
-            nonlocal failed
-            before, failed = failed, story.load.snapshot().failed
-            return 0 < failed == before
-
-        until(quiet, "traffic is back while nothing can be saved", 30, every=2.0)
+        story.wait_until_nothing_fails()
         holder.execute("ROLLBACK")
         holder.close()
         story.ends_well()
+
+
+def test_a_full_disk_keeps_no_traffic_on_a_failing_version(environment: dict[str, str], tmp_path: Path) -> None:
+    with (
+        small_disk(tmp_path / "small", "256m") as disk,
+        Platform(disk.folder / "s", environment=environment) as platform,
+        baking(platform, tmp_path) as story,
+    ):
+        disk.fill()
+        story.break_it()
+        story.wait_until_nothing_fails()
+        health = httpx.get(f"{platform.url}/healthz", timeout=30)
+        assert (health.status_code, bool(health.json()["reason"])) == (503, True), health.text
+        disk.free()
+        story.ends_well()
+
+
+def test_neither_an_edit_nor_a_crowd_of_alarms_disarms_a_guard(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    with Platform(environment=environment) as platform, baking(platform, tmp_path) as story:
+        elsewhere = [
+            {"Name": "EndpointName", "Value": "elsewhere"},
+            {"Name": "VariantName", "Value": "AllTraffic"},
+        ]
+        for number in range(40):
+            name, metric = f"costly-{number}", "Invocation5XXErrors"
+            story.scene.alarm(name, metric, 0.1, EvaluationPeriods=10_000, Dimensions=elsewhere)
+        story.scene.alarm("slow", "ModelLatency", 1e12, Dimensions=elsewhere)
+        story.scene.cloudwatch.delete_alarms(AlarmNames=["errors"])
+        story.break_it()
+        story.ends_well()
+        kinds = {event["kind"] for event in story.events()}
+        assert {"rollout.AlarmMissing", "rollout.AlarmRedefined"} <= kinds
 
 
 def test_a_version_that_never_answers_is_turned_back_by_its_latency_alarm(
@@ -137,22 +186,14 @@ def test_a_version_that_never_answers_is_turned_back_by_its_latency_alarm(
         story.unhang_it()
 
 
-@pytest.mark.skipif(not FAKETIME.exists(), reason=f"libfaketime is not installed ({FAKETIME})")
-@pytest.mark.parametrize("step", ["+3600s"])
-def test_a_clock_that_is_set_ends_no_bake(environment: dict[str, str], tmp_path: Path, step: str) -> None:
+@pytest.mark.skipif(FAKETIME is None, reason="libfaketime, which sets the clock of processes, is not installed")
+def test_a_clock_that_is_set_ends_no_bake(environment: dict[str, str], tmp_path: Path) -> None:
     clock = tmp_path / "clock"
-    clock.write_text("+0s")
-    faked = {
-        "LD_PRELOAD": str(FAKETIME),
-        "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_CACHE_DURATION": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "DONT_FAKE_MONOTONIC": "1",
-    }
+    faked = faked_clock(clock)
     with Platform(environment={**environment, **faked}) as platform, baking(platform, tmp_path) as story:
         new = tmp_path / "clock.new"
-        new.write_text(step)
+        new.write_text("+3600s")
         new.replace(clock)
         story.break_it()
         story.ends_well()
-        assert f"was set by {step.removesuffix('s')} s" in platform.log.read_text()
+        assert "was set by +3600 s" in platform.log.read_text()
