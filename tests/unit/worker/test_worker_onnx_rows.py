@@ -27,6 +27,7 @@ W: dict[str, Any] = {
     "flat8": np.array([-1, 8], np.int64),
     "merged": np.array([1, -1], np.int64),
     "keep": np.array([0, -1], np.int64),
+    "four": np.array([4], np.int64),
     "row": np.array([1, 4], np.int64),
     "two": np.array(2, np.int64),
     "half": np.array(0.5, np.float32),
@@ -224,6 +225,17 @@ def test_rows_are_not_cut_in_the_middle(tmp_path: Path) -> None:
     cut = node("Reshape", ["rows", "flat"], ["out"])
     assert proven(tmp_path, cut, width=4) == ""
     assert "it may cut between rows at other places than before" in proven(tmp_path, cut, width=6)
+
+
+def test_a_shape_that_does_not_fit_is_no_proof(tmp_path: Path) -> None:
+    """onnxruntime rewrites the shape (rows, 4) of eight columns to one that gives two rows for each."""
+    nodes = [
+        *COUNT,
+        node("Concat", ["count", "four"], ["shape_"], axis=0),
+        node("Reshape", ["rows", "shape_"], ["out"]),
+    ]
+    assert proven(tmp_path, *nodes, width=4) == ""
+    assert "it may cut between rows" in proven(tmp_path, *nodes, width=8)
 
 
 def test_noise_in_a_parameter_is_seen(tmp_path: Path) -> None:

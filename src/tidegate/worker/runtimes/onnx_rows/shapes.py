@@ -64,20 +64,28 @@ def reshaped(value: Value, target: Sequence[Number]) -> Value:
         raise Unproven("lengths that are not known")
     block = None if after is None else value.factor * after
     axis, outer = _batch_place(before * value.outer, target)
-    found = target[axis]
-    rest = product(one if isinstance(one, int) and one >= 0 else None for one in target[axis + 1 :])
+    found, rest = target[axis], list(target[axis + 1 :])
+    sizes = product(one if isinstance(one, int) and one >= 0 else None for one in rest if one != -1)
     if isinstance(found, Rows):
         factor = found.factor // outer if found.factor % outer == 0 else 0
-    elif block is None or not rest or block % rest:
-        raise Unproven("it may cut between rows at other places than before")
+        # A shape that does not fit is an error by the specification, but onnxruntime may rewrite it to one that does.
+        fits = rest == [-1] or _fits(block, sizes, factor, rest)
     else:
-        factor = block // rest
-    if factor < 1:
+        factor = block // sizes if block is not None and sizes else 0
+        fits = -1 not in rest and _fits(block, sizes, factor, rest)
+    if factor < 1 or not fits:
         raise Unproven("it may cut between rows at other places than before")
     dims: list[int | None] = [one if isinstance(one, int) and one >= 0 else None for one in target]
     dims[axis] = factor
     _fill_open(dims, target, axis, block)
     return Value(tuple(dims), axis, outer=outer)
+
+
+def _fits(block: int | None, sizes: int | None, factor: int, rest: Sequence[Number]) -> bool:
+    """Whether a row's block is cut into whole parts."""
+    if block is None or not sizes or factor < 1:
+        return False
+    return block % (factor * sizes) == 0 if -1 in rest else block == factor * sizes
 
 
 def _fill_open(dims: list[int | None], target: Sequence[Number], axis: int, block: int | None) -> None:
