@@ -46,4 +46,3 @@ async def ask(socket: Path, seconds: float) -> Answer:
     if (answer := await get(socket, "/ping", seconds)) is not None:
         return Answer.GOOD if answer[0] == 200 else Answer.UNWELL
     return Answer.REFUSED if refuses(socket) else Answer.NONE
-
