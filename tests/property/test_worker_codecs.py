@@ -2,6 +2,7 @@
 
 import io
 import json
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -11,6 +12,8 @@ from hypothesis.extra import numpy as arrays
 
 from tidegate.worker.invocation import ModelFailed
 from tidegate.worker.runtimes.codecs import CSV, JSON, NPY, Column, Features, Kind, write
+from tidegate.worker.runtimes.forms import JSON_LINES
+from tidegate.worker.runtimes.packing import Packer
 from tidegate.worker.runtimes.typed import Input, Typed
 
 NUMBERS = st.one_of(st.floats(width=32, allow_infinity=False), st.just(float("nan")))
@@ -30,6 +33,7 @@ def test_rows_are_the_same_in_every_form(rows: np.ndarray) -> None:
     features = Features(rows.shape[1], names)
     plain = values(rows)
     text = "\n".join(",".join("" if value is None else repr(value) for value in row) for row in plain)
+    quoted = "\n".join('"' + line.replace(",", '","') + '"' for line in text.split("\n"))
     npy = io.BytesIO()
     np.save(npy, rows)
     objects = [dict(reversed(list(zip(names, row, strict=True)))) for row in plain]
@@ -37,6 +41,10 @@ def test_rows_are_the_same_in_every_form(rows: np.ndarray) -> None:
     sent = [
         (text.encode() + b"\n", CSV),
         (npy.getvalue(), NPY),
+        (b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode() + b"\r\n", CSV),
+        (quoted.encode() + b"\n", CSV),
+        (b"\n".join(map(msgspec.json.encode, plain)), JSON_LINES),
+        (b"".join(msgspec.json.encode(one) + b"\n" for one in objects), JSON_LINES),
         *(
             (msgspec.json.encode(document), JSON)
             for document in (plain, {"instances": plain}, {"inputs": objects}, {"dataframe_split": split})
@@ -44,6 +52,51 @@ def test_rows_are_the_same_in_every_form(rows: np.ndarray) -> None:
     ]
     for body, kind in sent:
         np.testing.assert_array_equal(features.read(body, kind), rows)
+
+
+BITS = [
+    b'{"instances":[[',
+    b'{"instances": [[',
+    b"]]}",
+    b"[[",
+    b"]]",
+    b"],[",
+    b",",
+    b" ",
+    b"\n",
+    b"1",
+    b"-2.5",
+    b"1e39",
+]
+BITS += [
+    b"null",
+    b'"1"',
+    b"true",
+    b"1e400",
+    b"NaN",
+    b',"instances":[[3,4]]}',
+    b',"inputs":[[3,4]]}',
+    b"\xef\xbb\xbf",
+    b"-0",
+    b"{",
+]
+
+
+@given(st.lists(st.sampled_from(BITS), max_size=12).map(b"".join), st.sampled_from([np.float32, np.float64]))
+def test_the_quick_reader_of_json_agrees_with_the_general_one(body: bytes, dtype: Any) -> None:
+    features = Features(2, ["a", "b"], dtype=dtype)
+    quick = Packer(2, features.dtype.char).rows(body)
+    if quick is not None:
+        found = np.frombuffer(quick, dtype).reshape(-1, 2)
+        np.testing.assert_array_equal(features.read(body, JSON), found)
+
+
+@given(ROWS, st.sampled_from(["f4", "f8"]))
+def test_plain_rows_are_read_quickly(rows: np.ndarray, dtype: str) -> None:
+    plain = np.nan_to_num(rows).astype(dtype)
+    body = msgspec.json.encode({"instances": plain.tolist()})
+    quick = Packer(rows.shape[1], plain.dtype.char).rows(body)
+    assert quick == plain.tobytes()
 
 
 @given(ROWS, st.booleans())
@@ -56,7 +109,7 @@ def test_predictions_are_the_same_in_every_form(rows: np.ndarray, several: bool)
     np.testing.assert_array_equal(np.load(io.BytesIO(write(scores, NPY).body)), scores)
 
 
-@given(st.binary(max_size=200), st.sampled_from(["", CSV, JSON, NPY]), st.integers(1, 4))
+@given(st.binary(max_size=200), st.sampled_from(["", CSV, JSON, NPY, JSON_LINES]), st.integers(1, 4))
 def test_any_bytes_are_rows_or_a_refusal(body: bytes, kind: str, columns: int) -> None:
     try:
         rows = Features(columns, NAMES[:columns]).read(body, kind)

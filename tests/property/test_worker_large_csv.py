@@ -1,5 +1,6 @@
 """Large CSV is read as small CSV is, or not at all."""
 
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -21,16 +22,22 @@ WILD = st.sampled_from(["x", '"1"', "nan", "inf", "1_0", "null", "[1]", "\r", "\
 
 
 @pytest.mark.parametrize("arrow", [0, 10**9], ids=["arrow", "json"])
-@given(st.lists(st.lists(st.one_of(CELL, CELL, CELL, WILD), min_size=2, max_size=3), max_size=6), st.booleans())
-def test_the_quick_reader_finds_the_same_or_leaves_it(arrow: int, table: list[list[str]], ended: bool) -> None:
+@given(
+    st.lists(st.lists(st.one_of(CELL, CELL, CELL, WILD), min_size=2, max_size=3), max_size=6),
+    st.booleans(),
+    st.sampled_from([np.float32, np.float64]),
+)
+def test_the_quick_reader_finds_the_same_or_leaves_it(
+    arrow: int, table: list[list[str]], ended: bool, dtype: Any
+) -> None:
     body = ("\n".join(",".join(row) for row in table) + "\n" * ended).encode()
     quiet = np.errstate(over="ignore")
     with patch.object(large_csv, "SMALLEST", 0), patch.object(large_csv, "ARROW", arrow), quiet:
-        quick = large_csv.rows(body, 2)
+        quick = large_csv.rows(body, 2, dtype)
     if quick is None:
         return
     try:
-        slow = Features(2).read(body, CSV)
+        slow = Features(2, dtype=dtype).read(body, CSV)
     except ModelFailed as refused:
         assert "infinite" in refused.message
         assert np.isinf(quick).any()

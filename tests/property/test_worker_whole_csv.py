@@ -1,6 +1,7 @@
 """Rows of whole numbers read many at once are the rows that Python's own reader finds, or none."""
 
 import math
+from typing import Any
 
 import numpy as np
 from hypothesis import given
@@ -23,18 +24,21 @@ def written(rows: list[list[int | None]]) -> bytes:
     return "".join(",".join("" if cell is None else str(cell) for cell in row) + "\n" for row in rows).encode()
 
 
-@given(TABLES, st.booleans(), st.integers(1, 200))
-def test_every_number_is_the_nearest_float32(rows: list[list[int | None]], ended: bool, block: int) -> None:
+@given(TABLES, st.booleans(), st.integers(1, 200), st.sampled_from([np.float32, np.float64]))
+def test_every_number_is_the_nearest_float(
+    rows: list[list[int | None]], ended: bool, block: int, dtype: Any
+) -> None:
     body = written(rows) if ended else written(rows)[:-1]
     before, whole_csv.BLOCK = whole_csv.BLOCK, max(block, len(max(body.splitlines(), key=len)) + 1)
     try:
-        found = whole_csv.rows(body, len(rows[0]))
+        found = whole_csv.rows(body, len(rows[0]), dtype)
     finally:
         whole_csv.BLOCK = before
-    expected = np.array([[math.nan if cell is None else cell for cell in row] for row in rows], np.float32)
+    expected = np.array([[math.nan if cell is None else cell for cell in row] for row in rows], dtype)
     if not body or body.endswith(b"\n\n"):
         return
     assert found is not None
+    assert found.dtype == dtype
     assert np.array_equal(found, expected, equal_nan=True)
 
 

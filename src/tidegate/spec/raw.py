@@ -17,6 +17,7 @@ STRATEGIES = ("all_at_once", "canary", "linear", "rolling")
 SCOPES = ("new_version", "endpoint")
 RULES = ("fast", "aws")
 SCALING_METRICS = ("concurrency", "invocations", "utilization", "backlog", "cpu")
+METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function", "score_samples", "transform")
 MISSING = ("missing", "ignore", "breaching", "notBreaching")
 
 
@@ -112,6 +113,12 @@ class ModelSpec(Struct, forbid_unknown_fields=True):
     environment: Annotated[
         dict[str, str | int | float], Meta(description="Environment variables of the serving program.")
     ] = {}
+    method: (
+        Annotated[
+            str, _text("The method of a scikit-learn model that answers; predict when absent.", enum=METHODS)
+        ]
+        | None
+    ) = None
     fingerprint: (
         Annotated[
             str, _text("Tells versions of the same address apart. The CLI fills it in for files that it can read.")

@@ -9,6 +9,7 @@ from datetime import datetime
 from tidegate.model.registry import MULTI_MODEL, SINGLE_MODEL, Container, Model
 from tidegate.spec import many, raw
 from tidegate.spec.problem import Path, SpecError
+from tidegate.spec.units import one_of
 
 ONLY_VARIANT = "AllTraffic"
 """Name of the variant where a spec has only one, as SageMaker's own SDK calls it."""
@@ -16,6 +17,8 @@ KEYS = ("model", "pipeline", "containers")
 """Exactly one of them is given with a variant."""
 MODES = {"pipeline": "Serial", "containers": "Direct"}
 FEWEST, MOST = 2, 15
+METHOD = "SKLEARN_METHOD"
+"""Variable of a container that says the same as the key ``method``."""
 _LONGEST_NAME = 63
 
 
@@ -56,6 +59,10 @@ def _check_model(model: raw.ModelSpec, path: Path) -> None:
             f"{model.data!r}: expected file:///PATH or s3://BUCKET/KEY (a path is relative to the spec file only "
             "where the CLI reads it)",
         )
+    if model.method is not None:
+        one_of(model.method, raw.METHODS, (*path, "method"))
+    if model.method is not None and METHOD in model.environment:
+        raise SpecError((*path, "environment", METHOD), "says the same as method: give one of them")
     for key in model.environment:
         if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", key):
             raise SpecError((*path, "environment", key), "not a name of an environment variable")
@@ -112,4 +119,5 @@ def _content(given: raw.ModelSpec) -> list[object]:
 
 
 def _environment(given: raw.ModelSpec) -> dict[str, str]:
-    return {key: str(value) for key, value in given.environment.items()} | many.environment(given)
+    method = {} if given.method is None else {METHOD: given.method}
+    return {key: str(value) for key, value in given.environment.items()} | method | many.environment(given)

@@ -1,7 +1,5 @@
 """DataProcessing: what of each record goes to the model, and what of record and answer goes to the output."""
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -10,6 +8,8 @@ import msgspec
 
 from tidegate.model.errors import Invalid
 from tidegate.model.transform import Processing, Split
+from tidegate.transform import strict_json
+from tidegate.transform.csv_lines import BadField, split_fields, split_lines, without_bom
 from tidegate.transform.paths import Missing, parse
 
 CSV, JSON_LINES, JSON = "text/csv", "application/jsonlines", "application/json"
@@ -76,12 +76,12 @@ class Processor:
         return _encoded(_each(outputs, self._after.of))
 
     def _documents(self, body: bytes) -> list[Any]:
-        texts = [body] if self._form == JSON else body.splitlines()
-        return _each(texts, _document)
+        body = without_bom(body)
+        return _each([body] if self._form == JSON else split_lines(body), _document)
 
     def _table(self, body: bytes, answer: bytes) -> bytes:
         if self._after.all:
-            return _side_by_side(body.splitlines(), answer.splitlines())
+            return _side_by_side(split_lines(without_bom(body)), split_lines(answer))
         found = rows(answer)
         if self._join:
             given = rows(body)
@@ -95,25 +95,28 @@ def _side_by_side(left: list[bytes], right: list[bytes]) -> bytes:
     return b"".join([b"%b,%b\n" % pair for pair in zip(left, right, strict=True)])
 
 
-def rows(body: bytes) -> list[list[str]]:
-    """Cells stay as they are written; quotes are understood."""
-    text = body.decode("utf-8", "surrogateescape")
-    if '"' not in text:
-        return [line.split(",") for line in text.splitlines()]
-    return list(csv.reader(text.splitlines()))
+def rows(body: bytes) -> list[list[bytes]]:
+    """Cells stay as they are written, quotes included. Raises Unfit."""
+    found = []
+    for number, line in enumerate(split_lines(without_bom(body))):
+        try:
+            found.append(split_fields(line))
+        except BadField as bad:
+            raise Unfit(number, f"column {bad.column + 1}: {bad}") from None
+    return found
 
 
-def _written(table: Iterable[Sequence[str]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(table)
-    return text.getvalue().encode("utf-8", "surrogateescape")
+def _written(table: Iterable[Sequence[bytes]]) -> bytes:
+    return b"".join([b",".join(row) + b"\n" for row in table])
 
 
 def _document(text: bytes) -> Any:
     try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+        return strict_json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
         raise Missing(f"it is not JSON: {error}") from None
+    except ValueError as error:
+        raise Missing(str(error)) from None
 
 
 def _joined(given: Any, output: Any) -> Any:

@@ -21,6 +21,7 @@ from random import randrange
 from typing import Any, Generic, NamedTuple, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 from tidegate.model.errors import Invalid
+from tidegate.worker.answer_counts import check_count
 from tidegate.worker.inblocks import Lined, answered
 from tidegate.worker.invocation import Call, Done, ModelFailed, Outcome
 from tidegate.worker.rescoring import TRIAL_ROWS, Rescoring
@@ -67,6 +68,10 @@ class Scorer(Protocol[Rows, Scores]):
 
     def score(self, requests: Sequence[Rows]) -> Sequence[Scores]:
         """One result per request, in their order."""
+        ...
+
+    def count(self, scores: Scores) -> int | None:
+        """Rows that the scores are for; None for a model that says itself that it does not answer row by row."""
         ...
 
     def render(self, scores: Scores, call: Call) -> Outcome: ...
@@ -166,7 +171,7 @@ class Batcher(Generic[Rows, Scores]):
 
     def _answer(self, batch: list[_Item[Rows]]) -> None:
         try:
-            results = self._scorer.score([item.rows for item in batch])
+            results = scored(self._scorer, [item.rows for item in batch])
             if len(batch) > 1 and self._rescoring is not None:
                 results = self._checked(self._rescoring, batch, results)
         except Exception as error:
@@ -250,7 +255,7 @@ class Batcher(Generic[Rows, Scores]):
         try:
             if self._batches and isinstance(call, LargeCall) and call.spool and _parted(scorer, call):
                 return answered(scorer, call, call.spool)
-            [scores] = scorer.score([scorer.parse(call)])
+            [scores] = scored(scorer, [scorer.parse(call)])
         except Exception as error:
             return failed(error)
         return self._rendered(scores, call)
@@ -260,6 +265,15 @@ class Batcher(Generic[Rows, Scores]):
             return self._scorer.render(scores, call)
         except Exception as error:
             return failed(error)
+
+
+def scored(scorer: Scorer[Rows, Scores], requests: Sequence[Rows]) -> Sequence[Scores]:
+    """One result per request, each with an answer for each row. Raises what the model does, or ModelFailed."""
+    results = scorer.score(requests)
+    check_count(len(results), len(requests))
+    for rows, scores in zip(requests, results, strict=True):
+        check_count(scorer.count(scores), scorer.size(rows))
+    return results
 
 
 def _parted(scorer: object, call: Call) -> TypeGuard[Lined]:

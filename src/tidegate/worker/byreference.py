@@ -1,7 +1,8 @@
-"""Requests of a transform job whose body is a part of a local file: the worker reads it where it lies.
+"""Requests of a transform job: bodies of records, one a line, some of which are a part of a local file.
 
-Carrying the rows of a file through a socket costs both ends about as much as reading them as numbers. Only workers
-of transform jobs take such requests: nobody but the job's runner reaches their sockets.
+The worker reads such a part where it lies: carrying the rows of a file through a socket costs both ends about as much
+as reading them as numbers. Only workers of transform jobs take such requests: nobody but the job's runner reaches
+their sockets. Every line is a record and gets an answer, so a header has no place among them.
 """
 
 import json
@@ -11,13 +12,19 @@ from typing import Any
 
 import msgspec
 
+from tidegate.transform.csv_lines import without_bom
+from tidegate.transform.joining import CSV, JSON_LINES, kind
 from tidegate.transform.splitting import count_lines
+from tidegate.worker.answer_counts import check_count
 from tidegate.worker.batching import Batcher, failed
+from tidegate.worker.inblocks import Lined
 from tidegate.worker.invocation import Answer, Call, Done, ModelFailed, Outcome
 
 HEADER = b"x-tidegate-part"
 RECORDS = b"x-tidegate-records"
 """Of the answer: lines that the part has."""
+FIRST = b"x-tidegate-first-record"
+"""Of a request: b"1" where it begins with the first record of an object, b"0" where it does not."""
 THREADS = 2
 """Requests that a worker computes at one time."""
 
@@ -48,6 +55,35 @@ def read(part: Part) -> bytes:
     return body
 
 
+class Records:
+    """A ``batching.Scorer`` around another one, for bodies whose lines are records."""
+
+    def __init__(self, scorer: Any) -> None:
+        self._scorer = scorer
+        self.batches = scorer.batches
+        self.size, self.score, self.count, self.render = scorer.size, scorer.score, scorer.count, scorer.render
+
+    def parse(self, call: Call) -> Any:
+        """Raises ModelFailed, also where not every line is a row."""
+        form = kind(call.content_type) or CSV
+        if form not in (CSV, JSON_LINES) or not isinstance(self._scorer, Lined):
+            return self._scorer.parse(call)
+        if call.headers.get(FIRST) != b"0":
+            call.body = without_bom(call.body)
+            if form == CSV and self._is_header(call.body.partition(b"\n")[0]):
+                raise ModelFailed(400, "Row 1 is a header; the CSV of a transform job has none: leave it out.")
+        rows = self._scorer.parse_bare(call)
+        check_count(self._scorer.size(rows), count_lines(call.body))
+        return rows
+
+    def _is_header(self, line: bytes) -> bool:
+        """What only may be one is a record."""
+        try:
+            return bool(self._scorer.header(line))
+        except ModelFailed:
+            return False
+
+
 class PartBatcher(Batcher[Any, Any]):
     """The engine of a transform job's worker. Its requests are all large: one is read while another is computed."""
 
@@ -55,7 +91,7 @@ class PartBatcher(Batcher[Any, Any]):
 
     def __init__(self, scorer: Any, loop: Any) -> None:
         self._threads = ThreadPoolExecutor(THREADS, "large")
-        super().__init__(scorer, loop, aside=self._threads)
+        super().__init__(Records(scorer), loop, aside=self._threads)
 
     def submit(self, call: Call, done: Done) -> None:
         told = call.headers.get(HEADER)

@@ -4,6 +4,8 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Protocol, runtime_checkable
 
+from tidegate.transform.splitting import count_lines
+from tidegate.worker.answer_counts import check_count
 from tidegate.worker.invocation import Answer, Call, ModelFailed, Outcome, Stream
 from tidegate.worker.spool import IN_MEMORY, LargeCall, Spool
 
@@ -27,10 +29,16 @@ class Lined(Protocol):
     def parse(self, call: Call) -> Any: ...
 
     def parse_bare(self, call: Call) -> Any:
-        """The same of lines that are not the body's first: none of them is a header."""
+        """The same of lines that do not begin a body: none of them is a header."""
+        ...
+
+    def header(self, line: bytes) -> bool:
+        """Whether the first line of a CSV is a header. Raises ModelFailed."""
         ...
 
     def size(self, rows: Any) -> int: ...
+
+    def count(self, scores: Any) -> int | None: ...
 
     def score(self, requests: list[Any]) -> Any: ...
 
@@ -52,8 +60,12 @@ def answered(scorer: Lined, call: LargeCall, spool: Spool, block: int = BLOCK) -
                 [scores] = scorer.score([rows])
             except ModelFailed as failed:
                 raise ModelFailed(failed.status, _later(failed.message, before), failed.container) from None
-            if not before and scorer.size(rows) == len(split := lines.splitlines(keepends=True)) - 1:
-                header = split[0]
+            check_count(scorer.count(scores), scorer.size(rows))
+            count = count_lines(lines)
+            if not before and scorer.size(rows) == count - 1:
+                header = lines[: lines.index(b"\n") + 1]
+                count -= 1
+            check_count(scorer.size(rows), count)
             before += scorer.size(rows)
             answer = scorer.render(scores, call)
             assert isinstance(answer, Answer)
@@ -74,7 +86,7 @@ def _blocks(spool: Spool, size: int) -> Iterator[bytes]:
             yield lines
             continue
         first += lines
-        if len(first.splitlines()) > 1:
+        if count_lines(first) > 1:
             begun = True
             yield first
     if not begun:

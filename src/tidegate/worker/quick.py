@@ -41,7 +41,7 @@ def plant(kind: RuntimeKind, folder: Path, environment: Mapping[str, str]) -> No
     try:
         if target.exists() or choose(kind, folder, environment) is not RuntimeKind.XGBOOST:
             return
-        data = _planted(folder)
+        data = _planted(folder, environment)
         new = target.with_name(f"{target.name}.{os.getpid()}")
         new.write_bytes(data)
         new.replace(target)
@@ -49,12 +49,14 @@ def plant(kind: RuntimeKind, folder: Path, environment: Mapping[str, str]) -> No
         print(f"the next start will not be quicker: {error}", flush=True)
 
 
-def _planted(folder: Path) -> bytes:
+def _planted(folder: Path, environment: Mapping[str, str]) -> bytes:
     xgboost: Any = import_module("tidegate.worker.runtimes.xgboost")
     planting: Any = import_module("tidegate.worker.runtimes.planting")
     _, booster = xgboost.read(folder)
     try:
-        data: bytes = planting.plant(booster, xgboost.features(booster), xgboost.iterations(booster), "")
+        data: bytes = planting.plant(
+            booster, xgboost.features(booster, environment), xgboost.iterations(booster), ""
+        )
     except NotCovered as why:
         print(f"starts load the model by its library: {why}", flush=True)
         return b""

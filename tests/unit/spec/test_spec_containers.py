@@ -128,3 +128,13 @@ pipeline:
     with pytest.raises(Invalid, match=r"s\.yaml:4: model data .*model\.ubj"):
         (tmp_path / "model.ubj").unlink()
         prepare(spec.load(text, "s.yaml"), tmp_path, must_exist=True)
+
+
+def test_the_method_of_a_model_is_a_variable_of_its_container() -> None:
+    [model] = spec.parse(several("pipeline", {**SCALER, "method": "transform"}, TREES), NOW).models
+    assert model.containers[0].environment == {"SKLEARN_METHOD": "transform"}
+    with pytest.raises(Invalid, match=r"unknown method 'predict_probs'.*predict_proba"):
+        spec.parse(several("pipeline", {**SCALER, "method": "predict_probs"}, TREES), NOW)
+    twice = {**SCALER, "method": "transform", "environment": {"SKLEARN_METHOD": "predict"}}
+    with pytest.raises(Invalid, match="says the same as method"):
+        spec.parse(several("pipeline", twice, TREES), NOW)

@@ -28,6 +28,9 @@ class Doubler:
             raise ZeroDivisionError("thirteen")
         return [[row * 2 for row in rows] for rows in requests]
 
+    def count(self, scores: list[int]) -> int:
+        return len(scores)
+
     def render(self, scores: list[int], call: Call) -> Answer:
         return Answer(" ".join(map(str, scores)).encode(), "text/plain")
 

@@ -29,6 +29,9 @@ class Echo:
     def score(self, requests: Sequence[bytes]) -> Sequence[bytes]:
         return requests
 
+    def count(self, scores: bytes) -> int:
+        return 1
+
     def render(self, scores: bytes, call: Call) -> Outcome:
         return Answer(scores, "text/csv")
 

@@ -46,7 +46,7 @@ def test_a_damaged_file_is_not_used(folder: Path) -> None:
 
 
 def test_a_model_that_is_no_forest_is_noted_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quick, "_planted", lambda folder: b"")
+    monkeypatch.setattr(quick, "_planted", lambda folder, environment: b"")
     quick.plant(RuntimeKind.XGBOOST, folder, {})
     assert quick.place(folder).read_bytes() == b""
     assert quick.opened(folder, {}) is None

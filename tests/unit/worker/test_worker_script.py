@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -15,7 +15,8 @@ import pytest
 from tests.unit.worker.user_code import TRUSTED, call, failure, folder, own_process, said
 from tidegate.model.errors import ArtifactError, Invalid, Transient
 from tidegate.worker.handling import Streamed
-from tidegate.worker.runtimes import script
+from tidegate.worker.invocation import ModelFailed
+from tidegate.worker.runtimes import arrays, script
 
 __all__ = ["own_process"]
 
@@ -475,3 +476,34 @@ def test_variables_that_differ_in_two_containers_are_refused(tmp_path: Path) -> 
     with pytest.raises(ArtifactError, match="set COLOUR to different values"):
         script.load(folder(tmp_path / "b", inference=DOUBLES), {**TRUSTED, "COLOUR": "red"})
     assert os.environ["COLOUR"] == "blue"
+
+
+ODD = """
+import numpy as np
+
+def model_fn(model_dir): return 1
+def predict_fn(data, model): return np.array([0.5, np.nan, np.inf, -np.inf])
+"""
+
+
+def test_what_is_no_number_is_answered_as_by_all_runtimes(tmp_path: Path) -> None:
+    loaded = script.load(folder(tmp_path, inference=ODD), TRUSTED)
+    assert said(loaded.answer(call(b"1", JSON)))[0] == b'[0.5,null,"Infinity","-Infinity"]'
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ("1,2\n3,4\n", [[1, 2], [3, 4]]),
+        ("\ufeff1,2\r\n3,4", [[1, 2], [3, 4]]),
+        ("a#1,b\nc,d#2\n", [["a#1", "b"], ["c", "d#2"]]),
+        ("x\u2028y,z\nc,d\n", [["x\u2028y", "z"], ["c", "d"]]),
+    ],
+)
+def test_every_line_of_a_csv_is_a_row_of_the_array(body: str, found: list[list[Any]]) -> None:
+    assert arrays.decode(body, "text/csv").tolist() == found
+
+
+def test_an_empty_line_of_a_csv_is_refused() -> None:
+    with pytest.raises(ModelFailed, match="line 2 is empty"):
+        arrays.decode("1,2\n\n3,4\n", "text/csv")

@@ -6,16 +6,20 @@ from dataclasses import dataclass
 
 from tidegate.model.errors import ArtifactError, Transient
 from tidegate.worker.invocation import Rejected
+from tidegate.worker.multimodel import turnover
 from tidegate.worker.multimodel.cache import Cache, TooLarge
 from tidegate.worker.multimodel.clients import Client, Refusal
 from tidegate.worker.multimodel.loading import LONGEST, Loader
 from tidegate.worker.multimodel.store import Kept, Store
+from tidegate.worker.multimodel.turnover import Rule, State
 from tidegate.worker.runtimes.forest import Damaged
 
 SOON, LATER = 2.0, 30.0
 """Seconds that a refusal is remembered: of what is not there yet or may pass, and of what takes work to find out."""
 _AROUND = 8192
 """Bytes around a forest: the objects that serve it."""
+_CERTAIN = 3
+"""Measurements."""
 _UNPACKED = 3
 """A model that was never loaded is thought to take so many times the size of its files."""
 
@@ -29,10 +33,11 @@ class Times:
 
 
 class Arrivals:
-    def __init__(self, cache: Cache, loader: Loader, store: Store) -> None:
+    def __init__(self, cache: Cache, loader: Loader, store: Store, rule: Rule) -> None:
         self._cache = cache
         self._loader = loader
         self._store = store
+        self._rule = rule
         self._loop = asyncio.get_running_loop()
 
     async def bring(self, client: Client) -> Times:
@@ -64,6 +69,7 @@ class Arrivals:
         self._loop.run_in_executor(None, self._store.forget, client.key)
 
     async def _bring(self, client: Client, times: Times) -> None:
+        await self._take_over(client)
         kept = await self._loader.kept(client)
         if kept is not None and await self._loader.outdated(client, kept):
             kept = None
@@ -74,6 +80,17 @@ class Arrivals:
             print(f"model {client.name}: its file on this machine is damaged ({error}); read again", flush=True)
             await self._load(client, await self._prepared(client, times), times)
         client.refusal = None
+
+    async def _take_over(self, client: Client) -> None:
+        """A newer version has shown enough before the model was let go, or time has passed since."""
+        tried = client.tried
+        if tried is None or turnover.judged(tried, self._rule, self._loop.time()).state is not State.PROMOTED:
+            return
+        client.tried = None
+        if await self._loader.next_mark(client) == tried.mark != await self._loader.refused(client):
+            await self._loader.aside(self._store.promote, client.key)
+            client.sizes = ()  # of the older version
+            print(f"model {client.name}: its new version has taken over", flush=True)
 
     async def _prepared(self, client: Client, times: Times) -> Kept:
         mark = await self._loader.mark(client.name)
@@ -91,8 +108,11 @@ class Arrivals:
         return kept
 
     async def _load(self, client: Client, kept: Kept, times: Times) -> None:
-        need = kept.size + _AROUND if kept.forest else client.size or kept.size * _UNPACKED
-        async with self._cache.room(need, self._loop.time):
+        need, least = kept.size + _AROUND, None
+        if not kept.forest:
+            need = client.size or kept.size * _UNPACKED
+            least = _least(kept, client)
+        async with self._cache.room(need, self._loop.time, least):
             began = self._loop.time()
             copy = await self._loader.load(client, kept)
             times.load += self._loop.time() - began
@@ -106,6 +126,14 @@ class Arrivals:
     def _said(self, client: Client) -> str:
         assert client.refusal is not None
         return client.refusal.answer.message.removeprefix(_FAILED.format(client.name))
+
+
+def _least(kept: Kept, client: Client) -> int | None:
+    """What a model takes for certain; None where what it was measured to take is certain enough."""
+    if not client.sizes:
+        return kept.size
+    smallest = min(client.sizes)
+    return None if len(client.sizes) >= _CERTAIN else smallest // 2
 
 
 _FAILED = "Failed to download model data for TargetModel {}: "

@@ -13,6 +13,7 @@ from tidegate.worker.multimodel import memory, policy
 from tidegate.worker.multimodel.clients import Client, Copy
 from tidegate.worker.multimodel.knobs import Knobs
 from tidegate.worker.multimodel.policy import Ranking, Standing
+from tidegate.worker.multimodel.turnover import State
 
 GHOSTS = 50_000
 """Models that are not loaded, but whose heat is remembered."""
@@ -66,6 +67,7 @@ class Cache:
         copy, renewal.copy = renewal.copy, None
         self.held -= copy.size
         self.drop(client)
+        client.sizes = ()  # of the older version
         self.put(client, copy, now)
 
     def drop(self, client: Client) -> None:
@@ -92,8 +94,11 @@ class Cache:
         self.held += copy.size
 
     def drop_newer(self, client: Client) -> None:
-        """Ends a turnover; the older version stays."""
+        """Ends a turnover; the older version stays. A trial that was not over goes on when the model is asked again:
+        where models come and go quickly, none would ever end otherwise."""
         renewal, client.renewal = client.renewal, None
+        if renewal is not None and renewal.turnover.state is State.CANARY:
+            client.tried = renewal.turnover
         if renewal is None or renewal.copy is None:
             return
         self.held -= renewal.copy.size
@@ -108,10 +113,14 @@ class Cache:
     # --- room ---
 
     @asynccontextmanager
-    async def room(self, need: int, now: Callable[[], float]) -> AsyncIterator[None]:
-        """``need`` bytes for a load, taken until the end of the block. Waits until there are so many. Raises
+    async def room(self, need: int, now: Callable[[], float], least: int | None = None) -> AsyncIterator[None]:
+        """``need`` bytes for a load, taken until the end of the block. Waits until there are so many. ``least``: what
+        it takes for certain, where ``need`` is a guess: it gets all there is if only the guess is too large. Raises
         TooLarge."""
         async with self._line:
+            limit = self.capacity() - self._pinned
+            if least is not None and least <= limit < need:
+                need = limit
             while not self._made(need, now()):
                 self._changed.clear()
                 await self._until_change(need, now())
@@ -176,7 +185,9 @@ class Cache:
         pinned = client.name in self.knobs.pinned
         self.held += copy.size
         self._pinned += copy.size if pinned else 0
-        client.size = copy.size
+        client.mark = copy.mark
+        if not copy.first:
+            client.weigh(copy.size)
         self._ranking.put(client.name, Standing(client.heat, copy.size, copy.load_time, now, pinned))
 
     def _forget(self) -> None:

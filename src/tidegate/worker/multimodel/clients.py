@@ -8,16 +8,20 @@ from tidegate.worker.invocation import Call, Done, Engine, Rejected
 from tidegate.worker.multimodel.policy import Heat
 from tidegate.worker.multimodel.turnover import Turnover
 
+_WEIGHINGS = 5
+
 
 @dataclass(slots=True)
 class Copy:
-    """A version in memory. ``size``: measured bytes. Times in seconds; ``native``: other than a forest."""
+    """A version in memory. ``size``: measured bytes, with what the process itself needed where it is ``first`` of its
+    kind. Times in seconds; ``native``: other than a forest."""
 
     engine: Engine
     mark: str
     size: int
     load_time: float
     native: bool
+    first: bool = False
 
 
 @dataclass(slots=True)
@@ -61,10 +65,22 @@ class Client:
     in_hand: int = 0
     checked: float = 0.0
     """When its artifact was last looked at."""
+    mark: str = ""
+    """Of the artifact that was loaded last."""
     refused: str = ""
     """Mark of the newer artifact that was no good."""
-    size: int = 0
-    """What it took when it was last loaded."""
+    tried: Turnover | None = None
+    """How far the trial of a newer version had come when the model was let go: it goes on from there."""
+    sizes: tuple[int, ...] = ()
+    """What it took when it was loaded, the last times: a measurement alone may count other work of the process."""
+
+    @property
+    def size(self) -> int:
+        """What it takes, in bytes; 0 before it was loaded."""
+        return sorted(self.sizes)[(len(self.sizes) - 1) // 2] if self.sizes else 0
+
+    def weigh(self, size: int) -> None:
+        self.sizes = (*self.sizes[-_WEIGHINGS + 1 :], size)
 
     @property
     def state(self) -> str:

@@ -68,8 +68,9 @@ class Models:
         self._unloading: list[float] = []
         self._cache = Cache(knobs, self._unloading.append)
         self._labels = measures.Labels()
-        self._arrivals = Arrivals(self._cache, self._loader, store)
-        self._renewals = Renewals(self._cache, self._loader, store, Rule())
+        rule = Rule()
+        self._arrivals = Arrivals(self._cache, self._loader, store, rule)
+        self._renewals = Renewals(self._cache, self._loader, store, rule)
         self._waiting = 0
         self._counted = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -230,6 +231,7 @@ class Models:
     async def _loaded(self, client: Client) -> None:
         try:
             times = await self._arrivals.bring(client)
+            await self._renewals.resume(client)
         finally:
             client.loading = None
             waiters, client.waiters = client.waiters or [], None

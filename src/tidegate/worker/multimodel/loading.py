@@ -22,7 +22,9 @@ from tidegate.worker.multimodel.preparer import Done, Job
 from tidegate.worker.multimodel.preparing import Preparers
 from tidegate.worker.multimodel.source import Source
 from tidegate.worker.multimodel.store import GOOD, NEXT, Kept, Store
+from tidegate.worker.runtimes import choose
 from tidegate.worker.runtimes.forest import Damaged, Forest, unpack
+from tidegate.worker.runtimes.lean import IMPORTS
 from tidegate.worker.runtimes.tables import Rows, default_accept, of_forest
 
 LONGEST = 360.0
@@ -61,6 +63,8 @@ class Loader:
         self._measuring = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
         self._loads = 0
+        self._first = True
+        """Nothing but forests was loaded yet."""
 
     async def start(self) -> None:
         await self._preparers.start()
@@ -116,6 +120,19 @@ class Loader:
         """Raises ArtifactError, Transient; Damaged for a forest whose file is no longer whole."""
         return await (self._forest(kept) if kept.forest else self._native(client, kept))
 
+    async def next_mark(self, client: Client) -> str:
+        """Of the newer version that is kept on this machine; empty where there is none."""
+        return await self.aside(self._next_mark, client)
+
+    def _next_mark(self, client: Client) -> str:
+        kept = self._store.find(client.key, NEXT)
+        if kept is None or not kept.forest:
+            return kept.mark if kept is not None else ""
+        try:
+            return unpack(kept.path.read_bytes()).head.mark
+        except (OSError, Damaged):
+            return ""
+
     async def trim(self) -> None:
         await self.aside(memory.trim)
 
@@ -155,12 +172,15 @@ class Loader:
         async with asyncio.timeout(LONGEST), self._alone():
             slot = self._crashes.enter(client.key)
             try:
+                await self.aside(self._import, kept.model)
                 began, before = time.perf_counter(), memory.read()
                 engine = await self._container.opening(str(kept.model))
-                size = memory.grown(before, memory.read(), 1)
+                # What others freed meanwhile may make it seem to take nothing.
+                size = memory.grown(before, memory.read(), kept.size // 2 + 1)
             finally:
                 self._crashes.leave(slot)
-        return Copy(engine, kept.mark, size, time.perf_counter() - began, native=True)
+        first, self._first = self._first, False
+        return Copy(engine, kept.mark, size, time.perf_counter() - began, native=True, first=first)
 
     async def rehearse(self, client: Client, call: Call, seconds: float) -> None:
         """Answers the call in a child, which loads the model for it. Raises ArtifactError where that ends the child
@@ -188,6 +208,11 @@ class Loader:
                 self._measuring.release()
 
     # --- threads ---
+
+    def _import(self, folder: Path) -> None:
+        """A model is not to be measured together with the library that the first one brings."""
+        with suppress(TidegateError):
+            IMPORTS.runtime(choose(self._container.kind, folder, self._container.environment))
 
     def _marks(self, names: list[str]) -> dict[str, str]:
         found = {}

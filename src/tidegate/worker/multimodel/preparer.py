@@ -122,7 +122,8 @@ def _kept(job: Job, partial: Path, model: Path) -> Path:
     if planting is not None and choose(job.kind, model, job.environment) is RuntimeKind.XGBOOST:
         _, booster = xgboost.read(model)
         try:
-            forest = planting.plant(booster, xgboost.features(booster), xgboost.iterations(booster), job.mark)
+            features = xgboost.features(booster, job.environment)
+            forest = planting.plant(booster, features, xgboost.iterations(booster), job.mark)
         except NotCovered as why:
             print(f"{job.url}: stays with the library: {why}", file=sys.stderr, flush=True)
         else:

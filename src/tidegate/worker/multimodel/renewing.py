@@ -10,7 +10,7 @@ from tidegate.worker.multimodel import turnover
 from tidegate.worker.multimodel.cache import Cache, TooLarge
 from tidegate.worker.multimodel.clients import Client, Copy, Renewal
 from tidegate.worker.multimodel.loading import Loader
-from tidegate.worker.multimodel.store import NEXT, Store
+from tidegate.worker.multimodel.store import NEXT, Kept, Store
 from tidegate.worker.multimodel.turnover import Rule, State, Turnover
 from tidegate.worker.runtimes.forest import Damaged
 
@@ -19,6 +19,8 @@ EVERY = 5.0
 _GATHER = 0.2
 """Seconds in which names are gathered that are then looked at together."""
 _AT_ONCE = 64
+_PATIENCE = 1.0
+"""Seconds that requests wait for a newer version to be back in memory as well."""
 
 
 class Renewals:
@@ -53,8 +55,11 @@ class Renewals:
         """A request while there is a turnover."""
         renewal, old = client.renewal, client.copy
         assert renewal is not None and old is not None
-        renewal.turnover, chosen = turnover.next_request(renewal.turnover, self._rule)
-        began = self._loop.time()
+        began, chosen = self._loop.time(), False
+        if renewal.copy is not None:
+            renewal.turnover, chosen = turnover.next_request(renewal.turnover, self._rule)
+            self._judge(client, renewal)
+            chosen = chosen or renewal.turnover.state is State.PROMOTED
         if chosen and renewal.copy is not None:
             answered = partial(self._answered_new, client, renewal, old, (call, done), began)
             renewal.copy.engine.submit(call, answered)
@@ -73,16 +78,39 @@ class Renewals:
 
     def _compare(self, client: Client, mark: str | None) -> None:
         """An artifact that is gone changes nothing: what is loaded lingers."""
-        if client.copy is None or mark is None or mark in (client.copy.mark, client.refused):
+        if mark is None or mark in (client.mark, client.refused):
             return
         if client.renewal is not None:
             if client.renewal.turnover.mark == mark:
                 return
             self._cache.drop_newer(client)
-        client.renewal = Renewal(Turnover(mark))
-        self._spawn(self._renew(client, client.renewal))
+        tried = client.tried if client.tried is not None and client.tried.mark == mark else None
+        renewal = Renewal(tried or Turnover(mark))
+        if client.copy is not None:
+            client.tried, client.renewal = None, renewal
+        elif tried is not None:
+            return  # it goes on when the model is back
+        self._spawn(self._renew(client, renewal))
 
     # --- a turnover's beginning ---
+
+    async def resume(self, client: Client) -> None:
+        """Once the model is back in memory: the newer version that was tried is tried on, from its next request."""
+        tried = client.tried
+        if tried is None or client.copy is None or client.renewal is not None:
+            return
+        if await self._loader.next_mark(client) != tried.mark:
+            return  # ``look`` finds what there is now
+        client.tried, client.renewal = None, (renewal := Renewal(tried))
+        try:
+            kept = await self._loader.kept(client, NEXT)
+            if kept is not None:
+                async with asyncio.timeout(_PATIENCE):
+                    await self._place(client, renewal, kept)
+        except (TidegateError, Damaged, TooLarge, TimeoutError):
+            pass
+        if renewal.copy is None:
+            self._give_up(client, renewal)
 
     async def _renew(self, client: Client, renewal: Renewal) -> None:
         mark = renewal.turnover.mark
@@ -103,15 +131,27 @@ class Renewals:
             self._give_up(client, renewal)
 
     async def _bring(self, client: Client, renewal: Renewal) -> None:
+        if client.renewal not in (renewal, None):
+            return  # a newer one came
         kept, _ = await self._loader.prepare(client, renewal.turnover.mark, NEXT)
+        if client.renewal is None:  # the model was let go meanwhile: its next request begins the trial
+            client.tried = turnover.loaded(renewal.turnover, self._loop.time())
+        if await self._place(client, renewal, kept):
+            print(f"model {client.name}: a new version takes its first requests", flush=True)
+
+    async def _place(self, client: Client, renewal: Renewal, kept: Kept) -> bool:
+        """Loads it beside the older version; False where nobody wants it any more."""
         async with self._cache.room(client.size or kept.size, self._loop.time):
             if client.renewal is not renewal:
-                return  # let go meanwhile, or a newer one came
+                return False  # let go meanwhile, or a newer one came
             copy = await self._loader.load(client, kept)
-            if client.renewal is renewal:
-                self._cache.put_newer(client, copy)
-                renewal.turnover = turnover.loaded(renewal.turnover, self._loop.time())
-                print(f"model {client.name}: a new version takes its first requests", flush=True)
+            if client.renewal is not renewal:
+                return False
+            self._cache.put_newer(client, copy)
+            renewal.turnover = turnover.loaded(renewal.turnover, self._loop.time())
+            left = renewal.turnover.since + self._rule.bake - self._loop.time()
+            self._loop.call_later(max(0.0, left), self._judge, client, renewal)
+            return True
 
     def _give_up(self, client: Client, renewal: Renewal) -> None:
         if client.renewal is renewal:
@@ -152,6 +192,12 @@ class Renewals:
             renewal.turnover = turnover.failed(renewal.turnover, self._rule, f"a request failed: {said}")
         done(outcome)
         self._maybe_over(client, renewal)
+
+    def _judge(self, client: Client, renewal: Renewal) -> None:
+        """Time may be all that a new version needed."""
+        if client.renewal is renewal and renewal.copy is not None:
+            renewal.turnover = turnover.judged(renewal.turnover, self._rule, self._loop.time())
+            self._maybe_over(client, renewal)
 
     def _maybe_over(self, client: Client, renewal: Renewal) -> None:
         if renewal.turnover.over and client.renewal is renewal and not renewal.concluding:

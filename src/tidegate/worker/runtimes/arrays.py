@@ -1,7 +1,8 @@
 """Arrays in and out for scripts that bring no ``input_fn`` or ``output_fn`` of their own.
 
 JSON, CSV and NPY become numpy arrays and back, as sagemaker-inference-toolkit's defaults do it. What a client sent
-wrong is a 4xx here, so that it does not count as the model's own error, and pickled arrays are not read.
+wrong is a 4xx here, so that it does not count as the model's own error, pickled arrays are not read, and what is no
+number is written as by every other runtime (``forms``).
 """
 
 import io
@@ -12,6 +13,7 @@ import numpy as np
 
 from tidegate.worker.invocation import ModelFailed
 from tidegate.worker.runtimes import usercode
+from tidegate.worker.runtimes.json_answers import encode_json
 
 JSON = "application/json"
 CSV = "text/csv"
@@ -27,15 +29,32 @@ def decode(data: str | bytes, content_type: str | None) -> Any:
     try:
         if kind == NPY:
             return np.load(io.BytesIO(data if isinstance(data, bytes) else data.encode()), allow_pickle=False)
-        text = data if isinstance(data, str) else data.decode()
+        text = (data if isinstance(data, str) else data.decode()).removeprefix("\ufeff")
         if kind == JSON:
             return np.array(json.loads(text))
         if not text.strip():
             raise ValueError("it has no rows")
-        return np.genfromtxt(io.StringIO(text), dtype=None, delimiter=",", encoding=None)
+        return _table(text)
     except (ValueError, EOFError) as error:
         said = " ".join(str(error).split())
         raise ModelFailed(400, f"The body cannot be read as {kind}: {said}.") from None
+
+
+def _table(text: str) -> Any:
+    """Every line is a row: numpy alone would skip empty ones, and take what follows a # for a comment."""
+    lines = text.removesuffix("\n").split("\n")
+    for number, line in enumerate(lines):
+        if not line.strip():
+            raise ValueError(f"line {number + 1} is empty")
+    no_comments: Any = None
+    return np.genfromtxt(io.StringIO(text), dtype=None, delimiter=",", encoding=None, comments=no_comments)
+
+
+def _json(prediction: Any) -> bytes:
+    try:
+        return json.dumps(prediction, default=usercode.plain, allow_nan=False).encode()
+    except ValueError:  # a number that JSON has none for
+        return encode_json(prediction, usercode.plain)
 
 
 def encode(prediction: Any, accept: str) -> tuple[bytes, str]:
@@ -43,7 +62,7 @@ def encode(prediction: Any, accept: str) -> tuple[bytes, str]:
     (406) where there is none."""
     for kind in accept.replace(" ", "").split(","):
         if kind == JSON:
-            return json.dumps(prediction, default=usercode.plain).encode(), kind
+            return _json(prediction), kind
         if kind == NPY:
             stream = io.BytesIO()
             np.save(stream, prediction, allow_pickle=False)

@@ -2,8 +2,8 @@
 
 In: text/csv, application/json, application/jsonlines, application/x-npy, parquet, Arrow IPC (``frames``); out: the
 same (``forms``). Every value is checked here, before rows of several requests meet in one call: a message names the
-row and the column (both from 1). Every number becomes the nearest float32, whatever form it came in: whole numbers
-are exact up to 2^24, 16,777,216.
+row and the column (both from 1). Every number becomes the nearest one of the type that the model computes with,
+float32 or float64, whatever form it came in; categories and whole numbers are checked before that.
 """
 
 import math
@@ -11,48 +11,84 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
+from tidegate.transform.csv_lines import (
+    LONE_RETURN,
+    BadField,
+    split_fields,
+    split_lines,
+    text_fields,
+    unquote,
+    without_bom,
+)
 from tidegate.worker.invocation import ModelFailed
-from tidegate.worker.runtimes import columns, frames, large_csv, npy
-from tidegate.worker.runtimes.columns import Column, Kind
-from tidegate.worker.runtimes.forms import CSV, JSON, JSON_LINES, NPY, TYPES, choose, kind_of, unknown, write
-from tidegate.worker.runtimes.layout import Layout, fields
+from tidegate.worker.runtimes import frames, large_csv, npy
+from tidegate.worker.runtimes.columns import Column, Kind, Refused, kinds_of
+from tidegate.worker.runtimes.forms import (
+    CSV,
+    JSON,
+    JSON_LINES,
+    NPY,
+    TYPES,
+    check_charset,
+    choose,
+    heading_of,
+    kind_of,
+    unknown,
+    write,
+)
+from tidegate.worker.runtimes.layout import Heading, Layout
 
 __all__ = ["CSV", "JSON", "NPY", "TYPES", "Column", "Features", "Kind", "Matrix", "choose", "kind_of", "write"]
 
-Matrix = NDArray[np.float32]
+Matrix = NDArray[np.floating[Any]]
 
 
 class Features:
-    """The columns that a model takes. ``names`` may be unknown; ``kinds``: what each takes, numbers by default."""
+    """The columns that a model takes. ``names`` may be unknown; ``kinds``: what each takes, numbers by default;
+    ``dtype``: what the model computes with."""
 
     def __init__(
-        self, count: int, names: Sequence[str] | None = None, kinds: Sequence[Column] | None = None
+        self,
+        count: int,
+        names: Sequence[str] | None = None,
+        kinds: Sequence[Column] | None = None,
+        dtype: DTypeLike = np.float32,
     ) -> None:
         self.count = count
         self.names = tuple(names) if names else None
-        self.kinds = tuple(kinds) if kinds and any(kind.kind is not Kind.NUMBER for kind in kinds) else None
-        self._texts = self.kinds is not None and any(kind.text for kind in self.kinds)
-        self._layout = Layout(count, self.names, free=self._texts)
+        self.kinds = kinds_of(kinds)
+        self.dtype = np.dtype(dtype)
+        self._exact = self.kinds is not None and any(kind.exact for kind in self.kinds)
+        # What is checked is checked before it is rounded.
+        self._read_as: np.dtype[Any] = self.dtype if self.kinds is None else np.dtype(np.float64)
+        self._layout = Layout(count, self.names, free=self._exact)
 
-    def read(self, body: bytes, content_type: str, header: bool = True) -> Matrix:
-        """The rows of a request; raises ModelFailed (400, or 415 for a form that is not known). ``header``: whether
-        the first line of a CSV may be one.
+    def read(self, body: bytes, content_type: str, begins: bool = True) -> Matrix:
+        """The rows of a request; raises ModelFailed (400, or 415 for a form that is not known). ``begins``: whether
+        the body is read from its beginning, where a header and a byte order mark may be.
 
         A request without a content type is CSV, as in SageMaker's XGBoost container."""
         kind = kind_of(content_type)
+        check_charset(content_type, body)
         if kind == CSV:
-            return self._csv(body, header)
+            if not begins:
+                return self._csv(body, Heading.ABSENT)
+            return self._csv(without_bom(body), heading_of(content_type))
         if kind == JSON:
-            return self._json(body)
+            return self._of_cells(self._layout.json(without_bom(body)))
         if kind == NPY:
-            return self._npy(body)
+            return self._matrix(read_table(body, self.count, self._layout))
         if kind == JSON_LINES:
-            return self._json(b'{"instances":[%b]}' % b",".join(body.splitlines()))
+            return self._of_cells(self._layout.json_lines(without_bom(body) if begins else body))
         if kind in frames.KINDS:
             return self._frame(body, kind)
         raise unknown(kind)
+
+    def header(self, line: bytes) -> bool:
+        """Whether the first line of a CSV is a header. Raises ModelFailed for one that is wrong."""
+        return self._header(line, Heading.UNSAID) is not None
 
     def place(self, row: int, column: int) -> str:
         """How an error names a cell, by its indices."""
@@ -60,130 +96,223 @@ class Features:
 
     # --- text/csv ---
 
-    def _csv(self, body: bytes, header: bool) -> Matrix:
-        found = large_csv.rows(body, self.count) if not self._texts else None
+    def _csv(self, body: bytes, heading: Heading) -> Matrix:
+        if heading is Heading.PRESENT or (heading is Heading.UNSAID and self._layout.numbered):
+            first = body.partition(b"\n")[0]
+            if heading is Heading.PRESENT or self._layout.may_be_names(first):
+                order = self._header(first, heading)
+                if order is not None:
+                    return self._under(order, body)
+                heading = Heading.ABSENT
+        if self._exact:
+            return self._csv_of_cells(body, heading)
+        found = large_csv.rows(body, self.count, self._read_as)
         if found is not None:
-            return self._checked(found)
-        lines = body.splitlines()
+            return self._matrix(found)
+        lines = split_lines(body)
         if not lines:
             raise self._layout.empty()
-        rows = np.empty((len(lines), self.count), dtype=np.float32)
+        rows = np.empty((len(lines), self.count), self._read_as)
         plain = b"_" not in body  # Python reads 1_000 as a number, CSV does not
         with np.errstate(over="ignore"):
             for number, line in enumerate(lines):
                 cells = line.split(b",")
                 try:
-                    if len(cells) != self.count:
-                        raise self._layout.width(number, len(cells) if line.strip() else 0)
-                    rows[number] = [float(cell if plain else cell.replace(b"_", b"?")) for cell in cells]
-                except (ValueError, ModelFailed) as error:
-                    if number == 0 and header and self._layout.is_header(fields(line)):
-                        return self._under(fields(line), lines[1:])
-                    if isinstance(error, ModelFailed):
-                        raise
-                    rows[number] = [self._field(number, column, cell) for column, cell in enumerate(cells)]
-        return self._checked(rows)
+                    if not plain or len(cells) != self.count:
+                        raise ValueError
+                    rows[number] = list(map(float, cells))
+                except ValueError:
+                    if number == 0 and (order := self._header(line, heading)) is not None:
+                        return self._under(order, body)
+                    rows[number] = self._numbers(number, line)
+        return self._matrix(rows)
 
-    def _under(self, header: Sequence[str], lines: Sequence[bytes]) -> Matrix:
-        """The rows under a line that names their columns, in the model's order."""
-        order = self._layout.order(header, "The header line")
-        assert order is not None
+    def _csv_of_cells(self, body: bytes, heading: Heading) -> Matrix:
+        """For columns whose values have to be compared before they are numbers."""
+        lines = split_lines(body)
         if not lines:
             raise self._layout.empty()
-        kinds = [self.kinds[self.names.index(name)] for name in header] if self.kinds and self.names else None
-        found = Features(self.count, header, kinds)._csv(b"\n".join([*lines, b""]), header=False)
+        rows = np.empty((len(lines), self.count), self.dtype)
+        with np.errstate(over="ignore"):
+            for number, line in enumerate(lines):
+                wrong = None
+                try:
+                    rows[number] = self._values(number, line)
+                except ModelFailed as error:
+                    wrong = error
+                if number == 0 and (order := self._header(line, heading, fits=wrong is None)) is not None:
+                    return self._under(order, body)
+                if wrong is not None:
+                    raise wrong
+        return self._finite(rows)
+
+    def _header(self, line: bytes, heading: Heading, fits: bool | None = None) -> list[int] | None:
+        """Where each of the model's columns is, if the first line names them. Raises ModelFailed."""
+        if heading is Heading.ABSENT:
+            return None
+        try:
+            fields = text_fields(line.removesuffix(b"\r"))
+        except BadField:
+            return None
+        if fits is None:
+            fits = not self._exact and self._layout.numbered and all(map(_may_be_number, fields))
+        return self._layout.header(fields, heading, fits)
+
+    def _under(self, order: Sequence[int], body: bytes) -> Matrix:
+        """The rows under a line that names their columns, in the model's order."""
+        rest = body.partition(b"\n")[2]
+        if not rest:
+            raise self._layout.empty()
+        given = list(np.argsort(order))
+        names = [self.names[at] for at in given] if self.names else None
+        kinds = [self.kinds[at] for at in given] if self.kinds else None
+        found = Features(self.count, names, kinds, self.dtype)._csv(rest, Heading.ABSENT)
         return np.ascontiguousarray(found[:, order])
 
-    def _field(self, row: int, column: int, field: bytes) -> float:
-        """One CSV field; an empty one is a missing value."""
-        text = field.strip()
-        if not text:
-            return math.nan
+    def _fields(self, number: int, line: bytes) -> list[bytes]:
         try:
-            return float(text.replace(b"_", b"?"))
-        except ValueError:
-            if self.kinds is not None and self.kinds[column].text:
-                return self._code(row, column, fields(text)[0])
-            shown = text[:40].decode("utf-8", "replace")
-            raise ModelFailed(400, f"{self.place(row, column)}: {shown!r} is not a number.") from None
+            fields = split_fields(line)
+        except BadField as bad:
+            raise self._bad(number, bad) from None
+        if b"\r" in line and b'"' not in line:
+            raise ModelFailed(400, f"Row {number + 1}: {LONE_RETURN}.")
+        if len(fields) != self.count:
+            raise self._layout.width(number, len(fields) if line.strip() else 0)
+        return fields
 
-    def _code(self, row: int, column: int, text: str) -> float:
+    def _numbers(self, number: int, line: bytes) -> list[float]:
+        """A line that is not just numbers: with empty fields, for missing values, or quotes, or something wrong."""
+        found = []
+        for column, field in enumerate(self._fields(number, line)):
+            text = unquote(field).strip()
+            try:
+                found.append(float(text.replace(b"_", b"?")) if text else math.nan)
+            except ValueError:
+                shown = text[:40].decode("utf-8", "replace")
+                raise ModelFailed(400, f"{self.place(number, column)}: {shown!r} is not a number.") from None
+        return found
+
+    def _values(self, number: int, line: bytes) -> list[float]:
         assert self.kinds is not None
+        self._fields(number, line)
         try:
-            return columns.code(self.kinds[column], row, text)
-        except columns.Refused as refused:
-            raise ModelFailed(400, f"{self.place(row, column)}: {refused.message}") from None
+            fields = text_fields(line)
+        except BadField as bad:
+            raise self._bad(number, bad) from None
+        found = []
+        for column, (kind, text) in enumerate(zip(self.kinds, fields, strict=True)):
+            try:
+                found.append(kind.of_text(text))
+            except Refused as refused:
+                raise ModelFailed(400, f"{self.place(number, column)}: {refused.message}.") from None
+        return found
 
-    # --- application/json ---
+    def _bad(self, row: int, bad: BadField) -> ModelFailed:
+        return ModelFailed(400, f"{self.place(row, bad.column)}: {bad}.")
 
-    def _json(self, body: bytes) -> Matrix:
-        rows = self._layout.json(body)
-        if self._texts and self.kinds is not None:
-            rows = columns.encode(self.kinds, rows, self._layout)
+    # --- application/json, application/jsonlines ---
+
+    def _of_cells(self, rows: list[list[Any]]) -> Matrix:
+        if not self._exact:
+            with np.errstate(over="ignore"):
+                return self._matrix(np.array(rows, self._read_as))
+        assert self.kinds is not None
+        found = np.empty((len(rows), self.count), self.dtype)
         with np.errstate(over="ignore"):
-            return self._checked(np.array(rows, dtype=np.float32))
-
-    # --- application/x-npy ---
-
-    def _npy(self, body: bytes) -> Matrix:
-        """Read by hand: nothing is allocated that the body does not hold, nothing is unpickled."""
-        try:
-            shape, by_column, dtype, data = npy.split(body)
-        except Exception as error:  # numpy parses the header as Python and says so in many ways
-            raise ModelFailed(400, f"The body is not an npy array: {' '.join(str(error).split())}.") from None
-        if dtype.kind not in "fiub":
-            raise ModelFailed(400, f"The npy array has values of type {dtype}; send numbers.")
-        if any(side < 0 for side in shape):
-            raise ModelFailed(400, f"The npy array has the shape {shape}; expected rows and columns.")
-        count = math.prod(shape)
-        if len(data) != count * dtype.itemsize:
-            raise ModelFailed(400, f"The npy array should have {count * dtype.itemsize} bytes, found {len(data)}.")
-        rows = np.frombuffer(data, dtype).reshape(shape, order="F" if by_column else "C")
-        if rows.ndim == 1:
-            rows = rows.reshape((-1, 1) if self.count == 1 else (1, -1))
-        if rows.ndim != 2 or not rows.shape[0]:
-            raise ModelFailed(400, f"The npy array has the shape {shape}; expected rows and columns.")
-        if rows.shape[1] != self.count:
-            raise self._layout.width(0, rows.shape[1])
-        with np.errstate(over="ignore"):
-            return self._checked(np.ascontiguousarray(rows, dtype=np.float32))
+            for number, cells in enumerate(rows):
+                for column, kind in enumerate(self.kinds):
+                    try:
+                        found[number, column] = kind.of_json(cells[column])
+                    except Refused as refused:
+                        raise ModelFailed(400, f"{self.place(number, column)}: {refused.message}.") from None
+        return self._finite(found)
 
     # --- parquet and Arrow ---
 
     def _frame(self, body: bytes, kind: str) -> Matrix:
-        wanted = [
-            frames.CODED if self.kinds is not None and self.kinds[number].text else frames.FLOAT
-            for number in range(self.count)
-        ]
-        found = frames.read(body, kind, wanted, self.names)
-        rows = np.empty((found.rows, self.count), np.float32)
-        for number, values in enumerate(found.columns):
+        found = frames.read(body, kind, [self._wanted(number) for number in range(self.count)], self.names)
+        rows = np.empty((found.rows, self.count), self.dtype)
+        with np.errstate(over="ignore"):
+            for number, values in enumerate(found.columns):
+                rows[:, number] = self._column(number, values)
+        return self._finite(rows)
+
+    def _wanted(self, number: int) -> str:
+        kind = self.kinds[number] if self.kinds is not None else None
+        if kind is not None and kind.exact:
+            return frames.CODED if kind.text else frames.EXACT
+        return frames.FLOAT if self._read_as == np.float32 else frames.DOUBLE
+
+    def _column(self, number: int, values: Any) -> Any:
+        """A table's column as the model takes it."""
+        if self.kinds is None:
+            return values
+        kind = self.kinds[number]
+        there = np.flatnonzero(~np.ma.getmaskarray(values)) if isinstance(values, np.ma.MaskedArray) else None
+        row = 0
+        try:
             if isinstance(values, list):
-                rows[:, number] = [
-                    math.nan if text is None else self._code(row, number, text) for row, text in enumerate(values)
-                ]
-            else:
-                rows[:, number] = values
-        return self._checked(rows)
+                found = []
+                for row, text in enumerate(values):  # noqa: B007
+                    found.append(kind.of_json(text))
+                return found
+            if there is None:
+                return kind.of_array(values)
+            sparse = np.full(len(values), np.nan)
+            sparse[there] = kind.of_array(np.ma.getdata(values)[there])
+            return sparse
+        except Refused as refused:
+            row = refused.row if not isinstance(values, list) else row
+            row = row if there is None else int(there[row])
+            raise ModelFailed(400, f"{self.place(row, number)}: {refused.message}.") from None
 
     # --- what they share ---
 
-    def _checked(self, rows: Matrix) -> Matrix:
-        """Missing values are NaN; infinity, also of a number beyond float32, is an error."""
+    def _matrix(self, values: NDArray[Any]) -> Matrix:
+        """Rows of numbers of any type as the model takes them."""
+        if self.kinds is None and values.dtype == self.dtype and values.flags.c_contiguous:
+            return self._finite(values)
+        with np.errstate(over="ignore"):
+            if self.kinds is None:
+                return self._finite(np.ascontiguousarray(values, self.dtype))
+            rows = np.empty(values.shape, self.dtype)
+            for number in range(self.count):
+                rows[:, number] = self._column(number, values[:, number])
+        return self._finite(rows)
+
+    def _finite(self, rows: Matrix) -> Matrix:
+        """Missing values are NaN; infinity, also of a number beyond the type, is an error."""
         infinite = np.isinf(rows)
         if infinite.any():
             row, column = np.argwhere(infinite)[0]
-            raise ModelFailed(400, f"{self.place(row, column)}: the value is infinite or beyond float32.")
-        for number, kind in enumerate(self.kinds or ()):
-            if kind.kind is not Kind.NUMBER:
-                try:
-                    rows[:, number] = columns.checked(kind, rows[:, number])
-                except columns.Refused as refused:
-                    raise ModelFailed(400, f"{self.place(refused.row, number)}: {refused.message}") from None
+            raise ModelFailed(
+                400, f"{self.place(row, column)}: the value is infinite or beyond {self.dtype.name}."
+            )
         return rows
+
+
+def read_table(body: bytes, count: int, layout: Layout) -> NDArray[Any]:
+    """The numbers of an npy array of ``count`` columns, of the type that they came in. Read by hand: nothing is
+    allocated that the body does not hold, nothing is unpickled. Raises ModelFailed (400)."""
+    rows = npy.read(body)
+    if rows.ndim == 1:
+        rows = rows.reshape((-1, 1) if count == 1 else (1, -1))
+    if rows.ndim != 2 or not rows.shape[0]:
+        raise ModelFailed(400, f"The npy array has the shape {rows.shape}; expected rows and columns.")
+    if rows.shape[1] != count:
+        raise layout.width(0, rows.shape[1])
+    return rows
 
 
 def missing(rows: Any) -> tuple[int, int] | None:
     """Row and column of the first missing value, from 0."""
     at = np.argwhere(np.isnan(rows))
     return (int(at[0][0]), int(at[0][1])) if len(at) else None
+
+
+def _may_be_number(field: str) -> bool:
+    try:
+        Column().of_text(field)
+    except Refused:
+        return False
+    return True

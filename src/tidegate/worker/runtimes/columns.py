@@ -1,22 +1,28 @@
-"""What a column of a model takes beside plain numbers, and how that is checked: whole numbers, flags, categories.
+"""What a column of a model takes, and how a value of a request becomes the number that the model gets.
 
-A value of a category reaches the model as its code, the category's place in the list that the model was trained
-with. Where the model keeps that list, a request sends the category itself (text, or a number where the categories
-are numbers); otherwise it sends the code. One that the model does not know is an error rather than a missing value,
-as which libraries silently take it: a misspelt category would change predictions unseen.
+A category reaches the model as its code, the category's place in the list that the model was trained with. Where the
+model's file keeps that list, a request sends the category itself, and it is compared exactly: text as text even where
+it looks like a number or like a missing value, whole numbers without rounding. The code of a text category does as
+well, unless a category of the list could be taken for one. A category that the model does not know is an error rather
+than a missing value, which libraries silently make of it: a misspelt category would change predictions unseen.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.worker.invocation import ModelFailed
-from tidegate.worker.runtimes.layout import Layout
+_WHOLE = re.compile(r"[+-]?[0-9]{1,400}")
+_TRUTHS = {"true": True, "false": False}
+_SPACES = " \t\n\r\x0b\x0c"
+MOST_CODE = 2**24
+"""Codes from here on are not exact in float32, and XGBoost takes none."""
 
 
 class Kind(StrEnum):
@@ -26,86 +32,215 @@ class Kind(StrEnum):
     CATEGORY = "a category"
 
 
+class Refused(Exception):
+    """A value that a column does not take; ``row`` (from 0) where several were looked at."""
+
+    def __init__(self, message: str, row: int = 0) -> None:
+        super().__init__(message)
+        self.message = message
+        self.row = row
+
+
 @dataclass(frozen=True)
 class Column:
     kind: Kind = Kind.NUMBER
-    categories: tuple[str, ...] | tuple[float, ...] = ()
-    """In the order of their codes; empty where they are not known."""
+    categories: tuple[str, ...] | tuple[int | float, ...] = ()
+    """In the order of their codes, all text or all numbers; empty where they are not known."""
 
     @property
     def text(self) -> bool:
         """Whether it takes text."""
         return bool(self.categories) and isinstance(self.categories[0], str)
 
+    @property
+    def exact(self) -> bool:
+        """Whether values have to be compared before they become floats."""
+        return bool(self.categories)
 
-class Refused(Exception):
-    """A value that a column does not take, at ``row`` (from 0)."""
+    # --- one value ---
 
-    def __init__(self, row: int, message: str) -> None:
-        super().__init__(message)
-        self.row = row
-        self.message = message
+    def of_text(self, text: str) -> float:
+        """A CSV field. Raises Refused."""
+        if self.text:
+            return self._of_category(text)
+        bare = text.strip(_SPACES)
+        if not bare:
+            return math.nan
+        if self._truths and bare.lower() in _TRUTHS:
+            return self._codes[_TRUTHS[bare.lower()]]
+        try:
+            return self.of_number(parse_number(bare))
+        except ValueError:
+            raise Refused(f"{text[:40]!r} is not a number") from None
+
+    def of_number(self, value: float) -> float:
+        """A number of any type but bool; NaN is a missing value. Raises Refused."""
+        if self.exact and not self.text:
+            return self._of_listed(value)
+        if value != value:
+            return math.nan
+        if self.text and not self._takes_codes:
+            raise Refused(f"{show(value)} may be a category or a code; send the category, as text")
+        number = to_float(value)
+        if not self._fits(number):
+            raise Refused(self._misfit(value))
+        return number
+
+    def of_json(self, cell: object) -> float:
+        """Any JSON value. Raises Refused."""
+        if cell is None:
+            return math.nan
+        if type(cell) is str and self.text:
+            found = self._codes.get(cell)
+            if found is None:
+                raise Refused(self._unknown(cell))
+            return found
+        if type(cell) is int or type(cell) is float:
+            return self.of_number(cell)
+        if type(cell) is bool and self._truths:
+            return self._codes[cell]
+        raise Refused(f"expected a number or null, got `{type(cell).__name__}`")
+
+    # --- many values ---
+
+    def of_array(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Numbers of any type as the model takes them, NaN for a missing one. Raises Refused."""
+        if self.kind is Kind.NUMBER:
+            return values
+        if self.exact:
+            return self._of_each(values)
+        # A float16 or float32 is exact as a double, and whether a number is whole is asked before it is rounded.
+        wide = values.astype(np.float64)
+        good = np.isnan(wide) | (wide == np.trunc(wide))
+        if self.kind is Kind.FLAG:
+            good &= np.isnan(wide) | (wide == 0) | (wide == 1)
+        elif self.kind is Kind.CATEGORY:
+            good &= np.isnan(wide) | ((wide >= 0) & (wide < MOST_CODE))
+        if not good.all():
+            row = int(np.argmin(good))
+            raise Refused(self._misfit(values[row].item()), row)
+        return wide
+
+    def _of_each(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        single = values.dtype.kind == "f" and values.dtype.itemsize < 8 and not self.text
+        codes = self._rounded(values.dtype) if single else None
+        found = np.empty(len(values), np.float64)
+        for row, value in enumerate(values.tolist()):
+            try:
+                if codes is not None and value == value:
+                    found[row] = self._of_listed(value, codes)
+                else:
+                    found[row] = self.of_number(value)
+            except Refused as refused:
+                raise Refused(refused.message, row) from None
+        return found
+
+    def _rounded(self, dtype: "np.dtype[Any]") -> dict[Any, float]:
+        """The codes by the categories as numbers of fewer digits; without those that are then the same. Whole numbers
+        keep theirs."""
+        rounded = np.array(self.categories, np.float64).astype(dtype).tolist()
+        narrow = [
+            own if isinstance(own, int) else near for own, near in zip(self.categories, rounded, strict=True)
+        ]
+        return {value: float(code) for code, value in enumerate(narrow) if narrow.count(value) == 1}
+
+    # --- categories ---
+
+    @cached_property
+    def _codes(self) -> dict[Any, float]:
+        return {category: float(code) for code, category in enumerate(self.categories)}
+
+    @cached_property
+    def _truths(self) -> bool:
+        return bool(self.categories) and all(isinstance(one, bool) for one in self.categories)
+
+    @cached_property
+    def _takes_codes(self) -> bool:
+        return not any(_reads_as_number(str(category)) for category in self.categories)
+
+    @cached_property
+    def _nan_is_text(self) -> bool:
+        """Whether a category is so like NaN that a field which says so might be meant for it."""
+        return any(str(category).strip().lower() == "nan" for category in self.categories)
+
+    def _of_category(self, text: str) -> float:
+        found = self._codes.get(text)
+        if found is None:
+            found = self._codes.get(text.strip(_SPACES))
+        if found is not None:
+            return found
+        bare = text.strip(_SPACES)
+        if not bare or (bare.lower() == "nan" and not self._nan_is_text):
+            return math.nan
+        try:
+            number = parse_number(bare)
+        except ValueError:
+            raise Refused(self._unknown(text)) from None
+        return self.of_number(number) if self._takes_codes else self._refuse(text)
+
+    def _refuse(self, text: str) -> float:
+        raise Refused(self._unknown(text))
+
+    def _of_listed(self, value: float, codes: dict[Any, float] | None = None) -> float:
+        if value != value:
+            return math.nan
+        found = (self._codes if codes is None else codes).get(value)
+        if found is None:
+            raise Refused(f"{show(value)} is no category that the model knows")
+        return found
+
+    def _unknown(self, text: str) -> str:
+        known = ", ".join(map(repr, self.categories[:10])) + (", ..." if len(self.categories) > 10 else "")
+        return f"{text[:40]!r} is no category that the model knows ({known})"
+
+    def _fits(self, number: float) -> bool:
+        if self.kind is Kind.NUMBER:
+            return True
+        if self.kind is Kind.FLAG:
+            return number in (0, 1)
+        if self.kind is Kind.CATEGORY:
+            return number.is_integer() and 0 <= number < (len(self.categories) or MOST_CODE)
+        return math.isinf(number) or number.is_integer()
+
+    def _misfit(self, value: float) -> str:
+        if self.kind is not Kind.CATEGORY:
+            return f"{show(value)} is not {self.kind.value}"
+        most = f" to {len(self.categories) - 1}" if self.categories else ""
+        return f"{show(value)} is no category's code; send a whole number from 0{most}"
 
 
-def code(column: Column, row: int, text: str) -> float:
-    """The code of a category sent as text. Raises Refused."""
-    try:
-        return float(column.categories.index(text))
-    except ValueError:
-        known = ", ".join(map(repr, column.categories[:10])) + (", ..." if len(column.categories) > 10 else "")
-        raise Refused(row, f"{text[:40]!r} is no category that the model knows ({known}).") from None
+def kinds_of(columns: Sequence[Column] | None) -> tuple[Column, ...] | None:
+    """None where all columns take plain numbers."""
+    return tuple(columns) if columns and any(one.kind is not Kind.NUMBER for one in columns) else None
 
 
-def checked(column: Column, values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The values as the model takes them; NaN is a missing one. Raises Refused."""
-    if column.kind is Kind.CATEGORY and column.categories and not column.text:
-        return _codes(column, values)
-    present = ~np.isnan(values)
-    good = ~present | (values == np.trunc(values))
-    if column.kind is Kind.FLAG:
-        good &= ~present | (values == 0) | (values == 1)
-    elif column.kind is Kind.CATEGORY:
-        good &= ~present | ((values >= 0) & (values < (len(column.categories) or np.inf)))
-    if good.all():
-        return values
-    row = int(np.argmin(good))
-    if column.kind is Kind.CATEGORY:
-        most = f" to {len(column.categories) - 1}" if column.categories else ""
-        raise Refused(row, f"{values[row]:g} is no category's code; send a whole number from 0{most}.")
-    raise Refused(row, f"{values[row]:g} is not {column.kind.value}.")
+def parse_number(text: str) -> int | float:
+    """A number as CSV writes it: whole ones exact, no digit but those of ASCII, no 1_000. Raises ValueError."""
+    bare = text.strip(_SPACES)
+    if _WHOLE.fullmatch(bare):
+        return int(bare)
+    if "_" in bare or not bare.isascii():
+        raise ValueError(text)
+    return float(bare)
 
 
-def _codes(column: Column, values: NDArray[np.float32]) -> NDArray[np.float32]:
-    found = values[:, None] == np.array(column.categories, np.float32)[None]
-    good = found.any(axis=1) | np.isnan(values)
-    if not good.all():
-        row = int(np.argmin(good))
-        raise Refused(row, f"{values[row]:g} is no category that the model knows.")
-    return np.where(np.isnan(values), np.float32(np.nan), found.argmax(axis=1).astype(np.float32))
-
-
-def encode(columns: Sequence[Column], rows: list[list[Any]], layout: Layout) -> list[list[Any]]:
-    """Rows of cells with text replaced by codes; raises ModelFailed for a cell that a column does not take."""
-    result = []
-    for number, row in enumerate(rows):
-        cells = list(row)
-        for place, cell in enumerate(cells):
-            if type(cell) is str and columns[place].text:
-                try:
-                    cells[place] = code(columns[place], number, cell)
-                except Refused as refused:
-                    raise ModelFailed(400, f"{layout.place(number, place)}: {refused.message}") from None
-            elif type(cell) is int:
-                cells[place] = real(cell)
-            elif cell is not None and type(cell) is not float:
-                raise layout.no_number(number, place, cell)
-        result.append(cells)
-    return result
-
-
-def real(number: float) -> float:
+def to_float(number: float) -> float:
     """The nearest float; infinity for what is beyond."""
     try:
         return float(number)
     except OverflowError:
         return math.inf if number > 0 else -math.inf
+
+
+def show(value: float) -> str:
+    """A number in a message: all digits of a whole one, the few that matter of others."""
+    if isinstance(value, float) and not value.is_integer():
+        return f"{value:.9g}"
+    return str(int(value))[:40]
+
+
+def _reads_as_number(text: str) -> bool:
+    try:
+        return not math.isnan(parse_number(text))
+    except ValueError:
+        return False

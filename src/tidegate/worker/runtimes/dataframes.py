@@ -6,7 +6,6 @@ In: ``text/csv`` (with or without a line of names), and JSON with ``dataframe_sp
 """
 
 import base64
-import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +16,15 @@ import msgspec
 import numpy as np
 import pandas as pd
 
+from tidegate.transform.csv_lines import BadField, split_lines, text_fields, without_bom
 from tidegate.worker.invocation import Answer, ModelFailed
 from tidegate.worker.runtimes import codecs
-from tidegate.worker.runtimes.unreadable import unreadable
+from tidegate.worker.runtimes.columns import parse_number
+from tidegate.worker.runtimes.exact import Inexact, cast
+from tidegate.worker.runtimes.forms import check_charset, heading_of
+from tidegate.worker.runtimes.json_answers import encode_json
+from tidegate.worker.runtimes.layout import Heading, Layout
+from tidegate.worker.runtimes.unreadable import parse_json
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _RANGES = {"integer": 2**31, "long": 2**63}
@@ -64,17 +69,16 @@ class Signature:
     columns: tuple[Column, ...]
     tensors: tuple[Tensor, ...]
 
-    def read(self, body: bytes, content_type: str) -> tuple[Any, dict[str, Any] | None]:
-        """What the model is given, and its parameters; raises ModelFailed (400, 415)."""
+    def read(self, body: bytes, content_type: str, records: bool = False) -> tuple[Any, dict[str, Any] | None]:
+        """What the model is given, and its parameters; raises ModelFailed (400, 415). ``records``: every line of a
+        CSV is a row."""
         kind = content_type.partition(";")[0].strip().lower() or codecs.JSON
+        check_charset(content_type, body)
         if kind == codecs.CSV:
-            return self._csv(body), None
+            return self._csv(without_bom(body), Heading.ABSENT if records else heading_of(content_type)), None
         if kind != codecs.JSON:
             raise ModelFailed(415, f"Content type {kind!r} is not supported; send {codecs.JSON} or {codecs.CSV}.")
-        try:
-            asked = msgspec.json.decode(body)
-        except msgspec.DecodeError as error:
-            raise unreadable(error, body) from None
+        asked = parse_json(without_bom(body))
         forms = [name for name in FORMS if isinstance(asked, dict) and name in asked]
         if len(forms) != 1:
             raise ModelFailed(400, f"The JSON must be an object with exactly one of {', '.join(FORMS)}.")
@@ -97,24 +101,32 @@ class Signature:
 
     # --- tables ---
 
-    def _csv(self, body: bytes) -> Any:
-        try:
-            lines = [line for line in csv.reader(io.StringIO(body.decode("utf-8-sig"))) if line]
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise ModelFailed(400, f"The body is not CSV: {error}.") from None
+    def _csv(self, body: bytes, heading: Heading) -> Any:
+        lines = split_lines(body)
         if not lines:
             raise ModelFailed(400, "The request has no rows.")
+        fields = [_fields(number, line) for number, line in enumerate(lines)]
+        if not self.tensors and not self.columns:
+            return _by_pandas(body, [len(line) for line in fields], heading)
         if self.tensors:
-            return self._tensors([[_number(text) for text in line] for line in lines])
-        if not self.columns:
-            return pd.read_csv(io.BytesIO(body))
-        named = set(lines[0]) >= {column.name for column in self.columns if column.required}
-        names, rows = (lines[0], lines[1:]) if named else (None, lines)
+            return self._tensors([[_number(text) for text in line] for line in fields])
+        names, rows = (fields[0], fields[1:]) if self._is_header(fields[0], heading) else (None, fields)
         kinds = {column.name: column.kind for column in self.columns}
         order = names or [column.name for column in self.columns]
         read = dict(enumerate(kinds.get(name, "string") for name in order))
         parsed = [[_read_text(text, read.get(at, "string")) for at, text in enumerate(line)] for line in rows]
         return self._rows(parsed, names)
+
+    def _is_header(self, fields: Sequence[str], heading: Heading) -> bool:
+        """Whether the first line names columns; those that may be missing need not be there."""
+        if heading is not Heading.UNSAID:
+            return heading is Heading.PRESENT
+        if not set(fields) >= {column.name for column in self.columns if column.required}:
+            return False
+        layout = Layout(len(self.columns), [column.name for column in self.columns], free=True)
+        if layout.numbered and len(fields) == layout.count:
+            return layout.header(fields, heading, fits=True) is not None
+        return bool(set(fields) & set(layout.names or ()))
 
     def _split(self, value: Any) -> Any:
         if not isinstance(value, dict) or not isinstance(value.get("data"), list):
@@ -151,6 +163,9 @@ class Signature:
         if not rows:
             raise ModelFailed(400, "The request has no rows.")
         order = list(names) if names is not None else [column.name for column in self.columns]
+        if len(set(order)) != len(order):
+            twice = next(name for number, name in enumerate(order) if name in order[:number])
+            raise ModelFailed(400, f"The column {twice!r} is given twice.")
         for number, row in enumerate(rows):
             if not isinstance(row, list):
                 raise ModelFailed(400, f"Row {number + 1} must be a list of values.")
@@ -215,7 +230,14 @@ def _series(column: Column, values: list[Any], at: int) -> Any:
     dtype = (
         object if missing and column.kind in ("integer", "long", "boolean") else _DTYPES.get(column.kind, object)
     )
-    return np.array(found, dtype=dtype)
+    with np.errstate(over="ignore"):
+        series = np.array(found, dtype=dtype)
+    if column.kind == "float":
+        for row in np.flatnonzero(np.isinf(series)):
+            if found[row] is not None and not np.isinf(found[row]):
+                place = f"Row {row + 1}, column {at + 1} ({column.name})"
+                raise ModelFailed(400, f"{place}: {found[row]} is beyond float32.")
+    return series
 
 
 def _whole(limit: int) -> Callable[[Any], Any]:
@@ -280,9 +302,29 @@ def _read_text(text: str, kind: str) -> Any:
 
 def _number(text: str) -> Any:
     try:
-        return int(text) if text.strip().lstrip("+-").isdecimal() else float(text.replace("_", "?"))
+        return parse_number(text)
     except ValueError:
         return text
+
+
+def _by_pandas(body: bytes, widths: Sequence[int], heading: Heading) -> Any:
+    """As MLflow's scoring server reads a CSV for a model that does not say what it takes: with a header. ``widths``:
+    fields of each line."""
+    for number, width in enumerate(widths):
+        if width != widths[0]:  # pandas would take the first column for an index
+            raise ModelFailed(400, f"Line {number + 1} has {width} columns, the first line {widths[0]}.")
+    header = heading is not Heading.ABSENT
+    found = pd.read_csv(io.BytesIO(body), header=0 if header else None)
+    if len(found) != len(widths) - header:
+        raise ModelFailed(400, "Some lines of the CSV are empty, and pandas skips them.")
+    return found
+
+
+def _fields(number: int, line: bytes) -> list[str]:
+    try:
+        return text_fields(line)
+    except BadField as bad:
+        raise ModelFailed(400, f"Row {number + 1}, column {bad.column + 1}: {bad}.") from None
 
 
 def _array(name: str, value: Any, dtype: Any) -> Any:
@@ -298,17 +340,42 @@ def _fit(one: Tensor, value: Any) -> Any:
     found = _array(name, value, None)
     if found.dtype.kind not in "fiub" and np.dtype(one.dtype).kind in "fiub":
         raise ModelFailed(400, f"{name} has values that are not numbers.")
+    if np.dtype(one.dtype).kind in "fiu" and _has_truth(value):
+        raise ModelFailed(400, f"{name} has true or false where a number belongs.")
     pairs = zip(one.shape, found.shape, strict=False)
     if found.ndim != len(one.shape) or any(want not in (-1, got) for want, got in pairs):
         told = "x".join("any" if side < 0 else str(side) for side in one.shape)
         raise ModelFailed(400, f"{name} has the shape {'x'.join(map(str, found.shape))}; the model takes {told}.")
-    return found.astype(one.dtype)
+    if np.dtype(one.dtype).kind not in "fiub":
+        return found.astype(one.dtype)
+    try:
+        return cast(found, one.dtype)
+    except Inexact as wrong:
+        raise ModelFailed(400, f"{name}{''.join(f'[{side}]' for side in wrong.place)}: {wrong}.") from None
+
+
+def _has_truth(value: Any) -> bool:
+    return any(map(_has_truth, value)) if isinstance(value, list) else isinstance(value, bool)
+
+
+def rows(given: Any) -> int:
+    """Of a table, or of tensors, whose first side counts rows."""
+    if isinstance(given, dict):
+        return max(map(rows, given.values()), default=0)
+    return len(given) if getattr(given, "ndim", 0) else 1
+
+
+def answers(found: Any) -> int | None:
+    """How many answers there are; None for what is no list of them: an object, a single value."""
+    if isinstance(found, pd.DataFrame | pd.Series | list | tuple):
+        return len(found)
+    return len(found) if isinstance(found, np.ndarray) and found.ndim else None
 
 
 def write(found: Any) -> Answer:
     """``{"predictions": ...}``; a table is a list of objects, NaN is null."""
     value = found.to_dict(orient="records") if isinstance(found, pd.DataFrame) else found
-    return Answer(msgspec.json.encode({"predictions": value}, enc_hook=_plain), codecs.JSON)
+    return Answer(encode_json({"predictions": value}, _plain), codecs.JSON)
 
 
 def _plain(value: Any) -> Any:

@@ -1,8 +1,11 @@
-"""The forms that rows come in and predictions go out in, and which of them an answer takes."""
+"""The forms that rows come in and predictions go out in, and which of them an answer takes.
 
-import io
+What is no number in an answer is written alike in all of them, and can be read back from each: NaN is ``null`` in
+JSON (as a missing value is in a request), ``nan`` in CSV and NaN in arrays and tables; infinity is ``"Infinity"`` or
+``"-Infinity"`` in JSON, which has no number for it, ``inf`` or ``-inf`` in CSV and itself in arrays and tables.
+"""
+
 from collections.abc import Sequence
-from csv import writer
 from typing import Any
 
 import msgspec
@@ -10,6 +13,8 @@ import numpy as np
 
 from tidegate.worker.invocation import Answer, ModelFailed
 from tidegate.worker.runtimes import frames, large_csv, npy
+from tidegate.worker.runtimes.json_answers import encode_json
+from tidegate.worker.runtimes.layout import Heading
 
 CSV = "text/csv"
 JSON = "application/json"
@@ -20,11 +25,39 @@ LINED = frozenset({CSV, JSON_LINES})
 TYPES = (JSON, CSV, NPY, JSON_LINES, *frames.TYPES)
 
 _KNOWN = frozenset(TYPES)
+_KEY = len('{"predictions":')
+_encode = msgspec.json.encode
 
 
 def kind_of(content_type: str) -> str:
     """The form that a body says it has; CSV where it says nothing, as AWS's XGBoost container takes it."""
     return content_type.partition(";")[0].strip().lower() or CSV
+
+
+def heading_of(content_type: str) -> Heading:
+    """Whether a CSV has a header, by RFC 4180's parameter; UNSAID for most. Raises ModelFailed (415)."""
+    said = parameter(content_type, "header")
+    if said not in ("", "present", "absent"):
+        raise ModelFailed(415, f"The content type says header={said[:40]!r}; expected present or absent.")
+    return Heading(said)
+
+
+def check_charset(content_type: str, body: bytes) -> None:
+    """Raises ModelFailed (415) for a body that is said to be text in another encoding than UTF-8, and shows it."""
+    charset = parameter(content_type, "charset")
+    if charset not in ("", "utf-8", "utf8", "us-ascii", "ascii") and not body.isascii():
+        raise ModelFailed(415, f"Text in {charset[:40]!r} is not read; send it in UTF-8.")
+
+
+def parameter(content_type: str, name: str) -> str:
+    """In lower case; empty where there is none."""
+    if ";" not in content_type:
+        return ""
+    for piece in content_type.lower().split(";")[1:]:
+        key, _, value = piece.partition("=")
+        if key.strip() == name:
+            return value.strip().strip('"')
+    return ""
 
 
 def choose(accept: str, default: str) -> str:
@@ -68,18 +101,46 @@ def _quality(parameters: Sequence[str]) -> float:
 def write(predictions: Any, kind: str) -> Answer:
     """Predictions in the form ``kind``: one per row, a list (or a CSV line) of several where a row has them; in JSON
     Lines an object each. As a table: the column ``prediction``, or ``prediction_0`` and on."""
+    if kind == JSON:
+        body = _encode({"predictions": predictions.tolist()})
+        if body.find(b"n", _KEY) >= 0 and b"null" in body:
+            body = encode_json({"predictions": predictions.tolist()})
+        return Answer(body, JSON)
+    if predictions.dtype.kind == "O":
+        predictions = _labels(predictions)
     if kind in frames.KINDS:
-        return Answer(frames.write(np.asarray(predictions), kind), kind)
+        return Answer(frames.write(predictions, kind), kind)
     if kind == NPY:
         return Answer(npy.encode(predictions), NPY)
-    if kind == CSV and (quick := large_csv.written(predictions)) is not None:
-        return Answer(quick, CSV)
+    if kind == CSV:
+        quick = large_csv.written(predictions)
+        return Answer(_csv(predictions) if quick is None else quick, CSV)
     values = predictions.tolist()
-    if kind == JSON_LINES:
-        return Answer(b"".join(msgspec.json.encode({"prediction": each}) + b"\n" for each in values), JSON_LINES)
-    if kind == JSON:
-        return Answer(msgspec.json.encode({"predictions": values}), JSON)
-    text = io.StringIO()
-    rows = values if predictions.ndim == 2 else ([value] for value in values)
-    writer(text, lineterminator="\n").writerows(rows)
-    return Answer(text.getvalue().encode(), CSV)
+    body = b"\n".join([_encode({"prediction": each}) for each in values])
+    if b"null" in body:
+        body = b"\n".join([encode_json({"prediction": each}) for each in values])
+    return Answer(body + b"\n" if values else b"", JSON_LINES)
+
+
+def _labels(predictions: Any) -> Any:
+    """Labels of one type, which numpy kept as objects, as an array of that type; others as they are."""
+    values = predictions.ravel().tolist()
+    if len({type(one) for one in values}) != 1 or not isinstance(values[0], str | int | float):
+        return predictions
+    return np.array(values).reshape(predictions.shape)
+
+
+def _csv(predictions: Any) -> bytes:
+    if predictions.ndim > 2:
+        raise ModelFailed(406, f"The model gives a table for each row, which CSV cannot hold; accept {JSON}.")
+    values = predictions.tolist()
+    rows = values if predictions.ndim == 2 else [[value] for value in values]
+    if predictions.dtype.kind in "UO":
+        rows = [[_quoted(str(label)) for label in row] for row in rows]
+    return "".join([",".join(map(str, row)) + "\n" for row in rows]).encode()
+
+
+def _quoted(text: str) -> str:
+    if "\n" in text or "\r" in text:
+        raise ModelFailed(406, f"A label has an end of line, which a field of CSV cannot hold; accept {JSON}.")
+    return '"' + text.replace('"', '""') + '"' if not text or '"' in text or "," in text else text

@@ -19,7 +19,19 @@ import pyarrow.ipc
 import pyarrow.parquet
 
 from tidegate.worker.invocation import ModelFailed
-from tidegate.worker.runtimes.frames import CODED, FILE, FLOAT, STREAM, TEXT, TRUTH, WHOLE, Said, Wish
+from tidegate.worker.runtimes.frames import (
+    CODED,
+    DOUBLE,
+    EXACT,
+    FILE,
+    FLOAT,
+    STREAM,
+    TEXT,
+    TRUTH,
+    WHOLE,
+    Said,
+    Wish,
+)
 from tidegate.worker.runtimes.layout import Layout
 
 LONGEST_TEXT = 1024 * 1024
@@ -31,7 +43,6 @@ PART = 16_384
 
 _types = pyarrow.types
 _TARGETS = {WHOLE: pyarrow.int64(), TRUTH: pyarrow.bool_(), TEXT: pyarrow.string()}
-_DTYPES = {FLOAT: np.float32, WHOLE: np.int64, TRUTH: np.bool_}
 
 
 def read(wish: Wish, body: bytes) -> tuple[Said, list[bytes]]:
@@ -111,6 +122,8 @@ def _check_type(kind: Any, wanted: str, place: str) -> None:
     truth = _types.is_boolean(plain)
     fits = {
         FLOAT: number or truth,
+        DOUBLE: number or truth,
+        EXACT: number or truth,
         WHOLE: _types.is_integer(plain),
         TRUTH: truth,
         TEXT: text,
@@ -119,6 +132,8 @@ def _check_type(kind: Any, wanted: str, place: str) -> None:
     if not fits and not _types.is_null(plain):
         expected = {
             FLOAT: "numbers",
+            DOUBLE: "numbers",
+            EXACT: "numbers",
             CODED: "text or numbers",
             TEXT: "text",
             WHOLE: "whole numbers",
@@ -134,15 +149,17 @@ def _values(array: pyarrow.Array, wanted: str, place: Any) -> Any:
     text = _types.is_string(array.type) or _types.is_large_string(array.type) or _types.is_string_view(array.type)
     if wanted == TEXT or (wanted == CODED and text):
         return array.to_pylist()
+    if wanted == EXACT and _types.is_integer(array.type):
+        wanted = WHOLE
     if wanted in (WHOLE, TRUTH):
         return _masked(array, wanted, place)
-    return _floats(array)
+    return _floats(array, np.float32 if wanted == FLOAT else np.float64)
 
 
-def _floats(array: pyarrow.Array) -> Any:
-    """To the nearest float32, nulls to NaN."""
+def _floats(array: pyarrow.Array, dtype: Any) -> Any:
+    """To the nearest float, nulls to NaN."""
     if _types.is_null(array.type):
-        return np.full(len(array), np.nan, np.float32)
+        return np.full(len(array), np.nan, dtype)
     if _types.is_decimal(array.type):
         array = array.cast(pyarrow.float64())
     if _types.is_boolean(array.type):
@@ -150,7 +167,7 @@ def _floats(array: pyarrow.Array) -> Any:
     nulls = array.is_null().to_numpy(zero_copy_only=False)
     filled = array.fill_null(0) if array.null_count else array
     with np.errstate(over="ignore"):
-        values = filled.to_numpy(zero_copy_only=False).astype(np.float32)
+        values = filled.to_numpy(zero_copy_only=False).astype(dtype)
     values[nulls] = np.nan
     return values
 

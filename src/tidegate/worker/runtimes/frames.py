@@ -29,8 +29,9 @@ FILE = "application/vnd.apache.arrow.file"
 TYPES = (PARQUET, APACHE_PARQUET, STREAM, FILE)
 KINDS = frozenset(TYPES)
 
-FLOAT, WHOLE, TRUTH, TEXT, CODED = "float", "whole", "truth", "text", "coded"
-"""What a column is wanted as: float32, int64, bool, text, or text or float32 (a category)."""
+FLOAT, DOUBLE, WHOLE, TRUTH, TEXT, CODED, EXACT = "float", "double", "whole", "truth", "text", "coded", "exact"
+"""What a column is wanted as: float32, float64, int64, bool, text; text or float64 (a category of text); int64 or
+float64, as the column is (a category of numbers)."""
 
 TIMEOUT = 30.0
 """Seconds that one table may take."""

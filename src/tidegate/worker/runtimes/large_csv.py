@@ -3,7 +3,7 @@ else as one JSON list.
 
 Only what is plainly right is read here: whole rows of numbers, each line of the same width, empty cells as missing.
 Anything else is left to the reader that can say what is wrong with it (``codecs``). Numbers become double and then
-float32, as they do there.
+of the type that is asked for, as they do there.
 """
 
 import math
@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from tidegate.worker.runtimes import whole_csv
 
@@ -26,19 +26,19 @@ _CELLS = b"0123456789.+-eE \t"
 _HAS_ARROW = find_spec("pyarrow") is not None
 
 
-def rows(body: bytes, count: int) -> NDArray[np.float32] | None:
+def rows(body: bytes, count: int, dtype: DTypeLike = np.float32) -> NDArray[np.floating[Any]] | None:
     """``count`` columns; None where another reader has to look."""
     if len(body) < SMALLEST or count < 2:
         return None
     if b"\r" in body:
         body = body.replace(b"\r\n", b"\n")
-    if (whole := whole_csv.rows(body, count)) is not None:
+    if (whole := whole_csv.rows(body, count, dtype)) is not None:
         return whole
     if b"\r" in body or b"\n\n" in body or body.startswith(b"\n"):
         return None
     lines = body.count(b"\n") + (not body.endswith(b"\n"))
     if len(body) >= ARROW and _HAS_ARROW:
-        return _by_arrow(body, count, lines)
+        return _by_arrow(body, count, lines, dtype)
     seams = body.translate(None, _CELLS)
     if seams.rstrip(b"\n") != (b"," * (count - 1) + b"\n") * (lines - 1) + b"," * (count - 1):
         return None  # other widths, other characters
@@ -46,10 +46,10 @@ def rows(body: bytes, count: int) -> NDArray[np.float32] | None:
         values = _decode(b"[%b]" % body.rstrip(b"\n").replace(b"\n", b","))
     except msgspec.DecodeError:
         return None
-    return np.fromiter(values, np.float32, len(values)).reshape(lines, count) if lines else None
+    return np.fromiter(values, dtype, len(values)).reshape(lines, count) if lines else None
 
 
-def _by_arrow(body: bytes, count: int, lines: int) -> NDArray[np.float32] | None:
+def _by_arrow(body: bytes, count: int, lines: int, dtype: DTypeLike) -> NDArray[np.floating[Any]] | None:
     arrow: Any = import_module("pyarrow")
     csv: Any = import_module("pyarrow.csv")
     names = [str(number) for number in range(count)]
@@ -64,7 +64,7 @@ def _by_arrow(body: bytes, count: int, lines: int) -> NDArray[np.float32] | None
         return None
     if table.num_rows != lines:
         return None
-    found = np.empty((lines, count), np.float32)
+    found = np.empty((lines, count), dtype)
     with np.errstate(over="ignore"):
         for number, column in enumerate(table.columns):
             found[:, number] = column.to_numpy()

@@ -1,57 +1,78 @@
-"""Rows as cells, in the model's order of columns, from JSON and CSV in each of their shapes.
+"""Rows as cells, in the model's order of columns, from JSON and JSON Lines in each shape, and the headers of CSV.
 
 What all readers of tables share: which shapes a request may have, how columns are matched (by name where a request
 names them and the model has names, by position otherwise), and how a place is named: rows and columns from 1, a
-header line not counted. Values are not looked at here.
+header line not counted. Values are not looked at here. A body that says one thing twice (two keys of one name, two
+forms of rows) is refused: whichever was dropped might have been meant.
 """
 
 import re
 from collections.abc import Sequence
+from enum import Enum
+from functools import cached_property
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, Raw, UnsetType
 
+from tidegate.transform import strict_json
+from tidegate.transform.csv_lines import split_lines
 from tidegate.worker.invocation import ModelFailed
-from tidegate.worker.runtimes.unreadable import TOO_LARGE, unreadable
+from tidegate.worker.runtimes.columns import parse_number
+from tidegate.worker.runtimes.unreadable import TOO_LARGE, TWICE, deep, unreadable
 
 Cell = bool | int | float | str | None
 _Item = float | list[float | None] | dict[str, float | None] | None
 _FreeItem = bool | int | float | str | list[Cell] | dict[str, Cell] | None
 
 
+class Heading(Enum):
+    """Whether the first line of a CSV names columns."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    UNSAID = ""
+    """The line itself shows it."""
+
+
 class _Split(msgspec.Struct):
     data: list[list[float | None]]
-    columns: list[str] | None = None
+    columns: list[str] | UnsetType | None = UNSET
+    index: Raw | UnsetType = UNSET
 
 
 class _Body(msgspec.Struct):
-    instances: list[_Item] | None = None
-    inputs: list[_Item] | None = None
-    dataframe_records: list[_Item] | None = None
-    dataframe_split: _Split | None = None
-    predictions: list[_Item] | None = None
+    instances: list[_Item] | UnsetType | None = UNSET
+    inputs: list[_Item] | UnsetType | None = UNSET
+    dataframe_records: list[_Item] | UnsetType | None = UNSET
+    dataframe_split: _Split | UnsetType | None = UNSET
+    predictions: list[_Item] | UnsetType | None = UNSET
     """What another model answered, in a pipeline."""
 
 
 class _FreeSplit(msgspec.Struct):
     data: list[list[Cell]]
-    columns: list[str] | None = None
+    columns: list[str] | UnsetType | None = UNSET
+    index: Raw | UnsetType = UNSET
 
 
 class _FreeBody(msgspec.Struct):
-    instances: list[_FreeItem] | None = None
-    inputs: list[_FreeItem] | None = None
-    dataframe_records: list[_FreeItem] | None = None
-    dataframe_split: _FreeSplit | None = None
-    predictions: list[_FreeItem] | None = None
+    instances: list[_FreeItem] | UnsetType | None = UNSET
+    inputs: list[_FreeItem] | UnsetType | None = UNSET
+    dataframe_records: list[_FreeItem] | UnsetType | None = UNSET
+    dataframe_split: _FreeSplit | UnsetType | None = UNSET
+    predictions: list[_FreeItem] | UnsetType | None = UNSET
 
 
+_TELLING = 3
+"""Columns from which on a row is hardly ever the names 0, 1, 2, ... in their order."""
+FORMS = ("instances", "inputs", "dataframe_split", "dataframe_records", "predictions")
 SHAPES = "'instances', 'inputs', 'dataframe_split' and 'dataframe_records'"
 _PATH = re.compile(r"\[(\d+)\]\[(\d+)\]`$")
-_LIST = msgspec.json.Decoder(list[_Item])
-_OBJECT = msgspec.json.Decoder(_Body)
-_FREE_LIST = msgspec.json.Decoder(list[_FreeItem])
-_FREE_OBJECT = msgspec.json.Decoder(_FreeBody)
+_LIST, _OBJECT, _ROW = (msgspec.json.Decoder(kind) for kind in (list[_Item], _Body, _Item))
+_FREE_LIST, _FREE_OBJECT, _FREE_ROW = (
+    msgspec.json.Decoder(kind) for kind in (list[_FreeItem], _FreeBody, _FreeItem)
+)
 
 
 class Layout:
@@ -62,22 +83,103 @@ class Layout:
         self.names = tuple(names) if names else None
         self._free = free
 
+    @cached_property
+    def numbered(self) -> bool:
+        """Whether the names are numbers, so that a header may look like a row."""
+        return self.names is not None and all(map(_is_number, self.names))
+
+    @cached_property
+    def _name_fields(self) -> list[bytes]:
+        return sorted(name.strip().encode() for name in self.names or ())
+
     # --- application/json ---
 
     def json(self, body: bytes) -> list[list[Any]]:
         """Raises ModelFailed (400)."""
         try:
             if body.lstrip()[:1] == b"[":
-                return self._items((_FREE_LIST if self._free else _LIST).decode(body))
+                return self._items(self._distinct(body, (_FREE_LIST if self._free else _LIST).decode(body), 0))
             parsed: Any = (_FREE_OBJECT if self._free else _OBJECT).decode(body)
         except msgspec.DecodeError as error:
             raise self._odd(error, body) from None
-        if parsed.dataframe_split is not None:
-            return self._split(parsed.dataframe_split)
-        for items in (parsed.dataframe_records, parsed.instances, parsed.inputs, parsed.predictions):
-            if items is not None:
-                return self._items(items)
-        raise ModelFailed(400, f"The JSON has none of {SHAPES}.")
+        except RecursionError:
+            raise deep() from None
+        return self._form(body, parsed)
+
+    def json_lines(self, body: bytes) -> list[list[Any]]:
+        """Each line is one JSON value and one row. Raises ModelFailed (400) that names the line."""
+        decode = (_FREE_ROW if self._free else _ROW).decode
+        lines = split_lines(body)
+        if not lines:
+            raise self.empty()
+        items = []
+        for number, line in enumerate(lines):
+            try:
+                items.append(decode(line))
+            except (msgspec.DecodeError, RecursionError):
+                raise self._odd_line(number, line) from None
+        rows = [self._row(number, item) for number, item in enumerate(items)]
+        for number, item in enumerate(items):
+            if isinstance(item, dict):
+                self._check_keys(lines[number], len(item), f"Row {number + 1}: ")
+        return rows
+
+    def _row(self, number: int, item: Any) -> list[Any]:
+        """Of a line; a single value is a row of one column."""
+        if self.count == 1 and not isinstance(item, list | dict):
+            return [item]
+        return self._cells(number, item)
+
+    def _odd_line(self, number: int, line: bytes) -> ModelFailed:
+        if not line.strip():
+            return ModelFailed(400, f"Row {number + 1}: the line is empty; a line holds one JSON value.")
+        try:
+            msgspec.json.decode(line)
+            self.json(b"[%b]" % line)
+            said = "the line is not one JSON value."
+        except msgspec.DecodeError as error:
+            said = unreadable(error, line).message
+        except RecursionError:
+            said = deep().message
+        except ModelFailed as refused:
+            said = refused.message
+        where = f"Row {number + 1}"
+        said = said.removeprefix("Row 1") if said.startswith("Row 1") else f": {said}"
+        return ModelFailed(400, where + said)
+
+    def _form(self, body: bytes, parsed: Any) -> list[list[Any]]:
+        given = {name: value for name in FORMS if (value := getattr(parsed, name)) is not UNSET}
+        forms = [name for name, value in given.items() if value is not None]
+        if not forms:
+            raise ModelFailed(400, f"The JSON has none of {SHAPES}.")
+        if len(forms) > 1:
+            raise ModelFailed(400, f"The JSON has both {forms[0]!r} and {forms[1]!r}; send one of them.")
+        [name] = forms
+        value = given[name]
+        if name == "dataframe_split":
+            inner = 1 + (value.columns is not UNSET) + (value.index is not UNSET)
+            self._check_keys(body, len(given) + inner)
+            return self._split(value)
+        return self._items(self._distinct(body, value, len(given)))
+
+    def _distinct(self, body: bytes, items: Any, keys: int) -> Any:
+        """The rows, once it is sure that no key is there twice. ``keys``: those around them."""
+        if body.count(b"{") > bool(keys):  # rows that are objects, as far as the braces say
+            keys += sum(len(item) for item in items if isinstance(item, dict))
+        if keys:
+            self._check_keys(body, keys)
+        return items
+
+    @staticmethod
+    def _check_keys(text: bytes, keys: int, where: str = "") -> None:
+        try:
+            strict_json.check_keys(text, keys)
+        except strict_json.RepeatedKey as repeated:
+            raise ModelFailed(400, f"{where}{TWICE.format(repeated.key[:100])}") from None
+        except RecursionError:
+            raise deep() from None
+        except ValueError as error:
+            raise unreadable(error, text) from None
 
     def _odd(self, error: msgspec.DecodeError, body: bytes) -> ModelFailed:
         """The decoder's words, with the place in ours: its path counts from 0, and of an object's key it says
@@ -100,12 +202,9 @@ class Layout:
         for row, cells in enumerate(rows):
             for column, cell in enumerate(cells):
                 if cell is not None and type(cell) not in (int, float):
-                    raise self.no_number(row, column, cell)
-
-    def no_number(self, row: int, column: int, cell: object) -> ModelFailed:
-        return ModelFailed(
-            400, f"{self.place(row, column)}: expected a number or null, got `{type(cell).__name__}`."
-        )
+                    raise ModelFailed(
+                        400, f"{self.place(row, column)}: expected a number or null, got `{type(cell).__name__}`."
+                    )
 
     def _items(self, items: Sequence[Any]) -> list[list[Any]]:
         if not items:
@@ -113,17 +212,16 @@ class Layout:
         if not isinstance(items[0], list | dict):
             flat = self._flat(items)
             items = [[value] for value in flat] if self.count == 1 else [flat]
-        rows = []
-        for number, item in enumerate(items):
-            if isinstance(item, dict):
-                rows.append(self._named(number, item))
-            elif not isinstance(item, list):
-                raise ModelFailed(400, f"Row {number + 1} is a single value; expected a list of {self.count}.")
-            elif len(item) != self.count:
-                raise self.width(number, len(item))
-            else:
-                rows.append(item)
-        return rows
+        return [self._cells(number, item) for number, item in enumerate(items)]
+
+    def _cells(self, number: int, item: Any) -> list[Any]:
+        if isinstance(item, dict):
+            return self._named(number, item)
+        if not isinstance(item, list):
+            raise ModelFailed(400, f"Row {number + 1} is a single value; expected a list of {self.count}.")
+        if len(item) != self.count:
+            raise self.width(number, len(item))
+        return item
 
     def _flat(self, items: Sequence[Any]) -> list[Any]:
         """A list of plain values is one row, or a column where the model takes only one."""
@@ -142,7 +240,8 @@ class Layout:
     def _split(self, split: Any) -> list[list[Any]]:
         if not split.data:
             raise self.empty()
-        order = self.order(split.columns, "dataframe_split") if split.columns is not None else None
+        named = split.columns is not UNSET and split.columns is not None
+        order = self.order(split.columns, "dataframe_split") if named else None
         for number, row in enumerate(split.data):
             if len(row) != self.count:
                 raise self.width(number, len(row))
@@ -175,14 +274,39 @@ class Layout:
         twice = next(name for number, name in enumerate(given) if name in given[:number])
         return ModelFailed(400, f"{where}: the column {twice!r} is given twice.")
 
-    def is_header(self, fields: Sequence[str]) -> bool:
-        """Whether the first line of a CSV names columns: one of the model's is among them, or, for columns that
-        take no text, nothing in it is a number."""
-        if self.names is None:
+    def may_be_names(self, line: bytes) -> bool:
+        """Whether a line holds the names, which are numbers, in any order. Quick, for it is asked of many rows."""
+        if not self.numbered or line.count(b",") != self.count - 1:
             return False
-        if any(field in self.names for field in fields):
-            return True
-        return not self._free and all(field and not _number(field) for field in fields)
+        return sorted(field.strip() for field in line.replace(b'"', b"").split(b",")) == self._name_fields
+
+    def header(self, fields: Sequence[str], heading: Heading, fits: bool) -> list[int] | None:
+        """Where each of the model's columns is, if the first line of a CSV, which has these fields, names columns;
+        None where it is a row. ``fits``: it could be a row. Raises ModelFailed for a header that differs from the
+        model's names, and for a line that may be either."""
+        if heading is Heading.ABSENT or (self.names is None and heading is Heading.UNSAID):
+            return None
+        fields = [field.strip() if field not in (self.names or ()) else field for field in fields]
+        if self.names is None:
+            if len(fields) != self.count:
+                raise ModelFailed(400, f"The header line has {len(fields)} columns; the model takes {self.count}.")
+            return list(range(self.count))
+        if heading is Heading.PRESENT:
+            return self.order(fields, "The header line")
+        whole = sorted(fields) == sorted(self.names)
+        if whole and fits and self.numbered and (self.count < _TELLING or tuple(fields) != self.names):
+            raise ModelFailed(
+                400,
+                "The first line holds the model's column names, which are numbers: it may be a header or a row. Say"
+                " which by the content type: 'text/csv; header=present' or 'header=absent'.",
+            )
+        named = any(field in self.names and not _is_number(field) for field in fields)
+        if whole or (not fits and (named or self._reads_as_names(fields))):
+            return self.order(fields, "The header line")
+        return None
+
+    def _reads_as_names(self, fields: Sequence[str]) -> bool:
+        return not self._free and all(field and not _is_number(field) for field in fields)
 
     def place(self, row: int, column: int) -> str:
         name = f" ({self.names[column]})" if self.names and column < len(self.names) else ""
@@ -196,15 +320,9 @@ class Layout:
         return ModelFailed(400, "The request has no rows.")
 
 
-def fields(line: bytes) -> list[str]:
-    """The fields of a line that may be a header, without quotes around them."""
-    parts = (field.strip() for field in line.decode("utf-8", "replace").split(","))
-    return [part[1:-1] if len(part) > 1 and part[0] == part[-1] == '"' else part for part in parts]
-
-
-def _number(text: str) -> bool:
+def _is_number(text: str) -> bool:
     try:
-        float(text)
+        parse_number(text)
     except ValueError:
         return False
     return True

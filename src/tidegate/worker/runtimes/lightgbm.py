@@ -1,7 +1,7 @@
 """LightGBM models, scored in this process.
 
 The model is the one ``.txt`` or ``.lgb`` file of the model data, as ``Booster.save_model`` writes it. Rows are
-float32 as for every built-in runtime, NaN stands for missing.
+float64, in which the library compares them with its thresholds; NaN stands for missing.
 """
 
 import re
@@ -13,8 +13,9 @@ from tidegate.model.errors import ArtifactError
 
 try:
     import lightgbm
+    import numpy as np
 
-    from tidegate.worker.runtimes import codecs
+    from tidegate.worker.runtimes import categories, codecs
     from tidegate.worker.runtimes.broken import cause, looks_like
     from tidegate.worker.runtimes.tables import Table, default_accept, only, threads
 except ImportError as missing:
@@ -23,6 +24,7 @@ except ImportError as missing:
     ) from None
 
 _CATEGORICAL = re.compile(r"^\[categorical_feature: ([0-9,]*)\]$", re.MULTILINE)
+_INFOS = re.compile(r"^feature_infos=(.*)$", re.MULTILINE)
 
 
 def load(model_dir: Path, environment: Mapping[str, str]) -> Table:
@@ -45,25 +47,22 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> Table:
     def predict(rows: codecs.Matrix) -> Any:
         return booster.predict(rows, num_threads=number)
 
-    return Table(predict, _features(booster), accept)
+    return Table(predict, _features(booster, categories.given(environment)), accept)
 
 
-def _features(booster: lightgbm.Booster) -> codecs.Features:
+def _features(booster: lightgbm.Booster, said: Mapping[str, categories.Values]) -> codecs.Features:
     """The columns that the model takes. Those that were pandas categories when it was trained keep their lists."""
     count, names = booster.num_feature(), booster.feature_name()
-    listed = booster.pandas_categorical or []
-    places = _CATEGORICAL.search(booster.model_to_string(num_iteration=1))
-    at = [int(place) for place in places[1].split(",")] if places is not None and places[1] else []
-    if len(at) == len(listed):
-        kinds = [codecs.Column()] * count
-        for place, categories in zip(at, listed, strict=True):
-            kinds[place] = codecs.Column(codecs.Kind.CATEGORY, tuple(_plain(categories)))
-        return codecs.Features(count, names, kinds)
-    return codecs.Features(count, names)
-
-
-def _plain(categories: list[Any]) -> list[Any]:
-    """All text or all numbers; a list of both cannot be told apart by what a request sends."""
-    if all(isinstance(one, int | float) for one in categories):
-        return [float(one) for one in categories]
-    return [str(one) for one in categories]
+    lists = booster.pandas_categorical or []
+    if said:
+        found = categories.agreed(names, lists, said)
+    else:
+        text = booster.model_to_string(num_iteration=1)
+        places, infos = _CATEGORICAL.search(text), _INFOS.search(text)
+        at = [int(place) for place in places[1].split(",")] if places is not None and places[1] else []
+        seen = infos[1].split() if infos is not None else []
+        found = categories.assigned(names, lists, seen if len(seen) == count else ["none"] * count, at)
+    kinds = [codecs.Column()] * count
+    for place, values in found.items():
+        kinds[place] = codecs.Column(codecs.Kind.CATEGORY, values)
+    return codecs.Features(count, names, kinds, np.float64)

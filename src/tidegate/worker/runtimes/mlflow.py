@@ -16,6 +16,8 @@ from typing import Any
 import yaml
 
 from tidegate.model.errors import ArtifactError
+from tidegate.worker.answer_counts import check_count, row_by_row
+from tidegate.worker.byreference import FIRST
 from tidegate.worker.images import PICKLE, TRUST, trusts
 from tidegate.worker.invocation import Answer, Call, ModelFailed
 
@@ -55,7 +57,7 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> "Pyfunc":
         raise ArtifactError(f"the MLflow model needs the package {error.name}, which is not installed") from None
     except Exception as error:  # a broken model fails in any way
         raise ArtifactError(f"the MLflow model cannot be loaded: {cause(error, folder)}") from None
-    loaded = Pyfunc(model, columns)
+    loaded = Pyfunc(model, columns, row_by_row(environment))
     loaded.native = native.find(model, columns, loaded.answer, number)
     return loaded
 
@@ -126,15 +128,19 @@ class Pyfunc:
     native: "native.Native | None" = None
     """What answers plain requests in its place, where it is the same."""
 
-    def __init__(self, model: Any, columns: dataframes.Signature) -> None:
+    def __init__(self, model: Any, columns: dataframes.Signature, row_by_row: bool = True) -> None:
+        """``row_by_row``: whether a list of answers has to have one for each row."""
         self._model = model
         self._signature = columns
+        self._row_by_row = row_by_row
 
     def answer(self, call: Call) -> Answer:
-        given, parameters = self._signature.read(call.body, call.content_type)
+        given, parameters = self._signature.read(call.body, call.content_type, FIRST in call.headers)
         try:
             found = self._model.predict(given, params=parameters)
         except (MlflowException, ValueError, TypeError, KeyError) as error:  # what a model refuses
             said = getattr(error, "message", str(error)).partition("\n")[0]
             raise ModelFailed(400, f"{type(error).__name__}: {said}") from None
+        if self._row_by_row:
+            check_count(dataframes.answers(found), dataframes.rows(given))
         return dataframes.write(found)

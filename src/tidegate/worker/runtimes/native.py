@@ -13,11 +13,18 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
+from tidegate.model.errors import ArtifactError
+from tidegate.transform.csv_lines import split_lines
+from tidegate.worker.answer_counts import split_answers
+from tidegate.worker.byreference import FIRST
 from tidegate.worker.invocation import Answer, Call, ModelFailed
 from tidegate.worker.runtimes import codecs, dataframes, rounding
 from tidegate.worker.runtimes.dataframes import Signature
+from tidegate.worker.runtimes.exact import cast
+from tidegate.worker.runtimes.layout import Layout
 
 Matrix = NDArray[np.floating[Any]]
 Predict = Callable[[Matrix], Any]
@@ -34,14 +41,14 @@ _PREDICTIONS = msgspec.json.Decoder()
 
 class _Split(msgspec.Struct, forbid_unknown_fields=True):
     data: list[list[float | None]]
-    columns: list[str] | None = None
+    columns: list[str] | UnsetType = UNSET
 
 
 class _Plain(msgspec.Struct, forbid_unknown_fields=True):
-    dataframe_split: _Split | None = None
-    dataframe_records: list[dict[str, float | None]] | None = None
-    instances: list[list[float | None] | dict[str, float | None]] | None = None
-    inputs: list[list[float | None] | dict[str, float | None]] | None = None
+    dataframe_split: _Split | UnsetType = UNSET
+    dataframe_records: list[dict[str, float | None]] | UnsetType = UNSET
+    instances: list[list[float | None] | dict[str, float | None]] | UnsetType = UNSET
+    inputs: list[list[float | None] | dict[str, float | None]] | UnsetType = UNSET
 
 
 class Rows:
@@ -69,13 +76,19 @@ class Rows:
         self._single = [at for at, kind in enumerate(kinds) if kind == "float"]
         self._limit = 2.0**31 if "integer" in kinds else _EXACT
         self._decode = msgspec.json.Decoder(_Plain).decode
+        self._layout = Layout(self.width, self.names, free=False)
 
-    def read(self, body: bytes, content_type: str) -> Matrix:
+    def read(self, body: bytes, content_type: str, records: bool = False) -> Matrix:
+        """``records``: every line of a CSV is a row."""
         kind = content_type.partition(";")[0].strip().lower() or codecs.JSON
+        if kind == codecs.CSV and ";" in content_type:
+            raise _OTHER  # it may say whether there is a header
         try:
-            rows = self._json(body) if kind == codecs.JSON else self._csv(body) if kind == codecs.CSV else []
+            rows = (
+                self._json(body) if kind == codecs.JSON else self._csv(body, records) if kind == codecs.CSV else []
+            )
             found = np.array(rows, np.float64)
-        except (msgspec.DecodeError, ValueError, TypeError, KeyError):
+        except (msgspec.DecodeError, ValueError, TypeError, LookupError):
             raise _OTHER from None
         if found.ndim != 2 or found.shape[1] != self.width:
             raise _OTHER
@@ -84,16 +97,24 @@ class Rows:
     def _json(self, body: bytes) -> Sequence[Sequence[float | None]]:
         asked = self._decode(body)
         forms = [asked.dataframe_split, asked.dataframe_records, asked.instances, asked.inputs]
-        [form] = [each for each in forms if each is not None]
+        [form] = [each for each in forms if each is not UNSET]
         if isinstance(form, _Split):
-            if not self.names or (form.columns is not None and form.columns != self.names):
+            self._distinct(body, 2 if form.columns is UNSET else 3)
+            if not self.names or form.columns is UNSET or form.columns != self.names:
                 return [[row[at] for at in self._order(form.columns or [])] for row in self._squared(form)]
             return form.data
+        self._distinct(body, 1 + sum(len(row) for row in form if isinstance(row, dict)))
         if form and isinstance(form[0], dict):
             if not self.names or any(len(row) != self.width for row in form):
                 raise _OTHER
             return [[row[name] for name in self.names] for row in form]  # type: ignore[call-overload]
         return form  # type: ignore[return-value]
+
+    @staticmethod
+    def _distinct(body: bytes, keys: int) -> None:
+        """Each key has a colon: with more of them than keys, one may be there twice."""
+        if body.count(b":") != keys:
+            raise _OTHER
 
     def _order(self, columns: list[str]) -> list[int]:
         if not self.names or sorted(columns) != sorted(self.names):
@@ -105,16 +126,20 @@ class Rows:
             raise _OTHER
         return form.data
 
-    def _csv(self, body: bytes) -> Sequence[Sequence[float]]:
-        if b'"' in body or b"_" in body or not self.names:
+    def _csv(self, body: bytes, records: bool) -> Sequence[Sequence[float]]:
+        if b'"' in body or b"_" in body or b"\r" in body or not body.isascii() or not self.names:
             raise _OTHER
-        lines = [line.split(",") for line in body.decode().splitlines() if line]
-        if lines and set(lines[0]) >= set(self.names):
-            order = self._order(lines.pop(0))
-            if any(len(line) != self.width for line in lines):
+        lines = [line.split(b",") for line in split_lines(body)]
+        rows = [[float(text) if text.strip() else math.nan for text in line] for line in lines[1:]]
+        first = [text.decode() for text in lines[0]] if lines else []
+        if not records and set(first) & set(self.names):
+            if self._layout.numbered:
+                raise _OTHER  # a header, or a row that looks like one
+            order = self._order(first)
+            if any(len(row) != self.width for row in rows):
                 raise _OTHER
-            lines = [[line[at] for at in order] for line in lines]
-        return [[float(text) if text.strip() else math.nan for text in line] for line in lines]
+            return [[row[at] for at in order] for row in rows]
+        return [[float(text) if text.strip() else math.nan for text in lines[0]], *rows]
 
     def _checked(self, rows: Matrix) -> Matrix:
         if self.whole:
@@ -139,7 +164,11 @@ class Native:
         self._predict = predict
 
     def parse(self, call: Call) -> Matrix:
-        return self._rows.read(call.body, call.content_type)
+        return self._rows.read(call.body, call.content_type, FIRST in call.headers)
+
+    def count(self, scores: Any) -> int:
+        """Of a table of outputs, those of the shortest."""
+        return min(map(len, scores.values())) if isinstance(scores, dict) else len(scores)
 
     def size(self, rows: Matrix) -> int:
         return len(rows)
@@ -148,8 +177,7 @@ class Native:
         try:
             if len(requests) == 1:
                 return [self._predict(requests[0])]
-            found = self._predict(np.concatenate(requests))
-            return list(np.split(found, np.cumsum([len(rows) for rows in requests])[:-1]))
+            return split_answers(self._predict(np.concatenate(requests)), list(map(len, requests)))
         except Exception:  # pyfunc may do with it, and else says what is wrong
             raise _OTHER from None
 
@@ -213,8 +241,11 @@ def _boosters(raw: Any, threads: int) -> Iterator[Predict]:
     ):  # else another number is missing, too
         booster = raw if hasattr(raw, "inplace_predict") else raw.get_booster()
         booster.set_param({"nthread": threads})
-        table = import_module("tidegate.worker.runtimes.xgboost").XGBoost(booster, None, threads)
-        yield lambda rows: table.score([rows.astype(np.float32)])[0]
+        try:
+            table = import_module("tidegate.worker.runtimes.xgboost").XGBoost(booster, None, threads)
+        except ArtifactError:  # categories, which are pyfunc's
+            return
+        yield lambda rows: table.score([cast(rows, np.float32)])[0]
     elif library == "lightgbm":
         core = getattr(raw, "booster_", raw)
         yield lambda rows: core.predict(rows, num_threads=threads)

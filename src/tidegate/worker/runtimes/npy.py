@@ -5,14 +5,33 @@ so what each one means is kept. Nothing is unpickled.
 """
 
 import io
+import math
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.worker.invocation import ModelFailed
+
 _KEPT = 256
 """Headers of each direction; one has at most some 10 kB, by NumPy's own limit."""
+
+
+def read(body: bytes) -> NDArray[Any]:
+    """The array, of numbers of any type and byte order. Raises ModelFailed (400)."""
+    try:
+        shape, by_column, dtype, data = split(body)
+    except Exception as error:  # numpy parses the header as Python and says so in many ways
+        raise ModelFailed(400, f"The body is not an npy array: {' '.join(str(error).split())}.") from None
+    if dtype.kind not in "fiub":
+        raise ModelFailed(400, f"The npy array has values of type {dtype}; send numbers.")
+    if any(side < 0 for side in shape):
+        raise ModelFailed(400, f"The npy array has the shape {shape}; expected rows and columns.")
+    size = math.prod(shape) * dtype.itemsize
+    if len(data) != size:
+        raise ModelFailed(400, f"The npy array should have {size} bytes, found {len(data)}.")
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if by_column else "C")
 
 
 def split(body: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], bytes]:

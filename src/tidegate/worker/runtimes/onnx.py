@@ -20,9 +20,10 @@ try:
     import onnxruntime
 
     from tidegate.worker.batching import cap
-    from tidegate.worker.invocation import Call, ModelFailed
-    from tidegate.worker.runtimes import codecs, rounding, row_probes
+    from tidegate.worker.invocation import ModelFailed
+    from tidegate.worker.runtimes import codecs, row_probes
     from tidegate.worker.runtimes.broken import cause
+    from tidegate.worker.runtimes.column_tables import ColumnTable
     from tidegate.worker.runtimes.onnx_rows.analysis import Unproven, prove_file
     from tidegate.worker.runtimes.tables import Table, default_accept, only, threads
     from tidegate.worker.runtimes.typed import Columns, Input, Typed
@@ -119,7 +120,7 @@ def _matrix(session: Any, output: str, path: Path, accept: str | None) -> Table:
 _NO_NUMBER = "a missing value, for which the model gives no number."
 
 
-class Named(Table):
+class Named(ColumnTable):
     """A ``batching.Scorer`` for a model with an input for each column."""
 
     def __init__(self, session: Any, output: str, accept: str | None) -> None:
@@ -127,31 +128,8 @@ class Named(Table):
         self._session = session
         self._output = output
         self._shapes = {one.name: (-1, 1) if len(one.shape) == 2 else (-1,) for one in inputs}
-        self._typed = Typed([Input(one.name, _TYPES[one.type]) for one in inputs])
-        super().__init__(self._run, codecs.Features(len(inputs), self._typed.names), accept, batches=False)
-
-    def parse(self, call: Call) -> Any:
-        self._form(call)  # refuses what cannot be answered
-        return self._typed.read(call.body, call.content_type)
-
-    def by_lines(self, call: Call) -> bool:
-        """Never: a text in quotes may go over several lines."""
-        return False
-
-    def size(self, rows: Any) -> int:
-        return len(next(iter(rows.values())))
-
-    def score(self, requests: Sequence[Any]) -> Sequence[Any]:
-        if len(requests) == 1:
-            return [self._run(requests[0])]
-        scores = self._run({name: np.concatenate([one[name] for one in requests]) for name in self._shapes})
-        return np.split(scores, np.cumsum([self.size(one) for one in requests])[:-1])
-
-    def score_again(self, rows: Any) -> Any:
-        return self._run({name: values.copy() for name, values in rows.items()})
-
-    def difference(self, rows: Any, alone: Any, batched: Any) -> str:
-        return rounding.difference(self._run, rows, alone, batched, self._scale)
+        typed = Typed([Input(one.name, _TYPES[one.type]) for one in inputs])
+        super().__init__(self._run, typed, accept, batches=False)
 
     def _run(self, columns: Columns) -> Any:
         given = {name: columns[name].reshape(shape) for name, shape in self._shapes.items()}

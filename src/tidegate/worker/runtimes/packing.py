@@ -1,7 +1,7 @@
-"""The common body, ``{"instances": [[numbers], ...]}``, read into float32 in two calls to C.
+"""The common body, ``{"instances": [[numbers], ...]}``, read into floats in two calls to C.
 
-Only what is plainly right is read here: whole rows of numbers within float32. Anything else, a missing value too, is
-left to the reader that can say what is wrong with it (``codecs``).
+Only what is plainly right is read here: whole rows of numbers that the type holds, under one key. Anything else, a
+missing value too, is left to the reader that can say what is wrong with it (``codecs``).
 """
 
 import struct
@@ -13,17 +13,21 @@ class _Plain(msgspec.Struct, forbid_unknown_fields=True):
     instances: list[list[float]]
 
 
+_LAST_QUOTE = len('{"instances":[],"instances') - 1
+"""Where the quote that ends a second key may be at the earliest, less one."""
 _decode = msgspec.json.Decoder(_Plain).decode
 
 
 class Packer:
-    """For rows of ``count`` columns."""
+    """For rows of ``count`` columns; ``code`` is that of ``struct``: f for float32, d for float64."""
 
-    def __init__(self, count: int) -> None:
-        self._pack = struct.Struct(f"={count}f").pack
+    def __init__(self, count: int, code: str = "f") -> None:
+        self._pack = struct.Struct(f"={count}{code}").pack
 
     def rows(self, body: bytes) -> bytes | None:
-        """The rows' float32 values, row by row; None where another reader has to look."""
+        """The rows' values, row by row; None where another reader has to look."""
+        if body.rfind(b'"') > _LAST_QUOTE:
+            return None  # there may be a second key, of which the decoder would take the last
         try:
             instances = _decode(body).instances
             if len(instances) == 1:

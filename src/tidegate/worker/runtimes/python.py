@@ -21,6 +21,7 @@ from tidegate.worker.handling import Streamed
 from tidegate.worker.invocation import Answer, Call, ModelFailed
 from tidegate.worker.runtimes import usercode
 from tidegate.worker.runtimes.detect import CODE_FOLDER, HANDLER
+from tidegate.worker.runtimes.json_answers import encode_json
 from tidegate.worker.runtimes.unreadable import unreadable
 
 JSON = "application/json"
@@ -83,7 +84,7 @@ def _pair(result: Any) -> tuple[Any, str]:
         case str():
             return result, TEXT
         case _:
-            return msgspec.json.encode(result, enc_hook=usercode.plain), JSON
+            return encode_json(result, usercode.plain), JSON
 
 
 def _reader(predict: Callable[..., Any], where: str) -> Callable[[Call], Any]:

@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.model.errors import ArtifactError, Invalid
+from tidegate.worker.answer_counts import check_count
 from tidegate.worker.invocation import Answer, Call
 from tidegate.worker.runtimes import xgboost as trees
 
 try:
-    import msgspec
     import numpy as np
     import xgboost
 
     from tidegate.worker.runtimes import codecs
+    from tidegate.worker.runtimes.json_answers import encode_json
     from tidegate.worker.runtimes.tables import default_accept, threads
 except ImportError as missing:
     raise ArtifactError(
@@ -35,13 +36,20 @@ class Explainer:
 
     threads = 1
 
-    def __init__(self, booster: xgboost.Booster, accept: str | None, number: int, interactions: bool) -> None:
+    def __init__(
+        self,
+        booster: xgboost.Booster,
+        accept: str | None,
+        number: int,
+        interactions: bool,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._booster = booster
         self._accept = accept
         self._number = number
         self._interactions = interactions
         self._iterations = trees.iterations(booster)
-        self._features = trees.features(booster)
+        self._features = trees.features(booster, environment)
 
     def answer(self, call: Call) -> Answer:
         """Raises ModelFailed for rows that cannot be read."""
@@ -49,8 +57,10 @@ class Explainer:
         rows = self._features.read(call.body, call.content_type)
         if kind == codecs.JSON:
             explanations = self.explain(rows)
-            return Answer(msgspec.json.encode({"explanations": explanations}), codecs.JSON)
+            check_count(len(explanations), len(rows))
+            return Answer(encode_json({"explanations": explanations}), codecs.JSON)
         values = self._predict(self._matrix(rows), pred_contribs=True)
+        check_count(len(values), len(rows))
         return codecs.write(values.reshape(len(rows), -1), kind)
 
     def explain(self, rows: codecs.Matrix) -> list[dict[str, Any]]:
@@ -97,7 +107,7 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> Explainer:
     number, accept = threads(environment), default_accept(environment)
     name, booster = trees.read(model_dir)
     booster.set_param({"nthread": number})
-    explainer = Explainer(booster, accept, number, wish == "true")
+    explainer = Explainer(booster, accept, number, wish == "true", environment)
     try:
         explainer.explain(np.zeros((1, booster.num_features()), dtype=np.float32))
     except (xgboost.core.XGBoostError, ValueError) as error:

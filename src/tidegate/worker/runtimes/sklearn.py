@@ -1,5 +1,7 @@
-"""scikit-learn models, scored in this process by their ``predict``; what only transforms (a scaler, say, as a stage
-of a pipeline) by its ``transform``.
+"""scikit-learn models, scored in this process by their ``predict``, or by the method that ``SKLEARN_METHOD`` in the
+environment names; what only transforms (a scaler, say, as a stage of a pipeline) by its ``transform``. Rows are
+float64, as estimators see them in a notebook; where columns hold text or truth values (``sklearn_columns``), the
+model gets a pandas table of the names and types that it was fitted with.
 
 The model is the one ``.skops`` file of the model data, whose types skops checks; that decision trees and forests hold
 together is looked at here (``soundness``), gradient boosting needs trust. A pickle (``.joblib``, ``.pkl``,
@@ -17,7 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tidegate.model.errors import ArtifactError
+from tidegate.model.errors import ArtifactError, Invalid
 from tidegate.worker import zips
 from tidegate.worker.images import PICKLE, TRUST, trusts
 from tidegate.worker.invocation import ModelFailed
@@ -28,9 +30,11 @@ try:
     import skops.io
 
     from tidegate.worker.batching import cap
-    from tidegate.worker.runtimes import codecs, estimators, row_probes, soundness
+    from tidegate.worker.runtimes import codecs, estimators, row_probes, sklearn_columns, soundness
     from tidegate.worker.runtimes.broken import cause
+    from tidegate.worker.runtimes.column_tables import ColumnTable
     from tidegate.worker.runtimes.tables import Table, default_accept, only, threads
+    from tidegate.worker.runtimes.typed import Columns, Input, Typed
 except ImportError as missing:
     raise ArtifactError(
         f"scikit-learn models need packages that are not installed ({missing.name}): pip install 'tidegate[sklearn]'"
@@ -41,43 +45,136 @@ _TRIAL = 0.1
 _PICKLES = (".joblib", ".pkl", ".pickle")
 
 
+METHOD = "SKLEARN_METHOD"
+METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function", "score_samples", "transform")
+
+
 def load(model_dir: Path, environment: Mapping[str, str]) -> Table:
     """Raises ArtifactError for model data without exactly one usable model, or with a pickle without trust."""
     trusted = trusts(environment, PICKLE)
     threads(environment)
     accept = default_accept(environment)
     model = _read(only(model_dir, "scikit-learn model", (".skops", *_PICKLES)), trusted)
+    score = _method(model, environment.get(METHOD, ""))
     columns = getattr(model, "n_features_in_", None)
-    score = getattr(model, "predict", None) or getattr(model, "transform", None)
-    if not callable(score) or not columns:
+    alone = not columns and sklearn_columns.reads_text_alone(model)
+    if not columns and not alone:
         kind = type(model).__name__
-        raise ArtifactError(f"the model is a {kind}; expected a fitted estimator with predict or transform")
-
+        raise ArtifactError(f"the model, a {kind}, is no fitted estimator with predict or transform")
     names = [str(name) for name in getattr(model, "feature_names_in_", ())]
-    features = codecs.Features(int(columns), names)
+    inputs = sklearn_columns.inputs(model, environment)
+    if inputs is not None:
+        found = _of_columns(score, inputs, accept, alone, bool(names))
+        _decide_batching(found, model, _pool(inputs), cap(environment))
+        return found
+    features = codecs.Features(int(columns or 1), names, dtype=np.float64)
     shape = _shaper(score, names)
 
     def predict(rows: codecs.Matrix) -> Any:
         try:
-            return score(shape(rows))
+            return _answers(score(shape(rows)))
         except ValueError as error:  # what an estimator refuses: missing values, say
             raise _refusal(error, rows, features) from None
 
+    _try(lambda: score(shape(np.zeros((1, features.count)))))
     table = Table(predict, features, accept, batches=False)
-    _decide_batching(table, model, int(columns), cap(environment))
+    pool = row_probes.matrix_pool(features.count, np.float64)
+    _decide_batching(table, model, pool, cap(environment))
     return table
 
 
-def _decide_batching(table: Table, model: Any, columns: int, most: int) -> None:
+def _decide_batching(table: Table, model: Any, pool: row_probes.Pool, most: int) -> None:
     why = estimators.why_alone(model)
     try:
         if not why:
-            trial = row_probes.Trial(row_probes.matrix_pool(columns), max(most, 2), _TRIAL, known=True)
-            table.allow_batches(row_probes.judge(table.run, trial))
+            table.allow_batches(
+                row_probes.judge(table.run, row_probes.Trial(pool, max(most, 2), _TRIAL, known=True))
+            )
     except row_probes.Dependent as dependent:
         why = str(dependent)
     if why:
         print(f"each request is scored alone: {why}", flush=True)
+
+
+def _method(model: Any, wanted: str) -> Callable[[Any], Any]:
+    if wanted and wanted not in METHODS:
+        raise Invalid(f"{METHOD} must be one of {', '.join(METHODS)}, not {wanted!r}")
+    kind = type(model).__name__
+    found = getattr(model, wanted or "predict", None)
+    if found is None and not wanted:
+        found = getattr(model, "transform", None)
+    if not callable(found):
+        lack = f"has no {wanted}" if wanted else "is no fitted estimator with predict or transform"
+        raise ArtifactError(f"the model, a {kind}, {lack}")
+    return found  # type: ignore[no-any-return]
+
+
+def _of_columns(
+    score: Callable[[Any], Any], inputs: Sequence[Input], accept: str | None, alone: bool, named: bool
+) -> Table:
+    """For columns of several types. ``alone``: the model takes a list of texts; ``named``: a pandas table."""
+    if named:
+        pandas = _pandas()
+
+    def table(columns: Columns) -> Any:
+        if alone:
+            return next(iter(columns.values())).tolist()
+        if named:
+            # An object column stays one: pandas would make a type of its own of text, with NaN for what is missing.
+            return pandas.DataFrame({name: pandas.Series(one, dtype=one.dtype) for name, one in columns.items()})
+        rows = np.empty((len(next(iter(columns.values()))), len(inputs)), object)
+        for number, one in enumerate(columns.values()):
+            rows[:, number] = one
+        return rows
+
+    def predict(columns: Columns) -> Any:
+        try:
+            return _answers(score(table(columns)))
+        except (ValueError, TypeError) as error:
+            raise ModelFailed(400, str(error).partition("\n")[0]) from None
+
+    def probe() -> None:
+        row = {one.name: np.array([_example(one)], one.dtype) for one in inputs}
+        score(table(row))
+
+    _try(probe)
+    return ColumnTable(predict, Typed(inputs, named), accept, batches=False)
+
+
+def _pool(inputs: Sequence[Input]) -> row_probes.Pool:
+    """Rows to try, with texts that the model knows."""
+    pool = row_probes.column_pool({one.name: one.dtype for one in inputs})
+    random = np.random.default_rng(0)
+    for one in inputs:
+        if one.texts:
+            pool.rows[one.name] = random.choice(np.array(sorted(one.texts), object), len(pool.rows[one.name]))
+    return pool
+
+
+def _example(one: Input) -> Any:
+    return (min(one.texts) if one.texts else "text") if one.dtype.kind == "O" else 0
+
+
+def _try(probe: Callable[[], Any]) -> None:
+    """Says in the log what to do about a model that refuses a plain row: it may refuse just this one."""
+    try:
+        probe()
+    except Exception as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        print(
+            f"the model refuses a row made of what its columns seem to hold ({said}); if the types of its columns are"
+            f' others, set {sklearn_columns.VARIABLE} in its environment, such as {{"land": "text"}}',
+            flush=True,
+        )
+
+
+def _answers(found: Any) -> Any:
+    """One answer a row, as an array."""
+    if isinstance(found, list):  # of each of several outputs, the probabilities of its classes
+        if len({np.shape(one) for one in found}) > 1:
+            raise ModelFailed(500, "The model's outputs have different numbers of classes; ask for predict.")
+        return np.stack(found, axis=1)
+    return np.asarray(found.toarray() if hasattr(found, "toarray") else found)
 
 
 def _shaper(score: Callable[[Any], Any], names: Sequence[str]) -> Callable[[codecs.Matrix], Any]:
@@ -87,19 +184,24 @@ def _shaper(score: Callable[[Any], Any], names: Sequence[str]) -> Callable[[code
     # The names are checked and in the model's order when they come here.
     warnings.filterwarnings("ignore", message="X does not have valid feature names")
     try:
-        score(np.zeros((1, len(names)), np.float32))
+        score(np.zeros((1, len(names))))
     except ValueError as error:
         if "DataFrame" not in str(error) and "dataframe" not in str(error):
             return _same  # it refuses zeros, as it may
-        try:
-            pandas = import_module("pandas")
-        except ImportError:
-            raise ArtifactError(
-                "the model finds its columns by name, which needs pandas, which is not installed: pip install"
-                " 'tidegate[sklearn]'"
-            ) from None
-        return partial(pandas.DataFrame, columns=list(names))
+        return partial(_pandas().DataFrame, columns=list(names))
+    except (TypeError, AttributeError, KeyError, IndexError):
+        return partial(_pandas().DataFrame, columns=list(names))
     return _same
+
+
+def _pandas() -> Any:
+    try:
+        return import_module("pandas")
+    except ImportError:
+        raise ArtifactError(
+            "the model finds its columns by name, which needs pandas, which is not installed: pip install"
+            " 'tidegate[sklearn]'"
+        ) from None
 
 
 def _same(rows: codecs.Matrix) -> Any:

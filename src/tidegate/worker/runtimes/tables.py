@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tidegate.model.errors import ArtifactError, Invalid
+from tidegate.worker.answer_counts import split_answers
 from tidegate.worker.invocation import Answer, Call
 from tidegate.worker.runtimes import codecs, forms, rounding
 from tidegate.worker.runtimes.forest import Forest
@@ -22,7 +23,7 @@ MOST_FORMS = 64
 """Pairs of content type and accept that are remembered."""
 
 Rows = bytes | codecs.Matrix
-"""Of one request: float32, row by row."""
+"""Of one request: floats of the model's type, row by row."""
 
 
 class Form(NamedTuple):
@@ -50,8 +51,8 @@ class Table:
         self._predict = predict
         self._features = features
         self._accept = accept
-        self._width = 4 * features.count
-        self._pack = Packer(features.count).rows
+        self._width = features.dtype.itemsize * features.count
+        self._pack = Packer(features.count, features.dtype.char).rows
         self._forms: dict[tuple[bytes | None, bytes | None], Form] = {}
 
     def parse(self, call: Call) -> Rows:
@@ -60,13 +61,19 @@ class Table:
         return self._features.read(call.body, call.content_type)
 
     def parse_bare(self, call: Call) -> Rows:
-        return self._features.read(call.body, call.content_type, header=False)
+        return self._features.read(call.body, call.content_type, begins=False)
+
+    def header(self, line: bytes) -> bool:
+        return self._features.header(line)
 
     def by_lines(self, call: Call) -> bool:
         return self._form(call).lined
 
     def size(self, rows: Rows) -> int:
         return len(rows) // self._width if isinstance(rows, bytes) else len(rows)
+
+    def count(self, scores: Any) -> int:
+        return len(scores)
 
     def score(self, requests: Sequence[Rows]) -> Sequence[Any]:
         if len(requests) == 1:
@@ -75,11 +82,7 @@ class Table:
             scores = self._predict(self._matrix(b"".join(requests)))  # type: ignore[arg-type]
         else:
             scores = self._predict(np.concatenate([self._matrix(rows) for rows in requests]))
-        parts, end = [], 0
-        for rows in requests:
-            begin, end = end, end + self.size(rows)
-            parts.append(scores[begin:end])
-        return parts
+        return split_answers(scores, list(map(self.size, requests)))
 
     def run(self, rows: Any) -> Any:
         """The model itself: a result for each row."""
@@ -104,11 +107,11 @@ class Table:
         random = np.random.default_rng(0)
         rows = random.normal(size=(PROBES, self._features.count)) * 10.0 ** random.integers(-3, 7, (PROBES, 1))
         rows[random.random(rows.shape) < 0.1] = np.nan
-        self._predict(np.vstack([rows, np.zeros((1, self._features.count))]).astype(np.float32))
+        self._predict(np.vstack([rows, np.zeros((1, self._features.count))]).astype(self._features.dtype))
 
     def _matrix(self, rows: Rows) -> codecs.Matrix:
         if isinstance(rows, bytes):
-            return np.frombuffer(rows, np.float32).reshape(-1, self._features.count)
+            return np.frombuffer(rows, self._features.dtype).reshape(-1, self._features.count)
         return rows
 
     def _form(self, call: Call) -> Form:
@@ -118,7 +121,8 @@ class Table:
         if form is None:
             kind = codecs.kind_of(call.content_type)
             answer = codecs.choose(call.accept, self._accept or kind)
-            form = Form(kind == codecs.JSON, answer, {kind, answer} <= forms.LINED)
+            plain = kind == codecs.JSON and self._features.kinds is None
+            form = Form(plain, answer, {kind, answer} <= forms.LINED)
             if len(self._forms) < MOST_FORMS:
                 self._forms[key] = form
         return form

@@ -5,18 +5,19 @@ several inputs ``inputs`` is an object with one entry for each. Out: JSON ``{"pr
 where the model gives named tensors and a list where it gives several, or ``application/x-npy`` for a single one.
 """
 
-import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import numpy as np
 
+from tidegate.transform.csv_lines import without_bom
 from tidegate.worker.invocation import Answer, Call, ModelFailed
-from tidegate.worker.runtimes import codecs
-from tidegate.worker.runtimes.unreadable import unreadable
+from tidegate.worker.runtimes import codecs, npy
+from tidegate.worker.runtimes.exact import Inexact, cast
+from tidegate.worker.runtimes.json_answers import encode_json
+from tidegate.worker.runtimes.unreadable import parse_json
 
 _KINDS = {"f": "float32", "i": "int64", "u": "int64", "b": "bool"}
 """Kinds of numpy's numbers -> what a model gets where it does not declare its own."""
@@ -42,8 +43,11 @@ class Input:
             if value.ndim != len(self.shape) or any(want not in (None, got) for want, got in pairs):
                 found = "x".join(map(str, value.shape)) or "a single value"
                 raise ModelFailed(400, f"{self.name} has the shape {found}; the model takes {told}.")
-        with np.errstate(over="ignore"):
-            return np.ascontiguousarray(value, dtype=self.dtype or _KINDS[value.dtype.kind])
+        try:
+            return cast(value, self.dtype or _KINDS[value.dtype.kind])
+        except Inexact as wrong:
+            place = "".join(f"[{side}]" for side in wrong.place)
+            raise ModelFailed(400, f"{self.name}{place}: {wrong}.") from None
 
 
 class Tensors:
@@ -65,13 +69,13 @@ class Tensors:
             return codecs.write(found, wanted)
         if wanted != codecs.JSON:
             raise ModelFailed(406, f"The model gives what {wanted} cannot hold; accept {codecs.JSON}.")
-        return Answer(msgspec.json.encode({"predictions": _plain(found)}), codecs.JSON)
+        return Answer(encode_json({"predictions": _plain(found)}), codecs.JSON)
 
     def _read(self, body: bytes, kind: str) -> list[Any]:
         if kind == codecs.JSON:
             given = self._parsed(body)
         elif kind == codecs.NPY:
-            given = [read_npy(body)]
+            given = [npy.read(body)]
         else:
             raise ModelFailed(415, f"Content type {kind!r} is not supported; send {codecs.JSON} or {codecs.NPY}.")
         if len(given) != len(self._inputs):
@@ -82,15 +86,14 @@ class Tensors:
         return [one.fit(value) for one, value in zip(self._inputs, given, strict=True)]
 
     def _parsed(self, body: bytes) -> list[Any]:
-        try:
-            value = msgspec.json.decode(body)
-        except msgspec.DecodeError as error:
-            raise unreadable(error, body) from None
+        value = parse_json(without_bom(body))
         if isinstance(value, dict):
-            name = next((name for name in ("inputs", "instances") if name in value), None)
-            if name is None:
+            names = [name for name in ("inputs", "instances") if name in value]
+            if not names:
                 raise ModelFailed(400, "The JSON has none of 'inputs' and 'instances'.")
-            value = value[name]
+            if len(names) > 1:
+                raise ModelFailed(400, "The JSON has both 'inputs' and 'instances'; send one of them.")
+            value = value[names[0]]
         if not isinstance(value, dict):
             return [_array(value, self._inputs[0])]
         for one in self._inputs:
@@ -106,38 +109,27 @@ def _array(value: Any, one: Input) -> Any:
     """JSON has one kind of number: whole numbers are taken for float32 unless the model declares otherwise."""
     if not isinstance(value, list):
         raise ModelFailed(400, f"{one.name} must be a list of numbers, or of lists of them.")
+    dtype = one.dtype or "float32"
     try:
-        return np.array(_missing(value), dtype=one.dtype or "float32")
+        found = np.array(_cells(value, truths=dtype == "bool"))
+        if found.dtype.kind not in _KINDS:
+            raise ValueError
+        return cast(found, dtype)
+    except Inexact as wrong:
+        place = "".join(f"[{side}]" for side in wrong.place)
+        raise ModelFailed(400, f"{one.name}{place}: {wrong}.") from None
     except (ValueError, TypeError, OverflowError):
         raise ModelFailed(400, f"{one.name} must be lists of numbers of one length each.") from None
 
 
-def _missing(value: Any) -> Any:
-    """null is NaN; text is refused, which numpy would read as a number."""
+def _cells(value: Any, truths: bool) -> Any:
+    """null is NaN; text is refused, which numpy would read as a number, and so are truth values where numbers belong.
+    Raises TypeError."""
     if isinstance(value, list):
-        return [_missing(one) for one in value]
-    if isinstance(value, str | dict):
+        return [_cells(one, truths) for one in value]
+    if isinstance(value, str | dict) or (isinstance(value, bool) and not truths):
         raise TypeError
     return math.nan if value is None else value
-
-
-def read_npy(body: bytes) -> Any:
-    """One array; nothing is unpickled. Raises ModelFailed (400)."""
-    stream = io.BytesIO(body)
-    try:
-        version = np.lib.format.read_magic(stream)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, by_column, dtype = read(stream)
-    except Exception as error:  # numpy parses the header as Python and says so in many ways
-        raise ModelFailed(400, f"The body is not an npy array: {' '.join(str(error).split())}.") from None
-    if dtype.kind not in _KINDS or any(side < 0 for side in shape):
-        raise ModelFailed(400, f"The npy array has values of type {dtype}; send numbers.")
-    data = body[stream.tell() :]
-    if len(data) != math.prod(shape) * dtype.itemsize:
-        raise ModelFailed(
-            400, f"The npy array should have {math.prod(shape) * dtype.itemsize} bytes, found {len(data)}."
-        )
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if by_column else "C")
 
 
 def _plain(found: Any) -> Any:

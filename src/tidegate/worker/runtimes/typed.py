@@ -1,11 +1,9 @@
-"""Rows whose columns are of different types, each an input of its own: ONNX models as their converters make them.
+"""Rows whose columns are of different types: ONNX models with an input for each column, pipelines that take a table.
 
 Columns are matched by name, or in the model's order where a request gives no names. Text and truth values come as
-such; whole numbers are exact; only numbers with a fraction may be missing.
+such; whole numbers are exact; what may be missing, the column says.
 """
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tidegate.transform.csv_lines import BadField, split_lines, text_fields, without_bom
 from tidegate.worker.invocation import ModelFailed
 from tidegate.worker.runtimes import frames
-from tidegate.worker.runtimes.codecs import Features
-from tidegate.worker.runtimes.columns import real
-from tidegate.worker.runtimes.forms import CSV, JSON, NPY, kind_of, unknown
-from tidegate.worker.runtimes.layout import Layout, fields
+from tidegate.worker.runtimes.codecs import read_table
+from tidegate.worker.runtimes.columns import parse_number, to_float
+from tidegate.worker.runtimes.forms import CSV, JSON, JSON_LINES, NPY, check_charset, heading_of, kind_of, unknown
+from tidegate.worker.runtimes.layout import Heading, Layout
 
 Columns = dict[str, NDArray[Any]]
 """Name -> values, as many as there are rows."""
@@ -30,107 +29,175 @@ class Input:
     name: str
     dtype: np.dtype[Any]
     """float32, float64, int64, int32, bool, or object for text."""
+    absent: object = ...
+    """What stands for a missing text; none may be missing where this is not said."""
+    texts: frozenset[str] | None = None
+    """The texts that the model knows; None: any."""
 
     @property
     def wanted(self) -> str:
         """What a table's column is read as."""
+        if self.dtype == np.float64:
+            return frames.DOUBLE
         return {"f": frames.FLOAT, "i": frames.WHOLE, "b": frames.TRUTH, "O": frames.TEXT}[self.dtype.kind]
+
+    @property
+    def any_text(self) -> bool:
+        """Whether any field of a CSV would do."""
+        return self.dtype.kind == "O" and self.texts is None
+
+    def field(self, text: str) -> Any:
+        """A CSV field as JSON would have it: a number where the column is of numbers and the field is one, None for
+        a missing value. What is no number stays text, for the check to name."""
+        if self.dtype.kind == "O":
+            return self._text(text)
+        bare = text.strip()
+        if not bare:
+            return None
+        if self.dtype.kind == "b" and bare.lower() in ("true", "false"):
+            return bare.lower() == "true"
+        try:
+            return parse_number(bare)
+        except ValueError:
+            return text
+
+    def _text(self, text: str) -> str | None:
+        """Text as it is; a missing value only where the model knows texts and neither an empty one nor NaN is one."""
+        if self.texts is None or text in self.texts or self.absent is ...:
+            return text
+        bare = text.strip()
+        if not bare:
+            return None
+        nan = bare.lower() == "nan" and not any(known.strip().lower() == "nan" for known in self.texts)
+        return None if nan else text
+
+    def cell(self, cell: Any) -> Any:
+        """A JSON value as the model takes it. Raises ValueError, which says what is wrong."""
+        kind, number = self.dtype.kind, type(cell) in (int, float)
+        if kind == "f" and (number or cell is None):
+            return math.nan if cell is None else to_float(cell)
+        if kind == "O" and (type(cell) is str or (cell is None and self.absent is not ...)):
+            return self.absent if cell is None else cell
+        if kind == "b" and (type(cell) is bool or (number and cell in (0, 1))):
+            return bool(cell)
+        if kind == "i" and number and (type(cell) is int or math.isfinite(cell)) and cell == int(cell):
+            limits = np.iinfo(self.dtype)
+            if limits.min <= cell <= limits.max:
+                return int(cell)
+            raise ValueError(f"{cell} is beyond {self.dtype.name}")
+        text = "text" if self.absent is ... else "text or null"
+        expected = {"f": "a number or null", "O": text, "b": "true or false", "i": "a whole number"}[kind]
+        raise ValueError(f"expected {expected}, got {'null' if cell is None else repr(cell)[:40]}")
 
 
 class Typed:
     """The columns that a model takes, each of a type of its own."""
 
-    def __init__(self, inputs: Sequence[Input]) -> None:
+    def __init__(self, inputs: Sequence[Input], named: bool = True) -> None:
+        """``named``: requests may name columns; otherwise the names only tell them apart here."""
         self.inputs = tuple(inputs)
         self.names = [one.name for one in inputs]
-        self._layout = Layout(len(inputs), self.names, free=True)
+        self._layout = Layout(len(inputs), self.names if named else None, free=True)
 
-    def read(self, body: bytes, content_type: str) -> Columns:
-        """Raises ModelFailed (400, or 415 for a form that is not known)."""
+    def read(self, body: bytes, content_type: str, begins: bool = True) -> Columns:
+        """Raises ModelFailed (400, or 415 for a form that is not known). ``begins``: whether the body is read from
+        its beginning, where a header and a byte order mark may be."""
         kind = kind_of(content_type)
+        check_charset(content_type, body)
         if kind == CSV:
-            return self._csv(body)
+            if not begins:
+                return self._csv(body, Heading.ABSENT)
+            return self._csv(without_bom(body), heading_of(content_type))
         if kind == JSON:
-            return self._columns(self._layout.json(body))
+            return self._columns(self._layout.json(without_bom(body)))
+        if kind == JSON_LINES:
+            return self._columns(self._layout.json_lines(without_bom(body) if begins else body))
         if kind == NPY:
-            rows = Features(len(self.inputs), self.names).read(body, kind).tolist()
-            return self._columns([[None if math.isnan(cell) else cell for cell in row] for row in rows])
+            return self._npy(body)
         if kind in frames.KINDS:
             return self._frame(body, kind)
         raise unknown(kind)
 
-    def _csv(self, body: bytes) -> Columns:
-        try:
-            text = body.decode()
-        except UnicodeDecodeError as error:
-            raise ModelFailed(400, f"The CSV is not UTF-8: byte {error.start}.") from None
-        try:
-            rows = list(csv.reader(io.StringIO(text), strict=True))
-        except csv.Error as error:
-            raise ModelFailed(400, f"The CSV cannot be used: {error}.") from None
-        order = None
-        if rows and self._layout.is_header(fields(",".join(rows[0]).encode())):
-            order = self._layout.order(rows.pop(0), "The header line")
-        if not rows:
+    def header(self, line: bytes) -> bool:
+        """Whether the first line of a CSV is a header. Raises ModelFailed for one that is wrong."""
+        return self._header(line, Heading.UNSAID) is not None
+
+    # --- text/csv ---
+
+    def _csv(self, body: bytes, heading: Heading) -> Columns:
+        lines = split_lines(body)
+        if not lines:
             raise self._layout.empty()
-        for number, row in enumerate(rows):
-            if len(row) != len(self.inputs):
-                raise self._layout.width(number, len(row))
+        order = None
+        if heading is not Heading.ABSENT and (order := self._header(lines[0], heading)) is not None:
+            lines = lines[1:]
+            if not lines:
+                raise self._layout.empty()
+        rows = [self._fields(number, line) for number, line in enumerate(lines)]
         if order is not None:
             rows = [[row[place] for place in order] for row in rows]
         return self._columns(
-            [[self._field(one, cell) for one, cell in zip(self.inputs, row, strict=True)] for row in rows]
+            [[one.field(text) for one, text in zip(self.inputs, row, strict=True)] for row in rows]
         )
 
-    @staticmethod
-    def _field(one: Input, text: str) -> Any:
-        """A number where the column is of numbers and the field is one; what is none is told of later."""
-        if one.dtype.kind == "O":
-            return text
-        shown = text.strip()
-        if not shown:
+    def _header(self, line: bytes, heading: Heading) -> list[int] | None:
+        try:
+            fields = text_fields(line)
+        except BadField:
             return None
-        if one.dtype.kind == "b" and shown in ("true", "false"):
-            return shown == "true"
-        for number in (int, float):
-            try:
-                return number(shown.replace("_", "?"))
-            except ValueError:
-                pass
-        return text
+        fits = len(fields) == len(self.inputs)
+        # A column of any text would take a name as well, so others have to show that it is a row.
+        shown = [
+            text.strip() != one.name for one, text in zip(self.inputs, fields, strict=False) if not one.any_text
+        ]
+        if any(text.strip() in self.names for text in fields):
+            fits = fits and bool(shown) and all(shown)
+        try:
+            for one, text in zip(self.inputs, fields, strict=True):
+                one.cell(one.field(text))
+        except ValueError:
+            fits = False
+        return self._layout.header(fields, heading, fits)
+
+    def _fields(self, number: int, line: bytes) -> list[str]:
+        try:
+            fields = text_fields(line)
+        except BadField as bad:
+            raise self._refused(number, bad.column, str(bad)) from None
+        if len(fields) != len(self.inputs):
+            raise self._layout.width(number, len(fields) if line.strip() else 0)
+        return fields
+
+    # --- the others ---
 
     def _columns(self, rows: list[list[Any]]) -> Columns:
         found = {}
         for column, one in enumerate(self.inputs):
-            cells = [self._cell(one, row, column, cells[column]) for row, cells in enumerate(rows)]
-            values = np.empty(len(cells), one.dtype)
+            values = np.empty(len(rows), one.dtype)
             with np.errstate(over="ignore"):
-                values[:] = cells
+                for row, cells in enumerate(rows):
+                    values[row] = self._cell(row, column, cells[column])
             found[one.name] = self._checked(column, values)
         return found
 
-    def _cell(self, one: Input, row: int, column: int, cell: Any) -> Any:
-        kind, number = one.dtype.kind, type(cell) in (int, float)
-        if kind == "f" and (number or cell is None):
-            return math.nan if cell is None else real(cell)
-        if kind == "O" and type(cell) is str:
-            return cell
-        if kind == "b" and (type(cell) is bool or (number and cell in (0, 1))):
-            return bool(cell)
-        if kind == "i" and number and (type(cell) is int or math.isfinite(cell)) and cell == int(cell):
-            limits = np.iinfo(one.dtype)
-            if limits.min <= cell <= limits.max:
-                return int(cell)
-            raise self._refused(row, column, f"{cell} is beyond {one.dtype.name}")
-        expected = {"f": "a number or null", "O": "text", "b": "true or false", "i": "a whole number"}[kind]
-        raise self._refused(row, column, f"expected {expected}, got {_shown(cell)}")
+    def _cell(self, row: int, column: int, cell: Any) -> Any:
+        try:
+            return self.inputs[column].cell(cell)
+        except ValueError as wrong:
+            raise self._refused(row, column, str(wrong)) from None
+
+    def _npy(self, body: bytes) -> Columns:
+        table = read_table(body, len(self.inputs), self._layout)
+        table = table.astype(np.uint8) if table.dtype.kind == "b" else table
+        rows = [[None if cell != cell else cell for cell in row] for row in table.tolist()]
+        return self._columns(rows)
 
     def _frame(self, body: bytes, kind: str) -> Columns:
-        frame = frames.read(body, kind, [one.wanted for one in self.inputs], self.names)
+        frame = frames.read(body, kind, [one.wanted for one in self.inputs], self._layout.names)
         found = {}
         for column, (one, values) in enumerate(zip(self.inputs, frame.columns, strict=True)):
             if isinstance(values, list):
-                values = [self._cell(one, row, column, cell) for row, cell in enumerate(values)]
+                values = [self._cell(row, column, cell) for row, cell in enumerate(values)]
             elif isinstance(values, np.ma.MaskedArray):
                 for row in np.flatnonzero(np.ma.getmaskarray(values))[:1]:
                     raise self._refused(int(row), column, "a missing value, which the model does not take")
@@ -155,7 +222,3 @@ class Typed:
 
     def _refused(self, row: int, column: int, why: str) -> ModelFailed:
         return ModelFailed(400, f"{self._layout.place(row, column)}: {why}.")
-
-
-def _shown(cell: Any) -> str:
-    return "null" if cell is None else repr(cell)[:40]

@@ -1,12 +1,17 @@
 """What a client is told whose JSON is no JSON."""
 
 import re
+from typing import Any
 
+import msgspec
+
+from tidegate.transform import strict_json
 from tidegate.worker.invocation import ModelFailed
 
 _BYTE = re.compile(r"invalid (?:character|number) \(byte (\d+)\)")
 TOO_LARGE = "Number out of range"
 """How the decoder begins to tell of a number that no float can hold."""
+TWICE = "The key {!r} is given twice in one object of the JSON; send it once."
 _NUMBER = re.compile(rb"-?(NaN|Infinity)")
 
 
@@ -27,3 +32,20 @@ def unreadable(error: Exception, body: bytes) -> ModelFailed:
             told = f"{found[0].decode()} (byte {found.start()}) is no JSON; send null for a value that is missing."
             return ModelFailed(400, told)
     return ModelFailed(400, f"The JSON cannot be used: {said}.")
+
+
+def deep() -> ModelFailed:
+    """For JSON that the decoder gives up on."""
+    return ModelFailed(400, "The JSON is nested too deeply.")
+
+
+def parse_json(body: bytes) -> Any:
+    """The value of a body, in which no key is given twice. Raises ModelFailed (400)."""
+    try:
+        return strict_json.decode(body)
+    except strict_json.RepeatedKey as repeated:
+        raise ModelFailed(400, TWICE.format(repeated.key[:100])) from None
+    except RecursionError:
+        raise deep() from None
+    except (msgspec.DecodeError, ValueError) as error:
+        raise unreadable(error, body) from None

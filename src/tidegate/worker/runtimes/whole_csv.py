@@ -8,7 +8,9 @@ on, in all words by the same few instructions of numpy. That is exact: no word h
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
+
+Floats = NDArray[np.floating[Any]]
 
 BLOCK = 128 * 1024
 """Bytes that are read at one time: what comes of them stays in the processor's cache."""
@@ -35,7 +37,7 @@ _LONG = _Word(
 )
 
 
-def rows(body: bytes, count: int) -> NDArray[np.float32] | None:
+def rows(body: bytes, count: int, dtype: DTypeLike = np.float32) -> Floats | None:
     """Rows of ``count`` columns, two at least; empty cells are NaN. None for a body that has anything but whole
     numbers of up to eight characters (sign included), commas, and ends of lines ("\n")."""
     if b"." in body:
@@ -46,7 +48,7 @@ def rows(body: bytes, count: int) -> NDArray[np.float32] | None:
         end = at + BLOCK
         if end < len(body):
             end = body.rfind(b"\n", at, end) + 1 or len(body)
-        block = _block(body[at:end], count)
+        block = _block(body[at:end], count, dtype)
         if block is None:
             return None
         found.append(block)
@@ -54,7 +56,7 @@ def rows(body: bytes, count: int) -> NDArray[np.float32] | None:
     return np.concatenate(found) if found else None
 
 
-def _block(body: bytes, count: int) -> NDArray[np.float32] | None:
+def _block(body: bytes, count: int, dtype: DTypeLike) -> Floats | None:
     padded = b"0" * 7 + b"\n" + body + (b"" if body.endswith(b"\n") else b"\n")
     text = np.frombuffer(padded, np.uint8)[7:]  # with the end of the line before
     seams = text < MINUS  # all that may be there besides digits and "-" is smaller
@@ -64,20 +66,21 @@ def _block(body: bytes, count: int) -> NDArray[np.float32] | None:
         return None
     if np.count_nonzero(text[1:].take(ends[count - 1 :: count]) == NEWLINE) != lines:
         return None
-    found = _few_digits(text[:-1], seams[:-1], ends)
+    found = _few_digits(text[:-1], seams[:-1], ends, dtype)
     if found is None:
         widths = np.diff(ends, prepend=-1)
         widths -= 1
         widest = int(widths.max())
         if widest > _LONG.size:
             return None
-        found = _numbers(padded, ends, widths, _SHORT if widest <= _SHORT.size else _LONG, b"-" in body)
+        numbers = _numbers(padded, ends, widths, _SHORT if widest <= _SHORT.size else _LONG, b"-" in body)
+        found = None if numbers is None else _signed(*numbers, widths, dtype)
     return None if found is None else found.reshape(lines, count)
 
 
 def _few_digits(
-    text: NDArray[np.uint8], seams: NDArray[np.bool_], lasts: NDArray[np.int64]
-) -> NDArray[np.float32] | None:
+    text: NDArray[np.uint8], seams: NDArray[np.bool_], lasts: NDArray[np.int64], dtype: DTypeLike
+) -> Floats | None:
     """Numbers of up to four digits: for every byte of the text, the number that ends with it, taken where a cell has
     its last byte (``lasts``). All steps but one are of bytes, so they are quicker than those of words though there
     are more. None for longer ones, -0, and errors."""
@@ -101,7 +104,7 @@ def _few_digits(
         numbers[2:] += np.multiply(values[:-2] * digit[1:-1], 100, dtype=np.int16)
     if signs and not _negated(numbers, digit, minus, two if longer else None):
         return None
-    found = numbers.take(lasts).astype(np.float32)
+    found: Floats = numbers.take(lasts).astype(dtype)
     if seams[-1] or (seams[1:] & seams[:-1]).any():
         found[~digit.take(lasts)] = np.nan
     return found
@@ -131,8 +134,9 @@ def _negated(
 
 def _numbers(
     padded: bytes, ends: NDArray[np.int64], widths: NDArray[np.int64], word: _Word, signs: bool
-) -> NDArray[np.float32] | None:
-    """``padded`` has eight bytes before the first cell, so that a word which ends with a cell is always there."""
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None] | None:
+    """The numbers and which are negative. ``padded`` has eight bytes before the first cell, so that a word which ends
+    with a cell is always there."""
     views = np.ndarray((len(padded) - 8,), word.kind, padded, offset=8 - word.size, strides=(1,))
     cells = views.take(ends)
     shift = word.kind(8 * word.size) - (widths.astype(word.kind) << word.kind(3))
@@ -153,9 +157,16 @@ def _numbers(
         cells *= word.kind(tens)
         cells += upper
         cells &= word.kind(kept)
-    found: NDArray[np.float32] = cells.astype(np.float32)
-    if negative is not None:
-        found.view(np.uint32)[:] |= negative.astype(np.uint32) << np.uint32(31)  # the sign of a float
+    return cells, negative
+
+
+def _signed(
+    cells: NDArray[Any], negative: NDArray[np.bool_] | None, widths: NDArray[np.int64], dtype: DTypeLike
+) -> Floats:
+    found: Floats = cells.astype(dtype)
+    if negative is not None:  # the sign is a float's first bit
+        bits: Any = np.uint32 if found.itemsize == 4 else np.uint64
+        found.view(bits)[:] |= negative.astype(bits) << bits(8 * found.itemsize - 1)
     if not widths.all():
         found[widths == 0] = np.nan
     return found

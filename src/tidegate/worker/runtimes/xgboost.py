@@ -17,7 +17,7 @@ try:
     import numpy as np
     import xgboost
 
-    from tidegate.worker.runtimes import codecs, ubjson, wholeness
+    from tidegate.worker.runtimes import categories, codecs, ubjson, wholeness
     from tidegate.worker.runtimes.broken import looks_like
     from tidegate.worker.runtimes.model_document import NotCovered
     from tidegate.worker.runtimes.objectives import Evaluation
@@ -40,14 +40,21 @@ _REFUSED = (".xgb", ".model", ".bin", ".bst", ".pkl", ".pickle", ".joblib")
 class XGBoost(Table):
     """A ``batching.Scorer``; rows are float32, NaN stands for missing."""
 
-    def __init__(self, booster: xgboost.Booster, accept: str | None, threads: int = 1) -> None:
+    def __init__(
+        self,
+        booster: xgboost.Booster,
+        accept: str | None,
+        threads: int = 1,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._booster = booster
+        self._linear = is_linear(booster)
         self._iterations = iterations(booster)
         self._fast = self._faster(threads)
-        super().__init__(self._evaluate, features(booster), accept)
+        super().__init__(self._evaluate, features(booster, environment), accept)
 
     def _faster(self, threads: int) -> "Evaluation | None":
-        if trees is None:
+        if trees is None or self._linear:
             return None
         try:
             return trees.faster(self._booster, self._iterations, threads)
@@ -58,13 +65,15 @@ class XGBoost(Table):
     def _evaluate(self, rows: codecs.Matrix) -> Any:
         if self._fast is not None and len(rows) <= trees.MOST:
             return self._fast(rows)
+        if self._linear:
+            return self._booster.predict(xgboost.DMatrix(rows, missing=np.nan), validate_features=False)
         return self._booster.inplace_predict(
             rows, iteration_range=self._iterations, missing=np.nan, validate_features=False
         )
 
 
 class _Values(msgspec.Struct):
-    values: list[float]
+    values: list[int | float]
     offsets: list[int] | None = None
     """Of categories that are text: where each begins in ``values``, its UTF-8 bytes."""
 
@@ -79,6 +88,8 @@ class _Trees(msgspec.Struct):
 
 class _Booster(msgspec.Struct):
     model: _Trees | None = None
+    gbtree: "_Booster | None" = None
+    """Of a dart model, which keeps its trees one level deeper."""
 
 
 class _Learner(msgspec.Struct):
@@ -93,25 +104,39 @@ _KINDS = {"int": codecs.Kind.WHOLE, "i": codecs.Kind.FLAG, "c": codecs.Kind.CATE
 """XGBoost's feature types; the others are plain numbers."""
 
 
-def features(booster: xgboost.Booster) -> codecs.Features:
-    """The columns that the model takes, by its own feature names and types."""
-    types = booster.feature_types or []
+def features(booster: xgboost.Booster, environment: Mapping[str, str] | None = None) -> codecs.Features:
+    """The columns that the model takes, by its own feature names and types. Raises ArtifactError for categories that
+    the model's file does not say for certain, Invalid for the environment."""
+    types, names = booster.feature_types or [], booster.feature_names
     kinds = [codecs.Column(_KINDS.get(name, codecs.Kind.NUMBER)) for name in types]
     if "c" in types:
-        model = msgspec.json.decode(booster.save_raw("json"), type=_Model).learner.gradient_booster.model
+        said = categories.given(environment or {})
+        saved = msgspec.json.decode(booster.save_raw("json"), type=_Model).learner.gradient_booster
+        model = saved.model if saved.gbtree is None else saved.gbtree.model
         lists = model.cats.enc if model is not None and model.cats is not None else []
-        for number, (name, values) in enumerate(zip(types, lists, strict=False)):
-            if name == "c":
-                kinds[number] = codecs.Column(codecs.Kind.CATEGORY, _categories(values))
-    return codecs.Features(booster.num_features(), booster.feature_names, kinds)
+        for number, (kind, values) in enumerate(zip(types, lists, strict=False)):
+            if kind == "c" and (values.values or len(values.offsets or ()) > 1):
+                name = names[number] if names else str(number)
+                kinds[number] = codecs.Column(codecs.Kind.CATEGORY, _categories(name, values, said.get(name)))
+    return codecs.Features(booster.num_features(), names, kinds)
 
 
-def _categories(found: _Values) -> tuple[str, ...] | tuple[float, ...]:
-    if found.offsets is None:
-        return tuple(found.values)
-    text = bytes(int(value) & 255 for value in found.values)
-    ends = zip(found.offsets, found.offsets[1:], strict=False)
-    return tuple(text[begin:end].decode("utf-8", "replace") for begin, end in ends)
+def _categories(name: str, found: _Values, said: categories.Values | None) -> categories.Values:
+    values: categories.Values = tuple(found.values)
+    if found.offsets is not None:
+        data = bytes(int(value) & 255 for value in found.values)
+        values = categories.of_bytes(name, data, found.offsets, said)
+    elif said is not None and said != values:
+        raise ArtifactError(f"{categories.VARIABLE} does not agree with the model's categories of {name!r}")
+    if len(set(values)) != len(values):
+        raise ArtifactError(f"the model has a category of {name!r} twice; it is damaged")
+    return values
+
+
+def is_linear(booster: xgboost.Booster) -> bool:
+    """Whether it is a gblinear model, which XGBoost predicts with from its own matrices only."""
+    name: str = json.loads(booster.save_config())["learner"]["gradient_booster"]["name"]
+    return name == "gblinear"
 
 
 def load(model_dir: Path, environment: Mapping[str, str]) -> XGBoost:
@@ -120,7 +145,7 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> XGBoost:
     number = threads(environment)
     booster.set_param({"nthread": number})
     try:
-        model = XGBoost(booster, default_accept(environment), number)
+        model = XGBoost(booster, default_accept(environment), number, environment)
         model.score([np.zeros((1, booster.num_features()), dtype=np.float32)])
     except (xgboost.core.XGBoostError, ValueError) as error:
         raise ArtifactError(f"{name} was read but cannot predict: {first_line(error)}") from None
@@ -128,8 +153,9 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> XGBoost:
 
 
 def iterations(booster: xgboost.Booster) -> tuple[int, int]:
-    """A model that was stopped early predicts with its best iteration, as XGBoost's own estimators do."""
-    best = booster.attr("best_iteration")
+    """A model that was stopped early predicts with its best iteration, as XGBoost's own estimators do; a linear one
+    has no rounds to choose from."""
+    best = None if is_linear(booster) else booster.attr("best_iteration")
     return (0, int(best) + 1) if best is not None else (0, 0)
 
 

@@ -10,7 +10,7 @@ from tidegate.model.errors import ArtifactError
 from tidegate.model.transform import BadRows, Split, TransformJob
 from tidegate.transform.joining import Processor, Unfit
 from tidegate.transform.splitting import Batch, count_lines, cut_records
-from tidegate.worker.byreference import HEADER, RECORDS, Part, read
+from tidegate.worker.byreference import FIRST, HEADER, RECORDS, Part, read
 from tidegate.worker.invocation import ModelFailed
 from tidegate.worker.runtimes.client import Broken, Reply
 from tidegate.worker.transforming.cutting import Piece
@@ -102,7 +102,7 @@ class Asker:
 
     async def answer(self, batch: Batch) -> Answered:
         """Raises RecordFailed."""
-        found = await self._try(batch.body)
+        found = await self._try(batch.body, batch.first)
         if isinstance(found, Refusal):
             return await self._refused(batch, found)
         return Answered(batch.end, batch.count, found)
@@ -111,7 +111,7 @@ class Asker:
         """Of a part of a file that the worker reads itself. Raises RecordFailed, or Transient or ArtifactError where
         the part cannot be read here either."""
         part = Part(file.path, piece.begin, piece.end - piece.begin, file.tag)
-        headers = [*self._headers, (HEADER, part.encode())]
+        headers = [*self._headers, (FIRST, b"0" if piece.begin else b"1"), (HEADER, part.encode())]
         found = await self._patiently(headers, b"")
         if isinstance(found, Reply):
             said = found.headers.get(RECORDS)
@@ -124,7 +124,7 @@ class Asker:
             raise ArtifactError(error.message) from None
         except OSError as error:
             raise of_disk("it cannot be read", error) from None
-        return await self._refused(Batch(body, 1, count_lines(body), piece.end), found)
+        return await self._refused(Batch(body, 2 if piece.begin else 1, count_lines(body), piece.end), found)
 
     async def _refused(self, batch: Batch, found: Refusal) -> Answered:
         if batch.count > 1 and (self._lenient or not found.again):
@@ -140,7 +140,7 @@ class Asker:
         waiting = [(0, batch.count)]
         while waiting:
             low, high = waiting.pop()
-            found = await self._try(slice_of(low, high))
+            found = await self._try(slice_of(low, high), batch.first + low)
             if isinstance(found, bytes):
                 out.append(found)
             elif high - low > 1:
@@ -152,11 +152,11 @@ class Asker:
                 raise RecordFailed(low, low, found.message)
         return Answered(batch.end, batch.count, b"".join(out), tuple(bad))
 
-    async def _try(self, body: bytes) -> bytes | Refusal:
-        """What the output gets of a batch."""
+    async def _try(self, body: bytes, first: int) -> bytes | Refusal:
+        """What the output gets of a batch. ``first``: number of its first record; only whether it is 1 counts."""
         try:
             sent = body if self._processor is None else self._processor.before(body)
-            found = await self._patiently(self._headers, sent)
+            found = await self._patiently([*self._headers, (FIRST, b"1" if first == 1 else b"0")], sent)
             if isinstance(found, Refusal):
                 return found
             return self._ended(found.body if self._processor is None else self._processor.after(body, found.body))

@@ -1,0 +1,38 @@
+"""Arrays turned into another type only where they stay what they are: numpy cuts, wraps and overflows in silence."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+
+class Inexact(ValueError):
+    """``place``: indices of the first value that the type cannot hold; the message says what it is."""
+
+    def __init__(self, place: tuple[int, ...], value: object, dtype: "np.dtype[Any]") -> None:
+        kind = {"b": "true or false", "i": "a whole number", "u": "a whole number"}.get(dtype.kind, "a number")
+        super().__init__(f"{value} is not {kind} of the type {dtype.name}")
+        self.place = place
+
+
+def cast(values: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
+    """Numbers as ``dtype``: whole numbers and truth values as they are, others the nearest. Raises Inexact for one
+    that would become another whole number, or infinite."""
+    wanted = np.dtype(dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = np.ascontiguousarray(values, wanted)
+    if wanted.kind == "f":
+        wrong = np.isinf(found) & np.isfinite(values) if values.dtype.kind != "b" else np.zeros(values.shape, bool)
+    elif values.dtype == wanted:
+        return found
+    else:
+        # Not by way of floats, to which whole numbers beyond 2^53 would be the same.
+        wrong = found.astype(values.dtype) != values
+        if wanted.kind in "iu" and values.dtype.kind == "f":
+            wrong |= ~np.isfinite(values) | (values >= 2.0**63) | (values < -(2.0**63))
+        if wanted.kind in "iu" and values.dtype.kind in "iu":
+            wrong |= (found < 0) != (values < 0)
+    if wrong.any():
+        place = tuple(int(side) for side in np.argwhere(wrong)[0])
+        raise Inexact(place, values[place].item(), wanted)
+    return found

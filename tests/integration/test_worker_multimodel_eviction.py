@@ -1,0 +1,138 @@
+"""Models that come and go, for memory is short: new versions take over, and nobody is refused for ever."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xgboost
+
+from tidegate.model.fleet import FleetId
+from tidegate.worker.engines import open_container
+from tidegate.worker.images import RuntimeChoice, RuntimeKind
+from tidegate.worker.invocation import Answer, Call, Outcome
+from tidegate.worker.multimodel import engine, renewing
+from tidegate.worker.multimodel.engine import Models
+from tidegate.worker.multimodel.knobs import Knobs
+from tidegate.worker.multimodel.turnover import Rule
+from tidegate.worker.spec import ContainerSpec, ReplicaSpec, Serving
+
+COLUMNS = 6
+BAKE = 0.5
+DEADLINE = 60.0
+"""Seconds after which a test gives up."""
+
+
+def saved(path: Path, level: float, **settings: Any) -> None:
+    """A model that answers about ``level``."""
+    random = np.random.default_rng(3)
+    rows = random.normal(size=(500, COLUMNS)).astype(np.float32)
+    matrix = xgboost.DMatrix(rows, rows[:, 0] + level)
+    model = xgboost.train({"nthread": 1, "max_depth": 5, "base_score": level, **settings}, matrix, 30)
+    model.save_model(path.with_suffix(".new.ubj"))
+    os.replace(path.with_suffix(".new.ubj"), path)
+
+
+async def served(folder: Path, data: Path, memory: int, work: Callable[[Models], Awaitable[None]]) -> None:
+    runtime = RuntimeChoice(RuntimeKind.XGBOOST)
+    container = ContainerSpec(runtime=runtime, model_dir=str(folder / "model"), data_url=data.as_uri())
+    spec = ReplicaSpec(
+        replica="r",
+        fleet=FleetId("e", 1, "v"),
+        config_name="c",
+        containers=(container,),
+        socket=str(folder / "s"),
+        serving=Serving.MULTI_MODEL,
+    )
+
+    async def opening(one: str) -> Any:
+        return await open_container(spec, ContainerSpec(runtime=runtime, model_dir=one), lambda *_: None)
+
+    models = Models(spec, container, opening, Knobs(memory=memory, minimum_stay=0.0))
+    await models.start()
+    try:
+        async with asyncio.timeout(DEADLINE):
+            await work(models)
+    finally:
+        await models.close()
+
+
+async def ask(models: Models, name: str) -> Outcome:
+    outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+    body = b",".join([b"0"] * COLUMNS)
+    models.submit(Call(body, {b"x-amzn-sagemaker-target-model": name.encode()}), outcome.set_result)
+    return await outcome
+
+
+async def value(models: Models, name: str) -> float:
+    answer = await ask(models, name)
+    assert isinstance(answer, Answer), answer
+    return float(answer.body)
+
+
+@pytest.mark.parametrize("booster", ["gbtree", "dart"])
+def test_a_new_version_takes_over_though_its_model_is_let_go_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, booster: str
+) -> None:
+    monkeypatch.setattr(engine, "Rule", lambda: Rule(bake=BAKE))
+    monkeypatch.setattr(renewing, "EVERY", 0.05)
+    data = tmp_path / "m"
+    data.mkdir()
+    for name in ("a.ubj", "b.ubj"):
+        saved(data / name, 10.0, booster=booster)
+
+    async def work(models: Models) -> None:
+        assert abs(await value(models, "a.ubj") - 10) < 5
+        saved(data / "a.ubj", 100.0, booster=booster)
+        seen: list[float] = []
+        while not all(abs(one - 100) < 5 for one in seen[-12:]) or len(seen) < 12:
+            seen.append(await value(models, "a.ubj"))
+            await asyncio.sleep(0.1)
+            models._cache.drop(models._cache.clients["a.ubj"])  # as others that are asked more make it go
+        assert models._cache.clients["a.ubj"].renewal is None
+
+    asyncio.run(served(tmp_path, data, 2**30, work))
+
+
+def test_a_version_that_answered_once_takes_over_by_time_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "Rule", lambda: Rule(bake=BAKE))
+    monkeypatch.setattr(renewing, "EVERY", 0.05)
+    data = tmp_path / "m"
+    data.mkdir()
+    saved(data / "a.ubj", 10.0)
+
+    async def work(models: Models) -> None:
+        await value(models, "a.ubj")
+        saved(data / "a.ubj", 100.0)
+        await asyncio.sleep(0.1)
+        while abs(await value(models, "a.ubj") - 100) > 5:  # the new version's first answer
+            await asyncio.sleep(0.05)
+        while models._cache.clients["a.ubj"].renewal is not None:
+            await asyncio.sleep(0.05)
+        assert abs(await value(models, "a.ubj") - 100) < 5
+
+    asyncio.run(served(tmp_path, data, 2**30, work))
+
+
+def test_a_few_models_of_the_library_share_a_tight_budget(tmp_path: Path) -> None:
+    """What the first one was measured to take counts work of the process as well."""
+    data = tmp_path / "m"
+    data.mkdir()
+    names = [f"{number}.ubj" for number in range(5)]
+    for name in names:
+        saved(data / name, 10.0, booster="dart")
+
+    async def work(models: Models) -> None:
+        for turn in range(4):
+            for name in names:
+                assert isinstance(outcome := await ask(models, name), Answer), outcome
+                if not turn:  # the first measurements were of much more
+                    client = models._cache.clients[name]
+                    client.sizes = (2**24,) if client.sizes else ()
+
+    asyncio.run(served(tmp_path, data, 2**20, work))
