@@ -36,7 +36,9 @@ from tidegate.console import pages, questions
 from tidegate.gateway.app import build_app
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.health import WriteProbe
+from tidegate.model.errors import TidegateError
 from tidegate.model.observe import Observation
+from tidegate.ports.store import Kind, Tx
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.reconcile.engine import Engine
 from tidegate.reconcile.guards import Guards
@@ -44,7 +46,8 @@ from tidegate.reconcile.queues import Queues
 from tidegate.reconcile.scaling import Scaling
 from tidegate.reconcile.watch import Watch
 from tidegate.service import prometheus
-from tidegate.service.kinds import ALARM, ENDPOINT, SCALABLE
+from tidegate.service.kinds import ALARM, ENDPOINT, SCALABLE, TRANSFORM
+from tidegate.service.transforms import PREFIX
 from tidegate.settings import Settings
 from tidegate.targets.local import logs
 from tidegate.targets.local.collect import Collector
@@ -216,6 +219,7 @@ class Controller:
             await parts.waking.start(parts.proxy, parts.target)
             await parts.engine.start()
             await parts.jobs.start()
+            await retire_unknown(parts)
             pruning = partial(prune_journal, store, self.settings)
             loops = [
                 asyncio.create_task(every_second(parts.watch.turn, self.stopping)),
@@ -302,6 +306,24 @@ async def every(seconds: float, work: Callable[[], Awaitable[None]], stopping: a
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await stopping.wait()
+
+
+async def retire_unknown(parts: Parts) -> None:
+    """Nothing is touched where it is not known for sure what has a record."""
+    try:
+        names = await parts.store.run(owners)
+    except TidegateError as error:
+        log.warning("fleets without a record are not looked for: %s", error)
+    else:
+        await parts.target.retire_unknown(names)
+
+
+def owners(tx: Tx) -> set[str]:
+    """The names under which fleets may run: of endpoints, and of transform jobs, also of those whose records this
+    program cannot read."""
+    endpoints = tx.find(Kind(ENDPOINT.name, object)).items
+    jobs = tx.find(Kind(TRANSFORM.name, object)).items
+    return {saved.name for saved in endpoints} | {PREFIX + saved.name for saved in jobs}
 
 
 async def prune(folders: Folders) -> None:

@@ -83,6 +83,10 @@ class Router(Protocol):
         """Swaps the endpoint's table in one go; a lower fence than the one in force is dropped."""
         ...
 
+    def endpoints(self) -> set[str]:
+        """Those that have routes."""
+        ...
+
     async def view(self, endpoint: str) -> View:
         """Read from the router itself, in one exchange; a table that is not there is empty, with fence 0."""
         ...

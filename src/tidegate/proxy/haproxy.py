@@ -252,6 +252,9 @@ class HAProxy:
             finally:
                 await self._record()
 
+    def endpoints(self) -> set[str]:
+        return {table.endpoint for table in self._state.tables}
+
     async def view(self, endpoint: str) -> View:
         return await reading.view(self._runtime, self._state, endpoint)
 

@@ -44,7 +44,7 @@ def materialise(url: str | None, folder: Path, policy: Policy) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _locked(folder.with_name(folder.name + ".lock")):
         complete = folder.with_name(folder.name + ".complete")
-        if complete.exists():
+        if complete.exists() and folder.is_dir():
             return
         shutil.rmtree(folder, ignore_errors=True)
         partial = folder.with_name(folder.name + ".partial")

@@ -20,7 +20,6 @@ import msgspec
 
 from tidegate.installation import Installation
 from tidegate.model.admission import USUAL, Admission
-from tidegate.model.errors import Transient
 from tidegate.model.fleet import FleetId, FleetSpec, RoutingStrategy, VariantSpec
 from tidegate.model.registry import Container, Model
 from tidegate.model.traffic import RouteTable
@@ -35,6 +34,15 @@ from tidegate.worker.spec import ContainerSpec, ReplicaSpec, encode
 
 FLEET = FleetId("fraud", 1, "main")
 MODEL = Model("m", (Container("test/program"),), datetime(2026, 1, 1, tzinfo=UTC))
+
+
+SERVES = """\
+import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.send_header("content-length", "0"); self.end_headers()
+http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"""
 
 
 def spec(count: int, id: FleetId = FLEET) -> FleetSpec:
@@ -52,6 +60,7 @@ class StandInRouter:
     demands: dict[FleetId, Demand] = field(default_factory=dict)
     history: list[set[str]] = field(default_factory=list)
     """The replicas that it was told of, each time."""
+    tables: dict[str, RouteTable] = field(default_factory=dict)
     down: set[str] = field(default_factory=set)
     """Replicas that it takes for dead."""
     asking: int = 0
@@ -81,8 +90,14 @@ class StandInRouter:
     async def drop_fleet(self, fleet: FleetId) -> None:
         self.fleets.pop(fleet, None)
 
+    def endpoints(self) -> set[str]:
+        return set(self.tables)
+
     async def set_routes(self, table: RouteTable) -> None:
-        raise Transient("this one has no routes")
+        if table.fence >= self.tables.get(table.endpoint, table).fence:
+            self.tables.pop(table.endpoint, None)
+            if table.routes:
+                self.tables[table.endpoint] = table
 
     async def view(self, endpoint: str) -> View:
         self.asking += 1
@@ -91,7 +106,7 @@ class StandInRouter:
         self.asking -= 1
         mine = {id: servers for id, servers in self.fleets.items() if id.endpoint == endpoint}
         alive = {id: {name: name not in self.down for name in servers} for id, servers in mine.items()}
-        return View(RouteTable(endpoint, 0), alive)
+        return View(self.tables.get(endpoint, RouteTable(endpoint, 0)), alive)
 
 
 class _Ping(socketserver.BaseRequestHandler):
@@ -154,6 +169,15 @@ class Stand:
         """A process that a controller of this folder would adopt."""
         return sleeper(self.folders.installation)
 
+    @contextmanager
+    def worker_in(self, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
+        """A process with the command line of a worker, in the folder of a replica."""
+        mark, code = self.folders.installation.python, "import time; time.sleep(120)"
+        command = [sys.executable, "-ISE", *mark, "-c", code, "-m", "tidegate.worker", f"{folder}/replica.json"]
+        with subprocess.Popen(command, cwd=folder, start_new_session=True) as process:
+            yield process
+            process.kill()
+
     def answer(self, socket: Path) -> None:
         """Answers pings on a socket of a replica's, until the end of the stand."""
         server = socketserver.ThreadingUnixStreamServer(str(socket), _Ping)
@@ -179,10 +203,11 @@ class Stand:
         *marks: str,
         start: bytes | None = None,
         answers: bool = True,
+        fleet: FleetId = FLEET,
     ) -> Path:
         """What an earlier controller left of a replica that runs as ``process``, and answers on its socket."""
-        folder = self.folders.replica(FLEET, replica)
-        write_whole(folder / "replica.json", start or self.describe(spec(1), replica))
+        folder = self.folders.replica(fleet, replica)
+        write_whole(folder / "replica.json", start or self.describe(spec(1, fleet), replica))
         identity = Identity.of(process.pid)
         write_whole(folder / NOTE, msgspec.json.encode(identity))
         for mark in marks:

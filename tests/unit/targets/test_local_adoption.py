@@ -1,17 +1,23 @@
 """What a controller that comes later makes of what an earlier one left."""
 
 import asyncio
+import os
+import shutil
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from tests.unit.targets.local_stand import FLEET, run, spec, stand, until
+from tests.unit.targets.local_stand import FLEET, MODEL, SERVES, program, run, sleeper, spec, stand, until
+from tidegate.installation import Installation
 from tidegate.model.errors import Transient
-from tidegate.model.fleet import FleetId, Mirroring
+from tidegate.model.fleet import FleetId, FleetSpec, Mirroring
+from tidegate.model.traffic import Route, RouteTable
 from tidegate.targets.local.member import RETIRED, SERVED
+from tidegate.targets.local.process import NOTE, Identity
 from tidegate.targets.local.surroundings import Wish, keep
 from tidegate.targets.local.target import MOST_ASKING
 
@@ -258,3 +264,118 @@ def test_the_share_that_is_copied_lies_beside_the_fleet_and_follows_the_wish() -
             await target.let_go()
 
     run(test())
+
+
+def other_model(count: int = 1) -> FleetSpec:
+    return replace(
+        spec(count),
+        variant=replace(spec(1).variant, model=replace(MODEL, created_at=datetime(2027, 1, 1, tzinfo=UTC))),
+    )
+
+
+def test_a_fleet_of_the_same_id_that_runs_something_else_is_stopped_first() -> None:
+    """A restored backup, or another store: ids come again, and stand for other models."""
+    with stand(("false",)) as here, here.sleeper() as worker:
+        keep(here.folders, Wish(spec(1), 70))
+        here.left("r-a", worker, SERVED)
+        left = here.folders.model(FLEET)
+        left.mkdir()
+
+        async def story() -> None:
+            target = here.target()
+            await until(lambda: target.ready_count(FLEET) == 1, "the old one is taken up")
+            with pytest.raises(Transient, match="still going away"):
+                await target.ensure_fleet(other_model(), 2)
+            assert here.replicas == 0
+            await until(lambda: target.spec(FLEET) is None, "it is gone")
+            assert worker.poll() is not None and not left.exists()
+            await target.ensure_fleet(other_model(), 2)
+            assert target.spec(FLEET) == other_model()
+            await target.drain_all()
+
+        run(story())
+
+
+def test_what_changes_in_the_life_of_a_fleet_makes_no_other_of_it() -> None:
+    """Also not where the record is from a backup, and so has a lower fence."""
+    with stand() as here, here.sleeper() as worker:
+        keep(here.folders, Wish(spec(1), 70))
+        here.left("r-a", worker, SERVED)
+
+        async def story() -> None:
+            target = here.target()
+            await until(lambda: target.ready_count(FLEET) == 1, "it serves")
+            variant = replace(spec(1).variant, weight=3.0, instance_count=0)
+            changed = replace(spec(0), variant=variant, mirror=Mirroring(FleetId("fraud", 1, "shadow"), 100))
+            await target.ensure_fleet(changed, 2)
+            assert target.spec(FLEET) == changed and here.replicas == 0
+            await target.let_go()
+
+        run(story())
+
+
+def test_fleets_and_routes_without_a_record_are_taken_away() -> None:
+    job = FleetId("transform.job", 1, "main")
+    with stand() as here, ExitStack() as processes:
+        workers = {}
+        for endpoint in ("fraud", "unknown"):
+            id = FleetId(endpoint, 1, "main")
+            keep(here.folders, Wish(spec(1, id), 3))
+            worker = workers[endpoint] = processes.enter_context(here.sleeper())
+            here.left(f"r-{endpoint}", worker, SERVED, fleet=id)
+            here.router.tables[endpoint] = RouteTable(endpoint, 7, (Route(id, 10_000),))
+        keep(here.folders, Wish(spec(0, job), 3))
+
+        async def story() -> None:
+            target = here.target()
+            await until(lambda: target.ready_count(FLEET) == 1, "they serve")
+            await target.retire_unknown({"fraud", "transform.job"})
+            assert set(here.router.tables) == {"fraud"}
+            await until(lambda: target.spec(FleetId("unknown", 1, "main")) is None, "it is gone")
+            assert workers["unknown"].poll() is not None
+            assert target.spec(job) is not None
+            assert (target.ready_count(FLEET), workers["fraud"].poll()) == (1, None)
+            await target.let_go()
+
+        run(story())
+
+
+def test_workers_that_no_folder_names_are_ended() -> None:
+    with stand() as here, ExitStack() as processes:
+        folders = {name: here.folders.replica(FLEET, name) for name in ("r-lost", "r-kept", "r-other")}
+        workers = {}
+        for name, folder in folders.items():
+            folder.mkdir(parents=True)
+            workers[name] = processes.enter_context(here.worker_in(folder))
+        theirs = processes.enter_context(sleeper(Installation(here.folders.state, "another's")))
+        (folders["r-kept"] / NOTE).write_bytes(msgspec.json.encode(Identity.of(workers["r-kept"].pid)))
+        (folders["r-other"] / NOTE).write_bytes(msgspec.json.encode(Identity.of(os.getpid())))
+        folders["r-lost"].rmdir()
+
+        async def story() -> None:
+            target = here.target()
+            await until(lambda: workers["r-lost"].poll() is not None, "its folder is gone")
+            await until(lambda: workers["r-other"].poll() is not None, "its folder is another's")
+            assert workers["r-kept"].poll() is None, "its fleet may be asked for yet"
+            assert theirs.poll() is None
+            await target.let_go()
+
+        run(story())
+
+
+def test_a_folder_that_somebody_removes_makes_its_replica_go_when_another_has_come(tmp_path: Path) -> None:
+    with stand(program(tmp_path, SERVES)) as here, here.sleeper() as worker:
+        keep(here.folders, Wish(spec(1), 3))
+        here.left("r-a", worker, SERVED)
+
+        async def story() -> None:
+            target = here.target()
+            await until(lambda: target.ready_count(FLEET) == 1, "it serves")
+            shutil.rmtree(here.folders.fleets / "fraud")
+            await until(lambda: here.folders.wish(FLEET).exists(), "the record is there again")
+            await until(lambda: worker.poll() is not None, "it goes")
+            assert set() not in here.router.history[1:], "another had come"
+            assert target.ready_count(FLEET) == 1
+            await target.drain_all()
+
+        run(story())

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.targets.local_stand import FLEET, program, run, spec, stand, until
+from tests.unit.targets.local_stand import FLEET, SERVES, program, run, spec, stand, until
 from tidegate import vitals
 from tidegate.model.errors import Transient
 from tidegate.ports.router import Passed
-from tidegate.targets.local.fleet import START_FAILURES
+from tidegate.targets.local.failures import START_FAILURES
 from tidegate.targets.local.member import LOADING, OUTGROWN, SERVED
 from tidegate.targets.local.surroundings import Wish, keep
 
@@ -131,9 +131,12 @@ def test_a_replica_that_exceeds_its_start_up_limit_is_a_failure_at_once(tmp_path
             target = here.target()
             await target.ensure_fleet(spec(1), 1)
             fleet = target._fleets[FLEET]
-            await until(lambda: fleet.failure, "it has failed")
-            assert fleet.failure is not None and "did not pass the ping health check within 1 s" in fleet.failure
-            assert (here.replicas, fleet.failures) == (1, 1)
+            await until(lambda: fleet.failures.reason, "it has failed")
+            assert (
+                fleet.failures.reason is not None
+                and "did not pass the ping health check within 1 s" in fleet.failures.reason
+            )
+            assert (here.replicas, fleet.failures.count) == (1, 1)
             await target.drain_all()
 
         run(story())
@@ -153,9 +156,10 @@ def test_a_replica_that_hangs_while_it_starts_is_a_failure_though_it_cannot_say_
         async def story() -> None:
             target = here.target()
             fleet = target._fleets[FLEET]
-            await until(lambda: fleet.failure, "it has failed")
+            await until(lambda: fleet.failures.reason, "it has failed")
             assert (
-                fleet.failure == f"{'the model did not load' if begun else 'no answer to /ping'} within {limit} s"
+                fleet.failures.reason
+                == f"{'the model did not load' if begun else 'no answer to /ping'} within {limit} s"
             )
             await until(lambda: hung.poll() is not None, "it is ended")
             await target.drain_all()
@@ -180,21 +184,12 @@ def test_replicas_that_die_soon_after_they_were_ready_are_a_failure(tmp_path: Pa
             target = here.target()
             await target.ensure_fleet(spec(1), 1)
             fleet = target._fleets[FLEET]
-            await until(lambda: fleet.failures >= START_FAILURES, "it dies again and again", 90)
-            assert fleet.failure is not None and "exit code 5" in fleet.failure
-            assert fleet._not_before > fleet._now() - 2, "the next try waited"
+            await until(lambda: fleet.failures.count >= START_FAILURES, "it dies again and again", 90)
+            assert fleet.failures.reason is not None and "exit code 5" in fleet.failures.reason
+            assert fleet.failures.not_before > fleet._now() - 2, "the next try waited"
             await target.drain_all()
 
         run(story())
-
-
-SERVES = """\
-import http.server, os
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200); self.send_header("content-length", "0"); self.end_headers()
-http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
-"""
 
 
 def test_a_replica_that_outgrew_its_memory_goes_when_another_has_taken_its_place(tmp_path: Path) -> None:
@@ -215,7 +210,7 @@ def test_a_replica_that_outgrew_its_memory_goes_when_another_has_taken_its_place
             assert here.router.history[0] == {first.id, second}, "both take requests before the first one goes"
             assert here.router.history[-1] == {second}
             assert set() not in here.router.history
-            assert fleet.failures == 1, "it had not been ready for long"
+            assert fleet.failures.count == 1, "it had not been ready for long"
             await target.drain_all()
 
         run(story())
@@ -230,8 +225,8 @@ def test_what_cannot_be_started_leaves_nothing_and_comes_up_when_there_is_room()
             target = here.target()
             await target.ensure_fleet(spec(2), 1)
             fleet = target._fleets[FLEET]
-            await until(lambda: fleet.failure, "it is told")
-            assert fleet.failure is not None and "cannot be started" in fleet.failure
+            await until(lambda: fleet.failures.reason, "it is told")
+            assert fleet.failures.reason is not None and "cannot be started" in fleet.failures.reason
             assert list((here.folders.fleet(FLEET) / "replicas").iterdir()) == []
             assert here.replicas == START_FAILURES, "it waits between the tries"
             obstacle.unlink()

@@ -9,6 +9,7 @@ has passed).
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from tidegate.model.fleet import FleetId, ReplicaState, RoutingStrategy, Serverl
 from tidegate.model.observe import FleetSeen
 from tidegate.targets.local import member as files
 from tidegate.targets.local import on_demand, ping, replicas
+from tidegate.targets.local.failures import EARLY_BACKOFF, LONGEST_BACKOFF, Failures
 from tidegate.targets.local.health import Health
 from tidegate.targets.local.member import Member
 from tidegate.targets.local.on_demand import OnDemand
@@ -24,8 +26,6 @@ from tidegate.targets.local.surroundings import Surroundings, Wish, keep
 
 log = logging.getLogger(__name__)
 
-START_FAILURES = 3
-"""Failed starts in a row after which the fleet is reported as failing (it goes on trying, slower)."""
 SETTLED = 10.0
 """Seconds that a replica has to live once it is ready; one that dies sooner counts as a failed start."""
 BUSY_TURN = 0.05
@@ -35,16 +35,8 @@ MEASURED_TURN = 0.1
 IDLE_TURN = 1.0
 TROUBLE_TURN = 0.5
 """Seconds until the next turn when something could not be done."""
-LONGEST_BACKOFF = 30.0
-"""Seconds between tries to start what does not start."""
-EARLY_BACKOFF = 2.0
-"""The same for what starts well and then dies soon: it may do so by what it is asked, and is missed."""
-HOPELESS_FOR = 10.0
-"""Seconds that a replica which hangs is kept for another to take over what it has in hand."""
 UNWELL_TURN = 0.25
 """Seconds between turns while a replica that was ready cannot answer."""
-KILL_GRACE = 5.0
-"""Seconds past the drain timeout before a worker that was told to stop is killed."""
 
 
 @dataclass
@@ -52,9 +44,8 @@ class Fleet:
     wish: Wish
     around: Surroundings
     members: dict[str, Member] = field(default_factory=dict)
-    failures: int = 0
-    failure: str | None = None
-    _not_before: float = 0.0
+    failures: Failures = field(default_factory=Failures)
+    _files_looked_at: float = -math.inf
     _backend_stale: bool = True
     adopting: bool = False
     """Taken up from an earlier controller, and not yet compared with the router."""
@@ -130,7 +121,7 @@ class Fleet:
         count = {state: sum(m.state is state for m in self.members.values()) for state in ReplicaState}
         ready, spec = self.running, self.wish.spec
         if self._bounds is not None and not self.wish.deleted:
-            return self._on_demand.seen(spec, self._bounds, self._in_router, ready, self.failure)
+            return self._on_demand.seen(spec, self._bounds, self._in_router, ready, self.failures.reason)
         coming = [m for m in self._in(ReplicaState.READY) if m.id not in self._routed]
         return FleetSeen(
             id=self.id,
@@ -138,7 +129,7 @@ class Fleet:
             ready=ready,
             starting=count[ReplicaState.STARTING] + len(coming),
             draining=count[ReplicaState.DRAINING],
-            failure=self.failure,
+            failure=self.failures.reason,
             mirror=None if self.wish.deleted else spec.mirror,
             was_ready=self._was_ready,
         )
@@ -205,6 +196,7 @@ class Fleet:
 
     async def _turn(self) -> bool:
         self._bury()
+        self._look_for_files()
         await self._welcome()
         self._check()
         if self._bounds is not None:
@@ -237,6 +229,24 @@ class Fleet:
             member.process.sweep()
             replicas.clear(self.around, self.wish.spec, member.id, member.socket)
 
+    def _look_for_files(self) -> None:
+        """What somebody removed by hand is made anew: the fleet's record, and replicas that could not be found again
+        by a later controller."""
+        if self._now() - self._files_looked_at < IDLE_TURN or self.wish.deleted:
+            return
+        self._files_looked_at = self._now()
+        if not self.around.folders.wish(self.id).exists():
+            log.warning("fleet %s: its folder was removed; making it anew", self.id)
+            keep(self.around.folders, self.wish)
+        for member in self._in(ReplicaState.STARTING, ReplicaState.READY):
+            if (member.folder / files.START).exists():
+                continue
+            log.warning("fleet %s: the folder of replica %s was removed; replacing it", self.id, member.id)
+            if member.state is ReplicaState.STARTING:
+                self._give_up(member, "its folder was removed")
+            elif not member.leaving:
+                member.leaving = True  # it serves until another has taken its place
+
     async def _welcome(self) -> None:
         """Starting replicas that answer their ping become ready; those that take too long are ended, and their fleet
         has failed: others would take as long."""
@@ -247,11 +257,11 @@ class Fleet:
                 self._on_demand.prove(self.around.folders.fleet(self.id), self._now())
                 member.state, member.since, member.asked = ReplicaState.READY, self._now(), self._now()
                 member.health = Health()
-                self.failure, self._not_before = None, 0.0
+                self.failures.started()
                 self._backend_stale = True
                 member.mark(files.SERVED)
             elif late := member.late(self._now(), self.wish.spec.variant):
-                self._give_up(member, late, permanent=True)
+                self._give_up(member, late, conclusive=True)
 
     def _check(self) -> None:
         """A replica that lives on is a good start; one that hangs goes, and another takes its place."""
@@ -263,7 +273,8 @@ class Fleet:
                     self._give_up(member, failing.reason)
                 continue
             if not member.settled and self._settled(member):
-                member.settled, self.failures = True, 0
+                member.settled = True
+                self.failures.settled()
             if failing is not None:
                 log.warning("fleet %s: replica %s: %s; replacing it", self.id, member.id, failing.reason)
                 self._count_early(member, failing.reason)
@@ -277,9 +288,9 @@ class Fleet:
         if not self._settled(member):
             self._count_failure(member.id, why, longest=EARLY_BACKOFF)
 
-    def _give_up(self, member: Member, why: str, permanent: bool = False) -> None:
+    def _give_up(self, member: Member, why: str, conclusive: bool = False) -> None:
         """On one that starts."""
-        self._count_failure(member.id, why, permanent)
+        self._count_failure(member.id, why, conclusive)
         member.state = ReplicaState.GONE
         member.process.kill()
 
@@ -291,7 +302,7 @@ class Fleet:
         """Replicas."""
         spec = self.wish.spec
         if self.wish.deleted:
-            patience = self.around.drain_timeout if self._bounds is not None and not self.failure else 0.0
+            patience = self.around.drain_timeout if self._bounds is not None and not self.failures.reason else 0.0
             return self._on_demand.owed(self._now(), patience)
         return spec.count if self._bounds is None else self._on_demand.wanted(spec)
 
@@ -303,7 +314,7 @@ class Fleet:
             for member in leaving:
                 self._retire(member)
         for _ in range(wanted - len(active)):
-            if self._now() >= self._not_before:
+            if self._now() >= self.failures.not_before:
                 self._start()
         # The youngest go first, those not yet ready before those that serve.
         active.sort(key=lambda m: (m.state is ReplicaState.READY, -m.process.identity.order))
@@ -327,24 +338,12 @@ class Fleet:
             self._on_demand.served()
 
     async def _drain(self) -> None:
-        draining = self._in(ReplicaState.DRAINING)
-        if not draining:
-            return
-        routed = self.wish.spec.detached is None
-        in_flight = await self.around.router.in_flight(self.id) if routed else {}
-        for member in draining:
-            waited = self._now() - member.since
-            if member.hopeless:
-                # What it has in hand is broken off, and given to another replica by the router.
-                if self.running >= self._wanted or waited > HOPELESS_FOR:
-                    member.process.kill()
-            elif member.terminated is None:
-                if in_flight.get(member.id, 0) == 0 or waited > self.around.drain_timeout:
-                    member.process.terminate()
-                    member.terminated = self._now()
-            elif self._now() - member.terminated > self.around.drain_timeout + KILL_GRACE:
-                log.warning("fleet %s: replica %s did not stop when asked; killing it", self.id, member.id)
-                member.process.kill()
+        if draining := self._in(ReplicaState.DRAINING):
+            routed = self.wish.spec.detached is None
+            in_flight = await self.around.router.in_flight(self.id) if routed else {}
+            enough = self.running >= self._wanted
+            for member in draining:
+                replicas.drain(member, in_flight.get(member.id, 0), enough, self.around.drain_timeout, self._now())
 
     # -- small things ----------------------------------------------------------------------------------------
 
@@ -353,7 +352,7 @@ class Fleet:
         try:
             member = replicas.start(self.around, self.wish.spec, replica, self._on_demand.waking, self._now())
         except TidegateError as error:
-            self._count_failure(replica, str(error), permanent=True)
+            self._count_failure(replica, str(error), conclusive=True)
         except OSError as error:
             folder = self.around.folders.replica(self.id, replica)
             self._count_failure(replica, f"it cannot be started: {error.strerror or error} ({folder})")
@@ -372,15 +371,11 @@ class Fleet:
         self._backend_stale = True
 
     def _count_failure(
-        self, replica: str, message: str, permanent: bool = False, longest: float = LONGEST_BACKOFF
+        self, replica: str, message: str, conclusive: bool = False, longest: float = LONGEST_BACKOFF
     ) -> None:
-        self.failures += 1
-        backoff = min(longest, 0.5 * 2 ** min(self.failures - 1, 10))
-        self._not_before = self._now() + (LONGEST_BACKOFF if permanent else backoff)
+        self.failures.add(message, self._now(), conclusive=conclusive, longest=longest)
         where = self.around.folders.log(self.id, replica)
         log.warning("fleet %s: replica %s failed: %s (log: %s)", self.id, replica, message, where)
-        if permanent or self.failures >= START_FAILURES:
-            self.failure = message
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

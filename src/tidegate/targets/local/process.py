@@ -24,6 +24,8 @@ from tidegate.installation import Installation
 from tidegate.targets.local.folders import write_whole
 
 _LOADING_TRIES, _LOADING_PAUSE = 5, 0.002
+WORKER = "tidegate.worker"
+"""The module that a worker runs."""
 NOTE = "process.json"
 """File in a replica's folder that holds its process's identity."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -101,7 +103,7 @@ class Process:
         spec: Path,
         log: Path,
         environment: Mapping[str, str],
-        module: str = "tidegate.worker",
+        module: str = WORKER,
         mark: Sequence[str] = (),
     ) -> "Process":
         """Starts a worker on ``spec``; its output goes to ``log``. The identity is on disk before this returns.

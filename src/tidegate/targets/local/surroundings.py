@@ -44,6 +44,18 @@ class Surroundings:
     """Where workers of serverless fleets and of jobs are forked; None: each is started by itself."""
 
 
+def runs_the_same(one: FleetSpec, other: FleetSpec) -> bool:
+    """Whether two fleets of one id are the same: they run the same model data, in the same way. Counts, weights,
+    bounds and copies change in the life of a fleet; what it runs does not."""
+    return _identity(one) == _identity(other)
+
+
+def _identity(spec: FleetSpec) -> tuple[object, ...]:
+    variant = spec.variant
+    ways = (variant.shadow, variant.asynchronous is None, variant.serverless is None, spec.detached is None)
+    return spec.config_name, variant.model, ways
+
+
 def keep(folders: Folders, wish: Wish) -> None:
     """The share apart, for the workers to read."""
     if wish.spec.mirror is not None:

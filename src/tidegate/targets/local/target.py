@@ -1,8 +1,9 @@
 """The local target: the port's four calls over supervisors and the router."""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from tidegate.model.observe import FleetSeen, Observation
 from tidegate.model.traffic import RouteTable
 from tidegate.ports.router import Passed, View
 from tidegate.ports.target import Capabilities, Look
+from tidegate.targets.local import replicas
 from tidegate.targets.local.fleet import Fleet
-from tidegate.targets.local.surroundings import Surroundings, Wish, keep
+from tidegate.targets.local.surroundings import Surroundings, Wish, keep, runs_the_same
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,8 @@ class LocalTarget:
         self._blind: set[str] = set()
         """Endpoints whose routes could not be read the last time; told once."""
         self._passed: dict[FleetId, Passed] = {}
+        self._ending: asyncio.Task[None] | None = None
+        """Of workers that nobody knows."""
         self._answers: dict[FleetId, tuple[int, int]] = {}
 
     def start(self) -> None:
@@ -49,7 +53,13 @@ class LocalTarget:
             except (OSError, msgspec.DecodeError) as error:
                 log.error("%s cannot be read (%s); its workers go on until the fleet is asked for", path, error)
                 continue
-            self._supervise(wish)
+            # No request of an earlier controller is on its way any more; a record from a backup has an older fence.
+            self._supervise(replace(wish, fence=0))
+        known = {m.process.identity.pid for fleet in self._fleets.values() for m in fleet.members.values()}
+        orphans = replicas.orphans(folders, known)
+        if orphans:
+            log.warning("ending %d workers whose folders are gone", len(orphans))
+            self._ending = asyncio.create_task(replicas.end(orphans, self._around.drain_timeout))
 
     async def observe(self, endpoint: str) -> Look:
         """Only what the router takes for alive is ready; it is asked for that together with the routes. Fleets that
@@ -88,6 +98,9 @@ class LocalTarget:
 
     async def ensure_fleet(self, fleet: FleetSpec, fence: int) -> None:
         known, wish = self._fleets.get(fleet.id), Wish(fleet, fence)
+        if known is not None and not known.wish.deleted and not runs_the_same(known.wish.spec, fleet):
+            log.warning("fleet %s is there from another time and runs something else; stopping it first", fleet.id)
+            self._retire(known)
         if known is not None and known.wish.deleted:
             raise Transient(f"fleet {fleet.id} is still going away")
         try:
@@ -100,6 +113,28 @@ class LocalTarget:
                 known.want(wish)
         except OSError as error:
             raise _not_written(fleet.id, error) from None
+
+    def _retire(self, fleet: Fleet) -> None:
+        try:
+            fleet.want(replace(fleet.wish, deleted=True))
+        except OSError as error:
+            raise _not_written(fleet.id, error) from None
+
+    async def retire_unknown(self, endpoints: Collection[str]) -> None:
+        """At the start, stops the fleets and takes off the routes of endpoints (and jobs) that have no record. They
+        are of another time: the store was restored or changed. ``endpoints`` has to be complete."""
+        for endpoint in sorted(self._around.router.endpoints() - set(endpoints)):
+            log.warning("endpoint %s has routes and no record; taking it off the proxy", endpoint)
+            try:
+                fence = (await self._around.router.view(endpoint)).routes.fence
+                await self._around.router.set_routes(RouteTable(endpoint, fence))
+            except TargetError as error:
+                log.warning("routes of %s cannot be taken off: %s", endpoint, error)
+        for fleet in list(self._fleets.values()):
+            if fleet.id.endpoint not in endpoints and not fleet.wish.deleted:
+                log.warning("fleet %s has no record; stopping it", fleet.id)
+                with contextlib.suppress(Transient):
+                    self._retire(fleet)
 
     async def delete_fleet(self, fleet: FleetId, fence: int) -> None:
         known = self._fleets.get(fleet)
@@ -181,6 +216,8 @@ class LocalTarget:
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        if self._ending is not None:
+            await self._ending
         members = [m for fleet in self._fleets.values() for m in fleet.members.values()]
         for member in members:
             member.process.terminate()
@@ -192,6 +229,8 @@ class LocalTarget:
 
     async def let_go(self) -> None:
         """Stops supervising and leaves everything running, for the next controller to adopt."""
+        if self._ending is not None:
+            self._ending.cancel()
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
