@@ -6,7 +6,6 @@ this one, as they would after the variables.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -26,14 +25,14 @@ def write(path: Path, given: Mapping[str, str]) -> None:
         path.unlink(missing_ok=True)
 
 
-def session() -> Any:
-    """A session of botocore's that finds the credentials."""
+def session(environ: Mapping[str, str]) -> Any:
+    """A session of botocore's that finds the credentials. ``environ``: the process's environment."""
     made: Any = import_module("botocore.session").get_session()
-    given = _read(os.environ.get(VARIABLE, ""))
+    given = _read(environ.get(VARIABLE, ""))
     if given:
         credentials: Any = import_module("botocore.credentials")
         resolver = made.get_component("credential_provider")
-        merged = {**os.environ, **given}
+        merged = {**environ, **given}
         resolver.insert_before("env", credentials.EnvProvider(environ=merged))
         resolver.insert_before("container-role", credentials.ContainerProvider(environ=merged))
     return made

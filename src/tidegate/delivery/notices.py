@@ -1,6 +1,7 @@
 """Tells topics, webhooks and files how requests ended. At least once each; ``eventId`` is the same each time."""
 
 import json
+import os
 from typing import Any
 
 from botocore.config import Config
@@ -38,7 +39,7 @@ class Notices:
         try:
             if region not in self._sns:
                 config = Config(connect_timeout=5, read_timeout=PATIENCE, retries={"total_max_attempts": 2})
-                self._sns[region] = aws_keys.session().create_client(
+                self._sns[region] = aws_keys.session(os.environ).create_client(
                     "sns", endpoint_url=self._sns_endpoint or None, region_name=region, config=config
                 )
             self._sns[region].publish(TopicArn=topic, Message=message)

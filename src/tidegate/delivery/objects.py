@@ -7,6 +7,7 @@ the rest.
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -126,7 +127,7 @@ class Objects:
                 s3={"addressing_style": "path"} if self._s3_endpoint else None,
             )
             try:
-                self._s3 = aws_keys.session().create_client(
+                self._s3 = aws_keys.session(os.environ).create_client(
                     "s3", endpoint_url=self._s3_endpoint or None, region_name=self._region, config=config
                 )
             except (BotoCoreError, ValueError) as error:

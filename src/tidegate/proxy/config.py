@@ -162,19 +162,22 @@ def _same_site(options: Options) -> str:
         either(name, {"__type": name, "Message": text, "message": text}, name, "permission_error")
         for text in (same_site.FOREIGN_HOST, same_site.FOREIGN_PAGE)
     )
-    compared, said = "req.fhdr(Origin),regsub(^https?://,),strcmp(txn.host)", "req.fhdr(Sec-Fetch-Site)"
-    other_page = (
-        f"{{ {compared} gt 0 }} or {{ {compared} lt 0 }}"
-        " or { req.fhdr(Origin) -m found } { req.fhdr_cnt(Origin) gt 1 }"
-        f" or {{ {said} -m found }} !{{ {said} -m str {' '.join(same_site.OWN_SITES)} }}"
-        f" or {{ {said} -m found }} {{ req.fhdr_cnt(Sec-Fetch-Site) gt 1 }}"
-    )
+    origin, said = "req.fhdr(Origin)", "req.fhdr(Sec-Fetch-Site)"
+    compared = f"{origin},regsub(^https?://,),strcmp(txn.page)"
+    own_sites = " ".join(same_site.OWN_SITES)
     return f"""\
   acl own_host req.fhdr(Host) -m str -i {usual}
   acl own_host req.fhdr(Host) -m reg -i {strong_quoted(options.own_hosts)}
   http-request return status 403 {foreign} if !own_host
-  http-request set-var(txn.host) req.fhdr(Host) if {{ req.fhdr(Origin) -m found }}
-  http-request return status 403 {page} if {other_page}
+  # Only browsers set these headers: all other clients pay for one look for each.
+  http-request set-var(txn.page) req.fhdr(Host) if {{ {origin} -m found }} or {{ {said} -m found }}
+  acl page var(txn.page) -m found
+  acl other_page {compared} gt 0
+  acl other_page {compared} lt 0
+  acl other_page req.fhdr_cnt(Origin) gt 1
+  acl other_page req.fhdr_cnt(Sec-Fetch-Site) gt 1
+  acl own_site {said} -m str {own_sites}
+  http-request return status 403 {page} if page other_page or page {{ {said} -m found }} !own_site
 """
 
 

@@ -1,6 +1,7 @@
 """Reads and writes objects of an S3 by botocore: any S3, by endpoint URL; credentials by botocore's own rules."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -65,7 +66,7 @@ class Bucket:
             s3={"addressing_style": "path"} if endpoint else None,
         )
         try:
-            self._client: Any = aws_keys.session().create_client(
+            self._client: Any = aws_keys.session(os.environ).create_client(
                 "s3", endpoint_url=endpoint or None, region_name=region, config=config
             )
         except (BotoCoreError, ValueError) as error:

@@ -1,6 +1,7 @@
 """AWS credentials that reach a process by a file instead of its environment."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def as_server(monkeypatch: pytest.MonkeyPatch, state: Path, given: dict[str, str
 
 
 def found() -> tuple[str, str, str | None] | None:
-    credentials = aws_keys.session().get_credentials()
+    credentials = aws_keys.session(os.environ).get_credentials()
     return credentials and (credentials.access_key, credentials.secret_key, credentials.token)
 
 
