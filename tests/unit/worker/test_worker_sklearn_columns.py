@@ -135,7 +135,7 @@ def test_what_the_model_does_not_show_may_be_said(tmp_path: Path, capsys: pytest
     served(tmp_path, model)
     assert "MODEL_COLUMNS" in capsys.readouterr().out
     found = served(tmp_path, model, MODEL_COLUMNS='{"note": "text"}')
-    assert capsys.readouterr().out == ""
+    assert "MODEL_COLUMNS" not in capsys.readouterr().out
     asked = ASKED[["note", "amount"]]
     same_as_library(found, asked, model.predict(asked))
     with pytest.raises(ArtifactError, match="'nobody', which is no column of the model"):
