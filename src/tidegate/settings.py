@@ -76,6 +76,9 @@ class Settings:
     memory_limit: int = 0
     """Bytes that a replica may hold before it is replaced, where its variant says nothing of its own; 0: no limit."""
 
+    start_limit: int = 0
+    """Instances that start at one time. 0: two for each processor, since starting is work for a processor."""
+
     drain_timeout: int = 60
     """Seconds a replica that is taken out of service gets to finish what it has in hand."""
 
@@ -198,6 +201,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_QUEUE_TIMEOUT": ("queue_timeout", int),
     "TIDEGATE_STREAM_TIMEOUT": ("stream_timeout", int),
     "TIDEGATE_MEMORY_LIMIT": ("memory_limit", parse_bytes),
+    "TIDEGATE_START_LIMIT": ("start_limit", _positive),
     "TIDEGATE_DRAIN_TIMEOUT": ("drain_timeout", int),
     "TIDEGATE_FILE_ROOTS": ("file_roots", _paths),
     "TIDEGATE_S3_ENDPOINT": ("s3_endpoint", str),

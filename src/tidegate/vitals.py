@@ -69,6 +69,11 @@ class Vitals:
             return None
         return cls(runnable, ticks / os.sysconf("SC_CLK_TCK"), waited, faults)
 
+    def demand(self, before: "Vitals", seconds: float) -> float:
+        """The share of the time since an earlier look that it ran or wanted to, with several threads more than 1."""
+        wanted = (self.used - before.used) + (self.waited - before.waited) / 1e9
+        return max(1.0 if self.runnable and before.runnable else 0.0, wanted / seconds if seconds > 0 else 1.0)
+
     def progressed(self, before: "Vitals", seconds: float) -> bool:
         """Whether the family got anywhere since an earlier look, so many seconds ago. One of which a part has ended
         has."""

@@ -21,9 +21,10 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         yield Scene(running)
 
 
-def starts(scene: Scene, endpoint: str, generation: int) -> list[Path]:
-    """A log for each replica that was started."""
-    return sorted((scene.platform.state / "logs" / endpoint / str(generation)).glob("*/*.log"))
+def starts(scene: Scene, endpoint: str) -> list[Path]:
+    """A log for each replica of the latest version that was started."""
+    versions = (scene.platform.state / "logs" / endpoint).iterdir()
+    return list(max(versions, key=lambda path: int(path.name)).glob("*/*.log"))
 
 
 def deploy(scene: Scene, endpoint: str, limit: str, environment: dict[str, str]) -> None:
@@ -41,5 +42,15 @@ def test_a_version_that_never_loads_is_turned_back_after_its_limit_and_not_after
     print(f"turned back {time.monotonic() - began:.1f} s after the update, with a limit of 5 s")
     assert settled["EndpointStatus"] == "InService"
     assert "did not pass the ping health check within 5 s" in settled["FailureReason"]
-    assert len(starts(scene, "late", 2)) == 1
+    assert len(starts(scene, "late")) == 1
     assert httpx.post(f"{scene.platform.url}/endpoints/late/invocations", content=b"1").status_code == 200
+
+
+def test_models_that_never_load_do_not_keep_another_endpoint_from_starting(scene: Scene) -> None:
+    hanging = [f"hangs-{number}" for number in range(12)]
+    for name in hanging:
+        deploy(scene, name, "10m", {"START_MS": "3600000"})
+    began = time.monotonic()
+    deploy(scene, "good", "10m", {})
+    assert scene.settled("good")["EndpointStatus"] == "InService"
+    print(f"in service {time.monotonic() - began:.1f} s after {len(hanging)} that never load")

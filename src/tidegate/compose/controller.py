@@ -54,6 +54,7 @@ from tidegate.targets.local.collect import Collector
 from tidegate.targets.local.coverage import CoverageTracker
 from tidegate.targets.local.folders import Folders
 from tidegate.targets.local.listing import listings
+from tidegate.targets.local.start_queue import StartQueue, default_limit
 from tidegate.targets.local.streams import Streams
 from tidegate.targets.local.surroundings import Surroundings
 from tidegate.targets.local.target import LocalTarget
@@ -132,6 +133,7 @@ def join(
         drain_timeout=settings.drain_timeout,
         patience=settings.invocation_timeout + PATIENCE,
         nursery=waking.nursery,
+        starts=StartQueue(settings.start_limit or default_limit()),
     )
     target = LocalTarget(around)
     jobs = join_jobs(settings, store, clock, target, folders, table, news)
@@ -139,12 +141,11 @@ def join(
     engine = Engine(store, target, clock, guards, news, read_clocks=clock.read)
     collector = Collector(target, metrics, proxy.passed, CoverageTracker(folders.state / "coverage.json"))
     queue = SqlQueue(queue_database(settings, store))
-    observed = engine.observed.get
     fresh = partial(looked, engine, target)
     scaling = Scaling(store, metrics, clock, ids, fresh, queue, engine.kick)
     watch = Watch(store, metrics, clock, collector.collect, engine.kick, guards, engine.guarded, scaling.followed)
     dispatching = Supervisor(start_of(settings, proxy.queued), folders.installation)
-    queues = Queues(store, queue, metrics, clock, observed, engine.kick, dispatching.update)
+    queues = Queues(store, queue, metrics, clock, engine.observed.get, engine.kick, dispatching.update)
     return Parts(
         store,
         metrics,

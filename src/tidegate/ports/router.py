@@ -87,6 +87,10 @@ class Router(Protocol):
         """Those that have routes."""
         ...
 
+    def routed(self) -> set[FleetId]:
+        """Fleets that take traffic."""
+        ...
+
     async def view(self, endpoint: str) -> View:
         """Read from the router itself, in one exchange; a table that is not there is empty, with fence 0."""
         ...

@@ -255,6 +255,9 @@ class HAProxy:
     def endpoints(self) -> set[str]:
         return {table.endpoint for table in self._state.tables}
 
+    def routed(self) -> set[FleetId]:
+        return {route.fleet for table in self._state.tables for route in table.routes if route.share}
+
     async def view(self, endpoint: str) -> View:
         return await reading.view(self._runtime, self._state, endpoint)
 

@@ -27,6 +27,7 @@ from tidegate.ports.router import Demand, View
 from tidegate.targets.local.folders import Folders, write_whole
 from tidegate.targets.local.on_demand import Waking
 from tidegate.targets.local.process import NOTE, Identity
+from tidegate.targets.local.start_queue import StartQueue
 from tidegate.targets.local.surroundings import Surroundings
 from tidegate.targets.local.target import LocalTarget
 from tidegate.worker.images import RuntimeChoice, RuntimeKind
@@ -60,6 +61,8 @@ class StandInRouter:
     demands: dict[FleetId, Demand] = field(default_factory=dict)
     history: list[set[str]] = field(default_factory=list)
     """The replicas that it was told of, each time."""
+    first: dict[FleetId, int] = field(default_factory=dict)
+    """In which order fleets had their first replicas."""
     tables: dict[str, RouteTable] = field(default_factory=dict)
     down: set[str] = field(default_factory=set)
     """Replicas that it takes for dead."""
@@ -77,6 +80,8 @@ class StandInRouter:
         if self.trouble:
             raise self.trouble.pop()
         self.fleets[fleet] = dict(servers)
+        if servers:
+            self.first.setdefault(fleet, len(self.first))
         self.history.append(set(servers))
         self.limits[fleet] = dict(limits)
         self.admissions[fleet] = admission
@@ -92,6 +97,9 @@ class StandInRouter:
 
     def endpoints(self) -> set[str]:
         return set(self.tables)
+
+    def routed(self) -> set[FleetId]:
+        return {route.fleet for table in self.tables.values() for route in table.routes}
 
     async def set_routes(self, table: RouteTable) -> None:
         if table.fence >= self.tables.get(table.endpoint, table).fence:
@@ -124,6 +132,7 @@ class Stand:
     servers: list[socketserver.BaseServer] = field(default_factory=list)
     replicas: int = 0
     startup_timeout: float = 20.0
+    starts: StartQueue = field(default_factory=StartQueue)
 
     def surroundings(self) -> Surroundings:
         return Surroundings(
@@ -137,6 +146,7 @@ class Stand:
             harvest=lambda fleet, replica, page: self.harvested.append((replica, page)),
             drain_timeout=5,
             patience=30,
+            starts=self.starts,
         )
 
     def target(self) -> LocalTarget:

@@ -22,12 +22,11 @@ from tidegate.targets.local.failures import EARLY_BACKOFF, LONGEST_BACKOFF, Fail
 from tidegate.targets.local.health import Health
 from tidegate.targets.local.member import Member
 from tidegate.targets.local.on_demand import OnDemand
+from tidegate.targets.local.start_queue import Urgency, urgency
 from tidegate.targets.local.surroundings import Surroundings, Wish, keep
 
 log = logging.getLogger(__name__)
 
-SETTLED = 10.0
-"""Seconds that a replica has to live once it is ready; one that dies sooner counts as a failed start."""
 BUSY_TURN = 0.05
 """Seconds between turns while replicas start or drain: bounds how late a ready replica is noticed."""
 MEASURED_TURN = 0.1
@@ -49,7 +48,7 @@ class Fleet:
     _backend_stale: bool = True
     adopting: bool = False
     """Taken up from an earlier controller, and not yet compared with the router."""
-    _routed: frozenset[str] = frozenset()
+    routed: frozenset[str] = frozenset()
     """Replicas that the router has; only these count as ready."""
     _down: frozenset[str] = frozenset()
     """Replicas that the router takes for dead."""
@@ -97,21 +96,17 @@ class Fleet:
         """Replicas that take requests."""
         return sum(self._serves(member) for member in self.members.values())
 
-    @property
-    def routed(self) -> frozenset[str]:
-        return self._routed
-
     def hear(self, down: frozenset[str], lost: bool = False) -> None:
         """The router takes these replicas for dead; ``lost``: it does not know all that it was given."""
         if lost:
             self._backend_stale = True
             self.kick()
-        if (down := down & self._routed) != self._down:
+        if (down := down & self.routed) != self._down:
             self._down = down
             self.around.changed(self.id.endpoint)
 
     def _serves(self, member: Member) -> bool:
-        ready = member.state is ReplicaState.READY and member.id in self._routed
+        ready = member.state is ReplicaState.READY and member.id in self.routed
         return ready and member.id not in self._down and member.health.takes_requests
 
     def _in(self, *states: ReplicaState) -> list[Member]:
@@ -122,7 +117,7 @@ class Fleet:
         ready, spec = self.running, self.wish.spec
         if self._bounds is not None and not self.wish.deleted:
             return self._on_demand.seen(spec, self._bounds, self._in_router, ready, self.failures.reason)
-        coming = [m for m in self._in(ReplicaState.READY) if m.id not in self._routed]
+        coming = [m for m in self._in(ReplicaState.READY) if m.id not in self.routed]
         return FleetSeen(
             id=self.id,
             desired=0 if self.wish.deleted else spec.count,
@@ -163,6 +158,7 @@ class Fleet:
         finally:
             for member in self.members.values():
                 member.let_go()
+            self.around.starts.forget(self.id, self._now())
 
     def _pause(self) -> float:
         if self._trouble:
@@ -217,10 +213,11 @@ class Fleet:
         for member in [m for m in self.members.values() if not m.process.alive]:
             member.let_go()
             del self.members[member.id]
+            self.around.starts.end(member.id, self._now())
             self._backend_stale = True
             if member.state is ReplicaState.STARTING and not self.wish.deleted:
                 self._count_failure(member.id, *member.cause_of_death("before its first good ping"))
-            elif member.state is ReplicaState.READY and not self._settled(member):
+            elif member.state is ReplicaState.READY and not member.has_settled(self._now()):
                 cause, _ = member.cause_of_death("soon after its first good ping")
                 self._count_failure(member.id, cause, longest=EARLY_BACKOFF)
             elif member.state is ReplicaState.READY:
@@ -260,8 +257,11 @@ class Fleet:
                 self.failures.started()
                 self._backend_stale = True
                 member.mark(files.SERVED)
+                self.around.starts.end(member.id, self._now())
             elif late := member.late(self._now(), self.wish.spec.variant):
                 self._give_up(member, late, conclusive=True)
+            elif self.around.starts.holds(member.id) and member.calm(self._now()):
+                self.around.starts.end(member.id, self._now())
 
     def _check(self) -> None:
         """A replica that lives on is a good start; one that hangs goes, and another takes its place."""
@@ -272,7 +272,7 @@ class Fleet:
                 if failing is not None:
                     self._give_up(member, failing.reason)
                 continue
-            if not member.settled and self._settled(member):
+            if not member.settled and member.has_settled(self._now()):
                 member.settled = True
                 self.failures.settled()
             if failing is not None:
@@ -285,7 +285,7 @@ class Fleet:
                 self._count_early(member, why)
 
     def _count_early(self, member: Member, why: str) -> None:
-        if not self._settled(member):
+        if not member.has_settled(self._now()):
             self._count_failure(member.id, why, longest=EARLY_BACKOFF)
 
     def _give_up(self, member: Member, why: str, conclusive: bool = False) -> None:
@@ -293,9 +293,6 @@ class Fleet:
         self._count_failure(member.id, why, conclusive)
         member.state = ReplicaState.GONE
         member.process.kill()
-
-    def _settled(self, member: Member) -> bool:
-        return member.settled or self._now() - member.since >= SETTLED
 
     @property
     def _wanted(self) -> int:
@@ -313,13 +310,33 @@ class Fleet:
         if sum(self._serves(m) for m in active) >= wanted:
             for member in leaving:
                 self._retire(member)
-        for _ in range(wanted - len(active)):
-            if self._now() >= self.failures.not_before:
-                self._start()
+        self._start_more(wanted - len(active))
         # The youngest go first, those not yet ready before those that serve.
         active.sort(key=lambda m: (m.state is ReplicaState.READY, -m.process.identity.order))
         for member in active[: max(0, len(active) - wanted)]:
             self._retire(member)
+
+    def _start_more(self, count: int) -> None:
+        """As many as the queue of starts lets in now, until one fails."""
+        starts, now = self.around.starts, self._now()
+        for _ in range(count):
+            if now < self.failures.not_before:
+                break
+            if not starts.admits(self.id, self._urgency(), self.kick, now):
+                return  # it waits, and is kicked
+            self._start()
+        starts.forget(self.id, now)
+
+    def _urgency(self) -> Urgency:
+        return urgency(
+            routed=self.id in self.around.router.routed(),
+            waits=self._on_demand.waking is not None,
+            running=self.running > 0,
+            on_demand=self._bounds is not None,
+            proven=self._on_demand.proven,
+            job=self.wish.spec.detached is not None,
+            failed=self.failures.count > 0,
+        )
 
     async def _tell_router(self) -> None:
         if not self._backend_stale:
@@ -332,7 +349,7 @@ class Fleet:
             if variant.picking not in (RoutingStrategy.QUEUED, RoutingStrategy.ON_DEMAND):
                 limits = dict.fromkeys(servers, variant.admission.max_in_flight)
             await self.around.router.set_fleet(self.id, variant.picking, servers, limits, variant.admission)
-        self._backend_stale, self._routed, self.adopting = False, frozenset(servers), False
+        self._backend_stale, self.routed, self.adopting = False, frozenset(servers), False
         self._in_router = True
         if servers:
             self._on_demand.served()
@@ -358,6 +375,7 @@ class Fleet:
             self._count_failure(replica, f"it cannot be started: {error.strerror or error} ({folder})")
         else:
             self._follow(member)
+            self.around.starts.begin(self.id, replica, self._now())
 
     def _follow(self, member: Member) -> None:
         self.members[member.id] = member

@@ -30,6 +30,10 @@ LOADING = "loading"
 """File of a worker's own: it has its model data, and gives itself so many seconds to load it (``worker.spec``)."""
 OUTGROWN = "outgrown"
 """File of a worker's own: it holds more memory than it may (``worker.spec``)."""
+SETTLED = 10.0
+"""Seconds that a replica has to live once it is ready; one that dies sooner counts as a failed start."""
+CALM, CALM_EVERY = 0.2, 0.5
+"""Share of a processor below which a start is no heavy one, and seconds between looks."""
 PING_EVERY = 2.0
 """Seconds between the questions whether a replica that was ready still is."""
 
@@ -60,6 +64,8 @@ class Member:
     """It hangs, and is killed once another has taken its place."""
     _loaded_by: float | None = None
     """When a replica that loads its model has failed; None until it says that it has begun."""
+    _looked: tuple[float, Vitals] | None = None
+    """The last look that ``calm`` took."""
     _watch: int | None = None
     _question: asyncio.Task[Answer] | None = None
 
@@ -121,6 +127,21 @@ class Member:
             frozen=waits and vitals.frozen(pid),
         )
         self.health = self.health.after(seen, now)
+
+    def has_settled(self, now: float) -> bool:
+        return self.settled or now - self.since >= SETTLED
+
+    def calm(self, now: float) -> bool:
+        """Whether a starting replica leaves the processors alone: it waits, for a download or for ever. Looks now and
+        then."""
+        before = self._looked
+        if before is not None and now - before[0] < CALM_EVERY:
+            return False
+        found = Vitals.of(self.process.identity.pid)
+        self._looked = None if found is None else (now, found)
+        if found is None or before is None:
+            return False
+        return found.demand(before[1], now - before[0]) < CALM
 
     def late(self, now: float, variant: VariantSpec) -> str:
         """What a starting replica has failed to do in time; empty while it has time. It says so itself and ends,

@@ -1,7 +1,7 @@
 """What every supervisor of a machine shares, and the record on disk from which a later controller goes on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -10,6 +10,7 @@ from tidegate.ports.router import Router
 from tidegate.targets.local.folders import Folders, write_whole
 from tidegate.targets.local.nursery import Nursery
 from tidegate.targets.local.on_demand import Waking
+from tidegate.targets.local.start_queue import StartQueue
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Surroundings:
     """Seconds that a live replica may take to answer a ping: somewhat more than a prediction may last."""
     nursery: Nursery | None = None
     """Where workers of serverless fleets and of jobs are forked; None: each is started by itself."""
+    starts: StartQueue = field(default_factory=StartQueue)
 
 
 def runs_the_same(one: FleetSpec, other: FleetSpec) -> bool:
