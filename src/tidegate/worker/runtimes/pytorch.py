@@ -53,8 +53,8 @@ Forward = Callable[..., Any]
 class _Model(NamedTuple):
     forward: Forward
     inputs: list[tensors.Input]
-    finding: torch_graphs.Finding | None
-    """Why requests are scored alone."""
+    find: Callable[[], torch_graphs.Finding | None]
+    """Reads the graph for reasons to score requests alone."""
 
 
 def load(model_dir: Path, environment: Mapping[str, str]) -> Table | tensors.Tensors:
@@ -68,25 +68,28 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> Table | tensors.Ten
     if not model.inputs:
         raise ArtifactError(f"{path.name} takes no tensor")
     width = _width(model.forward, model.inputs)
-    shape = _answer_of_zeros(model.forward, width) if width is not None else None
-    if model.finding is not None and model.finding.stateful:
+    if width is None:
+        return tensors.Tensors(_run(model.forward), model.inputs, accept)
+    shape = _answer_of_zeros(model.forward, width)
+    finding = model.find()
+    if finding is not None and finding.stateful:
         model = read()  # to look for the width has changed what it remembers
-    if width is None or shape is None or len(shape) > 2:
+    if shape is None or len(shape) > 2:
         return tensors.Tensors(_run(model.forward), model.inputs, accept)
     table = Table(_table(model.forward), codecs.Features(width), accept, batches=False)
-    _decide_batching(table, model, width, cap(environment))
+    _decide_batching(table, model.inputs[0], finding, row_probes.matrix_pool(width), cap(environment))
     return table
 
 
-def _decide_batching(table: Table, model: _Model, width: int, most: int) -> None:
-    shape = model.inputs[0].shape
-    why = "" if shape is None or shape[0] is None else f"the model takes {shape[0]} rows"
-    if not why and model.finding is not None:
-        why = model.finding.reason
+def _decide_batching(
+    table: Table, entry: tensors.Input, finding: torch_graphs.Finding | None, pool: row_probes.Pool, most: int
+) -> None:
+    why = finding.reason if finding is not None else ""
+    if entry.shape is not None and entry.shape[0] is not None:
+        why = f"the model takes {entry.shape[0]} rows"
     try:
         if not why:
-            trial = row_probes.Trial(row_probes.matrix_pool(width), max(most, 2), _TRIAL)
-            table.allow_batches(row_probes.judge(table.run, trial))
+            table.allow_batches(row_probes.judge(table.run, row_probes.Trial(pool, max(most, 2), _TRIAL)))
     except row_probes.Dependent as dependent:
         why = str(dependent)
     if why:
@@ -110,7 +113,7 @@ def _scripted(path: Path, trusted: bool) -> _Model:
             inputs.append(tensors.Input(argument.name, widths=tuple(widths)))
         elif not argument.has_default_value():
             raise ArtifactError(f"{path.name}: its input {argument.name} is a {argument.type}; expected tensors")
-    return _Model(model, inputs, torch_graphs.of_script(model))
+    return _Model(model, inputs, partial(torch_graphs.of_script, model))
 
 
 def _check_script(path: Path, trusted: bool) -> None:
@@ -168,7 +171,7 @@ def _exported(path: Path, trusted: bool) -> _Model:
         wanted = list(program.graph_signature.user_inputs)
         found = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
         inputs = [_declared(name, found[name]) for name in wanted]
-        return _Model(program.module(), inputs, torch_graphs.of_program(program))
+        return _Model(program.module(), inputs, partial(torch_graphs.of_program, program))
     except ArtifactError as error:
         raise ArtifactError(f"{path.name}: {error.message}") from None
     except Exception as error:  # a broken file fails in any way

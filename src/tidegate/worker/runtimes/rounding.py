@@ -1,10 +1,9 @@
 """Whether two answers to the same rows differ by rounding alone.
 
 Libraries round differently for batches of different sizes: a product of matrices is summed in another order than that
-of a vector. docs/performance.md has the largest such difference that was measured over ordinary models, a tenth of
-``RELATIVE``, up to which a difference counts as rounding. Where a row's terms cancel, the relative difference has no
-bound. Then the row is scored again, alone, with the last bits of its numbers changed: the model's own answer must
-move about as much.
+of a vector. Up to ``RELATIVE`` of the answer, or of a typical one, counts as rounding; docs/performance.md has what
+was measured. Where a row's terms cancel, the relative difference has no bound. Then the row is scored again, alone,
+with the last bits of its numbers changed: the model's own answer must move about as much.
 """
 
 from collections.abc import Callable
