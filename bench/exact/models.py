@@ -96,6 +96,7 @@ def xgboost_model(random: np.random.Generator, folder: Path, given: Sequence[Fie
         folder,
         columns,
         lambda rows: booster.predict(xgboost.DMatrix(rows, enable_categorical=True)),
+        truths=True,
     )
 
 

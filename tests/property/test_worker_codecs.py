@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tidegate.worker.invocation import ModelFailed
+from tidegate.worker.invocation import Call, ModelFailed
 from tidegate.worker.runtimes.codecs import CSV, JSON, NPY, Column, Features, Kind, write
 from tidegate.worker.runtimes.forms import JSON_LINES
 from tidegate.worker.runtimes.packing import Packer
+from tidegate.worker.runtimes.tables import Table
 from tidegate.worker.runtimes.typed import Input, Typed
 
 NUMBERS = st.one_of(st.floats(width=32, allow_infinity=False), st.just(float("nan")))
@@ -89,6 +90,23 @@ def test_the_quick_reader_of_json_agrees_with_the_general_one(body: bytes, dtype
     if quick is not None:
         found = np.frombuffer(quick, dtype).reshape(-1, 2)
         np.testing.assert_array_equal(features.read(body, JSON), found)
+
+
+TYPED = Features(3, ["n", "flag", "x"], [Column(Kind.WHOLE), Column(Kind.FLAG), Column()])
+ODDLY = st.sampled_from([0, 1, 2, -1, 1.0, 1.5, 1.00000001, 2**24 + 1, 1e300, None, True, "1"])
+
+
+@given(st.lists(st.lists(ODDLY, min_size=2, max_size=4), min_size=1, max_size=4))
+def test_the_quick_reader_of_checked_columns_agrees_with_the_general_one(rows: list[list[Any]]) -> None:
+    table = Table(lambda found: found, TYPED, None)
+    body = msgspec.json.encode({"instances": rows})
+    quick = Packer(3, "f", [0], [1]).rows(body)
+    if quick is not None:
+        np.testing.assert_array_equal(TYPED.read(body, JSON), np.frombuffer(quick, np.float32).reshape(-1, 3))
+        assert table.parse(Call(body, {b"content-type": JSON.encode()})) == quick
+    plain = [isinstance(cell, int | float) and not isinstance(cell, bool) for row in rows for cell in row]
+    fine = all(len(row) == 3 and row[0] in (0, 1, 2, -1) and row[1] in (0, 1) and row[2] != 1e300 for row in rows)
+    assert (quick is not None) or not (all(plain) and fine)
 
 
 @given(ROWS, st.sampled_from(["f4", "f8"]))

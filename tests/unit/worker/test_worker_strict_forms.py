@@ -308,6 +308,24 @@ def test_whether_a_number_is_whole_is_asked_before_it_is_rounded(kind: Kind) -> 
     assert "is not" in refused(features, table(frames.PARQUET, {"n": [odd]}), frames.PARQUET)
 
 
+def test_truth_values_are_flags() -> None:
+    """As pandas writes columns of them, which XGBoost trains as 0 or 1."""
+    features = Features(2, ["flag", "x"], [Column(Kind.FLAG), Column()])
+    for body, kind in (
+        (b"True,1\nfalse,2\n1,3\n", CSV),
+        (b"[[true,1],[false,2],[1,3]]", JSON),
+        (b'[{"flag":true,"x":1},{"flag":false,"x":2},{"flag":1,"x":3}]', JSON),
+        (b"[true,1]\n[false,2]\n[1,3]\n", JSON_LINES),
+        (table(frames.PARQUET, {"flag": [True, False, True], "x": [1, 2, 3]}), frames.PARQUET),
+    ):
+        assert rows(features, body, kind) == [[1, 1], [0, 2], [1, 3]], kind
+    assert "expected a number or null, got `bool`" in refused(features, b"[[true,true]]", JSON)
+    assert "'true' is not a number" in refused(features, b"1,1\ntrue,true\n")
+    flags = Features(2, ["a", "b"], [Column(Kind.FLAG), Column(Kind.FLAG)])
+    assert rows(flags, b"True,False\nFalse,True\n") == [[1, 0], [0, 1]]
+    assert rows(flags, b"b,a\nFalse,True\n") == [[1, 0]]
+
+
 def test_the_quick_reader_of_json_leaves_checked_columns_alone() -> None:
     features = Features(1, ["size"], [Column(Kind.CATEGORY, (10, 20))])
     scorer = Table(lambda found: found[:, 0], features, None)

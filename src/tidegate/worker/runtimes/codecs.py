@@ -7,7 +7,7 @@ float32 or float64, whatever form it came in; categories and whole numbers are c
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from tidegate.transform.csv_lines import (
 )
 from tidegate.worker.invocation import ModelFailed
 from tidegate.worker.runtimes import frames, large_csv, npy
-from tidegate.worker.runtimes.columns import Column, Kind, Refused, kinds_of
+from tidegate.worker.runtimes.columns import Column, Kind, Refused, fitting, kinds_of
 from tidegate.worker.runtimes.forms import (
     CSV,
     JSON,
@@ -43,6 +43,7 @@ from tidegate.worker.runtimes.layout import Heading, Layout
 __all__ = ["CSV", "JSON", "NPY", "TYPES", "Column", "Features", "Kind", "Matrix", "choose", "kind_of", "write"]
 
 Matrix = NDArray[np.floating[Any]]
+_TRUTHS = {b"true": 1.0, b"false": 0.0}
 
 
 class Features:
@@ -60,10 +61,15 @@ class Features:
         self.names = tuple(names) if names else None
         self.kinds = kinds_of(kinds)
         self.dtype = np.dtype(dtype)
-        self._exact = self.kinds is not None and any(kind.exact for kind in self.kinds)
+        self._listed = self.kinds is not None and any(kind.listed for kind in self.kinds)
+        self._groups = {
+            kind: np.array([at for at, one in enumerate(self.kinds or ()) if one.kind is kind and not one.listed])
+            for kind in {one.kind for one in self.kinds or () if one.kind is not Kind.NUMBER}
+        }
+        """Columns to be checked, by what they take."""
         # What is checked is checked before it is rounded.
         self._read_as: np.dtype[Any] = self.dtype if self.kinds is None else np.dtype(np.float64)
-        self._layout = Layout(count, self.names, free=self._exact)
+        self._layout = Layout(count, self.names, free=self._listed)
 
     def read(self, body: bytes, content_type: str, begins: bool = True) -> Matrix:
         """The rows of a request; raises ModelFailed (400, or 415 for a form that is not known). ``begins``: whether
@@ -77,11 +83,11 @@ class Features:
                 return self._csv(body, Heading.ABSENT)
             return self._csv(without_bom(body), heading_of(content_type))
         if kind == JSON:
-            return self._of_cells(self._layout.json(without_bom(body)))
+            return self._json(without_bom(body), Layout.json)
         if kind == NPY:
             return self._matrix(read_table(body, self.count, self._layout))
         if kind == JSON_LINES:
-            return self._of_cells(self._layout.json_lines(without_bom(body) if begins else body))
+            return self._json(without_bom(body) if begins else body, Layout.json_lines)
         if kind in frames.KINDS:
             return self._frame(body, kind)
         raise unknown(kind)
@@ -89,6 +95,10 @@ class Features:
     def header(self, line: bytes) -> bool:
         """Whether the first line of a CSV is a header. Raises ModelFailed for one that is wrong."""
         return self._header(line, Heading.UNSAID) is not None
+
+    def of_kind(self, kind: Kind) -> list[int]:
+        """The columns of a kind."""
+        return [at for at, one in enumerate(self.kinds or ()) if one.kind is kind]
 
     def place(self, row: int, column: int) -> str:
         """How an error names a cell, by its indices."""
@@ -104,7 +114,7 @@ class Features:
                 if order is not None:
                     return self._under(order, body)
                 heading = Heading.ABSENT
-        if self._exact:
+        if self._listed:
             return self._csv_of_cells(body, heading)
         found = large_csv.rows(body, self.count, self._read_as)
         if found is not None:
@@ -122,10 +132,29 @@ class Features:
                         raise ValueError
                     rows[number] = list(map(float, cells))
                 except ValueError:
-                    if number == 0 and (order := self._header(line, heading)) is not None:
+                    if (
+                        number == 0
+                        and (order := self._under_header(line, heading, self._numbers, rows)) is not None
+                    ):
                         return self._under(order, body)
-                    rows[number] = self._numbers(number, line)
+                    if number:
+                        rows[number] = self._numbers(number, line)
         return self._matrix(rows)
+
+    def _under_header(
+        self, line: bytes, heading: Heading, read: Callable[[int, bytes], list[float]], rows: Matrix
+    ) -> list[int] | None:
+        """Where each of the model's columns is, if the first line names them; otherwise it is the first of the rows.
+        Raises ModelFailed where it is neither."""
+        wrong = None
+        try:
+            rows[0] = read(0, line)
+        except ModelFailed as error:
+            wrong = error
+        order = self._header(line, heading, fits=wrong is None)
+        if order is None and wrong is not None:
+            raise wrong
+        return order
 
     def _csv_of_cells(self, body: bytes, heading: Heading) -> Matrix:
         """For columns whose values have to be compared before they are numbers."""
@@ -134,16 +163,10 @@ class Features:
             raise self._layout.empty()
         rows = np.empty((len(lines), self.count), self.dtype)
         with np.errstate(over="ignore"):
-            for number, line in enumerate(lines):
-                wrong = None
-                try:
-                    rows[number] = self._values(number, line)
-                except ModelFailed as error:
-                    wrong = error
-                if number == 0 and (order := self._header(line, heading, fits=wrong is None)) is not None:
-                    return self._under(order, body)
-                if wrong is not None:
-                    raise wrong
+            if (order := self._under_header(lines[0], heading, self._values, rows)) is not None:
+                return self._under(order, body)
+            for number, line in enumerate(lines[1:], 1):
+                rows[number] = self._values(number, line)
         return self._finite(rows)
 
     def _header(self, line: bytes, heading: Heading, fits: bool | None = None) -> list[int] | None:
@@ -155,7 +178,7 @@ class Features:
         except BadField:
             return None
         if fits is None:
-            fits = not self._exact and self._layout.numbered and all(map(_may_be_number, fields))
+            fits = not self._listed and self._layout.numbered and all(map(_may_be_number, fields))
         return self._layout.header(fields, heading, fits)
 
     def _under(self, order: Sequence[int], body: bytes) -> Matrix:
@@ -188,6 +211,9 @@ class Features:
             try:
                 found.append(float(text.replace(b"_", b"?")) if text else math.nan)
             except ValueError:
+                if self.kinds is not None and self.kinds[column].takes_truths and text.lower() in _TRUTHS:
+                    found.append(_TRUTHS[text.lower()])
+                    continue
                 shown = text[:40].decode("utf-8", "replace")
                 raise ModelFailed(400, f"{self.place(number, column)}: {shown!r} is not a number.") from None
         return found
@@ -212,10 +238,20 @@ class Features:
 
     # --- application/json, application/jsonlines ---
 
+    def _json(self, body: bytes, read: Callable[[Layout, bytes], list[list[Any]]]) -> Matrix:
+        if self._listed:
+            return self._of_cells(read(self._layout, body))
+        try:
+            rows = read(self._layout, body)
+        except ModelFailed:
+            if self.kinds is None or not any(kind.takes_truths for kind in self.kinds):
+                raise
+            return self._of_cells(read(Layout(self.count, self.names, free=True), body))
+        with np.errstate(over="ignore"):
+            return self._matrix(np.array(rows, self._read_as))
+
     def _of_cells(self, rows: list[list[Any]]) -> Matrix:
-        if not self._exact:
-            with np.errstate(over="ignore"):
-                return self._matrix(np.array(rows, self._read_as))
+        """Of cells that may be more than numbers."""
         assert self.kinds is not None
         found = np.empty((len(rows), self.count), self.dtype)
         with np.errstate(over="ignore"):
@@ -239,7 +275,7 @@ class Features:
 
     def _wanted(self, number: int) -> str:
         kind = self.kinds[number] if self.kinds is not None else None
-        if kind is not None and kind.exact:
+        if kind is not None and kind.listed:
             return frames.CODED if kind.text else frames.EXACT
         return frames.FLOAT if self._read_as == np.float32 else frames.DOUBLE
 
@@ -272,13 +308,23 @@ class Features:
         """Rows of numbers of any type as the model takes them."""
         if self.kinds is None and values.dtype == self.dtype and values.flags.c_contiguous:
             return self._finite(values)
-        with np.errstate(over="ignore"):
-            if self.kinds is None:
+        if not self._listed:
+            self._check(values)
+            with np.errstate(over="ignore"):
                 return self._finite(np.ascontiguousarray(values, self.dtype))
-            rows = np.empty(values.shape, self.dtype)
+        rows = np.empty(values.shape, self.dtype)
+        with np.errstate(over="ignore"):
             for number in range(self.count):
                 rows[:, number] = self._column(number, values[:, number])
         return self._finite(rows)
+
+    def _check(self, values: NDArray[Any]) -> None:
+        """Whether each column holds what it takes. Raises ModelFailed."""
+        for kind, columns in self._groups.items():
+            good = fitting(kind, values[:, columns])
+            if not good.all():
+                row, at = np.argwhere(~good)[0]
+                self._column(int(columns[at]), values[: row + 1, columns[at]])
 
     def _finite(self, rows: Matrix) -> Matrix:
         """Missing values are NaN; infinity, also of a number beyond the type, is an error."""

@@ -53,8 +53,8 @@ class Column:
         return bool(self.categories) and isinstance(self.categories[0], str)
 
     @property
-    def exact(self) -> bool:
-        """Whether values have to be compared before they become floats."""
+    def listed(self) -> bool:
+        """Whether values are compared with a list, before they become floats."""
         return bool(self.categories)
 
     # --- one value ---
@@ -66,8 +66,8 @@ class Column:
         bare = text.strip(_SPACES)
         if not bare:
             return math.nan
-        if self._truths and bare.lower() in _TRUTHS:
-            return self._codes[_TRUTHS[bare.lower()]]
+        if bare.lower() in _TRUTHS and self.takes_truths:
+            return self._of_truth(_TRUTHS[bare.lower()])
         try:
             return self.of_number(parse_number(bare))
         except ValueError:
@@ -75,7 +75,7 @@ class Column:
 
     def of_number(self, value: float) -> float:
         """A number of any type but bool; NaN is a missing value. Raises Refused."""
-        if self.exact and not self.text:
+        if self.listed and not self.text:
             return self._of_listed(value)
         if value != value:
             return math.nan
@@ -97,29 +97,22 @@ class Column:
             return found
         if type(cell) is int or type(cell) is float:
             return self.of_number(cell)
-        if type(cell) is bool and self._truths:
-            return self._codes[cell]
+        if type(cell) is bool and self.takes_truths:
+            return self._of_truth(cell)
         raise Refused(f"expected a number or null, got `{type(cell).__name__}`")
 
     # --- many values ---
 
     def of_array(self, values: NDArray[Any]) -> NDArray[Any]:
         """Numbers of any type as the model takes them, NaN for a missing one. Raises Refused."""
-        if self.kind is Kind.NUMBER:
-            return values
-        if self.exact:
+        if self.listed:
             return self._of_each(values)
-        # A float16 or float32 is exact as a double, and whether a number is whole is asked before it is rounded.
-        wide = values.astype(np.float64)
-        good = np.isnan(wide) | (wide == np.trunc(wide))
-        if self.kind is Kind.FLAG:
-            good &= np.isnan(wide) | (wide == 0) | (wide == 1)
-        elif self.kind is Kind.CATEGORY:
-            good &= np.isnan(wide) | ((wide >= 0) & (wide < MOST_CODE))
-        if not good.all():
-            row = int(np.argmin(good))
-            raise Refused(self._misfit(values[row].item()), row)
-        return wide
+        if self.kind is not Kind.NUMBER:
+            good = fitting(self.kind, values)
+            if not good.all():
+                row = int(np.argmin(good))
+                raise Refused(self._misfit(values[row].item()), row)
+        return values
 
     def _of_each(self, values: NDArray[Any]) -> NDArray[np.float64]:
         single = values.dtype.kind == "f" and values.dtype.itemsize < 8 and not self.text
@@ -151,8 +144,13 @@ class Column:
         return {category: float(code) for code, category in enumerate(self.categories)}
 
     @cached_property
-    def _truths(self) -> bool:
-        return bool(self.categories) and all(isinstance(one, bool) for one in self.categories)
+    def takes_truths(self) -> bool:
+        """Whether it takes true and false."""
+        listed = self.listed and all(isinstance(one, bool) for one in self.categories)
+        return self.kind is Kind.FLAG or listed
+
+    def _of_truth(self, truth: bool) -> float:
+        return self._codes[truth] if self.listed else float(truth)
 
     @cached_property
     def _takes_codes(self) -> bool:
@@ -207,6 +205,20 @@ class Column:
             return f"{show(value)} is not {self.kind.value}"
         most = f" to {len(self.categories) - 1}" if self.categories else ""
         return f"{show(value)} is no category's code; send a whole number from 0{most}"
+
+
+def fitting(kind: Kind, values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which values, of any type and shape, are of a kind that has no list. Whether a number is whole is asked before
+    it is rounded to what a model computes with; NaN is a missing value, and an infinite one is left to others."""
+    wide = values.astype(np.float64, copy=False)
+    if kind is Kind.FLAG:
+        good = (wide == 0) | (wide == 1)
+    else:
+        good = wide == np.trunc(wide)
+        if kind is Kind.CATEGORY:
+            good &= (wide >= 0) & (wide < MOST_CODE)
+    found: NDArray[np.bool_] = good | np.isnan(wide)
+    return found
 
 
 def kinds_of(columns: Sequence[Column] | None) -> tuple[Column, ...] | None:

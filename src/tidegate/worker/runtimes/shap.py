@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.model.errors import ArtifactError, Invalid
+from tidegate.transform.csv_lines import without_bom
 from tidegate.worker.answer_counts import check_count
+from tidegate.worker.byreference import FIRST
 from tidegate.worker.invocation import Answer, Call
 from tidegate.worker.runtimes import xgboost as trees
 
@@ -54,7 +56,8 @@ class Explainer:
     def answer(self, call: Call) -> Answer:
         """Raises ModelFailed for rows that cannot be read."""
         kind = codecs.choose(call.accept, self._accept or codecs.kind_of(call.content_type))
-        rows = self._features.read(call.body, call.content_type)
+        body = without_bom(call.body) if call.headers.get(FIRST) == b"1" else call.body
+        rows = self._features.read(body, call.content_type, begins=FIRST not in call.headers)
         if kind == codecs.JSON:
             explanations = self.explain(rows)
             check_count(len(explanations), len(rows))

@@ -52,7 +52,12 @@ class Table:
         self._features = features
         self._accept = accept
         self._width = features.dtype.itemsize * features.count
-        self._pack = Packer(features.count, features.dtype.char).rows
+        self._pack = Packer(
+            features.count,
+            features.dtype.char,
+            features.of_kind(codecs.Kind.WHOLE),
+            features.of_kind(codecs.Kind.FLAG),
+        ).rows
         self._forms: dict[tuple[bytes | None, bytes | None], Form] = {}
 
     def parse(self, call: Call) -> Rows:
@@ -121,7 +126,7 @@ class Table:
         if form is None:
             kind = codecs.kind_of(call.content_type)
             answer = codecs.choose(call.accept, self._accept or kind)
-            plain = kind == codecs.JSON and self._features.kinds is None
+            plain = kind == codecs.JSON and not self._features.of_kind(codecs.Kind.CATEGORY)
             form = Form(plain, answer, {kind, answer} <= forms.LINED)
             if len(self._forms) < MOST_FORMS:
                 self._forms[key] = form
