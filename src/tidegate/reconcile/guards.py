@@ -26,7 +26,7 @@ BUDGET = 100_000
 """Steps of evaluation (points, and what metric math makes of each) that one round may take. What does not fit waits
 for the next round, cheap guards going first: an expensive guard holds its own rollout, never another's."""
 
-PATIENCE = 0.5
+PATIENCE = 3.0
 """Seconds that the data of one guard may take to be read. Windows beyond what metrics hold in memory are read from
 the database, which may be slow or away."""
 EXPENSIVE = BUDGET // 100
