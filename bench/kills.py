@@ -45,7 +45,7 @@ def controller(platform: Platform, kills: int, rate: float, chance: random.Rando
     urls = [train(platform.state / "models", seed) for seed in (1, 2)]
     current = scene.config(urls[0], instances=2)
     scene.create("bench", current)
-    scene.alarm("trip", "Invocation5XXErrors", 0.5, TreatMissingData="ignore", Period=60)
+    scene.alarm("trip", "Invocation5XXErrors", 0.5, TreatMissingData="ignore")
     right = 0
     with LoadGenerator(
         platform.url, "/endpoints/bench/invocations", BODY, {"Content-Type": "text/csv"}, rate
