@@ -268,7 +268,7 @@ def test_an_idle_endpoint_sleeps_and_wakes_with_the_next_request(
 def test_an_update_is_carried_out_while_requests_wait(scene: Scene, models: tuple[str, str], out: Path) -> None:
     model = scene.model(None, image=STAND_IN)
     queued(scene, "rolled", model, out)
-    answers = [ask(scene, "rolled", Body=b"x") for _ in range(5)]
+    answers = [ask(scene, "rolled") for _ in range(5)]  # whichever version takes them can answer
     queued_config = scene.model(models[0])
     scene.sagemaker.create_endpoint_config(
         EndpointConfigName="rolled-2",

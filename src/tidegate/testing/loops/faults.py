@@ -169,7 +169,7 @@ class Damage(StrEnum):
     """What is wrong with the pages of counts of some workers."""
 
     LATE = "late"
-    """They show their seconds two seconds late."""
+    """They come as they were made two seconds ago."""
     MISSING = "missing"
     """They are not answered."""
     GARBAGE = "garbage"

@@ -16,7 +16,7 @@ KEPT = 180
 OVERHEAD = 200
 """Microseconds of each request outside the model."""
 LATE = 2
-"""Seconds by which pages are late, where they are."""
+"""Seconds ago that a page was made which comes late."""
 HUGE = 1.7e308
 _index = lru_cache(maxsize=1024)(sketch.index)
 
@@ -88,11 +88,12 @@ class Worker:
 
     def page(self, since: int, before: int, now: float, damage: Damage | None) -> bytes:
         """The counts of the seconds ``since <= s < before`` that are over ``now`` (epoch seconds), as JSON."""
+        now -= LATE if damage is Damage.LATE else 0
         self.rewind(int(now) - EPOCH)
         self.read = max(self.read, min(since, int(now)) - EPOCH)
         if damage is Damage.GARBAGE:
             return b'{"seconds": [{"second": 1' if int(now) % 2 else b'{"in_flight": "many"}'
-        end = min(before, int(now) - (LATE if damage is Damage.LATE else 0)) - EPOCH
+        end = min(before, int(now)) - EPOCH
         places = [at for at in sorted(self.seconds) if since - EPOCH <= at < end]
         for at in places:
             self.seconds[at].shown = True
