@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
-import pytest
-
 from tests.unit.targets.local_stand import spec
 from tidegate.evidence import sketch
 from tidegate.model.errors import Transient, Unavailable
@@ -19,7 +17,6 @@ from tidegate.model.metric import Collected, MetricId
 from tidegate.model.observe import FleetSeen
 from tidegate.ports.router import Passed
 from tidegate.service import publish
-from tidegate.targets.local import ping
 from tidegate.targets.local.collect import Collector
 from tidegate.targets.local.coverage import CoverageTracker
 from tidegate.targets.local.target import LocalTarget
@@ -135,7 +132,8 @@ class CollectorStand:
     def restart(self) -> None:
         """A new controller."""
         target = cast(LocalTarget, self.target)
-        self.collector = Collector(target, self.metrics, self._passed, CoverageTracker(self.file), patience=60)
+        tracker = CoverageTracker(self.file)
+        self.collector = Collector(target, self.metrics, self._passed, tracker, patience=60, get=self.answer)
 
     def worker(self, fleet: FleetId, replica: str) -> Worker:
         return self.target.fleets.setdefault(fleet, {}).setdefault(replica, Worker())
@@ -180,10 +178,7 @@ class CollectorStand:
 
 @contextmanager
 def collecting(file: Path | None = None) -> Iterator[CollectorStand]:
-    stand = CollectorStand(file)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ping, "get", stand.answer)
-        yield stand
+    yield CollectorStand(file)
 
 
 def loaded(**changed: Any) -> Passed:

@@ -115,7 +115,7 @@ def play(body: bytes, left: bytes, load: Passed) -> Seen:
         check_page(prometheus.render(totals, (), ()))
         mine = [one for one in seconds if one.fleet == GOOD]
         found = [sample for sample in samples if dict(sample.metric.dimensions)["EndpointName"] == "good"]
-        assert stand.collector.answered(GOOD) == 0
+        assert stand.target.answers[GOOD][0] == 0
         return mine, coverage["good"], found
 
     with collecting() as stand:

@@ -70,15 +70,10 @@ def is_due(alarm: Alarm, last: datetime | None, now: datetime) -> bool:
 async def judge_alone(metrics: Metrics, alarm: Alarm, now: datetime) -> Alarm:
     """The alarm after a look at its metric. One that cannot be judged stays as it is and stops no other."""
     try:
-        return await judged_now(metrics, alarm, now)
+        return evaluate(alarm, await points(metrics, alarm, now), now)
     except Exception as error:
         log.warning("alarm %s cannot be judged: %s: %s", alarm.name, type(error).__name__, error)
         return alarm
-
-
-async def judged_now(metrics: Metrics, alarm: Alarm, now: datetime) -> Alarm:
-    """The alarm after a look at its metric."""
-    return evaluate(alarm, await points(metrics, alarm, now), now)
 
 
 def save(tx: Tx, moved: list[tuple[Saved[Alarm], Alarm]], now: datetime) -> list[str]:

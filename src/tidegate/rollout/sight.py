@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from tidegate.model.alarm import AlarmState
 from tidegate.model.endpoint import Endpoint, Rollout
 from tidegate.model.fleet import FleetId
-from tidegate.model.observe import Observation
+from tidegate.model.observe import FleetSeen, Observation
 from tidegate.model.rollout import RolloutPlan, Version
 from tidegate.rollout import wanted
 
@@ -51,9 +51,7 @@ def answers(endpoint: Endpoint, rollout: Rollout, seen: Observation) -> Answers:
     """Of the new version, since the first count of this bake. A controller that came later counts from its start."""
     version = rollout.new
     fleets = [
-        fleet
-        for variant in version.production
-        if (fleet := (seen.fleets or {}).get(FleetId(endpoint.name, version.generation, variant.name)))
+        fleet for one in version.production if (fleet := _fleet(endpoint, version, one.name, seen)) is not None
     ]
     known = [fleet.answered for fleet in fleets if fleet.answered is not None]
     answered, failed = sum(known), sum(fleet.failed or 0 for fleet in fleets)
@@ -84,7 +82,7 @@ def ready(endpoint: Endpoint, version: Version, part: int, seen: Observation, *,
     counts = version.counts(part)
     for variant in version.variants if shadow else version.production:
         count = counts[variant.name]
-        fleet = seen.fleets.get(FleetId(endpoint.name, version.generation, variant.name))
+        fleet = _fleet(endpoint, version, variant.name, seen)
         if fleet is None or fleet.desired != count or fleet.ready < count:
             return False
     return True
@@ -97,7 +95,7 @@ def dead(endpoint: Endpoint, version: Version, seen: Observation) -> list[str]:
     gone = []
     asleep = {v.name for v in version.production if not v.instance_count}
     for variant, weight in version.weights.items():
-        fleet = seen.fleets.get(FleetId(endpoint.name, version.generation, variant))
+        fleet = _fleet(endpoint, version, variant, seen)
         if weight and variant not in asleep and (fleet is None or fleet.ready == 0):
             gone.append(variant)
     return gone
@@ -105,15 +103,15 @@ def dead(endpoint: Endpoint, version: Version, seen: Observation) -> list[str]:
 
 def were_ready(endpoint: Endpoint, version: Version, variants: list[str], seen: Observation) -> bool:
     """Whether one of these variants had a ready replica since the controller follows it; a fleet that is gone had."""
-    ids = (FleetId(endpoint.name, version.generation, name) for name in variants)
-    return any(fleet is None or fleet.was_ready for fleet in (((seen.fleets or {}).get(id)) for id in ids))
+    fleets = [_fleet(endpoint, version, name, seen) for name in variants]
+    return any(fleet is None or fleet.was_ready for fleet in fleets)
 
 
 def failures(endpoint: Endpoint, version: Version, seen: Observation, *, shadow: bool = False) -> dict[str, str]:
     """Variants whose replicas do not come up, and why; the shadow variant only where it is asked for."""
     found = {}
     for variant in version.variants if shadow else version.production:
-        fleet = (seen.fleets or {}).get(FleetId(endpoint.name, version.generation, variant.name))
+        fleet = _fleet(endpoint, version, variant.name, seen)
         if fleet is not None and fleet.failure is not None:
             found[variant.name] = fleet.failure.rstrip(".")  # it becomes part of a sentence
     return found
@@ -138,3 +136,8 @@ def missing(plan: RolloutPlan, seen: Observation) -> list[str]:
 def lacking(plan: RolloutPlan, seen: Observation) -> list[str]:
     """Alarms that are not seen OK."""
     return [name for name in plan.alarms if (seen.alarms or {}).get(name) is not AlarmState.OK]
+
+
+def _fleet(endpoint: Endpoint, version: Version, variant: str, seen: Observation) -> FleetSeen | None:
+    """Of one variant; None where it is gone or was not seen."""
+    return (seen.fleets or {}).get(FleetId(endpoint.name, version.generation, variant))

@@ -77,7 +77,7 @@ class Collector:
     passed: Callable[[], Awaitable[Mapping[FleetId, Passed]]]
     coverage: CoverageTracker = field(default_factory=CoverageTracker)
     patience: float = PATIENCE
-    get: Callable[[Path, str, float], Awaitable[tuple[int, bytes] | None]] = lambda *asked: ping.get(*asked)
+    get: Callable[[Path, str, float], Awaitable[tuple[int, bytes] | None]] = ping.get
     """How a worker is asked over its socket."""
     _since: dict[str, int] = field(default_factory=dict)
     """Replica -> first second not yet taken."""
@@ -101,11 +101,6 @@ class Collector:
     """The second of the round before."""
     _blind: bool = False
     """The proxy's counts could not be read the last time; logged once."""
-
-    def answered(self, fleet: FleetId) -> int:
-        """Requests that the fleet's models answered with a status below 500, since its replicas started, as far as
-        this controller has asked them."""
-        return self._answered[fleet]
 
     def _fleets(self) -> set[FleetId]:
         return {*self._answered, *self._failed, *(spec.id for spec, *_ in self.target.serving())}
@@ -131,10 +126,10 @@ class Collector:
         parts += self._by_proxy(passed or {}, now - 1)
         for part in parts:
             self._failed[part.fleet] += part.errors_5xx
-        self.target.count_answers(
-            {fleet: (self._answered[fleet], self._failed[fleet]) for fleet in self._fleets()}
-        )
-        return Collected(list(merged(parts)), self._report(replicas, left, passed, now))
+        coverage = self._report(replicas, left, passed, now)
+        answers = {fleet: (self._answered[fleet], self._failed[fleet]) for fleet in self._fleets()}
+        self.target.count_answers(answers)
+        return Collected(list(merged(parts)), coverage)
 
     # -- the round -------------------------------------------------------------------------------------------
 
