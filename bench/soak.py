@@ -9,6 +9,7 @@ that was killed or stopped. Exits with 1 otherwise.
 """
 
 import argparse
+import contextlib
 import random
 import sys
 import tempfile
@@ -21,9 +22,10 @@ from pathlib import Path
 import httpx
 
 from bench import tables
-from bench.soak_faults import Faults, Harm, faked_clock, small_disk
+from bench.soak_faults import ROOM, Faults, Harm, faked_clock
 from tidegate.testing.platform import Platform, until
 from tidegate.testing.scene import Scene, all_at_once, canary, linear
+from tidegate.testing.small_disk import small_disk
 
 IMAGE = "soak/model"
 FLAWS = ("", "", "", "fails", "fails in part", "hangs", "slow", "never loads")
@@ -200,8 +202,12 @@ def run(seconds: float, rate: float, seed: int) -> Soak:
         table.write_text(f"images:\n  {IMAGE}:\n    command: [{sys.executable}, {program}]\n")
         clock = faked_clock(folder / "clock")
         environment = {"TIDEGATE_IMAGES": str(table), "TIDEGATE_DRAIN_TIMEOUT": "5", **clock}
-        with small_disk(folder / "s") as small, Platform(folder / "s", environment=environment) as platform:
-            faults = Faults(platform, chance, small, folder / "clock" if clock else None)
+        with contextlib.ExitStack() as stack:
+            disk = None
+            with contextlib.suppress(OSError):  # this user may mount nothing: no disk is filled
+                disk = stack.enter_context(small_disk(folder / "s", ROOM))
+            platform = stack.enter_context(Platform(folder / "s", environment=environment))
+            faults = Faults(platform, chance, disk, folder / "clock" if clock else None)
             soak = Soak(platform, faults, Clients(platform.url, rate), chance)
             soak.run(seconds)
             return soak

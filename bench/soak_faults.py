@@ -5,7 +5,6 @@ import os
 import random
 import signal
 import sqlite3
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,11 +13,12 @@ from pathlib import Path
 import psutil
 
 from tidegate.testing.platform import Platform
+from tidegate.testing.small_disk import SmallDisk
 
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 """Sets the wall clock of processes; None: it is not installed."""
-ROOM = "size=512m"
-"""Of the file system that is filled."""
+ROOM = "512m"
+"""Size of the disk that is filled."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class Harm:
 
 @dataclass
 class Faults:
-    """``small``: the state folder is a file system of its own that may be filled. ``clock``: the file that sets the
-    platform's clock, where that can be set."""
+    """``disk``: that of the state folder where it is one of its own, which may be filled. ``clock``: the file that
+    sets the platform's clock, where that can be set."""
 
     platform: Platform
     chance: random.Random
-    small: bool
+    disk: SmallDisk | None
     clock: Path | None
 
     def names(self) -> list[str]:
@@ -51,7 +51,7 @@ class Faults:
             "stop worker",
         ]
         known += ["kill proxy", "lock database"]
-        return known + ["fill disk"] * self.small + ["set clock"] * (self.clock is not None)
+        return known + ["fill disk"] * (self.disk is not None) + ["set clock"] * (self.clock is not None)
 
     def happen(self, name: str) -> Harm:
         began = time.time()
@@ -80,8 +80,10 @@ class Faults:
                         holder.execute("BEGIN IMMEDIATE")
                     time.sleep(seconds)
             case "fill disk":
-                with filled(self.platform.state / "filler"):
-                    time.sleep(seconds)
+                assert self.disk is not None
+                self.disk.fill()
+                time.sleep(seconds)
+                self.disk.free()
             case "set clock":
                 assert self.clock is not None
                 new = self.clock.with_name("clock.new")
@@ -94,18 +96,6 @@ class Faults:
         if found:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.chance.choice(found).pid, number)
-
-
-@contextlib.contextmanager
-def small_disk(folder: Path) -> Iterator[bool]:
-    """The folder as a small file system of its own; False where this user may not make one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", ROOM, "tmpfs", folder], capture_output=True)
-    try:
-        yield mounted.returncode == 0
-    finally:
-        if mounted.returncode == 0:
-            subprocess.run(["umount", "-l", folder], check=True)
 
 
 def faked_clock(file: Path) -> dict[str, str]:
@@ -129,17 +119,6 @@ def _stopped(pid: int) -> Iterator[None]:
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
-
-
-@contextlib.contextmanager
-def filled(path: Path) -> Iterator[None]:
-    try:
-        with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-            while True:
-                file.write(bytes(1 << 16))
-        yield
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def _command(process: psutil.Process) -> list[str]:

@@ -2,12 +2,8 @@
 half-written, and work goes on when it can."""
 
 import asyncio
-import os
-import shutil
 import sqlite3
-import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,9 +13,11 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, make_url
 
+from tests.small_disk import small_disk
 from tidegate.adapters.store import SqlStore, open_store
 from tidegate.model.errors import StartupError, Unavailable
 from tidegate.ports.store import Kind, Tx
+from tidegate.testing.small_disk import SmallDisk
 
 R = TypeVar("R")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -111,41 +109,29 @@ def test_a_postgresql_user_who_may_not_write(postgres_url: str) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MB; only root can make one."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = shutil.which("mount")
-    command = [str(mount), "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
-    if mount is None or os.getuid() or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("file systems cannot be mounted here; the size limit of SQLite itself stands in for it")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    with small_disk(tmp_path / "small") as disk:
+        yield disk
 
 
-def test_a_full_disk_undoes_the_transaction_and_later_work_goes_on(small_disk: Path) -> None:
-    store = open_store(f"sqlite:///{small_disk / 'tidegate.db'}")
+def test_a_full_disk_undoes_the_transaction_and_later_work_goes_on(disk: SmallDisk) -> None:
+    store = open_store(f"sqlite:///{disk.folder / 'tidegate.db'}")
     run(store, put("before"))
-    filler = small_disk / "filler"
-    with filler.open("wb", buffering=0) as out, suppress(OSError):
-        while out.write(b"x" * 4096):
-            pass
+    disk.fill()
     for _ in range(3):
         with pytest.raises(Unavailable, match="make room on its disk"):
             run(store, lambda tx: [put("small")(tx), put("large", 1_000_000)(tx)])
         assert names(store) == {"before"}
-    filler.unlink()
+    disk.free()
     run(store, put("after"))
     assert names(store) == {"before", "after"}
     asyncio.run(store.close())
 
 
-def test_a_full_disk_is_no_place_to_start(small_disk: Path) -> None:
-    with (small_disk / "filler").open("wb", buffering=0) as out, suppress(OSError):
-        while out.write(b"x" * 4096):
-            pass
+def test_a_full_disk_is_no_place_to_start(disk: SmallDisk) -> None:
+    disk.fill()
     with pytest.raises(StartupError, match="make room on its disk"):
-        open_store(f"sqlite:///{small_disk / 'tidegate.db'}")
+        open_store(f"sqlite:///{disk.folder / 'tidegate.db'}")
 
 
 def test_a_full_database_undoes_the_transaction_and_later_work_goes_on(tmp_path: Path) -> None:

@@ -1,0 +1,45 @@
+"""A disk that can be filled: a small tmpfs of its own."""
+
+import contextlib
+import errno
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class SmallDisk:
+    folder: Path
+
+    def fill(self) -> None:
+        """Returns when nothing more can be written."""
+        size = 1 << 16
+        with (self.folder / "ballast").open("ab", buffering=0) as ballast:
+            while size:
+                try:
+                    ballast.write(b"\0" * size)
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+                    size //= 2
+
+    def free(self) -> None:
+        (self.folder / "ballast").unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[SmallDisk]:
+    """Mounted on ``folder``, which is made; ``size`` as tmpfs takes it: ``2m``.
+
+    Raises ``OSError`` where this user may mount nothing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tidegate-test", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise OSError(done.stderr.strip())
+    try:
+        yield SmallDisk(folder)
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
