@@ -22,8 +22,8 @@ SILENT = "NoAnswers"
 
 ONE_SECOND = timedelta(seconds=1)
 """Requests are counted by the second."""
-OUTAGE = timedelta(seconds=3)
-"""How long a share may be out of force, or unseen, without its bake lasting longer for it."""
+OUTAGE = timedelta(seconds=1)
+"""How long a share must have been out of force, or unseen, for its longer bake to be told."""
 ALL_FAILED = 10
 """Failed requests, and not one that was answered, after which a version is turned back without an alarm."""
 WAITING = "WaitingForEvidence"
@@ -229,10 +229,9 @@ def _count_routed_time(endpoint: Endpoint, rollout: Rollout, seen: Observation, 
         return None
     if since is None:
         return replace(endpoint, rollout=replace(rollout, unrouted_since=now)), ()
-    back = replace(rollout, unrouted_since=None)
+    longer = replace(rollout, unrouted_since=None, bake_until=rollout.bake_until + max(now - since, timedelta(0)))
     if now - since <= OUTAGE:
-        return replace(endpoint, rollout=back), ()
-    longer = replace(back, bake_until=rollout.bake_until + (now - since))
+        return replace(endpoint, rollout=longer), ()
     text = f"the share was not in force for {(now - since).total_seconds():.0f} s; the bake lasts that much longer"
     return replace(endpoint, rollout=longer), (Event("rollout.BakeExtended", text, {"rollout": rollout.id}),)
 

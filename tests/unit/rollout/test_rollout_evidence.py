@@ -143,6 +143,18 @@ def test_nothing_is_judged_in_a_gap_so_nothing_moves() -> None:
     assert world.record.rollout is None and rollout_of(endpoint).stage == 0
 
 
+def test_short_outages_of_the_proxy_add_up() -> None:
+    endpoint, began = baking()
+    until, now = rollout_of(endpoint).bake_until, began
+    assert until is not None
+    for _ in range(3):
+        away = replace(look(endpoint, Evidence(now, began, now)), routes=None)
+        endpoint = step(endpoint, away, now).endpoint
+        now += 2.5 * SECOND
+        endpoint = step(endpoint, look(endpoint, Evidence(now, began, now)), now).endpoint
+    assert rollout_of(endpoint).bake_until == until + 7.5 * SECOND
+
+
 @pytest.mark.parametrize("paused", [False, True])
 @pytest.mark.parametrize("by", [3600.0, -90.0])
 def test_a_set_clock_moves_every_deadline_along(by: float, paused: bool) -> None:
