@@ -105,7 +105,7 @@ def _words(rows: dict[str, int]) -> str:
 
 @contextmanager
 def _bar(quiet: bool) -> Iterator[Callable[[str], Callable[[int, int], None]]]:
-    """Makes steps of a progress bar: each is told the rows done, and of how many; 0: not known."""
+    """Makes steps of a progress bar: each takes the rows done and how many there are in all; 0: not known."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f} rows"))
     on_screen = not quiet and sys.stdout.isatty()
     with Progress(*columns, TimeElapsedColumn(), console=console(), disable=not on_screen, transient=True) as bar:

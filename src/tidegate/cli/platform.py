@@ -174,7 +174,7 @@ def _until_gone(server: Client, pid: int | None) -> None:
         if not _answers(server) and not _runs(pid):
             return
         if time.monotonic() > told:
-            note("waiting for requests in hand ...")
+            note("waiting for requests in flight ...")
             told = deadline
         time.sleep(0.05)
     raise Unavailable(f"{server.url} has not stopped within {drain + STOP_MARGIN:g} s (pid {pid})")
