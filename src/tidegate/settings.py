@@ -107,6 +107,16 @@ class Settings:
     """Bytes of an asynchronous request's input and of its answer (SageMaker's limit). The platform streams them; a
     built-in runtime holds one whole in its instance's memory while it works on it."""
 
+    fidelity: str = ""
+    """``aws``: updates follow SageMaker's own rules where tidegate does more, so that a rehearsal here predicts what
+    AWS will do; see docs/sagemaker.md. Empty: tidegate's own."""
+
+    quotas: Mapping[str, int] = field(default_factory=dict)
+    """Instance type -> instances of it that all endpoints together may have, as an AWS account's quotas."""
+
+    capacity: Mapping[str, int] = field(default_factory=dict)
+    """Instance type -> instances of it that there are, to rehearse a cloud that has none left."""
+
     images: Path | None = None
     """YAML file that maps image names to commands or runtimes; see docs/images.md."""
 
@@ -181,6 +191,22 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
+def _fidelity(text: str) -> str:
+    if text != "aws":
+        raise ValueError("expected aws, or nothing")
+    return text
+
+
+def _counts(text: str) -> dict[str, int]:
+    found = {}
+    for part in _words(text):
+        name, equals, count = part.partition("=")
+        if not (name and equals):
+            raise ValueError("expected TYPE=COUNT[,TYPE=COUNT...], such as ml.c5.large=4")
+        found[name.strip()] = _count(count)
+    return found
+
+
 VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_HOST": ("host", str),
     "TIDEGATE_PORT": ("port", int),
@@ -210,6 +236,9 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_WEBHOOK_SECRET": ("webhook_secret", str),
     "TIDEGATE_WEBHOOK_HOSTS": ("webhook_hosts", _words),
     "TIDEGATE_ASYNC_MAX_BODY": ("async_max_body", int),
+    "TIDEGATE_FIDELITY": ("fidelity", _fidelity),
+    "TIDEGATE_QUOTAS": ("quotas", _counts),
+    "TIDEGATE_CAPACITY": ("capacity", _counts),
     "TIDEGATE_IMAGES": ("images", Path),
     "TIDEGATE_PRICES": ("prices", Path),
     "TIDEGATE_TRUST": ("trust", _trust),

@@ -37,8 +37,9 @@ from tidegate.gateway.app import build_app
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.health import WriteProbe
 from tidegate.model.errors import TidegateError
-from tidegate.model.observe import Observation
+from tidegate.model.observe import OURS, SAGEMAKER, Observation
 from tidegate.ports.store import Kind, Tx
+from tidegate.ports.target import Target
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.reconcile.engine import Engine
 from tidegate.reconcile.guards import Guards
@@ -58,6 +59,7 @@ from tidegate.targets.local.start_queue import StartQueue, default_limit
 from tidegate.targets.local.streams import Streams
 from tidegate.targets.local.surroundings import Surroundings
 from tidegate.targets.local.target import LocalTarget
+from tidegate.targets.scarce import Scarce
 from tidegate.wire.operation import WireContext
 from tidegate.worker.images import ImageTable
 
@@ -135,17 +137,19 @@ def join(
         nursery=waking.nursery,
         starts=StartQueue(settings.start_limit or default_limit()),
     )
-    target = LocalTarget(around)
+    rules = SAGEMAKER if settings.fidelity == "aws" else OURS
+    target = LocalTarget(around, replace(rules, quotas=settings.quotas))
     jobs = join_jobs(settings, store, clock, target, folders, table, news)
     guards = Guards(metrics, lambda: clock.read()[1].ahead)
-    engine = Engine(store, target, clock, guards, news, read_clocks=clock.read)
+    hosts: Target = Scarce(target, target.wishes, settings.capacity) if settings.capacity else target
+    engine = Engine(store, hosts, clock, guards, news, read_clocks=clock.read)
     collector = Collector(target, metrics, proxy.passed, CoverageTracker(folders.state / "coverage.json"))
     queue = SqlQueue(queue_database(settings, store))
     fresh = partial(looked, engine, target)
-    scaling = Scaling(store, metrics, clock, ids, fresh, queue, engine.kick)
+    scaling = Scaling(store, metrics, clock, ids, fresh, queue, engine.kick, target.can)
     watch = Watch(store, metrics, clock, collector.collect, engine.kick, guards, engine.guarded, scaling.followed)
     dispatching = Supervisor(start_of(settings, proxy.queued), folders.installation)
-    queues = Queues(store, queue, metrics, clock, engine.observed.get, engine.kick, dispatching.update)
+    queues = Queues(store, queue, metrics, clock, engine.observed.get, engine.kick, dispatching.update, target.can)
     return Parts(
         store,
         metrics,

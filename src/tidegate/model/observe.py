@@ -1,5 +1,6 @@
 """What an engine sees when it looks, and what it is told to do. Unknown is None, and is never good news."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -17,6 +18,30 @@ class Capabilities:
     max_versions: int = 2
     mirror: bool = False
     scale_to_zero: bool = False
+    whole_instances: bool = False
+    """Whether a share of the traffic is always that of whole instances of the new fleet."""
+    guards_every_fleet: bool = True
+    """Whether traffic is shifted step by step, and alarms are watched, whatever the fleets are made of."""
+    keeps_old_config: bool = True
+    """Whether an endpoint can be updated although its present config was deleted."""
+    keeps_scaling: bool = True
+    """Whether a variant that is scaled can get another instance type, or go, without being deregistered first."""
+    scales_in_rollouts: bool = True
+    """Whether load scales a fleet while a rollout bakes."""
+    quotas: Mapping[str, int] = field(default_factory=dict)
+    """Instance type -> how many instances of it all endpoints together may have; types that are absent have no
+    quota."""
+
+
+OURS = Capabilities()
+SAGEMAKER = Capabilities(
+    whole_instances=True,
+    guards_every_fleet=False,
+    keeps_old_config=False,
+    keeps_scaling=False,
+    scales_in_rollouts=False,
+)
+"""What SageMaker's own hosting can do, as its developer guide has it."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from datetime import datetime
 from tidegate.model.asynchronous import Backlog
 from tidegate.model.endpoint import Endpoint
 from tidegate.model.errors import Conflict, TidegateError
-from tidegate.model.observe import Observation
+from tidegate.model.observe import OURS, Capabilities, Observation
 from tidegate.ports.clock import Clock
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
@@ -50,6 +50,7 @@ class Queues:
     observed: Callable[[str], Observation | None]
     kick: Callable[[str], None]
     publish: Callable[[float, dict[str, tuple[int, str]], bool], None]
+    can: Capabilities = OURS
     _busy: dict[str, float] = field(default_factory=dict)
     """When each endpoint's queue was last seen with work."""
     _pruned: float = 0.0
@@ -130,7 +131,7 @@ class Queues:
             return
 
         def work(tx: Tx) -> None:
-            update_weights_and_capacities(tx, endpoint.name, changes, moment)
+            update_weights_and_capacities(tx, endpoint.name, changes, self.can, moment)
 
         try:
             await self.store.run(work)

@@ -15,7 +15,7 @@ from tidegate.model.asynchronous import Backlog
 from tidegate.model.endpoint import Endpoint
 from tidegate.model.errors import Conflict, TidegateError
 from tidegate.model.metric import SAGEMAKER, MetricId, Sample
-from tidegate.model.observe import Event, Observation
+from tidegate.model.observe import OURS, Capabilities, Event, Observation
 from tidegate.model.scaling import (
     ActivityStatus,
     AlarmSeen,
@@ -88,6 +88,7 @@ class Scaling:
     observed: Callable[[str], Observation | None]
     queue: Queue
     kick: Callable[[str], None]
+    can: Capabilities = OURS
     _known: dict[str, Memory] = field(default_factory=dict)
     _followed: frozenset[tuple[str, str]] = frozenset()
     _pruned: datetime | None = None
@@ -131,6 +132,8 @@ class Scaling:
     async def _one(self, standing: Standing, backlogs: dict[str, Backlog], now: datetime) -> None:
         scalable, endpoint = standing.saved.body, standing.endpoint
         memory = await self._memory(standing.saved, now)
+        if endpoint is not None and endpoint.rollout is not None and not self.can.scales_in_rollouts:
+            return
         if endpoint is None or (memory.refused_until is not None and now < memory.refused_until):
             return
         memory.refused_until = None
@@ -168,7 +171,8 @@ class Scaling:
         moved = decision.desired != seen.desired
         if moved or decision.activities or after != before:
             try:
-                work = partial(save, saved=saved, after=after, decision=decision, moved=moved, now=now)
+                decided = partial(save, saved=saved, after=after, decision=decision)
+                work = partial(decided, moved=moved, can=self.can, now=now)
                 memory.version = await self.store.run(work)
             except (Conflict, Stale):
                 raise
@@ -305,7 +309,15 @@ def queued(standing: Standing) -> bool:
     return endpoint is not None and scaling_sight.is_queued(endpoint, target.variant)
 
 
-def save(tx: Tx, saved: Saved[Scalable], after: Scalable, decision: Decision, moved: bool, now: datetime) -> int:
+def save(
+    tx: Tx,
+    saved: Saved[Scalable],
+    after: Scalable,
+    decision: Decision,
+    moved: bool,
+    can: Capabilities,
+    now: datetime,
+) -> int:
     """The memory of the decision, its activities and the change itself, or none of them; the record's version."""
     target = after.target
     version = saved.version
@@ -316,7 +328,7 @@ def save(tx: Tx, saved: Saved[Scalable], after: Scalable, decision: Decision, mo
     activities.put(tx, target, decision.activities, now)
     if moved:
         count = scaling_sight.change(target.dimension, decision.desired)
-        autoscale(tx, target.endpoint, {target.variant: count}, decision.reason, now)
+        autoscale(tx, target.endpoint, {target.variant: count}, decision.reason, can, now)
     return version
 
 

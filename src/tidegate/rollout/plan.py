@@ -2,7 +2,8 @@
 
 Share of a stage, where SageMaker's documents only speak of a "portion": for CAPACITY_PERCENT it is the percent
 itself, exactly (blue/green has the whole new fleet up, so a 5 % canary of two instances gets 5 %); for
-INSTANCE_COUNT, and always for rolling, it is the active part of the new version's instances. A percentage that
+INSTANCE_COUNT, for rolling, and on a target that shifts whole instances, as SageMaker does, it is the active part of
+the new version's instances. A percentage that
 is a whole n-th cut off to a whole number (33, 14, ...) makes n linear steps, not n and a remainder of 1 %.
 
 The wait lies between steps; after the last one comes the termination wait, as one final bake.
@@ -39,7 +40,10 @@ def compile_plan(
     if deployment.blue_green and deployment.rolling:
         raise Invalid("BlueGreenUpdatePolicy and RollingUpdatePolicy exclude each other; give one of them")
     _check_versions(old, new, deployment)
-    plan = _rolling(new, deployment.rolling) if deployment.rolling else _blue_green(new, deployment.blue_green)
+    if not can.guards_every_fleet:
+        _check_guarded(old, new, deployment)
+    rolling = deployment.rolling
+    plan = _rolling(new, rolling) if rolling else _blue_green(new, deployment.blue_green, can.whole_instances)
     plan = replace(
         plan,
         stages=tuple(_fit(plan.stages, can)),
@@ -78,7 +82,26 @@ def _check_versions(old: Version | None, new: Version, deployment: DeploymentCon
         )
 
 
-def _blue_green(new: Version, config: BlueGreen | None) -> RolloutPlan:
+def _check_guarded(old: Version | None, new: Version, deployment: DeploymentConfig) -> None:
+    """SageMaker switches such endpoints at once and watches no alarm; that is refused where a guard was asked for."""
+    plain = deployment.rolling is None and (deployment.blue_green or BlueGreen()).plain
+    if plain and not deployment.alarms:
+        return
+    for version in (new, *([old] if old else [])):
+        if version.serverless:
+            raise Invalid(
+                f"config {version.config_name} is serverless, and SageMaker updates such an endpoint all at once"
+                " without alarms: leave DeploymentConfig out"
+            )
+        for variant in version.production:
+            if variant.instance_type.startswith("ml.inf1."):
+                raise Invalid(
+                    f"config {version.config_name} runs on {variant.instance_type}, and SageMaker updates such an"
+                    " endpoint all at once without alarms: leave DeploymentConfig out"
+                )
+
+
+def _blue_green(new: Version, config: BlueGreen | None, whole_instances: bool) -> RolloutPlan:
     config = config or BlueGreen()
     shares = [WHOLE]
     if config.routing is not Routing.ALL_AT_ONCE:
@@ -87,9 +110,17 @@ def _blue_green(new: Version, config: BlueGreen | None) -> RolloutPlan:
             raise Invalid(f"{config.routing} needs {what}")
         for variant in new.production:
             _check_portion(what, config.size, variant.instance_count)
-        shares = [_share(config.size, 1, new), WHOLE]
+        size = config.size
+        if whole_instances:
+            if new.total_instances < 2:
+                raise Invalid(
+                    f"SageMaker shifts traffic by whole instances, and config {new.config_name} has"
+                    f" {new.total_instances}: give it 2 or more, or shift ALL_AT_ONCE"
+                )
+            size = CapacitySize(SizeType.INSTANCE_COUNT, size.instances(new.total_instances))
+        shares = [_share(size, 1, new), WHOLE]
         if config.routing is Routing.LINEAR:
-            shares = list(_linear(config.size, new))
+            shares = list(_linear(size, new))
     stages = [Stage(share, config.wait) for share in shares[:-1]]
     return RolloutPlan(stages=(*stages, Stage(WHOLE, config.termination_wait)))
 

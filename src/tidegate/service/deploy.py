@@ -173,7 +173,7 @@ def _supersede(
     tx: Tx, saved: Saved[Endpoint], asked: Asked, rollout_id: str, can: Capabilities, now: datetime
 ) -> None:
     config = configs.get_config(tx, asked.config_name).body
-    wanted = endpoints.wanted_version(tx, saved.body, config, asked, now)
+    wanted = endpoints.wanted_version(tx, saved.body, config, asked, can, now)
     changed = commands.supersede(
         saved.body, wanted, rollout_id=rollout_id, can=can, now=now, override=asked.override
     )

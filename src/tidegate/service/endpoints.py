@@ -16,7 +16,7 @@ from tidegate.model.rollout import DeploymentConfig, Phase, Version
 from tidegate.ports.store import Saved, Tx
 from tidegate.rollout import commands
 from tidegate.rollout.commands import Change
-from tidegate.service import scalables
+from tidegate.service import quotas, scalables
 from tidegate.service import tags as labels
 from tidegate.service.configs import check_count, check_weights
 from tidegate.service.kinds import ALARM, CONFIG, ENDPOINT, MODEL
@@ -53,8 +53,9 @@ def create_endpoint(
     config = need(tx, CONFIG, asked.config_name).body
     first = first_number(tx, name, now)
     endpoint = Endpoint(name, now, now, generation=first, fence=first)
-    wanted = wanted_version(tx, endpoint, config, asked, now)
+    wanted = wanted_version(tx, endpoint, config, asked, can, now)
     begun = commands.begin(endpoint, wanted, rollout_id=rollout_id, can=can, now=now)
+    quotas.check(tx, None, begun, can.quotas)
     event = Event("create", f'creation with config "{config.name}" asked for{_by(asked.by)}')
     tx.put(ENDPOINT, name, replace(begun, deployment=asked.deployment), expect=0, now=now, events=[event])
     labels.add(tx, ENDPOINT, name, tags, now)
@@ -77,14 +78,37 @@ def update_endpoint(tx: Tx, name: str, asked: Asked, *, rollout_id: str, can: Ca
     config = need(tx, CONFIG, asked.config_name).body
     if config.serverless and saved.body.serving is not None and not saved.body.serving.serverless:
         raise Invalid(f'endpoint "{name}" has instances and cannot become serverless: create another endpoint')
-    wanted = wanted_version(tx, saved.body, config, asked, now)
+    wanted = wanted_version(tx, saved.body, config, asked, can, now)
     begun = commands.begin(saved.body, wanted, rollout_id=rollout_id, can=can, now=now, override=asked.override)
+    quotas.check(tx, saved.body, begun, can.quotas)
     event = Event("update", f'update to config "{config.name}" asked for{_by(asked.by)}')
     save(tx, saved, replace(begun, deployment=asked.deployment or saved.body.deployment), event, now)
 
 
-def wanted_version(tx: Tx, endpoint: Endpoint, config: EndpointConfig, asked: Asked, now: datetime) -> Wanted:
+def _check_what_serves(tx: Tx, endpoint: Endpoint, config: EndpointConfig, can: Capabilities) -> None:
+    """Raises NotFound or Invalid where the target needs something of the present version that is gone or in use."""
+    if endpoint.serving is None:
+        return
+    if not can.keeps_old_config:
+        need(tx, CONFIG, endpoint.serving.config_name)
+    if can.keeps_scaling:
+        return
+    types = {variant.name: variant.instance_type for variant in config.variants}
+    present = {variant.name: variant.instance_type for variant in endpoint.serving.variants}
+    for target in (saved.body.target for saved in scalables.of_endpoint(tx, endpoint.name)):
+        if target.variant in present and types.get(target.variant) != present[target.variant]:
+            what = "goes" if target.variant not in types else f"moves to {types[target.variant]}"
+            raise Invalid(
+                f'variant "{target.variant}" of endpoint "{endpoint.name}" {what} while it is registered with'
+                " Application Auto Scaling: deregister it first, then register it again"
+            )
+
+
+def wanted_version(
+    tx: Tx, endpoint: Endpoint, config: EndpointConfig, asked: Asked, can: Capabilities, now: datetime
+) -> Wanted:
     """What ``asked`` comes to on this endpoint; raises Invalid or NotFound, also for an alarm that is not there."""
+    _check_what_serves(tx, endpoint, config, can)
     guards = read_guards(tx, asked.deployment) if asked.deployment is not None else ()
     version = build_version(tx, config, endpoint.generation + 1, endpoint.serving, asked.keep)
     return Wanted(version, asked.deployment or DeploymentConfig(), now, asked.by, guards)
@@ -166,17 +190,23 @@ def read_guards(tx: Tx, deployment: DeploymentConfig) -> tuple[Alarm, ...]:
     return tuple(guards)
 
 
-def update_weights_and_capacities(tx: Tx, name: str, changes: Mapping[str, Change], now: datetime) -> None:
+def update_weights_and_capacities(
+    tx: Tx, name: str, changes: Mapping[str, Change], can: Capabilities, now: datetime
+) -> None:
     """Changes the serving fleets in place. Raises NotFound, InProgress, Conflict, Invalid or LimitExceeded."""
     saved = need(tx, ENDPOINT, name)
     need_idle(saved.body)
     for variant, change in changes.items():
         check_count(variant, change.count or 0)
     said = ", ".join(f"{variant}: {_told(change)}" for variant, change in changes.items())
-    save(tx, saved, commands.scale(saved.body, changes, now), Event("scale", f"asked for {said}"), now)
+    after = commands.scale(saved.body, changes, now)
+    quotas.check(tx, saved.body, after, can.quotas)
+    save(tx, saved, after, Event("scale", f"asked for {said}"), now)
 
 
-def autoscale(tx: Tx, name: str, changes: Mapping[str, Change], why: str, now: datetime) -> None:
+def autoscale(
+    tx: Tx, name: str, changes: Mapping[str, Change], why: str, can: Capabilities, now: datetime
+) -> None:
     """Like ``update_weights_and_capacities``, also while an update bakes or an earlier change is under way: load does
     not wait for either. Raises InProgress elsewhere in an update."""
     saved = need(tx, ENDPOINT, name)
@@ -186,7 +216,9 @@ def autoscale(tx: Tx, name: str, changes: Mapping[str, Change], why: str, now: d
     for variant, change in changes.items():
         check_count(variant, change.count or 0)
     said = ", ".join(f"{variant}: {_told(change)}" for variant, change in changes.items())
-    save(tx, saved, commands.scale(saved.body, changes, now), Event("scale", f"{said}: {why}"), now)
+    after = commands.scale(saved.body, changes, now)
+    quotas.check(tx, saved.body, after, can.quotas)
+    save(tx, saved, after, Event("scale", f"{said}: {why}"), now)
 
 
 def delete_endpoint(tx: Tx, name: str, now: datetime, by: str = "", force: bool = False) -> None:

@@ -65,7 +65,7 @@ def update_endpoint_weights_and_capacities(call: TxCall, params: Params) -> Para
             bounds.get("MaxConcurrency"),
             bounds.get("ProvisionedConcurrency"),
         )
-    use.update_weights_and_capacities(call.tx, name, changes, call.now)
+    use.update_weights_and_capacities(call.tx, name, changes, call.ctx.can, call.now)
     return {"EndpointArn": arn(call, name)}
 
 

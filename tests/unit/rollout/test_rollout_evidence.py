@@ -43,6 +43,12 @@ def look(endpoint: Endpoint, evidence: Evidence | None, **new: int) -> Observati
     return Observation(fleets, wanted.traffic(endpoint), {"alarm": AlarmState.OK}, evidence)
 
 
+def stepped(endpoint: Endpoint, seen: Observation, now: datetime) -> Endpoint:
+    after = step(endpoint, seen, now).endpoint
+    assert after is not None
+    return after
+
+
 def stage_after(endpoint: Endpoint, evidence: Evidence | None, now: datetime, **new: int) -> int:
     return rollout_of(step(endpoint, look(endpoint, evidence, **new), now).endpoint).stage
 
@@ -149,9 +155,9 @@ def test_short_outages_of_the_proxy_add_up() -> None:
     assert until is not None
     for _ in range(3):
         away = replace(look(endpoint, Evidence(now, began, now)), routes=None)
-        endpoint = step(endpoint, away, now).endpoint
+        endpoint = stepped(endpoint, away, now)
         now += 2.5 * SECOND
-        endpoint = step(endpoint, look(endpoint, Evidence(now, began, now)), now).endpoint
+        endpoint = stepped(endpoint, look(endpoint, Evidence(now, began, now)), now)
     assert rollout_of(endpoint).bake_until == until + 7.5 * SECOND
 
 

@@ -1,9 +1,12 @@
 """What a config compiles to, and what is refused."""
 
+from dataclasses import replace
+
 import pytest
 
 from tidegate.model.errors import Invalid
-from tidegate.model.observe import Capabilities
+from tidegate.model.fleet import Serverless
+from tidegate.model.observe import SAGEMAKER, Capabilities
 from tidegate.model.rollout import BlueGreen, CapacitySize, DeploymentConfig, Rolling, Routing, SizeType, Version
 from tidegate.rollout.plan import compile_plan
 from tidegate.testing.samples import all_at_once, canary, instances, linear, percent, rolling, version
@@ -141,3 +144,33 @@ def test_shares_are_fitted_to_what_the_target_splits() -> None:
     assert [stage.share for stage in plan.stages] == [3_300, 10_000]
     with pytest.raises(Invalid, match=r"splits traffic in steps of 10 %; a step to 5 % is too fine"):
         compile_plan(version("v1"), version("v2"), canary(percent(5), 60), Capabilities(smallest_share=1_000))
+
+
+@pytest.mark.parametrize(
+    ("config", "count", "expected"),
+    [
+        (canary(percent(10), 60), 2, [5_000, 10_000]),
+        (canary(percent(10), 60), 3, [3_333, 10_000]),
+        (canary(percent(10), 60), 20, [1_000, 10_000]),
+        (linear(percent(10), 60), 4, [2_500, 5_000, 7_500, 10_000]),
+        (linear(percent(33), 60), 10, [3_000, 6_000, 9_000, 10_000]),
+        (canary(instances(1), 60), 3, [3_333, 10_000]),
+        (all_at_once(60), 1, [10_000]),
+    ],
+)
+def test_on_sagemaker_a_share_is_that_of_whole_instances(
+    config: DeploymentConfig, count: int, expected: list[int]
+) -> None:
+    plan = compile_plan(version("v1", count), version("v2", count), config, SAGEMAKER)
+    assert [stage.share for stage in plan.stages] == expected
+
+
+@pytest.mark.parametrize("config", [canary(percent(10), 60), all_at_once(60, alarms=("slow",))])
+@pytest.mark.parametrize("type_", ["ml.inf1.xlarge", None])
+def test_on_sagemaker_a_guard_that_would_be_off_is_refused(config: DeploymentConfig, type_: str | None) -> None:
+    new = version("v2", 4)
+    changed = {"instance_type": type_} if type_ else {"serverless": Serverless(2**30, 5)}
+    new = replace(new, variants=tuple(replace(one, **changed) for one in new.variants))
+    with pytest.raises(Invalid, match="all at once without alarms: leave DeploymentConfig out"):
+        compile_plan(version("v1", 4), new, config, SAGEMAKER)
+    assert compile_plan(version("v1", 4), new, config, ANY).stages

@@ -11,10 +11,10 @@ import msgspec
 
 from tidegate.model.errors import TargetError, Transient
 from tidegate.model.fleet import FleetId, FleetSpec, ReplicaState
-from tidegate.model.observe import FleetSeen, Observation
+from tidegate.model.observe import OURS, Capabilities, FleetSeen, Observation
 from tidegate.model.traffic import RouteTable
 from tidegate.ports.router import Passed, View
-from tidegate.ports.target import Capabilities, Look
+from tidegate.ports.target import Look
 from tidegate.targets.local import replicas
 from tidegate.targets.local.fleet import Fleet
 from tidegate.targets.local.surroundings import Surroundings, Wish, keep, runs_the_same
@@ -29,9 +29,9 @@ class LocalTarget:
     """Fleets as processes of this machine. ``start`` adopts what an earlier controller left running."""
 
     name = "local"
-    can = Capabilities()
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, around: Surroundings, can: Capabilities = OURS) -> None:
+        self.can = can
         self._around = around
         self._fleets: dict[FleetId, Fleet] = {}
         self._tasks: dict[FleetId, asyncio.Task[None]] = {}
@@ -158,10 +158,14 @@ class LocalTarget:
                 if member.state in (ReplicaState.READY, ReplicaState.DRAINING):
                     yield fleet.wish.spec, member.id, member.process.identity.pid, member.socket
 
+    def wishes(self) -> list[FleetSpec]:
+        """The fleets that should be there."""
+        return [known.wish.spec for known in self._fleets.values() if not known.wish.deleted]
+
     def provisioned(self) -> list[FleetSpec]:
         """Serverless fleets that keep replicas for requests to come."""
-        specs = [known.wish.spec for known in self._fleets.values() if not known.wish.deleted]
-        return [spec for spec in specs if spec.count and spec.variant.serverless and spec.variant.serverless.least]
+        serverless = [(spec, spec.variant.serverless) for spec in self.wishes() if spec.count]
+        return [spec for spec, bounds in serverless if bounds is not None and bounds.least]
 
     def spec(self, fleet: FleetId) -> FleetSpec | None:
         """Of a fleet that is there, also where none of its replicas is."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tidegate.model.alarm import AlarmState
 from tidegate.model.errors import TidegateError
-from tidegate.model.observe import Capabilities, Event
+from tidegate.model.observe import OURS, Event
 from tidegate.ports.store import Stale, Store, Tx
 from tidegate.rollout import commands
 from tidegate.service import alarms, endpoints, rollouts
@@ -114,6 +114,7 @@ def _command(command: Command, plan: Plan, id: str) -> Work:
 def _supersede(tx: Tx, plan: Plan, id: str, now: datetime) -> None:
     saved = need(tx, ENDPOINT, MAIN)
     config = need(tx, CONFIG, NEXT).body
-    wanted = endpoints.wanted_version(tx, saved.body, config, Asked(NEXT, plan.deployment, "ann"), now)
-    changed = commands.supersede(saved.body, wanted, rollout_id=id, can=Capabilities(), now=now)
+    asked = Asked(NEXT, plan.deployment, "ann")
+    wanted = endpoints.wanted_version(tx, saved.body, config, asked, OURS, now)
+    changed = commands.supersede(saved.body, wanted, rollout_id=id, can=OURS, now=now)
     endpoints.save(tx, saved, changed, Event("supersede", "superseded"), now)
