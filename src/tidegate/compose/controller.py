@@ -37,7 +37,7 @@ from tidegate.gateway.app import build_app
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.health import WriteProbe
 from tidegate.model.errors import TidegateError
-from tidegate.model.observe import OURS, SAGEMAKER, Observation
+from tidegate.model.observe import OURS, SAGEMAKER, Capabilities, Observation
 from tidegate.ports.store import Kind, Tx
 from tidegate.ports.target import Target
 from tidegate.proxy.haproxy import HAProxy
@@ -137,12 +137,10 @@ def join(
         nursery=waking.nursery,
         starts=StartQueue(settings.start_limit or default_limit()),
     )
-    rules = SAGEMAKER if settings.fidelity == "aws" else OURS
-    target = LocalTarget(around, replace(rules, quotas=settings.quotas))
+    target = LocalTarget(around, rules(settings))
     jobs = join_jobs(settings, store, clock, target, folders, table, news)
     guards = Guards(metrics, lambda: clock.read()[1].ahead)
-    hosts: Target = Scarce(target, target.wishes, settings.capacity) if settings.capacity else target
-    engine = Engine(store, hosts, clock, guards, news, read_clocks=clock.read)
+    engine = Engine(store, bounded(target, settings), clock, guards, news, read_clocks=clock.read)
     collector = Collector(target, metrics, proxy.passed, CoverageTracker(folders.state / "coverage.json"))
     queue = SqlQueue(queue_database(settings, store))
     fresh = partial(looked, engine, target)
@@ -167,6 +165,14 @@ def join(
         dispatching,
         waking,
     )
+
+
+def rules(settings: Settings) -> Capabilities:
+    return replace(SAGEMAKER if settings.fidelity == "aws" else OURS, quotas=settings.quotas)
+
+
+def bounded(target: LocalTarget, settings: Settings) -> Target:
+    return Scarce(target, target.wishes, settings.capacity) if settings.capacity else target
 
 
 @dataclass
