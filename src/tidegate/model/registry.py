@@ -29,6 +29,8 @@ class Container:
     """MultiModel: whether models stay loaded after a request."""
     wire: dict[str, object] = field(default_factory=dict)
     """Members of the wire's ContainerDefinition that nothing here uses, kept so that Describe echoes them."""
+    package: str | None = None
+    """The record of the model package that it was made from."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from tidegate.model.rollout import DeploymentConfig, Phase, Version
 from tidegate.ports.store import Saved, Tx
 from tidegate.rollout import commands
 from tidegate.rollout.commands import Change
-from tidegate.service import quotas, scalables
+from tidegate.service import packages, quotas, scalables
 from tidegate.service import tags as labels
 from tidegate.service.configs import check_count, check_weights
 from tidegate.service.kinds import ALARM, CONFIG, ENDPOINT, MODEL
@@ -151,9 +151,11 @@ def _queued(version: Version, config: Asynchronous) -> Version:
 
 
 def _spec(tx: Tx, variant: ProductionVariant, present: VariantSpec | None, keep: Keep) -> VariantSpec:
+    model = need(tx, MODEL, variant.model_name).body
+    packages.check_approved(tx, model.containers)
     spec = VariantSpec(
         variant.name,
-        need(tx, MODEL, variant.model_name).body,
+        model,
         present.instance_count if present and keep.counts else variant.instance_count,
         weight=present.weight if present and keep.weights else variant.weight,
         instance_type=variant.instance_type,

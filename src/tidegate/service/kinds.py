@@ -5,6 +5,7 @@ from typing import Any
 
 from tidegate.model.alarm import Alarm
 from tidegate.model.endpoint import Endpoint, EndpointConfig
+from tidegate.model.package import Package, PackageGroup
 from tidegate.model.recommendation import RecommendationJob
 from tidegate.model.registry import Model, Tags
 from tidegate.model.transform import TransformJob
@@ -27,7 +28,22 @@ TAGS = Kind("tags", TagSet)
 TRANSFORM = Kind("transform", TransformJob)
 RECOMMENDATION = Kind("recommendation", RecommendationJob)
 
+PACKAGE_GROUP = Kind("package-group", PackageGroup)
+PACKAGE = Kind("package", Package)
+
 SCALABLE = Kind("scalable", Scalable)
 ACTIVITY = Kind("activity", ActivityRecord)
 
-ALL: tuple[Kind[Any], ...] = (MODEL, CONFIG, ENDPOINT, ALARM, TAGS, TRANSFORM, RECOMMENDATION, SCALABLE, ACTIVITY)
+ALL: tuple[Kind[Any], ...] = (
+    MODEL,
+    CONFIG,
+    ENDPOINT,
+    ALARM,
+    TAGS,
+    TRANSFORM,
+    RECOMMENDATION,
+    PACKAGE_GROUP,
+    PACKAGE,
+    SCALABLE,
+    ACTIVITY,
+)

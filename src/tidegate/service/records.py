@@ -7,7 +7,11 @@ from tidegate.ports.store import Kind, Saved, Tx
 
 T = TypeVar("T")
 
-_NOUNS = {"config": "endpoint configuration"}
+_NOUNS = {
+    "config": "endpoint configuration",
+    "package-group": "model package group",
+    "package": "model package",
+}
 
 
 def need(tx: Tx, kind: Kind[T], name: str) -> Saved[T]:

@@ -1,28 +1,29 @@
 """SageMaker's operations on models."""
 
+from dataclasses import replace
+
 from tidegate.model.errors import Invalid
 from tidegate.model.registry import MULTI_MODEL, SINGLE_MODEL, Container, Model
 from tidegate.service import models as use
+from tidegate.service import packages
 from tidegate.wire.listing import listing
 from tidegate.wire.operation import InTx, Params, Rows, TxCall
+from tidegate.wire.sagemaker_packages import package_record
 from tidegate.wire.sagemaker_tags import tags_of
 from tidegate.wire.unsupported import refuse
 
 ENVIRONMENT = 32 * 1024
 """Bytes of all environments of a model together."""
 
-_REFUSED = (
-    "ModelPackageName",
-    "InferenceSpecificationName",
-    "AdditionalModelDataSources",
-)
+_REFUSED = ("AdditionalModelDataSources", "AdditionalS3DataSource", "ProductId")
 _USED = ("Image", "ModelDataUrl", "Environment", "ContainerHostname", "Mode")
+_PACKAGED = ("ModelPackageName", "InferenceSpecificationName")
 
 
 def create_model(call: TxCall, params: Params) -> Params:
     model = Model(
         params["ModelName"],
-        _containers(params),
+        _containers(call, params),
         call.now,
         execution_mode=params.get("InferenceExecutionConfig", {}).get("Mode", "Serial"),
         single="PrimaryContainer" in params,
@@ -34,7 +35,7 @@ def create_model(call: TxCall, params: Params) -> Params:
     return {"ModelArn": arn(call, model.name)}
 
 
-def _containers(params: Params) -> tuple[Container, ...]:
+def _containers(call: TxCall, params: Params) -> tuple[Container, ...]:
     if ("PrimaryContainer" in params) == bool(params.get("Containers")):
         raise Invalid("Give either PrimaryContainer or Containers")
     if "PrimaryContainer" in params and "InferenceExecutionConfig" in params:
@@ -43,7 +44,32 @@ def _containers(params: Params) -> tuple[Container, ...]:
     size = sum(len(f"{k}{v}".encode()) for each in given for k, v in each.get("Environment", {}).items())
     if size > ENVIRONMENT:
         raise Invalid(f"Environment has {size} bytes over all containers; {ENVIRONMENT} is the most")
-    return tuple(_container(each) for each in given)
+    return tuple(container for each in given for container in _each(call, each))
+
+
+def _each(call: TxCall, given: Params) -> list[Container]:
+    """The container that is given, or those of the model package that is named."""
+    if "ModelPackageName" not in given:
+        refuse(given, ("InferenceSpecificationName",))
+        return [_container(given)]
+    for name in ("Image", "ModelDataUrl", "ModelDataSource"):
+        if name in given:
+            raise Invalid(f"ModelPackageName and {name} exclude each other: give one of them")
+    name = package_record(call, given["ModelPackageName"])
+    package = packages.need_deployable(call.tx, name)
+    chosen, containers = given.get("InferenceSpecificationName"), package.containers
+    if chosen is not None:
+        if chosen not in package.specifications:
+            raise Invalid(f"model package {package.resource} has no InferenceSpecification '{chosen}'")
+        containers = package.specifications[chosen]
+    own = {key: given[key] for key in _PACKAGED if key in given}
+    found = []
+    for each in containers:
+        merged = {**each, "Environment": {**each.get("Environment", {}), **given.get("Environment", {})}}
+        if "ContainerHostname" in given:
+            merged["ContainerHostname"] = given["ContainerHostname"]
+        found.append(replace(_container(merged), wire=own, package=name))
+    return found
 
 
 def _container(given: Params) -> Container:
@@ -95,10 +121,11 @@ def describe_model(call: TxCall, params: Params) -> Params:
 
 
 def _shown(container: Container) -> Params:
+    packaged = container.package is not None
     return {
-        "Image": container.image,
+        "Image": None if packaged else container.image,
         "Mode": container.mode,
-        "ModelDataUrl": None if "ModelDataSource" in container.wire else container.data_url,
+        "ModelDataUrl": None if packaged or "ModelDataSource" in container.wire else container.data_url,
         "Environment": container.environment or None,
         "ContainerHostname": container.hostname,
         **container.wire,

@@ -6,10 +6,11 @@ import re
 from typing import Any
 
 from tidegate.model.errors import Invalid
+from tidegate.model.package import record_name
 from tidegate.model.registry import Tags
 from tidegate.ports.store import Kind
 from tidegate.service import tags as use
-from tidegate.service.kinds import CONFIG, ENDPOINT, MODEL, RECOMMENDATION, TRANSFORM
+from tidegate.service.kinds import CONFIG, ENDPOINT, MODEL, PACKAGE, PACKAGE_GROUP, RECOMMENDATION, TRANSFORM
 from tidegate.service.records import need
 from tidegate.wire.operation import InTx, Params, Rows, TxCall
 
@@ -21,6 +22,8 @@ _KINDS: dict[str, Kind[Any]] = {
     "endpoint": ENDPOINT,
     "transform-job": TRANSFORM,
     "inference-recommendations-job": RECOMMENDATION,
+    "model-package-group": PACKAGE_GROUP,
+    "model-package": PACKAGE,
 }
 _ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:([^:]*):([^:]*):([^/]+)/(.+)")
 
@@ -63,7 +66,7 @@ def _resource(call: TxCall, params: Params) -> tuple[Kind[Any], str]:
         raise Invalid(f'"{arn}" is not the ARN of one of these: {", ".join(_KINDS)}')
     if (match[1], match[2]) != (call.ctx.region, call.ctx.account):
         raise Invalid(f'"{arn}" is not of this server, which is {call.arn("...")}')
-    return kind, match[4]
+    return kind, record_name(match[4]) if kind is PACKAGE else match[4]
 
 
 def _key(token: str | None) -> str | None:

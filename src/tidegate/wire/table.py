@@ -9,6 +9,7 @@ from tidegate.wire import (
     sagemaker_configs,
     sagemaker_endpoints,
     sagemaker_models,
+    sagemaker_packages,
     sagemaker_recommendations,
     sagemaker_tags,
     sagemaker_transforms,
@@ -22,6 +23,7 @@ from tidegate.wire.operation import Rows
 TABLE: dict[str, Rows] = {
     "sagemaker": {
         **sagemaker_models.ROWS,
+        **sagemaker_packages.ROWS,
         **sagemaker_configs.ROWS,
         **sagemaker_endpoints.ROWS,
         **sagemaker_tags.ROWS,

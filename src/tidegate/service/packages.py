@@ -1,0 +1,114 @@
+"""Model packages: register, approve, and keep what is not approved from being deployed."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from tidegate.model.errors import Conflict, Invalid
+from tidegate.model.observe import Event
+from tidegate.model.package import Approval, Package, PackageGroup, record_name
+from tidegate.model.registry import Container, Tags
+from tidegate.ports.store import Filter, Page, Saved, Tx
+from tidegate.service import tags as labels
+from tidegate.service.kinds import PACKAGE, PACKAGE_GROUP
+from tidegate.service.records import need, need_free
+
+
+def create_group(tx: Tx, group: PackageGroup, tags: Tags, now: datetime) -> None:
+    """Raises AlreadyExists."""
+    need_free(tx, PACKAGE_GROUP, group.name)
+    tx.put(PACKAGE_GROUP, group.name, group, expect=0, now=now)
+    labels.add(tx, PACKAGE_GROUP, group.name, tags, now)
+
+
+def get_group(tx: Tx, name: str) -> Saved[PackageGroup]:
+    return need(tx, PACKAGE_GROUP, name)
+
+
+def list_groups(tx: Tx, where: Filter, limit: int, after: str | None) -> Page[PackageGroup]:
+    return tx.find(PACKAGE_GROUP, where, limit, after)
+
+
+def delete_group(tx: Tx, name: str, now: datetime) -> None:
+    """Raises NotFound, or Conflict while it has versions."""
+    saved = need(tx, PACKAGE_GROUP, name)
+    if tx.find(PACKAGE, Filter(name_prefix=f"{name}/"), 1).items:
+        raise Conflict(f'model package group "{name}" still has model packages: delete them first')
+    tx.delete(PACKAGE_GROUP, name, expect=saved.version, now=now)
+    labels.drop(tx, PACKAGE_GROUP, name, now)
+
+
+def register(tx: Tx, package: Package, tags: Tags, now: datetime) -> Package:
+    """A package of its own, or the next version of its group, which is returned. A call that is made again with the
+    same token gives the version that it made. Raises NotFound, AlreadyExists or Invalid."""
+    if package.group is None:
+        if package.approval is not None:
+            raise Invalid("ModelApprovalStatus is for versions of a ModelPackageGroupName: leave it out")
+        need_free(tx, PACKAGE, package.name)
+    else:
+        group = need(tx, PACKAGE_GROUP, package.group)
+        made = tx.get(PACKAGE, record_name(f"{package.group}/{group.body.last}"))
+        if made is not None and made.body.token is not None and made.body.token == package.token:
+            return made.body
+        number = group.body.last + 1
+        approval = package.approval or Approval.PENDING
+        name = record_name(f"{package.group}/{number}")
+        package = replace(package, name=name, version=number, approval=approval)
+        tx.put(PACKAGE_GROUP, group.name, replace(group.body, last=number), expect=group.version, now=now)
+    tx.put(PACKAGE, package.name, package, expect=0, now=now)
+    labels.add(tx, PACKAGE, package.name, tags, now)
+    return package
+
+
+def get(tx: Tx, name: str) -> Saved[Package]:
+    return need(tx, PACKAGE, name)
+
+
+def find(tx: Tx, where: Filter, kept: Iterable[Approval] | None, versions: bool | None) -> list[Saved[Package]]:
+    """``versions``: only those of groups, or only those of none; None: both."""
+    approvals = None if kept is None else set(kept)
+    return [
+        saved
+        for saved in tx.find(PACKAGE, where).items
+        if (approvals is None or saved.body.approval in approvals)
+        and (versions is None or versions == (saved.body.group is not None))
+    ]
+
+
+def update(
+    tx: Tx, saved: Saved[Package], after: Package, by: str, now: datetime, events: Sequence[Event] = ()
+) -> None:
+    """Raises Invalid for an approval of what is no version of a group."""
+    before = saved.body
+    if after.approval is not before.approval:
+        if before.group is None:
+            raise Invalid(f'model package "{before.name}" is of no group and has no approval')
+        text = f"{after.approval} by {by or 'somebody'}: {after.approval_note or 'no reason given'}"
+        events = [*events, Event("package.Approval", text, {"by": by})]
+    after = replace(after, modified_at=now, modified_by=by)
+    tx.put(PACKAGE, saved.name, after, expect=saved.version, now=now, events=events)
+
+
+def delete(tx: Tx, name: str, now: datetime) -> None:
+    """Models that were made from it stay. Raises NotFound."""
+    saved = need(tx, PACKAGE, name)
+    tx.delete(PACKAGE, name, expect=saved.version, now=now)
+    labels.drop(tx, PACKAGE, name, now)
+
+
+def need_deployable(tx: Tx, name: str) -> Package:
+    """Raises NotFound, or Invalid for a version that is not approved."""
+    package = need(tx, PACKAGE, name).body
+    if not package.deployable:
+        raise Invalid(
+            f"model package {package.resource} has ModelApprovalStatus {package.approval}: only an Approved one is"
+            " deployed"
+        )
+    return package
+
+
+def check_approved(tx: Tx, containers: Iterable[Container]) -> None:
+    """Raises Invalid where a container came from a version whose approval was taken back since."""
+    for container in containers:
+        if container.package is not None and tx.get(PACKAGE, container.package) is not None:
+            need_deployable(tx, container.package)

@@ -1,0 +1,225 @@
+"""SageMaker's operations on model packages and their groups."""
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from tidegate.model.errors import Invalid
+from tidegate.model.package import Approval, Package, PackageGroup, record_name
+from tidegate.ports.store import Saved
+from tidegate.service import packages as use
+from tidegate.wire.listing import cut, listing
+from tidegate.wire.operation import InTx, Params, Rows, TxCall
+from tidegate.wire.sagemaker_tags import tags_of
+from tidegate.wire.unsupported import refuse
+
+_ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:([^:]*):([^:]*):(model-package|model-package-group)/(.+)")
+_REFUSED = ("SourceAlgorithmSpecification", "ValidationSpecification")
+_SPECIFICATION = "InferenceSpecification"
+_ADDITIONAL = "AdditionalInferenceSpecifications"
+_KEPT = (
+    "ModelPackageDescription",
+    "ModelPackageRegistrationType",
+    "CertifyForMarketplace",
+    "MetadataProperties",
+    "ModelMetrics",
+    "Domain",
+    "Task",
+    "SamplePayloadUrl",
+    "CustomerMetadataProperties",
+    "DriftCheckBaselines",
+    "SkipModelValidation",
+    "SourceUri",
+    "SecurityConfig",
+    "ModelCard",
+    "ModelLifeCycle",
+    "ManagedStorageType",
+    _SPECIFICATION,
+    _ADDITIONAL,
+)
+"""Members that nothing here uses, kept so that Describe echoes them."""
+_CHANGED = ("ModelPackageRegistrationType", "SourceUri", "ModelCard", "ModelLifeCycle", _SPECIFICATION)
+"""Those that UpdateModelPackage replaces."""
+
+
+def create_group(call: TxCall, params: Params) -> Params:
+    refuse(params, ("ManagedConfiguration",))
+    name: str = params["ModelPackageGroupName"]
+    group = PackageGroup(name, call.now, params.get("ModelPackageGroupDescription"), call.access_key)
+    use.create_group(call.tx, group, tags_of(params), call.now)
+    return {"ModelPackageGroupArn": group_arn(call, name)}
+
+
+def describe_group(call: TxCall, params: Params) -> Params:
+    group = use.get_group(call.tx, _group_name(call, params)).body
+    return {**_group(call, group), "CreatedBy": _person(group.by)}
+
+
+def _group(call: TxCall, group: PackageGroup) -> Params:
+    return {
+        "ModelPackageGroupName": group.name,
+        "ModelPackageGroupArn": group_arn(call, group.name),
+        "ModelPackageGroupDescription": group.description,
+        "CreationTime": group.created_at,
+        "ModelPackageGroupStatus": "Completed",
+    }
+
+
+def list_groups(call: TxCall, params: Params) -> Params:
+    refuse(params, ("CrossAccountFilterOption",))
+    wanted = listing(params)
+    page = use.list_groups(call.tx, wanted.where, wanted.limit, wanted.after)
+    return {
+        "ModelPackageGroupSummaryList": [_group(call, saved.body) for saved in page.items],
+        "NextToken": page.next,
+    }
+
+
+def delete_group(call: TxCall, params: Params) -> None:
+    use.delete_group(call.tx, _group_name(call, params), call.now)
+
+
+def create_package(call: TxCall, params: Params) -> Params:
+    refuse(params, _REFUSED)
+    name, group = params.get("ModelPackageName"), params.get("ModelPackageGroupName")
+    if (name is None) == (group is None):
+        raise Invalid("Give either ModelPackageName or ModelPackageGroupName")
+    if _SPECIFICATION not in params:
+        raise Invalid(f"A model package needs an {_SPECIFICATION}: its containers")
+    approval = params.get("ModelApprovalStatus")
+    package = Package(
+        name or "",
+        call.now,
+        call.now,
+        params[_SPECIFICATION]["Containers"],
+        group=None if group is None else _ended(call, group, "model-package-group"),
+        approval=None if approval is None else Approval(approval),
+        by=call.access_key,
+        token=params.get("ClientToken"),
+        specifications=_named(params.get(_ADDITIONAL, [])),
+        wire={member: params[member] for member in _KEPT if member in params},
+    )
+    made = use.register(call.tx, package, tags_of(params), call.now)
+    return {"ModelPackageArn": arn(call, made)}
+
+
+def _named(additional: list[Params]) -> dict[str, list[dict[str, Any]]]:
+    found = {each["Name"]: each["Containers"] for each in additional}
+    if len(found) < len(additional):
+        raise Invalid(f"{_ADDITIONAL}: give each Name once")
+    return found
+
+
+def describe_package(call: TxCall, params: Params) -> Params:
+    package = use.get(call.tx, package_record(call, params["ModelPackageName"])).body
+    return {
+        **_summary(call, package),
+        "ModelPackageStatusDetails": {"ValidationStatuses": [], "ImageScanStatuses": []},
+        "CreatedBy": _person(package.by),
+        "LastModifiedTime": package.modified_at,
+        "LastModifiedBy": _person(package.modified_by),
+        "ApprovalDescription": package.approval_note,
+        **package.wire,
+    }
+
+
+def _summary(call: TxCall, package: Package) -> Params:
+    return {
+        "ModelPackageName": package.group or package.name,
+        "ModelPackageGroupName": package.group,
+        "ModelPackageVersion": package.version,
+        "ModelPackageArn": arn(call, package),
+        "ModelPackageDescription": package.wire.get("ModelPackageDescription"),
+        "CreationTime": package.created_at,
+        "ModelPackageStatus": "Completed",
+        "ModelApprovalStatus": package.approval,
+    }
+
+
+def list_packages(call: TxCall, params: Params) -> Params:
+    group = params.get("ModelPackageGroupName")
+    where = listing(params).where
+    if group is not None:
+        where = replace(where, name_prefix=f"{use.get_group(call.tx, _group_name(call, params)).name}/")
+    kind = params.get("ModelPackageType", "Versioned" if group is not None else "Unversioned")
+    approval = params.get("ModelApprovalStatus")
+    kept = None if approval is None else [Approval(approval)]
+    found: list[Saved[Package]] = use.find(call.tx, where, kept, {"Both": None}.get(kind, kind == "Versioned"))
+    shown, token = cut(found, params)
+    return {"ModelPackageSummaryList": [_summary(call, saved.body) for saved in shown], "NextToken": token}
+
+
+def update_package(call: TxCall, params: Params) -> Params:
+    saved = use.get(call.tx, package_record(call, params["ModelPackageArn"]))
+    package = saved.body
+    wire = {**package.wire, **{member: params[member] for member in _CHANGED if member in params}}
+    properties: dict[str, Any] = dict(wire.get("CustomerMetadataProperties", {}))
+    properties.update(params.get("CustomerMetadataProperties", {}))
+    for key in params.get("CustomerMetadataPropertiesToRemove", []):
+        properties.pop(key, None)
+    if properties or "CustomerMetadataProperties" in wire:
+        wire["CustomerMetadataProperties"] = properties
+    added = params.get("AdditionalInferenceSpecificationsToAdd", [])
+    if added:
+        additional = [*wire.get(_ADDITIONAL, []), *added]
+        package = replace(package, specifications=_named(additional))
+        wire[_ADDITIONAL] = additional
+    if _SPECIFICATION in params:
+        package = replace(package, containers=params[_SPECIFICATION]["Containers"])
+    approval = params.get("ModelApprovalStatus")
+    after = replace(
+        package,
+        approval=package.approval if approval is None else Approval(approval),
+        approval_note=params.get("ApprovalDescription", package.approval_note),
+        wire=wire,
+    )
+    use.update(call.tx, saved, after, call.access_key, call.now)
+    return {"ModelPackageArn": arn(call, package)}
+
+
+def delete_package(call: TxCall, params: Params) -> None:
+    use.delete(call.tx, package_record(call, params["ModelPackageName"]), call.now)
+
+
+def package_record(call: TxCall, name: str) -> str:
+    """The name of the record: of the name of a package, or of an ARN."""
+    return record_name(_ended(call, name, "model-package"))
+
+
+def _group_name(call: TxCall, params: Params) -> str:
+    return _ended(call, params["ModelPackageGroupName"], "model-package-group")
+
+
+def _ended(call: TxCall, name: str, kind: str) -> str:
+    """What follows the kind in an ARN of this server, or the name itself."""
+    if not name.startswith("arn:"):
+        return name
+    match = _ARN.fullmatch(name)
+    if match is None or match[3] != kind or (match[1], match[2]) != (call.ctx.region, call.ctx.account):
+        raise Invalid(f'"{name}" is not of this server, where it would begin with {call.arn(kind + "/")}')
+    return match[4]
+
+
+def _person(key: str) -> Params:
+    return {"UserProfileName": key} if key else {}
+
+
+def arn(call: TxCall, package: Package) -> str:
+    return call.arn(f"model-package/{package.resource}")
+
+
+def group_arn(call: TxCall, name: str) -> str:
+    return call.arn(f"model-package-group/{name}")
+
+
+ROWS: Rows = {
+    "CreateModelPackageGroup": InTx(create_group),
+    "DescribeModelPackageGroup": InTx(describe_group),
+    "ListModelPackageGroups": InTx(list_groups),
+    "DeleteModelPackageGroup": InTx(delete_group),
+    "CreateModelPackage": InTx(create_package),
+    "DescribeModelPackage": InTx(describe_package),
+    "ListModelPackages": InTx(list_packages),
+    "UpdateModelPackage": InTx(update_package),
+    "DeleteModelPackage": InTx(delete_package),
+}
