@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+
+Definition = dict[str, object]
+"""A ModelPackageContainerDefinition of SageMaker's API."""
 
 
 class Approval(StrEnum):
@@ -33,7 +35,7 @@ class Package:
     name: str
     created_at: datetime
     modified_at: datetime
-    containers: list[dict[str, Any]]
+    containers: tuple[Definition, ...]
     group: str | None = None
     version: int | None = None
     approval: Approval | None = None
@@ -42,8 +44,8 @@ class Package:
     modified_by: str = ""
     token: str | None = None
     """The client's own mark of the call that made it."""
-    specifications: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    wire: dict[str, Any] = field(default_factory=dict)
+    specifications: dict[str, tuple[Definition, ...]] = field(default_factory=dict)
+    wire: dict[str, object] = field(default_factory=dict)
 
     @property
     def resource(self) -> str:

@@ -57,7 +57,8 @@ def _each(call: TxCall, given: Params) -> list[Container]:
             raise Invalid(f"ModelPackageName and {name} exclude each other: give one of them")
     name = package_record(call, given["ModelPackageName"])
     package = packages.need_deployable(call.tx, name)
-    chosen, containers = given.get("InferenceSpecificationName"), package.containers
+    chosen = given.get("InferenceSpecificationName")
+    containers: tuple[Params, ...] = package.containers
     if chosen is not None:
         if chosen not in package.specifications:
             raise Invalid(f"model package {package.resource} has no InferenceSpecification '{chosen}'")

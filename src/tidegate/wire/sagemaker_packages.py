@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from tidegate.model.errors import Invalid
-from tidegate.model.package import Approval, Package, PackageGroup, record_name
+from tidegate.model.package import Approval, Definition, Package, PackageGroup, record_name
 from tidegate.ports.store import Saved
 from tidegate.service import packages as use
 from tidegate.wire.listing import cut, listing
@@ -91,7 +91,7 @@ def create_package(call: TxCall, params: Params) -> Params:
         name or "",
         call.now,
         call.now,
-        params[_SPECIFICATION]["Containers"],
+        tuple(params[_SPECIFICATION]["Containers"]),
         group=None if group is None else _ended(call, group, "model-package-group"),
         approval=None if approval is None else Approval(approval),
         by=call.access_key,
@@ -103,8 +103,8 @@ def create_package(call: TxCall, params: Params) -> Params:
     return {"ModelPackageArn": arn(call, made)}
 
 
-def _named(additional: list[Params]) -> dict[str, list[dict[str, Any]]]:
-    found = {each["Name"]: each["Containers"] for each in additional}
+def _named(additional: list[Params]) -> dict[str, tuple[Definition, ...]]:
+    found = {each["Name"]: tuple(each["Containers"]) for each in additional}
     if len(found) < len(additional):
         raise Invalid(f"{_ADDITIONAL}: give each Name once")
     return found
@@ -152,7 +152,7 @@ def list_packages(call: TxCall, params: Params) -> Params:
 def update_package(call: TxCall, params: Params) -> Params:
     saved = use.get(call.tx, package_record(call, params["ModelPackageArn"]))
     package = saved.body
-    wire = {**package.wire, **{member: params[member] for member in _CHANGED if member in params}}
+    wire: dict[str, Any] = {**package.wire, **{member: params[member] for member in _CHANGED if member in params}}
     properties: dict[str, Any] = dict(wire.get("CustomerMetadataProperties", {}))
     properties.update(params.get("CustomerMetadataProperties", {}))
     for key in params.get("CustomerMetadataPropertiesToRemove", []):
@@ -165,7 +165,7 @@ def update_package(call: TxCall, params: Params) -> Params:
         package = replace(package, specifications=_named(additional))
         wire[_ADDITIONAL] = additional
     if _SPECIFICATION in params:
-        package = replace(package, containers=params[_SPECIFICATION]["Containers"])
+        package = replace(package, containers=tuple(params[_SPECIFICATION]["Containers"]))
     approval = params.get("ModelApprovalStatus")
     after = replace(
         package,
