@@ -96,6 +96,10 @@ class Settings:
     """Folders that answers and notifications with file:// addresses may be written below. Empty: ``outputs`` in the
     state folder alone, since a file anywhere may be a program that the server's user runs one day."""
 
+    events: tuple[str, ...] = ()
+    """Receivers of state changes of endpoints, models, jobs and packages, in the form of EventBridge's events:
+    ``file:///FOLDER/FILE``, where each is a line, or ``https://`` for signed webhooks."""
+
     webhook_secret: str = field(default="", repr=False)
     """Key of the signature (HMAC-SHA256) that webhooks carry. Empty: webhooks are refused."""
 
@@ -197,6 +201,13 @@ def _fidelity(text: str) -> str:
     return text
 
 
+def _receivers(text: str) -> tuple[str, ...]:
+    found = _words(text)
+    if not all(word.startswith(("file:///", "https://", "http://")) for word in found):
+        raise ValueError("expected file:///FOLDER/FILE or https://...[,...]")
+    return found
+
+
 def _counts(text: str) -> dict[str, int]:
     found = {}
     for part in _words(text):
@@ -233,6 +244,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_S3_ENDPOINT": ("s3_endpoint", str),
     "TIDEGATE_SNS_ENDPOINT": ("sns_endpoint", str),
     "TIDEGATE_OUTPUT_ROOTS": ("output_roots", _paths),
+    "TIDEGATE_EVENTS": ("events", _receivers),
     "TIDEGATE_WEBHOOK_SECRET": ("webhook_secret", str),
     "TIDEGATE_WEBHOOK_HOSTS": ("webhook_hosts", _words),
     "TIDEGATE_ASYNC_MAX_BODY": ("async_max_body", int),

@@ -1,6 +1,8 @@
 """A platform that follows SageMaker's own rules, with quotas and a capacity: what AWS would refuse is refused."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,8 +22,14 @@ SCALED = {
 
 
 @pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("events") / "events.jsonl"
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory, events: Path) -> Iterator[Platform]:
     environment = {
+        "TIDEGATE_EVENTS": events.as_uri(),
         "TIDEGATE_IMAGES": str(images(tmp_path_factory.mktemp("images"))),
         "TIDEGATE_DRAIN_TIMEOUT": "5",
         "TIDEGATE_FIDELITY": "aws",
@@ -146,3 +154,14 @@ def test_where_the_cloud_has_no_more_instances_an_update_comes_back(scene: Scene
     assert settled["EndpointConfigName"] == good
     assert "InsufficientInstanceCapacity" in settled["FailureReason"]
     assert scene.invoke("scarce", [[1.0]])["ResponseMetadata"]["HTTPStatusCode"] == 200
+
+
+def test_state_changes_go_to_a_file(scene: Scene, events: Path) -> None:
+    scene.create("told", config(scene, 1))
+
+    def statuses() -> list[str]:
+        lines = [json.loads(line) for line in events.read_text().splitlines()]
+        arn = "arn:aws:sagemaker:us-east-1:000000000000:endpoint/told"
+        return [line["detail"]["EndpointStatus"] for line in lines if line["resources"] == [arn]]
+
+    until(lambda: statuses() == ["CREATING", "IN_SERVICE"], "the creation is told")

@@ -25,6 +25,7 @@ from tidegate.adapters.state_folder import StateFolder
 from tidegate.adapters.store import Limits, SqlStore, open_store
 from tidegate.adapters.store.queue import SqlQueue
 from tidegate.auth import keys
+from tidegate.compose.announcing import announcers
 from tidegate.compose.containers import Sockets, check_container, image_table, replica_file, still_fits, write_keys
 from tidegate.compose.dispatchers import Supervisor, queue_database, start_of
 from tidegate.compose.environments import child_environment, plain_environment
@@ -241,6 +242,10 @@ class Controller:
                 asyncio.create_task(every(PRUNE_EVERY, lambda: prune(folders), self.stopping)),
                 asyncio.create_task(every(CUT_EVERY, lambda: cut(folders), self.stopping)),
                 asyncio.create_task(every(JOURNAL_EVERY, pruning, self.stopping)),
+            ]
+            loops += [
+                asyncio.create_task(every_second(one.turn, self.stopping, after=LATER))
+                for one in announcers(self.settings, parts.store, parts.clock)
             ]
             gateway, desk = self._gateway(parts), questions.Desk(plain_environment())
             console = [*questions.routes(gateway, desk), *pages.routes(gateway, desk)]

@@ -20,6 +20,13 @@ class TagSet:
     tags: Tags = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Cursor:
+    """The last line of the journal whose state changes a receiver has; the record's name is made of its address."""
+
+    seq: int
+
+
 MODEL = Kind("model", Model)
 CONFIG = Kind("config", EndpointConfig)
 ENDPOINT = Kind("endpoint", Endpoint)
@@ -30,6 +37,8 @@ RECOMMENDATION = Kind("recommendation", RecommendationJob)
 
 PACKAGE_GROUP = Kind("package-group", PackageGroup)
 PACKAGE = Kind("package", Package)
+
+CURSOR = Kind("state-events", Cursor)
 
 SCALABLE = Kind("scalable", Scalable)
 ACTIVITY = Kind("activity", ActivityRecord)
@@ -46,4 +55,5 @@ ALL: tuple[Kind[Any], ...] = (
     PACKAGE,
     SCALABLE,
     ACTIVITY,
+    CURSOR,
 )

@@ -1,0 +1,197 @@
+"""State changes of endpoints, models, jobs and packages as EventBridge has them, read from the journal.
+
+An event is made of two journal lines, so that each change has one and the same, however often it is read.
+"""
+
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from tidegate.model.endpoint import Endpoint, EndpointConfig
+from tidegate.model.package import Package
+from tidegate.model.registry import Model
+from tidegate.model.transform import TransformJob
+from tidegate.ports.store import JournalLine, Kind, Tx
+from tidegate.rollout.status import EndpointStatus, status
+from tidegate.service import tags as labels
+from tidegate.service.kinds import CONFIG, ENDPOINT, MODEL, PACKAGE, TRANSFORM
+
+Detail = dict[str, Any]
+MOST = 200
+"""Journal lines that are read at one time."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How the changes of one kind of record are told. ``resource``: what the ARN ends in. ``state``: what has to
+    change for an event; of a record that is gone it is None."""
+
+    kind: Kind[Any]
+    detail_type: str
+    member: str
+    resource: Callable[[Any], str]
+    state: Callable[[Any], object]
+    detail: Callable[[Any], Detail]
+
+
+@dataclass(frozen=True)
+class Place:
+    region: str
+    account: str
+
+    def arn(self, resource: str) -> str:
+        return f"arn:aws:sagemaker:{self.region}:{self.account}:{resource}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """``through``: everything up to this line was read."""
+
+    events: list[Detail] = field(default_factory=list)
+    through: int = 0
+
+
+def read(tx: Tx, after: int, place: Place) -> Found:
+    """The events of the next lines."""
+    lines = tx.journal(after=after, limit=MOST)
+    events = [event for line in lines if (event := _event(tx, line, place)) is not None]
+    return Found(events, lines[-1].seq if lines else after)
+
+
+def newest(tx: Tx) -> int:
+    """The last line there is; 0: none."""
+    return max((line.seq for line in tx.journal(limit=1, newest_first=True, bodies=False)), default=0)
+
+
+def _event(tx: Tx, line: JournalLine, place: Place) -> Detail | None:
+    shape = _SHAPES.get(line.kind)
+    if shape is None:
+        return None
+    earlier = tx.journal(kind=line.kind, name=line.name, after=line.seq, limit=1, newest_first=True)
+    before, after = _body(shape, earlier), _body(shape, [line])
+    old, new = (None if body is None else shape.state(body) for body in (before, after))
+    shown = after if after is not None else before
+    if old == new or shown is None:
+        return None
+    if after is None and shape.kind is ENDPOINT:
+        return None  # it was told that it is being deleted
+    arn = place.arn(shape.resource(shown))
+    detail = {f"{shape.member}Arn": arn, **shape.detail(shown), "Tags": labels.read(tx, shape.kind, line.name)}
+    return {
+        "version": "0",
+        "id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{place.arn('journal')}/{line.seq}")),
+        "detail-type": f"SageMaker {shape.detail_type} State Change",
+        "source": "aws.sagemaker",
+        "account": place.account,
+        "time": line.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "region": place.region,
+        "resources": [arn],
+        "detail": {name: value for name, value in detail.items() if value is not None},
+    }
+
+
+def _body(shape: Shape, lines: Iterable[JournalLine]) -> Any:
+    """None: there is no record, or one that this program cannot read."""
+    for line in lines:
+        if line.body is not None:
+            try:
+                return msgspec.convert(line.body, shape.kind.type, str_keys=True)
+            except msgspec.ValidationError:
+                return None
+    return None
+
+
+_WORDS = {
+    EndpointStatus.CREATING: "CREATING",
+    EndpointStatus.UPDATING: "UPDATING",
+    EndpointStatus.ROLLING_BACK: "ROLLING_BACK",
+    EndpointStatus.IN_SERVICE: "IN_SERVICE",
+    EndpointStatus.UPDATE_ROLLBACK_FAILED: "UPDATE_ROLLBACK_FAILED",
+    EndpointStatus.DELETING: "DELETING",
+    EndpointStatus.FAILED: "FAILED",
+}
+"""Events have these words where Describe has the others."""
+
+
+def _endpoint(endpoint: Endpoint) -> Detail:
+    version = endpoint.rollout.new if endpoint.rollout is not None else endpoint.serving
+    return {
+        "EndpointName": endpoint.name,
+        "EndpointConfigName": version.config_name if version is not None else None,
+        "EndpointStatus": _WORDS[status(endpoint)[0]],
+        "FailureReason": endpoint.failure_reason,
+        "CreationTime": _milliseconds(endpoint.created_at),
+        "LastModifiedTime": _milliseconds(endpoint.modified_at),
+    }
+
+
+def _package(package: Package) -> Detail:
+    return {
+        "ModelPackageName": package.group or package.name,
+        "ModelPackageGroupName": package.group,
+        "ModelPackageVersion": package.version,
+        "ModelPackageStatus": "Completed",
+        "ModelApprovalStatus": package.approval,
+        "ApprovalDescription": package.approval_note,
+        "CreationTime": _milliseconds(package.created_at),
+        "LastModifiedTime": _milliseconds(package.modified_at),
+    }
+
+
+def _transform(job: TransformJob) -> Detail:
+    return {
+        "TransformJobName": job.name,
+        "TransformJobStatus": job.status.value,
+        "FailureReason": job.reason or None,
+        "ModelName": job.model.name,
+        "CreationTime": _milliseconds(job.created_at),
+    }
+
+
+def _model(model: Model) -> Detail:
+    return {"ModelName": model.name, "CreationTime": _milliseconds(model.created_at)}
+
+
+def _config(config: EndpointConfig) -> Detail:
+    return {"EndpointConfigName": config.name, "CreationTime": _milliseconds(config.created_at)}
+
+
+def _milliseconds(instant: datetime) -> int:
+    return int(instant.timestamp() * 1000)
+
+
+_SHAPES = {
+    shape.kind.name: shape
+    for shape in (
+        Shape(ENDPOINT, "Endpoint", "Endpoint", lambda e: f"endpoint/{e.name}", lambda e: status(e)[0], _endpoint),
+        Shape(
+            PACKAGE,
+            "Model Package",
+            "ModelPackage",
+            lambda p: f"model-package/{p.resource}",
+            lambda p: p.approval or "",
+            _package,
+        ),
+        Shape(
+            TRANSFORM,
+            "Transform Job",
+            "TransformJob",
+            lambda j: f"transform-job/{j.name}",
+            lambda j: j.status,
+            _transform,
+        ),
+        Shape(MODEL, "Model", "Model", lambda m: f"model/{m.name}", lambda m: "", _model),
+        Shape(
+            CONFIG,
+            "Endpoint Config",
+            "EndpointConfig",
+            lambda c: f"endpoint-config/{c.name}",
+            lambda c: "",
+            _config,
+        ),
+    )
+}
