@@ -178,8 +178,18 @@ class Features:
         except BadField:
             return None
         if fits is None:
-            fits = not self._listed and self._layout.numbered and all(map(_may_be_number, fields))
+            fits = self._fits(fields)
         return self._layout.header(fields, heading, fits)
+
+    def _fits(self, fields: Sequence[str]) -> bool:
+        """Whether the fields could be a row."""
+        kinds = self.kinds or (Column(),) * self.count
+        try:
+            for kind, text in zip(kinds, fields, strict=True):
+                kind.of_text(text)
+        except (Refused, ValueError):
+            return False
+        return True
 
     def _under(self, order: Sequence[int], body: bytes) -> Matrix:
         """The rows under a line that names their columns, in the model's order."""
@@ -354,11 +364,3 @@ def missing(rows: Any) -> tuple[int, int] | None:
     """Row and column of the first missing value, from 0."""
     at = np.argwhere(np.isnan(rows))
     return (int(at[0][0]), int(at[0][1])) if len(at) else None
-
-
-def _may_be_number(field: str) -> bool:
-    try:
-        Column().of_text(field)
-    except Refused:
-        return False
-    return True

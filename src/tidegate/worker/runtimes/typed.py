@@ -145,13 +145,9 @@ class Typed:
             fields = text_fields(line)
         except BadField:
             return None
-        fits = len(fields) == len(self.inputs)
-        # A column of any text would take a name as well, so others have to show that it is a row.
-        shown = [
-            text.strip() != one.name for one, text in zip(self.inputs, fields, strict=False) if not one.any_text
-        ]
-        if any(text.strip() in self.names for text in fields):
-            fits = fits and bool(shown) and all(shown)
+        # Columns of any text would take names as well; where there are no others, a name is hardly ever a value.
+        free = all(one.any_text for one in self.inputs) and not self._layout.numbered
+        fits = not (free and any(text.strip() in self.names for text in fields))
         try:
             for one, text in zip(self.inputs, fields, strict=True):
                 one.cell(one.field(text))
