@@ -30,8 +30,8 @@ def loaded(cache: Cache, name: str, size: int) -> Client:
     return client
 
 
-async def take(cache: Cache, need: int, **more: Client) -> None:
-    async with asyncio.timeout(10), cache.room(need, lambda: 1.0, **more):
+async def take(cache: Cache, need: int, beside: Client | None = None) -> None:
+    async with asyncio.timeout(10), cache.room(need, lambda: 1.0, beside=beside):
         pass
 
 

@@ -36,6 +36,7 @@ from tidegate.worker.runtimes.forms import (
     heading_of,
     kind_of,
     unknown,
+    unmarked,
     write,
 )
 from tidegate.worker.runtimes.layout import Heading, Layout
@@ -81,7 +82,7 @@ class Features:
         if kind == CSV:
             if not begins:
                 return self._csv(body, Heading.ABSENT)
-            return self._csv(without_bom(body), heading_of(content_type))
+            return self._csv(self.unmarked(body), heading_of(content_type))
         if kind == JSON:
             return self._json(without_bom(body), Layout.json)
         if kind == NPY:
@@ -95,6 +96,10 @@ class Features:
     def header(self, line: bytes) -> bool:
         """Whether the first line of a CSV is a header. Raises ModelFailed for one that is wrong."""
         return self._header(line, Heading.UNSAID) is not None
+
+    def unmarked(self, body: bytes) -> bytes:
+        """A CSV without its byte order mark. Raises ModelFailed where a category may begin with it."""
+        return unmarked(body, self.kinds[0].categories if self.kinds else ())
 
     def of_kind(self, kind: Kind) -> list[int]:
         """The columns of a kind."""

@@ -17,7 +17,17 @@ from tidegate.worker.invocation import ModelFailed
 from tidegate.worker.runtimes import frames
 from tidegate.worker.runtimes.codecs import read_table
 from tidegate.worker.runtimes.columns import parse_number, to_float
-from tidegate.worker.runtimes.forms import CSV, JSON, JSON_LINES, NPY, check_charset, heading_of, kind_of, unknown
+from tidegate.worker.runtimes.forms import (
+    CSV,
+    JSON,
+    JSON_LINES,
+    NPY,
+    check_charset,
+    heading_of,
+    kind_of,
+    unknown,
+    unmarked,
+)
 from tidegate.worker.runtimes.layout import Heading, Layout
 
 Columns = dict[str, NDArray[Any]]
@@ -107,7 +117,7 @@ class Typed:
         if kind == CSV:
             if not begins:
                 return self._csv(body, Heading.ABSENT)
-            return self._csv(without_bom(body), heading_of(content_type))
+            return self._csv(self.unmarked(body), heading_of(content_type))
         if kind == JSON:
             return self._columns(self._layout.json(without_bom(body)))
         if kind == JSON_LINES:
@@ -117,6 +127,10 @@ class Typed:
         if kind in frames.KINDS:
             return self._frame(body, kind)
         raise unknown(kind)
+
+    def unmarked(self, body: bytes) -> bytes:
+        """A CSV without its byte order mark. Raises ModelFailed where a known text may begin with it."""
+        return unmarked(body, self.inputs[0].texts or ())
 
     def header(self, line: bytes) -> bool:
         """Whether the first line of a CSV is a header. Raises ModelFailed for one that is wrong."""
