@@ -97,6 +97,30 @@ def test_a_new_version_takes_over_though_its_model_is_let_go_again_and_again(
     asyncio.run(served(tmp_path, data, 2**30, work))
 
 
+def test_a_new_version_is_tried_where_models_displace_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room for it is never made by letting go the version that answers meanwhile."""
+    monkeypatch.setattr(engine, "Rule", lambda: Rule(bake=BAKE))
+    monkeypatch.setattr(renewing, "EVERY", 0.05)
+    data = tmp_path / "m"
+    data.mkdir()
+    names = [f"{number}.ubj" for number in range(4)]
+    for name in names:
+        saved(data / name, 10.0)
+
+    async def work(models: Models) -> None:
+        for name in names:
+            await value(models, name)
+        saved(data / names[0], 100.0)
+        while abs(await value(models, names[0]) - 100) > 5 or models._cache.clients[names[0]].renewal is not None:
+            for name in names[1:]:
+                assert abs(await value(models, name) - 10) < 5
+            await asyncio.sleep(0.02)
+
+    asyncio.run(served(tmp_path, data, 30_000, work))
+
+
 def test_a_version_that_answered_once_takes_over_by_time_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

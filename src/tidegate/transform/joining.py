@@ -9,7 +9,7 @@ import msgspec
 from tidegate.model.errors import Invalid
 from tidegate.model.transform import Processing, Split
 from tidegate.transform import strict_json
-from tidegate.transform.csv_lines import BadField, split_fields, split_lines, without_bom
+from tidegate.transform.csv_lines import BOM, BadField, split_fields, split_lines, without_bom
 from tidegate.transform.paths import Missing, parse
 
 CSV, JSON_LINES, JSON = "text/csv", "application/jsonlines", "application/json"
@@ -45,7 +45,7 @@ def check(processing: Processing, content_type: str, accept: str, split: Split, 
 
 
 class Processor:
-    """For one job's form of data."""
+    """For one job's form of data. ``begins``: whether a batch begins an object, where a byte order mark may stand."""
 
     def __init__(self, processing: Processing, content_type: str) -> None:
         form = kind(content_type)
@@ -54,18 +54,22 @@ class Processor:
         self._before = parse(processing.input_filter, table=form == CSV)
         self._after = parse(processing.output_filter, table=form == CSV)
 
-    def before(self, body: bytes) -> bytes:
+    def before(self, body: bytes, begins: bool = False) -> bytes:
         """What the model gets of a batch. Raises Unfit."""
         if self._before.all:
             return body
+        body = without_bom(body) if begins else body
         if self._form == CSV:
-            return _written(_each(rows(body), self._before.columns()))
+            sent = _written(_each(rows(body), self._before.columns()))
+            # What is data would be taken for a mark.
+            return BOM + sent if begins and sent.startswith(BOM) else sent
         return _encoded(_each(self._documents(body), self._before.of))
 
-    def after(self, body: bytes, answer: bytes) -> bytes:
+    def after(self, body: bytes, answer: bytes, begins: bool = False) -> bytes:
         """What the output gets of a batch and its answer. Raises Unfit, also where they have not the same length."""
         if not self._join and self._after.all:
             return answer
+        body = without_bom(body) if begins else body
         if self._form == CSV:
             return self._table(body, answer)
         outputs = self._documents(answer)
@@ -76,12 +80,11 @@ class Processor:
         return _encoded(_each(outputs, self._after.of))
 
     def _documents(self, body: bytes) -> list[Any]:
-        body = without_bom(body)
         return _each([body] if self._form == JSON else split_lines(body), _document)
 
     def _table(self, body: bytes, answer: bytes) -> bytes:
         if self._after.all:
-            return _side_by_side(split_lines(without_bom(body)), split_lines(answer))
+            return _side_by_side(split_lines(body), split_lines(answer))
         found = rows(answer)
         if self._join:
             given = rows(body)
@@ -98,7 +101,7 @@ def _side_by_side(left: list[bytes], right: list[bytes]) -> bytes:
 def rows(body: bytes) -> list[list[bytes]]:
     """Cells stay as they are written, quotes included. Raises Unfit."""
     found = []
-    for number, line in enumerate(split_lines(without_bom(body))):
+    for number, line in enumerate(split_lines(body)):
         try:
             found.append(split_fields(line))
         except BadField as bad:

@@ -69,7 +69,7 @@ class Records:
         if form not in (CSV, JSON_LINES) or not isinstance(self._scorer, Lined):
             return self._scorer.parse(call)
         if call.headers.get(FIRST) != b"0":
-            call.body = without_bom(call.body)
+            call.body = self._scorer.unmarked(call.body) if form == CSV else without_bom(call.body)
             if form == CSV and self._is_header(call.body.partition(b"\n")[0]):
                 raise ModelFailed(400, "Row 1 is a header; the CSV of a transform job has none: leave it out.")
         rows = self._scorer.parse_bare(call)

@@ -32,6 +32,10 @@ class Lined(Protocol):
         """The same of lines that do not begin a body: none of them is a header."""
         ...
 
+    def unmarked(self, body: bytes) -> bytes:
+        """A CSV without the byte order mark at its beginning. Raises ModelFailed where it may be data."""
+        ...
+
     def header(self, line: bytes) -> bool:
         """Whether the first line of a CSV is a header. Raises ModelFailed."""
         ...

@@ -25,7 +25,7 @@ from tidegate.worker.giving_back import use_system_allocator
 
 LIBRARIES = (
     *("numpy", "pyarrow", "pandas", "scipy.sparse", "sklearn", "xgboost", "lightgbm", "botocore.session"),
-    *("onnxruntime", "tidegate.worker.runtimes.onnx"),
+    *("onnxruntime", "tidegate.worker.runtimes.onnx", "tidegate.worker.runtimes.sklearn"),
     *("tidegate.worker.quick", "tidegate.worker.handling", "tidegate.worker.multimodel.memory"),
     "tidegate.worker.runtimes.planting",
 )

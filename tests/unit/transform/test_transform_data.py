@@ -63,6 +63,17 @@ def test_csv_is_filtered_and_joined() -> None:
     assert csv(join=True, output_filter="$[0,-1]").after(body, b"0.1\n0.2\n") == b"7,0.1\n8,0.2\n"
 
 
+def test_a_text_that_begins_like_a_byte_order_mark_is_kept() -> None:
+    assert csv(input_filter="$[0]").before(b"\xef\xbb\xbfa,1\n") == b"\xef\xbb\xbfa\n"
+    assert csv(join=True).after(b"\xef\xbb\xbfa,1\n", b"0.5\n") == b"\xef\xbb\xbfa,1,0.5\n"
+    assert csv(output_filter="$[0]").after(b"a\n", b"\xef\xbb\xbfb,1\n") == b"\xef\xbb\xbfb\n"
+    mark = b"\xef\xbb\xbf"
+    assert csv(input_filter="$[0]").before(mark + b"a,1\n", begins=True) == b"a\n"
+    assert csv(join=True).after(mark + b"a,1\n", b"0.5\n", begins=True) == b"a,1,0.5\n"
+    # The model's reader takes a mark away at the beginning of an object.
+    assert csv(input_filter="$[1]").before(b"1," + mark + b"a\n", begins=True) == mark + mark + b"a\n"
+
+
 def test_json_lines_are_joined_under_the_names_of_sagemaker() -> None:
     lines = Processor(Processing(input_filter="$.x", join=True), "application/jsonlines")
     assert lines.before(b'{"x":[1,2],"id":5}\n') == b"[1,2]\n"

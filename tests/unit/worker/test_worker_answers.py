@@ -165,6 +165,14 @@ def test_a_csv_for_a_model_that_does_not_say_what_it_takes_loses_no_row() -> Non
             unsigned.read(body, CSV)
 
 
+def test_a_text_of_a_csv_that_does_not_begin_an_object_keeps_its_first_character() -> None:
+    signed, body = Signature((Column("land", "string"),), ()), "\ufeffa\n".encode()
+    for signature in (signed, Signature((), ())):
+        kept = signature.read(body, CSV, records=True, begins=False)[0]
+        assert kept.iloc[0, 0] == "\ufeffa"
+        assert signature.read(body, CSV, records=True)[0].iloc[0, 0] == "a"
+
+
 def given(body: bytes, one: tensors.Input, kind: str = JSON) -> Any:
     """What the model gets."""
     seen: list[Any] = []

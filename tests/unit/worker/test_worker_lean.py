@@ -44,5 +44,25 @@ def test_a_library_of_trees_comes_without_what_it_does_not_need(library: str) ->
     assert said(LEAN, library) == [library, "pandas sklearn"]
 
 
+SKLEARN = """
+import sys
+from tidegate.worker.images import RuntimeKind
+from tidegate.worker.runtimes.lean import IMPORTS
+from tidegate.worker import nursery
+for name in nursery.LIBRARIES:
+    __import__(name)
+found = set(sys.modules)
+module = IMPORTS.runtime(RuntimeKind.SKLEARN)
+print("torch" in sys.modules, set(sys.modules) - found)
+from sklearn.externals.array_api_compat import torch
+import skops.io._trusted_types as known
+print(torch.__name__, "sklearn.ensemble._forest.RandomForestClassifier" in known.SKLEARN_ESTIMATOR_TYPE_NAMES)
+"""
+
+
+def test_scikit_learn_is_ready_in_the_nursery_without_a_library_of_tensors() -> None:
+    assert said(SKLEARN) == ["False set()", "sklearn.externals.array_api_compat.torch True"]
+
+
 def test_a_script_finds_the_whole_library_and_what_was_loaded_goes_on() -> None:
     assert said(THEN_WHOLE) == ["True", "True False"]

@@ -1,5 +1,6 @@
 """Lines as records: of transform jobs, whose every line gets an answer, and of large bodies, read in blocks."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from tests.unit.worker.test_worker_strict_forms import BAD_LINES, BOM, THREE
 from tidegate.worker.byreference import FIRST, Records
 from tidegate.worker.inblocks import answered
 from tidegate.worker.invocation import Call, ModelFailed
-from tidegate.worker.runtimes.codecs import CSV, Features
+from tidegate.worker.runtimes.codecs import CSV, Column, Features, Kind
+from tidegate.worker.runtimes.column_tables import ColumnTable
 from tidegate.worker.runtimes.forms import JSON_LINES
 from tidegate.worker.runtimes.tables import Table
+from tidegate.worker.runtimes.typed import Input, Typed
 from tidegate.worker.spool import LargeCall, Spool
 
 WEIGHTS = np.array([1, 10, 100])
@@ -77,3 +80,50 @@ def test_a_byte_order_mark_begins_an_object_and_nothing_else() -> None:
         assert as_records(BOM + body, kind) == [321]
         with pytest.raises(ModelFailed, match="Row 1"):
             as_records(BOM + body, kind, first=b"0")
+
+
+MARKED = Features(2, ["t", "n"], [Column(Kind.CATEGORY, ("bom", "\ufeffbom")), Column()])
+MARKED_TYPED = Typed(
+    [Input("t", np.dtype(object), texts=frozenset({"bom", "\ufeffbom"})), Input("n", np.dtype("f8"))]
+)
+LINE, QUOTED = BOM + b"bom,5\n", b'"' + BOM + b'bom",5\n'
+
+
+def table(features: Features | Typed) -> Table:
+    if isinstance(features, Features):
+        return Table(lambda found: found[:, 0], features, None)
+    return ColumnTable(lambda found: np.array([text.startswith("\ufeff") for text in found["t"]]), features, None)
+
+
+@pytest.mark.parametrize("features", [MARKED, MARKED_TYPED])
+def test_what_may_be_a_mark_or_a_text_is_refused_everywhere_alike(
+    features: Features | Typed, tmp_path: Path
+) -> None:
+    """By endpoints (and so by asynchronous requests), of large bodies and in transform jobs."""
+
+    def outcomes(body: bytes) -> Iterator[list[float]]:
+        for scorer in (table(features), Records(table(features))):
+            rows = scorer.parse(Call(body, {b"content-type": b"text/csv"}))
+            yield np.asarray(scorer.score([rows])[0], float).tolist()
+        spool = Spool(tmp_path)
+        spool.add(body)
+        answer: Any = answered(table(features), LargeCall(spool, {b"content-type": b"text/csv"}), spool, 1)
+        yield [float(line in (b"1.0", b"True")) for line in answer.body.splitlines()]
+
+    scorers = (table(features), Records(table(features)))
+    for scorer in scorers:
+        with pytest.raises(ModelFailed, match="may be a byte order mark or the first character of a category"):
+            scorer.parse(Call(LINE, {b"content-type": b"text/csv"}))
+    assert list(outcomes(QUOTED)) == [[1], [1], [1]]
+    assert list(outcomes(BOM + QUOTED)) == [[1], [1], [1]]
+    assert list(outcomes(BOM + b"bom,5\n".replace(b"bom", b'"bom"'))) == [[0], [0], [0]]
+    assert list(outcomes(b"bom,5\n" + LINE)) == [[0, 1], [0, 1], [0, 1]]
+    later = Records(table(features)).parse(Call(LINE, {b"content-type": b"text/csv", FIRST: b"0"}))
+    assert np.asarray(table(features).score([later])[0], float).tolist() == [1]
+
+
+def test_a_mark_goes_where_no_category_begins_with_it() -> None:
+    plain = Features(2, ["t", "n"], [Column(Kind.CATEGORY, ("bom", "x")), Column()])
+    for scorer in (table(plain), Records(table(plain))):
+        rows = scorer.parse(Call(LINE, {b"content-type": b"text/csv"}))
+        assert scorer.score([rows])[0].tolist() == [0]

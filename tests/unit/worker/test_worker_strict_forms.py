@@ -176,6 +176,50 @@ def test_a_row_of_one_or_two_small_numbers_is_not_taken_for_a_header() -> None:
         assert len(rows(features, body, "text/csv; header=absent")) == 2
 
 
+@pytest.mark.parametrize(
+    ("inputs", "line"),
+    [
+        ([Input("0", np.dtype("i8"))], b"0"),
+        ([Input("0", np.dtype("f4")), Input("1", np.dtype("i4"))], b"1,0"),
+        ([Input("0", np.dtype(object))], b"0"),
+        ([Input("a", np.dtype(object)), Input("0", np.dtype("i8"))], b"a,0"),
+        ([Input("a", np.dtype(object), texts=frozenset({"a", "b"}))], b"a"),
+        ([Input("true", np.dtype(bool))], b"true"),
+    ],
+)
+def test_typed_columns_do_not_lose_a_row_that_looks_like_a_header(inputs: list[Input], line: bytes) -> None:
+    typed, name = Typed(inputs), inputs[0].name
+    for body in (line, line + b"\n" + line):
+        with pytest.raises(ModelFailed, match="it may be a header or a row"):
+            typed.read(body, CSV)
+        assert len(typed.read(body, "text/csv; header=absent")[name]) == body.count(b"\n") + 1
+    with pytest.raises(ModelFailed, match="it may be a header or a row"):
+        typed.header(line)
+
+
+@pytest.mark.parametrize(
+    ("column", "name"),
+    [
+        (Column(Kind.CATEGORY, ("a", "b")), "a"),
+        (Column(Kind.CATEGORY, (0, 1)), "0"),
+        (Column(Kind.FLAG), "true"),
+        (Column(Kind.FLAG), "1"),
+    ],
+)
+def test_a_value_that_is_its_columns_name_is_not_lost(column: Column, name: str) -> None:
+    features, line = Features(1, [name], [column]), name.encode()
+    for body in (line, line + b"\n" + line):
+        assert "it may be a header or a row" in refused(features, body)
+        assert len(rows(features, body, "text/csv; header=absent")) == body.count(b"\n") + 1
+    with pytest.raises(ModelFailed, match="it may be a header or a row"):
+        features.header(line)
+
+
+def test_the_names_of_columns_that_take_any_text_are_a_header() -> None:
+    typed = Typed([Input("t", np.dtype(object)), Input("u", np.dtype(object))])
+    assert typed.read(b"u,t\n1,2\n", CSV)["t"].tolist() == ["2"]
+
+
 def test_a_name_in_a_free_text_is_a_row_where_a_number_shows_it() -> None:
     typed = Typed([Input("0", np.dtype("f8")), Input("t", np.dtype(object))])
     assert typed.read(b"1.5,t\n2,x\n", CSV)["t"].tolist() == ["t", "x"]
@@ -208,7 +252,8 @@ def test_a_name_in_a_row_of_categories_makes_no_header() -> None:
         2, ["land", "size"], [Column(Kind.CATEGORY, ("size", "x")), Column(Kind.CATEGORY, ("S", "land"))]
     )
     assert rows(features, b"size,S\nx,land\n") == [[0, 0], [1, 1]]
-    assert rows(features, b"size,land\nS,size\n") == [[0, 0]]
+    assert "it may be a header or a row" in refused(features, b"size,land\nS,size\n")
+    assert rows(features, b"size,land\nS,size\n", "text/csv; header=present") == [[0, 0]]
     assert "The header line has no 'land'" in refused(features, b"size,what\nS,size\n")
 
 

@@ -37,6 +37,8 @@ class Cache:
         self._ranking = Ranking()
         self._pinned = 0
         self._line = asyncio.Lock()
+        self._beside: Client | None = None
+        """Whoever is first in the line wants room beside this one's copy."""
         self._changed = asyncio.Event()
         self._baseline = memory.resident()
         self._freed = 0
@@ -113,18 +115,24 @@ class Cache:
     # --- room ---
 
     @asynccontextmanager
-    async def room(self, need: int, now: Callable[[], float], least: int | None = None) -> AsyncIterator[None]:
+    async def room(
+        self, need: int, now: Callable[[], float], least: int | None = None, beside: Client | None = None
+    ) -> AsyncIterator[None]:
         """``need`` bytes for a load, taken until the end of the block. Waits until there are so many. ``least``: what
-        it takes for certain, where ``need`` is a guess: it gets all there is if only the guess is too large. Raises
-        TooLarge."""
+        it takes for certain, where ``need`` is a guess: it gets all there is if only the guess is too large.
+        ``beside``: this model's copy does not go for it. Raises TooLarge."""
         async with self._line:
-            limit = self.capacity() - self._pinned
-            if least is not None and least <= limit < need:
-                need = limit
-            while not self._made(need, now()):
-                self._changed.clear()
-                await self._until_change(need, now())
-            self.reserved += need
+            self._beside = beside
+            try:
+                limit = self._largest(need)
+                if least is not None and least <= limit < need:
+                    need = limit
+                while not self._made(need, now()):
+                    self._changed.clear()
+                    await self._until_change(need, now())
+                self.reserved += need
+            finally:
+                self._beside = None
         try:
             yield
         finally:
@@ -152,10 +160,9 @@ class Cache:
         return True
 
     def _made(self, need: int, now: float) -> bool:
-        capacity = self.capacity()
-        if need > capacity - self._pinned:
+        if need > self._largest(need):
             raise TooLarge
-        over = self.held + self.reserved + need - capacity
+        over = self._over(need)
         if over <= 0:
             return True
         room = self._ranking.room(over, now, self.knobs.minimum_stay, self._spared)
@@ -163,10 +170,30 @@ class Cache:
             self._evict(room)
         return room.enough
 
+    def _over(self, need: int) -> int:
+        return self.held + self.reserved + need - self._capacity_for(need)
+
+    def _largest(self, need: int) -> int:
+        """Bytes that there would be for a load of ``need`` if everything went that may go."""
+        return self._capacity_for(need) - self._staying()
+
+    def _capacity_for(self, need: int) -> int:
+        """Growth beyond what the models were measured to take admits fewer of them; it refuses none that fits into
+        the budget when the others have gone."""
+        staying, capacity = self._staying(), self.capacity()
+        if need <= capacity - staying:
+            return capacity
+        return max(capacity, policy.capacity(self.knobs.memory, staying, self.grown()))
+
+    def _staying(self) -> int:
+        """Bytes of the models that do not go."""
+        one = self._beside
+        if one is None or one.copy is None or one.name in self.knobs.pinned:
+            return self._pinned
+        return self._pinned + one.copy.size
+
     async def _until_change(self, need: int, now: float) -> None:
-        room = self._ranking.room(
-            self.held + self.reserved + need - self.capacity(), now, self.knobs.minimum_stay, self._spared
-        )
+        room = self._ranking.room(self._over(need), now, self.knobs.minimum_stay, self._spared)
         patience = 1.0 if room.wait_until is None else max(0.01, min(1.0, room.wait_until - now))
         try:
             async with asyncio.timeout(patience):
@@ -179,7 +206,9 @@ class Cache:
             self.drop(self.clients[name])
 
     def _spared(self, name: str) -> bool:
-        return self.clients[name].in_hand > 0
+        """Also what was loaded for requests that are about to be given to it."""
+        client = self.clients[name]
+        return client.in_hand > 0 or bool(client.waiters) or client is self._beside
 
     def _take(self, client: Client, copy: Copy, now: float) -> None:
         pinned = client.name in self.knobs.pinned

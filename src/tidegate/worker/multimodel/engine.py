@@ -129,7 +129,6 @@ class Models:
         self._note_state(call, client, now)
         if client.copy is not None:
             self._serve(client, call, done)
-            self._renewals.look(client, now)
         elif client.refusal is not None and now < client.refusal.until:
             done(client.refusal.answer)
         elif self._waiting >= WAITING:
@@ -141,6 +140,7 @@ class Models:
 
     def _serve(self, client: Client, call: Call, done: Done) -> None:
         assert client.copy is not None
+        self._renewals.look(client, self._loop.time())
         client.in_hand += 1
         copy = client.copy
         newer = client.renewal.copy if client.renewal is not None else None
@@ -159,6 +159,8 @@ class Models:
     def _finish(self, client: Client, call: Call, done: Done, began: float, slot: int, outcome: Outcome) -> None:
         self._crashes.leave(slot)
         client.in_hand -= 1
+        if not client.in_hand:
+            self._cache.changed()  # it may go now
         measures.note_answer(call, self._labels.of(client.name), outcome, self._loop.time() - began)
         done(outcome)
         if not self._cache.knobs.cache and not client.in_hand and client.name not in self._cache.knobs.pinned:

@@ -43,7 +43,7 @@ class Renewals:
             task.cancel()
 
     def look(self, client: Client, now: float) -> None:
-        """Called with every request for a loaded model."""
+        """Called with every request that a model is about to get, though it was loaded for this request only."""
         if now - client.checked < EVERY:
             return
         client.checked = now
@@ -127,21 +127,27 @@ class Renewals:
             renewal.turnover = turnover.failed_to_load(renewal.turnover, str(error))
             await self._conclude(client, renewal)
         except (TidegateError, TooLarge, TimeoutError) as error:
-            print(f"model {client.name}: its new version must wait: {error or 'no room'}", flush=True)
+            print(f"model {client.name}: its new version must wait: {str(error) or 'no room'}", flush=True)
             self._give_up(client, renewal)
 
     async def _bring(self, client: Client, renewal: Renewal) -> None:
         if client.renewal not in (renewal, None):
             return  # a newer one came
-        kept, _ = await self._loader.prepare(client, renewal.turnover.mark, NEXT)
-        if client.renewal is None:  # the model was let go meanwhile: its next request begins the trial
-            client.tried = turnover.loaded(renewal.turnover, self._loop.time())
+        mark = renewal.turnover.mark
+        kept = await self._loader.kept(client, NEXT) if await self._loader.next_mark(client) == mark else None
+        if kept is None:
+            kept, _ = await self._loader.prepare(client, mark, NEXT)
         if await self._place(client, renewal, kept):
             print(f"model {client.name}: a new version takes its first requests", flush=True)
+        elif client.renewal is None and client.tried is None and client.mark != mark:
+            # The model was let go meanwhile: its next request begins the trial.
+            client.tried = turnover.loaded(renewal.turnover, self._loop.time())
 
     async def _place(self, client: Client, renewal: Renewal, kept: Kept) -> bool:
         """Loads it beside the older version; False where nobody wants it any more."""
-        async with self._cache.room(client.size or kept.size, self._loop.time):
+        if client.renewal is not renewal:
+            return False
+        async with self._cache.room(client.size or kept.size, self._loop.time, beside=client):
             if client.renewal is not renewal:
                 return False  # let go meanwhile, or a newer one came
             copy = await self._loader.load(client, kept)

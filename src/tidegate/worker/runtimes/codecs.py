@@ -36,6 +36,7 @@ from tidegate.worker.runtimes.forms import (
     heading_of,
     kind_of,
     unknown,
+    unmarked,
     write,
 )
 from tidegate.worker.runtimes.layout import Heading, Layout
@@ -81,7 +82,7 @@ class Features:
         if kind == CSV:
             if not begins:
                 return self._csv(body, Heading.ABSENT)
-            return self._csv(without_bom(body), heading_of(content_type))
+            return self._csv(self.unmarked(body), heading_of(content_type))
         if kind == JSON:
             return self._json(without_bom(body), Layout.json)
         if kind == NPY:
@@ -95,6 +96,10 @@ class Features:
     def header(self, line: bytes) -> bool:
         """Whether the first line of a CSV is a header. Raises ModelFailed for one that is wrong."""
         return self._header(line, Heading.UNSAID) is not None
+
+    def unmarked(self, body: bytes) -> bytes:
+        """A CSV without its byte order mark. Raises ModelFailed where a category may begin with it."""
+        return unmarked(body, self.kinds[0].categories if self.kinds else ())
 
     def of_kind(self, kind: Kind) -> list[int]:
         """The columns of a kind."""
@@ -178,8 +183,18 @@ class Features:
         except BadField:
             return None
         if fits is None:
-            fits = not self._listed and self._layout.numbered and all(map(_may_be_number, fields))
+            fits = self._fits(fields)
         return self._layout.header(fields, heading, fits)
+
+    def _fits(self, fields: Sequence[str]) -> bool:
+        """Whether the fields could be a row."""
+        kinds = self.kinds or (Column(),) * self.count
+        try:
+            for kind, text in zip(kinds, fields, strict=True):
+                kind.of_text(text)
+        except (Refused, ValueError):
+            return False
+        return True
 
     def _under(self, order: Sequence[int], body: bytes) -> Matrix:
         """The rows under a line that names their columns, in the model's order."""
@@ -354,11 +369,3 @@ def missing(rows: Any) -> tuple[int, int] | None:
     """Row and column of the first missing value, from 0."""
     at = np.argwhere(np.isnan(rows))
     return (int(at[0][0]), int(at[0][1])) if len(at) else None
-
-
-def _may_be_number(field: str) -> bool:
-    try:
-        Column().of_text(field)
-    except Refused:
-        return False
-    return True

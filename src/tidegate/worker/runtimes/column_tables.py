@@ -28,6 +28,9 @@ class ColumnTable(Table):
     def parse_bare(self, call: Call) -> Any:
         return self._typed.read(call.body, call.content_type, begins=False)
 
+    def unmarked(self, body: bytes) -> bytes:
+        return self._typed.unmarked(body)
+
     def header(self, line: bytes) -> bool:
         return self._typed.header(line)
 

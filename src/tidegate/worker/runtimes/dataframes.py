@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from tidegate.transform.csv_lines import BadField, split_lines, text_fields, without_bom
+from tidegate.transform.csv_lines import BOM, BadField, split_lines, text_fields, without_bom
 from tidegate.worker.invocation import Answer, ModelFailed
 from tidegate.worker.runtimes import codecs
 from tidegate.worker.runtimes.columns import parse_number
@@ -69,13 +69,16 @@ class Signature:
     columns: tuple[Column, ...]
     tensors: tuple[Tensor, ...]
 
-    def read(self, body: bytes, content_type: str, records: bool = False) -> tuple[Any, dict[str, Any] | None]:
+    def read(
+        self, body: bytes, content_type: str, records: bool = False, begins: bool = True
+    ) -> tuple[Any, dict[str, Any] | None]:
         """What the model is given, and its parameters; raises ModelFailed (400, 415). ``records``: every line of a
-        CSV is a row."""
+        CSV is a row. ``begins``: a byte order mark may stand first."""
         kind = content_type.partition(";")[0].strip().lower() or codecs.JSON
         check_charset(content_type, body)
         if kind == codecs.CSV:
-            return self._csv(without_bom(body), Heading.ABSENT if records else heading_of(content_type)), None
+            lines = without_bom(body) if begins else body
+            return self._csv(lines, Heading.ABSENT if records else heading_of(content_type)), None
         if kind != codecs.JSON:
             raise ModelFailed(415, f"Content type {kind!r} is not supported; send {codecs.JSON} or {codecs.CSV}.")
         asked = parse_json(without_bom(body))
@@ -314,7 +317,8 @@ def _by_pandas(body: bytes, widths: Sequence[int], heading: Heading) -> Any:
         if width != widths[0]:  # pandas would take the first column for an index
             raise ModelFailed(400, f"Line {number + 1} has {width} columns, the first line {widths[0]}.")
     header = heading is not Heading.ABSENT
-    found = pd.read_csv(io.BytesIO(body), header=0 if header else None)
+    # pandas takes a byte order mark away; ours is gone, and another one is data.
+    found = pd.read_csv(io.BytesIO(BOM + body), header=0 if header else None)
     if len(found) != len(widths) - header:
         raise ModelFailed(400, "Some lines of the CSV are empty, and pandas skips them.")
     return found

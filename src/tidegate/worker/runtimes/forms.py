@@ -5,12 +5,14 @@ JSON (as a missing value is in a request), ``nan`` in CSV and NaN in arrays and 
 ``"-Infinity"`` in JSON, which has no number for it, ``inf`` or ``-inf`` in CSV and itself in arrays and tables.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from tidegate.transform.csv_lines import BOM, BadField, text_fields
 from tidegate.worker.invocation import Answer, ModelFailed
 from tidegate.worker.runtimes import frames, large_csv, npy
 from tidegate.worker.runtimes.json_answers import encode_json
@@ -58,6 +60,23 @@ def parameter(content_type: str, name: str) -> str:
         if key.strip() == name:
             return value.strip().strip('"')
     return ""
+
+
+def unmarked(body: bytes, texts: Collection[Any]) -> bytes:
+    """A CSV without the byte order mark at its beginning. ``texts``: what its first column is known to take. Raises
+    ModelFailed where the mark may be the first character of one of them."""
+    if not body.startswith(BOM):
+        return body
+    mark = BOM.decode()
+    if any(isinstance(text, str) and text.startswith(mark) for text in texts):
+        with suppress(BadField):
+            if text_fields(body.partition(b"\n")[0].removesuffix(b"\r"))[0] in texts:
+                raise ModelFailed(
+                    400,
+                    "The body begins with U+FEFF, which may be a byte order mark or the first character of a"
+                    " category: put the field in quotes.",
+                )
+    return body.removeprefix(BOM)
 
 
 def choose(accept: str, default: str) -> str:

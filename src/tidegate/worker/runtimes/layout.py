@@ -65,7 +65,7 @@ class _FreeBody(msgspec.Struct):
 
 
 _TELLING = 3
-"""Columns from which on a row is hardly ever the names 0, 1, 2, ... in their order."""
+"""Columns from which on a row is hardly ever the names in their order."""
 FORMS = ("instances", "inputs", "dataframe_split", "dataframe_records", "predictions")
 SHAPES = "'instances', 'inputs', 'dataframe_split' and 'dataframe_records'"
 _PATH = re.compile(r"\[(\d+)\]\[(\d+)\]`$")
@@ -294,11 +294,12 @@ class Layout:
         if heading is Heading.PRESENT:
             return self.order(fields, "The header line")
         whole = sorted(fields) == sorted(self.names)
-        if whole and fits and self.numbered and (self.count < _TELLING or tuple(fields) != self.names):
+        if whole and fits and (self.count < _TELLING or tuple(fields) != self.names):
             raise ModelFailed(
                 400,
-                "The first line holds the model's column names, which are numbers: it may be a header or a row. Say"
-                " which by the content type: 'text/csv; header=present' or 'header=absent'.",
+                "The first line holds the model's column names, and the model takes them for values as well: it may"
+                " be a header or a row. Say which by the content type: 'text/csv; header=present' or"
+                " 'header=absent'.",
             )
         named = any(field in self.names and not _is_number(field) for field in fields)
         if whole or (not fits and (named or self._reads_as_names(fields))):

@@ -45,7 +45,7 @@ class Imports:
 
     def _import(self, library: str, companions: Sequence[str]) -> None:
         if library not in sys.modules:
-            with suppress(ImportError), _hidden(companions):
+            with suppress(ImportError), hidden(companions):
                 import_module(library)
                 self._lean.add(library)
 
@@ -59,7 +59,7 @@ class Imports:
 
 
 @contextmanager
-def _hidden(names: Sequence[str]) -> Iterator[None]:
+def hidden(names: Sequence[str]) -> Iterator[None]:
     """As if these packages were not installed; those that are imported already stay."""
     hidden = [name for name in names if name not in sys.modules]
     for name in hidden:

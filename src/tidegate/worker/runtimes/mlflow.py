@@ -135,7 +135,8 @@ class Pyfunc:
         self._row_by_row = row_by_row
 
     def answer(self, call: Call) -> Answer:
-        given, parameters = self._signature.read(call.body, call.content_type, FIRST in call.headers)
+        first = call.headers.get(FIRST)
+        given, parameters = self._signature.read(call.body, call.content_type, first is not None, first != b"0")
         try:
             found = self._model.predict(given, params=parameters)
         except (MlflowException, ValueError, TypeError, KeyError) as error:  # what a model refuses

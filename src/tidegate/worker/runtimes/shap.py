@@ -56,7 +56,10 @@ class Explainer:
     def answer(self, call: Call) -> Answer:
         """Raises ModelFailed for rows that cannot be read."""
         kind = codecs.choose(call.accept, self._accept or codecs.kind_of(call.content_type))
-        body = without_bom(call.body) if call.headers.get(FIRST) == b"1" else call.body
+        body = call.body
+        if call.headers.get(FIRST) == b"1":
+            lined = codecs.kind_of(call.content_type) == codecs.CSV
+            body = self._features.unmarked(body) if lined else without_bom(body)
         rows = self._features.read(body, call.content_type, begins=FIRST not in call.headers)
         if kind == codecs.JSON:
             explanations = self.explain(rows)

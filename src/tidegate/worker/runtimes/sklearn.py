@@ -27,14 +27,21 @@ from tidegate.worker.invocation import ModelFailed
 try:
     import joblib
     import numpy as np
-    import skops.io
+    import sklearn
 
     from tidegate.worker.batching import cap
     from tidegate.worker.runtimes import codecs, estimators, row_probes, sklearn_columns, soundness
     from tidegate.worker.runtimes.broken import cause
     from tidegate.worker.runtimes.column_tables import ColumnTable
+    from tidegate.worker.runtimes.lean import hidden
     from tidegate.worker.runtimes.tables import Table, default_accept, only, threads
     from tidegate.worker.runtimes.typed import Columns, Input, Typed
+
+    # skops imports all modules of scikit-learn to list its estimators; these would bring a library of tensors along.
+    with hidden(
+        [f"{sklearn.__name__}.externals.array_api_compat.{library}" for library in ("torch", "dask", "cupy")]
+    ):
+        import skops.io
 except ImportError as missing:
     raise ArtifactError(
         f"scikit-learn models need packages that are not installed ({missing.name}): pip install 'tidegate[sklearn]'"

@@ -68,6 +68,9 @@ class Table:
     def parse_bare(self, call: Call) -> Rows:
         return self._features.read(call.body, call.content_type, begins=False)
 
+    def unmarked(self, body: bytes) -> bytes:
+        return self._features.unmarked(body)
+
     def header(self, line: bytes) -> bool:
         return self._features.header(line)
 

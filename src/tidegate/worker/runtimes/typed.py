@@ -17,7 +17,17 @@ from tidegate.worker.invocation import ModelFailed
 from tidegate.worker.runtimes import frames
 from tidegate.worker.runtimes.codecs import read_table
 from tidegate.worker.runtimes.columns import parse_number, to_float
-from tidegate.worker.runtimes.forms import CSV, JSON, JSON_LINES, NPY, check_charset, heading_of, kind_of, unknown
+from tidegate.worker.runtimes.forms import (
+    CSV,
+    JSON,
+    JSON_LINES,
+    NPY,
+    check_charset,
+    heading_of,
+    kind_of,
+    unknown,
+    unmarked,
+)
 from tidegate.worker.runtimes.layout import Heading, Layout
 
 Columns = dict[str, NDArray[Any]]
@@ -107,7 +117,7 @@ class Typed:
         if kind == CSV:
             if not begins:
                 return self._csv(body, Heading.ABSENT)
-            return self._csv(without_bom(body), heading_of(content_type))
+            return self._csv(self.unmarked(body), heading_of(content_type))
         if kind == JSON:
             return self._columns(self._layout.json(without_bom(body)))
         if kind == JSON_LINES:
@@ -117,6 +127,10 @@ class Typed:
         if kind in frames.KINDS:
             return self._frame(body, kind)
         raise unknown(kind)
+
+    def unmarked(self, body: bytes) -> bytes:
+        """A CSV without its byte order mark. Raises ModelFailed where a known text may begin with it."""
+        return unmarked(body, self.inputs[0].texts or ())
 
     def header(self, line: bytes) -> bool:
         """Whether the first line of a CSV is a header. Raises ModelFailed for one that is wrong."""
@@ -145,13 +159,9 @@ class Typed:
             fields = text_fields(line)
         except BadField:
             return None
-        fits = len(fields) == len(self.inputs)
-        # A column of any text would take a name as well, so others have to show that it is a row.
-        shown = [
-            text.strip() != one.name for one, text in zip(self.inputs, fields, strict=False) if not one.any_text
-        ]
-        if any(text.strip() in self.names for text in fields):
-            fits = fits and bool(shown) and all(shown)
+        # Columns of any text would take names as well; where there are no others, a name is hardly ever a value.
+        free = all(one.any_text for one in self.inputs) and not self._layout.numbered
+        fits = not (free and any(text.strip() in self.names for text in fields))
         try:
             for one, text in zip(self.inputs, fields, strict=True):
                 one.cell(one.field(text))

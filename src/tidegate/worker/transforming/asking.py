@@ -155,11 +155,14 @@ class Asker:
     async def _try(self, body: bytes, first: int) -> bytes | Refusal:
         """What the output gets of a batch. ``first``: number of its first record; only whether it is 1 counts."""
         try:
-            sent = body if self._processor is None else self._processor.before(body)
+            begins = first == 1
+            sent = body if self._processor is None else self._processor.before(body, begins)
             found = await self._patiently([*self._headers, (FIRST, b"1" if first == 1 else b"0")], sent)
             if isinstance(found, Refusal):
                 return found
-            return self._ended(found.body if self._processor is None else self._processor.after(body, found.body))
+            return self._ended(
+                found.body if self._processor is None else self._processor.after(body, found.body, begins)
+            )
         except Unfit as unfit:
             return Refusal(str(unfit))
 
