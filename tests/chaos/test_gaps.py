@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from bench.soak_faults import FAKETIME, faked_clock
@@ -74,6 +75,11 @@ class Story:
             if not page["events"]:
                 return found
             found += page["events"]
+
+    def is_healthy(self) -> bool:
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"{self.platform.url}/healthz", timeout=2).status_code == 200
+        return False
 
     def ends_well(self, because: str = "errors") -> None:
         self.scene = Scene(self.platform)  # connections of before the gap may be closed
@@ -197,3 +203,30 @@ def test_a_clock_that_is_set_ends_no_bake(environment: dict[str, str], tmp_path:
         story.break_it()
         story.ends_well()
         assert "was set by +3600 s" in platform.log.read_text()
+
+
+def test_a_proxy_that_is_silent_lets_no_rollout_go_forward(environment: dict[str, str], tmp_path: Path) -> None:
+    """It is stopped, and so is each that takes its place, until the end of the bake is past. The API is behind it,
+    too, so what happened meanwhile is read afterwards."""
+    with Platform(environment=environment) as platform, baking(platform, tmp_path) as story:
+        before = len(story.events())
+        story.break_it()
+        stopped, began = set[int](), time.monotonic()
+
+        def keep_it_stopped() -> bool:
+            for process in platform.processes():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if "haproxy" in process.name():
+                        stopped.add(process.pid)
+                        process.suspend()
+            return time.monotonic() - began > BAKE + 3
+
+        until(keep_it_stopped, "the bake's end has passed", 60, every=0.01)
+        for process in platform.processes():
+            if process.pid in stopped:
+                process.resume()
+        until(story.is_healthy, "the proxy serves again")
+        story.ends_well()
+        assert "killing it, and starting another" in platform.log.read_text()
+        since = {event["kind"] for event in story.events()[before:]}
+        assert "rollout.RolledBack" in since and "rollout.ActivatingTraffic" not in since, since
