@@ -9,7 +9,7 @@ import os
 import signal
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,8 @@ from tidegate.testing.scene import Scene, canary
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 BAKE = 8
+FORWARD = {"rollout.ActivatingTraffic", "rollout.Succeeded"}
+"""Events of a rollout in its bake that goes forward."""
 
 
 @dataclass
@@ -94,7 +96,7 @@ class Story:
 
 
 @contextlib.contextmanager
-def baking(platform: Platform, folder: Path) -> Iterator[Story]:
+def baking(platform: Platform, folder: Path, alarms: Sequence[str] = ("errors", "slow")) -> Iterator[Story]:
     scene, endpoint, failing, hanging = Scene(platform), "fraud", folder / "failing", folder / "hanging"
     good = scene.config(None, image=STAND_IN)
     scene.create(endpoint, good)
@@ -105,10 +107,21 @@ def baking(platform: Platform, folder: Path) -> Iterator[Story]:
     scene.alarm("slow", "ModelLatency", 2_000_000, ExtendedStatistic="p90", Dimensions=named)
     headers, path = {"Content-Type": "text/csv"}, f"/endpoints/{endpoint}/invocations"
     with LoadGenerator(platform.url, path, b"1.0", headers, 60, connections=8) as load:
-        scene.update(endpoint, bad, canary(50, BAKE, alarms=["errors", "slow"]))
+        scene.update(endpoint, bad, canary(50, BAKE, alarms=alarms))
         until(lambda: bad in load.snapshot().by_config, "the new version takes traffic")
         yield Story(platform, scene, endpoint, good, bad, failing, hanging, load)
         load.stop()
+
+
+def newest_workers(platform: Platform, endpoint: str) -> list[psutil.Process]:
+    """Of the endpoint's latest version; their last word is a path in its folder."""
+    found: dict[int, list[psutil.Process]] = {}
+    for process in platform.processes():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            within = str(platform.state / "fleets" / endpoint)
+            if (path := process.cmdline()[-1]).startswith(within):
+                found.setdefault(int(Path(path).relative_to(within).parts[0]), []).append(process)
+    return found[max(found)]
 
 
 @pytest.fixture
@@ -192,6 +205,36 @@ def test_a_version_that_never_answers_is_turned_back_by_its_latency_alarm(
         story.unhang_it()
 
 
+def test_no_rollout_without_alarms_finishes_on_a_version_that_never_answers(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Its workers are well, requests reach them, and none comes back."""
+    environment = {**environment, "TIDEGATE_INVOCATION_TIMEOUT": str(BAKE + 4)}
+    with Platform(environment=environment) as platform, baking(platform, tmp_path, alarms=()) as story:
+        story.hang_it()
+        before = len(story.events())
+        story.ends_well(because="failed each of its")
+        story.unhang_it()
+        assert not {event["kind"] for event in story.events()[before:]} & FORWARD
+
+
+def test_no_rollout_without_alarms_goes_on_while_its_workers_are_stopped(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """They are stopped, and so are those that take their places, until the end of the bake is past."""
+    with Platform(environment=environment) as platform, baking(platform, tmp_path, alarms=()) as story:
+        before, began = len(story.events()), time.monotonic()
+
+        def keep_them_stopped() -> bool:
+            for process in newest_workers(platform, story.endpoint):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.suspend()
+            return time.monotonic() - began > BAKE + 3
+
+        until(keep_them_stopped, "the bake's end has passed", 60)
+        assert not {event["kind"] for event in story.events()[before:]} & FORWARD
+
+
 @pytest.mark.skipif(FAKETIME is None, reason="libfaketime, which sets the clock of processes, is not installed")
 def test_a_clock_that_is_set_ends_no_bake(environment: dict[str, str], tmp_path: Path) -> None:
     clock = tmp_path / "clock"
@@ -229,4 +272,4 @@ def test_a_proxy_that_is_silent_lets_no_rollout_go_forward(environment: dict[str
         story.ends_well()
         assert "killing it, and starting another" in platform.log.read_text()
         since = {event["kind"] for event in story.events()[before:]}
-        assert "rollout.RolledBack" in since and "rollout.ActivatingTraffic" not in since, since
+        assert "rollout.RolledBack" in since and not since & FORWARD, since
