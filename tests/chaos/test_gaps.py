@@ -6,8 +6,10 @@ simulator finds in random worlds is shown here with live processes.
 
 import contextlib
 import os
+import shutil
 import signal
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -96,7 +98,9 @@ class Story:
 
 
 @contextlib.contextmanager
-def baking(platform: Platform, folder: Path, alarms: Sequence[str] = ("errors", "slow")) -> Iterator[Story]:
+def baking(
+    platform: Platform, folder: Path, alarms: Sequence[str] = ("errors", "slow"), bake: int = BAKE
+) -> Iterator[Story]:
     scene, endpoint, failing, hanging = Scene(platform), "fraud", folder / "failing", folder / "hanging"
     good = scene.config(None, image=STAND_IN)
     scene.create(endpoint, good)
@@ -107,10 +111,14 @@ def baking(platform: Platform, folder: Path, alarms: Sequence[str] = ("errors", 
     scene.alarm("slow", "ModelLatency", 2_000_000, ExtendedStatistic="p90", Dimensions=named)
     headers, path = {"Content-Type": "text/csv"}, f"/endpoints/{endpoint}/invocations"
     with LoadGenerator(platform.url, path, b"1.0", headers, 60, connections=8) as load:
-        scene.update(endpoint, bad, canary(50, BAKE, alarms=alarms))
+        scene.update(endpoint, bad, canary(50, bake, alarms=alarms))
         until(lambda: bad in load.snapshot().by_config, "the new version takes traffic")
         yield Story(platform, scene, endpoint, good, bad, failing, hanging, load)
         load.stop()
+
+
+def workers(platform: Platform) -> set[int]:
+    return {process.pid for process in platform.processes() if "tidegate.worker" in " ".join(process.cmdline())}
 
 
 def newest_workers(platform: Platform, endpoint: str) -> list[psutil.Process]:
@@ -147,6 +155,29 @@ def test_a_controller_that_was_away_turns_back_what_failed_meanwhile(
         else:
             platform.start()
         story.ends_well()
+
+
+def test_an_upgrade_that_puts_the_sockets_elsewhere_costs_no_request_and_no_guard(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """The version before had them outside of the state folder, as this one has where that cannot hold any."""
+    state, runtime = (Path(tempfile.mkdtemp(prefix="tg-")) for _ in range(2))
+    (state / "run").touch()
+    environment = {**environment, "XDG_RUNTIME_DIR": str(runtime)}
+    with Platform(state, environment=environment) as platform, baking(platform, tmp_path, bake=60) as story:
+        assert len(list(runtime.rglob("*.sock"))) > 2, "it has its sockets elsewhere"
+        before = workers(platform)
+        platform.leave()
+        (state / "run").unlink()
+        platform.start()
+        assert (state / "run" / "haproxy.sock").is_socket()
+        assert workers(platform) == before
+        known = story.load.snapshot().total.count
+        until(lambda: story.load.snapshot().total.count > known + 100, "requests afterwards")
+        assert story.load.snapshot().failed == 0
+        story.break_it()
+        story.ends_well()
+    shutil.rmtree(runtime)
 
 
 def test_a_database_that_another_process_holds_keeps_no_traffic_on_a_failing_version(
