@@ -21,6 +21,7 @@ BUSY_FOR = 30.0
 LONGEST_STEP = 1.5
 """Seconds that one probe counts at the most: this process may have been stopped meanwhile."""
 _READ = 1 << 16
+_QUEUE_PAUSE = 0.01
 _PID = re.compile(rb"^Pid: (\d+)$", re.MULTILINE)
 
 
@@ -72,17 +73,20 @@ def probe(path: Path, command: str, pid: int) -> Probe:
 
 
 def _ask(path: Path, command: str) -> bytes | None:
-    """The first part of the answer, empty where nobody listens; None: no answer in time."""
-    with socket.socket(socket.AF_UNIX) as asked:
-        asked.settimeout(PROBE_TIMEOUT)
-        try:
-            asked.connect(str(path))
-            asked.sendall(command.encode())
-            return asked.recv(_READ)
-        except TimeoutError:
-            return None
-        except BlockingIOError:  # the queue of connections is full, of those that it does not take
-            time.sleep(PROBE_TIMEOUT)
-            return None
-        except OSError:
-            return b""
+    """The first part of the answer, empty where nobody listens; None: no answer in time. While the queue of
+    connections is full, as of many that ask at once, it tries again."""
+    deadline = time.monotonic() + PROBE_TIMEOUT
+    while (left := deadline - time.monotonic()) > 0:
+        with socket.socket(socket.AF_UNIX) as asked:
+            asked.settimeout(left)
+            try:
+                asked.connect(str(path))
+                asked.sendall(command.encode())
+                return asked.recv(_READ)
+            except TimeoutError:
+                return None
+            except BlockingIOError:
+                time.sleep(_QUEUE_PAUSE)
+            except OSError:
+                return b""
+    return None
