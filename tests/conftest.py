@@ -1,3 +1,3 @@
 """What every suite may use; each plugin module says what it offers."""
 
-pytest_plugins = ["tests.postgres"]
+pytest_plugins = ["tests.postgres", "tests.hypothesis_profiles"]

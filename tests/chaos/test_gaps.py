@@ -6,14 +6,17 @@ simulator finds in random worlds is shown here with live processes.
 
 import contextlib
 import os
+import shutil
 import signal
 import sqlite3
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from bench.soak_faults import FAKETIME, faked_clock
@@ -25,6 +28,8 @@ from tidegate.testing.scene import Scene, canary
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 BAKE = 8
+FORWARD = {"rollout.ActivatingTraffic", "rollout.Succeeded"}
+"""Events of a rollout in its bake that goes forward."""
 
 
 @dataclass
@@ -75,6 +80,11 @@ class Story:
                 return found
             found += page["events"]
 
+    def is_healthy(self) -> bool:
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"{self.platform.url}/healthz", timeout=2).status_code == 200
+        return False
+
     def ends_well(self, because: str = "errors") -> None:
         self.scene = Scene(self.platform)  # connections of before the gap may be closed
         settled = self.scene.settled(self.endpoint)
@@ -89,7 +99,9 @@ class Story:
 
 
 @contextlib.contextmanager
-def baking(platform: Platform, folder: Path) -> Iterator[Story]:
+def baking(
+    platform: Platform, folder: Path, alarms: Sequence[str] = ("errors", "slow"), bake: int = BAKE
+) -> Iterator[Story]:
     scene, endpoint, failing, hanging = Scene(platform), "fraud", folder / "failing", folder / "hanging"
     good = scene.config(None, image=STAND_IN)
     scene.create(endpoint, good)
@@ -100,10 +112,25 @@ def baking(platform: Platform, folder: Path) -> Iterator[Story]:
     scene.alarm("slow", "ModelLatency", 2_000_000, ExtendedStatistic="p90", Dimensions=named)
     headers, path = {"Content-Type": "text/csv"}, f"/endpoints/{endpoint}/invocations"
     with LoadGenerator(platform.url, path, b"1.0", headers, 60, connections=8) as load:
-        scene.update(endpoint, bad, canary(50, BAKE, alarms=["errors", "slow"]))
+        scene.update(endpoint, bad, canary(50, bake, alarms=alarms))
         until(lambda: bad in load.snapshot().by_config, "the new version takes traffic")
         yield Story(platform, scene, endpoint, good, bad, failing, hanging, load)
         load.stop()
+
+
+def workers(platform: Platform) -> set[int]:
+    return {process.pid for process in platform.processes() if "tidegate.worker" in " ".join(process.cmdline())}
+
+
+def newest_workers(platform: Platform, endpoint: str) -> list[psutil.Process]:
+    """Of the endpoint's latest version; their last word is a path in its folder."""
+    found: dict[int, list[psutil.Process]] = {}
+    for process in platform.processes():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            within = str(platform.state / "fleets" / endpoint)
+            if (path := process.cmdline()[-1]).startswith(within):
+                found.setdefault(int(Path(path).relative_to(within).parts[0]), []).append(process)
+    return found[max(found)]
 
 
 @pytest.fixture
@@ -129,6 +156,29 @@ def test_a_controller_that_was_away_turns_back_what_failed_meanwhile(
         else:
             platform.start()
         story.ends_well()
+
+
+def test_an_upgrade_that_puts_the_sockets_elsewhere_costs_no_request_and_no_guard(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """The version before had them outside of the state folder, as this one has where that cannot hold any."""
+    state, runtime = (Path(tempfile.mkdtemp(prefix="tg-")) for _ in range(2))
+    (state / "run").touch()
+    environment = {**environment, "XDG_RUNTIME_DIR": str(runtime)}
+    with Platform(state, environment=environment) as platform, baking(platform, tmp_path, bake=60) as story:
+        assert len(list(runtime.rglob("*.sock"))) > 2, "it has its sockets elsewhere"
+        before = workers(platform)
+        platform.leave()
+        (state / "run").unlink()
+        platform.start()
+        assert (state / "run" / "haproxy.sock").is_socket()
+        assert workers(platform) == before
+        known = story.load.snapshot().total.count
+        until(lambda: story.load.snapshot().total.count > known + 100, "requests afterwards")
+        assert story.load.snapshot().failed == 0
+        story.break_it()
+        story.ends_well()
+    shutil.rmtree(runtime)
 
 
 def test_a_database_that_another_process_holds_keeps_no_traffic_on_a_failing_version(
@@ -187,6 +237,36 @@ def test_a_version_that_never_answers_is_turned_back_by_its_latency_alarm(
         story.unhang_it()
 
 
+def test_no_rollout_without_alarms_finishes_on_a_version_that_never_answers(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Its workers are well, requests reach them, and none comes back."""
+    environment = {**environment, "TIDEGATE_INVOCATION_TIMEOUT": str(BAKE + 4)}
+    with Platform(environment=environment) as platform, baking(platform, tmp_path, alarms=()) as story:
+        story.hang_it()
+        before = len(story.events())
+        story.ends_well(because="failed each of its")
+        story.unhang_it()
+        assert not {event["kind"] for event in story.events()[before:]} & FORWARD
+
+
+def test_no_rollout_without_alarms_goes_on_while_its_workers_are_stopped(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """They are stopped, and so are those that take their places, until the end of the bake is past."""
+    with Platform(environment=environment) as platform, baking(platform, tmp_path, alarms=()) as story:
+        before, began = len(story.events()), time.monotonic()
+
+        def keep_them_stopped() -> bool:
+            for process in newest_workers(platform, story.endpoint):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.suspend()
+            return time.monotonic() - began > BAKE + 3
+
+        until(keep_them_stopped, "the bake's end has passed", 60)
+        assert not {event["kind"] for event in story.events()[before:]} & FORWARD
+
+
 @pytest.mark.skipif(FAKETIME is None, reason="libfaketime, which sets the clock of processes, is not installed")
 def test_a_clock_that_is_set_ends_no_bake(environment: dict[str, str], tmp_path: Path) -> None:
     clock = tmp_path / "clock"
@@ -198,3 +278,30 @@ def test_a_clock_that_is_set_ends_no_bake(environment: dict[str, str], tmp_path:
         story.break_it()
         story.ends_well()
         assert "was set by +3600 s" in platform.log.read_text()
+
+
+def test_a_proxy_that_is_silent_lets_no_rollout_go_forward(environment: dict[str, str], tmp_path: Path) -> None:
+    """It is stopped, and so is each that takes its place, until the end of the bake is past. The API is behind it,
+    too, so what happened meanwhile is read afterwards."""
+    with Platform(environment=environment) as platform, baking(platform, tmp_path) as story:
+        before = len(story.events())
+        story.break_it()
+        stopped, began = set[int](), time.monotonic()
+
+        def keep_it_stopped() -> bool:
+            for process in platform.processes():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if "haproxy" in process.name():
+                        stopped.add(process.pid)
+                        process.suspend()
+            return time.monotonic() - began > BAKE + 3
+
+        until(keep_it_stopped, "the bake's end has passed", 60, every=0.01)
+        for process in platform.processes():
+            if process.pid in stopped:
+                process.resume()
+        until(story.is_healthy, "the proxy serves again")
+        story.ends_well()
+        assert "killing it, and starting another" in platform.log.read_text()
+        since = {event["kind"] for event in story.events()[before:]}
+        assert "rollout.RolledBack" in since and not since & FORWARD, since

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "tidegate"
@@ -87,3 +88,8 @@ def test_nothing_tracked_names_a_registry_or_is_large() -> None:
             data = path.read_bytes()
             assert len(data) < 1_000_000, path
             assert not hosts.search(data), path
+
+
+def test_no_property_test_depends_on_how_busy_the_machine_is() -> None:
+    """The profile is loaded for every suite."""
+    assert settings().deadline is None

@@ -27,9 +27,12 @@ def test_a_stopped_worker_is_not_ready_and_its_requests_go_to_another(
         os.kill(victim, signal.SIGSTOP)
         until(lambda: ready(scene, "stopped") == 1, "it is not ready")
         noticed = time.monotonic() - began
+        until(lambda: "it is stopped, by a signal" in platform.log.read_text(), "it is given up")
+        given_up = time.monotonic() - began
         until(lambda: victim not in pids(platform, "fleets/stopped/"), "it is gone")
         until(lambda: ready(scene, "stopped") == 2, "another has taken its place")
-        print(f"not ready after {noticed:.1f} s, replaced after {time.monotonic() - began:.1f} s")
+        replaced = time.monotonic() - began
+        print(f"not ready after {noticed:.1f} s, given up after {given_up:.1f} s, replaced after {replaced:.1f} s")
         report = running.stop()
     assert report.failed == 0, report.failures[:3]
 

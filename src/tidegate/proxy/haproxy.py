@@ -31,6 +31,7 @@ from tidegate.proxy.process import IDENTITY, Identity, Master, check_address, ch
 from tidegate.proxy.recorder import Files, NotWritten, Recorder
 from tidegate.proxy.runtime import Runtime
 from tidegate.proxy.state import SLOTS, Seat, State
+from tidegate.proxy.watchdog import Watchdog
 from tidegate.settings import Settings
 from tidegate.unix_sockets import Presence, make_private
 
@@ -83,6 +84,7 @@ class HAProxy:
         self._presence = Presence()
         self._backends = Backends(self._runtime)
         self._counters = Counters(self._runtime, self._folder)
+        self._watchdog = Watchdog(self._runtime)
         self._reloaded = True
         """Processes from before a reload may be there."""
         self._reload_after = 0.0
@@ -106,6 +108,7 @@ class HAProxy:
             self._prepare()
             line = command(program, self._folder, self._runtime.master, self._installation)
             master = self._master = Master(self._folder, line, self._installation)
+            self._watchdog.watch(master)
             known = await startup.running(master, self._runtime)
             text = "" if known is None else known.options
             path = self._folder / config.STATE
@@ -130,8 +133,8 @@ class HAProxy:
             self._presence.remember(*self._sockets)
 
     async def ensure(self) -> None:
-        """Starts HAProxy again if it died; otherwise clears away servers that have nothing left to do, and catches up
-        with what a full disk kept from being done."""
+        """Starts HAProxy again if it died, or was ended for its silence; otherwise clears away servers that have
+        nothing left to do, and catches up with what a full disk kept from being done."""
         async with self._lock:
             master = self._master
             assert master is not None, "start_or_adopt comes first"
@@ -159,6 +162,7 @@ class HAProxy:
         async with self._lock:
             if (master := self._master) is None:
                 return
+            self._watchdog.stop()
             master.finish()
             clock = asyncio.get_running_loop()
             deadline = clock.time() + self._settings.drain_timeout
@@ -297,9 +301,7 @@ class HAProxy:
 
     async def _older(self) -> list[int]:
         """Processes from before a reload that still have clients."""
-        if not self._reloaded:
-            return []
-        older = (await self._runtime.processes())[1:]
+        older = (await self._runtime.processes())[1:] if self._reloaded else []
         self._reloaded = bool(older)
         return older
 

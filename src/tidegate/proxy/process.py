@@ -113,17 +113,20 @@ class Master:
                 output = stack.enter_context((self.folder / ERRORS).open("wb"))
             except OSError:  # a disk that takes nothing must not keep it from starting
                 output = stack.enter_context(open(os.devnull, "wb"))
-            done = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=self.folder,
-                env=bare(os.environ),
-                start_new_session=True,
-                timeout=START_TIMEOUT,
-                check=False,
-            )
+            try:
+                done = subprocess.run(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    cwd=self.folder,
+                    env=bare(os.environ),
+                    start_new_session=True,
+                    timeout=START_TIMEOUT,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired:
+                raise StartupError(f"haproxy does not start within {START_TIMEOUT:g} seconds") from None
         if done.returncode != 0:
             errors = self.folder / ERRORS
             alerts = [line for line in _text(errors).splitlines() if "[ALERT]" in line]
@@ -147,14 +150,15 @@ class Master:
 
     def kill(self) -> None:
         """Ends every process of ours at once: the master, its workers, and workers that lost their master."""
-        mine = self._ours()
-        for process in mine:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        deadline = time.monotonic() + _KILL_TIMEOUT
-        while any(_runs(process) for process in mine) and time.monotonic() < deadline:
-            time.sleep(0.002)
+        _kill(self._ours())
         self._known = None
+
+    def kill_family(self, known: Identity) -> None:
+        """Ends one master and its workers at once. One that was started meanwhile is left alone."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(known.pid)
+            if self._serves(known.pid):
+                _kill([process, *process.children(recursive=True)])
 
     def _serves(self, pid: int) -> bool:
         try:
@@ -172,6 +176,16 @@ class Master:
         words = ["-C", str(self.folder), "-f", config.CONFIG]
         named = any(list(line[at : at + len(words)]) == words for at in range(1, len(line) - len(words) + 1))
         return named and (self.installation is None or self.installation.owns(line))
+
+
+def _kill(processes: Sequence[psutil.Process]) -> None:
+    """Returns when they have ended, or after some seconds."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    deadline = time.monotonic() + _KILL_TIMEOUT
+    while any(_runs(process) for process in processes) and time.monotonic() < deadline:
+        time.sleep(0.002)
 
 
 def _runs(process: psutil.Process) -> bool:

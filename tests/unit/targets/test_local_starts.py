@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from tidegate.model.fleet import FleetId
 from tidegate.model.traffic import Route, RouteTable
 from tidegate.targets.local.start_queue import (
     AGING,
+    FURTHER,
     LONGEST_HELD,
     OFFERED_FOR,
     StartQueue,
@@ -39,7 +41,8 @@ class Machine:
     started: list[tuple[float, FleetId]] = field(default_factory=list)
     most: int = 0
     _running: dict[str, float] = field(default_factory=dict)
-    _kicked: set[FleetId] = field(default_factory=set)
+    _kicked: dict[FleetId, None] = field(default_factory=dict)
+    """In the order in which they were kicked, which is that in which supervisors have their turns."""
     _names: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def want(self, name: str, urgency: Urgency, count: int = 1) -> None:
@@ -47,7 +50,7 @@ class Machine:
         self.turn(fleet(name))
 
     def kick(self, id: FleetId) -> Callable[[], None]:
-        return lambda: self._kicked.add(id)
+        return lambda: self._kicked.setdefault(id)
 
     def turn(self, id: FleetId) -> None:
         """What a supervisor does in its turn."""
@@ -70,7 +73,9 @@ class Machine:
                 del self._running[replica]
                 self.queue.end(replica, self.now)
             while self._kicked:
-                self.turn(self._kicked.pop())
+                first = next(iter(self._kicked))
+                del self._kicked[first]
+                self.turn(first)
             if self.now == int(self.now):  # each supervisor has its turn once a second
                 for id in list(self.wanted):
                     self.turn(id)
@@ -97,12 +102,25 @@ def test_fleets_that_clients_wait_for_start_first() -> None:
     assert machine.order() == ["first", "a", "b", "c", "d"]
 
 
-def test_a_large_fleet_does_not_keep_others_from_their_first_replica() -> None:
-    machine = Machine(StartQueue(2))
+@pytest.mark.parametrize("limit", [1, 2, 4])
+def test_a_large_fleet_does_not_keep_others_from_their_first_replica(limit: int) -> None:
+    """They ask at the same moment, the large one first: it has what is free, and then each of the others is next."""
+    machine = Machine(StartQueue(limit))
     machine.want("large", Urgency.NEW, 50)
-    machine.want("small", Urgency.NEW)
-    machine.pass_time(2)
-    assert "small" in machine.order()[:3]
+    others = [f"small{number}" for number in range(6)]
+    for name in others:
+        machine.want(name, Urgency.NEW)
+    machine.pass_time(8)
+    assert machine.order()[: limit + len(others)] == ["large"] * limit + others
+
+
+def test_a_large_fleet_that_others_keep_overtaking_has_its_turn() -> None:
+    machine = Machine(StartQueue(1))
+    machine.want("large", Urgency.NEW, 2)
+    for number in range(int(2 * AGING)):
+        machine.want(f"small{number}", Urgency.NEW)
+        machine.pass_time(1)
+    assert [at for at, id in machine.started if id.endpoint == "large"][1] <= FURTHER * AGING + 2
 
 
 def test_models_that_never_load_do_not_keep_others_from_starting() -> None:

@@ -34,7 +34,7 @@ SETTLED = 10.0
 """Seconds that a replica has to live once it is ready; one that dies sooner counts as a failed start."""
 CALM, CALM_EVERY = 0.2, 0.5
 """Share of a processor below which a start is no heavy one, and seconds between looks."""
-PING_EVERY = 2.0
+PING_EVERY = 1.0
 """Seconds between the questions whether a replica that was ready still is."""
 
 

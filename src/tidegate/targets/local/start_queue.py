@@ -19,6 +19,9 @@ LONGEST_HELD = 5.0
 """Seconds that a start has a slot at the most."""
 AGING = 20.0
 """Seconds of waiting after which a start is as urgent as a new one of the class above: none waits for ever."""
+FURTHER = 0.5
+"""Share of a class by which a further start of a fleet is less urgent than the first of another: without it, a large
+fleet that wanted replicas at the same moment as a small one would get several before that gets its first."""
 OFFERED_FOR = 1.0
 """Seconds that a slot is kept for who is next, which may be in the midst of something else."""
 
@@ -54,12 +57,15 @@ class Waiting:
     since: float
     kick: Callable[[], None]
     offered_at: float | None = None
+    further: bool = False
+    """It was let in before, and wants more."""
 
 
 def rank(waiting: Waiting, now: float) -> tuple[float, float]:
-    """Those with the least go first. A fleet that wants several replicas waits anew for each, so that it does not
-    keep others from their first."""
-    return waiting.urgency - (now - waiting.since) / AGING, waiting.since
+    """Those with the least go first. A fleet that wants several replicas waits anew for each, and behind those that
+    have had none, so that it does not keep others from their first."""
+    later = FURTHER if waiting.further else 0.0
+    return waiting.urgency + later - (now - waiting.since) / AGING, waiting.since
 
 
 def urgency(
@@ -85,6 +91,8 @@ class StartQueue:
     _slots: dict[str, float] = field(default_factory=dict)
     """Replica -> since when it has a slot."""
     _waiting: dict[FleetId, Waiting] = field(default_factory=dict)
+    _let_in: set[FleetId] = field(default_factory=set)
+    """Fleets that have started replicas and may want more."""
 
     def admits(self, fleet: FleetId, urgency: Urgency, kick: Callable[[], None], now: float) -> bool:
         """Whether the fleet may start a replica now, which ``begin`` is told of then. Otherwise ``kick`` is called
@@ -92,13 +100,15 @@ class StartQueue:
         self._expire(now)
         before = self._waiting.get(fleet)
         since = before.since if before is not None else now
-        mine = self._waiting[fleet] = Waiting(fleet, urgency, since, kick)
+        further = fleet in self._let_in
+        mine = self._waiting[fleet] = Waiting(fleet, urgency, since, kick, further=further)
         ahead = sum(rank(other, now) < rank(mine, now) for other in self._waiting.values() if _takes(other, now))
         return ahead < self.limit - len(self._slots)
 
     def begin(self, fleet: FleetId, replica: str, now: float) -> None:
         """A replica of the fleet starts. If the fleet wants another, it waits from now on."""
         self._slots[replica] = now
+        self._let_in.add(fleet)
         self._waiting.pop(fleet, None)
 
     def end(self, replica: str, now: float) -> None:
@@ -108,6 +118,7 @@ class StartQueue:
 
     def forget(self, fleet: FleetId, now: float) -> None:
         """The fleet wants no start any more."""
+        self._let_in.discard(fleet)
         if self._waiting.pop(fleet, None) is not None:
             self._offer(now)
 

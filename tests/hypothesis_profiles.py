@@ -1,4 +1,6 @@
-"""Hypothesis profiles, chosen by HYPOTHESIS_PROFILE: quick (the default), ci, soak."""
+"""Hypothesis profiles, chosen by HYPOTHESIS_PROFILE: quick (the default), ci, soak.
+
+They hold for every suite: Hypothesis' own limit of 200 ms for an example fails wherever the machine is busy."""
 
 import os
 
