@@ -2,7 +2,9 @@
 
 from tidegate.wire import (
     cloudwatch_alarms,
+    cloudwatch_data,
     cloudwatch_metrics,
+    cloudwatch_tags,
     logs,
     runtime,
     runtime_async,
@@ -29,7 +31,12 @@ TABLE: dict[str, Rows] = {
         **sagemaker_recommendations.ROWS,
     },
     "sagemaker-runtime": {**runtime.ROWS, **runtime_async.ROWS},
-    "cloudwatch": {**cloudwatch_alarms.ROWS, **cloudwatch_metrics.ROWS},
+    "cloudwatch": {
+        **cloudwatch_alarms.ROWS,
+        **cloudwatch_metrics.ROWS,
+        **cloudwatch_data.ROWS,
+        **cloudwatch_tags.ROWS,
+    },
     "application-autoscaling": {**scaling_targets.ROWS, **scaling_policies.ROWS, **scaling_actions.ROWS},
     "logs": logs.ROWS,
     "sts": sts.ROWS,
