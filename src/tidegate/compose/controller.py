@@ -25,7 +25,15 @@ from tidegate.adapters.state_folder import StateFolder
 from tidegate.adapters.store import Limits, SqlStore, open_store
 from tidegate.adapters.store.queue import SqlQueue
 from tidegate.auth import keys
-from tidegate.compose.containers import Sockets, check_container, image_table, replica_file, still_fits, write_keys
+from tidegate.compose.containers import (
+    Sockets,
+    check_container,
+    check_data,
+    image_table,
+    replica_file,
+    still_fits,
+    write_keys,
+)
 from tidegate.compose.dispatchers import Supervisor, queue_database, start_of
 from tidegate.compose.environments import child_environment, plain_environment
 from tidegate.compose.jobs import Jobs, join_jobs
@@ -262,6 +270,7 @@ class Controller:
             kick=kick,
             observed=parts.engine.observed.get,
             runnable=lambda container: check_container(container, self.table, self.settings),
+            check_data=lambda url: check_data(url, self.settings),
             queue=parts.queue,
             logs=Streams(parts.folders.logs),
         )

@@ -1,10 +1,10 @@
 """SageMaker's operations on models."""
 
-from tidegate.model.errors import Invalid
+from tidegate.model.errors import ArtifactError, Invalid, MissingArtifact
 from tidegate.model.registry import MULTI_MODEL, SINGLE_MODEL, Container, Model
 from tidegate.service import models as use
 from tidegate.wire.listing import listing
-from tidegate.wire.operation import InTx, Params, Rows, TxCall
+from tidegate.wire.operation import Call, InTx, Params, Rows, TxCall
 from tidegate.wire.sagemaker_tags import tags_of
 from tidegate.wire.unsupported import refuse
 
@@ -32,6 +32,20 @@ def create_model(call: TxCall, params: Params) -> Params:
     )
     use.create_model(call.tx, model, tags_of(params), runnable=call.ctx.runnable, now=call.now)
     return {"ModelArn": arn(call, model.name)}
+
+
+async def check_data(call: Call, params: Params) -> None:
+    """Model data that is not there fails the call, as SageMaker does. What lies under a prefix of many models comes
+    and goes, so it is not looked at."""
+    for container in _containers(params):
+        if container.data_url is None or container.mode == MULTI_MODEL:
+            continue
+        try:
+            await call.ctx.check_data(container.data_url)
+        except MissingArtifact:
+            raise Invalid(f"Could not find model data at {container.data_url}.") from None
+        except ArtifactError as error:
+            raise Invalid(f"Could not access model data at {container.data_url}: {error}.") from None
 
 
 def _containers(params: Params) -> tuple[Container, ...]:
@@ -124,7 +138,7 @@ def arn(call: TxCall, name: str) -> str:
 
 
 ROWS: Rows = {
-    "CreateModel": InTx(create_model),
+    "CreateModel": InTx(create_model, before=check_data),
     "DescribeModel": InTx(describe_model),
     "ListModels": InTx(list_models),
     "DeleteModel": InTx(delete_model),
