@@ -285,6 +285,7 @@ class Controller:
             progress=parts.jobs.progress,
             down=self.stop,
             changed=self.changed,
+            installation=self.folder.installation.id,
             trouble=lambda: parts.proxy.trouble or parts.engine.trouble or parts.watch.trouble,
             unwritable=WriteProbe(self.folder.path),
         )
