@@ -380,7 +380,8 @@ def test_an_absurd_stamp_is_not_believed(workers: Workers, models: Path, stamp: 
         (
             "X-Amzn-SageMaker-Inference-Component",
             "Inference Component Name header is not allowed for endpoints to which you don't plan to deploy "
-            "inference components. Please remove Inference Component Name header or consider using inference components.",
+            "inference components. Please remove Inference Component Name header or consider using inference "
+            "components.",
         ),
         (
             "X-Amzn-SageMaker-Enable-Explanations",

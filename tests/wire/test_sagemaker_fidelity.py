@@ -16,7 +16,7 @@ from tidegate.settings import Settings
 ARN = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}"
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
 VARIANT = {"VariantName": "main", "ModelName": "m", "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
-QUEUE = {"AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "s3://out/answers"}}}
+QUEUE: dict[str, Any] = {"AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "s3://out/answers"}}}
 MANY = {"Image": "tidegate/xgboost", "Mode": "MultiModel", "ModelDataUrl": "s3://models/all/"}
 
 

@@ -187,9 +187,10 @@ def _need_free(probe: Client, folder: Path) -> None:
     if _serves(folder) and probe.serving() is None:
         return
     other = _listening_on(parts.port or 0)
-    holder = (
-        f" (pid {other[0]}, state folder {other[1]}; 'tidegate down --state {other[1]}' stops it)" if other else ""
-    )
+    holder = ""
+    if other is not None:
+        pid, state = other
+        holder = f" (pid {pid}, state folder {state}; 'tidegate down --state {state}' stops it)"
     raise StartupError(
         f"something answers at {probe.url} already{holder}: stop it, or choose another port with --port"
     )
@@ -210,8 +211,8 @@ def _serves(folder: Path) -> bool:
     installation = Installation.find(folder.resolve())
     if installation is None:
         return False
-    lines = (process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"]))
-    return any(installation.owns(line) for line in lines)
+    others = (process for process in psutil.process_iter(["cmdline"]) if process.pid != os.getpid())
+    return any(installation.owns(process.info["cmdline"] or []) for process in others)
 
 
 def _until_ready(child: "subprocess.Popen[bytes]", probe: Client, folder: Path, standby: bool) -> bool:
