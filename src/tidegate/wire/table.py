@@ -6,6 +6,7 @@ from tidegate.wire import (
     cloudwatch_metrics,
     cloudwatch_tags,
     logs,
+    logs_filtered,
     runtime,
     runtime_async,
     sagemaker_configs,
@@ -38,6 +39,6 @@ TABLE: dict[str, Rows] = {
         **cloudwatch_tags.ROWS,
     },
     "application-autoscaling": {**scaling_targets.ROWS, **scaling_policies.ROWS, **scaling_actions.ROWS},
-    "logs": logs.ROWS,
+    "logs": {**logs.ROWS, **logs_filtered.ROWS},
     "sts": sts.ROWS,
 }
