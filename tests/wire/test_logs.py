@@ -53,6 +53,19 @@ def test_groups_and_streams_are_found_by_prefix_in_pages(logs: Any) -> None:
     assert [stream["logStreamName"] for stream in latest] == ["b/r-2"]
 
 
+def test_groups_are_found_by_pattern_identifier_and_class(logs: Any) -> None:
+    def look(**members: Any) -> list[str]:
+        return [group["logGroupName"] for group in logs.describe_log_groups(**members)["logGroups"]]
+
+    assert look(logGroupNamePattern="TRANSFORM") == [GROUP]
+    assert look(logGroupIdentifiers=[f"arn:aws:logs:us-east-1:123456789012:log-group:{GROUP}"]) == [GROUP]
+    assert look(logGroupIdentifiers=["/none"]) == []
+    assert look(logGroupClass="INFREQUENT_ACCESS") == []
+    for wrong in ({"includeLinkedAccounts": True}, {"logGroupNamePattern": "a", "logGroupNamePrefix": "/a"}):
+        with pytest.raises(ClientError, match="InvalidParameterException"):
+            logs.describe_log_groups(**wrong)
+
+
 def test_lines_are_followed_by_the_token_of_the_last_answer(logs: Any) -> None:
     where = {"logGroupName": GROUP, "logStreamName": "a/r-1"}
     first = logs.get_log_events(**where, startFromHead=True, limit=2)

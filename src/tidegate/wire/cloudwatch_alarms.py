@@ -76,6 +76,8 @@ def describe_alarm_history(call: TxCall, params: Params) -> Params:
     types = params.get("AlarmTypes")
     if types and "MetricAlarm" not in types:
         return {"AlarmHistoryItems": []}
+    if params.get("AlarmContributorId") is not None:
+        raise Invalid("AlarmContributorId: alarms have no contributors here; leave it out")
     where = use.HistoryFilter(
         name=params.get("AlarmName"),
         item=params.get("HistoryItemType"),

@@ -18,8 +18,22 @@ def logs_of(call: Call) -> Logs:
 
 
 async def describe_log_groups(call: Call, params: Params) -> Params:
-    prefix = params.get("logGroupNamePrefix", "")
-    names = [name for name in await logs_of(call).groups() if name.startswith(prefix)]
+    """Groups of this account alone, all of the standard class."""
+    for member in ("accountIdentifiers", "includeLinkedAccounts"):
+        if params.get(member):
+            raise Invalid(f"{member}: other accounts are not supported; leave it out.")
+    prefix, pattern = params.get("logGroupNamePrefix", ""), params.get("logGroupNamePattern", "")
+    if prefix and pattern:
+        raise Invalid("LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.")
+    wanted = {one.rpartition(":log-group:")[2].removesuffix(":*") for one in params.get("logGroupIdentifiers", [])}
+    names = [
+        name
+        for name in await logs_of(call).groups()
+        if name.startswith(prefix)
+        and pattern.lower() in name.lower()
+        and (not wanted or name in wanted)
+        and params.get("logGroupClass", "STANDARD") == "STANDARD"
+    ]
     page, token = _page(names, params)
     return {"logGroups": [_group(call, name) for name in page], "nextToken": token}
 

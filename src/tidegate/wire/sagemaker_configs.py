@@ -11,9 +11,9 @@ from tidegate.wire.sagemaker_serverless import SERVERLESS_TYPE, bounds_of, told
 from tidegate.wire.sagemaker_tags import tags_of
 from tidegate.wire.unsupported import not_yet, refuse
 
-_REFUSED = ("ExplainerConfig", "CrossRegionTrafficConfig")
+REFUSED = ("ExplainerConfig", "CrossRegionTrafficConfig")
 _ASYNC = "AsyncInferenceConfig"
-_VARIANT_REFUSED = (
+VARIANT_REFUSED = (
     "InstancePools",
     "AcceleratorPartitionLayouts",
 )
@@ -33,7 +33,7 @@ _VARIANT_USED = (
 
 
 def create_endpoint_config(call: TxCall, params: Params) -> Params:
-    refuse(params, _REFUSED)
+    refuse(params, REFUSED)
     if params.get("DataCaptureConfig", {}).get("EnableCapture"):
         raise not_yet("DataCaptureConfig with EnableCapture true")
     config = EndpointConfig(
@@ -49,7 +49,7 @@ def create_endpoint_config(call: TxCall, params: Params) -> Params:
 
 
 def _variant(given: Params) -> ProductionVariant:
-    refuse(given, _VARIANT_REFUSED)
+    refuse(given, VARIANT_REFUSED)
     serverless = bounds_of(given)
     for name in ("ModelName",) if serverless else ("ModelName", *_INSTANCES):
         if name not in given:

@@ -11,7 +11,7 @@ from tidegate.wire.unsupported import refuse
 ENVIRONMENT = 32 * 1024
 """Bytes of all environments of a model together."""
 
-_REFUSED = (
+REFUSED = (
     "ModelPackageName",
     "InferenceSpecificationName",
     "AdditionalModelDataSources",
@@ -61,7 +61,7 @@ def _containers(params: Params) -> tuple[Container, ...]:
 
 
 def _container(given: Params) -> Container:
-    refuse(given, _REFUSED)
+    refuse(given, REFUSED)
     if "Image" not in given:
         raise Invalid("A container needs an Image")
     mode, many = given.get("Mode", SINGLE_MODEL), given.get("MultiModelConfig", {})
