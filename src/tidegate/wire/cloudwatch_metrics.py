@@ -37,7 +37,7 @@ async def put_metric_data(call: Call, params: Params) -> None:
     if not data:
         missing("The parameter MetricData is required.")
     if len(data) > MOST_DATA:
-        raise Invalid(f"MetricData has {len(data)} metrics; at most {MOST_DATA} fit in one call")
+        raise Invalid(f"The collection MetricData must not have a size greater than {MOST_DATA}.")
     read = [_datum(namespace, datum, f"MetricData.member.{n}", call.now) for n, datum in enumerate(data, 1)]
     await use.put(call.ctx.metrics, read, call.now)
 
@@ -104,10 +104,10 @@ def _values(datum: Params, where: str) -> dict[float, float] | use.Summary:
         return use.Summary(whole["SampleCount"], whole["Sum"], whole["Minimum"], whole["Maximum"])
     values = datum["Values"] if datum.get("Values") is not None else [datum["Value"]]
     counts = datum["Counts"] if datum.get("Counts") is not None else [1.0] * len(values)
-    if not 1 <= len(values) <= MOST_VALUES:
-        raise Invalid(
-            f"The collection {where}.Values must have between 1 and {MOST_VALUES} members, not {len(values)}."
-        )
+    if not values:
+        raise Invalid(f"The collection {where}.Values must not be empty.")
+    if len(values) > MOST_VALUES:
+        raise Invalid(f"The collection {where}.Values must not have a size greater than {MOST_VALUES}.")
     if len(counts) != len(values):
         raise Invalid(f"The parameters {where}.Values and {where}.Counts must be of the same size.")
     found: dict[float, float] = {}

@@ -180,8 +180,8 @@ def test_no_percentile_of_values_of_which_only_the_sums_are_known(cloudwatch: An
             f"parameters {DATUM}.Values and {DATUM}.Counts must be of the same size.",
         ),
         ({"Values": [1.0], "Counts": [0.0]}, "InvalidParameterValue", "must be above 0"),
-        ({"Values": []}, "InvalidParameterValue", "not 0."),
-        ({"Values": [1.0] * 151}, "InvalidParameterValue", "not 151."),
+        ({"Values": []}, "InvalidParameterValue", "must not be empty."),
+        ({"Values": [1.0] * 151}, "InvalidParameterValue", "must not have a size greater than 150."),
         (
             {"Value": float("nan")},
             "InvalidParameterValue",
@@ -238,7 +238,7 @@ def test_how_many_data_fit(cloudwatch: Any, refusal: Any) -> None:
     one = {"MetricName": "Sales", "Timestamp": minutes_ago(5), "Value": 1.0}
     code, status, message = refusal(cloudwatch.put_metric_data, Namespace=SPACE, MetricData=[one] * 1001)
     assert (code, status) == ("InvalidParameterValue", 400)
-    assert "1001" in message
+    assert message == "The collection MetricData must not have a size greater than 1000."
     assert statistics(cloudwatch, Dimensions=None) == []
     cloudwatch.put_metric_data(Namespace=SPACE, MetricData=[one] * 1000)
     (point,) = statistics(cloudwatch, Dimensions=None)
