@@ -7,6 +7,7 @@ import pytest
 
 import tidegate
 from tidegate.wire import coverage
+from tidegate.wire.dispatch import service_of
 from tidegate.wire.member_notes import NOTES, Treatment, treatment
 from tidegate.wire.table import TABLE
 
@@ -43,7 +44,7 @@ def test_what_no_code_looks_at_is_not_called_served(service: str, operation: str
 
 @pytest.mark.parametrize("operation", PREDICTIONS)
 def test_headers_of_predictions_that_are_called_served_are_known_to_proxy_or_worker(operation: str) -> None:
-    shape = coverage.service_of("sagemaker-runtime").operation(operation).input_shape
+    shape = service_of("sagemaker-runtime").operation(operation).input_shape
     text = "".join(
         path.read_text().lower() for part in ("proxy", "worker") for path in (SOURCE / part).rglob("*.py")
     )
