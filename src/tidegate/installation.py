@@ -18,6 +18,8 @@ import msgspec
 from tidegate.whole_files import write_whole
 
 FILE = "installation.json"
+HEADER = "x-tidegate-installation"
+"""Of a health check's answer: by the id, a start knows its own server from another one on the port."""
 PREFIX = "tidegate="
 """How the word with the id begins in a command line."""
 

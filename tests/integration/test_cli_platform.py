@@ -2,9 +2,11 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +89,8 @@ def commands(tmp_path: Path) -> Iterator[Commands]:
 def test_a_day_with_the_commands(commands: Commands, models: tuple[str, str]) -> None:
     started = commands.up()
     assert runs(started["pid"])
-    assert "answers at" in commands.error("up", "--detach", "--port", str(commands.port), "--state", "elsewhere")
+    held = commands.error("up", "--detach", "--port", str(commands.port), "--state", "elsewhere")
+    assert f"something answers at http://127.0.0.1:{commands.port} already (pid {started['pid']}, state" in held
 
     lines = commands.words("deploy", commands.spec(models[0]), "--wait", "--json").splitlines()
     first = json.loads(lines[0])
@@ -137,6 +140,39 @@ def test_waiting_for_a_deploy_fails_with_the_reason_when_it_does_not_come_up(
     said = commands.error("deploy", commands.spec(broken.as_uri()), "--wait")
     assert said.startswith("tidegate: ") and "model.ubj" in said
     assert len(said.splitlines()) == 1
+
+
+@pytest.mark.e2e
+def test_a_server_is_stopped_by_its_state_folder(commands: Commands, tmp_path: Path) -> None:
+    started = commands.up()
+    assert commands.data("down", "--state", str(tmp_path / "other")) == {"status": "not running"}
+    assert runs(started["pid"])
+    assert commands.data("down", "--state", str(commands.state)) == {"status": "stopped", "pid": started["pid"]}
+    assert not runs(started["pid"])
+    assert "nothing runs" in commands.words("down", "--state", str(commands.state))
+
+
+@pytest.mark.e2e
+def test_a_port_that_another_program_holds_is_refused_before_anything_starts(commands: Commands) -> None:
+    with socket.create_server(("127.0.0.1", commands.port)):
+        said = commands.error("up", "--detach", "--port", str(commands.port), "--state", str(commands.state))
+    assert said.startswith(f"tidegate: something answers at http://127.0.0.1:{commands.port} already: stop it")
+    assert len(said.splitlines()) == 1
+    assert not commands.state.exists()
+
+
+@pytest.mark.e2e
+def test_another_server_that_comes_up_on_the_port_is_not_taken_for_the_one_started(commands: Commands) -> None:
+    """Both are started before either listens."""
+    arguments = ("up", "--detach", "--port", str(commands.port), "--state")
+    folders = [str(commands.folder / name) for name in ("one", "two")]
+    with ThreadPoolExecutor(2) as pool:
+        ended = list(pool.map(lambda folder: commands.run(*arguments, folder), folders))
+    try:
+        assert sorted(done.returncode for done in ended) == [0, 1], [done.stderr for done in ended]
+    finally:
+        for folder in folders:
+            commands.run("down", "--state", folder)
 
 
 @pytest.mark.e2e

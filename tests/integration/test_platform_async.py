@@ -277,7 +277,7 @@ def test_an_update_is_carried_out_while_requests_wait(scene: Scene, models: tupl
                 "VariantName": "AllTraffic",
                 "ModelName": queued_config,
                 "InitialInstanceCount": 1,
-                "InstanceType": "x",
+                "InstanceType": "local.x",
             }
         ],
         AsyncInferenceConfig={"OutputConfig": {"S3OutputPath": (out / "two").as_uri()}},

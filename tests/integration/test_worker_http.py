@@ -370,12 +370,31 @@ def test_an_absurd_stamp_is_not_believed(workers: Workers, models: Path, stamp: 
     serve(workers, models, test)
 
 
-def test_a_request_for_another_model_is_not_answered_by_the_only_one(workers: Workers, models: Path) -> None:
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (
+            "X-Amzn-SageMaker-Target-Model",
+            "Endpoint fraud is not a multi-model endpoint and does not support target model header.",
+        ),
+        (
+            "X-Amzn-SageMaker-Inference-Component",
+            "Inference Component Name header is not allowed for endpoints to which you don't plan to deploy "
+            "inference components. Please remove Inference Component Name header or consider using inference "
+            "components.",
+        ),
+        (
+            "X-Amzn-SageMaker-Enable-Explanations",
+            "Endpoint fraud has no explainer and does not support enable explanations header.",
+        ),
+    ],
+)
+def test_a_request_for_another_model_is_not_answered_by_the_only_one(
+    workers: Workers, models: Path, header: str, message: str
+) -> None:
     async def test(worker: RunningWorker) -> None:
-        named = {"content-type": "text/csv", "X-Amzn-SageMaker-Target-Model": "a.tar.gz"}
-        answer = await worker.ask(PATH, ROW, named)
+        answer = await worker.ask(PATH, ROW, {"content-type": "text/csv", header: "a.tar.gz"})
         assert (answer.status, answer.headers["x-amzn-errortype"]) == (400, "ValidationError")
-        message = "Endpoint fraud is not a multi-model endpoint and does not support target model header."
         assert answer.json()["Message"] == message
         # It is nobody's error but the client's: the model was not asked.
         await worker.ask(PATH, ROW, {"content-type": "text/csv"})

@@ -25,6 +25,8 @@ import pytest
 from botocore.config import Config
 
 from tests.worker_process import PATIENCE, Response, Workers, csv, models, workers
+from tidegate.model.errors import ArtifactError, MissingArtifact, Transient
+from tidegate.worker.artifacts import Policy, check_exists
 from tidegate.worker.spec import Serving
 
 __all__ = ["models", "workers"]
@@ -158,6 +160,42 @@ def test_what_cannot_be_used_is_permanent(s3: S3, workers: Workers, url: str, wh
     assert (worker.failure.code, worker.failure.permanent) == ("ArtifactError", True)
     assert worker.failure.message.startswith(url)
     assert why in worker.failure.message
+
+
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        ("s3://models/there.ubj", None),
+        ("s3://models/tree/", None),
+        ("s3://models/absent.tar.gz", MissingArtifact),
+        ("s3://models/absent/", MissingArtifact),
+        ("s3://models/tree", MissingArtifact),
+        ("s3://no-such-bucket/model.tar.gz", MissingArtifact),
+        ("s3://no-such-bucket/", ArtifactError),
+        ("https://models/there.ubj", ArtifactError),
+    ],
+)
+def test_data_is_looked_for_without_copying_it(
+    s3: S3, monkeypatch: pytest.MonkeyPatch, url: str, error: type[Exception] | None
+) -> None:
+    s3.put("there.ubj", b"weights")
+    s3.put("tree/model.ubj", b"weights")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    policy = Policy(s3_endpoint=s3.endpoint)
+    if error is None:
+        check_exists(url, policy)
+    else:
+        with pytest.raises(ArtifactError) as raised:
+            check_exists(url, policy)
+        assert type(raised.value) is error
+
+
+def test_an_s3_that_is_away_says_nothing_about_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    with pytest.raises(Transient):
+        check_exists("s3://models/x", Policy(s3_endpoint="http://127.0.0.1:9"))
 
 
 def test_a_wrong_secret_is_said(s3: S3, workers: Workers) -> None:

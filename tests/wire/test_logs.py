@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from botocore.exceptions import ClientError
@@ -53,6 +53,19 @@ def test_groups_and_streams_are_found_by_prefix_in_pages(logs: Any) -> None:
     assert [stream["logStreamName"] for stream in latest] == ["b/r-2"]
 
 
+def test_groups_are_found_by_pattern_identifier_and_class(logs: Any) -> None:
+    def look(**members: Any) -> list[str]:
+        return [group["logGroupName"] for group in logs.describe_log_groups(**members)["logGroups"]]
+
+    assert look(logGroupNamePattern="TRANSFORM") == [GROUP]
+    assert look(logGroupIdentifiers=[f"arn:aws:logs:us-east-1:123456789012:log-group:{GROUP}"]) == [GROUP]
+    assert look(logGroupIdentifiers=["/none"]) == []
+    assert look(logGroupClass="INFREQUENT_ACCESS") == []
+    for wrong in ({"includeLinkedAccounts": True}, {"logGroupNamePattern": "a", "logGroupNamePrefix": "/a"}):
+        with pytest.raises(ClientError, match="InvalidParameterException"):
+            logs.describe_log_groups(**wrong)
+
+
 def test_lines_are_followed_by_the_token_of_the_last_answer(logs: Any) -> None:
     where = {"logGroupName": GROUP, "logStreamName": "a/r-1"}
     first = logs.get_log_events(**where, startFromHead=True, limit=2)
@@ -73,3 +86,98 @@ def test_what_is_not_there_is_named_so(logs: Any) -> None:
         logs.get_log_events(logGroupName=GROUP, logStreamName="nobody")
     with pytest.raises(ClientError, match=r"InvalidParameterException.*nextToken"):
         logs.get_log_events(logGroupName=GROUP, logStreamName="a/r-1", nextToken="x")
+
+
+# --- FilterLogEvents ---
+
+
+class Streams:
+    """Lines by stream; an offset is a number of lines here, and a read takes two at most."""
+
+    lines: ClassVar = {
+        "AllTraffic/r-2": ["ready", "GET /ping 200", "WARN slow"],
+        "AllTraffic/r-1": ["ready", "ERROR no such file", "drained"],
+        "Other/r-3": ["ready"],
+    }
+    begun: ClassVar = {"AllTraffic/r-2": 2000.0, "AllTraffic/r-1": 1000.0, "Other/r-3": 3000.0}
+
+    async def groups(self) -> Sequence[str]:
+        return [GROUP]
+
+    async def streams(self, group: str) -> Sequence[LogStream]:
+        return [self._stream(name) for name in sorted(self.lines)] if group == GROUP else []
+
+    def _stream(self, name: str) -> LogStream:
+        return LogStream(name, self.begun[name], self.begun[name], 42)
+
+    async def read(self, group: str, stream: str, offset: int | None, limit: int) -> LogLines | None:
+        begin = offset or 0
+        found = tuple(self.lines[stream][begin : begin + min(2, limit)])
+        return LogLines(self._stream(stream), found, begin + len(found))
+
+
+@pytest.fixture
+def filtered(wire: Served) -> Any:
+    wire.ctx = replace(wire.ctx, logs=Streams())
+    client = wire.client("logs")
+
+    def look(**members: Any) -> list[tuple[str, str]]:
+        pages = client.get_paginator("filter_log_events").paginate(logGroupName=GROUP, **members)
+        events = [event for page in pages for event in page["events"]]
+        assert len({event["eventId"] for event in events}) == len(events)
+        return [(event["logStreamName"], event["message"]) for event in events]
+
+    look.client = client  # type: ignore[attr-defined]
+    return look
+
+
+ALL = [(name, line) for name in ("AllTraffic/r-1", "AllTraffic/r-2", "Other/r-3") for line in Streams.lines[name]]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 7, 100])
+def test_lines_of_all_streams_come_once_whatever_the_page(filtered: Any, limit: int) -> None:
+    assert filtered(PaginationConfig={"PageSize": limit}) == ALL
+
+
+def test_streams_are_chosen_by_name_prefix_and_time(filtered: Any) -> None:
+    assert filtered(logStreamNamePrefix="AllTraffic/") == ALL[:6]
+    assert filtered(logStreamNames=["Other/r-3", "AllTraffic/r-1"]) == [*ALL[:3], *ALL[6:]]
+    assert filtered(startTime=2_000_000) == ALL[3:]
+    assert filtered(endTime=2_000_000) == ALL[:6]
+    assert filtered(logStreamNamePrefix="nobody") == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "lines"),
+    [
+        ("", 7),
+        ("ready", 3),
+        ("READY", 0),
+        ("ERROR file", 1),
+        ('"no such"', 1),
+        ('"such no"', 0),
+        ("-ready", 4),
+        ("?ERROR ?WARN", 2),
+        ("ready -ready", 0),
+        ('"GET /ping" 200', 1),
+    ],
+)
+def test_a_pattern_of_words_keeps_lines(filtered: Any, pattern: str, lines: int) -> None:
+    assert len(filtered(filterPattern=pattern)) == lines
+
+
+@pytest.mark.parametrize(
+    ("members", "says"),
+    [
+        ({"filterPattern": "{ $.a = 1 }"}, "InvalidParameterException.*not served"),
+        ({"filterPattern": '"half'}, "InvalidParameterException.*cannot be read"),
+        ({"nextToken": "x"}, "InvalidParameterException.*nextToken is invalid"),
+        ({"nextToken": "WyJhIiwgLTFd"}, "InvalidParameterException.*nextToken is invalid"),
+        ({"logStreamNames": ["gone"]}, "ResourceNotFoundException.*log stream does not exist"),
+        ({"logStreamNames": ["Other/r-3"], "logStreamNamePrefix": "O"}, "InvalidParameterException.*together"),
+        ({"logGroupName": "/none"}, "ResourceNotFoundException.*log group does not exist"),
+    ],
+)
+def test_what_cannot_be_filtered_is_refused(filtered: Any, members: dict[str, Any], says: str) -> None:
+    with pytest.raises(ClientError, match=says):
+        filtered.client.filter_log_events(**{"logGroupName": GROUP, **members})

@@ -1,5 +1,6 @@
 """Endpoints through boto3: creation, updates, weights, deletion, and what Describe and List show of them."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -93,6 +94,14 @@ def described(client: Any, name: str = "fraud") -> dict[str, Any]:
     return dict(client.describe_endpoint(EndpointName=name))
 
 
+def digest(serving: dict[str, Any]) -> str:
+    """The part of the resolved image behind ``@sha256:``."""
+    resolved: str = serving["ProductionVariants"][0]["DeployedImages"][0]["ResolvedImage"]
+    found = resolved.rpartition(":")[2]
+    assert re.fullmatch("[0-9a-f]{64}", found)
+    return found
+
+
 def test_creation_goes_from_creating_to_in_service(sagemaker: Any, wire: Served) -> None:
     config(sagemaker, "v1", {"main": 2}, RoutingConfig={"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"})
     assert sagemaker.create_endpoint(EndpointName="fraud", EndpointConfigName="v1")["EndpointArn"] == FRAUD
@@ -113,7 +122,13 @@ def test_creation_goes_from_creating_to_in_service(sagemaker: Any, wire: Served)
     assert serving["ProductionVariants"] == [
         {
             "VariantName": "main",
-            "DeployedImages": [{"SpecifiedImage": IMAGE}],
+            "DeployedImages": [
+                {
+                    "SpecifiedImage": IMAGE,
+                    "ResolvedImage": f"{IMAGE}@sha256:{digest(serving)}",
+                    "ResolutionTime": START,
+                }
+            ],
             "CurrentWeight": 1.0,
             "DesiredWeight": 1.0,
             "CurrentInstanceCount": 2,
@@ -409,10 +424,16 @@ def test_weights_and_counts_change_in_place(sagemaker: Any, wire: Served) -> Non
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ([{"VariantName": "other", "DesiredWeight": 1.0}], "has no variant other"),
+        (
+            [{"VariantName": "other", "DesiredWeight": 1.0}],
+            'The variant name(s) "other" is/are not present within endpoint configuration "v1".',
+        ),
         ([{"VariantName": "main", "DesiredWeight": 0.0}], "without a variant that takes requests"),
         ([{"VariantName": "main", "DesiredInstanceCount": 0}], "without a variant that takes requests"),
-        ([{"VariantName": "main", "DesiredWeight": 1.0}] * 2, "is there twice"),
+        (
+            [{"VariantName": "main", "DesiredWeight": 1.0}] * 2,
+            'The variant name "main" was non-unique within the request.',
+        ),
         ([{"VariantName": "main", "ServerlessUpdateConfig": {"MaxConcurrency": 1}}], "is not serverless"),
     ],
 )

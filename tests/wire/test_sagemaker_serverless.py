@@ -36,7 +36,11 @@ def test_a_config_is_described_as_it_was_given(sagemaker: Any, wire: Served) -> 
     [
         ([{**VARIANT, **INSTANCES}], "has both ServerlessConfig and InitialInstanceCount"),
         ([{**VARIANT, "RoutingConfig": {"RoutingStrategy": "RANDOM"}}], "has both ServerlessConfig and Routing"),
-        ([{**VARIANT, "ServerlessConfig": {**BOUNDS, "MemorySizeInMB": 1500}}], "must be one of 1024, 2048"),
+        (
+            [{**VARIANT, "ServerlessConfig": {**BOUNDS, "MemorySizeInMB": 1500}}],
+            r": 1 validation error detected: Value '1500' at 'MemorySizeInMB' failed to satisfy constraint: "
+            r"Member must satisfy enum value set: \[1024, 2048, 3072, 4096, 5120, 6144\]$",
+        ),
         ([{**VARIANT, "ServerlessConfig": {**BOUNDS, "MaxConcurrency": 4}}], "must not exceed MaxConcurrency"),
         ([VARIANT, {**VARIANT, "VariantName": "b"}], "goes with one variant only"),
         ([VARIANT, {"VariantName": "b", "ModelName": "fraud", **INSTANCES}], "goes with one variant only"),

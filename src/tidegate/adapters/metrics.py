@@ -11,7 +11,7 @@ database; another one's writes are seen after the next start.
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 
 from sqlalchemy import Connection
@@ -23,7 +23,7 @@ from tidegate.adapters.store import samples as stored
 from tidegate.adapters.store.database import Database
 from tidegate.adapters.store.samples import Cells, Row, Series
 from tidegate.adapters.store.tables import MINUTES, SECONDS
-from tidegate.evidence.samples import flaw, merge
+from tidegate.evidence.samples import flaw, merge, newest_unit, spans
 from tidegate.model.errors import Invalid, Unavailable
 from tidegate.model.metric import MetricId, Sample
 from tidegate.ports.clock import Clock
@@ -111,6 +111,11 @@ class SqlMetrics:
             writing.result()
 
     async def read(self, metric: MetricId, start: int, end: int, period: int) -> dict[int, Sample]:
+        return newest_unit(await self.read_units(metric, start, end, period))
+
+    async def read_units(
+        self, metric: MetricId, start: int, end: int, period: int
+    ) -> dict[str, dict[int, Sample]]:
         """The last span is whole, also where it goes beyond ``end``. Spans made of whole minutes are read by the
         minute. Others are read by the second while the seconds are kept; before that, a minute counts in the span
         that it begins in, and nothing is known of periods below a minute."""
@@ -122,7 +127,7 @@ class SqlMetrics:
             found = self._memory.read(metric, range(start, stop), by_minutes=False)
         if found is None:
             found = await self._stored(metric, range(start, stop, period), whole)
-        return _spans(found, start, period)
+        return spans(found, start, period)
 
     async def last(self, metric: MetricId, since: int) -> int | None:
         await self._try_load()
@@ -319,13 +324,6 @@ def _gathered(samples: Iterable[Sample], span: int) -> Cells:
             s = Sample(s.metric, at, s.count, s.total, s.low, s.high, s.bins, s.unit, span)
         groups.setdefault((at, Series.of(s.metric, s.unit)), []).append(s)
     return {key: merge(group) for key, group in groups.items()}
-
-
-def _spans(samples: Iterable[Sample], start: int, period: int) -> dict[int, Sample]:
-    groups: dict[int, list[Sample]] = {}
-    for sample in samples:
-        groups.setdefault((sample.at - start) // period * period + start, []).append(sample)
-    return {at: replace(merge(group), at=at, resolution=period) for at, group in sorted(groups.items())}
 
 
 def _carries(dimensions: dict[str, str], wanted: Sequence[tuple[str, str | None]]) -> bool:

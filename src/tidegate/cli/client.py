@@ -19,6 +19,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.eventstream import EventStreamBuffer, EventStreamMessage
 
+from tidegate import installation
 from tidegate.model.errors import Invalid, TidegateError, Unavailable
 
 ENDPOINT_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
@@ -187,12 +188,14 @@ class Client:
                     buffer.add_data(data)
                     yield from map(_payload, buffer)
 
-    def healthy(self) -> bool:
-        """Whether something serves here, be it with trouble (``health_trouble``)."""
+    def serving(self) -> str | None:
+        """The installation that serves here, be it with trouble (``health_trouble``); empty for something that does
+        not say, None where nothing serves."""
         answer = self._health()
-        return answer is not None and (
-            answer.status_code == 200 or (_json(answer) or {}).get("status") == "degraded"
-        )
+        if answer is None:
+            return None
+        well = answer.status_code == 200 or (_json(answer) or {}).get("status") == "degraded"
+        return answer.headers.get(installation.HEADER, "") if well else None
 
     def health_trouble(self) -> str:
         """Why it can save nothing; empty when it can."""

@@ -1,12 +1,17 @@
 """``up`` and ``down``: the server's life on this machine."""
 
+import contextlib
+import itertools
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, NoReturn
+from urllib.parse import urlsplit
 
 import psutil
 import typer
@@ -17,7 +22,9 @@ from tidegate.installation import Installation
 from tidegate.model.errors import StartupError, Unavailable
 from tidegate.settings import Settings
 
+_CONTROLLER = "tidegate.cli.controller"
 START_TIMEOUT = 60.0
+CONNECT_TIMEOUT = 2.0
 STANDING_BY = ": standing by: "
 """In the log of a controller that waits for another one's end (``adapters/store/lease.py``)."""
 STOP_MARGIN = 30.0
@@ -51,7 +58,7 @@ def up(
         raise StartupError(f"port {settings.port} cannot be listened on: choose one from 1 to 65535")
     folder = settings.state.expanduser().absolute()
     command = [
-        *(sys.executable, "-m", "tidegate.cli.controller"),
+        *(sys.executable, "-m", _CONTROLLER),
         *("--host", settings.host, "--port", str(settings.port), "--state", str(folder)),
     ]
     if not detach:
@@ -64,7 +71,13 @@ def up(
     show(document, as_json, f"tidegate {word} (pid {pid}, log {log})")
 
 
-def down(as_json: AsJson = False) -> None:
+def down(
+    state: Annotated[
+        Path | None,
+        typer.Option(readable=False, help="Stop the server of this state folder, whatever its address."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Drain everything and stop the platform.
 
     Requests in hand are finished first. Nothing to stop is fine, too.
@@ -73,7 +86,11 @@ def down(as_json: AsJson = False) -> None:
     Examples:
       tidegate down
       TIDEGATE_URL=http://127.0.0.1:9000 tidegate down
+      tidegate down --state ./state
     """
+    if state is not None:
+        _stop_folder(state.expanduser().absolute(), as_json)
+        return
     with client() as server:
         try:
             state = Path(server.version()["state"])
@@ -84,6 +101,38 @@ def down(as_json: AsJson = False) -> None:
         server.down()
         _until_gone(server, pid)
     show({"status": "stopped", "pid": pid}, as_json, f"tidegate at {server.url} has stopped")
+
+
+def _stop_folder(folder: Path, as_json: bool) -> None:
+    """Stops the controller of a state folder on this machine by a signal, which drains as the API does."""
+    process = _controller(folder)
+    if process is None:
+        if _serves(folder):
+            raise Unavailable(
+                f"no controller runs for {folder}, but what an earlier one left serves on: start it with "
+                f"'tidegate up --state {folder} --detach', then stop it"
+            )
+        show({"status": "not running"}, as_json, f"nothing runs for {folder}")
+        return
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.terminate()
+    _until(lambda: not _runs(process.pid), f"tidegate of {folder}", process.pid)
+    show({"status": "stopped", "pid": process.pid}, as_json, f"tidegate of {folder} has stopped")
+
+
+def _controller(folder: Path) -> psutil.Process | None:
+    """The process that the folder's pid file names, if it is a controller of that folder."""
+    pid = _pid(folder)
+    try:
+        process = psutil.Process(pid) if pid is not None else None
+        words = process.cmdline() if process is not None else []
+    except psutil.Error:
+        return None
+    return process if _CONTROLLER in words and str(folder.resolve()) in map(_resolved, words) else None
+
+
+def _resolved(word: str) -> str:
+    return str(Path(word).resolve()) if word.startswith("/") else word
 
 
 def local_url(settings: Settings) -> str:
@@ -103,8 +152,7 @@ def _started(command: list[str], folder: Path, url: str, standby: bool = False) 
     """Starts the server in a session of its own and waits until it is ready, or stands by; returns its process id
     and whether it is ready."""
     probe = Client({**os.environ, "TIDEGATE_URL": url})
-    if probe.healthy():
-        raise StartupError(f"something answers at {url} already: stop it, or choose another port with --port")
+    _need_free(probe, folder)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         log = (folder / "tidegate.log").open("ab")
@@ -118,7 +166,7 @@ def _started(command: list[str], folder: Path, url: str, standby: bool = False) 
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, close_fds=True
         )
         try:
-            ready = _until_ready(child, probe, folder / "tidegate.log", standby)
+            ready = _until_ready(child, probe, folder, standby)
             if ready and (trouble := probe.health_trouble()):
                 note(f"tidegate serves, but {trouble}")
         except BaseException:
@@ -128,23 +176,55 @@ def _started(command: list[str], folder: Path, url: str, standby: bool = False) 
     return child.pid, ready
 
 
+def _need_free(probe: Client, folder: Path) -> None:
+    """Raises StartupError where the port is another's. What an earlier controller of the same folder left there is
+    adopted, so it is none."""
+    parts = urlsplit(probe.url)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or 0), CONNECT_TIMEOUT).close()
+    except OSError:
+        return
+    if _serves(folder) and probe.serving() is None:
+        return
+    other = _listening_on(parts.port or 0)
+    holder = ""
+    if other is not None:
+        pid, state = other
+        holder = f" (pid {pid}, state folder {state}; 'tidegate down --state {state}' stops it)"
+    raise StartupError(
+        f"something answers at {probe.url} already{holder}: stop it, or choose another port with --port"
+    )
+
+
+def _listening_on(port: int) -> tuple[int, str] | None:
+    """Process id and state folder of a controller that was started for this port."""
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        options = dict(itertools.pairwise(words))
+        if _CONTROLLER in words and options.get("--port") == str(port) and "--state" in options:
+            return process.pid, options["--state"]
+    return None
+
+
 def _serves(folder: Path) -> bool:
     """Whether a proxy or workers of this folder run, with or without a controller."""
     installation = Installation.find(folder.resolve())
     if installation is None:
         return False
-    lines = (process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"]))
-    return any(installation.owns(line) for line in lines)
+    others = (process for process in psutil.process_iter(["cmdline"]) if process.pid != os.getpid())
+    return any(installation.owns(process.info["cmdline"] or []) for process in others)
 
 
-def _until_ready(child: "subprocess.Popen[bytes]", probe: Client, log: Path, standby: bool) -> bool:
-    """False: it stands by."""
+def _until_ready(child: "subprocess.Popen[bytes]", probe: Client, folder: Path, standby: bool) -> bool:
+    """False: it stands by. A server that another start has brought up on the port meanwhile is not this one."""
+    log = folder / "tidegate.log"
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
         code = child.poll()
         if code is not None:
             raise StartupError(f"{_last_line(log)} (exit code {code}, log {log})")
-        if probe.healthy():
+        mine = Installation.find(folder.resolve())
+        if mine is not None and probe.serving() == mine.id:
             return True
         if standby and STANDING_BY in _last_line(log):
             return False
@@ -167,17 +247,22 @@ def _pid(state: Path) -> int | None:
 
 def _until_gone(server: Client, pid: int | None) -> None:
     """Waits until nothing answers on the port and the process has ended."""
+    _until(lambda: not _answers(server) and not _runs(pid), server.url, pid)
+
+
+def _until(gone: Callable[[], bool], what: str, pid: int | None) -> None:
+    """Waits as long as draining may take. Raises Unavailable."""
     drain = Settings.from_environment(os.environ).drain_timeout
     deadline = time.monotonic() + drain + STOP_MARGIN
     told = time.monotonic() + 2
     while time.monotonic() < deadline:
-        if not _answers(server) and not _runs(pid):
+        if gone():
             return
         if time.monotonic() > told:
             note("waiting for requests in flight ...")
             told = deadline
         time.sleep(0.05)
-    raise Unavailable(f"{server.url} has not stopped within {drain + STOP_MARGIN:g} s (pid {pid})")
+    raise Unavailable(f"{what} has not stopped within {drain + STOP_MARGIN:g} s (pid {pid})")
 
 
 def _answers(server: Client) -> bool:

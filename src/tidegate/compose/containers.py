@@ -1,18 +1,20 @@
 """What containers mean on this server, and the file that a replica is started with."""
 
+import asyncio
+import contextlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import msgspec
 
 from tidegate.compose.environments import write_aws_keys
-from tidegate.model.errors import Invalid, StartupError
+from tidegate.model.errors import Invalid, StartupError, Transient
 from tidegate.model.fleet import FleetSpec
 from tidegate.model.registry import MULTI_MODEL, Container, Model
 from tidegate.settings import Settings
 from tidegate.targets.local.folders import Folders, write_whole
 from tidegate.targets.local.on_demand import Waking
-from tidegate.worker import images
+from tidegate.worker import artifacts, images
 from tidegate.worker.images import ImageTable, RuntimeKind
 from tidegate.worker.multimodel import memory
 from tidegate.worker.multimodel.knobs import read_knobs
@@ -66,6 +68,14 @@ def check_container(container: Container, table: ImageTable, settings: Settings)
                 " runtime"
             )
         read_knobs(container.environment, container.cache, memory.machine())
+
+
+async def check_data(url: str, settings: Settings) -> None:
+    """Raises MissingArtifact or ArtifactError for model data that no replica could fetch. An S3 that does not answer
+    now says nothing about later."""
+    policy = artifacts.Policy(file_roots(settings), settings.s3_endpoint, settings.region)
+    with contextlib.suppress(Transient):
+        await asyncio.to_thread(artifacts.check_exists, url, policy)
 
 
 def _with(word: str, settings: Settings) -> str:

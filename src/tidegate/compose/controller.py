@@ -26,7 +26,15 @@ from tidegate.adapters.store import Limits, SqlStore, open_store
 from tidegate.adapters.store.queue import SqlQueue
 from tidegate.auth import keys
 from tidegate.compose.announcing import announcers
-from tidegate.compose.containers import Sockets, check_container, image_table, replica_file, still_fits, write_keys
+from tidegate.compose.containers import (
+    Sockets,
+    check_container,
+    check_data,
+    image_table,
+    replica_file,
+    still_fits,
+    write_keys,
+)
 from tidegate.compose.dispatchers import Supervisor, queue_database, start_of
 from tidegate.compose.environments import child_environment, plain_environment
 from tidegate.compose.jobs import Jobs, join_jobs
@@ -277,6 +285,7 @@ class Controller:
             kick=kick,
             observed=parts.engine.observed.get,
             runnable=lambda container: check_container(container, self.table, self.settings),
+            check_data=lambda url: check_data(url, self.settings),
             queue=parts.queue,
             logs=Streams(parts.folders.logs),
         )
@@ -291,6 +300,7 @@ class Controller:
             progress=parts.jobs.progress,
             down=self.stop,
             changed=self.changed,
+            installation=self.folder.installation.id,
             trouble=lambda: parts.proxy.trouble or parts.engine.trouble or parts.watch.trouble,
             unwritable=WriteProbe(self.folder.path),
         )

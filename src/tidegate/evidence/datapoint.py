@@ -18,10 +18,10 @@ class Datapoint:
     samples: float = 1.0
 
 
-def datapoint(at: int, sample: Sample | None, name: str, unit: str | None = None) -> Datapoint | None:
-    """The statistic ``name`` of one period; None where there is no data, none in ``unit`` (None: any), or none
-    that the statistic can be made of (a percentile of values of which only the sums are known)."""
-    if sample is None or (unit is not None and sample.unit != unit):
+def datapoint(at: int, sample: Sample | None, name: str) -> Datapoint | None:
+    """The statistic ``name`` of one period; None where there is no data, or none that the statistic can be made of (a
+    percentile of values of which only the sums are known)."""
+    if sample is None:
         return None
     value = statistic(sample, name)
     return None if value is None else Datapoint(at, value, sample.count)

@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
 
@@ -34,6 +35,27 @@ def merge(samples: Sequence[Sample]) -> Sample:
         unit=first.unit,
         resolution=max([s.at + s.resolution for s in samples]) - begin,
     )
+
+
+def spans(samples: Iterable[Sample], start: int, period: int) -> dict[str, dict[int, Sample]]:
+    """The samples added up by unit, and by span of ``period`` seconds counted from ``start``; each span is keyed by
+    its begin, in order."""
+    groups: dict[str, dict[int, list[Sample]]] = {}
+    for sample in samples:
+        at = (sample.at - start) // period * period + start
+        groups.setdefault(sample.unit, {}).setdefault(at, []).append(sample)
+    return {
+        unit: {at: replace(merge(group), at=at, resolution=period) for at, group in sorted(found.items())}
+        for unit, found in groups.items()
+    }
+
+
+def newest_unit(found: Mapping[str, dict[int, Sample]]) -> dict[int, Sample]:
+    """Spans of one unit, where a reader names none: the unit with the newest span, the first by name among
+    several. CloudWatch leaves open what an alarm without a unit sees of a metric with several."""
+    if not found:
+        return {}
+    return found[min(found, key=lambda unit: (-max(found[unit], default=0), unit))]
 
 
 def flaw(sample: Sample) -> str | None:

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tidegate import installation
 from tidegate.gateway import native, received
 from tidegate.gateway.answers import MethodNotAllowed
 from tidegate.gateway.dependencies import Gateway
@@ -45,10 +46,10 @@ def build_app(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
 
 def doors(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
     async def healthz(request: Request) -> Response:
-        found = await health(gateway)
+        found, named = await health(gateway), {installation.HEADER: gateway.installation}
         if found.status == "ok":
-            return JSONResponse({"status": "ok"})
-        return JSONResponse(asdict(found), 503)
+            return JSONResponse({"status": "ok"}, headers=named)
+        return JSONResponse(asdict(found), 503, headers=named)
 
     async def metrics(request: Request) -> Response:
         return Response(await gateway.prometheus(), media_type=CONTENT_TYPE)

@@ -37,6 +37,8 @@ class Gateway:
     """Asks the whole platform to drain and stop, and returns at once."""
     changed: asyncio.Event
     """Set and cleared again whenever a record was written, to wake those who wait for news."""
+    installation: str = ""
+    """The id of the state folder's installation."""
     trouble: Callable[[], str | None] = _none
     """Why the loops cannot save what they do; None when they can."""
     unwritable: Callable[[], Awaitable[str | None]] = _nothing

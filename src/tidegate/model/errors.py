@@ -11,6 +11,7 @@
     |- AuthError            who are you?  (see its subclasses)
     |- Unavailable          try again later
     |- ArtifactError        model data that cannot be used (missing, corrupt, hostile, wrong format)
+    |  `- MissingArtifact   there is nothing at its address
     |- StartupError         tidegate itself cannot start: port, state folder, proxy
     `- TargetError
        |- Transient         ask again
@@ -76,6 +77,10 @@ class Unavailable(TidegateError):
 
 class ArtifactError(TidegateError):
     code = "ArtifactError"
+
+
+class MissingArtifact(ArtifactError):
+    """There is nothing at the address."""
 
 
 class StartupError(TidegateError):

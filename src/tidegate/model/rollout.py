@@ -85,6 +85,8 @@ class Version:
     generation: int
     config_name: str
     variants: tuple[VariantSpec, ...]
+    wire: dict[str, object] = field(default_factory=dict)
+    """Members of the config that nothing here uses, and that Describe of the endpoint shows."""
 
     @property
     def production(self) -> tuple[VariantSpec, ...]:

@@ -14,7 +14,7 @@ from tidegate.evidence import metric_math
 from tidegate.evidence.alarms import EXTRA, INTERVALS, MINUTE
 from tidegate.evidence.datapoint import STATISTICS, check_percentile
 from tidegate.model.alarm import Alarm, AlarmState
-from tidegate.model.errors import Invalid, NotFound
+from tidegate.model.errors import Invalid
 from tidegate.model.metric import MetricId
 from tidegate.model.observe import Event
 from tidegate.model.registry import Tags
@@ -165,11 +165,10 @@ def series_of(alarm: Alarm) -> MetricId:
 
 
 def delete(tx: Tx, names: Sequence[str], now: datetime) -> None:
-    """All of them or, when one is missing (NotFound), none."""
-    missing = [name for name in names if tx.get(ALARM, name) is None]
-    if missing:
-        raise NotFound(f"no alarm named {', '.join(missing)}: nothing was deleted")
+    """Names that are not there are passed over, as in CloudWatch: to delete again what is gone is no error."""
     for name in dict.fromkeys(names):
+        if tx.get(ALARM, name) is None:
+            continue
         event = Event("alarm", f'Alarm "{name}" deleted', {"item": "ConfigurationUpdate", "type": "deleted"})
         tx.delete(ALARM, name, expect=None, now=now, events=[event])
         tagging.drop(tx, ALARM, name, now)

@@ -26,6 +26,10 @@ def create_config(tx: Tx, config: EndpointConfig, tags: Tags, now: datetime) -> 
         model = need(tx, MODEL, variant.model_name).body
         if variant.serverless is not None and model.multi_model:
             raise Invalid(f'variant "{variant.name}" serves many models, which a serverless one cannot')
+        if variant.serverless is not None and len(model.containers) > 1:
+            raise Invalid(f'variant "{variant.name}" has several containers, which a serverless one cannot')
+        if config.asynchronous is not None and model.multi_model:
+            raise Invalid(f'variant "{variant.name}" serves many models, which an asynchronous one cannot')
         if config.shadows and model.multi_model:
             raise Invalid(
                 f'variant "{variant.name}" serves many models: such a config cannot have a shadow variant'
@@ -50,6 +54,8 @@ def check(config: EndpointConfig) -> None:
     asleep = next((shadow.name for shadow in config.shadows if shadow.serverless is not None), None)
     if asleep is not None:
         raise Invalid(f'shadow variant "{asleep}" cannot be serverless: give it instances')
+    if config.shadows and config.asynchronous is not None:
+        raise Invalid(f'endpoint configuration "{config.name}" is asynchronous: it cannot have a shadow variant')
     if config.serverless and config.asynchronous is not None:
         raise Invalid(f'endpoint configuration "{config.name}" is both serverless and asynchronous: choose one')
     if config.serverless and len(every) > 1:

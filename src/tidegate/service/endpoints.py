@@ -22,6 +22,9 @@ from tidegate.service.configs import check_count, check_weights
 from tidegate.service.kinds import ALARM, CONFIG, ENDPOINT, MODEL
 from tidegate.service.records import need, need_free
 
+SHOWN = ("MetricsConfig",)
+"""Members of a config that Describe of its endpoint shows, also after the config was deleted."""
+
 
 @dataclass(frozen=True)
 class Keep:
@@ -49,7 +52,7 @@ def create_endpoint(
 ) -> None:
     """Raises AlreadyExists, NotFound for the config or a model of it, or Invalid. A first version comes up all at
     once; ``deployment`` is checked and kept for the updates."""
-    need_free(tx, ENDPOINT, name)
+    need_free_name(tx, name)
     config = need(tx, CONFIG, asked.config_name).body
     first = first_number(tx, name, now)
     endpoint = Endpoint(name, now, now, generation=first, fence=first)
@@ -59,6 +62,14 @@ def create_endpoint(
     event = Event("create", f'creation with config "{config.name}" asked for{_by(asked.by)}')
     tx.put(ENDPOINT, name, replace(begun, deployment=asked.deployment), expect=0, now=now, events=[event])
     labels.add(tx, ENDPOINT, name, tags, now)
+
+
+def need_free_name(tx: Tx, name: str) -> None:
+    """Raises AlreadyExists. Names of endpoints that differ in case alone are one name at creation, as in SageMaker;
+    elsewhere the case counts."""
+    for saved in tx.find(ENDPOINT).items:
+        if saved.name.casefold() == name.casefold():
+            need_free(tx, ENDPOINT, saved.name)
 
 
 def first_number(tx: Tx, name: str, now: datetime) -> int:
@@ -122,7 +133,8 @@ def build_version(
     variants = [_spec(tx, variant, present.get(variant.name), keep) for variant in config.variants]
     for variant in config.shadows:
         variants.append(replace(_spec(tx, variant, present.get(variant.name), keep), shadow=True))
-    version = Version(generation, config.name, tuple(variants))
+    shown = {member: config.wire[member] for member in SHOWN if member in config.wire}
+    version = Version(generation, config.name, tuple(variants), wire=shown)
     if config.asynchronous is not None:
         version = _queued(version, config.asynchronous)
     if serving is not None and _of_queue(serving) != _of_queue(version):

@@ -100,15 +100,16 @@ async def put(metrics: Metrics, data: Sequence[Datum], now: datetime) -> None:
 async def points(
     metrics: Metrics, metric: MetricId, period: Period, names: Sequence[str], unit: str | None = None
 ) -> list[tuple[Sample, dict[str, Datapoint]]]:
-    """For each span that has data (in ``unit``, if given), oldest first: its sample, and those of the named
-    statistics that can be made of it."""
-    found = await metrics.read(metric, period.start, period.end, period.seconds)
+    """For each unit that has data (``unit`` alone, if given), and each span of it, oldest first: its sample, and
+    those of the named statistics that can be made of it."""
+    found = await metrics.read_units(metric, period.start, period.end, period.seconds)
     rows = []
-    for at, one in sorted(found.items()):
-        made = {name: datapoint(at, one, name, unit) for name in names}
-        values = {name: point for name, point in made.items() if point is not None}
-        if values:
-            rows.append((one, values))
+    for each in [unit] if unit is not None else sorted(found):
+        for at, one in sorted(found.get(each, {}).items()):
+            made = {name: datapoint(at, one, name) for name in names}
+            values = {name: point for name, point in made.items() if point is not None}
+            if values:
+                rows.append((one, values))
     return rows
 
 

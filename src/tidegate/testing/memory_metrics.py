@@ -1,9 +1,9 @@
 """Metrics in memory: the port's contract without a database, for tests of what stands on it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from tidegate.evidence.samples import flaw, merge
+from tidegate.evidence.samples import flaw, newest_unit, spans
 from tidegate.model.metric import MetricId, Sample
 
 
@@ -21,11 +21,13 @@ class MemoryMetrics:
         self.samples += good
 
     async def read(self, metric: MetricId, start: int, end: int, period: int) -> dict[int, Sample]:
-        spans: dict[int, list[Sample]] = {}
-        for sample in self.samples:
-            if sample.metric == metric and start <= sample.at < end:
-                spans.setdefault(sample.at - (sample.at - start) % period, []).append(sample)
-        return {at: replace(merge(found), at=at, resolution=period) for at, found in spans.items()}
+        return newest_unit(await self.read_units(metric, start, end, period))
+
+    async def read_units(
+        self, metric: MetricId, start: int, end: int, period: int
+    ) -> dict[str, dict[int, Sample]]:
+        found = [sample for sample in self.samples if sample.metric == metric and start <= sample.at < end]
+        return spans(found, start, period)
 
     async def last(self, metric: MetricId, since: int) -> int | None:
         return max(

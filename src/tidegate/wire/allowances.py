@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Allowance:
-    """Replaces the pattern of a shape, or its list of values by a pattern."""
+    """Replaces the pattern of a shape; of one with a list of values, allows what fits the pattern besides."""
 
     pattern: str
     reason: str
@@ -13,8 +13,8 @@ class Allowance:
 
 ALLOWANCES: dict[tuple[str, str], Allowance] = {
     ("sagemaker", "ProductionVariantInstanceType"): Allowance(
-        r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
-        "an instance type that AWS does not list is a custom size of this server",
+        r"local([._-][A-Za-z0-9._-]{1,58})?",
+        "local, or a size of one's own such as local.small, is an instance of this machine",
     ),
     ("sagemaker", "Url"): Allowance(r"(https|s3|file)://([^/]*)/?(.*)", "model data may lie on this machine"),
     ("sagemaker", "S3Uri"): Allowance(

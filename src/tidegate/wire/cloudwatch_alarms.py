@@ -1,11 +1,21 @@
 """CloudWatch's operations on alarms."""
 
 from tidegate.evidence.datapoint import STATISTICS
+from tidegate.evidence.samples import PERCENTILE
 from tidegate.model.alarm import Alarm, AlarmState, Comparison, MissingData
 from tidegate.model.errors import Invalid
 from tidegate.ports.store import Tx
 from tidegate.service import alarms as use
-from tidegate.wire.cloudwatch_members import dimension_members, dimensions, metric, place, token
+from tidegate.wire.cloudwatch_members import (
+    dimension_members,
+    dimensions,
+    invalid_is_validation,
+    metric,
+    place,
+    tags_of,
+    token,
+)
+from tidegate.wire.errors import Coded
 from tidegate.wire.metric_queries import common_period, query, query_members
 from tidegate.wire.operation import Call, Free, InTx, Params, Rows, TxCall
 
@@ -22,13 +32,14 @@ UNSUPPORTED = {
 REQUIRED = ("EvaluationPeriods", "Threshold")
 OF_ONE_METRIC = ("MetricName", "Namespace", "Period")
 NOT_OF_MATH = (*OF_ONE_METRIC, "Dimensions", "Unit", "Statistic", "ExtendedStatistic")
-ECHOED = ("EvaluateLowSampleCountPercentile", "EvaluationWindow", "ActionConfiguration")
+ECHOED = ("DatapointsToAlarm", "EvaluateLowSampleCountPercentile", "EvaluationWindow", "ActionConfiguration")
 """Members that Describe shows just as they were given."""
 
 
 def put_metric_alarm(call: TxCall, params: Params) -> None:
-    tags = {tag["Key"]: tag["Value"] for tag in params.get("Tags") or []}
-    use.put(call.tx, _alarm(call, params), call.now, tags)
+    """Tags count where the alarm is new, as in CloudWatch."""
+    with invalid_is_validation():
+        use.put(call.tx, _alarm(call, params), call.now, tags_of(params))
 
 
 def describe_alarms(call: TxCall, params: Params) -> Params:
@@ -65,6 +76,8 @@ def describe_alarm_history(call: TxCall, params: Params) -> Params:
     types = params.get("AlarmTypes")
     if types and "MetricAlarm" not in types:
         return {"AlarmHistoryItems": []}
+    if params.get("AlarmContributorId") is not None:
+        raise Invalid("AlarmContributorId: alarms have no contributors here; leave it out")
     where = use.HistoryFilter(
         name=params.get("AlarmName"),
         item=params.get("HistoryItemType"),
@@ -149,6 +162,11 @@ def _watched(params: Params) -> Params:
     simple, extended = params.get("Statistic"), params.get("ExtendedStatistic")
     if (simple is None) == (extended is None):
         raise Invalid("exactly one of Statistic and ExtendedStatistic must be given")
+    if extended is not None and not PERCENTILE.fullmatch(extended):
+        raise Coded(
+            "InvalidParameterValueException",
+            f"The value {extended} for parameter ExtendedStatistic is not supported.",
+        )
     return {
         "namespace": params["Namespace"],
         "metric": params["MetricName"],
@@ -176,7 +194,7 @@ def _refuse_what_is_not_supported(params: Params) -> None:
     math = bool(params.get("Metrics"))
     for member in NOT_OF_MATH if math else ():
         if params.get(member):
-            raise Invalid(f"{member} does not go with Metrics; keep one")
+            raise Invalid(f"{member} should not be set if list of Metrics is set.")
     for member in REQUIRED if math else (*OF_ONE_METRIC, *REQUIRED):
         if params.get(member) is None:
             raise Invalid(f"{member} must be given")
@@ -190,7 +208,10 @@ def _missing_data(word: str | None) -> MissingData:
 
 def _ignores_low_samples(word: str | None, extended: str | None) -> bool:
     if word is not None and word not in ("evaluate", "ignore"):
-        raise Invalid(f"EvaluateLowSampleCountPercentile {word!r} is unknown; use evaluate or ignore")
+        raise Invalid(
+            f"Option {word} is not supported. "
+            "Supported options for parameter EvaluateLowSampleCountPercentile are evaluate and ignore."
+        )
     if word is not None and extended is None:
         raise Invalid("EvaluateLowSampleCountPercentile needs a percentile as ExtendedStatistic")
     return word == "ignore"
@@ -213,12 +234,18 @@ def _members(call: Call, alarm: Alarm) -> Params:
         "StateTransitionedTimestamp": alarm.state_changed_at or alarm.configured_at,
         **_watched_members(alarm),
         "EvaluationPeriods": alarm.evaluation_periods,
-        "DatapointsToAlarm": alarm.datapoints_to_alarm,
+        "DatapointsToAlarm": _datapoints(alarm),
         "Threshold": alarm.threshold,
         "ComparisonOperator": alarm.comparison.value,
         "TreatMissingData": alarm.missing.value,
         **alarm.wire,
     }
+
+
+def _datapoints(alarm: Alarm) -> int | None:
+    """CloudWatch shows it only where it was given; ``ECHOED`` has it of alarms that were put here."""
+    given = alarm.datapoints_to_alarm
+    return None if given == alarm.evaluation_periods else given
 
 
 def _watched_members(alarm: Alarm) -> Params:

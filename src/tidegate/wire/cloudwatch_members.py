@@ -2,12 +2,18 @@
 
 import base64
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, NoReturn
 
+from tidegate.evidence.alarms import INTERVALS
 from tidegate.model.errors import Invalid
 from tidegate.model.metric import MetricId
+from tidegate.service.metrics import Period
 from tidegate.wire.errors import Coded
 from tidegate.wire.operation import Params
+from tidegate.wire.validation import Violation
 
 Members = list[dict[str, str]]
 
@@ -45,8 +51,33 @@ def place(params: Params, kind: type) -> Any:
     except ValueError:
         found = None
     if not isinstance(found, kind) or isinstance(found, bool):
-        raise Coded("InvalidNextToken", "NextToken is not one that this operation gave; start from the first page")
+        raise Coded("InvalidNextToken", "Request parameter NextToken is invalid")
     return found
+
+
+def tags_of(params: Params) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in params.get("Tags") or []}
+
+
+def whole_second(moment: datetime) -> datetime:
+    """CloudWatch compares the ends of a range by the second."""
+    return moment.replace(microsecond=0)
+
+
+def period_of(start: datetime, end: datetime, seconds: int) -> Period:
+    """Raises Invalid for a period that CloudWatch does not have."""
+    if seconds not in INTERVALS and (seconds < 60 or seconds % 60):
+        raise Invalid(f"Period {seconds} is not 1, 5, 10, 20, 30 or a multiple of 60.")
+    return Period.of(start, end, seconds)
+
+
+@contextmanager
+def invalid_is_validation() -> Iterator[None]:
+    """For operations whose own checks end in CloudWatch's ValidationError."""
+    try:
+        yield
+    except Invalid as error:
+        raise Violation(error.message) from None
 
 
 def bad_combination(message: str) -> NoReturn:

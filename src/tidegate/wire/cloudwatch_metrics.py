@@ -2,14 +2,13 @@
 
 import math
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
-from tidegate.evidence import metric_math
-from tidegate.evidence.alarms import INTERVALS
-from tidegate.evidence.datapoint import STATISTICS, Datapoint, check_percentile
+from tidegate.evidence.datapoint import STATISTICS, Datapoint
 from tidegate.evidence.finite import LARGEST
+from tidegate.evidence.samples import PERCENTILE
 from tidegate.model.errors import Invalid
-from tidegate.model.metric import MetricId, Query
+from tidegate.model.metric import MetricId
 from tidegate.service import metrics as use
 from tidegate.wire.cloudwatch_members import (
     bad_combination,
@@ -17,17 +16,16 @@ from tidegate.wire.cloudwatch_members import (
     dimensions,
     metric,
     missing,
+    period_of,
     place,
     token,
+    whole_second,
 )
-from tidegate.wire.metric_queries import common_period, query
 from tidegate.wire.operation import Call, Free, Params, Rows
 
 MOST_DATA = 1000
 MOST_VALUES = 150
 MOST_POINTS = 1440
-MOST_QUERIES = 500
-PAGE_OF_POINTS = 100_800
 PAGE_OF_METRICS = 500
 RECENT = timedelta(hours=3)
 
@@ -39,7 +37,7 @@ async def put_metric_data(call: Call, params: Params) -> None:
     if not data:
         missing("The parameter MetricData is required.")
     if len(data) > MOST_DATA:
-        raise Invalid(f"MetricData has {len(data)} metrics; at most {MOST_DATA} fit in one call")
+        raise Invalid(f"The collection MetricData must not have a size greater than {MOST_DATA}.")
     read = [_datum(namespace, datum, f"MetricData.member.{n}", call.now) for n, datum in enumerate(data, 1)]
     await use.put(call.ctx.metrics, read, call.now)
 
@@ -47,12 +45,15 @@ async def put_metric_data(call: Call, params: Params) -> None:
 async def get_metric_statistics(call: Call, params: Params) -> Params:
     simple, extended = params.get("Statistics") or [], params.get("ExtendedStatistics") or []
     if not simple and not extended:
-        missing("Statistics or ExtendedStatistics must be given.")
+        bad_combination("Must specify either Statistics or ExtendedStatistics")
     if simple and extended:
         bad_combination("Statistics and ExtendedStatistics cannot be given together; make two calls.")
-    for name in extended:
-        check_percentile(name)
-    period = _period(params["StartTime"], params["EndTime"], params["Period"])
+    for number, name in enumerate(extended, 1):
+        if not PERCENTILE.fullmatch(name):
+            raise Invalid(f"The value {name} for parameter ExtendedStatistics.member.{number} is not supported.")
+    if whole_second(params["StartTime"]) >= whole_second(params["EndTime"]):
+        raise Invalid("The parameter StartTime must be less than the parameter EndTime.")
+    period = period_of(params["StartTime"], params["EndTime"], params["Period"])
     if period.points > MOST_POINTS:
         bad_combination(
             f"You have requested up to {period.points:,} datapoints, which exceeds the limit of {MOST_POINTS:,}. "
@@ -61,33 +62,6 @@ async def get_metric_statistics(call: Call, params: Params) -> Params:
     series, names = metric(params), [*simple, *extended]
     rows = await use.points(call.ctx.metrics, series, period, names, params.get("Unit"))
     return {"Label": series.name, "Datapoints": [_point(sample.unit, found) for sample, found in rows]}
-
-
-async def get_metric_data(call: Call, params: Params) -> Params:
-    lines = params["MetricDataQueries"]
-    queries = _queries(lines)
-    newest_first = params.get("ScanBy") != "TimestampAscending"
-    left = params.get("MaxDatapoints", PAGE_OF_POINTS)
-    if not 1 <= left <= PAGE_OF_POINTS:
-        raise Invalid(f"MaxDatapoints {left} is not between 1 and {PAGE_OF_POINTS}")
-    skip = place(params, int) or 0
-    start, end = params["StartTime"], params["EndTime"]
-    periods = {line["Id"]: _period(start, end, line["MetricStat"]["Period"]) for line in lines if _is_stat(line)}
-    made = {} if all(map(_is_stat, lines)) else await _reckoned(call, lines, queries, start, end)
-    done, results, more = skip, [], False
-    for one in queries:
-        if not one.returned:
-            continue
-        found = made[one.id] if one.metric is None else await _points(call, one, periods[one.id])
-        if newest_first:
-            found.reverse()
-        shown = found[skip : skip + left]
-        if skip == 0 or skip < len(found):
-            cut = skip + len(shown) < len(found)
-            results.append(_result(one, shown, "PartialData" if cut else "Complete"))
-            more = more or cut
-        skip, left, done = max(0, skip - len(found)), left - len(shown), done + len(shown)
-    return {"MetricDataResults": results, "NextToken": token(done) if more else None}
 
 
 async def list_metrics(call: Call, params: Params) -> Params:
@@ -108,11 +82,11 @@ async def list_metrics(call: Call, params: Params) -> Params:
 
 
 def _datum(namespace: str, datum: Params, where: str, now: datetime) -> use.Datum:
-    given = [m for m in ("Value", "StatisticValues", "Values") if datum.get(m) is not None]
+    given = [m for m in ("Value", "Values", "StatisticValues") if datum.get(m) is not None]
     if not given:
         missing(f"{where}: one of Value, Values and StatisticValues is required.")
     if len(given) > 1:
-        bad_combination(f"{where}: {' and '.join(given)} cannot be given together.")
+        _refuse_both(where, *given[:2])
     if datum.get("Counts") is not None and given != ["Values"]:
         bad_combination(f"{where}: Counts belongs to Values.")
     resolution = datum.get("StorageResolution") or 60
@@ -130,80 +104,36 @@ def _values(datum: Params, where: str) -> dict[float, float] | use.Summary:
         return use.Summary(whole["SampleCount"], whole["Sum"], whole["Minimum"], whole["Maximum"])
     values = datum["Values"] if datum.get("Values") is not None else [datum["Value"]]
     counts = datum["Counts"] if datum.get("Counts") is not None else [1.0] * len(values)
-    if not 1 <= len(values) <= MOST_VALUES:
-        raise Invalid(f"{where}.Values: {len(values)} values; between 1 and {MOST_VALUES} are allowed.")
+    if not values:
+        raise Invalid(f"The collection {where}.Values must not be empty.")
+    if len(values) > MOST_VALUES:
+        raise Invalid(f"The collection {where}.Values must not have a size greater than {MOST_VALUES}.")
     if len(counts) != len(values):
-        raise Invalid(f"{where}: {len(values)} Values and {len(counts)} Counts; there must be as many of both.")
+        raise Invalid(f"The parameters {where}.Values and {where}.Counts must be of the same size.")
     found: dict[float, float] = {}
     for value, count in zip(values, counts, strict=True):
-        _number(value, f"{where}.Values")
+        _number(value, f"{where}.{'Value' if datum.get('Values') is None else 'Values'}")
         if not _number(count, f"{where}.Counts") > 0:
-            raise Invalid(f"{where}.Counts: {count} is not above 0.")
+            raise Invalid(f"The value {count} for parameter {where}.Counts is invalid: it must be above 0.")
         found[value] = found.get(value, 0.0) + count
     return found
 
 
 def _number(value: float, where: str) -> float:
-    if math.isnan(value) or not abs(value) <= LARGEST:
-        raise Invalid(f"{where}: {value} is not a number between -2^360 and 2^360.")
+    """Refused in AWS's words, which spell special numbers as Java does."""
+    if math.isnan(value) or math.isinf(value):
+        named = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        raise Invalid(f"The value {named} for parameter {where} is invalid.")
+    if not abs(value) <= LARGEST:
+        raise Invalid(f"The value {value} for parameter {where} is invalid: it must be between -2^360 and 2^360.")
     return value
 
 
-def _period(start: datetime, end: datetime, seconds: int) -> use.Period:
-    if start >= end:
-        raise Invalid("The parameter StartTime must be less than the parameter EndTime.")
-    if seconds not in INTERVALS and (seconds < 60 or seconds % 60):
-        raise Invalid(f"Period {seconds} is not 1, 5, 10, 20, 30 or a multiple of 60.")
-    return use.Period.of(start, end, seconds)
-
-
-def _queries(lines: list[Params]) -> list[Query]:
-    if not 1 <= len(lines) <= MOST_QUERIES:
-        raise Invalid(f"MetricDataQueries has {len(lines)} entries; between 1 and {MOST_QUERIES} are allowed")
-    queries = [query(line) for line in lines]
-    metric_math.check(queries)
-    return queries
-
-
-def _is_stat(line: Params) -> bool:
-    return line.get("MetricStat") is not None
-
-
-async def _points(call: Call, one: Query, period: use.Period) -> list[Datapoint]:
-    assert one.metric is not None
-    rows = await use.points(call.ctx.metrics, one.metric, period, [one.statistic], one.unit)
-    return [found[one.statistic] for _, found in rows]
-
-
-async def _reckoned(
-    call: Call, lines: list[Params], queries: list[Query], start: datetime, end: datetime
-) -> dict[str, list[Datapoint]]:
-    """The points of every line, where expressions are among them."""
-    period = _period(start, end, common_period(lines))
-    spans = range(period.start, period.end, period.seconds)
-    most = metric_math.MOST_ASKED
-    if (steps := metric_math.size(queries) * len(spans)) > most:
-        raise Invalid(f"the expressions take {steps:,} steps; at most {most:,} may be: ask for less time")
-    read = {}
-    for one in queries:
-        if one.metric is not None:
-            values = {point.at: point.value for point in await _points(call, one, period)}
-            read[one.id] = [values.get(at) for at in spans]
-    found = metric_math.evaluate(queries, read, len(spans))
-    return {
-        id: [Datapoint(at, value) for at, value in zip(spans, values, strict=True) if value is not None]
-        for id, values in found.items()
-    }
-
-
-def _result(one: Query, found: list[Datapoint], status: str) -> Params:
-    return {
-        "Id": one.id,
-        "Label": one.label or (one.metric.name if one.metric is not None else one.id),
-        "Timestamps": [datetime.fromtimestamp(point.at, UTC) for point in found],
-        "Values": [point.value for point in found],
-        "StatusCode": status,
-    }
+def _refuse_both(where: str, one: str, other: str) -> NoReturn:
+    said = f"The parameters {where}.{one} and {where}.{other} are mutually exclusive and you have specified both."
+    if (one, other) == ("Value", "Values"):
+        raise Invalid(said)
+    bad_combination(said)
 
 
 def _point(unit: str, found: dict[str, Datapoint]) -> Params:
@@ -225,6 +155,5 @@ def _series(one: MetricId) -> Params:
 ROWS: Rows = {
     "PutMetricData": Free(put_metric_data),
     "GetMetricStatistics": Free(get_metric_statistics),
-    "GetMetricData": Free(get_metric_data),
     "ListMetrics": Free(list_metrics),
 }

@@ -96,6 +96,8 @@ async def _perform(call: Call, row: InTx | Free, params: Params) -> Params | Non
     if isinstance(row, Free):
         return await row.translate(call, params)
     ctx = call.ctx
+    if row.before is not None:
+        await row.before(call, params)
 
     def work(tx: Tx) -> Params | None:
         return row.translate(TxCall(ctx, call.now, call.request_id, call.access_key, tx=tx), params)

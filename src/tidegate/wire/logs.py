@@ -11,15 +11,29 @@ T = TypeVar("T")
 MOST_STREAMS, MOST_EVENTS = 50, 10_000
 
 
-def _logs(call: Call) -> Logs:
+def logs_of(call: Call) -> Logs:
     if call.ctx.logs is None:
         raise NotFound("The specified log group does not exist.")
     return call.ctx.logs
 
 
 async def describe_log_groups(call: Call, params: Params) -> Params:
-    prefix = params.get("logGroupNamePrefix", "")
-    names = [name for name in await _logs(call).groups() if name.startswith(prefix)]
+    """Groups of this account alone, all of the standard class."""
+    for member in ("accountIdentifiers", "includeLinkedAccounts"):
+        if params.get(member):
+            raise Invalid(f"{member}: other accounts are not supported; leave it out.")
+    prefix, pattern = params.get("logGroupNamePrefix", ""), params.get("logGroupNamePattern", "")
+    if prefix and pattern:
+        raise Invalid("LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.")
+    wanted = {one.rpartition(":log-group:")[2].removesuffix(":*") for one in params.get("logGroupIdentifiers", [])}
+    names = [
+        name
+        for name in await logs_of(call).groups()
+        if name.startswith(prefix)
+        and pattern.lower() in name.lower()
+        and (not wanted or name in wanted)
+        and params.get("logGroupClass", "STANDARD") == "STANDARD"
+    ]
     page, token = _page(names, params)
     return {"logGroups": [_group(call, name) for name in page], "nextToken": token}
 
@@ -30,8 +44,8 @@ def _group(call: Call, name: str) -> Params:
 
 
 async def describe_log_streams(call: Call, params: Params) -> Params:
-    group = _group_name(params)
-    streams = list(await _logs(call).streams(group))
+    group = group_name(params)
+    streams = list(await logs_of(call).streams(group))
     if not streams:
         raise NotFound("The specified log group does not exist.")
     found = [stream for stream in streams if stream.name.startswith(params.get("logStreamNamePrefix", ""))]
@@ -48,10 +62,10 @@ async def describe_log_streams(call: Call, params: Params) -> Params:
 def _stream(call: Call, group: str, stream: LogStream) -> Params:
     return {
         "logStreamName": stream.name,
-        "creationTime": _milliseconds(stream.created),
-        "firstEventTimestamp": _milliseconds(stream.created),
-        "lastEventTimestamp": _milliseconds(stream.created),
-        "lastIngestionTime": _milliseconds(stream.written),
+        "creationTime": milliseconds(stream.created),
+        "firstEventTimestamp": milliseconds(stream.created),
+        "lastEventTimestamp": milliseconds(stream.created),
+        "lastIngestionTime": milliseconds(stream.written),
         "arn": call.arn(f"log-group:{group}:log-stream:{stream.name}", "logs"),
         "storedBytes": stream.size,
     }
@@ -62,10 +76,10 @@ async def get_log_events(call: Call, params: Params) -> Params:
     answer do not come again."""
     token, limit = params.get("nextToken"), params.get("limit", MOST_EVENTS)
     offset = _offset(token) if token else 0 if params.get("startFromHead") else None
-    found = await _logs(call).read(_group_name(params), params["logStreamName"], offset, limit)
+    found = await logs_of(call).read(group_name(params), params["logStreamName"], offset, limit)
     if found is None:
         raise NotFound("The specified log stream does not exist.")
-    at = _milliseconds(found.stream.created)
+    at = milliseconds(found.stream.created)
     within = params.get("startTime", 0) <= at and (params.get("endTime") is None or at < params["endTime"])
     events = [{"timestamp": at, "ingestionTime": at, "message": line or " "} for line in found.lines]
     return {
@@ -82,7 +96,7 @@ def _offset(token: str) -> int:
     return int(number)
 
 
-def _group_name(params: Params) -> str:
+def group_name(params: Params) -> str:
     named = params.get("logGroupName") or params.get("logGroupIdentifier", "").rpartition(":log-group:")[2]
     if not named:
         raise Violation("Either logGroupName or logGroupIdentifier must be given.")
@@ -95,7 +109,7 @@ def _page(found: list[T], params: Params) -> tuple[list[T], str | None]:
     return found[begin:end], str(end) if end < len(found) else None
 
 
-def _milliseconds(seconds: float) -> int:
+def milliseconds(seconds: float) -> int:
     return int(seconds * 1000)
 
 

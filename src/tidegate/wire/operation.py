@@ -44,6 +44,10 @@ def nobody(endpoint: str) -> None:
     """No engine to wake, or no observation to show."""
 
 
+async def everything(url: str) -> None:
+    """Model data is there, whatever its address."""
+
+
 def anything(container: Container) -> None:
     """Every container can be run."""
 
@@ -66,6 +70,9 @@ class WireContext:
     runnable: Callable[[Container], None] = anything
     """Raises Invalid for a container that this server cannot run: an image that its table does not have (naming
     those it has), a variable that would change which program runs."""
+    check_data: Callable[[str], Awaitable[None]] = everything
+    """Looks for the model data at a URL. Raises MissingArtifact where there is none, ArtifactError where it cannot be
+    used; returns where that cannot be known now."""
     queue: Queue | None = None
     """Of asynchronous requests; None: none are taken."""
     logs: Logs | None = None
@@ -104,6 +111,8 @@ class InTx:
     kicks: str | None = None
     kicks_under: str = ""
     """What comes before that name, for things that are no endpoints."""
+    before: Callable[[Call, Params], Awaitable[None]] | None = None
+    """Checks that look outside the store; they come before the transaction, which must not wait for them."""
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,9 @@ from tidegate.wire.sagemaker_serverless import SERVERLESS_TYPE, bounds_of, told
 from tidegate.wire.sagemaker_tags import tags_of
 from tidegate.wire.unsupported import not_yet, refuse
 
-_REFUSED = ("ExplainerConfig", "CrossRegionTrafficConfig")
+REFUSED = ("ExplainerConfig", "CrossRegionTrafficConfig")
 _ASYNC = "AsyncInferenceConfig"
-_VARIANT_REFUSED = (
-    "ManagedInstanceScaling",
+VARIANT_REFUSED = (
     "InstancePools",
     "AcceleratorPartitionLayouts",
 )
@@ -34,7 +33,7 @@ _VARIANT_USED = (
 
 
 def create_endpoint_config(call: TxCall, params: Params) -> Params:
-    refuse(params, _REFUSED)
+    refuse(params, REFUSED)
     if params.get("DataCaptureConfig", {}).get("EnableCapture"):
         raise not_yet("DataCaptureConfig with EnableCapture true")
     config = EndpointConfig(
@@ -50,11 +49,12 @@ def create_endpoint_config(call: TxCall, params: Params) -> Params:
 
 
 def _variant(given: Params) -> ProductionVariant:
-    refuse(given, _VARIANT_REFUSED)
+    refuse(given, VARIANT_REFUSED)
     serverless = bounds_of(given)
     for name in ("ModelName",) if serverless else ("ModelName", *_INSTANCES):
         if name not in given:
             raise Invalid(f"Variant '{given['VariantName']}' needs {name}")
+    _check_scaling(given)
     strategy = given.get("RoutingConfig", {}).get("RoutingStrategy")
     if strategy is not None and strategy not in ROUTINGS:
         raise not_yet(f"RoutingStrategy {strategy}")
@@ -70,6 +70,17 @@ def _variant(given: Params) -> ProductionVariant:
         serverless=serverless,
         wire={name: value for name, value in given.items() if name not in _VARIANT_USED},
     )
+
+
+def _check_scaling(given: Params) -> None:
+    """ManagedInstanceScaling is kept and described. It moves no instance: Application Auto Scaling does."""
+    bounds = given.get("ManagedInstanceScaling", {})
+    least, most = bounds.get("MinInstanceCount"), bounds.get("MaxInstanceCount")
+    if least is not None and most is not None and least > most:
+        raise Invalid(
+            f"ManagedInstanceScaling of variant '{given['VariantName']}': MinInstanceCount {least} must not exceed "
+            f"MaxInstanceCount {most}"
+        )
 
 
 def describe_endpoint_config(call: TxCall, params: Params) -> Params:

@@ -1,21 +1,29 @@
 """DescribeEndpoint: the record and what was last seen of it, in SageMaker's words."""
 
+import hashlib
+
+import tidegate
 from tidegate.model.endpoint import Endpoint
 from tidegate.model.observe import Observation
+from tidegate.model.registry import Container, Model
+from tidegate.model.rollout import Version
 from tidegate.rollout.status import Variants, VariantView, status, variants
+from tidegate.wire import sagemaker_async
 from tidegate.wire.operation import Call, Params
 from tidegate.wire.sagemaker_deployment import shown
 from tidegate.wire.sagemaker_serverless import told
 
 LONGEST_REASON = 1024
+LONGEST_IMAGE = 255
 
 
 def described(call: Call, endpoint: Endpoint, seen: Observation | None) -> Params:
-    views = variants(endpoint, seen)
+    views, version = variants(endpoint, seen), _version(endpoint)
+    queue = next((one.asynchronous for one in version.variants if one.asynchronous), None) if version else None
     return {
         "EndpointName": endpoint.name,
         "EndpointArn": arn(call, endpoint.name),
-        "EndpointConfigName": _config(endpoint),
+        "EndpointConfigName": version.config_name if version else None,
         "EndpointStatus": status(endpoint)[0],
         "FailureReason": endpoint.failure_reason[:LONGEST_REASON] if endpoint.failure_reason else None,
         "CreationTime": endpoint.created_at,
@@ -23,7 +31,9 @@ def described(call: Call, endpoint: Endpoint, seen: Observation | None) -> Param
         "ProductionVariants": [_variant(view) for view in views.current] or None,
         "ShadowProductionVariants": [_variant(view) for view in views.shadows] or None,
         "LastDeploymentConfig": shown(endpoint.deployment),
+        "AsyncInferenceConfig": sagemaker_async.shown(queue) if queue else None,
         "PendingDeploymentSummary": _pending(views),
+        **(version.wire if version else {}),
     }
 
 
@@ -31,11 +41,10 @@ def arn(call: Call, name: str) -> str:
     return call.arn(f"endpoint/{name}")
 
 
-def _config(endpoint: Endpoint) -> str | None:
-    """The config that serves; before there is one, the config that is or was to be brought up."""
+def _version(endpoint: Endpoint) -> Version | None:
+    """What serves; before there is one, what is or was to be brought up."""
     first = endpoint.rollout or endpoint.last
-    version = endpoint.serving or (first.new if first else None)
-    return version.config_name if version else None
+    return endpoint.serving or (first.new if first else None)
 
 
 def _pending(views: Variants) -> Params | None:
@@ -56,7 +65,7 @@ def _coming(view: VariantView) -> Params:
 def _variant(view: VariantView) -> Params:
     return {
         "VariantName": view.name,
-        "DeployedImages": [{"SpecifiedImage": container.image} for container in view.spec.model.containers],
+        "DeployedImages": [_image(view.spec.model, container) for container in view.spec.model.containers],
         "CurrentWeight": view.current_weight,
         "DesiredWeight": view.desired_weight,
         **_capacity(view),
@@ -65,8 +74,24 @@ def _variant(view: VariantView) -> Params:
             for each in view.statuses
         ]
         or None,
+        "ManagedInstanceScaling": view.spec.wire.get("ManagedInstanceScaling"),
         "RoutingConfig": None if view.spec.serverless else {"RoutingStrategy": view.spec.routing},
     }
+
+
+def _image(model: Model, container: Container) -> Params:
+    """SageMaker resolves a tag to a digest when the model is created. Here an image is a name that stands for a
+    runtime of this server, so the digest is of the name and the server's version; a digest in the name stays."""
+    name = container.image
+    if "@" in name:
+        resolved = name
+    else:
+        folder, slash, last = name.rpartition("/")
+        digest = hashlib.sha256(f"{name} {tidegate.__version__}".encode()).hexdigest()
+        resolved = f"{folder}{slash}{last.partition(':')[0]}@sha256:{digest}"
+    if len(resolved) > LONGEST_IMAGE:
+        return {"SpecifiedImage": name}
+    return {"SpecifiedImage": name, "ResolvedImage": resolved, "ResolutionTime": model.created_at}
 
 
 def _capacity(view: VariantView) -> Params:

@@ -44,20 +44,21 @@ def _deployment(call: TxCall, params: Params) -> DeploymentConfig | None:
 
 
 def _keep(params: Params) -> Keep:
-    excluded = {entry["VariantPropertyType"] for entry in params.get("ExcludeRetainedVariantProperties", [])}
+    """Without RetainAllVariantProperties nothing is retained, and exclusions say nothing."""
     if not params.get("RetainAllVariantProperties"):
-        if excluded:
-            raise Invalid("ExcludeRetainedVariantProperties goes with RetainAllVariantProperties true")
         return Keep()
+    excluded = {entry["VariantPropertyType"] for entry in params.get("ExcludeRetainedVariantProperties", [])}
     return Keep(weights="DesiredWeight" not in excluded, counts="DesiredInstanceCount" not in excluded)
 
 
 def update_endpoint_weights_and_capacities(call: TxCall, params: Params) -> Params:
     name: str = params["EndpointName"]
+    endpoint = use.get_endpoint(call.tx, name).body
+    use.need_idle(endpoint)
     changes: dict[str, Change] = {}
     for given in params["DesiredWeightsAndCapacities"]:
         if given["VariantName"] in changes:
-            raise Invalid(f"Variant '{given['VariantName']}' is there twice: name each variant once")
+            raise Invalid(f'The variant name "{given["VariantName"]}" was non-unique within the request.')
         bounds = given.get("ServerlessUpdateConfig", {})
         changes[given["VariantName"]] = Change(
             given.get("DesiredWeight"),
@@ -65,8 +66,20 @@ def update_endpoint_weights_and_capacities(call: TxCall, params: Params) -> Para
             bounds.get("MaxConcurrency"),
             bounds.get("ProvisionedConcurrency"),
         )
+    _need_variants(endpoint, list(changes))
     use.update_weights_and_capacities(call.tx, name, changes, call.ctx.can, call.now)
     return {"EndpointArn": arn(call, name)}
+
+
+def _need_variants(endpoint: Endpoint, names: list[str]) -> None:
+    """Raises Invalid, in SageMaker's words, for names that no variant of what serves has."""
+    known = [variant.name for variant in endpoint.serving.variants] if endpoint.serving else []
+    unknown = ", ".join(f'"{name}"' for name in names if name not in known)
+    if unknown:
+        config = endpoint.serving.config_name if endpoint.serving else ""
+        raise Invalid(
+            f'The variant name(s) {unknown} is/are not present within endpoint configuration "{config}".'
+        )
 
 
 def delete_endpoint(call: TxCall, params: Params) -> None:

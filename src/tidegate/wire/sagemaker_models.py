@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from tidegate.model.errors import Invalid
+from tidegate.model.errors import ArtifactError, Invalid, MissingArtifact
 from tidegate.model.registry import MULTI_MODEL, SINGLE_MODEL, Container, Model
 from tidegate.service import models as use
 from tidegate.service import packages
 from tidegate.wire.listing import listing
-from tidegate.wire.operation import InTx, Params, Rows, TxCall
+from tidegate.wire.operation import Call, InTx, Params, Rows, TxCall
 from tidegate.wire.sagemaker_packages import package_record
 from tidegate.wire.sagemaker_tags import tags_of
 from tidegate.wire.unsupported import refuse
@@ -15,7 +15,9 @@ from tidegate.wire.unsupported import refuse
 ENVIRONMENT = 32 * 1024
 """Bytes of all environments of a model together."""
 
-_REFUSED = ("AdditionalModelDataSources", "AdditionalS3DataSource", "ProductId")
+REFUSED = ("AdditionalModelDataSources",)
+_OF_PACKAGES = ("AdditionalS3DataSource", "ProductId")
+"""Members of containers of packages alone that are refused."""
 _USED = ("Image", "ModelDataUrl", "Environment", "ContainerHostname", "Mode")
 _PACKAGED = ("ModelPackageName", "InferenceSpecificationName")
 
@@ -35,7 +37,26 @@ def create_model(call: TxCall, params: Params) -> Params:
     return {"ModelArn": arn(call, model.name)}
 
 
+async def check_data(call: Call, params: Params) -> None:
+    """Model data that is not there fails the call, as SageMaker does. What lies under a prefix of many models comes
+    and goes, so it is not looked at; nor is that of a model package, which somebody approved."""
+    for container in [_container(each) for each in _definitions(params) if "ModelPackageName" not in each]:
+        if container.data_url is None or container.mode == MULTI_MODEL:
+            continue
+        try:
+            await call.ctx.check_data(container.data_url)
+        except MissingArtifact:
+            raise Invalid(f"Could not find model data at {container.data_url}.") from None
+        except ArtifactError as error:
+            raise Invalid(f"Could not access model data at {container.data_url}: {error}.") from None
+
+
 def _containers(call: TxCall, params: Params) -> tuple[Container, ...]:
+    return tuple(container for each in _definitions(params) for container in _each(call, each))
+
+
+def _definitions(params: Params) -> list[Params]:
+    """The containers as they are given."""
     if ("PrimaryContainer" in params) == bool(params.get("Containers")):
         raise Invalid("Give either PrimaryContainer or Containers")
     if "PrimaryContainer" in params and "InferenceExecutionConfig" in params:
@@ -44,7 +65,7 @@ def _containers(call: TxCall, params: Params) -> tuple[Container, ...]:
     size = sum(len(f"{k}{v}".encode()) for each in given for k, v in each.get("Environment", {}).items())
     if size > ENVIRONMENT:
         raise Invalid(f"Environment has {size} bytes over all containers; {ENVIRONMENT} is the most")
-    return tuple(container for each in given for container in _each(call, each))
+    return given
 
 
 def _each(call: TxCall, given: Params) -> list[Container]:
@@ -66,6 +87,7 @@ def _each(call: TxCall, given: Params) -> list[Container]:
     own = {key: given[key] for key in _PACKAGED if key in given}
     found = []
     for each in containers:
+        refuse(each, _OF_PACKAGES)
         merged = {**each, "Environment": {**each.get("Environment", {}), **given.get("Environment", {})}}
         if "ContainerHostname" in given:
             merged["ContainerHostname"] = given["ContainerHostname"]
@@ -74,7 +96,7 @@ def _each(call: TxCall, given: Params) -> list[Container]:
 
 
 def _container(given: Params) -> Container:
-    refuse(given, _REFUSED)
+    refuse(given, REFUSED)
     if "Image" not in given:
         raise Invalid("A container needs an Image")
     mode, many = given.get("Mode", SINGLE_MODEL), given.get("MultiModelConfig", {})
@@ -152,7 +174,7 @@ def arn(call: TxCall, name: str) -> str:
 
 
 ROWS: Rows = {
-    "CreateModel": InTx(create_model),
+    "CreateModel": InTx(create_model, before=check_data),
     "DescribeModel": InTx(describe_model),
     "ListModels": InTx(list_models),
     "DeleteModel": InTx(delete_model),

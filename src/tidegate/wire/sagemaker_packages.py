@@ -14,10 +14,10 @@ from tidegate.wire.sagemaker_tags import tags_of
 from tidegate.wire.unsupported import refuse
 
 _ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:([^:]*):([^:]*):(model-package|model-package-group)/(.+)")
-_REFUSED = ("SourceAlgorithmSpecification", "ValidationSpecification")
-_SPECIFICATION = "InferenceSpecification"
-_ADDITIONAL = "AdditionalInferenceSpecifications"
-_KEPT = (
+REFUSED = ("SourceAlgorithmSpecification", "ValidationSpecification")
+SPECIFICATION = "InferenceSpecification"
+ADDITIONAL = "AdditionalInferenceSpecifications"
+KEPT = (
     "ModelPackageDescription",
     "ModelPackageRegistrationType",
     "CertifyForMarketplace",
@@ -34,11 +34,11 @@ _KEPT = (
     "ModelCard",
     "ModelLifeCycle",
     "ManagedStorageType",
-    _SPECIFICATION,
-    _ADDITIONAL,
+    SPECIFICATION,
+    ADDITIONAL,
 )
 """Members that nothing here uses, kept so that Describe echoes them."""
-_CHANGED = ("ModelPackageRegistrationType", "SourceUri", "ModelCard", "ModelLifeCycle", _SPECIFICATION)
+CHANGED = ("ModelPackageRegistrationType", "SourceUri", "ModelCard", "ModelLifeCycle", SPECIFICATION)
 """Those that UpdateModelPackage replaces."""
 
 
@@ -80,24 +80,24 @@ def delete_group(call: TxCall, params: Params) -> None:
 
 
 def create_package(call: TxCall, params: Params) -> Params:
-    refuse(params, _REFUSED)
+    refuse(params, REFUSED)
     name, group = params.get("ModelPackageName"), params.get("ModelPackageGroupName")
     if (name is None) == (group is None):
         raise Invalid("Give either ModelPackageName or ModelPackageGroupName")
-    if _SPECIFICATION not in params:
-        raise Invalid(f"A model package needs an {_SPECIFICATION}: its containers")
+    if SPECIFICATION not in params:
+        raise Invalid(f"A model package needs an {SPECIFICATION}: its containers")
     approval = params.get("ModelApprovalStatus")
     package = Package(
         name or "",
         call.now,
         call.now,
-        tuple(params[_SPECIFICATION]["Containers"]),
+        tuple(params[SPECIFICATION]["Containers"]),
         group=None if group is None else _ended(call, group, "model-package-group"),
         approval=None if approval is None else Approval(approval),
         by=call.access_key,
         token=params.get("ClientToken"),
-        specifications=_named(params.get(_ADDITIONAL, [])),
-        wire={member: params[member] for member in _KEPT if member in params},
+        specifications=_named(params.get(ADDITIONAL, [])),
+        wire={member: params[member] for member in KEPT if member in params},
     )
     made = use.register(call.tx, package, tags_of(params), call.now)
     return {"ModelPackageArn": arn(call, made)}
@@ -106,7 +106,7 @@ def create_package(call: TxCall, params: Params) -> Params:
 def _named(additional: list[Params]) -> dict[str, tuple[Definition, ...]]:
     found = {each["Name"]: tuple(each["Containers"]) for each in additional}
     if len(found) < len(additional):
-        raise Invalid(f"{_ADDITIONAL}: give each Name once")
+        raise Invalid(f"{ADDITIONAL}: give each Name once")
     return found
 
 
@@ -152,7 +152,7 @@ def list_packages(call: TxCall, params: Params) -> Params:
 def update_package(call: TxCall, params: Params) -> Params:
     saved = use.get(call.tx, package_record(call, params["ModelPackageArn"]))
     package = saved.body
-    wire: dict[str, Any] = {**package.wire, **{member: params[member] for member in _CHANGED if member in params}}
+    wire: dict[str, Any] = {**package.wire, **{member: params[member] for member in CHANGED if member in params}}
     properties: dict[str, Any] = dict(wire.get("CustomerMetadataProperties", {}))
     properties.update(params.get("CustomerMetadataProperties", {}))
     for key in params.get("CustomerMetadataPropertiesToRemove", []):
@@ -161,11 +161,11 @@ def update_package(call: TxCall, params: Params) -> Params:
         wire["CustomerMetadataProperties"] = properties
     added = params.get("AdditionalInferenceSpecificationsToAdd", [])
     if added:
-        additional = [*wire.get(_ADDITIONAL, []), *added]
+        additional = [*wire.get(ADDITIONAL, []), *added]
         package = replace(package, specifications=_named(additional))
-        wire[_ADDITIONAL] = additional
-    if _SPECIFICATION in params:
-        package = replace(package, containers=tuple(params[_SPECIFICATION]["Containers"]))
+        wire[ADDITIONAL] = additional
+    if SPECIFICATION in params:
+        package = replace(package, containers=tuple(params[SPECIFICATION]["Containers"]))
     approval = params.get("ModelApprovalStatus")
     after = replace(
         package,

@@ -3,6 +3,7 @@
 from tidegate.model.errors import Invalid
 from tidegate.model.fleet import Serverless
 from tidegate.wire.operation import Params
+from tidegate.wire.validation import Violation, not_one_of
 
 MIB = 2**20
 STEP, LEAST, MOST = 1024, 1024, 6144
@@ -23,7 +24,8 @@ def bounds_of(given: Params) -> Serverless | None:
             raise Invalid(f"Variant '{name}' has both ServerlessConfig and {member}: leave one of them out")
     memory: int = config["MemorySizeInMB"]
     if memory % STEP or not LEAST <= memory <= MOST:
-        raise Invalid(f"MemorySizeInMB {memory} of variant '{name}' must be one of 1024, 2048, ... {MOST}")
+        sizes = range(LEAST, MOST + STEP, STEP)
+        raise Violation(f"1 validation error detected: {not_one_of(memory, 'MemorySizeInMB', sizes)}")
     most, kept = config["MaxConcurrency"], config.get("ProvisionedConcurrency", 0)
     if kept > most:
         raise Invalid(f"ProvisionedConcurrency {kept} of variant '{name}' must not exceed MaxConcurrency, {most}")

@@ -2,8 +2,11 @@
 
 from tidegate.wire import (
     cloudwatch_alarms,
+    cloudwatch_data,
     cloudwatch_metrics,
+    cloudwatch_tags,
     logs,
+    logs_filtered,
     runtime,
     runtime_async,
     sagemaker_configs,
@@ -31,8 +34,13 @@ TABLE: dict[str, Rows] = {
         **sagemaker_recommendations.ROWS,
     },
     "sagemaker-runtime": {**runtime.ROWS, **runtime_async.ROWS},
-    "cloudwatch": {**cloudwatch_alarms.ROWS, **cloudwatch_metrics.ROWS},
+    "cloudwatch": {
+        **cloudwatch_alarms.ROWS,
+        **cloudwatch_metrics.ROWS,
+        **cloudwatch_data.ROWS,
+        **cloudwatch_tags.ROWS,
+    },
     "application-autoscaling": {**scaling_targets.ROWS, **scaling_policies.ROWS, **scaling_actions.ROWS},
-    "logs": logs.ROWS,
+    "logs": {**logs.ROWS, **logs_filtered.ROWS},
     "sts": sts.ROWS,
 }

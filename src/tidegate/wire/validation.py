@@ -13,6 +13,7 @@ from botocore.model import ListShape, MapShape, Shape, StructureShape
 from tidegate.model.errors import Invalid
 from tidegate.wire import schema
 from tidegate.wire.allowances import ALLOWANCES
+from tidegate.wire.enum_orders import enum_order
 
 SHOWN = 256
 """Characters of a refused value that a message repeats."""
@@ -99,13 +100,17 @@ def _string(service: str, shape: Shape, value: str, path: str) -> Iterator[str]:
     yield from wrong
     allowance = ALLOWANCES.get((service, shape.name))
     source = allowance.pattern if allowance else schema.limit(shape, "pattern")
-    if shape.metadata.get("enum") and allowance is None:
-        if value not in shape.metadata["enum"]:
-            yield _failed(
-                value, path, f"Member must satisfy enum value set: [{', '.join(shape.metadata['enum'])}]"
-            )
+    if shape.metadata.get("enum"):
+        allowed = allowance is not None and schema.pattern(allowance.pattern).fullmatch(value)
+        if value not in shape.metadata["enum"] and not allowed:
+            yield not_one_of(value, path, enum_order(service, shape))
     elif source and not wrong and not schema.pattern(source).fullmatch(value):
         yield _failed(value, path, f"Member must satisfy regular expression pattern: {source}")
+
+
+def not_one_of(value: Any, path: str, values: Iterable[object]) -> str:
+    """The complaint on a value that is none of a list."""
+    return _failed(value, path, f"Member must satisfy enum value set: [{', '.join(map(str, values))}]")
 
 
 def _number(shape: Shape, value: float, path: str) -> Iterator[str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import unquote
 
-from tidegate.model.errors import ArtifactError, Transient
+from tidegate.model.errors import ArtifactError, MissingArtifact, Transient
 from tidegate.worker import archives
 from tidegate.worker.archives import Limits, Tree
 from tidegate.worker.buckets import Bucket
@@ -75,33 +75,62 @@ def _locked(path: Path) -> Iterator[None]:
 def fetch(url: str, into: Path, policy: Policy) -> None:
     """Brings the data at ``url`` into the empty folder ``into``, to its files but not yet to the disk. A failure may
     leave partial output behind. Raises as above."""
-    scheme, _, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
     try:
+        scheme, host, path = _split(url)
         if scheme == "file":
-            if host not in ("", "localhost"):
-                raise ArtifactError("the URL must begin with file:/// and an absolute path")
-            _from_file(unquote(slash + path), into, policy)
-        elif scheme == "s3":
-            _from_s3(host, path, into, policy)
+            _from_file(path, into, policy)
         else:
-            raise ArtifactError("model data must be at file:// or s3://")
+            _from_s3(host, path, into, policy)
     except ArtifactError as error:
         raise ArtifactError(f"{url}: {error}") from None
     except Transient as error:
         raise Transient(f"{url}: {error}") from None
 
 
+def check_exists(url: str, policy: Policy) -> None:
+    """Looks for the data at ``url`` without copying it. Raises MissingArtifact where there is none, ArtifactError
+    where it cannot be read, and Transient where that cannot be known now."""
+    scheme, host, path = _split(url)
+    if scheme == "file":
+        real = _allowed(Path(path), policy)
+        if not path.endswith("/"):
+            _open(real, policy).close()
+        elif not real.is_dir():
+            raise MissingArtifact("there is no such folder")
+        return
+    bucket = Bucket(host, policy.s3_endpoint, policy.region)
+    if not path.endswith("/"):
+        bucket.size(path)
+    elif next(bucket.keys(path), None) is None:
+        raise MissingArtifact("there is nothing under this prefix")
+
+
+def _split(url: str) -> tuple[str, str, str]:
+    """Scheme, bucket, and path or key. Raises ArtifactError."""
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    if scheme == "file":
+        if host not in ("", "localhost"):
+            raise ArtifactError("the URL must begin with file:/// and an absolute path")
+        path = unquote(slash + path)
+        if "\0" in path or not path.startswith("/"):
+            raise ArtifactError("the path must be absolute")
+        return scheme, "", path
+    if scheme != "s3":
+        raise ArtifactError("model data must be at file:// or s3://")
+    if not host or not path:
+        raise ArtifactError("expected s3://bucket/key")
+    return scheme, host, path
+
+
 # --- file:// ---
 
 
 def _from_file(path: str, into: Path, policy: Policy) -> None:
-    if "\0" in path or not path.startswith("/"):
-        raise ArtifactError("the path must be absolute")
     if path.endswith("/"):
         root = _allowed(Path(path), policy)
         if not root.is_dir():
-            raise ArtifactError("there is no such folder")
+            raise MissingArtifact("there is no such folder")
         _copy_tree(root, into, policy.limits)
         return
     with _open(_allowed(Path(path), policy), policy) as source:
@@ -120,7 +149,7 @@ def _allowed(path: Path, policy: Policy) -> Path:
     except PermissionError:
         raise ArtifactError("no permission to read it") from None
     except (OSError, RuntimeError):
-        raise ArtifactError("there is no such file") from None
+        raise MissingArtifact("there is no such file") from None
     _check_roots(real, policy)
     return real
 
@@ -199,8 +228,6 @@ def _check_size(size: int, limits: Limits) -> None:
 
 
 def _from_s3(bucket_name: str, key: str, into: Path, policy: Policy) -> None:
-    if not bucket_name or not key:
-        raise ArtifactError("expected s3://bucket/key")
     bucket = Bucket(bucket_name, policy.s3_endpoint, policy.region)
     if key.endswith("/"):
         _copy_prefix(bucket, key, into, policy.limits)
@@ -232,4 +259,4 @@ def _copy_prefix(bucket: Bucket, prefix: str, into: Path, limits: Limits) -> Non
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
             raise ArtifactError(f"{name!a} is both an object and a folder, or given twice") from None
     if not number:
-        raise ArtifactError("there is nothing under this prefix")
+        raise MissingArtifact("there is nothing under this prefix")

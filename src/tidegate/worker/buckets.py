@@ -19,7 +19,7 @@ from botocore.exceptions import (
 )
 
 from tidegate import aws_keys
-from tidegate.model.errors import ArtifactError, Transient
+from tidegate.model.errors import ArtifactError, MissingArtifact, Transient
 
 _PART = 1024 * 1024
 UPLOAD = 16 * 1024 * 1024
@@ -27,9 +27,12 @@ UPLOAD = 16 * 1024 * 1024
 _RESUMES = 5
 """Times that a download which broke off goes on where it stopped; requests have botocore's retries besides."""
 _CHANGED = {code: "the object was changed meanwhile" for code in ("PreconditionFailed", "412")}
-_MISSING = {"NoSuchKey": "there is no such object", "404": "there is no such object"}
-_PERMANENT = {
+_MISSING = {
+    "NoSuchKey": "there is no such object",
+    "404": "there is no such object",
     "NoSuchBucket": "there is no such bucket",
+}
+_PERMANENT = {
     "AccessDenied": "access is denied",
     "403": "access is denied",
     "InvalidAccessKeyId": "the access key is not known there",
@@ -37,7 +40,7 @@ _PERMANENT = {
     "InvalidBucketName": "this is not a bucket's name",
     "PermanentRedirect": "the bucket lies in another region",
     **_CHANGED,
-} | _MISSING
+}
 
 _RETRIED = {408, 409, 425, 429}
 _PASSING = {
@@ -205,6 +208,8 @@ def _told(error: Exception) -> ArtifactError | Transient:
     if isinstance(error, ClientError):
         code = error.response.get("Error", {}).get("Code", "")
         message = error.response.get("Error", {}).get("Message", "")
+        if code in _MISSING:
+            return MissingArtifact(_MISSING[code])
         if code in _PERMANENT:
             return ArtifactError(_PERMANENT[code])
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))

@@ -176,6 +176,11 @@ class Meddling:
         await self.world.put(self.change, at=NOON + timedelta(seconds=10))
         return await self.world.metrics.read(metric, start, end, period)
 
+    async def read_units(
+        self, metric: MetricId, start: int, end: int, period: int
+    ) -> dict[str, dict[int, Sample]]:
+        raise AssertionError("these alarms name no unit")
+
     async def put(self, samples: Sequence[Sample]) -> None:
         raise AssertionError("nothing is put here")
 
@@ -272,6 +277,32 @@ def test_a_count_of_requests_leaves_out_those_without_an_answer() -> None:
             [Sample(replace(series, name="InFlightLatency"), int(NOON.timestamp()), 1, 2e6, 2e6, 2e6)]
         )
         assert set(await points(metrics, counted, NOON + timedelta(seconds=10))) == {None}
+
+    asyncio.run(story())
+
+
+def test_an_alarm_sees_values_of_its_unit_alone_and_never_a_mixture() -> None:
+    async def story() -> None:
+        metrics, at = MemoryMetrics(), int(NOON.timestamp())
+        series = MetricId.of("Shop", "Wait", {})
+        await metrics.put(
+            [
+                Sample(series, at + 2, 1, 3.0, 3.0, 3.0, unit="Seconds"),
+                Sample(series, at + 4, 1, 3000.0, 3000.0, 3000.0, unit="Milliseconds"),
+            ]
+        )
+        alarm = replace(ERRORS, namespace="Shop", metric="Wait", dimensions={})
+        summed = Query("m", series, "Sum", "Seconds")
+
+        async def newest(one: Alarm) -> float | None:
+            found = (await points(metrics, one, NOON + timedelta(seconds=10)))[-1]
+            return None if found is None else found.value
+
+        assert await newest(replace(alarm, unit="Seconds")) == 3.0
+        assert await newest(replace(alarm, unit="Milliseconds")) == 3000.0
+        assert await newest(replace(alarm, unit="Bytes")) is None
+        assert await newest(replace(alarm, queries=(summed,))) == 3.0
+        assert await newest(alarm) == 3000.0, "the first by name of those with the newest span"
 
     asyncio.run(story())
 

@@ -394,3 +394,18 @@ def test_json_lines_are_rows_and_get_a_line_each() -> None:
     assert answer.body == b'{"prediction":0.5}\n{"prediction":0.25}\n'
     with pytest.raises(ModelFailed):
         Features(2).read(b"[1,2]\n[3,\n", "application/jsonlines")
+
+
+@pytest.mark.parametrize("rows", [1, 2, 511, 512, 600])
+@pytest.mark.parametrize("kind", ["float32", "float64", "int64", "labels", "missing", "table"])
+def test_each_row_of_a_csv_answer_ends_its_line(rows: int, kind: str) -> None:
+    """However it is written: there is a quick way for many numbers, and another for all else."""
+    made = np.arange(rows, dtype=np.float64)
+    predictions = {
+        "labels": np.array([f"label {n}" for n in range(rows)]),
+        "missing": np.where(made == 0, NAN, made),
+        "table": np.stack([made, made], axis=1),
+    }.get(kind)
+    answer = write(made.astype(kind) if predictions is None else predictions, CSV).body
+    assert answer.endswith(b"\n") and not answer.endswith(b"\n\n")
+    assert answer.count(b"\n") == rows

@@ -51,6 +51,16 @@ def test_a_head_is_found_with_its_stamp_and_again_with_another() -> None:
         assert head.fields[b"content-type"] == b"text/csv"
 
 
+def test_what_names_something_to_choose_is_not_plain() -> None:
+    """It is looked at by ``addressed``, which plain requests pass by."""
+    heads = Heads((b"/endpoints/fraud/invocations",))
+    for name in (b"target-model", b"target-container-hostname", b"inference-component", b"enable-explanations"):
+        found = heads.find(PLAIN + b"\r\nx-amzn-sagemaker-" + name + b": x" + STAMP + b"\r\n\r\n1,2")
+        assert found is not None and not found[0].plain
+    found = heads.find(PLAIN + STAMP + b"\r\n\r\n1,2")
+    assert found is not None and found[0].plain
+
+
 def test_what_frames_a_message_otherwise_is_left_to_the_parser() -> None:
     heads = Heads((b"/endpoints/fraud/invocations",))
     for odd in (

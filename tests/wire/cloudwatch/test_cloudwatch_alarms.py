@@ -88,7 +88,10 @@ def test_a_percentile_alarm(cloudwatch: Any) -> None:
 def test_defaults(cloudwatch: Any) -> None:
     put(cloudwatch, DatapointsToAlarm=None)
     alarm = described(cloudwatch)
-    assert (alarm["DatapointsToAlarm"], alarm["TreatMissingData"], alarm["ActionsEnabled"]) == (3, "missing", True)
+    assert "DatapointsToAlarm" not in alarm
+    assert (alarm["TreatMissingData"], alarm["ActionsEnabled"]) == ("missing", True)
+    put(cloudwatch, DatapointsToAlarm=ERRORS["EvaluationPeriods"])
+    assert described(cloudwatch)["DatapointsToAlarm"] == ERRORS["EvaluationPeriods"]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +99,6 @@ def test_defaults(cloudwatch: Any) -> None:
     [
         ({"Statistic": None}, "exactly one of Statistic and ExtendedStatistic"),
         ({"ExtendedStatistic": "p99"}, "exactly one of Statistic and ExtendedStatistic"),
-        ({"Statistic": None, "ExtendedStatistic": "tm99"}, "tm99"),
         ({"Statistic": "Median"}, "Median"),
         ({"Period": 15}, "period 15"),
         ({"Period": 90}, "period 90"),
@@ -112,7 +114,16 @@ def test_defaults(cloudwatch: Any) -> None:
         ({"ComparisonOperator": "Above"}, "Above"),
         ({"WarmUpConfiguration": {"WarmUpPeriodDurationInMinutes": 5}}, "warm-up is not supported"),
         ({"EvaluationWindow": {"WallClockWindow": {"Timezone": "UTC"}}}, "WallClockWindow is not supported"),
-        ({"Metrics": [stat("m1")]}, "MetricName does not go with Metrics"),
+        ({"Metrics": [stat("m1")]}, "MetricName should not be set if list of Metrics is set."),
+        (
+            OF_MATH | {"Metrics": [stat("m1")], "Statistic": "Sum"},
+            "Statistic should not be set if list of Metrics is set.",
+        ),
+        (
+            {"Statistic": None, "ExtendedStatistic": "p90", "EvaluateLowSampleCountPercentile": "unknown"},
+            "Option unknown is not supported. Supported options for parameter EvaluateLowSampleCountPercentile are "
+            "evaluate and ignore.",
+        ),
         (OF_MATH | {"Metrics": [{"Id": "e", "Expression": "m1/m2"}]}, "must have one Period"),
         (OF_MATH | {"Metrics": [stat("m1"), stat("m2", "Sum")]}, "exactly one of Metrics must have ReturnData"),
         (OF_MATH | {"Metrics": [stat("m1", Period=20, ReturnData=False), stat("m2")]}, "must have one Period"),
@@ -139,8 +150,19 @@ def test_an_alarm_that_makes_no_sense_is_refused_and_not_kept(
     wanted = {**ERRORS, **changes}
     members = {member: value for member, value in wanted.items() if value is not None}
     code, status, message = refusal(refusing.put_metric_alarm, **members)
-    assert (code, status) in (("InvalidParameterValue", 400), ("ValidationError", 400))
+    assert (code, status) == ("ValidationError", 400)
     assert says in message
+    assert refusing.describe_alarms()["MetricAlarms"] == []
+
+
+@pytest.mark.parametrize("statistic", ["tm99", "90", "p101", "Sum"])
+def test_an_extended_statistic_that_is_none(refusing: Any, refusal: Any, statistic: str) -> None:
+    members = {**{k: v for k, v in ERRORS.items() if k != "Statistic"}, "ExtendedStatistic": statistic}
+    assert refusal(refusing.put_metric_alarm, **members) == (
+        "InvalidParameterValue",
+        400,
+        f"The value {statistic} for parameter ExtendedStatistic is not supported.",
+    )
     assert refusing.describe_alarms()["MetricAlarms"] == []
 
 
@@ -211,7 +233,7 @@ def test_set_alarm_state_to_no_state(cloudwatch: Any, refusal: Any) -> None:
 
 def test_errors_are_botocores_exceptions(cloudwatch: Any) -> None:
     with pytest.raises(cloudwatch.exceptions.ResourceNotFound):
-        cloudwatch.delete_alarms(AlarmNames=["gone"])
+        cloudwatch.set_alarm_state(AlarmName="gone", StateValue="OK", StateReason="by hand")
     with pytest.raises(cloudwatch.exceptions.InvalidNextToken):
         cloudwatch.describe_alarms(NextToken="made up")
 
@@ -278,14 +300,13 @@ def test_describe_for_metric(cloudwatch: Any) -> None:
     assert look() == []
 
 
-def test_deleting_is_all_or_nothing(cloudwatch: Any, refusal: Any) -> None:
+def test_deleting_what_is_not_there_is_no_error(cloudwatch: Any) -> None:
     put(cloudwatch, "one")
     put(cloudwatch, "two")
-    code, status, message = refusal(cloudwatch.delete_alarms, AlarmNames=["one", "gone"])
-    assert (code, status) == ("ResourceNotFound", 404)
-    assert "gone" in message
-    assert names(cloudwatch.describe_alarms()) == ["one", "two"]
-    cloudwatch.delete_alarms(AlarmNames=["one", "two"])
+    cloudwatch.delete_alarms(AlarmNames=["one", "gone", "one"])
+    assert names(cloudwatch.describe_alarms()) == ["two"]
+    cloudwatch.delete_alarms(AlarmNames=["gone"])
+    cloudwatch.delete_alarms(AlarmNames=["two", "one"])
     assert names(cloudwatch.describe_alarms()) == []
 
 

@@ -8,6 +8,8 @@ import pytest
 from tests.served_wire import START
 
 SPACE = "Shop"
+DATUM = "MetricData.member.2"
+BOTH = "mutually exclusive and you have specified both."
 DIMENSIONS = [{"Name": "Store", "Value": "Bern"}, {"Name": "Till", "Value": "3"}]
 
 
@@ -117,6 +119,35 @@ def test_a_unit_filters(cloudwatch: Any) -> None:
     assert statistics(cloudwatch, Unit="Count") == []
 
 
+def test_values_of_different_units_are_never_added_up(cloudwatch: Any) -> None:
+    put(cloudwatch, Value=3.0, Unit="Seconds")
+    put(cloudwatch, Values=[1000.0, 2000.0], Unit="Milliseconds")
+    found = {point["Unit"]: (point["Sum"], point["SampleCount"]) for point in statistics(cloudwatch)}
+    assert found == {"Seconds": (3.0, 1), "Milliseconds": (3000.0, 2)}
+    both = data(cloudwatch, query())["MetricDataResults"]
+    assert {one["Label"]: one["Values"] for one in both} == {
+        "Sales Milliseconds": [3000.0],
+        "Sales Seconds": [3.0],
+    }
+    in_seconds = query()
+    in_seconds["MetricStat"]["Unit"] = "Seconds"
+    (one,) = data(cloudwatch, in_seconds)["MetricDataResults"]
+    assert (one["Label"], one["Values"]) == ("Sales", [3.0])
+
+
+def test_expressions_do_not_mix_units(cloudwatch: Any, refusal: Any) -> None:
+    put(cloudwatch, Value=3.0, Unit="Seconds")
+    put(cloudwatch, Value=1000.0, Unit="Milliseconds")
+    times = {"StartTime": minutes_ago(10), "EndTime": minutes_ago(0)}
+    double = {"Id": "double", "Expression": "2 * m1"}
+    code, _, message = refusal(cloudwatch.get_metric_data, MetricDataQueries=[query("m1"), double], **times)
+    assert (code, "name a Unit" in message) == ("ValidationError", True)
+    in_seconds = query("m1", ReturnData=False)
+    in_seconds["MetricStat"]["Unit"] = "Seconds"
+    (one,) = data(cloudwatch, in_seconds, double)["MetricDataResults"]
+    assert one["Values"] == [6.0]
+
+
 def test_percentiles(cloudwatch: Any) -> None:
     put(cloudwatch, Values=[float(value) for value in range(1, 101)])
     (point,) = statistics(cloudwatch, Statistics=None, ExtendedStatistics=["p50", "p99.9", "p0.0"])
@@ -136,16 +167,33 @@ def test_no_percentile_of_values_of_which_only_the_sums_are_known(cloudwatch: An
     ("members", "code", "says"),
     [
         ({}, "MissingParameter", "one of Value, Values and StatisticValues"),
-        ({"Value": 1.0, "Values": [1.0]}, "InvalidParameterCombination", "Value and Values"),
+        ({"Value": 1.0, "Values": [1.0]}, "InvalidParameterValue", f"{DATUM}.Value and {DATUM}.Values are {BOTH}"),
+        (
+            {"Value": 1.0, "StatisticValues": {"SampleCount": 1, "Sum": 1, "Minimum": 1, "Maximum": 1}},
+            "InvalidParameterCombination",
+            f"{DATUM}.Value and {DATUM}.StatisticValues are {BOTH}",
+        ),
         ({"Value": 1.0, "Counts": [1.0]}, "InvalidParameterCombination", "Counts belongs to Values"),
-        ({"Values": [1.0, 2.0], "Counts": [1.0]}, "InvalidParameterValue", "2 Values and 1 Counts"),
-        ({"Values": [1.0], "Counts": [0.0]}, "InvalidParameterValue", "0.0 is not above 0"),
-        ({"Values": []}, "InvalidParameterValue", "0 values"),
-        ({"Values": [1.0] * 151}, "InvalidParameterValue", "151 values"),
-        ({"Value": float("nan")}, "InvalidParameterValue", "nan"),
-        ({"Value": float("inf")}, "InvalidParameterValue", "inf"),
+        (
+            {"Values": [1.0, 2.0], "Counts": [1.0]},
+            "InvalidParameterValue",
+            f"parameters {DATUM}.Values and {DATUM}.Counts must be of the same size.",
+        ),
+        ({"Values": [1.0], "Counts": [0.0]}, "InvalidParameterValue", "must be above 0"),
+        ({"Values": []}, "InvalidParameterValue", "must not be empty."),
+        ({"Values": [1.0] * 151}, "InvalidParameterValue", "must not have a size greater than 150."),
+        (
+            {"Value": float("nan")},
+            "InvalidParameterValue",
+            f"The value NaN for parameter {DATUM}.Value is invalid.",
+        ),
+        ({"Value": float("-inf")}, "InvalidParameterValue", f"value -Infinity for parameter {DATUM}.Value is"),
         ({"Value": -(2.0**361)}, "InvalidParameterValue", "2^360"),
-        ({"Values": [1.0], "Counts": [float("nan")]}, "InvalidParameterValue", "nan"),
+        (
+            {"Values": [1.0], "Counts": [float("nan")]},
+            "InvalidParameterValue",
+            f"The value NaN for parameter {DATUM}.Counts",
+        ),
         (
             {"StatisticValues": {"SampleCount": float("inf"), "Sum": 1, "Minimum": 1, "Maximum": 1}},
             "InvalidParameterValue",
@@ -190,7 +238,7 @@ def test_how_many_data_fit(cloudwatch: Any, refusal: Any) -> None:
     one = {"MetricName": "Sales", "Timestamp": minutes_ago(5), "Value": 1.0}
     code, status, message = refusal(cloudwatch.put_metric_data, Namespace=SPACE, MetricData=[one] * 1001)
     assert (code, status) == ("InvalidParameterValue", 400)
-    assert "1001" in message
+    assert message == "The collection MetricData must not have a size greater than 1000."
     assert statistics(cloudwatch, Dimensions=None) == []
     cloudwatch.put_metric_data(Namespace=SPACE, MetricData=[one] * 1000)
     (point,) = statistics(cloudwatch, Dimensions=None)
@@ -207,12 +255,25 @@ def test_the_edges_of_time(cloudwatch: Any) -> None:
 @pytest.mark.parametrize(
     ("members", "code", "says"),
     [
-        ({"Statistics": None}, "MissingParameter", "Statistics or ExtendedStatistics"),
+        (
+            {"Statistics": None},
+            "InvalidParameterCombination",
+            "Must specify either Statistics or ExtendedStatistics",
+        ),
         ({"ExtendedStatistics": ["p99"]}, "InvalidParameterCombination", "together"),
-        ({"Statistics": None, "ExtendedStatistics": ["Sum"]}, "InvalidParameterValue", "'Sum'"),
+        (
+            {"Statistics": None, "ExtendedStatistics": ["Sum"]},
+            "InvalidParameterValue",
+            "The value Sum for parameter",
+        ),
         ({"Statistics": None, "ExtendedStatistics": ["p101"]}, "InvalidParameterValue", "p101"),
         ({"Period": 45}, "InvalidParameterValue", "Period 45"),
         ({"EndTime": minutes_ago(10)}, "InvalidParameterValue", "StartTime must be less"),
+        (
+            {"EndTime": minutes_ago(10) + timedelta(milliseconds=999)},
+            "InvalidParameterValue",
+            "The parameter StartTime must be less than the parameter EndTime.",
+        ),
         ({"StartTime": minutes_ago(24 * 60 + 1)}, "InvalidParameterCombination", "1,441 datapoints"),
     ],
     ids=lambda v: str(v)[:40],
@@ -280,7 +341,7 @@ def test_metric_math_over_too_long_a_time_is_refused(refusing: Any, refusal: Any
     queries = [often, {"Id": "e", "Expression": "m1 + m1"}]
     times = {"StartTime": minutes_ago(14_400), "EndTime": minutes_ago(0)}
     code, status, message = refusal(refusing.get_metric_data, MetricDataQueries=queries, **times)
-    assert (code, status) == ("InvalidParameterValue", 400)
+    assert (code, status) == ("ValidationError", 400)
     assert "ask for less time" in message
 
 
@@ -317,10 +378,14 @@ def test_data_pages(cloudwatch: Any, size: int) -> None:
         ([query("a"), {"Id": "e", "Expression": "a + b"}], "no line with the Id 'b'"),
         ([query("a"), {"Id": "e", "Expression": "RATE(a)"}], "RATE is not supported"),
         ([query("a"), {"Id": "e", "Expression": "a", "Period": 300}], "must have one Period"),
-        ([{"Id": "e"}], "exactly one of MetricStat and Expression"),
+        ([{"Id": "e"}], "The parameter MetricDataQueries.member.1.MetricStat is required.\n"),
+        ([{**query(), "Expression": "a"}], "exactly one of MetricStat and Expression"),
         ([query("Upper")], "'Upper'"),
         ([query("a"), query("a")], "comes twice"),
-        ([query(stat="Mean")], "Mean"),
+        (
+            [query(), query("r", stat="Mean")],
+            "The value Mean for parameter MetricDataQueries.member.2.MetricStat.Stat is not a valid statistic.",
+        ),
         ([query()] * 501, "501 entries"),
         (
             [{"Id": "e", "MetricStat": {"Metric": {"MetricName": "M"}, "Period": 60, "Stat": "Sum"}}],
@@ -332,15 +397,29 @@ def test_data_pages(cloudwatch: Any, size: int) -> None:
 def test_queries_that_cannot_be(refusing: Any, refusal: Any, queries: list[dict[str, Any]], says: str) -> None:
     times = {"StartTime": minutes_ago(10), "EndTime": minutes_ago(0)}
     code, status, message = refusal(refusing.get_metric_data, MetricDataQueries=queries, **times)
-    assert (code, status) == ("InvalidParameterValue", 400)
+    assert (code, status) == ("ValidationError", 400)
     assert says in message
+
+
+@pytest.mark.parametrize(
+    ("end", "says"),
+    [
+        (timedelta(seconds=-1), "The parameter EndTime must be greater than StartTime."),
+        (timedelta(0), "The parameter StartTime must not equal parameter EndTime."),
+        (timedelta(milliseconds=999), "The parameter StartTime must not equal parameter EndTime."),
+    ],
+)
+def test_a_range_of_data_that_is_none(refusing: Any, refusal: Any, end: timedelta, says: str) -> None:
+    times = {"StartTime": minutes_ago(10), "EndTime": minutes_ago(10) + end}
+    found = refusal(refusing.get_metric_data, MetricDataQueries=[query()], **times)
+    assert found == ("ValidationError", 400, says)
 
 
 def test_a_token_of_ones_own_making(refusing: Any, refusal: Any) -> None:
     times = {"StartTime": minutes_ago(10), "EndTime": minutes_ago(0)}
     for token in ("x", "W10=", "dHJ1ZQ=="):
         found = refusal(refusing.get_metric_data, MetricDataQueries=[query()], NextToken=token, **times)
-        assert found[:2] == ("InvalidNextToken", 400)
+        assert found == ("InvalidNextToken", 400, "Request parameter NextToken is invalid")
 
 
 def test_listing(cloudwatch: Any) -> None:

@@ -205,6 +205,13 @@ class SimulatedMetrics:
             await asyncio.sleep(cost)
         return _spans(memory.get(metric, {}), start, end, period)
 
+    async def read_units(
+        self, metric: MetricId, start: int, end: int, period: int
+    ) -> dict[str, dict[int, Sample]]:
+        """Everything that is simulated publishes a metric in one unit."""
+        found = await self.read(metric, start, end, period)
+        return {next(iter(found.values())).unit: found} if found else {}
+
     async def last(self, metric: MetricId, since: int) -> int | None:
         memory = await self._filled()
         return max((at for at in memory.get(metric, ()) if at >= since), default=None)

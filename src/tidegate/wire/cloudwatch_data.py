@@ -1,0 +1,143 @@
+"""CloudWatch's GetMetricData: statistics of metrics and expressions over them."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from tidegate.evidence import metric_math
+from tidegate.evidence.datapoint import STATISTICS, Datapoint
+from tidegate.evidence.samples import PERCENTILE
+from tidegate.model.errors import Invalid
+from tidegate.model.metric import Query
+from tidegate.service import metrics as use
+from tidegate.wire.cloudwatch_members import invalid_is_validation, period_of, place, token, whole_second
+from tidegate.wire.metric_queries import common_period, query
+from tidegate.wire.operation import Call, Free, Params, Rows
+
+MOST_QUERIES = 500
+PAGE_OF_POINTS = 100_800
+
+Stream = tuple[Query, str, list[Datapoint]]
+"""A query with the label and the points of one of its results."""
+
+
+async def get_metric_data(call: Call, params: Params) -> Params:
+    """What is wrong with a query is CloudWatch's ValidationError."""
+    with invalid_is_validation():
+        queries, left = _checked(params)
+        streams = await _streams(call, params["MetricDataQueries"], queries, params)
+    skip = place(params, int) or 0
+    newest_first = params.get("ScanBy") != "TimestampAscending"
+    done, results, more = skip, [], False
+    for one, label, found in streams:
+        if newest_first:
+            found.reverse()
+        shown = found[skip : skip + left]
+        if skip == 0 or skip < len(found):
+            cut = skip + len(shown) < len(found)
+            results.append(_result(one, label, shown, "PartialData" if cut else "Complete"))
+            more = more or cut
+        skip, left, done = max(0, skip - len(found)), left - len(shown), done + len(shown)
+    return {"MetricDataResults": results, "NextToken": token(done) if more else None}
+
+
+def _checked(params: Params) -> tuple[list[Query], int]:
+    lines, left = params["MetricDataQueries"], params.get("MaxDatapoints", PAGE_OF_POINTS)
+    if not 1 <= left <= PAGE_OF_POINTS:
+        raise Invalid(f"MaxDatapoints {left} is not between 1 and {PAGE_OF_POINTS}")
+    start, end = whole_second(params["StartTime"]), whole_second(params["EndTime"])
+    if start > end:
+        raise Invalid("The parameter EndTime must be greater than StartTime.")
+    if start == end:
+        raise Invalid("The parameter StartTime must not equal parameter EndTime.")
+    if not 1 <= len(lines) <= MOST_QUERIES:
+        raise Invalid(f"MetricDataQueries has {len(lines)} entries; between 1 and {MOST_QUERIES} are allowed")
+    if said := "\n".join(_complaints(lines)):
+        raise Invalid(said)
+    queries = [query(line) for line in lines]
+    metric_math.check(queries)
+    return queries, left
+
+
+def _complaints(lines: list[Params]) -> Iterable[str]:
+    """Everything that is wrong with single queries, in AWS's words."""
+    for number, line in enumerate(lines, 1):
+        where, stat = f"MetricDataQueries.member.{number}", line.get("MetricStat")
+        if stat is None and line.get("Expression") is None:
+            yield f"The parameter {where}.MetricStat is required.\n"
+        if stat is not None and stat["Stat"] not in STATISTICS and not PERCENTILE.fullmatch(stat["Stat"]):
+            yield f"The value {stat['Stat']} for parameter {where}.MetricStat.Stat is not a valid statistic."
+
+
+async def _streams(call: Call, lines: list[Params], queries: list[Query], params: Params) -> list[Stream]:
+    """The results in the order of the queries. Values of several units are several results of one query, as
+    CloudWatch aggregates each unit on its own."""
+    start, end = params["StartTime"], params["EndTime"]
+    periods = {one["Id"]: period_of(start, end, one["MetricStat"]["Period"]) for one in lines if _is_stat(one)}
+    made = {} if all(map(_is_stat, lines)) else await _evaluated(call, lines, queries, start, end)
+    streams: list[Stream] = []
+    for one in queries:
+        if not one.returned:
+            continue
+        if one.metric is None:
+            streams.append((one, one.label or one.id, made[one.id]))
+            continue
+        units = await _points(call, one, periods[one.id])
+        label = one.label or one.metric.name
+        several = len(units) > 1
+        streams += [(one, f"{label} {unit}" if several else label, units[unit]) for unit in units]
+        if not units:
+            streams.append((one, label, []))
+    return streams
+
+
+def _is_stat(line: Params) -> bool:
+    return line.get("MetricStat") is not None
+
+
+async def _points(call: Call, one: Query, period: use.Period) -> dict[str, list[Datapoint]]:
+    """The points by unit."""
+    assert one.metric is not None
+    units: dict[str, list[Datapoint]] = {}
+    for sample, found in await use.points(call.ctx.metrics, one.metric, period, [one.statistic], one.unit):
+        units.setdefault(sample.unit, []).append(found[one.statistic])
+    return units
+
+
+async def _evaluated(
+    call: Call, lines: list[Params], queries: list[Query], start: datetime, end: datetime
+) -> dict[str, list[Datapoint]]:
+    """The points of every line, where expressions are among them."""
+    period = period_of(start, end, common_period(lines))
+    spans = range(period.start, period.end, period.seconds)
+    most = metric_math.MOST_ASKED
+    if (steps := metric_math.size(queries) * len(spans)) > most:
+        raise Invalid(f"the expressions take {steps:,} steps; at most {most:,} may be: ask for less time")
+    read = {}
+    for one in queries:
+        if one.metric is not None:
+            units = await _points(call, one, period)
+            if len(units) > 1:
+                raise Invalid(
+                    f"{one.id}: {one.metric.name} has data in several units ({', '.join(units)}): name a Unit, since"
+                    " expressions do not mix them"
+                )
+            values = {point.at: point.value for points in units.values() for point in points}
+            read[one.id] = [values.get(at) for at in spans]
+    found = metric_math.evaluate(queries, read, len(spans))
+    return {
+        id: [Datapoint(at, value) for at, value in zip(spans, values, strict=True) if value is not None]
+        for id, values in found.items()
+    }
+
+
+def _result(one: Query, label: str, found: list[Datapoint], status: str) -> Params:
+    return {
+        "Id": one.id,
+        "Label": label,
+        "Timestamps": [datetime.fromtimestamp(point.at, UTC) for point in found],
+        "Values": [point.value for point in found],
+        "StatusCode": status,
+    }
+
+
+ROWS: Rows = {"GetMetricData": Free(get_metric_data)}

@@ -1,0 +1,113 @@
+"""FilterLogEvents: lines of several streams of one group, in pages."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tidegate.model.errors import Invalid, NotFound
+from tidegate.ports.logs import Logs, LogStream
+from tidegate.wire.log_filters import matcher
+from tidegate.wire.logs import MOST_EVENTS, group_name, logs_of, milliseconds
+from tidegate.wire.operation import Call, Free, Params, Rows
+
+READS = 64
+"""Reads of files that one call makes: one that keeps few lines of much ends with a token."""
+
+
+@dataclass
+class _Page:
+    """What one call collects. ``after`` is the stream and the offset to go on from; None at the end."""
+
+    logs: Logs
+    group: str
+    keeps: Callable[[str], bool]
+    limit: int
+    events: list[Params]
+    reads: int = 0
+
+    @property
+    def full(self) -> bool:
+        return len(self.events) >= self.limit or self.reads >= READS
+
+    async def read(self, stream: LogStream, offset: int) -> int | None:
+        """Takes lines of a stream; where to go on in it, or None at its end."""
+        while not self.full:
+            self.reads += 1
+            found = await self.logs.read(self.group, stream.name, offset, self.limit - len(self.events))
+            if found is None or not found.lines:
+                return None
+            at = offset
+            for line in found.lines:
+                if self.keeps(line):
+                    self.events.append(_event(self.group, stream, at, line))
+                at += len(line.encode()) + 1
+            offset = found.next
+        return offset
+
+
+async def filter_log_events(call: Call, params: Params) -> Params:
+    """Streams come in the order of their beginnings. A line has its stream's time, so a stream is within the times
+    asked for or it is not."""
+    logs, group = logs_of(call), group_name(params)
+    streams = _chosen(list(await logs.streams(group)), params)
+    page = _Page(logs, group, matcher(params.get("filterPattern", "")), params.get("limit", MOST_EVENTS), [])
+    name, offset = _place(params.get("nextToken"))
+    begin = next((at for at, one in enumerate(streams) if one.name == name), 0 if name is None else len(streams))
+    for number, stream in enumerate(streams[begin:]):
+        rest = await page.read(stream, offset if number == 0 else 0)
+        if rest is not None:
+            return {"events": page.events, "searchedLogStreams": [], "nextToken": _token(stream.name, rest)}
+    return {"events": page.events, "searchedLogStreams": []}
+
+
+def _chosen(streams: list[LogStream], params: Params) -> list[LogStream]:
+    if not streams:
+        raise NotFound("The specified log group does not exist.")
+    names, prefix = params.get("logStreamNames"), params.get("logStreamNamePrefix")
+    if names is not None and prefix is not None:
+        raise Invalid("logStreamNames and logStreamNamePrefix cannot be given together.")
+    missing = [name for name in names or () if name not in {stream.name for stream in streams}]
+    if missing:
+        raise NotFound("The specified log stream does not exist.")
+    since, until = params.get("startTime", 0), params.get("endTime")
+    found = [
+        stream
+        for stream in streams
+        if (names is None or stream.name in names)
+        and stream.name.startswith(prefix or "")
+        and since <= milliseconds(stream.created)
+        and (until is None or milliseconds(stream.created) <= until)
+    ]
+    return sorted(found, key=lambda stream: (stream.created, stream.name))
+
+
+def _event(group: str, stream: LogStream, at: int, line: str) -> Params:
+    moment = milliseconds(stream.created)
+    return {
+        "logStreamName": stream.name,
+        "timestamp": moment,
+        "ingestionTime": moment,
+        "message": line or " ",
+        "eventId": hashlib.sha256(f"{group} {stream.name} {at}".encode()).hexdigest()[:56],
+    }
+
+
+def _token(stream: str, offset: int) -> str:
+    return base64.urlsafe_b64encode(json.dumps([stream, offset]).encode()).decode()
+
+
+def _place(token: str | None) -> tuple[str | None, int]:
+    if token is None:
+        return None, 0
+    try:
+        stream, offset = json.loads(base64.b64decode(token.encode(), altchars=b"-_", validate=True))
+    except (ValueError, TypeError):
+        stream, offset = None, None
+    if not isinstance(stream, str) or not isinstance(offset, int) or not 0 <= offset < 2**60:
+        raise Invalid("The specified nextToken is invalid.")
+    return stream, offset
+
+
+ROWS: Rows = {"FilterLogEvents": Free(filter_log_events)}

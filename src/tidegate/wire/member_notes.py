@@ -1,0 +1,183 @@
+"""What becomes of members of requests that are not served. A note holds for all that lies under its path.
+
+``coverage`` makes the table of the documentation from it; the tests hold it against the code.
+"""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+
+from tidegate.wire import cloudwatch_alarms, sagemaker_configs, sagemaker_models, sagemaker_packages
+
+
+class Treatment(StrEnum):
+    SERVED = "served"
+    IGNORED = "accepted and ignored"
+    """It changes nothing; Describe shows it again where the service's own does."""
+    REFUSED = "refused"
+    """Ignoring it would promise what is not done, so it is an error."""
+
+
+Notes = Mapping[str, Treatment]
+"""Path -> treatment. Lists and maps add nothing to a path."""
+
+
+def _note(ignored: Iterable[str] = (), refused: Iterable[str] = ()) -> dict[str, Treatment]:
+    return dict.fromkeys(ignored, Treatment.IGNORED) | dict.fromkeys(refused, Treatment.REFUSED)
+
+
+def _under(parents: Iterable[str], notes: Notes) -> dict[str, Treatment]:
+    return {f"{parent}.{path}": treatment for parent in parents for path, treatment in notes.items()}
+
+
+_S3_SOURCE = "ModelDataSource.S3DataSource"
+_CONTAINER = _note(
+    ignored=(
+        "ImageConfig",
+        "ContainerMetricsConfig",
+        f"{_S3_SOURCE}.ModelAccessConfig",
+        f"{_S3_SOURCE}.ETag",
+        f"{_S3_SOURCE}.ManifestEtag",
+    ),
+    refused=(*sagemaker_models.REFUSED, f"{_S3_SOURCE}.ManifestS3Uri", f"{_S3_SOURCE}.HubAccessConfig"),
+)
+_VARIANT = _note(
+    ignored=(
+        "VariantInstanceProvisionTimeoutInSeconds",
+        "AcceleratorType",
+        "CoreDumpConfig",
+        "VolumeSizeInGB",
+        "EnableSSMAccess",
+        "ManagedInstanceScaling",
+        "RoutingConfig.PrefixAwareRoutingConfig",
+        "InferenceAmiVersion",
+        "CapacityReservationConfig",
+    ),
+    refused=sagemaker_configs.VARIANT_REFUSED,
+)
+_PACKAGED = _note(
+    ignored=(
+        "ImageDigest",
+        "ModelInput",
+        "Framework",
+        "FrameworkVersion",
+        "NearestModelName",
+        "ModelDataETag",
+        "IsCheckpoint",
+        "BaseModel",
+        "AdditionalModelDataSources",
+        "AdditionalS3DataSource",
+        "ProductId",
+        *(f"{_S3_SOURCE}.{name}" for name in ("ModelAccessConfig", "ETag", "ManifestEtag", "ManifestS3Uri")),
+        f"{_S3_SOURCE}.HubAccessConfig",
+    )
+)
+"""Of a container of a package. Some of them are refused when a model is made of it."""
+_SPECIFICATION = _note(
+    ignored=(
+        "SupportedTransformInstanceTypes",
+        "SupportedRealtimeInferenceInstanceTypes",
+        "SupportedContentTypes",
+        "SupportedResponseMIMETypes",
+    )
+) | _under(("Containers",), _PACKAGED)
+_ADDITIONAL = _SPECIFICATION | _note(ignored=("Description",))
+_KEPT_OF_PACKAGES = tuple(
+    name
+    for name in sagemaker_packages.KEPT
+    if name not in (sagemaker_packages.SPECIFICATION, sagemaker_packages.ADDITIONAL)
+)
+_CHANGED_OF_PACKAGES = tuple(
+    name for name in sagemaker_packages.CHANGED if name != sagemaker_packages.SPECIFICATION
+)
+_PREDICTION = _note(ignored=("SessionId", "PrefixAwareId"), refused=("InferenceComponentName",))
+
+NOTES: Mapping[tuple[str, str], Notes] = {
+    ("sagemaker", "CreateModel"): _note(ignored=("VpcConfig", "ExecutionRoleArn", "EnableNetworkIsolation"))
+    | _under(("PrimaryContainer", "Containers"), _CONTAINER),
+    ("sagemaker", "CreateEndpointConfig"): _note(
+        ignored=(
+            "DataCaptureConfig",
+            "KmsKeyId",
+            "AsyncInferenceConfig.OutputConfig.KmsKeyId",
+            "ExecutionRoleArn",
+            "VpcConfig",
+            "EnableNetworkIsolation",
+            "MetricsConfig",
+        ),
+        refused=("DataCaptureConfig.EnableCapture", *sagemaker_configs.REFUSED),
+    )
+    | _under(("ProductionVariants", "ShadowProductionVariants"), _VARIANT),
+    ("sagemaker", "CreateModelPackageGroup"): _note(refused=("ManagedConfiguration",)),
+    ("sagemaker", "ListModelPackageGroups"): _note(refused=("CrossAccountFilterOption",)),
+    ("sagemaker", "CreateModelPackage"): _note(ignored=_KEPT_OF_PACKAGES, refused=sagemaker_packages.REFUSED)
+    | _under((sagemaker_packages.SPECIFICATION,), _SPECIFICATION)
+    | _under((sagemaker_packages.ADDITIONAL,), _ADDITIONAL),
+    ("sagemaker", "DescribeModelPackage"): _note(ignored=("IncludedData",)),
+    ("sagemaker", "UpdateModelPackage"): _note(ignored=(*_CHANGED_OF_PACKAGES, "ClientToken"))
+    | _under((sagemaker_packages.SPECIFICATION,), _SPECIFICATION)
+    | _under((f"{sagemaker_packages.ADDITIONAL}ToAdd",), _ADDITIONAL),
+    ("sagemaker", "CreateTransformJob"): _note(
+        ignored=(
+            "TransformOutput.KmsKeyId",
+            "TransformResources.VolumeKmsKeyId",
+            "TransformResources.TransformAmiVersion",
+            "ExperimentConfig",
+        ),
+        refused=("DataCaptureConfig",),
+    ),
+    ("sagemaker", "CreateInferenceRecommendationsJob"): _note(
+        ignored=(
+            "RoleArn",
+            "InputConfig.TrafficPattern.TrafficType",
+            "InputConfig.TrafficPattern.Phases.InitialNumberOfUsers",
+            "InputConfig.TrafficPattern.Phases.SpawnRate",
+            "InputConfig.TrafficPattern.Stairs.UsersPerStep",
+            "InputConfig.ResourceLimit.MaxParallelOfTests",
+            "InputConfig.ContainerConfig.Domain",
+            "InputConfig.ContainerConfig.Task",
+            "InputConfig.ContainerConfig.Framework",
+            "InputConfig.ContainerConfig.FrameworkVersion",
+            "InputConfig.ContainerConfig.NearestModelName",
+            "InputConfig.ContainerConfig.DataInputConfig",
+            "InputConfig.ContainerConfig.SupportedResponseMIMETypes",
+        ),
+        refused=(
+            "OutputConfig",
+            "InputConfig.ModelPackageVersionArn",
+            "InputConfig.Endpoints",
+            "InputConfig.VolumeKmsKeyId",
+            "InputConfig.VpcConfig",
+            "InputConfig.EndpointConfigurations.ServerlessConfig",
+            "InputConfig.EndpointConfigurations.EnvironmentParameterRanges",
+            "InputConfig.EndpointConfigurations.InferenceSpecificationName",
+        ),
+    ),
+    ("sagemaker-runtime", "InvokeEndpoint"): _PREDICTION | _note(refused=("EnableExplanations",)),
+    ("sagemaker-runtime", "InvokeEndpointWithResponseStream"): _PREDICTION,
+    ("cloudwatch", "PutMetricAlarm"): _note(
+        ignored=("ActionConfiguration", "EvaluationWindow"),
+        refused=("EvaluationWindow.WallClockWindow", "Metrics.AccountId", *cloudwatch_alarms.UNSUPPORTED),
+    ),
+    ("cloudwatch", "DescribeAlarms"): _note(refused=("ChildrenOfAlarmName", "ParentsOfAlarmName")),
+    ("cloudwatch", "DescribeAlarmHistory"): _note(refused=("AlarmContributorId",)),
+    ("cloudwatch", "PutMetricData"): _note(ignored=("StrictEntityValidation",), refused=("EntityMetricData",)),
+    ("cloudwatch", "GetMetricData"): _note(ignored=("LabelOptions",), refused=("MetricDataQueries.AccountId",)),
+    ("cloudwatch", "ListMetrics"): _note(refused=("IncludeLinkedAccounts", "OwningAccount")),
+    ("application-autoscaling", "RegisterScalableTarget"): _note(ignored=("RoleARN",)),
+    ("application-autoscaling", "PutScalingPolicy"): _note(
+        ignored=("TargetTrackingScalingPolicyConfiguration.PredefinedMetricSpecification.ResourceLabel",),
+        refused=("PredictiveScalingPolicyConfiguration",),
+    ),
+    ("logs", "DescribeLogGroups"): _note(refused=("accountIdentifiers", "includeLinkedAccounts")),
+    ("logs", "GetLogEvents"): _note(ignored=("unmask",)),
+    ("logs", "FilterLogEvents"): _note(ignored=("interleaved", "unmask", "startFromHead")),
+}
+
+
+def treatment(service: str, operation: str, path: str) -> Treatment:
+    """What becomes of the member at ``path``, whose longest noted beginning counts."""
+    notes, parts = NOTES.get((service, operation), {}), path.split(".")
+    for length in range(len(parts), 0, -1):
+        if (found := notes.get(".".join(parts[:length]))) is not None:
+            return found
+    return Treatment.SERVED

@@ -1,0 +1,83 @@
+"""The page of what is served says what the code does."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import tidegate
+from tidegate.wire import coverage, sagemaker_models
+from tidegate.wire.dispatch import service_of
+from tidegate.wire.member_notes import NOTES, Treatment, treatment
+from tidegate.wire.table import TABLE
+
+SOURCE = Path(tidegate.__file__).parent
+PAGE = SOURCE.parents[1] / "docs" / "api.md"
+OPERATIONS = [(service, operation) for service, rows in TABLE.items() for operation in rows]
+PREDICTIONS = ("InvokeEndpoint", "InvokeEndpointWithResponseStream")
+"""Served by proxy and workers: their members are headers, which those name."""
+OF_THE_ROUTER = {"EndpointName", "Body"}
+
+
+def test_the_committed_page_is_what_is_generated() -> None:
+    assert PAGE.read_text() == coverage.page(), "run: python -m tidegate.wire.coverage > docs/api.md"
+
+
+def test_notes_are_on_members_that_there_are() -> None:
+    for (service, operation), notes in NOTES.items():
+        known = {path for path, _ in coverage.paths(coverage.members(service, operation))}
+        assert not notes.keys() - known, (service, operation)
+
+
+LATER = ("CreateModelPackage", "UpdateModelPackage")
+"""Operations whose containers are looked at by CreateModel."""
+
+
+@pytest.mark.parametrize(("service", "operation"), OPERATIONS)
+def test_what_no_code_looks_at_is_not_called_served(service: str, operation: str) -> None:
+    if operation in PREDICTIONS:
+        return
+    named = strings(TABLE[service][operation].translate.__module__, set())
+    if operation in LATER:
+        named |= strings(sagemaker_models.__name__, set())
+    unnamed = [
+        path
+        for path, node in coverage.paths(coverage.members(service, operation))
+        if node.name not in named and treatment(service, operation, path) is Treatment.SERVED and not node.below
+    ]
+    assert unnamed == []
+
+
+@pytest.mark.parametrize("operation", PREDICTIONS)
+def test_headers_of_predictions_that_are_called_served_are_known_to_proxy_or_worker(operation: str) -> None:
+    shape = service_of("sagemaker-runtime").operation(operation).input_shape
+    text = "".join(
+        path.read_text().lower() for part in ("proxy", "worker") for path in (SOURCE / part).rglob("*.py")
+    )
+    for name, member in shape.members.items():
+        wanted = treatment("sagemaker-runtime", operation, name)
+        if wanted is not Treatment.IGNORED and name not in OF_THE_ROUTER:
+            assert member.serialization["name"].lower() in text, name
+
+
+def strings(module: str, seen: set[str]) -> set[str]:
+    """The strings of a module of the wire, and of those of the wire that it imports."""
+    path = SOURCE.parent / f"{module.replace('.', '/')}.py"
+    if module in seen or not path.exists():
+        return set()
+    seen.add(module)
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.add(node.value)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tidegate.wire"):
+            names = [f"{node.module}.{each.name}" for each in node.names] + [str(node.module)]
+            found |= {each for name in names for each in strings(name, seen)}
+    return found
+
+
+def test_a_note_holds_for_what_lies_below_and_a_longer_one_wins() -> None:
+    of = ("cloudwatch", "PutMetricAlarm")
+    assert treatment(*of, "EvaluationWindow.SlidingWindow") is Treatment.IGNORED
+    assert treatment(*of, "EvaluationWindow.WallClockWindow.Timezone") is Treatment.REFUSED
+    assert treatment(*of, "AlarmName") is Treatment.SERVED
