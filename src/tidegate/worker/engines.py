@@ -26,7 +26,7 @@ Died = Callable[[ContainerSpec, int], None]
 
 
 QUICK = "tidegate.worker.quick"
-PLANTED = (RuntimeKind.XGBOOST, RuntimeKind.AUTO)
+PLANTED = (RuntimeKind.XGBOOST, RuntimeKind.SAGEMAKER_XGBOOST, RuntimeKind.AUTO)
 """Runtimes whose models may have a file that starts are quicker from."""
 
 
@@ -139,7 +139,7 @@ async def open_container(
         return program
     folder = Path(container.model_dir)
     if spec.on_demand is not None:
-        quick = import_module(QUICK).opened(folder, container.environment)
+        quick = import_module(QUICK).opened(container.runtime.kind, folder, container.environment)
         if quick is not None:
             return Batcher(quick, loop, cap(container.environment))
     try:

@@ -26,6 +26,8 @@ from tidegate.model.errors import Invalid, StartupError
 
 class RuntimeKind(StrEnum):
     XGBOOST = "xgboost"
+    SAGEMAKER_XGBOOST = "sagemaker-xgboost"
+    """The same, with the forms of AWS's container."""
     ONNX = "onnx"
     LIGHTGBM = "lightgbm"
     SKLEARN = "sklearn"
@@ -62,7 +64,7 @@ BUILT_IN = {
         re.compile(
             r"\d{12}\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/(sagemaker-)?xgboost(:[\w.-]+)?(@sha256:\w+)?"
         ),
-        RuntimeKind.XGBOOST,
+        RuntimeKind.SAGEMAKER_XGBOOST,
     ),
     "tidegate/xgboost-shap": (re.compile(r"tidegate/xgboost-shap(:[\w.-]+)?"), RuntimeKind.SHAP),
     "tidegate/onnx": (re.compile(r"tidegate/onnx(:[\w.-]+)?"), RuntimeKind.ONNX),

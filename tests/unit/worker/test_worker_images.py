@@ -25,11 +25,14 @@ images:
 XGBOOST = RuntimeChoice(RuntimeKind.XGBOOST)
 
 
+@pytest.mark.parametrize("image", ["tidegate/xgboost", "tidegate/xgboost:3"])
+def test_tidegates_xgboost_keeps_its_own_forms(image: str) -> None:
+    assert resolve(image, ImageTable()) == XGBOOST
+
+
 @pytest.mark.parametrize(
     "image",
     [
-        "tidegate/xgboost",
-        "tidegate/xgboost:3",
         "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1",
         "141502667606.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost",
         "811284229777.dkr.ecr.us-east-1.amazonaws.com/xgboost:1",
@@ -39,7 +42,7 @@ XGBOOST = RuntimeChoice(RuntimeKind.XGBOOST)
     ],
 )
 def test_xgboost_of_any_account_region_and_tag(image: str) -> None:
-    assert resolve(image, ImageTable()) == XGBOOST
+    assert resolve(image, ImageTable()) == RuntimeChoice(RuntimeKind.SAGEMAKER_XGBOOST)
 
 
 @pytest.mark.parametrize(
