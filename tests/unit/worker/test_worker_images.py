@@ -3,14 +3,7 @@
 import pytest
 
 from tidegate.model.errors import Invalid, StartupError
-from tidegate.worker.images import (
-    ImageTable,
-    RuntimeChoice,
-    RuntimeKind,
-    check_environment,
-    parse_table,
-    resolve,
-)
+from tidegate.worker.images import ImageTable, RuntimeChoice, RuntimeKind, check_environment, parse_table, resolve
 
 TABLE = """
 images:
@@ -23,6 +16,12 @@ images:
     runtime: xgboost
 """
 XGBOOST = RuntimeChoice(RuntimeKind.XGBOOST)
+MLFLOW = "151515151515.dkr.ecr.us-west-2.amazonaws.com/mlflow-pyfunc"
+
+
+@pytest.mark.parametrize("tag", ["", ":3.17.2"])
+def test_mlflows_image_of_any_account_region_and_tag(tag: str) -> None:
+    assert resolve(MLFLOW + tag, ImageTable()) == RuntimeChoice(RuntimeKind.MLFLOW)
 
 
 @pytest.mark.parametrize("image", ["tidegate/xgboost", "tidegate/xgboost:3"])

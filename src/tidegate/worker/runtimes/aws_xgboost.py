@@ -48,16 +48,7 @@ class Dialect:
         """The rows of a request, none of an empty one. Raises ModelFailed."""
         if not body:
             return np.empty((0, features.count), features.dtype)
-        kind = forms.kind_of(content_type)
-        if kind in libsvm.TYPES or (not content_type and _is_libsvm(body, features)):
-            return libsvm.read(without_bom(body) if begins else body, features, self._base)
-        if kind == recordio.TYPE:
-            return recordio.read(body, features)
-        if kind == forms.CSV:
-            body = _with_commas(body, features)
-        elif kind not in forms.TYPES:
-            raise forms.unknown(kind, (*forms.TYPES, *SPARSE))
-        return features.read(body, content_type, begins)
+        return read(features, self._base, body, content_type, begins)
 
     def write(self, scores: Any, form: str) -> Answer:
         """Raises ModelFailed."""
@@ -70,6 +61,22 @@ class Dialect:
         if form == forms.JSON_LINES:
             return Answer(b"".join([encode_json({"score": each}) + b"\n" for each in scores.tolist()]), form)
         return forms.write(scores, form)
+
+
+def read(
+    features: Features, base: libsvm.IndexBase, body: bytes, content_type: str, begins: bool = True
+) -> Matrix:
+    """Raises ModelFailed. ``begins``: whether the body is read from its beginning."""
+    kind = forms.kind_of(content_type)
+    if kind in libsvm.TYPES or (not content_type and _is_libsvm(body, features)):
+        return libsvm.read(without_bom(body) if begins else body, features, base)
+    if kind == recordio.TYPE:
+        return recordio.read(body, features)
+    if kind == forms.CSV:
+        body = _with_commas(body, features)
+    elif kind not in forms.TYPES:
+        raise forms.unknown(kind, (*forms.TYPES, *SPARSE))
+    return features.read(body, content_type, begins)
 
 
 def _is_libsvm(body: bytes, features: Features) -> bool:
@@ -104,10 +111,14 @@ def _with_commas(body: bytes, features: Features) -> bytes:
 def of_booster(booster: Any, environment: Mapping[str, str]) -> Dialect:
     """``booster``: of XGBoost. Raises Invalid, ArtifactError."""
     learner = json.loads(booster.save_config())["learner"]
-    count = booster.num_features()
-    base = libsvm.IndexBase(environment, count, lambda: looks_at_first(booster))
+    base = index_base(booster, environment)
     classes = int(learner["learner_model_param"]["num_class"])
     return Dialect(environment, learner["objective"]["name"], classes, base)
+
+
+def index_base(booster: Any, environment: Mapping[str, str]) -> libsvm.IndexBase:
+    """Raises Invalid."""
+    return libsvm.IndexBase(environment, booster.num_features(), lambda: looks_at_first(booster))
 
 
 def of_forest(forest: Forest, environment: Mapping[str, str]) -> Dialect:
