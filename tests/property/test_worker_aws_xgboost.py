@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ FORMS: dict[str, tuple[str, Callable[[Any], bytes]]] = {
     "float64 records": ("application/x-recordio-protobuf", records(lambda row: dense(row, "<f8"))),
     "sparse records": ("application/x-recordio-protobuf", records(lambda row: sparse(row, len(row)))),
     **{
-        f"csv by {delimiter!r}, {end!r}": ("text/csv", lambda rows, d=delimiter, e=end: joined(rows, d, e))
+        f"csv by {delimiter!r}, {end!r}": ("text/csv", partial(joined, delimiter=delimiter, end=end))
         for delimiter in ",;\t|"
         for end in ("\n", "\r\n")
     },
