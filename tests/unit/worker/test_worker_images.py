@@ -125,3 +125,8 @@ def test_a_model_cannot_say_which_program_runs(name: str) -> None:
 
 def test_other_variables_are_a_model_s_own() -> None:
     check_environment({"SAGEMAKER_PROGRAM": "inference.py", "THRESHOLD": "0.5", "MY_PATH": "/x", "PYTHON": "no"})
+
+
+def test_a_name_of_ones_own_may_have_the_forms_of_awss_image() -> None:
+    table = parse_table("images: {ours: {runtime: sagemaker-xgboost}}", "t")
+    assert resolve("ours", table) == RuntimeChoice(RuntimeKind.SAGEMAKER_XGBOOST)

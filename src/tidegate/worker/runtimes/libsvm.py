@@ -8,7 +8,9 @@ lines count from is settled by the model, never by what else is in a request, an
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +24,13 @@ BASE = "LIBSVM_INDEX_BASE"
 """Variable of a model's environment: what indices count from, 0 or 1."""
 MOST_CELLS = 16 * 1024 * 1024
 """Cells of a request's table, absent ones included: a few bytes of sparse text may stand for many."""
+_PLAIN = re.compile(rb"(?:[-+.0-9eE]++(?: |\Z))?(?:[0-9]{1,10}+:[-+.0-9eE]++(?: |\Z))++")
+
+
+class _Row(NamedTuple):
+    indices: list[int]
+    """Each once."""
+    values: list[float]
 
 
 class IndexBase:
@@ -65,19 +74,37 @@ def read(body: bytes, features: Features, base: IndexBase) -> Matrix:
         raise ModelFailed(
             400, f"{len(lines)} rows of {features.count} features are too large a table; send fewer."
         )
-    found = [_pairs(number, line) for number, line in enumerate(lines)]
+    found = [_quick(line) or _pairs(number, line) for number, line in enumerate(lines)]
     begins = base.of(
-        min((min(row) for row in found if row), default=1), max((max(row) for row in found if row), default=1)
+        min((min(row.indices) for row in found if row.indices), default=1),
+        max((max(row.indices) for row in found if row.indices), default=1),
     )
     rows = np.full((len(lines), features.count), np.nan)
     for number, row in enumerate(found):
-        if row and not begins <= min(row) <= max(row) < features.count + begins:
-            raise _beyond(number, min(row) if min(row) < begins else max(row), features.count, begins)
-        rows[number, [index - begins for index in row]] = list(row.values())
+        if not row.indices:
+            continue
+        lowest, highest = min(row.indices), max(row.indices)
+        if lowest < begins or highest >= features.count + begins:
+            raise _beyond(number, lowest if lowest < begins else highest, features.count, begins)
+        rows[number, [index - begins for index in row.indices] if begins else row.indices] = row.values
     return features.take(rows)
 
 
-def _pairs(number: int, line: bytes) -> dict[int, float]:
+def _quick(line: bytes) -> _Row | None:
+    """Of a line that is plainly right; None where ``_pairs`` has to look."""
+    if not _PLAIN.fullmatch(line):
+        return None
+    fields = line.replace(b":", b" ").split()
+    try:
+        if len(fields) % 2:
+            float(fields.pop(0))
+        row = _Row(list(map(int, fields[::2])), list(map(float, fields[1::2])))
+    except ValueError:
+        return None
+    return row if len(set(row.indices)) == len(row.indices) else None
+
+
+def _pairs(number: int, line: bytes) -> _Row:
     if b"\r" in line:
         raise _bad(number, LONE_RETURN)
     tokens = [token for token in line.partition(b"#")[0].replace(b"\t", b" ").split(b" ") if token]
@@ -93,7 +120,7 @@ def _pairs(number: int, line: bytes) -> dict[int, float]:
         if int(index) in found:
             raise _bad(number, f"index {int(index)} is given twice")
         found[int(index)] = _number(number, value, f"index {int(index)}")
-    return found
+    return _Row(list(found), list(found.values()))
 
 
 def _number(number: int, text: bytes, what: str) -> float:
