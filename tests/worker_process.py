@@ -136,7 +136,9 @@ class Connection:
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             first, *lines = head.strip().split("\r\n")
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-            body = await self.reader.readexactly(int(headers["content-length"]))
+            body = await self.reader.readexactly(
+                0 if head.startswith("HTTP/1.1 204") else int(headers["content-length"])
+            )
         return Response(int(first.split(" ")[1]), headers, body)
 
     async def ended(self) -> bool:

@@ -14,10 +14,11 @@ from tidegate.model.registry import MULTI_MODEL, Container, Model
 from tidegate.settings import Settings
 from tidegate.targets.local.folders import Folders, write_whole
 from tidegate.targets.local.on_demand import Waking
-from tidegate.worker import artifacts, images
+from tidegate.worker import artifacts, images, submitted, trust
 from tidegate.worker.images import ImageTable, RuntimeKind
 from tidegate.worker.multimodel import memory
 from tidegate.worker.multimodel.knobs import read_knobs
+from tidegate.worker.runtimes.detect import HANDLER
 from tidegate.worker.spec import ContainerSpec, Mirror, OnDemand, ReplicaSpec, Serving, encode
 
 LONGEST_QUEUED = 3_600
@@ -49,16 +50,18 @@ def check_container(container: Container, table: ImageTable, settings: Settings)
     change which program runs."""
     kind = images.resolve(container.image, table).kind
     images.check_environment(container.environment)
-    refused = images.trust_words(container.environment.get(images.TRUST, "")) - settings.trust
-    if images.PICKLE in refused:
+    allowed = settings.trust | carried(container, kind, table)
+    refused = trust.trust_words(container.environment.get(trust.TRUST, "")) - allowed
+    if trust.PICKLE in refused:
         raise Invalid(
-            f"environment variable {images.TRUST}: this server unpickles nothing, since a pickle is a program; "
-            f"save the model with skops, or start the server with {images.TRUST}={_with(images.PICKLE, settings)}"
+            f"environment variable {trust.TRUST}: this server unpickles nothing, since a pickle is a program; "
+            f"save the model with skops, or start the server with {trust.TRUST}={_with(trust.PICKLE, settings)}"
         )
-    if images.CODE in refused or (kind in CODE_ONLY and images.CODE not in settings.trust):
+    brings = kind in CODE_ONLY or submitted.program(kind, container.environment)
+    if trust.CODE in refused or (brings and trust.CODE not in allowed):
         raise Invalid(
             f"image {container.image!r}: this server runs no code that comes with a model; to let whoever may create"
-            f" models run code as the server's user, start it with {images.TRUST}={_with(images.CODE, settings)}"
+            f" models run code as the server's user, start it with {trust.TRUST}={_with(trust.CODE, settings)}"
         )
 
     if container.mode == MULTI_MODEL:
@@ -82,15 +85,25 @@ def _with(word: str, settings: Settings) -> str:
     return ",".join(sorted({word, *settings.trust}))
 
 
-def trusted(environment: dict[str, str], kind: RuntimeKind, settings: Settings) -> dict[str, str]:
+def carried(container: Container, kind: RuntimeKind, table: ImageTable) -> frozenset[str]:
+    """What the server's table trusts the container with."""
+    environment = container.environment
+    sources = [url for url in (container.data_url, submitted.address(kind, environment)) if url]
+    chosen = kind is RuntimeKind.PYTHON or bool(environment.get(HANDLER))
+    return trust.carried(table.trusted, container.image, sources, chosen)
+
+
+def trusted(
+    environment: dict[str, str], kind: RuntimeKind, settings: Settings, also: frozenset[str] = frozenset()
+) -> dict[str, str]:
     """The environment with what its container may run: what it asks for and the server allows (still), and, since
-    to bring code is to ask, whether code may run."""
-    rest = {name: value for name, value in environment.items() if name != images.TRUST}
+    to bring code is to ask, whether code may run. ``also``: what it is trusted with by the table."""
+    rest = {name: value for name, value in environment.items() if name != trust.TRUST}
     if kind is RuntimeKind.PROGRAM:
         return rest
-    asked = images.trust_words(environment.get(images.TRUST, ""))
-    granted = ",".join(sorted((asked | {images.CODE}) & settings.trust))
-    return {**rest, images.TRUST: granted} if granted else rest
+    asked = trust.trust_words(environment.get(trust.TRUST, ""))
+    granted = ",".join(sorted(((asked | {trust.CODE}) & settings.trust) | also))
+    return {**rest, trust.TRUST: granted} if granted else rest
 
 
 def write_keys(folders: Folders, settings: Settings) -> None:
@@ -199,7 +212,9 @@ def containers(
             runtime=runtime,
             model_dir=str(folder if alone else folder / str(number)),
             data_url=container.data_url,
-            environment=trusted(container.environment, runtime.kind, settings),
+            environment=trusted(
+                container.environment, runtime.kind, settings, carried(container, runtime.kind, table)
+            ),
             cache=container.cache,
         )
         for number, (name, container, runtime) in enumerate(

@@ -36,6 +36,8 @@ class Responses:
         self._served = (
             f"x-Amzn-Invoked-Production-Variant: {variant}\r\nx-tidegate-config: {spec.config_name}\r\n".encode()
         )
+        # A queue and a job tell an answer by its status.
+        self._internal = spec.queued or any(container.transforms for container in spec.containers)
         self._starts: dict[tuple[int, str], bytes] = {}
         """Status and content type -> all that comes before the running number of the request's id, for a second."""
         self._second = 0
@@ -47,6 +49,8 @@ class Responses:
         extra = self._served
         for name, value in answer.headers:
             extra += b"%b: %b\r\n" % (name, value)
+        if answer.status == HTTPStatus.NO_CONTENT and not self._internal:
+            return self._empty(answer, extra, close)
         return self._whole(200, answer.content_type, extra, answer.body, close)
 
     def model_error(self, failed: ModelFailed, close: bool) -> bytes:
@@ -109,6 +113,15 @@ class Responses:
             len(body),
             end,
             body,
+        )
+
+    def _empty(self, answer: Answer, extra: bytes, close: bool) -> bytes:
+        """A 204 has no body, and nothing that tells its length."""
+        return b"%b%012x\r\n%b%b" % (
+            self._start(HTTPStatus.NO_CONTENT, answer.content_type),
+            next(self._numbers),
+            extra,
+            b"connection: close\r\n\r\n" if close else b"\r\n",
         )
 
     def _start(self, status: int, content_type: str) -> bytes:

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from tidegate.model.errors import StartTimeout, TidegateError
+from tidegate.worker import submitted
 from tidegate.worker.artifacts import Policy, materialise
 from tidegate.worker.batching import Batcher, cap
 from tidegate.worker.byreference import PartBatcher
@@ -26,7 +27,7 @@ Died = Callable[[ContainerSpec, int], None]
 
 
 QUICK = "tidegate.worker.quick"
-PLANTED = (RuntimeKind.XGBOOST, RuntimeKind.AUTO)
+PLANTED = (RuntimeKind.XGBOOST, RuntimeKind.SAGEMAKER_XGBOOST, RuntimeKind.AUTO)
 """Runtimes whose models may have a file that starts are quicker from."""
 
 
@@ -37,14 +38,14 @@ _SLACK = 0.2
 async def fetch(spec: ReplicaSpec, until: float) -> None:
     """Brings the model data of every container here by ``until``, in the event loop's time. Raises ArtifactError,
     StartTimeout or Transient."""
-    if spec.serving is Serving.MULTI_MODEL:
-        return  # each model when it is asked for
     policy = Policy(spec.file_roots, spec.s3_endpoint, spec.region)
     try:
         async with asyncio.timeout_at(until):
             for container in spec.containers:
                 with _named(spec, container):
-                    await asyncio.to_thread(materialise, container.data_url, Path(container.model_dir), policy)
+                    await asyncio.to_thread(submitted.fetch, container, policy)
+                    if spec.serving is not Serving.MULTI_MODEL:  # each model when it is asked for
+                        await asyncio.to_thread(materialise, container.data_url, Path(container.model_dir), policy)
     except TimeoutError:
         raise StartTimeout(f"the model data did not arrive within {spec.download_timeout:g} s") from None
 
@@ -62,6 +63,7 @@ async def open_engine(spec: ReplicaSpec, died: Died, until: float) -> Engine:
 
 
 async def _open(spec: ReplicaSpec, died: Died, until: float) -> Engine:
+    spec = submitted.settled(spec)
     if spec.serving is Serving.SINGLE:
         return await open_container(spec, spec.containers[0], died, until)
     if spec.serving is Serving.SERIAL:
@@ -139,7 +141,7 @@ async def open_container(
         return program
     folder = Path(container.model_dir)
     if spec.on_demand is not None:
-        quick = import_module(QUICK).opened(folder, container.environment)
+        quick = import_module(QUICK).opened(container.runtime.kind, folder, container.environment)
         if quick is not None:
             return Batcher(quick, loop, cap(container.environment))
     try:

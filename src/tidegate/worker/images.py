@@ -9,6 +9,10 @@ Commands come only from the server's own table, never over the wire. A table in 
       our-xgboost:
         runtime: xgboost
 
+    trusted:                               # see ``trust``
+    - data: s3://models/approved/
+      trust: [pickle]
+
 Built in, and looked up after the table: AWS's own XGBoost and scikit-learn images of any account, region
 and tag, and ``tidegate/`` with the name of a runtime.
 """
@@ -22,10 +26,13 @@ from fnmatch import fnmatchcase
 import yaml
 
 from tidegate.model.errors import Invalid, StartupError
+from tidegate.worker.trust import Trusted, parse_trusted
 
 
 class RuntimeKind(StrEnum):
     XGBOOST = "xgboost"
+    SAGEMAKER_XGBOOST = "sagemaker-xgboost"
+    """The same, with the forms of AWS's container."""
     ONNX = "onnx"
     LIGHTGBM = "lightgbm"
     SKLEARN = "sklearn"
@@ -54,6 +61,7 @@ class ImageTable:
     """Image name or pattern -> what runs it, in the order of the file."""
 
     entries: dict[str, RuntimeChoice] = field(default_factory=dict)
+    trusted: tuple[Trusted, ...] = ()
 
 
 BUILT_IN = {
@@ -62,7 +70,7 @@ BUILT_IN = {
         re.compile(
             r"\d{12}\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/(sagemaker-)?xgboost(:[\w.-]+)?(@sha256:\w+)?"
         ),
-        RuntimeKind.XGBOOST,
+        RuntimeKind.SAGEMAKER_XGBOOST,
     ),
     "tidegate/xgboost-shap": (re.compile(r"tidegate/xgboost-shap(:[\w.-]+)?"), RuntimeKind.SHAP),
     "tidegate/onnx": (re.compile(r"tidegate/onnx(:[\w.-]+)?"), RuntimeKind.ONNX),
@@ -77,6 +85,12 @@ BUILT_IN = {
     ),
     "tidegate/pytorch": (re.compile(r"tidegate/pytorch(:[\w.-]+)?"), RuntimeKind.PYTORCH),
     "tidegate/mlflow": (re.compile(r"tidegate/mlflow(:[\w.-]+)?"), RuntimeKind.MLFLOW),
+    "<account>.dkr.ecr.<region>.amazonaws.com/mlflow-pyfunc": (
+        re.compile(
+            r"\d{12}\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/mlflow-pyfunc(:[\w.-]+)?(@sha256:\w+)?"
+        ),
+        RuntimeKind.MLFLOW,
+    ),
     "tidegate/gguf": (re.compile(r"tidegate/gguf(:[\w.-]+)?"), RuntimeKind.GGUF),
     "tidegate/script": (re.compile(r"tidegate/script(:[\w.-]+)?"), RuntimeKind.SCRIPT),
     "tidegate/python": (re.compile(r"tidegate/python(:[\w.-]+)?"), RuntimeKind.PYTHON),
@@ -84,21 +98,12 @@ BUILT_IN = {
 }
 """How each built-in name is shown to people, what it matches, what runs it."""
 
-TRUST = "TIDEGATE_TRUST"
-"""Variable of a model's environment: what, of all that can run code, its owner asks for. In a worker: what the
-server allows. Words with commas between them."""
-PICKLE = "pickle"
-"""Reading pickles. The model has to ask for it, and the server to allow it."""
-CODE = "code"
-"""Importing Python code that comes with a model. The server has to allow it; to bring code is to ask."""
-TRUSTED = (PICKLE, CODE)
-
 _CONTROLLING = re.compile(
     r"PATH|IFS|ENV|BASH_ENV|SHELLOPTS|LD_.*|DYLD_.*|GCONV_PATH|PYTHON.+|PERL5?(LIB|OPT|DB)|RUBY(LIB|OPT)|NODE_(OPTIONS|PATH)"
     r"|JAVA_TOOL_OPTIONS|_JAVA_OPTIONS|JDK_JAVA_OPTIONS|CLASSPATH|GIT_.*|PORT|TIDEGATE_(?!TRUST$).*|SAGEMAKER_(BIND_TO_PORT|SAFE_PORT_RANGE)"
 )
 """Names that decide what a command loads or where it listens: the table may set them, a request may not.
-TRUST is judged by itself, against the server's settings."""
+TIDEGATE_TRUST is judged by itself, against the server's settings."""
 
 
 def resolve(image: str, table: ImageTable) -> RuntimeChoice:
@@ -129,17 +134,7 @@ def check_environment(environment: Mapping[str, str]) -> None:
             raise Invalid(f"environment variable {name} is set by the server and cannot be given with a model")
 
 
-def trusts(environment: Mapping[str, str], what: str) -> bool:
-    """Whether the word ``what`` is in an environment's TRUST; raises Invalid for a word that is not known."""
-    return what in trust_words(environment.get(TRUST, ""))
-
-
-def trust_words(text: str) -> frozenset[str]:
-    """Raises Invalid for a word that is not known."""
-    words = frozenset(word.strip() for word in text.split(",") if word.strip())
-    for word in sorted(words.difference(TRUSTED)):
-        raise Invalid(f"{TRUST} is a list of {', '.join(TRUSTED)}, not {word!r}")
-    return words
+_EXPECTED = "expected one key 'images' that maps image names to what runs them"
 
 
 def parse_table(text: str, origin: str) -> ImageTable:
@@ -150,10 +145,13 @@ def parse_table(text: str, origin: str) -> ImageTable:
         raise StartupError(f"{origin} is not YAML: {' '.join(str(error).split())}") from None
     if document is None:
         return ImageTable()
-    images = document.get("images") if isinstance(document, dict) else None
-    if not isinstance(images, dict) or set(document) != {"images"}:
-        raise StartupError(f"{origin}: expected one key 'images' that maps image names to what runs them")
-    return ImageTable({_name(key, origin): _entry(key, entry, origin) for key, entry in images.items()})
+    if not isinstance(document, dict) or not document or not set(document) <= {"images", "trusted"}:
+        raise StartupError(f"{origin}: {_EXPECTED}, and maybe 'trusted'")
+    images = document.get("images", {})
+    if not isinstance(images, dict):
+        raise StartupError(f"{origin}: {_EXPECTED}")
+    entries = {_name(key, origin): _entry(key, entry, origin) for key, entry in images.items()}
+    return ImageTable(entries, parse_trusted(document.get("trusted", []), origin))
 
 
 def _name(key: object, origin: str) -> str:

@@ -8,11 +8,13 @@ PRIMARY = "primary"
 
 
 class Answer(NamedTuple):
-    """What the model said. ``headers`` are response headers that go to the client with it."""
+    """What the model said. ``headers`` are response headers that go to the client with it; ``status``: 200, or 204
+    for a request without rows."""
 
     body: bytes
     content_type: str
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    status: int = 200
 
 
 class Stream(NamedTuple):

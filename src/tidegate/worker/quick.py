@@ -14,7 +14,7 @@ from typing import Any
 
 from tidegate.model.errors import TidegateError
 from tidegate.worker.images import RuntimeKind
-from tidegate.worker.runtimes import choose, tables
+from tidegate.worker.runtimes import choose, served
 from tidegate.worker.runtimes.forest import Damaged, unpack
 from tidegate.worker.runtimes.model_document import NotCovered
 from tidegate.worker.runtimes.tables import Table, default_accept
@@ -25,14 +25,15 @@ def place(folder: Path) -> Path:
     return folder.with_name(folder.name + ".forest")
 
 
-def opened(folder: Path, environment: Mapping[str, str]) -> Table | None:
+def opened(kind: RuntimeKind, folder: Path, environment: Mapping[str, str]) -> Table | None:
     """The scorer; None where there is no forest that can be used."""
     try:
         with place(folder).open("rb") as file:
             forest = unpack(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))  # type: ignore[arg-type]
     except (OSError, ValueError, Damaged):
         return None
-    return tables.of_forest(forest, default_accept(environment))
+    table: Table = served(forest, kind, environment, default_accept(environment))
+    return table
 
 
 def plant(kind: RuntimeKind, folder: Path, environment: Mapping[str, str]) -> None:

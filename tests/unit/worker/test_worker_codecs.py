@@ -214,8 +214,8 @@ def test_no_form_that_will_do_is_said(accept: str) -> None:
 
 def test_predictions_in_every_form() -> None:
     values = np.array([0.5, 0.25], dtype=np.float32)
-    assert write(values, JSON) == (b'{"predictions":[0.5,0.25]}', JSON, ())
-    assert write(values, CSV) == (b"0.5\n0.25\n", CSV, ())
+    assert write(values, JSON) == (b'{"predictions":[0.5,0.25]}', JSON, (), 200)
+    assert write(values, CSV) == (b"0.5\n0.25\n", CSV, (), 200)
     np.testing.assert_array_equal(np.load(io.BytesIO(write(values, NPY).body)), values)
 
 

@@ -3,14 +3,7 @@
 import pytest
 
 from tidegate.model.errors import Invalid, StartupError
-from tidegate.worker.images import (
-    ImageTable,
-    RuntimeChoice,
-    RuntimeKind,
-    check_environment,
-    parse_table,
-    resolve,
-)
+from tidegate.worker.images import ImageTable, RuntimeChoice, RuntimeKind, check_environment, parse_table, resolve
 
 TABLE = """
 images:
@@ -23,13 +16,22 @@ images:
     runtime: xgboost
 """
 XGBOOST = RuntimeChoice(RuntimeKind.XGBOOST)
+MLFLOW = "151515151515.dkr.ecr.us-west-2.amazonaws.com/mlflow-pyfunc"
+
+
+@pytest.mark.parametrize("tag", ["", ":3.17.2"])
+def test_mlflows_image_of_any_account_region_and_tag(tag: str) -> None:
+    assert resolve(MLFLOW + tag, ImageTable()) == RuntimeChoice(RuntimeKind.MLFLOW)
+
+
+@pytest.mark.parametrize("image", ["tidegate/xgboost", "tidegate/xgboost:3"])
+def test_tidegates_xgboost_keeps_its_own_forms(image: str) -> None:
+    assert resolve(image, ImageTable()) == XGBOOST
 
 
 @pytest.mark.parametrize(
     "image",
     [
-        "tidegate/xgboost",
-        "tidegate/xgboost:3",
         "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1",
         "141502667606.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost",
         "811284229777.dkr.ecr.us-east-1.amazonaws.com/xgboost:1",
@@ -39,7 +41,7 @@ XGBOOST = RuntimeChoice(RuntimeKind.XGBOOST)
     ],
 )
 def test_xgboost_of_any_account_region_and_tag(image: str) -> None:
-    assert resolve(image, ImageTable()) == XGBOOST
+    assert resolve(image, ImageTable()) == RuntimeChoice(RuntimeKind.SAGEMAKER_XGBOOST)
 
 
 @pytest.mark.parametrize(
@@ -123,3 +125,8 @@ def test_a_model_cannot_say_which_program_runs(name: str) -> None:
 
 def test_other_variables_are_a_model_s_own() -> None:
     check_environment({"SAGEMAKER_PROGRAM": "inference.py", "THRESHOLD": "0.5", "MY_PATH": "/x", "PYTHON": "no"})
+
+
+def test_a_name_of_ones_own_may_have_the_forms_of_awss_image() -> None:
+    table = parse_table("images: {ours: {runtime: sagemaker-xgboost}}", "t")
+    assert resolve("ours", table) == RuntimeChoice(RuntimeKind.SAGEMAKER_XGBOOST)

@@ -26,12 +26,12 @@ def folder(models: Path, tmp_path: Path) -> Path:
 
 
 def test_there_is_no_quick_way_before_the_first_replica_left_one(folder: Path) -> None:
-    assert quick.opened(folder, {}) is None
+    assert quick.opened(RuntimeKind.XGBOOST, folder, {}) is None
 
 
 def test_what_was_left_answers_as_the_library_does(folder: Path) -> None:
     quick.plant(RuntimeKind.XGBOOST, folder, {})
-    found, library = quick.opened(folder, {}), runtime.load(folder, {})
+    found, library = quick.opened(RuntimeKind.XGBOOST, folder, {}), runtime.load(folder, {})
     assert found is not None
     rows = np.random.default_rng(1).normal(size=(50, len(FEATURES))).astype(np.float32)
     rows[::7, 2] = np.nan
@@ -42,14 +42,14 @@ def test_a_damaged_file_is_not_used(folder: Path) -> None:
     quick.plant(RuntimeKind.XGBOOST, folder, {})
     kept = quick.place(folder)
     kept.write_bytes(kept.read_bytes()[:-1])
-    assert quick.opened(folder, {}) is None
+    assert quick.opened(RuntimeKind.XGBOOST, folder, {}) is None
 
 
 def test_a_model_that_is_no_forest_is_noted_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quick, "_planted", lambda folder, environment: b"")
     quick.plant(RuntimeKind.XGBOOST, folder, {})
     assert quick.place(folder).read_bytes() == b""
-    assert quick.opened(folder, {}) is None
+    assert quick.opened(RuntimeKind.XGBOOST, folder, {}) is None
 
 
 def test_other_runtimes_leave_nothing(folder: Path) -> None:

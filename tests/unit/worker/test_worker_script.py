@@ -507,3 +507,102 @@ def test_every_line_of_a_csv_is_a_row_of_the_array(body: str, found: list[list[A
 def test_an_empty_line_of_a_csv_is_refused() -> None:
     with pytest.raises(ModelFailed, match="line 2 is empty"):
         arrays.decode("1,2\n\n3,4\n", "text/csv")
+
+
+FAMILY = "def model_fn(model_dir):\n    import {library}\n    {body}\n"
+BOOSTER = FAMILY.format(
+    library="xgboost",
+    body="booster = xgboost.Booster(); booster.load_model(f'{model_dir}/m.ubj'); return booster",
+)
+
+
+def boosted(where: Path) -> Any:
+    """A model of three named features, its rows and predictions."""
+    xgboost = pytest.importorskip("xgboost")
+    random = np.random.default_rng(4)
+    rows = random.normal(size=(200, 3))
+    rows[random.random(rows.shape) < 0.2] = np.nan
+    matrix = xgboost.DMatrix(rows, np.nansum(rows, axis=1) > 0, feature_names=["a", "b", "c"])
+    booster = xgboost.train({"nthread": 1, "objective": "binary:logistic"}, matrix, 8)
+    booster.save_model(folder(where, inference=BOOSTER) / "m.ubj")
+    return rows[:5], booster.predict(matrix)[:5]
+
+
+@pytest.mark.parametrize("kind", ["text/libsvm", "text/x-libsvm", "text/csv", "text/csv; charset=utf-8"])
+def test_the_default_functions_of_xgboosts_image(tmp_path: Path, kind: str) -> None:
+    rows, expected = boosted(tmp_path)
+    lines = []
+    for row in rows:
+        pairs = [(at, value) for at, value in enumerate(row.tolist(), 1) if value == value]
+        sparse = " ".join(f"{at}:{value}" for at, value in pairs)
+        lines.append(sparse if "libsvm" in kind else ";".join(str(dict(pairs).get(at, "")) for at in (1, 2, 3)))
+    loaded = script.load(tmp_path / "model", TRUSTED, family="xgboost")
+    body, answered = said(loaded.answer(call("\n".join(lines).encode(), kind, CSV)))
+    assert answered == CSV
+    np.testing.assert_allclose([float(line) for line in body.split()], expected, atol=1e-6)
+    with pytest.raises(ModelFailed, match="index 4 is beyond"):
+        loaded.answer(call(b"4:1", "text/libsvm"))
+
+
+def test_sparse_rows_need_a_model_whose_columns_are_known(tmp_path: Path) -> None:
+    model = folder(tmp_path, inference="def model_fn(d): return 1\ndef predict_fn(data, model): return 0")
+    loaded = script.load(model, TRUSTED, family="xgboost")
+    with pytest.raises(ModelFailed) as caught:
+        loaded.answer(call(b"1:1", "text/libsvm"))
+    assert failure(caught.value)[0] == 415
+    assert "write an input_fn" in caught.value.message
+
+
+def test_scikit_learns_default_input_keeps_an_arrays_type(tmp_path: Path) -> None:
+    """As AWS's container has it; a time in seconds is no float32."""
+    given = "def model_fn(d): return None\ndef predict_fn(data, model): return [str(data.dtype), data.tolist()]"
+    loaded = script.load(folder(tmp_path, inference=given), TRUSTED, family="sklearn")
+    body, _ = said(loaded.answer(call(npy(1719999999.25, 2), NPY, JSON)))
+    assert json.loads(body) == ["float64", [[1719999999.25, 2]]]
+    for text, rows in ((b"0.5,2", [[0.5, 2]]), (b"0.5,2\n1,3\n", [[0.5, 2], [1, 3]]), (b"1\n2\n", [[1], [2]])):
+        assert json.loads(said(loaded.answer(call(text, CSV, JSON)))[0]) == ["float32", rows]
+
+
+# --- code that lies beside the model ---
+
+
+def submitted(where: Path, **files: str) -> dict[str, str]:
+    """As a worker has brought it here."""
+    code = where / "model.submitted" / "code"
+    code.mkdir(parents=True)
+    for name, text in files.items():
+        (code / f"{name}.py").write_text(text)
+    return {
+        **TRUSTED,
+        "SAGEMAKER_PROGRAM": "serve.py",
+        "SAGEMAKER_SUBMIT_DIRECTORY": "s3://bucket/sourcedir.tar.gz",
+        "TIDEGATE_CODE_FOLDER": str(code),
+    }
+
+
+def test_code_that_was_submitted_beside_the_model(tmp_path: Path) -> None:
+    environment = submitted(tmp_path, serve="from helping import twice\n" + DOUBLES, helping="twice = 2")
+    loaded = script.load(folder(tmp_path), environment)
+    assert said(loaded.answer(call(b"[1]", JSON)))[0] == b"[2]"
+    assert os.environ["SAGEMAKER_SUBMIT_DIRECTORY"] == "s3://bucket/sourcedir.tar.gz"
+    assert "TIDEGATE_CODE_FOLDER" not in os.environ
+
+
+@pytest.mark.parametrize("name", ["other.py", "../model/x.py"])
+def test_a_program_that_was_not_submitted(tmp_path: Path, name: str) -> None:
+    model = folder(tmp_path, inference=DOUBLES)
+    (model / "x.py").write_text(DOUBLES)
+    environment = {**submitted(tmp_path, serve=DOUBLES), "SAGEMAKER_PROGRAM": name}
+    with pytest.raises(ArtifactError) as caught:
+        script.load(model, environment)
+    assert caught.value.message == (
+        f"SAGEMAKER_SUBMIT_DIRECTORY (s3://bucket/sourcedir.tar.gz) holds no {name}; found: serve.py"
+    )
+
+
+def test_an_error_of_submitted_code_names_its_file(tmp_path: Path) -> None:
+    environment = submitted(tmp_path, serve="def model_fn(d):\n    return d[0.5]\ndef predict_fn(d, m): pass")
+    with pytest.raises(
+        ArtifactError, match=r"model_fn of code/serve.py failed \(code/serve.py, line 2\): TypeError"
+    ):
+        script.load(folder(tmp_path), environment)

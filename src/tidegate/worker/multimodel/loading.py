@@ -22,10 +22,10 @@ from tidegate.worker.multimodel.preparer import Done, Job
 from tidegate.worker.multimodel.preparing import Preparers
 from tidegate.worker.multimodel.source import Source
 from tidegate.worker.multimodel.store import GOOD, NEXT, Kept, Store
-from tidegate.worker.runtimes import choose
+from tidegate.worker.runtimes import choose, served
 from tidegate.worker.runtimes.forest import Damaged, Forest, unpack
 from tidegate.worker.runtimes.lean import IMPORTS
-from tidegate.worker.runtimes.tables import Rows, default_accept, of_forest
+from tidegate.worker.runtimes.tables import Rows, default_accept
 
 LONGEST = 360.0
 """Seconds that one model may take to be read or loaded."""
@@ -158,7 +158,9 @@ class Loader:
         return engine, forest.head.mark, min(size, 2 * len(data) + (1 << 16))
 
     def _served(self, forest: Forest) -> Batcher[Rows, object]:
-        return Batcher(of_forest(forest, self._accept), self._loop, aside=self._large)
+        container = self._container
+        table = served(forest, container.kind, container.environment, self._accept)
+        return Batcher(table, self._loop, aside=self._large)
 
     # --- anything else: its own library reads it ---
 

@@ -7,6 +7,7 @@ an engine of its own, ``program.Program``.
 """
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,12 @@ from tidegate.worker.runtimes.detect import SCRIPT, detect, is_code
 from tidegate.worker.runtimes.lean import IMPORTS
 from tidegate.worker.runtimes.trial import tried
 
-_WITH_SCRIPTS = (RuntimeKind.SKLEARN, RuntimeKind.XGBOOST)
-"""Runtimes whose AWS images run a script that lies in the model data."""
+FAMILIES = {
+    RuntimeKind.SKLEARN: "sklearn",
+    RuntimeKind.XGBOOST: "xgboost",
+    RuntimeKind.SAGEMAKER_XGBOOST: "xgboost",
+}
+"""Runtimes whose AWS images run a script, and the framework whose functions stand in for those it does not have."""
 
 
 def load(kind: RuntimeKind, model_dir: Path, environment: Mapping[str, str]) -> Scorer[Any, Any] | Handler:
@@ -26,12 +31,25 @@ def load(kind: RuntimeKind, model_dir: Path, environment: Mapping[str, str]) -> 
     chosen = choose(kind, model_dir, environment)
     with tried(chosen.value, model_dir, environment):
         module = IMPORTS.runtime(chosen)
-    loaded: Scorer[Any, Any] | Handler
-    if chosen is RuntimeKind.SCRIPT and kind in _WITH_SCRIPTS:
-        loaded = module.load(model_dir, environment, family=kind.value)
-    else:
-        loaded = module.load(model_dir, environment)
-    return loaded
+    if chosen is RuntimeKind.SCRIPT and kind in FAMILIES:
+        return module.load(model_dir, environment, family=FAMILIES[kind])  # type: ignore[no-any-return]
+    loaded: Any = module.load(model_dir, environment)
+    if kind is RuntimeKind.SAGEMAKER_XGBOOST:
+        loaded.follow(_aws_xgboost().of_booster(loaded.booster, environment))
+    return loaded  # type: ignore[no-any-return]
+
+
+def served(forest: Any, kind: RuntimeKind, environment: Mapping[str, str], accept: str | None) -> Any:
+    """A ``tables.Table`` around the ``Forest`` of an XGBoost model. Raises ArtifactError, Invalid."""
+    table = import_module(f"{__name__}.tables").of_forest(forest, accept)
+    if kind is RuntimeKind.SAGEMAKER_XGBOOST:
+        table.follow(_aws_xgboost().of_forest(forest, environment))
+    return table
+
+
+def _aws_xgboost() -> Any:
+    """Needs numpy, as models do and this module must not."""
+    return import_module(f"{__name__}.aws_xgboost")
 
 
 def choose(kind: RuntimeKind, model_dir: Path, environment: Mapping[str, str]) -> RuntimeKind:
@@ -39,7 +57,8 @@ def choose(kind: RuntimeKind, model_dir: Path, environment: Mapping[str, str]) -
     if kind is RuntimeKind.AUTO:
         files = (path for path in model_dir.rglob("*") if path.is_file())
         return detect([path.relative_to(model_dir).as_posix() for path in files], environment)
-    if kind in _WITH_SCRIPTS:
+    if kind in FAMILIES:
         scripts = [SCRIPT] if (model_dir / SCRIPT).is_file() else []
-        return RuntimeKind.SCRIPT if is_code(scripts, environment) else kind
-    return kind
+        if is_code(scripts, environment):
+            return RuntimeKind.SCRIPT
+    return RuntimeKind.XGBOOST if kind is RuntimeKind.SAGEMAKER_XGBOOST else kind

@@ -105,6 +105,15 @@ class Features:
         """The columns of a kind."""
         return [at for at, one in enumerate(self.kinds or ()) if one.kind is kind]
 
+    @property
+    def listed(self) -> bool:
+        """Whether some values are compared with a list of categories."""
+        return self._listed
+
+    def take(self, rows: NDArray[np.float64]) -> Matrix:
+        """Rows of numbers, NaN for missing ones, as the model takes them. Raises ModelFailed (400)."""
+        return self._matrix(rows)
+
     def place(self, row: int, column: int) -> str:
         """How an error names a cell, by its indices."""
         return self._layout.place(row, column)

@@ -1,16 +1,20 @@
 """What stands in for the functions that a script does not have, by the framework whose image was named."""
 
+import os
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.lib.recfunctions import structured_to_unstructured
 
+from tidegate.transform.splitting import count_lines
 from tidegate.worker.invocation import ModelFailed
-from tidegate.worker.runtimes import arrays, usercode
+from tidegate.worker.runtimes import arrays, aws_xgboost, usercode
+from tidegate.worker.runtimes.forms import CSV, JSON_LINES, NPY, kind_of
 
-JSON_LINES = "application/jsonlines"
 _Function = Callable[..., Any]
 
 
@@ -20,7 +24,7 @@ def defaults(family: str) -> dict[str, _Function]:
     if family == "sklearn":
         return {**found, "input_fn": _rows, "predict_fn": _predict}
     if family == "xgboost":
-        return {**found, "input_fn": _xgboost_rows, "predict_fn": _predict}
+        return {**found, "input_fn": _xgboost_rows, "predict_fn": _xgboost_predict}
     return found
 
 
@@ -38,15 +42,55 @@ def _part(part: Any) -> Any:
 
 
 def _rows(data: str | bytes, content_type: str | None) -> Any:
+    """As AWS's container has it: text is read as float32, an array keeps its type."""
+    found = arrays.decode(data, content_type)
     try:
-        return np.atleast_2d(arrays.decode(data, content_type).astype(np.float32))
+        if found.dtype.names:  # columns of several types, of which numpy makes records
+            found = structured_to_unstructured(np.atleast_1d(found))
+        if found.ndim == 1 and _lines(data, content_type) > 1:
+            found = found.reshape(-1, 1)  # numpy leaves a single column flat
+        rows = np.atleast_2d(found)
+        return rows if kind_of(content_type or "") == NPY else rows.astype(np.float32)
     except (TypeError, ValueError) as error:
         raise ModelFailed(400, f"The body has values that are not numbers: {error}.") from None
 
 
-def _xgboost_rows(data: str | bytes, content_type: str | None) -> Any:
-    return import_module("xgboost").DMatrix(_rows(data, content_type))
+def _lines(data: str | bytes, content_type: str | None) -> int:
+    """Of CSV; 1 for anything else."""
+    if kind_of(content_type or "") != CSV:
+        return 1
+    body = data.encode() if isinstance(data, str) else data
+    return count_lines(body)
+
+
+def _xgboost_rows(data: str | bytes, content_type: str | None, context: Any) -> Any:
+    """A DMatrix. Of a Booster the columns are known, so rows are read and checked as without a script."""
+    xgboost: Any = import_module("xgboost")
+    kind = kind_of(content_type or "")
+    if kind not in (CSV, *aws_xgboost.SPARSE):
+        return xgboost.DMatrix(_rows(data, content_type))
+    if not isinstance(context.model, xgboost.Booster):
+        if kind == CSV:
+            return xgboost.DMatrix(_rows(data, content_type))
+        raise ModelFailed(415, f"{kind} is read for a Booster, and model_fn gave none: write an input_fn.")
+    features, base = _columns(context.model)
+    body = data.encode() if isinstance(data, str) else data
+    rows = aws_xgboost.read(features, base, body, content_type or "")
+    return xgboost.DMatrix(rows, missing=np.nan)
+
+
+@lru_cache(maxsize=64)
+def _columns(booster: Any) -> Any:
+    runtime: Any = import_module("tidegate.worker.runtimes.xgboost")
+    return runtime.features(booster, os.environ), aws_xgboost.index_base(booster, os.environ)
 
 
 def _predict(data: Any, model: Any) -> Any:
+    return model.predict(data)
+
+
+def _xgboost_predict(data: Any, model: Any) -> Any:
+    """Rows have no names, whatever the model's are."""
+    if isinstance(model, import_module("xgboost").Booster):
+        return model.predict(data, validate_features=False)
     return model.predict(data)

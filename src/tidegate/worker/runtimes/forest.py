@@ -75,6 +75,10 @@ class Forest:
         """One prediction per row, or one row of them for each where there are several outputs."""
         return self._link(self.sums(rows))
 
+    def looks_at_first(self) -> bool:
+        """Whether some split is by the first feature."""
+        return bool((self._arrays.features == 0).any())
+
     def sums(self, rows: Matrix) -> Matrix:
         """The margins, in the shape of ``predict``."""
         step = max(1, _CHUNK // len(self._arrays.roots))

@@ -26,7 +26,6 @@ LINED = frozenset({CSV, JSON_LINES})
 """One row, or prediction, a line."""
 TYPES = (JSON, CSV, NPY, JSON_LINES, *frames.TYPES)
 
-_KNOWN = frozenset(TYPES)
 _KEY = len('{"predictions":')
 _encode = msgspec.json.encode
 
@@ -79,32 +78,32 @@ def unmarked(body: bytes, texts: Collection[Any]) -> bytes:
     return body.removeprefix(BOM)
 
 
-def choose(accept: str, default: str) -> str:
-    """The form to answer in: the one of ``TYPES`` that an Accept header likes best; ``default`` where it has no
+def choose(accept: str, default: str, types: Sequence[str] = TYPES) -> str:
+    """The form to answer in: the one of ``types`` that an Accept header likes best; ``default`` where it has no
     wish. Raises ModelFailed (406) where none will do."""
     if accept in ("", "*/*"):
         return default
-    if accept in _KNOWN:
+    if accept in types:
         return accept
     best, liking = None, 0.0
     for part in accept.lower().split(","):
         name, *parameters = (piece.strip() for piece in part.split(";"))
         quality = _quality(parameters)
-        fitting = [kind for kind in (default, *TYPES) if name in (kind, "*/*", f"{kind.partition('/')[0]}/*")]
+        fitting = [kind for kind in (default, *types) if name in (kind, "*/*", f"{kind.partition('/')[0]}/*")]
         if fitting and quality > liking:
             best, liking = fitting[0], quality
     if best is None:
-        raise ModelFailed(406, f"Cannot answer as {accept[:100]!r}; accept one of {', '.join(TYPES)}.")
+        raise ModelFailed(406, f"Cannot answer as {accept[:100]!r}; accept one of {', '.join(types)}.")
     return best
 
 
-def unknown(kind: str) -> ModelFailed:
+def unknown(kind: str, types: Sequence[str] = TYPES) -> ModelFailed:
     """What a body in a form that is not known is told."""
     if kind == "application/octet-stream":
         return ModelFailed(
-            415, f"Raw bytes are not rows of a table; send {', '.join(TYPES)} and name it in Content-Type."
+            415, f"Raw bytes are not rows of a table; send {', '.join(types)} and name it in Content-Type."
         )
-    return ModelFailed(415, f"Content type {kind[:100]!r} is not supported; send {', '.join(TYPES)}.")
+    return ModelFailed(415, f"Content type {kind[:100]!r} is not supported; send {', '.join(types)}.")
 
 
 def _quality(parameters: Sequence[str]) -> float:

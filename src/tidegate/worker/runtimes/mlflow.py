@@ -18,8 +18,8 @@ import yaml
 from tidegate.model.errors import ArtifactError
 from tidegate.worker.answer_counts import check_count, row_by_row
 from tidegate.worker.byreference import FIRST
-from tidegate.worker.images import PICKLE, TRUST, trusts
 from tidegate.worker.invocation import Answer, Call, ModelFailed
+from tidegate.worker.trust import PICKLE, TRUST, trusts
 
 try:
     import mlflow.pyfunc

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 from tidegate.model.errors import ArtifactError
 from tidegate.worker import zips
-from tidegate.worker.images import PICKLE, TRUST, trusts
 from tidegate.worker.invocation import ModelFailed
+from tidegate.worker.trust import PICKLE, TRUST, trusts
 
 try:
     import numpy as np

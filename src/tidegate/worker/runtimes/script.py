@@ -17,6 +17,7 @@ from tidegate.worker.handling import Streamed
 from tidegate.worker.invocation import Answer, Call, ModelFailed
 from tidegate.worker.runtimes import usercode
 from tidegate.worker.runtimes.detect import CODE_FOLDER, PROGRAM
+from tidegate.worker.submitted import DIRECTORY, FOLDER, MOUNT
 
 try:
     from tidegate.worker.runtimes import arrays, families
@@ -25,10 +26,7 @@ except ImportError as missing:
         f"scripts need packages that are not installed ({missing.name}): pip install 'tidegate[script]'"
     ) from None
 
-SUBMIT_DIRECTORY = "SAGEMAKER_SUBMIT_DIRECTORY"
 DEFAULT_ACCEPT = "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT"
-_MOUNT = Path("/opt/ml/model")
-"""Where a model folder lies in SageMaker's containers."""
 _TEXT = (arrays.JSON, arrays.CSV)
 """Content types whose body a script gets as text."""
 TAKES = {
@@ -47,8 +45,10 @@ _Function = Callable[..., Any]
 class Context:
     """What a function's last argument tells, of one request or (without a call) of the load."""
 
-    def __init__(self, model_dir: str, call: Call | None = None) -> None:
+    def __init__(self, model_dir: str, call: Call | None = None, model: Any = None) -> None:
         self.model_dir = model_dir
+        self.model = model
+        """What ``model_fn`` gave; None while it has not."""
         self.system_properties = {"model_dir": model_dir, "gpu_id": None}
         self._call = call
 
@@ -65,7 +65,7 @@ def load(model_dir: Path, environment: Mapping[str, str], family: str = "") -> "
     """``family``: the framework ("sklearn", "xgboost") whose image was named; its functions stand in for missing
     ones. Raises ArtifactError that says which line of the code failed, Transient where another try may help."""
     path = program(model_dir, environment)
-    name = path.relative_to(model_dir).as_posix()
+    name = f"{CODE_FOLDER}/{path.name}" if FOLDER in environment else path.relative_to(model_dir).as_posix()
     usercode.check_allowed(environment, name)
     threads = usercode.threads(environment)
     modules = usercode.prepare(model_dir, path.parent, environment)
@@ -88,25 +88,35 @@ def load(model_dir: Path, environment: Mapping[str, str], family: str = "") -> "
 
 
 def program(model_dir: Path, environment: Mapping[str, str]) -> Path:
-    """The file with the functions. A submit folder outside the model data (an s3:// address, say) is not fetched.
+    """The file with the functions: in the code that was brought here beside the model, or in the model data.
 
     Raises ArtifactError."""
     name = environment.get(PROGRAM) or "inference.py"
     name = name if name.endswith(".py") else f"{name}.py"
-    given = environment.get(SUBMIT_DIRECTORY, "").removeprefix("file://")
+    if FOLDER in environment:
+        return _submitted(Path(environment[FOLDER]), name, environment)
+    given = environment.get(DIRECTORY, "").removeprefix("file://")
     root = model_dir.resolve()
     folder = root / CODE_FOLDER
     if given and "://" not in given:
-        inside = Path(given).relative_to(_MOUNT) if Path(given).is_relative_to(_MOUNT) else Path(given)
+        inside = Path(given).relative_to(MOUNT) if Path(given).is_relative_to(MOUNT) else Path(given)
         if (root / inside).resolve().is_relative_to(root):
             folder = root / inside
     path = (folder / name).resolve()
     if not path.is_relative_to(root) or not path.is_file():
         found = ", ".join(sorted(file.name for file in folder.glob("*"))[:10]) or "nothing"
-        where = f" ({SUBMIT_DIRECTORY} is {given!r}; code has to lie in the model data)" if given else ""
+        where = f" ({DIRECTORY} is {given!r}; code has to lie in the model data)" if given else ""
         shown = folder.relative_to(root).as_posix()
         raise ArtifactError(f"the model data has no {shown}/{name}{where}; found in {shown}/: {found}")
     return model_dir / path.relative_to(root)
+
+
+def _submitted(folder: Path, name: str, environment: Mapping[str, str]) -> Path:
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()) or not path.is_file():
+        found = ", ".join(sorted(file.name for file in folder.glob("*"))[:10]) or "nothing"
+        raise ArtifactError(f"{DIRECTORY} ({environment.get(DIRECTORY)}) holds no {name}; found: {found}")
+    return path
 
 
 class Functions:
@@ -165,7 +175,7 @@ class Script:
             except UnicodeDecodeError as error:
                 raise ModelFailed(400, f"The body is {content_type}, but not UTF-8: {error}.") from None
         try:
-            result = self._result(Context(self._model_dir, call), data, content_type, accept)
+            result = self._result(Context(self._model_dir, call, self._model), data, content_type, accept)
         except Exception as error:
             raise usercode.with_status(error) from None
         body, kind = result if isinstance(result, tuple) else (result, accept)

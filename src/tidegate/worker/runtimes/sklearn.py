@@ -21,8 +21,8 @@ from typing import Any
 
 from tidegate.model.errors import ArtifactError, Invalid
 from tidegate.worker import zips
-from tidegate.worker.images import PICKLE, TRUST, trusts
 from tidegate.worker.invocation import ModelFailed
+from tidegate.worker.trust import PICKLE, TRUST, trusts
 
 try:
     import joblib

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -36,6 +36,23 @@ class Form(NamedTuple):
     """A row a line, in both."""
 
 
+class Dialect(Protocol):
+    """Forms of requests and answers beside, or in place of, those of every table."""
+
+    lined: frozenset[str]
+    """Forms with a row a line."""
+
+    def answer_form(self, accept: str, default: str | None, kind: str) -> str:
+        """Raises ModelFailed (406)."""
+        ...
+
+    def read(self, features: codecs.Features, body: bytes, content_type: str, begins: bool) -> codecs.Matrix:
+        """Raises ModelFailed. There may be no rows."""
+        ...
+
+    def write(self, scores: Any, form: str) -> Answer: ...
+
+
 class Table:
     """A ``batching.Scorer``; ``predict`` gives one result per row and may run in two threads at once."""
 
@@ -59,14 +76,24 @@ class Table:
             features.of_kind(codecs.Kind.FLAG),
         ).rows
         self._forms: dict[tuple[bytes | None, bytes | None], Form] = {}
+        self._dialect: Dialect | None = None
+
+    def follow(self, dialect: Dialect) -> None:
+        """Before the first request."""
+        self._dialect = dialect
 
     def parse(self, call: Call) -> Rows:
         if self._form(call).plain and (rows := self._pack(call.body)) is not None:
             return rows
-        return self._features.read(call.body, call.content_type)
+        return self._read(call, begins=True)
 
     def parse_bare(self, call: Call) -> Rows:
-        return self._features.read(call.body, call.content_type, begins=False)
+        return self._read(call, begins=False)
+
+    def _read(self, call: Call, begins: bool) -> codecs.Matrix:
+        if self._dialect is not None:
+            return self._dialect.read(self._features, call.body, call.content_type, begins)
+        return self._features.read(call.body, call.content_type, begins)
 
     def unmarked(self, body: bytes) -> bytes:
         return self._features.unmarked(body)
@@ -85,12 +112,15 @@ class Table:
 
     def score(self, requests: Sequence[Rows]) -> Sequence[Any]:
         if len(requests) == 1:
-            return [self._predict(self._matrix(requests[0]))]
+            return [self._scored(self._matrix(requests[0]))]
         if all(isinstance(rows, bytes) for rows in requests):
-            scores = self._predict(self._matrix(b"".join(requests)))  # type: ignore[arg-type]
+            scores = self._scored(self._matrix(b"".join(requests)))  # type: ignore[arg-type]
         else:
-            scores = self._predict(np.concatenate([self._matrix(rows) for rows in requests]))
+            scores = self._scored(np.concatenate([self._matrix(rows) for rows in requests]))
         return split_answers(scores, list(map(self.size, requests)))
+
+    def _scored(self, rows: codecs.Matrix) -> Any:
+        return self._predict(rows) if len(rows) else rows
 
     def run(self, rows: Any) -> Any:
         """The model itself: a result for each row."""
@@ -102,13 +132,16 @@ class Table:
         self._scale = scale
 
     def score_again(self, rows: Any) -> Any:
-        return self._predict(self._matrix(rows).copy())
+        return self._scored(self._matrix(rows).copy())
 
     def difference(self, rows: Any, alone: Any, batched: Any) -> str:
+        if not len(rows):
+            return ""
         return rounding.difference(self._predict, self._matrix(rows), alone, batched, self._scale)
 
     def render(self, scores: Any, call: Call) -> Answer:
-        return codecs.write(scores, self._form(call).answer)
+        form = self._form(call).answer
+        return codecs.write(scores, form) if self._dialect is None else self._dialect.write(scores, form)
 
     def probe(self) -> None:
         """Predicts rows of all kinds: a damaged model may fail at some only. Raises whatever the model does."""
@@ -128,12 +161,17 @@ class Table:
         form = self._forms.get(key)
         if form is None:
             kind = codecs.kind_of(call.content_type)
-            answer = codecs.choose(call.accept, self._accept or kind)
+            answer, lined = self._answer_form(call.accept, kind)
             plain = kind == codecs.JSON and not self._features.of_kind(codecs.Kind.CATEGORY)
-            form = Form(plain, answer, {kind, answer} <= forms.LINED)
+            form = Form(plain, answer, {kind, answer} <= lined)
             if len(self._forms) < MOST_FORMS:
                 self._forms[key] = form
         return form
+
+    def _answer_form(self, accept: str, kind: str) -> tuple[str, frozenset[str]]:
+        if self._dialect is None:
+            return codecs.choose(accept, self._accept or kind), forms.LINED
+        return self._dialect.answer_form(accept, self._accept, kind), self._dialect.lined
 
 
 def of_forest(forest: Forest, accept: str | None) -> Table:

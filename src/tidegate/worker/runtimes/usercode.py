@@ -17,10 +17,11 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 
 from tidegate.model.errors import ArtifactError, Invalid, TidegateError, Transient
-from tidegate.worker.images import CODE, TRUST, trusts
 from tidegate.worker.invocation import ModelFailed
 from tidegate.worker.runtimes.detect import HANDLER
 from tidegate.worker.runtimes.ownmodules import OwnModules
+from tidegate.worker.submitted import FOLDER
+from tidegate.worker.trust import CODE, TRUST, trusts
 
 THREADS = "SAGEMAKER_MODEL_SERVER_WORKERS"
 """Requests that the code may be given at one time, each in a thread; 1 when it is not set."""
@@ -46,7 +47,8 @@ def prepare(model_dir: Path, folder: Path, environment: Mapping[str, str]) -> Ow
     Raises ArtifactError for requirements that are not met and for what two models of a replica cannot share."""
     check_requirements(folder / "requirements.txt")
     wanted = {**environment, "SM_MODEL_DIR": str(model_dir), "MODEL_DIR": str(model_dir)}
-    wanted.pop(TRUST, None)
+    for name in (TRUST, FOLDER):  # the server's, not the model's
+        wanted.pop(name, None)
     _share(wanted)
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))

@@ -47,7 +47,7 @@ class XGBoost(Table):
         threads: int = 1,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._booster = booster
+        self.booster = booster
         self._linear = is_linear(booster)
         self._iterations = iterations(booster)
         self._fast = self._faster(threads)
@@ -57,7 +57,7 @@ class XGBoost(Table):
         if trees is None or self._linear:
             return None
         try:
-            return trees.faster(self._booster, self._iterations, threads)
+            return trees.faster(self.booster, self._iterations, threads)
         except NotCovered as why:
             print(f"evaluated by XGBoost itself, not by onnxruntime: {why}", flush=True)
             return None
@@ -66,8 +66,8 @@ class XGBoost(Table):
         if self._fast is not None and len(rows) <= trees.MOST:
             return self._fast(rows)
         if self._linear:
-            return self._booster.predict(xgboost.DMatrix(rows, missing=np.nan), validate_features=False)
-        return self._booster.inplace_predict(
+            return self.booster.predict(xgboost.DMatrix(rows, missing=np.nan), validate_features=False)
+        return self.booster.inplace_predict(
             rows, iteration_range=self._iterations, missing=np.nan, validate_features=False
         )
 

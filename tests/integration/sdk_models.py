@@ -1,0 +1,144 @@
+"""Run by the Python of the SageMaker SDK v2: ``sdk_models.py FLOW URL BUCKET FOLDER``.
+
+A user's own lines, on a session whose clients go to URL. What came of them is printed as one line of JSON.
+"""
+
+import io
+import json
+import sys
+
+import boto3
+import numpy
+import sagemaker
+from sagemaker.deserializers import JSONDeserializer
+from sagemaker.serializers import CSVSerializer, RecordSerializer
+from sagemaker.session_settings import SessionSettings
+from sagemaker.sklearn import SKLearnModel
+from sagemaker.xgboost import XGBoostModel
+
+ROLE = "arn:aws:iam::000000000000:role/any"
+SPARSE = "1:0.5 3:-1\n2:2\n1:1.5 2:0 3:3"
+DENSE = [[0.5, 1.0, -1.0], [1.5, 0.0, 3.0]]
+PLACE = {"initial_instance_count": 1, "instance_type": "ml.m5.large"}
+
+
+def session(url: str, bucket: str) -> sagemaker.Session:
+    boto_session = boto3.Session(region_name="us-east-1")
+    return sagemaker.Session(
+        boto_session=boto_session,
+        sagemaker_client=boto_session.client("sagemaker", endpoint_url=url),
+        sagemaker_runtime_client=boto_session.client("sagemaker-runtime", endpoint_url=url),
+        default_bucket=bucket,
+        settings=SessionSettings(encrypt_repacked_artifacts=False),  # the S3 of the tests has no KMS
+    )
+
+
+def xgboost_plain(given: sagemaker.Session, bucket: str, folder: str) -> object:
+    model = XGBoostModel(
+        model_data=f"s3://{bucket}/xgboost/model.tar.gz",
+        role=ROLE,
+        framework_version="1.7-1",
+        sagemaker_session=given,
+    )
+    predictor = model.deploy(**PLACE)
+    sparse = predictor.predict(SPARSE)
+    predictor.serializer = RecordSerializer()
+    records = predictor.predict(numpy.array(DENSE))
+    predictor.serializer, predictor.deserializer = CSVSerializer(), JSONDeserializer()
+    scores = predictor.predict(DENSE)
+    predictor.delete_endpoint()
+    return {"sparse": sparse, "records": records, "scores": scores}
+
+
+def xgboost_selected(given: sagemaker.Session, bucket: str, folder: str) -> object:
+    model = XGBoostModel(
+        model_data=f"s3://{bucket}/xgboost/model.tar.gz",
+        role=ROLE,
+        framework_version="1.7-1",
+        env={"SAGEMAKER_INFERENCE_OUTPUT": "predicted_label,probability"},
+        sagemaker_session=given,
+    )
+    predictor = model.deploy(**PLACE, serializer=CSVSerializer(), deserializer=JSONDeserializer())
+    found = predictor.predict(DENSE)
+    predictor.delete_endpoint()
+    return found
+
+
+def xgboost_script(given: sagemaker.Session, bucket: str, folder: str) -> object:
+    model = XGBoostModel(
+        model_data=f"s3://{bucket}/xgboost/model.tar.gz",
+        role=ROLE,
+        entry_point="serve.py",
+        source_dir=folder,
+        framework_version="1.7-1",
+        sagemaker_session=given,
+    )
+    predictor = model.deploy(**PLACE)
+    found = predictor.predict(SPARSE)
+    predictor.delete_endpoint()
+    return found
+
+
+def sklearn_script(given: sagemaker.Session, bucket: str, folder: str) -> object:
+    model = SKLearnModel(
+        model_data=f"s3://{bucket}/sklearn/model.tar.gz",
+        role=ROLE,
+        entry_point=f"{folder}/inference.py",
+        framework_version="1.2-1",
+        sagemaker_session=given,
+    )
+    predictor = model.deploy(**PLACE)
+    arrays = predictor.predict(numpy.array(DENSE)).tolist()
+    predictor.serializer, predictor.deserializer = CSVSerializer(), JSONDeserializer()
+    text = predictor.predict(DENSE)
+    predictor.delete_endpoint()
+    return {"arrays": arrays, "text": text}
+
+
+def sklearn_network_isolated(given: sagemaker.Session, bucket: str, folder: str) -> object:
+    """The SDK packs the script into the model data."""
+    model = SKLearnModel(
+        model_data=f"s3://{bucket}/sklearn/model.tar.gz",
+        role=ROLE,
+        entry_point="inference.py",
+        source_dir=folder,
+        framework_version="1.2-1",
+        enable_network_isolation=True,
+        sagemaker_session=given,
+    )
+    predictor = model.deploy(**PLACE)
+    arrays = predictor.predict(numpy.array(DENSE)).tolist()
+    predictor.delete_endpoint()
+    return {"arrays": arrays}
+
+
+def transform(given: sagemaker.Session, bucket: str, folder: str) -> object:
+    """A batch job over libsvm, line by line."""
+    given.boto_session.client("s3").put_object(Bucket=bucket, Key="in/rows.libsvm", Body=SPARSE.encode())
+    model = XGBoostModel(
+        model_data=f"s3://{bucket}/xgboost/model.tar.gz",
+        role=ROLE,
+        framework_version="1.7-1",
+        sagemaker_session=given,
+    )
+    transformer = model.transformer(
+        instance_count=1, instance_type="ml.m5.large", assemble_with="Line", output_path=f"s3://{bucket}/out"
+    )
+    transformer.transform(
+        f"s3://{bucket}/in/", content_type="text/libsvm", split_type="Line", wait=True, logs=False
+    )
+    into = io.BytesIO()
+    given.boto_session.client("s3").download_fileobj(bucket, "out/rows.libsvm.out", into)
+    return into.getvalue().decode().splitlines()
+
+
+FLOWS = [xgboost_plain, xgboost_selected, xgboost_script, sklearn_script, sklearn_network_isolated, transform]
+
+
+def main(flow: str, url: str, bucket: str, folder: str) -> None:
+    [run] = [each for each in FLOWS if each.__name__ == flow]
+    print("found", json.dumps(run(session(url, bucket), bucket, folder)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

