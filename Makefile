@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 JOBS   ?= 3
 
-# Quick tests: no platform is started and no database server. The three files left out search thousands of simulated
+# Quick tests: no platform is started. The three files that are left out search thousands of simulated
 # worlds; `make test` runs them.
 SLOW   := tests/property/test_loop_worlds.py tests/property/test_loop_mutants.py tests/property/test_rollout_mutants.py
 QUICK  := tests/unit tests/property tests/house $(addprefix --ignore=,$(SLOW))
