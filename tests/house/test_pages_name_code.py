@@ -34,7 +34,7 @@ def found(name: str) -> Path | None:
 
 @cache
 def defined(name: str) -> frozenset[str]:
-    """Functions, classes and constants of a file, and members of classes as ``Class.member``; none if it is missing."""
+    """Functions, classes, constants and ``Class.member`` of a file; none if it is missing."""
     path, names = found(name), set[str]()
     if path is None:
         return frozenset()
