@@ -125,7 +125,9 @@ def _global(options: Options, holds: bool) -> str:
     return f"""\
 # Written by tidegate at every start and reload of HAProxy; changes made here are lost.
 global
-  stats socket unix@{options.admin} mode 600 level admin
+  # Hundreds of endpoints may ask at one time: HAProxy's own 10 would turn some of them away.
+  stats socket unix@{options.admin} mode 600 level admin backlog 1024
+  stats maxconn 100
   maxconn {options.max_connections}
   nbthread {options.threads}
   # Two tidegates must not share a port unnoticed.

@@ -17,8 +17,9 @@ PER_CORE = 2
 """Starts at one time for each processor: an import waits for the disk in between."""
 LONGEST_HELD = 5.0
 """Seconds that a start has a slot at the most."""
-AGING = 20.0
-"""Seconds of waiting after which a start is as urgent as a new one of the class above: none waits for ever."""
+AGING = 300.0
+"""Seconds of waiting after which a start is as urgent as a new one of the class above: none waits for ever, and the
+first looks at hundreds of serverless fleets, which nobody waits for, keep no rollout from its instances."""
 FURTHER = 0.5
 """Share of a class by which a further start of a fleet is less urgent than the first of another: without it, a large
 fleet that wanted replicas at the same moment as a small one would get several before that gets its first."""
