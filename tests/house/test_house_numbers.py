@@ -3,10 +3,9 @@
 import ast
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pytest
 from hypothesis import settings
 
 ROOT = Path(__file__).parents[2]
@@ -33,47 +32,52 @@ BANNED = re.compile(
 )
 
 
-def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node
+TREES = {path: ast.parse(path.read_text()) for path in FILES}
 
 
-@pytest.mark.parametrize("path", FILES, ids=named)
-def test_a_file_stays_small(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 400
+def offenders(measure: Callable[[ast.FunctionDef | ast.AsyncFunctionDef], int], most: int) -> dict[str, int]:
+    return {
+        f"{named(path)}: {function.name}": measure(function)
+        for path, tree in TREES.items()
+        for function in functions(tree)
+        if measure(function) > most
+    }
 
 
-@pytest.mark.parametrize("path", FILES, ids=named)
-def test_functions_stay_short(path: Path) -> None:
-    long = {f.name: (f.end_lineno or 0) - f.lineno + 1 for f in functions(path)}
-    assert {name: lines for name, lines in long.items() if lines > 50} == {}
+def functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
-@pytest.mark.parametrize("path", FILES, ids=named)
-def test_functions_take_few_arguments(path: Path) -> None:
-    many = {f.name: len(f.args.posonlyargs + f.args.args + f.args.kwonlyargs) for f in functions(path)}
-    assert {name: count for name, count in many.items() if count > 10} == {}
-    positional = {f.name: len(f.args.posonlyargs + f.args.args) for f in functions(path)}
-    assert {name: count for name, count in positional.items() if count > 7} == {}
+def test_files_stay_small() -> None:
+    lines = {named(path): len(path.read_text().splitlines()) for path in FILES}
+    assert {name: count for name, count in lines.items() if count > 400} == {}
 
 
-@pytest.mark.parametrize("path", FILES, ids=named)
-def test_no_module_has_a_name_that_says_nothing(path: Path) -> None:
-    assert path.stem not in {"utils", "util", "helpers", "helper", "common", "misc", "base", "core", "manager"}
+def test_functions_stay_short() -> None:
+    assert offenders(lambda f: (f.end_lineno or 0) - f.lineno + 1, 50) == {}
 
 
-@pytest.mark.parametrize(
-    "path", [f for f in FILES if named(f).split("/")[0] not in IMPURE and named(f) not in PLATFORM], ids=named
-)
-def test_time_and_chance_are_passed_in(path: Path) -> None:
-    code = "\n".join(line.split("#")[0] for line in path.read_text().splitlines())
-    without_strings = re.sub(r'"""[\s\S]*?"""', "", code)
-    assert BANNED.findall(without_strings) == []
+def test_functions_take_few_arguments() -> None:
+    assert offenders(lambda f: len(f.args.posonlyargs + f.args.args + f.args.kwonlyargs), 10) == {}
+    assert offenders(lambda f: len(f.args.posonlyargs + f.args.args), 7) == {}
+
+
+def test_no_module_has_a_name_that_says_nothing() -> None:
+    empty = {"utils", "util", "helpers", "helper", "common", "misc", "base", "core", "manager"}
+    assert [named(path) for path in FILES if path.stem in empty] == []
+
+
+def test_time_and_chance_are_passed_in() -> None:
+    found = {}
+    for path in PURE:
+        code = "\n".join(line.split("#")[0] for line in path.read_text().splitlines())
+        if banned := BANNED.findall(re.sub(r'"""[\s\S]*?"""', "", code)):
+            found[named(path)] = banned
+    assert found == {}
 
 
 def test_every_module_says_what_it_is_for() -> None:
-    silent = [named(f) for f in FILES if f.read_text().strip() and not ast.get_docstring(ast.parse(f.read_text()))]
+    silent = [named(path) for path, tree in TREES.items() if tree.body and not ast.get_docstring(tree)]
     assert silent == []
 
 
