@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.unit.targets.local_stand import FLEET, spec
 from tidegate.model.fleet import FleetSpec, Serverless
 from tidegate.ports.router import Demand
+from tidegate.targets.local.fleet import measured_turn
 from tidegate.targets.local.fleet_seconds import billed
 from tidegate.targets.local.on_demand import FORGOTTEN, LOOKS, PROVEN, OnDemand
 from tidegate.targets.local.scaling import Standing
@@ -111,3 +112,7 @@ def test_now_is_not_asked_of_the_wall() -> None:
     assert measured(memory, 0.5) == 1
     memory.served()
     assert measured(memory, 0.5 + BOUNDS.idle_after) == 0
+
+
+def test_hundreds_of_fleets_with_replicas_do_not_look_more_often_in_all() -> None:
+    assert [measured_turn(fleets) for fleets in (0, 1, 30, 60, 300)] == [0.1, 0.1, 0.1, 0.2, 1.0]

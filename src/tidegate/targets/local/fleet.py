@@ -31,11 +31,19 @@ BUSY_TURN = 0.05
 """Seconds between turns while replicas start or drain: bounds how late a ready replica is noticed."""
 MEASURED_TURN = 0.1
 """Seconds between turns of a serverless fleet with replicas: how soon it grows."""
+MOST_MEASURED = 300
+"""Turns of all such fleets together in a second. With more than 30 of them each has its turn later: hundreds that look
+ten times a second would leave the controller no time for anything else."""
 IDLE_TURN = 1.0
 TROUBLE_TURN = 0.5
 """Seconds until the next turn when something could not be done."""
 UNWELL_TURN = 0.25
 """Seconds between turns while a replica that was ready cannot answer."""
+
+
+def measured_turn(fleets: int) -> float:
+    """Seconds between turns of each of so many serverless fleets with replicas."""
+    return max(MEASURED_TURN, fleets / MOST_MEASURED)
 
 
 @dataclass
@@ -156,6 +164,7 @@ class Fleet:
                         await self._kicked.wait()
                 self._kicked.clear()
         finally:
+            self.around.measured.discard(self.id)
             for member in self.members.values():
                 member.let_go()
             self.around.starts.forget(self.id, self._now())
@@ -167,7 +176,11 @@ class Fleet:
             return BUSY_TURN
         if not all(m.health.takes_requests for m in self.members.values()):
             return UNWELL_TURN
-        return MEASURED_TURN if self._bounds is not None and self.members else IDLE_TURN
+        return measured_turn(len(self.around.measured)) if self._measured else IDLE_TURN
+
+    @property
+    def _measured(self) -> bool:
+        return self._bounds is not None and bool(self.members)
 
     async def _safe_turn(self) -> bool:
         done, trouble = False, ""
@@ -192,6 +205,7 @@ class Fleet:
 
     async def _turn(self) -> bool:
         self._bury()
+        (self.around.measured.add if self._measured else self.around.measured.discard)(self.id)
         self._look_for_files()
         await self._welcome()
         self._check()

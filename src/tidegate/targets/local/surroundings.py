@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from tidegate.model.fleet import FleetSpec
+from tidegate.model.fleet import FleetId, FleetSpec
 from tidegate.ports.router import Router
 from tidegate.targets.local.folders import Folders, write_whole
 from tidegate.targets.local.nursery import Nursery
@@ -44,6 +44,8 @@ class Surroundings:
     nursery: Nursery | None = None
     """Where workers of serverless fleets and of jobs are forked; None: each is started by itself."""
     starts: StartQueue = field(default_factory=StartQueue)
+    measured: set[FleetId] = field(default_factory=set)
+    """Serverless fleets with replicas, which look often how much they are asked."""
 
 
 def runs_the_same(one: FleetSpec, other: FleetSpec) -> bool:
