@@ -32,8 +32,8 @@ BUSY_TURN = 0.05
 MEASURED_TURN = 0.1
 """Seconds between turns of a serverless fleet with replicas: how soon it grows."""
 MOST_MEASURED = 300
-"""Turns of all such fleets together in a second. With more than 30 of them each has its turn later: hundreds that look
-ten times a second would leave the controller no time for anything else."""
+"""Turns of all such fleets together in a second. With more than 30 of them each has its turn later: hundreds that
+look ten times a second would leave the controller no time for anything else."""
 IDLE_TURN = 1.0
 TROUBLE_TURN = 0.5
 """Seconds until the next turn when something could not be done."""
