@@ -132,8 +132,7 @@ class Soak:
     def _update(self, current: str) -> str:
         flaw, name = self.chance.choice(FLAWS), self.chance.choice(self.faults.names())
         config, scene = self._config(flaw), Scene(self.platform)
-        self._guard(scene, config)
-        alarms = ["soak-errors", "soak-slow"]
+        alarms = self._guard(scene, config)
         kinds = (
             canary(self.chance.choice([20, 50]), 8, alarms=alarms, final=5),
             linear(50, 6, alarms=alarms, final=5),
@@ -158,11 +157,14 @@ class Soak:
 
         return until(ask, "the update ended", 300)
 
-    def _guard(self, scene: Scene, config: str) -> None:
+    def _guard(self, scene: Scene, config: str) -> list[str]:
+        """Alarms of this version alone. One that is redefined keeps its state until it is judged again, as on AWS."""
+        names = [f"{what}-{len(self.outcomes)}" for what in ("errors", "slow")]
         named = {"EndpointName": "soak", "VariantName": "AllTraffic", "EndpointConfigName": config}
         dimensions = [{"Name": key, "Value": value} for key, value in named.items()]
-        scene.alarm("soak-errors", "Invocation5XXErrors", 0.1, Dimensions=dimensions)
-        scene.alarm("soak-slow", "ModelLatency", 300_000, ExtendedStatistic="p90", Dimensions=dimensions)
+        scene.alarm(names[0], "Invocation5XXErrors", 0.1, Dimensions=dimensions)
+        scene.alarm(names[1], "ModelLatency", 300_000, ExtendedStatistic="p90", Dimensions=dimensions)
+        return names
 
     def unexplained(self) -> list[Answer]:
         """Lost requests that belong neither to a bad version nor to a process that was killed or stopped."""
