@@ -55,6 +55,7 @@ def test_versions_are_numbered_and_wait_for_approval(sagemaker: Any, group: str)
     assert shown["InferenceSpecification"] == SPECIFICATION
     listed = sagemaker.list_model_packages(ModelPackageGroupName=group, SortOrder="Ascending", SortBy="Name")
     assert [one["ModelPackageVersion"] for one in listed["ModelPackageSummaryList"]] == [1, 2]
+    assert not any("ModelPackageName" in one for one in listed["ModelPackageSummaryList"]), "AWS lists ARNs alone"
     approved = sagemaker.list_model_packages(ModelPackageGroupName=group, ModelApprovalStatus="Approved")
     assert [one["ModelPackageArn"] for one in approved["ModelPackageSummaryList"]] == [second]
 
@@ -145,8 +146,11 @@ def test_tags_of_groups_and_versions(sagemaker: Any, group: str) -> None:
 @pytest.mark.parametrize(
     ("members", "said"),
     [
-        ({}, "Give either ModelPackageName or ModelPackageGroupName"),
-        ({"ModelPackageGroupName": "none"}, 'there is no model package group "none"'),
+        ({}, "ValidationException: Missing ARN. Give ModelPackageName or ModelPackageGroupName."),
+        (
+            {"ModelPackageName": "a", "ModelPackageGroupName": "b"},
+            "Both ModelPackageName and ModelPackageGroupName are provided in the input. Cannot determine which one",
+        ),
         ({"ModelPackageName": "a", "ModelApprovalStatus": "Approved"}, "leave it out"),
         (
             {
@@ -167,3 +171,25 @@ def test_a_container_names_a_package_or_an_image(sagemaker: Any) -> None:
     container = {"ModelPackageName": "alone", "Image": "tidegate/xgboost"}
     message = refusal(sagemaker.create_model, ModelName="m", PrimaryContainer=container, ExecutionRoleArn=ROLE)
     assert "ModelPackageName and Image exclude each other" in message
+
+
+def test_clients_recognise_a_group_or_package_that_is_there_or_is_not(sagemaker: Any, group: str) -> None:
+    """SageMaker's SDK goes on at "already exists"; pipelines make the group where it "does not exist"."""
+    arn = "arn:aws:sagemaker:us-east-1:123456789012:model-package"
+    sagemaker.create_model_package(ModelPackageName="alone", InferenceSpecification=SPECIFICATION)
+    again = refusal(sagemaker.create_model_package_group, ModelPackageGroupName=group)
+    assert again == f"ValidationException: Model Package Group already exists: {arn}-group/fraud"
+    again = refusal(sagemaker.create_model_package, ModelPackageName="alone", InferenceSpecification=SPECIFICATION)
+    assert again == f"ValidationException: Model Package already exists: {arn}/alone"
+    for named in ("none", f"{arn}-group/none"):
+        members = {"ModelPackageGroupName": named}
+        missing = refusal(sagemaker.create_model_package, InferenceSpecification=SPECIFICATION, **members)
+        assert missing == "ValidationException: Model Package Group does not exist."
+        for call in (sagemaker.describe_model_package_group, sagemaker.delete_model_package_group):
+            assert (
+                refusal(call, **members)
+                == f"ValidationException: ModelPackageGroup {arn}-group/none does not exist."
+            )
+    for call in (sagemaker.describe_model_package, sagemaker.delete_model_package):
+        missing = refusal(call, ModelPackageName=f"{arn}/fraud/12")
+        assert missing == f"ValidationException: ModelPackage {arn}/fraud/12 does not exist."

@@ -61,3 +61,9 @@ def record_name(resource: str) -> str:
     """The name of the record behind the end of an ARN: versions sort by their numbers."""
     group, slash, version = resource.partition("/")
     return f"{group}/{int(version):09d}" if slash and version.isascii() and version.isdigit() else resource
+
+
+def resource_name(record: str) -> str:
+    """The end of an ARN, of the name of a record."""
+    group, slash, version = record.partition("/")
+    return f"{group}/{int(version)}" if slash and version.isascii() and version.isdigit() else record
