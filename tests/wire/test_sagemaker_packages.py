@@ -166,6 +166,40 @@ def test_bad_packages_are_refused(sagemaker: Any, members: dict[str, Any], said:
     assert said in refusal(sagemaker.create_model_package, **given)
 
 
+@pytest.mark.parametrize(
+    ("members", "expected"), [({}, "bca"), ({"SortBy": "Name"}, "abc"), ({"SortOrder": "Descending"}, "acb")]
+)
+def test_packages_and_groups_are_listed_from_the_first_on(
+    sagemaker: Any, wire: Served, members: dict[str, Any], expected: str
+) -> None:
+    for name in "bca":
+        wire.clock.advance(1)
+        sagemaker.create_model_package_group(ModelPackageGroupName=name)
+        sagemaker.create_model_package(ModelPackageName=name)
+    groups = sagemaker.list_model_package_groups(**members)["ModelPackageGroupSummaryList"]
+    packages = sagemaker.list_model_packages(**members)["ModelPackageSummaryList"]
+    assert "".join(one["ModelPackageGroupName"] for one in groups) == expected
+    assert "".join(one["ModelPackageName"] for one in packages) == expected
+
+
+def test_a_version_may_get_its_containers_later(sagemaker: Any, group: str) -> None:
+    made = sagemaker.create_model_package(ModelPackageGroupName=group, ModelApprovalStatus="Approved")
+    arn = made["ModelPackageArn"]
+    shown = sagemaker.describe_model_package(ModelPackageName=arn)
+    assert "InferenceSpecification" not in shown
+    assert shown["CertifyForMarketplace"] is False
+    container = {"ModelPackageName": arn}
+    message = refusal(sagemaker.create_model, ModelName="m", PrimaryContainer=container, ExecutionRoleArn=ROLE)
+    assert message == (
+        "ValidationException: model package fraud/1 has no InferenceSpecification, so no containers to deploy: "
+        "add one with UpdateModelPackage"
+    )
+    sagemaker.update_model_package(ModelPackageArn=arn, InferenceSpecification=SPECIFICATION)
+    deploy(sagemaker, arn, "m")
+    shown = sagemaker.describe_model(ModelName="m")["PrimaryContainer"]
+    assert shown["ModelPackageName"] == arn
+
+
 def test_a_container_names_a_package_or_an_image(sagemaker: Any) -> None:
     sagemaker.create_model_package(ModelPackageName="alone", InferenceSpecification=SPECIFICATION)
     container = {"ModelPackageName": "alone", "Image": "tidegate/xgboost"}

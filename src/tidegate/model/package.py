@@ -29,7 +29,8 @@ class PackageGroup:
 class Package:
     """A version of a group, or, without ``group``, a package of its own, which needs nobody's approval.
 
-    ``containers`` and the members of ``wire`` are as SageMaker's API gives them. ``specifications``: the containers
+    ``containers`` and the members of ``wire`` are as SageMaker's API gives them; without containers it cannot be
+    deployed yet. ``specifications``: the containers
     of each additional inference specification, by its name."""
 
     name: str

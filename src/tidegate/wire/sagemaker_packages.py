@@ -48,6 +48,10 @@ CHANGED = ("ModelPackageRegistrationType", "SourceUri", "ModelCard", "ModelLifeC
 """Those that UpdateModelPackage replaces."""
 
 
+ORDER = "Ascending"
+"""Of listings, unlike those of models and endpoints."""
+
+
 def create_group(call: TxCall, params: Params) -> Params:
     refuse(params, ("ManagedConfiguration",))
     name: str = params["ModelPackageGroupName"]
@@ -73,7 +77,7 @@ def _group(call: TxCall, group: PackageGroup) -> Params:
 
 def list_groups(call: TxCall, params: Params) -> Params:
     refuse(params, ("CrossAccountFilterOption",))
-    wanted = listing(params)
+    wanted = listing(params, ORDER)
     page = use.list_groups(call.tx, wanted.where, wanted.limit, wanted.after)
     return {
         "ModelPackageGroupSummaryList": [_group(call, saved.body) for saved in page.items],
@@ -92,8 +96,6 @@ def create_package(call: TxCall, params: Params) -> Params:
         raise Invalid(BOTH_NAMES)
     if name is None and group is None:
         raise Invalid(NO_NAME)
-    if SPECIFICATION not in params:
-        raise Invalid(f"A model package needs an {SPECIFICATION}: its containers")
     group = None if group is None else _ended(call, group, "model-package-group")
     if group is not None and not use.has_group(call.tx, group):
         raise Invalid(NO_GROUP)
@@ -102,7 +104,7 @@ def create_package(call: TxCall, params: Params) -> Params:
         name or "",
         call.now,
         call.now,
-        tuple(params[SPECIFICATION]["Containers"]),
+        tuple(params.get(SPECIFICATION, {}).get("Containers", ())),
         group=group,
         approval=None if approval is None else Approval(approval),
         by=call.access_key,
@@ -131,6 +133,7 @@ def describe_package(call: TxCall, params: Params) -> Params:
         "LastModifiedTime": package.modified_at,
         "LastModifiedBy": _person(package.modified_by),
         "ApprovalDescription": package.approval_note,
+        "CertifyForMarketplace": False,
         **package.wire,
     }
 
@@ -150,7 +153,7 @@ def _summary(call: TxCall, package: Package) -> Params:
 
 def list_packages(call: TxCall, params: Params) -> Params:
     group = params.get("ModelPackageGroupName")
-    where = listing(params).where
+    where = listing(params, ORDER).where
     if group is not None:
         where = replace(where, name_prefix=f"{use.get_group(call.tx, _group_name(call, params)).name}/")
     kind = params.get("ModelPackageType", "Versioned" if group is not None else "Unversioned")

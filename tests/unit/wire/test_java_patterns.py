@@ -28,7 +28,7 @@ def test_every_pattern_of_the_served_operations_is_understood() -> None:
 @pytest.mark.parametrize(
     ("pattern", "fitting", "others"),
     [
-        (TAG, ["", "a b_1", "naïve", "Größe", "日本", "٣", "½", "a\u2028b", "a\u00a0b"], ["a\nb", "a\tb", "a!", "€", "😀", "e\u0301"]),
+        (TAG, ["", "a b_1", "Größe", "日本", "٣½", "a\u2028b", "a\u00a0b"], ["a\nb", "a\tb", "a!", "€", "e\u0301"]),
         (DESCRIPTION, ["", "50 % – “gut” 😀 e\u0301 €", "𝔘"], ["a\nb", "\x00", "\u200b", "\ue000", "\U000f0000"]),
         (r"([\p{L}]*)${1,128}", ["ab", ""], ["a1"]),
         (r"\p{Lu}\p{Ll}+", ["Ärger"], ["ärger", "ÄRGER"]),
