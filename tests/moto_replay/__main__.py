@@ -29,6 +29,8 @@ def main(arguments: list[str]) -> int:
 def show(verdict: Verdict, *, stale: bool) -> None:
     for result in verdict.passed:
         print(f"passed     {result.test}")
+    for result in verdict.beside:
+        print(f"beside     {result.test}: passes without asking tidegate")
     for result in verdict.skipped:
         print(f"skipped    {result.test}")
     for result, why in verdict.explained:
@@ -38,7 +40,8 @@ def show(verdict: Verdict, *, stale: bool) -> None:
     for row in verdict.stale if stale else ():
         print(f"STALE      {row}: has a reason, but nothing of it fails")
     print(
-        f"{len(verdict.passed)} passed, {len(verdict.explained)} explained, {len(verdict.skipped)} skipped by moto, "
+        f"{len(verdict.passed)} passed, {len(verdict.explained)} explained, {len(verdict.beside)} beside tidegate, "
+        f"{len(verdict.skipped)} skipped by moto, "
         f"{len(verdict.open)} open, {len(verdict.stale) if stale else 0} stale reasons"
     )
 

@@ -19,6 +19,8 @@ RESULTS = os.environ["MOTO_REPLAY_RESULTS"]
 
 _enable = MockAWS._enable_patching
 _send = URLLib3Session.send
+_served: list[bool] = []
+"""For each request of the test that is running: whether its operation is served."""
 
 
 def _enable_empty(self: Any, reset: bool = True) -> None:
@@ -28,14 +30,21 @@ def _enable_empty(self: Any, reset: bool = True) -> None:
 
 
 def _send_with_time(self: Any, request: Any) -> Any:
-    if request.url.startswith(SERVER):
-        request.headers["x-replay-now"] = datetime.now(UTC).isoformat()
-    return _send(self, request)
+    if not request.url.startswith(SERVER):
+        return _send(self, request)
+    request.headers["x-replay-now"] = datetime.now(UTC).isoformat()
+    response = _send(self, request)
+    _served.append(b"UnknownOperationException" not in response.content)
+    return response
 
 
 def pytest_configure() -> None:
     MockAWS._enable_patching = _enable_empty
     URLLib3Session.send = _send_with_time
+
+
+def pytest_runtest_logstart() -> None:
+    _served.clear()
 
 
 def pytest_runtest_logreport(report: Any) -> None:
@@ -51,5 +60,6 @@ def pytest_collectreport(report: Any) -> None:
 def _write(test: str, outcome: str, shown: Any) -> None:
     crash = getattr(shown, "reprcrash", None)
     lines = str(crash.message if crash else shown or "").strip().splitlines()
+    result = {"test": test, "outcome": outcome, "says": lines[0] if lines else "", "asked": any(_served)}
     with open(RESULTS, "a", encoding="utf-8") as results:
-        results.write(json.dumps({"test": test, "outcome": outcome, "says": lines[0] if lines else ""}) + "\n")
+        results.write(json.dumps(result) + "\n")

@@ -25,16 +25,20 @@ _REGION = re.compile(r"Credential=[^/,\s]+/\d+/([^/,\s]+)/")
 
 @dataclass(frozen=True)
 class Result:
-    """``test`` is pytest's name below moto's ``tests``; ``says`` the first line of its failure."""
+    """``test`` is pytest's name below moto's ``tests``; ``says`` the first line of its failure; ``asked`` whether it
+    called an operation that is served."""
 
     test: str
     outcome: str
-    says: str
+    says: str = ""
+    asked: bool = True
 
 
 @dataclass(frozen=True)
 class Verdict:
     passed: tuple[Result, ...]
+    beside: tuple[Result, ...]
+    """Passed, but nothing of it reached an operation that is served: it shows nothing."""
     explained: tuple[tuple[Result, str], ...]
     skipped: tuple[Result, ...]
     """By moto itself."""
@@ -45,9 +49,15 @@ class Verdict:
 
 
 def reasons() -> dict[str, str]:
-    """Test, or file of tests -> why it need not pass."""
+    """Test, or file of tests -> why it need not pass. Raises ValueError for one that has two reasons."""
     table: dict[str, list[str]] = tomllib.loads((HERE / "reasons.toml").read_text(encoding="utf-8"))
-    return {test: why for why, tests in table.items() for test in tests}
+    found: dict[str, str] = {}
+    for why, tests in table.items():
+        for test in tests:
+            if test in found:
+                raise ValueError(f"reasons.toml: {test} has two reasons")
+            found[test] = why
+    return found
 
 
 def judge(results: list[Result], table: Mapping[str, str]) -> Verdict:
@@ -62,7 +72,8 @@ def judge(results: list[Result], table: Mapping[str, str]) -> Verdict:
             used.add(row)
             explained.append((result, table[row]))
     return Verdict(
-        passed=tuple(result for result in results if result.outcome == "passed"),
+        passed=tuple(result for result in results if result.outcome == "passed" and result.asked),
+        beside=tuple(result for result in results if result.outcome == "passed" and not result.asked),
         explained=tuple(explained),
         skipped=tuple(result for result in results if result.outcome == "skipped"),
         open=tuple(unexplained),
