@@ -18,7 +18,7 @@ def test_each_of_motos_tests_passes_or_has_its_reason() -> None:
     verdict = judge(run(MOTO / "moto" / "tests", str(PYTHON)), reasons())
     assert verdict.open == ()
     assert verdict.stale == ()
-    assert len(verdict.passed) > 80, "most tests were not collected"
+    assert len(verdict.passed) > 70, "most tests were not collected"
 
 
 def test_a_failure_is_explained_by_its_test_or_its_file_and_nothing_else() -> None:

@@ -10,6 +10,7 @@ import os
 import urllib.request
 from datetime import UTC, datetime
 from typing import Any
+from unittest.mock import patch
 
 from botocore.httpsession import URLLib3Session
 from moto.core.models import MockAWS
@@ -39,8 +40,8 @@ def _send_with_time(self: Any, request: Any) -> Any:
 
 
 def pytest_configure() -> None:
-    MockAWS._enable_patching = _enable_empty
-    URLLib3Session.send = _send_with_time
+    patch.object(MockAWS, "_enable_patching", _enable_empty).start()
+    patch.object(URLLib3Session, "send", _send_with_time).start()
 
 
 def pytest_runtest_logstart() -> None:
