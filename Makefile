@@ -33,6 +33,21 @@ $(VENV)/.test: pyproject.toml requirements.lock
 	.venv-sdk/bin/python -m pip install --quiet --disable-pip-version-check 'sagemaker>=2.257,<3'
 	touch $@
 
+# The resources of SageMaker's SDK v3.
+.venv-sdk3/.done: Makefile
+	test -x .venv-sdk3/bin/python || $(PYTHON) -m venv .venv-sdk3
+	.venv-sdk3/bin/python -m pip install --quiet --disable-pip-version-check 'sagemaker-core>=2.27,<3'
+	touch $@
+
+# moto's own tests, which only its source distribution has, and what they need.
+.venv-moto/.done: Makefile requirements.lock
+	test -x .venv-moto/bin/python || $(PYTHON) -m venv .venv-moto
+	.venv-moto/bin/python -m pip install --quiet --disable-pip-version-check -c requirements.lock 'moto[server]' pytest 'freezegun>=1.5,<2'
+	rm -rf .venv-moto/moto && mkdir .venv-moto/moto
+	.venv-moto/bin/python -m pip download --quiet --disable-pip-version-check -c requirements.lock --no-deps --no-binary moto -d .venv-moto/moto moto
+	tar -xzf .venv-moto/moto/moto-*.tar.gz --strip-components 1 -C .venv-moto/moto
+	touch $@
+
 demo: $(VENV)/.demo      ## deploy, shift, roll back: the whole story in three minutes
 	$(BIN)/python -m demo.run
 
@@ -45,7 +60,7 @@ fmt: $(VENV)/.test       ## format the code and sort its imports
 check: lint              ## lint, types and the quick tests: before every commit
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -q $(QUICK)
 
-test: lint .venv-sdk/.done ## everything that CI runs
+test: lint .venv-sdk/.done .venv-sdk3/.done .venv-moto/.done ## everything that CI runs
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -q
 
 lint: $(VENV)/.test      ## style, types and the rules of imports
@@ -70,4 +85,4 @@ lock:                    ## refresh requirements.lock (versions and hashes only,
 	  --custom-compile-command 'make lock' -o requirements.lock pyproject.toml
 
 clean:                   ## remove the environments and every cache
-	rm -rf $(VENV) .venv-sdk build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage demo/.cache bench/.cache
+	rm -rf $(VENV) .venv-sdk .venv-sdk3 .venv-moto build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage demo/.cache bench/.cache

@@ -28,7 +28,7 @@ from tidegate.service.kinds import ENDPOINT
 from tidegate.testing.memory_metrics import MemoryMetrics
 from tidegate.testing.samples import judged
 from tidegate.wire import dispatch
-from tidegate.wire.operation import WireContext, WireRequest
+from tidegate.wire.operation import WireContext, WireRequest, WireResponse
 
 R = TypeVar("R")
 
@@ -74,7 +74,7 @@ class Served:
         client = boto3.client(
             service,
             endpoint_url=self.url,
-            region_name=REGION,
+            region_name=self.ctx.region,
             aws_access_key_id=KEY,
             aws_secret_access_key="secret",
             config=Config(retries=NO_RETRIES, connect_timeout=5, read_timeout=30, **config),
@@ -157,31 +157,56 @@ def _check_no_empty_structures(value: Any, shape: Any) -> None:
 
 
 @contextmanager
-def serve(database_url: str, metrics: Metrics | None = None) -> Iterator[Served]:
+def serve(database_url: str, metrics: Metrics | None = None, region: str = REGION) -> Iterator[Served]:
     """One request at a time per connection, each handled on one event loop."""
+    with looping() as loop:
+        served = world(loop, database_url, metrics, region)
+        try:
+            with listening(lambda request: answer(served, request)) as served.url:
+                yield served
+        finally:
+            served.run(served.store.close())
+
+
+@contextmanager
+def looping() -> Iterator[asyncio.AbstractEventLoop]:
+    """An event loop on a thread of its own."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    store = open_store(database_url)
-    server = _Server(("127.0.0.1", 0), _Handler)
-    listener = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    listener.start()
     try:
-        server.served = _served(server, loop, store, metrics)
-        yield server.served
+        yield loop
     finally:
-        server.shutdown()
-        server.server_close()
-        listener.join()
-        asyncio.run_coroutine_threadsafe(store.close(), loop).result(30)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
 
 
-def _served(
-    server: "_Server", loop: asyncio.AbstractEventLoop, store: SqlStore, metrics: Metrics | None
+@contextmanager
+def listening(handle: Callable[[WireRequest], WireResponse]) -> Iterator[str]:
+    """Serves HTTP on a free port; the URL. ``handle`` is called on the thread of the request's connection."""
+    server = _Server(("127.0.0.1", 0), _Handler)
+    server.handle = handle
+    listener = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    listener.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        listener.join()
+
+
+def answer(served: Served, request: WireRequest) -> WireResponse:
+    key = KEY if "authorization" in request.headers else ""
+    return served.run(dispatch.handle(request, served.ctx, key))
+
+
+def world(
+    loop: asyncio.AbstractEventLoop, database_url: str, metrics: Metrics | None = None, region: str = REGION
 ) -> Served:
+    """A context over a database of its own, which no one listens for yet. Its store is the caller's to close."""
+    store = open_store(database_url)
     clock = HandClock()
     kicked: list[str] = []
     observations: dict[str, Observation] = {}
@@ -190,20 +215,19 @@ def _served(
         metrics=metrics or MemoryMetrics(),
         clock=clock,
         ids=RandomIds(),
-        region=REGION,
+        region=region,
         account=ACCOUNT,
         kick=kicked.append,
         observed=observations.get,
         queue=SqlQueue(store.database),
         check_answers=True,
     )
-    url = f"http://127.0.0.1:{server.server_address[1]}"
-    return Served(url, ctx, clock, loop, store, ctx.metrics, kicked, observations)
+    return Served("", ctx, clock, loop, store, ctx.metrics, kicked, observations)
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    served: Served
+    handle: Callable[[WireRequest], WireResponse]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -216,9 +240,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path, _, query = self.path.partition("?")
         headers = {name.lower(): value for name, value in self.headers.items()}
-        request = WireRequest(self.command, path, query, headers, body)
-        served = self.server.served
-        answer = served.run(dispatch.handle(request, served.ctx, KEY if "authorization" in headers else ""))
+        answer = self.server.handle(WireRequest(self.command, path, query, headers, body))
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)

@@ -55,6 +55,7 @@ def test_versions_are_numbered_and_wait_for_approval(sagemaker: Any, group: str)
     assert shown["InferenceSpecification"] == SPECIFICATION
     listed = sagemaker.list_model_packages(ModelPackageGroupName=group, SortOrder="Ascending", SortBy="Name")
     assert [one["ModelPackageVersion"] for one in listed["ModelPackageSummaryList"]] == [1, 2]
+    assert not any("ModelPackageName" in one for one in listed["ModelPackageSummaryList"]), "AWS lists ARNs alone"
     approved = sagemaker.list_model_packages(ModelPackageGroupName=group, ModelApprovalStatus="Approved")
     assert [one["ModelPackageArn"] for one in approved["ModelPackageSummaryList"]] == [second]
 
@@ -145,8 +146,11 @@ def test_tags_of_groups_and_versions(sagemaker: Any, group: str) -> None:
 @pytest.mark.parametrize(
     ("members", "said"),
     [
-        ({}, "Give either ModelPackageName or ModelPackageGroupName"),
-        ({"ModelPackageGroupName": "none"}, 'there is no model package group "none"'),
+        ({}, "ValidationException: Missing ARN. Give ModelPackageName or ModelPackageGroupName."),
+        (
+            {"ModelPackageName": "a", "ModelPackageGroupName": "b"},
+            "Both ModelPackageName and ModelPackageGroupName are provided in the input. Cannot determine which one",
+        ),
         ({"ModelPackageName": "a", "ModelApprovalStatus": "Approved"}, "leave it out"),
         (
             {
@@ -162,8 +166,64 @@ def test_bad_packages_are_refused(sagemaker: Any, members: dict[str, Any], said:
     assert said in refusal(sagemaker.create_model_package, **given)
 
 
+@pytest.mark.parametrize(
+    ("members", "expected"), [({}, "bca"), ({"SortBy": "Name"}, "abc"), ({"SortOrder": "Descending"}, "acb")]
+)
+def test_packages_and_groups_are_listed_from_the_first_on(
+    sagemaker: Any, wire: Served, members: dict[str, Any], expected: str
+) -> None:
+    for name in "bca":
+        wire.clock.advance(1)
+        sagemaker.create_model_package_group(ModelPackageGroupName=name)
+        sagemaker.create_model_package(ModelPackageName=name)
+    groups = sagemaker.list_model_package_groups(**members)["ModelPackageGroupSummaryList"]
+    packages = sagemaker.list_model_packages(**members)["ModelPackageSummaryList"]
+    assert "".join(one["ModelPackageGroupName"] for one in groups) == expected
+    assert "".join(one["ModelPackageName"] for one in packages) == expected
+
+
+def test_a_version_may_get_its_containers_later(sagemaker: Any, group: str) -> None:
+    made = sagemaker.create_model_package(ModelPackageGroupName=group, ModelApprovalStatus="Approved")
+    arn = made["ModelPackageArn"]
+    shown = sagemaker.describe_model_package(ModelPackageName=arn)
+    assert "InferenceSpecification" not in shown
+    assert shown["CertifyForMarketplace"] is False
+    container = {"ModelPackageName": arn}
+    message = refusal(sagemaker.create_model, ModelName="m", PrimaryContainer=container, ExecutionRoleArn=ROLE)
+    assert message == (
+        "ValidationException: model package fraud/1 has no InferenceSpecification, so no containers to deploy: "
+        "add one with UpdateModelPackage"
+    )
+    sagemaker.update_model_package(ModelPackageArn=arn, InferenceSpecification=SPECIFICATION)
+    deploy(sagemaker, arn, "m")
+    shown = sagemaker.describe_model(ModelName="m")["PrimaryContainer"]
+    assert shown["ModelPackageName"] == arn
+
+
 def test_a_container_names_a_package_or_an_image(sagemaker: Any) -> None:
     sagemaker.create_model_package(ModelPackageName="alone", InferenceSpecification=SPECIFICATION)
     container = {"ModelPackageName": "alone", "Image": "tidegate/xgboost"}
     message = refusal(sagemaker.create_model, ModelName="m", PrimaryContainer=container, ExecutionRoleArn=ROLE)
     assert "ModelPackageName and Image exclude each other" in message
+
+
+def test_clients_recognise_a_group_or_package_that_is_there_or_is_not(sagemaker: Any, group: str) -> None:
+    """SageMaker's SDK goes on at "already exists"; pipelines make the group where it "does not exist"."""
+    arn = "arn:aws:sagemaker:us-east-1:123456789012:model-package"
+    sagemaker.create_model_package(ModelPackageName="alone", InferenceSpecification=SPECIFICATION)
+    again = refusal(sagemaker.create_model_package_group, ModelPackageGroupName=group)
+    assert again == f"ValidationException: Model Package Group already exists: {arn}-group/fraud"
+    again = refusal(sagemaker.create_model_package, ModelPackageName="alone", InferenceSpecification=SPECIFICATION)
+    assert again == f"ValidationException: Model Package already exists: {arn}/alone"
+    for named in ("none", f"{arn}-group/none"):
+        members = {"ModelPackageGroupName": named}
+        missing = refusal(sagemaker.create_model_package, InferenceSpecification=SPECIFICATION, **members)
+        assert missing == "ValidationException: Model Package Group does not exist."
+        for call in (sagemaker.describe_model_package_group, sagemaker.delete_model_package_group):
+            assert (
+                refusal(call, **members)
+                == f"ValidationException: ModelPackageGroup {arn}-group/none does not exist."
+            )
+    for call in (sagemaker.describe_model_package, sagemaker.delete_model_package):
+        missing = refusal(call, ModelPackageName=f"{arn}/fraud/12")
+        assert missing == f"ValidationException: ModelPackage {arn}/fraud/12 does not exist."

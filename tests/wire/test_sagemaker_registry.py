@@ -106,7 +106,7 @@ def test_a_deleted_model_is_gone(sagemaker: Any, model: str) -> None:
             "enum value set: [Serial, Direct]",
         ),
         ({"PrimaryContainer": {"ModelDataUrl": "s3://b/k"}}, "A container needs an Image"),
-        ({"PrimaryContainer": {"ModelPackageName": "fraud"}}, 'there is no model package "fraud"'),
+        ({"PrimaryContainer": {"ModelPackageName": "fraud"}}, ":model-package/fraud does not exist."),
         ({"PrimaryContainer": {"Image": "two words"}}, "regular expression pattern: [\\S]+"),
         ({"PrimaryContainer": {**CONTAINER, "ModelDataUrl": "ftp://x/y"}}, "'primaryContainer.modelDataUrl'"),
         ({"PrimaryContainer": {**CONTAINER, "Environment": {"1A": "x"}}}, "'primaryContainer.environment.key'"),

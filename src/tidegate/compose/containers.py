@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from tidegate.compose.environments import write_aws_keys
+from tidegate.model.arns import resource_arn
 from tidegate.model.errors import Invalid, StartupError, Transient
 from tidegate.model.fleet import FleetSpec
 from tidegate.model.registry import MULTI_MODEL, Container, Model
@@ -157,7 +158,7 @@ def replica_file(
             account=settings.account,
             region=settings.region,
             log_group=group,
-            log_stream_arn=f"arn:aws:logs:{settings.region}:{settings.account}:log-group:{group}",
+            log_stream_arn=resource_arn("logs", settings.region, settings.account, f"log-group:{group}"),
             max_body=max_body,
             invocation_timeout=timeout,
             queued=queued,

@@ -29,7 +29,8 @@ class PackageGroup:
 class Package:
     """A version of a group, or, without ``group``, a package of its own, which needs nobody's approval.
 
-    ``containers`` and the members of ``wire`` are as SageMaker's API gives them. ``specifications``: the containers
+    ``containers`` and the members of ``wire`` are as SageMaker's API gives them; without containers it cannot be
+    deployed yet. ``specifications``: the containers
     of each additional inference specification, by its name."""
 
     name: str
@@ -61,3 +62,9 @@ def record_name(resource: str) -> str:
     """The name of the record behind the end of an ARN: versions sort by their numbers."""
     group, slash, version = resource.partition("/")
     return f"{group}/{int(version):09d}" if slash and version.isascii() and version.isdigit() else resource
+
+
+def resource_name(record: str) -> str:
+    """The end of an ARN, of the name of a record."""
+    group, slash, version = record.partition("/")
+    return f"{group}/{int(version)}" if slash and version.isascii() and version.isdigit() else record

@@ -12,6 +12,7 @@ import re
 
 from tidegate.auth import request_target, same_site
 from tidegate.model.admission import QUEUE_TIME
+from tidegate.model.arns import resource_arn
 from tidegate.model.errors import Refused, StartupError
 from tidegate.model.traffic import WHOLE
 from tidegate.proxy import holding, pools, quotas
@@ -360,6 +361,6 @@ def _model_error(options: Options, original: str) -> str:
         "message": message,
         "OriginalStatusCode": 0,
         "OriginalMessage": original,
-        "LogStreamArn": f"arn:aws:logs:{options.region}:{options.account}:log-group:{group}",
+        "LogStreamArn": resource_arn("logs", options.region, options.account, f"log-group:{group}"),
     }
     return either("ModelError", members, "model_error", "server_error")

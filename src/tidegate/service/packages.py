@@ -25,6 +25,10 @@ def get_group(tx: Tx, name: str) -> Saved[PackageGroup]:
     return need(tx, PACKAGE_GROUP, name)
 
 
+def has_group(tx: Tx, name: str) -> bool:
+    return tx.get(PACKAGE_GROUP, name) is not None
+
+
 def list_groups(tx: Tx, where: Filter, limit: int, after: str | None) -> Page[PackageGroup]:
     return tx.find(PACKAGE_GROUP, where, limit, after)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tidegate.model.alarm import Alarm, Comparison
+from tidegate.model.arns import resource_arn
 from tidegate.model.metric import SAGEMAKER
 from tidegate.model.observe import Event
 from tidegate.model.scaling import (
@@ -40,10 +41,8 @@ class Arns:
         return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.unique}/{name}"))
 
     def policy(self, target: ScalableTarget, id: str, name: str) -> str:
-        return (
-            f"arn:aws:autoscaling:{self.region}:{self.account}:scalingPolicy:{id}:resource/sagemaker/"
-            f"{target.resource_id}:policyName/{name}"
-        )
+        resource = f"scalingPolicy:{id}:resource/sagemaker/{target.resource_id}:policyName/{name}"
+        return resource_arn("autoscaling", self.region, self.account, resource)
 
 
 def apply(tx: Tx, endpoint: str, wish: ScalingWish | None, arns: Arns, now: datetime) -> None:

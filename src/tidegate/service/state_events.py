@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from tidegate.model.arns import resource_arn
 from tidegate.model.endpoint import Endpoint, EndpointConfig
 from tidegate.model.package import Package
 from tidegate.model.registry import Model
@@ -44,7 +45,7 @@ class Place:
     account: str
 
     def arn(self, resource: str) -> str:
-        return f"arn:aws:sagemaker:{self.region}:{self.account}:{resource}"
+        return resource_arn("sagemaker", self.region, self.account, resource)
 
 
 @dataclass(frozen=True)

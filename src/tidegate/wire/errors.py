@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tidegate.model import errors as ours
 from tidegate.model.errors import TidegateError
+from tidegate.model.package import resource_name
 from tidegate.wire.validation import Violation, WrongType
 
 
@@ -130,12 +131,26 @@ TABLE: Mapping[str, Names] = {
     "sts": _STS,
 }
 
+_RESOURCES = {
+    "model": "model",
+    "config": "endpoint-config",
+    "endpoint": "endpoint",
+    "package-group": "model-package-group",
+    "package": "model-package",
+}
 _NOUNS = {"model": "model", "config": "endpoint configuration", "endpoint": "endpoint"}
-_RESOURCES = {"model": "model", "config": "endpoint-config", "endpoint": "endpoint"}
-_SENTENCES: Mapping[type[TidegateError], str] = {
-    ours.NotFound: 'Could not find {noun} "{arn}".',
-    ours.AlreadyExists: 'Cannot create already existing {noun} "{arn}".',
-    ours.InProgress: 'Cannot update in-progress {noun} "{arn}".',
+_SENTENCES: Mapping[type[TidegateError], Mapping[str, str]] = {
+    ours.NotFound: {
+        **{kind: f'Could not find {noun} "{{arn}}".' for kind, noun in _NOUNS.items()},
+        "package-group": "ModelPackageGroup {arn} does not exist.",
+        "package": "ModelPackage {arn} does not exist.",
+    },
+    ours.AlreadyExists: {
+        **{kind: f'Cannot create already existing {noun} "{{arn}}".' for kind, noun in _NOUNS.items()},
+        "package-group": "Model Package Group already exists: {arn}",
+        "package": "Model Package already exists: {arn}",
+    },
+    ours.InProgress: {kind: f'Cannot update in-progress {noun} "{{arn}}".' for kind, noun in _NOUNS.items()},
 }
 """Clients compare these word by word."""
 
@@ -153,13 +168,12 @@ def face(service: str, error: TidegateError, *, query: bool, arn: Callable[[str]
 
 
 def _sentence(service: str, error: TidegateError, arn: Callable[[str], str], account: str) -> str:
-    if error.about is None or error.about[0] not in _NOUNS:
+    if error.about is None:
         return error.message
     kind, name = error.about
-    if service == "sagemaker-runtime":
-        found = isinstance(error, ours.NotFound)
-        return f"Endpoint {name} of account {account} not found." if found else error.message
-    sentence = _SENTENCES.get(type(error))
+    if service == "sagemaker-runtime" and kind == "endpoint" and isinstance(error, ours.NotFound):
+        return f"Endpoint {name} of account {account} not found."
+    sentence = _SENTENCES.get(type(error), {}).get(kind)
     if sentence is None or service != "sagemaker":
         return error.message
-    return sentence.format(noun=_NOUNS[kind], arn=arn(f"{_RESOURCES[kind]}/{name}"))
+    return sentence.format(arn=arn(f"{_RESOURCES[kind]}/{resource_name(name) if kind == 'package' else name}"))

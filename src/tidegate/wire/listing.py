@@ -26,7 +26,8 @@ class Listing:
     after: str | None
 
 
-def listing(params: Params) -> Listing:
+def listing(params: Params, order: str = "Descending") -> Listing:
+    """``order`` is the operation's own where SortOrder is not given."""
     where = Filter(
         name_contains=params.get("NameContains"),
         created_after=params.get("CreationTimeAfter"),
@@ -34,7 +35,7 @@ def listing(params: Params) -> Listing:
         modified_after=params.get("LastModifiedTimeAfter"),
         modified_before=params.get("LastModifiedTimeBefore"),
         sort_by=_SORT[params.get("SortBy", "CreationTime")],
-        descending=params.get("SortOrder", "Descending") == "Descending",
+        descending=params.get("SortOrder", order) == "Descending",
     )
     return Listing(where, params.get("MaxResults", PAGE), params.get("NextToken"))
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from tidegate.model.arns import resource_arn
 from tidegate.model.observe import Capabilities, Observation
 from tidegate.model.registry import Container
 from tidegate.ports.clock import Clock, Ids
@@ -91,8 +92,8 @@ class Call:
     access_key: str = ""
 
     def arn(self, resource: str, service: str = "sagemaker") -> str:
-        """``arn:aws:sagemaker:REGION:ACCOUNT:RESOURCE``; ``resource`` is like ``endpoint/fraud``."""
-        return f"arn:aws:{service}:{self.ctx.region}:{self.ctx.account}:{resource}"
+        """``resource`` is like ``endpoint/fraud``."""
+        return resource_arn(service, self.ctx.region, self.ctx.account, resource)
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,11 @@ def _each(call: TxCall, given: Params) -> list[Container]:
         if chosen not in package.specifications:
             raise Invalid(f"model package {package.resource} has no InferenceSpecification '{chosen}'")
         containers = package.specifications[chosen]
+    if not containers:
+        raise Invalid(
+            f"model package {package.resource} has no InferenceSpecification, so no containers to deploy: add one"
+            " with UpdateModelPackage"
+        )
     own = {key: given[key] for key in _PACKAGED if key in given}
     found = []
     for each in containers:

@@ -38,8 +38,18 @@ KEPT = (
     ADDITIONAL,
 )
 """Members that nothing here uses, kept so that Describe echoes them."""
+BOTH_NAMES = (
+    "Both ModelPackageName and ModelPackageGroupName are provided in the input. Cannot determine which one to use."
+)
+NO_NAME = "Missing ARN. Give ModelPackageName or ModelPackageGroupName."
+NO_GROUP = "Model Package Group does not exist."
+"""AWS's words, which clients compare: this one to make the group and try again."""
 CHANGED = ("ModelPackageRegistrationType", "SourceUri", "ModelCard", "ModelLifeCycle", SPECIFICATION)
 """Those that UpdateModelPackage replaces."""
+
+
+ORDER = "Ascending"
+"""Of listings, unlike those of models and endpoints."""
 
 
 def create_group(call: TxCall, params: Params) -> Params:
@@ -67,7 +77,7 @@ def _group(call: TxCall, group: PackageGroup) -> Params:
 
 def list_groups(call: TxCall, params: Params) -> Params:
     refuse(params, ("CrossAccountFilterOption",))
-    wanted = listing(params)
+    wanted = listing(params, ORDER)
     page = use.list_groups(call.tx, wanted.where, wanted.limit, wanted.after)
     return {
         "ModelPackageGroupSummaryList": [_group(call, saved.body) for saved in page.items],
@@ -82,17 +92,20 @@ def delete_group(call: TxCall, params: Params) -> None:
 def create_package(call: TxCall, params: Params) -> Params:
     refuse(params, REFUSED)
     name, group = params.get("ModelPackageName"), params.get("ModelPackageGroupName")
-    if (name is None) == (group is None):
-        raise Invalid("Give either ModelPackageName or ModelPackageGroupName")
-    if SPECIFICATION not in params:
-        raise Invalid(f"A model package needs an {SPECIFICATION}: its containers")
+    if name is not None and group is not None:
+        raise Invalid(BOTH_NAMES)
+    if name is None and group is None:
+        raise Invalid(NO_NAME)
+    group = None if group is None else _ended(call, group, "model-package-group")
+    if group is not None and not use.has_group(call.tx, group):
+        raise Invalid(NO_GROUP)
     approval = params.get("ModelApprovalStatus")
     package = Package(
         name or "",
         call.now,
         call.now,
-        tuple(params[SPECIFICATION]["Containers"]),
-        group=None if group is None else _ended(call, group, "model-package-group"),
+        tuple(params.get(SPECIFICATION, {}).get("Containers", ())),
+        group=group,
         approval=None if approval is None else Approval(approval),
         by=call.access_key,
         token=params.get("ClientToken"),
@@ -114,18 +127,20 @@ def describe_package(call: TxCall, params: Params) -> Params:
     package = use.get(call.tx, package_record(call, params["ModelPackageName"])).body
     return {
         **_summary(call, package),
+        "ModelPackageName": package.group or package.name,
         "ModelPackageStatusDetails": {"ValidationStatuses": [], "ImageScanStatuses": []},
         "CreatedBy": _person(package.by),
         "LastModifiedTime": package.modified_at,
         "LastModifiedBy": _person(package.modified_by),
         "ApprovalDescription": package.approval_note,
+        "CertifyForMarketplace": False,
         **package.wire,
     }
 
 
 def _summary(call: TxCall, package: Package) -> Params:
     return {
-        "ModelPackageName": package.group or package.name,
+        "ModelPackageName": package.name if package.group is None else None,
         "ModelPackageGroupName": package.group,
         "ModelPackageVersion": package.version,
         "ModelPackageArn": arn(call, package),
@@ -138,7 +153,7 @@ def _summary(call: TxCall, package: Package) -> Params:
 
 def list_packages(call: TxCall, params: Params) -> Params:
     group = params.get("ModelPackageGroupName")
-    where = listing(params).where
+    where = listing(params, ORDER).where
     if group is not None:
         where = replace(where, name_prefix=f"{use.get_group(call.tx, _group_name(call, params)).name}/")
     kind = params.get("ModelPackageType", "Versioned" if group is not None else "Unversioned")

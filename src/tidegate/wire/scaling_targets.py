@@ -1,5 +1,6 @@
 """Application Auto Scaling's operations on scalable targets and their tags, and what scaling did."""
 
+from tidegate.model.arns import iam_arn
 from tidegate.model.scaling import NotScaledReason
 from tidegate.service import activities, scalables
 from tidegate.service import tags as labels
@@ -11,7 +12,10 @@ from tidegate.wire.operation import InTx, Params, Rows, TxCall
 from tidegate.wire.scaling_members import fits, identity, key, page, target_arn, unique
 
 PAGE = 50
-_ROLE = "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
+_ROLE = (
+    "role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/"
+    "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
+)
 
 
 def register_scalable_target(call: TxCall, params: Params) -> Params:
@@ -49,12 +53,12 @@ def key_of(scalable: Scalable) -> Key:
 
 def _target(call: TxCall, scalable: Scalable) -> Params:
     target = scalable.target
-    role = f"arn:aws:iam::{call.ctx.account}:role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com"
+    role = iam_arn(call.ctx.region, call.ctx.account, _ROLE)
     return {
         **identity(key_of(scalable)),
         "MinCapacity": target.minimum,
         "MaxCapacity": target.maximum,
-        "RoleARN": f"{role}/{_ROLE}",
+        "RoleARN": role,
         "CreationTime": target.created_at,
         "SuspendedState": {
             "DynamicScalingInSuspended": target.suspended.scale_in,

@@ -1,7 +1,6 @@
 """The service models that everything on the wire is parsed, checked and written by: botocore's own, read at run
 time. Only what the served operations reach is kept, without the documentation."""
 
-import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
@@ -70,28 +69,6 @@ def _plain(node: Any) -> Any:
             if not (key == "documentation" and isinstance(value, str))
         }
     return [_plain(item) for item in node] if isinstance(node, list) else node
-
-
-@cache
-def pattern(source: str) -> re.Pattern[str]:
-    """A model's pattern, which is Java's dialect, for use with ``fullmatch``."""
-    for java, python in _JAVA.items():
-        source = source.replace(java, python)
-    return re.compile(source)
-
-
-_JAVA = {
-    r"\p{L}": r"\w",
-    r"\p{N}": r"\w",
-    r"\p{Z}": r"\s",
-    r"[\p{Print}]": r"[\x20-\x7e]",
-    r"\p{Print}": r"[\x20-\x7e]",
-    r"\uD800\uDC00-\uDBFF\uDFFF": r"\U00010000-\U0010FFFF",
-    r"\p{ASCII}": r"[\x00-\x7f]",
-    r"\z": r"\Z",
-}
-"""The property classes that the served operations use, and Java's way to write what is beyond 16 bits. ``\\w`` takes
-``_`` as well, which the one pattern with letters and numbers allows anyway."""
 
 
 def limit(shape: Shape, name: str) -> Any:

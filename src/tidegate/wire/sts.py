@@ -1,15 +1,16 @@
 """STS: who the caller is."""
 
+from tidegate.model.arns import iam_arn
 from tidegate.wire.operation import Call, Free, Params, Rows
 
 
 async def get_caller_identity(call: Call, params: Params) -> Params:
     """An access key is a user of the one account; a caller without one is the account itself."""
-    account = call.ctx.account
+    region, account = call.ctx.region, call.ctx.account
     if not call.access_key:
-        return {"UserId": account, "Account": account, "Arn": f"arn:aws:iam::{account}:root"}
-    arn = f"arn:aws:iam::{account}:user/{call.access_key}"
-    return {"UserId": call.access_key, "Account": account, "Arn": arn}
+        return {"UserId": account, "Account": account, "Arn": iam_arn(region, account, "root")}
+    user = iam_arn(region, account, f"user/{call.access_key}")
+    return {"UserId": call.access_key, "Account": account, "Arn": user}
 
 
 ROWS: Rows = {"GetCallerIdentity": Free(get_caller_identity)}

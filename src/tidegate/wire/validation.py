@@ -14,6 +14,7 @@ from tidegate.model.errors import Invalid
 from tidegate.wire import schema
 from tidegate.wire.allowances import ALLOWANCES
 from tidegate.wire.enum_orders import enum_order
+from tidegate.wire.java_patterns import fits
 
 SHOWN = 256
 """Characters of a refused value that a message repeats."""
@@ -101,10 +102,10 @@ def _string(service: str, shape: Shape, value: str, path: str) -> Iterator[str]:
     allowance = ALLOWANCES.get((service, shape.name))
     source = allowance.pattern if allowance else schema.limit(shape, "pattern")
     if shape.metadata.get("enum"):
-        allowed = allowance is not None and schema.pattern(allowance.pattern).fullmatch(value)
+        allowed = allowance is not None and fits(value, allowance.pattern)
         if value not in shape.metadata["enum"] and not allowed:
             yield not_one_of(value, path, enum_order(service, shape))
-    elif source and not wrong and not schema.pattern(source).fullmatch(value):
+    elif source and not wrong and not fits(value, source):
         yield _failed(value, path, f"Member must satisfy regular expression pattern: {source}")
 
 

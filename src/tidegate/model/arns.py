@@ -1,0 +1,26 @@
+"""ARNs, in the partition that a region belongs to."""
+
+_PARTITIONS = {
+    "cn-": "aws-cn",
+    "us-gov-": "aws-us-gov",
+    "eusc-": "aws-eusc",
+    "us-iso-": "aws-iso",
+    "us-isob-": "aws-iso-b",
+    "eu-isoe-": "aws-iso-e",
+    "us-isof-": "aws-iso-f",
+}
+"""What a region's name begins with -> its partition; of every other it is ``aws``."""
+
+
+def partition(region: str) -> str:
+    return next((name for start, name in _PARTITIONS.items() if region.startswith(start)), "aws")
+
+
+def resource_arn(service: str, region: str, account: str, resource: str) -> str:
+    """``resource`` is like ``endpoint/fraud``."""
+    return f"arn:{partition(region)}:{service}:{region}:{account}:{resource}"
+
+
+def iam_arn(region: str, account: str, resource: str) -> str:
+    """IAM is of no region, but it is of a partition: that of ``region``."""
+    return f"arn:{partition(region)}:iam::{account}:{resource}"
