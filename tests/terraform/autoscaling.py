@@ -44,7 +44,8 @@ class ScalableTarget(_OfScaling):
     @classmethod
     def imported(cls, clients: Clients, id: str) -> "Resource":
         service, *resource, dimension = id.split("/")
-        return cls(clients, **dict(zip(cls.KEY, (service, "/".join(resource), dimension), strict=True)))
+        key: Members = dict(zip(cls.KEY, (service, "/".join(resource), dimension), strict=True))
+        return cls(clients, **key)
 
     def create(self) -> None:
         self.clients.scaling.register_scalable_target(**self.written, **({"Tags": self.tags} if self.tags else {}))
@@ -90,7 +91,7 @@ class ScalingPolicy(_OfScaling):
     @classmethod
     def imported(cls, clients: Clients, id: str) -> "Resource":
         service, *resource, dimension, name = id.split("/")
-        key = dict(zip(cls.KEY, (service, "/".join(resource), dimension), strict=True))
+        key: Members = dict(zip(cls.KEY, (service, "/".join(resource), dimension), strict=True))
         return cls(clients, **key, PolicyName=name)
 
     def create(self) -> None:

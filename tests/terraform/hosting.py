@@ -17,7 +17,8 @@ class _OfSageMaker(Resource):
 
     @classmethod
     def imported(cls, clients: Clients, id: str) -> "Resource":
-        return cls(clients, **{cls.NAME: id})
+        key: Members = {cls.NAME: id}
+        return cls(clients, **key)
 
     @property
     def name(self) -> Members:

@@ -5,14 +5,14 @@ from typing import Any
 from tests.served_wire import Served
 from tests.terraform.go_types import check_answers
 from tests.terraform.hosting import Endpoint, EndpointConfiguration, Model
-from tests.terraform.resource import Clients, Look, Resource
+from tests.terraform.resource import Clients, Look, Members, Resource
 
 ROLE = "arn:aws:iam::123456789012:role/any"
 TOPIC = "arn:aws:sns:us-east-1:123456789012:told"
 KEY = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 TAGS = {"team": "risk", "stage": "test"}
-CONTAINER = {"Image": "tidegate/xgboost", "Mode": "SingleModel", "ModelDataUrl": "s3://models/a.tar.gz"}
-VARIANT = {
+CONTAINER: Members = {"Image": "tidegate/xgboost", "Mode": "SingleModel", "ModelDataUrl": "s3://models/a.tar.gz"}
+VARIANT: Members = {
     "VariantName": "main",
     "ModelName": "fraud",
     "InitialVariantWeight": 1.0,
@@ -20,12 +20,12 @@ VARIANT = {
     "InitialInstanceCount": 2,
     "InstanceType": "ml.m5.large",
 }
-SCALED = {
+SCALED: Members = {
     "ServiceNamespace": "sagemaker",
     "ResourceId": "endpoint/fraud/variant/main",
     "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
 }
-ALARM = {
+ALARM: Members = {
     "AlarmName": "errors",
     "ActionsEnabled": True,
     "TreatMissingData": "missing",
@@ -38,14 +38,14 @@ ALARM = {
     "Statistic": "Sum",
     "Dimensions": [{"Name": "VariantName", "Value": "main"}, {"Name": "EndpointName", "Value": "fraud"}],
 }
-TRACKING = {
+TRACKING: Members = {
     "TargetValue": 70.0,
     "DisableScaleIn": False,
     "ScaleInCooldown": 0,
     "ScaleOutCooldown": 0,
     "PredefinedMetricSpecification": {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"},
 }
-STEPS = {
+STEPS: Members = {
     "AdjustmentType": "ChangeInCapacity",
     "Cooldown": 0,
     "MetricAggregationType": "Maximum",
@@ -64,8 +64,10 @@ def clients_of(wire: Served) -> Clients:
             wire.settle(name)
             assert look(), f"{name} is there after its last step"
 
-    services = ("sagemaker", "application-autoscaling", "cloudwatch")
-    return Clients(*(check_answers(wire.client(service)) for service in services), wait)
+    def client(service: str) -> Any:
+        return check_answers(wire.client(service))
+
+    return Clients(client("sagemaker"), client("application-autoscaling"), client("cloudwatch"), wait)
 
 
 def model(aws: Clients, **more: Any) -> Model:

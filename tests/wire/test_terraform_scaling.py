@@ -87,7 +87,7 @@ def test_a_scalable_target(aws: Clients) -> None:
             },
             TRACKING,
         ),
-        ("StepScaling", STEPS, {**STEPS, "Cooldown": 60, "StepAdjustments": STEPS["StepAdjustments"][::-1]}),  # type: ignore[index]
+        ("StepScaling", STEPS, {**STEPS, "Cooldown": 60, "StepAdjustments": STEPS["StepAdjustments"][::-1]}),
         (
             "StepScaling",
             STEPS,
