@@ -7,6 +7,7 @@ internal/service/appautoscaling/{target,policy,scheduled_action,tags_gen}.go and
 internal/service/cloudwatch/{metric_alarm,tags_gen}.go.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ from tests.terraform.stack import (
     model,
     served,
 )
+from tidegate.model.observe import OURS, SAGEMAKER, Capabilities
 
 CANARY = {
     "BlueGreenUpdatePolicy": {
@@ -235,6 +237,32 @@ def test_an_endpoint_is_updated_and_its_deployment_config_is_in_no_later_plan(
     assert endpoint.plan() == {}
     endpoint.change(DeploymentConfig=None)
     assert endpoint.plan() == {}
+
+
+@pytest.mark.parametrize("can", [OURS, SAGEMAKER], ids=["ours", "aws"])
+def test_a_new_deployment_config_alone_is_an_update_to_what_serves_already(
+    aws: Clients, wire: Served, can: Capabilities
+) -> None:
+    wire.ctx = replace(wire.ctx, can=can)
+    endpoint = served(aws)
+    endpoint.change(DeploymentConfig=ALL_AT_ONCE)
+    assert endpoint.plan() == {}
+
+
+def test_with_the_rules_of_aws_the_old_configuration_must_outlive_the_update(aws: Clients, wire: Served) -> None:
+    """Without create_before_destroy it does not, and users of the provider report this refusal."""
+    wire.ctx = replace(wire.ctx, can=SAGEMAKER)
+    endpoint = served(aws)
+    old = configuration(aws)
+    state = old.read()
+    assert state is not None
+    old.delete()
+    configuration(aws, "fraud-2").apply()
+    with pytest.raises(ClientError) as refused:
+        endpoint.change(EndpointConfigName="fraud-2")
+    error = refused.value.response["Error"]
+    assert error["Code"] == "ValidationException"
+    assert error["Message"] == f'Could not find endpoint configuration "{state["arn"]}".'
 
 
 def test_what_somebody_changed_beside_terraform_is_in_the_plan(aws: Clients) -> None:
