@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 JOBS   ?= 3
+JS     := sagemaker sagemaker-runtime cloudwatch application-auto-scaling
 
 # Quick tests: no platform is started. The three files that are left out search thousands of simulated
 # worlds; `make test` runs them.
@@ -26,6 +27,18 @@ $(VENV)/.test: pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[test,bench]'
 	touch $@ $(VENV)/.demo
+
+# AWS's command line, which pins a botocore of its own.
+.clients/cli/.done: Makefile
+	test -x .clients/cli/bin/python || $(PYTHON) -m venv .clients/cli
+	.clients/cli/bin/python -m pip install --quiet --disable-pip-version-check 'awscli>=1.46,<2'
+	touch $@
+
+# AWS's SDK for JavaScript. Where there is no npm, its tests are skipped and say so.
+.clients/js/.done: Makefile
+	mkdir -p .clients/js && echo '{"private": true}' > .clients/js/package.json
+	cd .clients/js && npm install --silent --no-audit --no-fund $(JS:%=@aws-sdk/client-%@3)
+	touch $@
 
 # SageMaker's SDK v2, whose requirements do not fit those of the tests.
 .venv-sdk/.done: Makefile
@@ -60,7 +73,7 @@ fmt: $(VENV)/.test       ## format the code and sort its imports
 check: lint              ## lint, types and the quick tests: before every commit
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -q $(QUICK)
 
-test: lint .venv-sdk/.done .venv-sdk3/.done .venv-moto/.done ## everything that CI runs
+test: lint .venv-sdk/.done .venv-sdk3/.done .venv-moto/.done .clients/cli/.done $(if $(shell command -v npm),.clients/js/.done) ## everything that CI runs
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -q
 
 lint: $(VENV)/.test      ## style, types and the rules of imports
@@ -85,4 +98,4 @@ lock:                    ## refresh requirements.lock (versions and hashes only,
 	  --custom-compile-command 'make lock' -o requirements.lock pyproject.toml
 
 clean:                   ## remove the environments and every cache
-	rm -rf $(VENV) .venv-sdk .venv-sdk3 .venv-moto build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage demo/.cache bench/.cache
+	rm -rf $(VENV) .venv-sdk .venv-sdk3 .venv-moto .clients build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage demo/.cache bench/.cache

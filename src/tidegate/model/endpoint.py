@@ -160,7 +160,7 @@ class Endpoint:
     last: Rollout | None = None
     """The rollout that ended last, with its reason."""
     deployment: DeploymentConfig | None = None
-    """The last DeploymentConfig given, shown as LastDeploymentConfig."""
+    """The last DeploymentConfig given, for updates that retain it."""
     fence: int = 0
     traffic: RouteTable | None = None
     """The table that is wanted now, with the fence it got when it was decided; None: none was ever wanted."""

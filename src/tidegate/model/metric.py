@@ -35,6 +35,8 @@ class Query:
     label: str | None = None
     returned: bool = True
     """Whether it is what was asked for, rather than a part of it."""
+    period: int | None = None
+    """Seconds, where the line itself names them; kept to be shown. What counts is the one period of all lines."""
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,14 @@ def query(line: Params) -> Query:
         raise Invalid(f"{id}: AccountId: other accounts are not supported; leave it out")
     if (stat is None) == (line.get("Expression") is None):
         raise Invalid(f"{id}: exactly one of MetricStat and Expression must be given")
-    label, returned = line.get("Label"), line.get("ReturnData", True)
+    shown = {"label": line.get("Label"), "returned": line.get("ReturnData", True), "period": line.get("Period")}
     if stat is None:
-        return Query(id, expression=line["Expression"], label=label, returned=returned)
+        return Query(id, expression=line["Expression"], **shown)
     named = stat["Metric"]
     if named.get("Namespace") is None or named.get("MetricName") is None:
         raise Invalid(f"{id}: MetricStat.Metric needs Namespace and MetricName")
     metric = MetricId.of(named["Namespace"], named["MetricName"], dimensions(named))
-    return Query(id, metric, stat["Stat"], stat.get("Unit"), label=label, returned=returned)
+    return Query(id, metric, stat["Stat"], stat.get("Unit"), **shown)
 
 
 def common_period(lines: Iterable[Params]) -> int:
@@ -47,7 +47,7 @@ def query_members(queries: Sequence[Query], period: int | None = None) -> list[P
 
 
 def _members(one: Query, period: int | None) -> Params:
-    shared: Params = {"Id": one.id, "Label": one.label, "ReturnData": one.returned}
+    shared: Params = {"Id": one.id, "Label": one.label, "ReturnData": one.returned, "Period": one.period}
     if one.metric is None:
         return shared | {"Expression": one.expression}
     named = {

@@ -6,7 +6,7 @@ import tidegate
 from tidegate.model.endpoint import Endpoint
 from tidegate.model.observe import Observation
 from tidegate.model.registry import Container, Model
-from tidegate.model.rollout import Version
+from tidegate.model.rollout import DeploymentConfig, Version
 from tidegate.rollout.status import Variants, VariantView, status, variants
 from tidegate.wire import sagemaker_async
 from tidegate.wire.operation import Call, Params
@@ -30,7 +30,7 @@ def described(call: Call, endpoint: Endpoint, seen: Observation | None) -> Param
         "LastModifiedTime": endpoint.modified_at,
         "ProductionVariants": [_variant(view) for view in views.current] or None,
         "ShadowProductionVariants": [_variant(view) for view in views.shadows] or None,
-        "LastDeploymentConfig": shown(endpoint.deployment),
+        "LastDeploymentConfig": _deployment(endpoint),
         "AsyncInferenceConfig": sagemaker_async.shown(queue) if queue else None,
         "PendingDeploymentSummary": _pending(views),
         **(version.wire if version else {}),
@@ -39,6 +39,15 @@ def described(call: Call, endpoint: Endpoint, seen: Observation | None) -> Param
 
 def arn(call: Call, name: str) -> str:
     return call.arn(f"endpoint/{name}")
+
+
+def _deployment(endpoint: Endpoint) -> Params | None:
+    """That of the latest creation or update. After an update that named none there is none to see, or Terraform would
+    plan its removal for ever; RetainDeploymentConfig still finds the one before."""
+    latest = endpoint.rollout or endpoint.last
+    if latest is not None and latest.deployment == DeploymentConfig():
+        return None
+    return shown(endpoint.deployment)
 
 
 def _version(endpoint: Endpoint) -> Version | None:

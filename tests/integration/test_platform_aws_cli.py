@@ -1,0 +1,227 @@
+"""The AWS CLI, version 1, unmodified: commands deploy a model, ask, watch, scale, update and delete it."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tidegate.testing.platform import Platform, until
+from tidegate.testing.scene import XGBOOST, train
+
+AWS = Path(__file__).parents[2] / ".clients" / "cli" / "bin" / "aws"
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(not AWS.exists(), reason="needs the AWS CLI: make .clients/cli/.done"),
+]
+VARIANT = "VariantName=main,ModelName={},InitialInstanceCount=1,InstanceType=ml.m5.large,InitialVariantWeight=1"
+RESOURCE = ["--service-namespace", "sagemaker", "--scalable-dimension", "sagemaker:variant:DesiredInstanceCount"]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def platform() -> Iterator[Platform]:
+    with Platform(environment={"TIDEGATE_DRAIN_TIMEOUT": "5"}) as running:
+        yield running
+
+
+@pytest.fixture
+def run(platform: Platform, tmp_path: Path) -> Run:
+    """One command, with nothing of this machine's settings."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test-secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": platform.url,
+    }
+
+    def of(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [AWS, *words], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    return of
+
+
+@pytest.fixture
+def aws(run: Run) -> Callable[..., Any]:
+    """The answer of a command that must succeed, as JSON or as what ``--query`` makes of it."""
+
+    def of(*words: str) -> Any:
+        done = run(*words)
+        assert done.returncode == 0, done.stderr
+        text = done.stdout.strip()
+        return json.loads(text) if text.startswith(("{", "[", '"')) else text
+
+    return of
+
+
+def test_a_model_lives_by_the_command_line(aws: Callable[..., Any], run: Run, tmp_path: Path) -> None:
+    for name, seed in (("one", 1), ("two", 2)):
+        url = train(tmp_path, seed, features=4, trees=5)
+        aws(
+            "sagemaker",
+            "create-model",
+            "--model-name",
+            name,
+            "--primary-container",
+            f"Image={XGBOOST},ModelDataUrl={url}",
+        )
+        aws(
+            "sagemaker",
+            "create-endpoint-config",
+            "--endpoint-config-name",
+            name,
+            "--production-variants",
+            VARIANT.format(name),
+            "--tags",
+            "Key=team,Value=risk",
+        )
+    arn = aws("sagemaker", "create-endpoint", "--endpoint-name", "e", "--endpoint-config-name", "one")[
+        "EndpointArn"
+    ]
+    status = (
+        "sagemaker",
+        "describe-endpoint",
+        "--endpoint-name",
+        "e",
+        "--query",
+        "EndpointStatus",
+        "--output",
+        "text",
+    )
+    until(lambda: aws(*status) == "InService", "in service", every=1.0)
+    aws("sagemaker", "wait", "endpoint-in-service", "--endpoint-name", "e")
+    check_answers(aws, tmp_path)
+    check_lists_and_tags(aws, arn)
+    check_alarms(aws)
+    check_scaling(aws, tmp_path)
+    aws(
+        "sagemaker",
+        "update-endpoint",
+        "--endpoint-name",
+        "e",
+        "--endpoint-config-name",
+        "two",
+        "--deployment-config",
+        "BlueGreenUpdatePolicy={TrafficRoutingConfiguration={Type=ALL_AT_ONCE,WaitIntervalInSeconds=0}}",
+    )
+    until(lambda: aws(*status) == "InService", "updated", every=1.0)
+    found = aws("sagemaker", "describe-endpoint", "--endpoint-name", "e")
+    assert found["EndpointConfigName"] == "two"
+    assert (
+        found["LastDeploymentConfig"]["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]["Type"]
+        == "ALL_AT_ONCE"
+    )
+    aws("sagemaker", "delete-endpoint", "--endpoint-name", "e")
+    until(lambda: aws("sagemaker", "list-endpoints")["Endpoints"] == [], "gone", every=1.0)
+    aws("sagemaker", "wait", "endpoint-deleted", "--endpoint-name", "e")
+    failed = run(*status)
+    assert failed.returncode == 255
+    assert (
+        "An error occurred (ValidationException) when calling the DescribeEndpoint operation: "
+        f'Could not find endpoint "{arn}".'
+    ) in failed.stderr
+
+
+def check_answers(aws: Callable[..., Any], folder: Path) -> None:
+    (folder / "rows.csv").write_text("0.1,0.2,0.3,0.4\n1,2,3,4\n")
+    answer = aws(
+        "sagemaker-runtime",
+        "invoke-endpoint",
+        "--endpoint-name",
+        "e",
+        "--content-type",
+        "text/csv",
+        "--accept",
+        "text/csv",
+        "--body",
+        "fileb://rows.csv",
+        "answer.csv",
+    )
+    assert answer["InvokedProductionVariant"] == "main"
+    assert len((folder / "answer.csv").read_text().splitlines()) == 2
+
+
+def check_lists_and_tags(aws: Callable[..., Any], arn: str) -> None:
+    """The CLI pages by itself: one entry to a page, and all of them come."""
+    names = aws("sagemaker", "list-models", "--page-size", "1", "--query", "sort(Models[].ModelName)")
+    assert names == ["one", "two"]
+    first = aws("sagemaker", "list-models", "--max-items", "1")
+    assert len(first["Models"]) == 1
+    rest = aws("sagemaker", "list-models", "--max-items", "1", "--starting-token", first["NextToken"])
+    assert rest["Models"] != first["Models"]
+    aws("sagemaker", "add-tags", "--resource-arn", arn, "--tags", "Key=a,Value=1", "Key=b,Value=x y")
+    aws("sagemaker", "delete-tags", "--resource-arn", arn, "--tag-keys", "a")
+    assert aws("sagemaker", "list-tags", "--resource-arn", arn)["Tags"] == [{"Key": "b", "Value": "x y"}]
+
+
+def check_alarms(aws: Callable[..., Any]) -> None:
+    aws(
+        "cloudwatch",
+        "put-metric-alarm",
+        *("--alarm-name", "errors", "--namespace", "AWS/SageMaker", "--metric-name", "Invocation5XXErrors"),
+        *("--dimensions", "Name=EndpointName,Value=e", "Name=VariantName,Value=main"),
+        *("--statistic", "Sum", "--period", "60", "--evaluation-periods", "1", "--threshold", "1.5"),
+        *("--comparison-operator", "GreaterThanThreshold", "--treat-missing-data", "notBreaching"),
+    )
+    query = "MetricAlarms[0].[AlarmName, Threshold, Period]"
+    assert aws("cloudwatch", "describe-alarms", "--alarm-names", "errors", "--query", query) == ["errors", 1.5, 60]
+    aws(
+        "cloudwatch",
+        "put-metric-data",
+        "--namespace",
+        "Mine",
+        "--metric-name",
+        "Depth",
+        "--value",
+        "7",
+        "--unit",
+        "Count",
+    )
+    listed = aws("cloudwatch", "list-metrics", "--namespace", "Mine", "--query", "Metrics[].MetricName")
+    assert listed == ["Depth"]
+    aws("cloudwatch", "delete-alarms", "--alarm-names", "errors", "none")
+    assert aws("cloudwatch", "describe-alarms")["MetricAlarms"] == []
+
+
+def check_scaling(aws: Callable[..., Any], folder: Path) -> None:
+    which = (*RESOURCE, "--resource-id", "endpoint/e/variant/main")
+    metric = {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"}
+    config = {"TargetValue": 1000.0, "PredefinedMetricSpecification": metric}
+    (folder / "tracking.json").write_text(json.dumps(config))
+    service = "application-autoscaling"
+    aws(service, "register-scalable-target", *which, "--min-capacity", "1", "--max-capacity", "2")
+    put = aws(
+        service,
+        "put-scaling-policy",
+        *which,
+        *("--policy-name", "load", "--policy-type", "TargetTrackingScaling"),
+        *("--target-tracking-scaling-policy-configuration", "file://tracking.json"),
+    )
+    assert len(put["Alarms"]) == 2
+    (policy,) = aws(service, "describe-scaling-policies", "--service-namespace", "sagemaker")["ScalingPolicies"]
+    assert policy["TargetTrackingScalingPolicyConfiguration"] == config
+    aws(service, "delete-scaling-policy", *which, "--policy-name", "load")
+    aws(service, "deregister-scalable-target", *which)
+    assert aws(service, "describe-scalable-targets", "--service-namespace", "sagemaker")["ScalableTargets"] == []
+
+
+def test_what_is_wrong_is_said_as_the_cli_says_it(run: Run) -> None:
+    words = ("sagemaker", "create-endpoint", "--endpoint-name", "x", "--endpoint-config-name", "none")
+    failed = run(*words)
+    assert failed.returncode == 255
+    assert (
+        "(ValidationException) when calling the CreateEndpoint operation: Could not find endpoint configuration"
+        in (failed.stderr)
+    )
+    scaling = run(
+        "application-autoscaling", "deregister-scalable-target", *RESOURCE, "--resource-id", "endpoint/x/variant/y"
+    )
+    assert "(ObjectNotFoundException) when calling the DeregisterScalableTarget operation" in scaling.stderr
