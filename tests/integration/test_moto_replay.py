@@ -13,7 +13,7 @@ PYTHON = MOTO / "bin" / "python"
 
 
 @pytest.mark.skipif(not PYTHON.exists(), reason="needs moto's tests: make .venv-moto/.done")
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_each_of_motos_tests_passes_or_has_its_reason() -> None:
     verdict = judge(run(MOTO / "moto" / "tests", str(PYTHON)), reasons())
     assert verdict.open == ()
