@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.proxy_stand import Client, Reply, Stand, each_haproxy, loaded, lost, stand, until_it
+from tidegate.installation import PREFIX
 from tidegate.model.fleet import RoutingStrategy
 from tidegate.model.sessions import HEADER, HOLDER, NEW, OPENED
 from tidegate.model.traffic import table
-from tidegate.proxy import sessions
+from tidegate.proxy import haproxy, sessions
 
 pytestmark = each_haproxy
 LEAST = RoutingStrategy.LEAST_OUTSTANDING_REQUESTS
@@ -159,7 +160,11 @@ def test_one_that_takes_the_place_of_an_instance_does_not_take_its_sessions(prog
     scene(program, play, "a")
 
 
-def test_a_closed_session_is_gone(program: str) -> None:
+@pytest.mark.parametrize("learning", [0, 1_000_000])
+def test_a_closed_session_is_gone(program: str, monkeypatch: pytest.MonkeyPatch, learning: int) -> None:
+    """Also for a process that does not know all sessions yet."""
+    monkeypatch.setattr(sessions, "LEARNING", learning)
+
     async def play(running: Stand) -> None:
         home = await begin(running, "s")
         await begin(running, "t")
@@ -261,7 +266,9 @@ async def hands_over(running: Stand) -> bool:
     return "app_state" in said or int(flags[1], 16) & 3 == 3
 
 
-def test_a_reload_keeps_sessions(program: str) -> None:
+def test_a_reload_keeps_sessions(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(haproxy, "PEER", f"{PREFIX}1")  # the form that installations give it
+
     async def whole() -> None:
         async with stand(program, {"r": 1, "l": 0}) as running:
             await running.fleet(1, "a", "b", "c")

@@ -56,8 +56,8 @@ def peers(name: str, socket: str) -> str:
     """The process itself, so that it hears from the one that it replaces. ``name``: of this HAProxy."""
     return f"""\
 peers self
-  default-bind mode 600
-  peer {name} unix@{socket}
+  bind unix@{socket} mode 600
+  server {name}
 """
 
 
@@ -91,7 +91,7 @@ def routing() -> list[str]:
         f"http-request set-var(txn.key) {id},concat(:,txn.endpoint)",
         f"http-request set-var(txn.holder) var(txn.key),table_gpt(1,{TABLE})",
         f"http-request return status 503 {early}"
-        f" if {{ var(txn.holder) -m int 0 }} {{ date(),sub(proc.began) lt {LEARNING} }}",
+        f" if !{{ var(txn.key),in_table({TABLE}) }} {{ date(),sub(proc.began) lt {LEARNING} }}",
         f"http-request set-var(txn.place) var(txn.key),table_gpt(0,{TABLE})",
         f"http-request set-var(txn.seat) var(txn.place),and({SECOND - 1})",
         "http-request set-var(txn.slot) str(r),concat(,txn.seat)",

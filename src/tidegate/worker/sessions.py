@@ -4,7 +4,6 @@ The proxy sends the requests of a session here as well as it can; whether the se
 request in a session that it does not have is refused: no container is asked that would know nothing of it.
 """
 
-import re
 import zlib
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -23,8 +22,7 @@ MOST = 100_000
 """Sessions that are open at one time; beyond that the one that was opened first is forgotten."""
 _HOLDER = sessions.HOLDER.lower().encode()
 _OPENED, _CLOSED = sessions.OPENED.lower().encode(), sessions.CLOSED.lower().encode()
-_NAMED = re.compile(r"([^;]*)(?:;\s*Expires=(.*))?", re.DOTALL)
-_FORM = "%Y-%m-%dT%H:%M:%SZ"
+_FORM = "Expires=%Y-%m-%dT%H:%M:%SZ"
 
 
 class _Session(NamedTuple):
@@ -86,15 +84,13 @@ class Sessions:
         return known.until > now
 
     def _opens(self, text: str, container: bytes, now: float) -> None:
-        named = _NAMED.fullmatch(text)
-        assert named is not None, "the pattern has room for anything"
-        name = named[1].strip()
+        name, _, end = (word.strip() for word in text.partition(";"))
         if not sessions.is_id(name):
             return
         self._open.pop(name, None)
         if len(self._open) >= MOST:
             self._forget(now)
-        self._open[name] = _Session(container, _moment(named[2]))
+        self._open[name] = _Session(container, _moment(end))
 
     def _forget(self, now: float) -> None:
         """Those that are over; where there are none, the oldest."""
@@ -103,9 +99,9 @@ class Sessions:
             del self._open[name]
 
 
-def _moment(text: str | None) -> float:
-    """Never, where the container does not say or cannot be read."""
+def _moment(text: str) -> float:
+    """Never, where the container does not say when or cannot be read."""
     try:
-        return datetime.strptime((text or "").strip(), _FORM).replace(tzinfo=UTC).timestamp()
+        return datetime.strptime(text, _FORM).replace(tzinfo=UTC).timestamp()
     except ValueError:
         return inf
