@@ -67,6 +67,9 @@ class Session:
         answer = raised.value.response
         return answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Code"], answer["Error"]["Message"]
 
+    def is_refused(self) -> bool:
+        return self.refusal()[0] == 400
+
     def is_gone(self) -> None:
         status, code, message = self.refusal()
         assert (status, code) == (400, "ValidationError")
@@ -140,7 +143,7 @@ def test_the_session_of_a_killed_instance_is_gone_and_a_new_one_works(scene: Sce
     os.kill(pid, signal.SIGKILL)
     for session in sessions:
         if session.pid == pid:
-            until(lambda session=session: session.refusal()[0] == 400, "a refusal")  # it may be a ModelError first
+            until(session.is_refused, "a refusal")  # it may be a ModelError first
             session.is_gone()
         else:
             session.go_on()

@@ -68,7 +68,9 @@ def test_a_request_in_a_session_is_not_copied(platform: Platform, scene: Scene) 
     def ask(id: str, session: str | None = None) -> dict[str, Any]:
         more = {} if session is None else {"SessionId": session}
         body = json.dumps({"add": 1, "until": 10**10})
-        said: dict[str, Any] = scene.runtime.invoke_endpoint(EndpointName="chat", Body=body, InferenceId=id, **more)
+        said: dict[str, Any] = scene.runtime.invoke_endpoint(
+            EndpointName="chat", Body=body, InferenceId=id, **more
+        )
         return said
 
     def copied() -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.proxy_stand import Client, Reply, Stand, each_haproxy, loaded, lost, stand, until_it
+from tests.proxy_stand import PATH, Client, Reply, Stand, each_haproxy, loaded, lost, stand, until_it
 from tidegate.installation import PREFIX
 from tidegate.model.fleet import RoutingStrategy
 from tidegate.model.sessions import HEADER, HOLDER, NEW, OPENED
@@ -43,8 +43,8 @@ async def begin(running: Stand, name: str) -> str:
     return reply.body.decode()
 
 
-async def go_on(running: Stand, name: str, body: bytes = b"x", path: str | None = None) -> Reply:
-    return await running.ask(body, *(() if path is None else (path,)), headers={HEADER: name})
+async def go_on(running: Stand, name: str, body: bytes = b"x", path: str = PATH) -> Reply:
+    return await running.ask(body, path, headers={HEADER: name})
 
 
 async def is_gone(running: Stand, name: str) -> None:
