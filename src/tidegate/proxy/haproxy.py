@@ -38,6 +38,8 @@ from tidegate.unix_sockets import Presence, make_private
 log = logging.getLogger(__name__)
 
 STOP_TURN = 0.05
+PEER = "tidegate"
+"""HAProxy's name for itself, where there is no installation that gives one."""
 LONGEST_UNKNOWN = 10.0
 """Seconds that a reload waits after an adoption for the owners of fleets to say where their servers listen."""
 
@@ -75,6 +77,8 @@ class HAProxy:
         """Where workers send copies of requests for a shadow fleet."""
         self.queued = controller.with_name("queued.sock")
         """Where requests from the queue are sent to asynchronous endpoints."""
+        self._peers = controller.with_name("peers.sock")
+        """By which a process tells the one that replaces it of sessions. Each process makes it anew."""
         self._slots = dict(slots)
         self._state = State(self._slots)
         self._lock = asyncio.Lock()
@@ -170,7 +174,7 @@ class HAProxy:
                 await asyncio.sleep(STOP_TURN)
             await asyncio.to_thread(master.kill)
             self._recorder.forget(IDENTITY)
-            for socket in self._sockets:
+            for socket in (*self._sockets, self._peers):
                 socket.unlink(missing_ok=True)
             self._master = None
 
@@ -392,8 +396,9 @@ class HAProxy:
             raise StartupError(f"the proxy's folder {self._folder} cannot be used: {error.strerror}") from None
 
     def _options(self) -> Options:
-        paths = (self._controller, self._runtime.admin, self.copies, self.queued, self.wakes)
-        return options(self._settings, Sockets(*paths), self._state)
+        paths = (self._controller, self._runtime.admin, self.copies, self.queued, self.wakes, self._peers)
+        peer = PEER if self._installation is None else self._installation.mark
+        return options(self._settings, Sockets(*paths), self._state, peer)
 
     def _options_text(self) -> str:
         return msgspec.json.encode(self._options()).decode()

@@ -40,6 +40,10 @@ class Options:
     queues: dict[str, float] = field(default_factory=dict)
     headers: tuple[str, ...] = (quotas.USUAL,)
     """What of the state is in force after a reload only; see there."""
+    peer: str = "tidegate"
+    """The name that this HAProxy has for itself."""
+    peers: str = ""
+    """The socket by which a process hears of sessions from the one before it."""
     own_hosts: str = same_site.own_hosts("127.0.0.1", ())
     """The pattern of ``Host`` for requests without signature (``auth.same_site``)."""
 
@@ -51,9 +55,11 @@ class Sockets:
     copies: Path
     queued: Path
     wakes: Path
+    peers: Path
 
 
-def options(settings: Settings, sockets: Sockets, state: State) -> Options:
+def options(settings: Settings, sockets: Sockets, state: State, peer: str) -> Options:
+    """``peer``: HAProxy's name for itself, which is in its command line, too, where that has one."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     most = MOST_CONNECTIONS if files == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, (files - 200) // 2)
     return Options(
@@ -75,5 +81,7 @@ def options(settings: Settings, sockets: Sockets, state: State) -> Options:
         queue=settings.queue_timeout,
         queues=dict(sorted(state.queues.items())),
         headers=state.headers,
+        peer=peer,
+        peers=str(sockets.peers),
         own_hosts=same_site.own_hosts(settings.host, settings.allowed_hosts),
     )

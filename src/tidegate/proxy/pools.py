@@ -1,6 +1,8 @@
 """The slots of each pool as HAProxy's backends: how a server is picked, who waits, what is counted. Pure."""
 
-from tidegate.proxy import holding, quotas
+from collections.abc import Sequence
+
+from tidegate.proxy import holding, quotas, sessions
 from tidegate.proxy.options import Options
 from tidegate.proxy.responses import AWS, OWN
 from tidegate.proxy.state import BY_MODEL, ON_DEMAND, QUEUED, UNKNOWN, Seat
@@ -39,13 +41,13 @@ OF_QUEUE = (
 """A request may be a gigabyte and is passed on as it comes; a second try is the dispatcher's to make."""
 
 METERED = ("r", "l")
-"""Pools whose slots have the rules of quotas from one place. Slots of others have rules of their own, which come
-first."""
+"""Pools whose slots have the rules of quotas and sessions from one place. Slots of others have rules of their own,
+which come first."""
 
 
-def metered(options: Options) -> str:
-    """Said once for hundreds of slots."""
-    lines = ["defaults metered from fleets", *quotas.rules(options.headers)]
+def metered(options: Options, more: Sequence[str]) -> str:
+    """Said once for hundreds of slots. ``more``: rules for answers."""
+    lines = ["defaults metered from fleets", *quotas.rules(options.headers), *more]
     return "\n  ".join(lines) + "\n"
 
 
@@ -80,6 +82,7 @@ def slot(slot: str, seat: Seat | None, options: Options) -> str:
         *(OF_QUEUE if pool == QUEUED else ()),
         *(holding.waiting(options.queue) if pool == ON_DEMAND else ()),
         *(quotas.rules(options.headers) if pool in (BY_MODEL, ON_DEMAND) else ()),
+        *(sessions.sticking() if pool in METERED else ()),
         *_counting(slot),
     ]
     if seat is not None:

@@ -47,7 +47,7 @@ def command(
 ) -> tuple[str, ...]:
     """``socket``: where the master takes commands."""
     files = ("-C", str(folder), "-f", config.CONFIG, "-p", PID)
-    mark = () if installation is None else ("-L", installation.mark)  # the name of a peer, of which there are none
+    mark = () if installation is None else ("-L", installation.mark)  # its name as its own peer
     return (str(program), "-W", "-D", *files, "-S", f"{socket},mode,600,level,admin", *mark)
 
 

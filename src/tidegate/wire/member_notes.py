@@ -89,7 +89,7 @@ _KEPT_OF_PACKAGES = tuple(
 _CHANGED_OF_PACKAGES = tuple(
     name for name in sagemaker_packages.CHANGED if name != sagemaker_packages.SPECIFICATION
 )
-_PREDICTION = _note(ignored=("SessionId", "PrefixAwareId"), refused=("InferenceComponentName",))
+_PREDICTION = _note(ignored=("PrefixAwareId",), refused=("InferenceComponentName",))
 
 NOTES: Mapping[tuple[str, str], Notes] = {
     ("sagemaker", "CreateModel"): _note(ignored=("VpcConfig", "ExecutionRoleArn", "EnableNetworkIsolation"))

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection
 from typing import NamedTuple
 
-from tidegate.worker import addressed
+from tidegate.worker import addressed, sessions
 from tidegate.worker.invocation import PATH
 
 STAMP = b"x-tidegate-start"
@@ -27,7 +27,7 @@ _FRAMING = frozenset(
 )
 """Headers of which one is enough for the parser to look."""
 _LENGTH = re.compile(rb"\d{1,12}")
-_CHOOSING = addressed.HEADERS | {PATH}
+_CHOOSING = addressed.HEADERS | {PATH, sessions.HEADER}
 
 
 class Head(NamedTuple):

@@ -32,6 +32,7 @@ from tidegate.worker.invocation import PATH, Answer, Call, Engine, ModelFailed, 
 from tidegate.worker.keys import KeysFile
 from tidegate.worker.manners import EventStream, Manner, OpenAI, Plain
 from tidegate.worker.mirror import Mirror
+from tidegate.worker.sessions import GONE, HEADER, Sessions
 from tidegate.worker.spec import ReplicaSpec
 from tidegate.worker.spool import LargeCall, Spool
 from tidegate.worker.stats import Stats
@@ -67,6 +68,7 @@ class Server:
         self._endpoint = spec.fleet.endpoint.encode()
         self.heads = Heads((PLAIN, b"/endpoints/%b%b" % (self._endpoint, PLAIN)))
         self._stats = Stats()
+        self._sessions = Sessions(spec)
         self._responses = Responses(spec)
         self._plain = Plain(self._responses)
         self._streamed = EventStream(self._responses)
@@ -264,6 +266,10 @@ class Server:
         if refusal := addressed.refused(call, self.spec.fleet.endpoint, self.spec.serving):
             connection.reply(manner.whole(refusal, close), close)
             return
+        if refusal := self._sessions.refused(headers, time.time()):
+            said = manner.error(refusal.status, refusal.name, refusal.message, close, GONE)
+            connection.reply(said, close)
+            return
         self._submit(self.engine, connection, request, call, manner)
 
     def _submit(
@@ -287,6 +293,8 @@ class Server:
     def _finish(
         self, connection: Connection, request: Request, call: Call, manner: Manner, outcome: Outcome
     ) -> None:
+        if isinstance(outcome, Answer | Stream) and HEADER in call.headers:
+            self._sessions.note(call.headers, outcome.headers, time.time())
         if isinstance(outcome, Stream):
             self._deliver(connection, request, call, manner, outcome)
             return
@@ -307,7 +315,8 @@ class Server:
         del self._in_hand[connection]
         close = self.draining or not request.keep_alive
         connection.reply(manner.whole(outcome, close), close)
-        if self._mirror is not None and manner is self._plain and request.spool is None:
+        copied = request.spool is None and HEADER not in call.headers  # a shadow knows no session
+        if self._mirror is not None and manner is self._plain and copied:
             self._mirror.offer(request, outcome, latency)
 
     def _deliver(

@@ -30,6 +30,7 @@ OPTIONS = Options(
     copies="/tmp/t/copies.sock",
     queued="/tmp/t/queued.sock",
     wakes="/tmp/t/wake.sock",
+    peers="/tmp/t/peers.sock",
 )
 BLUE, GREEN = FleetId("fraud", 1, "blue"), FleetId("fraud", 2, "blue")
 
