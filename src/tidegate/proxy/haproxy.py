@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -102,8 +103,6 @@ class HAProxy:
         """Why what is in force is not on disk; None when it is."""
         return self._recorder.trouble
 
-    # --- life ---
-
     async def start_or_adopt(self) -> None:
         """Returns when HAProxy serves. Raises StartupError: no program, port taken, folder not usable."""
         async with self._lock:
@@ -115,8 +114,9 @@ class HAProxy:
             self._watchdog.watch(master)
             known = await startup.running(master, self._runtime)
             text = "" if known is None else known.options
-            path = self._folder / config.STATE
-            recorded = await asyncio.to_thread(adoption.load, path, self._options(), text, self._installation)
+            options = self._options()
+            load = partial(adoption.load, self._folder / config.STATE, options, text, self._installation)
+            recorded = await asyncio.to_thread(load)
             if known is None:
                 former = await startup.former(master, self._runtime)
                 if former.shown is not None:
@@ -177,8 +177,6 @@ class HAProxy:
             for socket in (*self._sockets, self._peers):
                 socket.unlink(missing_ok=True)
             self._master = None
-
-    # --- the Router port ---
 
     async def set_fleet(
         self,
@@ -309,8 +307,6 @@ class HAProxy:
         self._reloaded = bool(older)
         return older
 
-    # --- files and process; the lock is held ---
-
     async def _start(self, master: Master, takeover: bool = False) -> None:
         """With the state in memory. Where it cannot be written, with the files that are there, and told the rest.
         ``takeover``: the process that runs goes on with the requests that it has."""
@@ -323,7 +319,7 @@ class HAProxy:
                 raise StartupError(str(error)) from None
             log.error("%s. HAProxy starts with the files that are there and is told what has changed", error)
             text = ""
-        address = (self._settings.host, self._settings.port)
+        address = self._settings.host, self._settings.port
         replaced = await asyncio.to_thread(startup.launch, master, address, takeover)
         pid = await asyncio.to_thread(master.written_pid) or await self._runtime.master_pid()
         if pid is None:

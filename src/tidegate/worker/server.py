@@ -267,8 +267,7 @@ class Server:
             connection.reply(manner.whole(refusal, close), close)
             return
         if refusal := self._sessions.refused(headers, time.time()):
-            said = manner.error(refusal.status, refusal.name, refusal.message, close, GONE)
-            connection.reply(said, close)
+            connection.reply(manner.error(refusal.status, refusal.name, refusal.message, close, GONE), close)
             return
         self._submit(self.engine, connection, request, call, manner)
 

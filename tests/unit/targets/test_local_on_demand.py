@@ -8,10 +8,10 @@ from pathlib import Path
 from tests.unit.targets.local_stand import FLEET, spec
 from tidegate.model.fleet import FleetSpec, Serverless
 from tidegate.ports.router import Demand
-from tidegate.targets.local.fleet import measured_turn
 from tidegate.targets.local.fleet_seconds import billed
 from tidegate.targets.local.on_demand import FORGOTTEN, LOOKS, PROVEN, OnDemand
 from tidegate.targets.local.scaling import Standing
+from tidegate.targets.local.turns import measured_turn
 
 BOUNDS = Serverless(memory=2 * 2**30, max_concurrency=30, idle_after=60.0, per_instance=10)
 
