@@ -107,6 +107,8 @@ class Soak:
     outcomes: list[Outcome] = field(default_factory=list)
     harms: list[Harm] = field(default_factory=list)
     bad: set[str] = field(default_factory=set)
+    trials: list[tuple[float, float]] = field(default_factory=list)
+    """When updates to bad versions began and ended."""
 
     def run(self, seconds: float) -> None:
         current = self._config("")
@@ -138,10 +140,13 @@ class Soak:
             linear(50, 6, alarms=alarms, final=5),
             all_at_once(alarms=alarms, final=10),
         )
+        began = time.time()
         scene.update("soak", config, self.chance.choice(kinds))
         time.sleep(self.chance.uniform(0, 12))
         self.harms.append(self.faults.happen(name))
         settled = self._settled()
+        if flaw:
+            self.trials.append((began, time.time()))
         went = settled["EndpointConfigName"]
         right = went == (current if flaw else config)
         why = f"{went} serves, {config} was rolled out: {settled.get('FailureReason', '')}"
@@ -167,13 +172,17 @@ class Soak:
         return names
 
     def unexplained(self) -> list[Answer]:
-        """Lost requests that belong neither to a bad version nor to a process that was killed or stopped."""
+        """Lost requests that belong neither to a bad version nor to a process that was killed or stopped. Those that
+        the proxy answered itself name no version: they are a bad version's while one is tried."""
         loses = [harm for harm in self.harms if harm.loses]
 
         def explained(answer: Answer) -> bool:
             end = answer.at + answer.took
-            return answer.config in self.bad or any(
-                answer.at <= harm.ended + AFTERWARDS and end >= harm.began for harm in loses
+            tried = not answer.config and any(answer.at <= ended and end >= began for began, ended in self.trials)
+            return (
+                tried
+                or answer.config in self.bad
+                or any(answer.at <= harm.ended + AFTERWARDS and end >= harm.began for harm in loses)
             )
 
         return [answer for answer in self.clients.failed if not explained(answer)]
