@@ -1,5 +1,7 @@
 """The main job with real parts: deploy, shift live traffic, finish or roll back, through plain boto3."""
 
+from pathlib import Path
+
 import pytest
 
 from tidegate.load import LoadGenerator
@@ -123,18 +125,21 @@ def test_an_alarm_that_is_already_on_rolls_back_before_any_request_is_shifted(
     ("broken", "says"),
     [
         ({"environment": {"CRASH": "1"}, "image": STAND_IN}, "needs a file that is not there"),
-        ({"data_url": "file:///nowhere/model.tar.gz"}, "/nowhere/model.tar.gz"),
+        ({"data_url": "gone.tar.gz"}, "gone.tar.gz"),
     ],
-    ids=["crashes", "no such file"],
+    ids=["crashes", "a file that is gone by then"],
 )
 def test_an_update_that_does_not_come_up_leaves_the_old_version_serving(
-    scene: Scene, models: tuple[str, str], broken: dict[str, object], says: str
+    scene: Scene, models: tuple[str, str], broken: dict[str, object], says: str, tmp_path: Path
 ) -> None:
     endpoint = f"broken-{len(says)}"
     good = scene.config(models[0])
     scene.create(endpoint, good)
-    given = {"data_url": None, **broken}
-    bad = scene.config(given.pop("data_url"), **given)  # type: ignore[arg-type]
+    given = dict(broken)
+    file = tmp_path / str(given.pop("data_url", "none"))
+    file.touch()
+    bad = scene.config(file.as_uri() if "data_url" in broken else None, **given)  # type: ignore[arg-type]
+    file.unlink()
     with load(scene, endpoint, 50) as running:
         scene.update(endpoint, bad)
         settled = scene.settled(endpoint)

@@ -121,7 +121,7 @@ def guards_wait_for_all_other_alarms(patch: pytest.MonkeyPatch) -> None:
 def what_hangs_counts_for_nothing(patch: pytest.MonkeyPatch) -> None:
     """S3: neither as latency, nor as requests that were not answered."""
 
-    async def nothing(metrics: Any, metric: Any, statistic: Any, spans: Any, found: Any) -> Any:
+    async def nothing(metrics: Any, metric: Any, statistic: Any, spans: Any, found: Any, unit: Any = None) -> Any:
         return found
 
     patch.setattr(reading, "add_hanging", nothing)
