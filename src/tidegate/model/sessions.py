@@ -1,4 +1,4 @@
-"""Sessions of stateful models, in SageMaker's words: headers, ids, and what a client is told. Pure.
+"""Sessions of stateful models, in SageMaker's words: headers, ids and error messages. Pure.
 
 A client asks for a session with NEW_SESSION; the container names it and says when it ends; whatever carries its id
 goes to the same instance. The proxy remembers where a session is, the instance which sessions it has.

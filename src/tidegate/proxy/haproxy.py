@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -114,9 +113,8 @@ class HAProxy:
             self._watchdog.watch(master)
             known = await startup.running(master, self._runtime)
             text = "" if known is None else known.options
-            options = self._options()
-            load = partial(adoption.load, self._folder / config.STATE, options, text, self._installation)
-            recorded = await asyncio.to_thread(load)
+            path = self._folder / config.STATE
+            recorded = await asyncio.to_thread(adoption.load, path, self._options(), text, self._installation)
             if known is None:
                 former = await startup.former(master, self._runtime)
                 if former.shown is not None:

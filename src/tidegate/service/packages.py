@@ -1,6 +1,6 @@
 """Model packages: register, approve, and keep what is not approved from being deployed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
@@ -79,16 +79,14 @@ def find(tx: Tx, where: Filter, kept: Iterable[Approval] | None, versions: bool 
     ]
 
 
-def update(
-    tx: Tx, saved: Saved[Package], after: Package, by: str, now: datetime, events: Sequence[Event] = ()
-) -> None:
+def update(tx: Tx, saved: Saved[Package], after: Package, by: str, now: datetime) -> None:
     """Raises Invalid for an approval of what is no version of a group."""
-    before = saved.body
+    before, events = saved.body, list[Event]()
     if after.approval is not before.approval:
         if before.group is None:
             raise Invalid(f'model package "{before.name}" is of no group and has no approval')
         text = f"{after.approval} by {by or 'somebody'}: {after.approval_note or 'no reason given'}"
-        events = [*events, Event("package.Approval", text, {"by": by})]
+        events.append(Event("package.Approval", text, {"by": by}))
     after = replace(after, modified_at=now, modified_by=by)
     tx.put(PACKAGE, saved.name, after, expect=saved.version, now=now, events=events)
 
@@ -103,16 +101,21 @@ def delete(tx: Tx, name: str, now: datetime) -> None:
 def need_deployable(tx: Tx, name: str) -> Package:
     """Raises NotFound, or Invalid for a version that is not approved."""
     package = need(tx, PACKAGE, name).body
-    if not package.deployable:
-        raise Invalid(
-            f"model package {package.resource} has ModelApprovalStatus {package.approval}: only an Approved one is"
-            " deployed"
-        )
+    _check_deployable(package)
     return package
 
 
 def check_approved(tx: Tx, containers: Iterable[Container]) -> None:
     """Raises Invalid where a container came from a version whose approval was taken back since."""
     for container in containers:
-        if container.package is not None and tx.get(PACKAGE, container.package) is not None:
-            need_deployable(tx, container.package)
+        saved = None if container.package is None else tx.get(PACKAGE, container.package)
+        if saved is not None:
+            _check_deployable(saved.body)
+
+
+def _check_deployable(package: Package) -> None:
+    if not package.deployable:
+        raise Invalid(
+            f"model package {package.resource} has ModelApprovalStatus {package.approval}: only an Approved one is"
+            " deployed"
+        )

@@ -17,7 +17,7 @@ from tidegate.model.package import Package
 from tidegate.model.registry import Model
 from tidegate.model.transform import TransformJob
 from tidegate.ports.store import JournalLine, Kind, Tx
-from tidegate.rollout.status import EndpointStatus, status
+from tidegate.rollout.status import status
 from tidegate.service import tags as labels
 from tidegate.service.kinds import CONFIG, ENDPOINT, MODEL, PACKAGE, TRANSFORM
 
@@ -106,24 +106,12 @@ def _body(shape: Shape, lines: Iterable[JournalLine]) -> Any:
     return None
 
 
-_WORDS = {
-    EndpointStatus.CREATING: "CREATING",
-    EndpointStatus.UPDATING: "UPDATING",
-    EndpointStatus.ROLLING_BACK: "ROLLING_BACK",
-    EndpointStatus.IN_SERVICE: "IN_SERVICE",
-    EndpointStatus.UPDATE_ROLLBACK_FAILED: "UPDATE_ROLLBACK_FAILED",
-    EndpointStatus.DELETING: "DELETING",
-    EndpointStatus.FAILED: "FAILED",
-}
-"""Events have these words where Describe has the others."""
-
-
 def _endpoint(endpoint: Endpoint) -> Detail:
     version = endpoint.rollout.new if endpoint.rollout is not None else endpoint.serving
     return {
         "EndpointName": endpoint.name,
         "EndpointConfigName": version.config_name if version is not None else None,
-        "EndpointStatus": _WORDS[status(endpoint)[0]],
+        "EndpointStatus": status(endpoint)[0].name,  # IN_SERVICE, where Describe has InService
         "FailureReason": endpoint.failure_reason,
         "CreationTime": _milliseconds(endpoint.created_at),
         "LastModifiedTime": _milliseconds(endpoint.modified_at),

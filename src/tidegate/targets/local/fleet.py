@@ -188,7 +188,10 @@ class Fleet:
 
     async def _turn(self) -> bool:
         self._bury()
-        (self.around.measured.add if self._measured else self.around.measured.discard)(self.id)
+        if self._measured:
+            self.around.measured.add(self.id)
+        else:
+            self.around.measured.discard(self.id)
         self._look_for_files()
         await self._welcome()
         self._check()
