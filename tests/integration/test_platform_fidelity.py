@@ -65,7 +65,9 @@ def test_a_canary_is_whole_instances_of_the_new_fleet(scene: Scene) -> None:
     asked = [scene.invoke("whole", [[1.0]]) for _ in range(300)]
     configs = [one["ResponseMetadata"]["HTTPHeaders"]["x-tidegate-config"] for one in asked]
     new = scene.describe("whole")["PendingDeploymentSummary"]["EndpointConfigName"]
-    assert 95 <= configs.count(new) <= 105  # one of three instances, not a tenth
+    # One of three instances, not a tenth: 100, and no chance of 30. The proxy numbers requests of every kind,
+    # so on a busy platform the share of a few hundred is no more even than chance makes it.
+    assert 60 <= configs.count(new) <= 140
 
 
 def test_one_instance_has_no_canary(scene: Scene) -> None:
