@@ -30,8 +30,8 @@ CONCURRENT = 64
 PATIENCE = 600.0
 PARTS = {
     "controller": "tidegate.cli.controller",
-    "dispatcher": "tidegate.compose.dispatching",
-    "instance": "tidegate.worker",
+    "dispatcher": "tidegate.compose.dispatcher_main",
+    "instance": "tidegate.serving",
     "proxy": "haproxy",
 }
 

@@ -17,12 +17,12 @@ import numpy as np
 import xgboost
 
 from bench import tables
-from tidegate.model.fleet import FleetId
+from tidegate.domain.fleet import FleetId
+from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, encode
 from tidegate.targets.local.process import Process
 from tidegate.testing.platform import Platform, until
 from tidegate.testing.scene import Scene
-from tidegate.worker.images import RuntimeChoice, RuntimeKind
-from tidegate.worker.spec import ContainerSpec, ReplicaSpec, encode
 
 BODY = ",".join(["0.1"] * 30).encode()
 HEADERS = {"Content-Type": "text/csv"}

@@ -25,13 +25,13 @@ from bench import tables
 from bench.exact import bodies
 from bench.exact.models import MAKERS, Case
 from bench.exact.schemas import frame
-from tidegate.model.errors import ArtifactError
-from tidegate.worker.batching import scored
-from tidegate.worker.byreference import Records
-from tidegate.worker.handling import Handler
-from tidegate.worker.inblocks import answered
-from tidegate.worker.invocation import Answer, Call, ModelFailed
-from tidegate.worker.spool import LargeCall, Spool
+from tidegate.domain.errors import ArtifactError
+from tidegate.serving.contract.body_spool import LargeCall, Spool
+from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
+from tidegate.serving.scoring.batching import scored
+from tidegate.serving.scoring.chunked_scoring import answered
+from tidegate.serving.scoring.file_ranges import Records
+from tidegate.serving.scoring.thread_engine import Handler
 
 CLOSE = 2e-6
 """Largest difference, relative to values above 1: XGBoost's small batches are summed by onnxruntime."""
@@ -81,7 +81,7 @@ def compare(name: str, folder: Path, seed: int, rows: int) -> Iterator[tuple[str
 def compare_case(case: Case, table: pd.DataFrame) -> Iterator[tuple[str, Tally]]:
     try:
         # Without the trial that some models get in a process of their own first.
-        model = import_module(f"tidegate.worker.runtimes.{case.kind.value}").load(case.folder, case.environment)
+        model = import_module(f"tidegate.serving.runtimes.{case.kind.value}").load(case.folder, case.environment)
     except ArtifactError as error:
         yield "not loaded", Tally(len(table), refused=len(table), notes=Counter([error.message]))
         return

@@ -22,7 +22,7 @@ from pathlib import Path
 from random import Random
 
 from bench.tables import show
-from tidegate.load import shapes, trace
+from tidegate.advisor.load import shapes, trace
 from tidegate.scaling.forecast import level, naive
 
 try:

@@ -4,7 +4,7 @@
 
 A trace is replayed second by second through the scaling machine (``tidegate.testing.scaling_sim``: alarms on metrics
 of minutes, cooldowns, instances that take minutes to start). What it ran is billed by the second. The forecast knows
-none of that: it has the rate of each hour and the rule of ``tidegate.cost.fleet``.
+none of that: it has the rate of each hour and the rule of ``tidegate.advisor.cost.fleet``.
 
 The traces of the named shapes are not the shapes: between the hours the rate goes over in a line, every hour has
 waves and a level of its own that the forecast does not know, and requests come by chance. A bank's calls and the
@@ -19,15 +19,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from bench import tables
-from tidegate.cost.bill import Tariff
-from tidegate.cost.fleet import Scaling, fleet
-from tidegate.cost.hosted import ran
-from tidegate.cost.shapes import shape
-from tidegate.cost.traffic import Load, Traffic
-from tidegate.load.shapes import bank_calls, december
-from tidegate.load.trace import Trace
-from tidegate.model.scaling import Dimension, Predefined, ScalableTarget, TargetTracking
-from tidegate.prices import Catalogue
+from tidegate.advisor.cost.bill import Tariff
+from tidegate.advisor.cost.fleet import Scaling, fleet
+from tidegate.advisor.cost.hosted import ran
+from tidegate.advisor.cost.shapes import shape
+from tidegate.advisor.cost.traffic import Load, Traffic
+from tidegate.advisor.load.shapes import bank_calls, december
+from tidegate.advisor.load.trace import Trace
+from tidegate.advisor.prices import Catalogue
+from tidegate.domain.scaling import Dimension, Predefined, ScalableTarget, TargetTracking
 from tidegate.testing.arrivals import chance
 from tidegate.testing.scaling_sim import Instances, Run, Simulation
 

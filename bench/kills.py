@@ -16,7 +16,7 @@ import httpx
 import psutil
 
 from bench import tables
-from tidegate.load import LoadGenerator
+from tidegate.advisor.load import LoadGenerator
 from tidegate.testing.platform import Platform
 from tidegate.testing.scene import Scene, linear, train
 
@@ -98,7 +98,7 @@ def workers(platform: Platform, kills: int, rate: float, chance: random.Random) 
         platform.url, "/endpoints/bench/invocations", BODY, {"Content-Type": "text/csv"}, rate
     ) as load:
         for number in range(kills):
-            pids = [p.pid for p in platform.processes() if "tidegate.worker" in " ".join(_cmdline(p))]
+            pids = [p.pid for p in platform.processes() if "tidegate.serving" in " ".join(_cmdline(p))]
             os.kill(chance.choice(pids), signal.SIGKILL)
             time.sleep(chance.uniform(0.5, 1.5))
             scene.settled("bench")

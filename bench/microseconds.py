@@ -18,18 +18,18 @@ import uvloop
 
 from bench import tables
 from bench.sides import BODY, Ours, measure, ours
-from tidegate.model.fleet import FleetId
-from tidegate.worker.answers import Responses
-from tidegate.worker.batching import Batcher
-from tidegate.worker.heads import Heads
-from tidegate.worker.http import Connection
-from tidegate.worker.images import RuntimeChoice, RuntimeKind
-from tidegate.worker.invocation import Answer, Call
-from tidegate.worker.runtimes import load
-from tidegate.worker.runtimes.tables import Table
-from tidegate.worker.server import Server
-from tidegate.worker.spec import ContainerSpec, ReplicaSpec
-from tidegate.worker.stats import Stats
+from tidegate.domain.fleet import FleetId
+from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.invocation import Answer, Call
+from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
+from tidegate.serving.front.connection import Connection
+from tidegate.serving.front.header_cache import Heads
+from tidegate.serving.front.request_stats import Stats
+from tidegate.serving.front.responses import Responses
+from tidegate.serving.front.server import Server
+from tidegate.serving.runtimes import load
+from tidegate.serving.runtimes.tabular_scorer import Table
+from tidegate.serving.scoring.batching import Batcher
 
 REPEATS = 60
 CALLS = 200
@@ -78,7 +78,7 @@ def spent(tidegate: Ours) -> dict[str, tuple[float, float]]:
             command, times = " ".join(process.cmdline()), process.cpu_times()
         except psutil.Error:
             continue
-        part = "proxy" if "haproxy" in command else "workers" if "tidegate.worker" in command else "controller"
+        part = "proxy" if "haproxy" in command else "workers" if "tidegate.serving" in command else "controller"
         user, kernel = found.get(part, (0.0, 0.0))
         found[part] = user + times.user, kernel + times.system
     return found

@@ -22,9 +22,9 @@ import psutil
 import uvloop
 
 from bench import clients, tables
-from tidegate.load.generator import message
-from tidegate.load.open_loop import Load, OpenLoop
-from tidegate.load.report import Report, merge
+from tidegate.advisor.load.generator import message
+from tidegate.advisor.load.open_loop import Load, OpenLoop
+from tidegate.advisor.load.report import Report, merge
 from tidegate.testing.platform import Platform
 from tidegate.testing.scene import Scene
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench import slowed, tables
-from tidegate.load import LoadGenerator, Report, Tally
-from tidegate.load.report import merge
+from tidegate.advisor.load import LoadGenerator, Report, Tally
+from tidegate.advisor.load.report import merge
 from tidegate.testing.platform import Platform
 
 CLIENTS, EACH, QUOTA, TIMES = 10, 15, 20, 100
@@ -98,7 +98,17 @@ def shout(platform: Platform, endpoint: str) -> "subprocess.Popen[bytes]":
         "32",
         "--json",
     ]
-    command = [sys.executable, "-m", "tidegate.load", url, *options, "--header", "X-Client:loud", "--body", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "tidegate.advisor.load",
+        url,
+        *options,
+        "--header",
+        "X-Client:loud",
+        "--body",
+        "1",
+    ]
     return subprocess.Popen(["nice", "-n", "19", *command], stdout=subprocess.PIPE)
 
 

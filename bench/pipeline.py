@@ -29,9 +29,9 @@ from sklearn.preprocessing import StandardScaler
 
 from bench.tables import show
 from bench.worker_http import load, request
-from tidegate.model.fleet import FleetId
-from tidegate.worker.images import RuntimeChoice, RuntimeKind
-from tidegate.worker.spec import ContainerSpec, ReplicaSpec, Serving, encode
+from tidegate.domain.fleet import FleetId
+from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, Serving, encode
 
 FEATURES = 30
 CONNECTIONS = (1, 64)
@@ -98,7 +98,7 @@ def become(name: str, data: Path) -> None:
     """This process is a program of a pipeline: it becomes a worker with one stage."""
     folder = Path(tempfile.mkdtemp(dir=data))
     path = replica(folder, os.environ["TIDEGATE_SOCKET"], [built_in(folder, data, name)])
-    os.execv(sys.executable, [sys.executable, "-m", "tidegate.worker", str(path)])
+    os.execv(sys.executable, [sys.executable, "-m", "tidegate.serving", str(path)])
 
 
 @dataclass
@@ -112,7 +112,9 @@ class Side:
         socket = str(folder / "bench.sock")
         path = replica(folder, socket, containers)
         with (folder / "log").open("wb") as log:
-            worker = subprocess.Popen([sys.executable, "-m", "tidegate.worker", str(path)], stdout=log, stderr=log)
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "tidegate.serving", str(path)], stdout=log, stderr=log
+            )
         deadline = time.monotonic() + START_TIMEOUT
         while b"on " + socket.encode() not in (folder / "log").read_bytes():
             if worker.poll() is not None or time.monotonic() > deadline:

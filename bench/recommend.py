@@ -15,13 +15,13 @@ from pathlib import Path
 
 from bench import tables
 from bench.sides import BODY
-from tidegate.cli.loading_here import LAST_LOOK
-from tidegate.cli.recommending import BUDGET
-from tidegate.prices import Catalogue
-from tidegate.recommend.offers import offers
-from tidegate.recommend.running import Ground, cores
-from tidegate.recommend.search import Effort, Look, highest, search
-from tidegate.recommend.space import Candidate, Objective, Probe, Trial, candidates
+from tidegate.advisor.prices import Catalogue
+from tidegate.advisor.recommend.configurations import Candidate, Objective, Probe, Trial, candidates
+from tidegate.advisor.recommend.estimates import offers
+from tidegate.advisor.recommend.load_runs import Ground, cores
+from tidegate.advisor.recommend.search import Effort, Look, highest, search
+from tidegate.cli.local_recommender import LAST_LOOK
+from tidegate.cli.recommend import BUDGET
 from tidegate.testing.scene import train
 
 OBJECTIVE = Objective(99, 0.05)

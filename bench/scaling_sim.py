@@ -10,7 +10,7 @@ import argparse
 import random
 
 from bench.tables import show
-from tidegate.model.scaling import (
+from tidegate.domain.scaling import (
     Calendar,
     Dimension,
     Fast,

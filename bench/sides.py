@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 import psutil
 
 from bench import tables
-from tidegate.load import LoadGenerator
+from tidegate.advisor.load import LoadGenerator
 from tidegate.testing.platform import Platform
 from tidegate.testing.scene import Scene, train
 

@@ -6,9 +6,9 @@ python bench/simulate_linear.py [--crowd N]
 import argparse
 import time
 
-from tidegate.model.rollout import Phase
+from tidegate.advisor.rehearsal.simulation import Timeline, simulate
+from tidegate.domain.rollout import Phase
 from tidegate.testing.samples import linear, percent, version
-from tidegate.testing.simulate import Timeline, simulate
 
 HOURS = 8
 STEPS = 10

@@ -68,9 +68,9 @@ class Faults:
                 with _stopped(self.platform.controller_pid):
                     time.sleep(seconds)
             case "kill worker":
-                self._signal("tidegate.worker", signal.SIGKILL)
+                self._signal("tidegate.serving", signal.SIGKILL)
             case "stop worker":
-                self._signal("tidegate.worker", signal.SIGSTOP)
+                self._signal("tidegate.serving", signal.SIGSTOP)
             case "kill proxy":
                 self._signal("haproxy", signal.SIGKILL)
             case "lock database":

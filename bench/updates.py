@@ -8,7 +8,7 @@ import itertools
 import time
 
 from bench import tables
-from tidegate.load import LoadGenerator
+from tidegate.advisor.load import LoadGenerator
 from tidegate.testing.platform import Platform
 from tidegate.testing.scene import KINDS, Scene, train
 

@@ -20,8 +20,8 @@ import psutil
 import uvloop
 
 from bench.tables import percentile, show
-from tidegate.model.fleet import FleetId, RoutingStrategy
-from tidegate.model.traffic import WHOLE, RouteTable, table
+from tidegate.domain.fleet import FleetId, RoutingStrategy
+from tidegate.domain.traffic import WHOLE, RouteTable, table
 from tidegate.proxy.binary import find, version
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.settings import Settings

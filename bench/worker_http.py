@@ -21,16 +21,16 @@ import psutil
 import uvloop
 import xgboost
 
-from tidegate.model.fleet import FleetId
-from tidegate.worker.images import RuntimeChoice, RuntimeKind
-from tidegate.worker.spec import ContainerSpec, ReplicaSpec, encode
+from tidegate.domain.fleet import FleetId
+from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, encode
 
 FEATURES = 30
 CONNECTIONS = (1, 16, 64)
 WITHOUT_ONNX = (
-    "import sys; sys.modules['onnxruntime'] = None; from tidegate.worker.__main__ import main; main(sys.argv[1:])"
+    "import sys; sys.modules['onnxruntime'] = None; from tidegate.serving.__main__ import main; main(sys.argv[1:])"
 )
-RUNTIMES = {"onnxruntime": ("-m", "tidegate.worker"), "library": ("-c", WITHOUT_ONNX)}
+RUNTIMES = {"onnxruntime": ("-m", "tidegate.serving"), "library": ("-c", WITHOUT_ONNX)}
 """What evaluates the trees -> how the worker is started: with its fast path, or as where the extra is missing."""
 
 

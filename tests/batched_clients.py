@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from tidegate.worker.batching import Batcher
-from tidegate.worker.invocation import Answer, Call, Outcome
+from tidegate.serving.contract.invocation import Answer, Call, Outcome
+from tidegate.serving.scoring.batching import Batcher
 
 JSON = {b"content-type": b"application/json"}
 PATIENCE = 60.0

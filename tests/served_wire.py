@@ -14,17 +14,17 @@ import boto3
 from botocore.config import Config
 from botocore.validate import ParamValidator
 
-from tidegate.adapters.clock import RandomIds
-from tidegate.adapters.store import SqlStore, open_store
-from tidegate.adapters.store.queue import SqlQueue
-from tidegate.model.alarm import AlarmState
-from tidegate.model.endpoint import Endpoint
-from tidegate.model.observe import FleetSeen, Observation
+from tidegate.domain.alarm import AlarmState
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.observation import FleetSeen, Observation
+from tidegate.host.clock import RandomIds
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import JournalLine, Saved
-from tidegate.rollout import wanted
+from tidegate.rollout import desired_state
 from tidegate.rollout.step import step
-from tidegate.service.kinds import ENDPOINT
+from tidegate.service.record_kinds import ENDPOINT
+from tidegate.store import SqlStore, open_store
+from tidegate.store.queue import SqlQueue
 from tidegate.testing.memory_metrics import MemoryMetrics
 from tidegate.testing.samples import judged
 from tidegate.wire import dispatch
@@ -130,9 +130,9 @@ def _at_rest(endpoint: Endpoint) -> bool:
 
 
 def _as_wanted(endpoint: Endpoint, alarms: AlarmState, now: datetime) -> Observation:
-    fleets = {id: FleetSeen(id, spec.count, spec.count) for id, spec in wanted.fleets(endpoint).items()}
+    fleets = {id: FleetSeen(id, spec.count, spec.count) for id, spec in desired_state.fleets(endpoint).items()}
     plan = endpoint.rollout.plan.alarms if endpoint.rollout else ()
-    return Observation(fleets, wanted.traffic(endpoint), dict.fromkeys(plan, alarms), judged(now))
+    return Observation(fleets, desired_state.traffic(endpoint), dict.fromkeys(plan, alarms), judged(now))
 
 
 def _check_answer(http_response: Any, parsed: dict[str, Any], model: Any, **_: Any) -> None:

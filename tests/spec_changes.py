@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from tidegate.spec import raw
+from tidegate.spec import structures
 
 MODEL = {"image": "tidegate/xgboost", "data": "file:///m/model.tar.gz"}
 OTHER = {"image": "tidegate/xgboost", "data": "file:///m/other.tar.gz"}
@@ -188,7 +188,7 @@ CHANGES: dict[str, tuple[str, str, Any]] = {
 def keys() -> set[str]:
     """Of every structure that a spec file may have, but the endpoint's name, which makes it another endpoint."""
     found: set[str] = set()
-    waiting: list[Any] = [raw.SpecFile]
+    waiting: list[Any] = [structures.SpecFile]
     seen: set[Any] = set()
     while waiting:
         kind = waiting.pop()

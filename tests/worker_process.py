@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import xgboost
 
-from tidegate.model.fleet import FleetId
-from tidegate.worker.images import RuntimeChoice, RuntimeKind
-from tidegate.worker.spec import ContainerSpec, Failure, ReplicaSpec, encode
+from tidegate.domain.fleet import FleetId
+from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.replica_spec import ContainerSpec, Failure, ReplicaSpec, encode
 
 FEATURES = ["amount", "hour", "country", "tenure", "changed"]
 PATIENCE = 60.0
@@ -206,7 +206,7 @@ class Workers:
         (folder / "REPLICA.json").write_bytes(encode(spec))
         with (folder / "log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tidegate.worker", str(folder / "REPLICA.json")],
+                [sys.executable, "-m", "tidegate.serving", str(folder / "REPLICA.json")],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **self.environment},

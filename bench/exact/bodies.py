@@ -13,8 +13,8 @@ import pyarrow.ipc
 import pyarrow.parquet
 
 from bench.exact.schemas import LISTED, TEXT, TRUTH, Field
-from tidegate.worker.runtimes import frames
-from tidegate.worker.runtimes.forms import CSV, JSON, JSON_LINES, NPY
+from tidegate.serving.formats import arrow_io
+from tidegate.serving.formats.content_types import CSV, JSON, JSON_LINES, NPY
 
 Body = tuple[str, bytes]
 """Content type and bytes."""
@@ -121,10 +121,10 @@ def tables(table: pd.DataFrame, named: bool) -> dict[str, Body]:
     turned = whole.select(whole.column_names[::-1]) if named else whole
     parquet = pa.BufferOutputStream()
     pyarrow.parquet.write_table(turned, parquet)
-    found = {"parquet": (frames.PARQUET, bytes(parquet.getvalue()))}
+    found = {"parquet": (arrow_io.PARQUET, bytes(parquet.getvalue()))}
     for name, kind, opened in (
-        ("arrow stream", frames.STREAM, pa.ipc.new_stream),
-        ("arrow file", frames.FILE, pa.ipc.new_file),
+        ("arrow stream", arrow_io.STREAM, pa.ipc.new_stream),
+        ("arrow file", arrow_io.FILE, pa.ipc.new_file),
     ):
         sink = pa.BufferOutputStream()
         with opened(sink, whole.schema) as writer:
@@ -154,7 +154,7 @@ def _of_table(body: bytes, content_type: str) -> Any:
     if "parquet" in content_type:
         table = pyarrow.parquet.read_table(io.BytesIO(body))
     else:
-        opened = pa.ipc.open_file if content_type == frames.FILE else pa.ipc.open_stream
+        opened = pa.ipc.open_file if content_type == arrow_io.FILE else pa.ipc.open_stream
         table = opened(body).read_all()
     values = [column.to_pylist() for column in table.columns]
     return numbers(values[0] if len(values) == 1 else list(zip(*values, strict=True)))

@@ -37,7 +37,7 @@ from bench.exact.schemas import (
     fields,
     frame,
 )
-from tidegate.worker.images import RuntimeKind
+from tidegate.serving.contract.images import RuntimeKind
 
 TRAINED = 300
 """Rows."""

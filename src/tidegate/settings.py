@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tidegate.model.errors import StartupError
-from tidegate.model.sizes import parse_bytes
+from tidegate.domain.errors import StartupError
+from tidegate.domain.memory_sizes import parse_bytes
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ import pytest
 from bench.soak_faults import FAKETIME, faked_clock
 from tests.integration.conftest import STAND_IN, images
 from tests.small_disk import small_disk
-from tidegate.load import LoadGenerator
+from tidegate.advisor.load import LoadGenerator
 from tidegate.testing.platform import Platform, until
 from tidegate.testing.scene import Scene, canary
 
@@ -119,7 +119,7 @@ def baking(
 
 
 def workers(platform: Platform) -> set[int]:
-    return {process.pid for process in platform.processes() if "tidegate.worker" in " ".join(process.cmdline())}
+    return {process.pid for process in platform.processes() if "tidegate.serving" in " ".join(process.cmdline())}
 
 
 def newest_workers(platform: Platform, endpoint: str) -> list[psutil.Process]:

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.integration.conftest import STAND_IN, images
-from tidegate.load import LoadGenerator
+from tidegate.advisor.load import LoadGenerator
 from tidegate.testing.platform import Platform, until
 from tidegate.testing.scene import Scene, canary
 
@@ -48,7 +48,7 @@ def replicas(platform: Platform, config: str) -> list[psutil.Process]:
     for process in platform.processes():
         with contextlib.suppress(psutil.Error, OSError):
             line = process.cmdline()
-            if "tidegate.worker" in line and config in Path(line[-1]).read_text():
+            if "tidegate.serving" in line and config in Path(line[-1]).read_text():
                 found.append(process)
     return found
 

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from tidegate.adapters import metrics as adapter
-from tidegate.adapters.metrics import Keep, SqlMetrics
-from tidegate.adapters.store.database import Database, open_database
-from tidegate.adapters.store.tables import MINUTES, SECONDS, SERIES
-from tidegate.evidence import sketch
-from tidegate.evidence.samples import statistic
-from tidegate.model.errors import Invalid
-from tidegate.model.metric import MetricId, Sample
+from tidegate.domain.errors import Invalid
+from tidegate.domain.metric import MetricId, Sample
+from tidegate.monitoring import sketch
+from tidegate.monitoring.samples import statistic
+from tidegate.store import metrics as adapter
+from tidegate.store.database import Database, open_database
+from tidegate.store.metrics import Keep, SqlMetrics
+from tidegate.store.tables import MINUTES, SECONDS, SERIES
 
 T0 = 1_800_000_000
 """A whole minute."""

@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 import pytest
 
 from tests.contract.test_metrics_sql import ERRORS, LATENCY, OTHER, T0, Bench, sample
-from tidegate.adapters import metrics as adapter
-from tidegate.adapters.metrics import SqlMetrics
-from tidegate.adapters.store.tables import MINUTES, SECONDS, SERIES
-from tidegate.model.errors import Unavailable
-from tidegate.model.metric import MetricId, Sample
+from tidegate.domain.errors import Unavailable
+from tidegate.domain.metric import MetricId, Sample
+from tidegate.store import metrics as adapter
+from tidegate.store.metrics import SqlMetrics
+from tidegate.store.tables import MINUTES, SECONDS, SERIES
 
 R = TypeVar("R")
 

@@ -8,15 +8,15 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tidegate.adapters.store import SqlStore
-from tidegate.adapters.store.database import Database, open_database
-from tidegate.adapters.store.queue import COMES_ALONG, SqlQueue
-from tidegate.model.asynchronous import Backlog, End, Item, ItemState, Measures, Outcome
-from tidegate.model.endpoint import Endpoint
-from tidegate.model.errors import NotFound
+from tidegate.domain.asynchronous import Backlog, End, Item, ItemState, Measures, Outcome
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.errors import NotFound
 from tidegate.ports.queue import Note
 from tidegate.ports.store import Tx
-from tidegate.service.kinds import ENDPOINT
+from tidegate.service.record_kinds import ENDPOINT
+from tidegate.store import SqlStore
+from tidegate.store.database import Database, open_database
+from tidegate.store.queue import COMES_ALONG, SqlQueue
 
 R = TypeVar("R")
 ITEM = Item("a", "fraud", "mine", 100.0, 160.0, 900.0, "file:///out/a.out", headers={"accept": "text/csv"})

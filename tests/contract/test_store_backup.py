@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, select
 
-from tidegate.adapters.store import SqlStore, backup, backup_file, open_store
-from tidegate.adapters.store.queue import SqlQueue
-from tidegate.adapters.store.samples import Series
-from tidegate.adapters.store.tables import MINUTES, QUEUE, RECORDS, SERIES
-from tidegate.model.asynchronous import Item
-from tidegate.model.endpoint import Endpoint
-from tidegate.model.errors import Conflict, Invalid
-from tidegate.model.metric import MetricId
-from tidegate.model.numbering import numbers_at
-from tidegate.model.registry import Container, Model
+from tidegate.domain.asynchronous import Item
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.errors import Conflict, Invalid
+from tidegate.domain.generations import numbers_at
+from tidegate.domain.metric import MetricId
+from tidegate.domain.registry import Container, Model
 from tidegate.ports.store import Tx
-from tidegate.service.kinds import ENDPOINT, MODEL
+from tidegate.service.record_kinds import ENDPOINT, MODEL
+from tidegate.store import SqlStore, backup, backup_file, open_store
+from tidegate.store.queue import SqlQueue
+from tidegate.store.samples import Series
+from tidegate.store.tables import MINUTES, QUEUE, RECORDS, SERIES
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 LATER = NOW + timedelta(days=1)

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tidegate.adapters.store import SqlStore, open_store
 from tidegate.ports.store import Kind, Stale, Tx
+from tidegate.store import SqlStore, open_store
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.tcp_relay import relayed
-from tidegate.adapters.store import Limits, SqlStore, open_store
-from tidegate.adapters.store.database import open_database
-from tidegate.adapters.store.lease import Contest, Row, SqlLease, Times, Watched, may_take
-from tidegate.model.errors import Conflict, Unavailable
+from tidegate.domain.errors import Conflict, Unavailable
 from tidegate.ports.lease import Candidate
 from tidegate.ports.store import Kind, Tx
+from tidegate.store import Limits, SqlStore, open_store
+from tidegate.store.database import open_database
+from tidegate.store.lease import Contest, Row, SqlLease, Times, Watched, may_take
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 QUICK = Times(renewal=0.2, expiry=2.0, vanished=1.0, look=0.05)

@@ -11,16 +11,16 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine, create_engine, inspect, text
 
-from tidegate.adapters.store import open_store
-from tidegate.adapters.store.schema import upgrade
-from tidegate.adapters.store.tables import JOURNAL, METADATA, RECORDS, SCHEMA, VERSION_TABLE
-from tidegate.model.errors import StartupError
+from tidegate.domain.errors import StartupError
 from tidegate.ports.store import Kind
+from tidegate.store import open_store
+from tidegate.store.schema import upgrade
+from tidegate.store.tables import JOURNAL, METADATA, RECORDS, SCHEMA, VERSION_TABLE
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 REVISIONS = sorted(
     entry.name[1:5]
-    for entry in files("tidegate.adapters.store.migrations.versions").iterdir()
+    for entry in files("tidegate.store.migrations.versions").iterdir()
     if entry.name.startswith("m")
 )
 

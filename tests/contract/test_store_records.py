@@ -10,10 +10,10 @@ from typing import TypeVar
 
 import pytest
 
-from tidegate.adapters.store import open_store
-from tidegate.model.errors import Invalid
-from tidegate.model.observe import Event
+from tidegate.domain.errors import Invalid
+from tidegate.domain.observation import Event
 from tidegate.ports.store import Filter, Kind, Page, Stale, Store, Tx
+from tidegate.store import open_store
 from tidegate.testing.memory_store import MemoryStore
 
 R = TypeVar("R")

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.tcp_relay import Relay, relayed
-from tidegate.adapters.store import Limits, SqlStore, open_store
-from tidegate.model.errors import StartupError, Unavailable
+from tidegate.domain.errors import StartupError, Unavailable
 from tidegate.ports.store import Kind, Tx
+from tidegate.store import Limits, SqlStore, open_store
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SHORT = Limits(transaction=2.0)

@@ -11,10 +11,10 @@ from typing import TypeVar
 
 import pytest
 
-from tidegate.adapters.store import SqlStore, open_store
-from tidegate.adapters.store.database import THREADS
-from tidegate.model.errors import Invalid, Unavailable
+from tidegate.domain.errors import Invalid, Unavailable
 from tidegate.ports.store import Filter, Kind, Stale, Tx
+from tidegate.store import SqlStore, open_store
+from tidegate.store.database import THREADS
 
 R = TypeVar("R")
 T0 = datetime(2026, 1, 1, tzinfo=UTC)

@@ -14,9 +14,9 @@ import pytest
 from sqlalchemy import Connection, make_url
 
 from tests.small_disk import small_disk
-from tidegate.adapters.store import SqlStore, open_store
-from tidegate.model.errors import StartupError, Unavailable
+from tidegate.domain.errors import StartupError, Unavailable
 from tidegate.ports.store import Kind, Tx
+from tidegate.store import SqlStore, open_store
 from tidegate.testing.small_disk import SmallDisk
 
 R = TypeVar("R")

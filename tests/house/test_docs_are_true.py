@@ -12,7 +12,7 @@ from typer.models import CommandInfo
 
 from tidegate import settings, spec
 from tidegate.cli.app import app
-from tidegate.spec import raw
+from tidegate.spec import structures
 from tidegate.spec.admission import QuotasSpec
 
 ROOT = Path(__file__).parents[2]
@@ -53,19 +53,19 @@ def test_every_setting_is_in_the_page_for_operators() -> None:
 
 
 KINDS = (
-    raw.SpecFile,
-    raw.ModelSpec,
-    raw.ContainerSpec,
-    raw.VariantSpec,
-    raw.ShadowSpec,
-    raw.AsyncSpec,
-    raw.ServerlessSpec,
-    raw.AutoscalingSpec,
-    raw.PeakSpec,
-    raw.ForecastSpec,
+    structures.SpecFile,
+    structures.ModelSpec,
+    structures.ContainerSpec,
+    structures.VariantSpec,
+    structures.ShadowSpec,
+    structures.AsyncSpec,
+    structures.ServerlessSpec,
+    structures.AutoscalingSpec,
+    structures.PeakSpec,
+    structures.ForecastSpec,
     QuotasSpec,
-    raw.RolloutSpec,
-    raw.AlarmSpec,
+    structures.RolloutSpec,
+    structures.AlarmSpec,
 )
 
 

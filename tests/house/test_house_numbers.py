@@ -14,8 +14,8 @@ FILES = sorted(path for path in SOURCE.rglob("*.py") if "migrations/versions" no
 PLATFORM = {
     "testing/platform.py",
     "testing/scene.py",
-    "recommend/running.py",
-    "recommend/__main__.py",
+    "advisor/recommend/load_runs.py",
+    "advisor/recommend/__main__.py",
     "aws_keys.py",  # finds the file of credentials, by an environment variable, in every process that asks AWS
 }
 

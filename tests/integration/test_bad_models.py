@@ -21,9 +21,9 @@ from botocore.exceptions import ClientError
 from sklearn.linear_model import LinearRegression
 
 from tests.integration.test_worker_runtimes import onnx_model
+from tidegate.serving.process.memory_watch import held
 from tidegate.testing.platform import Platform, until
 from tidegate.testing.scene import Scene, train
-from tidegate.worker.memory import held
 
 pytestmark = pytest.mark.e2e
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.delivery.calls import IN_MEMORY, Calls, Got
-from tidegate.delivery.files import Body
-from tidegate.delivery.lines import Broken, Lines, Unreachable
-from tidegate.model.asynchronous import Item
-from tidegate.queueing.steps import Fault, Wrong
+from tidegate.dispatcher.calls import IN_MEMORY, Calls, Got
+from tidegate.dispatcher.files import Body
+from tidegate.dispatcher.http_pool import Broken, Lines, Unreachable
+from tidegate.domain.asynchronous import Item
+from tidegate.queueing.transitions import Fault, Wrong
 
 Answering = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 ITEM = Item("a", "fraud", "a", 0.0, 60.0, 5.0, "file:///out/a.out", headers={"accept": "text/csv\r\nx: y"})

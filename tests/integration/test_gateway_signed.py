@@ -19,7 +19,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from tests.gateway_house import KEY, SECRET, SIGNED, House, ShiftedClock
-from tidegate.gateway.steps import MAX_BODY
+from tidegate.gateway.middleware import MAX_BODY
 from tidegate.testing.platform import until
 
 

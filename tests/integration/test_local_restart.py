@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.integration.conftest import STAND_IN, images
-from tidegate.load import LoadGenerator
+from tidegate.advisor.load import LoadGenerator
 from tidegate.testing.platform import Platform, until
 from tidegate.testing.scene import Scene, linear
 
@@ -26,7 +26,7 @@ def load(platform: Platform, endpoint: str) -> LoadGenerator:
 
 
 def workers(platform: Platform) -> set[int]:
-    return {p.pid for p in platform.processes() if "tidegate.worker" in " ".join(p.cmdline())}
+    return {p.pid for p in platform.processes() if "tidegate.serving" in " ".join(p.cmdline())}
 
 
 def signalled(platform: Platform, *numbers: int) -> None:

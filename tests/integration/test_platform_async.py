@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from tests.integration.conftest import STAND_IN, images
 from tidegate.cli.client import Client
-from tidegate.delivery.webhooks import EVENT, SIGNATURE, TIMESTAMP, signature
+from tidegate.dispatcher.webhooks import EVENT, SIGNATURE, TIMESTAMP, signature
 from tidegate.testing.platform import Platform, until
 from tidegate.testing.scene import Scene
 
@@ -240,7 +240,7 @@ def test_a_killed_dispatcher_is_replaced_and_loses_nothing(
 
 
 def dispatcher(platform: Platform) -> int:
-    found = [p.pid for p in platform.processes() if "tidegate.compose.dispatching" in " ".join(p.cmdline())]
+    found = [p.pid for p in platform.processes() if "tidegate.compose.dispatcher_main" in " ".join(p.cmdline())]
     assert len(found) == 1
     return found[0]
 

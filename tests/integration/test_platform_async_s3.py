@@ -17,9 +17,9 @@ import pytest
 
 from tests.integration.conftest import STAND_IN, images
 from tests.integration.test_worker_s3 import KEY, S3, SECRET, WEED, s3
+from tidegate.serving.contract.body_spool import IN_MEMORY
 from tidegate.testing.platform import Platform, free_port, until
 from tidegate.testing.scene import Scene
-from tidegate.worker.spool import IN_MEMORY
 
 __all__ = ["s3"]
 
@@ -219,8 +219,8 @@ def grows_little(scene: Scene, s3: S3, platform: Platform, endpoint: str, key: s
 
 PARTS = {
     "controller": "tidegate.cli.controller",
-    "dispatcher": "tidegate.compose.dispatching",
-    "instance": "tidegate.worker",
+    "dispatcher": "tidegate.compose.dispatcher_main",
+    "instance": "tidegate.serving",
     "proxy": "haproxy",
 }
 

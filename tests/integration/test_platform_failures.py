@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.load import LoadGenerator
+from tidegate.advisor.load import LoadGenerator
 from tidegate.testing.platform import Platform, until
 from tidegate.testing.scene import Scene, linear
 
@@ -37,7 +37,7 @@ def test_traffic_goes_on_without_a_controller_and_the_next_one_finishes_the_roll
         new = scene.config(models[1], instances=2)
         scene.update("killed", new, linear(25, 1))
         until(lambda: new in running.snapshot().by_config, "the new version takes traffic")
-        workers = pids(platform, "tidegate.worker")
+        workers = pids(platform, "tidegate.serving")
         platform.kill_controller()
         before = running.snapshot().total.count
         until(lambda: running.snapshot().total.count > before + 100, "requests without a controller")
@@ -46,7 +46,7 @@ def test_traffic_goes_on_without_a_controller_and_the_next_one_finishes_the_roll
         report = running.stop()
     assert settled["EndpointConfigName"] == new
     assert report.failed == 0, report.failures[:3]
-    assert set(pids(platform, "tidegate.worker")) <= set(workers), "the workers were adopted, not started again"
+    assert set(pids(platform, "tidegate.serving")) <= set(workers), "the workers were adopted, not started again"
 
 
 def test_a_worker_that_is_killed_is_replaced(platform: Platform, scene: Scene, models: tuple[str, str]) -> None:

@@ -26,13 +26,13 @@ KEY = "AKIDEXAMPLE"
 ROW = [[0.1, 0.2, 0.3, 0.4]]
 KINDS = {
     "haproxy": "haproxy -W",
-    "worker": "-m tidegate.worker ",
-    "nursery": "-m tidegate.worker.nursery",
+    "worker": "-m tidegate.serving ",
+    "nursery": "-m tidegate.serving.process.fork_server",
     "program": "stand_in_model.py",
-    "dispatcher": "-m tidegate.compose.dispatching",
-    "runner of a transform job": "-m tidegate.worker.transforming",
-    "simulation": "-m tidegate.console.working",
-    "reader of models": "-m tidegate.worker.multimodel.preparer",
+    "dispatcher": "-m tidegate.compose.dispatcher_main",
+    "runner of a transform job": "-m tidegate.batch",
+    "simulation": "-m tidegate.console.compute_process",
+    "reader of models": "-m tidegate.serving.multimodel.artifact_builder",
 }
 """What is looked for in command lines to know that a kind of process was there."""
 

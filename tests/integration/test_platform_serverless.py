@@ -142,7 +142,7 @@ def leads(process: psutil.Process) -> bool:
     """Forked workers have the nursery's command line; it alone is the controller's child."""
     try:
         parent = process.parent()
-        forks = "tidegate.worker.nursery" in process.cmdline()
+        forks = "tidegate.serving.process.fork_server" in process.cmdline()
         return forks and parent is not None and "tidegate.cli.controller" in parent.cmdline()
     except psutil.NoSuchProcess:
         return False
@@ -308,4 +308,4 @@ def test_a_model_in_onnx_is_forked_too(platform: Platform, scene: Scene, tmp_pat
     assert float(invoke(platform, "onnx").text) == pytest.approx(1.0)
     [replica] = replicas(platform, "onnx")
     worker = psutil.Process(json.loads((replica / "process.json").read_text())["pid"])
-    assert "tidegate.worker.nursery" in worker.cmdline()
+    assert "tidegate.serving.process.fork_server" in worker.cmdline()

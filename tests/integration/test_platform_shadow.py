@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tidegate.load import LoadGenerator
+from tidegate.advisor.load import LoadGenerator
 from tidegate.testing.platform import Platform, until
 from tidegate.testing.scene import Scene, canary
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.tcp_relay import Relay, relayed
-from tidegate.compose.dispatchers import runs
+from tidegate.compose.dispatcher_supervisor import runs
 from tidegate.testing.platform import Platform, until
 from tidegate.testing.scene import Scene
 

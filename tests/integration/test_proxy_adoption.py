@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from tests.proxy_stand import ENDPOINT, Stand, each_haproxy, loaded, stand
-from tidegate.model.admission import Admission
-from tidegate.model.fleet import FleetId, RoutingStrategy
+from tidegate.domain.admission import Admission
+from tidegate.domain.fleet import FleetId, RoutingStrategy
 from tidegate.proxy.process import _runs
 
 pytestmark = each_haproxy

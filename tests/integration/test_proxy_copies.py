@@ -4,7 +4,7 @@ import asyncio
 import stat
 
 from tests.proxy_stand import ENDPOINT, Client, Reply, Stand, each_haproxy, stand
-from tidegate.model.fleet import FleetId
+from tidegate.domain.fleet import FleetId
 
 pytestmark = each_haproxy
 FLEET = "X-Tidegate-Fleet"

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from tests.proxy_stand import RANDOM, Stand, each_haproxy, stand, until_it
-from tidegate.model.fleet import FleetId
+from tidegate.domain.fleet import FleetId
 from tidegate.ports.router import Passed
 from tidegate.proxy.counters import FILE
 from tidegate.proxy.haproxy import HAProxy

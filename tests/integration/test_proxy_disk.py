@@ -11,8 +11,8 @@ import pytest
 
 from tests.proxy_stand import ENDPOINT, RANDOM, Faulty, Stand, each_haproxy, loaded, stand, until_it
 from tests.small_disk import small_disk
-from tidegate.model.errors import Transient
-from tidegate.model.fleet import FleetId
+from tidegate.domain.errors import Transient
+from tidegate.domain.fleet import FleetId
 from tidegate.proxy import recorder
 
 pytestmark = each_haproxy

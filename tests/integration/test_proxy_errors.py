@@ -11,7 +11,7 @@ import botocore.exceptions
 import pytest
 
 from tests.proxy_stand import ENDPOINT, PATH, Client, Stand, each_haproxy, lost, stand
-from tidegate.model.fleet import FleetId
+from tidegate.domain.fleet import FleetId
 
 pytestmark = each_haproxy
 KEYS = {"access_keys": {"AKID": "secret"}}

@@ -21,9 +21,9 @@ from tests.proxy_stand import (
     until,
     until_it,
 )
-from tidegate.model.errors import Refused, StartupError
-from tidegate.model.fleet import FleetId, RoutingStrategy
-from tidegate.model.traffic import table
+from tidegate.domain.errors import Refused, StartupError
+from tidegate.domain.fleet import FleetId, RoutingStrategy
+from tidegate.domain.traffic import table
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.settings import Settings
 

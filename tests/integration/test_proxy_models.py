@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter, defaultdict
 
 from tests.proxy_stand import Client, Stand, each_haproxy, loaded, stand, until
-from tidegate.model.fleet import FleetId, RoutingStrategy
+from tidegate.domain.fleet import FleetId, RoutingStrategy
 
 pytestmark = each_haproxy
 BY_MODEL = RoutingStrategy.BY_MODEL

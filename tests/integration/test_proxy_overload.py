@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.proxy_stand import ENDPOINT, PATH, Reply, Stand, each_haproxy, loaded, stand, until, until_it
-from tidegate.model.admission import Admission
-from tidegate.model.fleet import FleetId, RoutingStrategy
+from tidegate.domain.admission import Admission
+from tidegate.domain.fleet import FleetId, RoutingStrategy
 
 pytestmark = each_haproxy
 POOLS = {"r": 4, "l": 4, "m": 2}

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.proxy_stand import ENDPOINT, PATH, Client, Stand, each_haproxy, stand, until_it
-from tidegate.model.admission import Admission, Quotas, Rate
-from tidegate.model.fleet import FleetId, RoutingStrategy
-from tidegate.model.traffic import table
+from tidegate.domain.admission import Admission, Quotas, Rate
+from tidegate.domain.fleet import FleetId, RoutingStrategy
+from tidegate.domain.traffic import table
 
 pytestmark = each_haproxy
 POOLS = {"r": 4, "l": 4, "m": 2, "s": 2}

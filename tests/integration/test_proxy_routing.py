@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 
 from tests.proxy_stand import ENDPOINT, PATH, RANDOM, Client, Stand, each_haproxy, loaded, stand
-from tidegate.model.errors import Refused, Transient
-from tidegate.model.fleet import FleetId, RoutingStrategy
-from tidegate.model.traffic import Route, RouteTable, table
+from tidegate.domain.errors import Refused, Transient
+from tidegate.domain.fleet import FleetId, RoutingStrategy
+from tidegate.domain.traffic import Route, RouteTable, table
 
 pytestmark = each_haproxy
 OFF = 10

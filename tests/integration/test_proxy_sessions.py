@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.proxy_stand import PATH, Client, Reply, Stand, each_haproxy, loaded, lost, stand, until_it
-from tidegate.installation import PREFIX
-from tidegate.model.fleet import RoutingStrategy
-from tidegate.model.sessions import HEADER, HOLDER, NEW, OPENED
-from tidegate.model.traffic import table
+from tidegate.domain.fleet import RoutingStrategy
+from tidegate.domain.sessions import HEADER, HOLDER, NEW, OPENED
+from tidegate.domain.traffic import table
+from tidegate.host.installation import PREFIX
 from tidegate.proxy import haproxy, sessions
 
 pytestmark = each_haproxy

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.proxy_stand import ENDPOINT, Stand, each_haproxy, loaded, stand, until, until_it
-from tidegate import vitals
+from tidegate.host import process_stats
 
 pytestmark = each_haproxy
 
@@ -24,7 +24,7 @@ def family(running: Stand) -> list[psutil.Process]:
 
 def ended(processes: list[psutil.Process]) -> bool:
     """Dead, though nobody may have taken note of it yet."""
-    return not any(vitals.state(process.pid) for process in processes)
+    return not any(process_stats.state(process.pid) for process in processes)
 
 
 @contextmanager

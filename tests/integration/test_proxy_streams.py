@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.proxy_stand import ENDPOINT, PATIENCE, Stand, Worker, each_haproxy, stand
-from tidegate.model.fleet import FleetId
+from tidegate.domain.fleet import FleetId
 
 pytestmark = each_haproxy
 STREAM = f"/endpoints/{ENDPOINT}/invocations-response-stream"

@@ -17,9 +17,9 @@ from tests.proxy_stand import Client, Reply, Stand, each_haproxy, stand
 from tests.request_targets import AMBIGUOUS, CANONICAL, batches
 from tidegate.auth.request_target import is_canonical
 from tidegate.auth.sigv4 import RequestParts, verify
-from tidegate.model.errors import AuthError, Invalid
-from tidegate.model.fleet import RoutingStrategy
-from tidegate.model.traffic import table
+from tidegate.domain.errors import AuthError, Invalid
+from tidegate.domain.fleet import RoutingStrategy
+from tidegate.domain.traffic import table
 
 pytestmark = each_haproxy
 ENDPOINTS = ("fraud", "other")

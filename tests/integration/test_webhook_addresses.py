@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tidegate.delivery.webhooks import SIGNATURE, Webhooks
-from tidegate.model.errors import ArtifactError, TidegateError, Transient
+from tidegate.dispatcher.webhooks import SIGNATURE, Webhooks
+from tidegate.domain.errors import ArtifactError, TidegateError, Transient
 
 BODY, EVENT = b"{}", "an-event"
 

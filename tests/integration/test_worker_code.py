@@ -13,12 +13,12 @@ from sklearn.linear_model import LinearRegression
 from tests.unit.targets.local_stand import FLEET, Stand, run, spec, stand, until
 from tests.unit.worker.user_code import TRUSTED, folder
 from tests.worker_process import Response, RunningWorker, Workers, request, workers
-from tidegate.model.fleet import FleetSpec
-from tidegate.targets.local import member
+from tidegate.domain.fleet import FleetSpec
+from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.invocation import timed_out
+from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, encode
+from tidegate.targets.local import replica as local_replica
 from tidegate.targets.local.target import LocalTarget
-from tidegate.worker.images import RuntimeChoice, RuntimeKind
-from tidegate.worker.invocation import timed_out
-from tidegate.worker.spec import ContainerSpec, ReplicaSpec, encode
 
 __all__ = ["workers"]
 
@@ -354,7 +354,7 @@ def test_a_script_that_dies_on_its_third_request_is_started_again(
 
 
 def test_a_script_that_hangs_gives_its_place_to_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(member, "PING_EVERY", 0.1)
+    monkeypatch.setattr(local_replica, "PING_EVERY", 0.1)
     with stand() as here:
         fleet = Supervised(here, folder(tmp_path, inference=PLAIN), monkeypatch)
 

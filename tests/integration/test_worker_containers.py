@@ -15,8 +15,8 @@ import xgboost
 from sklearn.preprocessing import StandardScaler
 
 from tests.worker_process import RunningWorker, Workers, exists, workers
-from tidegate.worker.images import RuntimeChoice, RuntimeKind
-from tidegate.worker.spec import ContainerSpec, Serving
+from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.replica_spec import ContainerSpec, Serving
 
 __all__ = ["workers"]
 

@@ -12,11 +12,11 @@ import pytest
 
 from tests import tiny_language_model
 from tests.worker_process import PATIENCE, Workers, request, workers
-from tidegate.model.errors import ArtifactError, Invalid
-from tidegate.worker.handling import Streamed
-from tidegate.worker.images import RuntimeChoice, RuntimeKind
-from tidegate.worker.invocation import Answer, Call, ModelFailed
-from tidegate.worker.runtimes import gguf, load
+from tidegate.domain.errors import ArtifactError, Invalid
+from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
+from tidegate.serving.runtimes import gguf, load
+from tidegate.serving.scoring.thread_engine import Streamed
 
 __all__ = ["workers"]
 
@@ -220,7 +220,7 @@ def test_a_worker_with_a_broken_file_says_so(workers: Workers, tmp_path: Path) -
 
 def test_a_model_is_let_go_of_at_once(folder: Path) -> None:
     code = (
-        "from pathlib import Path; from tidegate.worker.runtimes import gguf\n"
+        "from pathlib import Path; from tidegate.serving.runtimes import gguf\n"
         f"for _ in range(3): gguf.load(Path({str(folder)!r}), {{}})\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)

@@ -28,11 +28,11 @@ from sklearn.preprocessing import FunctionTransformer
 
 from tests.integration.test_worker_runtimes import onnx_model
 from tests.worker_process import Workers, workers
-from tidegate.model.errors import ArtifactError
-from tidegate.worker.images import RuntimeChoice, RuntimeKind
-from tidegate.worker.invocation import Call, ModelFailed
-from tidegate.worker.runtimes import load
-from tidegate.worker.runtimes import mlflow as served
+from tidegate.domain.errors import ArtifactError
+from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.invocation import Call, ModelFailed
+from tidegate.serving.runtimes import load
+from tidegate.serving.runtimes import mlflow as served
 
 __all__ = ["workers"]
 

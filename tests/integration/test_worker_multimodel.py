@@ -11,7 +11,7 @@ import pytest
 import xgboost
 
 from tests.worker_process import Response, RunningWorker, Workers, csv, models, workers
-from tidegate.worker.spec import Serving
+from tidegate.serving.contract.replica_spec import Serving
 
 __all__ = ["models", "workers"]
 

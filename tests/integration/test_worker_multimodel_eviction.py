@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import xgboost
 
-from tidegate.model.fleet import FleetId
-from tidegate.worker.engines import open_container
-from tidegate.worker.images import RuntimeChoice, RuntimeKind
-from tidegate.worker.invocation import Answer, Call, Outcome
-from tidegate.worker.multimodel import engine, renewing
-from tidegate.worker.multimodel.engine import Models
-from tidegate.worker.multimodel.knobs import Knobs
-from tidegate.worker.multimodel.turnover import Rule
-from tidegate.worker.spec import ContainerSpec, ReplicaSpec, Serving
+from tidegate.domain.fleet import FleetId
+from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.invocation import Answer, Call, Outcome
+from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, Serving
+from tidegate.serving.engines.assembly import open_container
+from tidegate.serving.multimodel import engine, version_watcher
+from tidegate.serving.multimodel.config import Knobs
+from tidegate.serving.multimodel.engine import Models
+from tidegate.serving.multimodel.model_canary import Rule
 
 COLUMNS = 6
 BAKE = 0.5
@@ -78,7 +78,7 @@ def test_a_new_version_takes_over_though_its_model_is_let_go_again_and_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, booster: str
 ) -> None:
     monkeypatch.setattr(engine, "Rule", lambda: Rule(bake=BAKE))
-    monkeypatch.setattr(renewing, "EVERY", 0.05)
+    monkeypatch.setattr(version_watcher, "EVERY", 0.05)
     data = tmp_path / "m"
     data.mkdir()
     for name in ("a.ubj", "b.ubj"):
@@ -102,7 +102,7 @@ def test_a_new_version_is_tried_where_models_displace_each_other(
 ) -> None:
     """Room for it is never made by letting go the version that answers meanwhile."""
     monkeypatch.setattr(engine, "Rule", lambda: Rule(bake=BAKE))
-    monkeypatch.setattr(renewing, "EVERY", 0.05)
+    monkeypatch.setattr(version_watcher, "EVERY", 0.05)
     data = tmp_path / "m"
     data.mkdir()
     names = [f"{number}.ubj" for number in range(4)]
@@ -125,7 +125,7 @@ def test_a_version_that_answered_once_takes_over_by_time_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "Rule", lambda: Rule(bake=BAKE))
-    monkeypatch.setattr(renewing, "EVERY", 0.05)
+    monkeypatch.setattr(version_watcher, "EVERY", 0.05)
     data = tmp_path / "m"
     data.mkdir()
     saved(data / "a.ubj", 10.0)

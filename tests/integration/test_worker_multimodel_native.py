@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from tests.worker_process import Response, RunningWorker, Workers, workers
-from tidegate.model.fleet import FleetId
-from tidegate.worker.engines import open_container
-from tidegate.worker.images import RuntimeChoice, RuntimeKind
-from tidegate.worker.invocation import Answer, Call, Rejected
-from tidegate.worker.multimodel.engine import Models
-from tidegate.worker.multimodel.knobs import Knobs
-from tidegate.worker.spec import ContainerSpec, ReplicaSpec, Serving
+from tidegate.domain.fleet import FleetId
+from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.invocation import Answer, Call, Rejected
+from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, Serving
+from tidegate.serving.engines.assembly import open_container
+from tidegate.serving.multimodel.config import Knobs
+from tidegate.serving.multimodel.engine import Models
 
 __all__ = ["workers"]
 

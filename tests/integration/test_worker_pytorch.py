@@ -17,12 +17,12 @@ import pytest
 import torch
 
 from tests.worker_process import PATIENCE, Workers, request, workers
-from tidegate.model.errors import ArtifactError
-from tidegate.worker.images import RuntimeChoice, RuntimeKind
-from tidegate.worker.invocation import Answer, Call, ModelFailed
-from tidegate.worker.runtimes import load, pytorch
-from tidegate.worker.runtimes.tables import Table
-from tidegate.worker.runtimes.tensors import Tensors
+from tidegate.domain.errors import ArtifactError
+from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
+from tidegate.serving.formats.tensors import Tensors
+from tidegate.serving.runtimes import load, pytorch
+from tidegate.serving.runtimes.tabular_scorer import Table
 
 __all__ = ["workers"]
 

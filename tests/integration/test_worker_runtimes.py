@@ -14,9 +14,9 @@ import skops.io
 from sklearn.linear_model import LinearRegression
 
 from tests.worker_process import Workers, workers
-from tidegate.model.errors import ArtifactError
-from tidegate.worker.images import ImageTable, RuntimeChoice, RuntimeKind, check_environment, resolve
-from tidegate.worker.runtimes import load
+from tidegate.domain.errors import ArtifactError
+from tidegate.serving.contract.images import ImageTable, RuntimeChoice, RuntimeKind, check_environment, resolve
+from tidegate.serving.runtimes import load
 
 __all__ = ["workers"]
 
@@ -151,7 +151,7 @@ def test_an_image_name_says_the_runtime(image: str, kind: RuntimeKind) -> None:
 def test_a_library_that_is_missing_names_the_extra(tmp_path: Path, kind: str, library: str) -> None:
     script = (
         f"import sys; sys.modules[{library!r}] = None; from pathlib import Path;"
-        " from tidegate.worker.images import RuntimeKind; from tidegate.worker.runtimes import load;"
+        " from tidegate.serving.contract.images import RuntimeKind; from tidegate.serving.runtimes import load;"
         f" load(RuntimeKind({kind!r}), Path({str(tmp_path)!r}), {{}})"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

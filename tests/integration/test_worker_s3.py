@@ -25,9 +25,9 @@ import pytest
 from botocore.config import Config
 
 from tests.worker_process import PATIENCE, Response, Workers, csv, models, workers
-from tidegate.model.errors import ArtifactError, MissingArtifact, Transient
-from tidegate.worker.artifacts import Policy, check_exists
-from tidegate.worker.spec import Serving
+from tidegate.domain.errors import ArtifactError, MissingArtifact, Transient
+from tidegate.serving.artifacts.fetch import Policy, check_exists
+from tidegate.serving.contract.replica_spec import Serving
 
 __all__ = ["models", "workers"]
 

@@ -6,15 +6,16 @@ from datetime import datetime
 
 from hypothesis import strategies as st
 
-from tidegate.model.alarm import AlarmState
-from tidegate.model.endpoint import Endpoint, Wanted
-from tidegate.model.observe import Capabilities
-from tidegate.model.rollout import DeploymentConfig, Phase, Version
-from tidegate.model.traffic import WHOLE
+from tidegate.advisor.rehearsal.simulation import updating
+from tidegate.domain.alarm import AlarmState
+from tidegate.domain.endpoint import Endpoint, Wanted
+from tidegate.domain.observation import Capabilities
+from tidegate.domain.rollout import DeploymentConfig, Phase, Version
+from tidegate.domain.traffic import WHOLE
 from tidegate.rollout import commands
 from tidegate.rollout.commands import Change
 from tidegate.rollout.step import step
-from tidegate.testing.happenings import (
+from tidegate.testing.faults import (
     AlarmTurns,
     Blind,
     Crash,
@@ -31,7 +32,6 @@ from tidegate.testing.happenings import (
 )
 from tidegate.testing.invariants import Invariants, expect
 from tidegate.testing.samples import all_at_once, canary, instances, linear, percent, rolling, version
-from tidegate.testing.simulate import updating
 from tidegate.testing.world import Stepper, World
 
 DAY = 86_400.0

@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 
 from hypothesis import strategies as st
 
-from tidegate.model.alarm import AlarmState
-from tidegate.model.scaling import (
+from tidegate.domain.alarm import AlarmState
+from tidegate.domain.scaling import (
     Adjustment,
     AlarmSeen,
     Calendar,

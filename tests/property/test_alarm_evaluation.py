@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.evidence.alarms import EXTRA, evaluate, judge, next_evaluation, windows
-from tidegate.evidence.datapoint import Datapoint
-from tidegate.model.alarm import Alarm, AlarmState, Comparison, MissingData
+from tidegate.domain.alarm import Alarm, AlarmState, Comparison, MissingData
+from tidegate.monitoring.alarms import EXTRA, evaluate, judge, next_evaluation, windows
+from tidegate.monitoring.datapoint import Datapoint
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
 Row = list[Datapoint | None]

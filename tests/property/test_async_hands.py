@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.delivery.hands import Hands, Turn
+from tidegate.dispatcher.concurrency import Hands, Turn
 
 STEPS = st.lists(st.one_of(st.integers(0, 5), st.just("end"), st.just("cancel"), st.just("new")), max_size=60)
 

@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.cost import breakeven, savings
-from tidegate.cost.bill import Tariff
-from tidegate.cost.extras import Extras
-from tidegate.cost.fleet import Scaling, fleet
-from tidegate.cost.hosted import Job, Work, real_time
-from tidegate.cost.many_models import Models
-from tidegate.cost.on_demand import OnDemand, serverless
-from tidegate.cost.shapes import SHAPES
-from tidegate.cost.traffic import Peak, Shape, Traffic
-from tidegate.cost.ways import EXAMPLES, Figures, Way
-from tidegate.prices import Catalogue, Rate
+from tidegate.advisor.cost import breakeven, savings
+from tidegate.advisor.cost.bill import Tariff
+from tidegate.advisor.cost.extras import Extras
+from tidegate.advisor.cost.fleet import Scaling, fleet
+from tidegate.advisor.cost.hosted import Job, Work, real_time
+from tidegate.advisor.cost.many_models import Models
+from tidegate.advisor.cost.on_demand import OnDemand, serverless
+from tidegate.advisor.cost.pricing_options import EXAMPLES, Figures, Way
+from tidegate.advisor.cost.shapes import SHAPES
+from tidegate.advisor.cost.traffic import Peak, Shape, Traffic
+from tidegate.advisor.prices import Catalogue, Rate
 
 TARIFF = Tariff(Catalogue.load())
 shapes = st.sampled_from(list(SHAPES.values()))

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from tidegate.model.errors import Unavailable
-from tidegate.model.observe import Evidence
+from tidegate.domain.errors import Unavailable
+from tidegate.domain.observation import Evidence
 from tidegate.ports.router import Passed
-from tidegate.reconcile import engine, reading
+from tidegate.reconcile import alarm_data, engine
 from tidegate.reconcile.engine import Engine
 from tidegate.reconcile.guards import Guarded, Guards
-from tidegate.reconcile.watch import Watch
-from tidegate.rollout import deadlines, sight
+from tidegate.reconcile.metrics_loop import Watch
+from tidegate.rollout import deadlines, predicates
 from tidegate.targets.local.outage import Outage
 from tidegate.testing.loops import faults as f
 from tidegate.testing.loops.plans import Plan, draw
@@ -56,15 +56,15 @@ def old_verdicts_count(patch: pytest.MonkeyPatch) -> None:
         return Evidence(now, datetime.min.replace(tzinfo=UTC), now)
 
     patch.setattr(Guards, "evidence", carefree)
-    patch.setattr(sight, "FRESH", timedelta(days=9_000 * 365))
+    patch.setattr(predicates, "FRESH", timedelta(days=9_000 * 365))
 
 
 def the_end_of_the_bake_need_not_be_judged(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(sight, "covered", lambda rollout, seen, until: True)
+    patch.setattr(predicates, "covered", lambda rollout, seen, until: True)
 
 
 def holes_in_a_bake_do_not_matter(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(sight, "holed", lambda rollout, seen: False)
+    patch.setattr(predicates, "holed", lambda rollout, seen: False)
 
 
 def a_rollback_waits_for_the_store(patch: pytest.MonkeyPatch) -> None:
@@ -124,8 +124,8 @@ def what_hangs_counts_for_nothing(patch: pytest.MonkeyPatch) -> None:
     async def nothing(metrics: Any, metric: Any, statistic: Any, spans: Any, found: Any, unit: Any = None) -> Any:
         return found
 
-    patch.setattr(reading, "add_hanging", nothing)
-    patch.setattr(sight, "answers", lambda endpoint, version, seen: sight.Answers(None, 0, 0))
+    patch.setattr(alarm_data, "add_hanging", nothing)
+    patch.setattr(predicates, "answers", lambda endpoint, version, seen: predicates.Answers(None, 0, 0))
 
 
 def outages_count_against_versions(patch: pytest.MonkeyPatch) -> None:

@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from tidegate.model.alarm import Alarm, Comparison
-from tidegate.model.rollout import Phase
-from tidegate.testing.happenings import Side, When
+from tidegate.domain.alarm import Alarm, Comparison
+from tidegate.domain.rollout import Phase
+from tidegate.testing.faults import Side, When
 from tidegate.testing.loops import faults as f
 from tidegate.testing.loops.faults import Command, Conduct, Damage, Edit, Fault
+from tidegate.testing.loops.ground_truth import MAIN
+from tidegate.testing.loops.isolation import check
 from tidegate.testing.loops.machine import Physics
 from tidegate.testing.loops.plans import VARIANT, Neighbour, Plan
-from tidegate.testing.loops.truth import MAIN
-from tidegate.testing.loops.twins import check
 from tidegate.testing.samples import canary, percent
 from tidegate.testing.world import START
 

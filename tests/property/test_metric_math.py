@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.evidence.metric_math import DEEPEST, LISTED, check, evaluate, order, parse
-from tidegate.model.errors import Invalid
-from tidegate.model.metric import MetricId, Query
+from tidegate.domain.errors import Invalid
+from tidegate.domain.metric import MetricId, Query
+from tidegate.monitoring.metric_math import DEEPEST, LISTED, check, evaluate, order, parse
 
 METRIC = MetricId("Shop", "Sales")
 IDS = ("m1", "m2", "sales_3")

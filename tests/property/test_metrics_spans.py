@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.adapters import metrics as adapter
-from tidegate.adapters.metrics import Keep, SqlMetrics
-from tidegate.adapters.store.database import Database, open_database
-from tidegate.evidence import sketch
-from tidegate.evidence.samples import merge
-from tidegate.model.errors import Unavailable
-from tidegate.model.metric import MetricId, Sample
+from tidegate.domain.errors import Unavailable
+from tidegate.domain.metric import MetricId, Sample
+from tidegate.monitoring import sketch
+from tidegate.monitoring.samples import merge
+from tidegate.store import metrics as adapter
+from tidegate.store.database import Database, open_database
+from tidegate.store.metrics import Keep, SqlMetrics
 
 R = TypeVar("R")
 

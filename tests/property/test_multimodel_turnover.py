@@ -5,8 +5,8 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.worker.multimodel import turnover
-from tidegate.worker.multimodel.turnover import Rule, State, Turnover
+from tidegate.serving.multimodel import model_canary
+from tidegate.serving.multimodel.model_canary import Rule, State, Turnover
 
 rules = st.builds(
     Rule,
@@ -29,11 +29,11 @@ def test_every_path_keeps_the_rules(rule: Rule, happenings: list[tuple[str, bool
         now += pause
         before = at
         if kind == "loaded":
-            at = turnover.loaded(at, now)
+            at = model_canary.loaded(at, now)
         elif kind == "failed to load":
-            at = turnover.failed_to_load(at, "corrupt")
+            at = model_canary.failed_to_load(at, "corrupt")
         else:
-            at, new = turnover.next_request(at, rule)
+            at, new = model_canary.next_request(at, rule)
             assert new <= (before.state is State.CANARY)
             if before.state is State.CANARY:
                 assert (
@@ -41,10 +41,10 @@ def test_every_path_keeps_the_rules(rule: Rule, happenings: list[tuple[str, bool
                     or abs(at.sent - rule.share * at.asked) <= 1
                 )
             if new and well:
-                at = turnover.answered(at, rule, now, new=True, seconds=0.001)
+                at = model_canary.answered(at, rule, now, new=True, seconds=0.001)
             elif new:
                 bad += 1
-                at = turnover.failed(at, rule, "500")
+                at = model_canary.failed(at, rule, "500")
         if before.over:
             assert at == before
         if at.state is State.PROMOTED:
@@ -57,34 +57,34 @@ def test_every_path_keeps_the_rules(rule: Rule, happenings: list[tuple[str, bool
 
 
 def canary(rule: Rule) -> Turnover:
-    return turnover.loaded(Turnover("new"), 0.0)
+    return model_canary.loaded(Turnover("new"), 0.0)
 
 
 def test_the_first_request_is_the_canary() -> None:
-    at, new = turnover.next_request(canary(Rule()), Rule())
+    at, new = model_canary.next_request(canary(Rule()), Rule())
     assert new
-    _, again = turnover.next_request(at, Rule())
+    _, again = model_canary.next_request(at, Rule())
     assert not again
 
 
 def test_a_failure_refuses_with_its_reason() -> None:
-    at = turnover.failed(canary(Rule()), Rule(), "a request failed: no such column")
+    at = model_canary.failed(canary(Rule()), Rule(), "a request failed: no such column")
     assert (at.state, at.reason) == (State.REFUSED, "a request failed: no such column")
 
 
 def test_one_good_answer_is_enough_after_the_bake_and_not_before() -> None:
     rule = Rule(bake=60)
-    at = turnover.answered(canary(rule), rule, 59.0, new=True, seconds=0.001)
+    at = model_canary.answered(canary(rule), rule, 59.0, new=True, seconds=0.001)
     assert at.state is State.CANARY
-    assert turnover.judged(at, rule, 60.0).state is State.PROMOTED
-    assert turnover.judged(canary(rule), rule, 1e6).state is State.CANARY
+    assert model_canary.judged(at, rule, 60.0).state is State.PROMOTED
+    assert model_canary.judged(canary(rule), rule, 1e6).state is State.CANARY
 
 
 def timed(old: float, new: float) -> Turnover:
     rule, at = Rule(requests=1000, bake=1e9), canary(Rule())
     for _ in range(rule.compare_from):
-        at = turnover.answered(at, rule, 1.0, new=False, seconds=old)
-        at = turnover.answered(at, rule, 1.0, new=True, seconds=new)
+        at = model_canary.answered(at, rule, 1.0, new=False, seconds=old)
+        at = model_canary.answered(at, rule, 1.0, new=True, seconds=new)
     return at
 
 

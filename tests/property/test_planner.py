@@ -10,22 +10,23 @@ from hypothesis import Phase as Phases
 from hypothesis import assume, example, find, given, settings
 from hypothesis import strategies as st
 
-from tidegate import planner, spec
-from tidegate.cost.fleet import fleet
-from tidegate.model.errors import Invalid
-from tidegate.model.rollout import Phase, Version
-from tidegate.planner import Answers, calendar, facts, pricing, walk
-from tidegate.planner.rows import NAMES
-from tidegate.planner.sizing import Fleet
-from tidegate.planner.strategy import strategy
-from tidegate.planner.tables import table
-from tidegate.prices import Catalogue
+from tidegate import spec
+from tidegate.advisor import planner
+from tidegate.advisor.cost.fleet import fleet
+from tidegate.advisor.planner import Answers, assumptions, calendar, flowchart, pricing
+from tidegate.advisor.planner.rows import NAMES
+from tidegate.advisor.planner.sizing import Fleet
+from tidegate.advisor.planner.strategy import strategy
+from tidegate.advisor.planner.tables import table
+from tidegate.advisor.prices import Catalogue
+from tidegate.advisor.rehearsal.simulation import simulate
+from tidegate.domain.errors import Invalid
+from tidegate.domain.rollout import Phase, Version
 from tidegate.scaling.schedule import of_peak
 from tidegate.service.endpoints import build_version
-from tidegate.service.kinds import MODEL
-from tidegate.spec import text
+from tidegate.service.record_kinds import MODEL
+from tidegate.spec import yaml_text
 from tidegate.testing.memory_store import MemoryTx
-from tidegate.testing.simulate import simulate
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CATALOGUE = Catalogue.load()
@@ -133,10 +134,10 @@ GIVEN = DRAWN.map(coherent)
 def valid(given: dict[str, Any]) -> Answers:
     """Answers that neither contradict themselves nor ask for more than there is: for those there must be a plan."""
     answers = planner.read(given)
-    known = facts.known(answers)
+    known = assumptions.known(answers)
     try:
-        facts.refuse_contradictions(known)
-        walk.place(known, walk.walk(known)[-1].leads_to)
+        assumptions.refuse_contradictions(known)
+        flowchart.place(known, flowchart.walk(known)[-1].leads_to)
     except Invalid as error:
         assert "; " in error.message, "what to change comes after what is wrong"
         assume(False)
@@ -194,7 +195,7 @@ def test_a_written_plan_reads_as_its_spec_and_has_a_reason_for_everything(given:
     made = planner.plan(valid(given), CATALOGUE)
     written = planner.written(made)
     assert yaml.safe_load(written) == made.spec
-    assert text.load(written).data == made.spec
+    assert yaml_text.load(written).data == made.spec
     assert all(line.startswith(("#", " ", "-")) or ":" in line for line in written.splitlines() if line)
     assert all(row.value and row.reason and row.change for row in made.rows)
     assert made.steps[0].id == "individual"
@@ -245,7 +246,7 @@ def test_more_traffic_is_never_cheaper(given: dict[str, Any], times: float) -> N
 @given(GIVEN)
 def test_more_criticality_is_never_riskier(given: dict[str, Any]) -> None:
     answers = planner.read(given)
-    risks = [strategy(facts.known(replace(answers, criticality=word))).risk for word in ORDER]
+    risks = [strategy(assumptions.known(replace(answers, criticality=word))).risk for word in ORDER]
     assert risks == sorted(risks, reverse=True)
 
 
@@ -253,7 +254,7 @@ def test_more_criticality_is_never_riskier(given: dict[str, Any]) -> None:
 @given(GIVEN)
 def test_more_harm_is_never_riskier(changed: dict[str, Any], given: dict[str, Any]) -> None:
     answers = replace(planner.read(given), reversible=True, user_facing=False)
-    before, after = (strategy(facts.known(one)).risk for one in (answers, replace(answers, **changed)))
+    before, after = (strategy(assumptions.known(one)).risk for one in (answers, replace(answers, **changed)))
     assert after <= before
 
 

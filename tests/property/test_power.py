@@ -7,13 +7,13 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidegate.evidence.alarms import EXTRA, evaluate
-from tidegate.evidence.power import HEALTHY, Baseline, Fault, Quantity, Spread
-from tidegate.evidence.power.watching import Setting, Watching
-from tidegate.model.alarm import Alarm, AlarmState, Comparison, MissingData
-from tidegate.model.rollout import RolloutPlan, Stage
-from tidegate.testing.crowd import NOTHING, Crowd, kinds
-from tidegate.testing.judging import Judged, cuts
+from tidegate.advisor.promise import HEALTHY, Baseline, Fault, Quantity, Spread
+from tidegate.advisor.promise.detection import Setting, Watching
+from tidegate.advisor.rehearsal.alarm_replay import Judged, cuts
+from tidegate.advisor.rehearsal.sampling import NOTHING, Crowd, kinds
+from tidegate.domain.alarm import Alarm, AlarmState, Comparison, MissingData
+from tidegate.domain.rollout import RolloutPlan, Stage
+from tidegate.monitoring.alarms import EXTRA, evaluate
 from tidegate.testing.world import START
 
 NEW = {"EndpointName": "e", "VariantName": "a", "EndpointConfigName": "c"}

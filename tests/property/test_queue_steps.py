@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.model.asynchronous import Asynchronous, Backlog, End, Held, Item, ItemState, Outcome
-from tidegate.model.errors import Invalid
-from tidegate.queueing import places, sleeping, steps
-from tidegate.queueing.steps import Again, Answered, Begin, Fault, Finish, Tell, Wrong
+from tidegate.domain.asynchronous import Asynchronous, Backlog, End, Held, Item, ItemState, Outcome
+from tidegate.domain.errors import Invalid
+from tidegate.queueing import destinations, scale_to_zero, transitions
+from tidegate.queueing.transitions import Again, Answered, Begin, Fault, Finish, Tell, Wrong
 
 ITEM = Item("a", "fraud", "a", 0.0, 60.0, 30.0, "s3://o/a.out", "s3://o/a-error.out", success=("file:///told",))
 FAULTS = st.sampled_from(list(Fault))
@@ -37,9 +37,9 @@ class World:
         """A dispatcher leases the item, does what is to be done, and may die: before it asks, once it has put the
         output, before it puts the failure that it has recorded, or before it says that it told."""
         self.now = max(self.now + wait, self.due_at)
-        held = steps.taken(replace(self.row, state=self.state), self.now)
-        self.row, self.state, self.due_at = held, held.state, self.now + steps.LEASE
-        step: Begin | Finish | Tell | Again = steps.first(held, True, self.now)
+        held = transitions.taken(replace(self.row, state=self.state), self.now)
+        self.row, self.state, self.due_at = held, held.state, self.now + transitions.LEASE
+        step: Begin | Finish | Tell | Again = transitions.first(held, True, self.now)
         if isinstance(step, Begin):
             self.begun += 1
             if crash == "before":
@@ -68,7 +68,7 @@ class World:
     def tried(self, begin: Begin, held: Held, result: Answered | Wrong) -> Finish | Again:
         if begin.look and "output" in self.put:
             return Finish(Outcome(End.COMPLETED, self.now))
-        return steps.after(held, result, self.now)
+        return transitions.after(held, result, self.now)
 
 
 def world(retries: int) -> World:
@@ -110,16 +110,16 @@ def test_no_request_is_tried_for_ever(tries: list[tuple[float, Fault, bool]]) ->
 
 @given(st.floats(0, 120), st.integers(0, 4))
 def test_only_what_was_never_handed_out_expires(now: float, fence: int) -> None:
-    held = steps.taken(Held(ITEM, fence, ItemState.WAITING), now)
+    held = transitions.taken(Held(ITEM, fence, ItemState.WAITING), now)
     expired = held.outcome is not None and held.outcome.end is End.EXPIRED
     assert expired == (fence == 0 and now >= ITEM.expires_at)
     assert held.state is (ItemState.TELLING if expired else ItemState.WORKING)
-    assert isinstance(steps.first(held, True, now), Tell if expired else Begin)
+    assert isinstance(transitions.first(held, True, now), Tell if expired else Begin)
 
 
 @given(st.floats(0, 120), st.integers(1, 5))
 def test_what_no_instance_takes_expires_as_well(now: float, fence: int) -> None:
-    step = steps.after(Held(ITEM, fence, ItemState.WORKING), Wrong(Fault.BUSY, "full"), now)
+    step = transitions.after(Held(ITEM, fence, ItemState.WORKING), Wrong(Fault.BUSY, "full"), now)
     expired = isinstance(step, Finish) and step.outcome.end is End.EXPIRED
     assert expired == (now >= ITEM.expires_at)
 
@@ -127,12 +127,12 @@ def test_what_no_instance_takes_expires_as_well(now: float, fence: int) -> None:
 @given(st.integers(0, 5), st.integers(0, 8))
 def test_shaky_answers_are_asked_again_as_often_as_allowed(retries: int, tries: int) -> None:
     held = Held(replace(ITEM, retries=retries), tries + 1, tries=tries)
-    again = isinstance(steps.after(held, Wrong(Fault.SHAKY, "500"), 1.0), Again)
+    again = isinstance(transitions.after(held, Wrong(Fault.SHAKY, "500"), 1.0), Again)
     assert again == (tries < retries)
 
 
 def test_a_request_of_an_endpoint_that_is_gone_fails() -> None:
-    step = steps.first(Held(ITEM, 1), False, 1.0)
+    step = transitions.first(Held(ITEM, 1), False, 1.0)
     assert isinstance(step, Finish) and step.outcome.end is End.FAILED
 
 
@@ -141,12 +141,12 @@ def test_instances_for_work_and_none_after_a_while_without(
     present: int, waiting: int, working: int, idle: float
 ) -> None:
     config = Asynchronous("s3://o", idle_after=10.0, awake=2)
-    found = sleeping.wanted(config, present, Backlog(waiting, working), 100.0 - idle, 100.0)
+    found = scale_to_zero.wanted(config, present, Backlog(waiting, working), 100.0 - idle, 100.0)
     if waiting + working:
         assert found == (present or 2)
     else:
         assert found == (0 if idle >= 10 else present)
-    assert sleeping.wanted(replace(config, idle_after=None), present, Backlog(), 0.0, 1e9) == present
+    assert scale_to_zero.wanted(replace(config, idle_after=None), present, Backlog(), 0.0, 1e9) == present
 
 
 NAMES = st.text("abc./-", max_size=20)
@@ -156,7 +156,7 @@ NAMES = st.text("abc./-", max_size=20)
 def test_no_extension_leads_out_of_the_output_path(extension: str, filename: str | None) -> None:
     config = Asynchronous("s3://bucket/out/", "s3://bucket/bad")
     try:
-        output, failure = places.locations(config, "id", extension, filename and "name.csv")
+        output, failure = destinations.locations(config, "id", extension, filename and "name.csv")
     except Invalid:
         assert any(part in (".", "..") for part in extension.split("/"))
         return
@@ -169,10 +169,10 @@ def test_no_extension_leads_out_of_the_output_path(extension: str, filename: str
 )
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(Invalid):
-        places.check_address(address, "output")
+        destinations.check_address(address, "output")
 
 
 @pytest.mark.parametrize("sink", ["", "arn:aws:sqs:us-east-1:1:q", "http://", "mailto:a@b", "file://host/x"])
 def test_what_can_be_told_nothing_is_refused(sink: str) -> None:
     with pytest.raises(Invalid):
-        places.check_sink(sink, "success")
+        destinations.check_sink(sink, "success")

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from tests.property import rollout_worlds as worlds
 from tests.property.rollout_worlds import Setting, check
-from tidegate.model.alarm import AlarmState
-from tidegate.model.endpoint import Endpoint
-from tidegate.model.fleet import FleetId
-from tidegate.model.observe import DeleteFleet, EnsureFleet, FleetSeen, Observation, SetTraffic
-from tidegate.model.rollout import Phase
-from tidegate.rollout import wanted
+from tidegate.domain.alarm import AlarmState
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.fleet import FleetId
+from tidegate.domain.observation import DeleteFleet, EnsureFleet, FleetSeen, Observation, SetTraffic
+from tidegate.domain.rollout import Phase
+from tidegate.rollout import desired_state
 from tidegate.rollout.step import Decision, step
-from tidegate.testing.happenings import AlarmTurns, Blind, Physics, Side, StartsFail, When
+from tidegate.testing.faults import AlarmTurns, Blind, Physics, Side, StartsFail, When
 from tidegate.testing.invariants import Broken
 from tidegate.testing.samples import instances, linear, percent, rolling, version
 from tidegate.testing.world import Stepper
@@ -38,7 +38,7 @@ def takes_no_data_for_good_news(endpoint: Endpoint, seen: Observation, now: date
 
 
 def takes_asked_for_done(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
-    return step(endpoint, replace(seen, routes=wanted.traffic(endpoint)), now)
+    return step(endpoint, replace(seen, routes=desired_state.traffic(endpoint)), now)
 
 
 def takes_started_for_ready(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
@@ -70,7 +70,9 @@ def shrinks_the_old_side_while_it_serves(endpoint: Endpoint, seen: Observation, 
     rollout = decision.endpoint.rollout if decision.endpoint else None
     if decision.endpoint is None or rollout is None or rollout.old is None or rollout.phase is not Phase.BAKING:
         return decision
-    spec = next(s for i, s in wanted.fleets(decision.endpoint).items() if i.generation == rollout.old.generation)
+    spec = next(
+        s for i, s in desired_state.fleets(decision.endpoint).items() if i.generation == rollout.old.generation
+    )
     return replace(decision, actions=(*decision.actions, EnsureFleet(replace(spec, count=0))))
 
 
@@ -87,9 +89,9 @@ def does_not_raise_the_fence(endpoint: Endpoint, seen: Observation, now: datetim
 def takes_unseen_for_well(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
     fleets = seen.fleets
     if fleets is None:
-        specs = wanted.fleets(endpoint)
+        specs = desired_state.fleets(endpoint)
         fleets = {id: FleetSeen(id, desired=spec.count, ready=spec.count) for id, spec in specs.items()}
-    routes = wanted.traffic(endpoint) if seen.routes is None else seen.routes
+    routes = desired_state.traffic(endpoint) if seen.routes is None else seen.routes
     return step(endpoint, Observation(fleets, routes, seen.alarms or {}, seen.evidence), now)
 
 
@@ -135,7 +137,7 @@ def has_no_deadlines(endpoint: Endpoint, seen: Observation, now: datetime) -> De
 
 def falls_with_its_shadow(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
     dead = {id.generation for id, f in (seen.fleets or {}).items() if id.variant == "Shadow" and not f.ready}
-    dead &= {route.fleet.generation for route in wanted.traffic(endpoint).routes}
+    dead &= {route.fleet.generation for route in desired_state.traffic(endpoint).routes}
     fleets = seen.fleets and {
         id: replace(f, failure="its shadow died") if id.generation in dead else f for id, f in seen.fleets.items()
     }

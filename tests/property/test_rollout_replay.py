@@ -8,10 +8,10 @@ from hypothesis import given
 
 from tests.property import rollout_worlds as worlds
 from tests.property.rollout_worlds import LONG, Setting, ended
-from tidegate.model.alarm import AlarmState
-from tidegate.model.endpoint import Endpoint
-from tidegate.model.rollout import DeploymentConfig, Phase
-from tidegate.testing.happenings import AlarmTurns, Crash, Happening, Physics, Point, When
+from tidegate.domain.alarm import AlarmState
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.rollout import DeploymentConfig, Phase
+from tidegate.testing.faults import AlarmTurns, Crash, Happening, Physics, Point, When
 from tidegate.testing.invariants import Invariants
 from tidegate.testing.samples import all_at_once, canary, instances, linear, percent, rolling, version
 from tidegate.testing.world import World

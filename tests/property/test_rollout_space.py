@@ -7,15 +7,15 @@ from itertools import product
 
 import pytest
 
-from tidegate.model.alarm import AlarmState
-from tidegate.model.endpoint import Endpoint
-from tidegate.model.observe import Evidence, FleetSeen, Observation
-from tidegate.model.rollout import DeploymentConfig, Phase
-from tidegate.rollout import commands, wanted
+from tidegate.advisor.rehearsal.simulation import updating
+from tidegate.domain.alarm import AlarmState
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.observation import Evidence, FleetSeen, Observation
+from tidegate.domain.rollout import DeploymentConfig, Phase
+from tidegate.rollout import commands, desired_state
 from tidegate.rollout.step import step
 from tidegate.testing.invariants import Invariants
 from tidegate.testing.samples import canary, instances, rolling, version
-from tidegate.testing.simulate import updating
 from tidegate.testing.world import START
 
 ALARMS: tuple[dict[str, AlarmState] | None, ...] = (
@@ -40,10 +40,10 @@ def evidences(now: datetime) -> tuple[Evidence | None, ...]:
 
 def sights(endpoint: Endpoint, now: datetime) -> Iterator[Observation]:
     """Fleets: unseen, none, all as wanted, all wanted but the last replica; routes: unseen, ours, none."""
-    specs = wanted.fleets(endpoint)
+    specs = desired_state.fleets(endpoint)
     whole = {id: FleetSeen(id, desired=spec.count, ready=spec.count) for id, spec in specs.items()}
     short = {id: FleetSeen(id, desired=spec.count, ready=max(0, spec.count - 1)) for id, spec in specs.items()}
-    table = wanted.traffic(endpoint)
+    table = desired_state.traffic(endpoint)
     empty = type(table)(endpoint.name, 0)
     judged, *others = evidences(now)
     for fleets, routes, alarms in product((None, {}, whole, short), (None, table, empty), ALARMS):
@@ -85,7 +85,7 @@ def position(endpoint: Endpoint) -> tuple[object, ...]:
     )
     ended = last and (last.phase, last.cause)
     mix = endpoint.mixed and (endpoint.mixed.share, endpoint.mixed.part, endpoint.mixed.serving_part)
-    return live, ended, wanted.new_share(endpoint), mix, endpoint.rejected
+    return live, ended, desired_state.new_share(endpoint), mix, endpoint.rejected
 
 
 @pytest.mark.parametrize(

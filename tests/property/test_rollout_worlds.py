@@ -6,7 +6,7 @@ from hypothesis import event, given, note
 
 from tests.property import rollout_worlds as worlds
 from tests.property.rollout_worlds import Setting, check
-from tidegate.testing.happenings import Crash
+from tidegate.testing.faults import Crash
 from tidegate.testing.world import World
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidegate.model.scaling import Dimension, ScalableTarget, ScalerState, ScheduledAction, Suspended
-from tidegate.scaling.bounds import TOLERANCE, last_time, next_time, scheduled
+from tidegate.domain.scaling import Dimension, ScalableTarget, ScalerState, ScheduledAction, Suspended
+from tidegate.scaling.scheduled_actions import TOLERANCE, last_time, next_time, scheduled
 
 MADE = datetime(2029, 3, 20, 5, 17, tzinfo=UTC)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)

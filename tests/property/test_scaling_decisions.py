@@ -7,8 +7,8 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from tests.property import scaling_worlds as worlds
-from tidegate.model.alarm import AlarmState
-from tidegate.model.scaling import (
+from tidegate.domain.alarm import AlarmState
+from tidegate.domain.scaling import (
     AlarmSeen,
     Dimension,
     Fast,

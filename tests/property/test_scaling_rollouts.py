@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from tests.property import rollout_worlds as worlds
 from tests.property.rollout_worlds import Setting
-from tidegate.model.endpoint import Endpoint
-from tidegate.model.rollout import Phase
-from tidegate.model.scaling import Dimension, Fast, Load, ScalableTarget, ScalerState, ScaleSeen
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.rollout import Phase
+from tidegate.domain.scaling import Dimension, Fast, Load, ScalableTarget, ScalerState, ScaleSeen
 from tidegate.rollout import commands
 from tidegate.rollout.commands import Change
 from tidegate.scaling.decide import decide
-from tidegate.service.scaling_sight import counted, fleets
-from tidegate.testing.happenings import Physics
+from tidegate.service.scaling_observation import counted, fleets
+from tidegate.testing.faults import Physics
 from tidegate.testing.invariants import Invariants
 from tidegate.testing.samples import canary, percent, version
 from tidegate.testing.world import START, World

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.model.days import Days
+from tidegate.domain.calendar_days import Days
 from tidegate.scaling.schedule import of_peak, parse
 
 DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.collector_stand import NOW, CollectorStand, collecting, second, spread
-from tidegate.evidence.samples import flaw, statistic
-from tidegate.model.fleet import FleetId
-from tidegate.model.metric import Coverage, FleetSecond, Sample
+from tidegate.domain.fleet import FleetId
+from tidegate.domain.metric import Coverage, FleetSecond, Sample
+from tidegate.monitoring.samples import flaw, statistic
 from tidegate.ports.router import Passed
-from tidegate.service import clients, prometheus, publish
+from tidegate.service import clients, metric_samples, prometheus
 
 GOOD = FleetId("good", 1, "main")
 EVIL = FleetId("evil", 1, "main")
@@ -110,7 +110,7 @@ def play(body: bytes, left: bytes, load: Passed) -> Seen:
             known, some = clients.bounded(known, collected.seconds)
             totals = prometheus.add(totals, some)
             seconds += some
-        samples = publish.samples(seconds, frozenset({("good", "main"), ("evil", "main")}))
+        samples = metric_samples.samples(seconds, frozenset({("good", "main"), ("evil", "main")}))
         check(samples)
         check_page(prometheus.render(totals, (), ()))
         mine = [one for one in seconds if one.fleet == GOOD]

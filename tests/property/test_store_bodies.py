@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.adapters.store import bodies
 from tidegate.ports.store import Kind
-from tidegate.service import kinds
+from tidegate.service import record_kinds
+from tidegate.store import record_codec
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 ZONES = st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30)), timezone(timedelta(hours=-8))])
@@ -79,14 +79,14 @@ class Everything:
     wire: dict[str, object] = field(default_factory=dict)
 
 
-KINDS: tuple[Kind[Any], ...] = (*kinds.ALL, Kind("everything", Everything))
+KINDS: tuple[Kind[Any], ...] = (*record_kinds.ALL, Kind("everything", Everything))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 @given(data=st.data())
 def test_a_body_comes_back_equal(kind: Kind[Any], data: st.DataObject) -> None:
     body = data.draw(values(kind.type))
-    plain = bodies.encode(kind, "a", body)
+    plain = record_codec.encode(kind, "a", body)
     through = msgspec.json.decode(msgspec.json.encode(plain))
     assert through == plain
-    assert bodies.decode(kind, "a", through) == body
+    assert record_codec.decode(kind, "a", through) == body

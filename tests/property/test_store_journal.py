@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, select, update
 
-from tidegate.adapters.store import SqlStore, journal, open_store
-from tidegate.adapters.store.tables import JOURNAL
 from tidegate.ports.store import JournalLine, Kind, Stale, Tx
+from tidegate.store import SqlStore, journal, open_store
+from tidegate.store.tables import JOURNAL
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.adapters.store import patches
-from tidegate.adapters.store.patches import applied, difference
+from tidegate.store import patches
+from tidegate.store.patches import applied, difference
 
 LEAVES = (
     st.none()

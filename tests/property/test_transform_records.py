@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.model.errors import ArtifactError
-from tidegate.model.transform import Split
+from tidegate.batch import line_ranges
+from tidegate.batch.line_ranges import aimed, pieces
+from tidegate.domain.errors import ArtifactError
+from tidegate.domain.transform import Split
+from tidegate.serving.scoring.file_ranges import tag_of
 from tidegate.transform.splitting import (
     RECORD_IO_MAGIC,
     Batch,
@@ -21,9 +24,6 @@ from tidegate.transform.splitting import (
     count_lines,
     cut_records,
 )
-from tidegate.worker.byreference import tag_of
-from tidegate.worker.transforming import cutting
-from tidegate.worker.transforming.cutting import aimed, pieces
 
 RECORDS = st.lists(st.binary(max_size=12).map(lambda data: data.replace(b"\n", b".")), max_size=30)
 
@@ -158,5 +158,5 @@ def test_a_file_that_was_changed_is_not_cut(tmp_path: Path) -> None:
 @given(st.integers(1, 10**9), st.integers(1, 10))
 def test_batches_become_smaller_towards_the_end(left: int, lanes: int) -> None:
     size = aimed(left, 512 * 1024, lanes)
-    assert cutting.LEAST <= size <= 512 * 1024
-    assert size == cutting.LEAST or size == 512 * 1024 or size * lanes * 2 <= left
+    assert line_ranges.LEAST <= size <= 512 * 1024
+    assert size == line_ranges.LEAST or size == 512 * 1024 or size * lanes * 2 <= left

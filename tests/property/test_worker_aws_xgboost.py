@@ -12,15 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.worker.test_worker_aws_xgboost import dense, libsvm, sparse
-from tidegate.worker.batching import scored
-from tidegate.worker.byreference import FIRST, Records
-from tidegate.worker.images import RuntimeKind
-from tidegate.worker.inblocks import answered
-from tidegate.worker.invocation import Answer, Call, ModelFailed
-from tidegate.worker.quick import opened, plant
-from tidegate.worker.runtimes import load
-from tidegate.worker.runtimes.recordio import _framed as framed
-from tidegate.worker.spool import LargeCall, Spool
+from tidegate.serving.contract.body_spool import LargeCall, Spool
+from tidegate.serving.contract.images import RuntimeKind
+from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
+from tidegate.serving.engines.mapped_forest import opened, plant
+from tidegate.serving.formats.recordio import _framed as framed
+from tidegate.serving.runtimes import load
+from tidegate.serving.scoring.batching import scored
+from tidegate.serving.scoring.chunked_scoring import answered
+from tidegate.serving.scoring.file_ranges import FIRST, Records
 
 EACH = settings(max_examples=max(10, settings().max_examples // 4), suppress_health_check=list(HealthCheck))
 KIND = RuntimeKind.SAGEMAKER_XGBOOST

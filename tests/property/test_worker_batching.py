@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.worker.batching import Batcher
-from tidegate.worker.invocation import Answer, Call, ModelFailed, Outcome
+from tidegate.serving.contract.invocation import Answer, Call, ModelFailed, Outcome
+from tidegate.serving.scoring.batching import Batcher
 
 
 class Model:

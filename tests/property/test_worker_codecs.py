@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tidegate.worker.invocation import Call, ModelFailed
-from tidegate.worker.runtimes.codecs import CSV, JSON, NPY, Column, Features, Kind, write
-from tidegate.worker.runtimes.forms import JSON_LINES
-from tidegate.worker.runtimes.packing import Packer
-from tidegate.worker.runtimes.tables import Table
-from tidegate.worker.runtimes.typed import Input, Typed
+from tidegate.serving.contract.invocation import Call, ModelFailed
+from tidegate.serving.formats.content_types import JSON_LINES
+from tidegate.serving.formats.dense_json import Packer
+from tidegate.serving.formats.row_decoder import CSV, JSON, NPY, Column, Features, Kind, write
+from tidegate.serving.formats.typed_rows import Input, Typed
+from tidegate.serving.runtimes.tabular_scorer import Table
 
 NUMBERS = st.one_of(st.floats(width=32, allow_infinity=False), st.just(float("nan")))
 ROWS = st.tuples(st.integers(1, 8), st.integers(1, 6)).flatmap(

@@ -11,14 +11,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tidegate.worker import inblocks
-from tidegate.worker.batching import Batcher
-from tidegate.worker.inblocks import answered
-from tidegate.worker.invocation import Answer, Call, ModelFailed, Outcome, Stream
-from tidegate.worker.runtimes.codecs import CSV, JSON, Column, Features, Kind
-from tidegate.worker.runtimes.forms import JSON_LINES
-from tidegate.worker.runtimes.tables import Table
-from tidegate.worker.spool import LargeCall, Spool
+from tidegate.serving.contract.body_spool import LargeCall, Spool
+from tidegate.serving.contract.invocation import Answer, Call, ModelFailed, Outcome, Stream
+from tidegate.serving.formats.content_types import JSON_LINES
+from tidegate.serving.formats.row_decoder import CSV, JSON, Column, Features, Kind
+from tidegate.serving.runtimes.tabular_scorer import Table
+from tidegate.serving.scoring import chunked_scoring
+from tidegate.serving.scoring.batching import Batcher
+from tidegate.serving.scoring.chunked_scoring import answered
 
 NAMES = ["a", "b", "c"]
 ROWS = st.integers(1, 60).flatmap(
@@ -187,7 +187,7 @@ def test_rows_that_belong_together_stay_together(tmp_path: Path) -> None:
 
 
 def test_a_large_answer_goes_out_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inblocks, "IN_MEMORY", 1000)
+    monkeypatch.setattr(chunked_scoring, "IN_MEMORY", 1000)
 
     async def scene() -> None:
         answer = await outcome(spooled(tmp_path, b"1,2,3\n" * 500, {b"content-type": b"text/csv"}))

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.worker.invocation import ModelFailed
-from tidegate.worker.runtimes import large_csv
-from tidegate.worker.runtimes.codecs import Features
-from tidegate.worker.runtimes.forms import CSV, write
+from tidegate.serving.contract.invocation import ModelFailed
+from tidegate.serving.formats import large_csv
+from tidegate.serving.formats.content_types import CSV, write
+from tidegate.serving.formats.row_decoder import Features
 
 CELL = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False).map(repr),

@@ -3,8 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidegate.model.traffic import WHOLE
-from tidegate.worker.mirror import Even
+from tidegate.domain.traffic import WHOLE
+from tidegate.serving.front.shadow import Even
 
 shares = st.integers(0, WHOLE)
 seeds = st.integers(0, 2**32 - 1)

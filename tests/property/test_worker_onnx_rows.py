@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from onnx.helper import make_node
 
 from tests.batched_clients import alone, assert_alike, save_onnx, together
-from tidegate.worker.runtimes import onnx as onnx_runtime
-from tidegate.worker.runtimes.onnx_rows.analysis import Unproven, prove_file
-from tidegate.worker.runtimes.tables import Table
+from tidegate.serving.runtimes import onnx as onnx_runtime
+from tidegate.serving.runtimes.onnx_rows.analysis import Unproven, prove_file
+from tidegate.serving.runtimes.tabular_scorer import Table
 
 WIDTH = 4
 SEEN = 7

@@ -10,13 +10,13 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.worker.addressed import CONTAINER
-from tidegate.worker.batching import Batcher
-from tidegate.worker.direct import Direct
-from tidegate.worker.images import RuntimeChoice, RuntimeKind
-from tidegate.worker.invocation import Answer, Call, Done, Engine, ModelFailed, Outcome, Rejected, Stream
-from tidegate.worker.pipeline import ANY_ARRAY, ANY_TEXT, ARRAY, JSON, Pipeline, Stage, stages
-from tidegate.worker.spec import ContainerSpec
+from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.invocation import Answer, Call, Done, Engine, ModelFailed, Outcome, Rejected, Stream
+from tidegate.serving.contract.replica_spec import ContainerSpec
+from tidegate.serving.contract.target_headers import CONTAINER
+from tidegate.serving.engines.direct import Direct
+from tidegate.serving.engines.pipeline import ANY_ARRAY, ANY_TEXT, ARRAY, JSON, Pipeline, Stage, stages
+from tidegate.serving.scoring.batching import Batcher
 
 LIMIT = 100
 WAYS = ("at once", "later", "in parts", "fails", "fails later", "fails in parts", "too much")

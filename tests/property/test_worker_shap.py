@@ -15,8 +15,8 @@ import xgboost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidegate.worker.invocation import Call
-from tidegate.worker.runtimes import shap
+from tidegate.serving.contract.invocation import Call
+from tidegate.serving.runtimes import shap
 
 COUNT = 4
 """Features: few enough for all 16 sets of them."""

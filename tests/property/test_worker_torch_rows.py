@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.batched_clients import alone, assert_alike, together
-from tidegate.worker.runtimes import pytorch
-from tidegate.worker.runtimes.tables import Table
+from tidegate.serving.runtimes import pytorch
+from tidegate.serving.runtimes.tabular_scorer import Table
 
 WIDTH = 4
 Step = Callable[[torch.Tensor], torch.Tensor]

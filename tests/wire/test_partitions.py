@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.served_wire import ACCOUNT, serve
-from tidegate.model.arns import partition
+from tidegate.domain.arns import partition
 
 VARIANT = {"VariantName": "v", "ModelName": "m", "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
 TARGET = {

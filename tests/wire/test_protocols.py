@@ -15,9 +15,9 @@ from botocore.serialize import create_serializer
 from botocore.session import Session
 
 from tests.served_wire import ACCOUNT, KEY, REGION, Served, serve
-from tidegate.model import errors
-from tidegate.model.errors import TidegateError
-from tidegate.model.registry import Container
+from tidegate.domain import errors
+from tidegate.domain.errors import TidegateError
+from tidegate.domain.registry import Container
 from tidegate.wire import dispatch
 from tidegate.wire.operation import WireRequest, WireResponse
 

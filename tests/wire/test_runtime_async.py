@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.served_wire import START, Served
-from tidegate.model.asynchronous import Item
+from tidegate.domain.asynchronous import Item
 
 VARIANT = {"VariantName": "AllTraffic", "ModelName": "m", "InitialInstanceCount": 1, "InstanceType": "ml.c5.large"}
 OUTPUT = {

@@ -8,8 +8,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.served_wire import ACCOUNT, REGION, START, Served
-from tidegate.model.alarm import AlarmState
-from tidegate.model.rollout import Phase
+from tidegate.domain.alarm import AlarmState
+from tidegate.domain.rollout import Phase
 
 ARN = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}"
 FRAUD = f"{ARN}:endpoint/fraud"

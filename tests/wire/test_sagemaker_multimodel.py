@@ -6,8 +6,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.served_wire import Served
-from tidegate.model.fleet import RoutingStrategy
-from tidegate.service.kinds import ENDPOINT, MODEL
+from tidegate.domain.fleet import RoutingStrategy
+from tidegate.service.record_kinds import ENDPOINT, MODEL
 
 CONTAINER = {
     "Image": "tidegate/xgboost",

@@ -7,14 +7,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.served_wire import START, Served
-from tidegate.model.recommendation import (
-    Limits,
-    RecommendationJob,
-    RecommendationStatus,
-    Recommended,
-    Step,
-)
-from tidegate.service.kinds import RECOMMENDATION
+from tidegate.domain.recommendation import Limits, RecommendationJob, RecommendationStatus, Recommended, Step
+from tidegate.service.record_kinds import RECOMMENDATION
 
 ROLE = "arn:aws:iam::123456789012:role/any"
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:inference-recommendations-job/"

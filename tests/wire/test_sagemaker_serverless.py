@@ -6,8 +6,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.served_wire import Served
-from tidegate.model.fleet import Serverless
-from tidegate.service.kinds import CONFIG
+from tidegate.domain.fleet import Serverless
+from tidegate.service.record_kinds import CONFIG
 
 BOUNDS = {"MemorySizeInMB": 2048, "MaxConcurrency": 20, "ProvisionedConcurrency": 5}
 VARIANT = {"VariantName": "main", "ModelName": "fraud", "ServerlessConfig": BOUNDS}

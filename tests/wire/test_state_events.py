@@ -3,8 +3,8 @@
 from typing import Any
 
 from tests.served_wire import ACCOUNT, REGION, Served
-from tidegate.model.errors import ArtifactError, Transient
-from tidegate.reconcile.announcing import Announcer
+from tidegate.domain.errors import ArtifactError, Transient
+from tidegate.reconcile.event_announcer import Announcer
 from tidegate.service.state_events import MOST, Place
 
 HERE = Place(REGION, ACCOUNT)

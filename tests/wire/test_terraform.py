@@ -36,7 +36,7 @@ from tests.terraform.stack import (
     model,
     served,
 )
-from tidegate.model.observe import OURS, SAGEMAKER, Capabilities
+from tidegate.domain.observation import OURS, SAGEMAKER, Capabilities
 
 CANARY = {
     "BlueGreenUpdatePolicy": {

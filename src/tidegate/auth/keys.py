@@ -4,7 +4,7 @@ import hmac
 import re
 from collections.abc import Mapping
 
-from tidegate.model.errors import AuthError, StartupError
+from tidegate.domain.errors import AuthError, StartupError
 from tidegate.settings import Settings
 
 SHORTEST_SECRET = 8

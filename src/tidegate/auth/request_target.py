@@ -13,7 +13,7 @@ repeated: PCRE 8 would recurse once per character, and a long path overflow HAPr
 
 import re
 
-from tidegate.model.errors import Invalid
+from tidegate.domain.errors import Invalid
 
 FORBIDDEN_IN_PATH = (
     r"^$|^[^/]|//|/\.\.?(/|$)"

@@ -11,7 +11,7 @@ The controller and HAProxy apply this definition, each for itself.
 import re
 from collections.abc import Collection, Sequence
 
-from tidegate.model.errors import StartupError
+from tidegate.domain.errors import StartupError
 
 # No group is repeated, for the reason given in ``request_target``.
 _LOOPBACK = r"([a-z0-9.-]*\.)?localhost|127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}|\[::1\]"

@@ -20,7 +20,7 @@ from functools import lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
 from tidegate.auth import request_target
-from tidegate.model.errors import IncompleteSignature, InvalidSignature, MissingAuthentication, UnknownKey
+from tidegate.domain.errors import IncompleteSignature, InvalidSignature, MissingAuthentication, UnknownKey
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 TERMINATOR = "aws4_request"

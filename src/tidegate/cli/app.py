@@ -7,24 +7,24 @@ import typer
 
 from tidegate import __version__
 from tidegate.cli import (
-    backing_up,
+    backup,
     batch,
-    costing,
-    deploying,
-    looking,
-    planning,
+    cost,
+    deploy,
+    inspect,
+    plan,
     platform,
     price_list,
-    promising,
-    queueing,
-    recommending,
-    rehearsing,
-    replaying,
-    rollouts,
+    promise,
+    queue,
+    recommend,
+    rehearse,
+    replay,
+    rollout,
     scaling,
-    simulating,
+    simulate,
 )
-from tidegate.model.errors import TidegateError
+from tidegate.domain.errors import TidegateError
 
 app = typer.Typer(
     name="tidegate",
@@ -47,34 +47,34 @@ def _version(asked: bool) -> None:
 for command in (
     platform.up,
     platform.down,
-    planning.plan,
-    deploying.deploy,
-    looking.status,
-    deploying.invoke,
+    plan.plan,
+    deploy.deploy,
+    inspect.status,
+    deploy.invoke,
     batch.batch,
-    queueing.queue,
+    queue.queue,
     scaling.scaling,
-    looking.logs,
-    looking.shadow,
-    looking.models,
-    looking.alarms,
-    replaying.replay,
-    recommending.recommend,
-    deploying.delete,
-    costing.cost,
+    inspect.logs,
+    inspect.shadow,
+    inspect.models,
+    inspect.alarms,
+    replay.replay,
+    recommend.recommend,
+    deploy.delete,
+    cost.cost,
     price_list.prices,
-    backing_up.backup,
-    backing_up.restore,
-    looking.version,
-    looking.schema,
+    backup.backup,
+    backup.restore,
+    inspect.version,
+    inspect.schema,
 ):
     app.command()(command)
-app.command("invoke-async")(queueing.invoke_async)
-app.command("simulate")(simulating.simulate_spec)
-app.command("promise")(promising.promise_spec)
-app.command("rehearse")(rehearsing.rehearse_spec)
-app.add_typer(rollouts.app, name="rollout")
-app.add_typer(replaying.app, name="trace")
+app.command("invoke-async")(queue.invoke_async)
+app.command("simulate")(simulate.simulate_spec)
+app.command("promise")(promise.promise_spec)
+app.command("rehearse")(rehearse.rehearse_spec)
+app.add_typer(rollout.app, name="rollout")
+app.add_typer(replay.app, name="trace")
 
 
 @app.callback()

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from tidegate import spec
-from tidegate.model.errors import Invalid
+from tidegate.domain.errors import Invalid
 
 HASHED_UP_TO = 64 * 1024 * 1024
 """Bytes; a larger file is told apart by size and time of change, since reading it all takes long."""

@@ -14,7 +14,7 @@ from tidegate import spec
 from tidegate.cli.artifacts import prepare
 from tidegate.cli.client import Client
 from tidegate.cli.output import AsJson, client, console
-from tidegate.model.errors import Invalid, TidegateError
+from tidegate.domain.errors import Invalid, TidegateError
 
 LOOK_EVERY = 0.2
 TYPES = {

@@ -6,7 +6,7 @@ from html import escape
 from importlib import import_module
 from pathlib import Path
 
-from tidegate.model.errors import Invalid
+from tidegate.domain.errors import Invalid
 
 WIDTH, HEIGHT, LEFT, TOP, GAP = 960, 150, 64, 26, 34
 """Of one panel, in pixels."""

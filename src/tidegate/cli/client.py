@@ -19,8 +19,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.eventstream import EventStreamBuffer, EventStreamMessage
 
-from tidegate import installation
-from tidegate.model.errors import Invalid, TidegateError, Unavailable
+from tidegate.domain.errors import Invalid, TidegateError, Unavailable
+from tidegate.host import installation
 
 ENDPOINT_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 DEFAULT_URL = "http://127.0.0.1:8471"

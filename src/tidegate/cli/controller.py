@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tidegate.compose import controller as compose
-from tidegate.model.errors import TidegateError
+from tidegate.domain.errors import TidegateError
 from tidegate.settings import Settings
 
 

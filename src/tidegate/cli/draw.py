@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from tidegate.recommend.offers import Carrier
+from tidegate.advisor.recommend.estimates import Carrier
 
 Document = Mapping[str, Any]
 STYLES = {

@@ -18,15 +18,15 @@ import typer
 
 from tidegate.cli.client import Client, NotRunning
 from tidegate.cli.output import AsJson, client, note, show
-from tidegate.installation import Installation
-from tidegate.model.errors import StartupError, Unavailable
+from tidegate.domain.errors import StartupError, Unavailable
+from tidegate.host.installation import Installation
 from tidegate.settings import Settings
 
 _CONTROLLER = "tidegate.cli.controller"
 START_TIMEOUT = 60.0
 CONNECT_TIMEOUT = 2.0
 STANDING_BY = ": standing by: "
-"""In the log of a controller that waits for another one's end (``adapters/store/lease.py``)."""
+"""In the log of a controller that waits for another one's end (``store/lease.py``)."""
 STOP_MARGIN = 30.0
 """Seconds beyond the drain timeout until ``down`` gives up waiting."""
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from tidegate.advisor.prices import EVERYWHERE, HOSTING, Catalogue, InstanceType, Rate
 from tidegate.cli import draw
 from tidegate.cli.output import AsJson, console
-from tidegate.prices import EVERYWHERE, HOSTING, Catalogue, InstanceType, Rate
 from tidegate.settings import Settings
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.cli.artifacts import prepare
-from tidegate.cli.deploying import read
-from tidegate.model.endpoint import ProductionVariant
-from tidegate.model.errors import Invalid
-from tidegate.model.scaling import Fast, Policy, Predefined, TargetTracking
-from tidegate.model.wish import DeployWish
+from tidegate.cli.deploy import read
+from tidegate.domain.desired import DeployWish
+from tidegate.domain.endpoint import ProductionVariant
+from tidegate.domain.errors import Invalid
+from tidegate.domain.scaling import Fast, Policy, Predefined, TargetTracking
 
 GIB = 2**30
 LOCAL = "local"

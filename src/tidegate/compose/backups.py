@@ -14,19 +14,19 @@ from pathlib import Path
 import psutil
 from sqlalchemy import Connection
 
-from tidegate.adapters.state_folder import StateFolder
-from tidegate.adapters.store import Limits, SqlStore, backup, backup_file, open_store
-from tidegate.adapters.store.backup import Contents, Progress
-from tidegate.adapters.store.backup_file import Header
-from tidegate.adapters.store.connecting import is_sqlite, read_address
-from tidegate.adapters.store.database import open_database
-from tidegate.adapters.store.lease import lock_file
-from tidegate.adapters.store.schema import rebuild
-from tidegate.adapters.store.troubles import Damaged
-from tidegate.compose.dispatchers import Supervisor, start_of
-from tidegate.compose.leading import leading
-from tidegate.model.errors import Conflict, NotFound, StartupError
+from tidegate.compose.dispatcher_supervisor import Supervisor, start_of
+from tidegate.compose.leadership import leading
+from tidegate.domain.errors import Conflict, NotFound, StartupError
+from tidegate.host.state_folder import StateFolder
 from tidegate.settings import Settings
+from tidegate.store import Limits, SqlStore, backup, backup_file, open_store
+from tidegate.store.backup import Contents, Progress
+from tidegate.store.backup_file import Header
+from tidegate.store.database import open_database
+from tidegate.store.engine import is_sqlite, read_address
+from tidegate.store.errors import Damaged
+from tidegate.store.lease import lock_file
+from tidegate.store.schema import rebuild
 
 LIMIT = 24 * 3600.0
 """Seconds that a backup or a restore may take."""

@@ -8,19 +8,21 @@ from pathlib import Path
 import msgspec
 
 from tidegate.compose.environments import write_aws_keys
-from tidegate.model.arns import resource_arn
-from tidegate.model.errors import Invalid, StartupError, Transient
-from tidegate.model.fleet import FleetSpec
-from tidegate.model.registry import MULTI_MODEL, Container, Model
+from tidegate.domain.arns import resource_arn
+from tidegate.domain.errors import Invalid, StartupError, Transient
+from tidegate.domain.fleet import FleetSpec
+from tidegate.domain.registry import MULTI_MODEL, Container, Model
+from tidegate.serving.artifacts import fetch
+from tidegate.serving.artifacts.detect import HANDLER
+from tidegate.serving.contract import images, trust
+from tidegate.serving.contract.images import ImageTable, RuntimeKind
+from tidegate.serving.contract.replica_spec import ContainerSpec, Mirror, OnDemand, ReplicaSpec, Serving, encode
+from tidegate.serving.multimodel import memory
+from tidegate.serving.multimodel.config import read_knobs
+from tidegate.serving.runtimes import submitted_code
 from tidegate.settings import Settings
-from tidegate.targets.local.folders import Folders, write_whole
 from tidegate.targets.local.on_demand import Waking
-from tidegate.worker import artifacts, images, submitted, trust
-from tidegate.worker.images import ImageTable, RuntimeKind
-from tidegate.worker.multimodel import memory
-from tidegate.worker.multimodel.knobs import read_knobs
-from tidegate.worker.runtimes.detect import HANDLER
-from tidegate.worker.spec import ContainerSpec, Mirror, OnDemand, ReplicaSpec, Serving, encode
+from tidegate.targets.local.paths import Folders, write_whole
 
 LONGEST_QUEUED = 3_600
 """Seconds that a model may take for an asynchronous request; each request has a limit of its own below it."""
@@ -58,7 +60,7 @@ def check_container(container: Container, table: ImageTable, settings: Settings)
             f"environment variable {trust.TRUST}: this server unpickles nothing, since a pickle is a program; "
             f"save the model with skops, or start the server with {trust.TRUST}={_with(trust.PICKLE, settings)}"
         )
-    brings = kind in CODE_ONLY or submitted.program(kind, container.environment)
+    brings = kind in CODE_ONLY or submitted_code.program(kind, container.environment)
     if trust.CODE in refused or (brings and trust.CODE not in allowed):
         raise Invalid(
             f"image {container.image!r}: this server runs no code that comes with a model; to let whoever may create"
@@ -77,9 +79,9 @@ def check_container(container: Container, table: ImageTable, settings: Settings)
 async def check_data(url: str, settings: Settings) -> None:
     """Raises MissingArtifact or ArtifactError for model data that no replica could fetch. An S3 that does not answer
     now says nothing about later."""
-    policy = artifacts.Policy(file_roots(settings), settings.s3_endpoint, settings.region)
+    policy = fetch.Policy(file_roots(settings), settings.s3_endpoint, settings.region)
     with contextlib.suppress(Transient):
-        await asyncio.to_thread(artifacts.check_exists, url, policy)
+        await asyncio.to_thread(fetch.check_exists, url, policy)
 
 
 def _with(word: str, settings: Settings) -> str:
@@ -89,7 +91,7 @@ def _with(word: str, settings: Settings) -> str:
 def carried(container: Container, kind: RuntimeKind, table: ImageTable) -> frozenset[str]:
     """What the server's table trusts the container with."""
     environment = container.environment
-    sources = [url for url in (container.data_url, submitted.address(kind, environment)) if url]
+    sources = [url for url in (container.data_url, submitted_code.address(kind, environment)) if url]
     chosen = kind is RuntimeKind.PYTHON or bool(environment.get(HANDLER))
     return trust.carried(table.trusted, container.image, sources, chosen)
 

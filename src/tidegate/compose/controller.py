@@ -19,13 +19,8 @@ from functools import partial
 import msgspec
 import uvloop
 
-from tidegate.adapters.clock import RandomIds, SystemClock
-from tidegate.adapters.metrics import SqlMetrics
-from tidegate.adapters.state_folder import StateFolder
-from tidegate.adapters.store import Limits, SqlStore, open_store
-from tidegate.adapters.store.queue import SqlQueue
+from tidegate.advisor.planner import api as planner_api
 from tidegate.auth import keys
-from tidegate.compose.announcing import announcers
 from tidegate.compose.containers import (
     Sockets,
     check_container,
@@ -35,42 +30,48 @@ from tidegate.compose.containers import (
     still_fits,
     write_keys,
 )
-from tidegate.compose.dispatchers import Supervisor, queue_database, start_of
+from tidegate.compose.control_socket import listening
+from tidegate.compose.dispatcher_supervisor import Supervisor, queue_database, start_of
 from tidegate.compose.environments import child_environment, plain_environment
-from tidegate.compose.jobs import Jobs, join_jobs
-from tidegate.compose.leading import JOURNAL_EVERY, leading, prune_journal
-from tidegate.compose.listening import listening
-from tidegate.compose.waking import Waking
-from tidegate.console import pages, questions
+from tidegate.compose.event_receivers import announcers
+from tidegate.compose.leadership import JOURNAL_EVERY, leading, prune_journal
+from tidegate.compose.transform_jobs import Jobs, join_jobs
+from tidegate.compose.wakeups import Waking
+from tidegate.console import compute_api, pages
+from tidegate.domain.errors import TidegateError
+from tidegate.domain.observation import OURS, SAGEMAKER, Capabilities, Observation
 from tidegate.gateway.app import build_app
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.health import WriteProbe
-from tidegate.model.errors import TidegateError
-from tidegate.model.observe import OURS, SAGEMAKER, Capabilities, Observation
+from tidegate.host.clock import RandomIds, SystemClock
+from tidegate.host.state_folder import StateFolder
 from tidegate.ports.store import Kind, Tx
 from tidegate.ports.target import Target
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.reconcile.engine import Engine
 from tidegate.reconcile.guards import Guards
+from tidegate.reconcile.metrics_loop import Watch
 from tidegate.reconcile.queues import Queues
 from tidegate.reconcile.scaling import Scaling
-from tidegate.reconcile.watch import Watch
 from tidegate.service import prometheus
-from tidegate.service.kinds import ALARM, ENDPOINT, SCALABLE, TRANSFORM
+from tidegate.service.record_kinds import ALARM, ENDPOINT, SCALABLE, TRANSFORM
 from tidegate.service.transforms import PREFIX
+from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
+from tidegate.store import Limits, SqlStore, open_store
+from tidegate.store.metrics import SqlMetrics
+from tidegate.store.queue import SqlQueue
+from tidegate.targets.capacity_limit import Scarce
 from tidegate.targets.local import logs
-from tidegate.targets.local.collect import Collector
+from tidegate.targets.local.collector import Collector
 from tidegate.targets.local.coverage import CoverageTracker
-from tidegate.targets.local.folders import Folders
-from tidegate.targets.local.listing import listings
+from tidegate.targets.local.log_streams import Streams
+from tidegate.targets.local.model_listing import listings
+from tidegate.targets.local.paths import Folders
 from tidegate.targets.local.start_queue import StartQueue, default_limit
-from tidegate.targets.local.streams import Streams
-from tidegate.targets.local.surroundings import Surroundings
+from tidegate.targets.local.supervision import Surroundings
 from tidegate.targets.local.target import LocalTarget
-from tidegate.targets.scarce import Scarce
 from tidegate.wire.operation import WireContext
-from tidegate.worker.images import ImageTable
 
 log = logging.getLogger("tidegate")
 
@@ -255,9 +256,13 @@ class Controller:
                 asyncio.create_task(every_second(one.turn, self.stopping, after=LATER))
                 for one in announcers(self.settings, parts.store, parts.clock)
             ]
-            gateway, desk = self._gateway(parts), questions.Desk(plain_environment())
-            console = [*questions.routes(gateway, desk), *pages.routes(gateway, desk)]
-            async with listening(build_app(gateway, console), folders.door):
+            gateway, desk = self._gateway(parts), compute_api.Desk(plain_environment())
+            further = [
+                *planner_api.routes(gateway),
+                *compute_api.routes(gateway, desk),
+                *pages.routes(gateway, desk),
+            ]
+            async with listening(build_app(gateway, further), folders.door):
                 started = True
                 yield
             await asyncio.gather(*loops)

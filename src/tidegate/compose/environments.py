@@ -3,20 +3,22 @@
 import os
 from pathlib import Path
 
-from tidegate import aws_keys
 from tidegate.auth.child_environment import AWS_SECRETS, without_secrets
+from tidegate.host import aws_credentials
 
 
 def write_aws_keys(state: Path) -> None:
     """Once, before anything is started. Raises OSError."""
-    aws_keys.write(_aws_keys(state), {name: os.environ[name] for name in AWS_SECRETS if os.environ.get(name)})
+    aws_credentials.write(
+        _aws_keys(state), {name: os.environ[name] for name in AWS_SECRETS if os.environ.get(name)}
+    )
 
 
 def child_environment(state: Path) -> dict[str, str]:
     """Of a process that may talk to S3 or SNS."""
     environment, path = without_secrets(os.environ), _aws_keys(state)
     if path.exists():
-        environment[aws_keys.VARIABLE] = str(path)
+        environment[aws_credentials.VARIABLE] = str(path)
     return environment
 
 

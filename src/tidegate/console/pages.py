@@ -16,13 +16,13 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from tidegate import __version__
-from tidegate.console import choosing, explained, planning, shifting
-from tidegate.console.questions import Desk
-from tidegate.gateway.answers import answer as told
+from tidegate.advisor.prices import Catalogue
+from tidegate.console import flowchart, overview, plan_page, traffic_page
+from tidegate.console.compute_api import Desk
+from tidegate.domain.errors import Invalid, NotFound, TidegateError
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.steps import CONSOLE
-from tidegate.model.errors import Invalid, NotFound, TidegateError
-from tidegate.prices import Catalogue
+from tidegate.gateway.error_responses import answer as told
+from tidegate.gateway.middleware import CONSOLE
 
 PAGES = (
     (CONSOLE, "Overview"),
@@ -102,23 +102,23 @@ async def _catalogue(gateway: Gateway) -> Catalogue:
 
 async def _home(gateway: Gateway, desk: Desk, request: Request) -> Response:
     catalogue = await _catalogue(gateway)
-    numbers = await asyncio.to_thread(explained.numbers, catalogue)
+    numbers = await asyncio.to_thread(overview.numbers, catalogue)
     return shown("home", request, catalogue, **numbers)
 
 
 async def _flowchart(gateway: Gateway, desk: Desk, request: Request) -> Response:
-    return shown("flowchart", request, await _catalogue(gateway), **choosing.walked(request.query_params))
+    return shown("flowchart", request, await _catalogue(gateway), **flowchart.walked(request.query_params))
 
 
 async def _planner(gateway: Gateway, desk: Desk, request: Request) -> Response:
     catalogue = await _catalogue(gateway)
-    made = await asyncio.to_thread(planning.planned, request.query_params, catalogue)
+    made = await asyncio.to_thread(plan_page.planned, request.query_params, catalogue)
     return shown("planner", request, catalogue, **made)
 
 
 async def _spec(gateway: Gateway, desk: Desk, request: Request) -> Response:
     """The plan's spec file, to be saved."""
-    made = await asyncio.to_thread(planning.planned, request.query_params, await _catalogue(gateway))
+    made = await asyncio.to_thread(plan_page.planned, request.query_params, await _catalogue(gateway))
     if made["plan"] is None:
         return told(Invalid(made["problem"] or "there are no answers to plan with"))
     name = {"content-disposition": f'attachment; filename="{made["plan"]["name"]}.yaml"'}
@@ -126,16 +126,16 @@ async def _spec(gateway: Gateway, desk: Desk, request: Request) -> Response:
 
 
 async def _traffic(gateway: Gateway, desk: Desk, request: Request) -> Response:
-    asked = shifting.asked(request.query_params)
+    asked = traffic_page.asked(request.query_params)
     problem: str | None = None
     outcome: Any = None
     if request.query_params:
         try:
             now = gateway.context.clock.now().isoformat()
-            outcome = await desk.ask({"what": "simulate", "now": now, "body": shifting.body(asked)})
+            outcome = await desk.ask({"what": "simulate", "now": now, "body": traffic_page.body(asked)})
         except TidegateError as error:
             problem = error.message
-    context = shifting.context(asked, outcome)
+    context = traffic_page.context(asked, outcome)
     return shown("traffic", request, await _catalogue(gateway), problem=problem, **context)
 
 

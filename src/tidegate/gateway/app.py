@@ -12,12 +12,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tidegate import installation
-from tidegate.gateway import native, received
-from tidegate.gateway.answers import MethodNotAllowed
+from tidegate.domain.errors import NotFound
+from tidegate.gateway import native, request_parsing
 from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.error_responses import MethodNotAllowed
 from tidegate.gateway.health import health
-from tidegate.gateway.steps import (
+from tidegate.gateway.middleware import (
     HEALTH,
     METRICS,
     Step,
@@ -29,7 +29,7 @@ from tidegate.gateway.steps import (
     is_ours,
     same_site,
 )
-from tidegate.model.errors import NotFound
+from tidegate.host import installation
 from tidegate.service.prometheus import CONTENT_TYPE
 from tidegate.wire import dispatch
 
@@ -63,7 +63,7 @@ def doors(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
 
     async def otherwise(scope: Scope, receive: Receive, send: Send) -> None:
         state = scope["state"]
-        request = received.to_wire(scope, state["body"])
+        request = request_parsing.to_wire(scope, state["body"])
         answer = await dispatch.handle(request, gateway.context, state["access_key"], state["request_id"])
         await Response(answer.body, answer.status, answer.headers)(scope, receive, send)
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from tidegate.model.transform import Progress
+from tidegate.domain.transform import Progress
 from tidegate.settings import Settings
 from tidegate.wire.operation import WireContext
 

@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 from dataclasses import dataclass
 
+from tidegate.domain.errors import NotFound
 from tidegate.gateway.dependencies import Gateway
-from tidegate.model.errors import NotFound
 from tidegate.ports.store import Tx
-from tidegate.service.kinds import ENDPOINT
+from tidegate.service.record_kinds import ENDPOINT
 
 AGAIN = 1.0
 """Seconds until the journal is looked at again when no news came: another process may have written it."""

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from tidegate.evidence import sketch
-from tidegate.model.metric import SAGEMAKER, MetricId, Sample
+from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
+from tidegate.monitoring import sketch
 from tidegate.ports.metrics import Metrics
 
 

@@ -1,7 +1,7 @@
 """Tidegate's own API, for its CLI and for people: JSON under ``/tidegate/v1``."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
@@ -13,22 +13,22 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tidegate import __version__, spec
-from tidegate.gateway import plans, queued, scaling, transforms
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.errors import NotFound
+from tidegate.gateway import queue_view, scaling, transforms
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.journal import news
 from tidegate.gateway.live import live
-from tidegate.gateway.received import by, endpoint_name, flag, json_object, number
+from tidegate.gateway.middleware import NATIVE
+from tidegate.gateway.request_parsing import by, endpoint_name, flag, json_object, number
 from tidegate.gateway.shadows import comparisons
-from tidegate.gateway.steps import NATIVE
-from tidegate.model.endpoint import Endpoint
-from tidegate.model.errors import NotFound
 from tidegate.ports.store import Tx
 from tidegate.service import alarms, endpoints, rollouts
 from tidegate.service.alarms import AlarmFilter
 from tidegate.service.deploy import How, deploy
-from tidegate.service.kinds import ENDPOINT
+from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.scaling_views import brief
-from tidegate.service.scaling_wishes import Arns
+from tidegate.service.spec_scaling import Arns
 from tidegate.service.views import View, alarms_of, endpoint_view
 
 MOST_LINES = 10_000
@@ -182,7 +182,10 @@ async def down(gateway: Gateway, request: Request) -> Response:
     return JSONResponse({"status": "stopping"}, 202)
 
 
-TABLE: tuple[tuple[str, str, Handler], ...] = (
+Rows = Sequence[tuple[str, str, Handler]]
+"""Method, path under ``/tidegate/v1``, handler."""
+
+TABLE: Rows = (
     ("GET", "/version", version),
     ("GET", "/endpoints", list_endpoints),
     ("GET", "/endpoints/{name}", describe_endpoint),
@@ -193,24 +196,22 @@ TABLE: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/endpoints/{name}/shadow", shadow),
     ("GET", "/endpoints/{name}/models", models),
     ("GET", "/endpoints/{name}/scaling", scaling.scaling),
-    ("GET", "/endpoints/{name}/queue", queued.requests),
-    ("GET", "/endpoints/{name}/queue/{id}", queued.one),
+    ("GET", "/endpoints/{name}/queue", queue_view.requests),
+    ("GET", "/endpoints/{name}/queue/{id}", queue_view.one),
     ("POST", "/endpoints/{name}/rollout/{command}", command_rollout),
     ("GET", "/transforms", transforms.listing),
     ("POST", "/transforms", transforms.create),
     ("GET", "/transforms/{name}", transforms.describe),
     ("POST", "/transforms/{name}/stop", transforms.stop),
     ("POST", "/transforms/{name}/resume", transforms.resume),
-    ("GET", "/plan", plans.asked),
-    ("POST", "/plan", plans.make),
     ("GET", "/alarms", list_alarms),
     ("PUT", "/deploy", put_deploy),
     ("POST", "/down", down),
 )
 
 
-def routes(gateway: Gateway) -> list[Route]:
-    return [_route(gateway, *row) for row in TABLE]
+def routes(gateway: Gateway, table: Rows = TABLE) -> list[Route]:
+    return [_route(gateway, *row) for row in table]
 
 
 def _route(gateway: Gateway, method: str, path: str, handler: Handler) -> Route:

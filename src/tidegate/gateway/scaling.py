@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.received import endpoint_name, number
+from tidegate.gateway.request_parsing import endpoint_name, number
 from tidegate.ports.store import Tx
 from tidegate.service import endpoints
 from tidegate.service.scaling_views import View, scaling_view

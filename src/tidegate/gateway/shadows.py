@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.errors import NotFound
 from tidegate.gateway.live import Reader, milliseconds
-from tidegate.model.endpoint import Endpoint
-from tidegate.model.errors import NotFound
 from tidegate.ports.metrics import Metrics
-from tidegate.rollout import wanted
+from tidegate.rollout import desired_state
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ async def comparisons(metrics: Metrics, endpoint: Endpoint, seconds: int, now: d
     """Of each version that runs, over the last ``seconds`` whole seconds. Raises NotFound if none has a shadow."""
     start = int(now.timestamp()) - seconds
     found = []
-    for id, spec in sorted(wanted.fleets(endpoint).items()):
+    for id, spec in sorted(desired_state.fleets(endpoint).items()):
         if spec.mirror is None:
             continue
         names = (spec.config_name, id.variant, spec.mirror.fleet.variant)

@@ -10,11 +10,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from tidegate import spec
+from tidegate.domain.errors import Invalid
+from tidegate.domain.registry import Model
+from tidegate.domain.transform import BadRows, Pace, Processing, Sink, Source, TransformJob
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.received import NAME, json_object
-from tidegate.model.errors import Invalid
-from tidegate.model.registry import Model
-from tidegate.model.transform import BadRows, Pace, Processing, Sink, Source, TransformJob
+from tidegate.gateway.request_parsing import NAME, json_object
 from tidegate.ports.store import Filter, Tx
 from tidegate.service import transforms as use
 

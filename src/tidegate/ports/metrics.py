@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from tidegate.model.metric import MetricId, Sample
+from tidegate.domain.metric import MetricId, Sample
 
 
 class Metrics(Protocol):

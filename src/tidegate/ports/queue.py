@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from tidegate.model.asynchronous import Backlog, Held, Item, ItemState, Measures, Outcome
+from tidegate.domain.asynchronous import Backlog, Held, Item, ItemState, Measures, Outcome
 from tidegate.ports.store import Tx
 
 

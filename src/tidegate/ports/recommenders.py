@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from tidegate.model.recommendation import RecommendationJob, Recommended, Step
+from tidegate.domain.recommendation import RecommendationJob, Recommended, Step
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
-from tidegate.model.admission import USUAL, Admission
-from tidegate.model.fleet import FleetId, RoutingStrategy
-from tidegate.model.traffic import RouteTable
+from tidegate.domain.admission import USUAL, Admission
+from tidegate.domain.fleet import FleetId, RoutingStrategy
+from tidegate.domain.traffic import RouteTable
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from tidegate.model.fleet import FleetId, FleetSpec
-from tidegate.model.observe import FleetSeen
-from tidegate.model.transform import Progress, TransformJob
+from tidegate.domain.fleet import FleetId, FleetSpec
+from tidegate.domain.observation import FleetSeen
+from tidegate.domain.transform import Progress, TransformJob
 
 
 @dataclass(frozen=True)

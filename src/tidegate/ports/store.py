@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
-from tidegate.model.observe import Event
+from tidegate.domain.observation import Event
 
 T = TypeVar("T")
 R = TypeVar("R")

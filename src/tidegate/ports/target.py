@@ -7,9 +7,9 @@ truth comes from ``observe``.
 from dataclasses import dataclass
 from typing import Protocol
 
-from tidegate.model.fleet import FleetId, FleetSpec
-from tidegate.model.observe import Capabilities, FleetSeen
-from tidegate.model.traffic import RouteTable
+from tidegate.domain.fleet import FleetId, FleetSpec
+from tidegate.domain.observation import Capabilities, FleetSeen
+from tidegate.domain.traffic import RouteTable
 
 __all__ = ["Capabilities", "Look", "Target"]
 

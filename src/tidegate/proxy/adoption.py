@@ -12,10 +12,10 @@ from pathlib import Path
 
 import msgspec
 
-from tidegate.installation import Installation
-from tidegate.model.errors import Invalid, TidegateError
-from tidegate.model.fleet import FleetId
-from tidegate.model.traffic import Route, RouteTable
+from tidegate.domain.errors import Invalid, TidegateError
+from tidegate.domain.fleet import FleetId
+from tidegate.domain.traffic import Route, RouteTable
+from tidegate.host.installation import Installation
 from tidegate.proxy import config, routes
 from tidegate.proxy.options import Options
 from tidegate.proxy.runtime import Server, Shown

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from tidegate.model.errors import Transient
-from tidegate.proxy import config, pools, quotas, routes
+from tidegate.domain.errors import Transient
+from tidegate.proxy import config, pools, rate_limits, routes
 from tidegate.proxy.runtime import Runtime
 from tidegate.proxy.state import UNKNOWN, Seat, State
 
@@ -18,12 +18,12 @@ class Backends:
 
     async def meter(self, seat: Seat, headers: tuple[str, ...]) -> None:
         """Set the slot's quotas to the fleet's, and leave nothing of the fleet that had it before."""
-        wanted = quotas.entries(seat.slot, seat.admission.quotas, headers)
-        there = await self._runtime.whole_map(quotas.MAP)
-        for key in quotas.stale(there, wanted, seat.slot):
-            await self._runtime.del_map(quotas.MAP, key)
+        wanted = rate_limits.entries(seat.slot, seat.admission.quotas, headers)
+        there = await self._runtime.whole_map(rate_limits.MAP)
+        for key in rate_limits.stale(there, wanted, seat.slot):
+            await self._runtime.del_map(rate_limits.MAP, key)
         for key in sorted(key for key, value in wanted.items() if there.get(key) != value):
-            await self._runtime.set_map(quotas.MAP, {key: wanted[key]})
+            await self._runtime.set_map(rate_limits.MAP, {key: wanted[key]})
 
     async def numbers(self, seat: Seat) -> dict[str, int]:
         """Of the fleet's servers in HAProxy, those included that are no longer wanted and still at work."""
@@ -75,8 +75,8 @@ class Backends:
             key: value for table in state.tables for key, value in routes.entries(table, state.slots).items()
         }
         await self._set_whole(config.MAP, wanted)
-        metered = [quotas.entries(seat.slot, seat.admission.quotas, state.headers) for seat in state.seats]
-        await self._set_whole(quotas.MAP, {key: value for some in metered for key, value in some.items()})
+        metered = [rate_limits.entries(seat.slot, seat.admission.quotas, state.headers) for seat in state.seats]
+        await self._set_whole(rate_limits.MAP, {key: value for some in metered for key, value in some.items()})
         await self._set_whole(config.FLEETS, {str(seat.fleet): seat.slot for seat in state.seats})
         self.untidy |= set(there)
 

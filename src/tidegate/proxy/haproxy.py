@@ -16,14 +16,15 @@ from types import MappingProxyType
 
 import msgspec
 
-from tidegate.installation import Installation
-from tidegate.model.admission import USUAL, Admission
-from tidegate.model.errors import Refused, StartupError, Transient
-from tidegate.model.fleet import FleetId, RoutingStrategy
-from tidegate.model.traffic import RouteTable
+from tidegate.domain.admission import USUAL, Admission
+from tidegate.domain.errors import Refused, StartupError, Transient
+from tidegate.domain.fleet import FleetId, RoutingStrategy
+from tidegate.domain.traffic import RouteTable
+from tidegate.host.installation import Installation
+from tidegate.host.preallocated import PreallocatedFiles
+from tidegate.host.unix_sockets import Presence, make_private
 from tidegate.ports.router import Demand, Passed, View
-from tidegate.preallocated import PreallocatedFiles
-from tidegate.proxy import adoption, binary, config, reading, routes, startup
+from tidegate.proxy import adoption, binary, config, routes, runtime_state, startup
 from tidegate.proxy.backends import Backends
 from tidegate.proxy.counters import Counters
 from tidegate.proxy.options import Options, Sockets, options
@@ -33,7 +34,6 @@ from tidegate.proxy.runtime import Runtime
 from tidegate.proxy.state import SLOTS, Seat, State
 from tidegate.proxy.watchdog import Watchdog
 from tidegate.settings import Settings
-from tidegate.unix_sockets import Presence, make_private
 
 log = logging.getLogger(__name__)
 
@@ -216,7 +216,7 @@ class HAProxy:
 
     async def in_flight(self, fleet: FleetId) -> dict[str, int]:
         seat = self._state.seat(fleet)
-        return {} if seat is None else await reading.in_flight(self._runtime, seat, await self._older())
+        return {} if seat is None else await runtime_state.in_flight(self._runtime, seat, await self._older())
 
     async def drop_fleet(self, fleet: FleetId) -> None:
         """Raises Transient while the endpoint's routes still name the fleet."""
@@ -263,7 +263,7 @@ class HAProxy:
         return {route.fleet for table in self._state.tables for route in table.routes if route.share}
 
     async def view(self, endpoint: str) -> View:
-        return await reading.view(self._runtime, self._state, endpoint)
+        return await runtime_state.view(self._runtime, self._state, endpoint)
 
     async def routes(self, endpoint: str) -> RouteTable:
         return (await self.view(endpoint)).routes

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tidegate.auth import same_site
-from tidegate.proxy import quotas
+from tidegate.proxy import rate_limits
 from tidegate.proxy.state import State
 from tidegate.settings import Settings
 
@@ -38,7 +38,7 @@ class Options:
     queue: int = 10
     """Seconds that a request waits while a serverless endpoint has all the requests that it may have."""
     queues: dict[str, float] = field(default_factory=dict)
-    headers: tuple[str, ...] = (quotas.USUAL,)
+    headers: tuple[str, ...] = (rate_limits.USUAL,)
     """What of the state is in force after a reload only; see there."""
     peer: str = "tidegate"
     """The name that this HAProxy has for itself."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tidegate.proxy import holding, quotas, sessions
+from tidegate.proxy import cold_start_hold, rate_limits, sessions
 from tidegate.proxy.options import Options
 from tidegate.proxy.responses import AWS, OWN
 from tidegate.proxy.state import BY_MODEL, ON_DEMAND, QUEUED, UNKNOWN, Seat
@@ -47,7 +47,7 @@ which come first."""
 
 def metered(options: Options, more: Sequence[str]) -> str:
     """Said once for hundreds of slots. ``more``: rules for answers."""
-    lines = ["defaults metered from fleets", *quotas.rules(options.headers), *more]
+    lines = ["defaults metered from fleets", *rate_limits.rules(options.headers), *more]
     return "\n  ".join(lines) + "\n"
 
 
@@ -80,8 +80,8 @@ def slot(slot: str, seat: Seat | None, options: Options) -> str:
         *((f"timeout queue {round(options.queues[slot] * 1000)}ms",) if slot in options.queues else ()),
         *(_by_model(slot) if pool == BY_MODEL else ()),
         *(OF_QUEUE if pool == QUEUED else ()),
-        *(holding.waiting(options.queue) if pool == ON_DEMAND else ()),
-        *(quotas.rules(options.headers) if pool in (BY_MODEL, ON_DEMAND) else ()),
+        *(cold_start_hold.waiting(options.queue) if pool == ON_DEMAND else ()),
+        *(rate_limits.rules(options.headers) if pool in (BY_MODEL, ON_DEMAND) else ()),
         *(sessions.sticking() if pool in METERED else ()),
         *_counting(slot),
     ]

@@ -19,8 +19,8 @@ import msgspec
 import psutil
 
 from tidegate.auth.child_environment import bare
-from tidegate.installation import Installation
-from tidegate.model.errors import StartupError
+from tidegate.domain.errors import StartupError
+from tidegate.host.installation import Installation
 from tidegate.proxy import config
 
 IDENTITY, PID, ERRORS = "process.json", "haproxy.pid", "haproxy.err"

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from tidegate.model.errors import Transient
+from tidegate.domain.errors import Transient
 
 log = logging.getLogger(__name__)
 

@@ -19,9 +19,9 @@ import re
 from collections.abc import Mapping
 from itertools import pairwise
 
-from tidegate.model.errors import Refused
-from tidegate.model.fleet import FleetId
-from tidegate.model.traffic import WHOLE, Route, RouteTable
+from tidegate.domain.errors import Refused
+from tidegate.domain.fleet import FleetId
+from tidegate.domain.traffic import WHOLE, Route, RouteTable
 from tidegate.proxy.state import QUEUED
 
 MOST_ROUTES = 20

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tidegate.model.errors import Transient
+from tidegate.domain.errors import Transient
 from tidegate.ports.router import Demand, Passed
 from tidegate.proxy import config, pools
 

@@ -17,8 +17,8 @@ Requests without a session leave these rules at the first.
 
 from collections.abc import Callable
 
-from tidegate.model import sessions
-from tidegate.model.sessions import CLOSED, GONE, HEADER, HOLDER, LONGEST, NEW, OPENED
+from tidegate.domain import sessions
+from tidegate.domain.sessions import CLOSED, GONE, HEADER, HOLDER, LONGEST, NEW, OPENED
 from tidegate.proxy.responses import ENDPOINT, either, refusal, strong_quoted
 from tidegate.proxy.routes import MOST_ROUTES
 from tidegate.proxy.state import BY_MODEL, ON_DEMAND

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tidegate.vitals import Vitals
+from tidegate.host.process_stats import Vitals
 
 PROBE_TIMEOUT = 1.0
 """Seconds that a probe waits for an answer; the usual one takes a millisecond."""

@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from tidegate.model.errors import StartupError, Transient
+from tidegate.domain.errors import StartupError, Transient
 from tidegate.proxy import adoption
 from tidegate.proxy.process import Identity, Master
 from tidegate.proxy.runtime import Runtime, Shown

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from tidegate.model.admission import QUEUE_TIME, USUAL, Admission
-from tidegate.model.fleet import FleetId, RoutingStrategy
-from tidegate.model.traffic import RouteTable
-from tidegate.proxy import places, quotas
+from tidegate.domain.admission import QUEUE_TIME, USUAL, Admission
+from tidegate.domain.fleet import FleetId, RoutingStrategy
+from tidegate.domain.traffic import RouteTable
+from tidegate.proxy import hash_ring, rate_limits
 
 BY_MODEL = "m"
 QUEUED = "q"
@@ -59,7 +59,7 @@ class State:
     emptying: tuple[str, ...] = ()
     tables: tuple[RouteTable, ...] = ()
     queues: dict[str, float] = field(default_factory=dict)
-    headers: tuple[str, ...] = (quotas.USUAL,)
+    headers: tuple[str, ...] = (rate_limits.USUAL,)
     installation: str = ""
     """Whose replicas the servers are; empty in the state of an earlier program."""
 
@@ -109,7 +109,7 @@ class State:
             old = Seat(fleet, slot)
         seat = replace(old, servers=dict(servers), limits=dict(limits), admission=admission)
         if seat.slot.startswith(BY_MODEL):
-            seat = replace(seat, numbers=places.assign(servers, old.numbers, present))
+            seat = replace(seat, numbers=hash_ring.assign(servers, old.numbers, present))
         queues = {slot: seconds for slot, seconds in self.queues.items() if slot != seat.slot}
         if admission.queue_time != QUEUE_TIME:
             queues[seat.slot] = admission.queue_time
@@ -117,7 +117,7 @@ class State:
             grown,
             seats=(*(s for s in self.seats if s.fleet != fleet), seat),
             queues=queues,
-            headers=quotas.known(self.headers, admission.quotas),
+            headers=rate_limits.known(self.headers, admission.quotas),
         )
 
     def without(self, fleet: FleetId) -> "State":

@@ -5,15 +5,15 @@ import contextlib
 import logging
 from datetime import datetime
 
-from tidegate.evidence.alarms import evaluate, next_evaluation
-from tidegate.model.alarm import Alarm
-from tidegate.model.errors import TidegateError
+from tidegate.domain.alarm import Alarm
+from tidegate.domain.errors import TidegateError
+from tidegate.monitoring.alarms import evaluate, next_evaluation
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Kind, Saved, Store, Tx
+from tidegate.reconcile.alarm_data import points
 from tidegate.reconcile.guards import NEVER, cost
-from tidegate.reconcile.reading import points
 from tidegate.service.alarms import changed
-from tidegate.service.kinds import ALARM
+from tidegate.service.record_kinds import ALARM
 
 BUDGET = 200_000
 """Steps of evaluation of one call: a fraction of a second's work."""

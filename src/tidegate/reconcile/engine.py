@@ -13,20 +13,20 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
-from tidegate.model.alarm import AlarmState
-from tidegate.model.endpoint import ClockMark, Endpoint
-from tidegate.model.errors import Refused, TidegateError, Unavailable
-from tidegate.model.fleet import FleetId
-from tidegate.model.observe import Action, DeleteFleet, EnsureFleet, FleetSeen, Observation, SetTraffic
-from tidegate.model.traffic import RouteTable
+from tidegate.domain.alarm import AlarmState
+from tidegate.domain.endpoint import ClockMark, Endpoint
+from tidegate.domain.errors import Refused, TidegateError, Unavailable
+from tidegate.domain.fleet import FleetId
+from tidegate.domain.observation import Action, DeleteFleet, EnsureFleet, FleetSeen, Observation, SetTraffic
+from tidegate.domain.traffic import RouteTable
 from tidegate.ports.clock import Clock
 from tidegate.ports.store import Kind, Stale, Store, Tx
 from tidegate.ports.target import Look, Target
 from tidegate.reconcile.guards import Guarded, Guards
-from tidegate.reconcile.unrecorded import Loaded, Unrecorded
+from tidegate.reconcile.unsaved_rollbacks import Loaded, Unrecorded
 from tidegate.rollout import commands, deadlines
 from tidegate.rollout.step import Decision, step
-from tidegate.service.kinds import ALARM, ENDPOINT
+from tidegate.service.record_kinds import ALARM, ENDPOINT
 
 log = logging.getLogger(__name__)
 

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from tidegate.evidence import metric_math
-from tidegate.evidence.alarms import EXTRA, evaluate, windows
-from tidegate.model.alarm import Alarm, AlarmState
-from tidegate.model.metric import Coverage
-from tidegate.model.observe import Evidence
+from tidegate.domain.alarm import Alarm, AlarmState
+from tidegate.domain.metric import Coverage
+from tidegate.domain.observation import Evidence
+from tidegate.monitoring import metric_math
+from tidegate.monitoring.alarms import EXTRA, evaluate, windows
 from tidegate.ports.metrics import Metrics
-from tidegate.reconcile.reading import points
+from tidegate.reconcile.alarm_data import points
 from tidegate.rollout.deadlines import SMALLEST
 
 log = logging.getLogger(__name__)

@@ -5,20 +5,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tidegate.model.asynchronous import Backlog
-from tidegate.model.endpoint import Endpoint
-from tidegate.model.errors import Conflict, TidegateError
-from tidegate.model.observe import OURS, Capabilities, Observation
+from tidegate.domain.asynchronous import Backlog
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.errors import Conflict, TidegateError
+from tidegate.domain.observation import OURS, Capabilities, Observation
 from tidegate.ports.clock import Clock
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
 from tidegate.ports.store import Stale, Store, Tx
-from tidegate.queueing import sleeping
+from tidegate.queueing import scale_to_zero
 from tidegate.rollout.commands import Change
 from tidegate.service import backlogs
 from tidegate.service.asynchronous import config_of
 from tidegate.service.endpoints import update_weights_and_capacities
-from tidegate.service.kinds import ENDPOINT, SCALABLE
+from tidegate.service.record_kinds import ENDPOINT, SCALABLE
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ class Queues:
         changes = {}
         for variant in endpoint.serving.variants:
             if variant.asynchronous is not None and (endpoint.name, variant.name) not in scaled:
-                count = sleeping.wanted(variant.asynchronous, variant.instance_count, backlog, since, now)
+                count = scale_to_zero.wanted(variant.asynchronous, variant.instance_count, backlog, since, now)
                 if count != variant.instance_count:
                     changes[variant.name] = Change(count=count)
         if not changes:

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from tidegate.model.errors import TidegateError
-from tidegate.model.recommendation import RecommendationJob, RecommendationStatus
+from tidegate.domain.errors import TidegateError
+from tidegate.domain.recommendation import RecommendationJob, RecommendationStatus
 from tidegate.ports.clock import Clock
 from tidegate.ports.recommenders import Recommenders, RecommenderSeen
 from tidegate.ports.store import Filter, Stale, Store, Tx
-from tidegate.service.kinds import RECOMMENDATION
+from tidegate.service.record_kinds import RECOMMENDATION
 
 log = logging.getLogger(__name__)
 

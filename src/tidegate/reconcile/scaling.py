@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from tidegate.model.alarm import Alarm, AlarmState
-from tidegate.model.asynchronous import Backlog
-from tidegate.model.endpoint import Endpoint
-from tidegate.model.errors import Conflict, TidegateError
-from tidegate.model.metric import SAGEMAKER, MetricId, Sample
-from tidegate.model.observe import OURS, Capabilities, Event, Observation
-from tidegate.model.scaling import (
+from tidegate.domain.alarm import Alarm, AlarmState
+from tidegate.domain.asynchronous import Backlog
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.errors import Conflict, TidegateError
+from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
+from tidegate.domain.observation import OURS, Capabilities, Event, Observation
+from tidegate.domain.scaling import (
     ActivityStatus,
     AlarmSeen,
     Fast,
@@ -31,11 +31,11 @@ from tidegate.ports.clock import Clock, Ids
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
 from tidegate.ports.store import Saved, Stale, Store, Tx
-from tidegate.reconcile.reading import points
+from tidegate.reconcile.alarm_data import points
 from tidegate.scaling.decide import Decision, decide
-from tidegate.service import activities, scalables, scaling_sight
+from tidegate.service import activities, scalables, scaling_observation
 from tidegate.service.endpoints import autoscale
-from tidegate.service.kinds import ALARM, ENDPOINT
+from tidegate.service.record_kinds import ALARM, ENDPOINT
 from tidegate.service.scaling_records import Scalable, policies_of, record_name
 
 log = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ class Scaling:
             return
         memory.refused_until = None
         observed = self.observed(endpoint.name)
-        counted = scaling_sight.counted(endpoint, scalable.target, observed)
+        counted = scaling_observation.counted(endpoint, scalable.target, observed)
         if counted.desired is None:
             return
         seen = ScaleSeen(
@@ -201,7 +201,7 @@ class Scaling:
     async def _start_up(self, target: ScalableTarget) -> float | None:
         prefix = f"{record_name(target.endpoint, target.variant, target.dimension)}/"
         done = await self.store.run(lambda tx: activities.find(tx, prefix))
-        return scaling_sight.start_up(record.activity for record in done[:100])
+        return scaling_observation.start_up(record.activity for record in done[:100])
 
     async def _alarms(self, found: dict[str, list[Alarm]], now: datetime) -> dict[str, tuple[AlarmSeen, ...]]:
         return {name: tuple([await self._alarm(alarm, now) for alarm in alarms]) for name, alarms in found.items()}
@@ -228,9 +228,9 @@ class Scaling:
         if not any(isinstance(policy, Fast) for policy in policies_of(scalable)):
             return None
         target = scalable.target
-        if scaling_sight.is_queued(endpoint, target.variant):
+        if scaling_observation.is_queued(endpoint, target.variant):
             return Load(float(backlogs.get(endpoint.name, Backlog()).size))
-        hand = scaling_sight.in_hand(endpoint, target.variant, observed)
+        hand = scaling_observation.in_hand(endpoint, target.variant, observed)
         before, memory.hand = memory.hand, None if hand is None else (now, hand.requests)
         if hand is None:
             return None
@@ -294,7 +294,7 @@ def read(tx: Tx) -> list[Standing]:
     for saved in found:
         record = records[saved.body.target.endpoint]
         endpoint = record.body if record is not None else None
-        standings.append(Standing(saved, endpoint, scaling_sight.listeners(saved.body, alarms)))
+        standings.append(Standing(saved, endpoint, scaling_observation.listeners(saved.body, alarms)))
     return standings
 
 
@@ -306,7 +306,7 @@ def durable(state: ScalerState) -> ScalerState:
 
 def queued(standing: Standing) -> bool:
     target, endpoint = standing.saved.body.target, standing.endpoint
-    return endpoint is not None and scaling_sight.is_queued(endpoint, target.variant)
+    return endpoint is not None and scaling_observation.is_queued(endpoint, target.variant)
 
 
 def save(
@@ -327,7 +327,7 @@ def save(
         version += 1
     activities.put(tx, target, decision.activities, now)
     if moved:
-        count = scaling_sight.change(target.dimension, decision.desired)
+        count = scaling_observation.change(target.dimension, decision.desired)
         autoscale(tx, target.endpoint, {target.variant: count}, decision.reason, can, now)
     return version
 

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from tidegate.model.errors import TidegateError
-from tidegate.model.transform import JobStatus, Progress, TransformJob
+from tidegate.domain.errors import TidegateError
+from tidegate.domain.transform import JobStatus, Progress, TransformJob
 from tidegate.ports.clock import Clock
 from tidegate.ports.runners import Fleets, Runners, RunnerSeen
 from tidegate.ports.store import Stale, Store, Tx
-from tidegate.service.kinds import TRANSFORM
+from tidegate.service.record_kinds import TRANSFORM
 from tidegate.service.transforms import fleet, fleet_id
 from tidegate.transform.incidents import PATIENCE, passes
 

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from tidegate.model.alarm import Alarm
-from tidegate.model.endpoint import Endpoint, Pause, Rollout, Scaling, Successor, Wanted
-from tidegate.model.errors import Conflict, Invalid
-from tidegate.model.fleet import Serverless, VariantSpec
-from tidegate.model.observe import Capabilities
-from tidegate.model.rollout import BlueGreen, Cause, DeploymentConfig, Phase, RolloutPlan, Routing, Version
-from tidegate.rollout import moves, wanted
+from tidegate.domain.alarm import Alarm
+from tidegate.domain.endpoint import Endpoint, Pause, Rollout, Scaling, Successor, Wanted
+from tidegate.domain.errors import Conflict, Invalid
+from tidegate.domain.fleet import Serverless, VariantSpec
+from tidegate.domain.observation import Capabilities
+from tidegate.domain.rollout import BlueGreen, Cause, DeploymentConfig, Phase, RolloutPlan, Routing, Version
+from tidegate.rollout import desired_state, transitions
 from tidegate.rollout.digest import digest
 from tidegate.rollout.plan import MARGIN, compile_plan
 
@@ -52,7 +52,7 @@ def begin(
             f"endpoint {endpoint.name} is being updated; wait until it is done, or supersede the update"
         )
     endpoint, wish, plan = _prepared(endpoint, wish, can, override)
-    return moves.started(endpoint, wish, plan, rollout_id, now)
+    return transitions.started(endpoint, wish, plan, rollout_id, now)
 
 
 def supersede(
@@ -78,7 +78,7 @@ def supersede(
     endpoint, wish, plan = _prepared(endpoint, wish, can, override)
     successor = Successor(rollout_id, wish, plan)
     if rollout.phase in FORWARD:
-        endpoint, _ = moves.turned_back(
+        endpoint, _ = transitions.turned_back(
             endpoint, Cause.SUPERSEDED, f"superseded by {wish.version.config_name}", now
         )
         assert endpoint.rollout is not None
@@ -91,7 +91,7 @@ def pause(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
     rollout = _forward(endpoint, "paused")
     if rollout.pause is not None:
         raise Conflict(f"the rollout of {endpoint.name} is already paused, by {rollout.pause.by}")
-    rollout = moves.noted(rollout, PAUSED, True, by, now)
+    rollout = transitions.noted(rollout, PAUSED, True, by, now)
     return replace(endpoint, rollout=replace(rollout, pause=Pause(now, by)))
 
 
@@ -111,7 +111,7 @@ def abort(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
             return endpoint
         return replace(endpoint, rollout=replace(rollout, successor=None))
     rollout = _forward(endpoint, "aborted")
-    aborted, _ = moves.turned_back(endpoint, Cause.ABORTED, f"aborted by {by or 'a person'}", now)
+    aborted, _ = transitions.turned_back(endpoint, Cause.ABORTED, f"aborted by {by or 'a person'}", now)
     return aborted
 
 
@@ -121,7 +121,7 @@ def promote(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
     rollout = _forward(endpoint, "promoted")
     if rollout.pause is not None:
         rollout = _resumed(rollout, by, now)
-    rollout = moves.noted(rollout, PROMOTED, True, by, now)
+    rollout = transitions.noted(rollout, PROMOTED, True, by, now)
     return replace(endpoint, rollout=replace(rollout, promote=True))
 
 
@@ -167,7 +167,7 @@ def scale(endpoint: Endpoint, changes: Mapping[str, Change], now: datetime) -> E
         before = endpoint.scaling.before if endpoint.scaling and not endpoint.scaling.undoing else serving
         timeout = max(v.download_timeout + v.startup_timeout for v in serving.variants) + MARGIN
         after = replace(after, scaling=Scaling(before, now, now + timedelta(seconds=timeout)), clock=None)
-    return wanted.fenced(endpoint, after)
+    return desired_state.fenced(endpoint, after)
 
 
 def delete(endpoint: Endpoint, now: datetime, force: bool = False) -> Endpoint:
@@ -183,7 +183,7 @@ def delete(endpoint: Endpoint, now: datetime, force: bool = False) -> Endpoint:
             endpoint.rollout, phase=Phase.FAILED, cause=Cause.ABORTED, reason=reason, ended_at=now, successor=None
         )
     gone = replace(endpoint, deleting=True, rollout=None, scaling=None, last=last, modified_at=now)
-    return wanted.fenced(endpoint, gone)
+    return desired_state.fenced(endpoint, gone)
 
 
 def _alive(endpoint: Endpoint) -> None:
@@ -238,7 +238,7 @@ def _resumed(rollout: Rollout, by: str, now: datetime) -> Rollout:
         return None if instant is None else instant + away
 
     return replace(
-        moves.noted(rollout, PAUSED, False, by, now),
+        transitions.noted(rollout, PAUSED, False, by, now),
         pause=None,
         phase_deadline=later(rollout.phase_deadline),
         bake_until=later(rollout.bake_until),

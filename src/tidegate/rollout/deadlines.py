@@ -8,8 +8,8 @@ an hour, also across a restart of the controller.
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from tidegate.model.endpoint import ClockMark, Endpoint
-from tidegate.model.observe import Event
+from tidegate.domain.endpoint import ClockMark, Endpoint
+from tidegate.domain.observation import Event
 
 SMALLEST = 1.0
 """Seconds; less is taken for the slow correction of a clock that runs unevenly."""

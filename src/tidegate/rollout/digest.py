@@ -3,8 +3,8 @@
 import hashlib
 import json
 
-from tidegate.model.fleet import VariantSpec
-from tidegate.model.rollout import Version
+from tidegate.domain.fleet import VariantSpec
+from tidegate.domain.rollout import Version
 
 
 def digest(version: Version) -> str:

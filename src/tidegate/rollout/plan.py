@@ -12,9 +12,9 @@ The wait lies between steps; after the last one comes the termination wait, as o
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tidegate.model.errors import Invalid
-from tidegate.model.observe import Capabilities
-from tidegate.model.rollout import (
+from tidegate.domain.errors import Invalid
+from tidegate.domain.observation import Capabilities
+from tidegate.domain.rollout import (
     BlueGreen,
     CapacitySize,
     DeploymentConfig,
@@ -26,7 +26,7 @@ from tidegate.model.rollout import (
     Version,
     part_of,
 )
-from tidegate.model.traffic import WHOLE
+from tidegate.domain.traffic import WHOLE
 
 MARGIN = 60
 """Seconds that a batch of replicas gets beyond the download and start-up times of its variants."""

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from tidegate.model.endpoint import Endpoint, Rollout
-from tidegate.model.fleet import FleetId, Serverless, VariantSpec
-from tidegate.model.observe import FleetSeen, Observation
-from tidegate.model.rollout import Phase, Version
-from tidegate.model.traffic import WHOLE, RouteTable, split
-from tidegate.rollout import wanted
+from tidegate.domain.endpoint import Endpoint, Rollout
+from tidegate.domain.fleet import FleetId, Serverless, VariantSpec
+from tidegate.domain.observation import FleetSeen, Observation
+from tidegate.domain.rollout import Phase, Version
+from tidegate.domain.traffic import WHOLE, RouteTable, split
+from tidegate.rollout import desired_state
 
 
 class EndpointStatus(StrEnum):
@@ -115,8 +115,8 @@ def _kind(views: list[VariantView], *, shadow: bool) -> tuple[VariantView, ...]:
 
 def _views(endpoint: Endpoint, version: Version, seen: Observation | None, *, pending: bool) -> list[VariantView]:
     fleets = (seen.fleets if seen else None) or {}
-    table = (seen.routes if seen else None) or wanted.traffic(endpoint)
-    specs = wanted.fleets(endpoint)
+    table = (seen.routes if seen else None) or desired_state.traffic(endpoint)
+    specs = desired_state.fleets(endpoint)
     views = []
     for variant in version.variants:
         id = FleetId(endpoint.name, version.generation, variant.name)

@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from tidegate.model.endpoint import Endpoint
-from tidegate.model.fleet import FleetSpec
-from tidegate.model.observe import Action, DeleteFleet, EnsureFleet, Event, FleetSeen, Observation, SetTraffic
-from tidegate.model.rollout import Phase
-from tidegate.rollout import backward, forward, sight, steady, wanted
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.fleet import FleetSpec
+from tidegate.domain.observation import Action, DeleteFleet, EnsureFleet, Event, FleetSeen, Observation, SetTraffic
+from tidegate.domain.rollout import Phase
+from tidegate.rollout import desired_state, predicates, progress, rollback, steady_state
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def step(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
         events += said
         if following is None:
             return Decision(None, (), None, tuple(events))
-        record = wanted.fenced(record, following)
+        record = desired_state.fenced(record, following)
     return Decision(record, tuple(_actions(record, seen)), _wake_at(record, now), tuple(events))
 
 
@@ -49,36 +49,36 @@ def _move(
 ) -> tuple[Endpoint | None, tuple[Event, ...]] | None:
     rollout = endpoint.rollout
     # Before the record's table is asked for again over the one in force: that one may be the safer.
-    if rollout is not None and (turned := forward.taken_back(endpoint, rollout, seen, now)):
+    if rollout is not None and (turned := progress.taken_back(endpoint, rollout, seen, now)):
         return turned
-    if (renewed := steady.newest(endpoint, seen)) is not None:
+    if (renewed := steady_state.newest(endpoint, seen)) is not None:
         return renewed, ()
     if endpoint.deleting:
-        return steady.deleting(endpoint, seen)
+        return steady_state.deleting(endpoint, seen)
     if rollout is not None:
         match rollout.phase:
             case Phase.TERMINATING:
-                move = forward.terminating(endpoint, rollout, seen, now)
+                move = progress.terminating(endpoint, rollout, seen, now)
             case Phase.ROLLING_BACK:
-                move = backward.rolling_back(endpoint, rollout, seen, now)
+                move = rollback.rolling_back(endpoint, rollout, seen, now)
             case _:
-                move = forward.forward(endpoint, rollout, seen, now)
+                move = progress.forward(endpoint, rollout, seen, now)
         if move is not None:
             return move
-    elif endpoint.scaling is not None and (move := steady.scaling(endpoint, endpoint.scaling, seen, now)):
+    elif endpoint.scaling is not None and (move := steady_state.scaling(endpoint, endpoint.scaling, seen, now)):
         return move
-    reweighed = steady.reweighed(endpoint, seen)
+    reweighed = steady_state.reweighed(endpoint, seen)
     return None if reweighed is None else (reweighed, ())
 
 
 def _actions(endpoint: Endpoint, seen: Observation) -> Iterator[Action]:
     """Traffic, then capacity, then what may go. While fleets are not seen nothing is asked of them."""
-    routed = sight.in_force(endpoint, seen)
+    routed = predicates.in_force(endpoint, seen)
     if not routed:
-        yield SetTraffic(wanted.traffic(endpoint))
+        yield SetTraffic(desired_state.traffic(endpoint))
     if seen.fleets is None:
         return
-    specs = wanted.fleets(endpoint)
+    specs = desired_state.fleets(endpoint)
     shrinking = any(
         _more(seen.fleets.get(id), spec.count) for id, spec in specs.items() if not spec.variant.shadow
     )
@@ -91,7 +91,7 @@ def _actions(endpoint: Endpoint, seen: Observation) -> Iterator[Action]:
         if _rolling(endpoint) and shrinking and spec.count > (found.desired if found else 0):
             continue  # Rolling: a batch comes when the one it replaces has gone.
         yield EnsureFleet(spec)
-    for stray in steady.strays(endpoint, seen):
+    for stray in steady_state.strays(endpoint, seen):
         yield DeleteFleet(stray)
 
 

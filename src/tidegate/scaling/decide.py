@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from tidegate.model.alarm import AlarmState
-from tidegate.model.scaling import (
+from tidegate.domain.alarm import AlarmState
+from tidegate.domain.scaling import (
     Activity,
     Calendar,
     Cooldown,
@@ -22,9 +22,9 @@ from tidegate.model.scaling import (
     ScaleSeen,
     ScheduledAction,
 )
-from tidegate.scaling import ahead, bounds, changes, fast, forecast
-from tidegate.scaling.asks import Ask, again, base
-from tidegate.scaling.choice import Choice, chosen, grown
+from tidegate.scaling import calendar, forecast, pending_change, reactive, scheduled_actions
+from tidegate.scaling.combine import Choice, chosen, grown
+from tidegate.scaling.proposals import Ask, again, base
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def decide(
     activity_id: str,
 ) -> Decision:
     """``activity_id`` names the activity that may begin now; one that was not used may be given again."""
-    target, state = bounds.scheduled(target, schedules, state, now)
-    state, activities = changes.settled(target, state, seen, now)
+    target, state = scheduled_actions.scheduled(target, schedules, state, now)
+    state, activities = pending_change.settled(target, state, seen, now)
     choice = Choice(state, None) if seen.busy else chosen(target, policies, state, seen, now)
     state = choice.state
     desired, why, ask = (seen.desired, seen.busy, None) if seen.busy else _wanted(target, choice, seen, now)
@@ -61,10 +61,10 @@ def decide(
         state = _cooling(state, ask, desired, seen, now)
         if desired > seen.desired:
             state = grown(policies, state, now)
-        state, begun = changes.started(target, state, seen, desired, why, activity_id, now)
+        state, begun = pending_change.started(target, state, seen, desired, why, activity_id, now)
         activities += begun
     elif choice.refusal is not None:
-        state, told = changes.refused(target, state, seen, choice.refusal, activity_id, now)
+        state, told = pending_change.refused(target, state, seen, choice.refusal, activity_id, now)
         activities += told
     wake = min((t for t in _instants(target, policies, schedules, state, seen, now) if t > now), default=None)
     return Decision(desired, why, target, state, activities, wake)
@@ -111,7 +111,7 @@ def _instants(
     seen: ScaleSeen,
     now: datetime,
 ) -> Iterator[datetime]:
-    yield from (time for action in schedules if (time := bounds.next_time(action, now)) is not None)
+    yield from (time for action in schedules if (time := scheduled_actions.next_time(action, now)) is not None)
     if seen.busy:
         return
     if state.retry_at is not None:
@@ -119,10 +119,10 @@ def _instants(
     for policy in policies:
         match policy:
             case Fast():
-                yield now + timedelta(seconds=fast.LOOK)
+                yield now + timedelta(seconds=reactive.LOOK)
             case Forecast():
                 yield forecast.next_tick(now)
-            case Calendar() if (change := ahead.next_change(policy, seen.start_up, now)) is not None:
+            case Calendar() if (change := calendar.next_change(policy, seen.start_up, now)) is not None:
                 yield change
         for alarm in seen.alarms.get(policy.name, ()):
             if alarm.state is AlarmState.ALARM and alarm.name in state.fired:

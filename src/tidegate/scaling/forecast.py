@@ -7,9 +7,9 @@ load is of what that says for the last hours. ``bench/forecast.py`` compares it 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from tidegate.model.scaling import Forecast, Rate
-from tidegate.scaling.ahead import lead
-from tidegate.scaling.asks import up
+from tidegate.domain.scaling import Forecast, Rate
+from tidegate.scaling.calendar import lead
+from tidegate.scaling.proposals import up
 
 TICK = 60
 """Seconds: it looks again at every whole minute."""

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from tidegate.model.errors import Invalid
+from tidegate.domain.errors import Invalid
 from tidegate.scaling import cron as crons
-from tidegate.scaling import recurring, working_days
+from tidegate.scaling import days_expression, working_days
 from tidegate.scaling.working_days import Works, monday_to_friday
 
 _FORM = re.compile(r"\s*(at|rate|cron)\((.*)\)\s*")
@@ -31,7 +31,7 @@ class Schedule:
     at: datetime | None = None
     every: timedelta | None = None
     cron: crons.Cron | None = None
-    days: recurring.Recurring | None = None
+    days: days_expression.Recurring | None = None
     works: Works = monday_to_friday
 
     def after(self, instant: datetime, anchor: datetime) -> datetime | None:
@@ -121,7 +121,7 @@ def of_peak(text: str, timezone: str = "UTC", holidays: str = "") -> Schedule:
     match = _DAYS.fullmatch(text)
     if match is None:
         return parse(text, timezone, holidays)
-    days = recurring.parse(match[1])
+    days = days_expression.parse(match[1])
     if holidays and not days.days.working:
         raise Invalid(f"holidays {holidays!r} move working days only, and {text!r} has none of them")
     works = working_days.of(holidays) if holidays else monday_to_friday

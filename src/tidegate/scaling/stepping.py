@@ -5,8 +5,8 @@ Source: Application Auto Scaling user guide, "Step scaling policies".
 
 from datetime import datetime
 
-from tidegate.model.scaling import Adjustment, ScalerState, ScaleSeen, Step, StepScaling
-from tidegate.scaling.asks import Ask, base, cause, due, in_force
+from tidegate.domain.scaling import Adjustment, ScalerState, ScaleSeen, Step, StepScaling
+from tidegate.scaling.proposals import Ask, base, cause, due, in_force
 
 
 def ask(policy: StepScaling, state: ScalerState, seen: ScaleSeen, now: datetime) -> Ask | None:

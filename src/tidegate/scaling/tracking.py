@@ -8,9 +8,9 @@ numbers are those of its ECS targets. For metrics of 10 seconds they are unknown
 from dataclasses import dataclass
 from datetime import datetime
 
-from tidegate.model.alarm import Alarm, AlarmState, Comparison
-from tidegate.model.metric import SAGEMAKER, MetricId, Query
-from tidegate.model.scaling import (
+from tidegate.domain.alarm import Alarm, AlarmState, Comparison
+from tidegate.domain.metric import SAGEMAKER, MetricId, Query
+from tidegate.domain.scaling import (
     AlarmSeen,
     CustomMetric,
     NotScaled,
@@ -20,7 +20,7 @@ from tidegate.model.scaling import (
     ScaleSeen,
     TargetTracking,
 )
-from tidegate.scaling.asks import Ask, Refusal, base, cause, due, in_force, up
+from tidegate.scaling.proposals import Ask, Refusal, base, cause, due, in_force, up
 
 HIGH, LOW = 3, 15
 """Points."""

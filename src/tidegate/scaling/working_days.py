@@ -9,8 +9,8 @@ from datetime import date
 from functools import lru_cache
 from importlib import import_module
 
-from tidegate.model.days import monday_to_friday
-from tidegate.model.errors import Invalid
+from tidegate.domain.calendar_days import monday_to_friday
+from tidegate.domain.errors import Invalid
 
 __all__ = ["PLACE", "Works", "monday_to_friday", "of"]
 

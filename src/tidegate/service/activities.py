@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from tidegate.model.observe import Event
-from tidegate.model.scaling import Activity, ScalableTarget
+from tidegate.domain.observation import Event
+from tidegate.domain.scaling import Activity, ScalableTarget
 from tidegate.ports.store import Filter, Tx
-from tidegate.service.kinds import ACTIVITY
+from tidegate.service.record_kinds import ACTIVITY
 from tidegate.service.scaling_records import ActivityRecord
 
 KEPT = timedelta(weeks=6)

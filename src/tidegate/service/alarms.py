@@ -10,17 +10,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from tidegate.evidence import metric_math
-from tidegate.evidence.alarms import EXTRA, INTERVALS, MINUTE
-from tidegate.evidence.datapoint import STATISTICS, check_percentile
-from tidegate.model.alarm import Alarm, AlarmState
-from tidegate.model.errors import Invalid
-from tidegate.model.metric import MetricId
-from tidegate.model.observe import Event
-from tidegate.model.registry import Tags
+from tidegate.domain.alarm import Alarm, AlarmState
+from tidegate.domain.errors import Invalid
+from tidegate.domain.metric import MetricId
+from tidegate.domain.observation import Event
+from tidegate.domain.registry import Tags
+from tidegate.monitoring import metric_math
+from tidegate.monitoring.alarms import EXTRA, INTERVALS, MINUTE
+from tidegate.monitoring.datapoint import STATISTICS, check_percentile
 from tidegate.ports.store import Filter, JournalLine, Tx
 from tidegate.service import tags as tagging
-from tidegate.service.kinds import ALARM, ENDPOINT
+from tidegate.service.record_kinds import ALARM, ENDPOINT
 from tidegate.service.records import need
 
 DAY = 86_400

@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from tidegate.model.asynchronous import MOST_INLINE, Asynchronous, Item
-from tidegate.model.endpoint import Endpoint
-from tidegate.model.errors import Conflict, Invalid
+from tidegate.domain.asynchronous import MOST_INLINE, Asynchronous, Item
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.errors import Conflict, Invalid
 from tidegate.ports.store import Tx
-from tidegate.queueing import places
+from tidegate.queueing import destinations
 from tidegate.rollout.status import status
 from tidegate.service.endpoints import get_endpoint
 
@@ -59,9 +59,9 @@ def item(tx: Tx, asking: Asking, unique: UUID, now: datetime) -> Item:
             f"The body has {len(asking.body)} bytes: {MOST_INLINE} is the most; use InputLocation for more"
         )
     if asking.input is not None:
-        places.check_address(asking.input, "InputLocation")
+        destinations.check_address(asking.input, "InputLocation")
     name = str(unique) if asking.inference_id is None else f"{_plain(asking.inference_id)}-{unique.hex[:12]}"
-    output, failure = places.locations(config, name, asking.extension, asking.filename)
+    output, failure = destinations.locations(config, name, asking.extension, asking.filename)
     at = now.timestamp()
     return Item(
         id=str(unique),

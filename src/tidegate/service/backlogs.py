@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from tidegate.evidence import sketch
-from tidegate.evidence.samples import merge
-from tidegate.model.asynchronous import Backlog, Measures
-from tidegate.model.metric import SAGEMAKER, MetricId, Sample
+from tidegate.domain.asynchronous import Backlog, Measures
+from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
+from tidegate.monitoring import sketch
+from tidegate.monitoring.samples import merge
 
 UNITS = {
     "RequestDownloadLatency": "Microseconds",

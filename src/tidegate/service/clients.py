@@ -9,8 +9,8 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from tidegate.evidence.spread import together
-from tidegate.model.metric import FleetSecond, Latency, Series
+from tidegate.domain.metric import FleetSecond, Latency, Series
+from tidegate.monitoring.value_spread import together
 
 MODEL = "TargetModel"
 """Dimension of a model's own series: its name in requests."""

@@ -3,15 +3,15 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from tidegate.model.asynchronous import Asynchronous
-from tidegate.model.endpoint import EndpointConfig
-from tidegate.model.errors import Invalid, LimitExceeded
-from tidegate.model.fleet import Serverless
-from tidegate.model.registry import Tags
+from tidegate.domain.asynchronous import Asynchronous
+from tidegate.domain.endpoint import EndpointConfig
+from tidegate.domain.errors import Invalid, LimitExceeded
+from tidegate.domain.fleet import Serverless
+from tidegate.domain.registry import Tags
 from tidegate.ports.store import Filter, Page, Saved, Tx
-from tidegate.queueing import places
+from tidegate.queueing import destinations
 from tidegate.service import tags as labels
-from tidegate.service.kinds import CONFIG, MODEL
+from tidegate.service.record_kinds import CONFIG, MODEL
 from tidegate.service.records import need, need_free
 
 MOST_INSTANCES = 1000
@@ -73,11 +73,11 @@ def check(config: EndpointConfig) -> None:
 
 def check_asynchronous(config: Asynchronous) -> None:
     """Raises Invalid for an address that nothing can be put to, or a receiver that nothing can be told."""
-    places.check_address(config.output, "the output path")
+    destinations.check_address(config.output, "the output path")
     if config.failure is not None:
-        places.check_address(config.failure, "the failure path")
+        destinations.check_address(config.failure, "the failure path")
     for sink in (*config.success, *config.error):
-        places.check_sink(sink, "the notification")
+        destinations.check_sink(sink, "the notification")
 
 
 def _check_bounds(variant: str, bounds: Serverless) -> None:

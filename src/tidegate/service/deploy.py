@@ -7,19 +7,19 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
-from tidegate.model.endpoint import Endpoint, EndpointConfig
-from tidegate.model.errors import AlreadyExists, Conflict, InProgress
-from tidegate.model.observe import Capabilities, Event
-from tidegate.model.registry import Container, Model
-from tidegate.model.wish import DeployWish
+from tidegate.domain.desired import DeployWish
+from tidegate.domain.endpoint import Endpoint, EndpointConfig
+from tidegate.domain.errors import AlreadyExists, Conflict, InProgress
+from tidegate.domain.observation import Capabilities, Event
+from tidegate.domain.registry import Container, Model
 from tidegate.ports.store import Kind, Saved, Tx
 from tidegate.rollout import commands
-from tidegate.service import alarms, configs, endpoints, models, rollout_settings, scaling_wishes
+from tidegate.service import alarms, configs, endpoints, models, rollout_settings, spec_scaling
 from tidegate.service import tags as labels
 from tidegate.service.endpoints import Asked, Keep
-from tidegate.service.kinds import ALARM, CONFIG, ENDPOINT, MODEL
+from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
 from tidegate.service.rollout_settings import same_alarm
-from tidegate.service.scaling_wishes import Arns
+from tidegate.service.spec_scaling import Arns
 
 T = TypeVar("T", Model, EndpointConfig)
 LOCAL = Arns()
@@ -64,7 +64,7 @@ def deploy(
     """Raises Invalid, NotFound, AlreadyExists, LimitExceeded, InProgress or Conflict; then nothing of the wish is
     kept."""
     done = _carried_out(tx, wish, how, runnable, rollout_id, can, now)
-    scaling_wishes.apply(tx, wish.endpoint, wish.autoscaling, arns, now)
+    spec_scaling.apply(tx, wish.endpoint, wish.autoscaling, arns, now)
     return done
 
 

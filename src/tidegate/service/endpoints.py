@@ -4,22 +4,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from tidegate.model.alarm import Alarm
-from tidegate.model.asynchronous import Asynchronous
-from tidegate.model.endpoint import Endpoint, EndpointConfig, ProductionVariant, Wanted
-from tidegate.model.errors import Conflict, InProgress, Invalid, NotFound
-from tidegate.model.fleet import RoutingStrategy, Serverless, VariantSpec
-from tidegate.model.numbering import numbers_at
-from tidegate.model.observe import Capabilities, Event
-from tidegate.model.registry import Tags
-from tidegate.model.rollout import DeploymentConfig, Phase, Version
+from tidegate.domain.alarm import Alarm
+from tidegate.domain.asynchronous import Asynchronous
+from tidegate.domain.endpoint import Endpoint, EndpointConfig, ProductionVariant, Wanted
+from tidegate.domain.errors import Conflict, InProgress, Invalid, NotFound
+from tidegate.domain.fleet import RoutingStrategy, Serverless, VariantSpec
+from tidegate.domain.generations import numbers_at
+from tidegate.domain.observation import Capabilities, Event
+from tidegate.domain.registry import Tags
+from tidegate.domain.rollout import DeploymentConfig, Phase, Version
 from tidegate.ports.store import Saved, Tx
 from tidegate.rollout import commands
 from tidegate.rollout.commands import Change
 from tidegate.service import packages, quotas, scalables
 from tidegate.service import tags as labels
 from tidegate.service.configs import check_count, check_weights
-from tidegate.service.kinds import ALARM, CONFIG, ENDPOINT, MODEL
+from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
 from tidegate.service.records import need, need_free
 
 SHOWN = ("MetricsConfig",)

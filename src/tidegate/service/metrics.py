@@ -6,11 +6,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tidegate.evidence import sketch
-from tidegate.evidence.datapoint import Datapoint, datapoint
-from tidegate.evidence.finite import LARGEST
-from tidegate.model.errors import Invalid, Unavailable
-from tidegate.model.metric import MetricId, Sample
+from tidegate.domain.errors import Invalid, Unavailable
+from tidegate.domain.metric import MetricId, Sample
+from tidegate.monitoring import sketch
+from tidegate.monitoring.datapoint import Datapoint, datapoint
+from tidegate.monitoring.finite import LARGEST
 from tidegate.ports.metrics import Metrics
 
 OLDEST = timedelta(days=14)

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from tidegate.model.errors import Invalid
-from tidegate.model.registry import MULTI_MODEL, Container, Model, Tags
+from tidegate.domain.errors import Invalid
+from tidegate.domain.registry import MULTI_MODEL, Container, Model, Tags
 from tidegate.ports.store import Filter, Page, Saved, Tx
 from tidegate.service import tags as labels
-from tidegate.service.kinds import MODEL
+from tidegate.service.record_kinds import MODEL
 from tidegate.service.records import need, need_free
 
 MOST_CONTAINERS = 15

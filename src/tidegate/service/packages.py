@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from tidegate.model.errors import Conflict, Invalid
-from tidegate.model.observe import Event
-from tidegate.model.package import Approval, Package, PackageGroup, record_name
-from tidegate.model.registry import Container, Tags
+from tidegate.domain.errors import Conflict, Invalid
+from tidegate.domain.observation import Event
+from tidegate.domain.package import Approval, Package, PackageGroup, record_name
+from tidegate.domain.registry import Container, Tags
 from tidegate.ports.store import Filter, Page, Saved, Tx
 from tidegate.service import tags as labels
-from tidegate.service.kinds import PACKAGE, PACKAGE_GROUP
+from tidegate.service.record_kinds import PACKAGE, PACKAGE_GROUP
 from tidegate.service.records import need, need_free
 
 

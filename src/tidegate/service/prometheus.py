@@ -4,15 +4,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from tidegate.evidence import finite, sketch
-from tidegate.model.alarm import Alarm, AlarmState
-from tidegate.model.endpoint import Endpoint
-from tidegate.model.metric import FleetSecond, Latency, Series
-from tidegate.model.observe import Observation
-from tidegate.model.rollout import Phase
-from tidegate.model.scaling import ScalableTarget
-from tidegate.model.traffic import WHOLE
-from tidegate.service import scaling_sight
+from tidegate.domain.alarm import Alarm, AlarmState
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.metric import FleetSecond, Latency, Series
+from tidegate.domain.observation import Observation
+from tidegate.domain.rollout import Phase
+from tidegate.domain.scaling import ScalableTarget
+from tidegate.domain.traffic import WHOLE
+from tidegate.monitoring import finite, sketch
+from tidegate.service import scaling_observation
 from tidegate.service.clients import MODEL, MOST, OTHER
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -326,7 +326,7 @@ def _scaling(
     found = []
     for target in scaled:
         if target.endpoint in known:
-            counted = scaling_sight.counted(known[target.endpoint][0], target, known[target.endpoint][1])
+            counted = scaling_observation.counted(known[target.endpoint][0], target, known[target.endpoint][1])
             labels = {"endpoint": target.endpoint, "variant": target.variant, "dimension": target.dimension.value}
             values = {"desired": counted.desired, "ready": counted.ready}
             found.append((labels, {**values, "minimum": target.minimum, "maximum": target.maximum}))

@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from tidegate.model.endpoint import Endpoint
-from tidegate.model.errors import LimitExceeded
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.errors import LimitExceeded
 from tidegate.ports.store import Tx
-from tidegate.rollout import wanted
-from tidegate.service.kinds import ENDPOINT
+from tidegate.rollout import desired_state
+from tidegate.service.record_kinds import ENDPOINT
 
 
 def check(tx: Tx, before: Endpoint | None, after: Endpoint, quotas: Mapping[str, int]) -> None:
@@ -33,7 +33,7 @@ def check(tx: Tx, before: Endpoint | None, after: Endpoint, quotas: Mapping[str,
 def instances(endpoint: Endpoint) -> Counter[str]:
     """Instance type -> how many are wanted of it. Serverless variants have none."""
     found = Counter[str]()
-    for spec in wanted.fleets(endpoint).values():
+    for spec in desired_state.fleets(endpoint).values():
         if spec.variant.serverless is None:
             found[spec.variant.instance_type] += spec.count
     return found

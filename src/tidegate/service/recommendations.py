@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from tidegate.model.errors import AlreadyExists, Invalid
-from tidegate.model.recommendation import RecommendationJob
-from tidegate.model.registry import Container, Model, Tags
+from tidegate.domain.errors import AlreadyExists, Invalid
+from tidegate.domain.recommendation import RecommendationJob
+from tidegate.domain.registry import Container, Model, Tags
 from tidegate.ports.store import Filter, Page, Saved, Tx
 from tidegate.service import tags as labels
-from tidegate.service.kinds import MODEL, RECOMMENDATION
+from tidegate.service.record_kinds import MODEL, RECOMMENDATION
 from tidegate.service.records import need
 
 PREFIX = "recommend."

@@ -2,7 +2,7 @@
 
 from typing import TypeVar
 
-from tidegate.model.errors import AlreadyExists, NotFound
+from tidegate.domain.errors import AlreadyExists, NotFound
 from tidegate.ports.store import Kind, Saved, Tx
 
 T = TypeVar("T")

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from tidegate.model.alarm import Alarm
-from tidegate.model.endpoint import Endpoint
-from tidegate.model.rollout import CapacitySize, DeploymentConfig, SizeType
+from tidegate.domain.alarm import Alarm
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.rollout import CapacitySize, DeploymentConfig, SizeType
 
 
 def differences(endpoint: Endpoint, deployment: DeploymentConfig, alarms: Iterable[Alarm]) -> list[str]:

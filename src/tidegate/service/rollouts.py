@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from tidegate.model.endpoint import Endpoint
-from tidegate.model.observe import Capabilities, Event
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.observation import Capabilities, Event
 from tidegate.ports.store import Tx
 from tidegate.rollout import commands
 from tidegate.service.endpoints import read_guards, save
-from tidegate.service.kinds import ENDPOINT
+from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.records import need
 
 Command = Callable[[Endpoint, str, datetime], Endpoint]

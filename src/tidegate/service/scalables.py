@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from tidegate.model.endpoint import Endpoint
-from tidegate.model.errors import Invalid, NotFound
-from tidegate.model.fleet import VariantSpec
-from tidegate.model.observe import Event
-from tidegate.model.registry import Tags
-from tidegate.model.scaling import Dimension, ScalableTarget, Suspended
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.errors import Invalid, NotFound
+from tidegate.domain.fleet import VariantSpec
+from tidegate.domain.observation import Event
+from tidegate.domain.registry import Tags
+from tidegate.domain.scaling import Dimension, ScalableTarget, Suspended
 from tidegate.ports.store import Filter, Saved, Tx
 from tidegate.service import tags as labels
 from tidegate.service import tracking_alarms
 from tidegate.service.configs import check_count
-from tidegate.service.kinds import ENDPOINT, SCALABLE
+from tidegate.service.record_kinds import ENDPOINT, SCALABLE
 from tidegate.service.scaling_records import Scalable, record_name
 
 

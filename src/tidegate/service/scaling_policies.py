@@ -5,9 +5,9 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 
-from tidegate.model.errors import Invalid, LimitExceeded, NotFound
-from tidegate.model.observe import Event
-from tidegate.model.scaling import Adjustment, ScheduledAction, Step, StepScaling, TargetTracking
+from tidegate.domain.errors import Invalid, LimitExceeded, NotFound
+from tidegate.domain.observation import Event
+from tidegate.domain.scaling import Adjustment, ScheduledAction, Step, StepScaling, TargetTracking
 from tidegate.ports.store import Tx
 from tidegate.scaling.schedule import parse
 from tidegate.service import tracking_alarms

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tidegate.model.scaling import (
+from tidegate.domain.scaling import (
     Activity,
     Calendar,
     Dimension,

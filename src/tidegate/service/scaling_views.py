@@ -4,12 +4,12 @@ from dataclasses import fields
 
 import msgspec
 
-from tidegate.model.endpoint import Endpoint
-from tidegate.model.observe import Observation
-from tidegate.model.scaling import Activity, Policy
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.observation import Observation
+from tidegate.domain.scaling import Activity, Policy
 from tidegate.ports.store import Tx
-from tidegate.service import activities, scalables, scaling_sight, tracking_alarms
-from tidegate.service.kinds import ALARM
+from tidegate.service import activities, scalables, scaling_observation, tracking_alarms
+from tidegate.service.record_kinds import ALARM
 from tidegate.service.scaling_records import ActivityRecord, Scalable
 
 View = dict[str, object]
@@ -46,7 +46,7 @@ def brief(tx: Tx, endpoint: Endpoint, seen: Observation | None) -> list[View]:
 
 def _counts(scalable: Scalable, endpoint: Endpoint, seen: Observation | None) -> View:
     target = scalable.target
-    counted = scaling_sight.counted(endpoint, target, seen)
+    counted = scaling_observation.counted(endpoint, target, seen)
     running = scalable.state.running
     return {
         "variant": target.variant,
@@ -63,7 +63,7 @@ def _target(tx: Tx, scalable: Scalable, endpoint: Endpoint, seen: Observation | 
     held = scalable.target.suspended
     return {
         **_counts(scalable, endpoint, seen),
-        "busy": scaling_sight.counted(endpoint, scalable.target, seen).busy,
+        "busy": scaling_observation.counted(endpoint, scalable.target, seen).busy,
         "suspended": {"in": held.scale_in, "out": held.scale_out, "scheduled": held.scheduled},
         "policies": [
             {

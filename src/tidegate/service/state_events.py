@@ -11,15 +11,15 @@ from typing import Any
 
 import msgspec
 
-from tidegate.model.arns import resource_arn
-from tidegate.model.endpoint import Endpoint, EndpointConfig
-from tidegate.model.package import Package
-from tidegate.model.registry import Model
-from tidegate.model.transform import TransformJob
+from tidegate.domain.arns import resource_arn
+from tidegate.domain.endpoint import Endpoint, EndpointConfig
+from tidegate.domain.package import Package
+from tidegate.domain.registry import Model
+from tidegate.domain.transform import TransformJob
 from tidegate.ports.store import JournalLine, Kind, Tx
 from tidegate.rollout.status import status
 from tidegate.service import tags as labels
-from tidegate.service.kinds import CONFIG, ENDPOINT, MODEL, PACKAGE, TRANSFORM
+from tidegate.service.record_kinds import CONFIG, ENDPOINT, MODEL, PACKAGE, TRANSFORM
 
 Detail = dict[str, Any]
 MOST = 200

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TypeVar
 
-from tidegate.model.errors import Invalid
-from tidegate.model.registry import Tags
+from tidegate.domain.errors import Invalid
+from tidegate.domain.registry import Tags
 from tidegate.ports.store import Kind, Tx
-from tidegate.service.kinds import TAGS, TagSet
+from tidegate.service.record_kinds import TAGS, TagSet
 from tidegate.service.records import need
 
 T = TypeVar("T")

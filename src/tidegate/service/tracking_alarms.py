@@ -4,11 +4,11 @@ Whoever deletes one by hand makes its policy deaf until it is put again, as on A
 from collections.abc import Iterable
 from datetime import datetime
 
-from tidegate.model.scaling import ScalableTarget, TargetTracking
+from tidegate.domain.scaling import ScalableTarget, TargetTracking
 from tidegate.ports.store import Tx
 from tidegate.scaling import tracking
 from tidegate.service import alarms
-from tidegate.service.kinds import ALARM
+from tidegate.service.record_kinds import ALARM
 from tidegate.service.scaling_records import PolicyRecord
 
 

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from tidegate.model.errors import AlreadyExists, Conflict, Invalid
-from tidegate.model.fleet import Detached, FleetId, FleetSpec, VariantSpec
-from tidegate.model.registry import Container, Model, Tags
-from tidegate.model.transform import JobStatus, Progress, TransformJob, eta
+from tidegate.domain.errors import AlreadyExists, Conflict, Invalid
+from tidegate.domain.fleet import Detached, FleetId, FleetSpec, VariantSpec
+from tidegate.domain.registry import Container, Model, Tags
+from tidegate.domain.transform import JobStatus, Progress, TransformJob, eta
 from tidegate.ports.store import Filter, Page, Saved, Tx
 from tidegate.service import tags as labels
 from tidegate.service.configs import check_count
-from tidegate.service.kinds import MODEL, TRANSFORM
+from tidegate.service.record_kinds import MODEL, TRANSFORM
 from tidegate.service.records import need
 from tidegate.transform import joining
 

@@ -3,17 +3,17 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from tidegate.model.alarm import Alarm
-from tidegate.model.endpoint import Endpoint, Rollout
-from tidegate.model.fleet import FleetId
-from tidegate.model.observe import FleetSeen, Observation
-from tidegate.model.registry import Model
-from tidegate.model.rollout import Version
-from tidegate.model.traffic import RouteTable
+from tidegate.domain.alarm import Alarm
+from tidegate.domain.endpoint import Endpoint, Rollout
+from tidegate.domain.fleet import FleetId
+from tidegate.domain.observation import FleetSeen, Observation
+from tidegate.domain.registry import Model
+from tidegate.domain.rollout import Version
+from tidegate.domain.traffic import RouteTable
 from tidegate.ports.store import Tx
-from tidegate.rollout import wanted
+from tidegate.rollout import desired_state
 from tidegate.rollout.status import status
-from tidegate.service.kinds import ALARM, ENDPOINT
+from tidegate.service.record_kinds import ALARM, ENDPOINT
 
 View = dict[str, object]
 
@@ -103,12 +103,12 @@ def _last(rollout: Rollout) -> View:
 def _fleets(endpoint: Endpoint, seen: Observation | None) -> list[FleetId]:
     """Those wanted and those still there, oldest first."""
     there = seen.fleets if seen and seen.fleets else {}
-    return sorted({*wanted.fleets(endpoint), *there})
+    return sorted({*desired_state.fleets(endpoint), *there})
 
 
 def _fleet(endpoint: Endpoint, id: FleetId, seen: Observation | None) -> View:
     version, side = _side(endpoint, id.generation)
-    spec = wanted.fleets(endpoint).get(id)
+    spec = desired_state.fleets(endpoint).get(id)
     found: FleetSeen | None = (seen.fleets or {}).get(id) if seen else None
     routes = _table(endpoint, seen).routes
     return {
@@ -129,7 +129,7 @@ def _fleet(endpoint: Endpoint, id: FleetId, seen: Observation | None) -> View:
 
 def _copies(endpoint: Endpoint, id: FleetId) -> float | None:
     """The part of its version's requests that a shadow fleet gets copies of; None for any other fleet."""
-    mirrors = (spec.mirror for spec in wanted.fleets(endpoint).values())
+    mirrors = (spec.mirror for spec in desired_state.fleets(endpoint).values())
     return next((mirror.share / 100 for mirror in mirrors if mirror is not None and mirror.fleet == id), None)
 
 
@@ -157,7 +157,7 @@ def _side(endpoint: Endpoint, generation: int) -> tuple[Version | None, str]:
 
 def _table(endpoint: Endpoint, seen: Observation | None) -> RouteTable:
     """The table in force, or the wanted one where none could be seen."""
-    return seen.routes if seen and seen.routes else wanted.traffic(endpoint)
+    return seen.routes if seen and seen.routes else desired_state.traffic(endpoint)
 
 
 def _alarm(alarm: Alarm) -> View:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from tidegate.model.admission import LONGEST_FILLING, USUAL, Admission, Quotas, Rate
+from tidegate.domain.admission import LONGEST_FILLING, USUAL, Admission, Quotas, Rate
 from tidegate.spec.problem import Path, SpecError
 from tidegate.spec.units import duration
 

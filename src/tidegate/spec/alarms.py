@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 
-from tidegate.model.alarm import Alarm, Comparison, MissingData
-from tidegate.model.endpoint import EndpointConfig
-from tidegate.model.metric import INSTANCES, SAGEMAKER
-from tidegate.spec import raw
+from tidegate.domain.alarm import Alarm, Comparison, MissingData
+from tidegate.domain.endpoint import EndpointConfig
+from tidegate.domain.metric import INSTANCES, SAGEMAKER
+from tidegate.spec import structures
 from tidegate.spec.problem import Path, SpecError, meant
 from tidegate.spec.units import one_of, seconds, threshold
 
@@ -55,7 +55,9 @@ _COMPARISONS = {
 Names = Mapping[str, tuple[str, ...]]
 
 
-def alarms(spec: raw.SpecFile, config: EndpointConfig, containers: Names, now: datetime) -> dict[str, Alarm]:
+def alarms(
+    spec: structures.SpecFile, config: EndpointConfig, containers: Names, now: datetime
+) -> dict[str, Alarm]:
     """The key of each alarm in the file -> the alarm under its name on the server. ``containers``: the names of
     each variant's.
 
@@ -67,14 +69,14 @@ def alarms(spec: raw.SpecFile, config: EndpointConfig, containers: Names, now: d
 
 def _alarm(
     key: str,
-    spec: raw.AlarmSpec,
-    whole: raw.SpecFile,
+    spec: structures.AlarmSpec,
+    whole: structures.SpecFile,
     config: EndpointConfig,
     containers: Names,
     now: datetime,
 ) -> Alarm:
     path: Path = ("alarms", key)
-    if not re.fullmatch(raw.NAME, key):
+    if not re.fullmatch(structures.NAME, key):
         raise SpecError(path, f"{key!r}: expected 1 to 63 letters, digits and hyphens")
     namespace, dimensions = _series(spec, whole.endpoint, config, containers, path)
     comparison, limit = _limit(spec, path)
@@ -83,7 +85,7 @@ def _alarm(
         raise SpecError((*path, "periods"), f"{spec.periods}: must be at least 1")
     if not 1 <= datapoints <= spec.periods:
         raise SpecError((*path, "datapoints"), f"{datapoints}: must be from 1 to periods ({spec.periods})")
-    own = one_of(spec.scope, raw.SCOPES, (*path, "scope")) == "new_version" and not spec.namespace
+    own = one_of(spec.scope, structures.SCOPES, (*path, "scope")) == "new_version" and not spec.namespace
     return Alarm(
         name=f"{config.name if own else whole.endpoint}-{key}",
         namespace=namespace,
@@ -96,13 +98,13 @@ def _alarm(
         threshold=limit,
         comparison=comparison,
         configured_at=now,
-        missing=MissingData(one_of(spec.missing, raw.MISSING, (*path, "missing"))),
+        missing=MissingData(one_of(spec.missing, structures.MISSING, (*path, "missing"))),
         description=spec.description,
     )
 
 
 def _series(
-    spec: raw.AlarmSpec, endpoint: str, config: EndpointConfig, containers: Names, path: Path
+    spec: structures.AlarmSpec, endpoint: str, config: EndpointConfig, containers: Names, path: Path
 ) -> tuple[str, dict[str, str]]:
     if spec.namespace:
         return spec.namespace, dict(spec.dimensions)
@@ -114,12 +116,12 @@ def _series(
     names += [variant.name for variant in config.shadows]
     variant = names[0] if spec.variant is None else one_of(spec.variant, tuple(names), (*path, "variant"))
     dimensions = {"EndpointName": endpoint, "VariantName": variant}
-    if one_of(spec.scope, raw.SCOPES, (*path, "scope")) == "new_version":
+    if one_of(spec.scope, structures.SCOPES, (*path, "scope")) == "new_version":
         dimensions["EndpointConfigName"] = config.name
     return METRICS[spec.metric], dimensions | _of_container(spec, containers[variant], path)
 
 
-def _of_container(spec: raw.AlarmSpec, names: tuple[str, ...], path: Path) -> dict[str, str]:
+def _of_container(spec: structures.AlarmSpec, names: tuple[str, ...], path: Path) -> dict[str, str]:
     """The dimension of one container's series; none for a series of the whole variant."""
     where = (*path, "dimensions")
     if not spec.dimensions:
@@ -140,7 +142,7 @@ def _of_container(spec: raw.AlarmSpec, names: tuple[str, ...], path: Path) -> di
     return {CONTAINER: one_of(spec.dimensions[CONTAINER], names, (*where, CONTAINER))}
 
 
-def _limit(spec: raw.AlarmSpec, path: Path) -> tuple[Comparison, float]:
+def _limit(spec: structures.AlarmSpec, path: Path) -> tuple[Comparison, float]:
     given = [key for key in _COMPARISONS if getattr(spec, key) is not None]
     if len(given) != 1:
         what = "two limits" if given else "no limit"

@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
-from tidegate.model.errors import Invalid
-from tidegate.model.metric import INSTANCES, SAGEMAKER, MetricId
-from tidegate.model.scaling import (
+from tidegate.domain.desired import ScalingWish
+from tidegate.domain.errors import Invalid
+from tidegate.domain.metric import INSTANCES, SAGEMAKER, MetricId
+from tidegate.domain.scaling import (
     Calendar,
     CustomMetric,
     Dimension,
@@ -15,9 +16,8 @@ from tidegate.model.scaling import (
     Predefined,
     TargetTracking,
 )
-from tidegate.model.wish import ScalingWish
-from tidegate.scaling.ahead import times
-from tidegate.spec import raw
+from tidegate.scaling.calendar import times
+from tidegate.spec import structures
 from tidegate.spec.problem import Path, SpecError
 from tidegate.spec.units import duration, one_of
 
@@ -26,7 +26,7 @@ COOLDOWN = 300
 """Seconds, as Application Auto Scaling has for SageMaker."""
 
 
-def wish(spec: raw.SpecFile, variants: list[str]) -> ScalingWish | None:
+def wish(spec: structures.SpecFile, variants: list[str]) -> ScalingWish | None:
     """None where the spec does not ask for it. Raises SpecError."""
     given = spec.autoscaling
     if given is None:
@@ -34,7 +34,7 @@ def wish(spec: raw.SpecFile, variants: list[str]) -> ScalingWish | None:
     variant = _variant(given, variants)
     dimension = Dimension.PROVISIONED if spec.serverless is not None else Dimension.INSTANCES
     _check_bounds(given, spec)
-    rule = one_of(given.rule, raw.RULES, (*_PATH, "rule"))
+    rule = one_of(given.rule, structures.RULES, (*_PATH, "rule"))
     policies: list[Policy] = []
     if given.target is not None:
         if not 0 < given.target < float("inf"):
@@ -48,7 +48,7 @@ def wish(spec: raw.SpecFile, variants: list[str]) -> ScalingWish | None:
     return ScalingWish(variant, dimension, given.min, given.max, tuple(policies), from_zero)
 
 
-def _variant(given: raw.AutoscalingSpec, variants: list[str]) -> str:
+def _variant(given: structures.AutoscalingSpec, variants: list[str]) -> str:
     path = (*_PATH, "variant")
     if given.variant is None:
         if len(variants) > 1:
@@ -57,7 +57,7 @@ def _variant(given: raw.AutoscalingSpec, variants: list[str]) -> str:
     return one_of(given.variant, tuple(variants), path)
 
 
-def _check_bounds(given: raw.AutoscalingSpec, spec: raw.SpecFile) -> None:
+def _check_bounds(given: structures.AutoscalingSpec, spec: structures.SpecFile) -> None:
     least = 0 if spec.asynchronous is not None or spec.serverless is not None else 1
     if given.min < least:
         raise SpecError((*_PATH, "min"), f"{given.min}: must be at least {least}")
@@ -69,7 +69,7 @@ def _check_bounds(given: raw.AutoscalingSpec, spec: raw.SpecFile) -> None:
         raise SpecError(("async", "idle_after"), "does not go with autoscaling: its min says how few there may be")
 
 
-def _fast(given: raw.AutoscalingSpec) -> Fast:
+def _fast(given: structures.AutoscalingSpec) -> Fast:
     if given.metric is not None and given.metric != "concurrency":
         raise SpecError(
             (*_PATH, "metric"), f"{given.metric!r} goes with rule: aws; rule: fast looks at concurrency"
@@ -83,7 +83,7 @@ def _fast(given: raw.AutoscalingSpec) -> Fast:
     return Fast("fast", float(given.target), waits, scale_in_window=window)
 
 
-def _tracking(given: raw.AutoscalingSpec, spec: raw.SpecFile, variant: str) -> TargetTracking:
+def _tracking(given: structures.AutoscalingSpec, spec: structures.SpecFile, variant: str) -> TargetTracking:
     if given.queue_time is not None:
         raise SpecError((*_PATH, "queue_time"), "goes with rule: fast")
     if spec.serverless is not None:
@@ -116,7 +116,7 @@ def _metric(word: str, endpoint: str, variant: str) -> Predefined | CustomMetric
     }[word]
 
 
-def _calendar(given: raw.AutoscalingSpec) -> Calendar:
+def _calendar(given: structures.AutoscalingSpec) -> Calendar:
     peaks = []
     for index, peak in enumerate(given.calendar):
         path = (*_PATH, "calendar", index)
@@ -135,7 +135,7 @@ def _calendar(given: raw.AutoscalingSpec) -> Calendar:
     return Calendar("calendar", tuple(peaks))
 
 
-def _forecast(given: raw.ForecastSpec) -> Forecast:
+def _forecast(given: structures.ForecastSpec) -> Forecast:
     if not 0 < given.per_instance < float("inf"):
         raise SpecError((*_PATH, "forecast", "per_instance"), f"{given.per_instance:g}: must be above 0")
     season = duration(given.season, (*_PATH, "forecast", "season"))

@@ -5,13 +5,13 @@ import re
 from dataclasses import asdict, replace
 from datetime import datetime
 
-from tidegate.model.admission import USUAL
-from tidegate.model.asynchronous import Asynchronous
-from tidegate.model.endpoint import EndpointConfig, ProductionVariant
-from tidegate.model.fleet import RoutingStrategy
-from tidegate.model.rollout import BlueGreen, DeploymentConfig, Rolling, Routing
-from tidegate.model.wish import DeployWish
-from tidegate.spec import autoscaling, on_demand, queued, raw, served
+from tidegate.domain.admission import USUAL
+from tidegate.domain.asynchronous import Asynchronous
+from tidegate.domain.desired import DeployWish
+from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
+from tidegate.domain.fleet import RoutingStrategy
+from tidegate.domain.rollout import BlueGreen, DeploymentConfig, Rolling, Routing
+from tidegate.spec import async_section, autoscaling, serverless, serving_options, structures
 from tidegate.spec.admission import admission
 from tidegate.spec.alarms import alarms
 from tidegate.spec.check import shaped
@@ -28,10 +28,10 @@ _STRATEGY_KEYS = {
 
 def parse(data: object, now: datetime) -> DeployWish:
     """Raises Invalid that says where: ``rollout.strategy: unknown strategy 'linera', did you mean 'linear'?``"""
-    spec = shaped(raw.SpecFile, data)
+    spec = shaped(structures.SpecFile, data)
     _name(spec.endpoint, ("endpoint",))
-    bounds = on_demand.bounds(spec)
-    queued.check(spec)
+    bounds = serverless.bounds(spec)
+    async_section.check(spec)
     variants = _variants(spec)
     shadows = _shadows(spec, [variant for _, variant in variants])
     config = _config(
@@ -46,11 +46,15 @@ def parse(data: object, now: datetime) -> DeployWish:
         ],
         [_production(spec.endpoint, path, variant) for path, variant in shadows],
         now,
-        None if spec.asynchronous is None else queued.config(spec.asynchronous),
+        None if spec.asynchronous is None else async_section.config(spec.asynchronous),
     )
-    models = {variant.name: served.model(spec.endpoint, variant, now) for _, variant in (*variants, *shadows)}
+    models = {
+        variant.name: serving_options.model(spec.endpoint, variant, now) for _, variant in (*variants, *shadows)
+    }
     named = alarms(spec, config, {name: model.container_names for name, model in models.items()}, now)
-    deployment = _deployment(spec.rollout or raw.RolloutSpec(), {key: alarm.name for key, alarm in named.items()})
+    deployment = _deployment(
+        spec.rollout or structures.RolloutSpec(), {key: alarm.name for key, alarm in named.items()}
+    )
     return DeployWish(
         endpoint=spec.endpoint,
         models=tuple({model.name: model for model in models.values()}.values()),
@@ -62,15 +66,15 @@ def parse(data: object, now: datetime) -> DeployWish:
     )
 
 
-def _variants(spec: raw.SpecFile) -> list[tuple[Path, raw.VariantSpec]]:
-    given = [key for key in served.KEYS if getattr(spec, key) is not None]
+def _variants(spec: structures.SpecFile) -> list[tuple[Path, structures.VariantSpec]]:
+    given = [key for key in serving_options.KEYS if getattr(spec, key) is not None]
     if spec.variants is not None and given:
         raise SpecError(("variants",), f"give either {given[0]} or variants, not both")
     if spec.variants is None:
         if not given:
             raise SpecError((), "'model' is missing (or 'pipeline', 'containers' or 'variants')")
-        only = raw.VariantSpec(
-            name=served.ONLY_VARIANT,
+        only = structures.VariantSpec(
+            name=serving_options.ONLY_VARIANT,
             model=spec.model,
             pipeline=spec.pipeline,
             containers=spec.containers,
@@ -100,7 +104,9 @@ def _variants(spec: raw.SpecFile) -> list[tuple[Path, raw.VariantSpec]]:
     return [(("variants", index), variant) for index, variant in enumerate(spec.variants)]
 
 
-def _shadows(spec: raw.SpecFile, production: list[raw.VariantSpec]) -> list[tuple[Path, raw.VariantSpec]]:
+def _shadows(
+    spec: structures.SpecFile, production: list[structures.VariantSpec]
+) -> list[tuple[Path, structures.VariantSpec]]:
     """As a variant whose weight over that of the production variant is the share."""
     given, path = spec.shadow, ("shadow",)
     if given is None:
@@ -110,7 +116,7 @@ def _shadows(spec: raw.SpecFile, production: list[raw.VariantSpec]) -> list[tupl
     _name(given.name, (*path, "name"))
     if given.name == production[0].name:
         raise SpecError((*path, "name"), f"{given.name!r} is the name of the variant itself: choose another")
-    variant = raw.VariantSpec(
+    variant = structures.VariantSpec(
         name=given.name,
         model=given.model,
         instances=given.instances,
@@ -124,13 +130,13 @@ def _shadows(spec: raw.SpecFile, production: list[raw.VariantSpec]) -> list[tupl
     return [(path, variant)]
 
 
-def _production(endpoint: str, path: Path, variant: raw.VariantSpec) -> ProductionVariant:
-    served.check(variant, path)
+def _production(endpoint: str, path: Path, variant: structures.VariantSpec) -> ProductionVariant:
+    serving_options.check(variant, path)
     if variant.instances < 1:
         raise SpecError((*path, "instances"), f"{variant.instances}: must be at least 1")
     if not math.isfinite(variant.weight) or variant.weight < 0:
         raise SpecError((*path, "weight"), f"{variant.weight:g}: must be 0 or more")
-    routing = one_of(variant.routing, raw.ROUTINGS, (*path, "routing"))
+    routing = one_of(variant.routing, structures.ROUTINGS, (*path, "routing"))
     timeouts = {
         key: None if value is None else seconds(value, (*path, key), least=1)
         for key, value in (
@@ -140,7 +146,7 @@ def _production(endpoint: str, path: Path, variant: raw.VariantSpec) -> Producti
     }
     return ProductionVariant(
         name=variant.name,
-        model_name=served.model_name(endpoint, variant),
+        model_name=serving_options.model_name(endpoint, variant),
         instance_count=variant.instances,
         instance_type=variant.instance_type,
         weight=float(variant.weight),
@@ -163,7 +169,7 @@ def _config(
     if asynchronous is not None:
         content.append({"async": asdict(asynchronous)})
     return EndpointConfig(
-        name=served.named(endpoint, content),
+        name=serving_options.named(endpoint, content),
         variants=tuple(variants),
         created_at=now,
         shadows=tuple(shadows),
@@ -178,8 +184,8 @@ def _content(variant: ProductionVariant) -> dict[str, object]:
     return {key: value for key, value in content.items() if key not in silent}
 
 
-def _deployment(spec: raw.RolloutSpec, alarm_names: dict[str, str]) -> DeploymentConfig:
-    strategy = one_of(spec.strategy, raw.STRATEGIES, ("rollout", "strategy"))
+def _deployment(spec: structures.RolloutSpec, alarm_names: dict[str, str]) -> DeploymentConfig:
+    strategy = one_of(spec.strategy, structures.STRATEGIES, ("rollout", "strategy"))
     _check_strategy_keys(spec, strategy)
     keys = list(alarm_names) if spec.alarms is None else spec.alarms
     for index, key in enumerate(keys):
@@ -200,18 +206,18 @@ def _deployment(spec: raw.RolloutSpec, alarm_names: dict[str, str]) -> Deploymen
     )
 
 
-def _check_strategy_keys(spec: raw.RolloutSpec, strategy: str) -> None:
+def _check_strategy_keys(spec: structures.RolloutSpec, strategy: str) -> None:
     needed = {"canary": "size", "linear": "step", "rolling": "batch"}.get(strategy)
     if needed and getattr(spec, needed) is None:
         raise SpecError(("rollout",), f"strategy {strategy} needs {needed!r}, such as {needed}: 10%")
-    empty = raw.RolloutSpec()
+    empty = structures.RolloutSpec()
     for key in ("size", "step", "batch", "rollback_batch", "wait", "final_bake"):
         if key not in _STRATEGY_KEYS[strategy] and getattr(spec, key) != getattr(empty, key):
             users = [name for name, keys in _STRATEGY_KEYS.items() if key in keys]
             raise SpecError(("rollout", key), f"belongs to {' and '.join(users)}, but the strategy is {strategy}")
 
 
-def _blue_green(spec: raw.RolloutSpec, strategy: str) -> BlueGreen:
+def _blue_green(spec: structures.RolloutSpec, strategy: str) -> BlueGreen:
     key, given = ("size", spec.size) if strategy == "canary" else ("step", spec.step)
     return BlueGreen(
         routing=Routing[strategy.upper()],
@@ -221,7 +227,7 @@ def _blue_green(spec: raw.RolloutSpec, strategy: str) -> BlueGreen:
     )
 
 
-def _rolling(spec: raw.RolloutSpec) -> Rolling:
+def _rolling(spec: structures.RolloutSpec) -> Rolling:
     back = spec.rollback_batch
     assert spec.batch is not None  # _check_strategy_keys has seen to it
     return Rolling(
@@ -232,5 +238,5 @@ def _rolling(spec: raw.RolloutSpec) -> Rolling:
 
 
 def _name(text: str, path: Path) -> None:
-    if not re.fullmatch(raw.NAME, text):
+    if not re.fullmatch(structures.NAME, text):
         raise SpecError(path, f"{text!r}: expected 1 to 63 letters, digits and hyphens, not at the ends")

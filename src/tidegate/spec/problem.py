@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from tidegate.model.errors import Invalid
+from tidegate.domain.errors import Invalid
 
 Path = tuple[str | int, ...]
 """Where a value stands: ("variants", 0, "model", "image")."""

@@ -3,8 +3,8 @@
 import math
 import re
 
-from tidegate.model.rollout import CapacitySize, SizeType
-from tidegate.model.sizes import parse_bytes
+from tidegate.domain.memory_sizes import parse_bytes
+from tidegate.domain.rollout import CapacitySize, SizeType
 from tidegate.spec.problem import Path, SpecError, meant
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}

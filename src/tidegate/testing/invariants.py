@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from tidegate.model.alarm import AlarmState
-from tidegate.model.endpoint import Endpoint, Rollout
-from tidegate.model.fleet import FleetId
-from tidegate.model.observe import DeleteFleet, EnsureFleet, Observation, SetTraffic
-from tidegate.model.rollout import Phase, Version
-from tidegate.model.traffic import WHOLE, RouteTable
+from tidegate.domain.alarm import AlarmState
+from tidegate.domain.endpoint import Endpoint, Rollout
+from tidegate.domain.fleet import FleetId
+from tidegate.domain.observation import DeleteFleet, EnsureFleet, Observation, SetTraffic
+from tidegate.domain.rollout import Phase, Version
+from tidegate.domain.traffic import WHOLE, RouteTable
 from tidegate.rollout import commands
 from tidegate.rollout.step import Decision
 from tidegate.testing.world import Stepper, World

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tidegate.evidence.samples import flaw, newest_unit, spans
-from tidegate.model.metric import MetricId, Sample
+from tidegate.domain.metric import MetricId, Sample
+from tidegate.monitoring.samples import flaw, newest_unit, spans
 
 
 @dataclass

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from tidegate.model.errors import Invalid
-from tidegate.model.observe import Event
+from tidegate.domain.errors import Invalid
+from tidegate.domain.observation import Event
 from tidegate.ports.store import Filter, JournalLine, Kind, Page, Saved, Stale, Tx
 
 T = TypeVar("T")

@@ -3,18 +3,10 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from tidegate.model.fleet import VariantSpec
-from tidegate.model.observe import Evidence
-from tidegate.model.registry import Container, Model
-from tidegate.model.rollout import (
-    BlueGreen,
-    CapacitySize,
-    DeploymentConfig,
-    Rolling,
-    Routing,
-    SizeType,
-    Version,
-)
+from tidegate.domain.fleet import VariantSpec
+from tidegate.domain.observation import Evidence
+from tidegate.domain.registry import Container, Model
+from tidegate.domain.rollout import BlueGreen, CapacitySize, DeploymentConfig, Rolling, Routing, SizeType, Version
 from tidegate.testing.world import START
 
 

@@ -9,10 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from tidegate.evidence.alarms import evaluate, windows
-from tidegate.evidence.datapoint import Datapoint
-from tidegate.model.alarm import Alarm
-from tidegate.model.scaling import (
+from tidegate.domain.alarm import Alarm
+from tidegate.domain.scaling import (
     Activity,
     AlarmSeen,
     Load,
@@ -25,6 +23,8 @@ from tidegate.model.scaling import (
     ScheduledAction,
     TargetTracking,
 )
+from tidegate.monitoring.alarms import evaluate, windows
+from tidegate.monitoring.datapoint import Datapoint
 from tidegate.scaling import tracking
 from tidegate.scaling.decide import decide
 

@@ -11,14 +11,14 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Protocol
 
-from tidegate.model.alarm import AlarmState
-from tidegate.model.endpoint import Endpoint
-from tidegate.model.errors import TidegateError
-from tidegate.model.observe import Action, DeleteFleet, EnsureFleet, Event, Evidence, Observation, SetTraffic
-from tidegate.model.rollout import Phase
-from tidegate.model.traffic import RouteTable
+from tidegate.domain.alarm import AlarmState
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.errors import TidegateError
+from tidegate.domain.observation import Action, DeleteFleet, EnsureFleet, Event, Evidence, Observation, SetTraffic
+from tidegate.domain.rollout import Phase
+from tidegate.domain.traffic import RouteTable
 from tidegate.rollout.step import Decision, step
-from tidegate.testing.happenings import (
+from tidegate.testing.faults import (
     AlarmTurns,
     Blind,
     Crash,
@@ -33,7 +33,7 @@ from tidegate.testing.happenings import (
     StartsWork,
     When,
 )
-from tidegate.testing.simulated import SimulatedTarget
+from tidegate.testing.simulated_target import SimulatedTarget
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 

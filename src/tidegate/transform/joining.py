@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from tidegate.model.errors import Invalid
-from tidegate.model.transform import Processing, Split
+from tidegate.domain.errors import Invalid
+from tidegate.domain.transform import Processing, Split
 from tidegate.transform import strict_json
 from tidegate.transform.csv_lines import BOM, BadField, split_fields, split_lines, without_bom
 from tidegate.transform.paths import Missing, parse

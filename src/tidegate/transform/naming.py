@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from tidegate.model.errors import Invalid
+from tidegate.domain.errors import Invalid
 
 OUT, ERRORS = ".out", ".errors.jsonl"
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from tidegate.model.transform import Pace, Split
+from tidegate.domain.transform import Pace, Split
 
 CONCURRENCY, MEGABYTES = 1, 6
 """SageMaker's, where nobody says."""

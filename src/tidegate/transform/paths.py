@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from tidegate.model.errors import Invalid
+from tidegate.domain.errors import Invalid
 
 LONGEST = 63
 

@@ -8,8 +8,8 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from tidegate.model.errors import Invalid
-from tidegate.model.transform import Split
+from tidegate.domain.errors import Invalid
+from tidegate.domain.transform import Split
 
 RECORD_IO_MAGIC = 0xCED7230A
 _LENGTH = (1 << 29) - 1

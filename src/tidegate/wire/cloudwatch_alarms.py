@@ -1,9 +1,9 @@
 """CloudWatch's operations on alarms."""
 
-from tidegate.evidence.datapoint import STATISTICS
-from tidegate.evidence.samples import PERCENTILE
-from tidegate.model.alarm import Alarm, AlarmState, Comparison, MissingData
-from tidegate.model.errors import Invalid
+from tidegate.domain.alarm import Alarm, AlarmState, Comparison, MissingData
+from tidegate.domain.errors import Invalid
+from tidegate.monitoring.datapoint import STATISTICS
+from tidegate.monitoring.samples import PERCENTILE
 from tidegate.ports.store import Tx
 from tidegate.service import alarms as use
 from tidegate.wire.cloudwatch_members import (

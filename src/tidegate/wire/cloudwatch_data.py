@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from tidegate.evidence import metric_math
-from tidegate.evidence.datapoint import STATISTICS, Datapoint
-from tidegate.evidence.samples import PERCENTILE
-from tidegate.model.errors import Invalid
-from tidegate.model.metric import Query
+from tidegate.domain.errors import Invalid
+from tidegate.domain.metric import Query
+from tidegate.monitoring import metric_math
+from tidegate.monitoring.datapoint import STATISTICS, Datapoint
+from tidegate.monitoring.samples import PERCENTILE
 from tidegate.service import metrics as use
 from tidegate.wire.cloudwatch_members import invalid_is_validation, period_of, place, token, whole_second
 from tidegate.wire.metric_queries import common_period, query

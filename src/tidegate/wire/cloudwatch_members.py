@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NoReturn
 
-from tidegate.evidence.alarms import INTERVALS
-from tidegate.model.errors import Invalid
-from tidegate.model.metric import MetricId
+from tidegate.domain.errors import Invalid
+from tidegate.domain.metric import MetricId
+from tidegate.monitoring.alarms import INTERVALS
 from tidegate.service.metrics import Period
 from tidegate.wire.errors import Coded
 from tidegate.wire.operation import Params

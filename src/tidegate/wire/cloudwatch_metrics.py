@@ -4,11 +4,11 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
-from tidegate.evidence.datapoint import STATISTICS, Datapoint
-from tidegate.evidence.finite import LARGEST
-from tidegate.evidence.samples import PERCENTILE
-from tidegate.model.errors import Invalid
-from tidegate.model.metric import MetricId
+from tidegate.domain.errors import Invalid
+from tidegate.domain.metric import MetricId
+from tidegate.monitoring.datapoint import STATISTICS, Datapoint
+from tidegate.monitoring.finite import LARGEST
+from tidegate.monitoring.samples import PERCENTILE
 from tidegate.service import metrics as use
 from tidegate.wire.cloudwatch_members import (
     bad_combination,

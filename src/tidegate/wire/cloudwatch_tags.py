@@ -2,10 +2,10 @@
 
 import re
 
-from tidegate.model.alarm import Alarm
+from tidegate.domain.alarm import Alarm
 from tidegate.ports.store import Saved
 from tidegate.service import tags as use
-from tidegate.service.kinds import ALARM
+from tidegate.service.record_kinds import ALARM
 from tidegate.wire.cloudwatch_members import tags_of
 from tidegate.wire.errors import Coded
 from tidegate.wire.operation import InTx, Params, Rows, TxCall

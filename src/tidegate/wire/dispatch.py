@@ -7,12 +7,21 @@ import json
 import logging
 from typing import Any
 
-from tidegate.model.errors import TidegateError, Unavailable
+from tidegate.domain.errors import TidegateError, Unavailable
 from tidegate.ports.store import Stale, Tx
-from tidegate.wire import answers, codec_cbor, codec_json, codec_query, codec_rest, openai, schema, validation
+from tidegate.wire import (
+    codec_cbor,
+    codec_json,
+    codec_query,
+    codec_rest,
+    openai,
+    output_shapes,
+    schema,
+    validation,
+)
 from tidegate.wire.errors import Face, UnknownOperation, face
-from tidegate.wire.identify import Protocol, Target, identify, inflated, manner
 from tidegate.wire.operation import Call, Free, InTx, Params, TxCall, WireContext, WireRequest, WireResponse
+from tidegate.wire.routing import Protocol, Target, identify, inflated, manner
 from tidegate.wire.table import TABLE
 
 log = logging.getLogger(__name__)
@@ -36,8 +45,8 @@ async def handle(
         params = _parse(service, target, request, body)
         members = await _perform(call, TABLE[target.service][target.operation], params)
         shape = operation.output_shape
-        tidy = answers.tidy(shape, members)
-        if ctx.check_answers and (complaint := answers.complaint(target.service, shape, tidy)):
+        tidy = output_shapes.tidy(shape, members)
+        if ctx.check_answers and (complaint := output_shapes.complaint(target.service, shape, tidy)):
             raise LookupError(f"the answer does not fit {target.operation}: {complaint}")
         return _answer(call, service, target, tidy)
     except TidegateError as error:

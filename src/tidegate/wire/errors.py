@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tidegate.model import errors as ours
-from tidegate.model.errors import TidegateError
-from tidegate.model.package import resource_name
+from tidegate.domain import errors as ours
+from tidegate.domain.errors import TidegateError
+from tidegate.domain.package import resource_name
 from tidegate.wire.validation import Violation, WrongType
 
 

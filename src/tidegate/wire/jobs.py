@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from tidegate.model.errors import NotFound
+from tidegate.domain.errors import NotFound
 from tidegate.ports.store import Saved, Tx
 from tidegate.wire.errors import Coded
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tidegate.model.errors import Invalid
+from tidegate.domain.errors import Invalid
 from tidegate.ports.store import Filter, Saved
 from tidegate.wire.operation import Params
 

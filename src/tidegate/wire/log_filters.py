@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from tidegate.model.errors import Invalid
+from tidegate.domain.errors import Invalid
 
 _WORD = re.compile(r'([?-]?)(?:"([^"]*)"|([^\s"]+))(?=\s|$)\s*')
 

@@ -2,7 +2,7 @@
 
 from typing import TypeVar
 
-from tidegate.model.errors import Invalid, NotFound
+from tidegate.domain.errors import Invalid, NotFound
 from tidegate.ports.logs import Logs, LogStream
 from tidegate.wire.operation import Call, Free, Params, Rows
 from tidegate.wire.validation import Violation

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tidegate.model.errors import Invalid, NotFound
+from tidegate.domain.errors import Invalid, NotFound
 from tidegate.ports.logs import Logs, LogStream
 from tidegate.wire.log_filters import matcher
 from tidegate.wire.logs import MOST_EVENTS, group_name, logs_of, milliseconds

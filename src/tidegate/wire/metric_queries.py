@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from tidegate.model.errors import Invalid
-from tidegate.model.metric import MetricId, Query
+from tidegate.domain.errors import Invalid
+from tidegate.domain.metric import MetricId, Query
 from tidegate.wire.cloudwatch_members import dimension_members, dimensions
 from tidegate.wire.operation import Params
 

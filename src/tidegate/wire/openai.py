@@ -3,7 +3,7 @@ does can only be told why it is not."""
 
 import json
 
-from tidegate.model.errors import AuthError, NotFound, TidegateError
+from tidegate.domain.errors import AuthError, NotFound, TidegateError
 
 _TYPES = {401: "authentication_error", 404: "not_found_error"}
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from tidegate.model.arns import resource_arn
-from tidegate.model.observe import Capabilities, Observation
-from tidegate.model.registry import Container
+from tidegate.domain.arns import resource_arn
+from tidegate.domain.observation import Capabilities, Observation
+from tidegate.domain.registry import Container
 from tidegate.ports.clock import Clock, Ids
 from tidegate.ports.logs import Logs
 from tidegate.ports.metrics import Metrics

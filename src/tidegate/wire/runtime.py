@@ -1,7 +1,7 @@
 """Predictions, whole or streamed, where they reach the controller: the proxy serves every endpoint that has routes,
 so what comes here can only be told why it is not served."""
 
-from tidegate.model.errors import Conflict, Invalid, Unavailable
+from tidegate.domain.errors import Conflict, Invalid, Unavailable
 from tidegate.rollout.status import status
 from tidegate.service.asynchronous import config_of
 from tidegate.service.endpoints import get_endpoint

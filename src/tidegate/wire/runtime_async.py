@@ -3,7 +3,7 @@
 import hashlib
 from uuid import UUID
 
-from tidegate.model.errors import Unavailable
+from tidegate.domain.errors import Unavailable
 from tidegate.service import asynchronous as use
 from tidegate.service.asynchronous import Asking
 from tidegate.wire.operation import Call, Free, Params, Rows

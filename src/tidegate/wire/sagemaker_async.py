@@ -1,6 +1,6 @@
 """SageMaker's AsyncInferenceConfig to ours and back."""
 
-from tidegate.model.asynchronous import Asynchronous
+from tidegate.domain.asynchronous import Asynchronous
 from tidegate.wire.operation import Params
 
 _INCLUDE = {"SUCCESS_NOTIFICATION_TOPIC": "success", "ERROR_NOTIFICATION_TOPIC": "error"}

@@ -1,8 +1,8 @@
 """SageMaker's operations on endpoint configs."""
 
-from tidegate.model.endpoint import EndpointConfig, ProductionVariant
-from tidegate.model.errors import Invalid
-from tidegate.model.fleet import ROUTINGS, RoutingStrategy
+from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
+from tidegate.domain.errors import Invalid
+from tidegate.domain.fleet import ROUTINGS, RoutingStrategy
 from tidegate.service import configs as use
 from tidegate.wire import sagemaker_async
 from tidegate.wire.listing import listing

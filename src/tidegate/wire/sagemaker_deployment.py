@@ -1,7 +1,7 @@
 """SageMaker's DeploymentConfig to ours and back, with the limits that hold at this door only."""
 
-from tidegate.model.errors import Invalid
-from tidegate.model.rollout import BlueGreen, CapacitySize, DeploymentConfig, Rolling, Routing, SizeType
+from tidegate.domain.errors import Invalid
+from tidegate.domain.rollout import BlueGreen, CapacitySize, DeploymentConfig, Rolling, Routing, SizeType
 from tidegate.wire.operation import Params
 
 WHOLE = CapacitySize(SizeType.CAPACITY_PERCENT, 100)

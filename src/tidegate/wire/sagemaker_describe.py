@@ -3,10 +3,10 @@
 import hashlib
 
 import tidegate
-from tidegate.model.endpoint import Endpoint
-from tidegate.model.observe import Observation
-from tidegate.model.registry import Container, Model
-from tidegate.model.rollout import DeploymentConfig, Version
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.observation import Observation
+from tidegate.domain.registry import Container, Model
+from tidegate.domain.rollout import DeploymentConfig, Version
 from tidegate.rollout.status import Variants, VariantView, status, variants
 from tidegate.wire import sagemaker_async
 from tidegate.wire.operation import Call, Params

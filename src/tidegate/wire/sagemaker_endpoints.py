@@ -1,14 +1,14 @@
 """SageMaker's operations on endpoints."""
 
-from tidegate.model.endpoint import Endpoint
-from tidegate.model.errors import Invalid
-from tidegate.model.rollout import DeploymentConfig
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.errors import Invalid
+from tidegate.domain.rollout import DeploymentConfig
 from tidegate.ports.store import Saved
 from tidegate.rollout.commands import Change
 from tidegate.rollout.status import status
 from tidegate.service import endpoints as use
 from tidegate.service.endpoints import Asked, Keep
-from tidegate.service.kinds import ENDPOINT
+from tidegate.service.record_kinds import ENDPOINT
 from tidegate.wire.listing import by_status, listing
 from tidegate.wire.operation import InTx, Params, Rows, TxCall
 from tidegate.wire.sagemaker_deployment import deployment_of

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from tidegate.model.errors import ArtifactError, Invalid, MissingArtifact
-from tidegate.model.registry import MULTI_MODEL, SINGLE_MODEL, Container, Model
+from tidegate.domain.errors import ArtifactError, Invalid, MissingArtifact
+from tidegate.domain.registry import MULTI_MODEL, SINGLE_MODEL, Container, Model
 from tidegate.service import models as use
 from tidegate.service import packages
 from tidegate.wire.listing import listing

@@ -4,8 +4,8 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from tidegate.model.errors import Invalid
-from tidegate.model.package import Approval, Definition, Package, PackageGroup, record_name
+from tidegate.domain.errors import Invalid
+from tidegate.domain.package import Approval, Definition, Package, PackageGroup, record_name
 from tidegate.ports.store import Saved
 from tidegate.service import packages as use
 from tidegate.wire.listing import cut, listing

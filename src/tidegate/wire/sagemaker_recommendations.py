@@ -1,7 +1,7 @@
 """SageMaker's operations of the inference recommender."""
 
-from tidegate.model.errors import AlreadyExists, Invalid
-from tidegate.model.recommendation import Limits, RecommendationJob, Recommended, Step
+from tidegate.domain.errors import AlreadyExists, Invalid
+from tidegate.domain.recommendation import Limits, RecommendationJob, Recommended, Step
 from tidegate.ports.store import Saved
 from tidegate.service import recommendations as use
 from tidegate.wire.errors import Coded

@@ -1,7 +1,7 @@
 """SageMaker's ServerlessConfig to ours and back, with the limits that hold at this door only."""
 
-from tidegate.model.errors import Invalid
-from tidegate.model.fleet import Serverless
+from tidegate.domain.errors import Invalid
+from tidegate.domain.fleet import Serverless
 from tidegate.wire.operation import Params
 from tidegate.wire.validation import Violation, not_one_of
 

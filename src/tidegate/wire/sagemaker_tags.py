@@ -5,12 +5,20 @@ import binascii
 import re
 from typing import Any
 
-from tidegate.model.errors import Invalid
-from tidegate.model.package import record_name
-from tidegate.model.registry import Tags
+from tidegate.domain.errors import Invalid
+from tidegate.domain.package import record_name
+from tidegate.domain.registry import Tags
 from tidegate.ports.store import Kind
 from tidegate.service import tags as use
-from tidegate.service.kinds import CONFIG, ENDPOINT, MODEL, PACKAGE, PACKAGE_GROUP, RECOMMENDATION, TRANSFORM
+from tidegate.service.record_kinds import (
+    CONFIG,
+    ENDPOINT,
+    MODEL,
+    PACKAGE,
+    PACKAGE_GROUP,
+    RECOMMENDATION,
+    TRANSFORM,
+)
 from tidegate.service.records import need
 from tidegate.wire.operation import InTx, Params, Rows, TxCall
 

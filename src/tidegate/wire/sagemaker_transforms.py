@@ -1,7 +1,7 @@
 """SageMaker's operations on batch transform jobs."""
 
-from tidegate.model.errors import AlreadyExists, Invalid, NotFound
-from tidegate.model.transform import Pace, Processing, Sink, Source, Split, TransformJob
+from tidegate.domain.errors import AlreadyExists, Invalid, NotFound
+from tidegate.domain.transform import Pace, Processing, Sink, Source, Split, TransformJob
 from tidegate.ports.store import Saved
 from tidegate.service import transforms as use
 from tidegate.wire.errors import Coded

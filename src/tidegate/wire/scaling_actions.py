@@ -1,7 +1,7 @@
 """Application Auto Scaling's operations on scheduled actions."""
 
-from tidegate.model.errors import Invalid
-from tidegate.model.scaling import ScheduledAction
+from tidegate.domain.errors import Invalid
+from tidegate.domain.scaling import ScheduledAction
 from tidegate.service import scalables
 from tidegate.service import scaling_policies as use
 from tidegate.service.scalables import Key

@@ -7,8 +7,8 @@ import uuid
 from collections.abc import Sequence
 from typing import TypeVar
 
-from tidegate.model.errors import Invalid
-from tidegate.model.scaling import Dimension
+from tidegate.domain.errors import Invalid
+from tidegate.domain.scaling import Dimension
 from tidegate.ports.clock import Ids
 from tidegate.service.scalables import Key
 from tidegate.wire.errors import Coded

@@ -1,8 +1,8 @@
 """Application Auto Scaling's operations on scaling policies."""
 
-from tidegate.model.errors import Invalid
-from tidegate.model.metric import MetricId, Query
-from tidegate.model.scaling import (
+from tidegate.domain.errors import Invalid
+from tidegate.domain.metric import MetricId, Query
+from tidegate.domain.scaling import (
     Adjustment,
     Aggregation,
     CustomMetric,

@@ -1,10 +1,10 @@
 """Application Auto Scaling's operations on scalable targets and their tags, and what scaling did."""
 
-from tidegate.model.arns import iam_arn
-from tidegate.model.scaling import NotScaledReason
+from tidegate.domain.arns import iam_arn
+from tidegate.domain.scaling import NotScaledReason
 from tidegate.service import activities, scalables
 from tidegate.service import tags as labels
-from tidegate.service.kinds import SCALABLE
+from tidegate.service.record_kinds import SCALABLE
 from tidegate.service.scalables import Bounds, Key
 from tidegate.service.scaling_records import ActivityRecord, Scalable
 from tidegate.wire.errors import Coded

@@ -8,7 +8,7 @@ from typing import Any
 from botocore.loaders import Loader
 from botocore.model import OperationModel, ServiceModel, Shape
 
-from tidegate.model.errors import StartupError
+from tidegate.domain.errors import StartupError
 
 Json = dict[str, Any]
 

@@ -1,6 +1,6 @@
 """STS: who the caller is."""
 
-from tidegate.model.arns import iam_arn
+from tidegate.domain.arns import iam_arn
 from tidegate.wire.operation import Call, Free, Params, Rows
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from tidegate.model.errors import Invalid
+from tidegate.domain.errors import Invalid
 from tidegate.wire.operation import Params
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
-from tidegate.model.errors import Invalid
+from tidegate.domain.errors import Invalid
 from tidegate.wire import schema
-from tidegate.wire.allowances import ALLOWANCES
 from tidegate.wire.enum_orders import enum_order
 from tidegate.wire.java_patterns import fits
+from tidegate.wire.validation_overrides import ALLOWANCES
 
 SHOWN = 256
 """Characters of a refused value that a message repeats."""

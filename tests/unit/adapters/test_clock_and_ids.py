@@ -1,6 +1,6 @@
 from datetime import UTC, datetime, timedelta
 
-from tidegate.adapters.clock import RandomIds, SystemClock
+from tidegate.host.clock import RandomIds, SystemClock
 
 
 def test_the_clock_tells_aware_utc() -> None:

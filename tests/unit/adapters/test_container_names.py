@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from tidegate.compose.containers import containers, serving
-from tidegate.installation import Installation
-from tidegate.model.errors import Invalid
-from tidegate.model.fleet import FleetId, FleetSpec, VariantSpec
-from tidegate.model.registry import Container, Model
-from tidegate.model.rollout import Version
+from tidegate.domain.errors import Invalid
+from tidegate.domain.fleet import FleetId, FleetSpec, VariantSpec
+from tidegate.domain.registry import Container, Model
+from tidegate.domain.rollout import Version
+from tidegate.host.installation import Installation
 from tidegate.rollout.digest import digest
 from tidegate.service.models import check
+from tidegate.serving.contract.images import ImageTable
+from tidegate.serving.contract.replica_spec import Serving
 from tidegate.settings import Settings
-from tidegate.targets.local.folders import Folders
-from tidegate.worker.images import ImageTable
-from tidegate.worker.spec import Serving
+from tidegate.targets.local.paths import Folders
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SCALER = Container("tidegate/sklearn", "file:///m/scaler.skops", hostname="scaler")

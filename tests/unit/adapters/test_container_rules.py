@@ -3,10 +3,10 @@
 import pytest
 
 from tidegate.compose.containers import check_container, trusted
-from tidegate.model.errors import Invalid, StartupError
-from tidegate.model.registry import Container
+from tidegate.domain.errors import Invalid, StartupError
+from tidegate.domain.registry import Container
+from tidegate.serving.contract.images import ImageTable, RuntimeKind
 from tidegate.settings import Settings
-from tidegate.worker.images import ImageTable, RuntimeKind
 
 PICKLE = {"TIDEGATE_TRUST": "pickle"}
 CODE = Settings.from_environment({"TIDEGATE_TRUST": "code"})

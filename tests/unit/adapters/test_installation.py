@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.installation import FILE, Installation
+from tidegate.host.installation import FILE, Installation
 
 
 def line(root: Path, *mark: str) -> list[str]:
-    return ["python", *mark, "-m", "tidegate.worker", f"{root}/fleets/e/1/main/replicas/r-1/replica.json"]
+    return ["python", *mark, "-m", "tidegate.serving", f"{root}/fleets/e/1/main/replicas/r-1/replica.json"]
 
 
 def test_a_later_start_finds_the_same_installation(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.adapters.state_folder import StateFolder
-from tidegate.model.errors import StartupError
+from tidegate.domain.errors import StartupError
+from tidegate.host.state_folder import StateFolder
 
 
 def test_a_link_to_a_folder_is_the_folder(tmp_path: Path) -> None:

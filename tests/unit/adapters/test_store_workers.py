@@ -6,8 +6,8 @@ from concurrent.futures import Future
 
 import pytest
 
-from tidegate.adapters.store import workers
-from tidegate.adapters.store.workers import Closed, Watch, Workers, current_watch
+from tidegate.store import deadline_threads
+from tidegate.store.deadline_threads import Closed, Watch, Workers, current_watch
 
 PATIENCE = 60.0
 
@@ -18,8 +18,8 @@ class Overran(Exception):
 
 @pytest.fixture(autouse=True)
 def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "TICK", 0.01)
-    monkeypatch.setattr(workers, "GRACE", 0.05)
+    monkeypatch.setattr(deadline_threads, "TICK", 0.01)
+    monkeypatch.setattr(deadline_threads, "GRACE", 0.05)
 
 
 @pytest.fixture

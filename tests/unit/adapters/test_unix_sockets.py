@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tidegate import unix_sockets
-from tidegate.adapters.state_folder import StateFolder
-from tidegate.unix_sockets import Presence, can_hold_sockets, keep, refuses
+from tidegate.host import unix_sockets
+from tidegate.host.state_folder import StateFolder
+from tidegate.host.unix_sockets import Presence, can_hold_sockets, keep, refuses
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 
 from tidegate.auth.keys import check_bearer, required
-from tidegate.model.errors import AuthError, StartupError
+from tidegate.domain.errors import AuthError, StartupError
 from tidegate.settings import Settings
 
 

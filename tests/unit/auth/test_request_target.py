@@ -9,7 +9,7 @@ from hypothesis import given
 
 from tests.request_targets import AMBIGUOUS, CANONICAL, canonical_paths, paths
 from tidegate.auth.request_target import FORBIDDEN_IN_PATH, FORBIDDEN_IN_QUERY, MESSAGE, check, is_canonical
-from tidegate.model.errors import Invalid
+from tidegate.domain.errors import Invalid
 
 
 @pytest.mark.parametrize("target", AMBIGUOUS)

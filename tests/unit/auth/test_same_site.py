@@ -3,7 +3,7 @@
 import pytest
 
 from tidegate.auth.same_site import FOREIGN_HOST, FOREIGN_PAGE, compiled, own_hosts, refusal
-from tidegate.model.errors import StartupError
+from tidegate.domain.errors import StartupError
 
 OWN = compiled(own_hosts("127.0.0.1", ("Models.internal", "fd00::1", "[fd00::2]", "10.0.0.1")))
 OURS = (

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.request_targets import AMBIGUOUS, canonical_paths, encoded_queries, paths, raw_queries
 from tidegate.auth.request_target import is_canonical
 from tidegate.auth.sigv4 import ISO_BASIC, Identity, RequestParts, verify
-from tidegate.model.errors import (
+from tidegate.domain.errors import (
     AuthError,
     IncompleteSignature,
     Invalid,

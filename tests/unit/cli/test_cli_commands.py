@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from tidegate import __version__
 from tidegate.cli.app import app
-from tidegate.worker import eventstream
+from tidegate.serving.front import event_stream
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 MINIMAL = "endpoint: e\nmodel: {image: tidegate/xgboost, data: ./model.ubj}\n"
@@ -211,12 +211,12 @@ def test_invoke_passes_the_answer_on_as_it_is() -> None:
 
 def test_invoke_prints_a_stream_part_by_part() -> None:
     path = "/endpoints/e/invocations-response-stream"
-    parts = b"".join(message for part in (b"one ", b"two\n") for message in eventstream.payload_parts(part))
+    parts = b"".join(message for part in (b"one ", b"two\n") for message in event_stream.payload_parts(part))
     with stub({path: (200, parts)}) as (url, seen):
         done = tidegate("invoke", "e", "--stream", "--body", "1", "--accept", "text/plain", TIDEGATE_URL=url)
         assert (done.returncode, done.stdout) == (0, "one two\n")
         assert seen[-1]["headers"]["X-Amzn-SageMaker-Accept"] == "text/plain"
-    with stub({path: (200, parts + eventstream.failure("StreamBroken", "the model fell over"))}) as (url, _):
+    with stub({path: (200, parts + event_stream.failure("StreamBroken", "the model fell over"))}) as (url, _):
         broken = tidegate("invoke", "e", "--stream", "--body", "1", TIDEGATE_URL=url)
         assert (broken.returncode, broken.stdout) == (1, "one two\n")
         assert "StreamBroken): the model fell over" in broken.stderr

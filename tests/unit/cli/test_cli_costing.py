@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from tidegate.cli.app import app
-from tidegate.cli.curves import WIDTH, blocks, falling, year
-from tidegate.model.errors import Invalid, NotFound, TidegateError
+from tidegate.cli.sparklines import WIDTH, blocks, falling, year
+from tidegate.domain.errors import Invalid, NotFound, TidegateError
 
 PAYROLL = ("cost", "--min", "2", "--max", "10", "--traffic", "payroll", "--rps", "40", "--with", "year=2026")
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tidegate.cli import draw, watching
+from tidegate.advisor.rehearsal.simulation import Moment
+from tidegate.cli import draw, follow_rollout
 from tidegate.cli.artifacts import fingerprint
-from tidegate.cli.looking import _condition, _new
+from tidegate.cli.inspect import _condition, _new
 from tidegate.cli.platform import local_url
-from tidegate.cli.simulating import plot
+from tidegate.cli.simulate import plot
 from tidegate.settings import Settings
-from tidegate.testing.simulate import Moment
 
 ALARM = {"name": "e-1-errors", "state": "ALARM", "reason": "too many [bold]", "since": "2026-01-01T00:00:00+00:00"}
 
@@ -83,7 +83,7 @@ def test_the_picture_of_a_rollout_shows_all_that_matters() -> None:
         | {"errors_5xx": 5.0, "errors_4xx": 0.0}
     ]
     event = {"at": "2026-01-01T00:00:00+00:00", "kind": "rollout.Baking", "message": "baking [x]", "seq": 1}
-    shown = text(watching.picture(document(), live, [event]))
+    shown = text(follow_rollout.picture(document(), live, [event]))
     for wanted in ("25 % new", "next 50 %", "Baking, stage 1 of 4", "paused by ann", "9.2 ms", "no such file"):
         assert wanted in shown
     assert "too many [bold]" in shown and "baking [x]" in shown
@@ -153,7 +153,7 @@ def test_several_containers_are_shown_once_for_each_version() -> None:
     names = [{"name": "scaler", "image": "tidegate/sklearn"}, {"name": "trees", "image": "tidegate/xgboost"}]
     piped = {"architecture": {"mode": "serial", "containers": names}}
     old, new = document()["fleets"]
-    shown = text(watching.picture(document(fleets=[old, {**new, **piped}]), [], []))
+    shown = text(follow_rollout.picture(document(fleets=[old, {**new, **piped}]), [], []))
     assert shown.count("serial: scaler (tidegate/sklearn) -> trees (tidegate/xgboost)") == 1
     assert draw.architectures(document()) is None
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tidegate import planner
+from tidegate.advisor import planner
 from tidegate.cli.app import app
-from tidegate.model.errors import Invalid
-from tidegate.spec import text
+from tidegate.domain.errors import Invalid
+from tidegate.spec import yaml_text
 
 ANSWERS = "name: fraud\nrate: 20\nlatency: 100ms\ncriticality: high\n"
 
@@ -74,7 +74,7 @@ def test_the_spec_is_written_with_its_reasons(tmp_path: Path) -> None:
     model.write_bytes(b"")
     _, told = run("--example", "payroll-fraud", "--model", str(model), "--out", str(out))
     assert f"wrote {out}: tidegate deploy {out}" in told and "put in" not in told
-    data = text.load(out.read_text()).data
+    data = yaml_text.load(out.read_text()).data
     assert isinstance(data, dict) and data["model"]["data"] == model.as_uri()
     assert "# Deployment Strategy: Linear" in out.read_text()
     _, told = run("--example", "monthly-attrition", "--out", str(out))

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tidegate.console import choosing, explained, planning, shifting
+from tidegate.advisor.planner import examples
+from tidegate.advisor.prices import Catalogue
+from tidegate.console import flowchart, overview, plan_page, traffic_page
 from tidegate.console.money import dollars
-from tidegate.planner import examples
-from tidegate.prices import Catalogue
 
 CATALOGUE = Catalogue.load()
 
@@ -21,40 +21,40 @@ CATALOGUE = Catalogue.load()
     ],
 )
 def test_each_walk_ends_in_its_mode(clicked: dict[str, str], mode: str) -> None:
-    assert choosing.walked(clicked)["mode"]["id"] == mode
+    assert flowchart.walked(clicked)["mode"]["id"] == mode
 
 
 def test_a_question_that_is_not_come_to_has_no_answer() -> None:
-    walked = choosing.walked({"individual": "no", "large": "yes"})
+    walked = flowchart.walked({"individual": "no", "large": "yes"})
     assert [step["id"] for step in walked["taken"]] == ["individual"]
 
 
 def test_nonsense_is_no_answer() -> None:
-    assert choosing.walked({"individual": "perhaps"})["current"]["id"] == "individual"
+    assert flowchart.walked({"individual": "perhaps"})["current"]["id"] == "individual"
 
 
 @pytest.mark.parametrize("name", examples())
 def test_every_example_fills_its_form_and_the_form_makes_the_same_plan(name: str) -> None:
-    from_example = planning.planned({"example": name}, CATALOGUE)
+    from_example = plan_page.planned({"example": name}, CATALOGUE)
     typed = {field["key"]: field["value"] for field in from_example["fields"]}
-    from_form = planning.planned(typed, CATALOGUE)
+    from_form = plan_page.planned(typed, CATALOGUE)
     assert from_form["problem"] is None
     assert from_form["plan"]["rows"] == from_example["plan"]["rows"]
 
 
 def test_a_problem_stands_at_its_field() -> None:
-    made = planning.planned({"rate": "-1"}, CATALOGUE)
+    made = plan_page.planned({"rate": "-1"}, CATALOGUE)
     assert made["plan"] is None
     assert [field["key"] for field in made["fields"] if field["problem"]] == ["rate"]
 
 
 def test_no_answers_are_no_plan_and_no_problem() -> None:
-    made = planning.planned({"rate": " "}, CATALOGUE)
+    made = plan_page.planned({"rate": " "}, CATALOGUE)
     assert (made["plan"], made["problem"]) == (None, None)
 
 
 def test_the_overview_computes_its_figures() -> None:
-    numbers = explained.numbers(CATALOGUE)
+    numbers = overview.numbers(CATALOGUE)
     assert numbers["serverless"]["crossing"] > 0
     assert numbers["many"]["saved"] > 0.9
     assert numbers["savings"]["saving"] > 0
@@ -63,13 +63,13 @@ def test_the_overview_computes_its_figures() -> None:
 
 @pytest.mark.parametrize(("strategy", "key"), [("canary", "size"), ("linear", "step"), ("rolling", "batch")])
 def test_a_form_becomes_a_spec(strategy: str, key: str) -> None:
-    form = shifting.asked({"strategy": strategy, "size": "20%"})
-    assert shifting.spec(form)["rollout"][key] == "20%"
+    form = traffic_page.asked({"strategy": strategy, "size": "20%"})
+    assert traffic_page.spec(form)["rollout"][key] == "20%"
 
 
 def test_a_fault_brings_an_amount_of_its_own_kind() -> None:
-    assert shifting.asked({"fault": "latency", "amount": "5%"})["amount"] == "+80ms"
-    assert shifting.body(shifting.asked({"fault": ""}))["faults"] == []
+    assert traffic_page.asked({"fault": "latency", "amount": "5%"})["amount"] == "+80ms"
+    assert traffic_page.body(traffic_page.asked({"fault": ""}))["faults"] == []
 
 
 @pytest.mark.parametrize(

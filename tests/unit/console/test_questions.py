@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from tests.gateway_house import OPEN, SIGNED, House
-from tidegate.console.questions import Desk
-from tidegate.console.working import MOST_RUNS, answer
-from tidegate.model.errors import Invalid, Unavailable
+from tidegate.console.compute_api import Desk
+from tidegate.console.compute_process import MOST_RUNS, answer
+from tidegate.domain.errors import Invalid, Unavailable
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 SPEC = {

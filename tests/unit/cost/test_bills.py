@@ -3,16 +3,16 @@
 import pytest
 
 from tests.unit.cost.bills import PACKAGED, ROUND, load
-from tidegate.cost import containers, hosted, on_demand
-from tidegate.cost.bill import Bill
-from tidegate.cost.breakeven import fixed_against_scaled
-from tidegate.cost.extras import Extras
-from tidegate.cost.fleet import Scaling, fleet
-from tidegate.cost.hosted import Job, Work
-from tidegate.cost.many_models import Models, dedicated_against_shared
-from tidegate.cost.on_demand import OnDemand
-from tidegate.model.errors import Invalid
-from tidegate.prices import MissingPrice
+from tidegate.advisor.cost import containers, hosted, on_demand
+from tidegate.advisor.cost.bill import Bill
+from tidegate.advisor.cost.breakeven import fixed_against_scaled
+from tidegate.advisor.cost.extras import Extras
+from tidegate.advisor.cost.fleet import Scaling, fleet
+from tidegate.advisor.cost.hosted import Job, Work
+from tidegate.advisor.cost.many_models import Models, dedicated_against_shared
+from tidegate.advisor.cost.on_demand import OnDemand
+from tidegate.advisor.prices import MissingPrice
+from tidegate.domain.errors import Invalid
 
 YEAR = 8760
 

@@ -4,9 +4,9 @@ from datetime import date
 
 import pytest
 
-from tidegate.cost.shapes import PAYROLL, SHAPES, STEADY, shape
-from tidegate.cost.traffic import Peak, Shape, Traffic
-from tidegate.model.errors import Invalid
+from tidegate.advisor.cost.shapes import PAYROLL, SHAPES, STEADY, shape
+from tidegate.advisor.cost.traffic import Peak, Shape, Traffic
+from tidegate.domain.errors import Invalid
 
 
 def at(year: int, month: int, day: int, hour: int) -> int:

@@ -3,11 +3,11 @@
 import pytest
 
 from tests.unit.cost.bills import PACKAGED, load
-from tidegate.cost.fleet import Scaling
-from tidegate.cost.hosted import Job, Work
-from tidegate.cost.many_models import Models
-from tidegate.cost.ways import EXAMPLES, Figures, Way
-from tidegate.model.errors import Invalid
+from tidegate.advisor.cost.fleet import Scaling
+from tidegate.advisor.cost.hosted import Job, Work
+from tidegate.advisor.cost.many_models import Models
+from tidegate.advisor.cost.pricing_options import EXAMPLES, Figures, Way
+from tidegate.domain.errors import Invalid
 
 FIGURES = Figures(Scaling(50, 1, 4), Work(0.05), job=Job(1000, 12), models=Models(10, 1e6))
 

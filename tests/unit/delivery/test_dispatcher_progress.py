@@ -13,12 +13,12 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from tidegate.compose.dispatchers import STUCK, Runs, Supervisor, digest, runs, start_of
-from tidegate.delivery.dispatcher import Dispatcher
-from tidegate.delivery.page import Page
-from tidegate.delivery.work import Work
-from tidegate.installation import Installation
-from tidegate.model.errors import Unavailable
+from tidegate.compose.dispatcher_supervisor import STUCK, Runs, Supervisor, digest, runs, start_of
+from tidegate.dispatcher.dispatch import Dispatcher
+from tidegate.dispatcher.processor import Work
+from tidegate.dispatcher.snapshot import Page
+from tidegate.domain.errors import Unavailable
+from tidegate.host.installation import Installation
 from tidegate.ports.queue import Queue
 from tidegate.settings import Settings
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.delivery.files import FEW, Files, Output
-from tidegate.model.errors import ArtifactError, TidegateError, Transient
+from tidegate.dispatcher.files import FEW, Files, Output
+from tidegate.domain.errors import ArtifactError, TidegateError, Transient
 
 
 @pytest.mark.parametrize("count", [1, 3 * FEW])

@@ -9,7 +9,7 @@ from demo import payroll
 from demo.cloud import Standing
 from demo.payroll import BRAZIL, BRAZIL_JOINS, FEATURES, MONTH_STARTS
 from demo.run import RELEASES, Outcome, check
-from tidegate.load import Failure, Report, Second, Tally
+from tidegate.advisor.load import Failure, Report, Second, Tally
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tidegate.evidence.alarms import judge
-from tidegate.evidence.datapoint import Datapoint
-from tidegate.model.alarm import Alarm, AlarmState, Comparison, MissingData
+from tidegate.domain.alarm import Alarm, AlarmState, Comparison, MissingData
+from tidegate.monitoring.alarms import judge
+from tidegate.monitoring.datapoint import Datapoint
 
 NOW = datetime(2026, 11, 24, 15, 0, tzinfo=UTC)
 TREATMENTS = (MissingData.MISSING, MissingData.IGNORE, MissingData.BREACHING, MissingData.NOT_BREACHING)

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tidegate.evidence.alarms import evaluate, next_evaluation, windows
-from tidegate.evidence.datapoint import Datapoint
-from tidegate.model.alarm import Alarm, AlarmState, Comparison, MissingData
+from tidegate.domain.alarm import Alarm, AlarmState, Comparison, MissingData
+from tidegate.monitoring.alarms import evaluate, next_evaluation, windows
+from tidegate.monitoring.datapoint import Datapoint
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 BEGIN = int(NOON.timestamp())

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.evidence import finite, sketch
-from tidegate.evidence.samples import flaw, merge, statistic
-from tidegate.evidence.spread import together
-from tidegate.model.metric import Latency, MetricId, Sample
+from tidegate.domain.metric import Latency, MetricId, Sample
+from tidegate.monitoring import finite, sketch
+from tidegate.monitoring.samples import flaw, merge, statistic
+from tidegate.monitoring.value_spread import together
 
 METRIC = MetricId.of("mine", "Latency", {"Endpoint": "a"})
 FINITE = st.floats(allow_nan=False, allow_infinity=False)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from scipy import stats
 
-from tidegate.evidence.power import (
+from tidegate.advisor.promise import (
     HEALTHY,
     Baseline,
     Fault,
@@ -16,16 +16,16 @@ from tidegate.evidence.power import (
     Quantity,
     Spread,
     Terms,
-    counts,
-    meaning,
+    alarm_model,
+    distributions,
     promise,
 )
-from tidegate.evidence.power.memory import OFF, remember
-from tidegate.evidence.power.sampling import fewest
-from tidegate.evidence.power.watching import Setting, Watching
-from tidegate.model.alarm import Alarm, Comparison, MissingData
-from tidegate.model.errors import Invalid
-from tidegate.model.rollout import RolloutPlan, Stage
+from tidegate.advisor.promise.alarm_markov import OFF, remember
+from tidegate.advisor.promise.detection import Setting, Watching
+from tidegate.advisor.promise.sampling import fewest
+from tidegate.domain.alarm import Alarm, Comparison, MissingData
+from tidegate.domain.errors import Invalid
+from tidegate.domain.rollout import RolloutPlan, Stage
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 NEW = {"EndpointName": "e", "VariantName": "a", "EndpointConfigName": "c"}
@@ -47,7 +47,7 @@ def one_stage(share: int, bake: int) -> RolloutPlan:
 
 @pytest.mark.parametrize("mean", [0.3, 7.0, 250.5, 40_000.0])
 def test_poisson_as_scipy_has_it(mean: float) -> None:
-    low, chances = counts.poisson(mean)
+    low, chances = distributions.poisson(mean)
     assert math.fsum(chances) == pytest.approx(1, abs=1e-12)
     for place in range(0, len(chances), max(1, len(chances) // 50)):
         assert chances[place] == pytest.approx(stats.poisson.pmf(low + place, mean), rel=1e-7, abs=1e-16)
@@ -55,7 +55,7 @@ def test_poisson_as_scipy_has_it(mean: float) -> None:
 
 @pytest.mark.parametrize(("trials", "part"), [(1, 0.5), (30, 0.01), (1_000, 0.3), (100_000, 0.999)])
 def test_binomial_as_scipy_has_it(trials: int, part: float) -> None:
-    low, chances = counts.binomial(trials, part)
+    low, chances = distributions.binomial(trials, part)
     assert math.fsum(chances) == pytest.approx(1, abs=1e-10)
     for place in range(0, len(chances), max(1, len(chances) // 50)):
         assert chances[place] == pytest.approx(stats.binom.pmf(low + place, trials, part), rel=1e-6, abs=1e-14)
@@ -69,7 +69,7 @@ def test_a_period_of_errors_is_a_binomial_tail(requests: float, rate: float, lim
     by_hand = math.fsum(
         stats.poisson.pmf(n, requests) * stats.binom.sf(math.floor(limit * n + 1e-9), n, rate) for n in numbers
     )
-    found = meaning.chances(alarm(threshold=limit), meaning.Load(requests), Baseline(rate), Baseline())
+    found = alarm_model.chances(alarm(threshold=limit), alarm_model.Load(requests), Baseline(rate), Baseline())
     assert found.breach == pytest.approx(by_hand, rel=1e-6)
     assert found.nothing == pytest.approx(math.exp(-requests))
 
@@ -78,10 +78,13 @@ def test_a_percentile_is_a_rate_of_slow_requests() -> None:
     """Among 100 requests the nearest-rank p99 is the second slowest only from 101 on; up to 100 it is the slowest."""
     spread = Spread.lognormal(30_000, 120_000)
     limit = spread.quantile(0.995)
-    found = meaning.chances(
-        alarm("ModelLatency", "p99", limit), meaning.Load(20.0), Baseline(latency=spread), Baseline(latency=spread)
+    found = alarm_model.chances(
+        alarm("ModelLatency", "p99", limit),
+        alarm_model.Load(20.0),
+        Baseline(latency=spread),
+        Baseline(latency=spread),
     )
-    slow = spread.slower_than(meaning.slow_from(limit, Comparison.GREATER))
+    slow = spread.slower_than(alarm_model.slow_from(limit, Comparison.GREATER))
     assert slow == pytest.approx(0.005, rel=0.1)
     assert found.breach == pytest.approx(1 - math.exp(-20 * slow), rel=1e-9)
 
@@ -89,9 +92,9 @@ def test_a_percentile_is_a_rate_of_slow_requests() -> None:
 def test_the_mean_of_predictions_is_normal() -> None:
     base = Baseline(predictions=Predictions(0.4, 0.1))
     guard = replace(alarm("Score", "Average", 0.42), namespace="Fraud")
-    found = meaning.chances(guard, meaning.Load(1e6), base, base)
+    found = alarm_model.chances(guard, alarm_model.Load(1e6), base, base)
     assert found.breach == pytest.approx(0, abs=1e-12)
-    small = meaning.chances(guard, meaning.Load(100.0), base, base).breach
+    small = alarm_model.chances(guard, alarm_model.Load(100.0), base, base).breach
     by_hand = sum(stats.poisson.pmf(n, 100) * stats.norm.sf(0.02 * math.sqrt(n) / 0.1) for n in range(1, 250))
     assert small == pytest.approx(by_hand, rel=1e-6)
 
@@ -114,10 +117,10 @@ def test_m_of_n_by_hand() -> None:
     mass = memory.begin()
     gone = []
     for _ in range(3):
-        mass = memory.after(mass, meaning.Chances(p, 0.0))
+        mass = memory.after(mass, alarm_model.Chances(p, 0.0))
         gone.append(1 - sum(mass))
     assert gone == pytest.approx([0, p * p, p * p + 2 * p * p * (1 - p)])
-    assert memory.after_many(memory.begin(), meaning.Chances(p, 0.0), 1000) == pytest.approx(
+    assert memory.after_many(memory.begin(), alarm_model.Chances(p, 0.0), 1000) == pytest.approx(
         _one_by_one(memory.begin(), 1000, p, guard), abs=1e-12
     )
 
@@ -125,7 +128,7 @@ def test_m_of_n_by_hand() -> None:
 def _one_by_one(mass: list[float], count: int, p: float, guard: Alarm) -> list[float]:
     memory = remember(guard, gaps=False, history=False)
     for _ in range(count):
-        mass = memory.after(mass, meaning.Chances(p, 0.0))
+        mass = memory.after(mass, alarm_model.Chances(p, 0.0))
     return mass
 
 
@@ -148,11 +151,11 @@ def test_a_bake_of_whole_minutes_by_hand() -> None:
     setting = Setting(one_stage(1_000, 600), 40.0, Baseline(0.0))
     watching = Watching(alarm(threshold=0.05), setting)
     fault = Fault(error_rate=0.03)
-    part = meaning.chances(alarm(threshold=0.05), meaning.Load(240), Baseline(0.03), Baseline()).breach
+    part = alarm_model.chances(alarm(threshold=0.05), alarm_model.Load(240), Baseline(0.03), Baseline()).breach
     quiet = 0.0
     for offset in ((place + 0.5) / 8 for place in range(8)):
-        first = meaning.chances(
-            alarm(threshold=0.05), meaning.Load(240 * (1 - offset)), Baseline(0.03), Baseline()
+        first = alarm_model.chances(
+            alarm(threshold=0.05), alarm_model.Load(240 * (1 - offset)), Baseline(0.03), Baseline()
         )
         quiet += (1 - part) ** 9 * (1 - first.breach) / 8
     assert watching.by_stage(fault) == pytest.approx((1 - quiet,), rel=1e-9)

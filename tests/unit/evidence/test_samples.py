@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.evidence import sketch
-from tidegate.evidence.samples import merge, statistic
-from tidegate.model.errors import Invalid
-from tidegate.model.metric import MetricId, Sample
+from tidegate.domain.errors import Invalid
+from tidegate.domain.metric import MetricId, Sample
+from tidegate.monitoring import sketch
+from tidegate.monitoring.samples import merge, statistic
 
 METRIC = MetricId.of("mine", "Latency", {"Endpoint": "a"})
 

@@ -12,9 +12,9 @@ import pytest
 
 from tests.gateway_house import KEY, OPEN, SECRET, SIGNED, House
 from tests.small_disk import small_disk
-from tidegate.adapters.store import open_store
 from tidegate.gateway.health import WriteProbe
-from tidegate.gateway.steps import MAX_BODY
+from tidegate.gateway.middleware import MAX_BODY
+from tidegate.store import open_store
 
 Ask = Callable[..., httpx.Response]
 ALARMS = {"X-Amz-Target": "GraniteServiceVersion20100801.DescribeAlarms"}

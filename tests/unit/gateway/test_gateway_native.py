@@ -12,8 +12,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from tests.gateway_house import KEY, SECRET, SIGNED, House
-from tidegate.evidence import sketch
-from tidegate.model.metric import SAGEMAKER, MetricId, Sample
+from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
+from tidegate.monitoring import sketch
 
 R = TypeVar("R")
 API = "http://127.0.0.1:8471/tidegate/v1"

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 
 from tests.gateway_house import House
-from tidegate import planner
+from tidegate.advisor import planner
 
 API = "http://127.0.0.1:8471/tidegate/v1/plan"
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from tidegate import planner
-from tidegate.model.errors import Invalid, NotFound
-from tidegate.planner.answers import Answers, Peak
-from tidegate.planner.tables import table
-from tidegate.prices import Catalogue
+from tidegate.advisor import planner
+from tidegate.advisor.planner.answers import Answers, Peak
+from tidegate.advisor.planner.tables import table
+from tidegate.advisor.prices import Catalogue
+from tidegate.domain.errors import Invalid, NotFound
 
 CATALOGUE = Catalogue.load()
 BAD: list[tuple[dict[str, Any], str]] = [

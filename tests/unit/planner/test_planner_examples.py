@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from tidegate import planner
-from tidegate.planner import Plan
-from tidegate.planner.rows import NAMES
-from tidegate.prices import Catalogue, MissingPrice
+from tidegate.advisor import planner
+from tidegate.advisor.planner import Plan
+from tidegate.advisor.planner.rows import NAMES
+from tidegate.advisor.prices import Catalogue, MissingPrice
 
 CATALOGUE = Catalogue.load()
 

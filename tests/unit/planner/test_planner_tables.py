@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from tidegate import planner
-from tidegate.planner import facts, measures, rules
-from tidegate.planner.strategy import Strategy, strategy
-from tidegate.planner.tables import table
-from tidegate.planner.walk import walk
+from tidegate.advisor import planner
+from tidegate.advisor.planner import assumptions, rules, units
+from tidegate.advisor.planner.flowchart import walk
+from tidegate.advisor.planner.strategy import Strategy, strategy
+from tidegate.advisor.planner.tables import table
 
 WAYS = [
     ({"individual_responses": False, "records": 1}, ["individual"], "batch"),
@@ -39,7 +39,7 @@ WAYS = [
 
 @pytest.mark.parametrize(("given", "asked", "mode"), WAYS)
 def test_the_ways_through_the_flowchart(given: dict[str, Any], asked: list[str], mode: str) -> None:
-    steps = walk(facts.known(planner.read({"rate": 1, **given})))
+    steps = walk(assumptions.known(planner.read({"rate": 1, **given})))
     assert ([step.id for step in steps], steps[-1].leads_to) == (asked, mode)
 
 
@@ -116,13 +116,10 @@ def test_conditions() -> None:
 
 
 def test_times_sizes_and_rates_as_people_read_them() -> None:
-    assert measures.seconds("1h30m") == 5400 and measures.seconds("0.5 ms") == 0.0005
-    assert [measures.told_seconds(value) for value in (5400, 0.1, 0.00002)] == ["1.5 h", "100 ms", "20 us"]
-    assert [measures.told_size(value) for value in (16_000, 25e6, 12)] == ["16 KB", "25 MB", "12 bytes"]
-    assert (
-        measures.told_rate(1234.5) == "1,230 requests a second"
-        and measures.told_rate(0.1) == "360 requests an hour"
-    )
-    assert [measures.told_money(value) for value in (391.95, 0.054)] == ["$392", "$0.05"]
+    assert units.seconds("1h30m") == 5400 and units.seconds("0.5 ms") == 0.0005
+    assert [units.told_seconds(value) for value in (5400, 0.1, 0.00002)] == ["1.5 h", "100 ms", "20 us"]
+    assert [units.told_size(value) for value in (16_000, 25e6, 12)] == ["16 KB", "25 MB", "12 bytes"]
+    assert units.told_rate(1234.5) == "1,230 requests a second" and units.told_rate(0.1) == "360 requests an hour"
+    assert [units.told_money(value) for value in (391.95, 0.054)] == ["$392", "$0.05"]
     with pytest.raises(ValueError, match="with its unit"):
-        measures.seconds("soon")
+        units.seconds("soon")

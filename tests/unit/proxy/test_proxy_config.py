@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.model.errors import StartupError
-from tidegate.model.fleet import FleetId, RoutingStrategy
-from tidegate.model.traffic import table
+from tidegate.domain.errors import StartupError
+from tidegate.domain.fleet import FleetId, RoutingStrategy
+from tidegate.domain.traffic import table
+from tidegate.proxy.cold_start_hold import SCRIPT
 from tidegate.proxy.config import render
-from tidegate.proxy.holding import SCRIPT
 from tidegate.proxy.options import Options
 from tidegate.proxy.state import State
 

@@ -4,7 +4,7 @@ import asyncio
 import time
 from pathlib import Path
 
-from tidegate.proxy.holding import Wakes, script
+from tidegate.proxy.cold_start_hold import Wakes, script
 
 
 async def heard(socket: Path, *lines: bytes) -> tuple[list[tuple[str, float]], list[str]]:

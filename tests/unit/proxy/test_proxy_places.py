@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.model.fleet import FleetId, RoutingStrategy
-from tidegate.proxy.places import assign
+from tidegate.domain.fleet import FleetId, RoutingStrategy
+from tidegate.proxy.hash_ring import assign
 from tidegate.proxy.state import State
 
 NAMES = st.lists(st.sampled_from("abcdefgh"), unique=True, max_size=6)

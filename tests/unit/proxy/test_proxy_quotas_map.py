@@ -3,10 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.model.admission import QUEUE_TIME, USUAL, Admission, Quotas, Rate
-from tidegate.model.fleet import FleetId, RoutingStrategy
-from tidegate.proxy.quotas import USUAL as X_CLIENT
-from tidegate.proxy.quotas import entries, known, stale
+from tidegate.domain.admission import QUEUE_TIME, USUAL, Admission, Quotas, Rate
+from tidegate.domain.fleet import FleetId, RoutingStrategy
+from tidegate.proxy.rate_limits import USUAL as X_CLIENT
+from tidegate.proxy.rate_limits import entries, known, stale
 from tidegate.proxy.state import State
 
 RANDOM = RoutingStrategy.RANDOM

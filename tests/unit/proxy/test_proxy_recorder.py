@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.small_disk import small_disk
-from tidegate.preallocated import BLOCK, PreallocatedFiles
+from tidegate.host.preallocated import BLOCK, PreallocatedFiles
 from tidegate.proxy import recorder
 from tidegate.proxy.recorder import NotWritten, Recorder
 

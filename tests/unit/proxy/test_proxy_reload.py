@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.model.errors import Transient
+from tidegate.domain.errors import Transient
 from tidegate.proxy import runtime
 from tidegate.proxy.runtime import Runtime
 

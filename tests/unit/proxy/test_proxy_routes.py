@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.model.errors import Refused
-from tidegate.model.fleet import FleetId
-from tidegate.model.traffic import WHOLE, Route, RouteTable, split, table
+from tidegate.domain.errors import Refused
+from tidegate.domain.fleet import FleetId
+from tidegate.domain.traffic import WHOLE, Route, RouteTable, split, table
 from tidegate.proxy.routes import entries, key, parse, value
 
 FLEETS = [FleetId("fraud", 1 + number // 10, f"v{number % 10}") for number in range(20)]

@@ -2,8 +2,8 @@
 
 import msgspec
 
-from tidegate.model.fleet import FleetId, RoutingStrategy
-from tidegate.model.traffic import RouteTable, table
+from tidegate.domain.fleet import FleetId, RoutingStrategy
+from tidegate.domain.traffic import RouteTable, table
 from tidegate.proxy.state import Seat, State
 
 RANDOM, LEAST = RoutingStrategy.RANDOM, RoutingStrategy.LEAST_OUTSTANDING_REQUESTS

@@ -6,10 +6,10 @@ import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
-from tidegate.cli.asking_sagemaker import job_name
-from tidegate.model.errors import Invalid
-from tidegate.recommend.at_sagemaker import Asked, found, request
-from tidegate.recommend.space import Objective
+from tidegate.advisor.recommend.configurations import Objective
+from tidegate.advisor.recommend.sagemaker_job import Asked, found, request
+from tidegate.cli.sagemaker_recommender import job_name
+from tidegate.domain.errors import Invalid
 
 ROLE = "arn:aws:iam::123456789012:role/sagemaker"
 PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/fraud/3"

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.model.errors import Invalid
-from tidegate.model.recommendation import Limits, RecommendationJob, Step
-from tidegate.model.registry import Container, Model
-from tidegate.prices import Catalogue
-from tidegate.recommend import jobs
-from tidegate.recommend.search import Effort, Look, highest
-from tidegate.recommend.space import Candidate, Objective, Probe, Trial
+from tidegate.advisor.prices import Catalogue
+from tidegate.advisor.recommend import jobs
+from tidegate.advisor.recommend.configurations import Candidate, Objective, Probe, Trial
+from tidegate.advisor.recommend.search import Effort, Look, highest
+from tidegate.domain.errors import Invalid
+from tidegate.domain.recommendation import Limits, RecommendationJob, Step
+from tidegate.domain.registry import Container, Model
 
 OBJECTIVE = Objective(95, 0.05)
 ONE = Candidate(2, 1, 16)

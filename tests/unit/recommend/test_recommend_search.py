@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.prices import Catalogue
-from tidegate.recommend.offers import fits, offers
-from tidegate.recommend.search import Look, highest, search
-from tidegate.recommend.space import Candidate, Objective, Probe, candidates
+from tidegate.advisor.prices import Catalogue
+from tidegate.advisor.recommend.configurations import Candidate, Objective, Probe, candidates
+from tidegate.advisor.recommend.estimates import fits, offers
+from tidegate.advisor.recommend.search import Look, highest, search
 
 CATALOGUE = Catalogue.load()
 OBJECTIVE = Objective(99, 0.05)

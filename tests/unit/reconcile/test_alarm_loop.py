@@ -9,16 +9,16 @@ from itertools import pairwise
 
 import pytest
 
-from tidegate.adapters.metrics import SqlMetrics
-from tidegate.adapters.store import SqlStore, open_store
-from tidegate.evidence import sketch
-from tidegate.model.alarm import Alarm, AlarmState, Comparison
-from tidegate.model.metric import MetricId, Query, Sample
+from tidegate.domain.alarm import Alarm, AlarmState, Comparison
+from tidegate.domain.metric import MetricId, Query, Sample
+from tidegate.monitoring import sketch
 from tidegate.ports.store import Tx
+from tidegate.reconcile.alarm_data import points
 from tidegate.reconcile.alarms import BUDGET, evaluate_due
-from tidegate.reconcile.reading import points
 from tidegate.service import alarms as use
-from tidegate.service.kinds import ALARM
+from tidegate.service.record_kinds import ALARM
+from tidegate.store import SqlStore, open_store
+from tidegate.store.metrics import SqlMetrics
 from tidegate.testing.memory_metrics import MemoryMetrics
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)

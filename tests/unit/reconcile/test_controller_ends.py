@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.adapters.state_folder import StateFolder
+from tidegate.compose.control_socket import listening
 from tidegate.compose.controller import Controller
-from tidegate.compose.listening import listening
-from tidegate.model.errors import StartupError
+from tidegate.domain.errors import StartupError
+from tidegate.host.state_folder import StateFolder
+from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
-from tidegate.worker.images import ImageTable
 
 
 @pytest.fixture

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.adapters.store import SqlStore, open_store
-from tidegate.model.endpoint import Endpoint, Wanted
-from tidegate.model.errors import Refused, TidegateError
-from tidegate.model.fleet import FleetId, FleetSpec
-from tidegate.model.observe import FleetSeen, Observation
-from tidegate.model.rollout import DeploymentConfig
-from tidegate.model.traffic import RouteTable
+from tidegate.domain.endpoint import Endpoint, Wanted
+from tidegate.domain.errors import Refused, TidegateError
+from tidegate.domain.fleet import FleetId, FleetSpec
+from tidegate.domain.observation import FleetSeen, Observation
+from tidegate.domain.rollout import DeploymentConfig
+from tidegate.domain.traffic import RouteTable
 from tidegate.ports.store import Kind
 from tidegate.ports.target import Capabilities, Look
 from tidegate.reconcile.engine import ACTIVE_RESYNC, RETRY, SETTLE, Engine
 from tidegate.reconcile.guards import Guards
 from tidegate.rollout import commands
-from tidegate.service.kinds import ENDPOINT
+from tidegate.service.record_kinds import ENDPOINT
+from tidegate.store import SqlStore, open_store
 from tidegate.testing.memory_metrics import MemoryMetrics
 from tidegate.testing.samples import version
 

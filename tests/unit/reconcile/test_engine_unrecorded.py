@@ -9,19 +9,19 @@ from typing import TypeVar
 import pytest
 
 from tests.unit.reconcile.test_engine import StandInTarget, Still
-from tidegate.model.alarm import Alarm, AlarmState, Comparison
-from tidegate.model.endpoint import ClockMark, Endpoint, Wanted
-from tidegate.model.errors import Unavailable
-from tidegate.model.metric import Coverage, Sample
-from tidegate.model.rollout import Phase
-from tidegate.model.traffic import WHOLE
+from tidegate.domain.alarm import Alarm, AlarmState, Comparison
+from tidegate.domain.endpoint import ClockMark, Endpoint, Wanted
+from tidegate.domain.errors import Unavailable
+from tidegate.domain.metric import Coverage, Sample
+from tidegate.domain.rollout import Phase
+from tidegate.domain.traffic import WHOLE
 from tidegate.ports.store import Tx
 from tidegate.reconcile import engine as module
 from tidegate.reconcile.engine import Engine
 from tidegate.reconcile.guards import Guards
-from tidegate.rollout import commands, wanted
+from tidegate.rollout import commands, desired_state
 from tidegate.service.alarms import series_of
-from tidegate.service.kinds import ALARM, ENDPOINT
+from tidegate.service.record_kinds import ALARM, ENDPOINT
 from tidegate.testing.memory_metrics import MemoryMetrics
 from tidegate.testing.memory_store import MemoryStore
 from tidegate.testing.samples import canary, percent, version
@@ -77,7 +77,7 @@ class Case:
         """A canary of 10 % that bakes for 60 s, from one second ago on."""
         await self.store.run(lambda tx: tx.put(ALARM, "alarm", GUARD, expect=0, now=NOON))
         first = Endpoint("fraud", NOON, NOON, generation=1, serving=replace(version("v1", 2), generation=1))
-        first = wanted.route(first, 0)
+        first = desired_state.route(first, 0)
         wish = Wanted(version("v2", 2), canary(percent(10), 60, 60), NOON, guards=(GUARD,))
         begun = commands.begin(first, wish, rollout_id="r", can=self.target.can, now=NOON)
         await self.store.run(lambda tx: tx.put(ENDPOINT, "fraud", begun, expect=0, now=NOON))

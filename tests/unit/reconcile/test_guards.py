@@ -4,9 +4,9 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from tidegate.model.alarm import Alarm, AlarmState, Comparison
-from tidegate.model.errors import Unavailable
-from tidegate.model.metric import Coverage, MetricId, Sample
+from tidegate.domain.alarm import Alarm, AlarmState, Comparison
+from tidegate.domain.errors import Unavailable
+from tidegate.domain.metric import Coverage, MetricId, Sample
 from tidegate.reconcile.guards import BUDGET, Guarded, Guards
 from tidegate.service.alarms import series_of
 from tidegate.testing.memory_metrics import MemoryMetrics

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from tidegate.adapters.store import open_store
-from tidegate.model.recommendation import RecommendationJob, RecommendationStatus, Recommended, Step
-from tidegate.model.registry import Container, Model
+from tidegate.domain.recommendation import RecommendationJob, RecommendationStatus, Recommended, Step
+from tidegate.domain.registry import Container, Model
 from tidegate.ports.recommenders import RecommenderSeen
 from tidegate.ports.store import Store, Tx
 from tidegate.reconcile.recommendations import MOST_STARTS, Recommendations, decided
 from tidegate.service import recommendations as use
-from tidegate.service.kinds import RECOMMENDATION
+from tidegate.service.record_kinds import RECOMMENDATION
+from tidegate.store import open_store
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MODEL = Model("m", (Container("tidegate/xgboost"),), NOW)

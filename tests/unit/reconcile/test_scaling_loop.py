@@ -6,18 +6,18 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tidegate.model.asynchronous import Asynchronous, Backlog
-from tidegate.model.endpoint import Endpoint
-from tidegate.model.fleet import FleetId, VariantSpec
-from tidegate.model.metric import SAGEMAKER, MetricId, Sample
-from tidegate.model.observe import FleetSeen, Observation
-from tidegate.model.registry import Container, Model
-from tidegate.model.rollout import Version
-from tidegate.model.scaling import ActivityStatus, Dimension, Fast, ScalableTarget
+from tidegate.domain.asynchronous import Asynchronous, Backlog
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.fleet import FleetId, VariantSpec
+from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
+from tidegate.domain.observation import FleetSeen, Observation
+from tidegate.domain.registry import Container, Model
+from tidegate.domain.rollout import Version
+from tidegate.domain.scaling import ActivityStatus, Dimension, Fast, ScalableTarget
 from tidegate.ports.store import Tx
 from tidegate.reconcile.scaling import Scaling
 from tidegate.service import activities, scalables
-from tidegate.service.kinds import ACTIVITY, ENDPOINT, SCALABLE
+from tidegate.service.record_kinds import ACTIVITY, ENDPOINT, SCALABLE
 from tidegate.service.scaling_records import PolicyRecord, Scalable
 from tidegate.testing.memory_metrics import MemoryMetrics
 from tidegate.testing.memory_store import MemoryStore

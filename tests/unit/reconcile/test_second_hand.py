@@ -9,17 +9,17 @@ from typing import TypeVar
 
 import pytest
 
-from tidegate.adapters.store import open_store
-from tidegate.model.alarm import Alarm, AlarmState, Comparison
-from tidegate.model.errors import Unavailable
-from tidegate.model.fleet import FleetId
-from tidegate.model.metric import SAGEMAKER, Collected, Coverage, FleetSecond, Sample
+from tidegate.domain.alarm import Alarm, AlarmState, Comparison
+from tidegate.domain.errors import Unavailable
+from tidegate.domain.fleet import FleetId
+from tidegate.domain.metric import SAGEMAKER, Collected, Coverage, FleetSecond, Sample
 from tidegate.ports.store import Kind, Tx
 from tidegate.reconcile.alarms import evaluate_due, is_due
 from tidegate.reconcile.guards import Guarded, Guards
-from tidegate.reconcile.watch import Watch
+from tidegate.reconcile.metrics_loop import Watch
 from tidegate.service import alarms as use
-from tidegate.service.kinds import ALARM
+from tidegate.service.record_kinds import ALARM
+from tidegate.store import open_store
 from tidegate.testing.memory_metrics import MemoryMetrics
 from tidegate.testing.memory_store import MemoryStore
 

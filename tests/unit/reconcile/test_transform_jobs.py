@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from tidegate.adapters.store import open_store
-from tidegate.model.errors import Conflict, NotFound, Transient
-from tidegate.model.fleet import FleetId, FleetSpec
-from tidegate.model.observe import FleetSeen
-from tidegate.model.registry import Container, Model
-from tidegate.model.transform import JobStatus, Pace, Progress, Sink, Source, TransformJob
+from tidegate.domain.errors import Conflict, NotFound, Transient
+from tidegate.domain.fleet import FleetId, FleetSpec
+from tidegate.domain.observation import FleetSeen
+from tidegate.domain.registry import Container, Model
+from tidegate.domain.transform import JobStatus, Pace, Progress, Sink, Source, TransformJob
 from tidegate.ports.runners import RunnerSeen
 from tidegate.ports.store import Store
 from tidegate.reconcile.transforms import Transforms
 from tidegate.service import transforms as use
-from tidegate.service.kinds import TRANSFORM
+from tidegate.service.record_kinds import TRANSFORM
+from tidegate.store import open_store
 from tidegate.transform.incidents import PATIENCE
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -8,15 +8,15 @@ from statistics import fmean, pvariance
 
 import pytest
 
-from tidegate.evidence.power import HEALTHY, Baseline, Fault, Predictions, Spread
-from tidegate.evidence.power.watching import Setting, Watching
-from tidegate.model.alarm import Alarm, Comparison, MissingData
-from tidegate.model.errors import Invalid
-from tidegate.model.observe import Capabilities
-from tidegate.model.rollout import Cause, DeploymentConfig
+from tidegate.advisor.promise import HEALTHY, Baseline, Fault, Predictions, Spread
+from tidegate.advisor.promise.detection import Setting, Watching
+from tidegate.advisor.rehearsal.rehearsal import Outcome, Part, Rehearsal, Run, Scenario, Stage, rehearse
+from tidegate.advisor.rehearsal.sampling import FINE_CUTS, Crowd, kinds
+from tidegate.domain.alarm import Alarm, Comparison, MissingData
+from tidegate.domain.errors import Invalid
+from tidegate.domain.observation import Capabilities
+from tidegate.domain.rollout import Cause, DeploymentConfig
 from tidegate.rollout.plan import compile_plan
-from tidegate.testing.crowd import FINE_CUTS, Crowd, kinds
-from tidegate.testing.rehearsal import Outcome, Part, Rehearsal, Run, Scenario, Stage, rehearse
 from tidegate.testing.samples import all_at_once, canary, linear, percent, rolling, version
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)

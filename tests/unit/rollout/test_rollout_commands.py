@@ -6,14 +6,14 @@ from datetime import timedelta
 
 import pytest
 
-from tidegate.model.endpoint import Endpoint, Wanted
-from tidegate.model.errors import Conflict, Invalid, TidegateError
-from tidegate.model.observe import Capabilities
-from tidegate.model.rollout import DeploymentConfig, Phase
-from tidegate.rollout import commands, wanted
+from tidegate.advisor.rehearsal.simulation import simulate, updating
+from tidegate.domain.endpoint import Endpoint, Wanted
+from tidegate.domain.errors import Conflict, Invalid, TidegateError
+from tidegate.domain.observation import Capabilities
+from tidegate.domain.rollout import DeploymentConfig, Phase
+from tidegate.rollout import commands, desired_state
 from tidegate.rollout.commands import Change
 from tidegate.testing.samples import canary, percent, version
-from tidegate.testing.simulate import simulate, updating
 from tidegate.testing.world import START, World
 
 CANARY = canary(percent(10), 300, 60)
@@ -181,7 +181,7 @@ def test_a_command_neither_shifts_traffic_forward_nor_advances_a_stage(
 ) -> None:
     before = state()
     after = command(before)
-    assert wanted.new_share(after) <= wanted.new_share(before) or after.rollout is None
+    assert desired_state.new_share(after) <= desired_state.new_share(before) or after.rollout is None
     if before.rollout is not None and after.rollout is not None and before.rollout.id == after.rollout.id:
         assert after.rollout.stage == before.rollout.stage
 
@@ -214,7 +214,7 @@ def test_aborting_while_a_successor_waits_drops_the_successor() -> None:
 
 def test_a_forced_delete_ends_the_rollout() -> None:
     gone = commands.delete(baking(), LATER, force=True)
-    assert gone.rollout is None and gone.deleting and wanted.fleets(gone) == {}
+    assert gone.rollout is None and gone.deleting and desired_state.fleets(gone) == {}
 
 
 @pytest.mark.parametrize(

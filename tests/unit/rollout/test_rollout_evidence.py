@@ -6,16 +6,16 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tidegate.model.alarm import AlarmState
-from tidegate.model.endpoint import ClockMark, Endpoint, Pause, Rollout
-from tidegate.model.fleet import FleetId
-from tidegate.model.observe import Evidence, FleetSeen, Observation
-from tidegate.model.rollout import Cause, Phase
-from tidegate.rollout import deadlines, wanted
+from tidegate.advisor.rehearsal.simulation import updating
+from tidegate.domain.alarm import AlarmState
+from tidegate.domain.endpoint import ClockMark, Endpoint, Pause, Rollout
+from tidegate.domain.fleet import FleetId
+from tidegate.domain.observation import Evidence, FleetSeen, Observation
+from tidegate.domain.rollout import Cause, Phase
+from tidegate.rollout import deadlines, desired_state
 from tidegate.rollout.step import step
-from tidegate.testing.happenings import Blind, When
+from tidegate.testing.faults import Blind, When
 from tidegate.testing.samples import canary, percent, version
-from tidegate.testing.simulate import updating
 
 BAKE = timedelta(seconds=60)
 SECOND = timedelta(seconds=1)
@@ -37,10 +37,10 @@ def rollout_of(endpoint: Endpoint | None) -> Rollout:
 
 def look(endpoint: Endpoint, evidence: Evidence | None, **new: int) -> Observation:
     """Everything is there as wanted; ``new`` is what the new version made of its requests."""
-    fleets = {id: FleetSeen(id, spec.count, spec.count) for id, spec in wanted.fleets(endpoint).items()}
+    fleets = {id: FleetSeen(id, spec.count, spec.count) for id, spec in desired_state.fleets(endpoint).items()}
     id = FleetId(endpoint.name, rollout_of(endpoint).new.generation, "AllTraffic")
     fleets[id] = replace(fleets[id], **new)  # type: ignore[arg-type]
-    return Observation(fleets, wanted.traffic(endpoint), {"alarm": AlarmState.OK}, evidence)
+    return Observation(fleets, desired_state.traffic(endpoint), {"alarm": AlarmState.OK}, evidence)
 
 
 def stepped(endpoint: Endpoint, seen: Observation, now: datetime) -> Endpoint:
@@ -132,10 +132,10 @@ def test_a_version_without_a_ready_replica_is_turned_back_if_it_ever_had_one(was
 def test_traffic_that_was_taken_back_unrecorded_stays_back() -> None:
     endpoint, began = baking()
     seen = look(endpoint, None)
-    back = replace(wanted.content(endpoint, 0), fence=endpoint.fence + 1)
+    back = replace(desired_state.content(endpoint, 0), fence=endpoint.fence + 1)
     decision = step(endpoint, replace(seen, routes=back), began + SECOND)
     assert rollout_of(decision.endpoint).phase is Phase.ROLLING_BACK
-    assert decision.endpoint is not None and wanted.new_share(decision.endpoint) == 0
+    assert decision.endpoint is not None and desired_state.new_share(decision.endpoint) == 0
     assert "could not be recorded" in (rollout_of(decision.endpoint).reason or "")
 
 

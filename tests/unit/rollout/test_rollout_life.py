@@ -1,16 +1,16 @@
 """The rest of an endpoint's life: creation, repair, scaling in place, strays, an older life, deletion."""
 
-from tidegate.model.endpoint import Endpoint
-from tidegate.model.fleet import FleetId, FleetSpec
-from tidegate.model.observe import SetTraffic
-from tidegate.model.rollout import DeploymentConfig, Phase
-from tidegate.model.traffic import Route, RouteTable
+from tidegate.advisor.rehearsal.simulation import simulate, updating
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.fleet import FleetId, FleetSpec
+from tidegate.domain.observation import SetTraffic
+from tidegate.domain.rollout import DeploymentConfig, Phase
+from tidegate.domain.traffic import Route, RouteTable
 from tidegate.rollout import commands
 from tidegate.rollout.commands import Change
-from tidegate.testing.happenings import Blind, Physics, ReplicasDie, RouterForgets, Side, StartsFail, When
+from tidegate.testing.faults import Blind, Physics, ReplicasDie, RouterForgets, Side, StartsFail, When
 from tidegate.testing.invariants import Invariants
 from tidegate.testing.samples import version
-from tidegate.testing.simulate import simulate, updating
 from tidegate.testing.world import World
 
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from tidegate.model.errors import Invalid
-from tidegate.model.fleet import Serverless
-from tidegate.model.observe import SAGEMAKER, Capabilities
-from tidegate.model.rollout import BlueGreen, CapacitySize, DeploymentConfig, Rolling, Routing, SizeType, Version
+from tidegate.domain.errors import Invalid
+from tidegate.domain.fleet import Serverless
+from tidegate.domain.observation import SAGEMAKER, Capabilities
+from tidegate.domain.rollout import BlueGreen, CapacitySize, DeploymentConfig, Rolling, Routing, SizeType, Version
 from tidegate.rollout.plan import compile_plan
 from tidegate.testing.samples import all_at_once, canary, instances, linear, percent, rolling, version
 

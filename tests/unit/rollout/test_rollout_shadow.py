@@ -4,19 +4,19 @@ from dataclasses import replace
 
 import pytest
 
-from tidegate.model.endpoint import Endpoint, Wanted
-from tidegate.model.fleet import FleetId
-from tidegate.model.observe import Capabilities
-from tidegate.model.rollout import DeploymentConfig, Phase, Version
-from tidegate.rollout import commands, wanted
+from tidegate.advisor.rehearsal.simulation import updating
+from tidegate.domain.endpoint import Endpoint, Wanted
+from tidegate.domain.fleet import FleetId
+from tidegate.domain.observation import Capabilities
+from tidegate.domain.rollout import DeploymentConfig, Phase, Version
+from tidegate.rollout import commands, desired_state
 from tidegate.rollout.commands import Change
 from tidegate.rollout.digest import digest
 from tidegate.rollout.plan import compile_plan
 from tidegate.rollout.status import variants
-from tidegate.testing.happenings import Physics, Side, StartsFail, When
+from tidegate.testing.faults import Physics, Side, StartsFail, When
 from tidegate.testing.invariants import Invariants
 from tidegate.testing.samples import canary, instances, percent, rolling, version
-from tidegate.testing.simulate import updating
 from tidegate.testing.world import START, World
 
 ONE = 10_000
@@ -39,7 +39,7 @@ def weighed(of: Version, weight: float, shadow: float) -> Version:
 def test_the_share_is_the_weight_over_that_of_the_production_variant(
     weight: float, shadow: float, share: int
 ) -> None:
-    fleets = wanted.fleets(created(shadow, weight))
+    fleets = desired_state.fleets(created(shadow, weight))
     mirror = fleets[FleetId("e", 1, "AllTraffic")].mirror
     assert mirror is not None and (mirror.fleet, mirror.share) == (FleetId("e", 1, "Shadow"), share)
     assert fleets[FleetId("e", 1, "Shadow")].mirror is None

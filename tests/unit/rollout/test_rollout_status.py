@@ -1,14 +1,14 @@
 """What Describe shows in each state, in SageMaker's words."""
 
-from tidegate.model.alarm import AlarmState
-from tidegate.model.endpoint import Endpoint
-from tidegate.model.rollout import DeploymentConfig, Phase
+from tidegate.advisor.rehearsal.simulation import updating
+from tidegate.domain.alarm import AlarmState
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.rollout import DeploymentConfig, Phase
 from tidegate.rollout import commands
 from tidegate.rollout.commands import Change
 from tidegate.rollout.status import EndpointStatus, VariantView, status, variants
-from tidegate.testing.happenings import AlarmTurns, Physics, Side, StartsFail, When
+from tidegate.testing.faults import AlarmTurns, Physics, Side, StartsFail, When
 from tidegate.testing.samples import canary, instances, percent, rolling, version
-from tidegate.testing.simulate import updating
 from tidegate.testing.world import World
 
 CANARY = canary(instances(1), 600, 300)

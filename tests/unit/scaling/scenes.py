@@ -2,8 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from tidegate.model.alarm import AlarmState
-from tidegate.model.scaling import (
+from tidegate.domain.alarm import AlarmState
+from tidegate.domain.scaling import (
     AlarmSeen,
     Dimension,
     Policy,

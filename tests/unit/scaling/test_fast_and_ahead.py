@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.scaling.scenes import PER_MINUTE, after, asked, loaded, target
-from tidegate.model.scaling import Calendar, Fast, Forecast, Load, Peak, Rate, ScaleSeen
+from tidegate.domain.scaling import Calendar, Fast, Forecast, Load, Peak, Rate, ScaleSeen
 from tidegate.scaling import working_days
 from tidegate.scaling.decide import Decision
 from tidegate.testing.scaling_sim import START

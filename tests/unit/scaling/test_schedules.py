@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.unit.scaling.scenes import after, asked, target
-from tidegate.model.errors import Invalid
-from tidegate.model.scaling import ScaleSeen, ScheduledAction, Suspended
+from tidegate.domain.errors import Invalid
+from tidegate.domain.scaling import ScaleSeen, ScheduledAction, Suspended
 from tidegate.scaling.schedule import parse
 from tidegate.testing.scaling_sim import START
 

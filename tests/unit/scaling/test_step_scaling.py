@@ -3,8 +3,8 @@
 import pytest
 
 from tests.unit.scaling.scenes import asked, target
-from tidegate.model.alarm import AlarmState
-from tidegate.model.scaling import Adjustment, AlarmSeen, ScaleSeen, Step, StepScaling
+from tidegate.domain.alarm import AlarmState
+from tidegate.domain.scaling import Adjustment, AlarmSeen, ScaleSeen, Step, StepScaling
 from tidegate.scaling.stepping import adjusted, step_for
 from tidegate.testing.scaling_sim import START
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.scaling.scenes import PER_MINUTE, after, asked, high, loaded, low, target
-from tidegate.model.alarm import AlarmState, Comparison
-from tidegate.model.metric import SAGEMAKER, MetricId
-from tidegate.model.scaling import (
+from tidegate.domain.alarm import AlarmState, Comparison
+from tidegate.domain.metric import SAGEMAKER, MetricId
+from tidegate.domain.scaling import (
     ActivityStatus,
     CustomMetric,
     NotScaled,

@@ -4,16 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tidegate.model.alarm import AlarmState
-from tidegate.model.endpoint import Endpoint, Rollout, Wanted
-from tidegate.model.observe import Capabilities
-from tidegate.model.rollout import DeploymentConfig, Phase, Version
+from tidegate.advisor.rehearsal.simulation import updating
+from tidegate.domain.alarm import AlarmState
+from tidegate.domain.endpoint import Endpoint, Rollout, Wanted
+from tidegate.domain.observation import Capabilities
+from tidegate.domain.rollout import DeploymentConfig, Phase, Version
 from tidegate.rollout import commands
 from tidegate.rollout.commands import Change
-from tidegate.testing.happenings import AlarmTurns, Happening, PersonDoes, Physics, When
+from tidegate.testing.faults import AlarmTurns, Happening, PersonDoes, Physics, When
 from tidegate.testing.invariants import Invariants
 from tidegate.testing.samples import version
-from tidegate.testing.simulate import updating
 from tidegate.testing.world import World
 
 DAY = 86_400.0

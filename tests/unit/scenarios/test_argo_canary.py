@@ -18,10 +18,10 @@ from tests.unit.scenarios.telling import (
     scale,
     supersede,
 )
-from tidegate.model.alarm import AlarmState
-from tidegate.model.errors import Conflict, Invalid
-from tidegate.model.rollout import DeploymentConfig, Phase
-from tidegate.testing.happenings import Blind, Physics, ReplicasDie, Side, StartsFail, StartsWork, When
+from tidegate.domain.alarm import AlarmState
+from tidegate.domain.errors import Conflict, Invalid
+from tidegate.domain.rollout import DeploymentConfig, Phase
+from tidegate.testing.faults import Blind, Physics, ReplicasDie, Side, StartsFail, StartsWork, When
 from tidegate.testing.samples import all_at_once, canary, instances, linear, percent, rolling, version
 
 CANARY = canary(percent(25), 300, 60)

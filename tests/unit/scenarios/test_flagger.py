@@ -1,9 +1,9 @@
 """Flagger's scheduler tests, re-enacted under their names."""
 
 from tests.unit.scenarios.telling import Story, begin, does, fires, supersede
-from tidegate.model.alarm import AlarmState
-from tidegate.model.rollout import DeploymentConfig, Phase
-from tidegate.testing.happenings import AlarmTurns, ReplicasDie, Side, StartsFail, When
+from tidegate.domain.alarm import AlarmState
+from tidegate.domain.rollout import DeploymentConfig, Phase
+from tidegate.testing.faults import AlarmTurns, ReplicasDie, Side, StartsFail, When
 from tidegate.testing.samples import all_at_once, canary, instances, linear, percent, version
 
 LINEAR = linear(percent(10), 60, 60)

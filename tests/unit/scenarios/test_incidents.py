@@ -1,8 +1,8 @@
 """Incidents of other engines, each as one scenario: what happened there must not happen here."""
 
 from tests.unit.scenarios.telling import Story, does, fires, pause, scale, supersede
-from tidegate.model.rollout import Phase
-from tidegate.testing.happenings import Blind, Physics, ReplicasDie, Side, StartsFail, When
+from tidegate.domain.rollout import Phase
+from tidegate.testing.faults import Blind, Physics, ReplicasDie, Side, StartsFail, When
 from tidegate.testing.samples import all_at_once, canary, instances, linear, percent, rolling, version
 
 LATE = Physics(latencies=(0.0, 7.0, 2.0), startups=(30.0, 200.0), drains=(45.0,))

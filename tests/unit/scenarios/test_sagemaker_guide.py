@@ -3,9 +3,9 @@
 import pytest
 
 from tests.unit.scenarios.telling import Story, fires
-from tidegate.model.alarm import AlarmState
-from tidegate.model.rollout import BlueGreen, DeploymentConfig, Phase, Routing
-from tidegate.testing.happenings import AlarmTurns, When
+from tidegate.domain.alarm import AlarmState
+from tidegate.domain.rollout import BlueGreen, DeploymentConfig, Phase, Routing
+from tidegate.testing.faults import AlarmTurns, When
 from tidegate.testing.samples import percent, rolling, version
 
 STARTUP = 30

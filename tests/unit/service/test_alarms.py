@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from tidegate.adapters.store import open_store
-from tidegate.model.alarm import Alarm, AlarmState, Comparison
-from tidegate.model.endpoint import Endpoint, Rollout
-from tidegate.model.errors import Invalid, NotFound
-from tidegate.model.metric import MetricId
-from tidegate.model.rollout import DeploymentConfig, RolloutPlan, Version
+from tidegate.domain.alarm import Alarm, AlarmState, Comparison
+from tidegate.domain.endpoint import Endpoint, Rollout
+from tidegate.domain.errors import Invalid, NotFound
+from tidegate.domain.metric import MetricId
+from tidegate.domain.rollout import DeploymentConfig, RolloutPlan, Version
 from tidegate.ports.store import Tx
 from tidegate.service import alarms as use
-from tidegate.service.kinds import ENDPOINT, TAGS
+from tidegate.service.record_kinds import ENDPOINT, TAGS
+from tidegate.store import open_store
 
 NOW = datetime(2026, 11, 24, 15, 0, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)

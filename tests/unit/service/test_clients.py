@@ -6,10 +6,10 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidegate.evidence import sketch
-from tidegate.model.fleet import FleetId
-from tidegate.model.metric import INSTANCES, SAGEMAKER, FleetSecond, Latency, MetricId, Series
-from tidegate.service import prometheus, publish
+from tidegate.domain.fleet import FleetId
+from tidegate.domain.metric import INSTANCES, SAGEMAKER, FleetSecond, Latency, MetricId, Series
+from tidegate.monitoring import sketch
+from tidegate.service import metric_samples, prometheus
 from tidegate.service.clients import BUSIER, HALF_LIFE, MODEL, MOST, OTHER, WATCHED, Names, bounded
 
 FLEET = FleetId("clients", 1, "main")
@@ -115,7 +115,7 @@ def test_there_are_never_too_many_and_none_is_lost(steps: list[dict[str, int]]) 
 
 def test_each_is_published_under_its_name_in_its_unit() -> None:
     second = asked(9, {"acme.tar.gz": 4})
-    made = {sample.metric: sample for sample in publish.samples([second])}
+    made = {sample.metric: sample for sample in metric_samples.samples([second])}
     variant = {"EndpointName": "clients", "VariantName": "main"}
     for dims in (variant, {**variant, "EndpointConfigName": "v1"}):
         hits = made[MetricId.of(SAGEMAKER, "ModelCacheHit", dims)]

@@ -5,18 +5,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tidegate.model.alarm import Alarm, AlarmState, Comparison
-from tidegate.model.endpoint import Endpoint, EndpointConfig, ProductionVariant
-from tidegate.model.errors import AlreadyExists, Conflict, InProgress, Invalid, NotFound, TidegateError
-from tidegate.model.observe import Capabilities, FleetSeen, Observation
-from tidegate.model.registry import Container, Model
-from tidegate.model.rollout import BlueGreen, CapacitySize, DeploymentConfig, Phase, Routing, SizeType
-from tidegate.model.wish import DeployWish
-from tidegate.rollout import wanted
+from tidegate.domain.alarm import Alarm, AlarmState, Comparison
+from tidegate.domain.desired import DeployWish
+from tidegate.domain.endpoint import Endpoint, EndpointConfig, ProductionVariant
+from tidegate.domain.errors import AlreadyExists, Conflict, InProgress, Invalid, NotFound, TidegateError
+from tidegate.domain.observation import Capabilities, FleetSeen, Observation
+from tidegate.domain.registry import Container, Model
+from tidegate.domain.rollout import BlueGreen, CapacitySize, DeploymentConfig, Phase, Routing, SizeType
+from tidegate.rollout import desired_state
 from tidegate.rollout.step import step
 from tidegate.service import endpoints, rollouts
 from tidegate.service.deploy import Change, How, deploy
-from tidegate.service.kinds import ALARM, CONFIG, ENDPOINT, MODEL, TAGS
+from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL, TAGS
 from tidegate.service.tags import read
 from tidegate.service.views import View, alarms_of, endpoint_view, endpoint_views
 from tidegate.testing.memory_store import MemoryTx
@@ -70,9 +70,9 @@ def endpoint(tx: MemoryTx) -> Endpoint:
 def look(tx: MemoryTx, alarm: AlarmState = AlarmState.OK, now: datetime = START) -> Observation:
     """A world in which everything wanted is there, and judged."""
     body = endpoint(tx)
-    fleets = {id: FleetSeen(id, spec.count, spec.count) for id, spec in wanted.fleets(body).items()}
+    fleets = {id: FleetSeen(id, spec.count, spec.count) for id, spec in desired_state.fleets(body).items()}
     names = body.rollout.deployment.alarms if body.rollout else ()
-    return Observation(fleets, wanted.traffic(body), dict.fromkeys(("errors", *names), alarm), judged(now))
+    return Observation(fleets, desired_state.traffic(body), dict.fromkeys(("errors", *names), alarm), judged(now))
 
 
 def settle(tx: MemoryTx, phase: Phase | None = None, alarm: AlarmState = AlarmState.OK) -> None:

@@ -10,12 +10,12 @@ import pytest
 from tests.spec_changes import CHANGES, keys, pair
 from tests.unit.service.test_deploy import ANN, CAN, LATER, START, endpoint, settle
 from tidegate import spec
-from tidegate.model.errors import Conflict, InProgress, TidegateError
-from tidegate.model.rollout import Mixed, Phase
-from tidegate.model.wish import DeployWish
-from tidegate.service import kinds
+from tidegate.domain.desired import DeployWish
+from tidegate.domain.errors import Conflict, InProgress, TidegateError
+from tidegate.domain.rollout import Mixed, Phase
+from tidegate.service import record_kinds
 from tidegate.service.deploy import Change, Deployed, How, deploy
-from tidegate.service.kinds import ENDPOINT
+from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.rollout_settings import settings
 from tidegate.testing.memory_store import MemoryTx
 
@@ -53,7 +53,7 @@ def records(tx: MemoryTx) -> dict[tuple[str, str], object]:
 
 
 def _kind(name: str) -> Any:
-    return next(kind for kind in vars(kinds).values() if getattr(kind, "name", None) == name)
+    return next(kind for kind in vars(record_kinds).values() if getattr(kind, "name", None) == name)
 
 
 def test_every_key_is_looked_at() -> None:

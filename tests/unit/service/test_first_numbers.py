@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tidegate.model.endpoint import Endpoint, EndpointConfig, ProductionVariant
-from tidegate.model.observe import Capabilities
-from tidegate.model.registry import Container, Model
+from tidegate.domain.endpoint import Endpoint, EndpointConfig, ProductionVariant
+from tidegate.domain.observation import Capabilities
+from tidegate.domain.registry import Container, Model
 from tidegate.service.endpoints import Asked, create_endpoint
-from tidegate.service.kinds import CONFIG, ENDPOINT, MODEL
+from tidegate.service.record_kinds import CONFIG, ENDPOINT, MODEL
 from tidegate.testing.memory_store import MemoryTx
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

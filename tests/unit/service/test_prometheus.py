@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tidegate.evidence import sketch
-from tidegate.model.alarm import Alarm, AlarmState, Comparison
-from tidegate.model.endpoint import Endpoint, Rollout
-from tidegate.model.fleet import FleetId
-from tidegate.model.metric import FleetSecond, Latency, Series
-from tidegate.model.observe import FleetSeen, Observation
-from tidegate.model.rollout import DeploymentConfig, Phase, RolloutPlan, Version
-from tidegate.model.traffic import table
+from tidegate.domain.alarm import Alarm, AlarmState, Comparison
+from tidegate.domain.endpoint import Endpoint, Rollout
+from tidegate.domain.fleet import FleetId
+from tidegate.domain.metric import FleetSecond, Latency, Series
+from tidegate.domain.observation import FleetSeen, Observation
+from tidegate.domain.rollout import DeploymentConfig, Phase, RolloutPlan, Version
+from tidegate.domain.traffic import table
+from tidegate.monitoring import sketch
 from tidegate.service.prometheus import FleetKey, add, render
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)

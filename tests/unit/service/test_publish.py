@@ -2,10 +2,10 @@
 
 import pytest
 
-from tidegate.evidence import sketch
-from tidegate.model.fleet import FleetId
-from tidegate.model.metric import INSTANCES, SAGEMAKER, FleetSecond, Latency, MetricId, Sample
-from tidegate.service.publish import samples
+from tidegate.domain.fleet import FleetId
+from tidegate.domain.metric import INSTANCES, SAGEMAKER, FleetSecond, Latency, MetricId, Sample
+from tidegate.monitoring import sketch
+from tidegate.service.metric_samples import samples
 
 VARIANT = {"EndpointName": "fraud", "VariantName": "main"}
 BOTH = [VARIANT, {**VARIANT, "EndpointConfigName": "fraud-2"}]

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tidegate.model.admission import USUAL, Admission, Quotas, Rate
-from tidegate.model.errors import Invalid
-from tidegate.model.fleet import RoutingStrategy
+from tidegate.domain.admission import USUAL, Admission, Quotas, Rate
+from tidegate.domain.errors import Invalid
+from tidegate.domain.fleet import RoutingStrategy
 from tidegate.spec.build import parse
 from tidegate.testing.samples import version
 

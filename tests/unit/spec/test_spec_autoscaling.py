@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from tidegate import spec
-from tidegate.model.metric import SAGEMAKER, MetricId
-from tidegate.model.scaling import (
+from tidegate.domain.desired import ScalingWish
+from tidegate.domain.metric import SAGEMAKER, MetricId
+from tidegate.domain.scaling import (
     Calendar,
     CustomMetric,
     Dimension,
@@ -17,7 +18,6 @@ from tidegate.model.scaling import (
     Predefined,
     TargetTracking,
 )
-from tidegate.model.wish import ScalingWish
 from tidegate.spec.problem import SpecError
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)

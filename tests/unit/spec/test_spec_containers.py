@@ -8,7 +8,7 @@ import pytest
 
 from tidegate import spec
 from tidegate.cli.artifacts import prepare
-from tidegate.model.errors import Invalid
+from tidegate.domain.errors import Invalid
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SCALER = {"name": "scaler", "image": "tidegate/sklearn", "data": "file:///m/scaler.skops"}

@@ -8,9 +8,9 @@ import pytest
 
 from tidegate import spec
 from tidegate.cli.artifacts import prepare
-from tidegate.model.errors import Invalid
-from tidegate.model.fleet import VariantSpec
-from tidegate.model.registry import Container, Model
+from tidegate.domain.errors import Invalid
+from tidegate.domain.fleet import VariantSpec
+from tidegate.domain.registry import Container, Model
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 DATA = "file:///srv/clients/"

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from tidegate import spec
-from tidegate.model.errors import Invalid, StartupError
-from tidegate.model.sizes import parse_bytes, told
+from tidegate.domain.errors import Invalid, StartupError
+from tidegate.domain.memory_sizes import parse_bytes, told
 from tidegate.settings import Settings
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate import spec
-from tidegate.model.alarm import Comparison, MissingData
-from tidegate.model.errors import Invalid
-from tidegate.model.fleet import RoutingStrategy
-from tidegate.model.rollout import BlueGreen, CapacitySize, Rolling, Routing, SizeType
-from tidegate.spec.raw import NAME
+from tidegate.domain.alarm import Comparison, MissingData
+from tidegate.domain.errors import Invalid
+from tidegate.domain.fleet import RoutingStrategy
+from tidegate.domain.rollout import BlueGreen, CapacitySize, Rolling, Routing, SizeType
+from tidegate.spec.structures import NAME
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 MINIMAL = {"endpoint": "fraud", "model": {"image": "tidegate/xgboost", "data": "file:///m/model.tar.gz"}}

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tidegate.model.errors import Invalid
-from tidegate.model.fleet import Serverless
+from tidegate.domain.errors import Invalid
+from tidegate.domain.fleet import Serverless
 from tidegate.spec.build import parse
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

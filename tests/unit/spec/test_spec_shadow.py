@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tidegate import spec
-from tidegate.model.errors import Invalid
+from tidegate.domain.errors import Invalid
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MODEL = {"image": "tidegate/xgboost", "data": "file:///m/model.tar.gz"}

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tidegate import spec
-from tidegate.model.errors import Invalid
+from tidegate.domain.errors import Invalid
 from tidegate.spec.paths import address
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

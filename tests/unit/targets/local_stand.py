@@ -18,20 +18,20 @@ from types import MappingProxyType
 
 import msgspec
 
-from tidegate.installation import Installation
-from tidegate.model.admission import USUAL, Admission
-from tidegate.model.fleet import FleetId, FleetSpec, RoutingStrategy, VariantSpec
-from tidegate.model.registry import Container, Model
-from tidegate.model.traffic import RouteTable
+from tidegate.domain.admission import USUAL, Admission
+from tidegate.domain.fleet import FleetId, FleetSpec, RoutingStrategy, VariantSpec
+from tidegate.domain.registry import Container, Model
+from tidegate.domain.traffic import RouteTable
+from tidegate.host.installation import Installation
 from tidegate.ports.router import Demand, View
-from tidegate.targets.local.folders import Folders, write_whole
+from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, encode
 from tidegate.targets.local.on_demand import Waking
+from tidegate.targets.local.paths import Folders, write_whole
 from tidegate.targets.local.process import NOTE, Identity
 from tidegate.targets.local.start_queue import StartQueue
-from tidegate.targets.local.surroundings import Surroundings
+from tidegate.targets.local.supervision import Surroundings
 from tidegate.targets.local.target import LocalTarget
-from tidegate.worker.images import RuntimeChoice, RuntimeKind
-from tidegate.worker.spec import ContainerSpec, ReplicaSpec, encode
 
 FLEET = FleetId("fraud", 1, "main")
 MODEL = Model("m", (Container("test/program"),), datetime(2026, 1, 1, tzinfo=UTC))
@@ -183,7 +183,7 @@ class Stand:
     def worker_in(self, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
         """A process with the command line of a worker, in the folder of a replica."""
         mark, code = self.folders.installation.python, "import time; time.sleep(120)"
-        command = [sys.executable, "-ISE", *mark, "-c", code, "-m", "tidegate.worker", f"{folder}/replica.json"]
+        command = [sys.executable, "-ISE", *mark, "-c", code, "-m", "tidegate.serving", f"{folder}/replica.json"]
         with subprocess.Popen(command, cwd=folder, start_new_session=True) as process:
             yield process
             process.kill()

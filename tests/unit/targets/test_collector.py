@@ -9,11 +9,11 @@ import psutil
 import pytest
 
 from tests.collector_stand import NO_PROCESS, NOW, CollectorStand, collecting, loaded, second
-from tidegate.model.fleet import FleetId
-from tidegate.model.metric import Coverage
-from tidegate.targets.local import ping
-from tidegate.targets.local.collect import BACKLOG, SLICE
-from tidegate.targets.local.readings import MOST_PROCESSES, Readings, family
+from tidegate.domain.fleet import FleetId
+from tidegate.domain.metric import Coverage
+from tidegate.targets.local import worker_client
+from tidegate.targets.local.collector import BACKLOG, SLICE
+from tidegate.targets.local.resource_usage import MOST_PROCESSES, Readings, family
 
 OLD, NEW = FleetId("fraud", 1, "main"), FleetId("fraud", 2, "main")
 OTHER = FleetId("other", 1, "main")
@@ -187,7 +187,9 @@ def test_a_replica_that_ends_leaves_a_hole_unless_it_was_asked_lately_or_left_it
     run(story)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b" " * (ping.MOST_BODY + 1)], ids=["empty", "cut off", "huge"])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b" " * (worker_client.MOST_BODY + 1)], ids=["empty", "cut off", "huge"]
+)
 def test_last_counts_that_cannot_be_read_are_a_hole(body: bytes) -> None:
     async def story(stand: CollectorStand) -> None:
         stand.worker(OLD, "a"), stand.worker(NEW, "b")
@@ -343,7 +345,7 @@ def test_a_page_that_is_too_large_is_a_hole_and_is_not_asked_for_again() -> None
         await stand.collect(NOW)
 
         async def large(socket: Path, path: str, seconds: float = 0) -> tuple[int, bytes] | None:
-            return ping.TOO_LARGE, b""
+            return worker_client.TOO_LARGE, b""
 
         stand.collector.get = large
         assert await coverage(stand, NOW + 1) == Coverage(NOW + 1, NOW + 1)
@@ -394,7 +396,7 @@ def test_readings_that_make_no_sense_are_left_out(monkeypatch: pytest.MonkeyPatc
             return 10.0
 
     monkeypatch.setattr(psutil, "Process", Strange)
-    monkeypatch.setattr("tidegate.targets.local.readings.family", lambda pid: iter((pid,)))
+    monkeypatch.setattr("tidegate.targets.local.resource_usage.family", lambda pid: iter((pid,)))
     found = Readings().take([1, 2, 3, 4, 5, 6])
     assert {pid: (one.cpu, one.memory) for pid, one in found.items()} == {1: (50.0, 10.0)}
 

@@ -12,13 +12,13 @@ import msgspec
 import pytest
 
 from tests.unit.targets.local_stand import FLEET, MODEL, SERVES, program, run, sleeper, spec, stand, until
-from tidegate.installation import Installation
-from tidegate.model.errors import Transient
-from tidegate.model.fleet import FleetId, FleetSpec, Mirroring
-from tidegate.model.traffic import Route, RouteTable
-from tidegate.targets.local.member import RETIRED, SERVED
+from tidegate.domain.errors import Transient
+from tidegate.domain.fleet import FleetId, FleetSpec, Mirroring
+from tidegate.domain.traffic import Route, RouteTable
+from tidegate.host.installation import Installation
 from tidegate.targets.local.process import NOTE, Identity
-from tidegate.targets.local.surroundings import Wish, keep
+from tidegate.targets.local.replica import RETIRED, SERVED
+from tidegate.targets.local.supervision import Wish, keep
 from tidegate.targets.local.target import MOST_ASKING
 
 

@@ -11,14 +11,14 @@ import msgspec
 import pytest
 
 from tests.unit.targets.local_stand import FLEET, Stand, run, spec, stand, until
-from tidegate.model.errors import Transient, Unavailable
-from tidegate.model.fleet import FleetId
-from tidegate.model.metric import FleetSecond, MetricId
+from tidegate.domain.errors import Transient, Unavailable
+from tidegate.domain.fleet import FleetId
+from tidegate.domain.metric import FleetSecond, MetricId
 from tidegate.ports.router import Passed
-from tidegate.service import publish
-from tidegate.targets.local.collect import BACKLOG, Collector
-from tidegate.targets.local.member import SERVED
-from tidegate.targets.local.surroundings import Wish, keep
+from tidegate.service import metric_samples
+from tidegate.targets.local.collector import BACKLOG, Collector
+from tidegate.targets.local.replica import SERVED
+from tidegate.targets.local.supervision import Wish, keep
 from tidegate.targets.local.target import LocalTarget
 from tidegate.testing.memory_metrics import MemoryMetrics
 
@@ -149,7 +149,7 @@ def test_what_a_replica_left_is_not_counted_again(asked_before: bool) -> None:
             assert await case.collect(NOW) == case.seconds
         else:
             earlier = [FleetSecond(FLEET, "fraud-v1", second, 1, n) for second, n in case.seconds.items()]
-            await case.metrics.put(publish.samples(earlier))
+            await case.metrics.put(metric_samples.samples(earlier))
         case.collector.harvest(spec(1), "r-a", page({**case.seconds, NOW: 4}))
         case.seconds = {}
         assert await case.collect(NOW + 1) == {NOW: 4}

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tidegate.model.fleet import FleetId, FleetSpec, VariantSpec
-from tidegate.model.registry import MULTI_MODEL, Container, Model
-from tidegate.targets.local.listing import listings
+from tidegate.domain.fleet import FleetId, FleetSpec, VariantSpec
+from tidegate.domain.registry import MULTI_MODEL, Container, Model
+from tidegate.targets.local.model_listing import listings
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MANY = Model("m", (Container("tidegate/xgboost", "file:///m/", mode=MULTI_MODEL),), NOW)

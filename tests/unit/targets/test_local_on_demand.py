@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.unit.targets.local_stand import FLEET, spec
-from tidegate.model.fleet import FleetSpec, Serverless
+from tidegate.domain.fleet import FleetSpec, Serverless
 from tidegate.ports.router import Demand
 from tidegate.targets.local.fleet_seconds import billed
 from tidegate.targets.local.on_demand import FORGOTTEN, LOOKS, PROVEN, OnDemand
-from tidegate.targets.local.scaling import Standing
-from tidegate.targets.local.turns import measured_turn
+from tidegate.targets.local.poll_interval import measured_turn
+from tidegate.targets.local.serverless_scaling import Standing
 
 BOUNDS = Serverless(memory=2 * 2**30, max_concurrency=30, idle_after=60.0, per_instance=10)
 

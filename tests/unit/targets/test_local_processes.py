@@ -9,10 +9,10 @@ import psutil
 import pytest
 
 from tests.unit.targets.local_stand import FLEET, run, sleeper, stand, until
-from tidegate.installation import Installation
-from tidegate.targets.local.folders import write_whole
+from tidegate.host.installation import Installation
+from tidegate.targets.local.paths import write_whole
 from tidegate.targets.local.process import NOTE, Identity, Process
-from tidegate.targets.local.readings import family
+from tidegate.targets.local.resource_usage import family
 
 
 def test_a_process_is_known_by_what_no_step_of_the_clock_changes() -> None:
@@ -92,7 +92,7 @@ def test_a_disk_that_takes_a_part_leaves_the_old_content(tmp_path: Path) -> None
     path = tmp_path / "fleet.json"
     write_whole(path, b"old")
     code = (
-        "import resource, sys; from pathlib import Path; from tidegate.targets.local.folders import write_whole\n"
+        "import resource, sys; from pathlib import Path; from tidegate.targets.local.paths import write_whole\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try: write_whole(Path(sys.argv[1]), b'x' * 5000)\n"
         "except OSError: sys.exit(7)\n"
@@ -113,7 +113,7 @@ def test_a_process_is_adopted_by_its_command_line(tmp_path: Path, whose: str, no
     (folder / NOTE).write_bytes(msgspec.json.encode({"pid": 1, "started": 1.5}))  # of an older form
     command = {
         "ours": [sys.executable, option, mark, "-c", "import time; time.sleep(120)", str(spec)],
-        "an earlier version's": [sys.executable, "-m", "tidegate.worker.nursery", str(spec)],
+        "an earlier version's": [sys.executable, "-m", "tidegate.serving.process.fork_server", str(spec)],
         "the original's": [sys.executable, option, mark + "0", "-c", "import time; time.sleep(120)", str(spec)],
         "a look at a file": ["tail", "-f", str(spec), "/dev/null"],
     }[whose]

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.model.fleet import Serverless
-from tidegate.targets.local.scaling import GROW_AFTER, Standing, decide, shares
+from tidegate.domain.fleet import Serverless
+from tidegate.targets.local.serverless_scaling import GROW_AFTER, Standing, decide, shares
 
 BOUNDS = Serverless(memory=2**30, max_concurrency=25, idle_after=60.0, per_instance=10)
 

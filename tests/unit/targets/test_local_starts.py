@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.targets.local_stand import program, run, spec, stand, until
-from tidegate.model.fleet import FleetId
-from tidegate.model.traffic import Route, RouteTable
+from tidegate.domain.fleet import FleetId
+from tidegate.domain.traffic import Route, RouteTable
 from tidegate.targets.local.start_queue import (
     AGING,
     FURTHER,

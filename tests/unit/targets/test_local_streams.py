@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from tidegate.ports.logs import LogLines
-from tidegate.targets.local.streams import TRANSFORMS, Streams
+from tidegate.targets.local.log_streams import TRANSFORMS, Streams
 
 ENDPOINT = "/aws/sagemaker/Endpoints/fraud"
 

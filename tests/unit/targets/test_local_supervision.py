@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.unit.targets.local_stand import FLEET, SERVES, program, run, spec, stand, until
-from tidegate import vitals
-from tidegate.model.errors import Transient
+from tidegate.domain.errors import Transient
+from tidegate.host import process_stats
 from tidegate.ports.router import Passed
-from tidegate.targets.local.failures import START_FAILURES
-from tidegate.targets.local.member import LOADING, OUTGROWN, SERVED
-from tidegate.targets.local.surroundings import Wish, keep
+from tidegate.targets.local.replica import LOADING, OUTGROWN, SERVED
+from tidegate.targets.local.start_failures import START_FAILURES
+from tidegate.targets.local.supervision import Wish, keep
 
 
 def test_a_replica_whose_socket_is_gone_is_not_ready_and_gives_its_place_to_another() -> None:
@@ -70,7 +70,7 @@ def test_a_replica_that_was_stopped_before_the_controller_began_is_not_ready(tmp
         hung.send_signal(signal.SIGSTOP)
 
         async def story() -> None:
-            await until(lambda: vitals.state(hung.pid) in vitals.STOPPED, "it is stopped")
+            await until(lambda: process_stats.state(hung.pid) in process_stats.STOPPED, "it is stopped")
             target = here.target()
             await until(lambda: not target._fleets[FLEET].adopting, "it is taken up")
             fleets = (await target.observe("fraud")).fleets

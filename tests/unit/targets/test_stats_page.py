@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tidegate.evidence import sketch
-from tidegate.model.metric import Latency
+from tidegate.domain.metric import Latency
+from tidegate.monitoring import sketch
 from tidegate.targets.local.stats_page import (
     AHEAD,
     DIVIDED,

@@ -8,11 +8,11 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.installation import Installation
-from tidegate.model.registry import Container, Model
-from tidegate.model.transform import Sink, Source, TransformJob
+from tidegate.domain.registry import Container, Model
+from tidegate.domain.transform import Sink, Source, TransformJob
+from tidegate.host.installation import Installation
 from tidegate.targets.local import runners
-from tidegate.targets.local.folders import Folders
+from tidegate.targets.local.paths import Folders
 from tidegate.targets.local.runners import KEEP_FOR, Kept, LocalRunners, outdated
 
 NOW = 2_000_000_000.0

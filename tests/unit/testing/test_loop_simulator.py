@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import pytest
 
-from tidegate.model.alarm import Alarm, Comparison
-from tidegate.testing.happenings import When
+from tidegate.domain.alarm import Alarm, Comparison
+from tidegate.testing.faults import When
 from tidegate.testing.invariants import Broken
 from tidegate.testing.loops import faults as f
 from tidegate.testing.loops import report
 from tidegate.testing.loops.faults import Conduct
 from tidegate.testing.loops.guards import guard
+from tidegate.testing.loops.isolation import check
 from tidegate.testing.loops.machine import Tally
 from tidegate.testing.loops.plans import Plan, draw
-from tidegate.testing.loops.twins import check
 from tidegate.testing.loops.world import World
 from tidegate.testing.world import START
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tidegate.model.errors import Invalid
-from tidegate.model.transform import Pace, Processing, Progress, Split, eta
+from tidegate.domain.errors import Invalid
+from tidegate.domain.transform import Pace, Processing, Progress, Split, eta
 from tidegate.transform import naming, pacing
 from tidegate.transform.joining import Processor, Unfit, check
 from tidegate.transform.pacing import Settled

@@ -11,12 +11,12 @@ import pyarrow.ipc
 import pyarrow.parquet as parquet
 import pytest
 
-from tidegate.model.errors import ArtifactError
+from tidegate.batch import table_io
+from tidegate.batch.table_io import Source, slicer
+from tidegate.batch.table_records import assemble, framed
+from tidegate.domain.errors import ArtifactError
+from tidegate.serving.scoring.file_ranges import tag_of
 from tidegate.transform.splitting import Batch, Oversized
-from tidegate.worker.byreference import tag_of
-from tidegate.worker.transforming import tables
-from tidegate.worker.transforming.tables import Source, slicer
-from tidegate.worker.transforming.tabular import assemble, framed
 
 ROWS = 1000
 
@@ -41,7 +41,7 @@ def numbers(batches: list[Batch]) -> list[int]:
     return [number for batch in batches for number in read(batch.body).column("a").to_pylist()]
 
 
-@pytest.mark.parametrize("aim", [64 * tables.CELL, 1_000_000])
+@pytest.mark.parametrize("aim", [64 * table_io.CELL, 1_000_000])
 @pytest.mark.parametrize("done", [0, 1, 299, 300, 950, ROWS])
 def test_the_rows_from_any_one_on_come_once_and_in_order(path: Path, aim: int, done: int) -> None:
     found = list(opened(path).batches(done, aim, 10**6, single=False))

@@ -12,7 +12,7 @@ from botocore.serialize import create_serializer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidegate.wire import answers, codec_cbor, codec_json, codec_query, codec_rest, schema
+from tidegate.wire import codec_cbor, codec_json, codec_query, codec_rest, output_shapes, schema
 from tidegate.wire.validation import WrongType
 
 CLOUDWATCH = schema.load("cloudwatch", ("GetMetricData", "GetMetricStatistics", "PutMetricAlarm", "PutMetricData"))
@@ -85,8 +85,8 @@ RESULTS = st.lists(
 @given(RESULTS)
 def test_what_we_write_botocore_reads(results: list[dict[str, Any]]) -> None:
     model = CLOUDWATCH.operation("GetMetricData")
-    members = answers.tidy(model.output_shape, {"MetricDataResults": results, "NextToken": None})
-    assert answers.complaint("cloudwatch", model.output_shape, members) is None
+    members = output_shapes.tidy(model.output_shape, {"MetricDataResults": results, "NextToken": None})
+    assert output_shapes.complaint("cloudwatch", model.output_shape, members) is None
     xml = codec_query.render("GetMetricData", model.output_shape, members, CLOUDWATCH.namespace, "r-1")
     bodies = {
         "query": xml,
@@ -177,10 +177,10 @@ def test_the_runtime_takes_members_from_path_headers_and_body() -> None:
 def test_an_answer_is_tidied() -> None:
     shape = CLOUDWATCH.operation("GetMetricData").output_shape
     members: dict[str, Any] = {"MetricDataResults": [{"Id": "a", "Label": None, "Values": []}], "NextToken": None}
-    assert answers.tidy(shape, members) == {"MetricDataResults": [{"Id": "a", "Values": []}]}
-    assert answers.tidy(shape, None) == {}
+    assert output_shapes.tidy(shape, members) == {"MetricDataResults": [{"Id": "a", "Values": []}]}
+    assert output_shapes.tidy(shape, None) == {}
     with pytest.raises(LookupError, match="has no member Surprise"):
-        answers.tidy(shape, {"Surprise": 1})
+        output_shapes.tidy(shape, {"Surprise": 1})
 
 
 @pytest.mark.parametrize(
@@ -192,8 +192,8 @@ def test_an_answer_is_tidied() -> None:
 )
 def test_an_answer_that_does_not_fit_is_told(members: dict[str, Any], complaint: str) -> None:
     shape = CLOUDWATCH.operation("GetMetricData").output_shape
-    assert complaint in str(answers.complaint("cloudwatch", shape, members))
-    assert "without an output shape" in str(answers.complaint("cloudwatch", None, members))
+    assert complaint in str(output_shapes.complaint("cloudwatch", shape, members))
+    assert "without an output shape" in str(output_shapes.complaint("cloudwatch", None, members))
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tidegate.adapters.clock import RandomIds, SystemClock
+from tidegate.host.clock import RandomIds, SystemClock
 from tidegate.ports.store import Stale, Tx
 from tidegate.testing.memory_metrics import MemoryMetrics
 from tidegate.testing.memory_store import MemoryStore
 from tidegate.wire import dispatch, schema, validation
-from tidegate.wire.identify import Protocol, Target, identify, manner
 from tidegate.wire.operation import WireContext, WireRequest
+from tidegate.wire.routing import Protocol, Target, identify, manner
 from tidegate.wire.table import TABLE
 from tidegate.wire.validation import Violation
 

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.model.errors import Invalid
-from tidegate.worker.multimodel import memory
-from tidegate.worker.multimodel.crashes import SLOTS, Crashes, stand_in
-from tidegate.worker.multimodel.knobs import read_knobs
-from tidegate.worker.multimodel.measures import LABELS, OTHER, Labels
-from tidegate.worker.multimodel.store import GOOD, NEXT, Store, place
-from tidegate.worker.multimodel.targets import BadTarget, key_of, target_of
+from tidegate.domain.errors import Invalid
+from tidegate.serving.multimodel import memory
+from tidegate.serving.multimodel.config import read_knobs
+from tidegate.serving.multimodel.crashes import SLOTS, Crashes, stand_in
+from tidegate.serving.multimodel.disk_cache import GOOD, NEXT, Store, place
+from tidegate.serving.multimodel.metrics import LABELS, OTHER, Labels
+from tidegate.serving.multimodel.targets import BadTarget, key_of, target_of
 
 # --- names ---
 
@@ -110,7 +110,7 @@ def alive_with(folder: Path, *keys: str, connection: int = 0) -> Iterator[None]:
     """A worker that has these in hand, and entered a further one and left it; it is killed at the end."""
     script = f"""
         import os, pathlib, socket, time
-        from tidegate.worker.multimodel.crashes import Crashes
+        from tidegate.serving.multimodel.crashes import Crashes
         crashes = Crashes(pathlib.Path({str(folder)!r}), "replica-" + str(os.getpid()))
         crashes.leave(crashes.enter("left"))
         for key in {keys!r}:

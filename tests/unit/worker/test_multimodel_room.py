@@ -5,11 +5,11 @@ from unittest.mock import create_autospec
 
 import pytest
 
-from tidegate.worker.batching import Batcher
-from tidegate.worker.multimodel import memory
-from tidegate.worker.multimodel.cache import Cache, TooLarge
-from tidegate.worker.multimodel.clients import Client, Copy
-from tidegate.worker.multimodel.knobs import Knobs
+from tidegate.serving.multimodel import memory
+from tidegate.serving.multimodel.cache import Cache, TooLarge
+from tidegate.serving.multimodel.config import Knobs
+from tidegate.serving.multimodel.model_entry import Client, Copy
+from tidegate.serving.scoring.batching import Batcher
 
 BUDGET = 1000
 FAR_MORE = 10**9

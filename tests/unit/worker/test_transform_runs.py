@@ -15,18 +15,18 @@ import msgspec
 import pytest
 
 from tests.small_disk import small_disk
-from tidegate.model.errors import Transient
-from tidegate.model.registry import Container, Model
-from tidegate.model.transform import BadRows, Pace, Progress, Sink, Source, Split, TransformJob
-from tidegate.preallocated import PreallocatedFiles
+from tidegate.batch import runner
+from tidegate.batch.client import Answered, Bad, RecordFailed
+from tidegate.batch.job_file import JobFile, Result
+from tidegate.batch.object_io import Places
+from tidegate.batch.retry_wait import Waits
+from tidegate.batch.runner import Run
+from tidegate.domain.errors import Transient
+from tidegate.domain.registry import Container, Model
+from tidegate.domain.transform import BadRows, Pace, Progress, Sink, Source, Split, TransformJob
+from tidegate.host.preallocated import PreallocatedFiles
 from tidegate.transform.incidents import PATIENCE
 from tidegate.transform.splitting import Batch
-from tidegate.worker.transforming import running
-from tidegate.worker.transforming.asking import Answered, Bad, RecordFailed
-from tidegate.worker.transforming.jobfile import JobFile, Result
-from tidegate.worker.transforming.places import Places
-from tidegate.worker.transforming.running import Run
-from tidegate.worker.transforming.waiting import Waits
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -125,8 +125,8 @@ class Scene:
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     found = Scene(tmp_path / "job", tmp_path / "in", tmp_path / "out")
     found.source.mkdir()
-    monkeypatch.setattr(running, "Asker", found.asked)
-    monkeypatch.setattr(running, "Fleet", NoFleet)
+    monkeypatch.setattr(runner, "Asker", found.asked)
+    monkeypatch.setattr(runner, "Fleet", NoFleet)
     return found
 
 
@@ -197,7 +197,7 @@ def test_the_deadline_ends_a_job_that_makes_progress_too_slowly(scene: Scene) ->
 
 def test_tries_are_counted_by_incident(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twenty short outages within one object, each after some progress."""
-    monkeypatch.setattr("tidegate.worker.transforming.part.EVERY", 0.0)
+    monkeypatch.setattr("tidegate.batch.output_part.EVERY", 0.0)
     write(scene, "a.csv", *rows(100))
     read, outages = scene.storage.read, [0]
 

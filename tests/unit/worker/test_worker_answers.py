@@ -11,18 +11,18 @@ import pandas as pd
 import pytest
 
 from bench.exact.bodies import answers
-from tidegate.model.errors import Invalid
-from tidegate.worker.answer_counts import row_by_row, split_answers
-from tidegate.worker.batching import Batcher
-from tidegate.worker.invocation import Answer, Call, ModelFailed, Outcome
-from tidegate.worker.runtimes import frames, tensors
-from tidegate.worker.runtimes.codecs import CSV, JSON, NPY, Features, write
-from tidegate.worker.runtimes.dataframes import Column, Signature
-from tidegate.worker.runtimes.dataframes import write as write_frame
-from tidegate.worker.runtimes.forms import JSON_LINES
-from tidegate.worker.runtimes.tables import Table
+from tidegate.domain.errors import Invalid
+from tidegate.serving.contract.answer_counts import row_by_row, split_answers
+from tidegate.serving.contract.invocation import Answer, Call, ModelFailed, Outcome
+from tidegate.serving.formats import arrow_io, tensors
+from tidegate.serving.formats.content_types import JSON_LINES
+from tidegate.serving.formats.dataframes import Column, Signature
+from tidegate.serving.formats.dataframes import write as write_frame
+from tidegate.serving.formats.row_decoder import CSV, JSON, NPY, Features, write
+from tidegate.serving.runtimes.tabular_scorer import Table
+from tidegate.serving.scoring.batching import Batcher
 
-FORMS = [JSON, CSV, NPY, JSON_LINES, frames.PARQUET, frames.STREAM, frames.FILE]
+FORMS = [JSON, CSV, NPY, JSON_LINES, arrow_io.PARQUET, arrow_io.STREAM, arrow_io.FILE]
 ODD = [0.5, math.nan, math.inf, -math.inf, -0.0]
 
 

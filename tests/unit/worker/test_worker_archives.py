@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.model.errors import ArtifactError
-from tidegate.worker.archives import Limits, unpack
+from tidegate.domain.errors import ArtifactError
+from tidegate.serving.artifacts.archives import Limits, unpack
 
 Build = Callable[[tarfile.TarFile], None]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.model.errors import ArtifactError
-from tidegate.worker import syncing
-from tidegate.worker.archives import Limits
-from tidegate.worker.artifacts import Policy, materialise
+from tidegate.domain.errors import ArtifactError
+from tidegate.serving.artifacts import durable_tree
+from tidegate.serving.artifacts.archives import Limits
+from tidegate.serving.artifacts.fetch import Policy, materialise
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         monkeypatch.setattr(where, name, noted)
 
     note(os, "fsync", "fsync")
-    note(syncing, "_sync_file_system", "sync of all")
+    note(durable_tree, "_sync_file_system", "sync of all")
     note(Path, "rename", "rename")
     note(Path, "touch", "complete")
     return done

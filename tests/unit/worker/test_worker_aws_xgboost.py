@@ -12,20 +12,21 @@ import pytest
 import xgboost
 
 from tests.unit.worker.user_code import call
-from tidegate.model.errors import ArtifactError, Invalid
-from tidegate.model.fleet import FleetId
-from tidegate.worker.answers import Responses
-from tidegate.worker.batching import scored
-from tidegate.worker.byreference import Records
-from tidegate.worker.images import RuntimeKind
-from tidegate.worker.inblocks import answered
-from tidegate.worker.invocation import Answer, ModelFailed, Stream
-from tidegate.worker.quick import opened, plant
-from tidegate.worker.runtimes import load, recordio
-from tidegate.worker.runtimes.recordio import _field as field
-from tidegate.worker.runtimes.recordio import _framed as framed
-from tidegate.worker.spec import ReplicaSpec
-from tidegate.worker.spool import LargeCall, Spool
+from tidegate.domain.errors import ArtifactError, Invalid
+from tidegate.domain.fleet import FleetId
+from tidegate.serving.contract.body_spool import LargeCall, Spool
+from tidegate.serving.contract.images import RuntimeKind
+from tidegate.serving.contract.invocation import Answer, ModelFailed, Stream
+from tidegate.serving.contract.replica_spec import ReplicaSpec
+from tidegate.serving.engines.mapped_forest import opened, plant
+from tidegate.serving.formats import recordio
+from tidegate.serving.formats.recordio import _field as field
+from tidegate.serving.formats.recordio import _framed as framed
+from tidegate.serving.front.responses import Responses
+from tidegate.serving.runtimes import load
+from tidegate.serving.scoring.batching import scored
+from tidegate.serving.scoring.chunked_scoring import answered
+from tidegate.serving.scoring.file_ranges import Records
 
 AWS, OWN = RuntimeKind.SAGEMAKER_XGBOOST, RuntimeKind.XGBOOST
 CSV, JSON, LINES, LIBSVM = "text/csv", "application/json", "application/jsonlines", "text/libsvm"

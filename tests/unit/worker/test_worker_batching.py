@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
-from tidegate.worker.batching import LARGE, Batcher
-from tidegate.worker.invocation import Answer, Call, ModelFailed, Outcome
+from tidegate.serving.contract.invocation import Answer, Call, ModelFailed, Outcome
+from tidegate.serving.scoring.batching import LARGE, Batcher
 
 
 class Doubler:

@@ -14,10 +14,11 @@ import xgboost
 from tests.unit.worker.test_worker_codecs import npy, refused, same
 from tests.unit.worker.test_worker_frames import table
 from tests.unit.worker.test_worker_schemas import ask
-from tidegate.model.errors import ArtifactError, Invalid
-from tidegate.worker.images import RuntimeKind
-from tidegate.worker.runtimes import categories, frames, load
-from tidegate.worker.runtimes.codecs import CSV, JSON, NPY, Column, Features, Kind
+from tidegate.domain.errors import ArtifactError, Invalid
+from tidegate.serving.contract.images import RuntimeKind
+from tidegate.serving.formats import arrow_io
+from tidegate.serving.formats.row_decoder import CSV, JSON, NPY, Column, Features, Kind
+from tidegate.serving.runtimes import categories, load
 
 NAN = float("nan")
 RANDOM = np.random.default_rng(4)
@@ -35,7 +36,7 @@ DIGITS = of("1", "2", "10", "01")
 def test_digits_are_text_before_they_are_codes() -> None:
     same(DIGITS.read(b"1\n2\n10\n01\n\n", CSV), [[0], [1], [2], [3], [NAN]])
     same(DIGITS.read(b'[["1"],["10"],[null]]', JSON), [[0], [2], [NAN]])
-    same(DIGITS.read(table(frames.PARQUET, {"c": ["10", None, "01"]}), frames.PARQUET), [[2], [NAN], [3]])
+    same(DIGITS.read(table(arrow_io.PARQUET, {"c": ["10", None, "01"]}), arrow_io.PARQUET), [[2], [NAN], [3]])
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_digits_are_text_before_they_are_codes() -> None:
         (b"1.0\n", CSV),
         (b"[[1]]", JSON),
         (npy(np.array([[1]])), NPY),
-        (table(frames.PARQUET, {"c": [1]}), frames.PARQUET),
+        (table(arrow_io.PARQUET, {"c": [1]}), arrow_io.PARQUET),
     ],
 )
 def test_a_number_is_no_code_where_it_could_be_a_category(body: bytes, kind: str) -> None:
@@ -87,7 +88,7 @@ LARGE = of(2**24, 2**24 + 1, 2**53, 2**53 + 1, 2**60 + 1)
         (b"16777217\n9007199254740993\n1152921504606846977\n", CSV),
         (b"[[16777217],[9007199254740993],[1152921504606846977]]", JSON),
         (npy(np.array([[2**24 + 1], [2**53 + 1], [2**60 + 1]])), NPY),
-        (table(frames.PARQUET, {"c": [2**24 + 1, 2**53 + 1, 2**60 + 1]}), frames.PARQUET),
+        (table(arrow_io.PARQUET, {"c": [2**24 + 1, 2**53 + 1, 2**60 + 1]}), arrow_io.PARQUET),
     ],
 )
 def test_whole_numbers_are_compared_without_rounding(body: bytes, kind: str) -> None:
@@ -116,9 +117,9 @@ def test_numbers_are_numbers_however_they_are_written() -> None:
     same(sizes.read(b"[[20],[20.0],[null]]", JSON), [[1], [1], [NAN]])
     same(of(0.1, 0.5).read(npy(np.array([[0.1], [0.5]], np.float32)), NPY), [[0], [1]])
     same(of(0.1, 0.5).read(b"0.1\n", CSV), [[0]])
-    nulls = table(frames.PARQUET, {"c": [None, 20, 10]})
-    same(sizes.read(nulls, frames.PARQUET), [[NAN], [1], [0]])
-    assert refused(sizes, table(frames.PARQUET, {"c": [None, 20, 15]}), frames.PARQUET).startswith(
+    nulls = table(arrow_io.PARQUET, {"c": [None, 20, 10]})
+    same(sizes.read(nulls, arrow_io.PARQUET), [[NAN], [1], [0]])
+    assert refused(sizes, table(arrow_io.PARQUET, {"c": [None, 20, 15]}), arrow_io.PARQUET).startswith(
         "Row 3, column 1"
     )
 
@@ -162,7 +163,7 @@ def test_xgboost_categories_are_those_of_training(tmp_path: Path, kind: str, val
     for body, form in (
         (frame.to_csv(index=False).encode(), CSV),
         (frame.to_json(orient="records").encode(), JSON),
-        (frame.to_parquet(), frames.PARQUET),
+        (frame.to_parquet(), arrow_io.PARQUET),
     ):
         assert ask(model, body, form) == pytest.approx(expected.tolist(), abs=1e-6), form
 
@@ -242,7 +243,7 @@ def test_an_ordered_category_beside_whole_numbers_as_categories(tmp_path: Path) 
     expected = grown(tmp_path, frame, categorical_feature=["hour"])
     model = load(RuntimeKind.LIGHTGBM, tmp_path, {})
     assert ask(model, frame.iloc[:20].to_csv(index=False).encode(), CSV) == pytest.approx(expected.tolist())
-    assert ask(model, frame.iloc[:20].to_parquet(), frames.PARQUET) == pytest.approx(expected.tolist())
+    assert ask(model, frame.iloc[:20].to_parquet(), arrow_io.PARQUET) == pytest.approx(expected.tolist())
 
 
 def test_ordered_categories_have_lists_too(tmp_path: Path) -> None:
@@ -316,6 +317,6 @@ def test_unix_times_reach_lightgbm_in_full(tmp_path: Path) -> None:
         (frame.to_csv(index=False).encode(), CSV),
         (json.dumps({"instances": frame.to_numpy().tolist()}).encode(), JSON),
         (npy(frame.to_numpy()), NPY),
-        (frame.to_parquet(), frames.PARQUET),
+        (frame.to_parquet(), arrow_io.PARQUET),
     ):
         assert ask(served, body, form) == expected, form

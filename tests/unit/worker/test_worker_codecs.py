@@ -6,8 +6,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from tidegate.worker.invocation import ModelFailed
-from tidegate.worker.runtimes.codecs import CSV, JSON, NPY, Column, Features, Kind, choose, write
+from tidegate.serving.contract.invocation import ModelFailed
+from tidegate.serving.formats.row_decoder import CSV, JSON, NPY, Column, Features, Kind, choose, write
 
 NAN = float("nan")
 PLAIN = Features(3)

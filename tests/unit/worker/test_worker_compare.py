@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.worker.compare import LARGEST, compare
+from tidegate.serving.front.answer_diff import LARGEST, compare
 
 JSON, CSV = "application/json", "text/csv; charset=utf-8"
 

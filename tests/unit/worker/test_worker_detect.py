@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.model.errors import ArtifactError
-from tidegate.worker.images import RuntimeKind
-from tidegate.worker.runtimes import choose
-from tidegate.worker.runtimes.detect import CLEAR, POSSIBLE, WHOLE, detect
+from tidegate.domain.errors import ArtifactError
+from tidegate.serving.artifacts.detect import CLEAR, POSSIBLE, WHOLE, detect
+from tidegate.serving.contract.images import RuntimeKind
+from tidegate.serving.runtimes import choose
 
 
 @pytest.mark.parametrize(

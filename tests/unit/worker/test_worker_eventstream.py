@@ -5,7 +5,7 @@ from botocore.eventstream import ChecksumMismatch, EventStreamBuffer, EventStrea
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.worker import eventstream
+from tidegate.serving.front import event_stream
 
 
 def parsed(data: bytes, step: int = 7919) -> list[EventStreamMessage]:
@@ -19,7 +19,7 @@ def parsed(data: bytes, step: int = 7919) -> list[EventStreamMessage]:
 
 @given(st.lists(st.binary(max_size=5000), max_size=6), st.integers(1, 6000))
 def test_parts_come_back_as_they_were_however_the_bytes_are_cut(parts: list[bytes], step: int) -> None:
-    wire = b"".join(message for part in parts for message in eventstream.payload_parts(part))
+    wire = b"".join(message for part in parts for message in event_stream.payload_parts(part))
     found = parsed(wire, step)
     assert [message.payload for message in found] == [part for part in parts if part]
     for message in found:
@@ -32,13 +32,13 @@ def test_parts_come_back_as_they_were_however_the_bytes_are_cut(parts: list[byte
 
 def test_a_large_part_is_several_messages() -> None:
     data = bytes(range(256)) * 10_000
-    found = parsed(b"".join(eventstream.payload_parts(data)))
+    found = parsed(b"".join(event_stream.payload_parts(data)))
     assert [len(message.payload) for message in found] == [2**20, 2**20, 2_560_000 - 2**21]
     assert b"".join(message.payload for message in found) == data
 
 
 def test_a_failure_is_an_exception_for_the_client() -> None:
-    [message] = parsed(eventstream.failure("StreamBroken", "no more – sorry"))
+    [message] = parsed(event_stream.failure("StreamBroken", "no more – sorry"))
     shown = message.to_response_dict()
     assert shown["status_code"] == 400
     assert shown["headers"][":exception-type"] == "ModelStreamError"
@@ -47,7 +47,7 @@ def test_a_failure_is_an_exception_for_the_client() -> None:
 
 @given(st.binary(min_size=1, max_size=200), st.data())
 def test_a_changed_byte_is_noticed(payload: bytes, data: st.DataObject) -> None:
-    [message] = eventstream.payload_parts(payload)
+    [message] = event_stream.payload_parts(payload)
     place = data.draw(st.integers(8, len(message) - 1))
     spoiled = bytearray(message)
     spoiled[place] ^= data.draw(st.integers(1, 255))

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.model.errors import ArtifactError
-from tidegate.worker.images import RuntimeKind
-from tidegate.worker.runtimes import load
+from tidegate.domain.errors import ArtifactError
+from tidegate.serving.contract.images import RuntimeKind
+from tidegate.serving.runtimes import load
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from tidegate.worker.runtimes import load
 def test_the_extra_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: RuntimeKind, package: str
 ) -> None:
-    monkeypatch.delitem(sys.modules, f"tidegate.worker.runtimes.{kind.value}", raising=False)
+    monkeypatch.delitem(sys.modules, f"tidegate.serving.runtimes.{kind.value}", raising=False)
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tidegate.worker.runtimes.forest import Damaged, unpack
-from tidegate.worker.runtimes.model_document import NotCovered, Tree
-from tidegate.worker.runtimes.objectives import Matrix
-from tidegate.worker.runtimes.planting import _arrays, _rearranged, plant
-from tidegate.worker.runtimes.xgboost import features
+from tidegate.serving.runtimes.forest import Damaged, unpack
+from tidegate.serving.runtimes.forest_builder import _arrays, _rearranged, plant
+from tidegate.serving.runtimes.objectives import Matrix
+from tidegate.serving.runtimes.xgboost import features
+from tidegate.serving.runtimes.xgboost_document import NotCovered, Tree
 
 FEATURES = 7
 

@@ -12,16 +12,16 @@ import pyarrow.parquet
 import pytest
 
 from tests.unit.worker.test_worker_codecs import NAMED, NAN, PLAIN, refused, same
-from tidegate.worker.runtimes import frames
-from tidegate.worker.runtimes.codecs import Column, Features, Kind, write
+from tidegate.serving.formats import arrow_io
+from tidegate.serving.formats.row_decoder import Column, Features, Kind, write
 
-PARQUET, STREAM, FILE = frames.PARQUET, frames.STREAM, frames.FILE
+PARQUET, STREAM, FILE = arrow_io.PARQUET, arrow_io.STREAM, arrow_io.FILE
 
 
 def table(kind: str, columns: dict[str, Any] | pa.Table, **options: Any) -> bytes:
     whole = columns if isinstance(columns, pa.Table) else pa.table(columns)
     sink = pa.BufferOutputStream()
-    if kind in (PARQUET, frames.APACHE_PARQUET):
+    if kind in (PARQUET, arrow_io.APACHE_PARQUET):
         pyarrow.parquet.write_table(whole, sink, **options)
     else:
         opened = pyarrow.ipc.new_file if kind == FILE else pyarrow.ipc.new_stream
@@ -38,13 +38,13 @@ def parsed(body: bytes, kind: str) -> pa.Table:
     return pyarrow.parquet.read_table(io.BytesIO(body))
 
 
-@pytest.mark.parametrize("kind", frames.TYPES)
+@pytest.mark.parametrize("kind", arrow_io.TYPES)
 def test_columns_are_matched_by_name_where_the_model_has_names(kind: str) -> None:
     body = table(kind, {"country": [3, 6], "amount": [1.5, 4.0], "hour": [None, 5]})
     same(NAMED.read(body, kind), [[1.5, NAN, 3], [4, 5, 6]])
 
 
-@pytest.mark.parametrize("kind", frames.TYPES)
+@pytest.mark.parametrize("kind", arrow_io.TYPES)
 def test_columns_are_matched_by_position_otherwise(kind: str) -> None:
     same(PLAIN.read(table(kind, {"z": [1], "b": [2], "a": [3]}), kind), [[1, 2, 3]])
 
@@ -112,7 +112,7 @@ def test_categories_come_as_text() -> None:
     assert "Row 2, column 2 (land): 'XX' is no category" in refused(features, bad, STREAM)
 
 
-@pytest.mark.parametrize("kind", frames.TYPES)
+@pytest.mark.parametrize("kind", arrow_io.TYPES)
 def test_bytes_that_are_no_table(kind: str) -> None:
     whole = table(kind, {"a": [1.5], "b": [2], "c": [3]})
     for body in (b"", b"PAR1", b"x" * 100, whole[: len(whole) // 2], b"\xff\xff\xff\xff\xff\xff\xff\x7f"):
@@ -123,7 +123,7 @@ def test_bytes_that_are_no_table(kind: str) -> None:
 
 
 def test_more_rows_than_any_body_could_hold_are_not_unpacked() -> None:
-    rows = frames.MOST_CELLS + 1
+    rows = arrow_io.MOST_CELLS + 1
     repeated = pa.table({"a": pa.array(np.zeros(rows, np.int8))})
     body = table(PARQUET, repeated, compression="zstd")
     assert len(body) < 100_000
@@ -135,18 +135,18 @@ def test_more_rows_than_any_body_could_hold_are_not_unpacked() -> None:
 
 @pytest.mark.parametrize("kind", [PARQUET, STREAM])
 def test_a_bomb_of_text_ends_at_the_limit_of_memory(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frames, "MEMORY", 100_000_000)
-    frames._reader.close()
+    monkeypatch.setattr(arrow_io, "MEMORY", 100_000_000)
+    arrow_io._reader.close()
     texts = pa.table({"land": pa.array(["x" * 50_000_000] * 4, pa.large_string())})
     features = Features(1, ["land"], [Column(Kind.CATEGORY, ("DE", "FR"))])
     body = table(kind, texts, compression="zstd", **({"use_dictionary": False} if kind == PARQUET else {}))
     assert len(body) < 1_000_000
     assert "memory" in refused(features, body, kind)
     same(Features(1).read(table(STREAM, {"a": [1]}), STREAM), [[1]])
-    frames._reader.close()
+    arrow_io._reader.close()
 
 
-@pytest.mark.parametrize("kind", frames.TYPES)
+@pytest.mark.parametrize("kind", arrow_io.TYPES)
 def test_predictions_are_columns(kind: str) -> None:
     values = np.array([0.5, 0.25], np.float32)
     answer = write(values, kind)
@@ -159,14 +159,14 @@ def test_predictions_are_columns(kind: str) -> None:
 
 
 def test_without_pyarrow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frames, "find_spec", lambda name: None)
+    monkeypatch.setattr(arrow_io, "find_spec", lambda name: None)
     assert "pip install 'tidegate[arrow]'" in refused(PLAIN, b"", PARQUET, 415)
 
 
 def test_a_reader_that_is_killed_is_started_again() -> None:
     body = table(STREAM, {"a": [1]})
     same(Features(1).read(body, STREAM), [[1]])
-    process = frames._reader._process
+    process = arrow_io._reader._process
     assert process is not None
     process.kill()
     process.wait()
@@ -176,8 +176,8 @@ def test_a_reader_that_is_killed_is_started_again() -> None:
 def test_a_table_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     body = table(STREAM, {"a": [1]})
     same(Features(1).read(body, STREAM), [[1]])
-    process = frames._reader._process
+    process = arrow_io._reader._process
     assert process is not None
     process.send_signal(signal.SIGSTOP)
-    monkeypatch.setattr(frames, "TIMEOUT", 0.01)
+    monkeypatch.setattr(arrow_io, "TIMEOUT", 0.01)
     assert "took longer" in refused(Features(1), body, STREAM)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.worker.giving_back import LONGEST, QUIET, Due, give_back
+from tidegate.serving.contract.memory_release import LONGEST, QUIET, Due, give_back
 
 
 def test_nothing_is_due_without_a_large_request() -> None:

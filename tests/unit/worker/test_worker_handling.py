@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidegate.worker import handling
-from tidegate.worker.handling import ROOM, STREAM_LIMIT, Handling, Streamed
-from tidegate.worker.invocation import Answer, Call, ModelFailed, Outcome, Rejected, Stream, timed_out
+from tidegate.serving.contract.invocation import Answer, Call, ModelFailed, Outcome, Rejected, Stream, timed_out
+from tidegate.serving.scoring import thread_engine
+from tidegate.serving.scoring.thread_engine import ROOM, STREAM_LIMIT, Handling, Streamed
 
 TIMEOUT = 60.0
 
@@ -422,4 +422,4 @@ def test_every_request_gets_one_outcome_and_every_thread_comes_back(steps: list[
 
 
 def test_the_limits_are_the_ones_that_are_documented() -> None:
-    assert (handling.ROOM, handling.STREAM_LIMIT) == (256, 480.0)
+    assert (thread_engine.ROOM, thread_engine.STREAM_LIMIT) == (256, 480.0)

@@ -4,7 +4,7 @@ import httptools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.worker.heads import Heads
+from tidegate.serving.front.header_cache import Heads
 
 PLAIN = b"POST /endpoints/fraud/invocations HTTP/1.1\r\nhost: here\r\ncontent-type: text/csv\r\ncontent-length: 3"
 STAMP = b"\r\nx-tidegate-start: 17"

@@ -2,8 +2,15 @@
 
 import pytest
 
-from tidegate.model.errors import Invalid, StartupError
-from tidegate.worker.images import ImageTable, RuntimeChoice, RuntimeKind, check_environment, parse_table, resolve
+from tidegate.domain.errors import Invalid, StartupError
+from tidegate.serving.contract.images import (
+    ImageTable,
+    RuntimeChoice,
+    RuntimeKind,
+    check_environment,
+    parse_table,
+    resolve,
+)
 
 TABLE = """
 images:

@@ -10,12 +10,12 @@ from typing import Any
 
 import msgspec
 
-from tidegate.evidence import sketch
-from tidegate.model.fleet import FleetId
-from tidegate.worker.images import RuntimeChoice, RuntimeKind
-from tidegate.worker.invocation import Answer, Call, Done, ModelFailed, Outcome, Rejected, Stream
-from tidegate.worker.server import Server
-from tidegate.worker.spec import ContainerSpec, ReplicaSpec
+from tidegate.domain.fleet import FleetId
+from tidegate.monitoring import sketch
+from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.invocation import Answer, Call, Done, ModelFailed, Outcome, Rejected, Stream
+from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
+from tidegate.serving.front.server import Server
 
 AGE = 7_000_000
 """Microseconds that a request says that it has waited already."""

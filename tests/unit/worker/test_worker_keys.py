@@ -5,8 +5,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tidegate.model.errors import StartupError
-from tidegate.worker.keys import KeysFile
+from tidegate.domain.errors import StartupError
+from tidegate.serving.front.access_keys import KeysFile
 
 
 def put(path: Path, content: bytes, mode: int = 0o600) -> None:

@@ -7,8 +7,8 @@ import pytest
 
 LEAN = """
 import sys
-from tidegate.worker.images import RuntimeKind
-from tidegate.worker.runtimes.lean import IMPORTS
+from tidegate.serving.contract.images import RuntimeKind
+from tidegate.serving.runtimes.optional_imports import IMPORTS
 module = IMPORTS.runtime(RuntimeKind(sys.argv[1]))
 print(*sorted({"sklearn", "pandas", "scipy.stats", sys.argv[1]} & set(sys.modules)))
 import pandas, sklearn
@@ -17,8 +17,8 @@ print(pandas.__name__, sklearn.__name__)
 THEN_WHOLE = """
 import sys
 import numpy
-from tidegate.worker.images import RuntimeKind
-from tidegate.worker.runtimes.lean import IMPORTS
+from tidegate.serving.contract.images import RuntimeKind
+from tidegate.serving.runtimes.optional_imports import IMPORTS
 IMPORTS.runtime(RuntimeKind.XGBOOST)
 import xgboost as lean
 rows = numpy.arange(8.0).reshape(4, 2)
@@ -46,9 +46,9 @@ def test_a_library_of_trees_comes_without_what_it_does_not_need(library: str) ->
 
 SKLEARN = """
 import sys
-from tidegate.worker.images import RuntimeKind
-from tidegate.worker.runtimes.lean import IMPORTS
-from tidegate.worker import nursery
+from tidegate.serving.contract.images import RuntimeKind
+from tidegate.serving.runtimes.optional_imports import IMPORTS
+from tidegate.serving import nursery
 for name in nursery.LIBRARIES:
     __import__(name)
 found = set(sys.modules)

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tidegate.vitals import Vitals
-from tidegate.worker.runtimes.liveness import BAD_PINGS, GOOD, SILENT_FOR, Liveness, Seen
+from tidegate.host.process_stats import Vitals
+from tidegate.serving.runtimes.liveness import BAD_PINGS, GOOD, SILENT_FOR, Liveness, Seen
 
 STILL = Vitals(used=1.0)
 SILENT = Seen(at_work=False, answers=0, asked=True, vitals=STILL)

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from tests.proxy_stand import read_message
-from tidegate.model.fleet import FleetId
-from tidegate.worker import pairs
-from tidegate.worker.http import Request
-from tidegate.worker.images import RuntimeChoice, RuntimeKind
-from tidegate.worker.invocation import Answer, ModelFailed, Note, Outcome, Rejected
-from tidegate.worker.mirror import LARGEST_ANSWER, MOST_BYTES, MOST_COPIES, Mirror
-from tidegate.worker.pairs import Pairs, Side
-from tidegate.worker.spec import ContainerSpec, ReplicaSpec
-from tidegate.worker.spec import Mirror as Where
+from tidegate.domain.fleet import FleetId
+from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.invocation import Answer, ModelFailed, Note, Outcome, Rejected
+from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
+from tidegate.serving.contract.replica_spec import Mirror as Where
+from tidegate.serving.front import shadow_log
+from tidegate.serving.front.connection import Request
+from tidegate.serving.front.shadow import LARGEST_ANSWER, MOST_BYTES, MOST_COPIES, Mirror
+from tidegate.serving.front.shadow_log import Pairs, Side
 
 PATIENCE = 30.0
 CSV = (b"content-type", b"text/csv")
@@ -265,12 +265,12 @@ def test_a_full_file_is_put_aside_and_what_waits_is_bounded(tmp_path: Path) -> N
     for _ in range(3000):
         kept.add(1.0, (b"x" * 5000, ""), (side, side), None)
     lines = kept.take()
-    assert sum(map(len, lines)) <= pairs.WAITING + 20_000
+    assert sum(map(len, lines)) <= shadow_log.WAITING + 20_000
     first = json.loads(lines[0])
-    assert first["request"] == {"bytes": 5000, "text": "x" * pairs.BODY}
+    assert first["request"] == {"bytes": 5000, "text": "x" * shadow_log.BODY}
     assert first["original"]["body"]["bytes"] == 5120 and "base64" in first["original"]["body"]
     for _ in range(40):
         kept.write(lines)
     sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
     assert set(sizes) == {"r.jsonl", "r.jsonl.old"}
-    assert all(size <= pairs.LARGEST_FILE + pairs.WAITING + 20_000 for size in sizes.values())
+    assert all(size <= shadow_log.LARGEST_FILE + shadow_log.WAITING + 20_000 for size in sizes.values())

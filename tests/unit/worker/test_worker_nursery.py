@@ -7,7 +7,7 @@ from typing import NoReturn
 import msgspec
 import pytest
 
-from tidegate.worker.nursery import Job, serve
+from tidegate.serving.process.fork_server import Job, serve
 
 
 class Became(Exception):

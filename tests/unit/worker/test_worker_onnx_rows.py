@@ -9,7 +9,7 @@ import pytest
 from onnx.helper import make_node as node
 
 from tests.batched_clients import save_onnx
-from tidegate.worker.runtimes.onnx_rows.analysis import Unproven, prove_file
+from tidegate.serving.runtimes.onnx_rows.analysis import Unproven, prove_file
 
 RANDOM = np.random.default_rng(0)
 W: dict[str, Any] = {

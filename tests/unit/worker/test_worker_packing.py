@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.worker.invocation import ModelFailed
-from tidegate.worker.runtimes.codecs import Features
-from tidegate.worker.runtimes.packing import Packer
+from tidegate.serving.contract.invocation import ModelFailed
+from tidegate.serving.formats.dense_json import Packer
+from tidegate.serving.formats.row_decoder import Features
 
 VALUES = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**70), 2**70), st.none(), st.just("text")

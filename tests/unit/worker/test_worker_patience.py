@@ -7,9 +7,9 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tidegate.worker.heads import Heads
-from tidegate.worker.http import LINGER, SLOW, Connection, Refusal, Request
-from tidegate.worker.spool import Spool
+from tidegate.serving.contract.body_spool import Spool
+from tidegate.serving.front.connection import LINGER, SLOW, Connection, Refusal, Request
+from tidegate.serving.front.header_cache import Heads
 
 REQUEST = b"POST /invocations HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbody"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit.worker.user_code import TRUSTED, call, failure, folder, own_process, said
-from tidegate.model.errors import ArtifactError, Invalid, TidegateError
-from tidegate.worker.handling import Streamed
-from tidegate.worker.runtimes import python
+from tidegate.domain.errors import ArtifactError, Invalid, TidegateError
+from tidegate.serving.runtimes import python
+from tidegate.serving.scoring.thread_engine import Streamed
 
 __all__ = ["own_process"]
 

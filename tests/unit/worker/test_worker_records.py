@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from tests.unit.worker.test_worker_strict_forms import BAD_LINES, BOM, THREE
-from tidegate.worker.byreference import FIRST, Records
-from tidegate.worker.inblocks import answered
-from tidegate.worker.invocation import Call, ModelFailed
-from tidegate.worker.runtimes.codecs import CSV, Column, Features, Kind
-from tidegate.worker.runtimes.column_tables import ColumnTable
-from tidegate.worker.runtimes.forms import JSON_LINES
-from tidegate.worker.runtimes.tables import Table
-from tidegate.worker.runtimes.typed import Input, Typed
-from tidegate.worker.spool import LargeCall, Spool
+from tidegate.serving.contract.body_spool import LargeCall, Spool
+from tidegate.serving.contract.invocation import Call, ModelFailed
+from tidegate.serving.formats.content_types import JSON_LINES
+from tidegate.serving.formats.row_decoder import CSV, Column, Features, Kind
+from tidegate.serving.formats.typed_rows import Input, Typed
+from tidegate.serving.runtimes.tabular_scorer import Table
+from tidegate.serving.runtimes.typed_scorer import ColumnTable
+from tidegate.serving.scoring.chunked_scoring import answered
+from tidegate.serving.scoring.file_ranges import FIRST, Records
 
 WEIGHTS = np.array([1, 10, 100])
 

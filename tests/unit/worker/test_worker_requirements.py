@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.model.errors import ArtifactError
-from tidegate.worker.runtimes.usercode import check_requirements
+from tidegate.domain.errors import ArtifactError
+from tidegate.serving.runtimes.user_code import check_requirements
 
 NUMPY = version("numpy")
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tidegate.worker.batching import MISMATCH, Batcher
-from tidegate.worker.invocation import Answer, Call, ModelFailed, Outcome
-from tidegate.worker.rescoring import SHARE, TRIAL_BATCHES, TRIAL_ROWS, TRIAL_SECONDS, Rescoring
+from tidegate.serving.contract.invocation import Answer, Call, ModelFailed, Outcome
+from tidegate.serving.scoring.batching import MISMATCH, Batcher
+from tidegate.serving.scoring.rescoring import SHARE, TRIAL_BATCHES, TRIAL_ROWS, TRIAL_SECONDS, Rescoring
 
 
 class Mixing:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tidegate.worker.runtimes import rounding, row_probes
-from tidegate.worker.runtimes.row_probes import Dependent, Trial, column_pool, judge, matrix_pool
+from tidegate.serving.formats import rounding
+from tidegate.serving.runtimes import row_probes
+from tidegate.serving.runtimes.row_probes import Dependent, Trial, column_pool, judge, matrix_pool
 
 Matrix = NDArray[Any]
 WIDTH = 5

@@ -16,9 +16,10 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from tidegate.worker.images import RuntimeKind
-from tidegate.worker.invocation import Call, ModelFailed
-from tidegate.worker.runtimes import frames, load
+from tidegate.serving.contract.images import RuntimeKind
+from tidegate.serving.contract.invocation import Call, ModelFailed
+from tidegate.serving.formats import arrow_io
+from tidegate.serving.runtimes import load
 
 RANDOM = np.random.default_rng(5)
 TABLE = pandas.DataFrame(
@@ -70,7 +71,7 @@ def test_categories_are_those_that_the_model_was_trained_with(
     split = json.loads(TABLE.iloc[:5].to_json(orient="split"))
     assert ask(model, {"dataframe_split": split}) == expected
     assert ask(model, TABLE.iloc[:5, ::-1].to_csv(index=False).encode(), "text/csv") == expected
-    assert ask(model, TABLE.iloc[:5].to_parquet(), frames.PARQUET) == expected
+    assert ask(model, TABLE.iloc[:5].to_parquet(), arrow_io.PARQUET) == expected
     wrong = [*RECORDS[:2], {**RECORDS[2], "land": "XX"}]
     assert ask(model, wrong).startswith("Row 3, column 2 (land): 'XX' is no category that the model knows ('DE'")
     wrong = [*RECORDS[:2], {**RECORDS[2], "size": 15}]
@@ -124,7 +125,7 @@ def onnx_model(folder: Path) -> None:
         (b'1.5,"DE",2\n1,DE,4', "text/csv"),
         (
             pandas.DataFrame({"n": [2, 4], "amount": [1.5, 1.0], "land": ["DE", "DE"]}).to_parquet(),
-            frames.PARQUET,
+            arrow_io.PARQUET,
         ),
     ],
 )

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from tests.unit.worker.user_code import TRUSTED, call, failure, folder, own_process, said
-from tidegate.model.errors import ArtifactError, Invalid, Transient
-from tidegate.worker.handling import Streamed
-from tidegate.worker.invocation import ModelFailed
-from tidegate.worker.runtimes import arrays, script
+from tidegate.domain.errors import ArtifactError, Invalid, Transient
+from tidegate.serving.contract.invocation import ModelFailed
+from tidegate.serving.runtimes import script, script_arrays
+from tidegate.serving.scoring.thread_engine import Streamed
 
 __all__ = ["own_process"]
 
@@ -501,12 +501,12 @@ def test_what_is_no_number_is_answered_as_by_all_runtimes(tmp_path: Path) -> Non
     ],
 )
 def test_every_line_of_a_csv_is_a_row_of_the_array(body: str, found: list[list[Any]]) -> None:
-    assert arrays.decode(body, "text/csv").tolist() == found
+    assert script_arrays.decode(body, "text/csv").tolist() == found
 
 
 def test_an_empty_line_of_a_csv_is_refused() -> None:
     with pytest.raises(ModelFailed, match="line 2 is empty"):
-        arrays.decode("1,2\n\n3,4\n", "text/csv")
+        script_arrays.decode("1,2\n\n3,4\n", "text/csv")
 
 
 FAMILY = "def model_fn(model_dir):\n    import {library}\n    {body}\n"

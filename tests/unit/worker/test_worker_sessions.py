@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from tidegate.model.fleet import FleetId
-from tidegate.model.sessions import CLOSED, HEADER, HOLDER, NEW, OPENED
-from tidegate.worker import sessions
-from tidegate.worker.addressed import CONTAINER
-from tidegate.worker.heads import Heads
-from tidegate.worker.sessions import Sessions
-from tidegate.worker.spec import OnDemand, ReplicaSpec, Serving
+from tidegate.domain.fleet import FleetId
+from tidegate.domain.sessions import CLOSED, HEADER, HOLDER, NEW, OPENED
+from tidegate.serving.contract.replica_spec import OnDemand, ReplicaSpec, Serving
+from tidegate.serving.contract.target_headers import CONTAINER
+from tidegate.serving.front import sessions
+from tidegate.serving.front.header_cache import Heads
+from tidegate.serving.front.sessions import Sessions
 
 SPEC = ReplicaSpec(
     replica="r-1", fleet=FleetId("fraud", 1, "blue"), config_name="c", containers=(), socket="/tmp/s"

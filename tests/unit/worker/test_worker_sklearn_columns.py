@@ -17,12 +17,13 @@ from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from tests.unit.worker.test_worker_schemas import ask
-from tidegate.model.errors import ArtifactError, Invalid
-from tidegate.worker.images import RuntimeKind
-from tidegate.worker.invocation import Call
-from tidegate.worker.runtimes import frames, load
-from tidegate.worker.runtimes.codecs import CSV, JSON, NPY
-from tidegate.worker.runtimes.forms import JSON_LINES
+from tidegate.domain.errors import ArtifactError, Invalid
+from tidegate.serving.contract.images import RuntimeKind
+from tidegate.serving.contract.invocation import Call
+from tidegate.serving.formats import arrow_io
+from tidegate.serving.formats.content_types import JSON_LINES
+from tidegate.serving.formats.row_decoder import CSV, JSON, NPY
+from tidegate.serving.runtimes import load
 
 TRUST = {"TIDEGATE_TRUST": "pickle"}
 RANDOM = np.random.default_rng(2)
@@ -56,7 +57,7 @@ def forms(table: pd.DataFrame) -> list[tuple[Any, str]]:
         (records, JSON),
         ({"dataframe_split": json.loads(table.to_json(orient="split"))}, JSON),
         (b"".join(json.dumps(one).encode() + b"\n" for one in records), JSON_LINES),
-        (table.iloc[:, ::-1].to_parquet(), frames.PARQUET),
+        (table.iloc[:, ::-1].to_parquet(), arrow_io.PARQUET),
     ]
 
 
@@ -191,7 +192,7 @@ def test_labels_are_text_in_every_form(tmp_path: Path) -> None:
     labels = np.where(LABELS, 'a "b", c', "é").astype(object)
     model = RandomForestClassifier(3, random_state=1).fit(rows, labels)
     found = served(tmp_path, model)
-    for accept in (CSV, JSON, NPY, JSON_LINES, frames.PARQUET):
+    for accept in (CSV, JSON, NPY, JSON_LINES, arrow_io.PARQUET):
         call = Call(
             json.dumps(rows[:5].tolist()).encode(), {b"content-type": JSON.encode(), b"accept": accept.encode()}
         )

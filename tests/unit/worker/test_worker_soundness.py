@@ -24,9 +24,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures
 from sklearn.tree import DecisionTreeClassifier
 
-from tidegate.model.errors import ArtifactError
-from tidegate.worker.invocation import Answer, Call
-from tidegate.worker.runtimes import sklearn, soundness
+from tidegate.domain.errors import ArtifactError
+from tidegate.serving.contract.invocation import Answer, Call
+from tidegate.serving.runtimes import sklearn, sklearn_checks
 
 ROWS = np.random.default_rng(0).normal(size=(120, 4))
 YES = (ROWS.sum(axis=1) > 0).astype(int)
@@ -167,14 +167,14 @@ def test_what_cannot_be_checked_needs_trust(make: Callable[[], Any], what: str, 
 
 
 def test_a_model_with_other_methods_than_its_own_is_refused() -> None:
-    with pytest.raises(soundness.Unsound):
-        soundness.check(replaced(forest()))
+    with pytest.raises(sklearn_checks.Unsound):
+        sklearn_checks.check(replaced(forest()))
 
 
 def test_what_is_in_itself_is_looked_at_once() -> None:
     model = forest()
     model.again = [model, {"model": model}]
-    soundness.check(model)
+    sklearn_checks.check(model)
 
 
 def test_other_types_need_trust(tmp_path: Path) -> None:

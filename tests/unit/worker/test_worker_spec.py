@@ -2,9 +2,9 @@
 
 import pytest
 
-from tidegate.model.fleet import FleetId
-from tidegate.worker.images import RuntimeChoice, RuntimeKind
-from tidegate.worker.spec import ContainerSpec, ReplicaSpec, most_threads
+from tidegate.domain.fleet import FleetId
+from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, most_threads
 
 
 @pytest.mark.parametrize(

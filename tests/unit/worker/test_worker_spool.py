@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.worker.spool import CHUNK, LargeCall, Spool
+from tidegate.serving.contract.body_spool import CHUNK, LargeCall, Spool
 
 
 def spooled(folder: Path, body: bytes) -> Spool:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tidegate.model.start_limits import LONGEST_GRACE, budget, grace
+from tidegate.domain.start_limits import LONGEST_GRACE, budget, grace
 
 
 @pytest.mark.parametrize("limit", [0.2, 5.0, 60.0, 3600.0])

@@ -5,9 +5,9 @@ import math
 import msgspec
 import pytest
 
-from tidegate.evidence import sketch
-from tidegate.worker.invocation import Note
-from tidegate.worker.stats import KEPT, MOST_SERIES, Stats
+from tidegate.monitoring import sketch
+from tidegate.serving.contract.invocation import Note
+from tidegate.serving.front.request_stats import KEPT, MOST_SERIES, Stats
 
 SECOND = 1_000_000
 

@@ -9,12 +9,12 @@ import pytest
 
 from tests.unit.worker.test_worker_codecs import npy, refused
 from tests.unit.worker.test_worker_frames import table
-from tidegate.worker.invocation import Call, ModelFailed
-from tidegate.worker.runtimes import frames
-from tidegate.worker.runtimes.codecs import CSV, JSON, NPY, Column, Features, Kind
-from tidegate.worker.runtimes.forms import JSON_LINES
-from tidegate.worker.runtimes.tables import Table
-from tidegate.worker.runtimes.typed import Input, Typed
+from tidegate.serving.contract.invocation import Call, ModelFailed
+from tidegate.serving.formats import arrow_io
+from tidegate.serving.formats.content_types import JSON_LINES
+from tidegate.serving.formats.row_decoder import CSV, JSON, NPY, Column, Features, Kind
+from tidegate.serving.formats.typed_rows import Input, Typed
+from tidegate.serving.runtimes.tabular_scorer import Table
 
 THREE = Features(3, ["a", "b", "c"])
 TWO = Features(2)
@@ -319,8 +319,8 @@ def test_a_model_that_computes_in_doubles_gets_doubles() -> None:
         (f'{{"instances": [[{unix!r}, 0.1]]}}'.encode(), JSON),
         (f"[{unix!r}, 0.1]\n".encode(), JSON_LINES),
         (npy(np.array([[unix, 0.1]])), NPY),
-        (table(frames.PARQUET, {"t": [unix], "x": [0.1]}), frames.PARQUET),
-        (table(frames.STREAM, {"x": [0.1], "t": pa.array([unix])}), frames.STREAM),
+        (table(arrow_io.PARQUET, {"t": [unix], "x": [0.1]}), arrow_io.PARQUET),
+        (table(arrow_io.STREAM, {"x": [0.1], "t": pa.array([unix])}), arrow_io.STREAM),
     ]
     for body, kind in sent:
         assert rows(exact, body, kind) == [[unix, 0.1]], kind
@@ -350,7 +350,7 @@ def test_whether_a_number_is_whole_is_asked_before_it_is_rounded(kind: Kind) -> 
     odd = 1.00000001
     for body, form in ((b"1.00000001", CSV), (b"[[1.00000001]]", JSON), (npy(np.array([[odd]])), NPY)):
         assert f"is not {kind.value}" in refused(features, body, form)
-    assert "is not" in refused(features, table(frames.PARQUET, {"n": [odd]}), frames.PARQUET)
+    assert "is not" in refused(features, table(arrow_io.PARQUET, {"n": [odd]}), arrow_io.PARQUET)
 
 
 def test_truth_values_are_flags() -> None:
@@ -361,7 +361,7 @@ def test_truth_values_are_flags() -> None:
         (b"[[true,1],[false,2],[1,3]]", JSON),
         (b'[{"flag":true,"x":1},{"flag":false,"x":2},{"flag":1,"x":3}]', JSON),
         (b"[true,1]\n[false,2]\n[1,3]\n", JSON_LINES),
-        (table(frames.PARQUET, {"flag": [True, False, True], "x": [1, 2, 3]}), frames.PARQUET),
+        (table(arrow_io.PARQUET, {"flag": [True, False, True], "x": [1, 2, 3]}), arrow_io.PARQUET),
     ):
         assert rows(features, body, kind) == [[1, 1], [0, 2], [1, 3]], kind
     assert "expected a number or null, got `bool`" in refused(features, b"[[true,true]]", JSON)
@@ -389,7 +389,7 @@ def test_typed_columns_of_an_npy_array_are_exact() -> None:
 
 def test_doubles_of_a_table_stay_doubles() -> None:
     typed = Typed([Input("x", np.dtype("f8"))])
-    assert typed.read(table(frames.PARQUET, {"x": [1_700_000_001.25]}), frames.PARQUET)["x"].tolist() == [
+    assert typed.read(table(arrow_io.PARQUET, {"x": [1_700_000_001.25]}), arrow_io.PARQUET)["x"].tolist() == [
         1_700_000_001.25
     ]
 

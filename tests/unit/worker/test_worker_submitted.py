@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.model.errors import ArtifactError
-from tidegate.model.fleet import FleetId
-from tidegate.worker import submitted
-from tidegate.worker.artifacts import Policy
-from tidegate.worker.images import RuntimeChoice, RuntimeKind
-from tidegate.worker.spec import ContainerSpec, ReplicaSpec
+from tidegate.domain.errors import ArtifactError
+from tidegate.domain.fleet import FleetId
+from tidegate.serving.artifacts.fetch import Policy
+from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
+from tidegate.serving.runtimes import submitted_code
 
 SDK = {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "s3://b/code/sourcedir.tar.gz"}
 TRUSTED = {"TIDEGATE_TRUST": "code"}
@@ -35,7 +35,7 @@ def container(folder: Path, url: str, **more: str) -> ContainerSpec:
 
 @pytest.mark.parametrize("kind", ["sklearn", "xgboost", "sagemaker-xgboost", "script", "auto"])
 def test_an_address_on_s3_is_fetched(kind: str) -> None:
-    assert submitted.address(RuntimeKind(kind), SDK) == "s3://b/code/sourcedir.tar.gz"
+    assert submitted_code.address(RuntimeKind(kind), SDK) == "s3://b/code/sourcedir.tar.gz"
 
 
 @pytest.mark.parametrize(
@@ -51,27 +51,27 @@ def test_an_address_on_s3_is_fetched(kind: str) -> None:
     ],
 )
 def test_nothing_else_is(kind: str, environment: dict[str, str]) -> None:
-    assert submitted.address(RuntimeKind(kind), environment) == ""
+    assert submitted_code.address(RuntimeKind(kind), environment) == ""
 
 
 def test_it_is_unpacked_once_beside_the_model(tmp_path: Path) -> None:
     one = container(tmp_path, archive(tmp_path / "source.tar.gz", "inference.py", "lib/a.py"), **TRUSTED)
-    submitted.fetch(one, Policy())
+    submitted_code.fetch(one, Policy())
     spec = ReplicaSpec(replica="r", fleet=FleetId("e", 1, "v"), config_name="c", containers=(one,), socket="/s")
-    [told] = submitted.settled(spec).containers
-    code = Path(told.environment[submitted.FOLDER])
+    [told] = submitted_code.settled(spec).containers
+    code = Path(told.environment[submitted_code.FOLDER])
     assert code.parent == tmp_path / "model.submitted"
     assert {path.relative_to(code).as_posix() for path in code.rglob("*.py")} == {"inference.py", "lib/a.py"}
     (tmp_path / "source.tar.gz").unlink()
-    submitted.fetch(one, Policy())
+    submitted_code.fetch(one, Policy())
     plain = replace(one, environment={})
-    assert submitted.settled(replace(spec, containers=(plain,))).containers == (plain,)
+    assert submitted_code.settled(replace(spec, containers=(plain,))).containers == (plain,)
 
 
 def test_without_trust_nothing_is_fetched(tmp_path: Path) -> None:
     one = container(tmp_path, archive(tmp_path / "source.tar.gz", "inference.py"))
     with pytest.raises(ArtifactError, match=r"runs no code that comes with a model.*TIDEGATE_TRUST=code"):
-        submitted.fetch(one, Policy())
+        submitted_code.fetch(one, Policy())
     assert not (tmp_path / "model.submitted").exists()
 
 
@@ -79,11 +79,11 @@ def test_without_trust_nothing_is_fetched(tmp_path: Path) -> None:
 def test_an_archive_that_leaves_its_folder_is_refused(tmp_path: Path, name: str) -> None:
     one = container(tmp_path, archive(tmp_path / "source.tar.gz", name), **TRUSTED)
     with pytest.raises(ArtifactError, match=r"^SAGEMAKER_SUBMIT_DIRECTORY: file:///"):
-        submitted.fetch(one, Policy())
+        submitted_code.fetch(one, Policy())
     assert [path.name for path in tmp_path.rglob("evil.py")] == []
 
 
 def test_it_lies_where_model_data_may(tmp_path: Path) -> None:
     one = container(tmp_path, archive(tmp_path / "source.tar.gz", "inference.py"), **TRUSTED)
     with pytest.raises(ArtifactError, match="file:// is not allowed here"):
-        submitted.fetch(one, Policy(roots=()))
+        submitted_code.fetch(one, Policy(roots=()))

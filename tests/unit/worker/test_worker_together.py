@@ -23,14 +23,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, QuantileTransformer, StandardScaler
 
 from tests.batched_clients import alone, assert_alike, predictions, save_onnx, submit, together
-from tidegate.worker.batching import MISMATCH, Batcher, Comparable
-from tidegate.worker.rescoring import TRIAL_BATCHES
-from tidegate.worker.runtimes import estimators, pytorch, sklearn
-from tidegate.worker.runtimes import lightgbm as lightgbm_runtime
-from tidegate.worker.runtimes import onnx as onnx_runtime
-from tidegate.worker.runtimes import xgboost as xgboost_runtime
-from tidegate.worker.runtimes.native import Native
-from tidegate.worker.runtimes.tables import Table
+from tidegate.serving.runtimes import lightgbm as lightgbm_runtime
+from tidegate.serving.runtimes import onnx as onnx_runtime
+from tidegate.serving.runtimes import pytorch, sklearn, sklearn_independence
+from tidegate.serving.runtimes import xgboost as xgboost_runtime
+from tidegate.serving.runtimes.mlflow_fastpath import Native
+from tidegate.serving.runtimes.tabular_scorer import Table
+from tidegate.serving.scoring.batching import MISMATCH, Batcher, Comparable
+from tidegate.serving.scoring.rescoring import TRIAL_BATCHES
 
 TRUST = {"TIDEGATE_TRUST": "pickle"}
 RANDOM = np.random.default_rng(0)
@@ -340,18 +340,18 @@ def test_code_of_ones_own_in_scikit_learn_sees_one_request_at_a_time(name: str, 
     [DummyClassifier(strategy="uniform", random_state=1), DummyClassifier(strategy="stratified", random_state=1)],
 )
 def test_answers_by_chance_are_given_alone(model: Any) -> None:
-    assert "draws numbers at random" in estimators.why_alone(model.fit(TRAINING, LABELS))
+    assert "draws numbers at random" in sklearn_independence.why_alone(model.fit(TRAINING, LABELS))
 
 
 def test_a_factorization_that_stops_by_all_rows_is_scored_alone() -> None:
     model = make_pipeline(NMF(2, max_iter=500), LogisticRegression()).fit(np.abs(TRAINING), LABELS)
-    assert estimators.why_alone(model) == "NMF: it looks at all rows to decide when to stop"
+    assert sklearn_independence.why_alone(model) == "NMF: it looks at all rows to decide when to stop"
 
 
 def test_a_method_that_was_put_in_place_of_another_is_seen() -> None:
     model = StandardScaler().fit(TRAINING)
     model.transform = centred
-    assert "code of its own may look at all rows" in estimators.why_alone(model)
+    assert "code of its own may look at all rows" in sklearn_independence.why_alone(model)
 
 
 # --- trees: independent by construction, and sampled like the others ---

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tidegate.worker.runtimes import torch_graphs
+from tidegate.serving.runtimes import torch_graphs
 
 WIDTH = 6
 

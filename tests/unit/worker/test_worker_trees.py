@@ -7,10 +7,10 @@ import pytest
 import xgboost
 
 from tests.worker_process import FEATURES
-from tidegate.worker.runtimes import trees
-from tidegate.worker.runtimes.model_document import NotCovered
-from tidegate.worker.runtimes.objectives import Matrix
-from tidegate.worker.runtimes.xgboost import load
+from tidegate.serving.runtimes import xgboost_onnx
+from tidegate.serving.runtimes.objectives import Matrix
+from tidegate.serving.runtimes.xgboost import load
+from tidegate.serving.runtimes.xgboost_document import NotCovered
 
 Settings = dict[str, object]
 
@@ -48,7 +48,7 @@ def test_rows_score_as_in_the_library(settings: Settings, iterations: tuple[int,
     booster = trained(settings)
     rows = rows_of(500, seed=2)
     expected = booster.inplace_predict(rows, missing=np.nan, iteration_range=iterations)
-    evaluation = trees.faster(booster, iterations, 1)
+    evaluation = xgboost_onnx.faster(booster, iterations, 1)
     np.testing.assert_allclose(evaluation(rows), expected, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(evaluation(rows[:1]), expected[:1], rtol=1e-6, atol=1e-6)
 
@@ -66,7 +66,7 @@ def test_other_kinds_stay_with_the_library(
 ) -> None:
     booster = trained(settings)
     with pytest.raises(NotCovered, match=why):
-        trees.faster(booster, (0, 0), 1)
+        xgboost_onnx.faster(booster, (0, 0), 1)
     booster.save_model(tmp_path / "model.ubj")
     rows = rows_of(3)
     np.testing.assert_array_equal(load(tmp_path, {}).score([rows])[0], booster.inplace_predict(rows))
@@ -81,7 +81,7 @@ def test_categories_and_several_targets_stay_with_the_library() -> None:
     two = xgboost.train({"nthread": 1}, xgboost.DMatrix(codes, np.c_[codes, -codes]), 3)
     for booster in (categorical, two):
         with pytest.raises(NotCovered, match="several targets, or categories"):
-            trees.faster(booster, (0, 0), 1)
+            xgboost_onnx.faster(booster, (0, 0), 1)
 
 
 def test_a_base_score_beyond_its_link_stays_with_the_library() -> None:
@@ -93,4 +93,4 @@ def test_a_base_score_beyond_its_link_stays_with_the_library() -> None:
         1,
     )
     with pytest.raises(NotCovered):
-        trees.faster(booster, (0, 0), 1)
+        xgboost_onnx.faster(booster, (0, 0), 1)

@@ -8,9 +8,9 @@ import lightgbm
 import numpy as np
 import pytest
 
-from tidegate.model.errors import ArtifactError
-from tidegate.worker.images import RuntimeKind
-from tidegate.worker.runtimes import load, trial
+from tidegate.domain.errors import ArtifactError
+from tidegate.serving.contract.images import RuntimeKind
+from tidegate.serving.runtimes import load, probe_load
 
 ROWS = np.random.default_rng(1).normal(size=(200, 4)).astype(np.float32)
 
@@ -54,9 +54,9 @@ def test_what_came_of_it_is_kept_for_the_next_worker(model: Path, monkeypatch: p
 
 
 def test_a_trial_that_takes_too_long_is_ended(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "TIMEOUT", 0.01)
-    monkeypatch.setattr(trial, "_begin", lambda *_: subprocess.Popen(["sleep", "60"], stdout=-1))
-    with pytest.raises(ArtifactError, match=r"within 0\.01 s"), trial.tried("lightgbm", model, {}):
+    monkeypatch.setattr(probe_load, "TIMEOUT", 0.01)
+    monkeypatch.setattr(probe_load, "_begin", lambda *_: subprocess.Popen(["sleep", "60"], stdout=-1))
+    with pytest.raises(ArtifactError, match=r"within 0\.01 s"), probe_load.tried("lightgbm", model, {}):
         pass
 
 

@@ -6,7 +6,7 @@ import xgboost
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.worker.runtimes import ubjson
+from tidegate.serving.runtimes import ubjson
 
 
 def model(**parameters: object) -> bytes:

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from tidegate.worker.runtimes.unreadable import unreadable
+from tidegate.serving.formats.json_errors import unreadable
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.targets.local import groups
-from tidegate.worker import walls
+from tidegate.serving.process import memory_limits
+from tidegate.targets.local import cgroups
 
 LIMIT = 64 * 2**20
 
@@ -26,14 +26,14 @@ def tree(folder: Path, own: str, controllers: str = "cpu memory") -> tuple[Path,
 
 def test_a_group_is_made_beside_the_own_one(tmp_path: Path) -> None:
     replica, root, process = tree(tmp_path, "tidegate.service/controller")
-    assert walls.join_group(replica, LIMIT, root, process)
+    assert memory_limits.join_group(replica, LIMIT, root, process)
     group = root / "tidegate.service" / "tidegate-r-1"
-    assert (group / "memory.max").read_text() == str(LIMIT + LIMIT // walls.BEFORE)
+    assert (group / "memory.max").read_text() == str(LIMIT + LIMIT // memory_limits.BEFORE)
     assert (group / "cgroup.procs").read_text() == str(os.getpid())
     (group / "memory.events").write_text("low 0\nmax 7\noom 1\noom_kill 0\n")
-    assert groups.killed(replica) is None
+    assert cgroups.killed(replica) is None
     (group / "memory.events").write_text("low 0\nmax 7\noom 1\noom_kill 1\n")
-    assert groups.killed(replica) == LIMIT
+    assert cgroups.killed(replica) == LIMIT
 
 
 @pytest.mark.parametrize("below", [True, False])
@@ -42,19 +42,19 @@ def test_a_group_of_the_first_kind_is_made_below_the_own_one(tmp_path: Path, bel
     (process / "cgroup").write_text("4:cpu,memory:/of/us\n3:cpuset:/\n0::/\n")
     own = root / "memory" / "of" / "us" if below else root / "memory"
     own.mkdir(parents=True)
-    assert walls.join_group(replica, LIMIT, root, process)
+    assert memory_limits.join_group(replica, LIMIT, root, process)
     group = own / "tidegate-r-1"
-    assert (group / "memory.limit_in_bytes").read_text() == str(LIMIT + LIMIT // walls.BEFORE)
+    assert (group / "memory.limit_in_bytes").read_text() == str(LIMIT + LIMIT // memory_limits.BEFORE)
     (group / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n")
-    assert groups.killed(replica) == LIMIT
+    assert cgroups.killed(replica) == LIMIT
 
 
 @pytest.mark.parametrize(("own", "controllers"), [("a/b", "cpu"), ("alone", "memory"), ("", "memory")])
 def test_where_memory_is_not_delegated_there_is_no_group(tmp_path: Path, own: str, controllers: str) -> None:
     replica, root, process = tree(tmp_path, own, controllers)
-    assert not walls.join_group(replica, LIMIT, root, process)
-    assert not (replica / walls.GROUP).exists()
-    assert groups.killed(replica) is None
+    assert not memory_limits.join_group(replica, LIMIT, root, process)
+    assert not (replica / memory_limits.GROUP).exists()
+    assert cgroups.killed(replica) is None
 
 
 def test_the_kernel_ends_who_outgrows_a_group(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_the_kernel_ends_who_outgrows_a_group(tmp_path: Path) -> None:
     program = f"""
 import sys
 from pathlib import Path
-from tidegate.worker import walls
+from tidegate.serving import walls
 if not walls.join_group(Path({str(tmp_path)!r}), {LIMIT}):
     sys.exit("none")
 held = [bytes(2**20 * [1]) for _ in range({4 * LIMIT // 2**20})]
@@ -73,9 +73,9 @@ held = [bytes(2**20 * [1]) for _ in range({4 * LIMIT // 2**20})]
             "no control group of memory may be made here: neither cgroup v2 nor v1 is delegated to this user"
         )
     assert done.returncode == -signal.SIGKILL
-    assert groups.killed(tmp_path) == LIMIT
-    group = Path((tmp_path / walls.GROUP).read_text().splitlines()[0])
-    groups.remove(tmp_path)
+    assert cgroups.killed(tmp_path) == LIMIT
+    group = Path((tmp_path / memory_limits.GROUP).read_text().splitlines()[0])
+    cgroups.remove(tmp_path)
     assert not group.exists()
 
 
@@ -83,7 +83,7 @@ def limited(work: str) -> str:
     """What a process of its own says that has a limit on data."""
     program = f"""
 import mmap, sys
-from tidegate.worker import walls
+from tidegate.serving import walls
 assert walls.limit_data({LIMIT})
 try:
     {work}
@@ -99,7 +99,7 @@ def test_who_asks_for_more_than_there_may_be_meets_the_limit(tmp_path: Path) -> 
     (tmp_path / "large").write_bytes(b"")
     os.truncate(tmp_path / "large", 2 * 2**30)
     assert limited(f"bytearray({LIMIT})") == "went well"
-    assert limited(f"bytearray({LIMIT + walls.ROOM})") == "met"
+    assert limited(f"bytearray({LIMIT + memory_limits.ROOM})") == "met"
     mapped = (
         f"file = open({str(tmp_path / 'large')!r}, 'rb'); mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)"
     )
@@ -113,7 +113,7 @@ def test_what_the_wall_looks_like_from_inside() -> None:
         except MemoryError as cause:
             raise ValueError("the model cannot be read") from cause
     except ValueError as error:
-        assert walls.met(error)
-    assert walls.met(RuntimeError("std::bad_alloc"))
-    assert not walls.met(ValueError("no such column"))
-    assert walls.speaks("MemoryError: Unable to allocate 2.00 GiB")
+        assert memory_limits.met(error)
+    assert memory_limits.met(RuntimeError("std::bad_alloc"))
+    assert not memory_limits.met(ValueError("no such column"))
+    assert memory_limits.speaks("MemoryError: Unable to allocate 2.00 GiB")

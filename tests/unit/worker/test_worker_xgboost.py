@@ -10,9 +10,9 @@ import pytest
 import xgboost
 
 from tests.worker_process import FEATURES, models
-from tidegate.model.errors import ArtifactError, Invalid
-from tidegate.worker.invocation import Call
-from tidegate.worker.runtimes.xgboost import XGBoost, load
+from tidegate.domain.errors import ArtifactError, Invalid
+from tidegate.serving.contract.invocation import Call
+from tidegate.serving.runtimes.xgboost import XGBoost, load
 
 __all__ = ["models"]
 

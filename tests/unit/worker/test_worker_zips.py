@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.model.errors import ArtifactError
-from tidegate.worker.archives import Limits
-from tidegate.worker.zips import check
+from tidegate.domain.errors import ArtifactError
+from tidegate.serving.artifacts.archives import Limits
+from tidegate.serving.artifacts.zip_limits import check
 
 
 def made(path: Path, entries: int, content: bytes = b"x") -> Path:

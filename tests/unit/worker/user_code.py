@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.worker.handling import Streamed
-from tidegate.worker.invocation import Answer, Call, ModelFailed
-from tidegate.worker.runtimes import ownmodules, usercode
+from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
+from tidegate.serving.runtimes import module_isolation, user_code
+from tidegate.serving.scoring.thread_engine import Streamed
 
 TRUSTED = {"TIDEGATE_TRUST": "code"}
 
@@ -17,8 +17,8 @@ TRUSTED = {"TIDEGATE_TRUST": "code"}
 @pytest.fixture
 def own_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     environ, path, modules, bytecode = dict(os.environ), list(sys.path), dict(sys.modules), sys.dont_write_bytecode
-    monkeypatch.setattr(usercode, "_environment", {})
-    monkeypatch.setattr(ownmodules, "_folders", set())
+    monkeypatch.setattr(user_code, "_environment", {})
+    monkeypatch.setattr(module_isolation, "_folders", set())
     yield
     os.environ.clear()
     os.environ.update(environ)
@@ -26,7 +26,7 @@ def own_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in set(sys.modules) - set(modules):
         module = sys.modules[name]
         file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), "")
-        if any(file.startswith(where) for where in ownmodules._folders):
+        if any(file.startswith(where) for where in module_isolation._folders):
             del sys.modules[name]
     sys.dont_write_bytecode = bytecode
 

@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from botocore.loaders import Loader
 
 from tests.served_wire import KEY, NO_RETRIES, REGION, Served, serve
-from tidegate.adapters.metrics import SqlMetrics
+from tidegate.store.metrics import SqlMetrics
 
 Refusal = Callable[..., tuple[str, int, str]]
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from tests.served_wire import START, Served
-from tidegate.model.endpoint import Endpoint, Rollout
-from tidegate.model.rollout import DeploymentConfig, RolloutPlan, Version
+from tidegate.domain.endpoint import Endpoint, Rollout
+from tidegate.domain.rollout import DeploymentConfig, RolloutPlan, Version
 from tidegate.ports.store import Tx
-from tidegate.service.kinds import ENDPOINT
+from tidegate.service.record_kinds import ENDPOINT
 
 ERRORS: dict[str, Any] = {
     "AlarmName": "errors",

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from tidegate.model.metric import Coverage
-from tidegate.whole_files import BackgroundFile
+from tidegate.domain.metric import Coverage
+from tidegate.host.atomic_write import BackgroundFile
 
 SLACK = 3
 """Seconds that a replica which has ended may have counted without being asked: requests that it had in flight were

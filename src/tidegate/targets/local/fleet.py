@@ -13,18 +13,18 @@ import math
 import time
 from dataclasses import dataclass, field
 
-from tidegate.model.errors import TidegateError
-from tidegate.model.fleet import FleetId, ReplicaState, RoutingStrategy, Serverless
-from tidegate.model.observe import FleetSeen
-from tidegate.targets.local import member as files
-from tidegate.targets.local import on_demand, ping, replicas
-from tidegate.targets.local.failures import EARLY_BACKOFF, LONGEST_BACKOFF, Failures
+from tidegate.domain.errors import TidegateError
+from tidegate.domain.fleet import FleetId, ReplicaState, RoutingStrategy, Serverless
+from tidegate.domain.observation import FleetSeen
+from tidegate.targets.local import on_demand, replica_processes, worker_client
+from tidegate.targets.local import replica as files
 from tidegate.targets.local.health import Health
-from tidegate.targets.local.member import Member
 from tidegate.targets.local.on_demand import OnDemand
+from tidegate.targets.local.poll_interval import BUSY_TURN, IDLE_TURN, TROUBLE_TURN, UNWELL_TURN, measured_turn
+from tidegate.targets.local.replica import Member
+from tidegate.targets.local.start_failures import EARLY_BACKOFF, LONGEST_BACKOFF, Failures
 from tidegate.targets.local.start_queue import Urgency, urgency
-from tidegate.targets.local.surroundings import Surroundings, Wish, keep
-from tidegate.targets.local.turns import BUSY_TURN, IDLE_TURN, TROUBLE_TURN, UNWELL_TURN, measured_turn
+from tidegate.targets.local.supervision import Surroundings, Wish, keep
 
 log = logging.getLogger(__name__)
 
@@ -128,10 +128,10 @@ class Fleet:
             member = Member.adopt(self.id, folder, self.around.folders, self._now())
             if member is None:
                 socket = files.written_socket(folder) or self.around.folders.socket(folder.name)
-                replicas.clear(self.around, self.wish.spec, folder.name, socket)
+                replica_processes.clear(self.around, self.wish.spec, folder.name, socket)
                 continue
             self._follow(member)
-            if not replicas.fits(self.around, self.wish.spec, member):
+            if not replica_processes.fits(self.around, self.wish.spec, member):
                 log.warning("fleet %s: replica %s has other access keys; replacing it", self.id, member.id)
                 self._retire(member)
         self._on_demand.adopt(self.around.folders.fleet(self.id), len(self.members), self._now())
@@ -224,7 +224,7 @@ class Fleet:
                 cause, _ = member.cause_of_death("while it served")
                 log.warning("fleet %s: replica %s died (%s); replacing it", self.id, member.id, cause)
             member.process.sweep()
-            replicas.clear(self.around, self.wish.spec, member.id, member.socket)
+            replica_processes.clear(self.around, self.wish.spec, member.id, member.socket)
 
     def _look_for_files(self) -> None:
         """What somebody removed by hand is made anew: the fleet's record, and replicas that could not be found again
@@ -248,7 +248,7 @@ class Fleet:
         """Starting replicas that answer their ping become ready; those that take too long are ended, and their fleet
         has failed: others would take as long."""
         starting = self._in(ReplicaState.STARTING)
-        answers = await asyncio.gather(*(ping.ready(m.socket) for m in starting))
+        answers = await asyncio.gather(*(worker_client.ready(m.socket) for m in starting))
         for member, is_ready in zip(starting, answers, strict=True):
             if is_ready:
                 self._on_demand.prove(self.around.folders.fleet(self.id), self._now())
@@ -360,14 +360,18 @@ class Fleet:
             in_flight = await self.around.router.in_flight(self.id) if routed else {}
             enough = self.running >= self._wanted
             for member in draining:
-                replicas.drain(member, in_flight.get(member.id, 0), enough, self.around.drain_timeout, self._now())
+                replica_processes.drain(
+                    member, in_flight.get(member.id, 0), enough, self.around.drain_timeout, self._now()
+                )
 
     # -- small things ----------------------------------------------------------------------------------------
 
     def _start(self) -> None:
         replica = self.around.new_id("r")
         try:
-            member = replicas.start(self.around, self.wish.spec, replica, self._on_demand.waking, self._now())
+            member = replica_processes.start(
+                self.around, self.wish.spec, replica, self._on_demand.waking, self._now()
+            )
         except TidegateError as error:
             self._count_failure(replica, str(error), conclusive=True)
         except OSError as error:

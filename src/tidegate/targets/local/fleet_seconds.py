@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from tidegate.evidence import sketch
-from tidegate.evidence.spread import together
-from tidegate.model.fleet import FleetId, FleetSpec
-from tidegate.model.metric import FleetSecond, Latency, Series
+from tidegate.domain.fleet import FleetId, FleetSpec
+from tidegate.domain.metric import FleetSecond, Latency, Series
+from tidegate.monitoring import sketch
+from tidegate.monitoring.value_spread import together
 from tidegate.ports.router import Passed
 from tidegate.targets.local.stats_page import Record
 

@@ -7,7 +7,7 @@ was stopped or starved) counts for a moment only, since answers that came meanwh
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tidegate.vitals import Vitals
+from tidegate.host.process_stats import Vitals
 
 LONGEST_STEP = 1.5
 """Seconds that pass, at the most, between two looks as far as a conclusion goes."""

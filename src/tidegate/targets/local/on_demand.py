@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tidegate.model.fleet import FleetSpec, Serverless
-from tidegate.model.observe import FleetSeen
+from tidegate.domain.fleet import FleetSpec, Serverless
+from tidegate.domain.observation import FleetSeen
 from tidegate.ports.router import Router
-from tidegate.targets.local import scaling
+from tidegate.targets.local import serverless_scaling
 
 PROVEN = "proven"
 """Marker file in the fleet's folder."""
@@ -33,7 +33,7 @@ class Waking:
 class OnDemand:
     proven: bool = False
     waking: Waking | None = None
-    _standing: scaling.Standing = field(default_factory=scaling.Standing)
+    _standing: serverless_scaling.Standing = field(default_factory=serverless_scaling.Standing)
     _called: float = 0.0
     _unheard: int = 0
     """Looks since the last call."""
@@ -46,7 +46,7 @@ class OnDemand:
 
     def adopt(self, folder: Path, replicas: int, now: float) -> None:
         self.proven = (folder / PROVEN).exists()
-        self._standing = scaling.Standing((now,) * replicas)
+        self._standing = serverless_scaling.Standing((now,) * replicas)
 
     def wake(self, asked: float, noticed: float, now: float) -> None:
         self._called, self._unheard = now, 0
@@ -64,7 +64,7 @@ class OnDemand:
             demand = await router.demand(spec.id)
             in_hand = max(in_hand, demand.now, int(demand.ever != self._ever))
             self._ever, self._there = demand.ever, demand.now
-        self._standing = scaling.decide(self._standing, in_hand, bounds, now)
+        self._standing = serverless_scaling.decide(self._standing, in_hand, bounds, now)
 
     def wanted(self, spec: FleetSpec) -> int:
         return max(self._standing.wanted, int(not self.proven)) if spec.count else 0
@@ -83,7 +83,7 @@ class OnDemand:
         """A replica answers its ping; the first that does stays for the idle time, as if it had been asked."""
         if not self.proven:
             self.proven = True
-            self._standing = scaling.Standing((now,))
+            self._standing = serverless_scaling.Standing((now,))
             with contextlib.suppress(OSError):
                 (folder / PROVEN).touch()
 
@@ -97,4 +97,4 @@ class OnDemand:
 def limits(bounds: Serverless | None, servers: Iterable[str]) -> dict[str, int]:
     """Requests that each server may have at one time; empty where there is no bound."""
     names = list(servers)
-    return {} if bounds is None else dict(zip(names, scaling.shares(bounds, len(names)), strict=True))
+    return {} if bounds is None else dict(zip(names, serverless_scaling.shares(bounds, len(names)), strict=True))

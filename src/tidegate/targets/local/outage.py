@@ -9,8 +9,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from tidegate.model.fleet import FleetId
-from tidegate.model.observe import FleetSeen
+from tidegate.domain.fleet import FleetId
+from tidegate.domain.observation import FleetSeen
 from tidegate.ports.router import Passed
 
 MOST = 10**12

@@ -20,11 +20,11 @@ import msgspec
 import psutil
 
 from tidegate.auth.child_environment import without_secrets
-from tidegate.installation import Installation
-from tidegate.targets.local.folders import write_whole
+from tidegate.host.installation import Installation
+from tidegate.targets.local.paths import write_whole
 
 _LOADING_TRIES, _LOADING_PAUSE = 5, 0.002
-WORKER = "tidegate.worker"
+WORKER = "tidegate.serving"
 """The module that a worker runs."""
 NOTE = "process.json"
 """File in a replica's folder that holds its process's identity."""

@@ -16,18 +16,18 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from tidegate.installation import Installation
-from tidegate.model.errors import Transient
-from tidegate.model.recommendation import RecommendationJob, Recommended, Step
+from tidegate.domain.errors import Transient
+from tidegate.domain.recommendation import RecommendationJob, Recommended, Step
+from tidegate.host.atomic_write import write_whole
+from tidegate.host.installation import Installation
 from tidegate.ports.recommenders import RecommenderSeen
 from tidegate.targets.local.job_process import START, Ending, word
 from tidegate.targets.local.process import Process
-from tidegate.whole_files import write_whole
 
 LOG = "log"
 SERVER = "server"
 """Folder in a job's folder: the state of the server that it loads."""
-MODULE = "tidegate.recommend"
+MODULE = "tidegate.advisor.recommend"
 KILL_AFTER = 12.0
 """Seconds that a process which was told to stop has: it ends a server first."""
 LAST = 2000

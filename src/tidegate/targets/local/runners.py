@@ -13,18 +13,18 @@ from pathlib import Path
 
 import msgspec
 
-from tidegate.model.errors import Transient
-from tidegate.model.fleet import FleetSpec
-from tidegate.model.transform import Progress, TransformJob
+from tidegate.domain.errors import Transient
+from tidegate.domain.fleet import FleetSpec
+from tidegate.domain.transform import Progress, TransformJob
 from tidegate.ports.runners import RunnerSeen
 from tidegate.service.transforms import fleet_id
-from tidegate.targets.local.folders import Folders, write_whole
 from tidegate.targets.local.job_process import START, Ending, word
+from tidegate.targets.local.paths import Folders, write_whole
 from tidegate.targets.local.process import Process, cleaned
 
 log = logging.getLogger(__name__)
 
-MODULE = "tidegate.worker.transforming"
+MODULE = "tidegate.batch"
 KILL_AFTER = 5.0
 """Seconds that a runner which was told to stop has."""
 ABORT_WITHIN = 10.0

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
-from tidegate.model.fleet import FleetId
+from tidegate.domain.fleet import FleetId
 
 PER_CORE = 2
 """Starts at one time for each processor: an import waits for the disk in between."""

@@ -15,9 +15,9 @@ from typing import Any
 
 import msgspec
 
-from tidegate.evidence import sketch
-from tidegate.evidence.finite import LARGEST
-from tidegate.model.metric import Latency, Series
+from tidegate.domain.metric import Latency, Series
+from tidegate.monitoring import sketch
+from tidegate.monitoring.finite import LARGEST
 
 MOST_COUNT = 10**9
 """Requests of one second."""

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import msgspec
 
-from tidegate.model.errors import TargetError, Transient
-from tidegate.model.fleet import FleetId, FleetSpec, ReplicaState
-from tidegate.model.observe import OURS, Capabilities, FleetSeen, Observation
-from tidegate.model.traffic import RouteTable
+from tidegate.domain.errors import TargetError, Transient
+from tidegate.domain.fleet import FleetId, FleetSpec, ReplicaState
+from tidegate.domain.observation import OURS, Capabilities, FleetSeen, Observation
+from tidegate.domain.traffic import RouteTable
 from tidegate.ports.router import Passed, View
 from tidegate.ports.target import Look
-from tidegate.targets.local import replicas
+from tidegate.targets.local import replica_processes
 from tidegate.targets.local.fleet import Fleet
-from tidegate.targets.local.surroundings import Surroundings, Wish, keep, runs_the_same
+from tidegate.targets.local.supervision import Surroundings, Wish, keep, runs_the_same
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +56,10 @@ class LocalTarget:
             # No request of an earlier controller is on its way any more; a record from a backup has an older fence.
             self._supervise(replace(wish, fence=0))
         known = {m.process.identity.pid for fleet in self._fleets.values() for m in fleet.members.values()}
-        orphans = replicas.orphans(folders, known)
+        orphans = replica_processes.orphans(folders, known)
         if orphans:
             log.warning("ending %d workers whose folders are gone", len(orphans))
-            self._ending = asyncio.create_task(replicas.end(orphans, self._around.drain_timeout))
+            self._ending = asyncio.create_task(replica_processes.end(orphans, self._around.drain_timeout))
 
     async def observe(self, endpoint: str) -> Look:
         """Only what the router takes for alive is ready; it is asked for that together with the routes. Fleets that

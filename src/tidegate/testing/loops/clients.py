@@ -5,19 +5,19 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from tidegate.model.alarm import AlarmState
-from tidegate.model.errors import TidegateError
-from tidegate.model.observe import OURS, Event
+from tidegate.domain.alarm import AlarmState
+from tidegate.domain.errors import TidegateError
+from tidegate.domain.observation import OURS, Event
 from tidegate.ports.store import Stale, Store, Tx
 from tidegate.rollout import commands
 from tidegate.service import alarms, endpoints, rollouts
 from tidegate.service.endpoints import Asked
-from tidegate.service.kinds import ALARM, CONFIG, ENDPOINT
+from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT
 from tidegate.service.records import need
-from tidegate.testing.happenings import When
+from tidegate.testing.faults import When
 from tidegate.testing.loops.faults import Command, Edit, GuardEdited, PersonDoes
+from tidegate.testing.loops.ground_truth import MAIN
 from tidegate.testing.loops.plans import NEXT, Plan
-from tidegate.testing.loops.truth import MAIN
 
 if TYPE_CHECKING:
     from tidegate.testing.loops.world import World

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from tidegate.model.endpoint import ClockMark
+from tidegate.domain.endpoint import ClockMark
 from tidegate.testing.loops.virtual_loop import VirtualLoop
 from tidegate.testing.world import START
 

@@ -5,21 +5,21 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from tidegate.host.atomic_write import BackgroundFile
 from tidegate.ports.clock import Ids
 from tidegate.ports.queue import Queue
 from tidegate.ports.store import Store
 from tidegate.reconcile.engine import Engine
 from tidegate.reconcile.guards import Guards
+from tidegate.reconcile.metrics_loop import Watch
 from tidegate.reconcile.scaling import Scaling
-from tidegate.reconcile.watch import Watch
-from tidegate.targets.local.collect import Collector
+from tidegate.targets.local.collector import Collector
 from tidegate.targets.local.coverage import CoverageTracker
-from tidegate.targets.local.readings import Reading, Readings
+from tidegate.targets.local.resource_usage import Reading, Readings
 from tidegate.targets.local.target import LocalTarget
 from tidegate.testing.loops.clock import SimulatedClock
 from tidegate.testing.loops.database import DatabaseServer, SimulatedMetrics
 from tidegate.testing.loops.edges import TargetEdge
-from tidegate.whole_files import BackgroundFile
 
 SECOND_HAND = 0.05
 """How far into a second the one before is collected."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, TypeVar
 
-from tidegate.evidence.samples import merge
-from tidegate.model.errors import Unavailable
-from tidegate.model.metric import MetricId, Sample
+from tidegate.domain.errors import Unavailable
+from tidegate.domain.metric import MetricId, Sample
+from tidegate.monitoring.samples import merge
 from tidegate.ports.store import JournalLine, Saved, Tx
 from tidegate.testing.loops.virtual_loop import VirtualLoop
 from tidegate.testing.memory_store import MemoryTx

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
-from tidegate.model.errors import Transient
-from tidegate.model.fleet import FleetId, FleetSpec
-from tidegate.model.observe import Capabilities, FleetSeen, Observation
-from tidegate.model.traffic import RouteTable
+from tidegate.domain.errors import Transient
+from tidegate.domain.fleet import FleetId, FleetSpec
+from tidegate.domain.observation import Capabilities, FleetSeen, Observation
+from tidegate.domain.traffic import RouteTable
 from tidegate.ports.router import Passed
 from tidegate.ports.target import Look
 from tidegate.testing.loops.clock import EPOCH
 from tidegate.testing.loops.faults import Damage
+from tidegate.testing.loops.ground_truth import Truth
 from tidegate.testing.loops.machine import Machine
-from tidegate.testing.loops.truth import Truth
 from tidegate.testing.loops.workers import Worker
 
 DELAYS = (0.0, 0.0, 0.0, 0.001, 0.03)

@@ -4,7 +4,7 @@ of the rollout, since defects hide at the edges of phases."""
 from dataclasses import dataclass, fields
 from enum import StrEnum
 
-from tidegate.testing.happenings import Side, When
+from tidegate.testing.faults import Side, When
 
 # The controller's process
 

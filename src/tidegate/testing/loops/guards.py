@@ -7,7 +7,7 @@ every window of its periods breaches, whatever the wall clock says and however w
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tidegate.model.alarm import Alarm
+from tidegate.domain.alarm import Alarm
 from tidegate.testing.loops.machine import Tally
 
 SLACK = 2

@@ -10,14 +10,14 @@ from functools import partial
 from math import floor
 from random import Random
 
-from tidegate.model.fleet import FleetId, ReplicaState
-from tidegate.model.traffic import WHOLE, RouteTable
+from tidegate.domain.fleet import FleetId, ReplicaState
+from tidegate.domain.traffic import WHOLE, RouteTable
 from tidegate.ports.router import Passed
 from tidegate.testing.loops.clock import SimulatedClock
 from tidegate.testing.loops.faults import Conduct, Damage
 from tidegate.testing.loops.virtual_loop import VirtualLoop
 from tidegate.testing.loops.workers import Worker
-from tidegate.testing.simulated import SimulatedFleet, SimulatedTarget
+from tidegate.testing.simulated_target import SimulatedFleet, SimulatedTarget
 
 GOOD = Conduct()
 INVOCATION_TIMEOUT = 60.0

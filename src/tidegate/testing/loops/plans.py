@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from tidegate.model.alarm import Alarm, Comparison, MissingData
-from tidegate.model.rollout import DeploymentConfig, Phase
-from tidegate.testing.happenings import Side, When
+from tidegate.domain.alarm import Alarm, Comparison, MissingData
+from tidegate.domain.rollout import DeploymentConfig, Phase
+from tidegate.testing.faults import Side, When
 from tidegate.testing.loops import faults as f
 from tidegate.testing.loops.faults import Command, Conduct, Damage, Edit, Fault
+from tidegate.testing.loops.ground_truth import MAIN
 from tidegate.testing.loops.machine import Physics
-from tidegate.testing.loops.truth import MAIN
 from tidegate.testing.samples import all_at_once, canary, linear, percent, rolling
 from tidegate.testing.world import START
 

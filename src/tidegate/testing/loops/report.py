@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 from tidegate.testing.invariants import Broken
 from tidegate.testing.loops.faults import Fault, describe
+from tidegate.testing.loops.isolation import check
 from tidegate.testing.loops.plans import Plan, draw
-from tidegate.testing.loops.twins import check
 
 
 @dataclass(frozen=True)

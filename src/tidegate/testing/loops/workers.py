@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from tidegate.evidence import sketch
-from tidegate.model.fleet import FleetId
+from tidegate.domain.fleet import FleetId
+from tidegate.monitoring import sketch
 from tidegate.testing.loops.clock import EPOCH
 from tidegate.testing.loops.faults import Damage
 

@@ -8,24 +8,24 @@ from dataclasses import dataclass
 from functools import partial
 from random import Random
 
-from tidegate.model.endpoint import Endpoint
-from tidegate.model.errors import TidegateError
-from tidegate.model.rollout import Phase
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.errors import TidegateError
+from tidegate.domain.rollout import Phase
 from tidegate.ports.store import JournalLine
-from tidegate.rollout import wanted
-from tidegate.service.kinds import ALARM, ENDPOINT
+from tidegate.rollout import desired_state
+from tidegate.service.record_kinds import ALARM, ENDPOINT
 from tidegate.testing.invariants import Broken, expect
-from tidegate.testing.loops import happen, setup
+from tidegate.testing.loops import fault_effects, initial_records
 from tidegate.testing.loops.clients import Clients
 from tidegate.testing.loops.clock import EPOCH, SimulatedClock
 from tidegate.testing.loops.controller import Edges, Loops, Notebook, join_loops, run_loops
 from tidegate.testing.loops.database import DatabaseServer, DatabaseThread, SimulatedMetrics, SimulatedStore
 from tidegate.testing.loops.edges import TargetEdge, Trouble
 from tidegate.testing.loops.faults import Damage, Fault, describe
+from tidegate.testing.loops.ground_truth import I7, MAIN, Truth
 from tidegate.testing.loops.guards import Guard, guard
 from tidegate.testing.loops.machine import Machine
 from tidegate.testing.loops.plans import LONGEST, Plan
-from tidegate.testing.loops.truth import I7, MAIN, Truth
 from tidegate.testing.loops.virtual_loop import VirtualLoop
 from tidegate.testing.loops.workers import Worker
 from tidegate.testing.memory_store import MemoryTx
@@ -89,19 +89,19 @@ class World:
     def _prepare(self) -> None:
         now, plan = self.clock.now(), self.plan
         tx = MemoryTx(self.server.records, self.server.journal, as_json=False)
-        setup.records(tx, plan, now)
-        for name in (MAIN, setup.NEIGHBOUR):
+        initial_records.records(tx, plan, now)
+        for name in (MAIN, initial_records.NEIGHBOUR):
             saved = tx.get(ENDPOINT, name)
             if saved is not None:
-                setup.settle(self.machine, saved.body)
+                initial_records.settle(self.machine, saved.body)
         self.machine.rates[MAIN] = plan.rate
         if plan.neighbour is not None:
-            self.machine.rates[setup.NEIGHBOUR] = plan.neighbour.rate
+            self.machine.rates[initial_records.NEIGHBOUR] = plan.neighbour.rate
             self.server.read_cost = plan.neighbour.read_cost
             if plan.neighbour.damage is not None:
-                self.machine.damages[setup.NEIGHBOUR, 1] = plan.neighbour.damage
+                self.machine.damages[initial_records.NEIGHBOUR, 1] = plan.neighbour.damage
         before = len(self.server.journal)
-        setup.update(tx, plan, now)
+        initial_records.update(tx, plan, now)
         for line in self.server.journal[before:]:
             self._committed(line)
         for fault in [fault for fault in self._waiting if fault.when.phase is None]:
@@ -207,7 +207,7 @@ class World:
 
     def happen(self, fault: Fault) -> None:
         self.truth.note(f"FAULT {describe(fault)}")
-        happen.happen(self, fault)
+        fault_effects.happen(self, fault)
 
     def quiet(self, seconds: float) -> None:
         """Something lasts that long from now."""
@@ -250,9 +250,11 @@ class World:
         if record is None or record.mixed is not None:
             return
         routes = machine.routes(MAIN)
-        expect(set(routes.routes) == set(wanted.traffic(record).routes), I7, ("routes", routes, record.traffic))
+        expect(
+            set(routes.routes) == set(desired_state.traffic(record).routes), I7, ("routes", routes, record.traffic)
+        )
         fleets = {id for id in machine.fleets if id.endpoint == MAIN}
-        expect(fleets == set(wanted.fleets(record)), I7, ("fleets", fleets))
+        expect(fleets == set(desired_state.fleets(record)), I7, ("fleets", fleets))
         missing = self.truth.expected - self.truth.begun
         expect(not missing, I7, f"accepted and never begun: {missing}")
 

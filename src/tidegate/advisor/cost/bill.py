@@ -1,0 +1,121 @@
+"""A bill: lines of quantity times rate, each with its reason, so that every dollar is explained."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import date
+
+from tidegate.advisor.cost.errors import above, at_least
+from tidegate.advisor.prices import Catalogue, Rate
+
+MONTHS = 12
+HOURS_PER_YEAR = 8760.0
+GB = 1e9
+FREE = Rate("free", "*", "", 0.0, 0.0, 0.0, "nothing is used", date(2026, 1, 1))
+
+
+@dataclass(frozen=True)
+class Tariff:
+    """The catalogue as one region sees it. Its methods raise what ``Catalogue.rate`` raises."""
+
+    catalogue: Catalogue
+    region: str = "us-east-1"
+
+    def rate(self, item: str) -> Rate:
+        return self.catalogue.rate(item, self.region)
+
+    def hosting(self, instance: str) -> Rate:
+        """An hour of a SageMaker instance."""
+        return self.catalogue.hosting(instance, self.region)
+
+    def line(self, item: str, quantity: float, why: str) -> "Line":
+        """A line of the rate of this name. Only what is used needs a price, so nothing of it is free."""
+        return Line(item, quantity, self.rate(item) if quantity > 0 else FREE, why)
+
+
+@dataclass(frozen=True)
+class Line:
+    """``quantity`` (>= 0) of the rate's unit. Amounts are US dollars for the bill's period."""
+
+    item: str
+    quantity: float
+    rate: Rate
+    why: str
+
+    def __post_init__(self) -> None:
+        at_least(f"{self.item}: quantity", self.quantity, 0)
+
+    @property
+    def unit(self) -> str:
+        return self.rate.unit
+
+    @property
+    def amount(self) -> float:
+        return self.quantity * self.rate.amount
+
+    @property
+    def low(self) -> float:
+        return self.quantity * self.rate.low
+
+    @property
+    def high(self) -> float:
+        return self.quantity * self.rate.high
+
+
+@dataclass(frozen=True)
+class Bill:
+    """Lines of ``hours`` hours: a year unless said. ``low <= total <= high``: the range over the sources of the
+    prices, all low or all high at once. ``warnings`` say what the sum leaves out or what would not work."""
+
+    lines: tuple[Line, ...]
+    hours: float = HOURS_PER_YEAR
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        above("bill: hours", self.hours, 0)
+
+    @property
+    def total(self) -> float:
+        return sum(line.amount for line in self.lines)
+
+    @property
+    def low(self) -> float:
+        return sum(line.low for line in self.lines)
+
+    @property
+    def high(self) -> float:
+        return sum(line.high for line in self.lines)
+
+    @property
+    def month(self) -> float:
+        """A twelfth of a year of it: the mean month."""
+        return self.total * self._per_month
+
+    @property
+    def month_low(self) -> float:
+        return self.low * self._per_month
+
+    @property
+    def month_high(self) -> float:
+        return self.high * self._per_month
+
+    @property
+    def _per_month(self) -> float:
+        # A leap year's bill has 8784 hours and is a year all the same.
+        whole = self.hours if HOURS_PER_YEAR <= self.hours <= HOURS_PER_YEAR + 24 else HOURS_PER_YEAR
+        return whole / self.hours / MONTHS
+
+    def times(self, count: int) -> "Bill":
+        """That of ``count`` alike."""
+        lines = tuple(
+            replace(one, quantity=one.quantity * count, why=f"{count:,} times: {one.why}") for one in self.lines
+        )
+        return replace(self, lines=lines)
+
+    def __add__(self, other: "Bill") -> "Bill":
+        """Of the same period."""
+        return Bill(self.lines + other.lines, self.hours, self.warnings + other.warnings)
+
+
+def bill(lines: Iterable[Line], hours: float, warnings: Iterable[str] = ()) -> Bill:
+    """Without lines of nothing."""
+    return Bill(tuple(line for line in lines if line.quantity > 0), hours, tuple(warnings))

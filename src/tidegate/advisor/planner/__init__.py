@@ -1,0 +1,23 @@
+"""From what is known of a model to a deployment that can run, with its price and its reasons: pure.
+
+``answers.read`` checks plain data against the questions, ``plan`` decides by the tables in ``data/``, ``document``
+makes JSON of it and ``written`` a spec file.
+"""
+
+from tidegate.advisor.planner.answers import Answers, read
+from tidegate.advisor.planner.document import answers_of, document, example, examples, what_is_asked
+from tidegate.advisor.planner.plan import Plan, plan
+from tidegate.advisor.planner.render_spec import written
+
+__all__ = [
+    "Answers",
+    "Plan",
+    "answers_of",
+    "document",
+    "example",
+    "examples",
+    "plan",
+    "read",
+    "what_is_asked",
+    "written",
+]

@@ -1,0 +1,268 @@
+"""What is known of a model before it is deployed, read against the questions of ``data/questions.yaml``."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from tidegate.advisor.planner import rules
+from tidegate.advisor.planner.tables import table
+from tidegate.advisor.planner.units import seconds
+from tidegate.domain.errors import Invalid
+from tidegate.domain.memory_sizes import parse_bytes
+from tidegate.scaling.schedule import zone_of
+
+Question = Mapping[str, Any]
+MOST_PEAKS = 20
+MOST_FACTOR = 10_000.0
+
+
+@dataclass(frozen=True)
+class Peak:
+    """A recurring time of more traffic: ``name`` is one of ``data/peaks.yaml``, ``factor`` multiplies the rate."""
+
+    name: str
+    factor: float
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One field for each question, in its order. Times are seconds, sizes bytes, ``rate`` requests a second."""
+
+    name: str
+    individual_responses: bool
+    latency: float | None
+    payload: int
+    processing_time: float | None
+    records: int
+    runs_per_month: float
+    rate: float
+    pattern: str
+    shape: str
+    idle_hours: float
+    peaks: tuple[Peak, ...]
+    timezone: str | None
+    consistent_latency: bool | None
+    criticality: str
+    reversible: bool
+    user_facing: bool
+    playbook: str
+    model_kind: str
+    model_size: int | None
+    alike_models: int
+    stages: tuple[str, ...]
+    frameworks: tuple[str, ...]
+    separate_invocation: bool
+    custom_logic: bool
+    platform: str
+    event_driven: bool
+    environment: str
+    spot: bool
+    spot_override: str
+    budget: float | None
+    region: str
+    instance_type: str
+    capacity: float | None
+
+
+def read(data: object) -> Answers:
+    """Plain data as answers; what is left out has its question's default. Raises Invalid that names the key.
+
+    That each answer is a good one by itself is all that is looked at: see ``contradictions``.
+    """
+    if not isinstance(data, Mapping):
+        raise Invalid("answers: expected keys and values, such as rate: 20")
+    questions = {question["key"]: question for question in table("questions")}
+    for key in data:
+        if key not in questions:
+            raise Invalid(f"unknown answer {str(key)[:60]!r}{_meant(str(key), questions)}")
+    values: dict[str, Any] = {}
+    for key, question in questions.items():
+        given = data.get(key)
+        values[key] = parsed(question, question["default"] if given is None else given, stated=given is not None)
+    for key, question in questions.items():
+        if question.get("required") and data.get(key) is None and asked(question, values):
+            raise Invalid(f"{key} is missing: {question['ask']}")
+    return Answers(**values)
+
+
+def asked(question: Question, values: Mapping[str, Any]) -> bool:
+    """Whether the question makes sense after the answers so far."""
+    return rules.holds(question.get("when", {}), values)
+
+
+def parsed(question: Question, value: object, *, stated: bool = True) -> Any:
+    """One answer in its own type. Raises Invalid; a default (not ``stated``) is not held against the bounds."""
+    key = question["key"]
+    if value is None:
+        return None
+    try:
+        made = _READERS[question["kind"]](value, question)
+        if stated:
+            _bounded(made, question)
+    except ValueError as error:
+        raise Invalid(f"{key}: {_shown(value)}: {error}") from None
+    return made
+
+
+def _text(value: object, question: Question) -> str:
+    if not isinstance(value, str):
+        raise ValueError("expected text: put it in quotes")
+    pattern = question.get("pattern")
+    if pattern is not None and not re.fullmatch(pattern, value):
+        raise ValueError(f"expected {question['expected']}")
+    if len(value) > question.get("most_characters", 100) or not value.isprintable():
+        raise ValueError(f"expected at most {question.get('most_characters', 100)} printable characters")
+    return value.strip()
+
+
+def _choice(value: object, question: Question) -> str:
+    choices = question["choices"]
+    text = {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
+    if text not in choices:
+        raise ValueError(f"expected one of {', '.join(choices)}{_meant(str(value), choices, listed=False)}")
+    return str(text)
+
+
+def _flag(value: object, question: Question) -> bool:
+    if isinstance(value, str) and value.strip().lower() in _FLAGS:
+        return _FLAGS[value.strip().lower()]
+    if not isinstance(value, bool):
+        raise ValueError("expected yes or no")
+    return value
+
+
+_FLAGS = {"yes": True, "y": True, "true": True, "no": False, "n": False, "false": False}
+
+
+def _number(value: object, question: Question) -> float:
+    if isinstance(value, str):
+        value = (
+            float(value.replace(",", ""))
+            if re.fullmatch(r"-?[0-9][0-9,]*(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?", value)
+            else value
+        )
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("expected a number")
+    if not math.isfinite(value):
+        raise ValueError("expected a finite number")
+    return float(value)
+
+
+def _whole(value: object, question: Question) -> int:
+    number = _number(value, question)
+    if number != int(number):
+        raise ValueError("expected a whole number")
+    return int(number)
+
+
+def _duration(value: object, question: Question) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f"say the unit, such as {value:g}ms or {value:g}s")
+    return seconds(str(value))
+
+
+def _size(value: object, question: Question) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError("expected a size such as 16 KB or 2GB")
+    return parse_bytes(str(value))
+
+
+def _list(value: object, question: Question) -> tuple[str, ...]:
+    parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
+        raise ValueError("expected a list of names")
+    names = tuple(part for part in parts if part)
+    least, most = question.get("least_items", 0), question["most_items"]
+    if not least <= len(names) <= most:
+        raise ValueError(f"{len(names)} names, expected {least} to {most}")
+    choices = question.get("choices")
+    for name in names:
+        if choices is not None and name not in choices:
+            raise ValueError(f"unknown name {name!r}{_meant(name, choices)}")
+        if not re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", name):
+            raise ValueError(f"{name!r}: expected 1 to 63 letters, digits and hyphens")
+    if choices is None and len(set(names)) != len(names):
+        raise ValueError("a name is given twice")
+    return names
+
+
+def _peaks(value: object, question: Question) -> tuple[Peak, ...]:
+    """``[{name: pay-days, factor: 4}]`` or ``pay-days*4, year-end*10``."""
+    given = [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    if not isinstance(given, list | tuple):
+        raise ValueError("expected a list of peaks, such as pay-days*4")
+    if len(given) > MOST_PEAKS:
+        raise ValueError(f"{len(given)} peaks, expected {MOST_PEAKS} at most")
+    made = tuple(_peak(one) for one in given)
+    if len({peak.name for peak in made}) != len(made):
+        raise ValueError("a peak is given twice")
+    return made
+
+
+def _peak(given: object) -> Peak:
+    if isinstance(given, Peak):
+        return given
+    if isinstance(given, str):
+        name, _, times = given.partition("*")
+        given = {"name": name.strip(), "factor": times.strip()}
+    if not isinstance(given, Mapping) or set(given) != {"name", "factor"}:
+        raise ValueError("a peak has a name and a factor, such as pay-days*4")
+    known = table("peaks")
+    if given["name"] not in known:
+        raise ValueError(f"unknown peak {given['name']!r}{_meant(str(given['name']), known)}")
+    factor = _number(given["factor"], {})
+    if not 1 <= factor <= MOST_FACTOR:
+        raise ValueError(f"the factor of {given['name']} must be from 1 to {MOST_FACTOR:,.0f}, not {factor:g}")
+    return Peak(given["name"], factor)
+
+
+def _zone(value: object, question: Question) -> str:
+    name = _text(value, question)
+    try:
+        zone_of(name)
+    except Invalid as error:
+        raise ValueError(error.message) from None
+    return name
+
+
+_READERS: Mapping[str, Callable[[object, Question], Any]] = {
+    "text": _text,
+    "choice": _choice,
+    "flag": _flag,
+    "number": _number,
+    "whole": _whole,
+    "duration": _duration,
+    "size": _size,
+    "list": _list,
+    "peaks": _peaks,
+    "zone": _zone,
+}
+
+
+def _bounded(value: Any, question: Question) -> None:
+    tests = (("least", "at least"), ("most", "at most"), ("above", "above"), ("below", "below"))
+    for word, said in tests:
+        if word in question:
+            bound = question[word]
+            limit = bound if isinstance(bound, int | float) else parse_bytes(bound)
+            if not rules.holds({"value": {_WORDS.get(word, word): limit}}, {"value": value}):
+                unit = " seconds" if question["kind"] == "duration" else ""
+                raise ValueError(f"must be {said} {bound if isinstance(bound, str) else f'{bound:,}'}{unit}")
+
+
+_WORDS = {"least": "at_least", "most": "at_most"}
+
+
+def _meant(word: str, known: Mapping[str, Any], *, listed: bool = True) -> str:
+    near = get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
+    if near:
+        return f", did you mean {near[0]!r}?"
+    return f", expected one of {', '.join(known)}" if listed else ""
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,131 @@
+"""From answers to a plan: a pure function over the data files and the catalogue of prices."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from tidegate.advisor.cost.bill import Bill
+from tidegate.advisor.planner import assumptions as derived
+from tidegate.advisor.planner import pricing, rules, specs
+from tidegate.advisor.planner.alternatives import Choice, choices
+from tidegate.advisor.planner.answers import Answers
+from tidegate.advisor.planner.calendar import calendar
+from tidegate.advisor.planner.flowchart import Note, Place, Step, place, walk
+from tidegate.advisor.planner.plan_promise import promised
+from tidegate.advisor.planner.rows import Decided, Row, rows
+from tidegate.advisor.planner.sizing import Fleet, OnDemand
+from tidegate.advisor.planner.strategy import Strategy, strategy
+from tidegate.advisor.planner.tables import table
+from tidegate.advisor.planner.units import told_money
+from tidegate.advisor.prices import Catalogue
+from tidegate.advisor.promise import Promise
+from tidegate.domain.errors import TidegateError
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A deployment that can run, with its reasons. ``rows`` are the six of the summary, ``spec`` is what ``tidegate
+    deploy`` takes, ``job`` a batch transform job where no endpoint is needed. ``facts`` are the answers with all
+    that follows from them; ``digest`` is in the spec's tags."""
+
+    answers: Answers
+    facts: Mapping[str, Any]
+    steps: tuple[Step, ...]
+    place: Place
+    size: Fleet | OnDemand
+    strategy: Strategy
+    bill: Bill
+    rows: tuple[Row, ...]
+    notes: tuple[Note, ...]
+    assumptions: tuple[str, ...]
+    overrides: tuple[str, ...]
+    spec: Mapping[str, Any]
+    job: Mapping[str, Any] | None
+    digest: str
+    priced: pricing.Priced = field(repr=False)
+    catalogue: Catalogue = field(repr=False)
+
+    @cached_property
+    def choices(self) -> tuple[Choice, ...]:
+        """Other ways and what they would cost. Computed when asked for, as is ``promise``."""
+        return choices(self.facts, self.priced, self.catalogue)
+
+    @cached_property
+    def promise(self) -> Promise | None:
+        """What the rollout can see, and what a bad version may do until then; None for a job. Computed when asked
+        for: it takes up to some seconds."""
+        if self.place.mode == "batch":
+            return None
+        return promised(self.facts, self.strategy, self.spec["alarms"])
+
+
+def plan(answers: Answers, catalogue: Catalogue) -> Plan:
+    """Raises Invalid for answers that contradict each other or ask for too much, UnknownInstanceType, UnknownRegion
+    and MissingPrice; each says what to change."""
+    made = _plan(answers, catalogue)
+    over = _over_budget(made, catalogue)
+    return made if over is None else replace(made, notes=(over, *made.notes))
+
+
+def _plan(answers: Answers, catalogue: Catalogue) -> Plan:
+    facts = derived.known(answers)
+    derived.refuse_contradictions(facts)
+    steps = walk(facts)
+    where = place(facts, steps[-1].leads_to)
+    facts |= {"mode": where.mode, "target": where.target}
+    priced = pricing.priced(facts, where, catalogue)
+    size, bill = priced.size, priced.bill
+    how = strategy(facts)
+    digest = specs.digest(asdict(answers), pricing.version(bill))
+    peaks = calendar(pricing.traffic(facts), where.mode, size, facts["timezone"])
+    spec = specs.spec(facts, where, size, how, digest, peaks)
+    job = specs.job(facts, size, spec) if where.mode == "batch" and isinstance(size, Fleet) else None
+    return Plan(
+        answers=answers,
+        facts=facts,
+        steps=steps,
+        place=where,
+        size=size,
+        strategy=how,
+        bill=bill,
+        rows=rows(Decided(facts, steps, where, size, how, bill, peaks)),
+        notes=(*where.notes, *size.notes, *(Note("cost", text, "") for text in bill.warnings)),
+        assumptions=derived.assumptions(answers, has_calendar=bool(peaks)),
+        overrides=_overrides(answers),
+        spec=spec,
+        job=job,
+        digest=digest,
+        priced=priced,
+        catalogue=catalogue,
+    )
+
+
+def _overrides(answers: Answers) -> tuple[str, ...]:
+    if answers.spot and answers.environment == "production":
+        return (f"production runs on Spot, because: {answers.spot_override}",)
+    return ()
+
+
+def _over_budget(made: Plan, catalogue: Catalogue) -> Note | None:
+    """What the plan costs above the budget, and what each change that helps would make of it."""
+    budget = made.answers.budget
+    if budget is None or made.bill.month <= budget:
+        return None
+    cheaper = []
+    for lever in table("levers"):
+        if not rules.holds(lever["when"], made.facts):
+            continue
+        try:
+            other = _plan(replace(made.answers, **_tuples(lever["set"])), catalogue)
+        except TidegateError:
+            continue
+        if other.bill.month < made.bill.month:
+            cheaper.append((other.bill.month, lever["say"]))
+    say = f"it costs about {told_money(made.bill.month)} a month, and {told_money(budget)} may be spent"
+    told = [f"{said}: about {told_money(month)}" for month, said in sorted(cheaper)]
+    return Note("budget", say, "; ".join(told) or "raise the budget, or plan for less traffic")
+
+
+def _tuples(changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in changes.items()}

@@ -1,0 +1,147 @@
+"""What a plan's rollout can promise, by its own alarms and strategy: ``evidence.power`` over the plan's figures."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from tidegate.advisor.planner import rules, units
+from tidegate.advisor.planner.flowchart import Note
+from tidegate.advisor.planner.strategy import Strategy
+from tidegate.advisor.planner.tables import table
+from tidegate.advisor.planner.units import seconds
+from tidegate.advisor.promise import Baseline, Promise, Proposal, Quantity, Spread, promise
+from tidegate.domain.alarm import Alarm, Comparison
+from tidegate.domain.fleet import VariantSpec
+from tidegate.domain.metric import SAGEMAKER
+from tidegate.domain.observation import Capabilities
+from tidegate.domain.registry import Container, Model
+from tidegate.domain.rollout import BlueGreen, CapacitySize, DeploymentConfig, Routing, SizeType, Version
+from tidegate.rollout.plan import compile_plan
+
+MICROSECONDS = 1e6
+WORDS = {
+    Quantity.ERRORS: "more failures",
+    Quantity.REFUSALS: "more refused requests",
+    Quantity.LATENCY: "later answers",
+    Quantity.PREDICTIONS: "a shift of predictions",
+}
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+_VARIANT, _BEFORE, _AFTER = "AllTraffic", "before", "after"
+
+
+def promised(facts: Mapping[str, Any], strategy: Strategy, alarms: Mapping[str, Mapping[str, Any]]) -> Promise:
+    """At the ordinary rate of the answers, with the assumptions of ``data/promise.yaml``."""
+    guards = [_alarm(key, alarm) for key, alarm in alarms.items()]
+    old, new = _version(_BEFORE, 1), _version(_AFTER, 2)
+    deployment = DeploymentConfig(_blue_green(strategy), alarms=tuple(alarm.name for alarm in guards))
+    steps = compile_plan(old, new, deployment, Capabilities())
+    return promise(steps, guards, facts["rate"], _usual(facts), _matters(facts))
+
+
+def _usual(facts: Mapping[str, Any]) -> Baseline:
+    usual = table("promise")["usual"]
+    median = facts["processing_time"]
+    slow = median * usual["p99_of_median"]
+    if facts["latency"] is not None:
+        slow = max(median * 1.01, min(slow, facts["latency"] * usual["p99_of_latency"]))
+    spread = Spread.lognormal(median * MICROSECONDS, slow * MICROSECONDS)
+    return Baseline(usual["error_rate"], spread, refusal_rate=usual["refusal_rate"])
+
+
+def _matters(facts: Mapping[str, Any]) -> dict[Quantity, float]:
+    matters = table("promise")["matters"]
+    wanted = {Quantity.ERRORS: float(rules.first(matters["errors"], facts)["rise"])}
+    if rules.holds(table("alarms")["refused"]["when"], facts):
+        wanted[Quantity.REFUSALS] = float(rules.first(matters["refused"], facts)["rise"])
+    if facts["latency"] is not None and facts["mode"] in ("real_time", "serverless"):
+        wanted[Quantity.LATENCY] = facts["latency"] * matters["latency"] * MICROSECONDS
+    return wanted
+
+
+def _blue_green(strategy: Strategy) -> BlueGreen:
+    rollout = strategy.rollout
+    size = rollout.get("size") or rollout.get("step")
+    return BlueGreen(
+        Routing[strategy.kind.upper()],
+        int(seconds(rollout["wait"])) if "wait" in rollout else 0,
+        None if size is None else CapacitySize(SizeType.CAPACITY_PERCENT, int(size.rstrip("%"))),
+        int(seconds(rollout["final_bake"])),
+    )
+
+
+def _version(name: str, generation: int) -> Version:
+    model = Model(name, (Container("planned"),), _NEVER)
+    return Version(generation, name, (VariantSpec(_VARIANT, model, 1),))
+
+
+def _alarm(key: str, given: Mapping[str, Any]) -> Alarm:
+    """As the spec's section becomes one, of the new version."""
+    limit = str(given["above"])
+    threshold = float(limit[:-1]) / 100 if limit.endswith("%") else seconds(limit) * MICROSECONDS
+    return Alarm(
+        name=key,
+        namespace=SAGEMAKER,
+        metric=given["metric"],
+        dimensions={"EndpointName": _BEFORE, "VariantName": _VARIANT, "EndpointConfigName": _AFTER},
+        statistic=given["statistic"],
+        period=int(seconds(given["period"])),
+        evaluation_periods=given["periods"],
+        datapoints_to_alarm=given["datapoints"],
+        threshold=threshold,
+        comparison=Comparison.GREATER,
+        configured_at=_NEVER,
+    )
+
+
+def lines(promise: Promise) -> tuple[str, ...]:
+    """What is promised, in sentences without a full stop."""
+    said = [f"a rollout that goes well takes {units.told_seconds(promise.seconds)}"]
+    for one in promise.wanted:
+        rise = f"{_size(one.quantity, one.size)} {WORDS[one.quantity]}"
+        if not one.seen:
+            chance = one.by_stage[0] if one.by_stage else 0.0
+            said.append(f"{rise}: seen in the first bake in {chance:.0%} of cases only")
+            continue
+        most = "" if one.most_requests is None else f", {one.most_requests:,.0f} at most in 95 of 100 cases"
+        said.append(f"{rise}: seen in the first bake; {one.requests:,.0f} requests meet the bad version{most}")
+    said.append(f"a good version is turned back in {promise.false_alarm:.2%} of rollouts")
+    return tuple(said)
+
+
+def notes(promise: Promise) -> tuple[Note, ...]:
+    """Where the bakes do not see what matters, or turn back what is well, and what would do better."""
+    made = []
+    for one in promise.wanted:
+        better = "; ".join(_proposal(each, one.quantity) for each in one.proposals)
+        change = better or "no number of requests can: say what is usual, or watch another metric"
+        if not one.seen:
+            rise = f"{_size(one.quantity, one.size)} {WORDS[one.quantity]}"
+            made.append(Note("promise", f"the first bake cannot see {rise} at this rate", change))
+        elif one.proposals:
+            say = f"alarms turn back a good version in {promise.false_alarm:.0%} of rollouts"
+            made.append(Note("promise", say, change))
+    return tuple(made)
+
+
+def _proposal(one: Proposal, quantity: Quantity) -> str:
+    seen, bake = f"sees it in {one.power:.0%} of cases", units.told_seconds(one.bake or 0)
+    if one.what == "bake":
+        return f"a first bake of {bake} {seen}"
+    if one.what == "canary":
+        return f"a first part of {one.share} % {seen}"
+    if one.what == "sample":
+        return (
+            f"{one.requests:,} requests, counted by themselves, tell in {one.power:.0%} of cases: a shadow that gets"
+            f" all of them for {bake} before the rollout, or a replay of as many"
+        )
+    limit = _size(quantity, one.threshold or 0.0)
+    alarm = f"an alarm above {limit}, {one.datapoints} of {one.periods} periods of {one.period} s"
+    if one.what == "bake_and_alarm":
+        return f"a first bake of {bake} with {alarm} {seen}"
+    return f"{alarm}, {seen}"
+
+
+def _size(quantity: Quantity, size: float) -> str:
+    if quantity is Quantity.LATENCY:
+        return units.told_seconds(size / MICROSECONDS)
+    return f"{size * 100:.3g} %" if quantity.is_rate else f"{size:.3g}"

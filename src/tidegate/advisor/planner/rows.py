@@ -1,0 +1,160 @@
+"""The six rows of a plan: what is recommended, why, and what would change it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tidegate.advisor.cost.bill import Bill
+from tidegate.advisor.planner import units
+from tidegate.advisor.planner.assumptions import words
+from tidegate.advisor.planner.flowchart import Place, Step
+from tidegate.advisor.planner.sizing import Fleet, OnDemand
+from tidegate.advisor.planner.strategy import Strategy
+from tidegate.advisor.planner.tables import table
+
+NAMES = (
+    *("Deployment Target", "Inference Mode", "Instance Type"),
+    *("Scaling", "Deployment Strategy", "Estimated Cost"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    value: str
+    reason: str
+    change: str
+
+
+@dataclass(frozen=True)
+class Decided:
+    """All that the rows speak of."""
+
+    facts: Mapping[str, Any]
+    steps: Sequence[Step]
+    place: Place
+    size: Fleet | OnDemand
+    strategy: Strategy
+    bill: Bill
+    calendar: Sequence[Mapping[str, Any]] = ()
+
+
+def rows(decided: Decided) -> tuple[Row, ...]:
+    """In the order of ``NAMES``."""
+    made = (_target, _mode, _instance, _scaling, _strategy, _cost)
+    return tuple(Row(name, *make(decided)) for name, make in zip(NAMES, made, strict=True))
+
+
+Told = tuple[str, str, str]
+"""Value, reason, what would change it."""
+
+
+def _target(of: Decided) -> Told:
+    return of.place.title, of.place.because, of.place.change
+
+
+def _mode(of: Decided) -> Told:
+    facts, told = of.facts, table("flowchart")["modes"][of.place.mode]
+    value = told["title"]
+    if of.place.mode == "batch":
+        value += f", {facts['records']:,} records {_times(facts['runs_per_month'])}"
+    elif facts["latency"] is not None and of.place.mode != "asynchronous":
+        value += f", sub-{units.told_seconds(facts['latency'])}"
+    reasons = [step.because for step in of.steps[-2:]] + [note.say for note in of.place.notes]
+    return value, "; ".join(reasons), told["change"]
+
+
+def _instance(of: Decided) -> Told:
+    size = of.size
+    if isinstance(size, OnDemand):
+        memory = units.told_size(of.facts["memory_needed"])
+        return (
+            f"{size.memory_gib} GB of memory, no instance to choose",
+            f"the model and what is beside it take {memory}; serverless is sold by the GB of memory",
+            "a larger model takes more memory",
+        )
+    book = table("compute")
+    family = book["families"][book["kinds"][of.facts["model_kind"]]["family"]]
+    memory = f"{size.type.memory_gib:g} GB"
+    machine = f"{size.type.vcpus} vCPU and {memory}"
+    if size.type.accelerators:
+        machine += f", {size.type.accelerators} x {size.type.accelerator}"
+    need = units.told_size(of.facts["memory_needed"])
+    value = size.type.name + (" on Spot" if of.facts["spot"] else "")
+    if of.facts["instance_type"]:
+        return value, f"it was asked for; it has {machine}, and {need} are needed", "without it: the cheapest"
+    reason = f"{family['because'].format(**words(of.facts))}; with {machine} it is the cheapest that fits {need}"
+    return value, reason, family["change"]
+
+
+def _scaling(of: Decided) -> Told:
+    size, facts = of.size, of.facts
+    if isinstance(size, OnDemand):
+        return (
+            f"From zero to {_requests(size.concurrency)} at a time, by itself",
+            f"{units.told_seconds(facts['processing_time'])} of work at the busiest moment's rate, with headroom",
+            "a higher rate or slower work needs more at a time; provisioned concurrency would avoid cold starts",
+        )
+    if of.place.mode == "batch":
+        return (
+            f"{_count(size.most)} while the job runs, none otherwise",
+            f"{size.least_because}; {_capacity(size)}",
+            "more records, or less time for them, need more instances",
+        )
+    metric = _metric(of.place.mode)
+    value = f"Auto-scaling: min {size.least}, max {size.most} on {metric}"
+    if not size.scales:
+        value = f"{_count(size.least)}, fixed"
+    waiting = "waiting for each" if of.place.mode == "asynchronous" else "a minute"
+    aim = f"target {size.per_minute:,} {waiting}, " if size.scales else ""
+    part = f"{size.planned / size.capacity:.0%} of it planned with"
+    reason = f"{size.least_because}; {aim}{_capacity(size)}, {part}"
+    if of.calendar:
+        most = max(one["count"] for one in of.calendar)
+        reason += f"; its calendar has up to {most} ready before each known peak begins"
+    change = "a measured capacity (load test), other peaks, or another criticality change min and max"
+    return value, reason, change
+
+
+def _metric(mode: str) -> str:
+    return "ApproximateBacklogSizePerInstance" if mode == "asynchronous" else "InvocationsPerInstance"
+
+
+def _strategy(of: Decided) -> Told:
+    chosen, facts = of.strategy, of.facts
+    by = (
+        f"the playbook's for {chosen.preset}"
+        if chosen.preset
+        else f"criticality {facts['criticality']}, {'can' if facts['reversible'] else 'cannot'} be undone, "
+        f"{'seen' if facts['user_facing'] else 'not seen'} by people"
+    )
+    reason = f"{chosen.because} ({by})"
+    if of.place.mode == "batch":
+        return chosen.title, f"{reason}; {table('strategies')['batch']['because']}", chosen.change
+    return f"{chosen.title}, alarm rollback", reason, chosen.change
+
+
+def _cost(of: Decided) -> Told:
+    bill = of.bill
+    value = f"about {units.told_money(bill.month)} a month"
+    parts = "; ".join(f"{line.why}" for line in sorted(bill.lines, key=lambda one: -one.amount)[:3])
+    spread = ""
+    if bill.month_high > bill.month_low * 1.005:
+        spread = f" (sources say {units.told_money(bill.month_low)} to {units.told_money(bill.month_high)})"
+    return value, f"{parts}{spread}", "the rate, its peaks, the instance type and the fewest instances decide it"
+
+
+def _count(count: int) -> str:
+    return f"{count} instance" + ("" if count == 1 else "s")
+
+
+def _requests(count: int) -> str:
+    return f"{count:,} request" + ("" if count == 1 else "s")
+
+
+def _times(runs: float) -> str:
+    return "once a month" if runs == 1 else f"{runs:g} times a month"
+
+
+def _capacity(size: Fleet) -> str:
+    return f"one instance answers {units.told_rate(size.capacity)} at its limit: {size.basis}"

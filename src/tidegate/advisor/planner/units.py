@@ -1,0 +1,58 @@
+"""Times, sizes and shares: from the words of a person to numbers and back."""
+
+import re
+
+from tidegate.domain.memory_sizes import parse_bytes
+
+_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(us|ms|s|m|h|d)")
+_DECIMAL = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("KB", 10**3))
+
+
+def seconds(text: str) -> float:
+    """Seconds of ``100ms``, ``1h30m`` or ``0.5 s``. Raises ValueError."""
+    found = _PART.findall(text)
+    if not found or _PART.sub("", text).strip():
+        raise ValueError("expected a time with its unit, such as 100ms, 2s or 1h30m")
+    return sum(float(number) * _SECONDS[unit] for number, unit in found)
+
+
+def amount(value: object) -> float | None:
+    """A number, or the number that a text such as ``25 MB`` or ``60s`` stands for; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if not isinstance(value, str):
+        return float(value)
+    for read in (seconds, parse_bytes):
+        try:
+            return float(read(value))
+        except ValueError:
+            continue
+    return None
+
+
+def told_seconds(value: float) -> str:
+    """``100 ms``, ``2 s``, ``1 h``: three digits at most that count."""
+    for unit, size in (("d", 86_400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value * 1e6:.3g} us"
+
+
+def told_size(value: float) -> str:
+    """``25 MB``, in powers of ten as payloads are counted."""
+    for unit, size in _DECIMAL:
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.0f} bytes"
+
+
+def told_rate(value: float) -> str:
+    """``20 requests a second``, or by the hour where that is easier to imagine."""
+    number, unit = (value, "a second") if value >= 1 else (value * 3600, "an hour")
+    return f"{float(f'{number:.3g}'):,.10g} requests {unit}"
+
+
+def told_money(value: float) -> str:
+    """Dollars without cents from 100 on."""
+    return f"${value:,.0f}" if value >= 100 else f"${value:,.2f}"

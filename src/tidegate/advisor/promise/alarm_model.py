@@ -1,0 +1,188 @@
+"""What an alarm watches, in terms of requests: which of them count as hits, and how likely one period breaches.
+
+An alarm on a percentile is an alarm on a rate: p99 is above 300 ms exactly when more than 1 % of the requests are
+slower (nearest rank, ``evidence.sketch.percentile``). So errors and percentiles are judged by the same sum.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from tidegate.advisor.promise import distributions
+from tidegate.advisor.promise.baseline import Baseline, Quantity, Spread
+from tidegate.domain.alarm import Alarm, Comparison
+from tidegate.monitoring import sketch
+from tidegate.monitoring.samples import PERCENTILE
+
+ERROR_METRICS = ("Invocation5XXErrors", "InvocationModelErrors")
+REFUSAL_METRICS = ("Invocation4XXErrors",)
+LATENCY_METRICS = ("ModelLatency",)
+OURS = (*ERROR_METRICS, *REFUSAL_METRICS, *LATENCY_METRICS)
+REQUESTS = "Invocations"
+VERSION, VARIANT, ENDPOINT = "EndpointConfigName", "VariantName", "EndpointName"
+ASSUMED_SIGMA = 0.5
+"""Of the logarithm of latencies: p99 is then 3.2 times the median."""
+UPWARD = (Comparison.GREATER, Comparison.GREATER_OR_EQUAL)
+OPPOSITE = {Comparison.LESS: Comparison.GREATER_OR_EQUAL, Comparison.LESS_OR_EQUAL: Comparison.GREATER}
+
+
+@dataclass(frozen=True)
+class Load:
+    """Requests that one period is expected to hold, of each version."""
+
+    new: float
+    old: float = 0.0
+
+
+@dataclass(frozen=True)
+class Chances:
+    """Of one period: that it breaches, and that it has no data."""
+
+    breach: float
+    nothing: float
+
+
+def quantity(alarm: Alarm) -> Quantity | None:
+    """What the alarm tells about; None for one that no fault of ours moves (CPU, counts of requests, models), and for
+    metric math."""
+    if alarm.queries:
+        return None
+    if set(alarm.dimensions) - {VERSION, VARIANT, ENDPOINT} and alarm.metric in OURS:
+        return None
+    if alarm.metric in ERROR_METRICS:
+        return Quantity.ERRORS
+    if alarm.metric in REFUSAL_METRICS:
+        return Quantity.REFUSALS
+    if alarm.metric in LATENCY_METRICS:
+        return Quantity.LATENCY
+    return None if alarm.namespace.lower().startswith(("aws/", "/aws/")) else Quantity.PREDICTIONS
+
+
+def of_new_version(alarm: Alarm) -> bool:
+    """Whether it sees the new version's requests alone. One on a metric of the user's own sees what the user puts;
+    taken as the new version's."""
+    return VERSION in alarm.dimensions or quantity(alarm) is Quantity.PREDICTIONS
+
+
+def unknown(alarm: Alarm, baseline: Baseline) -> str | None:
+    """Why nothing can be said of this alarm; None when it can."""
+    match quantity(alarm):
+        case None:
+            return f"{alarm.metric or 'metric math'} is not a metric of errors, refusals, latency or predictions"
+        case Quantity.LATENCY if baseline.latency is None:
+            return "the usual latency is not given"
+        case Quantity.PREDICTIONS if baseline.predictions is None:
+            return "the usual predictions are not given"
+        case Quantity.PREDICTIONS if alarm.statistic != "Average":
+            return f"of predictions only the Average is understood, not {alarm.statistic}"
+    return None
+
+
+def assumed(alarms: Sequence[Alarm]) -> Spread | None:
+    """A latency to go on with where none is given: log-normal, with the statistic of the strictest latency alarm at
+    half of its threshold. None without such an alarm."""
+    watching = [a for a in alarms if quantity(a) is Quantity.LATENCY and a.threshold > 0]
+    strictest = min(watching, key=lambda a: a.threshold, default=None)
+    if strictest is None:
+        return None
+    percent = PERCENTILE.fullmatch(strictest.statistic)
+    part = 0.5 if percent is None else min(0.9999, max(0.0001, float(percent[1]) / 100))
+    median = strictest.threshold / 2 / math.exp(ASSUMED_SIGMA * NormalDist().inv_cdf(part))
+    return Spread.lognormal(median, median * math.exp(ASSUMED_SIGMA * NormalDist().inv_cdf(0.99)))
+
+
+def exact(alarm: Alarm) -> bool:
+    """Whether ``chances`` is a sum without approximation."""
+    return not (quantity(alarm) is Quantity.LATENCY and alarm.statistic in ("Average", "Sum"))
+
+
+def chances(alarm: Alarm, load: Load, new: Baseline, old: Baseline) -> Chances:
+    """Of one period with this load. ``unknown(alarm, ...)`` must be None."""
+    load = Load(load.new) if of_new_version(alarm) else load
+    requests = load.new + load.old
+    if requests <= 0:
+        return Chances(0.0, 1.0)
+    nothing = math.exp(-requests)
+    upward = alarm.comparison if alarm.comparison in UPWARD else OPPOSITE[alarm.comparison]
+    rises = _above(alarm, upward, load, new, old)
+    if alarm.comparison in UPWARD:
+        return Chances(rises, nothing)
+    return Chances(max(0.0, 1 - nothing - rises), nothing)
+
+
+def _above(alarm: Alarm, upward: Comparison, load: Load, new: Baseline, old: Baseline) -> float:
+    match quantity(alarm), alarm.statistic:
+        case _, "SampleCount":
+            return distributions.chance_of(
+                load.new + load.old, 0.0, lambda h, _: upward.breaches(h, alarm.threshold)
+            )
+        case Quantity.PREDICTIONS, _:
+            return _mean_above(alarm, load, new, old)
+        case Quantity.LATENCY, "Average" | "Sum":
+            return _mean_above(alarm, load, new, old)
+        case _:
+            hits = load.new * _hit(alarm, upward, new) + load.old * _hit(alarm, upward, old)
+            others = max(0.0, load.new + load.old - hits)
+            return distributions.chance_of(hits, others, _breaches(alarm, upward))
+
+
+def _hit(alarm: Alarm, upward: Comparison, side: Baseline) -> float:
+    """The part of the requests that are hits: errors, refusals, or slower than the sketch shows the threshold."""
+    if (what := quantity(alarm)) is not None and what.is_rate:
+        return side.rate(what)
+    assert side.latency is not None
+    if alarm.statistic in ("Minimum", "Maximum"):
+        return side.latency.slower_than(alarm.threshold)
+    return side.latency.slower_than(slow_from(alarm.threshold, upward))
+
+
+def slow_from(threshold: float, upward: Comparison) -> float:
+    """The time from which on the sketch shows a value that breaches: within 1 % of the threshold."""
+    if threshold <= 0:
+        return threshold
+    key = sketch.index(threshold) - 2
+    while not upward.breaches(sketch.value(key), threshold):
+        key += 1
+    return sketch.highest(key - 1)
+
+
+def _breaches(alarm: Alarm, upward: Comparison) -> Callable[[int, int], bool]:
+    """Whether so many hits and others make a period that breaches."""
+    errors = (what := quantity(alarm)) is not None and what.is_rate
+    limit, percent = alarm.threshold, PERCENTILE.fullmatch(alarm.statistic)
+    if percent is not None:
+        high, low = (upward.breaches(value, limit) if errors else value > 0 for value in (1.0, 0.0))
+        part = float(percent[1]) / 100
+        return lambda hits, others: high if others < math.ceil(part * (hits + others)) else low
+    value = _VALUES[alarm.statistic]
+    if errors:
+        return lambda hits, others: upward.breaches(value(hits, others), limit)
+    return lambda hits, others: value(hits, others) > 0
+
+
+_VALUES: dict[str, Callable[[int, int], float]] = {
+    "Average": lambda hits, others: hits / (hits + others) if hits else 0.0,
+    "Sum": lambda hits, others: float(hits),
+    "Maximum": lambda hits, others: 1.0 if hits else 0.0,
+    "Minimum": lambda hits, others: 1.0 if hits and not others else 0.0,
+}
+
+
+def _mean_above(alarm: Alarm, load: Load, new: Baseline, old: Baseline) -> float:
+    requests = load.new + load.old
+    sides = [(load.new / requests, *_moments(alarm, new)), (load.old / requests, *_moments(alarm, old))]
+    mean = sum(part * each for part, each, _ in sides)
+    square = sum(part * (each**2 + deviation**2) for part, each, deviation in sides)
+    deviation = math.sqrt(max(1e-300, square - mean**2))
+    if alarm.statistic == "Sum":  # of a Poisson number of values: variance = number x mean square
+        return NormalDist(requests * mean, math.sqrt(requests * square)).cdf(2 * requests * mean - alarm.threshold)
+    return distributions.chance_of_mean(requests, mean, deviation, alarm.threshold)
+
+
+def _moments(alarm: Alarm, side: Baseline) -> tuple[float, float]:
+    if quantity(alarm) is Quantity.PREDICTIONS:
+        assert side.predictions is not None
+        return side.predictions.mean, side.predictions.deviation
+    assert side.latency is not None
+    return side.latency.moments

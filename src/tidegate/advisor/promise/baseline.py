@@ -1,0 +1,193 @@
+"""What is normal for a model, and what a bad version does to it: the two sides that an alarm has to tell apart."""
+
+import math
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cached_property
+from itertools import pairwise
+from statistics import NormalDist
+
+from tidegate.domain.errors import Invalid
+
+_NORMAL = NormalDist()
+_SLICES = 4_000
+"""Slices of the normal score over which means are summed up."""
+_FARTHEST = 8.0
+"""Normal scores; beyond lies 1e-15 of all requests."""
+
+
+class Quantity(StrEnum):
+    """What of a version can get worse."""
+
+    ERRORS = "error-rate"
+    LATENCY = "latency"
+    PREDICTIONS = "prediction-shift"
+    REFUSALS = "refusal-rate"
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether it is a part of the requests."""
+        return self in (Quantity.ERRORS, Quantity.REFUSALS)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How latencies spread, in microseconds, from some of their percentiles.
+
+    ``points``: (part of the requests, the time that they do not exceed), rising. Between two points the logarithm
+    of the time is linear in the normal score of the part, and beyond the ends it goes on like that: two points make
+    exactly the log-normal distribution through them. ``added`` comes on top of every request.
+    """
+
+    points: tuple[tuple[float, float], ...]
+    added: float = 0.0
+
+    def __post_init__(self) -> None:
+        parts, times = [p for p, _ in self.points], [t for _, t in self.points]
+        rising = all(a < b for a, b in pairwise(parts)) and times == sorted(times)
+        possible = all(0 < p < 1 for p in parts) and all(0 < t < 1e15 for t in times)
+        if len(parts) < 2 or not rising or not possible:
+            raise Invalid(
+                "latency: give two percentiles or more that rise, such as p50=20ms and p99=80ms, all above 0"
+            )
+
+    @classmethod
+    def lognormal(cls, median: float, p99: float) -> "Spread":
+        return cls(((0.5, median), (0.99, p99)))
+
+    def slower_than(self, time: float) -> float:
+        """The part of the requests that takes longer than ``time``."""
+        rest = time - self.added
+        return 1.0 if rest <= 0 else _NORMAL.cdf(-self._score(math.log(rest)))
+
+    def quantile(self, part: float) -> float:
+        """The time that this part of the requests does not exceed."""
+        return self.added + math.exp(self._log_time(_NORMAL.inv_cdf(part)))
+
+    def slower_by(self, time: float) -> "Spread":
+        return replace(self, added=self.added + time)
+
+    @cached_property
+    def moments(self) -> tuple[float, float]:
+        """Mean and standard deviation."""
+        width = 2 * _FARTHEST / _SLICES
+        scores = [(i + 0.5) * width - _FARTHEST for i in range(_SLICES)]
+        weights = [_NORMAL.pdf(z) * width for z in scores]
+        times = [math.exp(self._log_time(z)) for z in scores]
+        mean = math.fsum(w * t for w, t in zip(weights, times, strict=True))
+        square = math.fsum(w * t * t for w, t in zip(weights, times, strict=True))
+        return self.added + mean, math.sqrt(max(0.0, square - mean * mean))
+
+    @cached_property
+    def _knots(self) -> tuple[tuple[float, float], ...]:
+        return tuple((_NORMAL.inv_cdf(part), math.log(time)) for part, time in self.points)
+
+    def _segment(self, place: int, value: float) -> tuple[tuple[float, float], tuple[float, float]]:
+        """The two knots between or beside which ``value`` lies, in the ``place``-th coordinate."""
+        knots = self._knots
+        last = next((i for i in range(1, len(knots)) if value <= knots[i][place]), len(knots) - 1)
+        return knots[last - 1], knots[last]
+
+    def _score(self, log_time: float) -> float:
+        (z0, t0), (z1, t1) = self._segment(1, log_time)
+        if t1 == t0:
+            return math.copysign(math.inf, log_time - t0) if log_time != t0 else z1
+        return z0 + (log_time - t0) * (z1 - z0) / (t1 - t0)
+
+    def _log_time(self, score: float) -> float:
+        (z0, t0), (z1, t1) = self._segment(0, score)
+        return t0 + (score - z0) * (t1 - t0) / (z1 - z0)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """How the answers of a good version spread: taken as normal."""
+
+    mean: float
+    deviation: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.mean) and 0 < self.deviation < math.inf):
+            raise Invalid("predictions: the mean must be a number and the deviation a number above 0")
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A version that is well. ``error_rate``: the part of the requests that fails (5xx) all the same;
+    ``refusal_rate``: the part that is refused, for the requests are wrong (4xx)."""
+
+    error_rate: float = 0.001
+    latency: Spread | None = None
+    """None: not known; then nothing is said of latency alarms."""
+    predictions: Predictions | None = None
+    refusal_rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        for what, rate in (("error", self.error_rate), ("refusal", self.refusal_rate)):
+            if not 0 <= rate < 1:
+                raise Invalid(f"{what} rate {rate:g}: must be from 0 % to less than 100 %")
+
+    def rate(self, quantity: Quantity) -> float:
+        """Of one that ``is_rate``."""
+        return self.refusal_rate if quantity is Quantity.REFUSALS else self.error_rate
+
+    def with_fault(self, fault: "Fault") -> "Baseline":
+        """A version with this fault."""
+        latency, predictions = self.latency, self.predictions
+        if latency is not None and fault.latency:
+            latency = latency.slower_by(fault.latency)
+        if predictions is not None and fault.prediction_shift:
+            by = math.copysign(math.sqrt(abs(fault.prediction_shift)), fault.prediction_shift)
+            predictions = replace(predictions, mean=predictions.mean + by * predictions.deviation)
+        rates = (
+            min(1 - 1e-12, r) for r in (self.error_rate + fault.error_rate, self.refusal_rate + fault.refusal_rate)
+        )
+        errors, refusals = rates
+        return Baseline(errors, latency, predictions, refusals)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What a bad version does, from its first request on.
+
+    ``error_rate`` is added to the baseline's (0.05: five more of 100 requests fail). ``latency`` is microseconds
+    added to each request. ``prediction_shift`` is the population stability index between the answers of the new
+    version and of the old: for normal answers whose mean moves by d standard deviations it is d squared (both
+    Kullback-Leibler divergences are d^2 / 2, and the index is their sum). Its sign is the direction.
+    ``refusal_rate`` is added like ``error_rate``: requests that the old version took.
+    """
+
+    error_rate: float = 0.0
+    latency: float = 0.0
+    prediction_shift: float = 0.0
+    refusal_rate: float = 0.0
+    failed_start: bool = False
+    """Its instances do not come up."""
+
+    def __post_init__(self) -> None:
+        for what, rate in ((Quantity.ERRORS, self.error_rate), (Quantity.REFUSALS, self.refusal_rate)):
+            if not 0 <= rate <= 1:
+                raise Invalid(f"{what}={rate:g}: must be from 0% to 100%")
+        if not 0 <= self.latency < 1e12:
+            raise Invalid("latency: must be a time from 0 to a million seconds")
+        if not abs(self.prediction_shift) <= 100:
+            raise Invalid(f"prediction-shift={self.prediction_shift:g}: must be from -100 to 100")
+
+    @classmethod
+    def of(cls, quantity: Quantity, size: float) -> "Fault":
+        return cls().with_rise(quantity, size)
+
+    def with_rise(self, quantity: Quantity, size: float) -> "Fault":
+        """This, with the rise of one quantity set."""
+        match quantity:
+            case Quantity.ERRORS:
+                return replace(self, error_rate=size)
+            case Quantity.LATENCY:
+                return replace(self, latency=size)
+            case Quantity.PREDICTIONS:
+                return replace(self, prediction_shift=size)
+            case Quantity.REFUSALS:
+                return replace(self, refusal_rate=size)
+
+
+HEALTHY = Fault()

@@ -1,0 +1,172 @@
+"""One alarm over one rollout: how likely it has gone off by the end of each stage, and how soon."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from tidegate.advisor.promise import alarm_model, schedule
+from tidegate.advisor.promise.alarm_markov import FEW_GAPS, remember
+from tidegate.advisor.promise.baseline import HEALTHY, Baseline, Fault, Quantity
+from tidegate.domain.alarm import Alarm
+from tidegate.domain.rollout import RolloutPlan
+
+MOST = {Quantity.ERRORS: 1.0, Quantity.REFUSALS: 1.0, Quantity.LATENCY: 1e11, Quantity.PREDICTIONS: 100.0}
+"""The largest faults that are tried."""
+LEAST = {Quantity.ERRORS: 1e-7, Quantity.REFUSALS: 1e-7, Quantity.LATENCY: 1.0, Quantity.PREDICTIONS: 1e-8}
+CLOSE = 1.002
+"""A smallest fault is found to within this factor."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the rollout of a plan goes through. ``rate``: requests per second to what the alarm watches, old and
+    new version together."""
+
+    plan: RolloutPlan
+    rate: float
+    baseline: Baseline
+    startup: float = 30.0
+
+
+@dataclass(frozen=True)
+class Caught:
+    """``by_stage``: the probability of having gone off by the end of each stage. ``requests`` that the new version
+    got until then, or until the end of the rollout: the mean, and what 95 of 100 rollouts do not exceed (None: more
+    than 5 of 100 are not turned back at all). ``seconds``: the same of the time since the first shift."""
+
+    by_stage: tuple[float, ...]
+    requests: float
+    most_requests: float | None
+    seconds: float
+    most_seconds: float | None
+
+
+@dataclass
+class Watching:
+    """An alarm beside a plan. Answers are remembered; ``setting.baseline`` must say what the alarm needs."""
+
+    alarm: Alarm
+    setting: Setting
+    _known: dict[Fault, tuple[float, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._parts = schedule.segments(self.setting.plan, self.setting.startup)
+        offsets = schedule.offsets(self.alarm, self._parts)
+        rate = self.setting.rate
+        self._ways = [schedule.way(self.alarm, self._parts, rate, offset) for offset in offsets]
+        fewest = min((s.load.new for way in self._ways for s in way.stretches), default=0.0)
+        old = not alarm_model.of_new_version(self.alarm)
+        gaps = math.exp(-(rate * self.alarm.period if old else fewest)) > FEW_GAPS
+        self.memory = remember(self.alarm, gaps=gaps, history=old)
+        self.exact = self.memory.exact and alarm_model.exact(self.alarm) and schedule.looks(self.alarm) == 1
+        self.exact = self.exact and not self.alarm.ignore_low_samples
+
+    def by_stage(self, fault: Fault) -> tuple[float, ...]:
+        """The probability that the alarm has gone off by the end of each stage."""
+        if fault not in self._known:
+            ways = [self._by_stage(way, fault) for way in self._ways]
+            self._known[fault] = tuple(sum(column) / len(ways) for column in zip(*ways, strict=True))
+        return self._known[fault]
+
+    def false_alarm(self) -> float:
+        """The probability of turning a version back that is well. Where looks overlap, an upper bound: one such
+        chain of looks for each of the places where its periods can begin."""
+        return min(1.0, self.by_stage(HEALTHY)[-1] * schedule.looks(self.alarm))
+
+    def smallest(self, quantity: Quantity, stage: int, power: float) -> float | None:
+        """The smallest fault that has set the alarm off by the end of ``stage`` with this probability; None when
+        none does."""
+        sign = (
+            -1.0 if quantity is Quantity.PREDICTIONS and self.alarm.comparison not in alarm_model.UPWARD else 1.0
+        )
+
+        def seen(size: float) -> bool:
+            return self.by_stage(Fault.of(quantity, sign * size))[stage] >= power
+
+        low, high = LEAST[quantity], MOST[quantity]
+        if quantity.is_rate:
+            high = 1.0 - self.setting.baseline.rate(quantity)
+        if not seen(high):
+            return None
+        if seen(low):
+            return low
+        while high / low > CLOSE:
+            middle = math.sqrt(low * high)
+            low, high = (low, middle) if seen(middle) else (middle, high)
+        return high
+
+    def caught(self, fault: Fault) -> Caught:
+        """How soon the fault is caught, period by period."""
+        ways = [self._trace(way, fault) for way in self._ways]
+        share = 1 / len(ways)
+        moments = sorted((at, requests, chance * share) for way in ways for at, requests, chance in way.moments)
+        gone = sum(chance for _, _, chance in moments)
+        most = _first(((requests, chance) for _, requests, chance in sorted(moments, key=lambda m: m[1])), gone)
+        latest = _first(((at, chance) for at, _, chance in moments), gone)
+        return Caught(
+            by_stage=self.by_stage(fault),
+            requests=sum(way.requests for way in ways) * share,
+            most_requests=most,
+            seconds=sum(way.seconds for way in ways) * share,
+            most_seconds=latest,
+        )
+
+    def _by_stage(self, way: schedule.Way, fault: Fault) -> tuple[float, ...]:
+        alive = [1.0] * len(self.setting.plan.stages)
+        mass, memory = self.memory.begin(), self.memory
+        bad = self.setting.baseline.with_fault(fault)
+        left = sum(mass)
+        place = 0
+        for stretch in way.stretches:
+            while place < stretch.stage:
+                alive[place] = left
+                place += 1
+            if left > 1e-12:
+                mass = memory.after_many(mass, self._chances(stretch.load, bad), stretch.count)
+                left = sum(mass)
+        alive[place:] = [left] * (len(alive) - place)
+        return tuple(min(1.0, max(0.0, 1 - each)) for each in alive)
+
+    def _chances(self, load: alarm_model.Load, bad: Baseline) -> alarm_model.Chances:
+        return alarm_model.chances(self.alarm, load, bad, self.setting.baseline)
+
+    def _trace(self, way: schedule.Way, fault: Fault) -> "_Trace":
+        """Period by period."""
+        bad = self.setting.baseline.with_fault(fault)
+        mass = self.memory.begin()
+        at, requests, alive, moments = way.begin, 0.0, sum(mass), list[tuple[float, float, float]]()
+        mean_requests, mean_seconds = 0.0, way.begin * alive
+        for stretch in way.stretches:
+            chances = self._chances(stretch.load, bad)
+            for _ in range(stretch.count):
+                at += stretch.seconds
+                requests += stretch.load.new
+                mean_requests += alive * stretch.load.new
+                mean_seconds += alive * stretch.seconds
+                mass = self.memory.after(mass, chances) if alive > 1e-9 else []
+                left = sum(mass)
+                moments.append((at, requests, alive - left))
+                alive = left
+        return _Trace(
+            tuple(moments), mean_requests + alive * way.requests_left, mean_seconds + alive * way.seconds_left
+        )
+
+
+@dataclass(frozen=True)
+class _Trace:
+    """``moments``: (seconds since the first shift, requests by then, probability of being caught then)."""
+
+    moments: tuple[tuple[float, float, float], ...]
+    requests: float
+    seconds: float
+
+
+def _first(rising: Iterable[tuple[float, float]], gone: float, part: float = 0.95) -> float | None:
+    if gone < part:
+        return None
+    total = 0.0
+    for value, chance in rising:
+        total += chance
+        if total >= part:
+            return value
+    return None

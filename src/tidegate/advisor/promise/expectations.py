@@ -1,0 +1,98 @@
+"""What is normal for a model, what may go wrong and what matters, as text with units: ``error-rate=5%``,
+``latency=+80ms``, ``prediction-shift=0.2``, ``failed-start``, ``p99=80ms``, ``mean=0.4``."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+
+from tidegate.advisor.promise import HEALTHY, Baseline, Fault, Predictions, Quantity, Spread
+from tidegate.domain.errors import Invalid
+from tidegate.spec.problem import meant
+from tidegate.spec.units import duration
+
+FAILED_START = "failed-start"
+
+
+def fault(texts: Iterable[str]) -> Fault:
+    """All of them together; none is HEALTHY. Raises Invalid."""
+    found = HEALTHY
+    for text in texts:
+        if text.strip() == FAILED_START:
+            found = replace(found, failed_start=True)
+            continue
+        quantity, size = _rise(text, (*map(str, Quantity), FAILED_START))
+        found = found.with_rise(quantity, size)
+    return found
+
+
+def wanted(texts: Iterable[str]) -> dict[Quantity, float]:
+    """What is to be seen, in the unit of ``Fault``. Raises Invalid."""
+    found = {}
+    for text in texts:
+        quantity, size = _rise(text, tuple(map(str, Quantity)))
+        found[quantity] = size
+    return found
+
+
+def matters(good: Baseline) -> dict[Quantity, float]:
+    """What is wanted seen where nothing is said: one more error in 100 requests, 50 ms more."""
+    return {Quantity.ERRORS: 0.01} | ({} if good.latency is None else {Quantity.LATENCY: 50_000.0})
+
+
+def _rise(text: str, known: tuple[str, ...]) -> tuple[Quantity, float]:
+    key, given, value = text.strip().partition("=")
+    if not given or key not in list(Quantity):
+        hint = "" if key in known else meant(key, known)
+        expected = "expected something like error-rate=5%, refusal-rate=5%, latency=+80ms or prediction-shift=0.2"
+        raise Invalid(f"fault {text!r}{hint or f': {expected}'}")
+    quantity = Quantity(key)
+    match quantity:
+        case Quantity.ERRORS | Quantity.REFUSALS:
+            return quantity, part(value, key)
+        case Quantity.LATENCY:
+            return quantity, duration(value.removeprefix("+"), (key,)) * 1e6
+        case Quantity.PREDICTIONS:
+            return quantity, _number(value, key)
+
+
+def baseline(texts: Iterable[str]) -> Baseline:
+    """A good version, from ``error-rate=0.1%`` and ``refusal-rate=0.1%`` (so when absent), ``p50=20ms`` and further
+    percentiles of latency, and ``mean=0.4`` and ``deviation=0.1`` of predictions. Raises Invalid."""
+    rates = {Quantity.ERRORS: 0.001, Quantity.REFUSALS: 0.001}
+    points, moments = dict[float, float](), dict[str, float]()
+    for text in texts:
+        key, _, value = text.strip().partition("=")
+        if key in rates:
+            rates[Quantity(key)] = part(value, key)
+        elif key in ("mean", "deviation"):
+            moments[key] = _number(value, key)
+        elif key.startswith("p"):
+            points[_number(key[1:], "percentile") / 100] = duration(value, ("usual", key)) * 1e6
+        else:
+            raise Invalid(f"usual {text!r}: expected something like error-rate=0.1%, p50=20ms or mean=0.4")
+    if len(moments) == 1:
+        raise Invalid("usual predictions: give both mean=NUMBER and deviation=NUMBER")
+    spread = Spread(tuple(sorted(points.items()))) if points else None
+    predictions = Predictions(moments["mean"], moments["deviation"]) if moments else None
+    return Baseline(rates[Quantity.ERRORS], spread, predictions, rates[Quantity.REFUSALS])
+
+
+def part(text: str, what: str) -> float:
+    """0 to 1, of a text such as 0.1% or 0.001."""
+    text = text.strip()
+    number = _number(text.removesuffix("%"), what)
+    if text.endswith("%"):
+        number /= 100
+    if not 0 <= number <= 1:
+        raise Invalid(f"{what} {text!r}: must be from 0% to 100%")
+    return number
+
+
+def _number(text: str, what: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise Invalid(f"{what}: {text!r} is not a number")
+    return number

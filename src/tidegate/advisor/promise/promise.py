@@ -1,0 +1,194 @@
+"""What a rollout can promise: the smallest fault that it sees, what a bad version may do until then, and what to
+change where that is not enough."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tidegate.advisor.promise import alarm_model, proposals, schedule
+from tidegate.advisor.promise.baseline import Baseline, Fault, Quantity
+from tidegate.advisor.promise.detection import Setting, Watching
+from tidegate.advisor.promise.proposals import Proposal
+from tidegate.domain.alarm import Alarm
+from tidegate.domain.errors import Invalid
+from tidegate.domain.rollout import RolloutPlan
+
+POWER = 0.95
+"""How likely a fault must be seen to count as seen."""
+FALSE_ALARMS = 0.01
+"""How often a version that is well may be turned back, over a whole rollout, when nothing else is asked for."""
+
+
+@dataclass(frozen=True)
+class StageSeen:
+    """``share``: percent of the requests; ``bake``: seconds; ``requests`` that the new version gets in the bake."""
+
+    share: float
+    bake: float
+    requests: float
+
+
+@dataclass(frozen=True)
+class AlarmPromise:
+    """What one alarm sees. ``smallest``: for each stage, the smallest fault that has set the alarm off by its end
+    with the wanted power, in the unit of ``Fault``; None where no fault does. ``false_alarm``: the probability that
+    the alarm turns back a version that is well. ``exact``: without approximation. ``unknown``: why nothing can be
+    said; then the rest is empty."""
+
+    name: str
+    quantity: Quantity | None
+    smallest: tuple[float | None, ...]
+    false_alarm: float
+    exact: bool
+    unknown: str | None = None
+
+
+@dataclass(frozen=True)
+class WantedPromise:
+    """What becomes of a fault that matters. ``seen``: with the wanted power by the end of the first bake. ``stage``:
+    the first by whose end it is; None: not at all. ``by_stage``: the power by the end of each stage. ``requests``
+    and ``seconds`` until the version is pulled: the mean, and what 95 of 100 bad versions do not exceed (None: more
+    than 5 of 100 are never pulled)."""
+
+    quantity: Quantity
+    size: float
+    seen: bool
+    stage: int | None
+    alarm: str | None
+    by_stage: tuple[float, ...]
+    requests: float
+    most_requests: float | None
+    seconds: float
+    most_seconds: float | None
+    proposals: tuple[Proposal, ...] = ()
+
+
+@dataclass(frozen=True)
+class Promise:
+    """``false_alarm``: the probability, at most, that some alarm turns back a version that is well. ``seconds``: the
+    whole rollout's time when all goes well. ``unwatched``: what no alarm of the rollout looks at."""
+
+    stages: tuple[StageSeen, ...]
+    alarms: tuple[AlarmPromise, ...]
+    wanted: tuple[WantedPromise, ...]
+    false_alarm: float
+    seconds: float
+    power: float
+    false_alarms: float
+    unwatched: tuple[Quantity, ...]
+
+    @property
+    def kept(self) -> bool:
+        """Whether the first bake sees all that matters, and false alarms are as rare as asked for."""
+        return all(one.seen for one in self.wanted) and self.false_alarm <= self.false_alarms
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What is asked of a rollout beside its plan. ``startup``: seconds until a batch of instances is ready.
+    ``parts``: variant -> the part of the requests that it gets, where there are several."""
+
+    power: float = POWER
+    false_alarms: float = FALSE_ALARMS
+    startup: float = 30.0
+    parts: Mapping[str, float] = field(default_factory=dict)
+
+
+def promise(
+    plan: RolloutPlan,
+    alarms: Sequence[Alarm],
+    traffic_rps: float,
+    baseline: Baseline,
+    wanted: Mapping[Quantity, float],
+    terms: Terms | None = None,
+) -> Promise:
+    """Of a rollout by ``plan`` that ``alarms`` guard (those that the plan names count; the others turn nothing back).
+
+    ``traffic_rps``: requests per second to the endpoint. ``baseline``: how a good version behaves. ``wanted``: for
+    each quantity the rise that matters, in the unit of ``Fault``. Raises Invalid for what cannot be meant.
+    """
+    terms = terms or Terms()
+    _check(traffic_rps, wanted, terms)
+    guards = [alarm for alarm in alarms if alarm.name in plan.alarms]
+    watching = {alarm.name: _watching(alarm, plan, traffic_rps, baseline, terms) for alarm in guards}
+    known = [one for one in watching.values() if one is not None]
+    said = tuple(_alarm(alarm, watching[alarm.name], baseline, terms) for alarm in guards)
+    setting = Setting(plan, traffic_rps, baseline, terms.startup)
+    parts = schedule.segments(plan, terms.startup)
+    return Promise(
+        stages=tuple(StageSeen(p.share * 100, p.seconds, traffic_rps * p.share * p.seconds) for p in parts),
+        alarms=said,
+        wanted=tuple(_wanted(quantity, size, known, setting, terms) for quantity, size in wanted.items()),
+        false_alarm=min(1.0, sum(one.false_alarm for one in said)),
+        seconds=schedule.duration(plan, terms.startup),
+        power=terms.power,
+        false_alarms=terms.false_alarms,
+        unwatched=tuple(q for q in Quantity if all(one.quantity is not q for one in said)),
+    )
+
+
+def _check(rate: float, wanted: Mapping[Quantity, float], terms: Terms) -> None:
+    if not 0 < rate <= 1e7:
+        raise Invalid(f"traffic of {rate:g} requests per second: give a rate above 0 and up to ten million")
+    for what, part in (("power", terms.power), ("false alarms", terms.false_alarms)):
+        if not 0 < part < 1:
+            raise Invalid(f"{what} {part:g}: must lie between 0 and 1")
+    for quantity, size in wanted.items():
+        if size == 0:
+            raise Invalid(f"{quantity}=0: a fault of nothing cannot be seen; give a rise above 0")
+        Fault.of(quantity, size)
+
+
+def _watching(alarm: Alarm, plan: RolloutPlan, rate: float, baseline: Baseline, terms: Terms) -> Watching | None:
+    if alarm_model.unknown(alarm, baseline) is not None:
+        return None
+    part = terms.parts.get(alarm.dimensions.get(alarm_model.VARIANT, ""), 1.0)
+    return Watching(alarm, Setting(plan, rate * part, baseline, terms.startup))
+
+
+def _alarm(alarm: Alarm, watching: Watching | None, baseline: Baseline, terms: Terms) -> AlarmPromise:
+    quantity = alarm_model.quantity(alarm)
+    if watching is None or quantity is None:
+        return AlarmPromise(
+            alarm.name, quantity, (), 0.0, False, alarm_model.unknown(alarm, baseline) or "not computed"
+        )
+    stages = range(len(watching.setting.plan.stages))
+    smallest = tuple(watching.smallest(quantity, stage, terms.power) for stage in stages)
+    return AlarmPromise(alarm.name, quantity, smallest, watching.false_alarm(), watching.exact)
+
+
+def _wanted(
+    quantity: Quantity, size: float, known: Iterable[Watching], setting: Setting, terms: Terms
+) -> WantedPromise:
+    fault = Fault.of(quantity, size)
+    watching = [one for one in known if alarm_model.quantity(one.alarm) is quantity]
+    best = max(watching, key=lambda one: one.by_stage(fault), default=None)
+    if best is None:
+        better = _unwatched(quantity, size, setting, terms)
+        return WantedPromise(quantity, size, False, None, None, (), 0.0, None, 0.0, None, better)
+    caught = best.caught(fault)
+    stage = next((n for n, chance in enumerate(caught.by_stage) if chance >= terms.power), None)
+    seen = stage is not None and stage <= proposals.first_bake(best.setting.plan)
+    good = seen and best.false_alarm() <= terms.false_alarms
+    return WantedPromise(
+        quantity=quantity,
+        size=size,
+        seen=seen,
+        stage=stage,
+        alarm=best.alarm.name,
+        by_stage=caught.by_stage,
+        requests=caught.requests,
+        most_requests=caught.most_requests,
+        seconds=caught.seconds,
+        most_seconds=caught.most_seconds,
+        proposals=() if good else proposals.propose(best, quantity, size, terms.power, terms.false_alarms),
+    )
+
+
+def _unwatched(quantity: Quantity, size: float, setting: Setting, terms: Terms) -> tuple[Proposal, ...]:
+    """The alarm that is missing; where it depends on the model, how many requests tell."""
+    alarm = proposals.unguarded(quantity)
+    if alarm is None:
+        return proposals.sampled(setting, quantity, size, terms.power, terms.false_alarms)
+    if alarm_model.unknown(alarm, setting.baseline) is not None:
+        return ()
+    return proposals.propose(Watching(alarm, setting), quantity, size, terms.power, terms.false_alarms)

@@ -1,0 +1,302 @@
+"""A rollout rehearsed many times over: the real machine on a virtual clock, the real alarms on drawn requests.
+
+Each run draws its own requests. Runs with the fault say how surely and how soon a bad version is pulled; runs without
+say how often a good one is pulled by mistake.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from random import Random
+from statistics import NormalDist, fmean
+
+from tidegate.advisor.promise import HEALTHY, Baseline, Fault
+from tidegate.advisor.rehearsal.alarm_replay import simulated
+from tidegate.advisor.rehearsal.simulation import updating
+from tidegate.advisor.rehearsal.traffic import Stream, Traffic, streams
+from tidegate.domain.alarm import Alarm
+from tidegate.domain.errors import Invalid
+from tidegate.domain.observation import Capabilities
+from tidegate.domain.rollout import DeploymentConfig, Phase, Version
+from tidegate.domain.traffic import WHOLE
+from tidegate.rollout.plan import compile_plan
+from tidegate.testing.faults import AlarmTurns, Physics, Side, StartsFail, When
+from tidegate.testing.world import Watcher, World
+
+MOST_RUNS = 100_000
+PATIENCE = 86_400.0
+"""Seconds beyond its own time after which a rollout that is held counts as held."""
+SHIFT = 0.5
+"""Seconds until a change of traffic is in force."""
+HOUR = 3_600
+
+
+class Outcome(StrEnum):
+    PASSED = "passed"
+    ROLLED_BACK = "rolled back"
+    HELD = "held"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What is rehearsed. ``alarms``: those that the deployment names. ``rate``: requests per second to the endpoint.
+    ``startup``: seconds until instances are ready."""
+
+    old: Version
+    new: Version
+    deployment: DeploymentConfig
+    alarms: tuple[Alarm, ...]
+    rate: float
+    baseline: Baseline
+    startup: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rate <= 1e6:
+            raise Invalid(f"traffic of {self.rate:g} requests per second: give a rate above 0 and up to a million")
+
+    @property
+    def seconds(self) -> float:
+        """Of a rollout that goes well."""
+        plan = compile_plan(self.old, self.new, self.deployment, Capabilities())
+        return self.startup * (len(plan.stages) if plan.rolling else 1) + sum(s.bake for s in plan.stages)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run. ``alarms`` were in ALARM when it turned back; ``stage`` it stood at, from 0; ``requests`` that the new
+    version got until it had none of the traffic any more; ``seconds`` from the first shift until it turned back (0
+    when that came before), else until it had passed."""
+
+    outcome: Outcome
+    cause: str | None
+    """A ``Cause``."""
+    alarms: tuple[str, ...]
+    stage: int
+    requests: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Part:
+    """``count`` of ``of``, and between which parts the truth lies with 95 % confidence."""
+
+    count: int
+    of: int
+    low: float
+    high: float
+
+    @classmethod
+    def wilson(cls, count: int, of: int) -> "Part":
+        """Wilson's score interval (Journal of the American Statistical Association 22, 1927)."""
+        if not of:
+            return cls(0, 0, 0.0, 1.0)
+        z, part = NormalDist().inv_cdf(0.975), count / of
+        middle = part + z * z / (2 * of)
+        reach = z * math.sqrt(part * (1 - part) / of + z * z / (4 * of * of))
+        scale = 1 + z * z / of
+        low = 0.0 if not count else (middle - reach) / scale
+        high = 1.0 if count == of else (middle + reach) / scale
+        return cls(count, of, low, high)
+
+    @property
+    def share(self) -> float:
+        return self.count / self.of if self.of else 0.0
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Of some values: the middle one, what 95 of 100 do not exceed, the largest, the mean."""
+
+    p50: float
+    p95: float
+    most: float
+    mean: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread | None":
+        if not values:
+            return None
+        rising = sorted(values)
+        return cls(_rank(rising, 0.5), _rank(rising, 0.95), rising[-1], fmean(rising))
+
+
+def _rank(rising: Sequence[float], part: float) -> float:
+    return rising[max(0, math.ceil(part * len(rising)) - 1)]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Runs with the same fault. ``requests`` and ``seconds`` are of those that turned back; ``by_alarm`` and
+    ``by_stage`` count them."""
+
+    back: Part
+    held: int
+    requests: Spread | None
+    seconds: Spread | None
+    by_alarm: Mapping[str, int]
+    by_stage: tuple[int, ...]
+    by_cause: Mapping[str, int]
+    each_requests: tuple[int, ...]
+    each_seconds: tuple[float, ...]
+
+    @classmethod
+    def of(cls, runs: Sequence[Run], stages: int) -> "Summary":
+        back = [run for run in runs if run.outcome is Outcome.ROLLED_BACK]
+        at = Counter(run.stage for run in back)
+        return cls(
+            back=Part.wilson(len(back), len(runs)),
+            held=sum(run.outcome is Outcome.HELD for run in runs),
+            requests=Spread.of([float(run.requests) for run in back]),
+            seconds=Spread.of([run.seconds for run in back]),
+            by_alarm=dict(Counter(name for run in back for name in run.alarms)),
+            by_stage=tuple(at[stage] for stage in range(stages)),
+            by_cause=dict(Counter(str(run.cause) for run in back)),
+            each_requests=tuple(run.requests for run in back),
+            each_seconds=tuple(round(run.seconds, 1) for run in back),
+        )
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """``faulty``: None where no fault was asked for. ``seconds``: a rollout that goes well. ``shares``: percent of
+    the stages. ``untouched``: alarms that no drawn request moves; they stay OK."""
+
+    runs: int
+    seed: int
+    seconds: float
+    shares: tuple[float, ...]
+    untouched: tuple[str, ...]
+    faulty: Summary | None
+    healthy: Summary
+
+
+@dataclass
+class Stage:
+    """A scenario with a fault, ready for any number of runs."""
+
+    scenario: Scenario
+    fault: Fault
+    streams: list[Stream] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        scenario, weights = self.scenario, self.scenario.new.weights
+        parts = {name: weight / sum(weights.values()) for name, weight in weights.items() if weight}
+        bad = scenario.baseline.with_fault(self.fault)
+        self.streams = streams(scenario.rate, parts, scenario.alarms, scenario.baseline, bad)
+
+    def run(self, chance: Random, watchers: Sequence[Watcher] = ()) -> Run:
+        """One rollout, to its end or until the new version has no traffic any more."""
+        scenario = self.scenario
+        traffic = Traffic(self.streams, chance, chance.uniform(0, HOUR))
+        states = {name: state for name, state in traffic.states.items() if name in scenario.deployment.alarms}
+        fails = [StartsFail(When(), Side.NEW, "its instances do not come up")] if self.fault.failed_start else []
+        world = updating(
+            scenario.old,
+            scenario.new,
+            scenario.deployment,
+            alarms=states,
+            physics=Physics(latencies=(SHIFT,), startups=(scenario.startup,)),
+            happenings=fails,
+            watchers=watchers,
+        )
+        return _Performance(world, traffic).play(scenario.seconds + PATIENCE)
+
+
+@dataclass
+class _Performance:
+    world: World
+    traffic: Traffic
+    shifted: float | None = None
+    turned: float | None = None
+
+    def play(self, limit: float) -> Run:
+        world, traffic = self.world, self.traffic
+        while world.now < limit and not self._over():
+            until = min(limit, limit if world.due is None else world.due)
+            if traffic.advance(until, self._share()):
+                world.pass_time(traffic.now)
+                self._tell()
+            else:
+                world.pass_time(until)
+            self._note()
+        return self._run()
+
+    def _share(self) -> float:
+        """What is in force."""
+        assert self.world.record is not None
+        table = self.world.target.routes(self.world.record.name)
+        return table.share_of(self.world.record.generation) / WHOLE
+
+    def _tell(self) -> None:
+        for name, state in self.traffic.states.items():
+            if name in self.world.alarms and self.world.alarms[name] is not state:
+                self.world.happen(AlarmTurns(When(), name, state))
+        self.world.wake(0.0)
+
+    def _phase(self) -> Phase:
+        assert self.world.record is not None
+        rollout = self.world.record.rollout or self.world.record.last
+        assert rollout is not None
+        return rollout.phase
+
+    def _over(self) -> bool:
+        phase = self._phase()
+        passed = phase in (Phase.TERMINATING, Phase.SUCCEEDED)
+        return passed or (phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK) and not self._share()) or phase.ended
+
+    def _note(self) -> None:
+        if self.shifted is None and self._share():
+            self.shifted = self.world.now
+        if self.turned is None and self._phase() in (Phase.ROLLING_BACK, Phase.ROLLED_BACK):
+            self.turned = self.world.now
+
+    def _run(self) -> Run:
+        assert self.world.record is not None
+        rollout = self.world.record.rollout or self.world.record.last
+        assert rollout is not None
+        end = self.world.now if self.turned is None else self.turned
+        seconds = 0.0 if self.shifted is None else max(0.0, end - self.shifted)
+        outcome = Outcome.HELD
+        if self.turned is not None:
+            outcome = Outcome.ROLLED_BACK
+        elif self._over():
+            outcome = Outcome.PASSED
+        firing = tuple(sorted(name for name, state in self.world.alarms.items() if state == "ALARM"))
+        return Run(outcome, rollout.cause, firing, rollout.stage, self.traffic.requests, seconds)
+
+
+def rehearse(
+    scenario: Scenario,
+    fault: Fault,
+    *,
+    runs: int,
+    seed: int = 0,
+    done: Callable[[int], None] = lambda count: None,
+) -> Rehearsal:
+    """``runs`` rollouts with the fault and as many without; the same seed gives the same answer. ``done`` is told
+    after each run how many are over, of ``planned``."""
+    if not 1 <= runs <= MOST_RUNS:
+        raise Invalid(f"{runs} runs: give 1 to {MOST_RUNS}")
+    plan = compile_plan(scenario.old, scenario.new, scenario.deployment, Capabilities())
+    stages = len(plan.stages)
+    faulty = None
+    if fault != HEALTHY:
+        faulty = Summary.of(list(_runs(Stage(scenario, fault), runs, f"fault {seed}", done, 0)), stages)
+    before = runs if faulty else 0
+    healthy = Summary.of(list(_runs(Stage(scenario, HEALTHY), runs, f"good {seed}", done, before)), stages)
+    shares = tuple(stage.share / 100 for stage in plan.stages)
+    untouched = tuple(alarm.name for alarm in scenario.alarms if not simulated(alarm, scenario.baseline))
+    return Rehearsal(runs, seed, scenario.seconds, shares, untouched, faulty, healthy)
+
+
+def planned(fault: Fault, runs: int) -> int:
+    """How many rollouts a rehearsal has in all."""
+    return runs if fault == HEALTHY else 2 * runs
+
+
+def _runs(stage: Stage, runs: int, seed: str, done: Callable[[int], None], before: int) -> Iterator[Run]:
+    for number in range(runs):
+        yield stage.run(Random(f"{seed} {number}"))
+        done(before + number + 1)

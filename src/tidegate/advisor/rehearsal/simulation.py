@@ -1,0 +1,153 @@
+"""A rollout on a virtual clock: what would happen, and when, with these versions, this config and these alarms."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from tidegate.domain.alarm import AlarmState
+from tidegate.domain.endpoint import Endpoint, Wanted
+from tidegate.domain.fleet import ReplicaState
+from tidegate.domain.observation import Capabilities, Event
+from tidegate.domain.rollout import DeploymentConfig, Phase, Version
+from tidegate.rollout import commands, desired_state
+from tidegate.rollout.step import step
+from tidegate.testing.faults import Crash, Happening, Physics
+from tidegate.testing.simulated_target import SimulatedFleet
+from tidegate.testing.world import START, Entry, Stepper, Watcher, World
+
+YEAR = 366 * 86_400.0
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One line of a timeline; ``at`` is seconds from the start, counts are ready instances."""
+
+    at: float
+    phase: str
+    share: int
+    """Basis points of the traffic that the new version is wanted to have."""
+    old_ready: int
+    new_ready: int
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The whole rollout. ``phase`` is how it ended, or where it stood when the time given was over."""
+
+    moments: tuple[Moment, ...]
+    phase: Phase
+    reason: str | None
+    seconds: float
+
+    def at(self, phase: Phase, nth: int = 1) -> float:
+        """Seconds from the start until the phase was entered for the ``nth`` time."""
+        times = [m.at for m in self.moments for e in m.events if e.kind == f"rollout.{phase}"]
+        return times[nth - 1]
+
+
+def simulate(
+    old: Version | None,
+    new: Version,
+    deployment: DeploymentConfig,
+    *,
+    happenings: Sequence[Happening] = (),
+    startup: float = 30.0,
+    alarms: Mapping[str, AlarmState] | None = None,
+    can: Capabilities | None = None,
+    limit: float = YEAR,
+) -> Timeline:
+    """Rolls ``new`` out over ``old``, or creates the endpoint. ``happenings`` is the script: alarms that turn,
+    replicas that die, people. Alarms are OK at first unless ``alarms`` says otherwise. ``startup`` is seconds
+    until a replica is ready, ``limit`` is when to stop looking. Raises what the plan's compiler raises."""
+    counter = Recorder()
+    world = updating(
+        old,
+        new,
+        deployment,
+        happenings=happenings,
+        physics=Physics(startups=(startup,)),
+        alarms=alarms,
+        can=can,
+        watchers=(counter,),
+    )
+    world.run(limit, settled=lambda world: world.record is None or world.record.rollout is None)
+    record = world.record
+    rollout = (record.rollout or record.last) if record else None
+    phase = rollout.phase if rollout else Phase.FAILED
+    return Timeline(tuple(counter.moments), phase, rollout.reason if rollout else None, world.now)
+
+
+def updating(
+    old: Version | None,
+    new: Version,
+    deployment: DeploymentConfig,
+    *,
+    alarms: Mapping[str, AlarmState] | None = None,
+    physics: Physics | None = None,
+    happenings: Sequence[Happening] = (),
+    crashes: Sequence[Crash] = (),
+    watchers: Sequence[Watcher] = (),
+    can: Capabilities | None = None,
+    step: Stepper = step,
+) -> World:
+    """A world in which ``old`` serves in full and the update to ``new`` has just been asked for."""
+    endpoint = Endpoint("simulated", START, START)
+    if old is not None:
+        endpoint = replace(endpoint, generation=1, serving=replace(old, generation=1))
+        endpoint = desired_state.route(endpoint, 0)
+    wish = Wanted(new, deployment, START)
+    begun = commands.begin(endpoint, wish, rollout_id="r1", can=can or Capabilities(), now=START)
+    world = World(
+        begun,
+        physics=physics or Physics(),
+        alarms={name: AlarmState.OK for name in deployment.alarms} | dict(alarms or {}),
+        happenings=happenings,
+        crashes=crashes,
+        watchers=watchers,
+        step=step,
+    )
+    world.journal.append(Entry(0.0, begun, (), "begin"))
+    settle(world, endpoint)
+    return world
+
+
+def settle(world: World, endpoint: Endpoint) -> None:
+    """Has the world show what ``endpoint`` wants, all of it ready."""
+    for id, spec in desired_state.fleets(endpoint).items():
+        ready = dict.fromkeys(range(1, spec.count + 1), ReplicaState.READY)
+        world.target.fleets[id] = SimulatedFleet(spec, endpoint.fence, spec.count, ready, started=spec.count)
+    world.target.set_traffic(desired_state.traffic(endpoint))
+
+
+@dataclass
+class Recorder:
+    """Writes a moment for every journal line and every change of what is ready."""
+
+    moments: list[Moment] = field(default_factory=list)
+    _lines: int = 0
+
+    def decided(self, *_: object) -> None:
+        pass
+
+    def changed(self, world: World) -> None:
+        lines, self._lines = world.journal[self._lines :], len(world.journal)
+        for line in lines:
+            if line.events:
+                self.moments.append(_moment(world, line))
+
+
+def _moment(world: World, line: Entry) -> Moment:
+    record = line.record
+    rollout = (record.rollout or record.last) if record else None
+    if record is None or rollout is None:
+        return Moment(line.at, "Gone", 0, 0, 0, line.events)
+    count = partial(_ready, world)
+    share = desired_state.traffic(record).share_of(rollout.new.generation)
+    old = count(rollout.old.generation) if rollout.old else 0
+    return Moment(line.at, str(rollout.phase), share, old, count(rollout.new.generation), line.events)
+
+
+def _ready(world: World, generation: int) -> int:
+    fleets = (f for id, f in world.target.fleets.items() if id.generation == generation)
+    return sum(len(fleet.of(ReplicaState.READY)) for fleet in fleets)

@@ -1,0 +1,135 @@
+"""The traffic of a rollout in rehearsal: requests drawn period by period, and the alarms that look at them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from random import Random
+
+from tidegate.advisor.promise import Baseline, Quantity, alarm_model
+from tidegate.advisor.rehearsal.alarm_replay import Judged, Remembered, Sides, cuts, interval, simulated
+from tidegate.advisor.rehearsal.sampling import NOTHING, Crowd, Drawn, kinds
+from tidegate.domain.alarm import Alarm, AlarmState
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The requests of one variant: ``rate`` per second, of a good and of the new version, and the alarms on them."""
+
+    rate: float
+    good: Crowd
+    new: Crowd
+    alarms: tuple[Alarm, ...]
+    remembered: Mapping[str, Remembered]
+
+
+def streams(
+    rate: float, parts: Mapping[str, float], alarms: Sequence[Alarm], good: Baseline, new: Baseline
+) -> list[Stream]:
+    """One for each variant; ``parts``: variant -> the part of the requests that it gets."""
+    made = []
+    for variant, part in parts.items():
+        own = tuple(
+            a for a in alarms if simulated(a, good) and a.dimensions.get(alarm_model.VARIANT, variant) == variant
+        )
+        spreads = [side.latency for side in (good, new) if side.latency is not None]
+        edges = [cut for alarm in own for cut in cuts(alarm, spreads)]
+        refused = any(alarm_model.quantity(alarm) is Quantity.REFUSALS for alarm in own)
+        sides = (good, new) if refused else tuple(replace(side, refusal_rate=0.0) for side in (good, new))
+        crowds = [Crowd(side, kinds(side.latency, edges)) for side in sides]
+        made.append(Stream(rate * part, crowds[0], crowds[1], own, {alarm.name: {} for alarm in own}))
+    return made
+
+
+@dataclass
+class Traffic:
+    """One run's requests. ``offset``: how many seconds a minute of the clock is old when the rollout begins.
+    ``requests`` counts those that the new version got."""
+
+    streams: Sequence[Stream]
+    chance: Random
+    offset: float
+    now: float = 0.0
+    requests: int = 0
+    states: dict[str, AlarmState] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        looks = [interval(alarm) for stream in self.streams for alarm in stream.alarms]
+        self._step = float(math.gcd(*looks)) if looks else 60.0
+        self._lanes = [self._lane(stream) for stream in self.streams]
+        self.states.update({one.alarm.name: one.alarm.state for lane in self._lanes for one in lane.alarms})
+
+    def _lane(self, stream: Stream) -> "_Lane":
+        step = int(self._step)
+        judged = [
+            Judged(
+                alarm,
+                alarm.period // step,
+                (stream.new.kinds, stream.good.kinds),
+                stream.remembered[alarm.name],
+            )
+            for alarm in stream.alarms
+        ]
+        lane = _Lane(stream, judged, any(not alarm_model.of_new_version(alarm) for alarm in stream.alarms))
+        longest = max((one.cells for one in judged), default=1)
+        lane.cells = [lane.draw(0.0, self._step, self.chance, True) for _ in range(longest)]
+        return lane
+
+    def advance(self, until: float, share: float) -> bool:
+        """Lets requests come up to ``until`` seconds, ``share`` of them to the new version. Stops, with True, at the
+        first look at which an alarm changes its state; ``now`` says when."""
+        step, offset = self._step, self.offset
+        while self.now < until:
+            number = math.floor((self.now + offset) / step + 1e-9) + 1
+            end = number * step - offset
+            whole = end - self.now > step - 1e-6
+            stop = min(end, until)
+            for lane in self._lanes:
+                seconds = step if whole and stop == end else stop - self.now
+                drawn = lane.draw(share, seconds, self.chance, seconds == step)
+                self.requests += drawn[0].requests
+                lane.add(drawn)
+            self.now = stop
+            if stop == end and self._look(number):
+                return True
+        return False
+
+    def _look(self, number: int) -> bool:
+        """At the end of the step of this number."""
+        changed, second = False, number * int(self._step)
+        for lane in self._lanes:
+            lane.close()
+            for one in lane.alarms:
+                if second % one.every == 0 and one.look(lane.cells, self.now):
+                    self.states[one.alarm.name] = one.alarm.state
+                    changed = True
+        return changed
+
+
+@dataclass
+class _Lane:
+    stream: Stream
+    alarms: list[Judged]
+    both: bool
+    """Whether some alarm looks at the old version, too."""
+    cells: list[Sides] = field(default_factory=list)
+    _open: Sides = (NOTHING, NOTHING)
+
+    def draw(self, share: float, seconds: float, chance: Random, often: bool) -> Sides:
+        whole = self.stream.rate * seconds
+        new = self.stream.new.draw(whole * share, chance, often=often)
+        old: Drawn = NOTHING
+        if self.both and share < 1:
+            old = self.stream.good.draw(whole * (1 - share), chance, often=often)
+        return new, old
+
+    def add(self, drawn: Sides) -> None:
+        if self._open == (NOTHING, NOTHING):
+            self._open = drawn
+            return
+        self._open = (self._open[0].plus(drawn[0]), self._open[1].plus(drawn[1]))
+
+    def close(self) -> None:
+        self.cells.append(self._open)
+        self._open = (NOTHING, NOTHING)
+        if len(self.cells) > 10_000:
+            del self.cells[:-5_000]

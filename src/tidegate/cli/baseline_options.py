@@ -1,0 +1,91 @@
+"""Options that ``promise`` and ``rehearse`` share: the traffic, and how a good version behaves."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tidegate.advisor.promise import Baseline, Quantity, expectations
+from tidegate.advisor.rehearsal import spec_scenario
+from tidegate.cli.artifacts import prepare
+from tidegate.cli.deploy import read
+from tidegate.domain.desired import DeployWish
+
+Rps = Annotated[float, typer.Option("--rps", help="Requests per second to the endpoint.", show_default=False)]
+Usual = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE",
+        help="How a good version behaves: error-rate=0.1%, refusal-rate=0.1%, p50=20ms and p99=80ms of latency, "
+        "mean=0.4 and deviation=0.1 of predictions. May be given many times.",
+    ),
+]
+Startup = Annotated[str, typer.Option(help="How long an instance takes until it is ready.")]
+Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Draw it into an .svg or .html file.")]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A spec file with what is normal for it. ``assumed``: what was taken where nothing was given."""
+
+    wish: DeployWish
+    baseline: Baseline
+    assumed: str | None
+
+
+def expected(spec_file: Path, usual: Sequence[str] | None) -> Expected:
+    """Raises Invalid."""
+    loaded = read(spec_file)
+    wish = loaded.wish(datetime.now(UTC), prepare(loaded, spec_file.parent, must_exist=False))
+    baseline = expectations.baseline(usual or ())
+    filled = spec_scenario.with_latency(wish, baseline)
+    return Expected(wish, filled, None if filled is baseline else _assumed(filled))
+
+
+def _assumed(filled: Baseline) -> str:
+    assert filled.latency is not None
+    p50, p99 = (millis(filled.latency.quantile(part)) for part in (0.5, 0.99))
+    said = "latency of a good version not given (--usual)"
+    return f"{said}: assumed p50={p50} p99={p99}, half of the alarm's threshold"
+
+
+def millis(microseconds: float) -> str:
+    """``50ms``, ``1.2s``."""
+    if microseconds >= 1e6:
+        return f"{microseconds / 1e6:.3g}s"
+    return f"{microseconds / 1e3:.3g}ms"
+
+
+def rise(quantity: Quantity, size: float | None) -> str:
+    """``+1 %``, ``+50ms``, ``0.2``; a dash for none."""
+    if size is None:
+        return "-"
+    match quantity:
+        case Quantity.ERRORS | Quantity.REFUSALS:
+            return f"+{size * 100:.3g} %"
+        case Quantity.LATENCY:
+            return f"+{millis(size)}"
+        case Quantity.PREDICTIONS:
+            return f"{size:.3g}"
+
+
+def level(quantity: Quantity | None, value: float) -> str:
+    """A threshold as a spec has it: ``2%``, ``300ms``."""
+    match quantity:
+        case Quantity.ERRORS | Quantity.REFUSALS:
+            return f"{value * 100:.4g}%"
+        case Quantity.LATENCY:
+            return millis(value)
+        case _:
+            return f"{value:g}"
+
+
+def chance(part: float) -> str:
+    """``95 %``, ``0.03 %``, ``<0.001 %``."""
+    percent = part * 100
+    if 0 < percent < 0.001:
+        return "<0.001 %"
+    return f"{percent:.2g} %" if percent < 10 else f"{percent:.3g} %"

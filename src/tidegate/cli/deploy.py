@@ -1,0 +1,229 @@
+"""``deploy``, ``invoke`` and ``delete``."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from tidegate import spec
+from tidegate.cli import follow_rollout
+from tidegate.cli.artifacts import prepare
+from tidegate.cli.client import Answer, Client, NoStream, Refused
+from tidegate.cli.output import AsJson, Name, asker, client, show
+from tidegate.domain.errors import Invalid, TidegateError
+
+STREAM_ACCEPT = "X-Amzn-SageMaker-Accept"
+VARIANT = "x-amzn-invoked-production-variant"
+CONFIG = "x-tidegate-config"
+SpecPath = Annotated[
+    Path, typer.Argument(metavar="SPEC", help="The spec file (YAML).", show_default=False, readable=False)
+]
+
+
+class Failed(TidegateError):
+    """The model did not answer well."""
+
+
+def deploy(
+    spec_file: SpecPath,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the rollout; fail if it rolls back.")] = False,
+    override: Annotated[
+        bool, typer.Option("--override", help="Roll out even a version that alarms turned down before.")
+    ] = False,
+    supersede: Annotated[
+        bool, typer.Option("--supersede", help="Give up an update that is under way for this one.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Create an endpoint from a spec file, or update it.
+
+    The same file again changes nothing. With --wait the exit status is 1 when the new version does not make it.
+
+    \b
+    Examples:
+      tidegate deploy fraud.yaml
+      tidegate deploy fraud.yaml --wait
+    """
+    loaded = read(spec_file)
+    with client() as server:
+        data = prepare(loaded, spec_file.parent, must_exist=_is_here(server))
+        wish = loaded.wish(datetime.now(UTC), data)
+        after = _journal(server, wish.endpoint) if wait else 0
+        done = server.deploy(data, asker(), override=override, supersede=supersede)
+        show(done, as_json, f"{done['message']} (config {done['config']}, {done['change']})")
+        if wait:
+            follow_rollout.follow(server, wish.endpoint, after=after, wanted=wish.config.name, as_json=as_json)
+
+
+def invoke(
+    name: Name,
+    *,
+    body: Annotated[str | None, typer.Option("--body", help="The request's body.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", readable=False, help="Send this file; stdin when neither is given."),
+    ] = None,
+    content_type: Annotated[str, typer.Option(help="What the body is.")] = "text/csv",
+    accept: Annotated[str | None, typer.Option(help="What the answer should be.")] = None,
+    variant: Annotated[str | None, typer.Option(help="Ask this variant only.")] = None,
+    target_model: Annotated[str | None, typer.Option(help="Ask this one of many models.")] = None,
+    target_container: Annotated[
+        str | None, typer.Option(help="Ask this one of several containers side by side.")
+    ] = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Print the answer's parts as they come.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask an endpoint for a prediction.
+
+    The answer goes to stdout as it is; with --json together with who answered and how fast.
+    --stream prints each part of a streamed answer when it is there.
+
+    \b
+    Examples:
+      tidegate invoke fraud --body 1200,3,0.5
+      tidegate invoke fraud --file rows.csv --json
+      tidegate invoke fraud --content-type application/json < row.json
+      tidegate invoke salary --target-container explainer --file rows.csv
+      tidegate invoke clients --target-model acme.tar.gz --file rows.csv
+      tidegate invoke chat --stream --content-type application/json --file question.json
+    """
+    if stream and as_json:
+        raise Failed("--stream and --json do not go together: a stream is printed as it is")
+    headers = {
+        "Content-Type": content_type,
+        STREAM_ACCEPT if stream else "Accept": accept,
+        "X-Amzn-SageMaker-Target-Variant": variant,
+        "X-Amzn-SageMaker-Target-Model": target_model,
+        "X-Amzn-SageMaker-Target-Container-Hostname": target_container,
+    }
+    _ask(name, _content(body, file), {key: value for key, value in headers.items() if value}, stream, as_json)
+
+
+def _ask(name: str, content: bytes, headers: dict[str, str], stream: bool, as_json: bool) -> None:
+    if stream:
+        with client() as server:
+            _print_parts(server.stream(name, content, headers))
+        return
+    with client() as server:
+        started = time.perf_counter()
+        answer = server.invoke(name, content, headers)
+        took = time.perf_counter() - started
+    if not 200 <= answer.status < 300:
+        raise Failed(f"{answer.status}: {_reason(answer)}")
+    if as_json:
+        print(json.dumps(_prediction(answer, took)))
+        return
+    sys.stdout.buffer.write(answer.body)
+    if sys.stdout.isatty() and not answer.body.endswith(b"\n"):
+        print()
+
+
+def _print_parts(parts: Iterator[bytes]) -> None:
+    last = b""
+    try:
+        for last in parts:
+            sys.stdout.buffer.write(last)
+            sys.stdout.buffer.flush()
+    except NoStream as error:
+        raise Failed(f"{error.answer.status}: {_reason(error.answer)}") from None
+    if sys.stdout.isatty() and not last.endswith(b"\n"):
+        print()
+
+
+def delete(
+    name: Name,
+    wait: Annotated[bool, typer.Option("--wait", help="Until it is gone.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Even while a rollout is under way.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete an endpoint: no new requests, those in hand are finished, then it is gone.
+
+    \b
+    Examples:
+      tidegate delete fraud
+      tidegate delete fraud --wait
+    """
+    with client() as server:
+        done = server.delete(name, asker(), force=force)
+        while wait and _there(server, name):
+            time.sleep(0.2)
+    word = "is deleted" if wait else "is being deleted"
+    show({"name": name, "status": "Deleted"} if wait else done, as_json, f'endpoint "{name}" {word}')
+
+
+def read(path: Path) -> spec.Loaded:
+    """A spec file's text as plain data; raises Invalid."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise Invalid(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Invalid(f"{path}: not UTF-8 text") from None
+    return spec.load(text, str(path))
+
+
+def _is_here(server: Client) -> bool:
+    return urlsplit(server.url).hostname in ("127.0.0.1", "::1", "localhost")
+
+
+def _journal(server: Client, name: str) -> int:
+    try:
+        return follow_rollout.latest(server, name)
+    except Refused as error:
+        if error.status == 404:
+            return 0
+        raise
+
+
+def _there(server: Client, name: str) -> bool:
+    try:
+        server.endpoint(name)
+    except Refused as error:
+        if error.status == 404:
+            return False
+        raise
+    return True
+
+
+def _content(body: str | None, file: Path | None) -> bytes:
+    if body is not None and file is not None:
+        raise Invalid("give --body or --file, not both")
+    if body is not None:
+        return body.encode()
+    if file is not None:
+        try:
+            return file.read_bytes()
+        except OSError as error:
+            raise Invalid(f"{file}: {error.strerror}") from None
+    return sys.stdin.buffer.read()
+
+
+def _prediction(answer: Answer, took: float) -> dict[str, object]:
+    return {
+        "status": answer.status,
+        "variant": answer.headers.get(VARIANT),
+        "config": answer.headers.get(CONFIG),
+        "content_type": answer.headers.get("content-type"),
+        "latency_ms": round(took * 1000, 3),
+        "body": answer.body.decode("utf-8", "replace"),
+    }
+
+
+def _reason(answer: Answer) -> str:
+    """The one line that tells why, out of AWS's shape of an error or whatever came."""
+    text = answer.body.decode("utf-8", "replace").strip()
+    try:
+        document = json.loads(text)
+    except ValueError:
+        document = None
+    if isinstance(document, dict):
+        original = document.get("OriginalMessage")
+        text = str(document.get("Message") or document.get("message") or text)
+        text += f" (the model said: {original})" if original and str(original) not in text else ""
+    return " ".join(text.split())[:500] or "no reason given"

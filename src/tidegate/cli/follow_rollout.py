@@ -1,0 +1,145 @@
+"""Following a rollout until it ends: a picture on a terminal, a line per event elsewhere, JSON for programs."""
+
+import json
+import sys
+import time
+from typing import Any
+
+from rich.console import Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from tidegate.cli import draw
+from tidegate.cli.client import Client, Refused
+from tidegate.cli.output import console
+from tidegate.domain.errors import Conflict
+
+SPAN = 5
+"""Seconds that rates and latencies are taken over."""
+EVENTS_SHOWN = 8
+EVERY = 0.5
+
+
+def follow(server: Client, name: str, *, after: int = 0, wanted: str | None = None, as_json: bool = False) -> None:
+    """Returns when no rollout is under way any more.
+
+    ``wanted`` is the config that must serve then; raises Conflict with the reason when another one does. None: the
+    one that the rollout, if there is one, is going to.
+    """
+    rollout = server.endpoint(name)["rollout"]
+    wanted = wanted or (rollout["to"] if rollout else None)
+    on_terminal = sys.stdout.isatty() and not as_json
+    document = _picture(server, name, after) if on_terminal else _lines(server, name, after, as_json)
+    if document is None:
+        raise Conflict(f'endpoint "{name}" is gone')
+    if wanted is not None and (document["config"] != wanted or document["status"] != "InService"):
+        last = document["last"] or {}
+        raise Conflict(document["failure_reason"] or last.get("reason") or document["why"])
+
+
+def latest(server: Client, name: str) -> int:
+    """Where the journal stands, so that only what comes next is shown."""
+    after = 0
+    while True:
+        found = server.events(name, after)
+        if found["next"] == after:
+            return after
+        after = found["next"]
+
+
+def _document(server: Client, name: str) -> dict[str, Any] | None:
+    try:
+        return server.endpoint(name)
+    except Refused as error:
+        if error.status == 404:
+            return None
+        raise
+
+
+def _busy(document: dict[str, Any] | None) -> bool:
+    return document is not None and (document["rollout"] is not None or document["status"] == "Deleting")
+
+
+def _lines(server: Client, name: str, after: int, as_json: bool) -> dict[str, Any] | None:
+    out = console()
+    while True:
+        document = _document(server, name)
+        found = server.events(name, after, wait=2 if _busy(document) else 0)
+        after = found["next"]
+        for event in found["events"]:
+            if as_json:
+                print(json.dumps({"event": event}), flush=True)
+            else:
+                out.print(draw.event(event), soft_wrap=True)
+        if not _busy(document) and not found["events"]:
+            if as_json:
+                print(json.dumps({"endpoint": document}), flush=True)
+            return document
+
+
+def _picture(server: Client, name: str, after: int) -> dict[str, Any] | None:
+    events: list[dict[str, Any]] = []
+    last: dict[str, Any] | None = None
+    with Live(console=console(), refresh_per_second=4) as live:
+        while True:
+            document = _document(server, name)
+            found = server.events(name, after)
+            after = found["next"]
+            events = (events + found["events"])[-EVENTS_SHOWN:]
+            if document is not None:
+                last = document
+                seconds = server.live(name, SPAN)
+                live.update(picture(document, seconds, events), refresh=True)
+            if not _busy(document) and not found["events"]:
+                return last if document is not None else None
+            time.sleep(EVERY)
+
+
+def picture(document: dict[str, Any], live: list[dict[str, Any]], events: list[dict[str, Any]]) -> Panel:
+    """One look at an endpoint in mid-rollout (or at rest)."""
+    parts: list[Table | Text] = []
+    rollout = document["rollout"]
+    if rollout is not None:
+        parts += _rollout(rollout)
+    parts.append(draw.fleets(document, live))
+    if several := draw.architectures(document):
+        parts += [Text(), several]
+    if document.get("scaling"):
+        parts += [Text(), draw.scaling(document["scaling"])]
+    if document["alarms"]:
+        parts += [Text(), draw.alarms(document["alarms"])]
+    if events:
+        parts += [Text(), *(draw.event(event) for event in events)]
+    if document["why"]:
+        parts += [Text(), Text(document["why"])]
+    title = Text.assemble((document["name"], "bold"), "  ", draw.word(document["status"]))
+    return Panel(
+        Group(*parts),
+        title=title,
+        title_align="left",
+        padding=(1, 2),
+        expand=sys.stdout.isatty(),
+    )
+
+
+def _rollout(rollout: dict[str, Any]) -> list[Table | Text]:
+    share = rollout["share"]
+    where = f"{rollout['phase']}, stage {rollout['stage']} of {rollout['stages']}"
+    baking = f", {draw.left(rollout['bake_until'])} of the bake left" if rollout["bake_until"] else ""
+    paused = f"  paused by {rollout['paused']['by']}" if rollout["paused"] else ""
+    following = f"  next {share['next']:g} %" if share["next"] is not None else ""
+    parts: list[Table | Text] = [
+        Text.assemble((rollout["from"] or "(nothing)", draw.OLD), " -> ", (rollout["to"], draw.NEW)),
+        Text.assemble(draw.bar(share["now"]), f"  {share['now']:g} % new{following}"),
+        Text.assemble(where, baking, (paused, "bold yellow")),
+    ]
+    if rollout["reason"]:
+        parts.append(Text(rollout["reason"], style="bold red"))
+    parts += [
+        Text(f"{one['type']}: {one['message']}", style="yellow")
+        for one in rollout["conditions"]
+        if one["status"] and one["message"]
+    ]
+    return [*parts, Text()]

@@ -1,0 +1,155 @@
+"""``recommend`` on this machine: a private server, its loads one after the other, and the answer for people."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from tidegate.advisor.prices import Catalogue
+from tidegate.advisor.recommend import load_runs
+from tidegate.advisor.recommend.configurations import Objective, Probe, Trial, candidates
+from tidegate.advisor.recommend.estimates import HEADROOM, Offer, offers
+from tidegate.advisor.recommend.load_runs import Ground
+from tidegate.advisor.recommend.search import Effort, search
+from tidegate.cli import draw
+from tidegate.cli.output import console
+from tidegate.domain.errors import Invalid
+from tidegate.settings import Settings
+
+SHOWN = 8
+BAR = 40
+LAST_LOOK = 0.9
+"""Part of the budget after which no new look at a configuration begins."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """``model`` as a spec has it, ``bodies`` of its requests, ``rate`` a second that is to be carried, ``budget`` in
+    seconds."""
+
+    model: dict[str, Any]
+    bodies: Sequence[bytes]
+    content_type: str
+    objective: Objective
+    rate: float
+    budget: float
+    effort: Effort
+
+
+def find_here(wanted: Wanted, region: str, *, as_json: bool) -> None:
+    """Raises Invalid where no configuration holds the objective."""
+    objective = wanted.objective
+    ground = Ground(wanted.model, wanted.bodies, wanted.content_type, objective)
+    catalogue = Catalogue.load(Settings.from_environment(os.environ).prices)
+    began = time.monotonic()
+    trials = _searched(ground, wanted.rate, wanted.effort, began + wanted.budget * LAST_LOOK, quiet=as_json)
+    best = trials[0]
+    probe = _held(best, objective)
+    found = offers(best.candidate, probe, load_runs.cores(), wanted.rate, catalogue, region)
+    if as_json:
+        print(json.dumps(_document(best, probe, trials, found, objective, time.monotonic() - began)))
+    else:
+        _show(best, probe, trials, found, objective)
+
+
+def _searched(ground: Ground, rate: float, effort: Effort, until: float, *, quiet: bool) -> list[Trial]:
+    space = candidates(load_runs.cores())
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console(), disable=quiet or not sys.stdout.isatty()) as bar:
+        task = bar.add_task("starting", total=len(space) + effort.looks)
+        with ground:
+            return search(
+                space,
+                ground.measure,
+                ground.objective,
+                rate,
+                effort,
+                tell=lambda what: bar.update(task, description=what, advance=1),
+                late=lambda: time.monotonic() > until,
+            )
+
+
+def _held(best: Trial, objective: Objective) -> Probe:
+    probe = best.best(objective)
+    if probe is None:
+        nearest = min(p.latency for p in best.probes)
+        raise Invalid(
+            f"no configuration of this machine answers {objective}; the nearest was {nearest * 1000:.1f} ms"
+            f" ({best.candidate}): allow more time, or make the model faster"
+        )
+    return probe
+
+
+def _document(
+    best: Trial,
+    probe: Probe,
+    trials: Sequence[Trial],
+    found: Sequence[Offer],
+    objective: Objective,
+    seconds: float,
+) -> dict[str, object]:
+    return {
+        "configuration": asdict(best.candidate),
+        "environment": best.candidate.environment,
+        "objective": asdict(objective),
+        "highest_rate": probe.rate,
+        "latency_ms": round(probe.latency * 1000, 3),
+        "cpu_us": round(probe.cpu * 1e6, 1),
+        "memory_bytes": probe.memory,
+        "per_core": round(probe.per_core, 1),
+        "headroom": HEADROOM,
+        "offers": [asdict(offer) for offer in found],
+        "trials": [
+            {
+                "configuration": asdict(trial.candidate),
+                "per_core": round(trial.score(objective), 1),
+                "probes": [asdict(each) for each in trial.probes],
+            }
+            for trial in trials
+        ],
+        "seconds": round(seconds, 1),
+    }
+
+
+def _show(
+    best: Trial, probe: Probe, trials: Sequence[Trial], found: Sequence[Offer], objective: Objective
+) -> None:
+    out = console()
+    out.print(Text.assemble(("Best here: ", "bold"), str(best.candidate)))
+    out.print(
+        f"{probe.rate:,.0f} requests/s with p{objective.percent:g} {probe.latency * 1000:.1f} ms,"
+        f" {probe.cpu * 1e6:.0f} µs of CPU a request, {probe.memory / 2**20:,.0f} MiB a worker"
+    )
+    out.print()
+    _curve(best, objective)
+    out.print()
+    shown = draw.table(*draw.CARRIERS)
+    for offer in found[:SHOWN]:
+        shown.add_row(*draw.carrier(offer))
+    out.print(shown)
+    out.print()
+    out.print(
+        "Assumed: a vCPU is as fast as a core of this machine, with as many workers to each, and as busy as here when"
+        f" the objective held; autoscaling keeps an instance at {HEADROOM:.0%} of what it carries."
+    )
+    others = [(str(trial.candidate), trial.score(objective)) for trial in trials[1:] if trial.score(objective)]
+    for name, score in others[:3]:
+        out.print(Text(f"Next: {name}, {score:,.0f} requests/s a core", style="dim"))
+
+
+def _curve(best: Trial, objective: Objective) -> None:
+    """Latency against rate, as far as it was measured."""
+    out = console()
+    points = sorted({(probe.rate, min(probe.latency, 10 * objective.seconds)) for probe in best.probes})
+    top = max(latency for _, latency in points)
+    out.print(f"p{objective.percent:g} against requests/s (limit {objective.seconds * 1000:g} ms)")
+    for rate, latency in points:
+        filled = max(1, round(BAR * latency / top))
+        style = draw.NEW if latency <= objective.seconds else "red"
+        out.print(Text.assemble(f"{rate:>10,.0f}/s ", ("█" * filled, style), f" {latency * 1000:,.1f} ms"))

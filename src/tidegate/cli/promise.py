@@ -1,0 +1,229 @@
+"""``promise``: what the rollout of a spec file can see, computed."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tidegate.advisor.promise import (
+    AlarmPromise,
+    Fault,
+    Promise,
+    Proposal,
+    Quantity,
+    Terms,
+    WantedPromise,
+    alarm_model,
+    expectations,
+    promise,
+)
+from tidegate.advisor.promise.detection import Setting, Watching
+from tidegate.advisor.rehearsal import spec_scenario
+from tidegate.cli import baseline_options, draw, plot_files
+from tidegate.cli.baseline_options import chance, level, rise
+from tidegate.cli.deploy import SpecPath
+from tidegate.cli.output import AsJson, console, note
+from tidegate.domain.alarm import Alarm, Comparison
+from tidegate.spec.units import duration
+
+SIGNS = {
+    Comparison.GREATER: ">",
+    Comparison.GREATER_OR_EQUAL: ">=",
+    Comparison.LESS: "<",
+    Comparison.LESS_OR_EQUAL: "<=",
+}
+UNITS = {
+    Quantity.ERRORS: (100.0, "percent"),
+    Quantity.REFUSALS: (100.0, "percent"),
+    Quantity.LATENCY: (1e-3, "ms"),
+    Quantity.PREDICTIONS: (1.0, "index"),
+}
+POINTS = 60
+"""Points of a curve."""
+
+
+def promise_spec(
+    spec_file: SpecPath,
+    *,
+    rps: baseline_options.Rps,
+    see: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FAULT", help="A fault that matters; error-rate=1% and latency=+50ms when absent."),
+    ] = None,
+    usual: baseline_options.Usual = None,
+    false_alarms: Annotated[
+        str, typer.Option(help="How often a good version may be turned back, over a whole rollout.")
+    ] = "1%",
+    power: Annotated[str, typer.Option(help="How surely a fault must be seen.")] = "95%",
+    startup: baseline_options.Startup = "30s",
+    plot: baseline_options.Plot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compute what the rollout of a spec file can see, and what a bad version does until it is pulled.
+
+    For each alarm and stage the smallest fault that is seen; how often a good version is turned back by mistake; and
+    where the first bake cannot see what matters, a bake, a canary or an alarm that can.
+
+    \b
+    Examples:
+      tidegate promise fraud.yaml --rps 40
+      tidegate promise fraud.yaml --rps 40 --see error-rate=0.5% --see latency=+20ms
+      tidegate promise fraud.yaml --rps 40 --usual p50=12ms --usual p99=40ms --plot power.svg
+    """
+    plot_files.check(plot)
+    given = baseline_options.expected(spec_file, usual)
+    plan = spec_scenario.plan(given.wish)
+    terms = Terms(
+        expectations.part(power, "--power"),
+        expectations.part(false_alarms, "--false-alarms"),
+        duration(startup, ("--startup",)),
+        spec_scenario.parts(given.wish),
+    )
+    asked = expectations.wanted(see) if see else expectations.matters(given.baseline)
+    found = promise(plan, given.wish.alarms, rps, given.baseline, asked, terms)
+    alarms = {alarm.name: alarm for alarm in given.wish.alarms}
+    if plot is not None:
+        _draw(plot, given, plan.alarms, found, Setting(plan, rps, given.baseline, terms.startup))
+        note(f"drawn: {plot}")
+    if as_json:
+        print(json.dumps({**asdict(found), "kept": found.kept, "assumed": given.assumed}))
+        return
+    show(found, alarms, console())
+    if given.assumed:
+        note(given.assumed)
+
+
+def show(found: Promise, alarms: Mapping[str, Alarm], screen: Console) -> None:
+    """The stages, the alarms, what matters, and what to change."""
+    stages = draw.table("STAGE", ">SHARE", ">BAKE", ">REQUESTS OF THE NEW VERSION")
+    for number, stage in enumerate(found.stages, 1):
+        stages.add_row(str(number), f"{stage.share:g} %", draw.duration(stage.bake), f"{stage.requests:,.0f}")
+    screen.print(stages)
+    screen.print(f"the whole rollout takes {draw.duration(found.seconds)}\n")
+    screen.print(f"Smallest fault that is seen with {chance(found.power)} by the end of a stage")
+    screen.print(_alarms(found, alarms))
+    for one in found.wanted:
+        screen.print()
+        for line in (*_told(one), *_would_do(one)):
+            screen.print(line)
+    screen.print()
+    for alarm in found.alarms:
+        if alarm.unknown is not None:
+            screen.print(f"{alarm.name} is left out: {alarm.unknown}")
+    for quantity in found.unwatched:
+        screen.print(f"no alarm of the rollout watches {quantity}")
+    often = f"a good version is turned back in {chance(found.false_alarm)} of rollouts at most"
+    good = found.false_alarm <= found.false_alarms
+    screen.print(Text(f"{often}; {chance(found.false_alarms)} are allowed", style="" if good else "bold red"))
+
+
+def _alarms(found: Promise, alarms: Mapping[str, Alarm]) -> Table:
+    stages = [f">STAGE {number}" for number in range(1, len(found.stages) + 1)]
+    shown = draw.table("ALARM", "FIRES WHEN", *stages, ">FALSE ALARMS")
+    for one in found.alarms:
+        rule = _rule(alarms[one.name])
+        if one.quantity is None or one.unknown is not None:
+            shown.add_row(one.name, rule, *("-" for _ in stages), "-")
+            continue
+        false = ("" if one.exact else "~") + chance(one.false_alarm)
+        shown.add_row(one.name, rule, *_smallest(one), false)
+    return shown
+
+
+def _rule(alarm: Alarm) -> str:
+    """``p99 of ModelLatency > 300ms, 2 of 3 x 10s``."""
+    limit = level(alarm_model.quantity(alarm), alarm.threshold)
+    where = f"{alarm.subject} {SIGNS[alarm.comparison]} {limit}"
+    return f"{where}, {alarm.datapoints_to_alarm} of {alarm.evaluation_periods} x {alarm.period}s"
+
+
+def _smallest(one: AlarmPromise) -> list[str]:
+    assert one.quantity is not None
+    return [rise(one.quantity, size) for size in one.smallest]
+
+
+def _told(one: WantedPromise) -> Iterator[Text]:
+    fault = f"{one.quantity} {rise(one.quantity, one.size)}"
+    if one.alarm is None:
+        yield Text(f"{fault}: nothing watches it", style="bold red")
+        return
+    first = chance(one.by_stage[0])
+    if one.seen:
+        yield Text(f"{fault}: seen in the first bake ({first}), by {one.alarm}", style="green")
+    elif one.stage is not None:
+        yield Text(f"{fault}: not seen before stage {one.stage + 1} (first bake {first})", style="yellow")
+    else:
+        yield Text(f"{fault}: not seen ({chance(one.by_stage[-1])} in the whole rollout)", style="bold red")
+    yield Text(f"  until it is pulled: {_exposed(one)}")
+
+
+def _exposed(one: WantedPromise) -> str:
+    average = f"{one.requests:,.0f} requests in {draw.duration(one.seconds)} on average"
+    if one.most_requests is None or one.most_seconds is None:
+        return f"{average}; in more than 5 of 100 cases it is never pulled"
+    return f"{average}, 95 of 100 times up to {one.most_requests:,.0f} in {draw.duration(one.most_seconds)}"
+
+
+def _would_do(one: WantedPromise) -> Iterator[Text]:
+    for proposal in one.proposals:
+        yield Text(f"  would do: {_proposed(proposal, one.quantity)}")
+    if one.alarm is None and one.quantity is Quantity.PREDICTIONS:
+        yield Text("  put its predictions as a metric of yours (PutMetricData), and an alarm on the Average of it")
+    if not one.seen and not one.proposals:
+        yield Text("  no bake up to a day, no canary up to a half and no threshold would do with this traffic")
+
+
+def _proposed(one: Proposal, quantity: Quantity) -> str:
+    then = f"(then seen with {chance(one.power)}, false alarms {chance(one.false_alarm)})"
+    match one.what:
+        case "bake":
+            return f"a first bake of {draw.duration(one.bake or 0)} {then}"
+        case "canary":
+            return f"a first part of {one.share} % {then}"
+        case "sample":
+            shadow = f"a shadow that gets all requests for {draw.duration(one.bake or 0)} before the rollout"
+            return f"{one.requests:,} requests, counted by themselves: {shadow}, or a replay of as many {then}"
+    longer = f"a first bake of {draw.duration(one.bake or 0)} and " if one.what == "bake_and_alarm" else ""
+    limit = f"{one.statistic} of {one.metric} at {level(quantity, one.threshold or 0.0)}"
+    return f"{longer}an alarm on {limit}, {one.datapoints} of {one.periods} x {one.period}s {then}"
+
+
+def _draw(
+    path: Path, given: baseline_options.Expected, guards: tuple[str, ...], found: Promise, setting: Setting
+) -> None:
+    """For each quantity how likely the first bake sees a fault, by its size."""
+    figures = []
+    for one in found.wanted:
+        watching = [
+            Watching(alarm, setting)
+            for alarm in given.wish.alarms
+            if alarm.name in guards
+            and alarm_model.quantity(alarm) is one.quantity
+            and alarm_model.unknown(alarm, given.baseline) is None
+        ]
+        if watching:
+            figures.append(_curves(one, watching))
+    plot_files.write(path, "What the rollout sees", figures)
+
+
+def _curves(one: WantedPromise, watching: list[Watching]) -> plot_files.Lines:
+    stages = range(len(watching[0].setting.plan.stages))
+    sizes = [abs(one.size) * 2 * place / POINTS for place in range(POINTS + 1)]
+    scale, unit = UNITS[one.quantity]
+    by_size = [
+        (size, [max(w.by_stage(Fault.of(one.quantity, size))[stage] for w in watching) for stage in stages])
+        for size in sizes
+    ]
+    curves = [
+        (f"by the end of stage {stage + 1}", [(size * scale, 100 * seen[stage]) for size, seen in by_size])
+        for stage in stages
+    ]
+    title = f"How surely a fault of {one.quantity} is seen"
+    marks = [(abs(one.size) * scale, "matters")]
+    return plot_files.Lines(title, f"added {one.quantity} ({unit})", "seen, % of rollouts", curves, 100.0, marks)

@@ -1,0 +1,122 @@
+"""``invoke-async`` and ``queue``: requests that nobody waits for, and those that wait."""
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tidegate.cli import draw
+from tidegate.cli.client import Answer, Client, Refused
+from tidegate.cli.output import AsJson, Name, client, console, show
+from tidegate.domain.asynchronous import MOST_INLINE
+from tidegate.domain.errors import Invalid, TidegateError
+
+PREFIX = "X-Amzn-SageMaker-"
+LOOK_EVERY = 0.2
+
+
+class Failed(TidegateError):
+    """The request ended without an answer."""
+
+
+def invoke_async(
+    name: Name,
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="A file, or an address (s3://, file://).", show_default=False)
+    ],
+    wait: Annotated[bool, typer.Option("--wait", help="Until the answer is there.")] = False,
+    content_type: Annotated[str, typer.Option(help="What the input is.")] = "text/csv",
+    accept: Annotated[str | None, typer.Option(help="What the answer should be.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Queue a request on an asynchronous endpoint, and print where its answer will be.
+
+    \b
+    Examples:
+      tidegate invoke-async fraud rows.csv
+      tidegate invoke-async fraud s3://inputs/rows.csv --wait
+    """
+    headers = {f"{PREFIX}Content-Type": content_type}
+    if accept is not None:
+        headers[f"{PREFIX}Accept"] = accept
+    body = b""
+    if "://" in file:
+        headers[f"{PREFIX}InputLocation"] = file
+    else:
+        body = _small(Path(file), headers)
+    with client() as server:
+        answer = server.invoke_async(name, body, headers)
+        if answer.status != 202:
+            raise Failed(f"{answer.status}: {_message(answer)}")
+        id = json.loads(answer.body)["InferenceId"]
+        done: dict[str, Any] = {
+            "inference_id": id,
+            "output": answer.headers[f"{PREFIX}OutputLocation".lower()],
+            "failure": answer.headers.get(f"{PREFIX}FailureLocation".lower()),
+        }
+        if wait:
+            done["outcome"] = _ended(server, name, id)
+    show(done, as_json, done["output"])
+
+
+def queue(
+    name: Name,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Requests, the newest first.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Show what waits in an asynchronous endpoint's queue, and what became of the last requests.
+
+    \b
+    Examples:
+      tidegate queue fraud
+      tidegate queue fraud --json | jq .backlog
+    """
+    with client() as server:
+        found = server.queue(name, limit)
+    if as_json:
+        print(json.dumps(found))
+        return
+    backlog = found["backlog"]
+    print(f"{backlog['waiting']} waiting, {backlog['working']} in work")
+    shown = draw.table("REQUEST", "STATE", ">TRIES", "OUTPUT", "WHY")
+    shown.columns[0].min_width = max((len(row["inference_id"]) for row in found["requests"]), default=0)
+    for row in found["requests"]:
+        why = (row["outcome"] or {}).get("reason", "")
+        shown.add_row(row["inference_id"], row["state"], str(row["tries"]), row["output"], why)
+    console().print(shown)
+
+
+def _small(path: Path, headers: dict[str, str]) -> bytes:
+    """The file itself where it is small, else its address for the server, on whose machine it has to be."""
+    try:
+        if path.stat().st_size <= MOST_INLINE:
+            return path.read_bytes()
+    except OSError as error:
+        raise Invalid(f"{path}: {error.strerror}") from None
+    headers[f"{PREFIX}InputLocation"] = path.resolve().as_uri()
+    return b""
+
+
+def _ended(server: Client, name: str, id: str) -> dict[str, Any]:
+    while True:
+        try:
+            outcome = server.queued(name, id)["outcome"]
+        except Refused as error:
+            if error.status != 404:
+                raise
+            raise Failed(f"request {id} was finished too long ago to be known; look at its output") from None
+        if outcome is not None and outcome["end"] == "Completed":
+            return dict(outcome)
+        if outcome is not None:
+            raise Failed(f"request {id}: {outcome['end'].lower()}: {outcome['reason']}")
+        time.sleep(LOOK_EVERY)
+
+
+def _message(answer: Answer) -> str:
+    try:
+        document = json.loads(answer.body)
+        return str(document.get("Message") or document.get("message"))
+    except (ValueError, AttributeError):
+        return "no reason given"

@@ -1,0 +1,155 @@
+"""``rehearse``: a rollout many times over on a virtual clock, with drawn requests and the real alarms."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from tidegate.advisor.promise import Fault, expectations
+from tidegate.advisor.rehearsal import spec_scenario
+from tidegate.advisor.rehearsal.rehearsal import Part, Rehearsal, Scenario, Summary, planned, rehearse
+from tidegate.cli import baseline_options, draw, plot_files
+from tidegate.cli.deploy import SpecPath
+from tidegate.cli.output import AsJson, console, note
+from tidegate.domain.errors import Invalid
+from tidegate.spec.units import duration
+
+BARS, WIDTH = 16, 48
+"""Rows of the histogram in the terminal, characters of the longest."""
+
+
+def rehearse_spec(
+    spec_file: SpecPath,
+    *,
+    rps: baseline_options.Rps,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FAULT",
+            help="What the new version does: error-rate=5%, latency=+80ms, prediction-shift=0.2, failed-start.",
+        ),
+    ] = None,
+    runs: Annotated[int, typer.Option(help="Rollouts with the fault, and as many without.")] = 1000,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same requests.")] = 1,
+    usual: baseline_options.Usual = None,
+    startup: baseline_options.Startup = "30s",
+    plot: baseline_options.Plot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Rehearse the rollout of a spec file with a bad version: how surely, and how soon, is it pulled?
+
+    Runs the very machine and alarms of the server on a virtual clock, with requests drawn by chance.
+
+    \b
+    Examples:
+      tidegate rehearse fraud.yaml --rps 40 --fault error-rate=5%
+      tidegate rehearse fraud.yaml --rps 40 --fault latency=+80ms --usual p50=12ms --usual p99=40ms
+      tidegate rehearse fraud.yaml --rps 40 --fault failed-start --runs 100 --json
+    """
+    plot_files.check(plot)
+    given = baseline_options.expected(spec_file, usual)
+    what = expectations.fault(fault or ())
+    if what.prediction_shift and given.baseline.predictions is None:
+        raise Invalid(
+            "--fault prediction-shift needs to know how a good version answers: --usual mean=A --usual deviation=B"
+        )
+    scenario = spec_scenario.scenario(given.wish, rps, given.baseline, duration(startup, ("--startup",)))
+    found = _watched(scenario, what, runs, seed, quiet=as_json)
+    if plot is not None:
+        plot_files.write(plot, f"Rehearsal of {given.wish.endpoint}", _figures(found))
+        note(f"drawn: {plot}")
+    if as_json:
+        print(json.dumps({**asdict(found), "assumed": given.assumed}))
+        return
+    show(found, console())
+    if given.assumed:
+        note(given.assumed)
+
+
+def _watched(scenario: Scenario, what: Fault, runs: int, seed: int, *, quiet: bool) -> Rehearsal:
+    screen = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=screen, transient=True, disable=quiet or not screen.is_terminal) as bar:
+        task = bar.add_task("rehearsing", total=planned(what, runs))
+        return rehearse(scenario, what, runs=runs, seed=seed, done=lambda count: bar.update(task, completed=count))
+
+
+def show(found: Rehearsal, screen: Console) -> None:
+    """What came of the bad versions and of the good ones."""
+    if found.faulty is not None:
+        for line in _bad(found, found.faulty):
+            screen.print(line)
+        screen.print()
+    back = found.healthy.back
+    style = "" if back.share <= 0.01 else "bold red"
+    screen.print(Text(f"good versions turned back by mistake: {_part(back)}", style=style))
+    for name, count in sorted(found.healthy.by_alarm.items()):
+        screen.print(f"  by {name}: {count}")
+    if found.healthy.held:
+        screen.print(f"  held for want of evidence: {found.healthy.held} of {found.runs}")
+    for name in found.untouched:
+        screen.print(f"{name} was left out: the rehearsal draws no values for it, so it stayed OK")
+    screen.print(f"a rollout that goes well takes {draw.duration(found.seconds)}")
+
+
+def _bad(found: Rehearsal, one: Summary) -> Iterator[Text]:
+    style = "green" if one.back.share >= 0.95 else "bold red"
+    yield Text(f"bad versions pulled: {_part(one.back)}", style=style)
+    for cause, count in sorted(one.by_cause.items()):
+        if cause != "Alarm":
+            yield Text(f"  {cause}: {count}")
+    for name, count in sorted(one.by_alarm.items()):
+        yield Text(f"  by {name}: {count}")
+    for stage, count in enumerate(one.by_stage):
+        if count:
+            yield Text(f"  in stage {stage + 1} ({found.shares[stage]:g} %): {count}")
+    if one.held:
+        yield Text(f"  held for want of evidence: {one.held} of {found.runs}")
+    if one.requests is None or one.seconds is None:
+        return
+    requests, seconds = one.requests, one.seconds
+    yield Text(
+        f"requests that a bad version got: half of the time up to {requests.p50:,.0f},"
+        f" 95 of 100 times up to {requests.p95:,.0f}, at most {requests.most:,.0f}"
+    )
+    yield Text(
+        f"time from the first shift until it turned back: {draw.duration(seconds.p50)},"
+        f" {draw.duration(seconds.p95)}, {draw.duration(seconds.most)}"
+    )
+    if requests.most > 0:
+        yield Text("\nrequests of a bad version until it was pulled")
+        yield from histogram(one.each_requests)
+
+
+def histogram(values: Sequence[float]) -> Iterator[Text]:
+    edges, heights = plot_files.counted(values, BARS)
+    most = max(heights)
+    for place, height in enumerate(heights):
+        filled = "█" * round(WIDTH * height / most) or ("▏" if height else "")
+        yield Text.assemble(f"{edges[place]:>12,.0f} │", (filled, draw.NEW), f" {height:g}" if height else "")
+    yield Text(f"{edges[-1]:>12,.0f} ┘")
+
+
+def _part(part: Part) -> str:
+    between = f"between {part.low * 100:.3g} and {part.high * 100:.3g} %"
+    return f"{part.count} of {part.of} ({part.share * 100:.3g} %; the truth is {between} with 95 % confidence)"
+
+
+def _figures(found: Rehearsal) -> list[plot_files.Bars | plot_files.Lines]:
+    one = found.faulty if found.faulty is not None and found.faulty.back.count else found.healthy
+    if one.requests is None or one.seconds is None:
+        raise Invalid("no run turned back, so there is nothing to plot: leave --plot out, or give another --fault")
+    of = f"{one.back.count} of {one.back.of} rollouts turned back"
+    requests = [(one.requests.p50, "50 %"), (one.requests.p95, "95 %")]
+    seconds = [(one.seconds.p50, "50 %"), (one.seconds.p95, "95 %")]
+    return [
+        plot_files.histogram(
+            of, "requests of the new version until then", "rollouts", one.each_requests, requests
+        ),
+        plot_files.histogram("When", "seconds since the first shift", "rollouts", one.each_seconds, seconds),
+    ]

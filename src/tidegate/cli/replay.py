@@ -1,0 +1,259 @@
+"""``replay`` and ``trace``: traffic as it was, or as it may come, sent to an endpoint."""
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from tidegate.advisor.load import LoadGenerator, Report, shapes
+from tidegate.advisor.load import history as told
+from tidegate.advisor.load import trace as traces
+from tidegate.advisor.load.payloads import read
+from tidegate.cli import charts
+from tidegate.cli.client import Client
+from tidegate.cli.draw import number
+from tidegate.cli.output import AsJson, client, console, note, show
+from tidegate.domain.errors import Invalid, TidegateError
+
+LOOK_EVERY = 1.0
+TIMEOUT = 70.0
+"""Seconds until a request is given up: longer than the server's own limit, so that its answer is seen."""
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make a trace to replay.")
+Out = Annotated[Path, typer.Option("--out", help="The file to write (CSV: at,count).")]
+Days = Annotated[int, typer.Option(help="Days.")]
+Interval = Annotated[float, typer.Option(help="Seconds of one line.")]
+Seed = Annotated[int, typer.Option(help="The same number gives the same trace.")]
+
+
+@app.command("december")
+def december(
+    out: Out,
+    *,
+    base: Annotated[float, typer.Option(help="Requests per second in the quietest hour.")] = 5.0,
+    peak: Annotated[float, typer.Option(help="The busiest minute is so many times that.")] = 10.0,
+    first: Annotated[int, typer.Option(help="Day of December on which it begins.")] = 1,
+    days: Days = 31,
+    interval: Interval = 60.0,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """A December with its peak: day and night, pay days, the days before the holidays.
+
+    docs/replay.md has the formula.
+
+    \b
+    Examples:
+      tidegate trace december --out december.csv
+      tidegate trace december --out peak.csv --first 22 --days 2 --base 20
+    """
+    made = shapes.december(base, peak, first=first, days=days, interval=interval, seed=seed)
+    said = (
+        f"tidegate trace december: base {base:g}/s, peak x{peak:g}, {days} days from December {first}, seed {seed}"
+    )
+    _written(out, made, said, as_json)
+
+
+@app.command("bank-calls")
+def bank_calls(
+    out: Out,
+    mean: Annotated[float, typer.Option(help="Requests per second, over the hours of business.")] = 10.0,
+    days: Days = 7,
+    interval: Interval = 60.0,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """The working week of a real bank: calls by weekday and hour.
+
+    Hourly means computed from the series bank_calls (Weinberg, Brown and Stroud 2007); see docs/replay.md.
+
+    \b
+    Examples:
+      tidegate trace bank-calls --out week.csv
+      tidegate trace bank-calls --out monday.csv --days 1 --mean 50
+    """
+    made = shapes.bank_calls(mean, days=days, interval=interval, seed=seed)
+    _written(
+        out, made, f"tidegate trace bank-calls: mean {mean:g}/s, {days} days from a Monday, seed {seed}", as_json
+    )
+
+
+def _written(out: Path, made: traces.Trace, said: str, as_json: bool) -> None:
+    traces.write(out, made, [said])
+    rates = [count / width for _, width, count in made.spans()]
+    document = {
+        "trace": str(out),
+        "requests": int(made.requests),
+        "seconds": made.seconds,
+        "lowest_rate": round(min(rates), 3),
+        "highest_rate": round(max(rates), 3),
+    }
+    least, most = (f"{rate:,.1f}" if rate >= 10 else f"{rate:.2g}" for rate in (min(rates), max(rates)))
+    spread = f"{least} to {most}/s"
+    show(document, as_json, f"{out}: {made.requests:,.0f} requests in {made.seconds / 3600:g} h, {spread}")
+
+
+def replay(
+    trace: Annotated[Path, typer.Argument(metavar="TRACE", help="CSV with the column at, or at and count.")],
+    endpoint: Annotated[str, typer.Option("--endpoint", help="Name of the endpoint.")],
+    payloads: Annotated[
+        Path, typer.Option("--payloads", help="Bodies to send, one a line: JSON Lines or CSV; in random order.")
+    ],
+    *,
+    content_type: Annotated[
+        str | None, typer.Option(help="Of the bodies; by the file's name when left out.")
+    ] = None,
+    header: Annotated[list[str] | None, typer.Option(help="NAME:VALUE, sent with each request.")] = None,
+    speed: Annotated[float, typer.Option(help="60: an hour of the trace in a minute.")] = 1.0,
+    scale: Annotated[float, typer.Option(help="2: two requests for each one of the trace.")] = 1.0,
+    connections: Annotated[int, typer.Option(help="Open at one time, at most.")] = 256,
+    plot: Annotated[
+        list[Path] | None, typer.Option(help="Picture of the replay: out.html or out.png. May be given twice.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send a trace to an endpoint and tell how it was answered.
+
+    Requests are sent when they are due, whether or not earlier ones have been answered, and their latency counts from
+    then (no coordinated omission). Ctrl-C ends it early and tells what there was. Errors of the model are part of
+    the answer: the exit status is 1 only when the replay itself could not be done.
+
+    \b
+    Examples:
+      tidegate replay trace.csv --endpoint fraud --payloads rows.csv
+      tidegate replay december.csv --endpoint fraud --payloads rows.csv --speed 3600 --plot december.html
+    """
+    for path in plot or ():
+        charts.check(path)
+    asked = traces.read(trace)
+    bodies, kind = read(payloads, content_type)
+    headers = {"Content-Type": kind, **_headers(header or [])}
+    with client() as server:
+        server.endpoint(endpoint)
+        moments = traces.arrivals(asked, speed, scale)
+        generator = _generator(server, endpoint, bodies, headers, moments, connections)
+        report, instances = _run(server, endpoint, generator, asked.requests * scale, quiet=as_json)
+    document = {"endpoint": endpoint, "trace": str(trace), **told.document(report, instances)}
+    for path in plot or ():
+        charts.save(path, f"{trace.name} on {endpoint}", panels(document), _facts(document))
+        note(f"plot written to {path}")
+    show(document, as_json, "\n".join(f"{name:10} {value}" for name, value in _facts(document)))
+
+
+def _generator(
+    server: Client,
+    endpoint: str,
+    bodies: Sequence[bytes],
+    headers: Mapping[str, str],
+    moments: Iterator[float],
+    connections: int,
+) -> LoadGenerator:
+    return LoadGenerator(
+        server.url,
+        f"/endpoints/{endpoint}/invocations",
+        bodies,
+        headers,
+        None,
+        connections=connections,
+        timeout=TIMEOUT,
+        schedule=moments,
+        sign=server.signed(endpoint, headers),
+    )
+
+
+def _run(
+    server: Client, endpoint: str, generator: LoadGenerator, expected: float, quiet: bool
+) -> tuple[Report, dict[int, int]]:
+    instances: dict[int, int] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"))
+    on_screen = not quiet and sys.stdout.isatty()
+    with Progress(*columns, TimeElapsedColumn(), console=console(), disable=not on_screen) as bar:
+        task = bar.add_task(endpoint, total=expected or None, said="")
+        generator.start()
+        try:
+            while True:
+                ready = _ready(server, endpoint)
+                if ready is not None:
+                    instances[int(time.time())] = ready
+                now = generator.snapshot()
+                bar.update(task, completed=now.sent, said=_said(now, ready))
+                if generator.exhausted:
+                    break
+                time.sleep(LOOK_EVERY)
+        except KeyboardInterrupt:
+            note("ended early")
+        return generator.stop(grace=30.0), instances
+
+
+def _ready(server: Client, endpoint: str) -> int | None:
+    """Instances that take requests; None where the server does not say in time."""
+    try:
+        fleets = server.endpoint(endpoint)["fleets"]
+    except TidegateError:
+        return None
+    return sum(int(fleet["ready"]) for fleet in fleets if fleet["copies"] is None)
+
+
+def _said(now: Report, ready: int | None) -> str:
+    last = now.seconds[-2:-1]
+    tail = told.points(Report(tuple(last), (), 0, 0), {})
+    p99 = tail[0].p99_ms if tail else None
+    rate = tail[0].rate if tail else 0.0
+    return f"{rate:,.0f}/s, p99 {number(p99, 1, ' ms')}, {now.failed:,} failed, {ready or '-'} instances"
+
+
+def _headers(given: list[str]) -> Mapping[str, str]:
+    found = {}
+    for each in given:
+        name, colon, value = each.partition(":")
+        if not colon or not name.strip():
+            raise Invalid(f"--header {each!r}: expected NAME:VALUE")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def panels(document: Mapping[str, Any]) -> list[charts.Panel]:
+    points: list[dict[str, Any]] = document["points"]
+    at = [point["at"] for point in points]
+
+    def line(name: str, key: str) -> charts.Line:
+        return charts.Line(name, [point[key] for point in points])
+
+    return [
+        charts.Panel("Requests per second", at, [line("due", "rate"), line("answered", "answered")]),
+        charts.Panel("Instances", at, [line("ready", "instances")], stepped=True),
+        charts.Panel(
+            "Latency from when a request was due, ms", at, [line("p50", "p50_ms"), line("p99", "p99_ms")]
+        ),
+        charts.Panel(
+            "Not answered well, per second",
+            at,
+            [line("refused (503)", "refused"), line("errors", "errors"), line("throttled (429)", "throttled")],
+        ),
+    ]
+
+
+def _facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    seconds = document["seconds"]
+    rate = document["sent"] / seconds if seconds else 0.0
+    latencies = ", ".join(f"{name} {number(document[f'{name}_ms'], 1)}" for name in ("p50", "p90", "p99", "max"))
+    fewest, most = document["fewest_instances"], document["most_instances"]
+    return [
+        ("sent", f"{document['sent']:,} in {seconds:,} s, {rate:,.1f}/s, {document['busiest_second']:,} at most"),
+        ("answered", f"{document['answered']:,}"),
+        ("failed", f"{document['failed']:,} ({_statuses(document['statuses'])})"),
+        ("latency", f"ms: {latencies}"),
+        (
+            "instances",
+            "not known" if most is None else f"{fewest} to {most}, {document['instance_seconds']:,} s in all",
+        ),
+    ]
+
+
+def _statuses(statuses: Mapping[str, int]) -> str:
+    bad = {status: count for status, count in sorted(statuses.items()) if not status.startswith("2")}
+    return ", ".join(f"{status}: {count:,}" for status, count in bad.items()) or "none"

@@ -1,0 +1,130 @@
+"""``recommend --on sagemaker``: SageMaker's own inference recommender does the work, wherever its API is."""
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
+
+from tidegate.advisor.recommend.estimates import HEADROOM
+from tidegate.advisor.recommend.sagemaker_job import ENDED, Asked, Found, found, request
+from tidegate.cli import draw
+from tidegate.cli.output import console, note
+from tidegate.domain.errors import Conflict, Invalid, TidegateError, Transient
+
+FIRST_LOOK, LONGEST_WAIT = 1.0, 15.0
+"""Seconds between two looks at a job: few at first, for a job takes three quarters of an hour."""
+
+
+def ask_sagemaker(asked: Asked, region: str | None, rate: float, *, as_json: bool) -> None:
+    """Starts the job, waits for it and prints what it found; Ctrl-C stops the job, too. Raises TidegateError."""
+    began = time.monotonic()
+    try:
+        client = _client(region)
+        client.create_inference_recommendations_job(**request(asked))
+        note(f"{asked.name}: asked of SageMaker in {client.meta.region_name}")
+        try:
+            job = _ended(client, asked.name)
+        except KeyboardInterrupt:
+            client.stop_inference_recommendations_job(JobName=asked.name)
+            note(f"stopping {asked.name}")
+            raise
+        except (BotoCoreError, ClientError) as error:
+            raise Transient(
+                f"recommendation job {asked.name} goes on, but could not be asked about: {error}; end it with"
+                f" `aws sagemaker stop-inference-recommendations-job --job-name {asked.name}`"
+            ) from None
+    except ClientError as error:
+        told = error.response["Error"]
+        raise TidegateError(f"SageMaker refused ({told['Code']}): {told['Message']}") from None
+    except NoRegionError:
+        raise Invalid("SageMaker is in a region: give --region, or set AWS_DEFAULT_REGION") from None
+    except BotoCoreError as error:
+        raise TidegateError(f"SageMaker could not be asked: {error}") from None
+    if job["Status"] != "COMPLETED":
+        why = job.get("FailureReason") or "no reason is given"
+        raise Conflict(f"recommendation job {asked.name} ended {job['Status']}: {why}")
+    best = found(job.get("InferenceRecommendations", []), asked.objective, rate)
+    if as_json:
+        print(json.dumps(_document(asked, job, best, time.monotonic() - began)))
+    else:
+        _show(asked, best)
+
+
+def _client(region: str | None) -> Any:
+    """By AWS's own rules: credentials, profile, region and AWS_ENDPOINT_URL_SAGEMAKER of the environment."""
+    config = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 5})
+    return botocore.session.get_session().create_client("sagemaker", region_name=region, config=config)
+
+
+def _ended(client: Any, name: str) -> Mapping[str, Any]:
+    """Waits, and tells how far the job is: on a terminal in one line, elsewhere a line when it has changed."""
+    began, wait, before = time.monotonic(), FIRST_LOOK, ""
+    while True:
+        job: Mapping[str, Any] = client.describe_inference_recommendations_job(JobName=name)
+        said = f"{name}: {job['Status'].lower()}{_measured(client, name)}"
+        if sys.stderr.isatty():
+            print(f"\r\033[K{said}, {draw.elapsed(time.monotonic() - began)}", end="", file=sys.stderr, flush=True)
+        elif said != before:
+            note(said)
+        before = said
+        if job["Status"] in ENDED:
+            if sys.stderr.isatty():
+                print(file=sys.stderr)
+            return job
+        time.sleep(wait)
+        wait = min(LONGEST_WAIT, wait * 1.5)
+
+
+def _measured(client: Any, name: str) -> str:
+    """How many configurations were loaded; nothing where that cannot be read."""
+    try:
+        steps = client.list_inference_recommendations_job_steps(JobName=name)["Steps"]
+    except ClientError:
+        return ""
+    done = sum(step["Status"] == "COMPLETED" for step in steps)
+    return f", {done} of {len(steps)} configurations measured" if steps else ""
+
+
+def _document(asked: Asked, job: Mapping[str, Any], best: Sequence[Found], seconds: float) -> dict[str, object]:
+    return {
+        "on": "sagemaker",
+        "job": asked.name,
+        "arn": job["JobArn"],
+        "objective": asdict(asked.objective),
+        "headroom": HEADROOM,
+        "offers": [asdict(one) for one in best],
+        "seconds": round(seconds, 1),
+    }
+
+
+def _show(asked: Asked, best: Sequence[Found]) -> None:
+    out = console()
+    shown = draw.table(*draw.CARRIERS, ">LATENCY", "ENVIRONMENT")
+    for one in best:
+        environment = " ".join(f"{key}={value}" for key, value in sorted(one.environment.items()))
+        shown.add_row(*draw.carrier(one), f"{one.latency * 1000:,.0f} ms", environment)
+    out.print(shown)
+    out.print()
+    out.print(
+        f"Measured by SageMaker in {asked.name}, at its prices; autoscaling keeps an instance at {HEADROOM:.0%} of"
+        " what it carries."
+    )
+
+
+def job_name(model: str, given: str) -> str:
+    """``given``, or one of the model and the time: names are used once. Raises Invalid."""
+    name = given or f"{_plain(model)[:40]}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
+    if len(name) > 64 or not name.replace("-", "").isalnum():
+        raise Invalid(f"--with job={name}: expected 1 to 64 letters, digits and hyphens")
+    return name
+
+
+def _plain(model: str) -> str:
+    """A model's name, or what an ARN of a model package calls it: ``.../model-package/fraud/3`` is fraud-3."""
+    return "-".join(model.split(":")[-1].split("/")[-2:]).strip("-")

@@ -1,0 +1,131 @@
+"""The dispatcher's process. A controller starts it (``dispatchers.py``), and it outlives the controller."""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import secrets
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from tidegate.compose.dispatcher_supervisor import Runs, Start, digest
+from tidegate.dispatcher.calls import Calls
+from tidegate.dispatcher.dispatch import Dispatcher
+from tidegate.dispatcher.files import Files
+from tidegate.dispatcher.notifications import Notices
+from tidegate.dispatcher.objects import Objects
+from tidegate.dispatcher.processor import Work
+from tidegate.dispatcher.snapshot import Page
+from tidegate.dispatcher.webhooks import Webhooks
+from tidegate.domain.errors import StartupError
+from tidegate.store import Limits
+from tidegate.store.database import Database, open_database
+from tidegate.store.queue import SqlQueue
+from tidegate.targets.local.paths import write_whole
+
+log = logging.getLogger("tidegate.dispatch")
+
+THREADS = 32
+"""That read, write and tell: each waits for a disk or a network most of its time."""
+
+
+def main() -> None:
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=form)
+    for chatty in ("alembic", "httpx", "botocore"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    start = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Start)
+    folder = Path(start.folder)
+    with (folder / "lock").open("a+b") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return  # another one was faster
+        lock.truncate(0)
+        lock.write(msgspec.json.encode(Runs(os.getpid(), digest(start))))
+        lock.flush()
+        try:
+            uvloop.run(dispatch(start, partial(touch, lock.fileno())))
+        except StartupError as error:
+            log.error("%s", error)
+            sys.exit(1)
+
+
+def touch(lock: int) -> None:
+    """Shows progress to the controller (``dispatchers.runs``)."""
+    with contextlib.suppress(OSError):
+        os.utime(lock)
+
+
+async def dispatch(start: Start, progress: Callable[[], None]) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    loop.set_default_executor(ThreadPoolExecutor(THREADS, "storage"))
+    folder = Path(start.folder)
+    scratch = folder / "scratch"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    database = open_database(start.database_url, serial=False, limits=Limits(start.database_timeout))
+    calls = Calls(start.socket, start.most)
+    try:
+        await dispatcher(start, database, calls, scratch, progress).run(stopping, start.grace)
+    finally:
+        calls.close()
+        await database.close()
+
+
+def dispatcher(
+    start: Start, database: Database, calls: Calls, scratch: Path, progress: Callable[[], None]
+) -> Dispatcher:
+    readable = None if start.readable is None else tuple(Path(root) for root in start.readable)
+    writable = tuple(Path(root) for root in start.writable)
+    files = Files(readable, writable)
+    objects = Objects(files, start.s3_endpoint, start.region, start.most)
+    webhooks = Webhooks(start.webhook_secret, start.webhook_hosts)
+    notices = Notices(files, webhooks, start.sns_endpoint, start.region)
+    queue = SqlQueue(database, holder(Path(start.folder)))
+    work = Work(queue, calls, objects, notices, scratch, start.region)
+    return Dispatcher(queue, work, Reader(Path(start.folder) / "page.json").read, progress)
+
+
+def holder(folder: Path) -> str:
+    """The name of this place, drawn once. Only who has its lock leases under it."""
+    path = folder / "holder"
+    if not path.exists():
+        write_whole(path, secrets.token_hex(16).encode())
+    return path.read_text()
+
+
+@dataclass
+class Reader:
+    """The controller's page, read again when it is another file."""
+
+    path: Path
+    _seen: tuple[int, int] = (0, 0)
+    _page: Page = field(default_factory=Page)
+
+    def read(self) -> Page:
+        try:
+            status = self.path.stat()
+            if (status.st_ino, status.st_mtime_ns) != self._seen:
+                self._page = msgspec.json.decode(self.path.read_bytes(), type=Page)
+                self._seen = (status.st_ino, status.st_mtime_ns)
+        except (OSError, msgspec.DecodeError) as error:
+            log.warning("%s: %s", self.path, error)
+        return self._page
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""The receivers of state changes that the server's owner names."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from tidegate.dispatcher.files import Files
+from tidegate.dispatcher.webhooks import Webhooks
+from tidegate.ports.clock import Clock
+from tidegate.ports.store import Store
+from tidegate.reconcile.event_announcer import Announcer
+from tidegate.service.state_events import Place
+from tidegate.settings import Settings
+
+
+def announcers(settings: Settings, store: Store, clock: Clock) -> list[Announcer]:
+    place = Place(settings.region, settings.account)
+    send = partial(_send, settings.webhook_secret)
+    return [Announcer(store, clock, place, receiver, send) for receiver in settings.events]
+
+
+def _send(secret: str, receiver: str, event: dict[str, Any]) -> None:
+    """Blocks. Raises Transient or ArtifactError. The owner named the receiver: it need not be public."""
+    body = json.dumps(event).encode()
+    parts = urlsplit(receiver)
+    if parts.scheme == "file":
+        folder = Path(unquote(parts.path)).parent
+        Files(None, (folder,)).append(receiver, body + b"\n")
+    else:
+        Webhooks(secret, (parts.hostname or "",)).post(receiver, body, event["id"])

@@ -1,0 +1,96 @@
+"""One controller acts on a database at a time: how it takes the lease, and what it does when it loses it."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from tidegate.domain.errors import Unavailable
+from tidegate.host.clock import BOOT_ID
+from tidegate.ports.lease import Candidate
+from tidegate.settings import Settings
+from tidegate.store import Limits, SqlStore
+from tidegate.store.database import Database, open_database
+from tidegate.store.lease import USUAL, Contest, SqlLease, has_leases
+
+log = logging.getLogger("tidegate")
+
+JOURNAL_EVERY = 60.0
+"""Seconds between two removals of old lines of the journal."""
+JOURNAL_LINES = 2_000
+"""Lines that are removed in one transaction, so that others wait for it no longer than for any."""
+
+
+@contextlib.asynccontextmanager
+async def leading(
+    store: SqlStore,
+    settings: Settings,
+    stopping: asyncio.Event,
+    leave: Callable[[], None],
+    *,
+    seize: bool = False,
+) -> AsyncIterator[bool]:
+    """The block may act on the store, whose schema is this program's; False: ``stopping`` was set while it waited.
+    Calls ``leave`` once another controller has taken over; raises Unavailable for that at the end. Raises Conflict
+    where another one has the store, unless it is to be seized on PostgreSQL; StartupError."""
+    database, own = store.database, _own_connection(store, settings)
+    try:
+        if not await asyncio.to_thread(database.read, has_leases):
+            # Older than leases, or empty. Otherwise the schema is left alone until the lease is held.
+            await asyncio.to_thread(database.prepare, thorough=True)
+        contest = Contest(database, own, _candidate(settings.state), stopping, settings.standby, seize)
+        lease = await contest.acquire()
+        if lease is None:
+            yield False
+            return
+        async with lease.kept():
+            await asyncio.to_thread(database.prepare, thorough=True)
+            watching = asyncio.create_task(_watch(lease, leave))
+            try:
+                yield True
+            finally:
+                watching.cancel()
+        if lease.lost.is_set():
+            raise Unavailable(
+                f"Another controller has taken over the database {database.name}: this one has ended and left its "
+                "proxy and its workers serving"
+            )
+    finally:
+        if own is not None:
+            await own.close()
+
+
+def _own_connection(store: SqlStore, settings: Settings) -> Database | None:
+    if store.database.dialect == "sqlite":
+        return None
+    limits = Limits(min(settings.database_timeout, USUAL.renewal))
+    return open_database(settings.database_url, serial=False, limits=limits, prepare=False)
+
+
+def _candidate(state: Path) -> Candidate:
+    """The place is this folder, which this process has locked, on this machine since it was started: neither a copy
+    of the folder nor one of the machine is taken for it."""
+    try:
+        boot = BOOT_ID.read_text().strip()
+    except OSError:
+        boot = ""
+    status, host = state.stat(), socket.gethostname()
+    place = f"{host} {boot} {status.st_dev}:{status.st_ino} {state}"
+    return Candidate(secrets.token_hex(8), place, f"host {host}, pid {os.getpid()}, state folder {state}")
+
+
+async def _watch(lease: SqlLease, leave: Callable[[], None]) -> None:
+    await lease.lost.wait()
+    log.error("another controller has taken over the database: this one ends; its proxy and its workers serve on")
+    leave()
+
+
+async def prune_journal(store: SqlStore, settings: Settings) -> None:
+    if settings.journal_days:
+        oldest = datetime.now(UTC) - timedelta(days=settings.journal_days)
+        await store.run(lambda tx: tx.prune_journal(oldest, JOURNAL_LINES))

@@ -1,0 +1,68 @@
+"""The planner's page: its questions as fields of a form, and what a plan of the answers looks like. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from tidegate.advisor import planner
+from tidegate.advisor.prices import Catalogue
+from tidegate.console.money import dollars
+from tidegate.domain.errors import TidegateError
+
+EXAMPLE = "example"
+_FLAGS = {True: "yes", False: "no"}
+
+
+def planned(query: Mapping[str, str], catalogue: Catalogue) -> dict[str, Any]:
+    """``query``: an example's name, or answers as text, empty ones as if they were not there."""
+    asked = planner.what_is_asked()
+    given = {key: value for key, value in query.items() if value.strip()}
+    example = given.pop(EXAMPLE, None)
+    problem, made, answers = None, None, dict[str, Any](given)
+    if example is not None or given:
+        try:
+            answers = {**(planner.answers_of(example) if example else {}), **given}
+            made = planner.plan(planner.read(answers), catalogue)
+        except TidegateError as error:
+            problem = error.message
+    return {
+        "examples": asked["examples"],
+        "chosen": example,
+        "fields": [_field(question, answers, problem) for question in asked["questions"]],
+        "problem": problem,
+        "plan": None
+        if made is None
+        else {**planner.document(made), "file": planner.written(made), "answers_given": answers},
+        "address": urlencode({key: written(value) for key, value in answers.items()}),
+        "dollars": dollars,
+    }
+
+
+def written(value: object) -> str:
+    """An answer as the text of a field."""
+    if isinstance(value, bool):
+        return _FLAGS[value]
+    if isinstance(value, list | tuple):
+        return ", ".join(
+            f"{one['name']}*{one['factor']:g}" if isinstance(one, dict) else str(one) for one in value
+        )
+    return "" if value is None else str(value)
+
+
+def _field(question: Mapping[str, Any], answers: Mapping[str, Any], problem: str | None) -> dict[str, Any]:
+    """``problem`` is this field's where it begins with its key, as the planner's errors do."""
+    key = question["key"]
+    choices = question.get("choices") if question["kind"] == "choice" else None
+    if question["kind"] == "flag":
+        choices = {"yes": "", "no": ""}
+    default = written(question["default"])
+    return {
+        "key": key,
+        "ask": question["ask"],
+        "help": question.get("help", ""),
+        "choices": choices,
+        "default": default,
+        "value": written(answers[key]) if key in answers else "",
+        "further": question.get("further", False),
+        "problem": problem if problem and problem.startswith(f"{key}:") else None,
+    }

@@ -1,0 +1,104 @@
+"""Alarms: a threshold over a metric, evaluated M out of N."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+from tidegate.domain.metric import Query
+
+
+class AlarmState(StrEnum):
+    OK = "OK"
+    ALARM = "ALARM"
+    INSUFFICIENT_DATA = "INSUFFICIENT_DATA"
+
+
+class MissingData(StrEnum):
+    """What a period without data counts as (CloudWatch's TreatMissingData)."""
+
+    MISSING = "missing"
+    IGNORE = "ignore"
+    BREACHING = "breaching"
+    NOT_BREACHING = "notBreaching"
+
+
+class Comparison(StrEnum):
+    GREATER_OR_EQUAL = "GreaterThanOrEqualToThreshold"
+    GREATER = "GreaterThanThreshold"
+    LESS = "LessThanThreshold"
+    LESS_OR_EQUAL = "LessThanOrEqualToThreshold"
+
+    def breaches(self, value: float, threshold: float) -> bool:
+        match self:
+            case Comparison.GREATER_OR_EQUAL:
+                return value >= threshold
+            case Comparison.GREATER:
+                return value > threshold
+            case Comparison.LESS:
+                return value < threshold
+            case Comparison.LESS_OR_EQUAL:
+                return value <= threshold
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """One metric alarm and its present state. ``statistic`` is Sum, Average, Minimum, Maximum, SampleCount or a
+    percentile such as p99 or p99.9. ``period`` is seconds: 1, 5, 10, 20, 30 or a multiple of 60. Over metric math
+    ``namespace``, ``metric``, ``dimensions`` and ``statistic`` are empty, and ``queries`` is not."""
+
+    name: str
+    namespace: str
+    metric: str
+    dimensions: dict[str, str]
+    statistic: str
+    period: int
+    evaluation_periods: int
+    datapoints_to_alarm: int
+    threshold: float
+    comparison: Comparison
+    configured_at: datetime
+    missing: MissingData = MissingData.MISSING
+    unit: str | None = None
+    description: str | None = None
+    actions_enabled: bool = True
+    ok_actions: tuple[str, ...] = ()
+    alarm_actions: tuple[str, ...] = ()
+    insufficient_data_actions: tuple[str, ...] = ()
+    ignore_low_samples: bool = False
+    """EvaluateLowSampleCountPercentile=ignore: keep the state while a percentile has too few samples."""
+    state: AlarmState = AlarmState.INSUFFICIENT_DATA
+    state_reason: str = "Unchecked: Initial alarm creation"
+    state_reason_data: str | None = None
+    state_updated_at: datetime | None = None
+    state_changed_at: datetime | None = None
+    queries: tuple[Query, ...] = ()
+    wire: dict[str, object] = field(default_factory=dict)
+
+    def same_definition(self, other: "Alarm") -> bool:
+        """Whether both judge alike: state, actions, description and the time of the definition are left out."""
+        return _definition(self) == _definition(other)
+
+    @property
+    def subject(self) -> str:
+        """What it looks at, for people."""
+        if not self.queries:
+            return f"{self.statistic} of {self.metric}"
+        return next(query.expression or query.id for query in self.queries if query.returned)
+
+
+def _definition(alarm: Alarm) -> Alarm:
+    return replace(
+        alarm,
+        configured_at=datetime.min,
+        description=None,
+        actions_enabled=True,
+        ok_actions=(),
+        alarm_actions=(),
+        insufficient_data_actions=(),
+        state=AlarmState.INSUFFICIENT_DATA,
+        state_reason="",
+        state_reason_data=None,
+        state_updated_at=None,
+        state_changed_at=None,
+        wire={},
+    )

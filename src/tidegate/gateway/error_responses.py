@@ -1,0 +1,45 @@
+"""How our own doors show an error: ``{"error": {"code": ..., "message": ...}}`` with the fitting status."""
+
+from collections.abc import Mapping
+
+from starlette.responses import JSONResponse
+
+from tidegate.domain import errors
+
+STATUS: Mapping[type[errors.TidegateError], int] = {
+    errors.Invalid: 400,
+    errors.NotFound: 404,
+    errors.AlreadyExists: 409,
+    errors.Conflict: 409,
+    errors.LimitExceeded: 400,
+    errors.TooLarge: 413,
+    errors.IncompleteSignature: 400,
+    errors.AuthError: 403,
+    errors.ArtifactError: 400,
+    errors.Refused: 400,
+    errors.Unavailable: 503,
+    errors.TargetError: 503,
+    errors.TidegateError: 500,
+}
+
+
+class MethodNotAllowed(errors.TidegateError):
+    """The path is there, the method is not; ``allowed`` are those that are."""
+
+    code = "MethodNotAllowed"
+
+    def __init__(self, method: str, path: str, allowed: list[str]) -> None:
+        super().__init__(
+            f"{method} is not possible on {path}: use {' or '.join(m for m in allowed if m != 'HEAD')}"
+        )
+        self.allowed = allowed
+
+
+def answer(error: errors.TidegateError) -> JSONResponse:
+    if isinstance(error, MethodNotAllowed):
+        return _answer(error, 405, {"Allow": ", ".join(error.allowed)})
+    return _answer(error, next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), {})
+
+
+def _answer(error: errors.TidegateError, status: int, headers: Mapping[str, str]) -> JSONResponse:
+    return JSONResponse({"error": {"code": error.code, "message": error.message}}, status, headers)

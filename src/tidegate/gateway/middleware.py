@@ -1,0 +1,168 @@
+"""The steps that every request takes before it reaches a door. Each wraps the next one.
+
+The body is read once, by ``bounded``; after it, it is in ``scope["state"]["body"]`` as received.
+"""
+
+import logging
+from collections.abc import Callable
+
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tidegate.auth import request_target, sigv4
+from tidegate.auth import same_site as sites
+from tidegate.auth.keys import BEARER, check_bearer
+from tidegate.domain.errors import AuthError, Invalid, TidegateError, TooLarge
+from tidegate.gateway import error_responses, request_parsing
+from tidegate.gateway.dependencies import Gateway
+from tidegate.wire import dispatch
+from tidegate.wire.routing import SCOPES, Protocol, manner
+
+log = logging.getLogger(__name__)
+
+Step = Callable[[ASGIApp, Gateway], ASGIApp]
+
+MAX_BODY = 10 * 1024 * 1024
+"""Bytes of a request to the control plane; the largest that AWS takes there is smaller."""
+
+NATIVE = "/tidegate/v1"
+HEALTH = "/healthz"
+METRICS = "/metrics"
+CONSOLE = "/console"
+
+SIGNING_NAMES = {service: scope for scope, service in SCOPES.items()} | {"sagemaker-runtime": "sagemaker"}
+"""Service -> the service name that its clients sign for. Our own doors are signed for ``sagemaker``."""
+
+
+def is_ours(path: str) -> bool:
+    """Whether a path belongs to one of tidegate's own doors; all else speaks AWS's protocols."""
+    return path in (HEALTH, METRICS, "/tidegate", CONSOLE) or path.startswith(("/tidegate/", f"{CONSOLE}/"))
+
+
+def identified(app: ASGIApp, gateway: Gateway) -> ASGIApp:
+    """Gives the request an id, which its answer and the log carry."""
+
+    async def step(scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = gateway.context.ids.new("request")
+
+        async def named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = list(message["headers"])
+                if b"x-amzn-requestid" not in {name.lower() for name, _ in headers}:
+                    message = {**message, "headers": [*headers, (b"x-amzn-requestid", request_id.encode())]}
+            await send(message)
+
+        scope["state"] = {**scope.get("state", {}), "request_id": request_id, "body": b"", "access_key": ""}
+        await app(scope, receive, named)
+
+    return step
+
+
+def answered(app: ASGIApp, gateway: Gateway) -> ASGIApp:
+    """Turns every error into an answer, in the language of the door that was knocked at."""
+
+    async def step(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await app(scope, receive, send)
+        except ClientDisconnect:
+            return
+        except TidegateError as error:
+            await refusal(scope, error)(scope, receive, send)
+        except Exception:
+            request_id = scope["state"]["request_id"]
+            log.exception("request %s failed: %s %s", request_id, scope["method"], scope["path"])
+            hidden = TidegateError(f"tidegate failed on this request; its log says why under {request_id}")
+            await refusal(scope, hidden)(scope, receive, send)
+
+    def refusal(scope: Scope, error: TidegateError) -> Response:
+        if is_ours(scope["path"]):
+            return error_responses.answer(error)
+        refused = dispatch.refuse(request_parsing.to_wire(scope, scope["state"]["body"]), gateway.context, error)
+        return Response(refused.body, refused.status, refused.headers)
+
+    return step
+
+
+def bounded(app: ASGIApp, gateway: Gateway) -> ASGIApp:
+    """Reads the body, up to a limit."""
+
+    async def step(scope: Scope, receive: Receive, send: Send) -> None:
+        declared = Headers(scope=scope).get("content-length", "0")
+        if not declared.isdecimal():
+            raise Invalid(f"Content-Length '{declared}' is not a number")
+        if int(declared) > MAX_BODY:
+            raise TooLarge(f"the body has {declared} bytes: {MAX_BODY} is the most")
+        scope["state"]["body"] = await _read(receive)
+        await app(scope, receive, send)
+
+    return step
+
+
+async def _read(receive: Receive) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > MAX_BODY:
+            raise TooLarge(f"the body has more than {MAX_BODY} bytes, the most there may be")
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+
+
+def canonical(app: ASGIApp, gateway: Gateway) -> ASGIApp:
+    """Refuses a request target that could be read in two ways (``auth.request_target``)."""
+
+    async def step(scope: Scope, receive: Receive, send: Send) -> None:
+        request_target.check(scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1"))
+        await app(scope, receive, send)
+
+    return step
+
+
+def same_site(app: ASGIApp, gateway: Gateway) -> ASGIApp:
+    """Where nobody signs, turns away what a web page of another site makes a browser on this machine send."""
+    own = sites.compiled(sites.own_hosts(gateway.settings.host, gateway.settings.allowed_hosts))
+
+    async def step(scope: Scope, receive: Receive, send: Send) -> None:
+        if not gateway.signed:
+            headers = Headers(scope=scope)
+            given = (headers.getlist(name) for name in ("host", "origin", "sec-fetch-site"))
+            if (why := sites.refusal(own, *given)) is not None:
+                raise AuthError(why)
+        await app(scope, receive, send)
+
+    return step
+
+
+def authenticated(app: ASGIApp, gateway: Gateway) -> ASGIApp:
+    """Where keys are configured, lets in only what one of them has signed."""
+    settings = gateway.settings
+    free = {HEALTH, METRICS} if settings.open_metrics else {HEALTH}
+
+    async def step(scope: Scope, receive: Receive, send: Send) -> None:
+        if gateway.signed and scope["path"] not in free:
+            body = scope["state"]["body"]
+            target = None if is_ours(scope["path"]) else manner(request_parsing.to_wire(scope, body))
+            shown = Headers(scope=scope).get("authorization", "")
+            if target is not None and target.protocol is Protocol.OPENAI and shown.startswith(BEARER):
+                check_bearer(shown, settings.access_keys)
+                await app(scope, receive, send)
+                return
+            service = "sagemaker" if target is None else target.service
+            identity = sigv4.verify(
+                request_parsing.to_verify(scope, body),
+                settings.access_keys,
+                now=gateway.context.clock.now(),
+                skew=settings.clock_skew,
+                services={SIGNING_NAMES.get(service, service)},
+            )
+            scope["state"]["access_key"] = identity.access_key
+        await app(scope, receive, send)
+
+    return step

@@ -1,0 +1,131 @@
+"""A request as it was received, for the rooms that know nothing of ASGI."""
+
+import json
+import re
+from collections.abc import Collection
+from typing import Any
+
+from starlette.requests import Request
+from starlette.types import Scope
+
+from tidegate.auth.sigv4 import RequestParts
+from tidegate.domain.errors import Invalid, NotFound
+from tidegate.wire.operation import WireRequest
+
+DEEPEST = 64
+"""Levels of objects and lists in a JSON body; a spec file needs ten."""
+LONGEST_BY = 128
+NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
+UNFIT = re.compile(r"[\x00\ud800-\udfff]")
+
+
+def to_verify(scope: Scope, body: bytes) -> RequestParts:
+    return RequestParts(
+        method=scope["method"],
+        path=scope["raw_path"].decode("latin-1"),
+        query=scope["query_string"].decode("latin-1"),
+        headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]],
+        body=body,
+    )
+
+
+def to_wire(scope: Scope, body: bytes) -> WireRequest:
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    return WireRequest(
+        method=scope["method"],
+        path=scope["raw_path"].decode("latin-1"),
+        query=scope["query_string"].decode("latin-1"),
+        headers=headers,
+        body=body,
+    )
+
+
+def endpoint_name(request: Request) -> str:
+    """The endpoint in the path, of which files are named too; raises NotFound for what can be no name."""
+    name: str = request.path_params["name"]
+    if not NAME.fullmatch(name):
+        raise NotFound(f"there can be no endpoint {name!r}: names are 1 to 63 letters, digits and inner hyphens")
+    return name
+
+
+def number(request: Request, name: str, default: int, low: int, high: int) -> int:
+    """A whole number of the query."""
+    given = request.query_params.getlist(name) or [str(default)]
+    if len(given) > 1:  # in which order is not signed
+        raise Invalid(f"{name} is given {len(given)} times in the query: give it once")
+    text = given[0]
+    if not (text.isascii() and text.isdecimal() and len(text) < 20 and low <= int(text) <= high):
+        raise Invalid(f"{name}={text!r}: expected a whole number from {low} to {high}")
+    return int(text)
+
+
+def flag(body: dict[str, Any], name: str) -> bool:
+    value = body.get(name, False)
+    if not isinstance(value, bool):
+        raise Invalid(f"'{name}' must be true or false")
+    return value
+
+
+def by(request: Request, body: dict[str, Any]) -> str:
+    """Who asks, for the journal: as the request says, and with the key that signed it."""
+    said, key = body.get("by", ""), str(request.state.access_key)
+    if not isinstance(said, str) or len(said) > LONGEST_BY or (said and not said.isprintable()):
+        raise Invalid(f"'by' must be text of at most {LONGEST_BY} printable characters")
+    return f"{said} ({key})" if said and key else said or key or "somebody"
+
+
+def json_object(request: Request, known: Collection[str]) -> dict[str, Any]:
+    """The JSON object in the body, of ``known`` members; ``{}`` for an empty body. Raises Invalid.
+
+    A body must be declared as JSON: a form or plain text is what a web page of somebody else could send.
+    """
+    body: bytes = request.state.body
+    if not body:
+        return {}
+    kind, _, parameters = request.headers.get("content-type", "").partition(";")
+    if kind.strip().lower() != "application/json":
+        raise Invalid(f"Content-Type is '{kind.strip()}': send application/json")
+    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
+    if charset not in ("", "utf-8", "utf8"):
+        raise Invalid(f"the body's charset is '{charset}': send UTF-8")
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise Invalid("a compressed body is not accepted here: send it plain")
+    try:
+        data = json.loads(body.decode("utf-8"), parse_constant=_refuse)
+    except UnicodeDecodeError as error:
+        raise Invalid(f"the body is not UTF-8: byte {error.start} cannot be read") from None
+    except ValueError as error:
+        raise Invalid(f"the body is not JSON: {error}") from None
+    except RecursionError:
+        raise Invalid(f"the body is nested more than {DEEPEST} levels deep") from None
+    if not isinstance(data, dict):
+        raise Invalid("the body must be a JSON object")
+    _check(data)
+    if strangers := sorted(data.keys() - known):
+        raise Invalid(f"'{strangers[0][:80]}' is no member of this request; known are {', '.join(sorted(known))}")
+    return data
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not a JSON number")
+
+
+def _check(data: object) -> None:
+    """Depth, and text that no database or file can hold."""
+    level: list[object] = [data]
+    for _ in range(DEEPEST):
+        below: list[object] = []
+        for item in level:
+            if isinstance(item, dict):
+                below += [*item.keys(), *item.values()]
+            elif isinstance(item, list):
+                below += item
+            elif isinstance(item, str) and UNFIT.search(item):
+                raise Invalid("the body has text with a NUL or half a character: send whole UTF-8 text")
+        if not below:
+            return
+        level = below
+    raise Invalid(f"the body is nested more than {DEEPEST} levels deep")

@@ -1,0 +1,74 @@
+"""A mergeable sketch of values as sparse bins, for percentiles within 1 % (DDSketch's logarithmic mapping).
+
+Bins are plain ``{index: count}`` so that a worker, a database row and an alarm share one form and merging is
+adding. Zero and negative values stand in the bin ``ZERO``. Source: Masson, Rim, Lee, "DDSketch", VLDB 2019.
+"""
+
+import math
+from collections.abc import Iterable
+
+from ddsketch.mapping import LogarithmicMapping
+
+from tidegate.monitoring import finite
+
+ACCURACY = 0.01
+ZERO = -1_000_000
+_MAPPING = LogarithmicMapping(ACCURACY)
+LOWEST, HIGHEST = int(_MAPPING.key(5e-324)), int(_MAPPING.key(finite.MAX))
+"""The bins of the least and of the largest positive float; every value is in one between them, or in ``ZERO``."""
+POSITIVE = range(LOWEST, HIGHEST + 1)
+
+
+def index(value: float) -> int:
+    """The bin of one value."""
+    return int(_MAPPING.key(value)) if value > 0 else ZERO
+
+
+def is_bin(bin_index: int) -> bool:
+    """Whether some value falls into the bin."""
+    return LOWEST <= bin_index <= HIGHEST or bin_index == ZERO
+
+
+def value(bin_index: int) -> float:
+    """The value that stands for a bin: within 1 % of every value in it."""
+    if bin_index == ZERO:
+        return 0.0
+    try:
+        return float(_MAPPING.value(bin_index))
+    except OverflowError:  # the middle of the last bin is beyond the largest float
+        return finite.MAX
+
+
+def highest(bin_index: int) -> float:
+    """The largest value that falls into a bin."""
+    return 0.0 if bin_index == ZERO else finite.saturated(value(bin_index) / (1 - ACCURACY))
+
+
+def merge(parts: Iterable[dict[int, float]]) -> dict[int, float]:
+    whole: dict[int, float] = {}
+    for bins in parts:
+        if not whole:
+            whole = dict(bins)
+            continue
+        for key, count in bins.items():
+            whole[key] = whole.get(key, 0) + count
+    if math.inf in whole.values():
+        return {key: finite.saturated(count) for key, count in whole.items()}
+    return whole
+
+
+def percentile(bins: dict[int, float], percent: float) -> float | None:
+    """The least value that ``percent`` (0 to 100) of all counted values do not exceed (nearest rank: of few values
+    a high percentile is the highest, so that a guard does not look away); None where there is none."""
+    total = finite.add(bins.values())
+    if total <= 0:
+        return None
+    rank = math.ceil(percent / 100 * total) - 1
+    seen = 0.0
+    last = None
+    for key in sorted(bins):
+        seen += bins[key]
+        last = key
+        if seen > rank:
+            break
+    return None if last is None else value(last)

@@ -1,0 +1,119 @@
+"""How a request waits in HAProxy for an instance to come: the Lua action ``hold``, and who hears of it.
+
+The action looks every few milliseconds whether the backend has a server. Meanwhile it tells the controller's socket
+the name of the slot, again and again: a controller that was away learns it when it is back, and the request is still
+there. The controller sees no request; it only hears that one waits.
+"""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tidegate.host.unix_sockets import keep
+from tidegate.proxy.responses import ENDPOINT, OWN, refusal
+
+SCRIPT = "hold.lua"
+LOOK_EVERY = 3
+"""Milliseconds between two looks."""
+TELL_EVERY = 0.05
+"""Seconds between two calls for one slot, however many requests wait."""
+_LONGEST_LINE = 200
+
+
+def script(wakes: str, seconds: int) -> str:
+    """``wakes``: the socket that is told; ``seconds``: how long a request waits at the most."""
+    return f"""\
+-- Written by tidegate at every start and reload of HAProxy; changes made here are lost.
+local told = {{}}
+
+local function now(txn)
+  return tonumber(txn.f:date(0, "us")) / 1e6
+end
+
+local function tell(slot, since, at)
+  if told[slot] and math.abs(at - told[slot]) < {TELL_EVERY} then return end
+  told[slot] = at
+  local caller = core.tcp()
+  caller:settimeout(1)
+  if caller:connect("unix@{wakes}") then
+    caller:send(string.format("%s %.6f\\n", slot, since))
+  end
+  caller:close()
+end
+
+core.register_action("hold", {{"http-req"}}, function(txn)
+  local slot, since = txn.f:be_name(), now(txn)
+  local at = since
+  while txn.f:nbsrv(slot) == 0 and math.abs(at - since) < {seconds} do
+    tell(slot, since, at)
+    core.msleep({LOOK_EVERY})
+    at = now(txn)
+  end
+end, 0)
+"""
+
+
+def waiting(queue: int) -> list[str]:
+    """Rules of a backend. A request that finds no server waits in ``hold`` until one has come. One for which no
+    server has room waits in HAProxy's own queue for ``queue`` seconds, and is throttled then."""
+    unready = refusal(
+        "ModelNotReadyException", f"No instance of endpoint {ENDPOINT} is ready yet; try again.", "1"
+    )
+    full = refusal(
+        "ThrottlingException",
+        f"Rate exceeded: endpoint {ENDPOINT} has as many requests at one time as it may have; try again.",
+        "1",
+    )
+    return [
+        f"timeout queue {queue}s",
+        "http-request lua.hold if { nbsrv lt 1 }",
+        f"http-request return status 429 {unready} if {{ nbsrv lt 1 }}",
+        f"http-error status 503 {full}",
+        f'http-after-response set-status 429 reason "Too Many Requests" if {{ status 503 }} {OWN}',
+    ]
+
+
+class Wakes:
+    """The socket that ``hold`` calls. ``asleep`` gets the slot and since when (epoch seconds) a request waits in it;
+    ``kick`` gets whatever else comes, which is the name of a fleet that has news (see ``worker.coldstart``)."""
+
+    def __init__(self, socket: Path, asleep: Callable[[str, float], None], kick: Callable[[str], None]) -> None:
+        self._socket = socket
+        self._asleep = asleep
+        self._kick = kick
+        self._server: asyncio.Server | None = None
+        self._keeping: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        await self._listen()
+        self._keeping = asyncio.create_task(keep(self._socket, self._listen))
+
+    async def _listen(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        before = os.umask(0o077)
+        try:
+            self._socket.unlink(missing_ok=True)
+            self._server = await asyncio.start_unix_server(self._called, str(self._socket))
+        finally:
+            os.umask(before)
+
+    def close(self) -> None:
+        if self._keeping is not None:
+            self._keeping.cancel()
+        if self._server is not None:
+            self._server.close()
+
+    async def _called(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, ValueError, TimeoutError, asyncio.IncompleteReadError):
+            async with asyncio.timeout(2):
+                line = (await reader.readuntil(b"\n"))[:_LONGEST_LINE].decode().split()
+            if len(line) == 2:
+                # A wrong clock must not make a request wait since the day before.
+                self._asleep(line[0], min(time.time(), max(time.time() - 3600, float(line[1]))))
+            elif line:
+                self._kick(line[0])
+        writer.close()

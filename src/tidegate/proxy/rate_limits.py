@@ -1,0 +1,112 @@
+"""How HAProxy holds each client to its rate: a token bucket as rules of its configuration. Pure.
+
+A bucket is kept as one number, the moment (microseconds) at which it will be full again; each request moves it on by
+the time that one token takes to grow. When it lies further ahead than a bucket with room for one more token, the
+request is refused. This is the generic cell rate algorithm (ITU-T I.371), which lets through exactly what a bucket
+of ``burst`` tokens does, and needs neither a timer nor a second number.
+
+``quotas.map`` has an entry for each slot with quotas, and one for each client of it that has a rate of its own:
+
+    r3          h0|20000|1980000|2000000
+    r3:acme     h0|1000|99000|100000
+
+which are: where the client's name stands, the time of one token, how far ahead the bucket may be before a request,
+and after one. A slot that is not in the map pays for one look into it.
+
+The number has 32 bits and begins anew every 71 minutes. That does no harm: a bucket is full after ten minutes, and
+a client that has not asked for eleven is forgotten. A moment that is further ahead than it can be (the clock was
+set back) counts as a full bucket, and so does 0, which a new client has. Two requests of a client that two threads
+of HAProxy have in the same microsecond may take one token.
+
+Who a client is, its request says; whether that is so, the worker finds out. A request that it refuses for its
+signature, or before it looked at that (it marks both), or whose body never comes, gives its token back: so one who
+signs with another's name does not spend the other's tokens. What a model refuses, with whatever status, is spent.
+"""
+
+from collections.abc import Mapping
+
+from tidegate.domain.admission import Quotas, Rate
+from tidegate.proxy.responses import ENDPOINT, OWN, UNSPENT, refusal
+
+MAP = "quotas.map"
+BY_KEY = "k"
+"""The client is the access key id of the signature, or of OpenAI's bearer token. Whether the signature is good is the
+worker's to say."""
+USUAL = "x-client"
+"""The header that HAProxy knows from the start. Another one is made known to it by a reload, once."""
+TABLE = """\
+# The buckets of clients; see quotas.map. With no room left, those that asked longest ago go.
+backend quotas
+  stick-table type string len 128 size 100k expire 11m store gpt(1)
+"""
+
+MASK = 2**32 - 1
+_KEYS = (
+    ("req.fhdr(Authorization),field(2,=),field(1,/)", "{ req.fhdr(Authorization) -m beg AWS4 }"),
+    ("req.fhdr(Authorization),field(1,:),bytes(7)", "{ req.fhdr(Authorization) -m beg Bearer }"),
+    ("url_param(X-Amz-Credential),url_dec,field(1,/)", "{ url_param(X-Amz-Credential) -m found }"),
+)
+
+
+def entries(slot: str, quotas: Quotas | None, headers: tuple[str, ...]) -> dict[str, str]:
+    """Of the map. ``headers``: those that HAProxy knows."""
+    if quotas is None:
+        return {}
+    by = f"h{headers.index(quotas.header.lower())}" if quotas.header else BY_KEY
+    own = {f"{slot}:{name}": f"{by}|{_bucket(rate)}" for name, rate in quotas.clients.items()}
+    return {slot: f"{by}|{_bucket(quotas.rate)}", **own}
+
+
+def known(headers: tuple[str, ...], quotas: Quotas | None) -> tuple[str, ...]:
+    """The headers that HAProxy has to know. None is ever taken out, so that the others keep their numbers."""
+    name = quotas.header.lower() if quotas is not None else ""
+    return headers if not name or name in headers else (*headers, name)
+
+
+def _bucket(rate: Rate) -> str:
+    token = max(1, round(1e6 / rate.per_second))
+    ahead = max(0, round((rate.burst - 1) * token))
+    return f"{token}|{ahead}|{ahead + token}"
+
+
+def rules(headers: tuple[str, ...]) -> list[str]:
+    """Of a backend; they come last, since a slot without quotas leaves them at the first."""
+    by = "var(txn.quota),word(1,|) -m str"
+    found = [(f"req.fhdr({name})", f"{{ {by} h{number} }}") for number, name in enumerate(headers)]
+    found += [(name, f"{{ {by} {BY_KEY} }} {when}") for name, when in _KEYS]
+    message = f"Rate exceeded: this client may ask endpoint {ENDPOINT} less often; try again."
+    late = "%[var(txn.over),add(999999),div(1000000)]"
+    return [
+        f"http-request allow if !{{ be_name,map({MAP}) -m found }}",
+        f"http-request set-var(txn.quota) be_name,map({MAP})",
+        "http-request set-var(txn.client) str()",
+        *(f"http-request set-var(txn.client) {name} if {when}" for name, when in found),
+        f"http-request set-var(txn.own) be_name,concat(:,txn.client),map({MAP})",
+        "http-request set-var(txn.quota) var(txn.own) if { var(txn.own) -m found }",
+        "http-request set-var(txn.bucket) var(txn.routes),word(1,|),concat(:,txn.client)",
+        "http-request track-sc1 var(txn.bucket) table quotas",
+        *(
+            f"http-request set-var(txn.{name}) var(txn.quota),word({word},|),add(0)"
+            for word, name in ((2, "token"), (3, "ahead"), (4, "most"))
+        ),
+        f"http-request set-var(txn.now) date(0,us),and({MASK})",
+        "http-request set-var(txn.full) sc_get_gpt(0,1,quotas)",
+        f"http-request set-var(txn.wait) var(txn.full),sub(txn.now),and({MASK})",
+        "http-request set-var(txn.wait) int(0) if { var(txn.full) -m int 0 } or"
+        " { var(txn.wait),sub(txn.most) -m int gt 0 }",
+        "http-request set-var(txn.over) var(txn.wait),sub(txn.ahead)",
+        f"http-request return status 429 {refusal('ThrottlingException', message, late)}"
+        " if { var(txn.over) -m int gt 0 }",
+        f"http-request sc-set-gpt(0,1) var(txn.now),add(txn.wait),add(txn.token),and({MASK})",
+        "http-after-response allow if { status lt 400 }",
+        *(
+            f"http-after-response sc-set-gpt(0,1) sc_get_gpt(0,1,quotas),sub(txn.token),and({MASK})"
+            f" if {{ var(txn.token) -m found }} {which}"
+            for which in (f"{{ res.hdr({UNSPENT}) -m found }}", f"{{ status 400:408 413 }} {OWN}")
+        ),
+    ]
+
+
+def stale(there: Mapping[str, str], wanted: Mapping[str, str], slot: str) -> list[str]:
+    """Keys of the slot that are in the map and are not wanted."""
+    return [key for key in there if key.partition(":")[0] == slot and key not in wanted]

@@ -1,0 +1,90 @@
+"""Where the answer of a request goes, and what is told of it. Pure."""
+
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from tidegate.domain.asynchronous import Asynchronous, End, Item, Outcome
+from tidegate.domain.errors import Invalid
+
+SCHEMES = ("s3", "file")
+
+
+def locations(
+    config: Asynchronous, name: str, extension: str | None, filename: str | None
+) -> tuple[str, str | None]:
+    """Addresses of the answer and of the failure. ``filename`` takes the place of ``name.out``. Raises Invalid for an
+    extension that leads out of the folder."""
+    parts = [part for part in (extension or "").split("/") if part]
+    if any(part in (".", "..") for part in parts):
+        raise Invalid(f"S3OutputPathExtension {extension!r} must stay below the output path: leave out . and ..")
+    below = "".join(f"/{part}" for part in parts)
+    output = f"{config.output.rstrip('/')}{below}/{filename or f'{name}.out'}"
+    if config.failure is None:
+        return output, None
+    return output, f"{config.failure.rstrip('/')}{below}/{filename or name}-error.out"
+
+
+def check_address(address: str, what: str) -> None:
+    """Raises Invalid for what is no address of a storage."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        parts = urlsplit("")
+    whole = parts.path if parts.scheme == "file" else parts.netloc
+    if parts.scheme not in SCHEMES or not whole or (parts.scheme == "file" and parts.netloc):
+        raise Invalid(f"{what} {address!r} is no address: use s3://BUCKET/PREFIX or file:///FOLDER")
+    if any(part in (".", "..") for part in parts.path.split("/")):
+        raise Invalid(f"{what} {address!r} has a part . or ..: leave it out")
+
+
+def check_sink(sink: str, what: str) -> None:
+    """Raises Invalid for what can be told nothing."""
+    if sink.startswith("arn:") and len(sink.split(":")) == 6 and sink.split(":")[2] == "sns":
+        return
+    if sink.startswith(("http://", "https://")) and urlsplit(sink).hostname:
+        return
+    if sink.startswith("file://"):
+        return check_address(sink, what)
+    raise Invalid(
+        f"{what} {sink!r}: expected a topic (arn:aws:sns:...), a webhook (https://...) or a file (file:///...)"
+    )
+
+
+def sinks(item: Item, outcome: Outcome) -> tuple[str, ...]:
+    return item.success if outcome.end is End.COMPLETED else item.error
+
+
+def notice(item: Item, outcome: Outcome, region: str) -> dict[str, Any]:
+    """The body of a notification, in SageMaker's words. ``eventId`` is ours, the same each time it is sent."""
+    done = outcome.end is End.COMPLETED
+    asked = {"endpointName": item.endpoint, "inputLocation": item.input}
+    body: dict[str, Any] = {
+        "awsRegion": region,
+        "eventTime": _moment(outcome.at),
+        "receivedTime": _moment(item.accepted_at),
+        "invocationStatus": "Completed" if done else "Failed",
+        "requestParameters": {
+            "contentType": item.headers.get("content-type", "application/octet-stream"),
+            **{name: value for name, value in asked.items() if value is not None},
+        },
+        "inferenceId": item.inference_id,
+        "eventVersion": "1.0",
+        "eventSource": "aws:sagemaker",
+        "eventName": "InferenceResult",
+        "eventId": f"{item.id}-{'success' if done else 'error'}",
+    }
+    if done:
+        body["responseParameters"] = {"contentType": outcome.content_type, "outputLocation": item.output}
+    else:
+        kind = "ExpiredError" if outcome.end is End.EXPIRED else "ClientError"
+        body["failureReason"] = f"{kind}: {outcome.reason}"
+        if item.failure is not None:
+            body["responseParameters"] = {"failureLocation": item.failure}
+    if outcome.shown is not None and ("success" if done else "error") in item.include:
+        body["inferenceResponse"] = outcome.shown
+    return body
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"

@@ -1,0 +1,113 @@
+"""Once per second: collect what the fleets did, keep it, judge the guards of rollouts and wake the engine. All other
+alarms are judged beside that, in a loop of their own, so that however many there are they delay no guard.
+
+Each part fails alone: what cannot be collected or written does not keep guards from being judged by what is known.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tidegate.domain.errors import TidegateError
+from tidegate.domain.metric import Collected, FleetSecond, Sample
+from tidegate.ports.clock import Clock
+from tidegate.ports.metrics import Metrics
+from tidegate.ports.store import Store
+from tidegate.reconcile.alarms import evaluate_due
+from tidegate.reconcile.guards import Guarded, Guards
+from tidegate.service import clients, metric_samples, prometheus
+from tidegate.service.alarms import watchers
+
+log = logging.getLogger(__name__)
+
+WRITE_PATIENCE = 0.25
+"""Seconds that a round waits for its samples to be on disk; guards are judged from memory, written or not."""
+
+
+@dataclass
+class Watch:
+    """``collect`` gives what is new by an epoch second; ``kick`` wakes an endpoint; ``guarded`` lists the rollouts
+    under way."""
+
+    store: Store
+    metrics: Metrics
+    clock: Clock
+    collect: Callable[[int], Awaitable[Collected]]
+    kick: Callable[[str], None]
+    guards: Guards
+    guarded: Callable[[], Iterable[Guarded]]
+    followed: Callable[[], metric_samples.Followed] = frozenset
+    """What autoscaling follows."""
+    totals: Mapping[prometheus.FleetKey, prometheus.FleetTotals] = field(default_factory=dict)
+    trouble: str | None = None
+    """Why samples or alarm states cannot be written now."""
+    _clients: clients.Known = field(default_factory=dict)
+    _judged: dict[str, datetime] = field(default_factory=dict)
+    _writes: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def turn(self) -> None:
+        """One round: what fails is logged and made up for by the next."""
+        now = self.clock.now()
+        collected = await self._collect(now)
+        if collected.seconds:
+            await self._publish(collected.seconds)
+        guarded = list(self.guarded())
+        await self.guards.judge(guarded, collected.coverage, now)
+        for one in guarded:
+            self.kick(one.endpoint)
+
+    async def judge_alarms(self) -> None:
+        """Judges the alarms that are due, and saves the states that changed."""
+        try:
+            if changed := await evaluate_due(self.store, self.metrics, self.clock.now(), self._judged):
+                for endpoint in await self.store.run(lambda tx: watchers(tx, changed)):
+                    self.kick(endpoint)
+        except TidegateError as error:
+            self._note(str(error))
+        except Exception:
+            log.exception("alarms could not be judged")
+
+    async def _collect(self, now: datetime) -> Collected:
+        try:
+            return await self.collect(int(now.timestamp()))
+        except TidegateError as error:
+            log.warning("metrics could not be collected: %s", error)
+        except Exception:
+            log.exception("metrics could not be collected")
+        return Collected([], {})
+
+    async def _publish(self, seconds: list[FleetSecond]) -> None:
+        try:
+            self._clients, seconds = clients.bounded(self._clients, seconds)
+            self.totals = prometheus.add(self.totals, seconds)
+            samples = metric_samples.samples(seconds, self.followed())
+        except Exception:
+            log.exception("metrics could not be made of what was collected")
+            return
+        await self._write(samples)
+
+    async def _write(self, samples: list[Sample]) -> None:
+        """Puts the samples into memory, and lets them be written without waiting for a slow disk."""
+        writing = asyncio.create_task(self.metrics.put(samples), name="metrics")
+        self._writes.add(writing)
+        writing.add_done_callback(self._written)
+        await asyncio.wait({writing}, timeout=WRITE_PATIENCE)
+
+    def _written(self, writing: asyncio.Task[None]) -> None:
+        self._writes.discard(writing)
+        if writing.cancelled():
+            return
+        error = writing.exception()
+        if error is not None and not isinstance(error, TidegateError):
+            log.error("metrics could not be written", exc_info=error)
+        self._note(None if error is None else str(error))
+
+    def _note(self, trouble: str | None) -> None:
+        """Logs trouble when it begins and when it ends, not each second."""
+        if trouble is not None and self.trouble is None:
+            log.warning("%s; alarms are judged from memory meanwhile", trouble)
+        elif trouble is None and self.trouble is not None:
+            log.info("metrics and alarms can be written again")
+        self.trouble = trouble

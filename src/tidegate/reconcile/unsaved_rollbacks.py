@@ -1,0 +1,83 @@
+"""What was done before it could be saved: rollbacks that began while the store was away.
+
+Everything else is saved before it takes effect. Traffic leaves a bad version at once, whether the store takes that or
+not; the record follows when the store is back.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from tidegate.domain.alarm import Alarm, AlarmState
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.observation import Event
+from tidegate.domain.rollout import Cause, Phase
+from tidegate.rollout import commands, transitions
+
+TAKEN_BACK = (*commands.FORWARD, Phase.TERMINATING)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A record as one transaction read it, with the alarms that its rollout names as they are defined now."""
+
+    stored: Endpoint
+    version: int
+    alarms: dict[str, Alarm]
+    endpoint: Endpoint
+    """``stored`` as it is to be saved; ``events`` tell of what changed."""
+    events: tuple[Event, ...] = ()
+    turned: bool = False
+    """``endpoint`` was turned back, and acted on, before that could be saved."""
+
+    @property
+    def states(self) -> dict[str, AlarmState]:
+        return {name: alarm.state for name, alarm in self.alarms.items()}
+
+
+@dataclass
+class Unrecorded:
+    """By endpoint: the last record that was read, and where it stands by what was done without the store."""
+
+    known: dict[str, Loaded] = field(default_factory=dict)
+
+    def take(self, name: str, loaded: Loaded, now: datetime) -> Loaded:
+        """What was read, brought up to what was done meanwhile; remembered for when the store is away."""
+        ahead = self.known.get(name)
+        if ahead is not None and ahead.turned:
+            loaded = _merge(loaded, ahead, now)
+        self.known[name] = loaded
+        return loaded
+
+    def turn_back(self, name: str, after: Endpoint | None, events: tuple[Event, ...]) -> Loaded | None:
+        """Takes the way back of the rollout in ``after`` for done; None where that is no way back: nothing else may
+        be done unsaved."""
+        before = self.known.get(name)
+        if before is None or before.endpoint.rollout is None or after is None or after.rollout is None:
+            return None
+        if after.rollout.id != before.endpoint.rollout.id or after.rollout.phase is not Phase.ROLLING_BACK:
+            return None
+        self.known[name] = replace(before, endpoint=after, events=(*before.events, *events), turned=True)
+        return self.known[name]
+
+    def saved(self, name: str, endpoint: Endpoint | None, version: int) -> None:
+        """The store has this now; None: the record is gone."""
+        before = self.known.pop(name, None)
+        if before is not None and endpoint is not None:
+            self.known[name] = Loaded(endpoint, version, before.alarms, endpoint)
+
+    def forget(self, name: str) -> None:
+        self.known.pop(name, None)
+
+
+def _merge(loaded: Loaded, ahead: Loaded, now: datetime) -> Loaded:
+    """``loaded`` with the rollback in ``ahead``, also where the record was written in between: by somebody else, or
+    by a step forward that was being saved and landed late. That step was never acted on, so even one past the point
+    of no return can be taken back: nothing was removed yet."""
+    if loaded.version == ahead.version:
+        return replace(loaded, endpoint=ahead.endpoint, events=ahead.events, turned=True)
+    rollout, turned = loaded.stored.rollout, ahead.endpoint.rollout
+    if rollout is None or turned is None or rollout.id != turned.id or rollout.phase not in TAKEN_BACK:
+        return loaded
+    why = (turned.reason or "").removeprefix(transitions.ROLLED_BACK).rstrip(".")
+    endpoint, events = transitions.turned_back(loaded.stored, Cause(turned.cause or Cause.ALARM), why, now)
+    return replace(loaded, endpoint=endpoint, events=events, turned=True)

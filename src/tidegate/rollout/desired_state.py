@@ -1,0 +1,114 @@
+"""What a record wants of the world: its fleets and its table, derived from the record alone."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from tidegate.domain.endpoint import Endpoint, Rollout
+from tidegate.domain.fleet import FleetId, FleetSpec, Mirroring, VariantSpec
+from tidegate.domain.rollout import Phase, Stage, Version
+from tidegate.domain.traffic import WHOLE, RouteTable, table
+
+Fleets = dict[FleetId, FleetSpec]
+
+
+def standing(rollout: Rollout) -> Stage:
+    """The stage that the rollout holds or is on its way to."""
+    if rollout.phase is Phase.TERMINATING:
+        return Stage(WHOLE, 0, WHOLE, 0)
+    if rollout.phase is Phase.ROLLING_BACK:
+        if rollout.back_stage < len(rollout.back):
+            return rollout.back[rollout.back_stage]
+        return Stage(0, 0, 0, WHOLE)
+    return rollout.plan.stages[rollout.stage]
+
+
+def fleets(endpoint: Endpoint) -> Fleets:
+    """Every fleet that should be there, with its count. A part of 0 is no fleet at all."""
+    wanted: Fleets = {}
+    for version, part in _parts(endpoint):
+        if part:
+            wanted.update(_specs(endpoint.name, version, part))
+    return wanted
+
+
+def _parts(endpoint: Endpoint) -> Iterator[tuple[Version, int]]:
+    if endpoint.deleting:
+        return
+    rollout, mixed = endpoint.rollout, endpoint.mixed
+    part = WHOLE
+    if rollout:
+        stage = standing(rollout)
+        part = stage.old_part
+        yield rollout.new, stage.new_part
+    if endpoint.serving:
+        yield endpoint.serving, min(part, mixed.serving_part) if mixed else part
+    if mixed:
+        yield mixed.version, min(part, mixed.part)
+
+
+def _specs(endpoint: str, version: Version, part: int) -> Iterator[tuple[FleetId, FleetSpec]]:
+    counts = version.counts(part)
+    for variant in version.variants:
+        id = FleetId(endpoint, version.generation, variant.name)
+        mirror = _mirroring(endpoint, version, variant)
+        yield id, FleetSpec(id, version.config_name, variant, counts[variant.name], mirror)
+
+
+def _mirroring(endpoint: str, version: Version, variant: VariantSpec) -> Mirroring | None:
+    """Each version's requests are copied to its own shadow: share = its weight over the variant's, at most all."""
+    shadow = version.shadow
+    if shadow is None or variant.shadow:
+        return None
+    share = WHOLE
+    if not shadow.weight or not shadow.instance_count:
+        share = 0
+    elif shadow.weight < variant.weight:
+        share = round(WHOLE * shadow.weight / variant.weight)
+    return Mirroring(FleetId(endpoint, version.generation, shadow.name), share)
+
+
+def traffic(endpoint: Endpoint) -> RouteTable:
+    """The table that is wanted, as decided last."""
+    return endpoint.traffic or RouteTable(endpoint.name, 0)
+
+
+def new_share(endpoint: Endpoint) -> int:
+    """Basis points that the rollout's new side is wanted to have now."""
+    return traffic(endpoint).share_of(endpoint.rollout.new.generation) if endpoint.rollout else 0
+
+
+def content(endpoint: Endpoint, share: int) -> RouteTable:
+    """The table, without a fence yet, that gives ``share`` to the new side and the rest to what serves now."""
+    sides = []
+    rest = WHOLE - share
+    if share and endpoint.rollout:
+        sides.append((endpoint.rollout.new.generation, share, endpoint.rollout.new.weights))
+    if endpoint.mixed and not endpoint.deleting:
+        beside = rest * endpoint.mixed.share // WHOLE
+        rest -= beside
+        sides.append((endpoint.mixed.version.generation, beside, endpoint.mixed.version.weights))
+    if endpoint.serving and not endpoint.deleting:
+        sides.append((endpoint.serving.generation, rest, endpoint.serving.weights))
+    return table(endpoint.name, 0, (side for side in sides if side[1]))
+
+
+def same(one: RouteTable, other: RouteTable) -> bool:
+    """Alike but for the fence."""
+    return replace(one, fence=0) == replace(other, fence=0)
+
+
+def route(endpoint: Endpoint, share: int) -> Endpoint:
+    """The endpoint with this share of the new side wanted; a changed table gets the next fence."""
+    wanted = content(endpoint, share)
+    if same(wanted, traffic(endpoint)):
+        return endpoint
+    fence = endpoint.fence + 1
+    return replace(endpoint, fence=fence, traffic=replace(wanted, fence=fence))
+
+
+def fenced(before: Endpoint, after: Endpoint) -> Endpoint:
+    """A changed wish for capacity gets a fence of its own, so that an older request for it, still on its way,
+    cannot undo a newer one."""
+    if after.fence == before.fence and fleets(after) != fleets(before):
+        return replace(after, fence=after.fence + 1)
+    return after

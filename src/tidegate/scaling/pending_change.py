@@ -1,0 +1,103 @@
+"""The change under way: is it there, could it not be had, was it overtaken; and the words of activities. Pure."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from tidegate.domain.scaling import (
+    Activity,
+    ActivityStatus,
+    Cooldown,
+    NotScaledReason,
+    ScalableTarget,
+    ScalerState,
+    ScaleSeen,
+)
+from tidegate.scaling.proposals import Refusal
+
+PATIENCE = timedelta(seconds=60)
+"""After a scale-out that could not be had."""
+
+
+def settled(
+    target: ScalableTarget, state: ScalerState, seen: ScaleSeen, now: datetime
+) -> tuple[ScalerState, tuple[Activity, ...]]:
+    """The state once the change under way has ended, and that activity as it ended. Cooldowns begin here."""
+    running = state.running
+    if running is None:
+        return state, ()
+    status, message = _end(target, running, seen)
+    if status is ActivityStatus.IN_PROGRESS:
+        return state, ()
+    ended = replace(running, status=status, message=message, ended=now)
+    failed = status is ActivityStatus.FAILED and running.desired > running.before
+    retry_at = now + PATIENCE if failed else None
+    cooled = replace(state, running=None, out=_begun(state.out, now), into=_begun(state.into, now))
+    return replace(cooled, retry_at=retry_at), (ended,)
+
+
+def _end(target: ScalableTarget, running: Activity, seen: ScaleSeen) -> tuple[ActivityStatus, str]:
+    words = f"{target.dimension.words} to {running.desired}"
+    if seen.failure is not None:
+        return ActivityStatus.FAILED, f"Failed to set desired {words}. Reason: {seen.failure}"
+    if seen.desired != running.desired:
+        return ActivityStatus.OVERRIDDEN, f"The {target.dimension.words} was set to {seen.desired} meanwhile."
+    if seen.ready is None or (seen.ready != running.desired and not _enough(running, seen.ready)):
+        return ActivityStatus.IN_PROGRESS, ""
+    return (
+        ActivityStatus.SUCCESSFUL,
+        f"Successfully set desired {words}. Change successfully fulfilled by sagemaker.",
+    )
+
+
+def _enough(running: Activity, ready: int) -> bool:
+    return ready >= running.desired > running.before
+
+
+def _begun(cooldown: Cooldown | None, now: datetime) -> Cooldown | None:
+    if cooldown is None or cooldown.until is not None:
+        return cooldown
+    return replace(cooldown, until=now + timedelta(seconds=cooldown.seconds))
+
+
+def started(
+    target: ScalableTarget, state: ScalerState, seen: ScaleSeen, desired: int, cause: str, id: str, now: datetime
+) -> tuple[ScalerState, tuple[Activity, ...]]:
+    """The state with this change under way. One that it overtakes is on record as overridden."""
+    words = target.dimension.words
+    activity = Activity(
+        id=id,
+        cause=cause,
+        description=f"Setting desired {words} to {desired}.",
+        status=ActivityStatus.IN_PROGRESS,
+        started=now,
+        message=f"Successfully set desired {words} to {desired}. Waiting for change to be fulfilled by sagemaker.",
+        before=seen.desired,
+        desired=desired,
+    )
+    overtaken: tuple[Activity, ...] = ()
+    if state.running is not None:
+        message = f"Another change set the desired {words} to {desired}."
+        overtaken = (replace(state.running, status=ActivityStatus.OVERRIDDEN, message=message, ended=now),)
+    return replace(state, running=activity, not_scaled=None), (*overtaken, activity)
+
+
+def refused(
+    target: ScalableTarget, state: ScalerState, seen: ScaleSeen, refusal: Refusal, id: str, now: datetime
+) -> tuple[ScalerState, tuple[Activity, ...]]:
+    """What an alarm asked for and cannot have is told once, until something else is."""
+    reason = NotScaledReason(refusal.code, seen.desired, target.maximum, target.minimum)
+    before = state.not_scaled
+    if before is not None and (before.cause, before.not_scaled) == (refusal.cause, (reason,)):
+        return state, ()
+    activity = Activity(
+        id=id,
+        cause=refusal.cause,
+        description="Attempting to scale due to alarm triggered",
+        status=ActivityStatus.FAILED,
+        started=now,
+        ended=now,
+        before=seen.desired,
+        desired=seen.desired,
+        not_scaled=(reason,),
+    )
+    return replace(state, not_scaled=activity), (activity,)

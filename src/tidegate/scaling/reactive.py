@@ -1,0 +1,91 @@
+"""The fast rule: how many instances the last seconds needed. Pure.
+
+The need is the requests in the hands of the model (arrivals x service time, by Little's law) plus what it takes to
+work a queue off, in units of what one instance should have at one time. Where arrivals are not known it is the
+requests in flight; those grow with the queue, so growth is then counted from the instances that are ready.
+
+Out: at once when the smoothed need exceeds the count by more than a little, in bounded steps. In: to the highest need
+of the whole window and some more. Between the two nothing moves.
+"""
+
+import math
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from tidegate.domain.scaling import Fast, FastMemory, Load, Need, ScaleSeen
+from tidegate.scaling.proposals import up
+
+LOOK = 0.9
+"""Seconds between two looks that count: a little under one, so that a loop of a second misses none."""
+GAP = 10.0
+"""Seconds without a look after which the window begins anew: what was not seen may have been a peak."""
+
+SURPRISE = 3.0
+TOLERANCE = 0.1
+"""Of the count: a need that exceeds it by less is no reason to scale out, since one instance can take more than it
+should have."""
+
+
+def remembered(policy: Fast, before: FastMemory | None, seen: ScaleSeen, now: datetime) -> FastMemory | None:
+    """The memory with this moment in it; blind, as it was. Looks that follow too soon do
+    not count."""
+    if seen.load is None or seen.ready is None:
+        return before
+    passed = None if before is None else (now - before.at).total_seconds()
+    if before is not None and passed is not None and 0.0 <= passed < LOOK:
+        return before
+    need = needed(policy, seen.load, seen.ready)
+    if before is None or passed is None or not 0.0 < passed <= GAP:
+        return FastMemory(now, now, need, (Need(now, need),))
+    level = before.level + (need - before.level) * _believed(policy, seen.load, before.level, need, passed)
+    oldest = now - timedelta(seconds=policy.scale_in_window)
+    kept = tuple(n for n in before.highs if n.at > oldest and n.instances > level)
+    return replace(before, at=now, level=level, highs=(*kept, Need(now, level)))
+
+
+def _believed(policy: Fast, load: Load, level: float, need: float, passed: float) -> float:
+    """How much of a change counts at once: part of it, smoothly; all of a rise that chance does not explain (more
+    than 3 standard deviations of a Poisson count)."""
+    counted = load.in_flight if load.arrivals is None else load.arrivals
+    if need > level and policy.smoothing > 0:
+        usual = counted * level / need
+        if counted - usual > SURPRISE * math.sqrt(max(1.0, usual)):
+            return 1.0
+    return 1.0 - math.exp(-passed / policy.smoothing) if policy.smoothing > 0 else 1.0
+
+
+def needed(policy: Fast, load: Load, ready: int) -> float:
+    """Instances, as a fraction."""
+    if load.arrivals is None or load.service_time is None:
+        return load.in_flight / policy.in_flight
+    busy = load.arrivals * load.service_time
+    waiting = max(0.0, load.in_flight - max(busy, ready * policy.in_flight))
+    busy += waiting / policy.drain * load.service_time
+    return busy / policy.in_flight
+
+
+def count(policy: Fast, memory: FastMemory | None, seen: ScaleSeen, now: datetime, idle: bool) -> int:
+    """The count that it wants. ``idle``: no change is under way. Blind, what there is."""
+    if memory is None or memory.at != now or seen.load is None or seen.ready is None:
+        return seen.desired
+    more = _more(policy, memory, seen, now, idle)
+    if more > seen.desired:
+        return more
+    fewer = up(max(need.instances for need in memory.highs) * (1 + policy.band))
+    whole_window = (now - memory.since).total_seconds() >= policy.scale_in_window
+    if policy.disable_scale_in or not idle or not whole_window:
+        return seen.desired
+    return min(fewer, seen.desired)
+
+
+def _more(policy: Fast, memory: FastMemory, seen: ScaleSeen, now: datetime, idle: bool) -> int:
+    if memory.grown_at is not None and 0.0 <= (now - memory.grown_at).total_seconds() < policy.scale_out_cooldown:
+        return seen.desired
+    assert seen.load is not None and seen.ready is not None
+    wanted = up(memory.level) if memory.level > (1 + TOLERANCE) * seen.desired else seen.desired
+    waits = seen.load.queue_time
+    if policy.queue_time is not None and waits is not None and waits > policy.queue_time and idle:
+        wanted = max(wanted, seen.desired + 1)
+    known = seen.load.arrivals is not None and seen.load.service_time is not None
+    start = seen.desired if known else seen.ready
+    return min(wanted, max(start + 1, math.floor(start * policy.growth)))

@@ -1,0 +1,168 @@
+"""From what fleets did each second to the metrics that SageMaker publishes of endpoints.
+
+Each series comes twice: for the variant, where the old and the new fleet both count, and with the dimension
+``EndpointConfigName`` for one fleet alone. An idle second publishes nothing of requests, unless autoscaling
+follows the variant.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+
+from tidegate.domain.metric import INSTANCES, JOBS, SAGEMAKER, FleetSecond, Latency, MetricId, Sample
+from tidegate.monitoring import sketch
+from tidegate.service.transforms import PREFIX
+
+COUNTS = "None"
+"""The unit of SageMaker's counts is literally None."""
+PERCENT = "Percent"
+MICROSECONDS = "Microseconds"
+
+
+Followed = frozenset[tuple[str, str]]
+"""Endpoints and variants that autoscaling follows."""
+
+
+def samples(seconds: Iterable[FleetSecond], followed: Followed = frozenset()) -> list[Sample]:
+    """One sample for each series of each fleet's second; equal series of two fleets are left to be merged."""
+    made = []
+    for second in seconds:
+        if second.fleet.endpoint.startswith(PREFIX):
+            made += _job(second)
+            continue
+        made += [*_requests(second), *_instances(second), *_noted(second), *_concurrency(second, followed)]
+    return made
+
+
+def _job(second: FleetSecond) -> list[Sample]:
+    """What SageMaker publishes of a transform job: the load of each host."""
+    job = second.fleet.endpoint.removeprefix(PREFIX)
+    made: list[Sample] = []
+    for name, readings in (("CPUUtilization", second.cpu), ("MemoryUtilization", second.memory)):
+        for number, value in enumerate(readings, 1):
+            metric = MetricId.of(JOBS, name, {"Host": f"{job}/{number}"})
+            bins = {sketch.index(value): 1.0}
+            made.append(Sample(metric, second.second, 1.0, value, value, value, bins, PERCENT))
+    return made
+
+
+def _concurrency(second: FleetSecond, followed: Followed) -> list[Sample]:
+    """What the replicas have in hand, of the variant alone. Zeros, also of a second without a request, are told
+    only where autoscaling waits for them: it takes nothing for granted that was not told."""
+    idle = (second.fleet.endpoint, second.fleet.variant) in followed
+    made: list[Sample] = []
+    if any(second.in_flight) or (idle and second.in_flight):
+        spread = _spread(second.in_flight)
+        made += _samples(second, SAGEMAKER, "ConcurrentRequestsPerModel", COUNTS, spread, whole=True)
+    if idle and second.in_flight and not second.invocations and not second.queued:
+        nothing = _spread((0.0,))
+        made += _samples(second, SAGEMAKER, "InvocationsPerInstance", COUNTS, nothing, whole=True)
+    return made
+
+
+def dimensions(second: FleetSecond) -> list[dict[str, str]]:
+    variant = {"EndpointName": second.fleet.endpoint, "VariantName": second.fleet.variant}
+    return [variant, {**variant, "EndpointConfigName": second.config_name}]
+
+
+def _requests(second: FleetSecond) -> list[Sample]:
+    made: list[Sample] = []
+    if second.invocations > 0 and second.queued:
+        made += _rate(second, "Invocation4XXErrors", second.errors_4xx)
+        made += _rate(second, "Invocation5XXErrors", second.errors_5xx)
+    elif second.invocations > 0:
+        share = 1 / max(1, second.ready_instances)
+        made += _each(second, "Invocations", {1.0: second.invocations})
+        made += _each(second, "InvocationsPerInstance", {share: second.invocations})
+        made += _rate(second, "Invocation4XXErrors", second.errors_4xx)
+        made += _rate(second, "Invocation5XXErrors", second.errors_5xx)
+        made += _rate(second, "InvocationModelErrors", second.model_errors)
+    made += _latency(second, "ModelLatency", second.model_latency)
+    if not second.queued:  # what a request waited is TimeInBacklog
+        made += _latency(second, "OverheadLatency", second.overhead_latency)
+    return made
+
+
+def _instances(second: FleetSecond) -> list[Sample]:
+    return [
+        *_readings(second, "CPUUtilization", second.cpu),
+        *_readings(second, "MemoryUtilization", second.memory),
+    ]
+
+
+NOTED: dict[str, tuple[str, str]] = {
+    "ContainerLatency": (SAGEMAKER, MICROSECONDS),
+    "FirstChunkLatency": (SAGEMAKER, MICROSECONDS),
+    "InFlightLatency": (SAGEMAKER, MICROSECONDS),
+    "ModelLatency": (SAGEMAKER, MICROSECONDS),
+    "ModelLoadingWaitTime": (SAGEMAKER, MICROSECONDS),
+    "ModelDownloadingTime": (SAGEMAKER, MICROSECONDS),
+    "ModelLoadingTime": (SAGEMAKER, MICROSECONDS),
+    "ModelUnloadingTime": (SAGEMAKER, MICROSECONDS),
+    "LoadedModelCount": (INSTANCES, COUNTS),
+    "ModelSetupTime": (SAGEMAKER, MICROSECONDS),
+    "QueueTime": (SAGEMAKER, MICROSECONDS),
+    "BilledGBSeconds": (SAGEMAKER, COUNTS),
+}
+"""Namespace and unit of what workers note, where they are not SageMaker's counts."""
+
+
+def _noted(second: FleetSecond) -> list[Sample]:
+    made: list[Sample] = []
+    for series in second.series:
+        namespace, unit = NOTED.get(series.name, (SAGEMAKER, COUNTS))
+        made += _samples(second, namespace, series.name, unit, series.values, series.dimensions)
+    return made
+
+
+def _rate(second: FleetSecond, name: str, errors: int) -> list[Sample]:
+    """0 or 1 for each request, so that Average is the rate."""
+    values = {0.0: second.invocations - errors, 1.0: errors}
+    return _each(second, name, {value: count for value, count in values.items() if count > 0})
+
+
+def _each(second: FleetSecond, name: str, values: dict[float, int]) -> list[Sample]:
+    bins: dict[int, float] = {sketch.index(value): count for value, count in values.items()}
+    total = sum(value * count for value, count in values.items())
+    latency = Latency(bins, total, min(values), max(values))
+    return _samples(second, SAGEMAKER, name, COUNTS, latency)
+
+
+def _latency(second: FleetSecond, name: str, latency: Latency | None) -> list[Sample]:
+    return _samples(second, SAGEMAKER, name, MICROSECONDS, latency) if latency and latency.count else []
+
+
+def _readings(second: FleetSecond, name: str, readings: Sequence[float]) -> list[Sample]:
+    if not readings:
+        return []
+    return _samples(second, INSTANCES, name, PERCENT, _spread(readings))
+
+
+def _spread(readings: Sequence[float]) -> Latency:
+    bins = sketch.merge({sketch.index(value): 1.0} for value in readings)
+    return Latency(bins, math.fsum(readings), min(readings), max(readings))
+
+
+def _samples(
+    second: FleetSecond,
+    namespace: str,
+    name: str,
+    unit: str,
+    spread: Latency,
+    extra: tuple[tuple[str, str], ...] = (),
+    *,
+    whole: bool = False,
+) -> list[Sample]:
+    """``whole``: for the variant alone, not for the fleet as well."""
+    return [
+        Sample(
+            metric=MetricId.of(namespace, name, {**named, **dict(extra)}),
+            at=second.second,
+            count=spread.count,
+            total=spread.total,
+            low=spread.low,
+            high=spread.high,
+            bins=dict(spread.bins),
+            unit=unit,
+        )
+        for named in dimensions(second)[: 1 if whole else None]
+    ]

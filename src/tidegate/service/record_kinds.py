@@ -1,0 +1,59 @@
+"""The kinds of records in the store, each with the frozen type of its body."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tidegate.domain.alarm import Alarm
+from tidegate.domain.endpoint import Endpoint, EndpointConfig
+from tidegate.domain.package import Package, PackageGroup
+from tidegate.domain.recommendation import RecommendationJob
+from tidegate.domain.registry import Model, Tags
+from tidegate.domain.transform import TransformJob
+from tidegate.ports.store import Kind
+from tidegate.service.scaling_records import ActivityRecord, Scalable
+
+
+@dataclass(frozen=True)
+class TagSet:
+    """The tags of one resource; the record's name is ``kind/name`` of what they are on."""
+
+    tags: Tags = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """The last line of the journal whose state changes a receiver has; the record's name is made of its address."""
+
+    seq: int
+
+
+MODEL = Kind("model", Model)
+CONFIG = Kind("config", EndpointConfig)
+ENDPOINT = Kind("endpoint", Endpoint)
+ALARM = Kind("alarm", Alarm)
+TAGS = Kind("tags", TagSet)
+TRANSFORM = Kind("transform", TransformJob)
+RECOMMENDATION = Kind("recommendation", RecommendationJob)
+
+PACKAGE_GROUP = Kind("package-group", PackageGroup)
+PACKAGE = Kind("package", Package)
+
+CURSOR = Kind("state-events", Cursor)
+
+SCALABLE = Kind("scalable", Scalable)
+ACTIVITY = Kind("activity", ActivityRecord)
+
+ALL: tuple[Kind[Any], ...] = (
+    MODEL,
+    CONFIG,
+    ENDPOINT,
+    ALARM,
+    TAGS,
+    TRANSFORM,
+    RECOMMENDATION,
+    PACKAGE_GROUP,
+    PACKAGE,
+    SCALABLE,
+    ACTIVITY,
+    CURSOR,
+)

@@ -1,0 +1,144 @@
+"""What a spec says of autoscaling, put on record: the target, its policies, and the alarm that wakes from zero."""
+
+import uuid
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from tidegate.domain.alarm import Alarm, Comparison
+from tidegate.domain.arns import resource_arn
+from tidegate.domain.desired import ScalingWish
+from tidegate.domain.metric import SAGEMAKER
+from tidegate.domain.observation import Event
+from tidegate.domain.scaling import (
+    Adjustment,
+    Calendar,
+    Fast,
+    Forecast,
+    Policy,
+    ScalableTarget,
+    Step,
+    StepScaling,
+    TargetTracking,
+)
+from tidegate.ports.store import Saved, Tx
+from tidegate.service import alarms, scalables, tracking_alarms
+from tidegate.service.record_kinds import ALARM
+from tidegate.service.scalables import Bounds, Key
+from tidegate.service.scaling_records import PolicyRecord, Scalable
+
+FROM_ZERO = "from-zero"
+
+
+@dataclass(frozen=True)
+class Arns:
+    """``unique`` is drawn for this deployment."""
+
+    region: str = "us-east-1"
+    account: str = "000000000000"
+    unique: str = ""
+
+    def id(self, name: str) -> str:
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.unique}/{name}"))
+
+    def policy(self, target: ScalableTarget, id: str, name: str) -> str:
+        resource = f"scalingPolicy:{id}:resource/sagemaker/{target.resource_id}:policyName/{name}"
+        return resource_arn("autoscaling", self.region, self.account, resource)
+
+
+def apply(tx: Tx, endpoint: str, wish: ScalingWish | None, arns: Arns, now: datetime) -> None:
+    """What an earlier spec asked for and this one does not goes; what others put on the target stays. Raises
+    Invalid."""
+    key = Key(endpoint, wish.variant, wish.dimension) if wish is not None else None
+    for saved in scalables.of_endpoint(tx, endpoint):
+        if key is None or saved.name != key.name:
+            _withdraw(tx, saved, now)
+    if wish is None or key is None:
+        return
+    new = uuid.UUID(arns.id(f"{key.name}/target")).hex
+    bounds = Bounds(wish.minimum, wish.maximum)
+    scalables.register(tx, key, bounds, {}, id=new, now=now)
+    saved = scalables.get(tx, key)
+    target = saved.body.target
+    policies = [*wish.policies, *([_steps_from_zero()] if wish.from_zero else [])]
+    records = [_record(saved.body, policy, arns, now) for policy in policies]
+    old = [record for record in saved.body.policies if record.by_spec]
+    gone = [record for record in old if record.policy.name not in {policy.name for policy in policies}]
+    tracking_alarms.remove(tx, target, gone, now)
+    others = [record for record in saved.body.policies if not record.by_spec]
+    after = replace(saved.body, policies=(*others, *records), by_spec=True)
+    if after != saved.body:
+        scalables.save(tx, saved, after, Event("scaling.Asked", f"{len(records)} policies by the spec"), now)
+        for record in records:
+            tracking_alarms.put(tx, target, record, now)
+    _put_waker(tx, target, records, now)
+
+
+def _record(scalable: Scalable, policy: Policy, arns: Arns, now: datetime) -> PolicyRecord:
+    """An equal one keeps its identity, and with it what its alarms know."""
+    before = scalable.policy(policy.name)
+    id = before.id if before is not None else arns.id(policy.name)
+    arn = before.arn if before is not None else arns.policy(scalable.target, id, policy.name)
+    blank = PolicyRecord(id, arn, before.created_at if before is not None else now, by_spec=True)
+    match policy:
+        case TargetTracking():
+            old = before.tracking if before is not None else None
+            ends = old.alarm_ids if old is not None else (arns.id(f"{policy.name}/h"), arns.id(f"{policy.name}/l"))
+            return replace(blank, tracking=replace(policy, alarm_ids=ends))
+        case StepScaling():
+            return replace(blank, steps=policy)
+        case Fast():
+            return replace(blank, fast=policy)
+        case Calendar():
+            return replace(blank, calendar=policy)
+        case Forecast():
+            return replace(blank, forecast=policy)
+
+
+def _withdraw(tx: Tx, saved: Saved[Scalable], now: datetime) -> None:
+    """What specs asked for of a target; the target itself where a spec made it and nothing else is on it."""
+    if not saved.body.by_spec:
+        return
+    target = saved.body.target
+    mine = [record for record in saved.body.policies if record.by_spec]
+    left = tuple(record for record in saved.body.policies if not record.by_spec)
+    alarms.delete(tx, [name for name in [waker(target)] if tx.get(ALARM, name) is not None], now)
+    if not left and not saved.body.actions:
+        scalables.deregister(tx, Key(target.endpoint, target.variant, target.dimension), now)
+        return
+    tracking_alarms.remove(tx, target, mine, now)
+    after = replace(saved.body, policies=left, by_spec=False)
+    scalables.save(tx, saved, after, Event("scaling.Withdrawn", "the spec no longer asks for it"), now)
+
+
+def _steps_from_zero() -> StepScaling:
+    return StepScaling(FROM_ZERO, Adjustment.CHANGE, (Step(1, lower=0.0),), cooldown=60)
+
+
+def waker(target: ScalableTarget) -> str:
+    return f"{target.endpoint}-{target.variant}-backlog-without-capacity"
+
+
+def _put_waker(tx: Tx, target: ScalableTarget, records: list[PolicyRecord], now: datetime) -> None:
+    """The alarm that SageMaker's guide asks for to scale an asynchronous endpoint from zero."""
+    name, steps = waker(target), next((one for one in records if one.policy.name == FROM_ZERO), None)
+    if steps is None:
+        alarms.delete(tx, [name for name in [name] if tx.get(ALARM, name) is not None], now)
+        return
+    alarm = Alarm(
+        name,
+        SAGEMAKER,
+        "HasBacklogWithoutCapacity",
+        {"EndpointName": target.endpoint},
+        "Average",
+        60,
+        2,
+        2,
+        1.0,
+        Comparison.GREATER_OR_EQUAL,
+        now,
+        description=f"Requests wait at {target.endpoint} and no instance is there.",
+        alarm_actions=(steps.arn,),
+    )
+    old = tx.get(ALARM, name)
+    if old is None or old.body.alarm_actions != alarm.alarm_actions:
+        alarms.put(tx, alarm, now)

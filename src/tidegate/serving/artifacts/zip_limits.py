@@ -1,0 +1,55 @@
+"""Bounds on zip files that a library reads as a model: how many entries they list, and how large those unpack."""
+
+import struct
+import zipfile
+from pathlib import Path
+from typing import IO
+
+from tidegate.domain.errors import ArtifactError
+from tidegate.serving.artifacts.archives import Limits
+
+MOST_LISTED = 16 * 1024 * 1024
+"""Bytes of the list of entries, all of which any reader holds in memory, some ten times larger there."""
+_END, _END_64, _LOCATOR = struct.Struct("<4s4H2LH"), struct.Struct("<4sQ2H2L4Q"), struct.Struct("<4sLQL")
+_LONGEST_COMMENT = 0xFFFF
+
+
+def check(path: Path, limits: Limits | None = None) -> None:
+    """Raises ArtifactError for a zip file that is out of bounds. What is no zip file is left to its reader."""
+    limits = limits or Limits()
+    with path.open("rb") as file:
+        entries, listed = _announced(file)
+    if entries > limits.files or listed > MOST_LISTED:
+        raise ArtifactError(f"{path.name} lists more than {limits.files} entries")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return
+    if len(found) > limits.files:
+        raise ArtifactError(f"{path.name} lists more than {limits.files} entries")
+    size = sum(entry.file_size for entry in found)
+    if size > max(limits.ratio_from, path.stat().st_size * limits.ratio):
+        raise ArtifactError(f"{path.name} unpacks to more than {limits.ratio} times its size")
+    if size > limits.size:
+        raise ArtifactError(f"{path.name} unpacks to more than {limits.size} bytes")
+
+
+def _announced(file: IO[bytes]) -> tuple[int, int]:
+    """Number of entries and bytes of their list, read without reading them; (0, 0) where there is no such list."""
+    size = file.seek(0, 2)
+    file.seek(max(0, size - _END.size - _LONGEST_COMMENT))
+    tail = file.read()
+    at = tail.rfind(b"PK\5\6")
+    if at < 0 or len(tail) - at < _END.size:
+        return 0, 0
+    *_, entries, listed, _, _ = _END.unpack_from(tail, at)
+    before = size - len(tail) + at - _LOCATOR.size
+    if before >= 0:
+        file.seek(before)
+        mark, _, end_64, _ = _LOCATOR.unpack(file.read(_LOCATOR.size))
+        if mark == b"PK\6\7" and end_64 + _END_64.size <= size:
+            file.seek(end_64)
+            *_, entries_64, listed_64, _ = _END_64.unpack(file.read(_END_64.size))
+            return int(entries_64), int(listed_64)
+    return int(entries), int(listed)

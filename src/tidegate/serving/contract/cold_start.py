@@ -1,0 +1,55 @@
+"""Where the time of a cold start went: a line in the log, and the metric ModelSetupTime."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+
+from tidegate.serving.contract.invocation import Note
+from tidegate.serving.contract.replica_spec import OnDemand, ReplicaSpec
+
+SETUP = "ModelSetupTime"
+"""Microseconds from the moment that the platform heard of the need to the moment that the model could answer."""
+
+
+class ColdStart:
+    """Of one replica of a serverless fleet. Each phase ends with ``mark``; the last two with the first answer."""
+
+    def __init__(self, on_demand: OnDemand, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._waited = on_demand.asked > 0
+        self._begin = on_demand.asked or clock()
+        noticed = on_demand.noticed or self._begin
+        self._last = noticed
+        self._noticed = noticed
+        self._phases = [("noticed", noticed - self._begin)]
+        self.mark("forked")
+
+    def mark(self, phase: str, at: float | None = None) -> None:
+        now = self._clock() if at is None else at
+        self._phases.append((phase, now - self._last))
+        self._last = now
+
+    def setup(self) -> Note:
+        return Note(SETUP, max(0.0, round((self._last - self._noticed) * 1e6)), ())
+
+    def answered(self, arrived: float) -> str:
+        """What the log says at the first answer, to a request that came here at ``arrived`` (epoch seconds)."""
+        self.mark("let in", arrived)
+        self.mark("answered")
+        parts = ", ".join(f"{phase} {seconds * 1000:.1f}" for phase, seconds in self._phases)
+        if not self._waited:
+            return f"started before it was needed: {parts} ms"
+        return f"cold start of {(self._last - self._begin) * 1000:.1f} ms: {parts}"
+
+
+async def tell(spec: ReplicaSpec) -> None:
+    """Lets the controller know that this replica is ready, so that it need not ask again and again."""
+    if spec.on_demand is None:
+        return
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(1):
+            _, writer = await asyncio.open_unix_connection(spec.on_demand.news)
+            writer.write(f"{spec.fleet}\n".encode())
+            await writer.drain()
+            writer.close()

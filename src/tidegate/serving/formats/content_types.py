@@ -1,0 +1,164 @@
+"""The forms that rows come in and predictions go out in, and which of them an answer takes.
+
+What is no number in an answer is written alike in all of them, and can be read back from each: NaN is ``null`` in
+JSON (as a missing value is in a request), ``nan`` in CSV and NaN in arrays and tables; infinity is ``"Infinity"`` or
+``"-Infinity"`` in JSON, which has no number for it, ``inf`` or ``-inf`` in CSV and itself in arrays and tables.
+"""
+
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from tidegate.serving.contract.invocation import Answer, ModelFailed
+from tidegate.serving.formats import arrow_io, large_csv, npy
+from tidegate.serving.formats.json_encoding import encode_json
+from tidegate.serving.formats.row_parser import Heading
+from tidegate.transform.csv_lines import BOM, BadField, text_fields
+
+CSV = "text/csv"
+JSON = "application/json"
+NPY = "application/x-npy"
+JSON_LINES = "application/jsonlines"
+LINED = frozenset({CSV, JSON_LINES})
+"""One row, or prediction, a line."""
+TYPES = (JSON, CSV, NPY, JSON_LINES, *arrow_io.TYPES)
+
+_KEY = len('{"predictions":')
+_encode = msgspec.json.encode
+
+
+def kind_of(content_type: str) -> str:
+    """The form that a body says it has; CSV where it says nothing, as AWS's XGBoost container takes it."""
+    return content_type.partition(";")[0].strip().lower() or CSV
+
+
+def heading_of(content_type: str) -> Heading:
+    """Whether a CSV has a header, by RFC 4180's parameter; UNSAID for most. Raises ModelFailed (415)."""
+    said = parameter(content_type, "header")
+    if said not in ("", "present", "absent"):
+        raise ModelFailed(415, f"The content type says header={said[:40]!r}; expected present or absent.")
+    return Heading(said)
+
+
+def check_charset(content_type: str, body: bytes) -> None:
+    """Raises ModelFailed (415) for a body that is said to be text in another encoding than UTF-8, and shows it."""
+    charset = parameter(content_type, "charset")
+    if charset not in ("", "utf-8", "utf8", "us-ascii", "ascii") and not body.isascii():
+        raise ModelFailed(415, f"Text in {charset[:40]!r} is not read; send it in UTF-8.")
+
+
+def parameter(content_type: str, name: str) -> str:
+    """In lower case; empty where there is none."""
+    if ";" not in content_type:
+        return ""
+    for piece in content_type.lower().split(";")[1:]:
+        key, _, value = piece.partition("=")
+        if key.strip() == name:
+            return value.strip().strip('"')
+    return ""
+
+
+def unmarked(body: bytes, texts: Collection[Any]) -> bytes:
+    """A CSV without the byte order mark at its beginning. ``texts``: what its first column is known to take. Raises
+    ModelFailed where the mark may be the first character of one of them."""
+    if not body.startswith(BOM):
+        return body
+    mark = BOM.decode()
+    if any(isinstance(text, str) and text.startswith(mark) for text in texts):
+        with suppress(BadField):
+            if text_fields(body.partition(b"\n")[0].removesuffix(b"\r"))[0] in texts:
+                raise ModelFailed(
+                    400,
+                    "The body begins with U+FEFF, which may be a byte order mark or the first character of a"
+                    " category: put the field in quotes.",
+                )
+    return body.removeprefix(BOM)
+
+
+def choose(accept: str, default: str, types: Sequence[str] = TYPES) -> str:
+    """The form to answer in: the one of ``types`` that an Accept header likes best; ``default`` where it has no
+    wish. Raises ModelFailed (406) where none will do."""
+    if accept in ("", "*/*"):
+        return default
+    if accept in types:
+        return accept
+    best, liking = None, 0.0
+    for part in accept.lower().split(","):
+        name, *parameters = (piece.strip() for piece in part.split(";"))
+        quality = _quality(parameters)
+        fitting = [kind for kind in (default, *types) if name in (kind, "*/*", f"{kind.partition('/')[0]}/*")]
+        if fitting and quality > liking:
+            best, liking = fitting[0], quality
+    if best is None:
+        raise ModelFailed(406, f"Cannot answer as {accept[:100]!r}; accept one of {', '.join(types)}.")
+    return best
+
+
+def unknown(kind: str, types: Sequence[str] = TYPES) -> ModelFailed:
+    """What a body in a form that is not known is told."""
+    if kind == "application/octet-stream":
+        return ModelFailed(
+            415, f"Raw bytes are not rows of a table; send {', '.join(types)} and name it in Content-Type."
+        )
+    return ModelFailed(415, f"Content type {kind[:100]!r} is not supported; send {', '.join(types)}.")
+
+
+def _quality(parameters: Sequence[str]) -> float:
+    for parameter in parameters:
+        if parameter.startswith("q="):
+            try:
+                return float(parameter[2:])
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+def write(predictions: Any, kind: str) -> Answer:
+    """Predictions in the form ``kind``: one per row, a list (or a CSV line) of several where a row has them; in JSON
+    Lines an object each. As a table: the column ``prediction``, or ``prediction_0`` and on."""
+    if kind == JSON:
+        body = _encode({"predictions": predictions.tolist()})
+        if body.find(b"n", _KEY) >= 0 and b"null" in body:
+            body = encode_json({"predictions": predictions.tolist()})
+        return Answer(body, JSON)
+    if predictions.dtype.kind == "O":
+        predictions = _labels(predictions)
+    if kind in arrow_io.KINDS:
+        return Answer(arrow_io.write(predictions, kind), kind)
+    if kind == NPY:
+        return Answer(npy.encode(predictions), NPY)
+    if kind == CSV:
+        quick = large_csv.written(predictions)
+        return Answer(_csv(predictions) if quick is None else quick, CSV)
+    values = predictions.tolist()
+    body = b"\n".join([_encode({"prediction": each}) for each in values])
+    if b"null" in body:
+        body = b"\n".join([encode_json({"prediction": each}) for each in values])
+    return Answer(body + b"\n" if values else b"", JSON_LINES)
+
+
+def _labels(predictions: Any) -> Any:
+    """Labels of one type, which numpy kept as objects, as an array of that type; others as they are."""
+    values = predictions.ravel().tolist()
+    if len({type(one) for one in values}) != 1 or not isinstance(values[0], str | int | float):
+        return predictions
+    return np.array(values).reshape(predictions.shape)
+
+
+def _csv(predictions: Any) -> bytes:
+    if predictions.ndim > 2:
+        raise ModelFailed(406, f"The model gives a table for each row, which CSV cannot hold; accept {JSON}.")
+    values = predictions.tolist()
+    rows = values if predictions.ndim == 2 else [[value] for value in values]
+    if predictions.dtype.kind in "UO":
+        rows = [[_quoted(str(label)) for label in row] for row in rows]
+    return "".join([",".join(map(str, row)) + "\n" for row in rows]).encode()
+
+
+def _quoted(text: str) -> str:
+    if "\n" in text or "\r" in text:
+        raise ModelFailed(406, f"A label has an end of line, which a field of CSV cannot hold; accept {JSON}.")
+    return '"' + text.replace('"', '""') + '"' if not text or '"' in text or "," in text else text

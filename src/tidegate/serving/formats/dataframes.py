@@ -1,0 +1,396 @@
+"""Requests of MLflow's scoring server: a table with named and typed columns, or tensors, in; any value out.
+
+In: ``text/csv`` (with or without a line of names), and JSON with ``dataframe_split``, ``dataframe_records``,
+``instances`` or ``inputs``, and ``params``. The signature of a model is checked here; a message names the row (from
+1) and the column.
+"""
+
+import base64
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from tidegate.serving.contract.invocation import Answer, ModelFailed
+from tidegate.serving.formats import row_decoder
+from tidegate.serving.formats.columns import parse_number
+from tidegate.serving.formats.content_types import check_charset, heading_of
+from tidegate.serving.formats.exact_cast import Inexact, cast
+from tidegate.serving.formats.json_encoding import encode_json
+from tidegate.serving.formats.json_errors import parse_json
+from tidegate.serving.formats.row_parser import Heading, Layout
+from tidegate.transform.csv_lines import BOM, BadField, split_lines, text_fields, without_bom
+
+FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+_RANGES = {"integer": 2**31, "long": 2**63}
+_DTYPES = {"boolean": "bool", "integer": "int32", "long": "int64", "float": "float32", "double": "float64"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """``kind`` is MLflow's word for the type; other words than the plain types are left to MLflow."""
+
+    name: str
+    kind: str
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """``shape`` has -1 for any length. ``name`` is empty for the only input."""
+
+    name: str
+    dtype: Any
+    shape: tuple[int, ...]
+
+
+def signature(schema: Any) -> "Signature":
+    """From MLflow's input schema, or None."""
+    if schema is None:
+        return Signature((), ())
+    if schema.is_tensor_spec():
+        return Signature((), tuple(Tensor(one.name or "", one.type, tuple(one.shape)) for one in schema.inputs))
+    columns = []
+    for number, one in enumerate(schema.inputs):
+        kind = getattr(one.type, "name", "other")
+        columns.append(Column(one.name or str(number), kind, one.required))
+    return Signature(tuple(columns), ())
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a model takes; both empty where it does not say."""
+
+    columns: tuple[Column, ...]
+    tensors: tuple[Tensor, ...]
+
+    def read(
+        self, body: bytes, content_type: str, records: bool = False, begins: bool = True
+    ) -> tuple[Any, dict[str, Any] | None]:
+        """What the model is given, and its parameters; raises ModelFailed (400, 415). ``records``: every line of a
+        CSV is a row. ``begins``: a byte order mark may stand first."""
+        kind = content_type.partition(";")[0].strip().lower() or row_decoder.JSON
+        check_charset(content_type, body)
+        if kind == row_decoder.CSV:
+            lines = without_bom(body) if begins else body
+            return self._csv(lines, Heading.ABSENT if records else heading_of(content_type)), None
+        if kind != row_decoder.JSON:
+            raise ModelFailed(
+                415, f"Content type {kind!r} is not supported; send {row_decoder.JSON} or {row_decoder.CSV}."
+            )
+        asked = parse_json(without_bom(body))
+        forms = [name for name in FORMS if isinstance(asked, dict) and name in asked]
+        if len(forms) != 1:
+            raise ModelFailed(400, f"The JSON must be an object with exactly one of {', '.join(FORMS)}.")
+        parameters = asked.get("params")
+        if parameters is not None and not isinstance(parameters, dict):
+            raise ModelFailed(400, "'params' must be an object.")
+        [form] = forms
+        return self._form(form, asked[form]), parameters
+
+    def _form(self, form: str, value: Any) -> Any:
+        if form == "dataframe_split":
+            return self._split(value)
+        if form == "dataframe_records":
+            return self._records(value)
+        if self.columns:
+            if isinstance(value, dict):
+                return self._by_column(value)
+            return self._records(value)
+        return self._tensors(value)
+
+    # --- tables ---
+
+    def _csv(self, body: bytes, heading: Heading) -> Any:
+        lines = split_lines(body)
+        if not lines:
+            raise ModelFailed(400, "The request has no rows.")
+        fields = [_fields(number, line) for number, line in enumerate(lines)]
+        if not self.tensors and not self.columns:
+            return _by_pandas(body, [len(line) for line in fields], heading)
+        if self.tensors:
+            return self._tensors([[_number(text) for text in line] for line in fields])
+        names, rows = (fields[0], fields[1:]) if self._is_header(fields[0], heading) else (None, fields)
+        kinds = {column.name: column.kind for column in self.columns}
+        order = names or [column.name for column in self.columns]
+        read = dict(enumerate(kinds.get(name, "string") for name in order))
+        parsed = [[_read_text(text, read.get(at, "string")) for at, text in enumerate(line)] for line in rows]
+        return self._rows(parsed, names)
+
+    def _is_header(self, fields: Sequence[str], heading: Heading) -> bool:
+        """Whether the first line names columns; those that may be missing need not be there."""
+        if heading is not Heading.UNSAID:
+            return heading is Heading.PRESENT
+        if not set(fields) >= {column.name for column in self.columns if column.required}:
+            return False
+        layout = Layout(len(self.columns), [column.name for column in self.columns], free=True)
+        if layout.numbered and len(fields) == layout.count:
+            return layout.header(fields, heading, fits=True) is not None
+        return bool(set(fields) & set(layout.names or ()))
+
+    def _split(self, value: Any) -> Any:
+        if not isinstance(value, dict) or not isinstance(value.get("data"), list):
+            raise ModelFailed(400, "'dataframe_split' must be an object with 'data', a list of rows.")
+        names = value.get("columns")
+        if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+            raise ModelFailed(400, "'columns' must be a list of texts.")
+        return self._rows(value["data"], names)
+
+    def _records(self, value: Any) -> Any:
+        if not isinstance(value, list) or not value:
+            raise ModelFailed(400, "The request has no rows; send a list of them.")
+        if not isinstance(value[0], dict):
+            return self._rows(value, None)
+        for number, row in enumerate(value):
+            if not isinstance(row, dict):
+                raise ModelFailed(400, f"Row {number + 1} is not an object, as the rows before it.")
+        names = list(dict.fromkeys(name for row in value for name in row))
+        for column in self.columns:
+            for number, row in enumerate(value):
+                if column.required and column.name not in row:
+                    raise ModelFailed(400, f"Row {number + 1} has no {column.name!r}.")
+        return self._rows([[row.get(name) for name in names] for row in value], names)
+
+    def _by_column(self, value: Mapping[str, Any]) -> Any:
+        columns = {name: one if isinstance(one, list) else [one] for name, one in value.items()}
+        lengths = {len(one) for one in columns.values()}
+        if len(lengths) != 1:
+            raise ModelFailed(400, "The columns of 'inputs' have different lengths.")
+        return self._rows([list(row) for row in zip(*columns.values(), strict=True)], list(columns))
+
+    def _rows(self, rows: Sequence[Any], names: Sequence[str] | None) -> Any:
+        """A data frame; ``names`` None: the columns come in the signature's order."""
+        if not rows:
+            raise ModelFailed(400, "The request has no rows.")
+        order = list(names) if names is not None else [column.name for column in self.columns]
+        if len(set(order)) != len(order):
+            twice = next(name for number, name in enumerate(order) if name in order[:number])
+            raise ModelFailed(400, f"The column {twice!r} is given twice.")
+        for number, row in enumerate(rows):
+            if not isinstance(row, list):
+                raise ModelFailed(400, f"Row {number + 1} must be a list of values.")
+            if (order or names is not None) and len(row) != len(order):
+                raise ModelFailed(400, f"Row {number + 1} has {len(row)} columns; the model takes {len(order)}.")
+        if not self.columns:
+            return pd.DataFrame([list(row) for row in rows], columns=order or None)
+        frame = {}
+        for column in self.columns:
+            if column.name not in order:
+                if column.required:
+                    raise ModelFailed(400, f"The column {column.name!r} is missing.")
+                continue
+            at = order.index(column.name)
+            frame[column.name] = _series(column, [row[at] for row in rows], at)
+        unknown = [name for name in order if name not in [column.name for column in self.columns]]
+        if unknown:
+            raise ModelFailed(400, f"The model has no column {unknown[0]!r}.")
+        return pd.DataFrame(frame)
+
+    # --- tensors ---
+
+    def _tensors(self, value: Any) -> Any:
+        if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+            value = {name: [one.get(name) for one in value] for name in value[0]}
+        if not self.tensors:
+            if isinstance(value, dict):
+                return {name: _array(name, one, None) for name, one in value.items()}
+            return _array("The input", value, None)
+        if not isinstance(value, dict):
+            if len(self.tensors) != 1:
+                names = ", ".join(one.name for one in self.tensors)
+                raise ModelFailed(
+                    400, f"The model has {len(self.tensors)} inputs: {names}; send an object of them."
+                )
+            array = _fit(self.tensors[0], value)
+            return {self.tensors[0].name: array} if self.tensors[0].name else array
+        for one in self.tensors:
+            if one.name not in value:
+                raise ModelFailed(400, f"The input {one.name!r} is missing.")
+        return {one.name: _fit(one, value[one.name]) for one in self.tensors}
+
+
+def _series(column: Column, values: list[Any], at: int) -> Any:
+    check = _CHECKS.get(column.kind)
+    if check is None:
+        return pd.Series(values, dtype=object)
+    found: list[Any] = []
+    for number, value in enumerate(values):
+        if value is None and (column.kind in ("double", "float", "string") or not column.required):
+            found.append(value)
+            continue
+        good, told = check(value), _TOLD[column.kind]
+        if good is None:
+            shown = "null" if value is None else msgspec.json.encode(value).decode()[:40]
+            place = f"Row {number + 1}, column {at + 1} ({column.name})"
+            raise ModelFailed(400, f"{place}: expected {told}, got {shown}.")
+        found.append(good)
+    if column.kind == "datetime":
+        return pd.Series(pd.to_datetime(pd.Series(found, dtype=object)))
+    missing = any(value is None for value in found)
+    dtype = (
+        object if missing and column.kind in ("integer", "long", "boolean") else _DTYPES.get(column.kind, object)
+    )
+    with np.errstate(over="ignore"):
+        series = np.array(found, dtype=dtype)
+    if column.kind == "float":
+        for row in np.flatnonzero(np.isinf(series)):
+            if found[row] is not None and not np.isinf(found[row]):
+                place = f"Row {row + 1}, column {at + 1} ({column.name})"
+                raise ModelFailed(400, f"{place}: {found[row]} is beyond float32.")
+    return series
+
+
+def _whole(limit: int) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        good = isinstance(value, int) and not isinstance(value, bool) and -limit <= value < limit
+        return value if good else None
+
+    return check
+
+
+def _real(value: Any) -> Any:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _moment(value: Any) -> Any:
+    try:
+        return datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _binary(value: Any) -> Any:
+    try:
+        return base64.b64decode(value, validate=True) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "boolean": lambda value: value if isinstance(value, bool) else None,
+    "integer": _whole(_RANGES["integer"]),
+    "long": _whole(_RANGES["long"]),
+    "float": _real,
+    "double": _real,
+    "string": lambda value: value if isinstance(value, str) else None,
+    "binary": _binary,
+    "datetime": _moment,
+}
+"""MLflow's type -> the value as it is kept, or None where it is not one."""
+_TOLD = {
+    "boolean": "true or false",
+    "integer": "a whole number of 32 bits",
+    "long": "a whole number",
+    "float": "a number",
+    "double": "a number",
+    "string": "a text",
+    "binary": "base64",
+    "datetime": "a date and time such as 2026-01-31T12:00:00",
+}
+
+
+def _read_text(text: str, kind: str) -> Any:
+    """A field of CSV as JSON would have it; what cannot be read stays text, for the check to name."""
+    if kind == "boolean":
+        return {"true": True, "false": False}.get(text.strip().lower(), text)
+    if kind in ("integer", "long", "float", "double"):
+        return None if not text.strip() else _number(text)
+    return text
+
+
+def _number(text: str) -> Any:
+    try:
+        return parse_number(text)
+    except ValueError:
+        return text
+
+
+def _by_pandas(body: bytes, widths: Sequence[int], heading: Heading) -> Any:
+    """As MLflow's scoring server reads a CSV for a model that does not say what it takes: with a header. ``widths``:
+    fields of each line."""
+    for number, width in enumerate(widths):
+        if width != widths[0]:  # pandas would take the first column for an index
+            raise ModelFailed(400, f"Line {number + 1} has {width} columns, the first line {widths[0]}.")
+    header = heading is not Heading.ABSENT
+    # pandas takes a byte order mark away; ours is gone, and another one is data.
+    found = pd.read_csv(io.BytesIO(BOM + body), header=0 if header else None)
+    if len(found) != len(widths) - header:
+        raise ModelFailed(400, "Some lines of the CSV are empty, and pandas skips them.")
+    return found
+
+
+def _fields(number: int, line: bytes) -> list[str]:
+    try:
+        return text_fields(line)
+    except BadField as bad:
+        raise ModelFailed(400, f"Row {number + 1}, column {bad.column + 1}: {bad}.") from None
+
+
+def _array(name: str, value: Any, dtype: Any) -> Any:
+    try:
+        found = np.array(value, dtype=dtype)
+    except (ValueError, TypeError, OverflowError):
+        raise ModelFailed(400, f"{name} must be lists of values of one length each.") from None
+    return found
+
+
+def _fit(one: Tensor, value: Any) -> Any:
+    name = one.name or "The input"
+    found = _array(name, value, None)
+    if found.dtype.kind not in "fiub" and np.dtype(one.dtype).kind in "fiub":
+        raise ModelFailed(400, f"{name} has values that are not numbers.")
+    if np.dtype(one.dtype).kind in "fiu" and _has_truth(value):
+        raise ModelFailed(400, f"{name} has true or false where a number belongs.")
+    pairs = zip(one.shape, found.shape, strict=False)
+    if found.ndim != len(one.shape) or any(want not in (-1, got) for want, got in pairs):
+        told = "x".join("any" if side < 0 else str(side) for side in one.shape)
+        raise ModelFailed(400, f"{name} has the shape {'x'.join(map(str, found.shape))}; the model takes {told}.")
+    if np.dtype(one.dtype).kind not in "fiub":
+        return found.astype(one.dtype)
+    try:
+        return cast(found, one.dtype)
+    except Inexact as wrong:
+        raise ModelFailed(400, f"{name}{''.join(f'[{side}]' for side in wrong.place)}: {wrong}.") from None
+
+
+def _has_truth(value: Any) -> bool:
+    return any(map(_has_truth, value)) if isinstance(value, list) else isinstance(value, bool)
+
+
+def rows(given: Any) -> int:
+    """Of a table, or of tensors, whose first side counts rows."""
+    if isinstance(given, dict):
+        return max(map(rows, given.values()), default=0)
+    return len(given) if getattr(given, "ndim", 0) else 1
+
+
+def answers(found: Any) -> int | None:
+    """How many answers there are; None for what is no list of them: an object, a single value."""
+    if isinstance(found, pd.DataFrame | pd.Series | list | tuple):
+        return len(found)
+    return len(found) if isinstance(found, np.ndarray) and found.ndim else None
+
+
+def write(found: Any) -> Answer:
+    """``{"predictions": ...}``; a table is a list of objects, NaN is null."""
+    value = found.to_dict(orient="records") if isinstance(found, pd.DataFrame) else found
+    return Answer(encode_json({"predictions": value}, _plain), row_decoder.JSON)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic | pd.Series):
+        return value.tolist()
+    if isinstance(value, pd.Timestamp | datetime | date):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, pd.DataFrame):
+        return value.to_dict(orient="records")
+    raise TypeError(f"the model gives a {type(value).__name__}, which JSON has no form for")

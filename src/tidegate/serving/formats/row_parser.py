@@ -1,0 +1,329 @@
+"""Rows as cells, in the model's order of columns, from JSON and JSON Lines in each shape, and the headers of CSV.
+
+What all readers of tables share: which shapes a request may have, how columns are matched (by name where a request
+names them and the model has names, by position otherwise), and how a place is named: rows and columns from 1, a
+header line not counted. Values are not looked at here. A body that says one thing twice (two keys of one name, two
+forms of rows) is refused: whichever was dropped might have been meant.
+"""
+
+import re
+from collections.abc import Sequence
+from enum import Enum
+from functools import cached_property
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from tidegate.serving.contract.invocation import ModelFailed
+from tidegate.serving.formats.columns import parse_number
+from tidegate.serving.formats.json_errors import TOO_LARGE, TWICE, deep, unreadable
+from tidegate.transform import strict_json
+from tidegate.transform.csv_lines import split_lines
+
+Cell = bool | int | float | str | None
+_Item = float | list[float | None] | dict[str, float | None] | None
+_FreeItem = bool | int | float | str | list[Cell] | dict[str, Cell] | None
+
+
+class Heading(Enum):
+    """Whether the first line of a CSV names columns."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    UNSAID = ""
+    """The line itself shows it."""
+
+
+class _Split(msgspec.Struct):
+    data: list[list[float | None]]
+    columns: list[str] | UnsetType | None = UNSET
+    index: Raw | UnsetType = UNSET
+
+
+class _Body(msgspec.Struct):
+    instances: list[_Item] | UnsetType | None = UNSET
+    inputs: list[_Item] | UnsetType | None = UNSET
+    dataframe_records: list[_Item] | UnsetType | None = UNSET
+    dataframe_split: _Split | UnsetType | None = UNSET
+    predictions: list[_Item] | UnsetType | None = UNSET
+    """What another model answered, in a pipeline."""
+
+
+class _FreeSplit(msgspec.Struct):
+    data: list[list[Cell]]
+    columns: list[str] | UnsetType | None = UNSET
+    index: Raw | UnsetType = UNSET
+
+
+class _FreeBody(msgspec.Struct):
+    instances: list[_FreeItem] | UnsetType | None = UNSET
+    inputs: list[_FreeItem] | UnsetType | None = UNSET
+    dataframe_records: list[_FreeItem] | UnsetType | None = UNSET
+    dataframe_split: _FreeSplit | UnsetType | None = UNSET
+    predictions: list[_FreeItem] | UnsetType | None = UNSET
+
+
+_TELLING = 3
+"""Columns from which on a row is hardly ever the names in their order."""
+FORMS = ("instances", "inputs", "dataframe_split", "dataframe_records", "predictions")
+SHAPES = "'instances', 'inputs', 'dataframe_split' and 'dataframe_records'"
+_PATH = re.compile(r"\[(\d+)\]\[(\d+)\]`$")
+_LIST, _OBJECT, _ROW = (msgspec.json.Decoder(kind) for kind in (list[_Item], _Body, _Item))
+_FREE_LIST, _FREE_OBJECT, _FREE_ROW = (
+    msgspec.json.Decoder(kind) for kind in (list[_FreeItem], _FreeBody, _FreeItem)
+)
+
+
+class Layout:
+    """``count`` columns, whose ``names`` may be unknown. ``free``: cells may be text and truth values too."""
+
+    def __init__(self, count: int, names: Sequence[str] | None, free: bool) -> None:
+        self.count = count
+        self.names = tuple(names) if names else None
+        self._free = free
+
+    @cached_property
+    def numbered(self) -> bool:
+        """Whether the names are numbers, so that a header may look like a row."""
+        return self.names is not None and all(map(_is_number, self.names))
+
+    @cached_property
+    def _name_fields(self) -> list[bytes]:
+        return sorted(name.strip().encode() for name in self.names or ())
+
+    # --- application/json ---
+
+    def json(self, body: bytes) -> list[list[Any]]:
+        """Raises ModelFailed (400)."""
+        try:
+            if body.lstrip()[:1] == b"[":
+                return self._items(self._distinct(body, (_FREE_LIST if self._free else _LIST).decode(body), 0))
+            parsed: Any = (_FREE_OBJECT if self._free else _OBJECT).decode(body)
+        except msgspec.DecodeError as error:
+            raise self._odd(error, body) from None
+        except RecursionError:
+            raise deep() from None
+        return self._form(body, parsed)
+
+    def json_lines(self, body: bytes) -> list[list[Any]]:
+        """Each line is one JSON value and one row. Raises ModelFailed (400) that names the line."""
+        decode = (_FREE_ROW if self._free else _ROW).decode
+        lines = split_lines(body)
+        if not lines:
+            raise self.empty()
+        items = []
+        for number, line in enumerate(lines):
+            try:
+                items.append(decode(line))
+            except (msgspec.DecodeError, RecursionError):
+                raise self._odd_line(number, line) from None
+        rows = [self._row(number, item) for number, item in enumerate(items)]
+        for number, item in enumerate(items):
+            if isinstance(item, dict):
+                self._check_keys(lines[number], len(item), f"Row {number + 1}: ")
+        return rows
+
+    def _row(self, number: int, item: Any) -> list[Any]:
+        """Of a line; a single value is a row of one column."""
+        if self.count == 1 and not isinstance(item, list | dict):
+            return [item]
+        return self._cells(number, item)
+
+    def _odd_line(self, number: int, line: bytes) -> ModelFailed:
+        if not line.strip():
+            return ModelFailed(400, f"Row {number + 1}: the line is empty; a line holds one JSON value.")
+        try:
+            msgspec.json.decode(line)
+            self.json(b"[%b]" % line)
+            said = "the line is not one JSON value."
+        except msgspec.DecodeError as error:
+            said = unreadable(error, line).message
+        except RecursionError:
+            said = deep().message
+        except ModelFailed as refused:
+            said = refused.message
+        where = f"Row {number + 1}"
+        said = said.removeprefix("Row 1") if said.startswith("Row 1") else f": {said}"
+        return ModelFailed(400, where + said)
+
+    def _form(self, body: bytes, parsed: Any) -> list[list[Any]]:
+        given = {name: value for name in FORMS if (value := getattr(parsed, name)) is not UNSET}
+        forms = [name for name, value in given.items() if value is not None]
+        if not forms:
+            raise ModelFailed(400, f"The JSON has none of {SHAPES}.")
+        if len(forms) > 1:
+            raise ModelFailed(400, f"The JSON has both {forms[0]!r} and {forms[1]!r}; send one of them.")
+        [name] = forms
+        value = given[name]
+        if name == "dataframe_split":
+            inner = 1 + (value.columns is not UNSET) + (value.index is not UNSET)
+            self._check_keys(body, len(given) + inner)
+            return self._split(value)
+        return self._items(self._distinct(body, value, len(given)))
+
+    def _distinct(self, body: bytes, items: Any, keys: int) -> Any:
+        """The rows, once it is sure that no key is there twice. ``keys``: those around them."""
+        if body.count(b"{") > bool(keys):  # rows that are objects, as far as the braces say
+            keys += sum(len(item) for item in items if isinstance(item, dict))
+        if keys:
+            self._check_keys(body, keys)
+        return items
+
+    @staticmethod
+    def _check_keys(text: bytes, keys: int, where: str = "") -> None:
+        try:
+            strict_json.check_keys(text, keys)
+        except strict_json.RepeatedKey as repeated:
+            raise ModelFailed(400, f"{where}{TWICE.format(repeated.key[:100])}") from None
+        except RecursionError:
+            raise deep() from None
+        except ValueError as error:
+            raise unreadable(error, text) from None
+
+    def _odd(self, error: msgspec.DecodeError, body: bytes) -> ModelFailed:
+        """The decoder's words, with the place in ours: its path counts from 0, and of an object's key it says
+        nothing."""
+        said = str(error)
+        found = said.partition("got ")[2].partition(" ")[0] or "something else"
+        found = "a number that is too large" if said.startswith(TOO_LARGE) else found
+        if (at := _PATH.search(said)) is not None:
+            return ModelFailed(
+                400, f"{self.place(int(at[1]), int(at[2]))}: expected a number or null, got {found}."
+            )
+        if "[...]`" in said and not self._free:
+            try:
+                self._numbers(Layout(self.count, self.names, free=True).json(body))
+            except ModelFailed as refused:
+                return refused
+        return unreadable(error, body)
+
+    def _numbers(self, rows: list[list[Any]]) -> None:
+        for row, cells in enumerate(rows):
+            for column, cell in enumerate(cells):
+                if cell is not None and type(cell) not in (int, float):
+                    raise ModelFailed(
+                        400, f"{self.place(row, column)}: expected a number or null, got `{type(cell).__name__}`."
+                    )
+
+    def _items(self, items: Sequence[Any]) -> list[list[Any]]:
+        if not items:
+            raise self.empty()
+        if not isinstance(items[0], list | dict):
+            flat = self._flat(items)
+            items = [[value] for value in flat] if self.count == 1 else [flat]
+        return [self._cells(number, item) for number, item in enumerate(items)]
+
+    def _cells(self, number: int, item: Any) -> list[Any]:
+        if isinstance(item, dict):
+            return self._named(number, item)
+        if not isinstance(item, list):
+            raise ModelFailed(400, f"Row {number + 1} is a single value; expected a list of {self.count}.")
+        if len(item) != self.count:
+            raise self.width(number, len(item))
+        return item
+
+    def _flat(self, items: Sequence[Any]) -> list[Any]:
+        """A list of plain values is one row, or a column where the model takes only one."""
+        for column, item in enumerate(items):
+            if isinstance(item, list | dict):
+                raise ModelFailed(400, f"{self.place(0, column)}: expected a number, as in the columns before.")
+        return list(items)
+
+    def _named(self, row: int, item: dict[str, Any]) -> list[Any]:
+        if self.names is None:
+            raise ModelFailed(400, f"Row {row + 1} is an object, but the model has no feature names; send lists.")
+        if len(item) != self.count or any(name not in item for name in self.names):
+            raise self._names_differ(list(item), f"Row {row + 1}", " (send null for a missing value)")
+        return [item[name] for name in self.names]
+
+    def _split(self, split: Any) -> list[list[Any]]:
+        if not split.data:
+            raise self.empty()
+        named = split.columns is not UNSET and split.columns is not None
+        order = self.order(split.columns, "dataframe_split") if named else None
+        for number, row in enumerate(split.data):
+            if len(row) != self.count:
+                raise self.width(number, len(row))
+        if order is None:
+            return list(split.data)
+        return [[row[column] for column in order] for row in split.data]
+
+    # --- what they share ---
+
+    def order(self, given: Sequence[str], where: str) -> list[int] | None:
+        """Where each of the model's columns is in ``given``; None where the model has no names to match them by.
+        Raises ModelFailed that names the column."""
+        if self.names is None:
+            return None
+        place = {name: number for number, name in enumerate(given)}
+        if len(given) != self.count or len(place) != self.count or any(name not in place for name in self.names):
+            raise self._names_differ(given, where, "")
+        return [place[name] for name in self.names]
+
+    def _names_differ(self, given: Sequence[str], where: str, hint: str) -> ModelFailed:
+        assert self.names is not None
+        known = set(self.names)
+        strange = next((name for name in given if name not in known), None)
+        missing = next((name for name in self.names if name not in set(given)), None)
+        if missing is not None:
+            also = f"; the model has no feature {strange[:100]!r}" if strange is not None else ""
+            return ModelFailed(400, f"{where} has no {missing!r}{hint}{also}.")
+        if strange is not None:
+            return ModelFailed(400, f"{where}: the model has no feature {strange[:100]!r}.")
+        twice = next(name for number, name in enumerate(given) if name in given[:number])
+        return ModelFailed(400, f"{where}: the column {twice!r} is given twice.")
+
+    def may_be_names(self, line: bytes) -> bool:
+        """Whether a line holds the names, which are numbers, in any order. Quick, for it is asked of many rows."""
+        if not self.numbered or line.count(b",") != self.count - 1:
+            return False
+        return sorted(field.strip() for field in line.replace(b'"', b"").split(b",")) == self._name_fields
+
+    def header(self, fields: Sequence[str], heading: Heading, fits: bool) -> list[int] | None:
+        """Where each of the model's columns is, if the first line of a CSV, which has these fields, names columns;
+        None where it is a row. ``fits``: it could be a row. Raises ModelFailed for a header that differs from the
+        model's names, and for a line that may be either."""
+        if heading is Heading.ABSENT or (self.names is None and heading is Heading.UNSAID):
+            return None
+        fields = [field.strip() if field not in (self.names or ()) else field for field in fields]
+        if self.names is None:
+            if len(fields) != self.count:
+                raise ModelFailed(400, f"The header line has {len(fields)} columns; the model takes {self.count}.")
+            return list(range(self.count))
+        if heading is Heading.PRESENT:
+            return self.order(fields, "The header line")
+        whole = sorted(fields) == sorted(self.names)
+        if whole and fits and (self.count < _TELLING or tuple(fields) != self.names):
+            raise ModelFailed(
+                400,
+                "The first line holds the model's column names, and the model takes them for values as well: it may"
+                " be a header or a row. Say which by the content type: 'text/csv; header=present' or"
+                " 'header=absent'.",
+            )
+        named = any(field in self.names and not _is_number(field) for field in fields)
+        if whole or (not fits and (named or self._reads_as_names(fields))):
+            return self.order(fields, "The header line")
+        return None
+
+    def _reads_as_names(self, fields: Sequence[str]) -> bool:
+        return not self._free and all(field and not _is_number(field) for field in fields)
+
+    def place(self, row: int, column: int) -> str:
+        name = f" ({self.names[column]})" if self.names and column < len(self.names) else ""
+        return f"Row {row + 1}, column {column + 1}{name}"
+
+    def width(self, row: int, found: int) -> ModelFailed:
+        return ModelFailed(400, f"Row {row + 1} has {found} columns; the model takes {self.count}.")
+
+    @staticmethod
+    def empty() -> ModelFailed:
+        return ModelFailed(400, "The request has no rows.")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        parse_number(text)
+    except ValueError:
+        return False
+    return True

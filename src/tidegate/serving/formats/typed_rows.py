@@ -1,0 +1,234 @@
+"""Rows whose columns are of different types: ONNX models with an input for each column, pipelines that take a table.
+
+Columns are matched by name, or in the model's order where a request gives no names. Text and truth values come as
+such; whole numbers are exact; what may be missing, the column says.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.serving.contract.invocation import ModelFailed
+from tidegate.serving.formats import arrow_io
+from tidegate.serving.formats.columns import parse_number, to_float
+from tidegate.serving.formats.content_types import (
+    CSV,
+    JSON,
+    JSON_LINES,
+    NPY,
+    check_charset,
+    heading_of,
+    kind_of,
+    unknown,
+    unmarked,
+)
+from tidegate.serving.formats.row_decoder import read_table
+from tidegate.serving.formats.row_parser import Heading, Layout
+from tidegate.transform.csv_lines import BadField, split_lines, text_fields, without_bom
+
+Columns = dict[str, NDArray[Any]]
+"""Name -> values, as many as there are rows."""
+
+
+@dataclass(frozen=True)
+class Input:
+    name: str
+    dtype: np.dtype[Any]
+    """float32, float64, int64, int32, bool, or object for text."""
+    absent: object = ...
+    """What stands for a missing text; none may be missing where this is not said."""
+    texts: frozenset[str] | None = None
+    """The texts that the model knows; None: any."""
+
+    @property
+    def wanted(self) -> str:
+        """What a table's column is read as."""
+        if self.dtype == np.float64:
+            return arrow_io.DOUBLE
+        return {"f": arrow_io.FLOAT, "i": arrow_io.WHOLE, "b": arrow_io.TRUTH, "O": arrow_io.TEXT}[self.dtype.kind]
+
+    @property
+    def any_text(self) -> bool:
+        """Whether any field of a CSV would do."""
+        return self.dtype.kind == "O" and self.texts is None
+
+    def field(self, text: str) -> Any:
+        """A CSV field as JSON would have it: a number where the column is of numbers and the field is one, None for
+        a missing value. What is no number stays text, for the check to name."""
+        if self.dtype.kind == "O":
+            return self._text(text)
+        bare = text.strip()
+        if not bare:
+            return None
+        if self.dtype.kind == "b" and bare.lower() in ("true", "false"):
+            return bare.lower() == "true"
+        try:
+            return parse_number(bare)
+        except ValueError:
+            return text
+
+    def _text(self, text: str) -> str | None:
+        """Text as it is; a missing value only where the model knows texts and neither an empty one nor NaN is one."""
+        if self.texts is None or text in self.texts or self.absent is ...:
+            return text
+        bare = text.strip()
+        if not bare:
+            return None
+        nan = bare.lower() == "nan" and not any(known.strip().lower() == "nan" for known in self.texts)
+        return None if nan else text
+
+    def cell(self, cell: Any) -> Any:
+        """A JSON value as the model takes it. Raises ValueError, which says what is wrong."""
+        kind, number = self.dtype.kind, type(cell) in (int, float)
+        if kind == "f" and (number or cell is None):
+            return math.nan if cell is None else to_float(cell)
+        if kind == "O" and (type(cell) is str or (cell is None and self.absent is not ...)):
+            return self.absent if cell is None else cell
+        if kind == "b" and (type(cell) is bool or (number and cell in (0, 1))):
+            return bool(cell)
+        if kind == "i" and number and (type(cell) is int or math.isfinite(cell)) and cell == int(cell):
+            limits = np.iinfo(self.dtype)
+            if limits.min <= cell <= limits.max:
+                return int(cell)
+            raise ValueError(f"{cell} is beyond {self.dtype.name}")
+        text = "text" if self.absent is ... else "text or null"
+        expected = {"f": "a number or null", "O": text, "b": "true or false", "i": "a whole number"}[kind]
+        raise ValueError(f"expected {expected}, got {'null' if cell is None else repr(cell)[:40]}")
+
+
+class Typed:
+    """The columns that a model takes, each of a type of its own."""
+
+    def __init__(self, inputs: Sequence[Input], named: bool = True) -> None:
+        """``named``: requests may name columns; otherwise the names only tell them apart here."""
+        self.inputs = tuple(inputs)
+        self.names = [one.name for one in inputs]
+        self._layout = Layout(len(inputs), self.names if named else None, free=True)
+
+    def read(self, body: bytes, content_type: str, begins: bool = True) -> Columns:
+        """Raises ModelFailed (400, or 415 for a form that is not known). ``begins``: whether the body is read from
+        its beginning, where a header and a byte order mark may be."""
+        kind = kind_of(content_type)
+        check_charset(content_type, body)
+        if kind == CSV:
+            if not begins:
+                return self._csv(body, Heading.ABSENT)
+            return self._csv(self.unmarked(body), heading_of(content_type))
+        if kind == JSON:
+            return self._columns(self._layout.json(without_bom(body)))
+        if kind == JSON_LINES:
+            return self._columns(self._layout.json_lines(without_bom(body) if begins else body))
+        if kind == NPY:
+            return self._npy(body)
+        if kind in arrow_io.KINDS:
+            return self._frame(body, kind)
+        raise unknown(kind)
+
+    def unmarked(self, body: bytes) -> bytes:
+        """A CSV without its byte order mark. Raises ModelFailed where a known text may begin with it."""
+        return unmarked(body, self.inputs[0].texts or ())
+
+    def header(self, line: bytes) -> bool:
+        """Whether the first line of a CSV is a header. Raises ModelFailed for one that is wrong."""
+        return self._header(line, Heading.UNSAID) is not None
+
+    # --- text/csv ---
+
+    def _csv(self, body: bytes, heading: Heading) -> Columns:
+        lines = split_lines(body)
+        if not lines:
+            raise self._layout.empty()
+        order = None
+        if heading is not Heading.ABSENT and (order := self._header(lines[0], heading)) is not None:
+            lines = lines[1:]
+            if not lines:
+                raise self._layout.empty()
+        rows = [self._fields(number, line) for number, line in enumerate(lines)]
+        if order is not None:
+            rows = [[row[place] for place in order] for row in rows]
+        return self._columns(
+            [[one.field(text) for one, text in zip(self.inputs, row, strict=True)] for row in rows]
+        )
+
+    def _header(self, line: bytes, heading: Heading) -> list[int] | None:
+        try:
+            fields = text_fields(line)
+        except BadField:
+            return None
+        # Columns of any text would take names as well; where there are no others, a name is hardly ever a value.
+        free = all(one.any_text for one in self.inputs) and not self._layout.numbered
+        fits = not (free and any(text.strip() in self.names for text in fields))
+        try:
+            for one, text in zip(self.inputs, fields, strict=True):
+                one.cell(one.field(text))
+        except ValueError:
+            fits = False
+        return self._layout.header(fields, heading, fits)
+
+    def _fields(self, number: int, line: bytes) -> list[str]:
+        try:
+            fields = text_fields(line)
+        except BadField as bad:
+            raise self._refused(number, bad.column, str(bad)) from None
+        if len(fields) != len(self.inputs):
+            raise self._layout.width(number, len(fields) if line.strip() else 0)
+        return fields
+
+    # --- the others ---
+
+    def _columns(self, rows: list[list[Any]]) -> Columns:
+        found = {}
+        for column, one in enumerate(self.inputs):
+            values = np.empty(len(rows), one.dtype)
+            with np.errstate(over="ignore"):
+                for row, cells in enumerate(rows):
+                    values[row] = self._cell(row, column, cells[column])
+            found[one.name] = self._checked(column, values)
+        return found
+
+    def _cell(self, row: int, column: int, cell: Any) -> Any:
+        try:
+            return self.inputs[column].cell(cell)
+        except ValueError as wrong:
+            raise self._refused(row, column, str(wrong)) from None
+
+    def _npy(self, body: bytes) -> Columns:
+        table = read_table(body, len(self.inputs), self._layout)
+        table = table.astype(np.uint8) if table.dtype.kind == "b" else table
+        rows = [[None if cell != cell else cell for cell in row] for row in table.tolist()]
+        return self._columns(rows)
+
+    def _frame(self, body: bytes, kind: str) -> Columns:
+        frame = arrow_io.read(body, kind, [one.wanted for one in self.inputs], self._layout.names)
+        found = {}
+        for column, (one, values) in enumerate(zip(self.inputs, frame.columns, strict=True)):
+            if isinstance(values, list):
+                values = [self._cell(row, column, cell) for row, cell in enumerate(values)]
+            elif isinstance(values, np.ma.MaskedArray):
+                for row in np.flatnonzero(np.ma.getmaskarray(values))[:1]:
+                    raise self._refused(int(row), column, "a missing value, which the model does not take")
+                values = self._fitting(one, column, np.ma.getdata(values))
+            cells = np.empty(frame.rows, one.dtype)
+            cells[:] = values
+            found[one.name] = self._checked(column, cells)
+        return found
+
+    def _fitting(self, one: Input, column: int, values: NDArray[Any]) -> NDArray[Any]:
+        narrow = values.astype(one.dtype)
+        for row in np.flatnonzero(narrow != values)[:1]:
+            raise self._refused(int(row), column, f"{values[row]} is beyond {one.dtype.name}")
+        return narrow
+
+    def _checked(self, column: int, values: NDArray[Any]) -> NDArray[Any]:
+        if values.dtype.kind == "f":
+            for row in np.flatnonzero(np.isinf(values))[:1]:
+                kind = values.dtype.name
+                raise self._refused(int(row), column, f"the value is infinite or beyond {kind}")
+        return values
+
+    def _refused(self, row: int, column: int, why: str) -> ModelFailed:
+        return ModelFailed(400, f"{self._layout.place(row, column)}: {why}.")

@@ -1,0 +1,37 @@
+"""The access keys that requests may be signed with, in a file that the controller rewrites when they change."""
+
+import os
+import stat
+from pathlib import Path
+
+import msgspec
+
+from tidegate.domain.errors import StartupError
+
+
+class KeysFile:
+    """JSON of access key id -> secret. Looked at for every request, read again only when it is another file or
+    another time of change."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: tuple[int, int, int] | None = None
+        self._keys: dict[str, str] = {}
+
+    def read(self) -> dict[str, str]:
+        """Raises StartupError when the file cannot be used: then nobody is let in."""
+        try:
+            status = os.stat(self._path)
+            seen = (status.st_ino, status.st_mtime_ns, status.st_size)
+            if seen != self._seen:
+                if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+                    raise StartupError(
+                        f"the keys file {self._path} must be readable by its owner only (chmod 600)"
+                    )
+                self._keys = msgspec.json.decode(self._path.read_bytes(), type=dict[str, str])
+                self._seen = seen
+        except OSError as error:
+            raise StartupError(f"cannot read the keys file {self._path}: {error.strerror}") from None
+        except msgspec.DecodeError as error:
+            raise StartupError(f"the keys file {self._path} is not usable: {error}") from None
+        return self._keys

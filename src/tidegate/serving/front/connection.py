@@ -1,0 +1,396 @@
+"""HTTP/1.1 on one connection: bytes to requests, one request in hand at a time, answers in order.
+
+A protocol on top of httptools instead of a web framework, since at a few microseconds per request it is no part
+of a prediction's cost. It holds the limits (head, body, time), so that what reaches ``serve`` is whole and sane.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol, cast
+
+import httptools
+
+from tidegate.serving.contract.body_spool import IN_MEMORY, Spool
+from tidegate.serving.contract.memory_release import LARGE
+from tidegate.serving.front.header_cache import STAMP, Heads
+
+HEAD_LIMIT = 64 * 1024
+"""Bytes of a request's line and headers. The proxy has a lower limit of its own."""
+SLOW = 60.0
+"""Seconds that a client may take to send a request, or to take the next part of its answer."""
+LINGER = 5.0
+"""Seconds that a refused client may go on sending before it is cut off."""
+
+
+class Request(NamedTuple):
+    """A whole request. Times are epoch microseconds; ``at_once``: it came whole with its first byte."""
+
+    method: bytes
+    url: bytes
+    headers: Sequence[tuple[bytes, bytes]]
+    fields: Mapping[bytes, bytes]
+    """The headers by name; of a repeated one the last. Shared between requests: not to be changed."""
+    stamp: bytes | None
+    """The proxy's, where it set one."""
+    body: bytes
+    arrived: int
+    complete: int
+    at_once: bool
+    keep_alive: bool
+    plain: bool = False
+    """Known to be a prediction asked for in the plain way (``heads.Head``); False says nothing."""
+    spool: Spool | None = None
+    """The body, where it is too large to be held; ``body`` is empty then."""
+
+
+class Refusal(NamedTuple):
+    """A request that is not looked at further; the connection ends with the answer."""
+
+    status: int
+    error: str
+    message: str
+
+
+class Service(Protocol):
+    """What stands behind the connections."""
+
+    connections: "set[Connection]"
+    max_body: int
+    heads: Heads
+
+    def serve(self, connection: "Connection", request: Request) -> None:
+        """Answers with ``connection.reply``, now or later."""
+        ...
+
+    def spool(self) -> Spool:
+        """For a large body. Raises OSError."""
+        ...
+
+    def refuse(self, refusal: Refusal) -> bytes:
+        """The response, which closes the connection."""
+        ...
+
+    def took_much(self) -> None:
+        """A large request or answer passed through memory."""
+        ...
+
+    def gone(self, connection: "Connection") -> None:
+        """The connection is lost; a request in its hand need not be answered."""
+        ...
+
+
+class Connection(asyncio.Protocol):
+    """Pipelined requests wait in line and reading pauses, so a client can only fill what it can send in one go."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._line: deque[Request | Refusal] = deque()
+        self._busy = False
+        self._pumping = False
+        self._refused = False
+        self._limit = 0.0
+        """Monotonic time at which patience for the rest of a request, or with a refused client, ends; 0: none."""
+        self._stalled = 0.0
+        """The same for a client that does not take its answers; 0: it does."""
+        self._room: asyncio.Future[None] | None = None
+        self._paused = False
+        self._read = 0
+        self._now = 0
+        self._piece = 0
+        self._head_size = 0
+        self._body_size = 0
+        self._began = 0
+        self._arrived = 0
+        self._reading = False
+        self._in_head = False
+        self._version = ""
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._body: list[bytes] = []
+        self._spool: Spool | None = None
+
+    # --- the transport's side ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
+        self._service.connections.add(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
+        self._line.clear()
+        self._tell_room()
+        self._service.connections.discard(self)
+        self._service.gone(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        self._read += 1
+        self._now = time.time_ns() // 1000
+        if not self._reading and data.startswith(b"POST ") and self._take_whole(data):
+            return
+        self._piece = len(data)
+        if self._in_head or not self._reading:
+            self._head_size += self._piece
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # not offered: the request is answered as it stands and ends the connection
+        except httptools.HttpParserError as error:
+            self._refuse(Refusal(400, "ValidationError", f"The request is not valid HTTP/1.1: {error}"))
+        if self._reading:
+            if self._in_head and self._head_size > HEAD_LIMIT:
+                self._refuse_head()
+            elif not self._limit and not self._refused:
+                self._limit = time.monotonic() + SLOW
+        if not self._refused:
+            self._pause()
+
+    def _take_whole(self, data: bytes) -> bool:
+        """A request that came in one piece, with a head of the plain form: most do."""
+        found = self._service.heads.find(data)
+        if found is None:
+            return False
+        head, stamp, begin = found
+        if len(data) - begin != head.length or head.length > self._service.max_body:
+            return False
+        self._version = "1.1"
+        now, body = self._now, data[begin:]
+        request = Request(
+            b"POST", head.url, head.headers, head.fields, stamp, body, now, now, True, True, head.plain
+        )
+        if self._busy or self._line or self._stalled or self._pumping:
+            self._line.append(request)
+            self._pump()
+            self._pause()
+        else:
+            self._busy = True
+            self._service.serve(self, request)
+        return True
+
+    def pause_writing(self) -> None:
+        self._stalled = time.monotonic() + SLOW
+
+    def resume_writing(self) -> None:
+        self._stalled = 0.0
+        self._tell_room()
+        self._pump()
+
+    # --- the parser's side ---
+
+    def on_message_begin(self) -> None:
+        self._reading = self._in_head = True
+        self._arrived = self._now
+        self._began = self._read
+        self._url = b""
+        self._headers = []
+        self._body, self._spool = [], None
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        if max(self._head_size, self._piece) > HEAD_LIMIT:  # only then is it worth adding up
+            size = len(self._url) + sum(len(name) + len(value) for name, value in self._headers)
+            if size > HEAD_LIMIT:
+                self._refuse_head()
+        self._version = self._parser.get_http_version()
+        if self._version not in ("1.1", "1.0"):
+            self._refuse(Refusal(400, "ValidationError", "The request is not HTTP/1.1."))
+        expects = False
+        for name, value in self._headers:
+            if name == b"content-length" and int(value) > self._service.max_body:
+                self._refuse_body()
+            elif name == b"expect" and value.lower() == b"100-continue":
+                expects = True
+        if expects and not self._refused:
+            self._go_on()
+
+    def on_body(self, part: bytes) -> None:
+        if self._refused:
+            return
+        self._body_size += len(part)
+        if self._body_size > self._service.max_body:
+            self._refuse_body()
+        elif self._body_size > IN_MEMORY:
+            self._keep(part)
+        else:
+            self._body.append(part)
+
+    def on_message_complete(self) -> None:
+        self._reading = False
+        if self._body_size >= LARGE:
+            self._service.took_much()
+        self._head_size = self._body_size = 0
+        if self._refused:
+            return
+        self._limit = 0.0
+        fields = dict(self._headers)
+        spool, self._spool = self._spool, None
+        request = Request(
+            self._parser.get_method(),
+            self._url,
+            self._headers,
+            fields,
+            fields.get(STAMP),
+            self._body[0] if len(self._body) == 1 else b"".join(self._body),
+            self._arrived,
+            self._now,
+            self._began == self._read,
+            self._parser.should_keep_alive() and self._version == "1.1" and not self._parser.should_upgrade(),
+            spool=spool,
+        )
+        self._body = []
+        self._line.append(request)
+        self._pump()
+
+    # --- the service's side ---
+
+    def reply(self, response: bytes, close: bool) -> None:
+        """Answers the request in hand."""
+        self._busy = False
+        if self._transport is None or self._transport.is_closing():
+            return
+        self._transport.write(response)
+        if len(response) >= LARGE:
+            self._service.took_much()
+        if close:
+            self._line.clear()
+            self._transport.close()
+        elif self._line and not self._pumping:
+            self._pump()
+
+    @property
+    def chunked(self) -> bool:
+        """Whether an answer in parts is sent as chunks; else it ends with the connection."""
+        return self._version != "1.0"
+
+    def start(self, head: bytes) -> None:
+        """Begins an answer in parts to the request in hand; ``send`` and, once, ``end`` follow."""
+        if self._transport is not None:
+            self._transport.write(head)
+
+    def send(self, part: bytes) -> None:
+        if self._transport is not None and part:
+            self._transport.write(b"%x\r\n%b\r\n" % (len(part), part) if self.chunked else part)
+
+    async def room(self) -> bool:
+        """Waits while the client does not take what was sent. False: it is gone."""
+        while self._stalled and self._transport is not None:
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
+        return self._transport is not None and not self._transport.is_closing()
+
+    def end(self, close: bool) -> None:
+        """The answer in parts is whole."""
+        self.reply(b"0\r\n\r\n" if self.chunked else b"", close or not self.chunked)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing in hand, nothing half read, nothing unsent."""
+        sent = self._transport is None or self._transport.get_write_buffer_size() == 0
+        return sent and not (self._busy or self._reading or self._line or self._refused)
+
+    def close(self) -> None:
+        """What is written already is still sent."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def hurry(self, now: float) -> None:
+        """Called every second or so with the loop's kind of time: ends what has taken too long."""
+        if 0 < self._stalled < now or (self._refused and 0 < self._limit < now):
+            self.abort()
+        elif 0 < self._limit < now:
+            self._refuse(Refusal(408, "RequestTimeoutException", f"The request did not arrive within {SLOW:g} s."))
+
+    # --- inside ---
+
+    def _pause(self) -> None:
+        if self._line and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _pump(self) -> None:
+        """Serves what waits in line, in a loop rather than by recursion: answers may come at once."""
+        if self._pumping:
+            return
+        self._pumping = True
+        while self._line and not self._busy and not self._stalled and self._transport is not None:
+            request = self._line.popleft()
+            self._busy = True
+            if isinstance(request, Refusal):
+                self._turn_away(request)
+            else:
+                self._service.serve(self, request)
+        self._pumping = False
+        if self._paused and not self._line:
+            self._resume()
+
+    def _tell_room(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    def _go_on(self) -> None:
+        if self._transport is not None and not self._busy and not self._line:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _keep(self, part: bytes) -> None:
+        """On the disk, with what came before. Who sends much may take long over it, but not over a part."""
+        try:
+            if self._spool is None:
+                self._spool = self._service.spool()
+                for before in self._body:
+                    self._spool.add(before)
+                self._body = []
+            self._spool.add(part)
+        except OSError as error:
+            self._refuse(Refusal(500, "InternalFailure", f"The body cannot be kept: {error.strerror}."))
+        else:
+            self._limit = time.monotonic() + SLOW
+
+    def _refuse_head(self) -> None:
+        self._refuse(Refusal(400, "ValidationError", f"The request's headers are larger than {HEAD_LIMIT} bytes."))
+
+    def _refuse_body(self) -> None:
+        limit = self._service.max_body
+        self._refuse(
+            Refusal(413, "ValidationError", f"The request's body is larger than the limit of {limit} bytes.")
+        )
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Takes its place behind the requests that came before it."""
+        if self._refused:
+            return
+        self._refused = True
+        self._reading = False
+        self._limit = 0.0
+        self._body, self._spool = [], None
+        self._line.append(refusal)
+        self._pump()
+
+    def _turn_away(self, refusal: Refusal) -> None:
+        """Answers, then throws away what still comes until the client has gone: closing at once would reset the
+        connection under a client that is still sending, and lose the answer."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        self._limit = time.monotonic() + LINGER
+        self._transport.write(self._service.refuse(refusal))
+        self._transport.write_eof()
+        self._resume()
+
+    def _resume(self) -> None:
+        if self._paused and self._transport is not None and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()

@@ -1,0 +1,174 @@
+"""What a worker counts: per second, kept for three minutes, read by whoever keeps the metrics.
+
+Counting appends one tuple; tuples are folded into seconds and bins when some have gathered or somebody reads.
+A second is shown once it is over, and does not change after that, so a reader that asks for the seconds after
+the last one it saw counts every request once. A clock that is set back begins new seconds in the place of those
+that were read already.
+
+Values are brought into a finite range here, at their source: JSON has no infinite number, and one would spoil
+everything that it is added to.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import groupby
+
+from tidegate.monitoring import finite, sketch
+from tidegate.serving.contract.invocation import Note
+
+KEPT = 180
+"""Seconds."""
+MOST_SERIES = 500
+"""Series of one second; further ones are left out."""
+_FOLD_AT = 256
+"""Requests: few enough that folding them is not felt, many enough to be cheap."""
+
+_index = lru_cache(maxsize=16_384)(sketch.index)
+
+
+@dataclass
+class Spread:
+    """Values, times in microseconds: statistics, and the sketch's bins for percentiles."""
+
+    count: int = 0
+    total: float = 0
+    low: float = 0
+    high: float = 0
+    bins: dict[int, int] = field(default_factory=dict)
+
+    def add(self, value: float, times: int = 1) -> None:
+        self.low = min(self.low, value) if self.count else value
+        self.high = max(self.high, value) if self.count else value
+        self.count += times
+        self.total += value * times
+        key = _index(value)
+        self.bins[key] = self.bins.get(key, 0) + times
+
+    def add_all(self, values: Sequence[int]) -> None:
+        """At least one."""
+        low, high = min(values), max(values)
+        self.low = min(self.low, low) if self.count else low
+        self.high = max(self.high, high)
+        self.count += len(values)
+        self.total += sum(values)
+        for key, count in Counter(map(_index, values)).items():
+            self.bins[key] = self.bins.get(key, 0) + count
+
+
+@dataclass
+class Second:
+    """``errors_4xx`` and ``errors_5xx`` go by the model's own status; no answer at all counts as 5xx."""
+
+    second: int
+    invocations: int = 0
+    errors_4xx: int = 0
+    errors_5xx: int = 0
+    model_errors: int = 0
+    latency: Spread = field(default_factory=Spread)
+    overhead: Spread = field(default_factory=Spread)
+    series: dict[tuple[str, tuple[tuple[str, str], ...]], Spread] = field(default_factory=dict)
+    """What engines noted: name and dimensions -> values."""
+
+    def document(self) -> dict[str, object]:
+        return {
+            "second": self.second,
+            "invocations": self.invocations,
+            "4xx": self.errors_4xx,
+            "5xx": self.errors_5xx,
+            "model_errors": self.model_errors,
+            "latency": self.latency,
+            "overhead": self.overhead,
+            "series": [
+                {"name": name, "dimensions": dict(dimensions), "spread": spread}
+                for (name, dimensions), spread in self.series.items()
+            ],
+        }
+
+
+def _second(counted: tuple[int, int, int, int]) -> int:
+    return counted[0] // 1_000_000
+
+
+class Stats:
+    """Times are epoch microseconds; ``status`` is the model's own, 200 for an answer, 0 for none."""
+
+    def __init__(self) -> None:
+        self._fresh: list[tuple[int, int, int, int]] = []
+        self._notes: list[tuple[int, Note]] = []
+        self._folded = 0
+        self._seconds: dict[int, Second] = {}
+        self._read = 0
+        """Seconds before this one were read."""
+        self.answered = 0
+        """Requests since the start that the model answered with a status below 500, whole or in part."""
+
+    def count(self, at: int, status: int, latency: int, overhead: int) -> None:
+        self._fresh.append((at, status, latency, overhead))
+        if len(self._fresh) >= _FOLD_AT:
+            self._fold()
+
+    @property
+    def total(self) -> int:
+        """Requests since the start."""
+        return self._folded + len(self._fresh)
+
+    def note(self, at: int, note: Note) -> None:
+        """What is not a number is left out."""
+        if not -finite.LARGEST <= note.value <= finite.LARGEST:
+            if (value := finite.bounded(note.value)) is None:
+                return
+            note = note._replace(value=value)
+        self._notes.append((at // 1_000_000, note))
+        if len(self._notes) >= _FOLD_AT:
+            self._fold()
+
+    def rewind(self, now: int) -> None:
+        """Forget seconds that were read and are still to come: the clock was set back to the second ``now``. What is
+        counted in them from now on was not read yet."""
+        if now < self._read:
+            for second in [second for second in self._seconds if now <= second < self._read]:
+                del self._seconds[second]
+            self._read = now
+
+    def seconds(self, since: int, before: int) -> list[dict[str, object]]:
+        """The seconds ``since <= second < before`` (epoch) in which something was counted, oldest first. Who asks has
+        read what was before ``since``."""
+        self._fold()
+        self._read = max(self._read, min(since, before))
+        return [self._seconds[second].document() for second in sorted(self._seconds) if since <= second < before]
+
+    def _fold(self) -> None:
+        fresh, self._fresh = self._fresh, []
+        self._folded += len(fresh)
+        for second, group in groupby(fresh, _second):
+            record = self._record(second)
+            _, statuses, latencies, overheads = zip(*group, strict=True)
+            record.invocations += len(statuses)
+            for status, count in Counter(statuses).items():
+                if not 200 <= status < 300:
+                    record.model_errors += count
+                    if 400 <= status < 500:
+                        record.errors_4xx += count
+                    elif status == 0 or status >= 500:
+                        record.errors_5xx += count
+            record.latency.add_all(latencies)
+            record.overhead.add_all(overheads)
+        notes, self._notes = self._notes, []
+        for (second, note), times in Counter(notes).items():  # most notes are one of a few
+            series, key = self._record(second).series, (note.name, note.dimensions)
+            if key in series or len(series) < MOST_SERIES:
+                series.setdefault(key, Spread()).add(note.value, times)
+
+    def _record(self, second: int) -> Second:
+        self.rewind(second)
+        record = self._seconds.get(second)
+        if record is None:
+            record = self._seconds[second] = Second(second)
+            self._forget(second - KEPT)
+        return record
+
+    def _forget(self, until: int) -> None:
+        for second in [second for second in self._seconds if second <= until]:
+            del self._seconds[second]

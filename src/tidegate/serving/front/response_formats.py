@@ -1,0 +1,142 @@
+"""The three manners in which a prediction is asked for and answered.
+
+``Plain`` is InvokeEndpoint, ``EventStream`` is InvokeEndpointWithResponseStream, ``OpenAI`` is what clients of
+OpenAI's API understand. Each makes whole responses, and the pieces of one that comes in parts.
+"""
+
+from typing import Protocol
+
+import msgspec
+
+from tidegate.domain.errors import AuthError
+from tidegate.serving.contract.invocation import Answer, ModelFailed, Rejected, Stream, TimedOut
+from tidegate.serving.front import event_stream
+from tidegate.serving.front.responses import MESSAGE_LIMIT, UNSPENT, Responses
+
+SSE = "text/event-stream"
+TIMED_OUT = "ModelInvocationTimeExceeded"
+BROKEN = "StreamBroken"
+"""ErrorCodes of a ModelStreamError."""
+
+_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+
+
+class Manner(Protocol):
+    """``close`` says that the connection ends with the response."""
+
+    parts: bool
+    """Whether the client takes answers in parts; if not they are gathered."""
+
+    def whole(self, outcome: Answer | Rejected | ModelFailed, close: bool) -> bytes: ...
+
+    def error(self, status: int, name: str, message: str, close: bool, more: bytes = b"") -> bytes:
+        """The platform's own error; ``more``: lines of its head."""
+        ...
+
+    def refused(self, error: AuthError, close: bool) -> bytes: ...
+
+    def start(self, stream: Stream, chunked: bool, close: bool) -> bytes:
+        """The head of a response that comes in parts."""
+        ...
+
+    def part(self, data: bytes) -> bytes:
+        """A part of the body; not empty."""
+        ...
+
+    def broken(self, stream: Stream, failed: ModelFailed) -> bytes | None:
+        """The end of the body of a stream that failed. None: nothing can say so but the end of the connection."""
+        ...
+
+
+class Plain:
+    parts = False
+
+    def __init__(self, responses: Responses) -> None:
+        self._responses = responses
+        self.error = responses.error
+        self.refused = responses.auth_error
+
+    def whole(self, outcome: Answer | Rejected | ModelFailed, close: bool) -> bytes:
+        if isinstance(outcome, Answer):
+            return self._responses.success(outcome, close)
+        if isinstance(outcome, Rejected):
+            return self._responses.rejected(outcome, close)
+        return self._responses.model_error(outcome, close)
+
+    def start(self, stream: Stream, chunked: bool, close: bool) -> bytes:
+        return self._responses.parts(stream.content_type, stream.headers, chunked, close)
+
+    def part(self, data: bytes) -> bytes:
+        return data
+
+    def broken(self, stream: Stream, failed: ModelFailed) -> bytes | None:
+        return None
+
+
+class EventStream(Plain):
+    parts = True
+
+    def whole(self, outcome: Answer | Rejected | ModelFailed, close: bool) -> bytes:
+        if isinstance(outcome, Answer):
+            body = b"".join(event_stream.payload_parts(outcome.body))
+            outcome = Answer(body, event_stream.CONTENT_TYPE, _named(outcome))
+        return super().whole(outcome, close)
+
+    def start(self, stream: Stream, chunked: bool, close: bool) -> bytes:
+        return self._responses.parts(event_stream.CONTENT_TYPE, _named(stream), chunked, close)
+
+    def part(self, data: bytes) -> bytes:
+        return b"".join(event_stream.payload_parts(data))
+
+    def broken(self, stream: Stream, failed: ModelFailed) -> bytes | None:
+        code = TIMED_OUT if isinstance(failed, TimedOut) else BROKEN
+        return event_stream.failure(code, failed.message[:MESSAGE_LIMIT])
+
+
+class OpenAI(Plain):
+    """Errors have the model's own status, since clients decide by it whether to ask again."""
+
+    parts = True
+
+    def __init__(self, responses: Responses) -> None:
+        super().__init__(responses)
+        self.error = self._error
+        self.refused = self._refused
+
+    def whole(self, outcome: Answer | Rejected | ModelFailed, close: bool) -> bytes:
+        if isinstance(outcome, Rejected):
+            return self._error(outcome.status, outcome.name, outcome.message, close)
+        if isinstance(outcome, ModelFailed):
+            status, body = _failure(outcome)
+            return self._responses.plain(status, body, close)
+        return super().whole(outcome, close)
+
+    def broken(self, stream: Stream, failed: ModelFailed) -> bytes | None:
+        """An event with the error; it begins with the end of an event that may have been half sent."""
+        if stream.content_type.partition(";")[0].strip().lower() != SSE:
+            return None
+        return b"\n\ndata: %b\n\n" % _failure(failed)[1]
+
+    def _error(self, status: int, name: str, message: str, close: bool, more: bytes = b"") -> bytes:
+        return self._responses.plain(status, _error(status, name, message), close, more)
+
+    def _refused(self, error: AuthError, close: bool) -> bytes:
+        return self._error(401, "invalid_api_key", error.message, close, UNSPENT)
+
+
+def _named(answer: Answer | Stream) -> tuple[tuple[bytes, bytes], ...]:
+    """The model's content type in a header of its own, since the body's is that of the frames around it."""
+    return *answer.headers, (b"X-Amzn-SageMaker-Content-Type", answer.content_type.encode("latin-1"))
+
+
+def _failure(failed: ModelFailed) -> tuple[int, bytes]:
+    """Status and body: no answer is 502, or 504 if it took too long; a status that is no error's is 500."""
+    status = failed.status
+    if not 400 <= status <= 599:
+        status = 504 if isinstance(failed, TimedOut) else 500 if status else 502
+    return status, _error(status, "model_error", failed.message[:MESSAGE_LIMIT])
+
+
+def _error(status: int, code: str, message: str) -> bytes:
+    kind = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    return msgspec.json.encode({"error": {"message": message, "type": kind, "param": None, "code": code}})

@@ -1,0 +1,143 @@
+"""The bytes of every response, success and errors alike, in the forms of sagemaker-runtime.
+
+Errors carry ``x-amzn-ErrorType`` and a JSON body with ``Message``, which is what AWS's clients read. Header lines
+that never change are made once.
+"""
+
+import time
+import uuid
+from email.utils import formatdate
+from http import HTTPStatus
+from itertools import count
+
+import msgspec
+
+from tidegate.domain.errors import AuthError
+from tidegate.serving.contract.invocation import Answer, ModelFailed, Rejected
+from tidegate.serving.contract.replica_spec import ReplicaSpec
+
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+MESSAGE_LIMIT = 4096
+"""Characters of a model's own message that are passed on."""
+RETRY_AFTER = 1
+"""Seconds, said with every 503."""
+JSON = "application/json"
+UNSPENT = b"x-tidegate-unspent: 1\r\n"
+"""In what is refused before it is known who asks, so that the proxy gives the client's token back. It takes the line
+out again; a model's own error has none, whatever its status."""
+
+
+class Responses:
+    """Makes responses for one replica."""
+
+    def __init__(self, spec: ReplicaSpec) -> None:
+        self._spec = spec
+        variant = spec.fleet.variant
+        self._served = (
+            f"x-Amzn-Invoked-Production-Variant: {variant}\r\nx-tidegate-config: {spec.config_name}\r\n".encode()
+        )
+        # A queue and a job tell an answer by its status.
+        self._internal = spec.queued or any(container.transforms for container in spec.containers)
+        self._starts: dict[tuple[int, str], bytes] = {}
+        """Status and content type -> all that comes before the running number of the request's id, for a second."""
+        self._second = 0
+        self._prefix = str(uuid.uuid4())[:24]
+        """Request ids are UUIDs in form: a random part of this process and a running number."""
+        self._numbers = count()
+
+    def success(self, answer: Answer, close: bool) -> bytes:
+        extra = self._served
+        for name, value in answer.headers:
+            extra += b"%b: %b\r\n" % (name, value)
+        if answer.status == HTTPStatus.NO_CONTENT and not self._internal:
+            return self._empty(answer, extra, close)
+        return self._whole(200, answer.content_type, extra, answer.body, close)
+
+    def model_error(self, failed: ModelFailed, close: bool) -> bytes:
+        """424, as SageMaker says it; ``ErrorCode`` is there for what the client got wrong."""
+        spec = self._spec
+        side = "client" if 400 <= failed.status < 500 else "server"
+        original = failed.message[:MESSAGE_LIMIT]
+        body: dict[str, object] = {
+            "Message": (
+                f'Received {side} error ({failed.status}) from {failed.container} with message "{original}". See the'
+                f" log group {spec.log_group} in account {spec.account} (tidegate logs {spec.fleet.endpoint}) for"
+                " more information."
+            ),
+            "OriginalStatusCode": failed.status,
+            "OriginalMessage": original,
+            "LogStreamArn": spec.log_stream_arn,
+        }
+        if side == "client":
+            body["ErrorCode"] = "CLIENT_ERROR_FROM_MODEL"
+        extra = self._served + b"x-amzn-ErrorType: ModelError\r\n"
+        return self._whole(424, JSON, extra, msgspec.json.encode(body), close)
+
+    def error(self, status: int, name: str, message: str, close: bool, more: bytes = b"") -> bytes:
+        """An error of the platform itself; ``name`` is the runtime's name of it, such as ValidationError. ``more``:
+        lines of its head, such as UNSPENT."""
+        body = msgspec.json.encode({"Message": message, "message": message})
+        return self._whole(status, JSON, f"x-amzn-ErrorType: {name}\r\n".encode() + more, body, close)
+
+    def rejected(self, refusal: Rejected, close: bool) -> bytes:
+        return self.error(refusal.status, refusal.name, refusal.message, close)
+
+    def auth_error(self, error: AuthError, close: bool) -> bytes:
+        name = error.code if error.code.endswith("Exception") else f"{error.code}Exception"
+        return self.error(403, name, error.message, close, UNSPENT)
+
+    def parts(
+        self, content_type: str, headers: tuple[tuple[bytes, bytes], ...], chunked: bool, close: bool
+    ) -> bytes:
+        """The head of a response whose body comes in parts: as chunks, or up to the connection's end."""
+        extra = self._served
+        for name, value in headers:
+            extra += b"%b: %b\r\n" % (name, value)
+        return b"%b%012x\r\n%b%b%b\r\n" % (
+            self._start(200, content_type),
+            next(self._numbers),
+            extra,
+            b"transfer-encoding: chunked\r\n" if chunked else b"",
+            b"connection: close\r\n" if close else b"",
+        )
+
+    def plain(self, status: int, body: bytes, close: bool, more: bytes = b"") -> bytes:
+        return self._whole(status, JSON, more, body, close)
+
+    def _whole(self, status: int, content_type: str, extra: bytes, body: bytes, close: bool) -> bytes:
+        end = b"connection: close\r\n\r\n" if close else b"\r\n"
+        return b"%b%012x\r\n%bcontent-length: %d\r\n%b%b" % (
+            self._start(status, content_type),
+            next(self._numbers),
+            extra,
+            len(body),
+            end,
+            body,
+        )
+
+    def _empty(self, answer: Answer, extra: bytes, close: bool) -> bytes:
+        """A 204 has no body, and nothing that tells its length."""
+        return b"%b%012x\r\n%b%b" % (
+            self._start(HTTPStatus.NO_CONTENT, answer.content_type),
+            next(self._numbers),
+            extra,
+            b"connection: close\r\n\r\n" if close else b"\r\n",
+        )
+
+    def _start(self, status: int, content_type: str) -> bytes:
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._starts.clear()
+        made = self._starts.get((status, content_type))
+        if made is not None:
+            return made
+        again = f"Retry-After: {RETRY_AFTER}\r\n" if status == HTTPStatus.SERVICE_UNAVAILABLE else ""
+        start = (
+            f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}\r\n{again}content-type: {content_type}\r\n"
+            f"date: {formatdate(self._second, usegmt=True)}\r\nx-amzn-RequestId: {self._prefix}"
+        )
+        made = start.encode("latin-1")
+        if len(self._starts) < 64:  # a program may invent content types
+            self._starts[status, content_type] = made
+        return made

@@ -1,0 +1,400 @@
+"""A worker's front: routes, who may, what is counted, and how it goes away.
+
+``GET /ping``, ``GET /_tidegate/stats?since=EPOCH``, ``POST`` to ``/invocations`` or ``/invocations-response-stream``,
+and OpenAI's paths, ``/v1/...``: under ``/endpoints/NAME``, where NAME is this replica's endpoint, or alone, where no
+signatures are asked for. What names another endpoint is refused, whoever sent it here.
+"""
+
+import asyncio
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from tidegate.auth.keys import BEARER, check_bearer
+from tidegate.auth.request_target import MESSAGE, is_canonical
+from tidegate.auth.sigv4 import RequestParts, verify
+from tidegate.domain.errors import AuthError, StartupError
+from tidegate.host.unix_sockets import keep
+from tidegate.serving.contract import target_headers
+from tidegate.serving.contract.body_spool import LargeCall, Spool
+from tidegate.serving.contract.cold_start import ColdStart
+from tidegate.serving.contract.invocation import PATH, Answer, Call, Engine, ModelFailed, Note, Outcome, Stream
+from tidegate.serving.contract.memory_release import Due, give_back
+from tidegate.serving.contract.replica_spec import ReplicaSpec
+from tidegate.serving.front.access_keys import KeysFile
+from tidegate.serving.front.connection import Connection, Refusal, Request
+from tidegate.serving.front.header_cache import Heads
+from tidegate.serving.front.pending_requests import Waiting, began, now, stamp
+from tidegate.serving.front.request_stats import Stats
+from tidegate.serving.front.response_formats import EventStream, Manner, OpenAI, Plain
+from tidegate.serving.front.responses import UNSPENT, Responses
+from tidegate.serving.front.sessions import GONE, HEADER, Sessions
+from tidegate.serving.front.shadow import Mirror
+from tidegate.serving.front.streaming import Delivery, Ended, Limits
+
+PLAIN, STREAM = b"/invocations", b"/invocations-response-stream"
+PREDICTION = re.compile(rb"(?:/endpoints/([^/]+))?(%b|%b|/v1/.+)" % (PLAIN, STREAM))
+MODELS = b"/v1/models"
+"""The one of OpenAI's paths that is read with GET."""
+FIRST_CHUNK = "FirstChunkLatency"
+SERVICES = frozenset({"sagemaker", "sagemaker-runtime"})
+"""Names that runtime clients sign for."""
+QUIET = 0.5
+"""Seconds that an idle connection is kept while draining, for a request that is on its way."""
+
+
+class Server:
+    """Listens from the start; answers predictions once it has an ``engine``."""
+
+    def __init__(self, spec: ReplicaSpec, folder: Path) -> None:
+        """``folder``: the replica's, for bodies that are too large for memory."""
+        self.spec = spec
+        self._folder = folder
+        self.engine: Engine | None = None
+        self.cold: ColdStart | None = None
+        """Until the first answer of a serverless fleet's replica."""
+        self.failed: Callable[[str], None] | None = None
+        """Hears what a model says that has failed."""
+        self.draining = False
+        self.connections: set[Connection] = set()
+        self.max_body = spec.max_body
+        self._endpoint = spec.fleet.endpoint.encode()
+        self.heads = Heads((PLAIN, b"/endpoints/%b%b" % (self._endpoint, PLAIN)))
+        self._stats = Stats()
+        self._sessions = Sessions(spec)
+        self._responses = Responses(spec)
+        self._plain = Plain(self._responses)
+        self._streamed = EventStream(self._responses)
+        self._openai = OpenAI(self._responses)
+        self._limits = Limits(spec.invocation_timeout, spec.stream_timeout, spec.max_body)
+        self._deliveries: set[Delivery] = set()
+        self._keys = KeysFile(Path(spec.keys_file)) if spec.keys_file is not None else None
+        self._mirror = Mirror(spec, self._stats.note) if spec.mirror is not None else None
+        self._in_hand: dict[Connection, Call] = {}
+        self.waiting = Waiting(self._stats.note)
+        self._listeners: list[asyncio.Server] = []
+        self._keeping: asyncio.Task[None] | None = None
+        self._due = Due()
+        """To give memory back."""
+
+    # --- life ---
+
+    async def listen(self) -> None:
+        """Takes the socket over, also from a predecessor that was killed. Raises StartupError."""
+        if self._keys is not None:
+            self._keys.read()
+        await self._bind()
+        self._keeping = asyncio.create_task(keep(Path(self.spec.socket), self._bind))
+        loop = asyncio.get_running_loop()
+        loop.call_later(1.0, self._sweep, loop)
+        if self._mirror is not None:
+            self._mirror.start()
+
+    async def _bind(self) -> None:
+        """Those who are connected already, or wait for it on a socket that is gone, are served on."""
+        loop = asyncio.get_running_loop()
+        before = os.umask(0o077)
+        try:
+            self._unlink()
+            listener = await loop.create_unix_server(
+                partial(Connection, self), path=self.spec.socket, backlog=1024
+            )
+        except (OSError, ValueError) as error:
+            raise StartupError(f"cannot listen on {self.spec.socket}: {error}") from None
+        finally:
+            os.umask(before)
+        self._listeners.append(listener)
+
+    async def drain(self, limit: float) -> int:
+        """Answers what has been sent, then closes. Returns how many requests were cut off after ``limit`` seconds.
+
+        The socket's name goes first, so that new connections are refused at once and can go elsewhere; those in
+        the backlog are still accepted. Open ones are told to close with their next answer."""
+        self.draining = True
+        if self._keeping is not None:
+            self._keeping.cancel()
+        self._unlink()
+        started = time.monotonic()
+        await asyncio.sleep(0.05)  # at least one look at the backlog
+        while self.connections:
+            waited = time.monotonic() - started
+            idle = all(connection.idle for connection in self.connections)
+            if waited > limit or (idle and waited > QUIET):
+                break
+            await asyncio.sleep(0.01)
+        cut = len(self._in_hand)
+        for delivery in self._deliveries:
+            delivery.cut()
+        while self._deliveries:
+            await asyncio.sleep(0.01)
+        for listener in self._listeners:
+            listener.close()
+        for connection in list(self.connections):
+            connection.close()
+        if self._mirror is not None:
+            await self._mirror.close()
+        return cut
+
+    def _unlink(self) -> None:
+        Path(self.spec.socket).unlink(missing_ok=True)
+
+    @property
+    def answered(self) -> int:
+        """Requests that the model has answered, in whatever way."""
+        return self._stats.total
+
+    # --- what connections ask for ---
+
+    def serve(self, connection: Connection, request: Request) -> None:
+        if request.plain and self._keys is None and self.engine is not None:
+            self._submit(self.engine, connection, request, Call(request.body, request.fields), self._plain)
+            return
+        path, _, query = request.url.partition(b"?")
+        if not is_canonical(path.decode("latin-1"), query.decode("latin-1")):
+            close = self.draining or not request.keep_alive
+            connection.reply(self._responses.error(400, "ValidationError", MESSAGE, close, UNSPENT), close)
+        elif asked := PREDICTION.fullmatch(path):
+            self._predict(connection, request, asked, query)
+        else:
+            self._inform(connection, request, path, query)
+
+    def _predict(self, connection: Connection, request: Request, asked: re.Match[bytes], query: bytes) -> None:
+        """``asked``: a match of PREDICTION."""
+        endpoint, what = asked.groups()
+        manner = self._plain if what == PLAIN else self._streamed if what == STREAM else self._openai
+        close = self.draining or not request.keep_alive
+        if endpoint != self._endpoint and (endpoint is not None or self._keys is not None):
+            name = "" if endpoint is None else f" {endpoint.decode('latin-1')}"
+            message = f"Endpoint{name} of account {self.spec.account} not found."
+            connection.reply(manner.error(400, "ValidationError", message, close, UNSPENT), close)
+            return
+        method = b"GET" if manner is self._openai and what.startswith(MODELS) else b"POST"
+        if request.method != method:
+            message = f"This is asked for with {method.decode()}."
+            connection.reply(manner.error(405, "ValidationError", message, close, UNSPENT), close)
+            return
+        self._invoke(connection, request, asked, query, manner)
+
+    def _inform(self, connection: Connection, request: Request, path: bytes, query: bytes) -> None:
+        """Answers the platform's own questions."""
+        close = self.draining or not request.keep_alive
+        if path == b"/ping":
+            ready = self.engine is not None and self.engine.healthy and not self.draining
+            connection.reply(self._responses.plain(200 if ready else 503, b"", close), close)
+        elif path == b"/_tidegate/stats":
+            page = self.statistics(_asked(query, b"since", 0), _asked(query, b"before", sys.maxsize))
+            connection.reply(self._responses.plain(200, page, close), close)
+        elif path == b"/execution-parameters":
+            said: bytes = getattr(self.engine, "execution_parameters", b"{}")
+            connection.reply(self._responses.plain(200, said, close), close)
+        elif path == b"/_tidegate/models":
+            page = msgspec.json.encode(getattr(self.engine, "listing", dict)())
+            connection.reply(self._responses.plain(200, page, close), close)
+        else:
+            message = "There is no such path here; predictions go to /invocations."
+            connection.reply(
+                self._responses.error(404, "UnknownOperationException", message, close, UNSPENT), close
+            )
+
+    def spool(self) -> Spool:
+        return Spool(self._folder)
+
+    def refuse(self, refusal: Refusal) -> bytes:
+        return self._responses.error(refusal.status, refusal.error, refusal.message, True, UNSPENT)
+
+    def took_much(self) -> None:
+        self._due.note(time.monotonic())
+
+    def gone(self, connection: Connection) -> None:
+        self.waiting.leave(connection)
+        call = self._in_hand.pop(connection, None)
+        if call is not None:
+            call.abandon()
+
+    def statistics(self, since: int, before: int, *, over: bool = True) -> bytes:
+        """JSON: the seconds from ``since`` to before ``before`` that are over (all, if not ``over``), how many
+        requests are in flight, and how many the model has answered since the start."""
+        at = time.time()
+        self._stats.rewind(int(at))
+        page = {
+            "replica": self.spec.replica,
+            "now": at,
+            "in_flight": len(self._in_hand),
+            "answered": self._stats.answered,
+            "seconds": self._stats.seconds(since, min(before, int(at)) if over else before),
+        }
+        return msgspec.json.encode(page)
+
+    def note(self, note: Note) -> None:
+        """Something that is not of one call."""
+        self._stats.note(now(), note)
+
+    # --- predictions ---
+
+    def _invoke(
+        self, connection: Connection, request: Request, asked: re.Match[bytes], query: bytes, manner: Manner
+    ) -> None:
+        close = self.draining or not request.keep_alive
+        if self._keys is not None:
+            try:
+                self._check(request, asked[0], query, manner)
+            except AuthError as error:
+                connection.reply(manner.refused(error, close), close)
+                return
+            except StartupError as error:
+                print(f"tidegate worker {self.spec.replica}: {error}", flush=True)
+                message = "The access keys cannot be read on the server; see its log."
+                connection.reply(manner.error(500, "InternalFailure", message, close), close)
+                return
+        if self.engine is None:
+            message = f"The model of variant {self.spec.fleet.variant} is still being loaded; try again."
+            connection.reply(manner.error(503, "ServiceUnavailable", message, close), close)
+            return
+        headers = request.fields
+        if manner is not self._plain or PATH in headers:
+            headers = self._adapted(headers, asked[2], manner)
+        call = Call(request.body, headers, manner.parts)
+        if request.spool is not None:
+            call = LargeCall(request.spool, headers, manner.parts)
+        if refusal := target_headers.refused(call, self.spec.fleet.endpoint, self.spec.serving):
+            connection.reply(manner.whole(refusal, close), close)
+            return
+        if refusal := self._sessions.refused(headers, time.time()):
+            connection.reply(manner.error(refusal.status, refusal.name, refusal.message, close, GONE), close)
+            return
+        self._submit(self.engine, connection, request, call, manner)
+
+    def _submit(
+        self, engine: Engine, connection: Connection, request: Request, call: Call, manner: Manner
+    ) -> None:
+        self._in_hand[connection] = call
+        self.waiting.begin(connection, request)
+        engine.submit(call, partial(self._finish, connection, request, call, manner))
+
+    def _adapted(self, fields: Mapping[bytes, bytes], path: bytes, manner: Manner) -> Mapping[bytes, bytes]:
+        """What engines find in a call's headers, whichever manner it came in. ``path``: below the endpoint's."""
+        headers = dict(fields)
+        headers.pop(PATH, None)  # never the client's
+        if manner is self._streamed:
+            headers[b"accept"] = headers.get(b"x-amzn-sagemaker-accept", b"")
+        elif manner is self._openai:
+            headers[PATH] = path
+            headers.pop(b"authorization", None)  # may hold the key itself
+        return headers
+
+    def _finish(
+        self, connection: Connection, request: Request, call: Call, manner: Manner, outcome: Outcome
+    ) -> None:
+        if isinstance(outcome, Answer | Stream) and HEADER in call.headers:
+            self._sessions.note(call.headers, outcome.headers, time.time())
+        if isinstance(outcome, Stream):
+            self._deliver(connection, request, call, manner, outcome)
+            return
+        self.waiting.end(connection, request)
+        if isinstance(outcome, Answer):
+            self._stats.answered += 1
+            latency = self._count(request, call, 200)
+        else:
+            failed = outcome if isinstance(outcome, ModelFailed) else None
+            if failed is not None:  # its trace holds the request's body, in a cycle
+                failed.__traceback__ = failed.__context__ = failed.__cause__ = None
+            self._stats.answered += failed is not None and 0 < failed.status < 500
+            latency = self._count(request, call, failed.status if failed else None)
+            if failed is not None and self.failed is not None:
+                self.failed(failed.message)
+        if self._in_hand.get(connection) is not call:
+            return  # the client is gone
+        del self._in_hand[connection]
+        close = self.draining or not request.keep_alive
+        connection.reply(manner.whole(outcome, close), close)
+        copied = request.spool is None and HEADER not in call.headers  # a shadow knows no session
+        if self._mirror is not None and manner is self._plain and copied:
+            self._mirror.offer(request, outcome, latency)
+
+    def _deliver(
+        self, connection: Connection, request: Request, call: Call, manner: Manner, stream: Stream
+    ) -> None:
+        begun = False
+
+        def started() -> None:
+            nonlocal begun
+            begun = True
+            self._stats.answered += 1
+            self.waiting.end(connection, request)
+
+        close = partial(self._closes_after, request)
+        delivery = Delivery(stream, connection, manner, self._limits, close, started)
+        self._deliveries.add(delivery)
+
+        def ended(how: Ended) -> None:
+            self._deliveries.discard(delivery)
+            self.waiting.end(connection, request)
+            if not begun:
+                self._stats.answered += 0 < how.status < 500
+            if self._in_hand.get(connection) is call:
+                del self._in_hand[connection]
+            if how.first is not None:
+                call.note(FIRST_CHUNK, max(0, how.first - began(request, stamp(request.stamp, request.arrived))))
+            self._count(request, call, how.status)
+
+        call.on_abandon(delivery.leave)
+        delivery.begin(ended)
+        if call.abandoned:
+            delivery.leave()
+
+    def _closes_after(self, request: Request) -> bool:
+        return self.draining or not request.keep_alive
+
+    def _count(self, request: Request, call: Call, status: int | None) -> int:
+        """``status``: the model's; None if it was not asked. Returns its latency in microseconds."""
+        at, latency = now(), 0
+        if status is not None:
+            if self.cold is not None:
+                said, self.cold = self.cold.answered(request.arrived / 1e6), None
+                print(f"tidegate worker {self.spec.replica} ({self.spec.fleet}): {said}", flush=True)
+            stamped = stamp(request.stamp, request.arrived)
+            latency = max(0, at - began(request, stamped))
+            self._stats.count(at, status, latency, request.arrived - stamped)
+        for note in call.notes:
+            self._stats.note(at, note)
+        return latency
+
+    def _check(self, request: Request, path: bytes, query: bytes, manner: Manner) -> None:
+        assert self._keys is not None
+        if manner is self._openai:
+            shown = dict(request.headers).get(b"authorization", b"").decode("latin-1")
+            if shown.startswith(BEARER):
+                check_bearer(shown, self._keys.read())
+                return
+        parts = RequestParts(
+            method=request.method.decode("latin-1"),
+            path=path.decode("latin-1"),
+            query=query.decode("latin-1"),
+            headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers],
+            body=request.body if request.spool is None else request.spool.view(),
+        )
+        skew = int(self.spec.clock_skew)
+        verify(parts, self._keys.read(), now=datetime.now(UTC), skew=skew, services=SERVICES)
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        moment = time.monotonic()
+        for connection in list(self.connections):
+            connection.hurry(moment)
+        if self._due.take(moment):
+            loop.run_in_executor(None, give_back)
+        at = now()
+        self.waiting.measure(at)
+        # In the middle of each second, so that none is passed over.
+        loop.call_later(1.5 - at % 1_000_000 / 1e6, self._sweep, loop)
+
+
+def _asked(query: bytes, name: bytes, otherwise: int) -> int:
+    found = re.search(rb"(?:^|&)%b=([0-9]{1,18})(?:&|$)" % name, query)
+    return int(found[1]) if found else otherwise

@@ -1,0 +1,107 @@
+"""The sessions that the containers of this replica have open.
+
+The proxy sends the requests of a session here as well as it can; whether the session is here, the replica says. A
+request in a session that it does not have is refused: no container is asked that would know nothing of it.
+"""
+
+import zlib
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from math import inf
+from typing import NamedTuple
+
+from tidegate.domain import sessions
+from tidegate.serving.contract.invocation import Rejected
+from tidegate.serving.contract.replica_spec import ReplicaSpec, Serving
+from tidegate.serving.contract.target_headers import CONTAINER
+
+HEADER = sessions.HEADER.lower().encode()
+GONE = f"{sessions.GONE}: gone\r\n".encode()
+"""In the answer to a request whose session is not here, for the proxy."""
+MOST = 100_000
+"""Sessions that are open at one time; beyond that the one that was opened first is forgotten."""
+_HOLDER = sessions.HOLDER.lower().encode()
+_OPENED, _CLOSED = sessions.OPENED.lower().encode(), sessions.CLOSED.lower().encode()
+_FORM = "Expires=%Y-%m-%dT%H:%M:%SZ"
+
+
+class _Session(NamedTuple):
+    container: bytes
+    """The container that the client named, of several side by side."""
+    until: float
+    """Epoch seconds."""
+
+
+class Sessions:
+    """Of one replica. Moments are epoch seconds."""
+
+    def __init__(self, spec: ReplicaSpec) -> None:
+        self._spec = spec
+        self._holder = b"%d" % zlib.crc32(spec.replica.encode())
+        self._open: dict[str, _Session] = {}
+
+    def refused(self, headers: Mapping[bytes, bytes], now: float) -> Rejected | None:
+        """An answer to a request in a session that is not here, or where there can be none. ``headers``: of the
+        request, names in lower case."""
+        id = headers.get(HEADER)
+        if id is None:
+            return None
+        endpoint = self._spec.fleet.endpoint
+        if kind := self._kind():
+            message = f"Endpoint {endpoint} is a {kind} endpoint and does not support session id header."
+            return Rejected(400, "ValidationError", message)
+        if id == sessions.NEW.encode():
+            return None
+        name = id.decode("latin-1")
+        if not sessions.is_id(name):
+            return Rejected(400, "ValidationError", sessions.invalid(sessions.PATTERN))
+        if headers.get(_HOLDER, self._holder) == self._holder and self._has(name, headers, now):
+            return None
+        return Rejected(400, "ValidationError", sessions.gone(name, endpoint))
+
+    def note(self, asked: Mapping[bytes, bytes], answered: Iterable[tuple[bytes, bytes]], now: float) -> None:
+        """Takes down what an answer opens and closes. ``asked`` and ``answered``: headers of the request, names in
+        lower case, and of the answer. An answer to a request without a session opens none."""
+        if HEADER not in asked:
+            return
+        for name, value in answered:
+            if name.lower() == _OPENED:
+                self._opens(value.decode("latin-1"), asked.get(CONTAINER, b""), now)
+            elif name.lower() == _CLOSED:
+                self._open.pop(value.decode("latin-1").strip(), None)
+
+    def _kind(self) -> str:
+        if self._spec.serving is Serving.MULTI_MODEL:
+            return "multi-model"
+        return "serverless" if self._spec.on_demand is not None else ""
+
+    def _has(self, name: str, headers: Mapping[bytes, bytes], now: float) -> bool:
+        known = self._open.get(name)
+        if known is None or known.container != headers.get(CONTAINER, b""):
+            return False
+        if known.until <= now:
+            del self._open[name]
+        return known.until > now
+
+    def _opens(self, text: str, container: bytes, now: float) -> None:
+        name, _, end = (word.strip() for word in text.partition(";"))
+        if not sessions.is_id(name):
+            return
+        self._open.pop(name, None)
+        if len(self._open) >= MOST:
+            self._forget(now)
+        self._open[name] = _Session(container, _moment(end))
+
+    def _forget(self, now: float) -> None:
+        """Those that are over; where there are none, the oldest."""
+        over = [name for name, session in self._open.items() if session.until <= now]
+        for name in over or [next(iter(self._open))]:
+            del self._open[name]
+
+
+def _moment(text: str) -> float:
+    """Never, where the container does not say when or cannot be read."""
+    try:
+        return datetime.strptime(text, _FORM).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return inf

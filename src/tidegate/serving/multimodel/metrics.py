@@ -1,0 +1,47 @@
+"""What is noted of each request for the metrics. Client names become labels for the busiest only. Pure."""
+
+import heapq
+from collections.abc import Iterable
+
+from tidegate.serving.contract.invocation import Call, ModelFailed, Outcome, Rejected
+
+LABELS = 20
+"""Models that have metrics of their own; the rest are counted together."""
+OTHER = "(other)"
+AGAIN = 30.0
+"""Seconds after which it is looked again which ones are the busiest."""
+
+HIT = "ModelCacheHit"
+WAIT = "ModelLoadingWaitTime"
+DOWNLOAD = "ModelDownloadingTime"
+LOAD = "ModelLoadingTime"
+UNLOAD = "ModelUnloadingTime"
+LOADED = "LoadedModelCount"
+
+
+class Labels:
+    """At most ``LABELS`` names and ``OTHER`` at any one time."""
+
+    def __init__(self) -> None:
+        self._dimensions: dict[str, tuple[tuple[str, str], ...]] = {}
+        self._other = (("TargetModel", OTHER),)
+        self.due = 0.0
+
+    def choose(self, heats: Iterable[tuple[float, str]], now: float) -> None:
+        busiest = heapq.nlargest(LABELS, heats)
+        self._dimensions = {name: (("TargetModel", name),) for _, name in busiest}
+        self.due = now + AGAIN
+
+    def of(self, name: str) -> tuple[tuple[str, str], ...]:
+        return self._dimensions.get(name, self._other)
+
+
+def note_answer(call: Call, dimensions: tuple[tuple[str, str], ...], outcome: Outcome, seconds: float) -> None:
+    """One client's own figures. The platform's refusals are no answers of its model."""
+    if isinstance(outcome, Rejected):
+        return
+    status = outcome.status if isinstance(outcome, ModelFailed) else 200
+    call.note("Invocations", 1, dimensions)
+    call.note("Invocation4XXErrors", int(400 <= status < 500), dimensions)
+    call.note("Invocation5XXErrors", int(status == 0 or status >= 500), dimensions)
+    call.note("ModelLatency", round(seconds * 1e6), dimensions)

@@ -1,0 +1,57 @@
+"""Where the models of a container lie: a folder or an S3 prefix. Says whether one is there and which version."""
+
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from tidegate.domain.errors import ArtifactError, Invalid
+from tidegate.serving.artifacts.fetch import Policy
+from tidegate.storage.s3 import Bucket
+
+
+class Source:
+    """``policy``: what the server lets its workers read. Methods block, and may be called in any thread."""
+
+    def __init__(self, data_url: str | None, policy: Policy) -> None:
+        """Raises Invalid."""
+        scheme, _, rest = (data_url or "").partition("://")
+        if scheme not in ("file", "s3"):
+            raise Invalid("a multi-model container needs ModelDataUrl, the folder or S3 prefix of its models")
+        self._prefix = f"{scheme}://{rest.rstrip('/')}/"
+        self._policy = policy
+        self._folder = Path("/" + unquote(rest.partition("/")[2])) if scheme == "file" else None
+        bucket, _, self._keys = self._prefix.removeprefix("s3://").partition("/")
+        self._bucket = Bucket(bucket, policy.s3_endpoint, policy.region) if scheme == "s3" else None
+
+    def url(self, name: str) -> str:
+        return self._prefix + (quote(name) if self._folder is not None else name)
+
+    def policy(self) -> Policy:
+        """What reading a model may reach: a link never leads out of the prefix."""
+        if self._folder is None:
+            return self._policy
+        return Policy((str(self._real()),), self._policy.s3_endpoint, self._policy.region, self._policy.limits)
+
+    def mark(self, name: str) -> str:
+        """What changes when the artifact does. Raises ArtifactError where there is none, Transient."""
+        if self._bucket is not None:
+            return self._bucket.etag(self._keys + name)
+        assert self._folder is not None
+        try:
+            real = (self._folder / name).resolve(strict=True)
+            state = real.stat()
+        except (OSError, RuntimeError):
+            raise ArtifactError("there is no such file") from None
+        if not real.is_relative_to(self._real()) or not real.is_file():
+            raise ArtifactError("there is no such file")
+        return f"{state.st_mtime_ns}-{state.st_size}-{state.st_ino}"
+
+    def _real(self) -> Path:
+        assert self._folder is not None
+        try:
+            folder = self._folder.resolve(strict=True)
+        except (OSError, RuntimeError):
+            raise ArtifactError("there is no such folder") from None
+        roots = self._policy.roots
+        if roots is not None and not any(folder.is_relative_to(Path(root).resolve()) for root in roots):
+            raise ArtifactError("the folder lies outside those that models may lie in (TIDEGATE_FILE_ROOTS)")
+        return folder

@@ -1,0 +1,148 @@
+"""MLflow model folders, answered as MLflow's scoring server answers: by their ``pyfunc`` flavour, or by what answers
+the same and is quicker (``mlflow_fastpath``).
+
+Most flavours are pickles and any may bring Python files, so a folder is loaded only where pickles are trusted. Its
+``requirements.txt`` is compared with what is installed first: another version is a warning in the log, a package
+that is not there an error with its name.
+"""
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tidegate.domain.errors import ArtifactError
+from tidegate.serving.contract.answer_counts import check_count, row_by_row
+from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
+from tidegate.serving.contract.trust import PICKLE, TRUST, trusts
+from tidegate.serving.scoring.file_ranges import FIRST
+
+try:
+    import mlflow.pyfunc
+    from mlflow.exceptions import MlflowException
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    from tidegate.serving.formats import dataframes
+    from tidegate.serving.runtimes import mlflow_fastpath
+    from tidegate.serving.runtimes.error_messages import cause
+    from tidegate.serving.runtimes.tabular_scorer import threads
+except ImportError as missing:
+    raise ArtifactError(
+        f"MLflow models need packages that are not installed ({missing.name}): pip install 'tidegate[mlflow]'"
+    ) from None
+
+_FILE = "MLmodel"
+
+
+def load(model_dir: Path, environment: Mapping[str, str]) -> "Pyfunc":
+    """Raises ArtifactError for model data without exactly one usable model, or without trust."""
+    trusted = trusts(environment, PICKLE)
+    number = threads(environment)
+    folder = _folder(model_dir)
+    about = _about(folder / _FILE)
+    if not trusted:
+        raise ArtifactError(
+            "an MLflow model runs code when it is loaded; if you trust who made it, set"
+            f" {TRUST}=pickle for the server and in the model's environment"
+        )
+    for warning in requirements(folder, about):
+        print(f"MLflow model: {warning}", flush=True)
+    try:
+        model = mlflow.pyfunc.load_model(str(folder), suppress_warnings=True)
+        columns = dataframes.signature(model.metadata.get_input_schema())
+    except ModuleNotFoundError as error:
+        raise ArtifactError(f"the MLflow model needs the package {error.name}, which is not installed") from None
+    except Exception as error:  # a broken model fails in any way
+        raise ArtifactError(f"the MLflow model cannot be loaded: {cause(error, folder)}") from None
+    loaded = Pyfunc(model, columns, row_by_row(environment))
+    loaded.native = mlflow_fastpath.find(model, columns, loaded.answer, number)
+    return loaded
+
+
+def _folder(model_dir: Path) -> Path:
+    """Where the MLmodel file is: at the top, or in the one folder that archives often hold."""
+    if (model_dir / _FILE).is_file():
+        return model_dir
+    inner = [path.parent for path in sorted(model_dir.glob(f"*/{_FILE}"))]
+    if len(inner) != 1:
+        found = ", ".join(sorted(path.name for path in model_dir.iterdir())[:10]) or "nothing"
+        raise ArtifactError(f"the model data has no MLmodel file at its top or in its only folder; found: {found}")
+    return inner[0]
+
+
+def _about(path: Path) -> dict[str, Any]:
+    try:
+        about = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"MLmodel is not YAML: {' '.join(str(error).split())}") from None
+    flavors = about.get("flavors") if isinstance(about, dict) else None
+    if not isinstance(flavors, dict):
+        raise ArtifactError("MLmodel is not whole: it has no 'flavors'")
+    if not isinstance(flavors.get("python_function"), dict):
+        found = ", ".join(map(str, flavors)) or "none"
+        raise ArtifactError(f"the MLflow model has no python_function flavor, which is needed; found: {found}")
+    return dict(about)
+
+
+def requirements(folder: Path, about: Mapping[str, Any]) -> list[str]:
+    """Warnings, one line each; raises ArtifactError for a package that is not installed."""
+    warnings = []
+    made_with = str(about["flavors"]["python_function"].get("python_version") or "")
+    here = ".".join(map(str, sys.version_info[:2]))
+    if made_with and made_with.split(".")[:2] != here.split("."):
+        warnings.append(f"made with Python {made_with}, this is {here}")
+    file = folder / "requirements.txt"
+    for line in file.read_text().splitlines() if file.is_file() else []:
+        try:
+            wanted = Requirement(line.partition("#")[0].strip())
+        except InvalidRequirement:
+            continue  # an option, an address, or nothing
+        if wanted.marker is not None and not wanted.marker.evaluate():
+            continue
+        found = _installed(wanted.name)
+        if found is None:
+            raise ArtifactError(f"the MLflow model needs the package {wanted}, which is not installed")
+        if found and not wanted.specifier.contains(found, prereleases=True):
+            warnings.append(f"made with {wanted}, {found} is installed")
+    return warnings
+
+
+def _installed(name: str) -> str | None:
+    """The version of a package; empty where another package brings its module; None where nothing does."""
+    for candidate in (name, f"{name}-skinny"):
+        try:
+            return metadata.version(candidate)
+        except metadata.PackageNotFoundError:
+            continue
+    module = name.replace("-", "_")
+    return "" if module.isidentifier() and importlib.util.find_spec(module) is not None else None
+
+
+class Pyfunc:
+    """A ``handling.Handler``. One request at a time: nothing says that a model's own code can do with more."""
+
+    threads = 1
+    native: "mlflow_fastpath.Native | None" = None
+    """What answers plain requests in its place, where it is the same."""
+
+    def __init__(self, model: Any, columns: dataframes.Signature, row_by_row: bool = True) -> None:
+        """``row_by_row``: whether a list of answers has to have one for each row."""
+        self._model = model
+        self._signature = columns
+        self._row_by_row = row_by_row
+
+    def answer(self, call: Call) -> Answer:
+        first = call.headers.get(FIRST)
+        given, parameters = self._signature.read(call.body, call.content_type, first is not None, first != b"0")
+        try:
+            found = self._model.predict(given, params=parameters)
+        except (MlflowException, ValueError, TypeError, KeyError) as error:  # what a model refuses
+            said = getattr(error, "message", str(error)).partition("\n")[0]
+            raise ModelFailed(400, f"{type(error).__name__}: {said}") from None
+        if self._row_by_row:
+            check_count(dataframes.answers(found), dataframes.rows(given))
+        return dataframes.write(found)

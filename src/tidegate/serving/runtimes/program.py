@@ -1,0 +1,326 @@
+"""Any program that honours the container contract, started as a child and spoken to over HTTP.
+
+What the program gets: its command as configured, the model folder as working folder, and in its environment
+
+- ``PORT`` and ``SAGEMAKER_BIND_TO_PORT``: a free loopback port, or ``TIDEGATE_SOCKET``: the path of a unix socket
+  that it may listen on instead; ``SAGEMAKER_SAFE_PORT_RANGE``: a few more loopback ports for itself;
+- ``SM_MODEL_DIR`` and ``MODEL_DIR``: the model folder;
+- what the image table and the container declare, and a few general variables (PATH, HOME, LANG, ...); nothing
+  else of the server's environment.
+
+It answers ``GET /ping`` with 200 when it is ready and then ``POST /invocations``. At the end it gets SIGTERM, and
+SIGKILL after 30 seconds; when the worker is killed it is killed too.
+"""
+
+import asyncio
+import os
+import random
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from tidegate.domain.errors import StartTimeout, Transient
+from tidegate.host import process_stats
+from tidegate.host.process_stats import Vitals
+from tidegate.serving.contract.body_spool import IN_MEMORY, LargeCall
+from tidegate.serving.contract.images import check_environment
+from tidegate.serving.contract.invocation import PATH, Answer, Call, Done, ModelFailed, Outcome, Stream, TimedOut
+from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
+from tidegate.serving.runtimes import launcher
+from tidegate.serving.runtimes.http_client import Broken, Client, PartReply, Reply, Wishes
+from tidegate.serving.runtimes.listeners import Owner, listening, peer
+from tidegate.serving.runtimes.liveness import GOOD, Liveness, Seen
+
+PING_TIMEOUT = 2.0
+PING_EVERY = 0.2
+"""Seconds between pings until the first good one; afterwards one a second."""
+WATCH_EVERY = 1.0
+KILL_AFTER = 30.0
+_SAFE = (20_000, 30_000)
+"""Below the ports that Linux hands out by itself."""
+_SAFE_COUNT = 16
+_INHERITED = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
+_REQUEST_HEADERS = (b"content-type", b"accept")
+_PREFIX = b"x-amzn-sagemaker-"
+_RESPONSE_HEADERS = {
+    b"x-amzn-sagemaker-custom-attributes": b"X-Amzn-SageMaker-Custom-Attributes",
+    b"x-amzn-sagemaker-new-session-id": b"X-Amzn-SageMaker-New-Session-Id",
+    b"x-amzn-sagemaker-closed-session-id": b"X-Amzn-SageMaker-Closed-Session-Id",
+}
+
+
+class Program:
+    """The engine for a program. ``died`` is called with its exit code when it ends by itself."""
+
+    def __init__(
+        self, spec: ReplicaSpec, container: ContainerSpec, died: Callable[[ContainerSpec, int], None]
+    ) -> None:
+        self._spec = spec
+        self._container = container
+        self._died = died
+        number = spec.containers.index(container)
+        self._socket = Path(spec.socket).with_suffix(f".app{number or ''}")
+        self._process: asyncio.subprocess.Process | None = None
+        self._client: Client | None = None
+        self._calls: set[asyncio.Task[None]] = set()
+        self._streams: set[Call] = set()
+        """Calls whose answers may be coming in parts."""
+        self._watchers: list[asyncio.Task[None]] = []
+        self._healthy = True
+        self._answers = 0
+        """Whole answers to calls."""
+        self._path: Path | None = None
+        """The unix socket that it listens on, if it does."""
+        self._taken = False
+        """Another process listens on its port."""
+        self._closing = False
+        self.execution_parameters = b"{}"
+        """What it wants of the requests of a transform job; asked for in such a job alone."""
+
+    @property
+    def healthy(self) -> bool:
+        return self._healthy
+
+    async def start(self, until: float) -> None:
+        """Returns at the first good ping; raises StartTimeout where none comes by ``until`` (the event loop's time),
+        Invalid for an environment that a model may not set."""
+        check_environment(self._container.environment)
+        port = _free_port()
+        self._socket.unlink(missing_ok=True)
+        # From the main thread: Linux ties the child's life to the thread that started it.
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", launcher.__file__, str(os.getpid()), *self._container.runtime.command),
+            stdin=asyncio.subprocess.DEVNULL,
+            cwd=self._container.model_dir,
+            env=environment(self._container, port, self._socket, os.environ),
+        )
+        self._owner = Owner(self._process.pid)
+        self._watchers.append(asyncio.create_task(self._wait(self._process)))
+        try:
+            async with asyncio.timeout_at(until):
+                self._client = await self._first_ping(port)
+        except TimeoutError:
+            raise StartTimeout(
+                f"The {self._container.name} container for production variant "
+                f"{self._spec.fleet.variant} did not pass the ping health check within"
+                f" {self._spec.startup_timeout:g} s (GET /ping on port {port} or on {self._socket})."
+            ) from None
+        if self._container.transforms:
+            self.execution_parameters = await _parameters(self._client)
+        self._watchers.append(asyncio.create_task(self._watch(self._client)))
+
+    def submit(self, call: Call, done: Done) -> None:
+        task = asyncio.get_running_loop().create_task(self._answer(call, done))
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+        call.on_abandon(task.cancel)
+
+    async def close(self) -> None:
+        """Ends the program and what it has started."""
+        self._closing = True
+        for task in (*self._watchers[1:], *self._calls):
+            task.cancel()
+        if self._client is not None:
+            self._client.close()
+        process = self._process
+        if process is not None:
+            _signal(process, signal.SIGTERM)
+            _signal(process, signal.SIGCONT)  # one that is stopped could not end
+            with suppress(TimeoutError):
+                async with asyncio.timeout(KILL_AFTER):
+                    await process.wait()
+            _signal(process, signal.SIGKILL)
+            await process.wait()
+        self._socket.unlink(missing_ok=True)
+
+    # --- health ---
+
+    async def _wait(self, process: asyncio.subprocess.Process) -> None:
+        code = await process.wait()
+        if not self._closing:
+            self._died(self._container, code)
+
+    async def _first_ping(self, port: int) -> Client:
+        """From the program itself. Whoever else listens on its port has taken it: the program will not get it."""
+        while True:
+            for address in (str(self._socket), port) if self._socket.exists() else (port,):
+                client = Client(address, self._spec.max_body, partial(self._is_ours, address))
+                if await _ping(client) == GOOD:
+                    self._path = self._socket if isinstance(address, str) else None
+                    return client
+                client.close()
+            if self._taken:
+                raise Transient(
+                    f"port {port}, which the {self._container.name} container was given, was taken by another process"
+                )
+            await asyncio.sleep(PING_EVERY)
+
+    def _is_ours(self, address: str | int, transport: asyncio.BaseTransport) -> bool:
+        """Whether a new connection leads to the program."""
+        if isinstance(address, int):
+            ours = self._owner.listens_alone(address)
+            self._taken = not ours and bool(listening(address))
+        else:
+            pid = peer(transport.get_extra_info("socket"))
+            ours = pid is None or self._owner.is_peer(pid)
+        if not ours and self._client is not None:
+            self._end("another process listens in its place")
+        return ours
+
+    async def _watch(self, client: Client) -> None:
+        """Looks at the program each second, and ends one that hangs: no answer would come from it any more."""
+        assert self._process is not None
+        pid, health = self._process.pid, Liveness(self._spec.invocation_timeout)
+        while True:
+            await asyncio.sleep(WATCH_EVERY)
+            at_work = bool(self._calls or self._streams)
+            answer: int | None = None
+            if asking := health.asks(at_work, self._answers):
+                answer = await _ping(client)
+                at_work = at_work or bool(self._calls or self._streams)
+            stopped = process_stats.state(pid) in process_stats.STOPPED
+            seen = Seen(at_work, self._answers, asking, answer, stopped, None if answer else Vitals.of(pid))
+            gone = self._path is not None and not self._path.exists()
+            why = "its socket is gone" if gone else health.after(seen, asyncio.get_running_loop().time())
+            if why:
+                self._end(why)
+                return
+            self._healthy = health.good
+
+    def _end(self, why: str) -> None:
+        """The worker ends with it, and another takes its place."""
+        print(
+            f"tidegate worker {self._spec.replica}: container {self._container.name}: {why}; ending it", flush=True
+        )
+        if self._process is not None:
+            _signal(self._process, signal.SIGKILL)
+
+    # --- calls ---
+
+    async def _answer(self, call: Call, done: Done) -> None:
+        try:
+            outcome = await self._forward(call)
+        except asyncio.CancelledError:
+            done(self._failed(0, "The client or the server went away."))
+            raise
+        done(outcome)
+
+    async def _forward(self, call: Call) -> Outcome:
+        assert self._client is not None
+        headers = [
+            (name, value)
+            for name, value in call.headers.items()
+            if name in _REQUEST_HEADERS or name.startswith(_PREFIX)
+        ]
+        path = call.headers.get(PATH, b"/invocations").decode("latin-1")
+        spool = call.spool if isinstance(call, LargeCall) else None
+        body = call.body if spool is None else spool
+        method = "POST" if body or PATH not in call.headers else "GET"
+        parts = call.parts or self._spec.max_body > IN_MEMORY
+        wishes = Wishes(self._wrong, partial(self._streams.discard, call)) if parts else None
+        try:
+            async with asyncio.timeout(self._spec.invocation_timeout):
+                if wishes is None:
+                    reply: Reply | PartReply = await self._client.ask(method, path, headers, call.body)
+                else:
+                    self._streams.add(call)
+                    reply = await self._client.ask_parts(method, path, headers, body, wishes)
+        except BaseException as error:
+            self._streams.discard(call)
+            return self._no_answer(error)
+        self._answers += 1
+        if isinstance(reply, Reply):
+            self._streams.discard(call)
+        return self._outcome(reply)
+
+    def _no_answer(self, error: BaseException) -> ModelFailed:
+        if isinstance(error, TimeoutError):
+            return TimedOut(self._container.name)
+        if isinstance(error, Broken | ValueError):
+            return self._failed(0, f"The container gave no answer: {error}.")
+        raise error
+
+    def _wrong(self, error: Exception) -> ModelFailed:
+        return self._failed(0, f"The container's answer ended too early: {error}.")
+
+    def _outcome(self, reply: Reply | PartReply) -> Outcome:
+        content_type = reply.headers.get(b"content-type", b"application/octet-stream").decode("latin-1")
+        kept = tuple(
+            (_RESPONSE_HEADERS[name], reply.headers[name]) for name in _RESPONSE_HEADERS if name in reply.headers
+        )
+        if isinstance(reply, PartReply):
+            return Stream(content_type, reply.parts, kept)
+        if not 200 <= reply.status < 300:
+            return self._failed(reply.status, reply.body[:16_384].decode("utf-8", "replace"))
+        return Answer(reply.body, content_type, kept)
+
+    def _failed(self, status: int, message: str) -> ModelFailed:
+        return ModelFailed(status, message, self._container.name)
+
+
+def environment(container: ContainerSpec, port: int, path: Path, server: Mapping[str, str]) -> dict[str, str]:
+    """The program's whole environment; what comes later wins."""
+    return {
+        **{name: server[name] for name in _INHERITED if name in server},
+        "OMP_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+        **container.runtime.environment,
+        **container.environment,
+        "PORT": str(port),
+        "SAGEMAKER_BIND_TO_PORT": str(port),
+        "SAGEMAKER_SAFE_PORT_RANGE": _safe_ports(),
+        "TIDEGATE_SOCKET": str(path),
+        "SM_MODEL_DIR": container.model_dir,
+        "MODEL_DIR": container.model_dir,
+    }
+
+
+async def _ping(client: Client) -> int | None:
+    """The status of the answer; None where there is none."""
+    try:
+        async with asyncio.timeout(PING_TIMEOUT):
+            return (await client.ask("GET", "/ping")).status
+    except (Broken, TimeoutError, ValueError):
+        return None
+
+
+async def _parameters(client: Client) -> bytes:
+    try:
+        async with asyncio.timeout(PING_TIMEOUT):
+            reply = await client.ask("GET", "/execution-parameters")
+    except (Broken, TimeoutError, ValueError):
+        return b"{}"
+    return reply.body if reply.status == 200 else b"{}"
+
+
+def _free_port() -> int:
+    """Free at this moment; a program that finds it taken ends, and is started again with another."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _safe_ports() -> str:
+    """``low-high`` of loopback ports that a program may listen on beside its own; free at this moment."""
+    while True:
+        low = random.randrange(*_SAFE)
+        if all(_is_free(port) for port in range(low, low + _SAFE_COUNT)):
+            return f"{low}-{low + _SAFE_COUNT - 1}"
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    """To the program and to what it has started, which is its process group."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+    with suppress(ProcessLookupError):
+        if process.returncode is None:
+            process.send_signal(number)

@@ -1,0 +1,130 @@
+"""A Python class or function as a model: ``MODEL_HANDLER=package.module:Name`` in the model's environment.
+
+It is found in the model data's ``code/`` folder or among the installed packages. A class is made once, with the
+model folder if it takes an argument, and its ``predict`` (or ``__call__``) gets each request's data; a function is
+called itself. JSON in and out; a parameter that is annotated ``bytes`` or ``str`` gets the body as it is, one that is
+annotated with a dataclass or another type gets JSON checked against it. What it returns: ``bytes`` or ``str`` as they
+are, (body, content type), a generator for a stream, anything else as JSON.
+"""
+
+import importlib
+import inspect
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tidegate.domain.errors import ArtifactError, Invalid
+from tidegate.serving.artifacts.detect import CODE_FOLDER, HANDLER
+from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
+from tidegate.serving.formats.json_encoding import encode_json
+from tidegate.serving.formats.json_errors import unreadable
+from tidegate.serving.runtimes import user_code
+from tidegate.serving.scoring.thread_engine import Streamed
+
+JSON = "application/json"
+BYTES = "application/octet-stream"
+TEXT = "text/plain; charset=utf-8"
+
+
+def load(model_dir: Path, environment: Mapping[str, str]) -> "Python":
+    """Raises Invalid for a handler that is not named well, ArtifactError that says which line of the code failed,
+    Transient where another try may help."""
+    where = environment.get(HANDLER, "")
+    module, _, name = where.partition(":")
+    if not module or not name.isidentifier():
+        raise Invalid(f"{HANDLER} must name a class or function as package.module:Name, not {where!r}")
+    user_code.check_allowed(environment, where)
+    threads = user_code.threads(environment)
+    folder = model_dir / CODE_FOLDER
+    modules = user_code.prepare(model_dir, folder, environment)
+    with modules.entered():
+        with user_code.told(where, folder):
+            found = getattr(importlib.import_module(module), name, None)
+            if found is None:
+                raise ArtifactError(f"the module {module} has no {name}")
+            made: Any = found
+            if inspect.isclass(found):
+                made = made(str(model_dir)) if user_code.parameters(made, name) else made()
+        predict = getattr(made, "predict", made)
+        if not callable(predict):
+            raise ArtifactError(f"{where} has neither predict nor __call__")
+        user_code.parameters(predict, where)
+        return Python(predict, _reader(predict, where), threads)
+
+
+class Python:
+    """A ``handling.Handler`` around one callable."""
+
+    def __init__(self, predict: Callable[[Any], Any], read: Callable[[Call], Any], threads: int) -> None:
+        self.threads = threads
+        self._predict = predict
+        self._read = read
+
+    def answer(self, call: Call) -> Answer | Streamed:
+        data = self._read(call)
+        try:
+            result = self._predict(data)
+            body, kind = _pair(result)
+            if isinstance(body, Iterator):
+                return Streamed(kind, user_code.parts(body))
+            return Answer(user_code.as_bytes(body), kind)
+        except Exception as error:
+            raise user_code.with_status(error) from None
+
+
+def _pair(result: Any) -> tuple[Any, str]:
+    match result:
+        case (bytes() | str() | Iterator() as body, str(kind)):
+            return body, kind
+        case bytes() | bytearray() | Iterator():
+            return result, BYTES
+        case str():
+            return result, TEXT
+        case _:
+            return encode_json(result, user_code.plain), JSON
+
+
+def _reader(predict: Callable[..., Any], where: str) -> Callable[[Call], Any]:
+    """What makes a request's data of its body, by the annotation of the first parameter."""
+    wanted = _annotation(predict, where)
+    if wanted is bytes:
+        return lambda call: call.body
+    if wanted is str:
+        return _text
+    try:
+        decoder = msgspec.json.Decoder(wanted)
+    except TypeError as error:
+        raise ArtifactError(f"{where}: no JSON can be checked against {wanted}: {error}") from None
+
+    def read(call: Call) -> Any:
+        kind = call.content_type.partition(";")[0].strip().lower()
+        if kind not in ("", JSON):
+            raise ModelFailed(415, f"Content type {kind!r} is not supported; send {JSON}.")
+        try:
+            return decoder.decode(call.body)
+        except msgspec.DecodeError as error:
+            raise unreadable(error, call.body) from None
+
+    return read
+
+
+def _annotation(predict: Callable[..., Any], where: str) -> Any:
+    function = predict if inspect.isroutine(predict) else type(predict).__call__
+    try:
+        hints = typing.get_type_hints(function)
+        first = next(iter(inspect.signature(predict).parameters))
+    except (TypeError, ValueError, StopIteration, NameError) as error:
+        raise ArtifactError(
+            f"{where} must take one argument, with an annotation that can be read: {error}"
+        ) from None
+    return hints.get(first, Any)
+
+
+def _text(call: Call) -> str:
+    try:
+        return call.body.decode()
+    except UnicodeDecodeError as error:
+        raise ModelFailed(400, f"The body is not UTF-8: {error}.") from None

@@ -1,0 +1,282 @@
+"""PyTorch models, run in this process: TorchScript, and programs of ``torch.export``.
+
+The model is the one ``.pt``, ``.pth`` or ``.ts`` file (TorchScript, ``torch.jit.save``) or ``.pt2`` file
+(``torch.export.save``) of the model data. PyTorch's reader of ``.pt2`` falls back to unpickling, so such a file is
+read only where pickles are trusted. A state dict or a pickled module is refused: it is a model only together with
+its class, and reading it runs code.
+
+Where the model takes a table of a known width and gives one tensor with a row for each, requests are scored
+together, unless its graph (``torch_graphs``) or a trial (``row_probes``) says that rows influence each other. Any
+other model answers them one by one.
+"""
+
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tidegate.domain.errors import ArtifactError
+from tidegate.serving.artifacts import zip_limits
+from tidegate.serving.contract.invocation import ModelFailed
+from tidegate.serving.contract.trust import PICKLE, TRUST, trusts
+
+try:
+    import numpy as np
+    import torch
+
+    from tidegate.serving.formats import row_decoder, tensors
+    from tidegate.serving.runtimes import row_probes, torch_graphs
+    from tidegate.serving.runtimes.error_messages import cause, head
+    from tidegate.serving.runtimes.tabular_scorer import Table, default_accept, only, threads
+    from tidegate.serving.scoring.batching import cap
+except ImportError as missing:
+    raise ArtifactError(
+        f"PyTorch models need packages that are not installed ({missing.name}): pip install 'tidegate[pytorch]'"
+    ) from None
+
+_EXPORTED = ".pt2"
+_SCRIPTS = (".pt", ".pth", ".ts")
+_REACHING = re.compile(rb"\b(?:from_file|save|load_tensor)\b")
+"""Names of all of TorchScript's operators that take the name of a file."""
+_MOST_CODE = 64 << 20
+_WIDEST = 1 << 16
+"""Columns beyond which no width is looked for: a row of them would be no table any more."""
+
+_TRIAL = 0.25
+"""Seconds beyond which only the essential is tried."""
+
+Forward = Callable[..., Any]
+
+
+class _Model(NamedTuple):
+    forward: Forward
+    inputs: list[tensors.Input]
+    find: Callable[[], torch_graphs.Finding | None]
+    """Reads the graph for reasons to score requests alone."""
+
+
+def load(model_dir: Path, environment: Mapping[str, str]) -> Table | tensors.Tensors:
+    """Raises ArtifactError for model data without exactly one usable model, or with a ``.pt2`` without trust."""
+    trusted = trusts(environment, PICKLE)
+    path = only(model_dir, "PyTorch model", (*_SCRIPTS, _EXPORTED))
+    torch.set_num_threads(threads(environment))
+    accept = default_accept(environment)
+    read = partial(_exported if path.suffix == _EXPORTED else _scripted, path, trusted)
+    model = read()
+    if not model.inputs:
+        raise ArtifactError(f"{path.name} takes no tensor")
+    width = _width(model.forward, model.inputs)
+    if width is None:
+        return tensors.Tensors(_run(model.forward), model.inputs, accept)
+    shape = _answer_of_zeros(model.forward, width)
+    finding = model.find()
+    if finding is not None and finding.stateful:
+        model = read()  # to look for the width has changed what it remembers
+    if shape is None or len(shape) > 2:
+        return tensors.Tensors(_run(model.forward), model.inputs, accept)
+    table = Table(_table(model.forward), row_decoder.Features(width), accept, batches=False)
+    _decide_batching(table, model.inputs[0], finding, row_probes.matrix_pool(width), cap(environment))
+    return table
+
+
+def _decide_batching(
+    table: Table, entry: tensors.Input, finding: torch_graphs.Finding | None, pool: row_probes.Pool, most: int
+) -> None:
+    why = finding.reason if finding is not None else ""
+    if entry.shape is not None and entry.shape[0] is not None:
+        why = f"the model takes {entry.shape[0]} rows"
+    try:
+        if not why:
+            table.allow_batches(row_probes.judge(table.run, row_probes.Trial(pool, max(most, 2), _TRIAL)))
+    except row_probes.Dependent as dependent:
+        why = str(dependent)
+    if why:
+        print(f"each request is scored alone: {why}", flush=True)
+
+
+# --- reading ---
+
+
+def _scripted(path: Path, trusted: bool) -> _Model:
+    _check_script(path, trusted)
+    try:
+        model = torch.jit.load(str(path), map_location="cpu").eval()
+        arguments = list(model.forward.schema.arguments)[1:]
+    except Exception as error:  # PyTorch's errors have no class of their own
+        raise ArtifactError(f"{path.name} is not a whole TorchScript model: {_broken(error, path)}") from None
+    widths = list(dict.fromkeys(int(one.shape[1]) for one in model.parameters() if one.ndim == 2))
+    inputs = []
+    for argument in arguments:
+        if str(argument.type) == "Tensor":
+            inputs.append(tensors.Input(argument.name, widths=tuple(widths)))
+        elif not argument.has_default_value():
+            raise ArtifactError(f"{path.name}: its input {argument.name} is a {argument.type}; expected tensors")
+    return _Model(model, inputs, partial(torch_graphs.of_script, model))
+
+
+def _check_script(path: Path, trusted: bool) -> None:
+    """Looks at the archive before PyTorch does: a pickle is refused before anything could run, and so, without
+    trust, is a program that uses an operator that reads or writes files."""
+    advice = (
+        "save the model with torch.jit.script(model).save(...), or torch.jit.trace(model, example).save(...),"
+        " which need no class to be loaded"
+    )
+    with path.open("rb") as content:
+        if content.read(1) == b"\x80":
+            raise ArtifactError(f"{path.name} is a pickle of PyTorch's old format; {advice}")
+    zip_limits.check(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {name.partition("/")[2] for name in archive.namelist()}
+            used = set() if trusted else _reaching(archive)
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, RuntimeError) as error:
+        raise ArtifactError(f"{path.name} is not a whole TorchScript model: {cause(error, path)}") from None
+    if used:
+        raise ArtifactError(
+            f"{path.name} uses {', '.join(sorted(used))}, by which it can read or write files; leave it out, or, if"
+            f" you trust who made it, set {TRUST}=pickle for the server and in the model's environment"
+        )
+    if "constants.pkl" in names:
+        return
+    if "archive_format" in names or "models/model.json" in names:
+        raise ArtifactError(f"{path.name} is a program of torch.export; call the file .pt2")
+    if "data.pkl" in names:
+        raise ArtifactError(f"{path.name} is a state dict or a pickled module, not TorchScript; {advice}")
+    raise ArtifactError(f"{path.name} is not a TorchScript model; {advice}")
+
+
+def _reaching(archive: zipfile.ZipFile) -> set[str]:
+    """The operators in a TorchScript archive's code that reach files. PyTorch finds entries in any case, and of two
+    with one name another than Python might, so there may be no such two. Raises ValueError."""
+    entries = archive.infolist()
+    names = [entry.filename.lower() for entry in entries]
+    if len(set(names)) < len(names):
+        raise ValueError("it holds two files of one name")
+    code = [entry for entry in entries if entry.filename.lower().endswith(".py")]
+    if sum(entry.file_size for entry in code) > _MOST_CODE:
+        raise ValueError(f"it holds more than {_MOST_CODE} bytes of code")
+    return {word.decode() for entry in code for word in _REACHING.findall(archive.read(entry))}
+
+
+def _exported(path: Path, trusted: bool) -> _Model:
+    if not trusted:
+        raise ArtifactError(
+            f"{path.name} is read by torch.export.load, which may unpickle; save the model as TorchScript, or, if you"
+            f" trust who made it, set {TRUST}=pickle for the server and in the model's environment"
+        )
+    try:
+        program = torch.export.load(str(path))
+        wanted = list(program.graph_signature.user_inputs)
+        found = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
+        inputs = [_declared(name, found[name]) for name in wanted]
+        return _Model(program.module(), inputs, partial(torch_graphs.of_program, program))
+    except ArtifactError as error:
+        raise ArtifactError(f"{path.name}: {error.message}") from None
+    except Exception as error:  # a broken file fails in any way
+        raise ArtifactError(
+            f"{path.name} is not a whole program of torch.export: {_broken(error, path)}"
+        ) from None
+
+
+def _declared(name: str, value: Any) -> tensors.Input:
+    if not isinstance(value, torch.Tensor):
+        raise ArtifactError(f"its input {name} is a {type(value).__name__}; expected tensors")
+    shape = tuple(int(side) if isinstance(side, int) else None for side in value.shape)
+    return tensors.Input(name, str(value.dtype).removeprefix("torch."), shape)
+
+
+# --- running ---
+
+
+def _run(forward: Forward) -> Callable[..., Any]:
+    """Arrays in; arrays, or tuples and dicts of them, out."""
+
+    def run(*arrays: Any) -> Any:
+        try:
+            with torch.inference_mode():
+                return _arrays(forward(*map(_tensor, arrays)))
+        except (MemoryError, SystemError):
+            raise
+        except Exception as error:  # a TorchScript model fails in any way
+            said = _said(error)
+            raise ModelFailed(
+                500 if "allocate memory" in said else 400, f"The model refuses this: {said}"
+            ) from None
+
+    return run
+
+
+def _tensor(array: Any) -> torch.Tensor:
+    """One that the model may write into."""
+    return torch.from_numpy(array.copy())
+
+
+def _arrays(found: Any) -> Any:
+    if isinstance(found, torch.Tensor):
+        return (
+            found.detach().cpu().float().numpy() if found.dtype == torch.bfloat16 else found.detach().cpu().numpy()
+        )
+    if isinstance(found, dict):
+        return {str(name): _arrays(one) for name, one in found.items()}
+    if isinstance(found, tuple | list):
+        return tuple(_arrays(one) for one in found)
+    return np.asarray(found)
+
+
+def _table(forward: Forward) -> Callable[[row_decoder.Matrix], Any]:
+    """A row of the answer per row of the table; raises ValueError where the model gives anything else."""
+    run = _run(forward)
+
+    def predict(rows: row_decoder.Matrix) -> Any:
+        found = run(rows)
+        if not isinstance(found, np.ndarray) or found.ndim == 0 or len(found) != len(rows):
+            shape = getattr(found, "shape", type(found).__name__)
+            raise ValueError(f"the model gives {shape} for {len(rows)} rows")
+        return found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
+
+    return predict
+
+
+def _width(forward: Forward, inputs: list[tensors.Input]) -> int | None:
+    """The columns of the one table that a model takes; None where it takes something else or any width."""
+    [first, *more] = inputs
+    if more or first.dtype not in (None, "float32"):
+        return None
+    if first.shape is not None:
+        return first.shape[1] if len(first.shape) == 2 and first.shape[0] != 0 else None
+    run = _run(forward)
+
+    def takes(columns: int) -> bool:
+        try:
+            run(np.zeros((1, columns), dtype=np.float32))
+        except (ModelFailed, ValueError, TypeError):
+            return False
+        return True
+
+    fitting = (width for width in first.widths if 0 < width <= _WIDEST and takes(width))
+    found = next(fitting, None)
+    return found if found is not None and not takes(found + 1) else None
+
+
+def _answer_of_zeros(forward: Forward, width: int) -> tuple[int, ...] | None:
+    """The shape; None where the model gives no row for a row."""
+    try:
+        return tuple(_table(forward)(np.zeros((1, width), dtype=np.float32)).shape)
+    except (ModelFailed, ValueError):
+        return None
+
+
+def _broken(error: Exception, path: Path) -> str:
+    return cause(error, path) if isinstance(error, zipfile.BadZipFile) or not head(path) else _said(error)
+
+
+def _said(error: Exception) -> str:
+    """The cause in one line, without the trace through the model's code."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = next(
+        (line for line in reversed(lines) if "Error: " in line), lines[0] if lines else type(error).__name__
+    )
+    return told.removeprefix("RuntimeError: ").partition(". This is an internal miniz error")[0]

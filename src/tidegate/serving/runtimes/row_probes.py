@@ -1,0 +1,352 @@
+"""Whether a model's rows are independent, by trial: rows of many kinds, alone and in batches of many compositions.
+
+A row must get the same answer alone and in every batch, up to rounding; and the same to the bit with other ordinary
+companions in a batch of the same size, since a library that computes rows independently does the same operations for
+each of them whatever the others hold. Trials cannot prove independence. They come beside the proof from a graph where
+there is one, and beside the sampling of real batches (``worker.rescoring``).
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidegate.serving.formats import rounding
+from tidegate.serving.formats.rounding import Rows, Run, Scale
+
+SIZES = (2, 3, 7, 32)
+"""Batches that are always tried, beside the largest that will be used."""
+LARGE = (200, 1000)
+"""Rows of one request, of which a large one is scored in parts."""
+LONGEST = 10.0
+"""Seconds after which a model counts as not tried."""
+FEWEST = 3
+"""Rows of ours that a model must accept."""
+MODERATE = 1e7
+"""Size of numbers beyond which rows are companions only: their own answers may overflow, or differ by rounding."""
+_SWEEP = 128
+"""Largest size up to which every size is tried, and whole numbers that are tried as companions."""
+
+
+class Dependent(Exception):
+    """The message says what was seen."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Rows to try. The first ``ordinary`` have moderate numbers, the first ``essential`` are always tried.
+    ``constant`` makes rows of one whole number."""
+
+    rows: Rows
+    ordinary: int
+    essential: int
+    constant: Callable[[NDArray[Any]], Rows]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """``pool``: what is tried; ``cap``: rows of the largest batch; ``seconds``: beyond which only the essential is
+    tried. Where independence is ``known`` by other means no more than the essential is, and that for ``seconds`` at
+    most."""
+
+    pool: Pool
+    cap: int
+    seconds: float
+    known: bool = False
+    clock: Callable[[], float] = time.perf_counter
+
+
+class _Enough(Exception):
+    """Nothing more can or need be tried."""
+
+
+def matrix_pool(width: int, dtype: Any = np.float32) -> Pool:
+    random = np.random.default_rng(0)
+    usual = random.normal(size=(40, width))
+    rows = [
+        *usual[:3],
+        random.integers(0, 10, width),
+        random.integers(-3, 4, width),
+        np.where(random.random(width) < 0.8, 0, usual[3]),
+        np.zeros(width),
+        np.ones(width),
+    ]
+    ordinary = len(rows)
+    largest = float(np.finfo(np.float32).max)
+    one_missing = usual[5].copy()
+    one_missing[random.integers(width)] = np.nan
+    rows += [
+        1e3 * usual[6],
+        1e6 * usual[7],
+        1e-6 * usual[8],
+        usual[9] * 10.0 ** random.uniform(-3, 3, width),
+        np.full(width, -1e4),
+        largest * np.sign(usual[10]),
+        one_missing,
+        np.full(width, np.nan),
+    ]
+    essential = len(rows)
+    rows += [10.0**power * usual[11 + number] for number, power in enumerate((-4, -2, -1, 1, 2, 4, 5, 9, 20, 30))]
+    rows += [
+        np.full(width, value)
+        for value in (-1, 2, 50, 255, -255, 1e4, 1e9, -1e9, 1.7e9, 2.0**24, largest, -largest)
+    ]
+    rows += [np.full(width, value) for value in (1e-38, 1e-45, -1e-30)]
+    rows += [_spike(width, random, value) for value in (1e2, -1e2, 1e9, -1e9)]
+    rows += [
+        random.random(width),
+        -random.random(width),
+        random.integers(0, 2, width),
+        random.integers(0, 100, width),
+    ]
+    table = np.array(rows, np.float64).astype(dtype)
+    return Pool(table, ordinary, essential, lambda values: np.repeat(values[:, None], width, axis=1).astype(dtype))
+
+
+def _spike(width: int, random: np.random.Generator, value: float) -> NDArray[Any]:
+    row = np.zeros(width)
+    row[random.integers(width)] = value
+    return row
+
+
+TEXTS = ("a", "b", "DE", "", "0", "1", "é", "x" * 40)
+
+
+def column_pool(dtypes: dict[str, np.dtype[Any]]) -> Pool:
+    """For models with an input for each column."""
+    random = np.random.default_rng(1)
+    numbers = matrix_pool(len(dtypes), np.float64)
+    count = len(numbers.rows)
+    columns: dict[str, Any] = {}
+    for place, (name, dtype) in enumerate(dtypes.items()):
+        values = numbers.rows[:, place]
+        if dtype.kind == "O":
+            columns[name] = np.array(TEXTS, object)[random.integers(0, len(TEXTS), count)]
+        elif dtype.kind == "b":
+            columns[name] = random.random(count) < 0.5
+        elif dtype.kind == "i":
+            limit = min(float(np.iinfo(dtype).max), 2.0**53)
+            columns[name] = np.clip(np.nan_to_num(np.trunc(values), nan=3), -limit, limit - 1).astype(dtype)
+        else:
+            columns[name] = values.astype(dtype)
+    return Pool(columns, numbers.ordinary, numbers.essential, lambda values: _constant_columns(dtypes, values))
+
+
+def _constant_columns(dtypes: dict[str, np.dtype[Any]], values: NDArray[Any]) -> Rows:
+    return {
+        name: np.array([str(value) for value in values], object) if dtype.kind == "O" else values.astype(dtype)
+        for name, dtype in dtypes.items()
+    }
+
+
+def judge(run: Run, trial: Trial) -> Scale:
+    """The size of a typical answer. Raises Dependent where rows influence each other, or where that cannot be
+    tried."""
+    probe = _Probe(run, trial)
+    with suppress(_Enough), np.errstate(all="ignore"):
+        _try_essential(probe, trial)
+        if probe.in_time() and not trial.known:
+            _try_more(probe, trial)
+    return probe.scale
+
+
+def _try_essential(probe: "_Probe", trial: Trial) -> None:
+    ordinary, essential = range(trial.pool.ordinary), range(trial.pool.essential)
+    probe.score_alone(ordinary)
+    probe.measure_scale()
+    probe.repeat(ordinary[:2])
+    probe.mix(trial.cap)
+    probe.mix(2)
+    probe.score_alone(essential[trial.pool.ordinary :])
+    for size in sorted({*(size for size in SIZES if size < trial.cap), trial.cap}):
+        probe.mix(size)
+    probe.swap_companions(essential)
+    probe.repeat(essential[::4])
+
+
+def _try_more(probe: "_Probe", trial: Trial) -> None:
+    rest = range(trial.pool.essential, rounding.length(trial.pool.rows))
+    probe.score_alone(rest)
+    probe.swap_companions(rest)
+    for size in (*SIZES, trial.cap) * 2:
+        if size <= trial.cap:
+            probe.mix(size)
+    for size in LARGE:
+        probe.mix(size)
+    probe.sweep_integers()
+    probe.sweep_sizes()
+
+
+class _Probe:
+    def __init__(self, run: Run, trial: Trial) -> None:
+        self._run = run
+        self._trial = trial
+        self._rows = trial.pool.rows
+        self._began = trial.clock()
+        self._random = np.random.default_rng(2)
+        self._moderate = _moderate(trial.pool.rows)
+        self._alone: dict[int, Any] = {}
+        """Row of the pool -> its answer alone; rows that the model refuses are not here."""
+        self._among_ordinary: dict[int, Any] = {}
+        """Size of a batch -> the answers of the rows that are watched in it, beside ordinary companions."""
+        self._measured = False
+        self.scale: Scale = 0.0
+
+    def in_time(self) -> bool:
+        return self._trial.clock() - self._began < self._trial.seconds
+
+    # --- what is tried ---
+
+    def score_alone(self, which: Sequence[int]) -> None:
+        for row in which:
+            try:
+                found = self._score([row])
+            except (Dependent, _Enough):
+                raise
+            except Exception:  # what a model refuses, it refuses in any way
+                continue
+            if found.ndim == 0 or len(found) != 1:
+                raise Dependent(f"it gives the shape {found.shape} for one row")
+            self._alone[row] = found
+        if len(self._targets()) < FEWEST:
+            if self._trial.known:
+                raise _Enough
+            raise Dependent(f"it refuses nearly all of {len(which)} rows that were tried")
+
+    def measure_scale(self) -> None:
+        self._measured = True
+        usual = np.concatenate([self._alone[row] for row in self._targets()])
+        if usual.dtype.kind == "f":
+            self.scale = np.where(np.isfinite(usual), np.abs(usual), 0).max(axis=0)
+
+    def repeat(self, which: Sequence[int]) -> None:
+        """The other way round, so that a model with a memory shows it."""
+        for row in reversed([row for row in which if row in self._alone]):
+            if not rounding.identical(self._alone[row], self._score([row])).all():
+                raise Dependent("it answers the same row differently each time")
+
+    def mix(self, size: int) -> None:
+        """Rows of all kinds in a new order, some of them twice."""
+        known = np.array(list(self._alone))
+        order = self._random.permutation(np.resize(self._random.permutation(known), size))
+        self._compare(order, self._batch(rounding.take(self._rows, order), size))
+
+    def swap_companions(self, which: Sequence[int]) -> None:
+        """The same rows at the same places of a batch, among others."""
+        companions = [row for row in which if row in self._alone]
+        for size in sorted({size for size in (2, 8, self._trial.cap) if size <= self._trial.cap}):
+            for row in (
+                companions if size == 8 or size == self._trial.cap < 8 else companions[:: 2 if size == 2 else 4]
+            ):
+                self._swap(size, row)
+
+    def sweep_integers(self) -> None:
+        """Companions of one whole number each: codes of categories that a model may look for."""
+        size = min(self._trial.cap, 64)
+        targets, places = self._placed(size)
+        room = size - len(places)
+        for first in range(-2, _SWEEP, max(room, 1)) if room else ():
+            if not self.in_time():
+                return
+            batch = self._filled(size, targets, places, np.arange(first, first + room))
+            try:
+                found = self._score_rows(batch)
+            except (Dependent, _Enough):
+                raise
+            except Exception:  # one of the numbers may be none that the model takes
+                continue
+            self._check_length(found, size)
+            self._check(targets, found[places], f"whole numbers from {first} on")
+
+    def sweep_sizes(self) -> None:
+        for size in range(2, min(self._trial.cap, _SWEEP) + 1):
+            if not self.in_time():
+                return
+            self.mix(size)
+
+    # --- how ---
+
+    def _targets(self) -> list[int]:
+        return [row for row in range(self._trial.pool.ordinary) if row in self._alone]
+
+    def _placed(self, size: int) -> tuple[list[int], NDArray[Any]]:
+        """Rows to watch, and their places in a batch: at both ends and between."""
+        targets = self._targets()[: min(4, size - 1)] or self._targets()[:1]
+        return targets, np.unique(np.linspace(0, size - 1, len(targets)).astype(int))[: len(targets)]
+
+    def _swap(self, size: int, companion: int) -> None:
+        targets, places = self._placed(size)
+        order = np.full(size, companion)
+        order[places] = targets
+        found = self._batch(rounding.take(self._rows, order), size)[places]
+        if companion < self._trial.pool.ordinary:
+            usual = self._among_ordinary.setdefault(size, found)
+            if not rounding.identical(usual, found).all():
+                raise Dependent(f"a row's answer in a batch of {size} changes with the rows beside it")
+        self._check(targets, found, f"a row of another kind in a batch of {size}")
+
+    def _filled(self, size: int, targets: list[int], places: NDArray[Any], numbers: NDArray[Any]) -> Rows:
+        watched = rounding.take(self._rows, targets)
+        others = self._trial.pool.constant(numbers)
+        source = np.empty(size, int)
+        source[places] = np.arange(len(targets))
+        source[np.setdiff1d(np.arange(size), places)] = len(targets) + np.arange(len(numbers))
+        if isinstance(watched, dict):
+            return {name: np.concatenate([watched[name], others[name]])[source] for name in watched}
+        return np.concatenate([watched, others])[source]
+
+    def _compare(self, order: NDArray[Any], found: Any) -> None:
+        self._check([int(row) for row in order], found, f"a batch of {len(order)}")
+
+    def _check(self, rows: Sequence[int], found: Any, where: str) -> None:
+        expected = np.concatenate([self._alone[row] for row in rows])
+        for at in np.flatnonzero(rounding.unlike(expected, found, self.scale)):
+            if rows[int(at)] not in self._moderate:
+                continue
+            row = rounding.take(self._rows, [rows[int(at)]])
+            single = slice(at, at + 1)
+            if not rounding.explained(self._score_rows, row, expected[single], found[single], self.scale):
+                raise Dependent(f"a row's answer is another one with {where} than alone")
+
+    def _batch(self, rows: Rows, size: int) -> Any:
+        try:
+            found = self._score_rows(rows)
+        except (Dependent, _Enough):
+            raise
+        except Exception as error:
+            raise Dependent(f"it refuses a batch of {size} rows that it takes alone: {_said(error)}") from None
+        self._check_length(found, size)
+        return found
+
+    @staticmethod
+    def _check_length(found: Any, size: int) -> None:
+        if found.ndim == 0 or len(found) != size:
+            raise Dependent(f"it gives the shape {found.shape} for {size} rows")
+
+    def _score(self, which: Sequence[int]) -> Any:
+        return self._score_rows(rounding.take(self._rows, list(which)))
+
+    def _score_rows(self, rows: Rows) -> Any:
+        elapsed = self._trial.clock() - self._began
+        if self._trial.known and self._measured and elapsed > self._trial.seconds:
+            raise _Enough
+        if elapsed > LONGEST:
+            raise Dependent(f"to try it takes more than {LONGEST:g} s")
+        return np.asarray(self._run(rows))
+
+
+def _moderate(rows: Rows) -> set[int]:
+    columns = rows.values() if isinstance(rows, dict) else [rows]
+    fine = np.ones(rounding.length(rows), np.bool_)
+    for values in columns:
+        if values.dtype.kind in "fi":
+            fine &= ~(np.abs(values.reshape(len(values), -1)) > MODERATE).any(axis=1)
+    return set(np.flatnonzero(fine).tolist())
+
+
+def _said(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -1,0 +1,266 @@
+"""scikit-learn models, scored in this process by their ``predict``, or by the method that ``SKLEARN_METHOD`` in the
+environment names; what only transforms (a scaler, say, as a stage of a pipeline) by its ``transform``. Rows are
+float64, as estimators see them in a notebook; where columns hold text or truth values (``sklearn_columns``), the
+model gets a pandas table of the names and types that it was fitted with.
+
+The model is the one ``.skops`` file of the model data, whose types skops checks; that decision trees and forests hold
+together is looked at here (``soundness``), gradient boosting needs trust. A pickle (``.joblib``, ``.pkl``,
+``.pickle``) runs what it likes when it is read: it is loaded only where the container's environment says
+``TIDEGATE_TRUST=pickle``, and so are other types of ``.skops``.
+
+Requests are scored together where the model is made of scikit-learn's own estimators alone (``estimators``) and no
+trial contradicts it (``row_probes``).
+"""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from tidegate.domain.errors import ArtifactError, Invalid
+from tidegate.serving.artifacts import zip_limits
+from tidegate.serving.contract.invocation import ModelFailed
+from tidegate.serving.contract.trust import PICKLE, TRUST, trusts
+
+try:
+    import joblib
+    import numpy as np
+    import sklearn
+
+    from tidegate.serving.formats import row_decoder
+    from tidegate.serving.formats.typed_rows import Columns, Input, Typed
+    from tidegate.serving.runtimes import row_probes, sklearn_checks, sklearn_columns, sklearn_independence
+    from tidegate.serving.runtimes.error_messages import cause
+    from tidegate.serving.runtimes.optional_imports import hidden
+    from tidegate.serving.runtimes.tabular_scorer import Table, default_accept, only, threads
+    from tidegate.serving.runtimes.typed_scorer import ColumnTable
+    from tidegate.serving.scoring.batching import cap
+
+    # skops imports all modules of scikit-learn to list its estimators; these would bring a library of tensors along.
+    with hidden(
+        [f"{sklearn.__name__}.externals.array_api_compat.{library}" for library in ("torch", "dask", "cupy")]
+    ):
+        import skops.io
+except ImportError as missing:
+    raise ArtifactError(
+        f"scikit-learn models need packages that are not installed ({missing.name}): pip install 'tidegate[sklearn]'"
+    ) from None
+
+_TRIAL = 0.1
+"""Seconds of the trial of a model of scikit-learn's own estimators."""
+_PICKLES = (".joblib", ".pkl", ".pickle")
+
+
+METHOD = "SKLEARN_METHOD"
+METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function", "score_samples", "transform")
+
+
+def load(model_dir: Path, environment: Mapping[str, str]) -> Table:
+    """Raises ArtifactError for model data without exactly one usable model, or with a pickle without trust."""
+    trusted = trusts(environment, PICKLE)
+    threads(environment)
+    accept = default_accept(environment)
+    model = _read(only(model_dir, "scikit-learn model", (".skops", *_PICKLES)), trusted)
+    score = _method(model, environment.get(METHOD, ""))
+    columns = getattr(model, "n_features_in_", None)
+    alone = not columns and sklearn_columns.reads_text_alone(model)
+    if not columns and not alone:
+        kind = type(model).__name__
+        raise ArtifactError(f"the model, a {kind}, is no fitted estimator with predict or transform")
+    names = [str(name) for name in getattr(model, "feature_names_in_", ())]
+    inputs = sklearn_columns.inputs(model, environment)
+    if inputs is not None:
+        found = _of_columns(score, inputs, accept, alone, bool(names))
+        _decide_batching(found, model, _pool(inputs), cap(environment))
+        return found
+    features = row_decoder.Features(int(columns or 1), names, dtype=np.float64)
+    shape = _shaper(score, names)
+
+    def predict(rows: row_decoder.Matrix) -> Any:
+        try:
+            return _answers(score(shape(rows)))
+        except ValueError as error:  # what an estimator refuses: missing values, say
+            raise _refusal(error, rows, features) from None
+
+    _try(lambda: score(shape(np.zeros((1, features.count)))))
+    table = Table(predict, features, accept, batches=False)
+    pool = row_probes.matrix_pool(features.count, np.float64)
+    _decide_batching(table, model, pool, cap(environment))
+    return table
+
+
+def _decide_batching(table: Table, model: Any, pool: row_probes.Pool, most: int) -> None:
+    why = sklearn_independence.why_alone(model)
+    try:
+        if not why:
+            table.allow_batches(
+                row_probes.judge(table.run, row_probes.Trial(pool, max(most, 2), _TRIAL, known=True))
+            )
+    except row_probes.Dependent as dependent:
+        why = str(dependent)
+    if why:
+        print(f"each request is scored alone: {why}", flush=True)
+
+
+def _method(model: Any, wanted: str) -> Callable[[Any], Any]:
+    if wanted and wanted not in METHODS:
+        raise Invalid(f"{METHOD} must be one of {', '.join(METHODS)}, not {wanted!r}")
+    kind = type(model).__name__
+    found = getattr(model, wanted or "predict", None)
+    if found is None and not wanted:
+        found = getattr(model, "transform", None)
+    if not callable(found):
+        lack = f"has no {wanted}" if wanted else "is no fitted estimator with predict or transform"
+        raise ArtifactError(f"the model, a {kind}, {lack}")
+    return found  # type: ignore[no-any-return]
+
+
+def _of_columns(
+    score: Callable[[Any], Any], inputs: Sequence[Input], accept: str | None, alone: bool, named: bool
+) -> Table:
+    """For columns of several types. ``alone``: the model takes a list of texts; ``named``: a pandas table."""
+    if named:
+        pandas = _pandas()
+
+    def table(columns: Columns) -> Any:
+        if alone:
+            return next(iter(columns.values())).tolist()
+        if named:
+            # An object column stays one: pandas would make a type of its own of text, with NaN for what is missing.
+            return pandas.DataFrame({name: pandas.Series(one, dtype=one.dtype) for name, one in columns.items()})
+        rows = np.empty((len(next(iter(columns.values()))), len(inputs)), object)
+        for number, one in enumerate(columns.values()):
+            rows[:, number] = one
+        return rows
+
+    def predict(columns: Columns) -> Any:
+        try:
+            return _answers(score(table(columns)))
+        except (ValueError, TypeError) as error:
+            raise ModelFailed(400, str(error).partition("\n")[0]) from None
+
+    def probe() -> None:
+        row = {one.name: np.array([_example(one)], one.dtype) for one in inputs}
+        score(table(row))
+
+    _try(probe)
+    return ColumnTable(predict, Typed(inputs, named), accept, batches=False)
+
+
+def _pool(inputs: Sequence[Input]) -> row_probes.Pool:
+    """Rows to try, with texts that the model knows."""
+    pool = row_probes.column_pool({one.name: one.dtype for one in inputs})
+    random = np.random.default_rng(0)
+    for one in inputs:
+        if one.texts:
+            pool.rows[one.name] = random.choice(np.array(sorted(one.texts), object), len(pool.rows[one.name]))
+    return pool
+
+
+def _example(one: Input) -> Any:
+    return (min(one.texts) if one.texts else "text") if one.dtype.kind == "O" else 0
+
+
+def _try(probe: Callable[[], Any]) -> None:
+    """Says in the log what to do about a model that refuses a plain row: it may refuse just this one."""
+    try:
+        probe()
+    except Exception as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        print(
+            f"the model refuses a row made of what its columns seem to hold ({said}); if the types of its columns are"
+            f' others, set {sklearn_columns.VARIABLE} in its environment, such as {{"land": "text"}}',
+            flush=True,
+        )
+
+
+def _answers(found: Any) -> Any:
+    """One answer a row, as an array."""
+    if isinstance(found, list):  # of each of several outputs, the probabilities of its classes
+        if len({np.shape(one) for one in found}) > 1:
+            raise ModelFailed(500, "The model's outputs have different numbers of classes; ask for predict.")
+        return np.stack(found, axis=1)
+    return np.asarray(found.toarray() if hasattr(found, "toarray") else found)
+
+
+def _shaper(score: Callable[[Any], Any], names: Sequence[str]) -> Callable[[row_decoder.Matrix], Any]:
+    """What the model is given: plain rows, or, where it finds its columns by name, a pandas table of them."""
+    if not names:
+        return _same
+    # The names are checked and in the model's order when they come here.
+    warnings.filterwarnings("ignore", message="X does not have valid feature names")
+    try:
+        score(np.zeros((1, len(names))))
+    except ValueError as error:
+        if "DataFrame" not in str(error) and "dataframe" not in str(error):
+            return _same  # it refuses zeros, as it may
+        return partial(_pandas().DataFrame, columns=list(names))
+    except (TypeError, AttributeError, KeyError, IndexError):
+        return partial(_pandas().DataFrame, columns=list(names))
+    return _same
+
+
+def _pandas() -> Any:
+    try:
+        return import_module("pandas")
+    except ImportError:
+        raise ArtifactError(
+            "the model finds its columns by name, which needs pandas, which is not installed: pip install"
+            " 'tidegate[sklearn]'"
+        ) from None
+
+
+def _same(rows: row_decoder.Matrix) -> Any:
+    return rows
+
+
+def _refusal(error: ValueError, rows: row_decoder.Matrix, features: row_decoder.Features) -> ModelFailed:
+    said = str(error).partition("\n")[0]
+    at = row_decoder.missing(rows) if "NaN" in said else None
+    if at is None:
+        return ModelFailed(400, said)
+    return ModelFailed(400, f"{features.place(*at)}: a missing value, which the model does not take ({said})")
+
+
+def _skops(path: Path, trusted: bool) -> Any:
+    zip_limits.check(path)
+    types = skops.io.get_untrusted_types(file=path)
+    strange = [name for name in types if name not in (sklearn_checks.TREE, *sklearn_checks.HARMLESS)]
+    if strange and not trusted:
+        raise _needs_trust(path, ", ".join(strange[:5]))
+    model = skops.io.load(path, trusted=types)
+    if not trusted:
+        try:
+            sklearn_checks.check(model)
+        except sklearn_checks.NeedsTrust as error:
+            raise _needs_trust(path, str(error)) from None
+    return model
+
+
+def _needs_trust(path: Path, what: str) -> ArtifactError:
+    return ArtifactError(
+        f"{path.name} holds types that need trust, since they may run code or reach beyond their memory: {what};"
+        f" leave them out, or, if you trust who made it, set {TRUST}=pickle for the server and in the model's"
+        " environment"
+    )
+
+
+def _read(path: Path, trusted: bool) -> Any:
+    if path.suffix in _PICKLES and not trusted:
+        raise ArtifactError(
+            f"{path.name} is a pickle, which runs code when it is read; save the model with skops.io.dump(model,"
+            f" 'model.skops'), or, if you trust who made it, set {TRUST}=pickle for the server and in"
+            " the model's environment"
+        )
+    try:
+        return joblib.load(path) if path.suffix in _PICKLES else _skops(path, trusted)
+    except ArtifactError:
+        raise
+    except sklearn_checks.Unsound as error:
+        raise ArtifactError(f"{path.name} is damaged: {error}; save the model again") from None
+    except ModuleNotFoundError as error:
+        raise ArtifactError(f"{path.name} needs the package {error.name}, which is not installed") from None
+    except Exception as error:  # a broken file fails in any way
+        raise ArtifactError(f"{path.name} is not a whole model: {cause(error, path)}") from None

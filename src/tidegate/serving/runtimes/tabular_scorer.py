@@ -1,0 +1,218 @@
+"""What the runtimes for tables of numbers share: a scorer around a function, and how their model file is found."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from tidegate.domain.errors import ArtifactError, Invalid
+from tidegate.serving.contract.answer_counts import split_answers
+from tidegate.serving.contract.invocation import Answer, Call
+from tidegate.serving.formats import content_types, rounding, row_decoder
+from tidegate.serving.formats.dense_json import Packer
+from tidegate.serving.runtimes.forest import Forest
+
+PROBES = 512
+"""Rows."""
+DEFAULT_ACCEPT = "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT"
+
+
+MOST_FORMS = 64
+"""Pairs of content type and accept that are remembered."""
+
+Rows = bytes | row_decoder.Matrix
+"""Of one request: floats of the model's type, row by row."""
+
+
+class Form(NamedTuple):
+    """What a request's headers ask for."""
+
+    plain: bool
+    """Its body may be the common one."""
+    answer: str
+    lined: bool
+    """A row a line, in both."""
+
+
+class Dialect(Protocol):
+    """Forms of requests and answers beside, or in place of, those of every table."""
+
+    lined: frozenset[str]
+    """Forms with a row a line."""
+
+    def answer_form(self, accept: str, default: str | None, kind: str) -> str:
+        """Raises ModelFailed (406)."""
+        ...
+
+    def read(
+        self, features: row_decoder.Features, body: bytes, content_type: str, begins: bool
+    ) -> row_decoder.Matrix:
+        """Raises ModelFailed. There may be no rows."""
+        ...
+
+    def write(self, scores: Any, form: str) -> Answer: ...
+
+
+class Table:
+    """A ``batching.Scorer``; ``predict`` gives one result per row and may run in two threads at once."""
+
+    def __init__(
+        self,
+        predict: Callable[[Any], Any],
+        features: row_decoder.Features,
+        accept: str | None,
+        batches: bool = True,
+    ) -> None:
+        self.batches = batches
+        self._scale: rounding.Scale = 0.0
+        self._predict = predict
+        self._features = features
+        self._accept = accept
+        self._width = features.dtype.itemsize * features.count
+        self._pack = Packer(
+            features.count,
+            features.dtype.char,
+            features.of_kind(row_decoder.Kind.WHOLE),
+            features.of_kind(row_decoder.Kind.FLAG),
+        ).rows
+        self._forms: dict[tuple[bytes | None, bytes | None], Form] = {}
+        self._dialect: Dialect | None = None
+
+    def follow(self, dialect: Dialect) -> None:
+        """Before the first request."""
+        self._dialect = dialect
+
+    def parse(self, call: Call) -> Rows:
+        if self._form(call).plain and (rows := self._pack(call.body)) is not None:
+            return rows
+        return self._read(call, begins=True)
+
+    def parse_bare(self, call: Call) -> Rows:
+        return self._read(call, begins=False)
+
+    def _read(self, call: Call, begins: bool) -> row_decoder.Matrix:
+        if self._dialect is not None:
+            return self._dialect.read(self._features, call.body, call.content_type, begins)
+        return self._features.read(call.body, call.content_type, begins)
+
+    def unmarked(self, body: bytes) -> bytes:
+        return self._features.unmarked(body)
+
+    def header(self, line: bytes) -> bool:
+        return self._features.header(line)
+
+    def by_lines(self, call: Call) -> bool:
+        return self._form(call).lined
+
+    def size(self, rows: Rows) -> int:
+        return len(rows) // self._width if isinstance(rows, bytes) else len(rows)
+
+    def count(self, scores: Any) -> int:
+        return len(scores)
+
+    def score(self, requests: Sequence[Rows]) -> Sequence[Any]:
+        if len(requests) == 1:
+            return [self._scored(self._matrix(requests[0]))]
+        if all(isinstance(rows, bytes) for rows in requests):
+            scores = self._scored(self._matrix(b"".join(requests)))  # type: ignore[arg-type]
+        else:
+            scores = self._scored(np.concatenate([self._matrix(rows) for rows in requests]))
+        return split_answers(scores, list(map(self.size, requests)))
+
+    def _scored(self, rows: row_decoder.Matrix) -> Any:
+        return self._predict(rows) if len(rows) else rows
+
+    def run(self, rows: Any) -> Any:
+        """The model itself: a result for each row."""
+        return self._predict(rows)
+
+    def allow_batches(self, scale: rounding.Scale) -> None:
+        """Rows were found independent. ``scale``: the size of a typical answer."""
+        self.batches = True
+        self._scale = scale
+
+    def score_again(self, rows: Any) -> Any:
+        return self._scored(self._matrix(rows).copy())
+
+    def difference(self, rows: Any, alone: Any, batched: Any) -> str:
+        if not len(rows):
+            return ""
+        return rounding.difference(self._predict, self._matrix(rows), alone, batched, self._scale)
+
+    def render(self, scores: Any, call: Call) -> Answer:
+        form = self._form(call).answer
+        return row_decoder.write(scores, form) if self._dialect is None else self._dialect.write(scores, form)
+
+    def probe(self) -> None:
+        """Predicts rows of all kinds: a damaged model may fail at some only. Raises whatever the model does."""
+        random = np.random.default_rng(0)
+        rows = random.normal(size=(PROBES, self._features.count)) * 10.0 ** random.integers(-3, 7, (PROBES, 1))
+        rows[random.random(rows.shape) < 0.1] = np.nan
+        self._predict(np.vstack([rows, np.zeros((1, self._features.count))]).astype(self._features.dtype))
+
+    def _matrix(self, rows: Rows) -> row_decoder.Matrix:
+        if isinstance(rows, bytes):
+            return np.frombuffer(rows, self._features.dtype).reshape(-1, self._features.count)
+        return rows
+
+    def _form(self, call: Call) -> Form:
+        """Raises ModelFailed (406) where no form will do."""
+        key = call.headers.get(b"content-type"), call.headers.get(b"accept")
+        form = self._forms.get(key)
+        if form is None:
+            kind = row_decoder.kind_of(call.content_type)
+            answer, lined = self._answer_form(call.accept, kind)
+            plain = kind == row_decoder.JSON and not self._features.of_kind(row_decoder.Kind.CATEGORY)
+            form = Form(plain, answer, {kind, answer} <= lined)
+            if len(self._forms) < MOST_FORMS:
+                self._forms[key] = form
+        return form
+
+    def _answer_form(self, accept: str, kind: str) -> tuple[str, frozenset[str]]:
+        if self._dialect is None:
+            return row_decoder.choose(accept, self._accept or kind), content_types.LINED
+        return self._dialect.answer_form(accept, self._accept, kind), self._dialect.lined
+
+
+def of_forest(forest: Forest, accept: str | None) -> Table:
+    """A scorer around the trees of an XGBoost model."""
+    head = forest.head
+    return Table(forest.predict, _features(head.features, head.names, head.kinds), accept)
+
+
+@lru_cache(maxsize=1024)
+def _features(
+    count: int, names: tuple[str, ...] | None, kinds: tuple[row_decoder.Kind, ...] | None
+) -> row_decoder.Features:
+    """Models of one kind take the same features: one object for all of them."""
+    return row_decoder.Features(count, names, [row_decoder.Column(kind) for kind in kinds or ()])
+
+
+def only(folder: Path, what: str, suffixes: Sequence[str]) -> Path:
+    """The one file of the model data with such a name; raises ArtifactError where there is none or are several."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in suffixes)
+    if len(files) > 1:
+        names = ", ".join(path.name for path in files)
+        raise ArtifactError(f"the model data has several files that may be the {what} ({names}); leave one")
+    if not files:
+        found = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
+        raise ArtifactError(f"the model data has no {what} ({', '.join(suffixes)}); found: {found}")
+    return files[0]
+
+
+def threads(environment: Mapping[str, str]) -> int:
+    """Threads per call; raises Invalid."""
+    given = environment.get("OMP_NUM_THREADS", "1")
+    if not given.isdecimal() or not 0 < int(given) <= 1024:
+        raise Invalid(f"OMP_NUM_THREADS must be a number of threads, not {given!r}")
+    return int(given)
+
+
+def default_accept(environment: Mapping[str, str]) -> str | None:
+    """The form of answers to requests without a wish; raises Invalid."""
+    accept = environment.get(DEFAULT_ACCEPT)
+    if accept is not None and accept not in row_decoder.TYPES:
+        raise Invalid(f"{DEFAULT_ACCEPT} must be one of {', '.join(row_decoder.TYPES)}, not {accept!r}")
+    return accept

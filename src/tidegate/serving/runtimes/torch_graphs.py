@@ -1,0 +1,208 @@
+"""What the graph of a PyTorch model says against scoring requests together: state, chance, and work across rows.
+
+TorchScript and ``torch.export`` programs are sequences of operators with schemas. Two things are followed through
+them: what comes from the request, and what lies in the model's own memory (parameters and buffers). This is no proof
+that rows are independent; it finds what trials may miss, such as ``(rows == 42).any()``. Trials (``row_probes``) and
+the sampling of real batches (``worker.rescoring``) come beside it.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from tidegate.serving.runtimes.torch_steps import FOREIGN, UNKNOWN, Step, of_block, of_nodes
+
+
+def _words(*lines: str) -> frozenset[str]:
+    return frozenset(word for line in lines for word in line.split())
+
+
+_RANDOM = _words(
+    "rand rand_like randn randn_like randint randint_like randperm bernoulli bernoulli_ normal normal_ uniform_",
+    "multinomial poisson binomial exponential_ geometric_ cauchy_ log_normal_ random_ rrelu_with_noise",
+)
+_DROPPING = _words(
+    "dropout dropout_ feature_dropout feature_dropout_ alpha_dropout alpha_dropout_ feature_alpha_dropout",
+    "feature_alpha_dropout_ native_dropout rrelu rrelu_",
+)
+_ACROSS = _words(
+    "max min sum nansum mean nanmean std var std_mean var_mean prod any all norm linalg_vector_norm linalg_norm",
+    "median nanmedian mode kthvalue quantile nanquantile amax amin aminmax argmax argmin logsumexp count_nonzero",
+    "softmax log_softmax _softmax _log_softmax softmin cumsum cumprod cummax cummin logcumsumexp cumsum_ cumprod_",
+    "sort argsort msort topk flip roll diff renorm",
+)
+"""Operators that work along an axis, or over all of them."""
+_BY_VALUE = _words(
+    "Bool item is_nonzero tolist IntImplicit FloatImplicit ScalarImplicit _local_scalar_dense equal allclose",
+    "nonzero masked_select bincount histc unique_dim _unique _unique2 unique_consecutive corrcoef cov trace",
+)
+"""Operators whose results depend on the values of all rows."""
+_ABOUT = _words("size dim ndimension numel len shape sym_size sym_numel dtype device layout prim_dtype")
+"""Operators whose results do not depend on the values of their operands. What a model makes of the number of rows is
+seen in trials, which are of many sizes."""
+_LENGTHS = _words("size len numel shape sym_size sym_numel")
+_COMPARING = _words("eq ne lt gt le ge")
+_JOINING = _words("__not__ __and__ __or__ block Bool")
+"""Operators that make decisions of decisions."""
+_PASSING = _words("NumToTensor block ListConstruct TupleConstruct ListUnpack TupleUnpack")
+"""Operators that hand on what they get."""
+_HARMLESS = _JOINING | _words("RaiseException format Print")
+_NUMERIC = ("number", "Scalar", "float", "complex")
+"""Types of arguments that are computed with; integers say shapes."""
+_NUMBER_OF = _words("Int Float Complex")
+"""Like those by value, where their operand is a tensor."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Why requests are scored alone. ``stateful``: what a model remembers was changed by trying it."""
+
+    reason: str
+    stateful: bool
+
+
+class _Followed:
+    """What has been seen so far of the values of a graph, by their names."""
+
+    def __init__(self, inputs: Iterable[str]) -> None:
+        self.from_request = set(inputs)
+        """Made of what a request holds."""
+        self.own: set[str] = set()
+        """In the model's own memory."""
+        self.counts: set[str] = set()
+        """Made of the number of rows, but no tensors."""
+        self.decisions: set[str] = set()
+        """Comparisons of such numbers."""
+        self._memory: dict[str, set[str]] = {}
+        """Name -> all names of the same memory."""
+
+    def follow(self, step: Step) -> None:
+        if step.shares:
+            self._share({*step.values, *step.results})
+        if self.from_request & step.values and step.operator not in _ABOUT:
+            self.from_request.update(step.results)
+            for operand in step.operands:
+                for name in operand.values if operand.written else ():
+                    self.from_request |= self._memory.get(name, {name})
+        if step.kept or (step.shares and self.own & step.values):
+            self.own.update(step.results)
+        self._count(step)
+
+    def _share(self, names: set[str]) -> None:
+        joined = set(names).union(*(self._memory.get(name, set()) for name in names))
+        for name in joined:
+            self._memory[name] = joined
+
+    def _count(self, step: Step) -> None:
+        if step.operator in _LENGTHS:
+            along_rows = step.constant("dim") in (None, UNKNOWN, 0)
+            if along_rows and step.operands[0].tensor and self.from_request & step.values:
+                self.counts.update(step.results)
+        elif step.operator in _COMPARING and self.counts & step.values and not step.tensors:
+            self.decisions.update(step.results)
+        elif self.computes_with_count(step) or (self.counts & step.values and not step.tensors):
+            picked = step.operands[-1].constant if step.operator in ("__getitem__", "getitem") else 0
+            if not isinstance(picked, int) or picked == 0:
+                self.counts.update(step.results[:1] if step.operator.endswith("Unpack") else step.results)
+        if step.operator in _JOINING and self.decisions & step.values:
+            self.decisions.update(step.results)
+
+    def computes_with_count(self, step: Step) -> bool:
+        """Not only for a shape."""
+        numeric = (one for one in step.operands if one.tensor or one.kind in _NUMERIC or step.operator in _PASSING)
+        return any(self.counts & set(operand.values) for operand in numeric)
+
+
+def of_script(model: Any) -> Finding | None:
+    """Of a TorchScript module in evaluation mode; None where nothing speaks against batches."""
+    return _unless_unreadable(_of_script, model)
+
+
+def of_program(program: Any) -> Finding | None:
+    """Of a ``torch.export.ExportedProgram``."""
+    return _unless_unreadable(_of_program, program)
+
+
+def _unless_unreadable(find: Callable[[Any], Finding | None], model: Any) -> Finding | None:
+    try:
+        return find(model)
+    except Exception as error:  # PyTorch's own representation, which may change
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        return Finding(f"its graph cannot be followed ({said[:200]})", True)
+
+
+def _of_script(model: Any) -> Finding | None:
+    graph = model.inlined_graph
+    return _find(of_block(graph, {}), [value.debugName() for value in list(graph.inputs())[1:]])
+
+
+def _of_program(program: Any) -> Finding | None:
+    signature = program.graph_signature
+    for name in signature.buffers_to_mutate.values():
+        return Finding(f"it changes its buffer {name}", True)
+    return _find(of_nodes(program.graph.nodes, set(signature.user_inputs)), signature.user_inputs)
+
+
+def _find(steps: Iterable[Step], inputs: Iterable[str]) -> Finding | None:
+    seen = _Followed(inputs)
+    for step in steps:
+        if reason := _state(step, seen):
+            return Finding(reason, True)
+        if reason := _chance(step) or _across_rows(step, seen) or _by_number(step, seen):
+            return Finding(reason, False)
+        seen.follow(step)
+    return None
+
+
+def _state(step: Step, seen: _Followed) -> str:
+    if step.operator == "SetAttr":
+        return "it keeps state between requests"
+    if any(operand.written and seen.own & set(operand.values) for operand in step.operands):
+        return f"it changes its own parameters or buffers ({step.operator})"
+    return ""
+
+
+def _chance(step: Step) -> str:
+    dropping = step.operator in _DROPPING and step.constant("train", "training") is not False
+    if step.operator in _RANDOM or dropping:
+        return f"it draws numbers at random ({step.operator})"
+    if step.operator in ("batch_norm", "native_batch_norm") and step.constant("training") is not False:
+        return "it takes mean and variance from the batch"
+    return ""
+
+
+def _across_rows(step: Step, seen: _Followed) -> str:
+    if not seen.from_request & step.values:
+        return ""
+    first = step.operands[0]
+    of_tensor = first.tensor and seen.from_request & set(first.values)
+    if step.operator in _BY_VALUE or (step.operator in _NUMBER_OF and of_tensor):
+        return f"what it does depends on the values of all rows ({step.operator})"
+    if step.operator == FOREIGN:
+        return "its graph cannot be followed"
+    if step.batch_lost:
+        return f"it combines rows ({step.operator})"
+    if step.operator in _ACROSS and of_tensor and _over_rows(step):
+        return f"it works over all rows ({step.operator})"
+    return ""
+
+
+def _over_rows(step: Step) -> bool:
+    """Whether it may work along the first axis. Two tensors of one name (``max``) are compared by element."""
+    if any(operand.name == "other" for operand in step.operands):
+        return False
+    along = step.constant("dim", "dims", "axis")
+    axes = along if isinstance(along, list | tuple) else [along]
+    return not axes or any(axis is None or axis is UNKNOWN or axis == 0 for axis in axes)
+
+
+def _by_number(step: Step, seen: _Followed) -> str:
+    """Whether the number of rows decides over more than shapes and errors."""
+    decided = seen.decisions & step.values
+    if decided and step.operator == "If":
+        return "" if step.refuses else "what it does depends on the number of rows"
+    looped = step.operator == "Loop" and step.operands and seen.counts & set(step.operands[0].values)
+    used = step.tensors and seen.from_request & step.values and seen.computes_with_count(step)
+    if looped or (used and step.operator not in _PASSING) or (decided and step.operator not in _HARMLESS):
+        return f"it computes with the number of rows ({step.operator})"
+    return ""

@@ -1,0 +1,200 @@
+"""A model owner's own Python code: whether it may run, what it needs, and how its failures are told.
+
+Code is imported into this process. It runs only where the server was started with ``TIDEGATE_TRUST=code``. Nothing
+is installed for it: ``requirements.txt`` is compared with what is there.
+"""
+
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from tidegate.domain.errors import ArtifactError, Invalid, TidegateError, Transient
+from tidegate.serving.artifacts.detect import HANDLER
+from tidegate.serving.contract.invocation import ModelFailed
+from tidegate.serving.contract.trust import CODE, TRUST, trusts
+from tidegate.serving.runtimes.module_isolation import OwnModules
+from tidegate.serving.runtimes.submitted_code import FOLDER
+
+THREADS = "SAGEMAKER_MODEL_SERVER_WORKERS"
+"""Requests that the code may be given at one time, each in a thread; 1 when it is not set."""
+_AGAIN = (ConnectionError, TimeoutError, MemoryError)
+"""What may pass: the replica is started again."""
+_environment: dict[str, str] = {}
+"""What this process's environment has been given for user code."""
+
+
+def check_allowed(environment: Mapping[str, str], what: str) -> None:
+    """Raises ArtifactError where the server does not run the code of models."""
+    if not trusts(environment, CODE):
+        raise ArtifactError(
+            f"{what} is code, and this server runs no code that comes with a model; to let whoever may create models"
+            f" run code as the server's user, start the server with {TRUST}={CODE}"
+        )
+
+
+def prepare(model_dir: Path, folder: Path, environment: Mapping[str, str]) -> OwnModules:
+    """Makes ``folder`` (of ``model_dir``, may be missing) importable and gives the code its environment. To be loaded
+    while what is returned is ``entered``.
+
+    Raises ArtifactError for requirements that are not met and for what two models of a replica cannot share."""
+    check_requirements(folder / "requirements.txt")
+    wanted = {**environment, "SM_MODEL_DIR": str(model_dir), "MODEL_DIR": str(model_dir)}
+    for name in (TRUST, FOLDER):  # the server's, not the model's
+        wanted.pop(name, None)
+    _share(wanted)
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    sys.dont_write_bytecode = True  # replicas share the folder
+    for stream in (sys.stdout, sys.stderr):
+        getattr(stream, "reconfigure", lambda **_: None)(line_buffering=True)  # a print is in the log at once
+    os.environ.update(wanted)
+    _environment.update(wanted)
+    return OwnModules(folder)
+
+
+def _share(wanted: Mapping[str, str]) -> None:
+    """Several models with code may live in one process: variables of one name must be the same."""
+    for name, value in wanted.items():
+        ours = name.startswith("SAGEMAKER_") or name in ("SM_MODEL_DIR", "MODEL_DIR", HANDLER)
+        if not ours and _environment.get(name, value) != value:
+            raise ArtifactError(
+                f"two models with code in one process set {name} to different values, which they would share"
+            )
+
+
+def check_requirements(path: Path) -> None:
+    """Raises ArtifactError that names every requirement of the file that is not met; options are not looked at."""
+    if not path.is_file():
+        return
+    missing: list[str] = []
+    for line in path.read_text("utf-8", "replace").splitlines():
+        text = line.partition(" #")[0].strip()
+        if text and text[0] not in "#-":
+            missing += _unmet(text)
+    if missing:
+        raise ArtifactError(
+            f"requirements.txt is not met: {'; '.join(missing)}. Nothing is installed for a model: install it where"
+            " tidegate runs, or change requirements.txt"
+        )
+
+
+def _unmet(text: str) -> Iterator[str]:
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement:
+        raise ArtifactError(f"requirements.txt: {text[:100]!r} is not a requirement") from None
+    if requirement.marker is not None and not requirement.marker.evaluate():
+        return
+    try:
+        found = metadata.version(requirement.name)
+    except metadata.PackageNotFoundError:
+        yield f"{requirement} is not installed"
+        return
+    if not requirement.specifier.contains(found, prereleases=True):
+        yield f"{requirement}, but {found} is installed"
+
+
+@contextmanager
+def told(what: str, folder: Path) -> Iterator[None]:
+    """Whatever code raises while a model is loaded becomes one line that says where: ArtifactError, or Transient
+    for what may pass. The whole trace goes to the log."""
+    try:
+        yield
+    except TidegateError:
+        raise
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        traceback.print_exception(error)
+        kind = Transient if isinstance(error, _AGAIN) else ArtifactError
+        raise kind(f"{what}{_said(error, folder)}") from None
+
+
+def _said(error: BaseException, folder: Path) -> str:
+    message = " ".join(str(error).split())
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" cannot be read: {_shown(error.filename, folder)}, line {error.lineno}: {error.msg}"
+    where = _where(error, folder)
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f" needs the module {error.name}, which is not installed{where}"
+    if isinstance(error, SystemExit):
+        return f" called sys.exit({error.code!r}){where}"
+    said = f": {message}" if message else ""
+    return f" failed{where}: {type(error).__name__}{said}"
+
+
+def _where(error: BaseException, folder: Path) -> str:
+    """The last line of the owner's own code that had a part in it."""
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(str(folder))]
+    return f" ({_shown(own[-1].filename, folder)}, line {own[-1].lineno})" if own else ""
+
+
+def _shown(filename: str, folder: Path) -> str:
+    path = Path(filename)
+    return path.relative_to(folder.parent).as_posix() if path.is_relative_to(folder) else path.name
+
+
+def threads(environment: Mapping[str, str]) -> int:
+    """Raises Invalid."""
+    given = environment.get(THREADS, "1")
+    if not given.isdecimal() or not 0 < int(given) <= 256:
+        raise Invalid(f"{THREADS} must be a number from 1 to 256, not {given!r}")
+    return int(given)
+
+
+def parameters(function: Callable[..., Any], name: str) -> int | None:
+    """How many arguments it takes by position; None where it does not say. Raises ArtifactError for a coroutine
+    function: threads wait for what they call."""
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise ArtifactError(f"{name} is async; write it as a plain function (it has a thread of its own)")
+    try:
+        found = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in found):
+        return None
+    return len(found)
+
+
+def as_bytes(body: Any) -> bytes:
+    """A body as code gives it; raises TypeError for what is neither bytes nor text."""
+    if isinstance(body, str):
+        return body.encode()
+    if isinstance(body, bytes | bytearray | memoryview):
+        return bytes(body)
+    raise TypeError(f"the answer is a {type(body).__name__}; expected bytes or str")
+
+
+def parts(body: Iterator[Any]) -> Iterator[bytes]:
+    """A stream's parts; its errors keep their status, and the code's generator is closed with it."""
+    try:
+        for part in body:
+            yield as_bytes(part)
+    except Exception as error:
+        raise with_status(error) from None
+    finally:
+        getattr(body, "close", lambda: None)()
+
+
+def with_status(error: Exception) -> Exception:
+    """An error whose class says its own HTTP status (``status_code``) keeps it and its message."""
+    status = getattr(error, "status_code", None)
+    if isinstance(error, ModelFailed) or not isinstance(status, int) or not 400 <= status < 600:
+        return error
+    message = getattr(error, "message", None)
+    return ModelFailed(int(status), message if isinstance(message, str) else str(error))
+
+
+def plain(value: Any) -> Any:
+    """For JSON: arrays, and numbers of numpy's, as Python's own."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"a {type(value).__name__} cannot be written as JSON")

@@ -1,0 +1,227 @@
+"""XGBoost models, scored in this process.
+
+The model is the one ``.ubj`` or ``.json`` file of the model data, or a file named ``xgboost-model`` (the name in
+AWS's container) of either content. Probabilities and values come as the booster gives them; one row of several
+classes gives a list. Where onnxruntime is installed, it evaluates small batches of most models (``xgboost_onnx``).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tidegate.domain.errors import ArtifactError
+
+try:
+    import msgspec
+    import numpy as np
+    import xgboost
+
+    from tidegate.serving.formats import row_decoder
+    from tidegate.serving.runtimes import categories, ubjson, xgboost_checks
+    from tidegate.serving.runtimes.error_messages import looks_like
+    from tidegate.serving.runtimes.objectives import Evaluation
+    from tidegate.serving.runtimes.tabular_scorer import Table, default_accept, threads
+    from tidegate.serving.runtimes.xgboost_document import NotCovered
+except ImportError as missing:
+    raise ArtifactError(
+        f"XGBoost models need packages that are not installed ({missing.name}): pip install 'tidegate[xgboost]'"
+    ) from None
+
+try:
+    from tidegate.serving.runtimes import xgboost_onnx
+except ImportError:
+    xgboost_onnx = None  # type: ignore[assignment]
+
+AWS_NAME = "xgboost-model"
+_REFUSED = (".xgb", ".model", ".bin", ".bst", ".pkl", ".pickle", ".joblib")
+"""Names of older or of unsafe formats; a pickle is a program."""
+
+
+class XGBoost(Table):
+    """A ``batching.Scorer``; rows are float32, NaN stands for missing."""
+
+    def __init__(
+        self,
+        booster: xgboost.Booster,
+        accept: str | None,
+        threads: int = 1,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.booster = booster
+        self._linear = is_linear(booster)
+        self._iterations = iterations(booster)
+        self._fast = self._faster(threads)
+        super().__init__(self._evaluate, features(booster, environment), accept)
+
+    def _faster(self, threads: int) -> "Evaluation | None":
+        if xgboost_onnx is None or self._linear:
+            return None
+        try:
+            return xgboost_onnx.faster(self.booster, self._iterations, threads)
+        except NotCovered as why:
+            print(f"evaluated by XGBoost itself, not by onnxruntime: {why}", flush=True)
+            return None
+
+    def _evaluate(self, rows: row_decoder.Matrix) -> Any:
+        if self._fast is not None and len(rows) <= xgboost_onnx.MOST:
+            return self._fast(rows)
+        if self._linear:
+            return self.booster.predict(xgboost.DMatrix(rows, missing=np.nan), validate_features=False)
+        return self.booster.inplace_predict(
+            rows, iteration_range=self._iterations, missing=np.nan, validate_features=False
+        )
+
+
+class _Values(msgspec.Struct):
+    values: list[int | float]
+    offsets: list[int] | None = None
+    """Of categories that are text: where each begins in ``values``, its UTF-8 bytes."""
+
+
+class _Categories(msgspec.Struct):
+    enc: list[_Values]
+
+
+class _Trees(msgspec.Struct):
+    cats: _Categories | None = None
+
+
+class _Booster(msgspec.Struct):
+    model: _Trees | None = None
+    gbtree: "_Booster | None" = None
+    """Of a dart model, which keeps its trees one level deeper."""
+
+
+class _Learner(msgspec.Struct):
+    gradient_booster: _Booster
+
+
+class _Model(msgspec.Struct):
+    learner: _Learner
+
+
+_KINDS = {"int": row_decoder.Kind.WHOLE, "i": row_decoder.Kind.FLAG, "c": row_decoder.Kind.CATEGORY}
+"""XGBoost's feature types; the others are plain numbers."""
+
+
+def features(booster: xgboost.Booster, environment: Mapping[str, str] | None = None) -> row_decoder.Features:
+    """The columns that the model takes, by its own feature names and types. Raises ArtifactError for categories that
+    the model's file does not say for certain, Invalid for the environment."""
+    types, names = booster.feature_types or [], booster.feature_names
+    kinds = [row_decoder.Column(_KINDS.get(name, row_decoder.Kind.NUMBER)) for name in types]
+    if "c" in types:
+        said = categories.given(environment or {})
+        saved = msgspec.json.decode(booster.save_raw("json"), type=_Model).learner.gradient_booster
+        model = saved.model if saved.gbtree is None else saved.gbtree.model
+        lists = model.cats.enc if model is not None and model.cats is not None else []
+        for number, (kind, values) in enumerate(zip(types, lists, strict=False)):
+            if kind == "c" and (values.values or len(values.offsets or ()) > 1):
+                name = names[number] if names else str(number)
+                kinds[number] = row_decoder.Column(
+                    row_decoder.Kind.CATEGORY, _categories(name, values, said.get(name))
+                )
+    return row_decoder.Features(booster.num_features(), names, kinds)
+
+
+def _categories(name: str, found: _Values, said: categories.Values | None) -> categories.Values:
+    values: categories.Values = tuple(found.values)
+    if found.offsets is not None:
+        data = bytes(int(value) & 255 for value in found.values)
+        values = categories.of_bytes(name, data, found.offsets, said)
+    elif said is not None and said != values:
+        raise ArtifactError(f"{categories.VARIABLE} does not agree with the model's categories of {name!r}")
+    if len(set(values)) != len(values):
+        raise ArtifactError(f"the model has a category of {name!r} twice; it is damaged")
+    return values
+
+
+def is_linear(booster: xgboost.Booster) -> bool:
+    """Whether it is a gblinear model, which XGBoost predicts with from its own matrices only."""
+    name: str = json.loads(booster.save_config())["learner"]["gradient_booster"]["name"]
+    return name == "gblinear"
+
+
+def load(model_dir: Path, environment: Mapping[str, str]) -> XGBoost:
+    """Raises ArtifactError for model data without exactly one usable model."""
+    name, booster = read(model_dir)
+    number = threads(environment)
+    booster.set_param({"nthread": number})
+    try:
+        model = XGBoost(booster, default_accept(environment), number, environment)
+        model.score([np.zeros((1, booster.num_features()), dtype=np.float32)])
+    except (xgboost.core.XGBoostError, ValueError) as error:
+        raise ArtifactError(f"{name} was read but cannot predict: {first_line(error)}") from None
+    return model
+
+
+def iterations(booster: xgboost.Booster) -> tuple[int, int]:
+    """A model that was stopped early predicts with its best iteration, as XGBoost's own estimators do; a linear one
+    has no rounds to choose from."""
+    best = None if is_linear(booster) else booster.attr("best_iteration")
+    return (0, int(best) + 1) if best is not None else (0, 0)
+
+
+def read(model_dir: Path) -> tuple[str, xgboost.Booster]:
+    """The one model of the model data, with the name of its file; raises ArtifactError."""
+    path = _find(model_dir)
+    return path.name, _read(path)
+
+
+def _find(folder: Path) -> Path:
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    for usable in ([p for p in files if p.suffix == ".ubj" or p.name == AWS_NAME], _with(files, ".json")):
+        if len(usable) == 1:
+            return usable[0]
+        if usable:
+            names = ", ".join(path.name for path in usable)
+            raise ArtifactError(f"the model data has several XGBoost models ({names}); leave one")
+    old = [path for path in files if path.suffix in _REFUSED]
+    if old:
+        raise ArtifactError(
+            f"{old[0].name}: {old[0].suffix} files are not loaded (the format is old, or runs code when it is"
+            " read); save the model as UBJSON with booster.save_model('model.ubj')"
+        )
+    found = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
+    raise ArtifactError(f"the model data has no XGBoost model (.ubj, .json or {AWS_NAME}); found: {found}")
+
+
+def _with(files: Sequence[Path], suffix: str) -> list[Path]:
+    return [path for path in files if path.suffix == suffix]
+
+
+def _read(path: Path) -> xgboost.Booster:
+    data = path.read_bytes()
+    if not data.lstrip()[:1] == b"{":
+        raise ArtifactError(
+            f"{path.name} is not an XGBoost model in UBJSON or JSON: it {looks_like(data)};"
+            " save the model with booster.save_model('model.ubj')"
+        )
+    booster = xgboost.Booster()
+    try:
+        xgboost_checks.check(_json(data) if _is_json(data) else ubjson.parse(data))
+        booster.load_model(bytearray(data))
+        if not booster.num_features():
+            raise ArtifactError(f"{path.name} is an XGBoost model without features")
+    except (xgboost.core.XGBoostError, ValueError) as error:
+        raise ArtifactError(f"{path.name} is not a whole XGBoost model: {first_line(error)}") from None
+    return booster
+
+
+def _json(data: bytes) -> Any:
+    """XGBoost writes NaN and Infinity as such, which are not JSON."""
+    try:
+        return msgspec.json.decode(data)
+    except msgspec.DecodeError:
+        return json.loads(data)
+
+
+def _is_json(data: bytes) -> bool:
+    """As XGBoost tells the two apart: a JSON object goes on with a name or with white space."""
+    return data.lstrip()[1:2] in (b'"', b" ", b"\n", b"\r", b"\t", b"}")
+
+
+def first_line(error: Exception) -> str:
+    """XGBoost's messages begin with a time and a place in its source, and end in a stack trace."""
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return line.rpartition(": ")[2] if line.startswith("[") else line

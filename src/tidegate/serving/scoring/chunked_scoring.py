@@ -1,0 +1,108 @@
+"""A large body of rows in lines is read, scored and answered a block at a time: its length takes no memory."""
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Protocol, runtime_checkable
+
+from tidegate.serving.contract.answer_counts import check_count
+from tidegate.serving.contract.body_spool import IN_MEMORY, LargeCall, Spool
+from tidegate.serving.contract.invocation import Answer, Call, ModelFailed, Outcome, Stream
+from tidegate.transform.splitting import count_lines
+
+BLOCK = 2 * 1024 * 1024
+"""Bytes of a body that are in memory at one time, beside what is made of them."""
+_ROW = re.compile(r"^Row (\d+)\b")
+"""How a message names the row that is wrong (``Layout``), from 1."""
+
+
+@runtime_checkable
+class Lined(Protocol):
+    """A ``batching.Scorer`` of rows, some of whose forms have one row a line."""
+
+    batches: bool
+    """False where rows are not to be parted: what one of them is answered may hang on the others."""
+
+    def by_lines(self, call: Call) -> bool:
+        """Whether some of the body's lines, under its header, make just as many of the answer's."""
+        ...
+
+    def parse(self, call: Call) -> Any: ...
+
+    def parse_bare(self, call: Call) -> Any:
+        """The same of lines that do not begin a body: none of them is a header."""
+        ...
+
+    def unmarked(self, body: bytes) -> bytes:
+        """A CSV without the byte order mark at its beginning. Raises ModelFailed where it may be data."""
+        ...
+
+    def header(self, line: bytes) -> bool:
+        """Whether the first line of a CSV is a header. Raises ModelFailed."""
+        ...
+
+    def size(self, rows: Any) -> int: ...
+
+    def count(self, scores: Any) -> int | None: ...
+
+    def score(self, requests: list[Any]) -> Any: ...
+
+    def render(self, scores: Any, call: Call) -> Outcome: ...
+
+
+def answered(scorer: Lined, call: LargeCall, spool: Spool, block: int = BLOCK) -> Outcome:
+    """What the whole body, which is in ``spool``, is answered with. Raises ModelFailed as ``scorer`` does, its rows
+    counted from the body's beginning."""
+    kind, header, before = "", b"", 0
+    try:
+        found = spool.another()
+        for lines in _blocks(spool, block):
+            if call.abandoned:
+                break
+            parse = scorer.parse_bare if before and not header else scorer.parse
+            try:
+                rows = parse(Call(header + lines, call.headers))
+                [scores] = scorer.score([rows])
+            except ModelFailed as failed:
+                raise ModelFailed(failed.status, _later(failed.message, before), failed.container) from None
+            check_count(scorer.count(scores), scorer.size(rows))
+            count = count_lines(lines)
+            if not before and scorer.size(rows) == count - 1:
+                header = lines[: lines.index(b"\n") + 1]
+                count -= 1
+            check_count(scorer.size(rows), count)
+            before += scorer.size(rows)
+            answer = scorer.render(scores, call)
+            assert isinstance(answer, Answer)
+            found.add(answer.body)
+            kind = answer.content_type
+    except OSError as error:
+        raise ModelFailed(500, f"The answer cannot be kept: {error.strerror}.") from None
+    if len(found) <= IN_MEMORY:
+        return Answer(found.whole() if found else b"", kind)
+    return Stream(kind, _sent(found))
+
+
+def _blocks(spool: Spool, size: int) -> Iterator[bytes]:
+    """The first one has a row, even under a long header."""
+    first, begun = b"", False
+    for lines in spool.lines(size):
+        if begun:
+            yield lines
+            continue
+        first += lines
+        if count_lines(first) > 1:
+            begun = True
+            yield first
+    if not begun:
+        yield first
+
+
+def _later(message: str, rows: int) -> str:
+    if rows and not _ROW.match(message):
+        return f"After row {rows}: {message}"
+    return _ROW.sub(lambda found: f"Row {int(found[1]) + rows}", message)
+
+
+async def _sent(spool: Spool) -> AsyncIterator[bytes]:
+    for part in spool.parts():
+        yield part

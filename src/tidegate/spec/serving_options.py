@@ -1,0 +1,123 @@
+"""What a variant of a spec serves: one model, a pipeline, or containers side by side."""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from datetime import datetime
+
+from tidegate.domain.registry import MULTI_MODEL, SINGLE_MODEL, Container, Model
+from tidegate.spec import multi_model, structures
+from tidegate.spec.problem import Path, SpecError
+from tidegate.spec.units import one_of
+
+ONLY_VARIANT = "AllTraffic"
+"""Name of the variant where a spec has only one, as SageMaker's own SDK calls it."""
+KEYS = ("model", "pipeline", "containers")
+"""Exactly one of them is given with a variant."""
+MODES = {"pipeline": "Serial", "containers": "Direct"}
+FEWEST, MOST = 2, 15
+METHOD = "SKLEARN_METHOD"
+"""Variable of a container that says the same as the key ``method``."""
+_LONGEST_NAME = 63
+
+
+def check(variant: structures.VariantSpec, path: Path) -> None:
+    """Raises SpecError."""
+    given = [key for key in KEYS if getattr(variant, key) is not None]
+    if not given:
+        raise SpecError(path, "'model' is missing (or 'pipeline', or 'containers')")
+    if len(given) > 1:
+        raise SpecError((*path, given[1]), f"give either {given[0]} or {given[1]}, not both")
+    if variant.model is not None:
+        _check_model(variant.model, (*path, "model"))
+        return
+    several = _many(variant)
+    if not FEWEST <= len(several) <= MOST:
+        raise SpecError((*path, given[0]), f"{len(several)} containers, expected {FEWEST} to {MOST}")
+    seen: set[str] = set()
+    for index, each in enumerate(several):
+        here = (*path, given[0], index)
+        if not re.fullmatch(structures.NAME, each.name):
+            raise SpecError((*here, "name"), f"{each.name!r}: expected 1 to 63 letters, digits and hyphens")
+        if each.name in seen:
+            raise SpecError((*here, "name"), f"{each.name!r} is given twice")
+        seen.add(each.name)
+        if each.multi_model is not None:
+            raise SpecError((*here, "multi_model"), "goes with model, not with one container of several")
+        _check_model(each, here)
+
+
+def _check_model(model: structures.ModelSpec, path: Path) -> None:
+    if not model.image:
+        raise SpecError((*path, "image"), "must not be empty")
+    if model.image == structures.AUTO and model.data is None and "MODEL_HANDLER" not in model.environment:
+        raise SpecError(path, "'data' is missing, by which the runtime is chosen (or 'image' and what it needs)")
+    if model.data is not None and not re.match(r"^(file:///|s3://[^/]+)", model.data):
+        raise SpecError(
+            (*path, "data"),
+            f"{model.data!r}: expected file:///PATH or s3://BUCKET/KEY (a path is relative to the spec file only "
+            "where the CLI reads it)",
+        )
+    if model.method is not None:
+        one_of(model.method, structures.METHODS, (*path, "method"))
+    if model.method is not None and METHOD in model.environment:
+        raise SpecError((*path, "environment", METHOD), "says the same as method: give one of them")
+    for key in model.environment:
+        if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", key):
+            raise SpecError((*path, "environment", key), "not a name of an environment variable")
+    multi_model.check(model, path)
+
+
+def model(endpoint: str, variant: structures.VariantSpec, now: datetime) -> Model:
+    """The model of a variant that ``check`` let pass."""
+    name = model_name(endpoint, variant)
+    if variant.model is not None:
+        return Model(name=name, containers=(_container(variant.model),), created_at=now)
+    return Model(
+        name=name,
+        containers=tuple(_container(each, each.name) for each in _many(variant)),
+        created_at=now,
+        execution_mode=MODES["pipeline" if variant.pipeline is not None else "containers"],
+        single=False,
+    )
+
+
+def model_name(endpoint: str, variant: structures.VariantSpec) -> str:
+    base = endpoint if variant.name == ONLY_VARIANT else f"{endpoint}-{variant.name}"
+    if variant.model is not None:
+        return named(base, _content(variant.model))
+    mode = MODES["pipeline" if variant.pipeline is not None else "containers"]
+    return named(base, [mode, [[each.name, *_content(each)] for each in _many(variant)]])
+
+
+def named(base: str, content: object) -> str:
+    """``base`` and 8 hex digits of the content: the same content always has the same name."""
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+    return f"{base[: _LONGEST_NAME - 9].rstrip('-')}-{digest}"
+
+
+def _many(variant: structures.VariantSpec) -> Sequence[structures.ContainerSpec]:
+    return variant.pipeline or variant.containers or ()
+
+
+def _container(given: structures.ModelSpec, name: str | None = None) -> Container:
+    return Container(
+        image=given.image,
+        data_url=given.data,
+        environment=_environment(given),
+        fingerprint=given.fingerprint,
+        hostname=name,
+        mode=SINGLE_MODEL if given.multi_model is None else MULTI_MODEL,
+        cache=given.multi_model is None or given.multi_model.cache,
+    )
+
+
+def _content(given: structures.ModelSpec) -> list[object]:
+    many_models = [] if given.multi_model is None else [MULTI_MODEL, given.multi_model.cache]
+    return [given.image, given.data, _environment(given), given.fingerprint, *many_models]
+
+
+def _environment(given: structures.ModelSpec) -> dict[str, str]:
+    method = {} if given.method is None else {METHOD: given.method}
+    return {key: str(value) for key, value in given.environment.items()} | method | multi_model.environment(given)

@@ -1,0 +1,192 @@
+"""Engines: the URL, how a new connection is set up, how a transaction begins, and what each step may take."""
+
+import contextlib
+import os
+import socket
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, InvalidatePoolError
+
+from tidegate.domain.errors import StartupError
+from tidegate.store.deadline_threads import current_watch
+from tidegate.store.errors import first_line, shown
+
+DRIVERS = {
+    "sqlite": "sqlite+pysqlite",
+    "sqlite+pysqlite": "sqlite+pysqlite",
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+}
+LOCK = 0x7469_6465
+"""Key of the advisory lock: ``tide``."""
+BEGIN = {
+    "sqlite": "BEGIN IMMEDIATE",
+    "postgresql": f"SELECT pg_advisory_xact_lock({LOCK})",
+}
+LOOKING = "tidegate_looking"
+"""Option of a connection whose transaction only reads."""
+FRESH = "tidegate_fresh"
+"""Note on a pooled connection that was made just now and need not be tried."""
+MARGIN = 1.0
+"""Seconds beyond the server's own limit after which a step is interrupted from here: the server says it better."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds that each step of a transaction may take, all of them by the one that a person sets."""
+
+    transaction: float = 10.0
+
+    @property
+    def lock(self) -> float:
+        """To wait for another process's transaction."""
+        return self.transaction / 2
+
+    @property
+    def connect(self) -> float:
+        """To reach the server and log in; libpq counts in whole seconds, two at least."""
+        return max(2.0, self.transaction / 2)
+
+    @property
+    def ping(self) -> float:
+        """For a pooled connection to show that it still leads somewhere."""
+        return max(1.0, self.transaction / 5)
+
+    @property
+    def hung_disk(self) -> float:
+        """For a transaction of SQLite, whose time is that of the disk: nobody else answers for it meanwhile."""
+        return 3 * self.transaction
+
+
+def make_engine(address: URL, limits: Limits, *, serial: bool) -> Engine:
+    """Raises StartupError: the driver is not installed, or the URL cannot be used."""
+    sqlite = is_sqlite(address)
+    try:
+        engine = create_engine(
+            address,
+            connect_args={} if sqlite else _keeping_alive(address, limits),
+            json_serializer=lambda body: msgspec.json.encode(body).decode(),
+            json_deserializer=msgspec.json.decode,
+            **({} if sqlite else {"pool_size": 8, "max_overflow": -1, "pool_use_lifo": True}),
+        )
+    except ImportError as error:
+        raise StartupError(f"{shown(address)} needs {error.name}: pip install 'tidegate[postgres]'") from None
+    except ArgumentError as error:
+        raise StartupError(f"The database URL {shown(address)} cannot be used: {first_line(error)}") from None
+    if sqlite:
+        event.listen(engine, "connect", lambda made, _: _set_up_sqlite(made, limits))
+    else:
+        reach = limits.connect * max(1, len(_hosts(address))) + MARGIN
+        event.listen(engine, "do_connect", lambda *_: current_watch().expect(reach))
+        event.listen(engine, "connect", lambda made, record: _set_up_postgresql(made, record, limits))
+        event.listen(engine, "checkout", lambda made, record, _: _try(engine, made, record, limits))
+    if serial or sqlite:
+        event.listen(engine, "begin", _begun)
+    return engine
+
+
+def read_address(url: str) -> URL:
+    """Raises StartupError."""
+    try:
+        address = make_url(url)
+    except (ArgumentError, ValueError):
+        raise StartupError(
+            "The database URL cannot be read: expected sqlite:////PATH or postgresql://..."
+        ) from None
+    driver = DRIVERS.get(address.drivername)
+    if driver is None:
+        raise StartupError(f"A {address.drivername} database is not supported: use sqlite or postgresql")
+    return address.set(drivername=driver)
+
+
+def is_sqlite(address: URL) -> bool:
+    return address.get_backend_name() == "sqlite"
+
+
+def interrupting(connection: Any) -> Callable[[], None]:
+    """Ends the call that another thread is in on this connection of a driver, which is of no use afterwards."""
+    if isinstance(connection, sqlite3.Connection):
+        return connection.interrupt
+
+    def cut() -> None:
+        with (
+            contextlib.suppress(Exception),  # it is closed already, or was never whole
+            socket.socket(fileno=os.dup(connection.fileno())) as end,
+        ):
+            end.shutdown(socket.SHUT_RDWR)
+
+    return cut
+
+
+def _keeping_alive(address: URL, limits: Limits) -> dict[str, object]:
+    """Parameters of libpq by which the kernel gives up a connection that the other end left in silence. What the URL
+    says wins."""
+    parameters = {
+        "connect_timeout": round(limits.connect),
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": round(limits.transaction * 1000),
+    }
+    return {name: value for name, value in parameters.items() if name not in address.query}
+
+
+def _hosts(address: URL) -> list[str]:
+    """What libpq tries one after the other, each for as long as a connection may take."""
+    named = address.query.get("host", ())
+    return [host for part in ([named] if isinstance(named, str) else named) for host in part.split(",")]
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, limits: Limits) -> None:
+    connection.isolation_level = None  # begin and commit are ours, not the driver's
+    for line in (
+        f"PRAGMA busy_timeout = {limits.lock * 1000:.0f}",
+        "PRAGMA journal_mode = WAL",
+        "PRAGMA synchronous = FULL",
+        "PRAGMA foreign_keys = ON",
+    ):
+        connection.execute(line)
+
+
+def _set_up_postgresql(connection: Any, record: Any, limits: Limits) -> None:
+    """The limits that the server itself holds. It also ends the transactions of a client that went silent, which
+    would keep its locks otherwise: after as long as the client would wait."""
+    current_watch().expect(limits.connect + MARGIN, interrupting(connection))
+    settings = {
+        "lock_timeout": f"{limits.lock * 1000:.0f}",
+        "statement_timeout": f"{limits.transaction * 1000:.0f}",
+        "idle_in_transaction_session_timeout": f"{limits.transaction * 1000:.0f}",
+        "tcp_keepalives_idle": "5",
+        "tcp_keepalives_interval": "2",
+        "tcp_keepalives_count": "3",
+        "tcp_user_timeout": f"{limits.transaction * 1000:.0f}",
+    }
+    with connection.cursor() as cursor:
+        cursor.execute("; ".join(f"SET {name} = {value}" for name, value in settings.items()))
+    connection.commit()
+    record.info[FRESH] = True
+
+
+def _try(engine: Engine, connection: Any, record: Any, limits: Limits) -> None:
+    """A connection that was idle may lead nowhere: the server was restarted, or packets vanish on the way."""
+    if record.info.pop(FRESH, False):
+        return
+    current_watch().expect(limits.ping, interrupting(connection))
+    try:
+        engine.dialect.do_ping(connection)
+    except engine.dialect.loaded_dbapi.Error:
+        raise InvalidatePoolError from None
+
+
+def _begun(connection: Connection) -> None:
+    if not connection.get_execution_options().get(LOOKING):
+        connection.exec_driver_sql(BEGIN[connection.dialect.name])
+    elif connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN")

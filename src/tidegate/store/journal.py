@@ -1,0 +1,102 @@
+"""The journal's table: lines are written as small as they can be, read whole, and removed by age.
+
+A line holds the whole record or what changed since the record's line before. At least every ``WHOLE_EVERY`` versions
+it is whole, so that few lines are read for one. Pruning keeps, of each record, the last whole line before the time it
+is asked for and all that follow: folding what is left still gives the records.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select
+
+from tidegate.domain.errors import TidegateError
+from tidegate.domain.observation import Event
+from tidegate.ports.store import JournalLine
+from tidegate.store.patches import Patch, applied, difference
+from tidegate.store.tables import JOURNAL
+
+WHOLE_EVERY = 50
+"""Versions between two whole lines of a record."""
+_C = JOURNAL.c
+_WHOLE = _C.patch.is_(None)
+
+
+def append(
+    connection: Connection,
+    key: tuple[str, str],
+    version: int,
+    bodies: tuple[object | None, object | None],
+    now: datetime,
+    events: Sequence[Event],
+) -> None:
+    """``key`` is the kind and the name; ``bodies`` the record before and after; None: there is none."""
+    before, after = bodies
+    patch = None if before is None or after is None or version % WHOLE_EVERY == 0 else _smaller(before, after)
+    line = {"at": now, "kind": key[0], "name": key[1], "version": version, "patch": patch}
+    body = None if patch is not None else after
+    connection.execute(insert(JOURNAL).values(**line, body=body, events=[asdict(event) for event in events]))
+
+
+def last_version(connection: Connection, kind: str, name: str) -> int:
+    mine = select(_C.version).where(_C.kind == kind, _C.name == name)
+    return connection.execute(mine.order_by(_C.seq.desc()).limit(1)).scalar() or 0
+
+
+def lines(connection: Connection, rows: Sequence[Any], *, bodies: bool) -> list[JournalLine]:
+    """The lines of these rows of the table."""
+    found = _whole(connection, [row for row in rows if row.patch is not None]) if bodies else {}
+    return [
+        JournalLine(
+            row.seq,
+            row.at,
+            row.kind,
+            row.name,
+            row.version,
+            (row.body if row.patch is None else found[row.seq]) if bodies else None,
+            tuple(Event(**event) for event in row.events),
+        )
+        for row in rows
+    ]
+
+
+def prune(connection: Connection, before: datetime, most: int) -> int:
+    """Removes lines that were written before then; returns how many, ``most`` at a time."""
+    later = JOURNAL.alias()
+    replaced = exists().where(
+        and_(later.c.kind == _C.kind, later.c.name == _C.name, later.c.seq > _C.seq),
+        and_(later.c.at < before, later.c.patch.is_(None)),
+    )
+    deleted = and_(_C.body.is_(None), _WHOLE)
+    old = select(_C.seq).where(_C.at < before, or_(replaced, deleted)).order_by(_C.seq).limit(most)
+    return connection.execute(delete(JOURNAL).where(_C.seq.in_(old))).rowcount
+
+
+def _smaller(before: object, after: object) -> Patch | None:
+    """The change, where it takes less than half the room."""
+    patch = difference(before, after)
+    return patch if 2 * len(msgspec.json.encode(patch)) < len(msgspec.json.encode(after)) else None
+
+
+def _whole(connection: Connection, patched: Sequence[Any]) -> dict[int, object]:
+    """The records after these lines, by ``seq``."""
+    spans: dict[tuple[str, str], list[int]] = {}
+    for row in patched:
+        spans.setdefault((row.kind, row.name), []).append(row.seq)
+    found: dict[int, object] = {}
+    for (kind, name), seqs in spans.items():
+        mine = and_(_C.kind == kind, _C.name == name)
+        base = select(func.max(_C.seq)).where(mine, _WHOLE, _C.seq <= min(seqs)).scalar_subquery()
+        between = select(_C.seq, _C.body, _C.patch).where(mine, _C.seq >= base, _C.seq <= max(seqs))
+        body: object = None
+        for row in connection.execute(between.order_by(_C.seq)):
+            body = row.body if row.patch is None else applied(row.patch, body)
+            found[row.seq] = body
+        if missing := set(seqs) - found.keys():
+            raise TidegateError(
+                f"The journal of the {kind} {name!r} cannot be read: what {missing} follow is gone"
+            )
+    return found

@@ -1,0 +1,34 @@
+"""Brings a database's schema up to this program's, by the migrations that are packaged with it. Apart from
+``schema.py``, since alembic takes longer to import than all else that a start needs of the store."""
+
+import threading
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from tidegate.domain.errors import StartupError
+from tidegate.store.tables import VERSION_TABLE
+
+_ALEMBIC = threading.Lock()
+"""Alembic's ``op`` and ``context`` are global: one upgrade at a time in a process."""
+
+
+def migrate(connection: Connection, to: str) -> None:
+    """See ``schema.upgrade``."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    script = ScriptDirectory.from_config(config)
+    present = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
+    if present is not None and present not in {s.revision for s in script.walk_revisions()}:
+        raise StartupError(
+            f"The database was written by a newer tidegate (schema {present}, this one knows "
+            f"{script.get_current_head()}): install that tidegate or name another database"
+        )
+    if present != script.get_current_head():
+        with _ALEMBIC:
+            command.upgrade(config, to)

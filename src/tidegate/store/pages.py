@@ -1,0 +1,90 @@
+"""Which records a listing keeps, in which order, and where its next page begins.
+
+Pages go by position, not by number: a token holds the sort value and the name of the last record shown, so rows
+that come or go meanwhile neither repeat nor hide others. It also holds a digest of the listing and the position:
+a token of another listing, or one that was changed, does not fit.
+"""
+
+import base64
+import hashlib
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Column, ColumnElement, func, literal, tuple_
+
+from tidegate.domain.errors import Invalid
+from tidegate.ports.store import Filter
+from tidegate.store.tables import RECORDS
+
+_C = RECORDS.c
+COLUMNS: dict[str, list[Column[Any]]] = {
+    "created": [_C.created_at, _C.name],
+    "modified": [_C.modified_at, _C.name],
+    "name": [_C.name],
+}
+
+
+class _Position(msgspec.Struct, array_like=True, frozen=True):
+    digest: str
+    moment: datetime | None
+    name: str
+
+
+def kept(where: Filter) -> list[ColumnElement[bool]]:
+    """Conditions of the filter. Names are compared literally: no wildcards, upper and lower case differ."""
+    conditions: list[ColumnElement[bool]] = []
+    if where.name_contains:
+        conditions.append(func.replace(_C.name, where.name_contains, "") != _C.name)
+    if where.name_prefix:
+        conditions.append(func.substr(_C.name, 1, len(where.name_prefix)) == where.name_prefix)
+    bounds: tuple[tuple[Any, datetime | None, datetime | None], ...] = (
+        (_C.created_at, where.created_after, where.created_before),
+        (_C.modified_at, where.modified_after, where.modified_before),
+    )
+    for column, after, before in bounds:
+        if after is not None:
+            conditions.append(column > after)
+        if before is not None:
+            conditions.append(column < before)
+    return conditions
+
+
+def order(where: Filter) -> list[ColumnElement[Any]]:
+    return [column.desc() if where.descending else column.asc() for column in _columns(where)]
+
+
+def beyond(kind: str, where: Filter, token: str) -> ColumnElement[bool]:
+    """The records that come after the token's position. Raises Invalid when it does not fit the listing."""
+    position = _read(token)
+    if position is None or position.digest != _digest(kind, where, position.moment, position.name):
+        raise Invalid("The token for the next page does not fit this listing: begin again without it")
+    columns = _columns(where)
+    here = [position.name] if position.moment is None else [position.moment, position.name]
+    last = tuple_(*(literal(value, column.type) for value, column in zip(here, columns, strict=True)))
+    return tuple_(*columns) < last if where.descending else tuple_(*columns) > last
+
+
+def token(kind: str, where: Filter, row: Any) -> str:
+    """The token of the page after the one that ends with ``row``."""
+    moment = {"created": row.created_at, "modified": row.modified_at}.get(where.sort_by)
+    position = _Position(_digest(kind, where, moment, row.name), moment, row.name)
+    return base64.urlsafe_b64encode(msgspec.json.encode(position)).decode().rstrip("=")
+
+
+def _read(text: str) -> _Position | None:
+    try:
+        padded = text.encode() + b"=" * (-len(text) % 4)
+        return msgspec.json.decode(base64.b64decode(padded, b"-_", validate=True), type=_Position)
+    except (ValueError, msgspec.MsgspecError):
+        return None
+
+
+def _digest(kind: str, where: Filter, moment: datetime | None, name: str) -> str:
+    return hashlib.blake2b(msgspec.json.encode([kind, where, moment, name]), digest_size=9).hexdigest()
+
+
+def _columns(where: Filter) -> list[Column[Any]]:
+    if where.sort_by not in COLUMNS:
+        raise Invalid(f"Records cannot be sorted by {where.sort_by!r}: use one of {', '.join(COLUMNS)}")
+    return COLUMNS[where.sort_by]

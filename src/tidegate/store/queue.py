@@ -1,0 +1,305 @@
+"""The queue of asynchronous requests in the store's database.
+
+SQLite's transactions follow one another; on PostgreSQL those who claim lock the rows they take and pass over rows
+that others have locked, so that several dispatchers share a queue without waiting for each other.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Select,
+    Update,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from tidegate.domain.asynchronous import Backlog, Held, Item, ItemState, Measures, Outcome
+from tidegate.domain.errors import NotFound, TidegateError
+from tidegate.host.group_commit import Together
+from tidegate.ports.queue import Note, Row
+from tidegate.ports.store import Kind, Saved, Tx
+from tidegate.queueing import transitions
+from tidegate.store.database import Database
+from tidegate.store.tables import QUEUE
+from tidegate.store.transaction import SqlTx
+
+T = TypeVar("T")
+Accept = tuple[Callable[[Tx], Item], bytes | None]
+
+MOST_PRUNED = 5_000
+COMES_ALONG = 16 * 1024
+"""Bytes of a body that is handed out with its lease."""
+_C = QUEUE.c
+_TAKEN = (
+    *(_C.id, _C.state, _C.item, _C.fence, _C.tries, _C.losses, _C.begun_at, _C.outcome),
+    case((func.length(_C.body) <= COMES_ALONG, _C.body)).label("body"),
+)
+_UNFINISHED = _C.state.in_((ItemState.WAITING, ItemState.WORKING))
+
+
+def _leasing(which: ColumnElement[bool]) -> Select[Any]:
+    """Of ``now`` and ``most``."""
+    asked = select(*_TAKEN).where(which).order_by(_C.due_at).limit(bindparam("most"))
+    return asked.with_for_update(skip_locked=True)
+
+
+def _changing(*names: str) -> Update:
+    """Sets columns of the item ``_id`` to parameters named as they are, with a line before."""
+    change = update(QUEUE).where(_C.id == bindparam("_id"))
+    return change.values({name: bindparam(f"_{name}", type_=_C[name].type) for name in names})
+
+
+# Made once: SQLAlchemy takes longer to build them than the database to run them.
+_NOW: BindParameter[float] = bindparam("now")
+_CLAIM = _leasing(and_(_C.endpoint == bindparam("endpoint"), _C.due_at <= _NOW, _C.state != ItemState.TELLING))
+_LATE = and_(_UNFINISHED, _C.expires_at <= _NOW, _C.due_at <= _NOW)
+_OVERDUE = _leasing(or_(_LATE, and_(_C.state == ItemState.TELLING, _C.due_at <= _NOW)))
+_LEASED = _changing("state", "fence", "losses", "begun_at", "outcome", "due_at", "holder")
+_TAKEN_OVER = update(QUEUE).where(
+    _C.state.in_((ItemState.WORKING, ItemState.TELLING)), _C.holder == bindparam("_holder"), _C.due_at > _NOW
+)
+_EXTENDED = _changing("due_at")
+_NOTED = _changing("state", "due_at", "tries", "losses", "outcome", "finished_at", "measures")
+_ENDED = _NOTED.values(body=None)
+_MEASURED = _changing("measures")
+_HELD = select(_C.id, _C.fence).where(
+    _C.id.in_(bindparam("ids", expanding=True)), _C.state.in_((ItemState.WORKING, ItemState.TELLING))
+)
+_HELD = _HELD.order_by(_C.id).with_for_update()
+
+
+class SqlQueue:
+    """A ``ports.queue.Queue``. Raises Unavailable, with nothing written, when the database is in trouble."""
+
+    def __init__(self, database: Database, holder: str = "") -> None:
+        """``holder``: who leases through it; one of a name lives at a time."""
+        self._database = database
+        self._holder = holder
+        self._seen: dict[tuple[str, str], Saved[Any]] = {}
+        self._accepts: Together[Accept, Item | TidegateError] = Together(self._accept)
+        self._notes: Together[Sequence[Note], set[str]] = Together(self._note)
+
+    async def accept(self, make: Callable[[Tx], Item], body: bytes | None) -> Item:
+        made = await self._accepts.do((make, body))
+        if isinstance(made, TidegateError):
+            raise made
+        return made
+
+    async def claim(self, endpoint: str, most: int, now: float, until: float) -> list[Held]:
+        given = {"endpoint": endpoint, "now": now, "most": most}
+        return await self._database.run(lambda c: self._lease(c, _CLAIM, given, until))
+
+    async def overdue(self, most: int, now: float, until: float) -> list[Held]:
+        given = {"now": now, "most": most}
+        return await self._database.run(lambda c: self._lease(c, _OVERDUE, given, until))
+
+    async def take_over(self, now: float) -> int:
+        change = _TAKEN_OVER.values(due_at=_NOW)
+        given = {"_holder": self._holder, "now": now}
+        return await self._database.run(lambda c: c.execute(change, given).rowcount)
+
+    async def extend(self, fences: Mapping[str, int], until: float) -> set[str]:
+        def work(connection: Connection) -> set[str]:
+            held = _held(connection, fences)
+            if held:
+                connection.execute(_EXTENDED, [{"_id": id, "_due_at": until} for id in sorted(held)])
+            return held
+
+        return await self._database.run(work) if fences else set()
+
+    async def note(self, notes: Sequence[Note]) -> set[str]:
+        return await self._notes.do(notes)
+
+    async def body(self, id: str) -> bytes:
+        asked = select(_C.body).where(_C.id == id)
+        found = await self._database.run(lambda c: c.execute(asked).scalar(), looking=True)
+        if found is None:
+            raise NotFound(f"request {id} has no body of its own")
+        return bytes(found)
+
+    async def backlogs(self) -> dict[str, Backlog]:
+        working = func.sum(case((_C.state == ItemState.WORKING, 1), else_=0))
+        asked = select(_C.endpoint, func.count(), working, func.min(_C.accepted_at))
+        asked = asked.where(_UNFINISHED).group_by(_C.endpoint)
+        rows = await self._database.run(lambda c: c.execute(asked).all(), looking=True)
+        return {name: Backlog(count - busy, int(busy), oldest) for name, count, busy, oldest in rows}
+
+    async def strangers(self, known: Collection[str]) -> dict[str, float]:
+        asked = select(_C.endpoint, func.min(_C.accepted_at)).where(_UNFINISHED, _C.endpoint.not_in(list(known)))
+        rows = await self._database.run(lambda c: c.execute(asked.group_by(_C.endpoint)).all(), looking=True)
+        return {name: oldest for name, oldest in rows}
+
+    async def measured(self, most: int) -> list[Measures]:
+        def work(connection: Connection) -> list[Measures]:
+            asked = select(_C.id, _C.measures).where(_C.measures.is_not(None)).limit(most)
+            rows = connection.execute(asked.with_for_update(skip_locked=True)).all()
+            if rows:
+                connection.execute(_MEASURED, [{"_id": row.id, "_measures": None} for row in rows])
+            return [msgspec.convert(row.measures, Measures) for row in rows]
+
+        return await self._database.run(work)
+
+    async def rows(self, endpoint: str, most: int) -> list[Row]:
+        asked = select(_C.item, _C.state, _C.fence, _C.outcome).where(_C.endpoint == endpoint)
+        asked = asked.order_by(_C.accepted_at.desc(), _C.id).limit(most)
+        return [_row(row) for row in await self._database.run(lambda c: c.execute(asked).all(), looking=True)]
+
+    async def row(self, id: str) -> Row | None:
+        asked = select(_C.item, _C.state, _C.fence, _C.outcome).where(_C.id == id)
+        row = await self._database.run(lambda c: c.execute(asked).one_or_none(), looking=True)
+        return None if row is None else _row(row)
+
+    async def prune(self, before: float) -> int:
+        old = select(_C.id).where(_C.finished_at < before).limit(MOST_PRUNED)
+        return await self._database.run(lambda c: c.execute(delete(QUEUE).where(_C.id.in_(old))).rowcount)
+
+    def _lease(
+        self, connection: Connection, which: Select[Any], given: dict[str, Any], until: float
+    ) -> list[Held]:
+        taken = [_taken(row, given["now"]) for row in connection.execute(which, given)]
+        if taken:
+            connection.execute(_LEASED, [_leased(held, until, self._holder) for held in taken])
+        return taken
+
+    async def _accept(self, given: list[Accept]) -> list[Item | TidegateError]:
+        def work(connection: Connection) -> list[Item | TidegateError]:
+            tx = _Looking(connection, self._seen)
+            made = [_made(make, tx) for make, _ in given]
+            bodies = (body for _, body in given)
+            rows = [_new(item, body) for item, body in zip(made, bodies, strict=True) if isinstance(item, Item)]
+            if rows:
+                connection.execute(insert(QUEUE), rows)
+            return made
+
+        return await self._database.run(work)
+
+    async def _note(self, given: list[Sequence[Note]]) -> list[set[str]]:
+        every = {note.id: note for notes in given for note in notes}
+
+        def work(connection: Connection) -> set[str]:
+            held = _held(connection, {note.id: note.fence for note in every.values()})
+            landing = [every[id] for id in sorted(held)]
+            for change, ends in ((_ENDED, True), (_NOTED, False)):
+                if said := [_said(note) for note in landing if (note.state is ItemState.DONE) is ends]:
+                    connection.execute(change, said)
+            return held
+
+        landed = await self._database.run(work)
+        return [{note.id for note in notes} & landed for notes in given]
+
+
+class _Looking(SqlTx):
+    """Looks at the version of each record once, and reads it only when that is another than the last time. What a
+    version stands for never changes; a record that was made again after its journal was pruned may have the same
+    versions, but not the same time of creation."""
+
+    def __init__(self, connection: Connection, seen: dict[tuple[str, str], Saved[Any]]) -> None:
+        super().__init__(connection)
+        self._seen = seen
+        self._looked: set[tuple[str, str]] = set()
+
+    def get(self, kind: Kind[T], name: str) -> Saved[T] | None:
+        key = kind.name, name
+        if key not in self._looked:
+            mark, seen = self.mark(kind, name), self._seen.get(key)
+            if seen is None or mark != (seen.version, seen.created_at):
+                self._seen.pop(key, None)
+                if mark is not None and (saved := super().get(kind, name)) is not None:
+                    self._seen[key] = saved
+            self._looked.add(key)
+        return self._seen.get(key)
+
+
+def _made(make: Callable[[Tx], Item], tx: Tx) -> Item | TidegateError:
+    try:
+        return make(tx)
+    except TidegateError as error:
+        return error
+
+
+def _new(item: Item, body: bytes | None) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "endpoint": item.endpoint,
+        "state": ItemState.WAITING,
+        "item": msgspec.to_builtins(item),
+        "body": body,
+        "accepted_at": item.accepted_at,
+        "expires_at": item.expires_at,
+        "due_at": item.accepted_at,
+        "fence": 0,
+        "tries": 0,
+        "losses": 0,
+    }
+
+
+def _leased(held: Held, until: float, holder: str) -> dict[str, Any]:
+    return {
+        "_id": held.item.id,
+        "_state": held.state,
+        "_fence": held.fence,
+        "_losses": held.losses,
+        "_begun_at": held.begun_at,
+        "_outcome": None if held.outcome is None else msgspec.to_builtins(held.outcome),
+        "_due_at": until,
+        "_holder": holder,
+    }
+
+
+def _taken(row: Any, now: float) -> Held:
+    left = Held(
+        item=msgspec.convert(row.item, Item),
+        fence=row.fence,
+        state=ItemState(row.state),
+        tries=row.tries,
+        losses=row.losses,
+        begun_at=row.begun_at or 0.0,
+        outcome=None if row.outcome is None else msgspec.convert(row.outcome, Outcome),
+        body=None if row.body is None else bytes(row.body),
+    )
+    return transitions.taken(left, now)
+
+
+def _held(connection: Connection, fences: Mapping[str, int]) -> set[str]:
+    """The ids that are held with these fences; their rows stay locked."""
+    held: set[str] = set()
+    for some in _some(sorted(fences)):
+        for row in connection.execute(_HELD, {"ids": some}):
+            if row.fence == fences[row.id]:
+                held.add(row.id)
+    return held
+
+
+def _some(ids: list[str], size: int = 500) -> Iterable[list[str]]:
+    return (ids[at : at + size] for at in range(0, len(ids), size))
+
+
+def _said(note: Note) -> dict[str, Any]:
+    done = note.state is ItemState.DONE
+    return {
+        "_id": note.id,
+        "_state": note.state,
+        "_due_at": None if done else note.due_at,
+        "_tries": note.tries,
+        "_losses": note.losses,
+        "_outcome": None if note.outcome is None else msgspec.to_builtins(note.outcome),
+        "_finished_at": note.outcome.at if done and note.outcome else None,
+        "_measures": None if note.measures is None else msgspec.to_builtins(note.measures),
+    }
+
+
+def _row(row: Any) -> Row:
+    outcome = None if row.outcome is None else msgspec.convert(row.outcome, Outcome)
+    return Row(msgspec.convert(row.item, Item), ItemState(row.state), row.fence, outcome)

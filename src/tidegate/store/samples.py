@@ -1,0 +1,243 @@
+"""Statements on the tables of metrics. Each takes the connection of a transaction under way."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+from sqlalchemy import Connection, Select, Table, bindparam, delete, func, insert, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tidegate.domain.metric import MetricId, Sample
+from tidegate.monitoring import finite
+from tidegate.store.tables import MINUTES, SECONDS, SERIES
+
+T = TypeVar("T")
+CHUNK = 500
+"""Values of one IN."""
+SPANS = {SECONDS: 1, MINUTES: 60}
+"""Length of a span of each table, seconds."""
+
+
+class Series:
+    """Values of one metric in one unit: what a row of SERIES stands for. It is a key of many dictionaries, thousands
+    of times a second: its hash is computed once, and ``of`` gives equal ones as one object."""
+
+    __slots__ = ("_hash", "metric", "unit")
+
+    def __init__(self, metric: MetricId, unit: str) -> None:
+        self.metric = metric
+        self.unit = unit
+        self._hash = hash((metric, unit))
+
+    @staticmethod
+    @lru_cache(maxsize=65_536)
+    def of(metric: MetricId, unit: str) -> "Series":
+        return Series(metric, unit)
+
+    @property
+    def order(self) -> tuple[MetricId, str]:
+        return self.metric, self.unit
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Series) and self.order == other.order)
+
+
+class Row(NamedTuple):
+    """A series as the database has it; ``last_at`` is the begin of the last minute with data."""
+
+    id: int
+    last_at: int
+
+
+Cells = dict[tuple[int, Series], Sample]
+"""Samples by the begin of their span and by series."""
+
+
+def known(connection: Connection, wanted: Iterable[Series]) -> dict[Series, Row]:
+    """Those of ``wanted`` that are in the database."""
+    c = SERIES.c
+    key = tuple_(c.namespace, c.name, c.dimensions, c.unit)
+    found: dict[Series, Row] = {}
+    for part in _chunks(sorted(wanted, key=lambda series: series.order)):
+        query = select(SERIES).where(key.in_([tuple(_names(series).values()) for series in part]))
+        found |= {_series(row): Row(row.id, row.last_at) for row in connection.execute(query)}
+    return found
+
+
+def of_metric(connection: Connection, metric: MetricId) -> dict[int, Series]:
+    """The series of a metric by id, oldest first."""
+    c = SERIES.c
+    namespace, name, dimensions, _ = _names(Series(metric, "")).values()
+    query = select(SERIES).where(c.namespace == namespace, c.name == name, c.dimensions == dimensions)
+    return {row.id: _series(row) for row in connection.execute(query.order_by(c.id))}
+
+
+def active(connection: Connection, namespace: str | None, name: str | None, since: int) -> list[MetricId]:
+    """Metrics that have data in the minute of ``since`` or later, in order."""
+    c = SERIES.c
+    query = select(SERIES).where(c.last_at >= since // 60 * 60)
+    if namespace is not None:
+        query = query.where(c.namespace == namespace)
+    if name is not None:
+        query = query.where(c.name == name)
+    return sorted({_series(row).metric for row in connection.execute(query)})
+
+
+def register(connection: Connection, last: Mapping[Series, int]) -> dict[Series, Row]:
+    """Makes rows for series that have none."""
+    connection.execute(insert(SERIES), [{**_names(series), "last_at": at} for series, at in last.items()])
+    return known(connection, last)
+
+
+def advance(connection: Connection, rows: Sequence[Row]) -> None:
+    """Writes a later ``last_at``."""
+    statement = update(SERIES).where(SERIES.c.id == bindparam("of")).values(last_at=bindparam("at"))
+    connection.execute(statement, [{"of": row.id, "at": row.last_at} for row in rows])
+
+
+def write(connection: Connection, table: Table, cells: Cells, ids: Mapping[Series, Row]) -> None:
+    """Puts the cells in place of what is there. Cells only ever grow: an older value that comes late, from a
+    transaction that was given up and lands after all, changes nothing."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement: Any = dialect.insert(table)
+    values = {name: statement.excluded[name] for name in ("count", "total", "low", "high", "bins")}
+    statement = statement.on_conflict_do_update(
+        index_elements=["at", "series_id"], set_=values, where=statement.excluded["count"] >= table.c["count"]
+    )
+    connection.execute(statement, [_row(at, ids[series].id, sample) for (at, series), sample in cells.items()])
+
+
+def cells(
+    connection: Connection, table: Table, keys: Iterable[tuple[int, Series]], ids: Mapping[Series, Row]
+) -> Cells:
+    """What is there at these places."""
+    named = {ids[series].id: series for _, series in keys}
+    places = [(at, ids[series].id) for at, series in keys]
+    found: Cells = {}
+    for part in _chunks(places):
+        query = select(table).where(tuple_(table.c.at, table.c.series_id).in_(part))
+        found |= _cells(connection, table, query, named)
+    return found
+
+
+def present(
+    connection: Connection, in_seconds: Sequence[tuple[int, Series]], in_minutes: Sequence[tuple[int, Series]]
+) -> tuple[Cells, Cells]:
+    """What each table holds at these places."""
+    ids = known(connection, {series for _, series in (*in_seconds, *in_minutes)})
+    found_seconds, found_minutes = (
+        cells(connection, table, [key for key in keys if key[1] in ids], ids)
+        for table, keys in ((SECONDS, in_seconds), (MINUTES, in_minutes))
+    )
+    return found_seconds, found_minutes
+
+
+def latest(connection: Connection, second: int, minute: int) -> tuple[Cells, Cells, dict[Series, Row]]:
+    """Every second and every minute from these on, and the series that they belong to."""
+    rows: dict[Series, Row] = {}
+    found: list[Cells] = []
+    for table, since in ((SECONDS, second), (MINUTES, minute)):
+        ids = select(table.c.series_id).where(table.c.at >= since)
+        some = connection.execute(select(SERIES).where(SERIES.c.id.in_(ids))).all()
+        named = {row.id: _series(row) for row in some}
+        found.append(_cells(connection, table, select(table).where(table.c.at >= since), named))
+        rows |= {_series(row): Row(row.id, row.last_at) for row in some}
+    return found[0], found[1], rows
+
+
+def write_all(
+    connection: Connection, seconds: Cells, minutes: Cells, rows: Mapping[Series, Row]
+) -> dict[Series, Row]:
+    """Puts these cells in place of what is there. ``rows``: those that are known of their series. Returns all."""
+    last: dict[Series, int] = {}
+    for at, series in (*seconds, *minutes):
+        last[series] = max(at // 60 * 60, last.get(series, 0))
+    found = dict(rows) | known(connection, last.keys() - rows.keys())
+    if missing := {series: at for series, at in last.items() if series not in found}:
+        found |= register(connection, missing)
+    later = {series: Row(row.id, last[series]) for series, row in found.items() if last[series] > row.last_at}
+    if later:
+        advance(connection, list(later.values()))
+    for table, some in ((SECONDS, seconds), (MINUTES, minutes)):
+        if some:
+            write(connection, table, some, found)
+    return found | later
+
+
+def minutes(connection: Connection, named: Mapping[int, Series], start: int, stop: int) -> Cells:
+    """Minutes of some series that begin from ``start`` to before ``stop``."""
+    c = MINUTES.c
+    query = select(MINUTES).where(c.series_id.in_(list(named)), c.at >= start, c.at < stop)
+    return _cells(connection, MINUTES, query, named)
+
+
+def seconds(connection: Connection, named: Mapping[int, Series], start: int, stop: int) -> Cells:
+    """Seconds of some series from ``start`` to before ``stop``. Their table is ordered by time, so each second is
+    looked up by its whole key; a range would run over the seconds of all series."""
+    c = SECONDS.c
+    newest = connection.execute(select(func.max(c.at))).scalar()
+    found: Cells = {}
+    for part in _chunks(range(start, min(stop, (newest or 0) + 1))):
+        query = select(SECONDS).where(c.at.in_(part), c.series_id.in_(list(named)))
+        found |= _cells(connection, SECONDS, query, named)
+    return found
+
+
+def drop(connection: Connection, table: Table, before: int, slice_: int) -> int:
+    """Removes what began before ``before``, at most ``slice_`` seconds of it, the oldest first; how many rows."""
+    oldest = connection.execute(select(func.min(table.c.at))).scalar()
+    if oldest is None or oldest >= before:
+        return 0
+    return connection.execute(delete(table).where(table.c.at < min(before, oldest + slice_))).rowcount
+
+
+def drop_series(connection: Connection, before: int) -> None:
+    """Removes series without data since ``before``."""
+    connection.execute(delete(SERIES).where(SERIES.c.last_at < before))
+
+
+def _names(series: Series) -> dict[str, str]:
+    metric = series.metric
+    dimensions = msgspec.json.encode(metric.dimensions).decode()
+    return {"namespace": metric.namespace, "name": metric.name, "dimensions": dimensions, "unit": series.unit}
+
+
+def _series(row: Any) -> Series:
+    dimensions = msgspec.json.decode(row.dimensions, type=tuple[tuple[str, str], ...])
+    return Series.of(MetricId(row.namespace, row.name, dimensions), row.unit)
+
+
+def _row(at: int, series_id: int, sample: Sample) -> dict[str, object]:
+    return {
+        "at": at,
+        "series_id": series_id,
+        "count": sample.count,
+        "total": sample.total,
+        "low": sample.low,
+        "high": sample.high,
+        "bins": _packed(sample.bins),
+    }
+
+
+def _cells(connection: Connection, table: Table, query: Select[Any], named: Mapping[int, Series]) -> Cells:
+    found: Cells = {}
+    for at, series_id, count, total, low, high, bins in connection.execute(query):
+        series = named[series_id]
+        unpacked = msgspec.msgpack.decode(bins, type=dict[int, float])
+        # Sums that overflowed were written as they were by earlier versions.
+        count, total, low, high = map(finite.saturated, (count, total, low, high))
+        found[at, series] = Sample(series.metric, at, count, total, low, high, unpacked, series.unit, SPANS[table])
+    return found
+
+
+def _packed(bins: Mapping[int, float]) -> bytes:
+    """MessagePack with whole counts as integers: about 4 bytes a bin."""
+    return msgspec.msgpack.encode({k: int(v) if v == int(v) else v for k, v in bins.items()})
+
+
+def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[start : start + CHUNK] for start in range(0, len(items), CHUNK))

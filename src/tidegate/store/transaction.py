@@ -1,0 +1,138 @@
+"""One transaction on the records and their journal."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
+
+from tidegate.domain.errors import Invalid
+from tidegate.domain.observation import Event
+from tidegate.ports.store import Filter, JournalLine, Kind, Page, Saved, Stale
+from tidegate.store import journal, pages, record_codec
+from tidegate.store.tables import JOURNAL, RECORDS
+
+T = TypeVar("T")
+
+
+class SqlTx:
+    """A ``ports.store.Tx``. Versions of a name go on rising when its record is deleted and made again, so a
+    version never names two different writes."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def get(self, kind: Kind[T], name: str) -> Saved[T] | None:
+        row = self._connection.execute(select(RECORDS).where(_key(kind, name))).one_or_none()
+        return None if row is None else _saved(kind, row)
+
+    def put(
+        self,
+        kind: Kind[T],
+        name: str,
+        body: T,
+        *,
+        expect: int | None,
+        now: datetime,
+        events: Sequence[Event] = (),
+    ) -> int:
+        if now.tzinfo is None:
+            raise Invalid(f"The time {now} of the {kind.name} {name!r} has no zone")
+        plain = record_codec.encode(kind, name, body)
+        asked = select(RECORDS.c.version, RECORDS.c.body).where(_key(kind, name))
+        present = self._connection.execute(asked).one_or_none()
+        _check(kind, name, present.version if present else 0, expect)
+        values = {"body": plain, "modified_at": now}
+        if present:
+            version: int = present.version + 1
+            self._connection.execute(update(RECORDS).where(_key(kind, name)).values(version=version, **values))
+        else:
+            version = journal.last_version(self._connection, kind.name, name) + 1
+            new = {"kind": kind.name, "name": name, "version": version, "created_at": now, **values}
+            self._connection.execute(insert(RECORDS).values(new))
+        states = (present.body if present else None, plain)
+        journal.append(self._connection, (kind.name, name), version, states, now, events)
+        return version
+
+    def delete(
+        self, kind: Kind[T], name: str, *, expect: int | None, now: datetime, events: Sequence[Event] = ()
+    ) -> bool:
+        present = self._version(kind, name)
+        _check(kind, name, present, expect)
+        if not present:
+            return False
+        self._connection.execute(delete(RECORDS).where(_key(kind, name)))
+        journal.append(self._connection, (kind.name, name), present + 1, (None, None), now, events)
+        return True
+
+    def find(
+        self, kind: Kind[T], where: Filter | None = None, limit: int | None = None, after: str | None = None
+    ) -> Page[T]:
+        where = where or Filter()
+        query = (
+            select(RECORDS).where(RECORDS.c.kind == kind.name, *pages.kept(where)).order_by(*pages.order(where))
+        )
+        if after is not None:
+            query = query.where(pages.beyond(kind.name, where, after))
+        if limit is not None:
+            query = query.limit(limit + 1)
+        rows = self._connection.execute(query).all()
+        shown = rows if limit is None else rows[:limit]
+        more = pages.token(kind.name, where, shown[-1]) if shown and len(rows) > len(shown) else None
+        return Page([_saved(kind, row) for row in shown], more)
+
+    def journal(
+        self,
+        *,
+        kind: str | None = None,
+        name: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        after: int = 0,
+        limit: int = 100,
+        newest_first: bool = False,
+        bodies: bool = True,
+    ) -> list[JournalLine]:
+        """``since`` and ``until`` are inclusive."""
+        c = JOURNAL.c
+        query = select(JOURNAL).order_by(c.seq.desc() if newest_first else c.seq.asc()).limit(limit)
+        if kind is not None:
+            query = query.where(c.kind == kind)
+        if name is not None:
+            query = query.where(c.name == name)
+        if since is not None:
+            query = query.where(c.at >= since)
+        if until is not None:
+            query = query.where(c.at <= until)
+        if after:
+            query = query.where(c.seq < after if newest_first else c.seq > after)
+        return journal.lines(self._connection, self._connection.execute(query).all(), bodies=bodies)
+
+    def prune_journal(self, before: datetime, most: int) -> int:
+        return journal.prune(self._connection, before, most)
+
+    def mark(self, kind: Kind[T], name: str) -> tuple[int, datetime] | None:
+        """The version and the time of creation of a record, which together stand for one body."""
+        asked = select(RECORDS.c.version, RECORDS.c.created_at).where(_key(kind, name))
+        row = self._connection.execute(asked).one_or_none()
+        return None if row is None else (row.version, row.created_at)
+
+    def _version(self, kind: Kind[T], name: str) -> int:
+        """The record's version; 0 where there is none."""
+        return self._connection.execute(select(RECORDS.c.version).where(_key(kind, name))).scalar() or 0
+
+
+def _key(kind: Kind[T], name: str) -> ColumnElement[bool]:
+    if "\0" in name or any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise Invalid(f"{name!r} cannot be a name: it holds a character that is none")
+    return and_(RECORDS.c.kind == kind.name, RECORDS.c.name == name)
+
+
+def _check(kind: Kind[T], name: str, present: int, expect: int | None) -> None:
+    if expect is not None and expect != present:
+        raise Stale(f"The {kind.name} {name!r} is at version {present}, not {expect}")
+
+
+def _saved(kind: Kind[T], row: Any) -> Saved[T]:
+    body = record_codec.decode(kind, row.name, row.body)
+    return Saved(row.name, body, row.version, row.created_at, row.modified_at)

@@ -1,0 +1,385 @@
+"""What the fleets did, second by second: asked of every worker, completed by what only the proxy saw.
+
+A worker shows a second once it is over and keeps it for three minutes, so a question that goes unanswered, or a
+controller that was away, loses nothing: the next one asks from where the last answer ended. Nobody is waited for: an
+answer that is late counts in the next round, so that a worker that hangs holds up no other one's numbers.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tidegate.domain.errors import TidegateError
+from tidegate.domain.fleet import FleetId, FleetSpec
+from tidegate.domain.metric import SAGEMAKER, Collected, Coverage, FleetSecond, MetricId
+from tidegate.ports.metrics import History
+from tidegate.ports.router import Passed
+from tidegate.targets.local import worker_client
+from tidegate.targets.local.coverage import CoverageTracker
+from tidegate.targets.local.fleet_seconds import billed, counted, merged, utilized, waiting
+from tidegate.targets.local.outage import Outage
+from tidegate.targets.local.resource_usage import Readings
+from tidegate.targets.local.stats_page import Page, read_page
+from tidegate.targets.local.target import LocalTarget
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 170
+"""Seconds that a controller which was away asks for: a little less than a worker keeps."""
+SLICE, SLICES = 60, 4
+"""Seconds that are asked for at a time, and how many times a replica is asked in one round at most."""
+EARLY = 2
+"""Seconds before a replica is known to take requests from which it is asked on."""
+GOOD = 200
+PATIENCE = 0.5
+"""Seconds that one round waits for answers."""
+TIMEOUT = 10.0
+"""Seconds that a replica may take to answer; rounds go on meanwhile."""
+MOST_DOUBTS = 100
+"""Different doubts about the pages of one replica that are counted."""
+INLINE = 2**18
+"""Bytes of a page that is read at once; a larger one is read in a thread, so that nobody waits for it."""
+TOO_LARGE = "a page that is too large to be read"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a replica is asked in the second ``now``. ``met``: it takes requests since then at the earliest; None: an
+    earlier controller left it."""
+
+    spec: FleetSpec
+    replica: str
+    socket: Path
+    now: int
+    met: int | None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Pages with the seconds from ``since`` on, one after the other. ``too_large``: there was one more, which was not
+    read for its size."""
+
+    since: int
+    pages: tuple[Page, ...]
+    too_large: bool = False
+
+
+@dataclass
+class Collector:
+    """``passed`` gives, per fleet, how many requests since the last call the proxy answered itself (worker died,
+    timed out, none ready, client over its quota), and what is in flight now."""
+
+    target: LocalTarget
+    metrics: History
+    passed: Callable[[], Awaitable[Mapping[FleetId, Passed]]]
+    coverage: CoverageTracker = field(default_factory=CoverageTracker)
+    patience: float = PATIENCE
+    get: Callable[[Path, str, float], Awaitable[tuple[int, bytes] | None]] = worker_client.get
+    """How a worker is asked over its socket."""
+    _since: dict[str, int] = field(default_factory=dict)
+    """Replica -> first second not yet taken."""
+    _left: list[tuple[FleetSpec, str, bytes]] = field(default_factory=list)
+    """What replicas left behind that have ended, not yet taken."""
+    _questions: dict[str, tuple[Question, asyncio.Task[Reply | None]]] = field(default_factory=dict)
+    """Replica -> what it was asked and has not answered."""
+    _reading: tuple[int, asyncio.Task[Mapping[FleetId, Passed] | None]] | None = None
+    """When the proxy was asked last, and its answer to come."""
+    _readings: Readings = field(default_factory=Readings)
+    _answered: Counter[FleetId] = field(default_factory=Counter)
+    _failed: Counter[FleetId] = field(default_factory=Counter)
+    _answered_by: dict[str, int] = field(default_factory=dict)
+    """Replica -> how many requests it had answered when it was asked last."""
+    _doubts: dict[str, set[str]] = field(default_factory=dict)
+    """Replica -> what was wrong with its pages, for as long as it is there."""
+    _outage: Outage = field(default_factory=Outage)
+    _inherited: frozenset[str] = frozenset()
+    """Replicas that an earlier controller may have asked."""
+    _last: int | None = None
+    """The second of the round before."""
+    _blind: bool = False
+    """The proxy's counts could not be read the last time; logged once."""
+
+    def _fleets(self) -> set[FleetId]:
+        return {*self._answered, *self._failed, *(spec.id for spec, *_ in self.target.serving())}
+
+    def harvest(self, spec: FleetSpec, replica: str, page: bytes) -> None:
+        """Takes what a replica left behind; it goes out with the next ``collect``."""
+        self._left.append((spec, replica, page))
+
+    async def collect(self, now: int) -> Collected:
+        """Everything new that is over by ``now`` (epoch seconds), one record per fleet and second, and how far the
+        counts of each endpoint reach. What cannot be had now is asked for again the next time."""
+        replicas = list(self.target.serving())
+        if self._last is None:
+            self._resume(now, {id for _, id, *_ in replicas})
+        met, self._last = min(now, self._last or now), now
+        left, self._left = self._left, []
+        parts = [part for one in left for part in await self._harvested(*one, now)]
+        self._ask_all(replicas, now, met)
+        passed = await self._answers()
+        parts += self._take_replies(now)
+        parts += self._measured(replicas, now - 1)
+        parts += [self._provisioned(spec, now - 1) for spec in self.target.provisioned()]
+        parts += self._by_proxy(passed or {}, now - 1)
+        for part in parts:
+            self._failed[part.fleet] += part.errors_5xx
+        coverage = self._report(replicas, left, passed, now)
+        answers = {fleet: (self._answered[fleet], self._failed[fleet]) for fleet in self._fleets()}
+        self.target.count_answers(answers)
+        return Collected(list(merged(parts)), coverage)
+
+    # -- the round -------------------------------------------------------------------------------------------
+
+    def _resume(self, now: int, present: set[str]) -> None:
+        """Where every replica of an earlier controller is gone at once, the machine failed, and no version did."""
+        self._inherited = frozenset(present | {id for _, id, _ in self._left})
+        followed = self.coverage.restore(now)
+        if followed and not followed & present:
+            self._outage.begin()
+
+    def _ask_all(self, replicas: Iterable[tuple[FleetSpec, str, int, Path]], now: int, met: int) -> None:
+        """Of a replica that was asked before and has not answered, the answer is still awaited."""
+        present = set()
+        for spec, id, _, socket in replicas:
+            present.add(id)
+            since = None if id in self._inherited else met
+            self.coverage.meet(spec.id.endpoint, id, now - BACKLOG if since is None else since)
+            if id not in self._questions:
+                question = Question(spec, id, socket, now, since)
+                self._questions[id] = question, asyncio.create_task(self._ask(question))
+        for id in self._questions.keys() - present:
+            self._questions.pop(id)[1].cancel()
+        if self._reading is None:
+            self._reading = now, asyncio.create_task(self._passed())
+
+    async def _answers(self) -> Mapping[FleetId, Passed] | None:
+        """Waits for answers as long as it may. Returns the proxy's, None where there is none."""
+        assert self._reading is not None
+        asked, reading = self._reading
+        await asyncio.wait([reading, *(task for _, task in self._questions.values())], timeout=self.patience)
+        if not reading.done():
+            return None
+        self._reading = None
+        passed = reading.result()
+        if passed is not None:
+            self.coverage.proxy = asked
+        self.target.told(passed or {})
+        return passed
+
+    def _take_replies(self, now: int) -> list[FleetSecond]:
+        """What the answers that are there say."""
+        parts, in_flight = list[FleetSecond](), list[tuple[FleetSpec, int]]()
+        for id, (question, task) in list(self._questions.items()):
+            if not task.done():
+                continue
+            del self._questions[id]
+            spec, error = question.spec, task.exception()
+            if error is not None:
+                parts += self._complain(spec, id, [f"{type(error).__name__}: {error}"], now)
+            elif (reply := task.result()) is not None:
+                self._advance(question, reply)
+                parts += [part for page in reply.pages for part in self._records(spec, id, page, now)]
+                if reply.too_large:
+                    parts += self._complain(spec, id, [TOO_LARGE], now)
+                if reply.pages and (count := reply.pages[-1].in_flight) is not None:
+                    in_flight.append((spec, count))
+        return parts + self._in_flight(in_flight, now - 1)
+
+    def _advance(self, question: Question, reply: Reply) -> None:
+        """Go on after what was answered. A page that is too large is not asked for again, nor is what a worker no
+        longer keeps: what was on it is lost."""
+        endpoint, replica, now = question.spec.id.endpoint, question.replica, question.now
+        known = self._since.get(replica)
+        if known is None and question.met is None:
+            self.coverage.resume(endpoint, reply.since, now - BACKLOG)
+        elif known is None or reply.since <= known:
+            self.coverage.follow(endpoint, now if question.met is None else question.met)
+        else:
+            self.coverage.lose(endpoint, reply.since)
+        through = reply.pages[-1].through if reply.pages else reply.since
+        if reply.too_large:
+            through = max(now, through)
+            self.coverage.lose(endpoint, through)
+        self._since[replica] = through
+        self.coverage.take(endpoint, replica, through)
+
+    def _report(
+        self,
+        replicas: Iterable[tuple[FleetSpec, str, int, Path]],
+        left: Iterable[tuple[FleetSpec, str, bytes]],
+        passed: Mapping[FleetId, Passed] | None,
+        now: int,
+    ) -> dict[str, Coverage]:
+        alive = {id for _, id, *_ in replicas} | {id for _, id, _ in self._left}
+        self.coverage.forget(alive, {id for _, id, _ in left}, now)
+        for known in (self._since, self._answered_by, self._doubts):
+            for id in known.keys() - alive:
+                del known[id]
+        for fleet in [fleet for fleet in self._fleets() if self.target.spec(fleet) is None]:
+            self._answered.pop(fleet, None)
+            self._failed.pop(fleet, None)
+        endpoints = None
+        if passed is not None:
+            endpoints = {fleet.endpoint for fleet in passed} | {spec.id.endpoint for spec, *_ in replicas}
+        return self.coverage.report(endpoints, now)
+
+    # -- questions -------------------------------------------------------------------------------------------
+
+    async def _ask(self, question: Question) -> Reply | None:
+        """None: no answer that can be used."""
+        spec, now = question.spec, question.now
+        try:
+            since = await self._first(spec, question.replica, now, question.met)
+        except TidegateError:
+            return None
+        pages: list[Page] = []
+        while len(pages) < SLICES:
+            at = pages[-1].through if pages else since
+            path = f"/_tidegate/stats?since={at}&before={at + SLICE}"
+            answer = await self.get(question.socket, path, TIMEOUT)
+            if answer is not None and answer[0] == worker_client.TOO_LARGE:
+                return Reply(since, tuple(pages), too_large=True)
+            page = await _read(answer[1], at, at + SLICE, now, spec) if answer and answer[0] == GOOD else None
+            if page is None:
+                break
+            pages.append(page)
+            if page.through >= now:
+                break
+        return Reply(since, tuple(pages)) if pages else None
+
+    async def _passed(self) -> Mapping[FleetId, Passed] | None:
+        try:
+            passed = await self.passed()
+        except Exception as error:
+            if not self._blind:
+                log.warning("what the proxy answered itself is not known now: %s", error)
+            self._blind = True
+            return None
+        self._blind = False
+        return passed
+
+    async def _first(self, spec: FleetSpec, replica: str, now: int, met: int | None) -> int:
+        """The first second not yet taken of a replica. A clock that was set back does not blind us until it is
+        where it was."""
+        since = self._since.get(replica)
+        if since is not None:
+            return max(now - BACKLOG, min(since, now))
+        if replica in self._inherited:
+            return await self._taken(spec, now)
+        return now - BACKLOG if met is None else max(now - BACKLOG, met - EARLY)
+
+    async def _taken(self, spec: FleetSpec, now: int) -> int:
+        """The first second that an earlier controller has not taken of this fleet."""
+        named = {
+            "EndpointName": spec.id.endpoint,
+            "VariantName": spec.id.variant,
+            "EndpointConfigName": spec.config_name,
+        }
+        # Every request has a value of this one, also of an asynchronous endpoint.
+        last = await self.metrics.last(MetricId.of(SAGEMAKER, "Invocation5XXErrors", named), now - BACKLOG)
+        return now - BACKLOG if last is None else min(last + 1, now)
+
+    async def _harvested(self, spec: FleetSpec, replica: str, body: bytes, now: int) -> list[FleetSecond]:
+        """What a replica left when it ended: the last second is not over, and all that there will ever be of it."""
+        try:
+            since = await self._first(spec, replica, now, None)
+        except TidegateError:
+            self._left.append((spec, replica, body))
+            return []
+        page = await _read(body, since, None, now, spec) if len(body) <= worker_client.MOST_BODY else None
+        if page is None:
+            self.coverage.lose(spec.id.endpoint, now)
+            return self._complain(spec, replica, ["last counts that cannot be read"], now)
+        return self._records(spec, replica, page, now)
+
+    # -- what they said --------------------------------------------------------------------------------------
+
+    def _records(self, spec: FleetSpec, replica: str, page: Page, now: int) -> list[FleetSecond]:
+        """A second that could not be used whole is a hole in the counts of its endpoint, and so is a page that shows
+        what it should not."""
+        before = self._answered_by.get(replica, 0)
+        seen = sum(record.invocations - record.errors_5xx for record in page.records)
+        # A worker of an earlier version, or one whose number cannot be used, has answered what it counted at least.
+        self._answered_by[replica] = before + seen if page.answered is None else max(before, page.answered)
+        self._answered[spec.id] += self._answered_by[replica] - before
+        for record in page.records:
+            if not record.whole:
+                self.coverage.lose(spec.id.endpoint, record.second + 1)
+        known = self._doubts.setdefault(replica, set())
+        doubts = [doubt for doubt in page.doubts if doubt not in known and len(known) < MOST_DOUBTS]
+        if doubts:
+            self.coverage.lose(spec.id.endpoint, page.through)
+        wrong = self._complain(spec, replica, [*page.problems, *doubts], now)
+        known.update(doubts)
+        return [counted(self._blank(spec, record.second), spec, record) for record in page.records] + wrong
+
+    def _complain(self, spec: FleetSpec, replica: str, what: Sequence[str], now: int) -> list[FleetSecond]:
+        """Counts what could not be used, and logs the first of it for each replica."""
+        if not what:
+            return []
+        known = self._doubts.setdefault(replica, set())
+        if not known:
+            log.warning(
+                "fleet %s: replica %s reports what cannot be used: %s (counted from now on, not logged again)",
+                *(spec.id, replica, what[0]),
+            )
+            known.add(what[0])
+        return [replace(self._blank(spec, now - 1), dropped=len(what))]
+
+    def _in_flight(self, found: Iterable[tuple[FleetSpec, int]], second: int) -> list[FleetSecond]:
+        """What each replica has in flight, and the part of what is provisioned that this makes of a serverless
+        fleet."""
+        groups: dict[FleetId, tuple[FleetSpec, list[float]]] = {}
+        for spec, count in found:
+            groups.setdefault(spec.id, (spec, []))[1].append(float(count))
+        return [
+            replace(self._blank(spec, second), in_flight=tuple(counts), series=utilized(spec, sum(counts)))
+            for spec, counts in groups.values()
+        ]
+
+    def _provisioned(self, spec: FleetSpec, second: int) -> FleetSecond:
+        """Replicas that are always there are billed whether they are asked or not."""
+        bounds = spec.variant.serverless
+        return replace(self._blank(spec, second), series=billed(spec, bounds.least if bounds else 0))
+
+    def _by_proxy(self, passed: Mapping[FleetId, Passed], second: int) -> list[FleetSecond]:
+        """A refused request is one that was made, and an error of the server's; a throttled one is neither, or one
+        client could make an endpoint grow."""
+        parts = []
+        for fleet, load in self._outage.attribute(passed, self.target.seen).items():
+            spec, series = self.target.spec(fleet), waiting(load)
+            if spec is not None and (load.unanswered or series):
+                parts.append(
+                    replace(
+                        self._blank(spec, second),
+                        invocations=load.unanswered,
+                        errors_5xx=load.unanswered,
+                        model_errors=load.unanswered - load.refused,
+                        series=series,
+                    )
+                )
+        return parts
+
+    def _measured(self, replicas: Iterable[tuple[FleetSpec, str, int, object]], second: int) -> list[FleetSecond]:
+        fleets = {pid: spec for spec, _, pid, _ in replicas}
+        return [
+            replace(self._blank(fleets[pid], second), cpu=(one.cpu,), memory=(one.memory,))
+            for pid, one in self._readings.take(list(fleets)).items()
+        ]
+
+    def _blank(self, spec: FleetSpec, second: int) -> FleetSecond:
+        return FleetSecond(
+            spec.id,
+            spec.config_name,
+            second,
+            self.target.ready_count(spec.id),
+            queued=spec.variant.asynchronous is not None,
+        )
+
+
+async def _read(body: bytes, since: int, before: int | None, now: int, spec: FleetSpec) -> Page | None:
+    arguments = body, since, before, now, spec.variant.model.container_names
+    return read_page(*arguments) if len(body) <= INLINE else await asyncio.to_thread(read_page, *arguments)

@@ -1,0 +1,37 @@
+"""Which models the replicas of a multi-model endpoint have loaded, as they tell it now."""
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from tidegate.domain.fleet import FleetSpec
+from tidegate.targets.local import worker_client
+
+PATIENCE = 5.0
+"""Seconds that a replica may take: a list of 10,000 models is some megabytes."""
+
+
+async def listings(
+    serving: Iterable[tuple[FleetSpec, str, int, Path]], endpoint: str, most: int
+) -> list[dict[str, object]]:
+    """One entry for each replica that serves many models, with the hottest ``most`` models of each. One that
+    does not answer, since it is going away or busy, has no ``models``."""
+    asked = [
+        _ask(spec, replica, socket, most)
+        for spec, replica, _, socket in serving
+        if spec.id.endpoint == endpoint and spec.variant.model.multi_model
+    ]
+    return list(await asyncio.gather(*asked))
+
+
+async def _ask(spec: FleetSpec, replica: str, socket: Path, most: int) -> dict[str, object]:
+    answer = await worker_client.get(socket, "/_tidegate/models", PATIENCE)
+    try:
+        page = msgspec.json.decode(answer[1], type=dict[str, object]) if answer and answer[0] == 200 else None
+    except msgspec.DecodeError:
+        page = None
+    head: dict[str, object] = {"replica": replica, "variant": spec.id.variant, "config": spec.config_name}
+    models = page.get("models") if page is not None else None
+    return {**head, **page, "models": models[:most]} if page is not None and isinstance(models, list) else head

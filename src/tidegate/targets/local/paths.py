@@ -1,0 +1,105 @@
+"""Where the local target keeps things, and the few ways in which files are written and taken away."""
+
+import contextlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from tidegate.domain.fleet import FleetId
+from tidegate.host import atomic_write
+from tidegate.host.installation import Installation
+
+
+@dataclass(frozen=True)
+class Folders:
+    """``state`` outlives restarts. ``sockets`` is short, since a unix socket's path is limited to 107 bytes."""
+
+    state: Path
+    sockets: Path
+    installation: Installation
+    """Whose processes may be adopted and ended."""
+    former_sockets: tuple[Path, ...] = ()
+    """Where replicas of an earlier version may still listen."""
+
+    @property
+    def fleets(self) -> Path:
+        return self.state / "fleets"
+
+    @property
+    def logs(self) -> Path:
+        return self.state / "logs"
+
+    @property
+    def keys(self) -> Path:
+        return self.state / "keys.json"
+
+    @property
+    def door(self) -> Path:
+        """The controller's own socket, behind the proxy."""
+        return self.sockets / "controller.sock"
+
+    def fleet(self, fleet: FleetId) -> Path:
+        return self.fleets / fleet.endpoint / str(fleet.generation) / fleet.variant
+
+    def wish(self, fleet: FleetId) -> Path:
+        return self.fleet(fleet) / "fleet.json"
+
+    def model(self, fleet: FleetId) -> Path:
+        return self.fleet(fleet) / "model"
+
+    def share(self, fleet: FleetId) -> Path:
+        """How much of the fleet's requests is copied to a shadow."""
+        return self.fleet(fleet) / "share"
+
+    @property
+    def pairs(self) -> Path:
+        return self.state / "shadow"
+
+    def kept(self, fleet: FleetId, replica: str) -> Path:
+        """Pairs of answers lie apart from the fleet's folder: they are looked at when the fleet is gone, too."""
+        return self.pairs / fleet.endpoint / str(fleet.generation) / fleet.variant / f"{replica}.jsonl"
+
+    def replica(self, fleet: FleetId, replica: str) -> Path:
+        return self.fleet(fleet) / "replicas" / replica
+
+    def log(self, fleet: FleetId, replica: str) -> Path:
+        """Logs lie apart from the fleet's folder: they are wanted most when the fleet is gone."""
+        return self.logs / fleet.endpoint / str(fleet.generation) / fleet.variant / f"{replica}.log"
+
+    def socket(self, replica: str) -> Path:
+        return self.sockets / f"{replica}.sock"
+
+    def holds(self, socket: Path) -> bool:
+        """Whether the socket is in a folder of this installation: a copied state folder names the original's."""
+        return socket.parent in (self.sockets, *self.former_sockets)
+
+    @property
+    def trash(self) -> Path:
+        return self.state / "trash"
+
+    def prepare(self) -> None:
+        for folder in (self.fleets, self.logs, self.sockets, self.trash):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def discard(self, fleet: FleetId) -> None:
+        """Takes a fleet's folder away in one go, so that a crash never leaves a part of it (a model, say) to a
+        later fleet of the same name; then removes it, and the folders above that are empty now."""
+        folder = self.fleet(fleet)
+        trash = self.trash / f"{fleet.endpoint}.{fleet.generation}.{fleet.variant}"
+        shutil.rmtree(trash, ignore_errors=True)
+        if folder.exists():
+            folder.rename(trash)
+        for above in folder.parents[:2]:
+            with contextlib.suppress(OSError):
+                above.rmdir()
+        shutil.rmtree(trash, ignore_errors=True)
+
+    def empty_trash(self) -> None:
+        for left in self.trash.iterdir() if self.trash.is_dir() else []:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """The file on the disk, whole, in a folder that is made if need be. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    atomic_write.write_whole(path, data)

@@ -1,0 +1,217 @@
+"""One replica as a controller follows it: its process, its files, and whether it still answers."""
+
+import asyncio
+import contextlib
+import math
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from tidegate.domain.fleet import FleetId, ReplicaState, VariantSpec
+from tidegate.domain.memory_sizes import told
+from tidegate.domain.start_limits import grace
+from tidegate.host import process_stats
+from tidegate.host.process_stats import Vitals
+from tidegate.targets.local import cgroups, logs, worker_client
+from tidegate.targets.local.health import Answer, Health, Look
+from tidegate.targets.local.paths import Folders
+from tidegate.targets.local.process import Process
+
+SERVED = "ready"
+"""Marker file in a replica's folder: it has taken requests."""
+RETIRED = "draining"
+"""Marker file: it is to go, and must not be given requests again."""
+START = "replica.json"
+LOADING = "loading"
+"""File of a worker's own: it has its model data, and gives itself so many seconds to load it (``worker.spec``)."""
+OUTGROWN = "outgrown"
+"""File of a worker's own: it holds more memory than it may (``worker.spec``)."""
+SETTLED = 10.0
+"""Seconds that a replica has to live once it is ready; one that dies sooner counts as a failed start."""
+CALM, CALM_EVERY = 0.2, 0.5
+"""Share of a processor below which a start is no heavy one, and seconds between looks."""
+PING_EVERY = 1.0
+"""Seconds between the questions whether a replica that was ready still is."""
+
+
+class _Start(msgspec.Struct):
+    socket: str
+
+
+@dataclass
+class Member:
+    """Times are the event loop's, seconds."""
+
+    id: str
+    process: Process
+    state: ReplicaState
+    since: float
+    folder: Path
+    socket: Path
+    log: Path
+    terminated: float | None = None
+    settled: bool = False
+    """It has been ready for long enough to count as a good start."""
+    asked: float = -math.inf
+    health: Health = field(default_factory=Health)
+    leaving: bool = False
+    """It serves until another has taken its place."""
+    hopeless: bool = False
+    """It hangs, and is killed once another has taken its place."""
+    _loaded_by: float | None = None
+    """When a replica that loads its model has failed; None until it says that it has begun."""
+    _looked: tuple[float, Vitals] | None = None
+    """The last look that ``calm`` took."""
+    _watch: int | None = None
+    _question: asyncio.Task[Answer] | None = None
+
+    @classmethod
+    def adopt(cls, fleet: FleetId, folder: Path, folders: Folders, now: float) -> "Member | None":
+        """The replica that an earlier controller left in ``folder``; None when its process has ended. One that
+        served goes on serving without having to prove itself again: it may be busy with a request. The socket is
+        where it was put then, whatever the folder for sockets is now."""
+        process = Process.adopt(folder, folders.installation)
+        if process is None:
+            return None
+        state = ReplicaState.READY if (folder / SERVED).exists() else ReplicaState.STARTING
+        if (folder / RETIRED).exists():
+            state = ReplicaState.DRAINING
+        socket = written_socket(folder) or folders.socket(folder.name)
+        log, settled = folders.log(fleet, folder.name), state is ReplicaState.READY
+        return cls(folder.name, process, state, now, folder, socket, log, settled=settled)
+
+    def watch(self, ended: Callable[[], None]) -> None:
+        """Calls ``ended`` once, when the process ends (where the system tells)."""
+
+        def told() -> None:
+            self._unwatch()
+            ended()
+
+        self._watch = self.process.watch()
+        if self._watch is not None:
+            asyncio.get_running_loop().add_reader(self._watch, told)
+
+    def let_go(self) -> None:
+        """Forgets what is open for it; the process goes on."""
+        self._unwatch()
+        if self._question is not None:
+            self._question.cancel()
+
+    def mark(self, name: str) -> None:
+        """A full disk costs a later controller a little knowledge, not this one the replica."""
+        with contextlib.suppress(OSError):
+            (self.folder / name).touch()
+
+    def look(self, now: float, patience: float) -> None:
+        """One look at its health, without waiting here: a ready one is asked now and then whether it still is. Each
+        question waits for ``patience``: one that computes for as long as a prediction may take answers late, but it
+        answers."""
+        answer, open_before = None, self._question is not None
+        if self._question is not None and self._question.done():
+            answered, self._question = self._question, None
+            answer = Answer.NONE if answered.exception() is not None else answered.result()
+        pause = PING_EVERY if self.health.bad is None else 0.0
+        if self._question is None and self.state is ReplicaState.READY and now - self.asked >= pause:
+            self.asked = now
+            self._question = asyncio.create_task(worker_client.ask(self.socket, patience))
+        pid, waits = self.process.identity.pid, open_before and answer is None
+        seen = Look(
+            stopped=process_stats.state(pid) in process_stats.STOPPED,
+            waiting=self._question is not None,
+            answer=answer,
+            vitals=Vitals.of(pid) if waits else None,
+            frozen=waits and process_stats.frozen(pid),
+        )
+        self.health = self.health.after(seen, now)
+
+    def has_settled(self, now: float) -> bool:
+        return self.settled or now - self.since >= SETTLED
+
+    def calm(self, now: float) -> bool:
+        """Whether a starting replica leaves the processors alone: it waits, for a download or for ever. Looks now and
+        then."""
+        before = self._looked
+        if before is not None and now - before[0] < CALM_EVERY:
+            return False
+        found = Vitals.of(self.process.identity.pid)
+        self._looked = None if found is None else (now, found)
+        if found is None or before is None:
+            return False
+        return found.demand(before[1], now - before[0]) < CALM
+
+    def late(self, now: float, variant: VariantSpec) -> str:
+        """What a starting replica has failed to do in time; empty while it has time. It says so itself and ends,
+        unless it hangs."""
+        if self._loaded_by is None:
+            with contextlib.suppress(OSError, ValueError):
+                seconds = float((self.folder / LOADING).read_text())
+                self._loaded_by = now + min(seconds, variant.startup_timeout) + grace(variant.startup_timeout)
+        if self._loaded_by is not None:
+            why = f"the model did not load within {variant.startup_timeout:g} s"
+            return why if now > self._loaded_by else ""
+        limit = variant.download_timeout + variant.startup_timeout
+        return f"no answer to /ping within {limit:g} s" if now - self.since > limit + grace(limit) else ""
+
+    def outgrows(self) -> str:
+        """Once, when it holds more memory than it may: what it says of that. It is leaving from then on."""
+        if not self.leaving:
+            with contextlib.suppress(OSError):
+                why = (self.folder / OUTGROWN).read_text()
+                self.leaving = True
+                return why
+        return ""
+
+    def cause_of_death(self, when: str) -> tuple[str, bool]:
+        """What the worker left behind says, else its exit code and the end of its log; and whether it is for
+        good."""
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            left = msgspec.json.decode((self.folder / "failure.json").read_bytes(), type=dict[str, object])
+            return str(left.get("message", "")), bool(left.get("permanent"))
+        if limit := cgroups.killed(self.folder):
+            why = f"The replica outgrew the memory limit of {told(limit)} {when}: the kernel ended it."
+            return why, when.startswith("before")
+        return f"the process ended with {self.exit} {when}{_last_words(self.log)}", False
+
+    @property
+    def exit(self) -> str:
+        code = self.process.exit_code
+        if code is None:
+            return "an unknown exit code"
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+    def _unwatch(self) -> None:
+        if self._watch is not None:
+            asyncio.get_running_loop().remove_reader(self._watch)
+            with contextlib.suppress(OSError):
+                os.close(self._watch)
+            self._watch = None
+
+
+def written_socket(folder: Path) -> Path | None:
+    """The socket that the replica of this folder was started on."""
+    try:
+        return Path(msgspec.json.decode((folder / START).read_bytes(), type=_Start).socket)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def clear(folder: Path, socket: Path | None) -> None:
+    """Removes what a replica that has ended leaves: its folder, and its socket and its programs' if they are ours."""
+    if socket is not None:
+        with contextlib.suppress(OSError):
+            for path in (socket, *socket.parent.glob(f"{socket.stem}.app*")):
+                path.unlink(missing_ok=True)
+    cgroups.remove(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _last_words(log: Path) -> str:
+    try:
+        lines = [line for line in logs.end(log, 20) if line.strip()]
+    except OSError:
+        return ""
+    return f"; its last words: {lines[-1].strip()[:300]}" if lines else ""

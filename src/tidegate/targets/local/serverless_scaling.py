@@ -1,0 +1,49 @@
+"""How many replicas a serverless fleet should have: pure, told the demand again and again.
+
+The first replica is wanted at once. A further one is wanted when there has been more to do than the present ones may
+take for a moment: a burst of short requests is over by then, served by the first. A replica goes when it has not
+been needed for the idle time.
+"""
+
+from dataclasses import dataclass
+
+from tidegate.domain.fleet import Serverless
+
+GROW_AFTER = 0.1
+"""Seconds."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is remembered between two decisions. ``needed``: of the first, the second, ... replica, when it was needed
+    last. ``short_since``: since when the demand is for more."""
+
+    needed: tuple[float, ...] = ()
+    short_since: float | None = None
+
+    @property
+    def wanted(self) -> int:
+        """Replicas beyond those that are always there are in this count, too."""
+        return len(self.needed)
+
+
+def decide(before: Standing, in_hand: int, bounds: Serverless, now: float) -> Standing:
+    """The standing at ``now``, seconds of a clock that does not jump. ``in_hand``: requests served or waiting."""
+    need = max(bounds.least, min(bounds.most, -(-in_hand // bounds.per_instance)))
+    kept = tuple(at for at in before.needed if now - at < bounds.idle_after)[: bounds.most]
+    have, since = max(len(kept), bounds.least, 1), before.short_since
+    if need <= have:
+        since = None
+    elif since is None or now - since < GROW_AFTER:
+        since, need = now if since is None else since, have
+    else:
+        since = None
+    return Standing((now,) * need + kept[need:], since)
+
+
+def shares(bounds: Serverless, replicas: int) -> list[int]:
+    """Requests that each of so many replicas may have at one time: together never more than are allowed, and none
+    has less than one."""
+    total = min(bounds.max_concurrency, replicas * bounds.per_instance)
+    each, left = divmod(total, max(1, replicas))
+    return [max(1, each + (number < left)) for number in range(replicas)]

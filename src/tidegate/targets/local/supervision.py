@@ -1,0 +1,67 @@
+"""What every supervisor of a machine shares, and the record on disk from which a later controller goes on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from tidegate.domain.fleet import FleetId, FleetSpec
+from tidegate.ports.router import Router
+from tidegate.targets.local.fork_server import Nursery
+from tidegate.targets.local.on_demand import Waking
+from tidegate.targets.local.paths import Folders, write_whole
+from tidegate.targets.local.start_queue import StartQueue
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What lies on disk for a fleet; read again by a restarted controller."""
+
+    spec: FleetSpec
+    fence: int
+    deleted: bool = False
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What every supervisor of a machine shares."""
+
+    folders: Folders
+    router: Router
+    environment: dict[str, str]
+    describe: Callable[[FleetSpec, str, Waking | None], bytes]
+    """The worker's own start file for one replica of a fleet, and for whom it is woken."""
+    fits: Callable[[bytes], bool]
+    """Whether a replica with this start file may serve under the settings of now."""
+    new_id: Callable[[str], str]
+    changed: Callable[[str], None]
+    """Called with the endpoint's name when what ``seen`` says has changed."""
+    harvest: Callable[[FleetSpec, str, bytes], None]
+    """Takes the last counts that a replica left when it went."""
+    drain_timeout: float
+    patience: float
+    """Seconds that a live replica may take to answer a ping: somewhat more than a prediction may last."""
+    nursery: Nursery | None = None
+    """Where workers of serverless fleets and of jobs are forked; None: each is started by itself."""
+    starts: StartQueue = field(default_factory=StartQueue)
+    measured: set[FleetId] = field(default_factory=set)
+    """Serverless fleets with replicas, which look often how much they are asked."""
+
+
+def runs_the_same(one: FleetSpec, other: FleetSpec) -> bool:
+    """Whether two fleets of one id are the same: they run the same model data, in the same way. Counts, weights,
+    bounds and copies change in the life of a fleet; what it runs does not."""
+    return _identity(one) == _identity(other)
+
+
+def _identity(spec: FleetSpec) -> tuple[object, ...]:
+    variant = spec.variant
+    ways = (variant.shadow, variant.asynchronous is None, variant.serverless is None, spec.detached is None)
+    return spec.config_name, variant.model, ways
+
+
+def keep(folders: Folders, wish: Wish) -> None:
+    """The share apart, for the workers to read."""
+    if wish.spec.mirror is not None:
+        write_whole(folders.share(wish.spec.id), str(wish.spec.mirror.share).encode())
+    write_whole(folders.wish(wish.spec.id), msgspec.json.encode(wish))

@@ -1,0 +1,98 @@
+"""The records with which a simulated world begins: models, configs, alarms, an endpoint that serves, and the update
+that was just asked for."""
+
+from dataclasses import replace
+from datetime import datetime
+from functools import lru_cache
+
+from tidegate.domain.alarm import Alarm, Comparison, MissingData
+from tidegate.domain.endpoint import Endpoint, EndpointConfig, ProductionVariant
+from tidegate.domain.fleet import ReplicaState
+from tidegate.domain.observation import Capabilities
+from tidegate.domain.registry import Container, Model
+from tidegate.domain.scaling import Dimension, Fast, ScalableTarget
+from tidegate.ports.store import Tx
+from tidegate.rollout import desired_state
+from tidegate.service import endpoints
+from tidegate.service.endpoints import Asked
+from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL, SCALABLE
+from tidegate.service.scaling_records import PolicyRecord, Scalable
+from tidegate.testing.loops.ground_truth import MAIN
+from tidegate.testing.loops.machine import Machine
+from tidegate.testing.loops.plans import NEW, NEXT, OLD, VARIANT, Neighbour, Plan
+from tidegate.testing.simulated_target import SimulatedFleet
+from tidegate.testing.world import START
+
+FIRST = "r1"
+"""The rollout that every world begins with."""
+NEIGHBOUR = "neighbour"
+
+
+@lru_cache(maxsize=64)
+def _config(name: str, count: int) -> tuple[Model, EndpointConfig]:
+    model = Model(f"model-{name}", (Container("sample", data_url=f"file:///models/{name}"),), START)
+    variant = ProductionVariant(VARIANT, model.name, count, "local", download_timeout=10, startup_timeout=10)
+    return model, EndpointConfig(name, (variant,), START)
+
+
+def records(tx: Tx, plan: Plan, now: datetime) -> None:
+    """Writes them all."""
+    for name, count in ((OLD, plan.old_count), (NEW, plan.new_count), (NEXT, plan.new_count)):
+        model, config = _config(name, count)
+        tx.put(MODEL, model.name, model, expect=0, now=now)
+        tx.put(CONFIG, name, config, expect=0, now=now)
+    for alarm in plan.guards:
+        tx.put(ALARM, alarm.name, replace(alarm, configured_at=now), expect=0, now=now)
+    tx.put(ENDPOINT, MAIN, _serving(tx, MAIN, now), expect=0, now=now)
+    if plan.neighbour is not None:
+        tx.put(ENDPOINT, NEIGHBOUR, _serving(tx, NEIGHBOUR, now), expect=0, now=now)
+        for number in range(plan.neighbour.alarms):
+            tx.put(ALARM, f"n{number}", _costly(plan.neighbour, number, now), expect=0, now=now)
+    if plan.scaled:
+        tx.put(SCALABLE, _scalable(now).name, _scalable(now), expect=0, now=now)
+
+
+def _serving(tx: Tx, name: str, now: datetime) -> Endpoint:
+    endpoint = Endpoint(name, now, now, generation=1)
+    saved = tx.get(CONFIG, OLD)
+    assert saved is not None
+    endpoint = replace(endpoint, serving=endpoints.build_version(tx, saved.body, 1))
+    return desired_state.route(endpoint, 0)
+
+
+def _costly(neighbour: Neighbour, number: int, now: datetime) -> Alarm:
+    return Alarm(
+        name=f"n{number}",
+        namespace="AWS/SageMaker",
+        metric="Invocation5XXErrors",
+        dimensions={"EndpointName": NEIGHBOUR, "VariantName": VARIANT},
+        statistic="Average",
+        period=1,
+        evaluation_periods=neighbour.periods,
+        datapoints_to_alarm=neighbour.periods,
+        threshold=0.5,
+        comparison=Comparison.GREATER,
+        configured_at=now,
+        missing=MissingData.MISSING,
+    )
+
+
+def _scalable(now: datetime) -> Scalable:
+    rule = PolicyRecord("p1", "arn", now, fast=Fast("fast", in_flight=2.0, smoothing=0.0, scale_in_window=5.0))
+    target = ScalableTarget(MAIN, VARIANT, Dimension.INSTANCES, 1, 3, now)
+    return Scalable("s1", target, (rule,))
+
+
+def update(tx: Tx, plan: Plan, now: datetime) -> None:
+    """Somebody asks for the new version."""
+    asked = Asked(NEW, plan.deployment, "sim")
+    endpoints.update_endpoint(tx, MAIN, asked, rollout_id=FIRST, can=Capabilities(), now=now)
+
+
+def settle(machine: Machine, endpoint: Endpoint) -> None:
+    """Has everything run that a serving endpoint wants."""
+    for id, spec in desired_state.fleets(endpoint).items():
+        ready = dict.fromkeys(range(1, spec.count + 1), ReplicaState.READY)
+        fleet = machine.fleets[id] = SimulatedFleet(spec, endpoint.fence, spec.count, ready, started=spec.count)
+        machine.settle(fleet)
+    machine.set_traffic(desired_state.traffic(endpoint))

@@ -1,0 +1,30 @@
+"""Checks one plan: its world, and where there is a neighbour, the same world without: what another endpoint does must
+not change a decision."""
+
+from dataclasses import replace
+
+from tidegate.testing.invariants import expect
+from tidegate.testing.loops.ground_truth import Decision
+from tidegate.testing.loops.plans import Plan
+from tidegate.testing.loops.world import World
+
+APART = 3.0
+"""Seconds by which the same decision may come earlier or later: tasks are interleaved otherwise."""
+I3 = "I3 no endpoint changes another's decision"
+
+
+def check(plan: Plan, timeline: list[tuple[float, str]] | None = None) -> World:
+    """Raises Broken. ``timeline`` gets what happens in the plan's own world."""
+    world = World(plan, timeline)
+    world.run()
+    if plan.neighbour is not None:
+        alone = World(replace(plan, neighbour=None)).run()
+        _same(world.truth.decisions, alone.truth.decisions)
+    return world
+
+
+def _same(beside: list[Decision], alone: list[Decision]) -> None:
+    told, expected = ([(d.rollout, d.phase, d.stage) for d in found] for found in (beside, alone))
+    expect(told == expected, I3, f"{told} instead of {expected}")
+    late = max((abs(one.at - other.at) for one, other in zip(beside, alone, strict=True)), default=0.0)
+    expect(late <= APART, I3, f"a decision came {late:.1f} s apart")

@@ -1,0 +1,63 @@
+"""What an answer has to look like whatever its protocol: tidy, and true to its output shape."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from botocore.model import ListShape, MapShape, Shape, StructureShape
+from botocore.validate import ParamValidator
+
+from tidegate.wire.validation_overrides import ALLOWANCES
+
+
+def tidy(shape: StructureShape | None, members: dict[str, Any] | None) -> dict[str, Any]:
+    """Without members that are None and without empty structures: strict clients fail on ``{}``. A member that
+    the shape does not have is a bug, and raises LookupError."""
+    return _tidy(shape, members) if shape and members else {}
+
+
+def _tidy(shape: Shape, value: Any) -> Any:
+    if isinstance(shape, StructureShape):
+        kept = {}
+        for name, entry in value.items():
+            if entry is None:
+                continue
+            if name not in shape.members:
+                raise LookupError(f"{shape.name} has no member {name}")
+            kept[name] = _tidy(shape.members[name], entry)
+            if kept[name] == {} and isinstance(shape.members[name], StructureShape):
+                del kept[name]
+        return kept
+    if isinstance(shape, ListShape):
+        return [_tidy(shape.member, entry) for entry in value]
+    if isinstance(shape, MapShape):
+        return {key: _tidy(shape.value, entry) for key, entry in value.items() if entry is not None}
+    return value
+
+
+def complaint(service: str, shape: StructureShape | None, members: dict[str, Any]) -> str | None:
+    """What botocore's own validator and the shape's lists of values have against an answer; None when it fits."""
+    if shape is None:
+        return f"members without an output shape: {sorted(members)}" if members else None
+    report = ParamValidator().validate(members, shape)
+    if report.has_errors():
+        return str(report.generate_report())
+    return next(_strangers(service, shape, members), None)
+
+
+def _strangers(service: str, shape: Shape, value: Any) -> Iterator[str]:
+    if isinstance(shape, StructureShape):
+        for name, entry in value.items():
+            if name not in shape.members:
+                yield f"{shape.name} has no member {name}"
+            else:
+                yield from _strangers(service, shape.members[name], entry)
+    elif isinstance(shape, ListShape):
+        for entry in value:
+            yield from _strangers(service, shape.member, entry)
+    elif isinstance(shape, MapShape):
+        for entry in value.values():
+            yield from _strangers(service, shape.value, entry)
+    elif (service, shape.name) in ALLOWANCES:
+        return
+    elif shape.metadata.get("enum") and value not in shape.metadata["enum"]:
+        yield f"{value!r} is not one of the values of {shape.name}"
