@@ -19,7 +19,6 @@ from functools import partial
 import msgspec
 import uvloop
 
-from tidegate.advisor.planner import api as planner_api
 from tidegate.auth import keys
 from tidegate.compose.containers import (
     Sockets,
@@ -34,10 +33,10 @@ from tidegate.compose.control_socket import listening
 from tidegate.compose.dispatcher_supervisor import Supervisor, queue_database, start_of
 from tidegate.compose.environments import child_environment, plain_environment
 from tidegate.compose.event_receivers import announcers
+from tidegate.compose.further_routes import further_routes
 from tidegate.compose.leadership import JOURNAL_EVERY, leading, prune_journal
 from tidegate.compose.transform_jobs import Jobs, join_jobs
 from tidegate.compose.wakeups import Waking
-from tidegate.console import compute_api, pages
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.observation import OURS, SAGEMAKER, Capabilities, Observation
 from tidegate.gateway.app import build_app
@@ -256,13 +255,9 @@ class Controller:
                 asyncio.create_task(every_second(one.turn, self.stopping, after=LATER))
                 for one in announcers(self.settings, parts.store, parts.clock)
             ]
-            gateway, desk = self._gateway(parts), compute_api.Desk(plain_environment())
-            further = [
-                *planner_api.routes(gateway),
-                *compute_api.routes(gateway, desk),
-                *pages.routes(gateway, desk),
-            ]
-            async with listening(build_app(gateway, further), folders.door):
+            gateway = self._gateway(parts)
+            app = build_app(gateway, further_routes(gateway, plain_environment()))
+            async with listening(app, folders.door):
                 started = True
                 yield
             await asyncio.gather(*loops)

@@ -58,8 +58,6 @@ class Fleet:
     def id(self) -> FleetId:
         return self.wish.spec.id
 
-    # -- what others ask -------------------------------------------------------------------------------------
-
     def want(self, wish: Wish) -> None:
         """Takes a newer wish, on disk first. An equal one changes nothing."""
         if wish != self.wish or not self.around.folders.wish(self.id).exists():
@@ -135,8 +133,6 @@ class Fleet:
                 log.warning("fleet %s: replica %s has other access keys; replacing it", self.id, member.id)
                 self._retire(member)
         self._on_demand.adopt(self.around.folders.fleet(self.id), len(self.members), self._now())
-
-    # -- the loop --------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Turns until the fleet is deleted and gone."""
@@ -363,8 +359,6 @@ class Fleet:
                 replica_processes.drain(
                     member, in_flight.get(member.id, 0), enough, self.around.drain_timeout, self._now()
                 )
-
-    # -- small things ----------------------------------------------------------------------------------------
 
     def _start(self) -> None:
         replica = self.around.new_id("r")

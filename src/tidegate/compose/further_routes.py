@@ -1,0 +1,15 @@
+"""Routes beside the platform's own API: the planner, computations for pages, and the console."""
+
+from collections.abc import Mapping
+
+from starlette.routing import Route
+
+from tidegate.advisor.planner import api as planner_api
+from tidegate.console import compute_api, pages
+from tidegate.gateway.dependencies import Gateway
+
+
+def further_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[Route]:
+    """``environment``: of the processes that compute for a page."""
+    desk = compute_api.Desk(environment)
+    return [*planner_api.routes(gateway), *compute_api.routes(gateway, desk), *pages.routes(gateway, desk)]
