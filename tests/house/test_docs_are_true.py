@@ -83,7 +83,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 def shown(kind: str) -> list[tuple[str, str]]:
     """Blocks of code: (page, text)."""
-    fence = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    fence = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
     return [(path.name, text) for path in PAGES for word, text in fence.findall(path.read_text()) if word == kind]
 
 
@@ -104,6 +104,28 @@ def test_every_python_that_is_shown_compiles() -> None:
 
 def test_every_command_line_that_is_shown_exists() -> None:
     known = {name.split()[1] for name, _ in commands(app)}
-    lines = [word for _, block in shown("") for word in re.findall(r"^(?:\w+=\S+ )?tidegate (\w+)", block, re.M)]
+    lines = [
+        word
+        for _, block in (*shown(""), *shown("sh"))
+        for word in re.findall(r"^(?:\w+=\S+ )?tidegate (\w+)", block, re.M)
+    ]
     assert len(lines) > 10
     assert set(lines) <= known
+
+
+def test_messages_that_troubleshooting_quotes_are_said() -> None:
+    """A quotation of three words or more, in parts around its dots, is somewhere in the source."""
+    source = " ".join(
+        re.sub(r'"\s*\n\s*f?"', "", path.read_text()) for path in sorted((ROOT / "src").rglob("*.py"))
+    )
+    quoted = re.findall(r"^\| ([^|]+) \|", page("troubleshooting.md"), re.MULTILINE)
+    parts = [
+        part.strip()
+        for row in quoted
+        for quotation in re.findall(r"`([^`]+)`", row)
+        if len(quotation.split()) >= 3
+        for part in quotation.split("...")
+        if part.strip()
+    ]
+    assert len(parts) > 10
+    assert [part for part in parts if part not in source] == []
