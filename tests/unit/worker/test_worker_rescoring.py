@@ -1,14 +1,17 @@
 """Real batches are checked against what their requests get alone, for a bounded share of the time."""
 
 import asyncio
+import math
+import threading
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed, Outcome
+from tidegate.serving.scoring import rescoring
 from tidegate.serving.scoring.batching import MISMATCH, Batcher
-from tidegate.serving.scoring.rescoring import SHARE, TRIAL_BATCHES, TRIAL_ROWS, TRIAL_SECONDS, Rescoring
+from tidegate.serving.scoring.rescoring import QUICK, SHARE, TRIAL_BATCHES, TRIAL_ROWS, TRIAL_SECONDS, Rescoring
 
 
 class Mixing:
@@ -156,24 +159,60 @@ def test_the_trial_ends_after_its_batches_or_its_time() -> None:
     by_number = Rescoring()
     for _ in range(TRIAL_BATCHES):
         assert by_number.on_trial
-        by_number.tried(0.0)
+        by_number.tried(2, 0.0)
     assert not by_number.on_trial
     by_time = Rescoring()
-    by_time.tried(TRIAL_SECONDS)
+    by_time.tried(2, TRIAL_SECONDS)
     assert not by_time.on_trial
 
 
 def test_scoring_again_takes_its_share_and_no_more() -> None:
     """However long it takes, and however long nothing came before."""
     for cost in (1e-5, 1e-3, 0.3):
-        rescoring, now, spent, times = Rescoring(), 1e6, 0.0, 0
+        checks, now, spent, times = Rescoring(), 1e6, 0.0, 0
         while now < 1e6 + 1000 * cost + 10:
-            if rescoring.begin(now):
-                assert not rescoring.begin(now)
+            if checks.begin(now):
+                assert not checks.begin(now)
                 now += cost
                 spent += cost
                 times += 1
-                rescoring.end(now, cost)
+                checks.end(now, cost)
             now += 1e-3
         assert times >= 3
         assert spent / (now - 1e6) <= SHARE * 1.4
+
+
+def test_a_quick_model_is_checked_on_the_event_loop_and_a_slow_one_in_a_thread() -> None:
+    checks = Rescoring()
+    checks.tried(8, 8 * QUICK / 2)
+    assert checks.is_quick
+    checks.end(1.0, 2 * QUICK)
+    assert not checks.is_quick
+    checks.end(2.0, QUICK / 2)
+    assert checks.is_quick
+
+
+@pytest.mark.parametrize("quick", [math.inf, 0.0])
+def test_a_sample_is_scored_again_wherever_that_is(quick: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the loop's own thread for a quick model alone."""
+
+    class Watched(Mixing):
+        def score_again(self, rows: Any) -> Any:
+            ran.append(threading.current_thread() is threading.main_thread())
+            return super().score_again(rows)
+
+    async def main() -> None:
+        engine: Batcher[Any, Any] = Batcher(model, asyncio.get_running_loop())
+        for _ in range(TRIAL_BATCHES):
+            await ask(engine, 1, 2)
+        ran.clear()
+        while not ran:
+            await ask(engine, 1, 2)
+            await asyncio.sleep(0.001)
+        await engine.close()
+
+    monkeypatch.setattr(rescoring, "QUICK", quick)
+    ran: list[bool] = []
+    model = Watched()
+    asyncio.run(main())
+    assert set(ran) == {quick > 0}

@@ -22,6 +22,7 @@ MESSAGE_LIMIT = 4096
 RETRY_AFTER = 1
 """Seconds, said with every 503."""
 JSON = "application/json"
+NO_CONTENT = 204
 UNSPENT = b"x-tidegate-unspent: 1\r\n"
 """In what is refused before it is known who asks, so that the proxy gives the client's token back. It takes the line
 out again; a model's own error has none, whatever its status."""
@@ -47,9 +48,9 @@ class Responses:
 
     def success(self, answer: Answer, close: bool) -> bytes:
         extra = self._served
-        for name, value in answer.headers:
-            extra += b"%b: %b\r\n" % (name, value)
-        if answer.status == HTTPStatus.NO_CONTENT and not self._internal:
+        if answer.headers:
+            extra += b"".join(b"%b: %b\r\n" % header for header in answer.headers)
+        if answer.status == NO_CONTENT and not self._internal:
             return self._empty(answer, extra, close)
         return self._whole(200, answer.content_type, extra, answer.body, close)
 
@@ -118,7 +119,7 @@ class Responses:
     def _empty(self, answer: Answer, extra: bytes, close: bool) -> bytes:
         """A 204 has no body, and nothing that tells its length."""
         return b"%b%012x\r\n%b%b" % (
-            self._start(HTTPStatus.NO_CONTENT, answer.content_type),
+            self._start(NO_CONTENT, answer.content_type),
             next(self._numbers),
             extra,
             b"connection: close\r\n\r\n" if close else b"\r\n",

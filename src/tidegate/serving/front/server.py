@@ -292,7 +292,7 @@ class Server:
     def _finish(
         self, connection: Connection, request: Request, call: Call, manner: Manner, outcome: Outcome
     ) -> None:
-        if isinstance(outcome, Answer | Stream) and HEADER in call.headers:
+        if HEADER in call.headers and isinstance(outcome, (Answer, Stream)):
             self._sessions.note(call.headers, outcome.headers, time.time())
         if isinstance(outcome, Stream):
             self._deliver(connection, request, call, manner, outcome)

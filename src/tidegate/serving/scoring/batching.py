@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from random import randrange
-from typing import Any, Generic, NamedTuple, Protocol, TypeGuard, TypeVar, runtime_checkable
+from typing import Any, Generic, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 from tidegate.domain.errors import Invalid
 from tidegate.serving.contract.answer_counts import check_count
@@ -90,12 +90,6 @@ class Comparable(Protocol):
         ...
 
 
-class _Item(NamedTuple, Generic[Rows]):
-    call: Call
-    rows: Rows
-    done: Done
-
-
 class Batcher(Generic[Rows, Scores]):
     """The engine around a scorer."""
 
@@ -116,7 +110,7 @@ class Batcher(Generic[Rows, Scores]):
         self._rescoring = Rescoring() if scorer.batches and isinstance(scorer, Comparable) else None
         self._mismatch = False
         """There was one, which is not in the metrics yet."""
-        self._queue: deque[_Item[Rows]] = deque()
+        self._queue: deque[tuple[Call, Rows, Done]] = deque()
         self._scheduled = False
         self._own = None if aside is not None else ThreadPoolExecutor(1, thread_name_prefix="large")
         self._aside = aside or self._own
@@ -137,7 +131,7 @@ class Batcher(Generic[Rows, Scores]):
         except Exception as error:
             done(failed(error))
             return
-        self._queue.append(_Item(call, rows, done))
+        self._queue.append((call, rows, done))
         self._schedule()
 
     async def close(self) -> None:
@@ -152,78 +146,87 @@ class Batcher(Generic[Rows, Scores]):
     def _flush(self) -> None:
         """Scores one batch; what is left has its turn after the loop has looked at the sockets again."""
         self._scheduled = False
-        batch: list[_Item[Rows]] = []
+        batch: list[tuple[Call, Rows, Done]] = []
         room = self._cap
         if self._rescoring is not None and self._rescoring.on_trial:
             room = min(room, TRIAL_ROWS)
         while self._queue and room > 0:
-            size = self._scorer.size(self._queue[0].rows)
+            size = self._scorer.size(self._queue[0][1])
             if batch and (size > room or self._cap == 1):
                 break
             room -= size
             item = self._queue.popleft()
-            if not item.call.abandoned:
+            if not item[0].abandoned:
                 batch.append(item)
         if self._queue:
             self._schedule()
         if batch:
             self._answer(batch)
 
-    def _answer(self, batch: list[_Item[Rows]]) -> None:
+    def _answer(self, batch: list[tuple[Call, Rows, Done]]) -> None:
         try:
-            results = scored(self._scorer, [item.rows for item in batch])
+            results = scored(self._scorer, [rows for _, rows, _ in batch])
             if len(batch) > 1 and self._rescoring is not None:
                 results = self._checked(self._rescoring, batch, results)
         except Exception as error:
             if len(batch) == 1:
-                self._finish(batch[0], failed(error))
+                self._note_mismatch(batch[0][0])
+                batch[0][2](failed(error))
                 return
             for item in batch:
                 self._answer([item])
             return
-        for item, scores in zip(batch, results, strict=True):
-            self._finish(item, self._rendered(scores, item.call))
+        self._note_mismatch(batch[0][0])
+        render = self._scorer.render
+        for (call, _, done), scores in zip(batch, results, strict=True):
+            try:
+                outcome = render(scores, call)
+            except Exception as error:
+                outcome = failed(error)
+            done(outcome)
 
-    def _finish(self, item: _Item[Rows], outcome: Outcome) -> None:
+    def _note_mismatch(self, call: Call) -> None:
         if self._mismatch:
             self._mismatch = False
-            item.call.note(MISMATCH, 1)
-        item.done(outcome)
+            call.note(MISMATCH, 1)
 
     # --- checks of batches ---
 
     def _checked(
-        self, rescoring: Rescoring, batch: list[_Item[Rows]], results: Sequence[Scores]
+        self, rescoring: Rescoring, batch: list[tuple[Call, Rows, Done]], results: Sequence[Scores]
     ) -> Sequence[Scores]:
         """The results that are to be answered with."""
         if rescoring.on_trial:
             return self._on_trial(rescoring, batch, results)
         if rescoring.begin(self._loop.time()):
             place = randrange(len(batch))
-            task = self._loop.run_in_executor(self._aside, self._again, batch[place].rows, results[place])
-            task.add_done_callback(partial(self._compared, rescoring))
+            if rescoring.is_quick:
+                self._loop.call_soon(self._again_here, rescoring, batch[place][1], results[place])
+            else:
+                task = self._loop.run_in_executor(self._aside, self._again, batch[place][1], results[place])
+                task.add_done_callback(partial(self._compared, rescoring))
         return results
 
     def _on_trial(
-        self, rescoring: Rescoring, batch: list[_Item[Rows]], results: Sequence[Scores]
+        self, rescoring: Rescoring, batch: list[tuple[Call, Rows, Done]], results: Sequence[Scores]
     ) -> Sequence[Scores]:
         """Every request by itself. Raises what the scorer does."""
         assert isinstance(self._scorer, Comparable)
         began = time.perf_counter()
         alone: list[Scores] = []
-        for item, batched in zip(batch, results, strict=True):
+        for (_, rows, _), batched in zip(batch, results, strict=True):
             try:
-                alone.append(self._scorer.score_again(item.rows))
+                alone.append(self._scorer.score_again(rows))
             except Exception as error:
                 self._stop_batching(f"a request that fails alone was answered in a batch ({error})")
                 raise
-            if why := self._scorer.difference(item.rows, alone[-1], batched):
+            if why := self._scorer.difference(rows, alone[-1], batched):
                 self._stop_batching(why)
-        rescoring.tried(time.perf_counter() - began)
+        rescoring.tried(len(batch), time.perf_counter() - began)
         return alone
 
     def _again(self, rows: Rows, batched: Scores) -> tuple[str, float]:
-        """In a thread: what is wrong with the result, and the seconds that it took to see."""
+        """What is wrong with the result, and the seconds that it took to see."""
         assert isinstance(self._scorer, Comparable)
         began = time.perf_counter()
         try:
@@ -232,10 +235,14 @@ class Batcher(Generic[Rows, Scores]):
             why = f"a request that fails alone was answered in a batch ({error})"
         return why, time.perf_counter() - began
 
+    def _again_here(self, rescoring: Rescoring, rows: Rows, batched: Scores) -> None:
+        self._end_check(rescoring, *self._again(rows, batched))
+
     def _compared(self, rescoring: Rescoring, task: "asyncio.Future[tuple[str, float]]") -> None:
-        if task.cancelled():
-            return
-        why, seconds = task.result()
+        if not task.cancelled():
+            self._end_check(rescoring, *task.result())
+
+    def _end_check(self, rescoring: Rescoring, why: str, seconds: float) -> None:
         rescoring.end(self._loop.time(), seconds)
         if why:
             self._stop_batching(why)
@@ -271,8 +278,9 @@ def scored(scorer: Scorer[Rows, Scores], requests: Sequence[Rows]) -> Sequence[S
     """One result per request, each with an answer for each row. Raises what the model does, or ModelFailed."""
     results = scorer.score(requests)
     check_count(len(results), len(requests))
-    for rows, scores in zip(requests, results, strict=True):
-        check_count(scorer.count(scores), scorer.size(rows))
+    for count, size in zip(map(scorer.count, results), map(scorer.size, requests), strict=True):
+        if count != size:
+            check_count(count, size)
     return results
 
 

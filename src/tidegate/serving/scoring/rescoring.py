@@ -2,7 +2,8 @@
 
 The first batches of a model are answered by what each request gets alone, and compared: a model whose rows influence
 each other on real requests, though not in any trial at load, is found before it has given one wrong answer. After
-that one request of a batch is scored again off the event loop from time to time, for a bounded share of the time.
+that one request of a batch is scored again from time to time, for a bounded share of the time: once the batch has
+been answered, on the event loop if that is quick, and in a thread if it is not.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ TRIAL_SECONDS = 0.25
 SHARE = 0.01
 """Of one processor, for scoring again."""
 OVERHEAD = 1e-4
-"""Seconds that handing a request to a thread costs besides."""
+"""Seconds that scoring a request again costs besides."""
+QUICK = 3e-4
+"""Seconds of scoring one request for which no thread is asked: a thread that wants the interpreter holds the event
+loop up for longer than that (3 ms were measured)."""
 LEAST_WAIT = 0.01
 """Seconds between two that are scored again."""
 
@@ -28,6 +32,10 @@ class Rescoring:
     """Of the trial, so far."""
     spent: float = 0.0
     """Seconds of the trial."""
+    requests: int = 0
+    """Scored in ``spent``."""
+    last: float = 0.0
+    """Seconds that the last request took after the trial."""
     due_at: float = 0.0
     under_way: bool = False
 
@@ -35,8 +43,14 @@ class Rescoring:
     def on_trial(self) -> bool:
         return self.batches < TRIAL_BATCHES and self.spent < TRIAL_SECONDS
 
-    def tried(self, seconds: float) -> None:
+    @property
+    def is_quick(self) -> bool:
+        """Whether to score the next request on the event loop."""
+        return (self.last or self.spent / max(1, self.requests)) < QUICK
+
+    def tried(self, requests: int, seconds: float) -> None:
         self.batches += 1
+        self.requests += requests
         self.spent += seconds
 
     def begin(self, now: float) -> bool:
@@ -48,4 +62,5 @@ class Rescoring:
 
     def end(self, now: float, seconds: float) -> None:
         self.under_way = False
+        self.last = seconds
         self.due_at = now + max(LEAST_WAIT, (seconds + OVERHEAD) * (1 / SHARE - 1))
