@@ -11,7 +11,7 @@ SLOW   := tests/property/test_loop_worlds.py tests/property/test_loop_mutants.py
 QUICK  := tests/unit tests/property tests/house $(addprefix --ignore=,$(SLOW))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo fmt lint check test coverage soak bench lock clean
+.PHONY: help demo fmt lint check test wheel coverage soak bench lock clean
 
 help:                    ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,15 @@ check: lint              ## lint, types and the quick tests: before every commit
 test: lint .venv-sdk/.done .venv-sdk3/.done .venv-moto/.done .clients/cli/.done $(if $(shell command -v npm),.clients/js/.done) ## everything that CI runs
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -q
 
+# An empty environment with the locked versions: what a user gets, and nothing of the checkout.
+wheel: $(VENV)/.test     ## build the wheel and follow docs/getting-started.md with it
+	rm -rf dist .venv-wheel
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	$(PYTHON) -m venv .venv-wheel
+	.venv-wheel/bin/python -m pip install --quiet --disable-pip-version-check -c requirements.lock \
+	  "tidegate[xgboost] @ file://$(CURDIR)/$$(ls dist/tidegate-*.whl)" 'boto3>=1.44,<2'
+	TIDEGATE_TEST_BIN=.venv-wheel/bin $(BIN)/python -m pytest -q tests/integration/test_docs_commands.py -k getting
+
 lint: $(VENV)/.test      ## style, types and the rules of imports
 	$(BIN)/ruff check src tests bench demo
 	$(BIN)/ruff format --check src tests bench demo
@@ -98,4 +107,4 @@ lock:                    ## refresh requirements.lock (versions and hashes only,
 	  --custom-compile-command 'make lock' -o requirements.lock pyproject.toml
 
 clean:                   ## remove the environments and every cache
-	rm -rf $(VENV) .venv-sdk .venv-sdk3 .venv-moto .clients build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage demo/.cache bench/.cache
+	rm -rf $(VENV) .venv-wheel .venv-sdk .venv-sdk3 .venv-moto .clients build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage demo/.cache bench/.cache

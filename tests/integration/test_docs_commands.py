@@ -15,6 +15,8 @@ import pytest
 from tidegate.testing.platform import free_port
 
 pytestmark = pytest.mark.e2e
+BIN = Path(os.environ.get("TIDEGATE_TEST_BIN") or Path(sys.executable).parent)
+"""Whose commands: of this environment, or of one with a wheel (make wheel)."""
 DOCS = Path(__file__).parents[2] / "docs"
 FENCE = re.compile(r"^```(\w+)(?: ([\w.-]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ADDRESS = "127.0.0.1:8471"
@@ -49,7 +51,7 @@ def test_the_commands_of_a_page_work_in_their_order(page: str, tmp_path: Path) -
     port = free_port()
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("TIDEGATE_", "AWS_"))},
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": f"{BIN.resolve()}:{os.environ['PATH']}",
         "TIDEGATE_STATE": str(tmp_path / "state"),
         "TIDEGATE_PORT": str(port),
         "TIDEGATE_URL": f"http://127.0.0.1:{port}",
@@ -61,6 +63,6 @@ def test_the_commands_of_a_page_work_in_their_order(page: str, tmp_path: Path) -
             ["bash", "-c", script(page, port)], cwd=work, env=environment, capture_output=True, text=True
         )
     finally:
-        subprocess.run(["tidegate", "down"], env=environment, cwd=work, capture_output=True)
+        subprocess.run([BIN / "tidegate", "down"], env=environment, cwd=work, capture_output=True)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert [text for text in EXPECTED[page] if text not in ran.stdout] == []
