@@ -46,10 +46,11 @@ $(VENV)/.test: pyproject.toml requirements.lock
 	.venv-sdk/bin/python -m pip install --quiet --disable-pip-version-check 'sagemaker>=2.257,<3'
 	touch $@
 
-# The resources of SageMaker's SDK v3.
+# SageMaker's SDK v3: its resources and ModelBuilder (948 MB; 2 minutes of processor time). The whole of it, which is
+# `sagemaker`, adds pipelines that no test needs, and pip finds no set of versions for them in 5 minutes.
 .venv-sdk3/.done: Makefile
 	test -x .venv-sdk3/bin/python || $(PYTHON) -m venv .venv-sdk3
-	.venv-sdk3/bin/python -m pip install --quiet --disable-pip-version-check 'sagemaker-core>=2.27,<3'
+	.venv-sdk3/bin/python -m pip install --quiet --disable-pip-version-check 'sagemaker-serve>=1.27,<2'
 	touch $@
 
 # moto's own tests, which only its source distribution has, and what they need.

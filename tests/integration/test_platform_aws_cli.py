@@ -1,5 +1,6 @@
-"""The AWS CLI, version 1, unmodified: commands deploy a model, ask, watch, scale, update and delete it."""
+"""The AWS CLI, versions 1 and 2, unmodified: commands deploy a model, ask, watch, scale, update and delete it."""
 
+import base64
 import json
 import os
 import subprocess
@@ -12,26 +13,56 @@ import pytest
 from tidegate.testing.platform import Platform, until
 from tidegate.testing.scene import XGBOOST, train
 
-AWS = Path(__file__).parents[2] / ".clients" / "cli" / "bin" / "aws"
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(not AWS.exists(), reason="needs the AWS CLI: make .clients/cli/.done"),
-]
+ROOT = Path(__file__).parents[2]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+NEEDS = {
+    1: "needs the AWS CLI v1: make .clients/cli/.done",
+    2: "needs the AWS CLI v2, which PyPI does not have: apt-get install awscli, or AWS's installer",
+}
+FAILED = {1: 255, 2: 254}
+"""Exit codes for an error that the service answered."""
 VARIANT = "VariantName=main,ModelName={},InitialInstanceCount=1,InstanceType=ml.m5.large,InitialVariantWeight=1"
 RESOURCE = ["--service-namespace", "sagemaker", "--scalable-dimension", "sagemaker:variant:DesiredInstanceCount"]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@pytest.fixture(scope="module", params=[1, 2], ids=["v1", "v2"])
+def major(request: pytest.FixtureRequest) -> int:
+    """The CLI's major version. Skips where it is not installed."""
+    version: int = request.param
+    if find_cli(version) is None:
+        pytest.skip(NEEDS[version])
+    return version
+
+
+def find_cli(major: int) -> Path | None:
+    """The first ``aws`` of this major version: the tests' own, then those in PATH."""
+    folders = [ROOT / ".clients" / "cli" / "bin", *map(Path, os.get_exec_path())]
+    for program in (folder / "aws" for folder in folders):
+        if program.is_file():
+            done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60, check=False)
+            if done.stdout.startswith(f"aws-cli/{major}."):
+                return program
+    return None
+
+
 @pytest.fixture(scope="module")
-def platform() -> Iterator[Platform]:
-    with Platform(environment={"TIDEGATE_DRAIN_TIMEOUT": "5"}) as running:
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("outputs")
+
+
+@pytest.fixture(scope="module")
+def platform(major: int, outputs: Path) -> Iterator[Platform]:
+    """One for each version: both use the same names."""
+    with Platform(environment={"TIDEGATE_DRAIN_TIMEOUT": "5", "TIDEGATE_OUTPUT_ROOTS": str(outputs)}) as running:
         yield running
 
 
 @pytest.fixture
-def run(platform: Platform, tmp_path: Path) -> Run:
+def run(major: int, platform: Platform, tmp_path: Path) -> Run:
     """One command, with nothing of this machine's settings."""
+    program = find_cli(major)
+    assert program is not None
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
@@ -43,7 +74,13 @@ def run(platform: Platform, tmp_path: Path) -> Run:
 
     def of(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [AWS, *words], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+            [program, *words],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
 
     return of
@@ -62,7 +99,7 @@ def aws(run: Run) -> Callable[..., Any]:
     return of
 
 
-def test_a_model_lives_by_the_command_line(aws: Callable[..., Any], run: Run, tmp_path: Path) -> None:
+def test_a_model_lives_by_the_command_line(aws: Callable[..., Any], run: Run, major: int, tmp_path: Path) -> None:
     for name, seed in (("one", 1), ("two", 2)):
         url = train(tmp_path, seed, features=4, trees=5)
         aws(
@@ -99,6 +136,8 @@ def test_a_model_lives_by_the_command_line(aws: Callable[..., Any], run: Run, tm
     until(lambda: aws(*status) == "InService", "in service", every=1.0)
     aws("sagemaker", "wait", "endpoint-in-service", "--endpoint-name", "e")
     check_answers(aws, tmp_path)
+    check_body_formats(aws, major, tmp_path)
+    check_output_formats(aws, run, major)
     check_lists_and_tags(aws, arn)
     check_alarms(aws)
     check_scaling(aws, tmp_path)
@@ -123,7 +162,7 @@ def test_a_model_lives_by_the_command_line(aws: Callable[..., Any], run: Run, tm
     until(lambda: aws("sagemaker", "list-endpoints")["Endpoints"] == [], "gone", every=1.0)
     aws("sagemaker", "wait", "endpoint-deleted", "--endpoint-name", "e")
     failed = run(*status)
-    assert failed.returncode == 255
+    assert failed.returncode == FAILED[major]
     assert (
         "An error occurred (ValidationException) when calling the DescribeEndpoint operation: "
         f'Could not find endpoint "{arn}".'
@@ -147,6 +186,41 @@ def check_answers(aws: Callable[..., Any], folder: Path) -> None:
     )
     assert answer["InvokedProductionVariant"] == "main"
     assert len((folder / "answer.csv").read_text().splitlines()) == 2
+
+
+def check_body_formats(aws: Callable[..., Any], major: int, folder: Path) -> None:
+    """Version 1 sends a body as it is typed. Version 2 expects base64, unless it is told otherwise."""
+    row = "0.1,0.2,0.3,0.4"
+    asked = ("sagemaker-runtime", "invoke-endpoint", "--endpoint-name", "e", "--content-type", "text/csv")
+    encoded = base64.b64encode(row.encode()).decode()
+    forms: list[tuple[str, ...]] = [("--body", "fileb://row.csv"), ("--body", row)]
+    if major == 2:
+        raw = ("--cli-binary-format", "raw-in-base64-out")
+        forms = [
+            ("--body", "fileb://row.csv"),
+            ("--body", encoded),
+            ("--body", row, *raw),
+            ("--body", "file://row.csv", *raw),
+        ]
+    (folder / "row.csv").write_text(row)
+    scores = []
+    for form in forms:
+        aws(*asked, *form, "one.csv")
+        scores.append((folder / "one.csv").read_bytes())
+    first = (folder / "answer.csv").read_bytes().splitlines()[0]
+    assert [score.split() for score in scores] == [[first]] * len(forms)
+
+
+def check_output_formats(aws: Callable[..., Any], run: Run, major: int) -> None:
+    """Times are seconds since 1970 or, with version 2, ISO 8601. YAML is version 2's."""
+    created = aws("sagemaker", "describe-model", "--model-name", "one", "--query", "CreationTime")
+    assert (float(created) > 1e9) if major == 1 else created.startswith("20")
+    if major == 2:
+        pages = run("sagemaker", "list-models", "--page-size", "1", "--output", "yaml-stream")
+        assert pages.returncode == 0, pages.stderr
+        assert pages.stdout.count("- Models:") == 2
+        skeleton = aws("sagemaker", "create-endpoint", "--generate-cli-skeleton", "input")
+        assert {"EndpointName", "EndpointConfigName"} <= set(skeleton)
 
 
 def check_lists_and_tags(aws: Callable[..., Any], arn: str) -> None:
@@ -213,10 +287,10 @@ def check_scaling(aws: Callable[..., Any], folder: Path) -> None:
     assert aws(service, "describe-scalable-targets", "--service-namespace", "sagemaker")["ScalableTargets"] == []
 
 
-def test_what_is_wrong_is_said_as_the_cli_says_it(run: Run) -> None:
+def test_what_is_wrong_is_said_as_the_cli_says_it(run: Run, major: int) -> None:
     words = ("sagemaker", "create-endpoint", "--endpoint-name", "x", "--endpoint-config-name", "none")
     failed = run(*words)
-    assert failed.returncode == 255
+    assert failed.returncode == FAILED[major]
     assert (
         "(ValidationException) when calling the CreateEndpoint operation: Could not find endpoint configuration"
         in (failed.stderr)
@@ -225,3 +299,37 @@ def test_what_is_wrong_is_said_as_the_cli_says_it(run: Run) -> None:
         "application-autoscaling", "deregister-scalable-target", *RESOURCE, "--resource-id", "endpoint/x/variant/y"
     )
     assert "(ObjectNotFoundException) when calling the DeregisterScalableTarget operation" in scaling.stderr
+
+
+def test_a_request_is_queued_and_its_answer_is_written(
+    aws: Callable[..., Any], outputs: Path, tmp_path: Path
+) -> None:
+    image = f"Image={XGBOOST},ModelDataUrl={train(tmp_path, 3, features=4, trees=5)}"
+    aws("sagemaker", "create-model", "--model-name", "queued", "--primary-container", image)
+    config = {
+        "EndpointConfigName": "queued",
+        "ProductionVariants": [
+            {
+                "VariantName": "main",
+                "ModelName": "queued",
+                "InitialInstanceCount": 1,
+                "InstanceType": "ml.m5.large",
+            }
+        ],
+        "AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": outputs.as_uri()}},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    aws("sagemaker", "create-endpoint-config", "--cli-input-json", "file://config.json")
+    aws("sagemaker", "create-endpoint", "--endpoint-name", "queued", "--endpoint-config-name", "queued")
+    status = ("describe-endpoint", "--endpoint-name", "queued", "--query", "EndpointStatus", "--output", "text")
+    until(lambda: aws("sagemaker", *status) == "InService", "in service", every=1.0)
+    rows = tmp_path / "rows.csv"
+    rows.write_text("0.1,0.2,0.3,0.4\n1,2,3,4\n")
+    # As a file: the CLI would read what a parameter names by file:// itself.
+    asked = {"EndpointName": "queued", "InputLocation": rows.as_uri(), "ContentType": "text/csv"}
+    (tmp_path / "asked.json").write_text(json.dumps(asked))
+    taken = aws("sagemaker-runtime", "invoke-endpoint-async", "--cli-input-json", "file://asked.json")
+    written = Path(taken["OutputLocation"].removeprefix("file://"))
+    until(written.exists, "the answer written")
+    assert len(written.read_text().splitlines()) == 2
+    aws("sagemaker", "delete-endpoint", "--endpoint-name", "queued")

@@ -55,9 +55,15 @@ def test_plain_numbers_are_read_quickly(arrow: int, table: list[tuple[float, int
     np.testing.assert_array_equal(quick, np.array(table, np.float32))
 
 
-@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=9))
-def test_many_predictions_are_written_as_few_are(values: list[float]) -> None:
-    scores = np.array(values * 512, np.float32)
-    text = write(scores, CSV).body.decode()
-    np.testing.assert_array_equal(np.array(text.split("\n")[:-1], np.float32), scores)
-    assert large_csv.written(np.array([np.nan] * 600)) is None
+@given(
+    st.lists(st.floats(width=32), min_size=1, max_size=9),
+    st.sampled_from([np.float32, np.float64]),
+    st.integers(1, 2),
+)
+def test_many_predictions_are_written_as_few_are(values: list[float], dtype: Any, width: int) -> None:
+    scores = np.array(values * 2 * width, dtype).reshape(-1, width)
+    shaped = scores if width > 1 else scores[:, 0]
+    body = write(shaped, CSV).body
+    assert body == b"".join(write(shaped[row : row + 1], CSV).body for row in range(len(shaped)))
+    found = [line.split(",") for line in body.decode().split("\n")[:-1]]
+    np.testing.assert_array_equal(np.array(found, float).astype(dtype), scores)

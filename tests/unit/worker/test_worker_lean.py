@@ -48,8 +48,8 @@ SKLEARN = """
 import sys
 from tidegate.serving.contract.images import RuntimeKind
 from tidegate.serving.runtimes.optional_imports import IMPORTS
-from tidegate.serving import nursery
-for name in nursery.LIBRARIES:
+from tidegate.serving.process import fork_server
+for name in fork_server.LIBRARIES:
     __import__(name)
 found = set(sys.modules)
 module = IMPORTS.runtime(RuntimeKind.SKLEARN)

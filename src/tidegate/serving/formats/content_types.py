@@ -13,7 +13,8 @@ import msgspec
 import numpy as np
 
 from tidegate.serving.contract.invocation import Answer, ModelFailed
-from tidegate.serving.formats import arrow_io, large_csv, npy
+from tidegate.serving.formats import arrow_io, npy
+from tidegate.serving.formats.csv_answers import write_csv
 from tidegate.serving.formats.json_encoding import encode_json
 from tidegate.serving.formats.row_parser import Heading
 from tidegate.transform.csv_lines import BOM, BadField, text_fields
@@ -131,8 +132,7 @@ def write(predictions: Any, kind: str) -> Answer:
     if kind == NPY:
         return Answer(npy.encode(predictions), NPY)
     if kind == CSV:
-        quick = large_csv.written(predictions)
-        return Answer(_csv(predictions) if quick is None else quick, CSV)
+        return Answer(write_csv(predictions), CSV)
     values = predictions.tolist()
     body = b"\n".join([_encode({"prediction": each}) for each in values])
     if b"null" in body:
@@ -146,19 +146,3 @@ def _labels(predictions: Any) -> Any:
     if len({type(one) for one in values}) != 1 or not isinstance(values[0], str | int | float):
         return predictions
     return np.array(values).reshape(predictions.shape)
-
-
-def _csv(predictions: Any) -> bytes:
-    if predictions.ndim > 2:
-        raise ModelFailed(406, f"The model gives a table for each row, which CSV cannot hold; accept {JSON}.")
-    values = predictions.tolist()
-    rows = values if predictions.ndim == 2 else [[value] for value in values]
-    if predictions.dtype.kind in "UO":
-        rows = [[_quoted(str(label)) for label in row] for row in rows]
-    return "".join([",".join(map(str, row)) + "\n" for row in rows]).encode()
-
-
-def _quoted(text: str) -> str:
-    if "\n" in text or "\r" in text:
-        raise ModelFailed(406, f"A label has an end of line, which a field of CSV cannot hold; accept {JSON}.")
-    return '"' + text.replace('"', '""') + '"' if not text or '"' in text or "," in text else text

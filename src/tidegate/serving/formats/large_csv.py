@@ -6,7 +6,6 @@ Anything else is left to the reader that can say what is wrong with it (``codecs
 of the type that is asked for, as they do there.
 """
 
-import math
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -69,12 +68,3 @@ def _by_arrow(body: bytes, count: int, lines: int, dtype: DTypeLike) -> NDArray[
         for number, column in enumerate(table.columns):
             found[:, number] = column.to_numpy()
     return found
-
-
-def written(predictions: NDArray[Any]) -> bytes | None:
-    """One number per line, in few digits; None for what is not so plain."""
-    if predictions.ndim != 1 or predictions.dtype.kind != "f" or len(predictions) < 512:
-        return None
-    if not math.isfinite(float(np.sum(predictions, dtype=np.float64))):
-        return None
-    return msgspec.json.encode(predictions.tolist())[1:-1].replace(b",", b"\n") + b"\n"

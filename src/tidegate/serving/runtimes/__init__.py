@@ -40,8 +40,8 @@ def load(kind: RuntimeKind, model_dir: Path, environment: Mapping[str, str]) -> 
 
 
 def served(forest: Any, kind: RuntimeKind, environment: Mapping[str, str], accept: str | None) -> Any:
-    """A ``tables.Table`` around the ``Forest`` of an XGBoost model. Raises ArtifactError, Invalid."""
-    table = import_module(f"{__name__}.tables").of_forest(forest, accept)
+    """A ``tabular_scorer.Table`` around the ``Forest`` of an XGBoost model. Raises ArtifactError, Invalid."""
+    table = import_module(f"{__name__}.tabular_scorer").of_forest(forest, accept)
     if kind is RuntimeKind.SAGEMAKER_XGBOOST:
         table.follow(_aws_xgboost().of_forest(forest, environment))
     return table

@@ -14,11 +14,9 @@ from numpy.typing import NDArray
 
 from tidegate.serving.formats import row_decoder
 from tidegate.serving.runtimes.forest import Arrays, Forest, Head, index_type, pack, unpack
-from tidegate.serving.runtimes.objectives import LINKS
+from tidegate.serving.runtimes.objectives import LINKS, TOLERANCE, deviation
 from tidegate.serving.runtimes.xgboost_document import File, Learner, NotCovered, Tree, Trees, probes
 
-TOLERANCE = 1e-6
-"""Largest difference to the library, relative to values above 1."""
 _ALONE = 5
 """Every so many probe rows are asked alone as well: of each kind of row some."""
 
@@ -151,6 +149,6 @@ def _compare(forest: Forest, booster: xgboost.Booster, model: Trees) -> None:
     for found, right in ((alone, expected[some]), (forest.predict(rows), expected)):
         if found.shape != right.shape or found.dtype != right.dtype:
             raise NotCovered(f"results of shape {found.shape} where the library gives {right.shape}")
-        off = np.abs(found - right) / np.maximum(1, np.abs(right))
+        off = deviation(found, right, forest.head.objective)
         if not (off <= TOLERANCE).all():
             raise NotCovered(f"results differ by up to {np.max(off):.1e}")

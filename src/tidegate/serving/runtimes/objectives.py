@@ -26,9 +26,19 @@ _MOST_ODDS = math.log(float(np.finfo(np.float32).max))
 """Beyond it the exponential is no float32."""
 
 
+_LEAST_CHANCE = np.float32(1e-6)
+
+
 def _log_odds(values: Matrix) -> Matrix:
+    """XGBoost brings a base score nearer to 0 or 1 than a millionth to there: a model of rare events has one."""
+    values = np.clip(values, _LEAST_CHANCE, np.float32(1) - _LEAST_CHANCE)
+    return -_logarithm(np.float32(1) / values - np.float32(1))
+
+
+def _logarithm(values: Matrix) -> Matrix:
+    """By way of float64: as exact as the C library's, which numpy's for float32 is not."""
     with np.errstate(divide="ignore"):
-        return np.asarray(-np.log(np.float32(1) / values - np.float32(1)))
+        return np.log(values, dtype=np.float64).astype(np.float32)
 
 
 def _exponential(sums: Matrix) -> Matrix:
@@ -46,7 +56,7 @@ LINKS: dict[str, tuple[Evaluation, Evaluation]] = {
     "binary:logistic": (_probability, _log_odds),
     "reg:logistic": (_probability, _log_odds),
     "multi:softprob": (_shares, _same),
-    **dict.fromkeys(("count:poisson", "reg:gamma", "reg:tweedie"), (_exponential, np.log)),
+    **dict.fromkeys(("count:poisson", "reg:gamma", "reg:tweedie"), (_exponential, _logarithm)),
     **dict.fromkeys(
         ("reg:squarederror", "reg:absoluteerror", "reg:pseudohubererror", "reg:quantileerror", "rank:ndcg"),
         (_same, _same),
@@ -54,3 +64,16 @@ LINKS: dict[str, tuple[Evaluation, Evaluation]] = {
     **dict.fromkeys(("reg:squaredlogerror", "rank:pairwise", "rank:map", "binary:logitraw"), (_same, _same)),
 }
 """Objective -> (its predictions from the sums, the sum of its base score)."""
+
+
+TOLERANCE = 1e-6
+"""Largest ``deviation`` of results that count as the library's own."""
+_SMALL_SUM, _SMALL_CHANCE = 1.0, 1e-3
+
+
+def deviation(found: Matrix, right: Matrix, objective: str) -> Matrix:
+    """Of each result from the library's, as a share of its size. Rounding in a sum of trees does not shrink with the
+    sum, so sums below 1 count as 1. Probabilities and rates do shrink with it: those of rare events are compared by
+    their own size, down to 0.001."""
+    small = _SMALL_SUM if LINKS[objective][0] is _same else _SMALL_CHANCE
+    return np.asarray(np.abs(found - right) / np.maximum(np.float32(small), np.abs(right)))

@@ -14,13 +14,11 @@ import onnxruntime
 import xgboost
 from numpy.typing import NDArray
 
-from tidegate.serving.runtimes.objectives import LINKS, Evaluation, Matrix
+from tidegate.serving.runtimes.objectives import LINKS, TOLERANCE, Evaluation, Matrix, deviation
 from tidegate.serving.runtimes.xgboost_document import File, Learner, NotCovered, Tree, Trees, probes
 
 MOST = 64
 """Rows up to which a call is faster than the library's."""
-TOLERANCE = 1e-6
-"""Largest difference to the library, relative to values above 1."""
 
 
 def faster(booster: xgboost.Booster, iterations: tuple[int, int], threads: int) -> Evaluation:
@@ -112,6 +110,6 @@ def _check(evaluation: Evaluation, booster: xgboost.Booster, learner: Learner) -
     for found in (alone, evaluation(rows)):
         if found.shape != expected.shape or found.dtype != expected.dtype:
             raise NotCovered(f"results of shape {found.shape} where the library gives {expected.shape}")
-        off = np.abs(found - expected) / np.maximum(1, np.abs(expected))
+        off = deviation(found, expected, learner.objective.name)
         if not (off <= TOLERANCE).all():
             raise NotCovered(f"results differ by up to {np.max(off):.1e}")
