@@ -16,8 +16,7 @@
     `- TargetError
        |- Transient         ask again
        |  `- StartTimeout   a limit on the start of a replica was exceeded: its fleet has failed
-       |- Refused           will never work as asked
-       `- Unknown           look before asking again
+       `- Refused           will never work as asked
 
 A message is one line: what is wrong, where, and what to do. Each edge (wire, CLI, console) translates the
 class; no edge rewrites the message.
@@ -127,7 +126,3 @@ class StartTimeout(Transient):
 
 class Refused(TargetError):
     code = "Refused"
-
-
-class Unknown(TargetError):
-    code = "Unknown"

@@ -154,12 +154,3 @@ class ReplicaState(StrEnum):
     READY = "Ready"
     DRAINING = "Draining"
     GONE = "Gone"
-
-
-@dataclass(frozen=True)
-class Replica:
-    id: str
-    fleet: FleetId
-    state: ReplicaState
-    pid: int | None = None
-    message: str = ""

@@ -15,7 +15,6 @@ class Capabilities:
 
     smallest_share: int = 1
     """Basis points of the finest split of traffic."""
-    max_versions: int = 2
     mirror: bool = False
     scale_to_zero: bool = False
     whole_instances: bool = False

@@ -186,23 +186,6 @@ Policy = TargetTracking | StepScaling | Fast | Calendar | Forecast
 
 
 @dataclass(frozen=True)
-class KeptPolicy:
-    """A policy as a record's body: exactly one is set."""
-
-    tracking: TargetTracking | None = None
-    step: StepScaling | None = None
-    fast: Fast | None = None
-    calendar: Calendar | None = None
-    forecast: Forecast | None = None
-
-    @property
-    def policy(self) -> Policy:
-        policy = self.tracking or self.step or self.fast or self.calendar or self.forecast
-        assert policy is not None
-        return policy
-
-
-@dataclass(frozen=True)
 class ScheduledAction:
     """Gives a target other bounds at certain times. ``schedule`` is ``at(...)``, ``rate(...)`` or ``cron(...)``."""
 

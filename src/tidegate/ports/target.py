@@ -1,6 +1,6 @@
 """A place where fleets run. It shows what it has and takes desired states; it decides nothing.
 
-Errors: ``Transient`` (ask again), ``Refused`` (never will), ``Unknown`` (look first). Methods return nothing: the
+Errors: ``Transient`` (ask again), ``Refused`` (never will). Methods return nothing: the
 truth comes from ``observe``.
 """
 

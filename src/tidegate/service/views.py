@@ -1,6 +1,6 @@
 """Endpoints as people look at them: plain JSON data of the record and the last observation. Shares in percent."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 
 from tidegate.domain.alarm import Alarm
@@ -13,15 +13,9 @@ from tidegate.domain.traffic import RouteTable
 from tidegate.ports.store import Tx
 from tidegate.rollout import desired_state
 from tidegate.rollout.status import status
-from tidegate.service.record_kinds import ALARM, ENDPOINT
+from tidegate.service.record_kinds import ALARM
 
 View = dict[str, object]
-
-
-def endpoint_views(tx: Tx, observed: Mapping[str, Observation | None]) -> list[View]:
-    """All endpoints in the order of their names."""
-    found = sorted(tx.find(ENDPOINT).items, key=lambda saved: saved.name)
-    return [endpoint_view(s.body, observed.get(s.name), alarms_of(tx, s.body)) for s in found]
 
 
 def alarms_of(tx: Tx, endpoint: Endpoint) -> list[Alarm]:

@@ -102,12 +102,6 @@ def writing(path: Path) -> Iterator[Writer]:
         raise
 
 
-def read_header(path: Path) -> Header:
-    """Raises Invalid: no backup, of a newer version, not to be read."""
-    with _reading(path) as lines:
-        return _header(path, next(lines))
-
-
 def verify(path: Path, progress: Callable[[int], None]) -> Header:
     """Reads all of it; raises Invalid unless it is as it was written. ``progress`` gets the number of rows."""
     digest, rows, end = hashlib.sha256(), 0, None

@@ -18,7 +18,7 @@ from tidegate.service import endpoints, rollouts
 from tidegate.service.deploy import Change, How, deploy
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL, TAGS
 from tidegate.service.tags import read
-from tidegate.service.views import View, alarms_of, endpoint_view, endpoint_views
+from tidegate.service.views import View, alarms_of, endpoint_view
 from tidegate.testing.memory_store import MemoryTx
 from tidegate.testing.samples import judged
 
@@ -282,7 +282,6 @@ def test_a_view_of_an_endpoint_at_rest(tx: MemoryTx) -> None:
             "since": None,
         }
     ]
-    assert endpoint_views(tx, {}) == [view(tx)]
 
 
 def test_a_view_of_a_rollout_shows_both_sides(tx: MemoryTx) -> None:
