@@ -66,7 +66,7 @@ class LimitExceeded(TidegateError):
     code = "LimitExceeded"
 
 
-class TooLarge(TidegateError):
+class PayloadTooLarge(TidegateError):
     code = "TooLarge"
 
 
@@ -124,5 +124,5 @@ class StartTimeout(Transient):
     code = "StartTimeout"
 
 
-class Refused(TargetError):
+class TargetRefused(TargetError):
     code = "Refused"

@@ -22,13 +22,13 @@ _PROC = Path("/proc")
 _GROUPS = Path("/sys/fs/cgroup")
 
 
-def state(pid: int) -> str:
+def process_state(pid: int) -> str:
     """The letter that Linux has for the state of a process; empty where there is none."""
     words = _stat(_PROC / str(pid))
     return words[0] if words else ""
 
 
-def family(pid: int) -> Iterator[int]:
+def process_tree(pid: int) -> Iterator[int]:
     """A process and all that it and its children have started and that still run."""
     yield pid
     for thread in _threads(pid):
@@ -37,11 +37,11 @@ def family(pid: int) -> Iterator[int]:
         except OSError:
             continue
         for child in children:
-            yield from family(int(child))
+            yield from process_tree(int(child))
 
 
 @dataclass(frozen=True)
-class Vitals:
+class ProcessStats:
     """Of a family of processes at one moment. All but the first only rise, unless one of them ends."""
 
     runnable: bool = False
@@ -54,10 +54,10 @@ class Vitals:
     """Pages that it had to wait for."""
 
     @classmethod
-    def of(cls, pid: int) -> "Vitals | None":
+    def of(cls, pid: int) -> "ProcessStats | None":
         """None: there is no such process, or nothing is known of it."""
         runnable, ticks, waited, faults = False, 0, 0, 0
-        members = list(family(pid))
+        members = list(process_tree(pid))
         for member in members:
             words = _stat(_PROC / str(member))
             if words:
@@ -69,12 +69,12 @@ class Vitals:
             return None
         return cls(runnable, ticks / os.sysconf("SC_CLK_TCK"), waited, faults)
 
-    def demand(self, before: "Vitals", seconds: float) -> float:
+    def demand(self, before: "ProcessStats", seconds: float) -> float:
         """The share of the time since an earlier look that it ran or wanted to, with several threads more than 1."""
         wanted = (self.used - before.used) + (self.waited - before.waited) / 1e9
         return max(1.0 if self.runnable and before.runnable else 0.0, wanted / seconds if seconds > 0 else 1.0)
 
-    def progressed(self, before: "Vitals", seconds: float) -> bool:
+    def has_progressed(self, before: "ProcessStats", seconds: float) -> bool:
         """Whether the family got anywhere since an earlier look, so many seconds ago. One of which a part has ended
         has."""
         used, waited = self.used - before.used, (self.waited - before.waited) / 1e9
@@ -85,7 +85,7 @@ class Vitals:
         return starved or used > IDLE * seconds
 
 
-def frozen(pid: int, groups: Path = _GROUPS) -> bool:
+def is_frozen(pid: int, groups: Path = _GROUPS) -> bool:
     """Whether its control group is frozen, so that it cannot run whatever it is."""
     try:
         lines = (_PROC / str(pid) / "cgroup").read_text().splitlines()
@@ -100,12 +100,12 @@ def frozen(pid: int, groups: Path = _GROUPS) -> bool:
             files = [groups / within / "cgroup.events", groups / "unified" / within / "cgroup.events"]
         else:
             continue
-        if any(_says_frozen(file) for file in files):
+        if any(_is_frozen_file(file) for file in files):
             return True
     return False
 
 
-def _says_frozen(file: Path) -> bool:
+def _is_frozen_file(file: Path) -> bool:
     try:
         text = file.read_text()
     except OSError:

@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.endpoint import Endpoint
-from tidegate.domain.metric import FleetSecond, Latency, Series
+from tidegate.domain.metric import FleetSecond, Latency, WorkerSeries
 from tidegate.domain.observation import Observation
 from tidegate.domain.rollout import Phase
 from tidegate.domain.scaling import ScalableTarget
 from tidegate.domain.traffic import WHOLE
 from tidegate.monitoring import finite, sketch
 from tidegate.service import scaling_observation
-from tidegate.service.clients import MODEL, MOST, OTHER
+from tidegate.service.clients import MAX_NAMES, MODEL_DIMENSION, OTHER
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -82,8 +82,8 @@ class ModelTotals:
     waiting: Histogram = Histogram()
     clients: Mapping[str, ClientTotals] = field(default_factory=dict)
 
-    def plus(self, series: Series, at: int) -> "ModelTotals":
-        values, client = series.values, dict(series.dimensions).get(MODEL)
+    def plus(self, series: WorkerSeries, at: int) -> "ModelTotals":
+        values, client = series.values, dict(series.dimensions).get(MODEL_DIMENSION)
         if client is not None and series.name in CLIENT_FIELDS:
             return self._client(client, series.name, values, at)
         if series.name == "ModelCacheHit":
@@ -99,7 +99,7 @@ class ModelTotals:
     def _client(self, client: str, name: str, values: Latency, at: int) -> "ModelTotals":
         """A name that gave up its place stays on the page until another one needs that place."""
         clients = {**self.clients, client: self.clients.get(client, ClientTotals()).plus(name, values, at)}
-        while len(clients) > MOST + 1:
+        while len(clients) > MAX_NAMES + 1:
             del clients[min(clients, key=lambda one: (one == OTHER, clients[one].last))]
         return replace(self, clients=clients)
 
@@ -114,7 +114,7 @@ class MirrorTotals:
     compared: float = 0
     agreed: float = 0
 
-    def plus(self, series: Series) -> "MirrorTotals":
+    def plus(self, series: WorkerSeries) -> "MirrorTotals":
         count, total = series.values.count, series.values.total
         if series.name == "MirrorCopies":
             return replace(self, copies=self.copies + count, failed=self.failed + count - total)
@@ -152,14 +152,14 @@ class FleetTotals:
             self.overhead_latency.plus(second.overhead_latency),
             _models(self.models, second),
             _mirror(self.mirror, second),
-            self.refused + _noted(second, "RefusedRequests"),
-            self.throttled + _noted(second, "ThrottledRequests"),
-            self.unavailable + _noted(second, "PlatformUnavailable"),
+            self.refused + _sum_series(second, "RefusedRequests"),
+            self.throttled + _sum_series(second, "ThrottledRequests"),
+            self.unavailable + _sum_series(second, "PlatformUnavailable"),
             self.dropped + second.dropped,
         )
 
 
-def _noted(second: FleetSecond, name: str) -> int:
+def _sum_series(second: FleetSecond, name: str) -> int:
     return int(finite.add(series.values.total for series in second.series if series.name == name))
 
 
@@ -206,7 +206,7 @@ def render(
         lines += _family(name, "histogram", text)
         for key, one in sorted(totals.items()):
             lines += _histogram(name, _labels(key), getattr(one, member))
-    lines += _many(totals) + _mirrors(totals)
+    lines += _multi_model_lines(totals) + _mirror_lines(totals)
     shown = list(endpoints)
     lines += _instances(shown) + _scaling(scaled, shown) + _alarms(alarms) + _rollouts(shown)
     return "\n".join(lines) + "\n"
@@ -250,7 +250,7 @@ MIRROR_COUNTERS = (
 )
 
 
-def _many(totals: Totals) -> list[str]:
+def _multi_model_lines(totals: Totals) -> list[str]:
     """Fleets that serve many models; nothing where there are none."""
     found = [(_labels(key), one.models) for key, one in sorted(totals.items()) if one.models is not None]
     if not found:
@@ -272,7 +272,7 @@ def _many(totals: Totals) -> list[str]:
     return lines
 
 
-def _mirrors(totals: Totals) -> list[str]:
+def _mirror_lines(totals: Totals) -> list[str]:
     """Fleets with a shadow; nothing where there are none."""
     found = [(_labels(key), one.mirror) for key, one in sorted(totals.items()) if one.mirror is not None]
     lines: list[str] = []
@@ -326,7 +326,7 @@ def _scaling(
     found = []
     for target in scaled:
         if target.endpoint in known:
-            counted = scaling_observation.counted(known[target.endpoint][0], target, known[target.endpoint][1])
+            counted = scaling_observation.read_counts(known[target.endpoint][0], target, known[target.endpoint][1])
             labels = {"endpoint": target.endpoint, "variant": target.variant, "dimension": target.dimension.value}
             values = {"desired": counted.desired, "ready": counted.ready}
             found.append((labels, {**values, "minimum": target.minimum, "maximum": target.maximum}))
@@ -381,7 +381,7 @@ def _line(name: str, labels: dict[str, str], value: float) -> str:
     return f"{name}{{{inner}}} {int(shown) if shown == int(shown) and abs(shown) < EXACT else shown}"
 
 
-def storage(dropped: int, lost: int) -> str:
+def render_storage(dropped: int, lost: int) -> str:
     """Lines on the measurements themselves, to follow the page."""
     lines = _family("tidegate_dropped_samples_total", "counter", "Samples that no database could hold")
     lines.append(f"tidegate_dropped_samples_total {dropped}")

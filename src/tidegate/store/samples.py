@@ -19,7 +19,7 @@ SPANS = {SECONDS: 1, MINUTES: 60}
 """Length of a span of each table, seconds."""
 
 
-class Series:
+class SeriesKey:
     """Values of one metric in one unit: what a row of SERIES stands for. It is a key of many dictionaries, thousands
     of times a second: its hash is computed once, and ``of`` gives equal ones as one object."""
 
@@ -32,8 +32,8 @@ class Series:
 
     @staticmethod
     @lru_cache(maxsize=65_536)
-    def of(metric: MetricId, unit: str) -> "Series":
-        return Series(metric, unit)
+    def of(metric: MetricId, unit: str) -> "SeriesKey":
+        return SeriesKey(metric, unit)
 
     @property
     def order(self) -> tuple[MetricId, str]:
@@ -43,40 +43,40 @@ class Series:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, Series) and self.order == other.order)
+        return self is other or (isinstance(other, SeriesKey) and self.order == other.order)
 
 
-class Row(NamedTuple):
+class SeriesRow(NamedTuple):
     """A series as the database has it; ``last_at`` is the begin of the last minute with data."""
 
     id: int
     last_at: int
 
 
-Cells = dict[tuple[int, Series], Sample]
+Cells = dict[tuple[int, SeriesKey], Sample]
 """Samples by the begin of their span and by series."""
 
 
-def known(connection: Connection, wanted: Iterable[Series]) -> dict[Series, Row]:
+def find_series(connection: Connection, wanted: Iterable[SeriesKey]) -> dict[SeriesKey, SeriesRow]:
     """Those of ``wanted`` that are in the database."""
     c = SERIES.c
     key = tuple_(c.namespace, c.name, c.dimensions, c.unit)
-    found: dict[Series, Row] = {}
+    found: dict[SeriesKey, SeriesRow] = {}
     for part in _chunks(sorted(wanted, key=lambda series: series.order)):
         query = select(SERIES).where(key.in_([tuple(_names(series).values()) for series in part]))
-        found |= {_series(row): Row(row.id, row.last_at) for row in connection.execute(query)}
+        found |= {_series(row): SeriesRow(row.id, row.last_at) for row in connection.execute(query)}
     return found
 
 
-def of_metric(connection: Connection, metric: MetricId) -> dict[int, Series]:
+def series_of_metric(connection: Connection, metric: MetricId) -> dict[int, SeriesKey]:
     """The series of a metric by id, oldest first."""
     c = SERIES.c
-    namespace, name, dimensions, _ = _names(Series(metric, "")).values()
+    namespace, name, dimensions, _ = _names(SeriesKey(metric, "")).values()
     query = select(SERIES).where(c.namespace == namespace, c.name == name, c.dimensions == dimensions)
     return {row.id: _series(row) for row in connection.execute(query.order_by(c.id))}
 
 
-def active(connection: Connection, namespace: str | None, name: str | None, since: int) -> list[MetricId]:
+def active_metrics(connection: Connection, namespace: str | None, name: str | None, since: int) -> list[MetricId]:
     """Metrics that have data in the minute of ``since`` or later, in order."""
     c = SERIES.c
     query = select(SERIES).where(c.last_at >= since // 60 * 60)
@@ -87,19 +87,19 @@ def active(connection: Connection, namespace: str | None, name: str | None, sinc
     return sorted({_series(row).metric for row in connection.execute(query)})
 
 
-def register(connection: Connection, last: Mapping[Series, int]) -> dict[Series, Row]:
+def register(connection: Connection, last: Mapping[SeriesKey, int]) -> dict[SeriesKey, SeriesRow]:
     """Makes rows for series that have none."""
     connection.execute(insert(SERIES), [{**_names(series), "last_at": at} for series, at in last.items()])
-    return known(connection, last)
+    return find_series(connection, last)
 
 
-def advance(connection: Connection, rows: Sequence[Row]) -> None:
+def advance(connection: Connection, rows: Sequence[SeriesRow]) -> None:
     """Writes a later ``last_at``."""
     statement = update(SERIES).where(SERIES.c.id == bindparam("of")).values(last_at=bindparam("at"))
     connection.execute(statement, [{"of": row.id, "at": row.last_at} for row in rows])
 
 
-def write(connection: Connection, table: Table, cells: Cells, ids: Mapping[Series, Row]) -> None:
+def write(connection: Connection, table: Table, cells: Cells, ids: Mapping[SeriesKey, SeriesRow]) -> None:
     """Puts the cells in place of what is there. Cells only ever grow: an older value that comes late, from a
     transaction that was given up and lands after all, changes nothing."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
@@ -112,7 +112,7 @@ def write(connection: Connection, table: Table, cells: Cells, ids: Mapping[Serie
 
 
 def cells(
-    connection: Connection, table: Table, keys: Iterable[tuple[int, Series]], ids: Mapping[Series, Row]
+    connection: Connection, table: Table, keys: Iterable[tuple[int, SeriesKey]], ids: Mapping[SeriesKey, SeriesRow]
 ) -> Cells:
     """What is there at these places."""
     named = {ids[series].id: series for _, series in keys}
@@ -124,11 +124,13 @@ def cells(
     return found
 
 
-def present(
-    connection: Connection, in_seconds: Sequence[tuple[int, Series]], in_minutes: Sequence[tuple[int, Series]]
+def present_cells(
+    connection: Connection,
+    in_seconds: Sequence[tuple[int, SeriesKey]],
+    in_minutes: Sequence[tuple[int, SeriesKey]],
 ) -> tuple[Cells, Cells]:
     """What each table holds at these places."""
-    ids = known(connection, {series for _, series in (*in_seconds, *in_minutes)})
+    ids = find_series(connection, {series for _, series in (*in_seconds, *in_minutes)})
     found_seconds, found_minutes = (
         cells(connection, table, [key for key in keys if key[1] in ids], ids)
         for table, keys in ((SECONDS, in_seconds), (MINUTES, in_minutes))
@@ -136,30 +138,34 @@ def present(
     return found_seconds, found_minutes
 
 
-def latest(connection: Connection, second: int, minute: int) -> tuple[Cells, Cells, dict[Series, Row]]:
+def cells_since(
+    connection: Connection, second: int, minute: int
+) -> tuple[Cells, Cells, dict[SeriesKey, SeriesRow]]:
     """Every second and every minute from these on, and the series that they belong to."""
-    rows: dict[Series, Row] = {}
+    rows: dict[SeriesKey, SeriesRow] = {}
     found: list[Cells] = []
     for table, since in ((SECONDS, second), (MINUTES, minute)):
         ids = select(table.c.series_id).where(table.c.at >= since)
         some = connection.execute(select(SERIES).where(SERIES.c.id.in_(ids))).all()
         named = {row.id: _series(row) for row in some}
         found.append(_cells(connection, table, select(table).where(table.c.at >= since), named))
-        rows |= {_series(row): Row(row.id, row.last_at) for row in some}
+        rows |= {_series(row): SeriesRow(row.id, row.last_at) for row in some}
     return found[0], found[1], rows
 
 
 def write_all(
-    connection: Connection, seconds: Cells, minutes: Cells, rows: Mapping[Series, Row]
-) -> dict[Series, Row]:
+    connection: Connection, seconds: Cells, minutes: Cells, rows: Mapping[SeriesKey, SeriesRow]
+) -> dict[SeriesKey, SeriesRow]:
     """Puts these cells in place of what is there. ``rows``: those that are known of their series. Returns all."""
-    last: dict[Series, int] = {}
+    last: dict[SeriesKey, int] = {}
     for at, series in (*seconds, *minutes):
         last[series] = max(at // 60 * 60, last.get(series, 0))
-    found = dict(rows) | known(connection, last.keys() - rows.keys())
+    found = dict(rows) | find_series(connection, last.keys() - rows.keys())
     if missing := {series: at for series, at in last.items() if series not in found}:
         found |= register(connection, missing)
-    later = {series: Row(row.id, last[series]) for series, row in found.items() if last[series] > row.last_at}
+    later = {
+        series: SeriesRow(row.id, last[series]) for series, row in found.items() if last[series] > row.last_at
+    }
     if later:
         advance(connection, list(later.values()))
     for table, some in ((SECONDS, seconds), (MINUTES, minutes)):
@@ -168,14 +174,14 @@ def write_all(
     return found | later
 
 
-def minutes(connection: Connection, named: Mapping[int, Series], start: int, stop: int) -> Cells:
+def minutes(connection: Connection, named: Mapping[int, SeriesKey], start: int, stop: int) -> Cells:
     """Minutes of some series that begin from ``start`` to before ``stop``."""
     c = MINUTES.c
     query = select(MINUTES).where(c.series_id.in_(list(named)), c.at >= start, c.at < stop)
     return _cells(connection, MINUTES, query, named)
 
 
-def seconds(connection: Connection, named: Mapping[int, Series], start: int, stop: int) -> Cells:
+def seconds(connection: Connection, named: Mapping[int, SeriesKey], start: int, stop: int) -> Cells:
     """Seconds of some series from ``start`` to before ``stop``. Their table is ordered by time, so each second is
     looked up by its whole key; a range would run over the seconds of all series."""
     c = SECONDS.c
@@ -200,15 +206,15 @@ def drop_series(connection: Connection, before: int) -> None:
     connection.execute(delete(SERIES).where(SERIES.c.last_at < before))
 
 
-def _names(series: Series) -> dict[str, str]:
+def _names(series: SeriesKey) -> dict[str, str]:
     metric = series.metric
     dimensions = msgspec.json.encode(metric.dimensions).decode()
     return {"namespace": metric.namespace, "name": metric.name, "dimensions": dimensions, "unit": series.unit}
 
 
-def _series(row: Any) -> Series:
+def _series(row: Any) -> SeriesKey:
     dimensions = msgspec.json.decode(row.dimensions, type=tuple[tuple[str, str], ...])
-    return Series.of(MetricId(row.namespace, row.name, dimensions), row.unit)
+    return SeriesKey.of(MetricId(row.namespace, row.name, dimensions), row.unit)
 
 
 def _row(at: int, series_id: int, sample: Sample) -> dict[str, object]:
@@ -223,7 +229,7 @@ def _row(at: int, series_id: int, sample: Sample) -> dict[str, object]:
     }
 
 
-def _cells(connection: Connection, table: Table, query: Select[Any], named: Mapping[int, Series]) -> Cells:
+def _cells(connection: Connection, table: Table, query: Select[Any], named: Mapping[int, SeriesKey]) -> Cells:
     found: Cells = {}
     for at, series_id, count, total, low, high, bins in connection.execute(query):
         series = named[series_id]

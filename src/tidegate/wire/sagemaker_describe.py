@@ -5,7 +5,7 @@ import hashlib
 import tidegate
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.observation import Observation
-from tidegate.domain.registry import Container, Model
+from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.rollout import DeploymentConfig, Version
 from tidegate.rollout.status import Variants, VariantView, status, variants
 from tidegate.wire import sagemaker_async
@@ -88,7 +88,7 @@ def _variant(view: VariantView) -> Params:
     }
 
 
-def _image(model: Model, container: Container) -> Params:
+def _image(model: Model, container: ContainerDefinition) -> Params:
     """SageMaker resolves a tag to a digest when the model is created. Here an image is a name that stands for a
     runtime of this server, so the digest is of the name and the server's version; a digest in the name stays."""
     name = container.image

@@ -5,7 +5,7 @@ from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.rollout import DeploymentConfig, Phase
 from tidegate.rollout import commands
-from tidegate.rollout.commands import Change
+from tidegate.rollout.commands import VariantChange
 from tidegate.rollout.status import EndpointStatus, VariantView, status, variants
 from tidegate.testing.faults import AlarmTurns, Physics, Side, StartsFail, When
 from tidegate.testing.samples import canary, instances, percent, rolling, version
@@ -104,7 +104,7 @@ def test_a_pause_and_its_person_are_told() -> None:
 
 def test_scaling_in_place() -> None:
     world = update().run(2_000)
-    world.do("scale", lambda e, now: commands.scale(e, {"AllTraffic": Change(count=5)}, now))
+    world.do("scale", lambda e, now: commands.scale(e, {"AllTraffic": VariantChange(count=5)}, now))
     assert status(record(world))[0] == "Updating"
     assert words(shown(world)[0]) == [("Updating", "Scaling out desired instance count to 5.")]
     world.run(world.now + 100)

@@ -12,10 +12,10 @@ from pathlib import Path
 import msgspec
 
 from tidegate.domain.fleet import FleetId, ReplicaState, VariantSpec
-from tidegate.domain.memory_sizes import told
+from tidegate.domain.memory_sizes import format_bytes
 from tidegate.domain.start_limits import grace
 from tidegate.host import process_stats
-from tidegate.host.process_stats import Vitals
+from tidegate.host.process_stats import ProcessStats
 from tidegate.targets.local import cgroups, logs, worker_client
 from tidegate.targets.local.health import Answer, Health, Look
 from tidegate.targets.local.paths import Folders
@@ -64,7 +64,7 @@ class Member:
     """It hangs, and is killed once another has taken its place."""
     _loaded_by: float | None = None
     """When a replica that loads its model has failed; None until it says that it has begun."""
-    _looked: tuple[float, Vitals] | None = None
+    _looked: tuple[float, ProcessStats] | None = None
     """The last look that ``calm`` took."""
     _watch: int | None = None
     _question: asyncio.Task[Answer] | None = None
@@ -93,7 +93,7 @@ class Member:
 
         self._watch = self.process.watch()
         if self._watch is not None:
-            asyncio.get_running_loop().add_reader(self._watch, told)
+            asyncio.get_running_loop().add_reader(self._watch, format_bytes)
 
     def let_go(self) -> None:
         """Forgets what is open for it; the process goes on."""
@@ -120,11 +120,11 @@ class Member:
             self._question = asyncio.create_task(worker_client.ask(self.socket, patience))
         pid, waits = self.process.identity.pid, open_before and answer is None
         seen = Look(
-            stopped=process_stats.state(pid) in process_stats.STOPPED,
+            stopped=process_stats.process_state(pid) in process_stats.STOPPED,
             waiting=self._question is not None,
             answer=answer,
-            vitals=Vitals.of(pid) if waits else None,
-            frozen=waits and process_stats.frozen(pid),
+            vitals=ProcessStats.of(pid) if waits else None,
+            frozen=waits and process_stats.is_frozen(pid),
         )
         self.health = self.health.after(seen, now)
 
@@ -137,7 +137,7 @@ class Member:
         before = self._looked
         if before is not None and now - before[0] < CALM_EVERY:
             return False
-        found = Vitals.of(self.process.identity.pid)
+        found = ProcessStats.of(self.process.identity.pid)
         self._looked = None if found is None else (now, found)
         if found is None or before is None:
             return False
@@ -172,7 +172,7 @@ class Member:
             left = msgspec.json.decode((self.folder / "failure.json").read_bytes(), type=dict[str, object])
             return str(left.get("message", "")), bool(left.get("permanent"))
         if limit := cgroups.killed(self.folder):
-            why = f"The replica outgrew the memory limit of {told(limit)} {when}: the kernel ended it."
+            why = f"The replica outgrew the memory limit of {format_bytes(limit)} {when}: the kernel ended it."
             return why, when.startswith("before")
         return f"the process ended with {self.exit} {when}{_last_words(self.log)}", False
 
