@@ -1,7 +1,7 @@
-"""What people and other programs may ask of an endpoint: pure, ``(endpoint, ..., now) -> endpoint``.
+"""Commands on an endpoint, as pure functions ``(endpoint, ..., now) -> endpoint``.
 
-Each raises ``Conflict`` when the state forbids it and ``Invalid`` when the wish itself cannot be; the record they
-return is saved like any other, and the next step takes it from there. No stage advances in a command.
+Each raises ``Conflict`` if the state forbids it and ``Invalid`` if the request itself is impossible. The caller saves
+the record, and the next step continues from it. No stage advances in a command (invariant 4).
 """
 
 from collections.abc import Mapping
@@ -22,12 +22,12 @@ FORWARD_PHASES = (Phase.PROVISIONING, Phase.ACTIVATING_TRAFFIC, Phase.BAKING)
 """The phases before the point of no return."""
 
 PAUSED, PROMOTED = "Paused", "Promoted"
-"""Types of the conditions that say who did it and when."""
+"""Condition types that record who paused or promoted, and when."""
 
 
 @dataclass(frozen=True)
 class VariantChange:
-    """New desired weight or instance count of one variant, or what a serverless one may take; None leaves it."""
+    """New weight or instance count of one variant, or new bounds of a serverless one. None: unchanged."""
 
     weight: float | None = None
     count: int | None = None
@@ -37,49 +37,49 @@ class VariantChange:
 
 def begin(
     endpoint: Endpoint,
-    wish: VersionRequest,
+    request: VersionRequest,
     *,
     rollout_id: str,
     can: Capabilities,
     now: datetime,
     override: bool = False,
 ) -> Endpoint:
-    """Starts the first version or an update. The version is given the next generation, whatever it carries.
-    ``override`` lets a version through that an alarm turned down before."""
+    """Start the first version or an update. The version gets the next generation. ``override`` allows a version that
+    an alarm rejected before."""
     _require_usable(endpoint)
     if endpoint.rollout is not None or endpoint.scaling is not None:
         raise Conflict(
             f"endpoint {endpoint.name} is being updated; wait until it is done, or supersede the update"
         )
-    endpoint, wish, plan = _prepare(endpoint, wish, can, override)
-    return transitions.start(endpoint, wish, plan, rollout_id, now)
+    endpoint, request, plan = _prepare(endpoint, request, can, override)
+    return transitions.start(endpoint, request, plan, rollout_id, now)
 
 
 def supersede(
     endpoint: Endpoint,
-    wish: VersionRequest,
+    request: VersionRequest,
     *,
     rollout_id: str,
     can: Capabilities,
     now: datetime,
     override: bool = False,
 ) -> Endpoint:
-    """Like ``begin``; an update under way goes back to the old version first and leaves nothing behind."""
+    """Like ``begin``; a rollout in progress is rolled back completely first."""
     rollout = endpoint.rollout
     if rollout is None:
-        return begin(endpoint, wish, rollout_id=rollout_id, can=can, now=now, override=override)
+        return begin(endpoint, request, rollout_id=rollout_id, can=can, now=now, override=override)
     _require_usable(endpoint)
     if rollout.old is None:
         raise Conflict(
-            f"endpoint {endpoint.name} is being created and has nothing to go back to; delete it instead"
+            f"endpoint {endpoint.name} is being created and has no old version to go back to; delete it instead"
         )
     if rollout.phase is Phase.TERMINATING:
         raise Conflict(f"the update of {endpoint.name} has passed and is about to end; begin again when it has")
-    endpoint, wish, plan = _prepare(endpoint, wish, can, override)
-    successor = Successor(rollout_id, wish, plan)
+    endpoint, request, plan = _prepare(endpoint, request, can, override)
+    successor = Successor(rollout_id, request, plan)
     if rollout.phase in FORWARD_PHASES:
         endpoint, _ = transitions.begin_rollback(
-            endpoint, Cause.SUPERSEDED, f"superseded by {wish.version.config_name}", now
+            endpoint, Cause.SUPERSEDED, f"superseded by {request.version.config_name}", now
         )
         assert endpoint.rollout is not None
         rollout = endpoint.rollout
@@ -87,7 +87,7 @@ def supersede(
 
 
 def pause(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
-    """Stops every clock of the rollout; alarms still turn it back."""
+    """Stop every clock of the rollout. Alarms still roll it back."""
     rollout = _require_forward(endpoint, "paused")
     if rollout.pause is not None:
         raise Conflict(f"the rollout of {endpoint.name} is already paused, by {rollout.pause.by}")
@@ -96,7 +96,7 @@ def pause(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
 
 
 def resume(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
-    """Goes on where it was paused; the time in between counts against no deadline."""
+    """Continue a paused rollout. The time of the pause counts against no deadline."""
     rollout = _require_forward(endpoint, "resumed")
     if rollout.pause is None:
         raise Conflict(f"the rollout of {endpoint.name} is not paused")
@@ -104,7 +104,7 @@ def resume(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
 
 
 def abort(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
-    """All traffic back to the version before; a first creation ends as failed."""
+    """Roll back to the old version. A first creation ends as failed; an aborted supersession loses its successor."""
     rollout = _require_rollout(endpoint)
     if rollout.phase is Phase.ROLLING_BACK:
         if rollout.successor is None:
@@ -116,8 +116,8 @@ def abort(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
 
 
 def promote(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
-    """Skips the bakes that remain, and goes on if it was paused. Each stage still needs its capacity, its share
-    seen in force and no alarm."""
+    """Skip the remaining bakes, and resume if paused. Each stage still needs its capacity, its share observed in
+    force and no alarm."""
     rollout = _require_forward(endpoint, "promoted")
     if rollout.pause is not None:
         rollout = _clear_pause(rollout, by, now)
@@ -134,19 +134,19 @@ def retry(
     now: datetime,
     guards: tuple[Alarm, ...] = (),
 ) -> Endpoint:
-    """The version that was rolled back last, once more from its first stage; ``guards`` are its alarms as they are
-    defined now."""
+    """Roll out again the version that was rolled back last, from its first stage. ``guards``: its alarms as defined
+    now."""
     last = endpoint.last
     if last is None or last.phase not in (Phase.ROLLED_BACK, Phase.ROLLBACK_FAILED):
         raise Conflict(
             f"the last rollout of endpoint {endpoint.name} was not rolled back; there is nothing to retry"
         )
-    wish = VersionRequest(last.new, last.deployment, now, guards=guards)
-    return begin(endpoint, wish, rollout_id=rollout_id, can=can, now=now, override=override)
+    request = VersionRequest(last.new, last.deployment, now, guards=guards)
+    return begin(endpoint, request, rollout_id=rollout_id, can=can, now=now, override=override)
 
 
 def scale(endpoint: Endpoint, changes: Mapping[str, VariantChange], now: datetime) -> Endpoint:
-    """New weights and counts in place, on both sides of a rollout. Weight follows once capacity is ready."""
+    """Set weights and counts in place, on both versions of a rollout. Weights take effect once capacity is ready."""
     _require_usable(endpoint)
     rollout, serving = endpoint.rollout, endpoint.serving
     known = {v.name for version in _versions(endpoint) for v in version.variants}
@@ -171,7 +171,8 @@ def scale(endpoint: Endpoint, changes: Mapping[str, VariantChange], now: datetim
 
 
 def delete(endpoint: Endpoint, now: datetime, force: bool = False) -> Endpoint:
-    """Traffic off, fleets drained, record gone. ``force`` also ends a rollout that is under way."""
+    """Begin to take traffic off, drain the fleets and remove the record. ``force`` also ends a rollout in
+    progress."""
     if endpoint.deleting:
         raise Conflict(f"endpoint {endpoint.name} is already being deleted")
     if (endpoint.rollout is not None or endpoint.scaling is not None) and not force:
@@ -202,27 +203,27 @@ def _require_rollout(endpoint: Endpoint) -> Rollout:
 def _require_forward(endpoint: Endpoint, what: str) -> Rollout:
     rollout = _require_rollout(endpoint)
     if rollout.phase is Phase.ROLLING_BACK:
-        raise Conflict(f"the rollout of {endpoint.name} is already going back and cannot be {what}")
+        raise Conflict(f"the rollout of {endpoint.name} is already rolling back and cannot be {what}")
     if rollout.phase is Phase.TERMINATING:
-        raise Conflict(f"the rollout of {endpoint.name} is past its point of no return and cannot be {what}")
+        raise Conflict(f"the rollout of {endpoint.name} is past the point of no return and cannot be {what}")
     return rollout
 
 
 def _prepare(
-    endpoint: Endpoint, wish: VersionRequest, can: Capabilities, override: bool
+    endpoint: Endpoint, request: VersionRequest, can: Capabilities, override: bool
 ) -> tuple[Endpoint, VersionRequest, RolloutPlan]:
-    """With the generation given out and the plan compiled. A mix is replaced in one go, whatever was asked: there
-    is no whole old side that part of the traffic could stay on."""
-    if not override and digest(wish.version) in endpoint.rejected:
+    """Assign the generation and compile the plan. A mix is replaced all at once, whatever was requested: no complete
+    old version exists that part of the traffic could stay on."""
+    if not override and digest(request.version) in endpoint.rejected:
         raise Conflict(
-            f"{wish.version.config_name} runs what an alarm turned down on endpoint {endpoint.name} before;"
+            f"an alarm rolled {request.version.config_name} back on endpoint {endpoint.name} before;"
             " override to roll it out all the same"
         )
     generation = endpoint.generation + 1
-    version = replace(wish.version, generation=generation)
-    deployment = _all_at_once(wish.deployment) if endpoint.mixed else wish.deployment
+    version = replace(request.version, generation=generation)
+    deployment = _all_at_once(request.deployment) if endpoint.mixed else request.deployment
     plan = compile_plan(endpoint.serving, version, deployment, can)
-    return replace(endpoint, generation=generation), replace(wish, version=version), plan
+    return replace(endpoint, generation=generation), replace(request, version=version), plan
 
 
 def _all_at_once(deployment: DeploymentConfig) -> DeploymentConfig:
@@ -236,15 +237,15 @@ def _clear_pause(rollout: Rollout, by: str, now: datetime) -> Rollout:
     assert rollout.pause is not None
     away = now - rollout.pause.since
 
-    def later(instant: datetime | None) -> datetime | None:
+    def shift(instant: datetime | None) -> datetime | None:
         return None if instant is None else instant + away
 
     return replace(
         transitions.set_condition(rollout, PAUSED, False, by, now),
         pause=None,
-        phase_deadline=later(rollout.phase_deadline),
-        bake_until=later(rollout.bake_until),
-        expires_at=later(rollout.expires_at),
+        phase_deadline=shift(rollout.phase_deadline),
+        bake_until=shift(rollout.bake_until),
+        expires_at=shift(rollout.expires_at),
     )
 
 
@@ -272,7 +273,7 @@ def _apply_changes(version: Version, changes: Mapping[str, VariantChange]) -> Ve
 
 
 def _change_concurrency(variant: VariantSpec, change: VariantChange) -> Serverless | None:
-    """Raises Invalid for a change that is of the other kind of variant."""
+    """New bounds of a serverless variant. Raises Invalid for a change that applies to the other kind of variant."""
     now = variant.serverless
     if now is None:
         if change.max_concurrency is not None or change.provisioned is not None:

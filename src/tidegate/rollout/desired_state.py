@@ -1,4 +1,4 @@
-"""What a record wants of the world: its fleets and its table, derived from the record alone."""
+"""Desired state of an endpoint, derived from its record alone: fleets and route table."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +12,7 @@ FleetSpecs = dict[FleetId, FleetSpec]
 
 
 def current_stage(rollout: Rollout) -> RolloutStage:
-    """The stage that the rollout holds or is on its way to."""
+    """The stage that the rollout is in or moving to."""
     if rollout.phase is Phase.TERMINATING:
         return RolloutStage(WHOLE, 0, WHOLE, 0)
     if rollout.phase is Phase.ROLLING_BACK:
@@ -23,7 +23,7 @@ def current_stage(rollout: Rollout) -> RolloutStage:
 
 
 def fleets(endpoint: Endpoint) -> FleetSpecs:
-    """Every fleet that should be there, with its count. A part of 0 is no fleet at all."""
+    """Every fleet that should exist, with its count. A version with part 0 has no fleet."""
     wanted: FleetSpecs = {}
     for version, part in _parts(endpoint):
         if part:
@@ -55,7 +55,8 @@ def _specs(endpoint: str, version: Version, part: int) -> Iterator[tuple[FleetId
 
 
 def _mirroring(endpoint: str, version: Version, variant: VariantSpec) -> Mirroring | None:
-    """Each version's requests are copied to its own shadow: share = its weight over the variant's, at most all."""
+    """A version's requests are copied to its own shadow. The share is the shadow's weight over the variant's, at most
+    all."""
     shadow = version.shadow
     if shadow is None or variant.shadow:
         return None
@@ -68,17 +69,17 @@ def _mirroring(endpoint: str, version: Version, variant: VariantSpec) -> Mirrori
 
 
 def traffic(endpoint: Endpoint) -> RouteTable:
-    """The table that is wanted, as decided last."""
+    """The desired route table, as decided last."""
     return endpoint.traffic or RouteTable(endpoint.name, 0)
 
 
 def new_share(endpoint: Endpoint) -> int:
-    """Basis points that the rollout's new side is wanted to have now."""
+    """Desired share of the rollout's new version, in basis points."""
     return traffic(endpoint).share_of(endpoint.rollout.new.generation) if endpoint.rollout else 0
 
 
 def build_table(endpoint: Endpoint, share: int) -> RouteTable:
-    """The table, without a fence yet, that gives ``share`` to the new side and the rest to what serves now."""
+    """Table that gives ``share`` to the new version and the rest to what serves now. Its fence is not set yet."""
     sides = []
     rest = WHOLE - share
     if share and endpoint.rollout:
@@ -93,12 +94,13 @@ def build_table(endpoint: Endpoint, share: int) -> RouteTable:
 
 
 def has_same_routes(one: RouteTable, other: RouteTable) -> bool:
-    """Alike but for the fence."""
+    """Whether two tables differ in their fences at most."""
     return replace(one, fence=0) == replace(other, fence=0)
 
 
 def route(endpoint: Endpoint, share: int) -> Endpoint:
-    """The endpoint with this share of the new side wanted; a changed table gets the next fence."""
+    """Set the desired share of the new version. A changed table gets the next fence, so that the router drops older
+    ones that are still on their way."""
     wanted = build_table(endpoint, share)
     if has_same_routes(wanted, traffic(endpoint)):
         return endpoint
@@ -107,8 +109,7 @@ def route(endpoint: Endpoint, share: int) -> Endpoint:
 
 
 def raise_fence(before: Endpoint, after: Endpoint) -> Endpoint:
-    """A changed wish for capacity gets a fence of its own, so that an older request for it, still on its way,
-    cannot undo a newer one."""
+    """Give a change of desired capacity a fence of its own, so that a late, older request cannot undo a newer one."""
     if after.fence == before.fence and fleets(after) != fleets(before):
         return replace(after, fence=after.fence + 1)
     return after

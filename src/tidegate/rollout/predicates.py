@@ -1,4 +1,4 @@
-"""Questions to an observation. None means unseen, and unseen answers every question with no."""
+"""Predicates over an observation. None means not observed; every predicate is False for what was not observed."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,13 +11,13 @@ from tidegate.domain.rollout import RolloutPlan, Version
 from tidegate.rollout import desired_state
 
 MAX_EVIDENCE_AGE = timedelta(seconds=5)
-"""How old the last round of collecting and judging may be for a step forward to rest on it. A round is made each
-second; what is older was made before a gap: a controller that was stopped, or whose rounds fail."""
+"""Maximum age of the last round of collecting and judging for advancing. Rounds run once a second; an older one was
+made before a gap: the controller was stopped, or its rounds fail."""
 
 
 def has_fresh_evidence(rollout: Rollout, seen: Observation, now: datetime) -> bool:
-    """Whether all that a step forward rests on was seen, and lately. A first version has nothing to lose and waits
-    for no evidence."""
+    """Whether everything that advancing depends on was observed, and recently. A first version replaces nothing and
+    needs no evidence."""
     if seen.fleets is None or seen.routes is None or (rollout.plan.alarms and seen.alarms is None):
         return False
     return rollout.old is None or (
@@ -26,13 +26,12 @@ def has_fresh_evidence(rollout: Rollout, seen: Observation, now: datetime) -> bo
 
 
 def has_evidence_through(rollout: Rollout, seen: Observation, until: datetime) -> bool:
-    """Whether what was judged reaches up to ``until``: later requests say nothing of an earlier end, but earlier
-    ones nothing of a later."""
+    """Whether verdicts reach ``until``: requests before it say nothing about those that follow."""
     return rollout.old is None or (seen.evidence is not None and seen.evidence.through >= until)
 
 
 def has_coverage_gap(rollout: Rollout, seen: Observation) -> bool:
-    """Whether requests of this bake were never counted: verdicts on it rest on less than all of it. Counts are by
+    """Whether some requests of this bake were never counted, so that verdicts do not cover all of it. Counts are by
     the second."""
     since = rollout.phase_since
     if rollout.old is None or not rollout.plan.alarms or seen.evidence is None or since is None:
@@ -42,7 +41,7 @@ def has_coverage_gap(rollout: Rollout, seen: Observation) -> bool:
 
 @dataclass(frozen=True)
 class ResponseCounts:
-    """What a version made of its requests; None: not known."""
+    """Response counts of a version; None: unknown."""
 
     answered: int | None
     failed: int
@@ -50,7 +49,8 @@ class ResponseCounts:
 
 
 def count_responses(endpoint: Endpoint, rollout: Rollout, seen: Observation) -> ResponseCounts:
-    """Of the new version, since the first count of this bake. A controller that came later counts from its start."""
+    """Responses of the new version since the first count of this bake. A controller that started later counts from
+    its own start."""
     version = rollout.new
     fleets = [
         fleet for one in version.production if (fleet := _fleet(endpoint, version, one.name, seen)) is not None
@@ -68,8 +68,8 @@ def count_responses(endpoint: Endpoint, rollout: Rollout, seen: Observation) -> 
 
 
 def is_in_force(endpoint: Endpoint, seen: Observation) -> bool:
-    """Whether the table is in force *by our own latest write*. The fence names the content; an endpoint without
-    routes has no fence to show."""
+    """Whether the table is in force *by our own latest write*. Equal routes are not enough: an older write of the
+    same routes may still be followed by another. An endpoint without routes has no fence to compare."""
     table = desired_state.traffic(endpoint)
     if seen.routes is None or set(seen.routes.routes) != set(table.routes):
         return False
@@ -77,8 +77,8 @@ def is_in_force(endpoint: Endpoint, seen: Observation) -> bool:
 
 
 def is_ready(endpoint: Endpoint, version: Version, part: int, seen: Observation, *, shadow: bool = False) -> bool:
-    """Whether this part of the version is there as wanted and takes requests, each variant of it; the shadow
-    variant only where it is asked for."""
+    """Whether every variant of this part of the version has its desired count and is ready. ``shadow`` includes the
+    shadow variant."""
     if seen.fleets is None:
         return False
     counts = version.counts(part)
@@ -91,7 +91,7 @@ def is_ready(endpoint: Endpoint, version: Version, part: int, seen: Observation,
 
 
 def find_dead_variants(endpoint: Endpoint, version: Version, seen: Observation) -> list[str]:
-    """Variants that take requests and have not one ready replica. Empty when the fleets are not seen."""
+    """Variants that take requests and have no ready replica. Empty if the fleets were not observed."""
     if seen.fleets is None:
         return []
     found = []
@@ -104,13 +104,14 @@ def find_dead_variants(endpoint: Endpoint, version: Version, seen: Observation) 
 
 
 def had_ready_replica(endpoint: Endpoint, version: Version, variants: list[str], seen: Observation) -> bool:
-    """Whether one of these variants had a ready replica since the controller follows it; a fleet that is gone had."""
+    """Whether one of these variants had a ready replica since this controller started to watch it; a fleet that is
+    gone had one."""
     fleets = [_fleet(endpoint, version, name, seen) for name in variants]
     return any(fleet is None or fleet.was_ready for fleet in fleets)
 
 
 def failures(endpoint: Endpoint, version: Version, seen: Observation, *, shadow: bool = False) -> dict[str, str]:
-    """Variants whose replicas do not come up, and why; the shadow variant only where it is asked for."""
+    """Variants whose replicas fail to start, and why. ``shadow`` includes the shadow variant."""
     found = {}
     for variant in version.variants if shadow else version.production:
         fleet = _fleet(endpoint, version, variant.name, seen)
@@ -120,7 +121,7 @@ def failures(endpoint: Endpoint, version: Version, seen: Observation, *, shadow:
 
 
 def has_only_desired_fleets(endpoint: Endpoint, seen: Observation) -> bool:
-    """Whether no fleet is left but those that are wanted."""
+    """Whether only desired fleets are left."""
     return seen.fleets is not None and not seen.fleets.keys() - desired_state.fleets(endpoint).keys()
 
 
@@ -129,17 +130,17 @@ def firing_alarms(plan: RolloutPlan, seen: Observation) -> list[str]:
 
 
 def missing_alarms(plan: RolloutPlan, seen: Observation) -> list[str]:
-    """Alarms that were deleted."""
+    """Alarms of the plan that were deleted."""
     if seen.alarms is None:
         return []
     return [name for name in plan.alarms if name not in seen.alarms or name in seen.deleted]
 
 
 def alarms_not_ok(plan: RolloutPlan, seen: Observation) -> list[str]:
-    """Alarms that are not seen OK."""
+    """Alarms of the plan that are not known to be OK."""
     return [name for name in plan.alarms if (seen.alarms or {}).get(name) is not AlarmState.OK]
 
 
 def _fleet(endpoint: Endpoint, version: Version, variant: str, seen: Observation) -> FleetStatus | None:
-    """Of one variant; None where it is gone or was not seen."""
+    """Fleet of one variant; None if it is gone or was not observed."""
     return (seen.fleets or {}).get(FleetId(endpoint.name, version.generation, variant))

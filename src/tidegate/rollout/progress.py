@@ -1,8 +1,7 @@
-"""The rules of the way forward: Provisioning -> (ActivatingTraffic -> Baking)* -> Terminating -> Succeeded.
+"""Rules of a rollout that advances: Provisioning -> (ActivatingTraffic -> Baking)* -> Terminating -> Succeeded.
 
-A rule looks at one record and one observation and returns a move, or None to stay. What turns a rollout back is
-asked before any rule that could carry it on.
-"""
+A rule takes one record and one observation and returns a transition, or None to stay. Causes of a rollback are
+checked before any rule that could advance, so no rollout advances while an alarm is firing."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,25 +22,28 @@ NO_ANSWERS = "NoAnswers"
 ONE_SECOND = timedelta(seconds=1)
 """Requests are counted by the second."""
 SHORTEST_OUTAGE = timedelta(seconds=1)
-"""How long a share must have been out of force, or unseen, for its longer bake to be told."""
+"""A share must be out of force, or unseen, for longer than this for the extended bake to be journaled."""
 FAILURES_TO_ROLL_BACK = 10
-"""Failed requests, and not one that was answered, after which a version is turned back without an alarm."""
+"""A version that failed this many requests and answered none is rolled back without an alarm."""
 WAITING_FOR_EVIDENCE = "WaitingForEvidence"
 CAPACITY_SHORT = "CapacityShort"
 
 
 def advance(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> Transition | None:
-    """Before the point of no return: turn back, else note, else (unless paused or blind) go on."""
+    """Before the point of no return: roll back, else record conditions, else (unless paused or without evidence)
+    advance."""
     if cause := _find_cause(endpoint, rollout, seen, now):
         return transitions.begin_rollback(endpoint, *cause, now)
     if noted := _note_missing_alarms(endpoint, rollout, seen, now) or _note_redefined_alarms(
         endpoint, rollout, seen, now
     ):
         return noted
+    # A pause stops every clock, but not the alarms: they were checked above (invariant 6).
     if rollout.pause:
         return None
     if routed := _exclude_unrouted_time(endpoint, rollout, seen, now):
         return routed
+    # Unknown never advances. Rolling back needs less evidence than advancing, and was decided above.
     if not predicates.has_fresh_evidence(rollout, seen, now):
         return None
     return _RULES[rollout.phase](endpoint, rollout, seen, now)
@@ -50,13 +52,14 @@ def advance(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: dateti
 def adopt_unsaved_rollback(
     endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
 ) -> Transition | None:
-    """A table in force that is newer than the record and gives the new version less than the record says: an earlier
-    controller turned the rollout back and ended before it could save that. The traffic stays where it put it."""
+    """Adopt a rollback that an earlier controller began and could not save before it ended. It left a table in force
+    that is newer than the record and gives the new version less traffic. The traffic stays where it is."""
     ours, found = desired_state.traffic(endpoint), seen.routes
     if rollout.old is None or rollout.phase not in _RULES or endpoint.deleting:
         return None
     if found is None or found.fence <= ours.fence or not found.routes:
         return None
+    # A table that names any other version was left by an earlier endpoint of this name.
     known = {rollout.old.generation, rollout.new.generation}
     if endpoint.mixed:
         known.add(endpoint.mixed.version.generation)
@@ -70,8 +73,8 @@ def adopt_unsaved_rollback(
 
 
 def terminate(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> Transition | None:
-    """Past the point of no return: alarms no longer turn it back, and what cannot be removed is left to the steady
-    state, which goes on removing it."""
+    """Past the point of no return: alarms no longer roll back. A fleet that is not gone at the deadline is reported
+    (invariant 12); the steady-state rules go on removing it."""
     if predicates.has_only_desired_fleets(endpoint, seen):
         return transitions.succeed(endpoint, now)
     if is_past(rollout.phase_deadline, now):
@@ -87,7 +90,7 @@ def is_past(deadline: datetime | None, now: datetime) -> bool:
 def _find_cause(
     endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
 ) -> tuple[Cause, str] | None:
-    """Why it must turn back, in the order of what a person would rather read."""
+    """Why the rollout must be rolled back; the most informative cause first."""
     if alarms := predicates.firing_alarms(rollout.plan, seen):
         return Cause.ALARM, f"alarm(s) [{', '.join(alarms)}] in ALARM state {_WHEN[rollout.phase]}"
     share = desired_state.new_share(endpoint)
@@ -100,7 +103,7 @@ def _find_cause(
     counted = predicates.count_responses(endpoint, rollout, seen)
     if rollout.old is not None and counted.answered == 0 and counted.failed >= FAILURES_TO_ROLL_BACK:
         return Cause.EVIDENCE, f"{rollout.new.config_name} failed each of its {counted.failed} requests"
-    if rollout.pause:
+    if rollout.pause:  # a pause stops the clocks below
         return None
     if is_past(rollout.expires_at, now):
         return Cause.TIMEOUT, f"not finished within its {rollout.plan.execution_timeout} s"
@@ -115,8 +118,9 @@ _WHEN = {
 
 
 def _lost_variants(endpoint: Endpoint, rollout: Rollout, seen: Observation) -> list[str]:
-    """Routed variants of the new side without a ready replica, when all that is left of the old side is well. After a
-    crash of the machine none was ready yet: then it is short of capacity, as the old side was a moment before."""
+    """Routed variants of the new version that lost their last ready replica while all remaining instances of the old
+    version are ready. If the old version lost instances too, or no new replica was ever ready for this controller
+    (after a crash of the machine), the new version is not to blame: it is only short of capacity."""
     if rollout.old is None or not desired_state.new_share(endpoint):
         return []
     if not predicates.is_ready(endpoint, rollout.old, desired_state.current_stage(rollout).old_part, seen):
@@ -167,13 +171,14 @@ def _condition_message(rollout: Rollout, type: str) -> str:
 def _set_condition(
     endpoint: Endpoint, rollout: Rollout, type: str, what: str, text: str, now: datetime
 ) -> Transition:
-    """The condition on record, or no longer true when there is nothing to say any more."""
+    """Set the condition, or clear it if ``what`` is empty."""
     after = replace(endpoint, rollout=transitions.set_condition(rollout, type, bool(what), what, now))
     return after, (Event(f"rollout.{type}", text, {"rollout": rollout.id, "status": bool(what)}),)
 
 
 def _provision(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> Transition | None:
-    """A shadow has to come up before the first traffic; from then on nothing waits for it or falls with it."""
+    """Shift once the stage's capacity is ready (invariant 2). The shadow must be ready before the first traffic only;
+    afterwards it decides nothing (invariant 13)."""
     stage = rollout.plan.stages[rollout.stage]
     first = not desired_state.new_share(endpoint)
     if not predicates.is_ready(endpoint, rollout.new, stage.new_part, seen, shadow=first):
@@ -189,7 +194,8 @@ def _shift_traffic(endpoint: Endpoint, rollout: Rollout, now: datetime) -> Trans
 
 
 def _activate_traffic(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> Transition | None:
-    """The bake begins when the share is seen in force, not when it was asked for."""
+    """The bake begins when the share is observed in force by our own write, not when it was requested: time without
+    traffic tests nothing."""
     if not predicates.is_in_force(endpoint, seen):
         return None
     bake = rollout.plan.stages[rollout.stage].bake
@@ -198,6 +204,8 @@ def _activate_traffic(endpoint: Endpoint, rollout: Rollout, seen: Observation, n
 
 
 def _bake(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> Transition | None:
+    """Leave the bake once every condition holds. Invariant 14: only on fresh verdicts that reach to its end and rest
+    on requests counted without a gap."""
     stage = rollout.plan.stages[rollout.stage]
     whole = predicates.is_ready(endpoint, rollout.new, stage.new_part, seen)
     if whole != (rollout.phase_deadline is None):
@@ -206,11 +214,13 @@ def _bake(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
         return noted
     if not rollout.promote and predicates.has_coverage_gap(rollout, seen):
         return transitions.restart_bake(endpoint, rollout, "requests of this bake could not be counted", now)
+    # Promoting skips the bake, but not capacity, routes or verdicts.
     over = rollout.promote or is_past(rollout.bake_until, now)
     if not whole or not over or not predicates.is_in_force(endpoint, seen):
         return None
     if not predicates.has_evidence_through(rollout, seen, _end_of_bake(rollout)):
         return None
+    # A version that hangs has no errors yet: without an answer there is nothing to judge.
     counted = predicates.count_responses(endpoint, rollout, seen)
     silent = "silent" if counted.answered == 0 and counted.in_flight else ""
     if silent != _condition_message(rollout, NO_ANSWERS):
@@ -220,6 +230,7 @@ def _bake(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
         )
     if silent:
         return None
+    # Invariant 7: missing evidence is neither a pass nor a failure, so hold.
     if rollout.plan.require_evidence and (lacking := ", ".join(predicates.alarms_not_ok(rollout.plan, seen))):
         if lacking == _condition_message(rollout, WAITING_FOR_EVIDENCE):
             return None
@@ -230,7 +241,8 @@ def _bake(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
 
 
 def _record_baseline(endpoint: Endpoint, rollout: Rollout, seen: Observation) -> Transition | None:
-    """What the version had answered and failed when a bake began: as soon as that second is counted."""
+    """Record the version's response counts at the start of the bake, once that second has been counted. Later counts
+    are compared with them."""
     counted = predicates.count_responses(endpoint, rollout, seen)
     since = rollout.phase_since
     if (
@@ -246,8 +258,8 @@ def _record_baseline(endpoint: Endpoint, rollout: Rollout, seen: Observation) ->
 def _exclude_unrouted_time(
     endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
 ) -> Transition | None:
-    """Time in which the stage's share was not in force is no part of its bake: a proxy that is down, or without our
-    routes, sends the new version nothing to be judged by."""
+    """Extend the bake by the time in which its share was not in force: a proxy that is down, or has other routes,
+    sends the new version no requests to judge."""
     if rollout.phase is not Phase.BAKING or rollout.bake_until is None:
         return None
     since = rollout.unrouted_since
@@ -263,17 +275,17 @@ def _exclude_unrouted_time(
 
 
 def _end_of_bake(rollout: Rollout) -> datetime:
-    """Up to when verdicts must reach: the end of the bake, or for a bake that is skipped its beginning."""
+    """Time that verdicts must reach: the end of the bake, or its start if the bake is skipped."""
     end = rollout.phase_since if rollout.promote else rollout.bake_until
     assert end is not None
     return end
 
 
 def _track_capacity(endpoint: Endpoint, rollout: Rollout, whole: bool, now: datetime) -> Transition:
-    """Replicas were lost in mid-bake or are back: a deadline runs as long as capacity is short."""
+    """Start a deadline when replicas are lost during a bake, and clear it when capacity is complete again."""
     if whole:
         return _set_condition(
-            endpoint, replace(rollout, phase_deadline=None), CAPACITY_SHORT, "", "capacity is whole again", now
+            endpoint, replace(rollout, phase_deadline=None), CAPACITY_SHORT, "", "capacity is complete again", now
         )
     deadline = now + timedelta(seconds=rollout.plan.provisioning_timeout)
     text = f"{rollout.new.config_name} is short of ready instances; holding"
@@ -281,16 +293,19 @@ def _track_capacity(endpoint: Endpoint, rollout: Rollout, whole: bool, now: date
 
 
 def _finish_stage(endpoint: Endpoint, rollout: Rollout, stage: RolloutStage, now: datetime) -> Transition:
+    """Go to the next stage, or past the last one."""
     if rollout.stage + 1 < len(rollout.plan.stages):
         following = replace(rollout, stage=rollout.stage + 1)
         ahead = rollout.plan.stages[following.stage]
         if (ahead.new_part, ahead.old_part) == (stage.new_part, stage.old_part):
             return _shift_traffic(endpoint, following, now)
+        # Invariant 3: rolling removes old instances only after their traffic has moved, so capacity first again.
         return transitions.enter_phase(
             endpoint, following, Phase.PROVISIONING, rollout.plan.provisioning_timeout, now
         )
     if rollout.old is None:
         return transitions.succeed(endpoint, now)
+    # The point of no return: from here on the old fleets are removed.
     return transitions.enter_phase(endpoint, rollout, Phase.TERMINATING, rollout.plan.drain_timeout, now)
 
 

@@ -1,5 +1,6 @@
-"""The rules of the way back: traffic to the old side as far as it can carry it, old capacity up, new capacity
-down, until all is as it was. What cannot be brought back in time ends as RollbackFailed and is served as a mix."""
+"""Rules of a rollback: shift to the old version what it can carry, start more of its instances, remove new ones, and
+repeat until the old version serves alone. A rollback that misses its deadline ends as RollbackFailed, and a mix of
+both versions serves."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -28,8 +29,10 @@ def roll_back(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: date
 
 
 def _can_carry(endpoint: Endpoint, rollout: Rollout, seen: Observation) -> bool:
-    """What the old side still has goes back at once, as long as something of each variant answers: an old side
-    with a replica down is better than a new one known to be bad. What must be launched first has to be ready."""
+    """Whether the old version can take the traffic of this stage. Invariant 2: the first stage shifts to the capacity
+    that the old version still has, as long as one replica of each variant is ready, since an old version with a
+    replica down is better than a new one known to be bad. Later stages wait until the instances that they start are
+    ready."""
     assert rollout.old is not None
     if rollout.back_stage == 0:
         return seen.fleets is not None and not predicates.find_dead_variants(endpoint, rollout.old, seen)

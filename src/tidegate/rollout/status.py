@@ -1,5 +1,4 @@
-"""What is shown of an endpoint, in SageMaker's words: functions of the record and the last observation. Looking
-never changes anything."""
+"""Status of an endpoint in SageMaker's terms, from its record and the last observation."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +13,7 @@ from tidegate.rollout import desired_state
 
 
 class EndpointStatus(StrEnum):
-    """While an update rolls back the status stays Updating: SageMaker's own clients know no other pending word."""
+    """While an update rolls back the status stays Updating: SageMaker's clients wait on no other pending status."""
 
     CREATING = "Creating"
     UPDATING = "Updating"
@@ -34,7 +33,7 @@ class VariantStatus:
 
 @dataclass(frozen=True)
 class VariantView:
-    """One variant of one version. Weights and counts are current where they were seen, else as wanted now."""
+    """One variant of one version. Current weights and counts are observed; if unknown, the desired ones."""
 
     name: str
     spec: VariantSpec
@@ -49,7 +48,7 @@ class VariantView:
 
 @dataclass(frozen=True)
 class Variants:
-    """``current`` is what serves, or served before; ``pending`` is what a rollout brings, by its config's name."""
+    """``current`` serves, or served before the rollout; ``pending`` is the new version, under its config's name."""
 
     current: tuple[VariantView, ...]
     pending: tuple[VariantView, ...] = ()
@@ -60,7 +59,7 @@ class Variants:
 
 
 def status(endpoint: Endpoint) -> tuple[EndpointStatus, str]:
-    """The status and, in a few words, why."""
+    """Status and a short reason."""
     rollout = endpoint.rollout
     if endpoint.deleting:
         return EndpointStatus.DELETING, "traffic is off; fleets are drained and removed"
@@ -72,7 +71,10 @@ def status(endpoint: Endpoint) -> tuple[EndpointStatus, str]:
         )
     if endpoint.scaling is not None:
         if endpoint.scaling.undoing:
-            return EndpointStatus.ROLLING_BACK, endpoint.failure_reason or "weights and counts are put back"
+            return (
+                EndpointStatus.ROLLING_BACK,
+                endpoint.failure_reason or "the previous weights and counts are being restored",
+            )
         return EndpointStatus.UPDATING, "weights and counts are being changed"
     if endpoint.rollback_failed:
         return EndpointStatus.UPDATE_ROLLBACK_FAILED, endpoint.failure_reason or "a mix of two versions serves"
@@ -93,7 +95,7 @@ def _describe_rollout(rollout: Rollout) -> str:
 
 
 def variants(endpoint: Endpoint, seen: Observation | None) -> Variants:
-    """Each variant of what serves and of what is pending; shadows apart."""
+    """Variants of the serving and of the pending version; shadow variants separately."""
     rollout = endpoint.rollout
     current: list[VariantView] = []
     if endpoint.serving is not None:
@@ -141,8 +143,8 @@ def _views(endpoint: Endpoint, version: Version, seen: Observation | None, *, pe
 
 
 def _weight(table: RouteTable, id: FleetId, version: Version) -> float:
-    """The variant's weight times its side's part of the traffic; measured from its own route while the table in
-    force is not the one for these weights."""
+    """The variant's weight times its version's share. Computed from its own route while another table than the one
+    for these weights is in force."""
     share = sum(route.share for route in table.routes if route.fleet == id)
     side = table.share_of(id.generation)
     weights = version.weights
@@ -194,7 +196,7 @@ def _scaling_statuses(endpoint: Endpoint, variant: VariantSpec, fleet: FleetStat
 
 
 def _describe_capacity(rollout: Rollout, variant: VariantSpec) -> str:
-    """``canary capacity of 1 instance(s)``: the part of the variant that the share of this stage stands for."""
+    """``canary capacity of 1 instance(s)``: instances that the share of this stage corresponds to."""
     share = rollout.plan.stages[rollout.stage].share
     if share == WHOLE:
         return f"full capacity of {variant.instance_count} instance(s)"

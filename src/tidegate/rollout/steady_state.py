@@ -1,5 +1,5 @@
-"""The rules that hold with and without a rollout: our table stays the newest, weights follow what was set as soon
-as capacity carries them, a change in place ends, a deleted endpoint goes."""
+"""Rules that apply with and without a rollout: keep our route table the newest, apply weights once capacity carries
+them, finish a capacity update in place, and remove a deleted endpoint."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,12 +13,12 @@ from tidegate.rollout import desired_state, predicates
 from tidegate.rollout.transitions import Transition
 
 CHANGE_UNDONE = "Weights and capacities were put back"
-"""How the reason of an endpoint begins whose change in place could not be had."""
+"""Prefix of an endpoint's failure reason after a capacity update in place failed and was undone."""
 
 
 def reassert_table(endpoint: Endpoint, seen: Observation) -> Endpoint | None:
-    """A table in force that is newer than ours, or has our fence and other routes, was left by an earlier life of
-    this name or of its record: ours is asked again with a fence above it."""
+    """Raise our fence above that of a foreign table in force. A table that is newer than ours, or has our fence and
+    other routes, was left by a deleted endpoint of this name or by a lost version of its record."""
     ours, found = desired_state.traffic(endpoint), seen.routes
     if found is None or found.fence < ours.fence or predicates.is_in_force(endpoint, seen):
         return None
@@ -29,7 +29,8 @@ def reassert_table(endpoint: Endpoint, seen: Observation) -> Endpoint | None:
 
 
 def apply_weights(endpoint: Endpoint, seen: Observation) -> Endpoint | None:
-    """The table for the weights as they are set now, once every fleet whose share would rise is ready."""
+    """Return the endpoint with the table for the weights as set now, once every fleet whose share would rise is
+    ready. Invariant 2: a share never rises over what ready instances carry."""
     if seen.fleets is None:
         return None
     ours = desired_state.traffic(endpoint)
@@ -54,7 +55,8 @@ def _can_carry(endpoint: Endpoint, ours: RouteTable, aim: RouteTable, seen: Obse
 def advance_capacity_update(
     endpoint: Endpoint, change: CapacityUpdate, seen: Observation, now: datetime
 ) -> Transition | None:
-    """In force: done. Failed or late: back to what was, for which there is no deadline but one more span."""
+    """Finish a capacity update that is in force. Undo one that failed or missed its deadline; the undo gets as much
+    time again and ends then in any case."""
     serving = endpoint.serving
     assert serving is not None
     part = endpoint.mixed.serving_part if endpoint.mixed else WHOLE
@@ -64,7 +66,9 @@ def advance_capacity_update(
     )
     if settled and predicates.is_ready(endpoint, serving, part, seen):
         if change.undoing:
-            return replace(endpoint, scaling=None), (Event("endpoint.Scaled", "back to what it was before"),)
+            return replace(endpoint, scaling=None), (
+                Event("endpoint.Scaled", "the previous weights and counts are in force again"),
+            )
         after = replace(endpoint, scaling=None, failure_reason=None, modified_at=now)
         return after, (Event("endpoint.Scaled", f"now at {_describe(serving)}"),)
     why = _describe_failure(endpoint, change, serving, seen, now)
@@ -94,17 +98,19 @@ def _describe(version: Version) -> str:
 
 
 def advance_deletion(endpoint: Endpoint, seen: Observation) -> tuple[Endpoint | None, tuple[Event, ...]] | None:
-    """Routes off first, then the fleets (asked for as strays), then the record."""
+    """Delete in order: routes, then fleets (as strays), then the record. Invariant 8: a fleet is removed only once no
+    route in force leads to it."""
     off = desired_state.route(endpoint, 0)
     if off is not endpoint:
-        return off, (Event("endpoint.Deleting", "taking it off the router"),)
+        return off, (Event("endpoint.Deleting", "taking the endpoint off the router"),)
     if predicates.is_in_force(endpoint, seen) and predicates.has_only_desired_fleets(endpoint, seen):
-        return None, (Event("endpoint.Deleted", "nothing of it is left"),)
+        return None, (Event("endpoint.Deleted", "all routes and fleets are removed"),)
     return None
 
 
 def stray_fleets(endpoint: Endpoint, seen: Observation) -> list[FleetId]:
-    """Fleets that nobody wants and that no route in force can name."""
+    """Fleets that the record does not want. None while another table than ours may be in force: it could route to
+    one of them."""
     if seen.fleets is None or not predicates.is_in_force(endpoint, seen):
         return []
     routed = {route.fleet for route in desired_state.traffic(endpoint).routes}

@@ -1,14 +1,14 @@
-"""The machine: one pure function over the whole life of an endpoint.
+"""The state machine of an endpoint: one pure function over its whole life.
 
     creation     Provisioning -> ActivatingTraffic -> Baking(0) -> Succeeded | Failed
     update       Provisioning -> (ActivatingTraffic -> Baking)* -> Terminating -> Succeeded
                  before Terminating, the point of no return, also -> RollingBack -> RolledBack | RollbackFailed
     steady       repair, scaling in place, strays; deleting -> gone
 
-Two rules hold everywhere. A rule returns a record and never acts; what to ask for is derived from the record (and
-from what is seen to be there already). ``now`` is read once by the caller, who saves the record before acting.
-Rules are applied until none moves, so ``step`` is a fixpoint: on its own record, with the same inputs, it changes
-nothing.
+A rule returns a record and never acts. Actions are derived from the record and from what is observed already. The
+caller reads ``now`` once and saves the record before it acts (invariant 9: every transition is journaled before its
+effect). Rules are applied until none applies, so ``step`` is a fixpoint: with the same inputs it changes nothing in
+its own result. Invariants are numbered as in docs/dev/rollout-machine.md.
 """
 
 from collections.abc import Iterator
@@ -32,8 +32,8 @@ from tidegate.rollout import desired_state, predicates, progress, rollback, stea
 
 @dataclass(frozen=True)
 class RolloutDecision:
-    """``endpoint`` None: the record is to be removed. ``actions`` are desired states, asked again until seen.
-    ``wake_at`` is the next instant at which time alone could change the decision; None: never."""
+    """``endpoint`` is None if the record is to be removed. ``actions`` are desired states, requested again until they
+    are observed. ``wake_at`` is the next time at which time alone could change the decision; None: never."""
 
     endpoint: Endpoint | None
     actions: tuple[Action, ...]
@@ -44,8 +44,8 @@ class RolloutDecision:
 def step(endpoint: Endpoint, seen: Observation, now: datetime) -> RolloutDecision:
     record, events = endpoint, list[Event]()
     while (move := _next_transition(record, seen, now)) is not None:
-        following, said = move
-        events += said
+        following, new_events = move
+        events += new_events
         if following is None:
             return RolloutDecision(None, (), None, tuple(events))
         record = desired_state.raise_fence(record, following)
@@ -56,9 +56,9 @@ def _next_transition(
     endpoint: Endpoint, seen: Observation, now: datetime
 ) -> tuple[Endpoint | None, tuple[Event, ...]] | None:
     rollout = endpoint.rollout
-    # Before the record's table is asked for again over the one in force: that one may be the safer.
-    if rollout is not None and (turned := progress.adopt_unsaved_rollback(endpoint, rollout, seen, now)):
-        return turned
+    # Before our table is reasserted: the newer one in force may be an unsaved rollback, which must not be undone.
+    if rollout is not None and (rollback_begun := progress.adopt_unsaved_rollback(endpoint, rollout, seen, now)):
+        return rollback_begun
     if (renewed := steady_state.reassert_table(endpoint, seen)) is not None:
         return renewed, ()
     if endpoint.deleting:
@@ -82,7 +82,8 @@ def _next_transition(
 
 
 def _actions(endpoint: Endpoint, seen: Observation) -> Iterator[Action]:
-    """Traffic, then capacity, then what may go. While fleets are not seen nothing is asked of them."""
+    """Traffic first, then capacity, then removals. Fleets that were not observed get no action: unknown never
+    advances and never deletes."""
     routed = predicates.is_in_force(endpoint, seen)
     if not routed:
         yield SetTraffic(desired_state.traffic(endpoint))
@@ -97,9 +98,9 @@ def _actions(endpoint: Endpoint, seen: Observation) -> Iterator[Action]:
         if found is not None and _matches(found, spec):
             continue
         if found is not None and found.desired > spec.count and not routed:
-            continue  # Nothing shrinks while another table than ours may lead to it.
+            continue  # Invariant 3: no fleet shrinks while a table other than ours may route to it.
         if _is_rolling(endpoint) and shrinking and spec.count > (found.desired if found else 0):
-            continue  # Rolling: a batch comes when the one it replaces has gone.
+            continue  # Rolling has no spare capacity: a batch starts once the one it replaces has gone.
         yield EnsureFleet(spec)
     for stray in steady_state.stray_fleets(endpoint, seen):
         yield DeleteFleet(stray)

@@ -1,5 +1,5 @@
-"""The transitions that rules and commands share: start, enter a phase, turn back, end. Each returns the record and
-what to tell; none asks whether it may."""
+"""Transitions shared by rules and commands: start, enter a phase, roll back, end. Each returns the record and its
+events; the caller has checked that the transition is allowed."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -14,40 +14,42 @@ from tidegate.rollout.digest import digest
 Transition = tuple[Endpoint, tuple[Event, ...]]
 
 ROLLED_BACK = "Deployment rolled back: "
-"""How the reason of every rollout begins that was turned back."""
+"""Prefix of the reason of every rollout that was rolled back."""
 MAX_REJECTED = 50
-"""Digests of rejected versions that an endpoint remembers, newest last."""
+"""Digests of rejected versions kept per endpoint, newest last."""
 
 
-def start(endpoint: Endpoint, wish: VersionRequest, plan: RolloutPlan, rollout_id: str, now: datetime) -> Endpoint:
-    """The wish's version under way; its generation has been given out."""
+def start(endpoint: Endpoint, request: VersionRequest, plan: RolloutPlan, rollout_id: str, now: datetime) -> Endpoint:
+    """Start the rollout of the requested version, which already has its generation. The capacity that it wants gets a
+    fence of its own."""
     rollout = Rollout(
         id=rollout_id,
         old=endpoint.serving,
-        new=wish.version,
-        deployment=wish.deployment,
+        new=request.version,
+        deployment=request.deployment,
         plan=plan,
         started_at=now,
         phase_since=now,
         phase_deadline=now + timedelta(seconds=plan.provisioning_timeout),
         expires_at=now + timedelta(seconds=plan.execution_timeout) if plan.execution_timeout else None,
-        guards=wish.guards if plan.alarms else (),
+        guards=request.guards if plan.alarms else (),
     )
-    after = replace(endpoint, rollout=rollout, deployment=wish.deployment, modified_at=now, clock=None)
+    after = replace(endpoint, rollout=rollout, deployment=request.deployment, modified_at=now, clock=None)
     return desired_state.raise_fence(endpoint, after)
 
 
 def enter_phase(
     endpoint: Endpoint, rollout: Rollout, phase: Phase, seconds: float | None, now: datetime
 ) -> Transition:
-    """``rollout`` in another phase, which has failed ``seconds`` from now."""
+    """Enter a phase. Every phase has its own deadline, ``seconds`` from now, past which it has failed; None: none
+    yet."""
     deadline = None if seconds is None else now + timedelta(seconds=seconds)
     rollout = replace(rollout, phase=phase, phase_since=now, phase_deadline=deadline)
     return replace(endpoint, rollout=rollout), (phase_event(endpoint, rollout),)
 
 
 def phase_event(endpoint: Endpoint, rollout: Rollout) -> Event:
-    """The event of a phase that was entered."""
+    """Event of entering the rollout's present phase."""
     share = desired_state.current_stage(rollout).share
     data: dict[str, object] = {"rollout": rollout.id, "phase": str(rollout.phase), "share": share}
     stages = len(rollout.plan.stages)
@@ -61,7 +63,7 @@ def phase_event(endpoint: Endpoint, rollout: Rollout) -> Event:
             bake = rollout.plan.stages[rollout.stage].bake
             text = f"baking for {bake} s with {share / 100:g} % on {rollout.new.config_name}, {where}"
         case Phase.TERMINATING:
-            text = f"{rollout.new.config_name} has passed; removing what served before: no way back from here"
+            text = f"{rollout.new.config_name} has passed; removing the old version: past the point of no return"
         case _:
             text = _describe_rollback(rollout)
     return Event(f"rollout.{rollout.phase}", text, data)
@@ -69,7 +71,7 @@ def phase_event(endpoint: Endpoint, rollout: Rollout) -> Event:
 
 def _describe_rollback(rollout: Rollout) -> str:
     if rollout.back_stage == 0:
-        return f"going back: {rollout.reason}"
+        return f"rolling back: {rollout.reason}"
     if rollout.back_stage == len(rollout.back):
         return f"all traffic is back; removing {rollout.new.config_name}"
     part = rollout.back[rollout.back_stage].old_part
@@ -77,15 +79,17 @@ def _describe_rollback(rollout: Rollout) -> str:
 
 
 def begin_rollback(endpoint: Endpoint, cause: Cause, why: str, now: datetime) -> Transition:
-    """On its way back to the old version; a first version has none and fails."""
+    """Begin the rollback to the old version; a first version has none and fails."""
     rollout = endpoint.rollout
     assert rollout is not None
     if rollout.old is None:
         return _fail_creation(endpoint, rollout, cause, why, now)
     share = desired_state.new_share(endpoint)
+    # Invariant 11. Without traffic an alarm says nothing about this version, so it is not rejected.
     if cause is Cause.ALARM and share:
         endpoint = _reject(endpoint, rollout)
-    turned = replace(
+    # The stages are fixed here, so that a rollback does not change course. A pause must not hold it (invariant 5).
+    rolling_back = replace(
         rollout,
         cause=cause,
         reason=f"{ROLLED_BACK}{why}.",
@@ -93,18 +97,19 @@ def begin_rollback(endpoint: Endpoint, cause: Cause, why: str, now: datetime) ->
         pause=None,
         bake_until=None,
     )
-    return enter_phase(endpoint, turned, Phase.ROLLING_BACK, rollout.plan.provisioning_timeout, now)
+    return enter_phase(endpoint, rolling_back, Phase.ROLLING_BACK, rollout.plan.provisioning_timeout, now)
 
 
 def _reject(endpoint: Endpoint, rollout: Rollout) -> Endpoint:
-    """With the version's digest remembered: it took requests while an alarm went off."""
+    """Remember the digest of a version that took requests while an alarm fired."""
     known = digest(rollout.new)
     others = tuple(d for d in endpoint.rejected if d != known)
     return replace(endpoint, rejected=(*others, known)[-MAX_REJECTED:])
 
 
 def _rollback_stages(rollout: Rollout, share: int) -> tuple[RolloutStage, ...]:
-    """First what the old side carries as it stands; then batch by batch, the new side shrinking with its share."""
+    """Stages of the rollback: first what the old version carries as it is, then batch by batch. The new version
+    shrinks only after its share did (invariant 3)."""
     at = rollout.plan.stages[rollout.stage]
     back = [RolloutStage(min(share, WHOLE - at.old_part), 0, at.new_part, at.old_part)]
     for part in rollout.plan.rollback_parts:
@@ -141,7 +146,7 @@ def succeed(endpoint: Endpoint, now: datetime) -> Transition:
 
 
 def finish_rollback(endpoint: Endpoint, now: datetime) -> Transition:
-    """All is on the old version again; a successor starts from there."""
+    """The old version serves alone again; a successor starts from there, so that no version is skipped halfway."""
     rollout = endpoint.rollout
     assert rollout is not None
     ended = replace(rollout, phase=Phase.ROLLED_BACK, ended_at=now, phase_deadline=None, successor=None)
@@ -156,7 +161,8 @@ def finish_rollback(endpoint: Endpoint, now: datetime) -> Transition:
 
 
 def fail_rollback(endpoint: Endpoint, why: str, now: datetime) -> Transition:
-    """What serves is a mix of both until the next update; the record keeps what it was."""
+    """A mix of both versions serves until the next update. The record keeps the parts and the share, so that nothing
+    that still takes requests is removed."""
     rollout = endpoint.rollout
     assert rollout is not None
     at = desired_state.current_stage(rollout)
@@ -181,13 +187,13 @@ def fail_rollback(endpoint: Endpoint, why: str, now: datetime) -> Transition:
 
 
 def set_condition(rollout: Rollout, type: str, status: bool, message: str, now: datetime) -> Rollout:
-    """With the condition of this type as it is now; ``message`` says who or what."""
+    """Replace the condition of this type; ``message`` says who or what."""
     others = tuple(c for c in rollout.conditions if c.type != type)
     return replace(rollout, conditions=(*others, Condition(type, status, type, message, now)))
 
 
 def restart_bake(endpoint: Endpoint, rollout: Rollout, why: str, now: datetime) -> Transition:
-    """The bake of this stage from its beginning."""
+    """Start this stage's bake over."""
     bake = rollout.plan.stages[rollout.stage].bake
     restarted = replace(rollout, phase_since=now, bake_until=now + timedelta(seconds=bake))
     event = Event("rollout.BakeRestarted", f"baking anew for {bake} s: {why}", {"rollout": rollout.id})
@@ -195,6 +201,6 @@ def restart_bake(endpoint: Endpoint, rollout: Rollout, why: str, now: datetime) 
 
 
 def leftover_event(rollout: Rollout) -> Event:
-    """What a retired fleet had in hand did not end in time: reported, and removed later."""
+    """Event for a retired fleet whose requests did not finish in time. It is removed later."""
     text = f"a retired fleet was not gone within {rollout.plan.drain_timeout} s; its removal goes on"
     return Event("rollout.LeftOver", text, {"rollout": rollout.id})
