@@ -87,13 +87,13 @@ class Member:
     def watch(self, ended: Callable[[], None]) -> None:
         """Calls ``ended`` once, when the process ends (where the system tells)."""
 
-        def told() -> None:
+        def on_exit() -> None:
             self._unwatch()
             ended()
 
         self._watch = self.process.watch()
         if self._watch is not None:
-            asyncio.get_running_loop().add_reader(self._watch, format_bytes)
+            asyncio.get_running_loop().add_reader(self._watch, on_exit)
 
     def let_go(self) -> None:
         """Forgets what is open for it; the process goes on."""
