@@ -1,15 +1,15 @@
-"""Which requests a variant takes: how many at one time, how long others wait, how often each client may ask."""
+"""Admission control of a variant: concurrency limit, queue time, and a rate limit per client."""
 
 from dataclasses import dataclass, field
 
 DEFAULT_MAX_IN_FLIGHT = 1_000
-"""Requests in hand of one instance unless a variant says otherwise: more than any model answers while somebody still
-wants to know, and few enough that an instance whose model hangs does not collect requests without an end."""
+"""Default limit of concurrent requests per instance: more than any model answers before clients time out, and few
+enough that an instance whose model hangs does not accumulate requests without limit."""
 DEFAULT_QUEUE_TIME = 1.0
-"""Seconds that a request waits for an instance with room unless a variant says otherwise."""
+"""Default time, in seconds, that a request waits for an instance with free capacity."""
 MAX_FILL_TIME = 600.0
-"""Seconds in which an empty bucket must be full again. The proxy forgets a client not much later, which then changes
-nothing: a client that is not known has a full bucket."""
+"""Longest time, in seconds, in which an empty bucket may refill. The proxy forgets a client shortly after that, which
+is harmless: an unknown client has a full bucket."""
 
 
 @dataclass(frozen=True)
@@ -21,24 +21,25 @@ class TokenBucket:
 
     @property
     def fill_time(self) -> float:
-        """Seconds in which an empty bucket is full."""
+        """Seconds in which an empty bucket refills."""
         return self.burst / self.per_second
 
 
 @dataclass(frozen=True)
 class Quotas:
-    """How often each client may ask. A client is the value of ``header``, or the access key id where that is ""."""
+    """Rate limit per client. A client is identified by the value of ``header``, or by its access key id if that is
+    empty."""
 
     rate: TokenBucket
-    """Of each client that has none of its own."""
+    """For each client without an entry in ``clients``."""
     header: str = ""
     clients: dict[str, TokenBucket] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Admission:
-    """Of one variant. Requests beyond ``max_in_flight`` for each instance wait in the proxy for ``queue_time``
-    seconds at the most and are refused then."""
+    """Admission of one variant. Requests beyond ``max_in_flight`` per instance wait in the proxy for at most
+    ``queue_time`` seconds and are then refused."""
 
     max_in_flight: int = DEFAULT_MAX_IN_FLIGHT
     queue_time: float = DEFAULT_QUEUE_TIME

@@ -75,12 +75,12 @@ class Alarm:
     wire: dict[str, object] = field(default_factory=dict)
 
     def same_definition(self, other: "Alarm") -> bool:
-        """Whether both judge alike: state, actions, description and the time of the definition are left out."""
+        """Whether both evaluate alike: state, actions, description and time of definition are ignored."""
         return _definition(self) == _definition(other)
 
     @property
     def subject(self) -> str:
-        """What it looks at, for people."""
+        """What the alarm watches, for display."""
         if not self.queries:
             return f"{self.statistic} of {self.metric}"
         return next(query.expression or query.id for query in self.queries if query.returned)

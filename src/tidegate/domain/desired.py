@@ -1,4 +1,4 @@
-"""What a spec file asks for, as domain objects: the native door's counterpart of the wire's Create calls."""
+"""Desired state from a spec file, as domain objects: the native API's counterpart of SageMaker's Create calls."""
 
 from dataclasses import dataclass, field
 
@@ -11,7 +11,8 @@ from tidegate.domain.scaling import Dimension, ScalingPolicy
 
 @dataclass(frozen=True)
 class DesiredScaling:
-    """Of one variant. ``from_zero``: a policy of its own takes it from no instance to one when requests wait."""
+    """Desired autoscaling of one variant. ``from_zero``: a policy of its own scales from zero to one instance when
+    requests wait."""
 
     variant: str
     dimension: Dimension
@@ -23,8 +24,8 @@ class DesiredScaling:
 
 @dataclass(frozen=True)
 class DesiredDeployment:
-    """One endpoint with all it needs. Model and config names are derived from the content (name plus a short
-    digest), so the same spec always gives the same names and a changed one gives new ones."""
+    """One endpoint with everything it needs. Model and config names are derived from the content (name plus a short
+    digest): the same spec always gives the same names, and a changed spec gives new ones."""
 
     endpoint: str
     models: tuple[Model, ...]
