@@ -1,7 +1,7 @@
-"""Sessions of stateful models, in SageMaker's words: headers, ids and error messages. Pure.
+"""Sessions of stateful models, as in SageMaker: headers, ids and error messages. Pure.
 
-A client asks for a session with NEW_SESSION; the container names it and says when it ends; whatever carries its id
-goes to the same instance. The proxy remembers where a session is, the instance which sessions it has.
+A client opens a session with NEW_SESSION. The container names the session and ends it. Requests with its id go to the
+same instance: the proxy stores which instance has a session, and the instance which sessions it has.
 """
 
 import re
@@ -15,17 +15,17 @@ MAX_ID_LENGTH = 256
 
 ID_PATTERN = "[a-zA-Z0-9](-*[a-zA-Z0-9])*"
 PATTERN = f"^({NEW_SESSION})$|^{ID_PATTERN}$"
-"""What SessionId may be. A request whose answer is streamed in events cannot begin a session."""
+"""Pattern of SessionId. A request with a streamed response cannot open a session."""
 
 HOLDER_HEADER = "X-Tidegate-Session"
-"""Of a request in a session: the CRC-32 of the name of the instance that has it, as the proxy knows it."""
+"""Request header: CRC-32 of the name of the instance that has the session, according to the proxy."""
 GONE_HEADER = "x-tidegate-session"
-"""Header of an instance's answer that it does not have the session; the proxy forgets where it was, and takes the
-header out."""
+"""Response header of an instance that does not have the session. The proxy forgets the session's instance and removes
+the header."""
 
 
 def invalid_id_message(pattern: str) -> str:
-    """``pattern``: the one that the id does not have."""
+    """``pattern``: the one that the id does not match."""
     constraint = f"Member must satisfy regular expression pattern: {pattern}"
     return f"1 validation error detected: Value at 'sessionId' failed to satisfy constraint: {constraint}"
 
