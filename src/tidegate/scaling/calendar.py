@@ -1,4 +1,4 @@
-"""Calendar: the count of a peak is there when it starts, because it is asked for a start-up time before. Pure."""
+"""Calendar policies: scale out one start-up time before a peak, so that its count is ready when it starts. Pure."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -8,24 +8,24 @@ from tidegate.domain.scaling import CalendarPeak, CalendarPolicy
 from tidegate.scaling.schedule import Schedule, parse_peak
 
 DEFAULT_START_UP = 120.0
-"""Seconds that are allowed for a model that was never started yet."""
+"""Start-up time in seconds assumed for a model that was never started."""
 
 EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
-"""Where rates of peaks count from."""
+"""Anchor of ``rate(...)`` schedules of peaks."""
 
 
 def peak_schedule(peak: CalendarPeak) -> Schedule:
-    """When it starts. Raises Invalid."""
+    """Schedule of the peak's starts. Raises Invalid."""
     return parse_peak(peak.starts, peak.timezone, peak.holidays)
 
 
 def lead_time(start_up: float | None, margin: float) -> timedelta:
-    """How long before it is needed a count is asked for."""
+    """How long before it is needed a count is requested."""
     return timedelta(seconds=(DEFAULT_START_UP if start_up is None else start_up) + margin)
 
 
 def count(calendar: CalendarPolicy, start_up: float | None, now: datetime) -> tuple[int, str] | None:
-    """The most that a peak which is on or about to be needs, and what to call it; None between peaks."""
+    """Highest count of the peaks that are on or about to start, with the peak's label; None between peaks."""
     ahead = lead_time(start_up, calendar.margin)
     on = [
         (peak.count, _peak_label(peak)) for peak in calendar.peaks if _current_start(peak, ahead, now) is not None
@@ -34,7 +34,7 @@ def count(calendar: CalendarPolicy, start_up: float | None, now: datetime) -> tu
 
 
 def next_change(calendar: CalendarPolicy, start_up: float | None, now: datetime) -> datetime | None:
-    """When ``count`` may be another."""
+    """Next time at which ``count`` may change."""
     ahead = lead_time(start_up, calendar.margin)
     instants = []
     for peak in calendar.peaks:
@@ -48,14 +48,14 @@ def next_change(calendar: CalendarPolicy, start_up: float | None, now: datetime)
 
 
 def _current_start(peak: CalendarPeak, ahead: timedelta, now: datetime) -> datetime | None:
-    """The start of the peak that counts now: it has not ended, and at most ``ahead`` is left until it begins."""
+    """Start of the peak that counts now: it has not ended, and starts within ``ahead``; None: there is none."""
     begin = _lenient_schedule(peak).after(now - timedelta(seconds=peak.lasts), EPOCH)
     return begin if begin is not None and begin <= now + ahead else None
 
 
 def _lenient_schedule(peak: CalendarPeak) -> Schedule:
-    """A peak was checked when it was asked for. Where its holidays are not known any more, as in a controller that is
-    started without the package of them, Monday to Friday are worked: a peak a day off is better than none."""
+    """Schedule of a peak that was valid when it was created. If its holidays are unknown now, as in a controller
+    without the package ``holidays``, assume Monday to Friday: a peak that is a day off is better than none."""
     try:
         return peak_schedule(peak)
     except Invalid:
@@ -66,5 +66,5 @@ def _peak_label(peak: CalendarPeak) -> str:
     try:
         peak_schedule(peak)
     except Invalid as error:
-        return f"{peak.name} (Monday to Friday are worked: {error.message})"
+        return f"{peak.name} (working days are Monday to Friday: {error.message})"
     return peak.name

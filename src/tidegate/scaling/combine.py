@@ -1,9 +1,9 @@
-"""All rules of a target together. Pure.
+"""Combine the proposals of all policies of a target. Pure.
 
-By alarms (Amazon's): the largest of those that ask for more; else fewer, when every target tracking policy that may
-scale in agrees, and again the largest. Our own rules each say a count, and the largest of all wins: so fewer needs
-the agreement of every rule, and more the wish of one. Between two peaks a calendar agrees to the minimum; a forecast
-that knows nothing yet has no say.
+Alarm-based policies follow Application Auto Scaling: the largest proposal to scale out wins; scaling in needs the
+agreement of every target tracking policy that may scale in, and the largest of their counts wins. Tidegate's own
+policies each propose a count, and the largest overall wins: one policy suffices to scale out, and all must agree to
+scale in. Between peaks a calendar proposes the minimum; a forecast without data proposes nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ from tidegate.scaling.proposals import CountProposal, RefusedProposal, is_due
 
 @dataclass(frozen=True)
 class CombinedProposal:
-    """``ask`` None: nothing asks for another count. ``state`` remembers what was looked at."""
+    """``ask`` None: no policy proposes another count. ``state`` includes what the policies remember."""
 
     state: ScalerState
     ask: CountProposal | None
@@ -63,7 +63,7 @@ def combine_policies(
 
 
 def record_scale_out(policies: Sequence[ScalingPolicy], state: ScalerState, now: datetime) -> ScalerState:
-    """After a scale-out the fast rules wait a moment."""
+    """Record a scale-out: fast policies wait for their cooldown after it."""
     names = {policy.name for policy in policies if isinstance(policy, FastPolicy)}
     memory = {name: replace(known, grown_at=now) if name in names else known for name, known in state.fast.items()}
     return replace(state, fast=memory)
@@ -93,7 +93,7 @@ def _alarm_proposal(
 def _agreed_scale_in(
     tracks: Sequence[TargetTracking], state: ScalerState, seen: ScalingObservation, now: datetime
 ) -> CountProposal | RefusedProposal | None:
-    """Scaling in by target tracking: one acts, and all agree."""
+    """Proposal to scale in by target tracking: the low alarm of one policy is due, and all policies agree."""
     if not any(tracking.is_scale_in_due(policy, state, seen, now) for policy in tracks):
         return None
     votes = [tracking.propose_scale_in(policy, state, seen, now) for policy in tracks]
@@ -135,7 +135,7 @@ def _native_proposals(
 def _record_fired(
     policies: Sequence[ScalingPolicy], state: ScalerState, seen: ScalingObservation, now: datetime
 ) -> dict[str, datetime]:
-    """Memory of the alarms that act now; those of policies that are gone are forgotten."""
+    """When each alarm last acted. Alarms of deleted policies are dropped."""
     heard = [alarm for policy in policies for alarm in seen.alarms.get(policy.name, ())]
     before = {alarm.name: state.fired[alarm.name] for alarm in heard if alarm.name in state.fired}
     return before | {alarm.name: now for alarm in heard if is_due(alarm, state, now)}

@@ -1,7 +1,7 @@
-"""Amazon's cron expressions: six fields, with ``?``, ``L``, ``W`` and ``#``. Pure.
+"""AWS cron expressions: six fields, with ``?``, ``L``, ``W`` and ``#``. Pure.
 
 Fields: minutes, hours, day of month, month, day of week, year. One of the two day fields is ``?``. Source: Amazon
-EventBridge Scheduler user guide, "Cron-based schedules". Ranges may wrap around (``FRI-MON``), those of years not.
+EventBridge Scheduler user guide, "Cron-based schedules". Ranges may wrap around (``FRI-MON``), except those of years.
 """
 
 import calendar
@@ -17,7 +17,7 @@ MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", 
 WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 FIRST_YEAR, LAST_YEAR = 1970, 2199
 HORIZON = 45
-"""Years: no rule that comes again at all waits longer (a fifth Monday of February may wait 40)."""
+"""Years: any rule that recurs at all does so within this time (a fifth Monday of February: 40 years)."""
 
 _NUMBER = re.compile(r"\d{1,4}", re.ASCII)
 _ITEM = re.compile(r"(?P<from>\*|\w{1,9})(?:-(?P<to>\w{1,9}))?(?:/(?P<step>\d{1,4}))?", re.ASCII)
@@ -25,8 +25,8 @@ _ITEM = re.compile(r"(?P<from>\*|\w{1,9})(?:-(?P<to>\w{1,9}))?(?:/(?P<step>\d{1,
 
 @dataclass(frozen=True)
 class Cron:
-    """Sorted values of each field. Days: ``days`` of the month, or ``weekdays`` 1 (Sunday) to 7; the rest are the
-    special ones, each as AWS writes it."""
+    """Sorted values of each field. Days are ``days`` of the month, or ``weekdays`` 1 (Sunday) to 7; ``special`` has
+    those with L, W or #, in AWS notation."""
 
     text: str
     minutes: tuple[int, ...]
@@ -39,11 +39,11 @@ class Cron:
 
     @property
     def uses_working_days(self) -> bool:
-        """Whether it matters which days are worked."""
+        """Whether the expression depends on working days."""
         return any(text.endswith("W") for text in self.special)
 
     def on(self, day: date, works: IsWorkingDay) -> bool:
-        """Whether it comes on this day, whatever the time; ``works`` says which days are working days."""
+        """Whether the expression matches this day at any time; ``works`` says which days are working days."""
         if day.month not in self.months or day.year not in self.years:
             return False
         if self.days is not None:
@@ -52,7 +52,7 @@ class Cron:
         return _weekday(day) in self.weekdays or any(_is_weekday(text, day) for text in self.special)
 
     def times(self, start: datetime, works: IsWorkingDay = monday_to_friday) -> Iterator[datetime]:
-        """Times without a zone from about ``start`` on, in order; the first ones may be up to an hour before it."""
+        """Naive times from about ``start`` on, in order; the first ones may be up to an hour earlier."""
         day, last = start.date(), min(start.year + HORIZON, LAST_YEAR)
         earliest = max(0, start.hour - 1)
         while day.year <= last:
@@ -67,7 +67,7 @@ class Cron:
 
 
 def parse(text: str) -> Cron:
-    """The six fields, without ``cron()`` around them. Raises Invalid with what is wrong."""
+    """Parse the six fields, without ``cron()``. Raises Invalid."""
     whole, fields = f"cron({text})", text.upper().split()
     if len(fields) != 6:
         raise Invalid(
@@ -93,12 +93,12 @@ def parse(text: str) -> Cron:
 def parse_field(
     field: str, name: str, low: int, high: int, text: str, names: tuple[str, ...] = ()
 ) -> frozenset[int]:
-    """Of one field of ``text``, which is named when it cannot be read. Raises Invalid."""
+    """Parse one field of ``text`` to its values. Raises Invalid, naming field and text."""
     found: set[int] = set()
     for item in field.split(","):
         match = _ITEM.fullmatch(item)
         if match is None:
-            raise Invalid(f"{text}: {item!r} cannot be read in the field {name}")
+            raise Invalid(f"{text}: {item!r} is not valid in the field {name}")
         start, end, step = match["from"], match["to"], None if match["step"] is None else int(match["step"])
         first = low if start == "*" else _parse_number(start, name, low, high, text, names)
         last = first
@@ -108,7 +108,7 @@ def parse_field(
             last = high
         around = last < first and name != "year"
         if (last < first and not around) or step == 0 or (start == "*" and end is not None):
-            raise Invalid(f"{text}: {item!r} is no range in the field {name}")
+            raise Invalid(f"{text}: {item!r} is not a valid range in the field {name}")
         span = high - low + 1
         steps = range(first, last + 1 + span * around, step or 1)
         found.update(low + (value - low) % span for value in steps)
@@ -147,7 +147,7 @@ def _parse_weekdays(field: str, text: str) -> tuple[frozenset[int], tuple[str, .
         elif "#" in item:
             word, _, nth = item.partition("#")
             if nth not in ("1", "2", "3", "4", "5"):
-                raise Invalid(f"{text}: {item!r}: only the first to the fifth (#1 to #5) can be named")
+                raise Invalid(f"{text}: {item!r}: expected #1 to #5")
             special.append(f"{_parse_number(word, 'day-of-week', 1, 7, text, WEEKDAYS)}#{nth}")
         else:
             rest.append(item)
@@ -172,7 +172,7 @@ def _is_month_day(text: str, day: date, works: IsWorkingDay) -> bool:
 
 
 def _nearest_working_day(day: date, works: IsWorkingDay) -> date | None:
-    """The working day nearest to ``day`` in the same month, of two the earlier one; None where nobody works."""
+    """Working day nearest to ``day`` in the same month, the earlier of two; None if the month has none."""
     for away in range(31):
         for near in (day - timedelta(days=away), day + timedelta(days=away)):
             if near.month == day.month and works(near):

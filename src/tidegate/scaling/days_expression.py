@@ -1,8 +1,8 @@
-"""``days(minutes hours days-of-month months which)``: days of work that no cron expression can name. Pure.
+"""``days(minutes hours days-of-month months which)``: working days that no cron expression can describe. Pure.
 
 ``days(0 8 15,L * working+1)`` is eight o'clock on each pay day and on the working day before it. ``which`` is
-``all``, ``MON-FRI`` or ``SAT-SUN`` (only such days), ``working`` (one at a weekend becomes the working day before it)
-or ``working+N`` (and the N working days before that).
+``all``, ``MON-FRI`` or ``SAT-SUN`` (only such days), ``working`` (a day on a weekend moves to the working day before)
+or ``working+N`` (also the N working days before that).
 """
 
 import re
@@ -29,7 +29,7 @@ class RecurringDays:
     at: tuple[time, ...]
 
     def times(self, start: datetime, works: IsWorkingDay = monday_to_friday) -> Iterator[datetime]:
-        """Times without a zone from about ``start`` on, in order; the first ones may be up to a day before it."""
+        """Naive times from about ``start`` on, in order; the first ones may be up to a day earlier."""
         for year in range(max(FIRST_YEAR, start.year), min(start.year + HORIZON, LAST_YEAR) + 1):
             for day in _sorted_dates(self.days, year, works):
                 if day >= start.date():
@@ -42,7 +42,7 @@ def _sorted_dates(days: CalendarDays, year: int, works: IsWorkingDay) -> tuple[d
 
 
 def parse(text: str) -> RecurringDays:
-    """The five fields, without ``days()`` around them. Raises Invalid with what is wrong."""
+    """Parse the five fields, without ``days()``. Raises Invalid."""
     whole, fields = f"days({text})", text.upper().split()
     if len(fields) != 5:
         raise Invalid(f"{whole} has {len(fields)} fields; it needs 5: minutes hours days-of-month months which")
@@ -73,7 +73,7 @@ def parse(text: str) -> RecurringDays:
 def _parse_days_of_month(field: str, whole: str) -> tuple[int, ...]:
     items = field.split(",")
     if "" in items:
-        raise Invalid(f"{whole}: {field!r} cannot be read in the field days-of-month")
+        raise Invalid(f"{whole}: {field!r} is not valid in the field days-of-month")
     rest = ",".join(item for item in items if item != "L")
     numbers = sorted(parse_field(rest, "days-of-month", 1, 31, whole)) if rest else []
     return (*numbers, *((-1,) if "L" in items else ()))

@@ -1,9 +1,8 @@
-"""The machine of one scalable target: one pure function, like the rollout machine.
+"""Scaling decision of one target: one pure function, like the rollout's ``step``.
 
-The caller loads the target, its rules and its state, looks, decides, saves what came back together with the change of
-the endpoint's count in one transaction, and only then acts. Unknown is None, and nothing is scaled on it. On its own
-output, seen as what is wanted now, the decision stands: it is a fixpoint.
-"""
+The caller loads target, policies and state, observes, decides, and saves the result together with the endpoint's new
+count in one transaction before it acts. Unknown is None, and nothing is scaled on it. The decision is a fixpoint:
+with its own result as the desired count it changes nothing."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -29,9 +28,9 @@ from tidegate.scaling.proposals import CountProposal, repeat_interval, scale_out
 
 @dataclass(frozen=True)
 class ScalingDecision:
-    """``desired`` differs from what was seen only when the count is to be changed now. ``target`` has new bounds
-    after a scheduled action. ``activities`` are those to save: new ones, and the one that ended. ``wake_at`` is the
-    next instant at which time alone could change the decision; None: never."""
+    """``desired`` differs from the observed count only if the count is to be changed now. ``target`` has new bounds
+    after a scheduled action. ``activities`` are to be saved: new ones, and one that ended. ``wake_at`` is the next
+    time at which time alone could change the decision; None: never."""
 
     desired: int
     reason: str
@@ -51,7 +50,7 @@ def decide(
     *,
     activity_id: str,
 ) -> ScalingDecision:
-    """``activity_id`` names the activity that may begin now; one that was not used may be given again."""
+    """``activity_id`` is for the activity that may start now; an unused one may be passed again."""
     target, state = scheduled_actions.apply_actions(target, schedules, state, now)
     state, activities = pending_change.finish_change(target, state, seen, now)
     choice = CombinedProposal(state, None) if seen.busy else combine_policies(target, policies, state, seen, now)
@@ -73,15 +72,15 @@ def decide(
 def _desired_count(
     target: ScalableTarget, choice: CombinedProposal, seen: ScalingObservation, now: datetime
 ) -> tuple[int, str, CountProposal | None]:
-    """The count, why, and the ask behind it where that is what counts. Bounds hold whatever is suspended."""
+    """Desired count, reason, and the proposal if that decided. Bounds apply even if scaling is suspended."""
     ask = choice.ask
     wish = seen.desired if ask is None or _is_suspended(target, ask, seen) else ask.count
     desired = min(target.maximum, max(target.minimum, wish))
     retry_at = choice.state.retry_at
     if desired > seen.desired and retry_at is not None and now < retry_at:
-        return seen.desired, "the last scale-out could not be had; waiting before the next", None
+        return seen.desired, "the last scale-out failed; waiting before the next", None
     if desired == seen.desired:
-        return desired, "nothing asks for another count", None
+        return desired, "no policy proposes another count", None
     if seen.desired < target.minimum and desired == target.minimum:
         return desired, f"minimum capacity was set to {target.minimum}", None
     if seen.desired > target.maximum and desired == target.maximum:
@@ -98,8 +97,8 @@ def _is_suspended(target: ScalableTarget, ask: CountProposal, seen: ScalingObser
 def _start_cooldown(
     state: ScalerState, ask: CountProposal | None, desired: int, seen: ScalingObservation, now: datetime
 ) -> ScalerState:
-    """Scaling out ends the cooldown of scaling in. Within its own, the count before the first change stays the
-    base."""
+    """Start the cooldown of a change. Scaling out ends the cooldown of scaling in. During its own cooldown, the count
+    before the first change stays the base."""
     if ask is None or ask.cooldown is None:
         return state
     if desired < seen.desired:

@@ -1,4 +1,4 @@
-"""The change under way: is it there, could it not be had, was it overtaken; and the words of activities. Pure."""
+"""The change in progress: completed, failed or overridden, with the text of its activity. Pure."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -15,13 +15,14 @@ from tidegate.domain.scaling import (
 from tidegate.scaling.proposals import RefusedProposal
 
 RETRY_DELAY = timedelta(seconds=60)
-"""After a scale-out that could not be had."""
+"""Wait after a failed scale-out."""
 
 
 def finish_change(
     target: ScalableTarget, state: ScalerState, seen: ScalingObservation, now: datetime
 ) -> tuple[ScalerState, tuple[Activity, ...]]:
-    """The state once the change under way has ended, and that activity as it ended. Cooldowns begin here."""
+    """End the change in progress if it is complete, failed or overridden. Returns the state and the ended activity.
+    Cooldowns start here, when the change is complete."""
     running = state.running
     if running is None:
         return state, ()
@@ -70,7 +71,7 @@ def start_change(
     id: str,
     now: datetime,
 ) -> tuple[ScalerState, tuple[Activity, ...]]:
-    """The state with this change under way. One that it overtakes is on record as overridden."""
+    """Start a change. A change in progress is recorded as overridden."""
     words = target.dimension.words
     activity = Activity(
         id=id,
@@ -97,7 +98,7 @@ def record_refusal(
     id: str,
     now: datetime,
 ) -> tuple[ScalerState, tuple[Activity, ...]]:
-    """What an alarm asked for and cannot have is told once, until something else is."""
+    """Record a refused proposal once, until the reason changes."""
     reason = NotScaledReason(refusal.code, seen.desired, target.maximum, target.minimum)
     before = state.not_scaled
     if before is not None and (before.cause, before.not_scaled) == (refusal.cause, (reason,)):

@@ -1,4 +1,4 @@
-"""What one rule asks for, and the questions that several rules have in common."""
+"""Proposal of one policy, and helpers that several policies share."""
 
 import math
 from dataclasses import dataclass
@@ -11,34 +11,34 @@ REPEAT_SECONDS = 60.0
 """Seconds after which an alarm that stays in ALARM acts again (unlike one that sends messages)."""
 EPSILON = 1e-9
 MAX_COUNT = 1e9
-"""Instances: more are never wanted."""
+"""No proposal exceeds this count."""
 
 
 @dataclass(frozen=True)
 class CountProposal:
-    """``count`` may lie outside the target's bounds. ``cooldown`` is seconds from when the change is all there."""
+    """``count`` may lie outside the target's bounds. ``cooldown``: seconds from the completion of the change."""
 
     count: int
     cause: str
     cooldown: float | None = None
-    """None: it is not by an alarm, and no cooldown follows."""
+    """None: the proposal is not by an alarm and has no cooldown."""
 
 
 @dataclass(frozen=True)
 class RefusedProposal:
-    """An alarm asked and nothing can be changed."""
+    """An alarm acted, but nothing can be changed."""
 
     code: NotScaled
     cause: str
 
 
 def round_up(instances: float) -> int:
-    """Rounded up, but not for an error of the arithmetic. A metric may be as large as a float can be."""
+    """Round up, ignoring floating-point errors. Capped, since a metric may be as large as a float can be."""
     return math.ceil(min(instances, MAX_COUNT) - EPSILON)
 
 
 def is_due(alarm: PolicyAlarm, state: ScalerState, now: datetime) -> bool:
-    """Whether the alarm acts now: when it went off, then once a minute, or a period where that is shorter."""
+    """Whether the alarm acts now: when it fires, then once a minute, or once a period if that is shorter."""
     if alarm.state is not AlarmState.ALARM or alarm.value is None:
         return False
     last = state.fired.get(alarm.name)
@@ -54,11 +54,11 @@ def is_cooling_down(cooldown: Cooldown | None, now: datetime) -> bool:
 
 
 def scale_out_base(state: ScalerState, seen: ScalingObservation, now: datetime) -> int:
-    """The count that a scale-out starts from. In the cooldown of an earlier one that is the count before it, so what
-    was added counts as part of what is asked now."""
+    """Count that a scale-out starts from. During a scale-out cooldown that is the count before it, so that what was
+    added counts toward the new proposal."""
     return state.out.base if state.out is not None and is_cooling_down(state.out, now) else seen.desired
 
 
 def alarm_cause(alarm: PolicyAlarm, policy: str) -> str:
-    """Application Auto Scaling's words."""
+    """Cause in Application Auto Scaling's format."""
     return f"monitor alarm {alarm.name} in state ALARM triggered policy {policy}"

@@ -1,11 +1,11 @@
-"""The fast rule: how many instances the last seconds needed. Pure.
+"""Fast policies: instances needed by the load of the last seconds. Pure.
 
-The need is the requests in the hands of the model (arrivals x service time, by Little's law) plus what it takes to
-work a queue off, in units of what one instance should have at one time. Where arrivals are not known it is the
-requests in flight; those grow with the queue, so growth is then counted from the instances that are ready.
+The need is the number of requests in the model (arrivals x service time, by Little's law) plus what it takes to drain
+the queue, divided by the target concurrency per instance. If arrivals are unknown it is the requests in flight; those
+grow with the queue, so growth is then relative to the ready instances.
 
-Out: at once when the smoothed need exceeds the count by more than a little, in bounded steps. In: to the highest need
-of the whole window and some more. Between the two nothing moves.
+Scale out at once, in bounded steps, when the smoothed need exceeds the count by more than the tolerance. Scale in to
+the highest need in the whole window, plus headroom. In between, keep the count.
 """
 
 import math
@@ -16,21 +16,20 @@ from tidegate.domain.scaling import CapacityNeed, FastMemory, FastPolicy, Scalin
 from tidegate.scaling.proposals import round_up
 
 SAMPLE_INTERVAL = 0.9
-"""Seconds between two looks that count: a little under one, so that a loop of a second misses none."""
+"""Minimum seconds between two samples: a little under one, so that a loop of one second loses none."""
 LONGEST_GAP = 10.0
-"""Seconds without a look after which the window begins anew: what was not seen may have been a peak."""
+"""Seconds without a sample after which the window restarts: a peak may have been missed."""
 
 SURPRISE_DEVIATIONS = 3.0
 TOLERANCE = 0.1
-"""Of the count: a need that exceeds it by less is no reason to scale out, since one instance can take more than it
-should have."""
+"""Part of the count by which the need may exceed it without a scale-out, since an instance can take more than its
+target."""
 
 
 def update_memory(
     policy: FastPolicy, before: FastMemory | None, seen: ScalingObservation, now: datetime
 ) -> FastMemory | None:
-    """The memory with this moment in it; blind, as it was. Looks that follow too soon do
-    not count."""
+    """Add a sample to the memory. Unchanged if the load is unknown, or the last sample is too recent."""
     if seen.load is None or seen.ready is None:
         return before
     passed = None if before is None else (now - before.at).total_seconds()
@@ -46,8 +45,8 @@ def update_memory(
 
 
 def _smoothing_weight(policy: FastPolicy, load: VariantLoad, level: float, need: float, passed: float) -> float:
-    """How much of a change counts at once: part of it, smoothly; all of a rise that chance does not explain (more
-    than 3 standard deviations of a Poisson count)."""
+    """Weight of the new sample: exponential smoothing, or 1 for a rise that chance does not explain (more than 3
+    standard deviations of a Poisson count)."""
     counted = load.in_flight if load.arrivals is None else load.arrivals
     if need > level and policy.smoothing > 0:
         usual = counted * level / need
@@ -57,7 +56,7 @@ def _smoothing_weight(policy: FastPolicy, load: VariantLoad, level: float, need:
 
 
 def needed_instances(policy: FastPolicy, load: VariantLoad, ready: int) -> float:
-    """Instances, as a fraction."""
+    """Needed instances, as a fraction."""
     if load.arrivals is None or load.service_time is None:
         return load.in_flight / policy.in_flight
     busy = load.arrivals * load.service_time
@@ -69,7 +68,7 @@ def needed_instances(policy: FastPolicy, load: VariantLoad, ready: int) -> float
 def count(
     policy: FastPolicy, memory: FastMemory | None, seen: ScalingObservation, now: datetime, idle: bool
 ) -> int:
-    """The count that it wants. ``idle``: no change is under way. Blind, what there is."""
+    """Proposed count. ``idle``: no change is in progress. If the load is unknown, the present count."""
     if memory is None or memory.at != now or seen.load is None or seen.ready is None:
         return seen.desired
     more = _scale_out_count(policy, memory, seen, now, idle)

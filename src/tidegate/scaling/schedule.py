@@ -1,6 +1,6 @@
-"""When something happens: ``at(...)``, ``rate(...)``, ``cron(...)``, ``days(...)`` in the time zone of a place. Pure.
+"""Schedules: ``at(...)``, ``rate(...)``, ``cron(...)`` and ``days(...)`` in a time zone. Pure.
 
-Clocks that are put forward: a time that does not exist is taken as so much later. Put back: the first of the two.
+Daylight saving: a time that is skipped is moved later by the gap; of a time that occurs twice the first one counts.
 """
 
 import re
@@ -20,7 +20,7 @@ _DAYS = re.compile(r"\s*days\((.*)\)\s*")
 _RATE = re.compile(r"\s*([1-9]\d{0,8})\s+(minute|hour|day)s?\s*")
 
 LOOK_BACK = tuple(timedelta(days=days) for days in (1 / 24, 1, 31, 366, 366 * crons.HORIZON))
-"""How far back the last time is looked for, one after the other: most schedules come often."""
+"""Spans in which ``last`` searches backward, one after the other: most schedules recur often."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Schedule:
     works: IsWorkingDay = monday_to_friday
 
     def after(self, instant: datetime, anchor: datetime) -> datetime | None:
-        """The first time after ``instant``, in UTC; None: never again. ``anchor`` is where a rate counts from; it is
-        itself not one of the times."""
+        """First time after ``instant``, in UTC; None: never again. A rate counts from ``anchor``, which is not itself
+        a time."""
         if self.every is not None:
             passed = max(0, (instant - anchor) // self.every)
             return (anchor + (passed + 1) * self.every).astimezone(UTC)
@@ -49,7 +49,7 @@ class Schedule:
         return self._first(named.times(local, self.works), instant)
 
     def last(self, since: datetime, until: datetime, anchor: datetime) -> datetime | None:
-        """The last time after ``since`` and not after ``until``, in UTC; None: there is none between them."""
+        """Last time after ``since`` and not after ``until``, in UTC; None: there is none."""
         if until <= since:
             return None
         if self.every is not None:
@@ -77,7 +77,7 @@ class Schedule:
         return found
 
     def _first(self, locals: Iterator[datetime], instant: datetime) -> datetime | None:
-        """Of times in local order. One that does not exist is taken as later, and may pass others by."""
+        """First time after ``instant``. A skipped local time is moved later, possibly behind the next ones."""
         found: datetime | None = None
         for local in locals:
             moment = self._instant(local)
@@ -119,7 +119,7 @@ def parse(text: str, timezone: str = "UTC", holidays: str = "") -> Schedule:
 
 @lru_cache(maxsize=1024)
 def parse_peak(text: str, timezone: str = "UTC", holidays: str = "") -> Schedule:
-    """As ``parse``; ``days(...)`` is understood, too."""
+    """Like ``parse``, and ``days(...)`` as well."""
     match = _DAYS.fullmatch(text)
     if match is None:
         return parse(text, timezone, holidays)
@@ -131,11 +131,11 @@ def parse_peak(text: str, timezone: str = "UTC", holidays: str = "") -> Schedule
 
 
 def load_zone(name: str) -> ZoneInfo:
-    """Raises Invalid for one that is not known."""
+    """Raises Invalid for an unknown time zone."""
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        raise Invalid(f"time zone {name!r} is not known; use an IANA name such as Europe/Zurich") from None
+        raise Invalid(f"unknown time zone {name!r}; use an IANA name such as Europe/Zurich") from None
 
 
 def _rate(inside: str) -> timedelta:

@@ -12,7 +12,7 @@ from tidegate.scaling.proposals import CountProposal, alarm_cause, is_cooling_do
 def propose(
     policy: StepScaling, state: ScalerState, seen: ScalingObservation, now: datetime
 ) -> CountProposal | None:
-    """The largest count that an alarm which acts now asks for; None where none asks for another count."""
+    """Largest count proposed by an alarm that acts now; None: no proposal."""
     asks = []
     for alarm in seen.alarms.get(policy.name, ()):
         if alarm.value is None or not is_due(alarm, state, now):
@@ -23,14 +23,13 @@ def propose(
         grown = adjust(policy, step.adjustment, scale_out_base(state, seen, now))
         count = grown if grown > seen.desired else adjust(policy, step.adjustment, seen.desired)
         if grown <= seen.desired and (count > seen.desired or is_cooling_down(state.into, now)):
-            continue  # A cooldown holds it.
+            continue  # a cooldown is active
         asks.append(CountProposal(count, alarm_cause(alarm, policy.name), policy.cooldown))
     return max(asks, key=lambda one: one.count, default=None)
 
 
 def find_step(steps: tuple[ScalingStep, ...], breach: float) -> ScalingStep | None:
-    """Over the threshold a step holds from its lower bound on up to just before its upper one; under it, from just
-    above its lower bound to its upper one."""
+    """Above the threshold a step includes its lower bound; below it, its upper bound."""
     for step in steps:
         low = float("-inf") if step.lower is None else step.lower
         high = float("inf") if step.upper is None else step.upper
@@ -54,7 +53,7 @@ def adjust(policy: StepScaling, adjustment: int, count: int) -> int:
 
 
 def percent_change(count: int, adjustment: int) -> int:
-    """Instances in so many percent: toward zero, but what is not nothing is at least one."""
+    """Change in instances: rounded toward zero, but at least one unless it is zero."""
     hundredths = count * adjustment
     whole = abs(hundredths) // 100 or bool(hundredths)
     return whole if hundredths > 0 else -whole

@@ -1,9 +1,9 @@
-"""Target tracking: Application Auto Scaling's rule, and the two alarms that it shows. Pure.
+"""Target tracking as in Application Auto Scaling, with its two alarms. Pure.
 
-The alarms: above the target in 3 of 3 minutes, below 0.9 of it in 15 of 15. The change is in proportion to the metric
-and rounded up, so that scaling in cannot lift the metric over the target. Amazon publishes neither for SageMaker; the
-numbers are those of its ECS targets. For metrics of 10 seconds they are unknown: as many points are taken.
-"""
+The high alarm fires above the target in 3 of 3 minutes, the low alarm below 0.9 of it in 15 of 15. The count changes
+in proportion to the metric and is rounded up, so that scaling in cannot raise the metric over the target. AWS
+publishes neither for SageMaker; the numbers are those of its ECS targets. For 10-second metrics they are unknown, and
+the same number of points is used."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,7 +37,7 @@ LOW_FACTOR = 0.9
 
 @dataclass(frozen=True)
 class PredefinedMetric:
-    """What a predefined metric stands for. ``period`` is seconds."""
+    """Metric that a predefined name refers to. ``period`` is seconds."""
 
     name: str
     statistic: str
@@ -74,7 +74,7 @@ def _tracked_metric(target: ScalableTarget, policy: TargetTracking) -> TrackedMe
 
 
 def build_alarms(target: ScalableTarget, policy: TargetTracking, arn: str, now: datetime) -> tuple[Alarm, Alarm]:
-    """The high and the low alarm of a policy. They are made and removed with it; ``arn`` is the policy's."""
+    """High and low alarm of a policy, which are created and deleted with it. ``arn`` is the policy's."""
     watched = _tracked_metric(target, policy)
 
     def alarm(which: int, periods: int, threshold: float, comparison: ComparisonOperator) -> Alarm:
@@ -106,7 +106,7 @@ def build_alarms(target: ScalableTarget, policy: TargetTracking, arn: str, now: 
 def propose_scale_out(
     policy: TargetTracking, state: ScalerState, seen: ScalingObservation, now: datetime
 ) -> CountProposal | None:
-    """What the high alarm asks for now."""
+    """Proposal of the high alarm now, if any."""
     high = _own_alarms(policy, seen)[0]
     if high is None or high.value is None or not is_due(high, state, now):
         return None
@@ -121,7 +121,7 @@ def propose_scale_out(
 def propose_scale_in(
     policy: TargetTracking, state: ScalerState, seen: ScalingObservation, now: datetime
 ) -> CountProposal | RefusedProposal | None:
-    """What the low alarm would have, whether or not it acts just now: None when it does not agree to fewer."""
+    """Proposal of the low alarm, whether or not it is due now; None if it does not agree to scale in."""
     low = _own_alarms(policy, seen)[1]
     if low is None or low.value is None or low.state is not AlarmState.ALARM or is_cooling_down(state.into, now):
         return None

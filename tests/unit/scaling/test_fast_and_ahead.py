@@ -125,7 +125,7 @@ def test_without_the_package_of_its_holidays_a_peak_comes_by_monday_to_friday(
     )
     during = asked(ScalingObservation(1, 1), swiss, at=(START.replace(day=31, hour=7) - START).total_seconds())
     assert during.desired == 6
-    assert "pay day (Monday to Friday are worked: public holidays need a package more" in during.reason
+    assert "pay day (working days are Monday to Friday: public holidays need an optional package" in during.reason
 
 
 DAILY = ForecastPolicy("forecast", per_instance=10.0, season=86_400.0, headroom=1.0)
