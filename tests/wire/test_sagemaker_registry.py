@@ -247,7 +247,7 @@ CAPTURE = {
         ),
         ([VARIANT] * 11, {}, "Member must have length less than or equal to 10"),
         ([VARIANT, VARIANT], {}, 'variant "main" is there twice'),
-        ([{**VARIANT, "InitialVariantWeight": 0.0}], {}, "one at least must be above 0"),
+        ([{**VARIANT, "InitialVariantWeight": 0.0}], {}, "at least one must be above 0"),
         ([{**VARIANT, "VariantName": "-x"}], {}, "'productionVariants.1.member.variantName'"),
         ([{**VARIANT, "InstanceType": "ml m5"}], {}, "'productionVariants.1.member.instanceType'"),
         ([{"VariantName": "main", "ModelName": "fraud", "InitialInstanceCount": 1}], {}, "needs InstanceType"),

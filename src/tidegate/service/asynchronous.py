@@ -1,4 +1,4 @@
-"""Asynchronous requests: what is taken from whom."""
+"""Accept asynchronous requests."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,14 +13,14 @@ from tidegate.rollout.status import status
 from tidegate.service.endpoints import get_endpoint
 
 MAX_QUEUE_SECONDS = 21_600
-"""Seconds in the queue, unless a request says less."""
+"""Seconds that a request may wait in the queue, unless it says less."""
 DEFAULT_TIMEOUT = 900
-"""Seconds of one try, unless a request says otherwise."""
+"""Seconds per try, unless a request says otherwise."""
 
 
 @dataclass(frozen=True)
 class AsyncRequest:
-    """One request as it came. ``body`` or ``input``, exactly one."""
+    """One request as received. Exactly one of ``body`` and ``input`` is set."""
 
     endpoint: str
     body: bytes = b""
@@ -34,56 +34,59 @@ class AsyncRequest:
 
 
 def async_config(endpoint: Endpoint) -> AsyncConfig | None:
-    """How the endpoint takes asynchronous requests; None: it does not."""
+    """Asynchronous configuration of the endpoint; None: it has none."""
     version = endpoint.serving or (endpoint.rollout.new if endpoint.rollout else None)
     found = (variant.asynchronous for variant in version.variants) if version else iter(())
     return next((config for config in found if config is not None), None)
 
 
-def build_item(tx: Tx, asking: AsyncRequest, unique: UUID, now: datetime) -> Item:
-    """The item that is to be accepted. ``unique`` is drawn for it. An inference id of the client's own has a part of
-    ``unique`` behind it in the output's name, or two requests with one id would write to one place.
+def build_item(tx: Tx, request: AsyncRequest, unique: UUID, now: datetime) -> Item:
+    """Build the item to accept; ``unique`` is a new UUID for it. In the output's name a client's own inference id is
+    followed by a part of ``unique``, since two requests with the same id would overwrite each other's output.
 
     Raises NotFound, Conflict or Invalid."""
-    endpoint = get_endpoint(tx, asking.endpoint).body
+    endpoint = get_endpoint(tx, request.endpoint).body
     if endpoint.serving is None or endpoint.deleting:
         state, why = status(endpoint)
         raise Conflict(f"Endpoint {endpoint.name} is not in service: it is {state}{f' ({why})' if why else ''}")
     config = async_config(endpoint)
     if config is None:
         raise Invalid(f"Endpoint {endpoint.name} is not asynchronous: use InvokeEndpoint")
-    if (asking.input is None) == (not asking.body):
+    if (request.input is None) == (not request.body):
         raise Invalid("Give either InputLocation or a body, and not both")
-    if len(asking.body) > MAX_INLINE_BYTES:
+    if len(request.body) > MAX_INLINE_BYTES:
         raise Invalid(
-            f"The body has {len(asking.body)} bytes: {MAX_INLINE_BYTES} is the most; use InputLocation for more"
+            f"The body has {len(request.body)} bytes: the maximum is {MAX_INLINE_BYTES}; use InputLocation for larger"
+            " inputs"
         )
-    if asking.input is not None:
-        destinations.check_address(asking.input, "InputLocation")
+    if request.input is not None:
+        destinations.check_address(request.input, "InputLocation")
     name = (
-        str(unique) if asking.inference_id is None else f"{_file_name_part(asking.inference_id)}-{unique.hex[:12]}"
+        str(unique)
+        if request.inference_id is None
+        else f"{_file_name_part(request.inference_id)}-{unique.hex[:12]}"
     )
-    output, failure = destinations.locations(config, name, asking.extension, asking.filename)
+    output, failure = destinations.locations(config, name, request.extension, request.filename)
     at = now.timestamp()
     return Item(
         id=str(unique),
         endpoint=endpoint.name,
-        inference_id=asking.inference_id or str(unique),
+        inference_id=request.inference_id or str(unique),
         accepted_at=at,
-        expires_at=at + asking.stay,
-        timeout=float(asking.timeout),
+        expires_at=at + request.stay,
+        timeout=float(request.timeout),
         output=output,
         failure=failure,
-        input=asking.input,
-        headers=asking.headers,
+        input=request.input,
+        headers=request.headers,
         success=config.success,
         error=config.error,
         include=config.include,
         retries=config.retries,
-        named=asking.filename is not None,
+        named=request.filename is not None,
     )
 
 
 def _file_name_part(id: str) -> str:
-    """An inference id as part of a file's name."""
+    """Inference id as part of a file name."""
     return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_.") else "_" for letter in id)

@@ -1,4 +1,4 @@
-"""What the queue measures, as samples. Pure."""
+"""Metric samples of the queue of asynchronous requests. Pure."""
 
 from collections.abc import Iterable
 
@@ -13,11 +13,11 @@ UNITS = {
     "TimeInBacklog": "Milliseconds",
     "TotalProcessingTime": "Milliseconds",
 }
-"""Of a request's measures; those that are missing here are counts."""
+"""Units of a request's measurements; those not listed are counts."""
 
 
 def backlog_samples(endpoint: str, backlog: Backlog, ready: int, now: float) -> list[Sample]:
-    """Of one endpoint in one second. Without an instance the size per instance is the size itself."""
+    """Samples of one endpoint for one second. Without an instance, the size per instance is the size."""
     named = {"EndpointName": endpoint}
     values = {
         "ApproximateBacklogSize": float(backlog.size),
@@ -30,8 +30,8 @@ def backlog_samples(endpoint: str, backlog: Backlog, ready: int, now: float) -> 
 
 
 def request_samples(measured: Iterable[ItemMeasurements], endpoint_variant: dict[str, str]) -> list[Sample]:
-    """Equal series of one second are added up. ``endpoint_variant`` names a variant for requests that no instance
-    saw."""
+    """Samples of finished requests, merged by series and second. ``endpoint_variant``: endpoint -> variant for
+    requests that reached no instance."""
     groups: dict[tuple[MetricId, int], list[Sample]] = {}
     for one in measured:
         variant = one.variant or endpoint_variant.get(one.endpoint, "AllTraffic")

@@ -1,8 +1,8 @@
-"""Which models of a multi-model endpoint have metrics of their own. Pure.
+"""Choose the models of a multi-model endpoint that have metrics of their own. Pure.
 
-Each series costs room for 15 months, and clients come by the thousand. Workers name their busiest ones; here the
-number is bounded over all workers and over time. The rest is counted together under the name ``OTHER``, so that the
-sum over all names is the whole.
+Each series takes storage for 15 months, and there may be thousands of models. Workers report their busiest models by
+name; this module bounds the number of names over all workers and over time. All others are counted together as
+``OTHER``, so that the sum over all names is complete.
 """
 
 import math
@@ -16,14 +16,14 @@ MODEL_DIMENSION = "TargetModel"
 """Dimension of a model's own series: its name in requests."""
 OTHER = "(other)"
 MAX_NAMES = 50
-"""Names of one variant at one time."""
+"""Names with series of their own, per variant."""
 MAX_WATCHED = 4 * MAX_NAMES
-"""Names whose heat is known, to see who has become busier than one that has a series."""
+"""Names whose request counts are tracked, to find one that is busier than a name with a series."""
 HALF_LIFE = 600.0
 """Seconds after which a request counts half."""
 BUSIER_FACTOR = 4.0
-"""So many times as busy as the least busy name must a newcomer be, where there is no room: names do not swap
-places again and again, and a new series begins rarely."""
+"""A new name replaces the least busy one only if it is this many times as busy. So names are not exchanged back and
+forth, and new series are rare."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class DecayedCount:
 
 @dataclass(frozen=True)
 class ClientNames:
-    """Of one variant: ``named`` have series, ``watched`` are known besides."""
+    """Names of one variant: ``named`` have series; ``watched`` are tracked only."""
 
     named: Mapping[str, DecayedCount] = field(default_factory=dict)
     watched: Mapping[str, DecayedCount] = field(default_factory=dict)
 
     def count_requests(self, counts: Mapping[str, float], second: int) -> "ClientNames":
-        """After these requests."""
+        """Add requests, and exchange names if others became busier."""
         named, watched = dict(self.named), dict(self.watched)
         for name, count in counts.items():
             group = named if name in named else watched
@@ -69,7 +69,7 @@ NamesByVariant = Mapping[tuple[str, str], ClientNames]
 def bound_names(
     known: NamesByVariant, seconds: Iterable[FleetSecond]
 ) -> tuple[dict[tuple[str, str], ClientNames], list[FleetSecond]]:
-    """What is known after these seconds, and the seconds with no other names than those."""
+    """Update the names with these seconds, and rename series of all other models to ``OTHER``."""
     after, kept = dict(known), []
     for second in seconds:
         counts, key = _requests(second), (second.fleet.endpoint, second.fleet.variant)
@@ -82,7 +82,7 @@ def bound_names(
 
 
 def _requests(second: FleetSecond) -> dict[str, float]:
-    """Name -> its requests; ``OTHER`` is nobody's name."""
+    """Model name -> requests, without ``OTHER``."""
     found: dict[str, float] = {}
     for series in second.series:
         name = dict(series.dimensions).get(MODEL_DIMENSION, OTHER)

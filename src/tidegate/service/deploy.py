@@ -1,5 +1,4 @@
-"""A whole spec at once: models, config, alarms, and the creation or update of the endpoint. The same again is no
-change."""
+"""Deploy a spec as a whole: models, config, alarms, and creation or update of the endpoint. Idempotent."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,8 +26,8 @@ LOCAL_ARNS = Arns()
 
 @dataclass(frozen=True)
 class DeployOptions:
-    """``override``: roll out even what evidence turned down before. ``supersede``: an update that is under way
-    gives way to this one."""
+    """``override``: allow a version that an alarm rolled back before. ``supersede``: replace an update in
+    progress."""
 
     by: str
     override: bool = False
@@ -61,8 +60,7 @@ def deploy(
     now: datetime,
     arns: Arns = LOCAL_ARNS,
 ) -> DeployResult:
-    """Raises Invalid, NotFound, AlreadyExists, LimitExceeded, InProgress or Conflict; then nothing of the wish is
-    kept."""
+    """Raises Invalid, NotFound, AlreadyExists, LimitExceeded, InProgress or Conflict; then nothing is saved."""
     done = _apply(tx, wish, how, runnable, rollout_id, can, now)
     spec_scaling.apply_scaling(tx, wish.endpoint, wish.autoscaling, arns, now)
     return done
@@ -91,7 +89,7 @@ def _apply(
     under_way = saved.body.rollout
     if _target_config(saved.body) == wish.config.name and not _changed_settings(saved.body, wish):
         if under_way is not None:
-            return _result(wish, DeployOutcome.UNCHANGED, "is on its way to this")
+            return _result(wish, DeployOutcome.UNCHANGED, "is already being updated to this")
         return _update_settings(tx, saved, wish, how, now)
     if under_way is not None:
         _supersede(tx, saved, asked, rollout_id, can, now)
@@ -103,7 +101,7 @@ def _apply(
 def _update_settings(
     tx: Tx, saved: Saved[Endpoint], wish: DesiredDeployment, how: DeployOptions, now: datetime
 ) -> DeployResult:
-    """The version runs already. Settings of rollouts are those of the next one, and are on record from now on."""
+    """The version runs already: save changed rollout settings for the next update."""
     before = saved.body.deployment
     if before is not None and rollout_settings.settings(before) == rollout_settings.settings(wish.deployment):
         return _result(wish, DeployOutcome.UNCHANGED, "runs this already")
@@ -121,7 +119,7 @@ def _changed_settings(endpoint: Endpoint, wish: DesiredDeployment) -> list[str]:
 
 
 def _check_deployable(endpoint: Endpoint, wish: DesiredDeployment, how: DeployOptions) -> None:
-    """Raises InProgress or Conflict when the endpoint cannot take the wish now."""
+    """Raises InProgress or Conflict if the endpoint cannot be deployed to now."""
     if _target_config(endpoint) == wish.config.name and not endpoint.deleting and not endpoint.failed:
         found = _changed_settings(endpoint, wish)
         if not found or (how.supersede and endpoint.rollout is not None and endpoint.rollout.old is not None):
@@ -142,14 +140,14 @@ def _check_deployable(endpoint: Endpoint, wish: DesiredDeployment, how: DeployOp
 
 
 def _target_config(endpoint: Endpoint) -> str | None:
-    """The config that the endpoint runs, or will when all goes well."""
+    """Config that the endpoint runs, or will run once its rollout succeeds."""
     rollout = endpoint.rollout
     if rollout is not None and rollout.cause is None:
         return rollout.new.config_name
     if rollout is not None and rollout.successor is not None:
         return rollout.successor.wanted.version.config_name
     if endpoint.mixed is not None:
-        return None  # another version serves beside it, since a rollback failed
+        return None  # after a failed rollback a second version serves beside it
     return endpoint.serving.config_name if endpoint.serving and rollout is None else None
 
 
@@ -168,7 +166,7 @@ def _register(
 
 
 def _exists(tx: Tx, kind: Kind[T], name: str, body: T) -> bool:
-    """Whether the same record is there; raises AlreadyExists when another one has its name."""
+    """Whether the same record exists. Raises AlreadyExists if a different one has its name."""
     saved = tx.get(kind, name)
     if saved is not None and replace(saved.body, created_at=body.created_at) != body:
         raise AlreadyExists(f'there is another {kind.name} "{name}": choose another name', about=(kind.name, name))

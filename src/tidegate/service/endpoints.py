@@ -1,4 +1,4 @@
-"""Endpoints: begin their creation, updates, scaling and end. What follows is the engine's work."""
+"""Use cases of endpoints: begin creation, update, scaling and deletion. The engine carries them out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,12 +23,12 @@ from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
 from tidegate.service.records import require, require_free
 
 SHOWN_MEMBERS = ("MetricsConfig",)
-"""Members of a config that Describe of its endpoint shows, also after the config was deleted."""
+"""Members of a config that DescribeEndpoint returns, even after the config was deleted."""
 
 
 @dataclass(frozen=True)
 class CarryOver:
-    """Which present values of equally named variants an update carries over."""
+    """Which present values an update carries over for variants of the same name."""
 
     weights: bool = False
     counts: bool = False
@@ -36,22 +36,21 @@ class CarryOver:
 
 @dataclass(frozen=True)
 class UpdateRequest:
-    """One wish to run a config: how to get there, and who asks. ``deployment`` None: all at once, and the
-    endpoint's last DeploymentConfig stays on record."""
+    """Request to run a config. ``deployment`` None: all at once; the endpoint's last DeploymentConfig is kept."""
 
     config_name: str
     deployment: DeploymentConfig | None = None
     by: str = ""
     keep: CarryOver = CarryOver()
     override: bool = False
-    """Roll out even what an alarm turned down on this endpoint before."""
+    """Allow a version that an alarm rolled back on this endpoint before."""
 
 
 def create_endpoint(
     tx: Tx, name: str, asked: UpdateRequest, tags: Tags, *, rollout_id: str, can: Capabilities, now: datetime
 ) -> None:
-    """Raises AlreadyExists, NotFound for the config or a model of it, or Invalid. A first version comes up all at
-    once; ``deployment`` is checked and kept for the updates."""
+    """Begin the creation. Raises AlreadyExists, NotFound for the config or one of its models, or Invalid. A first
+    version is created all at once; ``deployment`` is checked, and kept for updates."""
     require_free_name(tx, name)
     config = require(tx, CONFIG, asked.config_name).body
     first = first_number(tx, name, now)
@@ -65,17 +64,16 @@ def create_endpoint(
 
 
 def require_free_name(tx: Tx, name: str) -> None:
-    """Raises AlreadyExists. Names of endpoints that differ in case alone are one name at creation, as in SageMaker;
-    elsewhere the case counts."""
+    """Raises AlreadyExists. Only creation compares names of endpoints without regard to case, as in SageMaker."""
     for saved in tx.find(ENDPOINT).items:
         if saved.name.casefold() == name.casefold():
             require_free(tx, ENDPOINT, saved.name)
 
 
 def first_number(tx: Tx, name: str, now: datetime) -> int:
-    """Where the generations and fences of a record begin: above all that the name ever had, also in records that are
-    lost (an older backup was restored, another database is used). What still runs under those numbers is not taken
-    for the new endpoint's."""
+    """First generation and fence of a new record: above all that the name ever had, even in lost records (an older
+    backup was restored, another database is used). So fleets that still run under old numbers are not mistaken for
+    the new endpoint's."""
     lines = tx.journal(kind=ENDPOINT.name, name=name, limit=2, newest_first=True)
     earlier = [line.body for line in lines if isinstance(line.body, dict)]
     known: list[int] = [body.get(member, 0) for body in earlier for member in ("generation", "fence")]
@@ -85,7 +83,7 @@ def first_number(tx: Tx, name: str, now: datetime) -> int:
 def update_endpoint(
     tx: Tx, name: str, asked: UpdateRequest, *, rollout_id: str, can: Capabilities, now: datetime
 ) -> None:
-    """Raises NotFound, InProgress, Conflict or Invalid."""
+    """Begin an update. Raises NotFound, InProgress, Conflict or Invalid."""
     saved = require(tx, ENDPOINT, name)
     require_idle(saved.body)
     config = require(tx, CONFIG, asked.config_name).body
@@ -99,7 +97,8 @@ def update_endpoint(
 
 
 def _check_serving_version(tx: Tx, endpoint: Endpoint, config: EndpointConfig, can: Capabilities) -> None:
-    """Raises NotFound or Invalid where the target needs something of the present version that is gone or in use."""
+    """Raises NotFound or Invalid if the target has a restriction that the present version violates: its config was
+    deleted, or a scaled variant changes."""
     if endpoint.serving is None:
         return
     if not can.keeps_old_config:
@@ -120,7 +119,7 @@ def _check_serving_version(tx: Tx, endpoint: Endpoint, config: EndpointConfig, c
 def build_request(
     tx: Tx, endpoint: Endpoint, config: EndpointConfig, asked: UpdateRequest, can: Capabilities, now: datetime
 ) -> VersionRequest:
-    """What ``asked`` comes to on this endpoint; raises Invalid or NotFound, also for an alarm that is not there."""
+    """Resolve a request to a version and its guards. Raises Invalid, or NotFound, also for a missing alarm."""
     _check_serving_version(tx, endpoint, config, can)
     guards = read_guards(tx, asked.deployment) if asked.deployment is not None else ()
     version = build_version(tx, config, endpoint.generation + 1, endpoint.serving, asked.keep)
@@ -130,7 +129,7 @@ def build_request(
 def build_version(
     tx: Tx, config: EndpointConfig, generation: int, serving: Version | None = None, keep: CarryOver = CarryOver()
 ) -> Version:
-    """The config with its models copied in; raises NotFound for a model that was deleted meanwhile."""
+    """Copy the config's models into a version. Raises NotFound for a model that was deleted meanwhile."""
     present = {variant.name: variant for variant in serving.variants} if serving else {}
     variants = [_variant_spec(tx, variant, present.get(variant.name), keep) for variant in config.variants]
     for variant in config.shadows:
@@ -152,9 +151,11 @@ def _is_queued(version: Version) -> bool:
 
 
 def _with_queue(version: Version, config: AsyncConfig) -> Version:
-    """Each variant with what it needs to know of the queue."""
+    """Add the queue's configuration to each variant."""
     if any(variant.shadow or variant.model.multi_model for variant in version.variants):
-        raise Invalid("an asynchronous endpoint has neither shadow variants nor models of many: leave them out")
+        raise Invalid(
+            "an asynchronous endpoint cannot have shadow variants or multi-model containers: remove them"
+        )
     return replace(
         version,
         variants=tuple(
@@ -187,7 +188,7 @@ def _variant_spec(tx: Tx, variant: ProductionVariant, present: VariantSpec | Non
 
 
 def _kept_bounds(variant: ProductionVariant, present: VariantSpec | None, keep: CarryOver) -> Serverless | None:
-    """A concurrency that was changed in place is kept as a count of instances is."""
+    """A concurrency that was changed in place is carried over like an instance count."""
     new, old = variant.serverless, present.serverless if present else None
     if new is None or old is None or not keep.counts:
         return new
@@ -195,8 +196,8 @@ def _kept_bounds(variant: ProductionVariant, present: VariantSpec | None, keep: 
 
 
 def read_guards(tx: Tx, deployment: DeploymentConfig) -> tuple[Alarm, ...]:
-    """The alarms that the deployment names, as they are defined now. Raises NotFound: a misspelled name would leave
-    the rollout without its guard, and nobody would notice."""
+    """The deployment's alarms as defined now. Raises NotFound for a missing one: a misspelled name would silently
+    leave the rollout without its guard."""
     guards = []
     for name in deployment.alarms:
         saved = tx.get(ALARM, name)
@@ -209,7 +210,7 @@ def read_guards(tx: Tx, deployment: DeploymentConfig) -> tuple[Alarm, ...]:
 def update_weights_and_capacities(
     tx: Tx, name: str, changes: Mapping[str, VariantChange], can: Capabilities, now: datetime
 ) -> None:
-    """Changes the serving fleets in place. Raises NotFound, InProgress, Conflict, Invalid or LimitExceeded."""
+    """Change the serving fleets in place. Raises NotFound, InProgress, Conflict, Invalid or LimitExceeded."""
     saved = require(tx, ENDPOINT, name)
     require_idle(saved.body)
     for variant, change in changes.items():
@@ -223,8 +224,8 @@ def update_weights_and_capacities(
 def autoscale(
     tx: Tx, name: str, changes: Mapping[str, VariantChange], why: str, can: Capabilities, now: datetime
 ) -> None:
-    """Like ``update_weights_and_capacities``, also while an update bakes or an earlier change is under way: load does
-    not wait for either. Raises InProgress elsewhere in an update."""
+    """Like ``update_weights_and_capacities``, but allowed while an update bakes or an earlier change is in progress:
+    load waits for neither. Raises InProgress in any other phase of an update."""
     saved = require(tx, ENDPOINT, name)
     rollout, scaling = saved.body.rollout, saved.body.scaling
     if not (rollout is not None and rollout.phase is Phase.BAKING) and not (scaling and not scaling.undoing):
@@ -238,8 +239,8 @@ def autoscale(
 
 
 def delete_endpoint(tx: Tx, name: str, now: datetime, by: str = "", force: bool = False) -> None:
-    """Begins to drain and remove it. Raises NotFound, or InProgress while it is created, updated or deleted;
-    ``force`` ends a change that is under way."""
+    """Begin to drain and remove the endpoint. Raises NotFound, or InProgress while it is created, updated or deleted;
+    ``force`` ends a change in progress."""
     saved = require(tx, ENDPOINT, name)
     if saved.body.deleting or (_is_changing(saved.body) and not force):
         raise _in_progress(saved.body)
@@ -253,7 +254,7 @@ def get_endpoint(tx: Tx, name: str) -> Saved[Endpoint]:
 
 
 def require_idle(endpoint: Endpoint) -> None:
-    """Raises InProgress while a change is under way, Conflict when only deleting helps."""
+    """Raises InProgress during a change, Conflict if the endpoint can only be deleted."""
     if endpoint.deleting or _is_changing(endpoint):
         raise _in_progress(endpoint)
     if endpoint.failed:
@@ -261,7 +262,7 @@ def require_idle(endpoint: Endpoint) -> None:
 
 
 def save(tx: Tx, saved: Saved[Endpoint], endpoint: Endpoint, event: Event, now: datetime) -> None:
-    """Writes over what was read, and nothing else."""
+    """Save the endpoint if its record has not changed since it was read. Raises Stale."""
     tx.put(ENDPOINT, saved.name, endpoint, expect=saved.version, now=now, events=[event])
 
 
@@ -271,7 +272,7 @@ def _is_changing(endpoint: Endpoint) -> bool:
 
 def _in_progress(endpoint: Endpoint) -> InProgress:
     doing = "being deleted" if endpoint.deleting else "being changed"
-    message = f'endpoint "{endpoint.name}" is {doing}: wait for the end of it'
+    message = f'endpoint "{endpoint.name}" is {doing}: wait until that is done'
     return InProgress(message, about=(ENDPOINT.name, endpoint.name))
 
 

@@ -1,8 +1,7 @@
-"""From what fleets did each second to the metrics that SageMaker publishes of endpoints.
+"""Convert counts per fleet and second to the metrics that SageMaker publishes for endpoints.
 
-Each series comes twice: for the variant, where the old and the new fleet both count, and with the dimension
-``EndpointConfigName`` for one fleet alone. An idle second publishes nothing of requests, unless autoscaling
-follows the variant.
+Each series is published twice: for the variant, which covers the old and the new fleet, and with the dimension
+``EndpointConfigName`` for one fleet. An idle second has no request metrics, unless the variant is autoscaled.
 """
 
 import math
@@ -19,11 +18,11 @@ MICROSECONDS = "Microseconds"
 
 
 ScaledVariants = frozenset[tuple[str, str]]
-"""Endpoints and variants that autoscaling follows."""
+"""Endpoints and variants that are autoscaled."""
 
 
 def samples(seconds: Iterable[FleetSecond], followed: ScaledVariants = frozenset()) -> list[Sample]:
-    """One sample for each series of each fleet's second; equal series of two fleets are left to be merged."""
+    """One sample per series of each fleet's second. The caller merges equal series of two fleets."""
     made = []
     for second in seconds:
         if second.fleet.endpoint.startswith(PREFIX):
@@ -39,7 +38,7 @@ def samples(seconds: Iterable[FleetSecond], followed: ScaledVariants = frozenset
 
 
 def _job_samples(second: FleetSecond) -> list[Sample]:
-    """What SageMaker publishes of a transform job: the load of each host."""
+    """SageMaker's metrics of a transform job: the load of each host."""
     job = second.fleet.endpoint.removeprefix(PREFIX)
     made: list[Sample] = []
     for name, readings in (("CPUUtilization", second.cpu), ("MemoryUtilization", second.memory)):
@@ -51,8 +50,8 @@ def _job_samples(second: FleetSecond) -> list[Sample]:
 
 
 def _concurrency(second: FleetSecond, followed: ScaledVariants) -> list[Sample]:
-    """What the replicas have in hand, of the variant alone. Zeros, also of a second without a request, are told
-    only where autoscaling waits for them: it takes nothing for granted that was not told."""
+    """Concurrent requests of the replicas, for the variant only. Zeros, also of a second without requests, are
+    published only for autoscaled variants, since autoscaling ignores missing data."""
     idle = (second.fleet.endpoint, second.fleet.variant) in followed
     made: list[Sample] = []
     if any(second.in_flight) or (idle and second.in_flight):
@@ -82,7 +81,7 @@ def _requests(second: FleetSecond) -> list[Sample]:
         made += _rate(second, "Invocation5XXErrors", second.errors_5xx)
         made += _rate(second, "InvocationModelErrors", second.model_errors)
     made += _latency(second, "ModelLatency", second.model_latency)
-    if not second.queued:  # what a request waited is TimeInBacklog
+    if not second.queued:  # the wait in the queue is TimeInBacklog
         made += _latency(second, "OverheadLatency", second.overhead_latency)
     return made
 
@@ -108,7 +107,7 @@ WORKER_METRICS: dict[str, tuple[str, str]] = {
     "QueueTime": (SAGEMAKER, MICROSECONDS),
     "BilledGBSeconds": (SAGEMAKER, COUNTS),
 }
-"""Namespace and unit of what workers note, where they are not SageMaker's counts."""
+"""Namespace and unit of metrics that workers report; those not listed are SageMaker's counts."""
 
 
 def _worker_samples(second: FleetSecond) -> list[Sample]:
@@ -120,7 +119,7 @@ def _worker_samples(second: FleetSecond) -> list[Sample]:
 
 
 def _rate(second: FleetSecond, name: str, errors: int) -> list[Sample]:
-    """0 or 1 for each request, so that Average is the rate."""
+    """0 or 1 per request, so that Average is the rate."""
     values = {0.0: second.invocations - errors, 1.0: errors}
     return _value_samples(second, name, {value: count for value, count in values.items() if count > 0})
 
@@ -157,7 +156,7 @@ def _samples(
     *,
     whole: bool = False,
 ) -> list[Sample]:
-    """``whole``: for the variant alone, not for the fleet as well."""
+    """``whole``: for the variant only, not also per fleet."""
     return [
         Sample(
             metric=MetricId.of(namespace, name, {**named, **dict(extra)}),

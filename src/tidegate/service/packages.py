@@ -1,4 +1,4 @@
-"""Model packages: register, approve, and keep what is not approved from being deployed."""
+"""Use cases of model packages: register and approve them, and refuse to deploy those that are not approved."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -34,7 +34,7 @@ def list_groups(tx: Tx, where: Filter, limit: int, after: str | None) -> Page[Pa
 
 
 def delete_group(tx: Tx, name: str, now: datetime) -> None:
-    """Raises NotFound, or Conflict while it has versions."""
+    """Raises NotFound, or Conflict while the group has versions."""
     saved = require(tx, PACKAGE_GROUP, name)
     if tx.find(PACKAGE, Filter(name_prefix=f"{name}/"), 1).items:
         raise Conflict(f'model package group "{name}" still has model packages: delete them first')
@@ -43,8 +43,8 @@ def delete_group(tx: Tx, name: str, now: datetime) -> None:
 
 
 def register(tx: Tx, package: Package, tags: Tags, now: datetime) -> Package:
-    """A package of its own, or the next version of its group, which is returned. A call that is made again with the
-    same token gives the version that it made. Raises NotFound, AlreadyExists or Invalid."""
+    """Register an unversioned package, or the next version of its group. A repeated call with the same token returns
+    the version that it created. Raises NotFound, AlreadyExists or Invalid."""
     if package.group is None:
         if package.approval is not None:
             raise Invalid("ModelApprovalStatus is for versions of a ModelPackageGroupName: leave it out")
@@ -69,7 +69,7 @@ def get(tx: Tx, name: str) -> Saved[Package]:
 
 
 def find(tx: Tx, where: Filter, kept: Iterable[Approval] | None, versions: bool | None) -> list[Saved[Package]]:
-    """``versions``: only those of groups, or only those of none; None: both."""
+    """``versions`` True: only versions in groups; False: only unversioned packages; None: both."""
     approvals = None if kept is None else set(kept)
     return [
         saved
@@ -80,11 +80,11 @@ def find(tx: Tx, where: Filter, kept: Iterable[Approval] | None, versions: bool 
 
 
 def update(tx: Tx, saved: Saved[Package], after: Package, by: str, now: datetime) -> None:
-    """Raises Invalid for an approval of what is no version of a group."""
+    """Raises Invalid for an approval of an unversioned package."""
     before, events = saved.body, list[Event]()
     if after.approval is not before.approval:
         if before.group is None:
-            raise Invalid(f'model package "{before.name}" is of no group and has no approval')
+            raise Invalid(f'model package "{before.name}" is not in a group and has no approval status')
         text = f"{after.approval} by {by or 'somebody'}: {after.approval_note or 'no reason given'}"
         events.append(Event("package.Approval", text, {"by": by}))
     after = replace(after, modified_at=now, modified_by=by)
@@ -92,7 +92,7 @@ def update(tx: Tx, saved: Saved[Package], after: Package, by: str, now: datetime
 
 
 def delete(tx: Tx, name: str, now: datetime) -> None:
-    """Models that were made from it stay. Raises NotFound."""
+    """Models that were created from it stay. Raises NotFound."""
     saved = require(tx, PACKAGE, name)
     tx.delete(PACKAGE, name, expect=saved.version, now=now)
     labels.drop(tx, PACKAGE, name, now)
@@ -106,7 +106,7 @@ def require_deployable(tx: Tx, name: str) -> Package:
 
 
 def check_approved(tx: Tx, containers: Iterable[ContainerDefinition]) -> None:
-    """Raises Invalid where a container came from a version whose approval was taken back since."""
+    """Raises Invalid if a container came from a version whose approval was withdrawn since."""
     for container in containers:
         saved = None if container.package is None else tx.get(PACKAGE, container.package)
         if saved is not None:

@@ -1,4 +1,4 @@
-"""The platform's state in Prometheus's text format (exposition format 0.0.4)."""
+"""State of the platform in Prometheus's text format (exposition format 0.0.4)."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,7 @@ BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0
 """Upper bounds of the latency buckets in seconds: a small model's millisecond to the invocation timeout."""
 MICRO = 1e-6
 EXACT = 2**53
-"""Whole numbers below are shown as such."""
+"""Whole numbers below this are written without a decimal point."""
 
 
 class FleetKey(NamedTuple):
@@ -31,7 +31,7 @@ class FleetKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Histogram:
-    """``buckets`` count the values up to each bound and above the one before; the last is beyond all."""
+    """``buckets`` count the values between two bounds each; the last one is above all bounds."""
 
     buckets: tuple[float, ...] = (0.0,) * (len(BOUNDS) + 1)
     total: float = 0.0
@@ -48,7 +48,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class ClientTotals:
-    """Of one model of many; ``last`` is the second of its last request."""
+    """Totals of one model of a multi-model fleet; ``last`` is the second of its last request."""
 
     invocations: float = 0
     errors_4xx: float = 0
@@ -68,12 +68,12 @@ CLIENT_FIELDS = {
     "Invocation5XXErrors": ("errors_5xx", 1.0),
     "ModelLatency": ("seconds", MICRO),
 }
-"""Metric of a model -> the field that adds it up, and the size of its unit."""
+"""Metric of a model -> the field for its total, and the factor of its unit."""
 
 
 @dataclass(frozen=True)
 class ModelTotals:
-    """Of a fleet that serves many models. ``loaded`` is how many an instance had at last, on average."""
+    """Totals of a multi-model fleet. ``loaded``: models loaded per instance at last, on average."""
 
     hits: float = 0
     misses: float = 0
@@ -97,7 +97,7 @@ class ModelTotals:
         return self
 
     def _client(self, client: str, name: str, values: Latency, at: int) -> "ModelTotals":
-        """A name that gave up its place stays on the page until another one needs that place."""
+        """A name without a series of its own any more stays on the page until another one replaces it."""
         clients = {**self.clients, client: self.clients.get(client, ClientTotals()).plus(name, values, at)}
         while len(clients) > MAX_NAMES + 1:
             del clients[min(clients, key=lambda one: (one == OTHER, clients[one].last))]
@@ -106,7 +106,7 @@ class ModelTotals:
 
 @dataclass(frozen=True)
 class MirrorTotals:
-    """Of a fleet whose requests are copied to a shadow."""
+    """Totals of a fleet whose requests are copied to a shadow."""
 
     copies: float = 0
     failed: float = 0
@@ -183,7 +183,7 @@ Totals = Mapping[FleetKey, FleetTotals]
 
 
 def add(totals: Totals, seconds: Iterable[FleetSecond]) -> dict[FleetKey, FleetTotals]:
-    """The totals with these seconds counted in."""
+    """Add these seconds to the totals."""
     after = dict(totals)
     for second in seconds:
         key = FleetKey(second.fleet.endpoint, second.fleet.variant, second.config_name)
@@ -197,7 +197,7 @@ def render(
     endpoints: Iterable[tuple[Endpoint, Observation | None]],
     scaled: Iterable[ScalableTarget] = (),
 ) -> str:
-    """The page; endpoints come with the last look at them."""
+    """Render the page. Endpoints come with their last observation."""
     lines: list[str] = []
     for name, text, member in COUNTERS:
         lines += _family(name, "counter", text)
@@ -217,7 +217,7 @@ COUNTERS = (
     ("tidegate_invocation_4xx_errors_total", "Requests that were answered 4xx", "errors_4xx"),
     ("tidegate_invocation_5xx_errors_total", "Requests that were answered 5xx", "errors_5xx"),
     ("tidegate_invocation_model_errors_total", "Requests that the model did not answer well", "model_errors"),
-    ("tidegate_refused_requests_total", "Requests for which no instance had room in time", "refused"),
+    ("tidegate_refused_requests_total", "Requests for which no instance had capacity in time", "refused"),
     ("tidegate_throttled_requests_total", "Requests beyond the quota of a client", "throttled"),
     ("tidegate_platform_unavailable_total", "Requests while the platform itself was starting", "unavailable"),
     ("tidegate_dropped_measurements_total", "Numbers of replicas that could not be used", "dropped"),
@@ -251,7 +251,7 @@ MIRROR_COUNTERS = (
 
 
 def _multi_model_lines(totals: Totals) -> list[str]:
-    """Fleets that serve many models; nothing where there are none."""
+    """Lines of multi-model fleets, if there are any."""
     found = [(_labels(key), one.models) for key, one in sorted(totals.items()) if one.models is not None]
     if not found:
         return []
@@ -273,7 +273,7 @@ def _multi_model_lines(totals: Totals) -> list[str]:
 
 
 def _mirror_lines(totals: Totals) -> list[str]:
-    """Fleets with a shadow; nothing where there are none."""
+    """Lines of fleets with a shadow, if there are any."""
     found = [(_labels(key), one.mirror) for key, one in sorted(totals.items()) if one.mirror is not None]
     lines: list[str] = []
     for name, text, member in MIRROR_COUNTERS if found else ():
@@ -289,8 +289,8 @@ SHARE = "tidegate_rollout_new_share_ratio"
 
 
 LOADS = (
-    ("tidegate_in_flight_requests", "Requests in the hands of instances", "in_flight"),
-    ("tidegate_queued_requests", "Requests that wait for an instance with room", "queued"),
+    ("tidegate_in_flight_requests", "Requests in progress in instances", "in_flight"),
+    ("tidegate_queued_requests", "Requests that wait for an instance with capacity", "queued"),
     ("tidegate_queue_seconds", "Time until a request that came now would have an instance", "queue_time"),
 )
 
@@ -311,17 +311,17 @@ def _instances(endpoints: Iterable[tuple[Endpoint, Observation | None]]) -> list
 
 
 SCALING = (
-    ("tidegate_scaling_desired", "Count that is wanted of what is scaled", "desired"),
-    ("tidegate_scaling_ready", "Count of it that is there", "ready"),
-    ("tidegate_scaling_minimum", "Least that it may be", "minimum"),
-    ("tidegate_scaling_maximum", "Most that it may be", "maximum"),
+    ("tidegate_scaling_desired", "Desired count of a scalable target", "desired"),
+    ("tidegate_scaling_ready", "Ready count of a scalable target", "ready"),
+    ("tidegate_scaling_minimum", "Minimum count of a scalable target", "minimum"),
+    ("tidegate_scaling_maximum", "Maximum count of a scalable target", "maximum"),
 )
 
 
 def _scaling(
     scaled: Iterable[ScalableTarget], endpoints: Iterable[tuple[Endpoint, Observation | None]]
 ) -> list[str]:
-    """What autoscaling follows; nothing where nothing is. What is not known has no line."""
+    """Lines of scalable targets, if there are any. Unknown values have no line."""
     known = {endpoint.name: (endpoint, seen) for endpoint, seen in endpoints}
     found = []
     for target in scaled:
@@ -382,7 +382,7 @@ def _line(name: str, labels: dict[str, str], value: float) -> str:
 
 
 def render_storage(dropped: int, lost: int) -> str:
-    """Lines on the measurements themselves, to follow the page."""
+    """Lines about the measurements themselves, to append to the page."""
     lines = _family("tidegate_dropped_samples_total", "counter", "Samples that no database could hold")
     lines.append(f"tidegate_dropped_samples_total {dropped}")
     lines += _family(

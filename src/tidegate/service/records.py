@@ -1,4 +1,4 @@
-"""What the use cases of every kind of record share: there or not there, said in one form."""
+"""Lookups shared by the use cases of all kinds of records, with uniform errors."""
 
 from typing import TypeVar
 
@@ -23,7 +23,7 @@ def require(tx: Tx, kind: Kind[T], name: str) -> Saved[T]:
 
 
 def require_free(tx: Tx, kind: Kind[T], name: str) -> None:
-    """Raises AlreadyExists when the name is taken."""
+    """Raises AlreadyExists if the name is taken."""
     if tx.get(kind, name) is not None:
         raise AlreadyExists(f'there is already a {_noun(kind)} "{name}"', about=(kind.name, name))
 

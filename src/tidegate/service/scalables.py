@@ -20,7 +20,7 @@ from tidegate.service.scaling_records import Scalable, record_name
 
 @dataclass(frozen=True)
 class ScalableKey:
-    """Which count: of what variant of what endpoint."""
+    """Identity of a scalable target."""
 
     endpoint: str
     variant: str
@@ -31,7 +31,7 @@ class ScalableKey:
         return record_name(self.endpoint, self.variant, self.dimension)
 
     def __str__(self) -> str:
-        """As Application Auto Scaling's messages say it."""
+        """As in Application Auto Scaling's messages."""
         return (
             f"service namespace: sagemaker, resource ID: endpoint/{self.endpoint}/variant/{self.variant}, "
             f"scalable dimension: {self.dimension}"
@@ -40,7 +40,7 @@ class ScalableKey:
 
 @dataclass(frozen=True)
 class BoundsUpdate:
-    """What a registration says; None leaves what is there."""
+    """Members of a registration; None: unchanged."""
 
     minimum: int | None = None
     maximum: int | None = None
@@ -50,13 +50,13 @@ class BoundsUpdate:
 
 
 def register(tx: Tx, key: ScalableKey, bounds: BoundsUpdate, tags: Tags, *, id: str, now: datetime) -> Scalable:
-    """A new target, or new bounds of one. A count outside the bounds is moved by the loop's next turn. Raises
-    Invalid for bounds that cannot be, or an endpoint or variant that is not there."""
+    """Register a target, or set new bounds. The scaling loop moves a count outside the bounds in its next turn.
+    Raises Invalid for impossible bounds, or a missing endpoint or variant."""
     variant = _variant(tx, key)
     saved = tx.get(SCALABLE, key.name)
     if saved is None:
         if bounds.minimum is None or bounds.maximum is None:
-            raise Invalid("MinCapacity and MaxCapacity are both needed when a target is registered first")
+            raise Invalid("MinCapacity and MaxCapacity are both needed when a target is first registered")
         blank = ScalableTarget(key.endpoint, key.variant, key.dimension, 0, 0, now)
         before = Scalable(id, blank)
     else:
@@ -90,7 +90,7 @@ def _or(new: bool | None, old: bool) -> bool:
 
 
 def check(target: ScalableTarget, variant: VariantSpec) -> None:
-    """Raises Invalid for bounds that the variant cannot have."""
+    """Raises Invalid for bounds that do not fit the variant."""
     if target.minimum < 0:
         raise Invalid(f"Minimum capacity {target.minimum} must not be negative")
     if target.minimum > target.maximum:
@@ -103,8 +103,8 @@ def check(target: ScalableTarget, variant: VariantSpec) -> None:
     check_count(variant.name, target.maximum)
     if target.minimum == 0 and variant.asynchronous is None:
         raise Invalid(
-            "Minimum capacity 0 is for asynchronous endpoints: nobody keeps a real-time request that finds no "
-            "instance"
+            "Minimum capacity 0 needs an asynchronous endpoint: a real-time request without an instance would be "
+            "lost"
         )
 
 
@@ -115,13 +115,15 @@ def _variant(tx: Tx, key: ScalableKey) -> VariantSpec:
         raise Invalid(f"there is no endpoint/{key.endpoint}/variant/{key.variant} to scale: create it first")
     serverless = found.serverless is not None
     if serverless != (key.dimension is Dimension.PROVISIONED):
-        has = "a provisioned concurrency and no instances" if serverless else "instances"
-        raise Invalid(f"variant {key.variant} has {has}: {key.dimension} is not of it")
+        expected = Dimension.PROVISIONED if serverless else Dimension.INSTANCES
+        raise Invalid(
+            f"scaling dimension {key.dimension} does not apply to variant {key.variant}: expected {expected}"
+        )
     return found
 
 
 def find_variant(endpoint: Endpoint, name: str) -> VariantSpec | None:
-    """Of the version that comes, else of the one that serves."""
+    """Variant of the new version during a rollout, otherwise of the serving version."""
     rollout = endpoint.rollout
     version = rollout.new if rollout is not None and rollout.cause is None else endpoint.serving
     return next((one for one in version.variants if one.name == name), None) if version else None
@@ -136,7 +138,7 @@ def get(tx: Tx, key: ScalableKey, sentence: str = "No scalable target found for"
 
 
 def list_all(tx: Tx) -> list[Saved[Scalable]]:
-    """In the order of their names."""
+    """All targets, in the order of their names."""
     return sorted(tx.find(SCALABLE).items, key=lambda saved: saved.name)
 
 
@@ -150,12 +152,12 @@ def find_by_id(tx: Tx, id: str) -> Saved[Scalable] | None:
 
 
 def deregister(tx: Tx, key: ScalableKey, now: datetime) -> None:
-    """With its policies, their alarms, and its scheduled actions. Raises NotFound."""
+    """Deregister the target with its policies, their alarms, and its scheduled actions. Raises NotFound."""
     _remove(tx, get(tx, key), now)
 
 
 def deregister_all(tx: Tx, endpoint: str, now: datetime) -> None:
-    """All of an endpoint that goes."""
+    """Deregister all targets of a deleted endpoint."""
     for saved in list_for_endpoint(tx, endpoint):
         _remove(tx, saved, now)
 
@@ -170,6 +172,6 @@ def _remove(tx: Tx, saved: Saved[Scalable], now: datetime) -> None:
 def save(
     tx: Tx, saved: Saved[Scalable] | None, after: Scalable, event: Event | Sequence[Event], now: datetime
 ) -> None:
-    """Writes over what was read (None: nothing), and nothing else."""
+    """Save the target if its record has not changed since it was read (None: did not exist). Raises Stale."""
     events = [event] if isinstance(event, Event) else event
     tx.put(SCALABLE, after.name, after, expect=saved.version if saved else 0, now=now, events=events)

@@ -1,4 +1,4 @@
-"""What a scalable target looks like: read from the endpoint's record and the last observation. Pure."""
+"""Observe a scalable target: counts and load from the endpoint's record and the last observation. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from tidegate.service import tracking_alarms
 from tidegate.service.scaling_records import Scalable
 
 START_UP_QUANTILE = 0.9
-"""The part of the measured start-ups that took no longer than what is counted with."""
+"""Quantile of measured start-up times that scaling plans with."""
 
 
 @dataclass(frozen=True)
 class ScalingCounts:
-    """``desired`` None: there is nothing to scale. ``ready`` None: it could not be seen."""
+    """``desired`` None: there is nothing to scale. ``ready`` None: not observed."""
 
     desired: int | None
     ready: int | None
@@ -38,7 +38,7 @@ def read_counts(endpoint: Endpoint, target: ScalableTarget, seen: Observation | 
 
 
 def variant_fleets(endpoint: Endpoint, variant: str) -> Iterable[FleetSpec]:
-    """Those of the variant that are wanted: two of them in the middle of an update."""
+    """Desired fleets of the variant: two during an update."""
     return (spec for id, spec in desired_state.fleets(endpoint).items() if id.variant == variant)
 
 
@@ -47,7 +47,7 @@ def variant_change(dimension: Dimension, count: int) -> VariantChange:
 
 
 def _count(spec: FleetSpec, dimension: Dimension) -> int | None:
-    """As it was set for the variant, of which a stage of a rollout may want a part only."""
+    """Count as set for the variant. A stage of a rollout may run only a part of it."""
     serverless = spec.variant.serverless
     if dimension is Dimension.PROVISIONED:
         return serverless.provisioned if serverless is not None else None
@@ -55,7 +55,7 @@ def _count(spec: FleetSpec, dimension: Dimension) -> int | None:
 
 
 def _ready(specs: Iterable[FleetSpec], dimension: Dimension, seen: Observation | None) -> int | None:
-    """What the fleet that is furthest behind lacks is taken from the count."""
+    """Largest count minus the largest shortfall of a fleet."""
     if seen is None or seen.fleets is None:
         return None
     behind, most = 0, 0
@@ -75,7 +75,8 @@ def _shortfall(spec: FleetSpec, dimension: Dimension, found: FleetStatus | None)
 
 
 def _busy(endpoint: Endpoint) -> str | None:
-    """Counts may change while an update bakes, not while it moves instances or traffic."""
+    """Why counts cannot change now. They may change while an update bakes, but not while it moves instances or
+    traffic."""
     if endpoint.deleting:
         return "the endpoint is being deleted"
     if endpoint.failed:
@@ -83,7 +84,7 @@ def _busy(endpoint: Endpoint) -> str | None:
     if endpoint.rollout is not None and endpoint.rollout.phase is not Phase.BAKING:
         return f"Cannot update in-progress endpoint: its update is {endpoint.rollout.phase}"
     if endpoint.scaling is not None and endpoint.scaling.undoing:
-        return "the last change of its capacity is being put back"
+        return "the last change of its capacity is being undone"
     return None
 
 
@@ -95,15 +96,15 @@ def _failure(endpoint: Endpoint) -> str | None:
 
 @dataclass(frozen=True)
 class InFlight:
-    """What is in hand or waits. ``queue_time`` is seconds until a request that came now would be in hand; None: not
-    known."""
+    """Requests in progress or waiting. ``queue_time``: seconds that a request arriving now would wait; None:
+    unknown."""
 
     requests: int
     queue_time: float | None
 
 
 def count_in_flight(endpoint: Endpoint, variant: str, seen: Observation | None) -> InFlight | None:
-    """Of all fleets of the variant; None where one of them is not known."""
+    """Requests of all fleets of the variant; None if one of them is unknown."""
     requests, waits = 0, list[float | None]()
     for spec in variant_fleets(endpoint, variant):
         found = (seen.fleets or {}).get(spec.id) if seen is not None else None
@@ -121,7 +122,7 @@ def is_queued(endpoint: Endpoint, variant: str) -> bool:
 
 
 def alarms_by_policy(scalable: Scalable, alarms: Iterable[Alarm]) -> dict[str, list[Alarm]]:
-    """Policy -> the alarms that name it in their actions; target tracking hears its own ones only, high, then low."""
+    """Policy -> alarms that name it in their actions. Target tracking has only its own: high, then low."""
     by_arn = {record.arn: record for record in scalable.policies}
     found: dict[str, list[Alarm]] = {}
     for alarm in sorted(alarms, key=lambda one: one.name):
@@ -137,7 +138,7 @@ def alarms_by_policy(scalable: Scalable, alarms: Iterable[Alarm]) -> dict[str, l
 
 
 def start_up_seconds(done: Iterable[Activity]) -> float | None:
-    """Seconds from asked to ready of the last changes that added something; None: none is known."""
+    """Start-up time in seconds, from the last changes that added capacity; None: unknown."""
     spans = sorted(
         (one.ended - one.started).total_seconds()
         for one in done

@@ -23,12 +23,12 @@ REGISTER_FIRST = "No scalable target registered for"
 def put_policy(
     tx: Tx, key: ScalableKey, name: str, make: Callable[[PolicyRecord | None], PolicyRecord], now: datetime
 ) -> PolicyRecord:
-    """A new policy, or another content of the one with this name. ``make`` is given the one that is there. Raises
-    NotFound without a target, LimitExceeded, or Invalid."""
+    """Create or replace a policy. ``make`` gets the existing one. Raises NotFound without a target, LimitExceeded, or
+    Invalid."""
     saved = get(tx, key, REGISTER_FIRST)
     before = saved.body.policy(name)
     if before is None and len(saved.body.policies) >= MAX_POLICIES:
-        raise LimitExceeded(f"the target has {MAX_POLICIES} policies, the most there may be: delete one first")
+        raise LimitExceeded(f"the target has {MAX_POLICIES} policies, which is the maximum: delete one first")
     record = make(before)
     _check(record)
     if before is not None and (record.tracking is None) != (before.tracking is None):
@@ -40,7 +40,7 @@ def put_policy(
 
 
 def with_policy(scalable: Scalable, record: PolicyRecord) -> Scalable:
-    """The one of its name, if there is one, gives way in place."""
+    """Add the record, or replace the one of the same name in place."""
     name = record.policy.name
     if scalable.policy(name) is None:
         return replace(scalable, policies=(*scalable.policies, record))
@@ -49,7 +49,7 @@ def with_policy(scalable: Scalable, record: PolicyRecord) -> Scalable:
 
 
 def delete_policy(tx: Tx, key: ScalableKey, name: str, now: datetime) -> None:
-    """With its alarms. Raises NotFound."""
+    """Delete the policy and its alarms. Raises NotFound."""
     saved = get(tx, key, "No scaling policy found for")
     record = saved.body.policy(name)
     if record is None:
@@ -66,7 +66,7 @@ def put_action(
     saved = get(tx, key, REGISTER_FIRST)
     before = saved.body.action(name)
     if before is None and len(saved.body.actions) >= MAX_ACTIONS:
-        raise LimitExceeded(f"the target has {MAX_ACTIONS} scheduled actions, the most there may be: delete one")
+        raise LimitExceeded(f"the target has {MAX_ACTIONS} scheduled actions, which is the maximum: delete one")
     record = make(before)
     _check_action(record.action)
     kept = tuple(one for one in saved.body.actions if one is not before)
@@ -86,7 +86,7 @@ def delete_action(tx: Tx, key: ScalableKey, name: str, now: datetime) -> None:
 
 
 def _forget(scalable: Scalable, action: str) -> Scalable:
-    """An action that is put anew has no past."""
+    """Forget when the action was last processed: a replaced action starts over."""
     seen = {name: until for name, until in scalable.state.scheduled.items() if name != action}
     return replace(scalable, state=replace(scalable.state, scheduled=seen))
 
@@ -109,11 +109,11 @@ def _check_steps(policy: StepScaling) -> None:
     if not policy.steps:
         raise Invalid("StepAdjustments needs at least one step")
     if len(policy.steps) > MAX_STEPS:
-        raise LimitExceeded(f"{len(policy.steps)} step adjustments: {MAX_STEPS} is the most there may be")
+        raise LimitExceeded(f"{len(policy.steps)} step adjustments: the maximum is {MAX_STEPS}")
     if policy.cooldown < 0:
         raise Invalid("Cooldown must be 0 or more")
     if policy.min_magnitude is not None and policy.adjustment is not Adjustment.PERCENT:
-        raise Invalid("MinAdjustmentMagnitude goes with PercentChangeInCapacity only")
+        raise Invalid("MinAdjustmentMagnitude applies to PercentChangeInCapacity only")
     if policy.adjustment is Adjustment.EXACT and any(step.adjustment < 0 for step in policy.steps):
         raise Invalid("ExactCapacity must not be negative")
     steps = sorted(policy.steps, key=lambda step: float("-inf") if step.lower is None else step.lower)

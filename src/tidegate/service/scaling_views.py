@@ -1,4 +1,4 @@
-"""Autoscaling of an endpoint as people look at it: plain JSON data."""
+"""Autoscaling of an endpoint for display: plain JSON data."""
 
 from dataclasses import fields
 
@@ -26,8 +26,8 @@ KINDS = {
 def scaling_view(
     tx: Tx, endpoint: Endpoint, seen: Observation | None, limit: int, everything: bool
 ) -> ScalingDocument:
-    """Targets with their policies and scheduled actions, and the last ``limit`` activities, the newest first;
-    ``everything``: also those that came to nothing."""
+    """Targets with their policies and scheduled actions, and the last ``limit`` activities, newest first.
+    ``everything`` includes refused ones."""
     found = [saved.body for saved in scalables.list_for_endpoint(tx, endpoint.name)]
     done = [
         record
@@ -42,7 +42,7 @@ def scaling_view(
 
 
 def scaling_summary(tx: Tx, endpoint: Endpoint, seen: Observation | None) -> list[ScalingDocument]:
-    """What a status document says."""
+    """Scaling section of a status document."""
     return [_counts(saved.body, endpoint, seen) for saved in scalables.list_for_endpoint(tx, endpoint.name)]
 
 
@@ -90,7 +90,7 @@ def _content(policy: ScalingPolicy) -> ScalingDocument:
 
 
 def _alarms(tx: Tx, scalable: Scalable, arn: str) -> list[ScalingDocument]:
-    """Those of target tracking; a step policy's are other people's."""
+    """Alarms of a target tracking policy. Those of a step policy belong to the user."""
     record = next(one for one in scalable.policies if one.arn == arn)
     if record.tracking is None:
         return []

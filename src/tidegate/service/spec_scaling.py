@@ -1,4 +1,4 @@
-"""What a spec says of autoscaling, put on record: the target, its policies, and the alarm that wakes from zero."""
+"""Apply the autoscaling section of a spec: target, policies, and the alarm that scales from zero."""
 
 import uuid
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ FROM_ZERO = "from-zero"
 
 @dataclass(frozen=True)
 class Arns:
-    """``unique`` is drawn for this deployment."""
+    """Generates ARNs and ids; ``unique`` is a new id per deployment."""
 
     region: str = "us-east-1"
     account: str = "000000000000"
@@ -46,8 +46,8 @@ class Arns:
 
 
 def apply_scaling(tx: Tx, endpoint: str, wish: DesiredScaling | None, arns: Arns, now: datetime) -> None:
-    """What an earlier spec asked for and this one does not goes; what others put on the target stays. Raises
-    Invalid."""
+    """Create or update what the spec has, and remove what an earlier spec created. Everything else on the target
+    stays. Raises Invalid."""
     key = ScalableKey(endpoint, wish.variant, wish.dimension) if wish is not None else None
     for saved in scalables.list_for_endpoint(tx, endpoint):
         if key is None or saved.name != key.name:
@@ -74,7 +74,7 @@ def apply_scaling(tx: Tx, endpoint: str, wish: DesiredScaling | None, arns: Arns
 
 
 def _record(scalable: Scalable, policy: ScalingPolicy, arns: Arns, now: datetime) -> PolicyRecord:
-    """An equal one keeps its identity, and with it what its alarms know."""
+    """Record of a policy. One of the same name keeps its id and ARN, and so the state of its alarms."""
     before = scalable.policy(policy.name)
     id = before.id if before is not None else arns.id(policy.name)
     arn = before.arn if before is not None else arns.policy(scalable.target, id, policy.name)
@@ -95,7 +95,7 @@ def _record(scalable: Scalable, policy: ScalingPolicy, arns: Arns, now: datetime
 
 
 def _withdraw(tx: Tx, saved: Saved[Scalable], now: datetime) -> None:
-    """What specs asked for of a target; the target itself where a spec made it and nothing else is on it."""
+    """Remove what specs created on a target, and the target itself if nothing else is left on it."""
     if not saved.body.by_spec:
         return
     target = saved.body.target
@@ -119,7 +119,7 @@ def wake_alarm_name(target: ScalableTarget) -> str:
 
 
 def _put_wake_alarm(tx: Tx, target: ScalableTarget, records: list[PolicyRecord], now: datetime) -> None:
-    """The alarm that SageMaker's guide asks for to scale an asynchronous endpoint from zero."""
+    """Create the alarm by which SageMaker's guide scales an asynchronous endpoint from zero."""
     name, steps = wake_alarm_name(target), next((one for one in records if one.policy.name == FROM_ZERO), None)
     if steps is None:
         alarms.delete(tx, [name for name in [name] if tx.get(ALARM, name) is not None], now)

@@ -1,6 +1,6 @@
-"""State changes of endpoints, models, jobs and packages as EventBridge has them, read from the journal.
+"""State changes of endpoints, models, jobs and packages as EventBridge events, read from the journal.
 
-An event is made of two journal lines, so that each change has one and the same, however often it is read.
+An event is derived from two journal lines, so reading a change again gives the same event.
 """
 
 import uuid
@@ -23,13 +23,13 @@ from tidegate.service.record_kinds import CONFIG, ENDPOINT, MODEL, PACKAGE, TRAN
 
 Detail = dict[str, Any]
 MAX_LINES = 200
-"""Journal lines that are read at one time."""
+"""Journal lines per read."""
 
 
 @dataclass(frozen=True)
 class EventShape:
-    """How the changes of one kind of record are told. ``resource``: what the ARN ends in. ``state``: what has to
-    change for an event; of a record that is gone it is None."""
+    """How changes of one kind of record become events. ``resource``: resource part of the ARN. ``state``: the value
+    whose change causes an event; None for a deleted record."""
 
     kind: Kind[Any]
     detail_type: str
@@ -50,21 +50,21 @@ class AccountRegion:
 
 @dataclass(frozen=True)
 class EventBatch:
-    """``through``: everything up to this line was read."""
+    """``through``: last journal line that was read."""
 
     events: list[Detail] = field(default_factory=list)
     through: int = 0
 
 
 def read_events(tx: Tx, after: int, place: AccountRegion) -> EventBatch:
-    """The events of the next lines."""
+    """Events of the next lines."""
     lines = tx.journal(after=after, limit=MAX_LINES)
     events = [event for line in lines if (event := _event(tx, line, place)) is not None]
     return EventBatch(events, lines[-1].seq if lines else after)
 
 
 def newest_line(tx: Tx) -> int:
-    """The last line there is; 0: none."""
+    """Number of the last journal line; 0: none."""
     return max((line.seq for line in tx.journal(limit=1, newest_first=True, bodies=False)), default=0)
 
 
@@ -79,7 +79,7 @@ def _event(tx: Tx, line: JournalLine, place: AccountRegion) -> Detail | None:
     if old == new or shown is None:
         return None
     if after is None and shape.kind is ENDPOINT:
-        return None  # it was told that it is being deleted
+        return None  # the event for DELETING was the last one
     arn = place.arn(shape.resource(shown))
     detail = {f"{shape.member}Arn": arn, **shape.detail(shown), "Tags": labels.read(tx, shape.kind, line.name)}
     return {
@@ -96,7 +96,7 @@ def _event(tx: Tx, line: JournalLine, place: AccountRegion) -> Detail | None:
 
 
 def _body(shape: EventShape, lines: Iterable[JournalLine]) -> Any:
-    """None: there is no record, or one that this program cannot read."""
+    """None: the record is deleted, or this version of tidegate cannot read it."""
     for line in lines:
         if line.body is not None:
             try:

@@ -1,4 +1,4 @@
-"""Endpoints as people look at them: plain JSON data of the record and the last observation. Shares in percent."""
+"""Status documents of endpoints: plain JSON data from the record and the last observation. Shares in percent."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -19,15 +19,14 @@ EndpointDocument = dict[str, object]
 
 
 def alarms_of(tx: Tx, endpoint: Endpoint) -> list[Alarm]:
-    """The alarms that the rollout under way watches, else those of the last DeploymentConfig; missing ones are
-    left out."""
+    """Alarms of the rollout in progress, otherwise of the last DeploymentConfig. Missing ones are skipped."""
     deployment = endpoint.rollout.deployment if endpoint.rollout else endpoint.deployment
     found = (tx.get(ALARM, name) for name in (deployment.alarms if deployment else ()))
     return [saved.body for saved in found if saved is not None]
 
 
 def endpoint_view(endpoint: Endpoint, seen: Observation | None, alarms: Iterable[Alarm]) -> EndpointDocument:
-    """One status document. What is not known is None."""
+    """One status document. Unknown values are None."""
     now, why = status(endpoint)
     serving = endpoint.serving
     return {
@@ -75,7 +74,7 @@ def _rollout(endpoint: Endpoint, rollout: Rollout, seen: Observation | None) -> 
 
 
 def _evidence(seen: Observation | None) -> EndpointDocument | None:
-    """When guards were judged last, and over which span of time requests were counted."""
+    """When guards were last evaluated, and over which span requests were counted."""
     found = seen.evidence if seen else None
     if found is None:
         return None
@@ -95,7 +94,7 @@ def _last(rollout: Rollout) -> EndpointDocument:
 
 
 def _fleets(endpoint: Endpoint, seen: Observation | None) -> list[FleetId]:
-    """Those wanted and those still there, oldest first."""
+    """Desired fleets and those that still exist, oldest first."""
     there = seen.fleets if seen and seen.fleets else {}
     return sorted({*desired_state.fleets(endpoint), *there})
 
@@ -122,7 +121,7 @@ def _fleet(endpoint: Endpoint, id: FleetId, seen: Observation | None) -> Endpoin
 
 
 def _copies(endpoint: Endpoint, id: FleetId) -> float | None:
-    """The part of its version's requests that a shadow fleet gets copies of; None for any other fleet."""
+    """Percentage of its version's requests that a shadow fleet gets; None for other fleets."""
     mirrors = (spec.mirror for spec in desired_state.fleets(endpoint).values())
     return next((mirror.share / 100 for mirror in mirrors if mirror is not None and mirror.fleet == id), None)
 
@@ -135,8 +134,8 @@ def _architecture(model: Model) -> EndpointDocument:
 
 
 def _side(endpoint: Endpoint, generation: int) -> tuple[Version | None, str]:
-    """The version that a generation belongs to and what it is: serving, old, new, mixed (left by a rollback that
-    failed) or leaving (no longer wanted)."""
+    """Version of a generation and its role: serving, old, new, mixed (left by a failed rollback) or leaving (no
+    longer desired)."""
     rollout = endpoint.rollout
     if rollout and rollout.new.generation == generation:
         return rollout.new, "new"
@@ -150,7 +149,7 @@ def _side(endpoint: Endpoint, generation: int) -> tuple[Version | None, str]:
 
 
 def _table(endpoint: Endpoint, seen: Observation | None) -> RouteTable:
-    """The table in force, or the wanted one where none could be seen."""
+    """Table in force, or the desired one if that was not observed."""
     return seen.routes if seen and seen.routes else desired_state.traffic(endpoint)
 
 
