@@ -1,11 +1,10 @@
-"""Checks AWS Signature Version 4: who signed this request, and is it the request that they signed?
+"""Verify AWS Signature Version 4.
 
-Pure and standard library only, since every worker does it for every prediction. The rules are those of AWS's
-"Create a signed request" page for every service but S3 (the path is encoded once more, the body always hashed);
-a path that would have to be normalised first is refused (``request_target``), so that what is verified is what is
-routed. Messages and the order of checks are those of AWS's JSON front ends. Text of the request is latin-1 decoded,
-so that it gives back the very bytes of the wire.
-"""
+Pure and standard library only, since every worker verifies every prediction. The rules are those of AWS's "Create a
+signed request" page for services other than S3 (the path is encoded once more, the body is always hashed). A path
+that would need normalising is refused (``request_target``), so that the verified path is the routed one. Messages and
+the order of checks are those of AWS's JSON services. Request text is decoded as latin-1, so that the original bytes
+can be restored."""
 
 import base64
 import hashlib
@@ -35,8 +34,8 @@ MISMATCH = (
 
 @dataclass(frozen=True)
 class RequestParts:
-    """What was received, unchanged: ``path`` still percent-encoded, ``query`` without its ``?``, the headers in
-    order and any case, the body before any decompression."""
+    """The request as received: ``path`` still percent-encoded, ``query`` without its ``?``, headers in order and any
+    case, the body before decompression."""
 
     method: str
     path: str
@@ -47,7 +46,7 @@ class RequestParts:
 
 @dataclass(frozen=True)
 class SignerIdentity:
-    """Who signed, for which region and service, and when."""
+    """Signer, region, service and time of a signature."""
 
     access_key: str
     region: str
@@ -57,7 +56,7 @@ class SignerIdentity:
 
 @dataclass(frozen=True)
 class _Claim:
-    """What the request says about its own signature, in either form."""
+    """The signature as claimed in a header or in the query."""
 
     algorithm: str
     credential: str
@@ -65,7 +64,7 @@ class _Claim:
     signature: str
     signed_at: datetime
     valid_for: int
-    """Seconds after ``signed_at`` during which the signature may be used."""
+    """Seconds after ``signed_at`` for which the signature is valid."""
 
 
 def verify(
@@ -76,12 +75,11 @@ def verify(
     skew: int,
     services: Collection[str],
 ) -> SignerIdentity:
-    """The signer of ``request``, or an AuthError that says why it is refused; Invalid for a target that is not
+    """Verify the signature and return its signer. Raises a subclass of AuthError, or Invalid for a target that is not
     canonical.
 
-    ``keys`` maps access key id to secret, ``skew`` is the seconds a signature's date may differ from ``now``,
-    ``services`` are the SigV4 service names that are let in.
-    """
+    ``keys`` maps access key ids to secrets; ``skew`` is the allowed difference of the signature's date from ``now``,
+    in seconds; ``services`` are the accepted SigV4 service names."""
     request_target.check(request.path, request.query)
     headers = _group_headers(request.headers)
     pairs = _query_pairs(request.query)
@@ -100,7 +98,7 @@ def verify(
     return identity
 
 
-# --- what the request claims ---------------------------------------------------------------------------------
+# --- the claimed signature ---------------------------------------------------------------------------------
 
 
 def _read_claim(headers: Mapping[str, list[str]], pairs: Sequence[tuple[str, str]], skew: int) -> _Claim:
@@ -175,7 +173,7 @@ def _from_query(pairs: Sequence[tuple[str, str]]) -> _Claim:
 
 
 def _parse_date(text: str) -> datetime:
-    """The date in ISO 8601's basic format or, as HTTP's Date header has it, in RFC 1123's."""
+    """Parse a date in ISO 8601 basic format, or in RFC 1123 format as in HTTP's Date header."""
     try:
         if re.fullmatch(r"[0-9]{8}T[0-9]{6}Z", text):
             return datetime.strptime(text, ISO_BASIC).replace(tzinfo=UTC)
@@ -187,7 +185,7 @@ def _parse_date(text: str) -> datetime:
         ) from None
 
 
-# --- the checks before the signature's own -------------------------------------------------------------------
+# --- checks before that of the signature -------------------------------------------------------------------
 
 
 def _check_time(claim: _Claim, now: datetime, skew: int) -> None:
@@ -212,8 +210,8 @@ def _format_span(seconds: int) -> str:
 
 
 def _check_headers(claim: _Claim, headers: Mapping[str, list[str]]) -> None:
-    """Host and every ``x-amz-*`` header must be signed (they decide what the request does), and a header that is
-    signed must have arrived."""
+    """Host and every ``x-amz-*`` header must be signed, since they decide what the request does. Every signed header
+    must be present."""
     if "host" not in claim.signed_headers:
         raise InvalidSignature("'Host' must be a 'SignedHeader' in the AWS Authorization.")
     unsigned = sorted(name for name in headers if name.startswith("x-amz-") and name not in claim.signed_headers)
@@ -263,8 +261,8 @@ def _signatures(
     secret: str,
     identity: SignerIdentity,
 ) -> Iterator[str]:
-    """The signatures that a client may have made: over the query encoded anew, as AWS documents it, and over the
-    query as it stands in the request, as botocore does. They differ where the client's encoding is an unusual one."""
+    """Valid signatures of the request: over the re-encoded query, as AWS documents, and over the query as sent, as
+    botocore does. They differ if the client encodes unusually."""
     payload = hashlib.sha256(request.body).hexdigest()
     for claimed in headers.get("x-amz-content-sha256", ()):
         if claimed != payload:
@@ -281,7 +279,7 @@ def _signatures(
 
 
 def _canonical_query(pairs: Sequence[tuple[str, str]]) -> str:
-    """The canonical query. A repeated name is sorted by its values: their order is not signed."""
+    """Canonical query. Values of a repeated name are sorted, so their order is not signed."""
     return "&".join(f"{name}={value}" for name, value in sorted(pairs) if name != "X-Amz-Signature")
 
 
@@ -295,7 +293,7 @@ def _signature(canonical: bytes, secret: str, identity: SignerIdentity) -> str:
 
 @lru_cache(maxsize=256)
 def _signing_key(secret: str, date: str, region: str, service: str) -> bytes:
-    """Derived once a day, region and service; the bound keeps a client with many regions from filling memory."""
+    """Derived once per day, region and service. The cache is bounded, since a client may name many regions."""
     key = f"AWS4{secret}".encode()
     for part in (date, region, service, TERMINATOR):
         key = hmac.digest(key, part.encode(), "sha256")
@@ -310,7 +308,7 @@ def _group_headers(headers: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
 
 
 def _query_pairs(query: str) -> list[tuple[str, str]]:
-    """Names and values, each decoded and encoded anew by AWS's rule (all but unreserved characters)."""
+    """Names and values, decoded and re-encoded by AWS's rule (all but unreserved characters)."""
     pairs = (part.partition("=") for part in query.split("&") if part)
     return [(_encode(name), _encode(value)) for name, _, value in pairs]
 

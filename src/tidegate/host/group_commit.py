@@ -1,4 +1,4 @@
-"""Many small writes at once: those that come while some are under way share the next turn."""
+"""Group commit: writes that arrive during a flush join the next batch."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,11 +8,11 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 MAX_BATCH = 500
-"""Writes of one turn."""
+"""Writes per batch."""
 
 
 class GroupCommit(Generic[T, R]):
-    """``perform`` does a list of them and answers each, or raises for all."""
+    """``perform`` executes a batch and returns one result per write, or raises for all."""
 
     def __init__(self, perform: Callable[[list[T]], Awaitable[list[R]]]) -> None:
         self._perform = perform

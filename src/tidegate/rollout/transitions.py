@@ -19,7 +19,9 @@ MAX_REJECTED = 50
 """Digests of rejected versions kept per endpoint, newest last."""
 
 
-def start(endpoint: Endpoint, request: VersionRequest, plan: RolloutPlan, rollout_id: str, now: datetime) -> Endpoint:
+def start(
+    endpoint: Endpoint, request: VersionRequest, plan: RolloutPlan, rollout_id: str, now: datetime
+) -> Endpoint:
     """Start the rollout of the requested version, which already has its generation. The capacity that it wants gets a
     fence of its own."""
     rollout = Rollout(

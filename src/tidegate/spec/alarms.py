@@ -1,4 +1,4 @@
-"""Alarms of a spec: which series they watch and when they fire."""
+"""Alarms of a spec: their series and thresholds."""
 
 import re
 from collections.abc import Mapping
@@ -36,13 +36,13 @@ METRICS = {
     "CPUUtilization": INSTANCES,
     "MemoryUtilization": INSTANCES,
 }
-"""Metrics of endpoints, with their namespaces."""
+"""Metrics of endpoints -> namespace."""
 MODEL_DIMENSION = "TargetModel"
 MODEL_METRICS = ("Invocations", "Invocation4XXErrors", "Invocation5XXErrors", "ModelLatency")
-"""Metrics of each model, where an endpoint serves many."""
+"""Metrics per model of a multi-model endpoint."""
 CONTAINER_DIMENSION = "ContainerName"
 CONTAINER_METRICS = ("ContainerLatency", "Invocations", "Invocation4XXErrors", "Invocation5XXErrors")
-"""Metrics of each container, where an endpoint has several."""
+"""Metrics per container of an endpoint with several."""
 _STATISTICS = ("Average", "Sum", "Minimum", "Maximum", "SampleCount")
 _COMPARISONS = {
     "above": ComparisonOperator.GREATER,
@@ -58,11 +58,10 @@ ContainerNames = Mapping[str, tuple[str, ...]]
 def alarms(
     spec: structures.SpecFile, config: EndpointConfig, containers: ContainerNames, now: datetime
 ) -> dict[str, Alarm]:
-    """The key of each alarm in the file -> the alarm under its name on the server. ``containers``: the names of
-    each variant's.
+    """Key of each alarm in the file -> alarm. ``containers``: variant -> names of its containers.
 
-    An alarm on the new version carries the config's name in its own, so that it starts without the history of an
-    earlier version; one on the endpoint keeps its name for good.
+    The name of an alarm on the new version contains the config's name, so that it starts without the history of an
+    earlier version; the name of an alarm on the endpoint never changes.
     """
     return {key: _alarm(key, each, spec, config, containers, now) for key, each in spec.alarms.items()}
 
@@ -122,23 +121,29 @@ def _series(
 
 
 def _container_dimension(spec: structures.AlarmSpec, names: tuple[str, ...], path: KeyPath) -> dict[str, str]:
-    """The dimension of one container's series; none for a series of the whole variant."""
+    """Dimension of one container's or model's series; empty for a series of the whole variant."""
     where = (*path, "dimensions")
     if not spec.dimensions:
         if spec.metric == "ContainerLatency":
-            raise SpecError(path, "ContainerLatency is of one container: give dimensions: {ContainerName: ...}")
+            raise SpecError(
+                path, "ContainerLatency is a metric of one container: give dimensions: {ContainerName: ...}"
+            )
         return {}
     if set(spec.dimensions) == {MODEL_DIMENSION}:
         if spec.metric not in MODEL_METRICS:
-            raise SpecError(where, f"{spec.metric} is not kept for each model; {', '.join(MODEL_METRICS)} are")
+            raise SpecError(
+                where, f"{spec.metric} does not exist per model; use one of {', '.join(MODEL_METRICS)}"
+            )
         return dict(spec.dimensions)
     for key in spec.dimensions:
         if key != CONTAINER_DIMENSION:
-            raise SpecError((*where, key), f"{key!r} goes with namespace, for a metric of your own")
+            raise SpecError((*where, key), f"{key!r} needs namespace, for a metric of your own")
     if len(names) == 1:
-        raise SpecError(where, "the endpoint has one container only: leave them out")
+        raise SpecError(where, "the endpoint has only one container: remove them")
     if spec.metric not in CONTAINER_METRICS:
-        raise SpecError(where, f"{spec.metric} is not kept for each container; {', '.join(CONTAINER_METRICS)} are")
+        raise SpecError(
+            where, f"{spec.metric} does not exist per container; use one of {', '.join(CONTAINER_METRICS)}"
+        )
     return {
         CONTAINER_DIMENSION: one_of(spec.dimensions[CONTAINER_DIMENSION], names, (*where, CONTAINER_DIMENSION))
     }

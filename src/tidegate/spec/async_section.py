@@ -1,4 +1,4 @@
-"""A spec's ``async`` section."""
+"""The ``async`` section of a spec."""
 
 from collections.abc import Callable
 
@@ -37,10 +37,10 @@ def config(given: structures.AsyncSpec) -> AsyncConfig:
 
 
 def check(spec: structures.SpecFile) -> None:
-    """Raises SpecError for what an endpoint with a queue of its own has no use for."""
+    """Raises SpecError for admission keys, which do not apply to an asynchronous endpoint."""
     for key in ("max_in_flight", "queue_time", "quotas"):
         if spec.asynchronous is not None and getattr(spec, key) is not None:
-            raise SpecError((key,), "does not go with async, whose requests wait in a queue on disk")
+            raise SpecError((key,), "cannot be combined with async, whose requests wait in a queue on disk")
 
 
 def _check_value(check: Callable[[str, str], None], value: str, key: str) -> None:

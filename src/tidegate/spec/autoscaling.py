@@ -1,4 +1,4 @@
-"""A spec's ``autoscaling`` section."""
+"""The ``autoscaling`` section of a spec."""
 
 from dataclasses import replace
 
@@ -23,11 +23,11 @@ from tidegate.spec.units import duration, one_of
 
 _PATH: KeyPath = ("autoscaling",)
 COOLDOWN = 300
-"""Seconds, as Application Auto Scaling has for SageMaker."""
+"""Seconds: Application Auto Scaling's default for SageMaker."""
 
 
 def build_scaling(spec: structures.SpecFile, variants: list[str]) -> DesiredScaling | None:
-    """None where the spec does not ask for it. Raises SpecError."""
+    """Desired autoscaling; None if the spec has none. Raises SpecError."""
     given = spec.autoscaling
     if given is None:
         return None
@@ -66,14 +66,12 @@ def _check_bounds(given: structures.AutoscalingSpec, spec: structures.SpecFile) 
     if spec.serverless is not None and given.max > spec.serverless.max_concurrency:
         raise SpecError((*_PATH, "max"), f"{given.max}: more than serverless.max_concurrency")
     if spec.asynchronous is not None and spec.asynchronous.idle_after is not None:
-        raise SpecError(("async", "idle_after"), "does not go with autoscaling: its min says how few there may be")
+        raise SpecError(("async", "idle_after"), "cannot be combined with autoscaling: set its min instead")
 
 
 def _fast(given: structures.AutoscalingSpec) -> FastPolicy:
     if given.metric is not None and given.metric != "concurrency":
-        raise SpecError(
-            (*_PATH, "metric"), f"{given.metric!r} goes with rule: aws; rule: fast looks at concurrency"
-        )
+        raise SpecError((*_PATH, "metric"), f"{given.metric!r} needs rule: aws; rule: fast uses concurrency")
     assert given.target is not None
     waits = None if given.queue_time is None else duration(given.queue_time, (*_PATH, "queue_time"))
     policy = FastPolicy("fast", float(given.target), waits)
@@ -85,7 +83,7 @@ def _fast(given: structures.AutoscalingSpec) -> FastPolicy:
 
 def _tracking(given: structures.AutoscalingSpec, spec: structures.SpecFile, variant: str) -> TargetTracking:
     if given.queue_time is not None:
-        raise SpecError((*_PATH, "queue_time"), "goes with rule: fast")
+        raise SpecError((*_PATH, "queue_time"), "needs rule: fast")
     if spec.serverless is not None:
         allowed: tuple[str, ...] = ("utilization",)
     elif spec.asynchronous is not None:

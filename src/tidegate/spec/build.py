@@ -1,4 +1,4 @@
-"""The checked structures of a spec into domain objects."""
+"""Convert the checked structures of a spec to domain objects."""
 
 import math
 import re
@@ -27,7 +27,8 @@ _STRATEGY_KEYS = {
 
 
 def parse(data: object, now: datetime) -> DesiredDeployment:
-    """Raises Invalid that says where: ``rollout.strategy: unknown strategy 'linera', did you mean 'linear'?``"""
+    """Parse plain data. Raises Invalid with the place: ``rollout.strategy: unknown strategy 'linera', did you mean
+    'linear'?``"""
     spec = convert_checked(structures.SpecFile, data)
     _name(spec.endpoint, ("endpoint",))
     bounds = serverless.bounds(spec)
@@ -90,7 +91,7 @@ def _variants(spec: structures.SpecFile) -> list[tuple[KeyPath, structures.Varia
         return [((), only)]
     for key in ("max_in_flight", "queue_time"):
         if getattr(spec, key) is not None:
-            raise SpecError((key,), "belongs to each of the variants")
+            raise SpecError((key,), "cannot be combined with variants: set it for each variant")
     if not 1 <= len(spec.variants) <= 10:
         raise SpecError(("variants",), f"{len(spec.variants)} variants, expected 1 to 10")
     seen: set[str] = set()
@@ -107,12 +108,12 @@ def _variants(spec: structures.SpecFile) -> list[tuple[KeyPath, structures.Varia
 def _shadows(
     spec: structures.SpecFile, production: list[structures.VariantSection]
 ) -> list[tuple[KeyPath, structures.VariantSection]]:
-    """As a variant whose weight over that of the production variant is the share."""
+    """The shadow as a variant whose weight over that of the production variant is the share."""
     given, path = spec.shadow, ("shadow",)
     if given is None:
         return []
     if len(production) != 1:
-        raise SpecError(path, "a shadow goes with one variant, and there are several")
+        raise SpecError(path, "a shadow needs exactly one variant, and there are several")
     _name(given.name, (*path, "name"))
     if given.name == production[0].name:
         raise SpecError((*path, "name"), f"{given.name!r} is the name of the variant itself: choose another")
@@ -178,7 +179,8 @@ def _config(
 
 
 def _content(variant: ProductionVariant) -> dict[str, object]:
-    """Without what says nothing: names stay what they were when a new key comes."""
+    """Content for the config's name. Defaults of newer keys are left out, so that a new key does not change the names
+    of existing specs."""
     content = asdict(variant)
     silent = [
         key
@@ -200,7 +202,7 @@ def _deployment(spec: structures.RolloutSpec, alarm_names: dict[str, str]) -> De
     blue_green = None if strategy == "rolling" else _blue_green(spec, strategy)
     waits = duration(spec.wait, ("rollout", "wait")) + duration(spec.final_bake, ("rollout", "final_bake"))
     if timeout is not None and timeout <= waits:
-        raise SpecError(("rollout", "timeout"), f"{spec.timeout!r}: must be more than the waits themselves")
+        raise SpecError(("rollout", "timeout"), f"{spec.timeout!r}: must be longer than the waits in total")
     return DeploymentConfig(
         blue_green=blue_green,
         rolling=_rolling(spec) if strategy == "rolling" else None,
@@ -218,7 +220,7 @@ def _check_strategy_keys(spec: structures.RolloutSpec, strategy: str) -> None:
     for key in ("size", "step", "batch", "rollback_batch", "wait", "final_bake"):
         if key not in _STRATEGY_KEYS[strategy] and getattr(spec, key) != getattr(empty, key):
             users = [name for name, keys in _STRATEGY_KEYS.items() if key in keys]
-            raise SpecError(("rollout", key), f"belongs to {' and '.join(users)}, but the strategy is {strategy}")
+            raise SpecError(("rollout", key), f"applies to {' and '.join(users)}, but the strategy is {strategy}")
 
 
 def _blue_green(spec: structures.RolloutSpec, strategy: str) -> BlueGreen:
@@ -233,7 +235,7 @@ def _blue_green(spec: structures.RolloutSpec, strategy: str) -> BlueGreen:
 
 def _rolling(spec: structures.RolloutSpec) -> Rolling:
     back = spec.rollback_batch
-    assert spec.batch is not None  # _check_strategy_keys has seen to it
+    assert spec.batch is not None, "checked by _check_strategy_keys"
     return Rolling(
         batch=size(spec.batch, ("rollout", "batch"), least=5, most=50),
         wait=seconds(spec.wait, ("rollout", "wait")),

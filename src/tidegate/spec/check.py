@@ -1,6 +1,6 @@
-"""Does plain data have the shape of a structure? Says what is wrong in a person's words, with the nearest name.
+"""Check plain data against a structure, with readable errors and suggestions.
 
-msgspec could say the same, but not with the keys of dicts in its paths and not with suggestions.
+msgspec can validate as well, but without keys of dicts in its paths and without suggestions.
 """
 
 import types
@@ -17,7 +17,7 @@ _WORDS: dict[type, str] = {str: "text", int: "a whole number", float: "a number"
 
 
 def convert_checked(kind: type[S], data: object) -> S:
-    """``data`` as a ``kind``; raises SpecError at the first thing that does not fit."""
+    """Convert ``data`` to a ``kind``. Raises SpecError for the first mismatch."""
     _check(kind, data, ())
     return msgspec.convert(data, kind, strict=True)
 
@@ -73,7 +73,7 @@ def _require_keys(value: object, path: KeyPath) -> Mapping[str, object]:
 
 
 def _options(kind: Any) -> tuple[Any, ...]:
-    """The plain types of an annotation: ``Annotated`` taken off, unions opened."""
+    """Plain types of an annotation: without ``Annotated``, and unions expanded."""
     if get_origin(kind) is Annotated:
         return _options(get_args(kind)[0])
     if get_origin(kind) in (Union, types.UnionType):
@@ -90,7 +90,7 @@ def _matches(value: object, kind: Any) -> bool:
 
 
 def _quoting_hint(value: object, options: tuple[Any, ...]) -> str:
-    """YAML reads 12, yes and 2026-01-01 as something else than text."""
+    """Hint for text that YAML reads as another type, such as 12, yes and 2026-01-01."""
     plain = isinstance(value, bool | int | float | date)
     return ": put it in quotes" if plain and str in options else ""
 

@@ -1,4 +1,4 @@
-"""Paths of model data: relative to the spec file when written, absolute ``file://`` addresses when sent."""
+"""Paths of model data: relative to the spec file in its text, absolute ``file://`` addresses when sent."""
 
 import copy
 import posixpath
@@ -9,7 +9,7 @@ from tidegate.spec.problem import KeyPath
 
 
 def address(text: str, folder: str, home: str = "~") -> str:
-    """``text`` as an absolute address. ``folder`` is the spec file's, ``home`` stands for a leading ``~``."""
+    """Make ``text`` an absolute address. ``folder`` is the spec file's; ``home`` replaces a leading ``~``."""
     if text.startswith("file://"):
         text = text.removeprefix("file://")
         path = text if text.startswith("/") else posixpath.join(folder, text)
@@ -22,7 +22,7 @@ def address(text: str, folder: str, home: str = "~") -> str:
 
 
 def artifacts(data: object) -> list[tuple[KeyPath, dict[str, Any]]]:
-    """Each model of a spec's plain data with its place; what has not the right shape is left for ``parse``."""
+    """Find each model in a spec's plain data, with its path. Malformed parts are skipped; ``parse`` reports them."""
     found: list[tuple[KeyPath, dict[str, Any]]] = []
     if not isinstance(data, dict):
         return found
@@ -37,7 +37,7 @@ def artifacts(data: object) -> list[tuple[KeyPath, dict[str, Any]]]:
 
 
 def _find_models(data: dict[str, Any], path: KeyPath) -> list[tuple[KeyPath, dict[str, Any]]]:
-    """The model of an endpoint or a variant, or its containers."""
+    """Models of an endpoint or a variant: the single one, or those of its containers."""
     found: list[tuple[KeyPath, dict[str, Any]]] = []
     if isinstance(data.get("model"), dict):
         found.append(((*path, "model"), data["model"]))
@@ -50,7 +50,7 @@ def _find_models(data: dict[str, Any], path: KeyPath) -> list[tuple[KeyPath, dic
 
 
 def resolve(data: object, folder: str, home: str = "~") -> object:
-    """A copy of a spec's plain data with every model data address absolute."""
+    """Copy a spec's plain data and make all model data addresses absolute."""
     resolved = copy.deepcopy(data)
     for _, model in artifacts(resolved):
         if isinstance(model.get("data"), str) and model["data"]:
@@ -59,5 +59,5 @@ def resolve(data: object, folder: str, home: str = "~") -> object:
 
 
 def _normalize(path: str, written: str) -> str:
-    """Without ``.`` and ``..``; a trailing slash (a tree) stays."""
+    """Remove ``.`` and ``..``; keep a trailing slash, which means a tree."""
     return posixpath.normpath(path) + ("/" if written.endswith("/") else "")

@@ -1,4 +1,4 @@
-"""What a variant of a spec serves: one model, a pipeline, or containers side by side."""
+"""Serving options of a variant: one model, a pipeline, or several containers that requests choose from."""
 
 import hashlib
 import json
@@ -12,13 +12,13 @@ from tidegate.spec.problem import KeyPath, SpecError
 from tidegate.spec.units import one_of
 
 ONLY_VARIANT = "AllTraffic"
-"""Name of the variant where a spec has only one, as SageMaker's own SDK calls it."""
+"""Name of a spec's only variant, as in SageMaker's SDK."""
 KEYS = ("model", "pipeline", "containers")
 """Exactly one of them is given with a variant."""
 MODES = {"pipeline": "Serial", "containers": "Direct"}
 MIN_CONTAINERS, MAX_CONTAINERS = 2, 15
 METHOD = "SKLEARN_METHOD"
-"""Variable of a container that says the same as the key ``method``."""
+"""Environment variable that is equivalent to the key ``method``."""
 _LONGEST_NAME = 63
 
 
@@ -46,7 +46,9 @@ def check(variant: structures.VariantSection, path: KeyPath) -> None:
             raise SpecError((*here, "name"), f"{each.name!r} is given twice")
         seen.add(each.name)
         if each.multi_model is not None:
-            raise SpecError((*here, "multi_model"), "goes with model, not with one container of several")
+            raise SpecError(
+                (*here, "multi_model"), "cannot be used in one of several containers: use it with model"
+            )
         _check_model(each, here)
 
 
@@ -54,7 +56,9 @@ def _check_model(model: structures.ModelSpec, path: KeyPath) -> None:
     if not model.image:
         raise SpecError((*path, "image"), "must not be empty")
     if model.image == structures.AUTO and model.data is None and "MODEL_HANDLER" not in model.environment:
-        raise SpecError(path, "'data' is missing, by which the runtime is chosen (or 'image' and what it needs)")
+        raise SpecError(
+            path, "'data' is missing, which the runtime is chosen by (or give 'image' and what it needs)"
+        )
     if model.data is not None and not re.match(r"^(file:///|s3://[^/]+)", model.data):
         raise SpecError(
             (*path, "data"),
@@ -64,15 +68,15 @@ def _check_model(model: structures.ModelSpec, path: KeyPath) -> None:
     if model.method is not None:
         one_of(model.method, structures.METHODS, (*path, "method"))
     if model.method is not None and METHOD in model.environment:
-        raise SpecError((*path, "environment", METHOD), "says the same as method: give one of them")
+        raise SpecError((*path, "environment", METHOD), "duplicates method: give one of them")
     for key in model.environment:
         if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", key):
-            raise SpecError((*path, "environment", key), "not a name of an environment variable")
+            raise SpecError((*path, "environment", key), "not a valid name of an environment variable")
     multi_model.check(model, path)
 
 
 def model(endpoint: str, variant: structures.VariantSection, now: datetime) -> Model:
-    """The model of a variant that ``check`` let pass."""
+    """Model of a variant that passed ``check``."""
     name = model_name(endpoint, variant)
     if variant.model is not None:
         return Model(name=name, containers=(_container(variant.model),), created_at=now)
@@ -94,7 +98,7 @@ def model_name(endpoint: str, variant: structures.VariantSection) -> str:
 
 
 def content_name(base: str, content: object) -> str:
-    """``base`` and 8 hex digits of the content: the same content always has the same name."""
+    """``base`` and 8 hex digits of the content's digest: equal content always has the same name."""
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
     return f"{base[: _LONGEST_NAME - 9].rstrip('-')}-{digest}"
 

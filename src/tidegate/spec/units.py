@@ -1,4 +1,4 @@
-"""Durations, sizes and thresholds: text with units into numbers."""
+"""Parse durations, sizes and thresholds: text with units to numbers."""
 
 import math
 import re
@@ -22,7 +22,7 @@ RATES = (
     "MirrorCopies",
     "MirrorAgreement",
 )
-"""Metrics that are 0 or 1 for each request, so that their Average is a rate."""
+"""Metrics that are 0 or 1 per request, so that their Average is a rate."""
 
 
 def duration(value: str | int, path: KeyPath) -> float:
@@ -31,7 +31,7 @@ def duration(value: str | int, path: KeyPath) -> float:
     if text == "0":
         return 0.0
     if not text or _PART.sub("", text):
-        hint = f"say the unit, such as {text}s" if text.isdigit() else "expected a time such as 90s, 10m or 1h"
+        hint = f"add a unit, such as {text}s" if text.isdigit() else "expected a time such as 90s, 10m or 1h"
         raise SpecError(path, f"{text!r}: {hint}")
     return math.fsum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
 
@@ -40,7 +40,7 @@ _BYTES = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(?:([KMGT])(i?))?B")
 
 
 def bytes_of(text: str, path: KeyPath) -> int:
-    """Of a text such as 4GiB, 512MB or 1000000B."""
+    """Bytes of a text such as 4GiB, 512MB or 1000000B."""
     found = _BYTES.fullmatch(text.strip())
     if found is None:
         raise SpecError(path, f"{text!r}: expected a size such as 4GiB or 512MB")
@@ -103,7 +103,7 @@ def threshold(value: float | str, metric: str, path: KeyPath) -> float:
             return number / 100 if metric in RATES else number
         raise SpecError(path, f"{text!r}: expected a number for {metric}")
     if metric in LATENCIES and value != 0:
-        raise SpecError(path, f"{value:g}: say the unit, such as {value:g}ms")
+        raise SpecError(path, f"{value:g}: add a unit, such as {value:g}ms")
     if not math.isfinite(value):
         raise SpecError(path, f"{value}: must be a finite number")
     return float(value)

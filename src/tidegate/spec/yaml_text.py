@@ -1,4 +1,4 @@
-"""YAML text into plain data, with the line of every value, and with limits against hostile files."""
+"""Read YAML text to plain data with line numbers, and with limits against malicious files."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +12,7 @@ from tidegate.spec.problem import KeyPath, SpecError
 
 MAX_CHARACTERS = 256 * 1024
 MAX_VALUES = 10_000
-"""After aliases are written out, so that a few lines cannot become a billion values."""
+"""After expansion of aliases, so that a few lines cannot become a billion values."""
 MAX_DEPTH = 32
 _TAG = "tag:yaml.org,2002:"
 _PLAIN = {_TAG + kind for kind in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp")}
@@ -20,14 +20,15 @@ _PLAIN = {_TAG + kind for kind in ("map", "seq", "str", "int", "float", "bool", 
 
 @dataclass(frozen=True)
 class LoadedSpec:
-    """A spec file's plain data. ``lines`` counts from 1; a value without a line of its own has its parent's."""
+    """Plain data of a spec file. ``lines`` counts from 1; a value without a line of its own has that of its
+    parent."""
 
     source: str
     data: object
     lines: dict[KeyPath, int]
 
     def wish(self, now: datetime, data: object = None) -> DesiredDeployment:
-        """``parse`` with the file's name and line in the error. ``data`` may be this data with paths resolved."""
+        """``parse``, with the file's name and line in errors. ``data``: the same data with paths resolved."""
         try:
             return parse(self.data if data is None else data, now)
         except SpecError as error:
@@ -38,7 +39,7 @@ class LoadedSpec:
 
 
 def load(text: str, source: str = "spec") -> LoadedSpec:
-    """Raises Invalid with ``source`` and line for anything that is not one plain YAML document."""
+    """Load one plain YAML document. Raises Invalid with ``source`` and line."""
     if len(text) > MAX_CHARACTERS:
         raise Invalid(f"{source}: {len(text)} characters, the limit is {MAX_CHARACTERS}")
     reader = _YamlReader(source)
@@ -66,7 +67,7 @@ def load(text: str, source: str = "spec") -> LoadedSpec:
 def _describe(error: yaml.MarkedYAMLError) -> str:
     problem = error.problem or error.context or "it cannot be read"
     if "'\\t'" in problem:
-        return "not YAML: a tab where only spaces may stand"
+        return "not YAML: a tab where only spaces are allowed"
     if problem == "but found another document":
         return "a second document: one file describes one endpoint"
     return f"not YAML: {problem}"
@@ -101,7 +102,7 @@ class _YamlReader:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise Invalid(f"{self._source}:{line}: a key must be plain text")
             if key_node.tag == f"{_TAG}merge":
-                raise Invalid(f"{self._source}:{line}: '<<' is not known here: write the keys out")
+                raise Invalid(f"{self._source}:{line}: merge keys ('<<') are not supported: write the keys out")
             key: object = loader.construct_object(key_node)
             if key in found:
                 raise Invalid(f"{self._source}:{line}: key {key!r} is given twice")

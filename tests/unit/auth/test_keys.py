@@ -25,7 +25,7 @@ def test_beyond_loopback_without_keys_it_does_not_start(host: str) -> None:
 
 @pytest.mark.parametrize("key_id", ["", "a b", "a/b", "x" * 129, "schlüssel"])
 def test_an_id_that_does_not_fit_into_a_credential(key_id: str) -> None:
-    with pytest.raises(StartupError, match="TIDEGATE_ACCESS_KEYS cannot be used"):
+    with pytest.raises(StartupError, match="TIDEGATE_ACCESS_KEYS is not valid"):
         is_signing_required(Settings(access_keys={key_id: "correct-horse"}))
 
 

@@ -68,15 +68,18 @@ def test_a_bucket_holds_a_second_s_worth_unless_told() -> None:
         ({"quotas": {}}, "quotas: 'rate' is missing"),
         ({"quotas": {"rate": "50"}}, "quotas.rate: '50': expected a rate such as 50/s or 600/m"),
         ({"quotas": {"rate": "0/s"}}, "quotas.rate: '0/s': must be above 0"),
-        ({"quotas": {"rate": "1/h"}}, "quotas.rate: a bucket of 1 would take 3600 s to fill; 600 s is the most"),
+        (
+            {"quotas": {"rate": "1/h"}},
+            "quotas.rate: a bucket of 1 would take 3600 s to fill; the maximum is 600 s",
+        ),
         ({"quotas": {"rate": "50/s", "by": "X-Client"}}, "quotas.by: 'X-Client': expected key, or header"),
         ({"quotas": {"rate": "50/s", "by": "header X Client"}}, "quotas.by: 'header X Client': expected key"),
         ({"quotas": {"rate": "50/s", "burst": 0.5}}, "quotas.burst: 0.5: must be 1 to 1000000"),
         ({"quotas": {"rate": "50/s", "clients": {"a b": "1/s"}}}, "quotas.clients.a b: a client's name has"),
-        ({"quotas": {"rate": "50/s"}, "async": {"output": "file:///a"}}, "quotas: does not go with async"),
+        ({"quotas": {"rate": "50/s"}, "async": {"output": "file:///a"}}, "quotas: cannot be combined with async"),
         (
             {"max_in_flight": 4, "serverless": {"memory": "2GiB", "max_concurrency": 20}},
-            "max_in_flight: does not go with serverless",
+            "max_in_flight: cannot be combined with serverless",
         ),
     ],
 )

@@ -190,15 +190,15 @@ BAD: list[tuple[dict[str, Any], str]] = [
     (changed(rollout={"strategy": "rolling", "batch": "x"}), "rollout.batch: 'x': expected a share"),
     (
         changed(rollout={"strategy": "linear", "step": "10%", "batch": 1}),
-        "rollout.batch: belongs to rolling, but the strategy is linear",
+        "rollout.batch: applies to rolling, but the strategy is linear",
     ),
-    (changed(rollout={"wait": "1m"}), "rollout.wait: belongs to canary and linear and rolling"),
-    (changed(rollout={"final_bake": 60}), "rollout.final_bake: '60': say the unit, such as 60s"),
+    (changed(rollout={"wait": "1m"}), "rollout.wait: applies to canary and linear and rolling"),
+    (changed(rollout={"final_bake": 60}), "rollout.final_bake: '60': add a unit, such as 60s"),
     (changed(rollout={"final_bake": "1.5s"}), "rollout.final_bake: '1.5s': must be whole seconds"),
     (changed(rollout={"final_bake": "soon"}), "rollout.final_bake: 'soon': expected a time such as 90s"),
     (
         changed(rollout={"final_bake": "1h", "timeout": "30m"}),
-        "rollout.timeout: '30m': must be more than the waits",
+        "rollout.timeout: '30m': must be longer than the waits",
     ),
     (changed(rollout={"alarms": ["a"]}), "rollout.alarms[0]: unknown alarm 'a', the file declares no alarms"),
     (changed(rollout=["canary"]), "rollout: expected keys and values, got a list"),
@@ -213,12 +213,12 @@ BAD: list[tuple[dict[str, Any], str]] = [
     (changed(startup_timeout="0"), "startup_timeout: '0': must be at least 1s"),
     ({"endpoint": "x"}, "'model' is missing (or 'pipeline', 'containers' or 'variants')"),
     ({"endpoint": "x", "variants": []}, "variants: 0 variants, expected 1 to 10"),
-    ({"endpoint": "x", "model": {}}, "model: 'data' is missing, by which the runtime is chosen"),
+    ({"endpoint": "x", "model": {}}, "model: 'data' is missing, which the runtime is chosen by"),
     ({"endpoint": "x", "model": {"image": ""}}, "model.image: must not be empty"),
     ({"endpoint": "x", "model": {"image": "i", "data": "./x"}}, "model.data: './x': expected file:///PATH"),
     (
         {"endpoint": "x", "model": {"image": "i", "environment": {"A=B": "1"}}},
-        "model.environment.A=B: not a name of an environment variable",
+        "model.environment.A=B: not a valid name of an environment variable",
     ),
     (
         {"endpoint": "x", "model": {"image": "i", "environment": {"A": True}}},
@@ -244,14 +244,14 @@ BAD_ALARMS: list[tuple[dict[str, Any], str]] = [
     ({"above": "many"}, ".above: 'many': expected a number for Invocations"),
     ({"above": "x%"}, ".above: 'x%': expected a number before %"),
     ({"above": float("nan")}, ".above: nan: must be a finite number"),
-    ({"metric": "ModelLatency", "above": 100}, ".above: 100: say the unit, such as 100ms"),
+    ({"metric": "ModelLatency", "above": 100}, ".above: 100: add a unit, such as 100ms"),
     ({"period": "7s"}, ".period: '7s': expected 1s, 5s, 10s, 20s, 30s or whole minutes"),
     ({"periods": 0}, ".periods: 0: must be at least 1"),
     ({"datapoints": 4}, ".datapoints: 4: must be from 1 to periods (3)"),
     ({"missing": "not_breaching"}, ".missing: unknown missing 'not_breaching', did you mean 'notBreaching'?"),
     ({"scope": "old"}, ".scope: unknown scope 'old'"),
     ({"variant": "x"}, ".variant: unknown variant 'x', expected one of AllTraffic"),
-    ({"dimensions": {"a": "b"}}, ".dimensions.a: 'a' goes with namespace"),
+    ({"dimensions": {"a": "b"}}, ".dimensions.a: 'a' needs namespace"),
 ]
 
 
