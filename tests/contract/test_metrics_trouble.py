@@ -249,7 +249,7 @@ def test_a_full_disk_costs_nothing_of_what_memory_has(tmp_path: Path) -> None:
 
     limit(1)
     many = [sample([9], T0, MetricId.of("mine", f"m{n}", {"Endpoint": "x" * 200})) for n in range(500)]
-    with pytest.raises(Unavailable, match="make room on its disk"):
+    with pytest.raises(Unavailable, match="free space on its disk"):
         bench.put(sample([2], T0), *many)
     assert bench.totals(T0, T0 + 1, 1) == {T0: 3}
     limit(1_000_000)

@@ -85,7 +85,7 @@ def test_a_statement_that_is_never_answered_ends_in_time(relay: Relay, store: Sq
     async def main() -> None:
         message = await tried(store, put("lost"))
         assert "did not answer within 2 s" in str(message)
-        assert "check that its server is there and running" in str(message)
+        assert "check that its server is running and reachable" in str(message)
         relay.deaf_to = b""
         relay.resume()
         await until_well(store)
@@ -123,7 +123,7 @@ def test_many_calls_on_a_silent_database_fail_together_and_then_promptly(relay: 
 
 def test_a_server_that_is_silent_at_the_start_is_an_error_in_time(relay: Relay, postgres_url: str) -> None:
     relay.silence()
-    with pytest.raises(StartupError, match="check that its server is there and running"):
+    with pytest.raises(StartupError, match="check that its server is running and reachable"):
         open_store(relay.url(postgres_url), SHORT)
 
 
@@ -168,7 +168,7 @@ def test_calls_on_a_locked_sqlite_share_the_wait(tmp_path: Path) -> None:
     async def main() -> None:
         outcomes = await asyncio.gather(*(tried(store, put(str(n))) for n in range(100)))
         assert {str(outcome) for outcome in outcomes} == {str(outcomes[0])}
-        assert "database is locked; another process holds it; try again" in str(outcomes[0])
+        assert "database is locked; another process has locked it; try again" in str(outcomes[0])
         assert isinstance(await tried(store, put("again")), str)
         freed = threading.Timer(0.2, lambda: foreign.execute("ROLLBACK"))
         freed.start()

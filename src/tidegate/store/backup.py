@@ -1,4 +1,4 @@
-"""All that a database holds, into a backup file and back, from either kind of database into either."""
+"""Export a database to a backup file and restore it, between SQLite and PostgreSQL in any direction."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,27 +23,27 @@ from tidegate.store.transaction import SqlTx
 STATE = (RECORDS, JOURNAL, QUEUE)
 MEASUREMENTS = (SERIES, SECONDS, MINUTES)
 CHUNK = 500
-"""Rows of one statement."""
+"""Rows per statement."""
 BODIES = 8
-"""The same, of the queue, whose bodies may be large."""
+"""Rows per statement of the queue, whose bodies may be large."""
 SERIALS = ((JOURNAL, "seq"), (SERIES, "id"))
 ENDPOINTS = Kind("endpoint", object)
-"""As they lie there: what this program cannot read is restored, too."""
+"""Undecoded, so that records that this version of tidegate cannot read are restored, too."""
 
 ProgressCallback = Callable[[int, int], None]
-"""Rows done, rows in all."""
+"""Called with rows done and rows in total."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """``rows`` by table."""
+    """Contents of a backup: ``rows`` by table."""
 
     rows: dict[str, int]
     sha256: str = ""
 
 
 def export(connection: Connection, path: Path, *, metrics: bool, progress: ProgressCallback) -> Contents:
-    """In a transaction that sees one moment of the database, whoever writes meanwhile. Raises Invalid, Conflict."""
+    """Export a consistent snapshot, whatever is written meanwhile. Raises Invalid, Conflict."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
     if (schema := current_revision(connection)) != SCHEMA:
@@ -70,16 +70,16 @@ def export(connection: Connection, path: Path, *, metrics: bool, progress: Progr
 def restore(
     connection: Connection, path: Path, header: Header, *, force: bool, now: datetime, progress: ProgressCallback
 ) -> Contents:
-    """In one transaction: all of it lands or nothing. Measurements are replaced only by a backup that has some.
+    """Restore in one transaction. Measurements are replaced only if the backup has some.
 
-    Raises Conflict where there is something already, unless ``force`` replaces it; Invalid. Generations and fences of
-    endpoints go on above ``now``: what a life that is lost gave out is not given out again."""
+    Raises Conflict if the database is not empty, unless ``force``; Invalid. Generations and fences of endpoints
+    continue above ``generation_floor(now)``, so that none that was assigned after the backup is assigned again."""
     if int(header.schema) > int(SCHEMA):
         raise Invalid(
             f"The backup {path} was made by a newer tidegate ({header.tidegate}): restore it with that one"
         )
     if not force and (found := _existing_rows(connection)):
-        raise Conflict(f"The database is not empty ({found}): --force replaces what is there")
+        raise Conflict(f"The database is not empty ({found}): use --force to replace its contents")
     unknown = header.tables.keys() - METADATA.tables.keys()
     if unknown:
         raise Invalid(
@@ -102,7 +102,7 @@ def restore(
 
 
 def _read_all(connection: Connection, table: Table) -> Iterator[Any]:
-    """In the order of the primary key, a few at a time: bodies of requests may be large."""
+    """Read rows in the order of the primary key, a few at a time: bodies of requests may be large."""
     query = select(table).order_by(*table.primary_key.columns)
     yield from connection.execute(query, execution_options={"yield_per": _batch_size(table)})
 
@@ -117,13 +117,14 @@ def _batch_size(table: Table) -> int:
 
 
 def _existing_rows(connection: Connection) -> str:
-    """What would be lost."""
+    """Describe the rows that a restore would replace."""
     counts = {t.name: connection.execute(select(func.count()).select_from(t)).scalar_one() for t in STATE}
     return ", ".join(f"{count:,} in {name}" for name, count in counts.items() if count)
 
 
 def _raise_sequences(connection: Connection) -> None:
-    """Behind what was inserted, and never back: numbers are not given out twice. SQLite does so by itself."""
+    """Advance sequences past the inserted rows, and never back, so that no number is reused. SQLite does this
+    itself."""
     for table, column in SERIALS:
         last = connection.execute(select(func.max(table.c[column]))).scalar()
         if last is not None:

@@ -1,9 +1,8 @@
-"""Backup files: compressed lines of JSON that say nothing of the database they came from.
+"""Backup files: compressed lines of JSON, independent of the kind of database.
 
-The first line is the header: format, version, who made it and when, the columns and the number of rows of each table.
-Then a line for each row: the table and its values. The last line has the SHA-256 of everything before it, so a file
-that was cut short or changed is not restored. ``gzip -dc FILE`` shows it.
-"""
+The first line is the header: format, version, origin, time, and the columns and row count of each table. Each row is
+a line with its table and values. The last line has the SHA-256 of everything before it, so a truncated or modified
+file is not restored. ``gzip -dc FILE`` displays it."""
 
 import gzip
 import hashlib
@@ -26,7 +25,7 @@ from tidegate.store.tables import Utc
 FORMAT = "tidegate-backup"
 VERSION = 1
 MAX_LINE = 4 * 1024**3
-"""Bytes of a line; beyond it is no backup."""
+"""Bytes of a line; a longer one is not from a backup."""
 
 
 class TableHeader(msgspec.Struct):
@@ -58,7 +57,7 @@ BackupRow = tuple[str, list[Any]]
 
 @dataclass
 class Writer:
-    """Made by ``open_writer``."""
+    """Created by ``open_writer``."""
 
     _file: gzip.GzipFile
     _hash: Any
@@ -84,8 +83,8 @@ class Writer:
 
 @contextmanager
 def open_writer(path: Path) -> Iterator[Writer]:
-    """The file is there, whole and durable, when the block ends well; otherwise what was there before is. It is its
-    owner's alone: environments of models may hold secrets. Raises Invalid where it cannot be written."""
+    """Write a backup file, which replaces an existing one only if the block succeeds, and is then durable. Its mode
+    is 0600, since environments of models may contain secrets. Raises Invalid if it cannot be written."""
     new = path.with_name(path.name + ".part")
     try:
         with open(new, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
@@ -103,7 +102,7 @@ def open_writer(path: Path) -> Iterator[Writer]:
 
 
 def verify(path: Path, progress: Callable[[int], None]) -> Header:
-    """Reads all of it; raises Invalid unless it is as it was written. ``progress`` gets the number of rows."""
+    """Read the whole file. Raises Invalid if it is damaged. ``progress`` is called with the number of rows."""
     digest, rows, end = hashlib.sha256(), 0, None
     with _open_lines(path) as lines:
         first = next(lines)
@@ -111,7 +110,7 @@ def verify(path: Path, progress: Callable[[int], None]) -> Header:
         digest.update(first)
         for line in lines:
             if end is not None:
-                raise _damaged(path, "it goes on behind its end")
+                raise _damaged(path, "it has lines after its end")
             if line.startswith(b"["):
                 digest.update(line)
                 rows += 1
@@ -121,12 +120,12 @@ def verify(path: Path, progress: Callable[[int], None]) -> Header:
     if end is None:
         raise _damaged(path, "its end is missing")
     if (end.rows, end.sha256) != (rows, digest.hexdigest()) or rows != header.rows:
-        raise _damaged(path, "its checksum does not fit")
+        raise _damaged(path, "its checksum does not match")
     return header
 
 
 def read_rows(path: Path) -> Iterator[BackupRow]:
-    """Of a file that was verified."""
+    """Rows of a verified file."""
     with _open_lines(path) as lines:
         next(lines)
         for line in lines:
@@ -147,7 +146,7 @@ def to_json(column: Column[Any], value: Any) -> Any:
 
 
 def from_json(table: Table, names: list[str], values: list[Any]) -> dict[str, Any]:
-    """A row for this program's table; columns that it does not have any more are left out."""
+    """A row for the present table. Columns that no longer exist are skipped."""
     pairs = zip(names, values, strict=True)
     return {name: _from_json(table.c[name], value) for name, value in pairs if name in table.c}
 
@@ -164,7 +163,7 @@ def _from_json(column: Column[Any], value: Any) -> Any:
 
 @contextmanager
 def _open_lines(path: Path) -> Iterator[Iterator[bytes]]:
-    """Its lines."""
+    """Open the file and yield its lines. Raises Invalid if it is damaged or cannot be read."""
     try:
         with gzip.open(path, "rb") as file:
             yield _lines(path, cast(BinaryIO, file))
@@ -187,7 +186,7 @@ def _header(path: Path, line: bytes) -> Header:
     try:
         header = msgspec.json.decode(line, type=Header)
     except msgspec.MsgspecError:
-        raise Invalid(f"{path} is no backup of tidegate's: name a file that 'tidegate backup' made") from None
+        raise Invalid(f"{path} is not a backup of tidegate: give a file that 'tidegate backup' made") from None
     if header.format != FORMAT or header.version > VERSION:
         raise Invalid(
             f"The backup {path} was made by a newer tidegate ({header.tidegate}): restore it with that version"

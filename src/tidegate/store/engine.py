@@ -1,4 +1,4 @@
-"""Engines: the URL, how a new connection is set up, how a transaction begins, and what each step may take."""
+"""SQLAlchemy engines: URL, set-up of connections, begin of transactions, and time limits of each step."""
 
 import contextlib
 import os
@@ -31,42 +31,43 @@ BEGIN = {
     "postgresql": f"SELECT pg_advisory_xact_lock({LOCK})",
 }
 READ_ONLY = "tidegate_looking"
-"""Option of a connection whose transaction only reads."""
+"""Execution option of a connection whose transaction only reads."""
 FRESH = "tidegate_fresh"
-"""Note on a pooled connection that was made just now and need not be tried."""
+"""Mark of a pooled connection that was just created and needs no ping."""
 MARGIN = 1.0
-"""Seconds beyond the server's own limit after which a step is interrupted from here: the server says it better."""
+"""Seconds after the server's own limit until a step is interrupted by the client: the server's error is clearer."""
 
 
 @dataclass(frozen=True)
 class DatabaseLimits:
-    """Seconds that each step of a transaction may take, all of them by the one that a person sets."""
+    """Time limits in seconds of each step of a transaction, all derived from the configured one."""
 
     transaction: float = 10.0
 
     @property
     def lock(self) -> float:
-        """To wait for another process's transaction."""
+        """To wait for a transaction of another process."""
         return self.transaction / 2
 
     @property
     def connect(self) -> float:
-        """To reach the server and log in; libpq counts in whole seconds, two at least."""
+        """To connect and log in; libpq uses whole seconds, at least two."""
         return max(2.0, self.transaction / 2)
 
     @property
     def ping(self) -> float:
-        """For a pooled connection to show that it still leads somewhere."""
+        """For a pooled connection to answer a ping."""
         return max(1.0, self.transaction / 5)
 
     @property
     def hung_disk(self) -> float:
-        """For a transaction of SQLite, whose time is that of the disk: nobody else answers for it meanwhile."""
+        """For a transaction of SQLite, which depends on the disk alone and has no server that could end it
+        earlier."""
         return 3 * self.transaction
 
 
 def make_engine(address: URL, limits: DatabaseLimits, *, serial: bool) -> Engine:
-    """Raises StartupError: the driver is not installed, or the URL cannot be used."""
+    """Raises StartupError: the driver is not installed, or the URL is not valid."""
     sqlite = is_sqlite(address)
     try:
         engine = create_engine(
@@ -81,9 +82,7 @@ def make_engine(address: URL, limits: DatabaseLimits, *, serial: bool) -> Engine
             f"{display_url(address)} needs {error.name}: pip install 'tidegate[postgres]'"
         ) from None
     except ArgumentError as error:
-        raise StartupError(
-            f"The database URL {display_url(address)} cannot be used: {first_line(error)}"
-        ) from None
+        raise StartupError(f"The database URL {display_url(address)} is not valid: {first_line(error)}") from None
     if sqlite:
         event.listen(engine, "connect", lambda made, _: _set_up_sqlite(made, limits))
     else:
@@ -115,13 +114,13 @@ def is_sqlite(address: URL) -> bool:
 
 
 def make_interrupt(connection: Any) -> Callable[[], None]:
-    """Ends the call that another thread is in on this connection of a driver, which is of no use afterwards."""
+    """Return a function that ends another thread's call on this driver connection, which is unusable afterwards."""
     if isinstance(connection, sqlite3.Connection):
         return connection.interrupt
 
     def cut() -> None:
         with (
-            contextlib.suppress(Exception),  # it is closed already, or was never whole
+            contextlib.suppress(Exception),  # it is closed already, or was never complete
             socket.socket(fileno=os.dup(connection.fileno())) as end,
         ):
             end.shutdown(socket.SHUT_RDWR)
@@ -130,8 +129,7 @@ def make_interrupt(connection: Any) -> Callable[[], None]:
 
 
 def _keepalive_parameters(address: URL, limits: DatabaseLimits) -> dict[str, object]:
-    """Parameters of libpq by which the kernel gives up a connection that the other end left in silence. What the URL
-    says wins."""
+    """libpq parameters by which the kernel drops a connection whose peer has vanished. The URL takes precedence."""
     parameters = {
         "connect_timeout": round(limits.connect),
         "keepalives_idle": 5,
@@ -143,13 +141,13 @@ def _keepalive_parameters(address: URL, limits: DatabaseLimits) -> dict[str, obj
 
 
 def _hosts(address: URL) -> list[str]:
-    """What libpq tries one after the other, each for as long as a connection may take."""
+    """Hosts that libpq tries one after the other, each with the full connection timeout."""
     named = address.query.get("host", ())
     return [host for part in ([named] if isinstance(named, str) else named) for host in part.split(",")]
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, limits: DatabaseLimits) -> None:
-    connection.isolation_level = None  # begin and commit are ours, not the driver's
+    connection.isolation_level = None  # begin and commit are explicit, not by the driver
     for line in (
         f"PRAGMA busy_timeout = {limits.lock * 1000:.0f}",
         "PRAGMA journal_mode = WAL",
@@ -160,8 +158,8 @@ def _set_up_sqlite(connection: sqlite3.Connection, limits: DatabaseLimits) -> No
 
 
 def _set_up_postgresql(connection: Any, record: Any, limits: DatabaseLimits) -> None:
-    """The limits that the server itself holds. It also ends the transactions of a client that went silent, which
-    would keep its locks otherwise: after as long as the client would wait."""
+    """Set the limits that the server enforces. It also ends transactions of a client that has vanished, which would
+    otherwise keep their locks, after the time that the client itself would wait."""
     current_deadline().expect(limits.connect + MARGIN, make_interrupt(connection))
     settings = {
         "lock_timeout": f"{limits.lock * 1000:.0f}",
@@ -179,7 +177,7 @@ def _set_up_postgresql(connection: Any, record: Any, limits: DatabaseLimits) -> 
 
 
 def _ping(engine: Engine, connection: Any, record: Any, limits: DatabaseLimits) -> None:
-    """A connection that was idle may lead nowhere: the server was restarted, or packets vanish on the way."""
+    """Ping an idle connection: the server may have been restarted, or packets may be lost on the way."""
     if record.info.pop(FRESH, False):
         return
     current_deadline().expect(limits.ping, make_interrupt(connection))

@@ -1,4 +1,4 @@
-"""What goes wrong with a database, in one line that says what to do."""
+"""Translate errors of a database to one line that says what to do."""
 
 import sqlite3
 
@@ -8,38 +8,39 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, Operationa
 from tidegate.domain.errors import StartupError, Unavailable
 
 ADVICE = (
-    (("full", "no space", "disk i/o"), "make room on its disk"),
-    (("readonly", "read-only", "permission", "privilege"), "let the user who runs tidegate write to it"),
-    (("unable to open",), "its folder must be there and the user who runs tidegate must be able to write to it"),
+    (("full", "no space", "disk i/o"), "free space on its disk"),
+    (("readonly", "read-only", "permission", "privilege"), "give write permission to the user who runs tidegate"),
+    (("unable to open",), "its folder must exist, and be writable for the user who runs tidegate"),
     (
         ("not a database", "malformed"),
-        "restore it from a backup with 'tidegate restore FILE --force', or name another one",
+        "restore it from a backup with 'tidegate restore FILE --force', or use another database",
     ),
-    (("locked", "lock timeout"), "another process holds it; try again"),
+    (("locked", "lock timeout"), "another process has locked it; try again"),
     (("authentication", "role"), "check the user and the password in its URL"),
     (("does not exist",), "create it first (createdb)"),
     (("invalid connection option",), "correct its URL"),
 )
-CHECK = "check that its server is there and running"
+CHECK = "check that its server is running and reachable"
 RETRYABLE = {"40001", "40P01"}
-"""PostgreSQL's SQLSTATEs that ask for a repetition: serialisation failure, deadlock."""
+"""SQLSTATEs of PostgreSQL that ask for a retry: serialisation failure, deadlock."""
 LOCK_NOT_AVAILABLE = "55P03"
 CONNECTION_LOST = ("08", "57P")
 """Classes of SQLSTATEs: the connection failed, the server is going down or coming up."""
 
 
 class DamagedDatabase(StartupError):
-    """What the database holds cannot be used; it must be replaced."""
+    """The database is damaged and must be replaced."""
 
 
 def is_damage(error: BaseException | None) -> bool:
-    """Whether SQLite says that its file is none, or not whole."""
+    """Whether SQLite reports that its file is damaged or not a database."""
     reason = error.orig if isinstance(error, DBAPIError) else None
     return getattr(reason, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def translate(error: DBAPIError, address: URL) -> Exception:
-    """Trouble of the database or its disk is ``Unavailable``; a wrong statement stays what it is."""
+    """Translate failures of the database or its disk to ``Unavailable``. An error of a statement is returned
+    unchanged."""
     operational = isinstance(error, OperationalError | InterfaceError | InternalError)
     trouble = operational or type(error.orig) is sqlite3.DatabaseError
     return to_unavailable(error, address) if trouble else error
@@ -55,7 +56,7 @@ def to_unavailable(error: Exception, address: URL) -> Unavailable:
 
 
 def timeout_error(address: URL, seconds: float) -> Unavailable:
-    """A deadline passed without an answer."""
+    """Error for a deadline that passed without a response."""
     return Unavailable(
         f"The database {display_url(address)} did not answer within {seconds:g} s: whether the change was written is "
         f"not known; {CHECK}"
@@ -67,8 +68,8 @@ def is_retryable(error: DBAPIError) -> bool:
 
 
 def is_outage(error: DBAPIError) -> bool:
-    """Whether the next transaction would wait just as long: the database is locked or cannot be reached, while a
-    statement that fails says nothing of others."""
+    """Whether other transactions would wait as long: the database is locked or unreachable. A failing statement says
+    nothing about others."""
     if isinstance(error.orig, sqlite3.Error):
         return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
     state: str | None = getattr(error.orig, "sqlstate", None)
@@ -80,5 +81,5 @@ def display_url(address: URL) -> str:
 
 
 def first_line(error: object) -> str:
-    """The first line of a message: PostgreSQL's go on with the statement."""
+    """First line of a message; PostgreSQL appends the statement."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,4 +1,4 @@
-"""Whether a database is whole: looked at before anything is started or ended by what it says."""
+"""Check a database for damage, before anything is started or ended on the basis of its records."""
 
 import os
 
@@ -8,13 +8,14 @@ from tidegate.store.errors import DamagedDatabase
 from tidegate.store.tables import METADATA, MINUTES, SECONDS, SERIES
 
 MAX_CHECKED = 256 * 1024**2
-"""Bytes of a SQLite file that is checked as a whole, in about a second; of a larger one, all but the measurements."""
+"""Largest SQLite file, in bytes, that is checked completely (in about a second). Of a larger one, measurements are
+not checked."""
 RESTORE = "restore it from a backup with 'tidegate restore FILE --force'"
 
 
 def check(connection: Connection, shown: str) -> None:
-    """Raises Damaged for a fault of a database that has this program's schema: parts that are missing, pages or
-    records that cannot be read. ``shown``: its URL."""
+    """Raises DamagedDatabase for a database of the present schema with missing tables or columns, or with unreadable
+    pages or records. ``shown``: its URL."""
     inspector = inspect(connection)
     for table in METADATA.sorted_tables:
         present = {c["name"] for c in inspector.get_columns(table.name)} if inspector.has_table(table.name) else {}
@@ -39,4 +40,4 @@ def _check_pages(connection: Connection, shown: str) -> None:
 
 
 def _damaged(shown: str, what: str) -> DamagedDatabase:
-    return DamagedDatabase(f"The database {shown} is damaged: {what}; {RESTORE}, or name another one")
+    return DamagedDatabase(f"The database {shown} is damaged: {what}; {RESTORE}, or use another database")

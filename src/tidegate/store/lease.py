@@ -38,16 +38,16 @@ _C = LEASES.c
 
 @dataclass(frozen=True)
 class LeaseTimes:
-    """In seconds."""
+    """Times of a lease, in seconds."""
 
     renewal: float = 3.0
-    """Between two renewals."""
+    """Between renewals."""
     expiry: float = 15.0
-    """Without a renewal until another may take the lease."""
+    """Without a renewal, until another candidate may take the lease."""
     vanished: float = 6.0
-    """The same, where the holder's connection has ended, too."""
+    """The same, if the holder's connection has ended, too."""
     look: float = 0.5
-    """Between two looks of one that waits."""
+    """Between checks of a waiting candidate."""
 
 
 DEFAULT_TIMES = LeaseTimes()
@@ -66,13 +66,13 @@ class LeaseRow:
 
 @dataclass(frozen=True)
 class WatchedRow:
-    """A row as one that waits has seen it."""
+    """A row as observed by a waiting candidate."""
 
     row: LeaseRow | None
     since: float
-    """When it was first seen like this, by the monotonic clock."""
+    """When it was first observed in this state, by the monotonic clock."""
     alive: bool = False
-    """Whether it changed while it was watched."""
+    """Whether it changed while it was observed."""
 
     def next(self, row: LeaseRow | None, now: float) -> "WatchedRow":
         if row is None or self.row is None or row.fence != self.row.fence:
@@ -83,7 +83,7 @@ class WatchedRow:
 
 
 def may_take(watched: WatchedRow, candidate: Candidate, now: float, times: LeaseTimes = DEFAULT_TIMES) -> bool:
-    """Whether the present holder, if there is one, is certainly gone."""
+    """Whether there is certainly no living holder."""
     row = watched.row
     if row is None or row.released or row.place == candidate.place:
         return True
@@ -91,12 +91,13 @@ def may_take(watched: WatchedRow, candidate: Candidate, now: float, times: Lease
 
 
 class SqlLease:
-    """A ``ports.lease.Lease``. Made by ``acquire``."""
+    """A ``ports.lease.Lease``. Created by ``LeaseContender.acquire``."""
 
     def __init__(
         self, database: Database, fence: int, renewed: float, times: LeaseTimes, file: int | None = None
     ) -> None:
-        """``renewed``: when the last renewal that landed was sent. ``file``: the lock that stands for renewals."""
+        """``renewed``: when the last successful renewal was sent. ``file``: file lock that replaces renewals on
+        SQLite."""
         self.fence = fence
         self.lost = asyncio.Event()
         self._database = database
@@ -111,20 +112,21 @@ class SqlLease:
         return recent and not self.lost.is_set()
 
     def check(self, connection: Connection) -> None:
-        """Raises Unavailable in a transaction that may not land, since another holds the lease."""
+        """Raises Unavailable in a transaction that must not be committed, since another controller holds the
+        lease."""
         row = connection.execute(select(_C.fence, _C.shown).where(_C.name == NAME)).one_or_none()
         if row is not None and row.fence == self.fence:
             return
-        with contextlib.suppress(RuntimeError):  # the loop has ended
+        with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self.lost.set)
         raise Unavailable(
             f"The database {self._database.name} belongs to another controller now"
-            f"{f' ({row.shown})' if row else ''}: this one has stopped acting; end it"
+            f"{f' ({row.shown})' if row else ''}: this one has stopped acting: stop it"
         )
 
     @contextlib.asynccontextmanager
     async def kept(self) -> AsyncIterator["SqlLease"]:
-        """Renews it until the end of the block, then releases it."""
+        """Renew the lease during the block, then release it."""
         renewing = asyncio.create_task(self._renew_forever()) if self._file is None else None
         try:
             yield self
@@ -138,7 +140,7 @@ class SqlLease:
         try:
             await self._database.run(lambda c: _update_held(c, self.fence, released=True))
         except Unavailable as error:
-            log.warning("the lease is left to run out: %s", error)
+            log.warning("the lease could not be released and will expire: %s", error)
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -161,8 +163,8 @@ class SqlLease:
 
 @dataclass(frozen=True)
 class LeaseContender:
-    """One that wants the lease on ``store``. ``own``: the same PostgreSQL, by a connection for the lease alone; None
-    for SQLite. ``standby``: waits for the end of a living holder."""
+    """A candidate for the lease on ``store``. ``own``: the same PostgreSQL, over a connection for the lease only;
+    None for SQLite. ``standby``: wait until a living holder ends."""
 
     store: Database
     own: Database | None
@@ -170,13 +172,13 @@ class LeaseContender:
     stopping: asyncio.Event
     standby: bool = False
     seize: bool = False
-    """Takes the lease from a living holder on PostgreSQL."""
+    """Take the lease from a living holder on PostgreSQL."""
     times: LeaseTimes = DEFAULT_TIMES
 
     async def acquire(self) -> SqlLease | None:
-        """The store's transactions are guarded from then on. None: ``stopping`` was set before.
+        """Acquire the lease; from then on it guards the store's transactions. None: ``stopping`` was set before.
 
-        Raises Conflict as soon as a living holder is seen, unless this is a standby; Unavailable."""
+        Raises Conflict as soon as a living holder is observed, unless this is a standby; Unavailable."""
         lease = await (self._acquire_file() if self.own is None else self._acquire_row(self.own))
         if lease is not None:
             self.store.guard = lease.check
@@ -190,7 +192,7 @@ class LeaseContender:
             except Unavailable:
                 if not self.standby or watched is None:
                     raise
-                # What was not seen does not count: the holder may not have reached the database either.
+                # Time without access does not count: the holder may not have reached the database either.
                 watched = replace(watched, since=time.monotonic())
                 await self._pause()
                 continue
@@ -199,7 +201,7 @@ class LeaseContender:
             if self.seize or may_take(watched, self.candidate, now, self.times):
                 if (fence := await self.store.run(_take_over(self.candidate, row))) is not None:
                     return SqlLease(own, fence, now, self.times)
-                continue  # somebody was faster
+                continue  # another candidate was faster
             if watched.alive and not self.standby:
                 raise _in_use(self.store, row)
             if first and self.standby and row is not None:
@@ -224,16 +226,16 @@ class LeaseContender:
         return SqlLease(self.store, fence, time.monotonic(), self.times, file)
 
     async def _lock(self, file: int) -> bool:
-        """A holder that is about to end has a moment for it."""
+        """Give a holder that is about to end time for it."""
         deadline = time.monotonic() + self.times.renewal
-        said = False
+        logged = False
         while not _try_lock(file):
             row = await self.store.run(_read_row, looking=True)
             if not self.standby and time.monotonic() > deadline:
                 raise _in_use(self.store, row)
-            if self.standby and not said and row is not None:
+            if self.standby and not logged and row is not None:
                 self._log_waiting(row)
-                said = True
+                logged = True
             await self._pause()
             if self.stopping.is_set():
                 return False
@@ -249,16 +251,16 @@ class LeaseContender:
 
 
 def has_leases(connection: Connection) -> bool:
-    """Whether the schema knows leases: whoever runs on an older one holds none."""
+    """Whether the schema has leases. A controller on an older schema holds none."""
     return inspect(connection).has_table(LEASES.name)
 
 
 def lock_file(database: Path) -> int:
-    """The lock of a SQLite database that cannot be opened; it lasts until the file is closed. Raises Conflict."""
+    """Lock a SQLite database that cannot be opened, until the file is closed. Raises Conflict."""
     file = os.open(f"{database}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     if not _try_lock(file):
         os.close(file)
-        raise Conflict(f"The database {database} is in use by another controller: stop that one")
+        raise Conflict(f"The database {database} is in use by another controller: stop that controller")
     return file
 
 
@@ -273,12 +275,12 @@ def _try_lock(file: int) -> bool:
 def _in_use(store: Database, row: LeaseRow | None) -> Conflict:
     return Conflict(
         f"The database {store.name} is in use by another controller ({row.shown if row else 'unknown'}): stop that "
-        "one, name another database, or set TIDEGATE_STANDBY=1 to take over when it ends"
+        "one, use another database, or set TIDEGATE_STANDBY=1 to take over when it ends"
     )
 
 
 def _database_path(connection: Connection) -> str:
-    """Of SQLite's file, by its one name; empty for a database in memory."""
+    """Canonical path of SQLite's file; empty for a database in memory."""
     path = connection.exec_driver_sql("SELECT file FROM pragma_database_list WHERE name = 'main'").scalar()
     return str(Path(path).resolve()) if path else ""
 
@@ -295,7 +297,7 @@ def _read_row(connection: Connection) -> LeaseRow | None:
 
 
 def _take_over(candidate: Candidate, seen: LeaseRow | None) -> Callable[[Connection], int | None]:
-    """Takes the lease if it is still as it was seen; returns the fence."""
+    """Take the lease if its row has not changed since it was read. Returns the fence, or None."""
 
     def take(connection: Connection) -> int | None:
         whose = {"holder": candidate.id, "place": candidate.place, "shown": candidate.shown}
@@ -321,6 +323,6 @@ def _renew(fence: int) -> Callable[[Connection], bool]:
 
 
 def _update_held(connection: Connection, fence: int, **values: object) -> bool:
-    """False: it belongs to another."""
+    """Update the row while it has this fence. False: another controller holds the lease."""
     mine = update(LEASES).where(_C.name == NAME, _C.fence == fence)
     return bool(connection.execute(mine.values(**values)).rowcount)

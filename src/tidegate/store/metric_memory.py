@@ -1,9 +1,8 @@
-"""Recent measurements in memory: what reads are answered from, and what is still to be written.
+"""Recent measurements in memory: a cache for reads, and a buffer of values to write.
 
-A cell is one span of one series. Memory adds to its cells and gives the whole value of each to be written, so that a
-write may be repeated at will: whether an earlier try landed makes no difference. For that the value must include what
-the database held before; a cell for which that is not known yet is only an addition ("unbased"), and is never written
-before its base has been read.
+A cell is one span of one series. Cells are written with their complete values, so writes are idempotent: it does not
+matter whether an earlier attempt was committed. The complete value includes what the database had before. A cell for
+which that is not known yet is only an increment ("unbased"), and is not written before its base has been read.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,18 +14,18 @@ from tidegate.monitoring.samples import merge
 from tidegate.store.samples import Cells, SeriesKey, SeriesRow
 
 CellKey = tuple[int, SeriesKey]
-"""The begin of a span, and the series."""
+"""Start of a span, and the series."""
 
 
 @dataclass
 class SpanCells:
-    """Cells of one table. All that begin at ``floor`` or later are held, written or not; older ones until they are
-    written. ``complete``: those that the database had at the start are among them."""
+    """Cells of one table. Those that start at ``floor`` or later are kept, written or not; older ones until they are
+    written. ``complete``: includes those that the database had at the start."""
 
     floor: int
     complete: bool = False
     dirty: Cells = field(default_factory=dict)
-    """To be written, in the order in which they came."""
+    """To be written, in order of arrival."""
     _recent: dict[int, dict[SeriesKey, Sample]] = field(default_factory=dict)
     _unbased: set[CellKey] = field(default_factory=set)
 
@@ -45,8 +44,8 @@ class SpanCells:
         self.dirty[key] = value
 
     def load(self, stored: Cells) -> None:
-        """Everything that the database held from ``floor`` on when it was read. A cell that was based or written
-        since is ahead of it."""
+        """Load all that the database had from ``floor`` on when it was read. Cells that were based or written since
+        are newer and stay."""
         for key, sample in stored.items():
             at, series = key
             if key in self._unbased:
@@ -60,7 +59,7 @@ class SpanCells:
         return [key for key in keys if key in self._unbased]
 
     def base(self, keys: Iterable[CellKey], stored: Cells) -> None:
-        """What the database held of these cells."""
+        """Add the database's values of these cells to unbased ones."""
         for key in keys:
             if key in self._unbased and key in self.dirty:
                 self._unbased.discard(key)
@@ -68,20 +67,20 @@ class SpanCells:
                     self._set(key, merge((sample, self.dirty[key])))
 
     def written(self, cells: Cells) -> None:
-        """These values are in the database. A cell that was added to meanwhile has yet to be written."""
+        """Mark these values as written. A cell that changed meanwhile stays dirty."""
         for key, value in cells.items():
             if self.dirty.get(key) is value:
                 del self.dirty[key]
 
     def drop(self, most: int) -> int:
-        """Give up writing the oldest cells beyond ``most``; how many."""
+        """Give up writing the oldest cells beyond ``most``. Returns how many."""
         excess = list(islice(self.dirty, max(0, len(self.dirty) - most)))
         for key in excess:
             self.give_up(key)
         return len(excess)
 
     def give_up(self, key: CellKey) -> None:
-        """Memory goes on with the cell as long as it is recent."""
+        """Do not write the cell. It stays in memory while it is recent."""
         self.dirty.pop(key, None)
         if key[0] < self.floor:
             self._unbased.discard(key)
@@ -98,13 +97,13 @@ class SpanCells:
         return self._recent.get(at, {}).get(series)
 
     def newest(self, wanted: Iterable[SeriesKey], since: int) -> int | None:
-        """The begin of the last span that has data of one of these series."""
+        """Start of the last span with data of one of these series."""
         names = set(wanted)
         found = (at for at, cells in self._recent.items() if at >= since and not names.isdisjoint(cells))
         return max(found, default=None)
 
     def overlay(self, stored: Cells, metric: MetricId, begins: range) -> Cells:
-        """Cells of a metric as they will be once everything is written."""
+        """Cells of a metric as they will be after everything is written."""
         whole = dict(stored)
         for key, sample in self.dirty.items():
             at, series = key
@@ -116,8 +115,7 @@ class SpanCells:
 
 @dataclass
 class MetricMemory:
-    """``known`` has the series of recent cells, with the minute of their last data; ``rows`` theirs in the
-    database."""
+    """``known``: series of recent cells, with the minute of their last data; ``rows``: their rows in the database."""
 
     seconds: SpanCells
     minutes: SpanCells
@@ -143,7 +141,7 @@ class MetricMemory:
             self._know(series, row.last_at)
 
     def read(self, metric: MetricId, begins: range, *, by_minutes: bool) -> list[Sample] | None:
-        """The samples that begin there; None when part of them may be in the database alone."""
+        """Samples that start in this range; None if some may be in the database only."""
         spans = self.minutes if by_minutes else self.seconds
         if begins.start < spans.floor:
             return None

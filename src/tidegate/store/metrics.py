@@ -1,11 +1,11 @@
-"""Measurements: by the second for some hours, added up by the minute for long, in the store's database.
+"""Measurements in the store's database: per second for some hours, aggregated per minute for long.
 
-Memory has what is recent and takes every sample first: alarms ask no database, and go on when it is locked, full,
-slow or away. What is not written yet is written with the next put, as the whole value of each cell
-(``metric_memory``), so that nothing is counted twice when a commit lands and its answer is lost.
+Memory has recent samples and takes every sample first: alarms do not read the database, and work while it is locked,
+full, slow or unreachable. What is not written yet is written with the next put, as the complete value of each cell
+(``metric_memory``), so that nothing is counted twice if the response to a commit is lost.
 
-Every sample goes into both tables, so a minute always is the sum of its seconds. One process writes metrics to a
-database; another one's writes are seen after the next start.
+Every sample goes to both tables, so a minute always is the sum of its seconds. Only one process writes metrics to a
+database; writes of another are visible after the next start.
 """
 
 import asyncio
@@ -32,25 +32,25 @@ log = logging.getLogger(__name__)
 
 MINUTE = 60
 CLEANUP_INTERVAL = 10
-"""Seconds between two removals of what is too old; a removal takes off six times as much time, so it catches up
-after a pause and never takes long."""
+"""Seconds between removals of old samples. One removal covers at most six times as much time, so it catches up after
+a pause and never takes long."""
 MAX_UNWRITTEN = 100_000
-"""Cells of each table that wait to be written, some ten minutes of ten fleets; beyond, the oldest are lost."""
+"""Unwritten cells per table, about ten minutes of ten fleets; beyond that the oldest are lost."""
 BATCH = 20_000
-"""Cells of each table that one transaction writes."""
+"""Cells per table and transaction."""
 PUT_TIMEOUT = 2.0
 """Seconds that a put waits for the database."""
 LOAD_TIMEOUT = 1.0
-"""Seconds that reads wait for what the database held at the start; then they go on without."""
+"""Seconds that reads wait for the data from before the start; then they continue without it."""
 LOAD_RETRY = 1.0
-"""Seconds after a failure to read it until it is tried again."""
+"""Seconds after a failure to load that data until the next attempt."""
 MAX_LOGGED = 1_000
-"""Series whose samples are refused by name in the log."""
+"""Series whose refused samples are logged."""
 
 
 @dataclass(frozen=True)
 class Retention:
-    """How long things are kept, in seconds."""
+    """Retention of samples, in seconds."""
 
     seconds: int = 3 * 3600
     minutes: int = 455 * 24 * 3600
@@ -67,8 +67,8 @@ _CLOCK, _KEEP = SystemClock(), Retention()
 
 
 class SqlMetrics:
-    """A ``ports.metrics.Metrics`` and ``History``. ``dropped`` counts samples that could not be kept, ``lost`` cells
-    that could not be written for so long that there was no room for them any more."""
+    """A ``ports.metrics.Metrics`` and ``History``. ``dropped`` counts unstorable samples; ``lost`` counts cells that
+    were given up because too many waited to be written."""
 
     def __init__(
         self, database: Database, clock: Clock = _CLOCK, keep: Retention = _KEEP, *, most: int = MAX_UNWRITTEN
@@ -84,20 +84,20 @@ class SqlMetrics:
             SpanCells(now - keep.seconds_in_memory), SpanCells(now - keep.minutes_in_memory)
         )
         self._taken, self._written = 0, 0
-        """Puts that memory has taken, and how many of them are in the database."""
+        """Number of puts accepted, and how many of them are in the database."""
         self._writing: asyncio.Task[None] | None = None
         self._loading: asyncio.Task[None] | None = None
         self._load_at = 0.0
-        """When the last try to load began, or failed; the event loop's time."""
+        """When the last attempt to load started or failed, in the event loop's time."""
         self._refused: set[SeriesKey] = set()
-        """Series that the database does not take, and series of which a sample was refused."""
+        """Series that the database refuses, and keys of refusals that were logged."""
         self._cleaned = 0
 
     # -- the port --------------------------------------------------------------------------------------------
 
     async def put(self, samples: Sequence[Sample]) -> None:
-        """A sample of a minute or longer stands in the second and the minute of its begin. Samples without values
-        are dropped."""
+        """A sample of a minute or longer is stored in the second and the minute in which it starts. Samples without
+        values are dropped."""
         good = [s for s in samples if self._is_good(s) and s.count > 0]
         if not good:
             return
@@ -118,9 +118,9 @@ class SqlMetrics:
     async def read_units(
         self, metric: MetricId, start: int, end: int, period: int
     ) -> dict[str, dict[int, Sample]]:
-        """The last span is whole, also where it goes beyond ``end``. Spans made of whole minutes are read by the
-        minute. Others are read by the second while the seconds are kept; before that, a minute counts in the span
-        that it begins in, and nothing is known of periods below a minute."""
+        """The last span is complete, even if it extends beyond ``end``. Spans of whole minutes are read from minutes.
+        Others are read from seconds as long as those are retained; before that, a minute counts in the span in which
+        it starts, and periods below a minute have no data."""
         stop = start + max(0, -(-(end - start) // period)) * period
         whole = start % MINUTE == 0 and period % MINUTE == 0
         await self._try_load()
@@ -148,7 +148,7 @@ class SqlMetrics:
         dimensions: Sequence[tuple[str, str | None]],
         since: int,
     ) -> list[MetricId]:
-        """``since`` counts by the minute."""
+        """``since`` is rounded down to the minute."""
         found = await self._database.run(lambda c: stored.active_metrics(c, namespace, name, since))
         return [metric for metric in found if _matches(dict(metric.dimensions), dimensions)]
 
@@ -184,7 +184,7 @@ class SqlMetrics:
         self.lost += lost
 
     async def _try_load(self) -> None:
-        """Waits a little for what the database held at the start, where it is not there yet."""
+        """Wait briefly for the data from before the start, if it is not loaded yet."""
         if self._memory.complete:
             return
         now = asyncio.get_running_loop().time()
@@ -199,13 +199,13 @@ class SqlMetrics:
             floors = self._memory.seconds.floor, self._memory.minutes.floor
             self._memory.load(*await self._database.run(lambda c: stored.cells_since(c, *floors), looking=True))
         except Unavailable as error:
-            log.warning("%s; metrics of before the start are not known yet", error)
+            log.warning("%s; metrics from before the start are not loaded yet", error)
             self._load_at = asyncio.get_running_loop().time()
 
     # -- the database ----------------------------------------------------------------------------------------
 
     async def _stored(self, metric: MetricId, spans: range, whole: bool) -> list[Sample]:
-        """What is older than memory, with what is not written yet."""
+        """Samples older than memory, combined with unwritten ones."""
         parts = self._plan(spans, whole)
 
         def work(connection: Connection) -> list[Cells]:
@@ -222,7 +222,7 @@ class SqlMetrics:
         return found
 
     def _plan(self, spans: range, whole: bool) -> list[tuple[bool, range]]:
-        """Which part is read by the minute, and which by the second."""
+        """Which part to read from minutes, and which from seconds."""
         if whole:
             return [(True, range(spans.start, spans.stop))]
         kept = -(-(self._now() - self._keep.seconds) // MINUTE) * MINUTE
@@ -232,7 +232,7 @@ class SqlMetrics:
         return [(True, range(spans.start, min(kept, spans.stop))), later]
 
     async def _write(self) -> None:
-        """Everything that waits. Raises Unavailable; what is not written goes on waiting."""
+        """Write everything that waits. Raises Unavailable; what is not written keeps waiting."""
         taken, tables, more = self._taken, (self._memory.seconds, self._memory.minutes), True
         await self._try_load()
         while more:
@@ -244,8 +244,8 @@ class SqlMetrics:
         self._written = max(self._written, taken)
 
     async def _base(self, seconds: list[CellKey], minutes: list[CellKey]) -> None:
-        """Reads what the database holds of cells that are additions only. In a transaction of its own, so that the
-        write that follows can be repeated without reading again."""
+        """Read the database's values of unbased cells. In a transaction of its own, so that the following write can
+        be retried without reading again."""
         memory = self._memory
         wanted = memory.seconds.unbased(seconds), memory.minutes.unbased(minutes)
         if any(wanted):
@@ -254,7 +254,7 @@ class SqlMetrics:
             memory.minutes.base(wanted[1], found[1])
 
     async def _write_cells(self, seconds: Cells, minutes: Cells) -> None:
-        """Where the database does not take one series, all others are written."""
+        """Write cells. If the database refuses one series, all others are written."""
         memory, now = self._memory, self._now()
         names = {series for _, series in (*seconds, *minutes)}
         if not names:
@@ -285,7 +285,7 @@ class SqlMetrics:
         if len(names) == 1:
             self._refused.add(names[0])
             self.dropped += len(seconds)
-            log.error("%s is not kept: the database does not take it: %s", names[0].metric, error)
+            log.error("%s is not stored: the database refuses it: %s", names[0].metric, error)
             for spans, cells in ((self._memory.seconds, seconds), (self._memory.minutes, minutes)):
                 for key in cells:
                     spans.give_up(key)
@@ -308,7 +308,7 @@ def _select(names: set[SeriesKey], cells: Cells) -> Cells:
 
 
 def _is_data_error(error: Exception) -> bool:
-    """Whether the database takes everything but this: data that it cannot hold, or too much of it (SQLSTATE classes
+    """Whether the error is caused by the data: values that the database cannot store, or too many (SQLSTATE classes
     22 and 54)."""
     if isinstance(error, DataError | OverflowError | UnicodeError):
         return True
@@ -318,7 +318,7 @@ def _is_data_error(error: Exception) -> bool:
 
 
 def _merge_by_span(samples: Iterable[Sample], span: int) -> Cells:
-    """The samples added up by series and span."""
+    """Merge samples by series and span."""
     groups: dict[CellKey, list[Sample]] = {}
     for s in samples:
         at = s.at // span * span

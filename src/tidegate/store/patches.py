@@ -1,11 +1,10 @@
-"""What changed from one JSON document to the next.
+"""Patches from one JSON document to the next.
 
-A patch is ``["=", value]``, the whole value; ``["@", [key or index, ...]]``, what stood at that place of the document
-before; ``["+", {key: patch}]`` or ``["+", [patch, ...]]``, an object or a list made of such; ``[".", {key: patch},
-[key, ...]]``, an object with members changed or added, and removed; or ``["#", {index: patch}]``, a list of the same
-length with items changed. Numbers that compare equal but are written
-differently (1, 1.0, true) are different.
-"""
+A patch is one of: ``["=", value]``, a complete value; ``["@", [key or index, ...]]``, a copy from this path of the
+old document; ``["+", {key: patch}]`` or ``["+", [patch, ...]]``, an object or a list of patches; ``[".", {key:
+patch}, [key, ...]]``, an object with members changed or added, and members removed; ``["#", {index: patch}]``, a list
+of the same length with items changed. Values that compare equal but are written differently (1, 1.0, true) are
+different."""
 
 from collections.abc import Iterator
 from typing import Any, cast
@@ -16,7 +15,7 @@ Patch = list[Any]
 DocumentPath = tuple[str | int, ...]
 WHOLE, COPY, MADE, OBJECT, LIST = "=", "@", "+", ".", "#"
 MIN_COPY_SIZE = 64
-"""Bytes of a value from which on its place is shorter."""
+"""Minimum size in bytes of a value for which a copy by path is shorter."""
 
 
 def diff(before: object, after: object) -> Patch:
@@ -25,7 +24,7 @@ def diff(before: object, after: object) -> Patch:
 
 
 def apply_patch(patch: Patch, before: object) -> object:
-    """Leaves ``before`` as it is. Raises ValueError where the patch was not made from it."""
+    """Apply a patch without changing ``before``. Raises ValueError if the patch was not made from it."""
     return _apply(patch, before, before)
 
 
@@ -44,7 +43,7 @@ def _diff(before: object, after: object, whole: object) -> Patch:
 
 
 def _new_value(value: object, whole: object) -> Patch:
-    """A record often keeps what it was, such as the version before a change, beside what it is."""
+    """Patch for a new value. A record often has a copy of an old part, such as the version before a change."""
     text = msgspec.json.encode(value)
     if not isinstance(value, dict | list) or len(text) < MIN_COPY_SIZE:
         return [WHOLE, value]
@@ -60,7 +59,7 @@ def _new_value(value: object, whole: object) -> Patch:
 
 
 def _parts(document: object, place: DocumentPath) -> Iterator[tuple[DocumentPath, object]]:
-    """All objects and lists of a document."""
+    """All objects and lists of a document, with their paths."""
     if not isinstance(document, dict | list):
         return
     yield place, document
@@ -83,7 +82,7 @@ def _apply(patch: Patch, before: object, whole: object) -> object:
         return kept | {key: _apply(change, before.get(key), whole) for key, change in given.items()}
     if kind == LIST and isinstance(before, list) and all(int(n) < len(before) for n in given):
         return [_apply(given[str(n)], old, whole) if str(n) in given else old for n, old in enumerate(before)]
-    raise ValueError("the patch does not fit")
+    raise ValueError("the patch does not match the document")
 
 
 def _at(document: Any, place: list[str | int]) -> object:
@@ -91,7 +90,7 @@ def _at(document: Any, place: list[str | int]) -> object:
         for key in place:
             document = document[key]
     except (LookupError, TypeError):
-        raise ValueError("the patch does not fit") from None
+        raise ValueError("the patch does not match the document") from None
     return cast(object, document)
 
 

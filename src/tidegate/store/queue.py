@@ -1,7 +1,7 @@
 """The queue of asynchronous requests in the store's database.
 
-SQLite's transactions follow one another; on PostgreSQL those who claim lock the rows they take and pass over rows
-that others have locked, so that several dispatchers share a queue without waiting for each other.
+SQLite's transactions are serial. On PostgreSQL a claim locks its rows and skips rows that others have locked, so that
+several dispatchers share a queue without waiting for each other.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -40,7 +40,7 @@ Accept = tuple[Callable[[Tx], Item], bytes | None]
 
 PRUNE_BATCH = 5_000
 MAX_LEASED_BODY = 16 * 1024
-"""Bytes of a body that is handed out with its lease."""
+"""Largest body, in bytes, that is returned with its lease."""
 _C = QUEUE.c
 _LEASE_COLUMNS = (
     *(_C.id, _C.state, _C.item, _C.fence, _C.tries, _C.losses, _C.begun_at, _C.outcome),
@@ -50,18 +50,18 @@ _UNFINISHED = _C.state.in_((ItemState.WAITING, ItemState.WORKING))
 
 
 def _select_for_lease(which: ColumnElement[bool]) -> Select[Any]:
-    """Of ``now`` and ``most``."""
+    """Select rows to lease; parameters ``now`` and ``most``."""
     asked = select(*_LEASE_COLUMNS).where(which).order_by(_C.due_at).limit(bindparam("most"))
     return asked.with_for_update(skip_locked=True)
 
 
 def _update_by_id(*names: str) -> Update:
-    """Sets columns of the item ``_id`` to parameters named as they are, with a line before."""
+    """Update columns of the item ``_id`` from parameters of the same names with a leading underscore."""
     change = update(QUEUE).where(_C.id == bindparam("_id"))
     return change.values({name: bindparam(f"_{name}", type_=_C[name].type) for name in names})
 
 
-# Made once: SQLAlchemy takes longer to build them than the database to run them.
+# Built once: SQLAlchemy takes longer to build these statements than the database to run them.
 _NOW: BindParameter[float] = bindparam("now")
 _CLAIM = _select_for_lease(
     and_(_C.endpoint == bindparam("endpoint"), _C.due_at <= _NOW, _C.state != ItemState.NOTIFYING)
@@ -83,10 +83,10 @@ _SELECT_HELD = _SELECT_HELD.order_by(_C.id).with_for_update()
 
 
 class SqlQueue:
-    """A ``ports.queue.Queue``. Raises Unavailable, with nothing written, when the database is in trouble."""
+    """A ``ports.queue.Queue``. Raises Unavailable, with nothing written, if the database is unavailable."""
 
     def __init__(self, database: Database, holder: str = "") -> None:
-        """``holder``: who leases through it; one of a name lives at a time."""
+        """``holder``: name of the dispatcher that leases; only one of a name runs at a time."""
         self._database = database
         self._holder = holder
         self._seen: dict[tuple[str, str], Saved[Any]] = {}
@@ -205,9 +205,9 @@ class SqlQueue:
 
 
 class _CachingTx(SqlTx):
-    """Looks at the version of each record once, and reads it only when that is another than the last time. What a
-    version stands for never changes; a record that was made again after its journal was pruned may have the same
-    versions, but not the same time of creation."""
+    """Caches records by version: reads the version once per transaction, and the record only if that changed. A
+    version never stands for two bodies. A record that was created again after its journal was pruned may have the
+    same version, but not the same time of creation."""
 
     def __init__(self, connection: Connection, seen: dict[tuple[str, str], Saved[Any]]) -> None:
         super().__init__(connection)
@@ -277,7 +277,7 @@ def _leased_item(row: Any, now: float) -> LeasedItem:
 
 
 def _lock_held(connection: Connection, fences: Mapping[str, int]) -> set[str]:
-    """The ids that are held with these fences; their rows stay locked."""
+    """Ids that are leased with these fences. Their rows stay locked."""
     held: set[str] = set()
     for some in _chunks(sorted(fences)):
         for row in connection.execute(_SELECT_HELD, {"ids": some}):

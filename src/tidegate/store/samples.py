@@ -1,4 +1,4 @@
-"""Statements on the tables of metrics. Each takes the connection of a transaction under way."""
+"""SQL statements on the tables of metrics. Each takes the connection of a running transaction."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -14,14 +14,14 @@ from tidegate.store.tables import MINUTES, SECONDS, SERIES
 
 T = TypeVar("T")
 CHUNK = 500
-"""Values of one IN."""
+"""Values per IN clause."""
 SPANS = {SECONDS: 1, MINUTES: 60}
-"""Length of a span of each table, seconds."""
+"""Length of each table's spans, in seconds."""
 
 
 class SeriesKey:
-    """Values of one metric in one unit: what a row of SERIES stands for. It is a key of many dictionaries, thousands
-    of times a second: its hash is computed once, and ``of`` gives equal ones as one object."""
+    """One metric in one unit: a row of SERIES. It is a dictionary key thousands of times a second, so its hash is
+    computed once, and ``of`` returns the same object for equal keys."""
 
     __slots__ = ("_hash", "metric", "unit")
 
@@ -47,18 +47,18 @@ class SeriesKey:
 
 
 class SeriesRow(NamedTuple):
-    """A series as the database has it; ``last_at`` is the begin of the last minute with data."""
+    """A series in the database; ``last_at`` is the start of the last minute with data."""
 
     id: int
     last_at: int
 
 
 Cells = dict[tuple[int, SeriesKey], Sample]
-"""Samples by the begin of their span and by series."""
+"""Samples by start of span and series."""
 
 
 def find_series(connection: Connection, wanted: Iterable[SeriesKey]) -> dict[SeriesKey, SeriesRow]:
-    """Those of ``wanted`` that are in the database."""
+    """Rows of those series that are in the database."""
     c = SERIES.c
     key = tuple_(c.namespace, c.name, c.dimensions, c.unit)
     found: dict[SeriesKey, SeriesRow] = {}
@@ -69,7 +69,7 @@ def find_series(connection: Connection, wanted: Iterable[SeriesKey]) -> dict[Ser
 
 
 def series_of_metric(connection: Connection, metric: MetricId) -> dict[int, SeriesKey]:
-    """The series of a metric by id, oldest first."""
+    """Series of a metric by id, oldest first."""
     c = SERIES.c
     namespace, name, dimensions, _ = _names(SeriesKey(metric, "")).values()
     query = select(SERIES).where(c.namespace == namespace, c.name == name, c.dimensions == dimensions)
@@ -77,7 +77,7 @@ def series_of_metric(connection: Connection, metric: MetricId) -> dict[int, Seri
 
 
 def active_metrics(connection: Connection, namespace: str | None, name: str | None, since: int) -> list[MetricId]:
-    """Metrics that have data in the minute of ``since`` or later, in order."""
+    """Sorted metrics with data in the minute of ``since`` or later."""
     c = SERIES.c
     query = select(SERIES).where(c.last_at >= since // 60 * 60)
     if namespace is not None:
@@ -88,20 +88,20 @@ def active_metrics(connection: Connection, namespace: str | None, name: str | No
 
 
 def register(connection: Connection, last: Mapping[SeriesKey, int]) -> dict[SeriesKey, SeriesRow]:
-    """Makes rows for series that have none."""
+    """Insert rows for new series."""
     connection.execute(insert(SERIES), [{**_names(series), "last_at": at} for series, at in last.items()])
     return find_series(connection, last)
 
 
 def advance(connection: Connection, rows: Sequence[SeriesRow]) -> None:
-    """Writes a later ``last_at``."""
+    """Update ``last_at``."""
     statement = update(SERIES).where(SERIES.c.id == bindparam("of")).values(last_at=bindparam("at"))
     connection.execute(statement, [{"of": row.id, "at": row.last_at} for row in rows])
 
 
 def write(connection: Connection, table: Table, cells: Cells, ids: Mapping[SeriesKey, SeriesRow]) -> None:
-    """Puts the cells in place of what is there. Cells only ever grow: an older value that comes late, from a
-    transaction that was given up and lands after all, changes nothing."""
+    """Replace cells. Counts of a cell only grow, so a late, older value (from a transaction that was given up and is
+    committed after all) has no effect."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement: Any = dialect.insert(table)
     values = {name: statement.excluded[name] for name in ("count", "total", "low", "high", "bins")}
@@ -114,7 +114,7 @@ def write(connection: Connection, table: Table, cells: Cells, ids: Mapping[Serie
 def cells(
     connection: Connection, table: Table, keys: Iterable[tuple[int, SeriesKey]], ids: Mapping[SeriesKey, SeriesRow]
 ) -> Cells:
-    """What is there at these places."""
+    """Read the cells with these keys."""
     named = {ids[series].id: series for _, series in keys}
     places = [(at, ids[series].id) for at, series in keys]
     found: Cells = {}
@@ -129,7 +129,7 @@ def present_cells(
     in_seconds: Sequence[tuple[int, SeriesKey]],
     in_minutes: Sequence[tuple[int, SeriesKey]],
 ) -> tuple[Cells, Cells]:
-    """What each table holds at these places."""
+    """Read the cells with these keys from each table."""
     ids = find_series(connection, {series for _, series in (*in_seconds, *in_minutes)})
     found_seconds, found_minutes = (
         cells(connection, table, [key for key in keys if key[1] in ids], ids)
@@ -141,7 +141,7 @@ def present_cells(
 def cells_since(
     connection: Connection, second: int, minute: int
 ) -> tuple[Cells, Cells, dict[SeriesKey, SeriesRow]]:
-    """Every second and every minute from these on, and the series that they belong to."""
+    """Read all seconds and minutes from these on, and their series."""
     rows: dict[SeriesKey, SeriesRow] = {}
     found: list[Cells] = []
     for table, since in ((SECONDS, second), (MINUTES, minute)):
@@ -156,7 +156,7 @@ def cells_since(
 def write_all(
     connection: Connection, seconds: Cells, minutes: Cells, rows: Mapping[SeriesKey, SeriesRow]
 ) -> dict[SeriesKey, SeriesRow]:
-    """Puts these cells in place of what is there. ``rows``: those that are known of their series. Returns all."""
+    """Replace cells in both tables. ``rows``: known rows of their series. Returns the rows of all."""
     last: dict[SeriesKey, int] = {}
     for at, series in (*seconds, *minutes):
         last[series] = max(at // 60 * 60, last.get(series, 0))
@@ -175,15 +175,15 @@ def write_all(
 
 
 def minutes(connection: Connection, named: Mapping[int, SeriesKey], start: int, stop: int) -> Cells:
-    """Minutes of some series that begin from ``start`` to before ``stop``."""
+    """Minutes of some series from ``start`` to before ``stop``."""
     c = MINUTES.c
     query = select(MINUTES).where(c.series_id.in_(list(named)), c.at >= start, c.at < stop)
     return _cells(connection, MINUTES, query, named)
 
 
 def seconds(connection: Connection, named: Mapping[int, SeriesKey], start: int, stop: int) -> Cells:
-    """Seconds of some series from ``start`` to before ``stop``. Their table is ordered by time, so each second is
-    looked up by its whole key; a range would run over the seconds of all series."""
+    """Seconds of some series from ``start`` to before ``stop``. The table is ordered by time, so each second is
+    looked up by its full key; a range scan would read the seconds of all series."""
     c = SECONDS.c
     newest = connection.execute(select(func.max(c.at))).scalar()
     found: Cells = {}
@@ -194,7 +194,8 @@ def seconds(connection: Connection, named: Mapping[int, SeriesKey], start: int, 
 
 
 def drop(connection: Connection, table: Table, before: int, slice_: int) -> int:
-    """Removes what began before ``before``, at most ``slice_`` seconds of it, the oldest first; how many rows."""
+    """Delete the oldest cells that start before ``before``, at most ``slice_`` seconds of them. Returns the number of
+    rows."""
     oldest = connection.execute(select(func.min(table.c.at))).scalar()
     if oldest is None or oldest >= before:
         return 0
@@ -202,7 +203,7 @@ def drop(connection: Connection, table: Table, before: int, slice_: int) -> int:
 
 
 def drop_series(connection: Connection, before: int) -> None:
-    """Removes series without data since ``before``."""
+    """Delete series without data since ``before``."""
     connection.execute(delete(SERIES).where(SERIES.c.last_at < before))
 
 
@@ -234,14 +235,14 @@ def _cells(connection: Connection, table: Table, query: Select[Any], named: Mapp
     for at, series_id, count, total, low, high, bins in connection.execute(query):
         series = named[series_id]
         unpacked = msgspec.msgpack.decode(bins, type=dict[int, float])
-        # Sums that overflowed were written as they were by earlier versions.
+        # Earlier versions stored overflowed sums unchanged.
         count, total, low, high = map(finite.saturated, (count, total, low, high))
         found[at, series] = Sample(series.metric, at, count, total, low, high, unpacked, series.unit, SPANS[table])
     return found
 
 
 def _packed(bins: Mapping[int, float]) -> bytes:
-    """MessagePack with whole counts as integers: about 4 bytes a bin."""
+    """MessagePack with whole counts as integers: about 4 bytes per bin."""
     return msgspec.msgpack.encode({k: int(v) if v == int(v) else v for k, v in bins.items()})
 
 

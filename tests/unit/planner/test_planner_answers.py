@@ -21,7 +21,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"rate": float("nan")}, "rate: nan: expected a finite number"),
     ({"rate": "many"}, "rate: 'many': expected a number"),
     ({"rate": None}, "rate is missing: How many requests a second"),
-    ({"latency": 100}, "latency: 100: add a unit, such as 100ms or 100s"),
+    ({"latency": 100}, "latency: 100: say the unit, such as 100ms or 100s"),
     ({"payload": "1 GP"}, "payload: '1 GP': expected an amount"),
     ({"criticality": "hihg"}, "did you mean 'high'?"),
     ({"reversible": "perhaps"}, "reversible: 'perhaps': expected yes or no"),

@@ -19,7 +19,7 @@ from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.rollout_settings import settings
 from tidegate.testing.memory_store import MemoryTx
 
-NOTHING = ("ContainerSpec.multi_model",)
+NOTHING = ("ContainerSection.multi_model",)
 """A container among several cannot have many models: refused by the file's own rules."""
 
 
