@@ -34,11 +34,11 @@ class Trouble:
         commit, driver = dialect.do_commit, dialect.dbapi
         assert driver is not None
 
-        def begin(work: Callable[[Any], R], *, looking: bool = False) -> R:
-            self.writes = not looking
+        def begin(work: Callable[[Any], R], *, read_only: bool = False) -> R:
+            self.writes = not read_only
             if self.away:
                 raise Unavailable("the database is away")
-            return transact(work, looking=looking)
+            return transact(work, read_only=read_only)
 
         def lose(connection: Any) -> None:
             commit(connection)
@@ -204,9 +204,9 @@ def test_reads_do_not_wait_for_a_put(bench: Bench) -> None:
 def test_what_comes_while_a_write_is_under_way_is_written_next(bench: Bench) -> None:
     enter, leave, transact = threading.Event(), threading.Event(), bench.database.transact
 
-    def slow(work: Callable[[Any], R], *, looking: bool = False) -> R:
-        result = transact(work, looking=looking)
-        if not looking:
+    def slow(work: Callable[[Any], R], *, read_only: bool = False) -> R:
+        result = transact(work, read_only=read_only)
+        if not read_only:
             enter.set()
             leave.wait(60)
         return result

@@ -167,7 +167,9 @@ def test_what_is_there_is_not_overwritten_unless_forced(database_url: str, tmp_p
     fill(store)
     save(store, path)
     asyncio.run(store.run(lambda tx: tx.put(MODEL, "later", model("later"), expect=0, now=NOW)))
-    with pytest.raises(Conflict, match=r"not empty \(3 in records, 65 in journal, 2 in queue\): --force replaces"):
+    with pytest.raises(
+        Conflict, match=r"not empty \(3 in records, 65 in journal, 2 in queue\): use --force to replace"
+    ):
         load(store, path)
     load(store, path, force=True)
     assert {row[1] for row in rows(store, RECORDS)} == {"m", "e"}

@@ -128,11 +128,11 @@ def test_whatever_becomes_of_transactions_each_sample_counts_once(steps: list[St
 def trouble(database: Database, faults: list[str]) -> None:
     transact = database.transact
 
-    def troubled(work: Callable[[Any], R], *, looking: bool = False) -> R:
+    def troubled(work: Callable[[Any], R], *, read_only: bool = False) -> R:
         fault = faults.pop() if faults else ""
         if fault == "fails":
             raise Unavailable("it was undone")
-        result = transact(work, looking=looking)
+        result = transact(work, read_only=read_only)
         if fault == "is deaf":
             raise Unavailable("it landed, and nobody heard")
         return result

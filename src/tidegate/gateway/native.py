@@ -135,8 +135,8 @@ async def put_deploy(gateway: Gateway, request: Request) -> Response:
     rollout_id = context.ids.new("rollout")
     work = partial(
         deploy,
-        wish=wish,
-        how=how,
+        desired=wish,
+        options=how,
         runnable=context.runnable,
         rollout_id=rollout_id,
         can=context.can,

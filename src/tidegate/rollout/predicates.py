@@ -95,10 +95,10 @@ def find_dead_variants(endpoint: Endpoint, version: Version, seen: Observation) 
     if seen.fleets is None:
         return []
     found = []
-    asleep = {v.name for v in version.production if not v.instance_count}
+    scaled_to_zero = {v.name for v in version.production if not v.instance_count}
     for variant, weight in version.weights.items():
         fleet = _fleet(endpoint, version, variant, seen)
-        if weight and variant not in asleep and (fleet is None or fleet.ready == 0):
+        if weight and variant not in scaled_to_zero and (fleet is None or fleet.ready == 0):
             found.append(variant)
     return found
 

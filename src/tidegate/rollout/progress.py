@@ -147,7 +147,7 @@ def _note_missing_alarms(
     if not rollout.plan.alarms or seen.alarms is None or names == _condition_message(rollout, ALARM_MISSING):
         return None
     kept = {guard.name for guard in rollout.guards}.issuperset(predicates.missing_alarms(rollout.plan, seen))
-    how = "this rollout goes on watching them as they were" if kept else "they count as INSUFFICIENT_DATA"
+    how = "this rollout keeps the definitions that it started with" if kept else "they count as INSUFFICIENT_DATA"
     text = f"alarm(s) {names} do not exist; {how}" if names else "all alarms exist again"
     return _set_condition(endpoint, rollout, ALARM_MISSING, names, text, now)
 
@@ -158,7 +158,7 @@ def _note_redefined_alarms(
     names = ", ".join(seen.redefined)
     if seen.alarms is None or names == _condition_message(rollout, ALARM_REDEFINED):
         return None
-    text = f"alarm(s) {names} were redefined; this rollout goes on watching them as they were when it began, too"
+    text = f"alarm(s) {names} were redefined; this rollout also keeps the definitions that it started with"
     return _set_condition(
         endpoint, rollout, ALARM_REDEFINED, names, text if names else "alarms are as they were again", now
     )

@@ -204,5 +204,5 @@ def restart_bake(endpoint: Endpoint, rollout: Rollout, why: str, now: datetime) 
 
 def leftover_event(rollout: Rollout) -> Event:
     """Event for a retired fleet whose requests did not finish in time. It is removed later."""
-    text = f"a retired fleet was not gone within {rollout.plan.drain_timeout} s; its removal goes on"
+    text = f"a retired fleet was not gone within {rollout.plan.drain_timeout} s; its removal continues"
     return Event("rollout.LeftOver", text, {"rollout": rollout.id})

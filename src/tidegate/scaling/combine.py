@@ -136,9 +136,9 @@ def _record_fired(
     policies: Sequence[ScalingPolicy], state: ScalerState, seen: ScalingObservation, now: datetime
 ) -> dict[str, datetime]:
     """When each alarm last acted. Alarms of deleted policies are dropped."""
-    heard = [alarm for policy in policies for alarm in seen.alarms.get(policy.name, ())]
-    before = {alarm.name: state.fired[alarm.name] for alarm in heard if alarm.name in state.fired}
-    return before | {alarm.name: now for alarm in heard if is_due(alarm, state, now)}
+    triggers = [alarm for policy in policies for alarm in seen.alarms.get(policy.name, ())]
+    before = {alarm.name: state.fired[alarm.name] for alarm in triggers if alarm.name in state.fired}
+    return before | {alarm.name: now for alarm in triggers if is_due(alarm, state, now)}
 
 
 def _bound_refusal(target: ScalableTarget, ask: CountProposal, seen: ScalingObservation) -> RefusedProposal | None:

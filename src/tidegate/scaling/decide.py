@@ -63,8 +63,8 @@ def decide(
         state, begun = pending_change.start_change(target, state, seen, desired, why, activity_id, now)
         activities += begun
     elif choice.refusal is not None:
-        state, told = pending_change.record_refusal(target, state, seen, choice.refusal, activity_id, now)
-        activities += told
+        state, recorded = pending_change.record_refusal(target, state, seen, choice.refusal, activity_id, now)
+        activities += recorded
     wake = min((t for t in _wake_times(target, policies, schedules, state, seen, now) if t > now), default=None)
     return ScalingDecision(desired, why, target, state, activities, wake)
 
@@ -74,8 +74,8 @@ def _desired_count(
 ) -> tuple[int, str, CountProposal | None]:
     """Desired count, reason, and the proposal if that decided. Bounds apply even if scaling is suspended."""
     ask = choice.ask
-    wish = seen.desired if ask is None or _is_suspended(target, ask, seen) else ask.count
-    desired = min(target.maximum, max(target.minimum, wish))
+    proposed = seen.desired if ask is None or _is_suspended(target, ask, seen) else ask.count
+    desired = min(target.maximum, max(target.minimum, proposed))
     retry_at = choice.state.retry_at
     if desired > seen.desired and retry_at is not None and now < retry_at:
         return seen.desired, "the last scale-out failed; waiting before the next", None

@@ -49,16 +49,16 @@ def last_time(action: ScheduledAction, since: datetime, until: datetime) -> date
 
 def _last_pending_time(action: ScheduledAction, state: ScalerState, now: datetime) -> datetime | None:
     """Last time that is due and was not processed yet."""
-    looked = state.scheduled.get(action.name, action.created_at)
-    return last_time(action, max(looked, action.created_at), now)
+    processed = state.scheduled.get(action.name, action.created_at)
+    return last_time(action, max(processed, action.created_at), now)
 
 
 def _was_undone(action: ScheduledAction, state: ScalerState, now: datetime) -> bool:
     """Whether the action was applied at a time that is in the future again, since the clock was set back."""
-    looked = state.scheduled.get(action.name)
-    if looked is None or looked - now <= TOLERANCE:
+    processed = state.scheduled.get(action.name)
+    if processed is None or processed - now <= TOLERANCE:
         return False
-    return last_time(action, max(now, action.created_at), looked) is not None
+    return last_time(action, max(now, action.created_at), processed) is not None
 
 
 def _anchor(action: ScheduledAction) -> datetime:

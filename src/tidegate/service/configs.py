@@ -52,9 +52,9 @@ def check(config: EndpointConfig) -> None:
     twice = _find_duplicate(variant.name for variant in every)
     if twice:
         raise Invalid(f'variant "{twice}" is given twice: variant names must be unique within a config')
-    asleep = next((shadow.name for shadow in config.shadows if shadow.serverless is not None), None)
-    if asleep is not None:
-        raise Invalid(f'shadow variant "{asleep}" cannot be serverless: give it instances')
+    serverless_shadow = next((shadow.name for shadow in config.shadows if shadow.serverless is not None), None)
+    if serverless_shadow is not None:
+        raise Invalid(f'shadow variant "{serverless_shadow}" cannot be serverless: give it instances')
     if config.shadows and config.asynchronous is not None:
         raise Invalid(f'endpoint configuration "{config.name}" is asynchronous: it cannot have a shadow variant')
     if config.serverless and config.asynchronous is not None:

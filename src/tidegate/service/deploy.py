@@ -51,8 +51,8 @@ class DeployResult:
 
 def deploy(
     tx: Tx,
-    wish: DesiredDeployment,
-    how: DeployOptions,
+    desired: DesiredDeployment,
+    options: DeployOptions,
     *,
     runnable: Callable[[ContainerDefinition], None],
     rollout_id: str,
@@ -61,75 +61,77 @@ def deploy(
     arns: Arns = LOCAL_ARNS,
 ) -> DeployResult:
     """Raises Invalid, NotFound, AlreadyExists, LimitExceeded, InProgress or Conflict; then nothing is saved."""
-    done = _apply(tx, wish, how, runnable, rollout_id, can, now)
-    spec_scaling.apply_scaling(tx, wish.endpoint, wish.autoscaling, arns, now)
+    done = _apply(tx, desired, options, runnable, rollout_id, can, now)
+    spec_scaling.apply_scaling(tx, desired.endpoint, desired.autoscaling, arns, now)
     return done
 
 
 def _apply(
     tx: Tx,
-    wish: DesiredDeployment,
-    how: DeployOptions,
+    desired: DesiredDeployment,
+    options: DeployOptions,
     runnable: Callable[[ContainerDefinition], None],
     rollout_id: str,
     can: Capabilities,
     now: datetime,
 ) -> DeployResult:
-    saved = tx.get(ENDPOINT, wish.endpoint)
+    saved = tx.get(ENDPOINT, desired.endpoint)
     if saved is not None:
-        _check_deployable(saved.body, wish, how)
-    _register(tx, wish, runnable, now)
-    keep = CarryOver(counts=wish.autoscaling is not None)
-    asked = UpdateRequest(wish.config.name, wish.deployment, how.by, keep, how.override)
+        _check_deployable(saved.body, desired, options)
+    _register(tx, desired, runnable, now)
+    keep = CarryOver(counts=desired.autoscaling is not None)
+    asked = UpdateRequest(desired.config.name, desired.deployment, options.by, keep, options.override)
     if saved is None:
-        endpoints.create_endpoint(tx, wish.endpoint, asked, wish.tags, rollout_id=rollout_id, can=can, now=now)
-        return _result(wish, DeployOutcome.CREATED, "is being created")
-    if wish.tags:
-        labels.add(tx, ENDPOINT, wish.endpoint, wish.tags, now)
+        endpoints.create_endpoint(
+            tx, desired.endpoint, asked, desired.tags, rollout_id=rollout_id, can=can, now=now
+        )
+        return _result(desired, DeployOutcome.CREATED, "is being created")
+    if desired.tags:
+        labels.add(tx, ENDPOINT, desired.endpoint, desired.tags, now)
     under_way = saved.body.rollout
-    if _target_config(saved.body) == wish.config.name and not _changed_settings(saved.body, wish):
+    if _target_config(saved.body) == desired.config.name and not _changed_settings(saved.body, desired):
         if under_way is not None:
-            return _result(wish, DeployOutcome.UNCHANGED, "is already being updated to this")
-        return _update_settings(tx, saved, wish, how, now)
+            return _result(desired, DeployOutcome.UNCHANGED, "is already being updated to this")
+        return _update_settings(tx, saved, desired, options, now)
     if under_way is not None:
         _supersede(tx, saved, asked, rollout_id, can, now)
-        return _result(wish, DeployOutcome.SUPERSEDED, f"gives up {under_way.new.config_name} for this")
-    endpoints.update_endpoint(tx, wish.endpoint, asked, rollout_id=rollout_id, can=can, now=now)
-    return _result(wish, DeployOutcome.UPDATED, "is being updated")
+        return _result(desired, DeployOutcome.SUPERSEDED, f"gives up {under_way.new.config_name} for this")
+    endpoints.update_endpoint(tx, desired.endpoint, asked, rollout_id=rollout_id, can=can, now=now)
+    return _result(desired, DeployOutcome.UPDATED, "is being updated")
 
 
 def _update_settings(
-    tx: Tx, saved: Saved[Endpoint], wish: DesiredDeployment, how: DeployOptions, now: datetime
+    tx: Tx, saved: Saved[Endpoint], desired: DesiredDeployment, options: DeployOptions, now: datetime
 ) -> DeployResult:
     """The version runs already: save changed rollout settings for the next update."""
     before = saved.body.deployment
-    if before is not None and rollout_settings.settings(before) == rollout_settings.settings(wish.deployment):
-        return _result(wish, DeployOutcome.UNCHANGED, "runs this already")
-    event = Event("rollout-settings", f"settings of the next rollout changed by {how.by}", {"by": how.by})
-    endpoints.save(tx, saved, replace(saved.body, deployment=wish.deployment), event, now)
+    if before is not None and rollout_settings.settings(before) == rollout_settings.settings(desired.deployment):
+        return _result(desired, DeployOutcome.UNCHANGED, "runs this already")
+    event = Event("rollout-settings", f"settings of the next rollout changed by {options.by}", {"by": options.by})
+    endpoints.save(tx, saved, replace(saved.body, deployment=desired.deployment), event, now)
     return _result(
-        wish,
+        desired,
         DeployOutcome.UNCHANGED,
         "runs this already; the changed rollout settings count from the next update on",
     )
 
 
-def _changed_settings(endpoint: Endpoint, wish: DesiredDeployment) -> list[str]:
-    return rollout_settings.differences(endpoint, wish.deployment, wish.alarms)
+def _changed_settings(endpoint: Endpoint, desired: DesiredDeployment) -> list[str]:
+    return rollout_settings.differences(endpoint, desired.deployment, desired.alarms)
 
 
-def _check_deployable(endpoint: Endpoint, wish: DesiredDeployment, how: DeployOptions) -> None:
+def _check_deployable(endpoint: Endpoint, desired: DesiredDeployment, options: DeployOptions) -> None:
     """Raises InProgress or Conflict if the endpoint cannot be deployed to now."""
-    if _target_config(endpoint) == wish.config.name and not endpoint.deleting and not endpoint.failed:
-        found = _changed_settings(endpoint, wish)
-        if not found or (how.supersede and endpoint.rollout is not None and endpoint.rollout.old is not None):
+    if _target_config(endpoint) == desired.config.name and not endpoint.deleting and not endpoint.failed:
+        found = _changed_settings(endpoint, desired)
+        if not found or (options.supersede and endpoint.rollout is not None and endpoint.rollout.old is not None):
             return
         raise Conflict(
-            f'endpoint "{endpoint.name}" is on its way to {wish.config.name} with other settings '
+            f'endpoint "{endpoint.name}" is being updated to {desired.config.name} with other settings '
             f"({'; '.join(found)}): let the rollout end, abort it, or supersede it to start over with these",
             about=(ENDPOINT.name, endpoint.name),
         )
-    if how.supersede and endpoint.rollout is not None and not endpoint.deleting:
+    if options.supersede and endpoint.rollout is not None and not endpoint.deleting:
         return
     try:
         endpoints.require_idle(endpoint)
@@ -152,14 +154,14 @@ def _target_config(endpoint: Endpoint) -> str | None:
 
 
 def _register(
-    tx: Tx, wish: DesiredDeployment, runnable: Callable[[ContainerDefinition], None], now: datetime
+    tx: Tx, desired: DesiredDeployment, runnable: Callable[[ContainerDefinition], None], now: datetime
 ) -> None:
-    for model in wish.models:
+    for model in desired.models:
         if not _exists(tx, MODEL, model.name, model):
             models.create_model(tx, replace(model, created_at=now), {}, runnable=runnable, now=now)
-    if not _exists(tx, CONFIG, wish.config.name, wish.config):
-        configs.create_config(tx, replace(wish.config, created_at=now), {}, now)
-    for alarm in wish.alarms:
+    if not _exists(tx, CONFIG, desired.config.name, desired.config):
+        configs.create_config(tx, replace(desired.config, created_at=now), {}, now)
+    for alarm in desired.alarms:
         old = tx.get(ALARM, alarm.name)
         if old is None or not same_alarm(old.body, alarm):
             alarms.put(tx, alarm, now)
@@ -185,5 +187,5 @@ def _supersede(
     endpoints.save(tx, saved, changed, event, now)
 
 
-def _result(wish: DesiredDeployment, change: DeployOutcome, message: str) -> DeployResult:
-    return DeployResult(wish.endpoint, wish.config.name, change, f'endpoint "{wish.endpoint}" {message}')
+def _result(desired: DesiredDeployment, change: DeployOutcome, message: str) -> DeployResult:
+    return DeployResult(desired.endpoint, desired.config.name, change, f'endpoint "{desired.endpoint}" {message}')

@@ -215,10 +215,10 @@ def update_weights_and_capacities(
     require_idle(saved.body)
     for variant, change in changes.items():
         check_count(variant, change.count or 0)
-    said = ", ".join(f"{variant}: {_describe(change)}" for variant, change in changes.items())
+    described = ", ".join(f"{variant}: {_describe(change)}" for variant, change in changes.items())
     after = commands.scale(saved.body, changes, now)
     quotas.check(tx, saved.body, after, can.quotas)
-    save(tx, saved, after, Event("scale", f"asked for {said}"), now)
+    save(tx, saved, after, Event("scale", f"asked for {described}"), now)
 
 
 def autoscale(
@@ -232,10 +232,10 @@ def autoscale(
         require_idle(saved.body)
     for variant, change in changes.items():
         check_count(variant, change.count or 0)
-    said = ", ".join(f"{variant}: {_describe(change)}" for variant, change in changes.items())
+    described = ", ".join(f"{variant}: {_describe(change)}" for variant, change in changes.items())
     after = commands.scale(saved.body, changes, now)
     quotas.check(tx, saved.body, after, can.quotas)
-    save(tx, saved, after, Event("scale", f"{said}: {why}"), now)
+    save(tx, saved, after, Event("scale", f"{described}: {why}"), now)
 
 
 def delete_endpoint(tx: Tx, name: str, now: datetime, by: str = "", force: bool = False) -> None:

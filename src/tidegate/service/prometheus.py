@@ -304,9 +304,9 @@ def _instances(endpoints: Iterable[tuple[Endpoint, Observation | None]]) -> list
     lines = _family(READY, "gauge", "Instances that are ready for requests")
     lines += [_line(READY, labels, one.ready) for labels, one in found]
     for name, text, member in LOADS:
-        told = [(labels, value) for labels, one in found if (value := getattr(one, member)) is not None]
-        if told:
-            lines += _family(name, "gauge", text) + [_line(name, labels, value) for labels, value in told]
+        known_values = [(labels, value) for labels, one in found if (value := getattr(one, member)) is not None]
+        if known_values:
+            lines += _family(name, "gauge", text) + [_line(name, labels, value) for labels, value in known_values]
     return lines
 
 
@@ -333,8 +333,8 @@ def _scaling(
     lines: list[str] = []
     for name, text, member in SCALING if found else ():
         lines += _family(name, "gauge", text)
-        told = [(labels, values[member]) for labels, values in found]
-        lines += [_line(name, labels, value) for labels, value in told if value is not None]
+        known_values = [(labels, values[member]) for labels, values in found]
+        lines += [_line(name, labels, value) for labels, value in known_values if value is not None]
     return lines
 
 

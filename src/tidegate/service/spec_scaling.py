@@ -45,21 +45,21 @@ class Arns:
         return resource_arn("autoscaling", self.region, self.account, resource)
 
 
-def apply_scaling(tx: Tx, endpoint: str, wish: DesiredScaling | None, arns: Arns, now: datetime) -> None:
+def apply_scaling(tx: Tx, endpoint: str, desired: DesiredScaling | None, arns: Arns, now: datetime) -> None:
     """Create or update what the spec has, and remove what an earlier spec created. Everything else on the target
     stays. Raises Invalid."""
-    key = ScalableKey(endpoint, wish.variant, wish.dimension) if wish is not None else None
+    key = ScalableKey(endpoint, desired.variant, desired.dimension) if desired is not None else None
     for saved in scalables.list_for_endpoint(tx, endpoint):
         if key is None or saved.name != key.name:
             _withdraw(tx, saved, now)
-    if wish is None or key is None:
+    if desired is None or key is None:
         return
     new = uuid.UUID(arns.id(f"{key.name}/target")).hex
-    bounds = BoundsUpdate(wish.minimum, wish.maximum)
+    bounds = BoundsUpdate(desired.minimum, desired.maximum)
     scalables.register(tx, key, bounds, {}, id=new, now=now)
     saved = scalables.get(tx, key)
     target = saved.body.target
-    policies = [*wish.policies, *([_steps_from_zero()] if wish.from_zero else [])]
+    policies = [*desired.policies, *([_steps_from_zero()] if desired.from_zero else [])]
     records = [_record(saved.body, policy, arns, now) for policy in policies]
     old = [record for record in saved.body.policies if record.by_spec]
     gone = [record for record in old if record.policy.name not in {policy.name for policy in policies}]

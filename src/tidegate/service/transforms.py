@@ -69,15 +69,16 @@ def check(job: TransformJob) -> None:
 
 def job_model(job: TransformJob) -> Model:
     """The model with the job's environment and SageMaker's SAGEMAKER_BATCH variables."""
-    told = {"SAGEMAKER_BATCH": "true"}
+    variables = {"SAGEMAKER_BATCH": "true"}
     if job.pace.megabytes is not None:
-        told["SAGEMAKER_MAX_PAYLOAD_IN_MB"] = str(job.pace.megabytes)
+        variables["SAGEMAKER_MAX_PAYLOAD_IN_MB"] = str(job.pace.megabytes)
     if job.pace.single is not None:
-        told["SAGEMAKER_BATCH_STRATEGY"] = "SINGLE_RECORD" if job.pace.single else "MULTI_RECORD"
+        variables["SAGEMAKER_BATCH_STRATEGY"] = "SINGLE_RECORD" if job.pace.single else "MULTI_RECORD"
     if job.pace.concurrency is not None:
-        told["SAGEMAKER_MAX_CONCURRENT_TRANSFORMS"] = str(job.pace.concurrency)
+        variables["SAGEMAKER_MAX_CONCURRENT_TRANSFORMS"] = str(job.pace.concurrency)
     containers = tuple(
-        replace(each, environment={**each.environment, **job.environment, **told}) for each in job.model.containers
+        replace(each, environment={**each.environment, **job.environment, **variables})
+        for each in job.model.containers
     )
     return replace(job.model, containers=containers)
 

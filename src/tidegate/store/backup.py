@@ -139,5 +139,5 @@ def _renumber(tx: SqlTx, now: datetime) -> None:
         body = saved.body
         if isinstance(body, dict) and isinstance(body.get("generation"), int):
             raised = {name: max(int(body.get(name, 0)), floor) for name in ("generation", "fence")}
-            event = Event("restore", f"restored from a backup; numbers go on from {floor}")
+            event = Event("restore", f"restored from a backup; numbers continue from {floor}")
             tx.put(ENDPOINTS, saved.name, {**body, **raised}, expect=saved.version, now=now, events=[event])

@@ -73,25 +73,27 @@ class Database:
         """Its URL without the password."""
         return errors.display_url(self._engine.url)
 
-    async def run(self, work: Callable[[Connection], R], *, looking: bool = False) -> R:
+    async def run(self, work: Callable[[Connection], R], *, read_only: bool = False) -> R:
         """Run ``work`` in one transaction on a database thread; committed when this returns. Cancelling removes a
-        waiting call from the queue; a running transaction continues to its end. ``looking``: read only, without
+        waiting call from the queue; a running transaction continues to its end. ``read_only``: read only, without
         waiting for writers."""
-        return await self._do(self._workers, lambda: self.transact(work, looking=looking))
+        return await self._do(self._workers, lambda: self.transact(work, read_only=read_only))
 
     async def call(self, job: Callable[[], R]) -> R:
         """Run ``job`` on the single thread for calls, where it may call ``transact``: calls never run
         concurrently."""
         return await self._do(self._exclusive, job)
 
-    def transact(self, work: Callable[[Connection], R], *, looking: bool = False, limit: float | None = None) -> R:
+    def transact(
+        self, work: Callable[[Connection], R], *, read_only: bool = False, limit: float | None = None
+    ) -> R:
         """Run ``work`` in one transaction; only on a database thread. Any exception rolls it back. ``limit``: seconds
         instead of the default limit, including the server's own."""
         pause = RETRY_PAUSE
         for attempt in range(1, ATTEMPTS + 1):
             began = time.monotonic()
             try:
-                result = self._attempt(work, looking, limit)
+                result = self._attempt(work, read_only, limit)
             except DBAPIError as error:
                 if not errors.is_retryable(error) or attempt == ATTEMPTS:
                     raise self._trouble(error, time.monotonic() - began) from error
@@ -111,7 +113,7 @@ class Database:
 
     def read(self, work: Callable[[Connection], R], *, limit: float | None = None) -> R:
         """Run read-only ``work`` in one transaction; blocks. Raises StartupError instead of Unavailable."""
-        return self._first(lambda: self.transact(work, looking=True, limit=limit))
+        return self._first(lambda: self.transact(work, read_only=True, limit=limit))
 
     def _first(self, job: Callable[[], R]) -> R:
         try:
@@ -160,19 +162,19 @@ class Database:
         if self._outage is not None:
             raise Unavailable(str(outage))
 
-    def _attempt(self, work: Callable[[Connection], R], looking: bool, limit: float | None) -> R:
+    def _attempt(self, work: Callable[[Connection], R], read_only: bool, limit: float | None) -> R:
         watch = current_deadline()
         if self._sqlite:
             watch.expect(self._limit)
         try:
-            with self._engine.connect().execution_options(**{READ_ONLY: looking}) as connection:
+            with self._engine.connect().execution_options(**{READ_ONLY: read_only}) as connection:
                 cut = make_interrupt(connection.connection.dbapi_connection)
                 watch.expect(limit or self._limit, cut)
                 try:
                     with connection.begin():
                         if limit is not None and not self._sqlite:
                             connection.exec_driver_sql(f"SET LOCAL statement_timeout = {limit * 1000:.0f}")
-                        if self.guard is not None and not looking:
+                        if self.guard is not None and not read_only:
                             self.guard(connection)
                         return work(connection)
                 finally:
@@ -201,9 +203,9 @@ class Database:
             workers.fail_waiting(lambda: Unavailable(str(trouble)))
 
     def _prepare(self, thorough: bool) -> None:
-        migrates = self.transact(needs_migration, looking=True)
+        migrates = self.transact(needs_migration, read_only=True)
         if thorough and not migrates:
-            self.transact(lambda connection: check(connection, self.name), looking=True, limit=MIGRATION)
+            self.transact(lambda connection: check(connection, self.name), read_only=True, limit=MIGRATION)
         self.transact(upgrade, limit=MIGRATION if migrates else None)
 
 

@@ -188,7 +188,7 @@ class LeaseContender:
         watched: WatchedRow | None = None
         while not self.stopping.is_set():
             try:
-                row = await own.run(_read_row, looking=True)
+                row = await own.run(_read_row, read_only=True)
             except Unavailable:
                 if not self.standby or watched is None:
                     raise
@@ -210,13 +210,13 @@ class LeaseContender:
         return None
 
     async def _acquire_file(self) -> SqlLease | None:
-        path = await self.store.run(_database_path, looking=True)
+        path = await self.store.run(_database_path, read_only=True)
         file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600) if path else None
         try:
             if file is not None and not await self._lock(file):
                 os.close(file)
                 return None
-            row = await self.store.run(_read_row, looking=True)
+            row = await self.store.run(_read_row, read_only=True)
             fence = await self.store.run(_take_over(self.candidate, row))
             assert fence is not None, "nobody else takes it while this process has the file"
         except BaseException:
@@ -230,7 +230,7 @@ class LeaseContender:
         deadline = time.monotonic() + self.times.renewal
         logged = False
         while not _try_lock(file):
-            row = await self.store.run(_read_row, looking=True)
+            row = await self.store.run(_read_row, read_only=True)
             if not self.standby and time.monotonic() > deadline:
                 raise _in_use(self.store, row)
             if self.standby and not logged and row is not None:

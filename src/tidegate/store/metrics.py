@@ -197,7 +197,7 @@ class SqlMetrics:
     async def _load(self) -> None:
         try:
             floors = self._memory.seconds.floor, self._memory.minutes.floor
-            self._memory.load(*await self._database.run(lambda c: stored.cells_since(c, *floors), looking=True))
+            self._memory.load(*await self._database.run(lambda c: stored.cells_since(c, *floors), read_only=True))
         except Unavailable as error:
             log.warning("%s; metrics from before the start are not loaded yet", error)
             self._load_at = asyncio.get_running_loop().time()
@@ -216,7 +216,7 @@ class SqlMetrics:
             ]
 
         found: list[Sample] = []
-        for (by_minutes, begins), cells in zip(parts, await self._database.run(work, looking=True), strict=True):
+        for (by_minutes, begins), cells in zip(parts, await self._database.run(work, read_only=True), strict=True):
             memory = self._memory.minutes if by_minutes else self._memory.seconds
             found += memory.overlay(cells, metric, begins).values()
         return found
@@ -249,7 +249,7 @@ class SqlMetrics:
         memory = self._memory
         wanted = memory.seconds.unbased(seconds), memory.minutes.unbased(minutes)
         if any(wanted):
-            found = await self._database.run(lambda c: stored.present_cells(c, *wanted), looking=True)
+            found = await self._database.run(lambda c: stored.present_cells(c, *wanted), read_only=True)
             memory.seconds.base(wanted[0], found[0])
             memory.minutes.base(wanted[1], found[1])
 

@@ -126,7 +126,7 @@ class SqlQueue:
 
     async def body(self, id: str) -> bytes:
         asked = select(_C.body).where(_C.id == id)
-        found = await self._database.run(lambda c: c.execute(asked).scalar(), looking=True)
+        found = await self._database.run(lambda c: c.execute(asked).scalar(), read_only=True)
         if found is None:
             raise NotFound(f"request {id} has no body of its own")
         return bytes(found)
@@ -135,12 +135,12 @@ class SqlQueue:
         working = func.sum(case((_C.state == ItemState.WORKING, 1), else_=0))
         asked = select(_C.endpoint, func.count(), working, func.min(_C.accepted_at))
         asked = asked.where(_UNFINISHED).group_by(_C.endpoint)
-        rows = await self._database.run(lambda c: c.execute(asked).all(), looking=True)
+        rows = await self._database.run(lambda c: c.execute(asked).all(), read_only=True)
         return {name: Backlog(count - busy, int(busy), oldest) for name, count, busy, oldest in rows}
 
     async def strangers(self, known: Collection[str]) -> dict[str, float]:
         asked = select(_C.endpoint, func.min(_C.accepted_at)).where(_UNFINISHED, _C.endpoint.not_in(list(known)))
-        rows = await self._database.run(lambda c: c.execute(asked.group_by(_C.endpoint)).all(), looking=True)
+        rows = await self._database.run(lambda c: c.execute(asked.group_by(_C.endpoint)).all(), read_only=True)
         return {name: oldest for name, oldest in rows}
 
     async def measured(self, most: int) -> list[ItemMeasurements]:
@@ -156,11 +156,11 @@ class SqlQueue:
     async def rows(self, endpoint: str, most: int) -> list[Row]:
         asked = select(_C.item, _C.state, _C.fence, _C.outcome).where(_C.endpoint == endpoint)
         asked = asked.order_by(_C.accepted_at.desc(), _C.id).limit(most)
-        return [_row(row) for row in await self._database.run(lambda c: c.execute(asked).all(), looking=True)]
+        return [_row(row) for row in await self._database.run(lambda c: c.execute(asked).all(), read_only=True)]
 
     async def row(self, id: str) -> Row | None:
         asked = select(_C.item, _C.state, _C.fence, _C.outcome).where(_C.id == id)
-        row = await self._database.run(lambda c: c.execute(asked).one_or_none(), looking=True)
+        row = await self._database.run(lambda c: c.execute(asked).one_or_none(), read_only=True)
         return None if row is None else _row(row)
 
     async def prune(self, before: float) -> int:
@@ -196,8 +196,8 @@ class SqlQueue:
             held = _lock_held(connection, {note.id: note.fence for note in every.values()})
             landing = [every[id] for id in sorted(held)]
             for change, ends in ((_FINISH, True), (_NOTE, False)):
-                if said := [_note_values(note) for note in landing if (note.state is ItemState.DONE) is ends]:
-                    connection.execute(change, said)
+                if values := [_note_values(note) for note in landing if (note.state is ItemState.DONE) is ends]:
+                    connection.execute(change, values)
             return held
 
         landed = await self._database.run(work)

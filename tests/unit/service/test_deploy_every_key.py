@@ -145,7 +145,7 @@ def test_what_differs_is_named_in_one_line() -> None:
     assert not isinstance(refused.value, InProgress)
     name = spec.parse(before, START).config.name
     assert refused.value.message == (
-        f'endpoint "fraud" is on its way to {name} with other settings (rollout.wait 3600s -> 25s): '
+        f'endpoint "fraud" is being updated to {name} with other settings (rollout.wait 3600s -> 25s): '
         "let the rollout end, abort it, or supersede it to start over with these"
     )
 
