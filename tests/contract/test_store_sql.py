@@ -79,7 +79,7 @@ def test_a_token_of_another_listing_does_not_fit(store: SqlStore) -> None:
         (FIGURE, Filter(descending=False)),
         (FIGURE, Filter(name_contains="a")),
     ):
-        with pytest.raises(Invalid, match="does not fit"):
+        with pytest.raises(Invalid, match="does not belong"):
             run(store, lambda tx, kind=kind, where=where: tx.find(kind, where, 1, token))  # type: ignore[misc]
 
 
@@ -92,13 +92,13 @@ def test_a_token_that_was_changed_does_not_fit(store: SqlStore) -> None:
     forged = base64.urlsafe_b64encode(plain.replace(b'"b"', b'"c"')).decode().rstrip("=")
     assert forged != token
     for wrong in (forged, token[:-2], token + "AA", token[::-1]):
-        with pytest.raises(Invalid, match="does not fit"):
+        with pytest.raises(Invalid, match="does not belong"):
             run(store, lambda tx, wrong=wrong: tx.find(FIGURE, None, 1, wrong))  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("token", ["", "9" * 5000])
 def test_a_token_that_is_none_does_not_fit(store: SqlStore, token: str) -> None:
-    with pytest.raises(Invalid, match="does not fit"):
+    with pytest.raises(Invalid, match="does not belong"):
         run(store, lambda tx: tx.find(FIGURE, limit=1, after=token))
 
 

@@ -33,7 +33,7 @@ def remove_secrets(environment: Mapping[str, str]) -> dict[str, str]:
         name: value
         for name, value in environment.items()
         if name in _ALWAYS_KEPT
-        or not (names_secret(name) or _shows_password(name, value) or _holds_any(secrets, value))
+        or not (is_secret_name(name) or _shows_password(name, value) or _holds_any(secrets, value))
     }
 
 
@@ -42,7 +42,7 @@ def minimal_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: environment[name] for name in _ALWAYS_KEPT if name in environment}
 
 
-def names_secret(name: str) -> bool:
+def is_secret_name(name: str) -> bool:
     """Whether a variable's name indicates a secret."""
     name = name.upper()
     if name in _OWN_SECRETS or name in AWS_SECRETS:

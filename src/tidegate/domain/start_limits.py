@@ -3,15 +3,15 @@ which ends a worker that can no longer report. Pure; seconds."""
 
 SHARE = 0.1
 """Part of a limit that the start of the process may use up, and by which a worker may report late."""
-LONGEST_GRACE = 10.0
+MAX_GRACE = 10.0
 
 
-def budget(limit: float, spent: float) -> float:
+def remaining_limit(limit: float, spent: float) -> float:
     """What is left of a limit for the model after the process took ``spent`` to start. The process start counts, so
     that short limits hold for the whole start, but a busy machine uses up at most a tenth of the limit."""
     return limit - min(spent, SHARE * limit)
 
 
-def grace(limit: float) -> float:
+def supervisor_grace(limit: float) -> float:
     """How much later than the worker the supervisor gives up."""
-    return min(LONGEST_GRACE, SHARE * limit)
+    return min(MAX_GRACE, SHARE * limit)

@@ -94,7 +94,7 @@ def _describe_rollout(rollout: Rollout) -> str:
     return f"{rollout.phase}, {where}{held}"
 
 
-def variants(endpoint: Endpoint, seen: Observation | None) -> Variants:
+def variant_views(endpoint: Endpoint, seen: Observation | None) -> Variants:
     """Variants of the serving and of the pending version; shadow variants separately."""
     rollout = endpoint.rollout
     current: list[VariantView] = []

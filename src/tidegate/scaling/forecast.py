@@ -15,7 +15,7 @@ TICK = 60
 """Seconds: forecasts are computed at every whole minute."""
 SEASONS = 3
 RECENT = timedelta(hours=2)
-LEAST, MOST = 0.5, 2.0
+MIN_LEVEL, MAX_LEVEL = 0.5, 2.0
 """Bounds of the level correction."""
 
 
@@ -62,4 +62,4 @@ def current_level(rates: dict[datetime, float], last: datetime, span: timedelta,
         (rates[at], predicted) for at in hours if at in rates and (predicted := seasonal_mean(rates, at, season))
     ]
     expected = sum(predicted for _, predicted in recent)
-    return min(MOST, max(LEAST, sum(value for value, _ in recent) / expected)) if expected > 0 else 1.0
+    return min(MAX_LEVEL, max(MIN_LEVEL, sum(value for value, _ in recent) / expected)) if expected > 0 else 1.0

@@ -29,10 +29,10 @@ def samples(seconds: Iterable[FleetSecond], followed: ScaledVariants = frozenset
             made += _job_samples(second)
             continue
         made += [
-            *_requests(second),
-            *_instances(second),
+            *_request_samples(second),
+            *_instance_samples(second),
             *_worker_samples(second),
-            *_concurrency(second, followed),
+            *_concurrency_samples(second, followed),
         ]
     return made
 
@@ -49,7 +49,7 @@ def _job_samples(second: FleetSecond) -> list[Sample]:
     return made
 
 
-def _concurrency(second: FleetSecond, followed: ScaledVariants) -> list[Sample]:
+def _concurrency_samples(second: FleetSecond, followed: ScaledVariants) -> list[Sample]:
     """Concurrent requests of the replicas, for the variant only. Zeros, also of a second without requests, are
     published only for autoscaled variants, since autoscaling ignores missing data."""
     idle = (second.fleet.endpoint, second.fleet.variant) in followed
@@ -68,28 +68,28 @@ def dimensions(second: FleetSecond) -> list[dict[str, str]]:
     return [variant, {**variant, "EndpointConfigName": second.config_name}]
 
 
-def _requests(second: FleetSecond) -> list[Sample]:
+def _request_samples(second: FleetSecond) -> list[Sample]:
     made: list[Sample] = []
     if second.invocations > 0 and second.queued:
-        made += _rate(second, "Invocation4XXErrors", second.errors_4xx)
-        made += _rate(second, "Invocation5XXErrors", second.errors_5xx)
+        made += _rate_samples(second, "Invocation4XXErrors", second.errors_4xx)
+        made += _rate_samples(second, "Invocation5XXErrors", second.errors_5xx)
     elif second.invocations > 0:
         share = 1 / max(1, second.ready_instances)
         made += _value_samples(second, "Invocations", {1.0: second.invocations})
         made += _value_samples(second, "InvocationsPerInstance", {share: second.invocations})
-        made += _rate(second, "Invocation4XXErrors", second.errors_4xx)
-        made += _rate(second, "Invocation5XXErrors", second.errors_5xx)
-        made += _rate(second, "InvocationModelErrors", second.model_errors)
-    made += _latency(second, "ModelLatency", second.model_latency)
+        made += _rate_samples(second, "Invocation4XXErrors", second.errors_4xx)
+        made += _rate_samples(second, "Invocation5XXErrors", second.errors_5xx)
+        made += _rate_samples(second, "InvocationModelErrors", second.model_errors)
+    made += _latency_samples(second, "ModelLatency", second.model_latency)
     if not second.queued:  # the wait in the queue is TimeInBacklog
-        made += _latency(second, "OverheadLatency", second.overhead_latency)
+        made += _latency_samples(second, "OverheadLatency", second.overhead_latency)
     return made
 
 
-def _instances(second: FleetSecond) -> list[Sample]:
+def _instance_samples(second: FleetSecond) -> list[Sample]:
     return [
-        *_readings(second, "CPUUtilization", second.cpu),
-        *_readings(second, "MemoryUtilization", second.memory),
+        *_reading_samples(second, "CPUUtilization", second.cpu),
+        *_reading_samples(second, "MemoryUtilization", second.memory),
     ]
 
 
@@ -118,7 +118,7 @@ def _worker_samples(second: FleetSecond) -> list[Sample]:
     return made
 
 
-def _rate(second: FleetSecond, name: str, errors: int) -> list[Sample]:
+def _rate_samples(second: FleetSecond, name: str, errors: int) -> list[Sample]:
     """0 or 1 per request, so that Average is the rate."""
     values = {0.0: second.invocations - errors, 1.0: errors}
     return _value_samples(second, name, {value: count for value, count in values.items() if count > 0})
@@ -131,11 +131,11 @@ def _value_samples(second: FleetSecond, name: str, values: dict[float, int]) -> 
     return _samples(second, SAGEMAKER, name, COUNTS, latency)
 
 
-def _latency(second: FleetSecond, name: str, latency: Latency | None) -> list[Sample]:
+def _latency_samples(second: FleetSecond, name: str, latency: Latency | None) -> list[Sample]:
     return _samples(second, SAGEMAKER, name, MICROSECONDS, latency) if latency and latency.count else []
 
 
-def _readings(second: FleetSecond, name: str, readings: Sequence[float]) -> list[Sample]:
+def _reading_samples(second: FleetSecond, name: str, readings: Sequence[float]) -> list[Sample]:
     if not readings:
         return []
     return _samples(second, INSTANCES, name, PERCENT, _distribution(readings))

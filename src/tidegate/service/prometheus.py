@@ -150,8 +150,8 @@ class FleetTotals:
             self.model_errors + second.model_errors,
             self.model_latency.plus(second.model_latency),
             self.overhead_latency.plus(second.overhead_latency),
-            _models(self.models, second),
-            _mirror(self.mirror, second),
+            _add_models(self.models, second),
+            _add_mirror(self.mirror, second),
             self.refused + _sum_series(second, "RefusedRequests"),
             self.throttled + _sum_series(second, "ThrottledRequests"),
             self.unavailable + _sum_series(second, "PlatformUnavailable"),
@@ -163,14 +163,14 @@ def _sum_series(second: FleetSecond, name: str) -> int:
     return int(finite.add(series.values.total for series in second.series if series.name == name))
 
 
-def _mirror(before: MirrorTotals | None, second: FleetSecond) -> MirrorTotals | None:
+def _add_mirror(before: MirrorTotals | None, second: FleetSecond) -> MirrorTotals | None:
     for series in second.series:
         if series.name in ("MirrorCopies", "MirrorDropped", "MirrorAgreement"):
             before = (before or MirrorTotals()).plus(series)
     return before
 
 
-def _models(before: ModelTotals | None, second: FleetSecond) -> ModelTotals | None:
+def _add_models(before: ModelTotals | None, second: FleetSecond) -> ModelTotals | None:
     if before is None and not any(series.name == "ModelCacheHit" for series in second.series):
         return None
     after = before or ModelTotals()
@@ -200,15 +200,15 @@ def render(
     """Render the page. Endpoints come with their last observation."""
     lines: list[str] = []
     for name, text, member in COUNTERS:
-        lines += _family(name, "counter", text)
+        lines += _header_lines(name, "counter", text)
         lines += [_line(name, _labels(key), getattr(one, member)) for key, one in sorted(totals.items())]
     for name, text, member in HISTOGRAMS:
-        lines += _family(name, "histogram", text)
+        lines += _header_lines(name, "histogram", text)
         for key, one in sorted(totals.items()):
-            lines += _histogram(name, _labels(key), getattr(one, member))
+            lines += _histogram_lines(name, _labels(key), getattr(one, member))
     lines += _multi_model_lines(totals) + _mirror_lines(totals)
     shown = list(endpoints)
-    lines += _instances(shown) + _scaling(scaled, shown) + _alarms(alarms) + _rollouts(shown)
+    lines += _instance_lines(shown) + _scaling_lines(scaled, shown) + _alarm_lines(alarms) + _rollout_lines(shown)
     return "\n".join(lines) + "\n"
 
 
@@ -255,17 +255,17 @@ def _multi_model_lines(totals: Totals) -> list[str]:
     found = [(_labels(key), one.models) for key, one in sorted(totals.items()) if one.models is not None]
     if not found:
         return []
-    lines = _family(LOADED, "gauge", "Models that an instance has loaded, on average")
+    lines = _header_lines(LOADED, "gauge", "Models that an instance has loaded, on average")
     lines += [_line(LOADED, labels, models.loaded) for labels, models in found]
     for name, text, member in MODEL_COUNTERS:
-        lines += _family(name, "counter", text)
+        lines += _header_lines(name, "counter", text)
         lines += [_line(name, labels, getattr(models, member)) for labels, models in found]
     for name, text, member in MODEL_HISTOGRAMS:
-        lines += _family(name, "histogram", text)
+        lines += _header_lines(name, "histogram", text)
         for labels, models in found:
-            lines += _histogram(name, labels, getattr(models, member))
+            lines += _histogram_lines(name, labels, getattr(models, member))
     for name, text, member in CLIENT_COUNTERS:
-        lines += _family(name, "counter", text)
+        lines += _header_lines(name, "counter", text)
         for labels, models in found:
             clients = sorted(models.clients.items())
             lines += [_line(name, {**labels, "model": client}, getattr(one, member)) for client, one in clients]
@@ -277,7 +277,7 @@ def _mirror_lines(totals: Totals) -> list[str]:
     found = [(_labels(key), one.mirror) for key, one in sorted(totals.items()) if one.mirror is not None]
     lines: list[str] = []
     for name, text, member in MIRROR_COUNTERS if found else ():
-        lines += _family(name, "counter", text)
+        lines += _header_lines(name, "counter", text)
         lines += [_line(name, labels, getattr(mirror, member)) for labels, mirror in found]
     return lines
 
@@ -295,18 +295,20 @@ LOADS = (
 )
 
 
-def _instances(endpoints: Iterable[tuple[Endpoint, Observation | None]]) -> list[str]:
+def _instance_lines(endpoints: Iterable[tuple[Endpoint, Observation | None]]) -> list[str]:
     found = [
         ({"endpoint": endpoint.name, "variant": fleet.variant, "generation": str(fleet.generation)}, one)
         for endpoint, seen in endpoints
         for fleet, one in sorted((seen.fleets or {}).items() if seen is not None else ())
     ]
-    lines = _family(READY, "gauge", "Instances that are ready for requests")
+    lines = _header_lines(READY, "gauge", "Instances that are ready for requests")
     lines += [_line(READY, labels, one.ready) for labels, one in found]
     for name, text, member in LOADS:
         known_values = [(labels, value) for labels, one in found if (value := getattr(one, member)) is not None]
         if known_values:
-            lines += _family(name, "gauge", text) + [_line(name, labels, value) for labels, value in known_values]
+            lines += _header_lines(name, "gauge", text) + [
+                _line(name, labels, value) for labels, value in known_values
+            ]
     return lines
 
 
@@ -318,7 +320,7 @@ SCALING = (
 )
 
 
-def _scaling(
+def _scaling_lines(
     scaled: Iterable[ScalableTarget], endpoints: Iterable[tuple[Endpoint, Observation | None]]
 ) -> list[str]:
     """Lines of scalable targets, if there are any. Unknown values have no line."""
@@ -332,22 +334,22 @@ def _scaling(
             found.append((labels, {**values, "minimum": target.minimum, "maximum": target.maximum}))
     lines: list[str] = []
     for name, text, member in SCALING if found else ():
-        lines += _family(name, "gauge", text)
+        lines += _header_lines(name, "gauge", text)
         known_values = [(labels, values[member]) for labels, values in found]
         lines += [_line(name, labels, value) for labels, value in known_values if value is not None]
     return lines
 
 
-def _alarms(alarms: Iterable[Alarm]) -> list[str]:
-    lines = _family(ALARM, "gauge", "1 for the state that an alarm is in")
+def _alarm_lines(alarms: Iterable[Alarm]) -> list[str]:
+    lines = _header_lines(ALARM, "gauge", "1 for the state that an alarm is in")
     for alarm in alarms:
         lines += [_line(ALARM, {"alarm": alarm.name, "state": s}, int(s is alarm.state)) for s in AlarmState]
     return lines
 
 
-def _rollouts(endpoints: Iterable[tuple[Endpoint, Observation | None]]) -> list[str]:
-    phases = _family(PHASE, "gauge", "1 for the phase that an endpoint's rollout is in")
-    shares = _family(SHARE, "gauge", "Part of the requests that goes to the new version")
+def _rollout_lines(endpoints: Iterable[tuple[Endpoint, Observation | None]]) -> list[str]:
+    phases = _header_lines(PHASE, "gauge", "1 for the phase that an endpoint's rollout is in")
+    shares = _header_lines(SHARE, "gauge", "Part of the requests that goes to the new version")
     for endpoint, seen in endpoints:
         rollout = endpoint.rollout
         if rollout is None:
@@ -359,7 +361,7 @@ def _rollouts(endpoints: Iterable[tuple[Endpoint, Observation | None]]) -> list[
     return phases + shares
 
 
-def _histogram(name: str, labels: dict[str, str], histogram: Histogram) -> list[str]:
+def _histogram_lines(name: str, labels: dict[str, str], histogram: Histogram) -> list[str]:
     lines, seen = [], 0.0
     for bound, count in zip((*map(str, BOUNDS), "+Inf"), histogram.buckets, strict=True):
         seen += count
@@ -367,7 +369,7 @@ def _histogram(name: str, labels: dict[str, str], histogram: Histogram) -> list[
     return [*lines, _line(f"{name}_sum", labels, histogram.total), _line(f"{name}_count", labels, seen)]
 
 
-def _family(name: str, kind: str, text: str) -> list[str]:
+def _header_lines(name: str, kind: str, text: str) -> list[str]:
     return [f"# HELP {name} {text}.", f"# TYPE {name} {kind}"]
 
 
@@ -376,21 +378,21 @@ def _labels(key: FleetKey) -> dict[str, str]:
 
 
 def _line(name: str, labels: dict[str, str], value: float) -> str:
-    inner = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+    inner = ",".join(f'{label}="{_escape(text)}"' for label, text in labels.items())
     shown = finite.saturated(value)
     return f"{name}{{{inner}}} {int(shown) if shown == int(shown) and abs(shown) < EXACT else shown}"
 
 
 def render_storage(dropped: int, lost: int) -> str:
     """Lines about the measurements themselves, to append to the page."""
-    lines = _family("tidegate_dropped_samples_total", "counter", "Samples that no database could hold")
+    lines = _header_lines("tidegate_dropped_samples_total", "counter", "Samples that no database could hold")
     lines.append(f"tidegate_dropped_samples_total {dropped}")
-    lines += _family(
+    lines += _header_lines(
         "tidegate_lost_samples_total", "counter", "Measurements that waited too long for the database"
     )
     lines.append(f"tidegate_lost_samples_total {lost}")
     return "\n".join(lines) + "\n"
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -11,9 +11,9 @@ from tidegate.service.endpoints import read_guards, save
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.records import require
 
-Command = Callable[[Endpoint, str, datetime], Endpoint]
+RolloutCommand = Callable[[Endpoint, str, datetime], Endpoint]
 
-COMMANDS: dict[str, Command] = {
+COMMANDS: dict[str, RolloutCommand] = {
     "pause": commands.pause,
     "resume": commands.resume,
     "abort": commands.abort,

@@ -19,7 +19,7 @@ MODES = {"pipeline": "Serial", "containers": "Direct"}
 MIN_CONTAINERS, MAX_CONTAINERS = 2, 15
 METHOD = "SKLEARN_METHOD"
 """Environment variable that is equivalent to the key ``method``."""
-_LONGEST_NAME = 63
+_MAX_NAME = 63
 
 
 def check(variant: structures.VariantSection, path: KeyPath) -> None:
@@ -100,7 +100,7 @@ def model_name(endpoint: str, variant: structures.VariantSection) -> str:
 def content_name(base: str, content: object) -> str:
     """``base`` and 8 hex digits of the content's digest: equal content always has the same name."""
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
-    return f"{base[: _LONGEST_NAME - 9].rstrip('-')}-{digest}"
+    return f"{base[: _MAX_NAME - 9].rstrip('-')}-{digest}"
 
 
 def _several_containers(variant: structures.VariantSection) -> Sequence[structures.ContainerSection]:

@@ -97,7 +97,7 @@ def restore(
             progress(done, header.rows)
     if connection.dialect.name == "postgresql":
         _raise_sequences(connection)
-    _renumber(SqlTx(connection), now)
+    _raise_numbers(SqlTx(connection), now)
     return Contents({name: table.rows for name, table in header.tables.items()})
 
 
@@ -133,7 +133,7 @@ def _raise_sequences(connection: Connection) -> None:
             connection.execute(select(func.setval(sequence, max(last, given or 0))))
 
 
-def _renumber(tx: SqlTx, now: datetime) -> None:
+def _raise_numbers(tx: SqlTx, now: datetime) -> None:
     floor = generation_floor(now)
     for saved in tx.find(ENDPOINTS).items:
         body = saved.body

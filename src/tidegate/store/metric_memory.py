@@ -11,7 +11,7 @@ from itertools import islice
 
 from tidegate.domain.metric import MetricId, Sample
 from tidegate.monitoring.samples import merge
-from tidegate.store.samples import Cells, SeriesKey, SeriesRow
+from tidegate.store.samples import CellSamples, SeriesKey, SeriesRow
 
 CellKey = tuple[int, SeriesKey]
 """Start of a span, and the series."""
@@ -24,7 +24,7 @@ class SpanCells:
 
     floor: int
     complete: bool = False
-    dirty: Cells = field(default_factory=dict)
+    dirty: CellSamples = field(default_factory=dict)
     """To be written, in order of arrival."""
     _recent: dict[int, dict[SeriesKey, Sample]] = field(default_factory=dict)
     _unbased: set[CellKey] = field(default_factory=set)
@@ -43,7 +43,7 @@ class SpanCells:
             self._recent.setdefault(at, {})[series] = value
         self.dirty[key] = value
 
-    def load(self, stored: Cells) -> None:
+    def load(self, stored: CellSamples) -> None:
         """Load all that the database had from ``floor`` on when it was read. Cells that were based or written since
         are newer and stay."""
         for key, sample in stored.items():
@@ -58,7 +58,7 @@ class SpanCells:
     def unbased(self, keys: Iterable[CellKey]) -> list[CellKey]:
         return [key for key in keys if key in self._unbased]
 
-    def base(self, keys: Iterable[CellKey], stored: Cells) -> None:
+    def base(self, keys: Iterable[CellKey], stored: CellSamples) -> None:
         """Add the database's values of these cells to unbased ones."""
         for key in keys:
             if key in self._unbased and key in self.dirty:
@@ -66,7 +66,7 @@ class SpanCells:
                 if (sample := stored.get(key)) is not None:
                     self._set(key, merge((sample, self.dirty[key])))
 
-    def written(self, cells: Cells) -> None:
+    def written(self, cells: CellSamples) -> None:
         """Mark these values as written. A cell that changed meanwhile stays dirty."""
         for key, value in cells.items():
             if self.dirty.get(key) is value:
@@ -102,7 +102,7 @@ class SpanCells:
         found = (at for at, cells in self._recent.items() if at >= since and not names.isdisjoint(cells))
         return max(found, default=None)
 
-    def overlay(self, stored: Cells, metric: MetricId, begins: range) -> Cells:
+    def overlay(self, stored: CellSamples, metric: MetricId, begins: range) -> CellSamples:
         """Cells of a metric as they will be after everything is written."""
         whole = dict(stored)
         for key, sample in self.dirty.items():
@@ -126,14 +126,14 @@ class MetricMemory:
     def complete(self) -> bool:
         return self.seconds.complete and self.minutes.complete
 
-    def add(self, seconds: Cells, minutes: Cells) -> None:
+    def add(self, seconds: CellSamples, minutes: CellSamples) -> None:
         for key, sample in seconds.items():
             self.seconds.add(key, sample)
         for key, sample in minutes.items():
             self.minutes.add(key, sample)
             self._know(key[1], key[0])
 
-    def load(self, seconds: Cells, minutes: Cells, rows: Mapping[SeriesKey, SeriesRow]) -> None:
+    def load(self, seconds: CellSamples, minutes: CellSamples, rows: Mapping[SeriesKey, SeriesRow]) -> None:
         self.seconds.load(seconds)
         self.minutes.load(minutes)
         for series, row in rows.items():

@@ -25,7 +25,7 @@ from tidegate.ports.clock import Clock
 from tidegate.store import samples as stored
 from tidegate.store.database import Database
 from tidegate.store.metric_memory import CellKey, MetricMemory, SpanCells
-from tidegate.store.samples import Cells, SeriesKey, SeriesRow
+from tidegate.store.samples import CellSamples, SeriesKey, SeriesRow
 from tidegate.store.tables import MINUTES, SECONDS
 
 log = logging.getLogger(__name__)
@@ -208,7 +208,7 @@ class SqlMetrics:
         """Samples older than memory, combined with unwritten ones."""
         parts = self._plan(spans, whole)
 
-        def work(connection: Connection) -> list[Cells]:
+        def work(connection: Connection) -> list[CellSamples]:
             named = stored.series_of_metric(connection, metric)
             return [
                 (stored.minutes if by_minutes else stored.seconds)(connection, named, begins.start, begins.stop)
@@ -253,7 +253,7 @@ class SqlMetrics:
             memory.seconds.base(wanted[0], found[0])
             memory.minutes.base(wanted[1], found[1])
 
-    async def _write_cells(self, seconds: Cells, minutes: Cells) -> None:
+    async def _write_cells(self, seconds: CellSamples, minutes: CellSamples) -> None:
         """Write cells. If the database refuses one series, all others are written."""
         memory, now = self._memory, self._now()
         names = {series for _, series in (*seconds, *minutes)}
@@ -281,7 +281,10 @@ class SqlMetrics:
         }
         self._cleaned = now if clean else self._cleaned
 
-    async def _isolate(self, seconds: Cells, minutes: Cells, names: list[SeriesKey], error: Exception) -> None:
+    async def _isolate(
+        self, seconds: CellSamples, minutes: CellSamples, names: list[SeriesKey], error: Exception
+    ) -> None:
+        """Find the series that the database refuses, by halving."""
         if len(names) == 1:
             self._refused.add(names[0])
             self.dropped += len(seconds)
@@ -303,7 +306,7 @@ class SqlMetrics:
         return int(self._clock.now().timestamp())
 
 
-def _select(names: set[SeriesKey], cells: Cells) -> Cells:
+def _select(names: set[SeriesKey], cells: CellSamples) -> CellSamples:
     return {key: sample for key, sample in cells.items() if key[1] in names}
 
 
@@ -317,7 +320,7 @@ def _is_data_error(error: Exception) -> bool:
     return state[:2] in ("22", "54")
 
 
-def _merge_by_span(samples: Iterable[Sample], span: int) -> Cells:
+def _merge_by_span(samples: Iterable[Sample], span: int) -> CellSamples:
     """Merge samples by series and span."""
     groups: dict[CellKey, list[Sample]] = {}
     for s in samples:

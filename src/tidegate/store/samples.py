@@ -53,7 +53,7 @@ class SeriesRow(NamedTuple):
     last_at: int
 
 
-Cells = dict[tuple[int, SeriesKey], Sample]
+CellSamples = dict[tuple[int, SeriesKey], Sample]
 """Samples by start of span and series."""
 
 
@@ -63,7 +63,7 @@ def find_series(connection: Connection, wanted: Iterable[SeriesKey]) -> dict[Ser
     key = tuple_(c.namespace, c.name, c.dimensions, c.unit)
     found: dict[SeriesKey, SeriesRow] = {}
     for part in _chunks(sorted(wanted, key=lambda series: series.order)):
-        query = select(SERIES).where(key.in_([tuple(_names(series).values()) for series in part]))
+        query = select(SERIES).where(key.in_([tuple(_key_columns(series).values()) for series in part]))
         found |= {_series(row): SeriesRow(row.id, row.last_at) for row in connection.execute(query)}
     return found
 
@@ -71,7 +71,7 @@ def find_series(connection: Connection, wanted: Iterable[SeriesKey]) -> dict[Ser
 def series_of_metric(connection: Connection, metric: MetricId) -> dict[int, SeriesKey]:
     """Series of a metric by id, oldest first."""
     c = SERIES.c
-    namespace, name, dimensions, _ = _names(SeriesKey(metric, "")).values()
+    namespace, name, dimensions, _ = _key_columns(SeriesKey(metric, "")).values()
     query = select(SERIES).where(c.namespace == namespace, c.name == name, c.dimensions == dimensions)
     return {row.id: _series(row) for row in connection.execute(query.order_by(c.id))}
 
@@ -89,7 +89,7 @@ def active_metrics(connection: Connection, namespace: str | None, name: str | No
 
 def register(connection: Connection, last: Mapping[SeriesKey, int]) -> dict[SeriesKey, SeriesRow]:
     """Insert rows for new series."""
-    connection.execute(insert(SERIES), [{**_names(series), "last_at": at} for series, at in last.items()])
+    connection.execute(insert(SERIES), [{**_key_columns(series), "last_at": at} for series, at in last.items()])
     return find_series(connection, last)
 
 
@@ -99,7 +99,7 @@ def advance(connection: Connection, rows: Sequence[SeriesRow]) -> None:
     connection.execute(statement, [{"of": row.id, "at": row.last_at} for row in rows])
 
 
-def write(connection: Connection, table: Table, cells: Cells, ids: Mapping[SeriesKey, SeriesRow]) -> None:
+def write(connection: Connection, table: Table, cells: CellSamples, ids: Mapping[SeriesKey, SeriesRow]) -> None:
     """Replace cells. Counts of a cell only grow, so a late, older value (from a transaction that was given up and is
     committed after all) has no effect."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
@@ -113,11 +113,11 @@ def write(connection: Connection, table: Table, cells: Cells, ids: Mapping[Serie
 
 def cells(
     connection: Connection, table: Table, keys: Iterable[tuple[int, SeriesKey]], ids: Mapping[SeriesKey, SeriesRow]
-) -> Cells:
+) -> CellSamples:
     """Read the cells with these keys."""
     named = {ids[series].id: series for _, series in keys}
     places = [(at, ids[series].id) for at, series in keys]
-    found: Cells = {}
+    found: CellSamples = {}
     for part in _chunks(places):
         query = select(table).where(tuple_(table.c.at, table.c.series_id).in_(part))
         found |= _cells(connection, table, query, named)
@@ -128,7 +128,7 @@ def present_cells(
     connection: Connection,
     in_seconds: Sequence[tuple[int, SeriesKey]],
     in_minutes: Sequence[tuple[int, SeriesKey]],
-) -> tuple[Cells, Cells]:
+) -> tuple[CellSamples, CellSamples]:
     """Read the cells with these keys from each table."""
     ids = find_series(connection, {series for _, series in (*in_seconds, *in_minutes)})
     found_seconds, found_minutes = (
@@ -140,10 +140,10 @@ def present_cells(
 
 def cells_since(
     connection: Connection, second: int, minute: int
-) -> tuple[Cells, Cells, dict[SeriesKey, SeriesRow]]:
+) -> tuple[CellSamples, CellSamples, dict[SeriesKey, SeriesRow]]:
     """Read all seconds and minutes from these on, and their series."""
     rows: dict[SeriesKey, SeriesRow] = {}
-    found: list[Cells] = []
+    found: list[CellSamples] = []
     for table, since in ((SECONDS, second), (MINUTES, minute)):
         ids = select(table.c.series_id).where(table.c.at >= since)
         some = connection.execute(select(SERIES).where(SERIES.c.id.in_(ids))).all()
@@ -154,7 +154,7 @@ def cells_since(
 
 
 def write_all(
-    connection: Connection, seconds: Cells, minutes: Cells, rows: Mapping[SeriesKey, SeriesRow]
+    connection: Connection, seconds: CellSamples, minutes: CellSamples, rows: Mapping[SeriesKey, SeriesRow]
 ) -> dict[SeriesKey, SeriesRow]:
     """Replace cells in both tables. ``rows``: known rows of their series. Returns the rows of all."""
     last: dict[SeriesKey, int] = {}
@@ -174,19 +174,19 @@ def write_all(
     return found | later
 
 
-def minutes(connection: Connection, named: Mapping[int, SeriesKey], start: int, stop: int) -> Cells:
+def minutes(connection: Connection, named: Mapping[int, SeriesKey], start: int, stop: int) -> CellSamples:
     """Minutes of some series from ``start`` to before ``stop``."""
     c = MINUTES.c
     query = select(MINUTES).where(c.series_id.in_(list(named)), c.at >= start, c.at < stop)
     return _cells(connection, MINUTES, query, named)
 
 
-def seconds(connection: Connection, named: Mapping[int, SeriesKey], start: int, stop: int) -> Cells:
+def seconds(connection: Connection, named: Mapping[int, SeriesKey], start: int, stop: int) -> CellSamples:
     """Seconds of some series from ``start`` to before ``stop``. The table is ordered by time, so each second is
     looked up by its full key; a range scan would read the seconds of all series."""
     c = SECONDS.c
     newest = connection.execute(select(func.max(c.at))).scalar()
-    found: Cells = {}
+    found: CellSamples = {}
     for part in _chunks(range(start, min(stop, (newest or 0) + 1))):
         query = select(SECONDS).where(c.at.in_(part), c.series_id.in_(list(named)))
         found |= _cells(connection, SECONDS, query, named)
@@ -207,7 +207,7 @@ def drop_series(connection: Connection, before: int) -> None:
     connection.execute(delete(SERIES).where(SERIES.c.last_at < before))
 
 
-def _names(series: SeriesKey) -> dict[str, str]:
+def _key_columns(series: SeriesKey) -> dict[str, str]:
     metric = series.metric
     dimensions = msgspec.json.encode(metric.dimensions).decode()
     return {"namespace": metric.namespace, "name": metric.name, "dimensions": dimensions, "unit": series.unit}
@@ -226,12 +226,14 @@ def _row(at: int, series_id: int, sample: Sample) -> dict[str, object]:
         "total": sample.total,
         "low": sample.low,
         "high": sample.high,
-        "bins": _packed(sample.bins),
+        "bins": _pack(sample.bins),
     }
 
 
-def _cells(connection: Connection, table: Table, query: Select[Any], named: Mapping[int, SeriesKey]) -> Cells:
-    found: Cells = {}
+def _cells(
+    connection: Connection, table: Table, query: Select[Any], named: Mapping[int, SeriesKey]
+) -> CellSamples:
+    found: CellSamples = {}
     for at, series_id, count, total, low, high, bins in connection.execute(query):
         series = named[series_id]
         unpacked = msgspec.msgpack.decode(bins, type=dict[int, float])
@@ -241,7 +243,7 @@ def _cells(connection: Connection, table: Table, query: Select[Any], named: Mapp
     return found
 
 
-def _packed(bins: Mapping[int, float]) -> bytes:
+def _pack(bins: Mapping[int, float]) -> bytes:
     """MessagePack with whole counts as integers: about 4 bytes per bin."""
     return msgspec.msgpack.encode({k: int(v) if v == int(v) else v for k, v in bins.items()})
 

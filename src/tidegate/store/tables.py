@@ -102,7 +102,7 @@ SERIES = Table(
 """``dimensions`` is a sorted JSON array of pairs; ``last_at`` is the start of the last minute with data."""
 
 
-def _samples(name: str, *indexes: Index) -> Table:
+def _samples_table(name: str, *indexes: Index) -> Table:
     """Rows are clustered by time, so that writes at one time touch few pages."""
     return Table(
         name,
@@ -119,8 +119,8 @@ def _samples(name: str, *indexes: Index) -> Table:
     )
 
 
-SECONDS = _samples("seconds")
-MINUTES = _samples("minutes", Index("minutes_series", "series_id", "at"))
+SECONDS = _samples_table("seconds")
+MINUTES = _samples_table("minutes", Index("minutes_series", "series_id", "at"))
 """Every sample is in ``seconds`` (while those are retained) and, aggregated, in ``minutes``."""
 
 QUEUE = Table(

@@ -7,7 +7,7 @@ from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.observation import Observation
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.rollout import DeploymentConfig, Version
-from tidegate.rollout.status import Variants, VariantView, status, variants
+from tidegate.rollout.status import Variants, VariantView, status, variant_views
 from tidegate.wire import sagemaker_async
 from tidegate.wire.operation import Call, Params
 from tidegate.wire.sagemaker_deployment import shown
@@ -18,7 +18,7 @@ LONGEST_IMAGE = 255
 
 
 def described(call: Call, endpoint: Endpoint, seen: Observation | None) -> Params:
-    views, version = variants(endpoint, seen), _version(endpoint)
+    views, version = variant_views(endpoint, seen), _version(endpoint)
     queue = next((one.asynchronous for one in version.variants if one.asynchronous), None) if version else None
     return {
         "EndpointName": endpoint.name,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.auth.child_environment import AWS_SECRETS, minimal_environment, names_secret, remove_secrets
+from tidegate.auth.child_environment import AWS_SECRETS, is_secret_name, minimal_environment, remove_secrets
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from tidegate.auth.child_environment import AWS_SECRETS, minimal_environment, na
     ],
 )
 def test_names_of_secrets(name: str) -> None:
-    assert names_secret(name)
+    assert is_secret_name(name)
     assert remove_secrets({name: "a-value", "PATH": "/bin"}) == {"PATH": "/bin"}
 
 

@@ -13,7 +13,7 @@ from tidegate.rollout import commands, desired_state
 from tidegate.rollout.commands import VariantChange
 from tidegate.rollout.digest import digest
 from tidegate.rollout.plan import compile_plan
-from tidegate.rollout.status import variants
+from tidegate.rollout.status import variant_views
 from tidegate.testing.faults import Physics, Side, StartsFail, When
 from tidegate.testing.invariants import Invariants
 from tidegate.testing.samples import canary, instances, percent, rolling, version
@@ -94,7 +94,7 @@ def test_a_shadow_is_shown_apart() -> None:
     )
     world.run(100)
     assert world.record is not None
-    found = variants(world.record, world.look())
+    found = variant_views(world.record, world.look())
     assert [v.name for v in found.current] == [v.name for v in found.pending] == ["AllTraffic"]
     assert [v.name for v in found.shadows] == [v.name for v in found.pending_shadows] == ["Shadow"]
     assert found.shadows[0].current_weight == 1.0 and found.shadows[0].current_count == 1

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tidegate.domain.errors import ArtifactError, Invalid, StartTimeout, TidegateError
 from tidegate.domain.memory_sizes import format_bytes
-from tidegate.domain.start_limits import budget
+from tidegate.domain.start_limits import remaining_limit
 from tidegate.host.atomic_write import write_atomically
 from tidegate.serving.contract.cold_start import ColdStart, tell
 from tidegate.serving.contract.invocation import Engine
@@ -78,7 +78,7 @@ class Worker:
     def _begin_loading(self, age: float) -> float:
         """The seconds that loading may take, which are left for the supervisor to see: should this process hang in
         the midst of it, nobody else would know."""
-        seconds = budget(self._spec.startup_timeout, age)
+        seconds = remaining_limit(self._spec.startup_timeout, age)
         with suppress(OSError):
             write_atomically(self._path.with_name(LOADING), f"{seconds:.3f}".encode(), durable=False)
         return seconds
@@ -96,7 +96,7 @@ class Worker:
         try:
             self._server = server = Server(spec, self._path.parent)
             await server.listen()
-            until = now() + budget(spec.download_timeout, age)
+            until = now() + remaining_limit(spec.download_timeout, age)
             # The kernel may take tens of milliseconds to move a process between groups.
             await asyncio.gather(fetch(spec, until), asyncio.to_thread(self._wall_in))
             if cold is not None:

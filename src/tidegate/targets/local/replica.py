@@ -13,7 +13,7 @@ import msgspec
 
 from tidegate.domain.fleet import FleetId, ReplicaState, VariantSpec
 from tidegate.domain.memory_sizes import format_bytes
-from tidegate.domain.start_limits import grace
+from tidegate.domain.start_limits import supervisor_grace
 from tidegate.host import process_stats
 from tidegate.host.process_stats import ProcessStats
 from tidegate.targets.local import cgroups, logs, worker_client
@@ -149,12 +149,16 @@ class Member:
         if self._loaded_by is None:
             with contextlib.suppress(OSError, ValueError):
                 seconds = float((self.folder / LOADING).read_text())
-                self._loaded_by = now + min(seconds, variant.startup_timeout) + grace(variant.startup_timeout)
+                self._loaded_by = (
+                    now + min(seconds, variant.startup_timeout) + supervisor_grace(variant.startup_timeout)
+                )
         if self._loaded_by is not None:
             why = f"the model did not load within {variant.startup_timeout:g} s"
             return why if now > self._loaded_by else ""
         limit = variant.download_timeout + variant.startup_timeout
-        return f"no answer to /ping within {limit:g} s" if now - self.since > limit + grace(limit) else ""
+        return (
+            f"no answer to /ping within {limit:g} s" if now - self.since > limit + supervisor_grace(limit) else ""
+        )
 
     def outgrows(self) -> str:
         """Once, when it holds more memory than it may: what it says of that. It is leaving from then on."""
