@@ -8,11 +8,11 @@ from botocore.exceptions import ClientError
 
 from tests.served_wire import START, Served
 from tidegate.domain.recommendation import (
+    ConfigurationTrial,
     RecommendationJob,
     RecommendationLimits,
     RecommendationStatus,
     RecommendedInstance,
-    TestedConfiguration,
 )
 from tidegate.service.record_kinds import RECOMMENDATION
 
@@ -196,9 +196,9 @@ def test_what_was_found_is_told_in_sagemakers_members(sagemaker: Any, wire: Serv
 def test_steps_tell_each_configuration(sagemaker: Any, wire: Served) -> None:
     create(sagemaker)
     steps = (
-        TestedConfiguration(ENVIRONMENT, 1, 120.0, 0.0051),
-        TestedConfiguration(ENVIRONMENT, 2, 0.0, 0.75),
-        TestedConfiguration(ENVIRONMENT, 2),
+        ConfigurationTrial(ENVIRONMENT, 1, 120.0, 0.0051),
+        ConfigurationTrial(ENVIRONMENT, 2, 0.0, 0.75),
+        ConfigurationTrial(ENVIRONMENT, 2),
     )
     becomes(wire, started_at=START, steps=steps)
     listed = sagemaker.list_inference_recommendations_job_steps(JobName="job", MaxResults=2)

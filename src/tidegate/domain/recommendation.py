@@ -32,7 +32,7 @@ class RecommendationLimits:
 
 
 @dataclass(frozen=True)
-class TestedConfiguration:
+class ConfigurationTrial:
     """One configuration under load. ``rate``: highest sustained rate in requests per second, 0.0 if none so far.
     ``latency``: seconds at that rate, otherwise the shortest measured; None before the first load has ended."""
 
@@ -75,7 +75,7 @@ class RecommendationJob:
     """How it ended; None while it runs."""
     reason: str = ""
     """Why it failed."""
-    steps: tuple[TestedConfiguration, ...] = ()
+    steps: tuple[ConfigurationTrial, ...] = ()
     found: tuple[RecommendedInstance, ...] = ()
     """By cost per request, lowest first."""
     wire: dict[str, object] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from tidegate.domain.recommendation import RecommendationJob, RecommendedInstance, TestedConfiguration
+from tidegate.domain.recommendation import ConfigurationTrial, RecommendationJob, RecommendedInstance
 
 
 @dataclass(frozen=True)
@@ -12,7 +12,7 @@ class RecommenderSeen:
     the process wrote."""
 
     alive: bool
-    steps: tuple[TestedConfiguration, ...] = ()
+    steps: tuple[ConfigurationTrial, ...] = ()
     reason: str | None = None
     found: tuple[RecommendedInstance, ...] = ()
     said: str = ""

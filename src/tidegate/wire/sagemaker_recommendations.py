@@ -2,10 +2,10 @@
 
 from tidegate.domain.errors import AlreadyExists, Invalid
 from tidegate.domain.recommendation import (
+    ConfigurationTrial,
     RecommendationJob,
     RecommendationLimits,
     RecommendedInstance,
-    TestedConfiguration,
 )
 from tidegate.ports.store import Saved
 from tidegate.service import recommendations as use
@@ -182,7 +182,7 @@ def list_steps(call: TxCall, params: Params) -> Params:
     return {"Steps": page, "NextToken": token}
 
 
-def _step(job: RecommendationJob, step: TestedConfiguration) -> Params:
+def _step(job: RecommendationJob, step: ConfigurationTrial) -> Params:
     benchmark: Params = {"ModelConfiguration": _configuration(step.environment)}
     status = job.status.value if step.latency is None else "COMPLETED"
     if step.rate > 0 and step.latency is not None:

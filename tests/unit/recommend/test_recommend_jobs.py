@@ -12,7 +12,7 @@ from tidegate.advisor.recommend import jobs
 from tidegate.advisor.recommend.configurations import Candidate, Objective, Probe, Trial
 from tidegate.advisor.recommend.search import Effort, Look, highest
 from tidegate.domain.errors import Invalid
-from tidegate.domain.recommendation import RecommendationJob, RecommendationLimits, TestedConfiguration
+from tidegate.domain.recommendation import ConfigurationTrial, RecommendationJob, RecommendationLimits
 from tidegate.domain.registry import ContainerDefinition, Model
 
 OBJECTIVE = Objective(95, 0.05)
@@ -86,7 +86,7 @@ def test_a_job_file_comes_back_as_it_was(tmp_path: Path) -> None:
 
 def test_what_each_configuration_did_is_told_as_it_happens() -> None:
     answers = iter([probe(50, 0.2), probe(25, 0.1), probe(12, 0.01), probe(24, 0.02), probe(48, inf)])
-    told: list[list[TestedConfiguration]] = []
+    told: list[list[ConfigurationTrial]] = []
     watched = jobs.Watched(lambda *_: next(answers), OBJECTIVE, told.append)
     for _ in range(5):
         watched(ONE, 1.0, 1.0)

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from tidegate.domain.recommendation import (
+    ConfigurationTrial,
     RecommendationJob,
     RecommendationStatus,
     RecommendedInstance,
-    TestedConfiguration,
 )
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.ports.recommenders import RecommenderSeen
@@ -164,6 +164,6 @@ def test_what_an_earlier_controller_left_is_cleared_before_anything_starts(tmp_p
 )
 def test_how_a_job_ends(stopping: bool, reason: str, outcome: RecommendationStatus) -> None:
     going = replace(job(), started_at=NOW, stopping=stopping)
-    steps = (TestedConfiguration({}, 1, 10.0, 0.1),)
+    steps = (ConfigurationTrial({}, 1, 10.0, 0.1),)
     after = decided(going, RecommenderSeen(False, steps, reason, FOUND), 1, False, NOW)
     assert (after.status, after.ended_at, after.steps) == (outcome, NOW, steps)

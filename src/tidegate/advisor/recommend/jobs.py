@@ -1,6 +1,6 @@
 """A recommendation job in its process: the file it is started with, what it tries, and what it found.
 
-In the file's folder lie ``progress.json`` (a ``TestedConfiguration`` for each one so far), ``server`` (the state of
+In the file's folder lie ``progress.json`` (a ``ConfigurationTrial`` for each one so far), ``server`` (the state of
 the server that is loaded) and at the end ``result.json`` (a ``Result``).
 """
 
@@ -21,7 +21,7 @@ from tidegate.advisor.recommend.estimates import SYSTEM, Offer, offers, workers
 from tidegate.advisor.recommend.load_runs import Ground
 from tidegate.advisor.recommend.search import Effort, search
 from tidegate.domain.errors import Invalid, StartupError
-from tidegate.domain.recommendation import RecommendationJob, RecommendedInstance, TestedConfiguration
+from tidegate.domain.recommendation import ConfigurationTrial, RecommendationJob, RecommendedInstance
 from tidegate.host.atomic_write import write_atomically
 from tidegate.serving.artifacts.fetch import ARCHIVES, Policy, materialise
 from tidegate.testing.platform import Platform
@@ -132,25 +132,25 @@ class Watched:
 
     measure: Measure
     objective: Objective
-    tell: Callable[[list[TestedConfiguration]], None]
-    _steps: dict[Candidate, TestedConfiguration] = field(default_factory=dict)
+    tell: Callable[[list[ConfigurationTrial]], None]
+    _steps: dict[Candidate, ConfigurationTrial] = field(default_factory=dict)
 
     def __call__(self, candidate: Candidate, rate: float, seconds: float) -> Probe:
         if candidate not in self._steps:
-            self._put(candidate, TestedConfiguration(candidate.environment, candidate.instances))
+            self._put(candidate, ConfigurationTrial(candidate.environment, candidate.instances))
         probe = self.measure(candidate, rate, seconds)
         before = self._steps[candidate]
         if self.objective.holds(probe) and probe.rate > before.rate:
             self._put(
                 candidate,
-                TestedConfiguration(candidate.environment, candidate.instances, probe.rate, probe.latency),
+                ConfigurationTrial(candidate.environment, candidate.instances, probe.rate, probe.latency),
             )
         elif before.rate == 0.0 and math.isfinite(probe.latency):
             nearest = min(probe.latency, probe.latency if before.latency is None else before.latency)
-            self._put(candidate, TestedConfiguration(candidate.environment, candidate.instances, 0.0, nearest))
+            self._put(candidate, ConfigurationTrial(candidate.environment, candidate.instances, 0.0, nearest))
         return probe
 
-    def _put(self, candidate: Candidate, step: TestedConfiguration) -> None:
+    def _put(self, candidate: Candidate, step: ConfigurationTrial) -> None:
         self._steps[candidate] = step
         self.tell(list(self._steps.values()))
 

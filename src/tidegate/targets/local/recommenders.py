@@ -17,7 +17,7 @@ import msgspec
 import psutil
 
 from tidegate.domain.errors import Transient
-from tidegate.domain.recommendation import RecommendationJob, RecommendedInstance, TestedConfiguration
+from tidegate.domain.recommendation import ConfigurationTrial, RecommendationJob, RecommendedInstance
 from tidegate.host.atomic_write import write_atomically
 from tidegate.host.installation import Installation
 from tidegate.ports.recommenders import RecommenderSeen
@@ -73,7 +73,7 @@ class LocalRecommenders:
     async def look(self, name: str) -> RecommenderSeen:
         folder, alive = self.root / name, self._process(name) is not None
         result = word(folder / "result.json", _Result)
-        steps = word(folder / "progress.json", tuple[TestedConfiguration, ...]) or ()
+        steps = word(folder / "progress.json", tuple[ConfigurationTrial, ...]) or ()
         if result is None:
             return RecommenderSeen(alive, steps, said=_last_line(folder / LOG))
         return RecommenderSeen(alive, steps, result.reason, result.found)
