@@ -114,7 +114,7 @@ def test_the_types_and_the_time_may_come_from_elsewhere(sagemaker: Any, wire: Se
         ({"ContainerConfig": {}}, "needs a ModelName, and"),
         ({"ContainerConfig": {"PayloadConfig": {"SamplePayloadUrl": "https://a/b"}}}, "is neither s3://"),
         ({"JobDurationInSeconds": 18001}, "give 1 to 18000 seconds"),
-        ({"ResourceLimit": {"MaxNumberOfTests": 11}}, "10 are the most"),
+        ({"ResourceLimit": {"MaxNumberOfTests": 11}}, "the maximum is 10"),
         ({"Endpoints": [{"EndpointName": "e"}]}, "Endpoints is not supported yet"),
         (
             {"EndpointConfigurations": [{"ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1}}]},

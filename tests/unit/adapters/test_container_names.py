@@ -66,7 +66,7 @@ def test_versions_that_join_the_same_containers_differently_are_told_apart() -> 
     ("model", "said"),
     [
         (replace(PIPELINE, containers=()), "has no container"),
-        (replace(PIPELINE, containers=(TREES,) * 16), "has 16 containers; 15 are the most"),
+        (replace(PIPELINE, containers=(TREES,) * 16), "has 16 containers; the maximum is 15"),
         (replace(PIPELINE, execution_mode="Direct"), "every container needs a ContainerHostname"),
         (replace(PIPELINE, containers=(SCALER, SCALER)), "'scaler' is given to several containers"),
     ],
