@@ -102,7 +102,7 @@ def test_a_postgresql_user_who_may_not_write(postgres_url: str) -> None:
         connection.execute("CREATE ROLE guest LOGIN")
         connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO guest")
     try:
-        with pytest.raises(StartupError, match=r"permission denied.*let the user who runs tidegate write"):
+        with pytest.raises(StartupError, match=r"permission denied.*give write permission to the user"):
             open_store(postgres_url.replace("postgres@", "guest@"))
     finally:
         with psycopg.connect(postgres_url, autocommit=True) as connection:

@@ -81,7 +81,7 @@ def test_the_container_may_be_the_only_one_of_a_list(sagemaker: Any) -> None:
                     {"Image": "tidegate/xgboost", "ModelDataUrl": "s3://m/b.tar.gz", "ContainerHostname": "b"},
                 ]
             },
-            "one container alone",
+            "needs exactly one container",
         ),
     ],
 )

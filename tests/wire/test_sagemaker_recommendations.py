@@ -132,7 +132,7 @@ def test_inputs_that_cannot_be_used_are_refused(sagemaker: Any, given: dict[str,
 @pytest.mark.parametrize(
     ("conditions", "message"),
     [
-        ({"MaxInvocations": 0}, "must be 1 at least"),
+        ({"MaxInvocations": 0}, "must be at least 1"),
         ({"FlatInvocations": "Continue"}, "FlatInvocations Continue is not supported yet"),
         ({"ModelLatencyThresholds": [{"Percentile": "P50", "ValueInMilliseconds": 5}]}, "not one of P95, P99"),
         ({"ModelLatencyThresholds": [{"ValueInMilliseconds": 0}]}, "give 1 ms to an hour"),
@@ -149,7 +149,7 @@ def test_many_models_or_containers_are_refused(sagemaker: Any) -> None:
     many = {"Image": "tidegate/xgboost", "Mode": "MultiModel", "ModelDataUrl": "s3://models/clients/"}
     sagemaker.create_model(ModelName="many", PrimaryContainer=many)
     sagemaker.create_model(ModelName="chain", Containers=[{"Image": "tidegate/xgboost"}] * 2)
-    for name, said in (("many", "serves many models"), ("chain", "has several containers")):
+    for name, said in (("many", "multi-model container"), ("chain", "has several containers")):
         with pytest.raises(ClientError, match=said):
             create(sagemaker, InputConfig={"ModelName": name})
 
