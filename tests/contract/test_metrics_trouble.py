@@ -34,11 +34,11 @@ class Trouble:
         commit, driver = dialect.do_commit, dialect.dbapi
         assert driver is not None
 
-        def begin(work: Callable[[Any], R], *, looking: bool = False) -> R:
-            self.writes = not looking
+        def begin(work: Callable[[Any], R], *, read_only: bool = False) -> R:
+            self.writes = not read_only
             if self.away:
                 raise Unavailable("the database is away")
-            return transact(work, looking=looking)
+            return transact(work, read_only=read_only)
 
         def lose(connection: Any) -> None:
             commit(connection)
@@ -53,8 +53,8 @@ class Trouble:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the machine is."""
-    monkeypatch.setattr(adapter, "PATIENCE", 60)
-    monkeypatch.setattr(adapter, "LOAD_PATIENCE", 60)
+    monkeypatch.setattr(adapter, "PUT_TIMEOUT", 60)
+    monkeypatch.setattr(adapter, "LOAD_TIMEOUT", 60)
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_late_samples_count_once_whatever_becomes_of_a_commit(bench: Bench) -> N
 def test_a_database_that_cannot_be_read_at_the_start_leaves_memory_working(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adapter, "LOAD_AGAIN", 0.0)
+    monkeypatch.setattr(adapter, "LOAD_RETRY", 0.0)
     bench.put(sample([1], T0), sample([1], T0 - 60))
     bench.restart()
     trouble = Trouble(bench)
@@ -158,7 +158,7 @@ def test_sqlite_held_by_another_program_blinds_nobody(tmp_path: Path, monkeypatc
     path = tmp_path / "tidegate.db"
     bench = Bench(f"sqlite:///{path}")
     bench.put(sample([1], T0))
-    monkeypatch.setattr(adapter, "PATIENCE", 0.05)
+    monkeypatch.setattr(adapter, "PUT_TIMEOUT", 0.05)
     bench.restart()
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -175,7 +175,7 @@ def test_sqlite_held_by_another_program_blinds_nobody(tmp_path: Path, monkeypatc
     seen = asyncio.run(meanwhile())
     assert [spans[T0].total for spans in seen] == [3, 5, 7]
     other.close()
-    monkeypatch.setattr(adapter, "PATIENCE", 60)
+    monkeypatch.setattr(adapter, "PUT_TIMEOUT", 60)
     bench.put(sample([100], T0))
     assert stored(bench) == ({T0: 103, T0 + 1: 2, T0 + 2: 2}, {T0: 107})
     asyncio.run(bench.database.close())
@@ -204,9 +204,9 @@ def test_reads_do_not_wait_for_a_put(bench: Bench) -> None:
 def test_what_comes_while_a_write_is_under_way_is_written_next(bench: Bench) -> None:
     enter, leave, transact = threading.Event(), threading.Event(), bench.database.transact
 
-    def slow(work: Callable[[Any], R], *, looking: bool = False) -> R:
-        result = transact(work, looking=looking)
-        if not looking:
+    def slow(work: Callable[[Any], R], *, read_only: bool = False) -> R:
+        result = transact(work, read_only=read_only)
+        if not read_only:
             enter.set()
             leave.wait(60)
         return result
@@ -249,7 +249,7 @@ def test_a_full_disk_costs_nothing_of_what_memory_has(tmp_path: Path) -> None:
 
     limit(1)
     many = [sample([9], T0, MetricId.of("mine", f"m{n}", {"Endpoint": "x" * 200})) for n in range(500)]
-    with pytest.raises(Unavailable, match="make room on its disk"):
+    with pytest.raises(Unavailable, match="free space on its disk"):
         bench.put(sample([2], T0), *many)
     assert bench.totals(T0, T0 + 1, 1) == {T0: 3}
     limit(1_000_000)

@@ -14,10 +14,10 @@ import pytest
 from tests.tcp_relay import Relay, relayed
 from tidegate.domain.errors import StartupError, Unavailable
 from tidegate.ports.store import Kind, Tx
-from tidegate.store import Limits, SqlStore, open_store
+from tidegate.store import DatabaseLimits, SqlStore, open_store
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-SHORT = Limits(transaction=2.0)
+SHORT = DatabaseLimits(transaction=2.0)
 PATIENCE = 60.0
 """Far more than any of it takes, far less than what hangs for good."""
 
@@ -85,7 +85,7 @@ def test_a_statement_that_is_never_answered_ends_in_time(relay: Relay, store: Sq
     async def main() -> None:
         message = await tried(store, put("lost"))
         assert "did not answer within 2 s" in str(message)
-        assert "check that its server is there and running" in str(message)
+        assert "check that its server is running and reachable" in str(message)
         relay.deaf_to = b""
         relay.resume()
         await until_well(store)
@@ -123,12 +123,12 @@ def test_many_calls_on_a_silent_database_fail_together_and_then_promptly(relay: 
 
 def test_a_server_that_is_silent_at_the_start_is_an_error_in_time(relay: Relay, postgres_url: str) -> None:
     relay.silence()
-    with pytest.raises(StartupError, match="check that its server is there and running"):
+    with pytest.raises(StartupError, match="check that its server is running and reachable"):
         open_store(relay.url(postgres_url), SHORT)
 
 
 def test_closing_does_not_wait_for_a_silent_server(relay: Relay, postgres_url: str) -> None:
-    store = open_store(relay.url(postgres_url), Limits(transaction=3600.0))
+    store = open_store(relay.url(postgres_url), DatabaseLimits(transaction=3600.0))
 
     async def main() -> None:
         await store.run(put("a"))
@@ -161,14 +161,14 @@ def test_what_a_vanished_client_held_is_free_in_time(relay: Relay, store: SqlSto
 
 def test_calls_on_a_locked_sqlite_share_the_wait(tmp_path: Path) -> None:
     path = tmp_path / "tidegate.db"
-    store = open_store(f"sqlite:///{path}", Limits(transaction=4.0))
+    store = open_store(f"sqlite:///{path}", DatabaseLimits(transaction=4.0))
     foreign = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     foreign.execute("BEGIN IMMEDIATE")
 
     async def main() -> None:
         outcomes = await asyncio.gather(*(tried(store, put(str(n))) for n in range(100)))
         assert {str(outcome) for outcome in outcomes} == {str(outcomes[0])}
-        assert "database is locked; another process holds it; try again" in str(outcomes[0])
+        assert "database is locked; another process has locked it; try again" in str(outcomes[0])
         assert isinstance(await tried(store, put("again")), str)
         freed = threading.Timer(0.2, lambda: foreign.execute("ROLLBACK"))
         freed.start()

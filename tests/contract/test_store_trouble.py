@@ -52,8 +52,8 @@ def names(store: SqlStore) -> set[str]:
         ("nonsense", "expected sqlite:////PATH or postgresql://"),
         ("postgresql://host:port/name", "expected sqlite:////PATH or postgresql://"),
         ("mysql://host/name", "A mysql database is not supported: use sqlite or postgresql"),
-        ("sqlite:////proc/tidegate.db", "unable to open database file; its folder must be there"),
-        ("sqlite:////dev/full", "make room on its disk"),
+        ("sqlite:////proc/tidegate.db", "unable to open database file; its folder must exist"),
+        ("sqlite:////dev/full", "free space on its disk"),
         (
             "postgresql://me:secret@/name?host=/proc",
             r"postgresql://me:\*\*\*@/name.* check that its server is there",
@@ -69,7 +69,7 @@ def test_a_wrong_url_says_what_to_do(url: str, line: str) -> None:
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(StartupError, match="its folder must be there"):
+    with pytest.raises(StartupError, match="its folder must exist"):
         open_store(f"sqlite:///{tmp_path / 'missing' / 'tidegate.db'}")
 
 
@@ -85,7 +85,9 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 def test_a_database_that_can_only_be_read(tmp_path: Path) -> None:
     path = tmp_path / "tidegate.db"
     asyncio.run(open_store(f"sqlite:///{path}").close())
-    with pytest.raises(StartupError, match="readonly database; let the user who runs tidegate write to it"):
+    with pytest.raises(
+        StartupError, match="readonly database; give write permission to the user who runs tidegate"
+    ):
         open_store(f"sqlite:///file:{path}?mode=ro&uri=true")
 
 
@@ -100,7 +102,7 @@ def test_a_postgresql_user_who_may_not_write(postgres_url: str) -> None:
         connection.execute("CREATE ROLE guest LOGIN")
         connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO guest")
     try:
-        with pytest.raises(StartupError, match=r"permission denied.*let the user who runs tidegate write"):
+        with pytest.raises(StartupError, match=r"permission denied.*give write permission to the user"):
             open_store(postgres_url.replace("postgres@", "guest@"))
     finally:
         with psycopg.connect(postgres_url, autocommit=True) as connection:
@@ -119,7 +121,7 @@ def test_a_full_disk_undoes_the_transaction_and_later_work_goes_on(disk: SmallDi
     run(store, put("before"))
     disk.fill()
     for _ in range(3):
-        with pytest.raises(Unavailable, match="make room on its disk"):
+        with pytest.raises(Unavailable, match="free space on its disk"):
             run(store, lambda tx: [put("small")(tx), put("large", 1_000_000)(tx)])
         assert names(store) == {"before"}
     disk.free()
@@ -130,7 +132,7 @@ def test_a_full_disk_undoes_the_transaction_and_later_work_goes_on(disk: SmallDi
 
 def test_a_full_disk_is_no_place_to_start(disk: SmallDisk) -> None:
     disk.fill()
-    with pytest.raises(StartupError, match="make room on its disk"):
+    with pytest.raises(StartupError, match="free space on its disk"):
         open_store(f"sqlite:///{disk.folder / 'tidegate.db'}")
 
 
@@ -142,7 +144,7 @@ def test_a_full_database_undoes_the_transaction_and_later_work_goes_on(tmp_path:
         return lambda connection: connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}").scalar()
 
     asyncio.run(store.database.run(limit(1)))  # as many as there are
-    with pytest.raises(Unavailable, match="is full; make room on its disk"):
+    with pytest.raises(Unavailable, match="is full; free space on its disk"):
         run(store, lambda tx: [put("small")(tx), put("large", 100_000)(tx)])
     assert names(store) == {"before"}
     asyncio.run(store.database.run(limit(1_000_000)))
@@ -157,7 +159,7 @@ def test_sqlite_held_by_another_program(tmp_path: Path) -> None:
     asyncio.run(store.database.run(lambda connection: connection.exec_driver_sql("PRAGMA busy_timeout = 20")))
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(Unavailable, match="database is locked; another process holds it; try again"):
+    with pytest.raises(Unavailable, match="database is locked; another process has locked it; try again"):
         run(store, put("a"))
     other.execute("ROLLBACK")
     other.close()
@@ -170,7 +172,7 @@ def test_postgresql_held_by_another_program(postgres_url: str) -> None:
     asyncio.run(store.database.run(lambda connection: connection.exec_driver_sql("SET lock_timeout = '20ms'")))
     with psycopg.connect(postgres_url) as other:
         other.execute("LOCK TABLE records")
-        with pytest.raises(Unavailable, match="lock timeout; another process holds it; try again"):
+        with pytest.raises(Unavailable, match="lock timeout; another process has locked it; try again"):
             run(store, put("a"))
     run(store, put("a"))
     asyncio.run(store.close())
@@ -192,7 +194,7 @@ def test_a_server_that_cuts_the_connection(postgres_url: str) -> None:
         cut()
         put("lost too")(tx)
 
-    with pytest.raises(Unavailable, match="check that its server is there and running"):
+    with pytest.raises(Unavailable, match="check that its server is running and reachable"):
         run(store, work)
     assert names(store) == {"before"}
     cut()  # while idle: the next transaction connects anew

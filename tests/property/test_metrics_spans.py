@@ -17,13 +17,13 @@ from tidegate.monitoring import sketch
 from tidegate.monitoring.samples import merge
 from tidegate.store import metrics as adapter
 from tidegate.store.database import Database, open_database
-from tidegate.store.metrics import Keep, SqlMetrics
+from tidegate.store.metrics import Retention, SqlMetrics
 
 R = TypeVar("R")
 
 T0 = 1_800_000_000
 METRICS = [MetricId.of("mine", name, {"Endpoint": "a"}) for name in ("Errors", "Latency")]
-KEEP = Keep(seconds_in_memory=20, minutes_in_memory=120)
+KEEP = Retention(seconds_in_memory=20, minutes_in_memory=120)
 """All of it is kept, little of it in memory."""
 
 SAMPLES = st.builds(
@@ -119,20 +119,20 @@ def test_whatever_becomes_of_transactions_each_sample_counts_once(steps: list[St
             await database.close()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(adapter, "LOAD_AGAIN", 0.0)
-        patch.setattr(adapter, "PATIENCE", 60)
-        patch.setattr(adapter, "LOAD_PATIENCE", 60)
+        patch.setattr(adapter, "LOAD_RETRY", 0.0)
+        patch.setattr(adapter, "PUT_TIMEOUT", 60)
+        patch.setattr(adapter, "LOAD_TIMEOUT", 60)
         asyncio.run(main())
 
 
 def trouble(database: Database, faults: list[str]) -> None:
     transact = database.transact
 
-    def troubled(work: Callable[[Any], R], *, looking: bool = False) -> R:
+    def troubled(work: Callable[[Any], R], *, read_only: bool = False) -> R:
         fault = faults.pop() if faults else ""
         if fault == "fails":
             raise Unavailable("it was undone")
-        result = transact(work, looking=looking)
+        result = transact(work, read_only=read_only)
         if fault == "is deaf":
             raise Unavailable("it landed, and nobody heard")
         return result

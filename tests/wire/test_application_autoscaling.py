@@ -123,7 +123,7 @@ def test_a_target_is_registered_changed_in_part_shown_and_deregistered(scaling: 
         ({"ResourceId": "endpoint/e/variant/other"}, "create it first"),
         ({"ResourceId": "endpoint/none/variant/main"}, "create it first"),
         ({"ResourceId": "inference-component/ic"}, "endpoint/NAME/variant/NAME"),
-        ({"ScalableDimension": PROVISIONED}, "is not of it"),
+        ({"ScalableDimension": PROVISIONED}, "does not apply to variant"),
         ({"ScalableDimension": "sagemaker:inference-component:DesiredCopyCount"}, "not served"),
         ({"ScalableDimension": "nonsense"}, "enum value set"),
         ({"ServiceNamespace": "ecs"}, "only sagemaker"),

@@ -452,7 +452,7 @@ def test_more_instances_than_a_machine_can_hold_are_refused(sagemaker: Any, frau
     before = wire.journal()
     changes = [{"VariantName": "main", "DesiredInstanceCount": 1001}]
     scale = sagemaker.update_endpoint_weights_and_capacities
-    said = 'variant "main" with 1001 instances: 1000 is the most there may be'
+    said = 'variant "main" with 1001 instances: the maximum is 1000'
     found = refused(scale, EndpointName="fraud", DesiredWeightsAndCapacities=changes)
     assert found == ("ResourceLimitExceeded", 400, said)
     variant = {

@@ -169,13 +169,15 @@ def test_a_serverless_pipeline_is_refused(sagemaker: Any) -> None:
     sagemaker.create_model(ModelName="two", Containers=[{"Image": IMAGE}, {"Image": IMAGE}])
     bounds = {"MemorySizeInMB": 2048, "MaxConcurrency": 5}
     variant = {"VariantName": "main", "ModelName": "two", "ServerlessConfig": bounds}
-    with pytest.raises(ClientError, match="several containers, which a serverless one cannot"):
+    with pytest.raises(ClientError, match="is serverless and cannot have several containers"):
         sagemaker.create_endpoint_config(EndpointConfigName="c", ProductionVariants=[variant])
 
 
 def test_an_asynchronous_config_of_many_models_or_with_a_shadow_is_refused(sagemaker: Any) -> None:
     sagemaker.create_model(ModelName="many", PrimaryContainer=MANY)
-    with pytest.raises(ClientError, match=r"CreateEndpointConfig.*many models, which an asynchronous one cannot"):
+    with pytest.raises(
+        ClientError, match=r"CreateEndpointConfig.*is asynchronous and cannot have a multi-model container"
+    ):
         configure(sagemaker, variant={"ModelName": "many"}, **QUEUE)
     with pytest.raises(ClientError, match=r"CreateEndpointConfig.*it cannot have a shadow variant"):
         configure(sagemaker, ShadowProductionVariants=[{**VARIANT, "VariantName": "shadow"}], **QUEUE)

@@ -120,7 +120,7 @@ def test_a_package_of_no_group_needs_no_approval(sagemaker: Any) -> None:
         "ModelPackageArn"
     ]
     deploy(sagemaker, "alone", "m")
-    assert "is of no group" in refusal(
+    assert "is not in a group" in refusal(
         sagemaker.update_model_package, ModelPackageArn=arn, ModelApprovalStatus="Approved"
     )
     assert [one["ModelPackageArn"] for one in sagemaker.list_model_packages()["ModelPackageSummaryList"]] == [arn]

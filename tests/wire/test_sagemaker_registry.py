@@ -246,8 +246,8 @@ CAPTURE = {
             "Value '[]' at 'productionVariants' failed to satisfy constraint: Member must have length greater",
         ),
         ([VARIANT] * 11, {}, "Member must have length less than or equal to 10"),
-        ([VARIANT, VARIANT], {}, 'variant "main" is there twice'),
-        ([{**VARIANT, "InitialVariantWeight": 0.0}], {}, "one at least must be above 0"),
+        ([VARIANT, VARIANT], {}, 'variant "main" is given twice'),
+        ([{**VARIANT, "InitialVariantWeight": 0.0}], {}, "at least one must be above 0"),
         ([{**VARIANT, "VariantName": "-x"}], {}, "'productionVariants.1.member.variantName'"),
         ([{**VARIANT, "InstanceType": "ml m5"}], {}, "'productionVariants.1.member.instanceType'"),
         ([{"VariantName": "main", "ModelName": "fraud", "InitialInstanceCount": 1}], {}, "needs InstanceType"),
@@ -259,7 +259,7 @@ CAPTURE = {
         ([{"VariantName": "main", "ServerlessConfig": SERVERLESS}], {}, "needs ModelName"),
         ([{**VARIANT, "RoutingConfig": {"RoutingStrategy": "KV_AWARE"}}], {}, "RoutingStrategy KV_AWARE is not"),
         ([VARIANT], {"DataCaptureConfig": CAPTURE}, "DataCaptureConfig with EnableCapture true is not supported"),
-        ([VARIANT], {"ShadowProductionVariants": [VARIANT]}, r'variant "main" is there twice'),
+        ([VARIANT], {"ShadowProductionVariants": [VARIANT]}, r'variant "main" is given twice'),
         (
             [VARIANT, {**VARIANT, "VariantName": "other"}],
             {"ShadowProductionVariants": [{**VARIANT, "VariantName": "shadow"}]},
@@ -306,7 +306,7 @@ def test_a_shadow_is_shown_as_it_was_given_and_not_beside_many_models(wire: Serv
     sagemaker.create_model(ModelName="many", PrimaryContainer=many)
     given["ShadowProductionVariants"] = [{**shadow, "ModelName": "many"}]
     code, _, said = refused(sagemaker.create_endpoint_config, EndpointConfigName="v1", **given)
-    assert code == "ValidationException" and 'variant "next" serves many models' in said
+    assert code == "ValidationException" and 'variant "next" has a multi-model container' in said
 
 
 def test_capture_that_is_switched_off_is_accepted(sagemaker: Any, model: str) -> None:

@@ -42,8 +42,8 @@ def test_a_config_is_described_as_it_was_given(sagemaker: Any, wire: Served) -> 
             r"Member must satisfy enum value set: \[1024, 2048, 3072, 4096, 5120, 6144\]$",
         ),
         ([{**VARIANT, "ServerlessConfig": {**BOUNDS, "MaxConcurrency": 4}}], "must not exceed MaxConcurrency"),
-        ([VARIANT, {**VARIANT, "VariantName": "b"}], "goes with one variant only"),
-        ([VARIANT, {"VariantName": "b", "ModelName": "fraud", **INSTANCES}], "goes with one variant only"),
+        ([VARIANT, {**VARIANT, "VariantName": "b"}], "it can have only one variant"),
+        ([VARIANT, {"VariantName": "b", "ModelName": "fraud", **INSTANCES}], "it can have only one variant"),
     ],
 )
 def test_what_cannot_be_served_is_refused(sagemaker: Any, variants: list[dict[str, Any]], message: str) -> None:
@@ -54,7 +54,7 @@ def test_what_cannot_be_served_is_refused(sagemaker: Any, variants: list[dict[st
 def test_many_models_do_not_go_with_it(sagemaker: Any) -> None:
     container = {"Image": "tidegate/xgboost", "Mode": "MultiModel", "ModelDataUrl": "s3://models/clients/"}
     sagemaker.create_model(ModelName="clients", PrimaryContainer=container)
-    with pytest.raises(ClientError, match="serves many models"):
+    with pytest.raises(ClientError, match="cannot have a multi-model container"):
         create(sagemaker, {**VARIANT, "ModelName": "clients"})
 
 

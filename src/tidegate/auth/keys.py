@@ -1,4 +1,4 @@
-"""Access keys: are they usable, must requests be signed with one, and does a bearer token hold one?"""
+"""Access keys: validate them, decide whether requests must be signed, and check bearer tokens."""
 
 import hmac
 import re
@@ -7,26 +7,26 @@ from collections.abc import Mapping
 from tidegate.domain.errors import AuthError, StartupError
 from tidegate.settings import Settings
 
-SHORTEST_SECRET = 8
+MIN_SECRET_LENGTH = 8
 BEARER = "Bearer "
-"""How an Authorization header with a token begins."""
+"""Prefix of an Authorization header with a token."""
 
 
-def required(settings: Settings) -> bool:
-    """Whether every request must be signed. Raises StartupError for keys that cannot be used, and for listening
-    beyond loopback without any."""
+def is_signing_required(settings: Settings) -> bool:
+    """Whether every request must be signed. Raises StartupError for invalid keys, and for listening beyond loopback
+    without keys."""
     for key_id, secret in settings.access_keys.items():
         _check(key_id, secret)
     if not settings.access_keys and not settings.loopback:
         raise StartupError(
-            f"Listening on {settings.host} without access keys would let anybody in: set "
+            f"Listening on {settings.host} without access keys would allow everybody: set "
             "TIDEGATE_ACCESS_KEYS=ID:SECRET, or listen on 127.0.0.1."
         )
     return bool(settings.access_keys)
 
 
 def check_bearer(authorization: str, keys: Mapping[str, str]) -> None:
-    """Lets in who shows ``Bearer ID:SECRET`` of one of the keys; raises AuthError. For clients that cannot sign.
+    """Accept ``Bearer ID:SECRET`` of one of the keys, for clients that cannot sign. Raises AuthError.
 
     Takes as long for an unknown id as for a wrong secret."""
     key_id, _, secret = authorization.removeprefix(BEARER).strip().partition(":")
@@ -37,14 +37,14 @@ def check_bearer(authorization: str, keys: Mapping[str, str]) -> None:
 
 
 def _check(key_id: str, secret: str) -> None:
-    """An id must fit into a signature's credential; a secret that is short can be guessed from one request."""
+    """An id must fit into a signature's credential. A short secret can be guessed from a single request."""
     if not re.fullmatch(r"[A-Za-z0-9_.-]{3,128}", key_id):
         raise StartupError(
-            f"Access key id {key_id!r} in TIDEGATE_ACCESS_KEYS cannot be used: it takes 3 to 128 letters, digits, "
+            f"Access key id {key_id!r} in TIDEGATE_ACCESS_KEYS is not valid: use 3 to 128 letters, digits, "
             "'_', '.' or '-'."
         )
-    if len(secret) < SHORTEST_SECRET:
+    if len(secret) < MIN_SECRET_LENGTH:
         raise StartupError(
-            f"The secret of access key {key_id} in TIDEGATE_ACCESS_KEYS is too short: {SHORTEST_SECRET} "
-            "characters or more."
+            f"The secret of access key {key_id} in TIDEGATE_ACCESS_KEYS is too short: use at least "
+            f"{MIN_SECRET_LENGTH} characters."
         )

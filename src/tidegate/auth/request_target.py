@@ -1,15 +1,14 @@
-"""Which request targets (path and query) are accepted at all: those with exactly one spelling. Pure.
+"""Accept only request targets (path and query) that have exactly one spelling. Pure.
 
-Routing, signature verification and the program behind an endpoint must read the same path from the same bytes.
-Whatever two parties could read differently is therefore refused instead of normalised: dot segments, empty segments,
+Routing, signature verification and the container behind an endpoint must read the same path from the same bytes.
+Whatever two parties could read differently is therefore refused, not normalised: dot segments, empty segments,
 ``;`` parameters, backslashes, percent-encoded slashes, dots, percent signs, control characters, non-ASCII text and
 characters that need no encoding (``%61``), lower-case hexadecimal digits, and targets in absolute form
 (``GET http://host/path``).
 
-HAProxy, the controller and every worker apply these patterns, each for itself. They are searched for, and written in
-the common subset of Python's, PCRE's and POSIX's regular expressions, so that there is one definition. No group is
-repeated: PCRE 8 would recurse once per character, and a long path overflow HAProxy's stack.
-"""
+HAProxy, the controller and every worker each apply these patterns, by searching. They use the common subset of
+Python's, PCRE's and POSIX's regular expressions, so that there is one definition. No group is repeated: PCRE 8 would
+recurse once per character, and a long path would overflow HAProxy's stack."""
 
 import re
 
@@ -17,7 +16,7 @@ from tidegate.domain.errors import Invalid
 
 FORBIDDEN_IN_PATH = (
     r"^$|^[^/]|//|/\.\.?(/|$)"
-    # What RFC 3986 does not let stand in a path as it is, and the semicolon.
+    # Characters that RFC 3986 does not allow in a path unencoded, and the semicolon.
     "|[^A-Za-z0-9._~!$&'()*+,=:@%/-]"
     # Encodings of anything but printable ASCII that is neither unreserved nor one of %, /, ; and \\.
     "|%([^2-7]|2[^0-46-9A-C]|3[^AC-F]|4[^0]|5[^BDE]|6[^0]|7[^B-D]|.?$)"

@@ -1,11 +1,11 @@
-"""Which requests a server without access keys takes: none that a web page of another site makes a browser send. Pure.
+"""Refuse cross-site requests from browsers on a server without access keys. Pure.
 
-Nothing proves who sends a request to such a server, so the browser on the same machine is the way in: a page of
-another site can send requests to 127.0.0.1, and a name that its owner lets point to 127.0.0.1 (DNS rebinding) makes
-that page appear to be of this site. Both show in headers that a page cannot set: ``Host`` names the server as the
-page knows it, ``Origin`` and ``Sec-Fetch-Site`` say where the page is from.
+Such a server authenticates nobody, so a browser on the same machine can be abused: a page of another site can send
+requests to 127.0.0.1, and a name that resolves to 127.0.0.1 (DNS rebinding) makes that page look same-origin. Both
+are visible in headers that a page cannot set: ``Host`` is the server's name in the page's URL, and ``Origin`` and
+``Sec-Fetch-Site`` say where the page is from.
 
-The controller and HAProxy apply this definition, each for itself.
+The controller and HAProxy each apply this definition.
 """
 
 import re
@@ -18,7 +18,7 @@ _LOOPBACK = r"([a-z0-9.-]*\.)?localhost|127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}|
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?")
 
 OWN_SITES = ("none", "same-origin")
-"""What ``Sec-Fetch-Site`` may say: ``none`` is a person who typed the address."""
+"""Accepted values of ``Sec-Fetch-Site``; ``none`` is an address that the user typed."""
 FOREIGN_HOST = (
     "The Host header does not name this server: use 127.0.0.1 or localhost, or list the name in"
     " TIDEGATE_ALLOWED_HOSTS."
@@ -26,9 +26,9 @@ FOREIGN_HOST = (
 FOREIGN_PAGE = "A web page of another site may not send requests to this server, which has no access keys."
 
 
-def own_hosts(configured: str, allowed: Collection[str]) -> str:
-    """The pattern of the values of ``Host`` (any case) that mean this server: loopback names and addresses, the
-    address it listens on and the ``allowed`` names, with any port. Raises StartupError for a name that is none."""
+def own_host_pattern(configured: str, allowed: Collection[str]) -> str:
+    """Pattern of values of ``Host`` (any case) that mean this server: loopback names and addresses, the address it
+    listens on and the ``allowed`` names, with any port. Raises StartupError for an invalid name."""
     names = []
     for name in (configured, *allowed):
         if not _NAME.fullmatch(name):
@@ -40,13 +40,14 @@ def own_hosts(configured: str, allowed: Collection[str]) -> str:
     return rf"^({_LOOPBACK}|{'|'.join(escaped)})(:[0-9]{{1,5}})?$"
 
 
-def refusal(
+def refusal_reason(
     own: "re.Pattern[str]", hosts: Sequence[str], origins: Sequence[str], sites: Sequence[str]
 ) -> str | None:
-    """Why a request with these values of ``Host``, ``Origin`` and ``Sec-Fetch-Site`` is turned away; None: it is not.
+    """Why a request with these values of ``Host``, ``Origin`` and ``Sec-Fetch-Site`` is refused; None: it is
+    accepted.
 
-    ``own`` is compiled from ``own_hosts``. Either scheme is our own, since TLS may end in front of the server. No
-    browser and no honest client gives one of these headers twice."""
+    ``own`` is compiled from ``own_host_pattern``. Both schemes are accepted, since TLS may end in front of the
+    server. No browser and no well-behaved client sends one of these headers twice."""
     host = hosts[0] if len(hosts) == 1 else ""
     if "\n" in host or not own.match(host):
         return FOREIGN_HOST
@@ -57,5 +58,5 @@ def refusal(
     return None
 
 
-def compiled(pattern: str) -> "re.Pattern[str]":
+def compile_pattern(pattern: str) -> "re.Pattern[str]":
     return re.compile(pattern, re.IGNORECASE | re.ASCII)

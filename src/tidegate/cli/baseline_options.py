@@ -12,7 +12,7 @@ from tidegate.advisor.promise import Baseline, Quantity, expectations
 from tidegate.advisor.rehearsal import spec_scenario
 from tidegate.cli.artifacts import prepare
 from tidegate.cli.deploy import read
-from tidegate.domain.desired import DeployWish
+from tidegate.domain.desired import DesiredDeployment
 
 Rps = Annotated[float, typer.Option("--rps", help="Requests per second to the endpoint.", show_default=False)]
 Usual = Annotated[
@@ -31,7 +31,7 @@ Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Draw it into an
 class Expected:
     """A spec file with what is normal for it. ``assumed``: what was taken where nothing was given."""
 
-    wish: DeployWish
+    wish: DesiredDeployment
     baseline: Baseline
     assumed: str | None
 

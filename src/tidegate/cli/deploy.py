@@ -157,7 +157,7 @@ def delete(
     show({"name": name, "status": "Deleted"} if wait else done, as_json, f'endpoint "{name}" {word}')
 
 
-def read(path: Path) -> spec.Loaded:
+def read(path: Path) -> spec.LoadedSpec:
     """A spec file's text as plain data; raises Invalid."""
     try:
         text = path.read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ import typer
 from tidegate.cli import draw
 from tidegate.cli.client import Answer, Client, Refused
 from tidegate.cli.output import AsJson, Name, client, console, show
-from tidegate.domain.asynchronous import MOST_INLINE
+from tidegate.domain.asynchronous import MAX_INLINE_BYTES
 from tidegate.domain.errors import Invalid, TidegateError
 
 PREFIX = "X-Amzn-SageMaker-"
@@ -91,7 +91,7 @@ def queue(
 def _small(path: Path, headers: dict[str, str]) -> bytes:
     """The file itself where it is small, else its address for the server, on whose machine it has to be."""
     try:
-        if path.stat().st_size <= MOST_INLINE:
+        if path.stat().st_size <= MAX_INLINE_BYTES:
             return path.read_bytes()
     except OSError as error:
         raise Invalid(f"{path}: {error.strerror}") from None

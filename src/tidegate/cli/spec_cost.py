@@ -8,10 +8,10 @@ from typing import Any
 
 from tidegate.cli.artifacts import prepare
 from tidegate.cli.deploy import read
-from tidegate.domain.desired import DeployWish
+from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import ProductionVariant
 from tidegate.domain.errors import Invalid
-from tidegate.domain.scaling import Fast, Policy, Predefined, TargetTracking
+from tidegate.domain.scaling import FastPolicy, Predefined, ScalingPolicy, TargetTracking
 
 GIB = 2**30
 LOCAL = "local"
@@ -51,7 +51,7 @@ def told(path: Path, seconds: float, target: float) -> Told:
     return Told(way, least, max(1, most), figures)
 
 
-def _served(wish: DeployWish, variant: ProductionVariant, figures: dict[str, Any]) -> tuple[str, int, int]:
+def _served(wish: DesiredDeployment, variant: ProductionVariant, figures: dict[str, Any]) -> tuple[str, int, int]:
     if variant.serverless is not None:
         figures["provisioned"] = variant.serverless.provisioned
         return f"serverless:{variant.serverless.memory / GIB:g}GB", 1, 1
@@ -65,9 +65,9 @@ def _served(wish: DeployWish, variant: ProductionVariant, figures: dict[str, Any
     return variant.instance_type, variant.instance_count, variant.instance_count
 
 
-def _planned(policy: Policy, seconds: float) -> float | None:
+def _planned(policy: ScalingPolicy, seconds: float) -> float | None:
     """Requests a second that a rule wants each instance to have; None where it does not say."""
-    if isinstance(policy, Fast):
+    if isinstance(policy, FastPolicy):
         return policy.in_flight / seconds
     if isinstance(policy, TargetTracking):
         if policy.metric is Predefined.INVOCATIONS:

@@ -21,7 +21,7 @@ from tidegate.advisor.promise import Baseline, Terms, expectations, promise
 from tidegate.advisor.rehearsal import spec_scenario
 from tidegate.advisor.rehearsal.rehearsal import Stage, rehearse
 from tidegate.advisor.rehearsal.simulation import Recorder, simulate
-from tidegate.domain.desired import DeployWish
+from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Invalid, TidegateError
 from tidegate.spec.units import duration
 
@@ -72,7 +72,7 @@ def answer(what: str, body: Mapping[str, object], now: datetime) -> dict[str, ob
     return work(asked, spec.parse(asked.spec, now))
 
 
-def _promise(asked: PromiseAsked, wish: DeployWish) -> dict[str, object]:
+def _promise(asked: PromiseAsked, wish: DesiredDeployment) -> dict[str, object]:
     plan = spec_scenario.plan(wish)
     terms = Terms(
         expectations.part(asked.power, "power"),
@@ -86,18 +86,18 @@ def _promise(asked: PromiseAsked, wish: DeployWish) -> dict[str, object]:
     return {**asdict(found), "kept": found.kept}
 
 
-def _rehearsal(asked: RehearsalAsked, wish: DeployWish) -> dict[str, object]:
+def _rehearsal(asked: RehearsalAsked, wish: DesiredDeployment) -> dict[str, object]:
     if not 1 <= asked.runs <= MOST_RUNS:
         raise Invalid(f"{asked.runs} runs: give 1 to {MOST_RUNS}, or use the command")
     made = spec_scenario.scenario(wish, asked.rps, _baseline(asked, wish), duration(asked.startup, ("startup",)))
     return asdict(rehearse(made, expectations.fault(asked.faults), runs=asked.runs, seed=asked.seed))
 
 
-def _baseline(asked: Normal, wish: DeployWish) -> Baseline:
+def _baseline(asked: Normal, wish: DesiredDeployment) -> Baseline:
     return spec_scenario.with_latency(wish, expectations.baseline(asked.usual))
 
 
-def _simulation(asked: SimulationAsked, wish: DeployWish) -> dict[str, object]:
+def _simulation(asked: SimulationAsked, wish: DesiredDeployment) -> dict[str, object]:
     startup = duration(asked.startup, ("startup",))
     if asked.rps is None:
         names = spec_scenario.named(asked.spec, wish)
@@ -112,7 +112,7 @@ def _simulation(asked: SimulationAsked, wish: DeployWish) -> dict[str, object]:
     return {"run": asdict(run), "moments": [asdict(moment) for moment in recorder.moments]}
 
 
-QUESTIONS: dict[str, tuple[type[Any], Callable[[Any, DeployWish], dict[str, object]]]] = {
+QUESTIONS: dict[str, tuple[type[Any], Callable[[Any, DesiredDeployment], dict[str, object]]]] = {
     "promise": (PromiseAsked, _promise),
     "rehearse": (RehearsalAsked, _rehearsal),
     "simulate": (SimulationAsked, _simulation),

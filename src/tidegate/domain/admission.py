@@ -1,48 +1,49 @@
-"""Which requests a variant takes: how many at one time, how long others wait, how often each client may ask."""
+"""Admission control of a variant: concurrency limit, queue time, and a rate limit per client."""
 
 from dataclasses import dataclass, field
 
-MOST_IN_FLIGHT = 1_000
-"""Requests in hand of one instance unless a variant says otherwise: more than any model answers while somebody still
-wants to know, and few enough that an instance whose model hangs does not collect requests without an end."""
-QUEUE_TIME = 1.0
-"""Seconds that a request waits for an instance with room unless a variant says otherwise."""
-LONGEST_FILLING = 600.0
-"""Seconds in which an empty bucket must be full again. The proxy forgets a client not much later, which then changes
-nothing: a client that is not known has a full bucket."""
+DEFAULT_MAX_IN_FLIGHT = 1_000
+"""Default limit of concurrent requests per instance: more than any model answers before clients time out, and few
+enough that an instance whose model hangs does not accumulate requests without limit."""
+DEFAULT_QUEUE_TIME = 1.0
+"""Default time, in seconds, that a request waits for an instance with free capacity."""
+MAX_FILL_TIME = 600.0
+"""Longest time, in seconds, in which an empty bucket may refill. The proxy forgets a client shortly after that, which
+is harmless: an unknown client has a full bucket."""
 
 
 @dataclass(frozen=True)
-class Rate:
+class TokenBucket:
     """A token bucket: it holds ``burst`` requests and fills at ``per_second``. Each request takes one."""
 
     per_second: float
     burst: float
 
     @property
-    def filling(self) -> float:
-        """Seconds in which an empty bucket is full."""
+    def fill_time(self) -> float:
+        """Seconds in which an empty bucket refills."""
         return self.burst / self.per_second
 
 
 @dataclass(frozen=True)
 class Quotas:
-    """How often each client may ask. A client is the value of ``header``, or the access key id where that is ""."""
+    """Rate limit per client. A client is identified by the value of ``header``, or by its access key id if that is
+    empty."""
 
-    rate: Rate
-    """Of each client that has none of its own."""
+    rate: TokenBucket
+    """For each client without an entry in ``clients``."""
     header: str = ""
-    clients: dict[str, Rate] = field(default_factory=dict)
+    clients: dict[str, TokenBucket] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Admission:
-    """Of one variant. Requests beyond ``max_in_flight`` for each instance wait in the proxy for ``queue_time``
-    seconds at the most and are refused then."""
+    """Admission of one variant. Requests beyond ``max_in_flight`` per instance wait in the proxy for at most
+    ``queue_time`` seconds and are then refused."""
 
-    max_in_flight: int = MOST_IN_FLIGHT
-    queue_time: float = QUEUE_TIME
+    max_in_flight: int = DEFAULT_MAX_IN_FLIGHT
+    queue_time: float = DEFAULT_QUEUE_TIME
     quotas: Quotas | None = None
 
 
-USUAL = Admission()
+DEFAULT_ADMISSION = Admission()

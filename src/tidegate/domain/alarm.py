@@ -22,7 +22,7 @@ class MissingData(StrEnum):
     NOT_BREACHING = "notBreaching"
 
 
-class Comparison(StrEnum):
+class ComparisonOperator(StrEnum):
     GREATER_OR_EQUAL = "GreaterThanOrEqualToThreshold"
     GREATER = "GreaterThanThreshold"
     LESS = "LessThanThreshold"
@@ -30,13 +30,13 @@ class Comparison(StrEnum):
 
     def breaches(self, value: float, threshold: float) -> bool:
         match self:
-            case Comparison.GREATER_OR_EQUAL:
+            case ComparisonOperator.GREATER_OR_EQUAL:
                 return value >= threshold
-            case Comparison.GREATER:
+            case ComparisonOperator.GREATER:
                 return value > threshold
-            case Comparison.LESS:
+            case ComparisonOperator.LESS:
                 return value < threshold
-            case Comparison.LESS_OR_EQUAL:
+            case ComparisonOperator.LESS_OR_EQUAL:
                 return value <= threshold
 
 
@@ -55,7 +55,7 @@ class Alarm:
     evaluation_periods: int
     datapoints_to_alarm: int
     threshold: float
-    comparison: Comparison
+    comparison: ComparisonOperator
     configured_at: datetime
     missing: MissingData = MissingData.MISSING
     unit: str | None = None
@@ -75,12 +75,12 @@ class Alarm:
     wire: dict[str, object] = field(default_factory=dict)
 
     def same_definition(self, other: "Alarm") -> bool:
-        """Whether both judge alike: state, actions, description and the time of the definition are left out."""
+        """Whether both evaluate alike: state, actions, description and time of definition are ignored."""
         return _definition(self) == _definition(other)
 
     @property
     def subject(self) -> str:
-        """What it looks at, for people."""
+        """What the alarm watches, for display."""
         if not self.queries:
             return f"{self.statistic} of {self.metric}"
         return next(query.expression or query.id for query in self.queries if query.returned)

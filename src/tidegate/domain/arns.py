@@ -9,7 +9,7 @@ _PARTITIONS = {
     "eu-isoe-": "aws-iso-e",
     "us-isof-": "aws-iso-f",
 }
-"""What a region's name begins with -> its partition; of every other it is ``aws``."""
+"""Prefix of a region's name -> its partition; all others are in ``aws``."""
 
 
 def partition(region: str) -> str:
@@ -22,5 +22,5 @@ def resource_arn(service: str, region: str, account: str, resource: str) -> str:
 
 
 def iam_arn(region: str, account: str, resource: str) -> str:
-    """IAM is of no region, but it is of a partition: that of ``region``."""
+    """IAM has no region, but a partition: that of ``region``."""
     return f"arn:{partition(region)}:iam::{account}:{resource}"

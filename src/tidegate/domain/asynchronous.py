@@ -1,50 +1,50 @@
-"""Words of asynchronous inference: what an endpoint promises, an accepted request, and what became of it.
+"""Types of asynchronous inference: the configuration of an endpoint, an accepted request, and its outcome.
 
-Times are epoch seconds as floats: items are many, and are compared with a clock of the machine alone.
+Times are epoch seconds as floats: there are many items, and they are compared with this machine's clock only.
 """
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-MOST_INLINE = 128_000
-"""Bytes of a body that comes with the request itself."""
+MAX_INLINE_BYTES = 128_000
+"""Largest body, in bytes, that a request may carry itself."""
 
 
 @dataclass(frozen=True)
-class Asynchronous:
-    """How an endpoint takes requests that nobody waits for.
+class AsyncConfig:
+    """Asynchronous inference of an endpoint.
 
     ``output`` and ``failure`` are addresses of folders (``s3://bucket/prefix``, ``file:///folder``). ``success`` and
-    ``error`` are what is told of each end: topics (``arn:aws:sns:...``), webhooks (``http(s)://``) and files
+    ``error`` are notified of outcomes: topics (``arn:aws:sns:...``), webhooks (``http(s)://``) and files
     (``file:///...``).
     """
 
     output: str
     failure: str | None = None
     max_concurrent: int = 4
-    """Requests in the hands of one instance at a time."""
+    """Concurrent requests per instance."""
     success: tuple[str, ...] = ()
     error: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
-    """``success`` and ``error``: the notifications that carry the answer itself, where it is small."""
+    """Notifications (``success``, ``error``) that include the response body if it is small."""
     retries: int = 0
-    """Further tries of a request whose model answered with a 5xx status or not in time."""
+    """Further tries after a 5xx status or a timeout."""
     idle_after: float | None = None
-    """Seconds without a request after which no instance is kept. None: always the wished number."""
+    """Seconds without a request after which the endpoint scales to zero. None: it never does."""
     awake: int = 1
-    """Instances of this variant when there is work."""
+    """Instances of this variant while there are requests."""
 
 
 class ItemState(StrEnum):
     WAITING = "waiting"
     WORKING = "working"
-    """In the hands of a dispatcher, until its lease runs out."""
-    TELLING = "telling"
-    """The output is put; notifications are still to be sent."""
+    """Leased by a dispatcher."""
+    NOTIFYING = "telling"
+    """The output is stored; notifications are still to be sent."""
     DONE = "done"
 
 
-class End(StrEnum):
+class OutcomeKind(StrEnum):
     COMPLETED = "Completed"
     FAILED = "Failed"
     EXPIRED = "Expired"
@@ -52,23 +52,23 @@ class End(StrEnum):
 
 @dataclass(frozen=True)
 class Item:
-    """One accepted request. What it needs is copied from its endpoint, which may change or go."""
+    """One accepted request. What it needs is copied from its endpoint, which may change or be deleted."""
 
     id: str
-    """Names the output; the inference id unless that was the client's own."""
+    """Names the output. Equal to the inference id unless the client chose that."""
     endpoint: str
     inference_id: str
     accepted_at: float
     expires_at: float
-    """A request that was never handed out by then is failed as expired."""
+    """A request that no dispatcher has leased by then expires."""
     timeout: float
-    """Seconds for one try of it."""
+    """Seconds for one try."""
     output: str
-    """Address of the answer."""
+    """Address of the response."""
     failure: str | None = None
-    """Address of what went wrong, where that is kept."""
+    """Address for the error, if errors are stored."""
     input: str | None = None
-    """Address of the input; None: its body is kept with it."""
+    """Address of the input; None: the body is stored with the item."""
     headers: dict[str, str] = field(default_factory=dict)
     """For the model: content-type, accept, custom attributes."""
     success: tuple[str, ...] = ()
@@ -76,15 +76,15 @@ class Item:
     include: tuple[str, ...] = ()
     retries: int = 0
     named: bool = False
-    """The client chose the output's name, so that one that is there may be another request's."""
+    """The client chose the output's name, so an existing object may belong to another request."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How an item ended. ``content_type`` is the answer's; ``shown`` the answer itself as text, where it was asked
-    for and is small; ``reason`` says why it failed."""
+class ItemOutcome:
+    """How an item ended. ``content_type`` is that of the response; ``shown`` is the response as text, if
+    notifications include it and it is small; ``reason`` says why the item failed."""
 
-    end: End
+    end: OutcomeKind
     at: float
     reason: str = ""
     content_type: str = ""
@@ -92,8 +92,8 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Held:
-    """An item in a dispatcher's hands. ``fence`` rises with every lease: what comes with an older one is late."""
+class LeasedItem:
+    """An item leased by a dispatcher. ``fence`` rises with every lease; updates with an older one are dropped."""
 
     item: Item
     fence: int
@@ -101,17 +101,17 @@ class Held:
     tries: int = 0
     """Tries that the model failed."""
     losses: int = 0
-    """Tries that ended with the death of the instance or of the dispatcher."""
+    """Tries that ended because the instance or the dispatcher died."""
     begun_at: float = 0.0
-    """When it was handed out first."""
-    outcome: Outcome | None = None
+    """When it was first leased."""
+    outcome: ItemOutcome | None = None
     body: bytes | None = None
-    """Its own body, where that is small enough to come along."""
+    """Its body, if that is small enough to be returned with the lease."""
 
 
 @dataclass(frozen=True)
-class Measures:
-    """Of one finished item, for the metrics: name -> value in the unit of its metric."""
+class ItemMeasurements:
+    """Measurements of one finished item: metric name -> value in the metric's unit."""
 
     endpoint: str
     variant: str
@@ -121,7 +121,7 @@ class Measures:
 
 @dataclass(frozen=True)
 class Backlog:
-    """An endpoint's queue. ``oldest`` is when the oldest item that is not finished was accepted."""
+    """Queue of an endpoint. ``oldest`` is when the oldest unfinished item was accepted."""
 
     waiting: int = 0
     working: int = 0

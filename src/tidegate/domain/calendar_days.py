@@ -1,4 +1,4 @@
-"""Days that come again by the calendar of months: pay days, a year's end, a tax season."""
+"""Days that recur by month: pay days, the end of a year, a tax season."""
 
 from calendar import monthrange
 from collections.abc import Callable
@@ -14,12 +14,11 @@ def monday_to_friday(day: date) -> bool:
 
 
 @dataclass(frozen=True)
-class Days:
-    """``days`` of the ``months``: -1 is the last one, -2 the one before; a day that a month lacks is left out.
+class CalendarDays:
+    """``days`` of the ``months``: -1 is the last day, -2 the one before; a day that a month lacks is skipped.
 
-    With ``working`` a day that falls on a weekend is moved to the working day before it (as pay is), and with
-    ``ahead`` the working days before it belong to it too. Without ``working`` weekends stay as they are.
-    ``weekdays`` (0 is Monday) are those that count at all.
+    With ``working`` a day on a weekend moves to the working day before it, as pay days do; ``ahead`` adds that many
+    working days before it. Without ``working`` weekends stay. Only ``weekdays`` (0 is Monday) count.
     """
 
     days: tuple[int, ...]
@@ -29,8 +28,8 @@ class Days:
     weekdays: tuple[int, ...] = EVERY_WEEKDAY
 
     def dates(self, year: int, works: Callable[[date], bool] = monday_to_friday) -> set[date]:
-        """Those of the year, with the last days of December that are ahead of the next January's. ``works`` says
-        which days are working days."""
+        """Dates in the year, including the last days of December that precede a day in the next January. ``works``
+        says which days are working days."""
         found: set[date] = set()
         for of_year, month in [(year, month) for month in self.months] + [(year + 1, 1)] * (1 in self.months):
             length = monthrange(of_year, month)[1]

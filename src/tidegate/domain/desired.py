@@ -1,4 +1,4 @@
-"""What a spec file asks for, as domain objects: the native door's counterpart of the wire's Create calls."""
+"""Desired state from a spec file, as domain objects: the native API's counterpart of SageMaker's Create calls."""
 
 from dataclasses import dataclass, field
 
@@ -6,25 +6,26 @@ from tidegate.domain.alarm import Alarm
 from tidegate.domain.endpoint import EndpointConfig
 from tidegate.domain.registry import Model, Tags
 from tidegate.domain.rollout import DeploymentConfig
-from tidegate.domain.scaling import Dimension, Policy
+from tidegate.domain.scaling import Dimension, ScalingPolicy
 
 
 @dataclass(frozen=True)
-class ScalingWish:
-    """Of one variant. ``from_zero``: a policy of its own takes it from no instance to one when requests wait."""
+class DesiredScaling:
+    """Desired autoscaling of one variant. ``from_zero``: a policy of its own scales from zero to one instance when
+    requests wait."""
 
     variant: str
     dimension: Dimension
     minimum: int
     maximum: int
-    policies: tuple[Policy, ...]
+    policies: tuple[ScalingPolicy, ...]
     from_zero: bool = False
 
 
 @dataclass(frozen=True)
-class DeployWish:
-    """One endpoint with all it needs. Model and config names are derived from the content (name plus a short
-    digest), so the same spec always gives the same names and a changed one gives new ones."""
+class DesiredDeployment:
+    """One endpoint with everything it needs. Model and config names are derived from the content (name plus a short
+    digest): the same spec always gives the same names, and a changed spec gives new ones."""
 
     endpoint: str
     models: tuple[Model, ...]
@@ -32,4 +33,4 @@ class DeployWish:
     deployment: DeploymentConfig
     alarms: tuple[Alarm, ...] = ()
     tags: Tags = field(default_factory=dict)
-    autoscaling: ScalingWish | None = None
+    autoscaling: DesiredScaling | None = None

@@ -1,19 +1,27 @@
-"""The named, addressable thing, the config it runs, and the one durable record of its life."""
+"""An endpoint, the config that it runs, and its durable record."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tidegate.domain.admission import USUAL, Admission
+from tidegate.domain.admission import DEFAULT_ADMISSION, Admission
 from tidegate.domain.alarm import Alarm
-from tidegate.domain.asynchronous import Asynchronous
+from tidegate.domain.asynchronous import AsyncConfig
 from tidegate.domain.fleet import RoutingStrategy, Serverless
-from tidegate.domain.rollout import Condition, DeploymentConfig, Mixed, Phase, RolloutPlan, Stage, Version
+from tidegate.domain.rollout import (
+    Condition,
+    DeploymentConfig,
+    MixedVersions,
+    Phase,
+    RolloutPlan,
+    RolloutStage,
+    Version,
+)
 from tidegate.domain.traffic import RouteTable
 
 
 @dataclass(frozen=True)
 class ProductionVariant:
-    """One variant as the config names it; the model is looked up when the config is deployed."""
+    """One variant of a config. Its model is looked up when the config is deployed."""
 
     name: str
     model_name: str
@@ -26,23 +34,23 @@ class ProductionVariant:
     serverless: Serverless | None = None
     """Set: ``instance_count`` is 1."""
     memory_limit: int | None = None
-    """Bytes that a replica may hold; None: what the server says."""
-    admission: Admission = USUAL
+    """Memory limit of a replica, in bytes; None: the server's default."""
+    admission: Admission = DEFAULT_ADMISSION
     wire: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class EndpointConfig:
-    """Immutable; an update of an endpoint names another one."""
+    """Immutable config of an endpoint. An update names another one."""
 
     name: str
     variants: tuple[ProductionVariant, ...]
     created_at: datetime
     wire: dict[str, object] = field(default_factory=dict)
     shadows: tuple[ProductionVariant, ...] = ()
-    """Variants that get copies of the requests; a weight over that of a production variant is the share."""
-    asynchronous: Asynchronous | None = None
-    """Requests are taken into a queue, and answers put into a storage."""
+    """Variants that get copies of the requests. A shadow's weight over the production variant's is the share."""
+    asynchronous: AsyncConfig | None = None
+    """Set: requests are queued, and responses written to storage."""
 
     @property
     def serverless(self) -> bool:
@@ -56,32 +64,32 @@ class Pause:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A version that someone asked for: what to run and how to get there."""
+class VersionRequest:
+    """A requested version: what to run and how to roll it out."""
 
     version: Version
     deployment: DeploymentConfig
     asked_at: datetime
     asked_by: str = ""
     guards: tuple[Alarm, ...] = ()
-    """The alarms that ``deployment`` names, as they are defined now."""
+    """The alarms that ``deployment`` names, as defined at the time of the request."""
 
 
 @dataclass(frozen=True)
 class Successor:
-    """A rollout that waits until the one before it is back on the old version."""
+    """A rollout that waits until the one that it supersedes is rolled back."""
 
     rollout_id: str
-    wanted: Wanted
+    wanted: VersionRequest
     plan: RolloutPlan
 
 
 @dataclass(frozen=True)
-class Scaling:
-    """A change of weights or counts in place that is not all in force yet."""
+class CapacityUpdate:
+    """A change of weights or counts in place that is not completely in force yet."""
 
     before: Version
-    """What to go back to when the change cannot be had by ``deadline``."""
+    """Restored if the change is not in force by ``deadline``."""
     since: datetime
     deadline: datetime
     undoing: bool = False
@@ -90,10 +98,9 @@ class Scaling:
 
 @dataclass(frozen=True)
 class Rollout:
-    """The durable record of one change of version: small, frozen, complete. All else is observed again.
+    """The durable record of one change of version: small, frozen, complete. Everything else is observed again.
 
-    ``old`` is None for the first version of an endpoint. Deadlines are absolute. Times spent paused do not count
-    against any of them.
+    ``old`` is None for the first version of an endpoint. Deadlines are absolute; time spent paused does not count.
     """
 
     id: str
@@ -104,7 +111,7 @@ class Rollout:
     started_at: datetime
     phase: Phase = Phase.PROVISIONING
     stage: int = 0
-    """Index into ``plan.stages``; once turned back, the stage from which it turned."""
+    """Index into ``plan.stages``; during a rollback, the stage in which it began."""
     phase_since: datetime | None = None
     phase_deadline: datetime | None = None
     """Past it the phase has failed. While baking it is set only as long as capacity is short."""
@@ -112,31 +119,32 @@ class Rollout:
     expires_at: datetime | None = None
     pause: Pause | None = None
     promote: bool = False
-    """A person asked to skip the remaining bakes; capacity and alarms are still required."""
+    """The remaining bakes are skipped, by request. Capacity and alarms still count."""
     conditions: tuple[Condition, ...] = ()
     ended_at: datetime | None = None
     cause: str | None = None
-    """A ``model.rollout.Cause`` once the rollout has turned back."""
+    """A ``domain.rollout.Cause`` once the rollback has begun."""
     reason: str | None = None
-    back: tuple[Stage, ...] = ()
-    """The way back, fixed when it turns."""
+    back: tuple[RolloutStage, ...] = ()
+    """Stages of the rollback, fixed when it begins."""
     back_stage: int = 0
-    """Index into ``back``; past its end all traffic is back and the new fleets are being removed."""
+    """Index into ``back``; past its end the old version has all traffic and the new fleets are being removed."""
     successor: Successor | None = None
     guards: tuple[Alarm, ...] = ()
-    """The alarms of the plan as they were defined when the rollout began. They are judged to its end, whatever
-    becomes of the alarms. Empty in records of earlier programs: then the alarms as defined now are judged."""
+    """The plan's alarms as defined when the rollout began. They are evaluated to its end, even if the alarms are
+    changed or deleted. Empty in records of earlier versions of tidegate: then the present definitions are
+    evaluated."""
     answers_before: tuple[int, int] | None = None
-    """Requests that the new version had answered, and failed, by the first count of this bake."""
+    """Requests that the new version had answered and failed by the first count of this bake."""
     unrouted_since: datetime | None = None
-    """While baking: since when its share is not seen in force."""
+    """While baking: since when its share has not been observed in force."""
     schema: int = 1
 
 
 @dataclass(frozen=True)
 class ClockMark:
-    """How many seconds the wall clock (since the epoch) is ahead of one that never steps (since the start of the
-    machine that ``boot`` names)."""
+    """Offset in seconds between the wall clock (since the epoch) and the monotonic clock (since the boot with id
+    ``boot``)."""
 
     boot: str
     ahead: float
@@ -144,36 +152,36 @@ class ClockMark:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One endpoint's whole durable state: the record that ``rollout.step`` takes and returns.
+    """The complete durable state of one endpoint: the record that ``rollout.step`` takes and returns.
 
-    ``serving`` is the version whose fleets carry the endpoint when no rollout is under way; its variants hold
-    the weights and counts as last set. ``fence`` rises with every change of the wanted traffic or capacity.
+    ``serving`` is the version that serves when no rollout is in progress; its variants hold the weights and counts as
+    last set. ``fence`` rises with every change of desired traffic or capacity.
     """
 
     name: str
     created_at: datetime
     modified_at: datetime
     generation: int = 0
-    """The highest generation given out so far."""
+    """The highest generation assigned so far."""
     serving: Version | None = None
     rollout: Rollout | None = None
     last: Rollout | None = None
-    """The rollout that ended last, with its reason."""
+    """The last rollout that ended, with its reason."""
     deployment: DeploymentConfig | None = None
-    """The last DeploymentConfig given, for updates that retain it."""
+    """The last DeploymentConfig, for updates that retain it."""
     fence: int = 0
     traffic: RouteTable | None = None
-    """The table that is wanted now, with the fence it got when it was decided; None: none was ever wanted."""
-    scaling: Scaling | None = None
+    """The desired route table, with the fence of its decision; None: there never was one."""
+    scaling: CapacityUpdate | None = None
     failed: bool = False
-    """The first creation failed; only deleting helps."""
+    """The creation failed; the endpoint can only be deleted."""
     rollback_failed: bool = False
-    mixed: Mixed | None = None
-    """Set together with ``rollback_failed``: what serves beside ``serving`` until the next update."""
+    mixed: MixedVersions | None = None
+    """Set with ``rollback_failed``: the version that serves beside ``serving`` until the next update."""
     failure_reason: str | None = None
     deleting: bool = False
     rejected: tuple[str, ...] = ()
-    """Digests of versions that evidence turned down; not rolled out again without an override."""
+    """Digests of versions that alarms rolled back; they need an override to be rolled out again."""
     clock: ClockMark | None = None
-    """By which clock the deadlines of what is under way were set; None: not known yet."""
+    """Clock offset when the deadlines in progress were set; None: not known yet."""
     schema: int = 1

@@ -1,26 +1,25 @@
-"""Every error that a person or a client can meet.
+"""Every error that a user or a client can get.
 
     TidegateError
     |- Invalid              bad input: a member, a size, a name
-    |- NotFound             the thing named is not there
+    |- NotFound             the named resource does not exist
     |- AlreadyExists        the name is taken
-    |- Conflict             the thing is there but its state forbids this
-    |  `- InProgress        a change is under way; wait for its end
+    |- Conflict             the resource exists but its state forbids this
+    |  `- InProgress        a change is in progress; wait until it ends
     |- LimitExceeded        too many
     |- TooLarge             a body over the limit
-    |- AuthError            who are you?  (see its subclasses)
+    |- AuthError            authentication failed (see its subclasses)
     |- Unavailable          try again later
     |- ArtifactError        model data that cannot be used (missing, corrupt, hostile, wrong format)
-    |  `- MissingArtifact   there is nothing at its address
+    |  `- MissingArtifact   its address has no data
     |- StartupError         tidegate itself cannot start: port, state folder, proxy
     `- TargetError
-       |- Transient         ask again
-       |  `- StartTimeout   a limit on the start of a replica was exceeded: its fleet has failed
-       |- Refused           will never work as asked
-       `- Unknown           look before asking again
+       |- Transient         retry
+       |  `- StartTimeout   a replica exceeded a start limit: its fleet has failed
+       `- Refused           will never work as asked
 
 A message is one line: what is wrong, where, and what to do. Each edge (wire, CLI, console) translates the
-class; no edge rewrites the message.
+class; none rewrites the message.
 """
 
 from typing import ClassVar
@@ -29,7 +28,7 @@ from typing import ClassVar
 class TidegateError(Exception):
     """Base of all errors of the platform; ``str(error)`` is the one-line message.
 
-    ``about`` names the record it speaks of, (kind, name), for an edge whose vendor has a sentence of its own.
+    ``about`` is the record that it concerns, (kind, name), for an API with a standard message of its own.
     """
 
     code: ClassVar[str] = "InternalFailure"
@@ -60,14 +59,14 @@ class Conflict(TidegateError):
 
 
 class InProgress(Conflict):
-    """A change is under way; it has to end first."""
+    """A change is in progress; wait until it ends."""
 
 
 class LimitExceeded(TidegateError):
     code = "LimitExceeded"
 
 
-class TooLarge(TidegateError):
+class PayloadTooLarge(TidegateError):
     code = "TooLarge"
 
 
@@ -80,7 +79,7 @@ class ArtifactError(TidegateError):
 
 
 class MissingArtifact(ArtifactError):
-    """There is nothing at the address."""
+    """The address has no data."""
 
 
 class StartupError(TidegateError):
@@ -88,7 +87,7 @@ class StartupError(TidegateError):
 
 
 class AuthError(TidegateError):
-    """The request is not let in. Subclasses say why, in the words of SigV4's own errors."""
+    """The request is not authenticated. Subclasses correspond to SigV4's error codes."""
 
     code = "AccessDenied"
 
@@ -125,9 +124,5 @@ class StartTimeout(Transient):
     code = "StartTimeout"
 
 
-class Refused(TargetError):
+class TargetRefused(TargetError):
     code = "Refused"
-
-
-class Unknown(TargetError):
-    code = "Unknown"

@@ -1,36 +1,36 @@
-"""Running capacity: a fleet is one variant of one version of an endpoint; a replica is one instance of it."""
+"""Running capacity: a fleet is one variant of one version of an endpoint; a replica is one running instance."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from tidegate.domain.admission import MOST_IN_FLIGHT, USUAL, Admission
-from tidegate.domain.asynchronous import Asynchronous
+from tidegate.domain.admission import DEFAULT_ADMISSION, DEFAULT_MAX_IN_FLIGHT, Admission
+from tidegate.domain.asynchronous import AsyncConfig
 from tidegate.domain.registry import Model
 
 
 class RoutingStrategy(StrEnum):
-    """How a request picks a replica of its fleet (SageMaker's RoutingConfig; RANDOM where it is absent)."""
+    """How a replica is chosen for a request (SageMaker's RoutingConfig; RANDOM by default)."""
 
     RANDOM = "RANDOM"
     LEAST_OUTSTANDING_REQUESTS = "LEAST_OUTSTANDING_REQUESTS"
     BY_MODEL = "BY_MODEL"
-    """Requests for one model go to the replica that holds it. Every multi-model fleet has it; nobody can ask for
-    it."""
+    """Requests for a model go to the replica that has loaded it. Set for every multi-model fleet; not
+    configurable."""
     QUEUED = "QUEUED"
-    """Requests come from the queue of an asynchronous endpoint. Every fleet of one has it; nobody can ask for it."""
+    """Requests come from the queue of an asynchronous endpoint. Set for every fleet of one; not configurable."""
     ON_DEMAND = "ON_DEMAND"
-    """A request waits where there is no replica, and so makes one come. Every serverless fleet has it; nobody can
-    ask for it."""
+    """A request that finds no replica waits and causes a cold start. Set for every serverless fleet; not
+    configurable."""
 
 
 ROUTINGS = (RoutingStrategy.RANDOM, RoutingStrategy.LEAST_OUTSTANDING_REQUESTS)
-"""What may be asked for."""
+"""Configurable strategies."""
 
 
 @dataclass(frozen=True, order=True)
 class FleetId:
-    """``generation`` rises with every creation or update of the endpoint, so a config that is deployed twice
-    runs as two fleets."""
+    """``generation`` rises with every creation or update of the endpoint, so a config that is deployed twice runs as
+    two fleets."""
 
     endpoint: str
     generation: int
@@ -47,40 +47,40 @@ class FleetId:
 
 @dataclass(frozen=True)
 class Serverless:
-    """A variant that runs only while it is asked: how much it may take, and when it goes."""
+    """Limits of a serverless variant, which runs only while it gets requests."""
 
     memory: int
-    """Bytes that one replica may hold."""
+    """Memory limit of one replica, in bytes."""
     max_concurrency: int
-    """Invocations at one time, all replicas together."""
+    """Concurrent invocations of all replicas together."""
     provisioned: int = 0
-    """Invocations at one time for which replicas are always there."""
+    """Concurrent invocations for which replicas are always running."""
     idle_after: float = 300.0
-    """Seconds that a replica stays after it was needed last."""
+    """Seconds after which an unused replica is stopped."""
     per_instance: int = 10
-    """Invocations at one time in one replica."""
+    """Concurrent invocations per replica."""
 
     @property
     def most(self) -> int:
-        """Replicas when all that is allowed is asked."""
+        """Replicas at the maximum concurrency."""
         return -(-self.max_concurrency // self.per_instance)
 
     @property
     def least(self) -> int:
-        """Replicas when nothing is asked."""
+        """Replicas without requests."""
         return -(-self.provisioned // self.per_instance)
 
 
 @dataclass(frozen=True)
 class VariantSpec:
-    """All that is needed to run one variant, copied at deploy time: deleting the config or the model later
-    changes nothing that runs."""
+    """Everything needed to run one variant, copied at deploy time: deleting the config or the model later has no
+    effect on what runs."""
 
     name: str
     model: Model
     instance_count: int
     weight: float = 1.0
-    """Relative to the other variants of the same version; share = weight / sum of weights."""
+    """Share of the version's requests = weight / sum of weights."""
     instance_type: str = "local"
     routing: RoutingStrategy = RoutingStrategy.RANDOM
     download_timeout: float = 900.0
@@ -88,29 +88,29 @@ class VariantSpec:
     startup_timeout: float = 480.0
     """Seconds that a replica may take until its first good ping (SageMaker: 8 minutes unless set)."""
     memory_limit: int | None = None
-    """Bytes that a replica may hold before it is replaced; 0: no limit, None: what the server says."""
+    """Memory, in bytes, above which a replica is replaced; 0: no limit, None: the server's default."""
     shadow: bool = False
-    """It answers copies of the production variants' requests and never a client. Its weight over theirs is the
-    share that is copied, at most all."""
-    asynchronous: Asynchronous | None = None
-    """Requests come by way of a queue only. The same for all variants of a version, but for ``awake``."""
+    """The variant gets copies of the production variant's requests and never answers a client. Its weight over that
+    of the production variant is the share that is copied, at most all."""
+    asynchronous: AsyncConfig | None = None
+    """Requests come from a queue only. Equal in all variants of a version, except for ``awake``."""
     serverless: Serverless | None = None
-    """Set: ``instance_count`` is 1 and stands for the whole fleet, however many replicas it has just now."""
-    admission: Admission = USUAL
-    """Which requests it takes. Its quotas are the same for all variants of a version."""
+    """Set: ``instance_count`` is 1 and stands for the whole fleet, whatever its present number of replicas."""
+    admission: Admission = DEFAULT_ADMISSION
+    """Admission control. Quotas are equal in all variants of a version."""
     wire: dict[str, object] = field(default_factory=dict)
 
     @property
-    def picking(self) -> RoutingStrategy:
-        """How requests pick a replica in fact: what was asked for, but by model where one has many, and never by
-        chance where each may have only so many: a request must not wait for one while another has room."""
+    def effective_routing(self) -> RoutingStrategy:
+        """The strategy in effect. A multi-model fleet routes by model. A fleet with a concurrency limit never routes
+        at random: a request must not wait for one replica while another has free capacity."""
         if self.asynchronous is not None:
             return RoutingStrategy.QUEUED
         if self.serverless is not None:
             return RoutingStrategy.ON_DEMAND
         if self.model.multi_model:
             return RoutingStrategy.BY_MODEL
-        bounded = self.admission.max_in_flight < MOST_IN_FLIGHT
+        bounded = self.admission.max_in_flight < DEFAULT_MAX_IN_FLIGHT
         return RoutingStrategy.LEAST_OUTSTANDING_REQUESTS if bounded else self.routing
 
 
@@ -125,27 +125,27 @@ class Mirroring:
 
 @dataclass(frozen=True)
 class Detached:
-    """For a fleet of no endpoint: the router does not know it, and whoever wanted it speaks to its replicas."""
+    """Settings of a fleet without an endpoint. The router does not know it; its owner calls the replicas directly."""
 
     max_body: int
-    """Bytes of a request."""
+    """Largest request, in bytes."""
     timeout: float
-    """Seconds of a request."""
+    """Seconds per request."""
     group: str
     """Its log group."""
 
 
 @dataclass(frozen=True)
 class FleetSpec:
-    """A fleet as it is wanted on a target."""
+    """Desired state of a fleet on a target."""
 
     id: FleetId
     config_name: str
     variant: VariantSpec
     count: int
-    """Replicas wanted now; during a rollout it may differ from ``variant.instance_count``."""
+    """Desired replicas; during a rollout this may differ from ``variant.instance_count``."""
     mirror: Mirroring | None = None
-    """None: its version has no shadow variant, or it is one itself."""
+    """None: the version has no shadow variant, or this fleet is the shadow."""
     detached: Detached | None = None
 
 
@@ -154,12 +154,3 @@ class ReplicaState(StrEnum):
     READY = "Ready"
     DRAINING = "Draining"
     GONE = "Gone"
-
-
-@dataclass(frozen=True)
-class Replica:
-    id: str
-    fleet: FleetId
-    state: ReplicaState
-    pid: int | None = None
-    message: str = ""

@@ -1,11 +1,11 @@
-"""Numbers that no earlier life of a name can have been given, whatever became of its record."""
+"""Generations and fences that no earlier endpoint of the same name can have had, even if its record is lost."""
 
 from datetime import UTC, datetime
 
-FROM = datetime(2025, 1, 1, tzinfo=UTC)
+NUMBERS_EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
 
 
-def numbers_at(now: datetime) -> int:
-    """Generations and fences given out from ``now`` on are above this. They begin at the seconds since 2025 and rise
-    more slowly than one a second, so those that were given out before are below."""
-    return max(0, int((now - FROM).total_seconds()))
+def generation_floor(now: datetime) -> int:
+    """Lower bound of generations and fences assigned from ``now`` on: the seconds since 2025. Numbers rise more
+    slowly than one a second, so all earlier ones are below."""
+    return max(0, int((now - NUMBERS_EPOCH).total_seconds()))

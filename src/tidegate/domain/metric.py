@@ -1,4 +1,4 @@
-"""A metric and what is known of it in one span of time."""
+"""Metrics, and their samples over spans of time."""
 
 from dataclasses import dataclass, field
 
@@ -11,7 +11,7 @@ JOBS = "/aws/sagemaker/TransformJobs"
 
 @dataclass(frozen=True, order=True)
 class MetricId:
-    """One series: dimensions match as an exact set, never as a part of one."""
+    """Identity of one series. Dimensions match as an exact set."""
 
     namespace: str
     name: str
@@ -34,18 +34,18 @@ class Query:
     expression: str = ""
     label: str | None = None
     returned: bool = True
-    """Whether it is what was asked for, rather than a part of it."""
+    """Whether the line is a result, rather than an input of another line."""
     period: int | None = None
-    """Seconds, where the line itself names them; kept to be shown. What counts is the one period of all lines."""
+    """Seconds, if the line itself sets them; for display only. All lines are evaluated with one period."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What one span (``at`` to ``at + resolution``, epoch seconds) holds of one series.
+    """Values of one series in one span (``at`` to ``at + resolution``, epoch seconds).
 
-    ``bins`` is the sketch of the values for percentiles, sparse: bin index -> count, in the one mapping of
-    ``evidence.sketch`` (1 % relative accuracy), so that samples merge by adding. Empty when only the statistics
-    are known.
+    ``bins`` is a sparse sketch of the values for percentiles: bin index -> count, with the bins of
+    ``monitoring.sketch`` (1 % relative accuracy), so that samples merge by adding. Empty if only the statistics are
+    known.
     """
 
     metric: MetricId
@@ -61,7 +61,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Latency:
-    """Times of some requests in microseconds; ``bins`` as in Sample, their counts sum to the requests."""
+    """Latencies of some requests in microseconds; ``bins`` as in Sample, whose counts sum to the requests."""
 
     bins: dict[int, float]
     total: float
@@ -74,9 +74,9 @@ class Latency:
 
 
 @dataclass(frozen=True)
-class Series:
-    """What the workers of a fleet noted under one name beside the requests themselves: of a container or a model,
-    say. ``dimensions`` come on top of the endpoint's and the variant's, sorted by name."""
+class WorkerSeries:
+    """A metric that the workers of a fleet reported besides their requests, for example of a container or a model.
+    ``dimensions`` are added to those of endpoint and variant, sorted by name."""
 
     name: str
     dimensions: tuple[tuple[str, str], ...]
@@ -85,48 +85,48 @@ class Series:
 
 @dataclass(frozen=True)
 class FleetSecond:
-    """What one fleet did in the second that begins at ``second`` (epoch seconds), as workers and proxy counted."""
+    """Counts of one fleet, by workers and proxy, for the second that begins at ``second`` (epoch seconds)."""
 
     fleet: FleetId
     config_name: str
     second: int
     ready_instances: int
     queued: bool = field(default=False, kw_only=True)
-    """Of an asynchronous endpoint, which has fewer metrics of requests."""
+    """The endpoint is asynchronous, which has fewer request metrics."""
     invocations: int = 0
     errors_4xx: int = 0
     errors_5xx: int = 0
     model_errors: int = 0
-    """Requests that the model's program answered with anything but 2xx, cut off or did not answer in time."""
+    """Requests that the container answered with anything but 2xx, cut off, or did not answer in time."""
     model_latency: Latency | None = None
-    """The round trip to the model's program."""
+    """Round trip to the container."""
     overhead_latency: Latency | None = None
-    """The rest of the time between the first byte in and the last byte out."""
+    """Remaining time between the first byte in and the last byte out."""
     cpu: tuple[float, ...] = ()
-    """One reading a replica, in percent of one core."""
+    """One reading per replica, in percent of one core."""
     memory: tuple[float, ...] = ()
-    """One reading a replica, in percent of the machine."""
+    """One reading per replica, in percent of the machine's memory."""
     in_flight: tuple[float, ...] = ()
-    """One reading a replica that answered, at the end of the second: requests in its hands."""
-    series: tuple[Series, ...] = ()
+    """Requests in progress at the end of the second, one reading per replica that answered."""
+    series: tuple[WorkerSeries, ...] = ()
     dropped: int = 0
-    """Numbers that a replica reported and that could not be used."""
+    """Reported values that were unusable."""
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """From which second on the counts of an endpoint are complete, without a hole, and up to which second (exclusive)
-    they are in; epoch seconds. ``through`` never exceeds the second of the collection that found it."""
+    """Span of seconds (``through`` exclusive, epoch seconds) over which the counts of an endpoint are complete,
+    without a gap. ``through`` never exceeds the second of the collection itself."""
 
     since: int
     through: int
 
 
 @dataclass(frozen=True)
-class Collected:
-    """One round of collecting: what is new of every fleet, and how far the counts of every endpoint reach.
+class CollectionRound:
+    """Result of one collection round: new seconds of every fleet, and the coverage of every endpoint.
 
-    An endpoint that is absent from ``coverage`` has no fleet: nothing is known of it."""
+    An endpoint that is absent from ``coverage`` has no fleet: nothing is known about it."""
 
     seconds: list[FleetSecond]
     coverage: dict[str, Coverage] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Model packages: versions of models with somebody's approval, in groups, as SageMaker's model registry has them."""
+"""Model packages: versions of a model in a group, with an approval status, as in SageMaker's model registry."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +16,7 @@ class Approval(StrEnum):
 
 @dataclass(frozen=True)
 class PackageGroup:
-    """The versions of one model. ``last``: the highest number that was given out; none is given twice."""
+    """The versions of one model. ``last`` is the highest version number assigned; none is reused."""
 
     name: str
     created_at: datetime
@@ -27,11 +27,10 @@ class PackageGroup:
 
 @dataclass(frozen=True)
 class Package:
-    """A version of a group, or, without ``group``, a package of its own, which needs nobody's approval.
+    """A version in a group, or, without ``group``, an unversioned package, which needs no approval.
 
-    ``containers`` and the members of ``wire`` are as SageMaker's API gives them; without containers it cannot be
-    deployed yet. ``specifications``: the containers
-    of each additional inference specification, by its name."""
+    ``containers`` and ``wire`` hold members of SageMaker's API unchanged; a package without containers cannot be
+    deployed yet. ``specifications``: name of each additional inference specification -> its containers."""
 
     name: str
     created_at: datetime
@@ -44,13 +43,13 @@ class Package:
     by: str = ""
     modified_by: str = ""
     token: str | None = None
-    """The client's own mark of the call that made it."""
+    """Client token of the call that created it."""
     specifications: dict[str, tuple[Definition, ...]] = field(default_factory=dict)
     wire: dict[str, object] = field(default_factory=dict)
 
     @property
     def resource(self) -> str:
-        """What its ARN ends in."""
+        """Resource part of its ARN."""
         return self.name if self.group is None else f"{self.group}/{self.version}"
 
     @property
@@ -59,12 +58,12 @@ class Package:
 
 
 def record_name(resource: str) -> str:
-    """The name of the record behind the end of an ARN: versions sort by their numbers."""
+    """Record name for the resource part of an ARN. Numbers are padded, so that versions sort numerically."""
     group, slash, version = resource.partition("/")
     return f"{group}/{int(version):09d}" if slash and version.isascii() and version.isdigit() else resource
 
 
 def resource_name(record: str) -> str:
-    """The end of an ARN, of the name of a record."""
+    """Resource part of an ARN for a record name."""
     group, slash, version = record.partition("/")
     return f"{group}/{int(version)}" if slash and version.isascii() and version.isdigit() else record

@@ -1,4 +1,4 @@
-"""A job that finds which instance types serve a model at the lowest cost, by loading it for real."""
+"""A job that finds the instance types that serve a model at the lowest cost, by load-testing it."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,7 +8,7 @@ from tidegate.domain.registry import Model
 
 
 class RecommendationStatus(StrEnum):
-    """SageMaker's words."""
+    """SageMaker's statuses."""
 
     PENDING = "PENDING"
     IN_PROGRESS = "IN_PROGRESS"
@@ -19,10 +19,10 @@ class RecommendationStatus(StrEnum):
 
 
 @dataclass(frozen=True)
-class Limits:
-    """``seconds``: after so many no new load begins. ``percent`` of the answers come within ``latency`` seconds, or a
-    rate counts as too high. ``rate``: requests a second that are looked for at most, None: whatever is carried.
-    ``tests``: configurations that are tried at most."""
+class RecommendationLimits:
+    """``seconds``: no new load starts after this time. A rate counts as too high unless ``percent`` of the responses
+    take at most ``latency`` seconds. ``rate``: highest rate to look for, in requests per second; None: no limit.
+    ``tests``: maximum number of configurations to try."""
 
     seconds: float = 2700.0
     percent: float = 95.0
@@ -32,9 +32,9 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Step:
-    """One configuration under load. ``rate``: the highest in requests a second that held, 0.0 where none has so far;
-    ``latency``: seconds at that rate, else the shortest that was seen; None before the first load has ended."""
+class ConfigurationTrial:
+    """One configuration under load. ``rate``: highest sustained rate in requests per second, 0.0 if none so far.
+    ``latency``: seconds at that rate, otherwise the shortest measured; None before the first load has ended."""
 
     environment: dict[str, str]
     instances: int
@@ -43,8 +43,8 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Recommended:
-    """One instance type. ``hourly``: dollars; ``per_minute``: invocations that one instance carries within the
+class RecommendedInstance:
+    """One instance type. ``hourly``: dollars; ``per_minute``: invocations that one instance sustains within the
     objective; ``latency`` in seconds; ``cpu`` and ``memory`` in percent of the instance."""
 
     instance_type: str
@@ -58,28 +58,28 @@ class Recommended:
 
 @dataclass(frozen=True)
 class RecommendationJob:
-    """``model`` is a copy: deleting it later changes nothing. ``types``: instance types to choose among; empty: all
-    that have a known price. ``content_type``: of the samples; empty: by the name of their file."""
+    """``model`` is a copy, so deleting the original has no effect. ``types``: candidate instance types; empty: all
+    with a known price. ``content_type``: that of the samples; empty: by their file name."""
 
     name: str
     model: Model
     sample: str
     created_at: datetime
     content_type: str = ""
-    limits: Limits = field(default_factory=Limits)
+    limits: RecommendationLimits = field(default_factory=RecommendationLimits)
     types: tuple[str, ...] = ()
     stopping: bool = False
     started_at: datetime | None = None
     ended_at: datetime | None = None
     outcome: RecommendationStatus | None = None
-    """How it ended; None while it goes on."""
+    """How it ended; None while it runs."""
     reason: str = ""
     """Why it failed."""
-    steps: tuple[Step, ...] = ()
-    found: tuple[Recommended, ...] = ()
-    """The lowest cost of a request first."""
+    steps: tuple[ConfigurationTrial, ...] = ()
+    found: tuple[RecommendedInstance, ...] = ()
+    """By cost per request, lowest first."""
     wire: dict[str, object] = field(default_factory=dict)
-    """Members of CreateInferenceRecommendationsJob as they were given, so that Describe echoes them."""
+    """Members of CreateInferenceRecommendationsJob, unchanged, for Describe."""
 
     @property
     def status(self) -> RecommendationStatus:

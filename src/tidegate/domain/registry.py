@@ -1,4 +1,4 @@
-"""A model as it is registered: what runs it, what it weighs, what it needs. Immutable once created."""
+"""A registered model: its containers with image, model data and environment. Immutable once created."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,50 +9,50 @@ SINGLE_MODEL, MULTI_MODEL = "SingleModel", "MultiModel"
 
 
 @dataclass(frozen=True)
-class Container:
-    """One program that serves: an image name, its model data and its environment.
+class ContainerDefinition:
+    """One serving program: an image name, its model data and its environment.
 
-    ``image`` is a name that the server's table of images knows; it is never a command.
-    ``data_url`` is ``file://`` or ``s3://``; a ``.tar.gz`` is unpacked, a prefix ending in ``/`` is copied as
-    a tree, anything else is one plain file. None means the image brings its own model.
+    ``image`` is a name in the server's table of images, never a command. ``data_url`` is ``file://`` or ``s3://``; a
+    ``.tar.gz`` is unpacked, a prefix ending in ``/`` is copied as a tree, anything else is a single file. None: the
+    image contains its model.
     """
 
     image: str
     data_url: str | None = None
     environment: dict[str, str] = field(default_factory=dict)
     fingerprint: str | None = None
-    """Tells versions of the same address apart, where whoever asked knows; see ``cli.artifacts``."""
+    """Identifies the content at the address, if the client knows it; see ``cli.artifacts``."""
     hostname: str | None = None
     mode: str = SINGLE_MODEL
     """``MultiModel``: ``data_url`` is a prefix, and each request names one model under it."""
     cache: bool = True
     """MultiModel: whether models stay loaded after a request."""
     wire: dict[str, object] = field(default_factory=dict)
-    """Members of the wire's ContainerDefinition that nothing here uses, kept so that Describe echoes them."""
+    """Unused members of the API's ContainerDefinition, kept for Describe."""
     package: str | None = None
-    """The record of the model package that it was made from."""
+    """Record name of the model package that it was created from."""
 
 
 @dataclass(frozen=True)
 class Model:
     name: str
-    containers: tuple[Container, ...]
+    containers: tuple[ContainerDefinition, ...]
     created_at: datetime
     execution_mode: str = "Serial"
     single: bool = True
-    """True when it was given as PrimaryContainer (or by a spec), so that Describe shows it the same way."""
+    """True if created with PrimaryContainer (or by a spec), so that Describe returns it in the same form."""
     execution_role: str | None = None
     network_isolation: bool = False
     wire: dict[str, object] = field(default_factory=dict)
 
     @property
     def multi_model(self) -> bool:
-        """Whether its container serves many models, each loaded when it is first asked for."""
+        """Whether its container serves many models, each loaded on its first request."""
         return any(container.mode == MULTI_MODEL for container in self.containers)
 
     @property
     def container_names(self) -> tuple[str, ...]:
-        """What errors, metrics and TargetContainerHostname call the containers, in their order."""
+        """Names of the containers, in order, in errors, metrics and TargetContainerHostname."""
         if self.single:
             return ("primary",)
         return tuple(each.hostname or f"container-{number}" for number, each in enumerate(self.containers, 1))

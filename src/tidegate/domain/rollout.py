@@ -1,4 +1,4 @@
-"""Words of a rollout: what the user asked for, the plan it compiles to, the durable record of how it stands."""
+"""Types of a rollout: deployment config, compiled plan, phases and conditions."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,14 +19,14 @@ class CapacitySize:
     value: int
 
     def instances(self, total: int) -> int:
-        """Instances out of ``total``: at least 1, at most all; percent is rounded half up (sources are silent;
-        33 % of 3 is 1)."""
+        """Instances out of ``total``: at least 1, at most all. Percentages are rounded half up (33 % of 3 is 1);
+        SageMaker's documents do not say."""
         if self.type is SizeType.INSTANCE_COUNT:
             return min(total, self.value)
         return min(total, max(1, (total * self.value + 50) // 100))
 
 
-class Routing(StrEnum):
+class TrafficRouting(StrEnum):
     ALL_AT_ONCE = "ALL_AT_ONCE"
     CANARY = "CANARY"
     LINEAR = "LINEAR"
@@ -34,24 +34,24 @@ class Routing(StrEnum):
 
 @dataclass(frozen=True)
 class BlueGreen:
-    """A whole new fleet beside the old; traffic moves by ``routing``. Waits are seconds."""
+    """A complete new fleet runs beside the old one; traffic moves by ``routing``. Waits are seconds."""
 
-    routing: Routing = Routing.ALL_AT_ONCE
+    routing: TrafficRouting = TrafficRouting.ALL_AT_ONCE
     wait: int = 0
     size: CapacitySize | None = None
     """Canary size or linear step."""
     termination_wait: int = 0
-    """The final bake, with all traffic on the new fleet and the old one still whole."""
+    """The final bake: all traffic on the new fleet, while the old one is still complete."""
 
     @property
     def plain(self) -> bool:
         """No guardrail: SageMaker's default update."""
-        return self.routing is Routing.ALL_AT_ONCE and not self.termination_wait
+        return self.routing is TrafficRouting.ALL_AT_ONCE and not self.termination_wait
 
 
 @dataclass(frozen=True)
 class Rolling:
-    """Batches of new instances take the place of old ones. Waits are seconds."""
+    """Batches of new instances replace old ones. Waits are seconds."""
 
     batch: CapacitySize
     wait: int = 0
@@ -61,7 +61,7 @@ class Rolling:
 
 @dataclass(frozen=True)
 class DeploymentConfig:
-    """How an update is carried out and what makes it roll back."""
+    """How an update is rolled out and what rolls it back."""
 
     blue_green: BlueGreen | None = None
     rolling: Rolling | None = None
@@ -69,7 +69,7 @@ class DeploymentConfig:
     """Seconds for the whole update; past it the update rolls back. None: the waits plus start-up deadlines."""
     alarms: tuple[str, ...] = ()
     require_evidence: bool = False
-    """True: an alarm in INSUFFICIENT_DATA holds the rollout where it stands (it never counts as good news)."""
+    """True: an alarm in INSUFFICIENT_DATA holds the rollout in its stage; it never counts as OK."""
     wire: dict[str, object] = field(default_factory=dict)
 
 
@@ -80,28 +80,28 @@ def part_of(count: int, total: int) -> int:
 
 @dataclass(frozen=True)
 class Version:
-    """Everything one config runs: one side of a rollout."""
+    """Everything that one config runs: the old or the new side of a rollout."""
 
     generation: int
     config_name: str
     variants: tuple[VariantSpec, ...]
     wire: dict[str, object] = field(default_factory=dict)
-    """Members of the config that nothing here uses, and that Describe of the endpoint shows."""
+    """Unused members of the config that DescribeEndpoint returns."""
 
     @property
     def production(self) -> tuple[VariantSpec, ...]:
-        """The variants that clients' requests go to."""
+        """Variants that get clients' requests."""
         return tuple(v for v in self.variants if not v.shadow)
 
     @property
     def shadow(self) -> VariantSpec | None:
-        """The variant that gets copies of them."""
+        """The variant that gets copies of requests, if any."""
         return next((v for v in self.variants if v.shadow), None)
 
     @property
     def weights(self) -> dict[str, float]:
-        """Weights that can take requests: a variant without instances counts as 0, unless its requests
-        wait in a queue. Shadows have none."""
+        """Effective weights: 0 for a variant without instances, unless its requests wait in a queue. Shadow variants
+        have none."""
         return {v.name: v.weight if v.instance_count or v.asynchronous else 0.0 for v in self.production}
 
     @property
@@ -110,20 +110,20 @@ class Version:
 
     @property
     def total_instances(self) -> int:
-        """Those that take clients' requests."""
+        """Instances of production variants."""
         return sum(v.instance_count for v in self.production)
 
     def counts(self, part: int) -> dict[str, int]:
-        """Instances per variant when this part (basis points) of the version runs: the fewest that carry it. A
-        part is a whole number of basis points, so a third is 3,333; one basis point of slack makes up for it."""
+        """Fewest instances per variant that carry this part (basis points) of the version. Parts are whole basis
+        points, so a third is 3,333; one basis point of slack compensates for that."""
         return {v.name: -(-v.instance_count * max(0, part - 1) // WHOLE) for v in self.variants}
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One step of a plan. ``share`` is the new side's part of the traffic, ``new_part`` and ``old_part`` are the
-    parts of each version's full size that run while it holds (all in basis points; ``Version.counts`` gives the
-    instances, so a version that is scaled keeps its plan). ``bake`` is seconds."""
+class RolloutStage:
+    """One step of a plan. ``share`` is the new version's part of the traffic; ``new_part`` and ``old_part`` are the
+    parts of each version's full size that run (all in basis points; ``Version.counts`` computes the instances, so
+    scaling a version does not change its plan). ``bake`` is seconds."""
 
     share: int
     bake: int
@@ -138,24 +138,24 @@ class RolloutPlan:
     The bake of the last stage is the final bake (SageMaker's termination wait). Timeouts are seconds.
     """
 
-    stages: tuple[Stage, ...]
+    stages: tuple[RolloutStage, ...]
     rollback_parts: tuple[int, ...] = (WHOLE,)
-    """Rolling: parts of the old version that are brought back one after the other. Blue/green keeps it whole."""
+    """Rolling: parts of the old version that a rollback restores step by step. Blue/green keeps it complete."""
     execution_timeout: int | None = None
     provisioning_timeout: int = 900
-    """How long one batch of replicas may take until all are ready."""
+    """Time until a batch of replicas must be ready."""
     shift_timeout: int = 300
-    """How long a change of traffic may take until it is seen to be in force."""
+    """Time until a change of traffic must be observed in force."""
     drain_timeout: int = 900
-    """How long a retired fleet may take until it is gone; what is left then is reported and cleaned up later."""
+    """Time until a retired fleet must be gone. What is left then is reported, and removed later."""
     alarms: tuple[str, ...] = ()
     require_evidence: bool = False
     rolling: bool = False
 
 
 @dataclass(frozen=True)
-class Mixed:
-    """What a rollback that failed left beside the serving version. Parts and share are basis points."""
+class MixedVersions:
+    """The version that a failed rollback left beside the serving one. Parts and share are basis points."""
 
     version: Version
     share: int
@@ -164,7 +164,7 @@ class Mixed:
 
 
 class Phase(StrEnum):
-    """Where a rollout stands; names as SageMaker's VariantStatus where it has one."""
+    """Phase of a rollout, named as in SageMaker's VariantStatus where that has the phase."""
 
     PROVISIONING = "Provisioning"
     ACTIVATING_TRAFFIC = "ActivatingTraffic"
@@ -175,7 +175,7 @@ class Phase(StrEnum):
     ROLLED_BACK = "RolledBack"
     ROLLBACK_FAILED = "RollbackFailed"
     FAILED = "Failed"
-    """A first creation that did not come up; there is nothing to roll back to."""
+    """A creation that failed; there is no version to roll back to."""
 
     @property
     def ended(self) -> bool:
@@ -183,7 +183,7 @@ class Phase(StrEnum):
 
 
 class Cause(StrEnum):
-    """Why a rollout turned back."""
+    """Why a rollout was rolled back."""
 
     ALARM = "Alarm"
     ABORTED = "Aborted"
@@ -196,7 +196,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True)
 class Condition:
-    """An outcome on record: what, true or not, since when and why."""
+    """A recorded outcome: type, status, reason and time."""
 
     type: str
     status: bool

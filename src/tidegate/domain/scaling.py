@@ -1,7 +1,7 @@
-"""Words of autoscaling: what is scaled, the rules that scale it, what is seen of it, and what is on record.
+"""Types of autoscaling: scalable targets, policies, observations and records.
 
-Counts are instances, or provisioned concurrency where that is the dimension. Times of records are aware datetimes;
-spans are seconds.
+Counts are instances, or provisioned concurrency if that is the dimension. Times of records are aware datetimes; spans
+are seconds.
 """
 
 from dataclasses import dataclass, field
@@ -13,20 +13,20 @@ from tidegate.domain.metric import MetricId, Query
 
 
 class Dimension(StrEnum):
-    """What of a variant is scaled (Application Auto Scaling's ScalableDimension)."""
+    """The scaled property of a variant (Application Auto Scaling's ScalableDimension)."""
 
     INSTANCES = "sagemaker:variant:DesiredInstanceCount"
     PROVISIONED = "sagemaker:variant:DesiredProvisionedConcurrency"
 
     @property
     def words(self) -> str:
-        """As activities say it."""
+        """Name of the dimension in activities."""
         return "instance count" if self is Dimension.INSTANCES else "provisioned concurrency"
 
 
 @dataclass(frozen=True)
-class Suspended:
-    """What is held back for now."""
+class SuspendedScaling:
+    """Suspended kinds of scaling."""
 
     scale_in: bool = False
     scale_out: bool = False
@@ -35,7 +35,7 @@ class Suspended:
 
 @dataclass(frozen=True)
 class ScalableTarget:
-    """One variant whose count may move between ``minimum`` and ``maximum``, both included."""
+    """One variant whose count may vary from ``minimum`` to ``maximum``, inclusive."""
 
     endpoint: str
     variant: str
@@ -43,7 +43,7 @@ class ScalableTarget:
     minimum: int
     maximum: int
     created_at: datetime
-    suspended: Suspended = field(default_factory=Suspended)
+    suspended: SuspendedScaling = field(default_factory=SuspendedScaling)
 
     @property
     def resource_id(self) -> str:
@@ -51,19 +51,19 @@ class ScalableTarget:
 
 
 class Predefined(StrEnum):
-    """Metrics that a policy may name without saying where they are kept."""
+    """Metrics that a policy may refer to by a predefined name."""
 
     INVOCATIONS = "SageMakerVariantInvocationsPerInstance"
-    """Invocations of one instance in one minute."""
+    """Invocations per instance and minute."""
     CONCURRENT = "SageMakerVariantConcurrentRequestsPerModelHighResolution"
-    """Requests at one time in one instance, every 10 seconds."""
+    """Concurrent requests per instance, every 10 seconds."""
     UTILIZATION = "SageMakerVariantProvisionedConcurrencyUtilization"
     """Used part of the provisioned concurrency, 0 to 1."""
 
 
 @dataclass(frozen=True)
 class CustomMetric:
-    """Any metric; it must fall as the count rises, as a load per instance does."""
+    """Any metric that falls as the count rises, such as a load per instance."""
 
     metric: MetricId
     statistic: str
@@ -77,12 +77,12 @@ class TargetTracking:
     name: str
     target: float
     metric: Predefined | CustomMetric | tuple[Query, ...]
-    """The last: metric math, of which one line is the metric."""
+    """A tuple is metric math, one line of which is the metric."""
     scale_out_cooldown: int = 300
     scale_in_cooldown: int = 300
     disable_scale_in: bool = False
     alarm_ids: tuple[str, str] = ("high", "low")
-    """Ends of the names of its alarms (uuids): high, low."""
+    """Suffixes (UUIDs) of its alarms' names: high, low."""
 
 
 class Adjustment(StrEnum):
@@ -98,8 +98,9 @@ class Aggregation(StrEnum):
 
 
 @dataclass(frozen=True)
-class Step:
-    """Holds where the metric lies between the bounds, which count from the alarm's threshold; None: no bound."""
+class ScalingStep:
+    """Applies while the metric lies between the bounds, which are relative to the alarm's threshold; None:
+    unbounded."""
 
     adjustment: int
     lower: float | None = None
@@ -108,45 +109,45 @@ class Step:
 
 @dataclass(frozen=True)
 class StepScaling:
-    """Changes the count by the step that the breach of an alarm falls into. The alarm is the user's own: it names
-    the policy in its actions."""
+    """Changes the count by the step that matches the breach of an alarm. The alarm is the user's own and names the
+    policy in its actions."""
 
     name: str
     adjustment: Adjustment
-    steps: tuple[Step, ...]
+    steps: tuple[ScalingStep, ...]
     min_magnitude: int | None = None
-    """PERCENT only: the least change."""
+    """PERCENT only: smallest change."""
     cooldown: int = 300
     aggregation: Aggregation = Aggregation.AVERAGE
 
 
 @dataclass(frozen=True)
-class Fast:
-    """Reacts within seconds to the requests in flight and the time that they wait; not one of AWS's."""
+class FastPolicy:
+    """Reacts within seconds to the requests in flight and their wait. Not an AWS policy type."""
 
     name: str
     in_flight: float
-    """Requests at one time that one instance should have."""
+    """Target of concurrent requests per instance."""
     queue_time: float | None = None
-    """Seconds that a request may wait for its turn; None: not looked at."""
+    """Seconds that a request may wait for an instance; None: ignored."""
     growth: float = 4.0
-    """One scale-out takes the count to at most this multiple (and at least one more)."""
+    """One scale-out multiplies the count by at most this (and adds at least one)."""
     scale_out_cooldown: float = 1.0
     scale_in_window: float = 60.0
-    """The count never goes below what any moment of this long past needed."""
+    """Seconds: the count never falls below the highest need within this window."""
     band: float = 0.2
-    """Scaling in leaves this part on top of what was needed: no flapping around a whole number."""
+    """Headroom that scaling in keeps over the need, so that the count does not flap around a whole number."""
     smoothing: float = 2.0
-    """Seconds in which two thirds of a change of the load are believed; a rise that chance does not explain is
-    believed at once."""
+    """Time constant in seconds of the exponential smoothing of the load. A rise that chance does not explain counts
+    immediately."""
     drain: float = 2.0
-    """Seconds in which a queue should be worked off."""
+    """Seconds in which a queue should be drained."""
     disable_scale_in: bool = False
 
 
 @dataclass(frozen=True)
-class Peak:
-    """A recurring time of much load. ``starts`` is a schedule like a scheduled action's."""
+class CalendarPeak:
+    """A recurring peak load. ``starts`` is a schedule like that of a scheduled action."""
 
     name: str
     starts: str
@@ -155,56 +156,41 @@ class Peak:
     count: int
     timezone: str = "UTC"
     holidays: str = ""
-    """Country (``CH``, ``CH-ZH``) whose public holidays are no working days; else Monday to Friday are worked."""
+    """Country or region (``CH``, ``CH-ZH``) whose public holidays are not working days. Empty: working days are
+    Monday to Friday."""
 
 
 @dataclass(frozen=True)
-class Calendar:
-    """Has the count of each peak ready when it starts, by starting ahead; between peaks the minimum is enough."""
+class CalendarPolicy:
+    """Has the count of each peak ready when it starts, by scaling out ahead of it. Between peaks the minimum
+    applies."""
 
     name: str
-    peaks: tuple[Peak, ...]
+    peaks: tuple[CalendarPeak, ...]
     margin: float = 30.0
-    """Seconds on top of the start-up time that was measured."""
+    """Seconds added to the measured start-up time."""
 
 
 @dataclass(frozen=True)
-class Forecast:
-    """Learns the shape of the load from history and has the count ready that the near future needs."""
+class ForecastPolicy:
+    """Predicts the load from earlier seasons and has the count ready that it will need."""
 
     name: str
     per_instance: float
-    """Requests per second that one instance should get."""
+    """Target of requests per second and instance."""
     season: float = 7 * 86_400.0
-    """Seconds after which the load repeats itself."""
+    """Seconds after which the load repeats."""
     headroom: float = 1.1
-    """What is expected counts this many times."""
+    """Factor applied to the expected load."""
     margin: float = 30.0
 
 
-Policy = TargetTracking | StepScaling | Fast | Calendar | Forecast
-
-
-@dataclass(frozen=True)
-class KeptPolicy:
-    """A policy as a record's body: exactly one is set."""
-
-    tracking: TargetTracking | None = None
-    step: StepScaling | None = None
-    fast: Fast | None = None
-    calendar: Calendar | None = None
-    forecast: Forecast | None = None
-
-    @property
-    def policy(self) -> Policy:
-        policy = self.tracking or self.step or self.fast or self.calendar or self.forecast
-        assert policy is not None
-        return policy
+ScalingPolicy = TargetTracking | StepScaling | FastPolicy | CalendarPolicy | ForecastPolicy
 
 
 @dataclass(frozen=True)
 class ScheduledAction:
-    """Gives a target other bounds at certain times. ``schedule`` is ``at(...)``, ``rate(...)`` or ``cron(...)``."""
+    """Sets new bounds of a target at scheduled times: ``at(...)``, ``rate(...)`` or ``cron(...)``."""
 
     name: str
     schedule: str
@@ -226,7 +212,7 @@ class ActivityStatus(StrEnum):
 
 
 class NotScaled(StrEnum):
-    """Codes for why nothing was changed."""
+    """Codes for why nothing was scaled."""
 
     FLAPPING = "AutoScalingAnticipatedFlapping"
     UNSCALABLE = "TargetServicePutResourceAsUnscalable"
@@ -245,7 +231,7 @@ class NotScaledReason:
 
 @dataclass(frozen=True)
 class Activity:
-    """One change of a count, or (with ``not_scaled``) one that was asked for and not made."""
+    """One change of a count, or (with ``not_scaled``) one that was requested and not made."""
 
     id: str
     cause: str
@@ -262,8 +248,8 @@ class Activity:
 
 @dataclass(frozen=True)
 class Cooldown:
-    """After a change by an alarm. ``base`` is the count before it. ``until`` is None while the change is not all
-    there; the cooldown's ``seconds`` count from then on."""
+    """Cooldown after a change by an alarm. ``base`` is the count before the change. ``until`` is None until the
+    change is complete; ``seconds`` count from then."""
 
     seconds: float
     base: int
@@ -271,8 +257,8 @@ class Cooldown:
 
 
 @dataclass(frozen=True)
-class Need:
-    """Instances needed at one moment, as a fraction; rounded up only where it is compared with a count."""
+class CapacityNeed:
+    """Instances needed at one time, as a fraction; rounded up only when compared with a count."""
 
     at: datetime
     instances: float
@@ -280,40 +266,40 @@ class Need:
 
 @dataclass(frozen=True)
 class FastMemory:
-    """What one fast policy remembers. ``level`` is the smoothed need. ``highs`` are the needs of its window that no
-    later one exceeds, oldest first. Nothing was missed between ``since`` and ``at``."""
+    """State of one fast policy. ``level`` is the smoothed need. ``highs`` are the needs in its window that no later
+    one exceeds, oldest first. No sample is missing between ``since`` and ``at``."""
 
     since: datetime
     at: datetime
     level: float
-    highs: tuple[Need, ...] = ()
+    highs: tuple[CapacityNeed, ...] = ()
     grown_at: datetime | None = None
 
 
 @dataclass(frozen=True)
 class ScalerState:
-    """What one target's decisions remember from each other; kept durably by the caller, saved before acting."""
+    """State of one target between decisions. The caller stores it before it acts."""
 
     running: Activity | None = None
-    """The change that is not all there yet."""
+    """The change that is not complete yet."""
     out: Cooldown | None = None
     into: Cooldown | None = None
     """Cooldowns after scaling out and in."""
     fired: dict[str, datetime] = field(default_factory=dict)
-    """Alarm name -> when its action was last taken."""
+    """Alarm name -> when it last acted."""
     scheduled: dict[str, datetime] = field(default_factory=dict)
-    """Scheduled action -> until when its times were looked at."""
+    """Scheduled action -> time up to which its schedule was processed."""
     fast: dict[str, FastMemory] = field(default_factory=dict)
     """By policy name."""
     retry_at: datetime | None = None
-    """Before then nothing is scaled out: the last scale-out could not be had."""
+    """No scale-out before this time, since the last one failed."""
     not_scaled: Activity | None = None
-    """The last one, so that the same reason is told once."""
+    """The last refusal, so that the same reason is recorded once."""
 
 
 @dataclass(frozen=True)
-class AlarmSeen:
-    """An alarm that a policy hears. ``value`` is its metric's newest point, None where there is none."""
+class PolicyAlarm:
+    """An alarm that triggers a policy. ``value`` is its metric's newest point, None if there is none."""
 
     name: str
     state: AlarmState
@@ -324,11 +310,10 @@ class AlarmSeen:
 
 
 @dataclass(frozen=True)
-class Load:
-    """The last second. ``in_flight`` is what all instances have in hand and what waits for them; ``queue_time``
-    seconds a request waited (a high percentile), None where none was served. ``arrivals`` (requests) and
-    ``service_time`` (mean seconds in the hands of the model) tell the load apart from a queue that has grown; None:
-    not known."""
+class VariantLoad:
+    """Load of the last second. ``in_flight``: requests in progress or waiting, over all instances. ``queue_time``:
+    seconds that requests waited (a high percentile); None if none was served. ``arrivals`` (requests) and
+    ``service_time`` (mean seconds in the model) distinguish load from a queue that has grown; None: unknown."""
 
     in_flight: float
     queue_time: float | None = None
@@ -337,29 +322,28 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Rate:
-    """Requests per second, the mean of the span that begins at ``at``; spans are equally long."""
+class RateSample:
+    """Mean requests per second in the span that begins at ``at``; all spans have the same length."""
 
     at: datetime
     value: float
 
 
 @dataclass(frozen=True)
-class ScaleSeen:
-    """One look at a target. Unknown is None, and nothing is scaled on it."""
+class ScalingObservation:
+    """Everything observed of one target. Unknown is None, and nothing is scaled on it."""
 
     desired: int
-    """The count that is wanted now."""
+    """The desired count now."""
     ready: int | None
     busy: str | None = None
-    """Why the count cannot be changed now (a rollout at a place where it must not)."""
+    """Why the count cannot be changed now, such as a rollout that shifts traffic."""
     failure: str | None = None
-    """Why the wanted count could not be had."""
-    alarms: dict[str, tuple[AlarmSeen, ...]] = field(default_factory=dict)
-    """Policy name -> the alarms that name it in their actions. Target tracking: its high one, its low one."""
-    load: Load | None = None
-    history: tuple[Rate, ...] = ()
-    """For forecasts, oldest first; spans without data are absent."""
+    """Why the desired count could not be reached."""
+    alarms: dict[str, tuple[PolicyAlarm, ...]] = field(default_factory=dict)
+    """Policy name -> alarms that name it in their actions. For target tracking: high, low."""
+    load: VariantLoad | None = None
+    history: tuple[RateSample, ...] = ()
+    """Load for forecasts, oldest first; spans without data are absent."""
     start_up: float | None = None
-    """Seconds that a replica of this model took from asked to ready, a high percentile of what was measured; None:
-    it never started yet."""
+    """Start-up time of a replica in seconds, a high percentile of those measured; None: never measured."""

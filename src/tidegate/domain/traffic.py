@@ -1,4 +1,4 @@
-"""Who gets which part of an endpoint's requests. Shares are integer basis points; floats end at the wire."""
+"""Route tables: the share of an endpoint's requests per fleet, in integer basis points. Only the API uses floats."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,17 +13,17 @@ WHOLE = 10_000
 class Route:
     fleet: FleetId
     share: int
-    """Basis points of the table it stands in, 0 to 10,000."""
+    """Basis points of its table, 0 to 10,000."""
 
 
 @dataclass(frozen=True)
 class RouteTable:
-    """The routes of one endpoint, swapped whole.
+    """The routes of one endpoint, replaced as a whole.
 
-    ``routes`` sum to 10,000, or are empty (the endpoint takes no requests). ``targets`` holds, for each variant
-    name, the routes of a request that names its variant: the variants' own fleets, again summing to 10,000.
-    A variant of weight 0 stands in ``targets`` only. ``fence`` rises with every table that is written for the
-    endpoint; a router drops a table whose fence is lower than the one in force.
+    ``routes`` sum to 10,000, or are empty (the endpoint takes no requests). ``targets``: variant name -> routes of
+    requests that name this variant, over its own fleets; they sum to 10,000, too. A variant of weight 0 is in
+    ``targets`` only. ``fence`` rises with every table of the endpoint; a router drops a table with a lower fence than
+    that in force.
     """
 
     endpoint: str
@@ -32,12 +32,12 @@ class RouteTable:
     targets: dict[str, tuple[Route, ...]] = field(default_factory=dict)
 
     def share_of(self, generation: int) -> int:
-        """Basis points that go to the fleets of one generation."""
+        """Basis points of the fleets of one generation."""
         return sum(r.share for r in self.routes if r.fleet.generation == generation)
 
 
 def split(whole: int, weights: Mapping[str, float]) -> dict[str, int]:
-    """Divides ``whole`` by ``weights`` in integers that sum to it (largest remainder; ties by order given)."""
+    """Divide ``whole`` by ``weights`` into integers that sum to it (largest remainder; ties in the given order)."""
     total = sum(weights.values())
     if total <= 0:
         return dict.fromkeys(weights, 0)
@@ -49,8 +49,11 @@ def split(whole: int, weights: Mapping[str, float]) -> dict[str, int]:
     return parts
 
 
-def table(endpoint: str, fence: int, sides: Iterable[tuple[int, int, Mapping[str, float]]]) -> RouteTable:
-    """The table for sides ``(generation, share, {variant: weight})`` whose shares sum to 10,000 (or no side)."""
+def build_route_table(
+    endpoint: str, fence: int, sides: Iterable[tuple[int, int, Mapping[str, float]]]
+) -> RouteTable:
+    """Build the table for sides ``(generation, share, {variant: weight})``. Their shares sum to 10,000, or there are
+    no sides."""
     routes: list[Route] = []
     targets: dict[str, list[Route]] = {}
     for generation, share, weights in sides:

@@ -1,4 +1,4 @@
-"""A batch transform job: a model, objects to send through it, and where the answers go."""
+"""A batch transform job: a model, input objects, and an output location."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -7,8 +7,8 @@ from enum import StrEnum
 from tidegate.domain.registry import Model
 
 
-class Split(StrEnum):
-    """How an object is cut into records."""
+class SplitType(StrEnum):
+    """How an object is split into records."""
 
     NONE = "None"
     LINE = "Line"
@@ -17,16 +17,16 @@ class Split(StrEnum):
 
 
 class BadRows(StrEnum):
-    """What becomes of a record that the model turns down."""
+    """What to do with a record that the model rejects."""
 
     FAIL = "fail"
-    """Its object fails, and the job with it."""
+    """The object fails, and so does the job."""
     ERRORS = "errors"
-    """It goes to the object's error file with its line number; the others go on."""
+    """Write it to the object's error file with its line number, and continue."""
 
 
 class JobStatus(StrEnum):
-    """SageMaker's words."""
+    """SageMaker's statuses."""
 
     IN_PROGRESS = "InProgress"
     COMPLETED = "Completed"
@@ -36,19 +36,19 @@ class JobStatus(StrEnum):
 
 
 @dataclass(frozen=True)
-class Source:
-    """``uri``: an object, or a prefix of many; with ``manifest`` the object that lists them."""
+class TransformInput:
+    """``uri``: an object or a prefix; with ``manifest``, an object that lists the inputs."""
 
     uri: str
     manifest: bool = False
     content_type: str = ""
     gzip: bool = False
-    split: Split = Split.NONE
+    split: SplitType = SplitType.NONE
 
 
 @dataclass(frozen=True)
-class Sink:
-    """``uri``: the prefix that outputs lie under. ``by_line``: each answer ends with the end of a line."""
+class TransformOutput:
+    """``uri``: prefix of the outputs. ``by_line``: end each response with a line break."""
 
     uri: str
     accept: str = ""
@@ -56,8 +56,8 @@ class Sink:
 
 
 @dataclass(frozen=True)
-class Processing:
-    """JSONPath before the model and after it; ``join``: each answer is put behind its record."""
+class DataProcessing:
+    """JSONPath filters before and after the model. ``join``: append each response to its record."""
 
     input_filter: str = "$"
     output_filter: str = "$"
@@ -65,31 +65,31 @@ class Processing:
 
     @property
     def plain(self) -> bool:
-        """Nothing is looked into."""
-        return self == Processing()
+        """Whether records and responses are passed unchanged."""
+        return self == DataProcessing()
 
 
 @dataclass(frozen=True)
-class Pace:
-    """None: what the container itself asks for, else the platform's own."""
+class RequestLimits:
+    """Limits of requests to the model. None: the container's own setting, otherwise the platform's default."""
 
     single: bool | None = None
     """One record per request."""
     megabytes: int | None = None
-    """Of one request, at most (MiB)."""
+    """Largest request (MiB)."""
     concurrency: int | None = None
-    """Requests at one time to each instance."""
+    """Concurrent requests per instance."""
     timeout: float = 600.0
-    """Seconds for one request."""
+    """Seconds per request."""
     retries: int = 3
     deadline: float | None = None
-    """Seconds that the job may take from its start, or from where it was resumed. None: as long as it goes on, and an
-    hour of trouble with the storage or the disk at one time."""
+    """Seconds that the job may take from its start or resumption. None: no limit, but at most an hour of continuous
+    storage or disk errors."""
 
 
 @dataclass(frozen=True)
-class Progress:
-    """What a job has done. ``bytes_*`` are of the input as it is stored."""
+class TransformProgress:
+    """Progress of a job. ``bytes_*`` count the input as stored."""
 
     objects: int = 0
     objects_done: int = 0
@@ -104,15 +104,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class TransformJob:
-    """``model`` is a copy: deleting it later changes nothing."""
+    """``model`` is a copy, so deleting the original has no effect."""
 
     name: str
     model: Model
-    source: Source
-    sink: Sink
+    source: TransformInput
+    sink: TransformOutput
     created_at: datetime
-    processing: Processing = field(default_factory=Processing)
-    pace: Pace = field(default_factory=Pace)
+    processing: DataProcessing = field(default_factory=DataProcessing)
+    pace: RequestLimits = field(default_factory=RequestLimits)
     on_bad_rows: BadRows = BadRows.FAIL
     instances: int = 1
     instance_type: str = "local"
@@ -121,16 +121,16 @@ class TransformJob:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     outcome: JobStatus | None = None
-    """How it ended; None while it goes on."""
+    """How it ended; None while it runs."""
     reason: str = ""
     """Why it failed."""
-    progress: Progress = field(default_factory=Progress)
-    """As it was when the job ended last."""
+    progress: TransformProgress = field(default_factory=TransformProgress)
+    """Progress at the last end of the job."""
     resumed: int = 0
-    """How often it was taken up again after it had failed or was stopped."""
+    """How often it was resumed after it failed or was stopped."""
     resumed_at: datetime | None = None
     wire: dict[str, object] = field(default_factory=dict)
-    """Members of CreateTransformJob that nothing here uses, kept so that Describe echoes them."""
+    """Unused members of CreateTransformJob, kept for Describe."""
 
     @property
     def status(self) -> JobStatus:
@@ -139,9 +139,9 @@ class TransformJob:
         return JobStatus.STOPPING if self.stopping else JobStatus.IN_PROGRESS
 
 
-def eta(progress: Progress, seconds: float, before: int = 0) -> float | None:
-    """Seconds until the end at the pace of the ``seconds`` so far; None where nothing tells. ``before``: bytes that
-    were done when they began."""
+def eta(progress: TransformProgress, seconds: float, before: int = 0) -> float | None:
+    """Estimated seconds until the end, at the rate of the last ``seconds``; None: unknown. ``before``: bytes done
+    when they began."""
     done = progress.bytes_done - before
     if done <= 0 or seconds <= 0:
         return None

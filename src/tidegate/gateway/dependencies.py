@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from tidegate.domain.transform import Progress
+from tidegate.domain.transform import TransformProgress
 from tidegate.settings import Settings
 from tidegate.wire.operation import WireContext
 
@@ -23,7 +23,7 @@ class Gateway:
     context: WireContext
     """Store, metrics, clock and the rest; the native doors use the same as the wire."""
     signed: bool
-    """Every request must be signed (``auth.keys.required``)."""
+    """Every request must be signed (``auth.keys.is_signing_required``)."""
     proxy_up: Callable[[], Awaitable[bool]]
     prometheus: Callable[[], Awaitable[str]]
     """The page for ``/metrics``."""
@@ -31,7 +31,7 @@ class Gateway:
     """The last so many log lines of each replica of an endpoint, as JSON data; runs in a thread."""
     models: Callable[[str, int], Awaitable[Sequence[object]]]
     """The models that each replica of an endpoint has loaded, at most so many of each, as JSON data."""
-    progress: Callable[[str], Progress | None]
+    progress: Callable[[str], TransformProgress | None]
     """What the runner of a transform job has done by now; None where there is none."""
     down: Callable[[], None]
     """Asks the whole platform to drain and stop, and returns at once."""

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tidegate.auth import request_target, sigv4
 from tidegate.auth import same_site as sites
 from tidegate.auth.keys import BEARER, check_bearer
-from tidegate.domain.errors import AuthError, Invalid, TidegateError, TooLarge
+from tidegate.domain.errors import AuthError, Invalid, PayloadTooLarge, TidegateError
 from tidegate.gateway import error_responses, request_parsing
 from tidegate.gateway.dependencies import Gateway
 from tidegate.wire import dispatch
@@ -93,7 +93,7 @@ def bounded(app: ASGIApp, gateway: Gateway) -> ASGIApp:
         if not declared.isdecimal():
             raise Invalid(f"Content-Length '{declared}' is not a number")
         if int(declared) > MAX_BODY:
-            raise TooLarge(f"the body has {declared} bytes: {MAX_BODY} is the most")
+            raise PayloadTooLarge(f"the body has {declared} bytes: {MAX_BODY} is the most")
         scope["state"]["body"] = await _read(receive)
         await app(scope, receive, send)
 
@@ -110,7 +110,7 @@ async def _read(receive: Receive) -> bytes:
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
         if size > MAX_BODY:
-            raise TooLarge(f"the body has more than {MAX_BODY} bytes, the most there may be")
+            raise PayloadTooLarge(f"the body has more than {MAX_BODY} bytes, the most there may be")
         if not message.get("more_body", False):
             return b"".join(chunks)
 
@@ -127,13 +127,13 @@ def canonical(app: ASGIApp, gateway: Gateway) -> ASGIApp:
 
 def same_site(app: ASGIApp, gateway: Gateway) -> ASGIApp:
     """Where nobody signs, turns away what a web page of another site makes a browser on this machine send."""
-    own = sites.compiled(sites.own_hosts(gateway.settings.host, gateway.settings.allowed_hosts))
+    own = sites.compile_pattern(sites.own_host_pattern(gateway.settings.host, gateway.settings.allowed_hosts))
 
     async def step(scope: Scope, receive: Receive, send: Send) -> None:
         if not gateway.signed:
             headers = Headers(scope=scope)
             given = (headers.getlist(name) for name in ("host", "origin", "sec-fetch-site"))
-            if (why := sites.refusal(own, *given)) is not None:
+            if (why := sites.refusal_reason(own, *given)) is not None:
                 raise AuthError(why)
         await app(scope, receive, send)
 

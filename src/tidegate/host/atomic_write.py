@@ -1,19 +1,20 @@
-"""Files that are there whole or as they were before, whichever process crashes."""
+"""Atomic file replacement."""
 
 import asyncio
 import os
 from pathlib import Path
 
 
-def write_whole(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
-    """A reader, or a crash, sees the old content or the new, never a part. Its folder must exist.
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
+    """Replace a file: readers see the old or the new content, never a part, also after a crash. The folder must
+    exist.
 
-    ``durable`` waits for the disk, so that a power failure does not lose the file either. ``mode`` is subject to the
+    ``durable`` waits for the disk, so that the new content survives a power failure. ``mode`` is subject to the
     umask. Raises OSError, with the old content in place."""
     new = path.with_name(path.name + ".new")
     try:
         with open(new, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
-            file.write(data)  # all of it or an error: a nearly full disk takes a part
+            file.write(data)  # buffered: an error even if a nearly full disk takes a part
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
@@ -24,8 +25,8 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = T
 
 
 class BackgroundFile:
-    """A small file that is written beside the event loop, the newest content last. A disk that is full or hangs loses
-    what was to be written, and holds up nobody."""
+    """A small file that is written in a thread, always ending with the newest content. If the disk is full or hangs,
+    writes are lost and the event loop is not blocked."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -39,7 +40,7 @@ class BackgroundFile:
         return self._wanted != self._written
 
     def write(self, data: bytes) -> None:
-        """Only on an event loop. What comes while a write is under way is written after it."""
+        """Call on an event loop only. During a write, the newest content waits and is written after it."""
         self._wanted = data
         if self._writing is None or self._writing.done():
             self._begin()
@@ -52,10 +53,10 @@ class BackgroundFile:
         self._writing.add_done_callback(lambda done: self._end(done, data))
 
     def _write(self, data: bytes) -> None:
-        write_whole(self.path, data, durable=False)
+        write_atomically(self.path, data, durable=False)
 
     def _end(self, done: "asyncio.Future[None]", data: bytes) -> None:
         if done.cancelled() or done.exception() is not None:
-            return  # the next content tries again
+            return  # retried with the next content
         self._written = data
         self._begin()

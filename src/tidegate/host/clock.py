@@ -1,4 +1,4 @@
-"""The system's own time and identity."""
+"""The system's clock, and unique ids."""
 
 import secrets
 import time
@@ -8,7 +8,7 @@ from pathlib import Path
 from tidegate.domain.endpoint import ClockMark
 
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
-"""Crockford's base 32 in lower case: no letter that reads as a digit, and its order is its value."""
+"""Crockford's base 32 in lower case: no letter looks like a digit, and text order is numeric order."""
 
 
 _PAIRS = [first + second for first in _DIGITS for second in _DIGITS]
@@ -16,13 +16,13 @@ _SHIFTS = range(120, -1, -10)
 
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-PROMPT = 0.02
-"""Seconds that readings of two clocks may lie apart to be taken for one moment; a process may be stopped between."""
+MAX_READING_GAP = 0.02
+"""Maximum seconds between the readings of two clocks: the process may be stopped between them."""
 TRIES = 50
 
 
 class SystemClock:
-    """The present by the system's clock."""
+    """The system's wall clock."""
 
     def __init__(self) -> None:
         try:
@@ -34,12 +34,12 @@ class SystemClock:
         return datetime.now(UTC)
 
     def read(self) -> tuple[datetime, ClockMark]:
-        """The present, and how far the wall clock is ahead of the monotonic one just then."""
+        """Present time, and the wall clock's offset from the monotonic clock at that time."""
         for _ in range(TRIES):
             before = time.monotonic()
             now = datetime.now(UTC)
             after = time.monotonic()
-            if after - before <= PROMPT:
+            if after - before <= MAX_READING_GAP:
                 break
         return now, ClockMark(self._boot, now.timestamp() - (before + after) / 2)
 

@@ -1,4 +1,4 @@
-"""Many small writes at once: those that come while some are under way share the next turn."""
+"""Group commit: writes that arrive during a flush join the next batch."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,12 +7,12 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-MOST = 500
-"""Writes of one turn."""
+MAX_BATCH = 500
+"""Writes per batch."""
 
 
-class Together(Generic[T, R]):
-    """``perform`` does a list of them and answers each, or raises for all."""
+class GroupCommit(Generic[T, R]):
+    """``perform`` executes a batch and returns one result per write, or raises for all."""
 
     def __init__(self, perform: Callable[[list[T]], Awaitable[list[R]]]) -> None:
         self._perform = perform
@@ -28,7 +28,7 @@ class Together(Generic[T, R]):
 
     async def _work(self) -> None:
         while self._waiting:
-            batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+            batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
             try:
                 answers = await self._perform([one for one, _ in batch])
             except BaseException as error:

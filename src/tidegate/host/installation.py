@@ -1,10 +1,9 @@
-"""Which installation a process belongs to: a state folder, where it lies, under an id that no copy of it shares.
+"""Identify the installation that a process belongs to: a state folder, with an id that copies of it do not share.
 
-Every process that outlives its controller has the id and a path of the state folder in its command line. A later
-controller adopts, signals and cleans up after those processes alone. The id is drawn at the first start and kept in
-the folder together with the folder's path and inode: a copied or moved folder does not match and gets an id of its
-own, and so leaves the processes of the original alone.
-"""
+Every process that outlives its controller has the id and the state folder's path in its command line. A later
+controller adopts, signals and cleans up only those processes. The id is generated at the first start and stored in
+the folder with the folder's path and inode. A copied or moved folder does not match and gets a new id, so it does not
+touch the processes of the original."""
 
 import contextlib
 import itertools
@@ -15,13 +14,13 @@ from pathlib import Path
 
 import msgspec
 
-from tidegate.host.atomic_write import write_whole
+from tidegate.host.atomic_write import write_atomically
 
 FILE = "installation.json"
 HEADER = "x-tidegate-installation"
-"""Of a health check's answer: by the id, a start knows its own server from another one on the port."""
+"""Response header of a health check with the id, which distinguishes our server from another one on the port."""
 PREFIX = "tidegate="
-"""How the word with the id begins in a command line."""
+"""Prefix of the argument with the id in a command line."""
 
 
 class _Record(msgspec.Struct):
@@ -38,11 +37,11 @@ class Installation:
     root: Path
     id: str
     accepts_unmarked: bool = False
-    """Whether a process of tidegate's that names the folder and has no id is ours: an earlier version started it."""
+    """Whether processes without an id that name the folder are ours: an earlier version of tidegate started them."""
 
     @classmethod
     def find(cls, root: Path) -> "Installation | None":
-        """The installation of this folder; None if there is none, or if the folder is a copy or cannot be read."""
+        """Installation of this folder; None if there is none, or if the folder is a copy or cannot be read."""
         try:
             known = msgspec.json.decode((root / FILE).read_bytes(), type=_Record)
             here = (str(root), root.stat().st_ino)
@@ -52,22 +51,24 @@ class Installation:
 
     @classmethod
     def take(cls, root: Path) -> "Installation":
-        """The installation of this folder, made if there is none or if the folder is a copy. Raises OSError."""
+        """Installation of this folder, created if there is none or if the folder is a copy. Raises OSError."""
         if (found := cls.find(root)) is not None:
             return found
         path = root / FILE
-        first = not path.exists()  # one that is damaged or of another folder proves nothing about who runs
+        first = (
+            not path.exists()
+        )  # a damaged file, or that of another folder, says nothing about running processes
         made = _Record(secrets.token_hex(8), str(root), root.stat().st_ino, accepts_unmarked=first)
-        write_whole(path, msgspec.json.encode(made))
+        write_atomically(path, msgspec.json.encode(made))
         if not first:
-            # The queue's leases are held under this name, which the original goes on using.
+            # Leases of the queue are held under this name, which the original still uses.
             with contextlib.suppress(OSError):
                 (root / "dispatch" / "holder").unlink(missing_ok=True)
         return cls(root, made.id, made.accepts_unmarked)
 
     @property
     def mark(self) -> str:
-        """The word that command lines carry."""
+        """Argument that command lines carry."""
         return PREFIX + self.id
 
     @property
@@ -85,7 +86,8 @@ class Installation:
 
 
 def _is_program(command_line: Sequence[str]) -> bool:
-    """Whether it is one of tidegate's programs or its proxy, rather than somebody's look at a file of ours."""
+    """Whether it is one of tidegate's programs or its proxy, and not, for example, an editor with one of our
+    files."""
     modules = (word for option, word in itertools.pairwise(command_line) if option == "-m")
     return any(word.startswith("tidegate.") for word in modules) or (
         Path(command_line[0]).name.startswith("haproxy") and "-C" in command_line

@@ -1,8 +1,8 @@
 """Small files that can still be replaced while the disk is full.
 
 Each file has a preallocated spare beside it. A write fills the spare in place and renames it over the file, so it
-needs no free space, and a reader or a crash sees the old content or the new. What was the file becomes the spare.
-Both are padded with line breaks, which JSON and HAProxy's formats ignore.
+needs no free space, and a reader or a crash sees the old or the new content. The old file becomes the spare. Both are
+padded with line breaks, which JSON and HAProxy's formats ignore.
 """
 
 import contextlib
@@ -10,13 +10,13 @@ import os
 from pathlib import Path
 
 BLOCK = 16 * 1024
-"""Sizes are multiples of this, with as much again as the content for growth: HAProxy's configuration grows by some
-two thirds when a pool of slots doubles."""
+"""Allocation unit in bytes. Files are allocated at twice the size of their content, since HAProxy's configuration
+grows by two thirds when a pool of slots doubles."""
 
 
 class PreallocatedFiles:
-    """The files of one folder. It does not wait for the disk, which would make a change of weights ten times slower:
-    a power failure may lose what was written last, and with it every process that it was about."""
+    """Files of one folder. Writes do not wait for the disk, which would make a change of weights ten times slower. A
+    power failure may lose the last write, but also ends every process that it describes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -25,15 +25,15 @@ class PreallocatedFiles:
         """Replace one file. Raises OSError, with the old content in place."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path, spare = self.folder / name, self.folder / f"{name}.spare"
-        room = _room(len(data))
+        wanted = _allocation_size(len(data))
         _recover(path, spare)
         handle = os.open(spare, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             size = os.fstat(handle).st_size
-            if size < room:
+            if size < wanted:
                 try:
-                    os.posix_fallocate(handle, 0, room)
-                    size = room
+                    os.posix_fallocate(handle, 0, wanted)
+                    size = wanted
                 except OSError:
                     if size < len(data):
                         raise
@@ -41,10 +41,10 @@ class PreallocatedFiles:
         finally:
             os.close(handle)
         _swap(path, spare)
-        _reserve(spare, room)
+        _reserve(spare, wanted)
 
     def reserve(self, name: str) -> None:
-        """Set space aside for a first write, if there is some."""
+        """Preallocate space for a first write, if there is any."""
         with contextlib.suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         _reserve(self.folder / f"{name}.spare", BLOCK)
@@ -57,7 +57,7 @@ class PreallocatedFiles:
             (self.folder / name).unlink()
 
 
-def _room(size: int) -> int:
+def _allocation_size(size: int) -> int:
     return -(-2 * size // BLOCK) * BLOCK or BLOCK
 
 
@@ -67,21 +67,21 @@ def _fill(handle: int, data: bytes) -> None:
         at += os.pwrite(handle, data[at:], at)
 
 
-def _old(path: Path) -> Path:
+def _old_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.old")
 
 
 def _recover(path: Path, spare: Path) -> None:
-    """After a crash between the two renames of ``_swap`` the spare has the name in between."""
+    """After a crash between the two renames of ``_swap`` the spare still has its intermediate name."""
     with contextlib.suppress(OSError):
-        if not spare.exists() and not _old(path).samefile(path):
-            _old(path).replace(spare)
+        if not spare.exists() and not _old_path(path).samefile(path):
+            _old_path(path).replace(spare)
 
 
 def _swap(path: Path, spare: Path) -> None:
-    """The old file must keep a name while the spare takes its place: with its last name its blocks would be freed,
-    for whatever fills the disk to take."""
-    old = _old(path)
+    """The old file must keep a name while the spare replaces it: without any name its blocks would be freed, and
+    whatever fills the disk would take them."""
+    old = _old_path(path)
     with contextlib.suppress(OSError):  # a first write has no old file, some file systems have no hard links
         old.unlink(missing_ok=True)
         os.link(path, old)
@@ -91,7 +91,7 @@ def _swap(path: Path, spare: Path) -> None:
 
 
 def _reserve(spare: Path, size: int) -> None:
-    """Grow the spare for the next write if there is space. Without it that write needs space of its own."""
+    """Grow the spare for the next write if there is space; otherwise that write needs free space."""
     with contextlib.suppress(OSError):
         handle = os.open(spare, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

@@ -1,8 +1,8 @@
-"""What Linux tells of a process and of all that it started: whether it is stopped, and whether it gets anywhere.
+"""State and progress of a process and its descendants, from Linux's /proc.
 
-A process that does not answer may compute, wait for a processor on a busy machine, wait for the disk, be frozen with
-its control group, or hang. Only the last gets nowhere: none of its threads is runnable, and it has neither used a
-processor nor waited for one nor read a page. Elsewhere than on Linux nothing is known, and nothing is concluded.
+A process that does not answer may be computing, waiting for a processor on a busy machine, waiting for the disk,
+frozen with its control group, or hanging. Only a hanging one makes no progress: none of its threads is runnable, and
+it has neither used a processor, nor waited for one, nor read a page. On other systems nothing is known or concluded.
 """
 
 import os
@@ -11,25 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 STOPPED = frozenset("Tt")
-"""States of a process that a signal, or a debugger, has stopped."""
+"""States of a process that was stopped by a signal or a debugger."""
 IDLE = 0.02
-"""Share of a processor below which a process gets nowhere. Threads that wake up to look use it: those that wait for
-Python's lock do so 200 times a second."""
+"""Share of a processor below which a process makes no progress. Polling threads use this much: those that wait for
+Python's GIL wake up 200 times a second."""
 STARVED = 0.25
-"""Share of the time that a process has to wait for a processor to count as starved. On a busy machine, threads that
-only wake up to look wait for some percent of it."""
+"""Share of the time that a process must wait for a processor to count as starved. On a busy machine, threads that
+only poll wait for some percent of it."""
 _PROC = Path("/proc")
 _GROUPS = Path("/sys/fs/cgroup")
 
 
-def state(pid: int) -> str:
-    """The letter that Linux has for the state of a process; empty where there is none."""
+def process_state(pid: int) -> str:
+    """Linux's state letter of a process; empty if there is no such process."""
     words = _stat(_PROC / str(pid))
     return words[0] if words else ""
 
 
-def family(pid: int) -> Iterator[int]:
-    """A process and all that it and its children have started and that still run."""
+def process_tree(pid: int) -> Iterator[int]:
+    """A process and all its running descendants."""
     yield pid
     for thread in _threads(pid):
         try:
@@ -37,27 +37,27 @@ def family(pid: int) -> Iterator[int]:
         except OSError:
             continue
         for child in children:
-            yield from family(int(child))
+            yield from process_tree(int(child))
 
 
 @dataclass(frozen=True)
-class Vitals:
-    """Of a family of processes at one moment. All but the first only rise, unless one of them ends."""
+class ProcessStats:
+    """Statistics of a process tree at one time. All but the first only rise, unless a process ends."""
 
     runnable: bool = False
-    """A thread runs or could."""
+    """A thread is running or runnable."""
     used: float = 0.0
     """Seconds of a processor."""
     waited: int = 0
-    """Nanoseconds that its threads have waited for a processor."""
+    """Nanoseconds that its threads waited for a processor."""
     faults: int = 0
-    """Pages that it had to wait for."""
+    """Major page faults."""
 
     @classmethod
-    def of(cls, pid: int) -> "Vitals | None":
-        """None: there is no such process, or nothing is known of it."""
+    def of(cls, pid: int) -> "ProcessStats | None":
+        """None: there is no such process, or nothing is known about it."""
         runnable, ticks, waited, faults = False, 0, 0, 0
-        members = list(family(pid))
+        members = list(process_tree(pid))
         for member in members:
             words = _stat(_PROC / str(member))
             if words:
@@ -69,24 +69,24 @@ class Vitals:
             return None
         return cls(runnable, ticks / os.sysconf("SC_CLK_TCK"), waited, faults)
 
-    def demand(self, before: "Vitals", seconds: float) -> float:
-        """The share of the time since an earlier look that it ran or wanted to, with several threads more than 1."""
+    def demand(self, before: "ProcessStats", seconds: float) -> float:
+        """Share of the time since ``before`` in which it ran or was runnable; above 1 with several threads."""
         wanted = (self.used - before.used) + (self.waited - before.waited) / 1e9
         return max(1.0 if self.runnable and before.runnable else 0.0, wanted / seconds if seconds > 0 else 1.0)
 
-    def progressed(self, before: "Vitals", seconds: float) -> bool:
-        """Whether the family got anywhere since an earlier look, so many seconds ago. One of which a part has ended
-        has."""
+    def has_progressed(self, before: "ProcessStats", seconds: float) -> bool:
+        """Whether the tree made progress since ``before``, ``seconds`` ago. The end of a process counts as
+        progress."""
         used, waited = self.used - before.used, (self.waited - before.waited) / 1e9
         if self.faults != before.faults or min(used, waited) < 0:
             return True
-        # What waits all the time is told of its wait only once it is over.
+        # A thread's wait is added only when it ends, so one that waits all the time shows none.
         starved = (self.runnable and before.runnable) or waited > STARVED * seconds
         return starved or used > IDLE * seconds
 
 
-def frozen(pid: int, groups: Path = _GROUPS) -> bool:
-    """Whether its control group is frozen, so that it cannot run whatever it is."""
+def is_frozen(pid: int, groups: Path = _GROUPS) -> bool:
+    """Whether its control group is frozen, so that it cannot run."""
     try:
         lines = (_PROC / str(pid) / "cgroup").read_text().splitlines()
     except OSError:
@@ -100,12 +100,12 @@ def frozen(pid: int, groups: Path = _GROUPS) -> bool:
             files = [groups / within / "cgroup.events", groups / "unified" / within / "cgroup.events"]
         else:
             continue
-        if any(_says_frozen(file) for file in files):
+        if any(_is_frozen_file(file) for file in files):
             return True
     return False
 
 
-def _says_frozen(file: Path) -> bool:
+def _is_frozen_file(file: Path) -> bool:
     try:
         text = file.read_text()
     except OSError:
@@ -121,7 +121,7 @@ def _threads(pid: int) -> list[Path]:
 
 
 def _stat(folder: Path) -> list[str]:
-    """What follows the name of the command: state, parent, ...; empty for a process that has ended."""
+    """Fields after the command's name: state, parent, ...; empty for a process that has ended."""
     try:
         text = (folder / "stat").read_text(errors="replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""The state folder: made, checked and locked before anything else, so that two tidegates never share one."""
+"""The state folder: created, checked and locked before anything else, so that two controllers never share one."""
 
 import contextlib
 import fcntl
@@ -11,12 +11,12 @@ from pathlib import Path
 
 from tidegate.domain.errors import StartupError
 from tidegate.host.installation import Installation
-from tidegate.host.unix_sockets import can_hold_sockets, make_private, refuses
+from tidegate.host.unix_sockets import can_hold_sockets, has_no_listener, make_private
 
 
 @dataclass
 class StateFolder:
-    """Holds the lock for as long as it lives; the kernel lets go of it when the process ends, however it ends."""
+    """Holds the lock while it lives. The kernel releases the lock when the process ends, however it ends."""
 
     path: Path
     _lock: int
@@ -24,11 +24,11 @@ class StateFolder:
 
     @classmethod
     def take(cls, path: Path) -> "StateFolder":
-        """Raises StartupError naming the folder and what to do about it."""
+        """Create and lock the folder. Raises StartupError."""
         path = path.expanduser().absolute()
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path = path.resolve()  # one folder has one name, however it is reached: others derive theirs from it
+            path = path.resolve()  # one canonical name, however the folder was given: other names derive from it
             lock = os.open(path / "tidegate.lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise StartupError(
@@ -38,7 +38,7 @@ class StateFolder:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             owner = "unknown"
-            with contextlib.suppress(OSError):  # it may be about to end, or to begin
+            with contextlib.suppress(OSError):  # the other controller may be starting or ending
                 owner = (path / "tidegate.pid").read_text().strip() or owner
             os.close(lock)
             raise StartupError(
@@ -54,34 +54,35 @@ class StateFolder:
         return folder
 
     def release(self) -> None:
-        """Leaves nothing outside of the state folder that nobody uses."""
+        """Release the lock, and remove unused files outside the state folder."""
         (self.path / "tidegate.pid").unlink(missing_ok=True)
         for folder in {self._sockets, *self.former_sockets}:
             for left in folder.glob("*.sock"):
                 with contextlib.suppress(OSError):
-                    if left.is_symlink() or (folder in self.former_sockets and refuses(left)):
+                    if left.is_symlink() or (folder in self.former_sockets and has_no_listener(left)):
                         left.unlink()
-            with contextlib.suppress(OSError):  # somebody's sockets are in it
+            with contextlib.suppress(OSError):  # not empty: it has sockets in use
                 folder.rmdir()
         os.close(self._lock)
 
     @property
     def sockets(self) -> Path:
-        """A short folder for unix sockets (their paths are limited to 107 bytes), private to this user and always
-        the same for one state folder, so that a restarted controller finds its workers. It is made if it is gone.
-        Raises StartupError."""
+        """Folder for unix sockets with a short path (limit: 107 bytes), private to this user, and always the same for
+        one state folder, so that a restarted controller finds its workers. Created if missing. Raises
+        StartupError."""
         folder = self._sockets
         try:
             make_private(folder)
         except OSError:
             raise StartupError(
-                f"{folder} belongs to somebody else; remove it or set TMPDIR to your own folder"
+                f"{folder} belongs to another user; remove it or set TMPDIR to a folder of your own"
             ) from None
         return folder
 
     @property
     def former_sockets(self) -> tuple[Path, ...]:
-        """Where an earlier version, or one with other variables, put sockets: replicas may still listen there."""
+        """Folders where an earlier version, or one with other variables, put sockets: replicas may still listen
+        there."""
         return tuple(folder for folder in self._candidates() if folder != self._sockets and folder.is_dir())
 
     @cached_property

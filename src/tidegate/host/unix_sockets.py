@@ -1,7 +1,7 @@
-"""Unix sockets and the private folder that they lie in: found to be gone, and made anew.
+"""Detect and restore unix sockets whose path was removed, and the private folder of sockets.
 
-A socket lives on when its path is removed, as by a program that cleans temporary folders, but nobody reaches it any
-more. It cannot be given a path again: whoever listens has to bind another.
+A program that cleans temporary folders may remove a socket's path. The socket still exists but is unreachable, and it
+cannot get a path again: the listener has to bind a new one.
 """
 
 import asyncio
@@ -18,26 +18,27 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 1.0
-"""Seconds between looks whether a socket's path is still there."""
-LONGEST_FOLDER = 66
-"""Characters of a folder's path, so that the sockets of replicas in it are at most 100 long. The system takes 107."""
+"""Seconds between checks of a socket's path."""
+MAX_FOLDER_LENGTH = 66
+"""Maximum length of a folder's path, so that paths of replicas' sockets have at most 100 characters. The system's
+limit is 107."""
 _PLAIN = re.compile(r"[A-Za-z0-9._/+~-]+", re.ASCII)
-"""What has no meaning in the files and commands of the proxy."""
+"""Characters without a special meaning in HAProxy's configuration and commands."""
 
 
 def make_private(folder: Path) -> None:
-    """A folder that only this user may enter. Raises OSError, also for one that belongs to somebody else."""
+    """Create a folder that only this user can access. Raises OSError, also if it belongs to another user."""
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
-        raise PermissionError(f"{folder} belongs to somebody else")
+        raise PermissionError(f"{folder} belongs to another user")
     if stat.S_IMODE(found.st_mode) & 0o077:
         folder.chmod(0o700)
 
 
 def can_hold_sockets(folder: Path) -> bool:
-    """Whether sockets can be made in a folder, which is made for it: not every file system has them."""
-    if len(str(folder)) > LONGEST_FOLDER or not _PLAIN.fullmatch(str(folder)):
+    """Whether sockets can be created in a folder: not every file system supports them. Creates the folder."""
+    if len(str(folder)) > MAX_FOLDER_LENGTH or not _PLAIN.fullmatch(str(folder)):
         return False
     probe = folder / f"probe-{os.getpid()}"
     try:
@@ -45,7 +46,7 @@ def can_hold_sockets(folder: Path) -> bool:
         with socket.socket(socket.AF_UNIX) as made:
             made.bind(str(probe))
             made.listen()
-            return not refuses(probe)
+            return not has_no_listener(probe)
     except OSError:
         return False
     finally:
@@ -53,8 +54,8 @@ def can_hold_sockets(folder: Path) -> bool:
             probe.unlink(missing_ok=True)
 
 
-def refuses(path: Path) -> bool:
-    """Whether nobody listens on a socket, or there is none. A listener whose queue is full is somebody."""
+def has_no_listener(path: Path) -> bool:
+    """Whether no process listens on a socket, or it does not exist. A listener with a full queue counts."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
         try:
@@ -66,8 +67,8 @@ def refuses(path: Path) -> bool:
     return False
 
 
-def inode(path: Path) -> int | None:
-    """Which socket a path leads to; None: to nothing that could be one."""
+def socket_inode(path: Path) -> int | None:
+    """Inode of the socket at a path; None: there is no socket."""
     try:
         found = path.lstat()
     except OSError:
@@ -76,21 +77,21 @@ def inode(path: Path) -> int | None:
 
 
 @dataclass
-class Presence:
-    """Sockets that somebody listens on, as they were when they were remembered."""
+class WatchedSockets:
+    """Sockets with their inodes, to detect those that are lost."""
 
     _inodes: dict[Path, int | None] = field(default_factory=dict)
 
     def remember(self, *paths: Path) -> None:
-        """These and no others."""
-        self._inodes = {path: inode(path) for path in paths}
+        """Watch these sockets and no others."""
+        self._inodes = {path: socket_inode(path) for path in paths}
 
     def lost(self) -> list[Path]:
-        """Those whose path is gone, or leads to what nobody listens on. Who listens may have made it anew."""
+        """Sockets whose path is gone, or has no listener. A socket that its listener has bound again is not lost."""
         gone = []
         for path, known in self._inodes.items():
-            now = inode(path)
-            if now is None or (now != known and refuses(path)):
+            now = socket_inode(path)
+            if now is None or (now != known and has_no_listener(path)):
                 gone.append(path)
             else:
                 self._inodes[path] = now
@@ -98,20 +99,20 @@ class Presence:
 
 
 def _check_folder(folder: Path) -> None:
-    """Makes a folder that is gone. Raises PermissionError for one in which others could put a socket of theirs."""
+    """Create a missing folder. Raises PermissionError for one in which other users could create sockets."""
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o022:
-        raise PermissionError(f"others may write into {folder}")
+        raise PermissionError(f"other users can write to {folder}")
 
 
-async def keep(path: Path, listen: Callable[[], Awaitable[None]]) -> None:
-    """Watches over a socket that was just bound, for ever: ``listen`` binds it anew when its path is gone, with the
-    folder, or leads to another. What fails is tried again."""
-    known, trouble = inode(path), ""
+async def keep_bound(path: Path, listen: Callable[[], Awaitable[None]]) -> None:
+    """Watch a bound socket until cancelled. If its path, or the folder, is removed or replaced, ``listen`` binds it
+    again. Failures are retried."""
+    known, trouble = socket_inode(path), ""
     while True:
         await asyncio.sleep(LOOK_EVERY)
-        if known is not None and inode(path) == known:
+        if known is not None and socket_inode(path) == known:
             continue
         try:
             _check_folder(path.parent)
@@ -119,7 +120,7 @@ async def keep(path: Path, listen: Callable[[], Awaitable[None]]) -> None:
             await listen()
         except Exception as error:
             if trouble != (trouble := f"{type(error).__name__}: {error}"):
-                log.warning("the socket %s is gone and cannot be made anew yet: %s", path, error)
+                log.warning("the socket %s is gone and cannot be created again yet: %s", path, error)
         else:
-            known, trouble = inode(path), ""
-            log.warning("the socket %s was gone; it is there again", path)
+            known, trouble = socket_inode(path), ""
+            log.warning("the socket %s was gone and has been created again", path)

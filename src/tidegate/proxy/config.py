@@ -12,10 +12,10 @@ import re
 from functools import partial
 
 from tidegate.auth import request_target, same_site
-from tidegate.domain.admission import QUEUE_TIME
+from tidegate.domain.admission import DEFAULT_QUEUE_TIME
 from tidegate.domain.arns import resource_arn
-from tidegate.domain.errors import Refused, StartupError
-from tidegate.domain.sessions import GONE
+from tidegate.domain.errors import StartupError, TargetRefused
+from tidegate.domain.sessions import GONE_HEADER
 from tidegate.domain.traffic import WHOLE
 from tidegate.proxy import cold_start_hold, pools, rate_limits, sessions
 from tidegate.proxy.options import Options
@@ -81,7 +81,7 @@ REPLICA = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 def check_server(replica: str, path: str) -> None:
     if not REPLICA.fullmatch(replica) or UNSAFE.search(path):
-        raise Refused(f"server {replica!r} at {path!r} has characters that the proxy cannot take")
+        raise TargetRefused(f"server {replica!r} at {path!r} has characters that the proxy cannot take")
 
 
 def render(state: State, options: Options) -> dict[str, str]:
@@ -234,7 +234,7 @@ frontend door from all
   http-after-response allow if {{ status lt 400 }}
   http-after-response set-header x-amzn-RequestId %[uuid] if {OWN}
   http-after-response del-header {UNSPENT}
-  http-after-response del-header {GONE}
+  http-after-response del-header {GONE_HEADER}
   use_backend controller if !{{ var(txn.routes) -m found }}
   use_backend %[var(txn.slot)] if {{ var(txn.slot) -m found }}
   use_backend %[var(txn.routes),word(3,|)]
@@ -349,7 +349,7 @@ defaults fleets
   # The worker has its say first: it tells in what manner a client asked.
   timeout server {options.timeout + 2}s
   timeout check 2s
-  timeout queue {round(QUEUE_TIME * 1000)}ms
+  timeout queue {round(DEFAULT_QUEUE_TIME * 1000)}ms
   option httpchk GET /ping
   http-check expect status 200
   option http-buffer-request

@@ -44,7 +44,7 @@ class Options:
     """The name that this HAProxy has for itself."""
     peers: str = ""
     """The socket by which a process hears of sessions from the one before it."""
-    own_hosts: str = same_site.own_hosts("127.0.0.1", ())
+    own_hosts: str = same_site.own_host_pattern("127.0.0.1", ())
     """The pattern of ``Host`` for requests without signature (``auth.same_site``)."""
 
 
@@ -83,5 +83,5 @@ def options(settings: Settings, sockets: Sockets, state: State, peer: str) -> Op
         headers=state.headers,
         peer=peer,
         peers=str(sockets.peers),
-        own_hosts=same_site.own_hosts(settings.host, settings.allowed_hosts),
+        own_hosts=same_site.own_host_pattern(settings.host, settings.allowed_hosts),
     )

@@ -25,7 +25,7 @@ signs with another's name does not spend the other's tokens. What a model refuse
 
 from collections.abc import Mapping
 
-from tidegate.domain.admission import Quotas, Rate
+from tidegate.domain.admission import Quotas, TokenBucket
 from tidegate.proxy.responses import ENDPOINT, OWN, UNSPENT, refusal
 
 MAP = "quotas.map"
@@ -63,7 +63,7 @@ def known(headers: tuple[str, ...], quotas: Quotas | None) -> tuple[str, ...]:
     return headers if not name or name in headers else (*headers, name)
 
 
-def _bucket(rate: Rate) -> str:
+def _bucket(rate: TokenBucket) -> str:
     token = max(1, round(1e6 / rate.per_second))
     ahead = max(0, round((rate.burst - 1) * token))
     return f"{token}|{ahead}|{ahead + token}"

@@ -18,7 +18,15 @@ Requests without a session leave these rules at the first.
 from collections.abc import Callable
 
 from tidegate.domain import sessions
-from tidegate.domain.sessions import CLOSED, GONE, HEADER, HOLDER, LONGEST, NEW, OPENED
+from tidegate.domain.sessions import (
+    CLOSED_SESSION_HEADER,
+    GONE_HEADER,
+    HOLDER_HEADER,
+    MAX_ID_LENGTH,
+    NEW_SESSION,
+    NEW_SESSION_HEADER,
+    SESSION_HEADER,
+)
 from tidegate.proxy.responses import ENDPOINT, either, refusal, strong_quoted
 from tidegate.proxy.routes import MOST_ROUTES
 from tidegate.proxy.state import BY_MODEL, ON_DEMAND
@@ -34,17 +42,17 @@ TABLE = "sessions"
 BEGAN = "set-var proc.began date()"
 """For the section ``global``: when the process began."""
 
-SET = f"http-request set-var(txn.session) req.fhdr({HEADER})"
+SET = f"http-request set-var(txn.session) req.fhdr({SESSION_HEADER})"
 OF_SESSION = "var(txn.session) -m found"
 
-_NEWEST = f"res.fhdr({OPENED}),word(1,;),concat(:,txn.endpoint)"
+_NEWEST = f"res.fhdr({NEW_SESSION_HEADER}),word(1,;),concat(:,txn.endpoint)"
 """The key of the session that an answer begins."""
 
 
 def table(peers: bool) -> str:
     """With no room left, the sessions go that were asked for longest ago."""
     kept = " peers self" if peers else ""
-    size = LONGEST + 64
+    size = MAX_ID_LENGTH + 64
     return f"""\
 # Where sessions are: slot, and CRC-32 of the server's name.
 backend {TABLE}
@@ -69,25 +77,25 @@ def _refused(name: str, message: str) -> str:
 def routing() -> list[str]:
     """Of the frontend, after the split, which a session overrules: it goes to the slot that has it."""
     id = "var(txn.session)"
-    gone = _refused("ValidationError", sessions.gone(f"%[{id}]", ENDPOINT))
+    gone = _refused("ValidationError", sessions.gone_message(f"%[{id}]", ENDPOINT))
     early = refusal(
         "ServiceUnavailable", "The proxy has just been started and is still learning of sessions; try again.", "1"
     )
     stream = "{ path,field(4,/) -m str invocations-response-stream }"
-    unfit = f"!{{ {id} -m reg %s }} or {{ req.fhdr_cnt({HEADER}) gt 1 }}"
-    plain, streamed = sessions.PATTERN, f"^{sessions.ID}$"
+    unfit = f"!{{ {id} -m reg %s }} or {{ req.fhdr_cnt({SESSION_HEADER}) gt 1 }}"
+    plain, streamed = sessions.PATTERN, f"^{sessions.ID_PATTERN}$"
     return [
         "http-request allow if !of_session",
-        f"http-request return status 400 {_refused('ValidationError', sessions.too_long())}"
-        f" if {{ {id} -m len gt {LONGEST} }}",
-        f"http-request return status 400 {_refused('ValidationError', sessions.invalid(plain))}"
+        f"http-request return status 400 {_refused('ValidationError', sessions.long_id_message())}"
+        f" if {{ {id} -m len gt {MAX_ID_LENGTH} }}",
+        f"http-request return status 400 {_refused('ValidationError', sessions.invalid_id_message(plain))}"
         f" if {unfit % strong_quoted(plain)}",
-        f"http-request return status 400 {_refused('ValidationError', sessions.invalid(streamed))}"
-        f" if {{ {id} -m str {NEW} }} {stream}",
+        f"http-request return status 400 {_refused('ValidationError', sessions.invalid_id_message(streamed))}"
+        f" if {{ {id} -m str {NEW_SESSION} }} {stream}",
         # Their workers refuse it, and say why.
         f"http-request allow if {{ var(txn.routes),word(3,|) -m beg {BY_MODEL} {ON_DEMAND} }}",
         "http-request set-var(txn.endpoint) var(txn.routes),word(1,|)",
-        f"http-request allow if {{ {id} -m str {NEW} }}",
+        f"http-request allow if {{ {id} -m str {NEW_SESSION} }}",
         f"http-request set-var(txn.key) {id},concat(:,txn.endpoint)",
         f"http-request set-var(txn.holder) var(txn.key),table_gpt(1,{TABLE})",
         f"http-request return status 503 {early}"
@@ -98,7 +106,7 @@ def routing() -> list[str]:
         f"http-request set-var(txn.slot) str(l),concat(,txn.seat) if {{ var(txn.place) -m int ge {SECOND} }}",
         *(f"acl routed var(txn.routes),word({3 + 2 * n},|),strcmp(txn.slot) eq 0" for n in range(MOST_ROUTES)),
         f"http-request return status 400 {gone} if {{ var(txn.holder) -m int 0 }} or !routed",
-        f"http-request set-header {HOLDER} %[var(txn.holder)]",
+        f"http-request set-header {HOLDER_HEADER} %[var(txn.holder)]",
     ]
 
 
@@ -111,10 +119,11 @@ def remembering(model_error: Callable[[str], str]) -> list[str]:
     )
     return [
         f"http-response allow if !{{ {OF_SESSION} }}",
-        f"http-response set-var(txn.opened) res.fhdr({OPENED}),word(1,;) if {{ res.fhdr({OPENED}) -m found }}",
+        f"http-response set-var(txn.opened) res.fhdr({NEW_SESSION_HEADER}),word(1,;)"
+        f" if {{ res.fhdr({NEW_SESSION_HEADER}) -m found }}",
         "acl opened var(txn.opened) -m found",
-        f"acl ended res.hdr({GONE}) -m found",
-        f"acl ended res.fhdr({CLOSED}),strcmp(txn.session) eq 0",
+        f"acl ended res.hdr({GONE_HEADER}) -m found",
+        f"acl ended res.fhdr({CLOSED_SESSION_HEADER}),strcmp(txn.session) eq 0",
         "http-response allow if !opened !ended",
         f"http-response set-var(txn.key) {_NEWEST} if opened",
         f"http-response track-sc2 var(txn.key) table {TABLE}",
@@ -139,5 +148,5 @@ def sticking() -> list[str]:
     return [
         f"stick match var(txn.key) table {TABLE} if {{ var(txn.key) -m found }}",
         f"stick store-response {_NEWEST} table {TABLE} if {{ var(txn.endpoint) -m found }}"
-        f" {{ res.fhdr({OPENED}) -m found }} {{ {_NEWEST},table_gpt(1,{TABLE}) -m int 0 }}",
+        f" {{ res.fhdr({NEW_SESSION_HEADER}) -m found }} {{ {_NEWEST},table_gpt(1,{TABLE}) -m int 0 }}",
     ]

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tidegate.host.process_stats import Vitals
+from tidegate.host.process_stats import ProcessStats
 
 PROBE_TIMEOUT = 1.0
 """Seconds that a probe waits for an answer; the usual one takes a millisecond."""
@@ -61,14 +61,14 @@ class Silence:
 def probe(path: Path, command: str, pid: int) -> Probe:
     """Asks who listens on a command socket. ``pid``: the process to look at if it does not answer. Blocks for up to
     ``PROBE_TIMEOUT``. A socket that refuses or hangs up is not silent: HAProxy has ended, or is about to serve."""
-    began, before = time.monotonic(), Vitals.of(pid)
+    began, before = time.monotonic(), ProcessStats.of(pid)
     answer = _ask(path, command)
     seconds = time.monotonic() - began
     if answer is not None:
         found = _PID.search(answer)
         return Probe(silent=False, seconds=seconds, pid=int(found[1]) if found else None)
-    after = Vitals.of(pid)
-    idle = before is not None and after is not None and not after.progressed(before, seconds)
+    after = ProcessStats.of(pid)
+    idle = before is not None and after is not None and not after.has_progressed(before, seconds)
     return Probe(silent=True, seconds=seconds, idle=idle)
 
 

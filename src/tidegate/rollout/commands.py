@@ -1,7 +1,7 @@
-"""What people and other programs may ask of an endpoint: pure, ``(endpoint, ..., now) -> endpoint``.
+"""Commands on an endpoint, as pure functions ``(endpoint, ..., now) -> endpoint``.
 
-Each raises ``Conflict`` when the state forbids it and ``Invalid`` when the wish itself cannot be; the record they
-return is saved like any other, and the next step takes it from there. No stage advances in a command.
+Each raises ``Conflict`` if the state forbids it and ``Invalid`` if the request itself is impossible. The caller saves
+the record, and the next step continues from it. No stage advances in a command (invariant 4).
 """
 
 from collections.abc import Mapping
@@ -9,25 +9,25 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tidegate.domain.alarm import Alarm
-from tidegate.domain.endpoint import Endpoint, Pause, Rollout, Scaling, Successor, Wanted
+from tidegate.domain.endpoint import CapacityUpdate, Endpoint, Pause, Rollout, Successor, VersionRequest
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.fleet import Serverless, VariantSpec
 from tidegate.domain.observation import Capabilities
-from tidegate.domain.rollout import BlueGreen, Cause, DeploymentConfig, Phase, RolloutPlan, Routing, Version
+from tidegate.domain.rollout import BlueGreen, Cause, DeploymentConfig, Phase, RolloutPlan, TrafficRouting, Version
 from tidegate.rollout import desired_state, transitions
 from tidegate.rollout.digest import digest
-from tidegate.rollout.plan import MARGIN, compile_plan
+from tidegate.rollout.plan import START_UP_MARGIN, compile_plan
 
-FORWARD = (Phase.PROVISIONING, Phase.ACTIVATING_TRAFFIC, Phase.BAKING)
+FORWARD_PHASES = (Phase.PROVISIONING, Phase.ACTIVATING_TRAFFIC, Phase.BAKING)
 """The phases before the point of no return."""
 
 PAUSED, PROMOTED = "Paused", "Promoted"
-"""Types of the conditions that say who did it and when."""
+"""Condition types that record who paused or promoted, and when."""
 
 
 @dataclass(frozen=True)
-class Change:
-    """New desired weight or instance count of one variant, or what a serverless one may take; None leaves it."""
+class VariantChange:
+    """New weight or instance count of one variant, or new bounds of a serverless one. None: unchanged."""
 
     weight: float | None = None
     count: int | None = None
@@ -37,49 +37,49 @@ class Change:
 
 def begin(
     endpoint: Endpoint,
-    wish: Wanted,
+    request: VersionRequest,
     *,
     rollout_id: str,
     can: Capabilities,
     now: datetime,
     override: bool = False,
 ) -> Endpoint:
-    """Starts the first version or an update. The version is given the next generation, whatever it carries.
-    ``override`` lets a version through that an alarm turned down before."""
-    _alive(endpoint)
+    """Start the first version or an update. The version gets the next generation. ``override`` allows a version that
+    an alarm rejected before."""
+    _require_usable(endpoint)
     if endpoint.rollout is not None or endpoint.scaling is not None:
         raise Conflict(
             f"endpoint {endpoint.name} is being updated; wait until it is done, or supersede the update"
         )
-    endpoint, wish, plan = _prepared(endpoint, wish, can, override)
-    return transitions.started(endpoint, wish, plan, rollout_id, now)
+    endpoint, request, plan = _prepare(endpoint, request, can, override)
+    return transitions.start(endpoint, request, plan, rollout_id, now)
 
 
 def supersede(
     endpoint: Endpoint,
-    wish: Wanted,
+    request: VersionRequest,
     *,
     rollout_id: str,
     can: Capabilities,
     now: datetime,
     override: bool = False,
 ) -> Endpoint:
-    """Like ``begin``; an update under way goes back to the old version first and leaves nothing behind."""
+    """Like ``begin``; a rollout in progress is rolled back completely first."""
     rollout = endpoint.rollout
     if rollout is None:
-        return begin(endpoint, wish, rollout_id=rollout_id, can=can, now=now, override=override)
-    _alive(endpoint)
+        return begin(endpoint, request, rollout_id=rollout_id, can=can, now=now, override=override)
+    _require_usable(endpoint)
     if rollout.old is None:
         raise Conflict(
-            f"endpoint {endpoint.name} is being created and has nothing to go back to; delete it instead"
+            f"endpoint {endpoint.name} is being created and has no old version to go back to; delete it instead"
         )
     if rollout.phase is Phase.TERMINATING:
         raise Conflict(f"the update of {endpoint.name} has passed and is about to end; begin again when it has")
-    endpoint, wish, plan = _prepared(endpoint, wish, can, override)
-    successor = Successor(rollout_id, wish, plan)
-    if rollout.phase in FORWARD:
-        endpoint, _ = transitions.turned_back(
-            endpoint, Cause.SUPERSEDED, f"superseded by {wish.version.config_name}", now
+    endpoint, request, plan = _prepare(endpoint, request, can, override)
+    successor = Successor(rollout_id, request, plan)
+    if rollout.phase in FORWARD_PHASES:
+        endpoint, _ = transitions.begin_rollback(
+            endpoint, Cause.SUPERSEDED, f"superseded by {request.version.config_name}", now
         )
         assert endpoint.rollout is not None
         rollout = endpoint.rollout
@@ -87,41 +87,41 @@ def supersede(
 
 
 def pause(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
-    """Stops every clock of the rollout; alarms still turn it back."""
-    rollout = _forward(endpoint, "paused")
+    """Stop every clock of the rollout. Alarms still roll it back."""
+    rollout = _require_forward(endpoint, "paused")
     if rollout.pause is not None:
         raise Conflict(f"the rollout of {endpoint.name} is already paused, by {rollout.pause.by}")
-    rollout = transitions.noted(rollout, PAUSED, True, by, now)
+    rollout = transitions.set_condition(rollout, PAUSED, True, by, now)
     return replace(endpoint, rollout=replace(rollout, pause=Pause(now, by)))
 
 
 def resume(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
-    """Goes on where it was paused; the time in between counts against no deadline."""
-    rollout = _forward(endpoint, "resumed")
+    """Continue a paused rollout. The time of the pause counts against no deadline."""
+    rollout = _require_forward(endpoint, "resumed")
     if rollout.pause is None:
         raise Conflict(f"the rollout of {endpoint.name} is not paused")
-    return replace(endpoint, rollout=_resumed(rollout, by, now))
+    return replace(endpoint, rollout=_clear_pause(rollout, by, now))
 
 
 def abort(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
-    """All traffic back to the version before; a first creation ends as failed."""
-    rollout = _running(endpoint)
+    """Roll back to the old version. A first creation ends as failed; an aborted supersession loses its successor."""
+    rollout = _require_rollout(endpoint)
     if rollout.phase is Phase.ROLLING_BACK:
         if rollout.successor is None:
             return endpoint
         return replace(endpoint, rollout=replace(rollout, successor=None))
-    rollout = _forward(endpoint, "aborted")
-    aborted, _ = transitions.turned_back(endpoint, Cause.ABORTED, f"aborted by {by or 'a person'}", now)
+    rollout = _require_forward(endpoint, "aborted")
+    aborted, _ = transitions.begin_rollback(endpoint, Cause.ABORTED, f"aborted by {by or 'a person'}", now)
     return aborted
 
 
 def promote(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
-    """Skips the bakes that remain, and goes on if it was paused. Each stage still needs its capacity, its share
-    seen in force and no alarm."""
-    rollout = _forward(endpoint, "promoted")
+    """Skip the remaining bakes, and resume if paused. Each stage still needs its capacity, its share observed in
+    force and no alarm."""
+    rollout = _require_forward(endpoint, "promoted")
     if rollout.pause is not None:
-        rollout = _resumed(rollout, by, now)
-    rollout = transitions.noted(rollout, PROMOTED, True, by, now)
+        rollout = _clear_pause(rollout, by, now)
+    rollout = transitions.set_condition(rollout, PROMOTED, True, by, now)
     return replace(endpoint, rollout=replace(rollout, promote=True))
 
 
@@ -134,20 +134,20 @@ def retry(
     now: datetime,
     guards: tuple[Alarm, ...] = (),
 ) -> Endpoint:
-    """The version that was rolled back last, once more from its first stage; ``guards`` are its alarms as they are
-    defined now."""
+    """Roll out again the version that was rolled back last, from its first stage. ``guards``: its alarms as defined
+    now."""
     last = endpoint.last
     if last is None or last.phase not in (Phase.ROLLED_BACK, Phase.ROLLBACK_FAILED):
         raise Conflict(
             f"the last rollout of endpoint {endpoint.name} was not rolled back; there is nothing to retry"
         )
-    wish = Wanted(last.new, last.deployment, now, guards=guards)
-    return begin(endpoint, wish, rollout_id=rollout_id, can=can, now=now, override=override)
+    request = VersionRequest(last.new, last.deployment, now, guards=guards)
+    return begin(endpoint, request, rollout_id=rollout_id, can=can, now=now, override=override)
 
 
-def scale(endpoint: Endpoint, changes: Mapping[str, Change], now: datetime) -> Endpoint:
-    """New weights and counts in place, on both sides of a rollout. Weight follows once capacity is ready."""
-    _alive(endpoint)
+def scale(endpoint: Endpoint, changes: Mapping[str, VariantChange], now: datetime) -> Endpoint:
+    """Set weights and counts in place, on both versions of a rollout. Weights take effect once capacity is ready."""
+    _require_usable(endpoint)
     rollout, serving = endpoint.rollout, endpoint.serving
     known = {v.name for version in _versions(endpoint) for v in version.variants}
     if unknown := [name for name in changes if name not in known]:
@@ -156,22 +156,23 @@ def scale(endpoint: Endpoint, changes: Mapping[str, Change], now: datetime) -> E
         )
     after = replace(endpoint, modified_at=now)
     if serving is not None:
-        after = replace(after, serving=_changed(serving, changes))
+        after = replace(after, serving=_apply_changes(serving, changes))
     if endpoint.mixed is not None:
-        version = _changed(endpoint.mixed.version, changes)
+        version = _apply_changes(endpoint.mixed.version, changes)
         after = replace(after, mixed=replace(endpoint.mixed, version=version))
     if rollout is not None:
-        old = _changed(rollout.old, changes) if rollout.old else None
-        after = replace(after, rollout=replace(rollout, old=old, new=_changed(rollout.new, changes)))
+        old = _apply_changes(rollout.old, changes) if rollout.old else None
+        after = replace(after, rollout=replace(rollout, old=old, new=_apply_changes(rollout.new, changes)))
     elif serving is not None:
         before = endpoint.scaling.before if endpoint.scaling and not endpoint.scaling.undoing else serving
-        timeout = max(v.download_timeout + v.startup_timeout for v in serving.variants) + MARGIN
-        after = replace(after, scaling=Scaling(before, now, now + timedelta(seconds=timeout)), clock=None)
-    return desired_state.fenced(endpoint, after)
+        timeout = max(v.download_timeout + v.startup_timeout for v in serving.variants) + START_UP_MARGIN
+        after = replace(after, scaling=CapacityUpdate(before, now, now + timedelta(seconds=timeout)), clock=None)
+    return desired_state.raise_fence(endpoint, after)
 
 
 def delete(endpoint: Endpoint, now: datetime, force: bool = False) -> Endpoint:
-    """Traffic off, fleets drained, record gone. ``force`` also ends a rollout that is under way."""
+    """Begin to take traffic off, drain the fleets and remove the record. ``force`` also ends a rollout in
+    progress."""
     if endpoint.deleting:
         raise Conflict(f"endpoint {endpoint.name} is already being deleted")
     if (endpoint.rollout is not None or endpoint.scaling is not None) and not force:
@@ -183,66 +184,68 @@ def delete(endpoint: Endpoint, now: datetime, force: bool = False) -> Endpoint:
             endpoint.rollout, phase=Phase.FAILED, cause=Cause.ABORTED, reason=reason, ended_at=now, successor=None
         )
     gone = replace(endpoint, deleting=True, rollout=None, scaling=None, last=last, modified_at=now)
-    return desired_state.fenced(endpoint, gone)
+    return desired_state.raise_fence(endpoint, gone)
 
 
-def _alive(endpoint: Endpoint) -> None:
+def _require_usable(endpoint: Endpoint) -> None:
     if endpoint.deleting:
         raise Conflict(f"endpoint {endpoint.name} is being deleted")
     if endpoint.failed:
         raise Conflict(f"endpoint {endpoint.name} could not be created and can only be deleted")
 
 
-def _running(endpoint: Endpoint) -> Rollout:
+def _require_rollout(endpoint: Endpoint) -> Rollout:
     if endpoint.rollout is None:
         raise Conflict(f"endpoint {endpoint.name} has no rollout under way")
     return endpoint.rollout
 
 
-def _forward(endpoint: Endpoint, what: str) -> Rollout:
-    rollout = _running(endpoint)
+def _require_forward(endpoint: Endpoint, what: str) -> Rollout:
+    rollout = _require_rollout(endpoint)
     if rollout.phase is Phase.ROLLING_BACK:
-        raise Conflict(f"the rollout of {endpoint.name} is already going back and cannot be {what}")
+        raise Conflict(f"the rollout of {endpoint.name} is already rolling back and cannot be {what}")
     if rollout.phase is Phase.TERMINATING:
-        raise Conflict(f"the rollout of {endpoint.name} is past its point of no return and cannot be {what}")
+        raise Conflict(f"the rollout of {endpoint.name} is past the point of no return and cannot be {what}")
     return rollout
 
 
-def _prepared(
-    endpoint: Endpoint, wish: Wanted, can: Capabilities, override: bool
-) -> tuple[Endpoint, Wanted, RolloutPlan]:
-    """With the generation given out and the plan compiled. A mix is replaced in one go, whatever was asked: there
-    is no whole old side that part of the traffic could stay on."""
-    if not override and digest(wish.version) in endpoint.rejected:
+def _prepare(
+    endpoint: Endpoint, request: VersionRequest, can: Capabilities, override: bool
+) -> tuple[Endpoint, VersionRequest, RolloutPlan]:
+    """Assign the generation and compile the plan. A mix is replaced all at once, whatever was requested: no complete
+    old version exists that part of the traffic could stay on."""
+    if not override and digest(request.version) in endpoint.rejected:
         raise Conflict(
-            f"{wish.version.config_name} runs what an alarm turned down on endpoint {endpoint.name} before;"
+            f"an alarm rolled {request.version.config_name} back on endpoint {endpoint.name} before;"
             " override to roll it out all the same"
         )
     generation = endpoint.generation + 1
-    version = replace(wish.version, generation=generation)
-    deployment = _in_one_go(wish.deployment) if endpoint.mixed else wish.deployment
+    version = replace(request.version, generation=generation)
+    deployment = _all_at_once(request.deployment) if endpoint.mixed else request.deployment
     plan = compile_plan(endpoint.serving, version, deployment, can)
-    return replace(endpoint, generation=generation), replace(wish, version=version), plan
+    return replace(endpoint, generation=generation), replace(request, version=version), plan
 
 
-def _in_one_go(deployment: DeploymentConfig) -> DeploymentConfig:
+def _all_at_once(deployment: DeploymentConfig) -> DeploymentConfig:
     wait = deployment.blue_green.termination_wait if deployment.blue_green else 0
-    return replace(deployment, blue_green=BlueGreen(Routing.ALL_AT_ONCE, termination_wait=wait), rolling=None)
+    return replace(
+        deployment, blue_green=BlueGreen(TrafficRouting.ALL_AT_ONCE, termination_wait=wait), rolling=None
+    )
 
 
-def _resumed(rollout: Rollout, by: str, now: datetime) -> Rollout:
+def _clear_pause(rollout: Rollout, by: str, now: datetime) -> Rollout:
     assert rollout.pause is not None
     away = now - rollout.pause.since
 
-    def later(instant: datetime | None) -> datetime | None:
+    def shift(instant: datetime | None) -> datetime | None:
         return None if instant is None else instant + away
 
     return replace(
-        transitions.noted(rollout, PAUSED, False, by, now),
+        transitions.set_condition(rollout, PAUSED, False, by, now),
         pause=None,
-        phase_deadline=later(rollout.phase_deadline),
-        bake_until=later(rollout.bake_until),
-        expires_at=later(rollout.expires_at),
+        phase_deadline=shift(rollout.phase_deadline),
+        bake_until=shift(rollout.bake_until),
+        expires_at=shift(rollout.expires_at),
     )
 
 
@@ -253,15 +256,15 @@ def _versions(endpoint: Endpoint) -> list[Version]:
     return [side for side in sides if side is not None]
 
 
-def _changed(version: Version, changes: Mapping[str, Change]) -> Version:
+def _apply_changes(version: Version, changes: Mapping[str, VariantChange]) -> Version:
     variants = []
     for variant in version.variants:
-        change = changes.get(variant.name, Change())
+        change = changes.get(variant.name, VariantChange())
         weight = variant.weight if change.weight is None else change.weight
         count = variant.instance_count if change.count is None else change.count
         if weight < 0 or count < 0:
             raise Invalid(f"variant {variant.name}: weight and instance count must be 0 or more")
-        bounds = _bounds(variant, change)
+        bounds = _change_concurrency(variant, change)
         variants.append(replace(variant, weight=weight, instance_count=count, serverless=bounds))
     changed = replace(version, variants=tuple(variants))
     if not any(changed.weights.values()):
@@ -269,8 +272,8 @@ def _changed(version: Version, changes: Mapping[str, Change]) -> Version:
     return changed
 
 
-def _bounds(variant: VariantSpec, change: Change) -> Serverless | None:
-    """Raises Invalid for a change that is of the other kind of variant."""
+def _change_concurrency(variant: VariantSpec, change: VariantChange) -> Serverless | None:
+    """New bounds of a serverless variant. Raises Invalid for a change that applies to the other kind of variant."""
     now = variant.serverless
     if now is None:
         if change.max_concurrency is not None or change.provisioned is not None:

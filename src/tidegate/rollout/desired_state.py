@@ -1,30 +1,30 @@
-"""What a record wants of the world: its fleets and its table, derived from the record alone."""
+"""Desired state of an endpoint, derived from its record alone: fleets and route table."""
 
 from collections.abc import Iterator
 from dataclasses import replace
 
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.fleet import FleetId, FleetSpec, Mirroring, VariantSpec
-from tidegate.domain.rollout import Phase, Stage, Version
-from tidegate.domain.traffic import WHOLE, RouteTable, table
+from tidegate.domain.rollout import Phase, RolloutStage, Version
+from tidegate.domain.traffic import WHOLE, RouteTable, build_route_table
 
-Fleets = dict[FleetId, FleetSpec]
+FleetSpecs = dict[FleetId, FleetSpec]
 
 
-def standing(rollout: Rollout) -> Stage:
-    """The stage that the rollout holds or is on its way to."""
+def current_stage(rollout: Rollout) -> RolloutStage:
+    """The stage that the rollout is in or moving to."""
     if rollout.phase is Phase.TERMINATING:
-        return Stage(WHOLE, 0, WHOLE, 0)
+        return RolloutStage(WHOLE, 0, WHOLE, 0)
     if rollout.phase is Phase.ROLLING_BACK:
         if rollout.back_stage < len(rollout.back):
             return rollout.back[rollout.back_stage]
-        return Stage(0, 0, 0, WHOLE)
+        return RolloutStage(0, 0, 0, WHOLE)
     return rollout.plan.stages[rollout.stage]
 
 
-def fleets(endpoint: Endpoint) -> Fleets:
-    """Every fleet that should be there, with its count. A part of 0 is no fleet at all."""
-    wanted: Fleets = {}
+def fleets(endpoint: Endpoint) -> FleetSpecs:
+    """Every fleet that should exist, with its count. A version with part 0 has no fleet."""
+    wanted: FleetSpecs = {}
     for version, part in _parts(endpoint):
         if part:
             wanted.update(_specs(endpoint.name, version, part))
@@ -37,7 +37,7 @@ def _parts(endpoint: Endpoint) -> Iterator[tuple[Version, int]]:
     rollout, mixed = endpoint.rollout, endpoint.mixed
     part = WHOLE
     if rollout:
-        stage = standing(rollout)
+        stage = current_stage(rollout)
         part = stage.old_part
         yield rollout.new, stage.new_part
     if endpoint.serving:
@@ -55,7 +55,8 @@ def _specs(endpoint: str, version: Version, part: int) -> Iterator[tuple[FleetId
 
 
 def _mirroring(endpoint: str, version: Version, variant: VariantSpec) -> Mirroring | None:
-    """Each version's requests are copied to its own shadow: share = its weight over the variant's, at most all."""
+    """A version's requests are copied to its own shadow. The share is the shadow's weight over the variant's, at most
+    all."""
     shadow = version.shadow
     if shadow is None or variant.shadow:
         return None
@@ -68,17 +69,17 @@ def _mirroring(endpoint: str, version: Version, variant: VariantSpec) -> Mirrori
 
 
 def traffic(endpoint: Endpoint) -> RouteTable:
-    """The table that is wanted, as decided last."""
+    """The desired route table, as decided last."""
     return endpoint.traffic or RouteTable(endpoint.name, 0)
 
 
 def new_share(endpoint: Endpoint) -> int:
-    """Basis points that the rollout's new side is wanted to have now."""
+    """Desired share of the rollout's new version, in basis points."""
     return traffic(endpoint).share_of(endpoint.rollout.new.generation) if endpoint.rollout else 0
 
 
-def content(endpoint: Endpoint, share: int) -> RouteTable:
-    """The table, without a fence yet, that gives ``share`` to the new side and the rest to what serves now."""
+def build_table(endpoint: Endpoint, share: int) -> RouteTable:
+    """Table that gives ``share`` to the new version and the rest to what serves now. Its fence is not set yet."""
     sides = []
     rest = WHOLE - share
     if share and endpoint.rollout:
@@ -89,26 +90,26 @@ def content(endpoint: Endpoint, share: int) -> RouteTable:
         sides.append((endpoint.mixed.version.generation, beside, endpoint.mixed.version.weights))
     if endpoint.serving and not endpoint.deleting:
         sides.append((endpoint.serving.generation, rest, endpoint.serving.weights))
-    return table(endpoint.name, 0, (side for side in sides if side[1]))
+    return build_route_table(endpoint.name, 0, (side for side in sides if side[1]))
 
 
-def same(one: RouteTable, other: RouteTable) -> bool:
-    """Alike but for the fence."""
+def has_same_routes(one: RouteTable, other: RouteTable) -> bool:
+    """Whether two tables differ in their fences at most."""
     return replace(one, fence=0) == replace(other, fence=0)
 
 
 def route(endpoint: Endpoint, share: int) -> Endpoint:
-    """The endpoint with this share of the new side wanted; a changed table gets the next fence."""
-    wanted = content(endpoint, share)
-    if same(wanted, traffic(endpoint)):
+    """Set the desired share of the new version. A changed table gets the next fence, so that the router drops older
+    ones that are still on their way."""
+    wanted = build_table(endpoint, share)
+    if has_same_routes(wanted, traffic(endpoint)):
         return endpoint
     fence = endpoint.fence + 1
     return replace(endpoint, fence=fence, traffic=replace(wanted, fence=fence))
 
 
-def fenced(before: Endpoint, after: Endpoint) -> Endpoint:
-    """A changed wish for capacity gets a fence of its own, so that an older request for it, still on its way,
-    cannot undo a newer one."""
+def raise_fence(before: Endpoint, after: Endpoint) -> Endpoint:
+    """Give a change of desired capacity a fence of its own, so that a late, older request cannot undo a newer one."""
     if after.fence == before.fence and fleets(after) != fleets(before):
         return replace(after, fence=after.fence + 1)
     return after

@@ -1,12 +1,12 @@
-"""From what was asked for to the stages of a plan. Pure; refuses what cannot be meant or cannot be done.
+"""Compile a deployment config to the stages of a plan. Pure; refuses what is contradictory or impossible.
 
-Share of a stage, where SageMaker's documents only speak of a "portion": for CAPACITY_PERCENT it is the percent
-itself, exactly (blue/green has the whole new fleet up, so a 5 % canary of two instances gets 5 %); for
-INSTANCE_COUNT, for rolling, and on a target that shifts whole instances, as SageMaker does, it is the active part of
-the new version's instances. A percentage that
-is a whole n-th cut off to a whole number (33, 14, ...) makes n linear steps, not n and a remainder of 1 %.
+SageMaker's documents only speak of a "portion" of the traffic. The share of a stage is the exact percentage for
+CAPACITY_PERCENT (blue/green runs the whole new fleet, so a 5 % canary of two instances gets 5 %). It is the active
+part of the new version's instances for INSTANCE_COUNT, for rolling, and on a target that shifts whole instances, as
+SageMaker does. A percentage that is 100/n cut to a whole number (33, 14, ...) makes n linear steps, not n and a
+remainder of 1 %.
 
-The wait lies between steps; after the last one comes the termination wait, as one final bake.
+Waits lie between steps; the termination wait follows the last one as the final bake.
 """
 
 from collections.abc import Iterator
@@ -20,23 +20,23 @@ from tidegate.domain.rollout import (
     DeploymentConfig,
     Rolling,
     RolloutPlan,
-    Routing,
+    RolloutStage,
     SizeType,
-    Stage,
+    TrafficRouting,
     Version,
     part_of,
 )
 from tidegate.domain.traffic import WHOLE
 
-MARGIN = 60
-"""Seconds that a batch of replicas gets beyond the download and start-up times of its variants."""
+START_UP_MARGIN = 60
+"""Seconds allowed for a batch of replicas beyond the download and start-up times of its variants."""
 
 
 def compile_plan(
     old: Version | None, new: Version, deployment: DeploymentConfig, can: Capabilities
 ) -> RolloutPlan:
-    """The plan of going from ``old`` to ``new``. A first version (``old`` None) is simply brought up, but its
-    config is checked all the same, so that a bad one is refused before it is needed. Raises Invalid."""
+    """Compile the plan from ``old`` to ``new``. A first version (``old`` None) is simply started, but its deployment
+    config is checked all the same, so that a bad one is refused before an update needs it. Raises Invalid."""
     if deployment.blue_green and deployment.rolling:
         raise Invalid("BlueGreenUpdatePolicy and RollingUpdatePolicy exclude each other; give one of them")
     _check_versions(old, new, deployment)
@@ -46,7 +46,7 @@ def compile_plan(
     plan = _rolling(new, rolling) if rolling else _blue_green(new, deployment.blue_green, can.whole_instances)
     plan = replace(
         plan,
-        stages=tuple(_fit(plan.stages, can)),
+        stages=tuple(_round_shares(plan.stages, can)),
         execution_timeout=_execution_timeout(plan, deployment),
         provisioning_timeout=_provisioning_timeout(old, new),
         alarms=deployment.alarms,
@@ -54,7 +54,12 @@ def compile_plan(
     )
     if old is None:
         return replace(
-            plan, stages=(Stage(WHOLE, 0),), rolling=False, execution_timeout=None, alarms=(), rollback_parts=()
+            plan,
+            stages=(RolloutStage(WHOLE, 0),),
+            rolling=False,
+            execution_timeout=None,
+            alarms=(),
+            rollback_parts=(),
         )
     if plan.rolling and deployment.rolling and deployment.rolling.rollback_batch:
         count = deployment.rolling.rollback_batch.instances(old.total_instances)
@@ -83,7 +88,7 @@ def _check_versions(old: Version | None, new: Version, deployment: DeploymentCon
 
 
 def _check_guarded(old: Version | None, new: Version, deployment: DeploymentConfig) -> None:
-    """SageMaker switches such endpoints at once and watches no alarm; that is refused where a guard was asked for."""
+    """Refuse guardrails for endpoints that SageMaker updates all at once without watching alarms."""
     plain = deployment.rolling is None and (deployment.blue_green or BlueGreen()).plain
     if plain and not deployment.alarms:
         return
@@ -104,8 +109,8 @@ def _check_guarded(old: Version | None, new: Version, deployment: DeploymentConf
 def _blue_green(new: Version, config: BlueGreen | None, whole_instances: bool) -> RolloutPlan:
     config = config or BlueGreen()
     shares = [WHOLE]
-    if config.routing is not Routing.ALL_AT_ONCE:
-        what = "CanarySize" if config.routing is Routing.CANARY else "LinearStepSize"
+    if config.routing is not TrafficRouting.ALL_AT_ONCE:
+        what = "CanarySize" if config.routing is TrafficRouting.CANARY else "LinearStepSize"
         if config.size is None:
             raise Invalid(f"{config.routing} needs {what}")
         for variant in new.production:
@@ -119,10 +124,10 @@ def _blue_green(new: Version, config: BlueGreen | None, whole_instances: bool) -
                 )
             size = CapacitySize(SizeType.INSTANCE_COUNT, size.instances(new.total_instances))
         shares = [_share(size, 1, new), WHOLE]
-        if config.routing is Routing.LINEAR:
+        if config.routing is TrafficRouting.LINEAR:
             shares = list(_linear(size, new))
-    stages = [Stage(share, config.wait) for share in shares[:-1]]
-    return RolloutPlan(stages=(*stages, Stage(WHOLE, config.termination_wait)))
+    stages = [RolloutStage(share, config.wait) for share in shares[:-1]]
+    return RolloutPlan(stages=(*stages, RolloutStage(WHOLE, config.termination_wait)))
 
 
 def _linear(size: CapacitySize, new: Version) -> Iterator[int]:
@@ -150,7 +155,7 @@ def _rolling(new: Version, config: Rolling) -> RolloutPlan:
         raise Invalid(f"RollbackMaximumBatchSize must be 1 or more, not {config.rollback_batch.value}")
     parts = list(_parts(config.batch.instances(total), total))
     stages = [
-        Stage(share=part, bake=config.wait, new_part=part, old_part=WHOLE - before)
+        RolloutStage(share=part, bake=config.wait, new_part=part, old_part=WHOLE - before)
         for before, part in zip([0, *parts], parts, strict=False)
     ]
     return RolloutPlan(stages=tuple(stages), rolling=True)
@@ -162,7 +167,7 @@ def _parts(batch: int, total: int) -> Iterator[int]:
 
 
 def _check_portion(what: str, size: CapacitySize, total: int, low: int = 0) -> None:
-    """At most half of the instances in one step, as SageMaker has it for all three kinds."""
+    """Allow at most half of the instances in one step: SageMaker's limit for all three kinds."""
     percent = size.value if size.type is SizeType.CAPACITY_PERCENT else 100 * size.value / max(1, total)
     if size.value < 1 or not low <= percent <= 50:
         bounds = f"{low} to 50 %" if low else "at most 50 %"
@@ -172,8 +177,8 @@ def _check_portion(what: str, size: CapacitySize, total: int, low: int = 0) -> N
         raise Invalid(f"{what} must be {bounds} of a variant's instances, and {given} is not")
 
 
-def _fit(stages: tuple[Stage, ...], can: Capabilities) -> Iterator[Stage]:
-    """Shares rounded down to what the target can split; refused when a step would vanish by that."""
+def _round_shares(stages: tuple[RolloutStage, ...], can: Capabilities) -> Iterator[RolloutStage]:
+    """Round shares down to what the target can split. Raises Invalid if a step would vanish."""
     before = 0
     for stage in stages:
         share = stage.share - stage.share % can.smallest_share
@@ -198,4 +203,4 @@ def _execution_timeout(plan: RolloutPlan, deployment: DeploymentConfig) -> int |
 
 def _provisioning_timeout(old: Version | None, new: Version) -> int:
     variants = new.variants + (old.variants if old else ())
-    return int(max(v.download_timeout + v.startup_timeout for v in variants)) + MARGIN
+    return int(max(v.download_timeout + v.startup_timeout for v in variants)) + START_UP_MARGIN

@@ -1,5 +1,4 @@
-"""What is shown of an endpoint, in SageMaker's words: functions of the record and the last observation. Looking
-never changes anything."""
+"""Status of an endpoint in SageMaker's terms, from its record and the last observation."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,14 +6,14 @@ from enum import StrEnum
 
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.fleet import FleetId, Serverless, VariantSpec
-from tidegate.domain.observation import FleetSeen, Observation
+from tidegate.domain.observation import FleetStatus, Observation
 from tidegate.domain.rollout import Phase, Version
 from tidegate.domain.traffic import WHOLE, RouteTable, split
 from tidegate.rollout import desired_state
 
 
 class EndpointStatus(StrEnum):
-    """While an update rolls back the status stays Updating: SageMaker's own clients know no other pending word."""
+    """While an update rolls back the status stays Updating: SageMaker's clients wait on no other pending status."""
 
     CREATING = "Creating"
     UPDATING = "Updating"
@@ -34,7 +33,7 @@ class VariantStatus:
 
 @dataclass(frozen=True)
 class VariantView:
-    """One variant of one version. Weights and counts are current where they were seen, else as wanted now."""
+    """One variant of one version. Current weights and counts are observed; if unknown, the desired ones."""
 
     name: str
     spec: VariantSpec
@@ -49,7 +48,7 @@ class VariantView:
 
 @dataclass(frozen=True)
 class Variants:
-    """``current`` is what serves, or served before; ``pending`` is what a rollout brings, by its config's name."""
+    """``current`` serves, or served before the rollout; ``pending`` is the new version, under its config's name."""
 
     current: tuple[VariantView, ...]
     pending: tuple[VariantView, ...] = ()
@@ -60,17 +59,22 @@ class Variants:
 
 
 def status(endpoint: Endpoint) -> tuple[EndpointStatus, str]:
-    """The status and, in a few words, why."""
+    """Status and a short reason."""
     rollout = endpoint.rollout
     if endpoint.deleting:
         return EndpointStatus.DELETING, "traffic is off; fleets are drained and removed"
     if endpoint.failed:
         return EndpointStatus.FAILED, endpoint.failure_reason or "the creation failed"
     if rollout is not None:
-        return EndpointStatus.CREATING if rollout.old is None else EndpointStatus.UPDATING, _why(rollout)
+        return EndpointStatus.CREATING if rollout.old is None else EndpointStatus.UPDATING, _describe_rollout(
+            rollout
+        )
     if endpoint.scaling is not None:
         if endpoint.scaling.undoing:
-            return EndpointStatus.ROLLING_BACK, endpoint.failure_reason or "weights and counts are put back"
+            return (
+                EndpointStatus.ROLLING_BACK,
+                endpoint.failure_reason or "the previous weights and counts are being restored",
+            )
         return EndpointStatus.UPDATING, "weights and counts are being changed"
     if endpoint.rollback_failed:
         return EndpointStatus.UPDATE_ROLLBACK_FAILED, endpoint.failure_reason or "a mix of two versions serves"
@@ -79,7 +83,7 @@ def status(endpoint: Endpoint) -> tuple[EndpointStatus, str]:
     return EndpointStatus.IN_SERVICE, endpoint.failure_reason or f"{endpoint.serving.config_name} serves"
 
 
-def _why(rollout: Rollout) -> str:
+def _describe_rollout(rollout: Rollout) -> str:
     if rollout.phase is Phase.ROLLING_BACK:
         return f"rolling back: {rollout.reason}"
     if rollout.phase is Phase.TERMINATING:
@@ -90,26 +94,26 @@ def _why(rollout: Rollout) -> str:
     return f"{rollout.phase}, {where}{held}"
 
 
-def variants(endpoint: Endpoint, seen: Observation | None) -> Variants:
-    """Each variant of what serves and of what is pending; shadows apart."""
+def variant_views(endpoint: Endpoint, seen: Observation | None) -> Variants:
+    """Variants of the serving and of the pending version; shadow variants separately."""
     rollout = endpoint.rollout
     current: list[VariantView] = []
     if endpoint.serving is not None:
         current = _views(endpoint, endpoint.serving, seen, pending=False)
     if rollout is None:
-        return Variants(_kind(current, shadow=False), shadows=_kind(current, shadow=True))
+        return Variants(_select(current, shadow=False), shadows=_select(current, shadow=True))
     pending = _views(endpoint, rollout.new, seen, pending=True)
     return Variants(
-        _kind(current, shadow=False),
-        _kind(pending, shadow=False),
+        _select(current, shadow=False),
+        _select(pending, shadow=False),
         rollout.new.config_name,
         rollout.started_at,
-        _kind(current, shadow=True),
-        _kind(pending, shadow=True),
+        _select(current, shadow=True),
+        _select(pending, shadow=True),
     )
 
 
-def _kind(views: list[VariantView], *, shadow: bool) -> tuple[VariantView, ...]:
+def _select(views: list[VariantView], *, shadow: bool) -> tuple[VariantView, ...]:
     return tuple(view for view in views if view.spec.shadow is shadow)
 
 
@@ -139,8 +143,8 @@ def _views(endpoint: Endpoint, version: Version, seen: Observation | None, *, pe
 
 
 def _weight(table: RouteTable, id: FleetId, version: Version) -> float:
-    """The variant's weight times its side's part of the traffic; measured from its own route while the table in
-    force is not the one for these weights."""
+    """The variant's weight times its version's share. Computed from its own route while another table than the one
+    for these weights is in force."""
     share = sum(route.share for route in table.routes if route.fleet == id)
     side = table.share_of(id.generation)
     weights = version.weights
@@ -150,11 +154,11 @@ def _weight(table: RouteTable, id: FleetId, version: Version) -> float:
 
 
 def _statuses(
-    endpoint: Endpoint, variant: VariantSpec, asked: int, fleet: FleetSeen | None, pending: bool
+    endpoint: Endpoint, variant: VariantSpec, asked: int, fleet: FleetStatus | None, pending: bool
 ) -> list[VariantStatus]:
     rollout = endpoint.rollout
     if rollout is None:
-        return _scaling(endpoint, variant, fleet)
+        return _scaling_statuses(endpoint, variant, fleet)
     since = rollout.phase_since or rollout.started_at
     if not pending:
         leaving = rollout.phase is Phase.TERMINATING
@@ -171,16 +175,18 @@ def _statuses(
             if variant.shadow:
                 return []
             return [
-                VariantStatus("ActivatingTraffic", f"Activating traffic on {_capacity(rollout, variant)}.", since)
+                VariantStatus(
+                    "ActivatingTraffic", f"Activating traffic on {_describe_capacity(rollout, variant)}.", since
+                )
             ]
         case Phase.BAKING if not variant.shadow:
-            return [VariantStatus("Baking", _baking(rollout, variant), since)]
+            return [VariantStatus("Baking", _describe_bake(rollout, variant), since)]
         case Phase.ROLLING_BACK:
             return [VariantStatus("Deleting", f"Terminating {variant.instance_count} instance(s).", since)]
     return []
 
 
-def _scaling(endpoint: Endpoint, variant: VariantSpec, fleet: FleetSeen | None) -> list[VariantStatus]:
+def _scaling_statuses(endpoint: Endpoint, variant: VariantSpec, fleet: FleetStatus | None) -> list[VariantStatus]:
     count = variant.instance_count
     if endpoint.scaling is None or (fleet is not None and fleet.ready == count == fleet.desired):
         return []
@@ -189,8 +195,8 @@ def _scaling(endpoint: Endpoint, variant: VariantSpec, fleet: FleetSeen | None) 
     return [VariantStatus("Updating", message, endpoint.scaling.since)]
 
 
-def _capacity(rollout: Rollout, variant: VariantSpec) -> str:
-    """``canary capacity of 1 instance(s)``: the part of the variant that the share of this stage stands for."""
+def _describe_capacity(rollout: Rollout, variant: VariantSpec) -> str:
+    """``canary capacity of 1 instance(s)``: instances that the share of this stage corresponds to."""
     share = rollout.plan.stages[rollout.stage].share
     if share == WHOLE:
         return f"full capacity of {variant.instance_count} instance(s)"
@@ -198,8 +204,8 @@ def _capacity(rollout: Rollout, variant: VariantSpec) -> str:
     return f"canary capacity of {active} instance(s)"
 
 
-def _baking(rollout: Rollout, variant: VariantSpec) -> str:
+def _describe_bake(rollout: Rollout, variant: VariantSpec) -> str:
     last = rollout.stage + 1 == len(rollout.plan.stages)
     name = "TerminationWaitInSeconds" if last else "WaitIntervalInSeconds"
     bake = rollout.plan.stages[rollout.stage].bake
-    return f"Baking for {bake} seconds ({name}) with traffic enabled on {_capacity(rollout, variant)}."
+    return f"Baking for {bake} seconds ({name}) with traffic enabled on {_describe_capacity(rollout, variant)}."

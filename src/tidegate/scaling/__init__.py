@@ -1,1 +1,1 @@
-"""How many instances there should be: pure, ``decide(history, policy, now) -> desired, reason``."""
+"""Autoscaling decisions: pure functions of target, policies, state, observation and time."""

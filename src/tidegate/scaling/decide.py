@@ -1,9 +1,8 @@
-"""The machine of one scalable target: one pure function, like the rollout machine.
+"""Scaling decision of one target: one pure function, like the rollout's ``step``.
 
-The caller loads the target, its rules and its state, looks, decides, saves what came back together with the change of
-the endpoint's count in one transaction, and only then acts. Unknown is None, and nothing is scaled on it. On its own
-output, seen as what is wanted now, the decision stands: it is a fixpoint.
-"""
+The caller loads target, policies and state, observes, decides, and saves the result together with the endpoint's new
+count in one transaction before it acts. Unknown is None, and nothing is scaled on it. The decision is a fixpoint:
+with its own result as the desired count it changes nothing."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,26 +11,26 @@ from datetime import datetime, timedelta
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.scaling import (
     Activity,
-    Calendar,
+    CalendarPolicy,
     Cooldown,
-    Fast,
-    Forecast,
-    Policy,
+    FastPolicy,
+    ForecastPolicy,
     ScalableTarget,
     ScalerState,
-    ScaleSeen,
+    ScalingObservation,
+    ScalingPolicy,
     ScheduledAction,
 )
 from tidegate.scaling import calendar, forecast, pending_change, reactive, scheduled_actions
-from tidegate.scaling.combine import Choice, chosen, grown
-from tidegate.scaling.proposals import Ask, again, base
+from tidegate.scaling.combine import CombinedProposal, combine_policies, record_scale_out
+from tidegate.scaling.proposals import CountProposal, repeat_interval, scale_out_base
 
 
 @dataclass(frozen=True)
-class Decision:
-    """``desired`` differs from what was seen only when the count is to be changed now. ``target`` has new bounds
-    after a scheduled action. ``activities`` are those to save: new ones, and the one that ended. ``wake_at`` is the
-    next instant at which time alone could change the decision; None: never."""
+class ScalingDecision:
+    """``desired`` differs from the observed count only if the count is to be changed now. ``target`` has new bounds
+    after a scheduled action. ``activities`` are to be saved: new ones, and one that ended. ``wake_at`` is the next
+    time at which time alone could change the decision; None: never."""
 
     desired: int
     reason: str
@@ -43,43 +42,45 @@ class Decision:
 
 def decide(
     target: ScalableTarget,
-    policies: Sequence[Policy],
+    policies: Sequence[ScalingPolicy],
     schedules: Sequence[ScheduledAction],
     state: ScalerState,
-    seen: ScaleSeen,
+    seen: ScalingObservation,
     now: datetime,
     *,
     activity_id: str,
-) -> Decision:
-    """``activity_id`` names the activity that may begin now; one that was not used may be given again."""
-    target, state = scheduled_actions.scheduled(target, schedules, state, now)
-    state, activities = pending_change.settled(target, state, seen, now)
-    choice = Choice(state, None) if seen.busy else chosen(target, policies, state, seen, now)
+) -> ScalingDecision:
+    """``activity_id`` is for the activity that may start now; an unused one may be passed again."""
+    target, state = scheduled_actions.apply_actions(target, schedules, state, now)
+    state, activities = pending_change.finish_change(target, state, seen, now)
+    choice = CombinedProposal(state, None) if seen.busy else combine_policies(target, policies, state, seen, now)
     state = choice.state
-    desired, why, ask = (seen.desired, seen.busy, None) if seen.busy else _wanted(target, choice, seen, now)
+    desired, why, ask = (seen.desired, seen.busy, None) if seen.busy else _desired_count(target, choice, seen, now)
     if desired != seen.desired:
-        state = _cooling(state, ask, desired, seen, now)
+        state = _start_cooldown(state, ask, desired, seen, now)
         if desired > seen.desired:
-            state = grown(policies, state, now)
-        state, begun = pending_change.started(target, state, seen, desired, why, activity_id, now)
+            state = record_scale_out(policies, state, now)
+        state, begun = pending_change.start_change(target, state, seen, desired, why, activity_id, now)
         activities += begun
     elif choice.refusal is not None:
-        state, told = pending_change.refused(target, state, seen, choice.refusal, activity_id, now)
-        activities += told
-    wake = min((t for t in _instants(target, policies, schedules, state, seen, now) if t > now), default=None)
-    return Decision(desired, why, target, state, activities, wake)
+        state, recorded = pending_change.record_refusal(target, state, seen, choice.refusal, activity_id, now)
+        activities += recorded
+    wake = min((t for t in _wake_times(target, policies, schedules, state, seen, now) if t > now), default=None)
+    return ScalingDecision(desired, why, target, state, activities, wake)
 
 
-def _wanted(target: ScalableTarget, choice: Choice, seen: ScaleSeen, now: datetime) -> tuple[int, str, Ask | None]:
-    """The count, why, and the ask behind it where that is what counts. Bounds hold whatever is suspended."""
+def _desired_count(
+    target: ScalableTarget, choice: CombinedProposal, seen: ScalingObservation, now: datetime
+) -> tuple[int, str, CountProposal | None]:
+    """Desired count, reason, and the proposal if that decided. Bounds apply even if scaling is suspended."""
     ask = choice.ask
-    wish = seen.desired if ask is None or _suspended(target, ask, seen) else ask.count
-    desired = min(target.maximum, max(target.minimum, wish))
+    proposed = seen.desired if ask is None or _is_suspended(target, ask, seen) else ask.count
+    desired = min(target.maximum, max(target.minimum, proposed))
     retry_at = choice.state.retry_at
     if desired > seen.desired and retry_at is not None and now < retry_at:
-        return seen.desired, "the last scale-out could not be had; waiting before the next", None
+        return seen.desired, "the last scale-out failed; waiting before the next", None
     if desired == seen.desired:
-        return desired, "nothing asks for another count", None
+        return desired, "no policy proposes another count", None
     if seen.desired < target.minimum and desired == target.minimum:
         return desired, f"minimum capacity was set to {target.minimum}", None
     if seen.desired > target.maximum and desired == target.maximum:
@@ -88,27 +89,29 @@ def _wanted(target: ScalableTarget, choice: Choice, seen: ScaleSeen, now: dateti
     return desired, ask.cause, ask
 
 
-def _suspended(target: ScalableTarget, ask: Ask, seen: ScaleSeen) -> bool:
+def _is_suspended(target: ScalableTarget, ask: CountProposal, seen: ScalingObservation) -> bool:
     held = target.suspended
     return held.scale_out if ask.count > seen.desired else held.scale_in
 
 
-def _cooling(state: ScalerState, ask: Ask | None, desired: int, seen: ScaleSeen, now: datetime) -> ScalerState:
-    """Scaling out ends the cooldown of scaling in. Within its own, the count before the first change stays the
-    base."""
+def _start_cooldown(
+    state: ScalerState, ask: CountProposal | None, desired: int, seen: ScalingObservation, now: datetime
+) -> ScalerState:
+    """Start the cooldown of a change. Scaling out ends the cooldown of scaling in. During its own cooldown, the count
+    before the first change stays the base."""
     if ask is None or ask.cooldown is None:
         return state
     if desired < seen.desired:
         return replace(state, into=Cooldown(ask.cooldown, seen.desired))
-    return replace(state, out=Cooldown(ask.cooldown, base(state, seen, now)), into=None)
+    return replace(state, out=Cooldown(ask.cooldown, scale_out_base(state, seen, now)), into=None)
 
 
-def _instants(
+def _wake_times(
     target: ScalableTarget,
-    policies: Sequence[Policy],
+    policies: Sequence[ScalingPolicy],
     schedules: Sequence[ScheduledAction],
     state: ScalerState,
-    seen: ScaleSeen,
+    seen: ScalingObservation,
     now: datetime,
 ) -> Iterator[datetime]:
     yield from (time for action in schedules if (time := scheduled_actions.next_time(action, now)) is not None)
@@ -118,12 +121,12 @@ def _instants(
         yield state.retry_at
     for policy in policies:
         match policy:
-            case Fast():
-                yield now + timedelta(seconds=reactive.LOOK)
-            case Forecast():
+            case FastPolicy():
+                yield now + timedelta(seconds=reactive.SAMPLE_INTERVAL)
+            case ForecastPolicy():
                 yield forecast.next_tick(now)
-            case Calendar() if (change := calendar.next_change(policy, seen.start_up, now)) is not None:
+            case CalendarPolicy() if (change := calendar.next_change(policy, seen.start_up, now)) is not None:
                 yield change
         for alarm in seen.alarms.get(policy.name, ()):
             if alarm.state is AlarmState.ALARM and alarm.name in state.fired:
-                yield state.fired[alarm.name] + again(alarm)
+                yield state.fired[alarm.name] + repeat_interval(alarm)

@@ -1,6 +1,6 @@
-"""When something happens: ``at(...)``, ``rate(...)``, ``cron(...)``, ``days(...)`` in the time zone of a place. Pure.
+"""Schedules: ``at(...)``, ``rate(...)``, ``cron(...)`` and ``days(...)`` in a time zone. Pure.
 
-Clocks that are put forward: a time that does not exist is taken as so much later. Put back: the first of the two.
+Daylight saving: a time that is skipped is moved later by the gap; of a time that occurs twice the first one counts.
 """
 
 import re
@@ -13,14 +13,14 @@ from zoneinfo import ZoneInfo
 from tidegate.domain.errors import Invalid
 from tidegate.scaling import cron as crons
 from tidegate.scaling import days_expression, working_days
-from tidegate.scaling.working_days import Works, monday_to_friday
+from tidegate.scaling.working_days import IsWorkingDay, monday_to_friday
 
 _FORM = re.compile(r"\s*(at|rate|cron)\((.*)\)\s*")
 _DAYS = re.compile(r"\s*days\((.*)\)\s*")
 _RATE = re.compile(r"\s*([1-9]\d{0,8})\s+(minute|hour|day)s?\s*")
 
-SPANS = tuple(timedelta(days=days) for days in (1 / 24, 1, 31, 366, 366 * crons.HORIZON))
-"""How far back the last time is looked for, one after the other: most schedules come often."""
+LOOK_BACK = tuple(timedelta(days=days) for days in (1 / 24, 1, 31, 366, 366 * crons.HORIZON))
+"""Spans in which ``last`` searches backward, one after the other: most schedules recur often."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class Schedule:
     at: datetime | None = None
     every: timedelta | None = None
     cron: crons.Cron | None = None
-    days: days_expression.Recurring | None = None
-    works: Works = monday_to_friday
+    days: days_expression.RecurringDays | None = None
+    works: IsWorkingDay = monday_to_friday
 
     def after(self, instant: datetime, anchor: datetime) -> datetime | None:
-        """The first time after ``instant``, in UTC; None: never again. ``anchor`` is where a rate counts from; it is
-        itself not one of the times."""
+        """First time after ``instant``, in UTC; None: never again. A rate counts from ``anchor``, which is not itself
+        a time."""
         if self.every is not None:
             passed = max(0, (instant - anchor) // self.every)
             return (anchor + (passed + 1) * self.every).astimezone(UTC)
@@ -49,7 +49,7 @@ class Schedule:
         return self._first(named.times(local, self.works), instant)
 
     def last(self, since: datetime, until: datetime, anchor: datetime) -> datetime | None:
-        """The last time after ``since`` and not after ``until``, in UTC; None: there is none between them."""
+        """Last time after ``since`` and not after ``until``, in UTC; None: there is none."""
         if until <= since:
             return None
         if self.every is not None:
@@ -59,7 +59,7 @@ class Schedule:
         if self.at is not None:
             once = self._instant(self.at)
             return once if since < once <= until else None
-        for span in SPANS:
+        for span in LOOK_BACK:
             found = self._last_within(max(since, until - span), until)
             if found is not None or until - span <= since:
                 return found
@@ -77,7 +77,7 @@ class Schedule:
         return found
 
     def _first(self, locals: Iterator[datetime], instant: datetime) -> datetime | None:
-        """Of times in local order. One that does not exist is taken as later, and may pass others by."""
+        """First time after ``instant``. A skipped local time is moved later, possibly behind the next ones."""
         found: datetime | None = None
         for local in locals:
             moment = self._instant(local)
@@ -95,18 +95,20 @@ class Schedule:
 
 @lru_cache(maxsize=1024)
 def parse(text: str, timezone: str = "UTC", holidays: str = "") -> Schedule:
-    """``holidays``: where working days are those of a country (``working_days.of``). Raises Invalid for what is none
-    of the three forms of Amazon, for an unknown time zone, and for holidays that are not known or do not matter."""
-    zone = zone_of(timezone)
+    """``holidays``: the country whose working days count (``working_days_of``). Raises Invalid for text in none of
+    Amazon's three forms, an unknown time zone, and holidays that are unknown or have no effect."""
+    zone = load_zone(timezone)
     match = _FORM.fullmatch(text)
     if match is None:
         raise Invalid(f"schedule {text!r} must be at(yyyy-mm-ddThh:mm:ss), rate(n minutes) or cron(six fields)")
     form, inside = match.groups()
     cron = crons.parse(inside) if form == "cron" else None
-    if holidays and (cron is None or not cron.by_working_days):
+    if holidays and (cron is None or not cron.uses_working_days):
         raise Invalid(f"holidays {holidays!r} move LW and days such as 15W only, and {text!r} has none of them")
     if cron is not None:
-        return Schedule(zone, cron=cron, works=working_days.of(holidays) if holidays else monday_to_friday)
+        return Schedule(
+            zone, cron=cron, works=working_days.working_days_of(holidays) if holidays else monday_to_friday
+        )
     if form == "rate":
         return Schedule(zone, every=_rate(inside))
     try:
@@ -116,24 +118,24 @@ def parse(text: str, timezone: str = "UTC", holidays: str = "") -> Schedule:
 
 
 @lru_cache(maxsize=1024)
-def of_peak(text: str, timezone: str = "UTC", holidays: str = "") -> Schedule:
-    """As ``parse``; ``days(...)`` is understood, too."""
+def parse_peak(text: str, timezone: str = "UTC", holidays: str = "") -> Schedule:
+    """Like ``parse``, and ``days(...)`` as well."""
     match = _DAYS.fullmatch(text)
     if match is None:
         return parse(text, timezone, holidays)
     days = days_expression.parse(match[1])
     if holidays and not days.days.working:
         raise Invalid(f"holidays {holidays!r} move working days only, and {text!r} has none of them")
-    works = working_days.of(holidays) if holidays else monday_to_friday
-    return Schedule(zone_of(timezone), days=days, works=works)
+    works = working_days.working_days_of(holidays) if holidays else monday_to_friday
+    return Schedule(load_zone(timezone), days=days, works=works)
 
 
-def zone_of(name: str) -> ZoneInfo:
-    """Raises Invalid for one that is not known."""
+def load_zone(name: str) -> ZoneInfo:
+    """Raises Invalid for an unknown time zone."""
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        raise Invalid(f"time zone {name!r} is not known; use an IANA name such as Europe/Zurich") from None
+        raise Invalid(f"unknown time zone {name!r}; use an IANA name such as Europe/Zurich") from None
 
 
 def _rate(inside: str) -> timedelta:

@@ -5,30 +5,31 @@ Source: Application Auto Scaling user guide, "Step scaling policies".
 
 from datetime import datetime
 
-from tidegate.domain.scaling import Adjustment, ScalerState, ScaleSeen, Step, StepScaling
-from tidegate.scaling.proposals import Ask, base, cause, due, in_force
+from tidegate.domain.scaling import Adjustment, ScalerState, ScalingObservation, ScalingStep, StepScaling
+from tidegate.scaling.proposals import CountProposal, alarm_cause, is_cooling_down, is_due, scale_out_base
 
 
-def ask(policy: StepScaling, state: ScalerState, seen: ScaleSeen, now: datetime) -> Ask | None:
-    """The largest count that an alarm which acts now asks for; None where none asks for another count."""
+def propose(
+    policy: StepScaling, state: ScalerState, seen: ScalingObservation, now: datetime
+) -> CountProposal | None:
+    """Largest count proposed by an alarm that acts now; None: no proposal."""
     asks = []
     for alarm in seen.alarms.get(policy.name, ()):
-        if alarm.value is None or not due(alarm, state, now):
+        if alarm.value is None or not is_due(alarm, state, now):
             continue
-        step = step_for(policy.steps, alarm.value - alarm.threshold)
+        step = find_step(policy.steps, alarm.value - alarm.threshold)
         if step is None:
             continue
-        grown = adjusted(policy, step.adjustment, base(state, seen, now))
-        count = grown if grown > seen.desired else adjusted(policy, step.adjustment, seen.desired)
-        if grown <= seen.desired and (count > seen.desired or in_force(state.into, now)):
-            continue  # A cooldown holds it.
-        asks.append(Ask(count, cause(alarm, policy.name), policy.cooldown))
-    return max(asks, key=lambda ask: ask.count, default=None)
+        grown = adjust(policy, step.adjustment, scale_out_base(state, seen, now))
+        count = grown if grown > seen.desired else adjust(policy, step.adjustment, seen.desired)
+        if grown <= seen.desired and (count > seen.desired or is_cooling_down(state.into, now)):
+            continue  # a cooldown is active
+        asks.append(CountProposal(count, alarm_cause(alarm, policy.name), policy.cooldown))
+    return max(asks, key=lambda one: one.count, default=None)
 
 
-def step_for(steps: tuple[Step, ...], breach: float) -> Step | None:
-    """Over the threshold a step holds from its lower bound on up to just before its upper one; under it, from just
-    above its lower bound to its upper one."""
+def find_step(steps: tuple[ScalingStep, ...], breach: float) -> ScalingStep | None:
+    """Above the threshold a step includes its lower bound; below it, its upper bound."""
     for step in steps:
         low = float("-inf") if step.lower is None else step.lower
         high = float("inf") if step.upper is None else step.upper
@@ -38,21 +39,21 @@ def step_for(steps: tuple[Step, ...], breach: float) -> Step | None:
     return None
 
 
-def adjusted(policy: StepScaling, adjustment: int, count: int) -> int:
+def adjust(policy: StepScaling, adjustment: int, count: int) -> int:
     match policy.adjustment:
         case Adjustment.EXACT:
             return adjustment
         case Adjustment.CHANGE:
             return max(0, count + adjustment)
         case Adjustment.PERCENT:
-            change = percent(count, adjustment)
+            change = percent_change(count, adjustment)
             if change and policy.min_magnitude is not None and abs(change) < policy.min_magnitude:
                 change = policy.min_magnitude if change > 0 else -policy.min_magnitude
             return max(0, count + change)
 
 
-def percent(count: int, adjustment: int) -> int:
-    """Instances in so many percent: toward zero, but what is not nothing is at least one."""
+def percent_change(count: int, adjustment: int) -> int:
+    """Change in instances: rounded toward zero, but at least one unless it is zero."""
     hundredths = count * adjustment
     whole = abs(hundredths) // 100 or bool(hundredths)
     return whole if hundredths > 0 else -whole

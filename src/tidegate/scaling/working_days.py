@@ -1,6 +1,6 @@
-"""Which days are worked: Monday to Friday, or as a country's weekends and public holidays have it. Pure.
+"""Working days: Monday to Friday, or by a country's weekends and public holidays. Pure.
 
-Public holidays are those of the package ``holidays``, an extra: they are reckoned, nothing is fetched.
+Public holidays come from the optional package ``holidays``, which computes them; nothing is downloaded.
 """
 
 import re
@@ -12,26 +12,26 @@ from importlib import import_module
 from tidegate.domain.calendar_days import monday_to_friday
 from tidegate.domain.errors import Invalid
 
-__all__ = ["PLACE", "Works", "monday_to_friday", "of"]
+__all__ = ["REGION_PATTERN", "IsWorkingDay", "monday_to_friday", "working_days_of"]
 
-Works = Callable[[date], bool]
-PLACE = r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$"
-"""A country, or a part of one, by ISO 3166."""
+IsWorkingDay = Callable[[date], bool]
+REGION_PATTERN = r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$"
+"""ISO 3166 code of a country or a subdivision."""
 
 
 @lru_cache(maxsize=256)
-def of(place: str) -> Works:
-    """``place``: ISO 3166, a country (``CH``) or a part of one (``CH-ZH``). Raises Invalid where its holidays are not
-    known."""
+def working_days_of(place: str) -> IsWorkingDay:
+    """``place``: ISO 3166 code of a country (``CH``) or a subdivision (``CH-ZH``). Raises Invalid if its holidays are
+    unknown."""
     unknown = f"the public holidays of {place!r} are not known; use a country such as CH, or a part of it, CH-ZH"
-    if not re.fullmatch(PLACE, place):  # the package has other things than countries under their names
+    if not re.fullmatch(REGION_PATTERN, place):  # the package has more than countries under such names
         raise Invalid(unknown)
     country, _, region = place.partition("-")
     try:
         known = import_module("holidays").country_holidays(country, subdiv=region or None)
     except ImportError:
-        raise Invalid("public holidays need a package more: pip install 'tidegate[calendar]'") from None
+        raise Invalid("public holidays need an optional package: pip install 'tidegate[calendar]'") from None
     except NotImplementedError:
         raise Invalid(unknown) from None
-    works: Works = known.is_working_day
+    works: IsWorkingDay = known.is_working_day
     return works

@@ -1,4 +1,4 @@
-"""What autoscaling did and why; kept for six weeks, also of targets that are gone."""
+"""Scaling activities: kept for six weeks, also for deregistered targets."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ KEPT = timedelta(weeks=6)
 
 
 def put(tx: Tx, target: ScalableTarget, done: Iterable[Activity], now: datetime) -> None:
-    """Begun, ended, or not made at all."""
+    """Save activities that started, ended, or were refused."""
     for activity in done:
         record = ActivityRecord(target.endpoint, target.variant, target.dimension, activity)
         event = Event("scaling.Activity", f"{activity.status}: {activity.description} {activity.cause}")
@@ -21,7 +21,7 @@ def put(tx: Tx, target: ScalableTarget, done: Iterable[Activity], now: datetime)
 
 
 def find(tx: Tx, prefix: str = "") -> list[ActivityRecord]:
-    """Newest first; ``prefix`` of an endpoint or a target ends with ``/``."""
+    """Activities, newest first. A ``prefix`` that names an endpoint or a target ends with ``/``."""
     found = [saved.body for saved in tx.find(ACTIVITY, Filter(name_prefix=prefix)).items]
     return sorted(found, key=lambda record: (record.activity.started, record.name), reverse=True)
 

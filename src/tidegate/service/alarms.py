@@ -1,7 +1,7 @@
-"""What people do with alarms: define, look up, set by hand, delete; and the history of all that.
+"""Use cases of alarms: define, look up, set by hand, delete, and read their history.
 
-The history is the journal: every write of an alarm carries events whose ``data["item"]`` is the kind of history
-item that it makes.
+The history comes from the journal: every write of an alarm has events whose ``data["item"]`` is the type of the
+history item.
 """
 
 import json
@@ -21,22 +21,22 @@ from tidegate.monitoring.datapoint import STATISTICS, check_percentile
 from tidegate.ports.store import Filter, JournalLine, Tx
 from tidegate.service import tags as tagging
 from tidegate.service.record_kinds import ALARM, ENDPOINT
-from tidegate.service.records import need
+from tidegate.service.records import require
 
 DAY = 86_400
-MOST_PERIODS = 10_000
-"""Of one alarm: somewhat more than a day of 10 seconds, CloudWatch's shortest period for a day."""
-LONGEST_HISTORY = 4095
+MAX_PERIODS = 10_000
+"""Of one alarm: slightly more than a day of 10-second periods, the shortest that CloudWatch allows for a day."""
+MAX_HISTORY_DATA = 4095
 """Characters of one history item's data."""
-MOST_LINES = 20
-"""Of one alarm's metric math."""
-LINES = 100
+MAX_QUERIES = 20
+"""Lines of one alarm's metric math."""
+JOURNAL_PAGE = 100
 """Journal lines read at a time."""
 
 
 @dataclass(frozen=True)
 class AlarmFilter:
-    """What a listing keeps; None keeps all."""
+    """Filter of a listing; None matches all."""
 
     names: tuple[str, ...] | None = None
     prefix: str | None = None
@@ -88,10 +88,10 @@ def check(alarm: Alarm) -> None:
             f"alarm {alarm.name}: {periods} periods of {period} s are longer than {longest // DAY} day(s), the "
             "most for this period"
         )
-    if periods > MOST_PERIODS:
+    if periods > MAX_PERIODS:
         raise Invalid(
-            f"alarm {alarm.name}: {periods:,} evaluation periods are more than {MOST_PERIODS:,}, the most there may "
-            "be: use a longer period"
+            f"alarm {alarm.name}: {periods:,} evaluation periods exceed the maximum of {MAX_PERIODS:,}: use "
+            "a longer period"
         )
     if not math.isfinite(alarm.threshold):
         raise Invalid(f"alarm {alarm.name}: threshold {alarm.threshold} is not a number to compare with")
@@ -102,23 +102,21 @@ def check(alarm: Alarm) -> None:
 
 
 def _check_math(alarm: Alarm) -> None:
-    if len(alarm.queries) > MOST_LINES:
-        raise Invalid(
-            f"alarm {alarm.name}: {len(alarm.queries)} lines of metric math; at most {MOST_LINES} may be"
-        )
+    if len(alarm.queries) > MAX_QUERIES:
+        raise Invalid(f"alarm {alarm.name}: {len(alarm.queries)} lines of metric math: use at most {MAX_QUERIES}")
     if sum(query.returned for query in alarm.queries) != 1:
         raise Invalid(f"alarm {alarm.name}: exactly one of Metrics must have ReturnData true: what is watched")
     metric_math.check(alarm.queries)
     most = metric_math.MOST_WATCHED
     if (steps := metric_math.size(alarm.queries) * (alarm.evaluation_periods + EXTRA)) > most:
         raise Invalid(
-            f"alarm {alarm.name}: its metric math takes {steps:,} steps each time that it is looked at; at most "
-            f"{most:,} may be: fewer evaluation periods, or shorter expressions"
+            f"alarm {alarm.name}: its metric math takes {steps:,} steps per evaluation; at most "
+            f"{most:,} are allowed: use fewer evaluation periods, or shorter expressions"
         )
 
 
 def put(tx: Tx, alarm: Alarm, now: datetime, tags: Tags | None = None) -> None:
-    """Defines the alarm, or redefines it: then the state stays, and so do the tags."""
+    """Create the alarm, or redefine it and keep its state and tags."""
     check(alarm)
     old = tx.get(ALARM, alarm.name)
     new = replace(alarm, configured_at=now)
@@ -134,8 +132,8 @@ def put(tx: Tx, alarm: Alarm, now: datetime, tags: Tags | None = None) -> None:
 def find(
     tx: Tx, where: AlarmFilter, limit: int | None = None, after: str | None = None
 ) -> tuple[list[Alarm], bool]:
-    """Alarms in the order of their names, those behind the name ``after``; and whether there are more. Names that
-    are not there are left out."""
+    """Alarms in the order of their names, from the name after ``after``, and whether there are more. Unknown names
+    are skipped."""
     if where.names is None:
         saved = tx.find(ALARM, Filter(name_prefix=where.prefix)).items
     else:
@@ -145,7 +143,7 @@ def find(
     return kept[:limit], limit is not None and len(kept) > limit
 
 
-def for_metric(
+def find_for_metric(
     tx: Tx, metric: MetricId, statistic: str | None = None, period: int | None = None, unit: str | None = None
 ) -> list[Alarm]:
     """Alarms on exactly this series."""
@@ -165,7 +163,7 @@ def series_of(alarm: Alarm) -> MetricId:
 
 
 def delete(tx: Tx, names: Sequence[str], now: datetime) -> None:
-    """Names that are not there are passed over, as in CloudWatch: to delete again what is gone is no error."""
+    """Delete alarms. Unknown names are skipped, as in CloudWatch, so deleting again is no error."""
     for name in dict.fromkeys(names):
         if tx.get(ALARM, name) is None:
             continue
@@ -175,17 +173,17 @@ def delete(tx: Tx, names: Sequence[str], now: datetime) -> None:
 
 
 def set_state(tx: Tx, name: str, state: AlarmState, reason: str, data: str | None, now: datetime) -> None:
-    """By hand and at once; the next evaluation says again what the metric says."""
-    saved = need(tx, ALARM, name)
+    """Set the state by hand. The next evaluation replaces it with the state by the metric."""
+    saved = require(tx, ALARM, name)
     old = saved.body
     new = replace(old, state=state, state_reason=reason, state_reason_data=data, state_updated_at=now)
     if state is not old.state:
         new = replace(new, state_changed_at=now)
-    tx.put(ALARM, name, new, expect=saved.version, now=now, events=changed(old, new))
+    tx.put(ALARM, name, new, expect=saved.version, now=now, events=state_change_events(old, new))
 
 
 def set_actions(tx: Tx, names: Sequence[str], enabled: bool, now: datetime) -> None:
-    """Switches actions on or off; names that are not there are passed over, as in CloudWatch."""
+    """Enable or disable actions. Unknown names are skipped, as in CloudWatch."""
     for name in dict.fromkeys(names):
         saved = tx.get(ALARM, name)
         if saved is not None and saved.body.actions_enabled != enabled:
@@ -195,11 +193,11 @@ def set_actions(tx: Tx, names: Sequence[str], enabled: bool, now: datetime) -> N
             tx.put(ALARM, name, body, expect=saved.version, now=now, events=[event])
 
 
-def changed(old: Alarm, new: Alarm) -> list[Event]:
-    """The events of a change of state: the change, and each action that it calls for. Nothing when it stayed.
+def state_change_events(old: Alarm, new: Alarm) -> list[Event]:
+    """Events of a state change: the change, and each action that it triggers. Empty if the state is unchanged.
 
-    Actions are recorded, not carried out: no notification leaves this server. Scaling policies look at the state of
-    the alarms that name them.
+    Actions are recorded, not executed: no notification leaves this server. Scaling policies read the state of the
+    alarms that name them.
     """
     if new.state is old.state:
         return []
@@ -218,18 +216,18 @@ def changed(old: Alarm, new: Alarm) -> list[Event]:
     }[new.state]
     if new.actions_enabled:
         events += [
-            Event("alarm", f"Action due, {_carrier(arn)}: {arn}", {"item": "Action", "action": arn})
+            Event("alarm", f"Action due, {_describe_handling(arn)}: {arn}", {"item": "Action", "action": arn})
             for arn in actions
         ]
     return events
 
 
-def _carrier(arn: str) -> str:
+def _describe_handling(arn: str) -> str:
     return "left to its policy" if ":autoscaling:" in arn else "not carried out"
 
 
-def watchers(tx: Tx, names: Iterable[str]) -> list[str]:
-    """Endpoints whose rollout under way names one of these alarms."""
+def guarded_endpoints(tx: Tx, names: Iterable[str]) -> list[str]:
+    """Endpoints with a rollout in progress that names one of these alarms."""
     wanted = set(names)
     return [
         saved.name
@@ -239,8 +237,8 @@ def watchers(tx: Tx, names: Iterable[str]) -> list[str]:
 
 
 def history(tx: Tx, where: HistoryFilter, limit: int, after: int = 0) -> tuple[list[HistoryItem], int | None]:
-    """Items behind the journal line ``after``, and the line to go on from when there are more. The items of one
-    line stay together, so a page may hold a few more than ``limit``."""
+    """History items after the journal line ``after``, and the line to continue from if there are more. Items of one
+    line stay together, so a page may have a few more than ``limit``."""
     items: list[HistoryItem] = []
     while True:
         lines = tx.journal(
@@ -249,27 +247,27 @@ def history(tx: Tx, where: HistoryFilter, limit: int, after: int = 0) -> tuple[l
             since=where.since,
             until=where.until,
             after=after,
-            limit=LINES,
+            limit=JOURNAL_PAGE,
             newest_first=where.newest_first,
             bodies=False,
         )
         for line in lines:
             if len(items) >= limit:
                 return items, after
-            items += [i for i in _items(line) if where.item in (None, i.item)]
+            items += [i for i in _history_items(line) if where.item in (None, i.item)]
             after = line.seq
-        if len(lines) < LINES:
+        if len(lines) < JOURNAL_PAGE:
             return items, None
 
 
-def _items(line: JournalLine) -> list[HistoryItem]:
+def _history_items(line: JournalLine) -> list[HistoryItem]:
     found = []
     for event in line.events:
         data = {key: value for key, value in event.data.items() if key != "item"}
         text = json.dumps(data)
-        if len(text) > LONGEST_HISTORY:
+        if len(text) > MAX_HISTORY_DATA:
             text = json.dumps({**data, "stateReasonData": None})
-        if len(text) > LONGEST_HISTORY:
+        if len(text) > MAX_HISTORY_DATA:
             text = json.dumps({"note": "too long to show"})
         found.append(HistoryItem(line.name, line.at, str(event.data.get("item")), event.message[:255], text))
     return found

@@ -1,8 +1,8 @@
-"""What the queue measures, as samples. Pure."""
+"""Metric samples of the queue of asynchronous requests. Pure."""
 
 from collections.abc import Iterable
 
-from tidegate.domain.asynchronous import Backlog, Measures
+from tidegate.domain.asynchronous import Backlog, ItemMeasurements
 from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
 from tidegate.monitoring import sketch
 from tidegate.monitoring.samples import merge
@@ -13,11 +13,11 @@ UNITS = {
     "TimeInBacklog": "Milliseconds",
     "TotalProcessingTime": "Milliseconds",
 }
-"""Of a request's measures; those that are missing here are counts."""
+"""Units of a request's measurements; those not listed are counts."""
 
 
-def of_backlog(endpoint: str, backlog: Backlog, ready: int, now: float) -> list[Sample]:
-    """Of one endpoint in one second. Without an instance the size per instance is the size itself."""
+def backlog_samples(endpoint: str, backlog: Backlog, ready: int, now: float) -> list[Sample]:
+    """Samples of one endpoint for one second. Without an instance, the size per instance is the size."""
     named = {"EndpointName": endpoint}
     values = {
         "ApproximateBacklogSize": float(backlog.size),
@@ -29,9 +29,9 @@ def of_backlog(endpoint: str, backlog: Backlog, ready: int, now: float) -> list[
     return [*samples, _sample("ApproximateAgeOfOldestRequest", named, age, "Seconds", now)]
 
 
-def of_requests(measured: Iterable[Measures], endpoint_variant: dict[str, str]) -> list[Sample]:
-    """Equal series of one second are added up. ``endpoint_variant`` names a variant for requests that no instance
-    saw."""
+def request_samples(measured: Iterable[ItemMeasurements], endpoint_variant: dict[str, str]) -> list[Sample]:
+    """Samples of finished requests, merged by series and second. ``endpoint_variant``: endpoint -> variant for
+    requests that reached no instance."""
     groups: dict[tuple[MetricId, int], list[Sample]] = {}
     for one in measured:
         variant = one.variant or endpoint_variant.get(one.endpoint, "AllTraffic")

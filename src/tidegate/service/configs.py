@@ -1,9 +1,9 @@
-"""Endpoint configs: immutable wishes that an endpoint is created from or updated to."""
+"""Use cases of endpoint configs, which are immutable; endpoints are created from or updated to one."""
 
 from collections.abc import Iterable
 from datetime import datetime
 
-from tidegate.domain.asynchronous import Asynchronous
+from tidegate.domain.asynchronous import AsyncConfig
 from tidegate.domain.endpoint import EndpointConfig
 from tidegate.domain.errors import Invalid, LimitExceeded
 from tidegate.domain.fleet import Serverless
@@ -12,34 +12,35 @@ from tidegate.ports.store import Filter, Page, Saved, Tx
 from tidegate.queueing import destinations
 from tidegate.service import tags as labels
 from tidegate.service.record_kinds import CONFIG, MODEL
-from tidegate.service.records import need, need_free
+from tidegate.service.records import require, require_free
 
-MOST_INSTANCES = 1000
-"""Of one variant. Each is a process of this machine: a larger number is a slip that would bring it down."""
+MAX_INSTANCES = 1000
+"""Of one variant. Each instance is a process on this machine; a larger number is a mistake that would bring it
+down."""
 
 
 def create_config(tx: Tx, config: EndpointConfig, tags: Tags, now: datetime) -> None:
-    """Raises AlreadyExists, Invalid, LimitExceeded, or NotFound for a model that is not there."""
-    need_free(tx, CONFIG, config.name)
+    """Raises AlreadyExists, Invalid, LimitExceeded, or NotFound for a missing model."""
+    require_free(tx, CONFIG, config.name)
     check(config)
     for variant in (*config.variants, *config.shadows):
-        model = need(tx, MODEL, variant.model_name).body
+        model = require(tx, MODEL, variant.model_name).body
         if variant.serverless is not None and model.multi_model:
-            raise Invalid(f'variant "{variant.name}" serves many models, which a serverless one cannot')
+            raise Invalid(f'variant "{variant.name}" is serverless and cannot have a multi-model container')
         if variant.serverless is not None and len(model.containers) > 1:
-            raise Invalid(f'variant "{variant.name}" has several containers, which a serverless one cannot')
+            raise Invalid(f'variant "{variant.name}" is serverless and cannot have several containers')
         if config.asynchronous is not None and model.multi_model:
-            raise Invalid(f'variant "{variant.name}" serves many models, which an asynchronous one cannot')
+            raise Invalid(f'variant "{variant.name}" is asynchronous and cannot have a multi-model container')
         if config.shadows and model.multi_model:
             raise Invalid(
-                f'variant "{variant.name}" serves many models: such a config cannot have a shadow variant'
+                f'variant "{variant.name}" has a multi-model container: its config cannot have a shadow variant'
             )
     tx.put(CONFIG, config.name, config, expect=0, now=now)
     labels.add(tx, CONFIG, config.name, tags, now)
 
 
 def check(config: EndpointConfig) -> None:
-    """Raises Invalid or LimitExceeded for a config that could never serve."""
+    """Raises Invalid or LimitExceeded for a config that cannot work."""
     if not config.variants:
         raise Invalid(f'endpoint configuration "{config.name}" has no variant: give it one')
     if config.shadows and (len(config.variants), len(config.shadows)) != (1, 1):
@@ -48,18 +49,18 @@ def check(config: EndpointConfig) -> None:
             f" {len(config.shadows)} shadow variants: a shadow goes with one production variant"
         )
     every = (*config.variants, *config.shadows)
-    twice = _twice(variant.name for variant in every)
+    twice = _find_duplicate(variant.name for variant in every)
     if twice:
-        raise Invalid(f'variant "{twice}" is there twice: variant names are unique within a config')
-    asleep = next((shadow.name for shadow in config.shadows if shadow.serverless is not None), None)
-    if asleep is not None:
-        raise Invalid(f'shadow variant "{asleep}" cannot be serverless: give it instances')
+        raise Invalid(f'variant "{twice}" is given twice: variant names must be unique within a config')
+    serverless_shadow = next((shadow.name for shadow in config.shadows if shadow.serverless is not None), None)
+    if serverless_shadow is not None:
+        raise Invalid(f'shadow variant "{serverless_shadow}" cannot be serverless: give it instances')
     if config.shadows and config.asynchronous is not None:
         raise Invalid(f'endpoint configuration "{config.name}" is asynchronous: it cannot have a shadow variant')
     if config.serverless and config.asynchronous is not None:
         raise Invalid(f'endpoint configuration "{config.name}" is both serverless and asynchronous: choose one')
     if config.serverless and len(every) > 1:
-        raise Invalid(f'endpoint configuration "{config.name}" is serverless, which goes with one variant only')
+        raise Invalid(f'endpoint configuration "{config.name}" is serverless: it can have only one variant')
     for variant in every:
         if variant.serverless is not None:
             _check_bounds(variant.name, variant.serverless)
@@ -71,8 +72,8 @@ def check(config: EndpointConfig) -> None:
         check_asynchronous(config.asynchronous)
 
 
-def check_asynchronous(config: Asynchronous) -> None:
-    """Raises Invalid for an address that nothing can be put to, or a receiver that nothing can be told."""
+def check_asynchronous(config: AsyncConfig) -> None:
+    """Raises Invalid for an unsupported output address or notification target."""
     destinations.check_address(config.output, "the output path")
     if config.failure is not None:
         destinations.check_address(config.failure, "the failure path")
@@ -86,28 +87,26 @@ def _check_bounds(variant: str, bounds: Serverless) -> None:
         raise Invalid(f'variant "{variant}": memory, concurrency and idle time must be above 0')
     if not 0 <= bounds.provisioned <= bounds.max_concurrency:
         raise Invalid(
-            f'variant "{variant}": a provisioned concurrency of {bounds.provisioned} must not exceed the most there'
-            f" may be, {bounds.max_concurrency}"
+            f'variant "{variant}": a provisioned concurrency of {bounds.provisioned} must not exceed the'
+            f" maximum concurrency, {bounds.max_concurrency}"
         )
 
 
 def check_count(variant: str, count: int) -> None:
     """Raises LimitExceeded."""
-    if count > MOST_INSTANCES:
-        raise LimitExceeded(
-            f'variant "{variant}" with {count} instances: {MOST_INSTANCES} is the most there may be'
-        )
+    if count > MAX_INSTANCES:
+        raise LimitExceeded(f'variant "{variant}" with {count} instances: the maximum is {MAX_INSTANCES}')
 
 
 def check_weights(weights: dict[str, float]) -> None:
-    """Raises Invalid unless somebody takes the requests."""
+    """Raises Invalid unless at least one variant can take requests."""
     total = sum(weights.values())
     if not 0 < total < float("inf"):
-        raise Invalid(f"the weights of {', '.join(weights)} sum to {total:g}: one at least must be above 0")
+        raise Invalid(f"the weights of {', '.join(weights)} sum to {total:g}: at least one must be above 0")
 
 
 def get_config(tx: Tx, name: str) -> Saved[EndpointConfig]:
-    return need(tx, CONFIG, name)
+    return require(tx, CONFIG, name)
 
 
 def list_configs(tx: Tx, where: Filter, limit: int, after: str | None) -> Page[EndpointConfig]:
@@ -115,13 +114,13 @@ def list_configs(tx: Tx, where: Filter, limit: int, after: str | None) -> Page[E
 
 
 def delete_config(tx: Tx, name: str, now: datetime) -> None:
-    """Endpoints that run it go on: they have a copy, and clients delete the config before the endpoint."""
-    saved = need(tx, CONFIG, name)
+    """Endpoints that run the config are not affected: they have a copy, and clients may delete the config first."""
+    saved = require(tx, CONFIG, name)
     tx.delete(CONFIG, name, expect=saved.version, now=now)
     labels.drop(tx, CONFIG, name, now)
 
 
-def _twice(names: Iterable[str]) -> str | None:
+def _find_duplicate(names: Iterable[str]) -> str | None:
     seen: set[str] = set()
     for name in names:
         if name in seen:

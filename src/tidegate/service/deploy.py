@@ -1,5 +1,4 @@
-"""A whole spec at once: models, config, alarms, and the creation or update of the endpoint. The same again is no
-change."""
+"""Deploy a spec as a whole: models, config, alarms, and creation or update of the endpoint. Idempotent."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -7,35 +6,35 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
-from tidegate.domain.desired import DeployWish
+from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import Endpoint, EndpointConfig
 from tidegate.domain.errors import AlreadyExists, Conflict, InProgress
 from tidegate.domain.observation import Capabilities, Event
-from tidegate.domain.registry import Container, Model
+from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.ports.store import Kind, Saved, Tx
 from tidegate.rollout import commands
 from tidegate.service import alarms, configs, endpoints, models, rollout_settings, spec_scaling
 from tidegate.service import tags as labels
-from tidegate.service.endpoints import Asked, Keep
+from tidegate.service.endpoints import CarryOver, UpdateRequest
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
 from tidegate.service.rollout_settings import same_alarm
 from tidegate.service.spec_scaling import Arns
 
 T = TypeVar("T", Model, EndpointConfig)
-LOCAL = Arns()
+LOCAL_ARNS = Arns()
 
 
 @dataclass(frozen=True)
-class How:
-    """``override``: roll out even what evidence turned down before. ``supersede``: an update that is under way
-    gives way to this one."""
+class DeployOptions:
+    """``override``: allow a version that an alarm rolled back before. ``supersede``: replace an update in
+    progress."""
 
     by: str
     override: bool = False
     supersede: bool = False
 
 
-class Change(StrEnum):
+class DeployOutcome(StrEnum):
     CREATED = "created"
     UPDATED = "updated"
     SUPERSEDED = "superseded"
@@ -43,126 +42,133 @@ class Change(StrEnum):
 
 
 @dataclass(frozen=True)
-class Deployed:
+class DeployResult:
     endpoint: str
     config: str
-    change: Change
+    change: DeployOutcome
     message: str
 
 
 def deploy(
     tx: Tx,
-    wish: DeployWish,
-    how: How,
+    desired: DesiredDeployment,
+    options: DeployOptions,
     *,
-    runnable: Callable[[Container], None],
+    runnable: Callable[[ContainerDefinition], None],
     rollout_id: str,
     can: Capabilities,
     now: datetime,
-    arns: Arns = LOCAL,
-) -> Deployed:
-    """Raises Invalid, NotFound, AlreadyExists, LimitExceeded, InProgress or Conflict; then nothing of the wish is
-    kept."""
-    done = _carried_out(tx, wish, how, runnable, rollout_id, can, now)
-    spec_scaling.apply(tx, wish.endpoint, wish.autoscaling, arns, now)
+    arns: Arns = LOCAL_ARNS,
+) -> DeployResult:
+    """Raises Invalid, NotFound, AlreadyExists, LimitExceeded, InProgress or Conflict; then nothing is saved."""
+    done = _apply(tx, desired, options, runnable, rollout_id, can, now)
+    spec_scaling.apply_scaling(tx, desired.endpoint, desired.autoscaling, arns, now)
     return done
 
 
-def _carried_out(
+def _apply(
     tx: Tx,
-    wish: DeployWish,
-    how: How,
-    runnable: Callable[[Container], None],
+    desired: DesiredDeployment,
+    options: DeployOptions,
+    runnable: Callable[[ContainerDefinition], None],
     rollout_id: str,
     can: Capabilities,
     now: datetime,
-) -> Deployed:
-    saved = tx.get(ENDPOINT, wish.endpoint)
+) -> DeployResult:
+    saved = tx.get(ENDPOINT, desired.endpoint)
     if saved is not None:
-        _need_room(saved.body, wish, how)
-    _register(tx, wish, runnable, now)
-    keep = Keep(counts=wish.autoscaling is not None)
-    asked = Asked(wish.config.name, wish.deployment, how.by, keep, how.override)
+        _check_deployable(saved.body, desired, options)
+    _register(tx, desired, runnable, now)
+    keep = CarryOver(counts=desired.autoscaling is not None)
+    asked = UpdateRequest(desired.config.name, desired.deployment, options.by, keep, options.override)
     if saved is None:
-        endpoints.create_endpoint(tx, wish.endpoint, asked, wish.tags, rollout_id=rollout_id, can=can, now=now)
-        return _deployed(wish, Change.CREATED, "is being created")
-    if wish.tags:
-        labels.add(tx, ENDPOINT, wish.endpoint, wish.tags, now)
+        endpoints.create_endpoint(
+            tx, desired.endpoint, asked, desired.tags, rollout_id=rollout_id, can=can, now=now
+        )
+        return _result(desired, DeployOutcome.CREATED, "is being created")
+    if desired.tags:
+        labels.add(tx, ENDPOINT, desired.endpoint, desired.tags, now)
     under_way = saved.body.rollout
-    if _on_its_way(saved.body) == wish.config.name and not _other_settings(saved.body, wish):
+    if _target_config(saved.body) == desired.config.name and not _changed_settings(saved.body, desired):
         if under_way is not None:
-            return _deployed(wish, Change.UNCHANGED, "is on its way to this")
-        return _settled(tx, saved, wish, how, now)
+            return _result(desired, DeployOutcome.UNCHANGED, "is already being updated to this")
+        return _update_settings(tx, saved, desired, options, now)
     if under_way is not None:
         _supersede(tx, saved, asked, rollout_id, can, now)
-        return _deployed(wish, Change.SUPERSEDED, f"gives up {under_way.new.config_name} for this")
-    endpoints.update_endpoint(tx, wish.endpoint, asked, rollout_id=rollout_id, can=can, now=now)
-    return _deployed(wish, Change.UPDATED, "is being updated")
+        return _result(desired, DeployOutcome.SUPERSEDED, f"gives up {under_way.new.config_name} for this")
+    endpoints.update_endpoint(tx, desired.endpoint, asked, rollout_id=rollout_id, can=can, now=now)
+    return _result(desired, DeployOutcome.UPDATED, "is being updated")
 
 
-def _settled(tx: Tx, saved: Saved[Endpoint], wish: DeployWish, how: How, now: datetime) -> Deployed:
-    """The version runs already. Settings of rollouts are those of the next one, and are on record from now on."""
+def _update_settings(
+    tx: Tx, saved: Saved[Endpoint], desired: DesiredDeployment, options: DeployOptions, now: datetime
+) -> DeployResult:
+    """The version runs already: save changed rollout settings for the next update."""
     before = saved.body.deployment
-    if before is not None and rollout_settings.settings(before) == rollout_settings.settings(wish.deployment):
-        return _deployed(wish, Change.UNCHANGED, "runs this already")
-    event = Event("rollout-settings", f"settings of the next rollout changed by {how.by}", {"by": how.by})
-    endpoints.save(tx, saved, replace(saved.body, deployment=wish.deployment), event, now)
-    return _deployed(
-        wish, Change.UNCHANGED, "runs this already; the changed rollout settings count from the next update on"
+    if before is not None and rollout_settings.settings(before) == rollout_settings.settings(desired.deployment):
+        return _result(desired, DeployOutcome.UNCHANGED, "runs this already")
+    event = Event("rollout-settings", f"settings of the next rollout changed by {options.by}", {"by": options.by})
+    endpoints.save(tx, saved, replace(saved.body, deployment=desired.deployment), event, now)
+    return _result(
+        desired,
+        DeployOutcome.UNCHANGED,
+        "runs this already; the changed rollout settings count from the next update on",
     )
 
 
-def _other_settings(endpoint: Endpoint, wish: DeployWish) -> list[str]:
-    return rollout_settings.differences(endpoint, wish.deployment, wish.alarms)
+def _changed_settings(endpoint: Endpoint, desired: DesiredDeployment) -> list[str]:
+    return rollout_settings.differences(endpoint, desired.deployment, desired.alarms)
 
 
-def _need_room(endpoint: Endpoint, wish: DeployWish, how: How) -> None:
-    """Raises InProgress or Conflict when the endpoint cannot take the wish now."""
-    if _on_its_way(endpoint) == wish.config.name and not endpoint.deleting and not endpoint.failed:
-        found = _other_settings(endpoint, wish)
-        if not found or (how.supersede and endpoint.rollout is not None and endpoint.rollout.old is not None):
+def _check_deployable(endpoint: Endpoint, desired: DesiredDeployment, options: DeployOptions) -> None:
+    """Raises InProgress or Conflict if the endpoint cannot be deployed to now."""
+    if _target_config(endpoint) == desired.config.name and not endpoint.deleting and not endpoint.failed:
+        found = _changed_settings(endpoint, desired)
+        if not found or (options.supersede and endpoint.rollout is not None and endpoint.rollout.old is not None):
             return
         raise Conflict(
-            f'endpoint "{endpoint.name}" is on its way to {wish.config.name} with other settings '
+            f'endpoint "{endpoint.name}" is being updated to {desired.config.name} with other settings '
             f"({'; '.join(found)}): let the rollout end, abort it, or supersede it to start over with these",
             about=(ENDPOINT.name, endpoint.name),
         )
-    if how.supersede and endpoint.rollout is not None and not endpoint.deleting:
+    if options.supersede and endpoint.rollout is not None and not endpoint.deleting:
         return
     try:
-        endpoints.need_idle(endpoint)
+        endpoints.require_idle(endpoint)
     except InProgress as error:
         if endpoint.rollout is None:
             raise
         raise InProgress(f"{error.message}, or supersede it", about=error.about) from None
 
 
-def _on_its_way(endpoint: Endpoint) -> str | None:
-    """The config that the endpoint runs, or will when all goes well."""
+def _target_config(endpoint: Endpoint) -> str | None:
+    """Config that the endpoint runs, or will run once its rollout succeeds."""
     rollout = endpoint.rollout
     if rollout is not None and rollout.cause is None:
         return rollout.new.config_name
     if rollout is not None and rollout.successor is not None:
         return rollout.successor.wanted.version.config_name
     if endpoint.mixed is not None:
-        return None  # another version serves beside it, since a rollback failed
+        return None  # after a failed rollback a second version serves beside it
     return endpoint.serving.config_name if endpoint.serving and rollout is None else None
 
 
-def _register(tx: Tx, wish: DeployWish, runnable: Callable[[Container], None], now: datetime) -> None:
-    for model in wish.models:
-        if not _there(tx, MODEL, model.name, model):
+def _register(
+    tx: Tx, desired: DesiredDeployment, runnable: Callable[[ContainerDefinition], None], now: datetime
+) -> None:
+    for model in desired.models:
+        if not _exists(tx, MODEL, model.name, model):
             models.create_model(tx, replace(model, created_at=now), {}, runnable=runnable, now=now)
-    if not _there(tx, CONFIG, wish.config.name, wish.config):
-        configs.create_config(tx, replace(wish.config, created_at=now), {}, now)
-    for alarm in wish.alarms:
+    if not _exists(tx, CONFIG, desired.config.name, desired.config):
+        configs.create_config(tx, replace(desired.config, created_at=now), {}, now)
+    for alarm in desired.alarms:
         old = tx.get(ALARM, alarm.name)
         if old is None or not same_alarm(old.body, alarm):
             alarms.put(tx, alarm, now)
 
 
-def _there(tx: Tx, kind: Kind[T], name: str, body: T) -> bool:
-    """Whether the same record is there; raises AlreadyExists when another one has its name."""
+def _exists(tx: Tx, kind: Kind[T], name: str, body: T) -> bool:
+    """Whether the same record exists. Raises AlreadyExists if a different one has its name."""
     saved = tx.get(kind, name)
     if saved is not None and replace(saved.body, created_at=body.created_at) != body:
         raise AlreadyExists(f'there is another {kind.name} "{name}": choose another name', about=(kind.name, name))
@@ -170,10 +176,10 @@ def _there(tx: Tx, kind: Kind[T], name: str, body: T) -> bool:
 
 
 def _supersede(
-    tx: Tx, saved: Saved[Endpoint], asked: Asked, rollout_id: str, can: Capabilities, now: datetime
+    tx: Tx, saved: Saved[Endpoint], asked: UpdateRequest, rollout_id: str, can: Capabilities, now: datetime
 ) -> None:
     config = configs.get_config(tx, asked.config_name).body
-    wanted = endpoints.wanted_version(tx, saved.body, config, asked, can, now)
+    wanted = endpoints.build_request(tx, saved.body, config, asked, can, now)
     changed = commands.supersede(
         saved.body, wanted, rollout_id=rollout_id, can=can, now=now, override=asked.override
     )
@@ -181,5 +187,5 @@ def _supersede(
     endpoints.save(tx, saved, changed, event, now)
 
 
-def _deployed(wish: DeployWish, change: Change, message: str) -> Deployed:
-    return Deployed(wish.endpoint, wish.config.name, change, f'endpoint "{wish.endpoint}" {message}')
+def _result(desired: DesiredDeployment, change: DeployOutcome, message: str) -> DeployResult:
+    return DeployResult(desired.endpoint, desired.config.name, change, f'endpoint "{desired.endpoint}" {message}')

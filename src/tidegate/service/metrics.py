@@ -1,4 +1,4 @@
-"""What people do with metrics: put values in and read statistics of them back."""
+"""Use cases of metrics: write values and read statistics."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ from tidegate.monitoring.datapoint import Datapoint, datapoint
 from tidegate.monitoring.finite import LARGEST
 from tidegate.ports.metrics import Metrics
 
-OLDEST = timedelta(days=14)
-NEWEST = timedelta(hours=2)
+MAX_AGE = timedelta(days=14)
+MAX_AHEAD = timedelta(hours=2)
 MINUTE = 60
 
 
 @dataclass(frozen=True)
-class Summary:
-    """Statistics of values that are not known one by one."""
+class StatisticSet:
+    """Statistics of values that are not known individually."""
 
     count: float
     total: float
@@ -30,11 +30,11 @@ class Summary:
 
 @dataclass(frozen=True)
 class Datum:
-    """Values of one series at one moment: value -> how often, or a summary. ``resolution`` is 1 or 60 seconds."""
+    """Values of one series at one time: value -> count, or a statistic set. ``resolution`` is 1 or 60 seconds."""
 
     metric: MetricId
     at: datetime
-    values: Mapping[float, float] | Summary
+    values: Mapping[float, float] | StatisticSet
     unit: str = "None"
     resolution: int = MINUTE
 
@@ -59,15 +59,15 @@ class Period:
         return max(0, -(-(self.end - self.start) // self.seconds))
 
 
-def sample(datum: Datum, now: datetime) -> Sample:
-    """The datum as it is kept. Raises Invalid for a moment or a number that cannot be kept."""
+def to_sample(datum: Datum, now: datetime) -> Sample:
+    """Convert the datum to a sample. Raises Invalid for a time or a number that cannot be stored."""
     name = datum.metric.name
-    if not now - OLDEST <= datum.at <= now + NEWEST:
+    if not now - MAX_AGE <= datum.at <= now + MAX_AHEAD:
         raise Invalid(
             f"{name}: timestamp {datum.at.isoformat()} is outside the two weeks before and the two hours after now"
         )
     at = int(datum.at.timestamp()) // datum.resolution * datum.resolution
-    if isinstance(datum.values, Summary):
+    if isinstance(datum.values, StatisticSet):
         whole = datum.values
         _check_range(name, whole.count, whole.total, whole.low, whole.high)
         bins = {sketch.index(whole.low): whole.count} if whole.low == whole.high else {}
@@ -75,10 +75,12 @@ def sample(datum: Datum, now: datetime) -> Sample:
         _check_range(name, *datum.values, *datum.values.values())
         bins = sketch.merge({sketch.index(value): count} for value, count in datum.values.items())
         total = math.fsum(value * count for value, count in datum.values.items())
-        whole = Summary(sum(datum.values.values()), total, min(datum.values), max(datum.values))
+        whole = StatisticSet(sum(datum.values.values()), total, min(datum.values), max(datum.values))
         _check_range(name, whole.count, whole.total)
     if whole.count <= 0 or whole.low > whole.high or min(bins.values(), default=0) < 0:
-        raise Invalid(f"{name}: a sample count of {whole.count} from {whole.low} to {whole.high} makes no sense")
+        raise Invalid(
+            f"{name}: a sample count of {whole.count} with minimum {whole.low} and maximum {whole.high} is not valid"
+        )
     return Sample(
         datum.metric, at, whole.count, whole.total, whole.low, whole.high, bins, datum.unit, datum.resolution
     )
@@ -91,17 +93,17 @@ def _check_range(name: str, *numbers: float) -> None:
 
 
 async def put(metrics: Metrics, data: Sequence[Datum], now: datetime) -> None:
-    """All of it or, when one datum is Invalid, nothing. Data that the database does not take now are in memory, and
-    are written later: a client that was told to try again would have them counted twice."""
+    """Write all data, or nothing if one datum is Invalid. Data that the database cannot take now stay in memory and
+    are written later: a client that is told to retry would have them counted twice."""
     with suppress(Unavailable):
-        await metrics.put([sample(datum, now) for datum in data])
+        await metrics.put([to_sample(datum, now) for datum in data])
 
 
-async def points(
+async def read_points(
     metrics: Metrics, metric: MetricId, period: Period, names: Sequence[str], unit: str | None = None
 ) -> list[tuple[Sample, dict[str, Datapoint]]]:
-    """For each unit that has data (``unit`` alone, if given), and each span of it, oldest first: its sample, and
-    those of the named statistics that can be made of it."""
+    """For each unit with data (only ``unit``, if given) and each of its spans, oldest first: the sample, and the
+    named statistics that can be computed from it."""
     found = await metrics.read_units(metric, period.start, period.end, period.seconds)
     rows = []
     for each in [unit] if unit is not None else sorted(found):
@@ -113,12 +115,12 @@ async def points(
     return rows
 
 
-async def series(
+async def list_series(
     metrics: Metrics,
     namespace: str | None,
     name: str | None,
     dimensions: Sequence[tuple[str, str | None]],
     since: datetime,
 ) -> list[MetricId]:
-    """Series with data since then, in order."""
+    """Sorted series with data since that time."""
     return sorted(await metrics.series(namespace, name, dimensions, int(since.timestamp())))

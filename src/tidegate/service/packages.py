@@ -1,4 +1,4 @@
-"""Model packages: register, approve, and keep what is not approved from being deployed."""
+"""Use cases of model packages: register and approve them, and refuse to deploy those that are not approved."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -7,22 +7,22 @@ from datetime import datetime
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.observation import Event
 from tidegate.domain.package import Approval, Package, PackageGroup, record_name
-from tidegate.domain.registry import Container, Tags
+from tidegate.domain.registry import ContainerDefinition, Tags
 from tidegate.ports.store import Filter, Page, Saved, Tx
 from tidegate.service import tags as labels
 from tidegate.service.record_kinds import PACKAGE, PACKAGE_GROUP
-from tidegate.service.records import need, need_free
+from tidegate.service.records import require, require_free
 
 
 def create_group(tx: Tx, group: PackageGroup, tags: Tags, now: datetime) -> None:
     """Raises AlreadyExists."""
-    need_free(tx, PACKAGE_GROUP, group.name)
+    require_free(tx, PACKAGE_GROUP, group.name)
     tx.put(PACKAGE_GROUP, group.name, group, expect=0, now=now)
     labels.add(tx, PACKAGE_GROUP, group.name, tags, now)
 
 
 def get_group(tx: Tx, name: str) -> Saved[PackageGroup]:
-    return need(tx, PACKAGE_GROUP, name)
+    return require(tx, PACKAGE_GROUP, name)
 
 
 def has_group(tx: Tx, name: str) -> bool:
@@ -34,8 +34,8 @@ def list_groups(tx: Tx, where: Filter, limit: int, after: str | None) -> Page[Pa
 
 
 def delete_group(tx: Tx, name: str, now: datetime) -> None:
-    """Raises NotFound, or Conflict while it has versions."""
-    saved = need(tx, PACKAGE_GROUP, name)
+    """Raises NotFound, or Conflict while the group has versions."""
+    saved = require(tx, PACKAGE_GROUP, name)
     if tx.find(PACKAGE, Filter(name_prefix=f"{name}/"), 1).items:
         raise Conflict(f'model package group "{name}" still has model packages: delete them first')
     tx.delete(PACKAGE_GROUP, name, expect=saved.version, now=now)
@@ -43,14 +43,14 @@ def delete_group(tx: Tx, name: str, now: datetime) -> None:
 
 
 def register(tx: Tx, package: Package, tags: Tags, now: datetime) -> Package:
-    """A package of its own, or the next version of its group, which is returned. A call that is made again with the
-    same token gives the version that it made. Raises NotFound, AlreadyExists or Invalid."""
+    """Register an unversioned package, or the next version of its group. A repeated call with the same token returns
+    the version that it created. Raises NotFound, AlreadyExists or Invalid."""
     if package.group is None:
         if package.approval is not None:
             raise Invalid("ModelApprovalStatus is for versions of a ModelPackageGroupName: leave it out")
-        need_free(tx, PACKAGE, package.name)
+        require_free(tx, PACKAGE, package.name)
     else:
-        group = need(tx, PACKAGE_GROUP, package.group)
+        group = require(tx, PACKAGE_GROUP, package.group)
         made = tx.get(PACKAGE, record_name(f"{package.group}/{group.body.last}"))
         if made is not None and made.body.token is not None and made.body.token == package.token:
             return made.body
@@ -65,11 +65,11 @@ def register(tx: Tx, package: Package, tags: Tags, now: datetime) -> Package:
 
 
 def get(tx: Tx, name: str) -> Saved[Package]:
-    return need(tx, PACKAGE, name)
+    return require(tx, PACKAGE, name)
 
 
 def find(tx: Tx, where: Filter, kept: Iterable[Approval] | None, versions: bool | None) -> list[Saved[Package]]:
-    """``versions``: only those of groups, or only those of none; None: both."""
+    """``versions`` True: only versions in groups; False: only unversioned packages; None: both."""
     approvals = None if kept is None else set(kept)
     return [
         saved
@@ -80,11 +80,11 @@ def find(tx: Tx, where: Filter, kept: Iterable[Approval] | None, versions: bool 
 
 
 def update(tx: Tx, saved: Saved[Package], after: Package, by: str, now: datetime) -> None:
-    """Raises Invalid for an approval of what is no version of a group."""
+    """Raises Invalid for an approval of an unversioned package."""
     before, events = saved.body, list[Event]()
     if after.approval is not before.approval:
         if before.group is None:
-            raise Invalid(f'model package "{before.name}" is of no group and has no approval')
+            raise Invalid(f'model package "{before.name}" is not in a group and has no approval status')
         text = f"{after.approval} by {by or 'somebody'}: {after.approval_note or 'no reason given'}"
         events.append(Event("package.Approval", text, {"by": by}))
     after = replace(after, modified_at=now, modified_by=by)
@@ -92,21 +92,21 @@ def update(tx: Tx, saved: Saved[Package], after: Package, by: str, now: datetime
 
 
 def delete(tx: Tx, name: str, now: datetime) -> None:
-    """Models that were made from it stay. Raises NotFound."""
-    saved = need(tx, PACKAGE, name)
+    """Models that were created from it stay. Raises NotFound."""
+    saved = require(tx, PACKAGE, name)
     tx.delete(PACKAGE, name, expect=saved.version, now=now)
     labels.drop(tx, PACKAGE, name, now)
 
 
-def need_deployable(tx: Tx, name: str) -> Package:
+def require_deployable(tx: Tx, name: str) -> Package:
     """Raises NotFound, or Invalid for a version that is not approved."""
-    package = need(tx, PACKAGE, name).body
+    package = require(tx, PACKAGE, name).body
     _check_deployable(package)
     return package
 
 
-def check_approved(tx: Tx, containers: Iterable[Container]) -> None:
-    """Raises Invalid where a container came from a version whose approval was taken back since."""
+def check_approved(tx: Tx, containers: Iterable[ContainerDefinition]) -> None:
+    """Raises Invalid if a container came from a version whose approval was withdrawn since."""
     for container in containers:
         saved = None if container.package is None else tx.get(PACKAGE, container.package)
         if saved is not None:

@@ -1,4 +1,4 @@
-"""The platform's state in Prometheus's text format (exposition format 0.0.4)."""
+"""State of the platform in Prometheus's text format (exposition format 0.0.4)."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -6,21 +6,21 @@ from typing import NamedTuple
 
 from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.endpoint import Endpoint
-from tidegate.domain.metric import FleetSecond, Latency, Series
+from tidegate.domain.metric import FleetSecond, Latency, WorkerSeries
 from tidegate.domain.observation import Observation
 from tidegate.domain.rollout import Phase
 from tidegate.domain.scaling import ScalableTarget
 from tidegate.domain.traffic import WHOLE
 from tidegate.monitoring import finite, sketch
 from tidegate.service import scaling_observation
-from tidegate.service.clients import MODEL, MOST, OTHER
+from tidegate.service.clients import MAX_NAMES, MODEL_DIMENSION, OTHER
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds of the latency buckets in seconds: a small model's millisecond to the invocation timeout."""
 MICRO = 1e-6
 EXACT = 2**53
-"""Whole numbers below are shown as such."""
+"""Whole numbers below this are written without a decimal point."""
 
 
 class FleetKey(NamedTuple):
@@ -31,7 +31,7 @@ class FleetKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Histogram:
-    """``buckets`` count the values up to each bound and above the one before; the last is beyond all."""
+    """``buckets`` count the values between two bounds each; the last one is above all bounds."""
 
     buckets: tuple[float, ...] = (0.0,) * (len(BOUNDS) + 1)
     total: float = 0.0
@@ -48,7 +48,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class ClientTotals:
-    """Of one model of many; ``last`` is the second of its last request."""
+    """Totals of one model of a multi-model fleet; ``last`` is the second of its last request."""
 
     invocations: float = 0
     errors_4xx: float = 0
@@ -68,12 +68,12 @@ CLIENT_FIELDS = {
     "Invocation5XXErrors": ("errors_5xx", 1.0),
     "ModelLatency": ("seconds", MICRO),
 }
-"""Metric of a model -> the field that adds it up, and the size of its unit."""
+"""Metric of a model -> the field for its total, and the factor of its unit."""
 
 
 @dataclass(frozen=True)
 class ModelTotals:
-    """Of a fleet that serves many models. ``loaded`` is how many an instance had at last, on average."""
+    """Totals of a multi-model fleet. ``loaded``: models loaded per instance at last, on average."""
 
     hits: float = 0
     misses: float = 0
@@ -82,8 +82,8 @@ class ModelTotals:
     waiting: Histogram = Histogram()
     clients: Mapping[str, ClientTotals] = field(default_factory=dict)
 
-    def plus(self, series: Series, at: int) -> "ModelTotals":
-        values, client = series.values, dict(series.dimensions).get(MODEL)
+    def plus(self, series: WorkerSeries, at: int) -> "ModelTotals":
+        values, client = series.values, dict(series.dimensions).get(MODEL_DIMENSION)
         if client is not None and series.name in CLIENT_FIELDS:
             return self._client(client, series.name, values, at)
         if series.name == "ModelCacheHit":
@@ -97,16 +97,16 @@ class ModelTotals:
         return self
 
     def _client(self, client: str, name: str, values: Latency, at: int) -> "ModelTotals":
-        """A name that gave up its place stays on the page until another one needs that place."""
+        """A name without a series of its own any more stays on the page until another one replaces it."""
         clients = {**self.clients, client: self.clients.get(client, ClientTotals()).plus(name, values, at)}
-        while len(clients) > MOST + 1:
+        while len(clients) > MAX_NAMES + 1:
             del clients[min(clients, key=lambda one: (one == OTHER, clients[one].last))]
         return replace(self, clients=clients)
 
 
 @dataclass(frozen=True)
 class MirrorTotals:
-    """Of a fleet whose requests are copied to a shadow."""
+    """Totals of a fleet whose requests are copied to a shadow."""
 
     copies: float = 0
     failed: float = 0
@@ -114,7 +114,7 @@ class MirrorTotals:
     compared: float = 0
     agreed: float = 0
 
-    def plus(self, series: Series) -> "MirrorTotals":
+    def plus(self, series: WorkerSeries) -> "MirrorTotals":
         count, total = series.values.count, series.values.total
         if series.name == "MirrorCopies":
             return replace(self, copies=self.copies + count, failed=self.failed + count - total)
@@ -150,27 +150,27 @@ class FleetTotals:
             self.model_errors + second.model_errors,
             self.model_latency.plus(second.model_latency),
             self.overhead_latency.plus(second.overhead_latency),
-            _models(self.models, second),
-            _mirror(self.mirror, second),
-            self.refused + _noted(second, "RefusedRequests"),
-            self.throttled + _noted(second, "ThrottledRequests"),
-            self.unavailable + _noted(second, "PlatformUnavailable"),
+            _add_models(self.models, second),
+            _add_mirror(self.mirror, second),
+            self.refused + _sum_series(second, "RefusedRequests"),
+            self.throttled + _sum_series(second, "ThrottledRequests"),
+            self.unavailable + _sum_series(second, "PlatformUnavailable"),
             self.dropped + second.dropped,
         )
 
 
-def _noted(second: FleetSecond, name: str) -> int:
+def _sum_series(second: FleetSecond, name: str) -> int:
     return int(finite.add(series.values.total for series in second.series if series.name == name))
 
 
-def _mirror(before: MirrorTotals | None, second: FleetSecond) -> MirrorTotals | None:
+def _add_mirror(before: MirrorTotals | None, second: FleetSecond) -> MirrorTotals | None:
     for series in second.series:
         if series.name in ("MirrorCopies", "MirrorDropped", "MirrorAgreement"):
             before = (before or MirrorTotals()).plus(series)
     return before
 
 
-def _models(before: ModelTotals | None, second: FleetSecond) -> ModelTotals | None:
+def _add_models(before: ModelTotals | None, second: FleetSecond) -> ModelTotals | None:
     if before is None and not any(series.name == "ModelCacheHit" for series in second.series):
         return None
     after = before or ModelTotals()
@@ -183,7 +183,7 @@ Totals = Mapping[FleetKey, FleetTotals]
 
 
 def add(totals: Totals, seconds: Iterable[FleetSecond]) -> dict[FleetKey, FleetTotals]:
-    """The totals with these seconds counted in."""
+    """Add these seconds to the totals."""
     after = dict(totals)
     for second in seconds:
         key = FleetKey(second.fleet.endpoint, second.fleet.variant, second.config_name)
@@ -197,18 +197,18 @@ def render(
     endpoints: Iterable[tuple[Endpoint, Observation | None]],
     scaled: Iterable[ScalableTarget] = (),
 ) -> str:
-    """The page; endpoints come with the last look at them."""
+    """Render the page. Endpoints come with their last observation."""
     lines: list[str] = []
     for name, text, member in COUNTERS:
-        lines += _family(name, "counter", text)
+        lines += _header_lines(name, "counter", text)
         lines += [_line(name, _labels(key), getattr(one, member)) for key, one in sorted(totals.items())]
     for name, text, member in HISTOGRAMS:
-        lines += _family(name, "histogram", text)
+        lines += _header_lines(name, "histogram", text)
         for key, one in sorted(totals.items()):
-            lines += _histogram(name, _labels(key), getattr(one, member))
-    lines += _many(totals) + _mirrors(totals)
+            lines += _histogram_lines(name, _labels(key), getattr(one, member))
+    lines += _multi_model_lines(totals) + _mirror_lines(totals)
     shown = list(endpoints)
-    lines += _instances(shown) + _scaling(scaled, shown) + _alarms(alarms) + _rollouts(shown)
+    lines += _instance_lines(shown) + _scaling_lines(scaled, shown) + _alarm_lines(alarms) + _rollout_lines(shown)
     return "\n".join(lines) + "\n"
 
 
@@ -217,7 +217,7 @@ COUNTERS = (
     ("tidegate_invocation_4xx_errors_total", "Requests that were answered 4xx", "errors_4xx"),
     ("tidegate_invocation_5xx_errors_total", "Requests that were answered 5xx", "errors_5xx"),
     ("tidegate_invocation_model_errors_total", "Requests that the model did not answer well", "model_errors"),
-    ("tidegate_refused_requests_total", "Requests for which no instance had room in time", "refused"),
+    ("tidegate_refused_requests_total", "Requests for which no instance had capacity in time", "refused"),
     ("tidegate_throttled_requests_total", "Requests beyond the quota of a client", "throttled"),
     ("tidegate_platform_unavailable_total", "Requests while the platform itself was starting", "unavailable"),
     ("tidegate_dropped_measurements_total", "Numbers of replicas that could not be used", "dropped"),
@@ -250,34 +250,34 @@ MIRROR_COUNTERS = (
 )
 
 
-def _many(totals: Totals) -> list[str]:
-    """Fleets that serve many models; nothing where there are none."""
+def _multi_model_lines(totals: Totals) -> list[str]:
+    """Lines of multi-model fleets, if there are any."""
     found = [(_labels(key), one.models) for key, one in sorted(totals.items()) if one.models is not None]
     if not found:
         return []
-    lines = _family(LOADED, "gauge", "Models that an instance has loaded, on average")
+    lines = _header_lines(LOADED, "gauge", "Models that an instance has loaded, on average")
     lines += [_line(LOADED, labels, models.loaded) for labels, models in found]
     for name, text, member in MODEL_COUNTERS:
-        lines += _family(name, "counter", text)
+        lines += _header_lines(name, "counter", text)
         lines += [_line(name, labels, getattr(models, member)) for labels, models in found]
     for name, text, member in MODEL_HISTOGRAMS:
-        lines += _family(name, "histogram", text)
+        lines += _header_lines(name, "histogram", text)
         for labels, models in found:
-            lines += _histogram(name, labels, getattr(models, member))
+            lines += _histogram_lines(name, labels, getattr(models, member))
     for name, text, member in CLIENT_COUNTERS:
-        lines += _family(name, "counter", text)
+        lines += _header_lines(name, "counter", text)
         for labels, models in found:
             clients = sorted(models.clients.items())
             lines += [_line(name, {**labels, "model": client}, getattr(one, member)) for client, one in clients]
     return lines
 
 
-def _mirrors(totals: Totals) -> list[str]:
-    """Fleets with a shadow; nothing where there are none."""
+def _mirror_lines(totals: Totals) -> list[str]:
+    """Lines of fleets with a shadow, if there are any."""
     found = [(_labels(key), one.mirror) for key, one in sorted(totals.items()) if one.mirror is not None]
     lines: list[str] = []
     for name, text, member in MIRROR_COUNTERS if found else ():
-        lines += _family(name, "counter", text)
+        lines += _header_lines(name, "counter", text)
         lines += [_line(name, labels, getattr(mirror, member)) for labels, mirror in found]
     return lines
 
@@ -289,65 +289,67 @@ SHARE = "tidegate_rollout_new_share_ratio"
 
 
 LOADS = (
-    ("tidegate_in_flight_requests", "Requests in the hands of instances", "in_flight"),
-    ("tidegate_queued_requests", "Requests that wait for an instance with room", "queued"),
+    ("tidegate_in_flight_requests", "Requests in progress in instances", "in_flight"),
+    ("tidegate_queued_requests", "Requests that wait for an instance with capacity", "queued"),
     ("tidegate_queue_seconds", "Time until a request that came now would have an instance", "queue_time"),
 )
 
 
-def _instances(endpoints: Iterable[tuple[Endpoint, Observation | None]]) -> list[str]:
+def _instance_lines(endpoints: Iterable[tuple[Endpoint, Observation | None]]) -> list[str]:
     found = [
         ({"endpoint": endpoint.name, "variant": fleet.variant, "generation": str(fleet.generation)}, one)
         for endpoint, seen in endpoints
         for fleet, one in sorted((seen.fleets or {}).items() if seen is not None else ())
     ]
-    lines = _family(READY, "gauge", "Instances that are ready for requests")
+    lines = _header_lines(READY, "gauge", "Instances that are ready for requests")
     lines += [_line(READY, labels, one.ready) for labels, one in found]
     for name, text, member in LOADS:
-        told = [(labels, value) for labels, one in found if (value := getattr(one, member)) is not None]
-        if told:
-            lines += _family(name, "gauge", text) + [_line(name, labels, value) for labels, value in told]
+        known_values = [(labels, value) for labels, one in found if (value := getattr(one, member)) is not None]
+        if known_values:
+            lines += _header_lines(name, "gauge", text) + [
+                _line(name, labels, value) for labels, value in known_values
+            ]
     return lines
 
 
 SCALING = (
-    ("tidegate_scaling_desired", "Count that is wanted of what is scaled", "desired"),
-    ("tidegate_scaling_ready", "Count of it that is there", "ready"),
-    ("tidegate_scaling_minimum", "Least that it may be", "minimum"),
-    ("tidegate_scaling_maximum", "Most that it may be", "maximum"),
+    ("tidegate_scaling_desired", "Desired count of a scalable target", "desired"),
+    ("tidegate_scaling_ready", "Ready count of a scalable target", "ready"),
+    ("tidegate_scaling_minimum", "Minimum count of a scalable target", "minimum"),
+    ("tidegate_scaling_maximum", "Maximum count of a scalable target", "maximum"),
 )
 
 
-def _scaling(
+def _scaling_lines(
     scaled: Iterable[ScalableTarget], endpoints: Iterable[tuple[Endpoint, Observation | None]]
 ) -> list[str]:
-    """What autoscaling follows; nothing where nothing is. What is not known has no line."""
+    """Lines of scalable targets, if there are any. Unknown values have no line."""
     known = {endpoint.name: (endpoint, seen) for endpoint, seen in endpoints}
     found = []
     for target in scaled:
         if target.endpoint in known:
-            counted = scaling_observation.counted(known[target.endpoint][0], target, known[target.endpoint][1])
+            counted = scaling_observation.read_counts(known[target.endpoint][0], target, known[target.endpoint][1])
             labels = {"endpoint": target.endpoint, "variant": target.variant, "dimension": target.dimension.value}
             values = {"desired": counted.desired, "ready": counted.ready}
             found.append((labels, {**values, "minimum": target.minimum, "maximum": target.maximum}))
     lines: list[str] = []
     for name, text, member in SCALING if found else ():
-        lines += _family(name, "gauge", text)
-        told = [(labels, values[member]) for labels, values in found]
-        lines += [_line(name, labels, value) for labels, value in told if value is not None]
+        lines += _header_lines(name, "gauge", text)
+        known_values = [(labels, values[member]) for labels, values in found]
+        lines += [_line(name, labels, value) for labels, value in known_values if value is not None]
     return lines
 
 
-def _alarms(alarms: Iterable[Alarm]) -> list[str]:
-    lines = _family(ALARM, "gauge", "1 for the state that an alarm is in")
+def _alarm_lines(alarms: Iterable[Alarm]) -> list[str]:
+    lines = _header_lines(ALARM, "gauge", "1 for the state that an alarm is in")
     for alarm in alarms:
         lines += [_line(ALARM, {"alarm": alarm.name, "state": s}, int(s is alarm.state)) for s in AlarmState]
     return lines
 
 
-def _rollouts(endpoints: Iterable[tuple[Endpoint, Observation | None]]) -> list[str]:
-    phases = _family(PHASE, "gauge", "1 for the phase that an endpoint's rollout is in")
-    shares = _family(SHARE, "gauge", "Part of the requests that goes to the new version")
+def _rollout_lines(endpoints: Iterable[tuple[Endpoint, Observation | None]]) -> list[str]:
+    phases = _header_lines(PHASE, "gauge", "1 for the phase that an endpoint's rollout is in")
+    shares = _header_lines(SHARE, "gauge", "Part of the requests that goes to the new version")
     for endpoint, seen in endpoints:
         rollout = endpoint.rollout
         if rollout is None:
@@ -359,7 +361,7 @@ def _rollouts(endpoints: Iterable[tuple[Endpoint, Observation | None]]) -> list[
     return phases + shares
 
 
-def _histogram(name: str, labels: dict[str, str], histogram: Histogram) -> list[str]:
+def _histogram_lines(name: str, labels: dict[str, str], histogram: Histogram) -> list[str]:
     lines, seen = [], 0.0
     for bound, count in zip((*map(str, BOUNDS), "+Inf"), histogram.buckets, strict=True):
         seen += count
@@ -367,7 +369,7 @@ def _histogram(name: str, labels: dict[str, str], histogram: Histogram) -> list[
     return [*lines, _line(f"{name}_sum", labels, histogram.total), _line(f"{name}_count", labels, seen)]
 
 
-def _family(name: str, kind: str, text: str) -> list[str]:
+def _header_lines(name: str, kind: str, text: str) -> list[str]:
     return [f"# HELP {name} {text}.", f"# TYPE {name} {kind}"]
 
 
@@ -376,21 +378,21 @@ def _labels(key: FleetKey) -> dict[str, str]:
 
 
 def _line(name: str, labels: dict[str, str], value: float) -> str:
-    inner = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+    inner = ",".join(f'{label}="{_escape(text)}"' for label, text in labels.items())
     shown = finite.saturated(value)
     return f"{name}{{{inner}}} {int(shown) if shown == int(shown) and abs(shown) < EXACT else shown}"
 
 
-def storage(dropped: int, lost: int) -> str:
-    """Lines on the measurements themselves, to follow the page."""
-    lines = _family("tidegate_dropped_samples_total", "counter", "Samples that no database could hold")
+def render_storage(dropped: int, lost: int) -> str:
+    """Lines about the measurements themselves, to append to the page."""
+    lines = _header_lines("tidegate_dropped_samples_total", "counter", "Samples that no database could hold")
     lines.append(f"tidegate_dropped_samples_total {dropped}")
-    lines += _family(
+    lines += _header_lines(
         "tidegate_lost_samples_total", "counter", "Measurements that waited too long for the database"
     )
     lines.append(f"tidegate_lost_samples_total {lost}")
     return "\n".join(lines) + "\n"
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

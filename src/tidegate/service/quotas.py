@@ -1,4 +1,4 @@
-"""Quotas of instances, as an AWS account has them: for each instance type, over all endpoints."""
+"""Instance quotas as in an AWS account: per instance type, over all endpoints."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ from tidegate.service.record_kinds import ENDPOINT
 
 
 def check(tx: Tx, before: Endpoint | None, after: Endpoint, quotas: Mapping[str, int]) -> None:
-    """Raises LimitExceeded where a change of an endpoint wants more instances of a type than are left. While a
-    version replaces another one, both have instances."""
+    """Raises LimitExceeded if a change of an endpoint needs more instances of a type than are left. During a rollout
+    the instances of both versions count."""
     delta = instances(after)
     delta.subtract(instances(before) if before is not None else {})
     if not any(quotas.get(type_) is not None and more > 0 for type_, more in delta.items()):
@@ -31,7 +31,7 @@ def check(tx: Tx, before: Endpoint | None, after: Endpoint, quotas: Mapping[str,
 
 
 def instances(endpoint: Endpoint) -> Counter[str]:
-    """Instance type -> how many are wanted of it. Serverless variants have none."""
+    """Instance type -> desired instances. Serverless variants have none."""
     found = Counter[str]()
     for spec in desired_state.fleets(endpoint).values():
         if spec.variant.serverless is None:

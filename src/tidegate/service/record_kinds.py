@@ -1,4 +1,4 @@
-"""The kinds of records in the store, each with the frozen type of its body."""
+"""The kinds of records in the store, each with the type of its body."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,14 +15,14 @@ from tidegate.service.scaling_records import ActivityRecord, Scalable
 
 @dataclass(frozen=True)
 class TagSet:
-    """The tags of one resource; the record's name is ``kind/name`` of what they are on."""
+    """Tags of one resource; the record's name is ``kind/name`` of the resource."""
 
     tags: Tags = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """The last line of the journal whose state changes a receiver has; the record's name is made of its address."""
+    """Last journal line whose state changes a receiver has got; the record's name is derived from its address."""
 
     seq: int
 

@@ -1,4 +1,4 @@
-"""What the use cases of every kind of record share: there or not there, said in one form."""
+"""Lookups shared by the use cases of all kinds of records, with uniform errors."""
 
 from typing import TypeVar
 
@@ -14,7 +14,7 @@ _NOUNS = {
 }
 
 
-def need(tx: Tx, kind: Kind[T], name: str) -> Saved[T]:
+def require(tx: Tx, kind: Kind[T], name: str) -> Saved[T]:
     """The record; raises NotFound."""
     saved = tx.get(kind, name)
     if saved is None:
@@ -22,8 +22,8 @@ def need(tx: Tx, kind: Kind[T], name: str) -> Saved[T]:
     return saved
 
 
-def need_free(tx: Tx, kind: Kind[T], name: str) -> None:
-    """Raises AlreadyExists when the name is taken."""
+def require_free(tx: Tx, kind: Kind[T], name: str) -> None:
+    """Raises AlreadyExists if the name is taken."""
     if tx.get(kind, name) is not None:
         raise AlreadyExists(f'there is already a {_noun(kind)} "{name}"', about=(kind.name, name))
 

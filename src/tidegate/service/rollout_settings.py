@@ -1,4 +1,4 @@
-"""In what the settings of a rollout that is under way differ from those that are asked for now. Pure."""
+"""Compare the settings of a rollout in progress with requested ones. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -9,8 +9,8 @@ from tidegate.domain.rollout import CapacitySize, DeploymentConfig, SizeType
 
 
 def differences(endpoint: Endpoint, deployment: DeploymentConfig, alarms: Iterable[Alarm]) -> list[str]:
-    """Of the rollout that leads to the version asked for, in the words of a spec file: ``rollout.wait 3600s -> 25s``.
-    Empty where there is none, or where all is the same."""
+    """Differences of the rollout to the requested version, in terms of a spec file: ``rollout.wait 3600s -> 25s``.
+    Empty if there is no rollout or no difference."""
     under_way = endpoint.rollout
     if under_way is None:
         return []
@@ -23,7 +23,7 @@ def differences(endpoint: Endpoint, deployment: DeploymentConfig, alarms: Iterab
 
 
 def settings(deployment: DeploymentConfig) -> dict[str, str]:
-    """Each key of ``rollout`` in a spec, as text."""
+    """Keys of ``rollout`` in a spec, with their values as text."""
     green, rolling = deployment.blue_green, deployment.rolling
     part: CapacitySize | None
     if rolling is not None:
@@ -45,7 +45,7 @@ def settings(deployment: DeploymentConfig) -> dict[str, str]:
 
 
 def same_alarm(old: Alarm, new: Alarm) -> bool:
-    """The same but for what evaluation made of it."""
+    """Whether two alarms are equal except for their state."""
     kept = replace(
         old,
         configured_at=new.configured_at,

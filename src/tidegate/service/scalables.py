@@ -9,7 +9,7 @@ from tidegate.domain.errors import Invalid, NotFound
 from tidegate.domain.fleet import VariantSpec
 from tidegate.domain.observation import Event
 from tidegate.domain.registry import Tags
-from tidegate.domain.scaling import Dimension, ScalableTarget, Suspended
+from tidegate.domain.scaling import Dimension, ScalableTarget, SuspendedScaling
 from tidegate.ports.store import Filter, Saved, Tx
 from tidegate.service import tags as labels
 from tidegate.service import tracking_alarms
@@ -19,8 +19,8 @@ from tidegate.service.scaling_records import Scalable, record_name
 
 
 @dataclass(frozen=True)
-class Key:
-    """Which count: of what variant of what endpoint."""
+class ScalableKey:
+    """Identity of a scalable target."""
 
     endpoint: str
     variant: str
@@ -31,7 +31,7 @@ class Key:
         return record_name(self.endpoint, self.variant, self.dimension)
 
     def __str__(self) -> str:
-        """As Application Auto Scaling's messages say it."""
+        """As in Application Auto Scaling's messages."""
         return (
             f"service namespace: sagemaker, resource ID: endpoint/{self.endpoint}/variant/{self.variant}, "
             f"scalable dimension: {self.dimension}"
@@ -39,8 +39,8 @@ class Key:
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """What a registration says; None leaves what is there."""
+class BoundsUpdate:
+    """Members of a registration; None: unchanged."""
 
     minimum: int | None = None
     maximum: int | None = None
@@ -49,19 +49,19 @@ class Bounds:
     scheduled_suspended: bool | None = None
 
 
-def register(tx: Tx, key: Key, bounds: Bounds, tags: Tags, *, id: str, now: datetime) -> Scalable:
-    """A new target, or new bounds of one. A count outside the bounds is moved by the loop's next turn. Raises
-    Invalid for bounds that cannot be, or an endpoint or variant that is not there."""
+def register(tx: Tx, key: ScalableKey, bounds: BoundsUpdate, tags: Tags, *, id: str, now: datetime) -> Scalable:
+    """Register a target, or set new bounds. The scaling loop moves a count outside the bounds in its next turn.
+    Raises Invalid for impossible bounds, or a missing endpoint or variant."""
     variant = _variant(tx, key)
     saved = tx.get(SCALABLE, key.name)
     if saved is None:
         if bounds.minimum is None or bounds.maximum is None:
-            raise Invalid("MinCapacity and MaxCapacity are both needed when a target is registered first")
+            raise Invalid("MinCapacity and MaxCapacity are both needed when a target is first registered")
         blank = ScalableTarget(key.endpoint, key.variant, key.dimension, 0, 0, now)
         before = Scalable(id, blank)
     else:
         before = saved.body
-    after = replace(before, target=_bounded(before.target, bounds))
+    after = replace(before, target=_update_bounds(before.target, bounds))
     check(after.target, variant)
     if saved is None or after != before:
         text = f"{key.variant}: {after.target.minimum} to {after.target.maximum}"
@@ -71,13 +71,13 @@ def register(tx: Tx, key: Key, bounds: Bounds, tags: Tags, *, id: str, now: date
     return after
 
 
-def _bounded(target: ScalableTarget, bounds: Bounds) -> ScalableTarget:
+def _update_bounds(target: ScalableTarget, bounds: BoundsUpdate) -> ScalableTarget:
     held = target.suspended
     return replace(
         target,
         minimum=target.minimum if bounds.minimum is None else bounds.minimum,
         maximum=target.maximum if bounds.maximum is None else bounds.maximum,
-        suspended=Suspended(
+        suspended=SuspendedScaling(
             scale_in=_or(bounds.scale_in_suspended, held.scale_in),
             scale_out=_or(bounds.scale_out_suspended, held.scale_out),
             scheduled=_or(bounds.scheduled_suspended, held.scheduled),
@@ -90,7 +90,7 @@ def _or(new: bool | None, old: bool) -> bool:
 
 
 def check(target: ScalableTarget, variant: VariantSpec) -> None:
-    """Raises Invalid for bounds that the variant cannot have."""
+    """Raises Invalid for bounds that do not fit the variant."""
     if target.minimum < 0:
         raise Invalid(f"Minimum capacity {target.minimum} must not be negative")
     if target.minimum > target.maximum:
@@ -103,31 +103,33 @@ def check(target: ScalableTarget, variant: VariantSpec) -> None:
     check_count(variant.name, target.maximum)
     if target.minimum == 0 and variant.asynchronous is None:
         raise Invalid(
-            "Minimum capacity 0 is for asynchronous endpoints: nobody keeps a real-time request that finds no "
-            "instance"
+            "Minimum capacity 0 needs an asynchronous endpoint: a real-time request without an instance would be "
+            "lost"
         )
 
 
-def _variant(tx: Tx, key: Key) -> VariantSpec:
+def _variant(tx: Tx, key: ScalableKey) -> VariantSpec:
     saved = tx.get(ENDPOINT, key.endpoint)
-    found = variant_of(saved.body, key.variant) if saved is not None and not saved.body.deleting else None
+    found = find_variant(saved.body, key.variant) if saved is not None and not saved.body.deleting else None
     if found is None or found.shadow:
         raise Invalid(f"there is no endpoint/{key.endpoint}/variant/{key.variant} to scale: create it first")
     serverless = found.serverless is not None
     if serverless != (key.dimension is Dimension.PROVISIONED):
-        has = "a provisioned concurrency and no instances" if serverless else "instances"
-        raise Invalid(f"variant {key.variant} has {has}: {key.dimension} is not of it")
+        expected = Dimension.PROVISIONED if serverless else Dimension.INSTANCES
+        raise Invalid(
+            f"scaling dimension {key.dimension} does not apply to variant {key.variant}: expected {expected}"
+        )
     return found
 
 
-def variant_of(endpoint: Endpoint, name: str) -> VariantSpec | None:
-    """Of the version that comes, else of the one that serves."""
+def find_variant(endpoint: Endpoint, name: str) -> VariantSpec | None:
+    """Variant of the new version during a rollout, otherwise of the serving version."""
     rollout = endpoint.rollout
     version = rollout.new if rollout is not None and rollout.cause is None else endpoint.serving
     return next((one for one in version.variants if one.name == name), None) if version else None
 
 
-def get(tx: Tx, key: Key, sentence: str = "No scalable target found for") -> Saved[Scalable]:
+def get(tx: Tx, key: ScalableKey, sentence: str = "No scalable target found for") -> Saved[Scalable]:
     """Raises NotFound."""
     saved = tx.get(SCALABLE, key.name)
     if saved is None:
@@ -135,28 +137,28 @@ def get(tx: Tx, key: Key, sentence: str = "No scalable target found for") -> Sav
     return saved
 
 
-def every(tx: Tx) -> list[Saved[Scalable]]:
-    """In the order of their names."""
+def list_all(tx: Tx) -> list[Saved[Scalable]]:
+    """All targets, in the order of their names."""
     return sorted(tx.find(SCALABLE).items, key=lambda saved: saved.name)
 
 
-def of_endpoint(tx: Tx, endpoint: str) -> list[Saved[Scalable]]:
+def list_for_endpoint(tx: Tx, endpoint: str) -> list[Saved[Scalable]]:
     found = tx.find(SCALABLE, Filter(name_prefix=f"{endpoint}/")).items
     return sorted(found, key=lambda saved: saved.name)
 
 
-def by_id(tx: Tx, id: str) -> Saved[Scalable] | None:
-    return next((saved for saved in every(tx) if saved.body.id == id), None)
+def find_by_id(tx: Tx, id: str) -> Saved[Scalable] | None:
+    return next((saved for saved in list_all(tx) if saved.body.id == id), None)
 
 
-def deregister(tx: Tx, key: Key, now: datetime) -> None:
-    """With its policies, their alarms, and its scheduled actions. Raises NotFound."""
+def deregister(tx: Tx, key: ScalableKey, now: datetime) -> None:
+    """Deregister the target with its policies, their alarms, and its scheduled actions. Raises NotFound."""
     _remove(tx, get(tx, key), now)
 
 
-def drop(tx: Tx, endpoint: str, now: datetime) -> None:
-    """All of an endpoint that goes."""
-    for saved in of_endpoint(tx, endpoint):
+def deregister_all(tx: Tx, endpoint: str, now: datetime) -> None:
+    """Deregister all targets of a deleted endpoint."""
+    for saved in list_for_endpoint(tx, endpoint):
         _remove(tx, saved, now)
 
 
@@ -170,6 +172,6 @@ def _remove(tx: Tx, saved: Saved[Scalable], now: datetime) -> None:
 def save(
     tx: Tx, saved: Saved[Scalable] | None, after: Scalable, event: Event | Sequence[Event], now: datetime
 ) -> None:
-    """Writes over what was read (None: nothing), and nothing else."""
+    """Save the target if its record has not changed since it was read (None: did not exist). Raises Stale."""
     events = [event] if isinstance(event, Event) else event
     tx.put(SCALABLE, after.name, after, expect=saved.version if saved else 0, now=now, events=events)

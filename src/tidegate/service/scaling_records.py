@@ -1,5 +1,5 @@
-"""What is kept of autoscaling: one record for each scalable target, with its policies, its scheduled actions and
-what its decisions remember. So a decision is one read and one write, and deregistering leaves nothing behind."""
+"""Records of autoscaling: one per scalable target, with its policies, scheduled actions and state. So a decision is
+one read and one write, and deregistering leaves nothing behind."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -7,13 +7,13 @@ from datetime import datetime
 
 from tidegate.domain.scaling import (
     Activity,
-    Calendar,
+    CalendarPolicy,
     Dimension,
-    Fast,
-    Forecast,
-    Policy,
+    FastPolicy,
+    ForecastPolicy,
     ScalableTarget,
     ScalerState,
+    ScalingPolicy,
     ScheduledAction,
     StepScaling,
     TargetTracking,
@@ -29,16 +29,16 @@ class PolicyRecord:
     created_at: datetime
     tracking: TargetTracking | None = None
     steps: StepScaling | None = None
-    fast: Fast | None = None
-    calendar: Calendar | None = None
-    forecast: Forecast | None = None
+    fast: FastPolicy | None = None
+    calendar: CalendarPolicy | None = None
+    forecast: ForecastPolicy | None = None
     by_spec: bool = False
-    """It came with a spec, and goes when the spec no longer asks for it."""
+    """Created by a spec, and deleted when the spec no longer has it."""
     wire: dict[str, object] = field(default_factory=dict)
-    """Its configuration as Application Auto Scaling's clients gave it."""
+    """Its configuration as given in Application Auto Scaling's API."""
 
     @property
-    def policy(self) -> Policy:
+    def policy(self) -> ScalingPolicy:
         found = self.tracking or self.steps or self.fast or self.calendar or self.forecast
         assert found is not None, "one of the kinds is set"
         return found
@@ -61,7 +61,7 @@ class Scalable:
     actions: tuple[ActionRecord, ...] = ()
     state: ScalerState = field(default_factory=ScalerState)
     by_spec: bool = False
-    """A spec asks for it."""
+    """Registered by a spec."""
 
     @property
     def name(self) -> str:
@@ -76,7 +76,7 @@ class Scalable:
 
 @dataclass(frozen=True)
 class ActivityRecord:
-    """One activity of a target that may be gone by now."""
+    """One activity, of a target that may have been deregistered since."""
 
     endpoint: str
     variant: str
@@ -85,7 +85,7 @@ class ActivityRecord:
 
     @property
     def name(self) -> str:
-        """Activities of one target sort by when they began."""
+        """Sorts the activities of one target by start time."""
         began = int(self.activity.started.timestamp() * 1000)
         return f"{record_name(self.endpoint, self.variant, self.dimension)}/{began:014d}-{self.activity.id}"
 
@@ -98,5 +98,5 @@ def record_name(endpoint: str, variant: str, dimension: Dimension) -> str:
     return f"{endpoint}/{variant}/{dimension.name.lower()}"
 
 
-def policies_of(scalable: Scalable) -> Iterator[Policy]:
+def policies_of(scalable: Scalable) -> Iterator[ScalingPolicy]:
     return (record.policy for record in scalable.policies)

@@ -1,6 +1,6 @@
-"""State changes of endpoints, models, jobs and packages as EventBridge has them, read from the journal.
+"""State changes of endpoints, models, jobs and packages as EventBridge events, read from the journal.
 
-An event is made of two journal lines, so that each change has one and the same, however often it is read.
+An event is derived from two journal lines, so reading a change again gives the same event.
 """
 
 import uuid
@@ -22,14 +22,14 @@ from tidegate.service import tags as labels
 from tidegate.service.record_kinds import CONFIG, ENDPOINT, MODEL, PACKAGE, TRANSFORM
 
 Detail = dict[str, Any]
-MOST = 200
-"""Journal lines that are read at one time."""
+MAX_LINES = 200
+"""Journal lines per read."""
 
 
 @dataclass(frozen=True)
-class Shape:
-    """How the changes of one kind of record are told. ``resource``: what the ARN ends in. ``state``: what has to
-    change for an event; of a record that is gone it is None."""
+class EventShape:
+    """How changes of one kind of record become events. ``resource``: resource part of the ARN. ``state``: the value
+    whose change causes an event; None for a deleted record."""
 
     kind: Kind[Any]
     detail_type: str
@@ -40,7 +40,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Place:
+class AccountRegion:
     region: str
     account: str
 
@@ -49,26 +49,26 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Found:
-    """``through``: everything up to this line was read."""
+class EventBatch:
+    """``through``: last journal line that was read."""
 
     events: list[Detail] = field(default_factory=list)
     through: int = 0
 
 
-def read(tx: Tx, after: int, place: Place) -> Found:
-    """The events of the next lines."""
-    lines = tx.journal(after=after, limit=MOST)
+def read_events(tx: Tx, after: int, place: AccountRegion) -> EventBatch:
+    """Events of the next lines."""
+    lines = tx.journal(after=after, limit=MAX_LINES)
     events = [event for line in lines if (event := _event(tx, line, place)) is not None]
-    return Found(events, lines[-1].seq if lines else after)
+    return EventBatch(events, lines[-1].seq if lines else after)
 
 
-def newest(tx: Tx) -> int:
-    """The last line there is; 0: none."""
+def newest_line(tx: Tx) -> int:
+    """Number of the last journal line; 0: none."""
     return max((line.seq for line in tx.journal(limit=1, newest_first=True, bodies=False)), default=0)
 
 
-def _event(tx: Tx, line: JournalLine, place: Place) -> Detail | None:
+def _event(tx: Tx, line: JournalLine, place: AccountRegion) -> Detail | None:
     shape = _SHAPES.get(line.kind)
     if shape is None:
         return None
@@ -79,7 +79,7 @@ def _event(tx: Tx, line: JournalLine, place: Place) -> Detail | None:
     if old == new or shown is None:
         return None
     if after is None and shape.kind is ENDPOINT:
-        return None  # it was told that it is being deleted
+        return None  # the event for DELETING was the last one
     arn = place.arn(shape.resource(shown))
     detail = {f"{shape.member}Arn": arn, **shape.detail(shown), "Tags": labels.read(tx, shape.kind, line.name)}
     return {
@@ -95,8 +95,8 @@ def _event(tx: Tx, line: JournalLine, place: Place) -> Detail | None:
     }
 
 
-def _body(shape: Shape, lines: Iterable[JournalLine]) -> Any:
-    """None: there is no record, or one that this program cannot read."""
+def _body(shape: EventShape, lines: Iterable[JournalLine]) -> Any:
+    """None: the record is deleted, or this version of tidegate cannot read it."""
     for line in lines:
         if line.body is not None:
             try:
@@ -156,8 +156,10 @@ def _milliseconds(instant: datetime) -> int:
 _SHAPES = {
     shape.kind.name: shape
     for shape in (
-        Shape(ENDPOINT, "Endpoint", "Endpoint", lambda e: f"endpoint/{e.name}", lambda e: status(e)[0], _endpoint),
-        Shape(
+        EventShape(
+            ENDPOINT, "Endpoint", "Endpoint", lambda e: f"endpoint/{e.name}", lambda e: status(e)[0], _endpoint
+        ),
+        EventShape(
             PACKAGE,
             "Model Package",
             "ModelPackage",
@@ -165,7 +167,7 @@ _SHAPES = {
             lambda p: p.approval or "",
             _package,
         ),
-        Shape(
+        EventShape(
             TRANSFORM,
             "Transform Job",
             "TransformJob",
@@ -173,8 +175,8 @@ _SHAPES = {
             lambda j: j.status,
             _transform,
         ),
-        Shape(MODEL, "Model", "Model", lambda m: f"model/{m.name}", lambda m: "", _model),
-        Shape(
+        EventShape(MODEL, "Model", "Model", lambda m: f"model/{m.name}", lambda m: "", _model),
+        EventShape(
             CONFIG,
             "Endpoint Config",
             "EndpointConfig",

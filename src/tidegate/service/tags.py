@@ -1,4 +1,4 @@
-"""Labels of people's own on models, configs, endpoints and alarms. They go when their resource goes."""
+"""Tags on models, configs, endpoints and alarms. They are deleted with their resource."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -8,24 +8,28 @@ from tidegate.domain.errors import Invalid
 from tidegate.domain.registry import Tags
 from tidegate.ports.store import Kind, Tx
 from tidegate.service.record_kinds import TAGS, TagSet
-from tidegate.service.records import need
+from tidegate.service.records import require
 
 T = TypeVar("T")
 
-MOST = 50
-"""Tags on one resource."""
-RESERVED = "aws:"
+MAX_TAGS = 50
+"""Tags per resource."""
+RESERVED_PREFIX = "aws:"
 
 
 def add(tx: Tx, kind: Kind[T], name: str, tags: Tags, now: datetime) -> Tags:
-    """Merges into what is there and gives all of them back; raises Invalid or NotFound."""
-    need(tx, kind, name)
+    """Merge with existing tags and return all. Raises Invalid or NotFound."""
+    require(tx, kind, name)
     merged = {**read(tx, kind, name), **tags}
-    reserved = sorted(key for key in tags if key.lower().startswith(RESERVED))
+    reserved = sorted(key for key in tags if key.lower().startswith(RESERVED_PREFIX))
     if reserved:
-        raise Invalid(f'tag "{reserved[0]}": keys that begin with {RESERVED} are reserved; choose another key')
-    if len(merged) > MOST:
-        raise Invalid(f'{kind.name} "{name}" would have {len(merged)} tags; {MOST} is the most: remove some first')
+        raise Invalid(
+            f'tag "{reserved[0]}": keys that begin with {RESERVED_PREFIX} are reserved; choose another key'
+        )
+    if len(merged) > MAX_TAGS:
+        raise Invalid(
+            f'{kind.name} "{name}" would have {len(merged)} tags; the maximum is {MAX_TAGS}: remove some first'
+        )
     if tags:
         tx.put(TAGS, _key(kind, name), TagSet(merged), expect=None, now=now)
     return merged
@@ -37,15 +41,15 @@ def read(tx: Tx, kind: Kind[T], name: str) -> Tags:
 
 
 def remove(tx: Tx, kind: Kind[T], name: str, keys: Iterable[str], now: datetime) -> None:
-    """Keys that are not there are no error; raises NotFound for the resource."""
-    need(tx, kind, name)
+    """Unknown keys are ignored. Raises NotFound for the resource."""
+    require(tx, kind, name)
     gone = set(keys)
     left = {key: value for key, value in read(tx, kind, name).items() if key not in gone}
     tx.put(TAGS, _key(kind, name), TagSet(left), expect=None, now=now)
 
 
 def drop(tx: Tx, kind: Kind[T], name: str, now: datetime) -> None:
-    """Removes all of a resource that goes."""
+    """Remove all tags of a deleted resource."""
     tx.delete(TAGS, _key(kind, name), expect=None, now=now)
 
 

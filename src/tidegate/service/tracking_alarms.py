@@ -1,5 +1,5 @@
-"""The two alarms of a target-tracking policy: ordinary alarms, seen by DescribeAlarms and judged by the alarm loop.
-Whoever deletes one by hand makes its policy deaf until it is put again, as on AWS."""
+"""The two alarms of a target-tracking policy: ordinary alarms, listed by DescribeAlarms and evaluated by the alarm
+loop. If one is deleted by hand, the policy is inactive until it is put again, as on AWS."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -13,21 +13,21 @@ from tidegate.service.scaling_records import PolicyRecord
 
 
 def put(tx: Tx, target: ScalableTarget, record: PolicyRecord, now: datetime) -> None:
-    """Nothing for a policy of another kind."""
+    """Create the alarms; nothing for other kinds of policies."""
     if record.tracking is not None:
-        for alarm in tracking.alarms(target, record.tracking, record.arn, now):
+        for alarm in tracking.build_alarms(target, record.tracking, record.arn, now):
             alarms.put(tx, alarm, now)
 
 
 def remove(tx: Tx, target: ScalableTarget, records: Iterable[PolicyRecord], now: datetime) -> None:
-    """Those that are still there."""
-    found = (names(target, record.tracking) for record in records if record.tracking is not None)
+    """Delete the alarms that still exist."""
+    found = (alarm_names(target, record.tracking) for record in records if record.tracking is not None)
     there = [name for pair in found for name in pair if tx.get(ALARM, name) is not None]
     alarms.delete(tx, there, now)
 
 
-def names(target: ScalableTarget, policy: TargetTracking) -> tuple[str, str]:
-    """High, low."""
+def alarm_names(target: ScalableTarget, policy: TargetTracking) -> tuple[str, str]:
+    """Names of the high and the low alarm."""
     high, low = policy.alarm_ids
     start = f"TargetTracking-{target.resource_id}"
     return f"{start}-AlarmHigh-{high}", f"{start}-AlarmLow-{low}"

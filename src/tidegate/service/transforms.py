@@ -1,4 +1,4 @@
-"""Batch transform jobs: made, stopped, and the fleet that each wants."""
+"""Use cases of batch transform jobs: create, stop, resume, and the desired fleet of each."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,55 +6,59 @@ from datetime import datetime
 
 from tidegate.domain.errors import AlreadyExists, Conflict, Invalid
 from tidegate.domain.fleet import Detached, FleetId, FleetSpec, VariantSpec
-from tidegate.domain.registry import Container, Model, Tags
-from tidegate.domain.transform import JobStatus, Progress, TransformJob, eta
+from tidegate.domain.registry import ContainerDefinition, Model, Tags
+from tidegate.domain.transform import JobStatus, TransformJob, TransformProgress, eta
 from tidegate.ports.store import Filter, Page, Saved, Tx
 from tidegate.service import tags as labels
 from tidegate.service.configs import check_count
 from tidegate.service.record_kinds import MODEL, TRANSFORM
-from tidegate.service.records import need
+from tidegate.service.records import require
 from tidegate.transform import joining
 
 PREFIX = "transform."
-"""Of the names of jobs' fleets: no endpoint can have a dot in its name."""
+"""Prefix of the names of jobs' fleets: names of endpoints cannot contain a dot."""
 GROUP = "/aws/sagemaker/TransformJobs"
-MOST_MEGABYTES = 100
-"""Of one request, and of all requests at one time to one instance."""
-MOST_ENVIRONMENT = 16
+MAX_MEGABYTES = 100
+"""Of one request, and of all concurrent requests to one instance."""
+MAX_ENVIRONMENT = 16
 VARIANT = "job"
 
 
-def create(tx: Tx, job: TransformJob, tags: Tags, *, runnable: Callable[[Container], None], now: datetime) -> None:
-    """Raises AlreadyExists, or Invalid for a job that could never run. ``runnable`` checks each container."""
+def create(
+    tx: Tx, job: TransformJob, tags: Tags, *, runnable: Callable[[ContainerDefinition], None], now: datetime
+) -> None:
+    """Raises AlreadyExists, or Invalid for a job that cannot run. ``runnable`` checks each container."""
     if tx.get(TRANSFORM, job.name) is not None:
-        raise AlreadyExists(f'there is already a transform job "{job.name}"; job names are used once')
+        raise AlreadyExists(f'there is already a transform job "{job.name}"; job names cannot be reused')
     check(job)
-    for container in served(job).containers:
+    for container in job_model(job).containers:
         runnable(container)
     tx.put(TRANSFORM, job.name, job, expect=0, now=now)
     labels.add(tx, TRANSFORM, job.name, tags, now)
 
 
-def model_named(tx: Tx, name: str) -> Model:
-    return need(tx, MODEL, name).body
+def get_model(tx: Tx, name: str) -> Model:
+    return require(tx, MODEL, name).body
 
 
 def check(job: TransformJob) -> None:
     pace = job.pace
     if job.model.multi_model:
-        raise Invalid(f'model "{job.model.name}" serves many models: a transform job needs one model')
+        raise Invalid(
+            f'model "{job.model.name}" has a multi-model container: a transform job needs a single model'
+        )
     if job.instances < 1:
-        raise Invalid("a transform job needs one instance at least")
+        raise Invalid("a transform job needs at least one instance")
     check_count(VARIANT, job.instances)
     if pace.megabytes == 0:
         raise Invalid("MaxPayloadInMB 0 (an object streamed as one request) is not supported: give 1 to 100")
     megabytes, concurrency = pace.megabytes or 6, pace.concurrency or 1
-    if megabytes * concurrency > MOST_MEGABYTES:
+    if megabytes * concurrency > MAX_MEGABYTES:
         raise Invalid(
-            f"MaxPayloadInMB {megabytes} times MaxConcurrentTransforms {concurrency} is above {MOST_MEGABYTES}"
+            f"MaxPayloadInMB {megabytes} times MaxConcurrentTransforms {concurrency} is above {MAX_MEGABYTES}"
         )
-    if len(job.environment) > MOST_ENVIRONMENT:
-        raise Invalid(f"Environment has {len(job.environment)} variables; {MOST_ENVIRONMENT} are the most")
+    if len(job.environment) > MAX_ENVIRONMENT:
+        raise Invalid(f"Environment has {len(job.environment)} variables; the maximum is {MAX_ENVIRONMENT}")
     if pace.deadline is not None and not 0 < pace.deadline < float("inf"):
         raise Invalid(f"deadline {pace.deadline:g}: expected a number of seconds above 0")
     for what, uri in (("input", job.source.uri), ("output", job.sink.uri)):
@@ -63,17 +67,18 @@ def check(job: TransformJob) -> None:
     joining.check(job.processing, job.source.content_type, job.sink.accept, job.source.split, job.sink.by_line)
 
 
-def served(job: TransformJob) -> Model:
-    """The model with the job's environment, and what SageMaker tells a container of its job."""
-    told = {"SAGEMAKER_BATCH": "true"}
+def job_model(job: TransformJob) -> Model:
+    """The model with the job's environment and SageMaker's SAGEMAKER_BATCH variables."""
+    variables = {"SAGEMAKER_BATCH": "true"}
     if job.pace.megabytes is not None:
-        told["SAGEMAKER_MAX_PAYLOAD_IN_MB"] = str(job.pace.megabytes)
+        variables["SAGEMAKER_MAX_PAYLOAD_IN_MB"] = str(job.pace.megabytes)
     if job.pace.single is not None:
-        told["SAGEMAKER_BATCH_STRATEGY"] = "SINGLE_RECORD" if job.pace.single else "MULTI_RECORD"
+        variables["SAGEMAKER_BATCH_STRATEGY"] = "SINGLE_RECORD" if job.pace.single else "MULTI_RECORD"
     if job.pace.concurrency is not None:
-        told["SAGEMAKER_MAX_CONCURRENT_TRANSFORMS"] = str(job.pace.concurrency)
+        variables["SAGEMAKER_MAX_CONCURRENT_TRANSFORMS"] = str(job.pace.concurrency)
     containers = tuple(
-        replace(each, environment={**each.environment, **job.environment, **told}) for each in job.model.containers
+        replace(each, environment={**each.environment, **job.environment, **variables})
+        for each in job.model.containers
     )
     return replace(job.model, containers=containers)
 
@@ -83,15 +88,15 @@ def fleet_id(name: str) -> FleetId:
 
 
 def fleet(job: TransformJob) -> FleetSpec:
-    """What runs while the job goes on."""
-    variant = VariantSpec(VARIANT, served(job), job.instances, instance_type=job.instance_type)
-    room = (job.pace.megabytes or MOST_MEGABYTES) * 2**20
-    detached = Detached(room + 2**20, job.pace.timeout, GROUP)
+    """Desired fleet while the job runs."""
+    variant = VariantSpec(VARIANT, job_model(job), job.instances, instance_type=job.instance_type)
+    megabytes = job.pace.megabytes or MAX_MEGABYTES
+    detached = Detached(megabytes * 2**20 + 2**20, job.pace.timeout, GROUP)
     return FleetSpec(fleet_id(job.name), f"transform-job-{job.name}", variant, job.instances, detached=detached)
 
 
 def get(tx: Tx, name: str) -> Saved[TransformJob]:
-    return need(tx, TRANSFORM, name)
+    return require(tx, TRANSFORM, name)
 
 
 def find(tx: Tx, where: Filter, limit: int | None = None, after: str | None = None) -> Page[TransformJob]:
@@ -99,28 +104,28 @@ def find(tx: Tx, where: Filter, limit: int | None = None, after: str | None = No
 
 
 def stop(tx: Tx, name: str, now: datetime) -> None:
-    """Raises NotFound; a job that has ended stays as it is."""
+    """Raises NotFound. A job that has ended is not changed."""
     saved = get(tx, name)
     if saved.body.status is JobStatus.IN_PROGRESS:
         tx.put(TRANSFORM, name, replace(saved.body, stopping=True), expect=saved.version, now=now)
 
 
 def resume(tx: Tx, name: str, now: datetime) -> None:
-    """Takes up a job that failed or was stopped. Raises NotFound; Conflict for one that goes on or is complete."""
+    """Resume a job that failed or was stopped. Raises NotFound, or Conflict for one that runs or is complete."""
     saved = get(tx, name)
     job = saved.body
     if job.outcome is None:
         raise Conflict(f'job "{name}" has not ended ({job.status.value}): wait for its end, or stop it first')
     if job.outcome is JobStatus.COMPLETED:
-        raise Conflict(f'job "{name}" is complete: make a new one to do its work again')
+        raise Conflict(f'job "{name}" is complete: create a new one to repeat it')
     again = replace(
         job, outcome=None, reason="", stopping=False, ended_at=None, resumed=job.resumed + 1, resumed_at=now
     )
     tx.put(TRANSFORM, name, again, expect=saved.version, now=now)
 
 
-def view(job: TransformJob, running: Progress | None, now: datetime) -> dict[str, object]:
-    """The document of the native door; ``running``: what the runner says now."""
+def view(job: TransformJob, running: TransformProgress | None, now: datetime) -> dict[str, object]:
+    """Document of the native API. ``running``: present progress from the runner."""
     progress = running if running is not None and job.outcome is None else job.progress
     until, begun = job.ended_at or now, job.resumed_at or job.started_at
     seconds = (until - job.started_at).total_seconds() if job.started_at else 0.0

@@ -1,39 +1,32 @@
-"""Endpoints as people look at them: plain JSON data of the record and the last observation. Shares in percent."""
+"""Status documents of endpoints: plain JSON data from the record and the last observation. Shares in percent."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.fleet import FleetId
-from tidegate.domain.observation import FleetSeen, Observation
+from tidegate.domain.observation import FleetStatus, Observation
 from tidegate.domain.registry import Model
 from tidegate.domain.rollout import Version
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.store import Tx
 from tidegate.rollout import desired_state
 from tidegate.rollout.status import status
-from tidegate.service.record_kinds import ALARM, ENDPOINT
+from tidegate.service.record_kinds import ALARM
 
-View = dict[str, object]
-
-
-def endpoint_views(tx: Tx, observed: Mapping[str, Observation | None]) -> list[View]:
-    """All endpoints in the order of their names."""
-    found = sorted(tx.find(ENDPOINT).items, key=lambda saved: saved.name)
-    return [endpoint_view(s.body, observed.get(s.name), alarms_of(tx, s.body)) for s in found]
+EndpointDocument = dict[str, object]
 
 
 def alarms_of(tx: Tx, endpoint: Endpoint) -> list[Alarm]:
-    """The alarms that the rollout under way watches, else those of the last DeploymentConfig; missing ones are
-    left out."""
+    """Alarms of the rollout in progress, otherwise of the last DeploymentConfig. Missing ones are skipped."""
     deployment = endpoint.rollout.deployment if endpoint.rollout else endpoint.deployment
     found = (tx.get(ALARM, name) for name in (deployment.alarms if deployment else ()))
     return [saved.body for saved in found if saved is not None]
 
 
-def endpoint_view(endpoint: Endpoint, seen: Observation | None, alarms: Iterable[Alarm]) -> View:
-    """One status document. What is not known is None."""
+def endpoint_view(endpoint: Endpoint, seen: Observation | None, alarms: Iterable[Alarm]) -> EndpointDocument:
+    """One status document. Unknown values are None."""
     now, why = status(endpoint)
     serving = endpoint.serving
     return {
@@ -51,7 +44,7 @@ def endpoint_view(endpoint: Endpoint, seen: Observation | None, alarms: Iterable
     }
 
 
-def _rollout(endpoint: Endpoint, rollout: Rollout, seen: Observation | None) -> View:
+def _rollout(endpoint: Endpoint, rollout: Rollout, seen: Observation | None) -> EndpointDocument:
     stages = rollout.plan.stages
     following = stages[rollout.stage + 1].share / 100 if rollout.stage + 1 < len(stages) else None
     return {
@@ -80,15 +73,15 @@ def _rollout(endpoint: Endpoint, rollout: Rollout, seen: Observation | None) -> 
     }
 
 
-def _evidence(seen: Observation | None) -> View | None:
-    """When guards were judged last, and over which span of time requests were counted."""
+def _evidence(seen: Observation | None) -> EndpointDocument | None:
+    """When guards were last evaluated, and over which span requests were counted."""
     found = seen.evidence if seen else None
     if found is None:
         return None
     return {"judged_at": _time(found.judged_at), "since": _time(found.since), "through": _time(found.through)}
 
 
-def _last(rollout: Rollout) -> View:
+def _last(rollout: Rollout) -> EndpointDocument:
     return {
         "id": rollout.id,
         "to": rollout.new.config_name,
@@ -101,15 +94,15 @@ def _last(rollout: Rollout) -> View:
 
 
 def _fleets(endpoint: Endpoint, seen: Observation | None) -> list[FleetId]:
-    """Those wanted and those still there, oldest first."""
+    """Desired fleets and those that still exist, oldest first."""
     there = seen.fleets if seen and seen.fleets else {}
     return sorted({*desired_state.fleets(endpoint), *there})
 
 
-def _fleet(endpoint: Endpoint, id: FleetId, seen: Observation | None) -> View:
+def _fleet(endpoint: Endpoint, id: FleetId, seen: Observation | None) -> EndpointDocument:
     version, side = _side(endpoint, id.generation)
     spec = desired_state.fleets(endpoint).get(id)
-    found: FleetSeen | None = (seen.fleets or {}).get(id) if seen else None
+    found: FleetStatus | None = (seen.fleets or {}).get(id) if seen else None
     routes = _table(endpoint, seen).routes
     return {
         "fleet": str(id),
@@ -128,12 +121,12 @@ def _fleet(endpoint: Endpoint, id: FleetId, seen: Observation | None) -> View:
 
 
 def _copies(endpoint: Endpoint, id: FleetId) -> float | None:
-    """The part of its version's requests that a shadow fleet gets copies of; None for any other fleet."""
+    """Percentage of its version's requests that a shadow fleet gets; None for other fleets."""
     mirrors = (spec.mirror for spec in desired_state.fleets(endpoint).values())
     return next((mirror.share / 100 for mirror in mirrors if mirror is not None and mirror.fleet == id), None)
 
 
-def _architecture(model: Model) -> View:
+def _architecture(model: Model) -> EndpointDocument:
     """``mode``: single, serial (a pipeline) or direct (side by side)."""
     mode = "single" if len(model.containers) == 1 else model.execution_mode.lower()
     named = zip(model.container_names, model.containers, strict=True)
@@ -141,8 +134,8 @@ def _architecture(model: Model) -> View:
 
 
 def _side(endpoint: Endpoint, generation: int) -> tuple[Version | None, str]:
-    """The version that a generation belongs to and what it is: serving, old, new, mixed (left by a rollback that
-    failed) or leaving (no longer wanted)."""
+    """Version of a generation and its role: serving, old, new, mixed (left by a failed rollback) or leaving (no
+    longer desired)."""
     rollout = endpoint.rollout
     if rollout and rollout.new.generation == generation:
         return rollout.new, "new"
@@ -156,11 +149,11 @@ def _side(endpoint: Endpoint, generation: int) -> tuple[Version | None, str]:
 
 
 def _table(endpoint: Endpoint, seen: Observation | None) -> RouteTable:
-    """The table in force, or the wanted one where none could be seen."""
+    """Table in force, or the desired one if that was not observed."""
     return seen.routes if seen and seen.routes else desired_state.traffic(endpoint)
 
 
-def _alarm(alarm: Alarm) -> View:
+def _alarm(alarm: Alarm) -> EndpointDocument:
     return {
         "name": alarm.name,
         "state": str(alarm.state),

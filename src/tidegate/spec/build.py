@@ -1,21 +1,21 @@
-"""The checked structures of a spec into domain objects."""
+"""Convert the checked structures of a spec to domain objects."""
 
 import math
 import re
 from dataclasses import asdict, replace
 from datetime import datetime
 
-from tidegate.domain.admission import USUAL
-from tidegate.domain.asynchronous import Asynchronous
-from tidegate.domain.desired import DeployWish
+from tidegate.domain.admission import DEFAULT_ADMISSION
+from tidegate.domain.asynchronous import AsyncConfig
+from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
 from tidegate.domain.fleet import RoutingStrategy
-from tidegate.domain.rollout import BlueGreen, DeploymentConfig, Rolling, Routing
+from tidegate.domain.rollout import BlueGreen, DeploymentConfig, Rolling, TrafficRouting
 from tidegate.spec import async_section, autoscaling, serverless, serving_options, structures
 from tidegate.spec.admission import admission
 from tidegate.spec.alarms import alarms
-from tidegate.spec.check import shaped
-from tidegate.spec.problem import Path, SpecError, meant
+from tidegate.spec.check import convert_checked
+from tidegate.spec.problem import KeyPath, SpecError, suggest
 from tidegate.spec.units import duration, memory, one_of, percent, seconds, size
 
 _STRATEGY_KEYS = {
@@ -26,9 +26,10 @@ _STRATEGY_KEYS = {
 }
 
 
-def parse(data: object, now: datetime) -> DeployWish:
-    """Raises Invalid that says where: ``rollout.strategy: unknown strategy 'linera', did you mean 'linear'?``"""
-    spec = shaped(structures.SpecFile, data)
+def parse(data: object, now: datetime) -> DesiredDeployment:
+    """Parse plain data. Raises Invalid with the place: ``rollout.strategy: unknown strategy 'linera', did you mean
+    'linear'?``"""
+    spec = convert_checked(structures.SpecFile, data)
     _name(spec.endpoint, ("endpoint",))
     bounds = serverless.bounds(spec)
     async_section.check(spec)
@@ -55,25 +56,25 @@ def parse(data: object, now: datetime) -> DeployWish:
     deployment = _deployment(
         spec.rollout or structures.RolloutSpec(), {key: alarm.name for key, alarm in named.items()}
     )
-    return DeployWish(
+    return DesiredDeployment(
         endpoint=spec.endpoint,
         models=tuple({model.name: model for model in models.values()}.values()),
         config=config,
         deployment=deployment,
         alarms=tuple(named.values()),
         tags=dict(spec.tags),
-        autoscaling=autoscaling.wish(spec, [variant.name for _, variant in variants]),
+        autoscaling=autoscaling.build_scaling(spec, [variant.name for _, variant in variants]),
     )
 
 
-def _variants(spec: structures.SpecFile) -> list[tuple[Path, structures.VariantSpec]]:
+def _variants(spec: structures.SpecFile) -> list[tuple[KeyPath, structures.VariantSection]]:
     given = [key for key in serving_options.KEYS if getattr(spec, key) is not None]
     if spec.variants is not None and given:
         raise SpecError(("variants",), f"give either {given[0]} or variants, not both")
     if spec.variants is None:
         if not given:
             raise SpecError((), "'model' is missing (or 'pipeline', 'containers' or 'variants')")
-        only = structures.VariantSpec(
+        only = structures.VariantSection(
             name=serving_options.ONLY_VARIANT,
             model=spec.model,
             pipeline=spec.pipeline,
@@ -90,7 +91,7 @@ def _variants(spec: structures.SpecFile) -> list[tuple[Path, structures.VariantS
         return [((), only)]
     for key in ("max_in_flight", "queue_time"):
         if getattr(spec, key) is not None:
-            raise SpecError((key,), "belongs to each of the variants")
+            raise SpecError((key,), "cannot be combined with variants: set it for each variant")
     if not 1 <= len(spec.variants) <= 10:
         raise SpecError(("variants",), f"{len(spec.variants)} variants, expected 1 to 10")
     seen: set[str] = set()
@@ -105,18 +106,18 @@ def _variants(spec: structures.SpecFile) -> list[tuple[Path, structures.VariantS
 
 
 def _shadows(
-    spec: structures.SpecFile, production: list[structures.VariantSpec]
-) -> list[tuple[Path, structures.VariantSpec]]:
-    """As a variant whose weight over that of the production variant is the share."""
+    spec: structures.SpecFile, production: list[structures.VariantSection]
+) -> list[tuple[KeyPath, structures.VariantSection]]:
+    """The shadow as a variant whose weight over that of the production variant is the share."""
     given, path = spec.shadow, ("shadow",)
     if given is None:
         return []
     if len(production) != 1:
-        raise SpecError(path, "a shadow goes with one variant, and there are several")
+        raise SpecError(path, "a shadow needs exactly one variant, and there are several")
     _name(given.name, (*path, "name"))
     if given.name == production[0].name:
         raise SpecError((*path, "name"), f"{given.name!r} is the name of the variant itself: choose another")
-    variant = structures.VariantSpec(
+    variant = structures.VariantSection(
         name=given.name,
         model=given.model,
         instances=given.instances,
@@ -130,7 +131,7 @@ def _shadows(
     return [(path, variant)]
 
 
-def _production(endpoint: str, path: Path, variant: structures.VariantSpec) -> ProductionVariant:
+def _production(endpoint: str, path: KeyPath, variant: structures.VariantSection) -> ProductionVariant:
     serving_options.check(variant, path)
     if variant.instances < 1:
         raise SpecError((*path, "instances"), f"{variant.instances}: must be at least 1")
@@ -162,14 +163,14 @@ def _config(
     variants: list[ProductionVariant],
     shadows: list[ProductionVariant],
     now: datetime,
-    asynchronous: Asynchronous | None = None,
+    asynchronous: AsyncConfig | None = None,
 ) -> EndpointConfig:
     content: list[object] = [_content(variant) for variant in variants]
     content += [{"shadow": asdict(variant)} for variant in shadows]
     if asynchronous is not None:
         content.append({"async": asdict(asynchronous)})
     return EndpointConfig(
-        name=serving_options.named(endpoint, content),
+        name=serving_options.content_name(endpoint, content),
         variants=tuple(variants),
         created_at=now,
         shadows=tuple(shadows),
@@ -178,9 +179,14 @@ def _config(
 
 
 def _content(variant: ProductionVariant) -> dict[str, object]:
-    """Without what says nothing: names stay what they were when a new key comes."""
+    """Content for the config's name. Defaults of newer keys are left out, so that a new key does not change the names
+    of existing specs."""
     content = asdict(variant)
-    silent = [key for key, usual in (("serverless", None), ("admission", USUAL)) if getattr(variant, key) == usual]
+    silent = [
+        key
+        for key, usual in (("serverless", None), ("admission", DEFAULT_ADMISSION))
+        if getattr(variant, key) == usual
+    ]
     return {key: value for key, value in content.items() if key not in silent}
 
 
@@ -190,13 +196,13 @@ def _deployment(spec: structures.RolloutSpec, alarm_names: dict[str, str]) -> De
     keys = list(alarm_names) if spec.alarms is None else spec.alarms
     for index, key in enumerate(keys):
         if key not in alarm_names:
-            hint = meant(key, alarm_names) or ", the file declares no alarms"
+            hint = suggest(key, alarm_names) or ", the file declares no alarms"
             raise SpecError(("rollout", "alarms", index), f"unknown alarm {key!r}{hint}")
     timeout = None if spec.timeout is None else seconds(spec.timeout, ("rollout", "timeout"), least=1)
     blue_green = None if strategy == "rolling" else _blue_green(spec, strategy)
     waits = duration(spec.wait, ("rollout", "wait")) + duration(spec.final_bake, ("rollout", "final_bake"))
     if timeout is not None and timeout <= waits:
-        raise SpecError(("rollout", "timeout"), f"{spec.timeout!r}: must be more than the waits themselves")
+        raise SpecError(("rollout", "timeout"), f"{spec.timeout!r}: must be longer than the waits in total")
     return DeploymentConfig(
         blue_green=blue_green,
         rolling=_rolling(spec) if strategy == "rolling" else None,
@@ -214,13 +220,13 @@ def _check_strategy_keys(spec: structures.RolloutSpec, strategy: str) -> None:
     for key in ("size", "step", "batch", "rollback_batch", "wait", "final_bake"):
         if key not in _STRATEGY_KEYS[strategy] and getattr(spec, key) != getattr(empty, key):
             users = [name for name, keys in _STRATEGY_KEYS.items() if key in keys]
-            raise SpecError(("rollout", key), f"belongs to {' and '.join(users)}, but the strategy is {strategy}")
+            raise SpecError(("rollout", key), f"applies to {' and '.join(users)}, but the strategy is {strategy}")
 
 
 def _blue_green(spec: structures.RolloutSpec, strategy: str) -> BlueGreen:
     key, given = ("size", spec.size) if strategy == "canary" else ("step", spec.step)
     return BlueGreen(
-        routing=Routing[strategy.upper()],
+        routing=TrafficRouting[strategy.upper()],
         wait=seconds(spec.wait, ("rollout", "wait")),
         size=None if given is None else size(given, ("rollout", key), most=50),
         termination_wait=seconds(spec.final_bake, ("rollout", "final_bake")),
@@ -229,7 +235,7 @@ def _blue_green(spec: structures.RolloutSpec, strategy: str) -> BlueGreen:
 
 def _rolling(spec: structures.RolloutSpec) -> Rolling:
     back = spec.rollback_batch
-    assert spec.batch is not None  # _check_strategy_keys has seen to it
+    assert spec.batch is not None, "checked by _check_strategy_keys"
     return Rolling(
         batch=size(spec.batch, ("rollout", "batch"), least=5, most=50),
         wait=seconds(spec.wait, ("rollout", "wait")),
@@ -237,6 +243,6 @@ def _rolling(spec: structures.RolloutSpec) -> Rolling:
     )
 
 
-def _name(text: str, path: Path) -> None:
+def _name(text: str, path: KeyPath) -> None:
     if not re.fullmatch(structures.NAME, text):
         raise SpecError(path, f"{text!r}: expected 1 to 63 letters, digits and hyphens, not at the ends")

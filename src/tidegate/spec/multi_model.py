@@ -1,7 +1,7 @@
-"""A model of many models: what a spec says of it, as the variables that its container reads."""
+"""The ``multi_model`` section of a spec, as environment variables of its container."""
 
 from tidegate.spec import structures
-from tidegate.spec.problem import Path, SpecError
+from tidegate.spec.problem import KeyPath, SpecError
 from tidegate.spec.units import bytes_of, duration
 
 MIB = 2**20
@@ -13,16 +13,16 @@ VARIABLES = {
     "loading": "MULTI_MODEL_MAX_LOADING",
     "disk": "MULTI_MODEL_DISK_MB",
 }
-"""Key of a spec -> the variable that says the same to a server."""
+"""Key of a spec -> equivalent environment variable."""
 
 
-def check(model: structures.ModelSpec, path: Path) -> None:
+def check(model: structures.ModelSpec, path: KeyPath) -> None:
     """Raises SpecError."""
     given = model.multi_model
     if given is None:
         return
     if model.data is None or model.data.endswith((".tar.gz", ".tgz")):
-        raise SpecError((*path, "data"), "with multi_model, the folder or s3:// prefix that the models lie under")
+        raise SpecError((*path, "data"), "with multi_model: expected the folder or s3:// prefix of the models")
     here = (*path, "multi_model")
     for key in ("pin", "prefetch"):
         for index, name in enumerate(getattr(given, key)):
@@ -32,14 +32,12 @@ def check(model: structures.ModelSpec, path: Path) -> None:
         raise SpecError((*here, "loading"), f"{given.loading}: must be at least 1")
     for key, variable in VARIABLES.items():
         if variable in model.environment and getattr(given, key):
-            raise SpecError(
-                (*path, "environment", variable), f"says the same as multi_model.{key}: give one of them"
-            )
+            raise SpecError((*path, "environment", variable), f"duplicates multi_model.{key}: give one of them")
     environment(model, path)
 
 
-def environment(model: structures.ModelSpec, path: Path = ()) -> dict[str, str]:
-    """Variables of the container, by name; none where it serves one model."""
+def environment(model: structures.ModelSpec, path: KeyPath = ()) -> dict[str, str]:
+    """Environment variables of the container; empty for a single model."""
     given, here = model.multi_model, (*path, "multi_model")
     if given is None:
         return {}

@@ -1,44 +1,44 @@
-"""Paths of model data: relative to the spec file when written, absolute ``file://`` addresses when sent."""
+"""Paths of model data: relative to the spec file in its text, absolute ``file://`` addresses when sent."""
 
 import copy
 import posixpath
 from typing import Any
 from urllib.parse import quote
 
-from tidegate.spec.problem import Path
+from tidegate.spec.problem import KeyPath
 
 
 def address(text: str, folder: str, home: str = "~") -> str:
-    """``text`` as an absolute address. ``folder`` is the spec file's, ``home`` stands for a leading ``~``."""
+    """Make ``text`` an absolute address. ``folder`` is the spec file's; ``home`` replaces a leading ``~``."""
     if text.startswith("file://"):
         text = text.removeprefix("file://")
         path = text if text.startswith("/") else posixpath.join(folder, text)
-        return "file://" + _normal(path, text)
+        return "file://" + _normalize(path, text)
     if "://" in text:
         return text
     if text == "~" or text.startswith("~/"):
         text = home + text[1:]
-    return "file://" + quote(_normal(posixpath.join(folder, text), text))
+    return "file://" + quote(_normalize(posixpath.join(folder, text), text))
 
 
-def artifacts(data: object) -> list[tuple[Path, dict[str, Any]]]:
-    """Each model of a spec's plain data with its place; what has not the right shape is left for ``parse``."""
-    found: list[tuple[Path, dict[str, Any]]] = []
+def artifacts(data: object) -> list[tuple[KeyPath, dict[str, Any]]]:
+    """Find each model in a spec's plain data, with its path. Malformed parts are skipped; ``parse`` reports them."""
+    found: list[tuple[KeyPath, dict[str, Any]]] = []
     if not isinstance(data, dict):
         return found
-    found += _served(data, ())
+    found += _find_models(data, ())
     if isinstance(data.get("shadow"), dict):
-        found += _served(data["shadow"], ("shadow",))
+        found += _find_models(data["shadow"], ("shadow",))
     variants = data.get("variants")
     for index, variant in enumerate(variants if isinstance(variants, list) else []):
         if isinstance(variant, dict):
-            found += _served(variant, ("variants", index))
+            found += _find_models(variant, ("variants", index))
     return found
 
 
-def _served(data: dict[str, Any], path: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """The model of an endpoint or a variant, or its containers."""
-    found: list[tuple[Path, dict[str, Any]]] = []
+def _find_models(data: dict[str, Any], path: KeyPath) -> list[tuple[KeyPath, dict[str, Any]]]:
+    """Models of an endpoint or a variant: the single one, or those of its containers."""
+    found: list[tuple[KeyPath, dict[str, Any]]] = []
     if isinstance(data.get("model"), dict):
         found.append(((*path, "model"), data["model"]))
     for key in ("pipeline", "containers"):
@@ -50,7 +50,7 @@ def _served(data: dict[str, Any], path: Path) -> list[tuple[Path, dict[str, Any]
 
 
 def resolve(data: object, folder: str, home: str = "~") -> object:
-    """A copy of a spec's plain data with every model data address absolute."""
+    """Copy a spec's plain data and make all model data addresses absolute."""
     resolved = copy.deepcopy(data)
     for _, model in artifacts(resolved):
         if isinstance(model.get("data"), str) and model["data"]:
@@ -58,6 +58,6 @@ def resolve(data: object, folder: str, home: str = "~") -> object:
     return resolved
 
 
-def _normal(path: str, written: str) -> str:
-    """Without ``.`` and ``..``; a trailing slash (a tree) stays."""
+def _normalize(path: str, written: str) -> str:
+    """Remove ``.`` and ``..``; keep a trailing slash, which means a tree."""
     return posixpath.normpath(path) + ("/" if written.endswith("/") else "")

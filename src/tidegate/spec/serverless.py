@@ -1,11 +1,11 @@
-"""A serverless variant of a spec."""
+"""The ``serverless`` section of a spec."""
 
 from tidegate.domain.fleet import Serverless
 from tidegate.spec import structures
-from tidegate.spec.problem import Path, SpecError
+from tidegate.spec.problem import KeyPath, SpecError
 from tidegate.spec.units import duration, memory
 
-_PATH: Path = ("serverless",)
+_PATH: KeyPath = ("serverless",)
 _NOT_WITH = (
     "instances",
     "instance_type",
@@ -20,18 +20,20 @@ _NUMBERS = (("max_concurrency", 1), ("provisioned", 0), ("per_instance", 1))
 
 
 def bounds(spec: structures.SpecFile) -> Serverless | None:
-    """None where it is not serverless. Raises SpecError."""
+    """Serverless limits; None if the spec is not serverless. Raises SpecError."""
     given = spec.serverless
     if given is None:
         return None
     empty = structures.SpecFile(endpoint=spec.endpoint)
     for key in _NOT_WITH:
         if getattr(spec, key) != getattr(empty, key):
-            raise SpecError((key,), "does not go with serverless")
+            raise SpecError((key,), "cannot be combined with serverless")
     if spec.model is not None and spec.model.multi_model is not None:
-        raise SpecError(("model", "multi_model"), "does not go with serverless")
+        raise SpecError(("model", "multi_model"), "cannot be combined with serverless")
     if spec.rollout is not None and spec.rollout.strategy == "rolling":
-        raise SpecError(("rollout", "strategy"), "rolling replaces instances, which serverless has not")
+        raise SpecError(
+            ("rollout", "strategy"), "rolling cannot be combined with serverless, which has no instances"
+        )
     for key, least in _NUMBERS:
         if getattr(given, key) < least:
             raise SpecError((*_PATH, key), f"{getattr(given, key)}: must be at least {least}")

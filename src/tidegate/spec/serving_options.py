@@ -1,4 +1,4 @@
-"""What a variant of a spec serves: one model, a pipeline, or containers side by side."""
+"""Serving options of a variant: one model, a pipeline, or several containers that requests choose from."""
 
 import hashlib
 import json
@@ -6,23 +6,23 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 
-from tidegate.domain.registry import MULTI_MODEL, SINGLE_MODEL, Container, Model
+from tidegate.domain.registry import MULTI_MODEL, SINGLE_MODEL, ContainerDefinition, Model
 from tidegate.spec import multi_model, structures
-from tidegate.spec.problem import Path, SpecError
+from tidegate.spec.problem import KeyPath, SpecError
 from tidegate.spec.units import one_of
 
 ONLY_VARIANT = "AllTraffic"
-"""Name of the variant where a spec has only one, as SageMaker's own SDK calls it."""
+"""Name of a spec's only variant, as in SageMaker's SDK."""
 KEYS = ("model", "pipeline", "containers")
 """Exactly one of them is given with a variant."""
 MODES = {"pipeline": "Serial", "containers": "Direct"}
-FEWEST, MOST = 2, 15
+MIN_CONTAINERS, MAX_CONTAINERS = 2, 15
 METHOD = "SKLEARN_METHOD"
-"""Variable of a container that says the same as the key ``method``."""
-_LONGEST_NAME = 63
+"""Environment variable that is equivalent to the key ``method``."""
+_MAX_NAME = 63
 
 
-def check(variant: structures.VariantSpec, path: Path) -> None:
+def check(variant: structures.VariantSection, path: KeyPath) -> None:
     """Raises SpecError."""
     given = [key for key in KEYS if getattr(variant, key) is not None]
     if not given:
@@ -32,9 +32,11 @@ def check(variant: structures.VariantSpec, path: Path) -> None:
     if variant.model is not None:
         _check_model(variant.model, (*path, "model"))
         return
-    several = _many(variant)
-    if not FEWEST <= len(several) <= MOST:
-        raise SpecError((*path, given[0]), f"{len(several)} containers, expected {FEWEST} to {MOST}")
+    several = _several_containers(variant)
+    if not MIN_CONTAINERS <= len(several) <= MAX_CONTAINERS:
+        raise SpecError(
+            (*path, given[0]), f"{len(several)} containers, expected {MIN_CONTAINERS} to {MAX_CONTAINERS}"
+        )
     seen: set[str] = set()
     for index, each in enumerate(several):
         here = (*path, given[0], index)
@@ -44,15 +46,19 @@ def check(variant: structures.VariantSpec, path: Path) -> None:
             raise SpecError((*here, "name"), f"{each.name!r} is given twice")
         seen.add(each.name)
         if each.multi_model is not None:
-            raise SpecError((*here, "multi_model"), "goes with model, not with one container of several")
+            raise SpecError(
+                (*here, "multi_model"), "cannot be used in one of several containers: use it with model"
+            )
         _check_model(each, here)
 
 
-def _check_model(model: structures.ModelSpec, path: Path) -> None:
+def _check_model(model: structures.ModelSpec, path: KeyPath) -> None:
     if not model.image:
         raise SpecError((*path, "image"), "must not be empty")
     if model.image == structures.AUTO and model.data is None and "MODEL_HANDLER" not in model.environment:
-        raise SpecError(path, "'data' is missing, by which the runtime is chosen (or 'image' and what it needs)")
+        raise SpecError(
+            path, "'data' is missing, which the runtime is chosen by (or give 'image' and what it needs)"
+        )
     if model.data is not None and not re.match(r"^(file:///|s3://[^/]+)", model.data):
         raise SpecError(
             (*path, "data"),
@@ -62,47 +68,47 @@ def _check_model(model: structures.ModelSpec, path: Path) -> None:
     if model.method is not None:
         one_of(model.method, structures.METHODS, (*path, "method"))
     if model.method is not None and METHOD in model.environment:
-        raise SpecError((*path, "environment", METHOD), "says the same as method: give one of them")
+        raise SpecError((*path, "environment", METHOD), "duplicates method: give one of them")
     for key in model.environment:
         if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", key):
-            raise SpecError((*path, "environment", key), "not a name of an environment variable")
+            raise SpecError((*path, "environment", key), "not a valid name of an environment variable")
     multi_model.check(model, path)
 
 
-def model(endpoint: str, variant: structures.VariantSpec, now: datetime) -> Model:
-    """The model of a variant that ``check`` let pass."""
+def model(endpoint: str, variant: structures.VariantSection, now: datetime) -> Model:
+    """Model of a variant that passed ``check``."""
     name = model_name(endpoint, variant)
     if variant.model is not None:
         return Model(name=name, containers=(_container(variant.model),), created_at=now)
     return Model(
         name=name,
-        containers=tuple(_container(each, each.name) for each in _many(variant)),
+        containers=tuple(_container(each, each.name) for each in _several_containers(variant)),
         created_at=now,
         execution_mode=MODES["pipeline" if variant.pipeline is not None else "containers"],
         single=False,
     )
 
 
-def model_name(endpoint: str, variant: structures.VariantSpec) -> str:
+def model_name(endpoint: str, variant: structures.VariantSection) -> str:
     base = endpoint if variant.name == ONLY_VARIANT else f"{endpoint}-{variant.name}"
     if variant.model is not None:
-        return named(base, _content(variant.model))
+        return content_name(base, _content(variant.model))
     mode = MODES["pipeline" if variant.pipeline is not None else "containers"]
-    return named(base, [mode, [[each.name, *_content(each)] for each in _many(variant)]])
+    return content_name(base, [mode, [[each.name, *_content(each)] for each in _several_containers(variant)]])
 
 
-def named(base: str, content: object) -> str:
-    """``base`` and 8 hex digits of the content: the same content always has the same name."""
+def content_name(base: str, content: object) -> str:
+    """``base`` and 8 hex digits of the content's digest: equal content always has the same name."""
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
-    return f"{base[: _LONGEST_NAME - 9].rstrip('-')}-{digest}"
+    return f"{base[: _MAX_NAME - 9].rstrip('-')}-{digest}"
 
 
-def _many(variant: structures.VariantSpec) -> Sequence[structures.ContainerSpec]:
+def _several_containers(variant: structures.VariantSection) -> Sequence[structures.ContainerSection]:
     return variant.pipeline or variant.containers or ()
 
 
-def _container(given: structures.ModelSpec, name: str | None = None) -> Container:
-    return Container(
+def _container(given: structures.ModelSpec, name: str | None = None) -> ContainerDefinition:
+    return ContainerDefinition(
         image=given.image,
         data_url=given.data,
         environment=_environment(given),

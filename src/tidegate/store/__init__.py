@@ -4,16 +4,16 @@
     saved = await store.run(lambda tx: tx.get(ENDPOINT, "fraud"))
     await store.close()
 
-``open_store`` blocks while it connects and migrates (well under a second); it may be called with or without a
-running event loop. ``sqlite://`` keeps everything in memory. Metrics use the same database: ``store.database``.
+``open_store`` blocks while it connects and migrates (well under a second). It may be called with or without a running
+event loop. ``sqlite://`` is a database in memory. Metrics use the same database: ``store.database``.
 """
 
 from collections.abc import Callable
 from typing import TypeVar
 
 from tidegate.ports.store import Tx
-from tidegate.store.database import DEFAULT, Database, open_database
-from tidegate.store.engine import Limits
+from tidegate.store.database import DEFAULT_LIMITS, Database, open_database
+from tidegate.store.engine import DatabaseLimits
 from tidegate.store.transaction import SqlTx
 
 R = TypeVar("R")
@@ -26,19 +26,20 @@ class SqlStore:
         self.database = database
 
     async def run(self, work: Callable[[Tx], R]) -> R:
-        """Raises Unavailable, with nothing written, when the database cannot do its work now (disk full, server
-        gone, held by another process); where the answer to a commit is lost, all of it may have been written."""
+        """Run ``work`` in one transaction. Raises Unavailable, with nothing written, if the database is unavailable
+        (disk full, server gone, locked by another process). If only the response to the commit is lost, everything
+        may have been written."""
         return await self.database.run(lambda connection: work(SqlTx(connection)))
 
     async def close(self) -> None:
         await self.database.close()
 
 
-def open_store(url: str, limits: Limits = DEFAULT, *, prepare: bool = True) -> SqlStore:
-    """Opens the database, makes it when it is SQLite and not there, brings its schema up to date. Raises
-    StartupError: no permission, not a database, wrong URL, server not there, schema newer than this program.
-    Without ``prepare`` nothing is looked at yet."""
+def open_store(url: str, limits: DatabaseLimits = DEFAULT_LIMITS, *, prepare: bool = True) -> SqlStore:
+    """Open the database (SQLite: create it if missing) and migrate its schema. Raises StartupError: no permission,
+    not a database, wrong URL, server unreachable, schema newer than this version of tidegate. Without ``prepare``
+    nothing is accessed yet."""
     return SqlStore(open_database(url, limits=limits, prepare=prepare))
 
 
-__all__ = ["Limits", "SqlStore", "open_store"]
+__all__ = ["DatabaseLimits", "SqlStore", "open_store"]

@@ -1,4 +1,4 @@
-"""All that a database holds, into a backup file and back, from either kind of database into either."""
+"""Export a database to a backup file and restore it, between SQLite and PostgreSQL in any direction."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,42 +11,42 @@ from sqlalchemy import Connection, Table, delete, func, insert, select, text
 
 from tidegate import __version__
 from tidegate.domain.errors import Conflict, Invalid
-from tidegate.domain.generations import numbers_at
+from tidegate.domain.generations import generation_floor
 from tidegate.domain.observation import Event
 from tidegate.ports.store import Kind
 from tidegate.store import backup_file
 from tidegate.store.backup_file import FORMAT, VERSION, Header, TableHeader
-from tidegate.store.schema import present
+from tidegate.store.schema import current_revision
 from tidegate.store.tables import JOURNAL, METADATA, MINUTES, QUEUE, RECORDS, SCHEMA, SECONDS, SERIES
 from tidegate.store.transaction import SqlTx
 
 STATE = (RECORDS, JOURNAL, QUEUE)
 MEASUREMENTS = (SERIES, SECONDS, MINUTES)
 CHUNK = 500
-"""Rows of one statement."""
+"""Rows per statement."""
 BODIES = 8
-"""The same, of the queue, whose bodies may be large."""
+"""Rows per statement of the queue, whose bodies may be large."""
 SERIALS = ((JOURNAL, "seq"), (SERIES, "id"))
 ENDPOINTS = Kind("endpoint", object)
-"""As they lie there: what this program cannot read is restored, too."""
+"""Undecoded, so that records that this version of tidegate cannot read are restored, too."""
 
-Progress = Callable[[int, int], None]
-"""Rows done, rows in all."""
+ProgressCallback = Callable[[int, int], None]
+"""Called with rows done and rows in total."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """``rows`` by table."""
+    """Contents of a backup: ``rows`` by table."""
 
     rows: dict[str, int]
     sha256: str = ""
 
 
-def export(connection: Connection, path: Path, *, metrics: bool, progress: Progress) -> Contents:
-    """In a transaction that sees one moment of the database, whoever writes meanwhile. Raises Invalid, Conflict."""
+def export(connection: Connection, path: Path, *, metrics: bool, progress: ProgressCallback) -> Contents:
+    """Export a consistent snapshot, whatever is written meanwhile. Raises Invalid, Conflict."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-    if (schema := present(connection)) != SCHEMA:
+    if (schema := current_revision(connection)) != SCHEMA:
         raise Conflict(
             f"The database has schema {schema or 'none'}, this tidegate {SCHEMA}: start it once with this one, or "
             "back it up with the version that made it"
@@ -55,12 +55,12 @@ def export(connection: Connection, path: Path, *, metrics: bool, progress: Progr
     rows = {str(t.name): connection.execute(select(func.count()).select_from(t)).scalar_one() for t in tables}
     made_at = datetime.now().astimezone()
     heads = {str(t.name): TableHeader([str(column.name) for column in t.c], rows[t.name]) for t in tables}
-    with backup_file.writing(path) as writer:
+    with backup_file.open_writer(path) as writer:
         writer.header(Header(FORMAT, VERSION, __version__, SCHEMA, made_at, heads))
         total = sum(rows.values())
         for table in tables:
             columns = list(table.c)
-            for row in _all(connection, table):
+            for row in _read_all(connection, table):
                 values = [backup_file.to_json(c, value) for c, value in zip(columns, row, strict=True)]
                 writer.row(str(table.name), values)
                 progress(writer.rows, total)
@@ -68,18 +68,18 @@ def export(connection: Connection, path: Path, *, metrics: bool, progress: Progr
 
 
 def restore(
-    connection: Connection, path: Path, header: Header, *, force: bool, now: datetime, progress: Progress
+    connection: Connection, path: Path, header: Header, *, force: bool, now: datetime, progress: ProgressCallback
 ) -> Contents:
-    """In one transaction: all of it lands or nothing. Measurements are replaced only by a backup that has some.
+    """Restore in one transaction. Measurements are replaced only if the backup has some.
 
-    Raises Conflict where there is something already, unless ``force`` replaces it; Invalid. Generations and fences of
-    endpoints go on above ``now``: what a life that is lost gave out is not given out again."""
+    Raises Conflict if the database is not empty, unless ``force``; Invalid. Generations and fences of endpoints
+    continue above ``generation_floor(now)``, so that none that was assigned after the backup is assigned again."""
     if int(header.schema) > int(SCHEMA):
         raise Invalid(
             f"The backup {path} was made by a newer tidegate ({header.tidegate}): restore it with that one"
         )
-    if not force and (found := _found(connection)):
-        raise Conflict(f"The database is not empty ({found}): --force replaces what is there")
+    if not force and (found := _existing_rows(connection)):
+        raise Conflict(f"The database is not empty ({found}): use --force to replace its contents")
     unknown = header.tables.keys() - METADATA.tables.keys()
     if unknown:
         raise Invalid(
@@ -90,40 +90,41 @@ def restore(
     done = 0
     for name, rows in groupby(backup_file.read_rows(path), key=lambda row: row[0]):
         table, columns = METADATA.tables[name], header.tables[name].columns
-        for chunk in _chunks(rows, _at_once(table)):
+        for chunk in _chunks(rows, _batch_size(table)):
             made = [backup_file.from_json(table, columns, values) for _, values in chunk]
             connection.execute(insert(table), made)
             done += len(chunk)
             progress(done, header.rows)
     if connection.dialect.name == "postgresql":
         _raise_sequences(connection)
-    _renumber(SqlTx(connection), now)
+    _raise_numbers(SqlTx(connection), now)
     return Contents({name: table.rows for name, table in header.tables.items()})
 
 
-def _all(connection: Connection, table: Table) -> Iterator[Any]:
-    """In the order of the primary key, a few at a time: bodies of requests may be large."""
+def _read_all(connection: Connection, table: Table) -> Iterator[Any]:
+    """Read rows in the order of the primary key, a few at a time: bodies of requests may be large."""
     query = select(table).order_by(*table.primary_key.columns)
-    yield from connection.execute(query, execution_options={"yield_per": _at_once(table)})
+    yield from connection.execute(query, execution_options={"yield_per": _batch_size(table)})
 
 
-def _chunks(rows: Iterator[backup_file.Row], size: int) -> Iterator[list[backup_file.Row]]:
+def _chunks(rows: Iterator[backup_file.BackupRow], size: int) -> Iterator[list[backup_file.BackupRow]]:
     while chunk := list(islice(rows, size)):
         yield chunk
 
 
-def _at_once(table: Table) -> int:
+def _batch_size(table: Table) -> int:
     return BODIES if table is QUEUE else CHUNK
 
 
-def _found(connection: Connection) -> str:
-    """What would be lost."""
+def _existing_rows(connection: Connection) -> str:
+    """Describe the rows that a restore would replace."""
     counts = {t.name: connection.execute(select(func.count()).select_from(t)).scalar_one() for t in STATE}
     return ", ".join(f"{count:,} in {name}" for name, count in counts.items() if count)
 
 
 def _raise_sequences(connection: Connection) -> None:
-    """Behind what was inserted, and never back: numbers are not given out twice. SQLite does so by itself."""
+    """Advance sequences past the inserted rows, and never back, so that no number is reused. SQLite does this
+    itself."""
     for table, column in SERIALS:
         last = connection.execute(select(func.max(table.c[column]))).scalar()
         if last is not None:
@@ -132,11 +133,11 @@ def _raise_sequences(connection: Connection) -> None:
             connection.execute(select(func.setval(sequence, max(last, given or 0))))
 
 
-def _renumber(tx: SqlTx, now: datetime) -> None:
-    floor = numbers_at(now)
+def _raise_numbers(tx: SqlTx, now: datetime) -> None:
+    floor = generation_floor(now)
     for saved in tx.find(ENDPOINTS).items:
         body = saved.body
         if isinstance(body, dict) and isinstance(body.get("generation"), int):
             raised = {name: max(int(body.get(name, 0)), floor) for name in ("generation", "fence")}
-            event = Event("restore", f"restored from a backup; numbers go on from {floor}")
+            event = Event("restore", f"restored from a backup; numbers continue from {floor}")
             tx.put(ENDPOINTS, saved.name, {**body, **raised}, expect=saved.version, now=now, events=[event])

@@ -1,9 +1,8 @@
-"""Backup files: compressed lines of JSON that say nothing of the database they came from.
+"""Backup files: compressed lines of JSON, independent of the kind of database.
 
-The first line is the header: format, version, who made it and when, the columns and the number of rows of each table.
-Then a line for each row: the table and its values. The last line has the SHA-256 of everything before it, so a file
-that was cut short or changed is not restored. ``gzip -dc FILE`` shows it.
-"""
+The first line is the header: format, version, origin, time, and the columns and row count of each table. Each row is
+a line with its table and values. The last line has the SHA-256 of everything before it, so a truncated or modified
+file is not restored. ``gzip -dc FILE`` displays it."""
 
 import gzip
 import hashlib
@@ -25,8 +24,8 @@ from tidegate.store.tables import Utc
 
 FORMAT = "tidegate-backup"
 VERSION = 1
-LONGEST = 4 * 1024**3
-"""Bytes of a line; beyond it is no backup."""
+MAX_LINE = 4 * 1024**3
+"""Bytes of a line; a longer one is not from a backup."""
 
 
 class TableHeader(msgspec.Struct):
@@ -52,13 +51,13 @@ class _End(msgspec.Struct):
     sha256: str
 
 
-Row = tuple[str, list[Any]]
+BackupRow = tuple[str, list[Any]]
 """A table and the values of its columns, as JSON data."""
 
 
 @dataclass
 class Writer:
-    """Made by ``writing``."""
+    """Created by ``open_writer``."""
 
     _file: gzip.GzipFile
     _hash: Any
@@ -83,9 +82,9 @@ class Writer:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[Writer]:
-    """The file is there, whole and durable, when the block ends well; otherwise what was there before is. It is its
-    owner's alone: environments of models may hold secrets. Raises Invalid where it cannot be written."""
+def open_writer(path: Path) -> Iterator[Writer]:
+    """Write a backup file, which replaces an existing one only if the block succeeds, and is then durable. Its mode
+    is 0600, since environments of models may contain secrets. Raises Invalid if it cannot be written."""
     new = path.with_name(path.name + ".part")
     try:
         with open(new, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
@@ -102,22 +101,16 @@ def writing(path: Path) -> Iterator[Writer]:
         raise
 
 
-def read_header(path: Path) -> Header:
-    """Raises Invalid: no backup, of a newer version, not to be read."""
-    with _reading(path) as lines:
-        return _header(path, next(lines))
-
-
 def verify(path: Path, progress: Callable[[int], None]) -> Header:
-    """Reads all of it; raises Invalid unless it is as it was written. ``progress`` gets the number of rows."""
+    """Read the whole file. Raises Invalid if it is damaged. ``progress`` is called with the number of rows."""
     digest, rows, end = hashlib.sha256(), 0, None
-    with _reading(path) as lines:
+    with _open_lines(path) as lines:
         first = next(lines)
         header = _header(path, first)
         digest.update(first)
         for line in lines:
             if end is not None:
-                raise _damaged(path, "it goes on behind its end")
+                raise _damaged(path, "it has lines after its end")
             if line.startswith(b"["):
                 digest.update(line)
                 rows += 1
@@ -127,17 +120,17 @@ def verify(path: Path, progress: Callable[[int], None]) -> Header:
     if end is None:
         raise _damaged(path, "its end is missing")
     if (end.rows, end.sha256) != (rows, digest.hexdigest()) or rows != header.rows:
-        raise _damaged(path, "its checksum does not fit")
+        raise _damaged(path, "its checksum does not match")
     return header
 
 
-def read_rows(path: Path) -> Iterator[Row]:
-    """Of a file that was verified."""
-    with _reading(path) as lines:
+def read_rows(path: Path) -> Iterator[BackupRow]:
+    """Rows of a verified file."""
+    with _open_lines(path) as lines:
         next(lines)
         for line in lines:
             if line.startswith(b"["):
-                yield msgspec.json.decode(line, type=Row)
+                yield msgspec.json.decode(line, type=BackupRow)
 
 
 def to_json(column: Column[Any], value: Any) -> Any:
@@ -153,7 +146,7 @@ def to_json(column: Column[Any], value: Any) -> Any:
 
 
 def from_json(table: Table, names: list[str], values: list[Any]) -> dict[str, Any]:
-    """A row for this program's table; columns that it does not have any more are left out."""
+    """A row for the present table. Columns that no longer exist are skipped."""
     pairs = zip(names, values, strict=True)
     return {name: _from_json(table.c[name], value) for name, value in pairs if name in table.c}
 
@@ -169,8 +162,8 @@ def _from_json(column: Column[Any], value: Any) -> Any:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[Iterator[bytes]]:
-    """Its lines."""
+def _open_lines(path: Path) -> Iterator[Iterator[bytes]]:
+    """Open the file and yield its lines. Raises Invalid if it is damaged or cannot be read."""
     try:
         with gzip.open(path, "rb") as file:
             yield _lines(path, cast(BinaryIO, file))
@@ -183,7 +176,7 @@ def _reading(path: Path) -> Iterator[Iterator[bytes]]:
 
 
 def _lines(path: Path, file: BinaryIO) -> Iterator[bytes]:
-    while line := file.readline(LONGEST):
+    while line := file.readline(MAX_LINE):
         yield line
     if file.tell() == 0:
         raise _damaged(path, "it is empty")
@@ -193,7 +186,7 @@ def _header(path: Path, line: bytes) -> Header:
     try:
         header = msgspec.json.decode(line, type=Header)
     except msgspec.MsgspecError:
-        raise Invalid(f"{path} is no backup of tidegate's: name a file that 'tidegate backup' made") from None
+        raise Invalid(f"{path} is not a backup of tidegate: give a file that 'tidegate backup' made") from None
     if header.format != FORMAT or header.version > VERSION:
         raise Invalid(
             f"The backup {path} was made by a newer tidegate ({header.tidegate}): restore it with that version"

@@ -1,9 +1,9 @@
 """Threads whose jobs have deadlines.
 
-A job says how long its next step may take (``Watch.expect``). A step that takes longer is interrupted, which ends
-the blocking call that the thread is in. A thread that does not come back even then is abandoned: its caller gets the
-error at once, another thread takes its place, and it joins again should it ever return. All threads are daemons: one
-that is stuck in the kernel does not keep the process from ending.
+A job sets how long its next step may take (``Deadline.expect``). A step that takes longer is interrupted, which ends
+the thread's blocking call. A thread that does not return even then is abandoned: its caller gets the error at once,
+another thread replaces it, and it rejoins the pool if it ever returns. All threads are daemons, so one that is stuck
+in the kernel does not keep the process from exiting.
 
 Deadlines count only time in which this process ran: after it was stopped or starved they are extended by the gap.
 """
@@ -20,31 +20,31 @@ from typing import Any, TypeVar
 R = TypeVar("R")
 
 TICK = 0.1
-"""Seconds between two looks at the deadlines while something runs."""
+"""Seconds between checks of the deadlines while jobs run."""
 GAP = 1.0
-"""A look that comes later than this, in seconds, was held up: deadlines are extended by what is beyond."""
+"""A check that is later than this, in seconds, was delayed, and deadlines are extended by the delay."""
 GRACE = 1.0
-"""Seconds that an interrupted thread has to come back before it is abandoned."""
+"""Seconds that an interrupted thread has to return before it is abandoned."""
 
 
-class Closed(Exception):
-    """No more jobs are taken."""
+class PoolClosed(Exception):
+    """The pool accepts no more jobs."""
 
 
-class Watch:
-    """The deadline of what one thread does now. Changed by the thread, read by the thread that looks after it."""
+class Deadline:
+    """Deadline of one thread's present step. Set by that thread, read by the thread that checks deadlines."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._deadline: float | None = None
         self._interrupt: Callable[[], None] | None = None
         self.limit = 0.0
-        """Seconds that the present step may take; after ``overrun``, those it was given."""
+        """Time limit of the present step, in seconds; kept after ``overrun``."""
         self.overrun = False
         """Whether the present step was interrupted."""
 
     def expect(self, seconds: float, interrupt: Callable[[], None] | None = None) -> None:
-        """The next step begins: it may take ``seconds``, and ``interrupt`` ends it."""
+        """Start a step that may take ``seconds`` and that ``interrupt`` ends."""
         with self._lock:
             self._deadline = time.monotonic() + seconds
             self._interrupt = interrupt
@@ -52,7 +52,7 @@ class Watch:
             self.overrun = False
 
     def done(self) -> None:
-        """The step has ended. ``interrupt`` is not called after this returns."""
+        """End the step. ``interrupt`` is not called after this returns."""
         with self._lock:
             self._deadline = self._interrupt = None
 
@@ -62,7 +62,7 @@ class Watch:
                 self._deadline += seconds
 
     def check(self, now: float) -> bool:
-        """Interrupts a step that is overdue; whether the thread must be abandoned."""
+        """Interrupt an overdue step. Returns whether the thread must be abandoned."""
         with self._lock:
             if self._deadline is None or now < self._deadline:
                 return False
@@ -74,7 +74,7 @@ class Watch:
             return False
 
     def cut(self) -> None:
-        """Interrupts the present step, overdue or not."""
+        """Interrupt the present step, overdue or not."""
         with self._lock:
             self._end_step()
 
@@ -90,10 +90,10 @@ class _Job:
 
 
 class _Worker(threading.Thread):
-    def __init__(self, pool: "Workers") -> None:
+    def __init__(self, pool: "DeadlinePool") -> None:
         super().__init__(name=pool.name, daemon=True)
         self.pool = pool
-        self.watch = Watch()
+        self.watch = Deadline()
         self.job: _Job | None = None
         self.abandoned = False
 
@@ -107,7 +107,7 @@ class _Worker(threading.Thread):
             except BaseException as error:
                 _fail(job, error)
             else:
-                with contextlib.suppress(InvalidStateError):  # abandoned before
+                with contextlib.suppress(InvalidStateError):  # already failed: the thread was abandoned
                     job.future.set_result(result)
             finally:
                 self.watch.done()
@@ -117,44 +117,44 @@ class _Worker(threading.Thread):
 _LOCAL = threading.local()
 
 
-def current_watch() -> Watch:
-    """The watch of the calling thread; outside of ``Workers`` one that nobody looks after."""
-    watch: Watch | None = getattr(_LOCAL, "watch", None)
-    return Watch() if watch is None else watch
+def current_deadline() -> Deadline:
+    """Deadline of the calling thread; outside of a ``DeadlinePool``, one that is never checked."""
+    watch: Deadline | None = getattr(_LOCAL, "watch", None)
+    return Deadline() if watch is None else watch
 
 
-class Workers:
-    """``count`` threads that take jobs in their order. ``overran`` makes the error of a job whose thread had to be
-    abandoned, from the seconds it was given."""
+class DeadlinePool:
+    """``count`` threads that run jobs in order. ``overran`` creates the error of a job whose thread was abandoned,
+    from its time limit in seconds."""
 
     def __init__(self, name: str, count: int, spare: int, overran: Callable[[float], Exception]) -> None:
-        """``spare``: threads that may be abandoned and replaced at a time."""
+        """``spare``: how many threads may be abandoned and replaced at a time."""
         self.name = name
         self._count = count
         self._spare = spare
         self._overran = overran
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
-        """Notified of jobs: idle workers wait for it."""
+        """Notified of new jobs; idle workers wait for it."""
         self._busy = threading.Condition(self._lock)
-        """Notified when something runs: who looks after deadlines waits for it."""
+        """Notified when a job runs; the thread that checks deadlines waits for it."""
         self._left = threading.Condition(self._lock)
         """Notified when a worker ends or is abandoned."""
         self._jobs: deque[_Job] = deque()
         self._workers: set[_Worker] = set()
-        """All threads that live, abandoned ones included."""
+        """All live threads, including abandoned ones."""
         self._idle = 0
         self._closed = False
         self._watcher: threading.Thread | None = None
         self._stuck: float | None = None
-        """The seconds that the last abandoned job was given."""
+        """Time limit of the last abandoned job, in seconds."""
 
     def submit(self, work: Callable[[], R]) -> "Future[R]":
-        """Raises Closed. Where every thread is stuck the job fails at once."""
+        """Raises PoolClosed. If all threads are stuck, the job fails at once."""
         job = _Job(work)
         with self._lock:
             if self._closed:
-                raise Closed
+                raise PoolClosed
             if self._idle <= len(self._jobs):
                 self._start_worker()
             if self._live() == 0 and self._stuck is not None:
@@ -169,14 +169,14 @@ class Workers:
         return job.future
 
     def fail_waiting(self, make: Callable[[], Exception]) -> None:
-        """Fails every job that no thread has taken yet."""
+        """Fail every job that has not started."""
         with self._lock:
             jobs, self._jobs = self._jobs, deque()
         for job in jobs:
             _fail(job, make())
 
     def close(self, patience: float) -> None:
-        """Lets jobs end for ``patience`` seconds, then interrupts and fails what is left."""
+        """Wait ``patience`` seconds for jobs to finish, then interrupt and fail the rest."""
         deadline = time.monotonic() + patience
         with self._lock:
             self._closed = True
@@ -185,16 +185,16 @@ class Workers:
             while self._live() and (left := deadline - time.monotonic()) > 0:
                 self._left.wait(left)
             running = [(worker.watch, worker.job) for worker in self._workers if worker.job is not None]
-        self.fail_waiting(Closed)
+        self.fail_waiting(PoolClosed)
         for watch, job in running:
             watch.cut()
-            _fail(job, Closed())
+            _fail(job, PoolClosed())
 
     def next(self, worker: _Worker) -> _Job | None:
-        """The next job of a worker, None when it is to end. Blocks."""
+        """Next job of a worker; None if the worker is to exit. Blocks."""
         with self._lock:
             worker.job, worker.abandoned = None, False
-            if self._live() > self._count:  # another one has taken its place
+            if self._live() > self._count:  # another worker has replaced it
                 self._leave(worker)
                 return None
             self._idle += 1
@@ -215,7 +215,7 @@ class Workers:
         return sum(not worker.abandoned for worker in self._workers)
 
     def _start_worker(self) -> None:
-        """One more thread where there may be one."""
+        """Start one more thread if the limits allow it."""
         if self._live() < self._count and len(self._workers) < self._count + self._spare:
             worker = _Worker(self)
             self._workers.add(worker)
@@ -233,7 +233,7 @@ class Workers:
                     self._abandon(worker, job)
 
     def _running(self) -> list[tuple[_Worker, _Job]] | None:
-        """Those that have a job, as soon as there are any; None at the end."""
+        """Workers with a job, as soon as there are any; None when the pool is closed."""
         with self._lock:
             while True:
                 busy = [(w, w.job) for w in self._workers if w.job is not None and not w.abandoned]
@@ -245,7 +245,7 @@ class Workers:
 
     def _abandon(self, worker: _Worker, job: _Job) -> None:
         with self._lock:
-            if worker.job is not job:  # it came back after all
+            if worker.job is not job:  # it returned after all
                 return
             worker.abandoned = True
             self._stuck = worker.watch.limit

@@ -1,4 +1,4 @@
-"""Engines: the URL, how a new connection is set up, how a transaction begins, and what each step may take."""
+"""SQLAlchemy engines: URL, set-up of connections, begin of transactions, and time limits of each step."""
 
 import contextlib
 import os
@@ -14,8 +14,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 
 from tidegate.domain.errors import StartupError
-from tidegate.store.deadline_threads import current_watch
-from tidegate.store.errors import first_line, shown
+from tidegate.store.deadline_threads import current_deadline
+from tidegate.store.errors import display_url, first_line
 
 DRIVERS = {
     "sqlite": "sqlite+pysqlite",
@@ -30,65 +30,68 @@ BEGIN = {
     "sqlite": "BEGIN IMMEDIATE",
     "postgresql": f"SELECT pg_advisory_xact_lock({LOCK})",
 }
-LOOKING = "tidegate_looking"
-"""Option of a connection whose transaction only reads."""
+READ_ONLY = "tidegate_looking"
+"""Execution option of a connection whose transaction only reads."""
 FRESH = "tidegate_fresh"
-"""Note on a pooled connection that was made just now and need not be tried."""
+"""Mark of a pooled connection that was just created and needs no ping."""
 MARGIN = 1.0
-"""Seconds beyond the server's own limit after which a step is interrupted from here: the server says it better."""
+"""Seconds after the server's own limit until a step is interrupted by the client: the server's error is clearer."""
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Seconds that each step of a transaction may take, all of them by the one that a person sets."""
+class DatabaseLimits:
+    """Time limits in seconds of each step of a transaction, all derived from the configured one."""
 
     transaction: float = 10.0
 
     @property
     def lock(self) -> float:
-        """To wait for another process's transaction."""
+        """To wait for a transaction of another process."""
         return self.transaction / 2
 
     @property
     def connect(self) -> float:
-        """To reach the server and log in; libpq counts in whole seconds, two at least."""
+        """To connect and log in; libpq uses whole seconds, at least two."""
         return max(2.0, self.transaction / 2)
 
     @property
     def ping(self) -> float:
-        """For a pooled connection to show that it still leads somewhere."""
+        """For a pooled connection to answer a ping."""
         return max(1.0, self.transaction / 5)
 
     @property
     def hung_disk(self) -> float:
-        """For a transaction of SQLite, whose time is that of the disk: nobody else answers for it meanwhile."""
+        """For a transaction of SQLite, which depends on the disk alone and has no server that could end it
+        earlier."""
         return 3 * self.transaction
 
 
-def make_engine(address: URL, limits: Limits, *, serial: bool) -> Engine:
-    """Raises StartupError: the driver is not installed, or the URL cannot be used."""
+def make_engine(address: URL, limits: DatabaseLimits, *, serial: bool) -> Engine:
+    """Raises StartupError: the driver is not installed, or the URL is not valid."""
     sqlite = is_sqlite(address)
     try:
         engine = create_engine(
             address,
-            connect_args={} if sqlite else _keeping_alive(address, limits),
+            connect_args={} if sqlite else _keepalive_parameters(address, limits),
             json_serializer=lambda body: msgspec.json.encode(body).decode(),
             json_deserializer=msgspec.json.decode,
             **({} if sqlite else {"pool_size": 8, "max_overflow": -1, "pool_use_lifo": True}),
         )
     except ImportError as error:
-        raise StartupError(f"{shown(address)} needs {error.name}: pip install 'tidegate[postgres]'") from None
+        raise StartupError(
+            f"{display_url(address)} needs {error.name}: pip install 'tidegate[postgres]'"
+        ) from None
     except ArgumentError as error:
-        raise StartupError(f"The database URL {shown(address)} cannot be used: {first_line(error)}") from None
+        raise StartupError(f"The database URL {display_url(address)} is not valid: {first_line(error)}") from None
     if sqlite:
         event.listen(engine, "connect", lambda made, _: _set_up_sqlite(made, limits))
     else:
         reach = limits.connect * max(1, len(_hosts(address))) + MARGIN
-        event.listen(engine, "do_connect", lambda *_: current_watch().expect(reach))
+        event.listen(engine, "do_connect", lambda *_: current_deadline().expect(reach))
         event.listen(engine, "connect", lambda made, record: _set_up_postgresql(made, record, limits))
-        event.listen(engine, "checkout", lambda made, record, _: _try(engine, made, record, limits))
+        event.listen(engine, "checkout", lambda made, record, _: _ping(engine, made, record, limits))
     if serial or sqlite:
-        event.listen(engine, "begin", _begun)
+        event.listen(engine, "begin", _begin)
     return engine
 
 
@@ -110,14 +113,14 @@ def is_sqlite(address: URL) -> bool:
     return address.get_backend_name() == "sqlite"
 
 
-def interrupting(connection: Any) -> Callable[[], None]:
-    """Ends the call that another thread is in on this connection of a driver, which is of no use afterwards."""
+def make_interrupt(connection: Any) -> Callable[[], None]:
+    """Return a function that ends another thread's call on this driver connection, which is unusable afterwards."""
     if isinstance(connection, sqlite3.Connection):
         return connection.interrupt
 
     def cut() -> None:
         with (
-            contextlib.suppress(Exception),  # it is closed already, or was never whole
+            contextlib.suppress(Exception),  # it is closed already, or was never complete
             socket.socket(fileno=os.dup(connection.fileno())) as end,
         ):
             end.shutdown(socket.SHUT_RDWR)
@@ -125,9 +128,8 @@ def interrupting(connection: Any) -> Callable[[], None]:
     return cut
 
 
-def _keeping_alive(address: URL, limits: Limits) -> dict[str, object]:
-    """Parameters of libpq by which the kernel gives up a connection that the other end left in silence. What the URL
-    says wins."""
+def _keepalive_parameters(address: URL, limits: DatabaseLimits) -> dict[str, object]:
+    """libpq parameters by which the kernel drops a connection whose peer has vanished. The URL takes precedence."""
     parameters = {
         "connect_timeout": round(limits.connect),
         "keepalives_idle": 5,
@@ -139,13 +141,13 @@ def _keeping_alive(address: URL, limits: Limits) -> dict[str, object]:
 
 
 def _hosts(address: URL) -> list[str]:
-    """What libpq tries one after the other, each for as long as a connection may take."""
+    """Hosts that libpq tries one after the other, each with the full connection timeout."""
     named = address.query.get("host", ())
     return [host for part in ([named] if isinstance(named, str) else named) for host in part.split(",")]
 
 
-def _set_up_sqlite(connection: sqlite3.Connection, limits: Limits) -> None:
-    connection.isolation_level = None  # begin and commit are ours, not the driver's
+def _set_up_sqlite(connection: sqlite3.Connection, limits: DatabaseLimits) -> None:
+    connection.isolation_level = None  # begin and commit are explicit, not by the driver
     for line in (
         f"PRAGMA busy_timeout = {limits.lock * 1000:.0f}",
         "PRAGMA journal_mode = WAL",
@@ -155,10 +157,10 @@ def _set_up_sqlite(connection: sqlite3.Connection, limits: Limits) -> None:
         connection.execute(line)
 
 
-def _set_up_postgresql(connection: Any, record: Any, limits: Limits) -> None:
-    """The limits that the server itself holds. It also ends the transactions of a client that went silent, which
-    would keep its locks otherwise: after as long as the client would wait."""
-    current_watch().expect(limits.connect + MARGIN, interrupting(connection))
+def _set_up_postgresql(connection: Any, record: Any, limits: DatabaseLimits) -> None:
+    """Set the limits that the server enforces. It also ends transactions of a client that has vanished, which would
+    otherwise keep their locks, after the time that the client itself would wait."""
+    current_deadline().expect(limits.connect + MARGIN, make_interrupt(connection))
     settings = {
         "lock_timeout": f"{limits.lock * 1000:.0f}",
         "statement_timeout": f"{limits.transaction * 1000:.0f}",
@@ -174,19 +176,19 @@ def _set_up_postgresql(connection: Any, record: Any, limits: Limits) -> None:
     record.info[FRESH] = True
 
 
-def _try(engine: Engine, connection: Any, record: Any, limits: Limits) -> None:
-    """A connection that was idle may lead nowhere: the server was restarted, or packets vanish on the way."""
+def _ping(engine: Engine, connection: Any, record: Any, limits: DatabaseLimits) -> None:
+    """Ping an idle connection: the server may have been restarted, or packets may be lost on the way."""
     if record.info.pop(FRESH, False):
         return
-    current_watch().expect(limits.ping, interrupting(connection))
+    current_deadline().expect(limits.ping, make_interrupt(connection))
     try:
         engine.dialect.do_ping(connection)
     except engine.dialect.loaded_dbapi.Error:
         raise InvalidatePoolError from None
 
 
-def _begun(connection: Connection) -> None:
-    if not connection.get_execution_options().get(LOOKING):
+def _begin(connection: Connection) -> None:
+    if not connection.get_execution_options().get(READ_ONLY):
         connection.exec_driver_sql(BEGIN[connection.dialect.name])
     elif connection.dialect.name == "sqlite":
         connection.exec_driver_sql("BEGIN")

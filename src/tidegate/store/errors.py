@@ -1,4 +1,4 @@
-"""What goes wrong with a database, in one line that says what to do."""
+"""Translate errors of a database to one line that says what to do."""
 
 import sqlite3
 
@@ -8,77 +8,78 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, Operationa
 from tidegate.domain.errors import StartupError, Unavailable
 
 ADVICE = (
-    (("full", "no space", "disk i/o"), "make room on its disk"),
-    (("readonly", "read-only", "permission", "privilege"), "let the user who runs tidegate write to it"),
-    (("unable to open",), "its folder must be there and the user who runs tidegate must be able to write to it"),
+    (("full", "no space", "disk i/o"), "free space on its disk"),
+    (("readonly", "read-only", "permission", "privilege"), "give write permission to the user who runs tidegate"),
+    (("unable to open",), "its folder must exist, and be writable for the user who runs tidegate"),
     (
         ("not a database", "malformed"),
-        "restore it from a backup with 'tidegate restore FILE --force', or name another one",
+        "restore it from a backup with 'tidegate restore FILE --force', or use another database",
     ),
-    (("locked", "lock timeout"), "another process holds it; try again"),
+    (("locked", "lock timeout"), "another process has locked it; try again"),
     (("authentication", "role"), "check the user and the password in its URL"),
     (("does not exist",), "create it first (createdb)"),
     (("invalid connection option",), "correct its URL"),
 )
-CHECK = "check that its server is there and running"
-REPEAT = {"40001", "40P01"}
-"""PostgreSQL's SQLSTATEs that ask for a repetition: serialisation failure, deadlock."""
+CHECK = "check that its server is running and reachable"
+RETRYABLE = {"40001", "40P01"}
+"""SQLSTATEs of PostgreSQL that ask for a retry: serialisation failure, deadlock."""
 LOCK_NOT_AVAILABLE = "55P03"
-AWAY = ("08", "57P")
+CONNECTION_LOST = ("08", "57P")
 """Classes of SQLSTATEs: the connection failed, the server is going down or coming up."""
 
 
-class Damaged(StartupError):
-    """What the database holds cannot be used; it must be replaced."""
+class DamagedDatabase(StartupError):
+    """The database is damaged and must be replaced."""
 
 
 def is_damage(error: BaseException | None) -> bool:
-    """Whether SQLite says that its file is none, or not whole."""
+    """Whether SQLite reports that its file is damaged or not a database."""
     reason = error.orig if isinstance(error, DBAPIError) else None
     return getattr(reason, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-def translated(error: DBAPIError, address: URL) -> Exception:
-    """Trouble of the database or its disk is ``Unavailable``; a wrong statement stays what it is."""
+def translate(error: DBAPIError, address: URL) -> Exception:
+    """Translate failures of the database or its disk to ``Unavailable``. An error of a statement is returned
+    unchanged."""
     operational = isinstance(error, OperationalError | InterfaceError | InternalError)
     trouble = operational or type(error.orig) is sqlite3.DatabaseError
-    return unavailable(error, address) if trouble else error
+    return to_unavailable(error, address) if trouble else error
 
 
-def unavailable(error: Exception, address: URL) -> Unavailable:
+def to_unavailable(error: Exception, address: URL) -> Unavailable:
     if isinstance(error, Unavailable):
         return error
     reason = first_line(getattr(error, "orig", None) or error)
     low = reason.lower()
     advice = next((advice for words, advice in ADVICE if any(word in low for word in words)), CHECK)
-    return Unavailable(f"The database {shown(address)} cannot be used: {reason}; {advice}")
+    return Unavailable(f"The database {display_url(address)} cannot be used: {reason}; {advice}")
 
 
-def silent(address: URL, seconds: float) -> Unavailable:
-    """A deadline passed without an answer."""
+def timeout_error(address: URL, seconds: float) -> Unavailable:
+    """Error for a deadline that passed without a response."""
     return Unavailable(
-        f"The database {shown(address)} did not answer within {seconds:g} s: whether the change was written is not "
-        f"known; {CHECK}"
+        f"The database {display_url(address)} did not answer within {seconds:g} s: whether the change was written is "
+        f"not known; {CHECK}"
     )
 
 
-def asks_to_repeat(error: DBAPIError) -> bool:
-    return getattr(error.orig, "sqlstate", None) in REPEAT
+def is_retryable(error: DBAPIError) -> bool:
+    return getattr(error.orig, "sqlstate", None) in RETRYABLE
 
 
-def keeps_waiting(error: DBAPIError) -> bool:
-    """Whether the next transaction would wait just as long: the database is locked or cannot be reached, while a
-    statement that fails says nothing of others."""
+def is_outage(error: DBAPIError) -> bool:
+    """Whether other transactions would wait as long: the database is locked or unreachable. A failing statement says
+    nothing about others."""
     if isinstance(error.orig, sqlite3.Error):
         return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
     state: str | None = getattr(error.orig, "sqlstate", None)
-    return state is None or state == LOCK_NOT_AVAILABLE or state.startswith(AWAY)
+    return state is None or state == LOCK_NOT_AVAILABLE or state.startswith(CONNECTION_LOST)
 
 
-def shown(address: URL) -> str:
+def display_url(address: URL) -> str:
     return address.set(drivername=address.get_backend_name()).render_as_string(hide_password=True)
 
 
 def first_line(error: object) -> str:
-    """The first line of a message: PostgreSQL's go on with the statement."""
+    """First line of a message; PostgreSQL appends the statement."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

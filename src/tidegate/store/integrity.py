@@ -1,20 +1,21 @@
-"""Whether a database is whole: looked at before anything is started or ended by what it says."""
+"""Check a database for damage, before anything is started or ended on the basis of its records."""
 
 import os
 
 from sqlalchemy import Connection, inspect
 
-from tidegate.store.errors import Damaged
+from tidegate.store.errors import DamagedDatabase
 from tidegate.store.tables import METADATA, MINUTES, SECONDS, SERIES
 
-MOST_CHECKED = 256 * 1024**2
-"""Bytes of a SQLite file that is checked as a whole, in about a second; of a larger one, all but the measurements."""
+MAX_CHECKED = 256 * 1024**2
+"""Largest SQLite file, in bytes, that is checked completely (in about a second). Of a larger one, measurements are
+not checked."""
 RESTORE = "restore it from a backup with 'tidegate restore FILE --force'"
 
 
 def check(connection: Connection, shown: str) -> None:
-    """Raises Damaged for a fault of a database that has this program's schema: parts that are missing, pages or
-    records that cannot be read. ``shown``: its URL."""
+    """Raises DamagedDatabase for a database of the present schema with missing tables or columns, or with unreadable
+    pages or records. ``shown``: its URL."""
     inspector = inspect(connection)
     for table in METADATA.sorted_tables:
         present = {c["name"] for c in inspector.get_columns(table.name)} if inspector.has_table(table.name) else {}
@@ -31,12 +32,12 @@ def _check_pages(connection: Connection, shown: str) -> None:
     path = connection.exec_driver_sql("SELECT file FROM pragma_database_list WHERE name = 'main'").scalar()
     size = os.path.getsize(path) if path else 0
     large = {SECONDS.name, MINUTES.name, SERIES.name}
-    tables = [f"('{name}')" for name in METADATA.tables if name not in large] if size > MOST_CHECKED else [""]
+    tables = [f"('{name}')" for name in METADATA.tables if name not in large] if size > MAX_CHECKED else [""]
     for table in tables:
         found = connection.exec_driver_sql(f"PRAGMA quick_check{table}").scalar()
         if found != "ok":
             raise _damaged(shown, " ".join(str(found).split()))
 
 
-def _damaged(shown: str, what: str) -> Damaged:
-    return Damaged(f"The database {shown} is damaged: {what}; {RESTORE}, or name another one")
+def _damaged(shown: str, what: str) -> DamagedDatabase:
+    return DamagedDatabase(f"The database {shown} is damaged: {what}; {RESTORE}, or use another database")

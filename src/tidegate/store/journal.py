@@ -1,9 +1,8 @@
-"""The journal's table: lines are written as small as they can be, read whole, and removed by age.
+"""The journal's table: lines are stored as patches, read as complete records, and pruned by age.
 
-A line holds the whole record or what changed since the record's line before. At least every ``WHOLE_EVERY`` versions
-it is whole, so that few lines are read for one. Pruning keeps, of each record, the last whole line before the time it
-is asked for and all that follow: folding what is left still gives the records.
-"""
+A line has the complete record, or a patch against the record's previous line. At least every ``WHOLE_EVERY`` versions
+it is complete, so that few lines are read for one. Pruning keeps the last complete line of each record before the
+given time, and all later ones, so that the rest can still be rebuilt."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,11 +15,11 @@ from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, sele
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.observation import Event
 from tidegate.ports.store import JournalLine
-from tidegate.store.patches import Patch, applied, difference
+from tidegate.store.patches import Patch, apply_patch, diff
 from tidegate.store.tables import JOURNAL
 
 WHOLE_EVERY = 50
-"""Versions between two whole lines of a record."""
+"""Versions between two complete lines of a record."""
 _C = JOURNAL.c
 _WHOLE = _C.patch.is_(None)
 
@@ -33,9 +32,11 @@ def append(
     now: datetime,
     events: Sequence[Event],
 ) -> None:
-    """``key`` is the kind and the name; ``bodies`` the record before and after; None: there is none."""
+    """Append a line. ``key``: kind and name; ``bodies``: the record before and after, None if there is none."""
     before, after = bodies
-    patch = None if before is None or after is None or version % WHOLE_EVERY == 0 else _smaller(before, after)
+    patch = (
+        None if before is None or after is None or version % WHOLE_EVERY == 0 else _compact_patch(before, after)
+    )
     line = {"at": now, "kind": key[0], "name": key[1], "version": version, "patch": patch}
     body = None if patch is not None else after
     connection.execute(insert(JOURNAL).values(**line, body=body, events=[asdict(event) for event in events]))
@@ -47,8 +48,8 @@ def last_version(connection: Connection, kind: str, name: str) -> int:
 
 
 def lines(connection: Connection, rows: Sequence[Any], *, bodies: bool) -> list[JournalLine]:
-    """The lines of these rows of the table."""
-    found = _whole(connection, [row for row in rows if row.patch is not None]) if bodies else {}
+    """Decode rows of the table."""
+    found = _rebuild_bodies(connection, [row for row in rows if row.patch is not None]) if bodies else {}
     return [
         JournalLine(
             row.seq,
@@ -64,7 +65,7 @@ def lines(connection: Connection, rows: Sequence[Any], *, bodies: bool) -> list[
 
 
 def prune(connection: Connection, before: datetime, most: int) -> int:
-    """Removes lines that were written before then; returns how many, ``most`` at a time."""
+    """Remove at most ``most`` lines that were written before then. Returns how many."""
     later = JOURNAL.alias()
     replaced = exists().where(
         and_(later.c.kind == _C.kind, later.c.name == _C.name, later.c.seq > _C.seq),
@@ -75,14 +76,14 @@ def prune(connection: Connection, before: datetime, most: int) -> int:
     return connection.execute(delete(JOURNAL).where(_C.seq.in_(old))).rowcount
 
 
-def _smaller(before: object, after: object) -> Patch | None:
-    """The change, where it takes less than half the room."""
-    patch = difference(before, after)
+def _compact_patch(before: object, after: object) -> Patch | None:
+    """The patch, if it is smaller than half the record; otherwise None."""
+    patch = diff(before, after)
     return patch if 2 * len(msgspec.json.encode(patch)) < len(msgspec.json.encode(after)) else None
 
 
-def _whole(connection: Connection, patched: Sequence[Any]) -> dict[int, object]:
-    """The records after these lines, by ``seq``."""
+def _rebuild_bodies(connection: Connection, patched: Sequence[Any]) -> dict[int, object]:
+    """Rebuild the records after these lines: ``seq`` -> body."""
     spans: dict[tuple[str, str], list[int]] = {}
     for row in patched:
         spans.setdefault((row.kind, row.name), []).append(row.seq)
@@ -93,10 +94,10 @@ def _whole(connection: Connection, patched: Sequence[Any]) -> dict[int, object]:
         between = select(_C.seq, _C.body, _C.patch).where(mine, _C.seq >= base, _C.seq <= max(seqs))
         body: object = None
         for row in connection.execute(between.order_by(_C.seq)):
-            body = row.body if row.patch is None else applied(row.patch, body)
+            body = row.body if row.patch is None else apply_patch(row.patch, body)
             found[row.seq] = body
         if missing := set(seqs) - found.keys():
             raise TidegateError(
-                f"The journal of the {kind} {name!r} cannot be read: what {missing} follow is gone"
+                f"The journal of the {kind} {name!r} cannot be read: lines before {missing} are missing"
             )
     return found

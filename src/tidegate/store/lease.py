@@ -1,16 +1,16 @@
 """The lease on a database.
 
-A row names the holder. On PostgreSQL the holder renews it every few seconds, by a connection of its own. Others watch
-the row by their own monotonic clocks, so no clock needs to agree with another: a row that changes has a living
-holder; one that has not changed for ``Times.expiry`` has none, nor has one whose connection the server saw end and
-that has not changed for ``Times.vanished``, in which a living holder would have connected again. A holder that
-restarts in its own place, or that released the lease, is followed at once.
+A row names the holder. On PostgreSQL the holder renews it every few seconds, over a connection of its own. Others
+watch the row by their own monotonic clocks, so the clocks of two machines need not agree: a row that changes has a
+living holder. The holder is gone if the row has not changed for ``LeaseTimes.expiry``, or if the server saw its
+connection end and the row has not changed for ``LeaseTimes.vanished``, in which a living holder would have
+reconnected. A holder that restarts on the same state folder, or that released the lease, is replaced at once.
 
-On SQLite the kernel's lock on a file beside the database says who lives, whichever way its processes end, and the row
-only counts fences.
+On SQLite the kernel's lock on a file beside the database says whether the holder lives, however its process ends,
+and the row only counts fences.
 
 Each transaction of the store compares the fence (``Database.guard``). The lease is taken in a transaction that comes
-after all others, so nothing that a former holder began can land later.
+after all others, so nothing that a former holder began can be committed later.
 """
 
 import asyncio
@@ -37,24 +37,24 @@ _C = LEASES.c
 
 
 @dataclass(frozen=True)
-class Times:
-    """In seconds."""
+class LeaseTimes:
+    """Times of a lease, in seconds."""
 
     renewal: float = 3.0
-    """Between two renewals."""
+    """Between renewals."""
     expiry: float = 15.0
-    """Without a renewal until another may take the lease."""
+    """Without a renewal, until another candidate may take the lease."""
     vanished: float = 6.0
-    """The same, where the holder's connection has ended, too."""
+    """The same, if the holder's connection has ended, too."""
     look: float = 0.5
-    """Between two looks of one that waits."""
+    """Between checks of a waiting candidate."""
 
 
-USUAL = Times()
+DEFAULT_TIMES = LeaseTimes()
 
 
 @dataclass(frozen=True)
-class Row:
+class LeaseRow:
     fence: int
     renewals: int
     place: str
@@ -65,25 +65,25 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Watched:
-    """A row as one that waits has seen it."""
+class WatchedRow:
+    """A row as observed by a waiting candidate."""
 
-    row: Row | None
+    row: LeaseRow | None
     since: float
-    """When it was first seen like this, by the monotonic clock."""
+    """When it was first observed in this state, by the monotonic clock."""
     alive: bool = False
-    """Whether it changed while it was watched."""
+    """Whether it changed while it was observed."""
 
-    def next(self, row: Row | None, now: float) -> "Watched":
+    def next(self, row: LeaseRow | None, now: float) -> "WatchedRow":
         if row is None or self.row is None or row.fence != self.row.fence:
-            return Watched(row, now)
+            return WatchedRow(row, now)
         if row.renewals != self.row.renewals:
-            return Watched(row, now, alive=True)
-        return Watched(row, self.since, self.alive)
+            return WatchedRow(row, now, alive=True)
+        return WatchedRow(row, self.since, self.alive)
 
 
-def may_take(watched: Watched, candidate: Candidate, now: float, times: Times = USUAL) -> bool:
-    """Whether the present holder, if there is one, is certainly gone."""
+def may_take(watched: WatchedRow, candidate: Candidate, now: float, times: LeaseTimes = DEFAULT_TIMES) -> bool:
+    """Whether there is certainly no living holder."""
     row = watched.row
     if row is None or row.released or row.place == candidate.place:
         return True
@@ -91,12 +91,13 @@ def may_take(watched: Watched, candidate: Candidate, now: float, times: Times = 
 
 
 class SqlLease:
-    """A ``ports.lease.Lease``. Made by ``acquire``."""
+    """A ``ports.lease.Lease``. Created by ``LeaseContender.acquire``."""
 
     def __init__(
-        self, database: Database, fence: int, renewed: float, times: Times, file: int | None = None
+        self, database: Database, fence: int, renewed: float, times: LeaseTimes, file: int | None = None
     ) -> None:
-        """``renewed``: when the last renewal that landed was sent. ``file``: the lock that stands for renewals."""
+        """``renewed``: when the last successful renewal was sent. ``file``: file lock that replaces renewals on
+        SQLite."""
         self.fence = fence
         self.lost = asyncio.Event()
         self._database = database
@@ -111,20 +112,21 @@ class SqlLease:
         return recent and not self.lost.is_set()
 
     def check(self, connection: Connection) -> None:
-        """Raises Unavailable in a transaction that may not land, since another holds the lease."""
+        """Raises Unavailable in a transaction that must not be committed, since another controller holds the
+        lease."""
         row = connection.execute(select(_C.fence, _C.shown).where(_C.name == NAME)).one_or_none()
         if row is not None and row.fence == self.fence:
             return
-        with contextlib.suppress(RuntimeError):  # the loop has ended
+        with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self.lost.set)
         raise Unavailable(
             f"The database {self._database.name} belongs to another controller now"
-            f"{f' ({row.shown})' if row else ''}: this one has stopped acting; end it"
+            f"{f' ({row.shown})' if row else ''}: this one has stopped acting: stop it"
         )
 
     @contextlib.asynccontextmanager
     async def kept(self) -> AsyncIterator["SqlLease"]:
-        """Renews it until the end of the block, then releases it."""
+        """Renew the lease during the block, then release it."""
         renewing = asyncio.create_task(self._renew_forever()) if self._file is None else None
         try:
             yield self
@@ -136,9 +138,9 @@ class SqlLease:
 
     async def release(self) -> None:
         try:
-            await self._database.run(lambda c: _change(c, self.fence, released=True))
+            await self._database.run(lambda c: _update_held(c, self.fence, released=True))
         except Unavailable as error:
-            log.warning("the lease is left to run out: %s", error)
+            log.warning("the lease could not be released and will expire: %s", error)
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -147,7 +149,7 @@ class SqlLease:
         while not self.lost.is_set():
             began = time.monotonic()
             try:
-                if await self._database.run(_renewing(self.fence)):
+                if await self._database.run(_renew(self.fence)):
                     self._renewed = began
                 else:
                     self.lost.set()
@@ -160,9 +162,9 @@ class SqlLease:
 
 
 @dataclass(frozen=True)
-class Contest:
-    """One that wants the lease on ``store``. ``own``: the same PostgreSQL, by a connection for the lease alone; None
-    for SQLite. ``standby``: waits for the end of a living holder."""
+class LeaseContender:
+    """A candidate for the lease on ``store``. ``own``: the same PostgreSQL, over a connection for the lease only;
+    None for SQLite. ``standby``: wait until a living holder ends."""
 
     store: Database
     own: Database | None
@@ -170,52 +172,52 @@ class Contest:
     stopping: asyncio.Event
     standby: bool = False
     seize: bool = False
-    """Takes the lease from a living holder on PostgreSQL."""
-    times: Times = USUAL
+    """Take the lease from a living holder on PostgreSQL."""
+    times: LeaseTimes = DEFAULT_TIMES
 
     async def acquire(self) -> SqlLease | None:
-        """The store's transactions are guarded from then on. None: ``stopping`` was set before.
+        """Acquire the lease; from then on it guards the store's transactions. None: ``stopping`` was set before.
 
-        Raises Conflict as soon as a living holder is seen, unless this is a standby; Unavailable."""
+        Raises Conflict as soon as a living holder is observed, unless this is a standby; Unavailable."""
         lease = await (self._acquire_file() if self.own is None else self._acquire_row(self.own))
         if lease is not None:
             self.store.guard = lease.check
         return lease
 
     async def _acquire_row(self, own: Database) -> SqlLease | None:
-        watched: Watched | None = None
+        watched: WatchedRow | None = None
         while not self.stopping.is_set():
             try:
-                row = await own.run(_look, looking=True)
+                row = await own.run(_read_row, read_only=True)
             except Unavailable:
                 if not self.standby or watched is None:
                     raise
-                # What was not seen does not count: the holder may not have reached the database either.
+                # Time without access does not count: the holder may not have reached the database either.
                 watched = replace(watched, since=time.monotonic())
                 await self._pause()
                 continue
             now = time.monotonic()
-            first, watched = watched is None, watched.next(row, now) if watched else Watched(row, now)
+            first, watched = watched is None, watched.next(row, now) if watched else WatchedRow(row, now)
             if self.seize or may_take(watched, self.candidate, now, self.times):
-                if (fence := await self.store.run(_taking(self.candidate, row))) is not None:
+                if (fence := await self.store.run(_take_over(self.candidate, row))) is not None:
                     return SqlLease(own, fence, now, self.times)
-                continue  # somebody was faster
+                continue  # another candidate was faster
             if watched.alive and not self.standby:
                 raise _in_use(self.store, row)
             if first and self.standby and row is not None:
-                self._say_waiting(row)
+                self._log_waiting(row)
             await self._pause()
         return None
 
     async def _acquire_file(self) -> SqlLease | None:
-        path = await self.store.run(_path, looking=True)
+        path = await self.store.run(_database_path, read_only=True)
         file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600) if path else None
         try:
             if file is not None and not await self._lock(file):
                 os.close(file)
                 return None
-            row = await self.store.run(_look, looking=True)
-            fence = await self.store.run(_taking(self.candidate, row))
+            row = await self.store.run(_read_row, read_only=True)
+            fence = await self.store.run(_take_over(self.candidate, row))
             assert fence is not None, "nobody else takes it while this process has the file"
         except BaseException:
             if file is not None:
@@ -224,22 +226,22 @@ class Contest:
         return SqlLease(self.store, fence, time.monotonic(), self.times, file)
 
     async def _lock(self, file: int) -> bool:
-        """A holder that is about to end has a moment for it."""
+        """Give a holder that is about to end time for it."""
         deadline = time.monotonic() + self.times.renewal
-        said = False
-        while not _locked(file):
-            row = await self.store.run(_look, looking=True)
+        logged = False
+        while not _try_lock(file):
+            row = await self.store.run(_read_row, read_only=True)
             if not self.standby and time.monotonic() > deadline:
                 raise _in_use(self.store, row)
-            if self.standby and not said and row is not None:
-                self._say_waiting(row)
-                said = True
+            if self.standby and not logged and row is not None:
+                self._log_waiting(row)
+                logged = True
             await self._pause()
             if self.stopping.is_set():
                 return False
         return True
 
-    def _say_waiting(self, row: Row) -> None:
+    def _log_waiting(self, row: LeaseRow) -> None:
         log.info("standing by: %s is held by another controller (%s)", self.store.name, row.shown)
 
     async def _pause(self) -> None:
@@ -249,20 +251,20 @@ class Contest:
 
 
 def has_leases(connection: Connection) -> bool:
-    """Whether the schema knows leases: whoever runs on an older one holds none."""
+    """Whether the schema has leases. A controller on an older schema holds none."""
     return inspect(connection).has_table(LEASES.name)
 
 
 def lock_file(database: Path) -> int:
-    """The lock of a SQLite database that cannot be opened; it lasts until the file is closed. Raises Conflict."""
+    """Lock a SQLite database that cannot be opened, until the file is closed. Raises Conflict."""
     file = os.open(f"{database}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    if not _locked(file):
+    if not _try_lock(file):
         os.close(file)
-        raise Conflict(f"The database {database} is in use by another controller: stop that one")
+        raise Conflict(f"The database {database} is in use by another controller: stop that controller")
     return file
 
 
-def _locked(file: int) -> bool:
+def _try_lock(file: int) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -270,20 +272,20 @@ def _locked(file: int) -> bool:
     return True
 
 
-def _in_use(store: Database, row: Row | None) -> Conflict:
+def _in_use(store: Database, row: LeaseRow | None) -> Conflict:
     return Conflict(
         f"The database {store.name} is in use by another controller ({row.shown if row else 'unknown'}): stop that "
-        "one, name another database, or set TIDEGATE_STANDBY=1 to take over when it ends"
+        "one, use another database, or set TIDEGATE_STANDBY=1 to take over when it ends"
     )
 
 
-def _path(connection: Connection) -> str:
-    """Of SQLite's file, by its one name; empty for a database in memory."""
+def _database_path(connection: Connection) -> str:
+    """Canonical path of SQLite's file; empty for a database in memory."""
     path = connection.exec_driver_sql("SELECT file FROM pragma_database_list WHERE name = 'main'").scalar()
     return str(Path(path).resolve()) if path else ""
 
 
-def _look(connection: Connection) -> Row | None:
+def _read_row(connection: Connection) -> LeaseRow | None:
     row = connection.execute(select(LEASES).where(_C.name == NAME)).one_or_none()
     if row is None:
         return None
@@ -291,11 +293,11 @@ def _look(connection: Connection) -> Row | None:
     if row.session is not None and connection.dialect.name == "postgresql":
         asked = text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid AND datname = current_database()")
         connected = bool(connection.execute(asked, {"pid": row.session}).scalar())
-    return Row(row.fence, row.renewals, row.place, row.shown, row.released, connected)
+    return LeaseRow(row.fence, row.renewals, row.place, row.shown, row.released, connected)
 
 
-def _taking(candidate: Candidate, seen: Row | None) -> Callable[[Connection], int | None]:
-    """Takes the lease if it is still as it was seen; returns the fence."""
+def _take_over(candidate: Candidate, seen: LeaseRow | None) -> Callable[[Connection], int | None]:
+    """Take the lease if its row has not changed since it was read. Returns the fence, or None."""
 
     def take(connection: Connection) -> int | None:
         whose = {"holder": candidate.id, "place": candidate.place, "shown": candidate.shown}
@@ -314,11 +316,13 @@ def _taking(candidate: Candidate, seen: Row | None) -> Callable[[Connection], in
     return take
 
 
-def _renewing(fence: int) -> Callable[[Connection], bool]:
-    return lambda connection: _change(connection, fence, renewals=_C.renewals + 1, session=func.pg_backend_pid())
+def _renew(fence: int) -> Callable[[Connection], bool]:
+    return lambda connection: _update_held(
+        connection, fence, renewals=_C.renewals + 1, session=func.pg_backend_pid()
+    )
 
 
-def _change(connection: Connection, fence: int, **values: object) -> bool:
-    """False: it belongs to another."""
+def _update_held(connection: Connection, fence: int, **values: object) -> bool:
+    """Update the row while it has this fence. False: another controller holds the lease."""
     mine = update(LEASES).where(_C.name == NAME, _C.fence == fence)
     return bool(connection.execute(mine.values(**values)).rowcount)

@@ -1,9 +1,8 @@
-"""Recent measurements in memory: what reads are answered from, and what is still to be written.
+"""Recent measurements in memory: a cache for reads, and a buffer of values to write.
 
-A cell is one span of one series. Memory adds to its cells and gives the whole value of each to be written, so that a
-write may be repeated at will: whether an earlier try landed makes no difference. For that the value must include what
-the database held before; a cell for which that is not known yet is only an addition ("unbased"), and is never written
-before its base has been read.
+A cell is one span of one series. Cells are written with their complete values, so writes are idempotent: it does not
+matter whether an earlier attempt was committed. The complete value includes what the database had before. A cell for
+which that is not known yet is only an increment ("unbased"), and is not written before its base has been read.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,25 +11,25 @@ from itertools import islice
 
 from tidegate.domain.metric import MetricId, Sample
 from tidegate.monitoring.samples import merge
-from tidegate.store.samples import Cells, Row, Series
+from tidegate.store.samples import CellSamples, SeriesKey, SeriesRow
 
-Key = tuple[int, Series]
-"""The begin of a span, and the series."""
+CellKey = tuple[int, SeriesKey]
+"""Start of a span, and the series."""
 
 
 @dataclass
-class Spans:
-    """Cells of one table. All that begin at ``floor`` or later are held, written or not; older ones until they are
-    written. ``complete``: those that the database had at the start are among them."""
+class SpanCells:
+    """Cells of one table. Those that start at ``floor`` or later are kept, written or not; older ones until they are
+    written. ``complete``: includes those that the database had at the start."""
 
     floor: int
     complete: bool = False
-    dirty: Cells = field(default_factory=dict)
-    """To be written, in the order in which they came."""
-    _recent: dict[int, dict[Series, Sample]] = field(default_factory=dict)
-    _unbased: set[Key] = field(default_factory=set)
+    dirty: CellSamples = field(default_factory=dict)
+    """To be written, in order of arrival."""
+    _recent: dict[int, dict[SeriesKey, Sample]] = field(default_factory=dict)
+    _unbased: set[CellKey] = field(default_factory=set)
 
-    def add(self, key: Key, sample: Sample) -> None:
+    def add(self, key: CellKey, sample: Sample) -> None:
         at, series = key
         recent = at >= self.floor
         present = self._recent.get(at, {}).get(series) if recent else self.dirty.get(key)
@@ -38,15 +37,15 @@ class Spans:
             self._unbased.add(key)
         self._set(key, sample if present is None else merge((present, sample)))
 
-    def _set(self, key: Key, value: Sample) -> None:
+    def _set(self, key: CellKey, value: Sample) -> None:
         at, series = key
         if at >= self.floor:
             self._recent.setdefault(at, {})[series] = value
         self.dirty[key] = value
 
-    def load(self, stored: Cells) -> None:
-        """Everything that the database held from ``floor`` on when it was read. A cell that was based or written
-        since is ahead of it."""
+    def load(self, stored: CellSamples) -> None:
+        """Load all that the database had from ``floor`` on when it was read. Cells that were based or written since
+        are newer and stay."""
         for key, sample in stored.items():
             at, series = key
             if key in self._unbased:
@@ -56,32 +55,32 @@ class Spans:
         self._unbased = {key for key in self._unbased if key[0] < self.floor}
         self.complete = True
 
-    def unbased(self, keys: Iterable[Key]) -> list[Key]:
+    def unbased(self, keys: Iterable[CellKey]) -> list[CellKey]:
         return [key for key in keys if key in self._unbased]
 
-    def base(self, keys: Iterable[Key], stored: Cells) -> None:
-        """What the database held of these cells."""
+    def base(self, keys: Iterable[CellKey], stored: CellSamples) -> None:
+        """Add the database's values of these cells to unbased ones."""
         for key in keys:
             if key in self._unbased and key in self.dirty:
                 self._unbased.discard(key)
                 if (sample := stored.get(key)) is not None:
                     self._set(key, merge((sample, self.dirty[key])))
 
-    def written(self, cells: Cells) -> None:
-        """These values are in the database. A cell that was added to meanwhile has yet to be written."""
+    def written(self, cells: CellSamples) -> None:
+        """Mark these values as written. A cell that changed meanwhile stays dirty."""
         for key, value in cells.items():
             if self.dirty.get(key) is value:
                 del self.dirty[key]
 
     def drop(self, most: int) -> int:
-        """Give up writing the oldest cells beyond ``most``; how many."""
+        """Give up writing the oldest cells beyond ``most``. Returns how many."""
         excess = list(islice(self.dirty, max(0, len(self.dirty) - most)))
         for key in excess:
             self.give_up(key)
         return len(excess)
 
-    def give_up(self, key: Key) -> None:
-        """Memory goes on with the cell as long as it is recent."""
+    def give_up(self, key: CellKey) -> None:
+        """Do not write the cell. It stays in memory while it is recent."""
         self.dirty.pop(key, None)
         if key[0] < self.floor:
             self._unbased.discard(key)
@@ -94,17 +93,17 @@ class Spans:
             del self._recent[at]
         self._unbased = {key for key in self._unbased if key[0] >= floor or key in self.dirty}
 
-    def get(self, at: int, series: Series) -> Sample | None:
+    def get(self, at: int, series: SeriesKey) -> Sample | None:
         return self._recent.get(at, {}).get(series)
 
-    def newest(self, wanted: Iterable[Series], since: int) -> int | None:
-        """The begin of the last span that has data of one of these series."""
+    def newest(self, wanted: Iterable[SeriesKey], since: int) -> int | None:
+        """Start of the last span with data of one of these series."""
         names = set(wanted)
         found = (at for at, cells in self._recent.items() if at >= since and not names.isdisjoint(cells))
         return max(found, default=None)
 
-    def overlay(self, stored: Cells, metric: MetricId, begins: range) -> Cells:
-        """Cells of a metric as they will be once everything is written."""
+    def overlay(self, stored: CellSamples, metric: MetricId, begins: range) -> CellSamples:
+        """Cells of a metric as they will be after everything is written."""
         whole = dict(stored)
         for key, sample in self.dirty.items():
             at, series = key
@@ -115,27 +114,26 @@ class Spans:
 
 
 @dataclass
-class Memory:
-    """``known`` has the series of recent cells, with the minute of their last data; ``rows`` theirs in the
-    database."""
+class MetricMemory:
+    """``known``: series of recent cells, with the minute of their last data; ``rows``: their rows in the database."""
 
-    seconds: Spans
-    minutes: Spans
-    known: dict[MetricId, dict[Series, int]] = field(default_factory=dict)
-    rows: dict[Series, Row] = field(default_factory=dict)
+    seconds: SpanCells
+    minutes: SpanCells
+    known: dict[MetricId, dict[SeriesKey, int]] = field(default_factory=dict)
+    rows: dict[SeriesKey, SeriesRow] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
         return self.seconds.complete and self.minutes.complete
 
-    def add(self, seconds: Cells, minutes: Cells) -> None:
+    def add(self, seconds: CellSamples, minutes: CellSamples) -> None:
         for key, sample in seconds.items():
             self.seconds.add(key, sample)
         for key, sample in minutes.items():
             self.minutes.add(key, sample)
             self._know(key[1], key[0])
 
-    def load(self, seconds: Cells, minutes: Cells, rows: Mapping[Series, Row]) -> None:
+    def load(self, seconds: CellSamples, minutes: CellSamples, rows: Mapping[SeriesKey, SeriesRow]) -> None:
         self.seconds.load(seconds)
         self.minutes.load(minutes)
         for series, row in rows.items():
@@ -143,7 +141,7 @@ class Memory:
             self._know(series, row.last_at)
 
     def read(self, metric: MetricId, begins: range, *, by_minutes: bool) -> list[Sample] | None:
-        """The samples that begin there; None when part of them may be in the database alone."""
+        """Samples that start in this range; None if some may be in the database only."""
         spans = self.minutes if by_minutes else self.seconds
         if begins.start < spans.floor:
             return None
@@ -159,6 +157,6 @@ class Memory:
                     self.rows.pop(series, None)
                 del self.known[metric]
 
-    def _know(self, series: Series, at: int) -> None:
+    def _know(self, series: SeriesKey, at: int) -> None:
         last = self.known.setdefault(series.metric, {})
         last[series] = max(at, last.get(series, at))

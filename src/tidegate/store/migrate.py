@@ -1,5 +1,5 @@
-"""Brings a database's schema up to this program's, by the migrations that are packaged with it. Apart from
-``schema.py``, since alembic takes longer to import than all else that a start needs of the store."""
+"""Migrate a database with the packaged migrations. Separate from ``schema.py``, since importing alembic takes longer
+than everything else that a start needs of the store."""
 
 import threading
 from pathlib import Path
@@ -14,7 +14,7 @@ from tidegate.domain.errors import StartupError
 from tidegate.store.tables import VERSION_TABLE
 
 _ALEMBIC = threading.Lock()
-"""Alembic's ``op`` and ``context`` are global: one upgrade at a time in a process."""
+"""Alembic's ``op`` and ``context`` are global, so only one upgrade may run in a process."""
 
 
 def migrate(connection: Connection, to: str) -> None:
@@ -27,7 +27,7 @@ def migrate(connection: Connection, to: str) -> None:
     if present is not None and present not in {s.revision for s in script.walk_revisions()}:
         raise StartupError(
             f"The database was written by a newer tidegate (schema {present}, this one knows "
-            f"{script.get_current_head()}): install that tidegate or name another database"
+            f"{script.get_current_head()}): install that version or use another database"
         )
     if present != script.get_current_head():
         with _ALEMBIC:

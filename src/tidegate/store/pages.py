@@ -1,9 +1,8 @@
-"""Which records a listing keeps, in which order, and where its next page begins.
+"""Filter, order and page tokens of listings.
 
-Pages go by position, not by number: a token holds the sort value and the name of the last record shown, so rows
-that come or go meanwhile neither repeat nor hide others. It also holds a digest of the listing and the position:
-a token of another listing, or one that was changed, does not fit.
-"""
+Pages are by position (keyset pagination): a token has the sort value and the name of the last record returned, so
+rows that are inserted or deleted meanwhile neither repeat nor hide others. It also has a digest of listing and
+position, so that a token of another listing, or a modified one, is refused."""
 
 import base64
 import hashlib
@@ -31,8 +30,8 @@ class _Position(msgspec.Struct, array_like=True, frozen=True):
     name: str
 
 
-def kept(where: Filter) -> list[ColumnElement[bool]]:
-    """Conditions of the filter. Names are compared literally: no wildcards, upper and lower case differ."""
+def filter_conditions(where: Filter) -> list[ColumnElement[bool]]:
+    """Conditions of the filter. Names are compared literally: no wildcards, case-sensitive."""
     conditions: list[ColumnElement[bool]] = []
     if where.name_contains:
         conditions.append(func.replace(_C.name, where.name_contains, "") != _C.name)
@@ -54,11 +53,11 @@ def order(where: Filter) -> list[ColumnElement[Any]]:
     return [column.desc() if where.descending else column.asc() for column in _columns(where)]
 
 
-def beyond(kind: str, where: Filter, token: str) -> ColumnElement[bool]:
-    """The records that come after the token's position. Raises Invalid when it does not fit the listing."""
+def after_token(kind: str, where: Filter, token: str) -> ColumnElement[bool]:
+    """Condition for records after the token's position. Raises Invalid if the token is not of this listing."""
     position = _read(token)
     if position is None or position.digest != _digest(kind, where, position.moment, position.name):
-        raise Invalid("The token for the next page does not fit this listing: begin again without it")
+        raise Invalid("The token for the next page does not belong to this listing: start again without it")
     columns = _columns(where)
     here = [position.name] if position.moment is None else [position.moment, position.name]
     last = tuple_(*(literal(value, column.type) for value, column in zip(here, columns, strict=True)))
@@ -66,7 +65,7 @@ def beyond(kind: str, where: Filter, token: str) -> ColumnElement[bool]:
 
 
 def token(kind: str, where: Filter, row: Any) -> str:
-    """The token of the page after the one that ends with ``row``."""
+    """Token of the page after the one that ends with ``row``."""
     moment = {"created": row.created_at, "modified": row.modified_at}.get(where.sort_by)
     position = _Position(_digest(kind, where, moment, row.name), moment, row.name)
     return base64.urlsafe_b64encode(msgspec.json.encode(position)).decode().rstrip("=")

@@ -1,4 +1,4 @@
-"""Frozen dataclasses to plain JSON data and back."""
+"""Encode and decode frozen dataclasses as plain JSON data."""
 
 from typing import TypeVar
 
@@ -11,8 +11,8 @@ T = TypeVar("T")
 
 
 def encode(kind: Kind[T], name: str, body: T) -> object:
-    """Plain data that ``decode`` reads back. Raises Invalid for what JSON cannot carry (a number that is not
-    finite, half a surrogate pair): it would be written well and never read again."""
+    """Encode to plain data that ``decode`` can read. Raises Invalid for values that JSON cannot represent (a number
+    that is not finite, half a surrogate pair): they could be written but never read again."""
     try:
         text = msgspec.json.encode(body)
         msgspec.json.decode(text, type=kind.type)

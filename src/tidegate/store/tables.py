@@ -1,4 +1,4 @@
-"""The tables, as SQLAlchemy Core sees them; the migrations make the same ones (a test compares the two).
+"""The tables in SQLAlchemy Core. Migrations create the same ones (a test compares them).
 
 Text is ordered by code point on both databases, whatever the collation of the PostgreSQL database.
 """
@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 
 class Utc(TypeDecorator[datetime]):
-    """An aware moment with microseconds, kept in UTC. SQLite, which knows no zones, keeps it as naive UTC."""
+    """An aware datetime with microseconds, stored in UTC; on SQLite, which has no time zones, as naive UTC."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -35,7 +35,7 @@ class Utc(TypeDecorator[datetime]):
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError(f"{value} has no zone; moments in the store are aware")
+            raise ValueError(f"{value} has no time zone; the store needs aware datetimes")
         moment = value.astimezone(UTC)
         return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
 
@@ -46,9 +46,10 @@ class Utc(TypeDecorator[datetime]):
 
 
 VERSION_TABLE = "tidegate_schema"
-"""Where Alembic notes the schema's revision; a name of our own, so that a neighbour's is not taken for it."""
+"""Alembic's table of the schema's revision. Not its default name, which another application in the same database may
+use."""
 SCHEMA = "0006"
-"""The newest migration: what a database has that needs none."""
+"""The newest revision."""
 
 METADATA = MetaData()
 
@@ -84,8 +85,8 @@ JOURNAL = Table(
     Index("journal_at", "at"),
     sqlite_autoincrement=True,
 )
-"""``patch`` is the record's change since its line before (``patches.py``); where it is NULL, ``body`` is the whole
-record, or NULL if it was deleted. A ``seq`` is never given out twice."""
+"""``patch`` is the change since the record's previous line (``patches.py``). If it is NULL, ``body`` is the complete
+record, or NULL if the record was deleted. A ``seq`` is never reused."""
 
 SERIES = Table(
     "series",
@@ -98,11 +99,11 @@ SERIES = Table(
     Column("last_at", BigInteger, nullable=False),
     UniqueConstraint("namespace", "name", "dimensions", "unit", name="series_key"),
 )
-"""``dimensions`` is a JSON array of pairs, sorted; ``last_at`` the begin of the last minute that has data."""
+"""``dimensions`` is a sorted JSON array of pairs; ``last_at`` is the start of the last minute with data."""
 
 
-def _samples(name: str, *indexes: Index) -> Table:
-    """Rows lie in the order of time, so that the writes of one moment touch few pages."""
+def _samples_table(name: str, *indexes: Index) -> Table:
+    """Rows are clustered by time, so that writes at one time touch few pages."""
     return Table(
         name,
         METADATA,
@@ -118,9 +119,9 @@ def _samples(name: str, *indexes: Index) -> Table:
     )
 
 
-SECONDS = _samples("seconds")
-MINUTES = _samples("minutes", Index("minutes_series", "series_id", "at"))
-"""Every sample stands in ``seconds`` (as long as they are kept) and, added up, in ``minutes``."""
+SECONDS = _samples_table("seconds")
+MINUTES = _samples_table("minutes", Index("minutes_series", "series_id", "at"))
+"""Every sample is in ``seconds`` (while those are retained) and, aggregated, in ``minutes``."""
 
 QUEUE = Table(
     "queue",
@@ -152,8 +153,9 @@ QUEUE = Table(
         postgresql_where=text("measures IS NOT NULL"),
     ),
 )
-"""Asynchronous requests. ``due_at``: waiting, not before then; held, when the lease runs out; done, NULL. Times are
-epoch seconds. ``measures`` is NULL once they were taken. ``holder``: the place of the dispatcher that leased it."""
+"""Asynchronous requests. ``due_at``: while waiting, earliest time of the next try; while leased, end of the lease;
+when done, NULL. Times are epoch seconds. ``measures`` is NULL once they were collected. ``holder``: name of the
+dispatcher that leased the item."""
 
 LEASES = Table(
     "leases",
@@ -167,5 +169,5 @@ LEASES = Table(
     Column("session", BigInteger),
     Column("released", Boolean, nullable=False),
 )
-"""Who may act on the database (``ports/lease.py``). ``renewals`` rises while the holder lives; ``session`` is the
-process id of PostgreSQL's end of its connection."""
+"""The lease on the database (``ports/lease.py``). ``renewals`` rises while the holder lives; ``session`` is the
+process id of PostgreSQL's backend for its connection."""

@@ -16,8 +16,8 @@ T = TypeVar("T")
 
 
 class SqlTx:
-    """A ``ports.store.Tx``. Versions of a name go on rising when its record is deleted and made again, so a
-    version never names two different writes."""
+    """A ``ports.store.Tx``. Versions of a name continue to rise when its record is deleted and created again, so a
+    version never identifies two writes."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -37,7 +37,7 @@ class SqlTx:
         events: Sequence[Event] = (),
     ) -> int:
         if now.tzinfo is None:
-            raise Invalid(f"The time {now} of the {kind.name} {name!r} has no zone")
+            raise Invalid(f"The time {now} of the {kind.name} {name!r} has no time zone")
         plain = record_codec.encode(kind, name, body)
         asked = select(RECORDS.c.version, RECORDS.c.body).where(_key(kind, name))
         present = self._connection.execute(asked).one_or_none()
@@ -70,10 +70,12 @@ class SqlTx:
     ) -> Page[T]:
         where = where or Filter()
         query = (
-            select(RECORDS).where(RECORDS.c.kind == kind.name, *pages.kept(where)).order_by(*pages.order(where))
+            select(RECORDS)
+            .where(RECORDS.c.kind == kind.name, *pages.filter_conditions(where))
+            .order_by(*pages.order(where))
         )
         if after is not None:
-            query = query.where(pages.beyond(kind.name, where, after))
+            query = query.where(pages.after_token(kind.name, where, after))
         if limit is not None:
             query = query.limit(limit + 1)
         rows = self._connection.execute(query).all()
@@ -112,19 +114,19 @@ class SqlTx:
         return journal.prune(self._connection, before, most)
 
     def mark(self, kind: Kind[T], name: str) -> tuple[int, datetime] | None:
-        """The version and the time of creation of a record, which together stand for one body."""
+        """Version and creation time of a record, which together identify one body."""
         asked = select(RECORDS.c.version, RECORDS.c.created_at).where(_key(kind, name))
         row = self._connection.execute(asked).one_or_none()
         return None if row is None else (row.version, row.created_at)
 
     def _version(self, kind: Kind[T], name: str) -> int:
-        """The record's version; 0 where there is none."""
+        """Version of a record; 0 if there is none."""
         return self._connection.execute(select(RECORDS.c.version).where(_key(kind, name))).scalar() or 0
 
 
 def _key(kind: Kind[T], name: str) -> ColumnElement[bool]:
     if "\0" in name or any("\ud800" <= letter <= "\udfff" for letter in name):
-        raise Invalid(f"{name!r} cannot be a name: it holds a character that is none")
+        raise Invalid(f"{name!r} is not a valid name: it contains NUL or half a surrogate pair")
     return and_(RECORDS.c.kind == kind.name, RECORDS.c.name == name)
 
 

@@ -15,7 +15,7 @@ from tidegate.domain.observation import DeleteFleet, EnsureFleet, Observation, S
 from tidegate.domain.rollout import Phase, Version
 from tidegate.domain.traffic import WHOLE, RouteTable
 from tidegate.rollout import commands
-from tidegate.rollout.step import Decision
+from tidegate.rollout.step import RolloutDecision
 from tidegate.testing.world import Stepper, World
 
 LONG = timedelta(days=400)
@@ -48,7 +48,7 @@ class Invariants:
     checked: int = 0
 
     def decided(
-        self, before: Endpoint, seen: Observation, now: datetime, decision: Decision, step: Stepper
+        self, before: Endpoint, seen: Observation, now: datetime, decision: RolloutDecision, step: Stepper
     ) -> None:
         self.checked += 1
         after = decision.endpoint
@@ -151,7 +151,7 @@ def _position(rollout: Rollout) -> tuple[int, int]:
     return (rollout.stage, ORDER.index(rollout.phase)) if rollout.phase in ORDER else (-1, -1)
 
 
-def _pure(after: Endpoint, seen: Observation, now: datetime, decision: Decision, step: Stepper) -> None:
+def _pure(after: Endpoint, seen: Observation, now: datetime, decision: RolloutDecision, step: Stepper) -> None:
     """``step`` is a fixpoint and ``wake_at`` is honest."""
     again = step(after, seen, now)
     expect(again.endpoint == after and not again.events, "step is a fixpoint", again.events)
@@ -207,7 +207,7 @@ def _short(endpoint: str, version: Version, part: int, seen: Observation, *, sha
 
 
 def _shadows_do_not_matter(
-    before: Endpoint, seen: Observation, now: datetime, decision: Decision, step: Stepper
+    before: Endpoint, seen: Observation, now: datetime, decision: RolloutDecision, step: Stepper
 ) -> None:
     """13: once a version has traffic, a shadow that is dead and failing changes no decision."""
     shadows = {
@@ -280,7 +280,7 @@ def _no_step_with_scaling(before: Endpoint, after: Endpoint) -> None:
     expect((was.old, was.new) == (is_.old, is_.new), "4 no step with a scaling change", (was.phase, is_.phase))
 
 
-def _actions(after: Endpoint, seen: Observation, decision: Decision) -> None:
+def _actions(after: Endpoint, seen: Observation, decision: RolloutDecision) -> None:
     """Nothing that serves is deleted or shrunk under its share; blind, nothing is asked of fleets."""
     shares = {r.fleet: r.share for r in seen.routes.routes} if seen.routes else {}
     sizes = {(v.generation, x.name): x.instance_count for v in _versions(after) for x in v.variants}

@@ -17,7 +17,7 @@ from tidegate.domain.errors import TidegateError
 from tidegate.domain.observation import Action, DeleteFleet, EnsureFleet, Event, Evidence, Observation, SetTraffic
 from tidegate.domain.rollout import Phase
 from tidegate.domain.traffic import RouteTable
-from tidegate.rollout.step import Decision, step
+from tidegate.rollout.step import RolloutDecision, step
 from tidegate.testing.faults import (
     AlarmTurns,
     Blind,
@@ -37,7 +37,7 @@ from tidegate.testing.simulated_target import SimulatedTarget
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 
-Stepper = Callable[[Endpoint, Observation, datetime], Decision]
+Stepper = Callable[[Endpoint, Observation, datetime], RolloutDecision]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Watcher(Protocol):
     """Sees every decision before it is saved and every state of the world."""
 
     def decided(
-        self, before: Endpoint, seen: Observation, now: datetime, decision: Decision, step: Stepper
+        self, before: Endpoint, seen: Observation, now: datetime, decision: RolloutDecision, step: Stepper
     ) -> None: ...
 
     def changed(self, world: "World") -> None: ...
@@ -174,7 +174,7 @@ class World:
         if pause is not None:
             self.wake(pause)
 
-    def _decide(self, before: Endpoint) -> Decision:
+    def _decide(self, before: Endpoint) -> RolloutDecision:
         seen, now = self.look(), self.instant()
         decision = self.step(before, seen, now)
         for watcher in self.watchers:

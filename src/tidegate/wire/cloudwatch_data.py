@@ -98,7 +98,7 @@ async def _points(call: Call, one: Query, period: use.Period) -> dict[str, list[
     """The points by unit."""
     assert one.metric is not None
     units: dict[str, list[Datapoint]] = {}
-    for sample, found in await use.points(call.ctx.metrics, one.metric, period, [one.statistic], one.unit):
+    for sample, found in await use.read_points(call.ctx.metrics, one.metric, period, [one.statistic], one.unit):
         units.setdefault(sample.unit, []).append(found[one.statistic])
     return units
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from tidegate.domain.arns import resource_arn
 from tidegate.domain.observation import Capabilities, Observation
-from tidegate.domain.registry import Container
+from tidegate.domain.registry import ContainerDefinition
 from tidegate.ports.clock import Clock, Ids
 from tidegate.ports.logs import Logs
 from tidegate.ports.metrics import Metrics
@@ -49,7 +49,7 @@ async def everything(url: str) -> None:
     """Model data is there, whatever its address."""
 
 
-def anything(container: Container) -> None:
+def anything(container: ContainerDefinition) -> None:
     """Every container can be run."""
 
 
@@ -68,7 +68,7 @@ class WireContext:
     """Wakes the engine of an endpoint; called after the transaction has landed."""
     observed: Callable[[str], Observation | None] = nobody
     """The last observation of an endpoint."""
-    runnable: Callable[[Container], None] = anything
+    runnable: Callable[[ContainerDefinition], None] = anything
     """Raises Invalid for a container that this server cannot run: an image that its table does not have (naming
     those it has), a variable that would change which program runs."""
     check_data: Callable[[str], Awaitable[None]] = everything

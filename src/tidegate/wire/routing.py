@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import unquote
 
-from tidegate.domain.errors import TooLarge
+from tidegate.domain.errors import PayloadTooLarge
 from tidegate.wire import codec_query
 from tidegate.wire.errors import UnknownOperation
 from tidegate.wire.operation import WireRequest
@@ -114,7 +114,7 @@ def manner(request: WireRequest) -> Target:
     """How to speak to a client whose request may be anything: its service and protocol as far as they show."""
     try:
         return identify(request, inflated(request))
-    except (UnknownOperation, WrongType, TooLarge):
+    except (UnknownOperation, WrongType, PayloadTooLarge):
         if request.headers.get("content-type", "").startswith(FORM):
             return Target(_scope(request) or "cloudwatch", "", Protocol.QUERY, "text/xml")
         return Target(_scope(request) or "sagemaker", "", Protocol.JSON)
@@ -138,7 +138,7 @@ def inflated(request: WireRequest) -> bytes:
     except zlib.error as error:
         raise WrongType(f"the body is not gzip: {error}") from None
     if unpacker.unconsumed_tail:
-        raise TooLarge(f"the body is over {INFLATED} bytes when inflated")
+        raise PayloadTooLarge(f"the body is over {INFLATED} bytes when inflated")
     if not unpacker.eof:
         raise WrongType("the gzip body ends too early")
     return body

@@ -1,17 +1,17 @@
 """SageMaker's AsyncInferenceConfig to ours and back."""
 
-from tidegate.domain.asynchronous import Asynchronous
+from tidegate.domain.asynchronous import AsyncConfig
 from tidegate.wire.operation import Params
 
 _INCLUDE = {"SUCCESS_NOTIFICATION_TOPIC": "success", "ERROR_NOTIFICATION_TOPIC": "error"}
-DEFAULT_CONCURRENT = Asynchronous.max_concurrent
+DEFAULT_CONCURRENT = AsyncConfig.max_concurrent
 
 
-def read(given: Params) -> Asynchronous:
+def read(given: Params) -> AsyncConfig:
     output = given["OutputConfig"]
     told = output.get("NotificationConfig", {})
     topics = {key: told.get(member) for key, member in (("success", "SuccessTopic"), ("error", "ErrorTopic"))}
-    return Asynchronous(
+    return AsyncConfig(
         output=output.get("S3OutputPath", ""),
         failure=output.get("S3FailurePath"),
         max_concurrent=given.get("ClientConfig", {}).get(
@@ -23,7 +23,7 @@ def read(given: Params) -> Asynchronous:
     )
 
 
-def shown(config: Asynchronous) -> Params:
+def shown(config: AsyncConfig) -> Params:
     """What a config that came another way looks like in SageMaker's words: topics alone, the first of each."""
     topics = {"SuccessTopic": _topic(config.success), "ErrorTopic": _topic(config.error)}
     include = [name for name, key in _INCLUDE.items() if key in config.include]

@@ -5,9 +5,9 @@ import hashlib
 import tidegate
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.observation import Observation
-from tidegate.domain.registry import Container, Model
+from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.rollout import DeploymentConfig, Version
-from tidegate.rollout.status import Variants, VariantView, status, variants
+from tidegate.rollout.status import Variants, VariantView, status, variant_views
 from tidegate.wire import sagemaker_async
 from tidegate.wire.operation import Call, Params
 from tidegate.wire.sagemaker_deployment import shown
@@ -18,7 +18,7 @@ LONGEST_IMAGE = 255
 
 
 def described(call: Call, endpoint: Endpoint, seen: Observation | None) -> Params:
-    views, version = variants(endpoint, seen), _version(endpoint)
+    views, version = variant_views(endpoint, seen), _version(endpoint)
     queue = next((one.asynchronous for one in version.variants if one.asynchronous), None) if version else None
     return {
         "EndpointName": endpoint.name,
@@ -88,7 +88,7 @@ def _variant(view: VariantView) -> Params:
     }
 
 
-def _image(model: Model, container: Container) -> Params:
+def _image(model: Model, container: ContainerDefinition) -> Params:
     """SageMaker resolves a tag to a digest when the model is created. Here an image is a name that stands for a
     runtime of this server, so the digest is of the name and the server's version; a digest in the name stays."""
     name = container.image

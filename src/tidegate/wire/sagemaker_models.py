@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tidegate.domain.errors import ArtifactError, Invalid, MissingArtifact
-from tidegate.domain.registry import MULTI_MODEL, SINGLE_MODEL, Container, Model
+from tidegate.domain.registry import MULTI_MODEL, SINGLE_MODEL, ContainerDefinition, Model
 from tidegate.service import models as use
 from tidegate.service import packages
 from tidegate.wire.listing import listing
@@ -51,7 +51,7 @@ async def check_data(call: Call, params: Params) -> None:
             raise Invalid(f"Could not access model data at {container.data_url}: {error}.") from None
 
 
-def _containers(call: TxCall, params: Params) -> tuple[Container, ...]:
+def _containers(call: TxCall, params: Params) -> tuple[ContainerDefinition, ...]:
     return tuple(container for each in _definitions(params) for container in _each(call, each))
 
 
@@ -68,7 +68,7 @@ def _definitions(params: Params) -> list[Params]:
     return given
 
 
-def _each(call: TxCall, given: Params) -> list[Container]:
+def _each(call: TxCall, given: Params) -> list[ContainerDefinition]:
     """The container that is given, or those of the model package that is named."""
     if "ModelPackageName" not in given:
         refuse(given, ("InferenceSpecificationName",))
@@ -77,7 +77,7 @@ def _each(call: TxCall, given: Params) -> list[Container]:
         if name in given:
             raise Invalid(f"ModelPackageName and {name} exclude each other: give one of them")
     name = package_record(call, given["ModelPackageName"])
-    package = packages.need_deployable(call.tx, name)
+    package = packages.require_deployable(call.tx, name)
     chosen = given.get("InferenceSpecificationName")
     containers: tuple[Params, ...] = package.containers
     if chosen is not None:
@@ -100,14 +100,14 @@ def _each(call: TxCall, given: Params) -> list[Container]:
     return found
 
 
-def _container(given: Params) -> Container:
+def _container(given: Params) -> ContainerDefinition:
     refuse(given, REFUSED)
     if "Image" not in given:
         raise Invalid("A container needs an Image")
     mode, many = given.get("Mode", SINGLE_MODEL), given.get("MultiModelConfig", {})
     if many and mode != MULTI_MODEL:
         raise Invalid(f"MultiModelConfig goes with Mode {MULTI_MODEL}, not with {mode}")
-    return Container(
+    return ContainerDefinition(
         given["Image"],
         _data_url(given),
         given.get("Environment", {}),
@@ -148,7 +148,7 @@ def describe_model(call: TxCall, params: Params) -> Params:
     }
 
 
-def _shown(container: Container) -> Params:
+def _shown(container: ContainerDefinition) -> Params:
     packaged = container.package is not None
     return {
         "Image": None if packaged else container.image,

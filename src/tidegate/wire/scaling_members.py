@@ -10,7 +10,7 @@ from typing import TypeVar
 from tidegate.domain.errors import Invalid
 from tidegate.domain.scaling import Dimension
 from tidegate.ports.clock import Ids
-from tidegate.service.scalables import Key
+from tidegate.service.scalables import ScalableKey
 from tidegate.wire.errors import Coded
 from tidegate.wire.operation import Call, Params
 
@@ -20,7 +20,7 @@ NAMESPACE = "sagemaker"
 _RESOURCE = re.compile(r"endpoint/([^/]+)/variant/([^/]+)")
 
 
-def key(params: Params) -> Key:
+def key(params: Params) -> ScalableKey:
     """What ServiceNamespace, ResourceId and ScalableDimension name. Raises Invalid for what is not served."""
     if params["ServiceNamespace"] != NAMESPACE:
         raise Invalid(f"Service namespace {params['ServiceNamespace']} is not served here: only {NAMESPACE} is")
@@ -30,10 +30,10 @@ def key(params: Params) -> Key:
         raise Invalid(f"Resource ID {resource} is not served here: expected endpoint/NAME/variant/NAME")
     if dimension not in list(Dimension):
         raise Invalid(f"Scalable dimension {dimension} is not served here: use one of {', '.join(Dimension)}")
-    return Key(match[1], match[2], Dimension(dimension))
+    return ScalableKey(match[1], match[2], Dimension(dimension))
 
 
-def identity(key: Key) -> Params:
+def identity(key: ScalableKey) -> Params:
     """The members that name it in an answer."""
     return {
         "ServiceNamespace": NAMESPACE,
@@ -42,7 +42,7 @@ def identity(key: Key) -> Params:
     }
 
 
-def fits(params: Params, found: Key, resources: Sequence[str] | None = None) -> bool:
+def fits(params: Params, found: ScalableKey, resources: Sequence[str] | None = None) -> bool:
     """Whether a Describe operation asks for this one. Raises Invalid for a dimension without a resource."""
     named = resources if resources is not None else [params["ResourceId"]] if params.get("ResourceId") else None
     dimension = params.get("ScalableDimension")
@@ -64,7 +64,7 @@ def target_arn(call: Call, id: str) -> str:
     return call.arn(f"scalable-target/{id}", "application-autoscaling")
 
 
-def autoscaling_arn(call: Call, kind: str, id: str, key: Key, named: str) -> str:
+def autoscaling_arn(call: Call, kind: str, id: str, key: ScalableKey, named: str) -> str:
     """Of a ``scalingPolicy`` or a ``scheduledAction``; ``named`` is like ``policyName/NAME``."""
     path = f"resource/sagemaker/endpoint/{key.endpoint}/variant/{key.variant}"
     return call.arn(f"{kind}:{id}:{path}:{named}", "autoscaling")

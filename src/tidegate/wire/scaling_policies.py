@@ -8,13 +8,13 @@ from tidegate.domain.scaling import (
     CustomMetric,
     Dimension,
     Predefined,
-    Step,
+    ScalingStep,
     StepScaling,
     TargetTracking,
 )
 from tidegate.service import scalables, tracking_alarms
 from tidegate.service import scaling_policies as use
-from tidegate.service.scalables import Key
+from tidegate.service.scalables import ScalableKey
 from tidegate.service.scaling_records import PolicyRecord, Scalable
 from tidegate.wire.cloudwatch_members import dimensions
 from tidegate.wire.metric_queries import query, query_members
@@ -48,7 +48,7 @@ def put_scaling_policy(call: TxCall, params: Params) -> Params:
     return {"PolicyARN": record.arn, "Alarms": _alarms(call, scalable, record)}
 
 
-def _record(call: Call, which: Key, params: Params, before: PolicyRecord | None) -> PolicyRecord:
+def _record(call: Call, which: ScalableKey, params: Params, before: PolicyRecord | None) -> PolicyRecord:
     """What is not given stays as it is."""
     name, kind = params["PolicyName"], params.get("PolicyType") or _kind(before)
     if kind is None:
@@ -78,7 +78,7 @@ def _kind(record: PolicyRecord | None) -> str | None:
     return TRACKING if record.tracking is not None else STEPS if record.steps is not None else None
 
 
-def _tracking(name: str, which: Key, config: Params, ends: tuple[str, str]) -> TargetTracking:
+def _tracking(name: str, which: ScalableKey, config: Params, ends: tuple[str, str]) -> TargetTracking:
     return TargetTracking(
         name,
         float(config["TargetValue"]),
@@ -90,7 +90,7 @@ def _tracking(name: str, which: Key, config: Params, ends: tuple[str, str]) -> T
     )
 
 
-def _metric(which: Key, config: Params) -> Predefined | CustomMetric | tuple[Query, ...]:
+def _metric(which: ScalableKey, config: Params) -> Predefined | CustomMetric | tuple[Query, ...]:
     given, custom = config.get("PredefinedMetricSpecification"), config.get("CustomizedMetricSpecification")
     if (given is None) == (custom is None):
         raise Invalid(
@@ -122,7 +122,7 @@ def _steps(name: str, config: Params) -> StepScaling:
         name,
         Adjustment(config["AdjustmentType"]),
         tuple(
-            Step(
+            ScalingStep(
                 step["ScalingAdjustment"],
                 step.get("MetricIntervalLowerBound"),
                 step.get("MetricIntervalUpperBound"),
@@ -140,7 +140,7 @@ def _alarms(call: Call, scalable: Scalable, record: PolicyRecord) -> list[Params
         return []
     return [
         {"AlarmName": name, "AlarmARN": call.arn(f"alarm:{name}", "cloudwatch")}
-        for name in tracking_alarms.names(scalable.target, record.tracking)
+        for name in tracking_alarms.alarm_names(scalable.target, record.tracking)
     ]
 
 
@@ -153,7 +153,7 @@ def describe_scaling_policies(call: TxCall, params: Params) -> Params:
     wanted = params.get("PolicyNames")
     found = [
         (f"{saved.name} {record.policy.name}", (saved.body, record))
-        for saved in scalables.every(call.tx)
+        for saved in scalables.list_all(call.tx)
         for record in saved.body.policies
         if fits(params, key_of(saved.body))
         and _kind(record) is not None

@@ -9,7 +9,7 @@ import pytest
 from tidegate.compose.containers import containers, serving
 from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import FleetId, FleetSpec, VariantSpec
-from tidegate.domain.registry import Container, Model
+from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.rollout import Version
 from tidegate.host.installation import Installation
 from tidegate.rollout.digest import digest
@@ -20,8 +20,8 @@ from tidegate.settings import Settings
 from tidegate.targets.local.paths import Folders
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
-SCALER = Container("tidegate/sklearn", "file:///m/scaler.skops", hostname="scaler")
-TREES = Container("tidegate/xgboost", "file:///m/model.ubj")
+SCALER = ContainerDefinition("tidegate/sklearn", "file:///m/scaler.skops", hostname="scaler")
+TREES = ContainerDefinition("tidegate/xgboost", "file:///m/model.ubj")
 PIPELINE = Model("salary", (SCALER, TREES), NOW, single=False)
 
 
@@ -66,7 +66,7 @@ def test_versions_that_join_the_same_containers_differently_are_told_apart() -> 
     ("model", "said"),
     [
         (replace(PIPELINE, containers=()), "has no container"),
-        (replace(PIPELINE, containers=(TREES,) * 16), "has 16 containers; 15 are the most"),
+        (replace(PIPELINE, containers=(TREES,) * 16), "has 16 containers; the maximum is 15"),
         (replace(PIPELINE, execution_mode="Direct"), "every container needs a ContainerHostname"),
         (replace(PIPELINE, containers=(SCALER, SCALER)), "'scaler' is given to several containers"),
     ],

@@ -32,7 +32,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"stages": ["a", "a"]}, "stages: ['a', 'a']: a name is given twice"),
     ({"peaks": "pay-day*4"}, "did you mean 'pay-days'?"),
     ({"peaks": "pay-days*0"}, "the factor of pay-days must be from 1 to 10,000, not 0"),
-    ({"timezone": "Mars"}, "timezone: 'Mars': time zone 'Mars' is not known; use an IANA name"),
+    ({"timezone": "Mars"}, "timezone: 'Mars': unknown time zone 'Mars'; use an IANA name"),
     ({"name": "-x-"}, "name: '-x-': expected 1 to 63 letters"),
     ({"region": "a\nb"}, "printable"),
     ({"individual_responses": False}, "records is missing: How many records does one job score?"),

@@ -7,12 +7,12 @@ from datetime import timedelta
 import pytest
 
 from tidegate.advisor.rehearsal.simulation import simulate, updating
-from tidegate.domain.endpoint import Endpoint, Wanted
+from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.errors import Conflict, Invalid, TidegateError
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import DeploymentConfig, Phase
 from tidegate.rollout import commands, desired_state
-from tidegate.rollout.commands import Change
+from tidegate.rollout.commands import VariantChange
 from tidegate.testing.samples import canary, percent, version
 from tidegate.testing.world import START, World
 
@@ -48,12 +48,12 @@ def failed() -> Endpoint:
 
 
 def begin(endpoint: Endpoint) -> Endpoint:
-    wish = Wanted(version("v9"), CANARY, LATER)
+    wish = VersionRequest(version("v9"), CANARY, LATER)
     return commands.begin(endpoint, wish, rollout_id="r9", can=CAN, now=LATER)
 
 
 def supersede(endpoint: Endpoint) -> Endpoint:
-    wish = Wanted(version("v9"), CANARY, LATER)
+    wish = VersionRequest(version("v9"), CANARY, LATER)
     return commands.supersede(endpoint, wish, rollout_id="r9", can=CAN, now=LATER)
 
 
@@ -78,7 +78,7 @@ def retry(endpoint: Endpoint) -> Endpoint:
 
 
 def scale(endpoint: Endpoint) -> Endpoint:
-    return commands.scale(endpoint, {"AllTraffic": Change(count=5)}, LATER)
+    return commands.scale(endpoint, {"AllTraffic": VariantChange(count=5)}, LATER)
 
 
 def delete(endpoint: Endpoint) -> Endpoint:
@@ -119,16 +119,16 @@ REFUSED: list[Case] = [
     (begin, scaling, "is being updated"),
     (begin, deleting, "is being deleted"),
     (begin, failed, "could not be created and can only be deleted"),
-    (supersede, creating, "is being created and has nothing to go back to"),
+    (supersede, creating, "is being created and has no old version to go back to"),
     (supersede, terminating, "has passed and is about to end"),
     (pause, steady, "has no rollout under way"),
     (pause, paused, "is already paused, by ann"),
-    (pause, going_back, "is already going back and cannot be paused"),
-    (pause, terminating, "is past its point of no return and cannot be paused"),
+    (pause, going_back, "is already rolling back and cannot be paused"),
+    (pause, terminating, "is past the point of no return and cannot be paused"),
     (resume, baking, "is not paused"),
     (abort, steady, "has no rollout under way"),
-    (abort, terminating, "is past its point of no return and cannot be aborted"),
-    (promote, going_back, "is already going back and cannot be promoted"),
+    (abort, terminating, "is past the point of no return and cannot be aborted"),
+    (promote, going_back, "is already rolling back and cannot be promoted"),
     (retry, steady, "there is nothing to retry"),
     (retry, failed, "there is nothing to retry"),
     (scale, failed, "can only be deleted"),
@@ -220,14 +220,14 @@ def test_a_forced_delete_ends_the_rollout() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"Nobody": Change(count=1)}, "has no variant Nobody; it has AllTraffic"),
-        ({"AllTraffic": Change(count=-1)}, "must be 0 or more"),
-        ({"AllTraffic": Change(weight=-0.1)}, "must be 0 or more"),
-        ({"AllTraffic": Change(weight=0.0)}, "left without a variant that takes requests"),
-        ({"AllTraffic": Change(count=0)}, "left without a variant that takes requests"),
+        ({"Nobody": VariantChange(count=1)}, "has no variant Nobody; it has AllTraffic"),
+        ({"AllTraffic": VariantChange(count=-1)}, "must be 0 or more"),
+        ({"AllTraffic": VariantChange(weight=-0.1)}, "must be 0 or more"),
+        ({"AllTraffic": VariantChange(weight=0.0)}, "left without a variant that takes requests"),
+        ({"AllTraffic": VariantChange(count=0)}, "left without a variant that takes requests"),
     ],
 )
-def test_scaling_to_what_cannot_be_is_refused(changes: dict[str, Change], message: str) -> None:
+def test_scaling_to_what_cannot_be_is_refused(changes: dict[str, VariantChange], message: str) -> None:
     with pytest.raises(Invalid, match=message):
         commands.scale(steady(), changes, LATER)
 

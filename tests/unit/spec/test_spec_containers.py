@@ -88,9 +88,12 @@ BAD_ALARMS: list[tuple[dict[str, Any], str]] = [
         {"dimensions": {"ContainerName": "treees"}},
         ".dimensions.ContainerName: unknown ContainerName 'treees', did",
     ),
-    ({"dimensions": {"Container": "trees"}}, ".dimensions.Container: 'Container' goes with namespace"),
+    ({"dimensions": {"Container": "trees"}}, ".dimensions.Container: 'Container' needs namespace"),
     ({"metric": "ModelLatency", "above": "1s", "dimensions": {"ContainerName": "trees"}}, ".dimensions: ModelLat"),
-    ({"metric": "ContainerLatency", "above": "1s"}, ": ContainerLatency is of one container: give dimensions"),
+    (
+        {"metric": "ContainerLatency", "above": "1s"},
+        ": ContainerLatency is a metric of one container: give dimensions",
+    ),
 ]
 
 
@@ -105,7 +108,7 @@ def test_bad_alarms_on_a_container(keys: dict[str, Any], said: str) -> None:
 def test_an_only_container_has_no_series_of_its_own() -> None:
     alarm = {**LIMIT, "metric": "Invocations", "dimensions": {"ContainerName": "primary"}}
     data = {"endpoint": "salary", "model": {"image": "x"}, "alarms": {"a": alarm}}
-    with pytest.raises(Invalid, match=r"alarms\.a\.dimensions: the endpoint has one container only"):
+    with pytest.raises(Invalid, match=r"alarms\.a\.dimensions: the endpoint has only one container"):
         spec.parse(data, NOW)
 
 
@@ -136,5 +139,5 @@ def test_the_method_of_a_model_is_a_variable_of_its_container() -> None:
     with pytest.raises(Invalid, match=r"unknown method 'predict_probs'.*predict_proba"):
         spec.parse(several("pipeline", {**SCALER, "method": "predict_probs"}, TREES), NOW)
     twice = {**SCALER, "method": "transform", "environment": {"SKLEARN_METHOD": "predict"}}
-    with pytest.raises(Invalid, match="says the same as method"):
+    with pytest.raises(Invalid, match="duplicates method"):
         spec.parse(several("pipeline", twice, TREES), NOW)

@@ -10,7 +10,7 @@ from tidegate import spec
 from tidegate.cli.artifacts import prepare
 from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import VariantSpec
-from tidegate.domain.registry import Container, Model
+from tidegate.domain.registry import ContainerDefinition, Model
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 DATA = "file:///srv/clients/"
@@ -21,7 +21,7 @@ def parsed(multi_model: object, **more: object) -> Any:
     return spec.parse({"endpoint": "clients", "model": model}, NOW)
 
 
-def container(multi_model: object, **more: object) -> Container:
+def container(multi_model: object, **more: object) -> ContainerDefinition:
     (model,) = parsed(multi_model, **more).models
     assert isinstance(model, Model)
     (found,) = model.containers
@@ -65,7 +65,7 @@ def test_sizes(text: str, mib: str) -> None:
 
 def test_its_requests_go_by_model() -> None:
     (model,) = parsed({}).models
-    assert VariantSpec("main", model, 1).picking == "BY_MODEL"
+    assert VariantSpec("main", model, 1).effective_routing == "BY_MODEL"
 
 
 def test_other_settings_are_another_version_and_the_same_are_the_same() -> None:
@@ -80,17 +80,21 @@ def test_other_settings_are_another_version_and_the_same_are_the_same() -> None:
         ({"memory": "4"}, {}, "model.multi_model.memory: '4': expected a size such as 4GiB or 512MB"),
         ({"memory": "1kB"}, {}, "expected a size such as 4GiB"),
         ({"memory": "1KB"}, {}, "model.multi_model.memory: '1KB': must be at least 1MiB"),
-        ({"minimum_stay": "30"}, {}, "say the unit, such as 30s"),
+        ({"minimum_stay": "30"}, {}, "add a unit, such as 30s"),
         ({"pin": ["a,b"]}, {}, "model.multi_model.pin[0]: 'a,b': expected a model's path"),
         ({"loading": 0}, {}, "model.multi_model.loading: 0: must be at least 1"),
         ({"pins": []}, {}, "unknown key 'pins', did you mean 'pin'?"),
         (True, {}, "model.multi_model: expected keys and values"),
-        ({}, {"data": "file:///srv/acme.tar.gz"}, "model.data: with multi_model, the folder or s3:// prefix"),
-        ({}, {"data": None}, "model.data: with multi_model, the folder or s3:// prefix"),
+        (
+            {},
+            {"data": "file:///srv/acme.tar.gz"},
+            "model.data: with multi_model: expected the folder or s3:// prefix",
+        ),
+        ({}, {"data": None}, "model.data: with multi_model: expected the folder or s3:// prefix"),
         (
             {"memory": "1GiB"},
             {"environment": {"MULTI_MODEL_MEMORY_MB": 5}},
-            "says the same as multi_model.memory: give one of them",
+            "duplicates multi_model.memory: give one of them",
         ),
     ],
 )
@@ -103,7 +107,7 @@ def test_slips_are_told_with_their_place(multi_model: object, more: dict[str, ob
 def test_one_container_of_several_serves_one_model() -> None:
     stage = {"image": "tidegate/xgboost", "data": DATA, "name": "a"}
     data = {"endpoint": "e", "pipeline": [stage, {**stage, "name": "b", "multi_model": {}}]}
-    with pytest.raises(Invalid, match="goes with model, not with one container of several"):
+    with pytest.raises(Invalid, match="cannot be used in one of several containers"):
         spec.parse(data, NOW)
 
 
@@ -125,7 +129,7 @@ def test_alarms_watch_the_models_together_or_one_of_them() -> None:
     assert alarm("ModelLoadingWaitTime", above="1s").threshold == 1e6
     one = alarm("ModelLatency", above="50ms", dimensions={"TargetModel": "acme.tar.gz"}, scope="endpoint")
     assert (one.dimensions["TargetModel"], one.threshold) == ("acme.tar.gz", 50_000)
-    with pytest.raises(Invalid, match="ModelCacheHit is not kept for each model"):
+    with pytest.raises(Invalid, match="ModelCacheHit does not exist per model"):
         alarm("ModelCacheHit", dimensions={"TargetModel": "acme.tar.gz"})
 
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate import spec
-from tidegate.domain.alarm import Comparison, MissingData
+from tidegate.domain.alarm import ComparisonOperator, MissingData
 from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import RoutingStrategy
-from tidegate.domain.rollout import BlueGreen, CapacitySize, Rolling, Routing, SizeType
+from tidegate.domain.rollout import BlueGreen, CapacitySize, Rolling, SizeType, TrafficRouting
 from tidegate.spec.structures import NAME
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -79,7 +79,7 @@ def test_a_full_file() -> None:
     assert (variant.instance_count, variant.instance_type) == (4, "ml.c5.xlarge")
     assert variant.routing is RoutingStrategy.LEAST_OUTSTANDING_REQUESTS
     size = CapacitySize(SizeType.CAPACITY_PERCENT, 25)
-    assert wish.deployment.blue_green == BlueGreen(Routing.LINEAR, 3600, size, 600)
+    assert wish.deployment.blue_green == BlueGreen(TrafficRouting.LINEAR, 3600, size, 600)
     assert wish.deployment.execution_timeout == 8 * 3600
     assert wish.deployment.alarms == (f"{wish.config.name}-errors", f"{wish.config.name}-slow")
 
@@ -90,10 +90,14 @@ def test_alarms_watch_the_new_version_unless_told_otherwise() -> None:
     errors, slow, busy = wish.alarms
     both = {"EndpointName": "fraud", "VariantName": "AllTraffic"}
     assert errors.dimensions == slow.dimensions == {**both, "EndpointConfigName": wish.config.name}
-    assert (errors.statistic, errors.threshold, errors.comparison) == ("Average", 0.02, Comparison.GREATER)
+    assert (errors.statistic, errors.threshold, errors.comparison) == ("Average", 0.02, ComparisonOperator.GREATER)
     assert (errors.evaluation_periods, errors.datapoints_to_alarm, errors.period) == (3, 2, 10)
     assert errors.missing is MissingData.NOT_BREACHING
-    assert (slow.statistic, slow.threshold, slow.comparison) == ("p99", 100_000.0, Comparison.GREATER_OR_EQUAL)
+    assert (slow.statistic, slow.threshold, slow.comparison) == (
+        "p99",
+        100_000.0,
+        ComparisonOperator.GREATER_OR_EQUAL,
+    )
     assert (slow.period, slow.datapoints_to_alarm, slow.missing) == (60, 3, MissingData.MISSING)
     assert (busy.name, busy.dimensions, busy.threshold) == ("fraud-busy", both, 90.0)
     assert busy.namespace == "/aws/sagemaker/Endpoints"
@@ -122,9 +126,9 @@ def test_a_metric_of_ones_own_has_its_own_dimensions() -> None:
 def test_strategies() -> None:
     ten, half = CapacitySize(SizeType.CAPACITY_PERCENT, 10), CapacitySize(SizeType.CAPACITY_PERCENT, 50)
     assert rollout(strategy="all_at_once", final_bake="1m") == BlueGreen(termination_wait=60)
-    assert rollout(strategy="canary", size="10%", wait="30m") == BlueGreen(Routing.CANARY, 1800, ten)
+    assert rollout(strategy="canary", size="10%", wait="30m") == BlueGreen(TrafficRouting.CANARY, 1800, ten)
     one = CapacitySize(SizeType.INSTANCE_COUNT, 1)
-    assert rollout(strategy="canary", size=1) == BlueGreen(Routing.CANARY, 0, one)
+    assert rollout(strategy="canary", size=1) == BlueGreen(TrafficRouting.CANARY, 0, one)
     assert rollout(strategy="rolling", batch="50%", rollback_batch=1) == Rolling(half, 0, one)
     assert spec.parse(MINIMAL, NOW).deployment.blue_green == BlueGreen()
 
@@ -186,15 +190,15 @@ BAD: list[tuple[dict[str, Any], str]] = [
     (changed(rollout={"strategy": "rolling", "batch": "x"}), "rollout.batch: 'x': expected a share"),
     (
         changed(rollout={"strategy": "linear", "step": "10%", "batch": 1}),
-        "rollout.batch: belongs to rolling, but the strategy is linear",
+        "rollout.batch: applies to rolling, but the strategy is linear",
     ),
-    (changed(rollout={"wait": "1m"}), "rollout.wait: belongs to canary and linear and rolling"),
-    (changed(rollout={"final_bake": 60}), "rollout.final_bake: '60': say the unit, such as 60s"),
+    (changed(rollout={"wait": "1m"}), "rollout.wait: applies to canary and linear and rolling"),
+    (changed(rollout={"final_bake": 60}), "rollout.final_bake: '60': add a unit, such as 60s"),
     (changed(rollout={"final_bake": "1.5s"}), "rollout.final_bake: '1.5s': must be whole seconds"),
     (changed(rollout={"final_bake": "soon"}), "rollout.final_bake: 'soon': expected a time such as 90s"),
     (
         changed(rollout={"final_bake": "1h", "timeout": "30m"}),
-        "rollout.timeout: '30m': must be more than the waits",
+        "rollout.timeout: '30m': must be longer than the waits",
     ),
     (changed(rollout={"alarms": ["a"]}), "rollout.alarms[0]: unknown alarm 'a', the file declares no alarms"),
     (changed(rollout=["canary"]), "rollout: expected keys and values, got a list"),
@@ -209,12 +213,12 @@ BAD: list[tuple[dict[str, Any], str]] = [
     (changed(startup_timeout="0"), "startup_timeout: '0': must be at least 1s"),
     ({"endpoint": "x"}, "'model' is missing (or 'pipeline', 'containers' or 'variants')"),
     ({"endpoint": "x", "variants": []}, "variants: 0 variants, expected 1 to 10"),
-    ({"endpoint": "x", "model": {}}, "model: 'data' is missing, by which the runtime is chosen"),
+    ({"endpoint": "x", "model": {}}, "model: 'data' is missing, which the runtime is chosen by"),
     ({"endpoint": "x", "model": {"image": ""}}, "model.image: must not be empty"),
     ({"endpoint": "x", "model": {"image": "i", "data": "./x"}}, "model.data: './x': expected file:///PATH"),
     (
         {"endpoint": "x", "model": {"image": "i", "environment": {"A=B": "1"}}},
-        "model.environment.A=B: not a name of an environment variable",
+        "model.environment.A=B: not a valid name of an environment variable",
     ),
     (
         {"endpoint": "x", "model": {"image": "i", "environment": {"A": True}}},
@@ -240,14 +244,14 @@ BAD_ALARMS: list[tuple[dict[str, Any], str]] = [
     ({"above": "many"}, ".above: 'many': expected a number for Invocations"),
     ({"above": "x%"}, ".above: 'x%': expected a number before %"),
     ({"above": float("nan")}, ".above: nan: must be a finite number"),
-    ({"metric": "ModelLatency", "above": 100}, ".above: 100: say the unit, such as 100ms"),
+    ({"metric": "ModelLatency", "above": 100}, ".above: 100: add a unit, such as 100ms"),
     ({"period": "7s"}, ".period: '7s': expected 1s, 5s, 10s, 20s, 30s or whole minutes"),
     ({"periods": 0}, ".periods: 0: must be at least 1"),
     ({"datapoints": 4}, ".datapoints: 4: must be from 1 to periods (3)"),
     ({"missing": "not_breaching"}, ".missing: unknown missing 'not_breaching', did you mean 'notBreaching'?"),
     ({"scope": "old"}, ".scope: unknown scope 'old'"),
     ({"variant": "x"}, ".variant: unknown variant 'x', expected one of AllTraffic"),
-    ({"dimensions": {"a": "b"}}, ".dimensions.a: 'a' goes with namespace"),
+    ({"dimensions": {"a": "b"}}, ".dimensions.a: 'a' needs namespace"),
 ]
 
 

@@ -36,14 +36,17 @@ def test_other_bounds_are_another_config() -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"instances": 2}, "instances: does not go with serverless"),
-        ({"memory": "1GiB"}, "memory: does not go with serverless"),
-        ({"routing": "least_outstanding_requests"}, "routing: does not go with serverless"),
-        ({"shadow": {"model": {"image": "tidegate/xgboost"}}}, "shadow: does not go with serverless"),
-        ({"rollout": {"strategy": "rolling", "batch": "50%"}}, "rollout.strategy: rolling replaces instances"),
+        ({"instances": 2}, "instances: cannot be combined with serverless"),
+        ({"memory": "1GiB"}, "memory: cannot be combined with serverless"),
+        ({"routing": "least_outstanding_requests"}, "routing: cannot be combined with serverless"),
+        ({"shadow": {"model": {"image": "tidegate/xgboost"}}}, "shadow: cannot be combined with serverless"),
+        (
+            {"rollout": {"strategy": "rolling", "batch": "50%"}},
+            "rollout.strategy: rolling cannot be combined with serverless",
+        ),
         (
             {"model": {"image": "tidegate/xgboost", "data": "s3://b/c/", "multi_model": {}}},
-            "model.multi_model: does not go with serverless",
+            "model.multi_model: cannot be combined with serverless",
         ),
         ({"serverless": {**BOUNDS, "provisioned": 21}}, "serverless.provisioned: 21: more than max_concurrency"),
         ({"serverless": {**BOUNDS, "max_concurrency": 0}}, "serverless.max_concurrency: 0: must be at least 1"),

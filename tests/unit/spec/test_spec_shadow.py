@@ -57,7 +57,7 @@ TWO = {"endpoint": "fraud", "variants": [{"name": "a", "model": MODEL}, {"name":
         ({**PLAIN, "shadow": {"model": OTHER, "name": "a_b"}}, "shadow.name: 'a_b': expected 1 to 63"),
         ({**PLAIN, "shadow": {"model": OTHER, "instances": 0}}, "shadow.instances: 0: must be at least 1"),
         ({**PLAIN, "shadow": {"share": "20%"}}, "shadow: 'model' is missing"),
-        ({**TWO, "shadow": {"model": OTHER}}, "shadow: a shadow goes with one variant, and there are several"),
+        ({**TWO, "shadow": {"model": OTHER}}, "shadow: a shadow needs exactly one variant, and there are several"),
     ],
 )
 def test_what_cannot_be_is_refused_where_it_stands(given: dict[str, Any], said: str) -> None:

@@ -15,8 +15,8 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
     ("text", "said"),
     [
         ("", "f.yaml: the file is empty"),
-        ("a:\n\tb: 1", "f.yaml:2: not YAML: a tab where only spaces may stand"),
-        ("a: &x {b: 1}\nc: {<<: *x}", "f.yaml:2: '<<' is not known here: write the keys out"),
+        ("a:\n\tb: 1", "f.yaml:2: not YAML: a tab where only spaces are allowed"),
+        ("a: &x {b: 1}\nc: {<<: *x}", "f.yaml:2: merge keys ('<<') are not supported: write the keys out"),
         ("a: [", "f.yaml:1: not YAML"),
         ("a: 1\nb:\n - x: [}", "f.yaml:3: not YAML"),
         ("a: 1\nb: 2\na: 3", "f.yaml:3: key 'a' is given twice"),

@@ -134,7 +134,7 @@ def test_defaults(cloudwatch: Any) -> None:
                 "EvaluationPeriods": 8000,
                 "Metrics": [stat("m1", ReturnData=False), {"Id": "e", "Expression": "m1 + m1 / 2 * m1"}],
             },
-            "takes 56,014 steps each time that it is looked at; at most 50,000",
+            "takes 56,014 steps per evaluation; at most 50,000",
         ),
         (OF_MATH | {"Metrics": [stat(f"m{n}", ReturnData=n == 0) for n in range(21)]}, "at most 20"),
         ({"EvaluationCriteria": {"PromQLCriteria": {"Query": "up"}}}, "PromQL alarms are not supported"),

@@ -202,12 +202,12 @@ def test_no_percentile_of_values_of_which_only_the_sums_are_known(cloudwatch: An
         (
             {"StatisticValues": {"SampleCount": 0, "Sum": 0, "Minimum": 0, "Maximum": 0}},
             "InvalidParameterValue",
-            "makes no sense",
+            "is not valid",
         ),
         (
             {"StatisticValues": {"SampleCount": 2, "Sum": 3, "Minimum": 2, "Maximum": 1}},
             "InvalidParameterValue",
-            "makes no sense",
+            "is not valid",
         ),
         ({"Value": 1.0, "StorageResolution": 10}, "InvalidParameterValue", "neither 1 nor 60"),
         ({"Value": 1.0, "Unit": "Apples"}, "ValidationError", "Apples"),

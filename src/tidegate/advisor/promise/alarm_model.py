@@ -11,7 +11,7 @@ from statistics import NormalDist
 
 from tidegate.advisor.promise import distributions
 from tidegate.advisor.promise.baseline import Baseline, Quantity, Spread
-from tidegate.domain.alarm import Alarm, Comparison
+from tidegate.domain.alarm import Alarm, ComparisonOperator
 from tidegate.monitoring import sketch
 from tidegate.monitoring.samples import PERCENTILE
 
@@ -23,8 +23,11 @@ REQUESTS = "Invocations"
 VERSION, VARIANT, ENDPOINT = "EndpointConfigName", "VariantName", "EndpointName"
 ASSUMED_SIGMA = 0.5
 """Of the logarithm of latencies: p99 is then 3.2 times the median."""
-UPWARD = (Comparison.GREATER, Comparison.GREATER_OR_EQUAL)
-OPPOSITE = {Comparison.LESS: Comparison.GREATER_OR_EQUAL, Comparison.LESS_OR_EQUAL: Comparison.GREATER}
+UPWARD = (ComparisonOperator.GREATER, ComparisonOperator.GREATER_OR_EQUAL)
+OPPOSITE = {
+    ComparisonOperator.LESS: ComparisonOperator.GREATER_OR_EQUAL,
+    ComparisonOperator.LESS_OR_EQUAL: ComparisonOperator.GREATER,
+}
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ def chances(alarm: Alarm, load: Load, new: Baseline, old: Baseline) -> Chances:
     return Chances(max(0.0, 1 - nothing - rises), nothing)
 
 
-def _above(alarm: Alarm, upward: Comparison, load: Load, new: Baseline, old: Baseline) -> float:
+def _above(alarm: Alarm, upward: ComparisonOperator, load: Load, new: Baseline, old: Baseline) -> float:
     match quantity(alarm), alarm.statistic:
         case _, "SampleCount":
             return distributions.chance_of(
@@ -127,7 +130,7 @@ def _above(alarm: Alarm, upward: Comparison, load: Load, new: Baseline, old: Bas
             return distributions.chance_of(hits, others, _breaches(alarm, upward))
 
 
-def _hit(alarm: Alarm, upward: Comparison, side: Baseline) -> float:
+def _hit(alarm: Alarm, upward: ComparisonOperator, side: Baseline) -> float:
     """The part of the requests that are hits: errors, refusals, or slower than the sketch shows the threshold."""
     if (what := quantity(alarm)) is not None and what.is_rate:
         return side.rate(what)
@@ -137,7 +140,7 @@ def _hit(alarm: Alarm, upward: Comparison, side: Baseline) -> float:
     return side.latency.slower_than(slow_from(alarm.threshold, upward))
 
 
-def slow_from(threshold: float, upward: Comparison) -> float:
+def slow_from(threshold: float, upward: ComparisonOperator) -> float:
     """The time from which on the sketch shows a value that breaches: within 1 % of the threshold."""
     if threshold <= 0:
         return threshold
@@ -147,7 +150,7 @@ def slow_from(threshold: float, upward: Comparison) -> float:
     return sketch.highest(key - 1)
 
 
-def _breaches(alarm: Alarm, upward: Comparison) -> Callable[[int, int], bool]:
+def _breaches(alarm: Alarm, upward: ComparisonOperator) -> Callable[[int, int], bool]:
     """Whether so many hits and others make a period that breaches."""
     errors = (what := quantity(alarm)) is not None and what.is_rate
     limit, percent = alarm.threshold, PERCENTILE.fullmatch(alarm.statistic)

@@ -10,9 +10,9 @@ from tidegate.advisor.promise import alarm_model
 from tidegate.advisor.promise.baseline import Baseline, Fault, Quantity
 from tidegate.advisor.promise.detection import Setting, Watching
 from tidegate.advisor.promise.sampling import fewest
-from tidegate.domain.alarm import Alarm, Comparison
+from tidegate.domain.alarm import Alarm, ComparisonOperator
 from tidegate.domain.metric import SAGEMAKER
-from tidegate.domain.rollout import RolloutPlan, Stage
+from tidegate.domain.rollout import RolloutPlan, RolloutStage
 from tidegate.domain.traffic import WHOLE
 
 LONGEST_BAKE = 86_400
@@ -68,7 +68,7 @@ def unguarded(quantity: Quantity) -> Alarm | None:
         return None
     metric, statistic = watched[quantity]
     dimensions = {alarm_model.VERSION: "new"}
-    above = Comparison.GREATER
+    above = ComparisonOperator.GREATER
     return Alarm(metric, SAGEMAKER, metric, dimensions, statistic, 60, 2, 2, 1e18, above, datetime.max)
 
 
@@ -177,7 +177,7 @@ class _Search:
         return Proposal(what, chance, false, metric=watched.metric, statistic=watched.statistic)
 
     def _of(
-        self, what: str, stage: Stage, *, bake: int | None = None, share: int | None = None
+        self, what: str, stage: RolloutStage, *, bake: int | None = None, share: int | None = None
     ) -> Proposal | None:
         changed = replace(self.now.setting, plan=self._with(stage))
         false = Watching(self.now.alarm, changed).false_alarm()
@@ -186,12 +186,12 @@ class _Search:
         chance = self._seen(self.now.alarm, stage.share, stage.bake)
         return replace(self._proposal(what, chance, false), bake=bake, share=share)
 
-    def _with(self, stage: Stage) -> RolloutPlan:
+    def _with(self, stage: RolloutStage) -> RolloutPlan:
         """The plan with another first bake."""
         plan, place = self.now.setting.plan, first_bake(self.now.setting.plan)
         return replace(plan, stages=(*plan.stages[:place], stage, *plan.stages[place + 1 :]))
 
-    def _stage(self) -> Stage:
+    def _stage(self) -> RolloutStage:
         plan = self.now.setting.plan
         return plan.stages[first_bake(plan)]
 
@@ -199,7 +199,7 @@ class _Search:
         return self._seen(alarm, share, bake) >= self.power
 
     def _seen(self, alarm: Alarm, share: int, bake: int) -> float:
-        plan = RolloutPlan(stages=(Stage(share, bake),))
+        plan = RolloutPlan(stages=(RolloutStage(share, bake),))
         setting = Setting(plan, self.now.setting.rate, self.now.setting.baseline, self.now.setting.startup)
         return Watching(alarm, setting).by_stage(self.fault)[0]
 

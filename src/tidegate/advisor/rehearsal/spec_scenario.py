@@ -7,64 +7,66 @@ from tidegate.advisor.promise import Baseline, alarm_model
 from tidegate.advisor.rehearsal.rehearsal import Scenario
 from tidegate.advisor.rehearsal.simulation import Timeline
 from tidegate.domain.alarm import Alarm, AlarmState
-from tidegate.domain.desired import DeployWish
+from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import RoutingStrategy, VariantSpec
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import Phase, RolloutPlan, Version
 from tidegate.rollout.plan import compile_plan
-from tidegate.spec.problem import meant
+from tidegate.spec.problem import suggest
 from tidegate.spec.units import duration
 from tidegate.testing.faults import AlarmTurns, When
 
 SERVING = "what-serves-now"
 
 
-def versions(wish: DeployWish) -> tuple[Version, Version]:
+def versions(wish: DesiredDeployment) -> tuple[Version, Version]:
     """What serves now, and what is wished for."""
     return _version(wish, SERVING, 1), _version(wish, wish.config.name, 2)
 
 
-def plan(wish: DeployWish) -> RolloutPlan:
+def plan(wish: DesiredDeployment) -> RolloutPlan:
     """Raises Invalid for what cannot be done."""
     return compile_plan(*versions(wish), wish.deployment, Capabilities())
 
 
-def parts(wish: DeployWish) -> dict[str, float]:
+def parts(wish: DesiredDeployment) -> dict[str, float]:
     """Variant -> the part of the requests that it gets."""
     weights = versions(wish)[1].weights
     return {name: weight / sum(weights.values()) for name, weight in weights.items() if weight}
 
 
-def with_latency(wish: DeployWish, baseline: Baseline) -> Baseline:
+def with_latency(wish: DesiredDeployment, baseline: Baseline) -> Baseline:
     """Where no latency is given and an alarm of the rollout watches it, with one that is assumed."""
     spread = None if baseline.latency else alarm_model.assumed(guards(wish))
     return baseline if spread is None else replace(baseline, latency=spread)
 
 
-def guards(wish: DeployWish) -> tuple[Alarm, ...]:
+def guards(wish: DesiredDeployment) -> tuple[Alarm, ...]:
     """The alarms that can turn the rollout back."""
     return tuple(alarm for alarm in wish.alarms if alarm.name in wish.deployment.alarms)
 
 
-def scenario(wish: DeployWish, rate: float, baseline: Baseline, startup: float) -> Scenario:
+def scenario(wish: DesiredDeployment, rate: float, baseline: Baseline, startup: float) -> Scenario:
     old, new = versions(wish)
     return Scenario(old, new, wish.deployment, guards(wish), rate, baseline, startup)
 
 
-def named(data: object, wish: DeployWish) -> dict[str, str]:
+def named(data: object, wish: DesiredDeployment) -> dict[str, str]:
     """The key of each alarm in a spec's plain data -> its name on the server."""
     alarms = data.get("alarms") if isinstance(data, dict) else None
     return dict(zip(alarms or {}, (one.name for one in wish.alarms), strict=True))
 
 
-def goes_off(text: str, names: dict[str, str], wish: DeployWish) -> AlarmTurns:
+def goes_off(text: str, names: dict[str, str], wish: DesiredDeployment) -> AlarmTurns:
     """``errors@stage=2`` or ``errors@90m``. Raises Invalid."""
     key, at, when = text.partition("@")
     if not at:
         raise Invalid(f"--alarm {text!r}: expected KEY@stage=N or KEY@TIME, such as errors@stage=2 or errors@90m")
     if key not in names:
-        raise Invalid(f"--alarm {text!r}: unknown alarm {key!r}{meant(key, names) or ', the spec declares none'}")
+        raise Invalid(
+            f"--alarm {text!r}: unknown alarm {key!r}{suggest(key, names) or ', the spec declares none'}"
+        )
     if names[key] not in wish.deployment.alarms:
         raise Invalid(f"--alarm {text!r}: the rollout does not watch {key!r}")
     stage = re.fullmatch(r"stage=([1-9][0-9]{0,3})", when)
@@ -86,7 +88,7 @@ def document(timeline: Timeline) -> dict[str, object]:
     }
 
 
-def _version(wish: DeployWish, config_name: str, generation: int) -> Version:
+def _version(wish: DesiredDeployment, config_name: str, generation: int) -> Version:
     models = {model.name: model for model in wish.models}
     variants = tuple(
         VariantSpec(

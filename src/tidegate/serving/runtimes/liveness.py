@@ -6,7 +6,7 @@ for as long as a prediction may take.
 
 from dataclasses import dataclass
 
-from tidegate.host.process_stats import Vitals
+from tidegate.host.process_stats import ProcessStats
 
 GOOD = 200
 BAD_PINGS = 3
@@ -26,7 +26,7 @@ class Seen:
     asked: bool
     answer: int | None = None
     stopped: bool = False
-    vitals: Vitals | None = None
+    vitals: ProcessStats | None = None
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Liveness:
     """Seconds at work since the last answer."""
     _still: float = 0.0
     _stopped: bool = False
-    _vitals: Vitals | None = None
+    _vitals: ProcessStats | None = None
     _at: float | None = None
 
     def asks(self, at_work: bool, answers: int) -> bool:
@@ -55,7 +55,7 @@ class Liveness:
         self._unanswered = 0.0 if answered or not seen.at_work else self._unanswered + step
         self._count(seen)
         moves = (
-            seen.vitals is None or self._vitals is None or seen.vitals.progressed(self._vitals, passed)
+            seen.vitals is None or self._vitals is None or seen.vitals.has_progressed(self._vitals, passed)
         )  # unknown is no proof
         self._still = 0.0 if answered or moves or not seen.asked else self._still + step
         was_stopped, self._stopped = self._stopped, seen.stopped
