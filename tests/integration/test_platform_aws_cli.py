@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import XGBOOST, train
 
 ROOT = Path(__file__).parents[2]
@@ -133,7 +133,7 @@ def test_a_model_lives_by_the_command_line(aws: Callable[..., Any], run: Run, ma
         "--output",
         "text",
     )
-    until(lambda: aws(*status) == "InService", "in service", every=1.0)
+    wait_until(lambda: aws(*status) == "InService", "in service", every=1.0)
     aws("sagemaker", "wait", "endpoint-in-service", "--endpoint-name", "e")
     check_answers(aws, tmp_path)
     check_body_formats(aws, major, tmp_path)
@@ -151,7 +151,7 @@ def test_a_model_lives_by_the_command_line(aws: Callable[..., Any], run: Run, ma
         "--deployment-config",
         "BlueGreenUpdatePolicy={TrafficRoutingConfiguration={Type=ALL_AT_ONCE,WaitIntervalInSeconds=0}}",
     )
-    until(lambda: aws(*status) == "InService", "updated", every=1.0)
+    wait_until(lambda: aws(*status) == "InService", "updated", every=1.0)
     found = aws("sagemaker", "describe-endpoint", "--endpoint-name", "e")
     assert found["EndpointConfigName"] == "two"
     assert (
@@ -159,7 +159,7 @@ def test_a_model_lives_by_the_command_line(aws: Callable[..., Any], run: Run, ma
         == "ALL_AT_ONCE"
     )
     aws("sagemaker", "delete-endpoint", "--endpoint-name", "e")
-    until(lambda: aws("sagemaker", "list-endpoints")["Endpoints"] == [], "gone", every=1.0)
+    wait_until(lambda: aws("sagemaker", "list-endpoints")["Endpoints"] == [], "gone", every=1.0)
     aws("sagemaker", "wait", "endpoint-deleted", "--endpoint-name", "e")
     failed = run(*status)
     assert failed.returncode == FAILED[major]
@@ -322,7 +322,7 @@ def test_a_request_is_queued_and_its_answer_is_written(
     aws("sagemaker", "create-endpoint-config", "--cli-input-json", "file://config.json")
     aws("sagemaker", "create-endpoint", "--endpoint-name", "queued", "--endpoint-config-name", "queued")
     status = ("describe-endpoint", "--endpoint-name", "queued", "--query", "EndpointStatus", "--output", "text")
-    until(lambda: aws("sagemaker", *status) == "InService", "in service", every=1.0)
+    wait_until(lambda: aws("sagemaker", *status) == "InService", "in service", every=1.0)
     rows = tmp_path / "rows.csv"
     rows.write_text("0.1,0.2,0.3,0.4\n1,2,3,4\n")
     # As a file: the CLI would read what a parameter names by file:// itself.
@@ -330,6 +330,6 @@ def test_a_request_is_queued_and_its_answer_is_written(
     (tmp_path / "asked.json").write_text(json.dumps(asked))
     taken = aws("sagemaker-runtime", "invoke-endpoint-async", "--cli-input-json", "file://asked.json")
     written = Path(taken["OutputLocation"].removeprefix("file://"))
-    until(written.exists, "the answer written")
+    wait_until(written.exists, "the answer written")
     assert len(written.read_text().splitlines()) == 2
     aws("sagemaker", "delete-endpoint", "--endpoint-name", "queued")

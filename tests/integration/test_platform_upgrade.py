@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, train
 
 pytestmark = pytest.mark.e2e
@@ -26,7 +26,9 @@ def test_a_state_of_an_earlier_release_goes_on(archive: Path, tmp_path: Path) ->
         packed.extractall(state, filter="data")
     with Platform(state=state) as platform:
         scene = Scene(platform)
-        until(lambda: scene.describe("fraud")["ProductionVariants"][0]["CurrentInstanceCount"] == 1, "it is ready")
+        wait_until(
+            lambda: scene.describe("fraud")["ProductionVariants"][0]["CurrentInstanceCount"] == 1, "it is ready"
+        )
         assert abs(float(scene.invoke("fraud", [ROW])["Body"].read()) - ANSWER) < 1e-5
         described = scene.describe("fraud")
         assert described["ProductionVariants"][0]["DesiredInstanceCount"] == 1

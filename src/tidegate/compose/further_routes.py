@@ -11,5 +11,5 @@ from tidegate.gateway.dependencies import Gateway
 
 def further_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[Route]:
     """``environment``: of the processes that compute for a page."""
-    desk = compute_api.Desk(environment)
+    desk = compute_api.ComputePool(environment)
     return [*planner_api.routes(gateway), *compute_api.routes(gateway, desk), *pages.routes(gateway, desk)]

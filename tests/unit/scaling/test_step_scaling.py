@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.scaling.scenes import asked, target
+from tests.unit.scaling.scaling_examples import asked, target
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.scaling import Adjustment, PolicyAlarm, ScalingObservation, ScalingStep, StepScaling
 from tidegate.scaling.stepping import adjust, find_step

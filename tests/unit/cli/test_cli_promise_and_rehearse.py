@@ -1,0 +1,127 @@
+"""``promise`` and ``rehearse`` as a person runs them."""
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tidegate.advisor.promise import Baseline, Predictions, Quantity, VersionFault, expectations
+from tidegate.cli import plot_files
+from tidegate.cli.app import app
+from tidegate.domain.errors import Invalid
+
+FRAUD = str(Path(__file__).parents[3] / "examples" / "fraud.yaml")
+QUICK = """
+endpoint: quick
+model: {image: tidegate/xgboost, data: ./model.ubj}
+rollout: {strategy: canary, size: 10%, wait: 5m, final_bake: 1m}
+alarms:
+  errors: {metric: Invocation5XXErrors, statistic: Average, above: 2%, period: 1m, periods: 2}
+"""
+
+
+@pytest.fixture
+def quick(tmp_path: Path) -> str:
+    path = tmp_path / "quick.yaml"
+    path.write_text(QUICK)
+    return str(path)
+
+
+def run(*arguments: str) -> str:
+    done = CliRunner().invoke(app, arguments)
+    assert done.exception is None, done.exception
+    return done.stdout
+
+
+def test_a_promise_in_words_and_in_json(tmp_path: Path) -> None:
+    drawn = tmp_path / "power.svg"
+    words = run("promise", FRAUD, "--rps", "40", "--plot", str(drawn))
+    assert "the whole rollout takes 3h 10m" in words
+    assert "error-rate +1 %: seen in the first bake" in words
+    assert "no alarm of the rollout watches prediction-shift" in words
+    assert ET.parse(drawn).getroot().tag.endswith("svg")
+    found = json.loads(run("promise", FRAUD, "--rps", "40", "--json"))
+    assert found["kept"] is True
+    assert found["seconds"] == 3 * 3_600 + 600 + 30
+    assert [stage["share"] for stage in found["stages"]] == [25, 50, 75, 100]
+    assert found["assumed"].startswith("latency of a good version not given")
+
+
+def test_a_promise_that_is_not_kept_says_what_would_do(quick: str) -> None:
+    words = run("promise", quick, "--rps", "40", "--see", "error-rate=2.5%")
+    assert "error-rate +2.5 %: not seen" in words
+    assert "would do: an alarm on Average of Invocation5XXErrors at" in words
+    found = json.loads(run("promise", quick, "--rps", "40", "--see", "error-rate=2.5%", "--json"))
+    kinds = {one["what"]: one for one in found["wanted"][0]["proposals"]}
+    assert found["kept"] is False
+    assert kinds["bake"]["bake"] > 300
+    assert kinds["canary"]["share"] > 10
+    for one in kinds.values():
+        assert one["power"] >= 0.95
+        assert one["false_alarm"] <= 0.01
+
+
+def test_a_rehearsal_in_words_and_in_json(quick: str, tmp_path: Path) -> None:
+    drawn = tmp_path / "rehearsal.html"
+    common = ("rehearse", quick, "--rps", "40", "--runs", "20", "--fault", "error-rate=30%")
+    words = run(*common, "--plot", str(drawn))
+    assert "bad versions pulled: 20 of 20" in words
+    assert "good versions turned back by mistake: 0 of 20" in words
+    assert drawn.read_text().startswith("<!doctype html>")
+    found = json.loads(run(*common, "--json"))
+    assert found["faulty"]["back"]["count"] == 20
+    assert len(found["faulty"]["each_requests"]) == 20
+
+
+def test_a_shift_of_predictions_needs_to_know_the_usual_ones(quick: str) -> None:
+    done = CliRunner().invoke(app, ["rehearse", quick, "--rps", "40", "--fault", "prediction-shift=0.2"])
+    assert isinstance(done.exception, Invalid)
+    assert "--usual mean" in str(done.exception)
+
+
+def test_faults_as_text() -> None:
+    many = ["error-rate=5%", "latency=+80ms", "prediction-shift=0.2", "refusal-rate=3%", "failed-start"]
+    assert expectations.parse_fault(many) == VersionFault(0.05, 80_000, 0.2, 0.03, True)
+    assert expectations.parse_wanted(["latency=50ms"]) == {Quantity.LATENCY: 50_000}
+    made = expectations.parse_baseline(["error-rate=0.1%", "p99=80ms", "p50=20ms", "mean=0.4", "deviation=0.1"])
+    assert made.latency is not None
+    assert made.latency.points == ((0.5, 20_000), (0.99, 80_000))
+    assert (made.error_rate, made.predictions) == (0.001, Predictions(0.4, 0.1))
+    assert expectations.parse_baseline(["error-rate=0", "refusal-rate=2%"]) == Baseline(0.0, refusal_rate=0.02)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("eror-rate=5%", "did you mean 'error-rate'"),
+        ("error-rate", "expected something like"),
+        ("error-rate=500%", "from 0% to 100%"),
+        ("error-rate=much", "is not a number"),
+        ("latency=80", "say the unit"),
+        ("prediction-shift=nan", "is not a number"),
+    ],
+)
+def test_faults_that_cannot_be_meant(text: str, said: str) -> None:
+    with pytest.raises(Invalid, match=said):
+        expectations.parse_fault([text])
+
+
+@pytest.mark.parametrize("text", ["20ms", "p50=x", "q50=20ms", "p=20ms", "p50=20ms", "mean=1", "deviation=1"])
+def test_usual_ways_that_cannot_be_meant(text: str) -> None:
+    with pytest.raises(Invalid):
+        expectations.parse_baseline([text])
+
+
+def test_a_plot_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match=r"\.svg or \.html"):
+        plot_files.check_path(tmp_path / "plot.png")
+    with pytest.raises(Invalid, match="there is no folder"):
+        plot_files.check_path(tmp_path / "nowhere" / "plot.svg")
+
+
+def test_a_title_cannot_break_out_of_a_figure() -> None:
+    bars = plot_files.histogram("<script>", "x", "y", [1.0, 2.0], [(1.0, "50 %")])
+    assert "<script>" not in plot_files.render_svg('a"b', [bars])
+    assert ET.fromstring(plot_files.render_svg('a"b', [bars])).get("aria-label") == 'a"b'

@@ -1,0 +1,47 @@
+"""Who hears that a request waits."""
+
+import asyncio
+import time
+from pathlib import Path
+
+from tidegate.proxy.cold_start_hold import WakeSocket, render_script
+
+
+async def heard(socket: Path, *lines: bytes) -> tuple[list[tuple[str, float]], list[str]]:
+    asleep, news = list[tuple[str, float]](), list[str]()
+    wakes = WakeSocket(socket, lambda slot, since: asleep.append((slot, since)), news.append)
+    await wakes.start()
+    try:
+        for line in lines:
+            reader, writer = await asyncio.open_unix_connection(str(socket))
+            writer.write(line)
+            await writer.drain()
+            writer.write_eof()
+            await reader.read()
+            writer.close()
+    finally:
+        wakes.close()
+    return asleep, news
+
+
+def test_a_call_names_the_slot_and_since_when_a_request_waits(tmp_path: Path) -> None:
+    since = round(time.time() - 5, 3)
+    asleep, news = asyncio.run(heard(tmp_path / "s", f"s3 {since}\n".encode(), b"fraud/1/main\n"))
+    assert asleep == [("s3", since)]
+    assert news == ["fraud/1/main"]
+
+
+def test_malformed_wake_calls_are_ignored(tmp_path: Path) -> None:
+    assert asyncio.run(heard(tmp_path / "s", b"", b"s3 soon\n", b"cut off", b"\n")) == ([], [])
+
+
+def test_wrong_clock_does_not_lengthen_the_wait(tmp_path: Path) -> None:
+    before = time.time()
+    [(_, long_ago), (_, ahead)], _ = asyncio.run(heard(tmp_path / "s", b"s1 0\n", b"s1 99999999999\n"))
+    assert before - 3600 <= long_ago <= ahead <= time.time()
+
+
+def test_the_script_has_its_socket_and_its_limit() -> None:
+    text = render_script("/run/wake.sock", 60)
+    assert 'connect("unix@/run/wake.sock")' in text
+    assert "< 60 do" in text
