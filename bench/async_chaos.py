@@ -25,7 +25,7 @@ from typing import Any
 import psutil
 
 from bench.async_client import Answer, Ask, ask_all
-from tidegate.cli.client import Client
+from tidegate.cli.client import ApiClient
 from tidegate.testing.platform import Platform
 from tidegate.testing.scene import Scene, train
 
@@ -165,7 +165,7 @@ def prepare(platform: Platform, out: Path) -> None:
             "async": {**places, "retries": TRIES - 1, "max_concurrent": 8},
         },
     ]
-    with Client({"TIDEGATE_URL": platform.url}) as server:
+    with ApiClient({"TIDEGATE_URL": platform.url}) as server:
         for spec in specs:
             server.deploy(spec, "bench", override=False, supersede=False)
     for spec in specs:

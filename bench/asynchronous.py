@@ -20,7 +20,7 @@ from pathlib import Path
 
 from bench import async_chaos, tables
 from bench.async_client import CLIENTS, Answer, Ask, ask_all
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, train
 
 ENDPOINT = "bench-async"
@@ -158,7 +158,7 @@ def waited(out: Path, due: set[str]) -> int:
     """Outputs that are missing when patience is over."""
     there = lambda: not due - set(os.listdir(out / "good")) if (out / "good").is_dir() else False  # noqa: E731
     try:
-        until(there, "outputs", PATIENCE, every=0.5)
+        wait_until(there, "outputs", PATIENCE, every=0.5)
     except TimeoutError:
         return len(due - set(os.listdir(out / "good")))
     return 0

@@ -24,7 +24,7 @@ import psutil
 import xgboost
 
 from bench.tables import show
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 
 ROWS, FEATURES, RUNS = 50_000, 30, 11
 
@@ -73,7 +73,7 @@ def job(
         found: dict[str, Any] = sagemaker.describe_transform_job(TransformJobName=name)
         return found if found["TransformJobStatus"] != "InProgress" else None
 
-    found = until(ended, f"{name} has ended", 3600, every=0.1)
+    found = wait_until(ended, f"{name} has ended", 3600, every=0.1)
     if found["TransformJobStatus"] != "Completed":
         raise SystemExit(found["FailureReason"])
     log = (platform.state / "logs" / f"transform.{name}" / "runner.log").read_text()

@@ -20,7 +20,7 @@ import psutil
 
 from bench import sides, tables
 from bench.sides import Round, Side
-from tidegate.testing.platform import free_port, until
+from tidegate.testing.platform import free_port, wait_until
 
 
 def main() -> None:
@@ -58,7 +58,7 @@ def byhand(model: Path) -> Iterator[Side]:
                 return httpx.get(f"{url}/ping").status_code == 200
             return False
 
-        until(answers, "FastAPI answers")
+        wait_until(answers, "FastAPI answers")
         time.sleep(1)
         yield Side("FastAPI by hand", url, "/invocations", lambda: [tree, *tree.children(recursive=True)])
     finally:

@@ -21,7 +21,7 @@ from tidegate.domain.fleet import FleetId
 from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, encode
 from tidegate.targets.local.process import Process
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene
 
 BODY = ",".join(["0.1"] * 30).encode()
@@ -85,12 +85,14 @@ def deploy(platform: Platform, model: Path) -> None:
     httpx.put(f"{platform.url}/tidegate/v1/deploy", json={"spec": spec}, timeout=30).raise_for_status()
     scene = Scene(platform)
     scene.settled(NAME)
-    until(lambda: list(platform.state.rglob("model.forest")), "the first replica has left the trees")
+    wait_until(lambda: list(platform.state.rglob("model.forest")), "the first replica has left the trees")
 
 
 def asleep(platform: Platform) -> None:
     fleets = platform.state / "fleets" / NAME
-    until(lambda: not list(fleets.glob("*/AllTraffic/replicas/*")), "nothing of the endpoint runs", every=0.01)
+    wait_until(
+        lambda: not list(fleets.glob("*/AllTraffic/replicas/*")), "nothing of the endpoint runs", every=0.01
+    )
 
 
 def ask(platform: Platform) -> tuple[float, bool]:
@@ -139,7 +141,7 @@ def fresh_process(folder: Path, model: Path) -> float:
     process = Process.start(start, folder / "log", dict(os.environ))
     try:
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket)), timeout=60) as client:
-            until(lambda: answers(client), "the fresh process answers", every=0.002)
+            wait_until(lambda: answers(client), "the fresh process answers", every=0.002)
         return time.perf_counter() - began
     finally:
         process.kill()

@@ -28,8 +28,8 @@ from tidegate.advisor.load.shapes import bank_calls, december
 from tidegate.advisor.load.trace import Trace
 from tidegate.advisor.prices import Catalogue
 from tidegate.domain.scaling import Dimension, Predefined, ScalableTarget, TargetTracking
-from tidegate.testing.arrivals import chance
-from tidegate.testing.scaling_sim import Instances, Run, Simulation
+from tidegate.testing.arrivals import draw_arrivals
+from tidegate.testing.scaling_sim import InstanceModel, ScalingRun, ScalingSimulation
 
 INSTANCE = "ml.c5.xlarge"
 YEAR, DAY = 2026, 86400
@@ -88,7 +88,7 @@ def uneven(rates: Sequence[float], draw: random.Random) -> list[float]:
             other = near[0] if second < 1800 else near[1]
             mean = rate + (other - rate) * side
             found.append(mean * levels[hour] * (1 + WAVES * math.sin(2 * math.pi * second / period + phase)))
-    return chance(found, draw.random)
+    return draw_arrivals(found, draw.random)
 
 
 @dataclass(frozen=True)
@@ -130,14 +130,14 @@ def compared(case: Case) -> Compared:
     return Compared(bill.total, expected, changes, max(count for _, count in counts))
 
 
-def _day(case: Case, day: int, count: int) -> Run:
+def _day(case: Case, day: int, count: int) -> ScalingRun:
     """One day; it begins with the instances that the day before ended with."""
     start = datetime(YEAR, 1, 1, tzinfo=UTC) + timedelta(days=day)
     target = ScalableTarget("e", "v", Dimension.INSTANCES, case.least, case.most, start)
     policy = TargetTracking("p", case.per_instance * PART * 60, Predefined.INVOCATIONS)
-    machine = Instances(slots=8, service_time=8 / case.per_instance, start_up=180.0)
+    machine = InstanceModel(slots=8, service_time=8 / case.per_instance, start_up=180.0)
     arrivals = case.arrivals[day * DAY : (day + 1) * DAY]
-    return Simulation(target, [policy], arrivals, instances=machine, count=count, start=start).run()
+    return ScalingSimulation(target, [policy], arrivals, instances=machine, count=count, start=start).run()
 
 
 def main() -> None:

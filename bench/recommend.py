@@ -20,8 +20,8 @@ from tidegate.advisor.recommend.configurations import Candidate, Objective, Prob
 from tidegate.advisor.recommend.estimates import offers
 from tidegate.advisor.recommend.load_runs import Ground, cores
 from tidegate.advisor.recommend.search import Effort, Look, highest, search
-from tidegate.cli.local_recommender import LAST_LOOK
-from tidegate.cli.recommend import BUDGET
+from tidegate.cli.local_recommender import SEARCH_SHARE
+from tidegate.cli.recommend import DEFAULT_BUDGET
 from tidegate.testing.scene import train
 
 OBJECTIVE = Objective(99, 0.05)
@@ -42,7 +42,7 @@ def main() -> None:
         model = {"image": "tidegate/xgboost", "data": train(Path(folder), 1, trees=200)}
         with Ground(model, [BODY], "application/json", OBJECTIVE) as ground:
             began = time.monotonic()
-            until = began + BUDGET * LAST_LOOK
+            until = began + DEFAULT_BUDGET * SEARCH_SHARE
             few = search(
                 space, ground.measure, OBJECTIVE, RATE, effort, tell=told, late=lambda: time.monotonic() > until
             )

@@ -12,7 +12,7 @@ import time
 from bench import tables
 from bench.probe import Probe
 from tidegate.advisor.load import LoadGenerator
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, canary, train
 
 BODY = ",".join(["0.1"] * 30).encode()
@@ -44,7 +44,7 @@ def measure(platform: Platform, rollbacks: int, rate: float) -> tuple[list[float
             scene.cloudwatch.set_alarm_state(AlarmName="by-hand", StateValue="OK", StateReason="begin")
             config = scene.config(urls[1], instances=1)
             scene.update("bench", config, canary(50, 600, alarms=["by-hand"]))
-            until(lambda config=config: probe.last(config), "the canary answers")  # type: ignore[misc]
+            wait_until(lambda config=config: probe.last(config), "the canary answers")  # type: ignore[misc]
             scene.cloudwatch.set_alarm_state(AlarmName="by-hand", StateValue="ALARM", StateReason="measure")
             rung = time.time()
             settled = scene.settled("bench")

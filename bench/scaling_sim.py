@@ -20,8 +20,8 @@ from tidegate.domain.scaling import (
     ScalableTarget,
     TargetTracking,
 )
-from tidegate.testing.arrivals import chance, jump
-from tidegate.testing.scaling_sim import START, Instances, Run, Simulation
+from tidegate.testing.arrivals import draw_arrivals, ramp
+from tidegate.testing.scaling_sim import START, InstanceModel, ScalingRun, ScalingSimulation
 
 OBJECTIVE = 0.05
 START_UPS = (1.0, 2.0, 5.0, 30.0)
@@ -44,18 +44,18 @@ RULES: dict[str, tuple[int, tuple[Policy, ...]]] = {
 
 
 def traffic() -> list[float]:
-    rates = jump(20.0, 200.0, before=1800, rise=10, after=1790) + [20.0] * 3600
-    return chance(rates, random.Random(1).random)
+    rates = ramp(20.0, 200.0, before=1800, rise=10, after=1790) + [20.0] * 3600
+    return draw_arrivals(rates, random.Random(1).random)
 
 
-def replayed(rule: str, start_up: float) -> Run:
+def replayed(rule: str, start_up: float) -> ScalingRun:
     count, policies = RULES[rule]
     target = ScalableTarget("fraud", "AllTraffic", Dimension.INSTANCES, min(count, 10), 12, START)
-    return Simulation(
+    return ScalingSimulation(
         target,
         policies,
         traffic(),
-        instances=Instances(start_up=start_up),
+        instances=InstanceModel(start_up=start_up),
         count=count,
         objective=OBJECTIVE,
         counted="only" not in rule,

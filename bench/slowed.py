@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 
 ENVIRONMENT = {"TIDEGATE_TRUST": "code", "TIDEGATE_DRAIN_TIMEOUT": "10"}
 CODE = """\
@@ -38,7 +38,7 @@ def deploy(platform: Platform, spec: dict[str, Any]) -> None:
     if answer.status_code >= 300:
         raise RuntimeError(answer.text)
     name, count = spec["endpoint"], spec.get("instances", 1)
-    until(lambda: serves(platform, name, count), f"{name} serves", 120)
+    wait_until(lambda: serves(platform, name, count), f"{name} serves", 120)
 
 
 def serves(platform: Platform, name: str, count: int) -> bool:

@@ -23,9 +23,9 @@ import httpx
 
 from bench import tables
 from bench.soak_faults import ROOM, Faults, Harm, faked_clock
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, all_at_once, canary, linear
-from tidegate.testing.small_disk import small_disk
+from tidegate.testing.small_disk import mount_small_disk
 
 IMAGE = "soak/model"
 FLAWS = ("", "", "", "fails", "fails in part", "hangs", "slow", "never loads")
@@ -143,7 +143,7 @@ class Soak:
         began = time.time()
         scene.update("soak", config, self.chance.choice(kinds))
         time.sleep(self.chance.uniform(0, 12))
-        self.harms.append(self.faults.happen(name))
+        self.harms.append(self.faults.inject(name))
         settled = self._settled()
         if flaw:
             self.trials.append((began, time.time()))
@@ -160,7 +160,7 @@ class Soak:
             except Exception:  # the platform may be busy with what was done to it
                 return None
 
-        return until(ask, "the update ended", 300)
+        return wait_until(ask, "the update ended", 300)
 
     def _guard(self, scene: Scene, config: str) -> list[str]:
         """Alarms of this version alone. One that is redefined keeps its state until it is judged again, as on AWS."""
@@ -216,7 +216,7 @@ def run(seconds: float, rate: float, seed: int) -> Soak:
         with contextlib.ExitStack() as stack:
             disk = None
             with contextlib.suppress(OSError):  # this user may mount nothing: no disk is filled
-                disk = stack.enter_context(small_disk(folder / "s", ROOM))
+                disk = stack.enter_context(mount_small_disk(folder / "s", ROOM))
             platform = stack.enter_context(Platform(folder / "s", environment=environment))
             faults = Faults(platform, chance, disk, folder / "clock" if clock else None)
             soak = Soak(platform, faults, Clients(platform.url, rate), chance)

@@ -53,7 +53,7 @@ class Faults:
         known += ["kill proxy", "lock database"]
         return known + ["fill disk"] * (self.disk is not None) + ["set clock"] * (self.clock is not None)
 
-    def happen(self, name: str) -> Harm:
+    def inject(self, name: str) -> Harm:
         began = time.time()
         seconds = self.chance.uniform(2, 12)
         match name:

@@ -22,7 +22,7 @@ import uvloop
 from bench.tables import percentile, show
 from tidegate.domain.fleet import FleetId, RoutingStrategy
 from tidegate.domain.traffic import WHOLE, RouteTable, table
-from tidegate.proxy.binary import find, version
+from tidegate.proxy.binary import find_haproxy, read_version
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.settings import Settings
 from tidegate.testing.platform import free_port
@@ -193,13 +193,13 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="put the tables into docs/benchmarks.md")
     parser.add_argument("--haproxy", default="", help="which HAProxy; without it the one that tidegate would run")
     given = parser.parse_args()
-    program = find(given.haproxy)
+    program = find_haproxy(given.haproxy)
     folder = Path(tempfile.mkdtemp(prefix="tg-"))
     try:
         found = uvloop.run(measure(program, folder))
     finally:
         shutil.rmtree(folder)
-    number = ".".join(str(part) for part in version(str(program)) or ())
+    number = ".".join(str(part) for part in read_version(str(program)) or ())
     rows: list[tuple[object, ...]] = []
     for what, place in (("the call returns after", 0), ("last request to the old fleet sent after", 1)):
         values = [times[place] for times in found.changes]

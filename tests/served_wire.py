@@ -26,7 +26,7 @@ from tidegate.service.record_kinds import ENDPOINT
 from tidegate.store import SqlStore, open_store
 from tidegate.store.queue import SqlQueue
 from tidegate.testing.memory_metrics import MemoryMetrics
-from tidegate.testing.samples import judged
+from tidegate.testing.samples import complete_evidence
 from tidegate.wire import dispatch
 from tidegate.wire.operation import WireContext, WireRequest, WireResponse
 
@@ -132,7 +132,9 @@ def _at_rest(endpoint: Endpoint) -> bool:
 def _as_wanted(endpoint: Endpoint, alarms: AlarmState, now: datetime) -> Observation:
     fleets = {id: FleetSeen(id, spec.count, spec.count) for id, spec in desired_state.fleets(endpoint).items()}
     plan = endpoint.rollout.plan.alarms if endpoint.rollout else ()
-    return Observation(fleets, desired_state.traffic(endpoint), dict.fromkeys(plan, alarms), judged(now))
+    return Observation(
+        fleets, desired_state.traffic(endpoint), dict.fromkeys(plan, alarms), complete_evidence(now)
+    )
 
 
 def _check_answer(http_response: Any, parsed: dict[str, Any], model: Any, **_: Any) -> None:

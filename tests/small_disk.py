@@ -14,7 +14,7 @@ def small_disk(folder: Path, size: str = "2m") -> Iterator[disks.SmallDisk]:
     """Mounted on ``folder``, which is made. The test is skipped where nothing may be mounted."""
     with contextlib.ExitStack() as stack:
         try:
-            disk = stack.enter_context(disks.small_disk(folder, size))
+            disk = stack.enter_context(disks.mount_small_disk(folder, size))
         except OSError as error:
             pytest.skip(f"needs a disk that can be filled: {error}")
         yield disk

@@ -23,7 +23,7 @@ from bench.soak_faults import FAKETIME, faked_clock
 from tests.integration.conftest import STAND_IN, images
 from tests.small_disk import small_disk
 from tidegate.advisor.load import LoadGenerator
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, canary
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
@@ -57,7 +57,7 @@ class Story:
     def wait_beyond_the_bake(self) -> None:
         """Until the version has failed for as long as its bake lasts and more: requests are the clock."""
         began = time.monotonic()
-        until(lambda: time.monotonic() - began > BAKE + 3, "the bake's end has passed", 60)
+        wait_until(lambda: time.monotonic() - began > BAKE + 3, "the bake's end has passed", 60)
 
     def wait_until_nothing_fails(self) -> None:
         """Until requests have failed, and then for some time none has."""
@@ -68,7 +68,7 @@ class Story:
             before, failed = failed, self.load.snapshot().failed
             return 0 < failed == before
 
-        until(quiet, "traffic is back while nothing can be saved", 60, every=2.0)
+        wait_until(quiet, "traffic is back while nothing can be saved", 60, every=2.0)
 
     def events(self) -> list[dict[str, str]]:
         found: list[dict[str, str]] = []
@@ -91,7 +91,7 @@ class Story:
         assert settled["EndpointConfigName"] == self.good, settled
         reasons = (because, "recorded", "failed each of its")  # the first guard that sees it turns it back
         assert any(reason in settled["FailureReason"] for reason in reasons), settled
-        until(lambda: self._answers_well(), "the old version answers everything")
+        wait_until(lambda: self._answers_well(), "the old version answers everything")
 
     def _answers_well(self) -> bool:
         answers = [self.scene.invoke(self.endpoint, [[1.0]]) for _ in range(20)]
@@ -113,7 +113,7 @@ def baking(
     headers, path = {"Content-Type": "text/csv"}, f"/endpoints/{endpoint}/invocations"
     with LoadGenerator(platform.url, path, b"1.0", headers, 60, connections=8) as load:
         scene.update(endpoint, bad, canary(50, bake, alarms=alarms))
-        until(lambda: bad in load.snapshot().by_config, "the new version takes traffic")
+        wait_until(lambda: bad in load.snapshot().by_config, "the new version takes traffic")
         yield Story(platform, scene, endpoint, good, bad, failing, hanging, load)
         load.stop()
 
@@ -174,7 +174,7 @@ def test_an_upgrade_that_puts_the_sockets_elsewhere_costs_no_request_and_no_guar
         assert (state / "run" / "haproxy.sock").is_socket()
         assert workers(platform) == before
         known = story.load.snapshot().total.count
-        until(lambda: story.load.snapshot().total.count > known + 100, "requests afterwards")
+        wait_until(lambda: story.load.snapshot().total.count > known + 100, "requests afterwards")
         assert story.load.snapshot().failed == 0
         story.break_it()
         story.ends_well()
@@ -263,7 +263,7 @@ def test_no_rollout_without_alarms_goes_on_while_its_workers_are_stopped(
                     process.suspend()
             return time.monotonic() - began > BAKE + 3
 
-        until(keep_them_stopped, "the bake's end has passed", 60)
+        wait_until(keep_them_stopped, "the bake's end has passed", 60)
         assert not {event["kind"] for event in story.events()[before:]} & FORWARD
 
 
@@ -296,11 +296,11 @@ def test_a_proxy_that_is_silent_lets_no_rollout_go_forward(environment: dict[str
                         process.suspend()
             return time.monotonic() - began > BAKE + 3
 
-        until(keep_it_stopped, "the bake's end has passed", 60, every=0.01)
+        wait_until(keep_it_stopped, "the bake's end has passed", 60, every=0.01)
         for process in platform.processes():
             if process.pid in stopped:
                 process.resume()
-        until(story.is_healthy, "the proxy serves again")
+        wait_until(story.is_healthy, "the proxy serves again")
         story.ends_well()
         assert "killing it, and starting another" in platform.log.read_text()
         since = {event["kind"] for event in story.events()[before:]}

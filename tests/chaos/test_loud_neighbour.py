@@ -8,7 +8,7 @@ import pytest
 from tests.chaos.test_gaps import baking
 from tests.integration.conftest import STAND_IN, images
 from tidegate.advisor.load import LoadGenerator
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
@@ -25,7 +25,7 @@ def test_infinite_differences_of_a_shadow_switch_off_no_guard(tmp_path: Path) ->
         scene.create("loud", loud)
         headers = {"Content-Type": "application/json"}
         with LoadGenerator(platform.url, "/endpoints/loud/invocations", HUGE, headers, 40, connections=4) as noise:
-            until(lambda: differences(platform) > 1e100, "the differences are huge", 60, every=0.5)
+            wait_until(lambda: differences(platform) > 1e100, "the differences are huge", 60, every=0.5)
             with baking(platform, tmp_path) as story:
                 story.break_it()
                 story.ends_well()

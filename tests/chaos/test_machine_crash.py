@@ -14,7 +14,7 @@ import pytest
 
 from tests.integration.conftest import STAND_IN, images
 from tidegate.advisor.load import LoadGenerator
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, canary
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
@@ -37,7 +37,7 @@ def baking(tmp_path: Path) -> Iterator[tuple[Platform, str, str, LoadGenerator]]
         headers, path = {"Content-Type": "text/csv"}, f"/endpoints/{ENDPOINT}/invocations"
         with LoadGenerator(platform.url, path, b"1.0", headers, 60, connections=8) as load:
             scene.update(ENDPOINT, new, canary(50, BAKE, alarms=["errors"]))
-            until(lambda: new in load.snapshot().by_config, "the new version takes traffic")
+            wait_until(lambda: new in load.snapshot().by_config, "the new version takes traffic")
             yield platform, old, new, load
             load.stop()
 
@@ -80,7 +80,7 @@ def test_a_crash_of_the_machine_turns_no_good_version_back(tmp_path: Path, proxy
         platform.kill_controller()  # it is dead already, and is waited for
         failed = load.snapshot().failed
         platform.start()
-        until(lambda: load.snapshot().failed > failed, "requests fail while nothing is there")
+        wait_until(lambda: load.snapshot().failed > failed, "requests fail while nothing is there")
         settled = Scene(platform).settled(ENDPOINT)
         assert settled["EndpointConfigName"] == new, settled
         assert counted(platform, "tidegate_platform_unavailable_total", new) > 0

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_platform_transform import ended, runner, start, table, worker
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, train
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]
@@ -72,7 +72,7 @@ def test_jobs_whose_processes_are_killed(tmp_path: Path) -> None:
                 break
             job = chance.choice(left)
             before = records(platform, job)
-            until(
+            wait_until(
                 lambda job=job, before=before: records(platform, job) > before or job not in going_on(scene),  # type: ignore[misc]
                 f"{job} goes on",
                 120,

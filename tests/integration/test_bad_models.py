@@ -22,7 +22,7 @@ from sklearn.linear_model import LinearRegression
 
 from tests.integration.test_worker_runtimes import onnx_model
 from tidegate.serving.process.memory_watch import held
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, train
 
 pytestmark = pytest.mark.e2e
@@ -339,7 +339,7 @@ def ask(scene: Scene, name: str, body: bytes = b"x") -> str:
 
 def recovered(scene: Scene, name: str) -> None:
     """It answers again, from a process that has begun to count anew."""
-    until(lambda: ask(scene, name) in ("1", "2", "3"), f"{name} answers again")
+    wait_until(lambda: ask(scene, name) in ("1", "2", "3"), f"{name} answers again")
     assert scene.describe(name)["EndpointStatus"] == "InService"
     unharmed(scene)
 
@@ -355,7 +355,7 @@ def test_a_model_that_leaks_is_replaced_before_it_harms_others(healthy: Scene, p
     serving(healthy, "leaks", "leaks", memory="300MiB")
     assert [ask(healthy, "leaks"), ask(healthy, "leaks")] == ["1", "2"]
     said = r"outgrew the memory limit of 300 MiB by [0-9.]+ MiB after [12] requests\."
-    until(lambda: re.search(said, platform.log.read_text()), "the reason in the log")
+    wait_until(lambda: re.search(said, platform.log.read_text()), "the reason in the log")
     recovered(healthy, "leaks")
 
 
@@ -370,7 +370,7 @@ def test_a_model_that_leaks_a_little_serves_until_another_has_taken_its_place(
     while held(worker, limit) <= limit:
         assert ask(healthy, "drips", b"drip").isdecimal()
     said = r"replica \S+ is to be replaced: The replica outgrew the memory limit of 256 MiB by [0-9.]+ MiB after"
-    until(lambda: re.search(said, platform.log.read_text()), "the reason in the log")
+    wait_until(lambda: re.search(said, platform.log.read_text()), "the reason in the log")
     while (answer := ask(healthy, "drips")) not in ("1", "2"):
         assert answer.isdecimal(), platform.log.read_text()[-3000:]
     recovered(healthy, "drips")

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tidegate.testing.platform import free_port, until
+from tidegate.testing.platform import free_port, wait_until
 
 PATIENCE = 300
 """Seconds for one command or one change, on a machine with ten times as much to do as it can."""
@@ -108,17 +108,19 @@ def test_a_day_with_the_commands(commands: Commands, models: tuple[str, str]) ->
 
     second = commands.data("deploy", commands.spec(models[1]))
     assert second["change"] == "updated"
-    until(lambda: commands.data("status", "fraud")["rollout"]["phase"] == "Baking", "baking at 50 %", PATIENCE)
+    wait_until(
+        lambda: commands.data("status", "fraud")["rollout"]["phase"] == "Baking", "baking at 50 %", PATIENCE
+    )
     assert commands.data("rollout", "pause", "fraud")["rollout"]["paused"]
     assert "already paused" in commands.error("rollout", "pause", "fraud")
     assert commands.data("rollout", "resume", "fraud")["rollout"]["paused"] is None
     commands.words("rollout", "abort", "fraud")
-    until(lambda: commands.data("status", "fraud")["rollout"] is None, "turned back", PATIENCE)
+    wait_until(lambda: commands.data("status", "fraud")["rollout"] is None, "turned back", PATIENCE)
     status = commands.data("status", "fraud")
     assert (status["config"], status["last"]["cause"]) == (first["config"], "Aborted")
 
     commands.words("rollout", "retry", "fraud")
-    until(lambda: commands.data("status", "fraud")["rollout"]["phase"] == "Baking", "baking again", PATIENCE)
+    wait_until(lambda: commands.data("status", "fraud")["rollout"]["phase"] == "Baking", "baking again", PATIENCE)
     commands.words("rollout", "promote", "fraud")
     commands.words("rollout", "watch", "fraud")
     assert commands.data("status", "fraud")["config"] == second["config"]

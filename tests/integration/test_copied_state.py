@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from tests.integration.test_local_restart import ROW, _served, load, workers
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene
 
 pytestmark = pytest.mark.e2e
@@ -28,8 +28,8 @@ def test_a_controller_on_a_copy_leaves_the_original_alone(models: tuple[str, str
             shutil.copytree(platform.state, copied.state, ignore=shutil.ignore_patterns("*.sock"))
             try:
                 copied.start()
-                until(lambda: len(workers(copied)) == 2, "the copy has workers of its own")
-                until(lambda: _served(Scene(copied)), "the copy serves")
+                wait_until(lambda: len(workers(copied)) == 2, "the copy has workers of its own")
+                wait_until(lambda: _served(Scene(copied)), "the copy serves")
                 assert not workers(copied) & before
             finally:
                 assert copied.stop(keep=True) == []

@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 
 from tests.gateway_house import KEY, SECRET, SIGNED, House, ShiftedClock
 from tidegate.gateway.middleware import MAX_BODY
-from tidegate.testing.platform import until
+from tidegate.testing.platform import wait_until
 
 
 @dataclass
@@ -54,7 +54,7 @@ def serve(house: House) -> Iterator[Served]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [unix, port]})
         thread.start()
         try:
-            until(lambda: server.started, "the gateway is up", 20, 0.01)
+            wait_until(lambda: server.started, "the gateway is up", 20, 0.01)
             yield Served(house, f"http://127.0.0.1:{port.getsockname()[1]}", path)
         finally:
             server.should_exit = True

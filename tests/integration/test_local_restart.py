@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.conftest import STAND_IN, images
 from tidegate.advisor.load import LoadGenerator
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, linear
 
 pytestmark = pytest.mark.e2e
@@ -46,7 +46,7 @@ def test_hang_up_then_up_again_serves_all_the_time(models: tuple[str, str]) -> N
         new = scene.config(models[1], instances=2)
         with load(platform, "fraud") as running:
             scene.update("fraud", new, linear(25, 1))
-            until(lambda: new in running.snapshot().by_config, "the new version takes traffic")
+            wait_until(lambda: new in running.snapshot().by_config, "the new version takes traffic")
             signalled(platform, signal.SIGHUP, signal.SIGHUP)
             assert before <= workers(platform)
             platform.start()
@@ -61,7 +61,7 @@ def test_down_in_the_middle_of_a_rollout_then_up_goes_on_with_it(models: tuple[s
         scene.create("fraud", scene.config(models[0]))
         new = scene.config(models[1])
         scene.update("fraud", new, linear(25, 2))
-        until(lambda: len(workers(platform)) == 2, "the new version is started")
+        wait_until(lambda: len(workers(platform)) == 2, "the new version is started")
         assert platform.stop(keep=True) == []
         platform.start()
         assert scene.settled("fraud")["EndpointConfigName"] == new
@@ -81,7 +81,7 @@ def test_requests_in_flight_are_answered_however_often_and_how_it_is_asked_to_st
         asking = threading.Thread(target=ask)
         asking.start()
         (worker,) = workers(platform)
-        until(lambda: _in_hand(worker) == 1, "the request is in hand")
+        wait_until(lambda: _in_hand(worker) == 1, "the request is in hand")
         signalled(platform, signal.SIGTERM, signal.SIGTERM, signal.SIGHUP)
         asking.join()
         assert answers == [200]
@@ -99,8 +99,8 @@ def test_workers_from_before_there_were_access_keys_do_not_serve_without_a_signa
         keyed = replace(platform, environment={**FAST, "TIDEGATE_ACCESS_KEYS": "test:test-secret"})
         try:
             keyed.start()
-            until(lambda: workers(keyed) and not workers(keyed) & before, "they are replaced")
-            until(lambda: _served(scene), "signed requests are served")
+            wait_until(lambda: workers(keyed) and not workers(keyed) & before, "they are replaced")
+            wait_until(lambda: _served(scene), "signed requests are served")
             url = f"{keyed.url}/endpoints/fraud/invocations"
             headers = {"Authorization": "AWS4-HMAC-SHA256 nonsense", "Content-Type": "text/csv"}
             assert httpx.post(url, content=b"0.1,0.2,0.3,0.4", headers=headers).status_code == 403

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from tests.integration.test_local_restart import workers
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene
 
 pytestmark = pytest.mark.e2e
@@ -28,7 +28,7 @@ def test_an_endpoint_of_the_same_name_in_a_new_store_is_answered_by_its_own_mode
         for file in platform.state.glob("tidegate.db*"):
             file.unlink()
         platform.start()
-        until(lambda: not before & workers(platform), "the workers without a record are ended")
+        wait_until(lambda: not before & workers(platform), "the workers without a record are ended")
         assert answered_by(platform, "fraud") is None
         log = platform.log.read_text()
         assert "endpoint fraud has routes and no record" in log

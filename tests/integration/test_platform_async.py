@@ -18,9 +18,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.integration.conftest import STAND_IN, images
-from tidegate.cli.client import Client
+from tidegate.cli.client import ApiClient
 from tidegate.dispatcher.webhooks import EVENT, SIGNATURE, TIMESTAMP, signature
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene
 
 pytestmark = pytest.mark.e2e
@@ -88,7 +88,7 @@ def ask(scene: Scene, endpoint: str, **members: Any) -> dict[str, Any]:
 
 def answered(location: str) -> bytes:
     file = path(location)
-    until(file.exists, f"{file} there", 30)
+    wait_until(file.exists, f"{file} there", 30)
     return file.read_bytes()
 
 
@@ -178,7 +178,7 @@ def test_webhooks_and_files_are_told_and_a_webhook_is_signed(
         deploy(platform, spec)
         scene.settled("telling")
         answer = ask(scene, "telling")
-        until(lambda: len(seen) >= 2 and told.exists() and told.read_bytes(), "told", 30)
+        wait_until(lambda: len(seen) >= 2 and told.exists() and told.read_bytes(), "told", 30)
     finally:
         server.shutdown()
         thread.join()
@@ -197,7 +197,7 @@ def test_webhooks_and_files_are_told_and_a_webhook_is_signed(
 
 
 def deploy(platform: Platform, spec: dict[str, Any]) -> None:
-    with Client({"TIDEGATE_URL": platform.url}) as server:
+    with ApiClient({"TIDEGATE_URL": platform.url}) as server:
         server.deploy(spec, "test", override=False, supersede=False)
 
 
@@ -217,7 +217,7 @@ def test_metrics_of_the_queue(scene: Scene, endpoint: str) -> None:
         return float(sum(point["Sum"] for point in found)) if found else -1.0
 
     both = {"EndpointName": endpoint, "VariantName": "AllTraffic"}
-    until(lambda: total("InvocationsProcesssed", **both) >= 4, "processed requests counted", 20)
+    wait_until(lambda: total("InvocationsProcesssed", **both) >= 4, "processed requests counted", 20)
     assert total("InvocationFailures", **both) >= 2
     assert total("ExpiredRequests", **both) == 0
     for name in ("TimeInBacklog", "TotalProcessingTime", "RequestDownloadLatency", "ResponseUploadLatency"):
@@ -225,7 +225,7 @@ def test_metrics_of_the_queue(scene: Scene, endpoint: str) -> None:
     assert total("ApproximateBacklogSize", EndpointName=endpoint) >= 0
     assert total("HasBacklogWithoutCapacity", EndpointName=endpoint) == 0
     assert total("Invocations", **both) == -1, "not published of an asynchronous endpoint"
-    until(lambda: total("Invocation4XXErrors", **both) >= 1, "the model's errors counted", 20)
+    wait_until(lambda: total("Invocation4XXErrors", **both) >= 1, "the model's errors counted", 20)
 
 
 def test_a_killed_dispatcher_is_replaced_and_loses_nothing(
@@ -260,9 +260,9 @@ def test_an_idle_endpoint_sleeps_and_wakes_with_the_next_request(
         variant = scene.settled("sleepy")["ProductionVariants"][0]
         return {"desired": variant["DesiredInstanceCount"], "current": variant["CurrentInstanceCount"]}
 
-    until(lambda: count() == {"desired": 0, "current": 0}, "asleep", 30)
+    wait_until(lambda: count() == {"desired": 0, "current": 0}, "asleep", 30)
     assert answered(ask(scene, "sleepy")["OutputLocation"])
-    until(lambda: count() == {"desired": 0, "current": 0}, "asleep again", 30)
+    wait_until(lambda: count() == {"desired": 0, "current": 0}, "asleep again", 30)
 
 
 def test_an_update_is_carried_out_while_requests_wait(scene: Scene, models: tuple[str, str], out: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 from tests.integration.conftest import STAND_IN, images
 from tests.integration.test_worker_s3 import KEY, S3, SECRET, WEED, s3
 from tidegate.serving.contract.body_spool import IN_MEMORY
-from tidegate.testing.platform import Platform, free_port, until
+from tidegate.testing.platform import Platform, free_port, wait_until
 from tidegate.testing.scene import Scene
 
 __all__ = ["s3"]
@@ -49,7 +49,7 @@ def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         )
     try:
         url = f"http://127.0.0.1:{port}"
-        until(lambda: answers(url), "moto", 60)
+        wait_until(lambda: answers(url), "moto", 60)
         yield url
     finally:
         server.kill()
@@ -99,7 +99,7 @@ def there(s3: S3, address: str) -> dict[str, Any]:
         except s3.client.exceptions.NoSuchKey:
             return None
 
-    return until(found, address, 60)
+    return wait_until(found, address, 60)
 
 
 def test_objects_and_topics(scene: Scene, s3: S3, moto: str, models: tuple[str, str]) -> None:
@@ -128,7 +128,7 @@ def test_objects_and_topics(scene: Scene, s3: S3, moto: str, models: tuple[str, 
         return answer
 
     def notice(name: str) -> dict[str, Any]:
-        got = until(lambda: sqs.receive_message(QueueUrl=queues[name]).get("Messages"), f"{name} told", 60)
+        got = wait_until(lambda: sqs.receive_message(QueueUrl=queues[name]).get("Messages"), f"{name} told", 60)
         message: dict[str, Any] = json.loads(json.loads(got[0]["Body"])["Message"])
         return message
 
@@ -208,7 +208,7 @@ def grows_little(scene: Scene, s3: S3, platform: Platform, endpoint: str, key: s
             most[part] = max(most.get(part, 0), size)
         return head(s3, output)
 
-    size = until(put, "the answer", 120 + BIG / 4e6)
+    size = wait_until(put, "the answer", 120 + BIG / 4e6)
     grown = {part: (most[part] - before.get(part, 0)) / 1e6 for part in most}
     print(f"{BIG / 1e6:.0f} MB, grown by MB: {grown}, at most MB: { ({p: n / 1e6 for p, n in most.items()}) }")
     assert grown["dispatcher"] < FLAT / 1e6

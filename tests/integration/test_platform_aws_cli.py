@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import XGBOOST, train
 
 AWS = Path(__file__).parents[2] / ".clients" / "cli" / "bin" / "aws"
@@ -96,7 +96,7 @@ def test_a_model_lives_by_the_command_line(aws: Callable[..., Any], run: Run, tm
         "--output",
         "text",
     )
-    until(lambda: aws(*status) == "InService", "in service", every=1.0)
+    wait_until(lambda: aws(*status) == "InService", "in service", every=1.0)
     aws("sagemaker", "wait", "endpoint-in-service", "--endpoint-name", "e")
     check_answers(aws, tmp_path)
     check_lists_and_tags(aws, arn)
@@ -112,7 +112,7 @@ def test_a_model_lives_by_the_command_line(aws: Callable[..., Any], run: Run, tm
         "--deployment-config",
         "BlueGreenUpdatePolicy={TrafficRoutingConfiguration={Type=ALL_AT_ONCE,WaitIntervalInSeconds=0}}",
     )
-    until(lambda: aws(*status) == "InService", "updated", every=1.0)
+    wait_until(lambda: aws(*status) == "InService", "updated", every=1.0)
     found = aws("sagemaker", "describe-endpoint", "--endpoint-name", "e")
     assert found["EndpointConfigName"] == "two"
     assert (
@@ -120,7 +120,7 @@ def test_a_model_lives_by_the_command_line(aws: Callable[..., Any], run: Run, tm
         == "ALL_AT_ONCE"
     )
     aws("sagemaker", "delete-endpoint", "--endpoint-name", "e")
-    until(lambda: aws("sagemaker", "list-endpoints")["Endpoints"] == [], "gone", every=1.0)
+    wait_until(lambda: aws("sagemaker", "list-endpoints")["Endpoints"] == [], "gone", every=1.0)
     aws("sagemaker", "wait", "endpoint-deleted", "--endpoint-name", "e")
     failed = run(*status)
     assert failed.returncode == 255

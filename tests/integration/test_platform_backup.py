@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene
 
 pytestmark = pytest.mark.e2e
@@ -65,7 +65,7 @@ def test_a_restored_platform_serves_what_it_served_then(
         ends_by_itself(platform)
         assert answer(scene, "e") == new, "what serves was left alone"
         platform.start()
-        until(lambda: answer(scene, "e") == old, "the version of then")
+        wait_until(lambda: answer(scene, "e") == old, "the version of then")
         assert [e["EndpointName"] for e in scene.sagemaker.list_endpoints()["Endpoints"]] == ["e"]
         assert {answer(scene, "e") for _ in range(20)} == {old}
 
@@ -78,7 +78,7 @@ def test_a_restored_platform_serves_what_it_served_then(
         platform.environment = {**platform.environment, "TIDEGATE_DATABASE_URL": postgres_url}
         assert data(run(platform, "restore", file, "--json"))["rows"]["journal"] > 3
         platform.start()
-        until(lambda: answer(scene, "e") == new, "it is moved")
+        wait_until(lambda: answer(scene, "e") == new, "it is moved")
         assert scene.describe("e")["EndpointStatus"] == "InService"
 
 

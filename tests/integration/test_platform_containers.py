@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from sklearn.preprocessing import StandardScaler
 
 from tidegate.advisor.load import LoadGenerator
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, canary
 
 pytestmark = pytest.mark.e2e
@@ -137,7 +137,7 @@ def test_a_pipeline_answers_and_its_errors_and_metrics_name_the_container(
     assert "Received server error (500) from checking" in other.value.response["Message"]
     with pytest.raises(ClientError, match="not a multi-container endpoint in Direct mode"):
         scene.invoke("piped", ROW, TargetContainerHostname="scaler")
-    until(lambda: counted(scene, "piped", "scaler", "Invocations") == 3, "the scaler was asked three times")
+    wait_until(lambda: counted(scene, "piped", "scaler", "Invocations") == 3, "the scaler was asked three times")
     assert counted(scene, "piped", "container-2", "Invocations") == 2
     assert counted(scene, "piped", "checking", "Invocation5XXErrors") == 1
     assert counted(scene, "piped", "scaler", "Invocation4XXErrors") == 1
@@ -184,7 +184,7 @@ def test_a_model_and_its_explainer(scene: Scene, versions: tuple[Version, Versio
         with pytest.raises(ClientError) as refused:
             scene.invoke("direct", ROW, **target)
         assert refused.value.response["Error"]["Code"] == "ValidationError"
-    until(lambda: counted(scene, "direct", "explainer", "Invocations") == 1, "the explainer was asked once")
+    wait_until(lambda: counted(scene, "direct", "explainer", "Invocations") == 1, "the explainer was asked once")
     broken = folder / "broken.ubj"
     broken.write_bytes(version.trees.read_bytes()[:-40])
     scene.update("direct", config(scene, "direct-2", side_by_side(version, broken), "Direct"))
@@ -214,5 +214,5 @@ def test_the_same_by_spec_and_commands(scene: Scene, versions: tuple[Version, Ve
     assert explanation["prediction"] == pytest.approx(value, rel=1e-6)
     shown = tidegate("status", "explained")
     assert "direct: predictor (tidegate/xgboost) | explainer (tidegate/xgboost-shap)" in shown
-    until(lambda: " OK " in tidegate("alarms"), "the alarm on the explainer has data")
+    wait_until(lambda: " OK " in tidegate("alarms"), "the alarm on the explainer has data")
     tidegate("delete", "explained", "--wait")

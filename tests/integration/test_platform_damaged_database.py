@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene
 
 pytestmark = pytest.mark.e2e
@@ -93,7 +93,7 @@ def test_damage_is_named_at_once_and_what_serves_serves_on(models: tuple[str, st
         shutil.copy(good, database)
         platform.start()
         assert scene.describe("e")["EndpointStatus"] == "InService"
-        until(lambda: workers <= {p.pid for p in platform.processes()}, "what served was adopted")
+        wait_until(lambda: workers <= {p.pid for p in platform.processes()}, "what served was adopted")
 
 
 NEVER_READY = """
@@ -113,7 +113,7 @@ def test_a_start_that_is_given_up_leaves_what_served_before(models: tuple[str, s
         workers = {p.pid for p in platform.processes()}
         late = up(platform, "-c", NEVER_READY)
         assert (late.returncode, "not ready within" in late.stderr) == (1, True), late.stderr
-        until(lambda: {p.pid for p in platform.processes()} <= workers, "the start has ended")
+        wait_until(lambda: {p.pid for p in platform.processes()} <= workers, "the start has ended")
         scene.invoke("e", ROW)
         assert {p.pid for p in platform.processes()} == workers
         platform.start()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tidegate.advisor.load import LoadGenerator
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, linear
 
 pytestmark = pytest.mark.e2e
@@ -36,11 +36,11 @@ def test_traffic_goes_on_without_a_controller_and_the_next_one_finishes_the_roll
     with load(scene, "killed") as running:
         new = scene.config(models[1], instances=2)
         scene.update("killed", new, linear(25, 1))
-        until(lambda: new in running.snapshot().by_config, "the new version takes traffic")
+        wait_until(lambda: new in running.snapshot().by_config, "the new version takes traffic")
         workers = pids(platform, "tidegate.serving")
         platform.kill_controller()
         before = running.snapshot().total.count
-        until(lambda: running.snapshot().total.count > before + 100, "requests without a controller")
+        wait_until(lambda: running.snapshot().total.count > before + 100, "requests without a controller")
         platform.start()
         settled = scene.settled("killed")
         report = running.stop()
@@ -54,8 +54,8 @@ def test_a_worker_that_is_killed_is_replaced(platform: Platform, scene: Scene, m
     with load(scene, "worker") as running:
         victim = pids(platform, "fleets/worker/")[0]
         os.kill(victim, signal.SIGKILL)
-        until(lambda: len(set(pids(platform, "fleets/worker/")) - {victim}) == 2, "a new process")
-        until(lambda: _count(scene, "worker") == 2, "two again")
+        wait_until(lambda: len(set(pids(platform, "fleets/worker/")) - {victim}) == 2, "a new process")
+        wait_until(lambda: _count(scene, "worker") == 2, "two again")
         report = running.stop()
     assert report.failed <= 8, "at most what was in its hands: one request a connection"
 
@@ -66,7 +66,7 @@ def test_a_proxy_that_is_killed_is_started_again_with_its_routes(
     scene.create("proxied", scene.config(models[0]))
     for pid in pids(platform, "haproxy"):
         os.kill(pid, signal.SIGKILL)
-    until(lambda: _answers(scene, "proxied"), "the endpoint answers again")
+    wait_until(lambda: _answers(scene, "proxied"), "the endpoint answers again")
 
 
 @pytest.mark.parametrize("kind", ["not an archive", "a link outwards", "a path outwards", "wrong format", "empty"])
@@ -111,7 +111,7 @@ def test_down_leaves_nothing_running_and_up_brings_everything_back(models: tuple
         assert platform.stop(keep=True) == [], "nothing had to be ended by force"
         assert platform.processes() == []
         platform.start()
-        until(lambda: _answers(scene, "back"), "the endpoint answers again")
+        wait_until(lambda: _answers(scene, "back"), "the endpoint answers again")
         assert scene.describe("back")["EndpointStatus"] == "InService"
     finally:
         platform.stop()

@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.integration.conftest import STAND_IN, images
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, canary, linear
 
 pytestmark = pytest.mark.e2e
@@ -61,7 +61,7 @@ def test_a_canary_is_whole_instances_of_the_new_fleet(scene: Scene) -> None:
         status = [s["Status"] for one in found.values() for s in one.get("VariantStatus", [])]
         return {one["CurrentWeight"] for one in found.values()} if status == ["Baking"] else None
 
-    until(shares, "the canary bakes")
+    wait_until(shares, "the canary bakes")
     asked = [scene.invoke("whole", [[1.0]]) for _ in range(300)]
     configs = [one["ResponseMetadata"]["HTTPHeaders"]["x-tidegate-config"] for one in asked]
     new = scene.describe("whole")["PendingDeploymentSummary"]["EndpointConfigName"]
@@ -122,11 +122,13 @@ def test_a_scaled_variant_keeps_its_type_until_it_is_deregistered_and_rests_in_u
     assert "deregister it first" in message
     scene.update("scaled", config(scene, 2), canary(50, 300))
     scaling.register_scalable_target(**SCALED, MinCapacity=3, MaxCapacity=4)
-    until(lambda: "Baking" in str(scene.describe("scaled")), "the canary bakes")
+    wait_until(lambda: "Baking" in str(scene.describe("scaled")), "the canary bakes")
     assert scene.describe("scaled")["ProductionVariants"][0]["DesiredInstanceCount"] == 2
     httpx.post(f"{scene.platform.url}/tidegate/v1/endpoints/scaled/rollout/abort").raise_for_status()
     scene.settled("scaled")
-    until(lambda: scene.describe("scaled")["ProductionVariants"][0]["DesiredInstanceCount"] == 3, "scaled then")
+    wait_until(
+        lambda: scene.describe("scaled")["ProductionVariants"][0]["DesiredInstanceCount"] == 3, "scaled then"
+    )
     scaling.deregister_scalable_target(**SCALED)
     scene.settled("scaled")
     scene.update("scaled", other)
@@ -166,4 +168,4 @@ def test_state_changes_go_to_a_file(scene: Scene, events: Path) -> None:
         arn = "arn:aws:sagemaker:us-east-1:000000000000:endpoint/told"
         return [line["detail"]["EndpointStatus"] for line in lines if line["resources"] == [arn]]
 
-    until(lambda: statuses() == ["CREATING", "IN_SERVICE"], "the creation is told")
+    wait_until(lambda: statuses() == ["CREATING", "IN_SERVICE"], "the creation is told")

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.integration.test_platform_failures import load, pids
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene
 
 pytestmark = pytest.mark.e2e
@@ -25,12 +25,12 @@ def test_a_stopped_worker_is_not_ready_and_its_requests_go_to_another(
         victim = pids(platform, "fleets/stopped/")[0]
         began = time.monotonic()
         os.kill(victim, signal.SIGSTOP)
-        until(lambda: ready(scene, "stopped") == 1, "it is not ready")
+        wait_until(lambda: ready(scene, "stopped") == 1, "it is not ready")
         noticed = time.monotonic() - began
-        until(lambda: "it is stopped, by a signal" in platform.log.read_text(), "it is given up")
+        wait_until(lambda: "it is stopped, by a signal" in platform.log.read_text(), "it is given up")
         given_up = time.monotonic() - began
-        until(lambda: victim not in pids(platform, "fleets/stopped/"), "it is gone")
-        until(lambda: ready(scene, "stopped") == 2, "another has taken its place")
+        wait_until(lambda: victim not in pids(platform, "fleets/stopped/"), "it is gone")
+        wait_until(lambda: ready(scene, "stopped") == 2, "another has taken its place")
         replaced = time.monotonic() - began
         print(f"not ready after {noticed:.1f} s, given up after {given_up:.1f} s, replaced after {replaced:.1f} s")
         report = running.stop()
@@ -45,5 +45,5 @@ def test_a_fleet_that_was_stopped_while_there_was_no_controller_is_not_in_servic
     platform.kill_controller()
     os.kill(victim, signal.SIGSTOP)
     platform.start()
-    until(lambda: victim not in pids(platform, "fleets/adopted/"), "it is replaced")
-    until(lambda: ready(scene, "adopted") == 1, "another serves")
+    wait_until(lambda: victim not in pids(platform, "fleets/adopted/"), "it is replaced")
+    wait_until(lambda: ready(scene, "adopted") == 1, "another serves")

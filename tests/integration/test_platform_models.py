@@ -16,7 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tidegate.advisor.load import LoadGenerator
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import XGBOOST, Scene, canary, train
 
 pytestmark = pytest.mark.e2e
@@ -132,7 +132,7 @@ def test_a_request_must_name_a_model_that_is_there(scene: Scene) -> None:
 
 def test_metrics_tell_of_the_models_and_of_each_client(scene: Scene) -> None:
     before = 6 * CLIENTS + 1
-    until(
+    wait_until(
         lambda: (statistic(scene, "ModelCacheHit", "SampleCount", "many") or 0) >= before, "every request counted"
     )
     hits = statistic(scene, "ModelCacheHit", "Average", "many")
@@ -145,7 +145,7 @@ def test_metrics_tell_of_the_models_and_of_each_client(scene: Scene) -> None:
         scene.invoke("many", ROW, TargetModel=NAMES[0])
         return statistic(scene, "LoadedModelCount", "Maximum", "many", Namespace="/aws/sagemaker/Endpoints") or 0
 
-    assert 1 <= until(lambda: loaded() >= 1 and loaded(), "loaded models are told", every=0.5) <= CLIENTS + 1
+    assert 1 <= wait_until(lambda: loaded() >= 1 and loaded(), "loaded models are told", every=0.5) <= CLIENTS + 1
     pages = scene.cloudwatch.get_paginator("list_metrics").paginate(
         Namespace="AWS/SageMaker",
         MetricName="Invocations",
@@ -178,7 +178,7 @@ def test_an_alarm_on_the_hit_rate_fires(scene: Scene) -> None:
         found = scene.cloudwatch.describe_alarms(AlarmNames=["hits-low"])["MetricAlarms"]
         return bool(found[0]["StateValue"] == "ALARM")
 
-    until(state, "the alarm fires")
+    wait_until(state, "the alarm fires")
     scene.cloudwatch.delete_alarms(AlarmNames=["hits-low"])
 
 
@@ -232,7 +232,7 @@ def test_the_same_by_spec_and_commands(scene: Scene, clients: Path, tmp_path: Pa
     file = tmp_path / "by-spec.yaml"
     file.write_text(SPEC)
     tidegate(scene, "deploy", str(file), "--wait")
-    until(lambda: loaded(scene, "by-spec").popitem()[1] == ["c0.tar.gz"], "the pinned model is there")
+    wait_until(lambda: loaded(scene, "by-spec").popitem()[1] == ["c0.tar.gz"], "the pinned model is there")
     body = ("--body", "0.1,0.2,0.3,0.4")
     answer = tidegate(scene, "invoke", "by-spec", "--target-model", "c3.tar.gz", *body)
     assert 0 <= float(answer) <= 1

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene
 
 pytestmark = pytest.mark.e2e
@@ -42,4 +42,4 @@ def test_a_new_endpoint_of_an_old_name_answers_by_its_own_model(
         answers = {answer(moved) for _ in range(20)}
         assert old not in answers
         assert len(answers) == 1
-        until(lambda: moved.describe("e")["EndpointStatus"] == "InService", "it stays")
+        wait_until(lambda: moved.describe("e")["EndpointStatus"] == "InService", "it stays")

@@ -13,7 +13,7 @@ import botocore.config
 import httpx
 import pytest
 
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 
 pytestmark = pytest.mark.e2e
 BURST, ROOM = 50, 2
@@ -79,13 +79,15 @@ def test_a_burst_is_answered_in_part_and_refused_for_the_rest(platform: Platform
     assert told["answered"] + told["refused"] == BURST and told["answered"] >= ROOM
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
     name = "tidegate_refused_requests_total"
-    until(lambda: total(platform, name) == told["refused"], f"{told['refused']} refused requests are counted")
+    wait_until(lambda: total(platform, name) == told["refused"], f"{told['refused']} refused requests are counted")
 
 
 def test_a_client_beyond_its_quota_is_told_so_by_boto3(platform: Platform, tmp_path: Path) -> None:
     told = replayed(platform, tmp_path, 5, "--header", "X-Client:small")
     assert told["throttled"] == 2, "the bucket holds three"
-    until(lambda: total(platform, "tidegate_throttled_requests_total") == 2, "two throttled requests are counted")
+    wait_until(
+        lambda: total(platform, "tidegate_throttled_requests_total") == 2, "two throttled requests are counted"
+    )
     runtime = boto3.client(
         "sagemaker-runtime",
         endpoint_url=platform.url,

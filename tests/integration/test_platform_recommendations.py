@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, train
 
 pytestmark = pytest.mark.e2e
@@ -74,7 +74,7 @@ def ended(scene: Asking, name: str) -> dict[str, Any]:
         found = describe(scene, name)
         return found if found["Status"] in ENDED else None
 
-    return until(look, f"{name} has ended", 240, every=0.2)
+    return wait_until(look, f"{name} has ended", 240, every=0.2)
 
 
 def of_job(platform: Platform, name: str) -> list[psutil.Process]:
@@ -92,14 +92,14 @@ def _command(process: psutil.Process) -> list[str]:
 
 def gone(platform: Platform, name: str) -> None:
     folder = Path(platform.state) / "recommendations" / name
-    until(lambda: not folder.exists(), f"nothing is left of {name}", 60)
+    wait_until(lambda: not folder.exists(), f"nothing is left of {name}", 60)
     assert of_job(platform, name) == []
 
 
 def test_a_killed_controller_and_job_end_with_recommendations(platform: Platform, scene: Asking) -> None:
     start(scene, "job")
     start(scene, "waits", JobDurationInSeconds=600, ResourceLimit={"MaxNumberOfTests": 10})
-    until(lambda: len(of_job(platform, "job")) > 1, "the job's server has started", 120)
+    wait_until(lambda: len(of_job(platform, "job")) > 1, "the job's server has started", 120)
     assert describe(scene, "waits")["Status"] == "PENDING"
     platform.kill_controller()
     (own,) = (each for each in of_job(platform, "job") if "tidegate.advisor.recommend" in _command(each))
@@ -125,7 +125,7 @@ def test_a_killed_controller_and_job_end_with_recommendations(platform: Platform
     assert step["InferenceBenchmark"]["EndpointMetrics"]["MaxInvocations"] <= 600
     gone(platform, "job")
 
-    until(lambda: len(of_job(platform, "waits")) > 1, "the second job's server has started", 120)
+    wait_until(lambda: len(of_job(platform, "waits")) > 1, "the second job's server has started", 120)
     scene.sagemaker.stop_inference_recommendations_job(JobName="waits")
     assert ended(scene, "waits")["Status"] == "STOPPED"
     gone(platform, "waits")
@@ -178,7 +178,7 @@ def test_the_command_asks_sagemaker_and_reads_its_answer(platform: Platform, sce
 @pytest.mark.timeout(900)
 def test_who_stops_the_command_stops_the_job(platform: Platform, scene: Asking) -> None:
     run = asked(scene, "--with", "job=left")
-    until(lambda: len(of_job(platform, "left")) > 1, "the job's server has started", 300)
+    wait_until(lambda: len(of_job(platform, "left")) > 1, "the job's server has started", 300)
     run.send_signal(signal.SIGINT)
     _, err = run.communicate(timeout=300)
     assert run.returncode != 0 and "stopping left" in err

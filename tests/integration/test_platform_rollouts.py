@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tidegate.advisor.load import LoadGenerator
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import KINDS, Scene, all_at_once, canary, linear
 
 pytestmark = pytest.mark.e2e
@@ -74,7 +74,7 @@ def test_a_version_that_fails_requests_is_rolled_back_by_its_error_alarm(
     assert "errors-high" in settled["FailureReason"]
     assert report.failed > 0
     assert {f.config for f in report.failures} == {bad}, "only the bad version failed requests"
-    until(
+    wait_until(
         lambda: scene.describe("errors")["ProductionVariants"][0]["CurrentInstanceCount"] == 1, "old fleet whole"
     )
 
@@ -110,7 +110,7 @@ def test_an_alarm_that_is_already_on_rolls_back_before_any_request_is_shifted(
     scene.create("already", good)
     scene.alarm("always", "Invocations", -1, TreatMissingData="breaching")
     ringing = {"AlarmNames": ["always"], "StateValue": "ALARM"}
-    until(lambda: scene.cloudwatch.describe_alarms(**ringing)["MetricAlarms"], "the alarm is on")
+    wait_until(lambda: scene.cloudwatch.describe_alarms(**ringing)["MetricAlarms"], "the alarm is on")
     with load(scene, "already") as running:
         new = scene.config(models[1])
         scene.update("already", new, all_at_once(alarms=["always"], final=30))

@@ -14,8 +14,8 @@ from botocore.exceptions import ClientError
 
 from tests.integration.conftest import STAND_IN, images
 from tidegate.advisor.load import LoadGenerator
-from tidegate.cli.client import Client
-from tidegate.testing.platform import Platform, until
+from tidegate.cli.client import ApiClient
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, canary
 
 pytestmark = pytest.mark.e2e
@@ -63,7 +63,7 @@ def ended(scaling: Any, endpoint: str, status: str = "Successful") -> dict[str, 
         found = activities(scaling, endpoint)
         return found[0] if found and found[0]["StatusCode"] == status else None
 
-    return until(newest, f"an activity of {endpoint} that is {status}")
+    return wait_until(newest, f"an activity of {endpoint} that is {status}")
 
 
 def test_bounds_policies_actions_and_activities_with_boto3(
@@ -71,14 +71,14 @@ def test_bounds_policies_actions_and_activities_with_boto3(
 ) -> None:
     scene.create("bounded", scene.config(models[0]))
     scaling.register_scalable_target(**key("bounded"), MinCapacity=2, MaxCapacity=3)
-    until(lambda: counts(scene, "bounded") == (2, 2), "the minimum is there")
+    wait_until(lambda: counts(scene, "bounded") == (2, 2), "the minimum is there")
     done = ended(scaling, "bounded")
     assert done["Cause"] == "minimum capacity was set to 2"
     assert done["Description"] == "Setting desired instance count to 2."
     assert done["EndTime"] >= done["StartTime"]
     scaling.register_scalable_target(**key("bounded"), MinCapacity=1, MaxCapacity=1)
-    until(lambda: counts(scene, "bounded") == (1, 1), "the maximum holds")
-    until(lambda: len(activities(scaling, "bounded")) == 2, "both are told")
+    wait_until(lambda: counts(scene, "bounded") == (1, 1), "the maximum holds")
+    wait_until(lambda: len(activities(scaling, "bounded")) == 2, "both are told")
     assert ended(scaling, "bounded")["Cause"] == "maximum capacity was set to 1"
     kind = "SageMakerVariantInvocationsPerInstance"
     made = scaling.put_scaling_policy(
@@ -124,7 +124,7 @@ def deploy(platform: Platform, endpoint: str, **more: Any) -> None:
         "autoscaling": {"min": 1, "max": 3, "target": 4, "scale_in_after": "4s"},
         **more,
     }
-    with Client({"TIDEGATE_URL": platform.url}) as server:
+    with ApiClient({"TIDEGATE_URL": platform.url}) as server:
         server.deploy(spec, "test", override=False, supersede=False)
 
 
@@ -139,15 +139,15 @@ def test_instances_come_with_the_load_and_go_with_it_and_no_request_is_lost(
     deploy(platform, "busy")
     scene.settled("busy")
     with load(platform, "busy", 90) as running:
-        until(lambda: counts(scene, "busy") == (3, 3), "three instances for nine requests at one time")
+        wait_until(lambda: counts(scene, "busy") == (3, 3), "three instances for nine requests at one time")
         report = running.stop()
     assert report.failed == 0, report.failures[:3]
     assert activities(scaling, "busy")[-1]["Cause"].endswith("triggered policy fast")
     with load(platform, "busy", 8) as running:
-        until(lambda: counts(scene, "busy") == (1, 1), "one instance for less than one request")
+        wait_until(lambda: counts(scene, "busy") == (1, 1), "one instance for less than one request")
         report = running.stop()
     assert report.failed == 0, report.failures[:3]
-    until(
+    wait_until(
         lambda: {one["StatusCode"] for one in activities(scaling, "busy")} <= {"Successful", "Overridden"}, "ended"
     )
 
@@ -158,7 +158,7 @@ def test_instances_come_while_an_update_bakes(scene: Scene, scaling: Any, platfo
     config = scene.config(None, image=STAND_IN, environment={"DELAY_MS": "100"})
     with load(platform, "baking", 90) as running:
         scene.update("baking", config, canary(50, 12, final=1))
-        until(
+        wait_until(
             lambda: max(one["DesiredInstanceCount"] for one in sides(scene, "baking")) == 3, "scaled in mid-bake"
         )
         assert scene.describe("baking")["EndpointStatus"] == "Updating"
@@ -180,13 +180,13 @@ def test_a_new_version_begins_with_as_many_instances_as_there_are(scene: Scene, 
     bounds = {"min": 2, "max": 3, "target": 4}
     deploy(platform, "kept", autoscaling=bounds)
     scene.settled("kept")
-    until(lambda: counts(scene, "kept") == (2, 2), "the minimum is there")
+    wait_until(lambda: counts(scene, "kept") == (2, 2), "the minimum is there")
     scene.settled("kept")
     deploy(platform, "kept", autoscaling=bounds, model={"image": STAND_IN, "environment": {"DELAY_MS": "1"}})
     (coming,) = scene.describe("kept")["PendingDeploymentSummary"]["ProductionVariants"]
     assert coming["DesiredInstanceCount"] == 2
     scene.settled("kept")
-    with Client({"TIDEGATE_URL": platform.url}) as server:
+    with ApiClient({"TIDEGATE_URL": platform.url}) as server:
         assert server.scaling("kept", 10, False)["targets"][0]["max"] == 3
         same = {"endpoint": "kept", "model": {"image": STAND_IN, "environment": {"DELAY_MS": "1"}}}
         assert server.deploy(same, "test", override=False, supersede=False)["change"] == "unchanged"
@@ -199,12 +199,12 @@ def test_an_asynchronous_endpoint_wakes_from_zero_and_sleeps_again(
     bounds = {"min": 0, "max": 2, "target": 5, "scale_in_after": "2s"}
     deploy(platform, "sleeper", autoscaling=bounds, **{"async": {"output": (tmp_path / "out").as_uri()}})
     scene.settled("sleeper")
-    until(lambda: counts(scene, "sleeper") == (0, 0), "asleep", 120)
+    wait_until(lambda: counts(scene, "sleeper") == (0, 0), "asleep", 120)
     scene.settled("sleeper")
     answer = scene.runtime.invoke_endpoint_async(EndpointName="sleeper", Body=b"1,2", ContentType="text/csv")
     out = tmp_path / "out" / answer["OutputLocation"].rpartition("/")[2]
-    until(out.exists, "answered")
-    until(lambda: counts(scene, "sleeper") == (0, 0), "asleep again", 120)
+    wait_until(out.exists, "answered")
+    wait_until(lambda: counts(scene, "sleeper") == (0, 0), "asleep again", 120)
 
 
 def test_a_change_under_way_outlives_the_controller(scene: Scene, scaling: Any, platform: Platform) -> None:
@@ -213,10 +213,10 @@ def test_a_change_under_way_outlives_the_controller(scene: Scene, scaling: Any, 
     deploy(platform, "killed", model=slow, autoscaling={"min": 1, "max": 3, "target": 4})
     scene.settled("killed")
     scaling.register_scalable_target(**key("killed"), MinCapacity=2)
-    begun = until(lambda: activities(scaling, "killed"), "the change began")
+    begun = wait_until(lambda: activities(scaling, "killed"), "the change began")
     platform.kill_controller()
     platform.start()
-    until(lambda: counts(scene, "killed") == (2, 2), "it came true")
+    wait_until(lambda: counts(scene, "killed") == (2, 2), "it came true")
     done = ended(scaling, "killed")
     assert done["ActivityId"] == begun[0]["ActivityId"]
     assert len(activities(scaling, "killed")) == 1, "neither repeated nor forgotten"
@@ -247,7 +247,7 @@ def test_a_step_policy_hears_an_alarm_of_ones_own(scene: Scene, scaling: Any, mo
         scene.cloudwatch.put_metric_data(Namespace=depth["Namespace"], MetricData=[datum])
         return counts(scene, "stepped") == (2, 2)
 
-    until(grown, "one step up", every=0.3)
+    wait_until(grown, "one step up", every=0.3)
     assert ended(scaling, "stepped")["Cause"] == "monitor alarm deep in state ALARM triggered policy more"
 
     def held() -> dict[str, Any] | None:
@@ -259,7 +259,7 @@ def test_a_step_policy_hears_an_alarm_of_ones_own(scene: Scene, scaling: Any, mo
         )["ScalingActivities"]
         return next((one for one in found if "NotScaledReasons" in one), None)
 
-    reason = until(held, "the maximum is told", every=0.3)["NotScaledReasons"][0]
+    reason = wait_until(held, "the maximum is told", every=0.3)["NotScaledReasons"][0]
     assert (reason["Code"], reason["CurrentCapacity"]) == ("AlreadyAtMaxCapacity", 2)
 
 
@@ -287,7 +287,7 @@ def test_a_policy_tracks_metric_math(scene: Scene, scaling: Any, models: tuple[s
             "CustomizedMetricSpecification": {"Metrics": lines},
         },
     )
-    until(lambda: counts(scene, "reckoned") == (3, 3), "three for nine jobs", 120)
+    wait_until(lambda: counts(scene, "reckoned") == (3, 3), "three for nine jobs", 120)
     assert ended(scaling, "reckoned")["Cause"].endswith("in state ALARM triggered policy jobs")
 
 
@@ -305,7 +305,7 @@ def test_the_rule_of_aws_follows_its_alarm(scene: Scene, scaling: Any, platform:
         return counts(scene, "tracked") == (3, 3)
 
     with load(platform, "tracked", 60) as running:
-        until(grown, "three for six requests at one time", every=0.3)
+        wait_until(grown, "three for six requests at one time", every=0.3)
         report = running.stop()
     assert report.failed == 0, report.failures[:3]
     assert activities(scaling, "tracked")[-1]["Cause"] == (
@@ -321,15 +321,15 @@ def test_a_peak_of_the_calendar_is_met_ahead_by_the_start_up_that_was_measured(
     bounds = {"min": 2, "max": 3, "target": 4, "scale_in_after": "1s"}
     deploy(platform, "payday", model=slow, autoscaling=bounds)
     scene.settled("payday")
-    until(lambda: counts(scene, "payday") == (2, 2), "a start-up was measured")
+    wait_until(lambda: counts(scene, "payday") == (2, 2), "a start-up was measured")
     first = ended(scaling, "payday")
     start_up = first["EndTime"] - first["StartTime"]
     assert start_up >= timedelta(seconds=1)
     peak = (datetime.now(UTC) + start_up + timedelta(seconds=36)).replace(microsecond=0)
     rush = {"name": "rush", "starts": f"at({peak:%Y-%m-%dT%H:%M:%S})", "lasts": "10m", "count": 3}
     deploy(platform, "payday", model=slow, autoscaling={"min": 1, "max": 3, "calendar": [rush]})
-    until(lambda: counts(scene, "payday") == (1, 1), "no peak is near")
-    until(lambda: counts(scene, "payday") == (3, 3), "the peak is met", 120)
+    wait_until(lambda: counts(scene, "payday") == (1, 1), "no peak is near")
+    wait_until(lambda: counts(scene, "payday") == (3, 3), "the peak is met", 120)
     met = ended(scaling, "payday")
     assert met["Cause"] == "peak rush of policy calendar"
     assert peak - start_up - timedelta(seconds=31) <= met["StartTime"] < peak
@@ -347,7 +347,7 @@ def test_provisioned_concurrency_is_scaled(scene: Scene, scaling: Any, models: t
         found = scene.describe("warm")["ProductionVariants"][0]
         return int(found["CurrentServerlessConfig"].get("ProvisionedConcurrency", 0))
 
-    until(lambda: provisioned() == 3, "three are provisioned")
+    wait_until(lambda: provisioned() == 3, "three are provisioned")
     assert ended(scaling, "warm")["Description"] == "Setting desired provisioned concurrency to 3."
 
 

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from tests.integration.test_platform_async_s3 import moto, platform, queued, s3
 from tests.integration.test_platform_sdk_transformer import SDK
 from tests.integration.test_worker_s3 import KEY, S3, SECRET, WEED
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene
 
 __all__ = ["moto", "platform", "s3"]
@@ -61,4 +61,4 @@ def test_an_async_predictor_waits_for_answers_and_for_failures(
             return True
         return False
 
-    assert until(gone, "the endpoint deleted")
+    assert wait_until(gone, "the endpoint deleted")

@@ -16,8 +16,8 @@ from tests.integration.conftest import STAND_IN, images
 from tests.integration.test_worker_s3 import KEY as S3_KEY
 from tests.integration.test_worker_s3 import S3, WEED, s3
 from tests.integration.test_worker_s3 import SECRET as S3_SECRET
-from tidegate.cli.client import Client
-from tidegate.testing.platform import Platform, until
+from tidegate.cli.client import ApiClient
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene
 
 __all__ = ["s3"]
@@ -138,7 +138,7 @@ def use(platform: Platform, scene: Scene, s3: S3, models: tuple[str, str]) -> No
     scene.invoke("plain", ROW)
     scene.create("program", scene.config(None, image=STAND_IN))
     scene.invoke("program", ROW)
-    client = Client(
+    client = ApiClient(
         {"TIDEGATE_URL": platform.url, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": scene.keys[1]}
     )
     with client as server:
@@ -146,14 +146,16 @@ def use(platform: Platform, scene: Scene, s3: S3, models: tuple[str, str]) -> No
             server.deploy(spec, "test", override=False, supersede=False)
             scene.settled(str(spec["endpoint"]))
         question = {"spec": {**specs()[0], "endpoint": "plain"}, "rps": 40, "wanted": ["error-rate=5%"]}
-        assert "kept" in server._document("POST", "/promise", question)  # no command asks the server itself
+        assert "kept" in server._request_document(
+            "POST", "/promise", question
+        )  # no command asks the server itself
     scene.invoke("asleep", ROW)
     scene.runtime.invoke_endpoint(
         EndpointName="many", TargetModel="a.tar.gz", Body=b"1,2,3,4", ContentType="text/csv"
     )
     location = queued(scene)
     listing = {"Bucket": "models", "Prefix": location.removeprefix("s3://models/")}
-    until(lambda: "Contents" in s3.client.list_objects_v2(**listing), "the answer is in S3")
+    wait_until(lambda: "Contents" in s3.client.list_objects_v2(**listing), "the answer is in S3")
     job(scene)
 
 
@@ -203,4 +205,4 @@ def job(scene: Scene) -> None:
         status = str(scene.sagemaker.describe_transform_job(TransformJobName="job")["TransformJobStatus"])
         return None if status == "InProgress" else status
 
-    assert until(ended, "the job has ended", 90) == "Completed"
+    assert wait_until(ended, "the job has ended", 90) == "Completed"

@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests.integration.conftest import STAND_IN, images
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, canary
 
 pytestmark = pytest.mark.e2e
@@ -50,7 +50,7 @@ def replicas(platform: Platform, name: str) -> list[Path]:
 
 
 def asleep(platform: Platform, name: str) -> None:
-    until(lambda: not replicas(platform, name), f"nothing of {name} runs")
+    wait_until(lambda: not replicas(platform, name), f"nothing of {name} runs")
 
 
 def invoke(platform: Platform, name: str, body: str = "0.1,0.2,0.3,0.4") -> httpx.Response:
@@ -62,7 +62,7 @@ def invoke(platform: Platform, name: str, body: str = "0.1,0.2,0.3,0.4") -> http
 def fraud(platform: Platform, scene: Scene, models: tuple[str, str]) -> str:
     deploy(platform, "fraud", {"image": "tidegate/xgboost", "data": models[0]})
     assert scene.settled("fraud")["EndpointStatus"] == "InService"
-    until(lambda: list(platform.state.glob("fleets/fraud/*/*/model.forest")), "the trees are kept")
+    wait_until(lambda: list(platform.state.glob("fleets/fraud/*/*/model.forest")), "the trees are kept")
     return "fraud"
 
 
@@ -84,7 +84,7 @@ def test_the_log_says_where_a_cold_start_went(platform: Platform, fraud: str) ->
         logs = (platform.state / "logs" / fraud).rglob("*.log")
         return any("cold start of" in log.read_text() and "noticed" in log.read_text() for log in logs)
 
-    until(said, "a line about the cold start")
+    wait_until(said, "a line about the cold start")
 
 
 def test_a_burst_at_zero_is_answered_whole(platform: Platform, fraud: str) -> None:
@@ -112,7 +112,7 @@ def test_a_start_and_what_is_billed_are_measured(platform: Platform, scene: Scen
         return float(sum(point["Sum"] for point in page["Datapoints"]))
 
     for metric in ("ModelSetupTime", "BilledGBSeconds"):
-        until(lambda metric=metric: total(metric) > 0, metric)  # type: ignore[misc]
+        wait_until(lambda metric=metric: total(metric) > 0, metric)  # type: ignore[misc]
 
 
 def test_a_controller_that_is_killed_finds_the_request_waiting(platform: Platform, fraud: str) -> None:
@@ -185,7 +185,7 @@ def test_requests_that_wait_for_the_old_version_to_wake_are_answered_by_it(
         rollout = httpx.get(f"{platform.url}/tidegate/v1/endpoints/woken").json()["rollout"]
         return bool(rollout and rollout["phase"] == "Baking")
 
-    until(halfway, "half of the requests go to the new version", every=0.01)
+    wait_until(halfway, "half of the requests go to the new version", every=0.01)
     with ThreadPoolExecutor(10) as threads:
         found = list(threads.map(lambda _: invoke(platform, "woken", "1"), range(10)))
     assert {answer.status_code for answer in found} == {200}, [answer.text for answer in found]
@@ -276,7 +276,7 @@ def test_an_instance_that_asks_for_more_than_it_may_have_is_replaced(
     assert scene.settled("greedy")["EndpointStatus"] == "InService"
     assert invoke(platform, "greedy", "2").text == str(2 * 2**20)
     assert invoke(platform, "greedy", "4000").status_code == 424
-    until(
+    wait_until(
         lambda: (
             "outgrew the memory limit of 512 MiB after" in platform.log.read_text()
             or any(

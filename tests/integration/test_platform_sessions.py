@@ -16,7 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.integration.conftest import STAND_IN
-from tidegate.testing.platform import until
+from tidegate.testing.platform import wait_until
 from tidegate.testing.scene import Scene, canary
 
 pytestmark = pytest.mark.e2e
@@ -125,7 +125,7 @@ def test_in_a_canary_a_session_stays_with_its_version_and_ends_with_it(scene: Sc
         found = Session.begin(scene, "update")
         return found if found.version == "2" else None
 
-    session = until(new, "a session with the new version", 60)
+    session = wait_until(new, "a session with the new version", 60)
     while scene.describe("update")["EndpointStatus"] == "Updating":
         session.go_on()
         for one in list(old):
@@ -143,11 +143,11 @@ def test_the_session_of_a_killed_instance_is_gone_and_a_new_one_works(scene: Sce
     os.kill(pid, signal.SIGKILL)
     for session in sessions:
         if session.pid == pid:
-            until(session.is_refused, "a refusal")  # it may be a ModelError first
+            wait_until(session.is_refused, "a refusal")  # it may be a ModelError first
             session.is_gone()
         else:
             session.go_on()
-    until(
+    wait_until(
         lambda: all(v["CurrentInstanceCount"] == 2 for v in scene.describe("killed")["ProductionVariants"]), "two"
     )
     for session in sessions:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tidegate.advisor.load import LoadGenerator
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, canary
 
 pytestmark = pytest.mark.e2e
@@ -57,7 +57,7 @@ def everything_is_copied(platform: Platform, scene: Scene, endpoint: str) -> Non
         answer(scene, endpoint, ROWS[0], InferenceId="marker")
         return any(pair["inference_id"] == "marker" for pair in pairs(platform, endpoint))
 
-    until(copied, "a copy of everything")
+    wait_until(copied, "a copy of everything")
 
 
 def test_a_request_in_a_session_is_not_copied(platform: Platform, scene: Scene) -> None:
@@ -79,7 +79,7 @@ def test_a_request_in_a_session_is_not_copied(platform: Platform, scene: Scene) 
 
     session = ask("session", "NEW_SESSION")["NewSessionId"].partition(";")[0]
     ask("session", session)
-    until(copied, "a copy")
+    wait_until(copied, "a copy")
     assert {pair["inference_id"] for pair in pairs(platform, "chat")} == {"marker"}
 
 
@@ -137,8 +137,8 @@ def test_a_shadow_is_described_counted_and_out_of_reach(
         )["Datapoints"]
         return sum(float(point[statistic]) for point in points)
 
-    until(lambda: total("shadow", "Invocations") == 10, "its requests are counted under its own name")
-    until(lambda: total("AllTraffic", "MirrorAgreement") == 10, "the same model agrees every time")
+    wait_until(lambda: total("shadow", "Invocations") == 10, "its requests are counted under its own name")
+    wait_until(lambda: total("AllTraffic", "MirrorAgreement") == 10, "the same model agrees every time")
     assert total("AllTraffic", "Invocations") == total("AllTraffic", "MirrorCopies") == 10
     assert total("AllTraffic", "MirrorDifference", "Maximum") == 0
     asked = [sys.executable, "-m", "tidegate.cli", "shadow", "seen", "--json"]
@@ -165,21 +165,21 @@ def test_nothing_that_a_shadow_does_reaches_a_client(
     path = f"/endpoints/{endpoint}/invocations"
     row, csv = b"0.1,0.2,0.3,0.4", {"Content-Type": "text/csv"}
     with LoadGenerator(platform.url, path, row, csv, 100, connections=8) as running:
-        until(lambda: running.snapshot().total.count > 100, "requests")
+        wait_until(lambda: running.snapshot().total.count > 100, "requests")
         if not trouble:
             fleet = re.compile(rf"fleets/{endpoint}/\d+/shadow")
             victims = [p.pid for p in platform.processes() if fleet.search(" ".join(p.cmdline()))]
             assert victims
             for pid in victims:
                 os.kill(pid, signal.SIGKILL)
-            until(lambda: running.snapshot().total.count > 300, "requests without a shadow")
+            wait_until(lambda: running.snapshot().total.count > 300, "requests without a shadow")
         assert answers(scene, endpoint) == alone
         report = running.stop()
     assert report.failed == 0, report.failures[:3]
     assert {variant for second in report.seconds for variant in second.by_variant} == {"AllTraffic"}
     assert scene.describe(endpoint)["EndpointStatus"] == "InService"
     if "FAIL_EVERY" in trouble:
-        until(lambda: pairs(platform, endpoint), "failures are kept, too")
+        wait_until(lambda: pairs(platform, endpoint), "failures are kept, too")
         assert {pair["shadow"]["status"] for pair in pairs(platform, endpoint)} == {500}
 
 
@@ -205,9 +205,11 @@ def test_in_a_canary_each_version_is_copied_to_its_own_shadow(
     row, csv = b"0.1,0.2,0.3,0.4", {"Content-Type": "text/csv"}
     with LoadGenerator(platform.url, path, row, csv, 100, connections=8) as running:
         scene.update("canary-shadow", new, canary(50, 3))
-        pending = until(lambda: scene.describe("canary-shadow").get("PendingDeploymentSummary"), "it is pending")
+        pending = wait_until(
+            lambda: scene.describe("canary-shadow").get("PendingDeploymentSummary"), "it is pending"
+        )
         assert pending["ShadowProductionVariants"][0]["VariantName"] == "shadow"
-        until(lambda: pairs(platform, "canary-shadow", 2), "the new version's requests are copied")
+        wait_until(lambda: pairs(platform, "canary-shadow", 2), "the new version's requests are copied")
         assert scene.settled("canary-shadow")["EndpointConfigName"] == new
         report = running.stop()
     assert report.failed == 0, report.failures[:3]
@@ -219,7 +221,9 @@ def test_in_a_canary_each_version_is_copied_to_its_own_shadow(
     assert {original for original, _ in first} == {shadow for _, shadow in second}
     generation = max(int(path.name) for path in Path(platform.state, "shadow", "canary-shadow").iterdir())
     new_ones = {f"{generation}/AllTraffic", f"{generation}/shadow"}
-    until(lambda: left(platform, "canary-shadow") == new_ones, "the old fleets are gone, the shadow's too", 20)
+    wait_until(
+        lambda: left(platform, "canary-shadow") == new_ones, "the old fleets are gone, the shadow's too", 20
+    )
 
 
 def left(platform: Platform, endpoint: str) -> set[str]:

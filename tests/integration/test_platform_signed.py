@@ -14,8 +14,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from tidegate.cli.client import Client
-from tidegate.testing.platform import Platform, free_port, until
+from tidegate.cli.client import ApiClient
+from tidegate.testing.platform import Platform, free_port, wait_until
 from tidegate.testing.scene import Scene
 
 pytestmark = pytest.mark.e2e
@@ -77,7 +77,7 @@ def test_one_who_signs_with_anothers_name_spends_nothing_of_its_quota(
         "quotas": {"rate": "1/m", "burst": 3},
     }
     environment = {"TIDEGATE_URL": signed.platform.url, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
-    with Client(environment) as server:
+    with ApiClient(environment) as server:
         server.deploy(spec, "test", override=False, supersede=False)
     signed.settled("held")
     forger = Scene(signed.platform, keys=(KEY, "another-secret-altogether"))
@@ -134,6 +134,6 @@ def test_copies_for_a_shadow_carry_the_signature_that_they_need(signed: Scene, m
     signed.create("shaded", signed.config(models[0], shadow={"ModelName": signed.model(models[1])}))
     kept = Path(signed.platform.state, "shadow", "shaded")
     signed.invoke("shaded", ROW)
-    found = until(lambda: list(kept.glob("*/*/*.jsonl")), "a pair")
-    lines = until(lambda: found[0].read_text().splitlines(), "it is written")
+    found = wait_until(lambda: list(kept.glob("*/*/*.jsonl")), "a pair")
+    lines = wait_until(lambda: found[0].read_text().splitlines(), "it is written")
     assert [json.loads(line)["shadow"]["status"] for line in lines] == [200]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.tcp_relay import Relay, relayed
 from tidegate.compose.dispatcher_supervisor import runs
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene
 
 pytestmark = pytest.mark.e2e
@@ -45,7 +45,7 @@ def test_a_silent_database_stops_neither_predictions_nor_the_controllers_end(
         scene = Scene(platform)
         scene.create("plain", scene.config(models[0]))
         queued(scene, "queued", scene.model(models[0]), tmp_path)
-        until(lambda: runs(platform.state / "dispatch"), "the dispatcher")
+        wait_until(lambda: runs(platform.state / "dispatch"), "the dispatcher")
 
         relay.silence()
         status = 0
@@ -56,14 +56,14 @@ def test_a_silent_database_stops_neither_predictions_nor_the_controllers_end(
         scene.invoke("plain", ROW)
 
         relay.resume()
-        until(lambda: httpx.get(f"{platform.url}/healthz", timeout=30).status_code == 200, "healthy again")
+        wait_until(lambda: httpx.get(f"{platform.url}/healthz", timeout=30).status_code == 200, "healthy again")
         source = tmp_path / "in.csv"
         source.write_text("0.1,0.2,0.3,0.4\n")
         accepted = scene.runtime.invoke_endpoint_async(
             EndpointName="queued", InputLocation=source.as_uri(), ContentType="text/csv"
         )
         output = Path(accepted["OutputLocation"].removeprefix("file://"))
-        until(output.exists, "the answer of an asynchronous request", 120)
+        wait_until(output.exists, "the answer of an asynchronous request", 120)
 
         relay.silence()
         assert platform.stop() == [], "ended by SIGTERM alone"

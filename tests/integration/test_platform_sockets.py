@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.integration.test_platform_failures import load, pids
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene
 
 pytestmark = pytest.mark.e2e
@@ -30,16 +30,16 @@ def test_a_wiped_folder_of_sockets_costs_a_second_of_requests(models: tuple[str,
         scene.create("fraud", scene.config(models[0], instances=2))
         workers, run = pids(platform, "fleets/fraud/"), platform.state / "run"
         with load(scene, "fraud", rate=50) as running:
-            until(lambda: running.snapshot().total.count > 20, "requests")
+            wait_until(lambda: running.snapshot().total.count > 20, "requests")
             if controller == "away":
                 platform.kill_controller()
             began = time.monotonic()
             shutil.rmtree(run)
             if controller == "away":
                 platform.start()
-            until(lambda: well(scene, "fraud", run), "all is well")
+            wait_until(lambda: well(scene, "fraud", run), "all is well")
             took, known = time.monotonic() - began, running.snapshot().total.count
-            until(lambda: running.snapshot().total.count > known + 100, "requests afterwards")
+            wait_until(lambda: running.snapshot().total.count > known + 100, "requests afterwards")
             report = running.stop()
         print(f"well again after {took:.1f} s; {report.failed} of {report.total.count} requests failed")
         assert pids(platform, "fleets/fraud/") == workers, "none had to be started again"

@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError, EventStreamError
 
 from tests.integration.conftest import STAND_IN
-from tidegate.testing.platform import until
+from tidegate.testing.platform import wait_until
 from tidegate.testing.scene import Scene, canary
 
 pytestmark = pytest.mark.e2e
@@ -85,7 +85,7 @@ def test_clients_that_leave_are_no_errors_and_others_are_served(scene: Scene) ->
         with httpx.stream("POST", url, content=asked, timeout=30) as answer:
             assert b"0," in next(answer.iter_raw())
     assert parts(stream(scene, {"parts": 2}, endpoint="leavers")) == [b"0,", b"1,"]
-    until(lambda: total(scene, "Invocations", "leavers") == 6, "all six are counted")
+    wait_until(lambda: total(scene, "Invocations", "leavers") == 6, "all six are counted")
     assert total(scene, "Invocation5XXErrors", "leavers") == 0
 
 
@@ -128,7 +128,7 @@ def test_openai_clients_read_server_sent_events_through_the_proxy(scene: Scene, 
 
 def test_the_time_to_the_first_part_is_a_metric(scene: Scene, served: str) -> None:
     parts(stream(scene, {"parts": 1}))
-    until(
+    wait_until(
         lambda: scene.cloudwatch.list_metrics(MetricName="FirstChunkLatency")["Metrics"],
         "FirstChunkLatency is published",
     )

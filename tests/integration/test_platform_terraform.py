@@ -13,7 +13,7 @@ from tests.terraform.go_types import check_answers
 from tests.terraform.hosting import Endpoint, EndpointConfiguration, Model
 from tests.terraform.resource import Clients, Look, Resource
 from tests.terraform.stack import ALARM, ROLE, SCALED, STEPS, TAGS, TRACKING, VARIANT
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import XGBOOST, Scene, train
 
 pytestmark = pytest.mark.e2e
@@ -49,7 +49,7 @@ def aws(scene: Scene) -> Clients:
                 scene.invoke(name, ROW)
             return look()
 
-        until(done, f"Terraform's waiter for {name}", 90)
+        wait_until(done, f"Terraform's waiter for {name}", 90)
 
     scaling = check_answers(scene.client("application-autoscaling"))
     return Clients(check_answers(scene.sagemaker), scaling, check_answers(scene.cloudwatch), wait)
@@ -118,6 +118,6 @@ def test_a_stack_is_applied_changed_and_destroyed(scene: Scene, aws: Clients, tm
     for resource in reversed(stack):
         resource.delete()
     assert [resource.read() for resource in stack] == [None] * len(stack)
-    until(lambda: not scene.sagemaker.list_endpoints()["Endpoints"], "the endpoint is gone")
+    wait_until(lambda: not scene.sagemaker.list_endpoints()["Endpoints"], "the endpoint is gone")
     for resource in reversed(stack):
         resource.delete()

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from tests.integration.test_worker_s3 import KEY, S3, SECRET, WEED, s3
 from tests.small_disk import small_disk
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, train
 
 __all__ = ["s3"]
@@ -96,7 +96,7 @@ def ended(scene: Scene, job: str, seconds: float = 60) -> dict[str, Any]:
         found: dict[str, Any] = scene.sagemaker.describe_transform_job(TransformJobName=job)
         return found if found["TransformJobStatus"] not in ("InProgress", "Stopping") else None
 
-    return until(look, f"{job} has ended", seconds)
+    return wait_until(look, f"{job} has ended", seconds)
 
 
 def table(rows: int, first: int = 0) -> str:
@@ -244,8 +244,8 @@ def test_whatever_is_killed_no_row_is_lost_or_doubled(platform: Platform, scene:
     killed = []
     for who in (runner, worker, runner):
         before = record()
-        until(lambda before=before: record() > before, "the job goes on", 60)  # type: ignore[misc]
-        victim = until(lambda who=who: who(platform, "killed"), "somebody to kill", 30)  # type: ignore[misc]
+        wait_until(lambda before=before: record() > before, "the job goes on", 60)  # type: ignore[misc]
+        victim = wait_until(lambda who=who: who(platform, "killed"), "somebody to kill", 30)  # type: ignore[misc]
         os.kill(victim.pid, signal.SIGKILL)
         killed.append(record())
     platform.kill_controller()
@@ -265,10 +265,10 @@ def test_a_job_that_is_stopped_leaves_no_process_and_is_resumed(
     more: dict[str, Any] = {"BatchStrategy": "SingleRecord", "DataProcessing": {"JoinSource": "Input"}}
     start(scene, "stopped", (tmp_path / "rows.csv").as_uri(), (tmp_path / "out").as_uri(), **more)
     parts = platform.state / "transforms" / "stopped" / "parts"
-    until(lambda: any(parts.glob("*.json")), "a checkpoint", 60)
+    wait_until(lambda: any(parts.glob("*.json")), "a checkpoint", 60)
     scene.sagemaker.stop_transform_job(TransformJobName="stopped")
     assert ended(scene, "stopped")["TransformJobStatus"] == "Stopped"
-    until(
+    wait_until(
         lambda: not runner(platform, "stopped") and not worker(platform, "stopped"), "its processes are gone", 30
     )
     assert not (tmp_path / "out").exists()
@@ -295,7 +295,7 @@ def test_a_job_waits_for_space_and_says_so(platform: Platform, scene: Scene, tmp
             assert view["status"] == "InProgress", view
             return str(view["waiting"])
 
-        assert "No space left on device" in until(told, "it says what it waits for", 60)
+        assert "No space left on device" in wait_until(told, "it says what it waits for", 60)
         disk.free()
         assert ended(scene, "waiting")["TransformJobStatus"] == "Completed"
         assert len((disk.folder / "rows.csv.out").read_text().splitlines()) == 2_000
@@ -308,16 +308,16 @@ def test_an_upload_of_a_job_that_ends_while_its_runner_is_dead_is_aborted(
     source, sink = (tmp_path / "rows.csv").as_uri(), "s3://models/halved"
     start(scene, "halved", source, sink, BatchStrategy="SingleRecord")
     parts = platform.state / "transforms" / "halved" / "parts"
-    until(lambda: any(parts.glob("*.json")), "a checkpoint", 60)
+    wait_until(lambda: any(parts.glob("*.json")), "a checkpoint", 60)
     where = {"Bucket": "models", "Key": "halved/rows.csv.out"}
     where["UploadId"] = s3.client.create_multipart_upload(**where)["UploadId"]
     platform.kill_controller()
-    os.kill(until(lambda: runner(platform, "halved"), "its runner", 30).pid, signal.SIGKILL)
+    os.kill(wait_until(lambda: runner(platform, "halved"), "its runner", 30).pid, signal.SIGKILL)
     (parts / "a.out.upload").write_text(json.dumps(where))  # as the runner leaves it in the midst of an upload
     (platform.state / "transforms" / "halved" / "result.json").write_text('{"reason": "broken off"}')
     platform.start()
     assert ended(scene, "halved")["FailureReason"] == "broken off"
-    until(lambda: not any(parts.glob("*.upload")), "no upload is under way", 30)
+    wait_until(lambda: not any(parts.glob("*.upload")), "no upload is under way", 30)
     assert "Uploads" not in s3.client.list_multipart_uploads(Bucket="models", Prefix="halved/")
 
 

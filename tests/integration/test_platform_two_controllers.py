@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene
 
 pytestmark = pytest.mark.e2e
@@ -66,7 +66,7 @@ def test_a_standby_is_left_in_the_background(postgres_url: str, tmp_path: Path) 
             found = json.loads(done.stdout)
             assert found["standby"] is True
             os.kill(found["pid"], signal.SIGTERM)
-            until(lambda: not standby.processes(), "it ends while it waits")
+            wait_until(lambda: not standby.processes(), "it ends while it waits")
         finally:
             standby.stop()
 
@@ -81,7 +81,7 @@ def test_a_standby_follows_one_that_hangs_which_ends_when_it_wakes(
         os.kill(first.controller_pid, signal.SIGSTOP)
         try:
             standby.start()  # and healthy, once the lease has run out
-            until(lambda: answers(Scene(standby)), "an instance of its own")
+            wait_until(lambda: answers(Scene(standby)), "an instance of its own")
             os.kill(first.controller_pid, signal.SIGCONT)
             assert controller(first).wait(60) == 1
             assert "Another controller has taken over" in first.log.read_text().splitlines()[-1]
@@ -95,4 +95,4 @@ def test_a_controller_is_followed_in_its_place_without_a_wait(postgres_url: str,
         platform.kill_controller()
         platform.start()
         assert "standing by" not in platform.log.read_text()
-        until(lambda: Scene(platform).sagemaker.list_endpoints(), "it answers")
+        wait_until(lambda: Scene(platform).sagemaker.list_endpoints(), "it answers")

@@ -13,7 +13,7 @@ import pytest
 from tests.proxy_stand import ENDPOINT, Stand, each_haproxy, loaded, stand
 from tidegate.domain.admission import Admission
 from tidegate.domain.fleet import FleetId, RoutingStrategy
-from tidegate.proxy.process import _runs
+from tidegate.proxy.process import _is_running
 
 pytestmark = each_haproxy
 
@@ -122,7 +122,7 @@ def test_a_proxy_that_does_not_answer_is_replaced_with_all_its_processes(program
             os.kill(master.pid, signal.SIGKILL)
             running.proxy = running.another()
             await running.proxy.start_or_adopt()
-            assert not any(_runs(process) for process in workers)
+            assert not any(_is_running(process) for process in workers)
             assert await running.proxy.routes(ENDPOINT) == wanted
             assert {(await running.ask()).body for _ in range(10)} == {b"a"}
 

@@ -147,7 +147,7 @@ def test_a_reload_that_cannot_be_written_loses_nothing(program: str) -> None:
 
 
 def test_a_disk_that_hangs_holds_no_traffic_back(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder, "PATIENCE", 0.05)
+    monkeypatch.setattr(recorder, "WRITE_TIMEOUT", 0.05)
 
     async def scene() -> None:
         async with stand(program, files=Faulty()) as running:

@@ -21,7 +21,7 @@ STREAM = "/endpoints/fraud/invocations-response-stream"
 
 @pytest.fixture(autouse=True)
 def no_time_to_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "LEARNING", 0)
+    monkeypatch.setattr(sessions, "LEARNING_TIME", 0)
 
 
 def scene(program: str, play: Callable[[Stand], Awaitable[None]], *names: str) -> None:
@@ -163,7 +163,7 @@ def test_one_that_takes_the_place_of_an_instance_does_not_take_its_sessions(prog
 @pytest.mark.parametrize("learning", [0, 1_000_000])
 def test_a_closed_session_is_gone(program: str, monkeypatch: pytest.MonkeyPatch, learning: int) -> None:
     """Also for a process that does not know all sessions yet."""
-    monkeypatch.setattr(sessions, "LEARNING", learning)
+    monkeypatch.setattr(sessions, "LEARNING_TIME", learning)
 
     async def play(running: Stand) -> None:
         home = await begin(running, "s")
@@ -260,7 +260,7 @@ async def knows(running: Stand, name: str) -> bool:
 
 async def hands_over(running: Stand) -> bool:
     """HAProxy 2.8 does so once it has done waiting for a process before it, five seconds after its start."""
-    said = await running.proxy._runtime.tell("show peers")
+    said = await running.proxy._runtime.send_command("show peers")
     flags = re.search(r"id=self .*flags=0x([0-9a-f]+)", said)
     assert flags is not None, said
     return "app_state" in said or int(flags[1], 16) & 3 == 3
@@ -292,7 +292,7 @@ def test_with_the_death_of_the_proxy_sessions_are_gone(
     program: str, monkeypatch: pytest.MonkeyPatch, learning: int
 ) -> None:
     """At first it says that it does not know yet, as after a reload."""
-    monkeypatch.setattr(sessions, "LEARNING", learning)
+    monkeypatch.setattr(sessions, "LEARNING_TIME", learning)
 
     async def play(running: Stand) -> None:
         await begin(running, "s")

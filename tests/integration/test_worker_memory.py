@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.worker_process import Workers, csv, models, workers
-from tidegate.testing.platform import until
+from tidegate.testing.platform import wait_until
 
 __all__ = ["models", "workers"]
 
@@ -26,7 +26,7 @@ def test_large_bodies_leave_nothing_behind(workers: Workers, models: Path) -> No
         before = anonymous(worker.process.pid)
         for _ in range(10):  # of a type that the model refuses, so that no library takes part
             assert (await worker.ask("/invocations", BODY, {"content-type": "application/x-odd"})).status == 424
-        until(lambda: anonymous(worker.process.pid) < before + 40, "the memory is given back", every=0.2)
+        wait_until(lambda: anonymous(worker.process.pid) < before + 40, "the memory is given back", every=0.2)
         assert (await worker.ask("/invocations", csv(1, 2, 3, 4, 5), text)).status == 200
 
     workers.run(test())

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from hypothesis import strategies as st
 
-from tidegate.advisor.rehearsal.simulation import updating
+from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint, Wanted
 from tidegate.domain.observation import Capabilities
@@ -17,22 +17,22 @@ from tidegate.rollout.commands import Change
 from tidegate.rollout.step import step
 from tidegate.testing.faults import (
     AlarmTurns,
-    Blind,
-    Crash,
-    Happening,
-    PersonDoes,
-    Physics,
-    Point,
+    ControllerCrash,
+    CrashPoint,
+    ObservationGap,
     ReplicasDie,
-    RouterForgets,
-    Side,
+    RolloutSide,
+    RouterRestarts,
+    ScriptedEvent,
     StartsFail,
-    StartsWork,
+    StartsRecover,
+    UserCommand,
     When,
+    WorldTiming,
 )
 from tidegate.testing.invariants import Invariants, expect
 from tidegate.testing.samples import all_at_once, canary, instances, linear, percent, rolling, version
-from tidegate.testing.world import Stepper, World
+from tidegate.testing.world import StepFunction, World
 
 DAY = 86_400.0
 LONG = 40 * DAY
@@ -47,7 +47,7 @@ whens = st.builds(
     after=seconds,
 )
 physics = st.builds(
-    Physics,
+    WorldTiming,
     latencies=st.lists(st.sampled_from([0.0, 0.1, 0.9, 3.0, 12.0, 100.0]), min_size=1, max_size=6).map(tuple),
     losses=st.lists(st.booleans(), min_size=1, max_size=5).map(lambda drawn: (*drawn, False)),
     startups=st.lists(st.sampled_from([1.0, 30.0, 200.0]), min_size=1, max_size=3).map(tuple),
@@ -63,57 +63,57 @@ class Setting:
     old: Version
     new: Version
     deployment: DeploymentConfig
-    physics: Physics
-    happenings: tuple[Happening, ...]
-    crashes: tuple[Crash, ...] = ()
+    physics: WorldTiming
+    script: tuple[ScriptedEvent, ...]
+    crashes: tuple[ControllerCrash, ...] = ()
 
-    def world(self, invariants: Invariants | None = None, step: Stepper = step) -> World:
-        return updating(
+    def world(self, invariants: Invariants | None = None, step: StepFunction = step) -> World:
+        return make_updating_world(
             self.old,
             self.new,
             self.deployment,
             physics=self.physics,
-            happenings=self.happenings,
+            script=self.script,
             crashes=self.crashes,
             watchers=(invariants,) if invariants else (),
             step=step,
         )
 
 
-sides = st.sampled_from(Side)
+sides = st.sampled_from(RolloutSide)
 alarm_turns = st.builds(AlarmTurns, whens, st.just("alarm"), st.sampled_from([*AlarmState, None]))
 alarm_fires = st.builds(AlarmTurns, whens, st.just("alarm"), st.just(AlarmState.ALARM))
 deaths = st.builds(ReplicasDie, whens, sides, st.integers(1, 3))
 blindness = st.builds(
-    Blind, whens, seconds, st.booleans(), st.booleans(), st.booleans(), st.booleans(), st.booleans()
+    ObservationGap, whens, seconds, st.booleans(), st.booleans(), st.booleans(), st.booleans(), st.booleans()
 )
 failing = st.builds(StartsFail, whens, sides)
-mending = st.builds(StartsWork, whens, sides)
-forgetting = st.builds(RouterForgets, whens)
+mending = st.builds(StartsRecover, whens, sides)
+forgetting = st.builds(RouterRestarts, whens)
 
 
 COMMANDS = ("pause", "resume", "abort", "promote", "scale", "supersede")
 
 
 @st.composite
-def people(draw: st.DrawFn, commands_of: Sequence[str] = COMMANDS) -> PersonDoes:
+def people(draw: st.DrawFn, commands_of: Sequence[str] = COMMANDS) -> UserCommand:
     """One command. Whether it is accepted depends on the moment; refusing is an answer too."""
     when = draw(whens)
     what = draw(st.sampled_from(commands_of))
     match what:
         case "pause":
-            return PersonDoes(when, what, lambda e, now: commands.pause(e, "ann", now))
+            return UserCommand(when, what, lambda e, now: commands.pause(e, "ann", now))
         case "resume":
-            return PersonDoes(when, what, lambda e, now: commands.resume(e, "ann", now))
+            return UserCommand(when, what, lambda e, now: commands.resume(e, "ann", now))
         case "abort":
-            return PersonDoes(when, what, lambda e, now: commands.abort(e, "ann", now))
+            return UserCommand(when, what, lambda e, now: commands.abort(e, "ann", now))
         case "promote":
-            return PersonDoes(when, what, lambda e, now: commands.promote(e, "ann", now))
+            return UserCommand(when, what, lambda e, now: commands.promote(e, "ann", now))
         case "scale":
             change = Change(draw(st.sampled_from([None, 0.5, 2.0])), draw(st.sampled_from([None, 1, 2, 3, 5])))
-            return PersonDoes(when, what, lambda e, now: commands.scale(e, {"AllTraffic": change}, now))
+            return UserCommand(when, what, lambda e, now: commands.scale(e, {"AllTraffic": change}, now))
         case _:
-            return PersonDoes(when, what, superseding(f"v{draw(st.integers(3, 5))}"))
+            return UserCommand(when, what, superseding(f"v{draw(st.integers(3, 5))}"))
 
 
 def superseding(name: str) -> Callable[[Endpoint, datetime], Endpoint]:
@@ -148,7 +148,7 @@ def deployments(draw: st.DrawFn) -> DeploymentConfig:
 
 
 @st.composite
-def settings(draw: st.DrawFn, happenings: st.SearchStrategy[Happening], evidence: bool = False) -> Setting:
+def settings(draw: st.DrawFn, happenings: st.SearchStrategy[ScriptedEvent], evidence: bool = False) -> Setting:
     counts = draw(st.sampled_from([2, 3, 4]))
     deployment = draw(deployments())
     beside, weight = draw(st.sampled_from([(0, 1.0), (0, 1.0), (2, 3.0), (2, 0.0)]))
@@ -164,14 +164,17 @@ def settings(draw: st.DrawFn, happenings: st.SearchStrategy[Happening], evidence
         new=sized("v2", counts),
         deployment=replace(deployment, require_evidence=evidence or deployment.require_evidence),
         physics=draw(physics),
-        happenings=tuple(draw(st.lists(happenings, max_size=5))),
+        script=tuple(draw(st.lists(happenings, max_size=5))),
     )
 
 
 troubles = st.one_of(alarm_fires, alarm_turns, deaths, blindness, failing, mending, forgetting)
 anything = st.one_of(troubles, people(), people(), people())
 crashes = st.lists(
-    st.builds(Crash, st.integers(1, 12), st.sampled_from(Point), st.sampled_from([0.0, 1.0, 400.0])), max_size=2
+    st.builds(
+        ControllerCrash, st.integers(1, 12), st.sampled_from(CrashPoint), st.sampled_from([0.0, 1.0, 400.0])
+    ),
+    max_size=2,
 ).map(tuple)
 
 
@@ -179,11 +182,11 @@ def ended(world: World) -> bool:
     return world.record is None or world.record.rollout is None
 
 
-def check(setting: Setting, step: Stepper = step) -> World:
+def check(setting: Setting, step: StepFunction = step) -> World:
     """Runs the world to the end of its last rollout, all invariants watched. People come back: what is paused is
     resumed, the alarm recovers, replicas come up again, so that nothing but a fault can hold it."""
     world = setting.world(Invariants(), step)
-    for _ in range(len(setting.happenings) + 1):
+    for _ in range(len(setting.script) + 1):
         world.run(world.now + LONG, settled=ended)
         if ended(world):
             world.target.broken.clear()

@@ -23,8 +23,8 @@ from tidegate.reconcile.metrics_loop import Watch
 from tidegate.rollout import deadlines, predicates
 from tidegate.targets.local.outage import Outage
 from tidegate.testing.loops import faults as f
-from tidegate.testing.loops.plans import Plan, draw
-from tidegate.testing.loops.report import broken
+from tidegate.testing.loops.plans import WorldPlan, draw_plan
+from tidegate.testing.loops.report import find_broken
 
 WITHIN = 400
 """Worlds."""
@@ -161,16 +161,16 @@ MUTANTS = {
     guards_are_judged_as_they_are_now: Mutant(guards_are_judged_as_they_are_now, (f.GuardEdited,), ("I1", "I2")),
     deadlines_stay_when_the_clock_is_set: Mutant(deadlines_stay_when_the_clock_is_set, (f.ClockSteps,), ("I4",)),
     guards_wait_for_all_other_alarms: Mutant(guards_wait_for_all_other_alarms, (), ("I",), neighbour=True),
-    what_hangs_counts_for_nothing: Mutant(what_hangs_counts_for_nothing, (f.VersionTurns,), ("I2",)),
+    what_hangs_counts_for_nothing: Mutant(what_hangs_counts_for_nothing, (f.BehaviourChanges,), ("I2",)),
     outages_count_against_versions: Mutant(outages_count_against_versions, (f.MachineCrashes,), ("I5",)),
     one_bad_number_stops_the_round: Mutant(one_bad_number_stops_the_round, (), ("I",), neighbour=True),
     holes_in_a_bake_do_not_matter: Mutant(holes_in_a_bake_do_not_matter, GAPS, ("I1",), beside=(f.WorkersDie,)),
 }
 
 
-def worlds(mutant: Mutant) -> Iterator[Plan]:
+def worlds(mutant: Mutant) -> Iterator[WorldPlan]:
     for seed in count():
-        plan = draw(seed)
+        plan = draw_plan(seed)
         kinds = {type(fault) for fault in plan.faults}
         concerned = all(not some or kinds.intersection(some) for some in (mutant.where, mutant.beside))
         if concerned and (plan.neighbour is not None) == mutant.neighbour:
@@ -182,8 +182,8 @@ def test_a_lost_repair_is_found(mutant: Mutant, monkeypatch: pytest.MonkeyPatch)
     for needed, plan in enumerate(islice(worlds(mutant), WITHIN), 1):
         with monkeypatch.context() as patch:
             mutant.patch(patch)
-            message = broken(plan)
-        if message is not None and message.startswith(mutant.words) and broken(plan) is None:
+            message = find_broken(plan)
+        if message is not None and message.startswith(mutant.words) and find_broken(plan) is None:
             print(f"found in world {needed}: seed {plan.seed}: {message[:120]}")
             return
     pytest.fail(f"not found in {WITHIN} worlds")

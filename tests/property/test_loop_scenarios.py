@@ -6,13 +6,13 @@ import pytest
 
 from tidegate.domain.alarm import Alarm, Comparison
 from tidegate.domain.rollout import Phase
-from tidegate.testing.faults import Side, When
+from tidegate.testing.faults import RolloutSide, When
 from tidegate.testing.loops import faults as f
-from tidegate.testing.loops.faults import Command, Conduct, Damage, Edit, Fault
+from tidegate.testing.loops.faults import Command, Fault, GuardEdit, PageDamage, VersionBehaviour
 from tidegate.testing.loops.ground_truth import MAIN
-from tidegate.testing.loops.isolation import check
-from tidegate.testing.loops.machine import Physics
-from tidegate.testing.loops.plans import VARIANT, Neighbour, Plan
+from tidegate.testing.loops.isolation import check_plan
+from tidegate.testing.loops.machine import MachineTiming
+from tidegate.testing.loops.plans import VARIANT, Neighbour, WorldPlan
 from tidegate.testing.samples import canary, percent
 from tidegate.testing.world import START
 
@@ -29,24 +29,24 @@ ERRORS = Alarm(
     comparison=Comparison.GREATER,
     configured_at=START,
 )
-FAILING, SILENT, GOOD = Conduct(errors=1.0), Conduct(answers=False), Conduct()
+FAILING, SILENT, GOOD = VersionBehaviour(errors=1.0), VersionBehaviour(answers=False), VersionBehaviour()
 FIRST, FINAL = When(Phase.BAKING, 1), When(Phase.BAKING, 2)
 
 
-def turns(conduct: Conduct, when: When = FIRST, after: float = 0.0) -> Fault:
-    return f.VersionTurns(replace(when, after=after), conduct)
+def turns(conduct: VersionBehaviour, when: When = FIRST, after: float = 0.0) -> Fault:
+    return f.BehaviourChanges(replace(when, after=after), conduct)
 
 
-def plan(*faults: Fault, neighbour: Neighbour | None = None, seed: int = 1) -> Plan:
+def plan(*faults: Fault, neighbour: Neighbour | None = None, seed: int = 1) -> WorldPlan:
     """25 % for 8 s, then all for 8 s, guarded by an alarm on errors."""
-    return Plan(
+    return WorldPlan(
         seed=seed,
         old_count=1,
         new_count=1,
         deployment=canary(percent(25), 8, 8, ("errors",)),
         guards=(ERRORS,),
         rate=12.0,
-        physics=Physics(),
+        physics=MachineTiming(),
         faults=faults,
         neighbour=neighbour,
     )
@@ -56,7 +56,7 @@ def at(when: When, after: float) -> When:
     return replace(when, after=after)
 
 
-ROLLED_BACK: dict[str, Plan] = {
+ROLLED_BACK: dict[str, WorldPlan] = {
     "the controller is stopped over the end of the bake": plan(
         turns(FAILING, after=6.0), f.ControllerFreezes(at(FIRST, 5.0), 20.0)
     ),
@@ -73,16 +73,16 @@ ROLLED_BACK: dict[str, Plan] = {
         turns(FAILING, FINAL, 1.0), f.ClockSteps(at(FINAL, 1.5), 3600.0)
     ),
     "the wall clock is set back": plan(turns(FAILING, after=1.0), f.ClockSteps(at(FIRST, 1.5), -90.0)),
-    "the guard is deleted": plan(turns(FAILING, after=3.0), f.GuardEdited(at(FIRST, 1.0), Edit.DELETE)),
-    "the guard is redefined": plan(turns(FAILING, after=3.0), f.GuardEdited(at(FIRST, 1.0), Edit.BLUNT)),
+    "the guard is deleted": plan(turns(FAILING, after=3.0), f.GuardEdited(at(FIRST, 1.0), GuardEdit.DELETE)),
+    "the guard is redefined": plan(turns(FAILING, after=3.0), f.GuardEdited(at(FIRST, 1.0), GuardEdit.BLUNT)),
     "another endpoint's numbers add up to infinity": plan(
-        turns(FAILING, after=1.0), neighbour=Neighbour(20.0, Damage.INFINITE)
+        turns(FAILING, after=1.0), neighbour=Neighbour(20.0, PageDamage.INFINITE)
     ),
     "another endpoint's alarms take long to judge": plan(
         turns(FAILING, after=1.0), neighbour=Neighbour(10.0, None, 20, 60, 0.05)
     ),
     "its own counts have nulls": plan(
-        turns(FAILING, after=1.0), f.PagesDamaged(FIRST, 60.0, Side.NEW, Damage.NULL)
+        turns(FAILING, after=1.0), f.PagesDamaged(FIRST, 60.0, RolloutSide.NEW, PageDamage.NULL)
     ),
     "it never answers": plan(turns(SILENT, When(Phase.PROVISIONING))),
     "it answers no more from the second bake on": plan(turns(SILENT, When(Phase.ACTIVATING_TRAFFIC, 2))),
@@ -90,14 +90,14 @@ ROLLED_BACK: dict[str, Plan] = {
         turns(FAILING, FINAL, 10.0), f.DatabaseSlow(at(FINAL, 5.0), 20.0, 1.5)
     ),
 }
-SUCCEEDED: dict[str, Plan] = {
+SUCCEEDED: dict[str, WorldPlan] = {
     "nothing happens": plan(),
     "the machine crashes in the canary": plan(f.MachineCrashes(at(FIRST, 3.0), 5.0)),
     "the answer to the first commit is lost": plan(f.AnswersLost(When(Phase.PROVISIONING), 1)),
     "somebody writes the record while it is first taken up": plan(
-        *[f.PersonDoes(When(after=0.001 * ms), Command.TOUCH) for ms in range(5)]
+        *[f.ClientCommand(When(after=0.001 * ms), Command.TOUCH) for ms in range(5)]
     ),
-    "another endpoint's numbers contradict themselves": plan(neighbour=Neighbour(20.0, Damage.CONTRADICTORY)),
+    "another endpoint's numbers contradict themselves": plan(neighbour=Neighbour(20.0, PageDamage.CONTRADICTORY)),
     "the wall clock jumps ahead": plan(f.ClockSteps(at(FIRST, 2.0), 3600.0)),
     "the wall clock is set back as the bake ends": plan(f.ClockSteps(at(FIRST, 8.0), -1.5)),
     "the proxy is away for all of a bake": plan(f.ProxyDies(at(FIRST, 0.2), 10.0)),
@@ -107,6 +107,6 @@ WORLDS += [(what, one, "Succeeded") for what, one in SUCCEEDED.items()]
 
 
 @pytest.mark.parametrize(("one", "end"), [world[1:] for world in WORLDS], ids=[world[0] for world in WORLDS])
-def test_a_world_that_was_broken_before(one: Plan, end: str) -> None:
+def test_a_world_that_was_broken_before(one: WorldPlan, end: str) -> None:
     for seed in range(5):  # five orders of the same events
-        assert check(replace(one, seed=seed)).truth.decisions[-1].phase == end
+        assert check_plan(replace(one, seed=seed)).truth.decisions[-1].phase == end

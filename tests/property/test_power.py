@@ -7,17 +7,17 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidegate.advisor.promise import HEALTHY, Baseline, Fault, Quantity, Spread
-from tidegate.advisor.promise.detection import Setting, Watching
-from tidegate.advisor.rehearsal.alarm_replay import Judged, cuts
-from tidegate.advisor.rehearsal.sampling import NOTHING, Crowd, kinds
+from tidegate.advisor.promise import HEALTHY, Baseline, LatencyDistribution, Quantity, VersionFault
+from tidegate.advisor.promise.detection import AlarmWatch, RolloutSetting
+from tidegate.advisor.rehearsal.alarm_replay import ReplayedAlarm, latency_cuts
+from tidegate.advisor.rehearsal.sampling import NOTHING, RequestSampler, make_kinds
 from tidegate.domain.alarm import Alarm, AlarmState, Comparison, MissingData
 from tidegate.domain.rollout import RolloutPlan, Stage
 from tidegate.monitoring.alarms import EXTRA, evaluate
 from tidegate.testing.world import START
 
 NEW = {"EndpointName": "e", "VariantName": "a", "EndpointConfigName": "c"}
-USUAL = Baseline(0.002, Spread.lognormal(20_000, 80_000))
+USUAL = Baseline(0.002, LatencyDistribution.lognormal(20_000, 80_000))
 
 
 @st.composite
@@ -39,9 +39,9 @@ def error_alarms(draw: st.DrawFn) -> Alarm:
     )
 
 
-def power(alarm: Alarm, share: int, bake: int, rate: float, fault: Fault) -> float:
+def power(alarm: Alarm, share: int, bake: int, rate: float, fault: VersionFault) -> float:
     plan = RolloutPlan(stages=(Stage(share, bake), Stage(10_000, 300)), alarms=("guard",))
-    return Watching(alarm, Setting(plan, rate, USUAL)).by_stage(fault)[0]
+    return AlarmWatch(alarm, RolloutSetting(plan, rate, USUAL)).by_stage(fault)[0]
 
 
 few = settings(max_examples=25)
@@ -57,7 +57,7 @@ rises = st.floats(0.0005, 0.2)
 def test_a_larger_fault_is_seen_more_surely(
     alarm: Alarm, share: int, bake: int, rate: float, rise: float, more: float
 ) -> None:
-    small, large = Fault(error_rate=rise), Fault(error_rate=min(0.9, rise * more))
+    small, large = VersionFault(error_rate=rise), VersionFault(error_rate=min(0.9, rise * more))
     assert power(alarm, share, bake, rate, small) <= power(alarm, share, bake, rate, large) + 1e-9
 
 
@@ -65,7 +65,7 @@ def test_a_larger_fault_is_seen_more_surely(
 @given(error_alarms(), shares, bakes, rates, rises, st.integers(1, 4))
 def test_a_longer_bake_sees_more(alarm: Alarm, share: int, bake: int, rate: float, rise: float, more: int) -> None:
     """But for where in a period the shift falls, which long bakes take to be its middle."""
-    fault = Fault(error_rate=rise)
+    fault = VersionFault(error_rate=rise)
     short, long = (power(alarm, share, seconds, rate, fault) for seconds in (bake, bake * (1 + more)))
     assert short <= long + 0.01
 
@@ -76,7 +76,7 @@ def test_more_requests_see_better_what_is_well_above_the_threshold(
     alarm: Alarm, share: int, bake: int, requests: float
 ) -> None:
     """Where most periods have requests: with gaps an alarm looks farther back, which few requests gain by."""
-    fault = Fault(error_rate=min(0.9, 4 * alarm.threshold))
+    fault = VersionFault(error_rate=min(0.9, 4 * alarm.threshold))
     rate = requests * 10_000 / share / alarm.period
     assert power(alarm, share, bake, rate, fault) <= power(alarm, share * 10, bake, rate, fault) + 0.01
     assert power(alarm, share, bake, rate, fault) <= power(alarm, share, bake, rate * 10, fault) + 0.01
@@ -97,13 +97,13 @@ def test_the_smallest_fault_is_seen_and_a_smaller_one_is_not(
     alarm: Alarm, share: int, bake: int, rate: float
 ) -> None:
     plan = RolloutPlan(stages=(Stage(share, bake),), alarms=("guard",))
-    watching = Watching(alarm, Setting(plan, rate, USUAL))
+    watching = AlarmWatch(alarm, RolloutSetting(plan, rate, USUAL))
     least = watching.smallest(Quantity.ERRORS, 0, 0.95)
     if least is None:
-        assert watching.by_stage(Fault(error_rate=1 - USUAL.error_rate))[0] < 0.95
+        assert watching.by_stage(VersionFault(error_rate=1 - USUAL.error_rate))[0] < 0.95
     else:
-        assert watching.by_stage(Fault(error_rate=least))[0] >= 0.95
-        assert least < 1e-6 or watching.by_stage(Fault(error_rate=least * 0.99))[0] < 0.95
+        assert watching.by_stage(VersionFault(error_rate=least))[0] >= 0.95
+        assert least < 1e-6 or watching.by_stage(VersionFault(error_rate=least * 0.99))[0] < 0.95
 
 
 @few
@@ -122,12 +122,12 @@ def test_what_is_not_judged_again_would_be_judged_alike(
     alarm = replace(alarm, missing=missing)
     if latency:
         alarm = replace(alarm, metric="ModelLatency", statistic="p90", threshold=60_000.0)
-    bad = USUAL.with_fault(Fault(error_rate=rise, latency=rise * 1e5))
+    bad = USUAL.with_fault(VersionFault(error_rate=rise, latency=rise * 1e5))
     assert bad.latency is not None
-    crowd = Crowd(bad, kinds(bad.latency, cuts(alarm, [bad.latency])))
-    judged = Judged(alarm, 1, (crowd.kinds, crowd.kinds))
+    crowd = RequestSampler(bad, make_kinds(bad.latency, latency_cuts(alarm, [bad.latency])))
+    judged = ReplayedAlarm(alarm, 1, (crowd.kinds, crowd.kinds))
     plain, points = judged.alarm, [None] * (alarm.evaluation_periods + EXTRA)
-    chance, alone = Random(seed), Judged(alarm, 1, (crowd.kinds, crowd.kinds))
+    chance, alone = Random(seed), ReplayedAlarm(alarm, 1, (crowd.kinds, crowd.kinds))
     for number in range(60):
         cell = (crowd.draw(requests if number % 17 else 0.0, chance), NOTHING)
         changed = judged.look([cell], float(number))

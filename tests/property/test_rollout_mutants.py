@@ -20,10 +20,10 @@ from tidegate.domain.observation import DeleteFleet, EnsureFleet, FleetSeen, Obs
 from tidegate.domain.rollout import Phase
 from tidegate.rollout import desired_state
 from tidegate.rollout.step import Decision, step
-from tidegate.testing.faults import AlarmTurns, Blind, Physics, Side, StartsFail, When
-from tidegate.testing.invariants import Broken
+from tidegate.testing.faults import AlarmTurns, ObservationGap, RolloutSide, StartsFail, When, WorldTiming
+from tidegate.testing.invariants import InvariantBroken
 from tidegate.testing.samples import instances, linear, percent, rolling, version
-from tidegate.testing.world import Stepper
+from tidegate.testing.world import StepFunction
 
 
 def ignores_alarms(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
@@ -154,28 +154,28 @@ silent = worlds.settings(worlds.alarm_turns, evidence=True)
 
 def gap(phase: Phase, after: float, seconds: float, *, lost: bool) -> st.SearchStrategy[Setting]:
     """One rollout in whose course nothing is collected for some time."""
-    blind = Blind(When(phase, 1, after), seconds, evidence=True, lost=lost)
-    return st.just(Setting(FOUR, TO, linear(percent(25), 300, 60), Physics(), (blind,)))
+    blind = ObservationGap(When(phase, 1, after), seconds, evidence=True, lost=lost)
+    return st.just(Setting(FOUR, TO, linear(percent(25), 300, 60), WorldTiming(), (blind,)))
 
 
 gaps = gap(Phase.PROVISIONING, 1.0, 200.0, lost=False)
 short_gaps = gap(Phase.BAKING, 297.0, 4.0, lost=False)
 losses = gap(Phase.BAKING, 100.0, 50.0, lost=True)
-calm = st.just(Setting(FOUR, TO, linear(percent(25), 300, 60), Physics(), ()))
+calm = st.just(Setting(FOUR, TO, linear(percent(25), 300, 60), WorldTiming(), ()))
 stuck = st.just(
     Setting(
         FOUR,
         TO,
         rolling(instances(1), 60, instances(1)),
-        Physics(resync=3600.0),
+        WorldTiming(resync=3600.0),
         (
-            StartsFail(When(), Side.OLD),
+            StartsFail(When(), RolloutSide.OLD),
             AlarmTurns(When(Phase.BAKING, 3, 5.0), "alarm", AlarmState.ALARM),
         ),
     )
 )
 
-MUTANTS: dict[Stepper, tuple[st.SearchStrategy[Setting], str]] = {
+MUTANTS: dict[StepFunction, tuple[st.SearchStrategy[Setting], str]] = {
     ignores_alarms: (anything, "6 alarms count in every state"),
     takes_no_data_for_good_news: (silent, "7 missing evidence never passes"),
     takes_asked_for_done: (anything, ""),
@@ -197,11 +197,11 @@ MUTANTS: dict[Stepper, tuple[st.SearchStrategy[Setting], str]] = {
 """The fault, the worlds that it is looked for in, and the words of the invariant that finds it (empty: any)."""
 
 
-def caught(mutant: Stepper, words: str) -> Callable[[Setting], bool]:
+def caught(mutant: StepFunction, words: str) -> Callable[[Setting], bool]:
     def breaks(setting: Setting) -> bool:
         try:
             check(setting, mutant)
-        except Broken as broken:
+        except InvariantBroken as broken:
             return words in str(broken)
         return False
 
@@ -209,7 +209,7 @@ def caught(mutant: Stepper, words: str) -> Callable[[Setting], bool]:
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
-def test_a_planted_fault_is_found(mutant: Stepper) -> None:
+def test_a_planted_fault_is_found(mutant: StepFunction) -> None:
     where, words = MUTANTS[mutant]
     once = profile(
         max_examples=500,

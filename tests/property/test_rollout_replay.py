@@ -11,7 +11,7 @@ from tests.property.rollout_worlds import LONG, Setting, ended
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.rollout import DeploymentConfig, Phase
-from tidegate.testing.faults import AlarmTurns, Crash, Happening, Physics, Point, When
+from tidegate.testing.faults import AlarmTurns, ControllerCrash, CrashPoint, ScriptedEvent, When, WorldTiming
 from tidegate.testing.invariants import Invariants
 from tidegate.testing.samples import all_at_once, canary, instances, linear, percent, rolling, version
 from tidegate.testing.world import World
@@ -23,7 +23,7 @@ CONFIGS = {
     "rolling": rolling(instances(1), 300),
     "rolling, back in batches": rolling(percent(33), 300, instances(1)),
 }
-SCRIPTS: dict[str, tuple[Happening, ...]] = {
+SCRIPTS: dict[str, tuple[ScriptedEvent, ...]] = {
     "good": (),
     "bad at first": (AlarmTurns(When(Phase.BAKING, 1, 30.0), "alarm", AlarmState.ALARM),),
     "bad at last": (AlarmTurns(When(Phase.ACTIVATING_TRAFFIC, 2, 0.5), "alarm", AlarmState.ALARM),),
@@ -48,13 +48,13 @@ def has_lines(count: int, world: World) -> bool:
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 @pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
 def test_a_crash_at_every_point_of_every_tick_ends_the_same(
-    config: DeploymentConfig, script: tuple[Happening, ...]
+    config: DeploymentConfig, script: tuple[ScriptedEvent, ...]
 ) -> None:
-    setting = Setting(version("v1", 3), version("v2", 3), config, Physics(latencies=(0.0, 2.0)), script)
+    setting = Setting(version("v1", 3), version("v2", 3), config, WorldTiming(latencies=(0.0, 2.0)), script)
     calm = setting.world(Invariants()).run(LONG, settled=ended)
     for nth in range(1, len(calm.journal)):
-        for point in Point:
-            struck = replace(setting, crashes=(Crash(nth, point, down=7.0),)).world(Invariants())
+        for point in CrashPoint:
+            struck = replace(setting, crashes=(ControllerCrash(nth, point, down=7.0),)).world(Invariants())
             struck.run(LONG, settled=ended)
             assert story(struck.record) == story(calm.record), (nth, point)
 
@@ -62,7 +62,7 @@ def test_a_crash_at_every_point_of_every_tick_ends_the_same(
 @given(worlds.settings(worlds.troubles))
 def test_the_journal_folds_to_the_record_and_every_prefix_goes_on_to_the_same_end(setting: Setting) -> None:
     """The world is run up to each line of the journal; a fresh controller that knows that line alone goes on."""
-    calm = replace(setting, happenings=(), physics=Physics(latencies=(0.0, 2.0)))
+    calm = replace(setting, script=(), physics=WorldTiming(latencies=(0.0, 2.0)))
     whole = calm.world(Invariants()).run(LONG, settled=ended)
     assert whole.journal[-1].record == whole.record
     for line in range(1, len(whole.journal)):

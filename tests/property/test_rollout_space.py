@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from tidegate.advisor.rehearsal.simulation import updating
+from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.observation import Evidence, FleetSeen, Observation
@@ -100,7 +100,7 @@ def position(endpoint: Endpoint) -> tuple[object, ...]:
 def test_every_reachable_record_keeps_the_invariants_whatever_is_seen(
     config: DeploymentConfig, shadow: int
 ) -> None:
-    first = updating(version("v1", 2, shadow=shadow), version("v2", 2, shadow=shadow), config).record
+    first = make_updating_world(version("v1", 2, shadow=shadow), version("v2", 2, shadow=shadow), config).record
     assert first is not None
     known = {position(first)}
     todo = [(first, START)]

@@ -6,7 +6,7 @@ from hypothesis import event, given, note
 
 from tests.property import rollout_worlds as worlds
 from tests.property.rollout_worlds import Setting, check
-from tidegate.testing.faults import Crash
+from tidegate.testing.faults import ControllerCrash
 from tidegate.testing.world import World
 
 
@@ -18,10 +18,12 @@ def tell(world: World) -> None:
 
 
 @given(worlds.settings(worlds.troubles), worlds.crashes)
-def test_every_rollout_ends_as_told_in_every_world(setting: Setting, crashes: tuple[Crash, ...]) -> None:
+def test_every_rollout_ends_as_told_in_every_world(setting: Setting, crashes: tuple[ControllerCrash, ...]) -> None:
     tell(check(replace(setting, crashes=crashes)))
 
 
 @given(worlds.settings(worlds.anything), worlds.crashes)
-def test_people_may_do_what_they_like_at_any_moment(setting: Setting, crashes: tuple[Crash, ...]) -> None:
+def test_people_may_do_what_they_like_at_any_moment(
+    setting: Setting, crashes: tuple[ControllerCrash, ...]
+) -> None:
     tell(check(replace(setting, crashes=crashes)))

@@ -17,7 +17,7 @@ from tidegate.rollout import commands
 from tidegate.rollout.commands import Change
 from tidegate.scaling.decide import decide
 from tidegate.service.scaling_observation import counted, fleets
-from tidegate.testing.faults import Physics
+from tidegate.testing.faults import WorldTiming
 from tidegate.testing.invariants import Invariants
 from tidegate.testing.samples import canary, percent, version
 from tidegate.testing.world import START, World
@@ -97,7 +97,7 @@ def test_scaling_goes_on_during_bakes_and_moves_no_stage(setting: Setting, busy:
     assert world.refused == []
 
 
-CANARY = Setting(version("v1", 2), version("v2", 2), canary(percent(50), 600, 60), Physics(), ())
+CANARY = Setting(version("v1", 2), version("v2", 2), canary(percent(50), 600, 60), WorldTiming(), ())
 
 
 def test_a_canary_is_scaled_out_and_in_while_it_bakes() -> None:

@@ -38,7 +38,7 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:
+def _print_version(asked: bool) -> None:
     if asked:
         print(f"tidegate {__version__}")
         raise typer.Exit
@@ -78,9 +78,12 @@ app.add_typer(replay.app, name="trace")
 
 
 @app.callback()
-def options(
+def global_options(
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version of this command.", callback=_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version", help="Show the version of this command.", callback=_print_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     """What can be said before any command."""

@@ -40,20 +40,20 @@ def prepare(loaded: spec.Loaded, folder: Path, *, must_exist: bool) -> object:
             continue
         where, path = (*place, "data"), Path(unquote(address.removeprefix("file://")))
         if "multi_model" in model:
-            _need_folder(loaded, where, path, must_exist)
+            _check_folder(loaded, where, path, must_exist)
         elif "fingerprint" not in model:
-            _identify(loaded, where, model, path, must_exist)
+            _add_fingerprint(loaded, where, model, path, must_exist)
     return data
 
 
-def _need_folder(loaded: spec.Loaded, place: tuple[str | int, ...], path: Path, must_exist: bool) -> None:
+def _check_folder(loaded: spec.Loaded, place: tuple[str | int, ...], path: Path, must_exist: bool) -> None:
     """Models come and go in it without a new version of the endpoint, so its content makes no fingerprint."""
     if must_exist and not path.is_dir():
         line = loaded.lines.get(place, 1)
         raise Invalid(f"{loaded.source}:{line}: {path} is not a folder, which multi_model's models lie in")
 
 
-def _identify(
+def _add_fingerprint(
     loaded: spec.Loaded, place: tuple[str | int, ...], model: dict[str, Any], path: Path, must_exist: bool
 ) -> None:
     try:

@@ -10,13 +10,13 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tidegate.cli.output import AsJson, console, note, show
+from tidegate.cli.output import AsJson, console, print_note, show
 from tidegate.settings import Settings
 
 STATE = Annotated[
     Path | None, typer.Option(readable=False, help="The state folder. [default: ~/.local/state/tidegate]")
 ]
-LOOK_EVERY = 1000
+ROWS_PER_UPDATE = 1000
 """Rows between two changes of the bar."""
 
 
@@ -39,10 +39,10 @@ def backup(
     """
     from tidegate.compose import backups  # noqa: PLC0415 (the other commands start without a database)
 
-    with _bar(as_json) as step:
+    with _progress_bar(as_json) as step:
         done = backups.save(_settings(state), file, metrics=metrics, progress=step("backing up"))
     document = {"file": str(file), "bytes": file.stat().st_size, "sha256": done.sha256, "rows": done.rows}
-    show(document, as_json, f"{file}: {_words(done.rows)}, {document['bytes']:,} bytes")
+    show(document, as_json, f"{file}: {_describe_rows(done.rows)}, {document['bytes']:,} bytes")
 
 
 def restore(
@@ -70,7 +70,7 @@ def restore(
     """
     from tidegate.compose import backups  # noqa: PLC0415 (the other commands start without a database)
 
-    with _bar(as_json) as step:
+    with _progress_bar(as_json) as step:
         verifying = step("checking")
         done = backups.load(
             _settings(state),
@@ -80,7 +80,7 @@ def restore(
             progress=step("restoring"),
         )
     if done.replaced is not None:
-        note(f"the damaged database is kept as {done.replaced}: remove it when all is well")
+        print_note(f"the damaged database is kept as {done.replaced}: remove it when all is well")
     header, rows = done.header, done.contents.rows
     document = {
         "file": str(file),
@@ -89,14 +89,14 @@ def restore(
         "replaced": done.replaced and str(done.replaced),
     }
     made = f"{header.made_at:%Y-%m-%d %H:%M:%S %Z}"
-    show(document, as_json, f"restored {_words(rows)} as of {made}; start the platform with 'tidegate up'")
+    show(document, as_json, f"restored {_describe_rows(rows)} as of {made}; start the platform with 'tidegate up'")
 
 
 def _settings(state: Path | None) -> Settings:
     return Settings.from_environment(os.environ, state=state)
 
 
-def _words(rows: dict[str, int]) -> str:
+def _describe_rows(rows: dict[str, int]) -> str:
     names = {"records": "records", "journal": "lines of their journal", "queue": "requests in the queue"}
     said = [f"{rows[table]:,} {name}" for table, name in names.items()]
     measured = sum(count for table, count in rows.items() if table not in names)
@@ -104,7 +104,7 @@ def _words(rows: dict[str, int]) -> str:
 
 
 @contextmanager
-def _bar(quiet: bool) -> Iterator[Callable[[str], Callable[[int, int], None]]]:
+def _progress_bar(quiet: bool) -> Iterator[Callable[[str], Callable[[int, int], None]]]:
     """Makes steps of a progress bar: each takes the rows done and how many there are in all; 0: not known."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f} rows"))
     on_screen = not quiet and sys.stdout.isatty()
@@ -114,7 +114,7 @@ def _bar(quiet: bool) -> Iterator[Callable[[str], Callable[[int, int], None]]]:
             task = bar.add_task(name, total=None)
 
             def update(done: int, total: int) -> None:
-                if done % LOOK_EVERY == 0 or done == total:
+                if done % ROWS_PER_UPDATE == 0 or done == total:
                     bar.update(task, completed=done, total=total or None)
 
             return update

@@ -11,7 +11,7 @@ import typer
 from tidegate.advisor.promise import Baseline, Quantity, expectations
 from tidegate.advisor.rehearsal import spec_scenario
 from tidegate.cli.artifacts import prepare
-from tidegate.cli.deploy import read
+from tidegate.cli.deploy import read_spec
 from tidegate.domain.desired import DeployWish
 
 Rps = Annotated[float, typer.Option("--rps", help="Requests per second to the endpoint.", show_default=False)]
@@ -28,7 +28,7 @@ Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Draw it into an
 
 
 @dataclass(frozen=True)
-class Expected:
+class SpecWithBaseline:
     """A spec file with what is normal for it. ``assumed``: what was taken where nothing was given."""
 
     wish: DeployWish
@@ -36,30 +36,30 @@ class Expected:
     assumed: str | None
 
 
-def expected(spec_file: Path, usual: Sequence[str] | None) -> Expected:
+def load_spec_with_baseline(spec_file: Path, usual: Sequence[str] | None) -> SpecWithBaseline:
     """Raises Invalid."""
-    loaded = read(spec_file)
+    loaded = read_spec(spec_file)
     wish = loaded.wish(datetime.now(UTC), prepare(loaded, spec_file.parent, must_exist=False))
-    baseline = expectations.baseline(usual or ())
-    filled = spec_scenario.with_latency(wish, baseline)
-    return Expected(wish, filled, None if filled is baseline else _assumed(filled))
+    baseline = expectations.parse_baseline(usual or ())
+    filled = spec_scenario.fill_in_latency(wish, baseline)
+    return SpecWithBaseline(wish, filled, None if filled is baseline else _describe_assumption(filled))
 
 
-def _assumed(filled: Baseline) -> str:
+def _describe_assumption(filled: Baseline) -> str:
     assert filled.latency is not None
-    p50, p99 = (millis(filled.latency.quantile(part)) for part in (0.5, 0.99))
+    p50, p99 = (format_millis(filled.latency.quantile(part)) for part in (0.5, 0.99))
     said = "latency of a good version not given (--usual)"
     return f"{said}: assumed p50={p50} p99={p99}, half of the alarm's threshold"
 
 
-def millis(microseconds: float) -> str:
+def format_millis(microseconds: float) -> str:
     """``50ms``, ``1.2s``."""
     if microseconds >= 1e6:
         return f"{microseconds / 1e6:.3g}s"
     return f"{microseconds / 1e3:.3g}ms"
 
 
-def rise(quantity: Quantity, size: float | None) -> str:
+def format_rise(quantity: Quantity, size: float | None) -> str:
     """``+1 %``, ``+50ms``, ``0.2``; a dash for none."""
     if size is None:
         return "-"
@@ -67,23 +67,23 @@ def rise(quantity: Quantity, size: float | None) -> str:
         case Quantity.ERRORS | Quantity.REFUSALS:
             return f"+{size * 100:.3g} %"
         case Quantity.LATENCY:
-            return f"+{millis(size)}"
+            return f"+{format_millis(size)}"
         case Quantity.PREDICTIONS:
             return f"{size:.3g}"
 
 
-def level(quantity: Quantity | None, value: float) -> str:
+def format_threshold(quantity: Quantity | None, value: float) -> str:
     """A threshold as a spec has it: ``2%``, ``300ms``."""
     match quantity:
         case Quantity.ERRORS | Quantity.REFUSALS:
             return f"{value * 100:.4g}%"
         case Quantity.LATENCY:
-            return millis(value)
+            return format_millis(value)
         case _:
             return f"{value:g}"
 
 
-def chance(part: float) -> str:
+def format_probability(part: float) -> str:
     """``95 %``, ``0.03 %``, ``<0.001 %``."""
     percent = part * 100
     if 0 < percent < 0.001:

@@ -12,11 +12,11 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from tidegate import spec
 from tidegate.cli.artifacts import prepare
-from tidegate.cli.client import Client
+from tidegate.cli.client import ApiClient
 from tidegate.cli.output import AsJson, client, console
 from tidegate.domain.errors import Invalid, TidegateError
 
-LOOK_EVERY = 0.2
+POLL_EVERY = 0.2
 TYPES = {
     ".csv": "text/csv",
     ".jsonl": "application/jsonlines",
@@ -27,7 +27,7 @@ TYPES = {
 SPLITS = {"none": "None", "line": "Line", "recordio": "RecordIO", "tfrecord": "TFRecord"}
 
 
-class Unfinished(TidegateError):
+class JobUnfinished(TidegateError):
     """The job did not end well."""
 
 
@@ -74,8 +74,8 @@ def batch(
             raise typer.BadParameter("expected MODEL_OR_SPEC INPUT OUTPUT, or resume JOB", param_hint="arguments")
         model, source, output = words
         asked: dict[str, Any] = {
-            **_model(server, model),
-            **_data(_uri(source), _uri(output), split, content_type),
+            **_model_option(server, model),
+            **_data_options(_to_uri(source), _to_uri(output), split, content_type),
             "processing": {"join": join, "input_filter": input_filter, "output_filter": output_filter},
             "on_bad_rows": on_bad_rows,
             "instances": instances,
@@ -83,18 +83,18 @@ def batch(
         _finish(server, server.transform({**asked, "name": name} if name else asked), as_json)
 
 
-def _finish(server: Client, job: dict[str, Any], as_json: bool) -> None:
+def _finish(server: ApiClient, job: dict[str, Any], as_json: bool) -> None:
     """Follow a job to its end. Raises Unfinished."""
     job = _follow(server, job, quiet=as_json)
-    print(json.dumps(job) if as_json else _words(job))
+    print(json.dumps(job) if as_json else _describe_job(job))
     if job["status"] != "Completed":
         reason = job["reason"] or "it was stopped"
-        raise Unfinished(
+        raise JobUnfinished(
             f"job {job['job']} {job['status'].lower()}: {reason}; go on with 'tidegate batch resume {job['job']}'"
         )
 
 
-def _data(source: str, output: str, split: str | None, content_types: str) -> dict[str, object]:
+def _data_options(source: str, output: str, split: str | None, content_types: str) -> dict[str, object]:
     """Where it comes from and goes to. Names that end in .gz are packed."""
     packed = source.endswith(".gz")
     given, _, accept = content_types.partition(",")
@@ -108,7 +108,7 @@ def _data(source: str, output: str, split: str | None, content_types: str) -> di
     }
 
 
-def _model(server: Client, given: str) -> dict[str, object]:
+def _model_option(server: ApiClient, given: str) -> dict[str, object]:
     path = Path(given)
     if path.suffix not in (".yaml", ".yml"):
         return {"model": given}
@@ -120,20 +120,20 @@ def _model(server: Client, given: str) -> dict[str, object]:
     return {"spec": prepare(loaded, path.parent, must_exist=here)}
 
 
-def _uri(given: str) -> str:
+def _to_uri(given: str) -> str:
     if "://" in given:
         return given
     path = Path(given).expanduser().absolute()
     return path.as_uri() + ("/" if given.endswith("/") or path.is_dir() else "")
 
 
-def _follow(server: Client, job: dict[str, Any], quiet: bool) -> dict[str, Any]:
+def _follow(server: ApiClient, job: dict[str, Any], quiet: bool) -> dict[str, Any]:
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"))
     on_screen = not quiet and sys.stdout.isatty()
     with Progress(*columns, TimeElapsedColumn(), console=console(), disable=not on_screen) as bar:
         task = bar.add_task(job["job"], said="starting", total=None)
         while job["status"] in ("InProgress", "Stopping"):
-            time.sleep(LOOK_EVERY)
+            time.sleep(POLL_EVERY)
             job = server.transform_job(job["job"])
             _draw(bar, task, job)
     return job
@@ -148,7 +148,7 @@ def _draw(bar: Progress, task: TaskID, job: dict[str, Any]) -> None:
     bar.update(task, total=job["bytes"] or None, completed=job["bytes_done"], said=said)
 
 
-def _words(job: dict[str, Any]) -> str:
+def _describe_job(job: dict[str, Any]) -> str:
     bad = f", {job['bad_records']:,} of them bad" if job["bad_records"] else ""
     return (
         f"{job['job']}: {job['status']}, {job['records']:,} records{bad},"

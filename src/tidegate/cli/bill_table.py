@@ -7,7 +7,7 @@ from rich.text import Text
 
 from tidegate.advisor.cost.bill import Bill
 from tidegate.cli import draw
-from tidegate.cli.output import note
+from tidegate.cli.output import print_note
 
 
 def bill_document(bill: Bill) -> dict[str, Any]:
@@ -37,15 +37,15 @@ def bill_document(bill: Bill) -> dict[str, Any]:
 
 def show_bill(out: Console, bill: Bill) -> None:
     """Every line for a month, the sum with its range, and where the rates are from."""
-    shown = draw.table("WHAT", ">A MONTH", "UNIT", ">RATE", ">$", "WHY")
+    shown = draw.make_table("WHAT", ">A MONTH", "UNIT", ">RATE", ">$", "WHY")
     part = bill.month / bill.total if bill.total else 0.0
     for line in bill.lines:
         shown.add_row(
             line.item,
-            draw.number(line.quantity * part, 1),
+            draw.format_number(line.quantity * part, 1),
             line.unit,
-            draw.dollars(line.rate.amount),
-            draw.number(line.amount * part, 2),
+            draw.format_rate(line.rate.amount),
+            draw.format_number(line.amount * part, 2),
             line.why,
         )
     out.print(shown)
@@ -56,4 +56,4 @@ def show_bill(out: Console, bill: Bill) -> None:
         told_rate = f", {rate.note}" if rate.note else ""
         out.print(Text(f"  {rate.item} {rate.region}, {rate.date}: {rate.source}{told_rate}", style="dim"))
     for warning in bill.warnings:
-        note(f"warning: {warning}")
+        print_note(f"warning: {warning}")

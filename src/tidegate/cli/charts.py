@@ -12,7 +12,7 @@ WIDTH, HEIGHT, LEFT, TOP, GAP = 960, 150, 64, 26, 34
 """Of one panel, in pixels."""
 COLOURS = ("#3b82f6", "#dc2626", "#d97706", "#8b5cf6")
 """Seen well on white and on black."""
-ROOM = 1.04
+HEADROOM = 1.04
 """Above the top, so that a line that lies there is seen whole."""
 STYLE = """\
 body{font:14px system-ui,sans-serif;margin:2em auto;max-width:1040px;color:#111;background:#fff}
@@ -24,18 +24,18 @@ table{margin-bottom:1.5em}
 
 
 @dataclass(frozen=True)
-class Line:
+class ChartLine:
     name: str
     values: Sequence[float | None]
 
 
 @dataclass(frozen=True)
-class Panel:
+class ChartPanel:
     """Lines over the same moments (seconds). ``stepped``: a value holds until the next one."""
 
     name: str
     at: Sequence[float]
-    lines: Sequence[Line]
+    lines: Sequence[ChartLine]
     stepped: bool = False
 
     @property
@@ -50,33 +50,33 @@ class Panel:
         return next((unit * step for step in (1, 2, 3, 4, 5, 6, 8, 10) if unit * step >= most), unit)
 
 
-def save(path: Path, title: str, panels: Sequence[Panel], facts: Sequence[tuple[str, str]]) -> None:
+def save_chart(path: Path, title: str, panels: Sequence[ChartPanel], facts: Sequence[tuple[str, str]]) -> None:
     """By the name: .html or .png. Raises Invalid."""
     if path.suffix not in (".html", ".png"):
         raise Invalid(f"--plot {path}: expected a name that ends in .html or .png")
     try:
         if path.suffix == ".html":
-            path.write_text(page(title, panels, facts))
+            path.write_text(render_page(title, panels, facts))
         else:
-            _png(path, title, panels)
+            _save_png(path, title, panels)
     except OSError as error:
         raise Invalid(f"{path}: {error.strerror}") from None
 
 
-def check(path: Path) -> None:
+def check_path(path: Path) -> None:
     """Raises Invalid before any work is done for a picture that could not be made."""
     if path.suffix not in (".html", ".png"):
         raise Invalid(f"--plot {path}: expected a name that ends in .html or .png")
     if path.suffix == ".png":
-        _figure()
+        _import_figure()
     if not path.absolute().parent.is_dir():
         raise Invalid(f"--plot {path}: there is no folder {path.absolute().parent}")
 
 
-def page(title: str, panels: Sequence[Panel], facts: Sequence[tuple[str, str]]) -> str:
+def render_page(title: str, panels: Sequence[ChartPanel], facts: Sequence[tuple[str, str]]) -> str:
     rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in facts)
     tall = len(panels) * (HEIGHT + TOP + GAP)
-    drawn = "".join(_panel(panel, number * (HEIGHT + TOP + GAP)) for number, panel in enumerate(panels))
+    drawn = "".join(_render_panel(panel, number * (HEIGHT + TOP + GAP)) for number, panel in enumerate(panels))
     box = f"0 0 {WIDTH + LEFT + 16} {tall}"
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
@@ -85,7 +85,7 @@ def page(title: str, panels: Sequence[Panel], facts: Sequence[tuple[str, str]]) 
     )
 
 
-def _panel(panel: Panel, y: float) -> str:
+def _render_panel(panel: ChartPanel, y: float) -> str:
     end, top, base = max((*panel.at, 1.0)), panel.top, y + TOP + HEIGHT
     parts = [f'<text class="name" x="{LEFT}" y="{y + 14}">{escape(panel.name)}</text>']
     for share in (0.0, 0.5, 1.0):
@@ -97,7 +97,7 @@ def _panel(panel: Panel, y: float) -> str:
         )
     for number, line in enumerate(panel.lines):
         colour = COLOURS[number % len(COLOURS)]
-        path = _path(panel, line, end, top, base)
+        path = _render_path(panel, line, end, top, base)
         parts.append(f'<path class="line" stroke="{colour}" d="{path}"><title>{escape(line.name)}</title></path>')
         x = LEFT + WIDTH - 110 * (len(panel.lines) - number - 1)
         parts.append(
@@ -106,7 +106,7 @@ def _panel(panel: Panel, y: float) -> str:
     return "".join(parts)
 
 
-def _path(panel: Panel, line: Line, end: float, top: float, base: float) -> str:
+def _render_path(panel: ChartPanel, line: ChartLine, end: float, top: float, base: float) -> str:
     """Where a value is missing the line is, too."""
     words: list[str] = []
     last: float | None = None
@@ -123,13 +123,13 @@ def _path(panel: Panel, line: Line, end: float, top: float, base: float) -> str:
     return "".join(words)
 
 
-def _png(path: Path, title: str, panels: Sequence[Panel]) -> None:
-    figure = _figure()(figsize=(10, 2.2 * len(panels) + 0.6), layout="constrained")
+def _save_png(path: Path, title: str, panels: Sequence[ChartPanel]) -> None:
+    figure = _import_figure()(figsize=(10, 2.2 * len(panels) + 0.6), layout="constrained")
     figure.suptitle(title)
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for axis, panel in zip(axes, panels, strict=True):
         axis.set_title(panel.name, loc="left", fontsize=9)
-        axis.set_ylim(0, ROOM * panel.top)
+        axis.set_ylim(0, HEADROOM * panel.top)
         axis.grid(alpha=0.3)
         for line, colour in zip(panel.lines, COLOURS, strict=False):
             values = [float("nan") if value is None else value for value in line.values]
@@ -141,7 +141,7 @@ def _png(path: Path, title: str, panels: Sequence[Panel]) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _figure() -> "type":
+def _import_figure() -> "type":
     try:
         found: type = import_module("matplotlib.figure").Figure
     except ImportError:

@@ -32,11 +32,11 @@ HEALTH_TIMEOUT = 10.0
 """Longer than the store, the proxy and a disk that hangs may each take."""
 
 
-class NotRunning(Unavailable):
+class ServerNotRunning(Unavailable):
     """Nothing listens where the server should be."""
 
 
-class Refused(TidegateError):
+class ServerError(TidegateError):
     """The server's answer was an error; ``kind`` is its code and the message its own."""
 
     def __init__(self, kind: str, status: int, message: str) -> None:
@@ -46,7 +46,7 @@ class Refused(TidegateError):
 
 
 @dataclass(frozen=True)
-class Answer:
+class ServerAnswer:
     """A prediction, or what came instead of one."""
 
     status: int
@@ -54,10 +54,10 @@ class Answer:
     body: bytes
 
 
-class NoStream(Exception):
+class NotStreamed(Exception):
     """Instead of a stream there came this answer."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: ServerAnswer) -> None:
         super().__init__(answer.status)
         self.answer = answer
 
@@ -66,7 +66,7 @@ class StreamEnded(TidegateError):
     """The stream broke off; the message says why, as far as the server said it."""
 
 
-class Client:
+class ApiClient:
     """``environ`` is the process's environment or a test's own."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -78,7 +78,7 @@ class Client:
         self._region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1"
         self._http = httpx.Client(timeout=TIMEOUT, trust_env=False)
 
-    def __enter__(self) -> "Client":
+    def __enter__(self) -> "ApiClient":
         return self
 
     def __exit__(
@@ -89,104 +89,110 @@ class Client:
     # what the server knows
 
     def version(self) -> dict[str, Any]:
-        return self._document("GET", "/version")
+        return self._request_document("GET", "/version")
 
     def endpoints(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._document("GET", "/endpoints")["endpoints"]
+        found: list[dict[str, Any]] = self._request_document("GET", "/endpoints")["endpoints"]
         return found
 
     def endpoint(self, name: str) -> dict[str, Any]:
-        return self._document("GET", _endpoint(name))
+        return self._request_document("GET", _check_endpoint_name(name))
 
     def events(self, name: str, after: int, wait: int = 0) -> dict[str, Any]:
-        return self._document("GET", f"{_endpoint(name)}/events", query={"after": after, "wait": wait})
+        return self._request_document(
+            "GET", f"{_check_endpoint_name(name)}/events", query={"after": after, "wait": wait}
+        )
 
     def live(self, name: str, seconds: int) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._document("GET", f"{_endpoint(name)}/live", query={"seconds": seconds})[
-            "fleets"
-        ]
+        found: list[dict[str, Any]] = self._request_document(
+            "GET", f"{_check_endpoint_name(name)}/live", query={"seconds": seconds}
+        )["fleets"]
         return found
 
     def logs(self, name: str, tail: int) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._document("GET", f"{_endpoint(name)}/logs", query={"tail": tail})[
-            "replicas"
-        ]
+        found: list[dict[str, Any]] = self._request_document(
+            "GET", f"{_check_endpoint_name(name)}/logs", query={"tail": tail}
+        )["replicas"]
         return found
 
     def shadow(self, name: str, seconds: int) -> dict[str, Any]:
-        return self._document("GET", f"{_endpoint(name)}/shadow", query={"seconds": seconds})
+        return self._request_document("GET", f"{_check_endpoint_name(name)}/shadow", query={"seconds": seconds})
 
     def models(self, name: str, limit: int) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._document("GET", f"{_endpoint(name)}/models", query={"limit": limit})[
-            "replicas"
-        ]
+        found: list[dict[str, Any]] = self._request_document(
+            "GET", f"{_check_endpoint_name(name)}/models", query={"limit": limit}
+        )["replicas"]
         return found
 
     def alarms(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._document("GET", "/alarms")["alarms"]
+        found: list[dict[str, Any]] = self._request_document("GET", "/alarms")["alarms"]
         return found
 
     def transform_job(self, name: str) -> dict[str, Any]:
-        return self._document("GET", f"/transforms/{quote(name, safe='')}")
+        return self._request_document("GET", f"/transforms/{quote(name, safe='')}")
 
     # what it does
 
     def transform(self, job: Mapping[str, Any]) -> dict[str, Any]:
-        return self._document("POST", "/transforms", job)
+        return self._request_document("POST", "/transforms", job)
 
     def resume_transform(self, name: str) -> dict[str, Any]:
-        return self._document("POST", f"/transforms/{quote(name, safe='')}/resume")
+        return self._request_document("POST", f"/transforms/{quote(name, safe='')}/resume")
 
     def deploy(self, spec: object, by: str, *, override: bool, supersede: bool) -> dict[str, Any]:
         asked = {"spec": spec, "by": by, "override": override, "supersede": supersede}
-        return self._document("PUT", "/deploy", asked)
+        return self._request_document("PUT", "/deploy", asked)
 
     def rollout(self, name: str, what: str, by: str, *, override: bool = False) -> dict[str, Any]:
-        return self._document("POST", f"{_endpoint(name)}/rollout/{what}", {"by": by, "override": override})
+        return self._request_document(
+            "POST", f"{_check_endpoint_name(name)}/rollout/{what}", {"by": by, "override": override}
+        )
 
     def delete(self, name: str, by: str, *, force: bool) -> dict[str, Any]:
-        return self._document("DELETE", _endpoint(name), {"by": by}, {"force": int(force)})
+        return self._request_document("DELETE", _check_endpoint_name(name), {"by": by}, {"force": int(force)})
 
     def down(self) -> dict[str, Any]:
-        return self._document("POST", "/down", {})
+        return self._request_document("POST", "/down", {})
 
-    def invoke(self, name: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        path = f"{_endpoint(name)}/invocations"
+    def invoke(self, name: str, body: bytes, headers: Mapping[str, str]) -> ServerAnswer:
+        path = f"{_check_endpoint_name(name)}/invocations"
         answer = self._send("POST", path, body, headers, INVOCATION_TIMEOUT)
-        return Answer(answer.status_code, answer.headers, answer.content)
+        return ServerAnswer(answer.status_code, answer.headers, answer.content)
 
-    def signed(self, name: str, headers: Mapping[str, str]) -> Callable[[bytes], Mapping[str, str]] | None:
+    def make_signer(self, name: str, headers: Mapping[str, str]) -> Callable[[bytes], Mapping[str, str]] | None:
         """What makes the headers of a prediction's request from its body; None where nothing is signed."""
         if self._credentials is None:
             return None
-        url = f"{self.url}{_endpoint(name)}/invocations"
-        return lambda body: self._signed("POST", url, body, headers)
+        url = f"{self.url}{_check_endpoint_name(name)}/invocations"
+        return lambda body: self._sign("POST", url, body, headers)
 
-    def invoke_async(self, name: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        answer = self._send("POST", f"{_endpoint(name)}/async-invocations", body, headers, TIMEOUT)
-        return Answer(answer.status_code, answer.headers, answer.content)
+    def invoke_async(self, name: str, body: bytes, headers: Mapping[str, str]) -> ServerAnswer:
+        answer = self._send("POST", f"{_check_endpoint_name(name)}/async-invocations", body, headers, TIMEOUT)
+        return ServerAnswer(answer.status_code, answer.headers, answer.content)
 
     def queue(self, name: str, limit: int) -> dict[str, Any]:
-        return self._document("GET", f"{_endpoint(name)}/queue", query={"limit": limit})
+        return self._request_document("GET", f"{_check_endpoint_name(name)}/queue", query={"limit": limit})
 
     def scaling(self, name: str, limit: int, everything: bool) -> dict[str, Any]:
-        return self._document("GET", f"{_endpoint(name)}/scaling", query={"limit": limit, "all": int(everything)})
+        return self._request_document(
+            "GET", f"{_check_endpoint_name(name)}/scaling", query={"limit": limit, "all": int(everything)}
+        )
 
     def queued(self, name: str, id: str) -> dict[str, Any]:
-        return self._document("GET", f"{_endpoint(name)}/queue/{quote(id, safe='')}")
+        return self._request_document("GET", f"{_check_endpoint_name(name)}/queue/{quote(id, safe='')}")
 
     def stream(self, name: str, body: bytes, headers: Mapping[str, str]) -> Iterator[bytes]:
         """The parts of a streamed prediction as they come. Raises NoStream or StreamEnded."""
-        url = f"{self.url}{_endpoint(name)}/invocations-response-stream"
+        url = f"{self.url}{_check_endpoint_name(name)}/invocations-response-stream"
         buffer = EventStreamBuffer()
-        with self._told(INVOCATION_TIMEOUT):
+        with self._translate_errors(INVOCATION_TIMEOUT):
             given = self._headers("POST", url, body, headers)
             with self._http.stream("POST", url, content=body, headers=given, timeout=INVOCATION_TIMEOUT) as answer:
                 if answer.status_code != 200:
-                    raise NoStream(Answer(answer.status_code, answer.headers, answer.read()))
+                    raise NotStreamed(ServerAnswer(answer.status_code, answer.headers, answer.read()))
                 for data in answer.iter_raw():
                     buffer.add_data(data)
-                    yield from map(_payload, buffer)
+                    yield from map(_read_payload, buffer)
 
     def serving(self) -> str | None:
         """The installation that serves here, be it with trouble (``health_trouble``); empty for something that does
@@ -194,13 +200,13 @@ class Client:
         answer = self._health()
         if answer is None:
             return None
-        well = answer.status_code == 200 or (_json(answer) or {}).get("status") == "degraded"
+        well = answer.status_code == 200 or (_parse_json(answer) or {}).get("status") == "degraded"
         return answer.headers.get(installation.HEADER, "") if well else None
 
     def health_trouble(self) -> str:
         """Why it can save nothing; empty when it can."""
         answer = self._health()
-        return "" if answer is None else str((_json(answer) or {}).get("reason", ""))
+        return "" if answer is None else str((_parse_json(answer) or {}).get("reason", ""))
 
     def _health(self) -> httpx.Response | None:
         try:
@@ -210,19 +216,19 @@ class Client:
 
     # how
 
-    def _document(
+    def _request_document(
         self, method: str, path: str, data: object = None, query: Mapping[str, object] | None = None
     ) -> dict[str, Any]:
         body = b"" if data is None else json.dumps(data).encode()
         headers = {"Content-Type": "application/json"} if body else {}
         target = f"{API}{path}" + (f"?{urlencode(query)}" if query else "")
         answer = self._send(method, target, body, headers, TIMEOUT)
-        document = _json(answer)
+        document = _parse_json(answer)
         if answer.is_success and document is not None:
             return document
         error = (document or {}).get("error")
         if isinstance(error, dict):
-            raise Refused(str(error.get("code")), answer.status_code, str(error.get("message")))
+            raise ServerError(str(error.get("code")), answer.status_code, str(error.get("message")))
         raise Unavailable(
             f"{self.url} answered {answer.status_code} without saying why: either it is no tidegate, or its "
             "controller is not running ('tidegate up' starts it again and adopts what runs)"
@@ -233,16 +239,16 @@ class Client:
     ) -> httpx.Response:
         url = self.url + target
         given = self._headers(method, url, body, headers)
-        with self._told(timeout):
+        with self._translate_errors(timeout):
             return self._http.request(method, url, content=body, headers=given, timeout=timeout)
 
     @contextmanager
-    def _told(self, timeout: float) -> Iterator[None]:
+    def _translate_errors(self, timeout: float) -> Iterator[None]:
         """Turns what goes wrong on the way into one line for a person."""
         try:
             yield
         except httpx.ConnectError:
-            raise NotRunning(
+            raise ServerNotRunning(
                 f"nothing answers at {self.url}: start it with 'tidegate up', or set TIDEGATE_URL"
             ) from None
         except httpx.TimeoutException:
@@ -251,29 +257,29 @@ class Client:
             raise Unavailable(f"{self.url}: {error}") from None
 
     def _headers(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Mapping[str, str]:
-        return headers if self._credentials is None else self._signed(method, url, body, headers)
+        return headers if self._credentials is None else self._sign(method, url, body, headers)
 
-    def _signed(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Mapping[str, str]:
+    def _sign(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Mapping[str, str]:
         request = AWSRequest(method, url, headers=dict(headers), data=body)
         SigV4Auth(self._credentials, "sagemaker", self._region).add_auth(request)
         return dict(request.headers.items())
 
 
-def _endpoint(name: str) -> str:
+def _check_endpoint_name(name: str) -> str:
     """Raises Invalid for what can be no name, and might make the path another one."""
     if not ENDPOINT_NAME.fullmatch(name):
         raise Invalid(f"there can be no endpoint {name!r}: names are 1 to 63 letters, digits and inner hyphens")
     return f"/endpoints/{quote(name, safe='')}"
 
 
-def _payload(message: EventStreamMessage) -> bytes:
+def _read_payload(message: EventStreamMessage) -> bytes:
     if message.headers.get(":message-type") != "exception":
         return bytes(message.payload)
     told = json.loads(message.payload)
     raise StreamEnded(f"the stream ended early ({told.get('ErrorCode')}): {told.get('Message')}")
 
 
-def _json(answer: httpx.Response) -> dict[str, Any] | None:
+def _parse_json(answer: httpx.Response) -> dict[str, Any] | None:
     try:
         document = answer.json()
     except ValueError:

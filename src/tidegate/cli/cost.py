@@ -23,15 +23,15 @@ from tidegate.advisor.prices import HOSTING, Catalogue, Discount
 from tidegate.cli import draw, sparklines
 from tidegate.cli.bill_table import bill_document, show_bill
 from tidegate.cli.cost_options import Said, figures, read, told
-from tidegate.cli.output import AsJson, console, note
-from tidegate.cli.spec_cost import Told
-from tidegate.cli.spec_cost import told as told_by_spec
+from tidegate.cli.output import AsJson, console, print_note
+from tidegate.cli.spec_cost import SpecCost
+from tidegate.cli.spec_cost import read_spec_cost as told_by_spec
 from tidegate.domain.errors import Invalid
 from tidegate.settings import Settings
 
 MOST = 100_000
 """Instances, where nobody says how many there may be."""
-UNSAID = Told("ml.c5.xlarge", 1, 1, {})
+UNSAID = SpecCost("ml.c5.xlarge", 1, 1, {})
 """Without a spec file."""
 FALLS = (0.25, 0.5)
 """Parts by which the load may fall, to see what a commitment loses then."""
@@ -168,7 +168,7 @@ def _show(answer: Answer) -> None:
         _show_crossing(out, answer.crossing)
     for name, text in answer.assumed.items():
         if text is not None:
-            note(f"assumed for {name}: {text}")
+            print_note(f"assumed for {name}: {text}")
 
 
 def _case(said: Said, bounds: tuple[int, int], curve: str, rps: float | None) -> Case:
@@ -202,7 +202,7 @@ def _show_load(out: Console, case: Case, way: Way) -> None:
     if way.kind in _WITH_FLEETS and way.kind != "dedicated":
         made = fleet(load, way.scaling(case.figures(way), load, case.tariff))
         out.print(f"\nInstances, {sum(made.paid) / load.hours:.2f} on average:")
-        for row in sparklines.year(made.counts):
+        for row in sparklines.year_rows(made.counts):
             out.print(row)
 
 
@@ -244,7 +244,7 @@ def _show_savings(out: Console, case: Case, way: Way, chosen: list[Chosen]) -> N
     found = chosen[0][1]
     out.print(Text(f"\nA Savings Plan of {found.years} year(s), {found.source}", style="bold"))
     falls = [f">AND AT {1 - part:.0%} LOAD" for part in FALLS]
-    shown = draw.table(
+    shown = draw.make_table(
         "DISCOUNT", ">COMMIT $/H", ">COVERS", ">SAVES $/YEAR", *falls, ">LOAD MAY FALL", ">PAYS IF USED"
     )
     for name, _, made, usage in chosen:
@@ -252,7 +252,7 @@ def _show_savings(out: Console, case: Case, way: Way, chosen: list[Chosen]) -> N
             f"{made.discount:.0%} ({name})",
             f"{made.hourly:.3f}",
             f"{made.covers / rate.amount:.2f} instances",
-            draw.number(made.saving, 0),
+            draw.format_number(made.saving, 0),
             *(f"{-savings.loss(usage, made, part):+,.0f}" for part in FALLS),
             f"{savings.bearable(usage, made):.0%}",
             f"over {made.break_even:.0%} of hours",
@@ -260,7 +260,7 @@ def _show_savings(out: Console, case: Case, way: Way, chosen: list[Chosen]) -> N
     out.print(shown)
     usual, usage = next((made, usage) for name, _, made, usage in chosen if name == "usual")
     out.print("\nOn-demand $/h, and what the usual commitment covers of it:")
-    for row in sparklines.falling(usage, usual.covers):
+    for row in sparklines.load_duration_rows(usage, usual.covers):
         out.print(row)
 
 
@@ -298,8 +298,8 @@ def _show_crossing(out: Console, crossing: dict[str, Any]) -> None:
             )
         )
     names = [name for name in (crossing["curve"] or [{}])[0] if name != "rps"]
-    shown = draw.table(">REQUESTS/S", *(f">{name} $" for name in names))
+    shown = draw.make_table(">REQUESTS/S", *(f">{name} $" for name in names))
     for point in crossing["curve"]:
-        shown.add_row(f"{point['rps']:,.4g}", *(draw.number(point[name], 2) for name in names))
+        shown.add_row(f"{point['rps']:,.4g}", *(draw.format_number(point[name], 2) for name in names))
     if crossing["curve"]:
         out.print(shown)

@@ -14,8 +14,8 @@ import typer
 from tidegate import spec
 from tidegate.cli import follow_rollout
 from tidegate.cli.artifacts import prepare
-from tidegate.cli.client import Answer, Client, NoStream, Refused
-from tidegate.cli.output import AsJson, Name, asker, client, show
+from tidegate.cli.client import ApiClient, NotStreamed, ServerAnswer, ServerError
+from tidegate.cli.output import AsJson, Name, client, show, user_name
 from tidegate.domain.errors import Invalid, TidegateError
 
 STREAM_ACCEPT = "X-Amzn-SageMaker-Accept"
@@ -26,7 +26,7 @@ SpecPath = Annotated[
 ]
 
 
-class Failed(TidegateError):
+class InvocationFailed(TidegateError):
     """The model did not answer well."""
 
 
@@ -50,12 +50,12 @@ def deploy(
       tidegate deploy fraud.yaml
       tidegate deploy fraud.yaml --wait
     """
-    loaded = read(spec_file)
+    loaded = read_spec(spec_file)
     with client() as server:
-        data = prepare(loaded, spec_file.parent, must_exist=_is_here(server))
+        data = prepare(loaded, spec_file.parent, must_exist=_is_local(server))
         wish = loaded.wish(datetime.now(UTC), data)
-        after = _journal(server, wish.endpoint) if wait else 0
-        done = server.deploy(data, asker(), override=override, supersede=supersede)
+        after = _journal_position(server, wish.endpoint) if wait else 0
+        done = server.deploy(data, user_name(), override=override, supersede=supersede)
         show(done, as_json, f"{done['message']} (config {done['config']}, {done['change']})")
         if wait:
             follow_rollout.follow(server, wish.endpoint, after=after, wanted=wish.config.name, as_json=as_json)
@@ -94,7 +94,7 @@ def invoke(
       tidegate invoke chat --stream --content-type application/json --file question.json
     """
     if stream and as_json:
-        raise Failed("--stream and --json do not go together: a stream is printed as it is")
+        raise InvocationFailed("--stream and --json do not go together: a stream is printed as it is")
     headers = {
         "Content-Type": content_type,
         STREAM_ACCEPT if stream else "Accept": accept,
@@ -102,10 +102,10 @@ def invoke(
         "X-Amzn-SageMaker-Target-Model": target_model,
         "X-Amzn-SageMaker-Target-Container-Hostname": target_container,
     }
-    _ask(name, _content(body, file), {key: value for key, value in headers.items() if value}, stream, as_json)
+    _invoke(name, _read_body(body, file), {key: value for key, value in headers.items() if value}, stream, as_json)
 
 
-def _ask(name: str, content: bytes, headers: dict[str, str], stream: bool, as_json: bool) -> None:
+def _invoke(name: str, content: bytes, headers: dict[str, str], stream: bool, as_json: bool) -> None:
     if stream:
         with client() as server:
             _print_parts(server.stream(name, content, headers))
@@ -115,9 +115,9 @@ def _ask(name: str, content: bytes, headers: dict[str, str], stream: bool, as_js
         answer = server.invoke(name, content, headers)
         took = time.perf_counter() - started
     if not 200 <= answer.status < 300:
-        raise Failed(f"{answer.status}: {_reason(answer)}")
+        raise InvocationFailed(f"{answer.status}: {_error_reason(answer)}")
     if as_json:
-        print(json.dumps(_prediction(answer, took)))
+        print(json.dumps(_describe_prediction(answer, took)))
         return
     sys.stdout.buffer.write(answer.body)
     if sys.stdout.isatty() and not answer.body.endswith(b"\n"):
@@ -130,8 +130,8 @@ def _print_parts(parts: Iterator[bytes]) -> None:
         for last in parts:
             sys.stdout.buffer.write(last)
             sys.stdout.buffer.flush()
-    except NoStream as error:
-        raise Failed(f"{error.answer.status}: {_reason(error.answer)}") from None
+    except NotStreamed as error:
+        raise InvocationFailed(f"{error.answer.status}: {_error_reason(error.answer)}") from None
     if sys.stdout.isatty() and not last.endswith(b"\n"):
         print()
 
@@ -150,14 +150,14 @@ def delete(
       tidegate delete fraud --wait
     """
     with client() as server:
-        done = server.delete(name, asker(), force=force)
-        while wait and _there(server, name):
+        done = server.delete(name, user_name(), force=force)
+        while wait and _exists(server, name):
             time.sleep(0.2)
     word = "is deleted" if wait else "is being deleted"
     show({"name": name, "status": "Deleted"} if wait else done, as_json, f'endpoint "{name}" {word}')
 
 
-def read(path: Path) -> spec.Loaded:
+def read_spec(path: Path) -> spec.Loaded:
     """A spec file's text as plain data; raises Invalid."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -168,30 +168,30 @@ def read(path: Path) -> spec.Loaded:
     return spec.load(text, str(path))
 
 
-def _is_here(server: Client) -> bool:
+def _is_local(server: ApiClient) -> bool:
     return urlsplit(server.url).hostname in ("127.0.0.1", "::1", "localhost")
 
 
-def _journal(server: Client, name: str) -> int:
+def _journal_position(server: ApiClient, name: str) -> int:
     try:
-        return follow_rollout.latest(server, name)
-    except Refused as error:
+        return follow_rollout.latest_event(server, name)
+    except ServerError as error:
         if error.status == 404:
             return 0
         raise
 
 
-def _there(server: Client, name: str) -> bool:
+def _exists(server: ApiClient, name: str) -> bool:
     try:
         server.endpoint(name)
-    except Refused as error:
+    except ServerError as error:
         if error.status == 404:
             return False
         raise
     return True
 
 
-def _content(body: str | None, file: Path | None) -> bytes:
+def _read_body(body: str | None, file: Path | None) -> bytes:
     if body is not None and file is not None:
         raise Invalid("give --body or --file, not both")
     if body is not None:
@@ -204,7 +204,7 @@ def _content(body: str | None, file: Path | None) -> bytes:
     return sys.stdin.buffer.read()
 
 
-def _prediction(answer: Answer, took: float) -> dict[str, object]:
+def _describe_prediction(answer: ServerAnswer, took: float) -> dict[str, object]:
     return {
         "status": answer.status,
         "variant": answer.headers.get(VARIANT),
@@ -215,7 +215,7 @@ def _prediction(answer: Answer, took: float) -> dict[str, object]:
     }
 
 
-def _reason(answer: Answer) -> str:
+def _error_reason(answer: ServerAnswer) -> str:
     """The one line that tells why, out of AWS's shape of an error or whatever came."""
     text = answer.body.decode("utf-8", "replace").strip()
     try:

@@ -25,7 +25,7 @@ STYLES = {
 OLD, NEW = "cyan", "magenta"
 
 
-def table(*columns: str) -> Table:
+def make_table(*columns: str) -> Table:
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         right = column.startswith(">")
@@ -37,7 +37,7 @@ def table(*columns: str) -> Table:
 CARRIERS = ("INSTANCE TYPE", ">CARRIES", ">$ PER 1,000", ">INSTANCES", ">$ A MONTH", ">TARGET A MINUTE")
 
 
-def carrier(one: Carrier) -> tuple[str, ...]:
+def carrier_row(one: Carrier) -> tuple[str, ...]:
     """A row under ``CARRIERS``."""
     return (
         one.instance_type,
@@ -49,25 +49,25 @@ def carrier(one: Carrier) -> tuple[str, ...]:
     )
 
 
-def word(text: str) -> Text:
+def status_text(text: str) -> Text:
     return Text(text, style=STYLES.get(text, "yellow"))
 
 
-def number(value: float | None, digits: int = 0, unit: str = "") -> str:
+def format_number(value: float | None, digits: int = 0, unit: str = "") -> str:
     return "-" if value is None else f"{value:,.{digits}f}{unit}"
 
 
-def dollars(rate: float) -> str:
+def format_rate(rate: float) -> str:
     """A rate with all of its digits: ``0.204``, ``0.00002``."""
     return f"{rate:.10f}".rstrip("0").rstrip(".")
 
 
-def cell(filled: float) -> str:
+def format_block(filled: float) -> str:
     """A block that is filled to this part, in eighths."""
     return " ▁▂▃▄▅▆▇█"[max(0, min(8, round(filled * 8)))]
 
 
-def size(count: float) -> str:
+def format_size(count: float) -> str:
     """``12.3 MiB``, ``820 B``."""
     for unit in ("B", "KiB", "MiB"):
         if count < 1024:
@@ -76,7 +76,7 @@ def size(count: float) -> str:
     return f"{count:.1f} GiB"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """``1h 05m``, ``2m 09s``, ``9s``."""
     whole = max(0, round(seconds))
     if whole >= 86400:
@@ -86,25 +86,25 @@ def duration(seconds: float) -> str:
     return f"{whole // 60}m {whole % 60:02}s" if whole >= 60 else f"{whole}s"
 
 
-def elapsed(seconds: float) -> str:
+def format_elapsed(seconds: float) -> str:
     """``1:05:09``, with days before it where there are some."""
     whole = round(seconds)
     days = f"{whole // 86400}d " if whole >= 86400 else ""
     return f"{days}{whole % 86400 // 3600}:{whole % 3600 // 60:02}:{whole % 60:02}"
 
 
-def left(until: str | None, now: datetime | None = None) -> str:
+def format_time_left(until: str | None, now: datetime | None = None) -> str:
     """Time until an ISO time; empty for none."""
     if until is None:
         return ""
-    return duration((datetime.fromisoformat(until) - (now or datetime.now(UTC))).total_seconds())
+    return format_duration((datetime.fromisoformat(until) - (now or datetime.now(UTC))).total_seconds())
 
 
-def clock(iso: str) -> str:
+def format_clock(iso: str) -> str:
     return datetime.fromisoformat(iso).astimezone().strftime("%H:%M:%S")
 
 
-def bar(new_percent: float, width: int = 40) -> Text:
+def traffic_bar(new_percent: float, width: int = 40) -> Text:
     """Old traffic to the left, new to the right."""
     new = round(width * new_percent / 100)
     if 0 < new_percent < 100:
@@ -112,40 +112,40 @@ def bar(new_percent: float, width: int = 40) -> Text:
     return Text.assemble(("█" * (width - new), OLD), ("█" * new, NEW))
 
 
-def endpoints(documents: Iterable[Document]) -> Table:
-    shown = table("ENDPOINT", "STATUS", "CONFIG", ">INSTANCES", "ROLLOUT", "ALARMS", "WHY")
+def endpoint_table(documents: Iterable[Document]) -> Table:
+    shown = make_table("ENDPOINT", "STATUS", "CONFIG", ">INSTANCES", "ROLLOUT", "ALARMS", "WHY")
     for one in documents:
         ready = sum(fleet["ready"] for fleet in one["fleets"])
         desired = sum(fleet["desired"] for fleet in one["fleets"])
         shown.add_row(
             one["name"],
-            word(one["status"]),
+            status_text(one["status"]),
             one["config"] or "-",
             f"{ready}/{desired}",
-            _progress(one["rollout"]),
-            _worst(alarm["state"] for alarm in one["alarms"]),
+            _format_progress(one["rollout"]),
+            _worst_state(alarm["state"] for alarm in one["alarms"]),
             one["why"],
         )
     return shown
 
 
-def _worst(states: Iterable[str]) -> Text:
+def _worst_state(states: Iterable[str]) -> Text:
     found = set(states)
-    return word(next((state for state in ("ALARM", "INSUFFICIENT_DATA", "OK") if state in found), "-"))
+    return status_text(next((state for state in ("ALARM", "INSUFFICIENT_DATA", "OK") if state in found), "-"))
 
 
-def _progress(rollout: Document | None) -> str:
+def _format_progress(rollout: Document | None) -> str:
     if rollout is None:
         return "-"
     paused = ", paused" if rollout["paused"] else ""
     return f"{rollout['phase']} {rollout['stage']}/{rollout['stages']}, {rollout['share']['now']:g} %{paused}"
 
 
-def fleets(document: Document, live: Iterable[Document]) -> Table:
+def fleet_table(document: Document, live: Iterable[Document]) -> Table:
     """Each fleet: its part of the traffic, its instances, its last seconds."""
     seconds = {(one["config"], one["variant"]): one for one in live}
     several = len({fleet["variant"] for fleet in document["fleets"]}) > 1
-    shown = table("FLEET", "CONFIG", ">SHARE", ">READY", ">REQ/S", ">P50", ">P99", ">ERRORS/S")
+    shown = make_table("FLEET", "CONFIG", ">SHARE", ">READY", ">REQ/S", ">P50", ">P99", ">ERRORS/S")
     for fleet in document["fleets"]:
         found = seconds.get((fleet["config"], fleet["variant"]), {})
         new = fleet["side"] == "new"
@@ -157,19 +157,19 @@ def fleets(document: Document, live: Iterable[Document]) -> Table:
             fleet["config"] or "-",
             f"{fleet['share']:g} %" if fleet.get("copies") is None else f"copy of {fleet['copies']:g} %",
             ready,
-            number(found.get("rate"), 1),
-            number(found.get("p50_ms"), 1, " ms"),
-            number(found.get("p99_ms"), 1, " ms"),
-            Text(number(errors / span if found else None, 1), style="bold red" if errors else ""),
+            format_number(found.get("rate"), 1),
+            format_number(found.get("p50_ms"), 1, " ms"),
+            format_number(found.get("p99_ms"), 1, " ms"),
+            Text(format_number(errors / span if found else None, 1), style="bold red" if errors else ""),
         )
         if fleet["failure"]:
             shown.add_row("", Text(fleet["failure"], style="red"))
     return shown
 
 
-def architectures(document: Document) -> Table | None:
+def architecture_table(document: Document) -> Table | None:
     """How several containers answer together; nothing where every fleet has one alone."""
-    shown = table("CONFIG", "SERVES")
+    shown = make_table("CONFIG", "SERVES")
     lines = {}
     for fleet in document["fleets"]:
         made = fleet.get("architecture")
@@ -182,28 +182,28 @@ def architectures(document: Document) -> Table | None:
     return shown if lines else None
 
 
-def comparison(one: Document) -> Table:
+def comparison_table(one: Document) -> Table:
     """A production variant and its shadow, a row each."""
-    shown = table("VARIANT", "CONFIG", ">REQUESTS", ">ERRORS", ">P50", ">P99")
+    shown = make_table("VARIANT", "CONFIG", ">REQUESTS", ">ERRORS", ">P50", ">P99")
     sides = ((one["variant"], one["original"]), (f"{one['shadow']} (shadow)", one["copied"]))
     for name, side in sides:
         shown.add_row(
             name,
             one["config"],
-            number(side["requests"], 0),
-            _percent(side["errors"]),
-            number(side["p50_ms"], 2, " ms"),
-            number(side["p99_ms"], 2, " ms"),
+            format_number(side["requests"], 0),
+            _format_percent(side["errors"]),
+            format_number(side["p50_ms"], 2, " ms"),
+            format_number(side["p99_ms"], 2, " ms"),
         )
     return shown
 
 
-def verdict(one: Document) -> str:
+def format_verdict(one: Document) -> str:
     """In words: how many copies, how many of them agree, how far the others are off."""
     counts = f"{one['copies']:g} copies, {one['failed']:g} failed, {one['dropped']:g} dropped"
     parts = [f"{one['share']:g} % copied: {counts}"]
     if one["agreement"] is not None:
-        parts.append(f"{_percent(one['agreement'])} of {one['compared']:g} pairs agree")
+        parts.append(f"{_format_percent(one['agreement'])} of {one['compared']:g} pairs agree")
     if one["mean_difference"] is not None:
         parts.append(
             f"difference {one['mean_difference']:.3g} on average, {one['largest_difference']:.3g} at most"
@@ -211,13 +211,13 @@ def verdict(one: Document) -> str:
     return "; ".join(parts)
 
 
-def _percent(part: float | None) -> str:
+def _format_percent(part: float | None) -> str:
     return "-" if part is None else f"{part * 100:.4g} %"
 
 
-def scaling(targets: Iterable[Document]) -> Table:
+def scaling_table(targets: Iterable[Document]) -> Table:
     """A row for each scalable target: its bounds, what is wanted and what is there."""
-    shown = table("SCALED", "OF", ">MIN", ">MAX", ">DESIRED", ">CURRENT", "WHY")
+    shown = make_table("SCALED", "OF", ">MIN", ">MAX", ">DESIRED", ">CURRENT", "WHY")
     for one in targets:
         what = "instances" if one["dimension"].endswith("InstanceCount") else "provisioned concurrency"
         shown.add_row(
@@ -225,23 +225,25 @@ def scaling(targets: Iterable[Document]) -> Table:
             what,
             str(one["min"]),
             str(one["max"]),
-            number(one["desired"]),
-            number(one["ready"]),
+            format_number(one["desired"]),
+            format_number(one["ready"]),
             one["running"] or "",
         )
     return shown
 
 
-def alarms(documents: Iterable[Document]) -> Table:
-    shown = table("ALARM", "STATE", "SINCE", "WHY")
+def alarm_table(documents: Iterable[Document]) -> Table:
+    shown = make_table("ALARM", "STATE", "SINCE", "WHY")
     for one in documents:
         why = one["reason"] if one["state"] == "ALARM" else ""
-        shown.add_row(one["name"], word(one["state"]), clock(one["since"]) if one["since"] else "-", why)
+        shown.add_row(
+            one["name"], status_text(one["state"]), format_clock(one["since"]) if one["since"] else "-", why
+        )
     return shown
 
 
-def event(one: Document) -> Text:
+def format_event(one: Document) -> Text:
     kind = str(one["kind"]).rpartition(".")[2]
     return Text.assemble(
-        (f"{clock(one['at'])} ", "dim"), (f"{kind:18} ", STYLES.get(kind, "")), str(one["message"])
+        (f"{format_clock(one['at'])} ", "dim"), (f"{kind:18} ", STYLES.get(kind, "")), str(one["message"])
     )

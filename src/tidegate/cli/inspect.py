@@ -8,14 +8,14 @@ import typer
 
 from tidegate import __version__, spec
 from tidegate.cli import draw, follow_rollout
-from tidegate.cli.client import NotRunning
+from tidegate.cli.client import ServerNotRunning
 from tidegate.cli.output import AsJson, Name, client, console, show
 from tidegate.domain.errors import NotFound
 from tidegate.spec.problem import meant
 from tidegate.spec.units import LATENCIES, seconds
 
 FOLLOW_TAIL = 1000
-FOLLOW_EVERY = 0.5
+POLL_EVERY = 0.5
 
 
 def status(
@@ -36,16 +36,16 @@ def status(
             if as_json:
                 print(json.dumps({"endpoints": found}))
             elif found:
-                console().print(draw.endpoints(found))
+                console().print(draw.endpoint_table(found))
             else:
                 print("no endpoints yet: tidegate deploy SPEC makes one")
             return
         document = server.endpoint(name)
-        live = server.live(name, follow_rollout.SPAN)
+        live = server.live(name, follow_rollout.ACTIVITY_SECONDS)
         if as_json:
             print(json.dumps({**document, "live": live}))
         else:
-            console().print(follow_rollout.picture(document, live, []))
+            console().print(follow_rollout.render_panel(document, live, []))
 
 
 def alarms(as_json: AsJson = False) -> None:
@@ -61,9 +61,9 @@ def alarms(as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps({"alarms": found}))
         return
-    shown = draw.table("ALARM", "STATE", "WHEN", "WHY")
+    shown = draw.make_table("ALARM", "STATE", "WHEN", "WHY")
     for one in found:
-        shown.add_row(one["name"], draw.word(one["state"]), _condition(one), one["state_reason"])
+        shown.add_row(one["name"], draw.status_text(one["state"]), _format_condition(one), one["state_reason"])
     if found:
         console().print(shown)
     else:
@@ -88,8 +88,8 @@ def shadow(
         print(json.dumps(document))
         return
     for one in document["comparisons"]:
-        console().print(draw.comparison(one))
-        print(draw.verdict(one))
+        console().print(draw.comparison_table(one))
+        print(draw.format_verdict(one))
     print(f"pairs of answers: {document['kept']}")
 
 
@@ -109,13 +109,15 @@ def logs(
     """
     with client() as server:
         found = server.logs(name, tail)
-        _need(replica, found)
-        _print(_replicas(found, replica), as_json)
+        _require_log(replica, found)
+        _print_logs(_select_replicas(found, replica), as_json)
         seen = {one["replica"]: one["lines"] for one in server.logs(name, FOLLOW_TAIL)} if follow else {}
         while follow:
-            time.sleep(FOLLOW_EVERY)
-            now = _replicas(server.logs(name, FOLLOW_TAIL), replica)
-            _print([{**one, "lines": _new(seen.get(one["replica"], []), one["lines"])} for one in now], as_json)
+            time.sleep(POLL_EVERY)
+            now = _select_replicas(server.logs(name, FOLLOW_TAIL), replica)
+            _print_logs(
+                [{**one, "lines": _new_lines(seen.get(one["replica"], []), one["lines"])} for one in now], as_json
+            )
             seen = {one["replica"]: one["lines"] for one in now}
 
 
@@ -138,17 +140,17 @@ def models(
     if as_json:
         print(json.dumps({"replicas": found}))
         return
-    shown = draw.table("INSTANCE", "MODEL", "STATE", ">MEMORY", ">REQ/S", "WHY")
+    shown = draw.make_table("INSTANCE", "MODEL", "STATE", ">MEMORY", ">REQ/S", "WHY")
     for one in found:
         if "models" not in one:
             shown.add_row(one["replica"], "(does not answer)", "", "", "")
             continue
-        memory = f"{draw.size(one['held'])}/{draw.size(one['memory'])}"
+        memory = f"{draw.format_size(one['held'])}/{draw.format_size(one['memory'])}"
         shown.add_row(one["replica"], f"({one['loaded']} loaded)", "", memory, "")
         for model in one["models"]:
             state = model["state"] + (", pinned" if model["pinned"] else "")
-            rate = draw.number(model["requests_per_second"], 2)
-            shown.add_row("", model["name"], state, draw.size(model["bytes"]), rate, model["reason"])
+            rate = draw.format_number(model["requests_per_second"], 2)
+            shown.add_row("", model["name"], state, draw.format_size(model["bytes"]), rate, model["reason"])
     if found:
         console().print(shown)
     else:
@@ -165,7 +167,7 @@ def version(as_json: AsJson = False) -> None:
     with client() as server:
         try:
             running: dict[str, Any] | None = server.version()
-        except NotRunning:
+        except ServerNotRunning:
             running = None
         there = f"server {running['version']} at {server.url}" if running else f"no server at {server.url}"
     show({"version": __version__, "server": running}, as_json, f"tidegate {__version__}, {there}")
@@ -181,7 +183,7 @@ def schema() -> None:
     print(json.dumps(spec.schema(), indent=2))
 
 
-def _condition(alarm: dict[str, Any]) -> str:
+def _format_condition(alarm: dict[str, Any]) -> str:
     signs = {"GreaterThanThreshold": ">", "GreaterThanOrEqualToThreshold": ">=", "LessThanThreshold": "<"}
     sign = signs.get(alarm["comparison"], "<=")
     window = f"{alarm['datapoints_to_alarm']} of {alarm['evaluation_periods']} x {alarm['period']} s"
@@ -193,18 +195,18 @@ def _condition(alarm: dict[str, Any]) -> str:
     return f"{what} {sign} {limit}, {window}"
 
 
-def _need(replica: str | None, found: list[dict[str, Any]]) -> None:
+def _require_log(replica: str | None, found: list[dict[str, Any]]) -> None:
     """Raises NotFound for a replica that has no log."""
     names = [one["replica"] for one in found]
     if replica is not None and replica not in names:
         raise NotFound(f"there is no log of replica {replica!r}{meant(replica, names)}")
 
 
-def _replicas(found: list[dict[str, Any]], replica: str | None) -> list[dict[str, Any]]:
+def _select_replicas(found: list[dict[str, Any]], replica: str | None) -> list[dict[str, Any]]:
     return [one for one in found if replica is None or one["replica"] == replica]
 
 
-def _print(found: list[dict[str, Any]], as_json: bool) -> None:
+def _print_logs(found: list[dict[str, Any]], as_json: bool) -> None:
     for one in found:
         for line in one["lines"]:
             if as_json:
@@ -213,7 +215,7 @@ def _print(found: list[dict[str, Any]], as_json: bool) -> None:
                 print(f"{one['replica']} | {line}", flush=True)
 
 
-def _new(before: list[str], now: list[str]) -> list[str]:
+def _new_lines(before: list[str], now: list[str]) -> list[str]:
     """The lines of ``now`` that follow on ``before``, both ends of the same file."""
     for start in range(len(before) + 1):
         kept = before[start:]

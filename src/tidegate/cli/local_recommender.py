@@ -22,14 +22,14 @@ from tidegate.cli.output import console
 from tidegate.domain.errors import Invalid
 from tidegate.settings import Settings
 
-SHOWN = 8
-BAR = 40
-LAST_LOOK = 0.9
+MAX_SHOWN = 8
+BAR_WIDTH = 40
+SEARCH_SHARE = 0.9
 """Part of the budget after which no new look at a configuration begins."""
 
 
 @dataclass(frozen=True)
-class Wanted:
+class LocalRequest:
     """``model`` as a spec has it, ``bodies`` of its requests, ``rate`` a second that is to be carried, ``budget`` in
     seconds."""
 
@@ -42,15 +42,15 @@ class Wanted:
     effort: Effort
 
 
-def find_here(wanted: Wanted, region: str, *, as_json: bool) -> None:
+def recommend_local(wanted: LocalRequest, region: str, *, as_json: bool) -> None:
     """Raises Invalid where no configuration holds the objective."""
     objective = wanted.objective
     ground = Ground(wanted.model, wanted.bodies, wanted.content_type, objective)
     catalogue = Catalogue.load(Settings.from_environment(os.environ).prices)
     began = time.monotonic()
-    trials = _searched(ground, wanted.rate, wanted.effort, began + wanted.budget * LAST_LOOK, quiet=as_json)
+    trials = _search(ground, wanted.rate, wanted.effort, began + wanted.budget * SEARCH_SHARE, quiet=as_json)
     best = trials[0]
-    probe = _held(best, objective)
+    probe = _best_probe(best, objective)
     found = offers(best.candidate, probe, load_runs.cores(), wanted.rate, catalogue, region)
     if as_json:
         print(json.dumps(_document(best, probe, trials, found, objective, time.monotonic() - began)))
@@ -58,7 +58,7 @@ def find_here(wanted: Wanted, region: str, *, as_json: bool) -> None:
         _show(best, probe, trials, found, objective)
 
 
-def _searched(ground: Ground, rate: float, effort: Effort, until: float, *, quiet: bool) -> list[Trial]:
+def _search(ground: Ground, rate: float, effort: Effort, until: float, *, quiet: bool) -> list[Trial]:
     space = candidates(load_runs.cores())
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console(), disable=quiet or not sys.stdout.isatty()) as bar:
@@ -75,7 +75,7 @@ def _searched(ground: Ground, rate: float, effort: Effort, until: float, *, quie
             )
 
 
-def _held(best: Trial, objective: Objective) -> Probe:
+def _best_probe(best: Trial, objective: Objective) -> Probe:
     probe = best.best(objective)
     if probe is None:
         nearest = min(p.latency for p in best.probes)
@@ -127,11 +127,11 @@ def _show(
         f" {probe.cpu * 1e6:.0f} µs of CPU a request, {probe.memory / 2**20:,.0f} MiB a worker"
     )
     out.print()
-    _curve(best, objective)
+    _print_curve(best, objective)
     out.print()
-    shown = draw.table(*draw.CARRIERS)
-    for offer in found[:SHOWN]:
-        shown.add_row(*draw.carrier(offer))
+    shown = draw.make_table(*draw.CARRIERS)
+    for offer in found[:MAX_SHOWN]:
+        shown.add_row(*draw.carrier_row(offer))
     out.print(shown)
     out.print()
     out.print(
@@ -143,13 +143,13 @@ def _show(
         out.print(Text(f"Next: {name}, {score:,.0f} requests/s a core", style="dim"))
 
 
-def _curve(best: Trial, objective: Objective) -> None:
+def _print_curve(best: Trial, objective: Objective) -> None:
     """Latency against rate, as far as it was measured."""
     out = console()
     points = sorted({(probe.rate, min(probe.latency, 10 * objective.seconds)) for probe in best.probes})
     top = max(latency for _, latency in points)
     out.print(f"p{objective.percent:g} against requests/s (limit {objective.seconds * 1000:g} ms)")
     for rate, latency in points:
-        filled = max(1, round(BAR * latency / top))
+        filled = max(1, round(BAR_WIDTH * latency / top))
         style = draw.NEW if latency <= objective.seconds else "red"
         out.print(Text.assemble(f"{rate:>10,.0f}/s ", ("█" * filled, style), f" {latency * 1000:,.1f} ms"))

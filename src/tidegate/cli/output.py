@@ -9,12 +9,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from tidegate.cli.client import Client
+from tidegate.cli.client import ApiClient
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Name = Annotated[str, typer.Argument(metavar="ENDPOINT", help="Name of the endpoint.", show_default=False)]
 
-ENDLESS = 10_000
+UNLIMITED_WIDTH = 10_000
 """Columns of a table that no terminal shows; wider than any row."""
 
 
@@ -24,10 +24,10 @@ def console() -> Console:
     Where no terminal sets a width, as in a pipe, nothing is cut or folded.
     """
     fixed = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(highlight=False, markup=False, emoji=False, width=None if fixed else ENDLESS)
+    return Console(highlight=False, markup=False, emoji=False, width=None if fixed else UNLIMITED_WIDTH)
 
 
-def note(text: str) -> None:
+def print_note(text: str) -> None:
     """Something worth knowing that is not the answer."""
     print(text, file=sys.stderr)
 
@@ -36,11 +36,11 @@ def show(document: Any, as_json: bool, words: str) -> None:
     print(json.dumps(document) if as_json else words)
 
 
-def client() -> Client:
-    return Client(os.environ)
+def client() -> ApiClient:
+    return ApiClient(os.environ)
 
 
-def asker() -> str:
+def user_name() -> str:
     """The user's name, for the journal."""
     try:
         return getpass.getuser()

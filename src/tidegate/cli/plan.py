@@ -17,8 +17,8 @@ from tidegate.advisor.planner.models import with_models
 from tidegate.advisor.planner.plan_promise import lines
 from tidegate.advisor.prices import Catalogue
 from tidegate.cli import draw
-from tidegate.cli.deploy import read
-from tidegate.cli.output import AsJson, console, note
+from tidegate.cli.deploy import read_spec
+from tidegate.cli.output import AsJson, console, print_note
 from tidegate.cli.prompts import ask_all
 from tidegate.domain.errors import Invalid
 from tidegate.host.atomic_write import write_whole
@@ -74,12 +74,12 @@ def plan(
     if out is not None:
         _write(out, planner.written(made, spec))
         run = f"tidegate deploy {out}" if made.job is None else f"tidegate batch {out} INPUT OUTPUT"
-        note(f"wrote {out}: {run}" + ("" if spec is not None else ", once your model data is put in"))
+        print_note(f"wrote {out}: {run}" + ("" if spec is not None else ", once your model data is put in"))
 
 
 def show(made: Plan, screen: Console) -> None:
     """The six rows, the walk, and the reasons under them."""
-    rows = draw.table("", "RECOMMENDED")
+    rows = draw.make_table("", "RECOMMENDED")
     for row in made.rows:
         rows.add_row(Text(row.name, style="bold"), row.value)
     screen.print(rows)
@@ -122,7 +122,7 @@ def _more(made: Plan, screen: Console) -> None:
 def _given(answers: Path | None, example: str | None) -> Mapping[str, Any]:
     if answers is None:
         return planner.answers_of(example or "")
-    data = read(answers).data
+    data = read_spec(answers).data
     if not isinstance(data, dict):
         raise Invalid(f"{answers}: expected keys and values, such as rate: 20")
     return data

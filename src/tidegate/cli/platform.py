@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import psutil
 import typer
 
-from tidegate.cli.client import Client, NotRunning
-from tidegate.cli.output import AsJson, client, note, show
+from tidegate.cli.client import ApiClient, ServerNotRunning
+from tidegate.cli.output import AsJson, client, print_note, show
 from tidegate.domain.errors import StartupError, Unavailable
 from tidegate.host.installation import Installation
 from tidegate.settings import Settings
@@ -62,9 +62,9 @@ def up(
         *("--host", settings.host, "--port", str(settings.port), "--state", str(folder)),
     ]
     if not detach:
-        _become(command)
+        _exec(command)
     url = local_url(settings)
-    pid, ready = _started(command, folder, url, settings.standby)
+    pid, ready = _start_detached(command, folder, url, settings.standby)
     log = folder / "tidegate.log"
     document = {"url": url, "pid": pid, "state": str(folder), "log": str(log), "standby": not ready}
     word = f"is ready at {url}" if ready else "stands by until the controller that has the database ends"
@@ -94,20 +94,20 @@ def down(
     with client() as server:
         try:
             state = Path(server.version()["state"])
-        except NotRunning:
+        except ServerNotRunning:
             show({"status": "not running"}, as_json, f"nothing runs at {server.url}")
             return
-        pid = _pid(state)
+        pid = _find_pid(state)
         server.down()
-        _until_gone(server, pid)
+        _wait_until_gone(server, pid)
     show({"status": "stopped", "pid": pid}, as_json, f"tidegate at {server.url} has stopped")
 
 
 def _stop_folder(folder: Path, as_json: bool) -> None:
     """Stops the controller of a state folder on this machine by a signal, which drains as the API does."""
-    process = _controller(folder)
+    process = _find_controller(folder)
     if process is None:
-        if _serves(folder):
+        if _is_serving(folder):
             raise Unavailable(
                 f"no controller runs for {folder}, but what an earlier one left serves on: start it with "
                 f"'tidegate up --state {folder} --detach', then stop it"
@@ -116,22 +116,22 @@ def _stop_folder(folder: Path, as_json: bool) -> None:
         return
     with contextlib.suppress(psutil.NoSuchProcess):
         process.terminate()
-    _until(lambda: not _runs(process.pid), f"tidegate of {folder}", process.pid)
+    _wait_until(lambda: not _is_running(process.pid), f"tidegate of {folder}", process.pid)
     show({"status": "stopped", "pid": process.pid}, as_json, f"tidegate of {folder} has stopped")
 
 
-def _controller(folder: Path) -> psutil.Process | None:
+def _find_controller(folder: Path) -> psutil.Process | None:
     """The process that the folder's pid file names, if it is a controller of that folder."""
-    pid = _pid(folder)
+    pid = _find_pid(folder)
     try:
         process = psutil.Process(pid) if pid is not None else None
         words = process.cmdline() if process is not None else []
     except psutil.Error:
         return None
-    return process if _CONTROLLER in words and str(folder.resolve()) in map(_resolved, words) else None
+    return process if _CONTROLLER in words and str(folder.resolve()) in map(_resolve, words) else None
 
 
-def _resolved(word: str) -> str:
+def _resolve(word: str) -> str:
     return str(Path(word).resolve()) if word.startswith("/") else word
 
 
@@ -142,17 +142,17 @@ def local_url(settings: Settings) -> str:
     return f"http://{host}:{settings.port}"
 
 
-def _become(command: list[str]) -> NoReturn:
+def _exec(command: list[str]) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(command[0], command)
 
 
-def _started(command: list[str], folder: Path, url: str, standby: bool = False) -> tuple[int, bool]:
+def _start_detached(command: list[str], folder: Path, url: str, standby: bool = False) -> tuple[int, bool]:
     """Starts the server in a session of its own and waits until it is ready, or stands by; returns its process id
     and whether it is ready."""
-    probe = Client({**os.environ, "TIDEGATE_URL": url})
-    _need_free(probe, folder)
+    probe = ApiClient({**os.environ, "TIDEGATE_URL": url})
+    _require_free_port(probe, folder)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         log = (folder / "tidegate.log").open("ab")
@@ -161,14 +161,14 @@ def _started(command: list[str], folder: Path, url: str, standby: bool = False) 
             f"state folder {folder} cannot be used: {error.strerror}; choose another with --state"
         ) from None
     with log, probe:
-        serves = _serves(folder)
+        serves = _is_serving(folder)
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, close_fds=True
         )
         try:
-            ready = _until_ready(child, probe, folder, standby)
+            ready = _wait_until_ready(child, probe, folder, standby)
             if ready and (trouble := probe.health_trouble()):
-                note(f"tidegate serves, but {trouble}")
+                print_note(f"tidegate serves, but {trouble}")
         except BaseException:
             # What served before is not this start's to end: the next one adopts it.
             child.send_signal(signal.SIGHUP if serves else signal.SIGTERM)
@@ -176,7 +176,7 @@ def _started(command: list[str], folder: Path, url: str, standby: bool = False) 
     return child.pid, ready
 
 
-def _need_free(probe: Client, folder: Path) -> None:
+def _require_free_port(probe: ApiClient, folder: Path) -> None:
     """Raises StartupError where the port is another's. What an earlier controller of the same folder left there is
     adopted, so it is none."""
     parts = urlsplit(probe.url)
@@ -184,9 +184,9 @@ def _need_free(probe: Client, folder: Path) -> None:
         socket.create_connection((parts.hostname or "", parts.port or 0), CONNECT_TIMEOUT).close()
     except OSError:
         return
-    if _serves(folder) and probe.serving() is None:
+    if _is_serving(folder) and probe.serving() is None:
         return
-    other = _listening_on(parts.port or 0)
+    other = _find_listener(parts.port or 0)
     holder = ""
     if other is not None:
         pid, state = other
@@ -196,7 +196,7 @@ def _need_free(probe: Client, folder: Path) -> None:
     )
 
 
-def _listening_on(port: int) -> tuple[int, str] | None:
+def _find_listener(port: int) -> tuple[int, str] | None:
     """Process id and state folder of a controller that was started for this port."""
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
@@ -206,7 +206,7 @@ def _listening_on(port: int) -> tuple[int, str] | None:
     return None
 
 
-def _serves(folder: Path) -> bool:
+def _is_serving(folder: Path) -> bool:
     """Whether a proxy or workers of this folder run, with or without a controller."""
     installation = Installation.find(folder.resolve())
     if installation is None:
@@ -215,7 +215,7 @@ def _serves(folder: Path) -> bool:
     return any(installation.owns(process.info["cmdline"] or []) for process in others)
 
 
-def _until_ready(child: "subprocess.Popen[bytes]", probe: Client, folder: Path, standby: bool) -> bool:
+def _wait_until_ready(child: "subprocess.Popen[bytes]", probe: ApiClient, folder: Path, standby: bool) -> bool:
     """False: it stands by. A server that another start has brought up on the port meanwhile is not this one."""
     log = folder / "tidegate.log"
     deadline = time.monotonic() + START_TIMEOUT
@@ -237,7 +237,7 @@ def _last_line(log: Path) -> str:
     return lines[-1].removeprefix("tidegate: ") if lines else "it ended without a word"
 
 
-def _pid(state: Path) -> int | None:
+def _find_pid(state: Path) -> int | None:
     """The server's process id, if it runs on this machine."""
     try:
         return int((state / "tidegate.pid").read_text())
@@ -245,12 +245,12 @@ def _pid(state: Path) -> int | None:
         return None
 
 
-def _until_gone(server: Client, pid: int | None) -> None:
+def _wait_until_gone(server: ApiClient, pid: int | None) -> None:
     """Waits until nothing answers on the port and the process has ended."""
-    _until(lambda: not _answers(server) and not _runs(pid), server.url, pid)
+    _wait_until(lambda: not _is_answering(server) and not _is_running(pid), server.url, pid)
 
 
-def _until(gone: Callable[[], bool], what: str, pid: int | None) -> None:
+def _wait_until(gone: Callable[[], bool], what: str, pid: int | None) -> None:
     """Waits as long as draining may take. Raises Unavailable."""
     drain = Settings.from_environment(os.environ).drain_timeout
     deadline = time.monotonic() + drain + STOP_MARGIN
@@ -259,23 +259,23 @@ def _until(gone: Callable[[], bool], what: str, pid: int | None) -> None:
         if gone():
             return
         if time.monotonic() > told:
-            note("waiting for requests in flight ...")
+            print_note("waiting for requests in flight ...")
             told = deadline
         time.sleep(0.05)
     raise Unavailable(f"{what} has not stopped within {drain + STOP_MARGIN:g} s (pid {pid})")
 
 
-def _answers(server: Client) -> bool:
+def _is_answering(server: ApiClient) -> bool:
     try:
         server.version()
-    except NotRunning:
+    except ServerNotRunning:
         return False
     except Unavailable:
         return True
     return True
 
 
-def _runs(pid: int | None) -> bool:
+def _is_running(pid: int | None) -> bool:
     try:
         return pid is not None and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -18,7 +18,7 @@ COLOURS = ("#4477aa", "#ee6677", "#228833", "#aa3377", "#ccbb44", "#66ccee")
 
 
 @dataclass(frozen=True)
-class Bars:
+class BarPlot:
     """A histogram. ``edges`` has one more than ``heights``; ``marks`` are (where, what) lines across."""
 
     title: str
@@ -30,7 +30,7 @@ class Bars:
 
 
 @dataclass(frozen=True)
-class Lines:
+class CurvePlot:
     """Curves: (name, [(x, y), ...]) each; ``y`` from 0 to ``top``."""
 
     title: str
@@ -41,13 +41,13 @@ class Lines:
     marks: Sequence[tuple[float, str]] = ()
 
 
-def histogram(title: str, x: str, y: str, values: Sequence[float], marks: Sequence[tuple[float, str]]) -> Bars:
+def histogram(title: str, x: str, y: str, values: Sequence[float], marks: Sequence[tuple[float, str]]) -> BarPlot:
     """Of at least one value, in 30 bars from 0 to the largest."""
-    edges, heights = counted(values, 30)
-    return Bars(title, x, y, edges, heights, marks)
+    edges, heights = count_bins(values, 30)
+    return BarPlot(title, x, y, edges, heights, marks)
 
 
-def counted(values: Sequence[float], bars: int) -> tuple[list[float], list[float]]:
+def count_bins(values: Sequence[float], bars: int) -> tuple[list[float], list[float]]:
     top = max(values) or 1.0
     heights = [0.0] * bars
     for value in values:
@@ -55,7 +55,7 @@ def counted(values: Sequence[float], bars: int) -> tuple[list[float], list[float
     return [top * place / bars for place in range(bars + 1)], heights
 
 
-def check(path: Path | None) -> None:
+def check_path(path: Path | None) -> None:
     """Raises Invalid, before any work is done, for a file that could not be written."""
     if path is not None and path.suffix not in (".svg", ".html"):
         raise Invalid(f"--plot {path}: a plot is written as .svg or .html")
@@ -63,9 +63,9 @@ def check(path: Path | None) -> None:
         raise Invalid(f"--plot {path}: there is no folder {path.absolute().parent}")
 
 
-def write(path: Path, title: str, figures: Sequence[Bars | Lines]) -> None:
+def write_plot(path: Path, title: str, figures: Sequence[BarPlot | CurvePlot]) -> None:
     """To ``.svg`` or ``.html``; raises Invalid where it cannot be written."""
-    text = svg(title, figures)
+    text = render_svg(title, figures)
     if path.suffix == ".html":
         head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
         text = f"{head}<body>{text}</body></html>\n"
@@ -75,7 +75,7 @@ def write(path: Path, title: str, figures: Sequence[Bars | Lines]) -> None:
         raise Invalid(f"{path}: {error.strerror}") from None
 
 
-def svg(title: str, figures: Sequence[Bars | Lines]) -> str:
+def render_svg(title: str, figures: Sequence[BarPlot | CurvePlot]) -> str:
     height = HEIGHT * len(figures)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
@@ -83,7 +83,7 @@ def svg(title: str, figures: Sequence[Bars | Lines]) -> str:
         f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>'
     ]
     for place, figure in enumerate(figures):
-        drawn = _bars(figure) if isinstance(figure, Bars) else _lines(figure)
+        drawn = _render_bars(figure) if isinstance(figure, BarPlot) else _render_curves(figure)
         parts.append(f'<g transform="translate(0 {place * HEIGHT})">{drawn}</g>')
     return "\n".join((*parts, "</svg>", ""))
 
@@ -100,17 +100,17 @@ class _Frame:
     def y(self, value: float) -> float:
         return HEIGHT - BOTTOM - value / (self.top or 1) * (HEIGHT - TOP - BOTTOM)
 
-    def drawn(self, figure: Bars | Lines) -> list[str]:
+    def drawn(self, figure: BarPlot | CurvePlot) -> list[str]:
         """Title, axes, ticks and marks."""
         parts = [f'<text class="title" x="{LEFT}" y="24">{escape(figure.title)}</text>']
         for step in range(5):
             value = self.top * step / 4
             y = self.y(value)
             parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-            parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{_short(value)}</text>')
+            parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{_format_tick(value)}</text>')
             value = self.low + (self.high - self.low) * step / 4
             at = f'x="{self.x(value):.1f}" y="{HEIGHT - BOTTOM + 18}"'
-            parts.append(f'<text {at} text-anchor="middle">{_short(value)}</text>')
+            parts.append(f'<text {at} text-anchor="middle">{_format_tick(value)}</text>')
         bottom = HEIGHT - BOTTOM
         parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{bottom}" y2="{bottom}"/>')
         parts.append(f'<text x="{LEFT}" y="{HEIGHT - 14}">{escape(figure.x)}</text>')
@@ -122,7 +122,7 @@ class _Frame:
         return parts
 
 
-def _bars(figure: Bars) -> str:
+def _render_bars(figure: BarPlot) -> str:
     frame = _Frame(figure.edges[0], figure.edges[-1], max(figure.heights) or 1.0)
     bars = []
     for place, height in enumerate(figure.heights):
@@ -132,7 +132,7 @@ def _bars(figure: Bars) -> str:
     return "".join((*frame.drawn(figure)[:1], *bars, *frame.drawn(figure)[1:]))
 
 
-def _lines(figure: Lines) -> str:
+def _render_curves(figure: CurvePlot) -> str:
     xs = [x for _, points in figure.curves for x, _ in points]
     frame = _Frame(min(xs), max(xs), figure.top)
     parts = frame.drawn(figure)
@@ -146,5 +146,5 @@ def _lines(figure: Lines) -> str:
     return "".join(parts)
 
 
-def _short(value: float) -> str:
+def _format_tick(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"

@@ -37,9 +37,9 @@ def prices(
     if as_json:
         print(json.dumps([_document(rate, machines.get(rate.item)) for rate in found]))
         return
-    shown = draw.table("ITEM", "REGION", "UNIT", ">$", ">LOW", ">HIGH", "MACHINE", "DATE", "SOURCE")
+    shown = draw.make_table("ITEM", "REGION", "UNIT", ">$", ">LOW", ">HIGH", "MACHINE", "DATE", "SOURCE")
     for rate in found:
-        amounts = (draw.dollars(value) for value in (rate.amount, rate.low, rate.high))
+        amounts = (draw.format_rate(value) for value in (rate.amount, rate.low, rate.high))
         machine = _told(machines.get(rate.item))
         shown.add_row(rate.item, rate.region, rate.unit, *amounts, machine, str(rate.date), rate.source)
     console().print(shown)

@@ -13,22 +13,22 @@ from rich.text import Text
 
 from tidegate.advisor.promise import (
     AlarmPromise,
-    Fault,
+    FaultPromise,
     Promise,
+    PromiseTerms,
     Proposal,
     Quantity,
-    Terms,
-    WantedPromise,
+    VersionFault,
     alarm_model,
     expectations,
     promise,
 )
-from tidegate.advisor.promise.detection import Setting, Watching
+from tidegate.advisor.promise.detection import AlarmWatch, RolloutSetting
 from tidegate.advisor.rehearsal import spec_scenario
 from tidegate.cli import baseline_options, draw, plot_files
-from tidegate.cli.baseline_options import chance, level, rise
+from tidegate.cli.baseline_options import format_probability, format_rise, format_threshold
 from tidegate.cli.deploy import SpecPath
-from tidegate.cli.output import AsJson, console, note
+from tidegate.cli.output import AsJson, console, print_note
 from tidegate.domain.alarm import Alarm, Comparison
 from tidegate.spec.units import duration
 
@@ -44,7 +44,7 @@ UNITS = {
     Quantity.LATENCY: (1e-3, "ms"),
     Quantity.PREDICTIONS: (1.0, "index"),
 }
-POINTS = 60
+CURVE_POINTS = 60
 """Points of a curve."""
 
 
@@ -76,41 +76,43 @@ def promise_spec(
       tidegate promise fraud.yaml --rps 40 --see error-rate=0.5% --see latency=+20ms
       tidegate promise fraud.yaml --rps 40 --usual p50=12ms --usual p99=40ms --plot power.svg
     """
-    plot_files.check(plot)
-    given = baseline_options.expected(spec_file, usual)
-    plan = spec_scenario.plan(given.wish)
-    terms = Terms(
-        expectations.part(power, "--power"),
-        expectations.part(false_alarms, "--false-alarms"),
+    plot_files.check_path(plot)
+    given = baseline_options.load_spec_with_baseline(spec_file, usual)
+    plan = spec_scenario.make_plan(given.wish)
+    terms = PromiseTerms(
+        expectations.parse_part(power, "--power"),
+        expectations.parse_part(false_alarms, "--false-alarms"),
         duration(startup, ("--startup",)),
-        spec_scenario.parts(given.wish),
+        spec_scenario.traffic_parts(given.wish),
     )
-    asked = expectations.wanted(see) if see else expectations.matters(given.baseline)
+    asked = expectations.parse_wanted(see) if see else expectations.default_wanted(given.baseline)
     found = promise(plan, given.wish.alarms, rps, given.baseline, asked, terms)
     alarms = {alarm.name: alarm for alarm in given.wish.alarms}
     if plot is not None:
-        _draw(plot, given, plan.alarms, found, Setting(plan, rps, given.baseline, terms.startup))
-        note(f"drawn: {plot}")
+        _draw(plot, given, plan.alarms, found, RolloutSetting(plan, rps, given.baseline, terms.startup))
+        print_note(f"drawn: {plot}")
     if as_json:
         print(json.dumps({**asdict(found), "kept": found.kept, "assumed": given.assumed}))
         return
     show(found, alarms, console())
     if given.assumed:
-        note(given.assumed)
+        print_note(given.assumed)
 
 
 def show(found: Promise, alarms: Mapping[str, Alarm], screen: Console) -> None:
     """The stages, the alarms, what matters, and what to change."""
-    stages = draw.table("STAGE", ">SHARE", ">BAKE", ">REQUESTS OF THE NEW VERSION")
+    stages = draw.make_table("STAGE", ">SHARE", ">BAKE", ">REQUESTS OF THE NEW VERSION")
     for number, stage in enumerate(found.stages, 1):
-        stages.add_row(str(number), f"{stage.share:g} %", draw.duration(stage.bake), f"{stage.requests:,.0f}")
+        stages.add_row(
+            str(number), f"{stage.share:g} %", draw.format_duration(stage.bake), f"{stage.requests:,.0f}"
+        )
     screen.print(stages)
-    screen.print(f"the whole rollout takes {draw.duration(found.seconds)}\n")
-    screen.print(f"Smallest fault that is seen with {chance(found.power)} by the end of a stage")
-    screen.print(_alarms(found, alarms))
+    screen.print(f"the whole rollout takes {draw.format_duration(found.seconds)}\n")
+    screen.print(f"Smallest fault that is seen with {format_probability(found.power)} by the end of a stage")
+    screen.print(_alarm_table(found, alarms))
     for one in found.wanted:
         screen.print()
-        for line in (*_told(one), *_would_do(one)):
+        for line in (*_describe_wanted(one), *_describe_proposals(one)):
             screen.print(line)
     screen.print()
     for alarm in found.alarms:
@@ -118,106 +120,116 @@ def show(found: Promise, alarms: Mapping[str, Alarm], screen: Console) -> None:
             screen.print(f"{alarm.name} is left out: {alarm.unknown}")
     for quantity in found.unwatched:
         screen.print(f"no alarm of the rollout watches {quantity}")
-    often = f"a good version is turned back in {chance(found.false_alarm)} of rollouts at most"
+    often = f"a good version is turned back in {format_probability(found.false_alarm)} of rollouts at most"
     good = found.false_alarm <= found.false_alarms
-    screen.print(Text(f"{often}; {chance(found.false_alarms)} are allowed", style="" if good else "bold red"))
+    screen.print(
+        Text(f"{often}; {format_probability(found.false_alarms)} are allowed", style="" if good else "bold red")
+    )
 
 
-def _alarms(found: Promise, alarms: Mapping[str, Alarm]) -> Table:
+def _alarm_table(found: Promise, alarms: Mapping[str, Alarm]) -> Table:
     stages = [f">STAGE {number}" for number in range(1, len(found.stages) + 1)]
-    shown = draw.table("ALARM", "FIRES WHEN", *stages, ">FALSE ALARMS")
+    shown = draw.make_table("ALARM", "FIRES WHEN", *stages, ">FALSE ALARMS")
     for one in found.alarms:
-        rule = _rule(alarms[one.name])
+        rule = _format_rule(alarms[one.name])
         if one.quantity is None or one.unknown is not None:
             shown.add_row(one.name, rule, *("-" for _ in stages), "-")
             continue
-        false = ("" if one.exact else "~") + chance(one.false_alarm)
-        shown.add_row(one.name, rule, *_smallest(one), false)
+        false = ("" if one.exact else "~") + format_probability(one.false_alarm)
+        shown.add_row(one.name, rule, *_format_smallest(one), false)
     return shown
 
 
-def _rule(alarm: Alarm) -> str:
+def _format_rule(alarm: Alarm) -> str:
     """``p99 of ModelLatency > 300ms, 2 of 3 x 10s``."""
-    limit = level(alarm_model.quantity(alarm), alarm.threshold)
+    limit = format_threshold(alarm_model.watched_quantity(alarm), alarm.threshold)
     where = f"{alarm.subject} {SIGNS[alarm.comparison]} {limit}"
     return f"{where}, {alarm.datapoints_to_alarm} of {alarm.evaluation_periods} x {alarm.period}s"
 
 
-def _smallest(one: AlarmPromise) -> list[str]:
+def _format_smallest(one: AlarmPromise) -> list[str]:
     assert one.quantity is not None
-    return [rise(one.quantity, size) for size in one.smallest]
+    return [format_rise(one.quantity, size) for size in one.smallest]
 
 
-def _told(one: WantedPromise) -> Iterator[Text]:
-    fault = f"{one.quantity} {rise(one.quantity, one.size)}"
+def _describe_wanted(one: FaultPromise) -> Iterator[Text]:
+    fault = f"{one.quantity} {format_rise(one.quantity, one.size)}"
     if one.alarm is None:
         yield Text(f"{fault}: nothing watches it", style="bold red")
         return
-    first = chance(one.by_stage[0])
+    first = format_probability(one.by_stage[0])
     if one.seen:
         yield Text(f"{fault}: seen in the first bake ({first}), by {one.alarm}", style="green")
     elif one.stage is not None:
         yield Text(f"{fault}: not seen before stage {one.stage + 1} (first bake {first})", style="yellow")
     else:
-        yield Text(f"{fault}: not seen ({chance(one.by_stage[-1])} in the whole rollout)", style="bold red")
-    yield Text(f"  until it is pulled: {_exposed(one)}")
+        yield Text(
+            f"{fault}: not seen ({format_probability(one.by_stage[-1])} in the whole rollout)", style="bold red"
+        )
+    yield Text(f"  until it is pulled: {_describe_exposure(one)}")
 
 
-def _exposed(one: WantedPromise) -> str:
-    average = f"{one.requests:,.0f} requests in {draw.duration(one.seconds)} on average"
+def _describe_exposure(one: FaultPromise) -> str:
+    average = f"{one.requests:,.0f} requests in {draw.format_duration(one.seconds)} on average"
     if one.most_requests is None or one.most_seconds is None:
         return f"{average}; in more than 5 of 100 cases it is never pulled"
-    return f"{average}, 95 of 100 times up to {one.most_requests:,.0f} in {draw.duration(one.most_seconds)}"
+    return f"{average}, 95 of 100 times up to {one.most_requests:,.0f} in {draw.format_duration(one.most_seconds)}"
 
 
-def _would_do(one: WantedPromise) -> Iterator[Text]:
+def _describe_proposals(one: FaultPromise) -> Iterator[Text]:
     for proposal in one.proposals:
-        yield Text(f"  would do: {_proposed(proposal, one.quantity)}")
+        yield Text(f"  would do: {_describe_proposal(proposal, one.quantity)}")
     if one.alarm is None and one.quantity is Quantity.PREDICTIONS:
         yield Text("  put its predictions as a metric of yours (PutMetricData), and an alarm on the Average of it")
     if not one.seen and not one.proposals:
         yield Text("  no bake up to a day, no canary up to a half and no threshold would do with this traffic")
 
 
-def _proposed(one: Proposal, quantity: Quantity) -> str:
-    then = f"(then seen with {chance(one.power)}, false alarms {chance(one.false_alarm)})"
+def _describe_proposal(one: Proposal, quantity: Quantity) -> str:
+    then = f"(then seen with {format_probability(one.power)}, false alarms {format_probability(one.false_alarm)})"
     match one.what:
         case "bake":
-            return f"a first bake of {draw.duration(one.bake or 0)} {then}"
+            return f"a first bake of {draw.format_duration(one.bake or 0)} {then}"
         case "canary":
             return f"a first part of {one.share} % {then}"
         case "sample":
-            shadow = f"a shadow that gets all requests for {draw.duration(one.bake or 0)} before the rollout"
+            shadow = (
+                f"a shadow that gets all requests for {draw.format_duration(one.bake or 0)} before the rollout"
+            )
             return f"{one.requests:,} requests, counted by themselves: {shadow}, or a replay of as many {then}"
-    longer = f"a first bake of {draw.duration(one.bake or 0)} and " if one.what == "bake_and_alarm" else ""
-    limit = f"{one.statistic} of {one.metric} at {level(quantity, one.threshold or 0.0)}"
+    longer = f"a first bake of {draw.format_duration(one.bake or 0)} and " if one.what == "bake_and_alarm" else ""
+    limit = f"{one.statistic} of {one.metric} at {format_threshold(quantity, one.threshold or 0.0)}"
     return f"{longer}an alarm on {limit}, {one.datapoints} of {one.periods} x {one.period}s {then}"
 
 
 def _draw(
-    path: Path, given: baseline_options.Expected, guards: tuple[str, ...], found: Promise, setting: Setting
+    path: Path,
+    given: baseline_options.SpecWithBaseline,
+    guards: tuple[str, ...],
+    found: Promise,
+    setting: RolloutSetting,
 ) -> None:
     """For each quantity how likely the first bake sees a fault, by its size."""
     figures = []
     for one in found.wanted:
         watching = [
-            Watching(alarm, setting)
+            AlarmWatch(alarm, setting)
             for alarm in given.wish.alarms
             if alarm.name in guards
-            and alarm_model.quantity(alarm) is one.quantity
-            and alarm_model.unknown(alarm, given.baseline) is None
+            and alarm_model.watched_quantity(alarm) is one.quantity
+            and alarm_model.unknown_reason(alarm, given.baseline) is None
         ]
         if watching:
-            figures.append(_curves(one, watching))
-    plot_files.write(path, "What the rollout sees", figures)
+            figures.append(_power_curves(one, watching))
+    plot_files.write_plot(path, "What the rollout sees", figures)
 
 
-def _curves(one: WantedPromise, watching: list[Watching]) -> plot_files.Lines:
+def _power_curves(one: FaultPromise, watching: list[AlarmWatch]) -> plot_files.CurvePlot:
     stages = range(len(watching[0].setting.plan.stages))
-    sizes = [abs(one.size) * 2 * place / POINTS for place in range(POINTS + 1)]
+    sizes = [abs(one.size) * 2 * place / CURVE_POINTS for place in range(CURVE_POINTS + 1)]
     scale, unit = UNITS[one.quantity]
     by_size = [
-        (size, [max(w.by_stage(Fault.of(one.quantity, size))[stage] for w in watching) for stage in stages])
+        (size, [max(w.by_stage(VersionFault.of(one.quantity, size))[stage] for w in watching) for stage in stages])
         for size in sizes
     ]
     curves = [
@@ -226,4 +238,6 @@ def _curves(one: WantedPromise, watching: list[Watching]) -> plot_files.Lines:
     ]
     title = f"How surely a fault of {one.quantity} is seen"
     marks = [(abs(one.size) * scale, "matters")]
-    return plot_files.Lines(title, f"added {one.quantity} ({unit})", "seen, % of rollouts", curves, 100.0, marks)
+    return plot_files.CurvePlot(
+        title, f"added {one.quantity} ({unit})", "seen, % of rollouts", curves, 100.0, marks
+    )

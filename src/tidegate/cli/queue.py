@@ -8,16 +8,16 @@ from typing import Annotated, Any
 import typer
 
 from tidegate.cli import draw
-from tidegate.cli.client import Answer, Client, Refused
+from tidegate.cli.client import ApiClient, ServerAnswer, ServerError
 from tidegate.cli.output import AsJson, Name, client, console, show
 from tidegate.domain.asynchronous import MOST_INLINE
 from tidegate.domain.errors import Invalid, TidegateError
 
 PREFIX = "X-Amzn-SageMaker-"
-LOOK_EVERY = 0.2
+POLL_EVERY = 0.2
 
 
-class Failed(TidegateError):
+class RequestFailed(TidegateError):
     """The request ended without an answer."""
 
 
@@ -45,11 +45,11 @@ def invoke_async(
     if "://" in file:
         headers[f"{PREFIX}InputLocation"] = file
     else:
-        body = _small(Path(file), headers)
+        body = _read_or_address(Path(file), headers)
     with client() as server:
         answer = server.invoke_async(name, body, headers)
         if answer.status != 202:
-            raise Failed(f"{answer.status}: {_message(answer)}")
+            raise RequestFailed(f"{answer.status}: {_error_message(answer)}")
         id = json.loads(answer.body)["InferenceId"]
         done: dict[str, Any] = {
             "inference_id": id,
@@ -57,7 +57,7 @@ def invoke_async(
             "failure": answer.headers.get(f"{PREFIX}FailureLocation".lower()),
         }
         if wait:
-            done["outcome"] = _ended(server, name, id)
+            done["outcome"] = _wait_for_outcome(server, name, id)
     show(done, as_json, done["output"])
 
 
@@ -80,7 +80,7 @@ def queue(
         return
     backlog = found["backlog"]
     print(f"{backlog['waiting']} waiting, {backlog['working']} in work")
-    shown = draw.table("REQUEST", "STATE", ">TRIES", "OUTPUT", "WHY")
+    shown = draw.make_table("REQUEST", "STATE", ">TRIES", "OUTPUT", "WHY")
     shown.columns[0].min_width = max((len(row["inference_id"]) for row in found["requests"]), default=0)
     for row in found["requests"]:
         why = (row["outcome"] or {}).get("reason", "")
@@ -88,7 +88,7 @@ def queue(
     console().print(shown)
 
 
-def _small(path: Path, headers: dict[str, str]) -> bytes:
+def _read_or_address(path: Path, headers: dict[str, str]) -> bytes:
     """The file itself where it is small, else its address for the server, on whose machine it has to be."""
     try:
         if path.stat().st_size <= MOST_INLINE:
@@ -99,22 +99,24 @@ def _small(path: Path, headers: dict[str, str]) -> bytes:
     return b""
 
 
-def _ended(server: Client, name: str, id: str) -> dict[str, Any]:
+def _wait_for_outcome(server: ApiClient, name: str, id: str) -> dict[str, Any]:
     while True:
         try:
             outcome = server.queued(name, id)["outcome"]
-        except Refused as error:
+        except ServerError as error:
             if error.status != 404:
                 raise
-            raise Failed(f"request {id} was finished too long ago to be known; look at its output") from None
+            raise RequestFailed(
+                f"request {id} was finished too long ago to be known; look at its output"
+            ) from None
         if outcome is not None and outcome["end"] == "Completed":
             return dict(outcome)
         if outcome is not None:
-            raise Failed(f"request {id}: {outcome['end'].lower()}: {outcome['reason']}")
-        time.sleep(LOOK_EVERY)
+            raise RequestFailed(f"request {id}: {outcome['end'].lower()}: {outcome['reason']}")
+        time.sleep(POLL_EVERY)
 
 
-def _message(answer: Answer) -> str:
+def _error_message(answer: ServerAnswer) -> str:
     try:
         document = json.loads(answer.body)
         return str(document.get("Message") or document.get("message"))

@@ -10,15 +10,15 @@ from tidegate.advisor.load.payloads import read
 from tidegate.advisor.recommend.configurations import Objective
 from tidegate.advisor.recommend.sagemaker_job import Asked
 from tidegate.advisor.recommend.search import Effort
-from tidegate.cli.local_recommender import Wanted, find_here
+from tidegate.cli.local_recommender import LocalRequest, recommend_local
 from tidegate.cli.output import AsJson
-from tidegate.cli.sagemaker_recommender import ask_sagemaker, job_name
+from tidegate.cli.sagemaker_recommender import choose_job_name, recommend_by_sagemaker
 from tidegate.domain.errors import Invalid
 from tidegate.spec.problem import meant
 from tidegate.spec.units import duration
 
 HERE, SAGEMAKER = "here", "sagemaker"
-NAMES: Mapping[str, tuple[str, ...]] = {
+OPTION_NAMES: Mapping[str, tuple[str, ...]] = {
     HERE: ("content_type", "image", "seconds"),
     SAGEMAKER: ("content_type", "types", "job", "domain", "task", "framework", "framework_version"),
 }
@@ -29,8 +29,8 @@ _CONTAINER = {
     "framework": "Framework",
     "framework_version": "FrameworkVersion",
 }
-BUDGET = 300.0
-REGION = "us-east-1"
+DEFAULT_BUDGET = 300.0
+DEFAULT_REGION = "us-east-1"
 
 
 def recommend(
@@ -71,30 +71,30 @@ def recommend(
       tidegate recommend --on sagemaker --role arn:aws:iam::123456789012:role/sagemaker --model fraud \\
         --sample s3://data/samples.tar.gz --slo p95=50ms --rps 300 --with types=ml.c5.large,ml.m5.large
     """
-    objective = _objective(slo)
+    objective = _parse_objective(slo)
     _check(rps, on, role)
     limit = None if budget is None else duration(budget, ("--budget",))
     if limit == 0:
-        raise Invalid(f"--budget {budget}: there is no time to try anything; leave it out for {BUDGET:g}s")
-    more = _said(said, on)
+        raise Invalid(f"--budget {budget}: there is no time to try anything; leave it out for {DEFAULT_BUDGET:g}s")
+    more = _parse_options(said, on)
     if on == SAGEMAKER:
-        asked = _asked(model, sample, objective, limit, {**more, "role": role})
-        ask_sagemaker(asked, region, rps, as_json=as_json)
+        asked = _sagemaker_request(model, sample, objective, limit, {**more, "role": role})
+        recommend_by_sagemaker(asked, region, rps, as_json=as_json)
         return
-    wanted = _wanted(model, sample, objective, rps, BUDGET if limit is None else limit, more)
-    find_here(wanted, region or REGION, as_json=as_json)
+    wanted = _local_request(model, sample, objective, rps, DEFAULT_BUDGET if limit is None else limit, more)
+    recommend_local(wanted, region or DEFAULT_REGION, as_json=as_json)
 
 
 def _check(rate: float, on: str, role: str) -> None:
     if not 0 < rate <= 1e6:
         raise Invalid(f"--rps {rate:g}: give a rate above 0 and up to a million")
-    if on not in NAMES:
-        raise Invalid(f"--on {on}: expected {' or '.join(NAMES)}")
+    if on not in OPTION_NAMES:
+        raise Invalid(f"--on {on}: expected {' or '.join(OPTION_NAMES)}")
     if role and on != SAGEMAKER:
         raise Invalid("--role goes with --on sagemaker")
 
 
-def _objective(text: str) -> Objective:
+def _parse_objective(text: str) -> Objective:
     name, equals, limit = text.partition("=")
     try:
         percent = float(name.removeprefix("p"))
@@ -105,7 +105,7 @@ def _objective(text: str) -> Objective:
     return Objective(percent, duration(limit, ("--slo",)))
 
 
-def _address(model: str) -> str:
+def _absolute_address(model: str) -> str:
     """A path made absolute; anything else as it stands."""
     if "://" in model:
         return model
@@ -115,20 +115,20 @@ def _address(model: str) -> str:
     return path.absolute().as_uri() + ("/" if path.is_dir() else "")
 
 
-def _said(pairs: Iterable[str], on: str) -> dict[str, str]:
+def _parse_options(pairs: Iterable[str], on: str) -> dict[str, str]:
     """Raises Invalid for a name that means nothing there."""
     said = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
-        if not equals or name not in NAMES[on]:
-            raise Invalid(f"--with {pair}: expected NAME=VALUE{meant(name, NAMES[on])}")
+        if not equals or name not in OPTION_NAMES[on]:
+            raise Invalid(f"--with {pair}: expected NAME=VALUE{meant(name, OPTION_NAMES[on])}")
         said[name] = text.strip()
     return said
 
 
-def _wanted(
+def _local_request(
     model: str, sample: str, objective: Objective, rate: float, budget: float, more: Mapping[str, str]
-) -> Wanted:
+) -> LocalRequest:
     bodies, kind = read(Path(sample), more.get("content_type"))
     effort = Effort.within(budget)
     if "seconds" in more:
@@ -136,11 +136,13 @@ def _wanted(
         if not 0.2 <= seconds <= 60:
             raise Invalid(f"--with seconds={more['seconds']}: give 200ms to 60s")
         effort = Effort.of(seconds)
-    spec = {"image": more.get("image", "tidegate/auto"), "data": _address(model)}
-    return Wanted(spec, bodies, kind, objective, rate, budget, effort)
+    spec = {"image": more.get("image", "tidegate/auto"), "data": _absolute_address(model)}
+    return LocalRequest(spec, bodies, kind, objective, rate, budget, effort)
 
 
-def _asked(model: str, sample: str, objective: Objective, limit: float | None, more: Mapping[str, str]) -> Asked:
+def _sagemaker_request(
+    model: str, sample: str, objective: Objective, limit: float | None, more: Mapping[str, str]
+) -> Asked:
     """Raises Invalid for what SageMaker could not use."""
     if not more["role"]:
         raise Invalid("--on sagemaker needs --role: the ARN of the IAM role that the job takes")
@@ -152,7 +154,7 @@ def _asked(model: str, sample: str, objective: Objective, limit: float | None, m
     if "content_type" in more:
         container["SupportedContentTypes"] = [more["content_type"]]
     return Asked(
-        name=job_name(model, more.get("job", "")),
+        name=choose_job_name(model, more.get("job", "")),
         model=model,
         role=more["role"],
         sample=sample,

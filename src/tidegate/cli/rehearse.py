@@ -10,16 +10,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from tidegate.advisor.promise import Fault, expectations
+from tidegate.advisor.promise import VersionFault, expectations
 from tidegate.advisor.rehearsal import spec_scenario
-from tidegate.advisor.rehearsal.rehearsal import Part, Rehearsal, Scenario, Summary, planned, rehearse
+from tidegate.advisor.rehearsal.rehearsal import Proportion, Rehearsal, RunSummary, Scenario, count_runs, rehearse
 from tidegate.cli import baseline_options, draw, plot_files
 from tidegate.cli.deploy import SpecPath
-from tidegate.cli.output import AsJson, console, note
+from tidegate.cli.output import AsJson, console, print_note
 from tidegate.domain.errors import Invalid
 from tidegate.spec.units import duration
 
-BARS, WIDTH = 16, 48
+HISTOGRAM_ROWS, WIDTH = 16, 48
 """Rows of the histogram in the terminal, characters of the longest."""
 
 
@@ -51,55 +51,57 @@ def rehearse_spec(
       tidegate rehearse fraud.yaml --rps 40 --fault latency=+80ms --usual p50=12ms --usual p99=40ms
       tidegate rehearse fraud.yaml --rps 40 --fault failed-start --runs 100 --json
     """
-    plot_files.check(plot)
-    given = baseline_options.expected(spec_file, usual)
-    what = expectations.fault(fault or ())
+    plot_files.check_path(plot)
+    given = baseline_options.load_spec_with_baseline(spec_file, usual)
+    what = expectations.parse_fault(fault or ())
     if what.prediction_shift and given.baseline.predictions is None:
         raise Invalid(
             "--fault prediction-shift needs to know how a good version answers: --usual mean=A --usual deviation=B"
         )
-    scenario = spec_scenario.scenario(given.wish, rps, given.baseline, duration(startup, ("--startup",)))
-    found = _watched(scenario, what, runs, seed, quiet=as_json)
+    scenario = spec_scenario.make_scenario(given.wish, rps, given.baseline, duration(startup, ("--startup",)))
+    found = _rehearse_with_progress(scenario, what, runs, seed, quiet=as_json)
     if plot is not None:
-        plot_files.write(plot, f"Rehearsal of {given.wish.endpoint}", _figures(found))
-        note(f"drawn: {plot}")
+        plot_files.write_plot(plot, f"Rehearsal of {given.wish.endpoint}", _plot_figures(found))
+        print_note(f"drawn: {plot}")
     if as_json:
         print(json.dumps({**asdict(found), "assumed": given.assumed}))
         return
     show(found, console())
     if given.assumed:
-        note(given.assumed)
+        print_note(given.assumed)
 
 
-def _watched(scenario: Scenario, what: Fault, runs: int, seed: int, *, quiet: bool) -> Rehearsal:
+def _rehearse_with_progress(
+    scenario: Scenario, what: VersionFault, runs: int, seed: int, *, quiet: bool
+) -> Rehearsal:
     screen = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=screen, transient=True, disable=quiet or not screen.is_terminal) as bar:
-        task = bar.add_task("rehearsing", total=planned(what, runs))
+        task = bar.add_task("rehearsing", total=count_runs(what, runs))
         return rehearse(scenario, what, runs=runs, seed=seed, done=lambda count: bar.update(task, completed=count))
 
 
 def show(found: Rehearsal, screen: Console) -> None:
     """What came of the bad versions and of the good ones."""
     if found.faulty is not None:
-        for line in _bad(found, found.faulty):
+        for line in _describe_bad_versions(found, found.faulty):
             screen.print(line)
         screen.print()
     back = found.healthy.back
     style = "" if back.share <= 0.01 else "bold red"
-    screen.print(Text(f"good versions turned back by mistake: {_part(back)}", style=style))
+    screen.print(Text(f"good versions turned back by mistake: {_format_part(back)}", style=style))
     for name, count in sorted(found.healthy.by_alarm.items()):
         screen.print(f"  by {name}: {count}")
     if found.healthy.held:
         screen.print(f"  held for want of evidence: {found.healthy.held} of {found.runs}")
     for name in found.untouched:
         screen.print(f"{name} was left out: the rehearsal draws no values for it, so it stayed OK")
-    screen.print(f"a rollout that goes well takes {draw.duration(found.seconds)}")
+    screen.print(f"a rollout that goes well takes {draw.format_duration(found.seconds)}")
 
 
-def _bad(found: Rehearsal, one: Summary) -> Iterator[Text]:
+def _describe_bad_versions(found: Rehearsal, one: RunSummary) -> Iterator[Text]:
     style = "green" if one.back.share >= 0.95 else "bold red"
-    yield Text(f"bad versions pulled: {_part(one.back)}", style=style)
+    yield Text(f"bad versions pulled: {_format_part(one.back)}", style=style)
     for cause, count in sorted(one.by_cause.items()):
         if cause != "Alarm":
             yield Text(f"  {cause}: {count}")
@@ -118,8 +120,8 @@ def _bad(found: Rehearsal, one: Summary) -> Iterator[Text]:
         f" 95 of 100 times up to {requests.p95:,.0f}, at most {requests.most:,.0f}"
     )
     yield Text(
-        f"time from the first shift until it turned back: {draw.duration(seconds.p50)},"
-        f" {draw.duration(seconds.p95)}, {draw.duration(seconds.most)}"
+        f"time from the first shift until it turned back: {draw.format_duration(seconds.p50)},"
+        f" {draw.format_duration(seconds.p95)}, {draw.format_duration(seconds.most)}"
     )
     if requests.most > 0:
         yield Text("\nrequests of a bad version until it was pulled")
@@ -127,7 +129,7 @@ def _bad(found: Rehearsal, one: Summary) -> Iterator[Text]:
 
 
 def histogram(values: Sequence[float]) -> Iterator[Text]:
-    edges, heights = plot_files.counted(values, BARS)
+    edges, heights = plot_files.count_bins(values, HISTOGRAM_ROWS)
     most = max(heights)
     for place, height in enumerate(heights):
         filled = "█" * round(WIDTH * height / most) or ("▏" if height else "")
@@ -135,12 +137,12 @@ def histogram(values: Sequence[float]) -> Iterator[Text]:
     yield Text(f"{edges[-1]:>12,.0f} ┘")
 
 
-def _part(part: Part) -> str:
+def _format_part(part: Proportion) -> str:
     between = f"between {part.low * 100:.3g} and {part.high * 100:.3g} %"
     return f"{part.count} of {part.of} ({part.share * 100:.3g} %; the truth is {between} with 95 % confidence)"
 
 
-def _figures(found: Rehearsal) -> list[plot_files.Bars | plot_files.Lines]:
+def _plot_figures(found: Rehearsal) -> list[plot_files.BarPlot | plot_files.CurvePlot]:
     one = found.faulty if found.faulty is not None and found.faulty.back.count else found.healthy
     if one.requests is None or one.seconds is None:
         raise Invalid("no run turned back, so there is nothing to plot: leave --plot out, or give another --fault")

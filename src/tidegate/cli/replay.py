@@ -14,12 +14,12 @@ from tidegate.advisor.load import history as told
 from tidegate.advisor.load import trace as traces
 from tidegate.advisor.load.payloads import read
 from tidegate.cli import charts
-from tidegate.cli.client import Client
-from tidegate.cli.draw import number
-from tidegate.cli.output import AsJson, client, console, note, show
+from tidegate.cli.client import ApiClient
+from tidegate.cli.draw import format_number
+from tidegate.cli.output import AsJson, client, console, print_note, show
 from tidegate.domain.errors import Invalid, TidegateError
 
-LOOK_EVERY = 1.0
+POLL_EVERY = 1.0
 TIMEOUT = 70.0
 """Seconds until a request is given up: longer than the server's own limit, so that its answer is seen."""
 
@@ -55,7 +55,7 @@ def december(
     said = (
         f"tidegate trace december: base {base:g}/s, peak x{peak:g}, {days} days from December {first}, seed {seed}"
     )
-    _written(out, made, said, as_json)
+    _write_trace(out, made, said, as_json)
 
 
 @app.command("bank-calls")
@@ -77,12 +77,12 @@ def bank_calls(
       tidegate trace bank-calls --out monday.csv --days 1 --mean 50
     """
     made = shapes.bank_calls(mean, days=days, interval=interval, seed=seed)
-    _written(
+    _write_trace(
         out, made, f"tidegate trace bank-calls: mean {mean:g}/s, {days} days from a Monday, seed {seed}", as_json
     )
 
 
-def _written(out: Path, made: traces.Trace, said: str, as_json: bool) -> None:
+def _write_trace(out: Path, made: traces.Trace, said: str, as_json: bool) -> None:
     traces.write(out, made, [said])
     rates = [count / width for _, width, count in made.spans()]
     document = {
@@ -128,24 +128,24 @@ def replay(
       tidegate replay december.csv --endpoint fraud --payloads rows.csv --speed 3600 --plot december.html
     """
     for path in plot or ():
-        charts.check(path)
+        charts.check_path(path)
     asked = traces.read(trace)
     bodies, kind = read(payloads, content_type)
-    headers = {"Content-Type": kind, **_headers(header or [])}
+    headers = {"Content-Type": kind, **_parse_headers(header or [])}
     with client() as server:
         server.endpoint(endpoint)
         moments = traces.arrivals(asked, speed, scale)
-        generator = _generator(server, endpoint, bodies, headers, moments, connections)
+        generator = _make_generator(server, endpoint, bodies, headers, moments, connections)
         report, instances = _run(server, endpoint, generator, asked.requests * scale, quiet=as_json)
     document = {"endpoint": endpoint, "trace": str(trace), **told.document(report, instances)}
     for path in plot or ():
-        charts.save(path, f"{trace.name} on {endpoint}", panels(document), _facts(document))
-        note(f"plot written to {path}")
-    show(document, as_json, "\n".join(f"{name:10} {value}" for name, value in _facts(document)))
+        charts.save_chart(path, f"{trace.name} on {endpoint}", make_panels(document), _list_facts(document))
+        print_note(f"plot written to {path}")
+    show(document, as_json, "\n".join(f"{name:10} {value}" for name, value in _list_facts(document)))
 
 
-def _generator(
-    server: Client,
+def _make_generator(
+    server: ApiClient,
     endpoint: str,
     bodies: Sequence[bytes],
     headers: Mapping[str, str],
@@ -161,12 +161,12 @@ def _generator(
         connections=connections,
         timeout=TIMEOUT,
         schedule=moments,
-        sign=server.signed(endpoint, headers),
+        sign=server.make_signer(endpoint, headers),
     )
 
 
 def _run(
-    server: Client, endpoint: str, generator: LoadGenerator, expected: float, quiet: bool
+    server: ApiClient, endpoint: str, generator: LoadGenerator, expected: float, quiet: bool
 ) -> tuple[Report, dict[int, int]]:
     instances: dict[int, int] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"))
@@ -176,20 +176,20 @@ def _run(
         generator.start()
         try:
             while True:
-                ready = _ready(server, endpoint)
+                ready = _count_ready(server, endpoint)
                 if ready is not None:
                     instances[int(time.time())] = ready
                 now = generator.snapshot()
-                bar.update(task, completed=now.sent, said=_said(now, ready))
+                bar.update(task, completed=now.sent, said=_format_progress(now, ready))
                 if generator.exhausted:
                     break
-                time.sleep(LOOK_EVERY)
+                time.sleep(POLL_EVERY)
         except KeyboardInterrupt:
-            note("ended early")
+            print_note("ended early")
         return generator.stop(grace=30.0), instances
 
 
-def _ready(server: Client, endpoint: str) -> int | None:
+def _count_ready(server: ApiClient, endpoint: str) -> int | None:
     """Instances that take requests; None where the server does not say in time."""
     try:
         fleets = server.endpoint(endpoint)["fleets"]
@@ -198,15 +198,15 @@ def _ready(server: Client, endpoint: str) -> int | None:
     return sum(int(fleet["ready"]) for fleet in fleets if fleet["copies"] is None)
 
 
-def _said(now: Report, ready: int | None) -> str:
+def _format_progress(now: Report, ready: int | None) -> str:
     last = now.seconds[-2:-1]
     tail = told.points(Report(tuple(last), (), 0, 0), {})
     p99 = tail[0].p99_ms if tail else None
     rate = tail[0].rate if tail else 0.0
-    return f"{rate:,.0f}/s, p99 {number(p99, 1, ' ms')}, {now.failed:,} failed, {ready or '-'} instances"
+    return f"{rate:,.0f}/s, p99 {format_number(p99, 1, ' ms')}, {now.failed:,} failed, {ready or '-'} instances"
 
 
-def _headers(given: list[str]) -> Mapping[str, str]:
+def _parse_headers(given: list[str]) -> Mapping[str, str]:
     found = {}
     for each in given:
         name, colon, value = each.partition(":")
@@ -216,20 +216,20 @@ def _headers(given: list[str]) -> Mapping[str, str]:
     return found
 
 
-def panels(document: Mapping[str, Any]) -> list[charts.Panel]:
+def make_panels(document: Mapping[str, Any]) -> list[charts.ChartPanel]:
     points: list[dict[str, Any]] = document["points"]
     at = [point["at"] for point in points]
 
-    def line(name: str, key: str) -> charts.Line:
-        return charts.Line(name, [point[key] for point in points])
+    def line(name: str, key: str) -> charts.ChartLine:
+        return charts.ChartLine(name, [point[key] for point in points])
 
     return [
-        charts.Panel("Requests per second", at, [line("due", "rate"), line("answered", "answered")]),
-        charts.Panel("Instances", at, [line("ready", "instances")], stepped=True),
-        charts.Panel(
+        charts.ChartPanel("Requests per second", at, [line("due", "rate"), line("answered", "answered")]),
+        charts.ChartPanel("Instances", at, [line("ready", "instances")], stepped=True),
+        charts.ChartPanel(
             "Latency from when a request was due, ms", at, [line("p50", "p50_ms"), line("p99", "p99_ms")]
         ),
-        charts.Panel(
+        charts.ChartPanel(
             "Not answered well, per second",
             at,
             [line("refused (503)", "refused"), line("errors", "errors"), line("throttled (429)", "throttled")],
@@ -237,15 +237,17 @@ def panels(document: Mapping[str, Any]) -> list[charts.Panel]:
     ]
 
 
-def _facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _list_facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     seconds = document["seconds"]
     rate = document["sent"] / seconds if seconds else 0.0
-    latencies = ", ".join(f"{name} {number(document[f'{name}_ms'], 1)}" for name in ("p50", "p90", "p99", "max"))
+    latencies = ", ".join(
+        f"{name} {format_number(document[f'{name}_ms'], 1)}" for name in ("p50", "p90", "p99", "max")
+    )
     fewest, most = document["fewest_instances"], document["most_instances"]
     return [
         ("sent", f"{document['sent']:,} in {seconds:,} s, {rate:,.1f}/s, {document['busiest_second']:,} at most"),
         ("answered", f"{document['answered']:,}"),
-        ("failed", f"{document['failed']:,} ({_statuses(document['statuses'])})"),
+        ("failed", f"{document['failed']:,} ({_format_statuses(document['statuses'])})"),
         ("latency", f"ms: {latencies}"),
         (
             "instances",
@@ -254,6 +256,6 @@ def _facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _statuses(statuses: Mapping[str, int]) -> str:
+def _format_statuses(statuses: Mapping[str, int]) -> str:
     bad = {status: count for status, count in sorted(statuses.items()) if not status.startswith("2")}
     return ", ".join(f"{status}: {count:,}" for status, count in bad.items()) or "none"

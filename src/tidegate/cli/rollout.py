@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from tidegate.cli import follow_rollout
-from tidegate.cli.output import AsJson, Name, asker, client, note, show
+from tidegate.cli.output import AsJson, Name, client, print_note, show, user_name
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Watch and steer the rollout of an endpoint's new version."
@@ -26,10 +26,10 @@ def watch(name: Name, as_json: AsJson = False) -> None:
       tidegate rollout watch fraud --json | jq .event.message
     """
     with client() as server:
-        after = follow_rollout.latest(server, name)
+        after = follow_rollout.latest_event(server, name)
         at_rest = server.endpoint(name)
         if at_rest["rollout"] is None and at_rest["status"] != "Deleting":
-            note(f'endpoint "{name}" has no rollout under way: {at_rest["why"] or at_rest["status"]}')
+            print_note(f'endpoint "{name}" has no rollout under way: {at_rest["why"] or at_rest["status"]}')
         follow_rollout.follow(server, name, after=after, as_json=as_json)
 
 
@@ -41,7 +41,7 @@ def pause(name: Name, as_json: AsJson = False) -> None:
     Example:
       tidegate rollout pause fraud
     """
-    _ask(name, "pause", "is paused", as_json)
+    _command(name, "pause", "is paused", as_json)
 
 
 @app.command()
@@ -52,7 +52,7 @@ def resume(name: Name, as_json: AsJson = False) -> None:
     Example:
       tidegate rollout resume fraud
     """
-    _ask(name, "resume", "goes on", as_json)
+    _command(name, "resume", "goes on", as_json)
 
 
 @app.command()
@@ -63,7 +63,7 @@ def abort(name: Name, as_json: AsJson = False) -> None:
     Example:
       tidegate rollout abort fraud
     """
-    _ask(name, "abort", "turns back", as_json)
+    _command(name, "abort", "turns back", as_json)
 
 
 @app.command()
@@ -74,7 +74,7 @@ def promote(name: Name, as_json: AsJson = False) -> None:
     Example:
       tidegate rollout promote fraud
     """
-    _ask(name, "promote", "is promoted", as_json)
+    _command(name, "promote", "is promoted", as_json)
 
 
 @app.command()
@@ -90,10 +90,10 @@ def retry(
       tidegate rollout retry fraud
       tidegate rollout retry fraud --override
     """
-    _ask(name, "retry", "starts again", as_json, override=override)
+    _command(name, "retry", "starts again", as_json, override=override)
 
 
-def _ask(name: str, what: str, words: str, as_json: bool, *, override: bool = False) -> None:
+def _command(name: str, what: str, words: str, as_json: bool, *, override: bool = False) -> None:
     with client() as server:
-        document = server.rollout(name, what, asker(), override=override)
+        document = server.rollout(name, what, user_name(), override=override)
     show(document, as_json, f'the rollout of endpoint "{name}" {words}: {document["why"]}')

@@ -14,25 +14,25 @@ from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 from tidegate.advisor.recommend.estimates import HEADROOM
 from tidegate.advisor.recommend.sagemaker_job import ENDED, Asked, Found, found, request
 from tidegate.cli import draw
-from tidegate.cli.output import console, note
+from tidegate.cli.output import console, print_note
 from tidegate.domain.errors import Conflict, Invalid, TidegateError, Transient
 
-FIRST_LOOK, LONGEST_WAIT = 1.0, 15.0
+FIRST_POLL, MAX_POLL = 1.0, 15.0
 """Seconds between two looks at a job: few at first, for a job takes three quarters of an hour."""
 
 
-def ask_sagemaker(asked: Asked, region: str | None, rate: float, *, as_json: bool) -> None:
+def recommend_by_sagemaker(asked: Asked, region: str | None, rate: float, *, as_json: bool) -> None:
     """Starts the job, waits for it and prints what it found; Ctrl-C stops the job, too. Raises TidegateError."""
     began = time.monotonic()
     try:
-        client = _client(region)
+        client = _make_client(region)
         client.create_inference_recommendations_job(**request(asked))
-        note(f"{asked.name}: asked of SageMaker in {client.meta.region_name}")
+        print_note(f"{asked.name}: asked of SageMaker in {client.meta.region_name}")
         try:
-            job = _ended(client, asked.name)
+            job = _wait_for_job(client, asked.name)
         except KeyboardInterrupt:
             client.stop_inference_recommendations_job(JobName=asked.name)
-            note(f"stopping {asked.name}")
+            print_note(f"stopping {asked.name}")
             raise
         except (BotoCoreError, ClientError) as error:
             raise Transient(
@@ -56,32 +56,37 @@ def ask_sagemaker(asked: Asked, region: str | None, rate: float, *, as_json: boo
         _show(asked, best)
 
 
-def _client(region: str | None) -> Any:
+def _make_client(region: str | None) -> Any:
     """By AWS's own rules: credentials, profile, region and AWS_ENDPOINT_URL_SAGEMAKER of the environment."""
     config = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 5})
     return botocore.session.get_session().create_client("sagemaker", region_name=region, config=config)
 
 
-def _ended(client: Any, name: str) -> Mapping[str, Any]:
+def _wait_for_job(client: Any, name: str) -> Mapping[str, Any]:
     """Waits, and tells how far the job is: on a terminal in one line, elsewhere a line when it has changed."""
-    began, wait, before = time.monotonic(), FIRST_LOOK, ""
+    began, wait, before = time.monotonic(), FIRST_POLL, ""
     while True:
         job: Mapping[str, Any] = client.describe_inference_recommendations_job(JobName=name)
-        said = f"{name}: {job['Status'].lower()}{_measured(client, name)}"
+        said = f"{name}: {job['Status'].lower()}{_format_measured(client, name)}"
         if sys.stderr.isatty():
-            print(f"\r\033[K{said}, {draw.elapsed(time.monotonic() - began)}", end="", file=sys.stderr, flush=True)
+            print(
+                f"\r\033[K{said}, {draw.format_elapsed(time.monotonic() - began)}",
+                end="",
+                file=sys.stderr,
+                flush=True,
+            )
         elif said != before:
-            note(said)
+            print_note(said)
         before = said
         if job["Status"] in ENDED:
             if sys.stderr.isatty():
                 print(file=sys.stderr)
             return job
         time.sleep(wait)
-        wait = min(LONGEST_WAIT, wait * 1.5)
+        wait = min(MAX_POLL, wait * 1.5)
 
 
-def _measured(client: Any, name: str) -> str:
+def _format_measured(client: Any, name: str) -> str:
     """How many configurations were loaded; nothing where that cannot be read."""
     try:
         steps = client.list_inference_recommendations_job_steps(JobName=name)["Steps"]
@@ -105,10 +110,10 @@ def _document(asked: Asked, job: Mapping[str, Any], best: Sequence[Found], secon
 
 def _show(asked: Asked, best: Sequence[Found]) -> None:
     out = console()
-    shown = draw.table(*draw.CARRIERS, ">LATENCY", "ENVIRONMENT")
+    shown = draw.make_table(*draw.CARRIERS, ">LATENCY", "ENVIRONMENT")
     for one in best:
         environment = " ".join(f"{key}={value}" for key, value in sorted(one.environment.items()))
-        shown.add_row(*draw.carrier(one), f"{one.latency * 1000:,.0f} ms", environment)
+        shown.add_row(*draw.carrier_row(one), f"{one.latency * 1000:,.0f} ms", environment)
     out.print(shown)
     out.print()
     out.print(
@@ -117,14 +122,14 @@ def _show(asked: Asked, best: Sequence[Found]) -> None:
     )
 
 
-def job_name(model: str, given: str) -> str:
+def choose_job_name(model: str, given: str) -> str:
     """``given``, or one of the model and the time: names are used once. Raises Invalid."""
-    name = given or f"{_plain(model)[:40]}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
+    name = given or f"{_short_name(model)[:40]}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
     if len(name) > 64 or not name.replace("-", "").isalnum():
         raise Invalid(f"--with job={name}: expected 1 to 64 letters, digits and hyphens")
     return name
 
 
-def _plain(model: str) -> str:
+def _short_name(model: str) -> str:
     """A model's name, or what an ARN of a model package calls it: ``.../model-package/fraud/3`` is fraud-3."""
     return "-".join(model.split(":")[-1].split("/")[-2:]).strip("-")

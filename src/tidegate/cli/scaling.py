@@ -30,39 +30,39 @@ def scaling(
     if not document["targets"]:
         print(f'nothing of endpoint "{name}" is scaled: a spec\'s autoscaling or RegisterScalableTarget does it')
     for target in document["targets"]:
-        console().print(draw.scaling([target]))
-        console().print(_rules(target))
+        console().print(draw.scaling_table([target]))
+        console().print(_rule_table(target))
     if document["activities"]:
-        console().print(_activities(document["activities"]))
+        console().print(_activity_table(document["activities"]))
 
 
-def _rules(target: dict[str, Any]) -> Any:
-    shown = draw.table("POLICY", "KIND", "ALARMS", "WHY")
+def _rule_table(target: dict[str, Any]) -> Any:
+    shown = draw.make_table("POLICY", "KIND", "ALARMS", "WHY")
     for policy in target["policies"]:
         alarms = ", ".join(alarm["state"] for alarm in policy["alarms"])
-        shown.add_row(policy["name"], policy["kind"], alarms or "-", _content(policy["content"]))
+        shown.add_row(policy["name"], policy["kind"], alarms or "-", _format_content(policy["content"]))
     for action in target["scheduled_actions"]:
         bounds = f"min {action['minimum']}, max {action['maximum']}"
         shown.add_row(action["name"], "scheduled", "-", f"{action['schedule']} {action['timezone']}: {bounds}")
     return shown
 
 
-def _content(content: dict[str, Any]) -> str:
+def _format_content(content: dict[str, Any]) -> str:
     plain = {key: value for key, value in content.items() if isinstance(value, int | float | str)}
     return ", ".join(f"{key} {value}" for key, value in plain.items())
 
 
-def _activities(found: list[dict[str, Any]]) -> Any:
-    shown = draw.table("AT", "VARIANT", ">FROM", ">TO", "STATUS", "WHY")
+def _activity_table(found: list[dict[str, Any]]) -> Any:
+    shown = draw.make_table("AT", "VARIANT", ">FROM", ">TO", "STATUS", "WHY")
     for one in found:
         reasons = f" ({', '.join(one['not_scaled'])})" if one["not_scaled"] else ""
         why = f"{one['cause']}{reasons}" + (f": {one['message']}" if one["status"] == "Failed" else "")
         shown.add_row(
-            draw.clock(one["started_at"]),
+            draw.format_clock(one["started_at"]),
             one["variant"],
             str(one["before"]),
             str(one["desired"]),
-            draw.word(one["status"]),
+            draw.status_text(one["status"]),
             why,
         )
     return shown

@@ -9,11 +9,11 @@ import typer
 from rich.text import Text
 
 from tidegate.advisor.rehearsal import spec_scenario
-from tidegate.advisor.rehearsal.simulation import Moment, Timeline, simulate
+from tidegate.advisor.rehearsal.simulation import Timeline, TimelineMoment, simulate
 from tidegate.cli import draw
 from tidegate.cli.artifacts import prepare
-from tidegate.cli.deploy import SpecPath, read
-from tidegate.cli.output import AsJson, console, note
+from tidegate.cli.deploy import SpecPath, read_spec
+from tidegate.cli.output import AsJson, console, print_note
 from tidegate.domain.rollout import Phase
 from tidegate.spec.units import duration
 
@@ -40,34 +40,34 @@ def simulate_spec(
       tidegate simulate fraud.yaml --alarm errors@stage=2
       tidegate simulate fraud.yaml --alarm slow@90m --json
     """
-    loaded = read(spec_file)
+    loaded = read_spec(spec_file)
     data = prepare(loaded, spec_file.parent, must_exist=False)
     wish = loaded.wish(datetime.now(UTC), data)
-    names = spec_scenario.named(data, wish)
+    names = spec_scenario.alarm_names(data, wish)
     timeline = simulate(
-        *spec_scenario.versions(wish),
+        *spec_scenario.make_versions(wish),
         wish.deployment,
-        happenings=[spec_scenario.goes_off(text, names, wish) for text in alarm or ()],
+        script=[spec_scenario.parse_alarm_turn(text, names, wish) for text in alarm or ()],
         startup=duration(startup, ("--startup",)),
     )
     if alarm and timeline.phase is Phase.SUCCEEDED:
         stages = sum(e.kind == f"rollout.{Phase.ACTIVATING_TRAFFIC}" for m in timeline.moments for e in m.events)
-        over = f"it has {stages} stage(s) and takes {draw.elapsed(timeline.seconds)}"
-        note(f"no --alarm went off before the rollout was over: {over}")
+        over = f"it has {stages} stage(s) and takes {draw.format_elapsed(timeline.seconds)}"
+        print_note(f"no --alarm went off before the rollout was over: {over}")
     if as_json:
-        print(json.dumps(spec_scenario.document(timeline)))
+        print(json.dumps(spec_scenario.render_timeline(timeline)))
     else:
         _show(timeline)
 
 
 def _show(timeline: Timeline) -> None:
     out = console()
-    shown = draw.table(">AFTER", "PHASE", ">NEW SHARE", ">OLD", ">NEW", "WHAT")
+    shown = draw.make_table(">AFTER", "PHASE", ">NEW SHARE", ">OLD", ">NEW", "WHAT")
     for moment in timeline.moments:
         for event in moment.events:
             shown.add_row(
-                draw.elapsed(moment.at),
-                draw.word(moment.phase),
+                draw.format_elapsed(moment.at),
+                draw.status_text(moment.phase),
                 f"{moment.share / 100:g} %",
                 str(moment.old_ready),
                 str(moment.new_ready),
@@ -75,25 +75,27 @@ def _show(timeline: Timeline) -> None:
             )
     out.print(shown)
     out.print()
-    for line in plot(timeline.moments, timeline.seconds):
+    for line in plot_share(timeline.moments, timeline.seconds):
         out.print(line)
-    ending = f" after {draw.elapsed(timeline.seconds)}" + (f": {timeline.reason}" if timeline.reason else "")
-    out.print(Text.assemble("\n", draw.word(str(timeline.phase)), ending))
+    ending = f" after {draw.format_elapsed(timeline.seconds)}" + (
+        f": {timeline.reason}" if timeline.reason else ""
+    )
+    out.print(Text.assemble("\n", draw.status_text(str(timeline.phase)), ending))
 
 
-def plot(moments: Sequence[Moment], seconds: float) -> list[Text]:
+def plot_share(moments: Sequence[TimelineMoment], seconds: float) -> list[Text]:
     """The new version's share over time, as rows of blocks."""
-    shares = [_share(moments, seconds * (column + 0.5) / WIDTH) for column in range(WIDTH)]
+    shares = [_share_at(moments, seconds * (column + 0.5) / WIDTH) for column in range(WIDTH)]
     rows = []
     for row in range(HEIGHT, 0, -1):
         label = {HEIGHT: "100 %", HEIGHT // 2: "50 %"}.get(row, "")
-        cells = "".join(draw.cell(share * HEIGHT / 10_000 - (row - 1)) for share in shares)
+        cells = "".join(draw.format_block(share * HEIGHT / 10_000 - (row - 1)) for share in shares)
         rows.append(Text.assemble(f"{label:>6} │", (cells, draw.NEW)))
     rows.append(Text(f"{'0 %':>6} └{'─' * WIDTH}"))
-    end = draw.elapsed(seconds)
+    end = draw.format_elapsed(seconds)
     rows.append(Text(f"{'':7} 0:00:00{end:>{WIDTH - 7}}"))
     return rows
 
 
-def _share(moments: Sequence[Moment], at: float) -> int:
+def _share_at(moments: Sequence[TimelineMoment], at: float) -> int:
     return next((moment.share for moment in reversed(moments) if moment.at <= at), 0)

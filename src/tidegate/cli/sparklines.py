@@ -10,15 +10,15 @@ WIDTH, HEIGHT = 64, 8
 MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
 
-def blocks(values: Sequence[float], top: float, line: float | None = None) -> list[Text]:
+def block_rows(values: Sequence[float], top: float, line: float | None = None) -> list[Text]:
     """``values`` spread over the width, the largest of each column, against ``top``. What lies under ``line`` is
     coloured otherwise, and the line's row is marked."""
-    columns = [max(_part(values, column)) for column in range(WIDTH)]
+    columns = [max(_column_values(values, column)) for column in range(WIDTH)]
     marked = None if line is None else round(line / top * HEIGHT)
     rows = []
     for row in range(HEIGHT, 0, -1):
         label = {HEIGHT: f"{top:g}", HEIGHT // 2: f"{top / 2:g}"}.get(row, "")
-        cells = "".join(draw.cell(value / top * HEIGHT - (row - 1)) for value in columns)
+        cells = "".join(draw.format_block(value / top * HEIGHT - (row - 1)) for value in columns)
         style = draw.OLD if marked is not None and row <= marked else draw.NEW
         edge = "┤" if marked is not None and row == max(1, marked) else "│"
         rows.append(Text.assemble(f"{label:>6} {edge}", (cells, style)))
@@ -26,20 +26,20 @@ def blocks(values: Sequence[float], top: float, line: float | None = None) -> li
     return rows
 
 
-def year(counts: Sequence[float]) -> list[Text]:
+def year_rows(counts: Sequence[float]) -> list[Text]:
     """Instances over the months."""
     names = ""
     for month in range(12):
         names = names.ljust(month * WIDTH // 12) + MONTHS[3 * month : 3 * month + 3]
-    return [*blocks(counts, max(1.0, *counts)), Text(f"{'':8}{names}")]
+    return [*block_rows(counts, max(1.0, *counts)), Text(f"{'':8}{names}")]
 
 
-def falling(usage: Sequence[float], line: float) -> list[Text]:
+def load_duration_rows(usage: Sequence[float], line: float) -> list[Text]:
     """The hours of a year from the busiest to the quietest, and what a commitment covers of each."""
-    rows = blocks(sorted(usage, reverse=True), max(usage) or 1.0, line)
+    rows = block_rows(sorted(usage, reverse=True), max(usage) or 1.0, line)
     return [*rows, Text(f"{'':8}{'busiest hour':<{WIDTH // 2}}{'quietest hour':>{WIDTH - WIDTH // 2}}")]
 
 
-def _part(values: Sequence[float], column: int) -> Sequence[float]:
+def _column_values(values: Sequence[float], column: int) -> Sequence[float]:
     first, last = (len(values) * edge // WIDTH for edge in (column, column + 1))
     return values[first : max(first + 1, last)]

@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.cli.artifacts import prepare
-from tidegate.cli.deploy import read
+from tidegate.cli.deploy import read_spec
 from tidegate.domain.desired import DeployWish
 from tidegate.domain.endpoint import ProductionVariant
 from tidegate.domain.errors import Invalid
 from tidegate.domain.scaling import Fast, Policy, Predefined, TargetTracking
 
 GIB = 2**30
-LOCAL = "local"
+LOCAL_TYPE = "local"
 """Instance type of a spec that names none."""
 
 
 @dataclass(frozen=True)
-class Told:
+class SpecCost:
     """``way`` is "" where the spec has no instance type; ``figures`` are names of ``--with`` with the values that the
     spec has for them."""
 
@@ -29,10 +29,10 @@ class Told:
     figures: Mapping[str, Any]
 
 
-def told(path: Path, seconds: float, target: float) -> Told:
+def read_spec_cost(path: Path, seconds: float, target: float) -> SpecCost:
     """``seconds`` of one request turn requests at one time into requests a second; ``target`` is the part of what an
     instance can do that autoscaling gives it. Raises Invalid for a bad spec and for one of several variants."""
-    loaded = read(path)
+    loaded = read_spec(path)
     wish = loaded.wish(datetime.now(UTC), prepare(loaded, path.parent, must_exist=False))
     if len(wish.config.variants) > 1:
         names = ", ".join(variant.name for variant in wish.config.variants)
@@ -41,21 +41,21 @@ def told(path: Path, seconds: float, target: float) -> Told:
         )
     variant = wish.config.variants[0]
     figures: dict[str, Any] = {"alarms": len(wish.alarms)}
-    way, least, most = _served(wish, variant, figures)
+    way, least, most = _serving_way(wish, variant, figures)
     if wish.autoscaling is not None and variant.serverless is None:
         least, most = wish.autoscaling.minimum, wish.autoscaling.maximum
-        planned = [_planned(policy, seconds) for policy in wish.autoscaling.policies]
+        planned = [_planned_rate(policy, seconds) for policy in wish.autoscaling.policies]
         known = [one for one in planned if one is not None]
         if known:
             figures["per_instance"] = min(known) / target
-    return Told(way, least, max(1, most), figures)
+    return SpecCost(way, least, max(1, most), figures)
 
 
-def _served(wish: DeployWish, variant: ProductionVariant, figures: dict[str, Any]) -> tuple[str, int, int]:
+def _serving_way(wish: DeployWish, variant: ProductionVariant, figures: dict[str, Any]) -> tuple[str, int, int]:
     if variant.serverless is not None:
         figures["provisioned"] = variant.serverless.provisioned
         return f"serverless:{variant.serverless.memory / GIB:g}GB", 1, 1
-    if variant.instance_type == LOCAL:
+    if variant.instance_type == LOCAL_TYPE:
         return "", variant.instance_count, variant.instance_count
     queued = wish.config.asynchronous
     if queued is not None:
@@ -65,7 +65,7 @@ def _served(wish: DeployWish, variant: ProductionVariant, figures: dict[str, Any
     return variant.instance_type, variant.instance_count, variant.instance_count
 
 
-def _planned(policy: Policy, seconds: float) -> float | None:
+def _planned_rate(policy: Policy, seconds: float) -> float | None:
     """Requests a second that a rule wants each instance to have; None where it does not say."""
     if isinstance(policy, Fast):
         return policy.in_flight / seconds

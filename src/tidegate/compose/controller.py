@@ -256,7 +256,7 @@ class Controller:
                 asyncio.create_task(every_second(one.turn, self.stopping, after=LATER))
                 for one in announcers(self.settings, parts.store, parts.clock)
             ]
-            gateway, desk = self._gateway(parts), compute_api.Desk(plain_environment())
+            gateway, desk = self._gateway(parts), compute_api.ComputePool(plain_environment())
             further = [
                 *planner_api.routes(gateway),
                 *compute_api.routes(gateway, desk),

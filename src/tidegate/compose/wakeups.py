@@ -2,7 +2,7 @@
 
 from tidegate.compose.environments import child_environment
 from tidegate.domain.fleet import FleetId
-from tidegate.proxy.cold_start_hold import Wakes
+from tidegate.proxy.cold_start_hold import WakeSocket
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.targets.local.fork_server import Nursery
 from tidegate.targets.local.paths import Folders
@@ -14,14 +14,14 @@ class Waking:
 
     def __init__(self, folders: Folders) -> None:
         self.nursery = Nursery(folders.installation, child_environment(folders.state))
-        self._wakes: Wakes | None = None
+        self._wakes: WakeSocket | None = None
 
     async def start(self, proxy: HAProxy, target: LocalTarget) -> None:
         def asleep(slot: str, since: float) -> None:
             if (fleet := proxy.fleet_in(slot)) is not None:
                 target.wake(fleet, since)
 
-        self._wakes = Wakes(proxy.wakes, asleep, lambda fleet: target.kick(FleetId.parse(fleet)))
+        self._wakes = WakeSocket(proxy.wakes, asleep, lambda fleet: target.kick(FleetId.parse(fleet)))
         await self._wakes.start()
 
     def close(self) -> None:

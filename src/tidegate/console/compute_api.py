@@ -15,40 +15,40 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tidegate.console.compute_process import QUESTIONS
+from tidegate.console.compute_process import COMPUTATIONS
 from tidegate.domain.errors import Invalid, TidegateError, Unavailable
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.middleware import NATIVE
-from tidegate.gateway.request_parsing import json_object
+from tidegate.gateway.request_parsing import parse_json_object
 
-LONGEST = 60.0
+TIME_LIMIT = 60.0
 """Seconds that one question may take."""
-AT_ONCE = 2
-MOST_WAITING = 8
+MAX_RUNNING = 2
+MAX_PENDING = 8
 """Questions in hand or waiting; more are refused."""
 
 
 @dataclass
-class Desk:
+class ComputePool:
     """Works on questions. ``environment``: of the processes that do; ``longest``: seconds for each."""
 
     environment: Mapping[str, str] = field(default_factory=dict)
-    longest: float = LONGEST
-    _turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+    longest: float = TIME_LIMIT
+    _turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_RUNNING))
     _waiting: int = 0
 
-    async def ask(self, question: dict[str, Any]) -> object:
+    async def compute(self, question: dict[str, Any]) -> object:
         """The answer; raises Invalid for a question that cannot be answered, Unavailable when too many wait."""
-        if self._waiting >= MOST_WAITING:
+        if self._waiting >= MAX_PENDING:
             raise Unavailable(f"{self._waiting} simulations are in hand or wait; ask again later")
         self._waiting += 1
         try:
             async with self._turn:
-                return await self._work(question)
+                return await self._run(question)
         finally:
             self._waiting -= 1
 
-    async def _work(self, question: dict[str, Any]) -> object:
+    async def _run(self, question: dict[str, Any]) -> object:
         child = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tidegate.console.compute_process"),
             stdin=asyncio.subprocess.PIPE,
@@ -74,17 +74,19 @@ class Desk:
         return told["answer"]
 
 
-def routes(gateway: Gateway, desk: Desk | None = None) -> list[Route]:
-    there = desk or Desk()
-    return [Route(f"{NATIVE}/{what}", _door(gateway, there, what), methods=["POST"]) for what in QUESTIONS]
+def routes(gateway: Gateway, desk: ComputePool | None = None) -> list[Route]:
+    there = desk or ComputePool()
+    return [
+        Route(f"{NATIVE}/{what}", _make_handler(gateway, there, what), methods=["POST"]) for what in COMPUTATIONS
+    ]
 
 
-def _door(gateway: Gateway, desk: Desk, what: str) -> Callable[[Request], Awaitable[Response]]:
-    known = QUESTIONS[what][0].__struct_fields__
+def _make_handler(gateway: Gateway, desk: ComputePool, what: str) -> Callable[[Request], Awaitable[Response]]:
+    known = COMPUTATIONS[what][0].__struct_fields__
 
-    async def door(request: Request) -> Response:
-        body = json_object(request, known)
+    async def handle(request: Request) -> Response:
+        body = parse_json_object(request, known)
         now = gateway.context.clock.now().isoformat()
-        return JSONResponse(await desk.ask({"what": what, "now": now, "body": body}))
+        return JSONResponse(await desk.compute({"what": what, "now": now, "body": body}))
 
-    return door
+    return handle

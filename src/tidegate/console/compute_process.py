@@ -17,21 +17,21 @@ from typing import Any
 import msgspec
 
 from tidegate import spec
-from tidegate.advisor.promise import Baseline, Terms, expectations, promise
+from tidegate.advisor.promise import Baseline, PromiseTerms, expectations, promise
 from tidegate.advisor.rehearsal import spec_scenario
-from tidegate.advisor.rehearsal.rehearsal import Stage, rehearse
-from tidegate.advisor.rehearsal.simulation import Recorder, simulate
+from tidegate.advisor.rehearsal.rehearsal import PreparedScenario, rehearse
+from tidegate.advisor.rehearsal.simulation import TimelineRecorder, simulate
 from tidegate.domain.desired import DeployWish
 from tidegate.domain.errors import Invalid, TidegateError
 from tidegate.spec.units import duration
 
-MOST_RUNS = 2_000
+MAX_RUNS = 2_000
 """Of a rehearsal that a page asks for; the command may have more."""
-POLITE = 10
+NICENESS = 10
 """By how much its priority is lower than that of what serves."""
 
 
-class Normal(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class ComputeRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What every question has. Texts are written as for the commands."""
 
     spec: dict[str, Any]
@@ -39,21 +39,21 @@ class Normal(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     startup: str = "30s"
 
 
-class PromiseAsked(Normal, kw_only=True):
+class PromiseRequest(ComputeRequest, kw_only=True):
     rps: float
     wanted: list[str] = []
     power: str = "95%"
     false_alarms: str = "1%"
 
 
-class RehearsalAsked(Normal, kw_only=True):
+class RehearsalRequest(ComputeRequest, kw_only=True):
     rps: float
     faults: list[str] = []
     runs: int = 200
     seed: int = 1
 
 
-class SimulationAsked(Normal, kw_only=True):
+class SimulationRequest(ComputeRequest, kw_only=True):
     """With ``rps`` one rollout is rehearsed, requests and alarms and all; without, ``alarms`` go off as told."""
 
     rps: float | None = None
@@ -62,9 +62,9 @@ class SimulationAsked(Normal, kw_only=True):
     seed: int = 1
 
 
-def answer(what: str, body: Mapping[str, object], now: datetime) -> dict[str, object]:
+def compute(what: str, body: Mapping[str, object], now: datetime) -> dict[str, object]:
     """Raises Invalid for a question that cannot be meant."""
-    kind, work = QUESTIONS[what]
+    kind, work = COMPUTATIONS[what]
     try:
         asked = msgspec.convert(body, kind)
     except msgspec.ValidationError as error:
@@ -72,59 +72,61 @@ def answer(what: str, body: Mapping[str, object], now: datetime) -> dict[str, ob
     return work(asked, spec.parse(asked.spec, now))
 
 
-def _promise(asked: PromiseAsked, wish: DeployWish) -> dict[str, object]:
-    plan = spec_scenario.plan(wish)
-    terms = Terms(
-        expectations.part(asked.power, "power"),
-        expectations.part(asked.false_alarms, "false_alarms"),
+def _compute_promise(asked: PromiseRequest, wish: DeployWish) -> dict[str, object]:
+    plan = spec_scenario.make_plan(wish)
+    terms = PromiseTerms(
+        expectations.parse_part(asked.power, "power"),
+        expectations.parse_part(asked.false_alarms, "false_alarms"),
         duration(asked.startup, ("startup",)),
-        spec_scenario.parts(wish),
+        spec_scenario.traffic_parts(wish),
     )
-    baseline = _baseline(asked, wish)
-    wanted = expectations.wanted(asked.wanted) if asked.wanted else expectations.matters(baseline)
+    baseline = _parse_baseline(asked, wish)
+    wanted = expectations.parse_wanted(asked.wanted) if asked.wanted else expectations.default_wanted(baseline)
     found = promise(plan, wish.alarms, asked.rps, baseline, wanted, terms)
     return {**asdict(found), "kept": found.kept}
 
 
-def _rehearsal(asked: RehearsalAsked, wish: DeployWish) -> dict[str, object]:
-    if not 1 <= asked.runs <= MOST_RUNS:
-        raise Invalid(f"{asked.runs} runs: give 1 to {MOST_RUNS}, or use the command")
-    made = spec_scenario.scenario(wish, asked.rps, _baseline(asked, wish), duration(asked.startup, ("startup",)))
-    return asdict(rehearse(made, expectations.fault(asked.faults), runs=asked.runs, seed=asked.seed))
+def _run_rehearsal(asked: RehearsalRequest, wish: DeployWish) -> dict[str, object]:
+    if not 1 <= asked.runs <= MAX_RUNS:
+        raise Invalid(f"{asked.runs} runs: give 1 to {MAX_RUNS}, or use the command")
+    made = spec_scenario.make_scenario(
+        wish, asked.rps, _parse_baseline(asked, wish), duration(asked.startup, ("startup",))
+    )
+    return asdict(rehearse(made, expectations.parse_fault(asked.faults), runs=asked.runs, seed=asked.seed))
 
 
-def _baseline(asked: Normal, wish: DeployWish) -> Baseline:
-    return spec_scenario.with_latency(wish, expectations.baseline(asked.usual))
+def _parse_baseline(asked: ComputeRequest, wish: DeployWish) -> Baseline:
+    return spec_scenario.fill_in_latency(wish, expectations.parse_baseline(asked.usual))
 
 
-def _simulation(asked: SimulationAsked, wish: DeployWish) -> dict[str, object]:
+def _run_simulation(asked: SimulationRequest, wish: DeployWish) -> dict[str, object]:
     startup = duration(asked.startup, ("startup",))
     if asked.rps is None:
-        names = spec_scenario.named(asked.spec, wish)
-        happenings = [spec_scenario.goes_off(text, names, wish) for text in asked.alarms]
-        timeline = simulate(*spec_scenario.versions(wish), wish.deployment, happenings=happenings, startup=startup)
-        return spec_scenario.document(timeline)
+        names = spec_scenario.alarm_names(asked.spec, wish)
+        script = [spec_scenario.parse_alarm_turn(text, names, wish) for text in asked.alarms]
+        timeline = simulate(*spec_scenario.make_versions(wish), wish.deployment, script=script, startup=startup)
+        return spec_scenario.render_timeline(timeline)
     if asked.alarms:
         raise Invalid("simulate: give rps, and alarms go off by themselves, or alarms without rps")
-    made = spec_scenario.scenario(wish, asked.rps, _baseline(asked, wish), startup)
-    recorder = Recorder()
-    run = Stage(made, expectations.fault(asked.faults)).run(Random(asked.seed), (recorder,))
+    made = spec_scenario.make_scenario(wish, asked.rps, _parse_baseline(asked, wish), startup)
+    recorder = TimelineRecorder()
+    run = PreparedScenario(made, expectations.parse_fault(asked.faults)).run(Random(asked.seed), (recorder,))
     return {"run": asdict(run), "moments": [asdict(moment) for moment in recorder.moments]}
 
 
-QUESTIONS: dict[str, tuple[type[Any], Callable[[Any, DeployWish], dict[str, object]]]] = {
-    "promise": (PromiseAsked, _promise),
-    "rehearse": (RehearsalAsked, _rehearsal),
-    "simulate": (SimulationAsked, _simulation),
+COMPUTATIONS: dict[str, tuple[type[Any], Callable[[Any, DeployWish], dict[str, object]]]] = {
+    "promise": (PromiseRequest, _compute_promise),
+    "rehearse": (RehearsalRequest, _run_rehearsal),
+    "simulate": (SimulationRequest, _run_simulation),
 }
 
 
 def main() -> None:
-    os.nice(POLITE)
+    os.nice(NICENESS)
     asked = json.load(sys.stdin)
     try:
         told: dict[str, object] = {
-            "answer": answer(asked["what"], asked["body"], datetime.fromisoformat(asked["now"]))
+            "answer": compute(asked["what"], asked["body"], datetime.fromisoformat(asked["now"]))
         }
     except TidegateError as error:
         told = {"error": error.message}

@@ -1,7 +1,7 @@
 """Sums of money as people read them."""
 
 
-def dollars(amount: float) -> str:
+def format_dollars(amount: float) -> str:
     """$1,153, $74.46, $0.012."""
     if amount >= 1000:
         return f"${amount:,.0f}"

@@ -15,8 +15,8 @@ from tidegate.advisor.planner.sizing import Fleet
 from tidegate.advisor.planner.tables import table
 from tidegate.advisor.prices import Catalogue
 from tidegate.console.flowchart import MODES
-from tidegate.console.money import dollars
-from tidegate.console.traffic_page import ABOUT, STRATEGIES
+from tidegate.console.money import format_dollars
+from tidegate.console.traffic_page import DESCRIPTIONS, STRATEGIES
 
 REGION = "us-east-1"
 SMALL = "ml.c5.large"
@@ -90,12 +90,12 @@ def numbers(catalogue: Catalogue) -> dict[str, Any]:
             name: {"title": title, "about": MODES[name]} for name, title in what_is_asked()["modes"].items()
         },
         "architectures": ARCHITECTURES,
-        "strategies": {name: {"title": title, "about": ABOUT[name]} for name, title in STRATEGIES.items()},
+        "strategies": {name: {"title": title, "about": DESCRIPTIONS[name]} for name, title in STRATEGIES.items()},
         "serverless": _serverless(tariff),
         "many": _many_models(tariff),
         "savings": _savings(fraud, tariff),
         "choices": {choice.name: choice for choice in fraud.choices},
-        "dollars": dollars,
+        "dollars": format_dollars,
     }
 
 

@@ -18,10 +18,10 @@ from starlette.routing import Route
 from tidegate import __version__
 from tidegate.advisor.prices import Catalogue
 from tidegate.console import flowchart, overview, plan_page, traffic_page
-from tidegate.console.compute_api import Desk
+from tidegate.console.compute_api import ComputePool
 from tidegate.domain.errors import Invalid, NotFound, TidegateError
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.error_responses import answer as told
+from tidegate.gateway.error_responses import error_response as told
 from tidegate.gateway.middleware import CONSOLE
 
 PAGES = (
@@ -44,7 +44,7 @@ HEADERS = {
 KINDS = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 REGION = "us-east-1"
 
-Page = Callable[[Gateway, Desk, Request], Awaitable[Response]]
+Page = Callable[[Gateway, ComputePool, Request], Awaitable[Response]]
 _TEMPLATES = Environment(
     loader=PackageLoader("tidegate.console"),
     autoescape=True,
@@ -54,15 +54,15 @@ _TEMPLATES = Environment(
 )
 
 
-def soft(text: str) -> Markup:
+def add_word_breaks(text: str) -> Markup:
     """May be broken within names such as InvocationsPerInstance, between their words."""
     return Markup("<wbr>").join(re.split(r"(?<=[a-z])(?=[A-Z])", text))
 
 
-_TEMPLATES.filters["soft"] = soft
+_TEMPLATES.filters["soft"] = add_word_breaks
 
 
-def routes(gateway: Gateway, desk: Desk) -> list[Route]:
+def routes(gateway: Gateway, desk: ComputePool) -> list[Route]:
     """GET alone: what a page changes, it asks of the native API."""
     pages: Mapping[str, Page] = {
         CONSOLE: _home,
@@ -72,17 +72,17 @@ def routes(gateway: Gateway, desk: Desk) -> list[Route]:
         f"{CONSOLE}/traffic": _traffic,
         f"{CONSOLE}/static/{{path:path}}": _file,
     }
-    return [Route(path, _door(gateway, desk, page), methods=["GET"]) for path, page in pages.items()]
+    return [Route(path, _make_handler(gateway, desk, page), methods=["GET"]) for path, page in pages.items()]
 
 
-def _door(gateway: Gateway, desk: Desk, page: Page) -> Callable[[Request], Awaitable[Response]]:
-    async def door(request: Request) -> Response:
+def _make_handler(gateway: Gateway, desk: ComputePool, page: Page) -> Callable[[Request], Awaitable[Response]]:
+    async def handle(request: Request) -> Response:
         return await page(gateway, desk, request)
 
-    return door
+    return handle
 
 
-def shown(name: str, request: Request, catalogue: Catalogue, **context: Any) -> Response:
+def render_page(name: str, request: Request, catalogue: Catalogue, **context: Any) -> Response:
     """A template as a page."""
     text = _TEMPLATES.get_template(f"{name}.html").render(
         pages=PAGES,
@@ -95,51 +95,55 @@ def shown(name: str, request: Request, catalogue: Catalogue, **context: Any) -> 
     return HTMLResponse(text, headers=HEADERS)
 
 
-async def _catalogue(gateway: Gateway) -> Catalogue:
+async def _load_catalogue(gateway: Gateway) -> Catalogue:
     """Files are read and parsed: not on the loop that holds the platform together."""
     return await asyncio.to_thread(Catalogue.load, gateway.settings.prices)
 
 
-async def _home(gateway: Gateway, desk: Desk, request: Request) -> Response:
-    catalogue = await _catalogue(gateway)
+async def _home(gateway: Gateway, desk: ComputePool, request: Request) -> Response:
+    catalogue = await _load_catalogue(gateway)
     numbers = await asyncio.to_thread(overview.numbers, catalogue)
-    return shown("home", request, catalogue, **numbers)
+    return render_page("home", request, catalogue, **numbers)
 
 
-async def _flowchart(gateway: Gateway, desk: Desk, request: Request) -> Response:
-    return shown("flowchart", request, await _catalogue(gateway), **flowchart.walked(request.query_params))
+async def _flowchart(gateway: Gateway, desk: ComputePool, request: Request) -> Response:
+    return render_page(
+        "flowchart", request, await _load_catalogue(gateway), **flowchart.walked(request.query_params)
+    )
 
 
-async def _planner(gateway: Gateway, desk: Desk, request: Request) -> Response:
-    catalogue = await _catalogue(gateway)
+async def _planner(gateway: Gateway, desk: ComputePool, request: Request) -> Response:
+    catalogue = await _load_catalogue(gateway)
     made = await asyncio.to_thread(plan_page.planned, request.query_params, catalogue)
-    return shown("planner", request, catalogue, **made)
+    return render_page("planner", request, catalogue, **made)
 
 
-async def _spec(gateway: Gateway, desk: Desk, request: Request) -> Response:
+async def _spec(gateway: Gateway, desk: ComputePool, request: Request) -> Response:
     """The plan's spec file, to be saved."""
-    made = await asyncio.to_thread(plan_page.planned, request.query_params, await _catalogue(gateway))
+    made = await asyncio.to_thread(plan_page.planned, request.query_params, await _load_catalogue(gateway))
     if made["plan"] is None:
         return told(Invalid(made["problem"] or "there are no answers to plan with"))
     name = {"content-disposition": f'attachment; filename="{made["plan"]["name"]}.yaml"'}
     return Response(made["plan"]["file"], media_type="application/yaml", headers={**HEADERS, **name})
 
 
-async def _traffic(gateway: Gateway, desk: Desk, request: Request) -> Response:
-    asked = traffic_page.asked(request.query_params)
+async def _traffic(gateway: Gateway, desk: ComputePool, request: Request) -> Response:
+    asked = traffic_page.form_values(request.query_params)
     problem: str | None = None
     outcome: Any = None
     if request.query_params:
         try:
             now = gateway.context.clock.now().isoformat()
-            outcome = await desk.ask({"what": "simulate", "now": now, "body": traffic_page.body(asked)})
+            outcome = await desk.compute(
+                {"what": "simulate", "now": now, "body": traffic_page.simulation_body(asked)}
+            )
         except TidegateError as error:
             problem = error.message
-    context = traffic_page.context(asked, outcome)
-    return shown("traffic", request, await _catalogue(gateway), problem=problem, **context)
+    context = traffic_page.template_context(asked, outcome)
+    return render_page("traffic", request, await _load_catalogue(gateway), problem=problem, **context)
 
 
-async def _file(gateway: Gateway, desk: Desk, request: Request) -> Response:
+async def _file(gateway: Gateway, desk: ComputePool, request: Request) -> Response:
     path: str = request.path_params["path"]
     parts = path.split("/")
     if any(part in ("", ".", "..") or "\\" in part for part in parts):

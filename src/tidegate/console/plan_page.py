@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from tidegate.advisor import planner
 from tidegate.advisor.prices import Catalogue
-from tidegate.console.money import dollars
+from tidegate.console.money import format_dollars
 from tidegate.domain.errors import TidegateError
 
 EXAMPLE = "example"
@@ -34,7 +34,7 @@ def planned(query: Mapping[str, str], catalogue: Catalogue) -> dict[str, Any]:
         if made is None
         else {**planner.document(made), "file": planner.written(made), "answers_given": answers},
         "address": urlencode({key: written(value) for key, value in answers.items()}),
-        "dollars": dollars,
+        "dollars": format_dollars,
     }
 
 

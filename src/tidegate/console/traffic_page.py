@@ -9,7 +9,7 @@ STRATEGIES: Mapping[str, str] = {
     "linear": "Linear",
     "rolling": "Rolling",
 }
-ABOUT: Mapping[str, str] = {
+DESCRIPTIONS: Mapping[str, str] = {
     "all_at_once": "Every request goes to the new version in one change; the old fleet stays whole for the bake.",
     "canary": "A small part of the requests meets the new version first; after a bake, all of them.",
     "linear": "Equal steps, a bake after each. A bad version is seen while it has one step of the requests.",
@@ -37,7 +37,7 @@ DEFAULTS: Mapping[str, str] = {
 AMOUNTS = {"error-rate": "5%", "latency": "+80ms"}
 
 
-def asked(query: Mapping[str, str]) -> dict[str, str]:
+def form_values(query: Mapping[str, str]) -> dict[str, str]:
     """What the form shows: defaults where nothing was said."""
     given = {key: query.get(key, default).strip()[:40] for key, default in DEFAULTS.items()}
     fault = given["fault"]
@@ -46,7 +46,7 @@ def asked(query: Mapping[str, str]) -> dict[str, str]:
     return given
 
 
-def spec(form: Mapping[str, str]) -> dict[str, Any]:
+def build_spec(form: Mapping[str, str]) -> dict[str, Any]:
     """A spec of the form's rollout, with two alarms that look at the new version."""
     rollout: dict[str, str] = {"strategy": form["strategy"]}
     if form["strategy"] in SIZES:
@@ -66,13 +66,13 @@ def spec(form: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def body(form: Mapping[str, str]) -> dict[str, Any]:
+def simulation_body(form: Mapping[str, str]) -> dict[str, Any]:
     """The question for the desk that runs the rollout machine."""
     fault = form["fault"]
     told = f"{fault}={form['amount']}" if fault in AMOUNTS else fault
     return {
-        "spec": spec(form),
-        "rps": _number(form["rps"]),
+        "spec": build_spec(form),
+        "rps": _parse_number(form["rps"]),
         "faults": [told] if told else [],
         "usual": ["p50=20ms", "p99=60ms"],
         "startup": form["startup"],
@@ -80,24 +80,24 @@ def body(form: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _number(text: str) -> float | str:
+def _parse_number(text: str) -> float | str:
     try:
         return float(text)
     except ValueError:
         return text
 
 
-def context(form: Mapping[str, str], outcome: Mapping[str, Any] | None) -> dict[str, Any]:
+def template_context(form: Mapping[str, str], outcome: Mapping[str, Any] | None) -> dict[str, Any]:
     return {
         "form": form,
         "strategies": STRATEGIES,
-        "about": ABOUT,
+        "about": DESCRIPTIONS,
         "faults": FAULTS,
-        "outcome": None if outcome is None else drawn(form, outcome),
+        "outcome": None if outcome is None else drawing_data(form, outcome),
     }
 
 
-def drawn(form: Mapping[str, str], outcome: Mapping[str, Any]) -> dict[str, Any]:
+def drawing_data(form: Mapping[str, str], outcome: Mapping[str, Any]) -> dict[str, Any]:
     """Moments as a page needs them: seconds, share of the new version in percent, instances that are ready on each
     side, and what was said."""
     run, moments = outcome["run"], outcome["moments"]
@@ -105,14 +105,14 @@ def drawn(form: Mapping[str, str], outcome: Mapping[str, Any]) -> dict[str, Any]
         "run": {**run, "alarms": [name.rpartition("-")[2] for name in run["alarms"]]},
         "seconds": round(moments[-1]["at"], 1) if moments else 0.0,
         "instances": int(form["instances"]),
-        "moments": [_start(form), *(_moment(moment) for moment in moments)],
+        "moments": [_start_moment(form), *(_moment(moment) for moment in moments)],
     }
 
 
-def _start(form: Mapping[str, str]) -> dict[str, Any]:
+def _start_moment(form: Mapping[str, str]) -> dict[str, Any]:
     return {
         "at": 0.0,
-        "clock": clock(0),
+        "clock": format_clock(0),
         "phase": "Provisioning",
         "share": 0,
         "old": int(form["instances"]),
@@ -124,7 +124,7 @@ def _start(form: Mapping[str, str]) -> dict[str, Any]:
 def _moment(moment: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "at": round(moment["at"], 1),
-        "clock": clock(moment["at"]),
+        "clock": format_clock(moment["at"]),
         "phase": moment["phase"],
         "share": moment["share"] / 100,
         "old": moment["old_ready"],
@@ -133,7 +133,7 @@ def _moment(moment: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def clock(seconds: float) -> str:
+def format_clock(seconds: float) -> str:
     """Hours, minutes and seconds since the start."""
     whole = int(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"

@@ -1,6 +1,6 @@
 """Where an API request enters: the controller's ASGI application.
 
-``STEPS`` is the path of every request, in order; behind it the router picks the door: tidegate's own ones (see
+``MIDDLEWARE`` is the path of every request, in order; behind it the router picks the door: tidegate's own ones (see
 ``native.py``), ``/healthz``, ``/metrics``, and for everything else AWS's protocols (see ``wire/dispatch.py``).
 """
 
@@ -16,37 +16,44 @@ from tidegate.domain.errors import NotFound
 from tidegate.gateway import native, request_parsing
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.error_responses import MethodNotAllowed
-from tidegate.gateway.health import health
+from tidegate.gateway.health import check_health
 from tidegate.gateway.middleware import (
     HEALTH,
     METRICS,
-    Step,
-    answered,
-    authenticated,
-    bounded,
-    canonical,
-    identified,
-    is_ours,
-    same_site,
+    Middleware,
+    assign_request_id,
+    authenticate,
+    is_native_path,
+    read_body,
+    render_errors,
+    require_canonical_target,
+    require_same_site,
 )
 from tidegate.host import installation
 from tidegate.service.prometheus import CONTENT_TYPE
 from tidegate.wire import dispatch
 
-STEPS: tuple[Step, ...] = (identified, answered, bounded, canonical, same_site, authenticated)
+MIDDLEWARE: tuple[Middleware, ...] = (
+    assign_request_id,
+    render_errors,
+    read_body,
+    require_canonical_target,
+    require_same_site,
+    authenticate,
+)
 
 
 def build_app(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
     """The application; it has no start or end of its own (no lifespan). ``further``: routes of rooms above."""
-    app = doors(gateway, further)
-    for step in reversed(STEPS):
+    app = build_router(gateway, further)
+    for step in reversed(MIDDLEWARE):
         app = step(app, gateway)
     return app
 
 
-def doors(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
+def build_router(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
     async def healthz(request: Request) -> Response:
-        found, named = await health(gateway), {installation.HEADER: gateway.installation}
+        found, named = await check_health(gateway), {installation.HEADER: gateway.installation}
         if found.status == "ok":
             return JSONResponse({"status": "ok"}, headers=named)
         return JSONResponse(asdict(found), 503, headers=named)
@@ -61,30 +68,30 @@ def doors(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
         *further,
     ]
 
-    async def otherwise(scope: Scope, receive: Receive, send: Send) -> None:
+    async def serve_wire(scope: Scope, receive: Receive, send: Send) -> None:
         state = scope["state"]
-        request = request_parsing.to_wire(scope, state["body"])
+        request = request_parsing.to_wire_request(scope, state["body"])
         answer = await dispatch.handle(request, gateway.context, state["access_key"], state["request_id"])
         await Response(answer.body, answer.status, answer.headers)(scope, receive, send)
 
-    async def nowhere(scope: Scope, receive: Receive, send: Send) -> None:
-        raise _no_such_door(scope, routes)
+    async def refuse_path(scope: Scope, receive: Receive, send: Send) -> None:
+        raise _unknown_path(scope, routes)
 
-    router = Router(routes, default=nowhere, redirect_slashes=False)
+    router = Router(routes, default=refuse_path, redirect_slashes=False)
 
-    async def open_door(scope: Scope, receive: Receive, send: Send) -> None:
-        if not is_ours(scope["path"]):
-            await otherwise(scope, receive, send)
+    async def route(scope: Scope, receive: Receive, send: Send) -> None:
+        if not is_native_path(scope["path"]):
+            await serve_wire(scope, receive, send)
             return
-        allowed = _methods(scope, routes)
+        allowed = _allowed_methods(scope, routes)
         if allowed and scope["method"] not in allowed:
             raise MethodNotAllowed(scope["method"], scope["path"], allowed)
         await router(scope, receive, send)
 
-    return open_door
+    return route
 
 
-def _methods(scope: Scope, routes: list[Route]) -> list[str]:
+def _allowed_methods(scope: Scope, routes: list[Route]) -> list[str]:
     """What may be done on this path."""
     found = {
         method for route in routes if route.matches(scope)[0] is not Match.NONE for method in route.methods or ()
@@ -92,10 +99,10 @@ def _methods(scope: Scope, routes: list[Route]) -> list[str]:
     return sorted(found)
 
 
-def _no_such_door(scope: Scope, routes: list[Route]) -> NotFound:
-    there = ", ".join(f"{method} {route.path}" for route in routes for method in _shown(route))
+def _unknown_path(scope: Scope, routes: list[Route]) -> NotFound:
+    there = ", ".join(f"{method} {route.path}" for route in routes for method in _listed_methods(route))
     return NotFound(f"there is no {scope['path']}; there are {there}")
 
 
-def _shown(route: Route) -> list[str]:
+def _listed_methods(route: Route) -> list[str]:
     return sorted(set(route.methods or ()) - {"HEAD"})

@@ -35,11 +35,11 @@ class MethodNotAllowed(errors.TidegateError):
         self.allowed = allowed
 
 
-def answer(error: errors.TidegateError) -> JSONResponse:
+def error_response(error: errors.TidegateError) -> JSONResponse:
     if isinstance(error, MethodNotAllowed):
-        return _answer(error, 405, {"Allow": ", ".join(error.allowed)})
-    return _answer(error, next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), {})
+        return _render(error, 405, {"Allow": ", ".join(error.allowed)})
+    return _render(error, next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), {})
 
 
-def _answer(error: errors.TidegateError, status: int, headers: Mapping[str, str]) -> JSONResponse:
+def _render(error: errors.TidegateError, status: int, headers: Mapping[str, str]) -> JSONResponse:
     return JSONResponse({"error": {"code": error.code, "message": error.message}}, status, headers)

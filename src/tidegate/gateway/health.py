@@ -13,38 +13,38 @@ from tidegate.gateway.dependencies import Gateway
 TIMEOUT = 2.0
 """Seconds that the store, the proxy and the disk may each take to answer a health check."""
 PROBE_EVERY = 5.0
-PROBE = ".write-probe"
+PROBE_FILE = ".write-probe"
 PROBE_SIZE = 8 * 1024
 """Bytes, as much as the smallest transaction of SQLite's writes."""
 
 
 @dataclass(frozen=True)
-class Health:
+class PlatformHealth:
     """``ok``; ``degraded`` where tidegate serves and cannot save what changes; ``unavailable``."""
 
     status: Literal["ok", "degraded", "unavailable"]
     reason: str = ""
 
 
-async def health(gateway: Gateway) -> Health:
+async def check_health(gateway: Gateway) -> PlatformHealth:
     try:
         async with asyncio.timeout(TIMEOUT):
             await gateway.context.store.run(lambda tx: tx.journal(limit=1, bodies=False))
     except Exception as error:
-        return Health("unavailable", f"the store does not answer: {error or type(error).__name__}")
+        return PlatformHealth("unavailable", f"the store does not answer: {error or type(error).__name__}")
     try:
         async with asyncio.timeout(TIMEOUT):
             if not await gateway.proxy_up():
-                return Health("unavailable", "the proxy is not up")
+                return PlatformHealth("unavailable", "the proxy is not up")
     except TimeoutError:
-        return Health("unavailable", "the proxy does not answer")
+        return PlatformHealth("unavailable", "the proxy does not answer")
     reason = gateway.trouble() or await gateway.unwritable()
-    return Health("degraded", reason) if reason else Health("ok")
+    return PlatformHealth("degraded", reason) if reason else PlatformHealth("ok")
 
 
 def write_probe(folder: Path) -> None:
     """Write and remove a small file. Raises OSError where nothing can be saved."""
-    path = folder / PROBE
+    path = folder / PROBE_FILE
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         left = PROBE_SIZE

@@ -9,18 +9,18 @@ from tidegate.gateway.dependencies import Gateway
 from tidegate.ports.store import Tx
 from tidegate.service.record_kinds import ENDPOINT
 
-AGAIN = 1.0
+POLL_EVERY = 1.0
 """Seconds until the journal is looked at again when no news came: another process may have written it."""
 
 
 @dataclass(frozen=True)
-class News:
+class EventPage:
     events: list[dict[str, object]]
     next: int
     """Ask for what comes ``after`` this."""
 
 
-def since(tx: Tx, endpoint: str, after: int, limit: int) -> News:
+def read_events(tx: Tx, endpoint: str, after: int, limit: int) -> EventPage:
     """What happened to the endpoint after the journal line ``after``, oldest first, of at most ``limit`` lines.
 
     An endpoint that was removed still has its journal; raises NotFound for one that never was.
@@ -33,19 +33,19 @@ def since(tx: Tx, endpoint: str, after: int, limit: int) -> News:
         for line in lines
         for e in line.events
     ]
-    return News(events, lines[-1].seq if lines else after)
+    return EventPage(events, lines[-1].seq if lines else after)
 
 
-async def news(gateway: Gateway, endpoint: str, after: int, limit: int, wait: float) -> News:
-    """As ``since``; with nothing to tell, waits up to ``wait`` seconds for something."""
+async def wait_for_events(gateway: Gateway, endpoint: str, after: int, limit: int, wait: float) -> EventPage:
+    """As ``read_events``; with nothing to tell, waits up to ``wait`` seconds for something."""
     clock = asyncio.get_running_loop()
     end = clock.time() + wait
     store = gateway.context.store
-    found = await store.run(lambda tx: since(tx, endpoint, after, limit))
+    found = await store.run(lambda tx: read_events(tx, endpoint, after, limit))
     while not found.events and (left := end - clock.time()) > 0:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(min(left, AGAIN)):
+            async with asyncio.timeout(min(left, POLL_EVERY)):
                 await gateway.changed.wait()
         seen = found.next
-        found = await store.run(lambda tx: since(tx, endpoint, seen, limit))  # noqa: B023 (awaited right here)
+        found = await store.run(lambda tx: read_events(tx, endpoint, seen, limit))  # noqa: B023 (awaited right here)
     return found

@@ -9,7 +9,7 @@ from tidegate.ports.metrics import Metrics
 
 
 @dataclass(frozen=True)
-class FleetLive:
+class FleetActivity:
     """``rate`` is requests a second. Latencies are the model's own, in milliseconds; None without a request."""
 
     config: str
@@ -23,22 +23,22 @@ class FleetLive:
     p99_ms: float | None
 
 
-async def live(metrics: Metrics, endpoint: str, seconds: int, now: datetime) -> list[FleetLive]:
+async def read_activity(metrics: Metrics, endpoint: str, seconds: int, now: datetime) -> list[FleetActivity]:
     """Each config and variant that had traffic in the last ``seconds`` whole seconds before ``now``."""
     start = int(now.timestamp()) - seconds
     wanted = [("EndpointName", endpoint), ("EndpointConfigName", None), ("VariantName", None)]
     found = await metrics.series(SAGEMAKER, "Invocations", wanted, start)
     # Containers and models have series of their own, with a dimension more.
     fleets = sorted(series for series in found if len(series.dimensions) == len(wanted))
-    return [await _fleet(metrics, series, start, seconds) for series in fleets]
+    return [await _read_fleet(metrics, series, start, seconds) for series in fleets]
 
 
-async def _fleet(metrics: Metrics, series: MetricId, start: int, seconds: int) -> FleetLive:
+async def _read_fleet(metrics: Metrics, series: MetricId, start: int, seconds: int) -> FleetActivity:
     names = dict(series.dimensions)
-    read = Reader(metrics, series.dimensions, start, seconds)
+    read = SeriesReader(metrics, series.dimensions, start, seconds)
     requests = await read.total("Invocations")
     latencies = await read.bins("ModelLatency")
-    return FleetLive(
+    return FleetActivity(
         config=names["EndpointConfigName"],
         variant=names["VariantName"],
         requests=requests,
@@ -46,13 +46,13 @@ async def _fleet(metrics: Metrics, series: MetricId, start: int, seconds: int) -
         errors_4xx=await read.total("Invocation4XXErrors"),
         errors_5xx=await read.total("Invocation5XXErrors"),
         model_errors=await read.total("InvocationModelErrors"),
-        p50_ms=milliseconds(latencies, 50),
-        p99_ms=milliseconds(latencies, 99),
+        p50_ms=percentile_milliseconds(latencies, 50),
+        p99_ms=percentile_milliseconds(latencies, 99),
     )
 
 
 @dataclass(frozen=True)
-class Spread:
+class SeriesSummary:
     """How many values, their sum and the highest."""
 
     count: float
@@ -65,7 +65,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Reader:
+class SeriesReader:
     """One span of the series of one fleet."""
 
     metrics: Metrics
@@ -77,10 +77,10 @@ class Reader:
         spans = await self.spans(name)
         return sum(sample.total for sample in spans)
 
-    async def spread(self, name: str) -> Spread:
+    async def spread(self, name: str) -> SeriesSummary:
         spans = await self.spans(name)
         high = max((sample.high for sample in spans), default=0.0)
-        return Spread(sum(s.count for s in spans), sum(s.total for s in spans), high)
+        return SeriesSummary(sum(s.count for s in spans), sum(s.total for s in spans), high)
 
     async def bins(self, name: str) -> dict[int, float]:
         return sketch.merge(sample.bins for sample in await self.spans(name))
@@ -91,6 +91,6 @@ class Reader:
         return list(found.values())
 
 
-def milliseconds(bins: dict[int, float], percent: float) -> float | None:
+def percentile_milliseconds(bins: dict[int, float], percent: float) -> float | None:
     microseconds = sketch.percentile(bins, percent)
     return None if microseconds is None else microseconds / 1000

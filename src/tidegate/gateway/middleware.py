@@ -1,6 +1,6 @@
 """The steps that every request takes before it reaches a door. Each wraps the next one.
 
-The body is read once, by ``bounded``; after it, it is in ``scope["state"]["body"]`` as received.
+The body is read once, by ``read_body``; after it, it is in ``scope["state"]["body"]`` as received.
 """
 
 import logging
@@ -18,11 +18,11 @@ from tidegate.domain.errors import AuthError, Invalid, TidegateError, TooLarge
 from tidegate.gateway import error_responses, request_parsing
 from tidegate.gateway.dependencies import Gateway
 from tidegate.wire import dispatch
-from tidegate.wire.routing import SCOPES, Protocol, manner
+from tidegate.wire.routing import SCOPES, WireProtocol, guess_target
 
 log = logging.getLogger(__name__)
 
-Step = Callable[[ASGIApp, Gateway], ASGIApp]
+Middleware = Callable[[ASGIApp, Gateway], ASGIApp]
 
 MAX_BODY = 10 * 1024 * 1024
 """Bytes of a request to the control plane; the largest that AWS takes there is smaller."""
@@ -36,12 +36,12 @@ SIGNING_NAMES = {service: scope for scope, service in SCOPES.items()} | {"sagema
 """Service -> the service name that its clients sign for. Our own doors are signed for ``sagemaker``."""
 
 
-def is_ours(path: str) -> bool:
+def is_native_path(path: str) -> bool:
     """Whether a path belongs to one of tidegate's own doors; all else speaks AWS's protocols."""
     return path in (HEALTH, METRICS, "/tidegate", CONSOLE) or path.startswith(("/tidegate/", f"{CONSOLE}/"))
 
 
-def identified(app: ASGIApp, gateway: Gateway) -> ASGIApp:
+def assign_request_id(app: ASGIApp, gateway: Gateway) -> ASGIApp:
     """Gives the request an id, which its answer and the log carry."""
 
     async def step(scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,7 +60,7 @@ def identified(app: ASGIApp, gateway: Gateway) -> ASGIApp:
     return step
 
 
-def answered(app: ASGIApp, gateway: Gateway) -> ASGIApp:
+def render_errors(app: ASGIApp, gateway: Gateway) -> ASGIApp:
     """Turns every error into an answer, in the language of the door that was knocked at."""
 
     async def step(scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,15 +77,17 @@ def answered(app: ASGIApp, gateway: Gateway) -> ASGIApp:
             await refusal(scope, hidden)(scope, receive, send)
 
     def refusal(scope: Scope, error: TidegateError) -> Response:
-        if is_ours(scope["path"]):
-            return error_responses.answer(error)
-        refused = dispatch.refuse(request_parsing.to_wire(scope, scope["state"]["body"]), gateway.context, error)
+        if is_native_path(scope["path"]):
+            return error_responses.error_response(error)
+        refused = dispatch.refuse(
+            request_parsing.to_wire_request(scope, scope["state"]["body"]), gateway.context, error
+        )
         return Response(refused.body, refused.status, refused.headers)
 
     return step
 
 
-def bounded(app: ASGIApp, gateway: Gateway) -> ASGIApp:
+def read_body(app: ASGIApp, gateway: Gateway) -> ASGIApp:
     """Reads the body, up to a limit."""
 
     async def step(scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,13 +96,13 @@ def bounded(app: ASGIApp, gateway: Gateway) -> ASGIApp:
             raise Invalid(f"Content-Length '{declared}' is not a number")
         if int(declared) > MAX_BODY:
             raise TooLarge(f"the body has {declared} bytes: {MAX_BODY} is the most")
-        scope["state"]["body"] = await _read(receive)
+        scope["state"]["body"] = await _read_limited(receive)
         await app(scope, receive, send)
 
     return step
 
 
-async def _read(receive: Receive) -> bytes:
+async def _read_limited(receive: Receive) -> bytes:
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -115,7 +117,7 @@ async def _read(receive: Receive) -> bytes:
             return b"".join(chunks)
 
 
-def canonical(app: ASGIApp, gateway: Gateway) -> ASGIApp:
+def require_canonical_target(app: ASGIApp, gateway: Gateway) -> ASGIApp:
     """Refuses a request target that could be read in two ways (``auth.request_target``)."""
 
     async def step(scope: Scope, receive: Receive, send: Send) -> None:
@@ -125,7 +127,7 @@ def canonical(app: ASGIApp, gateway: Gateway) -> ASGIApp:
     return step
 
 
-def same_site(app: ASGIApp, gateway: Gateway) -> ASGIApp:
+def require_same_site(app: ASGIApp, gateway: Gateway) -> ASGIApp:
     """Where nobody signs, turns away what a web page of another site makes a browser on this machine send."""
     own = sites.compiled(sites.own_hosts(gateway.settings.host, gateway.settings.allowed_hosts))
 
@@ -140,7 +142,7 @@ def same_site(app: ASGIApp, gateway: Gateway) -> ASGIApp:
     return step
 
 
-def authenticated(app: ASGIApp, gateway: Gateway) -> ASGIApp:
+def authenticate(app: ASGIApp, gateway: Gateway) -> ASGIApp:
     """Where keys are configured, lets in only what one of them has signed."""
     settings = gateway.settings
     free = {HEALTH, METRICS} if settings.open_metrics else {HEALTH}
@@ -148,15 +150,19 @@ def authenticated(app: ASGIApp, gateway: Gateway) -> ASGIApp:
     async def step(scope: Scope, receive: Receive, send: Send) -> None:
         if gateway.signed and scope["path"] not in free:
             body = scope["state"]["body"]
-            target = None if is_ours(scope["path"]) else manner(request_parsing.to_wire(scope, body))
+            target = (
+                None
+                if is_native_path(scope["path"])
+                else guess_target(request_parsing.to_wire_request(scope, body))
+            )
             shown = Headers(scope=scope).get("authorization", "")
-            if target is not None and target.protocol is Protocol.OPENAI and shown.startswith(BEARER):
+            if target is not None and target.protocol is WireProtocol.OPENAI and shown.startswith(BEARER):
                 check_bearer(shown, settings.access_keys)
                 await app(scope, receive, send)
                 return
             service = "sagemaker" if target is None else target.service
             identity = sigv4.verify(
-                request_parsing.to_verify(scope, body),
+                request_parsing.to_signed_parts(scope, body),
                 settings.access_keys,
                 now=gateway.context.clock.now(),
                 skew=settings.clock_skew,

@@ -17,11 +17,17 @@ from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import NotFound
 from tidegate.gateway import queue_view, scaling, transforms
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.journal import news
-from tidegate.gateway.live import live
+from tidegate.gateway.journal import wait_for_events
+from tidegate.gateway.live import read_activity
 from tidegate.gateway.middleware import NATIVE
-from tidegate.gateway.request_parsing import by, endpoint_name, flag, json_object, number
-from tidegate.gateway.shadows import comparisons
+from tidegate.gateway.request_parsing import (
+    parse_endpoint_name,
+    parse_flag,
+    parse_json_object,
+    parse_number,
+    parse_requester,
+)
+from tidegate.gateway.shadows import compare_shadows
 from tidegate.ports.store import Tx
 from tidegate.service import alarms, endpoints, rollouts
 from tidegate.service.alarms import AlarmFilter
@@ -31,12 +37,12 @@ from tidegate.service.scaling_views import brief
 from tidegate.service.spec_scaling import Arns
 from tidegate.service.views import View, alarms_of, endpoint_view
 
-MOST_LINES = 10_000
-MOST_MODELS = 10_000
-MOST_EVENTS = 1_000
-LONGEST_WAIT = 20
-LONGEST_LIVE = 3_600
-LONGEST_COMPARISON = 14 * 86_400
+MAX_LINES = 10_000
+MAX_MODELS = 10_000
+MAX_EVENTS = 1_000
+MAX_WAIT = 20
+MAX_ACTIVITY = 3_600
+MAX_COMPARISON = 14 * 86_400
 
 COMMANDS: dict[str, Callable[[Tx, str, str, datetime], None]] = {
     "pause": rollouts.pause,
@@ -58,21 +64,21 @@ async def version(gateway: Gateway, request: Request) -> Response:
 async def list_endpoints(gateway: Gateway, request: Request) -> Response:
     def work(tx: Tx) -> list[View]:
         found = sorted(tx.find(ENDPOINT).items, key=lambda saved: saved.name)
-        return [_view(gateway, tx, saved.body) for saved in found]
+        return [_render_endpoint(gateway, tx, saved.body) for saved in found]
 
     return JSONResponse({"endpoints": await gateway.context.store.run(work)})
 
 
 async def describe_endpoint(gateway: Gateway, request: Request) -> Response:
-    name = endpoint_name(request)
+    name = parse_endpoint_name(request)
 
     def work(tx: Tx) -> View:
-        return _view(gateway, tx, endpoints.get_endpoint(tx, name).body)
+        return _render_endpoint(gateway, tx, endpoints.get_endpoint(tx, name).body)
 
     return JSONResponse(await gateway.context.store.run(work))
 
 
-def _view(gateway: Gateway, tx: Tx, endpoint: Endpoint) -> View:
+def _render_endpoint(gateway: Gateway, tx: Tx, endpoint: Endpoint) -> View:
     seen = gateway.context.observed(endpoint.name)
     return {**endpoint_view(endpoint, seen, alarms_of(tx, endpoint)), "scaling": brief(tx, endpoint, seen)}
 
@@ -83,34 +89,34 @@ async def list_alarms(gateway: Gateway, request: Request) -> Response:
 
 
 async def events(gateway: Gateway, request: Request) -> Response:
-    after = number(request, "after", 0, 0, 2**63 - 1)
-    limit = number(request, "limit", 100, 1, MOST_EVENTS)
-    wait = number(request, "wait", 0, 0, LONGEST_WAIT)
-    found = await news(gateway, endpoint_name(request), after, limit, wait)
+    after = parse_number(request, "after", 0, 0, 2**63 - 1)
+    limit = parse_number(request, "limit", 100, 1, MAX_EVENTS)
+    wait = parse_number(request, "wait", 0, 0, MAX_WAIT)
+    found = await wait_for_events(gateway, parse_endpoint_name(request), after, limit, wait)
     return JSONResponse({"events": found.events, "next": found.next})
 
 
-async def last_seconds(gateway: Gateway, request: Request) -> Response:
-    seconds = number(request, "seconds", 10, 1, LONGEST_LIVE)
-    context, name, now = gateway.context, endpoint_name(request), gateway.context.clock.now()
+async def read_last_seconds(gateway: Gateway, request: Request) -> Response:
+    seconds = parse_number(request, "seconds", 10, 1, MAX_ACTIVITY)
+    context, name, now = gateway.context, parse_endpoint_name(request), gateway.context.clock.now()
     await context.store.run(lambda tx: endpoints.get_endpoint(tx, name))
-    fleets = await live(context.metrics, name, seconds, now)
+    fleets = await read_activity(context.metrics, name, seconds, now)
     return JSONResponse({"at": now.isoformat(), "seconds": seconds, "fleets": [asdict(one) for one in fleets]})
 
 
 async def shadow(gateway: Gateway, request: Request) -> Response:
     """Production and shadow variants side by side, over the last hour unless ``seconds`` says otherwise."""
-    seconds = number(request, "seconds", 3_600, 1, LONGEST_COMPARISON)
-    context, name, now = gateway.context, endpoint_name(request), gateway.context.clock.now()
+    seconds = parse_number(request, "seconds", 3_600, 1, MAX_COMPARISON)
+    context, name, now = gateway.context, parse_endpoint_name(request), gateway.context.clock.now()
     endpoint = (await context.store.run(lambda tx: endpoints.get_endpoint(tx, name))).body
-    found = await comparisons(context.metrics, endpoint, seconds, now)
+    found = await compare_shadows(context.metrics, endpoint, seconds, now)
     kept = str(Path(gateway.settings.state, "shadow", name))
     return JSONResponse({"seconds": seconds, "kept": kept, "comparisons": [asdict(one) for one in found]})
 
 
 async def logs(gateway: Gateway, request: Request) -> Response:
     """What is left of an endpoint that was removed can still be read."""
-    tail, name = number(request, "tail", 100, 1, MOST_LINES), endpoint_name(request)
+    tail, name = parse_number(request, "tail", 100, 1, MAX_LINES), parse_endpoint_name(request)
     lines = await asyncio.to_thread(gateway.logs, name, tail)
     if not lines:
         await gateway.context.store.run(lambda tx: endpoints.get_endpoint(tx, name))
@@ -119,15 +125,15 @@ async def logs(gateway: Gateway, request: Request) -> Response:
 
 async def models(gateway: Gateway, request: Request) -> Response:
     """What each replica of an endpoint of many models has loaded, the hottest first."""
-    limit, name = number(request, "limit", 100, 0, MOST_MODELS), endpoint_name(request)
+    limit, name = parse_number(request, "limit", 100, 0, MAX_MODELS), parse_endpoint_name(request)
     await gateway.context.store.run(lambda tx: endpoints.get_endpoint(tx, name))
     return JSONResponse({"replicas": list(await gateway.models(name, limit))})
 
 
 async def put_deploy(gateway: Gateway, request: Request) -> Response:
     context, now = gateway.context, gateway.context.clock.now()
-    body = json_object(request, ("spec", "override", "supersede", "by"))
-    how = How(by(request, body), flag(body, "override"), flag(body, "supersede"))
+    body = parse_json_object(request, ("spec", "override", "supersede", "by"))
+    how = How(parse_requester(request, body), parse_flag(body, "override"), parse_flag(body, "supersede"))
     wish = spec.parse(body.get("spec"), now)
     rollout_id = context.ids.new("rollout")
     work = partial(
@@ -148,10 +154,14 @@ async def put_deploy(gateway: Gateway, request: Request) -> Response:
 
 async def command_rollout(gateway: Gateway, request: Request) -> Response:
     """Answers with the endpoint as it is then."""
-    context, now, name = gateway.context, gateway.context.clock.now(), endpoint_name(request)
+    context, now, name = gateway.context, gateway.context.clock.now(), parse_endpoint_name(request)
     word = request.path_params["command"]
-    body = json_object(request, ("by", "override"))
-    who, override, rollout_id = by(request, body), flag(body, "override"), context.ids.new("rollout")
+    body = parse_json_object(request, ("by", "override"))
+    who, override, rollout_id = (
+        parse_requester(request, body),
+        parse_flag(body, "override"),
+        context.ids.new("rollout"),
+    )
 
     def work(tx: Tx) -> None:
         if word == "retry":
@@ -168,38 +178,38 @@ async def command_rollout(gateway: Gateway, request: Request) -> Response:
 
 async def delete_endpoint(gateway: Gateway, request: Request) -> Response:
     """With ``?force=1`` also in the middle of a change."""
-    context, now, name = gateway.context, gateway.context.clock.now(), endpoint_name(request)
-    force = number(request, "force", 0, 0, 1) == 1
-    who = by(request, json_object(request, ("by",)))
+    context, now, name = gateway.context, gateway.context.clock.now(), parse_endpoint_name(request)
+    force = parse_number(request, "force", 0, 0, 1) == 1
+    who = parse_requester(request, parse_json_object(request, ("by",)))
     await context.store.run(lambda tx: endpoints.delete_endpoint(tx, name, now, who, force))
     context.kick(name)
     return await describe_endpoint(gateway, request)
 
 
 async def down(gateway: Gateway, request: Request) -> Response:
-    json_object(request, ())
+    parse_json_object(request, ())
     gateway.down()
     return JSONResponse({"status": "stopping"}, 202)
 
 
-Rows = Sequence[tuple[str, str, Handler]]
+NativeRoutes = Sequence[tuple[str, str, Handler]]
 """Method, path under ``/tidegate/v1``, handler."""
 
-TABLE: Rows = (
+ROUTES: NativeRoutes = (
     ("GET", "/version", version),
     ("GET", "/endpoints", list_endpoints),
     ("GET", "/endpoints/{name}", describe_endpoint),
     ("DELETE", "/endpoints/{name}", delete_endpoint),
     ("GET", "/endpoints/{name}/events", events),
-    ("GET", "/endpoints/{name}/live", last_seconds),
+    ("GET", "/endpoints/{name}/live", read_last_seconds),
     ("GET", "/endpoints/{name}/logs", logs),
     ("GET", "/endpoints/{name}/shadow", shadow),
     ("GET", "/endpoints/{name}/models", models),
-    ("GET", "/endpoints/{name}/scaling", scaling.scaling),
-    ("GET", "/endpoints/{name}/queue", queue_view.requests),
-    ("GET", "/endpoints/{name}/queue/{id}", queue_view.one),
+    ("GET", "/endpoints/{name}/scaling", scaling.describe_scaling),
+    ("GET", "/endpoints/{name}/queue", queue_view.list_requests),
+    ("GET", "/endpoints/{name}/queue/{id}", queue_view.describe_request),
     ("POST", "/endpoints/{name}/rollout/{command}", command_rollout),
-    ("GET", "/transforms", transforms.listing),
+    ("GET", "/transforms", transforms.list_jobs),
     ("POST", "/transforms", transforms.create),
     ("GET", "/transforms/{name}", transforms.describe),
     ("POST", "/transforms/{name}/stop", transforms.stop),
@@ -210,11 +220,11 @@ TABLE: Rows = (
 )
 
 
-def routes(gateway: Gateway, table: Rows = TABLE) -> list[Route]:
-    return [_route(gateway, *row) for row in table]
+def routes(gateway: Gateway, table: NativeRoutes = ROUTES) -> list[Route]:
+    return [_make_route(gateway, *row) for row in table]
 
 
-def _route(gateway: Gateway, method: str, path: str, handler: Handler) -> Route:
+def _make_route(gateway: Gateway, method: str, path: str, handler: Handler) -> Route:
     async def endpoint(request: Request) -> Response:
         return await handler(gateway, request)
 

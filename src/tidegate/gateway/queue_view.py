@@ -6,40 +6,40 @@ from starlette.responses import JSONResponse, Response
 from tidegate.domain.asynchronous import Backlog
 from tidegate.domain.errors import NotFound, Unavailable
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.request_parsing import endpoint_name, number
+from tidegate.gateway.request_parsing import parse_endpoint_name, parse_number
 from tidegate.ports.queue import Queue, Row
 from tidegate.service import endpoints
 
-MOST = 10_000
+MAX_REQUESTS = 10_000
 
 
-async def requests(gateway: Gateway, request: Request) -> Response:
+async def list_requests(gateway: Gateway, request: Request) -> Response:
     """How much waits, and the last requests, the newest first."""
-    limit, name = number(request, "limit", 100, 1, MOST), endpoint_name(request)
-    queue = _queue(gateway)
+    limit, name = parse_number(request, "limit", 100, 1, MAX_REQUESTS), parse_endpoint_name(request)
+    queue = _require_queue(gateway)
     rows = await queue.rows(name, limit)
     if not rows:
         await gateway.context.store.run(lambda tx: endpoints.get_endpoint(tx, name))
     backlog = (await queue.backlogs()).get(name, Backlog())
     shown = {"waiting": backlog.waiting, "working": backlog.working, "oldest": backlog.oldest}
-    return JSONResponse({"backlog": shown, "requests": [_view(row) for row in rows]})
+    return JSONResponse({"backlog": shown, "requests": [_render_row(row) for row in rows]})
 
 
-async def one(gateway: Gateway, request: Request) -> Response:
-    id, name = request.path_params["id"], endpoint_name(request)
-    row = await _queue(gateway).row(id)
+async def describe_request(gateway: Gateway, request: Request) -> Response:
+    id, name = request.path_params["id"], parse_endpoint_name(request)
+    row = await _require_queue(gateway).row(id)
     if row is None or row.item.endpoint != name:
         raise NotFound(f"endpoint {name} has no request {id}, or it was finished more than an hour ago")
-    return JSONResponse(_view(row))
+    return JSONResponse(_render_row(row))
 
 
-def _queue(gateway: Gateway) -> Queue:
+def _require_queue(gateway: Gateway) -> Queue:
     if gateway.context.queue is None:
         raise Unavailable("this server takes no asynchronous requests")
     return gateway.context.queue
 
 
-def _view(row: Row) -> dict[str, object]:
+def _render_row(row: Row) -> dict[str, object]:
     item, outcome = row.item, row.outcome
     return {
         "id": item.id,

@@ -12,14 +12,14 @@ from tidegate.auth.sigv4 import RequestParts
 from tidegate.domain.errors import Invalid, NotFound
 from tidegate.wire.operation import WireRequest
 
-DEEPEST = 64
+MAX_DEPTH = 64
 """Levels of objects and lists in a JSON body; a spec file needs ten."""
-LONGEST_BY = 128
+MAX_REQUESTER = 128
 NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
-UNFIT = re.compile(r"[\x00\ud800-\udfff]")
+UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 
 
-def to_verify(scope: Scope, body: bytes) -> RequestParts:
+def to_signed_parts(scope: Scope, body: bytes) -> RequestParts:
     return RequestParts(
         method=scope["method"],
         path=scope["raw_path"].decode("latin-1"),
@@ -29,7 +29,7 @@ def to_verify(scope: Scope, body: bytes) -> RequestParts:
     )
 
 
-def to_wire(scope: Scope, body: bytes) -> WireRequest:
+def to_wire_request(scope: Scope, body: bytes) -> WireRequest:
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
@@ -43,7 +43,7 @@ def to_wire(scope: Scope, body: bytes) -> WireRequest:
     )
 
 
-def endpoint_name(request: Request) -> str:
+def parse_endpoint_name(request: Request) -> str:
     """The endpoint in the path, of which files are named too; raises NotFound for what can be no name."""
     name: str = request.path_params["name"]
     if not NAME.fullmatch(name):
@@ -51,7 +51,7 @@ def endpoint_name(request: Request) -> str:
     return name
 
 
-def number(request: Request, name: str, default: int, low: int, high: int) -> int:
+def parse_number(request: Request, name: str, default: int, low: int, high: int) -> int:
     """A whole number of the query."""
     given = request.query_params.getlist(name) or [str(default)]
     if len(given) > 1:  # in which order is not signed
@@ -62,22 +62,22 @@ def number(request: Request, name: str, default: int, low: int, high: int) -> in
     return int(text)
 
 
-def flag(body: dict[str, Any], name: str) -> bool:
+def parse_flag(body: dict[str, Any], name: str) -> bool:
     value = body.get(name, False)
     if not isinstance(value, bool):
         raise Invalid(f"'{name}' must be true or false")
     return value
 
 
-def by(request: Request, body: dict[str, Any]) -> str:
+def parse_requester(request: Request, body: dict[str, Any]) -> str:
     """Who asks, for the journal: as the request says, and with the key that signed it."""
     said, key = body.get("by", ""), str(request.state.access_key)
-    if not isinstance(said, str) or len(said) > LONGEST_BY or (said and not said.isprintable()):
-        raise Invalid(f"'by' must be text of at most {LONGEST_BY} printable characters")
+    if not isinstance(said, str) or len(said) > MAX_REQUESTER or (said and not said.isprintable()):
+        raise Invalid(f"'by' must be text of at most {MAX_REQUESTER} printable characters")
     return f"{said} ({key})" if said and key else said or key or "somebody"
 
 
-def json_object(request: Request, known: Collection[str]) -> dict[str, Any]:
+def parse_json_object(request: Request, known: Collection[str]) -> dict[str, Any]:
     """The JSON object in the body, of ``known`` members; ``{}`` for an empty body. Raises Invalid.
 
     A body must be declared as JSON: a form or plain text is what a web page of somebody else could send.
@@ -94,38 +94,38 @@ def json_object(request: Request, known: Collection[str]) -> dict[str, Any]:
     if request.headers.get("content-encoding", "identity") != "identity":
         raise Invalid("a compressed body is not accepted here: send it plain")
     try:
-        data = json.loads(body.decode("utf-8"), parse_constant=_refuse)
+        data = json.loads(body.decode("utf-8"), parse_constant=_reject_constant)
     except UnicodeDecodeError as error:
         raise Invalid(f"the body is not UTF-8: byte {error.start} cannot be read") from None
     except ValueError as error:
         raise Invalid(f"the body is not JSON: {error}") from None
     except RecursionError:
-        raise Invalid(f"the body is nested more than {DEEPEST} levels deep") from None
+        raise Invalid(f"the body is nested more than {MAX_DEPTH} levels deep") from None
     if not isinstance(data, dict):
         raise Invalid("the body must be a JSON object")
-    _check(data)
+    _check_text(data)
     if strangers := sorted(data.keys() - known):
         raise Invalid(f"'{strangers[0][:80]}' is no member of this request; known are {', '.join(sorted(known))}")
     return data
 
 
-def _refuse(constant: str) -> float:
+def _reject_constant(constant: str) -> float:
     raise ValueError(f"{constant} is not a JSON number")
 
 
-def _check(data: object) -> None:
+def _check_text(data: object) -> None:
     """Depth, and text that no database or file can hold."""
     level: list[object] = [data]
-    for _ in range(DEEPEST):
+    for _ in range(MAX_DEPTH):
         below: list[object] = []
         for item in level:
             if isinstance(item, dict):
                 below += [*item.keys(), *item.values()]
             elif isinstance(item, list):
                 below += item
-            elif isinstance(item, str) and UNFIT.search(item):
+            elif isinstance(item, str) and UNSTORABLE.search(item):
                 raise Invalid("the body has text with a NUL or half a character: send whole UTF-8 text")
         if not below:
             return
         level = below
-    raise Invalid(f"the body is nested more than {DEEPEST} levels deep")
+    raise Invalid(f"the body is nested more than {MAX_DEPTH} levels deep")

@@ -4,18 +4,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.request_parsing import endpoint_name, number
+from tidegate.gateway.request_parsing import parse_endpoint_name, parse_number
 from tidegate.ports.store import Tx
 from tidegate.service import endpoints
 from tidegate.service.scaling_views import View, scaling_view
 
-MOST = 1_000
+MAX_ACTIVITIES = 1_000
 
 
-async def scaling(gateway: Gateway, request: Request) -> Response:
+async def describe_scaling(gateway: Gateway, request: Request) -> Response:
     """Targets, policies and the last activities; ``?all=1`` also those that came to nothing."""
-    limit, name = number(request, "limit", 20, 0, MOST), endpoint_name(request)
-    everything = number(request, "all", 0, 0, 1) == 1
+    limit, name = parse_number(request, "limit", 20, 0, MAX_ACTIVITIES), parse_endpoint_name(request)
+    everything = parse_number(request, "all", 0, 0, 1) == 1
     seen = gateway.context.observed(name)
 
     def work(tx: Tx) -> View:

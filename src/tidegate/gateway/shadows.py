@@ -5,13 +5,13 @@ from datetime import datetime
 
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import NotFound
-from tidegate.gateway.live import Reader, milliseconds
+from tidegate.gateway.live import SeriesReader, percentile_milliseconds
 from tidegate.ports.metrics import Metrics
 from tidegate.rollout import desired_state
 
 
 @dataclass(frozen=True)
-class Side:
+class ComparedFleet:
     """One fleet's own metrics. ``errors`` is the part of its requests that failed, 0 to 1; None without a request."""
 
     requests: float
@@ -21,7 +21,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ShadowComparison:
     """One production variant and its shadow. ``share`` is percent. ``agreement`` is the part, 0 to 1, of the copies
     answered well by both whose answers are the same; differences are of the numbers in such answers."""
 
@@ -38,11 +38,13 @@ class Comparison:
     agreement: float | None
     mean_difference: float | None
     largest_difference: float | None
-    original: Side
-    copied: Side
+    original: ComparedFleet
+    copied: ComparedFleet
 
 
-async def comparisons(metrics: Metrics, endpoint: Endpoint, seconds: int, now: datetime) -> list[Comparison]:
+async def compare_shadows(
+    metrics: Metrics, endpoint: Endpoint, seconds: int, now: datetime
+) -> list[ShadowComparison]:
     """Of each version that runs, over the last ``seconds`` whole seconds. Raises NotFound if none has a shadow."""
     start = int(now.timestamp()) - seconds
     found = []
@@ -51,20 +53,22 @@ async def comparisons(metrics: Metrics, endpoint: Endpoint, seconds: int, now: d
             continue
         names = (spec.config_name, id.variant, spec.mirror.fleet.variant)
         original, copied = (
-            Reader(metrics, _dimensions(endpoint.name, variant, spec.config_name), start, seconds)
+            SeriesReader(metrics, _dimensions(endpoint.name, variant, spec.config_name), start, seconds)
             for variant in names[1:]
         )
-        found.append(await _comparison(names, spec.mirror.share, original, copied))
+        found.append(await _compare(names, spec.mirror.share, original, copied))
     if not found:
         raise NotFound(f"endpoint {endpoint.name} has no shadow variant; give its spec a 'shadow'")
     return found
 
 
-async def _comparison(names: tuple[str, str, str], share: int, original: Reader, copied: Reader) -> Comparison:
+async def _compare(
+    names: tuple[str, str, str], share: int, original: SeriesReader, copied: SeriesReader
+) -> ShadowComparison:
     copies, agreement = await original.spread("MirrorCopies"), await original.spread("MirrorAgreement")
     difference = await original.spread("MirrorDifference")
     largest = await original.spread("MirrorLargestDifference")
-    return Comparison(
+    return ShadowComparison(
         *names,
         share=share / 100,
         copies=copies.count,
@@ -74,19 +78,19 @@ async def _comparison(names: tuple[str, str, str], share: int, original: Reader,
         agreement=agreement.mean,
         mean_difference=difference.mean,
         largest_difference=largest.high if largest.count else None,
-        original=await _side(original),
-        copied=await _side(copied),
+        original=await _read_fleet(original),
+        copied=await _read_fleet(copied),
     )
 
 
-async def _side(fleet: Reader) -> Side:
+async def _read_fleet(fleet: SeriesReader) -> ComparedFleet:
     requests, latencies = await fleet.total("Invocations"), await fleet.bins("ModelLatency")
     failed = await fleet.total("InvocationModelErrors")
-    return Side(
+    return ComparedFleet(
         requests=requests,
         errors=failed / requests if requests else None,
-        p50_ms=milliseconds(latencies, 50),
-        p99_ms=milliseconds(latencies, 99),
+        p50_ms=percentile_milliseconds(latencies, 50),
+        p99_ms=percentile_milliseconds(latencies, 99),
     )
 
 

@@ -14,7 +14,7 @@ from tidegate.domain.errors import Invalid
 from tidegate.domain.registry import Model
 from tidegate.domain.transform import BadRows, Pace, Processing, Sink, Source, TransformJob
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.request_parsing import NAME, json_object
+from tidegate.gateway.request_parsing import NAME, parse_json_object
 from tidegate.ports.store import Filter, Tx
 from tidegate.service import transforms as use
 
@@ -26,7 +26,7 @@ MEMBERS = (
 async def create(gateway: Gateway, request: Request) -> Response:
     """``model`` is a registered one's name, or ``spec`` is a spec file's data, whose first model it is."""
     context, now = gateway.context, gateway.context.clock.now()
-    body = json_object(request, MEMBERS)
+    body = parse_json_object(request, MEMBERS)
     made = None if "spec" not in body else spec.parse(body["spec"], now).models[0]
     name = body.get("name") or context.ids.new("batch")
     if not isinstance(name, str) or not NAME.fullmatch(name):
@@ -34,33 +34,33 @@ async def create(gateway: Gateway, request: Request) -> Response:
 
     def work(tx: Tx) -> None:
         model = made or use.model_named(tx, str(body.get("model", "")))
-        use.create(tx, _job(name, model, body, now), {}, runnable=context.runnable, now=now)
+        use.create(tx, _make_job(name, model, body, now), {}, runnable=context.runnable, now=now)
 
     await context.store.run(work)
     context.kick(use.PREFIX + name)
-    return await _shown(gateway, name)
+    return await _render_job(gateway, name)
 
 
-def _job(name: str, model: Model, body: dict[str, Any], now: datetime) -> TransformJob:
+def _make_job(name: str, model: Model, body: dict[str, Any], now: datetime) -> TransformJob:
     job = TransformJob(
         name,
         model,
-        _part(body, "source", Source),
-        _part(body, "sink", Sink),
+        _parse_member(body, "source", Source),
+        _parse_member(body, "sink", Sink),
         now,
-        processing=_part(body, "processing", Processing),
-        pace=_part(body, "pace", Pace),
+        processing=_parse_member(body, "processing", Processing),
+        pace=_parse_member(body, "pace", Pace),
     )
     given = {key: body[key] for key in ("on_bad_rows", "instances", "environment") if key in body}
     kinds = {"on_bad_rows": BadRows, "instances": int, "environment": dict[str, str]}
-    return replace(job, **{key: _converted(key, value, kinds[key]) for key, value in given.items()})
+    return replace(job, **{key: _convert(key, value, kinds[key]) for key, value in given.items()})
 
 
-def _part(body: dict[str, Any], name: str, kind: Any) -> Any:
-    return _converted(name, body.get(name, {}), kind)
+def _parse_member(body: dict[str, Any], name: str, kind: Any) -> Any:
+    return _convert(name, body.get(name, {}), kind)
 
 
-def _converted(name: str, value: object, kind: Any) -> Any:
+def _convert(name: str, value: object, kind: Any) -> Any:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
@@ -68,10 +68,10 @@ def _converted(name: str, value: object, kind: Any) -> Any:
 
 
 async def describe(gateway: Gateway, request: Request) -> Response:
-    return await _shown(gateway, request.path_params["name"])
+    return await _render_job(gateway, request.path_params["name"])
 
 
-async def listing(gateway: Gateway, request: Request) -> Response:
+async def list_jobs(gateway: Gateway, request: Request) -> Response:
     now = gateway.context.clock.now()
     found = await gateway.context.store.run(lambda tx: use.find(tx, Filter(), 1000).items)
     jobs = [use.view(saved.body, gateway.progress(saved.name), now) for saved in found]
@@ -87,14 +87,14 @@ async def resume(gateway: Gateway, request: Request) -> Response:
 
 
 async def _command(gateway: Gateway, request: Request, change: Callable[[Tx, str, datetime], None]) -> Response:
-    json_object(request, ())
+    parse_json_object(request, ())
     context, name, now = gateway.context, request.path_params["name"], gateway.context.clock.now()
     await context.store.run(lambda tx: change(tx, name, now))
     context.kick(use.PREFIX + name)
-    return await _shown(gateway, name)
+    return await _render_job(gateway, name)
 
 
-async def _shown(gateway: Gateway, name: str) -> Response:
+async def _render_job(gateway: Gateway, name: str) -> Response:
     job = (await gateway.context.store.run(lambda tx: use.get(tx, name))).body
     running = gateway.progress(name) if job.outcome is None else None
     return JSONResponse(use.view(job, running, gateway.context.clock.now()))

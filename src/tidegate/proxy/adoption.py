@@ -18,32 +18,32 @@ from tidegate.domain.traffic import Route, RouteTable
 from tidegate.host.installation import Installation
 from tidegate.proxy import config, routes
 from tidegate.proxy.options import Options
-from tidegate.proxy.runtime import Server, Shown
-from tidegate.proxy.state import BY_MODEL, UNKNOWN, Seat, State
+from tidegate.proxy.runtime import ProxySnapshot, ServerStatus
+from tidegate.proxy.state import BY_MODEL, UNKNOWN_PATH, ProxyState, Seat
 
 log = logging.getLogger(__name__)
 
-MOST_SLOTS = 1 << 20
+MAX_SLOTS = 1 << 20
 
 
-def load(path: Path, options: Options, known: str, installation: Installation | None) -> State:
+def load(path: Path, options: Options, known: str, installation: Installation | None) -> ProxyState:
     """What is on disk; an empty state where that cannot be read. A HAProxy that runs (``known`` are its options) then
     says what there is, and otherwise fleets and routes are asked for again."""
     try:
         state = decode(path.read_bytes(), options)
     except FileNotFoundError:
-        state = empty(known)
+        state = empty_state(known)
     except (OSError, Invalid) as error:
         log.warning("%s cannot be read (%s); taking what the running proxy has, if there is one", path, error)
-        state = empty(known)
+        state = empty_state(known)
     ours = installation
     return state if ours is None else state.of_installation(ours.id, ours.accepts_unmarked)
 
 
-def decode(data: bytes, options: Options) -> State:
+def decode(data: bytes, options: Options) -> ProxyState:
     """The recorded state. Raises Invalid for anything that HAProxy could not be made to do."""
     try:
-        state = msgspec.json.decode(data, type=State)
+        state = msgspec.json.decode(data, type=ProxyState)
         _check(state)
         config.render(state, options)
     except (ValueError, KeyError, IndexError, TypeError, RecursionError, OverflowError, TidegateError) as error:
@@ -51,15 +51,15 @@ def decode(data: bytes, options: Options) -> State:
     return state
 
 
-def _check(state: State) -> None:
-    if any(not 0 <= size <= MOST_SLOTS for size in state.sizes.values()):
+def _check(state: ProxyState) -> None:
+    if any(not 0 <= size <= MAX_SLOTS for size in state.sizes.values()):
         raise Invalid(f"sizes {state.sizes} of pools")
     known = {f"{pool}{number}" for pool, size in state.sizes.items() for number in range(size)}
     used = [*(seat.slot for seat in state.seats), *state.emptying]
     if len(set(used)) < len(used) or not known.issuperset(used) or len(state.slots) < len(state.seats):
         raise Invalid("slots that are taken twice or that no pool has")
     for seat in state.seats:
-        routes.checked(seat.fleet.endpoint), routes.checked(seat.fleet.variant)
+        routes.check_name(seat.fleet.endpoint), routes.check_name(seat.fleet.variant)
         for replica, path in seat.servers.items():
             config.check_server(replica, path)
     if any(config.UNSAFE.search(header) for header in state.headers):
@@ -74,48 +74,48 @@ def decode_options(text: str) -> Options | None:
         return None
 
 
-def empty(options: str) -> State:
+def empty_state(options: str) -> ProxyState:
     """A state with nothing in it, for a proxy of which only the options are known (none: the usual ones)."""
     known = decode_options(options)
-    return State({}) if known is None else State({}, queues=dict(known.queues), headers=known.headers)
+    return ProxyState({}) if known is None else ProxyState({}, queues=dict(known.queues), headers=known.headers)
 
 
-def adopt(recorded: State, shown: Shown, sizes: Mapping[str, int]) -> State:
+def adopt(recorded: ProxyState, shown: ProxySnapshot, sizes: Mapping[str, int]) -> ProxyState:
     """``sizes``: how many slots a pool has of which nothing is known."""
     seats, taken = [], set()
     for text, slot in shown.fleets.items():
-        fleet = _fleet(text)
+        fleet = _parse_fleet(text)
         if fleet is None or slot not in shown.servers or slot in taken:
             log.warning("the proxy has the fleet %s in %s, which cannot be; it is ignored", text, slot)
             continue
         taken.add(slot)
-        seats.append(_seat(fleet, slot, recorded.seat(fleet), shown.servers[slot]))
+        seats.append(_merge_seat(fleet, slot, recorded.seat(fleet), shown.servers[slot]))
     state = replace(
         recorded,
-        sizes=_sizes(sizes, recorded.sizes, shown),
+        sizes=_merge_sizes(sizes, recorded.sizes, shown),
         seats=tuple(seats),
         emptying=tuple(sorted(slot for slot, servers in shown.servers.items() if servers and slot not in taken)),
         queues={slot: seconds for slot, seconds in recorded.queues.items() if slot in shown.servers},
     )
-    return replace(state, tables=_tables(state, recorded, shown.routes))
+    return replace(state, tables=_merge_tables(state, recorded, shown.routes))
 
 
-def _fleet(text: str) -> FleetId | None:
+def _parse_fleet(text: str) -> FleetId | None:
     try:
         fleet = FleetId.parse(text)
-        routes.checked(fleet.endpoint), routes.checked(fleet.variant)
+        routes.check_name(fleet.endpoint), routes.check_name(fleet.variant)
         return fleet
     except (ValueError, TidegateError):
         return None
 
 
-def _seat(fleet: FleetId, slot: str, recorded: Seat | None, present: Mapping[str, Server]) -> Seat:
+def _merge_seat(fleet: FleetId, slot: str, recorded: Seat | None, present: Mapping[str, ServerStatus]) -> Seat:
     """Servers that HAProxy gives requests to stay, also those that are not recorded; whoever owns the fleet says soon
     where they listen. Recorded ones that it does not have are wanted still."""
     old = recorded if recorded is not None and recorded.slot == slot else Seat(fleet, slot)
     serving = {name: server for name, server in present.items() if server.takes_requests}
     servers = {name: path for name, path in old.servers.items() if name in serving or name not in present}
-    servers |= {name: UNKNOWN for name in serving if name not in servers}
+    servers |= {name: UNKNOWN_PATH for name in serving if name not in servers}
     limits = {name: server.limit for name, server in serving.items() if server.limit is not None}
     numbers = {name: server.number for name, server in serving.items()} if slot.startswith(BY_MODEL) else {}
     return replace(
@@ -126,39 +126,39 @@ def _seat(fleet: FleetId, slot: str, recorded: Seat | None, present: Mapping[str
     )
 
 
-def _sizes(usual: Mapping[str, int], recorded: Mapping[str, int], shown: Shown) -> dict[str, int]:
+def _merge_sizes(usual: Mapping[str, int], recorded: Mapping[str, int], shown: ProxySnapshot) -> dict[str, int]:
     found = {**usual, **recorded}
     for slot in shown.servers:
         found[slot[0]] = max(int(slot[1:]) + 1, found.get(slot[0], 0))
     return found
 
 
-def _tables(state: State, recorded: State, entries: Mapping[str, str]) -> tuple[RouteTable, ...]:
+def _merge_tables(state: ProxyState, recorded: ProxyState, entries: Mapping[str, str]) -> tuple[RouteTable, ...]:
     """For each endpoint the table with the highest fence, as far as the fleets that it names are there."""
-    found = {table.endpoint: table for table in _in_force(state, entries)}
+    found = {table.endpoint: table for table in _active_tables(state, entries)}
     for table in recorded.tables:
         present = found.get(table.endpoint)
-        if (present is None or present.fence <= table.fence) and _fleets(table) <= set(state.slots):
+        if (present is None or present.fence <= table.fence) and _table_fleets(table) <= set(state.slots):
             found[table.endpoint] = table
     return tuple(found.values())
 
 
-def _fleets(table: RouteTable) -> set[FleetId]:
+def _table_fleets(table: RouteTable) -> set[FleetId]:
     return {route.fleet for some in (table.routes, *table.targets.values()) for route in some}
 
 
-def _in_force(state: State, entries: Mapping[str, str]) -> list[RouteTable]:
+def _active_tables(state: ProxyState, entries: Mapping[str, str]) -> list[RouteTable]:
     parsed: dict[str, tuple[int, tuple[Route, ...]]] = {}
     for key, value in entries.items():
         try:
-            parsed[key] = routes.parse(value, state.fleets)
+            parsed[key] = routes.parse_routes(value, state.fleets)
         except (KeyError, ValueError):
             log.warning("the proxy has the routes %s %s, which cannot be read; they are ignored", key, value)
     tables = []
     for key, (fence, whole) in parsed.items():
-        if (endpoint := routes.endpoint_of(key)) is None:
+        if (endpoint := routes.endpoint_of_key(key)) is None:
             continue
-        end = routes.key(endpoint)
+        end = routes.route_key(endpoint)
         named = {other.removesuffix(end): some for other, (_, some) in parsed.items() if other.endswith(end)}
         targets = {name: some for name, some in named.items() if routes.NAME.fullmatch(name)}
         tables.append(RouteTable(endpoint, fence, whole, targets))

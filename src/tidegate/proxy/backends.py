@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from tidegate.domain.errors import Transient
 from tidegate.proxy import config, pools, rate_limits, routes
 from tidegate.proxy.runtime import Runtime
-from tidegate.proxy.state import UNKNOWN, Seat, State
+from tidegate.proxy.state import UNKNOWN_PATH, ProxyState, Seat
 
 
 class Backends:
@@ -16,16 +16,16 @@ class Backends:
         self.untidy: set[str] = set()
         """Slots that may hold servers which are no longer wanted."""
 
-    async def meter(self, seat: Seat, headers: tuple[str, ...]) -> None:
+    async def set_quotas(self, seat: Seat, headers: tuple[str, ...]) -> None:
         """Set the slot's quotas to the fleet's, and leave nothing of the fleet that had it before."""
-        wanted = rate_limits.entries(seat.slot, seat.admission.quotas, headers)
+        wanted = rate_limits.quota_entries(seat.slot, seat.admission.quotas, headers)
         there = await self._runtime.whole_map(rate_limits.MAP)
-        for key in rate_limits.stale(there, wanted, seat.slot):
+        for key in rate_limits.stale_keys(there, wanted, seat.slot):
             await self._runtime.del_map(rate_limits.MAP, key)
         for key in sorted(key for key, value in wanted.items() if there.get(key) != value):
             await self._runtime.set_map(rate_limits.MAP, {key: wanted[key]})
 
-    async def numbers(self, seat: Seat) -> dict[str, int]:
+    async def server_numbers(self, seat: Seat) -> dict[str, int]:
         """Of the fleet's servers in HAProxy, those included that are no longer wanted and still at work."""
         try:
             if seat.slot in self.untidy:
@@ -34,26 +34,26 @@ class Backends:
         except Transient:
             return {}  # it does not run, and will begin with those that are wanted
 
-    async def level(self, seat: Seat) -> None:
+    async def apply_servers(self, seat: Seat) -> None:
         """Add and revive the servers that are wanted; give no new request to others."""
         slot, wanted = seat.slot, seat.servers
         present = await self._runtime.servers(slot)
         for name, limit in seat.limits.items():
             if name in present and name in wanted:
-                await self._runtime.tell(f"set maxconn server {slot}/{name} {limit}")
+                await self._runtime.send_command(f"set maxconn server {slot}/{name} {limit}")
         for name, path in wanted.items():
-            if path == UNKNOWN or (name in present and present[name].takes_requests):
+            if path == UNKNOWN_PATH or (name in present and present[name].takes_requests):
                 continue
             if name not in present:
-                command = f"add server {slot}/{pools.server(seat, name)}"
-                await self._runtime.do(command, good=("New server registered.",))
-            await self._runtime.do(f"enable health {slot}/{name}")
-            await self._runtime.do(f"set server {slot}/{name} state ready")
+                command = f"add server {slot}/{pools.render_server(seat, name)}"
+                await self._runtime.run_command(command, good=("New server registered.",))
+            await self._runtime.run_command(f"enable health {slot}/{name}")
+            await self._runtime.run_command(f"set server {slot}/{name} state ready")
         for name, server in present.items():
             if name not in wanted:
                 self.untidy.add(slot)
                 if server.takes_requests:
-                    await self._runtime.do(f"set server {slot}/{name} state drain")
+                    await self._runtime.run_command(f"set server {slot}/{name} state drain")
 
     async def tidy(self, slot: str, seat: Seat | None) -> bool:
         """Delete servers that are neither wanted nor busy. False while some are left that are to go."""
@@ -64,23 +64,25 @@ class Backends:
         (self.untidy.add if left else self.untidy.discard)(slot)
         return not left
 
-    async def catch_up(self, state: State) -> None:
+    async def apply_state(self, state: ProxyState) -> None:
         """Make a HAProxy that started from old files do what it should. It may lack slots; what sits in them has to
         wait for a reload."""
         there = (await self._runtime.shown()).servers
         for seat in state.seats:
             if seat.slot in there:
-                await self.level(seat)
+                await self.apply_servers(seat)
         wanted = {
-            key: value for table in state.tables for key, value in routes.entries(table, state.slots).items()
+            key: value for table in state.tables for key, value in routes.route_entries(table, state.slots).items()
         }
-        await self._set_whole(config.MAP, wanted)
-        metered = [rate_limits.entries(seat.slot, seat.admission.quotas, state.headers) for seat in state.seats]
-        await self._set_whole(rate_limits.MAP, {key: value for some in metered for key, value in some.items()})
-        await self._set_whole(config.FLEETS, {str(seat.fleet): seat.slot for seat in state.seats})
+        await self._replace_map(config.MAP, wanted)
+        metered = [
+            rate_limits.quota_entries(seat.slot, seat.admission.quotas, state.headers) for seat in state.seats
+        ]
+        await self._replace_map(rate_limits.MAP, {key: value for some in metered for key, value in some.items()})
+        await self._replace_map(config.FLEETS, {str(seat.fleet): seat.slot for seat in state.seats})
         self.untidy |= set(there)
 
-    async def _set_whole(self, map: str, wanted: Mapping[str, str]) -> None:
+    async def _replace_map(self, map: str, wanted: Mapping[str, str]) -> None:
         there = await self._runtime.whole_map(map)
         for key in sorted(there.keys() - wanted.keys()):
             await self._runtime.del_map(map, key)
@@ -89,5 +91,5 @@ class Backends:
 
     async def _delete(self, server: str) -> bool:
         """False while it has idle connections, which end soon after it no longer takes requests."""
-        await self._runtime.do(f"set server {server} state maint")
-        return await self._runtime.tell(f"del server {server}") == "Server deleted."
+        await self._runtime.run_command(f"set server {server} state maint")
+        return await self._runtime.send_command(f"del server {server}") == "Server deleted."

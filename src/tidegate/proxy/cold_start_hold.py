@@ -13,17 +13,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tidegate.host.unix_sockets import keep
-from tidegate.proxy.responses import ENDPOINT, OWN, refusal
+from tidegate.proxy.responses import ENDPOINT, PROXY_MADE, retry_response
 
 SCRIPT = "hold.lua"
-LOOK_EVERY = 3
+POLL_MILLISECONDS = 3
 """Milliseconds between two looks."""
-TELL_EVERY = 0.05
+NOTIFY_EVERY = 0.05
 """Seconds between two calls for one slot, however many requests wait."""
-_LONGEST_LINE = 200
+_MAX_LINE = 200
 
 
-def script(wakes: str, seconds: int) -> str:
+def render_script(wakes: str, seconds: int) -> str:
     """``wakes``: the socket that is told; ``seconds``: how long a request waits at the most."""
     return f"""\
 -- Written by tidegate at every start and reload of HAProxy; changes made here are lost.
@@ -34,7 +34,7 @@ local function now(txn)
 end
 
 local function tell(slot, since, at)
-  if told[slot] and math.abs(at - told[slot]) < {TELL_EVERY} then return end
+  if told[slot] and math.abs(at - told[slot]) < {NOTIFY_EVERY} then return end
   told[slot] = at
   local caller = core.tcp()
   caller:settimeout(1)
@@ -49,20 +49,20 @@ core.register_action("hold", {{"http-req"}}, function(txn)
   local at = since
   while txn.f:nbsrv(slot) == 0 and math.abs(at - since) < {seconds} do
     tell(slot, since, at)
-    core.msleep({LOOK_EVERY})
+    core.msleep({POLL_MILLISECONDS})
     at = now(txn)
   end
 end, 0)
 """
 
 
-def waiting(queue: int) -> list[str]:
+def wait_rules(queue: int) -> list[str]:
     """Rules of a backend. A request that finds no server waits in ``hold`` until one has come. One for which no
     server has room waits in HAProxy's own queue for ``queue`` seconds, and is throttled then."""
-    unready = refusal(
+    unready = retry_response(
         "ModelNotReadyException", f"No instance of endpoint {ENDPOINT} is ready yet; try again.", "1"
     )
-    full = refusal(
+    full = retry_response(
         "ThrottlingException",
         f"Rate exceeded: endpoint {ENDPOINT} has as many requests at one time as it may have; try again.",
         "1",
@@ -72,11 +72,11 @@ def waiting(queue: int) -> list[str]:
         "http-request lua.hold if { nbsrv lt 1 }",
         f"http-request return status 429 {unready} if {{ nbsrv lt 1 }}",
         f"http-error status 503 {full}",
-        f'http-after-response set-status 429 reason "Too Many Requests" if {{ status 503 }} {OWN}',
+        f'http-after-response set-status 429 reason "Too Many Requests" if {{ status 503 }} {PROXY_MADE}',
     ]
 
 
-class Wakes:
+class WakeSocket:
     """The socket that ``hold`` calls. ``asleep`` gets the slot and since when (epoch seconds) a request waits in it;
     ``kick`` gets whatever else comes, which is the name of a fleet that has news (see ``worker.coldstart``)."""
 
@@ -110,7 +110,7 @@ class Wakes:
     async def _called(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, ValueError, TimeoutError, asyncio.IncompleteReadError):
             async with asyncio.timeout(2):
-                line = (await reader.readuntil(b"\n"))[:_LONGEST_LINE].decode().split()
+                line = (await reader.readuntil(b"\n"))[:_MAX_LINE].decode().split()
             if len(line) == 2:
                 # A wrong clock must not make a request wait since the day before.
                 self._asleep(line[0], min(time.time(), max(time.time() - 3600, float(line[1]))))

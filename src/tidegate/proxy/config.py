@@ -22,17 +22,17 @@ from tidegate.proxy.options import Options
 from tidegate.proxy.responses import (
     ENDPOINT,
     OPENAI,
-    OWN,
+    PROXY_MADE,
     UNSPENT,
-    any_form,
-    either,
-    error,
-    refusal,
+    aws_or_openai_response,
+    error_response,
+    quote,
+    retry_response,
     runtime_error,
-    strong_quoted,
+    universal_response,
 )
-from tidegate.proxy.routes import MOST_ROUTES, entries
-from tidegate.proxy.state import ON_DEMAND, State
+from tidegate.proxy.routes import MAX_ROUTES, route_entries
+from tidegate.proxy.state import ON_DEMAND, ProxyState
 
 CONFIG, MAP, FLEETS, STATE = "haproxy.cfg", "routes.map", "fleets.map", "proxy.json"
 """File names in the proxy's folder, which is HAProxy's working directory."""
@@ -53,12 +53,12 @@ ORIGIN_FORM = "{ url -m beg / }"
 
 CANONICAL = (
     f"  http-request return status 400"
-    f" {any_form('ValidationError', request_target.MESSAGE, 'invalid_request_error')} if "
+    f" {universal_response('ValidationError', request_target.MESSAGE, 'invalid_request_error')} if "
     + " or ".join(
         (
             "!{ var(txn.routes) -m found } !{ url -m beg / }",
-            f"!{{ var(txn.routes) -m found }} {{ path -m reg {strong_quoted(request_target.FORBIDDEN_IN_PATH)} }}",
-            f"{{ query -m found }} {{ query -m reg {strong_quoted(request_target.FORBIDDEN_IN_QUERY)} }}",
+            f"!{{ var(txn.routes) -m found }} {{ path -m reg {quote(request_target.FORBIDDEN_IN_PATH)} }}",
+            f"{{ query -m found }} {{ query -m reg {quote(request_target.FORBIDDEN_IN_QUERY)} }}",
         )
     )
     + "\n"
@@ -84,7 +84,7 @@ def check_server(replica: str, path: str) -> None:
         raise Refused(f"server {replica!r} at {path!r} has characters that the proxy cannot take")
 
 
-def render(state: State, options: Options) -> dict[str, str]:
+def render(state: ProxyState, options: Options) -> dict[str, str]:
     """File name -> content."""
     fleets = "".join(sorted(f"{fleet} {slot}\n" for fleet, slot in state.slots.items()))
     return {
@@ -92,40 +92,46 @@ def render(state: State, options: Options) -> dict[str, str]:
         MAP: render_map(state),
         FLEETS: fleets,
         rate_limits.MAP: render_quotas(state),
-        cold_start_hold.SCRIPT: cold_start_hold.script(options.wakes, options.timeout),
+        cold_start_hold.SCRIPT: cold_start_hold.render_script(options.wakes, options.timeout),
     }
 
 
-def render_config(state: State, options: Options) -> str:
+def render_config(state: ProxyState, options: Options) -> str:
     sockets = (options.controller, options.admin, options.copies, options.queued, options.wakes, options.peers)
     for text in (options.host, *sockets, options.region, options.account):
         if UNSAFE.search(text):
             raise StartupError(f"{text!r} cannot stand in the proxy's configuration; use plain letters and digits")
     holds = bool(state.sizes.get(ON_DEMAND))
-    parts = [_global(options, holds), _defaults(options), _frontend(options), _copies(options), _queued(options)]
+    parts = [
+        _global_section(options, holds),
+        _defaults_section(options),
+        _public_frontend(options),
+        _copies_frontend(options),
+        _queue_frontend(options),
+    ]
     if options.peers:
-        parts.append(sessions.peers(options.peer, options.peers))
-    parts += [_controller(options), _fleets(options), _metered(options)]
-    parts += [pools.MODELS, rate_limits.TABLE, sessions.table(bool(options.peers))]
+        parts.append(sessions.render_peers(options.peer, options.peers))
+    parts += [_controller_backend(options), _fleet_defaults(options), _metered_defaults(options)]
+    parts += [pools.MODELS_TABLE, rate_limits.TABLE, sessions.render_table(bool(options.peers))]
     seats = {seat.slot: seat for seat in state.seats}
     for pool, size in sorted(state.sizes.items()):
         for slot in (f"{pool}{number}" for number in range(size)):
-            parts.append(pools.slot(slot, seats.get(slot), options))
+            parts.append(pools.render_backend(slot, seats.get(slot), options))
     return "\n".join(parts)
 
 
-def render_map(state: State) -> str:
+def render_map(state: ProxyState) -> str:
     slots = state.slots
-    lines = [f"{key} {value}\n" for table in state.tables for key, value in entries(table, slots).items()]
+    lines = [f"{key} {value}\n" for table in state.tables for key, value in route_entries(table, slots).items()]
     return "".join(sorted(lines))
 
 
-def render_quotas(state: State) -> str:
-    found = [rate_limits.entries(seat.slot, seat.admission.quotas, state.headers) for seat in state.seats]
+def render_quotas(state: ProxyState) -> str:
+    found = [rate_limits.quota_entries(seat.slot, seat.admission.quotas, state.headers) for seat in state.seats]
     return "".join(sorted(f"{key} {value}\n" for each in found for key, value in each.items()))
 
 
-def _global(options: Options, holds: bool) -> str:
+def _global_section(options: Options, holds: bool) -> str:
     """``holds``: requests may wait for an instance; what they wait in needs a HAProxy with Lua."""
     lua = f"  lua-load {cold_start_hold.SCRIPT}\n" if holds else ""
     return f"""\
@@ -143,11 +149,11 @@ global
   tune.bufsize 32768
   hard-stop-after 10m
   localpeer {options.peer}
-  {sessions.BEGAN}
+  {sessions.SET_BEGAN}
 {lua}"""
 
 
-def _defaults(options: Options) -> str:
+def _defaults_section(options: Options) -> str:
     errors = "".join(f"  http-error status {n} {runtime_error(*words)}\n" for n, words in EARLY.items())
     return f"""\
 defaults all
@@ -162,14 +168,14 @@ defaults all
 {errors}"""
 
 
-def _same_site(options: Options) -> str:
+def _same_site_rules(options: Options) -> str:
     """Without access keys: turns away what a web page of another site makes a browser send. The two names that nearly
     every request has need no regular expression."""
     host, port = options.host if ":" not in options.host else f"[{options.host}]", options.port
     usual = " ".join(dict.fromkeys((f"127.0.0.1:{port}", f"localhost:{port}", f"{host}:{port}")))
     name = "AccessDeniedException"
     foreign, page = (
-        either(name, {"__type": name, "Message": text, "message": text}, name, "permission_error")
+        aws_or_openai_response(name, {"__type": name, "Message": text, "message": text}, name, "permission_error")
         for text in (same_site.FOREIGN_HOST, same_site.FOREIGN_PAGE)
     )
     origin, said = "req.fhdr(Origin)", "req.fhdr(Sec-Fetch-Site)"
@@ -177,7 +183,7 @@ def _same_site(options: Options) -> str:
     own_sites = " ".join(same_site.OWN_SITES)
     return f"""\
   acl own_host req.fhdr(Host) -m str -i {usual}
-  acl own_host req.fhdr(Host) -m reg -i {strong_quoted(options.own_hosts)}
+  acl own_host req.fhdr(Host) -m reg -i {quote(options.own_hosts)}
   http-request return status 403 {foreign} if !own_host
   # Only browsers set these headers: all other clients pay for one look for each.
   http-request set-var(txn.page) req.fhdr(Host) if {{ {origin} -m found }} or {{ {said} -m found }}
@@ -191,7 +197,7 @@ def _same_site(options: Options) -> str:
 """
 
 
-def _frontend(options: Options) -> str:
+def _public_frontend(options: Options) -> str:
     host = f"[{options.host}]" if ":" in options.host else options.host
     target = "req.fhdr(X-Amzn-SageMaker-Target-Variant)"
     unsigned = runtime_error("MissingAuthenticationTokenException", "Missing Authentication Token")
@@ -202,7 +208,7 @@ def _frontend(options: Options) -> str:
 """
     large = f"The request's body is larger than the limit of {options.max_body} bytes."
     told = {"Message": large, "message": large}
-    large = either("ValidationError", told, "ValidationError", "invalid_request_error")
+    large = aws_or_openai_response("ValidationError", told, "ValidationError", "invalid_request_error")
     unknown = runtime_error(
         "ValidationError",
         f"Variant %[{target},json(utf8ps)] of endpoint %[path,field(3,/)] of account {options.account} not found.",
@@ -217,22 +223,22 @@ frontend door from all
 {CANONICAL}\
   http-request set-var(txn.routes) {PLAIN_PATH},map({MAP}) if !{{ var(txn.routes) -m found }} {OTHER_PATHS}
   http-request allow if !{{ var(txn.routes) -m found }}
-{signature if options.signed else _same_site(options)}\
+{signature if options.signed else _same_site_rules(options)}\
   http-request return status 413 {large} if {{ req.body_size gt {options.max_body} }}
   http-request set-header X-Tidegate-Start %[date(0,us)]
   http-request set-var(txn.variant) {target}
   acl targeted var(txn.variant) -m found
-  {sessions.SET}
-  acl of_session {sessions.OF_SESSION}
-  http-request allow if !targeted !of_session {LONE}
+  {sessions.SET_SESSION}
+  acl of_session {sessions.HAS_SESSION}
+  http-request allow if !targeted !of_session {SINGLE_FLEET}
   http-request set-var(txn.path) {PLAIN_PATH} if targeted
   http-request set-var(txn.target) var(txn.variant),concat(,txn.path),map({MAP}) if targeted
   http-request return status 400 {unknown} if targeted !{{ var(txn.target) -m found }}
   http-request set-var(txn.routes) var(txn.target) if targeted
-{_split("!of_session ")}\
-{_lines(sessions.routing())}\
+{_split_rules("!of_session ")}\
+{_indent(sessions.routing_rules())}\
   http-after-response allow if {{ status lt 400 }}
-  http-after-response set-header x-amzn-RequestId %[uuid] if {OWN}
+  http-after-response set-header x-amzn-RequestId %[uuid] if {PROXY_MADE}
   http-after-response del-header {UNSPENT}
   http-after-response del-header {GONE}
   use_backend controller if !{{ var(txn.routes) -m found }}
@@ -241,7 +247,7 @@ frontend door from all
 """
 
 
-def _copies(options: Options) -> str:
+def _copies_frontend(options: Options) -> str:
     """Copies of requests, from workers to the shadow fleet that they name. A way of its own, on a socket that only
     this user can open: nothing that comes through the door leads to a shadow, and no mark could be forged."""
     gone = runtime_error("ServiceUnavailable", "The shadow fleet is not there.")
@@ -258,46 +264,46 @@ frontend copies from all
 """
 
 
-def _queued(options: Options) -> str:
+def _queue_frontend(options: Options) -> str:
     """Requests from the queue, which the dispatcher sends: to asynchronous endpoints only, which no other way leads
     to. Who asked was found out when the request was accepted."""
     gone = runtime_error("ServiceUnavailable", "The endpoint has no instance.")
     return f"""\
 frontend queued from all
   bind unix@{options.queued} mode 600
-  timeout client {pools.LONGEST_QUEUED}s
+  timeout client {pools.QUEUED_TIMEOUT}s
   http-request set-var(txn.path) path
   http-request set-var(txn.routes) str(:queued),concat(,txn.path),map({MAP}) if {ORIGIN_FORM}
 {CANONICAL}\
   http-request return status 503 {gone} if !{{ var(txn.routes) -m found }}
   http-request del-header X-Tidegate- -m beg
   http-request set-header X-Tidegate-Start %[date(0,us)]
-{_split()}\
+{_split_rules()}\
   use_backend %[var(txn.slot)] if {{ var(txn.slot) -m found }}
   use_backend %[var(txn.routes),word(3,|)]
 """
 
 
-GOLDEN = f"mul(2654435769),and({2**32 - 1}),mul({WHOLE}),div({2**32})"
+GOLDEN_RATIO = f"mul(2654435769),and({2**32 - 1}),mul({WHOLE}),div({2**32})"
 """Spreads the running number of a request over 0 to 9,999 by the golden ratio, so that any stretch of requests,
 and any regular part of one, is split as evenly as can be: of a hundred requests 10 % are ten or nearly so, where
 chance alone would often make it six or fourteen. An alarm on a small share has its evidence sooner."""
 
 
-LONE = "!{ var(txn.routes),word(4,|) -m len gt 0 }"
+SINGLE_FLEET = "!{ var(txn.routes),word(4,|) -m len gt 0 }"
 """True where all requests go to one fleet."""
 
 
-def _split(where: str = "") -> str:
+def _split_rules(where: str = "") -> str:
     """Words of a value: endpoint, fence, slot, and then a bound and a slot for each further route. The last slot
     whose bound is not above the request's number has it. ``where``: of which requests there are no further rules."""
     lines = [
-        f"http-request allow if {where}{LONE}",
+        f"http-request allow if {where}{SINGLE_FLEET}",
         "http-request set-var-fmt(txn.count) %rt",
-        f"http-request set-var(txn.number) var(txn.count),and({2**20 - 1}),{GOLDEN}",
+        f"http-request set-var(txn.number) var(txn.count),and({2**20 - 1}),{GOLDEN_RATIO}",
         "http-request set-var(txn.slot) var(txn.routes),word(3,|)",
     ]
-    for route in range(1, MOST_ROUTES):
+    for route in range(1, MAX_ROUTES):
         bound, slot = 2 + 2 * route, 3 + 2 * route
         if route == 2:
             lines.append(f"http-request allow if {where}!{{ var(txn.routes),word({bound},|) -m len gt 0 }}")
@@ -305,18 +311,18 @@ def _split(where: str = "") -> str:
             f"http-request set-var(txn.slot) var(txn.routes),word({slot},|)"
             f" if {{ var(txn.routes),word({bound},|),sub(txn.number) -m int le 0 }}"
         )
-    return _lines(lines)
+    return _indent(lines)
 
 
-def _lines(lines: list[str]) -> str:
+def _indent(lines: list[str]) -> str:
     return "".join(f"  {line}\n" for line in lines)
 
 
-def _controller(options: Options) -> str:
+def _controller_backend(options: Options) -> str:
     """Only what never reached the controller is asked again."""
     message = "tidegate's controller does not run or does not answer; predictions go on; see its log"
     members = {"__type": "ServiceUnavailable", "message": message, "Message": message}
-    away = error("ServiceUnavailable", members)
+    away = error_response("ServiceUnavailable", members)
     return f"""\
 backend controller from all
   timeout server 120s
@@ -326,14 +332,14 @@ backend controller from all
   http-error status 502 {away}
   http-error status 503 {away}
   http-error status 504 {away}
-  http-after-response set-status 503 reason "Service Unavailable" if {{ status 502 504 }} {OWN}
+  http-after-response set-status 503 reason "Service Unavailable" if {{ status 502 504 }} {PROXY_MADE}
   server controller unix@{options.controller}
 """
 
 
-def _fleets(options: Options) -> str:
+def _fleet_defaults(options: Options) -> str:
     """Two tries for a request: one that kills its worker must not kill them all."""
-    none = refusal(
+    none = retry_response(
         "ServiceUnavailable", f"No instance of endpoint {ENDPOINT} can take the request now; try again.", "1"
     )
     late = _model_error(
@@ -365,8 +371,8 @@ defaults fleets
 """
 
 
-def _metered(options: Options) -> str:
-    return pools.metered(options, sessions.remembering(partial(_model_error, options)))
+def _metered_defaults(options: Options) -> str:
+    return pools.render_metered_defaults(options, sessions.response_rules(partial(_model_error, options)))
 
 
 def _model_error(options: Options, original: str) -> str:
@@ -382,4 +388,4 @@ def _model_error(options: Options, original: str) -> str:
         "OriginalMessage": original,
         "LogStreamArn": resource_arn("logs", options.region, options.account, f"log-group:{group}"),
     }
-    return either("ModelError", members, "model_error", "server_error")
+    return aws_or_openai_response("ModelError", members, "model_error", "server_error")

@@ -17,14 +17,14 @@ from tidegate.domain.errors import Transient
 from tidegate.domain.fleet import FleetId
 from tidegate.host.atomic_write import BackgroundFile
 from tidegate.ports.router import Passed
-from tidegate.proxy.runtime import Counts, Runtime
+from tidegate.proxy.runtime import Runtime, SlotCounts
 
 log = logging.getLogger(__name__)
 
 FILE = "counts.json"
 
 
-class _Kept(msgspec.Struct):
+class _SavedCounts(msgspec.Struct):
     """``pid``: the process that had counted this; ``slots``: slot -> its fleet, and the counts."""
 
     pid: int
@@ -40,7 +40,7 @@ class Counters:
         self._process = 0
         """How many there were before it."""
         self._looking = asyncio.Lock()
-        self._counted: dict[str, Counts] = {}
+        self._counted: dict[str, SlotCounts] = {}
         self._looked = 0.0
         self._more: dict[str, Passed] = {}
         """Slot -> what is to be told on top of the next look."""
@@ -61,7 +61,7 @@ class Counters:
         """HAProxy was adopted, with these fleets by slot: what it counted since the last look is still to be told."""
         self._pid = await self._runtime.pid()
         now = await self._runtime.counts(sorted(fleets))
-        kept = self._kept()
+        kept = self._load()
         for slot, fleet in fleets.items():
             known = kept.slots.get(slot) if kept is not None and kept.pid == self._pid else None
             if known is not None and known[0] == str(fleet):
@@ -72,9 +72,9 @@ class Counters:
             else:
                 self._counted[slot] = now[slot]
 
-    def _kept(self) -> _Kept | None:
+    def _load(self) -> _SavedCounts | None:
         try:
-            return msgspec.json.decode(self._file.path.read_bytes(), type=_Kept)
+            return msgspec.json.decode(self._file.path.read_bytes(), type=_SavedCounts)
         except (OSError, msgspec.DecodeError):
             return None
 
@@ -82,14 +82,14 @@ class Counters:
         """What was counted by now is not asked for."""
         self._counted |= await self._runtime.counts(sorted(slots))
 
-    async def carry(self, fleets: Mapping[str, FleetId]) -> None:
+    async def save_before_reload(self, fleets: Mapping[str, FleetId]) -> None:
         """HAProxy is about to be reloaded, and counts from nothing again: look before that."""
         try:
-            found = await self._look(sorted(fleets))
+            found = await self._read_slots(sorted(fleets))
         except Transient as error:
             log.warning("requests that the proxy answered itself in the last second are not counted: %s", error)
         else:
-            self._more |= {slot: _sum(self._more.get(slot), load) for slot, load in found.items()}
+            self._more |= {slot: _add(self._more.get(slot), load) for slot, load in found.items()}
 
     async def serve(self, fleet: FleetId, slot: str | None, servers: Collection[str]) -> None:
         """The fleet is about to be given these replicas. What failed up to now failed for want of the platform."""
@@ -99,51 +99,51 @@ class Counters:
         if slot is None:
             return
         try:
-            found = await self._look([slot])
+            found = await self._read_slots([slot])
         except Transient:
             return  # it counts against the fleet, a fraction of a second's worth
-        self._more[slot] = _sum(self._more.get(slot), _of_platform(found[slot]))
+        self._more[slot] = _add(self._more.get(slot), _count_as_platform(found[slot]))
 
     async def passed(self, fleets: Mapping[str, FleetId]) -> dict[FleetId, Passed]:
         """``fleets``: by slot."""
         if not self._pid:
             self._pid = await self._runtime.pid()
         at = time.monotonic()
-        found = await self._look(sorted(fleets), at - self._looked)
+        found = await self._read_slots(sorted(fleets), at - self._looked)
         self._looked = at
         whole = {}
         for slot, load in found.items():
             fleet, unserved = fleets[slot], fleets[slot] in self._unserved
-            load = replace(_of_platform(load), unserved=True) if unserved else load
-            whole[fleet] = _sum(self._more.pop(slot, None), load)
+            load = replace(_count_as_platform(load), unserved=True) if unserved else load
+            whole[fleet] = _add(self._more.pop(slot, None), load)
         self._unserved &= whole.keys()
-        self._keep(fleets)
+        self._save(fleets)
         return whole
 
-    async def _look(self, slots: list[str], seconds: float = 0.0) -> dict[str, Passed]:
+    async def _read_slots(self, slots: list[str], seconds: float = 0.0) -> dict[str, Passed]:
         async with self._looking:
             process = self._process
             now = await self._runtime.counts(slots)
             if process != self._process:
                 raise Transient("haproxy was reloaded while its counters were read; look again")
-            before = {slot: self._counted.get(slot, Counts()) for slot in now}
-            self._counted |= {slot: count.not_less(before[slot]) for slot, count in now.items()}
+            before = {slot: self._counted.get(slot, SlotCounts()) for slot in now}
+            self._counted |= {slot: count.at_least(before[slot]) for slot, count in now.items()}
             return {slot: count.since(before[slot], seconds) for slot, count in now.items()}
 
-    def _keep(self, fleets: Mapping[str, FleetId]) -> None:
+    def _save(self, fleets: Mapping[str, FleetId]) -> None:
         slots = {
             slot: (str(fleet), count.unanswered, count.refused, count.throttled)
             for slot, fleet in fleets.items()
             if (count := self._counted.get(slot)) is not None
         }
-        self._file.write(msgspec.json.encode(_Kept(self._pid, slots)))
+        self._file.write(msgspec.json.encode(_SavedCounts(self._pid, slots)))
 
 
-def _of_platform(load: Passed) -> Passed:
+def _count_as_platform(load: Passed) -> Passed:
     return replace(load, unavailable=load.unavailable + load.unanswered, unanswered=0, refused=0)
 
 
-def _sum(before: Passed | None, load: Passed) -> Passed:
+def _add(before: Passed | None, load: Passed) -> Passed:
     """The counts of both, and what is in flight as of the later one."""
     if before is None:
         return load

@@ -27,11 +27,11 @@ from tidegate.ports.router import Demand, Passed, View
 from tidegate.proxy import adoption, binary, config, routes, runtime_state, startup
 from tidegate.proxy.backends import Backends
 from tidegate.proxy.counters import Counters
-from tidegate.proxy.options import Options, Sockets, options
-from tidegate.proxy.process import IDENTITY, Identity, Master, check_address, check_sockets, command
-from tidegate.proxy.recorder import Files, NotWritten, Recorder
+from tidegate.proxy.options import Options, ProxySockets, make_options
+from tidegate.proxy.process import IDENTITY, Master, ProxyIdentity, check_address, check_sockets, master_command
+from tidegate.proxy.recorder import StateFiles, StateRecorder, WriteFailed
 from tidegate.proxy.runtime import Runtime
-from tidegate.proxy.state import SLOTS, Seat, State
+from tidegate.proxy.state import SLOTS, ProxyState, Seat
 from tidegate.proxy.watchdog import Watchdog
 from tidegate.settings import Settings
 
@@ -40,11 +40,11 @@ log = logging.getLogger(__name__)
 STOP_TURN = 0.05
 PEER = "tidegate"
 """HAProxy's name for itself, where there is no installation that gives one."""
-LONGEST_UNKNOWN = 10.0
+MAX_UNKNOWN = 10.0
 """Seconds that a reload waits after an adoption for the owners of fleets to say where their servers listen."""
 
 
-class Postponed(Transient):
+class ReloadPostponed(Transient):
     """A reload that has to wait."""
 
 
@@ -61,14 +61,14 @@ class HAProxy:
         folder: Path,
         controller: Path,
         slots: Mapping[str, int] = SLOTS,
-        files: Files | None = None,
+        files: StateFiles | None = None,
         installation: Installation | None = None,
     ) -> None:
         """``installation``: whose HAProxy may be adopted; None: any that runs in the folder."""
         self._settings = settings
         self._installation = installation
         self._folder = folder / "proxy"
-        self._recorder = Recorder(files or PreallocatedFiles(self._folder))
+        self._recorder = StateRecorder(files or PreallocatedFiles(self._folder))
         self._controller = controller
         self._runtime = Runtime(controller.with_name("haproxy.sock"), controller.with_name("master.sock"))
         self.wakes = controller.with_name("wake.sock")
@@ -80,7 +80,7 @@ class HAProxy:
         self._peers = controller.with_name("peers.sock")
         """By which a process tells the one that replaces it of sessions. Each process makes it anew."""
         self._slots = dict(slots)
-        self._state = State(self._slots)
+        self._state = ProxyState(self._slots)
         self._lock = asyncio.Lock()
         self._master: Master | None = None
         self._lua = True
@@ -105,18 +105,18 @@ class HAProxy:
     async def start_or_adopt(self) -> None:
         """Returns when HAProxy serves. Raises StartupError: no program, port taken, folder not usable."""
         async with self._lock:
-            program = await asyncio.to_thread(binary.find, self._settings.haproxy)
+            program = await asyncio.to_thread(binary.find_haproxy, self._settings.haproxy)
             self._lua = await asyncio.to_thread(binary.has_lua, program)
             self._prepare()
-            line = command(program, self._folder, self._runtime.master, self._installation)
+            line = master_command(program, self._folder, self._runtime.master, self._installation)
             master = self._master = Master(self._folder, line, self._installation)
             self._watchdog.watch(master)
-            known = await startup.running(master, self._runtime)
+            known = await startup.find_running(master, self._runtime)
             text = "" if known is None else known.options
             path = self._folder / config.STATE
             recorded = await asyncio.to_thread(adoption.load, path, self._options(), text, self._installation)
             if known is None:
-                former = await startup.former(master, self._runtime)
+                former = await startup.find_former(master, self._runtime)
                 if former.shown is not None:
                     recorded = adoption.adopt(recorded, former.shown, self._slots)
                 self._state = replace(recorded, sizes={**self._slots, **recorded.sizes})
@@ -125,7 +125,7 @@ class HAProxy:
                 return
             try:
                 self._state = adoption.adopt(recorded, await self._runtime.shown(), self._slots)
-                self._reload_after = time.monotonic() + LONGEST_UNKNOWN
+                self._reload_after = time.monotonic() + MAX_UNKNOWN
                 self._backends.untidy = {seat.slot for seat in self._state.seats} | set(self._state.emptying)
                 await self._counters.resume(self._state.fleets)
                 await self._change_options(master, known.options)
@@ -146,15 +146,15 @@ class HAProxy:
             elif lost := self._presence.lost():
                 log.warning("haproxy's socket %s is gone; another process takes over", lost[0])
                 await self._start(master, takeover=True)
-            await self._catch_up()
+            await self._apply_state()
             for slot in sorted(self._backends.untidy):
-                await self._tidy(slot)
+                await self._free_slot(slot)
             await self._recorder.retry()
             if self._late:
                 try:
                     await self._reload(master.identity())
                 except Transient as error:
-                    self._say_late(error)
+                    self._log_outdated_options(error)
 
     async def up(self) -> bool:
         return self._master is not None and self._master.identity() is not None and await self._runtime.answers()
@@ -165,7 +165,7 @@ class HAProxy:
             if (master := self._master) is None:
                 return
             self._watchdog.stop()
-            master.finish()
+            master.stop_listening()
             clock = asyncio.get_running_loop()
             deadline = clock.time() + self._settings.drain_timeout
             while master.identity() is not None and clock.time() < deadline and await self._runtime.busy():
@@ -184,7 +184,7 @@ class HAProxy:
         limits: Mapping[str, int] = MappingProxyType({}),
         admission: Admission = USUAL,
     ) -> None:
-        routes.checked(fleet.endpoint), routes.checked(fleet.variant)
+        routes.check_name(fleet.endpoint), routes.check_name(fleet.variant)
         for replica, path in servers.items():
             config.check_server(replica, str(path))
         if routing is RoutingStrategy.ON_DEMAND and not self._lua:
@@ -193,16 +193,16 @@ class HAProxy:
             paths = {name: str(path) for name, path in servers.items()}
             old = self._state.seat(fleet)
             by_model = old is not None and routing is RoutingStrategy.BY_MODEL
-            present = await self._backends.numbers(old) if old is not None and by_model else {}
+            present = await self._backends.server_numbers(old) if old is not None and by_model else {}
             self._state = self._state.with_servers(fleet, routing, paths, present, limits, admission)
             seat = self._state.seat(fleet)
             assert seat is not None
             try:
                 await self._counters.serve(fleet, None if old is None else old.slot, servers)
-                await self._renew(seat)
-                await self._backends.level(seat)
+                await self._reload_if_needed(seat)
+                await self._backends.apply_servers(seat)
                 if old is None or admission.quotas is not None:
-                    await self._backends.meter(seat, self._state.headers)
+                    await self._backends.set_quotas(seat, self._state.headers)
                 await self._runtime.set_map(config.FLEETS, {str(fleet): seat.slot})
             finally:
                 await self._record()
@@ -216,7 +216,9 @@ class HAProxy:
 
     async def in_flight(self, fleet: FleetId) -> dict[str, int]:
         seat = self._state.seat(fleet)
-        return {} if seat is None else await runtime_state.in_flight(self._runtime, seat, await self._older())
+        return (
+            {} if seat is None else await runtime_state.in_flight(self._runtime, seat, await self._old_processes())
+        )
 
     async def drop_fleet(self, fleet: FleetId) -> None:
         """Raises Transient while the endpoint's routes still name the fleet."""
@@ -232,9 +234,9 @@ class HAProxy:
             empty = Seat(fleet, seat.slot)
             try:
                 await self._runtime.del_map(config.FLEETS, str(fleet))
-                await self._backends.meter(empty, self._state.headers)
-                await self._backends.level(empty)
-                await self._tidy(seat.slot)
+                await self._backends.set_quotas(empty, self._state.headers)
+                await self._backends.apply_servers(empty)
+                await self._free_slot(seat.slot)
             finally:
                 await self._record()
 
@@ -245,8 +247,8 @@ class HAProxy:
             if old is not None and table.fence < old.fence:
                 log.warning("routes of %s: fence %d is late, %d in force", table.endpoint, table.fence, old.fence)
                 return
-            new = routes.entries(table, self._state.slots)
-            before = routes.keys(old, self._state.slots) if old else set()
+            new = routes.route_entries(table, self._state.slots)
+            before = routes.route_keys(old, self._state.slots) if old else set()
             self._state = self._state.with_table(table)
             try:
                 for key in sorted(before - set(new)):
@@ -275,23 +277,23 @@ class HAProxy:
 
     # --- what HAProxy has and should have; the lock is held ---
 
-    async def _renew(self, seat: Seat) -> None:
+    async def _reload_if_needed(self, seat: Seat) -> None:
         """A reload, where the slot or something about it cannot be had without one. While the disk is full a slot
         that is there is used as it is, unless it has to know a header that it does not."""
         master, text = self._master, self._options_text()
         known = master.identity() if master is not None else None
-        there = await self._runtime.has(seat.slot)
+        there = await self._runtime.has_backend(seat.slot)
         if known is not None and text == known.options and there:
             return
         try:
             await self._reload(known)
-        except (NotWritten, Postponed) as error:
-            headers = adoption.empty(known.options if known is not None else "").headers
+        except (WriteFailed, ReloadPostponed) as error:
+            headers = adoption.empty_state(known.options if known is not None else "").headers
             if not there or (seat.admission.quotas is not None and headers != self._state.headers):
                 raise
-            self._say_late(error)
+            self._log_outdated_options(error)
 
-    async def _tidy(self, slot: str) -> None:
+    async def _free_slot(self, slot: str) -> None:
         """The slot of a dropped fleet is free when the last server is gone."""
         seat = next((seat for seat in self._state.seats if seat.slot == slot), None)
         if await self._backends.tidy(slot, seat) and slot in self._state.emptying:
@@ -299,7 +301,7 @@ class HAProxy:
             self._state = self._state.emptied([slot])
             await self._record()
 
-    async def _older(self) -> list[int]:
+    async def _old_processes(self) -> list[int]:
         """Processes from before a reload that still have clients."""
         older = (await self._runtime.processes())[1:] if self._reloaded else []
         self._reloaded = bool(older)
@@ -311,15 +313,15 @@ class HAProxy:
         text = self._options_text()
         try:
             make_private(self._controller.parent)
-            await self._recorder.write_all(self._rendered())
-        except (NotWritten, OSError) as error:
+            await self._recorder.write_all(self._render_files())
+        except (WriteFailed, OSError) as error:
             if not (self._folder / config.CONFIG).exists():
                 raise StartupError(str(error)) from None
             log.error("%s. HAProxy starts with the files that are there and is told what has changed", error)
             text = ""
         address = self._settings.host, self._settings.port
         replaced = await asyncio.to_thread(startup.launch, master, address, takeover)
-        pid = await asyncio.to_thread(master.written_pid) or await self._runtime.master_pid()
+        pid = await asyncio.to_thread(master.read_pid) or await self._runtime.master_pid()
         if pid is None:
             raise StartupError(
                 f"haproxy started but does not say its pid on {self._runtime.master}; end it by hand"
@@ -331,29 +333,31 @@ class HAProxy:
         else:
             self._counters.restart(self._state.slots)
         self._stale = not text
-        await self._runtime.settled()
+        await self._runtime.await_ready()
         self._presence.remember(*self._sockets)
-        await self._catch_up()
+        await self._apply_state()
 
-    async def _catch_up(self) -> None:
+    async def _apply_state(self) -> None:
         if self._stale:
             self._late = "its files could not be written when it started"
-            await self._backends.catch_up(self._state)
+            await self._backends.apply_state(self._state)
             self._stale = False
 
-    async def _reload(self, known: Identity | None) -> None:
+    async def _reload(self, known: ProxyIdentity | None) -> None:
         """``known``: the process that is reloaded. Raises NotWritten with everything as it was: HAProxy must not read
         files that are behind what is in force."""
         if (unknown := self._state.unknown) and time.monotonic() < self._reload_after:
-            raise Postponed(f"the proxy is reloaded when fleet {unknown[0]} has said where its servers listen")
+            raise ReloadPostponed(
+                f"the proxy is reloaded when fleet {unknown[0]} has said where its servers listen"
+            )
         log.info("reloading the proxy, which has %s: for slots, a queue time, a header", self._state.sizes)
         text = self._options_text()
-        await self._recorder.write_all(self._rendered())
-        await self._counters.carry(self._state.fleets)
+        await self._recorder.write_all(self._render_files())
+        await self._counters.save_before_reload(self._state.fleets)
         await self._runtime.reload()
         self._reloaded, self._late = True, ""
         self._counters.reset()
-        await self._runtime.alone()
+        await self._runtime.await_old_stopped()
         if self._master is not None and known is not None:
             await self._record(self._master.renew(text))
 
@@ -366,20 +370,20 @@ class HAProxy:
             check_address(self._settings.host, self._settings.port)
         try:
             await self._reload(master.identity())
-        except (NotWritten, Postponed) as error:
-            self._say_late(error)
+        except (WriteFailed, ReloadPostponed) as error:
+            self._log_outdated_options(error)
 
-    def _say_late(self, error: Transient) -> None:
+    def _log_outdated_options(self, error: Transient) -> None:
         if str(error) != self._late:
             log.warning("the proxy goes on with its settings from before: %s", error)
         self._late = str(error)
 
-    async def _record(self, identity: Identity | None = None) -> None:
+    async def _record(self, identity: ProxyIdentity | None = None) -> None:
         await self._recorder.record(config.STATE, msgspec.json.encode(self._state))
         if identity is not None:
             await self._recorder.record(IDENTITY, msgspec.json.encode(identity))
 
-    def _rendered(self) -> dict[str, bytes]:
+    def _render_files(self) -> dict[str, bytes]:
         return {name: text.encode() for name, text in config.render(self._state, self._options()).items()}
 
     def _prepare(self) -> None:
@@ -392,7 +396,7 @@ class HAProxy:
     def _options(self) -> Options:
         paths = (self._controller, self._runtime.admin, self.copies, self.queued, self.wakes, self._peers)
         peer = PEER if self._installation is None else self._installation.mark
-        return options(self._settings, Sockets(*paths), self._state, peer)
+        return make_options(self._settings, ProxySockets(*paths), self._state, peer)
 
     def _options_text(self) -> str:
         return msgspec.json.encode(self._options()).decode()

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from itertools import count
 
 
-def assign(names: Iterable[str], known: Mapping[str, int], present: Mapping[str, int]) -> dict[str, int]:
+def assign_numbers(names: Iterable[str], known: Mapping[str, int], present: Mapping[str, int]) -> dict[str, int]:
     """A number for each server: what it has (``known`` from the state, ``present`` in HAProxy), else the lowest
     that is free. One that is still being drained has its number until it is gone."""
     wanted = list(names)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from tidegate.auth import same_site
 from tidegate.proxy import rate_limits
-from tidegate.proxy.state import State
+from tidegate.proxy.state import ProxyState
 from tidegate.settings import Settings
 
-MOST_CONNECTIONS = 20_000
+MAX_CONNECTIONS = 20_000
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Options:
     queue: int = 10
     """Seconds that a request waits while a serverless endpoint has all the requests that it may have."""
     queues: dict[str, float] = field(default_factory=dict)
-    headers: tuple[str, ...] = (rate_limits.USUAL,)
+    headers: tuple[str, ...] = (rate_limits.DEFAULT_HEADER,)
     """What of the state is in force after a reload only; see there."""
     peer: str = "tidegate"
     """The name that this HAProxy has for itself."""
@@ -49,7 +49,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Sockets:
+class ProxySockets:
     controller: Path
     admin: Path
     copies: Path
@@ -58,10 +58,10 @@ class Sockets:
     peers: Path
 
 
-def options(settings: Settings, sockets: Sockets, state: State, peer: str) -> Options:
+def make_options(settings: Settings, sockets: ProxySockets, state: ProxyState, peer: str) -> Options:
     """``peer``: HAProxy's name for itself, which is in its command line, too, where that has one."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    most = MOST_CONNECTIONS if files == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, (files - 200) // 2)
+    most = MAX_CONNECTIONS if files == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, (files - 200) // 2)
     return Options(
         host=settings.host,
         port=settings.port,

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from tidegate.proxy import cold_start_hold, rate_limits, sessions
 from tidegate.proxy.options import Options
-from tidegate.proxy.responses import AWS, OWN
-from tidegate.proxy.state import BY_MODEL, ON_DEMAND, QUEUED, UNKNOWN, Seat
+from tidegate.proxy.responses import AWS, PROXY_MADE
+from tidegate.proxy.state import BY_MODEL, ON_DEMAND, QUEUED, UNKNOWN_PATH, Seat
 
-SERVER = "check inter 500ms fastinter 100ms fall 3 rise 1 observe layer4 error-limit 3 on-error mark-down"
+SERVER_OPTIONS = "check inter 500ms fastinter 100ms fall 3 rise 1 observe layer4 error-limit 3 on-error mark-down"
 """Options of each server. A dead worker refuses connections and is out after three of them (each goes to another
 server instead) or three checks; a live one is back with its first good check."""
 
@@ -20,7 +20,7 @@ BALANCE = {
 }
 """Pool -> how a server is picked. ``random`` draws two and takes the one with fewer requests in hand."""
 
-CROWD = 4
+MAX_PER_INSTANCE = 4
 """Requests for one model at a time per instance that serves it: with more under way, a further instance shares them.
 HAProxy's own bound for this (hash-balance-factor) counts in parts of the average. At a few requests at a time it
 sends every second model to two instances, which then both load it."""
@@ -28,90 +28,95 @@ sends every second model to two instances, which then both load it."""
 RING_WEIGHT = 64
 """Puts each server on the ring in 1,024 points, so that each has its part of the models to some 3 %."""
 
-LONGEST_QUEUED = 3_660
+QUEUED_TIMEOUT = 3_660
 """Seconds that an answer to a request from the queue may take: SageMaker's hour, and a little for the worker to have
 its say first."""
 
-OF_QUEUE = (
-    f"timeout server {LONGEST_QUEUED}s",
+QUEUE_RULES = (
+    f"timeout server {QUEUED_TIMEOUT}s",
     "no option http-buffer-request",
     "retry-on conn-failure",
     "option abortonclose",
 )
 """A request may be a gigabyte and is passed on as it comes; a second try is the dispatcher's to make."""
 
-METERED = ("r", "l")
+METERED_POOLS = ("r", "l")
 """Pools whose slots have the rules of quotas and sessions from one place. Slots of others have rules of their own,
 which come first."""
 
 
-def metered(options: Options, more: Sequence[str]) -> str:
+def render_metered_defaults(options: Options, more: Sequence[str]) -> str:
     """Said once for hundreds of slots. ``more``: rules for answers."""
-    lines = ["defaults metered from fleets", *rate_limits.rules(options.headers), *more]
+    lines = ["defaults metered from fleets", *rate_limits.quota_rules(options.headers), *more]
     return "\n  ".join(lines) + "\n"
 
 
-MODELS = """\
+MODELS_TABLE = """\
 # How many requests for each model of each multi-model fleet are under way.
 backend models
   stick-table type string len 256 size 100k expire 10s store conn_cur
 """
 
 
-def _by_model(slot: str) -> list[str]:
+def _model_ring_rules(slot: str) -> list[str]:
     """A request goes to where its model's name falls on the ring of servers; one of many for the same model, to one
     of as many places as it takes. A request without a model goes anywhere, to be told so by a worker."""
     return [
         "hash-type consistent",
         f"http-request set-var(txn.model) req.fhdr(X-Amzn-SageMaker-Target-Model),concat(:{slot})",
         "http-request track-sc0 var(txn.model) table models",
-        f"http-request set-var(txn.places) sc0_conn_cur(models),add({CROWD - 1}),div({CROWD})",
+        f"http-request set-var(txn.places) sc0_conn_cur(models),add({MAX_PER_INSTANCE - 1}),div({MAX_PER_INSTANCE})",
         f"http-request set-var(txn.place) rand({2**20}),mod(txn.places)",
         "http-request set-var(txn.pick) var(txn.model),concat(:,txn.place)",
     ]
 
 
-def slot(slot: str, seat: Seat | None, options: Options) -> str:
+def render_backend(slot: str, seat: Seat | None, options: Options) -> str:
     """A backend, with the servers of the fleet that sits in it."""
     pool = slot[0]
     lines = [
-        f"backend {slot} from {'metered' if pool in METERED else 'fleets'}",
+        f"backend {slot} from {'metered' if pool in METERED_POOLS else 'fleets'}",
         f"balance {BALANCE[pool]}",
         *((f"timeout queue {round(options.queues[slot] * 1000)}ms",) if slot in options.queues else ()),
-        *(_by_model(slot) if pool == BY_MODEL else ()),
-        *(OF_QUEUE if pool == QUEUED else ()),
-        *(cold_start_hold.waiting(options.queue) if pool == ON_DEMAND else ()),
-        *(rate_limits.rules(options.headers) if pool in (BY_MODEL, ON_DEMAND) else ()),
-        *(sessions.sticking() if pool in METERED else ()),
-        *_counting(slot),
+        *(_model_ring_rules(slot) if pool == BY_MODEL else ()),
+        *(QUEUE_RULES if pool == QUEUED else ()),
+        *(cold_start_hold.wait_rules(options.queue) if pool == ON_DEMAND else ()),
+        *(rate_limits.quota_rules(options.headers) if pool in (BY_MODEL, ON_DEMAND) else ()),
+        *(sessions.stick_rules() if pool in METERED_POOLS else ()),
+        *_count_rules(slot),
     ]
     if seat is not None:
-        lines += [f"server {server(seat, replica)}" for replica, path in seat.servers.items() if path != UNKNOWN]
+        lines += [
+            f"server {render_server(seat, replica)}"
+            for replica, path in seat.servers.items()
+            if path != UNKNOWN_PATH
+        ]
     return "\n  ".join(lines) + "\n"
 
 
-def _counting(slot: str) -> list[str]:
+def _count_rules(slot: str) -> list[str]:
     """Of the answers that the proxy gave in the slot's name. A good one leaves the rules at the first."""
-    unanswered, refused, throttled = counters(slot)
+    unanswered, refused, throttled = counter_names(slot)
     return [
         "http-after-response allow if { status lt 400 }",
-        f"http-after-response set-var({refused}) var({refused},0),add(1) if {{ status 503 }} {OWN} {{ nbsrv gt 0 }}",
-        f"http-after-response set-var({throttled}) var({throttled},0),add(1) if {{ status 429 }} {OWN}",
-        f"http-after-response set-var({unanswered}) var({unanswered},0),add(1) if {{ status 502:504 }} {OWN}",
-        f'http-after-response set-status 424 reason "Failed Dependency" if {{ status 502 504 }} {AWS} {OWN}',
+        f"http-after-response set-var({refused}) var({refused},0),add(1)"
+        f" if {{ status 503 }} {PROXY_MADE} {{ nbsrv gt 0 }}",
+        f"http-after-response set-var({throttled}) var({throttled},0),add(1) if {{ status 429 }} {PROXY_MADE}",
+        f"http-after-response set-var({unanswered}) var({unanswered},0),add(1) if {{ status 502:504 }} {PROXY_MADE}",
+        f'http-after-response set-status 424 reason "Failed Dependency" if {{ status 502 504 }} {AWS} {PROXY_MADE}',
     ]
 
 
-def server(seat: Seat, replica: str) -> str:
+def render_server(seat: Seat, replica: str) -> str:
     """A server's name, address and options, for the file and for ``add server``."""
-    words = f"{replica} unix@{seat.servers[replica]} {SERVER}"
+    words = f"{replica} unix@{seat.servers[replica]} {SERVER_OPTIONS}"
     if (limit := seat.limits.get(replica)) is not None:
         words += f" maxconn {limit}"
     number = seat.numbers.get(replica)
     return words if number is None else f"{words} id {number} weight {RING_WEIGHT}"
 
 
-def counters(slot: str) -> tuple[str, str, str]:
+def counter_names(slot: str) -> tuple[str, str, str]:
     """The variables that count the answers which the proxy gave in a slot's name: because no worker did, because none
     had room in time (also among the first), and because a client had asked too often."""
     return f"proc.{slot}", f"proc.{slot}_refused", f"proc.{slot}_throttled"

@@ -28,12 +28,12 @@ START_TIMEOUT = 30.0
 PID_TIMEOUT = 1.0
 _KILL_TIMEOUT = 5.0
 _RELEASE_TIMEOUT = 1.0
-LONGEST_SOCKET = 97
+MAX_SOCKET_PATH = 97
 """Characters that HAProxy takes for a unix socket's path."""
 
 
 @dataclass(frozen=True)
-class Identity:
+class ProxyIdentity:
     """``started`` is psutil's create_time, epoch seconds, for people and older programs; ``options`` are what its
     configuration was made from."""
 
@@ -42,7 +42,7 @@ class Identity:
     options: str
 
 
-def command(
+def master_command(
     program: Path, folder: Path, socket: Path, installation: Installation | None = None
 ) -> tuple[str, ...]:
     """``socket``: where the master takes commands."""
@@ -58,17 +58,17 @@ class Master:
         self.folder = folder
         self.installation = installation
         self.command = command
-        self._known: Identity | None = None
+        self._known: ProxyIdentity | None = None
 
-    def identity(self) -> Identity | None:
+    def identity(self) -> ProxyIdentity | None:
         """Of the one that runs; None when none does."""
         return self._known if self._known is not None and self._serves(self._known.pid) else None
 
-    def load(self) -> Identity | None:
+    def load(self) -> ProxyIdentity | None:
         """The identity that an earlier controller recorded, if that process runs and is ours. None where the file is
         missing or damaged, too; ``candidates`` then says what runs."""
         try:
-            self._known = msgspec.json.decode((self.folder / IDENTITY).read_bytes(), type=Identity)
+            self._known = msgspec.json.decode((self.folder / IDENTITY).read_bytes(), type=ProxyIdentity)
         except (OSError, ValueError, RecursionError):
             return None
         return self.identity()
@@ -77,15 +77,15 @@ class Master:
         """Pids of every process of ours, workers included."""
         return {process.pid for process in self._ours()}
 
-    def note(self, pid: int, options: str) -> Identity:
+    def note(self, pid: int, options: str) -> ProxyIdentity:
         """Take this process for the one that runs. The caller records it. Raises StartupError if it has ended."""
         try:
-            self._known = Identity(pid, psutil.Process(pid).create_time(), options)
+            self._known = ProxyIdentity(pid, psutil.Process(pid).create_time(), options)
         except psutil.NoSuchProcess:
             raise StartupError(f"haproxy (pid {pid}) ended at once; see {self.folder / ERRORS}") from None
         return self._known
 
-    def renew(self, options: str) -> Identity | None:
+    def renew(self, options: str) -> ProxyIdentity | None:
         """The same process, with its configuration made from other options."""
         if self._known is not None:
             self._known = replace(self._known, options=options)
@@ -129,20 +129,20 @@ class Master:
                 raise StartupError(f"haproxy does not start within {START_TIMEOUT:g} seconds") from None
         if done.returncode != 0:
             errors = self.folder / ERRORS
-            alerts = [line for line in _text(errors).splitlines() if "[ALERT]" in line]
+            alerts = [line for line in _read_text(errors).splitlines() if "[ALERT]" in line]
             raise StartupError(f"haproxy does not start: {alerts[0] if alerts else f'see {errors}'}")
 
-    def written_pid(self) -> int | None:
+    def read_pid(self) -> int | None:
         """What HAProxy wrote of itself; its starter may come back a moment before that is in the file. None: on a
         full disk the file stays empty."""
         deadline = time.monotonic() + PID_TIMEOUT
-        while not (text := _text(self.folder / PID).strip()).isdecimal():
+        while not (text := _read_text(self.folder / PID).strip()).isdecimal():
             if time.monotonic() > deadline:
                 return None
             time.sleep(0.01)
         return int(text)
 
-    def finish(self) -> None:
+    def stop_listening(self) -> None:
         """Asks it to stop listening and to end with its last client."""
         if (known := self.identity()) is not None:
             with contextlib.suppress(ProcessLookupError):
@@ -150,20 +150,20 @@ class Master:
 
     def kill(self) -> None:
         """Ends every process of ours at once: the master, its workers, and workers that lost their master."""
-        _kill(self._ours())
+        _kill_and_wait(self._ours())
         self._known = None
 
-    def kill_family(self, known: Identity) -> None:
+    def kill_with_workers(self, known: ProxyIdentity) -> None:
         """Ends one master and its workers at once. One that was started meanwhile is left alone."""
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(known.pid)
             if self._serves(known.pid):
-                _kill([process, *process.children(recursive=True)])
+                _kill_and_wait([process, *process.children(recursive=True)])
 
     def _serves(self, pid: int) -> bool:
         try:
             process = psutil.Process(pid)
-            return _runs(process) and self._is_ours(process.cmdline())
+            return _is_running(process) and self._is_ours(process.cmdline())
         except (psutil.Error, ValueError, OverflowError):
             return False
 
@@ -178,17 +178,17 @@ class Master:
         return named and (self.installation is None or self.installation.owns(line))
 
 
-def _kill(processes: Sequence[psutil.Process]) -> None:
+def _kill_and_wait(processes: Sequence[psutil.Process]) -> None:
     """Returns when they have ended, or after some seconds."""
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     deadline = time.monotonic() + _KILL_TIMEOUT
-    while any(_runs(process) for process in processes) and time.monotonic() < deadline:
+    while any(_is_running(process) for process in processes) and time.monotonic() < deadline:
         time.sleep(0.002)
 
 
-def _runs(process: psutil.Process) -> bool:
+def _is_running(process: psutil.Process) -> bool:
     """A zombie does not: it is dead and waits for a parent to notice."""
     try:
         return process.status() != psutil.STATUS_ZOMBIE
@@ -199,7 +199,7 @@ def _runs(process: psutil.Process) -> bool:
 def check_sockets(*paths: Path) -> None:
     """Raises StartupError for a path that HAProxy would not take."""
     longest = max(paths, key=lambda path: len(str(path)))
-    if len(str(longest)) > LONGEST_SOCKET:
+    if len(str(longest)) > MAX_SOCKET_PATH:
         raise StartupError(f"{longest} is too long for a unix socket; set TMPDIR to a folder with a shorter path")
 
 
@@ -231,7 +231,7 @@ def check_address(host: str, port: int) -> None:
         ) from None
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     """Its content; nothing where it is not there yet or cannot be read."""
     try:
         return path.read_text(errors="replace")

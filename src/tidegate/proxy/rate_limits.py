@@ -26,13 +26,13 @@ signs with another's name does not spend the other's tokens. What a model refuse
 from collections.abc import Mapping
 
 from tidegate.domain.admission import Quotas, Rate
-from tidegate.proxy.responses import ENDPOINT, OWN, UNSPENT, refusal
+from tidegate.proxy.responses import ENDPOINT, PROXY_MADE, UNSPENT, retry_response
 
 MAP = "quotas.map"
 BY_KEY = "k"
 """The client is the access key id of the signature, or of OpenAI's bearer token. Whether the signature is good is the
 worker's to say."""
-USUAL = "x-client"
+DEFAULT_HEADER = "x-client"
 """The header that HAProxy knows from the start. Another one is made known to it by a reload, once."""
 TABLE = """\
 # The buckets of clients; see quotas.map. With no room left, those that asked longest ago go.
@@ -48,28 +48,28 @@ _KEYS = (
 )
 
 
-def entries(slot: str, quotas: Quotas | None, headers: tuple[str, ...]) -> dict[str, str]:
+def quota_entries(slot: str, quotas: Quotas | None, headers: tuple[str, ...]) -> dict[str, str]:
     """Of the map. ``headers``: those that HAProxy knows."""
     if quotas is None:
         return {}
     by = f"h{headers.index(quotas.header.lower())}" if quotas.header else BY_KEY
-    own = {f"{slot}:{name}": f"{by}|{_bucket(rate)}" for name, rate in quotas.clients.items()}
-    return {slot: f"{by}|{_bucket(quotas.rate)}", **own}
+    own = {f"{slot}:{name}": f"{by}|{_render_bucket(rate)}" for name, rate in quotas.clients.items()}
+    return {slot: f"{by}|{_render_bucket(quotas.rate)}", **own}
 
 
-def known(headers: tuple[str, ...], quotas: Quotas | None) -> tuple[str, ...]:
+def merge_headers(headers: tuple[str, ...], quotas: Quotas | None) -> tuple[str, ...]:
     """The headers that HAProxy has to know. None is ever taken out, so that the others keep their numbers."""
     name = quotas.header.lower() if quotas is not None else ""
     return headers if not name or name in headers else (*headers, name)
 
 
-def _bucket(rate: Rate) -> str:
+def _render_bucket(rate: Rate) -> str:
     token = max(1, round(1e6 / rate.per_second))
     ahead = max(0, round((rate.burst - 1) * token))
     return f"{token}|{ahead}|{ahead + token}"
 
 
-def rules(headers: tuple[str, ...]) -> list[str]:
+def quota_rules(headers: tuple[str, ...]) -> list[str]:
     """Of a backend; they come last, since a slot without quotas leaves them at the first."""
     by = "var(txn.quota),word(1,|) -m str"
     found = [(f"req.fhdr({name})", f"{{ {by} h{number} }}") for number, name in enumerate(headers)]
@@ -95,18 +95,18 @@ def rules(headers: tuple[str, ...]) -> list[str]:
         "http-request set-var(txn.wait) int(0) if { var(txn.full) -m int 0 } or"
         " { var(txn.wait),sub(txn.most) -m int gt 0 }",
         "http-request set-var(txn.over) var(txn.wait),sub(txn.ahead)",
-        f"http-request return status 429 {refusal('ThrottlingException', message, late)}"
+        f"http-request return status 429 {retry_response('ThrottlingException', message, late)}"
         " if { var(txn.over) -m int gt 0 }",
         f"http-request sc-set-gpt(0,1) var(txn.now),add(txn.wait),add(txn.token),and({MASK})",
         "http-after-response allow if { status lt 400 }",
         *(
             f"http-after-response sc-set-gpt(0,1) sc_get_gpt(0,1,quotas),sub(txn.token),and({MASK})"
             f" if {{ var(txn.token) -m found }} {which}"
-            for which in (f"{{ res.hdr({UNSPENT}) -m found }}", f"{{ status 400:408 413 }} {OWN}")
+            for which in (f"{{ res.hdr({UNSPENT}) -m found }}", f"{{ status 400:408 413 }} {PROXY_MADE}")
         ),
     ]
 
 
-def stale(there: Mapping[str, str], wanted: Mapping[str, str], slot: str) -> list[str]:
+def stale_keys(there: Mapping[str, str], wanted: Mapping[str, str], slot: str) -> list[str]:
     """Keys of the slot that are in the map and are not wanted."""
     return [key for key in there if key.partition(":")[0] == slot and key not in wanted]

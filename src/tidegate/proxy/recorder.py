@@ -16,11 +16,11 @@ from tidegate.domain.errors import Transient
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 2.0
+WRITE_TIMEOUT = 2.0
 """Seconds for one write; the usual one takes less than a millisecond."""
 
 
-class Files(Protocol):
+class StateFiles(Protocol):
     """``PreallocatedFiles``, or something that fails as a test wants it to."""
 
     @property
@@ -30,14 +30,14 @@ class Files(Protocol):
     def remove(self, name: str) -> None: ...
 
 
-class NotWritten(Transient):
+class WriteFailed(Transient):
     """A file that has to be on disk first could not be written."""
 
 
-class Recorder:
+class StateRecorder:
     """Writes happen in a thread, one at a time and the newest content last. One caller at a time."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: StateFiles) -> None:
         self._files = files
         self._wanted: dict[str, bytes] = {}
         self._written: dict[str, bytes] = {}
@@ -70,7 +70,7 @@ class Recorder:
             try:
                 await self._write(name, data, wait=True)
             except OSError as error:
-                raise NotWritten(self._message(name, error)) from None
+                raise WriteFailed(self._message(name, error)) from None
 
     def forget(self, name: str) -> None:
         """Remove a file."""
@@ -82,12 +82,12 @@ class Recorder:
         """Raises OSError, also when the disk does not answer in time: ``wait`` gives a write that hangs a chance to
         end, and no other is begun before it has."""
         if self._writing is not None:
-            await asyncio.wait({self._writing}, timeout=PATIENCE if wait else 0)
+            await asyncio.wait({self._writing}, timeout=WRITE_TIMEOUT if wait else 0)
             if not self._writing.done():
                 raise OSError(errno.ETIMEDOUT, "the disk does not answer")
         self._writing = asyncio.ensure_future(asyncio.to_thread(self._files.write, name, data))
         self._writing.add_done_callback(_consume)
-        await asyncio.wait({self._writing}, timeout=PATIENCE)
+        await asyncio.wait({self._writing}, timeout=WRITE_TIMEOUT)
         if not self._writing.done():
             raise OSError(errno.ETIMEDOUT, "the disk does not answer")
         self._writing.result()

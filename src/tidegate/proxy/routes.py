@@ -24,66 +24,66 @@ from tidegate.domain.fleet import FleetId
 from tidegate.domain.traffic import WHOLE, Route, RouteTable
 from tidegate.proxy.state import QUEUED
 
-MOST_ROUTES = 20
+MAX_ROUTES = 20
 """Slots in one value: SageMaker's 10 variants, twice while a rollout is under way."""
 
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})", re.ASCII)
 
 
-def checked(name: str) -> str:
+def check_name(name: str) -> str:
     """An endpoint's or variant's name that can stand in a command, a map and a file as it is."""
     if not NAME.fullmatch(name):
         raise Refused(f"{name!r} cannot be routed: a name has 1 to 63 letters, digits and hyphens")
     return name
 
 
-def key(endpoint: str, variant: str = "") -> str:
-    return f"{checked(variant) if variant else ''}/endpoints/{checked(endpoint)}/invocations"
+def route_key(endpoint: str, variant: str = "") -> str:
+    return f"{check_name(variant) if variant else ''}/endpoints/{check_name(endpoint)}/invocations"
 
 
-def queued(endpoint: str) -> str:
+def queue_key(endpoint: str) -> str:
     """The key of an asynchronous endpoint, which no path of a client's request can be: its requests come from the
     queue, through a door of their own."""
-    return f":queued{key(endpoint)}"
+    return f":queued{route_key(endpoint)}"
 
 
-def endpoint_of(text: str) -> str | None:
+def endpoint_of_key(text: str) -> str | None:
     """The endpoint whose own key this is, in a public route or from the queue. None for a variant's and any other."""
     name = text.removeprefix(":queued").removeprefix("/endpoints/").removesuffix("/invocations")
-    return name if NAME.fullmatch(name) and text in (key(name), queued(name)) else None
+    return name if NAME.fullmatch(name) and text in (route_key(name), queue_key(name)) else None
 
 
-def entries(table: RouteTable, slots: Mapping[FleetId, str]) -> dict[str, str]:
+def route_entries(table: RouteTable, slots: Mapping[FleetId, str]) -> dict[str, str]:
     """Key -> value for a table; none for an empty one. The endpoint's own entry is the last.
 
     Raises Refused for a fleet without slot or a table with too many routes."""
-    checked(table.endpoint)
+    check_name(table.endpoint)
     found = {}
-    if _of_queue(table, slots):
-        found[queued(table.endpoint)] = value(table, table.routes, slots)
+    if _is_queued(table, slots):
+        found[queue_key(table.endpoint)] = encode_routes(table, table.routes, slots)
     elif table.routes:
         for variant, routes in table.targets.items():
-            found[key(table.endpoint, variant)] = value(table, routes, slots)
-        found[key(table.endpoint)] = value(table, table.routes, slots)
+            found[route_key(table.endpoint, variant)] = encode_routes(table, routes, slots)
+        found[route_key(table.endpoint)] = encode_routes(table, table.routes, slots)
     return found
 
 
-def keys(table: RouteTable, slots: Mapping[FleetId, str]) -> set[str]:
+def route_keys(table: RouteTable, slots: Mapping[FleetId, str]) -> set[str]:
     """The keys of a table's entries."""
-    if _of_queue(table, slots):
-        return {queued(table.endpoint)}
-    return {key(table.endpoint, name) for name in ("", *table.targets)}
+    if _is_queued(table, slots):
+        return {queue_key(table.endpoint)}
+    return {route_key(table.endpoint, name) for name in ("", *table.targets)}
 
 
-def _of_queue(table: RouteTable, slots: Mapping[FleetId, str]) -> bool:
+def _is_queued(table: RouteTable, slots: Mapping[FleetId, str]) -> bool:
     return any(slots.get(route.fleet, "").startswith(QUEUED) for route in table.routes)
 
 
-def value(table: RouteTable, routes: tuple[Route, ...], slots: Mapping[FleetId, str]) -> str:
+def encode_routes(table: RouteTable, routes: tuple[Route, ...], slots: Mapping[FleetId, str]) -> str:
     used = [route for route in routes if route.share > 0]
-    if len(used) > MOST_ROUTES or sum(route.share for route in used) != WHOLE:
-        raise Refused(f"routes of {table.endpoint} must be at most {MOST_ROUTES} and sum to {WHOLE}: {used}")
-    words = [checked(table.endpoint), str(int(table.fence))]
+    if len(used) > MAX_ROUTES or sum(route.share for route in used) != WHOLE:
+        raise Refused(f"routes of {table.endpoint} must be at most {MAX_ROUTES} and sum to {WHOLE}: {used}")
+    words = [check_name(table.endpoint), str(int(table.fence))]
     bound = 0
     for route in used:
         if route.fleet not in slots:
@@ -95,7 +95,7 @@ def value(table: RouteTable, routes: tuple[Route, ...], slots: Mapping[FleetId, 
     return "|".join(words)
 
 
-def parse(text: str, fleets: Mapping[str, FleetId]) -> tuple[int, tuple[Route, ...]]:
+def parse_routes(text: str, fleets: Mapping[str, FleetId]) -> tuple[int, tuple[Route, ...]]:
     """Fence and routes of a value. Raises KeyError for a slot that no fleet has."""
     _, fence, *words = text.split("|")
     bounds = [0, *(int(word) for word in words[1::2]), WHOLE]

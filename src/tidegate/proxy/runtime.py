@@ -17,7 +17,7 @@ STUCK = 2.0
 RELOAD_TIMEOUT = 30.0
 REFUSALS, REFUSAL_PAUSE = 50, 0.02
 """How often, and with which pauses (seconds), a master that refuses is tried again."""
-SETTLING = 500
+MAX_POLLS = 500
 """How often, with the same pauses, a new process is asked whether it is ready, and an old one whether it has stopped
 listening: a machine that is busy with more than it can do takes seconds for either."""
 READ = 1 << 16
@@ -39,7 +39,7 @@ _TYPED_VALUE = re.compile(r"^proc\.(\S+): type=sint value=<(\d+)>", re.MULTILINE
 
 
 @dataclass(frozen=True)
-class Server:
+class ServerStatus:
     """One server of a backend. ``state`` is HAProxy's word: UP, DOWN, DRAIN, MAINT, with details after it."""
 
     name: str
@@ -62,16 +62,16 @@ class Server:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ProxySnapshot:
     """What the process that serves has: the servers of every slot, fleet -> slot, and the map of routes."""
 
-    servers: dict[str, dict[str, Server]]
+    servers: dict[str, dict[str, ServerStatus]]
     fleets: dict[str, str]
     routes: dict[str, str]
 
 
 @dataclass(frozen=True)
-class Counts:
+class SlotCounts:
     """Of one slot. All but the last three only ever rise; ``served`` counts requests given to a server."""
 
     unanswered: int = 0
@@ -82,11 +82,11 @@ class Counts:
     queued: int = 0
     down: frozenset[str] = frozenset()
 
-    def not_less(self, before: "Counts") -> "Counts":
+    def at_least(self, before: "SlotCounts") -> "SlotCounts":
         """A client that leaves looks for a moment like one that was hung up on."""
         return replace(self, unanswered=max(self.unanswered, before.unanswered))
 
-    def since(self, before: "Counts", seconds: float) -> Passed:
+    def since(self, before: "SlotCounts", seconds: float) -> Passed:
         """What came on top of an earlier look, so many seconds ago."""
         rate = max(0, self.served - before.served) / seconds if seconds > 0 else 0.0
         return Passed(
@@ -107,17 +107,17 @@ class Runtime:
     admin: Path
     master: Path
 
-    async def tell(self, command: str) -> str:
+    async def send_command(self, command: str) -> str:
         return (await _exchange(self.admin, f"{command}\n", TIMEOUT)).strip()
 
-    async def do(self, command: str, good: Sequence[str] = ("",)) -> None:
+    async def run_command(self, command: str, good: Sequence[str] = ("",)) -> None:
         """A command that is to answer with one of ``good``; raises Transient with any other answer."""
-        if (answer := await self.tell(command)) not in good:
+        if (answer := await self.send_command(command)) not in good:
             raise Transient(f"haproxy did not do {command!r}: {answer.splitlines()[0] if answer else 'no answer'}")
 
     async def pid(self) -> int:
         """The serving process's id; counters begin again when it changes."""
-        found = re.search(r"^Pid: (\d+)$", await self.tell("show info"), re.MULTILINE)
+        found = re.search(r"^Pid: (\d+)$", await self.send_command("show info"), re.MULTILINE)
         if found is None:
             raise Transient(f"{self.admin} does not answer as haproxy does")
         return int(found[1])
@@ -136,36 +136,36 @@ class Runtime:
         except Transient:
             return False
 
-    async def has(self, slot: str) -> bool:
+    async def has_backend(self, slot: str) -> bool:
         """Whether the configuration that is loaded has this backend."""
         return bool(await self._statistics(f"show stat {slot} 2 -1", None))
 
-    async def servers(self, slot: str, process: int | None = None) -> dict[str, Server]:
+    async def servers(self, slot: str, process: int | None = None) -> dict[str, ServerStatus]:
         """The servers of a backend by name, in the serving process or in another one of its master."""
-        return _servers(await self._statistics(f"show stat {slot} 4 -1", process))
+        return _parse_servers(await self._statistics(f"show stat {slot} 4 -1", process))
 
     async def look(
         self, map: str, keys: Sequence[str], slots: Sequence[str]
-    ) -> tuple[dict[str, str], dict[str, dict[str, Server]]]:
+    ) -> tuple[dict[str, str], dict[str, dict[str, ServerStatus]]]:
         """The entries of a map under these keys, where there are any, and the servers of these backends, all at
         one time."""
         commands = [*(f"get map {map} {key}" for key in keys), *(f"show stat {slot} 4 -1" for slot in slots)]
-        answer = await self.tell("; ".join(commands))
+        answer = await self.send_command("; ".join(commands))
         values = _ENTRY.findall(answer)
         if len(values) != len(keys):
             raise Transient(f"haproxy did not answer for {map}: {answer.strip()[:200] or 'no answer'}")
         entries = {key: value for key, (_, value) in zip(keys, values, strict=True) if value}
-        rows = _rows(answer)
-        return entries, {slot: _servers([r for r in rows if r["# pxname"] == slot]) for slot in slots}
+        rows = _parse_rows(answer)
+        return entries, {slot: _parse_servers([r for r in rows if r["# pxname"] == slot]) for slot in slots}
 
-    async def shown(self) -> Shown:
-        servers: dict[str, dict[str, Server]] = {}
+    async def shown(self) -> ProxySnapshot:
+        servers: dict[str, dict[str, ServerStatus]] = {}
         for row in await self._statistics("show stat -1 6 -1", None):
             if _SLOT.fullmatch(row["# pxname"]):
                 named = servers.setdefault(row["# pxname"], {})
                 if row["svname"] != "BACKEND":
-                    named[row["svname"]] = _server(row)
-        return Shown(servers, await self.whole_map(config.FLEETS), await self.whole_map(config.MAP))
+                    named[row["svname"]] = _parse_server(row)
+        return ProxySnapshot(servers, await self.whole_map(config.FLEETS), await self.whole_map(config.MAP))
 
     async def demand(self, slot: str) -> Demand:
         """Of a backend: the requests that are in it, queued and held ones too, and how many there ever were."""
@@ -177,42 +177,44 @@ class Runtime:
         return sum(int(row["scur"] or 0) for row in await self._statistics("show stat -1 2 -1", process))
 
     async def get_map(self, map: str, key: str) -> str | None:
-        found = re.search(r' value="([^"]*)"', await self.tell(f"get map {map} {key}"))
+        found = re.search(r' value="([^"]*)"', await self.send_command(f"get map {map} {key}"))
         return found[1] if found else None
 
     async def set_map(self, map: str, entries: Mapping[str, str]) -> None:
         """Swaps the value of each key in one go, in the order given, or adds what is not there."""
-        if not await self.tell("; ".join(f"set map {map} {key} {value}" for key, value in entries.items())):
+        if not await self.send_command(
+            "; ".join(f"set map {map} {key} {value}" for key, value in entries.items())
+        ):
             return
         for key, value in entries.items():
-            if await self.tell(f"set map {map} {key} {value}"):
-                await self.do(f"add map {map} {key} {value}")
+            if await self.send_command(f"set map {map} {key} {value}"):
+                await self.run_command(f"add map {map} {key} {value}")
 
     async def del_map(self, map: str, key: str) -> None:
         if await self.get_map(map, key) is not None:
-            await self.do(f"del map {map} {key}")
+            await self.run_command(f"del map {map} {key}")
 
-    async def counts(self, slots: Sequence[str]) -> dict[str, Counts]:
+    async def counts(self, slots: Sequence[str]) -> dict[str, SlotCounts]:
         """Per slot, what was counted since the process began. Unanswered are the requests that the proxy answered
         itself, and those whose client it hung up on. It does that, whatever it is configured to, when a connection
         that it had used before breaks under the last try; such a request began and never came to have a status."""
-        found = dict.fromkeys(slots, Counts())
+        found = dict.fromkeys(slots, SlotCounts())
         for start in range(0, len(slots), BATCH):
             some = slots[start : start + BATCH]
-            words = ("; ".join(f"get var {name}" for name in pools.counters(slot)) for slot in some)
+            words = ("; ".join(f"get var {name}" for name in pools.counter_names(slot)) for slot in some)
             commands = "; ".join(f"{get}; show stat {slot} 6 -1" for get, slot in zip(words, some, strict=True))
-            answer = await self.tell(commands)
+            answer = await self.send_command(commands)
             values = {name: int(value) for name, value in _TYPED_VALUE.findall(answer)}
             rows: dict[str, list[dict[str, str]]] = {}
-            for row in _rows(answer):
+            for row in _parse_rows(answer):
                 rows.setdefault(row["# pxname"], []).append(row)
             for slot in some:
-                found[slot] = _counted(slot, values, rows.get(slot, []))
+                found[slot] = _parse_counts(slot, values, rows.get(slot, []))
         return found
 
     async def whole_map(self, map: str) -> dict[str, str]:
         """Each line is an address and the entry; what is not such a line says that there is no such map."""
-        lines = (line.split(" ", 2) for line in (await self.tell(f"show map {map}")).splitlines())
+        lines = (line.split(" ", 2) for line in (await self.send_command(f"show map {map}")).splitlines())
         return {words[1]: words[2] for words in lines if len(words) == 3 and words[0].startswith("0x")}
 
     async def reload(self) -> None:
@@ -222,16 +224,16 @@ class Runtime:
             alerts = re.findall(r"\[ALERT\].*? : (.*)", answer)
             raise Transient(f"haproxy did not reload: {'; '.join(alerts) or answer.strip()[:500] or 'no answer'}")
 
-    async def alone(self) -> None:
+    async def await_old_stopped(self) -> None:
         """Returns when, after a reload, only the new process takes commands."""
-        for _ in range(SETTLING):
+        for _ in range(MAX_POLLS):
             processes = await self.processes()
-            if processes and all([await self._stops(older) for older in processes[1:]]):
+            if processes and all([await self._await_stopped(older) for older in processes[1:]]):
                 return
             await asyncio.sleep(REFUSAL_PAUSE)
         raise Transient("haproxy was reloaded, and the process from before does not stop listening")
 
-    async def _stops(self, process: int) -> bool:
+    async def _await_stopped(self, process: int) -> bool:
         """It is told to when the new one is there, and until it does it takes a share of the commands. One that
         cannot answer takes none."""
         try:
@@ -252,16 +254,16 @@ class Runtime:
             return None
         return int(found[1]) if found else None
 
-    async def settled(self) -> None:
+    async def await_ready(self) -> None:
         """Returns when the master, which executes itself anew right after its start, and the process that serves take
         commands. A socket that a killed HAProxy left behind refuses until the new one has taken its place."""
-        for _ in range(SETTLING):
-            if await self.processes() and await self._serves():
+        for _ in range(MAX_POLLS):
+            if await self.processes() and await self._is_ready():
                 return
             await asyncio.sleep(REFUSAL_PAUSE)
         raise Transient(f"haproxy does not take commands on {self.master} and {self.admin}")
 
-    async def _serves(self) -> bool:
+    async def _is_ready(self) -> bool:
         try:
             return await self.pid() > 0
         except Transient as error:
@@ -282,18 +284,18 @@ class Runtime:
 
     async def _statistics(self, command: str, process: int | None) -> list[dict[str, str]]:
         if process is None:
-            answer = await self.tell(command)
+            answer = await self.send_command(command)
         else:
             answer = await self._ask_master(f"@!{process} {command}\nquit\n")
-        return _rows(answer)
+        return _parse_rows(answer)
 
 
-def _servers(rows: Sequence[Mapping[str, str]]) -> dict[str, Server]:
-    found = [_server(row) for row in rows]
+def _parse_servers(rows: Sequence[Mapping[str, str]]) -> dict[str, ServerStatus]:
+    found = [_parse_server(row) for row in rows]
     return {server.name: server for server in found}
 
 
-def _rows(answer: str) -> list[dict[str, str]]:
+def _parse_rows(answer: str) -> list[dict[str, str]]:
     """The lines of ``show stat``, by column; each part of an answer begins with a line of names."""
     rows: list[dict[str, str]] = []
     head: list[str] = []
@@ -305,15 +307,17 @@ def _rows(answer: str) -> list[dict[str, str]]:
     return rows
 
 
-def _server(row: Mapping[str, str]) -> Server:
+def _parse_server(row: Mapping[str, str]) -> ServerStatus:
     limit = int(row["slim"]) if row["slim"] else None
-    return Server(row["svname"], row["status"], int(row["scur"] or 0), int(row["sid"]), limit)
+    return ServerStatus(row["svname"], row["status"], int(row["scur"] or 0), int(row["sid"]), limit)
 
 
-def _counted(slot: str, values: Mapping[str, int], rows: Sequence[Mapping[str, str]]) -> Counts:
+def _parse_counts(slot: str, values: Mapping[str, int], rows: Sequence[Mapping[str, str]]) -> SlotCounts:
     """``rows`` are the backend's and its servers'. A request that waits for no server in particular is counted by the
     backend, any other by its server."""
-    unanswered, refused, throttled = (values.get(name.removeprefix("proc."), 0) for name in pools.counters(slot))
+    unanswered, refused, throttled = (
+        values.get(name.removeprefix("proc."), 0) for name in pools.counter_names(slot)
+    )
     served = in_flight = queued = 0
     for row in rows:
         queued += int(row["qcur"] or 0)
@@ -323,7 +327,7 @@ def _counted(slot: str, values: Mapping[str, int], rows: Sequence[Mapping[str, s
         else:
             in_flight += int(row["scur"] or 0)
     down = frozenset(row["svname"] for row in rows if row["status"].startswith(DOWN) and row["svname"] != BACKEND)
-    return Counts(unanswered, refused, throttled, served, in_flight, queued, down)
+    return SlotCounts(unanswered, refused, throttled, served, in_flight, queued, down)
 
 
 async def _exchange(socket: Path, text: str, seconds: float) -> str:

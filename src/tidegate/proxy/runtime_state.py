@@ -7,24 +7,24 @@ from tidegate.domain.traffic import RouteTable
 from tidegate.ports.router import View
 from tidegate.proxy import config, routes
 from tidegate.proxy.runtime import Runtime
-from tidegate.proxy.state import Seat, State
+from tidegate.proxy.state import ProxyState, Seat
 
 
-async def view(runtime: Runtime, state: State, endpoint: str) -> View:
+async def view(runtime: Runtime, state: ProxyState, endpoint: str) -> View:
     """The routes of an endpoint that are in force, and the state of its servers, from one exchange. Raises Transient
     while a slot that the routes name changes hands."""
     wanted, seats = state.table(endpoint), [seat for seat in state.seats if seat.fleet.endpoint == endpoint]
-    variants = {variant: routes.key(endpoint, variant) for variant in (wanted.targets if wanted else ())}
-    keys = [routes.key(endpoint), routes.queued(endpoint), *variants.values()]
+    variants = {variant: routes.route_key(endpoint, variant) for variant in (wanted.targets if wanted else ())}
+    keys = [routes.route_key(endpoint), routes.queue_key(endpoint), *variants.values()]
     entries, servers = await runtime.look(config.MAP, keys, [seat.slot for seat in seats])
     alive = {seat.fleet: {name: one.alive for name, one in servers[seat.slot].items()} for seat in seats}
     text = entries.get(keys[0]) or entries.get(keys[1])
     if text is None:
         return View(RouteTable(endpoint, 0), alive)
     try:
-        fence, whole = routes.parse(text, state.fleets)
+        fence, whole = routes.parse_routes(text, state.fleets)
         named = {name: entries[key] for name, key in variants.items() if key in entries}
-        targets = {name: routes.parse(value, state.fleets)[1] for name, value in named.items()}
+        targets = {name: routes.parse_routes(value, state.fleets)[1] for name, value in named.items()}
     except KeyError as slot:
         raise Transient(f"routes of {endpoint} name the slot {slot}, which changes hands; look again") from None
     return View(RouteTable(endpoint, fence, whole, targets), alive)

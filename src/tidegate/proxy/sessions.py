@@ -19,40 +19,40 @@ from collections.abc import Callable
 
 from tidegate.domain import sessions
 from tidegate.domain.sessions import CLOSED, GONE, HEADER, HOLDER, LONGEST, NEW, OPENED
-from tidegate.proxy.responses import ENDPOINT, either, refusal, strong_quoted
-from tidegate.proxy.routes import MOST_ROUTES
+from tidegate.proxy.responses import ENDPOINT, aws_or_openai_response, quote, retry_response
+from tidegate.proxy.routes import MAX_ROUTES
 from tidegate.proxy.state import BY_MODEL, ON_DEMAND
 
-KEPT = "7d"
+RETENTION = "7d"
 """How long a session is known after its last request. The instance ends it earlier, where the container said so."""
-SECOND = 1 << 20
+L_POOL_OFFSET = 1 << 20
 """What is added to the numbers of the slots in the pool ``l``."""
-LEARNING = 5
+LEARNING_TIME = 5
 """Seconds that a new process has to hear from the one before it; HAProxy itself gives it as many."""
 TABLE = "sessions"
 
-BEGAN = "set-var proc.began date()"
+SET_BEGAN = "set-var proc.began date()"
 """For the section ``global``: when the process began."""
 
-SET = f"http-request set-var(txn.session) req.fhdr({HEADER})"
-OF_SESSION = "var(txn.session) -m found"
+SET_SESSION = f"http-request set-var(txn.session) req.fhdr({HEADER})"
+HAS_SESSION = "var(txn.session) -m found"
 
-_NEWEST = f"res.fhdr({OPENED}),word(1,;),concat(:,txn.endpoint)"
+_OPENED_KEY = f"res.fhdr({OPENED}),word(1,;),concat(:,txn.endpoint)"
 """The key of the session that an answer begins."""
 
 
-def table(peers: bool) -> str:
+def render_table(peers: bool) -> str:
     """With no room left, the sessions go that were asked for longest ago."""
     kept = " peers self" if peers else ""
     size = LONGEST + 64
     return f"""\
 # Where sessions are: slot, and CRC-32 of the server's name.
 backend {TABLE}
-  stick-table type string len {size} size 100k expire {KEPT} store gpt(2) srvkey name{kept}
+  stick-table type string len {size} size 100k expire {RETENTION} store gpt(2) srvkey name{kept}
 """
 
 
-def peers(name: str, socket: str) -> str:
+def render_peers(name: str, socket: str) -> str:
     """The process itself, so that it hears from the one that it replaces. ``name``: of this HAProxy."""
     return f"""\
 peers self
@@ -61,16 +61,16 @@ peers self
 """
 
 
-def _refused(name: str, message: str) -> str:
+def _error(name: str, message: str) -> str:
     told = {"Message": message, "message": message}
-    return either(name, told, name, "invalid_request_error")
+    return aws_or_openai_response(name, told, name, "invalid_request_error")
 
 
-def routing() -> list[str]:
+def routing_rules() -> list[str]:
     """Of the frontend, after the split, which a session overrules: it goes to the slot that has it."""
     id = "var(txn.session)"
-    gone = _refused("ValidationError", sessions.gone(f"%[{id}]", ENDPOINT))
-    early = refusal(
+    gone = _error("ValidationError", sessions.gone(f"%[{id}]", ENDPOINT))
+    early = retry_response(
         "ServiceUnavailable", "The proxy has just been started and is still learning of sessions; try again.", "1"
     )
     stream = "{ path,field(4,/) -m str invocations-response-stream }"
@@ -78,11 +78,11 @@ def routing() -> list[str]:
     plain, streamed = sessions.PATTERN, f"^{sessions.ID}$"
     return [
         "http-request allow if !of_session",
-        f"http-request return status 400 {_refused('ValidationError', sessions.too_long())}"
+        f"http-request return status 400 {_error('ValidationError', sessions.too_long())}"
         f" if {{ {id} -m len gt {LONGEST} }}",
-        f"http-request return status 400 {_refused('ValidationError', sessions.invalid(plain))}"
-        f" if {unfit % strong_quoted(plain)}",
-        f"http-request return status 400 {_refused('ValidationError', sessions.invalid(streamed))}"
+        f"http-request return status 400 {_error('ValidationError', sessions.invalid(plain))}"
+        f" if {unfit % quote(plain)}",
+        f"http-request return status 400 {_error('ValidationError', sessions.invalid(streamed))}"
         f" if {{ {id} -m str {NEW} }} {stream}",
         # Their workers refuse it, and say why.
         f"http-request allow if {{ var(txn.routes),word(3,|) -m beg {BY_MODEL} {ON_DEMAND} }}",
@@ -91,18 +91,18 @@ def routing() -> list[str]:
         f"http-request set-var(txn.key) {id},concat(:,txn.endpoint)",
         f"http-request set-var(txn.holder) var(txn.key),table_gpt(1,{TABLE})",
         f"http-request return status 503 {early}"
-        f" if !{{ var(txn.key),in_table({TABLE}) }} {{ date(),sub(proc.began) lt {LEARNING} }}",
+        f" if !{{ var(txn.key),in_table({TABLE}) }} {{ date(),sub(proc.began) lt {LEARNING_TIME} }}",
         f"http-request set-var(txn.place) var(txn.key),table_gpt(0,{TABLE})",
-        f"http-request set-var(txn.seat) var(txn.place),and({SECOND - 1})",
+        f"http-request set-var(txn.seat) var(txn.place),and({L_POOL_OFFSET - 1})",
         "http-request set-var(txn.slot) str(r),concat(,txn.seat)",
-        f"http-request set-var(txn.slot) str(l),concat(,txn.seat) if {{ var(txn.place) -m int ge {SECOND} }}",
-        *(f"acl routed var(txn.routes),word({3 + 2 * n},|),strcmp(txn.slot) eq 0" for n in range(MOST_ROUTES)),
+        f"http-request set-var(txn.slot) str(l),concat(,txn.seat) if {{ var(txn.place) -m int ge {L_POOL_OFFSET} }}",
+        *(f"acl routed var(txn.routes),word({3 + 2 * n},|),strcmp(txn.slot) eq 0" for n in range(MAX_ROUTES)),
         f"http-request return status 400 {gone} if {{ var(txn.holder) -m int 0 }} or !routed",
         f"http-request set-header {HOLDER} %[var(txn.holder)]",
     ]
 
 
-def remembering(model_error: Callable[[str], str]) -> list[str]:
+def response_rules(model_error: Callable[[str], str]) -> list[str]:
     """Of all slots in the pools that sessions can be in. A container that names a session which another instance has
     gets an error for it: two clients would otherwise talk to each other's session."""
     taken = model_error(
@@ -110,13 +110,13 @@ def remembering(model_error: Callable[[str], str]) -> list[str]:
         " ids of sessions must be unique among the instances of an endpoint."
     )
     return [
-        f"http-response allow if !{{ {OF_SESSION} }}",
+        f"http-response allow if !{{ {HAS_SESSION} }}",
         f"http-response set-var(txn.opened) res.fhdr({OPENED}),word(1,;) if {{ res.fhdr({OPENED}) -m found }}",
         "acl opened var(txn.opened) -m found",
         f"acl ended res.hdr({GONE}) -m found",
         f"acl ended res.fhdr({CLOSED}),strcmp(txn.session) eq 0",
         "http-response allow if !opened !ended",
-        f"http-response set-var(txn.key) {_NEWEST} if opened",
+        f"http-response set-var(txn.key) {_OPENED_KEY} if opened",
         f"http-response track-sc2 var(txn.key) table {TABLE}",
         "http-response sc-set-gpt(1,2) int(0) if !opened",
         "http-response allow if !opened",
@@ -127,17 +127,17 @@ def remembering(model_error: Callable[[str], str]) -> list[str]:
         "acl another var(txn.before),sub(txn.here) -m int gt 0",
         f"http-response return status 424 {taken} if taken another",
         "http-response set-var(txn.place) be_name,regsub(^.,),add(0)",
-        f"http-response set-var(txn.place) var(txn.place),add({SECOND}) if {{ be_name -m beg l }}",
+        f"http-response set-var(txn.place) var(txn.place),add({L_POOL_OFFSET}) if {{ be_name -m beg l }}",
         "http-response sc-set-gpt(0,2) var(txn.place)",
         "http-response sc-set-gpt(1,2) var(txn.here)",
     ]
 
 
-def sticking() -> list[str]:
+def stick_rules() -> list[str]:
     """Of each such slot: HAProxy takes these from no section of defaults, and stores before it comes to the other
     rules for an answer."""
     return [
         f"stick match var(txn.key) table {TABLE} if {{ var(txn.key) -m found }}",
-        f"stick store-response {_NEWEST} table {TABLE} if {{ var(txn.endpoint) -m found }}"
-        f" {{ res.fhdr({OPENED}) -m found }} {{ {_NEWEST},table_gpt(1,{TABLE}) -m int 0 }}",
+        f"stick store-response {_OPENED_KEY} table {TABLE} if {{ var(txn.endpoint) -m found }}"
+        f" {{ res.fhdr({OPENED}) -m found }} {{ {_OPENED_KEY},table_gpt(1,{TABLE}) -m int 0 }}",
     ]

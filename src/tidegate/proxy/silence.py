@@ -14,11 +14,11 @@ from tidegate.host.process_stats import Vitals
 
 PROBE_TIMEOUT = 1.0
 """Seconds that a probe waits for an answer; the usual one takes a millisecond."""
-IDLE_FOR = 3.0
+IDLE_LIMIT = 3.0
 """Seconds of silence until a HAProxy that does nothing at all is replaced."""
-BUSY_FOR = 30.0
+BUSY_LIMIT = 30.0
 """The same for one that computes or waits for a processor: it may be loading a large configuration."""
-LONGEST_STEP = 1.5
+MAX_PROBE_TIME = 1.5
 """Seconds that one probe counts at the most: this process may have been stopped meanwhile."""
 _READ = 1 << 16
 _QUEUE_PAUSE = 0.01
@@ -26,7 +26,7 @@ _PID = re.compile(rb"^Pid: (\d+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Probe:
+class SilenceProbe:
     """What one question to a command socket showed. ``pid``: who answered, where the answer says so."""
 
     silent: bool
@@ -44,35 +44,35 @@ class Silence:
     idle: float = 0.0
     """The last of them, during which the process did nothing."""
 
-    def after(self, probe: Probe) -> "Silence":
+    def after(self, probe: SilenceProbe) -> "Silence":
         if not probe.silent:
             return Silence()
-        step = min(probe.seconds, LONGEST_STEP)
+        step = min(probe.seconds, MAX_PROBE_TIME)
         return Silence(self.total + step, self.idle + step if probe.idle else 0.0)
 
     @property
     def reason(self) -> str | None:
         """Why HAProxy has to be replaced; None while it need not be."""
-        if self.idle >= IDLE_FOR:
+        if self.idle >= IDLE_LIMIT:
             return f"has answered no command for {self.total:.0f} s and does nothing: it is stopped, or it hangs"
-        return f"has answered no command for {self.total:.0f} s" if self.total >= BUSY_FOR else None
+        return f"has answered no command for {self.total:.0f} s" if self.total >= BUSY_LIMIT else None
 
 
-def probe(path: Path, command: str, pid: int) -> Probe:
+def probe(path: Path, command: str, pid: int) -> SilenceProbe:
     """Asks who listens on a command socket. ``pid``: the process to look at if it does not answer. Blocks for up to
     ``PROBE_TIMEOUT``. A socket that refuses or hangs up is not silent: HAProxy has ended, or is about to serve."""
     began, before = time.monotonic(), Vitals.of(pid)
-    answer = _ask(path, command)
+    answer = _query(path, command)
     seconds = time.monotonic() - began
     if answer is not None:
         found = _PID.search(answer)
-        return Probe(silent=False, seconds=seconds, pid=int(found[1]) if found else None)
+        return SilenceProbe(silent=False, seconds=seconds, pid=int(found[1]) if found else None)
     after = Vitals.of(pid)
     idle = before is not None and after is not None and not after.progressed(before, seconds)
-    return Probe(silent=True, seconds=seconds, idle=idle)
+    return SilenceProbe(silent=True, seconds=seconds, idle=idle)
 
 
-def _ask(path: Path, command: str) -> bytes | None:
+def _query(path: Path, command: str) -> bytes | None:
     """The first part of the answer, empty where nobody listens; None: no answer in time. While the queue of
     connections is full, as of many that ask at once, it tries again."""
     deadline = time.monotonic() + PROBE_TIMEOUT

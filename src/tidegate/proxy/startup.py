@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tidegate.domain.errors import StartupError, Transient
 from tidegate.proxy import adoption
-from tidegate.proxy.process import Identity, Master
-from tidegate.proxy.runtime import Runtime, Shown
+from tidegate.proxy.process import Master, ProxyIdentity
+from tidegate.proxy.runtime import ProxySnapshot, Runtime
 
 log = logging.getLogger(__name__)
 
@@ -22,11 +22,11 @@ ADOPTION_TRIES = 2
 
 
 @dataclass(frozen=True)
-class Former:
+class FormerProcess:
     """What is known of a process that has its sockets elsewhere: their folder, and what it shows."""
 
     folder: Path | None = None
-    shown: Shown | None = None
+    shown: ProxySnapshot | None = None
 
     def redirect(self, *sockets: Path) -> None:
         """Replicas that were started by an earlier version know the sockets by their former paths."""
@@ -39,7 +39,7 @@ class Former:
                 link.symlink_to(socket)
 
 
-async def running(master: Master, runtime: Runtime) -> Identity | None:
+async def find_running(master: Master, runtime: Runtime) -> ProxyIdentity | None:
     """The HAProxy of this folder that serves, also where the file that names it is missing or damaged."""
     known = await asyncio.to_thread(master.load)
     if known is None and (ours := await asyncio.to_thread(master.candidates)):
@@ -51,18 +51,18 @@ async def running(master: Master, runtime: Runtime) -> Identity | None:
     return None
 
 
-async def former(master: Master, runtime: Runtime) -> Former:
+async def find_former(master: Master, runtime: Runtime) -> FormerProcess:
     """Where the process that runs has its sockets, if that is elsewhere."""
     known = master.identity()
     options = adoption.decode_options(known.options) if known is not None else None
     if options is None or options.admin == str(runtime.admin):
-        return Former()
+        return FormerProcess()
     admin = Path(options.admin)
     try:
-        return Former(admin.parent, await Runtime(admin, runtime.master).shown())
+        return FormerProcess(admin.parent, await Runtime(admin, runtime.master).shown())
     except Transient as error:
         log.warning("what the proxy has is not known (%s); taking what is recorded", error)
-        return Former(admin.parent)
+        return FormerProcess(admin.parent)
 
 
 def launch(master: Master, address: tuple[str, int], takeover: bool) -> bool:

@@ -27,9 +27,9 @@ POOLS = {
 SLOTS = {"r": 256, "l": 64, BY_MODEL: 32, QUEUED: 32}
 """Slots of each pool to begin with; some 12 kB of memory each. More need a reload, which is rare then. ON_DEMAND has
 none before there is a serverless endpoint: its slots need a HAProxy with Lua."""
-UNKNOWN = ""
+UNKNOWN_PATH = ""
 """The path of a server that a running proxy has and that no record names; see ``adoption``."""
-FIRST = 8
+INITIAL_POOL_SIZE = 8
 """Slots that a pool begins with which has none yet."""
 
 
@@ -48,7 +48,7 @@ class Seat:
 
 
 @dataclass(frozen=True)
-class State:
+class ProxyState:
     """``emptying`` are slots whose fleet is dropped and whose servers may still be at work.
 
     ``queues`` and ``headers`` are what HAProxy learns by a reload only: how long (seconds) a request waits in a slot,
@@ -59,11 +59,11 @@ class State:
     emptying: tuple[str, ...] = ()
     tables: tuple[RouteTable, ...] = ()
     queues: dict[str, float] = field(default_factory=dict)
-    headers: tuple[str, ...] = (rate_limits.USUAL,)
+    headers: tuple[str, ...] = (rate_limits.DEFAULT_HEADER,)
     installation: str = ""
     """Whose replicas the servers are; empty in the state of an earlier program."""
 
-    def of_installation(self, id: str, accepts_unmarked: bool) -> "State":
+    def of_installation(self, id: str, accepts_unmarked: bool) -> "ProxyState":
         """The state under this installation. Servers of another one, whose state folder was copied, are left out."""
         ours = self.installation == id or (not self.installation and accepts_unmarked)
         seats = self.seats if ours else tuple(replace(seat, servers={}, limits={}) for seat in self.seats)
@@ -80,7 +80,7 @@ class State:
     @property
     def unknown(self) -> tuple[FleetId, ...]:
         """Fleets with servers whose sockets are not known, which would be lost with a reload."""
-        return tuple(seat.fleet for seat in self.seats if UNKNOWN in seat.servers.values())
+        return tuple(seat.fleet for seat in self.seats if UNKNOWN_PATH in seat.servers.values())
 
     def seat(self, fleet: FleetId) -> Seat | None:
         return next((seat for seat in self.seats if seat.fleet == fleet), None)
@@ -96,7 +96,7 @@ class State:
         present: Mapping[str, int] = MappingProxyType({}),
         limits: Mapping[str, int] = MappingProxyType({}),
         admission: Admission = USUAL,
-    ) -> "State":
+    ) -> "ProxyState":
         """The fleet with exactly these servers, in a free slot if it is new. The pool grows if it has none.
         ``present`` are the numbers of the servers that HAProxy has in the slot now."""
         old, grown = self.seat(fleet), self
@@ -109,7 +109,7 @@ class State:
             old = Seat(fleet, slot)
         seat = replace(old, servers=dict(servers), limits=dict(limits), admission=admission)
         if seat.slot.startswith(BY_MODEL):
-            seat = replace(seat, numbers=hash_ring.assign(servers, old.numbers, present))
+            seat = replace(seat, numbers=hash_ring.assign_numbers(servers, old.numbers, present))
         queues = {slot: seconds for slot, seconds in self.queues.items() if slot != seat.slot}
         if admission.queue_time != QUEUE_TIME:
             queues[seat.slot] = admission.queue_time
@@ -117,18 +117,18 @@ class State:
             grown,
             seats=(*(s for s in self.seats if s.fleet != fleet), seat),
             queues=queues,
-            headers=rate_limits.known(self.headers, admission.quotas),
+            headers=rate_limits.merge_headers(self.headers, admission.quotas),
         )
 
-    def without(self, fleet: FleetId) -> "State":
+    def without(self, fleet: FleetId) -> "ProxyState":
         left = tuple(seat for seat in self.seats if seat.fleet != fleet)
         gone = tuple(seat.slot for seat in self.seats if seat.fleet == fleet)
         return replace(self, seats=left, emptying=(*self.emptying, *gone))
 
-    def emptied(self, slots: Iterable[str]) -> "State":
+    def emptied(self, slots: Iterable[str]) -> "ProxyState":
         return replace(self, emptying=tuple(slot for slot in self.emptying if slot not in set(slots)))
 
-    def with_table(self, table: RouteTable) -> "State":
+    def with_table(self, table: RouteTable) -> "ProxyState":
         """An empty table takes the endpoint out, its fence with it: the name may come back as another endpoint."""
         others = tuple(other for other in self.tables if other.endpoint != table.endpoint)
         return replace(self, tables=(*others, table) if table.routes else others)
@@ -140,5 +140,5 @@ class State:
         fitting = [slot for slot in free if self.queues.get(slot, QUEUE_TIME) == queue_time]
         return next(iter(fitting or [slot for slot in free if slot not in self.queues] or free), None)
 
-    def _grown(self, pool: str) -> "State":
-        return replace(self, sizes={**self.sizes, pool: 2 * self.sizes.get(pool, 0) or FIRST})
+    def _grown(self, pool: str) -> "ProxyState":
+        return replace(self, sizes={**self.sizes, pool: 2 * self.sizes.get(pool, 0) or INITIAL_POOL_SIZE})

@@ -66,5 +66,5 @@ class Watchdog:
             return
         if why := (await self.look(known.pid)).reason:
             log.warning("haproxy (pid %d) %s; killing it, and starting another", known.pid, why)
-            await asyncio.to_thread(master.kill_family, known)
+            await asyncio.to_thread(master.kill_with_workers, known)
             self._silence = Silence()

@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from statistics import NormalDist
 
 
-def jump(low: float, high: float, *, before: int, rise: int, after: int) -> list[float]:
+def ramp(low: float, high: float, *, before: int, rise: int, after: int) -> list[float]:
     """Arrivals per second that go from ``low`` to ``high`` in a straight line within ``rise`` seconds."""
     rising = [low + (high - low) * (n + 1) / rise for n in range(rise)]
     return [low] * before + rising + [high] * after
 
 
-def chance(rates: Sequence[float], draw: Callable[[], float]) -> list[float]:
+def draw_arrivals(rates: Sequence[float], draw: Callable[[], float]) -> list[float]:
     """Counts of a Poisson process with these rates; ``draw`` gives numbers from 0 to 1, all alike."""
     return [float(_poisson(rate, draw)) for rate in rates]
 

@@ -21,12 +21,12 @@ class When:
     after: float = 0.0
 
 
-class Side(StrEnum):
+class RolloutSide(StrEnum):
     OLD = "old"
     NEW = "new"
 
 
-class Point(StrEnum):
+class CrashPoint(StrEnum):
     """Where in a tick the controller dies."""
 
     OBSERVED = "observed"
@@ -48,7 +48,7 @@ class ReplicasDie:
     """That many ready replicas of one side end; the target starts others in their place."""
 
     when: When
-    side: Side
+    side: RolloutSide
     count: int = 1
 
 
@@ -57,20 +57,20 @@ class StartsFail:
     """From then on no replica of that side comes up; the target reports why."""
 
     when: When
-    side: Side
+    side: RolloutSide
     why: str = "exit code 1"
 
 
 @dataclass(frozen=True)
-class StartsWork:
+class StartsRecover:
     """Replicas of that side come up again."""
 
     when: When
-    side: Side
+    side: RolloutSide
 
 
 @dataclass(frozen=True)
-class Blind:
+class ObservationGap:
     """For ``seconds`` these parts of every observation are None; ``evidence`` stays as it was: nothing is collected
     or judged. ``lost``: and what was not collected is lost for good."""
 
@@ -84,14 +84,14 @@ class Blind:
 
 
 @dataclass(frozen=True)
-class RouterForgets:
+class RouterRestarts:
     """The router starts anew, without routes; a write that was on its way to the one before is lost with it."""
 
     when: When
 
 
 @dataclass(frozen=True)
-class PersonDoes:
+class UserCommand:
     """A command; what it raises is kept in ``World.refused``."""
 
     when: When
@@ -100,19 +100,21 @@ class PersonDoes:
 
 
 @dataclass(frozen=True)
-class Crash:
+class ControllerCrash:
     """The controller dies in its ``nth`` tick that changes the record and is back ``down`` seconds later."""
 
     nth: int
-    point: Point
+    point: CrashPoint
     down: float = 5.0
 
 
-Happening = AlarmTurns | ReplicasDie | StartsFail | StartsWork | Blind | RouterForgets | PersonDoes
+ScriptedEvent = (
+    AlarmTurns | ReplicasDie | StartsFail | StartsRecover | ObservationGap | RouterRestarts | UserCommand
+)
 
 
 @dataclass(frozen=True)
-class Physics:
+class WorldTiming:
     """How long things take, in seconds, and what gets lost. Tuples are gone through again and again, one value for
     each effect or replica."""
 

@@ -1,5 +1,5 @@
 """What must hold in every world, checked at every decision and after every event. The numbers are those of
-docs/dev/rollout-machine.md. A broken one raises ``Broken`` with its number and what was found.
+docs/dev/rollout-machine.md. A broken one raises ``InvariantBroken`` with its number and what was found.
 
 They are written as arithmetic over what was seen and what was decided, not with the machine's own predicates.
 """
@@ -16,7 +16,7 @@ from tidegate.domain.rollout import Phase, Version
 from tidegate.domain.traffic import WHOLE, RouteTable
 from tidegate.rollout import commands
 from tidegate.rollout.step import Decision
-from tidegate.testing.world import Stepper, World
+from tidegate.testing.world import StepFunction, World
 
 LONG = timedelta(days=400)
 STALE = timedelta(seconds=5)
@@ -28,13 +28,13 @@ ORDER = (Phase.PROVISIONING, Phase.ACTIVATING_TRAFFIC, Phase.BAKING, Phase.TERMI
 FORWARD = ORDER[:3]
 
 
-class Broken(AssertionError):
+class InvariantBroken(AssertionError):
     """An invariant does not hold."""
 
 
 def expect(holds: object, which: str, found: object = "") -> None:
     if not holds:
-        raise Broken(f"{which}: {found}")
+        raise InvariantBroken(f"{which}: {found}")
 
 
 @dataclass
@@ -48,21 +48,21 @@ class Invariants:
     checked: int = 0
 
     def decided(
-        self, before: Endpoint, seen: Observation, now: datetime, decision: Decision, step: Stepper
+        self, before: Endpoint, seen: Observation, now: datetime, decision: Decision, step: StepFunction
     ) -> None:
         self.checked += 1
         after = decision.endpoint
         if after is None:
             expect(before.deleting and seen.fleets == {}, "only a deleted endpoint goes, with all it had", before)
             return
-        _pure(after, seen, now, decision, step)
-        _table(after)
-        _shares_rise_over_capacity(before, after, seen)
-        _outgoing_capacity(after)
-        _no_step_with_scaling(before, after)
-        _actions(after, seen, decision)
-        _alarms(before, after, seen)
-        _shadows_do_not_matter(before, seen, now, decision, step)
+        _check_purity(after, seen, now, decision, step)
+        _check_table(after)
+        _check_rising_shares(before, after, seen)
+        _check_capacity(after)
+        _check_step_without_scaling(before, after)
+        _check_actions(after, seen, decision)
+        _check_alarms(before, after, seen)
+        _check_shadow_independence(before, seen, now, decision, step)
         if before.rollout is not None:
             self._count_pauses(before.rollout)
             if before.rollout.phase in FORWARD:
@@ -95,7 +95,7 @@ class Invariants:
             self.baking_since[is_.id, is_.stage] = now
         if is_ is not None and is_.phase in FORWARD:
             expect(is_.pause == was.pause, "what a person pauses stays", was.phase)
-        if not (done or (is_ is not None and _position(is_) > _position(was))):
+        if not (done or (is_ is not None and _rollout_position(is_) > _rollout_position(was))):
             return
         expect(not was.pause, "what a person pauses stays", was.phase)
         blind = seen.fleets is None or seen.routes is None or (was.plan.alarms and seen.alarms is None)
@@ -105,11 +105,11 @@ class Invariants:
             expect(not old, "what was judged before a gap never advances", (was.phase, seen.evidence, now))
         stage = was.plan.stages[was.stage]
         untried = (before.traffic or RouteTable(before.name, 0)).share_of(was.new.generation) == 0
-        short = list(_short(after.name, was.new, stage.new_part, seen, shadow=untried))
+        short = list(_missing_replicas(after.name, was.new, stage.new_part, seen, shadow=untried))
         if was.phase in (Phase.PROVISIONING, Phase.BAKING):
             expect(not short, "2, 4 every replica of a stage is there as wanted", short)
         if was.phase is not Phase.PROVISIONING:
-            expect(_ours(before, seen), "a stage is left by our own latest write in force", seen.routes)
+            expect(_is_own_table(before, seen), "a stage is left by our own latest write in force", seen.routes)
         left = done or (is_ is not None and (is_.stage > was.stage or is_.phase is Phase.TERMINATING))
         if left and not was.promote:
             began = self.baking_since.get((was.id, was.stage)) if was.phase is Phase.BAKING else now
@@ -119,7 +119,7 @@ class Invariants:
                 (stage, began, now),
             )
         if left and was.phase is Phase.BAKING and was.old is not None:
-            _whole_bake_judged(was, seen)
+            _check_bake_coverage(was, seen)
         if left and was.plan.require_evidence:
             states = {name: (seen.alarms or {}).get(name) for name in was.plan.alarms}
             expect(set(states.values()) <= {AlarmState.OK}, "7 missing evidence never passes", states)
@@ -133,7 +133,7 @@ class Invariants:
             self.pause_began = None
 
 
-def _whole_bake_judged(was: Rollout, seen: Observation) -> None:
+def _check_bake_coverage(was: Rollout, seen: Observation) -> None:
     """14: verdicts rest on requests from the beginning of the bake to its end; of one that a person skipped, on some
     that came after its beginning."""
     evidence, since, until = seen.evidence, was.phase_since, was.bake_until
@@ -147,11 +147,13 @@ def _whole_bake_judged(was: Rollout, seen: Observation) -> None:
         expect(whole, "14 a verdict rests on all of the bake", (since, evidence))
 
 
-def _position(rollout: Rollout) -> tuple[int, int]:
+def _rollout_position(rollout: Rollout) -> tuple[int, int]:
     return (rollout.stage, ORDER.index(rollout.phase)) if rollout.phase in ORDER else (-1, -1)
 
 
-def _pure(after: Endpoint, seen: Observation, now: datetime, decision: Decision, step: Stepper) -> None:
+def _check_purity(
+    after: Endpoint, seen: Observation, now: datetime, decision: Decision, step: StepFunction
+) -> None:
     """``step`` is a fixpoint and ``wake_at`` is honest."""
     again = step(after, seen, now)
     expect(again.endpoint == after and not again.events, "step is a fixpoint", again.events)
@@ -162,7 +164,7 @@ def _pure(after: Endpoint, seen: Observation, now: datetime, decision: Decision,
         expect(step(after, seen, probe).endpoint == after, "wake_at is honest", (probe, wake))
 
 
-def _table(after: Endpoint) -> None:
+def _check_table(after: Endpoint) -> None:
     """1: shares sum to the whole over versions that are live; 10: a route leads to whole versions."""
     table = after.traffic
     if table is None or not table.routes:
@@ -170,7 +172,7 @@ def _table(after: Endpoint) -> None:
     expect(not after.deleting and not after.failed, "1 an endpoint that ended takes no requests", table)
     expect(sum(r.share for r in table.routes) == WHOLE, "1 shares sum to the whole", table.routes)
     expect(table.fence <= after.fence, "a table's fence was given out", table.fence)
-    live = {v.generation: {x.name for x in v.variants if not x.shadow} for v in _versions(after)}
+    live = {v.generation: {x.name for x in v.variants if not x.shadow} for v in _live_versions(after)}
     for route in table.routes:
         expect(route.fleet.variant in live.get(route.fleet.generation, ()), "1 only live versions", route)
     for generation in {r.fleet.generation for r in table.routes}:
@@ -182,7 +184,7 @@ def _table(after: Endpoint) -> None:
         expect(sum(w.share for w in ways) == WHOLE, "1 shares by name sum to the whole", name)
 
 
-def _versions(endpoint: Endpoint) -> Iterator[Version]:
+def _live_versions(endpoint: Endpoint) -> Iterator[Version]:
     if endpoint.serving:
         yield endpoint.serving
     if endpoint.rollout:
@@ -191,12 +193,14 @@ def _versions(endpoint: Endpoint) -> Iterator[Version]:
         yield endpoint.mixed.version
 
 
-def _needed(count: int, share: int) -> float:
+def _instances_needed(count: int, share: int) -> float:
     """Instances, out of a version's ``count``, that carry this share."""
     return count * max(0, share - SLACK) / WHOLE
 
 
-def _short(endpoint: str, version: Version, part: int, seen: Observation, *, shadow: bool) -> Iterator[str]:
+def _missing_replicas(
+    endpoint: str, version: Version, part: int, seen: Observation, *, shadow: bool
+) -> Iterator[str]:
     counts = version.counts(part)
     for variant in version.variants:
         count = counts[variant.name]
@@ -206,12 +210,12 @@ def _short(endpoint: str, version: Version, part: int, seen: Observation, *, sha
             yield variant.name
 
 
-def _shadows_do_not_matter(
-    before: Endpoint, seen: Observation, now: datetime, decision: Decision, step: Stepper
+def _check_shadow_independence(
+    before: Endpoint, seen: Observation, now: datetime, decision: Decision, step: StepFunction
 ) -> None:
     """13: once a version has traffic, a shadow that is dead and failing changes no decision."""
     shadows = {
-        FleetId(before.name, v.generation, x.name) for v in _versions(before) for x in v.variants if x.shadow
+        FleetId(before.name, v.generation, x.name) for v in _live_versions(before) for x in v.variants if x.shadow
     }
     rollout, table = before.rollout, before.traffic or RouteTable(before.name, 0)
     untried = rollout is not None and rollout.phase in FORWARD and not table.share_of(rollout.new.generation)
@@ -222,7 +226,7 @@ def _shadows_do_not_matter(
     expect(dead.endpoint == decision.endpoint, "13 a shadow changes no decision", decision.events)
 
 
-def _ours(endpoint: Endpoint, seen: Observation) -> bool:
+def _is_own_table(endpoint: Endpoint, seen: Observation) -> bool:
     table = endpoint.traffic or RouteTable(endpoint.name, 0)
     found = seen.routes
     return found is not None and (
@@ -231,11 +235,11 @@ def _ours(endpoint: Endpoint, seen: Observation) -> bool:
     )
 
 
-def _shares_rise_over_capacity(before: Endpoint, after: Endpoint, seen: Observation) -> None:
+def _check_rising_shares(before: Endpoint, after: Endpoint, seen: Observation) -> None:
     """2: what a version is given more of, its ready replicas can serve. On the way back the first move goes to
     what the old side still has, as long as something of each variant answers."""
     was, wants = before.traffic or RouteTable(before.name, 0), after.traffic or RouteTable(after.name, 0)
-    for version in _versions(after):
+    for version in _live_versions(after):
         share = wants.share_of(version.generation)
         if share <= was.share_of(version.generation):
             continue
@@ -244,13 +248,13 @@ def _shares_rise_over_capacity(before: Endpoint, after: Endpoint, seen: Observat
         for variant in version.production:
             fleet = (seen.fleets or {}).get(FleetId(after.name, version.generation, variant.name))
             ready = fleet.ready if fleet else 0
-            needed = _needed(variant.instance_count, share)
+            needed = _instances_needed(variant.instance_count, share)
             if emergency:
                 needed = min(1.0, needed) if variant.weight else 0.0
             expect(ready >= needed, "2 weight over ready capacity", (version.config_name, share, ready))
 
 
-def _outgoing_capacity(after: Endpoint) -> None:
+def _check_capacity(after: Endpoint) -> None:
     """3: what is wanted of either side carries the share that it is wanted to have."""
     rollout = after.rollout
     if rollout is None or rollout.old is None or after.mixed or after.traffic is None:
@@ -268,22 +272,22 @@ def _outgoing_capacity(after: Endpoint) -> None:
         share = after.traffic.share_of(version.generation)
         counts = version.counts(part)
         for variant in version.variants:
-            enough = counts[variant.name] >= _needed(variant.instance_count, share)
+            enough = counts[variant.name] >= _instances_needed(variant.instance_count, share)
             expect(enough, "3 capacity covers the share", (version.config_name, rollout.phase, counts, share))
 
 
-def _no_step_with_scaling(before: Endpoint, after: Endpoint) -> None:
+def _check_step_without_scaling(before: Endpoint, after: Endpoint) -> None:
     """4: a transition that carries a rollout on changes no size."""
     was, is_ = before.rollout, after.rollout
-    if was is None or is_ is None or was.id != is_.id or _position(is_) <= _position(was):
+    if was is None or is_ is None or was.id != is_.id or _rollout_position(is_) <= _rollout_position(was):
         return
     expect((was.old, was.new) == (is_.old, is_.new), "4 no step with a scaling change", (was.phase, is_.phase))
 
 
-def _actions(after: Endpoint, seen: Observation, decision: Decision) -> None:
+def _check_actions(after: Endpoint, seen: Observation, decision: Decision) -> None:
     """Nothing that serves is deleted or shrunk under its share; blind, nothing is asked of fleets."""
     shares = {r.fleet: r.share for r in seen.routes.routes} if seen.routes else {}
-    sizes = {(v.generation, x.name): x.instance_count for v in _versions(after) for x in v.variants}
+    sizes = {(v.generation, x.name): x.instance_count for v in _live_versions(after) for x in v.variants}
     for action in decision.actions:
         match action:
             case SetTraffic(table):
@@ -291,19 +295,23 @@ def _actions(after: Endpoint, seen: Observation, decision: Decision) -> None:
                     table == (after.traffic or RouteTable(after.name, 0)), "the table asked is on record", table
                 )
             case DeleteFleet(id):
-                expect(seen.fleets is not None and _ours(after, seen), "unknown never deletes", id)
+                expect(seen.fleets is not None and _is_own_table(after, seen), "unknown never deletes", id)
                 expect(id not in shares, "no fleet that serves is deleted", id)
             case EnsureFleet(spec):
                 expect(seen.fleets is not None, "nothing is asked of fleets that are not seen", spec.id)
                 found = (seen.fleets or {}).get(spec.id)
                 if found is not None and found.desired > spec.count:
-                    expect(_ours(after, seen), "nothing shrinks under another table", spec.id)
+                    expect(_is_own_table(after, seen), "nothing shrinks under another table", spec.id)
                     side = sum(s for id, s in shares.items() if id.generation == spec.id.generation)
                     full = sizes[spec.id.generation, spec.id.variant]
-                    expect(spec.count >= _needed(full, side), "3 nothing shrinks under its share", (spec.id, side))
+                    expect(
+                        spec.count >= _instances_needed(full, side),
+                        "3 nothing shrinks under its share",
+                        (spec.id, side),
+                    )
 
 
-def _alarms(before: Endpoint, after: Endpoint, seen: Observation) -> None:
+def _check_alarms(before: Endpoint, after: Endpoint, seen: Observation) -> None:
     """6: an alarm that is seen turns every state before the point of no return back, pauses included."""
     was = before.rollout
     if was is None or was.phase not in FORWARD or was.old is None or seen.alarms is None:

@@ -83,7 +83,7 @@ class MemoryTx:
         self, kind: Kind[T], where: Filter | None = None, limit: int | None = None, after: str | None = None
     ) -> Page[T]:
         where = where or Filter()
-        found = [saved for (of, _), saved in self.records.items() if of == kind.name and _keeps(where, saved)]
+        found = [saved for (of, _), saved in self.records.items() if of == kind.name and _matches(where, saved)]
         found.sort(key=lambda saved: saved.name, reverse=where.descending)
         found.sort(key=_ORDER[where.sort_by], reverse=where.descending)
         try:
@@ -118,16 +118,16 @@ class MemoryTx:
 
     def prune_journal(self, before: datetime, most: int) -> int:
         last = {(line.kind, line.name): line.seq for line in self.lines if line.at < before}
-        old = [line for line in self.lines if line.at < before and _superseded(line, last)][:most]
+        old = [line for line in self.lines if line.at < before and _is_superseded(line, last)][:most]
         self.lines = [line for line in self.lines if line not in old]
         return len(old)
 
 
-def _superseded(line: JournalLine, last: dict[tuple[str, str], int]) -> bool:
+def _is_superseded(line: JournalLine, last: dict[tuple[str, str], int]) -> bool:
     return line.body is None or line.seq < last[line.kind, line.name]
 
 
-def _keeps(where: Filter, saved: Saved[Any]) -> bool:
+def _matches(where: Filter, saved: Saved[Any]) -> bool:
     return (
         (where.name_contains is None or where.name_contains in saved.name)
         and (where.name_prefix is None or saved.name.startswith(where.name_prefix))

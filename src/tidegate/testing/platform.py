@@ -37,7 +37,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def until(ready: Callable[[], T | None], what: str, seconds: float = 60.0, every: float = 0.05) -> T:
+def wait_until(ready: Callable[[], T | None], what: str, seconds: float = 60.0, every: float = 0.05) -> T:
     """Asks ``ready`` until it answers something true; TimeoutError naming ``what`` when it does not."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -83,7 +83,7 @@ class Platform:
                 env={**os.environ, **self.environment},
                 start_new_session=True,
             )
-        until(self._healthy_or_dead, f"tidegate on port {self.port} healthy", START_TIMEOUT)
+        wait_until(self._healthy_or_dead, f"tidegate on port {self.port} healthy", START_TIMEOUT)
         return self
 
     def kill_controller(self) -> None:

@@ -65,6 +65,6 @@ def rolling(
     return DeploymentConfig(rolling=Rolling(batch, wait, back), alarms=alarms, require_evidence=evidence)
 
 
-def judged(now: datetime) -> Evidence:
+def complete_evidence(now: datetime) -> Evidence:
     """Everything that ever happened was counted and judged just now."""
     return Evidence(now, datetime.min.replace(tzinfo=UTC), now)

@@ -33,7 +33,7 @@ START = datetime(2030, 1, 7, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Instances:
+class InstanceModel:
     """One instance has ``slots`` requests in hand at one time, each for ``service_time`` seconds; it is ready
     ``start_up`` seconds after it was asked for."""
 
@@ -48,7 +48,7 @@ class Instances:
 
 
 @dataclass(frozen=True)
-class Moment:
+class SimulatedSecond:
     """One second. ``wait`` is what its last request waits for its turn; infinite without an instance."""
 
     at: datetime
@@ -60,10 +60,10 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Run:
+class ScalingRun:
     """What came of it. ``objective`` is seconds that a request may wait."""
 
-    moments: tuple[Moment, ...]
+    moments: tuple[SimulatedSecond, ...]
     activities: tuple[Activity, ...]
     objective: float
 
@@ -95,14 +95,14 @@ class Run:
 
 
 @dataclass
-class Simulation:
+class ScalingSimulation:
     """``trace`` holds the arrivals of each second. ``count`` instances are ready at the start."""
 
     target: ScalableTarget
     policies: Sequence[Policy]
     trace: Sequence[float]
     schedules: Sequence[ScheduledAction] = ()
-    instances: Instances = field(default_factory=Instances)
+    instances: InstanceModel = field(default_factory=InstanceModel)
     count: int = 1
     objective: float = 0.1
     history: tuple[Rate, ...] = ()
@@ -124,11 +124,11 @@ class Simulation:
             if isinstance(policy, TargetTracking)
         }
 
-    def run(self) -> Run:
+    def run(self) -> ScalingRun:
         moments = tuple(self._second(n, arrivals) for n, arrivals in enumerate(self.trace))
-        return Run(moments, tuple(self._activities.values()), self.objective)
+        return ScalingRun(moments, tuple(self._activities.values()), self.objective)
 
-    def _second(self, number: int, arrivals: float) -> Moment:
+    def _second(self, number: int, arrivals: float) -> SimulatedSecond:
         now = self.start + timedelta(seconds=number + 1)
         ready = sum(at < now for at in self._ready_at)
         able = ready * self.instances.rate
@@ -149,7 +149,7 @@ class Simulation:
             history=self.history,
             start_up=self.instances.start_up,
         )
-        moment = Moment(now, arrivals, self._desired, ready, self._queue, wait)
+        moment = SimulatedSecond(now, arrivals, self._desired, ready, self._queue, wait)
         self._decide(seen, now, f"activity-{number}")
         return moment
 

@@ -12,7 +12,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 
 XGBOOST = "tidegate/xgboost"
 
@@ -123,7 +123,7 @@ class Scene:
             answer = self.describe(endpoint)
             return None if answer["EndpointStatus"] in ("Creating", "Updating", "RollingBack") else answer
 
-        return until(done, f"{endpoint} settled", seconds)
+        return wait_until(done, f"{endpoint} settled", seconds)
 
     def alarm(self, name: str, metric: str, threshold: float, **members: Any) -> None:
         """A one-second alarm on a metric of AWS/SageMaker; ``members`` override."""

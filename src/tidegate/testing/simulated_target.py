@@ -8,7 +8,7 @@ from tidegate.domain.fleet import FleetId, FleetSpec, ReplicaState
 from tidegate.domain.observation import FleetSeen
 from tidegate.domain.traffic import RouteTable
 
-Later = Callable[[float, Callable[[], None]], None]
+Scheduler = Callable[[float, Callable[[], None]], None]
 """Runs something so many seconds from now."""
 
 BACK_OFF = 300.0
@@ -47,7 +47,7 @@ class SimulatedFleet:
 class SimulatedTarget:
     """Keeps what ports.target.Target promises, without waiting: the caller's ``later`` is its only time."""
 
-    later: Later
+    later: Scheduler
     startup: Callable[[], float]
     drain: Callable[[], float]
     fleets: dict[FleetId, SimulatedFleet] = field(default_factory=dict)

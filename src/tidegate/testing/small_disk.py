@@ -29,7 +29,7 @@ class SmallDisk:
 
 
 @contextlib.contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[SmallDisk]:
+def mount_small_disk(folder: Path, size: str) -> Iterator[SmallDisk]:
     """Mounted on ``folder``, which is made; ``size`` as tmpfs takes it: ``2m``.
 
     Raises ``OSError`` where this user may mount nothing.

@@ -20,28 +20,28 @@ from tidegate.domain.traffic import RouteTable
 from tidegate.rollout.step import Decision, step
 from tidegate.testing.faults import (
     AlarmTurns,
-    Blind,
-    Crash,
-    Happening,
-    PersonDoes,
-    Physics,
-    Point,
+    ControllerCrash,
+    CrashPoint,
+    ObservationGap,
     ReplicasDie,
-    RouterForgets,
-    Side,
+    RolloutSide,
+    RouterRestarts,
+    ScriptedEvent,
     StartsFail,
-    StartsWork,
+    StartsRecover,
+    UserCommand,
     When,
+    WorldTiming,
 )
 from tidegate.testing.simulated_target import SimulatedTarget
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 
-Stepper = Callable[[Endpoint, Observation, datetime], Decision]
+StepFunction = Callable[[Endpoint, Observation, datetime], Decision]
 
 
 @dataclass(frozen=True)
-class Entry:
+class JournalEntry:
     """One line of the journal: the record after a write (None: removed) and why."""
 
     at: float
@@ -54,13 +54,13 @@ class Watcher(Protocol):
     """Sees every decision before it is saved and every state of the world."""
 
     def decided(
-        self, before: Endpoint, seen: Observation, now: datetime, decision: Decision, step: Stepper
+        self, before: Endpoint, seen: Observation, now: datetime, decision: Decision, step: StepFunction
     ) -> None: ...
 
     def changed(self, world: "World") -> None: ...
 
 
-class Died(Exception):
+class ControllerDied(Exception):
     """The controller is gone in mid-tick."""
 
 
@@ -69,15 +69,15 @@ class World:
     """``record`` is the durable endpoint; everything else is what the target, the alarms and people do."""
 
     record: Endpoint | None
-    physics: Physics = field(default_factory=Physics)
+    physics: WorldTiming = field(default_factory=WorldTiming)
     alarms: dict[str, AlarmState] = field(default_factory=dict)
-    happenings: Sequence[Happening] = ()
-    crashes: Sequence[Crash] = ()
+    script: Sequence[ScriptedEvent] = ()
+    crashes: Sequence[ControllerCrash] = ()
     watchers: Sequence[Watcher] = ()
-    step: Stepper = step
+    step: StepFunction = step
     start: datetime = START
     now: float = 0.0
-    journal: list[Entry] = field(default_factory=list)
+    journal: list[JournalEntry] = field(default_factory=list)
     refused: list[tuple[str, TidegateError]] = field(default_factory=list)
     ticks: int = 0
 
@@ -90,7 +90,7 @@ class World:
         self._loss = itertools.cycle(self.physics.losses)
         startups, drains = itertools.cycle(self.physics.startups), itertools.cycle(self.physics.drains)
         self.target = SimulatedTarget(self._later, lambda: next(startups), lambda: next(drains))
-        self._waiting: list[Happening] = list(self.happenings)
+        self._waiting: list[ScriptedEvent] = list(self.script)
         self._entries: dict[Phase, int] = {}
         self._blind_until = {"fleets": 0.0, "routes": 0.0, "alarms": 0.0, "evidence": 0.0}
         self._counted_since = 0.0
@@ -100,9 +100,9 @@ class World:
         self._router = 0
         self._down = False
         self._next_tick: float | None = None
-        for happening in [h for h in self._waiting if h.when.phase is None]:
-            self._waiting.remove(happening)
-            self._later(happening.when.after, partial(self.happen, happening))
+        for event in [h for h in self._waiting if h.when.phase is None]:
+            self._waiting.remove(event)
+            self._later(event.when.after, partial(self.inject, event))
         if self.record.rollout is not None:
             self._entered(self.record.rollout.phase)
         self.wake(0.0)
@@ -165,7 +165,7 @@ class World:
         self.ticks += 1
         try:
             decision = self._decide(self.record)
-        except Died:
+        except ControllerDied:
             return
         pause = self.physics.resync if decision.actions else None
         if decision.wake_at is not None:
@@ -181,22 +181,22 @@ class World:
             watcher.decided(before, seen, now, decision, self.step)
         changed = decision.endpoint != before or bool(decision.events)
         self._changes += changed
-        self._maybe_die(changed, Point.OBSERVED)
+        self._maybe_die(changed, CrashPoint.OBSERVED)
         if changed:
             self._save(decision.endpoint, decision.events)
-        self._maybe_die(changed, Point.SAVED)
+        self._maybe_die(changed, CrashPoint.SAVED)
         for action in decision.actions:
             self._perform(action, decision.endpoint)
-            self._maybe_die(changed, Point.ACTING)
+            self._maybe_die(changed, CrashPoint.ACTING)
         return decision
 
-    def _maybe_die(self, changed: bool, point: Point) -> None:
+    def _maybe_die(self, changed: bool, point: CrashPoint) -> None:
         for crash in self.crashes:
             if changed and crash.nth == self._changes and crash.point is point:
                 self._down = True
                 self._next_tick = None
                 self._later(crash.down, self._restart)
-                raise Died
+                raise ControllerDied
 
     def _restart(self) -> None:
         self._down = False
@@ -204,7 +204,7 @@ class World:
 
     def _save(self, record: Endpoint | None, events: tuple[Event, ...], command: str = "") -> None:
         before, self.record = self.record, record
-        self.journal.append(Entry(self.now, record, events, command))
+        self.journal.append(JournalEntry(self.now, record, events, command))
         was = before.rollout if before else None
         now = record.rollout if record else None
         if now is not None and (was is None or (was.id, was.phase, was.stage) != (now.id, now.phase, now.stage)):
@@ -248,12 +248,12 @@ class World:
 
     def _entered(self, phase: Phase) -> None:
         nth = self._entries[phase] = self._entries.get(phase, 0) + 1
-        for happening in [h for h in self._waiting if (h.when.phase, h.when.nth) == (phase, nth)]:
-            self._waiting.remove(happening)
-            self._later(happening.when.after, partial(self.happen, happening))
+        for event in [h for h in self._waiting if (h.when.phase, h.when.nth) == (phase, nth)]:
+            self._waiting.remove(event)
+            self._later(event.when.after, partial(self.inject, event))
 
-    def happen(self, happening: Happening) -> None:
-        match happening:
+    def inject(self, event: ScriptedEvent) -> None:
+        match event:
             case AlarmTurns(_, alarm, None):
                 self.alarms.pop(alarm, None)
             case AlarmTurns(_, alarm, AlarmState() as state):
@@ -263,15 +263,15 @@ class World:
                     self.target.kill(fleet, count)
             case StartsFail(_, side, why):
                 self.target.broken.update(dict.fromkeys(self._side(side), why))
-            case StartsWork(_, side):
+            case StartsRecover(_, side):
                 for generation in self._side(side):
                     self.target.broken.pop(generation, None)
-            case Blind():
-                self._go_blind(happening)
-            case RouterForgets():
+            case ObservationGap():
+                self._go_blind(event)
+            case RouterRestarts():
                 self._router += 1
                 self.target.tables.clear()
-            case PersonDoes(_, what, command):
+            case UserCommand(_, what, command):
                 self.do(what, command)
 
     def do(self, what: str, command: Callable[[Endpoint, datetime], Endpoint]) -> None:
@@ -286,7 +286,7 @@ class World:
         self._save(after, (), what)
         self.wake(0.0)
 
-    def _go_blind(self, blind: Blind) -> None:
+    def _go_blind(self, blind: ObservationGap) -> None:
         if blind.evidence and self._judged is None:
             self._judged = self.now
         if blind.evidence and blind.lost:
@@ -296,20 +296,20 @@ class World:
                 self._blind_until[what] = max(self._blind_until[what], self.now + blind.seconds)
         self._later(blind.seconds, partial(self.wake, 0.0))
 
-    def _side(self, side: Side) -> Iterator[int]:
+    def _side(self, side: RolloutSide) -> Iterator[int]:
         if self.record is None:
             return
-        if side is Side.OLD and self.record.serving is not None:
+        if side is RolloutSide.OLD and self.record.serving is not None:
             yield self.record.serving.generation
-        if side is Side.NEW and self.record.rollout is not None:
+        if side is RolloutSide.NEW and self.record.rollout is not None:
             yield self.record.rollout.new.generation
 
 
-def at_rest(world: World) -> bool:
+def is_at_rest(world: World) -> bool:
     """Nothing is under way and nothing more is going to happen by itself."""
     record = world.record
     quiet = record is None or not (record.rollout or record.scaling or record.deleting)
     return quiet and not world._heap
 
 
-__all__ = ["START", "Entry", "Watcher", "When", "World", "at_rest"]
+__all__ = ["START", "JournalEntry", "Watcher", "When", "World", "is_at_rest"]

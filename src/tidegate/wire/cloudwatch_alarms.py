@@ -7,19 +7,19 @@ from tidegate.monitoring.samples import PERCENTILE
 from tidegate.ports.store import Tx
 from tidegate.service import alarms as use
 from tidegate.wire.cloudwatch_members import (
-    dimension_members,
-    dimensions,
-    invalid_is_validation,
-    metric,
-    place,
-    tags_of,
-    token,
+    decode_token,
+    encode_token,
+    invalid_as_validation_error,
+    parse_dimensions,
+    parse_metric,
+    parse_tags,
+    render_dimensions,
 )
-from tidegate.wire.errors import Coded
-from tidegate.wire.metric_queries import common_period, query, query_members
-from tidegate.wire.operation import Call, Free, InTx, Params, Rows, TxCall
+from tidegate.wire.errors import NamedError
+from tidegate.wire.metric_queries import parse_common_period, parse_query, render_queries
+from tidegate.wire.operation import AsyncOperation, OperationCall, Operations, Params, TxCall, TxOperation
 
-PAGE = 50
+PAGE_SIZE = 50
 """Records of a page when MaxRecords is absent, as in CloudWatch."""
 
 UNSUPPORTED = {
@@ -29,17 +29,22 @@ UNSUPPORTED = {
     "WarmUpConfiguration": "warm-up is not supported; leave it out",
 }
 """Members that change what an alarm means and that nothing here does: refused, never passed over."""
-REQUIRED = ("EvaluationPeriods", "Threshold")
-OF_ONE_METRIC = ("MetricName", "Namespace", "Period")
-NOT_OF_MATH = (*OF_ONE_METRIC, "Dimensions", "Unit", "Statistic", "ExtendedStatistic")
-ECHOED = ("DatapointsToAlarm", "EvaluateLowSampleCountPercentile", "EvaluationWindow", "ActionConfiguration")
+REQUIRED_MEMBERS = ("EvaluationPeriods", "Threshold")
+SINGLE_METRIC_MEMBERS = ("MetricName", "Namespace", "Period")
+EXCLUDED_WITH_METRICS = (*SINGLE_METRIC_MEMBERS, "Dimensions", "Unit", "Statistic", "ExtendedStatistic")
+ECHOED_MEMBERS = (
+    "DatapointsToAlarm",
+    "EvaluateLowSampleCountPercentile",
+    "EvaluationWindow",
+    "ActionConfiguration",
+)
 """Members that Describe shows just as they were given."""
 
 
 def put_metric_alarm(call: TxCall, params: Params) -> None:
     """Tags count where the alarm is new, as in CloudWatch."""
-    with invalid_is_validation():
-        use.put(call.tx, _alarm(call, params), call.now, tags_of(params))
+    with invalid_as_validation_error():
+        use.put(call.tx, _parse_alarm(call, params), call.now, parse_tags(params))
 
 
 def describe_alarms(call: TxCall, params: Params) -> Params:
@@ -60,15 +65,15 @@ def describe_alarms(call: TxCall, params: Params) -> Params:
         state=AlarmState(state) if state else None,
         action_prefix=params.get("ActionPrefix"),
     )
-    found, more = use.find(call.tx, where, params.get("MaxRecords") or PAGE, place(params, str))
+    found, more = use.find(call.tx, where, params.get("MaxRecords") or PAGE_SIZE, decode_token(params, str))
     answer["MetricAlarms"] = [_members(call, alarm) for alarm in found]
-    answer["NextToken"] = token(found[-1].name) if more else None
+    answer["NextToken"] = encode_token(found[-1].name) if more else None
     return answer
 
 
 def describe_alarms_for_metric(call: TxCall, params: Params) -> Params:
     statistic = params.get("Statistic") or params.get("ExtendedStatistic")
-    found = use.for_metric(call.tx, metric(params), statistic, params.get("Period"), params.get("Unit"))
+    found = use.for_metric(call.tx, parse_metric(params), statistic, params.get("Period"), params.get("Unit"))
     return {"MetricAlarms": [_members(call, alarm) for alarm in found]}
 
 
@@ -86,7 +91,7 @@ def describe_alarm_history(call: TxCall, params: Params) -> Params:
         newest_first=params.get("ScanBy") != "TimestampAscending",
     )
     limit = params.get("MaxRecords") or 100
-    found, more = use.history(call.tx, where, limit, place(params, int) or 0)
+    found, more = use.history(call.tx, where, limit, decode_token(params, int) or 0)
     items = [
         {
             "AlarmName": item.name,
@@ -98,10 +103,10 @@ def describe_alarm_history(call: TxCall, params: Params) -> Params:
         }
         for item in found
     ]
-    return {"AlarmHistoryItems": items, "NextToken": None if more is None else token(more)}
+    return {"AlarmHistoryItems": items, "NextToken": None if more is None else encode_token(more)}
 
 
-async def delete_alarms(call: Call, params: Params) -> None:
+async def delete_alarms(call: OperationCall, params: Params) -> None:
     names = params["AlarmNames"]
 
     def work(tx: Tx) -> list[str]:
@@ -111,7 +116,7 @@ async def delete_alarms(call: Call, params: Params) -> None:
     _kick(call, await call.ctx.store.run(work))
 
 
-async def set_alarm_state(call: Call, params: Params) -> None:
+async def set_alarm_state(call: OperationCall, params: Params) -> None:
     name, state, reason = params["AlarmName"], AlarmState(params["StateValue"]), params["StateReason"]
 
     def work(tx: Tx) -> list[str]:
@@ -129,16 +134,16 @@ def disable_alarm_actions(call: TxCall, params: Params) -> None:
     use.set_actions(call.tx, params["AlarmNames"], False, call.now)
 
 
-def _kick(call: Call, endpoints: list[str]) -> None:
+def _kick(call: OperationCall, endpoints: list[str]) -> None:
     for endpoint in endpoints:
         call.ctx.kick(endpoint)
 
 
-def _alarm(call: TxCall, params: Params) -> Alarm:
-    _refuse_what_is_not_supported(params)
+def _parse_alarm(call: TxCall, params: Params) -> Alarm:
+    _refuse_unsupported(params)
     periods = params["EvaluationPeriods"]
     extended = params.get("ExtendedStatistic")
-    watched = _watched_math(params["Metrics"]) if params.get("Metrics") else _watched(params)
+    watched = _metric_math(params["Metrics"]) if params.get("Metrics") else _single_metric(params)
     return Alarm(
         name=params["AlarmName"],
         **watched,
@@ -154,35 +159,35 @@ def _alarm(call: TxCall, params: Params) -> Alarm:
         alarm_actions=tuple(params.get("AlarmActions") or ()),
         insufficient_data_actions=tuple(params.get("InsufficientDataActions") or ()),
         ignore_low_samples=_ignores_low_samples(params.get("EvaluateLowSampleCountPercentile"), extended),
-        wire={member: params[member] for member in ECHOED if params.get(member) is not None},
+        wire={member: params[member] for member in ECHOED_MEMBERS if params.get(member) is not None},
     )
 
 
-def _watched(params: Params) -> Params:
+def _single_metric(params: Params) -> Params:
     simple, extended = params.get("Statistic"), params.get("ExtendedStatistic")
     if (simple is None) == (extended is None):
         raise Invalid("exactly one of Statistic and ExtendedStatistic must be given")
     if extended is not None and not PERCENTILE.fullmatch(extended):
-        raise Coded(
+        raise NamedError(
             "InvalidParameterValueException",
             f"The value {extended} for parameter ExtendedStatistic is not supported.",
         )
     return {
         "namespace": params["Namespace"],
         "metric": params["MetricName"],
-        "dimensions": dimensions(params),
+        "dimensions": parse_dimensions(params),
         "statistic": simple or extended or "",
         "period": params["Period"],
         "unit": params.get("Unit"),
     }
 
 
-def _watched_math(lines: list[Params]) -> Params:
+def _metric_math(lines: list[Params]) -> Params:
     nothing: Params = {"namespace": "", "metric": "", "dimensions": {}, "statistic": ""}
-    return nothing | {"period": common_period(lines), "queries": tuple(query(line) for line in lines)}
+    return nothing | {"period": parse_common_period(lines), "queries": tuple(parse_query(line) for line in lines)}
 
 
-def _refuse_what_is_not_supported(params: Params) -> None:
+def _refuse_unsupported(params: Params) -> None:
     for member, why in UNSUPPORTED.items():
         if params.get(member) is not None:
             raise Invalid(f"{member}: {why}")
@@ -192,10 +197,10 @@ def _refuse_what_is_not_supported(params: Params) -> None:
     if operator not in list(Comparison):
         raise Invalid(f"ComparisonOperator {operator} is not supported; use one of {', '.join(Comparison)}")
     math = bool(params.get("Metrics"))
-    for member in NOT_OF_MATH if math else ():
+    for member in EXCLUDED_WITH_METRICS if math else ():
         if params.get(member):
             raise Invalid(f"{member} should not be set if list of Metrics is set.")
-    for member in REQUIRED if math else (*OF_ONE_METRIC, *REQUIRED):
+    for member in REQUIRED_MEMBERS if math else (*SINGLE_METRIC_MEMBERS, *REQUIRED_MEMBERS):
         if params.get(member) is None:
             raise Invalid(f"{member} must be given")
 
@@ -217,7 +222,7 @@ def _ignores_low_samples(word: str | None, extended: str | None) -> bool:
     return word == "ignore"
 
 
-def _members(call: Call, alarm: Alarm) -> Params:
+def _members(call: OperationCall, alarm: Alarm) -> Params:
     return {
         "AlarmName": alarm.name,
         "AlarmArn": call.arn(f"alarm:{alarm.name}", "cloudwatch"),
@@ -232,7 +237,7 @@ def _members(call: Call, alarm: Alarm) -> Params:
         "StateReasonData": alarm.state_reason_data,
         "StateUpdatedTimestamp": alarm.state_updated_at or alarm.configured_at,
         "StateTransitionedTimestamp": alarm.state_changed_at or alarm.configured_at,
-        **_watched_members(alarm),
+        **_metric_members(alarm),
         "EvaluationPeriods": alarm.evaluation_periods,
         "DatapointsToAlarm": _datapoints(alarm),
         "Threshold": alarm.threshold,
@@ -243,33 +248,33 @@ def _members(call: Call, alarm: Alarm) -> Params:
 
 
 def _datapoints(alarm: Alarm) -> int | None:
-    """CloudWatch shows it only where it was given; ``ECHOED`` has it of alarms that were put here."""
+    """CloudWatch shows it only where it was given; ``ECHOED_MEMBERS`` has it of alarms that were put here."""
     given = alarm.datapoints_to_alarm
     return None if given == alarm.evaluation_periods else given
 
 
-def _watched_members(alarm: Alarm) -> Params:
+def _metric_members(alarm: Alarm) -> Params:
     if alarm.queries:
-        return {"Metrics": query_members(alarm.queries, alarm.period)}
+        return {"Metrics": render_queries(alarm.queries, alarm.period)}
     standard = alarm.statistic in STATISTICS
     return {
         "MetricName": alarm.metric,
         "Namespace": alarm.namespace,
         "Statistic": alarm.statistic if standard else None,
         "ExtendedStatistic": None if standard else alarm.statistic,
-        "Dimensions": dimension_members(alarm.dimensions),
+        "Dimensions": render_dimensions(alarm.dimensions),
         "Period": alarm.period,
         "Unit": alarm.unit,
     }
 
 
-ROWS: Rows = {
-    "PutMetricAlarm": InTx(put_metric_alarm),
-    "DescribeAlarms": InTx(describe_alarms),
-    "DescribeAlarmsForMetric": InTx(describe_alarms_for_metric),
-    "DescribeAlarmHistory": InTx(describe_alarm_history),
-    "DeleteAlarms": Free(delete_alarms),
-    "SetAlarmState": Free(set_alarm_state),
-    "EnableAlarmActions": InTx(enable_alarm_actions),
-    "DisableAlarmActions": InTx(disable_alarm_actions),
+OPERATIONS: Operations = {
+    "PutMetricAlarm": TxOperation(put_metric_alarm),
+    "DescribeAlarms": TxOperation(describe_alarms),
+    "DescribeAlarmsForMetric": TxOperation(describe_alarms_for_metric),
+    "DescribeAlarmHistory": TxOperation(describe_alarm_history),
+    "DeleteAlarms": AsyncOperation(delete_alarms),
+    "SetAlarmState": AsyncOperation(set_alarm_state),
+    "EnableAlarmActions": TxOperation(enable_alarm_actions),
+    "DisableAlarmActions": TxOperation(disable_alarm_actions),
 }

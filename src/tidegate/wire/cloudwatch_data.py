@@ -9,23 +9,29 @@ from tidegate.monitoring import metric_math
 from tidegate.monitoring.datapoint import STATISTICS, Datapoint
 from tidegate.monitoring.samples import PERCENTILE
 from tidegate.service import metrics as use
-from tidegate.wire.cloudwatch_members import invalid_is_validation, period_of, place, token, whole_second
-from tidegate.wire.metric_queries import common_period, query
-from tidegate.wire.operation import Call, Free, Params, Rows
+from tidegate.wire.cloudwatch_members import (
+    decode_token,
+    encode_token,
+    invalid_as_validation_error,
+    make_period,
+    truncate_to_second,
+)
+from tidegate.wire.metric_queries import parse_common_period, parse_query
+from tidegate.wire.operation import AsyncOperation, OperationCall, Operations, Params
 
-MOST_QUERIES = 500
-PAGE_OF_POINTS = 100_800
+MAX_QUERIES = 500
+MAX_DATAPOINTS = 100_800
 
-Stream = tuple[Query, str, list[Datapoint]]
+QueryResult = tuple[Query, str, list[Datapoint]]
 """A query with the label and the points of one of its results."""
 
 
-async def get_metric_data(call: Call, params: Params) -> Params:
+async def get_metric_data(call: OperationCall, params: Params) -> Params:
     """What is wrong with a query is CloudWatch's ValidationError."""
-    with invalid_is_validation():
-        queries, left = _checked(params)
-        streams = await _streams(call, params["MetricDataQueries"], queries, params)
-    skip = place(params, int) or 0
+    with invalid_as_validation_error():
+        queries, left = _parse_queries(params)
+        streams = await _query_results(call, params["MetricDataQueries"], queries, params)
+    skip = decode_token(params, int) or 0
     newest_first = params.get("ScanBy") != "TimestampAscending"
     done, results, more = skip, [], False
     for one, label, found in streams:
@@ -34,31 +40,31 @@ async def get_metric_data(call: Call, params: Params) -> Params:
         shown = found[skip : skip + left]
         if skip == 0 or skip < len(found):
             cut = skip + len(shown) < len(found)
-            results.append(_result(one, label, shown, "PartialData" if cut else "Complete"))
+            results.append(_render_result(one, label, shown, "PartialData" if cut else "Complete"))
             more = more or cut
         skip, left, done = max(0, skip - len(found)), left - len(shown), done + len(shown)
-    return {"MetricDataResults": results, "NextToken": token(done) if more else None}
+    return {"MetricDataResults": results, "NextToken": encode_token(done) if more else None}
 
 
-def _checked(params: Params) -> tuple[list[Query], int]:
-    lines, left = params["MetricDataQueries"], params.get("MaxDatapoints", PAGE_OF_POINTS)
-    if not 1 <= left <= PAGE_OF_POINTS:
-        raise Invalid(f"MaxDatapoints {left} is not between 1 and {PAGE_OF_POINTS}")
-    start, end = whole_second(params["StartTime"]), whole_second(params["EndTime"])
+def _parse_queries(params: Params) -> tuple[list[Query], int]:
+    lines, left = params["MetricDataQueries"], params.get("MaxDatapoints", MAX_DATAPOINTS)
+    if not 1 <= left <= MAX_DATAPOINTS:
+        raise Invalid(f"MaxDatapoints {left} is not between 1 and {MAX_DATAPOINTS}")
+    start, end = truncate_to_second(params["StartTime"]), truncate_to_second(params["EndTime"])
     if start > end:
         raise Invalid("The parameter EndTime must be greater than StartTime.")
     if start == end:
         raise Invalid("The parameter StartTime must not equal parameter EndTime.")
-    if not 1 <= len(lines) <= MOST_QUERIES:
-        raise Invalid(f"MetricDataQueries has {len(lines)} entries; between 1 and {MOST_QUERIES} are allowed")
-    if said := "\n".join(_complaints(lines)):
+    if not 1 <= len(lines) <= MAX_QUERIES:
+        raise Invalid(f"MetricDataQueries has {len(lines)} entries; between 1 and {MAX_QUERIES} are allowed")
+    if said := "\n".join(_query_errors(lines)):
         raise Invalid(said)
-    queries = [query(line) for line in lines]
+    queries = [parse_query(line) for line in lines]
     metric_math.check(queries)
     return queries, left
 
 
-def _complaints(lines: list[Params]) -> Iterable[str]:
+def _query_errors(lines: list[Params]) -> Iterable[str]:
     """Everything that is wrong with single queries, in AWS's words."""
     for number, line in enumerate(lines, 1):
         where, stat = f"MetricDataQueries.member.{number}", line.get("MetricStat")
@@ -68,20 +74,22 @@ def _complaints(lines: list[Params]) -> Iterable[str]:
             yield f"The value {stat['Stat']} for parameter {where}.MetricStat.Stat is not a valid statistic."
 
 
-async def _streams(call: Call, lines: list[Params], queries: list[Query], params: Params) -> list[Stream]:
+async def _query_results(
+    call: OperationCall, lines: list[Params], queries: list[Query], params: Params
+) -> list[QueryResult]:
     """The results in the order of the queries. Values of several units are several results of one query, as
     CloudWatch aggregates each unit on its own."""
     start, end = params["StartTime"], params["EndTime"]
-    periods = {one["Id"]: period_of(start, end, one["MetricStat"]["Period"]) for one in lines if _is_stat(one)}
-    made = {} if all(map(_is_stat, lines)) else await _evaluated(call, lines, queries, start, end)
-    streams: list[Stream] = []
+    periods = {one["Id"]: make_period(start, end, one["MetricStat"]["Period"]) for one in lines if _is_stat(one)}
+    made = {} if all(map(_is_stat, lines)) else await _evaluate_expressions(call, lines, queries, start, end)
+    streams: list[QueryResult] = []
     for one in queries:
         if not one.returned:
             continue
         if one.metric is None:
             streams.append((one, one.label or one.id, made[one.id]))
             continue
-        units = await _points(call, one, periods[one.id])
+        units = await _read_points(call, one, periods[one.id])
         label = one.label or one.metric.name
         several = len(units) > 1
         streams += [(one, f"{label} {unit}" if several else label, units[unit]) for unit in units]
@@ -94,7 +102,7 @@ def _is_stat(line: Params) -> bool:
     return line.get("MetricStat") is not None
 
 
-async def _points(call: Call, one: Query, period: use.Period) -> dict[str, list[Datapoint]]:
+async def _read_points(call: OperationCall, one: Query, period: use.Period) -> dict[str, list[Datapoint]]:
     """The points by unit."""
     assert one.metric is not None
     units: dict[str, list[Datapoint]] = {}
@@ -103,11 +111,11 @@ async def _points(call: Call, one: Query, period: use.Period) -> dict[str, list[
     return units
 
 
-async def _evaluated(
-    call: Call, lines: list[Params], queries: list[Query], start: datetime, end: datetime
+async def _evaluate_expressions(
+    call: OperationCall, lines: list[Params], queries: list[Query], start: datetime, end: datetime
 ) -> dict[str, list[Datapoint]]:
     """The points of every line, where expressions are among them."""
-    period = period_of(start, end, common_period(lines))
+    period = make_period(start, end, parse_common_period(lines))
     spans = range(period.start, period.end, period.seconds)
     most = metric_math.MOST_ASKED
     if (steps := metric_math.size(queries) * len(spans)) > most:
@@ -115,7 +123,7 @@ async def _evaluated(
     read = {}
     for one in queries:
         if one.metric is not None:
-            units = await _points(call, one, period)
+            units = await _read_points(call, one, period)
             if len(units) > 1:
                 raise Invalid(
                     f"{one.id}: {one.metric.name} has data in several units ({', '.join(units)}): name a Unit, since"
@@ -130,7 +138,7 @@ async def _evaluated(
     }
 
 
-def _result(one: Query, label: str, found: list[Datapoint], status: str) -> Params:
+def _render_result(one: Query, label: str, found: list[Datapoint], status: str) -> Params:
     return {
         "Id": one.id,
         "Label": label,
@@ -140,4 +148,4 @@ def _result(one: Query, label: str, found: list[Datapoint], status: str) -> Para
     }
 
 
-ROWS: Rows = {"GetMetricData": Free(get_metric_data)}
+OPERATIONS: Operations = {"GetMetricData": AsyncOperation(get_metric_data)}

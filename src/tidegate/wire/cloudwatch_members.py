@@ -11,14 +11,14 @@ from tidegate.domain.errors import Invalid
 from tidegate.domain.metric import MetricId
 from tidegate.monitoring.alarms import INTERVALS
 from tidegate.service.metrics import Period
-from tidegate.wire.errors import Coded
+from tidegate.wire.errors import NamedError
 from tidegate.wire.operation import Params
 from tidegate.wire.validation import Violation
 
 Members = list[dict[str, str]]
 
 
-def dimensions(params: Params, member: str = "Dimensions") -> dict[str, str]:
+def parse_dimensions(params: Params, member: str = "Dimensions") -> dict[str, str]:
     """Name to value; raises Invalid when a name comes twice."""
     pairs: Members = params.get(member) or []
     found = {pair["Name"]: pair["Value"] for pair in pairs}
@@ -27,22 +27,22 @@ def dimensions(params: Params, member: str = "Dimensions") -> dict[str, str]:
     return found
 
 
-def dimension_members(found: dict[str, str]) -> Members:
+def render_dimensions(found: dict[str, str]) -> Members:
     return [{"Name": name, "Value": value} for name, value in found.items()]
 
 
-def metric(params: Params) -> MetricId:
+def parse_metric(params: Params) -> MetricId:
     """The series that ``Namespace``, ``MetricName`` and ``Dimensions`` name."""
-    return MetricId.of(params["Namespace"], params["MetricName"], dimensions(params))
+    return MetricId.of(params["Namespace"], params["MetricName"], parse_dimensions(params))
 
 
-def token(place: Any) -> str:
+def encode_token(place: Any) -> str:
     """An opaque NextToken for a place in a listing (plain JSON data)."""
     return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
 
 
-def place(params: Params, kind: type) -> Any:
-    """What an earlier ``token`` says; None when there is none. Raises InvalidNextToken when it is not one."""
+def decode_token(params: Params, kind: type) -> Any:
+    """What an earlier ``encode_token`` says; None when there is none. Raises InvalidNextToken when it is not one."""
     text = params.get("NextToken")
     if text is None:
         return None
@@ -51,20 +51,20 @@ def place(params: Params, kind: type) -> Any:
     except ValueError:
         found = None
     if not isinstance(found, kind) or isinstance(found, bool):
-        raise Coded("InvalidNextToken", "Request parameter NextToken is invalid")
+        raise NamedError("InvalidNextToken", "Request parameter NextToken is invalid")
     return found
 
 
-def tags_of(params: Params) -> dict[str, str]:
+def parse_tags(params: Params) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in params.get("Tags") or []}
 
 
-def whole_second(moment: datetime) -> datetime:
+def truncate_to_second(moment: datetime) -> datetime:
     """CloudWatch compares the ends of a range by the second."""
     return moment.replace(microsecond=0)
 
 
-def period_of(start: datetime, end: datetime, seconds: int) -> Period:
+def make_period(start: datetime, end: datetime, seconds: int) -> Period:
     """Raises Invalid for a period that CloudWatch does not have."""
     if seconds not in INTERVALS and (seconds < 60 or seconds % 60):
         raise Invalid(f"Period {seconds} is not 1, 5, 10, 20, 30 or a multiple of 60.")
@@ -72,7 +72,7 @@ def period_of(start: datetime, end: datetime, seconds: int) -> Period:
 
 
 @contextmanager
-def invalid_is_validation() -> Iterator[None]:
+def invalid_as_validation_error() -> Iterator[None]:
     """For operations whose own checks end in CloudWatch's ValidationError."""
     try:
         yield
@@ -80,9 +80,9 @@ def invalid_is_validation() -> Iterator[None]:
         raise Violation(error.message) from None
 
 
-def bad_combination(message: str) -> NoReturn:
-    raise Coded("InvalidParameterCombinationException", message)
+def raise_bad_combination(message: str) -> NoReturn:
+    raise NamedError("InvalidParameterCombinationException", message)
 
 
-def missing(message: str) -> NoReturn:
-    raise Coded("MissingRequiredParameterException", message)
+def raise_missing(message: str) -> NoReturn:
+    raise NamedError("MissingRequiredParameterException", message)

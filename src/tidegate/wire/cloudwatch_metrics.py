@@ -11,115 +11,118 @@ from tidegate.monitoring.finite import LARGEST
 from tidegate.monitoring.samples import PERCENTILE
 from tidegate.service import metrics as use
 from tidegate.wire.cloudwatch_members import (
-    bad_combination,
-    dimension_members,
-    dimensions,
-    metric,
-    missing,
-    period_of,
-    place,
-    token,
-    whole_second,
+    decode_token,
+    encode_token,
+    make_period,
+    parse_dimensions,
+    parse_metric,
+    raise_bad_combination,
+    raise_missing,
+    render_dimensions,
+    truncate_to_second,
 )
-from tidegate.wire.operation import Call, Free, Params, Rows
+from tidegate.wire.operation import AsyncOperation, OperationCall, Operations, Params
 
-MOST_DATA = 1000
-MOST_VALUES = 150
-MOST_POINTS = 1440
-PAGE_OF_METRICS = 500
+MAX_DATA = 1000
+MAX_VALUES = 150
+MAX_DATAPOINTS = 1440
+PAGE_SIZE = 500
 RECENT = timedelta(hours=3)
 
 
-async def put_metric_data(call: Call, params: Params) -> None:
+async def put_metric_data(call: OperationCall, params: Params) -> None:
     namespace, data = params["Namespace"], params.get("MetricData") or []
     if params.get("EntityMetricData"):
         raise Invalid("EntityMetricData is not supported; put the metrics into MetricData")
     if not data:
-        missing("The parameter MetricData is required.")
-    if len(data) > MOST_DATA:
-        raise Invalid(f"The collection MetricData must not have a size greater than {MOST_DATA}.")
-    read = [_datum(namespace, datum, f"MetricData.member.{n}", call.now) for n, datum in enumerate(data, 1)]
+        raise_missing("The parameter MetricData is required.")
+    if len(data) > MAX_DATA:
+        raise Invalid(f"The collection MetricData must not have a size greater than {MAX_DATA}.")
+    read = [_parse_datum(namespace, datum, f"MetricData.member.{n}", call.now) for n, datum in enumerate(data, 1)]
     await use.put(call.ctx.metrics, read, call.now)
 
 
-async def get_metric_statistics(call: Call, params: Params) -> Params:
+async def get_metric_statistics(call: OperationCall, params: Params) -> Params:
     simple, extended = params.get("Statistics") or [], params.get("ExtendedStatistics") or []
     if not simple and not extended:
-        bad_combination("Must specify either Statistics or ExtendedStatistics")
+        raise_bad_combination("Must specify either Statistics or ExtendedStatistics")
     if simple and extended:
-        bad_combination("Statistics and ExtendedStatistics cannot be given together; make two calls.")
+        raise_bad_combination("Statistics and ExtendedStatistics cannot be given together; make two calls.")
     for number, name in enumerate(extended, 1):
         if not PERCENTILE.fullmatch(name):
             raise Invalid(f"The value {name} for parameter ExtendedStatistics.member.{number} is not supported.")
-    if whole_second(params["StartTime"]) >= whole_second(params["EndTime"]):
+    if truncate_to_second(params["StartTime"]) >= truncate_to_second(params["EndTime"]):
         raise Invalid("The parameter StartTime must be less than the parameter EndTime.")
-    period = period_of(params["StartTime"], params["EndTime"], params["Period"])
-    if period.points > MOST_POINTS:
-        bad_combination(
-            f"You have requested up to {period.points:,} datapoints, which exceeds the limit of {MOST_POINTS:,}. "
+    period = make_period(params["StartTime"], params["EndTime"], params["Period"])
+    if period.points > MAX_DATAPOINTS:
+        raise_bad_combination(
+            f"You have requested up to {period.points:,} datapoints, which exceeds the limit of {MAX_DATAPOINTS:,}. "
             "You may reduce the datapoints requested by increasing Period, or decreasing the time range."
         )
-    series, names = metric(params), [*simple, *extended]
+    series, names = parse_metric(params), [*simple, *extended]
     rows = await use.points(call.ctx.metrics, series, period, names, params.get("Unit"))
-    return {"Label": series.name, "Datapoints": [_point(sample.unit, found) for sample, found in rows]}
+    return {"Label": series.name, "Datapoints": [_render_point(sample.unit, found) for sample, found in rows]}
 
 
-async def list_metrics(call: Call, params: Params) -> Params:
+async def list_metrics(call: OperationCall, params: Params) -> Params:
     if params.get("IncludeLinkedAccounts") or params.get("OwningAccount") is not None:
         raise Invalid("other accounts are not supported; leave IncludeLinkedAccounts and OwningAccount out")
     since = call.now - (RECENT if params.get("RecentlyActive") else use.OLDEST)
     wanted = [(pair["Name"], pair.get("Value")) for pair in params.get("Dimensions") or []]
     found = await use.series(call.ctx.metrics, params.get("Namespace"), params.get("MetricName"), wanted, since)
-    last = place(params, list)
+    last = decode_token(params, list)
     if last is not None:
         found = [one for one in found if [one.namespace, one.name, [list(d) for d in one.dimensions]] > last]
-    page = found[:PAGE_OF_METRICS]
+    page = found[:PAGE_SIZE]
     more = len(found) > len(page)
     return {
-        "Metrics": [_series(one) for one in page],
-        "NextToken": token([page[-1].namespace, page[-1].name, page[-1].dimensions]) if more else None,
+        "Metrics": [_render_metric(one) for one in page],
+        "NextToken": encode_token([page[-1].namespace, page[-1].name, page[-1].dimensions]) if more else None,
     }
 
 
-def _datum(namespace: str, datum: Params, where: str, now: datetime) -> use.Datum:
+def _parse_datum(namespace: str, datum: Params, where: str, now: datetime) -> use.Datum:
     given = [m for m in ("Value", "Values", "StatisticValues") if datum.get(m) is not None]
     if not given:
-        missing(f"{where}: one of Value, Values and StatisticValues is required.")
+        raise_missing(f"{where}: one of Value, Values and StatisticValues is required.")
     if len(given) > 1:
         _refuse_both(where, *given[:2])
     if datum.get("Counts") is not None and given != ["Values"]:
-        bad_combination(f"{where}: Counts belongs to Values.")
+        raise_bad_combination(f"{where}: Counts belongs to Values.")
     resolution = datum.get("StorageResolution") or 60
     if resolution not in (1, 60):
         raise Invalid(f"{where}.StorageResolution: {resolution} is neither 1 nor 60.")
-    series, at = MetricId.of(namespace, datum["MetricName"], dimensions(datum)), datum.get("Timestamp") or now
-    return use.Datum(series, at, _values(datum, where), datum.get("Unit") or "None", resolution)
+    series, at = (
+        MetricId.of(namespace, datum["MetricName"], parse_dimensions(datum)),
+        datum.get("Timestamp") or now,
+    )
+    return use.Datum(series, at, _parse_values(datum, where), datum.get("Unit") or "None", resolution)
 
 
-def _values(datum: Params, where: str) -> dict[float, float] | use.Summary:
+def _parse_values(datum: Params, where: str) -> dict[float, float] | use.Summary:
     if datum.get("StatisticValues") is not None:
         whole = datum["StatisticValues"]
         for member in ("SampleCount", "Sum", "Minimum", "Maximum"):
-            _number(whole[member], f"{where}.StatisticValues.{member}")
+            _check_number(whole[member], f"{where}.StatisticValues.{member}")
         return use.Summary(whole["SampleCount"], whole["Sum"], whole["Minimum"], whole["Maximum"])
     values = datum["Values"] if datum.get("Values") is not None else [datum["Value"]]
     counts = datum["Counts"] if datum.get("Counts") is not None else [1.0] * len(values)
     if not values:
         raise Invalid(f"The collection {where}.Values must not be empty.")
-    if len(values) > MOST_VALUES:
-        raise Invalid(f"The collection {where}.Values must not have a size greater than {MOST_VALUES}.")
+    if len(values) > MAX_VALUES:
+        raise Invalid(f"The collection {where}.Values must not have a size greater than {MAX_VALUES}.")
     if len(counts) != len(values):
         raise Invalid(f"The parameters {where}.Values and {where}.Counts must be of the same size.")
     found: dict[float, float] = {}
     for value, count in zip(values, counts, strict=True):
-        _number(value, f"{where}.{'Value' if datum.get('Values') is None else 'Values'}")
-        if not _number(count, f"{where}.Counts") > 0:
+        _check_number(value, f"{where}.{'Value' if datum.get('Values') is None else 'Values'}")
+        if not _check_number(count, f"{where}.Counts") > 0:
             raise Invalid(f"The value {count} for parameter {where}.Counts is invalid: it must be above 0.")
         found[value] = found.get(value, 0.0) + count
     return found
 
 
-def _number(value: float, where: str) -> float:
+def _check_number(value: float, where: str) -> float:
     """Refused in AWS's words, which spell special numbers as Java does."""
     if math.isnan(value) or math.isinf(value):
         named = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
@@ -133,10 +136,10 @@ def _refuse_both(where: str, one: str, other: str) -> NoReturn:
     said = f"The parameters {where}.{one} and {where}.{other} are mutually exclusive and you have specified both."
     if (one, other) == ("Value", "Values"):
         raise Invalid(said)
-    bad_combination(said)
+    raise_bad_combination(said)
 
 
-def _point(unit: str, found: dict[str, Datapoint]) -> Params:
+def _render_point(unit: str, found: dict[str, Datapoint]) -> Params:
     at = next(iter(found.values())).at
     members: dict[str, Any] = {"Timestamp": datetime.fromtimestamp(at, UTC), "Unit": unit}
     members |= {name: point.value for name, point in found.items() if name in STATISTICS}
@@ -144,16 +147,16 @@ def _point(unit: str, found: dict[str, Datapoint]) -> Params:
     return members | ({"ExtendedStatistics": extended} if extended else {})
 
 
-def _series(one: MetricId) -> Params:
+def _render_metric(one: MetricId) -> Params:
     return {
         "Namespace": one.namespace,
         "MetricName": one.name,
-        "Dimensions": dimension_members(dict(one.dimensions)),
+        "Dimensions": render_dimensions(dict(one.dimensions)),
     }
 
 
-ROWS: Rows = {
-    "PutMetricData": Free(put_metric_data),
-    "GetMetricStatistics": Free(get_metric_statistics),
-    "ListMetrics": Free(list_metrics),
+OPERATIONS: Operations = {
+    "PutMetricData": AsyncOperation(put_metric_data),
+    "GetMetricStatistics": AsyncOperation(get_metric_statistics),
+    "ListMetrics": AsyncOperation(list_metrics),
 }

@@ -6,38 +6,38 @@ from tidegate.domain.alarm import Alarm
 from tidegate.ports.store import Saved
 from tidegate.service import tags as use
 from tidegate.service.record_kinds import ALARM
-from tidegate.wire.cloudwatch_members import tags_of
-from tidegate.wire.errors import Coded
-from tidegate.wire.operation import InTx, Params, Rows, TxCall
+from tidegate.wire.cloudwatch_members import parse_tags
+from tidegate.wire.errors import NamedError
+from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
 
 _ARN = re.compile(r"arn:[^:]+:cloudwatch:([^:]*):([^:]*):alarm:(.+)", re.DOTALL)
 
 
 def list_tags_for_resource(call: TxCall, params: Params) -> Params:
-    tags = use.read(call.tx, ALARM, _alarm(call, params).name)
+    tags = use.read(call.tx, ALARM, _find_alarm(call, params).name)
     return {"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
 
 
 def tag_resource(call: TxCall, params: Params) -> None:
-    use.add(call.tx, ALARM, _alarm(call, params).name, tags_of(params), call.now)
+    use.add(call.tx, ALARM, _find_alarm(call, params).name, parse_tags(params), call.now)
 
 
 def untag_resource(call: TxCall, params: Params) -> None:
-    use.remove(call.tx, ALARM, _alarm(call, params).name, params["TagKeys"], call.now)
+    use.remove(call.tx, ALARM, _find_alarm(call, params).name, params["TagKeys"], call.now)
 
 
-def _alarm(call: TxCall, params: Params) -> Saved[Alarm]:
+def _find_alarm(call: TxCall, params: Params) -> Saved[Alarm]:
     """What ResourceARN names. CloudWatch's answer on one that is not there says no more than this."""
     match = _ARN.fullmatch(params["ResourceARN"])
     mine = match is not None and (match[1], match[2]) == (call.ctx.region, call.ctx.account)
     saved = call.tx.get(ALARM, match[3]) if match is not None and mine else None
     if saved is None:
-        raise Coded("ResourceNotFoundException", "Unknown")
+        raise NamedError("ResourceNotFoundException", "Unknown")
     return saved
 
 
-ROWS: Rows = {
-    "ListTagsForResource": InTx(list_tags_for_resource),
-    "TagResource": InTx(tag_resource),
-    "UntagResource": InTx(untag_resource),
+OPERATIONS: Operations = {
+    "ListTagsForResource": TxOperation(list_tags_for_resource),
+    "TagResource": TxOperation(tag_resource),
+    "UntagResource": TxOperation(untag_resource),
 }

@@ -10,10 +10,10 @@ from botocore.model import StructureShape
 from tidegate.wire import codec_json
 from tidegate.wire.validation import WrongType
 
-DEPTH = 32
+MAX_DEPTH = 32
 """Nesting that a body may have; the deepest input of a served operation has 8."""
 
-EPOCH = 1
+EPOCH_TAG = 1
 """The tag of a time in seconds since 1970."""
 
 _BREAK = object()
@@ -27,14 +27,14 @@ def parse(shape: StructureShape | None, body: bytes, unknown: list[str]) -> dict
     raw = decode(body) if body else {}
     if not isinstance(raw, dict):
         raise WrongType("the body is not a CBOR map")
-    return codec_json.structure(shape, raw, "", unknown) if shape else {}
+    return codec_json.parse_structure(shape, raw, "", unknown) if shape else {}
 
 
 def decode(body: bytes) -> Any:
     """Plain data; a time is its epoch seconds. Raises WrongType."""
-    reader = _Reader(body)
+    reader = _CborReader(body)
     try:
-        value = reader.value(DEPTH)
+        value = reader.value(MAX_DEPTH)
     except (IndexError, struct.error, UnicodeDecodeError):
         raise WrongType("the body is not CBOR: it ends too early or holds text that is not UTF-8") from None
     if value is _BREAK or reader.at != len(body):
@@ -42,7 +42,7 @@ def decode(body: bytes) -> Any:
     return value
 
 
-class _Reader:
+class _CborReader:
     """One pass over the bytes; nothing is made larger than what was sent."""
 
     def __init__(self, body: bytes) -> None:
@@ -51,7 +51,7 @@ class _Reader:
 
     def value(self, depth: int) -> Any:
         if depth == 0:
-            raise WrongType(f"the body is nested deeper than {DEPTH} levels")
+            raise WrongType(f"the body is nested deeper than {MAX_DEPTH} levels")
         major, info = self.body[self.at] >> 5, self.body[self.at] & 31
         self.at += 1
         if major == 7:
@@ -126,7 +126,7 @@ class _Reader:
         return value
 
     def _tagged(self, tag: int, depth: int) -> Any:
-        if tag != EPOCH:
+        if tag != EPOCH_TAG:
             raise WrongType(f"the body holds tag {tag}; of tags, only times are served")
         return self._inner(depth)
 
@@ -146,7 +146,7 @@ def _encode(value: Any, out: bytearray) -> None:
     raise TypeError(f"{type(value).__name__} has no CBOR")
 
 
-def _head(major: int, length: int, out: bytearray) -> None:
+def _encode_head(major: int, length: int, out: bytearray) -> None:
     if length < 24:
         out.append(major << 5 | length)
         return
@@ -156,7 +156,7 @@ def _head(major: int, length: int, out: bytearray) -> None:
 
 
 def _encode_int(value: int, out: bytearray) -> None:
-    _head(0 if value >= 0 else 1, value if value >= 0 else -1 - value, out)
+    _encode_head(0 if value >= 0 else 1, value if value >= 0 else -1 - value, out)
 
 
 def _encode_float(value: float, out: bytearray) -> None:
@@ -165,28 +165,28 @@ def _encode_float(value: float, out: bytearray) -> None:
 
 def _encode_text(value: str, out: bytearray) -> None:
     data = value.encode()
-    _head(3, len(data), out)
+    _encode_head(3, len(data), out)
     out += data
 
 
 def _encode_bytes(value: bytes, out: bytearray) -> None:
-    _head(2, len(value), out)
+    _encode_head(2, len(value), out)
     out += value
 
 
 def _encode_time(value: datetime, out: bytearray) -> None:
-    _head(6, EPOCH, out)
+    _encode_head(6, EPOCH_TAG, out)
     _encode_float(value.timestamp(), out)
 
 
 def _encode_list(value: list[Any], out: bytearray) -> None:
-    _head(4, len(value), out)
+    _encode_head(4, len(value), out)
     for entry in value:
         _encode(entry, out)
 
 
 def _encode_map(value: dict[str, Any], out: bytearray) -> None:
-    _head(5, len(value), out)
+    _encode_head(5, len(value), out)
     for key, entry in value.items():
         _encode_text(key, out)
         _encode(entry, out)

@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
-from tidegate.wire.validation import WrongType, below, item, shown, unknown_member
+from tidegate.wire.validation import WrongType, abbreviate, describe_unknown_member, item_path, member_path
 
 INTEGER_BITS = {"integer": 31, "long": 63}
 
@@ -20,110 +20,115 @@ def parse(shape: StructureShape | None, body: bytes, unknown: list[str]) -> dict
     """Members that are there, nulls left out; complaints on unknown ones are added to ``unknown``. Raises
     WrongType."""
     try:
-        raw = json.loads(body or b"{}", parse_constant=_no_constant)
+        raw = json.loads(body or b"{}", parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
         raise WrongType(f"the body is not JSON: {error}") from None
     if not isinstance(raw, dict):
-        raise WrongType(f"the body is {_kind(raw)}, expected an object")
-    return structure(shape, raw, "", unknown) if shape else {}
+        raise WrongType(f"the body is {_json_type(raw)}, expected an object")
+    return parse_structure(shape, raw, "", unknown) if shape else {}
 
 
-def _no_constant(name: str) -> float:
+def _reject_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 
 
-def structure(shape: StructureShape, raw: Any, path: str, unknown: list[str]) -> dict[str, Any]:
+def parse_structure(shape: StructureShape, raw: Any, path: str, unknown: list[str]) -> dict[str, Any]:
     """Members of decoded data, JSON's or alike (then bytes may stand where JSON has base64)."""
     _expect(raw, dict, "an object", path)
     members = shape.members
     for name in raw:
         if name not in members:
-            unknown.append(unknown_member(path, name, members))
+            unknown.append(describe_unknown_member(path, name, members))
     return {
-        name: _value(member, raw[name], below(path, name), unknown)
+        name: _parse_value(member, raw[name], member_path(path, name), unknown)
         for name, member in members.items()
         if raw.get(name) is not None
     }
 
 
-def _value(shape: Shape, raw: Any, path: str, unknown: list[str]) -> Any:
+def _parse_value(shape: Shape, raw: Any, path: str, unknown: list[str]) -> Any:
     if isinstance(shape, StructureShape):
-        return structure(shape, raw, path, unknown)
+        return parse_structure(shape, raw, path, unknown)
     if isinstance(shape, ListShape):
         _expect(raw, list, "a list", path)
-        return [_value(shape.member, entry, item(path, index), unknown) for index, entry in enumerate(raw)]
+        return [
+            _parse_value(shape.member, entry, item_path(path, index), unknown) for index, entry in enumerate(raw)
+        ]
     if isinstance(shape, MapShape):
         _expect(raw, dict, "an object", path)
-        return {key: _value(shape.value, entry, f"{path}.{shown(key)}", unknown) for key, entry in raw.items()}
+        return {
+            key: _parse_value(shape.value, entry, f"{path}.{abbreviate(key)}", unknown)
+            for key, entry in raw.items()
+        }
     return _SCALARS[shape.type_name](shape, raw, path)
 
 
-def _string(shape: Shape, raw: Any, path: str) -> str:
+def _parse_string(shape: Shape, raw: Any, path: str) -> str:
     _expect(raw, str, "a string", path)
     return str(raw)
 
 
-def _boolean(shape: Shape, raw: Any, path: str) -> bool:
+def _parse_boolean(shape: Shape, raw: Any, path: str) -> bool:
     _expect(raw, bool, "true or false", path)
     return bool(raw)
 
 
-def _integer(shape: Shape, raw: Any, path: str) -> int:
+def _parse_integer(shape: Shape, raw: Any, path: str) -> int:
     if isinstance(raw, float) and raw.is_integer():
         raw = int(raw)
     if isinstance(raw, bool) or not isinstance(raw, int):
-        raise _wrong(raw, "an integer", path)
-    return number(shape, raw, path)
+        raise _wrong_type(raw, "an integer", path)
+    return check_integer_range(shape, raw, path)
 
 
-def number(shape: Shape, raw: int, path: str) -> int:
+def check_integer_range(shape: Shape, raw: int, path: str) -> int:
     """Checks that it fits into its type."""
     if not -(2 ** INTEGER_BITS[shape.type_name]) <= raw < 2 ** INTEGER_BITS[shape.type_name]:
-        raise _wrong(raw, f"an integer of {INTEGER_BITS[shape.type_name] + 1} bits", path)
+        raise _wrong_type(raw, f"an integer of {INTEGER_BITS[shape.type_name] + 1} bits", path)
     return raw
 
 
-def _float(shape: Shape, raw: Any, path: str) -> float:
+def _parse_float(shape: Shape, raw: Any, path: str) -> float:
     if raw in ("NaN", "Infinity", "-Infinity"):
         return float(raw)
     if isinstance(raw, bool) or not isinstance(raw, int | float):
-        raise _wrong(raw, "a number", path)
+        raise _wrong_type(raw, "a number", path)
     try:
         return float(raw)
     except OverflowError:
-        raise _wrong(raw, "a number of 64 bits", path) from None
+        raise _wrong_type(raw, "a number of 64 bits", path) from None
 
 
-def _timestamp(shape: Shape, raw: Any, path: str) -> datetime:
+def _parse_timestamp(shape: Shape, raw: Any, path: str) -> datetime:
     try:
-        return timestamp(raw)
+        return parse_timestamp(raw)
     except (ValueError, OverflowError, OSError, TypeError):
-        raise _wrong(raw, "a time (epoch seconds or ISO 8601)", path) from None
+        raise _wrong_type(raw, "a time (epoch seconds or ISO 8601)", path) from None
 
 
-def _blob(shape: Shape, raw: Any, path: str) -> bytes:
+def _parse_blob(shape: Shape, raw: Any, path: str) -> bytes:
     if isinstance(raw, bytes):
         return raw
     _expect(raw, str, "base64", path)
     try:
         return base64.b64decode(raw, validate=True)
     except (binascii.Error, ValueError):
-        raise _wrong(raw, "base64", path) from None
+        raise _wrong_type(raw, "base64", path) from None
 
 
 _SCALARS: dict[str, Callable[[Shape, Any, str], Any]] = {
-    "string": _string,
-    "boolean": _boolean,
-    "integer": _integer,
-    "long": _integer,
-    "float": _float,
-    "double": _float,
-    "timestamp": _timestamp,
-    "blob": _blob,
+    "string": _parse_string,
+    "boolean": _parse_boolean,
+    "integer": _parse_integer,
+    "long": _parse_integer,
+    "float": _parse_float,
+    "double": _parse_float,
+    "timestamp": _parse_timestamp,
+    "blob": _parse_blob,
 }
 
 
-def timestamp(raw: Any) -> datetime:
+def parse_timestamp(raw: Any) -> datetime:
     """Epoch seconds (a number or its text), ISO 8601 or RFC 822; without a zone it is UTC. Raises ValueError,
     OverflowError or OSError."""
     if isinstance(raw, bool) or not isinstance(raw, int | float | str):
@@ -142,14 +147,16 @@ def timestamp(raw: Any) -> datetime:
 
 def _expect(raw: Any, kind: type, name: str, path: str) -> None:
     if not isinstance(raw, kind):
-        raise _wrong(raw, name, path)
+        raise _wrong_type(raw, name, path)
 
 
-def _wrong(raw: Any, expected: str, path: str) -> WrongType:
-    return WrongType(f"Value '{shown(raw)}' at '{path or 'the request'}' is {_kind(raw)}, expected {expected}")
+def _wrong_type(raw: Any, expected: str, path: str) -> WrongType:
+    return WrongType(
+        f"Value '{abbreviate(raw)}' at '{path or 'the request'}' is {_json_type(raw)}, expected {expected}"
+    )
 
 
-def _kind(raw: Any) -> str:
+def _json_type(raw: Any) -> str:
     if raw is None:
         return "null"
     kinds = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", bytes: "bytes"}
@@ -158,17 +165,17 @@ def _kind(raw: Any) -> str:
 
 def render(shape: StructureShape | None, members: dict[str, Any]) -> bytes:
     """``members`` have been through ``answers.tidy``."""
-    return json.dumps(plain(shape, members) if shape else {}, separators=(",", ":")).encode()
+    return json.dumps(to_json_data(shape, members) if shape else {}, separators=(",", ":")).encode()
 
 
-def plain(shape: Shape, value: Any) -> Any:
+def to_json_data(shape: Shape, value: Any) -> Any:
     """JSON data of a value: times become epoch seconds, bytes base64."""
     if isinstance(shape, StructureShape):
-        return {name: plain(shape.members[name], entry) for name, entry in value.items()}
+        return {name: to_json_data(shape.members[name], entry) for name, entry in value.items()}
     if isinstance(shape, ListShape):
-        return [plain(shape.member, entry) for entry in value]
+        return [to_json_data(shape.member, entry) for entry in value]
     if isinstance(shape, MapShape):
-        return {key: plain(shape.value, entry) for key, entry in value.items()}
+        return {key: to_json_data(shape.value, entry) for key, entry in value.items()}
     if isinstance(value, datetime):
         return round(value.timestamp(), 3)
     if isinstance(value, bytes):

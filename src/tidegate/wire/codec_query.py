@@ -11,26 +11,26 @@ from xml.sax.saxutils import escape
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
 from tidegate.wire import codec_json
-from tidegate.wire.validation import WrongType, below, item, shown, unknown_member
+from tidegate.wire.validation import WrongType, abbreviate, describe_unknown_member, item_path, member_path
 
-FIELDS = 100_000
+MAX_FIELDS = 100_000
 """Fields of one form; PutMetricData with 1,000 metrics of 30 dimensions stays below."""
 
 Tree = dict[str, Any]
 """A form's fields nested by the dots of their names: part -> text or tree."""
 
 
-def fields(body: bytes) -> dict[str, str]:
+def parse_form(body: bytes) -> dict[str, str]:
     """The form as it stands; raises WrongType for one that cannot be read, or that gives a field twice: the order of
     the two is not signed."""
     try:
-        pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=FIELDS, errors="strict")
+        pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
     except ValueError as error:
         raise WrongType(f"the form cannot be read: {error}") from None
     form = dict(pairs)
     if len(form) < len(pairs):
         twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        raise WrongType(f"the form gives '{shown(twice)}' more than once")
+        raise WrongType(f"the form gives '{abbreviate(twice)}' more than once")
     return form
 
 
@@ -39,59 +39,62 @@ def parse(shape: StructureShape | None, form: dict[str, str], unknown: list[str]
     tree: Tree = {}
     for name, text in form.items():
         if name not in ("Action", "Version"):
-            _plant(tree, name, text)
-    return _structure(shape, tree, "", unknown) if shape else {}
+            _insert(tree, name, text)
+    return _parse_structure(shape, tree, "", unknown) if shape else {}
 
 
-def _plant(tree: Tree, name: str, text: str) -> None:
+def _insert(tree: Tree, name: str, text: str) -> None:
     *parents, last = name.split(".")
     for part in parents:
         child = tree.setdefault(part, {})
         if child == "":
             child = tree[part] = {}
         if not isinstance(child, dict):
-            raise WrongType(f"'{shown(name)}' is below a field that has a value of its own")
+            raise WrongType(f"'{abbreviate(name)}' is below a field that has a value of its own")
         tree = child
     if tree.setdefault(last, text) != text:
-        raise WrongType(f"'{shown(name)}' has a value and fields below it")
+        raise WrongType(f"'{abbreviate(name)}' has a value and fields below it")
 
 
-def _structure(shape: StructureShape, tree: Any, path: str, unknown: list[str]) -> dict[str, Any]:
+def _parse_structure(shape: StructureShape, tree: Any, path: str, unknown: list[str]) -> dict[str, Any]:
     if not isinstance(tree, dict):
-        raise WrongType(f"Value '{shown(tree)}' at '{path}' is a value, expected fields below it")
+        raise WrongType(f"Value '{abbreviate(tree)}' at '{path}' is a value, expected fields below it")
     members = {member.serialization.get("name", name): (name, member) for name, member in shape.members.items()}
-    unknown += [unknown_member(path, name, members) for name in tree if name not in members]
+    unknown += [describe_unknown_member(path, name, members) for name in tree if name not in members]
     found = {}
     for key, (name, member) in members.items():
         if key in tree:
-            found[name] = _value(member, tree[key], below(path, name), unknown)
+            found[name] = _parse_value(member, tree[key], member_path(path, name), unknown)
     return found
 
 
-def _value(shape: Shape, tree: Any, path: str, unknown: list[str]) -> Any:
+def _parse_value(shape: Shape, tree: Any, path: str, unknown: list[str]) -> Any:
     if isinstance(shape, StructureShape):
-        return _structure(shape, tree, path, unknown)
+        return _parse_structure(shape, tree, path, unknown)
     if isinstance(shape, ListShape):
-        entries = _entries(tree, shape.member.serialization.get("name", "member"), path)
-        return [_value(shape.member, entry, item(path, index), unknown) for index, entry in enumerate(entries)]
+        entries = _parse_entries(tree, shape.member.serialization.get("name", "member"), path)
+        return [
+            _parse_value(shape.member, entry, item_path(path, index), unknown)
+            for index, entry in enumerate(entries)
+        ]
     if isinstance(shape, MapShape):
         pairs = {}
-        for entry in _entries(tree, "entry", path):
+        for entry in _parse_entries(tree, "entry", path):
             if not isinstance(entry, dict) or not isinstance(entry.get("key"), str) or "value" not in entry:
                 raise WrongType(f"an entry at '{path}' needs a key and a value")
-            pairs[entry["key"]] = _value(shape.value, entry["value"], path, unknown)
+            pairs[entry["key"]] = _parse_value(shape.value, entry["value"], path, unknown)
         return pairs
-    return _scalar(shape, tree, path)
+    return _parse_scalar(shape, tree, path)
 
 
-def _entries(tree: Any, part: str, path: str) -> list[Any]:
+def _parse_entries(tree: Any, part: str, path: str) -> list[Any]:
     """Numbered entries in their order. ``Name=`` is how clients write an empty list."""
     if tree == "":
         return []
     if not isinstance(tree, dict) or set(tree) != {part} or not isinstance(tree[part], dict):
         raise WrongType(f"'{path}' is not a list: expected fields named {part}.1, {part}.2, ...")
     if not all(number.isascii() and number.isdigit() and len(number) < 10 for number in tree[part]):
-        raise WrongType(f"'{path}' has entries that are not numbered: {shown(', '.join(tree[part]))}")
+        raise WrongType(f"'{path}' has entries that are not numbered: {abbreviate(', '.join(tree[part]))}")
     return [tree[part][number] for number in sorted(tree[part], key=int)]
 
 
@@ -106,7 +109,7 @@ _KINDS = {
 }
 
 
-def _scalar(shape: Shape, text: Any, path: str) -> Any:
+def _parse_scalar(shape: Shape, text: Any, path: str) -> Any:
     if not isinstance(text, str):
         raise WrongType(f"'{path}' has fields below it, expected {_KINDS.get(shape.type_name, 'a string')}")
     try:
@@ -114,11 +117,11 @@ def _scalar(shape: Shape, text: Any, path: str) -> Any:
             case "boolean":
                 return {"true": True, "false": False}[text.lower()]
             case "integer" | "long":
-                return codec_json.number(shape, int(text), path)
+                return codec_json.check_integer_range(shape, int(text), path)
             case "float" | "double":
                 return float(text)
             case "timestamp":
-                return codec_json.timestamp(text)
+                return codec_json.parse_timestamp(text)
             case "blob":
                 return base64.b64decode(text, validate=True)
             case _:
@@ -126,14 +129,14 @@ def _scalar(shape: Shape, text: Any, path: str) -> Any:
     except WrongType:
         raise
     except (ValueError, KeyError, OverflowError, OSError, TypeError):
-        raise WrongType(f"Value '{shown(text)}' at '{path}' is not {_KINDS[shape.type_name]}") from None
+        raise WrongType(f"Value '{abbreviate(text)}' at '{path}' is not {_KINDS[shape.type_name]}") from None
 
 
 def render(
     operation: str, shape: StructureShape | None, members: dict[str, Any], namespace: str, request_id: str
 ) -> bytes:
     """``members`` have been through ``answers.tidy``."""
-    result = f"<{operation}Result>{_inner(shape, members)}</{operation}Result>" if shape else ""
+    result = f"<{operation}Result>{_render_content(shape, members)}</{operation}Result>" if shape else ""
     return (
         f'<{operation}Response xmlns="{namespace}">{result}'
         f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{operation}Response>"
@@ -144,30 +147,30 @@ def render_error(code: str, message: str, fault: str, namespace: str, request_id
     """``fault`` is Sender or Receiver."""
     return (
         f'<ErrorResponse xmlns="{namespace}"><Error><Type>{fault}</Type><Code>{escape(code)}</Code>'
-        f"<Message>{_text(message)}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"
+        f"<Message>{_escape(message)}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"
     ).encode()
 
 
-def _inner(shape: Shape, value: Any) -> str:
+def _render_content(shape: Shape, value: Any) -> str:
     if isinstance(shape, StructureShape):
-        return "".join(_element(name, shape.members[name], entry) for name, entry in value.items())
+        return "".join(_render_element(name, shape.members[name], entry) for name, entry in value.items())
     if isinstance(shape, ListShape):
         name = shape.member.serialization.get("name", "member")
-        return "".join(f"<{name}>{_inner(shape.member, entry)}</{name}>" for entry in value)
+        return "".join(f"<{name}>{_render_content(shape.member, entry)}</{name}>" for entry in value)
     if isinstance(shape, MapShape):
         return "".join(
-            f"<entry><key>{_text(key)}</key><value>{_inner(shape.value, entry)}</value></entry>"
+            f"<entry><key>{_escape(key)}</key><value>{_render_content(shape.value, entry)}</value></entry>"
             for key, entry in value.items()
         )
-    return _text(_spelled(value))
+    return _escape(_render_scalar(value))
 
 
-def _element(name: str, shape: Shape, value: Any) -> str:
+def _render_element(name: str, shape: Shape, value: Any) -> str:
     name = shape.serialization.get("name", name)
-    return f"<{name}>{_inner(shape, value)}</{name}>"
+    return f"<{name}>{_render_content(shape, value)}</{name}>"
 
 
-def _spelled(value: Any) -> str:
+def _render_scalar(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime):
@@ -179,7 +182,7 @@ def _spelled(value: Any) -> str:
     return str(value)
 
 
-def _text(value: str) -> str:
+def _escape(value: str) -> str:
     """Escaped, without the characters that XML 1.0 cannot carry."""
     allowed = "".join(char for char in value if char in "\t\n\r" or (char >= " " and char not in "\ufffe\uffff"))
     return escape(allowed)

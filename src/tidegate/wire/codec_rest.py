@@ -5,8 +5,8 @@ from typing import Any
 
 from botocore.model import Shape, StructureShape
 
-from tidegate.wire.codec_json import number
-from tidegate.wire.validation import WrongType, below, shown
+from tidegate.wire.codec_json import check_integer_range
+from tidegate.wire.validation import WrongType, abbreviate, member_path
 
 
 def parse(
@@ -19,22 +19,24 @@ def parse(
         if place == "uri" and key in labels:
             members[name] = labels[key]
         elif place == "header" and key.lower() in headers:
-            members[name] = _read(member, headers[key.lower()], name)
+            members[name] = _parse_header(member, headers[key.lower()], name)
         elif name == shape.serialization.get("payload"):
             members[name] = body
     return members
 
 
-def _read(shape: Shape, text: str, name: str) -> Any:
+def _parse_header(shape: Shape, text: str, name: str) -> Any:
     """A header's value. Raises WrongType."""
     if shape.type_name not in ("integer", "long"):
         return text
     if not text.removeprefix("-").isdecimal() or not text.isascii():
-        raise WrongType(f"'{shown(text)}' at '{below('', name)}' is not an integer")
-    return number(shape, int(text), below("", name))
+        raise WrongType(f"'{abbreviate(text)}' at '{member_path('', name)}' is not an integer")
+    return check_integer_range(shape, int(text), member_path("", name))
 
 
-def split(shape: StructureShape | None, members: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
+def split_headers(
+    shape: StructureShape | None, members: Mapping[str, Any]
+) -> tuple[dict[str, str], dict[str, Any]]:
     """The members of an answer that go into its headers, and the rest."""
     headers: dict[str, str] = {}
     rest = dict(members)

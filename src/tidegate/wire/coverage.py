@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
-from tidegate.wire.dispatch import service_of
-from tidegate.wire.member_notes import NOTES, Treatment, treatment
+from tidegate.wire.dispatch import load_service
+from tidegate.wire.member_notes import NOTES, Treatment, find_treatment
 from tidegate.wire.table import TABLE
 
 TITLES = {
@@ -36,12 +36,12 @@ An operation that is not listed answers `UnknownOperationException` (`InvalidAct
 
 
 @dataclass
-class Node:
+class MemberNode:
     """A member with the members below it."""
 
     name: str
     treatment: Treatment
-    below: list["Node"] = field(default_factory=list)
+    below: list["MemberNode"] = field(default_factory=list)
 
     def holds(self, wanted: Treatment) -> bool:
         if not self.below:
@@ -54,13 +54,13 @@ class Node:
         return all(node.whole(wanted) for node in self.below)
 
 
-def members(service: str, operation: str) -> list[Node]:
+def members(service: str, operation: str) -> list[MemberNode]:
     """The members of an operation's requests."""
-    shape = service_of(service).operation(operation).input_shape
-    return _below(service, operation, shape, "", ()) if shape is not None else []
+    shape = load_service(service).operation(operation).input_shape
+    return _nested_members(service, operation, shape, "", ()) if shape is not None else []
 
 
-def paths(nodes: list[Node], prefix: str = "") -> Iterator[tuple[str, Node]]:
+def paths(nodes: list[MemberNode], prefix: str = "") -> Iterator[tuple[str, MemberNode]]:
     """Every member by its path."""
     for node in nodes:
         path = f"{prefix}{node.name}"
@@ -68,31 +68,33 @@ def paths(nodes: list[Node], prefix: str = "") -> Iterator[tuple[str, Node]]:
         yield from paths(node.below, f"{path}.")
 
 
-def _below(service: str, operation: str, shape: Shape, prefix: str, seen: tuple[str, ...]) -> list[Node]:
+def _nested_members(
+    service: str, operation: str, shape: Shape, prefix: str, seen: tuple[str, ...]
+) -> list[MemberNode]:
     if isinstance(shape, ListShape):
-        return _below(service, operation, shape.member, prefix, seen)
+        return _nested_members(service, operation, shape.member, prefix, seen)
     if isinstance(shape, MapShape):
-        return _below(service, operation, shape.value, prefix, seen)
+        return _nested_members(service, operation, shape.value, prefix, seen)
     if not isinstance(shape, StructureShape) or shape.name in seen:
         return []
     found = []
     for name, member in shape.members.items():
         path = f"{prefix}{name}"
-        node = Node(name, treatment(service, operation, path))
-        node.below = _below(service, operation, member, f"{path}.", (*seen, shape.name))
+        node = MemberNode(name, find_treatment(service, operation, path))
+        node.below = _nested_members(service, operation, member, f"{path}.", (*seen, shape.name))
         found.append(node)
     return found
 
 
-def page() -> str:
+def render_page() -> str:
     """The whole page."""
-    parts = [INTRODUCTION, *(_section(service) for service in TABLE)]
+    parts = [INTRODUCTION, *(_render_section(service) for service in TABLE)]
     return "\n".join(parts)
 
 
-def _section(service: str) -> str:
-    known = len(service_of(service).all_operations)
-    rows = [_row(service, operation) for operation in sorted(TABLE[service])]
+def _render_section(service: str) -> str:
+    known = len(load_service(service).all_operations)
+    rows = [_render_row(service, operation) for operation in sorted(TABLE[service])]
     lines = [
         f"## {TITLES[service]}",
         "",
@@ -106,26 +108,26 @@ def _section(service: str) -> str:
     return "\n".join(lines)
 
 
-def _row(service: str, operation: str) -> str:
+def _render_row(service: str, operation: str) -> str:
     nodes = members(service, operation)
-    served, ignored, refused = (_listed(nodes, wanted) for wanted in Treatment)
+    served, ignored, refused = (_render_members(nodes, wanted) for wanted in Treatment)
     return f"| `{operation}` | {served} | {ignored} | {refused} |"
 
 
-def _listed(nodes: list[Node], wanted: Treatment) -> str:
-    return ", ".join(_spelled(node, wanted) for node in nodes if node.holds(wanted))
+def _render_members(nodes: list[MemberNode], wanted: Treatment) -> str:
+    return ", ".join(_render_member(node, wanted) for node in nodes if node.holds(wanted))
 
 
-def _spelled(node: Node, wanted: Treatment) -> str:
+def _render_member(node: MemberNode, wanted: Treatment) -> str:
     """A structure that is ignored or refused as a whole needs no list of its members."""
     if not node.below or (wanted is not Treatment.SERVED and node.whole(wanted)):
         return node.name
-    return f"{node.name} {{{_listed(node.below, wanted)}}}"
+    return f"{node.name} {{{_render_members(node.below, wanted)}}}"
 
 
 def main() -> None:
     assert all(operation in TABLE[service] for service, operation in NOTES), "a note on what is not served"
-    sys.stdout.write(page())
+    sys.stdout.write(render_page())
 
 
 if __name__ == "__main__":

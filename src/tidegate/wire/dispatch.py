@@ -19,9 +19,18 @@ from tidegate.wire import (
     schema,
     validation,
 )
-from tidegate.wire.errors import Face, UnknownOperation, face
-from tidegate.wire.operation import Call, Free, InTx, Params, TxCall, WireContext, WireRequest, WireResponse
-from tidegate.wire.routing import Protocol, Target, identify, inflated, manner
+from tidegate.wire.errors import UnknownOperation, WireError, to_wire_error
+from tidegate.wire.operation import (
+    AsyncOperation,
+    OperationCall,
+    Params,
+    TxCall,
+    TxOperation,
+    WireContext,
+    WireRequest,
+    WireResponse,
+)
+from tidegate.wire.routing import RequestTarget, WireProtocol, guess_target, identify, inflate
 from tidegate.wire.table import TABLE
 
 log = logging.getLogger(__name__)
@@ -29,7 +38,7 @@ log = logging.getLogger(__name__)
 _CBOR_HEADERS = {"smithy-protocol": "rpc-v2-cbor"}
 """Without it a client does not take the answer for its own protocol's."""
 
-ATTEMPTS = 5
+MAX_ATTEMPTS = 5
 """Tries of a transaction that somebody else's write made stale."""
 
 
@@ -37,44 +46,44 @@ async def handle(
     request: WireRequest, ctx: WireContext, access_key: str = "", request_id: str = ""
 ) -> WireResponse:
     """Answers one request; ``access_key`` is whose signature was verified, ``request_id`` the id that it has."""
-    call = Call(ctx, ctx.clock.now(), request_id or ctx.ids.new("request"), access_key)
+    call = OperationCall(ctx, ctx.clock.now(), request_id or ctx.ids.new("request"), access_key)
     try:
-        body = inflated(request)
+        body = inflate(request)
         target = identify(request, body)
-        service, operation = _served(target)
+        service, operation = _find_operation(target)
         params = _parse(service, target, request, body)
         members = await _perform(call, TABLE[target.service][target.operation], params)
         shape = operation.output_shape
-        tidy = output_shapes.tidy(shape, members)
-        if ctx.check_answers and (complaint := output_shapes.complaint(target.service, shape, tidy)):
+        tidy = output_shapes.drop_empty(shape, members)
+        if ctx.check_answers and (complaint := output_shapes.find_shape_error(target.service, shape, tidy)):
             raise LookupError(f"the answer does not fit {target.operation}: {complaint}")
-        return _answer(call, service, target, tidy)
+        return _render_answer(call, service, target, tidy)
     except TidegateError as error:
-        return _refusal(call, manner(request), error)
+        return _render_refusal(call, guess_target(request), error)
     except Exception:
         log.exception("request %s failed: %s %s", call.request_id, request.method, request.path)
         hidden = TidegateError(f"tidegate failed on this request; its log says why under {call.request_id}")
-        return _refusal(call, manner(request), hidden)
+        return _render_refusal(call, guess_target(request), hidden)
 
 
 def refuse(request: WireRequest, ctx: WireContext, error: TidegateError) -> WireResponse:
     """The answer to a request that is turned away before ``handle``: not signed, too large, ..."""
-    call = Call(ctx, ctx.clock.now(), ctx.ids.new("request"))
-    return _refusal(call, manner(request), error)
+    call = OperationCall(ctx, ctx.clock.now(), ctx.ids.new("request"))
+    return _render_refusal(call, guess_target(request), error)
 
 
-def service_of(name: str) -> schema.Service:
+def load_service(name: str) -> schema.ServedService:
     """The service model, read at the first request for it."""
     return schema.load(name, tuple(TABLE[name]))
 
 
-def _served(target: Target) -> tuple[schema.Service, Any]:
+def _find_operation(target: RequestTarget) -> tuple[schema.ServedService, Any]:
     if target.service not in TABLE:
-        raise UnknownOperation(f"the service '{validation.shown(target.service)}' is not served")
-    service = service_of(target.service)
+        raise UnknownOperation(f"the service '{validation.abbreviate(target.service)}' is not served")
+    service = load_service(target.service)
     if target.operation not in TABLE[target.service]:
         known = target.operation in service.all_operations
-        what = validation.shown(target.operation)
+        what = validation.abbreviate(target.operation)
         raise UnknownOperation(
             f"{what} of {target.service} is not served here yet"
             if known
@@ -83,16 +92,16 @@ def _served(target: Target) -> tuple[schema.Service, Any]:
     return service, service.operation(target.operation)
 
 
-def _parse(service: schema.Service, target: Target, request: WireRequest, body: bytes) -> Params:
+def _parse(service: schema.ServedService, target: RequestTarget, request: WireRequest, body: bytes) -> Params:
     shape = service.operation(target.operation).input_shape
     unknown: list[str] = []
     match target.protocol:
-        case Protocol.JSON:
+        case WireProtocol.JSON:
             params = codec_json.parse(shape, body, unknown)
-        case Protocol.CBOR:
+        case WireProtocol.CBOR:
             params = codec_cbor.parse(shape, body, unknown)
-        case Protocol.QUERY:
-            form = codec_query.fields(body if request.method == "POST" else request.query.encode())
+        case WireProtocol.QUERY:
+            form = codec_query.parse_form(body if request.method == "POST" else request.query.encode())
             params = codec_query.parse(shape, form, unknown)
         case _:
             params = codec_rest.parse(shape, target.labels, request.headers, body)
@@ -101,8 +110,8 @@ def _parse(service: schema.Service, target: Target, request: WireRequest, body: 
     return params
 
 
-async def _perform(call: Call, row: InTx | Free, params: Params) -> Params | None:
-    if isinstance(row, Free):
+async def _perform(call: OperationCall, row: TxOperation | AsyncOperation, params: Params) -> Params | None:
+    if isinstance(row, AsyncOperation):
         return await row.translate(call, params)
     ctx = call.ctx
     if row.before is not None:
@@ -111,7 +120,7 @@ async def _perform(call: Call, row: InTx | Free, params: Params) -> Params | Non
     def work(tx: Tx) -> Params | None:
         return row.translate(TxCall(ctx, call.now, call.request_id, call.access_key, tx=tx), params)
 
-    for _ in range(ATTEMPTS):
+    for _ in range(MAX_ATTEMPTS):
         try:
             members = await ctx.store.run(work)
             break
@@ -124,26 +133,28 @@ async def _perform(call: Call, row: InTx | Free, params: Params) -> Params | Non
     return members
 
 
-def _answer(call: Call, service: schema.Service, target: Target, members: Params) -> WireResponse:
+def _render_answer(
+    call: OperationCall, service: schema.ServedService, target: RequestTarget, members: Params
+) -> WireResponse:
     operation = service.operation(target.operation)
     shape = operation.output_shape
-    if target.protocol is Protocol.REST:
-        headers, members = codec_rest.split(shape, members)
+    if target.protocol is WireProtocol.REST:
+        headers, members = codec_rest.split_headers(shape, members)
         status = int(operation.http.get("responseCode", 200))
-        return _response(call, status, target.content_type, codec_json.render(shape, members), headers)
-    if target.protocol is Protocol.QUERY:
+        return _make_response(call, status, target.content_type, codec_json.render(shape, members), headers)
+    if target.protocol is WireProtocol.QUERY:
         body = codec_query.render(target.operation, shape, members, service.namespace, call.request_id)
-    elif target.protocol is Protocol.CBOR:
-        return _response(call, 200, target.content_type, codec_cbor.render(members), _CBOR_HEADERS)
+    elif target.protocol is WireProtocol.CBOR:
+        return _make_response(call, 200, target.content_type, codec_cbor.render(members), _CBOR_HEADERS)
     else:
         body = codec_json.render(shape, members)
-    return _response(call, 200, target.content_type, body)
+    return _make_response(call, 200, target.content_type, body)
 
 
-def _refusal(call: Call, target: Target, error: TidegateError) -> WireResponse:
-    query = target.protocol is Protocol.QUERY
-    shown = face(target.service, error, query=query, arn=call.arn, account=call.ctx.account)
-    service = service_of(target.service) if target.service in TABLE else None
+def _render_refusal(call: OperationCall, target: RequestTarget, error: TidegateError) -> WireResponse:
+    query = target.protocol is WireProtocol.QUERY
+    shown = to_wire_error(target.service, error, query=query, arn=call.arn, account=call.ctx.account)
+    service = load_service(target.service) if target.service in TABLE else None
     model = service.errors.get(shown.name, {}) if service else {}
     status = shown.status or int(model.get("httpStatusCode", 400))
     code = str(model.get("code", shown.query_code))
@@ -151,27 +162,29 @@ def _refusal(call: Call, target: Target, error: TidegateError) -> WireResponse:
     if query:
         namespace = service.namespace if service else ""
         body = codec_query.render_error(code, shown.message, fault, namespace, call.request_id)
-        return _response(call, status, target.content_type, body)
-    if target.protocol is Protocol.OPENAI:
-        status = openai.status(error, status)
-        return _response(call, status, target.content_type, openai.body(status, shown.name, shown.message))
+        return _make_response(call, status, target.content_type, body)
+    if target.protocol is WireProtocol.OPENAI:
+        status = openai.error_status(error, status)
+        return _make_response(
+            call, status, target.content_type, openai.render_error(status, shown.name, shown.message)
+        )
     headers = {"x-amzn-ErrorType": shown.name}
     if target.query_mode:
         headers["x-amzn-query-error"] = f"{code};{fault}"
-    if target.protocol is Protocol.CBOR:
+    if target.protocol is WireProtocol.CBOR:
         refused = codec_cbor.render({"__type": shown.name, "message": shown.message})
-        return _response(call, status, target.content_type, refused, {**headers, **_CBOR_HEADERS})
-    return _response(call, status, target.content_type, _error_body(target, shown), headers)
+        return _make_response(call, status, target.content_type, refused, {**headers, **_CBOR_HEADERS})
+    return _make_response(call, status, target.content_type, _render_error_body(target, shown), headers)
 
 
-def _error_body(target: Target, shown: Face) -> bytes:
+def _render_error_body(target: RequestTarget, shown: WireError) -> bytes:
     """The runtime spells Message with a capital; clients of the other services read either."""
-    key = "Message" if target.protocol is Protocol.REST else "message"
+    key = "Message" if target.protocol is WireProtocol.REST else "message"
     return json.dumps({"__type": shown.name, key: shown.message}).encode()
 
 
-def _response(
-    call: Call, status: int, content_type: str, body: bytes, headers: dict[str, str] | None = None
+def _make_response(
+    call: OperationCall, status: int, content_type: str, body: bytes, headers: dict[str, str] | None = None
 ) -> WireResponse:
     named = {"Content-Type": content_type, "x-amzn-RequestId": call.request_id, **(headers or {})}
     return WireResponse(status, named, body)

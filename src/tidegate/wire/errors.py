@@ -9,7 +9,7 @@ from tidegate.domain.package import resource_name
 from tidegate.wire.validation import Violation, WrongType
 
 
-class Coded(TidegateError):
+class NamedError(TidegateError):
     """An error with a name of its own in the service's model, such as ``InvalidParameterCombinationException``:
     the name of the exception's shape. Its status and its name in the query protocol are taken from the model;
     ``status`` and ``query_code`` are for one that the model does not have."""
@@ -26,7 +26,7 @@ class UnknownOperation(TidegateError):
 
 
 @dataclass(frozen=True)
-class Face:
+class WireError:
     """How an error looks to a client."""
 
     name: str
@@ -36,9 +36,9 @@ class Face:
     query_code: str
 
 
-Names = Mapping[type[TidegateError], tuple[str, int]]
+ErrorNames = Mapping[type[TidegateError], tuple[str, int]]
 
-_SAGEMAKER: Names = {
+_SAGEMAKER: ErrorNames = {
     ours.Invalid: ("ValidationException", 400),
     WrongType: ("SerializationException", 400),
     ours.NotFound: ("ValidationException", 400),
@@ -57,7 +57,7 @@ _SAGEMAKER: Names = {
     ours.ExpiredToken: ("ExpiredTokenException", 400),
     TidegateError: ("InternalFailure", 500),
 }
-_RUNTIME: Names = {
+_RUNTIME: ErrorNames = {
     ours.Invalid: ("ValidationError", 400),
     ours.NotFound: ("ValidationError", 400),
     ours.Conflict: ("ValidationError", 400),
@@ -67,7 +67,7 @@ _RUNTIME: Names = {
     **{kind: (name, 403) for kind, (name, _) in _SAGEMAKER.items() if issubclass(kind, ours.AuthError)},
     TidegateError: ("InternalFailure", 500),
 }
-_CLOUDWATCH: Names = {
+_CLOUDWATCH: ErrorNames = {
     ours.Invalid: ("InvalidParameterValueException", 400),
     Violation: ("ValidationException", 400),
     WrongType: ("SerializationException", 400),
@@ -81,7 +81,7 @@ _CLOUDWATCH: Names = {
     **{kind: face for kind, face in _SAGEMAKER.items() if issubclass(kind, ours.AuthError)},
     TidegateError: ("InternalServiceFault", 500),
 }
-_SCALING: Names = {
+_SCALING: ErrorNames = {
     ours.Invalid: ("ValidationException", 400),
     WrongType: ("SerializationException", 400),
     ours.NotFound: ("ObjectNotFoundException", 400),
@@ -94,7 +94,7 @@ _SCALING: Names = {
     **{kind: face for kind, face in _SAGEMAKER.items() if issubclass(kind, ours.AuthError)},
     TidegateError: ("InternalServiceException", 500),
 }
-_LOGS: Names = {
+_LOGS: ErrorNames = {
     ours.Invalid: ("InvalidParameterException", 400),
     WrongType: ("SerializationException", 400),
     ours.NotFound: ("ResourceNotFoundException", 400),
@@ -104,13 +104,13 @@ _LOGS: Names = {
     **{kind: face for kind, face in _SAGEMAKER.items() if issubclass(kind, ours.AuthError)},
     TidegateError: ("InternalFailure", 500),
 }
-_STS: Names = {
+_STS: ErrorNames = {
     ours.Invalid: ("ValidationError", 400),
     ours.TooLarge: ("RequestEntityTooLarge", 413),
     ours.Unavailable: ("ServiceUnavailable", 503),
     TidegateError: ("InternalFailure", 500),
 }
-_QUERY: Names = {
+_QUERY: ErrorNames = {
     WrongType: ("MalformedInput", 400),
     UnknownOperation: ("InvalidAction", 400),
     ours.AuthError: ("AccessDenied", 403),
@@ -122,7 +122,7 @@ _QUERY: Names = {
 }
 """What the query protocol names on its own, before the service's table is asked."""
 
-TABLE: Mapping[str, Names] = {
+TABLE: Mapping[str, ErrorNames] = {
     "sagemaker": _SAGEMAKER,
     "sagemaker-runtime": _RUNTIME,
     "cloudwatch": _CLOUDWATCH,
@@ -139,7 +139,7 @@ _RESOURCES = {
     "package": "model-package",
 }
 _NOUNS = {"model": "model", "config": "endpoint configuration", "endpoint": "endpoint"}
-_SENTENCES: Mapping[type[TidegateError], Mapping[str, str]] = {
+_MESSAGES: Mapping[type[TidegateError], Mapping[str, str]] = {
     ours.NotFound: {
         **{kind: f'Could not find {noun} "{{arn}}".' for kind, noun in _NOUNS.items()},
         "package-group": "ModelPackageGroup {arn} does not exist.",
@@ -155,25 +155,27 @@ _SENTENCES: Mapping[type[TidegateError], Mapping[str, str]] = {
 """Clients compare these word by word."""
 
 
-def face(service: str, error: TidegateError, *, query: bool, arn: Callable[[str], str], account: str) -> Face:
+def to_wire_error(
+    service: str, error: TidegateError, *, query: bool, arn: Callable[[str], str], account: str
+) -> WireError:
     """How ``service`` shows ``error``; ``query`` when it answers in the query protocol."""
-    if isinstance(error, Coded):
-        return Face(error.name, error.status, error.message, error.query_code)
+    if isinstance(error, NamedError):
+        return WireError(error.name, error.status, error.message, error.query_code)
     names = TABLE.get(service, _SAGEMAKER)
     for kind in type(error).__mro__:
         found = (query and _QUERY.get(kind)) or names.get(kind)
         if found:
-            return Face(*found, _sentence(service, error, arn, account), found[0])
+            return WireError(*found, _aws_message(service, error, arn, account), found[0])
     raise AssertionError("every table ends with TidegateError")
 
 
-def _sentence(service: str, error: TidegateError, arn: Callable[[str], str], account: str) -> str:
+def _aws_message(service: str, error: TidegateError, arn: Callable[[str], str], account: str) -> str:
     if error.about is None:
         return error.message
     kind, name = error.about
     if service == "sagemaker-runtime" and kind == "endpoint" and isinstance(error, ours.NotFound):
         return f"Endpoint {name} of account {account} not found."
-    sentence = _SENTENCES.get(type(error), {}).get(kind)
+    sentence = _MESSAGES.get(type(error), {}).get(kind)
     if sentence is None or service != "sagemaker":
         return error.message
     return sentence.format(arn=arn(f"{_RESOURCES[kind]}/{resource_name(name) if kind == 'package' else name}"))

@@ -32,14 +32,14 @@ _SURROGATES = (r"\uD800\uDC00-\uDBFF\uDFFF", r"\U00010000-\U0010ffff")
 _TOKENS = re.compile(r"\\([pP])\{(\w+)\}|\\[pP](\w)|\\z|\\.|\$\{[\d,]*\}|[\[\].]", re.DOTALL)
 
 
-def fits(value: str, pattern: str) -> bool:
+def matches(value: str, pattern: str) -> bool:
     """The whole value fits. A pattern that is not understood, which a newer botocore may bring, is not checked."""
-    compiled = _compiled(pattern)
+    compiled = _compile(pattern)
     return compiled is None or compiled.fullmatch(value) is not None
 
 
 @cache
-def _compiled(pattern: str) -> re.Pattern[str] | None:
+def _compile(pattern: str) -> re.Pattern[str] | None:
     try:
         return compile_java(pattern)
     except re.error as error:

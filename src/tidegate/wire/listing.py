@@ -13,7 +13,7 @@ from tidegate.wire.operation import Params
 T = TypeVar("T")
 E = TypeVar("E")
 
-PAGE = 10
+PAGE_SIZE = 10
 """Entries of a page unless MaxResults says otherwise."""
 
 _SORT = {"Name": "name", "CreationTime": "created", "Status": "created"}
@@ -26,7 +26,7 @@ class Listing:
     after: str | None
 
 
-def listing(params: Params, order: str = "Descending") -> Listing:
+def parse_listing(params: Params, order: str = "Descending") -> Listing:
     """``order`` is the operation's own where SortOrder is not given."""
     where = Filter(
         name_contains=params.get("NameContains"),
@@ -37,35 +37,35 @@ def listing(params: Params, order: str = "Descending") -> Listing:
         sort_by=_SORT[params.get("SortBy", "CreationTime")],
         descending=params.get("SortOrder", order) == "Descending",
     )
-    return Listing(where, params.get("MaxResults", PAGE), params.get("NextToken"))
+    return Listing(where, params.get("MaxResults", PAGE_SIZE), params.get("NextToken"))
 
 
-def by_status(
+def list_by_status(
     every: list[Saved[T]], params: Params, status: Callable[[Saved[T]], str]
 ) -> tuple[Sequence[Saved[T]], str | None]:
     """Status is derived, so that no index has it: ``every`` record that the other filters keep is read, and a page is
     a cut of those that match."""
-    wanted = listing(params)
+    wanted = parse_listing(params)
     found = every
     if "StatusEquals" in params:
         found = [saved for saved in found if status(saved) == params["StatusEquals"]]
     if params.get("SortBy") == "Status":
         found.sort(key=status, reverse=wanted.where.descending)
-    return cut(found, params)
+    return take_page(found, params)
 
 
-def cut(found: Sequence[E], params: Params) -> tuple[Sequence[E], str | None]:
+def take_page(found: Sequence[E], params: Params) -> tuple[Sequence[E], str | None]:
     """The page of ``found`` that is asked for, and the token of the next."""
-    start = _start(params.get("NextToken"))
-    end = start + params.get("MaxResults", PAGE)
-    return found[start:end], _token(end) if end < len(found) else None
+    start = _decode_token(params.get("NextToken"))
+    end = start + params.get("MaxResults", PAGE_SIZE)
+    return found[start:end], _encode_token(end) if end < len(found) else None
 
 
-def _token(start: int) -> str:
+def _encode_token(start: int) -> str:
     return base64.urlsafe_b64encode(json.dumps({"from": start}).encode()).decode()
 
 
-def _start(token: str | None) -> int:
+def _decode_token(token: str | None) -> int:
     try:
         return 0 if token is None else max(0, int(json.loads(base64.urlsafe_b64decode(token))["from"]))
     except (ValueError, KeyError, TypeError):

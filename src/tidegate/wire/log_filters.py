@@ -8,7 +8,7 @@ from tidegate.domain.errors import Invalid
 _WORD = re.compile(r'([?-]?)(?:"([^"]*)"|([^\s"]+))(?=\s|$)\s*')
 
 
-def matcher(pattern: str) -> Callable[[str], bool]:
+def compile_filter(pattern: str) -> Callable[[str], bool]:
     """Keeps a line that has all words of the pattern, none of those with ``-`` before them, and one at least of those
     with ``?``; the case counts, and quotes hold words together. Raises Invalid for a pattern of another kind."""
     text = pattern.strip()

@@ -4,20 +4,20 @@ from typing import TypeVar
 
 from tidegate.domain.errors import Invalid, NotFound
 from tidegate.ports.logs import Logs, LogStream
-from tidegate.wire.operation import Call, Free, Params, Rows
+from tidegate.wire.operation import AsyncOperation, OperationCall, Operations, Params
 from tidegate.wire.validation import Violation
 
 T = TypeVar("T")
-MOST_STREAMS, MOST_EVENTS = 50, 10_000
+MAX_STREAMS, MOST_EVENTS = 50, 10_000
 
 
-def logs_of(call: Call) -> Logs:
+def require_logs(call: OperationCall) -> Logs:
     if call.ctx.logs is None:
         raise NotFound("The specified log group does not exist.")
     return call.ctx.logs
 
 
-async def describe_log_groups(call: Call, params: Params) -> Params:
+async def describe_log_groups(call: OperationCall, params: Params) -> Params:
     """Groups of this account alone, all of the standard class."""
     for member in ("accountIdentifiers", "includeLinkedAccounts"):
         if params.get(member):
@@ -28,24 +28,24 @@ async def describe_log_groups(call: Call, params: Params) -> Params:
     wanted = {one.rpartition(":log-group:")[2].removesuffix(":*") for one in params.get("logGroupIdentifiers", [])}
     names = [
         name
-        for name in await logs_of(call).groups()
+        for name in await require_logs(call).groups()
         if name.startswith(prefix)
         and pattern.lower() in name.lower()
         and (not wanted or name in wanted)
         and params.get("logGroupClass", "STANDARD") == "STANDARD"
     ]
-    page, token = _page(names, params)
-    return {"logGroups": [_group(call, name) for name in page], "nextToken": token}
+    page, token = _take_page(names, params)
+    return {"logGroups": [_render_group(call, name) for name in page], "nextToken": token}
 
 
-def _group(call: Call, name: str) -> Params:
+def _render_group(call: OperationCall, name: str) -> Params:
     arn = call.arn(f"log-group:{name}", "logs")
     return {"logGroupName": name, "arn": f"{arn}:*", "logGroupArn": arn, "storedBytes": 0, "metricFilterCount": 0}
 
 
-async def describe_log_streams(call: Call, params: Params) -> Params:
-    group = group_name(params)
-    streams = list(await logs_of(call).streams(group))
+async def describe_log_streams(call: OperationCall, params: Params) -> Params:
+    group = parse_group_name(params)
+    streams = list(await require_logs(call).streams(group))
     if not streams:
         raise NotFound("The specified log group does not exist.")
     found = [stream for stream in streams if stream.name.startswith(params.get("logStreamNamePrefix", ""))]
@@ -55,31 +55,31 @@ async def describe_log_streams(call: Call, params: Params) -> Params:
         found.sort(key=lambda stream: stream.written)
     if params.get("descending"):
         found.reverse()
-    page, token = _page(found, params)
-    return {"logStreams": [_stream(call, group, stream) for stream in page], "nextToken": token}
+    page, token = _take_page(found, params)
+    return {"logStreams": [_render_stream(call, group, stream) for stream in page], "nextToken": token}
 
 
-def _stream(call: Call, group: str, stream: LogStream) -> Params:
+def _render_stream(call: OperationCall, group: str, stream: LogStream) -> Params:
     return {
         "logStreamName": stream.name,
-        "creationTime": milliseconds(stream.created),
-        "firstEventTimestamp": milliseconds(stream.created),
-        "lastEventTimestamp": milliseconds(stream.created),
-        "lastIngestionTime": milliseconds(stream.written),
+        "creationTime": to_milliseconds(stream.created),
+        "firstEventTimestamp": to_milliseconds(stream.created),
+        "lastEventTimestamp": to_milliseconds(stream.created),
+        "lastIngestionTime": to_milliseconds(stream.written),
         "arn": call.arn(f"log-group:{group}:log-stream:{stream.name}", "logs"),
         "storedBytes": stream.size,
     }
 
 
-async def get_log_events(call: Call, params: Params) -> Params:
+async def get_log_events(call: OperationCall, params: Params) -> Params:
     """Tokens are offsets: ``f/N`` goes on from there, ``b/0`` is the beginning. Lines before the end of an earlier
     answer do not come again."""
     token, limit = params.get("nextToken"), params.get("limit", MOST_EVENTS)
-    offset = _offset(token) if token else 0 if params.get("startFromHead") else None
-    found = await logs_of(call).read(group_name(params), params["logStreamName"], offset, limit)
+    offset = _decode_token(token) if token else 0 if params.get("startFromHead") else None
+    found = await require_logs(call).read(parse_group_name(params), params["logStreamName"], offset, limit)
     if found is None:
         raise NotFound("The specified log stream does not exist.")
-    at = milliseconds(found.stream.created)
+    at = to_milliseconds(found.stream.created)
     within = params.get("startTime", 0) <= at and (params.get("endTime") is None or at < params["endTime"])
     events = [{"timestamp": at, "ingestionTime": at, "message": line or " "} for line in found.lines]
     return {
@@ -89,32 +89,32 @@ async def get_log_events(call: Call, params: Params) -> Params:
     }
 
 
-def _offset(token: str) -> int:
+def _decode_token(token: str) -> int:
     way, _, number = token.partition("/")
     if way not in ("f", "b") or not number.isdecimal() or len(number) > 18:
         raise Invalid("The specified nextToken is invalid.")
     return int(number)
 
 
-def group_name(params: Params) -> str:
+def parse_group_name(params: Params) -> str:
     named = params.get("logGroupName") or params.get("logGroupIdentifier", "").rpartition(":log-group:")[2]
     if not named:
         raise Violation("Either logGroupName or logGroupIdentifier must be given.")
     return str(named)
 
 
-def _page(found: list[T], params: Params) -> tuple[list[T], str | None]:
+def _take_page(found: list[T], params: Params) -> tuple[list[T], str | None]:
     begin = int(token) if (token := params.get("nextToken", "0")).isdecimal() else 0
-    end = begin + params.get("limit", MOST_STREAMS)
+    end = begin + params.get("limit", MAX_STREAMS)
     return found[begin:end], str(end) if end < len(found) else None
 
 
-def milliseconds(seconds: float) -> int:
+def to_milliseconds(seconds: float) -> int:
     return int(seconds * 1000)
 
 
-ROWS: Rows = {
-    "DescribeLogGroups": Free(describe_log_groups),
-    "DescribeLogStreams": Free(describe_log_streams),
-    "GetLogEvents": Free(get_log_events),
+OPERATIONS: Operations = {
+    "DescribeLogGroups": AsyncOperation(describe_log_groups),
+    "DescribeLogStreams": AsyncOperation(describe_log_streams),
+    "GetLogEvents": AsyncOperation(get_log_events),
 }

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 from tidegate.domain.errors import Invalid, NotFound
 from tidegate.ports.logs import Logs, LogStream
-from tidegate.wire.log_filters import matcher
-from tidegate.wire.logs import MOST_EVENTS, group_name, logs_of, milliseconds
-from tidegate.wire.operation import Call, Free, Params, Rows
+from tidegate.wire.log_filters import compile_filter
+from tidegate.wire.logs import MOST_EVENTS, parse_group_name, require_logs, to_milliseconds
+from tidegate.wire.operation import AsyncOperation, OperationCall, Operations, Params
 
-READS = 64
+MAX_READS = 64
 """Reads of files that one call makes: one that keeps few lines of much ends with a token."""
 
 
 @dataclass
-class _Page:
+class _EventPage:
     """What one call collects. ``after`` is the stream and the offset to go on from; None at the end."""
 
     logs: Logs
@@ -29,7 +29,7 @@ class _Page:
 
     @property
     def full(self) -> bool:
-        return len(self.events) >= self.limit or self.reads >= READS
+        return len(self.events) >= self.limit or self.reads >= MAX_READS
 
     async def read(self, stream: LogStream, offset: int) -> int | None:
         """Takes lines of a stream; where to go on in it, or None at its end."""
@@ -41,28 +41,30 @@ class _Page:
             at = offset
             for line in found.lines:
                 if self.keeps(line):
-                    self.events.append(_event(self.group, stream, at, line))
+                    self.events.append(_render_event(self.group, stream, at, line))
                 at += len(line.encode()) + 1
             offset = found.next
         return offset
 
 
-async def filter_log_events(call: Call, params: Params) -> Params:
+async def filter_log_events(call: OperationCall, params: Params) -> Params:
     """Streams come in the order of their beginnings. A line has its stream's time, so a stream is within the times
     asked for or it is not."""
-    logs, group = logs_of(call), group_name(params)
-    streams = _chosen(list(await logs.streams(group)), params)
-    page = _Page(logs, group, matcher(params.get("filterPattern", "")), params.get("limit", MOST_EVENTS), [])
-    name, offset = _place(params.get("nextToken"))
+    logs, group = require_logs(call), parse_group_name(params)
+    streams = _select_streams(list(await logs.streams(group)), params)
+    page = _EventPage(
+        logs, group, compile_filter(params.get("filterPattern", "")), params.get("limit", MOST_EVENTS), []
+    )
+    name, offset = _decode_token(params.get("nextToken"))
     begin = next((at for at, one in enumerate(streams) if one.name == name), 0 if name is None else len(streams))
     for number, stream in enumerate(streams[begin:]):
         rest = await page.read(stream, offset if number == 0 else 0)
         if rest is not None:
-            return {"events": page.events, "searchedLogStreams": [], "nextToken": _token(stream.name, rest)}
+            return {"events": page.events, "searchedLogStreams": [], "nextToken": _encode_token(stream.name, rest)}
     return {"events": page.events, "searchedLogStreams": []}
 
 
-def _chosen(streams: list[LogStream], params: Params) -> list[LogStream]:
+def _select_streams(streams: list[LogStream], params: Params) -> list[LogStream]:
     if not streams:
         raise NotFound("The specified log group does not exist.")
     names, prefix = params.get("logStreamNames"), params.get("logStreamNamePrefix")
@@ -77,14 +79,14 @@ def _chosen(streams: list[LogStream], params: Params) -> list[LogStream]:
         for stream in streams
         if (names is None or stream.name in names)
         and stream.name.startswith(prefix or "")
-        and since <= milliseconds(stream.created)
-        and (until is None or milliseconds(stream.created) <= until)
+        and since <= to_milliseconds(stream.created)
+        and (until is None or to_milliseconds(stream.created) <= until)
     ]
     return sorted(found, key=lambda stream: (stream.created, stream.name))
 
 
-def _event(group: str, stream: LogStream, at: int, line: str) -> Params:
-    moment = milliseconds(stream.created)
+def _render_event(group: str, stream: LogStream, at: int, line: str) -> Params:
+    moment = to_milliseconds(stream.created)
     return {
         "logStreamName": stream.name,
         "timestamp": moment,
@@ -94,11 +96,11 @@ def _event(group: str, stream: LogStream, at: int, line: str) -> Params:
     }
 
 
-def _token(stream: str, offset: int) -> str:
+def _encode_token(stream: str, offset: int) -> str:
     return base64.urlsafe_b64encode(json.dumps([stream, offset]).encode()).decode()
 
 
-def _place(token: str | None) -> tuple[str | None, int]:
+def _decode_token(token: str | None) -> tuple[str | None, int]:
     if token is None:
         return None, 0
     try:
@@ -110,4 +112,4 @@ def _place(token: str | None) -> tuple[str | None, int]:
     return stream, offset
 
 
-ROWS: Rows = {"FilterLogEvents": Free(filter_log_events)}
+OPERATIONS: Operations = {"FilterLogEvents": AsyncOperation(filter_log_events)}

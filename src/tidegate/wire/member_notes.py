@@ -25,7 +25,7 @@ def _note(ignored: Iterable[str] = (), refused: Iterable[str] = ()) -> dict[str,
     return dict.fromkeys(ignored, Treatment.IGNORED) | dict.fromkeys(refused, Treatment.REFUSED)
 
 
-def _under(parents: Iterable[str], notes: Notes) -> dict[str, Treatment]:
+def _below_parents(parents: Iterable[str], notes: Notes) -> dict[str, Treatment]:
     return {f"{parent}.{path}": treatment for parent in parents for path, treatment in notes.items()}
 
 
@@ -79,21 +79,21 @@ _SPECIFICATION = _note(
         "SupportedContentTypes",
         "SupportedResponseMIMETypes",
     )
-) | _under(("Containers",), _PACKAGED)
+) | _below_parents(("Containers",), _PACKAGED)
 _ADDITIONAL = _SPECIFICATION | _note(ignored=("Description",))
 _KEPT_OF_PACKAGES = tuple(
     name
-    for name in sagemaker_packages.KEPT
+    for name in sagemaker_packages.KEPT_MEMBERS
     if name not in (sagemaker_packages.SPECIFICATION, sagemaker_packages.ADDITIONAL)
 )
 _CHANGED_OF_PACKAGES = tuple(
-    name for name in sagemaker_packages.CHANGED if name != sagemaker_packages.SPECIFICATION
+    name for name in sagemaker_packages.CHANGEABLE_MEMBERS if name != sagemaker_packages.SPECIFICATION
 )
 _PREDICTION = _note(ignored=("PrefixAwareId",), refused=("InferenceComponentName",))
 
 NOTES: Mapping[tuple[str, str], Notes] = {
     ("sagemaker", "CreateModel"): _note(ignored=("VpcConfig", "ExecutionRoleArn", "EnableNetworkIsolation"))
-    | _under(("PrimaryContainer", "Containers"), _CONTAINER),
+    | _below_parents(("PrimaryContainer", "Containers"), _CONTAINER),
     ("sagemaker", "CreateEndpointConfig"): _note(
         ignored=(
             "DataCaptureConfig",
@@ -106,16 +106,16 @@ NOTES: Mapping[tuple[str, str], Notes] = {
         ),
         refused=("DataCaptureConfig.EnableCapture", *sagemaker_configs.REFUSED),
     )
-    | _under(("ProductionVariants", "ShadowProductionVariants"), _VARIANT),
+    | _below_parents(("ProductionVariants", "ShadowProductionVariants"), _VARIANT),
     ("sagemaker", "CreateModelPackageGroup"): _note(refused=("ManagedConfiguration",)),
     ("sagemaker", "ListModelPackageGroups"): _note(refused=("CrossAccountFilterOption",)),
     ("sagemaker", "CreateModelPackage"): _note(ignored=_KEPT_OF_PACKAGES, refused=sagemaker_packages.REFUSED)
-    | _under((sagemaker_packages.SPECIFICATION,), _SPECIFICATION)
-    | _under((sagemaker_packages.ADDITIONAL,), _ADDITIONAL),
+    | _below_parents((sagemaker_packages.SPECIFICATION,), _SPECIFICATION)
+    | _below_parents((sagemaker_packages.ADDITIONAL,), _ADDITIONAL),
     ("sagemaker", "DescribeModelPackage"): _note(ignored=("IncludedData",)),
     ("sagemaker", "UpdateModelPackage"): _note(ignored=(*_CHANGED_OF_PACKAGES, "ClientToken"))
-    | _under((sagemaker_packages.SPECIFICATION,), _SPECIFICATION)
-    | _under((f"{sagemaker_packages.ADDITIONAL}ToAdd",), _ADDITIONAL),
+    | _below_parents((sagemaker_packages.SPECIFICATION,), _SPECIFICATION)
+    | _below_parents((f"{sagemaker_packages.ADDITIONAL}ToAdd",), _ADDITIONAL),
     ("sagemaker", "CreateTransformJob"): _note(
         ignored=(
             "TransformOutput.KmsKeyId",
@@ -174,7 +174,7 @@ NOTES: Mapping[tuple[str, str], Notes] = {
 }
 
 
-def treatment(service: str, operation: str, path: str) -> Treatment:
+def find_treatment(service: str, operation: str, path: str) -> Treatment:
     """What becomes of the member at ``path``, whose longest noted beginning counts."""
     notes, parts = NOTES.get((service, operation), {}), path.split(".")
     for length in range(len(parts), 0, -1):

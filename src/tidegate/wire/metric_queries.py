@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 
 from tidegate.domain.errors import Invalid
 from tidegate.domain.metric import MetricId, Query
-from tidegate.wire.cloudwatch_members import dimension_members, dimensions
+from tidegate.wire.cloudwatch_members import parse_dimensions, render_dimensions
 from tidegate.wire.operation import Params
 
 
-def query(line: Params) -> Query:
+def parse_query(line: Params) -> Query:
     """Raises Invalid. What lines must be together is not looked at here."""
     id, stat = line["Id"], line.get("MetricStat")
     if line.get("AccountId") is not None:
@@ -21,19 +21,19 @@ def query(line: Params) -> Query:
     named = stat["Metric"]
     if named.get("Namespace") is None or named.get("MetricName") is None:
         raise Invalid(f"{id}: MetricStat.Metric needs Namespace and MetricName")
-    metric = MetricId.of(named["Namespace"], named["MetricName"], dimensions(named))
+    metric = MetricId.of(named["Namespace"], named["MetricName"], parse_dimensions(named))
     return Query(id, metric, stat["Stat"], stat.get("Unit"), **shown)
 
 
-def common_period(lines: Iterable[Params]) -> int:
+def parse_common_period(lines: Iterable[Params]) -> int:
     """Seconds; raises Invalid where lines have different ones, or none has any."""
-    given = {_period(line) for line in lines} - {0}
+    given = {_parse_period(line) for line in lines} - {0}
     if len(given) != 1:
         raise Invalid(f"all lines of metric math must have one Period; these have {sorted(given) or 'none'}")
     return given.pop()
 
 
-def _period(line: Params) -> int:
+def _parse_period(line: Params) -> int:
     """0 where the line has none."""
     own, of_metric = (int(part.get("Period") or 0) for part in (line, line.get("MetricStat") or {}))
     if own and of_metric and own != of_metric:
@@ -41,18 +41,18 @@ def _period(line: Params) -> int:
     return own or of_metric
 
 
-def query_members(queries: Sequence[Query], period: int | None = None) -> list[Params]:
+def render_queries(queries: Sequence[Query], period: int | None = None) -> list[Params]:
     """``period`` is not said where it is None, as in Application Auto Scaling."""
-    return [_members(one, period) for one in queries]
+    return [_render_query(one, period) for one in queries]
 
 
-def _members(one: Query, period: int | None) -> Params:
+def _render_query(one: Query, period: int | None) -> Params:
     shared: Params = {"Id": one.id, "Label": one.label, "ReturnData": one.returned, "Period": one.period}
     if one.metric is None:
         return shared | {"Expression": one.expression}
     named = {
         "Namespace": one.metric.namespace,
         "MetricName": one.metric.name,
-        "Dimensions": dimension_members(dict(one.metric.dimensions)),
+        "Dimensions": render_dimensions(dict(one.metric.dimensions)),
     }
     return shared | {"MetricStat": {"Metric": named, "Period": period, "Stat": one.statistic, "Unit": one.unit}}

@@ -8,12 +8,12 @@ from tidegate.domain.errors import AuthError, NotFound, TidegateError
 _TYPES = {401: "authentication_error", 404: "not_found_error"}
 
 
-def status(error: TidegateError, otherwise: int) -> int:
+def error_status(error: TidegateError, otherwise: int) -> int:
     if isinstance(error, NotFound):
         return 404
     return 401 if isinstance(error, AuthError) else otherwise
 
 
-def body(status: int, name: str, message: str) -> bytes:
+def render_error(status: int, name: str, message: str) -> bytes:
     kind = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
     return json.dumps({"error": {"message": message, "type": kind, "param": None, "code": name}}).encode()

@@ -2,7 +2,7 @@
 
 A translator turns the validated members of one operation into use cases of ``service`` and back into members
 of the operation's output; members that are None are left out of the answer. It raises ``model.errors`` classes,
-or ``wire.errors.Coded`` where the service's model has an error name of its own.
+or ``wire.errors.NamedError`` where the service's model has an error name of its own.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -41,15 +41,15 @@ class WireResponse:
     body: bytes
 
 
-def nobody(endpoint: str) -> None:
+def ignore_endpoint(endpoint: str) -> None:
     """No engine to wake, or no observation to show."""
 
 
-async def everything(url: str) -> None:
+async def accept_any_data(url: str) -> None:
     """Model data is there, whatever its address."""
 
 
-def anything(container: Container) -> None:
+def accept_any_container(container: Container) -> None:
     """Every container can be run."""
 
 
@@ -64,14 +64,14 @@ class WireContext:
     region: str
     account: str
     can: Capabilities = field(default_factory=Capabilities)
-    kick: Callable[[str], None] = nobody
+    kick: Callable[[str], None] = ignore_endpoint
     """Wakes the engine of an endpoint; called after the transaction has landed."""
-    observed: Callable[[str], Observation | None] = nobody
+    observed: Callable[[str], Observation | None] = ignore_endpoint
     """The last observation of an endpoint."""
-    runnable: Callable[[Container], None] = anything
+    runnable: Callable[[Container], None] = accept_any_container
     """Raises Invalid for a container that this server cannot run: an image that its table does not have (naming
     those it has), a variable that would change which program runs."""
-    check_data: Callable[[str], Awaitable[None]] = everything
+    check_data: Callable[[str], Awaitable[None]] = accept_any_data
     """Looks for the model data at a URL. Raises MissingArtifact where there is none, ArtifactError where it cannot be
     used; returns where that cannot be known now."""
     queue: Queue | None = None
@@ -83,7 +83,7 @@ class WireContext:
 
 
 @dataclass(frozen=True)
-class Call:
+class OperationCall:
     """One call of an operation. ``now`` is read once, so that all of a call happens at one moment."""
 
     ctx: WireContext
@@ -97,7 +97,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class TxCall(Call):
+class TxCall(OperationCall):
     """A call inside one transaction of the store. It may be run again from the start, so it has no effects but
     those on ``tx``."""
 
@@ -105,24 +105,24 @@ class TxCall(Call):
 
 
 @dataclass(frozen=True)
-class InTx:
+class TxOperation:
     """An operation that is one transaction. ``kicks`` names the member with the endpoint to wake afterwards."""
 
     translate: Callable[[TxCall, Params], Params | None]
     kicks: str | None = None
     kicks_under: str = ""
     """What comes before that name, for things that are no endpoints."""
-    before: Callable[[Call, Params], Awaitable[None]] | None = None
+    before: Callable[[OperationCall, Params], Awaitable[None]] | None = None
     """Checks that look outside the store; they come before the transaction, which must not wait for them."""
 
 
 @dataclass(frozen=True)
-class Free:
+class AsyncOperation:
     """An operation that awaits what it needs and opens transactions itself with ``call.ctx.store.run``."""
 
-    translate: Callable[[Call, Params], Awaitable[Params | None]]
+    translate: Callable[[OperationCall, Params], Awaitable[Params | None]]
 
 
-Row = InTx | Free
-Rows = dict[str, Row]
+Operation = TxOperation | AsyncOperation
+Operations = dict[str, Operation]
 """Operation name -> row, of one service."""

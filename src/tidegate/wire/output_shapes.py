@@ -9,13 +9,13 @@ from botocore.validate import ParamValidator
 from tidegate.wire.validation_overrides import ALLOWANCES
 
 
-def tidy(shape: StructureShape | None, members: dict[str, Any] | None) -> dict[str, Any]:
+def drop_empty(shape: StructureShape | None, members: dict[str, Any] | None) -> dict[str, Any]:
     """Without members that are None and without empty structures: strict clients fail on ``{}``. A member that
     the shape does not have is a bug, and raises LookupError."""
-    return _tidy(shape, members) if shape and members else {}
+    return _drop_empty(shape, members) if shape and members else {}
 
 
-def _tidy(shape: Shape, value: Any) -> Any:
+def _drop_empty(shape: Shape, value: Any) -> Any:
     if isinstance(shape, StructureShape):
         kept = {}
         for name, entry in value.items():
@@ -23,40 +23,40 @@ def _tidy(shape: Shape, value: Any) -> Any:
                 continue
             if name not in shape.members:
                 raise LookupError(f"{shape.name} has no member {name}")
-            kept[name] = _tidy(shape.members[name], entry)
+            kept[name] = _drop_empty(shape.members[name], entry)
             if kept[name] == {} and isinstance(shape.members[name], StructureShape):
                 del kept[name]
         return kept
     if isinstance(shape, ListShape):
-        return [_tidy(shape.member, entry) for entry in value]
+        return [_drop_empty(shape.member, entry) for entry in value]
     if isinstance(shape, MapShape):
-        return {key: _tidy(shape.value, entry) for key, entry in value.items() if entry is not None}
+        return {key: _drop_empty(shape.value, entry) for key, entry in value.items() if entry is not None}
     return value
 
 
-def complaint(service: str, shape: StructureShape | None, members: dict[str, Any]) -> str | None:
+def find_shape_error(service: str, shape: StructureShape | None, members: dict[str, Any]) -> str | None:
     """What botocore's own validator and the shape's lists of values have against an answer; None when it fits."""
     if shape is None:
         return f"members without an output shape: {sorted(members)}" if members else None
     report = ParamValidator().validate(members, shape)
     if report.has_errors():
         return str(report.generate_report())
-    return next(_strangers(service, shape, members), None)
+    return next(_unknown_values(service, shape, members), None)
 
 
-def _strangers(service: str, shape: Shape, value: Any) -> Iterator[str]:
+def _unknown_values(service: str, shape: Shape, value: Any) -> Iterator[str]:
     if isinstance(shape, StructureShape):
         for name, entry in value.items():
             if name not in shape.members:
                 yield f"{shape.name} has no member {name}"
             else:
-                yield from _strangers(service, shape.members[name], entry)
+                yield from _unknown_values(service, shape.members[name], entry)
     elif isinstance(shape, ListShape):
         for entry in value:
-            yield from _strangers(service, shape.member, entry)
+            yield from _unknown_values(service, shape.member, entry)
     elif isinstance(shape, MapShape):
         for entry in value.values():
-            yield from _strangers(service, shape.value, entry)
+            yield from _unknown_values(service, shape.value, entry)
     elif (service, shape.name) in ALLOWANCES:
         return
     elif shape.metadata.get("enum") and value not in shape.metadata["enum"]:

@@ -5,7 +5,7 @@ from tidegate.domain.errors import Conflict, Invalid, Unavailable
 from tidegate.rollout.status import status
 from tidegate.service.asynchronous import config_of
 from tidegate.service.endpoints import get_endpoint
-from tidegate.wire.operation import InTx, Params, Rows, TxCall
+from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
 
 
 def invoke_endpoint(call: TxCall, params: Params) -> Params:
@@ -18,7 +18,7 @@ def invoke_endpoint(call: TxCall, params: Params) -> Params:
     raise Unavailable(f"No healthy instance of endpoint {endpoint.name} could take the request: try again")
 
 
-ROWS: Rows = {
-    "InvokeEndpoint": InTx(invoke_endpoint),
-    "InvokeEndpointWithResponseStream": InTx(invoke_endpoint),
+OPERATIONS: Operations = {
+    "InvokeEndpoint": TxOperation(invoke_endpoint),
+    "InvokeEndpointWithResponseStream": TxOperation(invoke_endpoint),
 }

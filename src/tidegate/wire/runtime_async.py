@@ -6,7 +6,7 @@ from uuid import UUID
 from tidegate.domain.errors import Unavailable
 from tidegate.service import asynchronous as use
 from tidegate.service.asynchronous import Asking
-from tidegate.wire.operation import Call, Free, Params, Rows
+from tidegate.wire.operation import AsyncOperation, OperationCall, Operations, Params
 
 _HEADERS = {
     "ContentType": "content-type",
@@ -16,7 +16,7 @@ _HEADERS = {
 }
 
 
-async def invoke_endpoint_async(call: Call, params: Params) -> Params:
+async def invoke_endpoint_async(call: OperationCall, params: Params) -> Params:
     queue = call.ctx.queue
     if queue is None:
         raise Unavailable("This server takes no asynchronous requests")
@@ -46,4 +46,4 @@ def _uuid(id: str) -> UUID:
     return UUID(bytes=hashlib.sha256(id.encode()).digest()[:16], version=4)
 
 
-ROWS: Rows = {"InvokeEndpointAsync": Free(invoke_endpoint_async)}
+OPERATIONS: Operations = {"InvokeEndpointAsync": AsyncOperation(invoke_endpoint_async)}

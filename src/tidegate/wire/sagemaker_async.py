@@ -7,7 +7,7 @@ _INCLUDE = {"SUCCESS_NOTIFICATION_TOPIC": "success", "ERROR_NOTIFICATION_TOPIC":
 DEFAULT_CONCURRENT = Asynchronous.max_concurrent
 
 
-def read(given: Params) -> Asynchronous:
+def parse_async_config(given: Params) -> Asynchronous:
     output = given["OutputConfig"]
     told = output.get("NotificationConfig", {})
     topics = {key: told.get(member) for key, member in (("success", "SuccessTopic"), ("error", "ErrorTopic"))}
@@ -23,9 +23,9 @@ def read(given: Params) -> Asynchronous:
     )
 
 
-def shown(config: Asynchronous) -> Params:
+def render_async_config(config: Asynchronous) -> Params:
     """What a config that came another way looks like in SageMaker's words: topics alone, the first of each."""
-    topics = {"SuccessTopic": _topic(config.success), "ErrorTopic": _topic(config.error)}
+    topics = {"SuccessTopic": _first_topic(config.success), "ErrorTopic": _first_topic(config.error)}
     include = [name for name, key in _INCLUDE.items() if key in config.include]
     told: Params = {name: topic for name, topic in topics.items() if topic}
     if include:
@@ -40,5 +40,5 @@ def shown(config: Asynchronous) -> Params:
     }
 
 
-def _topic(sinks: tuple[str, ...]) -> str | None:
+def _first_topic(sinks: tuple[str, ...]) -> str | None:
     return next((sink for sink in sinks if sink.startswith("arn:")), None)

@@ -5,11 +5,11 @@ from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import ROUTINGS, RoutingStrategy
 from tidegate.service import configs as use
 from tidegate.wire import sagemaker_async
-from tidegate.wire.listing import listing
-from tidegate.wire.operation import InTx, Params, Rows, TxCall
-from tidegate.wire.sagemaker_serverless import SERVERLESS_TYPE, bounds_of, told
-from tidegate.wire.sagemaker_tags import tags_of
-from tidegate.wire.unsupported import not_yet, refuse
+from tidegate.wire.listing import parse_listing
+from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
+from tidegate.wire.sagemaker_serverless import SERVERLESS_TYPE, parse_serverless, render_serverless
+from tidegate.wire.sagemaker_tags import parse_tags
+from tidegate.wire.unsupported import refuse, unsupported
 
 REFUSED = ("ExplainerConfig", "CrossRegionTrafficConfig")
 _ASYNC = "AsyncInferenceConfig"
@@ -35,29 +35,31 @@ _VARIANT_USED = (
 def create_endpoint_config(call: TxCall, params: Params) -> Params:
     refuse(params, REFUSED)
     if params.get("DataCaptureConfig", {}).get("EnableCapture"):
-        raise not_yet("DataCaptureConfig with EnableCapture true")
+        raise unsupported("DataCaptureConfig with EnableCapture true")
     config = EndpointConfig(
         params["EndpointConfigName"],
-        tuple(_variant(given) for given in params["ProductionVariants"]),
+        tuple(_parse_variant(given) for given in params["ProductionVariants"]),
         call.now,
         wire={name: value for name, value in params.items() if name not in _USED},
-        shadows=tuple(_variant(given) for given in params.get("ShadowProductionVariants", [])),
-        asynchronous=sagemaker_async.read(params["AsyncInferenceConfig"]) if _ASYNC in params else None,
+        shadows=tuple(_parse_variant(given) for given in params.get("ShadowProductionVariants", [])),
+        asynchronous=sagemaker_async.parse_async_config(params["AsyncInferenceConfig"])
+        if _ASYNC in params
+        else None,
     )
-    use.create_config(call.tx, config, tags_of(params), call.now)
+    use.create_config(call.tx, config, parse_tags(params), call.now)
     return {"EndpointConfigArn": arn(call, config.name)}
 
 
-def _variant(given: Params) -> ProductionVariant:
+def _parse_variant(given: Params) -> ProductionVariant:
     refuse(given, VARIANT_REFUSED)
-    serverless = bounds_of(given)
+    serverless = parse_serverless(given)
     for name in ("ModelName",) if serverless else ("ModelName", *_INSTANCES):
         if name not in given:
             raise Invalid(f"Variant '{given['VariantName']}' needs {name}")
     _check_scaling(given)
     strategy = given.get("RoutingConfig", {}).get("RoutingStrategy")
     if strategy is not None and strategy not in ROUTINGS:
-        raise not_yet(f"RoutingStrategy {strategy}")
+        raise unsupported(f"RoutingStrategy {strategy}")
     return ProductionVariant(
         given["VariantName"],
         given["ModelName"],
@@ -88,19 +90,19 @@ def describe_endpoint_config(call: TxCall, params: Params) -> Params:
     return {
         "EndpointConfigName": config.name,
         "EndpointConfigArn": arn(call, config.name),
-        "ProductionVariants": [_shown(variant) for variant in config.variants],
-        "ShadowProductionVariants": [_shown(variant) for variant in config.shadows] or None,
+        "ProductionVariants": [_render_variant(variant) for variant in config.variants],
+        "ShadowProductionVariants": [_render_variant(variant) for variant in config.shadows] or None,
         "CreationTime": config.created_at,
-        _ASYNC: sagemaker_async.shown(config.asynchronous) if config.asynchronous else None,
+        _ASYNC: sagemaker_async.render_async_config(config.asynchronous) if config.asynchronous else None,
         **config.wire,
     }
 
 
-def _shown(variant: ProductionVariant) -> Params:
+def _render_variant(variant: ProductionVariant) -> Params:
     return {
         "VariantName": variant.name,
         "ModelName": variant.model_name,
-        **_capacity(variant),
+        **_render_capacity(variant),
         "InitialVariantWeight": variant.weight,
         "RoutingConfig": {"RoutingStrategy": variant.routing} if variant.routing else None,
         "ModelDataDownloadTimeoutInSeconds": variant.download_timeout,
@@ -109,14 +111,14 @@ def _shown(variant: ProductionVariant) -> Params:
     }
 
 
-def _capacity(variant: ProductionVariant) -> Params:
+def _render_capacity(variant: ProductionVariant) -> Params:
     if variant.serverless is not None:
-        return {"ServerlessConfig": told(variant.serverless)}
+        return {"ServerlessConfig": render_serverless(variant.serverless)}
     return {"InitialInstanceCount": variant.instance_count, "InstanceType": variant.instance_type}
 
 
 def list_endpoint_configs(call: TxCall, params: Params) -> Params:
-    wanted = listing(params)
+    wanted = parse_listing(params)
     page = use.list_configs(call.tx, wanted.where, wanted.limit, wanted.after)
     entries = [
         {
@@ -137,9 +139,9 @@ def arn(call: TxCall, name: str) -> str:
     return call.arn(f"endpoint-config/{name}")
 
 
-ROWS: Rows = {
-    "CreateEndpointConfig": InTx(create_endpoint_config),
-    "DescribeEndpointConfig": InTx(describe_endpoint_config),
-    "ListEndpointConfigs": InTx(list_endpoint_configs),
-    "DeleteEndpointConfig": InTx(delete_endpoint_config),
+OPERATIONS: Operations = {
+    "CreateEndpointConfig": TxOperation(create_endpoint_config),
+    "DescribeEndpointConfig": TxOperation(describe_endpoint_config),
+    "ListEndpointConfigs": TxOperation(list_endpoint_configs),
+    "DeleteEndpointConfig": TxOperation(delete_endpoint_config),
 }

@@ -4,11 +4,11 @@ from tidegate.domain.errors import Invalid
 from tidegate.domain.rollout import BlueGreen, CapacitySize, DeploymentConfig, Rolling, Routing, SizeType
 from tidegate.wire.operation import Params
 
-WHOLE = CapacitySize(SizeType.CAPACITY_PERCENT, 100)
+ALL_AT_ONCE = CapacitySize(SizeType.CAPACITY_PERCENT, 100)
 """Rolling back all at once, which is also what an absent RollbackMaximumBatchSize means."""
 
 
-def deployment_of(params: Params) -> DeploymentConfig | None:
+def parse_deployment(params: Params) -> DeploymentConfig | None:
     """The member DeploymentConfig; None where it is absent. Raises Invalid."""
     given = params.get("DeploymentConfig")
     if given is None:
@@ -19,15 +19,15 @@ def deployment_of(params: Params) -> DeploymentConfig | None:
     policy = blue_green or rolling or {}
     alarms = given.get("AutoRollbackConfiguration", {}).get("Alarms", [])
     return DeploymentConfig(
-        _blue_green(blue_green) if blue_green else None,
-        _rolling(rolling) if rolling else None,
+        _parse_blue_green(blue_green) if blue_green else None,
+        _parse_rolling(rolling) if rolling else None,
         policy.get("MaximumExecutionTimeoutInSeconds"),
         tuple(dict.fromkeys(alarm["AlarmName"] for alarm in alarms if "AlarmName" in alarm)),
         wire=given,
     )
 
 
-def _blue_green(given: Params) -> BlueGreen:
+def _parse_blue_green(given: Params) -> BlueGreen:
     traffic = given["TrafficRoutingConfiguration"]
     routing = Routing(traffic["Type"])
     sizes = {Routing.CANARY: "CanarySize", Routing.LINEAR: "LinearStepSize"}
@@ -39,21 +39,21 @@ def _blue_green(given: Params) -> BlueGreen:
         name = sizes[routing]
         if name not in traffic:
             raise Invalid(f"Traffic routing {routing} needs {name}")
-        size = _size(name, traffic[name], 10 if routing is Routing.LINEAR else 1, 50)
+        size = _parse_size(name, traffic[name], 10 if routing is Routing.LINEAR else 1, 50)
     return BlueGreen(routing, traffic["WaitIntervalInSeconds"], size, given.get("TerminationWaitInSeconds", 0))
 
 
-def _rolling(given: Params) -> Rolling:
+def _parse_rolling(given: Params) -> Rolling:
     rollback = given.get("RollbackMaximumBatchSize")
-    size = _size("RollbackMaximumBatchSize", rollback, 5, 100) if rollback else WHOLE
+    size = _parse_size("RollbackMaximumBatchSize", rollback, 5, 100) if rollback else ALL_AT_ONCE
     return Rolling(
-        _size("MaximumBatchSize", given["MaximumBatchSize"], 5, 50),
+        _parse_size("MaximumBatchSize", given["MaximumBatchSize"], 5, 50),
         given["WaitIntervalInSeconds"],
-        None if size == WHOLE else size,
+        None if size == ALL_AT_ONCE else size,
     )
 
 
-def _size(name: str, given: Params, low: int, high: int) -> CapacitySize:
+def _parse_size(name: str, given: Params, low: int, high: int) -> CapacitySize:
     """A percentage within bounds; counts are checked against the config by the plan."""
     size = CapacitySize(SizeType(given["Type"]), given["Value"])
     if size.type is SizeType.CAPACITY_PERCENT and not low <= size.value <= high:
@@ -61,27 +61,27 @@ def _size(name: str, given: Params, low: int, high: int) -> CapacitySize:
     return size
 
 
-def shown(deployment: DeploymentConfig | None) -> Params | None:
+def render_deployment(deployment: DeploymentConfig | None) -> Params | None:
     """As SageMaker describes it; one that came by another door is spelled from ours."""
     if deployment is None:
         return None
-    return dict(deployment.wire) or _spelled(deployment)
+    return dict(deployment.wire) or _render_policy(deployment)
 
 
-def _spelled(deployment: DeploymentConfig) -> Params:
+def _render_policy(deployment: DeploymentConfig) -> Params:
     alarms = [{"AlarmName": name} for name in deployment.alarms]
     timeout = {"MaximumExecutionTimeoutInSeconds": deployment.execution_timeout}
     rolling = deployment.rolling
     blue_green = None if rolling else deployment.blue_green or BlueGreen()
     return {
-        "BlueGreenUpdatePolicy": {**_spelled_blue_green(blue_green), **timeout} if blue_green else None,
-        "RollingUpdatePolicy": {**_spelled_rolling(rolling), **timeout} if rolling else None,
+        "BlueGreenUpdatePolicy": {**_render_blue_green(blue_green), **timeout} if blue_green else None,
+        "RollingUpdatePolicy": {**_render_rolling(rolling), **timeout} if rolling else None,
         "AutoRollbackConfiguration": {"Alarms": alarms} if alarms else None,
     }
 
 
-def _spelled_blue_green(policy: BlueGreen) -> Params:
-    size = _spelled_size(policy.size)
+def _render_blue_green(policy: BlueGreen) -> Params:
+    size = _render_size(policy.size)
     return {
         "TrafficRoutingConfiguration": {
             "Type": policy.routing,
@@ -93,13 +93,13 @@ def _spelled_blue_green(policy: BlueGreen) -> Params:
     }
 
 
-def _spelled_rolling(policy: Rolling) -> Params:
+def _render_rolling(policy: Rolling) -> Params:
     return {
-        "MaximumBatchSize": _spelled_size(policy.batch),
+        "MaximumBatchSize": _render_size(policy.batch),
         "WaitIntervalInSeconds": policy.wait,
-        "RollbackMaximumBatchSize": _spelled_size(policy.rollback_batch),
+        "RollbackMaximumBatchSize": _render_size(policy.rollback_batch),
     }
 
 
-def _spelled_size(size: CapacitySize | None) -> Params | None:
+def _render_size(size: CapacitySize | None) -> Params | None:
     return {"Type": size.type, "Value": size.value} if size else None

@@ -9,75 +9,75 @@ from tidegate.domain.registry import Container, Model
 from tidegate.domain.rollout import DeploymentConfig, Version
 from tidegate.rollout.status import Variants, VariantView, status, variants
 from tidegate.wire import sagemaker_async
-from tidegate.wire.operation import Call, Params
-from tidegate.wire.sagemaker_deployment import shown
-from tidegate.wire.sagemaker_serverless import told
+from tidegate.wire.operation import OperationCall, Params
+from tidegate.wire.sagemaker_deployment import render_deployment
+from tidegate.wire.sagemaker_serverless import render_serverless
 
-LONGEST_REASON = 1024
-LONGEST_IMAGE = 255
+MAX_REASON = 1024
+MAX_IMAGE = 255
 
 
-def described(call: Call, endpoint: Endpoint, seen: Observation | None) -> Params:
-    views, version = variants(endpoint, seen), _version(endpoint)
+def render_endpoint(call: OperationCall, endpoint: Endpoint, seen: Observation | None) -> Params:
+    views, version = variants(endpoint, seen), _version_to_describe(endpoint)
     queue = next((one.asynchronous for one in version.variants if one.asynchronous), None) if version else None
     return {
         "EndpointName": endpoint.name,
         "EndpointArn": arn(call, endpoint.name),
         "EndpointConfigName": version.config_name if version else None,
         "EndpointStatus": status(endpoint)[0],
-        "FailureReason": endpoint.failure_reason[:LONGEST_REASON] if endpoint.failure_reason else None,
+        "FailureReason": endpoint.failure_reason[:MAX_REASON] if endpoint.failure_reason else None,
         "CreationTime": endpoint.created_at,
         "LastModifiedTime": endpoint.modified_at,
-        "ProductionVariants": [_variant(view) for view in views.current] or None,
-        "ShadowProductionVariants": [_variant(view) for view in views.shadows] or None,
-        "LastDeploymentConfig": _deployment(endpoint),
-        "AsyncInferenceConfig": sagemaker_async.shown(queue) if queue else None,
-        "PendingDeploymentSummary": _pending(views),
+        "ProductionVariants": [_render_variant(view) for view in views.current] or None,
+        "ShadowProductionVariants": [_render_variant(view) for view in views.shadows] or None,
+        "LastDeploymentConfig": _render_deployment(endpoint),
+        "AsyncInferenceConfig": sagemaker_async.render_async_config(queue) if queue else None,
+        "PendingDeploymentSummary": _render_pending(views),
         **(version.wire if version else {}),
     }
 
 
-def arn(call: Call, name: str) -> str:
+def arn(call: OperationCall, name: str) -> str:
     return call.arn(f"endpoint/{name}")
 
 
-def _deployment(endpoint: Endpoint) -> Params | None:
+def _render_deployment(endpoint: Endpoint) -> Params | None:
     """That of the latest creation or update. After an update that named none there is none to see, or Terraform would
     plan its removal for ever; RetainDeploymentConfig still finds the one before."""
     latest = endpoint.rollout or endpoint.last
     if latest is not None and latest.deployment == DeploymentConfig():
         return None
-    return shown(endpoint.deployment)
+    return render_deployment(endpoint.deployment)
 
 
-def _version(endpoint: Endpoint) -> Version | None:
+def _version_to_describe(endpoint: Endpoint) -> Version | None:
     """What serves; before there is one, what is or was to be brought up."""
     first = endpoint.rollout or endpoint.last
     return endpoint.serving or (first.new if first else None)
 
 
-def _pending(views: Variants) -> Params | None:
+def _render_pending(views: Variants) -> Params | None:
     if views.pending_config is None:
         return None
     return {
         "EndpointConfigName": views.pending_config,
         "StartTime": views.pending_since,
-        "ProductionVariants": [_coming(view) for view in views.pending],
-        "ShadowProductionVariants": [_coming(view) for view in views.pending_shadows] or None,
+        "ProductionVariants": [_render_pending_variant(view) for view in views.pending],
+        "ShadowProductionVariants": [_render_pending_variant(view) for view in views.pending_shadows] or None,
     }
 
 
-def _coming(view: VariantView) -> Params:
-    return {**_variant(view), "InstanceType": None if view.spec.serverless else view.spec.instance_type}
+def _render_pending_variant(view: VariantView) -> Params:
+    return {**_render_variant(view), "InstanceType": None if view.spec.serverless else view.spec.instance_type}
 
 
-def _variant(view: VariantView) -> Params:
+def _render_variant(view: VariantView) -> Params:
     return {
         "VariantName": view.name,
-        "DeployedImages": [_image(view.spec.model, container) for container in view.spec.model.containers],
+        "DeployedImages": [_render_image(view.spec.model, container) for container in view.spec.model.containers],
         "CurrentWeight": view.current_weight,
         "DesiredWeight": view.desired_weight,
-        **_capacity(view),
+        **_render_capacity(view),
         "VariantStatus": [
             {"Status": each.status, "StatusMessage": each.message, "StartTime": each.since}
             for each in view.statuses
@@ -88,7 +88,7 @@ def _variant(view: VariantView) -> Params:
     }
 
 
-def _image(model: Model, container: Container) -> Params:
+def _render_image(model: Model, container: Container) -> Params:
     """SageMaker resolves a tag to a digest when the model is created. Here an image is a name that stands for a
     runtime of this server, so the digest is of the name and the server's version; a digest in the name stays."""
     name = container.image
@@ -98,14 +98,17 @@ def _image(model: Model, container: Container) -> Params:
         folder, slash, last = name.rpartition("/")
         digest = hashlib.sha256(f"{name} {tidegate.__version__}".encode()).hexdigest()
         resolved = f"{folder}{slash}{last.partition(':')[0]}@sha256:{digest}"
-    if len(resolved) > LONGEST_IMAGE:
+    if len(resolved) > MAX_IMAGE:
         return {"SpecifiedImage": name}
     return {"SpecifiedImage": name, "ResolvedImage": resolved, "ResolutionTime": model.created_at}
 
 
-def _capacity(view: VariantView) -> Params:
+def _render_capacity(view: VariantView) -> Params:
     """A serverless variant has no instances to tell of."""
     if view.spec.serverless is None:
         return {"CurrentInstanceCount": view.current_count, "DesiredInstanceCount": view.desired_count}
     current = view.current_serverless or view.spec.serverless
-    return {"CurrentServerlessConfig": told(current), "DesiredServerlessConfig": told(view.spec.serverless)}
+    return {
+        "CurrentServerlessConfig": render_serverless(current),
+        "DesiredServerlessConfig": render_serverless(view.spec.serverless),
+    }

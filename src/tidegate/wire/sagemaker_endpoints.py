@@ -9,18 +9,18 @@ from tidegate.rollout.status import status
 from tidegate.service import endpoints as use
 from tidegate.service.endpoints import Asked, Keep
 from tidegate.service.record_kinds import ENDPOINT
-from tidegate.wire.listing import by_status, listing
-from tidegate.wire.operation import InTx, Params, Rows, TxCall
-from tidegate.wire.sagemaker_deployment import deployment_of
-from tidegate.wire.sagemaker_describe import arn, described
-from tidegate.wire.sagemaker_tags import tags_of
+from tidegate.wire.listing import list_by_status, parse_listing
+from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
+from tidegate.wire.sagemaker_deployment import parse_deployment
+from tidegate.wire.sagemaker_describe import arn, render_endpoint
+from tidegate.wire.sagemaker_tags import parse_tags
 
 
 def create_endpoint(call: TxCall, params: Params) -> Params:
     name: str = params["EndpointName"]
-    asked = Asked(params["EndpointConfigName"], deployment_of(params), call.access_key)
+    asked = Asked(params["EndpointConfigName"], parse_deployment(params), call.access_key)
     use.create_endpoint(
-        call.tx, name, asked, tags_of(params), rollout_id=_rollout_id(call), can=call.ctx.can, now=call.now
+        call.tx, name, asked, parse_tags(params), rollout_id=_new_rollout_id(call), can=call.ctx.can, now=call.now
     )
     return {"EndpointArn": arn(call, name)}
 
@@ -28,14 +28,16 @@ def create_endpoint(call: TxCall, params: Params) -> Params:
 def update_endpoint(call: TxCall, params: Params) -> Params:
     """AWS has no memory of what an alarm turned down, so a client of this door overrides ours."""
     name: str = params["EndpointName"]
-    deployment = _deployment(call, params)
-    asked = Asked(params["EndpointConfigName"], deployment, call.access_key, _keep(params), override=True)
-    use.update_endpoint(call.tx, name, asked, rollout_id=_rollout_id(call), can=call.ctx.can, now=call.now)
+    deployment = _choose_deployment(call, params)
+    asked = Asked(
+        params["EndpointConfigName"], deployment, call.access_key, _parse_retained(params), override=True
+    )
+    use.update_endpoint(call.tx, name, asked, rollout_id=_new_rollout_id(call), can=call.ctx.can, now=call.now)
     return {"EndpointArn": arn(call, name)}
 
 
-def _deployment(call: TxCall, params: Params) -> DeploymentConfig | None:
-    given = deployment_of(params)
+def _choose_deployment(call: TxCall, params: Params) -> DeploymentConfig | None:
+    given = parse_deployment(params)
     if not params.get("RetainDeploymentConfig"):
         return given
     if given is not None:
@@ -43,7 +45,7 @@ def _deployment(call: TxCall, params: Params) -> DeploymentConfig | None:
     return use.get_endpoint(call.tx, params["EndpointName"]).body.deployment
 
 
-def _keep(params: Params) -> Keep:
+def _parse_retained(params: Params) -> Keep:
     """Without RetainAllVariantProperties nothing is retained, and exclusions say nothing."""
     if not params.get("RetainAllVariantProperties"):
         return Keep()
@@ -66,12 +68,12 @@ def update_endpoint_weights_and_capacities(call: TxCall, params: Params) -> Para
             bounds.get("MaxConcurrency"),
             bounds.get("ProvisionedConcurrency"),
         )
-    _need_variants(endpoint, list(changes))
+    _require_variants(endpoint, list(changes))
     use.update_weights_and_capacities(call.tx, name, changes, call.ctx.can, call.now)
     return {"EndpointArn": arn(call, name)}
 
 
-def _need_variants(endpoint: Endpoint, names: list[str]) -> None:
+def _require_variants(endpoint: Endpoint, names: list[str]) -> None:
     """Raises Invalid, in SageMaker's words, for names that no variant of what serves has."""
     known = [variant.name for variant in endpoint.serving.variants] if endpoint.serving else []
     unknown = ", ".join(f'"{name}"' for name in names if name not in known)
@@ -88,25 +90,25 @@ def delete_endpoint(call: TxCall, params: Params) -> None:
 
 def describe_endpoint(call: TxCall, params: Params) -> Params:
     endpoint = use.get_endpoint(call.tx, params["EndpointName"]).body
-    return described(call, endpoint, call.ctx.observed(endpoint.name))
+    return render_endpoint(call, endpoint, call.ctx.observed(endpoint.name))
 
 
 def list_endpoints(call: TxCall, params: Params) -> Params:
     if "StatusEquals" in params or params.get("SortBy") == "Status":
-        every = call.tx.find(ENDPOINT, listing(params).where).items
-        found, token = by_status(every, params, _status)
+        every = call.tx.find(ENDPOINT, parse_listing(params).where).items
+        found, token = list_by_status(every, params, _status)
     else:
-        wanted = listing(params)
+        wanted = parse_listing(params)
         page = call.tx.find(ENDPOINT, wanted.where, wanted.limit, wanted.after)
         found, token = page.items, page.next
-    return {"Endpoints": [_entry(call, saved) for saved in found], "NextToken": token}
+    return {"Endpoints": [_render_summary(call, saved) for saved in found], "NextToken": token}
 
 
 def _status(saved: Saved[Endpoint]) -> str:
     return str(status(saved.body)[0])
 
 
-def _entry(call: TxCall, saved: Saved[Endpoint]) -> Params:
+def _render_summary(call: TxCall, saved: Saved[Endpoint]) -> Params:
     return {
         "EndpointName": saved.name,
         "EndpointArn": arn(call, saved.name),
@@ -116,15 +118,17 @@ def _entry(call: TxCall, saved: Saved[Endpoint]) -> Params:
     }
 
 
-def _rollout_id(call: TxCall) -> str:
+def _new_rollout_id(call: TxCall) -> str:
     return call.ctx.ids.new("rollout")
 
 
-ROWS: Rows = {
-    "CreateEndpoint": InTx(create_endpoint, kicks="EndpointName"),
-    "UpdateEndpoint": InTx(update_endpoint, kicks="EndpointName"),
-    "UpdateEndpointWeightsAndCapacities": InTx(update_endpoint_weights_and_capacities, kicks="EndpointName"),
-    "DeleteEndpoint": InTx(delete_endpoint, kicks="EndpointName"),
-    "DescribeEndpoint": InTx(describe_endpoint),
-    "ListEndpoints": InTx(list_endpoints),
+OPERATIONS: Operations = {
+    "CreateEndpoint": TxOperation(create_endpoint, kicks="EndpointName"),
+    "UpdateEndpoint": TxOperation(update_endpoint, kicks="EndpointName"),
+    "UpdateEndpointWeightsAndCapacities": TxOperation(
+        update_endpoint_weights_and_capacities, kicks="EndpointName"
+    ),
+    "DeleteEndpoint": TxOperation(delete_endpoint, kicks="EndpointName"),
+    "DescribeEndpoint": TxOperation(describe_endpoint),
+    "ListEndpoints": TxOperation(list_endpoints),
 }

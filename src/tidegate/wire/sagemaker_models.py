@@ -6,13 +6,13 @@ from tidegate.domain.errors import ArtifactError, Invalid, MissingArtifact
 from tidegate.domain.registry import MULTI_MODEL, SINGLE_MODEL, Container, Model
 from tidegate.service import models as use
 from tidegate.service import packages
-from tidegate.wire.listing import listing
-from tidegate.wire.operation import Call, InTx, Params, Rows, TxCall
-from tidegate.wire.sagemaker_packages import package_record
-from tidegate.wire.sagemaker_tags import tags_of
+from tidegate.wire.listing import parse_listing
+from tidegate.wire.operation import OperationCall, Operations, Params, TxCall, TxOperation
+from tidegate.wire.sagemaker_packages import find_record_name
+from tidegate.wire.sagemaker_tags import parse_tags
 from tidegate.wire.unsupported import refuse
 
-ENVIRONMENT = 32 * 1024
+MAX_ENVIRONMENT = 32 * 1024
 """Bytes of all environments of a model together."""
 
 REFUSED = ("AdditionalModelDataSources",)
@@ -25,7 +25,7 @@ _PACKAGED = ("ModelPackageName", "InferenceSpecificationName")
 def create_model(call: TxCall, params: Params) -> Params:
     model = Model(
         params["ModelName"],
-        _containers(call, params),
+        _resolve_containers(call, params),
         call.now,
         execution_mode=params.get("InferenceExecutionConfig", {}).get("Mode", "Serial"),
         single="PrimaryContainer" in params,
@@ -33,14 +33,16 @@ def create_model(call: TxCall, params: Params) -> Params:
         network_isolation=params.get("EnableNetworkIsolation", False),
         wire={name: params[name] for name in ("VpcConfig", "InferenceExecutionConfig") if name in params},
     )
-    use.create_model(call.tx, model, tags_of(params), runnable=call.ctx.runnable, now=call.now)
+    use.create_model(call.tx, model, parse_tags(params), runnable=call.ctx.runnable, now=call.now)
     return {"ModelArn": arn(call, model.name)}
 
 
-async def check_data(call: Call, params: Params) -> None:
+async def check_data(call: OperationCall, params: Params) -> None:
     """Model data that is not there fails the call, as SageMaker does. What lies under a prefix of many models comes
     and goes, so it is not looked at; nor is that of a model package, which somebody approved."""
-    for container in [_container(each) for each in _definitions(params) if "ModelPackageName" not in each]:
+    for container in [
+        _parse_container(each) for each in _parse_definitions(params) if "ModelPackageName" not in each
+    ]:
         if container.data_url is None or container.mode == MULTI_MODEL:
             continue
         try:
@@ -51,11 +53,11 @@ async def check_data(call: Call, params: Params) -> None:
             raise Invalid(f"Could not access model data at {container.data_url}: {error}.") from None
 
 
-def _containers(call: TxCall, params: Params) -> tuple[Container, ...]:
-    return tuple(container for each in _definitions(params) for container in _each(call, each))
+def _resolve_containers(call: TxCall, params: Params) -> tuple[Container, ...]:
+    return tuple(container for each in _parse_definitions(params) for container in _resolve_definition(call, each))
 
 
-def _definitions(params: Params) -> list[Params]:
+def _parse_definitions(params: Params) -> list[Params]:
     """The containers as they are given."""
     if ("PrimaryContainer" in params) == bool(params.get("Containers")):
         raise Invalid("Give either PrimaryContainer or Containers")
@@ -63,20 +65,20 @@ def _definitions(params: Params) -> list[Params]:
         raise Invalid("InferenceExecutionConfig goes with Containers, not with PrimaryContainer")
     given = [params["PrimaryContainer"]] if "PrimaryContainer" in params else params["Containers"]
     size = sum(len(f"{k}{v}".encode()) for each in given for k, v in each.get("Environment", {}).items())
-    if size > ENVIRONMENT:
-        raise Invalid(f"Environment has {size} bytes over all containers; {ENVIRONMENT} is the most")
+    if size > MAX_ENVIRONMENT:
+        raise Invalid(f"Environment has {size} bytes over all containers; {MAX_ENVIRONMENT} is the most")
     return given
 
 
-def _each(call: TxCall, given: Params) -> list[Container]:
+def _resolve_definition(call: TxCall, given: Params) -> list[Container]:
     """The container that is given, or those of the model package that is named."""
     if "ModelPackageName" not in given:
         refuse(given, ("InferenceSpecificationName",))
-        return [_container(given)]
+        return [_parse_container(given)]
     for name in ("Image", "ModelDataUrl", "ModelDataSource"):
         if name in given:
             raise Invalid(f"ModelPackageName and {name} exclude each other: give one of them")
-    name = package_record(call, given["ModelPackageName"])
+    name = find_record_name(call, given["ModelPackageName"])
     package = packages.need_deployable(call.tx, name)
     chosen = given.get("InferenceSpecificationName")
     containers: tuple[Params, ...] = package.containers
@@ -96,11 +98,11 @@ def _each(call: TxCall, given: Params) -> list[Container]:
         merged = {**each, "Environment": {**each.get("Environment", {}), **given.get("Environment", {})}}
         if "ContainerHostname" in given:
             merged["ContainerHostname"] = given["ContainerHostname"]
-        found.append(replace(_container(merged), wire=own, package=name))
+        found.append(replace(_parse_container(merged), wire=own, package=name))
     return found
 
 
-def _container(given: Params) -> Container:
+def _parse_container(given: Params) -> Container:
     refuse(given, REFUSED)
     if "Image" not in given:
         raise Invalid("A container needs an Image")
@@ -109,7 +111,7 @@ def _container(given: Params) -> Container:
         raise Invalid(f"MultiModelConfig goes with Mode {MULTI_MODEL}, not with {mode}")
     return Container(
         given["Image"],
-        _data_url(given),
+        _parse_data_url(given),
         given.get("Environment", {}),
         hostname=given.get("ContainerHostname"),
         mode=mode,
@@ -118,7 +120,7 @@ def _container(given: Params) -> Container:
     )
 
 
-def _data_url(given: Params) -> str | None:
+def _parse_data_url(given: Params) -> str | None:
     source = given.get("ModelDataSource", {}).get("S3DataSource")
     if source is None:
         return given.get("ModelDataUrl")
@@ -135,7 +137,7 @@ def _data_url(given: Params) -> str | None:
 
 def describe_model(call: TxCall, params: Params) -> Params:
     model = use.get_model(call.tx, params["ModelName"]).body
-    shown = [_shown(container) for container in model.containers]
+    shown = [_render_container(container) for container in model.containers]
     return {
         "ModelName": model.name,
         "ModelArn": arn(call, model.name),
@@ -148,7 +150,7 @@ def describe_model(call: TxCall, params: Params) -> Params:
     }
 
 
-def _shown(container: Container) -> Params:
+def _render_container(container: Container) -> Params:
     packaged = container.package is not None
     return {
         "Image": None if packaged else container.image,
@@ -161,7 +163,7 @@ def _shown(container: Container) -> Params:
 
 
 def list_models(call: TxCall, params: Params) -> Params:
-    wanted = listing(params)
+    wanted = parse_listing(params)
     page = use.list_models(call.tx, wanted.where, wanted.limit, wanted.after)
     entries = [
         {"ModelName": saved.name, "ModelArn": arn(call, saved.name), "CreationTime": saved.created_at}
@@ -178,9 +180,9 @@ def arn(call: TxCall, name: str) -> str:
     return call.arn(f"model/{name}")
 
 
-ROWS: Rows = {
-    "CreateModel": InTx(create_model, before=check_data),
-    "DescribeModel": InTx(describe_model),
-    "ListModels": InTx(list_models),
-    "DeleteModel": InTx(delete_model),
+OPERATIONS: Operations = {
+    "CreateModel": TxOperation(create_model, before=check_data),
+    "DescribeModel": TxOperation(describe_model),
+    "ListModels": TxOperation(list_models),
+    "DeleteModel": TxOperation(delete_model),
 }

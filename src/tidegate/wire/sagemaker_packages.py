@@ -8,16 +8,16 @@ from tidegate.domain.errors import Invalid
 from tidegate.domain.package import Approval, Definition, Package, PackageGroup, record_name
 from tidegate.ports.store import Saved
 from tidegate.service import packages as use
-from tidegate.wire.listing import cut, listing
-from tidegate.wire.operation import InTx, Params, Rows, TxCall
-from tidegate.wire.sagemaker_tags import tags_of
+from tidegate.wire.listing import parse_listing, take_page
+from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
+from tidegate.wire.sagemaker_tags import parse_tags
 from tidegate.wire.unsupported import refuse
 
 _ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:([^:]*):([^:]*):(model-package|model-package-group)/(.+)")
 REFUSED = ("SourceAlgorithmSpecification", "ValidationSpecification")
 SPECIFICATION = "InferenceSpecification"
 ADDITIONAL = "AdditionalInferenceSpecifications"
-KEPT = (
+KEPT_MEMBERS = (
     "ModelPackageDescription",
     "ModelPackageRegistrationType",
     "CertifyForMarketplace",
@@ -44,11 +44,11 @@ BOTH_NAMES = (
 NO_NAME = "Missing ARN. Give ModelPackageName or ModelPackageGroupName."
 NO_GROUP = "Model Package Group does not exist."
 """AWS's words, which clients compare: this one to make the group and try again."""
-CHANGED = ("ModelPackageRegistrationType", "SourceUri", "ModelCard", "ModelLifeCycle", SPECIFICATION)
+CHANGEABLE_MEMBERS = ("ModelPackageRegistrationType", "SourceUri", "ModelCard", "ModelLifeCycle", SPECIFICATION)
 """Those that UpdateModelPackage replaces."""
 
 
-ORDER = "Ascending"
+DEFAULT_ORDER = "Ascending"
 """Of listings, unlike those of models and endpoints."""
 
 
@@ -56,16 +56,16 @@ def create_group(call: TxCall, params: Params) -> Params:
     refuse(params, ("ManagedConfiguration",))
     name: str = params["ModelPackageGroupName"]
     group = PackageGroup(name, call.now, params.get("ModelPackageGroupDescription"), call.access_key)
-    use.create_group(call.tx, group, tags_of(params), call.now)
+    use.create_group(call.tx, group, parse_tags(params), call.now)
     return {"ModelPackageGroupArn": group_arn(call, name)}
 
 
 def describe_group(call: TxCall, params: Params) -> Params:
-    group = use.get_group(call.tx, _group_name(call, params)).body
-    return {**_group(call, group), "CreatedBy": _person(group.by)}
+    group = use.get_group(call.tx, _parse_group_name(call, params)).body
+    return {**_render_group(call, group), "CreatedBy": _render_user(group.by)}
 
 
-def _group(call: TxCall, group: PackageGroup) -> Params:
+def _render_group(call: TxCall, group: PackageGroup) -> Params:
     return {
         "ModelPackageGroupName": group.name,
         "ModelPackageGroupArn": group_arn(call, group.name),
@@ -77,16 +77,16 @@ def _group(call: TxCall, group: PackageGroup) -> Params:
 
 def list_groups(call: TxCall, params: Params) -> Params:
     refuse(params, ("CrossAccountFilterOption",))
-    wanted = listing(params, ORDER)
+    wanted = parse_listing(params, DEFAULT_ORDER)
     page = use.list_groups(call.tx, wanted.where, wanted.limit, wanted.after)
     return {
-        "ModelPackageGroupSummaryList": [_group(call, saved.body) for saved in page.items],
+        "ModelPackageGroupSummaryList": [_render_group(call, saved.body) for saved in page.items],
         "NextToken": page.next,
     }
 
 
 def delete_group(call: TxCall, params: Params) -> None:
-    use.delete_group(call.tx, _group_name(call, params), call.now)
+    use.delete_group(call.tx, _parse_group_name(call, params), call.now)
 
 
 def create_package(call: TxCall, params: Params) -> Params:
@@ -96,7 +96,7 @@ def create_package(call: TxCall, params: Params) -> Params:
         raise Invalid(BOTH_NAMES)
     if name is None and group is None:
         raise Invalid(NO_NAME)
-    group = None if group is None else _ended(call, group, "model-package-group")
+    group = None if group is None else _strip_arn(call, group, "model-package-group")
     if group is not None and not use.has_group(call.tx, group):
         raise Invalid(NO_GROUP)
     approval = params.get("ModelApprovalStatus")
@@ -109,14 +109,14 @@ def create_package(call: TxCall, params: Params) -> Params:
         approval=None if approval is None else Approval(approval),
         by=call.access_key,
         token=params.get("ClientToken"),
-        specifications=_named(params.get(ADDITIONAL, [])),
-        wire={member: params[member] for member in KEPT if member in params},
+        specifications=_parse_additional(params.get(ADDITIONAL, [])),
+        wire={member: params[member] for member in KEPT_MEMBERS if member in params},
     )
-    made = use.register(call.tx, package, tags_of(params), call.now)
+    made = use.register(call.tx, package, parse_tags(params), call.now)
     return {"ModelPackageArn": arn(call, made)}
 
 
-def _named(additional: list[Params]) -> dict[str, tuple[Definition, ...]]:
+def _parse_additional(additional: list[Params]) -> dict[str, tuple[Definition, ...]]:
     found = {each["Name"]: tuple(each["Containers"]) for each in additional}
     if len(found) < len(additional):
         raise Invalid(f"{ADDITIONAL}: give each Name once")
@@ -124,21 +124,21 @@ def _named(additional: list[Params]) -> dict[str, tuple[Definition, ...]]:
 
 
 def describe_package(call: TxCall, params: Params) -> Params:
-    package = use.get(call.tx, package_record(call, params["ModelPackageName"])).body
+    package = use.get(call.tx, find_record_name(call, params["ModelPackageName"])).body
     return {
-        **_summary(call, package),
+        **_render_summary(call, package),
         "ModelPackageName": package.group or package.name,
         "ModelPackageStatusDetails": {"ValidationStatuses": [], "ImageScanStatuses": []},
-        "CreatedBy": _person(package.by),
+        "CreatedBy": _render_user(package.by),
         "LastModifiedTime": package.modified_at,
-        "LastModifiedBy": _person(package.modified_by),
+        "LastModifiedBy": _render_user(package.modified_by),
         "ApprovalDescription": package.approval_note,
         "CertifyForMarketplace": False,
         **package.wire,
     }
 
 
-def _summary(call: TxCall, package: Package) -> Params:
+def _render_summary(call: TxCall, package: Package) -> Params:
     return {
         "ModelPackageName": package.name if package.group is None else None,
         "ModelPackageGroupName": package.group,
@@ -153,21 +153,24 @@ def _summary(call: TxCall, package: Package) -> Params:
 
 def list_packages(call: TxCall, params: Params) -> Params:
     group = params.get("ModelPackageGroupName")
-    where = listing(params, ORDER).where
+    where = parse_listing(params, DEFAULT_ORDER).where
     if group is not None:
-        where = replace(where, name_prefix=f"{use.get_group(call.tx, _group_name(call, params)).name}/")
+        where = replace(where, name_prefix=f"{use.get_group(call.tx, _parse_group_name(call, params)).name}/")
     kind = params.get("ModelPackageType", "Versioned" if group is not None else "Unversioned")
     approval = params.get("ModelApprovalStatus")
     kept = None if approval is None else [Approval(approval)]
     found: list[Saved[Package]] = use.find(call.tx, where, kept, {"Both": None}.get(kind, kind == "Versioned"))
-    shown, token = cut(found, params)
-    return {"ModelPackageSummaryList": [_summary(call, saved.body) for saved in shown], "NextToken": token}
+    shown, token = take_page(found, params)
+    return {"ModelPackageSummaryList": [_render_summary(call, saved.body) for saved in shown], "NextToken": token}
 
 
 def update_package(call: TxCall, params: Params) -> Params:
-    saved = use.get(call.tx, package_record(call, params["ModelPackageArn"]))
+    saved = use.get(call.tx, find_record_name(call, params["ModelPackageArn"]))
     package = saved.body
-    wire: dict[str, Any] = {**package.wire, **{member: params[member] for member in CHANGED if member in params}}
+    wire: dict[str, Any] = {
+        **package.wire,
+        **{member: params[member] for member in CHANGEABLE_MEMBERS if member in params},
+    }
     properties: dict[str, Any] = dict(wire.get("CustomerMetadataProperties", {}))
     properties.update(params.get("CustomerMetadataProperties", {}))
     for key in params.get("CustomerMetadataPropertiesToRemove", []):
@@ -177,7 +180,7 @@ def update_package(call: TxCall, params: Params) -> Params:
     added = params.get("AdditionalInferenceSpecificationsToAdd", [])
     if added:
         additional = [*wire.get(ADDITIONAL, []), *added]
-        package = replace(package, specifications=_named(additional))
+        package = replace(package, specifications=_parse_additional(additional))
         wire[ADDITIONAL] = additional
     if SPECIFICATION in params:
         package = replace(package, containers=tuple(params[SPECIFICATION]["Containers"]))
@@ -193,19 +196,19 @@ def update_package(call: TxCall, params: Params) -> Params:
 
 
 def delete_package(call: TxCall, params: Params) -> None:
-    use.delete(call.tx, package_record(call, params["ModelPackageName"]), call.now)
+    use.delete(call.tx, find_record_name(call, params["ModelPackageName"]), call.now)
 
 
-def package_record(call: TxCall, name: str) -> str:
+def find_record_name(call: TxCall, name: str) -> str:
     """The name of the record: of the name of a package, or of an ARN."""
-    return record_name(_ended(call, name, "model-package"))
+    return record_name(_strip_arn(call, name, "model-package"))
 
 
-def _group_name(call: TxCall, params: Params) -> str:
-    return _ended(call, params["ModelPackageGroupName"], "model-package-group")
+def _parse_group_name(call: TxCall, params: Params) -> str:
+    return _strip_arn(call, params["ModelPackageGroupName"], "model-package-group")
 
 
-def _ended(call: TxCall, name: str, kind: str) -> str:
+def _strip_arn(call: TxCall, name: str, kind: str) -> str:
     """What follows the kind in an ARN of this server, or the name itself."""
     if not name.startswith("arn:"):
         return name
@@ -215,7 +218,7 @@ def _ended(call: TxCall, name: str, kind: str) -> str:
     return match[4]
 
 
-def _person(key: str) -> Params:
+def _render_user(key: str) -> Params:
     return {"UserProfileName": key} if key else {}
 
 
@@ -227,14 +230,14 @@ def group_arn(call: TxCall, name: str) -> str:
     return call.arn(f"model-package-group/{name}")
 
 
-ROWS: Rows = {
-    "CreateModelPackageGroup": InTx(create_group),
-    "DescribeModelPackageGroup": InTx(describe_group),
-    "ListModelPackageGroups": InTx(list_groups),
-    "DeleteModelPackageGroup": InTx(delete_group),
-    "CreateModelPackage": InTx(create_package),
-    "DescribeModelPackage": InTx(describe_package),
-    "ListModelPackages": InTx(list_packages),
-    "UpdateModelPackage": InTx(update_package),
-    "DeleteModelPackage": InTx(delete_package),
+OPERATIONS: Operations = {
+    "CreateModelPackageGroup": TxOperation(create_group),
+    "DescribeModelPackageGroup": TxOperation(describe_group),
+    "ListModelPackageGroups": TxOperation(list_groups),
+    "DeleteModelPackageGroup": TxOperation(delete_group),
+    "CreateModelPackage": TxOperation(create_package),
+    "DescribeModelPackage": TxOperation(describe_package),
+    "ListModelPackages": TxOperation(list_packages),
+    "UpdateModelPackage": TxOperation(update_package),
+    "DeleteModelPackage": TxOperation(delete_package),
 }

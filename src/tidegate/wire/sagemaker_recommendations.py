@@ -4,12 +4,12 @@ from tidegate.domain.errors import AlreadyExists, Invalid
 from tidegate.domain.recommendation import Limits, RecommendationJob, Recommended, Step
 from tidegate.ports.store import Saved
 from tidegate.service import recommendations as use
-from tidegate.wire.errors import Coded
-from tidegate.wire.jobs import found
-from tidegate.wire.listing import by_status, cut, listing
-from tidegate.wire.operation import InTx, Params, Rows, TxCall
-from tidegate.wire.sagemaker_tags import tags_of
-from tidegate.wire.unsupported import not_yet, refuse
+from tidegate.wire.errors import NamedError
+from tidegate.wire.jobs import find_job
+from tidegate.wire.listing import list_by_status, parse_listing, take_page
+from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
+from tidegate.wire.sagemaker_tags import parse_tags
+from tidegate.wire.unsupported import refuse, unsupported
 
 _ECHOED = ("JobDescription", "JobType", "RoleArn", "InputConfig", "StoppingConditions")
 _PERCENTILES = {"P95": 95.0, "P99": 99.0}
@@ -30,15 +30,15 @@ def create_job(call: TxCall, params: Params) -> Params:
         payload["SamplePayloadUrl"],
         call.now,
         content_type=(payload.get("SupportedContentTypes") or [""])[0],
-        limits=_limits(given, conditions),
+        limits=_parse_limits(given, conditions),
         types=tuple(dict.fromkeys(types or container.get("SupportedInstanceTypes", []))),
         wire={name: params[name] for name in _ECHOED if name in params},
     )
     try:
-        use.create(call.tx, job, tags_of(params), runnable=call.ctx.runnable, now=call.now)
+        use.create(call.tx, job, parse_tags(params), runnable=call.ctx.runnable, now=call.now)
     except AlreadyExists:
         message = f'Job name must be unique: there is already a recommendations job "{_arn(call, job.name)}".'
-        raise Coded("ResourceInUse", message) from None
+        raise NamedError("ResourceInUse", message) from None
     return {"JobArn": _arn(call, job.name)}
 
 
@@ -49,16 +49,16 @@ def _check(given: Params, params: Params) -> None:
     refuse(given, ("Endpoints", "VolumeKmsKeyId", "VpcConfig"))
     refuse(params, ("OutputConfig",))
     if given.get("ContainerConfig", {}).get("SupportedEndpointType") == "Serverless":
-        raise not_yet("SupportedEndpointType Serverless")
+        raise unsupported("SupportedEndpointType Serverless")
     if params.get("StoppingConditions", {}).get("FlatInvocations") == "Continue":
-        raise not_yet("FlatInvocations Continue")
+        raise unsupported("FlatInvocations Continue")
     for each in given.get("EndpointConfigurations", []):
         refuse(each, ("ServerlessConfig", "EnvironmentParameterRanges", "InferenceSpecificationName"))
         if "InstanceType" not in each:
             raise Invalid("each of the EndpointConfigurations needs an InstanceType")
 
 
-def _limits(given: Params, conditions: Params) -> Limits:
+def _parse_limits(given: Params, conditions: Params) -> Limits:
     usual = Limits()
     thresholds: list[Params] = conditions.get("ModelLatencyThresholds", [])
     threshold = thresholds[0] if thresholds else {}
@@ -66,7 +66,7 @@ def _limits(given: Params, conditions: Params) -> Limits:
     if percentile not in _PERCENTILES:
         raise Invalid(f"Percentile '{percentile}' is not one of {', '.join(_PERCENTILES)}")
     milliseconds, most = threshold.get("ValueInMilliseconds"), conditions.get("MaxInvocations")
-    seconds = given.get("JobDurationInSeconds") or _duration(given.get("TrafficPattern", {}))
+    seconds = given.get("JobDurationInSeconds") or _parse_duration(given.get("TrafficPattern", {}))
     return Limits(
         seconds=float(seconds or usual.seconds),
         percent=_PERCENTILES[percentile],
@@ -76,7 +76,7 @@ def _limits(given: Params, conditions: Params) -> Limits:
     )
 
 
-def _duration(pattern: Params) -> int:
+def _parse_duration(pattern: Params) -> int:
     """Seconds that a traffic pattern takes; 0 where it does not say."""
     stairs = pattern.get("Stairs", {})
     climbing: int = stairs.get("DurationInSeconds", 0) * stairs.get("NumberOfSteps", 1)
@@ -85,16 +85,17 @@ def _duration(pattern: Params) -> int:
 
 
 def describe_job(call: TxCall, params: Params) -> Params:
-    saved = found(use.get, call.tx, params["JobName"])
+    saved = find_job(use.get, call.tx, params["JobName"])
     job = saved.body
     return {
-        **_told(call, saved),
+        **_render_job(call, saved),
         **job.wire,
-        "InferenceRecommendations": [_recommendation(job, *each) for each in enumerate(job.found, 1)] or None,
+        "InferenceRecommendations": [_render_recommendation(job, *each) for each in enumerate(job.found, 1)]
+        or None,
     }
 
 
-def _told(call: TxCall, saved: Saved[RecommendationJob]) -> Params:
+def _render_job(call: TxCall, saved: Saved[RecommendationJob]) -> Params:
     job = saved.body
     return {
         "JobName": job.name,
@@ -107,14 +108,14 @@ def _told(call: TxCall, saved: Saved[RecommendationJob]) -> Params:
     }
 
 
-def _recommendation(job: RecommendationJob, number: int, found: Recommended) -> Params:
+def _render_recommendation(job: RecommendationJob, number: int, found: Recommended) -> Params:
     return {
         "RecommendationId": f"{job.name}/{number}",
         "Metrics": {
             "CostPerHour": found.hourly,
             "CostPerInference": found.hourly / (60 * found.per_minute),
             "MaxInvocations": found.per_minute,
-            "ModelLatency": _milliseconds(found.latency),
+            "ModelLatency": _to_milliseconds(found.latency),
             "CpuUtilization": found.cpu,
             "MemoryUtilization": found.memory,
         },
@@ -124,11 +125,11 @@ def _recommendation(job: RecommendationJob, number: int, found: Recommended) -> 
             "InstanceType": found.instance_type,
             "InitialInstanceCount": 1,
         },
-        "ModelConfiguration": _configuration(found.environment),
+        "ModelConfiguration": _render_configuration(found.environment),
     }
 
 
-def _configuration(environment: dict[str, str]) -> Params:
+def _render_configuration(environment: dict[str, str]) -> Params:
     return {
         "EnvironmentParameters": [
             {"Key": key, "ValueType": "String", "Value": value} for key, value in sorted(environment.items())
@@ -136,25 +137,25 @@ def _configuration(environment: dict[str, str]) -> Params:
     }
 
 
-def _milliseconds(seconds: float) -> int:
+def _to_milliseconds(seconds: float) -> int:
     return max(1, round(seconds * 1000))
 
 
 def list_jobs(call: TxCall, params: Params) -> Params:
     """Of records in one place there are few: all are read, whichever way they are to be sorted."""
-    found = use.find(call.tx, listing(params).where).items
+    found = use.find(call.tx, parse_listing(params).where).items
     if "ModelNameEquals" in params:
         found = [saved for saved in found if saved.body.model.name == params["ModelNameEquals"]]
     if "ModelPackageVersionArnEquals" in params:
         found = []
-    page, token = by_status(found, params, lambda saved: saved.body.status.value)
-    return {"InferenceRecommendationsJobs": [_entry(call, saved) for saved in page], "NextToken": token}
+    page, token = list_by_status(found, params, lambda saved: saved.body.status.value)
+    return {"InferenceRecommendationsJobs": [_render_summary(call, saved) for saved in page], "NextToken": token}
 
 
-def _entry(call: TxCall, saved: Saved[RecommendationJob]) -> Params:
+def _render_summary(call: TxCall, saved: Saved[RecommendationJob]) -> Params:
     job = saved.body
     return {
-        **_told(call, saved),
+        **_render_job(call, saved),
         "JobDescription": job.wire.get("JobDescription", ""),
         "JobType": job.wire["JobType"],
         "RoleArn": job.wire["RoleArn"],
@@ -165,23 +166,23 @@ def _entry(call: TxCall, saved: Saved[RecommendationJob]) -> Params:
 
 def stop_job(call: TxCall, params: Params) -> None:
     name = params["JobName"]
-    found(use.get, call.tx, name)
+    find_job(use.get, call.tx, name)
     use.stop(call.tx, name, call.now)
 
 
 def list_steps(call: TxCall, params: Params) -> Params:
     """One for each configuration that was loaded on this machine."""
-    job = found(use.get, call.tx, params["JobName"]).body
-    steps = [_step(job, step) for step in job.steps]
-    page, token = cut([s for s in steps if params.get("Status", s["Status"]) == s["Status"]], params)
+    job = find_job(use.get, call.tx, params["JobName"]).body
+    steps = [_render_step(job, step) for step in job.steps]
+    page, token = take_page([s for s in steps if params.get("Status", s["Status"]) == s["Status"]], params)
     return {"Steps": page, "NextToken": token}
 
 
-def _step(job: RecommendationJob, step: Step) -> Params:
-    benchmark: Params = {"ModelConfiguration": _configuration(step.environment)}
+def _render_step(job: RecommendationJob, step: Step) -> Params:
+    benchmark: Params = {"ModelConfiguration": _render_configuration(step.environment)}
     status = job.status.value if step.latency is None else "COMPLETED"
     if step.rate > 0 and step.latency is not None:
-        latency = _milliseconds(step.latency)
+        latency = _to_milliseconds(step.latency)
         benchmark["EndpointMetrics"] = {"MaxInvocations": int(step.rate * 60), "ModelLatency": latency}
     elif step.latency is not None:
         benchmark["FailureReason"] = (
@@ -194,10 +195,10 @@ def _arn(call: TxCall, name: str) -> str:
     return call.arn(f"inference-recommendations-job/{name}")
 
 
-ROWS: Rows = {
-    "CreateInferenceRecommendationsJob": InTx(create_job, kicks="JobName", kicks_under=use.PREFIX),
-    "DescribeInferenceRecommendationsJob": InTx(describe_job),
-    "ListInferenceRecommendationsJobs": InTx(list_jobs),
-    "StopInferenceRecommendationsJob": InTx(stop_job, kicks="JobName", kicks_under=use.PREFIX),
-    "ListInferenceRecommendationsJobSteps": InTx(list_steps),
+OPERATIONS: Operations = {
+    "CreateInferenceRecommendationsJob": TxOperation(create_job, kicks="JobName", kicks_under=use.PREFIX),
+    "DescribeInferenceRecommendationsJob": TxOperation(describe_job),
+    "ListInferenceRecommendationsJobs": TxOperation(list_jobs),
+    "StopInferenceRecommendationsJob": TxOperation(stop_job, kicks="JobName", kicks_under=use.PREFIX),
+    "ListInferenceRecommendationsJobSteps": TxOperation(list_steps),
 }

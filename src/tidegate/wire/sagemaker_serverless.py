@@ -3,17 +3,17 @@
 from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import Serverless
 from tidegate.wire.operation import Params
-from tidegate.wire.validation import Violation, not_one_of
+from tidegate.wire.validation import Violation, describe_enum_violation
 
 MIB = 2**20
-STEP, LEAST, MOST = 1024, 1024, 6144
+MEMORY_STEP, MIN_MEMORY, MAX_MEMORY = 1024, 1024, 6144
 """MB of memory."""
 SERVERLESS_TYPE = "serverless"
 """What stands where a variant with instances has their type."""
 _EXCLUDED = ("InitialInstanceCount", "InstanceType", "RoutingConfig")
 
 
-def bounds_of(given: Params) -> Serverless | None:
+def parse_serverless(given: Params) -> Serverless | None:
     """The member ServerlessConfig of a variant; None where it is absent. Raises Invalid."""
     config = given.get("ServerlessConfig")
     if config is None:
@@ -23,16 +23,16 @@ def bounds_of(given: Params) -> Serverless | None:
         if member in given:
             raise Invalid(f"Variant '{name}' has both ServerlessConfig and {member}: leave one of them out")
     memory: int = config["MemorySizeInMB"]
-    if memory % STEP or not LEAST <= memory <= MOST:
-        sizes = range(LEAST, MOST + STEP, STEP)
-        raise Violation(f"1 validation error detected: {not_one_of(memory, 'MemorySizeInMB', sizes)}")
+    if memory % MEMORY_STEP or not MIN_MEMORY <= memory <= MAX_MEMORY:
+        sizes = range(MIN_MEMORY, MAX_MEMORY + MEMORY_STEP, MEMORY_STEP)
+        raise Violation(f"1 validation error detected: {describe_enum_violation(memory, 'MemorySizeInMB', sizes)}")
     most, kept = config["MaxConcurrency"], config.get("ProvisionedConcurrency", 0)
     if kept > most:
         raise Invalid(f"ProvisionedConcurrency {kept} of variant '{name}' must not exceed MaxConcurrency, {most}")
     return Serverless(memory * MIB, most, kept)
 
 
-def told(bounds: Serverless) -> Params:
+def render_serverless(bounds: Serverless) -> Params:
     """As SageMaker describes it."""
     return {
         "MemorySizeInMB": max(1, bounds.memory // MIB),

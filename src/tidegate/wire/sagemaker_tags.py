@@ -20,9 +20,9 @@ from tidegate.service.record_kinds import (
     TRANSFORM,
 )
 from tidegate.service.records import need
-from tidegate.wire.operation import InTx, Params, Rows, TxCall
+from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
 
-PAGE = 50
+PAGE_SIZE = 50
 
 _KINDS: dict[str, Kind[Any]] = {
     "model": MODEL,
@@ -37,27 +37,27 @@ _ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:([^:]*):([^:]*):([^/]+)/(.+)")
 
 
 def add_tags(call: TxCall, params: Params) -> Params:
-    kind, name = _resource(call, params)
-    return {"Tags": _shown(use.add(call.tx, kind, name, tags_of(params), call.now))}
+    kind, name = _parse_resource(call, params)
+    return {"Tags": _render_tags(use.add(call.tx, kind, name, parse_tags(params), call.now))}
 
 
 def list_tags(call: TxCall, params: Params) -> Params:
-    kind, name = _resource(call, params)
+    kind, name = _parse_resource(call, params)
     need(call.tx, kind, name)
     tags = use.read(call.tx, kind, name)
-    after = _key(params.get("NextToken"))
+    after = _decode_token(params.get("NextToken"))
     keys = [key for key in sorted(tags) if after is None or key > after]
-    shown = keys[: params.get("MaxResults", PAGE)]
+    shown = keys[: params.get("MaxResults", PAGE_SIZE)]
     token = base64.urlsafe_b64encode(shown[-1].encode()).decode() if len(shown) < len(keys) else None
-    return {"Tags": _shown({key: tags[key] for key in shown}), "NextToken": token}
+    return {"Tags": _render_tags({key: tags[key] for key in shown}), "NextToken": token}
 
 
 def delete_tags(call: TxCall, params: Params) -> None:
-    kind, name = _resource(call, params)
+    kind, name = _parse_resource(call, params)
     use.remove(call.tx, kind, name, params["TagKeys"], call.now)
 
 
-def tags_of(params: Params) -> Tags:
+def parse_tags(params: Params) -> Tags:
     """The tags given at a creation. Raises Invalid for a key that is there twice."""
     given = params.get("Tags", [])
     tags = {tag["Key"]: tag["Value"] for tag in given}
@@ -66,7 +66,7 @@ def tags_of(params: Params) -> Tags:
     return tags
 
 
-def _resource(call: TxCall, params: Params) -> tuple[Kind[Any], str]:
+def _parse_resource(call: TxCall, params: Params) -> tuple[Kind[Any], str]:
     arn: str = params["ResourceArn"]
     match = _ARN.fullmatch(arn)
     kind = _KINDS.get(match[3]) if match else None
@@ -77,19 +77,19 @@ def _resource(call: TxCall, params: Params) -> tuple[Kind[Any], str]:
     return kind, record_name(match[4]) if kind is PACKAGE else match[4]
 
 
-def _key(token: str | None) -> str | None:
+def _decode_token(token: str | None) -> str | None:
     try:
         return None if token is None else base64.urlsafe_b64decode(token.encode()).decode()
     except (binascii.Error, ValueError):
         raise Invalid("NextToken is not one that ListTags gave: start from the first page") from None
 
 
-def _shown(tags: Tags) -> list[Params]:
+def _render_tags(tags: Tags) -> list[Params]:
     return [{"Key": key, "Value": tags[key]} for key in sorted(tags)]
 
 
-ROWS: Rows = {
-    "AddTags": InTx(add_tags),
-    "ListTags": InTx(list_tags),
-    "DeleteTags": InTx(delete_tags),
+OPERATIONS: Operations = {
+    "AddTags": TxOperation(add_tags),
+    "ListTags": TxOperation(list_tags),
+    "DeleteTags": TxOperation(delete_tags),
 }

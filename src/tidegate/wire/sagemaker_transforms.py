@@ -4,12 +4,12 @@ from tidegate.domain.errors import AlreadyExists, Invalid, NotFound
 from tidegate.domain.transform import Pace, Processing, Sink, Source, Split, TransformJob
 from tidegate.ports.store import Saved
 from tidegate.service import transforms as use
-from tidegate.wire.errors import Coded
-from tidegate.wire.jobs import found
-from tidegate.wire.listing import by_status, listing
-from tidegate.wire.operation import InTx, Params, Rows, TxCall
-from tidegate.wire.sagemaker_tags import tags_of
-from tidegate.wire.unsupported import not_yet, refuse
+from tidegate.wire.errors import NamedError
+from tidegate.wire.jobs import find_job
+from tidegate.wire.listing import list_by_status, parse_listing
+from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
+from tidegate.wire.sagemaker_tags import parse_tags
+from tidegate.wire.unsupported import refuse, unsupported
 
 _KEPT = ("ExperimentConfig",)
 _ECHOED = (
@@ -32,16 +32,16 @@ def create_transform_job(call: TxCall, params: Params) -> Params:
         model = use.model_named(call.tx, params["ModelName"])
     except NotFound:
         arn = call.arn(f"model/{params['ModelName']}")
-        raise Coded("ResourceNotFound", f'Could not find model "{arn}".') from None
+        raise NamedError("ResourceNotFound", f'Could not find model "{arn}".') from None
     resources, client = params["TransformResources"], params.get("ModelClientConfig", {})
     strategy = params.get("BatchStrategy")
     job = TransformJob(
         params["TransformJobName"],
         model,
-        _source(params["TransformInput"]),
-        _sink(params["TransformOutput"]),
+        _parse_source(params["TransformInput"]),
+        _parse_sink(params["TransformOutput"]),
         call.now,
-        processing=_processing(params.get("DataProcessing", {})),
+        processing=_parse_processing(params.get("DataProcessing", {})),
         pace=Pace(
             single=None if strategy is None else strategy == "SingleRecord",
             megabytes=params.get("MaxPayloadInMB"),
@@ -55,19 +55,19 @@ def create_transform_job(call: TxCall, params: Params) -> Params:
         wire={name: params[name] for name in _ECHOED if name in params},
     )
     try:
-        use.create(call.tx, job, tags_of(params), runnable=call.ctx.runnable, now=call.now)
+        use.create(call.tx, job, parse_tags(params), runnable=call.ctx.runnable, now=call.now)
     except AlreadyExists:
         message = f'Job name must be unique: there is already a transform job "{_arn(call, job.name)}".'
-        raise Coded("ResourceInUse", message) from None
+        raise NamedError("ResourceInUse", message) from None
     return {"TransformJobArn": _arn(call, job.name)}
 
 
-def _source(given: Params) -> Source:
+def _parse_source(given: Params) -> Source:
     where = given["DataSource"].get("S3DataSource")
     if where is None:
         raise Invalid("DataSource needs an S3DataSource")
     if where["S3DataType"] not in ("S3Prefix", "ManifestFile"):
-        raise not_yet(f"S3DataType {where['S3DataType']}")
+        raise unsupported(f"S3DataType {where['S3DataType']}")
     return Source(
         where["S3Uri"],
         manifest=where["S3DataType"] == "ManifestFile",
@@ -77,18 +77,18 @@ def _source(given: Params) -> Source:
     )
 
 
-def _sink(given: Params) -> Sink:
+def _parse_sink(given: Params) -> Sink:
     return Sink(given["S3OutputPath"], given.get("Accept", ""), given.get("AssembleWith") == "Line")
 
 
-def _processing(given: Params) -> Processing:
+def _parse_processing(given: Params) -> Processing:
     return Processing(
         given.get("InputFilter", "$"), given.get("OutputFilter", "$"), given.get("JoinSource") == "Input"
     )
 
 
 def describe_transform_job(call: TxCall, params: Params) -> Params:
-    job = found(use.get, call.tx, params["TransformJobName"]).body
+    job = find_job(use.get, call.tx, params["TransformJobName"]).body
     return {
         "TransformJobName": job.name,
         "TransformJobArn": _arn(call, job.name),
@@ -98,11 +98,11 @@ def describe_transform_job(call: TxCall, params: Params) -> Params:
         "CreationTime": job.created_at,
         "TransformStartTime": job.started_at,
         "TransformEndTime": job.ended_at,
-        **(job.wire or _shown(job)),
+        **(job.wire or _render_job(job)),
     }
 
 
-def _shown(job: TransformJob) -> Params:
+def _render_job(job: TransformJob) -> Params:
     """Of a job that came by another door."""
     source, sink = job.source, job.sink
     return {
@@ -128,16 +128,16 @@ def _shown(job: TransformJob) -> Params:
 
 def list_transform_jobs(call: TxCall, params: Params) -> Params:
     if "StatusEquals" in params or params.get("SortBy") == "Status":
-        every = use.find(call.tx, listing(params).where).items
-        found, token = by_status(every, params, lambda saved: saved.body.status.value)
+        every = use.find(call.tx, parse_listing(params).where).items
+        found, token = list_by_status(every, params, lambda saved: saved.body.status.value)
     else:
-        wanted = listing(params)
+        wanted = parse_listing(params)
         page = use.find(call.tx, wanted.where, wanted.limit, wanted.after)
         found, token = page.items, page.next
-    return {"TransformJobSummaries": [_entry(call, saved) for saved in found], "NextToken": token}
+    return {"TransformJobSummaries": [_render_summary(call, saved) for saved in found], "NextToken": token}
 
 
-def _entry(call: TxCall, saved: Saved[TransformJob]) -> Params:
+def _render_summary(call: TxCall, saved: Saved[TransformJob]) -> Params:
     return {
         "TransformJobName": saved.name,
         "TransformJobArn": _arn(call, saved.name),
@@ -151,7 +151,7 @@ def _entry(call: TxCall, saved: Saved[TransformJob]) -> Params:
 
 def stop_transform_job(call: TxCall, params: Params) -> None:
     name = params["TransformJobName"]
-    found(use.get, call.tx, name)
+    find_job(use.get, call.tx, name)
     use.stop(call.tx, name, call.now)
 
 
@@ -159,9 +159,9 @@ def _arn(call: TxCall, name: str) -> str:
     return call.arn(f"transform-job/{name}")
 
 
-ROWS: Rows = {
-    "CreateTransformJob": InTx(create_transform_job, kicks="TransformJobName", kicks_under=use.PREFIX),
-    "DescribeTransformJob": InTx(describe_transform_job),
-    "ListTransformJobs": InTx(list_transform_jobs),
-    "StopTransformJob": InTx(stop_transform_job, kicks="TransformJobName", kicks_under=use.PREFIX),
+OPERATIONS: Operations = {
+    "CreateTransformJob": TxOperation(create_transform_job, kicks="TransformJobName", kicks_under=use.PREFIX),
+    "DescribeTransformJob": TxOperation(describe_transform_job),
+    "ListTransformJobs": TxOperation(list_transform_jobs),
+    "StopTransformJob": TxOperation(stop_transform_job, kicks="TransformJobName", kicks_under=use.PREFIX),
 }

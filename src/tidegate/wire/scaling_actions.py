@@ -6,23 +6,30 @@ from tidegate.service import scalables
 from tidegate.service import scaling_policies as use
 from tidegate.service.scalables import Key
 from tidegate.service.scaling_records import ActionRecord, Scalable
-from tidegate.wire.operation import Call, InTx, Params, Rows, TxCall
-from tidegate.wire.scaling_members import autoscaling_arn, fits, identity, key, page, unique
-from tidegate.wire.scaling_targets import key_of
+from tidegate.wire.operation import OperationCall, Operations, Params, TxCall, TxOperation
+from tidegate.wire.scaling_members import (
+    autoscaling_arn,
+    is_requested,
+    new_arn_id,
+    parse_key,
+    render_key,
+    take_page,
+)
+from tidegate.wire.scaling_targets import target_key
 
-PAGE = 50
+PAGE_SIZE = 50
 
 
 def put_scheduled_action(call: TxCall, params: Params) -> None:
-    which = key(params)
+    which = parse_key(params)
 
     def make(before: ActionRecord | None) -> ActionRecord:
-        return _record(call, which, params, before)
+        return _make_record(call, which, params, before)
 
     use.put_action(call.tx, which, params["ScheduledActionName"], make, call.now)
 
 
-def _record(call: Call, which: Key, params: Params, before: ActionRecord | None) -> ActionRecord:
+def _make_record(call: OperationCall, which: Key, params: Params, before: ActionRecord | None) -> ActionRecord:
     """What is not given stays as it is, but for the start and the end."""
     name, old = params["ScheduledActionName"], before.action if before is not None else None
     schedule = params.get("Schedule") or (old.schedule if old is not None else None)
@@ -44,12 +51,12 @@ def _record(call: Call, which: Key, params: Params, before: ActionRecord | None)
     )
     if before is not None:
         return ActionRecord(action, before.arn)
-    arn = autoscaling_arn(call, "scheduledAction", unique(call.ctx.ids), which, f"scheduledActionName/{name}")
+    arn = autoscaling_arn(call, "scheduledAction", new_arn_id(call.ctx.ids), which, f"scheduledActionName/{name}")
     return ActionRecord(action, arn)
 
 
 def delete_scheduled_action(call: TxCall, params: Params) -> None:
-    use.delete_action(call.tx, key(params), params["ScheduledActionName"], call.now)
+    use.delete_action(call.tx, parse_key(params), params["ScheduledActionName"], call.now)
 
 
 def describe_scheduled_actions(call: TxCall, params: Params) -> Params:
@@ -58,18 +65,18 @@ def describe_scheduled_actions(call: TxCall, params: Params) -> Params:
         (f"{saved.name} {record.action.name}", (saved.body, record))
         for saved in scalables.every(call.tx)
         for record in saved.body.actions
-        if fits(params, key_of(saved.body)) and (not wanted or record.action.name in wanted)
+        if is_requested(params, target_key(saved.body)) and (not wanted or record.action.name in wanted)
     ]
-    shown, token = page(sorted(found, key=lambda one: one[0]), params, PAGE)
-    return {"ScheduledActions": [_members(*one) for one in shown], "NextToken": token}
+    shown, token = take_page(sorted(found, key=lambda one: one[0]), params, PAGE_SIZE)
+    return {"ScheduledActions": [_render_action(*one) for one in shown], "NextToken": token}
 
 
-def _members(scalable: Scalable, record: ActionRecord) -> Params:
+def _render_action(scalable: Scalable, record: ActionRecord) -> Params:
     action = record.action
     return {
         "ScheduledActionName": action.name,
         "ScheduledActionARN": record.arn,
-        **identity(key_of(scalable)),
+        **render_key(target_key(scalable)),
         "Schedule": action.schedule,
         "Timezone": action.timezone,
         "StartTime": action.start,
@@ -79,8 +86,8 @@ def _members(scalable: Scalable, record: ActionRecord) -> Params:
     }
 
 
-ROWS: Rows = {
-    "PutScheduledAction": InTx(put_scheduled_action),
-    "DeleteScheduledAction": InTx(delete_scheduled_action),
-    "DescribeScheduledActions": InTx(describe_scheduled_actions),
+OPERATIONS: Operations = {
+    "PutScheduledAction": TxOperation(put_scheduled_action),
+    "DeleteScheduledAction": TxOperation(delete_scheduled_action),
+    "DescribeScheduledActions": TxOperation(describe_scheduled_actions),
 }

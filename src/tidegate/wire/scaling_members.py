@@ -11,8 +11,8 @@ from tidegate.domain.errors import Invalid
 from tidegate.domain.scaling import Dimension
 from tidegate.ports.clock import Ids
 from tidegate.service.scalables import Key
-from tidegate.wire.errors import Coded
-from tidegate.wire.operation import Call, Params
+from tidegate.wire.errors import NamedError
+from tidegate.wire.operation import OperationCall, Params
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ NAMESPACE = "sagemaker"
 _RESOURCE = re.compile(r"endpoint/([^/]+)/variant/([^/]+)")
 
 
-def key(params: Params) -> Key:
+def parse_key(params: Params) -> Key:
     """What ServiceNamespace, ResourceId and ScalableDimension name. Raises Invalid for what is not served."""
     if params["ServiceNamespace"] != NAMESPACE:
         raise Invalid(f"Service namespace {params['ServiceNamespace']} is not served here: only {NAMESPACE} is")
@@ -33,7 +33,7 @@ def key(params: Params) -> Key:
     return Key(match[1], match[2], Dimension(dimension))
 
 
-def identity(key: Key) -> Params:
+def render_key(key: Key) -> Params:
     """The members that name it in an answer."""
     return {
         "ServiceNamespace": NAMESPACE,
@@ -42,13 +42,13 @@ def identity(key: Key) -> Params:
     }
 
 
-def fits(params: Params, found: Key, resources: Sequence[str] | None = None) -> bool:
+def is_requested(params: Params, found: Key, resources: Sequence[str] | None = None) -> bool:
     """Whether a Describe operation asks for this one. Raises Invalid for a dimension without a resource."""
     named = resources if resources is not None else [params["ResourceId"]] if params.get("ResourceId") else None
     dimension = params.get("ScalableDimension")
     if dimension is not None and named is None:
         raise Invalid("You must specify a resource ID when specifying a scalable dimension")
-    shown = identity(found)
+    shown = render_key(found)
     return (
         params["ServiceNamespace"] == NAMESPACE
         and (named is None or shown["ResourceId"] in named)
@@ -56,35 +56,35 @@ def fits(params: Params, found: Key, resources: Sequence[str] | None = None) -> 
     )
 
 
-def unique(ids: Ids) -> str:
+def new_arn_id(ids: Ids) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_OID, ids.new("scaling")))
 
 
-def target_arn(call: Call, id: str) -> str:
+def target_arn(call: OperationCall, id: str) -> str:
     return call.arn(f"scalable-target/{id}", "application-autoscaling")
 
 
-def autoscaling_arn(call: Call, kind: str, id: str, key: Key, named: str) -> str:
+def autoscaling_arn(call: OperationCall, kind: str, id: str, key: Key, named: str) -> str:
     """Of a ``scalingPolicy`` or a ``scheduledAction``; ``named`` is like ``policyName/NAME``."""
     path = f"resource/sagemaker/endpoint/{key.endpoint}/variant/{key.variant}"
     return call.arn(f"{kind}:{id}:{path}:{named}", "autoscaling")
 
 
-def page(
+def take_page(
     items: Sequence[tuple[str, T]], params: Params, most: int, *, descending: bool = False
 ) -> tuple[list[T], str | None]:
     """A page of what is sorted by its first part, and the token of the next one."""
     limit = params.get("MaxResults", most)
     if not 1 <= limit <= most:
         raise Invalid(f"MaxResults {limit} must be 1 to {most}")
-    after = _place(params.get("NextToken"))
+    after = _decode_token(params.get("NextToken"))
     left = [one for one in items if after is None or (one[0] < after if descending else one[0] > after)]
     shown = left[:limit]
     token = base64.urlsafe_b64encode(json.dumps(shown[-1][0]).encode()).decode() if len(left) > limit else None
     return [item for _, item in shown], token
 
 
-def _place(token: str | None) -> str | None:
+def _decode_token(token: str | None) -> str | None:
     if token is None:
         return None
     try:
@@ -92,5 +92,5 @@ def _place(token: str | None) -> str | None:
     except ValueError:
         found = None
     if not isinstance(found, str):
-        raise Coded("InvalidNextTokenException", "The next token is not one that this operation gave")
+        raise NamedError("InvalidNextTokenException", "The next token is not one that this operation gave")
     return found

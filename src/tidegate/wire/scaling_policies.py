@@ -16,14 +16,21 @@ from tidegate.service import scalables, tracking_alarms
 from tidegate.service import scaling_policies as use
 from tidegate.service.scalables import Key
 from tidegate.service.scaling_records import PolicyRecord, Scalable
-from tidegate.wire.cloudwatch_members import dimensions
-from tidegate.wire.metric_queries import query, query_members
-from tidegate.wire.operation import Call, InTx, Params, Rows, TxCall
-from tidegate.wire.scaling_members import autoscaling_arn, fits, identity, key, page, unique
-from tidegate.wire.scaling_targets import key_of
+from tidegate.wire.cloudwatch_members import parse_dimensions
+from tidegate.wire.metric_queries import parse_query, render_queries
+from tidegate.wire.operation import OperationCall, Operations, Params, TxCall, TxOperation
+from tidegate.wire.scaling_members import (
+    autoscaling_arn,
+    is_requested,
+    new_arn_id,
+    parse_key,
+    render_key,
+    take_page,
+)
+from tidegate.wire.scaling_targets import target_key
 
-PAGE = 10
-COOLDOWN = 300
+PAGE_SIZE = 10
+DEFAULT_COOLDOWN = 300
 """Seconds, of every cooldown that is not given."""
 TRACKING, STEPS = "TargetTrackingScaling", "StepScaling"
 _CONFIGURATIONS = {
@@ -38,19 +45,19 @@ _OF_DIMENSION = {
 
 
 def put_scaling_policy(call: TxCall, params: Params) -> Params:
-    which = key(params)
+    which = parse_key(params)
 
     def make(before: PolicyRecord | None) -> PolicyRecord:
-        return _record(call, which, params, before)
+        return _make_record(call, which, params, before)
 
     record = use.put_policy(call.tx, which, params["PolicyName"], make, call.now)
     scalable = scalables.get(call.tx, which).body
-    return {"PolicyARN": record.arn, "Alarms": _alarms(call, scalable, record)}
+    return {"PolicyARN": record.arn, "Alarms": _render_alarms(call, scalable, record)}
 
 
-def _record(call: Call, which: Key, params: Params, before: PolicyRecord | None) -> PolicyRecord:
+def _make_record(call: OperationCall, which: Key, params: Params, before: PolicyRecord | None) -> PolicyRecord:
     """What is not given stays as it is."""
-    name, kind = params["PolicyName"], params.get("PolicyType") or _kind(before)
+    name, kind = params["PolicyName"], params.get("PolicyType") or _policy_type(before)
     if kind is None:
         raise Invalid("PolicyType must be given when a policy is created")
     if kind not in _CONFIGURATIONS:
@@ -62,35 +69,35 @@ def _record(call: Call, which: Key, params: Params, before: PolicyRecord | None)
     config: Params | None = params.get(member) or (dict(before.wire) if before is not None else None)
     if not config:
         raise Invalid(f"{member} must be given for PolicyType {kind}")
-    id = before.id if before is not None else unique(call.ctx.ids)
+    id = before.id if before is not None else new_arn_id(call.ctx.ids)
     arn = autoscaling_arn(call, "scalingPolicy", id, which, f"policyName/{name}")
     created = before.created_at if before is not None else call.now
     if kind == STEPS:
-        return PolicyRecord(id, arn, created, steps=_steps(name, config), wire=config)
+        return PolicyRecord(id, arn, created, steps=_parse_steps(name, config), wire=config)
     old = before.tracking if before is not None else None
-    ends = old.alarm_ids if old is not None else (unique(call.ctx.ids), unique(call.ctx.ids))
-    return PolicyRecord(id, arn, created, tracking=_tracking(name, which, config, ends), wire=config)
+    ends = old.alarm_ids if old is not None else (new_arn_id(call.ctx.ids), new_arn_id(call.ctx.ids))
+    return PolicyRecord(id, arn, created, tracking=_parse_tracking(name, which, config, ends), wire=config)
 
 
-def _kind(record: PolicyRecord | None) -> str | None:
+def _policy_type(record: PolicyRecord | None) -> str | None:
     if record is None:
         return None
     return TRACKING if record.tracking is not None else STEPS if record.steps is not None else None
 
 
-def _tracking(name: str, which: Key, config: Params, ends: tuple[str, str]) -> TargetTracking:
+def _parse_tracking(name: str, which: Key, config: Params, ends: tuple[str, str]) -> TargetTracking:
     return TargetTracking(
         name,
         float(config["TargetValue"]),
-        _metric(which, config),
-        scale_out_cooldown=config.get("ScaleOutCooldown", COOLDOWN),
-        scale_in_cooldown=config.get("ScaleInCooldown", COOLDOWN),
+        _parse_metric(which, config),
+        scale_out_cooldown=config.get("ScaleOutCooldown", DEFAULT_COOLDOWN),
+        scale_in_cooldown=config.get("ScaleInCooldown", DEFAULT_COOLDOWN),
         disable_scale_in=config.get("DisableScaleIn", False),
         alarm_ids=ends,
     )
 
 
-def _metric(which: Key, config: Params) -> Predefined | CustomMetric | tuple[Query, ...]:
+def _parse_metric(which: Key, config: Params) -> Predefined | CustomMetric | tuple[Query, ...]:
     given, custom = config.get("PredefinedMetricSpecification"), config.get("CustomizedMetricSpecification")
     if (given is None) == (custom is None):
         raise Invalid(
@@ -107,15 +114,15 @@ def _metric(which: Key, config: Params) -> Predefined | CustomMetric | tuple[Que
         for member in ("MetricName", "Namespace", "Dimensions", "Statistic", "Unit"):
             if custom.get(member):
                 raise Invalid(f"CustomizedMetricSpecification: {member} does not go with Metrics")
-        return tuple(query(line) for line in custom["Metrics"])
+        return tuple(parse_query(line) for line in custom["Metrics"])
     for member in ("MetricName", "Namespace", "Statistic"):
         if custom.get(member) is None:
             raise Invalid(f"CustomizedMetricSpecification.{member} must be given")
-    metric = MetricId.of(custom["Namespace"], custom["MetricName"], dimensions(custom))
+    metric = MetricId.of(custom["Namespace"], custom["MetricName"], parse_dimensions(custom))
     return CustomMetric(metric, custom["Statistic"], custom.get("Unit"))
 
 
-def _steps(name: str, config: Params) -> StepScaling:
+def _parse_steps(name: str, config: Params) -> StepScaling:
     if config.get("AdjustmentType") is None:
         raise Invalid("StepScalingPolicyConfiguration.AdjustmentType must be given")
     return StepScaling(
@@ -130,12 +137,12 @@ def _steps(name: str, config: Params) -> StepScaling:
             for step in config.get("StepAdjustments", [])
         ),
         config.get("MinAdjustmentMagnitude"),
-        config.get("Cooldown", COOLDOWN),
+        config.get("Cooldown", DEFAULT_COOLDOWN),
         Aggregation(config.get("MetricAggregationType", "Average")),
     )
 
 
-def _alarms(call: Call, scalable: Scalable, record: PolicyRecord) -> list[Params]:
+def _render_alarms(call: OperationCall, scalable: Scalable, record: PolicyRecord) -> list[Params]:
     if record.tracking is None:
         return []
     return [
@@ -145,7 +152,7 @@ def _alarms(call: Call, scalable: Scalable, record: PolicyRecord) -> list[Params
 
 
 def delete_scaling_policy(call: TxCall, params: Params) -> None:
-    use.delete_policy(call.tx, key(params), params["PolicyName"], call.now)
+    use.delete_policy(call.tx, parse_key(params), params["PolicyName"], call.now)
 
 
 def describe_scaling_policies(call: TxCall, params: Params) -> Params:
@@ -155,36 +162,36 @@ def describe_scaling_policies(call: TxCall, params: Params) -> Params:
         (f"{saved.name} {record.policy.name}", (saved.body, record))
         for saved in scalables.every(call.tx)
         for record in saved.body.policies
-        if fits(params, key_of(saved.body))
-        and _kind(record) is not None
+        if is_requested(params, target_key(saved.body))
+        and _policy_type(record) is not None
         and (not wanted or record.policy.name in wanted or record.arn in wanted)
     ]
-    shown, token = page(sorted(found, key=lambda one: one[0]), params, PAGE)
-    return {"ScalingPolicies": [_members(call, *one) for one in shown], "NextToken": token}
+    shown, token = take_page(sorted(found, key=lambda one: one[0]), params, PAGE_SIZE)
+    return {"ScalingPolicies": [_render_policy(call, *one) for one in shown], "NextToken": token}
 
 
-def _members(call: Call, scalable: Scalable, record: PolicyRecord) -> Params:
-    kind = _kind(record)
+def _render_policy(call: OperationCall, scalable: Scalable, record: PolicyRecord) -> Params:
+    kind = _policy_type(record)
     assert kind is not None
-    config = record.wire or (_shown(record.tracking) if record.tracking else _shown_steps(record.steps))
+    config = record.wire or (_render_tracking(record.tracking) if record.tracking else _render_steps(record.steps))
     return {
         "PolicyARN": record.arn,
         "PolicyName": record.policy.name,
-        **identity(key_of(scalable)),
+        **render_key(target_key(scalable)),
         "PolicyType": kind,
         _CONFIGURATIONS[kind]: config,
-        "Alarms": _alarms(call, scalable, record),
+        "Alarms": _render_alarms(call, scalable, record),
         "CreationTime": record.created_at,
     }
 
 
-def _shown(policy: TargetTracking) -> Params:
+def _render_tracking(policy: TargetTracking) -> Params:
     """Of a policy that came by another door."""
     metric = policy.metric
     if isinstance(metric, Predefined):
         said: Params = {"PredefinedMetricSpecification": {"PredefinedMetricType": metric.value}}
     elif not isinstance(metric, CustomMetric):
-        said = {"CustomizedMetricSpecification": {"Metrics": query_members(metric)}}
+        said = {"CustomizedMetricSpecification": {"Metrics": render_queries(metric)}}
     else:
         said = {
             "CustomizedMetricSpecification": {
@@ -204,7 +211,7 @@ def _shown(policy: TargetTracking) -> Params:
     }
 
 
-def _shown_steps(policy: StepScaling | None) -> Params:
+def _render_steps(policy: StepScaling | None) -> Params:
     assert policy is not None
     return {
         "AdjustmentType": policy.adjustment.value,
@@ -222,8 +229,8 @@ def _shown_steps(policy: StepScaling | None) -> Params:
     }
 
 
-ROWS: Rows = {
-    "PutScalingPolicy": InTx(put_scaling_policy),
-    "DeleteScalingPolicy": InTx(delete_scaling_policy),
-    "DescribeScalingPolicies": InTx(describe_scaling_policies),
+OPERATIONS: Operations = {
+    "PutScalingPolicy": TxOperation(put_scaling_policy),
+    "DeleteScalingPolicy": TxOperation(delete_scaling_policy),
+    "DescribeScalingPolicies": TxOperation(describe_scaling_policies),
 }

@@ -7,11 +7,11 @@ from tidegate.service import tags as labels
 from tidegate.service.record_kinds import SCALABLE
 from tidegate.service.scalables import Bounds, Key
 from tidegate.service.scaling_records import ActivityRecord, Scalable
-from tidegate.wire.errors import Coded
-from tidegate.wire.operation import InTx, Params, Rows, TxCall
-from tidegate.wire.scaling_members import fits, identity, key, page, target_arn, unique
+from tidegate.wire.errors import NamedError
+from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
+from tidegate.wire.scaling_members import is_requested, new_arn_id, parse_key, render_key, take_page, target_arn
 
-PAGE = 50
+PAGE_SIZE = 50
 _ROLE = (
     "role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/"
     "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"
@@ -27,35 +27,35 @@ def register_scalable_target(call: TxCall, params: Params) -> Params:
         held.get("DynamicScalingOutSuspended"),
         held.get("ScheduledScalingSuspended"),
     )
-    new = unique(call.ctx.ids).replace("-", "")
-    done = scalables.register(call.tx, key(params), bounds, params.get("Tags", {}), id=new, now=call.now)
+    new = new_arn_id(call.ctx.ids).replace("-", "")
+    done = scalables.register(call.tx, parse_key(params), bounds, params.get("Tags", {}), id=new, now=call.now)
     return {"ScalableTargetARN": target_arn(call, done.id)}
 
 
 def deregister_scalable_target(call: TxCall, params: Params) -> None:
-    scalables.deregister(call.tx, key(params), call.now)
+    scalables.deregister(call.tx, parse_key(params), call.now)
 
 
 def describe_scalable_targets(call: TxCall, params: Params) -> Params:
     found = [
         (saved.name, saved.body)
         for saved in scalables.every(call.tx)
-        if fits(params, key_of(saved.body), params.get("ResourceIds"))
+        if is_requested(params, target_key(saved.body), params.get("ResourceIds"))
     ]
-    shown, token = page(found, params, PAGE)
-    return {"ScalableTargets": [_target(call, one) for one in shown], "NextToken": token}
+    shown, token = take_page(found, params, PAGE_SIZE)
+    return {"ScalableTargets": [_render_target(call, one) for one in shown], "NextToken": token}
 
 
-def key_of(scalable: Scalable) -> Key:
+def target_key(scalable: Scalable) -> Key:
     target = scalable.target
     return Key(target.endpoint, target.variant, target.dimension)
 
 
-def _target(call: TxCall, scalable: Scalable) -> Params:
+def _render_target(call: TxCall, scalable: Scalable) -> Params:
     target = scalable.target
     role = iam_arn(call.ctx.region, call.ctx.account, _ROLE)
     return {
-        **identity(key_of(scalable)),
+        **render_key(target_key(scalable)),
         "MinCapacity": target.minimum,
         "MaxCapacity": target.maximum,
         "RoleARN": role,
@@ -77,18 +77,20 @@ def describe_scaling_activities(call: TxCall, params: Params) -> Params:
     found = [
         (f"{record.activity.started.timestamp():017.6f} {record.name}", record)
         for record in activities.find(call.tx, prefix)
-        if fits(params, Key(record.endpoint, record.variant, record.dimension))
+        if is_requested(params, Key(record.endpoint, record.variant, record.dimension))
         and (everything or not record.activity.not_scaled)
     ]
-    shown, token = page(sorted(found, reverse=True, key=lambda one: one[0]), params, PAGE, descending=True)
-    return {"ScalingActivities": [_activity(one) for one in shown], "NextToken": token}
+    shown, token = take_page(
+        sorted(found, reverse=True, key=lambda one: one[0]), params, PAGE_SIZE, descending=True
+    )
+    return {"ScalingActivities": [_render_activity(one) for one in shown], "NextToken": token}
 
 
-def _activity(record: ActivityRecord) -> Params:
+def _render_activity(record: ActivityRecord) -> Params:
     activity = record.activity
     return {
         "ActivityId": activity.id,
-        **identity(Key(record.endpoint, record.variant, record.dimension)),
+        **render_key(Key(record.endpoint, record.variant, record.dimension)),
         "Description": activity.description,
         "Cause": activity.cause,
         "StartTime": activity.started,
@@ -96,11 +98,11 @@ def _activity(record: ActivityRecord) -> Params:
         "StatusCode": activity.status.value,
         "StatusMessage": activity.message or None,
         "Details": activity.details or None,
-        "NotScaledReasons": [_reason(reason) for reason in activity.not_scaled] or None,
+        "NotScaledReasons": [_render_reason(reason) for reason in activity.not_scaled] or None,
     }
 
 
-def _reason(reason: NotScaledReason) -> Params:
+def _render_reason(reason: NotScaledReason) -> Params:
     return {
         "Code": reason.code.value,
         "MaxCapacity": reason.maximum,
@@ -110,34 +112,34 @@ def _reason(reason: NotScaledReason) -> Params:
 
 
 def tag_resource(call: TxCall, params: Params) -> None:
-    name, tags = _tagged(call, params), params["Tags"]
+    name, tags = _find_tagged(call, params), params["Tags"]
     if len(labels.read(call.tx, SCALABLE, name) | tags) > labels.MOST:
-        raise Coded("TooManyTagsException", f"a scalable target has at most {labels.MOST} tags")
+        raise NamedError("TooManyTagsException", f"a scalable target has at most {labels.MOST} tags")
     labels.add(call.tx, SCALABLE, name, tags, call.now)
 
 
 def untag_resource(call: TxCall, params: Params) -> None:
-    labels.remove(call.tx, SCALABLE, _tagged(call, params), params["TagKeys"], call.now)
+    labels.remove(call.tx, SCALABLE, _find_tagged(call, params), params["TagKeys"], call.now)
 
 
 def list_tags_for_resource(call: TxCall, params: Params) -> Params:
-    return {"Tags": dict(labels.read(call.tx, SCALABLE, _tagged(call, params)))}
+    return {"Tags": dict(labels.read(call.tx, SCALABLE, _find_tagged(call, params)))}
 
 
-def _tagged(call: TxCall, params: Params) -> str:
+def _find_tagged(call: TxCall, params: Params) -> str:
     arn: str = params["ResourceARN"]
     saved = scalables.by_id(call.tx, arn.rpartition("/")[2])
     if saved is None or arn != target_arn(call, saved.body.id):
-        raise Coded("ResourceNotFoundException", f"there is no scalable target {arn}")
+        raise NamedError("ResourceNotFoundException", f"there is no scalable target {arn}")
     return saved.name
 
 
-ROWS: Rows = {
-    "RegisterScalableTarget": InTx(register_scalable_target),
-    "DeregisterScalableTarget": InTx(deregister_scalable_target),
-    "DescribeScalableTargets": InTx(describe_scalable_targets),
-    "DescribeScalingActivities": InTx(describe_scaling_activities),
-    "TagResource": InTx(tag_resource),
-    "UntagResource": InTx(untag_resource),
-    "ListTagsForResource": InTx(list_tags_for_resource),
+OPERATIONS: Operations = {
+    "RegisterScalableTarget": TxOperation(register_scalable_target),
+    "DeregisterScalableTarget": TxOperation(deregister_scalable_target),
+    "DescribeScalableTargets": TxOperation(describe_scalable_targets),
+    "DescribeScalingActivities": TxOperation(describe_scaling_activities),
+    "TagResource": TxOperation(tag_resource),
+    "UntagResource": TxOperation(untag_resource),
+    "ListTagsForResource": TxOperation(list_tags_for_resource),
 }

@@ -13,14 +13,14 @@ from tidegate.domain.errors import StartupError
 Json = dict[str, Any]
 
 
-class Service:
+class ServedService:
     """One service: its operations that are served, by name, and the names of those that are not."""
 
     def __init__(self, name: str, operations: Iterable[str]) -> None:
         raw = Loader().load_service_model(name, "service-2")
         self.name = name
         self.all_operations = frozenset(raw["operations"])
-        self.model = ServiceModel(_reduced(raw, [op for op in operations]), name)
+        self.model = ServiceModel(_reduce(raw, [op for op in operations]), name)
         self.errors: Mapping[str, Json] = {
             shape: spec.get("error", {}) for shape, spec in raw["shapes"].items() if spec.get("exception")
         }
@@ -37,22 +37,22 @@ class Service:
 
 
 @cache
-def load(name: str, operations: tuple[str, ...]) -> Service:
+def load(name: str, operations: tuple[str, ...]) -> ServedService:
     """Read once in a process; a few hundredths of a second for the largest."""
-    return Service(name, operations)
+    return ServedService(name, operations)
 
 
-def _reduced(raw: Json, operations: list[str]) -> Json:
+def _reduce(raw: Json, operations: list[str]) -> Json:
     missing = [name for name in operations if name not in raw["operations"]]
     if missing:
         raise StartupError(f"botocore is too old or too new: its service model has no {', '.join(missing)}")
-    kept = {name: _plain(raw["operations"][name]) for name in operations}
+    kept = {name: _without_docs(raw["operations"][name]) for name in operations}
     waiting = [spec[side]["shape"] for spec in kept.values() for side in ("input", "output") if side in spec]
     shapes: Json = {}
     while waiting:
         name = waiting.pop()
         if name not in shapes:
-            shapes[name] = shape = _plain(raw["shapes"][name])
+            shapes[name] = shape = _without_docs(raw["shapes"][name])
             waiting += [member["shape"] for member in shape.get("members", {}).values()]
             waiting += [shape[part]["shape"] for part in ("member", "key", "value") if part in shape]
     for spec in kept.values():
@@ -60,17 +60,17 @@ def _reduced(raw: Json, operations: list[str]) -> Json:
     return {"metadata": raw["metadata"], "operations": kept, "shapes": shapes}
 
 
-def _plain(node: Any) -> Any:
+def _without_docs(node: Any) -> Any:
     """A copy without documentation."""
     if isinstance(node, dict):
         return {
-            key: _plain(value)
+            key: _without_docs(value)
             for key, value in node.items()
             if not (key == "documentation" and isinstance(value, str))
         }
-    return [_plain(item) for item in node] if isinstance(node, list) else node
+    return [_without_docs(item) for item in node] if isinstance(node, list) else node
 
 
-def limit(shape: Shape, name: str) -> Any:
+def shape_limit(shape: Shape, name: str) -> Any:
     """``min``, ``max`` or ``pattern`` of a shape; None where it has none."""
     return shape.metadata.get(name)

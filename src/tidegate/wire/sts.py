@@ -1,10 +1,10 @@
 """STS: who the caller is."""
 
 from tidegate.domain.arns import iam_arn
-from tidegate.wire.operation import Call, Free, Params, Rows
+from tidegate.wire.operation import AsyncOperation, OperationCall, Operations, Params
 
 
-async def get_caller_identity(call: Call, params: Params) -> Params:
+async def get_caller_identity(call: OperationCall, params: Params) -> Params:
     """An access key is a user of the one account; a caller without one is the account itself."""
     region, account = call.ctx.region, call.ctx.account
     if not call.access_key:
@@ -13,4 +13,4 @@ async def get_caller_identity(call: Call, params: Params) -> Params:
     return {"UserId": call.access_key, "Account": account, "Arn": user}
 
 
-ROWS: Rows = {"GetCallerIdentity": Free(get_caller_identity)}
+OPERATIONS: Operations = {"GetCallerIdentity": AsyncOperation(get_caller_identity)}

@@ -21,26 +21,30 @@ from tidegate.wire import (
     scaling_targets,
     sts,
 )
-from tidegate.wire.operation import Rows
+from tidegate.wire.operation import Operations
 
-TABLE: dict[str, Rows] = {
+TABLE: dict[str, Operations] = {
     "sagemaker": {
-        **sagemaker_models.ROWS,
-        **sagemaker_packages.ROWS,
-        **sagemaker_configs.ROWS,
-        **sagemaker_endpoints.ROWS,
-        **sagemaker_tags.ROWS,
-        **sagemaker_transforms.ROWS,
-        **sagemaker_recommendations.ROWS,
+        **sagemaker_models.OPERATIONS,
+        **sagemaker_packages.OPERATIONS,
+        **sagemaker_configs.OPERATIONS,
+        **sagemaker_endpoints.OPERATIONS,
+        **sagemaker_tags.OPERATIONS,
+        **sagemaker_transforms.OPERATIONS,
+        **sagemaker_recommendations.OPERATIONS,
     },
-    "sagemaker-runtime": {**runtime.ROWS, **runtime_async.ROWS},
+    "sagemaker-runtime": {**runtime.OPERATIONS, **runtime_async.OPERATIONS},
     "cloudwatch": {
-        **cloudwatch_alarms.ROWS,
-        **cloudwatch_metrics.ROWS,
-        **cloudwatch_data.ROWS,
-        **cloudwatch_tags.ROWS,
+        **cloudwatch_alarms.OPERATIONS,
+        **cloudwatch_metrics.OPERATIONS,
+        **cloudwatch_data.OPERATIONS,
+        **cloudwatch_tags.OPERATIONS,
     },
-    "application-autoscaling": {**scaling_targets.ROWS, **scaling_policies.ROWS, **scaling_actions.ROWS},
-    "logs": {**logs.ROWS, **logs_filtered.ROWS},
-    "sts": sts.ROWS,
+    "application-autoscaling": {
+        **scaling_targets.OPERATIONS,
+        **scaling_policies.OPERATIONS,
+        **scaling_actions.OPERATIONS,
+    },
+    "logs": {**logs.OPERATIONS, **logs_filtered.OPERATIONS},
+    "sts": sts.OPERATIONS,
 }

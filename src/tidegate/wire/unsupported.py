@@ -10,8 +10,8 @@ def refuse(params: Params, names: Iterable[str]) -> None:
     """Raises Invalid for the first of these members that is set."""
     for name in names:
         if params.get(name) is not None:
-            raise not_yet(name)
+            raise unsupported(name)
 
 
-def not_yet(what: str) -> Invalid:
+def unsupported(what: str) -> Invalid:
     return Invalid(f"{what} is not supported yet: leave it out")

@@ -13,13 +13,13 @@ from botocore.model import ListShape, MapShape, Shape, StructureShape
 from tidegate.domain.errors import Invalid
 from tidegate.wire import schema
 from tidegate.wire.enum_orders import enum_order
-from tidegate.wire.java_patterns import fits
+from tidegate.wire.java_patterns import matches
 from tidegate.wire.validation_overrides import ALLOWANCES
 
-SHOWN = 256
+MAX_VALUE_SHOWN = 256
 """Characters of a refused value that a message repeats."""
 
-TOLD = 10
+MAX_VIOLATIONS = 10
 """Violations that one message lists."""
 
 
@@ -36,33 +36,33 @@ def check(service: str, shape: StructureShape, params: dict[str, Any], unknown: 
     failures = [*unknown, *_structure(service, shape, params, "")]
     if failures:
         errors = "1 validation error" if len(failures) == 1 else f"{len(failures)} validation errors"
-        more = ["..."] if len(failures) > TOLD else []
-        raise Violation(f"{errors} detected: {'; '.join(failures[:TOLD] + more)}")
+        more = ["..."] if len(failures) > MAX_VIOLATIONS else []
+        raise Violation(f"{errors} detected: {'; '.join(failures[:MAX_VIOLATIONS] + more)}")
 
 
-def below(path: str, name: str) -> str:
+def member_path(path: str, name: str) -> str:
     """The path of a member, spelled as AWS does: ``productionVariants.1.member.variantName``."""
     name = name[:1].lower() + name[1:]
     return f"{path}.{name}" if path else name
 
 
-def item(path: str, index: int) -> str:
+def item_path(path: str, index: int) -> str:
     return f"{path}.{index + 1}.member"
 
 
-def unknown_member(path: str, name: str, known: Iterable[str]) -> str:
+def describe_unknown_member(path: str, name: str, known: Iterable[str]) -> str:
     names = list(known)
     near = difflib.get_close_matches(name, names, 1) or difflib.get_close_matches(
         name.lower(), [known_name.lower() for known_name in names], 1
     )
     spelled = next((n for n in names if near and n.lower() == near[0].lower()), None)
     hint = f"did you mean '{spelled}'?" if spelled else f"known are {', '.join(sorted(names)) or 'none'}"
-    return f"Unknown member '{shown(name)}' at '{path or 'the request'}': {hint}"
+    return f"Unknown member '{abbreviate(name)}' at '{path or 'the request'}': {hint}"
 
 
-def shown(value: Any) -> str:
+def abbreviate(value: Any) -> str:
     text = value.isoformat() if isinstance(value, datetime) else str(value)
-    return text if len(text) <= SHOWN else text[:SHOWN] + "..."
+    return text if len(text) <= MAX_VALUE_SHOWN else text[:MAX_VALUE_SHOWN] + "..."
 
 
 def _walk(service: str, shape: Shape, value: Any, path: str) -> Iterator[str]:
@@ -71,12 +71,12 @@ def _walk(service: str, shape: Shape, value: Any, path: str) -> Iterator[str]:
     elif isinstance(shape, ListShape):
         yield from _length(shape, value, path)
         for index, entry in enumerate(value):
-            yield from _walk(service, shape.member, entry, item(path, index))
+            yield from _walk(service, shape.member, entry, item_path(path, index))
     elif isinstance(shape, MapShape):
         yield from _length(shape, value, path)
         for key, entry in value.items():
             yield from _walk(service, shape.key, key, f"{path}.key")
-            yield from _walk(service, shape.value, entry, f"{path}.{shown(key)}.member")
+            yield from _walk(service, shape.value, entry, f"{path}.{abbreviate(key)}.member")
     elif shape.type_name == "string":
         yield from _string(service, shape, value, path)
     elif shape.type_name in ("integer", "long", "float", "double"):
@@ -88,48 +88,48 @@ def _walk(service: str, shape: Shape, value: Any, path: str) -> Iterator[str]:
 def _structure(service: str, shape: StructureShape, value: dict[str, Any], path: str) -> Iterator[str]:
     for name in shape.required_members:
         if value.get(name) is None:
-            yield _failed("null", below(path, name), "Member must not be null", quote=False)
+            yield _describe_violation("null", member_path(path, name), "Member must not be null", quote=False)
     if getattr(shape, "is_tagged_union", False) and len(value) != 1:
-        yield _failed(sorted(value), path, f"Exactly one of [{', '.join(shape.members)}] must be set")
+        yield _describe_violation(sorted(value), path, f"Exactly one of [{', '.join(shape.members)}] must be set")
     for name, member in shape.members.items():
         if value.get(name) is not None:
-            yield from _walk(service, member, value[name], below(path, name))
+            yield from _walk(service, member, value[name], member_path(path, name))
 
 
 def _string(service: str, shape: Shape, value: str, path: str) -> Iterator[str]:
     wrong = list(_length(shape, value, path))
     yield from wrong
     allowance = ALLOWANCES.get((service, shape.name))
-    source = allowance.pattern if allowance else schema.limit(shape, "pattern")
+    source = allowance.pattern if allowance else schema.shape_limit(shape, "pattern")
     if shape.metadata.get("enum"):
-        allowed = allowance is not None and fits(value, allowance.pattern)
+        allowed = allowance is not None and matches(value, allowance.pattern)
         if value not in shape.metadata["enum"] and not allowed:
-            yield not_one_of(value, path, enum_order(service, shape))
-    elif source and not wrong and not fits(value, source):
-        yield _failed(value, path, f"Member must satisfy regular expression pattern: {source}")
+            yield describe_enum_violation(value, path, enum_order(service, shape))
+    elif source and not wrong and not matches(value, source):
+        yield _describe_violation(value, path, f"Member must satisfy regular expression pattern: {source}")
 
 
-def not_one_of(value: Any, path: str, values: Iterable[object]) -> str:
+def describe_enum_violation(value: Any, path: str, values: Iterable[object]) -> str:
     """The complaint on a value that is none of a list."""
-    return _failed(value, path, f"Member must satisfy enum value set: [{', '.join(map(str, values))}]")
+    return _describe_violation(value, path, f"Member must satisfy enum value set: [{', '.join(map(str, values))}]")
 
 
 def _number(shape: Shape, value: float, path: str) -> Iterator[str]:
-    low, high = schema.limit(shape, "min"), schema.limit(shape, "max")
+    low, high = schema.shape_limit(shape, "min"), schema.shape_limit(shape, "max")
     if low is not None and not value >= low:
-        yield _failed(value, path, f"Member must have value greater than or equal to {low}")
+        yield _describe_violation(value, path, f"Member must have value greater than or equal to {low}")
     if high is not None and not value <= high:
-        yield _failed(value, path, f"Member must have value less than or equal to {high}")
+        yield _describe_violation(value, path, f"Member must have value less than or equal to {high}")
 
 
 def _length(shape: Shape, value: Any, path: str) -> Iterator[str]:
-    low, high = schema.limit(shape, "min"), schema.limit(shape, "max")
+    low, high = schema.shape_limit(shape, "min"), schema.shape_limit(shape, "max")
     if low is not None and len(value) < low:
-        yield _failed(value, path, f"Member must have length greater than or equal to {low}")
+        yield _describe_violation(value, path, f"Member must have length greater than or equal to {low}")
     if high is not None and len(value) > high:
-        yield _failed(value, path, f"Member must have length less than or equal to {high}")
+        yield _describe_violation(value, path, f"Member must have length less than or equal to {high}")
 
 
-def _failed(value: Any, path: str, constraint: str, *, quote: bool = True) -> str:
-    said = f"'{shown(value)}'" if quote else shown(value)
+def _describe_violation(value: Any, path: str, constraint: str, *, quote: bool = True) -> str:
+    said = f"'{abbreviate(value)}'" if quote else abbreviate(value)
     return f"Value {said} at '{path}' failed to satisfy constraint: {constraint}"

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tidegate.cli.app import app
-from tidegate.cli.sparklines import WIDTH, blocks, falling, year
+from tidegate.cli.sparklines import WIDTH, block_rows, load_duration_rows, year_rows
 from tidegate.domain.errors import Invalid, NotFound, TidegateError
 
 PAYROLL = ("cost", "--min", "2", "--max", "10", "--traffic", "payroll", "--rps", "40", "--with", "year=2026")
@@ -198,10 +198,10 @@ def test_a_folder_of_ones_own_goes_over_the_prices(tmp_path: Path) -> None:
 
 
 def test_plots_are_as_wide_as_they_say_and_show_the_line() -> None:
-    rows = [row.plain for row in year([1.0] * 8759 + [10.0])]
+    rows = [row.plain for row in year_rows([1.0] * 8759 + [10.0])]
     assert rows[0].startswith("    10 │")
     assert rows[0][8:] == " " * (WIDTH - 1) + "█"
     assert rows[-1].split()[0] == "Jan" and rows[-1].split()[-1] == "Dec"
-    marked = [row.plain[7] for row in falling([2.0, 1.0] * 100, 1.0)]
+    marked = [row.plain[7] for row in load_duration_rows([2.0, 1.0] * 100, 1.0)]
     assert marked.count("┤") == 1 and marked.index("┤") == 4
-    assert all(len(row.plain) == WIDTH + 8 for row in blocks([1.0], 1.0))
+    assert all(len(row.plain) == WIDTH + 8 for row in block_rows([1.0], 1.0))

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tidegate.advisor.rehearsal.simulation import Moment
+from tidegate.advisor.rehearsal.simulation import TimelineMoment
 from tidegate.cli import draw, follow_rollout
 from tidegate.cli.artifacts import fingerprint
-from tidegate.cli.inspect import _condition, _new
+from tidegate.cli.inspect import _format_condition, _new_lines
 from tidegate.cli.platform import local_url
-from tidegate.cli.simulate import plot
+from tidegate.cli.simulate import plot_share
 from tidegate.settings import Settings
 
 ALARM = {"name": "e-1-errors", "state": "ALARM", "reason": "too many [bold]", "since": "2026-01-01T00:00:00+00:00"}
@@ -83,7 +83,7 @@ def test_the_picture_of_a_rollout_shows_all_that_matters() -> None:
         | {"errors_5xx": 5.0, "errors_4xx": 0.0}
     ]
     event = {"at": "2026-01-01T00:00:00+00:00", "kind": "rollout.Baking", "message": "baking [x]", "seq": 1}
-    shown = text(follow_rollout.picture(document(), live, [event]))
+    shown = text(follow_rollout.render_panel(document(), live, [event]))
     for wanted in ("25 % new", "next 50 %", "Baking, stage 1 of 4", "paused by ann", "9.2 ms", "no such file"):
         assert wanted in shown
     assert "too many [bold]" in shown and "baking [x]" in shown
@@ -93,7 +93,7 @@ def test_the_picture_of_a_rollout_shows_all_that_matters() -> None:
 
 def test_the_list_of_endpoints_shows_the_worst_alarm() -> None:
     quiet = {**ALARM, "state": "INSUFFICIENT_DATA"}
-    shown = text(draw.endpoints([document(), document(name="f", alarms=[quiet], rollout=None)]))
+    shown = text(draw.endpoint_table([document(), document(name="f", alarms=[quiet], rollout=None)]))
     assert "Baking 1/4, 25 %, paused" in shown
     assert "ALARM" in shown and "INSUFFICIENT_DATA" in shown
 
@@ -102,26 +102,26 @@ def test_the_list_of_endpoints_shows_the_worst_alarm() -> None:
     ("seconds", "said"), [(0.4, "0s"), (69, "1m 09s"), (3_900, "1h 05m"), (90_000, "1d 01h"), (-5, "0s")]
 )
 def test_durations(seconds: float, said: str) -> None:
-    assert draw.duration(seconds) == said
+    assert draw.format_duration(seconds) == said
 
 
 def test_elapsed_and_left() -> None:
-    assert draw.elapsed(5_430.4) == "1:30:30"
-    assert draw.elapsed(90_061) == "1d 1:01:01"
+    assert draw.format_elapsed(5_430.4) == "1:30:30"
+    assert draw.format_elapsed(90_061) == "1d 1:01:01"
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    assert draw.left("2026-01-01T00:01:05+00:00", now) == "1m 05s"
-    assert draw.left(None) == ""
+    assert draw.format_time_left("2026-01-01T00:01:05+00:00", now) == "1m 05s"
+    assert draw.format_time_left(None) == ""
 
 
 def test_a_bar_shows_every_share_that_is_there() -> None:
-    assert [len(span) for span in (draw.bar(0).plain, draw.bar(0.1).plain)] == [40, 40]
-    assert draw.bar(0.1).spans[-1].end - draw.bar(0.1).spans[-1].start == 1
-    assert draw.bar(99.9).spans[0].end == 1
+    assert [len(span) for span in (draw.traffic_bar(0).plain, draw.traffic_bar(0.1).plain)] == [40, 40]
+    assert draw.traffic_bar(0.1).spans[-1].end - draw.traffic_bar(0.1).spans[-1].start == 1
+    assert draw.traffic_bar(99.9).spans[0].end == 1
 
 
 def test_the_plot_rises_with_the_share() -> None:
-    moments = [Moment(0, "Baking", 0, 1, 1, ()), Moment(50, "Baking", 5_000, 1, 1, ())]
-    rows = [row.plain for row in plot(moments, 100)]
+    moments = [TimelineMoment(0, "Baking", 0, 1, 1, ()), TimelineMoment(50, "Baking", 5_000, 1, 1, ())]
+    rows = [row.plain for row in plot_share(moments, 100)]
     assert rows[0].endswith(" " * 32)
     assert rows[4].endswith(" " * 32 + "█" * 32)
     assert rows[-1].strip().startswith("0:00:00") and rows[-1].endswith("0:01:40")
@@ -138,7 +138,7 @@ def test_the_plot_rises_with_the_share() -> None:
     ],
 )
 def test_following_a_log_prints_each_line_once(before: list[str], now: list[str], new: list[str]) -> None:
-    assert _new(before, now) == new
+    assert _new_lines(before, now) == new
 
 
 @pytest.mark.parametrize(
@@ -153,9 +153,9 @@ def test_several_containers_are_shown_once_for_each_version() -> None:
     names = [{"name": "scaler", "image": "tidegate/sklearn"}, {"name": "trees", "image": "tidegate/xgboost"}]
     piped = {"architecture": {"mode": "serial", "containers": names}}
     old, new = document()["fleets"]
-    shown = text(follow_rollout.picture(document(fleets=[old, {**new, **piped}]), [], []))
+    shown = text(follow_rollout.render_panel(document(fleets=[old, {**new, **piped}]), [], []))
     assert shown.count("serial: scaler (tidegate/sklearn) -> trees (tidegate/xgboost)") == 1
-    assert draw.architectures(document()) is None
+    assert draw.architecture_table(document()) is None
 
 
 @pytest.mark.parametrize(
@@ -179,4 +179,4 @@ def test_several_containers_are_shown_once_for_each_version() -> None:
 )
 def test_what_an_alarm_watches(watched: dict[str, Any], said: str) -> None:
     usual = {"comparison": "GreaterThanThreshold", "datapoints_to_alarm": 2, "evaluation_periods": 3, "period": 10}
-    assert _condition({**usual, **watched}) == f"{said}, 2 of 3 x 10 s"
+    assert _format_condition({**usual, **watched}) == f"{said}, 2 of 3 x 10 s"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tidegate.advisor.promise import Baseline, Fault, Predictions, Quantity, expectations
+from tidegate.advisor.promise import Baseline, Predictions, Quantity, VersionFault, expectations
 from tidegate.cli import plot_files
 from tidegate.cli.app import app
 from tidegate.domain.errors import Invalid
@@ -83,13 +83,13 @@ def test_a_shift_of_predictions_needs_to_know_the_usual_ones(quick: str) -> None
 
 def test_faults_as_text() -> None:
     many = ["error-rate=5%", "latency=+80ms", "prediction-shift=0.2", "refusal-rate=3%", "failed-start"]
-    assert expectations.fault(many) == Fault(0.05, 80_000, 0.2, 0.03, True)
-    assert expectations.wanted(["latency=50ms"]) == {Quantity.LATENCY: 50_000}
-    made = expectations.baseline(["error-rate=0.1%", "p99=80ms", "p50=20ms", "mean=0.4", "deviation=0.1"])
+    assert expectations.parse_fault(many) == VersionFault(0.05, 80_000, 0.2, 0.03, True)
+    assert expectations.parse_wanted(["latency=50ms"]) == {Quantity.LATENCY: 50_000}
+    made = expectations.parse_baseline(["error-rate=0.1%", "p99=80ms", "p50=20ms", "mean=0.4", "deviation=0.1"])
     assert made.latency is not None
     assert made.latency.points == ((0.5, 20_000), (0.99, 80_000))
     assert (made.error_rate, made.predictions) == (0.001, Predictions(0.4, 0.1))
-    assert expectations.baseline(["error-rate=0", "refusal-rate=2%"]) == Baseline(0.0, refusal_rate=0.02)
+    assert expectations.parse_baseline(["error-rate=0", "refusal-rate=2%"]) == Baseline(0.0, refusal_rate=0.02)
 
 
 @pytest.mark.parametrize(
@@ -105,23 +105,23 @@ def test_faults_as_text() -> None:
 )
 def test_faults_that_cannot_be_meant(text: str, said: str) -> None:
     with pytest.raises(Invalid, match=said):
-        expectations.fault([text])
+        expectations.parse_fault([text])
 
 
 @pytest.mark.parametrize("text", ["20ms", "p50=x", "q50=20ms", "p=20ms", "p50=20ms", "mean=1", "deviation=1"])
 def test_usual_ways_that_cannot_be_meant(text: str) -> None:
     with pytest.raises(Invalid):
-        expectations.baseline([text])
+        expectations.parse_baseline([text])
 
 
 def test_a_plot_of_another_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match=r"\.svg or \.html"):
-        plot_files.check(tmp_path / "plot.png")
+        plot_files.check_path(tmp_path / "plot.png")
     with pytest.raises(Invalid, match="there is no folder"):
-        plot_files.check(tmp_path / "nowhere" / "plot.svg")
+        plot_files.check_path(tmp_path / "nowhere" / "plot.svg")
 
 
 def test_a_title_cannot_break_out_of_a_figure() -> None:
     bars = plot_files.histogram("<script>", "x", "y", [1.0, 2.0], [(1.0, "50 %")])
-    assert "<script>" not in plot_files.svg('a"b', [bars])
-    assert ET.fromstring(plot_files.svg('a"b', [bars])).get("aria-label") == 'a"b'
+    assert "<script>" not in plot_files.render_svg('a"b', [bars])
+    assert ET.fromstring(plot_files.render_svg('a"b', [bars])).get("aria-label") == 'a"b'

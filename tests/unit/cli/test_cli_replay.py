@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.cli.test_cli_commands import stub, tidegate
-from tidegate.cli.charts import Line, Panel, page
+from tidegate.cli.charts import ChartLine, ChartPanel, render_page
 
 FLEETS = [{"ready": 2, "copies": None}, {"ready": 1, "copies": 20.0}]
 ANSWERS = {
@@ -92,10 +92,13 @@ def test_traces_are_made(tmp_path: Path) -> None:
 
 
 def test_a_page_is_well_formed_whatever_it_is_called() -> None:
-    panel = Panel(
-        'a<b & "c"', [0, 1, 2], [Line("x", [1.0, None, 3.0]), Line("y", [None, None, None])], stepped=True
+    panel = ChartPanel(
+        'a<b & "c"',
+        [0, 1, 2],
+        [ChartLine("x", [1.0, None, 3.0]), ChartLine("y", [None, None, None])],
+        stepped=True,
     )
-    text = page("t<i>", [panel, Panel("empty", [], [Line("z", [])])], [("<k>", "<v>")])
+    text = render_page("t<i>", [panel, ChartPanel("empty", [], [ChartLine("z", [])])], [("<k>", "<v>")])
     body = ET.fromstring(text[text.index("<svg") : text.index("</svg>") + 6])
     drawn = [one.attrib["d"] for one in body.iter("path") if one.attrib["class"] == "line"]
     assert [path.count("M") for path in drawn] == [2, 0, 0], "where a value is missing the line is, too"

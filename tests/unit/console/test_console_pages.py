@@ -5,7 +5,7 @@ import pytest
 from tidegate.advisor.planner import examples
 from tidegate.advisor.prices import Catalogue
 from tidegate.console import flowchart, overview, plan_page, traffic_page
-from tidegate.console.money import dollars
+from tidegate.console.money import format_dollars
 
 CATALOGUE = Catalogue.load()
 
@@ -63,17 +63,17 @@ def test_the_overview_computes_its_figures() -> None:
 
 @pytest.mark.parametrize(("strategy", "key"), [("canary", "size"), ("linear", "step"), ("rolling", "batch")])
 def test_a_form_becomes_a_spec(strategy: str, key: str) -> None:
-    form = traffic_page.asked({"strategy": strategy, "size": "20%"})
-    assert traffic_page.spec(form)["rollout"][key] == "20%"
+    form = traffic_page.form_values({"strategy": strategy, "size": "20%"})
+    assert traffic_page.build_spec(form)["rollout"][key] == "20%"
 
 
 def test_a_fault_brings_an_amount_of_its_own_kind() -> None:
-    assert traffic_page.asked({"fault": "latency", "amount": "5%"})["amount"] == "+80ms"
-    assert traffic_page.body(traffic_page.asked({"fault": ""}))["faults"] == []
+    assert traffic_page.form_values({"fault": "latency", "amount": "5%"})["amount"] == "+80ms"
+    assert traffic_page.simulation_body(traffic_page.form_values({"fault": ""}))["faults"] == []
 
 
 @pytest.mark.parametrize(
     ("amount", "text"), [(1153.4, "$1,153"), (74.456, "$74.46"), (0.0123, "$0.0123"), (0, "$0.00")]
 )
 def test_money_reads_as_money(amount: float, text: str) -> None:
-    assert dollars(amount) == text
+    assert format_dollars(amount) == text

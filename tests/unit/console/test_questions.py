@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from tests.gateway_house import OPEN, SIGNED, House
-from tidegate.console.compute_api import Desk
-from tidegate.console.compute_process import MOST_RUNS, answer
+from tidegate.console.compute_api import ComputePool
+from tidegate.console.compute_process import MAX_RUNS, compute
 from tidegate.domain.errors import Invalid, Unavailable
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -59,7 +59,7 @@ def test_where_keys_are_set_an_unsigned_question_is_turned_away() -> None:
 
 
 def rehearsed(body: Mapping[str, object]) -> dict[str, Any]:
-    return answer("rehearse", {"spec": SPEC, "rps": 40, **body}, NOW)
+    return compute("rehearse", {"spec": SPEC, "rps": 40, **body}, NOW)
 
 
 def test_a_rehearsal() -> None:
@@ -68,7 +68,7 @@ def test_a_rehearsal() -> None:
     assert found["healthy"]["back"]["count"] == 0
 
 
-@pytest.mark.parametrize("body", [{"runs": MOST_RUNS + 1}, {"runs": 0}, {"rps": 0}, {"rps": "many"}, {"spec": {}}])
+@pytest.mark.parametrize("body", [{"runs": MAX_RUNS + 1}, {"runs": 0}, {"rps": 0}, {"rps": "many"}, {"spec": {}}])
 def test_questions_that_cannot_be_meant(body: Mapping[str, object]) -> None:
     with pytest.raises(Invalid):
         rehearsed(body)
@@ -76,7 +76,7 @@ def test_questions_that_cannot_be_meant(body: Mapping[str, object]) -> None:
 
 def test_one_rollout_with_its_timeline() -> None:
     """The bad version is seen, at ten percent, and turned back by the alarm that the drawn requests set off."""
-    found: dict[str, Any] = answer("simulate", {"spec": SPEC, "rps": 40, "faults": ["error-rate=30%"]}, NOW)
+    found: dict[str, Any] = compute("simulate", {"spec": SPEC, "rps": 40, "faults": ["error-rate=30%"]}, NOW)
     assert found["run"]["outcome"] == "rolled back"
     assert found["run"]["requests"] > 0
     assert [moment["phase"] for moment in found["moments"]][-1] == "RollingBack"
@@ -84,25 +84,25 @@ def test_one_rollout_with_its_timeline() -> None:
 
 
 def test_one_rollout_with_alarms_as_told() -> None:
-    found = answer("simulate", {"spec": SPEC, "alarms": ["errors@stage=1"]}, NOW)
+    found = compute("simulate", {"spec": SPEC, "alarms": ["errors@stage=1"]}, NOW)
     assert found["phase"] == "RolledBack"
-    assert answer("simulate", {"spec": SPEC}, NOW)["phase"] == "Succeeded"
+    assert compute("simulate", {"spec": SPEC}, NOW)["phase"] == "Succeeded"
     with pytest.raises(Invalid, match="rps"):
-        answer("simulate", {"spec": SPEC, "rps": 4, "alarms": ["errors@stage=1"]}, NOW)
+        compute("simulate", {"spec": SPEC, "rps": 4, "alarms": ["errors@stage=1"]}, NOW)
 
 
-QUESTION = {"what": "rehearse", "now": NOW.isoformat(), "body": {"spec": SPEC, "rps": 40, "runs": MOST_RUNS}}
+QUESTION = {"what": "rehearse", "now": NOW.isoformat(), "body": {"spec": SPEC, "rps": 40, "runs": MAX_RUNS}}
 
 
 def test_a_question_that_takes_too_long_is_given_up() -> None:
     with pytest.raises(Invalid, match=r"not done within 0\.01 s"):
-        asyncio.run(Desk(longest=0.01).ask(QUESTION))
+        asyncio.run(ComputePool(longest=0.01).compute(QUESTION))
 
 
 def test_too_many_questions_at_once_are_refused() -> None:
     async def work() -> list[object]:
-        desk = Desk(longest=0.01)
-        return await asyncio.gather(*(desk.ask(QUESTION) for _ in range(12)), return_exceptions=True)
+        desk = ComputePool(longest=0.01)
+        return await asyncio.gather(*(desk.compute(QUESTION) for _ in range(12)), return_exceptions=True)
 
     kinds = [type(one) for one in asyncio.run(work())]
     assert kinds.count(Unavailable) == 4

@@ -11,18 +11,18 @@ from scipy import stats
 from tidegate.advisor.promise import (
     HEALTHY,
     Baseline,
-    Fault,
+    LatencyDistribution,
     Predictions,
+    PromiseTerms,
     Quantity,
-    Spread,
-    Terms,
+    VersionFault,
     alarm_model,
     distributions,
     promise,
 )
-from tidegate.advisor.promise.alarm_markov import OFF, remember
-from tidegate.advisor.promise.detection import Setting, Watching
-from tidegate.advisor.promise.sampling import fewest
+from tidegate.advisor.promise.alarm_markov import FIRED, build_chain
+from tidegate.advisor.promise.detection import AlarmWatch, RolloutSetting
+from tidegate.advisor.promise.sampling import fewest_requests
 from tidegate.domain.alarm import Alarm, Comparison, MissingData
 from tidegate.domain.errors import Invalid
 from tidegate.domain.rollout import RolloutPlan, Stage
@@ -69,22 +69,24 @@ def test_a_period_of_errors_is_a_binomial_tail(requests: float, rate: float, lim
     by_hand = math.fsum(
         stats.poisson.pmf(n, requests) * stats.binom.sf(math.floor(limit * n + 1e-9), n, rate) for n in numbers
     )
-    found = alarm_model.chances(alarm(threshold=limit), alarm_model.Load(requests), Baseline(rate), Baseline())
+    found = alarm_model.period_chances(
+        alarm(threshold=limit), alarm_model.PeriodLoad(requests), Baseline(rate), Baseline()
+    )
     assert found.breach == pytest.approx(by_hand, rel=1e-6)
     assert found.nothing == pytest.approx(math.exp(-requests))
 
 
 def test_a_percentile_is_a_rate_of_slow_requests() -> None:
     """Among 100 requests the nearest-rank p99 is the second slowest only from 101 on; up to 100 it is the slowest."""
-    spread = Spread.lognormal(30_000, 120_000)
+    spread = LatencyDistribution.lognormal(30_000, 120_000)
     limit = spread.quantile(0.995)
-    found = alarm_model.chances(
+    found = alarm_model.period_chances(
         alarm("ModelLatency", "p99", limit),
-        alarm_model.Load(20.0),
+        alarm_model.PeriodLoad(20.0),
         Baseline(latency=spread),
         Baseline(latency=spread),
     )
-    slow = spread.slower_than(alarm_model.slow_from(limit, Comparison.GREATER))
+    slow = spread.slower_than(alarm_model.slow_threshold(limit, Comparison.GREATER))
     assert slow == pytest.approx(0.005, rel=0.1)
     assert found.breach == pytest.approx(1 - math.exp(-20 * slow), rel=1e-9)
 
@@ -92,19 +94,19 @@ def test_a_percentile_is_a_rate_of_slow_requests() -> None:
 def test_the_mean_of_predictions_is_normal() -> None:
     base = Baseline(predictions=Predictions(0.4, 0.1))
     guard = replace(alarm("Score", "Average", 0.42), namespace="Fraud")
-    found = alarm_model.chances(guard, alarm_model.Load(1e6), base, base)
+    found = alarm_model.period_chances(guard, alarm_model.PeriodLoad(1e6), base, base)
     assert found.breach == pytest.approx(0, abs=1e-12)
-    small = alarm_model.chances(guard, alarm_model.Load(100.0), base, base).breach
+    small = alarm_model.period_chances(guard, alarm_model.PeriodLoad(100.0), base, base).breach
     by_hand = sum(stats.poisson.pmf(n, 100) * stats.norm.sf(0.02 * math.sqrt(n) / 0.1) for n in range(1, 250))
     assert small == pytest.approx(by_hand, rel=1e-6)
 
 
 def test_a_spread_goes_through_its_percentiles() -> None:
-    spread = Spread(((0.5, 20_000.0), (0.9, 50_000.0), (0.99, 200_000.0)))
+    spread = LatencyDistribution(((0.5, 20_000.0), (0.9, 50_000.0), (0.99, 200_000.0)))
     for part, time in spread.points:
         assert spread.quantile(part) == pytest.approx(time)
         assert spread.slower_than(time) == pytest.approx(1 - part)
-    mean, deviation = Spread.lognormal(100.0, 100.0 * math.exp(0.5 * 2.3263478740408408)).moments
+    mean, deviation = LatencyDistribution.lognormal(100.0, 100.0 * math.exp(0.5 * 2.3263478740408408)).moments
     assert mean == pytest.approx(100 * math.exp(0.125), rel=1e-6)
     assert deviation == pytest.approx(mean * math.sqrt(math.exp(0.25) - 1), rel=1e-5)
 
@@ -112,50 +114,52 @@ def test_a_spread_goes_through_its_percentiles() -> None:
 def test_m_of_n_by_hand() -> None:
     """Two of three periods: with p each, the first two both breach with p^2, and within three p^2 + 2 p^2 (1 - p)."""
     guard = replace(alarm(), evaluation_periods=3, datapoints_to_alarm=2)
-    memory = remember(guard, gaps=False, history=False)
+    memory = build_chain(guard, gaps=False, history=False)
     p = 0.3
-    mass = memory.begin()
+    mass = memory.initial_mass()
     gone = []
     for _ in range(3):
-        mass = memory.after(mass, alarm_model.Chances(p, 0.0))
+        mass = memory.advance(mass, alarm_model.PeriodChances(p, 0.0))
         gone.append(1 - sum(mass))
     assert gone == pytest.approx([0, p * p, p * p + 2 * p * p * (1 - p)])
-    assert memory.after_many(memory.begin(), alarm_model.Chances(p, 0.0), 1000) == pytest.approx(
-        _one_by_one(memory.begin(), 1000, p, guard), abs=1e-12
+    assert memory.advance_many(memory.initial_mass(), alarm_model.PeriodChances(p, 0.0), 1000) == pytest.approx(
+        _one_by_one(memory.initial_mass(), 1000, p, guard), abs=1e-12
     )
 
 
 def _one_by_one(mass: list[float], count: int, p: float, guard: Alarm) -> list[float]:
-    memory = remember(guard, gaps=False, history=False)
+    memory = build_chain(guard, gaps=False, history=False)
     for _ in range(count):
-        mass = memory.after(mass, alarm_model.Chances(p, 0.0))
+        mass = memory.advance(mass, alarm_model.PeriodChances(p, 0.0))
     return mass
 
 
 def test_a_run_needs_as_many_nodes_as_periods() -> None:
     guard = replace(alarm(), evaluation_periods=40, datapoints_to_alarm=40)
-    memory = remember(guard, gaps=False, history=False)
+    memory = build_chain(guard, gaps=False, history=False)
     assert len(memory.following) == 40
     assert memory.exact
 
 
 def test_gaps_that_breach_fire_before_any_request() -> None:
     guard = replace(alarm(), missing=MissingData.BREACHING)
-    assert remember(guard, gaps=False, history=False).start == OFF
+    assert build_chain(guard, gaps=False, history=False).start == FIRED
     found = promise(one_stage(1_000, 600), [guard], 40, Baseline(), {})
     assert found.false_alarm == 1
 
 
 def test_a_bake_of_whole_minutes_by_hand() -> None:
     """Ten minutes hold nine whole periods and the part of one, wherever the shift falls."""
-    setting = Setting(one_stage(1_000, 600), 40.0, Baseline(0.0))
-    watching = Watching(alarm(threshold=0.05), setting)
-    fault = Fault(error_rate=0.03)
-    part = alarm_model.chances(alarm(threshold=0.05), alarm_model.Load(240), Baseline(0.03), Baseline()).breach
+    setting = RolloutSetting(one_stage(1_000, 600), 40.0, Baseline(0.0))
+    watching = AlarmWatch(alarm(threshold=0.05), setting)
+    fault = VersionFault(error_rate=0.03)
+    part = alarm_model.period_chances(
+        alarm(threshold=0.05), alarm_model.PeriodLoad(240), Baseline(0.03), Baseline()
+    ).breach
     quiet = 0.0
     for offset in ((place + 0.5) / 8 for place in range(8)):
-        first = alarm_model.chances(
-            alarm(threshold=0.05), alarm_model.Load(240 * (1 - offset)), Baseline(0.03), Baseline()
+        first = alarm_model.period_chances(
+            alarm(threshold=0.05), alarm_model.PeriodLoad(240 * (1 - offset)), Baseline(0.03), Baseline()
         )
         quiet += (1 - part) ** 9 * (1 - first.breach) / 8
     assert watching.by_stage(fault) == pytest.approx((1 - quiet,), rel=1e-9)
@@ -164,15 +168,17 @@ def test_a_bake_of_whole_minutes_by_hand() -> None:
 
 def test_a_bad_version_is_pulled_after_its_first_full_period() -> None:
     """All requests fail: one period is enough, and on average half of one lies before it."""
-    setting = Setting(one_stage(1_000, 3_600), 40.0, Baseline(0.0))
-    caught = Watching(alarm(), setting).caught(Fault(error_rate=1.0))
+    setting = RolloutSetting(one_stage(1_000, 3_600), 40.0, Baseline(0.0))
+    caught = AlarmWatch(alarm(), setting).detect(VersionFault(error_rate=1.0))
     assert caught.by_stage[0] == pytest.approx(1)
     assert caught.seconds == pytest.approx(30, abs=1)
     assert caught.requests == pytest.approx(4 * 30, abs=4)
 
 
 def test_what_is_promised_can_be_sent_as_json() -> None:
-    found = promise(one_stage(1_000, 1_800), [alarm()], 40, Baseline(), {Quantity.ERRORS: 0.01}, Terms(startup=60))
+    found = promise(
+        one_stage(1_000, 1_800), [alarm()], 40, Baseline(), {Quantity.ERRORS: 0.01}, PromiseTerms(startup=60)
+    )
     assert found.seconds == 1_860
     assert found.stages[0].requests == 40 * 0.1 * 1_800
     assert json.loads(json.dumps(asdict(found)))["alarms"][0]["quantity"] == "error-rate"
@@ -190,7 +196,7 @@ def test_alarms_that_the_plan_does_not_name_do_not_count() -> None:
 @pytest.mark.parametrize(("good", "rise"), [(0.001, 0.05), (0.01, 0.02), (0.0, 0.3), (0.02, 0.005)])
 def test_the_fewest_requests_that_tell_are_those_of_a_plain_test(good: float, rise: float) -> None:
     """By SciPy: with one fewer there is no count that bad versions reach in 95 % and good ones in 1 % of cases."""
-    number = fewest(Quantity.ERRORS, Baseline(good), rise, 0.95, 0.01)
+    number = fewest_requests(Quantity.ERRORS, Baseline(good), rise, 0.95, 0.01)
     assert number is not None
 
     def tells(requests: int) -> bool:
@@ -248,7 +254,7 @@ def test_traffic_that_cannot_be(rate: float) -> None:
 
 
 def test_healthy_is_without_fault() -> None:
-    base = Baseline(0.01, Spread.lognormal(1e4, 5e4), Predictions(0.0, 1.0))
+    base = Baseline(0.01, LatencyDistribution.lognormal(1e4, 5e4), Predictions(0.0, 1.0))
     assert base.with_fault(HEALTHY) == base
-    assert base.with_fault(Fault(prediction_shift=0.25)).predictions == Predictions(0.5, 1.0)
-    assert base.with_fault(Fault(prediction_shift=-0.25)).predictions == Predictions(-0.5, 1.0)
+    assert base.with_fault(VersionFault(prediction_shift=0.25)).predictions == Predictions(0.5, 1.0)
+    assert base.with_fault(VersionFault(prediction_shift=-0.25)).predictions == Predictions(-0.5, 1.0)

@@ -15,8 +15,8 @@ from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import FleetId, RoutingStrategy
 from tidegate.domain.traffic import Route, RouteTable, table
 from tidegate.proxy import adoption, config
-from tidegate.proxy.runtime import Server, Shown
-from tidegate.proxy.state import UNKNOWN, State
+from tidegate.proxy.runtime import ProxySnapshot, ServerStatus
+from tidegate.proxy.state import UNKNOWN_PATH, ProxyState
 
 SIZES = {"r": 3, "m": 2}
 WAYS = {"e": RoutingStrategy.RANDOM, "m": RoutingStrategy.BY_MODEL, "q": RoutingStrategy.QUEUED}
@@ -35,7 +35,7 @@ STEPS = st.lists(
 )
 
 
-def run(state: State, steps: Sequence[Step], fence: int = 0) -> State:
+def run(state: ProxyState, steps: Sequence[Step], fence: int = 0) -> ProxyState:
     for number, (what, endpoint, generation, servers, share) in enumerate(steps):
         fleet, old = FleetId(endpoint, generation, "blue"), state.table(endpoint)
         named = {route.fleet for route in old.routes} if old else set()
@@ -52,28 +52,28 @@ def run(state: State, steps: Sequence[Step], fence: int = 0) -> State:
     return state
 
 
-def show(state: State) -> Shown:
+def show(state: ProxyState) -> ProxySnapshot:
     """What a HAProxy shows that was told all of it."""
-    servers: dict[str, dict[str, Server]] = {
+    servers: dict[str, dict[str, ServerStatus]] = {
         f"{pool}{number}": {} for pool, size in state.sizes.items() for number in range(size)
     }
     for seat in state.seats:
         servers[seat.slot] = {
-            name: Server(name, "UP", 0, seat.numbers.get(name, number), seat.limits.get(name))
+            name: ServerStatus(name, "UP", 0, seat.numbers.get(name, number), seat.limits.get(name))
             for number, name in enumerate(seat.servers, 1)
         }
     lines = [line.split() for line in config.render_map(state).splitlines()]
     fleets = {str(fleet): slot for fleet, slot in state.slots.items()}
-    return Shown(servers, fleets, {key: value for key, value in lines})
+    return ProxySnapshot(servers, fleets, {key: value for key, value in lines})
 
 
-def by_name(state: State) -> dict[str, RouteTable]:
+def by_name(state: ProxyState) -> dict[str, RouteTable]:
     return {table.endpoint: table for table in state.tables}
 
 
 @given(STEPS)
 def test_a_file_that_is_right_stays_as_it_is(steps: list[Step]) -> None:
-    state = run(State(dict(SIZES)), steps)
+    state = run(ProxyState(dict(SIZES)), steps)
     found = adoption.adopt(state, show(state), SIZES)
     assert {seat.fleet: seat for seat in found.seats} == {seat.fleet: seat for seat in state.seats}
     assert by_name(found) == by_name(state)
@@ -82,7 +82,7 @@ def test_a_file_that_is_right_stays_as_it_is(steps: list[Step]) -> None:
 
 @given(STEPS, STEPS)
 def test_a_file_that_is_behind_gives_way_to_what_the_proxy_does(before: list[Step], after: list[Step]) -> None:
-    old = run(State(dict(SIZES)), before)
+    old = run(ProxyState(dict(SIZES)), before)
     new = run(old, after, fence=len(before))
     found = adoption.adopt(old, show(new), SIZES)
     assert found.slots == new.slots
@@ -100,15 +100,15 @@ def test_a_file_that_is_behind_gives_way_to_what_the_proxy_does(before: list[Ste
 
 @given(STEPS)
 def test_without_a_file_the_proxy_tells_all_but_the_sockets(steps: list[Step]) -> None:
-    state = run(State(dict(SIZES)), steps)
-    found = adoption.adopt(adoption.empty("not known"), show(state), SIZES)
+    state = run(ProxyState(dict(SIZES)), steps)
+    found = adoption.adopt(adoption.empty_state("not known"), show(state), SIZES)
     assert found.slots == state.slots
     assert config.render_map(found) == config.render_map(state)
     assert set(found.unknown) == {seat.fleet for seat in state.seats if seat.servers}
     for seat in found.seats:
         known = state.seat(seat.fleet)
         assert known is not None
-        assert seat.servers == dict.fromkeys(known.servers, UNKNOWN)
+        assert seat.servers == dict.fromkeys(known.servers, UNKNOWN_PATH)
         assert seat.numbers == known.numbers
     text = config.render(found, OPTIONS)[config.CONFIG]
     assert "unix@ " not in text
@@ -128,31 +128,33 @@ def test_a_slot_whose_fleet_was_dropped_is_emptied_first() -> None:
 
 def test_a_server_that_drains_is_not_wanted_and_one_not_yet_there_is() -> None:
     state, there = canary(), show(canary())
-    servers = there.servers | {"r0": {"r-1": Server("r-1", "DRAIN", 3), "new": Server("new", "UP 1/3", 0)}}
+    servers = there.servers | {
+        "r0": {"r-1": ServerStatus("r-1", "DRAIN", 3), "new": ServerStatus("new", "UP 1/3", 0)}
+    }
     found = adoption.adopt(state, replace(there, servers=servers), {}).seat(FleetId("fraud", 1, "blue"))
     assert found is not None
-    assert found.servers == {"r-2": "/tmp/t/r-2.sock", "new": UNKNOWN}
+    assert found.servers == {"r-2": "/tmp/t/r-2.sock", "new": UNKNOWN_PATH}
 
 
 @pytest.mark.parametrize(
     "shown",
     [
-        Shown({"r0": {}}, {"no fleet": "r0", "a/b/c": "r0", "fraud/1/blue": "r9", "-/1/x": "r0"}, {}),
-        Shown({"r0": {}}, {"a/1/x": "r0", "a/2/x": "r0"}, {}),
-        Shown(
+        ProxySnapshot({"r0": {}}, {"no fleet": "r0", "a/b/c": "r0", "fraud/1/blue": "r9", "-/1/x": "r0"}, {}),
+        ProxySnapshot({"r0": {}}, {"a/1/x": "r0", "a/2/x": "r0"}, {}),
+        ProxySnapshot(
             {"r0": {}}, {}, {"/endpoints/a/invocations": "a|1|r0", "/x": "", "/endpoints/b/invocations": "b|x|r0"}
         ),
-        Shown({}, {}, {}),
+        ProxySnapshot({}, {}, {}),
     ],
 )
-def test_what_cannot_be_is_ignored(shown: Shown) -> None:
+def test_what_cannot_be_is_ignored(shown: ProxySnapshot) -> None:
     found = adoption.adopt(canary(), shown, SIZES)
     assert len(found.seats) <= 1
     assert found.tables == ()
     config.render(found, OPTIONS)
 
 
-WHOLE = [canary(), models(), queued(), run(State(dict(SIZES)), [("servers", "e", 2, frozenset("ab"), 0)])]
+WHOLE = [canary(), models(), queued(), run(ProxyState(dict(SIZES)), [("servers", "e", 2, frozenset("ab"), 0)])]
 DAMAGED = [
     b"",
     b"\0" * 512,
@@ -185,7 +187,7 @@ def test_a_damaged_file_is_not_believed(data: bytes) -> None:
 
 @pytest.mark.parametrize("state", WHOLE)
 @given(data=st.data())
-def test_a_file_with_any_damage_is_refused_or_harmless(state: State, data: st.DataObject) -> None:
+def test_a_file_with_any_damage_is_refused_or_harmless(state: ProxyState, data: st.DataObject) -> None:
     text = msgspec.json.encode(state)
     at = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(at, min(len(text), at + 40)))
@@ -198,7 +200,7 @@ def test_a_file_with_any_damage_is_refused_or_harmless(state: State, data: st.Da
 
 
 @pytest.mark.parametrize("state", WHOLE)
-def test_a_whole_file_is_believed_with_the_blank_lines_after_it(state: State) -> None:
+def test_a_whole_file_is_believed_with_the_blank_lines_after_it(state: ProxyState) -> None:
     assert adoption.decode(msgspec.json.encode(state) + b"\n" * 100, OPTIONS) == state
 
 

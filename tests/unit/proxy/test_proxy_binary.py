@@ -18,17 +18,19 @@ def program(folder: Path, says: str, code: int = 0) -> str:
 
 def test_the_setting_wins() -> None:
     chosen = str(get_haproxy_binary())
-    assert str(binary.find(chosen)) == chosen
+    assert str(binary.find_haproxy(chosen)) == chosen
 
 
 def test_without_a_setting_one_is_found_that_is_new_enough() -> None:
-    found = binary.find("")
+    found = binary.find_haproxy("")
     assert found.is_absolute()
-    assert (binary.version(str(found)) or (0, 0)) >= (2, 8)
+    assert (binary.read_version(str(found)) or (0, 0)) >= (2, 8)
 
 
 def test_a_version_is_read(tmp_path: Path) -> None:
-    assert binary.version(program(tmp_path, "HAProxy version 3.2.1-abc 2025/06/01 - https://haproxy.org/")) == (
+    assert binary.read_version(
+        program(tmp_path, "HAProxy version 3.2.1-abc 2025/06/01 - https://haproxy.org/")
+    ) == (
         3,
         2,
     )
@@ -37,18 +39,18 @@ def test_a_version_is_read(tmp_path: Path) -> None:
 def test_an_old_one_is_refused(tmp_path: Path) -> None:
     old = program(tmp_path, "HA-Proxy version 2.6.12-1 2023/12/16")
     with pytest.raises(StartupError, match=r"is haproxy 2\.6 and 2\.8 is the oldest that will do; install one"):
-        binary.find(old)
+        binary.find_haproxy(old)
 
 
 @pytest.mark.parametrize("says", ["nginx version: nginx/1.27", ""])
 def test_another_program_is_refused(tmp_path: Path, says: str) -> None:
     with pytest.raises(StartupError, match="does not run as haproxy"):
-        binary.find(program(tmp_path, says, code=1))
+        binary.find_haproxy(program(tmp_path, says, code=1))
 
 
 def test_a_setting_that_leads_nowhere_is_named(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match=r"TIDEGATE_HAPROXY=.*absent is not a program; install one \(Debian"):
-        binary.find(str(tmp_path / "absent"))
+        binary.find_haproxy(str(tmp_path / "absent"))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tidegate.domain.traffic import table
 from tidegate.proxy.cold_start_hold import SCRIPT
 from tidegate.proxy.config import render
 from tidegate.proxy.options import Options
-from tidegate.proxy.state import State
+from tidegate.proxy.state import ProxyState
 
 GOLDEN = Path(__file__).parent / "golden"
 OPTIONS = Options(
@@ -35,33 +35,33 @@ OPTIONS = Options(
 BLUE, GREEN = FleetId("fraud", 1, "blue"), FleetId("fraud", 2, "blue")
 
 
-def canary() -> State:
+def canary() -> ProxyState:
     """One endpoint with a tenth of its requests on a new fleet."""
-    state = State({"l": 1, "r": 2})
+    state = ProxyState({"l": 1, "r": 2})
     state = state.with_servers(BLUE, RoutingStrategy.RANDOM, {"r-1": "/tmp/t/r-1.sock", "r-2": "/tmp/t/r-2.sock"})
     least = RoutingStrategy.LEAST_OUTSTANDING_REQUESTS
     state = state.with_servers(GREEN, least, {"r-3": "/tmp/t/r-3.sock"})
     return state.with_table(table("fraud", 12, [(1, 9_000, {"blue": 1.0}), (2, 1_000, {"blue": 1.0})]))
 
 
-def models() -> State:
+def models() -> ProxyState:
     """A multi-model fleet whose first instance was replaced by a later one."""
     by_model = RoutingStrategy.BY_MODEL
-    state = State({"m": 1}).with_servers(BLUE, by_model, {"r-1": "/tmp/t/r-1.sock", "r-2": "/tmp/t/r-2.sock"})
+    state = ProxyState({"m": 1}).with_servers(BLUE, by_model, {"r-1": "/tmp/t/r-1.sock", "r-2": "/tmp/t/r-2.sock"})
     state = state.with_servers(BLUE, by_model, {"r-2": "/tmp/t/r-2.sock", "r-3": "/tmp/t/r-3.sock"})
     return state.with_table(table("fraud", 3, [(1, 10_000, {"blue": 1.0})]))
 
 
-def queued() -> State:
+def queued() -> ProxyState:
     """An asynchronous endpoint of two instances."""
     servers = {"r-1": "/tmp/t/r-1.sock", "r-2": "/tmp/t/r-2.sock"}
-    state = State({"q": 2}).with_servers(BLUE, RoutingStrategy.QUEUED, servers)
+    state = ProxyState({"q": 2}).with_servers(BLUE, RoutingStrategy.QUEUED, servers)
     return state.with_table(table("fraud", 3, [(1, 10_000, {"blue": 1.0})]))
 
 
-def on_demand() -> State:
+def on_demand() -> ProxyState:
     """A serverless fleet with two replicas and one that is asleep."""
-    state = State({"s": 2})
+    state = ProxyState({"s": 2})
     servers = {"r-1": "/tmp/t/r-1.sock", "r-2": "/tmp/t/r-2.sock"}
     state = state.with_servers(BLUE, RoutingStrategy.ON_DEMAND, servers, limits={"r-1": 8, "r-2": 7})
     return state.with_servers(GREEN, RoutingStrategy.ON_DEMAND, {})
@@ -71,9 +71,9 @@ CASES = {
     "queued": (queued(), OPTIONS),
     "on_demand": (on_demand(), OPTIONS),
     "models": (models(), OPTIONS),
-    "empty": (State({"l": 0, "r": 1}), OPTIONS),
+    "empty": (ProxyState({"l": 0, "r": 1}), OPTIONS),
     "canary": (canary(), OPTIONS),
-    "signed": (State({"l": 0, "r": 0}), replace(OPTIONS, host="::", signed=True, threads=2)),
+    "signed": (ProxyState({"l": 0, "r": 0}), replace(OPTIONS, host="::", signed=True, threads=2)),
 }
 
 
@@ -97,4 +97,4 @@ def test_lines_are_short_enough_for_haproxy() -> None:
 )
 def test_text_that_means_something_to_haproxy_is_refused(field: str, text: str) -> None:
     with pytest.raises(StartupError, match="cannot stand in the proxy's configuration"):
-        render(State({}), replace(OPTIONS, **{field: text}))  # type: ignore[arg-type]
+        render(ProxyState({}), replace(OPTIONS, **{field: text}))  # type: ignore[arg-type]

@@ -4,12 +4,12 @@ import asyncio
 import time
 from pathlib import Path
 
-from tidegate.proxy.cold_start_hold import Wakes, script
+from tidegate.proxy.cold_start_hold import WakeSocket, render_script
 
 
 async def heard(socket: Path, *lines: bytes) -> tuple[list[tuple[str, float]], list[str]]:
     asleep, news = list[tuple[str, float]](), list[str]()
-    wakes = Wakes(socket, lambda slot, since: asleep.append((slot, since)), news.append)
+    wakes = WakeSocket(socket, lambda slot, since: asleep.append((slot, since)), news.append)
     await wakes.start()
     try:
         for line in lines:
@@ -42,6 +42,6 @@ def test_a_wrong_clock_makes_nobody_wait_since_yesterday(tmp_path: Path) -> None
 
 
 def test_the_script_has_its_socket_and_its_limit() -> None:
-    text = script("/run/wake.sock", 60)
+    text = render_script("/run/wake.sock", 60)
     assert 'connect("unix@/run/wake.sock")' in text
     assert "< 60 do" in text

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.domain.fleet import FleetId, RoutingStrategy
-from tidegate.proxy.hash_ring import assign
-from tidegate.proxy.state import State
+from tidegate.proxy.hash_ring import assign_numbers
+from tidegate.proxy.state import ProxyState
 
 NAMES = st.lists(st.sampled_from("abcdefgh"), unique=True, max_size=6)
 FLEET = FleetId("clients", 1, "main")
@@ -13,28 +13,28 @@ BY_MODEL = RoutingStrategy.BY_MODEL
 
 
 def test_servers_stand_at_the_first_places() -> None:
-    assert assign(["a", "b", "c"], {}, {}) == {"a": 1, "b": 2, "c": 3}
+    assert assign_numbers(["a", "b", "c"], {}, {}) == {"a": 1, "b": 2, "c": 3}
 
 
 def test_one_that_replaces_another_takes_its_number() -> None:
     known = {"a": 1, "b": 2, "c": 3}
-    assert assign(["a", "c", "d"], known, {"a": 1, "c": 3}) == {"a": 1, "c": 3, "d": 2}
+    assert assign_numbers(["a", "c", "d"], known, {"a": 1, "c": 3}) == {"a": 1, "c": 3, "d": 2}
 
 
 def test_a_number_is_not_given_away_while_its_server_is_there() -> None:
     known = {"a": 1, "b": 2, "c": 3}
-    assert assign(["a", "c", "d"], known, known) == {"a": 1, "c": 3, "d": 4}
+    assert assign_numbers(["a", "c", "d"], known, known) == {"a": 1, "c": 3, "d": 4}
 
 
 def test_one_that_haproxy_still_has_keeps_its_number() -> None:
-    assert assign(["a", "b"], {"a": 1}, {"a": 1, "b": 5}) == {"a": 1, "b": 5}
+    assert assign_numbers(["a", "b"], {"a": 1}, {"a": 1, "b": 5}) == {"a": 1, "b": 5}
 
 
 @given(st.lists(NAMES, min_size=1, max_size=6))
 def test_numbers_are_low_and_never_shared(steps: list[list[str]]) -> None:
     known: dict[str, int] = {}
     for names in steps:
-        new = assign(names, known, known)  # what leaves is still being drained
+        new = assign_numbers(names, known, known)  # what leaves is still being drained
         assert list(new) == names
         assert len(set(new.values())) == len(names)
         assert all(1 <= number <= 12 for number in new.values())  # six at work, six more being drained
@@ -43,7 +43,7 @@ def test_numbers_are_low_and_never_shared(steps: list[list[str]]) -> None:
 
 
 def test_only_multi_model_fleets_have_numbers() -> None:
-    state = State({"r": 1, "m": 1}).with_servers(FLEET, RoutingStrategy.RANDOM, {"a": "/a"})
+    state = ProxyState({"r": 1, "m": 1}).with_servers(FLEET, RoutingStrategy.RANDOM, {"a": "/a"})
     assert state.seats[0].numbers == {}
     other = FleetId("clients", 2, "main")
     state = state.with_servers(other, BY_MODEL, {"a": "/a", "b": "/b"})
@@ -51,5 +51,5 @@ def test_only_multi_model_fleets_have_numbers() -> None:
 
 
 def test_a_state_from_before_there_were_such_fleets_gets_slots_for_them() -> None:
-    state = State({"r": 1, "l": 1}).with_servers(FLEET, BY_MODEL, {"a": "/a"})
+    state = ProxyState({"r": 1, "l": 1}).with_servers(FLEET, BY_MODEL, {"a": "/a"})
     assert (state.slots, state.sizes["m"]) == ({FLEET: "m0"}, 8)

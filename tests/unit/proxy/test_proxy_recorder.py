@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.small_disk import small_disk
 from tidegate.host.preallocated import BLOCK, PreallocatedFiles
 from tidegate.proxy import recorder
-from tidegate.proxy.recorder import NotWritten, Recorder
+from tidegate.proxy.recorder import StateRecorder, WriteFailed
 
 
 def content(files: PreallocatedFiles, name: str) -> bytes:
@@ -124,7 +124,7 @@ class Disk(PreallocatedFiles):
 
 def test_what_could_not_be_written_is_written_later_and_only_the_newest(tmp_path: Path) -> None:
     disk = Disk(tmp_path)
-    found = Recorder(disk)
+    found = StateRecorder(disk)
 
     async def scene() -> None:
         await found.record("a", b"1")
@@ -133,7 +133,7 @@ def test_what_could_not_be_written_is_written_later_and_only_the_newest(tmp_path
         await found.record("a", b"3")
         await found.record("b", b"4")
         assert str(found.trouble).endswith("No space left on device; free space there or mend the disk")
-        with pytest.raises(NotWritten, match="c cannot be written"):
+        with pytest.raises(WriteFailed, match="c cannot be written"):
             await found.write_all({"c": b"5"})
         disk.error = disk.writes = 0
         await found.retry()
@@ -147,7 +147,7 @@ def test_what_could_not_be_written_is_written_later_and_only_the_newest(tmp_path
 
 
 def test_one_hanging_write_delays_no_other_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder, "PATIENCE", 0.01)
+    monkeypatch.setattr(recorder, "WRITE_TIMEOUT", 0.01)
     over = threading.Event()
 
     class Hanging(Disk):
@@ -156,13 +156,13 @@ def test_one_hanging_write_delays_no_other_call(tmp_path: Path, monkeypatch: pyt
             super().write(name, data)
 
     disk = Hanging(tmp_path)
-    found = Recorder(disk)
+    found = StateRecorder(disk)
 
     async def scene() -> None:
         for text in (b"1", b"2", b"3"):
             await found.record("a", text)
             assert "does not answer" in str(found.trouble)
-        with pytest.raises(NotWritten):
+        with pytest.raises(WriteFailed):
             await found.write_all({"b": b"4"})
         assert disk.writes == 0
         over.set()

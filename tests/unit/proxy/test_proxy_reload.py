@@ -42,7 +42,7 @@ def reloaded(answer: Callable[[str], str], hangs_up: bool = True) -> list[str]:
             try:
                 proxy = Runtime(Path(folder) / "none", path)
                 await proxy.reload()
-                await proxy.alone()
+                await proxy.await_old_stopped()
             finally:
                 await over.wait()
                 server.close()

@@ -4,11 +4,11 @@ import msgspec
 
 from tidegate.domain.fleet import FleetId, RoutingStrategy
 from tidegate.domain.traffic import RouteTable, table
-from tidegate.proxy.state import Seat, State
+from tidegate.proxy.state import ProxyState, Seat
 
 RANDOM, LEAST = RoutingStrategy.RANDOM, RoutingStrategy.LEAST_OUTSTANDING_REQUESTS
 A, B, C = (FleetId("fraud", generation, "blue") for generation in (1, 2, 3))
-EMPTY = State({"r": 2, "l": 1})
+EMPTY = ProxyState({"r": 2, "l": 1})
 
 
 def test_each_way_of_picking_has_its_own_slots() -> None:
@@ -23,14 +23,14 @@ def test_a_fleet_keeps_its_slot_and_gets_the_servers_given() -> None:
 
 
 def test_a_slot_is_not_given_away_before_it_is_empty() -> None:
-    state = State({"r": 1}).with_servers(A, RANDOM, {}).without(A)
+    state = ProxyState({"r": 1}).with_servers(A, RANDOM, {}).without(A)
     assert (state.seats, state.emptying) == ((), ("r0",))
     assert state.with_servers(B, RANDOM, {}).slots == {B: "r1"}
     assert state.emptied(["r0"]).with_servers(B, RANDOM, {}).slots == {B: "r0"}
 
 
 def test_a_full_pool_doubles() -> None:
-    state = State({"r": 1, "l": 1}).with_servers(A, RANDOM, {}).with_servers(B, RANDOM, {})
+    state = ProxyState({"r": 1, "l": 1}).with_servers(A, RANDOM, {}).with_servers(B, RANDOM, {})
     assert (state.sizes, state.slots) == ({"r": 2, "l": 1}, {A: "r0", B: "r1"})
 
 
@@ -48,4 +48,4 @@ def test_an_endpoint_has_one_table_and_an_empty_one_takes_it_out() -> None:
 
 def test_it_survives_the_disk() -> None:
     state = EMPTY.with_servers(A, RANDOM, {"a": "/a"}).with_table(table("fraud", 1, [(1, 10_000, {"blue": 1.0})]))
-    assert msgspec.json.decode(msgspec.json.encode(state), type=State) == state
+    assert msgspec.json.decode(msgspec.json.encode(state), type=ProxyState) == state

@@ -8,7 +8,7 @@ from botocore.validate import ParamValidator
 
 from tidegate.advisor.recommend.configurations import Objective
 from tidegate.advisor.recommend.sagemaker_job import Asked, found, request
-from tidegate.cli.sagemaker_recommender import job_name
+from tidegate.cli.sagemaker_recommender import choose_job_name
 from tidegate.domain.errors import Invalid
 
 ROLE = "arn:aws:iam::123456789012:role/sagemaker"
@@ -97,7 +97,7 @@ def test_nothing_within_the_objective_is_said_with_the_nearest() -> None:
 
 
 def test_a_job_is_named_by_the_model_and_the_time() -> None:
-    assert job_name(PACKAGE, "").startswith("fraud-3-20")
-    assert job_name("fraud", "mine") == "mine"
+    assert choose_job_name(PACKAGE, "").startswith("fraud-3-20")
+    assert choose_job_name("fraud", "mine") == "mine"
     with pytest.raises(Invalid, match="--with job=a_b"):
-        job_name("fraud", "a_b")
+        choose_job_name("fraud", "a_b")

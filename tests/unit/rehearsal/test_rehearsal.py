@@ -8,10 +8,18 @@ from statistics import fmean, pvariance
 
 import pytest
 
-from tidegate.advisor.promise import HEALTHY, Baseline, Fault, Predictions, Spread
-from tidegate.advisor.promise.detection import Setting, Watching
-from tidegate.advisor.rehearsal.rehearsal import Outcome, Part, Rehearsal, Run, Scenario, Stage, rehearse
-from tidegate.advisor.rehearsal.sampling import FINE_CUTS, Crowd, kinds
+from tidegate.advisor.promise import HEALTHY, Baseline, LatencyDistribution, Predictions, VersionFault
+from tidegate.advisor.promise.detection import AlarmWatch, RolloutSetting
+from tidegate.advisor.rehearsal.rehearsal import (
+    PreparedScenario,
+    Proportion,
+    Rehearsal,
+    RehearsalRun,
+    RunOutcome,
+    Scenario,
+    rehearse,
+)
+from tidegate.advisor.rehearsal.sampling import FINE_CUTS, RequestSampler, make_kinds
 from tidegate.domain.alarm import Alarm, Comparison, MissingData
 from tidegate.domain.errors import Invalid
 from tidegate.domain.observation import Capabilities
@@ -22,7 +30,7 @@ from tidegate.testing.samples import all_at_once, canary, linear, percent, rolli
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 OWN = {"EndpointName": "e", "VariantName": "AllTraffic", "EndpointConfigName": "c"}
 BOTH = {"EndpointName": "e", "VariantName": "AllTraffic"}
-USUAL = Baseline(0.001, Spread.lognormal(30_000, 120_000), Predictions(0.4, 0.1), refusal_rate=0.002)
+USUAL = Baseline(0.001, LatencyDistribution.lognormal(30_000, 120_000), Predictions(0.4, 0.1), refusal_rate=0.002)
 CANARY = canary(percent(10), 1_800, 600, alarms=("guard",))
 
 
@@ -41,28 +49,28 @@ def scenario(alarm: Alarm, rate: float = 40, deployment: DeploymentConfig = CANA
     return Scenario(version("v1"), version("v2"), deployment, (alarm,), rate, USUAL)
 
 
-def watching(one: Scenario) -> Watching:
+def watching(one: Scenario) -> AlarmWatch:
     plan = compile_plan(one.old, one.new, one.deployment, Capabilities())
-    return Watching(one.alarms[0], Setting(plan, one.rate, one.baseline, one.startup))
+    return AlarmWatch(one.alarms[0], RolloutSetting(plan, one.rate, one.baseline, one.startup))
 
 
-def possible(part: Part, chance: float) -> bool:
+def possible(part: Proportion, chance: float) -> bool:
     """Whether the count lies within four standard deviations of what the chance makes likely."""
     return abs(part.share - chance) <= reach(part, chance)
 
 
-def reach(part: Part, chance: float) -> float:
+def reach(part: Proportion, chance: float) -> float:
     return 4 * math.sqrt(chance * (1 - chance) / part.of) + 1 / part.of
 
 
 EXACT = [
-    (guard(0.02, (60, 2, 2)), 4.0, Fault(error_rate=0.01)),
-    (guard(0.02, (10, 2, 3)), 2.0, Fault(error_rate=0.01)),
-    (guard(0.01, (60, 1, 1)), 40.0, Fault(error_rate=0.002)),
-    (guard(0.02, (60, 2, 2), "Invocation4XXErrors"), 4.0, Fault(refusal_rate=0.01)),
-    (guard(200_000, (60, 2, 2), "ModelLatency", "p95"), 40.0, Fault(latency=120_000)),
-    (replace(guard(0.006, (60, 2, 2)), dimensions=BOTH), 40.0, Fault(error_rate=0.04)),
-    (replace(guard(0.41, (60, 2, 2), "Score"), namespace="Fraud"), 40.0, Fault(prediction_shift=0.004)),
+    (guard(0.02, (60, 2, 2)), 4.0, VersionFault(error_rate=0.01)),
+    (guard(0.02, (10, 2, 3)), 2.0, VersionFault(error_rate=0.01)),
+    (guard(0.01, (60, 1, 1)), 40.0, VersionFault(error_rate=0.002)),
+    (guard(0.02, (60, 2, 2), "Invocation4XXErrors"), 4.0, VersionFault(refusal_rate=0.01)),
+    (guard(200_000, (60, 2, 2), "ModelLatency", "p95"), 40.0, VersionFault(latency=120_000)),
+    (replace(guard(0.006, (60, 2, 2)), dimensions=BOTH), 40.0, VersionFault(error_rate=0.04)),
+    (replace(guard(0.41, (60, 2, 2), "Score"), namespace="Fraud"), 40.0, VersionFault(prediction_shift=0.004)),
 ]
 
 
@@ -70,36 +78,36 @@ RUNS = 250
 
 
 @pytest.mark.parametrize(("alarm", "rate", "fault"), EXACT)
-def test_a_rehearsal_agrees_with_what_is_computed(alarm: Alarm, rate: float, fault: Fault) -> None:
+def test_a_rehearsal_agrees_with_what_is_computed(alarm: Alarm, rate: float, fault: VersionFault) -> None:
     one = scenario(alarm, rate)
     computed = watching(one)
     seen = computed.by_stage(fault)
     assert computed.exact
     assert 0.05 < seen[0] < 1 - 1e-9, "a case that says nothing"
     runs = played(one, fault)
-    back = [run for run in runs if run.outcome is Outcome.ROLLED_BACK]
-    assert possible(Part(len(back), RUNS, 0, 1), seen[-1])
-    assert possible(Part(sum(run.stage == 0 for run in back), RUNS, 0, 1), seen[0])
+    back = [run for run in runs if run.outcome is RunOutcome.ROLLED_BACK]
+    assert possible(Proportion(len(back), RUNS, 0, 1), seen[-1])
+    assert possible(Proportion(sum(run.stage == 0 for run in back), RUNS, 0, 1), seen[0])
     requests = [run.requests for run in runs]
     error = (pvariance(requests) / RUNS) ** 0.5
-    assert abs(fmean(requests) - computed.caught(fault).requests) <= 4 * error
+    assert abs(fmean(requests) - computed.detect(fault).requests) <= 4 * error
 
 
 @pytest.mark.parametrize(("alarm", "rate", "fault"), [EXACT[1], EXACT[2]])
-def test_false_alarms_are_as_rare_as_computed(alarm: Alarm, rate: float, fault: Fault) -> None:
+def test_false_alarms_are_as_rare_as_computed(alarm: Alarm, rate: float, fault: VersionFault) -> None:
     one = scenario(alarm, rate)
     back = rehearse(one, HEALTHY, runs=RUNS, seed=3).healthy.back
     assert possible(back, watching(one).false_alarm())
 
 
-def played(one: Scenario, fault: Fault) -> list[Run]:
-    stage = Stage(one, fault)
+def played(one: Scenario, fault: VersionFault) -> list[RehearsalRun]:
+    stage = PreparedScenario(one, fault)
     return [stage.run(Random(number)) for number in range(RUNS)]
 
 
 def test_overlapping_looks_are_bounded_by_what_is_computed() -> None:
     one = scenario(guard(0.01, (300, 1, 1)))
-    fault = Fault(error_rate=0.007)
+    fault = VersionFault(error_rate=0.007)
     found, computed = rehearse(one, fault, runs=RUNS, seed=3), watching(one)
     assert not computed.exact
     assert found.faulty is not None
@@ -110,7 +118,7 @@ def test_overlapping_looks_are_bounded_by_what_is_computed() -> None:
 
 def test_the_average_of_latencies_is_close_to_what_is_computed() -> None:
     one = scenario(guard(50_000, (60, 2, 2), "ModelLatency"))
-    fault = Fault(latency=14_000)
+    fault = VersionFault(latency=14_000)
     found = rehearse(one, fault, runs=100, seed=3).faulty
     assert found is not None
     assert found.back.share == pytest.approx(watching(one).by_stage(fault)[-1], abs=0.2)
@@ -118,7 +126,7 @@ def test_the_average_of_latencies_is_close_to_what_is_computed() -> None:
 
 def test_the_same_seed_gives_the_same_rehearsal() -> None:
     one = scenario(guard(0.02, (60, 2, 2)), 4.0)
-    fault = Fault(error_rate=0.01)
+    fault = VersionFault(error_rate=0.01)
 
     def again(seed: int) -> Rehearsal:
         return rehearse(one, fault, runs=20, seed=seed)
@@ -128,7 +136,7 @@ def test_the_same_seed_gives_the_same_rehearsal() -> None:
 
 
 def test_a_failed_start_is_pulled_before_any_request() -> None:
-    found = rehearse(scenario(guard(0.02, (60, 2, 2))), Fault(failed_start=True), runs=3).faulty
+    found = rehearse(scenario(guard(0.02, (60, 2, 2))), VersionFault(failed_start=True), runs=3).faulty
     assert found is not None
     assert found.back.count == 3
     assert found.each_requests == (0, 0, 0)
@@ -146,8 +154,11 @@ def test_gaps_that_count_as_bad_turn_a_good_version_back_before_any_request() ->
 def test_a_rollout_without_data_is_held_where_evidence_is_asked_for() -> None:
     """A tenth of two requests an hour: most periods of the bake are empty."""
     careful = canary(percent(10), 600, 0, alarms=("guard",), evidence=True)
-    runs = [Stage(scenario(guard(0.5, (60, 1, 1)), 0.00001, careful), HEALTHY).run(Random(n)) for n in range(3)]
-    assert {run.outcome for run in runs} == {Outcome.HELD}
+    runs = [
+        PreparedScenario(scenario(guard(0.5, (60, 1, 1)), 0.00001, careful), HEALTHY).run(Random(n))
+        for n in range(3)
+    ]
+    assert {run.outcome for run in runs} == {RunOutcome.HELD}
 
 
 @pytest.mark.parametrize(
@@ -159,7 +170,7 @@ def test_a_rollout_without_data_is_held_where_evidence_is_asked_for() -> None:
     ],
 )
 def test_every_strategy_can_be_rehearsed(deployment: DeploymentConfig) -> None:
-    found = rehearse(scenario(guard(0.05, (10, 2, 3)), 40, deployment), Fault(error_rate=0.5), runs=5)
+    found = rehearse(scenario(guard(0.05, (10, 2, 3)), 40, deployment), VersionFault(error_rate=0.5), runs=5)
     assert found.faulty is not None
     assert found.faulty.back.count == 5
     assert found.healthy.back.count == 0
@@ -174,9 +185,11 @@ def test_alarms_that_nothing_moves_are_named() -> None:
 
 
 def test_what_is_drawn_has_the_means_it_should_have() -> None:
-    side = Baseline(0.05, Spread.lognormal(30_000, 120_000), Predictions(2.0, 1.0))
+    side = Baseline(0.05, LatencyDistribution.lognormal(30_000, 120_000), Predictions(2.0, 1.0))
     assert side.latency is not None
-    crowd = Crowd(side, kinds(side.latency, [side.latency.quantile(part) for part in FINE_CUTS if part]))
+    crowd = RequestSampler(
+        side, make_kinds(side.latency, [side.latency.quantile(part) for part in FINE_CUTS if part])
+    )
     chance = Random(11)
     cells = [crowd.draw(100.0, chance) for _ in range(2_000)]
     requests = sum(cell.requests for cell in cells)
@@ -189,9 +202,9 @@ def test_what_is_drawn_has_the_means_it_should_have() -> None:
 
 def test_wilsons_interval_by_hand() -> None:
     """5 of 50, from Newcombe (Statistics in Medicine 17, 1998) by his method 3."""
-    part = Part.wilson(5, 50)
+    part = Proportion.wilson(5, 50)
     assert (round(part.low, 4), round(part.high, 4)) == (0.0435, 0.2136)
-    assert (Part.wilson(0, 10).low, Part.wilson(10, 10).high) == (0.0, 1.0)
+    assert (Proportion.wilson(0, 10).low, Proportion.wilson(10, 10).high) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("runs", [0, -1, 10**9])

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from tidegate.advisor.rehearsal.simulation import simulate, updating
+from tidegate.advisor.rehearsal.simulation import make_updating_world, simulate
 from tidegate.domain.endpoint import Endpoint, Wanted
 from tidegate.domain.errors import Conflict, Invalid, TidegateError
 from tidegate.domain.observation import Capabilities
@@ -23,14 +23,14 @@ LATER = START + timedelta(hours=1)
 
 def at(phase: Phase, world: World | None = None) -> Endpoint:
     """An endpoint in this phase of an update."""
-    world = world or updating(version("v1"), version("v2"), CANARY)
+    world = world or make_updating_world(version("v1"), version("v2"), CANARY)
     world.run(10_000, settled=lambda w: bool(w.record and w.record.rollout and w.record.rollout.phase is phase))
     assert world.record is not None and world.record.rollout is not None and world.record.rollout.phase is phase
     return world.record
 
 
 def steady() -> Endpoint:
-    world = updating(version("v1"), version("v2"), CANARY).run(10_000)
+    world = make_updating_world(version("v1"), version("v2"), CANARY).run(10_000)
     assert world.record is not None and world.record.rollout is None
     return world.record
 
@@ -43,7 +43,7 @@ def rolled_back() -> Endpoint:
 
 
 def failed() -> Endpoint:
-    created = at(Phase.PROVISIONING, updating(None, version("v1"), DeploymentConfig()))
+    created = at(Phase.PROVISIONING, make_updating_world(None, version("v1"), DeploymentConfig()))
     return commands.abort(created, "ann", START)
 
 
@@ -90,7 +90,7 @@ def deleting() -> Endpoint:
 
 
 def creating() -> Endpoint:
-    return at(Phase.PROVISIONING, updating(None, version("v1"), DeploymentConfig()))
+    return at(Phase.PROVISIONING, make_updating_world(None, version("v1"), DeploymentConfig()))
 
 
 def scaling() -> Endpoint:
@@ -195,7 +195,7 @@ def test_each_version_gets_the_next_generation() -> None:
 
 def test_resuming_moves_every_deadline_by_the_time_away() -> None:
     before = replace(CANARY, execution_timeout=5_000)
-    record = at(Phase.BAKING, updating(version("v1"), version("v2"), before))
+    record = at(Phase.BAKING, make_updating_world(version("v1"), version("v2"), before))
     away = commands.resume(commands.pause(record, "ann", START), "bob", LATER).rollout
     was = record.rollout
     assert was is not None and was.bake_until is not None and was.expires_at is not None

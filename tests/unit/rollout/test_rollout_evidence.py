@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tidegate.advisor.rehearsal.simulation import updating
+from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import ClockMark, Endpoint, Pause, Rollout
 from tidegate.domain.fleet import FleetId
@@ -14,17 +14,17 @@ from tidegate.domain.observation import Evidence, FleetSeen, Observation
 from tidegate.domain.rollout import Cause, Phase
 from tidegate.rollout import deadlines, desired_state
 from tidegate.rollout.step import step
-from tidegate.testing.faults import Blind, When
+from tidegate.testing.faults import ObservationGap, When
 from tidegate.testing.samples import canary, percent, version
 
 BAKE = timedelta(seconds=60)
 SECOND = timedelta(seconds=1)
 
 
-def baking(*happenings: Blind) -> tuple[Endpoint, datetime]:
+def baking(*script: ObservationGap) -> tuple[Endpoint, datetime]:
     """A canary in its first bake, and when that began."""
     deployment = canary(percent(10), 60, 60)
-    world = updating(version("v1", 2), version("v2", 2), deployment, happenings=happenings)
+    world = make_updating_world(version("v1", 2), version("v2", 2), deployment, script=script)
     world.run(1000, lambda w: w.record is not None and rollout_of(w.record).phase is Phase.BAKING)
     assert world.record is not None
     return world.record, world.instant()
@@ -140,9 +140,9 @@ def test_traffic_that_was_taken_back_unrecorded_stays_back() -> None:
 
 
 def test_nothing_is_judged_in_a_gap_so_nothing_moves() -> None:
-    blind = Blind(When(Phase.BAKING, 1, 30.0), 500.0, evidence=True)
+    blind = ObservationGap(When(Phase.BAKING, 1, 30.0), 500.0, evidence=True)
     endpoint, _ = baking(blind)
-    world = updating(version("v1", 2), version("v2", 2), canary(percent(10), 60, 60), happenings=(blind,))
+    world = make_updating_world(version("v1", 2), version("v2", 2), canary(percent(10), 60, 60), script=(blind,))
     world.run(450)
     assert world.record is not None and rollout_of(world.record).stage == 0
     world.run(2000)

@@ -1,6 +1,6 @@
 """The rest of an endpoint's life: creation, repair, scaling in place, strays, an older life, deletion."""
 
-from tidegate.advisor.rehearsal.simulation import simulate, updating
+from tidegate.advisor.rehearsal.simulation import make_updating_world, simulate
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.observation import SetTraffic
@@ -8,14 +8,24 @@ from tidegate.domain.rollout import DeploymentConfig, Phase
 from tidegate.domain.traffic import Route, RouteTable
 from tidegate.rollout import commands
 from tidegate.rollout.commands import Change
-from tidegate.testing.faults import Blind, Physics, ReplicasDie, RouterForgets, Side, StartsFail, When
+from tidegate.testing.faults import (
+    ObservationGap,
+    ReplicasDie,
+    RolloutSide,
+    RouterRestarts,
+    StartsFail,
+    When,
+    WorldTiming,
+)
 from tidegate.testing.invariants import Invariants
 from tidegate.testing.samples import version
 from tidegate.testing.world import World
 
 
 def created(count: int = 2) -> World:
-    world = updating(None, version("v1", {"a": count, "b": 1}), DeploymentConfig(), watchers=(Invariants(),))
+    world = make_updating_world(
+        None, version("v1", {"a": count, "b": 1}), DeploymentConfig(), watchers=(Invariants(),)
+    )
     world.run(100)
     assert world.record is not None and world.record.serving is not None
     return world
@@ -40,8 +50,10 @@ def ready(world: World, variant: str) -> int:
 
 
 def test_a_creation_that_fails_says_why_and_leaves_nothing() -> None:
-    failing = StartsFail(When(), Side.NEW, "model.ubj is not an XGBoost model")
-    world = updating(None, version("v1"), DeploymentConfig(), happenings=(failing,), watchers=(Invariants(),))
+    failing = StartsFail(When(), RolloutSide.NEW, "model.ubj is not an XGBoost model")
+    world = make_updating_world(
+        None, version("v1"), DeploymentConfig(), script=(failing,), watchers=(Invariants(),)
+    )
     world.run(10_000)
     end = record(world)
     assert end.failed and end.serving is None and world.target.fleets == {}
@@ -57,7 +69,9 @@ def test_a_creation_that_takes_too_long_fails() -> None:
 
 
 def test_an_endpoint_takes_requests_only_when_every_replica_is_ready() -> None:
-    world = updating(None, version("v1"), DeploymentConfig(), physics=Physics(startups=(10.0, 50.0)))
+    world = make_updating_world(
+        None, version("v1"), DeploymentConfig(), physics=WorldTiming(startups=(10.0, 50.0))
+    )
     world.run(49)
     assert shares(world) == {}
     world.run(51)
@@ -66,8 +80,8 @@ def test_an_endpoint_takes_requests_only_when_every_replica_is_ready() -> None:
 
 def test_lost_replicas_and_a_router_that_forgot_are_put_right() -> None:
     world = created(3)
-    world.happen(ReplicasDie(When(), Side.OLD, 2))
-    world.happen(RouterForgets(When()))
+    world.inject(ReplicasDie(When(), RolloutSide.OLD, 2))
+    world.inject(RouterRestarts(When()))
     world.wake(0.0)
     world.run(world.now + 100)
     assert ready(world, "a") == 3 and sum(shares(world).values()) == 10_000
@@ -87,7 +101,7 @@ def test_more_weight_waits_for_more_capacity() -> None:
 
 def test_a_change_that_cannot_be_had_is_put_back() -> None:
     world = created()
-    world.happen(StartsFail(When(), Side.OLD, "no memory left"))
+    world.inject(StartsFail(When(), RolloutSide.OLD, "no memory left"))
     scale(world, "a", count=5)
     world.run(world.now + 40)
     end = record(world)
@@ -136,7 +150,7 @@ def test_deleting_takes_it_off_the_router_before_its_replicas_go() -> None:
 
 def test_deleting_waits_while_it_cannot_see() -> None:
     world = created()
-    world.happen(Blind(When(), 500.0, fleets=True))
+    world.inject(ObservationGap(When(), 500.0, fleets=True))
     world.do("delete", lambda e, now: commands.delete(e, now))
     world.run(world.now + 400)
     assert world.record is not None
@@ -145,7 +159,9 @@ def test_deleting_waits_while_it_cannot_see() -> None:
 
 
 def test_what_drains_too_long_is_reported_and_removed_later() -> None:
-    world = updating(version("v1"), version("v2"), DeploymentConfig(), physics=Physics(drains=(5_000.0,)))
+    world = make_updating_world(
+        version("v1"), version("v2"), DeploymentConfig(), physics=WorldTiming(drains=(5_000.0,))
+    )
     world.run(20_000)
     kinds = [event.kind for entry in world.journal for event in entry.events]
     assert kinds[-2:] == ["rollout.Succeeded", "rollout.LeftOver"]

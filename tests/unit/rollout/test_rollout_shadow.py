@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tidegate.advisor.rehearsal.simulation import updating
+from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.domain.endpoint import Endpoint, Wanted
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.observation import Capabilities
@@ -14,7 +14,7 @@ from tidegate.rollout.commands import Change
 from tidegate.rollout.digest import digest
 from tidegate.rollout.plan import compile_plan
 from tidegate.rollout.status import variants
-from tidegate.testing.faults import Physics, Side, StartsFail, When
+from tidegate.testing.faults import RolloutSide, StartsFail, When, WorldTiming
 from tidegate.testing.invariants import Invariants
 from tidegate.testing.samples import canary, instances, percent, rolling, version
 from tidegate.testing.world import START, World
@@ -45,13 +45,13 @@ def test_the_share_is_the_weight_over_that_of_the_production_variant(
     assert fleets[FleetId("e", 1, "Shadow")].mirror is None
 
 
-def update(*happenings: object, config: DeploymentConfig | None = None) -> World:
-    return updating(
+def update(*script: object, config: DeploymentConfig | None = None) -> World:
+    return make_updating_world(
         version("v1", shadow=1),
         version("v2", shadow=1),
         config or canary(percent(50), 60, 60),
-        physics=Physics(),
-        happenings=happenings,  # type: ignore[arg-type]
+        physics=WorldTiming(),
+        script=script,  # type: ignore[arg-type]
         watchers=(Invariants(),),
     ).run(3600)
 
@@ -68,7 +68,7 @@ def test_each_version_is_copied_to_its_own_shadow_and_the_old_one_goes_with_its_
 
 
 def test_a_shadow_that_does_not_come_up_turns_the_update_back_before_any_traffic() -> None:
-    world = update(StartsFail(When(), Side.NEW))
+    world = update(StartsFail(When(), RolloutSide.NEW))
     assert world.record is not None and world.record.last is not None
     assert world.record.last.phase is Phase.ROLLED_BACK
     assert "variant AllTraffic" in (world.record.last.reason or "")
@@ -89,7 +89,7 @@ def test_a_scaled_shadow_is_asked_for_and_nothing_waits_for_it() -> None:
 
 
 def test_a_shadow_is_shown_apart() -> None:
-    world = updating(
+    world = make_updating_world(
         version("v1", shadow=1), version("v2", shadow=1), canary(percent(50), 60, 60), watchers=(Invariants(),)
     )
     world.run(100)
@@ -110,12 +110,12 @@ def test_a_shadow_counts_in_no_plan_and_decides_no_answer() -> None:
 
 def test_a_shadow_that_dies_in_mid_bake_holds_nothing_up() -> None:
     calm = update().journal[-1].at
-    world = updating(
+    world = make_updating_world(
         version("v1", shadow=1),
         version("v2", shadow=1),
         canary(percent(50), 60, 60),
-        physics=Physics(),
-        happenings=(StartsFail(When(Phase.BAKING), Side.NEW),),
+        physics=WorldTiming(),
+        script=(StartsFail(When(Phase.BAKING), RolloutSide.NEW),),
         watchers=(Invariants(),),
     )
     while not (world.record and world.record.rollout and world.record.rollout.phase is Phase.BAKING):

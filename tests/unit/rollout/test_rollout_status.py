@@ -1,21 +1,21 @@
 """What Describe shows in each state, in SageMaker's words."""
 
-from tidegate.advisor.rehearsal.simulation import updating
+from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.rollout import DeploymentConfig, Phase
 from tidegate.rollout import commands
 from tidegate.rollout.commands import Change
 from tidegate.rollout.status import EndpointStatus, VariantView, status, variants
-from tidegate.testing.faults import AlarmTurns, Physics, Side, StartsFail, When
+from tidegate.testing.faults import AlarmTurns, RolloutSide, StartsFail, When, WorldTiming
 from tidegate.testing.samples import canary, instances, percent, rolling, version
 from tidegate.testing.world import World
 
 CANARY = canary(instances(1), 600, 300)
 
 
-def update(config: DeploymentConfig = CANARY, *happenings: AlarmTurns | StartsFail) -> World:
-    return updating(version("v1", 3), version("v2", 3), config, happenings=happenings)
+def update(config: DeploymentConfig = CANARY, *script: AlarmTurns | StartsFail) -> World:
+    return make_updating_world(version("v1", 3), version("v2", 3), config, script=script)
 
 
 def record(world: World) -> Endpoint:
@@ -33,7 +33,7 @@ def words(view: VariantView | None) -> list[tuple[str, str]]:
 
 
 def test_a_creation_is_creating_and_pending() -> None:
-    world = updating(None, version("v1", 3), DeploymentConfig()).run(10)
+    world = make_updating_world(None, version("v1", 3), DeploymentConfig()).run(10)
     assert status(record(world))[0] == "Creating"
     found = variants(record(world), world.look())
     assert found.current == () and found.pending_config == "v1"
@@ -67,7 +67,9 @@ def test_a_canary_from_launch_to_termination() -> None:
 
 
 def test_traffic_that_is_being_activated() -> None:
-    world = updating(version("v1", 3), version("v2", 3), CANARY, physics=Physics(latencies=(5.0,))).run(37)
+    world = make_updating_world(
+        version("v1", 3), version("v2", 3), CANARY, physics=WorldTiming(latencies=(5.0,))
+    ).run(37)
     assert words(shown(world)[1]) == [
         ("ActivatingTraffic", "Activating traffic on canary capacity of 1 instance(s).")
     ]
@@ -75,8 +77,8 @@ def test_traffic_that_is_being_activated() -> None:
 
 def test_an_update_that_rolls_back_stays_updating_and_ends_in_service_with_the_reason() -> None:
     fires = AlarmTurns(When(Phase.BAKING, 1, 5.0), "alarm", AlarmState.ALARM)
-    world = updating(
-        version("v1", 3), version("v2", 3), CANARY, happenings=(fires,), physics=Physics(drains=(60.0,))
+    world = make_updating_world(
+        version("v1", 3), version("v2", 3), CANARY, script=(fires,), physics=WorldTiming(drains=(60.0,))
     )
     world.run(60)
     reason = "Deployment rolled back: alarm(s) [alarm] in ALARM state during baking."
@@ -87,12 +89,12 @@ def test_an_update_that_rolls_back_stays_updating_and_ends_in_service_with_the_r
 
 
 def test_failed_endpoints_and_rollbacks_have_words_of_their_own() -> None:
-    failing = updating(None, version("v1"), DeploymentConfig(), happenings=(StartsFail(When(), Side.NEW),)).run(
-        900
-    )
+    failing = make_updating_world(
+        None, version("v1"), DeploymentConfig(), script=(StartsFail(When(), RolloutSide.NEW),)
+    ).run(900)
     assert status(record(failing))[0] is EndpointStatus.FAILED
     fires = AlarmTurns(When(Phase.BAKING, 2, 5.0), "alarm", AlarmState.ALARM)
-    mixed = update(rolling(percent(33), 60), StartsFail(When(), Side.OLD), fires).run(10_000)
+    mixed = update(rolling(percent(33), 60), StartsFail(When(), RolloutSide.OLD), fires).run(10_000)
     assert status(record(mixed))[0] == "UpdateRollbackFailed"
 
 
@@ -118,7 +120,9 @@ def test_deleting() -> None:
 
 
 def test_weights_of_several_variants_are_their_own_in_steady_state() -> None:
-    world = updating(None, version("v1", {"a": 1, "b": 1}, {"a": 1.0, "b": 2.0}), DeploymentConfig()).run(100)
+    world = make_updating_world(
+        None, version("v1", {"a": 1, "b": 1}, {"a": 1.0, "b": 2.0}), DeploymentConfig()
+    ).run(100)
     found = variants(record(world), world.look()).current
     assert [view.current_weight for view in found] == [1.0, 2.0]
 

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tidegate.advisor.rehearsal.simulation import updating
+from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint, Rollout, Wanted
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import DeploymentConfig, Phase, Version
 from tidegate.rollout import commands
 from tidegate.rollout.commands import Change
-from tidegate.testing.faults import AlarmTurns, Happening, PersonDoes, Physics, When
+from tidegate.testing.faults import AlarmTurns, ScriptedEvent, UserCommand, When, WorldTiming
 from tidegate.testing.invariants import Invariants
 from tidegate.testing.samples import version
 from tidegate.testing.world import World
@@ -61,8 +61,8 @@ def supersede(to: Version, config: DeploymentConfig) -> Command:
     return command
 
 
-def does(command: Command, phase: Phase | None = None, nth: int = 1, after: float = 0.0) -> PersonDoes:
-    return PersonDoes(When(phase, nth, after), "command", command)
+def does(command: Command, phase: Phase | None = None, nth: int = 1, after: float = 0.0) -> UserCommand:
+    return UserCommand(When(phase, nth, after), "command", command)
 
 
 def fires(phase: Phase | None = None, nth: int = 1, after: float = 0.0, alarm: str = "alarm") -> AlarmTurns:
@@ -74,20 +74,20 @@ class Story:
     """An update of ``old`` to ``new``. Replicas start in 30 s; effects are immediate unless said otherwise."""
 
     config: DeploymentConfig
-    happenings: tuple[Happening, ...] = ()
+    script: tuple[ScriptedEvent, ...] = ()
     old: Version = field(default_factory=lambda: version("v1", 4))
     new: Version = field(default_factory=lambda: version("v2", 4))
-    physics: Physics = field(default_factory=Physics)
+    physics: WorldTiming = field(default_factory=WorldTiming)
     alarms: dict[str, AlarmState] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.world: World = updating(
+        self.world: World = make_updating_world(
             self.old,
             self.new,
             self.config,
             alarms=self.alarms,
             physics=self.physics,
-            happenings=self.happenings,
+            script=self.script,
             watchers=(Invariants(),),
         )
 

@@ -21,7 +21,15 @@ from tests.unit.scenarios.telling import (
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.rollout import DeploymentConfig, Phase
-from tidegate.testing.faults import Blind, Physics, ReplicasDie, Side, StartsFail, StartsWork, When
+from tidegate.testing.faults import (
+    ObservationGap,
+    ReplicasDie,
+    RolloutSide,
+    StartsFail,
+    StartsRecover,
+    When,
+    WorldTiming,
+)
 from tidegate.testing.samples import all_at_once, canary, instances, linear, percent, rolling, version
 
 CANARY = canary(percent(25), 300, 60)
@@ -47,7 +55,7 @@ def test_TestCanaryPromoteFull() -> None:
 
 
 def test_TestCanaryPromoteFull_still_needs_capacity() -> None:
-    wounded = ReplicasDie(When(Phase.BAKING, 1, 5.0), Side.NEW, 2)
+    wounded = ReplicasDie(When(Phase.BAKING, 1, 5.0), RolloutSide.NEW, 2)
     story = Story(LINEAR, (wounded, does(promote, Phase.BAKING, after=10))).run(60)
     assert story.rollout.phase is Phase.BAKING and story.share(2) == 2_500
     assert story.run(300).serves == "v2"
@@ -76,21 +84,25 @@ def test_TestRolloutGoodToBad() -> None:
 
 def test_TestRolloutBadToGoodUpdate() -> None:
     """The old version has not one ready replica; the good one takes over all the same."""
-    down = (StartsFail(When(), Side.OLD), ReplicasDie(When(), Side.OLD, 4))
+    down = (StartsFail(When(), RolloutSide.OLD), ReplicasDie(When(), RolloutSide.OLD, 4))
     assert Story(CANARY, down).run().serves == "v2"
 
 
 def test_TestRolloutBadToBadUpdate() -> None:
     """Both bad: it ends on the old one, with the reason, and is repaired when its replicas come up again."""
-    down = (StartsFail(When(), Side.OLD), ReplicasDie(When(), Side.OLD, 4), StartsFail(When(), Side.NEW))
-    story = Story(CANARY, (*down, StartsWork(When(after=3600), Side.OLD))).run()
+    down = (
+        StartsFail(When(), RolloutSide.OLD),
+        ReplicasDie(When(), RolloutSide.OLD, 4),
+        StartsFail(When(), RolloutSide.NEW),
+    )
+    story = Story(CANARY, (*down, StartsRecover(When(after=3600), RolloutSide.OLD))).run()
     assert story.serves == "v1" and story.ready(1) == 4
     assert "could not be run: variant AllTraffic: exit code 1" in (story.record.failure_reason or "")
 
 
 def test_TestRolloutBadToGoodSetWeightUpdate() -> None:
     """A release that never came up is replaced by a good one, by its stages."""
-    story = Story(CANARY, (StartsFail(When(), Side.NEW),)).run(600)
+    story = Story(CANARY, (StartsFail(When(), RolloutSide.NEW),)).run(600)
     assert story.serves == "v1" and story.shares() == [0]
     story.world.target.broken.clear()
     story.do(begin(version("v3", 4), CANARY)).run()
@@ -126,7 +138,7 @@ def test_TestRolloutScalingDuringUpdate() -> None:
 def test_TestReduceWeightAndHonorMaxUnavailable() -> None:
     """Scaled in with less weight: the replicas go after the weight has gone, never before."""
     two = version("v1", {"a": 4, "b": 4})
-    story = Story(all_at_once(), new=two, old=two, physics=Physics(latencies=(5.0,))).run()
+    story = Story(all_at_once(), new=two, old=two, physics=WorldTiming(latencies=(5.0,))).run()
     story.do(scale(1, 0.0, "a")).run(story.world.now + 2)
     assert story.ready(2) == 8, "the table in force still leads to all of them"
     assert story.run().ready(2) == 5
@@ -151,13 +163,13 @@ def test_TestHandleNilNewRSOnScaleAndImageChange() -> None:
 
 def test_TestCanaryProgressDeadlineExceededWithPause() -> None:
     """Paused longer than the start-up deadline: that clock stands still too."""
-    slow = Physics(startups=(500.0,))
+    slow = WorldTiming(startups=(500.0,))
     paused = (does(pause, after=10.0), does(resume, after=90_000.0))
     assert Story(CANARY, paused, physics=slow).run(2 * 90_000).serves == "v2"
 
 
 def test_TestCanaryProgressDeadlineExceeded() -> None:
-    story = Story(CANARY, physics=Physics(startups=(5_000.0,))).run()
+    story = Story(CANARY, physics=WorldTiming(startups=(5_000.0,))).run()
     assert story.serves == "v1" and story.last.reason == "Deployment rolled back: v2 was not ready within 1440 s."
 
 
@@ -192,7 +204,7 @@ def test_TestPausedRolloutStillRollsBack() -> None:
 
 def test_TestNewRolloutResetsWeightBeforeUpdatingHash() -> None:
     """Before the third version starts, all traffic is back on the first, seen in force."""
-    late = Physics(latencies=(3.0,))
+    late = WorldTiming(latencies=(3.0,))
     story = Story(CANARY, (does(supersede(version("v3", 4), CANARY), Phase.BAKING, after=10),), physics=late).run()
     back, started = story.times(Phase.ROLLED_BACK), story.times(Phase.PROVISIONING)
     assert back[0] <= started[-1] and story.serves == "v3"
@@ -246,14 +258,16 @@ def test_TestCanaryDynamicStableScaleRollbackToStable() -> None:
 
 def test_TestCanaryDynamicStableScaleAbortScaleDownDelay() -> None:
     """The new side shrinks with the share it loses and is gone only when nothing leads to it."""
-    story = Story(ROLLING, (does(abort, Phase.BAKING, nth=2, after=10),), physics=Physics(drains=(20.0,))).run()
+    story = Story(
+        ROLLING, (does(abort, Phase.BAKING, nth=2, after=10),), physics=WorldTiming(drains=(20.0,))
+    ).run()
     assert story.serves == "v1" and story.ready(2) == 0
 
 
 def test_TestDontWeightToZeroWhenDynamicallyRollingBackToStable() -> None:
     """The old side cannot come back: what it has is used, the rest stays where it is, and that is told."""
     story = Story(
-        rolling(instances(1), 300), (StartsFail(When(), Side.OLD), fires(Phase.BAKING, nth=3, after=9))
+        rolling(instances(1), 300), (StartsFail(When(), RolloutSide.OLD), fires(Phase.BAKING, nth=3, after=9))
     ).run()
     assert story.last.phase is Phase.ROLLBACK_FAILED and story.share(1) == 5_000 and story.share(2) == 5_000
     assert story.record.rollback_failed and "could not be run again" in (story.record.failure_reason or "")
@@ -267,7 +281,7 @@ def test_TestDontWeightToZeroWhenDynamicallyRollingBackToStable() -> None:
 
 
 def test_TestBlueGreenPrePromotionFail() -> None:
-    story = Story(all_at_once(600, ("alarm",)), (StartsFail(When(), Side.NEW),)).run()
+    story = Story(all_at_once(600, ("alarm",)), (StartsFail(When(), RolloutSide.NEW),)).run()
     assert story.shares() == [0] and story.last.cause == "ProvisioningFailed"
 
 
@@ -289,8 +303,8 @@ def test_TestBlueGreenKitchenSink() -> None:
         (
             does(pause, Phase.BAKING, after=10),
             does(scale(5), Phase.BAKING, after=20),
-            Blind(When(Phase.BAKING, 1, 30.0), 100.0, fleets=True, routes=True, alarms=True),
-            ReplicasDie(When(Phase.BAKING, 1, 200.0), Side.NEW),
+            ObservationGap(When(Phase.BAKING, 1, 30.0), 100.0, fleets=True, routes=True, alarms=True),
+            ReplicasDie(When(Phase.BAKING, 1, 200.0), RolloutSide.NEW),
             does(resume, Phase.BAKING, after=1_000),
         ),
     ).run()
@@ -304,7 +318,7 @@ def test_TestBlueGreenToCanary() -> None:
 
 
 def test_TestBlueGreenExceedProgressDeadlineAbort() -> None:
-    story = Story(all_at_once(600), physics=Physics(startups=(2_000.0,))).run()
+    story = Story(all_at_once(600), physics=WorldTiming(startups=(2_000.0,))).run()
     assert story.serves == "v1" and story.last.cause == "ProvisioningFailed"
 
 

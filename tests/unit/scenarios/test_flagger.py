@@ -3,7 +3,7 @@
 from tests.unit.scenarios.telling import Story, begin, does, fires, supersede
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.rollout import DeploymentConfig, Phase
-from tidegate.testing.faults import AlarmTurns, ReplicasDie, Side, StartsFail, When
+from tidegate.testing.faults import AlarmTurns, ReplicasDie, RolloutSide, StartsFail, When
 from tidegate.testing.samples import all_at_once, canary, instances, linear, percent, version
 
 LINEAR = linear(percent(10), 60, 60)
@@ -30,8 +30,8 @@ def test_PromotionPrimaryNotReady() -> None:
 def test_PromotionFailedAfterTrafficShift() -> None:
     """All traffic is on the new side and its last replica dies: back to the old one at once, which is whole."""
     lost = (
-        StartsFail(When(Phase.BAKING, 10, 20.0), Side.NEW),
-        ReplicasDie(When(Phase.BAKING, 10, 20.0), Side.NEW, 4),
+        StartsFail(When(Phase.BAKING, 10, 20.0), RolloutSide.NEW),
+        ReplicasDie(When(Phase.BAKING, 10, 20.0), RolloutSide.NEW, 4),
     )
     story = Story(LINEAR, lost).run()
     assert story.serves == "v1" and story.last.cause == "CapacityLost"

@@ -2,10 +2,10 @@
 
 from tests.unit.scenarios.telling import Story, does, fires, pause, scale, supersede
 from tidegate.domain.rollout import Phase
-from tidegate.testing.faults import Blind, Physics, ReplicasDie, Side, StartsFail, When
+from tidegate.testing.faults import ObservationGap, ReplicasDie, RolloutSide, StartsFail, When, WorldTiming
 from tidegate.testing.samples import all_at_once, canary, instances, linear, percent, rolling, version
 
-LATE = Physics(latencies=(0.0, 7.0, 2.0), startups=(30.0, 200.0), drains=(45.0,))
+LATE = WorldTiming(latencies=(0.0, 7.0, 2.0), startups=(30.0, 200.0), drains=(45.0,))
 
 
 def fewest_old(story: Story) -> int:
@@ -32,11 +32,11 @@ def test_argo_1415_scaling_in_mid_canary_leaves_the_old_side_standing() -> None:
 
 def test_argo_4390_a_superseded_canary_goes_only_when_the_router_confirms() -> None:
     """While the routes cannot be seen, nothing of the half-done canary is removed."""
-    happenings = (
+    script = (
         does(supersede(version("v3", 4), canary(percent(50), 60)), Phase.BAKING, after=10),
-        Blind(When(Phase.BAKING, 1, 10.0), 200.0, routes=True),
+        ObservationGap(When(Phase.BAKING, 1, 10.0), 200.0, routes=True),
     )
-    story = Story(canary(percent(50), 300), happenings).run(30 + 100)
+    story = Story(canary(percent(50), 300), script).run(30 + 100)
     assert story.ready(2) == 4 and story.rollout.phase is Phase.ROLLING_BACK
     assert story.run().serves == "v3" and story.ready(2) == 0
 
@@ -51,7 +51,7 @@ def test_argo_4433_routes_name_versions_by_an_identity_that_never_moves() -> Non
 
 
 def test_argo_3681_old_replicas_drain_before_they_go() -> None:
-    story = Story(rolling(instances(1), 60), physics=Physics(drains=(120.0,)))
+    story = Story(rolling(instances(1), 60), physics=WorldTiming(drains=(120.0,)))
     story.run(30 + 60 + 10)
     old = next(f for id, f in story.world.target.fleets.items() if id.generation == 1).seen()
     assert (old.ready, old.draining) == (3, 1)
@@ -59,7 +59,7 @@ def test_argo_3681_old_replicas_drain_before_they_go() -> None:
 
 
 def test_argo_1774_a_bad_old_side_does_not_hold_a_good_new_one() -> None:
-    down = (StartsFail(When(), Side.OLD), ReplicasDie(When(Phase.BAKING, 1, 5.0), Side.OLD, 4))
+    down = (StartsFail(When(), RolloutSide.OLD), ReplicasDie(When(Phase.BAKING, 1, 5.0), RolloutSide.OLD, 4))
     assert Story(linear(percent(25), 60), down).run().serves == "v2"
 
 
@@ -89,6 +89,6 @@ def test_flagger_1898_the_copy_that_passed_is_the_copy_that_serves() -> None:
 
 def test_the_write_in_flight_that_comes_after_the_rollback_is_dropped() -> None:
     """An alarm while a shift is on its way: the rollback sees the old shares, and the late write must not win."""
-    slow = Physics(latencies=(0.0, 60.0, 1.0))
+    slow = WorldTiming(latencies=(0.0, 60.0, 1.0))
     story = Story(canary(percent(50), 300), (fires(Phase.ACTIVATING_TRAFFIC, after=0.5),), physics=slow).run()
     assert story.serves == "v1" and story.share(1) == 10_000

@@ -20,7 +20,7 @@ from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL, TAGS
 from tidegate.service.tags import read
 from tidegate.service.views import View, alarms_of, endpoint_view, endpoint_views
 from tidegate.testing.memory_store import MemoryTx
-from tidegate.testing.samples import judged
+from tidegate.testing.samples import complete_evidence
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LATER = START + timedelta(hours=1)
@@ -72,7 +72,9 @@ def look(tx: MemoryTx, alarm: AlarmState = AlarmState.OK, now: datetime = START)
     body = endpoint(tx)
     fleets = {id: FleetSeen(id, spec.count, spec.count) for id, spec in desired_state.fleets(body).items()}
     names = body.rollout.deployment.alarms if body.rollout else ()
-    return Observation(fleets, desired_state.traffic(body), dict.fromkeys(("errors", *names), alarm), judged(now))
+    return Observation(
+        fleets, desired_state.traffic(body), dict.fromkeys(("errors", *names), alarm), complete_evidence(now)
+    )
 
 
 def settle(tx: MemoryTx, phase: Phase | None = None, alarm: AlarmState = AlarmState.OK) -> None:

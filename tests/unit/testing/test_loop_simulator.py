@@ -9,15 +9,15 @@ import pytest
 
 from tidegate.domain.alarm import Alarm, Comparison
 from tidegate.testing.faults import When
-from tidegate.testing.invariants import Broken
+from tidegate.testing.invariants import InvariantBroken
 from tidegate.testing.loops import faults as f
 from tidegate.testing.loops import report
-from tidegate.testing.loops.faults import Conduct
-from tidegate.testing.loops.guards import guard
-from tidegate.testing.loops.isolation import check
-from tidegate.testing.loops.machine import Tally
-from tidegate.testing.loops.plans import Plan, draw
-from tidegate.testing.loops.world import World
+from tidegate.testing.loops.faults import VersionBehaviour
+from tidegate.testing.loops.guards import make_guard
+from tidegate.testing.loops.isolation import check_plan
+from tidegate.testing.loops.machine import VersionTally
+from tidegate.testing.loops.plans import WorldPlan, draw_plan
+from tidegate.testing.loops.world import LoopWorld
 from tidegate.testing.world import START
 
 DIGEST = """
@@ -41,16 +41,19 @@ def test_a_seed_is_the_same_world_in_every_process() -> None:
 
 def test_a_failing_version_is_rolled_back_and_a_good_one_is_not() -> None:
     for seed in range(20):
-        good = replace(draw(seed), faults=(), neighbour=None)
-        bad = replace(good, faults=(f.VersionTurns(When(), Conduct(errors=1.0, latency=3_000_000)),))
-        assert [World(plan).run().truth.decisions[-1].phase for plan in (good, bad)] == ["Succeeded", "RolledBack"]
+        good = replace(draw_plan(seed), faults=(), neighbour=None)
+        bad = replace(good, faults=(f.BehaviourChanges(When(), VersionBehaviour(errors=1.0, latency=3_000_000)),))
+        assert [LoopWorld(plan).run().truth.decisions[-1].phase for plan in (good, bad)] == [
+            "Succeeded",
+            "RolledBack",
+        ]
 
 
 def test_a_failure_is_shrunk_to_the_faults_that_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    def breaks(plan: Plan, timeline: object = None) -> None:
+    def breaks(plan: WorldPlan, timeline: object = None) -> None:
         kinds = {type(fault) for fault in plan.faults}
         if {f.ClockSteps, f.ProxyDies} <= kinds:
-            raise Broken("I9 both")
+            raise InvariantBroken("I9 both")
 
     monkeypatch.setattr(report, "check", breaks)
     seeds = (seed for seed in range(100_000))
@@ -62,7 +65,7 @@ def test_a_failure_is_shrunk_to_the_faults_that_it_needs(monkeypatch: pytest.Mon
 
 
 def test_a_replay_says_what_happened() -> None:
-    plan = draw(1)
+    plan = draw_plan(1)
     text = str(report.replay(plan, tuple(range(len(plan.faults)))))
     assert "controller 1 starts" in text
     assert "record: rollout." in text
@@ -70,17 +73,19 @@ def test_a_replay_says_what_happened() -> None:
 
 def test_neighbours_are_compared_with_a_world_without_them() -> None:
     plan = next(
-        p for p in map(draw, range(200)) if p.neighbour is not None and p.neighbour.damage is f.Damage.LATE
+        p
+        for p in map(draw_plan, range(200))
+        if p.neighbour is not None and p.neighbour.damage is f.PageDamage.LATE
     )
-    assert check(plan).truth.decisions
+    assert check_plan(plan).truth.decisions
 
 
 def test_a_guard_is_due_only_when_every_window_breaches() -> None:
     alarm = Alarm(
         "a", "AWS/SageMaker", "Invocation5XXErrors", {}, "Average", 2, 3, 2, 0.5, Comparison.GREATER, START
     )
-    one = guard(alarm)
-    failing, well = Tally(requests=4, failed=4), Tally(requests=4)
+    one = make_guard(alarm)
+    failing, well = VersionTally(requests=4, failed=4), VersionTally(requests=4)
     for second in range(5):
         one.second([failing], float(second))
     assert one.due_since is None

@@ -51,7 +51,7 @@ def read(operation: str, body: Any, protocol: str = "query") -> tuple[dict[str, 
     unknown: list[str] = []
     shape = CLOUDWATCH.operation(operation).input_shape
     if isinstance(body, dict):
-        form = codec_query.fields(urlencode(body).encode())
+        form = codec_query.parse_form(urlencode(body).encode())
         return codec_query.parse(shape, form, unknown), unknown
     codec = codec_json if protocol == "json" else codec_cbor
     return codec.parse(shape, body, unknown), unknown
@@ -85,8 +85,8 @@ RESULTS = st.lists(
 @given(RESULTS)
 def test_what_we_write_botocore_reads(results: list[dict[str, Any]]) -> None:
     model = CLOUDWATCH.operation("GetMetricData")
-    members = output_shapes.tidy(model.output_shape, {"MetricDataResults": results, "NextToken": None})
-    assert output_shapes.complaint("cloudwatch", model.output_shape, members) is None
+    members = output_shapes.drop_empty(model.output_shape, {"MetricDataResults": results, "NextToken": None})
+    assert output_shapes.find_shape_error("cloudwatch", model.output_shape, members) is None
     xml = codec_query.render("GetMetricData", model.output_shape, members, CLOUDWATCH.namespace, "r-1")
     bodies = {
         "query": xml,
@@ -152,7 +152,7 @@ def test_an_unknown_field_is_told_with_its_place() -> None:
 @pytest.mark.parametrize("body", [b"\xff=1", b"a=1&" * 100_001], ids=["bytes", "many"])
 def test_a_form_that_cannot_be_read_is_told(body: bytes) -> None:
     with pytest.raises(WrongType, match="the form cannot be read"):
-        codec_query.fields(body)
+        codec_query.parse_form(body)
 
 
 @pytest.mark.parametrize(("text", "number"), [("NaN", math.nan), ("Infinity", math.inf), ("-Infinity", -math.inf)])
@@ -160,7 +160,7 @@ def test_numbers_that_json_cannot_spell_are_words(text: str, number: float) -> N
     shape = CLOUDWATCH.operation("PutMetricAlarm").input_shape
     read_back = codec_json.parse(shape, json.dumps({"Threshold": text}).encode(), [])["Threshold"]
     assert read_back == number or (math.isnan(read_back) and math.isnan(number))
-    assert codec_json.plain(shape.members["Threshold"], number) == text
+    assert codec_json.to_json_data(shape.members["Threshold"], number) == text
 
 
 def test_the_runtime_takes_members_from_path_headers_and_body() -> None:
@@ -177,10 +177,10 @@ def test_the_runtime_takes_members_from_path_headers_and_body() -> None:
 def test_an_answer_is_tidied() -> None:
     shape = CLOUDWATCH.operation("GetMetricData").output_shape
     members: dict[str, Any] = {"MetricDataResults": [{"Id": "a", "Label": None, "Values": []}], "NextToken": None}
-    assert output_shapes.tidy(shape, members) == {"MetricDataResults": [{"Id": "a", "Values": []}]}
-    assert output_shapes.tidy(shape, None) == {}
+    assert output_shapes.drop_empty(shape, members) == {"MetricDataResults": [{"Id": "a", "Values": []}]}
+    assert output_shapes.drop_empty(shape, None) == {}
     with pytest.raises(LookupError, match="has no member Surprise"):
-        output_shapes.tidy(shape, {"Surprise": 1})
+        output_shapes.drop_empty(shape, {"Surprise": 1})
 
 
 @pytest.mark.parametrize(
@@ -192,8 +192,8 @@ def test_an_answer_is_tidied() -> None:
 )
 def test_an_answer_that_does_not_fit_is_told(members: dict[str, Any], complaint: str) -> None:
     shape = CLOUDWATCH.operation("GetMetricData").output_shape
-    assert complaint in str(output_shapes.complaint("cloudwatch", shape, members))
-    assert "without an output shape" in str(output_shapes.complaint("cloudwatch", None, members))
+    assert complaint in str(output_shapes.find_shape_error("cloudwatch", shape, members))
+    assert "without an output shape" in str(output_shapes.find_shape_error("cloudwatch", None, members))
 
 
 @pytest.mark.parametrize(

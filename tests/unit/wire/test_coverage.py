@@ -7,8 +7,8 @@ import pytest
 
 import tidegate
 from tidegate.wire import coverage, sagemaker_models
-from tidegate.wire.dispatch import service_of
-from tidegate.wire.member_notes import NOTES, Treatment, treatment
+from tidegate.wire.dispatch import load_service
+from tidegate.wire.member_notes import NOTES, Treatment, find_treatment
 from tidegate.wire.table import TABLE
 
 SOURCE = Path(tidegate.__file__).parent
@@ -20,7 +20,7 @@ OF_THE_ROUTER = {"EndpointName", "Body"}
 
 
 def test_the_committed_page_is_what_is_generated() -> None:
-    assert PAGE.read_text() == coverage.page(), "run: python -m tidegate.wire.coverage > docs/api.md"
+    assert PAGE.read_text() == coverage.render_page(), "run: python -m tidegate.wire.coverage > docs/api.md"
 
 
 def test_notes_are_on_members_that_there_are() -> None:
@@ -43,19 +43,21 @@ def test_what_no_code_looks_at_is_not_called_served(service: str, operation: str
     unnamed = [
         path
         for path, node in coverage.paths(coverage.members(service, operation))
-        if node.name not in named and treatment(service, operation, path) is Treatment.SERVED and not node.below
+        if node.name not in named
+        and find_treatment(service, operation, path) is Treatment.SERVED
+        and not node.below
     ]
     assert unnamed == []
 
 
 @pytest.mark.parametrize("operation", PREDICTIONS)
 def test_headers_of_predictions_that_are_called_served_are_known_to_proxy_or_worker(operation: str) -> None:
-    shape = service_of("sagemaker-runtime").operation(operation).input_shape
+    shape = load_service("sagemaker-runtime").operation(operation).input_shape
     sources = [path for part in ("proxy", "worker") for path in (SOURCE / part).rglob("*.py")]
     sources.append(SOURCE / "model" / "sessions.py")  # which both have the names from
     text = "".join(path.read_text().lower() for path in sources)
     for name, member in shape.members.items():
-        wanted = treatment("sagemaker-runtime", operation, name)
+        wanted = find_treatment("sagemaker-runtime", operation, name)
         if wanted is not Treatment.IGNORED and name not in OF_THE_ROUTER:
             assert member.serialization["name"].lower() in text, name
 
@@ -78,6 +80,6 @@ def strings(module: str, seen: set[str]) -> set[str]:
 
 def test_a_note_holds_for_what_lies_below_and_a_longer_one_wins() -> None:
     of = ("cloudwatch", "PutMetricAlarm")
-    assert treatment(*of, "EvaluationWindow.SlidingWindow") is Treatment.IGNORED
-    assert treatment(*of, "EvaluationWindow.WallClockWindow.Timezone") is Treatment.REFUSED
-    assert treatment(*of, "AlarmName") is Treatment.SERVED
+    assert find_treatment(*of, "EvaluationWindow.SlidingWindow") is Treatment.IGNORED
+    assert find_treatment(*of, "EvaluationWindow.WallClockWindow.Timezone") is Treatment.REFUSED
+    assert find_treatment(*of, "AlarmName") is Treatment.SERVED

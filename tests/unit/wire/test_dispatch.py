@@ -14,7 +14,7 @@ from tidegate.testing.memory_metrics import MemoryMetrics
 from tidegate.testing.memory_store import MemoryStore
 from tidegate.wire import dispatch, schema, validation
 from tidegate.wire.operation import WireContext, WireRequest
-from tidegate.wire.routing import Protocol, Target, identify, manner
+from tidegate.wire.routing import RequestTarget, WireProtocol, guess_target, identify
 from tidegate.wire.table import TABLE
 from tidegate.wire.validation import Violation
 
@@ -63,16 +63,16 @@ VARIANT = {"VariantName": "main", "ModelName": "m", "InitialInstanceCount": 1, "
 
 
 def test_a_stale_transaction_is_run_again() -> None:
-    around = Around(ContestedStore(losses=dispatch.ATTEMPTS - 1))
+    around = Around(ContestedStore(losses=dispatch.MAX_ATTEMPTS - 1))
     assert around.call("CreateModel", ModelName="m", PrimaryContainer={"Image": "x"})[0] == 200
-    assert around.store.attempts == dispatch.ATTEMPTS
+    assert around.store.attempts == dispatch.MAX_ATTEMPTS
 
 
 def test_a_transaction_that_stays_stale_is_unavailable_and_wakes_nobody() -> None:
     around = Around(ContestedStore())
     around.call("CreateModel", ModelName="m", PrimaryContainer={"Image": "x"})
     around.call("CreateEndpointConfig", EndpointConfigName="c", ProductionVariants=[VARIANT])
-    around.store.losses = around.store.attempts + dispatch.ATTEMPTS
+    around.store.losses = around.store.attempts + dispatch.MAX_ATTEMPTS
     status, body = around.call("CreateEndpoint", EndpointName="fraud", EndpointConfigName="c")
     assert (status, body["__type"]) == (503, "ServiceUnavailable")
     assert around.kicked == []
@@ -154,40 +154,45 @@ def request(
 @pytest.mark.parametrize(
     ("asked", "service", "operation", "protocol"),
     [
-        (request(x_amz_target="SageMaker.ListModels"), "sagemaker", "ListModels", Protocol.JSON),
+        (request(x_amz_target="SageMaker.ListModels"), "sagemaker", "ListModels", WireProtocol.JSON),
         (
             request(x_amz_target="GraniteServiceVersion20100801.PutMetricData"),
             "cloudwatch",
             "PutMetricData",
-            Protocol.JSON,
+            WireProtocol.JSON,
         ),
-        (request("/endpoints/a/invocations"), "sagemaker-runtime", "InvokeEndpoint", Protocol.REST),
+        (request("/endpoints/a/invocations"), "sagemaker-runtime", "InvokeEndpoint", WireProtocol.REST),
         (
             request("/endpoints/a/invocations-response-stream"),
             "sagemaker-runtime",
             "InvokeEndpointWithResponseStream",
-            Protocol.REST,
+            WireProtocol.REST,
         ),
-        (request("/endpoints/a/v1/models", method="GET"), "sagemaker-runtime", "InvokeEndpoint", Protocol.OPENAI),
-        (request(body=b"Action=A&Version=2010-08-01"), "cloudwatch", "A", Protocol.QUERY),
-        (request(query="Action=A&Version=2011-06-15", method="GET"), "sts", "A", Protocol.QUERY),
+        (
+            request("/endpoints/a/v1/models", method="GET"),
+            "sagemaker-runtime",
+            "InvokeEndpoint",
+            WireProtocol.OPENAI,
+        ),
+        (request(body=b"Action=A&Version=2010-08-01"), "cloudwatch", "A", WireProtocol.QUERY),
+        (request(query="Action=A&Version=2011-06-15", method="GET"), "sts", "A", WireProtocol.QUERY),
         (
             request("/service/GraniteServiceVersion20100801/operation/PutMetricData"),
             "cloudwatch",
             "PutMetricData",
-            Protocol.CBOR,
+            WireProtocol.CBOR,
         ),
     ],
 )
 def test_requests_are_named_by_their_marks(
-    asked: WireRequest, service: str, operation: str, protocol: Protocol
+    asked: WireRequest, service: str, operation: str, protocol: WireProtocol
 ) -> None:
     target = identify(asked, asked.body)
     assert (target.service, target.operation, target.protocol) == (service, operation, protocol)
-    assert manner(asked) == target
+    assert guess_target(asked) == target
 
 
 def test_a_request_without_marks_is_answered_in_the_manner_of_its_scope() -> None:
     scope = "AWS4-HMAC-SHA256 Credential=AKID/20260301/us-east-1/monitoring/aws4_request, SignedHeaders=host"
-    assert manner(request(authorization=scope)) == Target("cloudwatch", "", Protocol.JSON)
-    assert manner(request("/favicon.ico", method="GET")) == Target("sagemaker", "", Protocol.JSON)
+    assert guess_target(request(authorization=scope)) == RequestTarget("cloudwatch", "", WireProtocol.JSON)
+    assert guess_target(request("/favicon.ico", method="GET")) == RequestTarget("sagemaker", "", WireProtocol.JSON)

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from tidegate.wire import schema
-from tidegate.wire.java_patterns import compile_java, fits
+from tidegate.wire.java_patterns import compile_java, matches
 from tidegate.wire.table import TABLE
 
 TAG = r"([\p{L}\p{Z}\p{N}_.:/=+\-@]*)"
@@ -18,7 +18,7 @@ def test_every_pattern_of_the_served_operations_is_understood() -> None:
     for name in TABLE:
         service = schema.load(name, tuple(TABLE[name]))
         for shape_name in service.model.shape_names:
-            source = schema.limit(service.model.shape_for(shape_name), "pattern")
+            source = schema.shape_limit(service.model.shape_for(shape_name), "pattern")
             if source:
                 compile_java(source)
                 count += 1
@@ -50,8 +50,8 @@ def test_every_pattern_of_the_served_operations_is_understood() -> None:
     ],
 )  # fmt: skip
 def test_a_pattern_takes_what_java_takes(pattern: str, fitting: list[str], others: list[str]) -> None:
-    assert [text for text in fitting if not fits(text, pattern)] == []
-    assert [text for text in others if fits(text, pattern)] == []
+    assert [text for text in fitting if not matches(text, pattern)] == []
+    assert [text for text in others if matches(text, pattern)] == []
 
 
 @pytest.mark.parametrize("pattern", [r"\p{IsGreek}*", r"[a\P{L}]", "(", r"[\p{Xx}]"])
@@ -59,7 +59,7 @@ def test_a_pattern_that_is_not_understood_is_not_checked(pattern: str, caplog: p
     with pytest.raises(re.error):
         compile_java(pattern)
     with caplog.at_level(logging.WARNING):
-        assert fits("anything", pattern)
+        assert matches("anything", pattern)
     assert [record.getMessage().partition(" are not checked")[0] for record in caplog.records] == [
         f"members with the pattern {pattern}"
     ]

@@ -14,7 +14,7 @@ from tidegate.advisor.prices import Catalogue
 from tidegate.domain.errors import Invalid
 from tidegate.gateway import native
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.request_parsing import json_object
+from tidegate.gateway.request_parsing import parse_json_object
 
 
 async def asked(gateway: Gateway, request: Request) -> Response:
@@ -26,7 +26,7 @@ async def make(gateway: Gateway, request: Request) -> Response:
     """``{"answers": {...}}`` or ``{"example": "payroll-fraud", "answers": {what differs}}``. Changes nothing.
 
     ``models`` are addresses for the spec: one, or ``NAME=ADDRESS`` for each container."""
-    body = json_object(request, ("answers", "example", "models"))
+    body = parse_json_object(request, ("answers", "example", "models"))
     answers, models = body.get("answers", {}), body.get("models", [])
     if not isinstance(answers, dict):
         raise Invalid("'answers' must be an object")

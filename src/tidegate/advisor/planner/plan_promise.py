@@ -9,7 +9,7 @@ from tidegate.advisor.planner.flowchart import Note
 from tidegate.advisor.planner.strategy import Strategy
 from tidegate.advisor.planner.tables import table
 from tidegate.advisor.planner.units import seconds
-from tidegate.advisor.promise import Baseline, Promise, Proposal, Quantity, Spread, promise
+from tidegate.advisor.promise import Baseline, LatencyDistribution, Promise, Proposal, Quantity, promise
 from tidegate.domain.alarm import Alarm, Comparison
 from tidegate.domain.fleet import VariantSpec
 from tidegate.domain.metric import SAGEMAKER
@@ -44,7 +44,7 @@ def _usual(facts: Mapping[str, Any]) -> Baseline:
     slow = median * usual["p99_of_median"]
     if facts["latency"] is not None:
         slow = max(median * 1.01, min(slow, facts["latency"] * usual["p99_of_latency"]))
-    spread = Spread.lognormal(median * MICROSECONDS, slow * MICROSECONDS)
+    spread = LatencyDistribution.lognormal(median * MICROSECONDS, slow * MICROSECONDS)
     return Baseline(usual["error_rate"], spread, refusal_rate=usual["refusal_rate"])
 
 

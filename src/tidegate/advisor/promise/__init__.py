@@ -5,22 +5,36 @@ period of one alarm), ``memory`` (M out of N periods), ``schedule`` (the periods
 alarm over one rollout), ``proposals`` (what to change).
 """
 
-from tidegate.advisor.promise.baseline import HEALTHY, Baseline, Fault, Predictions, Quantity, Spread
-from tidegate.advisor.promise.promise import AlarmPromise, Promise, StageSeen, Terms, WantedPromise, promise
+from tidegate.advisor.promise.baseline import (
+    HEALTHY,
+    Baseline,
+    LatencyDistribution,
+    Predictions,
+    Quantity,
+    VersionFault,
+)
+from tidegate.advisor.promise.promise import (
+    AlarmPromise,
+    FaultPromise,
+    Promise,
+    PromiseTerms,
+    StagePromise,
+    promise,
+)
 from tidegate.advisor.promise.proposals import Proposal
 
 __all__ = [
     "HEALTHY",
     "AlarmPromise",
     "Baseline",
-    "Fault",
+    "FaultPromise",
+    "LatencyDistribution",
     "Predictions",
     "Promise",
+    "PromiseTerms",
     "Proposal",
     "Quantity",
-    "Spread",
-    "StageSeen",
-    "Terms",
-    "WantedPromise",
+    "StagePromise",
+    "VersionFault",
     "promise",
 ]

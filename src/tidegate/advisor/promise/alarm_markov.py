@@ -11,17 +11,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 
-from tidegate.advisor.promise.alarm_model import Chances
+from tidegate.advisor.promise.alarm_model import PeriodChances
 from tidegate.domain.alarm import Alarm, AlarmState, Comparison, MissingData
 from tidegate.monitoring.alarms import EXTRA, judge
 from tidegate.monitoring.datapoint import Datapoint
 
 FINE, BREACH, GAP = 0, 1, 2
-OFF = -1
+FIRED = -1
 """Stands for the node of an alarm that has gone off: a rollout looks no further."""
-MOST_NODES = 3_000
-"""Larger graphs take too long; they do without gaps (see ``remember``)."""
-FEW_GAPS = 1e-9
+MAX_NODES = 3_000
+"""Larger graphs take too long; they do without gaps (see ``build_chain``)."""
+NEGLIGIBLE_GAPS = 1e-9
 """Periods without data that are rarer are left out."""
 
 Cells = tuple[int, ...]
@@ -29,7 +29,7 @@ Node = tuple[Cells, AlarmState]
 
 
 @dataclass(frozen=True)
-class Memory:
+class AlarmChain:
     """``following[node][kind of period]`` is the next node or OFF; ``start`` may be OFF, too: an alarm that fires
     before any request."""
 
@@ -37,14 +37,14 @@ class Memory:
     following: tuple[tuple[int, int, int], ...]
     exact: bool
 
-    def begin(self) -> list[float]:
+    def initial_mass(self) -> list[float]:
         """Probability of each node at the start."""
         mass = [0.0] * len(self.following)
-        if self.start != OFF:
+        if self.start != FIRED:
             mass[self.start] = 1.0
         return mass
 
-    def after(self, mass: Sequence[float], period: Chances) -> list[float]:
+    def advance(self, mass: Sequence[float], period: PeriodChances) -> list[float]:
         """One period later; what has gone off is missing from the sum."""
         chances = (1 - period.breach - period.nothing, period.breach, period.nothing)
         later = [0.0] * len(mass)
@@ -55,75 +55,75 @@ class Memory:
                         later[place] += here * chance
         return later
 
-    def after_many(self, mass: list[float], period: Chances, count: int) -> list[float]:
+    def advance_many(self, mass: list[float], period: PeriodChances, count: int) -> list[float]:
         """``count`` equal periods later: by squaring where that is quicker."""
         size = len(mass)
         if size > 12 or count < 8 * size:
             for _ in range(count):
-                mass = self.after(mass, period)
+                mass = self.advance(mass, period)
             return mass
-        power = [self.after([float(i == j) for j in range(size)], period) for i in range(size)]
+        power = [self.advance([float(i == j) for j in range(size)], period) for i in range(size)]
         while count:
             if count & 1:
-                mass = _times([mass], power)[0]
-            power = _times(power, power)
+                mass = _multiply([mass], power)[0]
+            power = _multiply(power, power)
             count >>= 1
         return mass
 
 
-def _times(left: list[list[float]], right: list[list[float]]) -> list[list[float]]:
+def _multiply(left: list[list[float]], right: list[list[float]]) -> list[list[float]]:
     columns = list(zip(*right, strict=True))
     return [[sum(a * b for a, b in zip(row, column, strict=True)) for column in columns] for row in left]
 
 
-def remember(alarm: Alarm, *, gaps: bool, history: bool) -> Memory:
+def build_chain(alarm: Alarm, *, gaps: bool, history: bool) -> AlarmChain:
     """The alarm's graph. ``gaps``: periods without data can come; where that makes too many nodes they are counted
     as their treatment says and the graph is not exact. ``history``: the series had good data before."""
     periods, datapoints, missing = alarm.evaluation_periods, alarm.datapoints_to_alarm, alarm.missing
-    if gaps and (made := _build(periods, datapoints, missing, True, history)):
+    if gaps and (made := _explore(periods, datapoints, missing, True, history)):
         return made
-    if made := _build(periods, datapoints, missing, False, history):
+    if made := _explore(periods, datapoints, missing, False, history):
         return replace(made, exact=not gaps)
     # M of N in long memories: the last M in a row is a stricter rule, so what it sees is seen.
-    made = _build(datapoints, datapoints, missing, False, history)
+    made = _explore(datapoints, datapoints, missing, False, history)
     assert made is not None  # M of M has M nodes
     return replace(made, exact=False)
 
 
 @lru_cache(maxsize=256)
-def _build(periods: int, datapoints: int, missing: MissingData, gaps: bool, history: bool) -> Memory | None:
-    alarm = _alarm(periods, datapoints, missing)
+def _explore(periods: int, datapoints: int, missing: MissingData, gaps: bool, history: bool) -> AlarmChain | None:
+    alarm = _make_alarm(periods, datapoints, missing)
     length = periods + EXTRA
     empty = (FINE if history else GAP,) * length
-    first = judge(replace(alarm, state=AlarmState.OK if history else alarm.state), _points(empty)).state
+    first = judge(replace(alarm, state=AlarmState.OK if history else alarm.state), _to_datapoints(empty)).state
     if first is AlarmState.ALARM:
-        return Memory(OFF, (), True)
-    start = _shortened(alarm, (empty, first), gaps)
+        return AlarmChain(FIRED, (), True)
+    start = _trim(alarm, (empty, first), gaps)
     places, queue, following = {start: 0}, [start], list[tuple[int, int, int]]()
     for node in queue:
         row = []
         for kind in (FINE, BREACH, GAP):
-            cells = (*node[0], _filled(alarm, kind, gaps))[-length:]
-            state = judge(replace(alarm, state=node[1]), _points(cells)).state
+            cells = (*node[0], _fill_gap(alarm, kind, gaps))[-length:]
+            state = judge(replace(alarm, state=node[1]), _to_datapoints(cells)).state
             if state is AlarmState.ALARM:
-                row.append(OFF)
+                row.append(FIRED)
                 continue
-            after = _shortened(alarm, (cells, state), gaps)
+            after = _trim(alarm, (cells, state), gaps)
             if after not in places:
                 places[after] = len(queue)
                 queue.append(after)
             row.append(places[after])
         following.append((row[0], row[1], row[2]))
-        if len(queue) > MOST_NODES:
+        if len(queue) > MAX_NODES:
             return None
-    return _smallest(following)
+    return _minimize(following)
 
 
-def _smallest(following: list[tuple[int, int, int]]) -> Memory:
+def _minimize(following: list[tuple[int, int, int]]) -> AlarmChain:
     """Nodes that nothing tells apart become one (Moore's partition refinement)."""
     kinds = [0] * len(following)
     while True:
-        signs = [(kinds[n], *(OFF if p == OFF else kinds[p] for p in row)) for n, row in enumerate(following)]
+        signs = [(kinds[n], *(FIRED if p == FIRED else kinds[p] for p in row)) for n, row in enumerate(following)]
         numbers = {sign: number for number, sign in enumerate(dict.fromkeys(signs))}
         finer = [numbers[sign] for sign in signs]
         if len(numbers) == len(set(kinds)):
@@ -133,20 +133,20 @@ def _smallest(following: list[tuple[int, int, int]]) -> Memory:
         kind: (_kind(finer, row[0]), _kind(finer, row[1]), _kind(finer, row[2]))
         for kind, row in zip(finer, following, strict=True)
     }
-    return Memory(finer[0], tuple(rows[kind] for kind in range(len(rows))), True)
+    return AlarmChain(finer[0], tuple(rows[kind] for kind in range(len(rows))), True)
 
 
 def _kind(kinds: list[int], place: int) -> int:
-    return OFF if place == OFF else kinds[place]
+    return FIRED if place == FIRED else kinds[place]
 
 
-def _filled(alarm: Alarm, kind: int, gaps: bool) -> int:
+def _fill_gap(alarm: Alarm, kind: int, gaps: bool) -> int:
     if kind != GAP or gaps:
         return kind
     return BREACH if alarm.missing is MissingData.BREACHING else FINE
 
 
-def _shortened(alarm: Alarm, node: Node, gaps: bool) -> Node:
+def _trim(alarm: Alarm, node: Node, gaps: bool) -> Node:
     """Without what cannot matter any more. Without gaps to come these are all but the breaching periods that can
     still be one of M in N; then gaps of the time before are as good as fine ones."""
     cells, _ = node
@@ -161,7 +161,7 @@ def _shortened(alarm: Alarm, node: Node, gaps: bool) -> Node:
     return (FINE,) * (len(cells) - len(kept)) + tuple(reversed(kept)), AlarmState.OK
 
 
-def _alarm(periods: int, datapoints: int, missing: MissingData) -> Alarm:
+def _make_alarm(periods: int, datapoints: int, missing: MissingData) -> Alarm:
     """What it watches does not matter here, only which periods breach: those with the value 1."""
     return Alarm(
         "any", "any", "any", {}, "Sum", 60, periods, datapoints, 0.5, Comparison.GREATER, datetime.max, missing
@@ -171,5 +171,5 @@ def _alarm(periods: int, datapoints: int, missing: MissingData) -> Alarm:
 _KNOWN = {FINE: Datapoint(0, 0.0), BREACH: Datapoint(0, 1.0), GAP: None}
 
 
-def _points(cells: Cells) -> list[Datapoint | None]:
+def _to_datapoints(cells: Cells) -> list[Datapoint | None]:
     return [_KNOWN[kind] for kind in cells]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from tidegate.advisor.promise import distributions
-from tidegate.advisor.promise.baseline import Baseline, Quantity, Spread
+from tidegate.advisor.promise.baseline import Baseline, LatencyDistribution, Quantity
 from tidegate.domain.alarm import Alarm, Comparison
 from tidegate.monitoring import sketch
 from tidegate.monitoring.samples import PERCENTILE
@@ -18,7 +18,7 @@ from tidegate.monitoring.samples import PERCENTILE
 ERROR_METRICS = ("Invocation5XXErrors", "InvocationModelErrors")
 REFUSAL_METRICS = ("Invocation4XXErrors",)
 LATENCY_METRICS = ("ModelLatency",)
-OURS = (*ERROR_METRICS, *REFUSAL_METRICS, *LATENCY_METRICS)
+MODELLED_METRICS = (*ERROR_METRICS, *REFUSAL_METRICS, *LATENCY_METRICS)
 REQUESTS = "Invocations"
 VERSION, VARIANT, ENDPOINT = "EndpointConfigName", "VariantName", "EndpointName"
 ASSUMED_SIGMA = 0.5
@@ -28,7 +28,7 @@ OPPOSITE = {Comparison.LESS: Comparison.GREATER_OR_EQUAL, Comparison.LESS_OR_EQU
 
 
 @dataclass(frozen=True)
-class Load:
+class PeriodLoad:
     """Requests that one period is expected to hold, of each version."""
 
     new: float
@@ -36,19 +36,19 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Chances:
+class PeriodChances:
     """Of one period: that it breaches, and that it has no data."""
 
     breach: float
     nothing: float
 
 
-def quantity(alarm: Alarm) -> Quantity | None:
+def watched_quantity(alarm: Alarm) -> Quantity | None:
     """What the alarm tells about; None for one that no fault of ours moves (CPU, counts of requests, models), and for
     metric math."""
     if alarm.queries:
         return None
-    if set(alarm.dimensions) - {VERSION, VARIANT, ENDPOINT} and alarm.metric in OURS:
+    if set(alarm.dimensions) - {VERSION, VARIANT, ENDPOINT} and alarm.metric in MODELLED_METRICS:
         return None
     if alarm.metric in ERROR_METRICS:
         return Quantity.ERRORS
@@ -59,15 +59,15 @@ def quantity(alarm: Alarm) -> Quantity | None:
     return None if alarm.namespace.lower().startswith(("aws/", "/aws/")) else Quantity.PREDICTIONS
 
 
-def of_new_version(alarm: Alarm) -> bool:
+def sees_new_version_only(alarm: Alarm) -> bool:
     """Whether it sees the new version's requests alone. One on a metric of the user's own sees what the user puts;
     taken as the new version's."""
-    return VERSION in alarm.dimensions or quantity(alarm) is Quantity.PREDICTIONS
+    return VERSION in alarm.dimensions or watched_quantity(alarm) is Quantity.PREDICTIONS
 
 
-def unknown(alarm: Alarm, baseline: Baseline) -> str | None:
+def unknown_reason(alarm: Alarm, baseline: Baseline) -> str | None:
     """Why nothing can be said of this alarm; None when it can."""
-    match quantity(alarm):
+    match watched_quantity(alarm):
         case None:
             return f"{alarm.metric or 'metric math'} is not a metric of errors, refusals, latency or predictions"
         case Quantity.LATENCY if baseline.latency is None:
@@ -79,65 +79,65 @@ def unknown(alarm: Alarm, baseline: Baseline) -> str | None:
     return None
 
 
-def assumed(alarms: Sequence[Alarm]) -> Spread | None:
+def assume_latency(alarms: Sequence[Alarm]) -> LatencyDistribution | None:
     """A latency to go on with where none is given: log-normal, with the statistic of the strictest latency alarm at
     half of its threshold. None without such an alarm."""
-    watching = [a for a in alarms if quantity(a) is Quantity.LATENCY and a.threshold > 0]
+    watching = [a for a in alarms if watched_quantity(a) is Quantity.LATENCY and a.threshold > 0]
     strictest = min(watching, key=lambda a: a.threshold, default=None)
     if strictest is None:
         return None
     percent = PERCENTILE.fullmatch(strictest.statistic)
     part = 0.5 if percent is None else min(0.9999, max(0.0001, float(percent[1]) / 100))
     median = strictest.threshold / 2 / math.exp(ASSUMED_SIGMA * NormalDist().inv_cdf(part))
-    return Spread.lognormal(median, median * math.exp(ASSUMED_SIGMA * NormalDist().inv_cdf(0.99)))
+    return LatencyDistribution.lognormal(median, median * math.exp(ASSUMED_SIGMA * NormalDist().inv_cdf(0.99)))
 
 
-def exact(alarm: Alarm) -> bool:
-    """Whether ``chances`` is a sum without approximation."""
-    return not (quantity(alarm) is Quantity.LATENCY and alarm.statistic in ("Average", "Sum"))
+def is_exact(alarm: Alarm) -> bool:
+    """Whether ``period_chances`` is a sum without approximation."""
+    return not (watched_quantity(alarm) is Quantity.LATENCY and alarm.statistic in ("Average", "Sum"))
 
 
-def chances(alarm: Alarm, load: Load, new: Baseline, old: Baseline) -> Chances:
-    """Of one period with this load. ``unknown(alarm, ...)`` must be None."""
-    load = Load(load.new) if of_new_version(alarm) else load
+def period_chances(alarm: Alarm, load: PeriodLoad, new: Baseline, old: Baseline) -> PeriodChances:
+    """Of one period with this load. ``unknown_reason(alarm, ...)`` must be None."""
+    load = PeriodLoad(load.new) if sees_new_version_only(alarm) else load
     requests = load.new + load.old
     if requests <= 0:
-        return Chances(0.0, 1.0)
+        return PeriodChances(0.0, 1.0)
     nothing = math.exp(-requests)
     upward = alarm.comparison if alarm.comparison in UPWARD else OPPOSITE[alarm.comparison]
-    rises = _above(alarm, upward, load, new, old)
+    rises = _probability_above(alarm, upward, load, new, old)
     if alarm.comparison in UPWARD:
-        return Chances(rises, nothing)
-    return Chances(max(0.0, 1 - nothing - rises), nothing)
+        return PeriodChances(rises, nothing)
+    return PeriodChances(max(0.0, 1 - nothing - rises), nothing)
 
 
-def _above(alarm: Alarm, upward: Comparison, load: Load, new: Baseline, old: Baseline) -> float:
-    match quantity(alarm), alarm.statistic:
+def _probability_above(alarm: Alarm, upward: Comparison, load: PeriodLoad, new: Baseline, old: Baseline) -> float:
+    match watched_quantity(alarm), alarm.statistic:
         case _, "SampleCount":
-            return distributions.chance_of(
+            return distributions.breach_probability(
                 load.new + load.old, 0.0, lambda h, _: upward.breaches(h, alarm.threshold)
             )
         case Quantity.PREDICTIONS, _:
-            return _mean_above(alarm, load, new, old)
+            return _probability_mean_above(alarm, load, new, old)
         case Quantity.LATENCY, "Average" | "Sum":
-            return _mean_above(alarm, load, new, old)
+            return _probability_mean_above(alarm, load, new, old)
         case _:
-            hits = load.new * _hit(alarm, upward, new) + load.old * _hit(alarm, upward, old)
+            hits = load.new * _hit_rate(alarm, upward, new) + load.old * _hit_rate(alarm, upward, old)
             others = max(0.0, load.new + load.old - hits)
-            return distributions.chance_of(hits, others, _breaches(alarm, upward))
+            return distributions.breach_probability(hits, others, _breach_test(alarm, upward))
 
 
-def _hit(alarm: Alarm, upward: Comparison, side: Baseline) -> float:
+def _hit_rate(alarm: Alarm, upward: Comparison, side: Baseline) -> float:
     """The part of the requests that are hits: errors, refusals, or slower than the sketch shows the threshold."""
-    if (what := quantity(alarm)) is not None and what.is_rate:
+    if (what := watched_quantity(alarm)) is not None and what.is_rate:
         return side.rate(what)
     assert side.latency is not None
     if alarm.statistic in ("Minimum", "Maximum"):
         return side.latency.slower_than(alarm.threshold)
-    return side.latency.slower_than(slow_from(alarm.threshold, upward))
+    return side.latency.slower_than(slow_threshold(alarm.threshold, upward))
 
 
-def slow_from(threshold: float, upward: Comparison) -> float:
+def slow_threshold(threshold: float, upward: Comparison) -> float:
     """The time from which on the sketch shows a value that breaches: within 1 % of the threshold."""
     if threshold <= 0:
         return threshold
@@ -147,9 +147,9 @@ def slow_from(threshold: float, upward: Comparison) -> float:
     return sketch.highest(key - 1)
 
 
-def _breaches(alarm: Alarm, upward: Comparison) -> Callable[[int, int], bool]:
+def _breach_test(alarm: Alarm, upward: Comparison) -> Callable[[int, int], bool]:
     """Whether so many hits and others make a period that breaches."""
-    errors = (what := quantity(alarm)) is not None and what.is_rate
+    errors = (what := watched_quantity(alarm)) is not None and what.is_rate
     limit, percent = alarm.threshold, PERCENTILE.fullmatch(alarm.statistic)
     if percent is not None:
         high, low = (upward.breaches(value, limit) if errors else value > 0 for value in (1.0, 0.0))
@@ -169,7 +169,7 @@ _VALUES: dict[str, Callable[[int, int], float]] = {
 }
 
 
-def _mean_above(alarm: Alarm, load: Load, new: Baseline, old: Baseline) -> float:
+def _probability_mean_above(alarm: Alarm, load: PeriodLoad, new: Baseline, old: Baseline) -> float:
     requests = load.new + load.old
     sides = [(load.new / requests, *_moments(alarm, new)), (load.old / requests, *_moments(alarm, old))]
     mean = sum(part * each for part, each, _ in sides)
@@ -177,11 +177,11 @@ def _mean_above(alarm: Alarm, load: Load, new: Baseline, old: Baseline) -> float
     deviation = math.sqrt(max(1e-300, square - mean**2))
     if alarm.statistic == "Sum":  # of a Poisson number of values: variance = number x mean square
         return NormalDist(requests * mean, math.sqrt(requests * square)).cdf(2 * requests * mean - alarm.threshold)
-    return distributions.chance_of_mean(requests, mean, deviation, alarm.threshold)
+    return distributions.mean_exceeds_probability(requests, mean, deviation, alarm.threshold)
 
 
 def _moments(alarm: Alarm, side: Baseline) -> tuple[float, float]:
-    if quantity(alarm) is Quantity.PREDICTIONS:
+    if watched_quantity(alarm) is Quantity.PREDICTIONS:
         assert side.predictions is not None
         return side.predictions.mean, side.predictions.deviation
     assert side.latency is not None

@@ -31,7 +31,7 @@ class Quantity(StrEnum):
 
 
 @dataclass(frozen=True)
-class Spread:
+class LatencyDistribution:
     """How latencies spread, in microseconds, from some of their percentiles.
 
     ``points``: (part of the requests, the time that they do not exceed), rising. Between two points the logarithm
@@ -52,7 +52,7 @@ class Spread:
             )
 
     @classmethod
-    def lognormal(cls, median: float, p99: float) -> "Spread":
+    def lognormal(cls, median: float, p99: float) -> "LatencyDistribution":
         return cls(((0.5, median), (0.99, p99)))
 
     def slower_than(self, time: float) -> float:
@@ -64,7 +64,7 @@ class Spread:
         """The time that this part of the requests does not exceed."""
         return self.added + math.exp(self._log_time(_NORMAL.inv_cdf(part)))
 
-    def slower_by(self, time: float) -> "Spread":
+    def slower_by(self, time: float) -> "LatencyDistribution":
         return replace(self, added=self.added + time)
 
     @cached_property
@@ -117,7 +117,7 @@ class Baseline:
     ``refusal_rate``: the part that is refused, for the requests are wrong (4xx)."""
 
     error_rate: float = 0.001
-    latency: Spread | None = None
+    latency: LatencyDistribution | None = None
     """None: not known; then nothing is said of latency alarms."""
     predictions: Predictions | None = None
     refusal_rate: float = 0.0
@@ -131,7 +131,7 @@ class Baseline:
         """Of one that ``is_rate``."""
         return self.refusal_rate if quantity is Quantity.REFUSALS else self.error_rate
 
-    def with_fault(self, fault: "Fault") -> "Baseline":
+    def with_fault(self, fault: "VersionFault") -> "Baseline":
         """A version with this fault."""
         latency, predictions = self.latency, self.predictions
         if latency is not None and fault.latency:
@@ -147,7 +147,7 @@ class Baseline:
 
 
 @dataclass(frozen=True)
-class Fault:
+class VersionFault:
     """What a bad version does, from its first request on.
 
     ``error_rate`` is added to the baseline's (0.05: five more of 100 requests fail). ``latency`` is microseconds
@@ -174,10 +174,10 @@ class Fault:
             raise Invalid(f"prediction-shift={self.prediction_shift:g}: must be from -100 to 100")
 
     @classmethod
-    def of(cls, quantity: Quantity, size: float) -> "Fault":
+    def of(cls, quantity: Quantity, size: float) -> "VersionFault":
         return cls().with_rise(quantity, size)
 
-    def with_rise(self, quantity: Quantity, size: float) -> "Fault":
+    def with_rise(self, quantity: Quantity, size: float) -> "VersionFault":
         """This, with the rise of one quantity set."""
         match quantity:
             case Quantity.ERRORS:
@@ -190,4 +190,4 @@ class Fault:
                 return replace(self, refusal_rate=size)
 
 
-HEALTHY = Fault()
+HEALTHY = VersionFault()

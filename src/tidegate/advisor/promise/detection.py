@@ -5,20 +5,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tidegate.advisor.promise import alarm_model, schedule
-from tidegate.advisor.promise.alarm_markov import FEW_GAPS, remember
-from tidegate.advisor.promise.baseline import HEALTHY, Baseline, Fault, Quantity
+from tidegate.advisor.promise.alarm_markov import NEGLIGIBLE_GAPS, build_chain
+from tidegate.advisor.promise.baseline import HEALTHY, Baseline, Quantity, VersionFault
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.rollout import RolloutPlan
 
-MOST = {Quantity.ERRORS: 1.0, Quantity.REFUSALS: 1.0, Quantity.LATENCY: 1e11, Quantity.PREDICTIONS: 100.0}
+MAX_FAULT = {Quantity.ERRORS: 1.0, Quantity.REFUSALS: 1.0, Quantity.LATENCY: 1e11, Quantity.PREDICTIONS: 100.0}
 """The largest faults that are tried."""
-LEAST = {Quantity.ERRORS: 1e-7, Quantity.REFUSALS: 1e-7, Quantity.LATENCY: 1.0, Quantity.PREDICTIONS: 1e-8}
-CLOSE = 1.002
+MIN_FAULT = {Quantity.ERRORS: 1e-7, Quantity.REFUSALS: 1e-7, Quantity.LATENCY: 1.0, Quantity.PREDICTIONS: 1e-8}
+TOLERANCE = 1.002
 """A smallest fault is found to within this factor."""
 
 
 @dataclass(frozen=True)
-class Setting:
+class RolloutSetting:
     """What the rollout of a plan goes through. ``rate``: requests per second to what the alarm watches, old and
     new version together."""
 
@@ -29,7 +29,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Caught:
+class Detection:
     """``by_stage``: the probability of having gone off by the end of each stage. ``requests`` that the new version
     got until then, or until the end of the rollout: the mean, and what 95 of 100 rollouts do not exceed (None: more
     than 5 of 100 are not turned back at all). ``seconds``: the same of the time since the first shift."""
@@ -42,26 +42,28 @@ class Caught:
 
 
 @dataclass
-class Watching:
+class AlarmWatch:
     """An alarm beside a plan. Answers are remembered; ``setting.baseline`` must say what the alarm needs."""
 
     alarm: Alarm
-    setting: Setting
-    _known: dict[Fault, tuple[float, ...]] = field(default_factory=dict)
+    setting: RolloutSetting
+    _known: dict[VersionFault, tuple[float, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._parts = schedule.segments(self.setting.plan, self.setting.startup)
+        self._parts = schedule.make_segments(self.setting.plan, self.setting.startup)
         offsets = schedule.offsets(self.alarm, self._parts)
         rate = self.setting.rate
-        self._ways = [schedule.way(self.alarm, self._parts, rate, offset) for offset in offsets]
+        self._ways = [schedule.schedule_periods(self.alarm, self._parts, rate, offset) for offset in offsets]
         fewest = min((s.load.new for way in self._ways for s in way.stretches), default=0.0)
-        old = not alarm_model.of_new_version(self.alarm)
-        gaps = math.exp(-(rate * self.alarm.period if old else fewest)) > FEW_GAPS
-        self.memory = remember(self.alarm, gaps=gaps, history=old)
-        self.exact = self.memory.exact and alarm_model.exact(self.alarm) and schedule.looks(self.alarm) == 1
+        old = not alarm_model.sees_new_version_only(self.alarm)
+        gaps = math.exp(-(rate * self.alarm.period if old else fewest)) > NEGLIGIBLE_GAPS
+        self.memory = build_chain(self.alarm, gaps=gaps, history=old)
+        self.exact = (
+            self.memory.exact and alarm_model.is_exact(self.alarm) and schedule.looks_per_period(self.alarm) == 1
+        )
         self.exact = self.exact and not self.alarm.ignore_low_samples
 
-    def by_stage(self, fault: Fault) -> tuple[float, ...]:
+    def by_stage(self, fault: VersionFault) -> tuple[float, ...]:
         """The probability that the alarm has gone off by the end of each stage."""
         if fault not in self._known:
             ways = [self._by_stage(way, fault) for way in self._ways]
@@ -71,7 +73,7 @@ class Watching:
     def false_alarm(self) -> float:
         """The probability of turning a version back that is well. Where looks overlap, an upper bound: one such
         chain of looks for each of the places where its periods can begin."""
-        return min(1.0, self.by_stage(HEALTHY)[-1] * schedule.looks(self.alarm))
+        return min(1.0, self.by_stage(HEALTHY)[-1] * schedule.looks_per_period(self.alarm))
 
     def smallest(self, quantity: Quantity, stage: int, power: float) -> float | None:
         """The smallest fault that has set the alarm off by the end of ``stage`` with this probability; None when
@@ -81,29 +83,31 @@ class Watching:
         )
 
         def seen(size: float) -> bool:
-            return self.by_stage(Fault.of(quantity, sign * size))[stage] >= power
+            return self.by_stage(VersionFault.of(quantity, sign * size))[stage] >= power
 
-        low, high = LEAST[quantity], MOST[quantity]
+        low, high = MIN_FAULT[quantity], MAX_FAULT[quantity]
         if quantity.is_rate:
             high = 1.0 - self.setting.baseline.rate(quantity)
         if not seen(high):
             return None
         if seen(low):
             return low
-        while high / low > CLOSE:
+        while high / low > TOLERANCE:
             middle = math.sqrt(low * high)
             low, high = (low, middle) if seen(middle) else (middle, high)
         return high
 
-    def caught(self, fault: Fault) -> Caught:
+    def detect(self, fault: VersionFault) -> Detection:
         """How soon the fault is caught, period by period."""
         ways = [self._trace(way, fault) for way in self._ways]
         share = 1 / len(ways)
         moments = sorted((at, requests, chance * share) for way in ways for at, requests, chance in way.moments)
         gone = sum(chance for _, _, chance in moments)
-        most = _first(((requests, chance) for _, requests, chance in sorted(moments, key=lambda m: m[1])), gone)
-        latest = _first(((at, chance) for at, _, chance in moments), gone)
-        return Caught(
+        most = _time_of_part(
+            ((requests, chance) for _, requests, chance in sorted(moments, key=lambda m: m[1])), gone
+        )
+        latest = _time_of_part(((at, chance) for at, _, chance in moments), gone)
+        return Detection(
             by_stage=self.by_stage(fault),
             requests=sum(way.requests for way in ways) * share,
             most_requests=most,
@@ -111,9 +115,9 @@ class Watching:
             most_seconds=latest,
         )
 
-    def _by_stage(self, way: schedule.Way, fault: Fault) -> tuple[float, ...]:
+    def _by_stage(self, way: schedule.AlarmSchedule, fault: VersionFault) -> tuple[float, ...]:
         alive = [1.0] * len(self.setting.plan.stages)
-        mass, memory = self.memory.begin(), self.memory
+        mass, memory = self.memory.initial_mass(), self.memory
         bad = self.setting.baseline.with_fault(fault)
         left = sum(mass)
         place = 0
@@ -122,20 +126,20 @@ class Watching:
                 alive[place] = left
                 place += 1
             if left > 1e-12:
-                mass = memory.after_many(mass, self._chances(stretch.load, bad), stretch.count)
+                mass = memory.advance_many(mass, self._chances(stretch.load, bad), stretch.count)
                 left = sum(mass)
         alive[place:] = [left] * (len(alive) - place)
         return tuple(min(1.0, max(0.0, 1 - each)) for each in alive)
 
-    def _chances(self, load: alarm_model.Load, bad: Baseline) -> alarm_model.Chances:
-        return alarm_model.chances(self.alarm, load, bad, self.setting.baseline)
+    def _chances(self, load: alarm_model.PeriodLoad, bad: Baseline) -> alarm_model.PeriodChances:
+        return alarm_model.period_chances(self.alarm, load, bad, self.setting.baseline)
 
-    def _trace(self, way: schedule.Way, fault: Fault) -> "_Trace":
+    def _trace(self, way: schedule.AlarmSchedule, fault: VersionFault) -> "_Trace":
         """Period by period."""
         bad = self.setting.baseline.with_fault(fault)
-        mass = self.memory.begin()
-        at, requests, alive, moments = way.begin, 0.0, sum(mass), list[tuple[float, float, float]]()
-        mean_requests, mean_seconds = 0.0, way.begin * alive
+        mass = self.memory.initial_mass()
+        at, requests, alive, moments = way.initial_mass, 0.0, sum(mass), list[tuple[float, float, float]]()
+        mean_requests, mean_seconds = 0.0, way.initial_mass * alive
         for stretch in way.stretches:
             chances = self._chances(stretch.load, bad)
             for _ in range(stretch.count):
@@ -143,7 +147,7 @@ class Watching:
                 requests += stretch.load.new
                 mean_requests += alive * stretch.load.new
                 mean_seconds += alive * stretch.seconds
-                mass = self.memory.after(mass, chances) if alive > 1e-9 else []
+                mass = self.memory.advance(mass, chances) if alive > 1e-9 else []
                 left = sum(mass)
                 moments.append((at, requests, alive - left))
                 alive = left
@@ -161,7 +165,7 @@ class _Trace:
     seconds: float
 
 
-def _first(rising: Iterable[tuple[float, float]], gone: float, part: float = 0.95) -> float | None:
+def _time_of_part(rising: Iterable[tuple[float, float]], gone: float, part: float = 0.95) -> float | None:
     if gone < part:
         return None
     total = 0.0

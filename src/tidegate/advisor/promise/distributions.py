@@ -30,7 +30,7 @@ def poisson(mean: float) -> tuple[int, list[float]]:
     for k in range(top, low, -1):
         value *= k / mean
         downward.append(value)
-    return low, _whole(downward[::-1] + upward)
+    return low, _normalize(downward[::-1] + upward)
 
 
 def binomial(trials: int, part: float) -> tuple[int, list[float]]:
@@ -53,16 +53,16 @@ def binomial(trials: int, part: float) -> tuple[int, list[float]]:
     for k in range(top, low, -1):
         value *= k / ((trials - k + 1) * odds)
         downward.append(value)
-    return low, _whole(downward[::-1] + upward)
+    return low, _normalize(downward[::-1] + upward)
 
 
-def _whole(chances: list[float]) -> list[float]:
+def _normalize(chances: list[float]) -> list[float]:
     """Scaled to a sum of 1, which takes the rounding of ``lgamma`` out."""
     total = math.fsum(chances)
     return [chance / total for chance in chances]
 
 
-def chance_of(hits: float, others: float, breaches: Callable[[int, int], bool]) -> float:
+def breach_probability(hits: float, others: float, breaches: Callable[[int, int], bool]) -> float:
     """The probability that ``breaches(h, o)`` holds, with Poisson counts of these means, among periods with any
     request at all. ``breaches`` must hold for all fewer others once it holds for some, and for all more hits."""
     h0, weights = poisson(hits)
@@ -81,7 +81,7 @@ def chance_of(hits: float, others: float, breaches: Callable[[int, int], bool]) 
     return min(1.0, max(0.0, total - nothing))
 
 
-def chance_of_mean(requests: float, mean: float, deviation: float, limit: float) -> float:
+def mean_exceeds_probability(requests: float, mean: float, deviation: float, limit: float) -> float:
     """The probability that the average of a Poisson number of values exceeds ``limit``. Each average is taken as
     normal: exact for normal values, the central limit theorem for others."""
     low, weights = poisson(requests)

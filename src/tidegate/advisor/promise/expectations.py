@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
-from tidegate.advisor.promise import HEALTHY, Baseline, Fault, Predictions, Quantity, Spread
+from tidegate.advisor.promise import HEALTHY, Baseline, LatencyDistribution, Predictions, Quantity, VersionFault
 from tidegate.domain.errors import Invalid
 from tidegate.spec.problem import meant
 from tidegate.spec.units import duration
@@ -13,33 +13,33 @@ from tidegate.spec.units import duration
 FAILED_START = "failed-start"
 
 
-def fault(texts: Iterable[str]) -> Fault:
+def parse_fault(texts: Iterable[str]) -> VersionFault:
     """All of them together; none is HEALTHY. Raises Invalid."""
     found = HEALTHY
     for text in texts:
         if text.strip() == FAILED_START:
             found = replace(found, failed_start=True)
             continue
-        quantity, size = _rise(text, (*map(str, Quantity), FAILED_START))
+        quantity, size = _parse_rise(text, (*map(str, Quantity), FAILED_START))
         found = found.with_rise(quantity, size)
     return found
 
 
-def wanted(texts: Iterable[str]) -> dict[Quantity, float]:
-    """What is to be seen, in the unit of ``Fault``. Raises Invalid."""
+def parse_wanted(texts: Iterable[str]) -> dict[Quantity, float]:
+    """What is to be seen, in the unit of ``VersionFault``. Raises Invalid."""
     found = {}
     for text in texts:
-        quantity, size = _rise(text, tuple(map(str, Quantity)))
+        quantity, size = _parse_rise(text, tuple(map(str, Quantity)))
         found[quantity] = size
     return found
 
 
-def matters(good: Baseline) -> dict[Quantity, float]:
+def default_wanted(good: Baseline) -> dict[Quantity, float]:
     """What is wanted seen where nothing is said: one more error in 100 requests, 50 ms more."""
     return {Quantity.ERRORS: 0.01} | ({} if good.latency is None else {Quantity.LATENCY: 50_000.0})
 
 
-def _rise(text: str, known: tuple[str, ...]) -> tuple[Quantity, float]:
+def _parse_rise(text: str, known: tuple[str, ...]) -> tuple[Quantity, float]:
     key, given, value = text.strip().partition("=")
     if not given or key not in list(Quantity):
         hint = "" if key in known else meant(key, known)
@@ -48,14 +48,14 @@ def _rise(text: str, known: tuple[str, ...]) -> tuple[Quantity, float]:
     quantity = Quantity(key)
     match quantity:
         case Quantity.ERRORS | Quantity.REFUSALS:
-            return quantity, part(value, key)
+            return quantity, parse_part(value, key)
         case Quantity.LATENCY:
             return quantity, duration(value.removeprefix("+"), (key,)) * 1e6
         case Quantity.PREDICTIONS:
-            return quantity, _number(value, key)
+            return quantity, _parse_number(value, key)
 
 
-def baseline(texts: Iterable[str]) -> Baseline:
+def parse_baseline(texts: Iterable[str]) -> Baseline:
     """A good version, from ``error-rate=0.1%`` and ``refusal-rate=0.1%`` (so when absent), ``p50=20ms`` and further
     percentiles of latency, and ``mean=0.4`` and ``deviation=0.1`` of predictions. Raises Invalid."""
     rates = {Quantity.ERRORS: 0.001, Quantity.REFUSALS: 0.001}
@@ -63,24 +63,24 @@ def baseline(texts: Iterable[str]) -> Baseline:
     for text in texts:
         key, _, value = text.strip().partition("=")
         if key in rates:
-            rates[Quantity(key)] = part(value, key)
+            rates[Quantity(key)] = parse_part(value, key)
         elif key in ("mean", "deviation"):
-            moments[key] = _number(value, key)
+            moments[key] = _parse_number(value, key)
         elif key.startswith("p"):
-            points[_number(key[1:], "percentile") / 100] = duration(value, ("usual", key)) * 1e6
+            points[_parse_number(key[1:], "percentile") / 100] = duration(value, ("usual", key)) * 1e6
         else:
             raise Invalid(f"usual {text!r}: expected something like error-rate=0.1%, p50=20ms or mean=0.4")
     if len(moments) == 1:
         raise Invalid("usual predictions: give both mean=NUMBER and deviation=NUMBER")
-    spread = Spread(tuple(sorted(points.items()))) if points else None
+    spread = LatencyDistribution(tuple(sorted(points.items()))) if points else None
     predictions = Predictions(moments["mean"], moments["deviation"]) if moments else None
     return Baseline(rates[Quantity.ERRORS], spread, predictions, rates[Quantity.REFUSALS])
 
 
-def part(text: str, what: str) -> float:
+def parse_part(text: str, what: str) -> float:
     """0 to 1, of a text such as 0.1% or 0.001."""
     text = text.strip()
-    number = _number(text.removesuffix("%"), what)
+    number = _parse_number(text.removesuffix("%"), what)
     if text.endswith("%"):
         number /= 100
     if not 0 <= number <= 1:
@@ -88,7 +88,7 @@ def part(text: str, what: str) -> float:
     return number
 
 
-def _number(text: str, what: str) -> float:
+def _parse_number(text: str, what: str) -> float:
     try:
         number = float(text)
     except ValueError:

@@ -5,21 +5,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tidegate.advisor.promise import alarm_model, proposals, schedule
-from tidegate.advisor.promise.baseline import Baseline, Fault, Quantity
-from tidegate.advisor.promise.detection import Setting, Watching
+from tidegate.advisor.promise.baseline import Baseline, Quantity, VersionFault
+from tidegate.advisor.promise.detection import AlarmWatch, RolloutSetting
 from tidegate.advisor.promise.proposals import Proposal
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.errors import Invalid
 from tidegate.domain.rollout import RolloutPlan
 
-POWER = 0.95
+DEFAULT_POWER = 0.95
 """How likely a fault must be seen to count as seen."""
-FALSE_ALARMS = 0.01
+DEFAULT_FALSE_ALARMS = 0.01
 """How often a version that is well may be turned back, over a whole rollout, when nothing else is asked for."""
 
 
 @dataclass(frozen=True)
-class StageSeen:
+class StagePromise:
     """``share``: percent of the requests; ``bake``: seconds; ``requests`` that the new version gets in the bake."""
 
     share: float
@@ -29,10 +29,10 @@ class StageSeen:
 
 @dataclass(frozen=True)
 class AlarmPromise:
-    """What one alarm sees. ``smallest``: for each stage, the smallest fault that has set the alarm off by its end
-    with the wanted power, in the unit of ``Fault``; None where no fault does. ``false_alarm``: the probability that
-    the alarm turns back a version that is well. ``exact``: without approximation. ``unknown``: why nothing can be
-    said; then the rest is empty."""
+    """What one alarm detects. ``smallest``: for each stage, the smallest fault that fires the alarm by its end with
+    the wanted power, in the unit of ``VersionFault``; None where no fault does. ``false_alarm``: the probability that
+    the alarm rolls back a good version. ``exact``: computed without approximation. ``unknown``: why the alarm cannot
+    be modelled; the other fields are then empty."""
 
     name: str
     quantity: Quantity | None
@@ -43,7 +43,7 @@ class AlarmPromise:
 
 
 @dataclass(frozen=True)
-class WantedPromise:
+class FaultPromise:
     """What becomes of a fault that matters. ``seen``: with the wanted power by the end of the first bake. ``stage``:
     the first by whose end it is; None: not at all. ``by_stage``: the power by the end of each stage. ``requests``
     and ``seconds`` until the version is pulled: the mean, and what 95 of 100 bad versions do not exceed (None: more
@@ -67,9 +67,9 @@ class Promise:
     """``false_alarm``: the probability, at most, that some alarm turns back a version that is well. ``seconds``: the
     whole rollout's time when all goes well. ``unwatched``: what no alarm of the rollout looks at."""
 
-    stages: tuple[StageSeen, ...]
+    stages: tuple[StagePromise, ...]
     alarms: tuple[AlarmPromise, ...]
-    wanted: tuple[WantedPromise, ...]
+    wanted: tuple[FaultPromise, ...]
     false_alarm: float
     seconds: float
     power: float
@@ -83,12 +83,12 @@ class Promise:
 
 
 @dataclass(frozen=True)
-class Terms:
+class PromiseTerms:
     """What is asked of a rollout beside its plan. ``startup``: seconds until a batch of instances is ready.
     ``parts``: variant -> the part of the requests that it gets, where there are several."""
 
-    power: float = POWER
-    false_alarms: float = FALSE_ALARMS
+    power: float = DEFAULT_POWER
+    false_alarms: float = DEFAULT_FALSE_ALARMS
     startup: float = 30.0
     parts: Mapping[str, float] = field(default_factory=dict)
 
@@ -99,25 +99,25 @@ def promise(
     traffic_rps: float,
     baseline: Baseline,
     wanted: Mapping[Quantity, float],
-    terms: Terms | None = None,
+    terms: PromiseTerms | None = None,
 ) -> Promise:
     """Of a rollout by ``plan`` that ``alarms`` guard (those that the plan names count; the others turn nothing back).
 
     ``traffic_rps``: requests per second to the endpoint. ``baseline``: how a good version behaves. ``wanted``: for
-    each quantity the rise that matters, in the unit of ``Fault``. Raises Invalid for what cannot be meant.
+    each quantity the rise that matters, in the unit of ``VersionFault``. Raises Invalid for what cannot be meant.
     """
-    terms = terms or Terms()
+    terms = terms or PromiseTerms()
     _check(traffic_rps, wanted, terms)
     guards = [alarm for alarm in alarms if alarm.name in plan.alarms]
-    watching = {alarm.name: _watching(alarm, plan, traffic_rps, baseline, terms) for alarm in guards}
+    watching = {alarm.name: _make_watch(alarm, plan, traffic_rps, baseline, terms) for alarm in guards}
     known = [one for one in watching.values() if one is not None]
-    said = tuple(_alarm(alarm, watching[alarm.name], baseline, terms) for alarm in guards)
-    setting = Setting(plan, traffic_rps, baseline, terms.startup)
-    parts = schedule.segments(plan, terms.startup)
+    said = tuple(_promise_alarm(alarm, watching[alarm.name], baseline, terms) for alarm in guards)
+    setting = RolloutSetting(plan, traffic_rps, baseline, terms.startup)
+    parts = schedule.make_segments(plan, terms.startup)
     return Promise(
-        stages=tuple(StageSeen(p.share * 100, p.seconds, traffic_rps * p.share * p.seconds) for p in parts),
+        stages=tuple(StagePromise(p.share * 100, p.seconds, traffic_rps * p.share * p.seconds) for p in parts),
         alarms=said,
-        wanted=tuple(_wanted(quantity, size, known, setting, terms) for quantity, size in wanted.items()),
+        wanted=tuple(_promise_fault(quantity, size, known, setting, terms) for quantity, size in wanted.items()),
         false_alarm=min(1.0, sum(one.false_alarm for one in said)),
         seconds=schedule.duration(plan, terms.startup),
         power=terms.power,
@@ -126,7 +126,7 @@ def promise(
     )
 
 
-def _check(rate: float, wanted: Mapping[Quantity, float], terms: Terms) -> None:
+def _check(rate: float, wanted: Mapping[Quantity, float], terms: PromiseTerms) -> None:
     if not 0 < rate <= 1e7:
         raise Invalid(f"traffic of {rate:g} requests per second: give a rate above 0 and up to ten million")
     for what, part in (("power", terms.power), ("false alarms", terms.false_alarms)):
@@ -135,41 +135,45 @@ def _check(rate: float, wanted: Mapping[Quantity, float], terms: Terms) -> None:
     for quantity, size in wanted.items():
         if size == 0:
             raise Invalid(f"{quantity}=0: a fault of nothing cannot be seen; give a rise above 0")
-        Fault.of(quantity, size)
+        VersionFault.of(quantity, size)
 
 
-def _watching(alarm: Alarm, plan: RolloutPlan, rate: float, baseline: Baseline, terms: Terms) -> Watching | None:
-    if alarm_model.unknown(alarm, baseline) is not None:
+def _make_watch(
+    alarm: Alarm, plan: RolloutPlan, rate: float, baseline: Baseline, terms: PromiseTerms
+) -> AlarmWatch | None:
+    if alarm_model.unknown_reason(alarm, baseline) is not None:
         return None
     part = terms.parts.get(alarm.dimensions.get(alarm_model.VARIANT, ""), 1.0)
-    return Watching(alarm, Setting(plan, rate * part, baseline, terms.startup))
+    return AlarmWatch(alarm, RolloutSetting(plan, rate * part, baseline, terms.startup))
 
 
-def _alarm(alarm: Alarm, watching: Watching | None, baseline: Baseline, terms: Terms) -> AlarmPromise:
-    quantity = alarm_model.quantity(alarm)
+def _promise_alarm(
+    alarm: Alarm, watching: AlarmWatch | None, baseline: Baseline, terms: PromiseTerms
+) -> AlarmPromise:
+    quantity = alarm_model.watched_quantity(alarm)
     if watching is None or quantity is None:
         return AlarmPromise(
-            alarm.name, quantity, (), 0.0, False, alarm_model.unknown(alarm, baseline) or "not computed"
+            alarm.name, quantity, (), 0.0, False, alarm_model.unknown_reason(alarm, baseline) or "not computed"
         )
     stages = range(len(watching.setting.plan.stages))
     smallest = tuple(watching.smallest(quantity, stage, terms.power) for stage in stages)
     return AlarmPromise(alarm.name, quantity, smallest, watching.false_alarm(), watching.exact)
 
 
-def _wanted(
-    quantity: Quantity, size: float, known: Iterable[Watching], setting: Setting, terms: Terms
-) -> WantedPromise:
-    fault = Fault.of(quantity, size)
-    watching = [one for one in known if alarm_model.quantity(one.alarm) is quantity]
+def _promise_fault(
+    quantity: Quantity, size: float, known: Iterable[AlarmWatch], setting: RolloutSetting, terms: PromiseTerms
+) -> FaultPromise:
+    fault = VersionFault.of(quantity, size)
+    watching = [one for one in known if alarm_model.watched_quantity(one.alarm) is quantity]
     best = max(watching, key=lambda one: one.by_stage(fault), default=None)
     if best is None:
-        better = _unwatched(quantity, size, setting, terms)
-        return WantedPromise(quantity, size, False, None, None, (), 0.0, None, 0.0, None, better)
-    caught = best.caught(fault)
+        better = _propose_alarm(quantity, size, setting, terms)
+        return FaultPromise(quantity, size, False, None, None, (), 0.0, None, 0.0, None, better)
+    caught = best.detect(fault)
     stage = next((n for n, chance in enumerate(caught.by_stage) if chance >= terms.power), None)
-    seen = stage is not None and stage <= proposals.first_bake(best.setting.plan)
+    seen = stage is not None and stage <= proposals.first_baking_stage(best.setting.plan)
     good = seen and best.false_alarm() <= terms.false_alarms
-    return WantedPromise(
+    return FaultPromise(
         quantity=quantity,
         size=size,
         seen=seen,
@@ -184,11 +188,13 @@ def _wanted(
     )
 
 
-def _unwatched(quantity: Quantity, size: float, setting: Setting, terms: Terms) -> tuple[Proposal, ...]:
+def _propose_alarm(
+    quantity: Quantity, size: float, setting: RolloutSetting, terms: PromiseTerms
+) -> tuple[Proposal, ...]:
     """The alarm that is missing; where it depends on the model, how many requests tell."""
-    alarm = proposals.unguarded(quantity)
+    alarm = proposals.missing_alarm(quantity)
     if alarm is None:
-        return proposals.sampled(setting, quantity, size, terms.power, terms.false_alarms)
-    if alarm_model.unknown(alarm, setting.baseline) is not None:
+        return proposals.propose_sample(setting, quantity, size, terms.power, terms.false_alarms)
+    if alarm_model.unknown_reason(alarm, setting.baseline) is not None:
         return ()
-    return proposals.propose(Watching(alarm, setting), quantity, size, terms.power, terms.false_alarms)
+    return proposals.propose(AlarmWatch(alarm, setting), quantity, size, terms.power, terms.false_alarms)

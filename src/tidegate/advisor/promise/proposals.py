@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tidegate.advisor.promise import alarm_model
-from tidegate.advisor.promise.baseline import Baseline, Fault, Quantity
-from tidegate.advisor.promise.detection import Setting, Watching
-from tidegate.advisor.promise.sampling import fewest
+from tidegate.advisor.promise.baseline import Baseline, Quantity, VersionFault
+from tidegate.advisor.promise.detection import AlarmWatch, RolloutSetting
+from tidegate.advisor.promise.sampling import fewest_requests
 from tidegate.domain.alarm import Alarm, Comparison
 from tidegate.domain.metric import SAGEMAKER
 from tidegate.domain.rollout import RolloutPlan, Stage
 from tidegate.domain.traffic import WHOLE
 
-LONGEST_BAKE = 86_400
+MAX_BAKE = 86_400
 """Seconds; a bake that would have to be longer is not proposed."""
-LARGEST_CANARY = 50
+MAX_CANARY = 50
 """Percent."""
 SHAPES = (
     *((10, 2, 3), (10, 3, 3)),
@@ -26,7 +26,7 @@ SHAPES = (
 """Alarms that are tried: seconds of a period, periods that must breach, periods looked at."""
 
 LONG_SHAPES = ((300, 2, 2), (300, 2, 3), (300, 3, 6), (900, 2, 2))
-LONG_BAKES = (1800, 3600, 7200, 14_400, 28_800, 43_200, LONGEST_BAKE)
+LONG_BAKES = (1800, 3600, 7200, 14_400, 28_800, 43_200, MAX_BAKE)
 """The same for few requests, with bakes of so many seconds."""
 
 
@@ -52,12 +52,12 @@ class Proposal:
     requests: int | None = None
 
 
-def first_bake(plan: RolloutPlan) -> int:
+def first_baking_stage(plan: RolloutPlan) -> int:
     """The first stage that is held for some time; the last one where none is."""
     return next((n for n, stage in enumerate(plan.stages) if stage.bake), len(plan.stages) - 1)
 
 
-def unguarded(quantity: Quantity) -> Alarm | None:
+def missing_alarm(quantity: Quantity) -> Alarm | None:
     """The alarm to set where none watches the quantity, without its threshold; None where it depends on the model."""
     watched = {
         Quantity.ERRORS: (alarm_model.ERROR_METRICS[0], "Average"),
@@ -73,25 +73,25 @@ def unguarded(quantity: Quantity) -> Alarm | None:
 
 
 def propose(
-    now: Watching, quantity: Quantity, size: float, power: float, false_alarms: float
+    now: AlarmWatch, quantity: Quantity, size: float, power: float, false_alarms: float
 ) -> tuple[Proposal, ...]:
     """The smallest bake, the smallest canary, and the best alarm that see the fault of this size with ``power``
     and turn back a good version with a probability of ``false_alarms`` at most. Those that do not exist are left
     out; where there are none, what needs the fewest requests."""
-    search = _Search(now, Fault.of(quantity, size), power, false_alarms)
+    search = _Search(now, VersionFault.of(quantity, size), power, false_alarms)
     found = tuple(one for one in (search.bake(), search.canary(), search.alarm(quantity)) if one is not None)
     if found:
         return found
-    sample = sampled(now.setting, quantity, size, power, false_alarms)
+    sample = propose_sample(now.setting, quantity, size, power, false_alarms)
     both = search.bake_and_alarm(quantity, sample[0]) if sample else None
     return sample if both is None else (both, *sample)
 
 
-def sampled(
-    setting: Setting, quantity: Quantity, size: float, power: float, false_alarms: float
+def propose_sample(
+    setting: RolloutSetting, quantity: Quantity, size: float, power: float, false_alarms: float
 ) -> tuple[Proposal, ...]:
     """How many requests show the fault by themselves; nothing where no number does."""
-    number = fewest(quantity, setting.baseline, size, power, false_alarms)
+    number = fewest_requests(quantity, setting.baseline, size, power, false_alarms)
     if number is None:
         return ()
     return (Proposal("sample", power, false_alarms, requests=number, bake=math.ceil(number / setting.rate)),)
@@ -99,15 +99,17 @@ def sampled(
 
 @dataclass(frozen=True)
 class _Search:
-    now: Watching
-    fault: Fault
+    now: AlarmWatch
+    fault: VersionFault
     power: float
     false_alarms: float
 
     def bake(self) -> Proposal | None:
         period = self.now.alarm.period
         stage = self._stage()
-        steps = _least(1, LONGEST_BAKE // period, lambda n: self._sees(self.now.alarm, stage.share, n * period))
+        steps = _smallest_holding(
+            1, MAX_BAKE // period, lambda n: self._sees(self.now.alarm, stage.share, n * period)
+        )
         return (
             None if steps is None else self._of("bake", replace(stage, bake=steps * period), bake=steps * period)
         )
@@ -116,7 +118,9 @@ class _Search:
         stage = self._stage()
         if not stage.bake or self.now.setting.plan.rolling:
             return None
-        percent = _least(1, LARGEST_CANARY, lambda n: self._sees(self.now.alarm, n * WHOLE // 100, stage.bake))
+        percent = _smallest_holding(
+            1, MAX_CANARY, lambda n: self._sees(self.now.alarm, n * WHOLE // 100, stage.bake)
+        )
         if percent is None or percent * WHOLE // 100 <= stage.share:
             return None
         return self._of("canary", replace(stage, share=percent * WHOLE // 100), share=percent)
@@ -136,7 +140,7 @@ class _Search:
             if bake <= stage.bake or bake < least:
                 continue
             setting = replace(now.setting, plan=self._with(replace(stage, bake=bake)))
-            longer = replace(self, now=Watching(now.alarm, setting))
+            longer = replace(self, now=AlarmWatch(now.alarm, setting))
             made = (longer._shaped(quantity, *shape) for shape in LONG_SHAPES if shape[0] * shape[2] <= bake)
             if found := next((one for one in made if one is not None), None):
                 return replace(found, what="bake_and_alarm", bake=bake)
@@ -145,25 +149,25 @@ class _Search:
     def _shaped(self, quantity: Quantity, period: int, datapoints: int, periods: int) -> Proposal | None:
         """The lowest threshold that keeps false alarms rare, if it still lets the fault be seen."""
         shape = replace(self.now.alarm, period=period, datapoints_to_alarm=datapoints, evaluation_periods=periods)
-        if not alarm_model.exact(shape):
+        if not alarm_model.is_exact(shape):
             return None
-        ladder = list(_ladder(shape, quantity, self.now.setting.baseline, self.fault))
+        ladder = list(_candidate_thresholds(shape, quantity, self.now.setting.baseline, self.fault))
         stage = self._stage()
         if self._seen(replace(shape, threshold=ladder[0]), stage.share, stage.bake) < self.power:
             return None  # no higher one sees more
 
         def rare(place: int) -> bool:
             alarm = replace(shape, threshold=ladder[place])
-            return Watching(alarm, self.now.setting).false_alarm() <= self.false_alarms
+            return AlarmWatch(alarm, self.now.setting).false_alarm() <= self.false_alarms
 
-        place = _least(0, len(ladder) - 1, rare)
+        place = _smallest_holding(0, len(ladder) - 1, rare)
         if place is None:
             return None
         alarm = replace(shape, threshold=ladder[place])
         chance = self._seen(alarm, stage.share, stage.bake)
         if chance < self.power:
             return None
-        false = Watching(alarm, self.now.setting).false_alarm()
+        false = AlarmWatch(alarm, self.now.setting).false_alarm()
         return replace(
             self._proposal("alarm", chance, false),
             threshold=alarm.threshold,
@@ -180,7 +184,7 @@ class _Search:
         self, what: str, stage: Stage, *, bake: int | None = None, share: int | None = None
     ) -> Proposal | None:
         changed = replace(self.now.setting, plan=self._with(stage))
-        false = Watching(self.now.alarm, changed).false_alarm()
+        false = AlarmWatch(self.now.alarm, changed).false_alarm()
         if false > self.false_alarms:
             return None
         chance = self._seen(self.now.alarm, stage.share, stage.bake)
@@ -188,23 +192,23 @@ class _Search:
 
     def _with(self, stage: Stage) -> RolloutPlan:
         """The plan with another first bake."""
-        plan, place = self.now.setting.plan, first_bake(self.now.setting.plan)
+        plan, place = self.now.setting.plan, first_baking_stage(self.now.setting.plan)
         return replace(plan, stages=(*plan.stages[:place], stage, *plan.stages[place + 1 :]))
 
     def _stage(self) -> Stage:
         plan = self.now.setting.plan
-        return plan.stages[first_bake(plan)]
+        return plan.stages[first_baking_stage(plan)]
 
     def _sees(self, alarm: Alarm, share: int, bake: int) -> bool:
         return self._seen(alarm, share, bake) >= self.power
 
     def _seen(self, alarm: Alarm, share: int, bake: int) -> float:
         plan = RolloutPlan(stages=(Stage(share, bake),))
-        setting = Setting(plan, self.now.setting.rate, self.now.setting.baseline, self.now.setting.startup)
-        return Watching(alarm, setting).by_stage(self.fault)[0]
+        setting = RolloutSetting(plan, self.now.setting.rate, self.now.setting.baseline, self.now.setting.startup)
+        return AlarmWatch(alarm, setting).by_stage(self.fault)[0]
 
 
-def _least(low: int, high: int, holds: Callable[[int], bool]) -> int | None:
+def _smallest_holding(low: int, high: int, holds: Callable[[int], bool]) -> int | None:
     """The least number for which it holds, where it holds for all larger ones."""
     if high < low or not holds(high):
         return None
@@ -214,16 +218,18 @@ def _least(low: int, high: int, holds: Callable[[int], bool]) -> int | None:
     return high
 
 
-def _ladder(alarm: Alarm, quantity: Quantity, good: Baseline, fault: Fault) -> Iterator[float]:
+def _candidate_thresholds(
+    alarm: Alarm, quantity: Quantity, good: Baseline, fault: VersionFault
+) -> Iterator[float]:
     """Round thresholds from what is normal to beyond what is wanted seen: few requests show it by chance alone, in
     periods that look worse than it is."""
-    start, end = (_level(alarm, quantity, side) for side in (good, good.with_fault(fault)))
+    start, end = (_limit_value(alarm, quantity, side) for side in (good, good.with_fault(fault)))
     steps = 40
     for step in range(1, 2 * steps + 1):
         yield _round(start + (end - start) * step / steps, abs(end - start))
 
 
-def _level(alarm: Alarm, quantity: Quantity, side: Baseline) -> float:
+def _limit_value(alarm: Alarm, quantity: Quantity, side: Baseline) -> float:
     """What the alarm's statistic shows of very many requests."""
     match quantity:
         case Quantity.ERRORS | Quantity.REFUSALS:

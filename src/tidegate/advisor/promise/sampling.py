@@ -7,58 +7,62 @@ and the version is bad when they are ``k`` or more. The fewest requests for whic
 import math
 from statistics import NormalDist
 
-from tidegate.advisor.promise.baseline import Baseline, Fault, Quantity
+from tidegate.advisor.promise.baseline import Baseline, Quantity, VersionFault
 
-MOST_HITS = 400
+MAX_EXACT_HITS = 400
 """Above it a normal distribution is as good."""
-PARTS = (0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
+TRIED_QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 """Of a good version's requests: slower than these quantiles is tried as what a hit is."""
 _NORMAL = NormalDist()
 
 
-def fewest(quantity: Quantity, good: Baseline, size: float, power: float, false_alarms: float) -> int | None:
+def fewest_requests(
+    quantity: Quantity, good: Baseline, size: float, power: float, false_alarms: float
+) -> int | None:
     """Requests of the new version that show a fault of ``size`` with ``power``, while a good version is taken for bad
     with ``false_alarms`` at most. None where no number is enough, or what is usual is not known."""
-    bad = good.with_fault(Fault.of(quantity, size))
+    bad = good.with_fault(VersionFault.of(quantity, size))
     if quantity is Quantity.PREDICTIONS:
         scores = _NORMAL.inv_cdf(power) - _NORMAL.inv_cdf(false_alarms)
         return max(1, math.ceil(scores**2 / abs(size)))
     if quantity.is_rate:
-        return _of_hits(good.rate(quantity), bad.rate(quantity), power, false_alarms)
+        return _fewest_for_hits(good.rate(quantity), bad.rate(quantity), power, false_alarms)
     if good.latency is None or bad.latency is None:
         return None
-    times = [good.latency.quantile(part) for part in PARTS]
+    times = [good.latency.quantile(part) for part in TRIED_QUANTILES]
     pairs = [(good.latency.slower_than(time), bad.latency.slower_than(time)) for time in times]
-    found = [_of_hits(one, other, power, false_alarms) for one, other in pairs]
+    found = [_fewest_for_hits(one, other, power, false_alarms) for one, other in pairs]
     return min((n for n in found if n is not None), default=None)
 
 
-def _of_hits(good: float, bad: float, power: float, false_alarms: float) -> int | None:
+def _fewest_for_hits(good: float, bad: float, power: float, false_alarms: float) -> int | None:
     """``good`` and ``bad`` are the parts of the requests that are hits."""
     if bad <= good:
         return None
-    low, high = 1, MOST_HITS
-    if _number(high, good, bad, power, false_alarms) is None:
+    low, high = 1, MAX_EXACT_HITS
+    if _requests_for_hits(high, good, bad, power, false_alarms) is None:
         score = _NORMAL.inv_cdf(power) * math.sqrt(bad) - _NORMAL.inv_cdf(false_alarms) * math.sqrt(good)
         return math.ceil((score / (bad - good)) ** 2)
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if _number(middle, good, bad, power, false_alarms) else (middle + 1, high)
-    return _number(high, good, bad, power, false_alarms)
+        low, high = (
+            (low, middle) if _requests_for_hits(middle, good, bad, power, false_alarms) else (middle + 1, high)
+        )
+    return _requests_for_hits(high, good, bad, power, false_alarms)
 
 
-def _number(hits: int, good: float, bad: float, power: float, false_alarms: float) -> int | None:
+def _requests_for_hits(hits: int, good: float, bad: float, power: float, false_alarms: float) -> int | None:
     """Requests of which so many or more are hits of a bad version with ``power``; None where a good one has as many
     too often."""
     low, high = 0.0, 2.0 * hits + 50.0
     while high - low > 1e-6 * high:
         middle = (low + high) / 2
-        low, high = (low, middle) if _reached(hits, middle) >= power else (middle, high)
+        low, high = (low, middle) if _poisson_tail(hits, middle) >= power else (middle, high)
     number = math.ceil(high / bad)
-    return number if _reached(hits, number * good) <= false_alarms else None
+    return number if _poisson_tail(hits, number * good) <= false_alarms else None
 
 
-def _reached(hits: int, mean: float) -> float:
+def _poisson_tail(hits: int, mean: float) -> float:
     """How likely a Poisson number of this mean is so many or more."""
     term = less = math.exp(-mean)
     for count in range(1, hits):

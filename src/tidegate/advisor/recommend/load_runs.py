@@ -15,7 +15,7 @@ from tidegate.advisor.load import LoadGenerator
 from tidegate.advisor.load.report import Report
 from tidegate.advisor.recommend.configurations import Candidate, Objective, Probe
 from tidegate.domain.errors import TidegateError, Unavailable
-from tidegate.testing.platform import Platform, until
+from tidegate.testing.platform import Platform, wait_until
 
 WARM_UP = 0.4
 """Part of a load's seconds that is sent before anything is counted."""
@@ -79,7 +79,7 @@ class Ground:
             "routing": "least_outstanding_requests",
         }
         self._ask("PUT", "/tidegate/v1/deploy", {"spec": spec})
-        why = until(lambda: self._ended(name), f"{candidate} to serve", STARTS_WITHIN)
+        why = wait_until(lambda: self._ended(name), f"{candidate} to serve", STARTS_WITHIN)
         if why != "InService":
             raise Unavailable(f"{candidate}: the model could not be served: {why}")
         if before is not None:

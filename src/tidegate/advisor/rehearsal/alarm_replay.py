@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import reduce
 
-from tidegate.advisor.promise import Baseline, Quantity, Spread, alarm_model
-from tidegate.advisor.rehearsal.sampling import FINE_CUTS, NOTHING, Drawn, Kind
+from tidegate.advisor.promise import Baseline, LatencyDistribution, Quantity, alarm_model
+from tidegate.advisor.rehearsal.sampling import FINE_CUTS, NOTHING, DrawnRequests, LatencyKind
 from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.metric import MetricId, Sample
 from tidegate.monitoring import sketch
@@ -18,54 +18,54 @@ from tidegate.monitoring.alarms import EXTRA, INTERVALS, MINUTE, evaluate
 from tidegate.monitoring.datapoint import Datapoint, datapoint
 from tidegate.testing.world import START
 
-Sides = tuple[Drawn, Drawn]
+PeriodRequests = tuple[DrawnRequests, DrawnRequests]
 """What a period holds of the new and of the old version."""
-Remembered = dict[object, tuple[Datapoint | None, bool]]
+PeriodCache = dict[object, tuple[Datapoint | None, bool]]
 """What an alarm sees of a period, and whether that is odd: it breaches, or there is nothing to see."""
-MOST_REMEMBERED = 100_000
+MAX_CACHED = 100_000
 """Values of periods that are kept for periods like them."""
 _METRIC = MetricId("", "")
 
 
-def simulated(alarm: Alarm, baseline: Baseline) -> bool:
+def is_simulated(alarm: Alarm, baseline: Baseline) -> bool:
     """Whether the requests that are drawn move the alarm; others stay OK."""
-    return alarm_model.unknown(alarm, baseline) is None or alarm.metric == alarm_model.REQUESTS
+    return alarm_model.unknown_reason(alarm, baseline) is None or alarm.metric == alarm_model.REQUESTS
 
 
-def interval(alarm: Alarm) -> int:
+def look_interval(alarm: Alarm) -> int:
     """Seconds from one look of the alarm to the next."""
     return INTERVALS.get(alarm.period, MINUTE)
 
 
-def cuts(alarm: Alarm, spreads: Sequence[Spread]) -> list[float]:
+def latency_cuts(alarm: Alarm, spreads: Sequence[LatencyDistribution]) -> list[float]:
     """Where latencies have to be told apart for this alarm."""
-    if alarm_model.quantity(alarm) is not Quantity.LATENCY:
+    if alarm_model.watched_quantity(alarm) is not Quantity.LATENCY:
         return []
     if alarm.statistic in ("Average", "Sum"):
         return [spread.quantile(part) for spread in spreads for part in FINE_CUTS if part > 0]
     if alarm.statistic in ("Minimum", "Maximum"):
         return [alarm.threshold]
     upward = alarm_model.OPPOSITE.get(alarm.comparison, alarm.comparison)
-    return [alarm_model.slow_from(alarm.threshold, upward)]
+    return [alarm_model.slow_threshold(alarm.threshold, upward)]
 
 
 @dataclass
-class Judged:
+class ReplayedAlarm:
     """One alarm as time goes by. ``cells``: how many drawn periods make one of its own; ``kinds``: of the new and of
     the old version's requests."""
 
     alarm: Alarm
     cells: int
-    kinds: tuple[Sequence[Kind], Sequence[Kind]]
-    remembered: Remembered = field(default_factory=dict)
+    kinds: tuple[Sequence[LatencyKind], Sequence[LatencyKind]]
+    remembered: PeriodCache = field(default_factory=dict)
     """May be shared by the runs of one rehearsal."""
 
     def __post_init__(self) -> None:
-        self.every = interval(self.alarm)
+        self.every = look_interval(self.alarm)
         self._stride = self.alarm.period // self.every
         self._length = (self.alarm.evaluation_periods + EXTRA - 1) * self._stride + 1
-        self._new_only = alarm_model.of_new_version(self.alarm)
-        self._quantity = alarm_model.quantity(self.alarm)
+        self._new_only = alarm_model.sees_new_version_only(self.alarm)
+        self._quantity = alarm_model.watched_quantity(self.alarm)
         start = None if self._new_only else self._fine()
         self._points: list[Datapoint | None] = [start] * self._length
         self._odd = 0
@@ -76,9 +76,9 @@ class Judged:
         else:
             self.alarm = replace(self.alarm, state=AlarmState.OK)
 
-    def look(self, cells: Sequence[Sides], at: float) -> bool:
+    def look(self, cells: Sequence[PeriodRequests], at: float) -> bool:
         """After the newest of ``cells``, ``at`` seconds from the start; whether the state changed."""
-        new, old = cells[-1] if self.cells == 1 else _together(cells[-self.cells :])
+        new, old = cells[-1] if self.cells == 1 else _add_cells(cells[-self.cells :])
         point, odd = self._value(new, NOTHING if self._new_only else old)
         self._points.append(point)
         if odd:
@@ -101,7 +101,7 @@ class Judged:
         sides = (limit - max(1.0, abs(limit)), limit + max(1.0, abs(limit)))
         return Datapoint(0, next(side for side in sides if not self.alarm.comparison.breaches(side, limit)), 1e18)
 
-    def _value(self, new: Drawn, old: Drawn) -> tuple[Datapoint | None, bool]:
+    def _value(self, new: DrawnRequests, old: DrawnRequests) -> tuple[Datapoint | None, bool]:
         key: object
         if self._quantity is Quantity.LATENCY:
             key = (new.kinds, old.kinds)
@@ -110,46 +110,48 @@ class Judged:
         else:
             key = (new.requests, new.errors, new.refused, old.requests, old.errors, old.refused)
         if key not in self.remembered:
-            if len(self.remembered) > MOST_REMEMBERED:
+            if len(self.remembered) > MAX_CACHED:
                 self.remembered.clear()
             self.remembered[key] = self._shown(new, old)
         return self.remembered[key]
 
-    def _shown(self, new: Drawn, old: Drawn) -> tuple[Datapoint | None, bool]:
+    def _shown(self, new: DrawnRequests, old: DrawnRequests) -> tuple[Datapoint | None, bool]:
         point = datapoint(0, self._sample(new, old), self.alarm.statistic)
         return point, point is None or self.alarm.comparison.breaches(point.value, self.alarm.threshold)
 
-    def _sample(self, new: Drawn, old: Drawn) -> Sample | None:
+    def _sample(self, new: DrawnRequests, old: DrawnRequests) -> Sample | None:
         requests = new.requests + old.requests
         if not requests:
             return None
         match self._quantity:
             case Quantity.LATENCY:
-                return _latencies([(new, self.kinds[0]), (old, self.kinds[1])])
+                return _latency_sample([(new, self.kinds[0]), (old, self.kinds[1])])
             case Quantity.PREDICTIONS:
                 mean = new.predictions / requests
                 return Sample(_METRIC, 0, requests, new.predictions, mean, mean)
             case Quantity.ERRORS:
                 errors = new.errors + old.errors
-                return _sample({0.0: requests - errors, 1.0: errors})
+                return _make_sample({0.0: requests - errors, 1.0: errors})
             case Quantity.REFUSALS:
                 refused = new.refused + old.refused
-                return _sample({0.0: requests - refused, 1.0: refused})
-        return _sample({1.0: requests})
+                return _make_sample({0.0: requests - refused, 1.0: refused})
+        return _make_sample({1.0: requests})
 
 
-def _together(cells: Sequence[Sides]) -> Sides:
-    return reduce(Drawn.plus, (new for new, _ in cells)), reduce(Drawn.plus, (old for _, old in cells))
+def _add_cells(cells: Sequence[PeriodRequests]) -> PeriodRequests:
+    return reduce(DrawnRequests.plus, (new for new, _ in cells)), reduce(
+        DrawnRequests.plus, (old for _, old in cells)
+    )
 
 
-def _sample(values: dict[float, int]) -> Sample:
+def _make_sample(values: dict[float, int]) -> Sample:
     found = {value: float(count) for value, count in values.items() if count}
     bins = sketch.merge({sketch.index(value): count} for value, count in found.items())
     total = sum(value * count for value, count in found.items())
     return Sample(_METRIC, 0, sum(found.values()), total, min(found), max(found), bins)
 
 
-def _latencies(sides: Sequence[tuple[Drawn, Sequence[Kind]]]) -> Sample:
+def _latency_sample(sides: Sequence[tuple[DrawnRequests, Sequence[LatencyKind]]]) -> Sample:
     """Each kind's requests stand in the bin of their mean. The extremes are those of the means or of the bins,
     whichever lies farther out, so that they do not move a percentile out of its bin."""
     there = [(n, kind.latency) for drawn, known in sides for n, kind in zip(drawn.kinds, known, strict=False) if n]

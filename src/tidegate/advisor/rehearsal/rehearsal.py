@@ -12,28 +12,28 @@ from enum import StrEnum
 from random import Random
 from statistics import NormalDist, fmean
 
-from tidegate.advisor.promise import HEALTHY, Baseline, Fault
-from tidegate.advisor.rehearsal.alarm_replay import simulated
-from tidegate.advisor.rehearsal.simulation import updating
-from tidegate.advisor.rehearsal.traffic import Stream, Traffic, streams
+from tidegate.advisor.promise import HEALTHY, Baseline, VersionFault
+from tidegate.advisor.rehearsal.alarm_replay import is_simulated
+from tidegate.advisor.rehearsal.simulation import make_updating_world
+from tidegate.advisor.rehearsal.traffic import RehearsalTraffic, VariantStream, make_streams
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.errors import Invalid
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import DeploymentConfig, Phase, Version
 from tidegate.domain.traffic import WHOLE
 from tidegate.rollout.plan import compile_plan
-from tidegate.testing.faults import AlarmTurns, Physics, Side, StartsFail, When
+from tidegate.testing.faults import AlarmTurns, RolloutSide, StartsFail, When, WorldTiming
 from tidegate.testing.world import Watcher, World
 
-MOST_RUNS = 100_000
-PATIENCE = 86_400.0
+MAX_RUNS = 100_000
+HOLD_LIMIT = 86_400.0
 """Seconds beyond its own time after which a rollout that is held counts as held."""
-SHIFT = 0.5
+SHIFT_DELAY = 0.5
 """Seconds until a change of traffic is in force."""
 HOUR = 3_600
 
 
-class Outcome(StrEnum):
+class RunOutcome(StrEnum):
     PASSED = "passed"
     ROLLED_BACK = "rolled back"
     HELD = "held"
@@ -64,12 +64,12 @@ class Scenario:
 
 
 @dataclass(frozen=True)
-class Run:
+class RehearsalRun:
     """One run. ``alarms`` were in ALARM when it turned back; ``stage`` it stood at, from 0; ``requests`` that the new
     version got until it had none of the traffic any more; ``seconds`` from the first shift until it turned back (0
     when that came before), else until it had passed."""
 
-    outcome: Outcome
+    outcome: RunOutcome
     cause: str | None
     """A ``Cause``."""
     alarms: tuple[str, ...]
@@ -79,7 +79,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Part:
+class Proportion:
     """``count`` of ``of``, and between which parts the truth lies with 95 % confidence."""
 
     count: int
@@ -88,7 +88,7 @@ class Part:
     high: float
 
     @classmethod
-    def wilson(cls, count: int, of: int) -> "Part":
+    def wilson(cls, count: int, of: int) -> "Proportion":
         """Wilson's score interval (Journal of the American Statistical Association 22, 1927)."""
         if not of:
             return cls(0, 0, 0.0, 1.0)
@@ -106,7 +106,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Spread:
+class ValueSpread:
     """Of some values: the middle one, what 95 of 100 do not exceed, the largest, the mean."""
 
     p50: float
@@ -115,26 +115,26 @@ class Spread:
     mean: float
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> "Spread | None":
+    def of(cls, values: Sequence[float]) -> "ValueSpread | None":
         if not values:
             return None
         rising = sorted(values)
-        return cls(_rank(rising, 0.5), _rank(rising, 0.95), rising[-1], fmean(rising))
+        return cls(_quantile(rising, 0.5), _quantile(rising, 0.95), rising[-1], fmean(rising))
 
 
-def _rank(rising: Sequence[float], part: float) -> float:
+def _quantile(rising: Sequence[float], part: float) -> float:
     return rising[max(0, math.ceil(part * len(rising)) - 1)]
 
 
 @dataclass(frozen=True)
-class Summary:
+class RunSummary:
     """Runs with the same fault. ``requests`` and ``seconds`` are of those that turned back; ``by_alarm`` and
     ``by_stage`` count them."""
 
-    back: Part
+    back: Proportion
     held: int
-    requests: Spread | None
-    seconds: Spread | None
+    requests: ValueSpread | None
+    seconds: ValueSpread | None
     by_alarm: Mapping[str, int]
     by_stage: tuple[int, ...]
     by_cause: Mapping[str, int]
@@ -142,14 +142,14 @@ class Summary:
     each_seconds: tuple[float, ...]
 
     @classmethod
-    def of(cls, runs: Sequence[Run], stages: int) -> "Summary":
-        back = [run for run in runs if run.outcome is Outcome.ROLLED_BACK]
+    def of(cls, runs: Sequence[RehearsalRun], stages: int) -> "RunSummary":
+        back = [run for run in runs if run.outcome is RunOutcome.ROLLED_BACK]
         at = Counter(run.stage for run in back)
         return cls(
-            back=Part.wilson(len(back), len(runs)),
-            held=sum(run.outcome is Outcome.HELD for run in runs),
-            requests=Spread.of([float(run.requests) for run in back]),
-            seconds=Spread.of([run.seconds for run in back]),
+            back=Proportion.wilson(len(back), len(runs)),
+            held=sum(run.outcome is RunOutcome.HELD for run in runs),
+            requests=ValueSpread.of([float(run.requests) for run in back]),
+            seconds=ValueSpread.of([run.seconds for run in back]),
             by_alarm=dict(Counter(name for run in back for name in run.alarms)),
             by_stage=tuple(at[stage] for stage in range(stages)),
             by_cause=dict(Counter(str(run.cause) for run in back)),
@@ -168,50 +168,54 @@ class Rehearsal:
     seconds: float
     shares: tuple[float, ...]
     untouched: tuple[str, ...]
-    faulty: Summary | None
-    healthy: Summary
+    faulty: RunSummary | None
+    healthy: RunSummary
 
 
 @dataclass
-class Stage:
+class PreparedScenario:
     """A scenario with a fault, ready for any number of runs."""
 
     scenario: Scenario
-    fault: Fault
-    streams: list[Stream] = field(default_factory=list)
+    fault: VersionFault
+    streams: list[VariantStream] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         scenario, weights = self.scenario, self.scenario.new.weights
         parts = {name: weight / sum(weights.values()) for name, weight in weights.items() if weight}
         bad = scenario.baseline.with_fault(self.fault)
-        self.streams = streams(scenario.rate, parts, scenario.alarms, scenario.baseline, bad)
+        self.streams = make_streams(scenario.rate, parts, scenario.alarms, scenario.baseline, bad)
 
-    def run(self, chance: Random, watchers: Sequence[Watcher] = ()) -> Run:
+    def run(self, chance: Random, watchers: Sequence[Watcher] = ()) -> RehearsalRun:
         """One rollout, to its end or until the new version has no traffic any more."""
         scenario = self.scenario
-        traffic = Traffic(self.streams, chance, chance.uniform(0, HOUR))
+        traffic = RehearsalTraffic(self.streams, chance, chance.uniform(0, HOUR))
         states = {name: state for name, state in traffic.states.items() if name in scenario.deployment.alarms}
-        fails = [StartsFail(When(), Side.NEW, "its instances do not come up")] if self.fault.failed_start else []
-        world = updating(
+        fails = (
+            [StartsFail(When(), RolloutSide.NEW, "its instances do not come up")]
+            if self.fault.failed_start
+            else []
+        )
+        world = make_updating_world(
             scenario.old,
             scenario.new,
             scenario.deployment,
             alarms=states,
-            physics=Physics(latencies=(SHIFT,), startups=(scenario.startup,)),
-            happenings=fails,
+            physics=WorldTiming(latencies=(SHIFT_DELAY,), startups=(scenario.startup,)),
+            script=fails,
             watchers=watchers,
         )
-        return _Performance(world, traffic).play(scenario.seconds + PATIENCE)
+        return _RunInProgress(world, traffic).play(scenario.seconds + HOLD_LIMIT)
 
 
 @dataclass
-class _Performance:
+class _RunInProgress:
     world: World
-    traffic: Traffic
+    traffic: RehearsalTraffic
     shifted: float | None = None
     turned: float | None = None
 
-    def play(self, limit: float) -> Run:
+    def play(self, limit: float) -> RehearsalRun:
         world, traffic = self.world, self.traffic
         while world.now < limit and not self._over():
             until = min(limit, limit if world.due is None else world.due)
@@ -232,7 +236,7 @@ class _Performance:
     def _tell(self) -> None:
         for name, state in self.traffic.states.items():
             if name in self.world.alarms and self.world.alarms[name] is not state:
-                self.world.happen(AlarmTurns(When(), name, state))
+                self.world.inject(AlarmTurns(When(), name, state))
         self.world.wake(0.0)
 
     def _phase(self) -> Phase:
@@ -252,51 +256,57 @@ class _Performance:
         if self.turned is None and self._phase() in (Phase.ROLLING_BACK, Phase.ROLLED_BACK):
             self.turned = self.world.now
 
-    def _run(self) -> Run:
+    def _run(self) -> RehearsalRun:
         assert self.world.record is not None
         rollout = self.world.record.rollout or self.world.record.last
         assert rollout is not None
         end = self.world.now if self.turned is None else self.turned
         seconds = 0.0 if self.shifted is None else max(0.0, end - self.shifted)
-        outcome = Outcome.HELD
+        outcome = RunOutcome.HELD
         if self.turned is not None:
-            outcome = Outcome.ROLLED_BACK
+            outcome = RunOutcome.ROLLED_BACK
         elif self._over():
-            outcome = Outcome.PASSED
+            outcome = RunOutcome.PASSED
         firing = tuple(sorted(name for name, state in self.world.alarms.items() if state == "ALARM"))
-        return Run(outcome, rollout.cause, firing, rollout.stage, self.traffic.requests, seconds)
+        return RehearsalRun(outcome, rollout.cause, firing, rollout.stage, self.traffic.requests, seconds)
 
 
 def rehearse(
     scenario: Scenario,
-    fault: Fault,
+    fault: VersionFault,
     *,
     runs: int,
     seed: int = 0,
     done: Callable[[int], None] = lambda count: None,
 ) -> Rehearsal:
     """``runs`` rollouts with the fault and as many without; the same seed gives the same answer. ``done`` is told
-    after each run how many are over, of ``planned``."""
-    if not 1 <= runs <= MOST_RUNS:
-        raise Invalid(f"{runs} runs: give 1 to {MOST_RUNS}")
+    after each run how many are over, of ``count_runs``."""
+    if not 1 <= runs <= MAX_RUNS:
+        raise Invalid(f"{runs} runs: give 1 to {MAX_RUNS}")
     plan = compile_plan(scenario.old, scenario.new, scenario.deployment, Capabilities())
     stages = len(plan.stages)
     faulty = None
     if fault != HEALTHY:
-        faulty = Summary.of(list(_runs(Stage(scenario, fault), runs, f"fault {seed}", done, 0)), stages)
+        faulty = RunSummary.of(
+            list(_run_all(PreparedScenario(scenario, fault), runs, f"fault {seed}", done, 0)), stages
+        )
     before = runs if faulty else 0
-    healthy = Summary.of(list(_runs(Stage(scenario, HEALTHY), runs, f"good {seed}", done, before)), stages)
+    healthy = RunSummary.of(
+        list(_run_all(PreparedScenario(scenario, HEALTHY), runs, f"good {seed}", done, before)), stages
+    )
     shares = tuple(stage.share / 100 for stage in plan.stages)
-    untouched = tuple(alarm.name for alarm in scenario.alarms if not simulated(alarm, scenario.baseline))
+    untouched = tuple(alarm.name for alarm in scenario.alarms if not is_simulated(alarm, scenario.baseline))
     return Rehearsal(runs, seed, scenario.seconds, shares, untouched, faulty, healthy)
 
 
-def planned(fault: Fault, runs: int) -> int:
+def count_runs(fault: VersionFault, runs: int) -> int:
     """How many rollouts a rehearsal has in all."""
     return runs if fault == HEALTHY else 2 * runs
 
 
-def _runs(stage: Stage, runs: int, seed: str, done: Callable[[int], None], before: int) -> Iterator[Run]:
+def _run_all(
+    stage: PreparedScenario, runs: int, seed: str, done: Callable[[int], None], before: int
+) -> Iterator[RehearsalRun]:
     for number in range(runs):
         yield stage.run(Random(f"{seed} {number}"))
         done(before + number + 1)

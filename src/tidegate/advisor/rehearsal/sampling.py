@@ -13,7 +13,7 @@ from itertools import accumulate, pairwise
 from random import Random
 from typing import NamedTuple
 
-from tidegate.advisor.promise import Baseline, Spread, distributions
+from tidegate.advisor.promise import Baseline, LatencyDistribution, distributions
 
 FINE_CUTS = (0.0001, 0.001, 0.01, *(i / 24 for i in range(1, 24)), 0.97, 0.98, 0.99, 0.995, 0.999, 0.9999)
 """Parts of the requests at which kinds are cut besides, where an alarm watches an average or a sum."""
@@ -24,29 +24,29 @@ Table = tuple[int, list[float]]
 
 
 @dataclass(frozen=True)
-class Kind:
+class LatencyKind:
     """Requests of about one latency: their part of all, and their mean in microseconds."""
 
     part: float
     latency: float
 
 
-def kinds(spread: Spread | None, cuts: Iterable[float]) -> tuple[Kind, ...]:
+def make_kinds(spread: LatencyDistribution | None, cuts: Iterable[float]) -> tuple[LatencyKind, ...]:
     """``cuts`` are times between kinds. Without a spread all requests are of one kind without a latency."""
     if spread is None:
-        return (Kind(1.0, 0.0),)
+        return (LatencyKind(1.0, 0.0),)
     inner = sorted({1 - spread.slower_than(cut) for cut in cuts})
     edges = [0.0, *(part for part in inner if 0 < part < 1), 1.0]
-    return tuple(Kind(b - a, _mean(spread, a, b)) for a, b in pairwise(edges) if b > a)
+    return tuple(LatencyKind(b - a, _mean_between(spread, a, b)) for a, b in pairwise(edges) if b > a)
 
 
-def _mean(spread: Spread, low: float, high: float) -> float:
+def _mean_between(spread: LatencyDistribution, low: float, high: float) -> float:
     width = (high - low) / _SLICES
     parts = (min(1 - 1e-15, max(1e-15, low + (i + 0.5) * width)) for i in range(_SLICES))
     return sum(spread.quantile(part) for part in parts) / _SLICES
 
 
-class Drawn(NamedTuple):
+class DrawnRequests(NamedTuple):
     """What one period holds of one version. ``kinds``: requests of each kind. ``predictions``: their sum."""
 
     requests: int = 0
@@ -55,12 +55,12 @@ class Drawn(NamedTuple):
     predictions: float = 0.0
     refused: int = 0
 
-    def plus(self, other: "Drawn") -> "Drawn":
+    def plus(self, other: "DrawnRequests") -> "DrawnRequests":
         if not other.requests:
             return self
         if not self.requests:
             return other
-        return Drawn(
+        return DrawnRequests(
             self.requests + other.requests,
             self.errors + other.errors,
             tuple(a + b for a, b in zip(self.kinds, other.kinds, strict=True)),
@@ -69,26 +69,26 @@ class Drawn(NamedTuple):
         )
 
 
-NOTHING = Drawn()
+NOTHING = DrawnRequests()
 
 
 @dataclass
-class Crowd:
+class RequestSampler:
     """One version's requests. Tables are kept from period to period, and may be shared between runs: ``chance`` is
     the only thing that changes."""
 
     side: Baseline
-    kinds: Sequence[Kind]
+    kinds: Sequence[LatencyKind]
     _numbers: dict[float, list[Table]] = field(default_factory=dict)
     _parts: dict[tuple[float, int], Table] = field(default_factory=dict)
 
-    def draw(self, expected: float, chance: Random, *, often: bool = True) -> Drawn:
+    def draw(self, expected: float, chance: Random, *, often: bool = True) -> DrawnRequests:
         """A period that is expected to hold so many requests. ``often``: others like it will follow."""
         if expected <= 0:
             return NOTHING
         tables = self._numbers.get(expected)
         if tables is None:
-            tables = [_table(distributions.poisson(expected * kind.part)) for kind in self.kinds]
+            tables = [_accumulate(distributions.poisson(expected * kind.part)) for kind in self.kinds]
             if often:
                 self._numbers[expected] = tables
         uniform = chance.random
@@ -98,7 +98,9 @@ class Crowd:
             return NOTHING
         failed = self._part(requests, self.side.error_rate, chance)
         shift = self._predictions(requests, chance)
-        return Drawn(requests, failed, tuple(numbers), shift, self._part(requests, self.side.refusal_rate, chance))
+        return DrawnRequests(
+            requests, failed, tuple(numbers), shift, self._part(requests, self.side.refusal_rate, chance)
+        )
 
     def _part(self, requests: int, rate: float, chance: Random) -> int:
         """How many of them do what ``rate`` of all do."""
@@ -106,7 +108,7 @@ class Crowd:
             return 0
         table = self._parts.get((rate, requests))
         if table is None:
-            table = self._parts[rate, requests] = _table(distributions.binomial(requests, rate))
+            table = self._parts[rate, requests] = _accumulate(distributions.binomial(requests, rate))
         return table[0] + bisect_right(table[1], chance.random())
 
     def _predictions(self, requests: int, chance: Random) -> float:
@@ -116,6 +118,6 @@ class Crowd:
         return requests * usual.mean + chance.gauss(0.0, 1.0) * usual.deviation * math.sqrt(requests)
 
 
-def _table(found: tuple[int, list[float]]) -> Table:
+def _accumulate(found: tuple[int, list[float]]) -> Table:
     low, chances = found
     return low, [*list(accumulate(chances))[:-1], 1.0]

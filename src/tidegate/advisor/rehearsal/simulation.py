@@ -11,15 +11,15 @@ from tidegate.domain.observation import Capabilities, Event
 from tidegate.domain.rollout import DeploymentConfig, Phase, Version
 from tidegate.rollout import commands, desired_state
 from tidegate.rollout.step import step
-from tidegate.testing.faults import Crash, Happening, Physics
+from tidegate.testing.faults import ControllerCrash, ScriptedEvent, WorldTiming
 from tidegate.testing.simulated_target import SimulatedFleet
-from tidegate.testing.world import START, Entry, Stepper, Watcher, World
+from tidegate.testing.world import START, JournalEntry, StepFunction, Watcher, World
 
 YEAR = 366 * 86_400.0
 
 
 @dataclass(frozen=True)
-class Moment:
+class TimelineMoment:
     """One line of a timeline; ``at`` is seconds from the start, counts are ready instances."""
 
     at: float
@@ -35,7 +35,7 @@ class Moment:
 class Timeline:
     """The whole rollout. ``phase`` is how it ended, or where it stood when the time given was over."""
 
-    moments: tuple[Moment, ...]
+    moments: tuple[TimelineMoment, ...]
     phase: Phase
     reason: str | None
     seconds: float
@@ -51,22 +51,22 @@ def simulate(
     new: Version,
     deployment: DeploymentConfig,
     *,
-    happenings: Sequence[Happening] = (),
+    script: Sequence[ScriptedEvent] = (),
     startup: float = 30.0,
     alarms: Mapping[str, AlarmState] | None = None,
     can: Capabilities | None = None,
     limit: float = YEAR,
 ) -> Timeline:
-    """Rolls ``new`` out over ``old``, or creates the endpoint. ``happenings`` is the script: alarms that turn,
+    """Rolls ``new`` out over ``old``, or creates the endpoint. ``script`` is the script: alarms that turn,
     replicas that die, people. Alarms are OK at first unless ``alarms`` says otherwise. ``startup`` is seconds
     until a replica is ready, ``limit`` is when to stop looking. Raises what the plan's compiler raises."""
-    counter = Recorder()
-    world = updating(
+    counter = TimelineRecorder()
+    world = make_updating_world(
         old,
         new,
         deployment,
-        happenings=happenings,
-        physics=Physics(startups=(startup,)),
+        script=script,
+        physics=WorldTiming(startups=(startup,)),
         alarms=alarms,
         can=can,
         watchers=(counter,),
@@ -78,18 +78,18 @@ def simulate(
     return Timeline(tuple(counter.moments), phase, rollout.reason if rollout else None, world.now)
 
 
-def updating(
+def make_updating_world(
     old: Version | None,
     new: Version,
     deployment: DeploymentConfig,
     *,
     alarms: Mapping[str, AlarmState] | None = None,
-    physics: Physics | None = None,
-    happenings: Sequence[Happening] = (),
-    crashes: Sequence[Crash] = (),
+    physics: WorldTiming | None = None,
+    script: Sequence[ScriptedEvent] = (),
+    crashes: Sequence[ControllerCrash] = (),
     watchers: Sequence[Watcher] = (),
     can: Capabilities | None = None,
-    step: Stepper = step,
+    step: StepFunction = step,
 ) -> World:
     """A world in which ``old`` serves in full and the update to ``new`` has just been asked for."""
     endpoint = Endpoint("simulated", START, START)
@@ -100,19 +100,19 @@ def updating(
     begun = commands.begin(endpoint, wish, rollout_id="r1", can=can or Capabilities(), now=START)
     world = World(
         begun,
-        physics=physics or Physics(),
+        physics=physics or WorldTiming(),
         alarms={name: AlarmState.OK for name in deployment.alarms} | dict(alarms or {}),
-        happenings=happenings,
+        script=script,
         crashes=crashes,
         watchers=watchers,
         step=step,
     )
-    world.journal.append(Entry(0.0, begun, (), "begin"))
-    settle(world, endpoint)
+    world.journal.append(JournalEntry(0.0, begun, (), "begin"))
+    settle_world(world, endpoint)
     return world
 
 
-def settle(world: World, endpoint: Endpoint) -> None:
+def settle_world(world: World, endpoint: Endpoint) -> None:
     """Has the world show what ``endpoint`` wants, all of it ready."""
     for id, spec in desired_state.fleets(endpoint).items():
         ready = dict.fromkeys(range(1, spec.count + 1), ReplicaState.READY)
@@ -121,10 +121,10 @@ def settle(world: World, endpoint: Endpoint) -> None:
 
 
 @dataclass
-class Recorder:
+class TimelineRecorder:
     """Writes a moment for every journal line and every change of what is ready."""
 
-    moments: list[Moment] = field(default_factory=list)
+    moments: list[TimelineMoment] = field(default_factory=list)
     _lines: int = 0
 
     def decided(self, *_: object) -> None:
@@ -134,20 +134,20 @@ class Recorder:
         lines, self._lines = world.journal[self._lines :], len(world.journal)
         for line in lines:
             if line.events:
-                self.moments.append(_moment(world, line))
+                self.moments.append(_make_moment(world, line))
 
 
-def _moment(world: World, line: Entry) -> Moment:
+def _make_moment(world: World, line: JournalEntry) -> TimelineMoment:
     record = line.record
     rollout = (record.rollout or record.last) if record else None
     if record is None or rollout is None:
-        return Moment(line.at, "Gone", 0, 0, 0, line.events)
-    count = partial(_ready, world)
+        return TimelineMoment(line.at, "Gone", 0, 0, 0, line.events)
+    count = partial(_count_ready, world)
     share = desired_state.traffic(record).share_of(rollout.new.generation)
     old = count(rollout.old.generation) if rollout.old else 0
-    return Moment(line.at, str(rollout.phase), share, old, count(rollout.new.generation), line.events)
+    return TimelineMoment(line.at, str(rollout.phase), share, old, count(rollout.new.generation), line.events)
 
 
-def _ready(world: World, generation: int) -> int:
+def _count_ready(world: World, generation: int) -> int:
     fleets = (f for id, f in world.target.fleets.items() if id.generation == generation)
     return sum(len(fleet.of(ReplicaState.READY)) for fleet in fleets)

@@ -20,45 +20,45 @@ from tidegate.testing.faults import AlarmTurns, When
 SERVING = "what-serves-now"
 
 
-def versions(wish: DeployWish) -> tuple[Version, Version]:
+def make_versions(wish: DeployWish) -> tuple[Version, Version]:
     """What serves now, and what is wished for."""
-    return _version(wish, SERVING, 1), _version(wish, wish.config.name, 2)
+    return _make_version(wish, SERVING, 1), _make_version(wish, wish.config.name, 2)
 
 
-def plan(wish: DeployWish) -> RolloutPlan:
+def make_plan(wish: DeployWish) -> RolloutPlan:
     """Raises Invalid for what cannot be done."""
-    return compile_plan(*versions(wish), wish.deployment, Capabilities())
+    return compile_plan(*make_versions(wish), wish.deployment, Capabilities())
 
 
-def parts(wish: DeployWish) -> dict[str, float]:
+def traffic_parts(wish: DeployWish) -> dict[str, float]:
     """Variant -> the part of the requests that it gets."""
-    weights = versions(wish)[1].weights
+    weights = make_versions(wish)[1].weights
     return {name: weight / sum(weights.values()) for name, weight in weights.items() if weight}
 
 
-def with_latency(wish: DeployWish, baseline: Baseline) -> Baseline:
+def fill_in_latency(wish: DeployWish, baseline: Baseline) -> Baseline:
     """Where no latency is given and an alarm of the rollout watches it, with one that is assumed."""
-    spread = None if baseline.latency else alarm_model.assumed(guards(wish))
+    spread = None if baseline.latency else alarm_model.assume_latency(find_guards(wish))
     return baseline if spread is None else replace(baseline, latency=spread)
 
 
-def guards(wish: DeployWish) -> tuple[Alarm, ...]:
+def find_guards(wish: DeployWish) -> tuple[Alarm, ...]:
     """The alarms that can turn the rollout back."""
     return tuple(alarm for alarm in wish.alarms if alarm.name in wish.deployment.alarms)
 
 
-def scenario(wish: DeployWish, rate: float, baseline: Baseline, startup: float) -> Scenario:
-    old, new = versions(wish)
-    return Scenario(old, new, wish.deployment, guards(wish), rate, baseline, startup)
+def make_scenario(wish: DeployWish, rate: float, baseline: Baseline, startup: float) -> Scenario:
+    old, new = make_versions(wish)
+    return Scenario(old, new, wish.deployment, find_guards(wish), rate, baseline, startup)
 
 
-def named(data: object, wish: DeployWish) -> dict[str, str]:
+def alarm_names(data: object, wish: DeployWish) -> dict[str, str]:
     """The key of each alarm in a spec's plain data -> its name on the server."""
     alarms = data.get("alarms") if isinstance(data, dict) else None
     return dict(zip(alarms or {}, (one.name for one in wish.alarms), strict=True))
 
 
-def goes_off(text: str, names: dict[str, str], wish: DeployWish) -> AlarmTurns:
+def parse_alarm_turn(text: str, names: dict[str, str], wish: DeployWish) -> AlarmTurns:
     """``errors@stage=2`` or ``errors@90m``. Raises Invalid."""
     key, at, when = text.partition("@")
     if not at:
@@ -76,7 +76,7 @@ def goes_off(text: str, names: dict[str, str], wish: DeployWish) -> AlarmTurns:
     return AlarmTurns(moment, names[key], AlarmState.ALARM)
 
 
-def document(timeline: Timeline) -> dict[str, object]:
+def render_timeline(timeline: Timeline) -> dict[str, object]:
     """For JSON."""
     return {
         "phase": str(timeline.phase),
@@ -86,7 +86,7 @@ def document(timeline: Timeline) -> dict[str, object]:
     }
 
 
-def _version(wish: DeployWish, config_name: str, generation: int) -> Version:
+def _make_version(wish: DeployWish, config_name: str, generation: int) -> Version:
     models = {model.name: model for model in wish.models}
     variants = tuple(
         VariantSpec(

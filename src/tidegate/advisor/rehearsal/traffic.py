@@ -6,46 +6,55 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from tidegate.advisor.promise import Baseline, Quantity, alarm_model
-from tidegate.advisor.rehearsal.alarm_replay import Judged, Remembered, Sides, cuts, interval, simulated
-from tidegate.advisor.rehearsal.sampling import NOTHING, Crowd, Drawn, kinds
+from tidegate.advisor.rehearsal.alarm_replay import (
+    PeriodCache,
+    PeriodRequests,
+    ReplayedAlarm,
+    is_simulated,
+    latency_cuts,
+    look_interval,
+)
+from tidegate.advisor.rehearsal.sampling import NOTHING, DrawnRequests, RequestSampler, make_kinds
 from tidegate.domain.alarm import Alarm, AlarmState
 
 
 @dataclass(frozen=True)
-class Stream:
+class VariantStream:
     """The requests of one variant: ``rate`` per second, of a good and of the new version, and the alarms on them."""
 
     rate: float
-    good: Crowd
-    new: Crowd
+    good: RequestSampler
+    new: RequestSampler
     alarms: tuple[Alarm, ...]
-    remembered: Mapping[str, Remembered]
+    remembered: Mapping[str, PeriodCache]
 
 
-def streams(
+def make_streams(
     rate: float, parts: Mapping[str, float], alarms: Sequence[Alarm], good: Baseline, new: Baseline
-) -> list[Stream]:
+) -> list[VariantStream]:
     """One for each variant; ``parts``: variant -> the part of the requests that it gets."""
     made = []
     for variant, part in parts.items():
         own = tuple(
-            a for a in alarms if simulated(a, good) and a.dimensions.get(alarm_model.VARIANT, variant) == variant
+            a
+            for a in alarms
+            if is_simulated(a, good) and a.dimensions.get(alarm_model.VARIANT, variant) == variant
         )
         spreads = [side.latency for side in (good, new) if side.latency is not None]
-        edges = [cut for alarm in own for cut in cuts(alarm, spreads)]
-        refused = any(alarm_model.quantity(alarm) is Quantity.REFUSALS for alarm in own)
+        edges = [cut for alarm in own for cut in latency_cuts(alarm, spreads)]
+        refused = any(alarm_model.watched_quantity(alarm) is Quantity.REFUSALS for alarm in own)
         sides = (good, new) if refused else tuple(replace(side, refusal_rate=0.0) for side in (good, new))
-        crowds = [Crowd(side, kinds(side.latency, edges)) for side in sides]
-        made.append(Stream(rate * part, crowds[0], crowds[1], own, {alarm.name: {} for alarm in own}))
+        crowds = [RequestSampler(side, make_kinds(side.latency, edges)) for side in sides]
+        made.append(VariantStream(rate * part, crowds[0], crowds[1], own, {alarm.name: {} for alarm in own}))
     return made
 
 
 @dataclass
-class Traffic:
+class RehearsalTraffic:
     """One run's requests. ``offset``: how many seconds a minute of the clock is old when the rollout begins.
     ``requests`` counts those that the new version got."""
 
-    streams: Sequence[Stream]
+    streams: Sequence[VariantStream]
     chance: Random
     offset: float
     now: float = 0.0
@@ -53,15 +62,15 @@ class Traffic:
     states: dict[str, AlarmState] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        looks = [interval(alarm) for stream in self.streams for alarm in stream.alarms]
+        looks = [look_interval(alarm) for stream in self.streams for alarm in stream.alarms]
         self._step = float(math.gcd(*looks)) if looks else 60.0
         self._lanes = [self._lane(stream) for stream in self.streams]
         self.states.update({one.alarm.name: one.alarm.state for lane in self._lanes for one in lane.alarms})
 
-    def _lane(self, stream: Stream) -> "_Lane":
+    def _lane(self, stream: VariantStream) -> "_AlarmLane":
         step = int(self._step)
         judged = [
-            Judged(
+            ReplayedAlarm(
                 alarm,
                 alarm.period // step,
                 (stream.new.kinds, stream.good.kinds),
@@ -69,7 +78,9 @@ class Traffic:
             )
             for alarm in stream.alarms
         ]
-        lane = _Lane(stream, judged, any(not alarm_model.of_new_version(alarm) for alarm in stream.alarms))
+        lane = _AlarmLane(
+            stream, judged, any(not alarm_model.sees_new_version_only(alarm) for alarm in stream.alarms)
+        )
         longest = max((one.cells for one in judged), default=1)
         lane.cells = [lane.draw(0.0, self._step, self.chance, True) for _ in range(longest)]
         return lane
@@ -106,23 +117,23 @@ class Traffic:
 
 
 @dataclass
-class _Lane:
-    stream: Stream
-    alarms: list[Judged]
+class _AlarmLane:
+    stream: VariantStream
+    alarms: list[ReplayedAlarm]
     both: bool
     """Whether some alarm looks at the old version, too."""
-    cells: list[Sides] = field(default_factory=list)
-    _open: Sides = (NOTHING, NOTHING)
+    cells: list[PeriodRequests] = field(default_factory=list)
+    _open: PeriodRequests = (NOTHING, NOTHING)
 
-    def draw(self, share: float, seconds: float, chance: Random, often: bool) -> Sides:
+    def draw(self, share: float, seconds: float, chance: Random, often: bool) -> PeriodRequests:
         whole = self.stream.rate * seconds
         new = self.stream.new.draw(whole * share, chance, often=often)
-        old: Drawn = NOTHING
+        old: DrawnRequests = NOTHING
         if self.both and share < 1:
             old = self.stream.good.draw(whole * (1 - share), chance, often=often)
         return new, old
 
-    def add(self, drawn: Sides) -> None:
+    def add(self, drawn: PeriodRequests) -> None:
         if self._open == (NOTHING, NOTHING):
             self._open = drawn
             return

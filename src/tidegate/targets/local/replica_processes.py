@@ -25,7 +25,12 @@ HOPELESS_FOR = 10.0
 """Seconds that a replica which hangs is kept for another to take over what it has in hand."""
 KILL_GRACE = 5.0
 """Seconds past the drain timeout before a worker that was told to stop is killed."""
-FORMER_MODULES = {"tidegate.worker", "tidegate.worker.nursery", "tidegate.worker.transforming", "tidegate.recommend"}
+FORMER_MODULES = {
+    "tidegate.worker",
+    "tidegate.worker.nursery",
+    "tidegate.worker.transforming",
+    "tidegate.recommend",
+}
 """Names that these modules had up to version 0.1; processes that such a version started may still run."""
 WORKING = {WORKER, fork_server.MODULE, runners.MODULE, recommenders.MODULE, *FORMER_MODULES}
 """Modules of processes that each have a folder to work in. A worker that was forked has the nursery's line."""

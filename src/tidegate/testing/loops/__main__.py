@@ -6,8 +6,8 @@ at the first that fails.
 
 import argparse
 
-from tidegate.testing.loops.plans import draw
-from tidegate.testing.loops.report import broken, first_failure, replay, shrink
+from tidegate.testing.loops.plans import draw_plan
+from tidegate.testing.loops.report import find_broken, first_failure, replay, shrink
 
 
 def main() -> int:
@@ -20,16 +20,16 @@ def main() -> int:
         failure = first_failure(range(given.seed, given.to))
         print(failure or f"seeds {given.seed} to {given.to - 1}: all invariants hold")
         return failure is not None
-    plan = draw(given.seed)
-    if given.keep is None and broken(plan) is not None:
+    plan = draw_plan(given.seed)
+    if given.keep is None and find_broken(plan) is not None:
         found = shrink(plan)
     else:
-        found = replay(plan, _places(given.keep or "all", len(plan.faults)))
+        found = replay(plan, _parse_places(given.keep or "all", len(plan.faults)))
     print(found)
     return bool(found.message)
 
 
-def _places(text: str, count: int) -> tuple[int, ...]:
+def _parse_places(text: str, count: int) -> tuple[int, ...]:
     if text == "all":
         return tuple(range(count))
     return () if text == "none" else tuple(int(part) for part in text.split(","))

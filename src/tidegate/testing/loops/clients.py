@@ -15,12 +15,12 @@ from tidegate.service.endpoints import Asked
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT
 from tidegate.service.records import need
 from tidegate.testing.faults import When
-from tidegate.testing.loops.faults import Command, Edit, GuardEdited, PersonDoes
+from tidegate.testing.loops.faults import ClientCommand, Command, GuardEdit, GuardEdited
 from tidegate.testing.loops.ground_truth import MAIN
-from tidegate.testing.loops.plans import NEXT, Plan
+from tidegate.testing.loops.plans import NEXT, WorldPlan
 
 if TYPE_CHECKING:
-    from tidegate.testing.loops.world import World
+    from tidegate.testing.loops.world import LoopWorld
 
 Work = Callable[[Tx, datetime], None]
 PATIENCE = 20.0
@@ -30,24 +30,24 @@ PATIENCE = 20.0
 class Clients:
     """``store``: of the controller that runs now."""
 
-    def __init__(self, world: "World") -> None:
+    def __init__(self, world: "LoopWorld") -> None:
         self._world = world
         self.store: Store | None = None
 
-    def act(self, fault: GuardEdited | PersonDoes) -> None:
+    def act(self, fault: GuardEdited | ClientCommand) -> None:
         if not self._world.running or self._world.loop.frozen:
             return  # the connection is refused, or nobody answers
         self._world.loop.create_task(self._send(fault))
 
-    async def _send(self, fault: GuardEdited | PersonDoes) -> None:
+    async def _send(self, fault: GuardEdited | ClientCommand) -> None:
         world = self._world
         assert self.store is not None and world.loops is not None
         rollout = world.truth.record.rollout if world.truth.record else None
         id = world.ids.new("rollout")
         if isinstance(fault, GuardEdited):
-            work = _edit(fault.edit, world.plan)
+            work = _edit_work(fault.edit, world.plan)
         else:
-            work = _command(fault.command, world.plan, id)
+            work = _command_work(fault.command, world.plan, id)
         now = world.clock.now()
         try:
             await self.store.run(lambda tx: work(tx, now))
@@ -56,7 +56,7 @@ class Clients:
             return
         world.truth.note("client: accepted")
         world.loops.engine.kick(MAIN)
-        if isinstance(fault, PersonDoes) and rollout is not None:
+        if isinstance(fault, ClientCommand) and rollout is not None:
             self._expect(fault.command, rollout.id, id)
 
     def _expect(self, command: Command, rollout: str, id: str) -> None:
@@ -67,36 +67,36 @@ class Clients:
         elif command is Command.SUPERSEDE:
             truth.expected = {id}
 
-    def come_back(self, now: float) -> None:
+    def resume_paused(self, now: float) -> None:
         """People come back and resume what they paused."""
         record = self._world.truth.record
         rollout = record.rollout if record else None
         if rollout is not None and rollout.pause is not None and now > self._world.quiet_at + PATIENCE:
-            self.act(PersonDoes(When(), Command.RESUME))
+            self.act(ClientCommand(When(), Command.RESUME))
 
 
-def _edit(edit: Edit, plan: Plan) -> Work:
+def _edit_work(edit: GuardEdit, plan: WorldPlan) -> Work:
     names = [alarm.name for alarm in plan.guards]
 
     def work(tx: Tx, now: datetime) -> None:
         match edit:
-            case Edit.DELETE:
+            case GuardEdit.DELETE:
                 alarms.delete(tx, names, now)
-            case Edit.SET_OK | Edit.SET_ALARM:
-                state = AlarmState.OK if edit is Edit.SET_OK else AlarmState.ALARM
+            case GuardEdit.SET_OK | GuardEdit.SET_ALARM:
+                state = AlarmState.OK if edit is GuardEdit.SET_OK else AlarmState.ALARM
                 for name in names:
                     alarms.set_state(tx, name, state, "by hand", None, now)
-            case Edit.BLUNT:
+            case GuardEdit.BLUNT:
                 for name in names:
                     alarms.put(tx, replace(need(tx, ALARM, name).body, threshold=1e12), now)
-            case Edit.RETARGET:
+            case GuardEdit.RETARGET:
                 for name in names:
                     alarms.put(tx, replace(need(tx, ALARM, name).body, metric="Nothing"), now)
 
     return work
 
 
-def _command(command: Command, plan: Plan, id: str) -> Work:
+def _command_work(command: Command, plan: WorldPlan, id: str) -> Work:
     def work(tx: Tx, now: datetime) -> None:
         match command:
             case Command.SUPERSEDE:
@@ -111,7 +111,7 @@ def _command(command: Command, plan: Plan, id: str) -> Work:
     return work
 
 
-def _supersede(tx: Tx, plan: Plan, id: str, now: datetime) -> None:
+def _supersede(tx: Tx, plan: WorldPlan, id: str, now: datetime) -> None:
     saved = need(tx, ENDPOINT, MAIN)
     config = need(tx, CONFIG, NEXT).body
     asked = Asked(NEXT, plan.deployment, "ann")

@@ -21,9 +21,9 @@ from tidegate.testing.loops.clock import SimulatedClock
 from tidegate.testing.loops.database import DatabaseServer, SimulatedMetrics
 from tidegate.testing.loops.edges import TargetEdge
 
-SECOND_HAND = 0.05
+COLLECT_OFFSET = 0.05
 """How far into a second the one before is collected."""
-LATER = 0.2
+EVALUATE_OFFSET = 0.2
 """How far into a second alarms are judged and fleets scaled."""
 
 
@@ -36,7 +36,7 @@ class Edges:
     clock: SimulatedClock
     ids: Ids
     target: TargetEdge
-    notebook: "Notebook"
+    coverage_file: "CoverageFile"
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class NoReadings(Readings):
 
 
 @dataclass
-class Notebook:
+class CoverageFile:
     """The small file in which a controller leaves how far its counts reach (a BackgroundFile and its path): a full
     disk loses what was to be written."""
 
@@ -64,7 +64,7 @@ class Notebook:
     writing: None = None
 
     @property
-    def path(self) -> "Notebook":
+    def path(self) -> "CoverageFile":
         return self
 
     def read_bytes(self) -> bytes:
@@ -90,7 +90,7 @@ def join_loops(edges: Edges) -> Loops:
     guards = Guards(metrics, lambda: clock.read()[1].ahead)
     engine = Engine(store, target, clock, guards, lambda: None, read_clocks=clock.read)
     coverage = CoverageTracker()
-    coverage._file = cast(BackgroundFile, edges.notebook)
+    coverage._file = cast(BackgroundFile, edges.coverage_file)
     collector = Collector(
         cast(LocalTarget, target),
         metrics,
@@ -113,9 +113,9 @@ async def run_loops(loops: Loops, clock: SimulatedClock) -> None:
     """What ``compose.controller.Controller`` runs, in its order; for ever."""
     await loops.engine.start()
     await asyncio.gather(
-        _every_second(loops.watch.turn, clock, SECOND_HAND),
-        _every_second(loops.watch.judge_alarms, clock, LATER),
-        _every_second(loops.scaling.turn, clock, LATER),
+        _every_second(loops.watch.turn, clock, COLLECT_OFFSET),
+        _every_second(loops.watch.judge_alarms, clock, EVALUATE_OFFSET),
+        _every_second(loops.scaling.turn, clock, EVALUATE_OFFSET),
     )
 
 

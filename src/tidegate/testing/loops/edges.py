@@ -17,16 +17,16 @@ from tidegate.domain.traffic import RouteTable
 from tidegate.ports.router import Passed
 from tidegate.ports.target import Look
 from tidegate.testing.loops.clock import EPOCH
-from tidegate.testing.loops.faults import Damage
-from tidegate.testing.loops.ground_truth import Truth
+from tidegate.testing.loops.faults import PageDamage
+from tidegate.testing.loops.ground_truth import GroundTruth
 from tidegate.testing.loops.machine import Machine
-from tidegate.testing.loops.workers import Worker
+from tidegate.testing.loops.workers import SimulatedWorker
 
 DELAYS = (0.0, 0.0, 0.0, 0.001, 0.03)
 
 
 @dataclass
-class Trouble:
+class TargetTrouble:
     """What is wrong with the target now, by the loop's time."""
 
     fails_until: float = 0.0
@@ -40,8 +40,8 @@ class TargetEdge:
     """Ports.target.Target, and what the collector asks of the local target."""
 
     machine: Machine
-    trouble: Trouble
-    truth: Truth
+    trouble: TargetTrouble
+    truth: GroundTruth
     chance: Random
     incarnation: int
     adopted_at: float
@@ -51,7 +51,7 @@ class TargetEdge:
     dead: bool = False
     _counted: dict[FleetId, Passed] = field(default_factory=dict)
     _passed: Mapping[FleetId, Passed] = field(default_factory=dict)
-    _workers: dict[str, Worker] = field(default_factory=dict)
+    _workers: dict[str, SimulatedWorker] = field(default_factory=dict)
     _answers: Mapping[FleetId, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -167,7 +167,7 @@ class TargetEdge:
         await self._wait()
         worker = self._workers[str(socket)]
         damage = self.machine.damages.get((worker.fleet.endpoint, worker.fleet.generation))
-        if worker.hung or damage is Damage.MISSING:
+        if worker.hung or damage is PageDamage.MISSING:
             await asyncio.sleep(seconds)
             return None
         if self.machine.workers.get(worker.fleet, {}).get(worker.number) is not worker:

@@ -4,26 +4,26 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tidegate.testing.faults import Side
+from tidegate.testing.faults import RolloutSide
 from tidegate.testing.loops import faults as f
 from tidegate.testing.loops.faults import Fault
 from tidegate.testing.loops.ground_truth import MAIN
 from tidegate.testing.simulated_target import SimulatedFleet
 
 if TYPE_CHECKING:
-    from tidegate.testing.loops.world import World
+    from tidegate.testing.loops.world import LoopWorld
 
 
-def happen(world: "World", fault: Fault) -> None:
+def apply_fault(world: "LoopWorld", fault: Fault) -> None:
     """Carries a fault out, now."""
-    world.quiet(f.duration(fault))
+    world.quiet(f.fault_duration(fault))
     match fault:
         case f.ControllerDies(_, awaits, absence):
             world.loop.after_steps(awaits, partial(world.die, absence))
         case f.ControllerFreezes(_, seconds):
             if world.running:
                 world.loop.freeze(seconds)
-                world.loop.at(world.loop.now + seconds, partial(_thawed, world))
+                world.loop.at(world.loop.now + seconds, partial(_after_freeze, world))
         case f.MachineCrashes(_, absence):
             world.machine.crash()
             world.clock.boots += 1
@@ -32,29 +32,29 @@ def happen(world: "World", fault: Fault) -> None:
         case f.ClockSteps(_, by):
             world.machine.advance()
             world.clock.step(by)
-        case f.GuardEdited() | f.PersonDoes():
+        case f.GuardEdited() | f.ClientCommand():
             world.clients.act(fault)
         case (
             f.WorkersHang()
             | f.WorkersDie()
-            | f.StartsFail()
+            | f.WorkerStartsFail()
             | f.PagesDamaged()
-            | f.VersionTurns()
+            | f.BehaviourChanges()
             | f.TrafficStops()
         ):
-            _to_fleets(world, fault)
+            _apply_to_fleets(world, fault)
         case f.ProxyDies() | f.TargetFails() | f.TargetBlind():
-            _to_target(world, fault)
+            _apply_to_target(world, fault)
         case _:
-            _to_database(world, fault)
+            _apply_to_database(world, fault)
 
 
-def _thawed(world: "World") -> None:
+def _after_freeze(world: "LoopWorld") -> None:
     if not world.loop.frozen:
         world.machine.take_up()
 
 
-def _to_database(world: "World", fault: Fault) -> None:
+def _apply_to_database(world: "LoopWorld", fault: Fault) -> None:
     server, now = world.server, world.loop.now
     match fault:
         case f.DatabaseLocked(_, seconds, reads):
@@ -75,13 +75,13 @@ def _to_database(world: "World", fault: Fault) -> None:
                 server.metrics_unreadable_until = max(server.metrics_unreadable_until, now + seconds)
 
 
-def _to_target(world: "World", fault: Fault) -> None:
+def _apply_to_target(world: "LoopWorld", fault: Fault) -> None:
     trouble, now = world.trouble, world.loop.now
     match fault:
         case f.ProxyDies(_, seconds):
             world.machine.advance()
             world.machine.proxy_up = False
-            world.loop.at(now + seconds, partial(_proxy_back, world))
+            world.loop.at(now + seconds, partial(_restart_proxy, world))
         case f.TargetFails(_, seconds, landed):
             trouble.fails_until, trouble.lands = max(trouble.fails_until, now + seconds), landed
         case f.TargetBlind(_, seconds, fleets, routes):
@@ -91,12 +91,12 @@ def _to_target(world: "World", fault: Fault) -> None:
                 trouble.routes_blind_until = max(trouble.routes_blind_until, now + seconds)
 
 
-def _proxy_back(world: "World") -> None:
+def _restart_proxy(world: "LoopWorld") -> None:
     world.machine.advance()
     world.machine.proxy_up = True
 
 
-def _to_fleets(world: "World", fault: Fault) -> None:
+def _apply_to_fleets(world: "LoopWorld", fault: Fault) -> None:
     match fault:
         case f.WorkersHang(_, side, count):
             for fleet in _fleets(world, side):
@@ -107,52 +107,52 @@ def _to_fleets(world: "World", fault: Fault) -> None:
         case f.TrafficStops(_, seconds):
             world.machine.advance()
             world.machine.rates[MAIN] = 0.0
-            world.loop.at(world.loop.now + seconds, partial(_traffic_back, world))
-        case f.StartsFail(_, side) | f.PagesDamaged(_, _, side):
+            world.loop.at(world.loop.now + seconds, partial(_restore_traffic, world))
+        case f.WorkerStartsFail(_, side) | f.PagesDamaged(_, _, side):
             for generation in _generations(world, side):
-                _to_version(world, fault, generation)
-        case f.VersionTurns():
+                _apply_to_version(world, fault, generation)
+        case f.BehaviourChanges():
             world.machine.advance()
-            for generation in _generations(world, Side.NEW):
-                _to_version(world, fault, generation)
+            for generation in _generations(world, RolloutSide.NEW):
+                _apply_to_version(world, fault, generation)
 
 
-def _to_version(world: "World", fault: Fault, generation: int) -> None:
+def _apply_to_version(world: "LoopWorld", fault: Fault, generation: int) -> None:
     machine, now, version = world.machine, world.loop.now, (MAIN, generation)
     match fault:
-        case f.StartsFail(_, _, seconds):
+        case f.WorkerStartsFail(_, _, seconds):
             machine.broken[generation] = "exit code 1"
-            world.loop.at(now + seconds, partial(_starts_work, world, generation))
+            world.loop.at(now + seconds, partial(_restore_starts, world, generation))
         case f.PagesDamaged(_, seconds, _, damage):
             machine.damages[version] = damage
             world.loop.at(now + seconds, partial(machine.damages.pop, version, None))
-        case f.VersionTurns(_, conduct, 0):
+        case f.BehaviourChanges(_, conduct, 0):
             machine.conducts[version] = conduct
-        case f.VersionTurns(_, conduct, requests):
+        case f.BehaviourChanges(_, conduct, requests):
             machine.turning[version] = machine.had.get(version, 0) + requests, conduct
 
 
-def _traffic_back(world: "World") -> None:
+def _restore_traffic(world: "LoopWorld") -> None:
     world.machine.advance()
     world.machine.rates[MAIN] = world.plan.rate
 
 
-def _starts_work(world: "World", generation: int) -> None:
+def _restore_starts(world: "LoopWorld", generation: int) -> None:
     world.machine.broken.pop(generation, None)
     for fleet in world.machine.of_version(MAIN, generation):
         world.machine.restart(fleet)
 
 
-def _generations(world: "World", side: Side) -> Iterator[int]:
+def _generations(world: "LoopWorld", side: RolloutSide) -> Iterator[int]:
     record = world.truth.record
     if record is None:
         return
-    if side is Side.OLD and record.serving is not None:
+    if side is RolloutSide.OLD and record.serving is not None:
         yield record.serving.generation
-    if side is Side.NEW and record.rollout is not None:
+    if side is RolloutSide.NEW and record.rollout is not None:
         yield record.rollout.new.generation
 
 
-def _fleets(world: "World", side: Side) -> Iterator[SimulatedFleet]:
+def _fleets(world: "LoopWorld", side: RolloutSide) -> Iterator[SimulatedFleet]:
     for generation in _generations(world, side):
         yield from world.machine.of_version(MAIN, generation)

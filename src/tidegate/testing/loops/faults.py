@@ -4,7 +4,7 @@ of the rollout, since defects hide at the edges of phases."""
 from dataclasses import dataclass, fields
 from enum import StrEnum
 
-from tidegate.testing.faults import Side, When
+from tidegate.testing.faults import RolloutSide, When
 
 # The controller's process
 
@@ -108,7 +108,7 @@ class WorkersHang:
     """Workers stop answering anything, pages of counts included; the proxy finds out by its health check."""
 
     when: When
-    side: Side
+    side: RolloutSide
     count: int = 1
 
 
@@ -117,16 +117,16 @@ class WorkersDie:
     """Killed; what they counted and nobody collected is lost."""
 
     when: When
-    side: Side
+    side: RolloutSide
     count: int = 1
 
 
 @dataclass(frozen=True)
-class StartsFail:
+class WorkerStartsFail:
     """No worker of the side comes up for that long."""
 
     when: When
-    side: Side
+    side: RolloutSide
     seconds: float
 
 
@@ -165,7 +165,7 @@ class TrafficStops:
     seconds: float
 
 
-class Damage(StrEnum):
+class PageDamage(StrEnum):
     """What is wrong with the pages of counts of some workers."""
 
     LATE = "late"
@@ -190,12 +190,12 @@ class PagesDamaged:
 
     when: When
     seconds: float
-    side: Side
-    damage: Damage
+    side: RolloutSide
+    damage: PageDamage
 
 
 @dataclass(frozen=True)
-class Conduct:
+class VersionBehaviour:
     """How a version answers: the part of its requests that fails, how long an answer takes (microseconds), and
     whether it answers at all. Health checks succeed in any case."""
 
@@ -205,22 +205,22 @@ class Conduct:
 
     @property
     def good(self) -> bool:
-        return self == Conduct()
+        return self == VersionBehaviour()
 
 
 @dataclass(frozen=True)
-class VersionTurns:
+class BehaviourChanges:
     """The new version begins to behave like this, once it had ``requests``."""
 
     when: When
-    conduct: Conduct
+    conduct: VersionBehaviour
     requests: int = 0
 
 
 # People and programs at the API
 
 
-class Edit(StrEnum):
+class GuardEdit(StrEnum):
     DELETE = "delete"
     BLUNT = "blunt"
     """Redefined so that it never fires."""
@@ -233,7 +233,7 @@ class Edit(StrEnum):
 @dataclass(frozen=True)
 class GuardEdited:
     when: When
-    edit: Edit
+    edit: GuardEdit
 
 
 class Command(StrEnum):
@@ -247,7 +247,7 @@ class Command(StrEnum):
 
 
 @dataclass(frozen=True)
-class PersonDoes:
+class ClientCommand:
     when: When
     command: Command
 
@@ -265,24 +265,24 @@ Fault = (
     | ClockSteps
     | WorkersHang
     | WorkersDie
-    | StartsFail
+    | WorkerStartsFail
     | ProxyDies
     | TargetFails
     | TargetBlind
     | TrafficStops
     | PagesDamaged
-    | VersionTurns
+    | BehaviourChanges
     | GuardEdited
-    | PersonDoes
+    | ClientCommand
 )
 
 
-def describe(fault: Fault) -> str:
+def describe_fault(fault: Fault) -> str:
     """One line for a timeline, without when."""
     words = [f"{f.name} {getattr(fault, f.name)}" for f in fields(fault) if f.name != "when"]
     return " ".join([type(fault).__name__, ", ".join(words)]).strip()
 
 
-def duration(fault: Fault) -> float:
+def fault_duration(fault: Fault) -> float:
     """Seconds until it is over by itself."""
     return float(getattr(fault, "seconds", 0.0) or getattr(fault, "absence", 0.0))

@@ -17,8 +17,8 @@ from tidegate.domain.traffic import RouteTable
 from tidegate.testing.invariants import expect
 from tidegate.testing.loops.clock import SimulatedClock
 from tidegate.testing.loops.guards import Guard
-from tidegate.testing.loops.machine import Machine, Tally
-from tidegate.testing.loops.workers import Worker
+from tidegate.testing.loops.machine import Machine, VersionTally
+from tidegate.testing.loops.workers import SimulatedWorker
 
 MAIN = "main"
 """The endpoint whose decisions are checked."""
@@ -42,7 +42,7 @@ I7 = "I7 what was accepted is kept"
 
 
 @dataclass
-class Decision:
+class RecordedDecision:
     """One change of a rollout's place, for people and for comparing two worlds."""
 
     at: float
@@ -53,14 +53,14 @@ class Decision:
 
 
 @dataclass
-class Truth:
+class GroundTruth:
     """Watches one world. ``innocent``: nothing that happens to the new version speaks against it."""
 
     machine: Machine
     clock: SimulatedClock
     innocent: bool
     record: Endpoint | None = None
-    decisions: list[Decision] = field(default_factory=list)
+    decisions: list[RecordedDecision] = field(default_factory=list)
     guards: list[Guard] = field(default_factory=list)
     timeline: list[tuple[float, str]] | None = None
     hindered_at: float = 0.0
@@ -93,7 +93,7 @@ class Truth:
 
     # What the edges report
 
-    def read(self, incarnation: int, worker: Worker, at: float) -> None:
+    def read(self, incarnation: int, worker: SimulatedWorker, at: float) -> None:
         """A page of counts was answered to that process."""
         self._reads.setdefault((incarnation, worker.id), deque(maxlen=12)).append(at)
 
@@ -124,7 +124,7 @@ class Truth:
         self._note_pause(was, after, decided)
         last = record.last if record else None
         self.begun |= {last.id} if last is not None else set()
-        if was is not None and was.old is not None and record is not None and _left_bake(was, record):
+        if was is not None and was.old is not None and record is not None and _has_left_bake(was, record):
             self._left(was, decided)
         self._keep(was, after, last)
         if self.innocent and record is not None:
@@ -135,9 +135,11 @@ class Truth:
     def _keep(self, was: Rollout | None, after: Rollout | None, last: Rollout | None) -> None:
         if after is not None:
             if was is None or (was.id, was.phase, was.stage) != (after.id, after.phase, after.stage):
-                self.decisions.append(Decision(self.now, after.id, str(after.phase), after.stage, after.reason))
+                self.decisions.append(
+                    RecordedDecision(self.now, after.id, str(after.phase), after.stage, after.reason)
+                )
         elif was is not None and last is not None:
-            self.decisions.append(Decision(self.now, last.id, str(last.phase), last.stage, last.reason))
+            self.decisions.append(RecordedDecision(self.now, last.id, str(last.phase), last.stage, last.reason))
             passed = last.phase is Phase.SUCCEEDED
             expect(not passed or last.id not in self.aborted, I7, "an aborted rollout has succeeded")
 
@@ -204,7 +206,7 @@ class Truth:
             return
         mine = {version[1]: tally for version, tally in tallies.items() if version[0] == MAIN}
         for guard in self.guards:
-            guard.second(_watched(guard, rollout, mine), self.now)
+            guard.second(_watched_tallies(guard, rollout, mine), self.now)
         self._outage += not self.machine.proxy_up
         self._count_exposure(rollout)
 
@@ -236,7 +238,7 @@ class Truth:
         return False
 
 
-def _left_bake(was: Rollout, after: Endpoint) -> bool:
+def _has_left_bake(was: Rollout, after: Endpoint) -> bool:
     if was.phase is not Phase.BAKING:
         return False
     rollout = after.rollout
@@ -245,7 +247,7 @@ def _left_bake(was: Rollout, after: Endpoint) -> bool:
     return rollout.id == was.id and (rollout.stage > was.stage or rollout.phase is Phase.TERMINATING)
 
 
-def _watched(guard: Guard, rollout: Rollout, tallies: dict[int, Tally]) -> Iterator[Tally]:
+def _watched_tallies(guard: Guard, rollout: Rollout, tallies: dict[int, VersionTally]) -> Iterator[VersionTally]:
     names = {rollout.new.generation: rollout.new.config_name}
     if rollout.old is not None:
         names[rollout.old.generation] = rollout.old.config_name

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tidegate.domain.alarm import Alarm
-from tidegate.testing.loops.machine import Tally
+from tidegate.testing.loops.machine import VersionTally
 
 SLACK = 2
 """Seconds in which what was counted is collected and judged."""
@@ -29,8 +29,8 @@ class Guard:
     def needed(self) -> int:
         return self.alarm.datapoints_to_alarm * self.alarm.period + SLACK
 
-    def second(self, tallies: Iterable[Tally], now: float) -> None:
-        value = _value(self.alarm, list(tallies))
+    def second(self, tallies: Iterable[VersionTally], now: float) -> None:
+        value = _statistic_value(self.alarm, list(tallies))
         breaches = value is not None and self.alarm.comparison.breaches(value, self.alarm.threshold)
         self.breaching = self.breaching + 1 if breaches else 0
         if self.breaching < self.needed:
@@ -39,11 +39,11 @@ class Guard:
             self.due_since = now
 
 
-def guard(alarm: Alarm) -> Guard:
+def make_guard(alarm: Alarm) -> Guard:
     return Guard(alarm, alarm.dimensions.get("EndpointConfigName"))
 
 
-def _value(alarm: Alarm, tallies: list[Tally]) -> float | None:
+def _statistic_value(alarm: Alarm, tallies: list[VersionTally]) -> float | None:
     """The statistic of one second; None without requests."""
     requests = sum(tally.requests for tally in tallies)
     if not requests:

@@ -19,7 +19,7 @@ from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL, SCALAB
 from tidegate.service.scaling_records import PolicyRecord, Scalable
 from tidegate.testing.loops.ground_truth import MAIN
 from tidegate.testing.loops.machine import Machine
-from tidegate.testing.loops.plans import NEW, NEXT, OLD, VARIANT, Neighbour, Plan
+from tidegate.testing.loops.plans import NEW, NEXT, OLD, VARIANT, Neighbour, WorldPlan
 from tidegate.testing.simulated_target import SimulatedFleet
 from tidegate.testing.world import START
 
@@ -29,30 +29,30 @@ NEIGHBOUR = "neighbour"
 
 
 @lru_cache(maxsize=64)
-def _config(name: str, count: int) -> tuple[Model, EndpointConfig]:
+def _make_config(name: str, count: int) -> tuple[Model, EndpointConfig]:
     model = Model(f"model-{name}", (Container("sample", data_url=f"file:///models/{name}"),), START)
     variant = ProductionVariant(VARIANT, model.name, count, "local", download_timeout=10, startup_timeout=10)
     return model, EndpointConfig(name, (variant,), START)
 
 
-def records(tx: Tx, plan: Plan, now: datetime) -> None:
+def write_records(tx: Tx, plan: WorldPlan, now: datetime) -> None:
     """Writes them all."""
     for name, count in ((OLD, plan.old_count), (NEW, plan.new_count), (NEXT, plan.new_count)):
-        model, config = _config(name, count)
+        model, config = _make_config(name, count)
         tx.put(MODEL, model.name, model, expect=0, now=now)
         tx.put(CONFIG, name, config, expect=0, now=now)
     for alarm in plan.guards:
         tx.put(ALARM, alarm.name, replace(alarm, configured_at=now), expect=0, now=now)
-    tx.put(ENDPOINT, MAIN, _serving(tx, MAIN, now), expect=0, now=now)
+    tx.put(ENDPOINT, MAIN, _make_endpoint(tx, MAIN, now), expect=0, now=now)
     if plan.neighbour is not None:
-        tx.put(ENDPOINT, NEIGHBOUR, _serving(tx, NEIGHBOUR, now), expect=0, now=now)
+        tx.put(ENDPOINT, NEIGHBOUR, _make_endpoint(tx, NEIGHBOUR, now), expect=0, now=now)
         for number in range(plan.neighbour.alarms):
-            tx.put(ALARM, f"n{number}", _costly(plan.neighbour, number, now), expect=0, now=now)
+            tx.put(ALARM, f"n{number}", _make_costly_alarm(plan.neighbour, number, now), expect=0, now=now)
     if plan.scaled:
-        tx.put(SCALABLE, _scalable(now).name, _scalable(now), expect=0, now=now)
+        tx.put(SCALABLE, _make_scalable(now).name, _make_scalable(now), expect=0, now=now)
 
 
-def _serving(tx: Tx, name: str, now: datetime) -> Endpoint:
+def _make_endpoint(tx: Tx, name: str, now: datetime) -> Endpoint:
     endpoint = Endpoint(name, now, now, generation=1)
     saved = tx.get(CONFIG, OLD)
     assert saved is not None
@@ -60,7 +60,7 @@ def _serving(tx: Tx, name: str, now: datetime) -> Endpoint:
     return desired_state.route(endpoint, 0)
 
 
-def _costly(neighbour: Neighbour, number: int, now: datetime) -> Alarm:
+def _make_costly_alarm(neighbour: Neighbour, number: int, now: datetime) -> Alarm:
     return Alarm(
         name=f"n{number}",
         namespace="AWS/SageMaker",
@@ -77,13 +77,13 @@ def _costly(neighbour: Neighbour, number: int, now: datetime) -> Alarm:
     )
 
 
-def _scalable(now: datetime) -> Scalable:
+def _make_scalable(now: datetime) -> Scalable:
     rule = PolicyRecord("p1", "arn", now, fast=Fast("fast", in_flight=2.0, smoothing=0.0, scale_in_window=5.0))
     target = ScalableTarget(MAIN, VARIANT, Dimension.INSTANCES, 1, 3, now)
     return Scalable("s1", target, (rule,))
 
 
-def update(tx: Tx, plan: Plan, now: datetime) -> None:
+def request_update(tx: Tx, plan: WorldPlan, now: datetime) -> None:
     """Somebody asks for the new version."""
     asked = Asked(NEW, plan.deployment, "sim")
     endpoints.update_endpoint(tx, MAIN, asked, rollout_id=FIRST, can=Capabilities(), now=now)

@@ -4,27 +4,27 @@ not change a decision."""
 from dataclasses import replace
 
 from tidegate.testing.invariants import expect
-from tidegate.testing.loops.ground_truth import Decision
-from tidegate.testing.loops.plans import Plan
-from tidegate.testing.loops.world import World
+from tidegate.testing.loops.ground_truth import RecordedDecision
+from tidegate.testing.loops.plans import WorldPlan
+from tidegate.testing.loops.world import LoopWorld
 
-APART = 3.0
+MAX_SHIFT = 3.0
 """Seconds by which the same decision may come earlier or later: tasks are interleaved otherwise."""
 I3 = "I3 no endpoint changes another's decision"
 
 
-def check(plan: Plan, timeline: list[tuple[float, str]] | None = None) -> World:
+def check_plan(plan: WorldPlan, timeline: list[tuple[float, str]] | None = None) -> LoopWorld:
     """Raises Broken. ``timeline`` gets what happens in the plan's own world."""
-    world = World(plan, timeline)
+    world = LoopWorld(plan, timeline)
     world.run()
     if plan.neighbour is not None:
-        alone = World(replace(plan, neighbour=None)).run()
-        _same(world.truth.decisions, alone.truth.decisions)
+        alone = LoopWorld(replace(plan, neighbour=None)).run()
+        _check_same_decisions(world.truth.decisions, alone.truth.decisions)
     return world
 
 
-def _same(beside: list[Decision], alone: list[Decision]) -> None:
+def _check_same_decisions(beside: list[RecordedDecision], alone: list[RecordedDecision]) -> None:
     told, expected = ([(d.rollout, d.phase, d.stage) for d in found] for found in (beside, alone))
     expect(told == expected, I3, f"{told} instead of {expected}")
     late = max((abs(one.at - other.at) for one, other in zip(beside, alone, strict=True)), default=0.0)
-    expect(late <= APART, I3, f"a decision came {late:.1f} s apart")
+    expect(late <= MAX_SHIFT, I3, f"a decision came {late:.1f} s apart")

@@ -14,22 +14,22 @@ from tidegate.domain.fleet import FleetId, ReplicaState
 from tidegate.domain.traffic import WHOLE, RouteTable
 from tidegate.ports.router import Passed
 from tidegate.testing.loops.clock import SimulatedClock
-from tidegate.testing.loops.faults import Conduct, Damage
+from tidegate.testing.loops.faults import PageDamage, VersionBehaviour
 from tidegate.testing.loops.virtual_loop import VirtualLoop
-from tidegate.testing.loops.workers import Worker
+from tidegate.testing.loops.workers import SimulatedWorker
 from tidegate.testing.simulated_target import SimulatedFleet, SimulatedTarget
 
-GOOD = Conduct()
+GOOD_BEHAVIOUR = VersionBehaviour()
 INVOCATION_TIMEOUT = 60.0
 """Seconds after which a request that is not answered has failed."""
-REMEMBERED = 190
+MAX_BACKLOG = 190
 """Seconds of traffic that are counted second by second when nobody looked for longer."""
 Version = tuple[str, int]
 """An endpoint and a generation."""
 
 
 @dataclass(slots=True)
-class Tally:
+class VersionTally:
     """What a version made of its requests in one second of real time. ``stuck``: not answered yet. What reached no
     worker speaks neither for nor against it, and is not counted."""
 
@@ -40,7 +40,7 @@ class Tally:
 
 
 @dataclass
-class Physics:
+class MachineTiming:
     """How long things take, in seconds."""
 
     startup: tuple[float, ...] = (1.0,)
@@ -55,7 +55,7 @@ class Machine(SimulatedTarget):
     """``supervised`` says whether a controller is there to supervise; ``changed`` is told which endpoint's fleets
     changed; ``ended`` gets the worker that is about to end gently."""
 
-    def __init__(self, loop: VirtualLoop, clock: SimulatedClock, physics: Physics, chance: Random) -> None:
+    def __init__(self, loop: VirtualLoop, clock: SimulatedClock, physics: MachineTiming, chance: Random) -> None:
         def draw(among: tuple[float, ...]) -> float:
             return among[int(chance.random() * len(among))]
 
@@ -63,16 +63,16 @@ class Machine(SimulatedTarget):
         self.loop, self.clock, self.physics = loop, clock, physics
         self.supervised: Callable[[], bool] = lambda: True
         self.changed: Callable[[str], None] = lambda endpoint: None
-        self.ended: Callable[[Worker], None] = lambda worker: None
+        self.ended: Callable[[SimulatedWorker], None] = lambda worker: None
         self.routed: Callable[[RouteTable], None] = lambda table: None
         self.proxy_up = True
         self.rates: dict[str, float] = {}
         """Endpoint -> requests per second."""
-        self.conducts: dict[Version, Conduct] = {}
-        self.turning: dict[Version, tuple[int, Conduct]] = {}
+        self.conducts: dict[Version, VersionBehaviour] = {}
+        self.turning: dict[Version, tuple[int, VersionBehaviour]] = {}
         """Versions whose conduct changes once they had so many requests."""
-        self.damages: dict[Version, Damage] = {}
-        self.tallies: dict[Version, Tally] = {}
+        self.damages: dict[Version, PageDamage] = {}
+        self.tallies: dict[Version, VersionTally] = {}
         self.had: dict[Version, int] = {}
         """Requests that a version had so far."""
         self.answered: dict[Version, int] = {}
@@ -81,9 +81,9 @@ class Machine(SimulatedTarget):
         self.unavailable: dict[FleetId, int] = {}
         """Requests that came before a proxy that was started anew had a worker of the fleet."""
         self.unserved: set[FleetId] = set()
-        self.workers: dict[FleetId, dict[int, Worker]] = {}
-        self.gone: list[Worker] = []
-        self._electable: dict[FleetId, list[Worker]] = {}
+        self.workers: dict[FleetId, dict[int, SimulatedWorker]] = {}
+        self.gone: list[SimulatedWorker] = []
+        self._electable: dict[FleetId, list[SimulatedWorker]] = {}
         self._carried: dict[FleetId, float] = {}
         self._deferred: list[Callable[[], None]] = []
         self._counted_to = 0.0
@@ -138,7 +138,7 @@ class Machine(SimulatedTarget):
             self.unanswered[id] = self.unanswered.get(id, 0) + gone.in_flight
         for number, state in fleet.replicas.items():
             if state is ReplicaState.READY and number not in workers:
-                workers[number] = Worker(id, number, now)
+                workers[number] = SimulatedWorker(id, number, now)
         if self.fleets.get(id) is not fleet:
             self.workers.pop(id, None)
         self._elect(fleet)
@@ -166,13 +166,13 @@ class Machine(SimulatedTarget):
             self.loop.at(self.loop.now + self.physics.check, partial(self._found_down, fleet, worker))
             self.later(self.physics.replace, partial(self._replace, fleet, worker))
 
-    def _found_down(self, fleet: SimulatedFleet, worker: Worker) -> None:
+    def _found_down(self, fleet: SimulatedFleet, worker: SimulatedWorker) -> None:
         self.advance()
         worker.up = False
         self._elect(fleet)
         self.changed(fleet.spec.id.endpoint)
 
-    def _replace(self, fleet: SimulatedFleet, worker: Worker) -> None:
+    def _replace(self, fleet: SimulatedFleet, worker: SimulatedWorker) -> None:
         if fleet.replicas.pop(worker.number, None) is not None:
             self.settle(fleet)
 
@@ -228,9 +228,9 @@ class Machine(SimulatedTarget):
     def advance(self) -> None:
         """Counts the requests up to now."""
         now, offset = self.loop.now, self.clock.offset
-        if now - self._counted_to > REMEMBERED:
-            self._count(now - REMEMBERED - self._counted_to, floor(self._counted_to + offset))
-            self._counted_to = now - REMEMBERED
+        if now - self._counted_to > MAX_BACKLOG:
+            self._count(now - MAX_BACKLOG - self._counted_to, floor(self._counted_to + offset))
+            self._counted_to = now - MAX_BACKLOG
         while self._counted_to < now:
             second = floor(self._counted_to + offset + 1e-9)
             end = min(now, second + 1 - offset)
@@ -253,7 +253,7 @@ class Machine(SimulatedTarget):
         version = (id.endpoint, id.generation)
         tally = self.tallies.get(version)
         if tally is None:
-            tally = self.tallies[version] = Tally()
+            tally = self.tallies[version] = VersionTally()
         had = self.had[version] = self.had.get(version, 0) + count
         if version in self.turning and had >= self.turning[version][0]:
             self.conducts[version] = self.turning.pop(version)[1]
@@ -265,10 +265,17 @@ class Machine(SimulatedTarget):
             counts[id] = counts.get(id, 0) + count
             return
         before = tally.requests - tally.failed
-        self._share_out(workers, self.conducts.get(version, GOOD), count, second, tally)
+        self._share_out(workers, self.conducts.get(version, GOOD_BEHAVIOUR), count, second, tally)
         self.answered[version] = self.answered.get(version, 0) + tally.requests - tally.failed - before
 
-    def _share_out(self, workers: list[Worker], conduct: Conduct, count: int, second: int, tally: Tally) -> None:
+    def _share_out(
+        self,
+        workers: list[SimulatedWorker],
+        conduct: VersionBehaviour,
+        count: int,
+        second: int,
+        tally: VersionTally,
+    ) -> None:
         each, more = divmod(count, len(workers))
         for place, worker in enumerate(workers):
             if share := each + (place < more):
@@ -276,7 +283,9 @@ class Machine(SimulatedTarget):
         if more:
             workers.append(workers.pop(0))
 
-    def _answer(self, worker: Worker, conduct: Conduct, count: int, second: int, tally: Tally) -> None:
+    def _answer(
+        self, worker: SimulatedWorker, conduct: VersionBehaviour, count: int, second: int, tally: VersionTally
+    ) -> None:
         if worker.hung or not conduct.answers:
             worker.held.append((self.loop.now, count))
             tally.stuck += count

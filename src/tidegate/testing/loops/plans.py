@@ -7,17 +7,17 @@ from typing import Any
 
 from tidegate.domain.alarm import Alarm, Comparison, MissingData
 from tidegate.domain.rollout import DeploymentConfig, Phase
-from tidegate.testing.faults import Side, When
+from tidegate.testing.faults import RolloutSide, When
 from tidegate.testing.loops import faults as f
-from tidegate.testing.loops.faults import Command, Conduct, Damage, Edit, Fault
+from tidegate.testing.loops.faults import Command, Fault, GuardEdit, PageDamage, VersionBehaviour
 from tidegate.testing.loops.ground_truth import MAIN
-from tidegate.testing.loops.machine import Physics
+from tidegate.testing.loops.machine import MachineTiming
 from tidegate.testing.samples import all_at_once, canary, linear, percent, rolling
 from tidegate.testing.world import START
 
 VARIANT = "AllTraffic"
 OLD, NEW, NEXT = "v1", "v2", "v3"
-LONGEST = 900.0
+MAX_DURATION = 900.0
 """Virtual seconds that a world may take."""
 
 
@@ -26,7 +26,7 @@ class Neighbour:
     """Another endpoint on the same platform: its requests, what its pages look like, and its alarms."""
 
     rate: float
-    damage: Damage | None
+    damage: PageDamage | None
     alarms: int = 0
     periods: int = 0
     """Of each alarm."""
@@ -35,7 +35,7 @@ class Neighbour:
 
 
 @dataclass(frozen=True)
-class Plan:
+class WorldPlan:
     """``second``: where in a second of the wall clock the world begins."""
 
     seed: int
@@ -44,7 +44,7 @@ class Plan:
     deployment: DeploymentConfig
     guards: tuple[Alarm, ...]
     rate: float
-    physics: Physics
+    physics: MachineTiming
     faults: tuple[Fault, ...]
     neighbour: Neighbour | None = None
     scaled: bool = False
@@ -54,45 +54,49 @@ class Plan:
     def innocent(self) -> bool:
         """Nothing that happens to the new version speaks against it."""
         missing = any(alarm.missing is MissingData.BREACHING for alarm in self.guards)
-        return not missing and not any(_speaks_against(fault) for fault in self.faults)
+        return not missing and not any(_harms_new_version(fault) for fault in self.faults)
 
 
-def _speaks_against(fault: Fault) -> bool:
+def _harms_new_version(fault: Fault) -> bool:
     match fault:
-        case f.VersionTurns(conduct=conduct):
+        case f.BehaviourChanges(conduct=conduct):
             return not conduct.good
         case f.GuardEdited(edit=edit):
-            return edit is Edit.SET_ALARM
-        case f.WorkersHang() | f.WorkersDie() | f.PagesDamaged() | f.StartsFail():
+            return edit is GuardEdit.SET_ALARM
+        case f.WorkersHang() | f.WorkersDie() | f.PagesDamaged() | f.WorkerStartsFail():
             return True
     return False
 
 
-def draw(seed: int) -> Plan:
+def draw_plan(seed: int) -> WorldPlan:
     """The plan of a seed. Guards see what they are there for: their windows fit into every bake."""
     chance = Random(f"plan {seed}")
     pick = chance.choice
     evidence = chance.random() < 0.15
     names = pick((("errors",), ("errors",), ("latency",), ("errors", "latency")))
-    guards = tuple(_guard(chance, name, evidence) for name in names)
+    guards = tuple(_draw_guard(chance, name, evidence) for name in names)
     window = max(alarm.period * alarm.evaluation_periods for alarm in guards) + 3
     rolls = chance.random() < 0.15
     count = 2 if rolls else pick((1, 1, 2))
-    neighbour = _neighbour(chance) if chance.random() < 0.12 else None
-    plan = Plan(
+    neighbour = _draw_neighbour(chance) if chance.random() < 0.12 else None
+    plan = WorldPlan(
         seed=seed,
         old_count=pick((count, count, 2)),
         new_count=count,
-        deployment=replace(_deployment(chance, rolls, window + pick((0, 1, 3)), names), require_evidence=evidence),
+        deployment=replace(
+            _draw_deployment(chance, rolls, window + pick((0, 1, 3)), names), require_evidence=evidence
+        ),
         guards=guards,
         rate=float(pick((8, 12, 30))),
-        physics=Physics((pick((0.3, 1.0, 2.5)),), (pick((0.1, 0.5, 2.0)),), pick((1.0, 2.0)), pick((4.0, 8.0))),
+        physics=MachineTiming(
+            (pick((0.3, 1.0, 2.5)),), (pick((0.1, 0.5, 2.0)),), pick((1.0, 2.0)), pick((4.0, 8.0))
+        ),
         faults=(),
         neighbour=neighbour,
         scaled=chance.random() < 0.08,
         second=chance.random(),
     )
-    drawn = list(_versions(chance))
+    drawn = list(_draw_behaviour(chance))
     if neighbour is not None:
         drawn = [fault for fault in drawn if fault.when == When()]  # the others come too close to call
     else:
@@ -101,11 +105,11 @@ def draw(seed: int) -> Plan:
         kinds += [pick(REPLICAS) for _ in range(pick((0, 0, 0, 0, 1)))]
         drawn += [kind(chance) for kind in kinds]
         if chance.random() < 0.04:
-            drawn += _together(chance)
+            drawn += _draw_unattended_deaths(chance)
     return replace(plan, faults=tuple(drawn))
 
 
-def _guard(chance: Random, name: str, evidence: bool) -> Alarm:
+def _draw_guard(chance: Random, name: str, evidence: bool) -> Alarm:
     """Where evidence is required, a guard on one config alone would hold the rollout of any other for ever."""
     period = chance.choice((1, 1, 1, 1, 5, 10))
     periods = chance.choice((1, 2, 3)) if period == 1 else 1
@@ -129,7 +133,7 @@ def _guard(chance: Random, name: str, evidence: bool) -> Alarm:
     )
 
 
-def _deployment(chance: Random, rolls: bool, wait: int, alarms: tuple[str, ...]) -> DeploymentConfig:
+def _draw_deployment(chance: Random, rolls: bool, wait: int, alarms: tuple[str, ...]) -> DeploymentConfig:
     size = percent(chance.choice((25, 50)))
     if rolls:
         return rolling(percent(50), wait, chance.choice((None, percent(50))), alarms)
@@ -141,47 +145,47 @@ def _deployment(chance: Random, rolls: bool, wait: int, alarms: tuple[str, ...])
     return all_at_once(wait, alarms)
 
 
-FAILS = Conduct(errors=1.0)
+FAILS = VersionBehaviour(errors=1.0)
 BAD = (
     FAILS,
     FAILS,
-    Conduct(errors=1.0, latency=2_000_000),
-    Conduct(errors=0.5),
-    Conduct(latency=3_000_000),
-    Conduct(answers=False),
+    VersionBehaviour(errors=1.0, latency=2_000_000),
+    VersionBehaviour(errors=0.5),
+    VersionBehaviour(latency=3_000_000),
+    VersionBehaviour(answers=False),
 )
 
 
-def _versions(chance: Random) -> list[Fault]:
+def _draw_behaviour(chance: Random) -> list[Fault]:
     """How the new version behaves."""
     bad = chance.choice(BAD)
     drawn = chance.random()
     if drawn < 0.35:
         return []
     if drawn < 0.7:
-        return [f.VersionTurns(When(), bad)]
+        return [f.BehaviourChanges(When(), bad)]
     if drawn < 0.9:
-        return [f.VersionTurns(_when(chance), bad, chance.choice((0, 0, 10, 100)))]
-    begin = _when(chance)
+        return [f.BehaviourChanges(_draw_when(chance), bad, chance.choice((0, 0, 10, 100)))]
+    begin = _draw_when(chance)
     end = replace(begin, after=begin.after + chance.choice((2.0, 5.0, 15.0)))
-    return [f.VersionTurns(begin, bad), f.VersionTurns(end, Conduct())]
+    return [f.BehaviourChanges(begin, bad), f.BehaviourChanges(end, VersionBehaviour())]
 
 
-def _together(chance: Random) -> list[Fault]:
+def _draw_unattended_deaths(chance: Random) -> list[Fault]:
     """Workers die while no controller is there to collect what they counted."""
-    begin, away = _when(chance), chance.choice((4.0, 7.0, 12.0))
+    begin, away = _draw_when(chance), chance.choice((4.0, 7.0, 12.0))
     death = replace(begin, after=begin.after + away * chance.choice((0.5, 0.9, 1.0)))
     gap = chance.choice((f.ControllerDies(begin, 0, away), f.ControllerFreezes(begin, away)))
-    return [gap, f.WorkersDie(death, Side.NEW, 2)]
+    return [gap, f.WorkersDie(death, RolloutSide.NEW, 2)]
 
 
-def _neighbour(chance: Random) -> Neighbour:
+def _draw_neighbour(chance: Random) -> Neighbour:
     if chance.random() < 0.35:
         return Neighbour(10.0, None, chance.choice((5, 20)), 60, chance.choice((0.002, 0.01, 0.05)))
-    return Neighbour(20.0, chance.choice(list(Damage)))
+    return Neighbour(20.0, chance.choice(list(PageDamage)))
 
 
-def _when(chance: Random) -> When:
+def _draw_when(chance: Random) -> When:
     phase = chance.choice(PHASES)
     whole = chance.choice((0.0, 0.0, 0.4, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 11.0))
     after = whole + chance.choice((0.0, chance.random()))
@@ -204,14 +208,14 @@ def _seconds(*among: float) -> Callable[[Random], float]:
 
 
 def _of(kind: Callable[..., Fault], **members: Callable[[Random], Any]) -> Callable[[Random], Fault]:
-    return lambda chance: kind(_when(chance), **{name: member(chance) for name, member in members.items()})
+    return lambda chance: kind(_draw_when(chance), **{name: member(chance) for name, member in members.items()})
 
 
 def _among(*values: Any) -> Callable[[Random], Any]:
     return lambda chance: chance.choice(values)
 
 
-_side = _among(Side.OLD, Side.NEW, Side.NEW)
+_side = _among(RolloutSide.OLD, RolloutSide.NEW, RolloutSide.NEW)
 Drawer = Callable[[Random], Fault]
 PLATFORM: tuple[Drawer, ...] = (
     _of(f.ControllerDies, awaits=lambda c: c.randrange(60), absence=_seconds(0.2, 2.0, 5.0, 12.0, 30.0, 200.0)),
@@ -231,14 +235,14 @@ PLATFORM: tuple[Drawer, ...] = (
     _of(f.TrafficStops, seconds=_seconds(2.0, 5.0, 12.0)),
 )
 PEOPLE: tuple[Drawer, ...] = (
-    _of(f.GuardEdited, edit=_among(*Edit)),
-    _of(f.GuardEdited, edit=_among(Edit.DELETE, Edit.BLUNT, Edit.RETARGET)),
-    _of(f.PersonDoes, command=_among(*Command)),
-    _of(f.PersonDoes, command=_among(Command.TOUCH)),
+    _of(f.GuardEdited, edit=_among(*GuardEdit)),
+    _of(f.GuardEdited, edit=_among(GuardEdit.DELETE, GuardEdit.BLUNT, GuardEdit.RETARGET)),
+    _of(f.ClientCommand, command=_among(*Command)),
+    _of(f.ClientCommand, command=_among(Command.TOUCH)),
 )
 REPLICAS: tuple[Drawer, ...] = (
     _of(f.WorkersHang, side=_side, count=_among(1, 2)),
     _of(f.WorkersDie, side=_side, count=_among(1, 2)),
-    _of(f.PagesDamaged, seconds=_seconds(*SHORT), side=_side, damage=_among(*Damage)),
-    _of(f.StartsFail, side=_side, seconds=_seconds(*SHORT)),
+    _of(f.PagesDamaged, seconds=_seconds(*SHORT), side=_side, damage=_among(*PageDamage)),
+    _of(f.WorkerStartsFail, side=_side, seconds=_seconds(*SHORT)),
 )

@@ -3,17 +3,17 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from tidegate.testing.invariants import Broken
-from tidegate.testing.loops.faults import Fault, describe
-from tidegate.testing.loops.isolation import check
-from tidegate.testing.loops.plans import Plan, draw
+from tidegate.testing.invariants import InvariantBroken
+from tidegate.testing.loops.faults import Fault, describe_fault
+from tidegate.testing.loops.isolation import check_plan
+from tidegate.testing.loops.plans import WorldPlan, draw_plan
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedWorld:
     """``keep``: places in the seed's list of faults that are needed for it to fail."""
 
-    plan: Plan
+    plan: WorldPlan
     keep: tuple[int, ...]
     message: str
     timeline: tuple[str, ...]
@@ -27,37 +27,37 @@ class Failure:
         return "\n".join((f"seed {self.plan.seed}: {self.message}", f"replay: {self.command}", *self.timeline))
 
 
-def first_failure(seeds: Iterable[int]) -> Failure | None:
+def first_failure(seeds: Iterable[int]) -> FailedWorld | None:
     """The first seed whose world breaks an invariant, shrunk."""
     for seed in seeds:
-        plan = draw(seed)
-        if broken(plan) is not None:
+        plan = draw_plan(seed)
+        if find_broken(plan) is not None:
             return shrink(plan)
     return None
 
 
-def broken(plan: Plan) -> str | None:
+def find_broken(plan: WorldPlan) -> str | None:
     """What does not hold in that world; None: all holds."""
     try:
-        check(plan)
-    except Broken as error:
+        check_plan(plan)
+    except InvariantBroken as error:
         return str(error)
     return None
 
 
-def kept(plan: Plan, places: Sequence[int]) -> Plan:
+def keep_faults(plan: WorldPlan, places: Sequence[int]) -> WorldPlan:
     return replace(plan, faults=tuple(plan.faults[place] for place in places))
 
 
-def shrink(plan: Plan) -> Failure:
+def shrink(plan: WorldPlan) -> FailedWorld:
     """Leaves out faults as long as the world still breaks the same invariant (delta debugging: halves, then smaller
     parts, then one by one)."""
     everything = tuple(range(len(plan.faults)))
-    which = _invariant(broken(plan) or "")
+    which = _invariant_of(find_broken(plan) or "")
 
     def fails(places: Sequence[int]) -> bool:
-        message = broken(kept(plan, places))
-        return message is not None and _invariant(message) == which
+        message = find_broken(keep_faults(plan, places))
+        return message is not None and _invariant_of(message) == which
 
     needed, parts = list(everything), 2
     while needed:
@@ -73,26 +73,29 @@ def shrink(plan: Plan) -> Failure:
     return replay(plan, tuple(needed))
 
 
-def replay(plan: Plan, places: tuple[int, ...]) -> Failure:
+def replay(plan: WorldPlan, places: tuple[int, ...]) -> FailedWorld:
     """The world with these faults, its timeline written down. ``message`` is empty when all holds."""
     timeline: list[tuple[float, str]] = []
     message = ""
     try:
-        check(kept(plan, places), timeline)
-    except Broken as error:
+        check_plan(keep_faults(plan, places), timeline)
+    except InvariantBroken as error:
         message = str(error)
     lines = [f"{at:9.3f} s  {text}" for at, text in timeline]
-    return Failure(plan, places, message, (*_described(plan, places), *lines))
+    return FailedWorld(plan, places, message, (*_describe_plan(plan, places), *lines))
 
 
-def _described(plan: Plan, places: Sequence[int]) -> list[str]:
+def _describe_plan(plan: WorldPlan, places: Sequence[int]) -> list[str]:
     stages = plan.deployment.rolling or plan.deployment.blue_green
     guards = ", ".join(
         f"{one.name} {one.statistic} > {one.threshold:g}, "
         f"{one.datapoints_to_alarm} of {one.evaluation_periods} x {one.period} s"
         for one in plan.guards
     )
-    faults = [f"fault {place}: {_when(plan.faults[place])}: {describe(plan.faults[place])}" for place in places]
+    faults = [
+        f"fault {place}: {_describe_when(plan.faults[place])}: {describe_fault(plan.faults[place])}"
+        for place in places
+    ]
     return [
         f"rollout: {stages}",
         f"guards: {guards}; {plan.rate:g} requests/s; neighbour {plan.neighbour}",
@@ -100,12 +103,12 @@ def _described(plan: Plan, places: Sequence[int]) -> list[str]:
     ]
 
 
-def _when(fault: Fault) -> str:
+def _describe_when(fault: Fault) -> str:
     when = fault.when
     if when.phase is None:
         return f"{when.after:.1f} s after the start"
     return f"{when.after:.2f} s after {when.phase} no. {when.nth}"
 
 
-def _invariant(message: str) -> str:
+def _invariant_of(message: str) -> str:
     return message.split(" ", 1)[0]

@@ -21,7 +21,7 @@ from typing import Any, TypeVarTuple
 
 Ts = TypeVarTuple("Ts")
 
-MOST_STEPS = 20_000
+MAX_STEPS = 20_000
 """Steps at one instant: more mean that the loops spin without waiting for anything."""
 
 
@@ -153,8 +153,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._idle_steps += 1
         if self._counted is not None:
             self._count_down(self._counted)
-        if self._idle_steps > MOST_STEPS:
-            raise Livelock(f"{MOST_STEPS} steps at {self.now:.3f} s without any time passing")
+        if self._idle_steps > MAX_STEPS:
+            raise Livelock(f"{MAX_STEPS} steps at {self.now:.3f} s without any time passing")
         return True
 
     def _count_down(self, event: Callable[[], None]) -> None:

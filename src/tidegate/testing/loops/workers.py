@@ -9,9 +9,9 @@ import msgspec
 from tidegate.domain.fleet import FleetId
 from tidegate.monitoring import sketch
 from tidegate.testing.loops.clock import EPOCH
-from tidegate.testing.loops.faults import Damage
+from tidegate.testing.loops.faults import PageDamage
 
-KEPT = 180
+KEPT_SECONDS = 180
 """Seconds that a worker remembers."""
 OVERHEAD = 200
 """Microseconds of each request outside the model."""
@@ -22,7 +22,7 @@ _index = lru_cache(maxsize=1024)(sketch.index)
 
 
 @dataclass(slots=True)
-class Counted:
+class SecondCounts:
     """What one worker counted in one second of the wall clock, which began at ``since`` in real time; ``latencies``:
     microseconds -> requests, ``ages``: the same of requests that still wait. ``shown``: on a page that was read."""
 
@@ -41,7 +41,7 @@ class Counted:
 
 
 @dataclass(slots=True, eq=False)
-class Worker:
+class SimulatedWorker:
     """One replica's process. ``up``: the proxy gives it requests. ``held``: requests that it does not answer, with
     the time at which they came."""
 
@@ -55,7 +55,7 @@ class Worker:
     answered: int = 0
     """Requests that it answered well since it started."""
     failed: int = 0
-    seconds: dict[int, Counted] = field(default_factory=dict)
+    seconds: dict[int, SecondCounts] = field(default_factory=dict)
     held: list[tuple[float, int]] = field(default_factory=list)
     read: int = 0
     """Seconds before this one were read."""
@@ -71,12 +71,12 @@ class Worker:
         self.answered += requests - failed
         self.failed += failed
 
-    def _counted(self, second: int, now: float) -> Counted:
+    def _counted(self, second: int, now: float) -> SecondCounts:
         self.rewind(second)
         counted = self.seconds.get(second)
         if counted is None:
-            counted = self.seconds[second] = Counted(now)
-            while len(self.seconds) > KEPT:
+            counted = self.seconds[second] = SecondCounts(now)
+            while len(self.seconds) > KEPT_SECONDS:
                 oldest = self.seconds.pop(min(self.seconds))
                 if not oldest.shown:
                     self.unread.append(oldest.since)
@@ -86,21 +86,21 @@ class Worker:
     def in_flight(self) -> int:
         return sum(count for _, count in self.held)
 
-    def page(self, since: int, before: int, now: float, damage: Damage | None) -> bytes:
+    def page(self, since: int, before: int, now: float, damage: PageDamage | None) -> bytes:
         """The counts of the seconds ``since <= s < before`` that are over ``now`` (epoch seconds), as JSON."""
-        now -= LATE if damage is Damage.LATE else 0
+        now -= LATE if damage is PageDamage.LATE else 0
         self.rewind(int(now) - EPOCH)
         self.read = max(self.read, min(since, int(now)) - EPOCH)
-        if damage is Damage.GARBAGE:
+        if damage is PageDamage.GARBAGE:
             return b'{"seconds": [{"second": 1' if int(now) % 2 else b'{"in_flight": "many"}'
         end = min(before, int(now)) - EPOCH
         places = [at for at in sorted(self.seconds) if since - EPOCH <= at < end]
         for at in places:
             self.seconds[at].shown = True
-        shown = [_second(at + EPOCH, self.seconds[at]) for at in places]
+        shown = [_render_second(at + EPOCH, self.seconds[at]) for at in places]
         page = {"now": now, "in_flight": self.in_flight, "answered": self.answered, "seconds": shown}
         if damage is not None:
-            _spoil(page, shown, damage)
+            _damage_page(page, shown, damage)
         return msgspec.json.encode(page)
 
     def lost(self, since: float, until: float) -> int:
@@ -128,23 +128,23 @@ class Worker:
                 ages[age] = ages.get(age, 0) + count
 
 
-def _second(at: int, counted: Counted) -> dict[str, Any]:
+def _render_second(at: int, counted: SecondCounts) -> dict[str, Any]:
     series = []
     if counted.ages:
-        series.append({"name": "InFlightLatency", "dimensions": {}, "spread": _spread(counted.ages)})
+        series.append({"name": "InFlightLatency", "dimensions": {}, "spread": _render_sketch(counted.ages)})
     return {
         "second": at,
         "invocations": counted.requests,
         "4xx": 0,
         "5xx": counted.failed,
         "model_errors": counted.failed,
-        "latency": _spread(counted.latencies),
-        "overhead": _spread({OVERHEAD: counted.requests}),
+        "latency": _render_sketch(counted.latencies),
+        "overhead": _render_sketch({OVERHEAD: counted.requests}),
         "series": series,
     }
 
 
-def _spread(values: dict[int, int]) -> dict[str, Any]:
+def _render_sketch(values: dict[int, int]) -> dict[str, Any]:
     some = {value: count for value, count in values.items() if count}
     if not some:
         return {"count": 0, "total": 0, "low": 0, "high": 0, "bins": {}}
@@ -155,12 +155,12 @@ def _spread(values: dict[int, int]) -> dict[str, Any]:
     return {"count": sum(some.values()), "total": total, "low": min(some), "high": max(some), "bins": bins}
 
 
-def _spoil(page: dict[str, Any], seconds: list[dict[str, Any]], damage: Damage) -> None:
+def _damage_page(page: dict[str, Any], seconds: list[dict[str, Any]], damage: PageDamage) -> None:
     for second in seconds:
         match damage:
-            case Damage.NULL:
+            case PageDamage.NULL:
                 second["latency"]["total"] = float("inf")  # JSON has no infinity: it is written as null
-            case Damage.INFINITE:
+            case PageDamage.INFINITE:
                 second["latency"] = {
                     "count": 1,
                     "total": HUGE,
@@ -171,11 +171,11 @@ def _spoil(page: dict[str, Any], seconds: list[dict[str, Any]], damage: Damage) 
                 noted = {"count": 1, "total": HUGE, "low": -HUGE, "high": HUGE, "bins": {0: 1}}
                 for name, dimensions in (("MirrorDifference", {}), ("Invocations", {"TargetModel": "x"})):
                     second["series"].append({"name": name, "dimensions": dimensions, "spread": noted})
-            case Damage.CONTRADICTORY:
+            case PageDamage.CONTRADICTORY:
                 second["5xx"] = second["invocations"] * 1000 + 1
                 second["4xx"] = -second["invocations"]
                 second["latency"] = {"count": 3, "total": -1, "low": 9e9, "high": -9e9, "bins": {5: -3, "x": 1e18}}
-            case Damage.FUTURE:
+            case PageDamage.FUTURE:
                 second["second"] += (-1) ** second["second"] * 7200
-    if damage is Damage.CONTRADICTORY:
+    if damage is PageDamage.CONTRADICTORY:
         page["in_flight"], page["answered"] = -5, "many"

@@ -14,20 +14,20 @@ from tidegate.domain.rollout import Phase
 from tidegate.ports.store import JournalLine
 from tidegate.rollout import desired_state
 from tidegate.service.record_kinds import ALARM, ENDPOINT
-from tidegate.testing.invariants import Broken, expect
+from tidegate.testing.invariants import InvariantBroken, expect
 from tidegate.testing.loops import fault_effects, initial_records
 from tidegate.testing.loops.clients import Clients
 from tidegate.testing.loops.clock import EPOCH, SimulatedClock
-from tidegate.testing.loops.controller import Edges, Loops, Notebook, join_loops, run_loops
+from tidegate.testing.loops.controller import CoverageFile, Edges, Loops, join_loops, run_loops
 from tidegate.testing.loops.database import DatabaseServer, DatabaseThread, SimulatedMetrics, SimulatedStore
-from tidegate.testing.loops.edges import TargetEdge, Trouble
-from tidegate.testing.loops.faults import Damage, Fault, describe
-from tidegate.testing.loops.ground_truth import I7, MAIN, Truth
-from tidegate.testing.loops.guards import Guard, guard
+from tidegate.testing.loops.edges import TargetEdge, TargetTrouble
+from tidegate.testing.loops.faults import Fault, PageDamage, describe_fault
+from tidegate.testing.loops.ground_truth import I7, MAIN, GroundTruth
+from tidegate.testing.loops.guards import Guard, make_guard
 from tidegate.testing.loops.machine import Machine
-from tidegate.testing.loops.plans import LONGEST, Plan
+from tidegate.testing.loops.plans import MAX_DURATION, WorldPlan
 from tidegate.testing.loops.virtual_loop import VirtualLoop
-from tidegate.testing.loops.workers import Worker
+from tidegate.testing.loops.workers import SimulatedWorker
 from tidegate.testing.memory_store import MemoryTx
 
 RETRY_START = 1.0
@@ -40,7 +40,7 @@ I6 = "I6 every rollout ends once the faults are over"
 
 
 @dataclass
-class Numbered:
+class SequentialIds:
     """Ports.clock.Ids."""
 
     count: int = 0
@@ -50,10 +50,10 @@ class Numbered:
         return f"{kind}-{self.count}"
 
 
-class World:
+class LoopWorld:
     """``run`` raises Broken with the invariant that does not hold."""
 
-    def __init__(self, plan: Plan, timeline: list[tuple[float, str]] | None = None) -> None:
+    def __init__(self, plan: WorldPlan, timeline: list[tuple[float, str]] | None = None) -> None:
         self.plan = plan
         self.loop = VirtualLoop(Random(f"loop {plan.seed}"))
         self.chance = Random(f"edges {plan.seed}")
@@ -61,11 +61,11 @@ class World:
         self.clock.offset = plan.second
         self.server = DatabaseServer(self.loop, self.chance, self._committed)
         self.machine = Machine(self.loop, self.clock, plan.physics, self.chance)
-        self.truth = Truth(self.machine, self.clock, plan.innocent)
+        self.truth = GroundTruth(self.machine, self.clock, plan.innocent)
         self.truth.timeline = timeline
-        self.trouble = Trouble()
-        self.notebook = Notebook(self.server)
-        self.ids = Numbered()
+        self.trouble = TargetTrouble()
+        self.coverage_file = CoverageFile(self.server)
+        self.ids = SequentialIds()
         self.target: TargetEdge | None = None
         self.loops: Loops | None = None
         self.clients = Clients(self)
@@ -75,7 +75,7 @@ class World:
         self._waiting = list(plan.faults)
         self._entries: dict[Phase, int] = {}
         self._done_since: float | None = None
-        self._broken: Broken | None = None
+        self._broken: InvariantBroken | None = None
         self.machine.supervised = lambda: self.running and not self.loop.frozen
         self.machine.changed = self._fleet_changed
         self.machine.ended = self._worker_ended
@@ -89,7 +89,7 @@ class World:
     def _prepare(self) -> None:
         now, plan = self.clock.now(), self.plan
         tx = MemoryTx(self.server.records, self.server.journal, as_json=False)
-        initial_records.records(tx, plan, now)
+        initial_records.write_records(tx, plan, now)
         for name in (MAIN, initial_records.NEIGHBOUR):
             saved = tx.get(ENDPOINT, name)
             if saved is not None:
@@ -101,21 +101,21 @@ class World:
             if plan.neighbour.damage is not None:
                 self.machine.damages[initial_records.NEIGHBOUR, 1] = plan.neighbour.damage
         before = len(self.server.journal)
-        initial_records.update(tx, plan, now)
+        initial_records.request_update(tx, plan, now)
         for line in self.server.journal[before:]:
             self._committed(line)
         for fault in [fault for fault in self._waiting if fault.when.phase is None]:
             self._waiting.remove(fault)
-            self.loop.at(fault.when.after, partial(self.happen, fault))
+            self.loop.at(fault.when.after, partial(self.inject, fault))
         self.loop.at(1.0, self._second)
         self.loop.at(0.0, self.start)
 
-    def run(self) -> "World":
-        with _logging(self.truth), _closing(self):
+    def run(self) -> "LoopWorld":
+        with _log_to_timeline(self.truth), _close_at_end(self):
             try:
-                self.loop.run(LONGEST)
+                self.loop.run(MAX_DURATION)
             except AssertionError as error:
-                self._break(error if isinstance(error, Broken) else Broken(str(error)))
+                self._break(error if isinstance(error, InvariantBroken) else InvariantBroken(str(error)))
             if self._broken is not None:
                 raise self._broken
             expect(not self.loop.errors, "I0 nothing fails unheard", self.loop.errors[:1])
@@ -133,7 +133,7 @@ class World:
         adopted = self.loop.now + (self.chance.choice((0.1, 0.5, 1.2)) if truth.incarnation > 1 else 0.0)
         self.target = TargetEdge(self.machine, self.trouble, truth, self.chance, truth.incarnation, adopted)
         store, metrics = SimulatedStore(thread), SimulatedMetrics(thread)
-        self.loops = join_loops(Edges(store, metrics, self.clock, self.ids, self.target, self.notebook))
+        self.loops = join_loops(Edges(store, metrics, self.clock, self.ids, self.target, self.coverage_file))
         self.clients.store = store
         self.machine.take_up()
         task = self.loop.create_task(run_loops(self.loops, self.clock))
@@ -143,7 +143,7 @@ class World:
         """It could not start, or a loop of it has failed: whoever supervises it starts it again."""
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, TidegateError):
-            self._break(Broken(f"I0 the loops do not fail: {error!r}"))
+            self._break(InvariantBroken(f"I0 the loops do not fail: {error!r}"))
             return
         self.truth.note(f"controller exits: {error}")
         self.loop.at(self.loop.now, partial(self.die, RETRY_START))
@@ -164,7 +164,7 @@ class World:
         if self.loops is not None and not self.loop.frozen:
             self.loops.engine.kick(endpoint)
 
-    def _worker_ended(self, worker: Worker) -> None:
+    def _worker_ended(self, worker: SimulatedWorker) -> None:
         """The supervisor reads what a worker counted before it lets it go."""
         if self.loops is None or self.target is None or worker.hung:
             return
@@ -174,7 +174,7 @@ class World:
 
     # What happens
 
-    def _break(self, broken: Broken) -> None:
+    def _break(self, broken: InvariantBroken) -> None:
         self.truth.note(f"BROKEN {broken}")
         self._broken = self._broken or broken
         self.loop.finished = True
@@ -187,7 +187,7 @@ class World:
         before = self.truth.record
         try:
             self.truth.committed(record, line.events, self._guards(record), line.at)
-        except Broken as broken:  # the controller's own error handling must not swallow it
+        except InvariantBroken as broken:  # the controller's own error handling must not swallow it
             self._break(broken)
         was, now = (before.rollout if before else None), (record.rollout if record else None)
         if now is not None and (was is None or (was.id, was.phase, was.stage) != (now.id, now.phase, now.stage)):
@@ -196,18 +196,18 @@ class World:
     def _guards(self, record: Endpoint | None) -> list[Guard]:
         names = record.rollout.plan.alarms if record and record.rollout else ()
         found = (self.server.records.get((ALARM.name, name)) for name in names)
-        return [guard(saved.body) for saved in found if saved is not None]
+        return [make_guard(saved.body) for saved in found if saved is not None]
 
     def _entered(self, phase: Phase) -> None:
         nth = self._entries[phase] = self._entries.get(phase, 0) + 1
         for fault in [one for one in self._waiting if (one.when.phase, one.when.nth) == (phase, nth)]:
             self._waiting.remove(fault)
-            self.loop.at(self.loop.now + fault.when.after, partial(self.happen, fault))
+            self.loop.at(self.loop.now + fault.when.after, partial(self.inject, fault))
             self.quiet(fault.when.after)
 
-    def happen(self, fault: Fault) -> None:
-        self.truth.note(f"FAULT {describe(fault)}")
-        fault_effects.happen(self, fault)
+    def inject(self, fault: Fault) -> None:
+        self.truth.note(f"FAULT {describe_fault(fault)}")
+        fault_effects.apply_fault(self, fault)
 
     def quiet(self, seconds: float) -> None:
         """Something lasts that long from now."""
@@ -227,14 +227,14 @@ class World:
             self.loop.finished = now - self._done_since >= CALM
         else:
             self._done_since = None
-            self.clients.come_back(now)
+            self.clients.resume_paused(now)
             expect(now < max(self.quiet_at, 60.0) + LIVELY, I6, truth.record and truth.record.rollout)
         self.loop.at(now + 1.0, self._second)
 
     def _hindered(self) -> bool:
         now, trouble = self.loop.now, self.trouble
         unseen = max(trouble.fails_until, trouble.fleets_blind_until, trouble.routes_blind_until)
-        unread = {Damage.MISSING, Damage.GARBAGE} & {
+        unread = {PageDamage.MISSING, PageDamage.GARBAGE} & {
             damage for version, damage in self.machine.damages.items() if version[0] == MAIN
         }
         return now < max(unseen, self.server.metrics_unreadable_until) or not self.machine.proxy_up or bool(unread)
@@ -259,8 +259,8 @@ class World:
         expect(not missing, I7, f"accepted and never begun: {missing}")
 
 
-class _IntoTimeline(logging.Handler):
-    def __init__(self, truth: Truth) -> None:
+class _TimelineHandler(logging.Handler):
+    def __init__(self, truth: GroundTruth) -> None:
         super().__init__()
         self._truth = truth
 
@@ -269,10 +269,10 @@ class _IntoTimeline(logging.Handler):
 
 
 @contextmanager
-def _logging(truth: Truth) -> Iterator[None]:
+def _log_to_timeline(truth: GroundTruth) -> Iterator[None]:
     """The loops' log goes into the timeline, where one is kept, and nowhere else: writing it takes longer than all of
     the simulation."""
-    logger, handler = logging.getLogger("tidegate"), _IntoTimeline(truth)
+    logger, handler = logging.getLogger("tidegate"), _TimelineHandler(truth)
     before = logger.level, logger.propagate
     logger.propagate = False
     if truth.timeline is None:
@@ -289,7 +289,7 @@ def _logging(truth: Truth) -> Iterator[None]:
 
 
 @contextmanager
-def _closing(world: World) -> Iterator[None]:
+def _close_at_end(world: LoopWorld) -> Iterator[None]:
     try:
         yield
     finally:
