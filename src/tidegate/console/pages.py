@@ -1,6 +1,6 @@
-"""What a browser is shown: pages that the server makes, and the files beside them.
+"""Console pages, rendered on the server, and their static files.
 
-Every page is whole without scripts: forms are asked by GET, so that a page's address says all that it shows.
+Every page works without scripts: forms use GET, so a page's address contains its whole state.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; font-src 'self';"
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""Nothing from elsewhere, nothing written into a page runs."""
+"""Loads nothing from other sites and runs no inline scripts."""
 HEADERS = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
@@ -55,7 +55,7 @@ _TEMPLATES = Environment(
 
 
 def add_word_breaks(text: str) -> Markup:
-    """May be broken within names such as InvocationsPerInstance, between their words."""
+    """Allow line breaks between the words of names such as InvocationsPerInstance."""
     return Markup("<wbr>").join(re.split(r"(?<=[a-z])(?=[A-Z])", text))
 
 
@@ -63,7 +63,7 @@ _TEMPLATES.filters["soft"] = add_word_breaks
 
 
 def routes(gateway: Gateway, desk: ComputePool) -> list[Route]:
-    """GET alone: what a page changes, it asks of the native API."""
+    """GET only: pages make changes through the native API."""
     pages: Mapping[str, Page] = {
         CONSOLE: _home,
         f"{CONSOLE}/flowchart": _flowchart,
@@ -83,7 +83,7 @@ def _make_handler(gateway: Gateway, desk: ComputePool, page: Page) -> Callable[[
 
 
 def render_page(name: str, request: Request, catalogue: Catalogue, **context: Any) -> Response:
-    """A template as a page."""
+    """Render a template as a page."""
     text = _TEMPLATES.get_template(f"{name}.html").render(
         pages=PAGES,
         here=request.url.path,
@@ -96,7 +96,7 @@ def render_page(name: str, request: Request, catalogue: Catalogue, **context: An
 
 
 async def _load_catalogue(gateway: Gateway) -> Catalogue:
-    """Files are read and parsed: not on the loop that holds the platform together."""
+    """Reads and parses files, so it must not run on the platform's event loop."""
     return await asyncio.to_thread(Catalogue.load, gateway.settings.prices)
 
 
@@ -119,7 +119,7 @@ async def _planner(gateway: Gateway, desk: ComputePool, request: Request) -> Res
 
 
 async def _spec(gateway: Gateway, desk: ComputePool, request: Request) -> Response:
-    """The plan's spec file, to be saved."""
+    """The plan's spec file as a download."""
     made = await asyncio.to_thread(plan_page.planned, request.query_params, await _load_catalogue(gateway))
     if made["plan"] is None:
         return told(Invalid(made["problem"] or "there are no answers to plan with"))

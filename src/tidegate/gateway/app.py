@@ -1,7 +1,7 @@
-"""Where an API request enters: the controller's ASGI application.
+"""Entry point of API requests: the controller's ASGI application.
 
-``MIDDLEWARE`` is the path of every request, in order; behind it the router picks the door: tidegate's own ones (see
-``native.py``), ``/healthz``, ``/metrics``, and for everything else AWS's protocols (see ``wire/dispatch.py``).
+Every request passes ``MIDDLEWARE`` in order. The router then dispatches it to tidegate's own API (see ``native.py``),
+``/healthz`` or ``/metrics``; everything else goes to AWS's protocols (see ``wire/dispatch.py``).
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ MIDDLEWARE: tuple[Middleware, ...] = (
 
 
 def build_app(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
-    """The application; it has no start or end of its own (no lifespan). ``further``: routes of rooms above."""
+    """Build the application. It has no lifespan of its own. ``further``: routes of packages above this one."""
     app = build_router(gateway, further)
     for step in reversed(MIDDLEWARE):
         app = step(app, gateway)
@@ -92,7 +92,7 @@ def build_router(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
 
 
 def _allowed_methods(scope: Scope, routes: list[Route]) -> list[str]:
-    """What may be done on this path."""
+    """Methods that are allowed on this path."""
     found = {
         method for route in routes if route.matches(scope)[0] is not Match.NONE for method in route.methods or ()
     }

@@ -95,7 +95,7 @@ QUESTION = {"what": "rehearse", "now": NOW.isoformat(), "body": {"spec": SPEC, "
 
 
 def test_a_question_that_takes_too_long_is_given_up() -> None:
-    with pytest.raises(Invalid, match=r"not done within 0\.01 s"):
+    with pytest.raises(Invalid, match=r"not finished within 0\.01 s"):
         asyncio.run(ComputePool(longest=0.01).compute(QUESTION))
 
 

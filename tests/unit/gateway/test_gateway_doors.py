@@ -51,7 +51,7 @@ def test_unhealthy_while_nothing_can_be_saved(tmp_path: Path) -> None:
     assert ask(House(unwritable=WriteProbe(tmp_path)), "GET", "/healthz").json() == {"status": "ok"}
     answer = ask(House(unwritable=WriteProbe(tmp_path / "gone")), "GET", "/healthz")
     assert answer.status_code == 503
-    reason = f"the state folder {tmp_path / 'gone'} does not take writes: No such file or directory"
+    reason = f"the state folder {tmp_path / 'gone'} cannot be written: No such file or directory"
     assert answer.json() == {"status": "degraded", "reason": reason}
     house.trouble = "proxy.json cannot be written"
     answer = ask(house, "GET", "/healthz")
@@ -132,7 +132,7 @@ def test_an_unknown_path_of_ours_names_what_is_there() -> None:
 def test_a_method_that_is_not_there_names_those_that_are() -> None:
     answer = ask(House(), "PATCH", "/tidegate/v1/down")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
-    assert answer.json()["error"]["message"] == "PATCH is not possible on /tidegate/v1/down: use POST"
+    assert answer.json()["error"]["message"] == "PATCH is not allowed on /tidegate/v1/down: use POST"
 
 
 def test_an_unknown_path_of_aws_is_an_error_of_aws() -> None:
