@@ -55,7 +55,7 @@ def up(
     """
     settings = Settings.from_environment(os.environ, host=host, port=port, state=state)
     if not 1 <= settings.port <= 65_535:
-        raise StartupError(f"port {settings.port} cannot be listened on: choose one from 1 to 65535")
+        raise StartupError(f"port {settings.port} cannot be used: choose one from 1 to 65535")
     folder = settings.state.expanduser().absolute()
     command = [
         *(sys.executable, "-m", _CONTROLLER),

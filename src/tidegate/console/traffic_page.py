@@ -13,7 +13,7 @@ DESCRIPTIONS: Mapping[str, str] = {
     "all_at_once": "Every request goes to the new version in one change; the old fleet stays whole for the bake.",
     "canary": "A small part of the requests goes to the new version first; after a bake, all of them.",
     "linear": "Equal steps, a bake after each. A bad version is detected while it has one step of the requests.",
-    "rolling": "Instances are replaced in batches, without a second fleet; a rollback has to start the old ones again.",
+    "rolling": "Instances are replaced in batches, without a second fleet; a rollback has to restart old ones.",
 }
 FAULTS: Mapping[str, str] = {
     "": "None: the new version is as good as the old",

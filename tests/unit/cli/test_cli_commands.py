@@ -282,7 +282,7 @@ def test_what_may_not_be_read_is_said_in_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1"])
 def test_up_says_that_a_port_cannot_be(tmp_path: Path, port: str) -> None:
-    said = f"tidegate: port {port} cannot be listened on: choose one from 1 to 65535"
+    said = f"tidegate: port {port} cannot be used: choose one from 1 to 65535"
     assert one_line(tidegate("up", "--state", str(tmp_path), "--port", port)) == said
     assert one_line(tidegate("up", "--state", str(tmp_path), TIDEGATE_PORT=port)) == said
 

@@ -80,7 +80,7 @@ def test_the_disk_is_tried_once_in_a_while_and_never_waited_for() -> None:
     async def scene() -> None:
         probe = WriteProbe(Path("/nowhere"), write, timeout=0.01)
         for _ in range(5):
-            assert str(await probe()).endswith("the disk does not answer")
+            assert str(await probe()).endswith("the disk does not respond")
         assert len(tried) == 1
         over.set()
         async with asyncio.timeout(30):
