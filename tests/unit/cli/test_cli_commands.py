@@ -336,13 +336,13 @@ def test_a_wrong_alarm_of_a_simulation(alarm: str, said: str) -> None:
 def test_an_alarm_that_comes_too_late_is_told(alarm: str) -> None:
     done = tidegate("simulate", str(EXAMPLES / "fraud.yaml"), "--alarm", alarm, "--json")
     assert (done.returncode, json.loads(done.stdout)["phase"]) == (0, "Succeeded")
-    assert done.stderr.startswith("no --alarm went off before the rollout was over: it has 4 stage(s) and takes ")
+    assert done.stderr.startswith("no --alarm fired before the rollout ended: it has 4 stage(s) and takes ")
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", ""])
 def test_a_name_that_would_be_another_path_is_refused(name: str) -> None:
     for arguments in (("status", name), ("invoke", name, "--body", "1"), ("rollout", "pause", name)):
-        assert one_line(tidegate(*arguments)).startswith(f"tidegate: there can be no endpoint {name!r}: names are")
+        assert one_line(tidegate(*arguments)).startswith(f"tidegate: invalid endpoint name {name!r}: names are")
 
 
 def test_logs_say_that_there_is_no_such_replica() -> None:
@@ -370,7 +370,7 @@ def test_models_are_shown_by_instance() -> None:
 def test_an_endpoint_of_one_model_each_says_so() -> None:
     with stub({"/tidegate/v1/endpoints/e/models": (200, b'{"replicas": []}')}) as (url, _):
         done = tidegate("models", "e", TIDEGATE_URL=url)
-    assert done.stdout == 'no instance of endpoint "e" serves many models\n'
+    assert done.stdout == 'no instance of endpoint "e" serves multiple models\n'
 
 
 def test_watching_an_endpoint_at_rest_says_so() -> None:
@@ -381,7 +381,7 @@ def test_watching_an_endpoint_at_rest_says_so() -> None:
     }
     with stub(answers) as (url, _):
         done = tidegate("rollout", "watch", "e", TIDEGATE_URL=url)
-    assert (done.returncode, done.stderr) == (0, 'endpoint "e" has no rollout under way: e-1 serves\n')
+    assert (done.returncode, done.stderr) == (0, 'endpoint "e" has no rollout in progress: e-1 serves\n')
 
 
 def test_nothing_is_cut_where_there_is_no_terminal() -> None:
