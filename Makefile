@@ -8,7 +8,7 @@ JS     := sagemaker sagemaker-runtime cloudwatch application-auto-scaling
 # Quick tests: no platform is started. The three files that are left out search thousands of simulated
 # worlds; `make test` runs them.
 SLOW   := tests/property/test_loop_worlds.py tests/property/test_loop_mutants.py tests/property/test_rollout_mutants.py
-QUICK  := tests/unit tests/property tests/house $(addprefix --ignore=,$(SLOW))
+QUICK  := tests/unit tests/property tests/meta $(addprefix --ignore=,$(SLOW))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo fmt lint check test coverage soak bench lock clean

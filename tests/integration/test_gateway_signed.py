@@ -18,7 +18,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.gateway_house import KEY, SECRET, SIGNED, House, ShiftedClock
+from tests.gateway_harness import KEY, SECRET, SIGNED, GatewayHarness, ShiftedClock
 from tidegate.gateway.middleware import MAX_BODY
 from tidegate.testing.platform import wait_until
 
@@ -27,7 +27,7 @@ from tidegate.testing.platform import wait_until
 class Served:
     """A gateway behind uvicorn, on a unix socket as the proxy reaches it and on a port for clients."""
 
-    house: House
+    house: GatewayHarness
     url: str
     socket: Path
 
@@ -43,7 +43,7 @@ class Served:
 
 
 @contextlib.contextmanager
-def serve(house: House) -> Iterator[Served]:
+def serve(house: GatewayHarness) -> Iterator[Served]:
     with tempfile.TemporaryDirectory(prefix="tg-") as folder, contextlib.ExitStack() as stack:
         path = Path(folder) / "api.sock"
         unix = stack.enter_context(socket.socket(socket.AF_UNIX))
@@ -63,7 +63,7 @@ def serve(house: House) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def signed() -> Iterator[Served]:
-    with serve(House(SIGNED)) as served:
+    with serve(GatewayHarness(SIGNED)) as served:
         yield served
 
 
@@ -150,7 +150,7 @@ def test_a_body_that_was_changed_on_the_way(signed: Served, service: str, call: 
     ("minutes", "beginning"), [(6, "Signature expired: "), (-6, "Signature not yet current: ")]
 )
 def test_a_signature_of_another_time(minutes: int, beginning: str) -> None:
-    with serve(House(SIGNED, clock=ShiftedClock(timedelta(minutes=minutes)))) as served:
+    with serve(GatewayHarness(SIGNED, clock=ShiftedClock(timedelta(minutes=minutes)))) as served:
         for service, call in DOORS:
             _, wrong, _, status = REFUSED[service]
             client = served.client(service)

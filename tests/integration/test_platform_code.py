@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from tests.unit.worker.user_code import folder
+from tests.unit.serving.runtimes.user_code_harness import folder
 from tidegate.testing.platform import Platform
 
 pytestmark = pytest.mark.e2e

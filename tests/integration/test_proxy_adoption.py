@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.proxy_stand import ENDPOINT, Stand, each_haproxy, loaded, stand
+from tests.proxy_harness import ENDPOINT, ProxyHarness, each_haproxy, loaded, stand
 from tidegate.domain.admission import Admission
 from tidegate.domain.fleet import FleetId, RoutingStrategy
 from tidegate.proxy.process import _is_running
@@ -35,7 +35,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 @dataclass
 class Before:
-    running: Stand
+    running: ProxyHarness
     master: int
 
     async def another_controller(self) -> None:

@@ -3,14 +3,14 @@
 import asyncio
 import stat
 
-from tests.proxy_stand import ENDPOINT, Client, Reply, Stand, each_haproxy, stand
+from tests.proxy_harness import ENDPOINT, Client, ProxyHarness, Reply, each_haproxy, stand
 from tidegate.domain.fleet import FleetId
 
 pytestmark = each_haproxy
 FLEET = "X-Tidegate-Fleet"
 
 
-async def copy(running: Stand, fleet: FleetId, body: bytes = b"x") -> Reply:
+async def copy(running: ProxyHarness, fleet: FleetId, body: bytes = b"x") -> Reply:
     client = Client(running.proxy.copies)
     reply = await client.post(body, headers={FLEET: str(fleet)})
     await client.close()

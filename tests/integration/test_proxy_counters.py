@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from tests.proxy_stand import RANDOM, Stand, each_haproxy, stand, until_it
+from tests.proxy_harness import RANDOM, ProxyHarness, each_haproxy, stand, until_it
 from tidegate.domain.fleet import FleetId
 from tidegate.ports.router import Passed
 from tidegate.proxy.counters import FILE
@@ -13,7 +13,7 @@ from tidegate.proxy.haproxy import HAProxy
 pytestmark = each_haproxy
 
 
-def scene(program: str, play: Callable[[Stand], Awaitable[None]]) -> None:
+def scene(program: str, play: Callable[[ProxyHarness], Awaitable[None]]) -> None:
     async def test() -> None:
         async with stand(program) as running:
             await play(running)
@@ -26,14 +26,14 @@ async def counted(proxy: HAProxy, fleet: FleetId) -> Passed:
     return replace(load, in_flight=0, queued=0, queue_time=0.0)
 
 
-async def fail(running: Stand, times: int) -> None:
+async def fail(running: ProxyHarness, times: int) -> None:
     """Requests that bring down the connection of whoever is asked."""
     for _ in range(times):
         assert (await running.ask(b"die")).status in (424, 503, 0)
 
 
 def test_what_fails_before_a_started_proxy_is_given_a_replica_is_the_platforms(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         fleet = await running.fleet(1, "a")
         await running.share(1, {1: 10_000})
         assert (await running.ask()).status == 200
@@ -57,7 +57,7 @@ def test_what_fails_before_a_started_proxy_is_given_a_replica_is_the_platforms(p
 
 
 def test_a_restarted_controller_goes_on_from_what_was_counted(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         fleet = await running.fleet(1, "a")
         await running.share(1, {1: 10_000})
         assert (await running.ask()).status == 200
@@ -99,7 +99,7 @@ def test_a_reload_loses_nothing_that_was_counted(program: str) -> None:
 
 
 def test_looks_beside_each_other_count_once(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         fleet = await running.fleet(1, "a")
         await running.share(1, {1: 10_000})
         assert (await running.ask()).status == 200

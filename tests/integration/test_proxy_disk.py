@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from tests.proxy_stand import ENDPOINT, RANDOM, Faulty, Stand, each_haproxy, loaded, stand, until_it
+from tests.proxy_harness import ENDPOINT, RANDOM, Faulty, ProxyHarness, each_haproxy, loaded, stand, until_it
 from tests.small_disk import small_disk
 from tidegate.domain.errors import Transient
 from tidegate.domain.fleet import FleetId
@@ -20,16 +20,16 @@ pytestmark = each_haproxy
 TROUBLES = [errno.ENOSPC, errno.EROFS, errno.EIO, errno.EDQUOT]
 
 
-async def answers(running: Stand) -> set[bytes]:
+async def answers(running: ProxyHarness) -> set[bytes]:
     return {(await running.ask()).body for _ in range(20)}
 
 
-def fence_on_disk(running: Stand) -> int:
+def fence_on_disk(running: ProxyHarness) -> int:
     recorded = json.loads((running.folder / "proxy" / "proxy.json").read_text())
     return int(recorded["tables"][0]["fence"])
 
 
-async def restarted(running: Stand) -> None:
+async def restarted(running: ProxyHarness) -> None:
     """The controller crashed and another one took over."""
     running.proxy = running.another()
     await running.proxy.start_or_adopt()

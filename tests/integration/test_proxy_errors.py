@@ -10,7 +10,7 @@ import botocore.config
 import botocore.exceptions
 import pytest
 
-from tests.proxy_stand import ENDPOINT, PATH, Client, Stand, each_haproxy, lost, stand
+from tests.proxy_harness import ENDPOINT, PATH, Client, ProxyHarness, each_haproxy, lost, stand
 from tidegate.domain.fleet import FleetId
 
 pytestmark = each_haproxy
@@ -45,13 +45,13 @@ async def refusal(client: Any, body: bytes = b"x", **more: str) -> botocore.exce
     return error
 
 
-async def served(running: Stand) -> FleetId:
+async def served(running: ProxyHarness) -> FleetId:
     fleet = await running.fleet(1, "a")
     await running.share(1, {1: 10_000})
     return fleet
 
 
-def scene(program: str, play: Callable[[Stand], Any], **settings: object) -> None:
+def scene(program: str, play: Callable[[ProxyHarness], Any], **settings: object) -> None:
     async def whole() -> None:
         async with stand(program, None, **settings) as running:
             await play(running)
@@ -60,7 +60,7 @@ def scene(program: str, play: Callable[[Stand], Any], **settings: object) -> Non
 
 
 def test_no_instance(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         fleet = await served(running)
         await running.fleet(1)
         client = runtime(running.port)
@@ -75,7 +75,7 @@ def test_no_instance(program: str) -> None:
 
 
 def test_a_model_that_takes_too_long(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         fleet = await served(running)
         client = runtime(running.port)
         error = await refusal(client, b"hold")
@@ -98,7 +98,7 @@ def test_a_model_that_takes_too_long(program: str) -> None:
 
 
 def test_an_instance_that_dies_with_the_request(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         fleet = await served(running)
         client = runtime(running.port)
         error = await refusal(client, b"die")
@@ -124,7 +124,7 @@ def test_openai_s_clients_are_told_in_their_own_way(
 ) -> None:
     """With a status by which they know whether to ask again."""
 
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         await served(running)
         reply = await running.ask(body, path=f"/endpoints/{ENDPOINT}/v1/chat/completions")
         error = json.loads(reply.body)["error"]
@@ -135,7 +135,7 @@ def test_openai_s_clients_are_told_in_their_own_way(
 
 
 def test_an_unknown_variant(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         await served(running)
         error = await refusal(runtime(running.port), TargetVariant="green")
         assert error.response["Error"] == {
@@ -149,7 +149,7 @@ def test_an_unknown_variant(program: str) -> None:
 
 
 def test_a_body_over_the_limit(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         await served(running)
         assert (await running.ask(b"x" * 1000)).status == 200
         assert (await running.ask(b"x" * 1001)).status == 413
@@ -165,7 +165,7 @@ def test_a_body_over_the_limit(program: str) -> None:
 
 
 def test_no_signature_where_one_is_needed(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         await served(running)
         error = await refusal(runtime(running.port, signed=False))
         assert error.response["Error"]["Code"] == "MissingAuthenticationTokenException"
@@ -179,7 +179,7 @@ def test_no_signature_where_one_is_needed(program: str) -> None:
 
 
 def test_a_controller_that_is_away(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         await served(running)
         for path in (
             "/",
@@ -200,7 +200,7 @@ def test_a_controller_that_is_away(program: str) -> None:
 
 
 def test_what_is_no_prediction_goes_to_the_controller(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         await served(running)
         controller = await running.worker("controller.sock")
         for path in ("/", "/endpoints/other/invocations", f"{PATH}/blue", "/endpoints/fraud/async-invocations"):
@@ -216,7 +216,7 @@ def test_what_is_no_prediction_goes_to_the_controller(program: str) -> None:
 
 
 def test_a_request_that_is_no_http(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         await served(running)
         for request in (b"POST / HTTP/1.1\r\nno colon\r\n\r\n", b"\x16\x03\x01\x02\x00\r\n\r\n"):
             client = Client(running.port)
@@ -227,7 +227,7 @@ def test_a_request_that_is_no_http(program: str) -> None:
 
 
 def test_a_worker_gets_the_proxy_s_stamp_and_not_the_client_s(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         await served(running)
         given = {"X-Tidegate-Start": "1", "X-Tidegate-Anything": "2", "X-Other": "3"}
         head = (await running.ask(b"head", headers=given)).body.decode().lower()
@@ -241,7 +241,7 @@ def test_a_worker_gets_the_proxy_s_stamp_and_not_the_client_s(program: str) -> N
 
 
 def test_a_body_that_comes_in_chunks(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         await served(running)
         head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
         client = Client(running.port)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.proxy_stand import (
+from tests.proxy_harness import (
     ENDPOINT,
     PATH,
     RANDOM,
     Client,
-    Stand,
+    ProxyHarness,
     each_haproxy,
     loaded,
     lost,
@@ -30,14 +30,14 @@ from tidegate.settings import Settings
 pytestmark = each_haproxy
 
 
-async def idle(running: Stand, fleet: FleetId, server: str) -> None:
+async def idle(running: ProxyHarness, fleet: FleetId, server: str) -> None:
     async def nothing_left() -> bool:
         return (await running.proxy.in_flight(fleet)).get(server, 0) == 0
 
     await until_it(nothing_left, f"{server} idle")
 
 
-async def swept(running: Stand, fleet: FleetId, *left: str) -> None:
+async def swept(running: ProxyHarness, fleet: FleetId, *left: str) -> None:
     """``ensure`` again and again, as the controller does, until only these servers are known."""
 
     async def clean() -> bool:
@@ -301,7 +301,7 @@ def test_an_adopted_proxy_gets_the_settings_of_now(program: str) -> None:
 def test_a_port_in_use_is_named(program: str) -> None:
     async def scene() -> None:
         async with stand(program) as running, stand(program) as other:
-            second = Stand(other.another(port=running.port), other.settings, other.folder)
+            second = ProxyHarness(other.another(port=running.port), other.settings, other.folder)
             with pytest.raises(StartupError, match=f"port {running.port} on 127.0.0.1 cannot be used"):
                 await second.proxy.start_or_adopt()
             assert await running.proxy.up()

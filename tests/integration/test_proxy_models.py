@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter, defaultdict
 
-from tests.proxy_stand import Client, Stand, each_haproxy, loaded, stand, until
+from tests.proxy_harness import Client, ProxyHarness, each_haproxy, loaded, stand, until
 from tidegate.domain.fleet import FleetId, RoutingStrategy
 
 pytestmark = each_haproxy
@@ -12,7 +12,7 @@ MODELS = [f"client-{number}.tar.gz" for number in range(300)]
 TARGET = "X-Amzn-SageMaker-Target-Model"
 
 
-async def homes(running: Stand, models: list[str] = MODELS) -> dict[str, str]:
+async def homes(running: ProxyHarness, models: list[str] = MODELS) -> dict[str, str]:
     """Model -> the instance that answers for it; asked one after the other. A proxy that has just been reloaded or
     started may close a connection or say 503 once: that is tested elsewhere."""
     client, found = Client(running.port), {}
@@ -26,7 +26,7 @@ async def homes(running: Stand, models: list[str] = MODELS) -> dict[str, str]:
     return found
 
 
-async def fleet(running: Stand, *names: str) -> FleetId:
+async def fleet(running: ProxyHarness, *names: str) -> FleetId:
     return await running.fleet(1, *names, routing=BY_MODEL)
 
 
@@ -174,7 +174,7 @@ def test_requests_without_a_model_go_anywhere(program: str) -> None:
     asyncio.run(scene())
 
 
-async def until_used(running: Stand, name: str) -> None:
+async def until_used(running: ProxyHarness, name: str) -> None:
     """Until the instance passes its checks, which a new one has to before it gets requests."""
     client = Client(running.port)
     for _ in range(1000):

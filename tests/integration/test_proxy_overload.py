@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.proxy_stand import ENDPOINT, PATH, Reply, Stand, each_haproxy, loaded, stand, until, until_it
+from tests.proxy_harness import ENDPOINT, PATH, ProxyHarness, Reply, each_haproxy, loaded, stand, until, until_it
 from tidegate.domain.admission import Admission
 from tidegate.domain.fleet import FleetId, RoutingStrategy
 
@@ -16,7 +16,7 @@ BY_MODEL = {"X-Amzn-SageMaker-Target-Model": "acme.tar.gz"}
 ROUTINGS = (RoutingStrategy.RANDOM, RoutingStrategy.LEAST_OUTSTANDING_REQUESTS, RoutingStrategy.BY_MODEL)
 
 
-def scene(program: str, play: Callable[[Stand], Awaitable[None]], **settings: object) -> None:
+def scene(program: str, play: Callable[[ProxyHarness], Awaitable[None]], **settings: object) -> None:
     async def whole() -> None:
         async with stand(program, POOLS, **settings) as running:
             await play(running)
@@ -24,14 +24,14 @@ def scene(program: str, play: Callable[[Stand], Awaitable[None]], **settings: ob
     asyncio.run(whole())
 
 
-async def full(running: Stand, count: int) -> list[asyncio.Task[Reply]]:
+async def full(running: ProxyHarness, count: int) -> list[asyncio.Task[Reply]]:
     """Requests that the workers keep until they are released; there is no room beyond them."""
     held = [asyncio.create_task(running.ask(b"hold", headers=BY_MODEL)) for _ in range(count)]
     await until(lambda: sum(worker.holding for worker in running.workers.values()) == count, "all held")
     return held
 
 
-async def released(running: Stand, held: list[asyncio.Task[Reply]]) -> list[int]:
+async def released(running: ProxyHarness, held: list[asyncio.Task[Reply]]) -> list[int]:
     for worker in running.workers.values():
         worker.release.set()
     return [reply.status for reply in await asyncio.gather(*held)]
@@ -39,7 +39,7 @@ async def released(running: Stand, held: list[asyncio.Task[Reply]]) -> list[int]
 
 @pytest.mark.parametrize("routing", ROUTINGS)
 def test_what_finds_no_room_in_time_is_refused(program: str, routing: RoutingStrategy) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         tight = Admission(max_in_flight=2, queue_time=0.05)
         fleet = await running.fleet(1, "a", routing=routing, admission=tight)
         await running.share(1, {1: 10_000})
@@ -62,7 +62,7 @@ def test_what_finds_no_room_in_time_is_refused(program: str, routing: RoutingStr
 
 @pytest.mark.parametrize("routing", ROUTINGS)
 def test_what_waits_is_served_when_there_is_room(program: str, routing: RoutingStrategy) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         patient = Admission(max_in_flight=1, queue_time=30)
         fleet = await running.fleet(1, "a", routing=routing, admission=patient)
         await running.share(1, {1: 10_000})
@@ -82,7 +82,7 @@ def test_what_waits_is_served_when_there_is_room(program: str, routing: RoutingS
 
 
 def test_a_server_with_room_has_what_the_other_has_none_for(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         least = RoutingStrategy.LEAST_OUTSTANDING_REQUESTS
         await running.fleet(1, "a", "b", routing=least, admission=Admission(max_in_flight=2, queue_time=0.05))
         await running.share(1, {1: 10_000})
@@ -94,7 +94,7 @@ def test_a_server_with_room_has_what_the_other_has_none_for(program: str) -> Non
 
 
 def test_an_openai_client_is_told_in_its_own_way(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         await running.fleet(1, "a", admission=Admission(max_in_flight=1, queue_time=0.05))
         await running.share(1, {1: 10_000})
         held = await full(running, 1)
@@ -108,7 +108,7 @@ def test_an_openai_client_is_told_in_its_own_way(program: str) -> None:
 
 
 def test_a_queue_time_is_learnt_without_losing_a_request_and_once(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         tight = Admission(max_in_flight=100, queue_time=0.05)
         await running.fleet(1, "a")
         await running.share(1, {1: 10_000})
@@ -140,7 +140,7 @@ def test_a_queue_time_is_learnt_without_losing_a_request_and_once(program: str) 
 
 
 def test_a_restarted_controller_knows_what_the_proxy_has_learnt(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         await running.fleet(1, "a", admission=Admission(max_in_flight=1, queue_time=0.05))
         await running.share(1, {1: 10_000})
         pid = await running.proxy._runtime.pid()

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.proxy_stand import ENDPOINT, PATH, Client, Stand, each_haproxy, stand, until_it
+from tests.proxy_harness import ENDPOINT, PATH, Client, ProxyHarness, each_haproxy, stand, until_it
 from tidegate.domain.admission import Admission, Quotas, Rate
 from tidegate.domain.fleet import FleetId, RoutingStrategy
 from tidegate.domain.traffic import table
@@ -25,7 +25,7 @@ ROUTINGS = (
 )
 
 
-def scene(program: str, play: Callable[[Stand], Awaitable[None]]) -> None:
+def scene(program: str, play: Callable[[ProxyHarness], Awaitable[None]]) -> None:
     async def whole() -> None:
         async with stand(program, POOLS) as running:
             await play(running)
@@ -33,13 +33,13 @@ def scene(program: str, play: Callable[[Stand], Awaitable[None]]) -> None:
     asyncio.run(whole())
 
 
-async def served(running: Stand, quotas: Quotas | None, generation: int = 1, name: str = "a") -> FleetId:
+async def served(running: ProxyHarness, quotas: Quotas | None, generation: int = 1, name: str = "a") -> FleetId:
     fleet = await running.fleet(generation, name, admission=Admission(quotas=quotas))
     await running.share(generation, {generation: 10_000})
     return fleet
 
 
-async def asked(running: Stand, times: int, **headers: str) -> Counter[int]:
+async def asked(running: ProxyHarness, times: int, **headers: str) -> Counter[int]:
     client, found = Client(running.port), Counter[int]()
     for _ in range(times):
         reply = await client.post(headers={name.replace("_", "-"): text for name, text in headers.items()})
@@ -50,7 +50,7 @@ async def asked(running: Stand, times: int, **headers: str) -> Counter[int]:
 
 @pytest.mark.parametrize("routing", ROUTINGS)
 def test_each_client_has_its_bucket(program: str, routing: RoutingStrategy) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         fleet = await running.fleet(1, "a", routing=routing, admission=Admission(quotas=BY_HEADER))
         await running.share(1, {1: 10_000})
         assert await asked(running, 12, X_Client="small") == {200: 5, 429: 7}
@@ -66,7 +66,7 @@ def test_each_client_has_its_bucket(program: str, routing: RoutingStrategy) -> N
 
 
 def test_a_burst_in_one_moment_has_all_of_the_bucket(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         await served(running, BY_HEADER)
         clients = [Client(running.port) for _ in range(12)]
         replies = await asyncio.gather(*(client.post(headers={"X-Client": "big"}) for client in clients))
@@ -78,7 +78,7 @@ def test_a_burst_in_one_moment_has_all_of_the_bucket(program: str) -> None:
 
 
 def test_a_throttled_client_is_told_when_to_come_again(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         await served(running, Quotas(Rate(SLOW, 1), "X-Client"))
         await asked(running, 1, X_Client="a")
         reply = await running.ask(headers={"X-Client": "a"})
@@ -95,7 +95,7 @@ def test_a_throttled_client_is_told_when_to_come_again(program: str) -> None:
 
 
 def test_a_client_is_known_by_its_key(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         await served(running, Quotas(Rate(SLOW, 3), clients={"AKIDBIG": Rate(SLOW, 6)}))
         signed = (
             "AWS4-HMAC-SHA256 Credential={}/20260101/us-east-1/sagemaker/aws4_request, SignedHeaders=host, Sig=0"
@@ -115,7 +115,7 @@ def test_a_client_is_known_by_its_key(program: str) -> None:
 def test_a_forged_name_spends_nothing_of_the_others_tokens(program: str, routing: RoutingStrategy) -> None:
     """What a worker refuses for its signature gives the token back, however often."""
 
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         await running.fleet(1, "a", routing=routing, admission=Admission(quotas=BY_HEADER))
         await running.share(1, {1: 10_000})
         assert await asked(running, 2, X_Client="small") == {200: 2}
@@ -130,7 +130,7 @@ def test_a_forged_name_spends_nothing_of_the_others_tokens(program: str, routing
 
 
 def test_what_the_model_refuses_is_spent(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         await served(running, BY_HEADER)
         refused = [(await running.ask(b"denied", headers={"X-Client": "small"})).status for _ in range(8)]
         assert refused == [403] * 5 + [429] * 3
@@ -139,7 +139,7 @@ def test_what_the_model_refuses_is_spent(program: str) -> None:
 
 
 def test_a_request_that_is_never_finished_spends_no_token(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         await served(running, BY_HEADER)
         head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nX-Client: small\r\nContent-Length: 9\r\n\r\nhalf"
         for _ in range(8):
@@ -154,7 +154,7 @@ def test_a_request_that_is_never_finished_spends_no_token(program: str) -> None:
 
 
 def test_another_header_is_learnt(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         await served(running, Quotas(Rate(SLOW, 2), "X-Tenant"))
         assert await asked(running, 4, X_Tenant="a", X_Client="a") == {200: 2, 429: 2}
         assert await asked(running, 4, X_Tenant="b", X_Client="a") == {200: 2, 429: 2}
@@ -163,7 +163,7 @@ def test_another_header_is_learnt(program: str) -> None:
 
 
 def test_a_bucket_belongs_to_the_endpoint_and_outlives_a_rollout(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         await served(running, BY_HEADER)
         await running.fleet(1, "b", admission=Admission(quotas=BY_HEADER), endpoint="other")
         await running.proxy.set_routes(table("other", 1, [(1, 10_000, {"blue": 1.0})]))
@@ -177,7 +177,7 @@ def test_a_bucket_belongs_to_the_endpoint_and_outlives_a_rollout(program: str) -
 
 
 def test_a_slot_that_changes_hands_takes_no_quota_along(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         fleet = await served(running, BY_HEADER)
         slot = running.proxy._state.slots[fleet]
         assert await asked(running, 6, X_Client="small") == {200: 5, 429: 1}
@@ -197,7 +197,7 @@ def test_a_slot_that_changes_hands_takes_no_quota_along(program: str) -> None:
 
 
 def test_quotas_are_there_again_after_a_reload_and_a_death(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         await served(running, BY_HEADER)
         await running.fleet(2, "b", admission=Admission(queue_time=2))  # which it learns by a reload
         assert await asked(running, 12, X_Client="big") == {200: 9, 429: 3}

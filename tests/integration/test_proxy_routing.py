@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from tests.proxy_stand import ENDPOINT, PATH, RANDOM, Client, Stand, each_haproxy, loaded, stand
+from tests.proxy_harness import ENDPOINT, PATH, RANDOM, Client, ProxyHarness, each_haproxy, loaded, stand
 from tidegate.domain.errors import Refused, Transient
 from tidegate.domain.fleet import FleetId, RoutingStrategy
 from tidegate.domain.traffic import Route, RouteTable, table
@@ -15,7 +15,7 @@ OFF = 10
 """Requests that a split may be off, however many there are: it is even, not left to chance."""
 
 
-async def split(running: Stand, requests: int) -> Counter[str]:
+async def split(running: ProxyHarness, requests: int) -> Counter[str]:
     seen: Counter[str] = Counter()
 
     async def some(client: Client) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import strategies as st
 
-from tests.proxy_stand import PATH, Client, Reply, Stand, each_haproxy, stand
+from tests.proxy_harness import PATH, Client, ProxyHarness, Reply, each_haproxy, stand
 from tests.unit.auth.test_same_site import FOREIGN, OURS
 from tidegate.auth.same_site import compiled, own_hosts, refusal
 
@@ -23,7 +23,7 @@ REQUESTS = (
 ALLOWED = ("models.internal", "fd00::1")
 
 
-def scene(program: str, play: Callable[[Stand], Any], **changed: object) -> None:
+def scene(program: str, play: Callable[[ProxyHarness], Any], **changed: object) -> None:
     async def whole() -> None:
         async with stand(program, None, **changed) as running:
             await running.fleet(1, "a")
@@ -33,7 +33,9 @@ def scene(program: str, play: Callable[[Stand], Any], **changed: object) -> None
     asyncio.run(whole())
 
 
-async def sent(running: Stand, headers: list[tuple[str, str]], method: str = "POST", path: str = PATH) -> Reply:
+async def sent(
+    running: ProxyHarness, headers: list[tuple[str, str]], method: str = "POST", path: str = PATH
+) -> Reply:
     client = Client(running.port)
     try:
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
@@ -45,7 +47,7 @@ async def sent(running: Stand, headers: list[tuple[str, str]], method: str = "PO
 
 
 def test_a_page_of_another_site_invokes_no_model(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         here = f"127.0.0.1:{running.port}"
         upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket")]
         upgrade += [("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")]
@@ -86,7 +88,7 @@ def test_a_page_of_another_site_invokes_no_model(program: str) -> None:
 
 
 def test_with_access_keys_the_signature_is_the_guard(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         page = [("Host", "models.example"), ("Origin", "https://console.example"), ("Authorization", "AWS4 x")]
         assert (await sent(running, page)).status == 200
 
@@ -123,7 +125,7 @@ def test_the_proxy_decides_as_the_controller_does(program: str) -> None:
     )
     @given(st.lists(pages(), min_size=150, max_size=150))
     def decided(batch: list[list[tuple[str, str]]]) -> None:
-        async def play(running: Stand) -> None:
+        async def play(running: ProxyHarness) -> None:
             for page in batch:
                 reply = await sent(running, page)
                 if reply.status == 400:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.proxy_stand import PATH, Client, Reply, Stand, each_haproxy, loaded, lost, stand, until_it
+from tests.proxy_harness import PATH, Client, ProxyHarness, Reply, each_haproxy, loaded, lost, stand, until_it
 from tidegate.domain.fleet import RoutingStrategy
 from tidegate.domain.sessions import HEADER, HOLDER, NEW, OPENED
 from tidegate.domain.traffic import table
@@ -24,7 +24,7 @@ def no_time_to_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "LEARNING_TIME", 0)
 
 
-def scene(program: str, play: Callable[[Stand], Awaitable[None]], *names: str) -> None:
+def scene(program: str, play: Callable[[ProxyHarness], Awaitable[None]], *names: str) -> None:
     """An endpoint with these instances, all of one version."""
 
     async def whole() -> None:
@@ -36,18 +36,18 @@ def scene(program: str, play: Callable[[Stand], Awaitable[None]], *names: str) -
     asyncio.run(whole())
 
 
-async def begin(running: Stand, name: str) -> str:
+async def begin(running: ProxyHarness, name: str) -> str:
     """Begins a session of that name; returns the instance that has it."""
     reply = await running.ask(f"open {name}; Expires=2999-01-01T00:00:00Z".encode(), headers={HEADER: NEW})
     assert (reply.status, reply.header(OPENED)) == (200, f"{name}; Expires=2999-01-01T00:00:00Z"), reply
     return reply.body.decode()
 
 
-async def go_on(running: Stand, name: str, body: bytes = b"x", path: str = PATH) -> Reply:
+async def go_on(running: ProxyHarness, name: str, body: bytes = b"x", path: str = PATH) -> Reply:
     return await running.ask(body, path, headers={HEADER: name})
 
 
-async def is_gone(running: Stand, name: str) -> None:
+async def is_gone(running: ProxyHarness, name: str) -> None:
     reply = await go_on(running, name)
     assert reply.status == 400, reply
     text = reply.body.decode()
@@ -56,7 +56,7 @@ async def is_gone(running: Stand, name: str) -> None:
 
 
 def test_200_requests_of_a_session_go_to_one_instance_beside_other_traffic(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         homes = {f"s-{number}": await begin(running, f"s-{number}") for number in range(6)}
         async with loaded(running.port) as load:
             for _ in range(200):
@@ -69,7 +69,7 @@ def test_200_requests_of_a_session_go_to_one_instance_beside_other_traffic(progr
 
 
 def test_new_sessions_are_spread(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         homes = Counter([await begin(running, f"s{number}") for number in range(60)])
         assert all(8 <= homes[name] <= 36 for name in "abc"), homes
 
@@ -77,7 +77,7 @@ def test_new_sessions_are_spread(program: str) -> None:
 
 
 def test_a_session_stays_with_its_version_while_that_has_requests(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         await running.fleet(2, "new", "newer", routing=LEAST)
         await running.share(2, {1: 5_000, 2: 5_000})
         homes = {f"s{number}": await begin(running, f"s{number}") for number in range(30)}
@@ -101,7 +101,7 @@ def test_a_session_stays_with_its_version_while_that_has_requests(program: str) 
 def test_a_session_of_one_variant_is_not_another_ones(program: str) -> None:
     """Nor is it one of another endpoint."""
 
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         fleet = await running.fleet(2, "z", endpoint="other")
         await running.proxy.set_routes(table("other", 2, [(2, 10_000, {fleet.variant: 1.0})]))
         await begin(running, "mine")
@@ -114,7 +114,7 @@ def test_a_session_of_one_variant_is_not_another_ones(program: str) -> None:
 
 @pytest.mark.parametrize("noticed", [False, True])
 def test_the_session_of_a_dead_instance_is_gone_and_a_new_one_works(program: str, noticed: bool) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         homes = {f"s{number}": await begin(running, f"s{number}") for number in range(12)}
         dead = homes["s0"]
         running.workers[dead].stop()
@@ -138,7 +138,7 @@ def test_the_session_of_a_dead_instance_is_gone_and_a_new_one_works(program: str
 
 
 def test_the_session_of_an_instance_that_dies_with_its_request_is_given_to_no_other(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         home = await begin(running, "s")
         assert (await go_on(running, "s", b"die")).status == 400
         assert [worker.died for name, worker in running.workers.items() if name != home] == [0, 0]
@@ -149,7 +149,7 @@ def test_the_session_of_an_instance_that_dies_with_its_request_is_given_to_no_ot
 def test_one_that_takes_the_place_of_an_instance_does_not_take_its_sessions(program: str) -> None:
     """HAProxy gives it the number of the one that went."""
 
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         assert await begin(running, "s") == "a"
         await running.fleet(1, "b")
         for _ in range(2):
@@ -165,7 +165,7 @@ def test_a_closed_session_is_gone(program: str, monkeypatch: pytest.MonkeyPatch,
     """Also for a process that does not know all sessions yet."""
     monkeypatch.setattr(sessions, "LEARNING_TIME", learning)
 
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         home = await begin(running, "s")
         await begin(running, "t")
         assert (await go_on(running, "s", b"close s")).body.decode() == home
@@ -178,7 +178,7 @@ def test_a_closed_session_is_gone(program: str, monkeypatch: pytest.MonkeyPatch,
 
 
 def test_an_id_that_another_instance_has_is_the_containers_error(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         home = await begin(running, "s")
         client, refused = Client(running.port), 0
         for _ in range(40):
@@ -202,7 +202,7 @@ def test_an_id_that_another_instance_has_is_the_containers_error(program: str) -
 
 
 def test_only_who_asks_for_a_session_gets_one(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         assert (await running.ask(b"open s")).status == 200
         await is_gone(running, "s")
 
@@ -210,7 +210,7 @@ def test_only_who_asks_for_a_session_gets_one(program: str) -> None:
 
 
 def test_who_has_a_session_is_not_for_clients_to_say(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         home = await begin(running, "s")
         reply = await running.ask(headers={HEADER: "s", HOLDER: "1"})
         assert (reply.status, reply.body.decode()) == (200, home)
@@ -223,7 +223,7 @@ def test_who_has_a_session_is_not_for_clients_to_say(program: str) -> None:
     ["", "-a", "a-", "a_b", "a b", "new_session", "NEW_SESSION2", "a;b", 'a"b', "%[env(HOME)]", "\u00e9", "a, b"],
 )
 def test_an_id_that_cannot_be_one_is_refused_as_sagemaker_does(program: str, id: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         reply = await go_on(running, id)
         assert reply.status == 400 and reply.header("x-amzn-ErrorType") == "ValidationError"
         assert b"'sessionId' failed to satisfy constraint" in reply.body.replace(b"\\u0027", b"'")
@@ -233,7 +233,7 @@ def test_an_id_that_cannot_be_one_is_refused_as_sagemaker_does(program: str, id:
 
 
 def test_ids_are_as_long_as_sagemakers(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         longest = "a-" * 127 + "bc"
         assert await begin(running, longest) == "a" and (await go_on(running, longest)).status == 200
         other = longest[:-1] + "d"
@@ -245,7 +245,7 @@ def test_ids_are_as_long_as_sagemakers(program: str) -> None:
 
 
 def test_a_session_cannot_be_begun_with_an_answer_in_events_but_goes_on_with_one(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         reply = await go_on(running, NEW, b"open s", STREAM)
         assert reply.status == 400 and b"regular expression pattern" in reply.body
         home = await begin(running, "s")
@@ -254,11 +254,11 @@ def test_a_session_cannot_be_begun_with_an_answer_in_events_but_goes_on_with_one
     scene(program, play)
 
 
-async def knows(running: Stand, name: str) -> bool:
+async def knows(running: ProxyHarness, name: str) -> bool:
     return (await go_on(running, name)).status == 200
 
 
-async def hands_over(running: Stand) -> bool:
+async def hands_over(running: ProxyHarness) -> bool:
     """HAProxy 2.8 does so once it has done waiting for a process before it, five seconds after its start."""
     said = await running.proxy._runtime.send_command("show peers")
     flags = re.search(r"id=self .*flags=0x([0-9a-f]+)", said)
@@ -294,7 +294,7 @@ def test_with_the_death_of_the_proxy_sessions_are_gone(
     """At first it says that it does not know yet, as after a reload."""
     monkeypatch.setattr(sessions, "LEARNING_TIME", learning)
 
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         await begin(running, "s")
         await running.kill()
         await running.proxy.ensure()

@@ -10,13 +10,13 @@ from contextlib import contextmanager, suppress
 import psutil
 import pytest
 
-from tests.proxy_stand import ENDPOINT, Stand, each_haproxy, loaded, stand, until, until_it
+from tests.proxy_harness import ENDPOINT, ProxyHarness, each_haproxy, loaded, stand, until, until_it
 from tidegate.host import process_stats
 
 pytestmark = each_haproxy
 
 
-def family(running: Stand) -> list[psutil.Process]:
+def family(running: ProxyHarness) -> list[psutil.Process]:
     """The master and its workers, the master first."""
     master = psutil.Process(running.master)
     return [master, *master.children()]
@@ -39,7 +39,7 @@ def stopped(processes: list[psutil.Process]) -> Iterator[None]:
                 process.kill()
 
 
-async def serves_again(running: Stand, former: psutil.Process) -> None:
+async def serves_again(running: ProxyHarness, former: psutil.Process) -> None:
     """``ensure`` again and again, as the controller does."""
 
     async def answers() -> bool:

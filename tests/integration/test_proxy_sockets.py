@@ -8,17 +8,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.proxy_stand import ENDPOINT, Stand, each_haproxy, loaded, stand, until
+from tests.proxy_harness import ENDPOINT, ProxyHarness, each_haproxy, loaded, stand, until
 from tidegate.proxy.haproxy import HAProxy
 
 pytestmark = each_haproxy
 
 
-def sockets(running: Stand) -> list[Path]:
+def sockets(running: ProxyHarness) -> list[Path]:
     return [*running.proxy._sockets]
 
 
-async def lose(running: Stand, which: str) -> None:
+async def lose(running: ProxyHarness, which: str) -> None:
     found = sockets(running)
     for path in found if which == "all" else [path for path in found if path.name == which]:
         path.unlink()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.proxy_stand import ENDPOINT, PATIENCE, Stand, Worker, each_haproxy, stand
+from tests.proxy_harness import ENDPOINT, PATIENCE, ProxyHarness, Worker, each_haproxy, stand
 from tidegate.domain.fleet import FleetId
 
 pytestmark = each_haproxy
@@ -68,7 +68,7 @@ class Stream:
             return (await self.reader.readexactly(size + 2))[:-2]
 
 
-async def ask(running: Stand, path: str = STREAM, method: str = "POST", lines: str = "") -> Stream:
+async def ask(running: ProxyHarness, path: str = STREAM, method: str = "POST", lines: str = "") -> Stream:
     reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
     body = "Content-Length: 1\r\n\r\nx" if method == "POST" else "\r\n"
     writer.write(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{lines}{body}".encode())
@@ -77,7 +77,7 @@ async def ask(running: Stand, path: str = STREAM, method: str = "POST", lines: s
     return Stream(reader, writer, int(head.split(b" ")[1]))
 
 
-async def streamer(running: Stand, name: str) -> Streamer:
+async def streamer(running: ProxyHarness, name: str) -> Streamer:
     worker = Streamer(name, running.folder / name)
     running.workers[name] = worker
     await worker.start()
@@ -85,7 +85,9 @@ async def streamer(running: Stand, name: str) -> Streamer:
 
 
 @contextlib.asynccontextmanager
-async def streaming(program: str, slots: dict[str, int] | None = None) -> AsyncIterator[tuple[Stand, Streamer]]:
+async def streaming(
+    program: str, slots: dict[str, int] | None = None
+) -> AsyncIterator[tuple[ProxyHarness, Streamer]]:
     """A stand whose endpoint has one fleet with one streamer."""
     async with stand(program, slots) as running:
         worker = await streamer(running, "a")

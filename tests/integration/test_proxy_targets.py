@@ -13,7 +13,7 @@ from botocore.compat import get_current_datetime
 from botocore.credentials import Credentials
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 
-from tests.proxy_stand import Client, Reply, Stand, each_haproxy, stand
+from tests.proxy_harness import Client, ProxyHarness, Reply, each_haproxy, stand
 from tests.request_targets import AMBIGUOUS, CANONICAL, batches
 from tidegate.auth.request_target import is_canonical
 from tidegate.auth.sigv4 import RequestParts, verify
@@ -27,7 +27,7 @@ PREDICTION = re.compile(r"/endpoints/(fraud|other)/(invocations|invocations-resp
 KEYS = {"AKID": "secret"}
 
 
-def scene(program: str, play: Callable[[Stand], Any], **changed: object) -> None:
+def scene(program: str, play: Callable[[ProxyHarness], Any], **changed: object) -> None:
     """Two endpoints, whose instances answer with the head of the request, and a controller that answers likewise."""
 
     async def whole() -> None:
@@ -41,7 +41,7 @@ def scene(program: str, play: Callable[[Stand], Any], **changed: object) -> None
     asyncio.run(whole())
 
 
-async def sent(running: Stand, target: str, method: str = "POST", headers: str = "") -> Reply:
+async def sent(running: ProxyHarness, target: str, method: str = "POST", headers: str = "") -> Reply:
     client = Client(running.port)
     try:
         head = (
@@ -75,7 +75,7 @@ def check(target: str, reply: Reply) -> None:
 
 @pytest.mark.parametrize("signed", [True, False])
 def test_an_ambiguous_target_is_refused_by_the_proxy(program: str, signed: bool) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         for target in AMBIGUOUS:
             reply = await sent(running, target, headers="Authorization: AWS4-HMAC-SHA256 x\r\n")
             assert (reply.status, reply.header("x-Amzn-Invoked-Production-Variant")) == (400, None), target
@@ -96,7 +96,7 @@ def test_an_ambiguous_target_is_refused_by_the_proxy(program: str, signed: bool)
 def test_a_long_path_ends_no_proxy(program: str) -> None:
     """A pattern with a repeated group would recurse in PCRE once for each character."""
 
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         for piece in ("/a", "a.", "..", "%20", "%2", "."):
             target = "/endpoints/fraud/v1/" + piece * (30_000 // len(piece))
             assert (await sent(running, target)).status in (200, 400)
@@ -110,7 +110,7 @@ def test_a_long_path_ends_no_proxy(program: str) -> None:
 
 
 def test_no_other_version_of_http_has_another_reading(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         client = Client(running.port)
         reply = await client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
         await client.close()
@@ -120,7 +120,7 @@ def test_no_other_version_of_http_has_another_reading(program: str) -> None:
 
 
 def test_the_dispatcher_s_and_the_workers_sockets_refuse_ambiguous_targets_too(program: str) -> None:
-    async def play(running: Stand) -> None:
+    async def play(running: ProxyHarness) -> None:
         await running.fleet(1, "queued-1", routing=RoutingStrategy.QUEUED, endpoint="later")
         await running.proxy.set_routes(table("later", 1, [(1, 10_000, {"blue": 1.0})]))
         good = "/endpoints/later/invocations"
@@ -151,7 +151,7 @@ def test_what_is_routed_is_what_is_verified_and_what_the_model_gets(program: str
     )
     @given(batches)
     def routed(batch: list[str]) -> None:
-        async def play(running: Stand) -> None:
+        async def play(running: ProxyHarness) -> None:
             for target in batch:
                 reply = await sent(running, target, headers="Authorization: AWS4-HMAC-SHA256 x\r\n")
                 if reply.status == 400 and b" HTTP/1.1" not in reply.body and not target.isascii():

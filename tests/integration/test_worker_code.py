@@ -10,8 +10,8 @@ import pytest
 import xgboost
 from sklearn.linear_model import LinearRegression
 
-from tests.unit.targets.local_stand import FLEET, Stand, run, spec, stand, until
-from tests.unit.worker.user_code import TRUSTED, folder
+from tests.unit.serving.runtimes.user_code_harness import TRUSTED, folder
+from tests.unit.targets.local.local_harness import FLEET, LocalTargetHarness, run, spec, stand, until
 from tests.worker_process import Response, RunningWorker, Workers, request, workers
 from tidegate.domain.fleet import FleetSpec
 from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
@@ -279,7 +279,7 @@ def test_a_generator_streams_and_is_closed_when_the_client_leaves(workers: Worke
 class Supervised:
     """A fleet of one script under a real target."""
 
-    def __init__(self, here: Stand, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, here: LocalTargetHarness, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.here = here
         self.model = model
         monkeypatch.setattr(here, "describe", self.describe)

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.collector_stand import NOW, CollectorStand, collecting, second, spread
+from tests.collector_harness import NOW, CollectorHarness, collecting, second, spread
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import Coverage, FleetSecond, Sample
 from tidegate.monitoring.samples import flaw, statistic
@@ -93,7 +93,7 @@ Seen = tuple[list[FleetSecond], Coverage, list[Sample]]
 def play(body: bytes, left: bytes, load: Passed) -> Seen:
     """Three rounds of the whole way that numbers go; what is seen of the good endpoint."""
 
-    async def rounds(stand: CollectorStand) -> Seen:
+    async def rounds(stand: CollectorHarness) -> Seen:
         good, evil = stand.worker(GOOD, "r-good"), stand.worker(EVIL, "r-evil")
         good.seconds = {at: second(at, errors=3) for at in range(NOW - 5, NOW + 3)}
         evil.raw = body
@@ -122,7 +122,7 @@ def play(body: bytes, left: bytes, load: Passed) -> Seen:
         return asyncio.run(rounds(stand))
 
 
-def _spec(stand: CollectorStand) -> Any:
+def _spec(stand: CollectorHarness) -> Any:
     found = stand.target.spec(EVIL)
     assert found is not None
     return found

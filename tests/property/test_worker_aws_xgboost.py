@@ -11,7 +11,7 @@ import xgboost
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.worker.test_worker_aws_xgboost import dense, libsvm, sparse
+from tests.unit.serving.runtimes.test_aws_xgboost import dense, libsvm, sparse
 from tidegate.serving.contract.body_spool import LargeCall, Spool
 from tidegate.serving.contract.images import RuntimeKind
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed

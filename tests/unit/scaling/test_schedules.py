@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.unit.scaling.scenes import after, asked, target
+from tests.unit.scaling.scaling_examples import after, asked, target
 from tidegate.domain.errors import Invalid
 from tidegate.domain.scaling import ScaleSeen, ScheduledAction, Suspended
 from tidegate.scaling.schedule import parse

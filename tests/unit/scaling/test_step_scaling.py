@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.scaling.scenes import asked, target
+from tests.unit.scaling.scaling_examples import asked, target
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.scaling import Adjustment, AlarmSeen, ScaleSeen, Step, StepScaling
 from tidegate.scaling.stepping import adjusted, step_for

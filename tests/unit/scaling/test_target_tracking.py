@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.scaling.scenes import PER_MINUTE, after, asked, high, loaded, low, target
+from tests.unit.scaling.scaling_examples import PER_MINUTE, after, asked, high, loaded, low, target
 from tidegate.domain.alarm import AlarmState, Comparison
 from tidegate.domain.metric import SAGEMAKER, MetricId
 from tidegate.domain.scaling import (

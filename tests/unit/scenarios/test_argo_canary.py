@@ -5,7 +5,7 @@ Weights and counts of theirs are taken over where they matter; where we decide o
 
 import pytest
 
-from tests.unit.scenarios.telling import (
+from tests.unit.scenarios.rollout_story import (
     Story,
     abort,
     begin,

@@ -1,6 +1,6 @@
 """Flagger's scheduler tests, re-enacted under their names."""
 
-from tests.unit.scenarios.telling import Story, begin, does, fires, supersede
+from tests.unit.scenarios.rollout_story import Story, begin, does, fires, supersede
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.rollout import DeploymentConfig, Phase
 from tidegate.testing.faults import AlarmTurns, ReplicasDie, RolloutSide, StartsFail, When

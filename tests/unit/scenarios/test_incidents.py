@@ -1,6 +1,6 @@
 """Incidents of other engines, each as one scenario: what happened there must not happen here."""
 
-from tests.unit.scenarios.telling import Story, does, fires, pause, scale, supersede
+from tests.unit.scenarios.rollout_story import Story, does, fires, pause, scale, supersede
 from tidegate.domain.rollout import Phase
 from tidegate.testing.faults import ObservationGap, ReplicasDie, RolloutSide, StartsFail, When, WorldTiming
 from tidegate.testing.samples import all_at_once, canary, instances, linear, percent, rolling, version

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.scenarios.telling import Story, fires
+from tests.unit.scenarios.rollout_story import Story, fires
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.rollout import BlueGreen, DeploymentConfig, Phase, Routing
 from tidegate.testing.faults import AlarmTurns, When

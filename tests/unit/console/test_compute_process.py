@@ -1,0 +1,109 @@
+"""Promises, rehearsals and simulations over the native API, in processes of their own."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.gateway_harness import OPEN, SIGNED, GatewayHarness
+from tidegate.console.compute_api import ComputePool
+from tidegate.console.compute_process import MAX_RUNS, compute
+from tidegate.domain.errors import Invalid, Unavailable
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+SPEC = {
+    "endpoint": "fraud",
+    "model": {"image": "tidegate/xgboost", "data": "file:///m/model.tar.gz"},
+    "rollout": {"strategy": "canary", "size": "10%", "wait": "10m", "final_bake": "1m"},
+    "alarms": {
+        "errors": {
+            "metric": "Invocation5XXErrors",
+            "statistic": "Average",
+            "above": "2%",
+            "period": "1m",
+            "periods": 2,
+        }
+    },
+}
+
+
+def ask(house: GatewayHarness, path: str, body: Mapping[str, object]) -> httpx.Response:
+    async def work() -> httpx.Response:
+        async with house.client() as client:
+            found = await client.post(f"http://127.0.0.1:8471/tidegate/v1/{path}", json=body)
+        await house.store.close()
+        return found
+
+    return asyncio.run(work())
+
+
+def test_a_promise_over_the_wire() -> None:
+    found = ask(GatewayHarness(settings=OPEN), "promise", {"spec": SPEC, "rps": 40, "wanted": ["error-rate=5%"]})
+    assert found.status_code == 200
+    assert found.json()["kept"] is True
+    assert found.json()["wanted"][0]["seen"] is True
+
+
+def test_a_bad_question_is_refused_with_its_reason() -> None:
+    found = ask(GatewayHarness(settings=OPEN), "rehearse", {"spec": SPEC, "rps": 40, "faults": ["eror-rate=5%"]})
+    assert found.status_code == 400
+    assert "did you mean" in found.json()["error"]["message"]
+    assert ask(GatewayHarness(settings=OPEN), "rehearse", {"spec": SPEC, "bogus": 1}).status_code == 400
+
+
+def test_where_keys_are_set_an_unsigned_question_is_turned_away() -> None:
+    assert ask(GatewayHarness(settings=SIGNED), "rehearse", {"spec": SPEC, "rps": 40}).status_code == 403
+
+
+def rehearsed(body: Mapping[str, object]) -> dict[str, Any]:
+    return compute("rehearse", {"spec": SPEC, "rps": 40, **body}, NOW)
+
+
+def test_a_rehearsal() -> None:
+    found = rehearsed({"faults": ["error-rate=30%"], "runs": 10})
+    assert found["faulty"]["back"]["count"] == 10
+    assert found["healthy"]["back"]["count"] == 0
+
+
+@pytest.mark.parametrize("body", [{"runs": MAX_RUNS + 1}, {"runs": 0}, {"rps": 0}, {"rps": "many"}, {"spec": {}}])
+def test_questions_that_cannot_be_meant(body: Mapping[str, object]) -> None:
+    with pytest.raises(Invalid):
+        rehearsed(body)
+
+
+def test_one_rollout_with_its_timeline() -> None:
+    """The bad version is seen, at ten percent, and turned back by the alarm that the drawn requests set off."""
+    found: dict[str, Any] = compute("simulate", {"spec": SPEC, "rps": 40, "faults": ["error-rate=30%"]}, NOW)
+    assert found["run"]["outcome"] == "rolled back"
+    assert found["run"]["requests"] > 0
+    assert [moment["phase"] for moment in found["moments"]][-1] == "RollingBack"
+    assert {moment["share"] for moment in found["moments"]} == {0, 1000}
+
+
+def test_one_rollout_with_alarms_as_told() -> None:
+    found = compute("simulate", {"spec": SPEC, "alarms": ["errors@stage=1"]}, NOW)
+    assert found["phase"] == "RolledBack"
+    assert compute("simulate", {"spec": SPEC}, NOW)["phase"] == "Succeeded"
+    with pytest.raises(Invalid, match="rps"):
+        compute("simulate", {"spec": SPEC, "rps": 4, "alarms": ["errors@stage=1"]}, NOW)
+
+
+QUESTION = {"what": "rehearse", "now": NOW.isoformat(), "body": {"spec": SPEC, "rps": 40, "runs": MAX_RUNS}}
+
+
+def test_a_question_that_takes_too_long_is_given_up() -> None:
+    with pytest.raises(Invalid, match=r"not finished within 0\.01 s"):
+        asyncio.run(ComputePool(longest=0.01).compute(QUESTION))
+
+
+def test_too_many_questions_at_once_are_refused() -> None:
+    async def work() -> list[object]:
+        desk = ComputePool(longest=0.01)
+        return await asyncio.gather(*(desk.compute(QUESTION) for _ in range(12)), return_exceptions=True)
+
+    kinds = [type(one) for one in asyncio.run(work())]
+    assert kinds.count(Unavailable) == 4
+    assert kinds.count(Invalid) == 8
