@@ -49,14 +49,10 @@ def batch(
         typer.Option(metavar="IN[,OUT]", help="Type of the input (default: by its name), and of the output."),
     ] = "",
     join: Annotated[bool, typer.Option("--join", help="Append each answer to its record.")] = False,
-    input_filter: Annotated[
-        str, typer.Option(help="JSONPath of the part of each record for the model, such as '$[1:]'.")
-    ] = "$",
+    input_filter: Annotated[str, typer.Option(help="JSONPath of what the model gets, such as '$[1:]'.")] = "$",
     output_filter: Annotated[str, typer.Option(help="JSONPath of the part for the output.")] = "$",
     instances: Annotated[int, typer.Option(help="Number of processes that serve the model.")] = 1,
-    on_bad_rows: Annotated[
-        str, typer.Option(help="fail, or errors: write bad rows to a file of errors.")
-    ] = "fail",
+    on_bad_rows: Annotated[str, typer.Option(help="fail, or errors: bad rows go to a file of errors.")] = "fail",
     as_json: AsJson = False,
 ) -> None:
     """Run a model over files: no endpoint is needed.

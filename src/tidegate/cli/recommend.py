@@ -37,16 +37,11 @@ def recommend(
     *,
     model: Annotated[str, typer.Option(metavar="DATA", help="Model data: a path, file:// or s3://.")],
     sample: Annotated[str, typer.Option(metavar="FILE", help="Bodies to send, one per line: JSON Lines or CSV.")],
-    slo: Annotated[
-        str, typer.Option(metavar="pNN=TIME", help="Latency objective, such as p99=50ms.")
-    ] = "p99=50ms",
+    slo: Annotated[str, typer.Option(metavar="pNN=TIME", help="Objective, such as p99=50ms.")] = "p99=50ms",
     rps: Annotated[float, typer.Option(help="Requests per second to sustain.")] = 100.0,
     budget: Annotated[str | None, typer.Option(help="Time limit; default here: 5m.")] = None,
     region: Annotated[
-        str | None,
-        typer.Option(
-            help="Region of the prices, default us-east-1; SageMaker's region, default as in AWS's tools."
-        ),
+        str | None, typer.Option(help="Region of prices (us-east-1), or of SageMaker (AWS's own setting).")
     ] = None,
     on: Annotated[str, typer.Option(metavar="WHERE", help="here or sagemaker.")] = HERE,
     role: Annotated[str, typer.Option(metavar="ARN", help="Role of SageMaker's job.")] = "",
