@@ -74,19 +74,19 @@ class ComputePool:
         return told["answer"]
 
 
-def routes(gateway: Gateway, desk: ComputePool | None = None) -> list[Route]:
-    there = desk or ComputePool()
+def routes(gateway: Gateway, pool: ComputePool | None = None) -> list[Route]:
+    there = pool or ComputePool()
     return [
         Route(f"{NATIVE}/{what}", _make_handler(gateway, there, what), methods=["POST"]) for what in COMPUTATIONS
     ]
 
 
-def _make_handler(gateway: Gateway, desk: ComputePool, what: str) -> Callable[[Request], Awaitable[Response]]:
+def _make_handler(gateway: Gateway, pool: ComputePool, what: str) -> Callable[[Request], Awaitable[Response]]:
     known = COMPUTATIONS[what][0].__struct_fields__
 
     async def handle(request: Request) -> Response:
         body = parse_json_object(request, known)
         now = gateway.context.clock.now().isoformat()
-        return JSONResponse(await desk.compute({"what": what, "now": now, "body": body}))
+        return JSONResponse(await pool.compute({"what": what, "now": now, "body": body}))
 
     return handle

@@ -62,7 +62,7 @@ def add_word_breaks(text: str) -> Markup:
 _TEMPLATES.filters["soft"] = add_word_breaks
 
 
-def routes(gateway: Gateway, desk: ComputePool) -> list[Route]:
+def routes(gateway: Gateway, pool: ComputePool) -> list[Route]:
     """GET only: pages make changes through the native API."""
     pages: Mapping[str, Page] = {
         CONSOLE: _home,
@@ -72,12 +72,12 @@ def routes(gateway: Gateway, desk: ComputePool) -> list[Route]:
         f"{CONSOLE}/traffic": _traffic,
         f"{CONSOLE}/static/{{path:path}}": _file,
     }
-    return [Route(path, _make_handler(gateway, desk, page), methods=["GET"]) for path, page in pages.items()]
+    return [Route(path, _make_handler(gateway, pool, page), methods=["GET"]) for path, page in pages.items()]
 
 
-def _make_handler(gateway: Gateway, desk: ComputePool, page: Page) -> Callable[[Request], Awaitable[Response]]:
+def _make_handler(gateway: Gateway, pool: ComputePool, page: Page) -> Callable[[Request], Awaitable[Response]]:
     async def handle(request: Request) -> Response:
-        return await page(gateway, desk, request)
+        return await page(gateway, pool, request)
 
     return handle
 
@@ -100,25 +100,25 @@ async def _load_catalogue(gateway: Gateway) -> Catalogue:
     return await asyncio.to_thread(Catalogue.load, gateway.settings.prices)
 
 
-async def _home(gateway: Gateway, desk: ComputePool, request: Request) -> Response:
+async def _home(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
     catalogue = await _load_catalogue(gateway)
     numbers = await asyncio.to_thread(overview.numbers, catalogue)
     return render_page("home", request, catalogue, **numbers)
 
 
-async def _flowchart(gateway: Gateway, desk: ComputePool, request: Request) -> Response:
+async def _flowchart(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
     return render_page(
         "flowchart", request, await _load_catalogue(gateway), **flowchart.walked(request.query_params)
     )
 
 
-async def _planner(gateway: Gateway, desk: ComputePool, request: Request) -> Response:
+async def _planner(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
     catalogue = await _load_catalogue(gateway)
     made = await asyncio.to_thread(plan_page.planned, request.query_params, catalogue)
     return render_page("planner", request, catalogue, **made)
 
 
-async def _spec(gateway: Gateway, desk: ComputePool, request: Request) -> Response:
+async def _spec(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
     """The plan's spec file as a download."""
     made = await asyncio.to_thread(plan_page.planned, request.query_params, await _load_catalogue(gateway))
     if made["plan"] is None:
@@ -127,14 +127,14 @@ async def _spec(gateway: Gateway, desk: ComputePool, request: Request) -> Respon
     return Response(made["plan"]["file"], media_type="application/yaml", headers={**HEADERS, **name})
 
 
-async def _traffic(gateway: Gateway, desk: ComputePool, request: Request) -> Response:
+async def _traffic(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
     asked = traffic_page.form_values(request.query_params)
     problem: str | None = None
     outcome: Any = None
     if request.query_params:
         try:
             now = gateway.context.clock.now().isoformat()
-            outcome = await desk.compute(
+            outcome = await pool.compute(
                 {"what": "simulate", "now": now, "body": traffic_page.simulation_body(asked)}
             )
         except TidegateError as error:
@@ -143,7 +143,7 @@ async def _traffic(gateway: Gateway, desk: ComputePool, request: Request) -> Res
     return render_page("traffic", request, await _load_catalogue(gateway), problem=problem, **context)
 
 
-async def _file(gateway: Gateway, desk: ComputePool, request: Request) -> Response:
+async def _file(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
     path: str = request.path_params["path"]
     parts = path.split("/")
     if any(part in ("", ".", "..") or "\\" in part for part in parts):

@@ -201,7 +201,7 @@ def test_only_series_of_a_worker_count(name: str) -> None:
 
 
 def test_all_that_workers_measure_is_known() -> None:
-    source = Path(__file__).parents[4] / "src" / "tidegate" / "worker"
+    source = Path(__file__).parents[4] / "src" / "tidegate" / "serving"
     text = "\n".join(path.read_text() for path in source.rglob("*.py"))
     for name in PLAIN | DIVIDED:
         assert f'"{name}"' in text, f"{name} is measured by no worker"
