@@ -47,14 +47,14 @@ def test_a_promise_over_the_wire() -> None:
     assert found.json()["wanted"][0]["seen"] is True
 
 
-def test_a_bad_question_is_refused_with_its_reason() -> None:
+def test_invalid_computation_is_refused_with_its_reason() -> None:
     found = ask(GatewayHarness(settings=OPEN), "rehearse", {"spec": SPEC, "rps": 40, "faults": ["eror-rate=5%"]})
     assert found.status_code == 400
     assert "did you mean" in found.json()["error"]["message"]
     assert ask(GatewayHarness(settings=OPEN), "rehearse", {"spec": SPEC, "bogus": 1}).status_code == 400
 
 
-def test_where_keys_are_set_an_unsigned_question_is_turned_away() -> None:
+def test_unsigned_computation_is_refused_with_keys() -> None:
     assert ask(GatewayHarness(settings=SIGNED), "rehearse", {"spec": SPEC, "rps": 40}).status_code == 403
 
 
@@ -69,7 +69,7 @@ def test_a_rehearsal() -> None:
 
 
 @pytest.mark.parametrize("body", [{"runs": MAX_RUNS + 1}, {"runs": 0}, {"rps": 0}, {"rps": "many"}, {"spec": {}}])
-def test_questions_that_cannot_be_meant(body: Mapping[str, object]) -> None:
+def test_invalid_computations_are_refused(body: Mapping[str, object]) -> None:
     with pytest.raises(Invalid):
         rehearsed(body)
 
@@ -83,7 +83,7 @@ def test_one_rollout_with_its_timeline() -> None:
     assert {moment["share"] for moment in found["moments"]} == {0, 1000}
 
 
-def test_one_rollout_with_alarms_as_told() -> None:
+def test_simulation_fires_the_given_alarms() -> None:
     found = compute("simulate", {"spec": SPEC, "alarms": ["errors@stage=1"]}, NOW)
     assert found["phase"] == "RolledBack"
     assert compute("simulate", {"spec": SPEC}, NOW)["phase"] == "Succeeded"
@@ -94,12 +94,12 @@ def test_one_rollout_with_alarms_as_told() -> None:
 QUESTION = {"what": "rehearse", "now": NOW.isoformat(), "body": {"spec": SPEC, "rps": 40, "runs": MAX_RUNS}}
 
 
-def test_a_question_that_takes_too_long_is_given_up() -> None:
+def test_computation_over_the_time_limit_is_aborted() -> None:
     with pytest.raises(Invalid, match=r"not finished within 0\.01 s"):
         asyncio.run(ComputePool(longest=0.01).compute(QUESTION))
 
 
-def test_too_many_questions_at_once_are_refused() -> None:
+def test_too_many_computations_are_refused() -> None:
     async def work() -> list[object]:
         desk = ComputePool(longest=0.01)
         return await asyncio.gather(*(desk.compute(QUESTION) for _ in range(12)), return_exceptions=True)

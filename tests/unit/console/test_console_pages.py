@@ -29,7 +29,7 @@ def test_a_question_that_is_not_come_to_has_no_answer() -> None:
     assert [step["id"] for step in walked["taken"]] == ["individual"]
 
 
-def test_nonsense_is_no_answer() -> None:
+def test_invalid_flowchart_answer_is_ignored() -> None:
     assert flowchart.walked({"individual": "perhaps"})["current"]["id"] == "individual"
 
 

@@ -70,7 +70,7 @@ def test_unhealthy_on_a_full_disk_and_well_again_when_there_is_space(tmp_path: P
         assert list(disk.folder.iterdir()) == []
 
 
-def test_the_disk_is_tried_once_in_a_while_and_never_waited_for() -> None:
+def test_disk_probe_is_rate_limited_and_never_blocks_health() -> None:
     tried, over = [], threading.Event()
 
     def write(folder: Path) -> None:
@@ -117,19 +117,19 @@ def test_openai_clients_may_show_a_key_instead_of_signing(secret: str, status: i
     assert ask(GatewayHarness(SIGNED), "POST", "/endpoints/nobody/invocations", headers=shown).status_code == 403
 
 
-def test_everything_else_is_aws() -> None:
+def test_paths_outside_the_native_api_use_aws_protocols() -> None:
     answer = ask(GatewayHarness(), "POST", "/", headers=ALARMS, content=b"{}")
     assert (answer.status_code, answer.json()["MetricAlarms"]) == (200, [])
 
 
-def test_an_unknown_path_of_ours_names_what_is_there() -> None:
+def test_unknown_native_path_lists_existing_routes() -> None:
     answer = ask(GatewayHarness(), "GET", "/tidegate/v1/nothing")
     assert answer.status_code == 404
     assert answer.json()["error"]["code"] == "NotFound"
     assert "GET /tidegate/v1/version" in answer.json()["error"]["message"]
 
 
-def test_a_method_that_is_not_there_names_those_that_are() -> None:
+def test_wrong_method_lists_allowed_methods() -> None:
     answer = ask(GatewayHarness(), "PATCH", "/tidegate/v1/down")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
     assert answer.json()["error"]["message"] == "PATCH is not allowed on /tidegate/v1/down: use POST"
@@ -162,7 +162,7 @@ def test_a_body_over_the_limit_is_refused(path: str, name: str) -> None:
     assert (answer.status_code, code(answer), house.downs) == (413, name, 0)
 
 
-def test_a_body_over_the_limit_that_does_not_say_so_is_refused() -> None:
+def test_chunked_body_over_the_limit_is_refused() -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(MAX_BODY // 2**20 + 1):
             yield b"x" * 2**20
@@ -182,7 +182,7 @@ def test_a_body_at_the_limit_is_read() -> None:
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "[::1", "", "10.0.0.1:8471", "0x7f.1"])
 @pytest.mark.parametrize("path", ["/tidegate/v1/down", "/", "/metrics", "/healthz", "/console"])
-def test_a_name_that_points_here_is_refused(host: str, path: str) -> None:
+def test_foreign_host_name_is_refused_without_keys(host: str, path: str) -> None:
     house = GatewayHarness()
     answer = ask(house, "POST", path, headers={"Host": host})
     assert answer.status_code == (400 if path == "/" else 403)
@@ -193,7 +193,7 @@ def test_a_name_that_points_here_is_refused(host: str, path: str) -> None:
 @pytest.mark.parametrize(
     "host", ["127.0.0.1:8471", "localhost", "[::1]:8471", "127.0.0.2", "tidegate.localhost:1"]
 )
-def test_loopback_by_any_name_is_let_in(host: str) -> None:
+def test_loopback_host_names_are_accepted(host: str) -> None:
     assert ask(GatewayHarness(), "GET", "/tidegate/v1/version", headers={"Host": host}).status_code == 200
 
 
@@ -207,19 +207,19 @@ def test_loopback_by_any_name_is_let_in(host: str) -> None:
         {"Sec-Fetch-Site": "same-site"},
     ],
 )
-def test_a_page_of_another_origin_is_refused(headers: dict[str, str]) -> None:
+def test_request_of_another_origins_page_is_refused(headers: dict[str, str]) -> None:
     house = GatewayHarness()
     answer = ask(house, "POST", "/tidegate/v1/down", headers=headers)
     assert (answer.status_code, code(answer), house.downs) == (403, "AccessDenied", 0)
     assert code(ask(house, "POST", "/", headers={**headers, **ALARMS}, content=b"{}")) == "AccessDeniedException"
 
 
-def test_a_page_of_our_own_is_let_in() -> None:
+def test_request_of_own_page_is_accepted() -> None:
     headers = {"Origin": "http://127.0.0.1:8471", "Sec-Fetch-Site": "same-origin"}
     assert ask(GatewayHarness(), "GET", "/tidegate/v1/version", headers=headers).status_code == 200
 
 
-def test_with_keys_the_signature_is_the_guard() -> None:
+def test_with_keys_only_the_signature_counts() -> None:
     headers = {"Host": "tidegate.example", "Origin": "https://evil.example"}
     assert (
         code(ask(GatewayHarness(SIGNED), "GET", "/tidegate/v1/version", headers=headers))
@@ -264,6 +264,6 @@ def test_a_client_that_leaves_in_the_middle_gets_no_answer() -> None:
     assert (sent, house.downs) == ([], 0)
 
 
-def test_the_list_of_doors_is_the_documented_one() -> None:
+def test_native_routes_are_the_documented_ones() -> None:
     message = ask(GatewayHarness(), "GET", "/tidegate/v1/").json()["error"]["message"]
     assert json.dumps(message).count("/tidegate/v1/endpoints") >= 3

@@ -111,7 +111,7 @@ def test_another_deploy_in_the_middle_of_a_change_is_refused(call: Caller) -> No
         ({"spec": SPEC, "by": "a\nb"}, "'by' must be text"),
     ],
 )
-def test_a_deploy_that_cannot_be_is_refused_and_leaves_nothing(call: Caller, data: object, message: str) -> None:
+def test_invalid_deploy_is_refused_and_changes_nothing(call: Caller, data: object, message: str) -> None:
     status, code, said = refusal(call("PUT", "/deploy", data))
     assert (status, code) == (400, "Invalid")
     assert message in said and "\n" not in said
@@ -138,7 +138,7 @@ def test_a_command_that_the_state_forbids_is_a_conflict(call: Caller) -> None:
     assert call.house.kicked == ["fraud"]
 
 
-def test_a_command_that_is_none(call: Caller) -> None:
+def test_unknown_rollout_command_is_refused(call: Caller) -> None:
     status, code, message = refusal(call("POST", "/endpoints/fraud/rollout/explode", {}))
     assert (status, code) == (404, "NotFound")
     assert message == "a rollout has no command 'explode'; it has pause, resume, abort, promote, retry"
@@ -176,7 +176,7 @@ def test_with_keys_the_journal_names_the_key() -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["nobody", "..", "-a", "x" * 64, "fra%20ud"])
-def test_an_endpoint_that_is_not_there(call: Caller, method: str, path: str, name: str) -> None:
+def test_missing_endpoint_is_not_found(call: Caller, method: str, path: str, name: str) -> None:
     status, code, message = refusal(call(method, f"/endpoints/{name}{path}"))
     assert (status, code) == (404, "NotFound")
     assert "\n" not in message
@@ -224,7 +224,7 @@ def test_down_asks_the_platform_to_stop(call: Caller) -> None:
 # --- events --------------------------------------------------------------------------------------------------
 
 
-def test_events_go_on_where_they_were_left(call: Caller) -> None:
+def test_events_continue_after_the_given_line(call: Caller) -> None:
     call("PUT", "/deploy", {"spec": SPEC})
     first = call("GET", "/endpoints/fraud/events").json()
     assert call("GET", f"/endpoints/fraud/events?after={first['next']}").json() == {
@@ -237,7 +237,7 @@ def test_events_go_on_where_they_were_left(call: Caller) -> None:
     assert len(call("GET", "/endpoints/fraud/events?limit=1").json()["events"]) == 1
 
 
-def test_who_waits_for_news_is_woken_by_it(call: Caller) -> None:
+def test_waiting_for_events_returns_when_one_arrives(call: Caller) -> None:
     call("PUT", "/deploy", {"spec": SPEC})
     after = call("GET", "/endpoints/fraud/events").json()["next"]
 
@@ -255,7 +255,7 @@ def test_who_waits_for_news_is_woken_by_it(call: Caller) -> None:
     assert [event["kind"] for event in answer.json()["events"]] == ["pause"]
 
 
-def test_who_waits_in_vain_is_answered_in_the_end(call: Caller) -> None:
+def test_waiting_for_events_times_out(call: Caller) -> None:
     call("PUT", "/deploy", {"spec": SPEC})
     after = call("GET", "/endpoints/fraud/events").json()["next"]
     assert call("GET", f"/endpoints/fraud/events?after={after}&wait=1").json() == {"events": [], "next": after}
@@ -368,7 +368,7 @@ def test_an_endpoint_without_a_shadow_has_nothing_to_compare(call: Caller) -> No
         (b'{"spec": {"\\ud800": 1}}', "a NUL or an unpaired surrogate"),
     ],
 )
-def test_a_body_that_is_no_good_json(call: Caller, body: bytes, message: str) -> None:
+def test_invalid_json_body_is_refused(call: Caller, body: bytes, message: str) -> None:
     answer = call("PUT", "/deploy", content=body, headers={"Content-Type": "application/json"})
     status, code, said = refusal(answer)
     assert (status, code) == (400, "Invalid")
@@ -385,7 +385,7 @@ def test_a_body_that_is_no_good_json(call: Caller, body: bytes, message: str) ->
         {"Content-Type": "application/json", "Content-Encoding": "gzip"},
     ],
 )
-def test_a_body_that_is_declared_as_something_else(call: Caller, headers: dict[str, str]) -> None:
+def test_body_with_another_content_type_is_refused(call: Caller, headers: dict[str, str]) -> None:
     answer = call("POST", "/down", content=b"{}", headers=headers)
     assert (refusal(answer)[:2], call.house.downs) == ((400, "Invalid"), 0)
 

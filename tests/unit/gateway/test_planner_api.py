@@ -28,7 +28,7 @@ def refusal(answer: httpx.Response) -> tuple[int, str, str]:
     return answer.status_code, error["code"], error["message"]
 
 
-def test_what_is_asked() -> None:
+def test_planner_questions_are_listed() -> None:
     told: dict[str, Any] = call("GET").json()
     assert [one["name"] for one in told["examples"]] == list(planner.examples())
     assert told["questions"][0]["key"] == "name" and len(told["flowchart"]) == 4
@@ -44,7 +44,7 @@ def test_a_plan_by_answers_and_by_example() -> None:
     assert "s3://m/x.ubj" in other["file"]
 
 
-def test_what_cannot_be_planned_is_said() -> None:
+def test_impossible_plan_is_refused_with_a_reason() -> None:
     status, code, message = refusal(call("POST", {"answers": {"name": "fraud", "rate": 0}}))
     assert (status, code) == (400, "Invalid") and "rate: 0: must be above 0" in message
     assert refusal(call("POST", {"example": "nothing"}))[0] == 404

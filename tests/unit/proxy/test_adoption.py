@@ -81,7 +81,7 @@ def test_a_file_that_is_right_stays_as_it_is(steps: list[Step]) -> None:
 
 
 @given(STEPS, STEPS)
-def test_a_file_that_is_behind_gives_way_to_what_the_proxy_does(before: list[Step], after: list[Step]) -> None:
+def test_running_proxy_overrides_an_outdated_file(before: list[Step], after: list[Step]) -> None:
     old = run(ProxyState(dict(SIZES)), before)
     new = run(old, after, fence=len(before))
     found = adoption.adopt(old, show(new), SIZES)
@@ -99,7 +99,7 @@ def test_a_file_that_is_behind_gives_way_to_what_the_proxy_does(before: list[Ste
 
 
 @given(STEPS)
-def test_without_a_file_the_proxy_tells_all_but_the_sockets(steps: list[Step]) -> None:
+def test_without_a_file_the_proxy_provides_all_but_socket_paths(steps: list[Step]) -> None:
     state = run(ProxyState(dict(SIZES)), steps)
     found = adoption.adopt(adoption.empty_state("not known"), show(state), SIZES)
     assert found.slots == state.slots
@@ -147,7 +147,7 @@ def test_a_server_that_drains_is_not_wanted_and_one_not_yet_there_is() -> None:
         ProxySnapshot({}, {}, {}),
     ],
 )
-def test_what_cannot_be_is_ignored(shown: ProxySnapshot) -> None:
+def test_impossible_fleets_and_slots_are_ignored(shown: ProxySnapshot) -> None:
     found = adoption.adopt(canary(), shown, SIZES)
     assert len(found.seats) <= 1
     assert found.tables == ()
@@ -180,7 +180,7 @@ DAMAGED = [
 
 
 @pytest.mark.parametrize("data", DAMAGED, ids=range(len(DAMAGED)))
-def test_a_damaged_file_is_not_believed(data: bytes) -> None:
+def test_damaged_file_is_ignored(data: bytes) -> None:
     with pytest.raises(Invalid):
         adoption.decode(data, OPTIONS)
 
@@ -200,11 +200,11 @@ def test_a_file_with_any_damage_is_refused_or_harmless(state: ProxyState, data: 
 
 
 @pytest.mark.parametrize("state", WHOLE)
-def test_a_whole_file_is_believed_with_the_blank_lines_after_it(state: ProxyState) -> None:
+def test_complete_file_with_trailing_blanks_is_accepted(state: ProxyState) -> None:
     assert adoption.decode(msgspec.json.encode(state) + b"\n" * 100, OPTIONS) == state
 
 
-def test_a_file_of_an_older_program_is_believed() -> None:
+def test_file_of_an_older_version_is_accepted() -> None:
     """It lacks what came later, and has what is gone."""
     old = json.loads(msgspec.json.encode(canary()))
     del old["queues"], old["headers"]

@@ -16,7 +16,7 @@ def program(folder: Path, says: str, code: int = 0) -> str:
     return str(path)
 
 
-def test_the_setting_wins() -> None:
+def test_configured_haproxy_takes_precedence() -> None:
     chosen = str(get_haproxy_binary())
     assert str(binary.find_haproxy(chosen)) == chosen
 
@@ -27,7 +27,7 @@ def test_without_a_setting_one_is_found_that_is_new_enough() -> None:
     assert (binary.read_version(str(found)) or (0, 0)) >= (2, 8)
 
 
-def test_a_version_is_read(tmp_path: Path) -> None:
+def test_haproxy_version_is_parsed(tmp_path: Path) -> None:
     assert binary.read_version(
         program(tmp_path, "HAProxy version 3.2.1-abc 2025/06/01 - https://haproxy.org/")
     ) == (
@@ -36,19 +36,19 @@ def test_a_version_is_read(tmp_path: Path) -> None:
     )
 
 
-def test_an_old_one_is_refused(tmp_path: Path) -> None:
+def test_old_haproxy_is_refused(tmp_path: Path) -> None:
     old = program(tmp_path, "HA-Proxy version 2.6.12-1 2023/12/16")
     with pytest.raises(StartupError, match=r"is haproxy 2\.6 but 2\.8 or newer is needed; install one"):
         binary.find_haproxy(old)
 
 
 @pytest.mark.parametrize("says", ["nginx version: nginx/1.27", ""])
-def test_another_program_is_refused(tmp_path: Path, says: str) -> None:
+def test_program_other_than_haproxy_is_refused(tmp_path: Path, says: str) -> None:
     with pytest.raises(StartupError, match="does not run as haproxy"):
         binary.find_haproxy(program(tmp_path, says, code=1))
 
 
-def test_a_setting_that_leads_nowhere_is_named(tmp_path: Path) -> None:
+def test_configured_path_that_does_not_exist_is_reported(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match=r"TIDEGATE_HAPROXY=.*absent is not a program; install one \(Debian"):
         binary.find_haproxy(str(tmp_path / "absent"))
 

@@ -78,7 +78,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_files_are_as_read(name: str) -> None:
+def test_rendered_files_match_the_golden_files(name: str) -> None:
     for file, text in render(*CASES[name]).items():
         golden = GOLDEN / (file if file == SCRIPT else f"{name}.{file}")  # the script is one for all
         if os.environ.get("TIDEGATE_GOLDEN") == "write":

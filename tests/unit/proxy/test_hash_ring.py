@@ -12,11 +12,11 @@ FLEET = FleetId("clients", 1, "main")
 BY_MODEL = RoutingStrategy.BY_MODEL
 
 
-def test_servers_stand_at_the_first_places() -> None:
+def test_servers_get_the_lowest_numbers() -> None:
     assert assign_numbers(["a", "b", "c"], {}, {}) == {"a": 1, "b": 2, "c": 3}
 
 
-def test_one_that_replaces_another_takes_its_number() -> None:
+def test_replacement_takes_the_number_of_the_dead_server() -> None:
     known = {"a": 1, "b": 2, "c": 3}
     assert assign_numbers(["a", "c", "d"], known, {"a": 1, "c": 3}) == {"a": 1, "c": 3, "d": 2}
 

@@ -56,7 +56,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "REFUSAL_PAUSE", 0)
 
 
-def test_it_is_over_when_the_process_before_has_heard_that_it_is_to_stop() -> None:
+def test_reload_ends_when_the_old_process_stops_listening() -> None:
     """Until then commands go to either of the two."""
     heard = iter([False, False, True])
     answers = {"reload": "Success=1\n", "show proc": PROCESSES}
@@ -64,7 +64,7 @@ def test_it_is_over_when_the_process_before_has_heard_that_it_is_to_stop() -> No
     assert told == ["reload", *["show proc", "@!11 show info"] * 3]
 
 
-def test_it_is_over_when_the_process_before_is_gone() -> None:
+def test_reload_ends_when_the_old_process_is_gone() -> None:
     """The master does not hang up when it is asked for one that has ended."""
     gone = "Can't find the target PID matching the prefix '@!11'\n"
     answers = {"reload": "Success=1\n", "show proc": PROCESSES}
@@ -74,19 +74,19 @@ def test_it_is_over_when_the_process_before_is_gone() -> None:
     assert reloaded(lambda command: answers[command]) == ["reload", "show proc"]
 
 
-def test_one_that_never_stops_is_told_of() -> None:
+def test_old_process_that_never_stops_is_reported() -> None:
     answers = {"reload": "Success=1\n", "show proc": PROCESSES}
     with pytest.raises(Transient, match="the old process does not stop listening"):
         reloaded(lambda command: answers.get(command, info(False)))
 
 
-def test_one_that_cannot_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unresponsive_old_process_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "STUCK", 0.01)
     answers = {"reload": "Success=1\n", "show proc": PROCESSES}
     told = reloaded(lambda command: answers.get(command, ""), hangs_up=False)
     assert told == ["reload", "show proc", "@!11 show info"]
 
 
-def test_a_configuration_that_does_not_come_up_is_told_of_in_its_words() -> None:
+def test_failed_reload_reports_haproxys_message() -> None:
     with pytest.raises(Transient, match="haproxy did not reload: no such thing"):
         reloaded(lambda command: "Success=0\n--\n[ALERT]    (12) : no such thing\n")

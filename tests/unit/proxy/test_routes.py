@@ -35,7 +35,7 @@ def test_an_empty_table_has_no_entries() -> None:
 
 
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=20), st.integers(0, 10**9))
-def test_what_is_written_is_read_back(weights: list[int], fence: int) -> None:
+def test_routes_round_trip(weights: list[int], fence: int) -> None:
     shares = split(WHOLE, {str(number): float(weight) for number, weight in enumerate(weights)})
     routes = tuple(Route(FLEETS[int(number)], share) for number, share in shares.items() if share)
     text = encode_routes(RouteTable("fraud", fence, routes), routes, SLOTS)

@@ -24,7 +24,7 @@ def test_silence_has_a_limit_which_is_longer_for_one_that_is_at_work(one: Silenc
     assert "has answered no command" in (after(*[one] * needed).reason or "")
 
 
-def test_an_answer_ends_it() -> None:
+def test_answer_resets_the_silence() -> None:
     assert after(IDLE, IDLE, ANSWER) == Silence()
     assert after(IDLE, IDLE, ANSWER, IDLE, IDLE).reason is None
 
@@ -34,7 +34,7 @@ def test_only_an_unbroken_rest_counts_as_doing_nothing() -> None:
 
 
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 1e6)), max_size=1 + int(IDLE_LIMIT / MAX_PROBE_TIME)))
-def test_a_gap_of_this_process_is_no_silence(found: list[tuple[bool, float]]) -> None:
+def test_pause_of_this_process_does_not_count_as_silence(found: list[tuple[bool, float]]) -> None:
     """However long a probe took: it counts for a moment only."""
     silence = after(*(SilenceProbe(True, seconds, idle=idle) for idle, seconds in found))
     if len(found) * MAX_PROBE_TIME < IDLE_LIMIT:

@@ -46,6 +46,6 @@ def test_an_endpoint_has_one_table_and_an_empty_one_takes_it_out() -> None:
     assert state.with_table(RouteTable("fraud", 3)) == EMPTY
 
 
-def test_it_survives_the_disk() -> None:
+def test_state_round_trips_through_the_file() -> None:
     state = EMPTY.with_servers(A, RANDOM, {"a": "/a"}).with_table(table("fraud", 1, [(1, 10_000, {"blue": 1.0})]))
     assert msgspec.json.decode(msgspec.json.encode(state), type=ProxyState) == state

@@ -60,7 +60,7 @@ def read(operation: str, body: Any, protocol: str = "query") -> tuple[dict[str, 
 @settings(max_examples=60, deadline=None)
 @given(TEXT, DATA)
 @pytest.mark.parametrize("protocol", ["query", "json", "smithy-rpc-v2-cbor"])
-def test_what_botocore_writes_we_read(protocol: str, namespace: str, data: list[dict[str, Any]]) -> None:
+def test_requests_of_botocore_are_parsed(protocol: str, namespace: str, data: list[dict[str, Any]]) -> None:
     params = {"Namespace": namespace, "MetricData": data}
     body = sent(protocol, "PutMetricData", params)
     assert read("PutMetricData", body, protocol) == (params, [])
@@ -83,7 +83,7 @@ RESULTS = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(RESULTS)
-def test_what_we_write_botocore_reads(results: list[dict[str, Any]]) -> None:
+def test_answers_are_parsed_by_botocore(results: list[dict[str, Any]]) -> None:
     model = CLOUDWATCH.operation("GetMetricData")
     members = output_shapes.drop_empty(model.output_shape, {"MetricDataResults": results, "NextToken": None})
     assert output_shapes.find_shape_error("cloudwatch", model.output_shape, members) is None
@@ -138,19 +138,19 @@ def test_a_form_keeps_the_order_of_its_numbers() -> None:
         ({"Dimensions.member.1": "x"}, "Value 'x' at 'dimensions.1.member' is a value, expected nested fields"),
     ],
 )
-def test_forms_of_the_wrong_shape_are_told(form: dict[str, str], message: str) -> None:
+def test_forms_of_the_wrong_shape_are_refused(form: dict[str, str], message: str) -> None:
     with pytest.raises(WrongType) as refused:
         read("PutMetricAlarm", form)
     assert message in str(refused.value)
 
 
-def test_an_unknown_field_is_told_with_its_place() -> None:
+def test_unknown_form_field_is_reported_with_its_path() -> None:
     _, unknown = read("PutMetricAlarm", {"Dimensions.member.1.Nme": "x"})
     assert unknown == ["Unknown member 'Nme' at 'dimensions.1.member': did you mean 'Name'?"]
 
 
 @pytest.mark.parametrize("body", [b"\xff=1", b"a=1&" * 100_001], ids=["bytes", "many"])
-def test_a_form_that_cannot_be_read_is_told(body: bytes) -> None:
+def test_unreadable_form_is_refused(body: bytes) -> None:
     with pytest.raises(WrongType, match="the form cannot be read"):
         codec_query.parse_form(body)
 
@@ -174,7 +174,7 @@ def test_the_runtime_takes_members_from_path_headers_and_body() -> None:
     }
 
 
-def test_an_answer_is_tidied() -> None:
+def test_empty_members_of_an_answer_are_dropped() -> None:
     shape = CLOUDWATCH.operation("GetMetricData").output_shape
     members: dict[str, Any] = {"MetricDataResults": [{"Id": "a", "Label": None, "Values": []}], "NextToken": None}
     assert output_shapes.drop_empty(shape, members) == {"MetricDataResults": [{"Id": "a", "Values": []}]}
@@ -190,7 +190,7 @@ def test_an_answer_is_tidied() -> None:
         ({"MetricDataResults": [{"Values": ["1"]}]}, "Invalid type for parameter MetricDataResults[0].Values[0]"),
     ],
 )
-def test_an_answer_that_does_not_fit_is_told(members: dict[str, Any], complaint: str) -> None:
+def test_answer_that_violates_its_shape_is_reported(members: dict[str, Any], complaint: str) -> None:
     shape = CLOUDWATCH.operation("GetMetricData").output_shape
     assert complaint in str(output_shapes.find_shape_error("cloudwatch", shape, members))
     assert "without an output shape" in str(output_shapes.find_shape_error("cloudwatch", None, members))
@@ -250,7 +250,7 @@ def test_cbor_of_the_standard_is_read(hexed: str, value: Any) -> None:
     ],
     ids=range(19),
 )
-def test_bytes_that_are_no_members_are_refused(hexed: str) -> None:
+def test_malformed_cbor_is_refused(hexed: str) -> None:
     with pytest.raises(WrongType):
         codec_cbor.decode(bytes.fromhex(hexed))
 

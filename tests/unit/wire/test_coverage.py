@@ -23,7 +23,7 @@ def test_the_committed_page_is_what_is_generated() -> None:
     assert PAGE.read_text() == coverage.render_page(), "run: python -m tidegate.wire.coverage > docs/api.md"
 
 
-def test_notes_are_on_members_that_there_are() -> None:
+def test_notes_name_existing_members() -> None:
     for (service, operation), notes in NOTES.items():
         known = {path for path, _ in coverage.paths(coverage.members(service, operation))}
         assert not notes.keys() - known, (service, operation)

@@ -135,7 +135,7 @@ def violations(operation: str, **params: Any) -> str:
         ),
     ],
 )
-def test_violations_are_told_in_the_words_of_aws(operation: str, params: dict[str, Any], message: str) -> None:
+def test_violations_are_worded_as_by_aws(operation: str, params: dict[str, Any], message: str) -> None:
     assert violations(operation, **params) == f"1 validation error detected: {message}"
 
 
@@ -184,7 +184,7 @@ def request(
         ),
     ],
 )
-def test_requests_are_named_by_their_marks(
+def test_requests_are_identified_by_their_headers_and_paths(
     asked: WireRequest, service: str, operation: str, protocol: WireProtocol
 ) -> None:
     target = identify(asked, asked.body)
@@ -192,7 +192,7 @@ def test_requests_are_named_by_their_marks(
     assert guess_target(asked) == target
 
 
-def test_a_request_without_marks_is_answered_in_the_manner_of_its_scope() -> None:
+def test_unmarked_request_is_answered_in_the_protocol_of_its_scope() -> None:
     scope = "AWS4-HMAC-SHA256 Credential=AKID/20260301/us-east-1/monitoring/aws4_request, SignedHeaders=host"
     assert guess_target(request(authorization=scope)) == RequestTarget("cloudwatch", "", WireProtocol.JSON)
     assert guess_target(request("/favicon.ico", method="GET")) == RequestTarget("sagemaker", "", WireProtocol.JSON)

@@ -111,7 +111,7 @@ def test_a_spread_goes_through_its_percentiles() -> None:
     assert deviation == pytest.approx(mean * math.sqrt(math.exp(0.25) - 1), rel=1e-5)
 
 
-def test_m_of_n_by_hand() -> None:
+def test_m_of_n_chain_matches_a_hand_computation() -> None:
     """Two of three periods: with p each, the first two both breach with p^2, and within three p^2 + 2 p^2 (1 - p)."""
     guard = replace(alarm(), evaluation_periods=3, datapoints_to_alarm=2)
     memory = build_chain(guard, gaps=False, history=False)
@@ -166,7 +166,7 @@ def test_a_bake_of_whole_minutes_by_hand() -> None:
     assert watching.exact
 
 
-def test_a_bad_version_is_pulled_after_its_first_full_period() -> None:
+def test_bad_version_is_rolled_back_after_its_first_full_period() -> None:
     """All requests fail: one period is enough, and on average half of one lies before it."""
     setting = RolloutSetting(one_stage(1_000, 3_600), 40.0, Baseline(0.0))
     caught = AlarmWatch(alarm(), setting).detect(VersionFault(error_rate=1.0))
@@ -248,7 +248,7 @@ def test_an_alarm_that_cannot_be_judged_says_why() -> None:
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, math.nan, 1e9])
-def test_traffic_that_cannot_be(rate: float) -> None:
+def test_invalid_traffic_is_refused(rate: float) -> None:
     with pytest.raises(Invalid, match="requests per second"):
         promise(one_stage(1_000, 600), [alarm()], rate, Baseline(), {})
 

@@ -135,7 +135,7 @@ def test_the_same_seed_gives_the_same_rehearsal() -> None:
     assert again(1) != again(2)
 
 
-def test_a_failed_start_is_pulled_before_any_request() -> None:
+def test_failed_start_is_rolled_back_before_any_request() -> None:
     found = rehearse(scenario(guard(0.02, (60, 2, 2))), VersionFault(failed_start=True), runs=3).faulty
     assert found is not None
     assert found.back.count == 3
@@ -208,6 +208,6 @@ def test_wilsons_interval_by_hand() -> None:
 
 
 @pytest.mark.parametrize("runs", [0, -1, 10**9])
-def test_a_number_of_runs_that_cannot_be(runs: int) -> None:
+def test_invalid_number_of_runs_is_refused(runs: int) -> None:
     with pytest.raises(Invalid, match="runs"):
         rehearse(scenario(guard(0.02, (60, 2, 2))), HEALTHY, runs=runs)
