@@ -23,7 +23,7 @@ from random import Random
 
 from bench.tables import show
 from tidegate.advisor.load import shapes, trace
-from tidegate.scaling.forecast import level, naive
+from tidegate.scaling.forecast import current_level, seasonal_mean
 
 try:
     import numpy
@@ -48,8 +48,8 @@ def last_week(series: Sequence[float], now: int) -> list[float]:
 def shipped(series: Sequence[float], now: int) -> list[float]:
     """As ``scaling.forecast`` does it: spans before ``now`` are known."""
     rates = {MONDAY + n * SPAN: series[n] for n in range(max(0, now - HISTORY), now)}
-    factor = level(rates, MONDAY + (now - 1) * SPAN, SPAN, WEEK * SPAN)
-    return [(naive(rates, MONDAY + (now + k) * SPAN, WEEK * SPAN) or 0.0) * factor for k in range(AHEAD)]
+    factor = current_level(rates, MONDAY + (now - 1) * SPAN, SPAN, WEEK * SPAN)
+    return [(seasonal_mean(rates, MONDAY + (now + k) * SPAN, WEEK * SPAN) or 0.0) * factor for k in range(AHEAD)]
 
 
 def smoothing(series: Sequence[float], now: int) -> list[float]:

@@ -11,13 +11,13 @@ import random
 
 from bench.tables import show
 from tidegate.domain.scaling import (
-    Calendar,
+    CalendarPeak,
+    CalendarPolicy,
     Dimension,
-    Fast,
-    Peak,
-    Policy,
+    FastPolicy,
     Predefined,
     ScalableTarget,
+    ScalingPolicy,
     TargetTracking,
 )
 from tidegate.testing.arrivals import draw_arrivals, ramp
@@ -28,10 +28,10 @@ START_UPS = (1.0, 2.0, 5.0, 30.0)
 ROOM = 0.7
 """Of what an instance can take, what it should have."""
 
-FAST = Fast("fast", in_flight=4 * ROOM, queue_time=OBJECTIVE)
-PEAK = Calendar("calendar", (Peak("peak", "at(2030-01-07T00:30:00)", 1800.0, 8),), margin=5.0)
+FAST = FastPolicy("fast", in_flight=4 * ROOM, queue_time=OBJECTIVE)
+PEAK = CalendarPolicy("calendar", (CalendarPeak("peak", "at(2030-01-07T00:30:00)", 1800.0, 8),), margin=5.0)
 
-RULES: dict[str, tuple[int, tuple[Policy, ...]]] = {
+RULES: dict[str, tuple[int, tuple[ScalingPolicy, ...]]] = {
     "none, one instance": (1, ()),
     "none, ten instances": (10, ()),
     "target tracking, minutes": (1, (TargetTracking("t", 40 * 60 * ROOM, Predefined.INVOCATIONS),)),

@@ -21,7 +21,7 @@ import uvloop
 
 from bench.tables import percentile, show
 from tidegate.domain.fleet import FleetId, RoutingStrategy
-from tidegate.domain.traffic import WHOLE, RouteTable, table
+from tidegate.domain.traffic import WHOLE, RouteTable, build_route_table
 from tidegate.proxy.binary import find_haproxy, read_version
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.settings import Settings
@@ -135,7 +135,7 @@ async def change(proxy: HAProxy, tally: Tally, fence: int) -> tuple[float, float
 
 def routes(fence: int, share: int) -> RouteTable:
     sides = [(1, share, {"v": 1.0}), (2, WHOLE - share, {"v": 1.0})]
-    return table(ENDPOINT, fence, [side for side in sides if side[1]])
+    return build_route_table(ENDPOINT, fence, [side for side in sides if side[1]])
 
 
 @dataclass

@@ -12,8 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 from tests.unit.targets.local.local_harness import spec
 from tidegate.domain.errors import Transient, Unavailable
 from tidegate.domain.fleet import FleetId, FleetSpec
-from tidegate.domain.metric import Collected, MetricId
-from tidegate.domain.observation import FleetSeen
+from tidegate.domain.metric import CollectionRound, MetricId
+from tidegate.domain.observation import FleetStatus
 from tidegate.monitoring import sketch
 from tidegate.ports.router import Passed
 from tidegate.service import metric_samples
@@ -89,11 +89,11 @@ class StandInTarget:
     def spec(self, fleet: FleetId) -> FleetSpec | None:
         return spec(1, fleet) if fleet in self.fleets else None
 
-    def seen(self, fleet: FleetId) -> FleetSeen | None:
+    def seen(self, fleet: FleetId) -> FleetStatus | None:
         if fleet not in self.fleets:
             return None
         failure = "it does not start" if fleet in self.failing else None
-        return FleetSeen(fleet, 1, self.ready_count(fleet), failure=failure)
+        return FleetStatus(fleet, 1, self.ready_count(fleet), failure=failure)
 
     def ready_count(self, fleet: FleetId) -> int:
         return len(self.fleets.get(fleet, ()))
@@ -141,7 +141,7 @@ class CollectorHarness:
     def forget(self, fleet: FleetId, replica: str) -> Worker:
         return self.target.fleets[fleet].pop(replica)
 
-    async def collect(self, now: int) -> Collected:
+    async def collect(self, now: int) -> CollectionRound:
         """Ask, and keep what is found as the platform would."""
         self.now = now
         found = await self.collector.collect(now)

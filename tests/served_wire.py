@@ -16,7 +16,7 @@ from botocore.validate import ParamValidator
 
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint
-from tidegate.domain.observation import FleetSeen, Observation
+from tidegate.domain.observation import FleetStatus, Observation
 from tidegate.host.clock import RandomIds
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import JournalLine, Saved
@@ -130,7 +130,7 @@ def _at_rest(endpoint: Endpoint) -> bool:
 
 
 def _as_wanted(endpoint: Endpoint, alarms: AlarmState, now: datetime) -> Observation:
-    fleets = {id: FleetSeen(id, spec.count, spec.count) for id, spec in desired_state.fleets(endpoint).items()}
+    fleets = {id: FleetStatus(id, spec.count, spec.count) for id, spec in desired_state.fleets(endpoint).items()}
     plan = endpoint.rollout.plan.alarms if endpoint.rollout else ()
     return Observation(
         fleets, desired_state.traffic(endpoint), dict.fromkeys(plan, alarms), complete_evidence(now)

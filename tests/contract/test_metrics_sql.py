@@ -17,7 +17,7 @@ from tidegate.monitoring import sketch
 from tidegate.monitoring.samples import statistic
 from tidegate.store import metrics as adapter
 from tidegate.store.database import Database, open_database
-from tidegate.store.metrics import Keep, SqlMetrics
+from tidegate.store.metrics import Retention, SqlMetrics
 from tidegate.store.tables import MINUTES, SECONDS, SERIES
 
 T0 = 1_800_000_000
@@ -43,7 +43,7 @@ class Bench:
     def __init__(self, url: str) -> None:
         self.clock = Clock()
         self.database: Database = open_database(url)
-        self.keep = Keep()
+        self.keep = Retention()
         self.restart()
 
     def restart(self) -> None:
@@ -71,8 +71,8 @@ class Bench:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the machine is."""
-    monkeypatch.setattr(adapter, "PATIENCE", 60)
-    monkeypatch.setattr(adapter, "LOAD_PATIENCE", 60)
+    monkeypatch.setattr(adapter, "PUT_TIMEOUT", 60)
+    monkeypatch.setattr(adapter, "LOAD_TIMEOUT", 60)
 
 
 @pytest.fixture
@@ -277,7 +277,7 @@ def test_a_caller_that_is_cancelled_leaves_all_or_nothing(bench: Bench) -> None:
 
 
 def test_what_is_too_old_goes_away_bit_by_bit(bench: Bench) -> None:
-    bench.keep = Keep(seconds=600, minutes=3600, seconds_in_memory=60, minutes_in_memory=600)
+    bench.keep = Retention(seconds=600, minutes=3600, seconds_in_memory=60, minutes_in_memory=600)
     bench.restart()
     bench.put(*(sample([1], T0 + second) for second in range(0, 1200, 10)))
     assert (bench.rows(SECONDS), bench.rows(MINUTES)) == (120, 20)
@@ -301,4 +301,4 @@ def test_what_is_too_old_goes_away_bit_by_bit(bench: Bench) -> None:
 
 def test_memory_cannot_hold_more_than_the_database() -> None:
     with pytest.raises(Invalid, match="held in memory"):
-        Keep(seconds=10)
+        Retention(seconds=10)

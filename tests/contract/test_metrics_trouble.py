@@ -53,8 +53,8 @@ class Trouble:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the machine is."""
-    monkeypatch.setattr(adapter, "PATIENCE", 60)
-    monkeypatch.setattr(adapter, "LOAD_PATIENCE", 60)
+    monkeypatch.setattr(adapter, "PUT_TIMEOUT", 60)
+    monkeypatch.setattr(adapter, "LOAD_TIMEOUT", 60)
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_late_samples_count_once_whatever_becomes_of_a_commit(bench: Bench) -> N
 def test_a_database_that_cannot_be_read_at_the_start_leaves_memory_working(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adapter, "LOAD_AGAIN", 0.0)
+    monkeypatch.setattr(adapter, "LOAD_RETRY", 0.0)
     bench.put(sample([1], T0), sample([1], T0 - 60))
     bench.restart()
     trouble = Trouble(bench)
@@ -158,7 +158,7 @@ def test_sqlite_held_by_another_program_blinds_nobody(tmp_path: Path, monkeypatc
     path = tmp_path / "tidegate.db"
     bench = Bench(f"sqlite:///{path}")
     bench.put(sample([1], T0))
-    monkeypatch.setattr(adapter, "PATIENCE", 0.05)
+    monkeypatch.setattr(adapter, "PUT_TIMEOUT", 0.05)
     bench.restart()
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -175,7 +175,7 @@ def test_sqlite_held_by_another_program_blinds_nobody(tmp_path: Path, monkeypatc
     seen = asyncio.run(meanwhile())
     assert [spans[T0].total for spans in seen] == [3, 5, 7]
     other.close()
-    monkeypatch.setattr(adapter, "PATIENCE", 60)
+    monkeypatch.setattr(adapter, "PUT_TIMEOUT", 60)
     bench.put(sample([100], T0))
     assert stored(bench) == ({T0: 103, T0 + 1: 2, T0 + 2: 2}, {T0: 107})
     asyncio.run(bench.database.close())

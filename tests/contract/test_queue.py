@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tidegate.domain.asynchronous import Backlog, End, Item, ItemState, Measures, Outcome
+from tidegate.domain.asynchronous import Backlog, Item, ItemMeasurements, ItemOutcome, ItemState, OutcomeKind
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import NotFound
 from tidegate.ports.queue import Note
@@ -16,11 +16,11 @@ from tidegate.ports.store import Tx
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.store import SqlStore
 from tidegate.store.database import Database, open_database
-from tidegate.store.queue import COMES_ALONG, SqlQueue
+from tidegate.store.queue import MAX_LEASED_BODY, SqlQueue
 
 R = TypeVar("R")
 ITEM = Item("a", "fraud", "mine", 100.0, 160.0, 900.0, "file:///out/a.out", headers={"accept": "text/csv"})
-DONE = Outcome(End.COMPLETED, 120.0, content_type="text/csv")
+DONE = ItemOutcome(OutcomeKind.COMPLETED, 120.0, content_type="text/csv")
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_overdue_are_those_that_nobody_holds_past_their_time_and_those_that_are_
             until = 500.0 if id == "early" else 160.0
             await queue.accept(made(replace(ITEM, id=id, endpoint=id, expires_at=until)), None)
         await queue.claim("told", 1, 101.0, 130.0)
-        await queue.note([Note("told", 1, ItemState.TELLING, due_at=130.0, outcome=DONE)])
+        await queue.note([Note("told", 1, ItemState.NOTIFYING, due_at=130.0, outcome=DONE)])
         await queue.claim("tried", 1, 101.0, 130.0)
         assert await queue.claim("told", 9, 170.0, 200.0) == []
         found = {held.item.id: held for held in await queue.overdue(9, 170.0, 200.0)}
@@ -134,10 +134,10 @@ def test_overdue_are_those_that_nobody_holds_past_their_time_and_those_that_are_
         assert (found["tried"].state, found["tried"].outcome) == (ItemState.WORKING, None), (
             "whether its first holder left an output is looked at first"
         )
-        assert (found["told"].state, found["told"].outcome, found["told"].losses) == (ItemState.TELLING, DONE, 0)
+        assert (found["told"].state, found["told"].outcome, found["told"].losses) == (ItemState.NOTIFYING, DONE, 0)
         late = found["late"]
-        assert late.outcome is not None and (late.outcome.end, late.outcome.at) == (End.EXPIRED, 170.0)
-        assert (late.state, late.fence) == (ItemState.TELLING, 1)
+        assert late.outcome is not None and (late.outcome.end, late.outcome.at) == (OutcomeKind.EXPIRED, 170.0)
+        assert (late.state, late.fence) == (ItemState.NOTIFYING, 1)
         assert await queue.overdue(9, 170.0, 200.0) == []
         again = {held.item.id: held for held in await queue.overdue(9, 200.0, 230.0)}
         assert (again["late"].fence, again["late"].outcome) == (2, late.outcome), (
@@ -150,7 +150,7 @@ def test_overdue_are_those_that_nobody_holds_past_their_time_and_those_that_are_
 def test_measures_are_given_once(database: Database) -> None:
     async def test() -> None:
         queue = SqlQueue(database)
-        measures = Measures("fraud", "AllTraffic", 120.0, {"TimeInBacklog": 3.5})
+        measures = ItemMeasurements("fraud", "AllTraffic", 120.0, {"TimeInBacklog": 3.5})
         for id in "abc":
             await queue.accept(made(replace(ITEM, id=id)), None)
         await queue.claim("fraud", 9, 101.0, 130.0)
@@ -251,7 +251,7 @@ def test_a_record_made_anew_is_read_again_although_its_versions_begin_again(data
 
 def test_a_large_body_is_fetched_by_itself(database: Database) -> None:
     async def test() -> None:
-        queue, large = SqlQueue(database), b"x" * (COMES_ALONG + 1)
+        queue, large = SqlQueue(database), b"x" * (MAX_LEASED_BODY + 1)
         await queue.accept(made(ITEM), large)
         (held,) = await queue.claim("fraud", 9, 101.0, 130.0)
         assert held.body is None

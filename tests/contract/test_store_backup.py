@@ -16,14 +16,14 @@ from sqlalchemy import Table, select
 from tidegate.domain.asynchronous import Item
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Conflict, Invalid
-from tidegate.domain.generations import numbers_at
+from tidegate.domain.generations import generation_floor
 from tidegate.domain.metric import MetricId
-from tidegate.domain.registry import Container, Model
+from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.ports.store import Tx
 from tidegate.service.record_kinds import ENDPOINT, MODEL
 from tidegate.store import SqlStore, backup, backup_file, open_store
 from tidegate.store.queue import SqlQueue
-from tidegate.store.samples import Series
+from tidegate.store.samples import SeriesKey
 from tidegate.store.tables import MINUTES, QUEUE, RECORDS, SERIES
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -32,7 +32,7 @@ ITEM = Item("a", "e", "mine", 100.0, 160.0, 900.0, "file:///out/a.out", headers=
 
 
 def model(name: str, secret: str = "é\u2028") -> Model:
-    return Model(name, (Container("tidegate/xgboost", "file:///m.ubj", {"KEY": secret}),), NOW)
+    return Model(name, (ContainerDefinition("tidegate/xgboost", "file:///m.ubj", {"KEY": secret}),), NOW)
 
 
 def fill(store: SqlStore) -> None:
@@ -50,13 +50,13 @@ def fill(store: SqlStore) -> None:
         queue = SqlQueue(store.database)
         await queue.accept(lambda tx: ITEM, bytes(range(256)))
         await queue.accept(lambda tx: replace(ITEM, id="b"), None)
-        series = Series(MetricId("AWS/SageMaker", "Invocations", (("EndpointName", "e"),)), "Count")
+        series = SeriesKey(MetricId("AWS/SageMaker", "Invocations", (("EndpointName", "e"),)), "Count")
         await store.database.run(lambda c: measure(c, series))
 
     asyncio.run(main())
 
 
-def measure(connection: Any, series: Series) -> None:
+def measure(connection: Any, series: SeriesKey) -> None:
     names = {"namespace": "n", "name": "m", "dimensions": "[]", "unit": "Count"}
     connection.execute(SERIES.insert().values(id=5, last_at=60, **names))
     row = {"at": 60, "series_id": 5, "count": 1.0, "total": 0.1, "low": float("-inf"), "high": float("inf")}
@@ -115,7 +115,7 @@ def test_what_one_database_holds_comes_back_in_another(
 
     endpoint = asyncio.run(there.run(lambda tx: tx.get(ENDPOINT, "e")))
     assert endpoint is not None
-    assert (endpoint.body.generation, endpoint.body.fence) == (numbers_at(LATER), numbers_at(LATER))
+    assert (endpoint.body.generation, endpoint.body.fence) == (generation_floor(LATER), generation_floor(LATER))
     lines = asyncio.run(there.run(lambda tx: tx.journal(kind="endpoint", name="e")))
     assert (lines[-1].body, lines[-1].events[0].kind) == (json.loads(json.dumps(lines[-1].body)), "restore")
     asyncio.run(there.run(lambda tx: tx.put(MODEL, "new", model("new"), expect=0, now=NOW)))

@@ -14,14 +14,14 @@ from tests.tcp_relay import relayed
 from tidegate.domain.errors import Conflict, Unavailable
 from tidegate.ports.lease import Candidate
 from tidegate.ports.store import Kind, Tx
-from tidegate.store import Limits, SqlStore, open_store
+from tidegate.store import DatabaseLimits, SqlStore, open_store
 from tidegate.store.database import open_database
-from tidegate.store.lease import Contest, Row, SqlLease, Times, Watched, may_take
+from tidegate.store.lease import LeaseContender, LeaseRow, LeaseTimes, SqlLease, WatchedRow, may_take
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-QUICK = Times(renewal=0.2, expiry=2.0, vanished=1.0, look=0.05)
+QUICK = LeaseTimes(renewal=0.2, expiry=2.0, vanished=1.0, look=0.05)
 HERE, THERE = (Candidate(name, name, f"host {name}") for name in ("here", "there"))
-ROW = Row(fence=3, renewals=7, place="there", shown="host there", released=False, connected=True)
+ROW = LeaseRow(fence=3, renewals=7, place="there", shown="host there", released=False, connected=True)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Rival:
     """One controller's side of a database."""
 
     store: SqlStore
-    contest: Contest
+    contest: LeaseContender
 
     async def acquire(self) -> SqlLease:
         lease = await asyncio.wait_for(self.contest.acquire(), 60)
@@ -51,12 +51,12 @@ class Rival:
 
 @asynccontextmanager
 async def rival(url: str, candidate: Candidate, *, standby: bool = False) -> AsyncIterator[Rival]:
-    store = open_store(url, Limits(2.0))
+    store = open_store(url, DatabaseLimits(2.0))
     own = None
     if store.database.dialect == "postgresql":
-        own = open_database(url, serial=False, limits=Limits(1.0), prepare=False)
+        own = open_database(url, serial=False, limits=DatabaseLimits(1.0), prepare=False)
     try:
-        yield Rival(store, Contest(store.database, own, candidate, asyncio.Event(), standby, times=QUICK))
+        yield Rival(store, LeaseContender(store.database, own, candidate, asyncio.Event(), standby, times=QUICK))
     finally:
         if own is not None:
             await own.close()
@@ -126,7 +126,7 @@ def test_a_holder_that_restarts_in_its_place_is_let_in_at_once(database_url: str
             if first.store.database.dialect == "sqlite":
                 return
             async with rival(database_url, replace(HERE, id="new")) as again:
-                again.contest = replace(again.contest, times=Times())  # far longer than the test may take
+                again.contest = replace(again.contest, times=LeaseTimes())  # far longer than the test may take
                 assert (await again.acquire()).fence == fence + 1
 
     asyncio.run(main())
@@ -225,12 +225,12 @@ def test_one_sqlite_file_has_one_name(tmp_path: Path) -> None:
         (replace(ROW, connected=False), 6.0, True),
     ],
 )
-def test_when_a_lease_may_be_taken(row: Row | None, seconds: float, taken: bool) -> None:
-    assert may_take(Watched(row, 100.0), HERE, 100.0 + seconds) is taken
+def test_when_a_lease_may_be_taken(row: LeaseRow | None, seconds: float, taken: bool) -> None:
+    assert may_take(WatchedRow(row, 100.0), HERE, 100.0 + seconds) is taken
 
 
 def test_a_renewal_begins_the_wait_anew() -> None:
-    watched = Watched(ROW, 100.0).next(ROW, 114.0)
+    watched = WatchedRow(ROW, 100.0).next(ROW, 114.0)
     assert not watched.alive
     watched = watched.next(replace(ROW, renewals=8), 114.0)
     assert watched.alive

@@ -14,10 +14,10 @@ import pytest
 from tests.tcp_relay import Relay, relayed
 from tidegate.domain.errors import StartupError, Unavailable
 from tidegate.ports.store import Kind, Tx
-from tidegate.store import Limits, SqlStore, open_store
+from tidegate.store import DatabaseLimits, SqlStore, open_store
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-SHORT = Limits(transaction=2.0)
+SHORT = DatabaseLimits(transaction=2.0)
 PATIENCE = 60.0
 """Far more than any of it takes, far less than what hangs for good."""
 
@@ -128,7 +128,7 @@ def test_a_server_that_is_silent_at_the_start_is_an_error_in_time(relay: Relay, 
 
 
 def test_closing_does_not_wait_for_a_silent_server(relay: Relay, postgres_url: str) -> None:
-    store = open_store(relay.url(postgres_url), Limits(transaction=3600.0))
+    store = open_store(relay.url(postgres_url), DatabaseLimits(transaction=3600.0))
 
     async def main() -> None:
         await store.run(put("a"))
@@ -161,7 +161,7 @@ def test_what_a_vanished_client_held_is_free_in_time(relay: Relay, store: SqlSto
 
 def test_calls_on_a_locked_sqlite_share_the_wait(tmp_path: Path) -> None:
     path = tmp_path / "tidegate.db"
-    store = open_store(f"sqlite:///{path}", Limits(transaction=4.0))
+    store = open_store(f"sqlite:///{path}", DatabaseLimits(transaction=4.0))
     foreign = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     foreign.execute("BEGIN IMMEDIATE")
 

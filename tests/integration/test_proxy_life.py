@@ -21,9 +21,9 @@ from tests.proxy_harness import (
     until,
     until_it,
 )
-from tidegate.domain.errors import Refused, StartupError
+from tidegate.domain.errors import StartupError, TargetRefused
 from tidegate.domain.fleet import FleetId, RoutingStrategy
-from tidegate.domain.traffic import table
+from tidegate.domain.traffic import build_route_table
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.settings import Settings
 
@@ -76,10 +76,12 @@ def test_endpoints_come_and_go_under_load(program: str) -> None:
                 for generation in range(1, 25):  # three times the slots: they are used again
                     fleet = FleetId("other", generation, "blue")
                     await running.proxy.set_fleet(fleet, RANDOM, {"other": running.folder / "other"})
-                    await running.proxy.set_routes(table("other", 1, [(generation, 10_000, {"blue": 1.0})]))
+                    await running.proxy.set_routes(
+                        build_route_table("other", 1, [(generation, 10_000, {"blue": 1.0})])
+                    )
                     reply = await running.ask(path="/endpoints/other/invocations")
                     assert (reply.status, reply.body) == (200, b"other")
-                    await running.proxy.set_routes(table("other", 2, []))
+                    await running.proxy.set_routes(build_route_table("other", 2, []))
                     await running.proxy.drop_fleet(fleet)
                     await running.proxy.drop_fleet(fleet)
                     await running.proxy.ensure()
@@ -272,7 +274,7 @@ def test_a_restarted_controller_adopts_what_runs(program: str) -> None:
                 assert running.master == master
                 assert await second.routes(ENDPOINT) == wanted
                 await second.set_fleet(fleet, RANDOM, {"b": running.folder / "b"})
-                await second.set_routes(table(ENDPOINT, 4, [(2, 10_000, {"blue": 1.0})]))
+                await second.set_routes(build_route_table(ENDPOINT, 4, [(2, 10_000, {"blue": 1.0})]))
                 await second.drop_fleet(FleetId(ENDPOINT, 1, "blue"))
                 await load.more(100)
             assert not load.bad
@@ -360,7 +362,7 @@ exec {program} "$@"
             await running.fleet(1, "a")
             await running.share(1, {1: 10_000})
             assert (await running.ask()).status == 200
-            with pytest.raises(Refused, match="need a HAProxy with Lua"):
+            with pytest.raises(TargetRefused, match="need a HAProxy with Lua"):
                 await running.fleet(2, "b", routing=RoutingStrategy.ON_DEMAND)
 
     asyncio.run(scene())

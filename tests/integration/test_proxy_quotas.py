@@ -9,14 +9,16 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.proxy_harness import ENDPOINT, PATH, Client, ProxyHarness, each_haproxy, stand, until_it
-from tidegate.domain.admission import Admission, Quotas, Rate
+from tidegate.domain.admission import Admission, Quotas, TokenBucket
 from tidegate.domain.fleet import FleetId, RoutingStrategy
-from tidegate.domain.traffic import table
+from tidegate.domain.traffic import build_route_table
 
 pytestmark = each_haproxy
 POOLS = {"r": 4, "l": 4, "m": 2, "s": 2}
 SLOW = 1 / 60
-BY_HEADER = Quotas(Rate(SLOW, 5), "X-Client", {"big": Rate(SLOW, 9), "none.at-all": Rate(SLOW, 1)})
+BY_HEADER = Quotas(
+    TokenBucket(SLOW, 5), "X-Client", {"big": TokenBucket(SLOW, 9), "none.at-all": TokenBucket(SLOW, 1)}
+)
 ROUTINGS = (
     RoutingStrategy.RANDOM,
     RoutingStrategy.LEAST_OUTSTANDING_REQUESTS,
@@ -79,7 +81,7 @@ def test_a_burst_in_one_moment_has_all_of_the_bucket(program: str) -> None:
 
 def test_a_throttled_client_is_told_when_to_come_again(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
-        await served(running, Quotas(Rate(SLOW, 1), "X-Client"))
+        await served(running, Quotas(TokenBucket(SLOW, 1), "X-Client"))
         await asked(running, 1, X_Client="a")
         reply = await running.ask(headers={"X-Client": "a"})
         assert (reply.status, reply.header("x-amzn-ErrorType")) == (429, "ThrottlingException")
@@ -96,7 +98,7 @@ def test_a_throttled_client_is_told_when_to_come_again(program: str) -> None:
 
 def test_a_client_is_known_by_its_key(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
-        await served(running, Quotas(Rate(SLOW, 3), clients={"AKIDBIG": Rate(SLOW, 6)}))
+        await served(running, Quotas(TokenBucket(SLOW, 3), clients={"AKIDBIG": TokenBucket(SLOW, 6)}))
         signed = (
             "AWS4-HMAC-SHA256 Credential={}/20260101/us-east-1/sagemaker/aws4_request, SignedHeaders=host, Sig=0"
         )
@@ -155,7 +157,7 @@ def test_a_request_that_is_never_finished_spends_no_token(program: str) -> None:
 
 def test_another_header_is_learnt(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
-        await served(running, Quotas(Rate(SLOW, 2), "X-Tenant"))
+        await served(running, Quotas(TokenBucket(SLOW, 2), "X-Tenant"))
         assert await asked(running, 4, X_Tenant="a", X_Client="a") == {200: 2, 429: 2}
         assert await asked(running, 4, X_Tenant="b", X_Client="a") == {200: 2, 429: 2}
 
@@ -166,7 +168,7 @@ def test_a_bucket_belongs_to_the_endpoint_and_outlives_a_rollout(program: str) -
     async def play(running: ProxyHarness) -> None:
         await served(running, BY_HEADER)
         await running.fleet(1, "b", admission=Admission(quotas=BY_HEADER), endpoint="other")
-        await running.proxy.set_routes(table("other", 1, [(1, 10_000, {"blue": 1.0})]))
+        await running.proxy.set_routes(build_route_table("other", 1, [(1, 10_000, {"blue": 1.0})]))
         assert await asked(running, 6, X_Client="small") == {200: 5, 429: 1}
         other = await running.ask(path="/endpoints/other/invocations", headers={"X-Client": "small"})
         assert (other.status, other.body) == (200, b"b")
@@ -181,7 +183,7 @@ def test_a_slot_that_changes_hands_takes_no_quota_along(program: str) -> None:
         fleet = await served(running, BY_HEADER)
         slot = running.proxy._state.slots[fleet]
         assert await asked(running, 6, X_Client="small") == {200: 5, 429: 1}
-        await running.proxy.set_routes(table(ENDPOINT, 2, []))
+        await running.proxy.set_routes(build_route_table(ENDPOINT, 2, []))
         await running.proxy.drop_fleet(fleet)
 
         async def free() -> bool:

@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 
 from tests.proxy_harness import ENDPOINT, PATH, RANDOM, Client, ProxyHarness, each_haproxy, loaded, stand
-from tidegate.domain.errors import Refused, Transient
+from tidegate.domain.errors import TargetRefused, Transient
 from tidegate.domain.fleet import FleetId, RoutingStrategy
-from tidegate.domain.traffic import Route, RouteTable, table
+from tidegate.domain.traffic import Route, RouteTable, build_route_table
 
 pytestmark = each_haproxy
 OFF = 10
@@ -105,7 +105,9 @@ def test_a_request_may_name_its_variant(program: str) -> None:
                 await running.worker(name)
                 fleet = FleetId(ENDPOINT, 1, name)
                 await running.proxy.set_fleet(fleet, RANDOM, {name: running.folder / name})
-            await running.proxy.set_routes(table(ENDPOINT, 1, [(1, 10_000, {"blue": 1.0, "green": 0.0})]))
+            await running.proxy.set_routes(
+                build_route_table(ENDPOINT, 1, [(1, 10_000, {"blue": 1.0, "green": 0.0})])
+            )
             # A variant of weight 0 has no share of its endpoint, and answers when it is named.
             routes = (Route(FleetId(ENDPOINT, 1, "blue"), 10_000),)
             green = (Route(FleetId(ENDPOINT, 1, "green"), 10_000),)
@@ -181,12 +183,12 @@ def test_what_cannot_be_routed_is_refused_before_anything_changes(program: str) 
         async with stand(program) as running:
             await running.fleet(1, "a")
             wanted = await running.share(1, {1: 10_000})
-            with pytest.raises(Refused, match="not known to the proxy"):
+            with pytest.raises(TargetRefused, match="not known to the proxy"):
                 await running.share(2, {5: 10_000})
             for endpoint in ("x; disable server r0/a", "x\nshow info", "x y", "x|1", "../x", "", "é"):
-                with pytest.raises(Refused, match="cannot be routed"):
+                with pytest.raises(TargetRefused, match="cannot be routed"):
                     await running.proxy.set_routes(RouteTable(endpoint, 1))
-                with pytest.raises(Refused, match="cannot be routed"):
+                with pytest.raises(TargetRefused, match="cannot be routed"):
                     await running.proxy.set_fleet(FleetId(endpoint, 1, "blue"), RANDOM, {})
             for replica, path in (
                 ("a b", "/tmp/x"),
@@ -194,7 +196,7 @@ def test_what_cannot_be_routed_is_refused_before_anything_changes(program: str) 
                 ("a", "/tmp/x y"),
                 ("a", "/tmp/x;quit"),
             ):
-                with pytest.raises(Refused, match="characters"):
+                with pytest.raises(TargetRefused, match="characters"):
                     await running.proxy.set_fleet(FleetId("e", 1, "v"), RANDOM, {replica: running.folder / path})
             assert await running.proxy.routes(ENDPOINT) == wanted
             assert (await running.ask()).status == 200

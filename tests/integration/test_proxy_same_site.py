@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.proxy_harness import PATH, Client, ProxyHarness, Reply, each_haproxy, stand
 from tests.unit.auth.test_same_site import FOREIGN, OURS
-from tidegate.auth.same_site import compiled, own_hosts, refusal
+from tidegate.auth.same_site import compile_pattern, own_host_pattern, refusal_reason
 
 pytestmark = each_haproxy
 CHAT = "/endpoints/fraud/v1/chat/completions"
@@ -114,7 +114,7 @@ def pages(draw: st.DrawFn) -> list[tuple[str, str]]:
 
 
 def test_the_proxy_decides_as_the_controller_does(program: str) -> None:
-    own = compiled(own_hosts("127.0.0.1", ALLOWED))
+    own = compile_pattern(own_host_pattern("127.0.0.1", ALLOWED))
 
     @settings(
         max_examples=2,
@@ -134,7 +134,7 @@ def test_the_proxy_decides_as_the_controller_does(program: str) -> None:
                     [value for name, value in page if name == header]
                     for header in ("Host", "Origin", "Sec-Fetch-Site")
                 )
-                assert (reply.status == 200) == (refusal(own, *given) is None), page
+                assert (reply.status == 200) == (refusal_reason(own, *given) is None), page
 
         scene(program, play, allowed_hosts=ALLOWED)
 

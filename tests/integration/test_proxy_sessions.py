@@ -9,8 +9,8 @@ import pytest
 
 from tests.proxy_harness import PATH, Client, ProxyHarness, Reply, each_haproxy, loaded, lost, stand, until_it
 from tidegate.domain.fleet import RoutingStrategy
-from tidegate.domain.sessions import HEADER, HOLDER, NEW, OPENED
-from tidegate.domain.traffic import table
+from tidegate.domain.sessions import HOLDER_HEADER, NEW_SESSION, NEW_SESSION_HEADER, SESSION_HEADER
+from tidegate.domain.traffic import build_route_table
 from tidegate.host.installation import PREFIX
 from tidegate.proxy import haproxy, sessions
 
@@ -38,20 +38,24 @@ def scene(program: str, play: Callable[[ProxyHarness], Awaitable[None]], *names:
 
 async def begin(running: ProxyHarness, name: str) -> str:
     """Begins a session of that name; returns the instance that has it."""
-    reply = await running.ask(f"open {name}; Expires=2999-01-01T00:00:00Z".encode(), headers={HEADER: NEW})
-    assert (reply.status, reply.header(OPENED)) == (200, f"{name}; Expires=2999-01-01T00:00:00Z"), reply
+    reply = await running.ask(
+        f"open {name}; Expires=2999-01-01T00:00:00Z".encode(), headers={SESSION_HEADER: NEW_SESSION}
+    )
+    assert (reply.status, reply.header(NEW_SESSION_HEADER)) == (200, f"{name}; Expires=2999-01-01T00:00:00Z"), (
+        reply
+    )
     return reply.body.decode()
 
 
 async def go_on(running: ProxyHarness, name: str, body: bytes = b"x", path: str = PATH) -> Reply:
-    return await running.ask(body, path, headers={HEADER: name})
+    return await running.ask(body, path, headers={SESSION_HEADER: name})
 
 
 async def is_gone(running: ProxyHarness, name: str) -> None:
     reply = await go_on(running, name)
     assert reply.status == 400, reply
     text = reply.body.decode()
-    assert f"Session {name} of endpoint fraud does not exist" in text and NEW in text, text
+    assert f"Session {name} of endpoint fraud does not exist" in text and NEW_SESSION in text, text
     assert reply.header("x-tidegate-session") is None
 
 
@@ -103,7 +107,7 @@ def test_a_session_of_one_variant_is_not_another_ones(program: str) -> None:
 
     async def play(running: ProxyHarness) -> None:
         fleet = await running.fleet(2, "z", endpoint="other")
-        await running.proxy.set_routes(table("other", 2, [(2, 10_000, {fleet.variant: 1.0})]))
+        await running.proxy.set_routes(build_route_table("other", 2, [(2, 10_000, {fleet.variant: 1.0})]))
         await begin(running, "mine")
         reply = await go_on(running, "mine", path="/endpoints/other/invocations")
         assert reply.status == 400 and b"Session mine of endpoint other does not exist" in reply.body
@@ -182,7 +186,7 @@ def test_an_id_that_another_instance_has_is_the_containers_error(program: str) -
         home = await begin(running, "s")
         client, refused = Client(running.port), 0
         for _ in range(40):
-            reply = await client.post(b"open s", headers={HEADER: NEW})
+            reply = await client.post(b"open s", headers={SESSION_HEADER: NEW_SESSION})
             if reply.status == 200:
                 assert reply.body.decode() == home
             else:
@@ -212,7 +216,7 @@ def test_only_who_asks_for_a_session_gets_one(program: str) -> None:
 def test_who_has_a_session_is_not_for_clients_to_say(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         home = await begin(running, "s")
-        reply = await running.ask(headers={HEADER: "s", HOLDER: "1"})
+        reply = await running.ask(headers={SESSION_HEADER: "s", HOLDER_HEADER: "1"})
         assert (reply.status, reply.body.decode()) == (200, home)
 
     scene(program, play)
@@ -246,7 +250,7 @@ def test_ids_are_as_long_as_sagemakers(program: str) -> None:
 
 def test_a_session_cannot_be_begun_with_an_answer_in_events_but_goes_on_with_one(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
-        reply = await go_on(running, NEW, b"open s", STREAM)
+        reply = await go_on(running, NEW_SESSION, b"open s", STREAM)
         assert reply.status == 400 and b"regular expression pattern" in reply.body
         home = await begin(running, "s")
         assert (await go_on(running, "s", path=STREAM)).body.decode() == home

@@ -24,7 +24,7 @@ def family(running: ProxyHarness) -> list[psutil.Process]:
 
 def ended(processes: list[psutil.Process]) -> bool:
     """Dead, though nobody may have taken note of it yet."""
-    return not any(process_stats.state(process.pid) for process in processes)
+    return not any(process_stats.process_state(process.pid) for process in processes)
 
 
 @contextmanager

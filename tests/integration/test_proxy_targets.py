@@ -19,7 +19,7 @@ from tidegate.auth.request_target import is_canonical
 from tidegate.auth.sigv4 import RequestParts, verify
 from tidegate.domain.errors import AuthError, Invalid
 from tidegate.domain.fleet import RoutingStrategy
-from tidegate.domain.traffic import table
+from tidegate.domain.traffic import build_route_table
 
 pytestmark = each_haproxy
 ENDPOINTS = ("fraud", "other")
@@ -35,7 +35,9 @@ def scene(program: str, play: Callable[[ProxyHarness], Any], **changed: object) 
             await running.worker("controller.sock")
             for fence, endpoint in enumerate(ENDPOINTS, 1):
                 fleet = await running.fleet(fence, f"{endpoint}-1", endpoint=endpoint)
-                await running.proxy.set_routes(table(endpoint, fence, [(fence, 10_000, {fleet.variant: 1.0})]))
+                await running.proxy.set_routes(
+                    build_route_table(endpoint, fence, [(fence, 10_000, {fleet.variant: 1.0})])
+                )
             await play(running)
 
     asyncio.run(whole())
@@ -122,7 +124,7 @@ def test_no_other_version_of_http_has_another_reading(program: str) -> None:
 def test_the_dispatcher_s_and_the_workers_sockets_refuse_ambiguous_targets_too(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         await running.fleet(1, "queued-1", routing=RoutingStrategy.QUEUED, endpoint="later")
-        await running.proxy.set_routes(table("later", 1, [(1, 10_000, {"blue": 1.0})]))
+        await running.proxy.set_routes(build_route_table("later", 1, [(1, 10_000, {"blue": 1.0})]))
         good = "/endpoints/later/invocations"
         for socket in (running.proxy.queued, running.proxy.copies):
             client = Client(socket)

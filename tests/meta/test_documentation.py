@@ -55,8 +55,8 @@ def test_every_setting_is_in_the_page_for_operators() -> None:
 KINDS = (
     structures.SpecFile,
     structures.ModelSpec,
-    structures.ContainerSpec,
-    structures.VariantSpec,
+    structures.ContainerSection,
+    structures.VariantSection,
     structures.ShadowSpec,
     structures.AsyncSpec,
     structures.ServerlessSpec,

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.domain.alarm import AlarmState
-from tidegate.domain.endpoint import Endpoint, Wanted
+from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import DeploymentConfig, Phase, Version
 from tidegate.domain.traffic import WHOLE
 from tidegate.rollout import commands
-from tidegate.rollout.commands import Change
+from tidegate.rollout.commands import VariantChange
 from tidegate.rollout.step import step
 from tidegate.testing.faults import (
     AlarmTurns,
@@ -110,7 +110,9 @@ def people(draw: st.DrawFn, commands_of: Sequence[str] = COMMANDS) -> UserComman
         case "promote":
             return UserCommand(when, what, lambda e, now: commands.promote(e, "ann", now))
         case "scale":
-            change = Change(draw(st.sampled_from([None, 0.5, 2.0])), draw(st.sampled_from([None, 1, 2, 3, 5])))
+            change = VariantChange(
+                draw(st.sampled_from([None, 0.5, 2.0])), draw(st.sampled_from([None, 1, 2, 3, 5]))
+            )
             return UserCommand(when, what, lambda e, now: commands.scale(e, {"AllTraffic": change}, now))
         case _:
             return UserCommand(when, what, superseding(f"v{draw(st.integers(3, 5))}"))
@@ -118,7 +120,7 @@ def people(draw: st.DrawFn, commands_of: Sequence[str] = COMMANDS) -> UserComman
 
 def superseding(name: str) -> Callable[[Endpoint, datetime], Endpoint]:
     def command(endpoint: Endpoint, now: datetime) -> Endpoint:
-        wish = Wanted(version(name, 2), canary(percent(50), 60), now)
+        wish = VersionRequest(version(name, 2), canary(percent(50), 60), now)
         return commands.supersede(
             endpoint, wish, rollout_id=f"to-{name}-{endpoint.generation}", can=Capabilities(), now=now
         )

@@ -7,23 +7,23 @@ from hypothesis import strategies as st
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.scaling import (
     Adjustment,
-    AlarmSeen,
-    Calendar,
+    CalendarPeak,
+    CalendarPolicy,
     Dimension,
-    Fast,
-    Forecast,
-    Load,
-    Peak,
-    Policy,
+    FastPolicy,
+    ForecastPolicy,
+    PolicyAlarm,
     Predefined,
-    Rate,
+    RateSample,
     ScalableTarget,
-    ScaleSeen,
+    ScalingObservation,
+    ScalingPolicy,
+    ScalingStep,
     ScheduledAction,
-    Step,
     StepScaling,
-    Suspended,
+    SuspendedScaling,
     TargetTracking,
+    VariantLoad,
 )
 from tidegate.testing.scaling_sim import START
 
@@ -33,7 +33,7 @@ targets = st.builds(
     lambda low, more, held: ScalableTarget("e", "v", Dimension.INSTANCES, low, low + more, START, held),
     st.integers(0, 4),
     st.integers(0, 12),
-    st.builds(Suspended, st.booleans(), st.booleans(), st.booleans()),
+    st.builds(SuspendedScaling, st.booleans(), st.booleans(), st.booleans()),
 )
 
 cooldowns = st.sampled_from([0, 60, 300])
@@ -50,12 +50,12 @@ steps = st.builds(
     StepScaling,
     st.just("step"),
     st.sampled_from(Adjustment),
-    st.just((Step(-1, None, 0.0), Step(1, 0.0, 50.0), Step(3, 50.0))),
+    st.just((ScalingStep(-1, None, 0.0), ScalingStep(1, 0.0, 50.0), ScalingStep(3, 50.0))),
     st.sampled_from([None, 2]),
     cooldowns,
 )
 fasts = st.builds(
-    Fast,
+    FastPolicy,
     st.just("fast"),
     st.sampled_from([0.5, 2.8, 16.0]),
     st.sampled_from([None, 0.1]),
@@ -65,17 +65,17 @@ fasts = st.builds(
     disable_scale_in=st.booleans(),
 )
 calendars = st.builds(
-    Calendar,
+    CalendarPolicy,
     st.just("calendar"),
     st.just(
         (
-            Peak("morning", "cron(0/20 * * * ? *)", 300.0, 6),
-            Peak("pay day", "cron(30 1 ? * 2 *)", 900.0, 9, "Europe/Zurich"),
+            CalendarPeak("morning", "cron(0/20 * * * ? *)", 300.0, 6),
+            CalendarPeak("pay day", "cron(30 1 ? * 2 *)", 900.0, 9, "Europe/Zurich"),
         )
     ),
     st.sampled_from([0.0, 30.0]),
 )
-forecasts = st.builds(Forecast, st.just("forecast"), st.sampled_from([5.0, 40.0]), st.just(3600.0))
+forecasts = st.builds(ForecastPolicy, st.just("forecast"), st.sampled_from([5.0, 40.0]), st.just(3600.0))
 policies = st.lists(
     st.one_of(tracks, steps, fasts, calendars, forecasts), max_size=4, unique_by=lambda policy: policy.name
 )
@@ -95,28 +95,30 @@ schedules = st.lists(
 )
 loads = st.one_of(
     st.none(),
-    st.builds(Load, st.floats(0, 200)),
-    st.builds(Load, st.floats(0, 200), st.floats(0, 3), st.floats(0, 400), st.sampled_from([0.01, 0.1, 1.0])),
+    st.builds(VariantLoad, st.floats(0, 200)),
+    st.builds(
+        VariantLoad, st.floats(0, 200), st.floats(0, 3), st.floats(0, 400), st.sampled_from([0.01, 0.1, 1.0])
+    ),
 )
-history = tuple(Rate(START + timedelta(minutes=5 * n - 180), 10.0 + 5.0 * (n % 12)) for n in range(36))
+history = tuple(RateSample(START + timedelta(minutes=5 * n - 180), 10.0 + 5.0 * (n % 12)) for n in range(36))
 
 
 @st.composite
-def looks(draw: st.DrawFn, of: list[Policy], desired: int, now: datetime) -> ScaleSeen:
+def looks(draw: st.DrawFn, of: list[ScalingPolicy], desired: int, now: datetime) -> ScalingObservation:
     """A look at ``desired`` instances, of which some may not be there yet."""
 
-    def alarm(name: str, over: bool) -> AlarmSeen:
+    def alarm(name: str, over: bool) -> PolicyAlarm:
         state, value = draw(st.sampled_from(AlarmState)), draw(st.one_of(st.none(), st.floats(0, 500)))
         since = now - timedelta(seconds=draw(st.sampled_from([0, 30, 600])))
-        return AlarmSeen(name, state, since, 100.0 if over else 90.0, value)
+        return PolicyAlarm(name, state, since, 100.0 if over else 90.0, value)
 
-    alarms: dict[str, tuple[AlarmSeen, ...]] = {}
+    alarms: dict[str, tuple[PolicyAlarm, ...]] = {}
     for policy in of:
         if isinstance(policy, TargetTracking):
             alarms[policy.name] = (alarm(f"{policy.name}-high", True), alarm(f"{policy.name}-low", False))
         elif isinstance(policy, StepScaling):
             alarms[policy.name] = (alarm("mine", True),)
-    return ScaleSeen(
+    return ScalingObservation(
         desired,
         draw(st.one_of(st.none(), st.integers(0, desired), st.just(desired))),
         busy=draw(st.sampled_from([None, None, None, "busy"])),

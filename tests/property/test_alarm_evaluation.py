@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.domain.alarm import Alarm, AlarmState, Comparison, MissingData
+from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator, MissingData
 from tidegate.monitoring.alarms import EXTRA, evaluate, judge, next_evaluation, windows
 from tidegate.monitoring.datapoint import Datapoint
 
@@ -27,7 +27,7 @@ def alarms(draw: st.DrawFn, missing: MissingData | None = None) -> Alarm:
         evaluation_periods=n,
         datapoints_to_alarm=draw(st.integers(1, n)),
         threshold=0.5,
-        comparison=draw(st.sampled_from([Comparison.GREATER, Comparison.GREATER_OR_EQUAL])),
+        comparison=draw(st.sampled_from([ComparisonOperator.GREATER, ComparisonOperator.GREATER_OR_EQUAL])),
         configured_at=START,
         missing=missing or draw(st.sampled_from(list(MissingData))),
         state=draw(st.sampled_from(list(AlarmState))),

@@ -56,15 +56,15 @@ def old_verdicts_count(patch: pytest.MonkeyPatch) -> None:
         return Evidence(now, datetime.min.replace(tzinfo=UTC), now)
 
     patch.setattr(Guards, "evidence", carefree)
-    patch.setattr(predicates, "FRESH", timedelta(days=9_000 * 365))
+    patch.setattr(predicates, "MAX_EVIDENCE_AGE", timedelta(days=9_000 * 365))
 
 
 def the_end_of_the_bake_need_not_be_judged(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(predicates, "covered", lambda rollout, seen, until: True)
+    patch.setattr(predicates, "has_evidence_through", lambda rollout, seen, until: True)
 
 
 def holes_in_a_bake_do_not_matter(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(predicates, "holed", lambda rollout, seen: False)
+    patch.setattr(predicates, "has_coverage_gap", lambda rollout, seen: False)
 
 
 def a_rollback_waits_for_the_store(patch: pytest.MonkeyPatch) -> None:
@@ -104,7 +104,7 @@ def guards_are_judged_as_they_are_now(patch: pytest.MonkeyPatch) -> None:
 
 def deadlines_stay_when_the_clock_is_set(patch: pytest.MonkeyPatch) -> None:
     """S7."""
-    patch.setattr(deadlines, "keep_time", lambda endpoint, mark, now: (endpoint, ()))
+    patch.setattr(deadlines, "follow_clock", lambda endpoint, mark, now: (endpoint, ()))
 
 
 def guards_wait_for_all_other_alarms(patch: pytest.MonkeyPatch) -> None:
@@ -125,7 +125,9 @@ def what_hangs_counts_for_nothing(patch: pytest.MonkeyPatch) -> None:
         return found
 
     patch.setattr(alarm_data, "add_hanging", nothing)
-    patch.setattr(predicates, "answers", lambda endpoint, version, seen: predicates.Answers(None, 0, 0))
+    patch.setattr(
+        predicates, "count_responses", lambda endpoint, version, seen: predicates.ResponseCounts(None, 0, 0)
+    )
 
 
 def outages_count_against_versions(patch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tidegate.domain.alarm import Alarm, Comparison
+from tidegate.domain.alarm import Alarm, ComparisonOperator
 from tidegate.domain.rollout import Phase
 from tidegate.testing.faults import RolloutSide, When
 from tidegate.testing.loops import faults as f
@@ -26,7 +26,7 @@ ERRORS = Alarm(
     evaluation_periods=2,
     datapoints_to_alarm=2,
     threshold=0.05,
-    comparison=Comparison.GREATER,
+    comparison=ComparisonOperator.GREATER,
     configured_at=START,
 )
 FAILING, SILENT, GOOD = VersionBehaviour(errors=1.0), VersionBehaviour(answers=False), VersionBehaviour()

@@ -17,13 +17,13 @@ from tidegate.monitoring import sketch
 from tidegate.monitoring.samples import merge
 from tidegate.store import metrics as adapter
 from tidegate.store.database import Database, open_database
-from tidegate.store.metrics import Keep, SqlMetrics
+from tidegate.store.metrics import Retention, SqlMetrics
 
 R = TypeVar("R")
 
 T0 = 1_800_000_000
 METRICS = [MetricId.of("mine", name, {"Endpoint": "a"}) for name in ("Errors", "Latency")]
-KEEP = Keep(seconds_in_memory=20, minutes_in_memory=120)
+KEEP = Retention(seconds_in_memory=20, minutes_in_memory=120)
 """All of it is kept, little of it in memory."""
 
 SAMPLES = st.builds(
@@ -119,9 +119,9 @@ def test_whatever_becomes_of_transactions_each_sample_counts_once(steps: list[St
             await database.close()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(adapter, "LOAD_AGAIN", 0.0)
-        patch.setattr(adapter, "PATIENCE", 60)
-        patch.setattr(adapter, "LOAD_PATIENCE", 60)
+        patch.setattr(adapter, "LOAD_RETRY", 0.0)
+        patch.setattr(adapter, "PUT_TIMEOUT", 60)
+        patch.setattr(adapter, "LOAD_TIMEOUT", 60)
         asyncio.run(main())
 
 

@@ -22,7 +22,7 @@ from tidegate.advisor.prices import Catalogue
 from tidegate.advisor.rehearsal.simulation import simulate
 from tidegate.domain.errors import Invalid
 from tidegate.domain.rollout import Phase, Version
-from tidegate.scaling.schedule import of_peak
+from tidegate.scaling.schedule import parse_peak
 from tidegate.service.endpoints import build_version
 from tidegate.service.record_kinds import MODEL
 from tidegate.spec import yaml_text
@@ -222,7 +222,7 @@ def test_a_calendar_asks_for_no_more_than_its_hours_were_priced_with(given: dict
     asked = [0] * load.hours
     for entry in entries:
         when: datetime | None = begin - timedelta(seconds=1)
-        while when and (when := of_peak(entry["starts"]).after(when, begin)) and when.year == load.year:
+        while when and (when := parse_peak(entry["starts"]).after(when, begin)) and when.year == load.year:
             first = int((when - begin).total_seconds()) // 3600
             for hour in range(first, first + int(entry["lasts"].removesuffix("h"))):
                 asked[hour] = max(asked[hour], entry["count"])

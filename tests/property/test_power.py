@@ -11,8 +11,8 @@ from tidegate.advisor.promise import HEALTHY, Baseline, LatencyDistribution, Qua
 from tidegate.advisor.promise.detection import AlarmWatch, RolloutSetting
 from tidegate.advisor.rehearsal.alarm_replay import ReplayedAlarm, latency_cuts
 from tidegate.advisor.rehearsal.sampling import NOTHING, RequestSampler, make_kinds
-from tidegate.domain.alarm import Alarm, AlarmState, Comparison, MissingData
-from tidegate.domain.rollout import RolloutPlan, Stage
+from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator, MissingData
+from tidegate.domain.rollout import RolloutPlan, RolloutStage
 from tidegate.monitoring.alarms import EXTRA, evaluate
 from tidegate.testing.world import START
 
@@ -33,14 +33,14 @@ def error_alarms(draw: st.DrawFn) -> Alarm:
         periods,
         draw(st.integers(1, periods)),
         draw(st.floats(0.004, 0.1)),
-        Comparison.GREATER,
+        ComparisonOperator.GREATER,
         datetime.max.replace(tzinfo=UTC),
         draw(st.sampled_from([MissingData.MISSING, MissingData.NOT_BREACHING, MissingData.IGNORE])),
     )
 
 
 def power(alarm: Alarm, share: int, bake: int, rate: float, fault: VersionFault) -> float:
-    plan = RolloutPlan(stages=(Stage(share, bake), Stage(10_000, 300)), alarms=("guard",))
+    plan = RolloutPlan(stages=(RolloutStage(share, bake), RolloutStage(10_000, 300)), alarms=("guard",))
     return AlarmWatch(alarm, RolloutSetting(plan, rate, USUAL)).by_stage(fault)[0]
 
 
@@ -96,7 +96,7 @@ def test_a_higher_threshold_has_fewer_false_alarms(
 def test_the_smallest_fault_is_seen_and_a_smaller_one_is_not(
     alarm: Alarm, share: int, bake: int, rate: float
 ) -> None:
-    plan = RolloutPlan(stages=(Stage(share, bake),), alarms=("guard",))
+    plan = RolloutPlan(stages=(RolloutStage(share, bake),), alarms=("guard",))
     watching = AlarmWatch(alarm, RolloutSetting(plan, rate, USUAL))
     least = watching.smallest(Quantity.ERRORS, 0, 0.95)
     if least is None:

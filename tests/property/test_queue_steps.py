@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.domain.asynchronous import Asynchronous, Backlog, End, Held, Item, ItemState, Outcome
+from tidegate.domain.asynchronous import (
+    AsyncConfig,
+    Backlog,
+    Item,
+    ItemOutcome,
+    ItemState,
+    LeasedItem,
+    OutcomeKind,
+)
 from tidegate.domain.errors import Invalid
 from tidegate.queueing import destinations, scale_to_zero, transitions
 from tidegate.queueing.transitions import Again, Answered, Begin, Fault, Finish, Tell, Wrong
@@ -23,7 +31,7 @@ class World:
     """One row of the queue, and the storage."""
 
     item: Item
-    row: Held
+    row: LeasedItem
     due_at: float = 0.0
     state: ItemState = ItemState.WAITING
     now: float = 0.0
@@ -31,7 +39,7 @@ class World:
     begun: int = 0
     told: int = 0
     reasons: set[str] = field(default_factory=set)
-    outcome: Outcome | None = None
+    outcome: ItemOutcome | None = None
 
     def turn(self, wait: float, result: Answered | Wrong, crash: str) -> None:
         """A dispatcher leases the item, does what is to be done, and may die: before it asks, once it has put the
@@ -49,31 +57,31 @@ class World:
             self.row, self.state, self.due_at = step.held, ItemState.WAITING, step.due_at
             return
         if isinstance(step, Finish):
-            if step.outcome.end is End.COMPLETED:
+            if step.outcome.end is OutcomeKind.COMPLETED:
                 self.put.add("output")
             if crash == "put":
                 return
-            self.state = ItemState.TELLING
-            self.row = replace(held, state=ItemState.TELLING, outcome=step.outcome)
+            self.state = ItemState.NOTIFYING
+            self.row = replace(held, state=ItemState.NOTIFYING, outcome=step.outcome)
             if crash == "recorded":
                 return
             step = Tell(step.outcome)
-        if step.outcome.end is not End.COMPLETED:
+        if step.outcome.end is not OutcomeKind.COMPLETED:
             self.put.add("failure")
         self.reasons.add(step.outcome.reason)
         self.told += 1
         if crash != "telling":
             self.state, self.outcome = ItemState.DONE, step.outcome
 
-    def tried(self, begin: Begin, held: Held, result: Answered | Wrong) -> Finish | Again:
+    def tried(self, begin: Begin, held: LeasedItem, result: Answered | Wrong) -> Finish | Again:
         if begin.look and "output" in self.put:
-            return Finish(Outcome(End.COMPLETED, self.now))
+            return Finish(ItemOutcome(OutcomeKind.COMPLETED, self.now))
         return transitions.after(held, result, self.now)
 
 
 def world(retries: int) -> World:
     item = replace(ITEM, retries=retries)
-    return World(item, Held(item, 0, ItemState.WAITING))
+    return World(item, LeasedItem(item, 0, ItemState.WAITING))
 
 
 @given(TRIES, st.integers(0, 3))
@@ -92,7 +100,7 @@ def test_exactly_one_of_output_and_failure_whatever_dies(
     assert one.told >= 1
     assert len(one.reasons) == 1, "told again, it is told the same"
     assert one.outcome is not None
-    assert (one.outcome.end is End.COMPLETED) == (one.put == {"output"})
+    assert (one.outcome.end is OutcomeKind.COMPLETED) == (one.put == {"output"})
 
 
 CAUSED = FAULTS.filter(lambda fault: fault is not Fault.BUSY)
@@ -110,37 +118,37 @@ def test_no_request_is_tried_for_ever(tries: list[tuple[float, Fault, bool]]) ->
 
 @given(st.floats(0, 120), st.integers(0, 4))
 def test_only_what_was_never_handed_out_expires(now: float, fence: int) -> None:
-    held = transitions.taken(Held(ITEM, fence, ItemState.WAITING), now)
-    expired = held.outcome is not None and held.outcome.end is End.EXPIRED
+    held = transitions.taken(LeasedItem(ITEM, fence, ItemState.WAITING), now)
+    expired = held.outcome is not None and held.outcome.end is OutcomeKind.EXPIRED
     assert expired == (fence == 0 and now >= ITEM.expires_at)
-    assert held.state is (ItemState.TELLING if expired else ItemState.WORKING)
+    assert held.state is (ItemState.NOTIFYING if expired else ItemState.WORKING)
     assert isinstance(transitions.first(held, True, now), Tell if expired else Begin)
 
 
 @given(st.floats(0, 120), st.integers(1, 5))
 def test_what_no_instance_takes_expires_as_well(now: float, fence: int) -> None:
-    step = transitions.after(Held(ITEM, fence, ItemState.WORKING), Wrong(Fault.BUSY, "full"), now)
-    expired = isinstance(step, Finish) and step.outcome.end is End.EXPIRED
+    step = transitions.after(LeasedItem(ITEM, fence, ItemState.WORKING), Wrong(Fault.BUSY, "full"), now)
+    expired = isinstance(step, Finish) and step.outcome.end is OutcomeKind.EXPIRED
     assert expired == (now >= ITEM.expires_at)
 
 
 @given(st.integers(0, 5), st.integers(0, 8))
 def test_shaky_answers_are_asked_again_as_often_as_allowed(retries: int, tries: int) -> None:
-    held = Held(replace(ITEM, retries=retries), tries + 1, tries=tries)
+    held = LeasedItem(replace(ITEM, retries=retries), tries + 1, tries=tries)
     again = isinstance(transitions.after(held, Wrong(Fault.SHAKY, "500"), 1.0), Again)
     assert again == (tries < retries)
 
 
 def test_a_request_of_an_endpoint_that_is_gone_fails() -> None:
-    step = transitions.first(Held(ITEM, 1), False, 1.0)
-    assert isinstance(step, Finish) and step.outcome.end is End.FAILED
+    step = transitions.first(LeasedItem(ITEM, 1), False, 1.0)
+    assert isinstance(step, Finish) and step.outcome.end is OutcomeKind.FAILED
 
 
 @given(st.integers(0, 3), st.integers(0, 2), st.integers(0, 2), st.floats(0, 100))
 def test_instances_for_work_and_none_after_a_while_without(
     present: int, waiting: int, working: int, idle: float
 ) -> None:
-    config = Asynchronous("s3://o", idle_after=10.0, awake=2)
+    config = AsyncConfig("s3://o", idle_after=10.0, awake=2)
     found = scale_to_zero.wanted(config, present, Backlog(waiting, working), 100.0 - idle, 100.0)
     if waiting + working:
         assert found == (present or 2)
@@ -154,7 +162,7 @@ NAMES = st.text("abc./-", max_size=20)
 
 @given(NAMES, st.one_of(st.none(), NAMES))
 def test_no_extension_leads_out_of_the_output_path(extension: str, filename: str | None) -> None:
-    config = Asynchronous("s3://bucket/out/", "s3://bucket/bad")
+    config = AsyncConfig("s3://bucket/out/", "s3://bucket/bad")
     try:
         output, failure = destinations.locations(config, "id", extension, filename and "name.csv")
     except Invalid:

@@ -16,47 +16,47 @@ from tests.property.rollout_worlds import Setting, check
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.fleet import FleetId
-from tidegate.domain.observation import DeleteFleet, EnsureFleet, FleetSeen, Observation, SetTraffic
+from tidegate.domain.observation import DeleteFleet, EnsureFleet, FleetStatus, Observation, SetTraffic
 from tidegate.domain.rollout import Phase
 from tidegate.rollout import desired_state
-from tidegate.rollout.step import Decision, step
+from tidegate.rollout.step import RolloutDecision, step
 from tidegate.testing.faults import AlarmTurns, ObservationGap, RolloutSide, StartsFail, When, WorldTiming
 from tidegate.testing.invariants import InvariantBroken
 from tidegate.testing.samples import instances, linear, percent, rolling, version
 from tidegate.testing.world import StepFunction
 
 
-def ignores_alarms(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+def ignores_alarms(endpoint: Endpoint, seen: Observation, now: datetime) -> RolloutDecision:
     alarms = None if seen.alarms is None else dict.fromkeys(seen.alarms, AlarmState.OK)
     return step(endpoint, replace(seen, alarms=alarms), now)
 
 
-def takes_no_data_for_good_news(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+def takes_no_data_for_good_news(endpoint: Endpoint, seen: Observation, now: datetime) -> RolloutDecision:
     names = endpoint.rollout.plan.alarms if endpoint.rollout else ()
     fired = {n: s for n, s in (seen.alarms or {}).items() if s is AlarmState.ALARM}
     return step(endpoint, replace(seen, alarms=dict.fromkeys(names, AlarmState.OK) | fired), now)
 
 
-def takes_asked_for_done(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+def takes_asked_for_done(endpoint: Endpoint, seen: Observation, now: datetime) -> RolloutDecision:
     return step(endpoint, replace(seen, routes=desired_state.traffic(endpoint)), now)
 
 
-def takes_started_for_ready(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+def takes_started_for_ready(endpoint: Endpoint, seen: Observation, now: datetime) -> RolloutDecision:
     fleets = seen.fleets and {
         id: replace(f, ready=f.ready + f.starting, starting=0) for id, f in seen.fleets.items()
     }
     return step(endpoint, replace(seen, fleets=fleets), now)
 
 
-def runs_a_fast_clock(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+def runs_a_fast_clock(endpoint: Endpoint, seen: Observation, now: datetime) -> RolloutDecision:
     return step(endpoint, seen, now + timedelta(seconds=10))
 
 
-def never_wakes(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+def never_wakes(endpoint: Endpoint, seen: Observation, now: datetime) -> RolloutDecision:
     return replace(step(endpoint, seen, now), wake_at=None)
 
 
-def deletes_as_soon_as_it_turns_back(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+def deletes_as_soon_as_it_turns_back(endpoint: Endpoint, seen: Observation, now: datetime) -> RolloutDecision:
     decision = step(endpoint, seen, now)
     rollout = decision.endpoint.rollout if decision.endpoint else None
     if rollout is None or rollout.phase is not Phase.ROLLING_BACK:
@@ -65,7 +65,7 @@ def deletes_as_soon_as_it_turns_back(endpoint: Endpoint, seen: Observation, now:
     return replace(decision, actions=(*decision.actions, gone))
 
 
-def shrinks_the_old_side_while_it_serves(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+def shrinks_the_old_side_while_it_serves(endpoint: Endpoint, seen: Observation, now: datetime) -> RolloutDecision:
     decision = step(endpoint, seen, now)
     rollout = decision.endpoint.rollout if decision.endpoint else None
     if decision.endpoint is None or rollout is None or rollout.old is None or rollout.phase is not Phase.BAKING:
@@ -76,7 +76,7 @@ def shrinks_the_old_side_while_it_serves(endpoint: Endpoint, seen: Observation, 
     return replace(decision, actions=(*decision.actions, EnsureFleet(replace(spec, count=0))))
 
 
-def does_not_raise_the_fence(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+def does_not_raise_the_fence(endpoint: Endpoint, seen: Observation, now: datetime) -> RolloutDecision:
     decision = step(endpoint, seen, now)
     if decision.endpoint is None or decision.endpoint.traffic is None or endpoint.traffic is None:
         return decision
@@ -86,37 +86,39 @@ def does_not_raise_the_fence(endpoint: Endpoint, seen: Observation, now: datetim
     return replace(decision, endpoint=replace(decision.endpoint, traffic=table, fence=fence), actions=actions)
 
 
-def takes_unseen_for_well(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+def takes_unseen_for_well(endpoint: Endpoint, seen: Observation, now: datetime) -> RolloutDecision:
     fleets = seen.fleets
     if fleets is None:
         specs = desired_state.fleets(endpoint)
-        fleets = {id: FleetSeen(id, desired=spec.count, ready=spec.count) for id, spec in specs.items()}
+        fleets = {id: FleetStatus(id, desired=spec.count, ready=spec.count) for id, spec in specs.items()}
     routes = desired_state.traffic(endpoint) if seen.routes is None else seen.routes
     return step(endpoint, Observation(fleets, routes, seen.alarms or {}, seen.evidence), now)
 
 
-def takes_old_verdicts_for_new(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+def takes_old_verdicts_for_new(endpoint: Endpoint, seen: Observation, now: datetime) -> RolloutDecision:
     evidence = seen.evidence and replace(seen.evidence, judged_at=now)
     return step(endpoint, replace(seen, evidence=evidence), now)
 
 
-def leaves_a_bake_before_its_end_is_judged(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+def leaves_a_bake_before_its_end_is_judged(
+    endpoint: Endpoint, seen: Observation, now: datetime
+) -> RolloutDecision:
     evidence = seen.evidence and replace(seen.evidence, through=now)
     return step(endpoint, replace(seen, evidence=evidence), now)
 
 
-def overlooks_lost_counts(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+def overlooks_lost_counts(endpoint: Endpoint, seen: Observation, now: datetime) -> RolloutDecision:
     evidence = seen.evidence and replace(seen.evidence, since=endpoint.created_at)
     return step(endpoint, replace(seen, evidence=evidence), now)
 
 
-def forgets_that_it_is_paused(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+def forgets_that_it_is_paused(endpoint: Endpoint, seen: Observation, now: datetime) -> RolloutDecision:
     if endpoint.rollout is None or endpoint.rollout.pause is None:
         return step(endpoint, seen, now)
     return step(replace(endpoint, rollout=replace(endpoint.rollout, pause=None)), seen, now)
 
 
-def bakes_half_as_long(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+def bakes_half_as_long(endpoint: Endpoint, seen: Observation, now: datetime) -> RolloutDecision:
     decision = step(endpoint, seen, now)
     rollout = decision.endpoint.rollout if decision.endpoint else None
     if decision.endpoint is None or rollout is None or rollout.bake_until is None or rollout == endpoint.rollout:
@@ -126,7 +128,7 @@ def bakes_half_as_long(endpoint: Endpoint, seen: Observation, now: datetime) -> 
     return replace(decision, endpoint=replace(decision.endpoint, rollout=half), wake_at=wake)
 
 
-def has_no_deadlines(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+def has_no_deadlines(endpoint: Endpoint, seen: Observation, now: datetime) -> RolloutDecision:
     decision = step(endpoint, seen, now)
     rollout = decision.endpoint.rollout if decision.endpoint else None
     if decision.endpoint is None or rollout is None or rollout.phase is Phase.BAKING:
@@ -135,7 +137,7 @@ def has_no_deadlines(endpoint: Endpoint, seen: Observation, now: datetime) -> De
     return replace(decision, endpoint=forgetful, wake_at=None)
 
 
-def falls_with_its_shadow(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+def falls_with_its_shadow(endpoint: Endpoint, seen: Observation, now: datetime) -> RolloutDecision:
     dead = {id.generation for id, f in (seen.fleets or {}).items() if id.variant == "Shadow" and not f.ready}
     dead &= {route.fleet.generation for route in desired_state.traffic(endpoint).routes}
     fleets = seen.fleets and {

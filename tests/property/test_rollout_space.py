@@ -10,7 +10,7 @@ import pytest
 from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint
-from tidegate.domain.observation import Evidence, FleetSeen, Observation
+from tidegate.domain.observation import Evidence, FleetStatus, Observation
 from tidegate.domain.rollout import DeploymentConfig, Phase
 from tidegate.rollout import commands, desired_state
 from tidegate.rollout.step import step
@@ -41,8 +41,8 @@ def evidences(now: datetime) -> tuple[Evidence | None, ...]:
 def sights(endpoint: Endpoint, now: datetime) -> Iterator[Observation]:
     """Fleets: unseen, none, all as wanted, all wanted but the last replica; routes: unseen, ours, none."""
     specs = desired_state.fleets(endpoint)
-    whole = {id: FleetSeen(id, desired=spec.count, ready=spec.count) for id, spec in specs.items()}
-    short = {id: FleetSeen(id, desired=spec.count, ready=max(0, spec.count - 1)) for id, spec in specs.items()}
+    whole = {id: FleetStatus(id, desired=spec.count, ready=spec.count) for id, spec in specs.items()}
+    short = {id: FleetStatus(id, desired=spec.count, ready=max(0, spec.count - 1)) for id, spec in specs.items()}
     table = desired_state.traffic(endpoint)
     empty = type(table)(endpoint.name, 0)
     judged, *others = evidences(now)
@@ -62,7 +62,7 @@ def followers(endpoint: Endpoint, now: datetime) -> Iterator[Endpoint]:
         if decision.endpoint is not None:
             yield decision.endpoint
     rollout = endpoint.rollout
-    if rollout is not None and rollout.phase in commands.FORWARD:
+    if rollout is not None and rollout.phase in commands.FORWARD_PHASES:
         yield commands.abort(endpoint, "ann", now)
         yield commands.promote(endpoint, "ann", now)
         if rollout.pause is None:

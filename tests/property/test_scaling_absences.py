@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tidegate.domain.scaling import Dimension, ScalableTarget, ScalerState, ScheduledAction, Suspended
-from tidegate.scaling.scheduled_actions import TOLERANCE, last_time, next_time, scheduled
+from tidegate.domain.scaling import Dimension, ScalableTarget, ScalerState, ScheduledAction, SuspendedScaling
+from tidegate.scaling.scheduled_actions import TOLERANCE, apply_actions, last_time, next_time
 
 MADE = datetime(2029, 3, 20, 5, 17, tzinfo=UTC)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
@@ -114,10 +114,10 @@ def test_after_an_absence_the_bounds_are_those_of_one_who_was_there(
     target, state, model, now = TARGET, ScalerState(), TARGET, whole(MADE)
     for minutes in absences:
         before, now = now, now + minutes * MINUTE
-        target, state = scheduled(target, actions, state, now)
+        target, state = apply_actions(target, actions, state, now)
         model = always_there(model, actions, before, now)
         assert (target.minimum, target.maximum) == (model.minimum, model.maximum)
-        assert scheduled(target, actions, state, now) == (target, state), "each once"
+        assert apply_actions(target, actions, state, now) == (target, state), "each once"
 
 
 @settings(max_examples=60, deadline=None)
@@ -150,43 +150,43 @@ def at(day: int, hour: int, minute: int = 0) -> datetime:
 @pytest.mark.parametrize("days", [1, 2, 3, 9, 21, 400])
 @pytest.mark.parametrize(("hour", "least"), [(12, 4), (23, 1)])
 def test_after_days_and_weeks_away_the_last_one_due_holds(days: int, hour: int, least: int) -> None:
-    target, state = scheduled(TARGET, DAY_AND_NIGHT, ScalerState(), at(21, 7))
+    target, state = apply_actions(TARGET, DAY_AND_NIGHT, ScalerState(), at(21, 7))
     assert target.minimum == 1
-    target, _ = scheduled(target, DAY_AND_NIGHT, state, at(21, hour) + days * DAY)
+    target, _ = apply_actions(target, DAY_AND_NIGHT, state, at(21, hour) + days * DAY)
     assert target.minimum == least
 
 
 def test_a_clock_that_was_ahead_and_is_set_back_leaves_the_bounds_of_the_right_time() -> None:
-    target, state = scheduled(TARGET, DAY_AND_NIGHT, ScalerState(), at(22, 12))
+    target, state = apply_actions(TARGET, DAY_AND_NIGHT, ScalerState(), at(22, 12))
     assert target.minimum == 4
-    target, state = scheduled(target, DAY_AND_NIGHT, state, at(23, 2))  # wrong by 14 hours
+    target, state = apply_actions(target, DAY_AND_NIGHT, state, at(23, 2))  # wrong by 14 hours
     assert target.minimum == 1
-    target, state = scheduled(target, DAY_AND_NIGHT, state, at(22, 12, 1))
+    target, state = apply_actions(target, DAY_AND_NIGHT, state, at(22, 12, 1))
     assert target.minimum == 4
-    target, state = scheduled(target, DAY_AND_NIGHT, state, at(22, 20))
+    target, state = apply_actions(target, DAY_AND_NIGHT, state, at(22, 20))
     assert target.minimum == 1, "what was done too early is done again in time"
 
 
 def test_a_clock_that_is_corrected_by_seconds_takes_nothing_back_and_does_nothing_twice() -> None:
-    target, state = scheduled(TARGET, DAY_AND_NIGHT, ScalerState(), at(22, 20))
+    target, state = apply_actions(TARGET, DAY_AND_NIGHT, ScalerState(), at(22, 20))
     by_hand = replace(target, minimum=3, maximum=9)
     for seconds in (-59, -1, 0, 1, 60):
         now = at(22, 20) + timedelta(seconds=seconds)
-        assert scheduled(by_hand, DAY_AND_NIGHT, state, now)[0] == by_hand
+        assert apply_actions(by_hand, DAY_AND_NIGHT, state, now)[0] == by_hand
     assert timedelta(seconds=59) < TOLERANCE
 
 
 def test_a_clock_that_is_set_back_where_nothing_was_done_changes_nothing() -> None:
-    target, state = scheduled(TARGET, DAY_AND_NIGHT, ScalerState(), at(22, 19))
+    target, state = apply_actions(TARGET, DAY_AND_NIGHT, ScalerState(), at(22, 19))
     by_hand = replace(target, minimum=3, maximum=9)
-    assert scheduled(by_hand, DAY_AND_NIGHT, state, at(22, 9)) == (by_hand, state)
+    assert apply_actions(by_hand, DAY_AND_NIGHT, state, at(22, 9)) == (by_hand, state)
 
 
 def test_what_came_while_it_was_suspended_is_not_made_up_for() -> None:
-    target, state = scheduled(TARGET, DAY_AND_NIGHT, ScalerState(), at(22, 12))
-    held = replace(target, suspended=Suspended(scheduled=True))
-    held, state = scheduled(held, DAY_AND_NIGHT, state, at(25, 23))
-    free = replace(held, suspended=Suspended())
-    free, state = scheduled(free, DAY_AND_NIGHT, state, at(26, 1))
+    target, state = apply_actions(TARGET, DAY_AND_NIGHT, ScalerState(), at(22, 12))
+    held = replace(target, suspended=SuspendedScaling(scheduled=True))
+    held, state = apply_actions(held, DAY_AND_NIGHT, state, at(25, 23))
+    free = replace(held, suspended=SuspendedScaling())
+    free, state = apply_actions(free, DAY_AND_NIGHT, state, at(26, 1))
     assert (free.minimum, free.maximum) == (4, 8)
-    assert scheduled(free, DAY_AND_NIGHT, state, at(26, 20))[0].minimum == 1
+    assert apply_actions(free, DAY_AND_NIGHT, state, at(26, 20))[0].minimum == 1

@@ -9,33 +9,37 @@ from hypothesis import strategies as st
 from tests.property import scaling_worlds as worlds
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.scaling import (
-    AlarmSeen,
+    CapacityNeed,
     Dimension,
-    Fast,
     FastMemory,
-    Load,
-    Need,
-    Policy,
+    FastPolicy,
+    PolicyAlarm,
     Predefined,
     ScalableTarget,
     ScalerState,
-    ScaleSeen,
+    ScalingObservation,
+    ScalingPolicy,
     ScheduledAction,
     TargetTracking,
+    VariantLoad,
 )
-from tidegate.scaling.decide import Decision, decide
+from tidegate.scaling.decide import ScalingDecision, decide
 from tidegate.testing.scaling_sim import START
 
 
 def decided(
-    target: ScalableTarget, policies: list[Policy], state: ScalerState, seen: ScaleSeen, seconds: float
-) -> Decision:
+    target: ScalableTarget,
+    policies: list[ScalingPolicy],
+    state: ScalerState,
+    seen: ScalingObservation,
+    seconds: float,
+) -> ScalingDecision:
     return decide(target, policies, (), state, seen, START + timedelta(seconds=seconds), activity_id="a")
 
 
 @given(st.data(), worlds.targets, worlds.policies, worlds.schedules)
 def test_bounds_fixpoint_and_honest_waking_along_any_history(
-    data: st.DataObject, target: ScalableTarget, policies: list[Policy], schedules: list[ScheduledAction]
+    data: st.DataObject, target: ScalableTarget, policies: list[ScalingPolicy], schedules: list[ScheduledAction]
 ) -> None:
     """Several looks, one after the other; each decision is saved and what it asks for is what is wanted next."""
     state, count, seconds = ScalerState(), data.draw(st.integers(0, 12)), 0.0
@@ -56,7 +60,11 @@ def test_bounds_fixpoint_and_honest_waking_along_any_history(
 
 
 def _fixpoint(
-    decision: Decision, policies: list[Policy], schedules: list[ScheduledAction], seen: ScaleSeen, at: float
+    decision: ScalingDecision,
+    policies: list[ScalingPolicy],
+    schedules: list[ScheduledAction],
+    seen: ScalingObservation,
+    at: float,
 ) -> None:
     """On its own output, with the change asked for but not there yet, nothing moves and nothing is told again."""
     now = START + timedelta(seconds=at)
@@ -70,7 +78,11 @@ def _fixpoint(
 
 
 def _honest(
-    decision: Decision, policies: list[Policy], schedules: list[ScheduledAction], seen: ScaleSeen, at: float
+    decision: ScalingDecision,
+    policies: list[ScalingPolicy],
+    schedules: list[ScheduledAction],
+    seen: ScalingObservation,
+    at: float,
 ) -> None:
     """Before ``wake_at`` time alone changes no count."""
     now, wake = START + timedelta(seconds=at), decision.wake_at
@@ -95,10 +107,10 @@ def test_target_tracking_is_monotone_in_load(state: AlarmState, count: int, valu
     target = ScalableTarget("e", "v", Dimension.INSTANCES, 0, 40, START)
 
     def asked(metric: float) -> int:
-        high = AlarmSeen("high", state, START, 100.0, metric)
-        low = AlarmSeen("low", AlarmState.OK, START, 90.0, metric)
+        high = PolicyAlarm("high", state, START, 100.0, metric)
+        low = PolicyAlarm("low", AlarmState.OK, START, 90.0, metric)
         return decided(
-            target, [policy], ScalerState(), ScaleSeen(count, count, alarms={"t": (high, low)}), 0
+            target, [policy], ScalerState(), ScalingObservation(count, count, alarms={"t": (high, low)}), 0
         ).desired
 
     assert count <= asked(value) <= asked(value * times)
@@ -114,29 +126,29 @@ def test_target_tracking_is_monotone_in_load(state: AlarmState, count: int, valu
     st.booleans(),
 )
 def test_the_fast_rule_is_monotone_in_load(
-    policy: Fast, count: int, ready: int, level: float, low: float, more: float, known: bool
+    policy: FastPolicy, count: int, ready: int, level: float, low: float, more: float, known: bool
 ) -> None:
     """From the same memory, more load never asks for fewer."""
     target = ScalableTarget("e", "v", Dimension.INSTANCES, 0, 40, START)
     at = START + timedelta(seconds=100)
-    memory = FastMemory(START, at - timedelta(seconds=1), level, (Need(at - timedelta(seconds=1), level),))
+    memory = FastMemory(START, at - timedelta(seconds=1), level, (CapacityNeed(at - timedelta(seconds=1), level),))
     state = ScalerState(fast={policy.name: memory})
 
     def asked(load: float) -> int:
-        told = Load(load, None, load * 10, 0.1) if known else Load(load)
-        return decided(target, [policy], state, ScaleSeen(count, ready, load=told), 100).desired
+        told = VariantLoad(load, None, load * 10, 0.1) if known else VariantLoad(load)
+        return decided(target, [policy], state, ScalingObservation(count, ready, load=told), 100).desired
 
     assert asked(low) <= asked(low + more)
 
 
 @given(worlds.fasts, st.lists(st.floats(0, 60), min_size=1, max_size=120), st.integers(1, 20))
-def test_scale_in_leaves_what_the_window_needed(policy: Fast, needs: list[float], count: int) -> None:
+def test_scale_in_leaves_what_the_window_needed(policy: FastPolicy, needs: list[float], count: int) -> None:
     target = ScalableTarget("e", "v", Dimension.INSTANCES, 0, 100, START)
     policy, state = replace(policy, smoothing=0.0), ScalerState()
     for second, need in enumerate(needs):
         busy = need * policy.in_flight
-        load = Load(busy, 0.0, busy * 10, 0.1)
-        decision = decided(target, [policy], state, ScaleSeen(count, count, load=load), second)
+        load = VariantLoad(busy, 0.0, busy * 10, 0.1)
+        decision = decided(target, [policy], state, ScalingObservation(count, count, load=load), second)
         state = decision.state
         if decision.desired < count:
             window = needs[max(0, second - int(policy.scale_in_window) + 1) : second + 1]

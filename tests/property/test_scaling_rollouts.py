@@ -12,11 +12,18 @@ from tests.property import rollout_worlds as worlds
 from tests.property.rollout_worlds import Setting
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.rollout import Phase
-from tidegate.domain.scaling import Dimension, Fast, Load, ScalableTarget, ScalerState, ScaleSeen
+from tidegate.domain.scaling import (
+    Dimension,
+    FastPolicy,
+    ScalableTarget,
+    ScalerState,
+    ScalingObservation,
+    VariantLoad,
+)
 from tidegate.rollout import commands
-from tidegate.rollout.commands import Change
+from tidegate.rollout.commands import VariantChange
 from tidegate.scaling.decide import decide
-from tidegate.service.scaling_observation import counted, fleets
+from tidegate.service.scaling_observation import read_counts, variant_fleets
 from tidegate.testing.faults import WorldTiming
 from tidegate.testing.invariants import Invariants
 from tidegate.testing.samples import canary, percent, version
@@ -25,10 +32,10 @@ from tidegate.testing.world import START, World
 VARIANT = "AllTraffic"
 EVERY = 10.0
 """Seconds between two looks of the autoscaler."""
-RULE = Fast("fast", in_flight=2.0, smoothing=0.0, scale_in_window=30.0)
+RULE = FastPolicy("fast", in_flight=2.0, smoothing=0.0, scale_in_window=30.0)
 
 
-Scale = Callable[[Endpoint, Mapping[str, Change], datetime], Endpoint]
+Scale = Callable[[Endpoint, Mapping[str, VariantChange], datetime], Endpoint]
 
 
 @dataclass
@@ -45,20 +52,20 @@ class Autoscaler:
         """``busy``: requests at one time. A change is a command of its own, where the rollout allows it."""
         record = world.record
         assert record is not None
-        found = counted(record, self.target, world.look())
+        found = read_counts(record, self.target, world.look())
         if found.desired is None:
             return
-        load = Load(busy, 0.0, busy * 10, 0.1)
-        seen = ScaleSeen(found.desired, found.ready, found.busy, load=load)
+        load = VariantLoad(busy, 0.0, busy * 10, 0.1)
+        seen = ScalingObservation(found.desired, found.ready, found.busy, load=load)
         now = world.instant()
         decision = decide(self.target, [RULE], (), self.state, seen, now, activity_id=f"a{world.now}")
         self.state = decision.state
         if decision.desired == found.desired:
             return
         before = place(record)
-        world.do("scale", lambda e, now: self.scale(e, {VARIANT: Change(count=decision.desired)}, now))
+        world.do("scale", lambda e, now: self.scale(e, {VARIANT: VariantChange(count=decision.desired)}, now))
         assert world.record is not None and place(world.record) == before, "no stage moves with a count"
-        sizes = {spec.variant.instance_count for spec in fleets(world.record, VARIANT)}
+        sizes = {spec.variant.instance_count for spec in variant_fleets(world.record, VARIANT)}
         assert sizes == {decision.desired}, "both sides are scaled"
         self.changes += 1
         self.in_bakes += record.rollout is not None and record.rollout.phase is Phase.BAKING
@@ -114,7 +121,7 @@ def test_a_canary_is_scaled_out_and_in_while_it_bakes() -> None:
     assert world.record.serving.variants[0].instance_count == 2
 
 
-def scales_the_new_side_alone(endpoint: Endpoint, changes: Mapping[str, Change], now: datetime) -> Endpoint:
+def scales_the_new_side_alone(endpoint: Endpoint, changes: Mapping[str, VariantChange], now: datetime) -> Endpoint:
     after = commands.scale(endpoint, changes, now)
     if after.rollout is None or endpoint.rollout is None:
         return after
@@ -122,7 +129,7 @@ def scales_the_new_side_alone(endpoint: Endpoint, changes: Mapping[str, Change],
     return replace(after, rollout=rollout, serving=endpoint.serving)
 
 
-def moves_on_while_it_scales(endpoint: Endpoint, changes: Mapping[str, Change], now: datetime) -> Endpoint:
+def moves_on_while_it_scales(endpoint: Endpoint, changes: Mapping[str, VariantChange], now: datetime) -> Endpoint:
     after = commands.scale(endpoint, changes, now)
     if after.rollout is None or after.rollout.bake_until is None:
         return after
@@ -130,7 +137,7 @@ def moves_on_while_it_scales(endpoint: Endpoint, changes: Mapping[str, Change], 
 
 
 def takes_the_outgoing_side_below_its_share(
-    endpoint: Endpoint, changes: Mapping[str, Change], now: datetime
+    endpoint: Endpoint, changes: Mapping[str, VariantChange], now: datetime
 ) -> Endpoint:
     after = commands.scale(endpoint, changes, now)
     if after.rollout is None or after.rollout.old is None:

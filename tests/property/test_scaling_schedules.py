@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.domain.calendar_days import Days
-from tidegate.scaling.schedule import of_peak, parse
+from tidegate.domain.calendar_days import CalendarDays
+from tidegate.scaling.schedule import parse, parse_peak
 
 DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 
@@ -137,7 +137,7 @@ def test_days_come_as_a_reading_of_them_by_hand_has_them(
 ) -> None:
     """Nothing of the next year is missed, and nothing is made up."""
     start, end = since.replace(tzinfo=UTC), since.replace(tzinfo=UTC) + timedelta(days=365)
-    schedule = of_peak(f"days(30 8 {days} {months} {which})")
+    schedule = parse_peak(f"days(30 8 {days} {months} {which})")
     found, when = [], start
     while (when := schedule.after(when, start) or end) < end:
         found.append(when)
@@ -164,4 +164,4 @@ def back(day: date, count: int) -> set[date]:
 
 
 def test_the_last_days_of_a_year_are_ahead_of_the_first_of_the_next() -> None:
-    assert date(2026, 12, 31) in Days((1,), (1,), working=True, ahead=1).dates(2026)
+    assert date(2026, 12, 31) in CalendarDays((1,), (1,), working=True, ahead=1).dates(2026)

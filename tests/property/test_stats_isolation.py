@@ -97,7 +97,7 @@ def play(body: bytes, left: bytes, load: Passed) -> Seen:
         good, evil = stand.worker(GOOD, "r-good"), stand.worker(EVIL, "r-evil")
         good.seconds = {at: second(at, errors=3) for at in range(NOW - 5, NOW + 3)}
         evil.raw = body
-        known: clients.Known = {}
+        known: clients.NamesByVariant = {}
         totals: prometheus.Totals = {}
         seconds: list[FleetSecond] = []
         coverage: dict[str, Coverage] = {}
@@ -107,7 +107,7 @@ def play(body: bytes, left: bytes, load: Passed) -> Seen:
                 stand.collector.harvest(_spec(stand), "r-gone", left)
             collected = await stand.collect(now)
             coverage = collected.coverage
-            known, some = clients.bounded(known, collected.seconds)
+            known, some = clients.bound_names(known, collected.seconds)
             totals = prometheus.add(totals, some)
             seconds += some
         samples = metric_samples.samples(seconds, frozenset({("good", "main"), ("evil", "main")}))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.store import patches
-from tidegate.store.patches import applied, difference
+from tidegate.store.patches import apply_patch, diff
 
 LEAVES = (
     st.none()
@@ -30,30 +30,30 @@ def text(document: object) -> bytes:
 
 @given(DOCUMENTS, DOCUMENTS)
 def test_a_difference_leads_from_one_document_to_the_other(before: object, after: object) -> None:
-    patch = msgspec.json.decode(msgspec.json.encode(difference(before, after)))
+    patch = msgspec.json.decode(msgspec.json.encode(diff(before, after)))
     kept = deepcopy(before)
-    assert text(applied(patch, before)) == text(after)
+    assert text(apply_patch(patch, before)) == text(after)
     assert text(before) == text(kept)
 
 
 @given(DOCUMENTS, st.sampled_from([0, 1, 20]))
 def test_what_moved_is_found_again(document: object, worth: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(patches, "WORTH_COPYING", worth)
+        patch.setattr(patches, "MIN_COPY_SIZE", worth)
         before, after = {"now": document, "before": None}, {"now": 1, "before": [document]}
-        assert text(applied(difference(before, after), before)) == text(after)
+        assert text(apply_patch(diff(before, after), before)) == text(after)
 
 
 def test_what_a_record_keeps_of_its_past_is_not_written_again() -> None:
     version = {"generation": 7, "variants": [{"name": "a" * 40, "count": 1}, {"name": "b" * 40, "count": 1}]}
-    patch = difference({"serving": version, "last": None}, {"serving": None, "last": {"old": version}})
+    patch = diff({"serving": version, "last": None}, {"serving": None, "last": {"old": version}})
     assert patch == [".", {"serving": ["=", None], "last": ["+", {"old": ["@", ["serving"]]}]}, []]
 
 
 def test_little_is_written_where_little_changed() -> None:
     before = {"name": "e", "variants": [{"name": "a", "count": 1}, {"name": "b", "count": 1}], "gone": 1}
     after = {"name": "e", "variants": [{"name": "a", "count": 2}, {"name": "b", "count": 1}], "new": True}
-    assert difference(before, after) == [
+    assert diff(before, after) == [
         ".",
         {"variants": ["#", {"0": [".", {"count": ["=", 2]}, []]}], "new": ["=", True]},
         ["gone"],

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tidegate.batch import line_ranges
 from tidegate.batch.line_ranges import aimed, pieces
 from tidegate.domain.errors import ArtifactError
-from tidegate.domain.transform import Split
+from tidegate.domain.transform import SplitType
 from tidegate.serving.scoring.file_ranges import tag_of
 from tidegate.transform.splitting import (
     RECORD_IO_MAGIC,
@@ -36,7 +36,11 @@ def tf_record(data: bytes) -> bytes:
     return struct.pack("<QI", len(data), 7) + data + b"crc!"
 
 
-FRAMES = {Split.LINE: lambda data: data + b"\n", Split.RECORD_IO: record_io, Split.TF_RECORD: tf_record}
+FRAMES = {
+    SplitType.LINE: lambda data: data + b"\n",
+    SplitType.RECORD_IO: record_io,
+    SplitType.TF_RECORD: tf_record,
+}
 SPLITS = st.sampled_from(sorted(FRAMES))
 
 
@@ -50,13 +54,13 @@ def cut(body: bytes, sizes: list[int]) -> list[bytes]:
     return parts
 
 
-def whole(split: Split, body: bytes, sizes: list[int], limit: int, single: bool) -> list[Batch]:
+def whole(split: SplitType, body: bytes, sizes: list[int], limit: int, single: bool) -> list[Batch]:
     return list(batches(cut(body, sizes), split, limit=limit, single=single))
 
 
 @given(SPLITS, RECORDS, st.lists(st.integers(1, 40), min_size=1, max_size=4), st.integers(30, 90))
 def test_every_record_comes_once_in_order_within_the_limit(
-    split: Split, records: list[bytes], sizes: list[int], limit: int
+    split: SplitType, records: list[bytes], sizes: list[int], limit: int
 ) -> None:
     framed = [FRAMES[split](record) for record in records]
     found = whole(split, b"".join(framed), sizes, limit, single=False)
@@ -70,16 +74,18 @@ def test_every_record_comes_once_in_order_within_the_limit(
 
 
 @given(SPLITS, RECORDS, st.lists(st.integers(1, 40), min_size=1, max_size=4))
-def test_single_records_come_without_their_frames(split: Split, records: list[bytes], sizes: list[int]) -> None:
+def test_single_records_come_without_their_frames(
+    split: SplitType, records: list[bytes], sizes: list[int]
+) -> None:
     found = whole(split, b"".join(map(FRAMES[split], records)), sizes, 1000, single=True)
-    sent = [record + b"\n" for record in records] if split is Split.LINE else records
+    sent = [record + b"\n" for record in records] if split is SplitType.LINE else records
     assert [batch.body for batch in found] == sent
     assert [batch.first for batch in found] == list(range(1, len(records) + 1))
 
 
 @given(SPLITS, RECORDS, st.integers(30, 90), st.booleans(), st.data())
 def test_a_job_that_goes_on_reads_the_rest(
-    split: Split, records: list[bytes], limit: int, single: bool, data: st.DataObject
+    split: SplitType, records: list[bytes], limit: int, single: bool, data: st.DataObject
 ) -> None:
     body = b"".join(map(FRAMES[split], records))
     found = whole(split, body, [7], limit, single)
@@ -92,26 +98,26 @@ def test_a_job_that_goes_on_reads_the_rest(
 
 @given(st.lists(st.integers(1, 9), min_size=1), st.binary(min_size=1, max_size=50))
 def test_an_object_that_is_not_split_is_one_request(sizes: list[int], body: bytes) -> None:
-    assert whole(Split.NONE, body, sizes, 50, single=False) == [Batch(body, 1, 1, len(body))]
+    assert whole(SplitType.NONE, body, sizes, 50, single=False) == [Batch(body, 1, 1, len(body))]
 
 
 @pytest.mark.parametrize("split", sorted(FRAMES))
 @pytest.mark.parametrize("single", [False, True])
-def test_a_record_above_the_limit_is_named(split: Split, single: bool) -> None:
+def test_a_record_above_the_limit_is_named(split: SplitType, single: bool) -> None:
     framed = [FRAMES[split](data) for data in (b"a", b"b" * 200)]
     with pytest.raises(Unsplittable, match="record 2 is larger than"):
         whole(split, b"".join(framed), [9], 100, single)
 
 
-@pytest.mark.parametrize("split", [Split.RECORD_IO, Split.TF_RECORD])
-def test_an_object_that_ends_within_a_record_is_named(split: Split) -> None:
+@pytest.mark.parametrize("split", [SplitType.RECORD_IO, SplitType.TF_RECORD])
+def test_an_object_that_ends_within_a_record_is_named(split: SplitType) -> None:
     body = FRAMES[split](b"abcd") * 2
     with pytest.raises(Unsplittable, match="record 2: the object ends in the middle"):
         whole(split, body[:-3], [5], 100, single=False)
 
 
 def test_the_last_line_need_not_be_ended() -> None:
-    assert whole(Split.LINE, b"a\nb", [1], 100, single=False) == [Batch(b"a\nb", 1, 2, 3)]
+    assert whole(SplitType.LINE, b"a\nb", [1], 100, single=False) == [Batch(b"a\nb", 1, 2, 3)]
     assert count_lines(b"") == 0
 
 
@@ -120,7 +126,7 @@ def test_lines_are_packed_up_to_the_aim_and_one_alone_up_to_the_limit(
     lines: list[bytes], data: st.DataObject
 ) -> None:
     aim = data.draw(st.integers(1, 50))
-    found = list(batches([b"".join(lines)], Split.LINE, limit=61, aim=aim, single=False))
+    found = list(batches([b"".join(lines)], SplitType.LINE, limit=61, aim=aim, single=False))
     assert b"".join(batch.body for batch in found) == b"".join(lines)
     assert all(len(batch.body) <= aim or batch.count == 1 for batch in found)
 

@@ -17,7 +17,7 @@ from botocore.session import Session
 from tests.served_wire import ACCOUNT, KEY, REGION, Served, serve
 from tidegate.domain import errors
 from tidegate.domain.errors import TidegateError
-from tidegate.domain.registry import Container
+from tidegate.domain.registry import ContainerDefinition
 from tidegate.wire import dispatch
 from tidegate.wire.operation import WireRequest, WireResponse
 
@@ -399,7 +399,7 @@ STRANGE = WireRequest("GET", "/favicon.ico", "", {}, b"")
             (403, "AccessDenied"),
         ),
         (
-            errors.TooLarge("x"),
+            errors.PayloadTooLarge("x"),
             (413, "RequestEntityTooLargeException"),
             (413, "ValidationError"),
             (413, "RequestEntityTooLarge"),
@@ -432,7 +432,7 @@ def name_of(answer: WireResponse) -> str:
 
 
 def test_our_own_failures_tell_nothing_but_the_request_id(wire: Served, caplog: pytest.LogCaptureFixture) -> None:
-    def broken(container: Container) -> None:
+    def broken(container: ContainerDefinition) -> None:
         raise RuntimeError(f"no table for {container.image}")
 
     body = json.dumps({"ModelName": "m", "PrimaryContainer": {"Image": "secret"}}).encode()

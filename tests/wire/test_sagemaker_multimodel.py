@@ -104,7 +104,7 @@ def test_requests_to_an_endpoint_of_many_models_go_by_model(sagemaker: Any, wire
     assert saved.body.rollout is not None
     (variant,) = saved.body.rollout.new.variants
     assert variant.routing is RoutingStrategy.LEAST_OUTSTANDING_REQUESTS  # as it was asked for
-    assert variant.picking is RoutingStrategy.BY_MODEL
+    assert variant.effective_routing is RoutingStrategy.BY_MODEL
 
 
 def test_nobody_can_ask_for_routing_by_model(sagemaker: Any) -> None:

@@ -7,7 +7,13 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.served_wire import START, Served
-from tidegate.domain.recommendation import Limits, RecommendationJob, RecommendationStatus, Recommended, Step
+from tidegate.domain.recommendation import (
+    ConfigurationTrial,
+    RecommendationJob,
+    RecommendationLimits,
+    RecommendationStatus,
+    RecommendedInstance,
+)
 from tidegate.service.record_kinds import RECOMMENDATION
 
 ROLE = "arn:aws:iam::123456789012:role/any"
@@ -64,7 +70,7 @@ def test_a_job_is_described_as_it_was_given_and_wakes_its_engine(sagemaker: Any,
         "LastModifiedTime": START,
         "InputConfig": INPUT,
     }
-    assert saved(wire).limits == Limits()
+    assert saved(wire).limits == RecommendationLimits()
     assert sagemaker.list_tags(ResourceArn=ARN + "job")["Tags"] == tags
 
 
@@ -86,7 +92,7 @@ def test_what_an_advanced_job_asks_for_is_what_is_looked_for(sagemaker: Any, wir
     }
     create(sagemaker, kind="Advanced", InputConfig=asked, StoppingConditions=conditions)
     job = saved(wire)
-    assert job.limits == Limits(seconds=240.0, percent=99.0, latency=0.05, rate=10.0, tests=3)
+    assert job.limits == RecommendationLimits(seconds=240.0, percent=99.0, latency=0.05, rate=10.0, tests=3)
     assert (job.types, job.content_type) == (("ml.c5.large", "ml.c5.xlarge"), "text/csv")
     found = sagemaker.describe_inference_recommendations_job(JobName="job")
     assert (found["InputConfig"], found["StoppingConditions"]) == ({**INPUT, **asked}, conditions)
@@ -163,7 +169,7 @@ def test_names_are_used_once_and_strangers_are_not_found(sagemaker: Any) -> None
 
 def test_what_was_found_is_told_in_sagemakers_members(sagemaker: Any, wire: Served) -> None:
     create(sagemaker)
-    found = Recommended("ml.c5.large", 0.102, 6000, 0.0124, 81.5, 40.25, ENVIRONMENT)
+    found = RecommendedInstance("ml.c5.large", 0.102, 6000, 0.0124, 81.5, 40.25, ENVIRONMENT)
     ended = START.replace(minute=3)
     becomes(wire, started_at=START, ended_at=ended, outcome=RecommendationStatus.COMPLETED, found=(found,))
     told = sagemaker.describe_inference_recommendations_job(JobName="job")
@@ -189,7 +195,11 @@ def test_what_was_found_is_told_in_sagemakers_members(sagemaker: Any, wire: Serv
 
 def test_steps_tell_each_configuration(sagemaker: Any, wire: Served) -> None:
     create(sagemaker)
-    steps = (Step(ENVIRONMENT, 1, 120.0, 0.0051), Step(ENVIRONMENT, 2, 0.0, 0.75), Step(ENVIRONMENT, 2))
+    steps = (
+        ConfigurationTrial(ENVIRONMENT, 1, 120.0, 0.0051),
+        ConfigurationTrial(ENVIRONMENT, 2, 0.0, 0.75),
+        ConfigurationTrial(ENVIRONMENT, 2),
+    )
     becomes(wire, started_at=START, steps=steps)
     listed = sagemaker.list_inference_recommendations_job_steps(JobName="job", MaxResults=2)
     rest = sagemaker.list_inference_recommendations_job_steps(JobName="job", NextToken=listed["NextToken"])

@@ -5,9 +5,9 @@ from typing import Any
 from tests.served_wire import ACCOUNT, REGION, Served
 from tidegate.domain.errors import ArtifactError, Transient
 from tidegate.reconcile.event_announcer import Announcer
-from tidegate.service.state_events import MOST, Place
+from tidegate.service.state_events import MAX_LINES, AccountRegion
 
-HERE = Place(REGION, ACCOUNT)
+HERE = AccountRegion(REGION, ACCOUNT)
 
 
 class Receiver:
@@ -128,12 +128,12 @@ def test_more_than_is_read_at_once_is_told_over_several_turns(sagemaker: Any, wi
     receiver = Receiver()
     one = announcer(wire, receiver)
     turn(wire, one)
-    for number in range(MOST):
+    for number in range(MAX_LINES):
         sagemaker.create_model(ModelName=f"m{number}", PrimaryContainer={"Image": "a"})
         sagemaker.delete_model(ModelName=f"m{number}")
     for _ in range(3):
         turn(wire, one)
-    assert len({event["id"] for event in receiver.events}) == len(receiver.events) == 2 * MOST
+    assert len({event["id"] for event in receiver.events}) == len(receiver.events) == 2 * MAX_LINES
 
 
 def test_one_event_that_nobody_takes_holds_up_no_other(sagemaker: Any, wire: Served) -> None:

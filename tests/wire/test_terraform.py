@@ -36,7 +36,7 @@ from tests.terraform.stack import (
     model,
     served,
 )
-from tidegate.domain.observation import OURS, SAGEMAKER, Capabilities
+from tidegate.domain.observation import SAGEMAKER_CAPABILITIES, TIDEGATE_CAPABILITIES, Capabilities
 
 CANARY = {
     "BlueGreenUpdatePolicy": {
@@ -239,7 +239,7 @@ def test_an_endpoint_is_updated_and_its_deployment_config_is_in_no_later_plan(
     assert endpoint.plan() == {}
 
 
-@pytest.mark.parametrize("can", [OURS, SAGEMAKER], ids=["ours", "aws"])
+@pytest.mark.parametrize("can", [TIDEGATE_CAPABILITIES, SAGEMAKER_CAPABILITIES], ids=["ours", "aws"])
 def test_a_new_deployment_config_alone_is_an_update_to_what_serves_already(
     aws: Clients, wire: Served, can: Capabilities
 ) -> None:
@@ -251,7 +251,7 @@ def test_a_new_deployment_config_alone_is_an_update_to_what_serves_already(
 
 def test_with_the_rules_of_aws_the_old_configuration_must_outlive_the_update(aws: Clients, wire: Served) -> None:
     """Without create_before_destroy it does not, and users of the provider report this refusal."""
-    wire.ctx = replace(wire.ctx, can=SAGEMAKER)
+    wire.ctx = replace(wire.ctx, can=SAGEMAKER_CAPABILITIES)
     endpoint = served(aws)
     old = configuration(aws)
     state = old.read()

@@ -13,39 +13,42 @@ AWS_SECRETS = (
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
 )
 """Variables from which AWS's libraries take credentials."""
-_OURS = ("TIDEGATE_ACCESS_KEYS", "TIDEGATE_DATABASE_URL", "TIDEGATE_WEBHOOK_SECRET")
+_OWN_SECRETS = ("TIDEGATE_ACCESS_KEYS", "TIDEGATE_DATABASE_URL", "TIDEGATE_WEBHOOK_SECRET")
 _SECRET_WORD = re.compile(r".*(SECRET|PASSWORD|PASSWD|TOKEN|APIKEY)S?|PASSPHRASE|CREDENTIALS?|DSN")
 _SECRET_KEYS = re.compile(r"(^|_)(API|ACCESS|PRIVATE|SECRET|AUTH|ENCRYPTION)_KEYS?($|_)|._PWD$|(^|_)DATABASE_URL$")
-_PLACES = ("_FILE", "_PATH", "_DIR", "_URI", "_ARN")
+_LOCATION_SUFFIXES = ("_FILE", "_PATH", "_DIR", "_URI", "_ARN")
 """Endings of names that say where a secret is, and not what."""
 _WITH_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://[^/@\s]*:[^/@\s]+@", re.IGNORECASE)
-_SHORTEST = 8
+_MIN_SECRET_LENGTH = 8
 """Characters of a secret that is looked for in the values of other variables."""
-_BARE = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
+_ALWAYS_KEPT = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 
 
-def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+def remove_secrets(environment: Mapping[str, str]) -> dict[str, str]:
     """All variables but those that hold a secret: by name, because their value is a URL with a password (proxies for
     HTTP excepted, without which nothing could be fetched), or because it contains one of the server's own secrets."""
-    secrets = tuple(part for name in (*_OURS, *AWS_SECRETS) for part in _parts(name, environment.get(name, "")))
+    secrets = tuple(
+        part for name in (*_OWN_SECRETS, *AWS_SECRETS) for part in _secret_parts(name, environment.get(name, ""))
+    )
     return {
         name: value
         for name, value in environment.items()
-        if name in _BARE or not (names_secret(name) or _shows_password(name, value) or _holds_any(secrets, value))
+        if name in _ALWAYS_KEPT
+        or not (is_secret_name(name) or _shows_password(name, value) or _holds_any(secrets, value))
     }
 
 
-def bare(environment: Mapping[str, str]) -> dict[str, str]:
+def minimal_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """For a program that needs nothing of the server's, such as HAProxy."""
-    return {name: environment[name] for name in _BARE if name in environment}
+    return {name: environment[name] for name in _ALWAYS_KEPT if name in environment}
 
 
-def names_secret(name: str) -> bool:
+def is_secret_name(name: str) -> bool:
     """Whether a variable of this name holds a secret, as far as names say so."""
     name = name.upper()
-    if name in _OURS or name in AWS_SECRETS:
+    if name in _OWN_SECRETS or name in AWS_SECRETS:
         return True
-    if name.endswith(_PLACES):
+    if name.endswith(_LOCATION_SUFFIXES):
         return False
     return _SECRET_KEYS.search(name) is not None or any(_SECRET_WORD.fullmatch(word) for word in name.split("_"))
 
@@ -55,10 +58,10 @@ def _shows_password(name: str, value: str) -> bool:
 
 
 def _holds_any(secrets: tuple[str, ...], value: str) -> bool:
-    return any(len(secret) >= _SHORTEST and secret in value for secret in secrets)
+    return any(len(secret) >= _MIN_SECRET_LENGTH and secret in value for secret in secrets)
 
 
-def _parts(name: str, value: str) -> Iterator[str]:
+def _secret_parts(name: str, value: str) -> Iterator[str]:
     """The secrets within the value of one of our own variables."""
     if name == "TIDEGATE_ACCESS_KEYS":
         yield from (pair.partition(":")[2] for pair in value.split(","))

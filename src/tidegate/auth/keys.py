@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from tidegate.domain.errors import AuthError, StartupError
 from tidegate.settings import Settings
 
-SHORTEST_SECRET = 8
+MIN_SECRET_LENGTH = 8
 BEARER = "Bearer "
 """How an Authorization header with a token begins."""
 
 
-def required(settings: Settings) -> bool:
+def is_signing_required(settings: Settings) -> bool:
     """Whether every request must be signed. Raises StartupError for keys that cannot be used, and for listening
     beyond loopback without any."""
     for key_id, secret in settings.access_keys.items():
@@ -43,8 +43,8 @@ def _check(key_id: str, secret: str) -> None:
             f"Access key id {key_id!r} in TIDEGATE_ACCESS_KEYS cannot be used: it takes 3 to 128 letters, digits, "
             "'_', '.' or '-'."
         )
-    if len(secret) < SHORTEST_SECRET:
+    if len(secret) < MIN_SECRET_LENGTH:
         raise StartupError(
-            f"The secret of access key {key_id} in TIDEGATE_ACCESS_KEYS is too short: {SHORTEST_SECRET} "
+            f"The secret of access key {key_id} in TIDEGATE_ACCESS_KEYS is too short: {MIN_SECRET_LENGTH} "
             "characters or more."
         )

@@ -26,7 +26,7 @@ FOREIGN_HOST = (
 FOREIGN_PAGE = "A web page of another site may not send requests to this server, which has no access keys."
 
 
-def own_hosts(configured: str, allowed: Collection[str]) -> str:
+def own_host_pattern(configured: str, allowed: Collection[str]) -> str:
     """The pattern of the values of ``Host`` (any case) that mean this server: loopback names and addresses, the
     address it listens on and the ``allowed`` names, with any port. Raises StartupError for a name that is none."""
     names = []
@@ -40,12 +40,12 @@ def own_hosts(configured: str, allowed: Collection[str]) -> str:
     return rf"^({_LOOPBACK}|{'|'.join(escaped)})(:[0-9]{{1,5}})?$"
 
 
-def refusal(
+def refusal_reason(
     own: "re.Pattern[str]", hosts: Sequence[str], origins: Sequence[str], sites: Sequence[str]
 ) -> str | None:
     """Why a request with these values of ``Host``, ``Origin`` and ``Sec-Fetch-Site`` is turned away; None: it is not.
 
-    ``own`` is compiled from ``own_hosts``. Either scheme is our own, since TLS may end in front of the server. No
+    ``own`` is compiled from ``own_host_pattern``. Either scheme is our own, since TLS may end in front of the server. No
     browser and no honest client gives one of these headers twice."""
     host = hosts[0] if len(hosts) == 1 else ""
     if "\n" in host or not own.match(host):
@@ -57,5 +57,5 @@ def refusal(
     return None
 
 
-def compiled(pattern: str) -> "re.Pattern[str]":
+def compile_pattern(pattern: str) -> "re.Pattern[str]":
     return re.compile(pattern, re.IGNORECASE | re.ASCII)

@@ -24,7 +24,7 @@ from tidegate.domain.errors import IncompleteSignature, InvalidSignature, Missin
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 TERMINATOR = "aws4_request"
-WEEK = 604_800
+MAX_EXPIRES = 604_800
 ISO_BASIC = "%Y%m%dT%H%M%SZ"
 
 MISMATCH = (
@@ -46,7 +46,7 @@ class RequestParts:
 
 
 @dataclass(frozen=True)
-class Identity:
+class SignerIdentity:
     """Who signed, for which region and service, and when."""
 
     access_key: str
@@ -75,7 +75,7 @@ def verify(
     now: datetime,
     skew: int,
     services: Collection[str],
-) -> Identity:
+) -> SignerIdentity:
     """The signer of ``request``, or an AuthError that says why it is refused; Invalid for a target that is not
     canonical.
 
@@ -83,9 +83,9 @@ def verify(
     ``services`` are the SigV4 service names that are let in.
     """
     request_target.check(request.path, request.query)
-    headers = _by_name(request.headers)
+    headers = _group_headers(request.headers)
     pairs = _query_pairs(request.query)
-    claim = _claim(headers, pairs, skew)
+    claim = _read_claim(headers, pairs, skew)
     _check_time(claim, now, skew)
     _check_headers(claim, headers)
     if claim.algorithm != ALGORITHM:
@@ -103,7 +103,7 @@ def verify(
 # --- what the request claims ---------------------------------------------------------------------------------
 
 
-def _claim(headers: Mapping[str, list[str]], pairs: Sequence[tuple[str, str]], skew: int) -> _Claim:
+def _read_claim(headers: Mapping[str, list[str]], pairs: Sequence[tuple[str, str]], skew: int) -> _Claim:
     in_header = "authorization" in headers
     in_query = any(name in ("X-Amz-Algorithm", "X-Amz-Signature", "X-Amz-Credential") for name, _ in pairs)
     if in_header and in_query:
@@ -141,7 +141,7 @@ def _from_header(headers: Mapping[str, list[str]], skew: int) -> _Claim:
         credential=parts["Credential"],
         signed_headers=tuple(parts["SignedHeaders"].split(";")),
         signature=parts["Signature"],
-        signed_at=_date(date[0]),
+        signed_at=_parse_date(date[0]),
         valid_for=skew,
     )
 
@@ -160,19 +160,21 @@ def _from_query(pairs: Sequence[tuple[str, str]]) -> _Claim:
             + " Re-examine the query-string parameters."
         )
     expires = parts["X-Amz-Expires"]
-    if not re.fullmatch(r"[0-9]{1,6}", expires) or not 1 <= int(expires) <= WEEK:
-        raise InvalidSignature(f"'X-Amz-Expires' must be a number of seconds from 1 to {WEEK}. Got '{expires}'.")
+    if not re.fullmatch(r"[0-9]{1,6}", expires) or not 1 <= int(expires) <= MAX_EXPIRES:
+        raise InvalidSignature(
+            f"'X-Amz-Expires' must be a number of seconds from 1 to {MAX_EXPIRES}. Got '{expires}'."
+        )
     return _Claim(
         algorithm=parts["X-Amz-Algorithm"],
         credential=parts["X-Amz-Credential"],
         signed_headers=tuple(parts["X-Amz-SignedHeaders"].split(";")),
         signature=parts["X-Amz-Signature"],
-        signed_at=_date(parts["X-Amz-Date"]),
+        signed_at=_parse_date(parts["X-Amz-Date"]),
         valid_for=int(expires),
     )
 
 
-def _date(text: str) -> datetime:
+def _parse_date(text: str) -> datetime:
     """The date in ISO 8601's basic format or, as HTTP's Date header has it, in RFC 1123's."""
     try:
         if re.fullmatch(r"[0-9]{8}T[0-9]{6}Z", text):
@@ -196,16 +198,16 @@ def _check_time(claim: _Claim, now: datetime, skew: int) -> None:
     if claim.signed_at < oldest:
         raise InvalidSignature(
             f"Signature expired: {signed} is now earlier than {oldest.strftime(ISO_BASIC)} "
-            f"({present} - {_span(claim.valid_for)})"
+            f"({present} - {_format_span(claim.valid_for)})"
         )
     if claim.signed_at > newest:
         raise InvalidSignature(
             f"Signature not yet current: {signed} is still later than "
-            f"{newest.strftime(ISO_BASIC)} ({present} + {_span(skew)})"
+            f"{newest.strftime(ISO_BASIC)} ({present} + {_format_span(skew)})"
         )
 
 
-def _span(seconds: int) -> str:
+def _format_span(seconds: int) -> str:
     return f"{seconds // 60} min." if seconds % 60 == 0 else f"{seconds} sec."
 
 
@@ -224,7 +226,7 @@ def _check_headers(claim: _Claim, headers: Mapping[str, list[str]]) -> None:
         raise InvalidSignature(f"Signed headers are not in the request: {', '.join(absent)}")
 
 
-def _identity(claim: _Claim, services: Collection[str]) -> Identity:
+def _identity(claim: _Claim, services: Collection[str]) -> SignerIdentity:
     parts = claim.credential.split("/")
     if len(parts) != 5:
         raise IncompleteSignature(
@@ -248,7 +250,7 @@ def _identity(claim: _Claim, services: Collection[str]) -> Identity:
         )
     if wrong:
         raise InvalidSignature(" ".join(wrong))
-    return Identity(access_key=access_key, region=region, service=service, signed_at=claim.signed_at)
+    return SignerIdentity(access_key=access_key, region=region, service=service, signed_at=claim.signed_at)
 
 
 # --- the signature ------------------------------------------------------------------------------------------
@@ -259,7 +261,7 @@ def _signatures(
     headers: Mapping[str, list[str]],
     signed_headers: Sequence[str],
     secret: str,
-    identity: Identity,
+    identity: SignerIdentity,
 ) -> Iterator[str]:
     """The signatures that a client may have made: over the query encoded anew, as AWS documents it, and over the
     query as it stands in the request, as botocore does. They differ where the client's encoding is an unusual one."""
@@ -269,19 +271,21 @@ def _signatures(
             raise InvalidSignature(
                 f"X-Amz-Content-SHA256 is '{claimed}' but the body received has '{payload}': sign it as sent."
             )
-    lines = [f"{name}:{','.join(map(_trimmed, headers[name]))}" for name in signed_headers]
+    lines = [f"{name}:{','.join(map(_collapse_spaces, headers[name]))}" for name in signed_headers]
     path = quote(request.path, safe="/~", encoding="latin-1")
-    for query in dict.fromkeys((_sorted(_query_pairs(request.query)), _sorted(_raw_pairs(request.query)))):
+    for query in dict.fromkeys(
+        (_canonical_query(_query_pairs(request.query)), _canonical_query(_raw_pairs(request.query)))
+    ):
         canonical = [request.method, path, query, *lines, "", ";".join(signed_headers), payload]
         yield _signature("\n".join(canonical).encode("latin-1"), secret, identity)
 
 
-def _sorted(pairs: Sequence[tuple[str, str]]) -> str:
+def _canonical_query(pairs: Sequence[tuple[str, str]]) -> str:
     """The canonical query. A repeated name is sorted by its values: their order is not signed."""
     return "&".join(f"{name}={value}" for name, value in sorted(pairs) if name != "X-Amz-Signature")
 
 
-def _signature(canonical: bytes, secret: str, identity: Identity) -> str:
+def _signature(canonical: bytes, secret: str, identity: SignerIdentity) -> str:
     signed = identity.signed_at.strftime(ISO_BASIC)
     scope = f"{signed[:8]}/{identity.region}/{identity.service}/{TERMINATOR}"
     text = f"{ALGORITHM}\n{signed}\n{scope}\n{hashlib.sha256(canonical).hexdigest()}"
@@ -298,7 +302,7 @@ def _signing_key(secret: str, date: str, region: str, service: str) -> bytes:
     return key
 
 
-def _by_name(headers: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+def _group_headers(headers: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for name, value in headers:
         found.setdefault(name.lower(), []).append(value)
@@ -308,7 +312,7 @@ def _by_name(headers: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
 def _query_pairs(query: str) -> list[tuple[str, str]]:
     """Names and values, each decoded and encoded anew by AWS's rule (all but unreserved characters)."""
     pairs = (part.partition("=") for part in query.split("&") if part)
-    return [(_encoded(name), _encoded(value)) for name, _, value in pairs]
+    return [(_encode(name), _encode(value)) for name, _, value in pairs]
 
 
 def _raw_pairs(query: str) -> list[tuple[str, str]]:
@@ -316,9 +320,9 @@ def _raw_pairs(query: str) -> list[tuple[str, str]]:
     return [(name, value) for name, _, value in pairs]
 
 
-def _encoded(text: str) -> str:
+def _encode(text: str) -> str:
     return quote(unquote_to_bytes(text.replace("+", " ").encode("latin-1")), safe="-_.~")
 
 
-def _trimmed(value: str) -> str:
+def _collapse_spaces(value: str) -> str:
     return " ".join(word for word in value.split(" ") if word)

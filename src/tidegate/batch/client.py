@@ -11,7 +11,7 @@ from tidegate.batch.retry_wait import of_disk
 from tidegate.batch.table_records import BEGINNINGS, framed, tables, tables_out
 from tidegate.batch.worker_pool import Fleet
 from tidegate.domain.errors import ArtifactError
-from tidegate.domain.transform import BadRows, Split, TransformJob
+from tidegate.domain.transform import BadRows, SplitType, TransformJob
 from tidegate.serving.contract.invocation import ModelFailed
 from tidegate.serving.runtimes.http_client import Broken, Reply
 from tidegate.serving.scoring.file_ranges import FIRST, HEADER, RECORDS, Part, read
@@ -129,7 +129,7 @@ class Asker:
     async def _refused(self, batch: Batch, found: Refusal) -> Answered:
         if batch.count > 1 and (self._lenient or not found.again):
             return await self._rescue(batch)
-        if not self._lenient or not (self._rows or self._split is not Split.NONE):
+        if not self._lenient or not (self._rows or self._split is not SplitType.NONE):
             raise RecordFailed(0, batch.count - 1, found.message)
         return Answered(batch.end, 1, b"", (Bad(0, found.message),))
 

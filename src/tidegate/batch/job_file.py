@@ -16,7 +16,7 @@ import msgspec
 
 from tidegate.domain.errors import StartupError
 from tidegate.domain.transform import TransformJob
-from tidegate.host.atomic_write import write_whole
+from tidegate.host.atomic_write import write_atomically
 
 T = TypeVar("T")
 
@@ -62,7 +62,7 @@ def load(path: Path, kind: type[T]) -> T | None:
 
 def keep(path: Path, document: Any, *, sync: bool = True) -> None:
     """A reader, or a crash, sees the old document or the new one."""
-    write_whole(path, msgspec.json.encode(document), mode=0o666, durable=sync)
+    write_atomically(path, msgspec.json.encode(document), mode=0o666, durable=sync)
 
 
 @contextmanager

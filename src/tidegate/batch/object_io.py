@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 
 from tidegate.batch.retry_wait import of_disk
 from tidegate.domain.errors import ArtifactError, TidegateError
-from tidegate.domain.transform import Source
+from tidegate.domain.transform import TransformInput
 from tidegate.serving.scoring.file_ranges import tag_of
 from tidegate.storage.s3 import Bucket
 from tidegate.transform import naming
@@ -43,7 +43,7 @@ class Places:
     region: str
     _buckets: dict[str, Bucket] = field(default_factory=dict)
 
-    def listing(self, source: Source) -> list[Thing]:
+    def listing(self, source: TransformInput) -> list[Thing]:
         if source.manifest:
             _, tag = self._size(source.uri)
             prefix, names = naming.manifest(b"".join(self.read(source.uri, 0, tag)))

@@ -19,7 +19,7 @@ from tidegate.batch.retry_wait import GivenUp, Waits
 from tidegate.batch.table_records import assemble, by_rows, tables_out
 from tidegate.batch.worker_pool import Fleet
 from tidegate.domain.errors import TidegateError
-from tidegate.domain.transform import Progress, TransformJob
+from tidegate.domain.transform import TransformJob, TransformProgress
 from tidegate.host.preallocated import PreallocatedFiles
 from tidegate.transform import naming, pacing
 from tidegate.transform.pacing import Settled
@@ -225,9 +225,9 @@ class Run:
             self.places.publish(path, f"{prefix}/{thing.name}{ending}")
             part.published.add(path)
 
-    def progress(self) -> Progress:
+    def progress(self) -> TransformProgress:
         marks = [part.mark for part in self.parts.values()]
-        return Progress(
+        return TransformProgress(
             objects=len(self.things),
             objects_done=sum(mark.done for mark in marks),
             objects_failed=sum(bool(mark.reason) for mark in marks),
@@ -239,7 +239,7 @@ class Run:
         )
 
     async def _show(self) -> None:
-        shown = Progress()
+        shown = TransformProgress()
         while True:
             now = self.progress()
             if now != shown:
@@ -247,7 +247,7 @@ class Run:
                 shown = now
             await asyncio.sleep(SHOW_EVERY)
 
-    def _show_once(self, progress: Progress) -> None:
+    def _show_once(self, progress: TransformProgress) -> None:
         """Also while the disk is full."""
         with contextlib.suppress(OSError):
             self._files.write("progress.json", msgspec.json.encode(progress))

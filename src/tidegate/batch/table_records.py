@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tidegate.domain.errors import ArtifactError
-from tidegate.domain.transform import Split, TransformJob
+from tidegate.domain.transform import SplitType, TransformJob
 from tidegate.serving.scoring.batching import PACKED
 from tidegate.transform.joining import kind
 
@@ -26,7 +26,7 @@ def by_rows(job: TransformJob, built_in: bool) -> bool:
     """Whether objects are tables whose rows are the records. A table that is not to be split is one request, except
     for models that are known to take rows by themselves."""
     parquet = "parquet" in kind(job.source.content_type)
-    return parquet and (job.source.split is Split.LINE or (job.source.split is Split.NONE and built_in))
+    return parquet and (job.source.split is SplitType.LINE or (job.source.split is SplitType.NONE and built_in))
 
 
 def tables_out(job: TransformJob) -> bool:

@@ -28,7 +28,7 @@ def fingerprint(path: Path) -> str:
         return f"sha256-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
 
 
-def prepare(loaded: spec.Loaded, folder: Path, *, must_exist: bool) -> object:
+def prepare(loaded: spec.LoadedSpec, folder: Path, *, must_exist: bool) -> object:
     """The spec's plain data as sent to the server: absolute paths, and local model data with its fingerprint.
 
     ``must_exist``: the server is on this machine, so a missing file is an error here, with its line.
@@ -46,7 +46,7 @@ def prepare(loaded: spec.Loaded, folder: Path, *, must_exist: bool) -> object:
     return data
 
 
-def _check_folder(loaded: spec.Loaded, place: tuple[str | int, ...], path: Path, must_exist: bool) -> None:
+def _check_folder(loaded: spec.LoadedSpec, place: tuple[str | int, ...], path: Path, must_exist: bool) -> None:
     """Check a folder of models. They come and go without a new version of the endpoint, so it has no fingerprint."""
     if must_exist and not path.is_dir():
         line = loaded.lines.get(place, 1)
@@ -56,7 +56,7 @@ def _check_folder(loaded: spec.Loaded, place: tuple[str | int, ...], path: Path,
 
 
 def _add_fingerprint(
-    loaded: spec.Loaded, place: tuple[str | int, ...], model: dict[str, Any], path: Path, must_exist: bool
+    loaded: spec.LoadedSpec, place: tuple[str | int, ...], model: dict[str, Any], path: Path, must_exist: bool
 ) -> None:
     try:
         model["fingerprint"] = fingerprint(path)

@@ -12,7 +12,7 @@ from tidegate.advisor.promise import Baseline, Quantity, expectations
 from tidegate.advisor.rehearsal import spec_scenario
 from tidegate.cli.artifacts import prepare
 from tidegate.cli.deploy import read_spec
-from tidegate.domain.desired import DeployWish
+from tidegate.domain.desired import DesiredDeployment
 
 Rps = Annotated[float, typer.Option("--rps", help="Requests per second to the endpoint.", show_default=False)]
 Usual = Annotated[
@@ -31,7 +31,7 @@ Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Plot into an .s
 class SpecWithBaseline:
     """A spec file and its baseline. ``assumed``: describes what was assumed for lack of options."""
 
-    wish: DeployWish
+    wish: DesiredDeployment
     baseline: Baseline
     assumed: str | None
 

@@ -10,7 +10,7 @@ from tidegate.advisor.cost.hosted import Job, Work
 from tidegate.advisor.cost.many_models import Models
 from tidegate.advisor.cost.pricing_options import Figures
 from tidegate.domain.errors import Invalid
-from tidegate.spec.problem import meant
+from tidegate.spec.problem import suggest
 from tidegate.spec.units import bytes_of, duration
 
 
@@ -75,7 +75,7 @@ def read(pairs: Iterable[str]) -> Said:
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or name not in READ:
-            raise Invalid(f"--with {pair}: expected NAME=VALUE{meant(name, READ)}")
+            raise Invalid(f"--with {pair}: expected NAME=VALUE{suggest(name, READ)}")
         kind, _, what = READ[name]
         try:
             values[name] = kind(text)

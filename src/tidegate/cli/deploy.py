@@ -157,7 +157,7 @@ def delete(
     show({"name": name, "status": "Deleted"} if wait else done, as_json, f'endpoint "{name}" {word}')
 
 
-def read_spec(path: Path) -> spec.Loaded:
+def read_spec(path: Path) -> spec.LoadedSpec:
     """Read a spec file as plain data. Raises Invalid."""
     try:
         text = path.read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ from tidegate.cli import draw, follow_rollout
 from tidegate.cli.client import ServerNotRunning
 from tidegate.cli.output import AsJson, Name, client, console, show
 from tidegate.domain.errors import NotFound
-from tidegate.spec.problem import meant
+from tidegate.spec.problem import suggest
 from tidegate.spec.units import LATENCIES, seconds
 
 FOLLOW_TAIL = 1000
@@ -199,7 +199,7 @@ def _require_log(replica: str | None, found: list[dict[str, Any]]) -> None:
     """Raises NotFound if the replica has no log."""
     names = [one["replica"] for one in found]
     if replica is not None and replica not in names:
-        raise NotFound(f"there is no log of replica {replica!r}{meant(replica, names)}")
+        raise NotFound(f"there is no log of replica {replica!r}{suggest(replica, names)}")
 
 
 def _select_replicas(found: list[dict[str, Any]], replica: str | None) -> list[dict[str, Any]]:

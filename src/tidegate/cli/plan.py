@@ -21,7 +21,7 @@ from tidegate.cli.deploy import read_spec
 from tidegate.cli.output import AsJson, console, print_note
 from tidegate.cli.prompts import ask_all
 from tidegate.domain.errors import Invalid
-from tidegate.host.atomic_write import write_whole
+from tidegate.host.atomic_write import write_atomically
 from tidegate.settings import Settings
 
 
@@ -148,6 +148,6 @@ def _address(text: str) -> str:
 
 def _write(path: Path, text: str) -> None:
     try:
-        write_whole(path, text.encode(), mode=0o666, durable=False)
+        write_atomically(path, text.encode(), mode=0o666, durable=False)
     except OSError as error:
         raise Invalid(f"{path}: {error.strerror}") from None

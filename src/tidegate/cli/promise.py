@@ -29,14 +29,14 @@ from tidegate.cli import baseline_options, draw, plot_files
 from tidegate.cli.baseline_options import format_probability, format_rise, format_threshold
 from tidegate.cli.deploy import SpecPath
 from tidegate.cli.output import AsJson, console, print_note
-from tidegate.domain.alarm import Alarm, Comparison
+from tidegate.domain.alarm import Alarm, ComparisonOperator
 from tidegate.spec.units import duration
 
 SIGNS = {
-    Comparison.GREATER: ">",
-    Comparison.GREATER_OR_EQUAL: ">=",
-    Comparison.LESS: "<",
-    Comparison.LESS_OR_EQUAL: "<=",
+    ComparisonOperator.GREATER: ">",
+    ComparisonOperator.GREATER_OR_EQUAL: ">=",
+    ComparisonOperator.LESS: "<",
+    ComparisonOperator.LESS_OR_EQUAL: "<=",
 }
 UNITS = {
     Quantity.ERRORS: (100.0, "percent"),

@@ -10,7 +10,7 @@ import typer
 from tidegate.cli import draw
 from tidegate.cli.client import ApiClient, ServerAnswer, ServerError
 from tidegate.cli.output import AsJson, Name, client, console, show
-from tidegate.domain.asynchronous import MOST_INLINE
+from tidegate.domain.asynchronous import MAX_INLINE_BYTES
 from tidegate.domain.errors import Invalid, TidegateError
 
 PREFIX = "X-Amzn-SageMaker-"
@@ -91,7 +91,7 @@ def queue(
 def _read_or_address(path: Path, headers: dict[str, str]) -> bytes:
     """Content of a small file, else its address for the server, which must then be on this machine."""
     try:
-        if path.stat().st_size <= MOST_INLINE:
+        if path.stat().st_size <= MAX_INLINE_BYTES:
             return path.read_bytes()
     except OSError as error:
         raise Invalid(f"{path}: {error.strerror}") from None

@@ -14,7 +14,7 @@ from tidegate.cli.local_recommender import LocalRequest, recommend_local
 from tidegate.cli.output import AsJson
 from tidegate.cli.sagemaker_recommender import choose_job_name, recommend_by_sagemaker
 from tidegate.domain.errors import Invalid
-from tidegate.spec.problem import meant
+from tidegate.spec.problem import suggest
 from tidegate.spec.units import duration
 
 HERE, SAGEMAKER = "here", "sagemaker"
@@ -121,7 +121,7 @@ def _parse_options(pairs: Iterable[str], on: str) -> dict[str, str]:
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or name not in OPTION_NAMES[on]:
-            raise Invalid(f"--with {pair}: expected NAME=VALUE{meant(name, OPTION_NAMES[on])}")
+            raise Invalid(f"--with {pair}: expected NAME=VALUE{suggest(name, OPTION_NAMES[on])}")
         said[name] = text.strip()
     return said
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from tidegate.cli.artifacts import prepare
 from tidegate.cli.deploy import read_spec
-from tidegate.domain.desired import DeployWish
+from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import ProductionVariant
 from tidegate.domain.errors import Invalid
-from tidegate.domain.scaling import Fast, Policy, Predefined, TargetTracking
+from tidegate.domain.scaling import FastPolicy, Predefined, ScalingPolicy, TargetTracking
 
 GIB = 2**30
 LOCAL_TYPE = "local"
@@ -52,7 +52,9 @@ def read_spec_cost(path: Path, seconds: float, target: float) -> SpecCost:
     return SpecCost(way, least, max(1, most), figures)
 
 
-def _serving_way(wish: DeployWish, variant: ProductionVariant, figures: dict[str, Any]) -> tuple[str, int, int]:
+def _serving_way(
+    wish: DesiredDeployment, variant: ProductionVariant, figures: dict[str, Any]
+) -> tuple[str, int, int]:
     if variant.serverless is not None:
         figures["provisioned"] = variant.serverless.provisioned
         return f"serverless:{variant.serverless.memory / GIB:g}GB", 1, 1
@@ -66,9 +68,9 @@ def _serving_way(wish: DeployWish, variant: ProductionVariant, figures: dict[str
     return variant.instance_type, variant.instance_count, variant.instance_count
 
 
-def _planned_rate(policy: Policy, seconds: float) -> float | None:
+def _planned_rate(policy: ScalingPolicy, seconds: float) -> float | None:
     """Requests per second that a policy plans for each instance; None if it does not say."""
-    if isinstance(policy, Fast):
+    if isinstance(policy, FastPolicy):
         return policy.in_flight / seconds
     if isinstance(policy, TargetTracking):
         if policy.metric is Predefined.INVOCATIONS:

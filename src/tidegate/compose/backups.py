@@ -19,12 +19,12 @@ from tidegate.compose.leadership import leading
 from tidegate.domain.errors import Conflict, NotFound, StartupError
 from tidegate.host.state_folder import StateFolder
 from tidegate.settings import Settings
-from tidegate.store import Limits, SqlStore, backup, backup_file, open_store
-from tidegate.store.backup import Contents, Progress
+from tidegate.store import DatabaseLimits, SqlStore, backup, backup_file, open_store
+from tidegate.store.backup import Contents, ProgressCallback
 from tidegate.store.backup_file import Header
 from tidegate.store.database import open_database
 from tidegate.store.engine import is_sqlite, read_address
-from tidegate.store.errors import Damaged
+from tidegate.store.errors import DamagedDatabase
 from tidegate.store.lease import lock_file
 from tidegate.store.schema import rebuild
 
@@ -43,12 +43,12 @@ class Done:
     replaced: Path | None = None
 
 
-def save(settings: Settings, path: Path, *, metrics: bool, progress: Progress) -> Contents:
+def save(settings: Settings, path: Path, *, metrics: bool, progress: ProgressCallback) -> Contents:
     """Writes a backup file. The platform may run meanwhile. Raises NotFound, Invalid, StartupError, Conflict."""
     file = _sqlite_file(settings)
     if file is not None and not file.exists():
         raise NotFound(f"there is no database at {file}: name the state folder with --state")
-    database = open_database(_url(settings), limits=Limits(settings.database_timeout), prepare=False)
+    database = open_database(_url(settings), limits=DatabaseLimits(settings.database_timeout), prepare=False)
     try:
         return database.read(
             lambda connection: backup.export(connection, path, metrics=metrics, progress=progress), limit=LIMIT
@@ -58,7 +58,7 @@ def save(settings: Settings, path: Path, *, metrics: bool, progress: Progress) -
 
 
 def load(
-    settings: Settings, path: Path, *, force: bool, verifying: Callable[[int], None], progress: Progress
+    settings: Settings, path: Path, *, force: bool, verifying: Callable[[int], None], progress: ProgressCallback
 ) -> Done:
     """Restores a backup file, all of it or nothing. Raises Conflict where a controller runs or something is there
     already; with ``force`` the controller ends, what serves is left to the next one, and what was there is replaced.
@@ -81,16 +81,16 @@ class _Restore:
     path: Path
     header: Header
     force: bool
-    progress: Progress
+    progress: ProgressCallback
 
     async def run(self) -> Done:
         # It outlives controllers, and would go on with the queue as it was.
         await Supervisor(start_of(self.settings, Path()), self.folder.installation).stop()
-        store = open_store(_url(self.settings), Limits(self.settings.database_timeout), prepare=False)
+        store = open_store(_url(self.settings), DatabaseLimits(self.settings.database_timeout), prepare=False)
         try:
             async with leading(store, self.settings, asyncio.Event(), lambda: None, seize=self.force):
                 return Done(self.header, await self._into(store))
-        except Damaged as error:
+        except DamagedDatabase as error:
             if not self.force:
                 raise Conflict(f"{error}: nothing was restored yet") from None
             if (file := _sqlite_file(self.settings)) is None:

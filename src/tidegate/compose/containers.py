@@ -11,7 +11,7 @@ from tidegate.compose.environments import write_aws_keys
 from tidegate.domain.arns import resource_arn
 from tidegate.domain.errors import Invalid, StartupError, Transient
 from tidegate.domain.fleet import FleetSpec
-from tidegate.domain.registry import MULTI_MODEL, Container, Model
+from tidegate.domain.registry import MULTI_MODEL, ContainerDefinition, Model
 from tidegate.serving.artifacts import fetch
 from tidegate.serving.artifacts.detect import HANDLER
 from tidegate.serving.contract import images, trust
@@ -48,7 +48,7 @@ def image_table(settings: Settings) -> ImageTable:
         raise StartupError(f"the table of images {path} cannot be read: {error.strerror}") from None
 
 
-def check_container(container: Container, table: ImageTable, settings: Settings) -> None:
+def check_container(container: ContainerDefinition, table: ImageTable, settings: Settings) -> None:
     """Raises Invalid for an image that this server has no runtime or command for, and for a variable that would
     change which program runs."""
     kind = images.resolve(container.image, table).kind
@@ -88,7 +88,7 @@ def _with(word: str, settings: Settings) -> str:
     return ",".join(sorted({word, *settings.trust}))
 
 
-def carried(container: Container, kind: RuntimeKind, table: ImageTable) -> frozenset[str]:
+def carried(container: ContainerDefinition, kind: RuntimeKind, table: ImageTable) -> frozenset[str]:
     """What the server's table trusts the container with."""
     environment = container.environment
     sources = [url for url in (container.data_url, submitted_code.address(kind, environment)) if url]

@@ -8,7 +8,7 @@ from pathlib import Path
 import uvicorn
 
 from tidegate.domain.errors import StartupError
-from tidegate.host.unix_sockets import keep
+from tidegate.host.unix_sockets import keep_bound
 
 
 class _Server(uvicorn.Server):
@@ -34,7 +34,7 @@ async def listening(app: object, path: Path) -> AsyncIterator[None]:
             server.should_exit = True  # it finishes what it has
 
     await serve()
-    keeping = asyncio.create_task(keep(path, serve))
+    keeping = asyncio.create_task(keep_bound(path, serve))
     try:
         yield
     finally:

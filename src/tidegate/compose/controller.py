@@ -39,7 +39,7 @@ from tidegate.compose.transform_jobs import Jobs, join_jobs
 from tidegate.compose.wakeups import Waking
 from tidegate.console import compute_api, pages
 from tidegate.domain.errors import TidegateError
-from tidegate.domain.observation import OURS, SAGEMAKER, Capabilities, Observation
+from tidegate.domain.observation import SAGEMAKER_CAPABILITIES, TIDEGATE_CAPABILITIES, Capabilities, Observation
 from tidegate.gateway.app import build_app
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.health import WriteProbe
@@ -58,7 +58,7 @@ from tidegate.service.record_kinds import ALARM, ENDPOINT, SCALABLE, TRANSFORM
 from tidegate.service.transforms import PREFIX
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
-from tidegate.store import Limits, SqlStore, open_store
+from tidegate.store import DatabaseLimits, SqlStore, open_store
 from tidegate.store.metrics import SqlMetrics
 from tidegate.store.queue import SqlQueue
 from tidegate.targets.capacity_limit import Scarce
@@ -95,7 +95,7 @@ def run(settings: Settings) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=form, force=True)
     for chatty in ("alembic", "uvicorn", "httpx"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    signed = keys.required(settings)
+    signed = keys.is_signing_required(settings)
     table = image_table(settings)
     folder = StateFolder.take(settings.state)
     try:
@@ -178,7 +178,9 @@ def join(
 
 
 def rules(settings: Settings) -> Capabilities:
-    return replace(SAGEMAKER if settings.fidelity == "aws" else OURS, quotas=settings.quotas)
+    return replace(
+        SAGEMAKER_CAPABILITIES if settings.fidelity == "aws" else TIDEGATE_CAPABILITIES, quotas=settings.quotas
+    )
 
 
 def bounded(target: LocalTarget, settings: Settings) -> Target:
@@ -203,7 +205,7 @@ class Controller:
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self.leave)
         url = self.settings.database_url or f"sqlite:///{self.folder.path / 'tidegate.db'}"
-        store = open_store(url, Limits(self.settings.database_timeout), prepare=False)
+        store = open_store(url, DatabaseLimits(self.settings.database_timeout), prepare=False)
         try:
             async with leading(store, self.settings, self.stopping, self.leave) as leads:
                 if not leads:
@@ -399,4 +401,4 @@ async def page(parts: Parts) -> str:
     looks = ((saved.body, looked(parts.engine, parts.target, saved.name)) for saved in endpoints)
     targets = (saved.body.target for saved in scaled)
     text = prometheus.render(parts.watch.totals, (saved.body for saved in alarms), looks, targets)
-    return text + prometheus.storage(parts.metrics.dropped, parts.metrics.lost)
+    return text + prometheus.render_storage(parts.metrics.dropped, parts.metrics.lost)

@@ -28,7 +28,7 @@ from tidegate.dispatcher.processor import Work
 from tidegate.dispatcher.snapshot import Page
 from tidegate.dispatcher.webhooks import Webhooks
 from tidegate.domain.errors import StartupError
-from tidegate.store import Limits
+from tidegate.store import DatabaseLimits
 from tidegate.store.database import Database, open_database
 from tidegate.store.queue import SqlQueue
 from tidegate.targets.local.paths import write_whole
@@ -77,7 +77,7 @@ async def dispatch(start: Start, progress: Callable[[], None]) -> None:
     scratch = folder / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
-    database = open_database(start.database_url, serial=False, limits=Limits(start.database_timeout))
+    database = open_database(start.database_url, serial=False, limits=DatabaseLimits(start.database_timeout))
     calls = Calls(start.socket, start.most)
     try:
         await dispatcher(start, database, calls, scratch, progress).run(stopping, start.grace)

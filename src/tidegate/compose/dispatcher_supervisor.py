@@ -25,7 +25,7 @@ from tidegate.compose.environments import child_environment
 from tidegate.dispatcher.snapshot import Page, Served
 from tidegate.host.installation import Installation
 from tidegate.settings import Settings
-from tidegate.store import Limits, SqlStore
+from tidegate.store import DatabaseLimits, SqlStore
 from tidegate.store.database import Database, open_database
 from tidegate.targets.local.paths import write_whole
 from tidegate.targets.local.process import command_line
@@ -171,7 +171,7 @@ def queue_database(settings: Settings, store: SqlStore) -> Database:
     """The store's own; on PostgreSQL one beside it, so that requests are taken while records are written."""
     if store.database.dialect == "sqlite":
         return store.database
-    return open_database(settings.database_url, serial=False, limits=Limits(settings.database_timeout))
+    return open_database(settings.database_url, serial=False, limits=DatabaseLimits(settings.database_timeout))
 
 
 def digest(start: Start) -> str:

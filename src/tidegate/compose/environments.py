@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from tidegate.auth.child_environment import AWS_SECRETS, without_secrets
+from tidegate.auth.child_environment import AWS_SECRETS, remove_secrets
 from tidegate.host import aws_credentials
 
 
@@ -16,15 +16,15 @@ def write_aws_keys(state: Path) -> None:
 
 def child_environment(state: Path) -> dict[str, str]:
     """Of a process that may talk to S3 or SNS."""
-    environment, path = without_secrets(os.environ), _aws_keys(state)
+    environment, path = remove_secrets(os.environ), _aws_keys(state)
     if path.exists():
-        environment[aws_credentials.VARIABLE] = str(path)
+        environment[aws_credentials.FILE_VARIABLE] = str(path)
     return environment
 
 
 def plain_environment() -> dict[str, str]:
     """Of any other process."""
-    return without_secrets(os.environ)
+    return remove_secrets(os.environ)
 
 
 def _aws_keys(state: Path) -> Path:

@@ -11,12 +11,12 @@ from tidegate.dispatcher.webhooks import Webhooks
 from tidegate.ports.clock import Clock
 from tidegate.ports.store import Store
 from tidegate.reconcile.event_announcer import Announcer
-from tidegate.service.state_events import Place
+from tidegate.service.state_events import AccountRegion
 from tidegate.settings import Settings
 
 
 def announcers(settings: Settings, store: Store, clock: Clock) -> list[Announcer]:
-    place = Place(settings.region, settings.account)
+    place = AccountRegion(settings.region, settings.account)
     send = partial(_send, settings.webhook_secret)
     return [Announcer(store, clock, place, receiver, send) for receiver in settings.events]
 

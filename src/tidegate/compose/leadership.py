@@ -14,9 +14,9 @@ from tidegate.domain.errors import Unavailable
 from tidegate.host.clock import BOOT_ID
 from tidegate.ports.lease import Candidate
 from tidegate.settings import Settings
-from tidegate.store import Limits, SqlStore
+from tidegate.store import DatabaseLimits, SqlStore
 from tidegate.store.database import Database, open_database
-from tidegate.store.lease import USUAL, Contest, SqlLease, has_leases
+from tidegate.store.lease import DEFAULT_TIMES, LeaseContender, SqlLease, has_leases
 
 log = logging.getLogger("tidegate")
 
@@ -43,7 +43,7 @@ async def leading(
         if not await asyncio.to_thread(database.read, has_leases):
             # Older than leases, or empty. Otherwise the schema is left alone until the lease is held.
             await asyncio.to_thread(database.prepare, thorough=True)
-        contest = Contest(database, own, _candidate(settings.state), stopping, settings.standby, seize)
+        contest = LeaseContender(database, own, _candidate(settings.state), stopping, settings.standby, seize)
         lease = await contest.acquire()
         if lease is None:
             yield False
@@ -68,7 +68,7 @@ async def leading(
 def _own_connection(store: SqlStore, settings: Settings) -> Database | None:
     if store.database.dialect == "sqlite":
         return None
-    limits = Limits(min(settings.database_timeout, USUAL.renewal))
+    limits = DatabaseLimits(min(settings.database_timeout, DEFAULT_TIMES.renewal))
     return open_database(settings.database_url, serial=False, limits=limits, prepare=False)
 
 

@@ -11,7 +11,7 @@ from tidegate.compose.containers import file_roots
 from tidegate.compose.environments import child_environment
 from tidegate.compose.recommendation_jobs import Recommending, join_recommending
 from tidegate.domain.fleet import FleetSpec
-from tidegate.domain.transform import Progress, TransformJob
+from tidegate.domain.transform import TransformJob, TransformProgress
 from tidegate.ports.clock import Clock
 from tidegate.ports.store import Store
 from tidegate.reconcile.transforms import Transforms
@@ -31,10 +31,10 @@ class Jobs:
     runners: LocalRunners
     recommending: Recommending
 
-    def progress(self, name: str) -> Progress | None:
+    def progress(self, name: str) -> TransformProgress | None:
         """What the runner has done by now, and what the job waits for."""
         found, trouble = self.runners.progress(name), self.engine.trouble.get(name)
-        return replace(found or Progress(), waiting=trouble) if trouble else found
+        return replace(found or TransformProgress(), waiting=trouble) if trouble else found
 
     async def start(self) -> None:
         await self.engine.start()

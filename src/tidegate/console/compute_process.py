@@ -21,7 +21,7 @@ from tidegate.advisor.promise import Baseline, PromiseTerms, expectations, promi
 from tidegate.advisor.rehearsal import spec_scenario
 from tidegate.advisor.rehearsal.rehearsal import PreparedScenario, rehearse
 from tidegate.advisor.rehearsal.simulation import TimelineRecorder, simulate
-from tidegate.domain.desired import DeployWish
+from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Invalid, TidegateError
 from tidegate.spec.units import duration
 
@@ -72,7 +72,7 @@ def compute(what: str, body: Mapping[str, object], now: datetime) -> dict[str, o
     return work(asked, spec.parse(asked.spec, now))
 
 
-def _compute_promise(asked: PromiseRequest, wish: DeployWish) -> dict[str, object]:
+def _compute_promise(asked: PromiseRequest, wish: DesiredDeployment) -> dict[str, object]:
     plan = spec_scenario.make_plan(wish)
     terms = PromiseTerms(
         expectations.parse_part(asked.power, "power"),
@@ -86,7 +86,7 @@ def _compute_promise(asked: PromiseRequest, wish: DeployWish) -> dict[str, objec
     return {**asdict(found), "kept": found.kept}
 
 
-def _run_rehearsal(asked: RehearsalRequest, wish: DeployWish) -> dict[str, object]:
+def _run_rehearsal(asked: RehearsalRequest, wish: DesiredDeployment) -> dict[str, object]:
     if not 1 <= asked.runs <= MAX_RUNS:
         raise Invalid(f"{asked.runs} runs: give 1 to {MAX_RUNS}, or use the command")
     made = spec_scenario.make_scenario(
@@ -95,11 +95,11 @@ def _run_rehearsal(asked: RehearsalRequest, wish: DeployWish) -> dict[str, objec
     return asdict(rehearse(made, expectations.parse_fault(asked.faults), runs=asked.runs, seed=asked.seed))
 
 
-def _parse_baseline(asked: ComputeRequest, wish: DeployWish) -> Baseline:
+def _parse_baseline(asked: ComputeRequest, wish: DesiredDeployment) -> Baseline:
     return spec_scenario.fill_in_latency(wish, expectations.parse_baseline(asked.usual))
 
 
-def _run_simulation(asked: SimulationRequest, wish: DeployWish) -> dict[str, object]:
+def _run_simulation(asked: SimulationRequest, wish: DesiredDeployment) -> dict[str, object]:
     startup = duration(asked.startup, ("startup",))
     if asked.rps is None:
         names = spec_scenario.alarm_names(asked.spec, wish)
@@ -114,7 +114,7 @@ def _run_simulation(asked: SimulationRequest, wish: DeployWish) -> dict[str, obj
     return {"run": asdict(run), "moments": [asdict(moment) for moment in recorder.moments]}
 
 
-COMPUTATIONS: dict[str, tuple[type[Any], Callable[[Any, DeployWish], dict[str, object]]]] = {
+COMPUTATIONS: dict[str, tuple[type[Any], Callable[[Any, DesiredDeployment], dict[str, object]]]] = {
     "promise": (PromiseRequest, _compute_promise),
     "rehearse": (RehearsalRequest, _run_rehearsal),
     "simulate": (SimulationRequest, _run_simulation),

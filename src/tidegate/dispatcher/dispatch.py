@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from tidegate.dispatcher.concurrency import Hands, Turn
 from tidegate.dispatcher.processor import Work
 from tidegate.dispatcher.snapshot import Page
-from tidegate.domain.asynchronous import Held, ItemState
+from tidegate.domain.asynchronous import ItemState, LeasedItem
 from tidegate.domain.errors import TidegateError
 from tidegate.ports.queue import Note, Queue
 from tidegate.queueing.transitions import LEASE
@@ -39,7 +39,7 @@ YOUNG = 5.0
 class Task:
     """One item that is being carried."""
 
-    held: Held
+    held: LeasedItem
     turn: Turn
     task: asyncio.Task[None]
 
@@ -151,7 +151,7 @@ class Dispatcher:
             else:
                 one.task.cancel()
 
-    def _begin(self, held: Held, there: bool, variant: str, now: float) -> None:
+    def _begin(self, held: LeasedItem, there: bool, variant: str, now: float) -> None:
         id = held.item.id
         if id in self._tasks:  # its lease ran out while we were away: the newer one counts
             self._tasks[id].task.cancel()
@@ -160,7 +160,7 @@ class Dispatcher:
         self._tasks[id] = Task(held, turn, task)
         task.add_done_callback(lambda done: self._ended(id, done))
 
-    async def _carry(self, held: Held, there: bool, variant: str, turn: Turn) -> None:
+    async def _carry(self, held: LeasedItem, there: bool, variant: str, turn: Turn) -> None:
         try:
             await self.work.carry(held, there, variant, turn)
         except Exception:

@@ -15,7 +15,7 @@ from typing import NamedTuple, Self
 from urllib.parse import unquote, urlsplit
 
 from tidegate.domain.errors import ArtifactError, TidegateError, Transient
-from tidegate.host.group_commit import Together
+from tidegate.host.group_commit import GroupCommit
 
 Body = bytes | Path
 CHUNK = 1024 * 1024
@@ -46,7 +46,7 @@ class Files:
         self._writable = tuple(root.resolve() for root in writable)
         self._checked: dict[str, tuple[Path, float]] = {}
         """Folder as it is named -> as it is, and when that was looked at."""
-        self._small: Together[Output, TidegateError | None] = Together(self._put_in_thread)
+        self._small: GroupCommit[Output, TidegateError | None] = GroupCommit(self._put_in_thread)
 
     def input(self, address: str) -> Path:
         path = self._file(address, self._readable, "read")

@@ -13,7 +13,14 @@ from tidegate.dispatcher.concurrency import Turn
 from tidegate.dispatcher.files import Body, Output
 from tidegate.dispatcher.notifications import Notices
 from tidegate.dispatcher.objects import Objects
-from tidegate.domain.asynchronous import MOST_INLINE, End, Held, ItemState, Measures, Outcome
+from tidegate.domain.asynchronous import (
+    MAX_INLINE_BYTES,
+    ItemMeasurements,
+    ItemOutcome,
+    ItemState,
+    LeasedItem,
+    OutcomeKind,
+)
 from tidegate.domain.errors import ArtifactError, NotFound, TidegateError, Transient, Unavailable
 from tidegate.ports.queue import Note, Queue
 from tidegate.queueing import destinations, transitions
@@ -46,7 +53,7 @@ class Work:
     scratch: Path
     region: str
 
-    async def carry(self, held: Held, there: bool, variant: str, turn: Turn) -> None:
+    async def carry(self, held: LeasedItem, there: bool, variant: str, turn: Turn) -> None:
         """Returns when the item is finished, back in the queue, or no longer ours."""
         try:
             await Carried(self, held, variant, turn).through(there)
@@ -59,7 +66,7 @@ class Work:
 @dataclass
 class Carried:
     work: Work
-    held: Held
+    held: LeasedItem
     variant: str
     turn: Turn
     values: dict[str, float] = field(default_factory=dict)
@@ -121,7 +128,7 @@ class Carried:
     async def _left(self) -> Finish | None:
         """What an earlier holder put before it died. A failure is put only after it was recorded."""
         if await asyncio.to_thread(self.work.objects.exists, self.held.item.output):
-            return Finish(Outcome(End.COMPLETED, time.time()))
+            return Finish(ItemOutcome(OutcomeKind.COMPLETED, time.time()))
         return None
 
     async def _fetched(self) -> Body:
@@ -149,19 +156,19 @@ class Carried:
         self.values[f"{name}Latency"] = (time.monotonic() - began) * 1e6
         return answer
 
-    async def _finished(self, outcome: Outcome) -> Tell | None:
+    async def _finished(self, outcome: ItemOutcome) -> Tell | None:
         """A failure is put once it is recorded: whoever comes after a death then puts the same one."""
         item = self.held.item
-        puts = outcome.end is not End.COMPLETED and item.failure is not None
+        puts = outcome.end is not OutcomeKind.COMPLETED and item.failure is not None
         if not puts and not destinations.sinks(item, outcome):
             await self._done(outcome)
             return None
-        await self._note(ItemState.TELLING, due_at=self.turn.until, outcome=outcome)
+        await self._note(ItemState.NOTIFYING, due_at=self.turn.until, outcome=outcome)
         return Tell(outcome)
 
-    async def _told(self, outcome: Outcome) -> None:
+    async def _told(self, outcome: ItemOutcome) -> None:
         if not await self._put_failure(outcome):
-            await self._note(ItemState.TELLING, due_at=time.time() + PUT_AGAIN, outcome=outcome)
+            await self._note(ItemState.NOTIFYING, due_at=time.time() + PUT_AGAIN, outcome=outcome)
             return
         notice = destinations.notice(self.held.item, outcome, self.work.region)
         for sink in destinations.sinks(self.held.item, outcome):
@@ -169,10 +176,10 @@ class Carried:
                 self.values["NotificationFailures"] = self.values.get("NotificationFailures", 0.0) + 1
         await self._done(outcome)
 
-    async def _put_failure(self, outcome: Outcome) -> bool:
+    async def _put_failure(self, outcome: ItemOutcome) -> bool:
         """Whether that is settled."""
         item = self.held.item
-        if outcome.end is End.COMPLETED or item.failure is None:
+        if outcome.end is OutcomeKind.COMPLETED or item.failure is None:
             return True
         try:
             await self._put(item.failure, outcome.reason.encode(), "text/plain")
@@ -196,18 +203,18 @@ class Carried:
                 await asyncio.sleep(RETRY * 2**number)
         return False
 
-    async def _done(self, outcome: Outcome) -> None:
+    async def _done(self, outcome: ItemOutcome) -> None:
         item, held, now = self.held.item, self.held, time.time()
         values = {
             **self.values,
             "TimeInBacklog": (held.begun_at - item.accepted_at) * 1e3,
             "InvocationsProcesssed": 1.0,
-            "InvocationFailures": float(outcome.end is End.FAILED),
-            "ExpiredRequests": float(outcome.end is End.EXPIRED),
+            "InvocationFailures": float(outcome.end is OutcomeKind.FAILED),
+            "ExpiredRequests": float(outcome.end is OutcomeKind.EXPIRED),
         }
-        if outcome.end is not End.EXPIRED:
+        if outcome.end is not OutcomeKind.EXPIRED:
             values["TotalProcessingTime"] = (now - held.begun_at) * 1e3
-        measures = Measures(item.endpoint, self.variant, now, values)
+        measures = ItemMeasurements(item.endpoint, self.variant, now, values)
         await self._note(ItemState.DONE, outcome=outcome, measures=measures)
 
     async def _note(
@@ -217,8 +224,8 @@ class Carried:
         due_at: float = 0.0,
         tries: int | None = None,
         losses: int | None = None,
-        outcome: Outcome | None = None,
-        measures: Measures | None = None,
+        outcome: ItemOutcome | None = None,
+        measures: ItemMeasurements | None = None,
     ) -> None:
         """Raises Late. While the database is away it is tried again: the lease is not renewed meanwhile, so that
         somebody else gets the item if this takes too long."""
@@ -246,7 +253,7 @@ class Carried:
 
 def _shown(got: Got) -> str | None:
     """The answer as text, where it is small and is one."""
-    if isinstance(got.body, Path) or len(got.body) > MOST_INLINE:
+    if isinstance(got.body, Path) or len(got.body) > MAX_INLINE_BYTES:
         return None
     try:
         return got.body.decode()

@@ -2,25 +2,25 @@
 
 from dataclasses import dataclass, field
 
-MOST_IN_FLIGHT = 1_000
+DEFAULT_MAX_IN_FLIGHT = 1_000
 """Requests in hand of one instance unless a variant says otherwise: more than any model answers while somebody still
 wants to know, and few enough that an instance whose model hangs does not collect requests without an end."""
-QUEUE_TIME = 1.0
+DEFAULT_QUEUE_TIME = 1.0
 """Seconds that a request waits for an instance with room unless a variant says otherwise."""
-LONGEST_FILLING = 600.0
+MAX_FILL_TIME = 600.0
 """Seconds in which an empty bucket must be full again. The proxy forgets a client not much later, which then changes
 nothing: a client that is not known has a full bucket."""
 
 
 @dataclass(frozen=True)
-class Rate:
+class TokenBucket:
     """A token bucket: it holds ``burst`` requests and fills at ``per_second``. Each request takes one."""
 
     per_second: float
     burst: float
 
     @property
-    def filling(self) -> float:
+    def fill_time(self) -> float:
         """Seconds in which an empty bucket is full."""
         return self.burst / self.per_second
 
@@ -29,10 +29,10 @@ class Rate:
 class Quotas:
     """How often each client may ask. A client is the value of ``header``, or the access key id where that is ""."""
 
-    rate: Rate
+    rate: TokenBucket
     """Of each client that has none of its own."""
     header: str = ""
-    clients: dict[str, Rate] = field(default_factory=dict)
+    clients: dict[str, TokenBucket] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Admission:
     """Of one variant. Requests beyond ``max_in_flight`` for each instance wait in the proxy for ``queue_time``
     seconds at the most and are refused then."""
 
-    max_in_flight: int = MOST_IN_FLIGHT
-    queue_time: float = QUEUE_TIME
+    max_in_flight: int = DEFAULT_MAX_IN_FLIGHT
+    queue_time: float = DEFAULT_QUEUE_TIME
     quotas: Quotas | None = None
 
 
-USUAL = Admission()
+DEFAULT_ADMISSION = Admission()

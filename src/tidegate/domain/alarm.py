@@ -22,7 +22,7 @@ class MissingData(StrEnum):
     NOT_BREACHING = "notBreaching"
 
 
-class Comparison(StrEnum):
+class ComparisonOperator(StrEnum):
     GREATER_OR_EQUAL = "GreaterThanOrEqualToThreshold"
     GREATER = "GreaterThanThreshold"
     LESS = "LessThanThreshold"
@@ -30,13 +30,13 @@ class Comparison(StrEnum):
 
     def breaches(self, value: float, threshold: float) -> bool:
         match self:
-            case Comparison.GREATER_OR_EQUAL:
+            case ComparisonOperator.GREATER_OR_EQUAL:
                 return value >= threshold
-            case Comparison.GREATER:
+            case ComparisonOperator.GREATER:
                 return value > threshold
-            case Comparison.LESS:
+            case ComparisonOperator.LESS:
                 return value < threshold
-            case Comparison.LESS_OR_EQUAL:
+            case ComparisonOperator.LESS_OR_EQUAL:
                 return value <= threshold
 
 
@@ -55,7 +55,7 @@ class Alarm:
     evaluation_periods: int
     datapoints_to_alarm: int
     threshold: float
-    comparison: Comparison
+    comparison: ComparisonOperator
     configured_at: datetime
     missing: MissingData = MissingData.MISSING
     unit: str | None = None

@@ -6,12 +6,12 @@ Times are epoch seconds as floats: items are many, and are compared with a clock
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-MOST_INLINE = 128_000
+MAX_INLINE_BYTES = 128_000
 """Bytes of a body that comes with the request itself."""
 
 
 @dataclass(frozen=True)
-class Asynchronous:
+class AsyncConfig:
     """How an endpoint takes requests that nobody waits for.
 
     ``output`` and ``failure`` are addresses of folders (``s3://bucket/prefix``, ``file:///folder``). ``success`` and
@@ -44,7 +44,7 @@ class ItemState(StrEnum):
     DONE = "done"
 
 
-class End(StrEnum):
+class OutcomeKind(StrEnum):
     COMPLETED = "Completed"
     FAILED = "Failed"
     EXPIRED = "Expired"
@@ -80,11 +80,11 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ItemOutcome:
     """How an item ended. ``content_type`` is the answer's; ``shown`` the answer itself as text, where it was asked
     for and is small; ``reason`` says why it failed."""
 
-    end: End
+    end: OutcomeKind
     at: float
     reason: str = ""
     content_type: str = ""
@@ -92,7 +92,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Held:
+class LeasedItem:
     """An item in a dispatcher's hands. ``fence`` rises with every lease: what comes with an older one is late."""
 
     item: Item
@@ -104,13 +104,13 @@ class Held:
     """Tries that ended with the death of the instance or of the dispatcher."""
     begun_at: float = 0.0
     """When it was handed out first."""
-    outcome: Outcome | None = None
+    outcome: ItemOutcome | None = None
     body: bytes | None = None
     """Its own body, where that is small enough to come along."""
 
 
 @dataclass(frozen=True)
-class Measures:
+class ItemMeasurements:
     """Of one finished item, for the metrics: name -> value in the unit of its metric."""
 
     endpoint: str

@@ -14,7 +14,7 @@ def monday_to_friday(day: date) -> bool:
 
 
 @dataclass(frozen=True)
-class Days:
+class CalendarDays:
     """``days`` of the ``months``: -1 is the last one, -2 the one before; a day that a month lacks is left out.
 
     With ``working`` a day that falls on a weekend is moved to the working day before it (as pay is), and with

@@ -3,11 +3,19 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tidegate.domain.admission import USUAL, Admission
+from tidegate.domain.admission import DEFAULT_ADMISSION, Admission
 from tidegate.domain.alarm import Alarm
-from tidegate.domain.asynchronous import Asynchronous
+from tidegate.domain.asynchronous import AsyncConfig
 from tidegate.domain.fleet import RoutingStrategy, Serverless
-from tidegate.domain.rollout import Condition, DeploymentConfig, Mixed, Phase, RolloutPlan, Stage, Version
+from tidegate.domain.rollout import (
+    Condition,
+    DeploymentConfig,
+    MixedVersions,
+    Phase,
+    RolloutPlan,
+    RolloutStage,
+    Version,
+)
 from tidegate.domain.traffic import RouteTable
 
 
@@ -27,7 +35,7 @@ class ProductionVariant:
     """Set: ``instance_count`` is 1."""
     memory_limit: int | None = None
     """Bytes that a replica may hold; None: what the server says."""
-    admission: Admission = USUAL
+    admission: Admission = DEFAULT_ADMISSION
     wire: dict[str, object] = field(default_factory=dict)
 
 
@@ -41,7 +49,7 @@ class EndpointConfig:
     wire: dict[str, object] = field(default_factory=dict)
     shadows: tuple[ProductionVariant, ...] = ()
     """Variants that get copies of the requests; a weight over that of a production variant is the share."""
-    asynchronous: Asynchronous | None = None
+    asynchronous: AsyncConfig | None = None
     """Requests are taken into a queue, and answers put into a storage."""
 
     @property
@@ -56,7 +64,7 @@ class Pause:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class VersionRequest:
     """A version that someone asked for: what to run and how to get there."""
 
     version: Version
@@ -72,12 +80,12 @@ class Successor:
     """A rollout that waits until the one before it is back on the old version."""
 
     rollout_id: str
-    wanted: Wanted
+    wanted: VersionRequest
     plan: RolloutPlan
 
 
 @dataclass(frozen=True)
-class Scaling:
+class CapacityUpdate:
     """A change of weights or counts in place that is not all in force yet."""
 
     before: Version
@@ -118,7 +126,7 @@ class Rollout:
     cause: str | None = None
     """A ``model.rollout.Cause`` once the rollout has turned back."""
     reason: str | None = None
-    back: tuple[Stage, ...] = ()
+    back: tuple[RolloutStage, ...] = ()
     """The way back, fixed when it turns."""
     back_stage: int = 0
     """Index into ``back``; past its end all traffic is back and the new fleets are being removed."""
@@ -164,11 +172,11 @@ class Endpoint:
     fence: int = 0
     traffic: RouteTable | None = None
     """The table that is wanted now, with the fence it got when it was decided; None: none was ever wanted."""
-    scaling: Scaling | None = None
+    scaling: CapacityUpdate | None = None
     failed: bool = False
     """The first creation failed; only deleting helps."""
     rollback_failed: bool = False
-    mixed: Mixed | None = None
+    mixed: MixedVersions | None = None
     """Set together with ``rollback_failed``: what serves beside ``serving`` until the next update."""
     failure_reason: str | None = None
     deleting: bool = False

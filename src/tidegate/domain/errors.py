@@ -67,7 +67,7 @@ class LimitExceeded(TidegateError):
     code = "LimitExceeded"
 
 
-class TooLarge(TidegateError):
+class PayloadTooLarge(TidegateError):
     code = "TooLarge"
 
 
@@ -125,7 +125,7 @@ class StartTimeout(Transient):
     code = "StartTimeout"
 
 
-class Refused(TargetError):
+class TargetRefused(TargetError):
     code = "Refused"
 
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from tidegate.domain.admission import MOST_IN_FLIGHT, USUAL, Admission
-from tidegate.domain.asynchronous import Asynchronous
+from tidegate.domain.admission import DEFAULT_ADMISSION, DEFAULT_MAX_IN_FLIGHT, Admission
+from tidegate.domain.asynchronous import AsyncConfig
 from tidegate.domain.registry import Model
 
 
@@ -92,16 +92,16 @@ class VariantSpec:
     shadow: bool = False
     """It answers copies of the production variants' requests and never a client. Its weight over theirs is the
     share that is copied, at most all."""
-    asynchronous: Asynchronous | None = None
+    asynchronous: AsyncConfig | None = None
     """Requests come by way of a queue only. The same for all variants of a version, but for ``awake``."""
     serverless: Serverless | None = None
     """Set: ``instance_count`` is 1 and stands for the whole fleet, however many replicas it has just now."""
-    admission: Admission = USUAL
+    admission: Admission = DEFAULT_ADMISSION
     """Which requests it takes. Its quotas are the same for all variants of a version."""
     wire: dict[str, object] = field(default_factory=dict)
 
     @property
-    def picking(self) -> RoutingStrategy:
+    def effective_routing(self) -> RoutingStrategy:
         """How requests pick a replica in fact: what was asked for, but by model where one has many, and never by
         chance where each may have only so many: a request must not wait for one while another has room."""
         if self.asynchronous is not None:
@@ -110,7 +110,7 @@ class VariantSpec:
             return RoutingStrategy.ON_DEMAND
         if self.model.multi_model:
             return RoutingStrategy.BY_MODEL
-        bounded = self.admission.max_in_flight < MOST_IN_FLIGHT
+        bounded = self.admission.max_in_flight < DEFAULT_MAX_IN_FLIGHT
         return RoutingStrategy.LEAST_OUTSTANDING_REQUESTS if bounded else self.routing
 
 

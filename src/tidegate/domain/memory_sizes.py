@@ -24,7 +24,7 @@ def parse_bytes(text: str) -> int:
     return round(float(found[1]) * _UNITS[found[2]])
 
 
-def told(size: int) -> str:
+def format_bytes(size: int) -> str:
     """``512 MiB``, with one digit after the point where it is not 0."""
     for unit in ("GiB", "MiB", "KiB"):
         if size >= _UNITS[unit]:

@@ -74,7 +74,7 @@ class Latency:
 
 
 @dataclass(frozen=True)
-class Series:
+class WorkerSeries:
     """What the workers of a fleet noted under one name beside the requests themselves: of a container or a model,
     say. ``dimensions`` come on top of the endpoint's and the variant's, sorted by name."""
 
@@ -108,7 +108,7 @@ class FleetSecond:
     """One reading a replica, in percent of the machine."""
     in_flight: tuple[float, ...] = ()
     """One reading a replica that answered, at the end of the second: requests in its hands."""
-    series: tuple[Series, ...] = ()
+    series: tuple[WorkerSeries, ...] = ()
     dropped: int = 0
     """Numbers that a replica reported and that could not be used."""
 
@@ -123,7 +123,7 @@ class Coverage:
 
 
 @dataclass(frozen=True)
-class Collected:
+class CollectionRound:
     """One round of collecting: what is new of every fleet, and how far the counts of every endpoint reach.
 
     An endpoint that is absent from ``coverage`` has no fleet: nothing is known of it."""

@@ -33,8 +33,8 @@ class Capabilities:
     quota."""
 
 
-OURS = Capabilities()
-SAGEMAKER = Capabilities(
+TIDEGATE_CAPABILITIES = Capabilities()
+SAGEMAKER_CAPABILITIES = Capabilities(
     whole_instances=True,
     guards_every_fleet=False,
     keeps_old_config=False,
@@ -45,7 +45,7 @@ SAGEMAKER = Capabilities(
 
 
 @dataclass(frozen=True)
-class FleetSeen:
+class FleetStatus:
     """A fleet as the target has it. ``ready`` replicas pass their ping and can take requests."""
 
     id: FleetId
@@ -97,7 +97,7 @@ class Observation:
     defined now; a name that is missing has neither. ``evidence`` None: nothing was collected and judged yet.
     """
 
-    fleets: dict[FleetId, FleetSeen] | None
+    fleets: dict[FleetId, FleetStatus] | None
     routes: RouteTable | None
     alarms: dict[str, AlarmState] | None = field(default_factory=dict)
     evidence: Evidence | None = None

@@ -19,7 +19,7 @@ class RecommendationStatus(StrEnum):
 
 
 @dataclass(frozen=True)
-class Limits:
+class RecommendationLimits:
     """``seconds``: after so many no new load begins. ``percent`` of the answers come within ``latency`` seconds, or a
     rate counts as too high. ``rate``: requests a second that are looked for at most, None: whatever is carried.
     ``tests``: configurations that are tried at most."""
@@ -32,7 +32,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Step:
+class ConfigurationTrial:
     """One configuration under load. ``rate``: the highest in requests a second that held, 0.0 where none has so far;
     ``latency``: seconds at that rate, else the shortest that was seen; None before the first load has ended."""
 
@@ -43,7 +43,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Recommended:
+class RecommendedInstance:
     """One instance type. ``hourly``: dollars; ``per_minute``: invocations that one instance carries within the
     objective; ``latency`` in seconds; ``cpu`` and ``memory`` in percent of the instance."""
 
@@ -66,7 +66,7 @@ class RecommendationJob:
     sample: str
     created_at: datetime
     content_type: str = ""
-    limits: Limits = field(default_factory=Limits)
+    limits: RecommendationLimits = field(default_factory=RecommendationLimits)
     types: tuple[str, ...] = ()
     stopping: bool = False
     started_at: datetime | None = None
@@ -75,8 +75,8 @@ class RecommendationJob:
     """How it ended; None while it goes on."""
     reason: str = ""
     """Why it failed."""
-    steps: tuple[Step, ...] = ()
-    found: tuple[Recommended, ...] = ()
+    steps: tuple[ConfigurationTrial, ...] = ()
+    found: tuple[RecommendedInstance, ...] = ()
     """The lowest cost of a request first."""
     wire: dict[str, object] = field(default_factory=dict)
     """Members of CreateInferenceRecommendationsJob as they were given, so that Describe echoes them."""

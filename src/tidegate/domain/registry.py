@@ -9,7 +9,7 @@ SINGLE_MODEL, MULTI_MODEL = "SingleModel", "MultiModel"
 
 
 @dataclass(frozen=True)
-class Container:
+class ContainerDefinition:
     """One program that serves: an image name, its model data and its environment.
 
     ``image`` is a name that the server's table of images knows; it is never a command.
@@ -36,7 +36,7 @@ class Container:
 @dataclass(frozen=True)
 class Model:
     name: str
-    containers: tuple[Container, ...]
+    containers: tuple[ContainerDefinition, ...]
     created_at: datetime
     execution_mode: str = "Serial"
     single: bool = True

@@ -26,7 +26,7 @@ class CapacitySize:
         return min(total, max(1, (total * self.value + 50) // 100))
 
 
-class Routing(StrEnum):
+class TrafficRouting(StrEnum):
     ALL_AT_ONCE = "ALL_AT_ONCE"
     CANARY = "CANARY"
     LINEAR = "LINEAR"
@@ -36,7 +36,7 @@ class Routing(StrEnum):
 class BlueGreen:
     """A whole new fleet beside the old; traffic moves by ``routing``. Waits are seconds."""
 
-    routing: Routing = Routing.ALL_AT_ONCE
+    routing: TrafficRouting = TrafficRouting.ALL_AT_ONCE
     wait: int = 0
     size: CapacitySize | None = None
     """Canary size or linear step."""
@@ -46,7 +46,7 @@ class BlueGreen:
     @property
     def plain(self) -> bool:
         """No guardrail: SageMaker's default update."""
-        return self.routing is Routing.ALL_AT_ONCE and not self.termination_wait
+        return self.routing is TrafficRouting.ALL_AT_ONCE and not self.termination_wait
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Version:
 
 
 @dataclass(frozen=True)
-class Stage:
+class RolloutStage:
     """One step of a plan. ``share`` is the new side's part of the traffic, ``new_part`` and ``old_part`` are the
     parts of each version's full size that run while it holds (all in basis points; ``Version.counts`` gives the
     instances, so a version that is scaled keeps its plan). ``bake`` is seconds."""
@@ -138,7 +138,7 @@ class RolloutPlan:
     The bake of the last stage is the final bake (SageMaker's termination wait). Timeouts are seconds.
     """
 
-    stages: tuple[Stage, ...]
+    stages: tuple[RolloutStage, ...]
     rollback_parts: tuple[int, ...] = (WHOLE,)
     """Rolling: parts of the old version that are brought back one after the other. Blue/green keeps it whole."""
     execution_timeout: int | None = None
@@ -154,7 +154,7 @@ class RolloutPlan:
 
 
 @dataclass(frozen=True)
-class Mixed:
+class MixedVersions:
     """What a rollback that failed left beside the serving version. Parts and share are basis points."""
 
     version: Version

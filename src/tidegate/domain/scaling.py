@@ -25,7 +25,7 @@ class Dimension(StrEnum):
 
 
 @dataclass(frozen=True)
-class Suspended:
+class SuspendedScaling:
     """What is held back for now."""
 
     scale_in: bool = False
@@ -43,7 +43,7 @@ class ScalableTarget:
     minimum: int
     maximum: int
     created_at: datetime
-    suspended: Suspended = field(default_factory=Suspended)
+    suspended: SuspendedScaling = field(default_factory=SuspendedScaling)
 
     @property
     def resource_id(self) -> str:
@@ -98,7 +98,7 @@ class Aggregation(StrEnum):
 
 
 @dataclass(frozen=True)
-class Step:
+class ScalingStep:
     """Holds where the metric lies between the bounds, which count from the alarm's threshold; None: no bound."""
 
     adjustment: int
@@ -113,7 +113,7 @@ class StepScaling:
 
     name: str
     adjustment: Adjustment
-    steps: tuple[Step, ...]
+    steps: tuple[ScalingStep, ...]
     min_magnitude: int | None = None
     """PERCENT only: the least change."""
     cooldown: int = 300
@@ -121,7 +121,7 @@ class StepScaling:
 
 
 @dataclass(frozen=True)
-class Fast:
+class FastPolicy:
     """Reacts within seconds to the requests in flight and the time that they wait; not one of AWS's."""
 
     name: str
@@ -145,7 +145,7 @@ class Fast:
 
 
 @dataclass(frozen=True)
-class Peak:
+class CalendarPeak:
     """A recurring time of much load. ``starts`` is a schedule like a scheduled action's."""
 
     name: str
@@ -159,17 +159,17 @@ class Peak:
 
 
 @dataclass(frozen=True)
-class Calendar:
+class CalendarPolicy:
     """Has the count of each peak ready when it starts, by starting ahead; between peaks the minimum is enough."""
 
     name: str
-    peaks: tuple[Peak, ...]
+    peaks: tuple[CalendarPeak, ...]
     margin: float = 30.0
     """Seconds on top of the start-up time that was measured."""
 
 
 @dataclass(frozen=True)
-class Forecast:
+class ForecastPolicy:
     """Learns the shape of the load from history and has the count ready that the near future needs."""
 
     name: str
@@ -182,7 +182,7 @@ class Forecast:
     margin: float = 30.0
 
 
-Policy = TargetTracking | StepScaling | Fast | Calendar | Forecast
+ScalingPolicy = TargetTracking | StepScaling | FastPolicy | CalendarPolicy | ForecastPolicy
 
 
 @dataclass(frozen=True)
@@ -191,12 +191,12 @@ class KeptPolicy:
 
     tracking: TargetTracking | None = None
     step: StepScaling | None = None
-    fast: Fast | None = None
-    calendar: Calendar | None = None
-    forecast: Forecast | None = None
+    fast: FastPolicy | None = None
+    calendar: CalendarPolicy | None = None
+    forecast: ForecastPolicy | None = None
 
     @property
-    def policy(self) -> Policy:
+    def policy(self) -> ScalingPolicy:
         policy = self.tracking or self.step or self.fast or self.calendar or self.forecast
         assert policy is not None
         return policy
@@ -271,7 +271,7 @@ class Cooldown:
 
 
 @dataclass(frozen=True)
-class Need:
+class CapacityNeed:
     """Instances needed at one moment, as a fraction; rounded up only where it is compared with a count."""
 
     at: datetime
@@ -286,7 +286,7 @@ class FastMemory:
     since: datetime
     at: datetime
     level: float
-    highs: tuple[Need, ...] = ()
+    highs: tuple[CapacityNeed, ...] = ()
     grown_at: datetime | None = None
 
 
@@ -312,7 +312,7 @@ class ScalerState:
 
 
 @dataclass(frozen=True)
-class AlarmSeen:
+class PolicyAlarm:
     """An alarm that a policy hears. ``value`` is its metric's newest point, None where there is none."""
 
     name: str
@@ -324,7 +324,7 @@ class AlarmSeen:
 
 
 @dataclass(frozen=True)
-class Load:
+class VariantLoad:
     """The last second. ``in_flight`` is what all instances have in hand and what waits for them; ``queue_time``
     seconds a request waited (a high percentile), None where none was served. ``arrivals`` (requests) and
     ``service_time`` (mean seconds in the hands of the model) tell the load apart from a queue that has grown; None:
@@ -337,7 +337,7 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Rate:
+class RateSample:
     """Requests per second, the mean of the span that begins at ``at``; spans are equally long."""
 
     at: datetime
@@ -345,7 +345,7 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class ScaleSeen:
+class ScalingObservation:
     """One look at a target. Unknown is None, and nothing is scaled on it."""
 
     desired: int
@@ -355,10 +355,10 @@ class ScaleSeen:
     """Why the count cannot be changed now (a rollout at a place where it must not)."""
     failure: str | None = None
     """Why the wanted count could not be had."""
-    alarms: dict[str, tuple[AlarmSeen, ...]] = field(default_factory=dict)
+    alarms: dict[str, tuple[PolicyAlarm, ...]] = field(default_factory=dict)
     """Policy name -> the alarms that name it in their actions. Target tracking: its high one, its low one."""
-    load: Load | None = None
-    history: tuple[Rate, ...] = ()
+    load: VariantLoad | None = None
+    history: tuple[RateSample, ...] = ()
     """For forecasts, oldest first; spans without data are absent."""
     start_up: float | None = None
     """Seconds that a replica of this model took from asked to ready, a high percentile of what was measured; None:

@@ -49,7 +49,9 @@ def split(whole: int, weights: Mapping[str, float]) -> dict[str, int]:
     return parts
 
 
-def table(endpoint: str, fence: int, sides: Iterable[tuple[int, int, Mapping[str, float]]]) -> RouteTable:
+def build_route_table(
+    endpoint: str, fence: int, sides: Iterable[tuple[int, int, Mapping[str, float]]]
+) -> RouteTable:
     """The table for sides ``(generation, share, {variant: weight})`` whose shares sum to 10,000 (or no side)."""
     routes: list[Route] = []
     targets: dict[str, list[Route]] = {}

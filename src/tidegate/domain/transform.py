@@ -7,7 +7,7 @@ from enum import StrEnum
 from tidegate.domain.registry import Model
 
 
-class Split(StrEnum):
+class SplitType(StrEnum):
     """How an object is cut into records."""
 
     NONE = "None"
@@ -36,18 +36,18 @@ class JobStatus(StrEnum):
 
 
 @dataclass(frozen=True)
-class Source:
+class TransformInput:
     """``uri``: an object, or a prefix of many; with ``manifest`` the object that lists them."""
 
     uri: str
     manifest: bool = False
     content_type: str = ""
     gzip: bool = False
-    split: Split = Split.NONE
+    split: SplitType = SplitType.NONE
 
 
 @dataclass(frozen=True)
-class Sink:
+class TransformOutput:
     """``uri``: the prefix that outputs lie under. ``by_line``: each answer ends with the end of a line."""
 
     uri: str
@@ -56,7 +56,7 @@ class Sink:
 
 
 @dataclass(frozen=True)
-class Processing:
+class DataProcessing:
     """JSONPath before the model and after it; ``join``: each answer is put behind its record."""
 
     input_filter: str = "$"
@@ -66,11 +66,11 @@ class Processing:
     @property
     def plain(self) -> bool:
         """Nothing is looked into."""
-        return self == Processing()
+        return self == DataProcessing()
 
 
 @dataclass(frozen=True)
-class Pace:
+class RequestLimits:
     """None: what the container itself asks for, else the platform's own."""
 
     single: bool | None = None
@@ -88,7 +88,7 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Progress:
+class TransformProgress:
     """What a job has done. ``bytes_*`` are of the input as it is stored."""
 
     objects: int = 0
@@ -108,11 +108,11 @@ class TransformJob:
 
     name: str
     model: Model
-    source: Source
-    sink: Sink
+    source: TransformInput
+    sink: TransformOutput
     created_at: datetime
-    processing: Processing = field(default_factory=Processing)
-    pace: Pace = field(default_factory=Pace)
+    processing: DataProcessing = field(default_factory=DataProcessing)
+    pace: RequestLimits = field(default_factory=RequestLimits)
     on_bad_rows: BadRows = BadRows.FAIL
     instances: int = 1
     instance_type: str = "local"
@@ -124,7 +124,7 @@ class TransformJob:
     """How it ended; None while it goes on."""
     reason: str = ""
     """Why it failed."""
-    progress: Progress = field(default_factory=Progress)
+    progress: TransformProgress = field(default_factory=TransformProgress)
     """As it was when the job ended last."""
     resumed: int = 0
     """How often it was taken up again after it had failed or was stopped."""
@@ -139,7 +139,7 @@ class TransformJob:
         return JobStatus.STOPPING if self.stopping else JobStatus.IN_PROGRESS
 
 
-def eta(progress: Progress, seconds: float, before: int = 0) -> float | None:
+def eta(progress: TransformProgress, seconds: float, before: int = 0) -> float | None:
     """Seconds until the end at the pace of the ``seconds`` so far; None where nothing tells. ``before``: bytes that
     were done when they began."""
     done = progress.bytes_done - before

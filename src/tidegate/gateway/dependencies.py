@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from tidegate.domain.transform import Progress
+from tidegate.domain.transform import TransformProgress
 from tidegate.settings import Settings
 from tidegate.wire.operation import WireContext
 
@@ -23,7 +23,7 @@ class Gateway:
     context: WireContext
     """Store, metrics, clock and the rest; the native API uses the same ones as the wire."""
     signed: bool
-    """Whether every request must be signed (``auth.keys.required``)."""
+    """Whether every request must be signed (``auth.keys.is_signing_required``)."""
     proxy_up: Callable[[], Awaitable[bool]]
     prometheus: Callable[[], Awaitable[str]]
     """Renders the page for ``/metrics``."""
@@ -31,7 +31,7 @@ class Gateway:
     """Returns the last log lines of each replica of an endpoint as JSON data; runs in a thread."""
     models: Callable[[str, int], Awaitable[Sequence[object]]]
     """Returns the models that each replica of an endpoint has loaded, up to a limit per replica, as JSON data."""
-    progress: Callable[[str], Progress | None]
+    progress: Callable[[str], TransformProgress | None]
     """Returns the progress of a transform job's runner; None if there is none."""
     down: Callable[[], None]
     """Asks the whole platform to drain and stop; returns at once."""

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tidegate.auth import request_target, sigv4
 from tidegate.auth import same_site as sites
 from tidegate.auth.keys import BEARER, check_bearer
-from tidegate.domain.errors import AuthError, Invalid, TidegateError, TooLarge
+from tidegate.domain.errors import AuthError, Invalid, PayloadTooLarge, TidegateError
 from tidegate.gateway import error_responses, request_parsing
 from tidegate.gateway.dependencies import Gateway
 from tidegate.wire import dispatch
@@ -95,7 +95,7 @@ def read_body(app: ASGIApp, gateway: Gateway) -> ASGIApp:
         if not declared.isdecimal():
             raise Invalid(f"Content-Length '{declared}' is not a number")
         if int(declared) > MAX_BODY:
-            raise TooLarge(f"the body has {declared} bytes: the limit is {MAX_BODY}")
+            raise PayloadTooLarge(f"the body has {declared} bytes: the limit is {MAX_BODY}")
         scope["state"]["body"] = await _read_limited(receive)
         await app(scope, receive, send)
 
@@ -112,7 +112,7 @@ async def _read_limited(receive: Receive) -> bytes:
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
         if size > MAX_BODY:
-            raise TooLarge(f"the body exceeds the limit of {MAX_BODY} bytes")
+            raise PayloadTooLarge(f"the body exceeds the limit of {MAX_BODY} bytes")
         if not message.get("more_body", False):
             return b"".join(chunks)
 
@@ -129,13 +129,13 @@ def require_canonical_target(app: ASGIApp, gateway: Gateway) -> ASGIApp:
 
 def require_same_site(app: ASGIApp, gateway: Gateway) -> ASGIApp:
     """Without access keys, reject requests that another site's web page makes a browser on this machine send."""
-    own = sites.compiled(sites.own_hosts(gateway.settings.host, gateway.settings.allowed_hosts))
+    own = sites.compile_pattern(sites.own_host_pattern(gateway.settings.host, gateway.settings.allowed_hosts))
 
     async def step(scope: Scope, receive: Receive, send: Send) -> None:
         if not gateway.signed:
             headers = Headers(scope=scope)
             given = (headers.getlist(name) for name in ("host", "origin", "sec-fetch-site"))
-            if (why := sites.refusal(own, *given)) is not None:
+            if (why := sites.refusal_reason(own, *given)) is not None:
                 raise AuthError(why)
         await app(scope, receive, send)
 

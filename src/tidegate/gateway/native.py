@@ -31,11 +31,11 @@ from tidegate.gateway.shadows import compare_shadows
 from tidegate.ports.store import Tx
 from tidegate.service import alarms, endpoints, rollouts
 from tidegate.service.alarms import AlarmFilter
-from tidegate.service.deploy import How, deploy
+from tidegate.service.deploy import DeployOptions, deploy
 from tidegate.service.record_kinds import ENDPOINT
-from tidegate.service.scaling_views import brief
+from tidegate.service.scaling_views import scaling_summary
 from tidegate.service.spec_scaling import Arns
-from tidegate.service.views import View, alarms_of, endpoint_view
+from tidegate.service.views import EndpointDocument, alarms_of, endpoint_view
 
 MAX_LINES = 10_000
 MAX_MODELS = 10_000
@@ -62,7 +62,7 @@ async def version(gateway: Gateway, request: Request) -> Response:
 
 
 async def list_endpoints(gateway: Gateway, request: Request) -> Response:
-    def work(tx: Tx) -> list[View]:
+    def work(tx: Tx) -> list[EndpointDocument]:
         found = sorted(tx.find(ENDPOINT).items, key=lambda saved: saved.name)
         return [_render_endpoint(gateway, tx, saved.body) for saved in found]
 
@@ -72,15 +72,18 @@ async def list_endpoints(gateway: Gateway, request: Request) -> Response:
 async def describe_endpoint(gateway: Gateway, request: Request) -> Response:
     name = parse_endpoint_name(request)
 
-    def work(tx: Tx) -> View:
+    def work(tx: Tx) -> EndpointDocument:
         return _render_endpoint(gateway, tx, endpoints.get_endpoint(tx, name).body)
 
     return JSONResponse(await gateway.context.store.run(work))
 
 
-def _render_endpoint(gateway: Gateway, tx: Tx, endpoint: Endpoint) -> View:
+def _render_endpoint(gateway: Gateway, tx: Tx, endpoint: Endpoint) -> EndpointDocument:
     seen = gateway.context.observed(endpoint.name)
-    return {**endpoint_view(endpoint, seen, alarms_of(tx, endpoint)), "scaling": brief(tx, endpoint, seen)}
+    return {
+        **endpoint_view(endpoint, seen, alarms_of(tx, endpoint)),
+        "scaling": scaling_summary(tx, endpoint, seen),
+    }
 
 
 async def list_alarms(gateway: Gateway, request: Request) -> Response:
@@ -133,7 +136,9 @@ async def models(gateway: Gateway, request: Request) -> Response:
 async def put_deploy(gateway: Gateway, request: Request) -> Response:
     context, now = gateway.context, gateway.context.clock.now()
     body = parse_json_object(request, ("spec", "override", "supersede", "by"))
-    how = How(parse_requester(request, body), parse_flag(body, "override"), parse_flag(body, "supersede"))
+    how = DeployOptions(
+        parse_requester(request, body), parse_flag(body, "override"), parse_flag(body, "supersede")
+    )
     wish = spec.parse(body.get("spec"), now)
     rollout_id = context.ids.new("rollout")
     work = partial(

@@ -7,7 +7,7 @@ from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.request_parsing import parse_endpoint_name, parse_number
 from tidegate.ports.store import Tx
 from tidegate.service import endpoints
-from tidegate.service.scaling_views import View, scaling_view
+from tidegate.service.scaling_views import ScalingDocument, scaling_view
 
 MAX_ACTIVITIES = 1_000
 
@@ -18,7 +18,7 @@ async def describe_scaling(gateway: Gateway, request: Request) -> Response:
     everything = parse_number(request, "all", 0, 0, 1) == 1
     seen = gateway.context.observed(name)
 
-    def work(tx: Tx) -> View:
+    def work(tx: Tx) -> ScalingDocument:
         return scaling_view(tx, endpoints.get_endpoint(tx, name).body, seen, limit, everything)
 
     return JSONResponse(await gateway.context.store.run(work))

@@ -12,7 +12,14 @@ from starlette.responses import JSONResponse, Response
 from tidegate import spec
 from tidegate.domain.errors import Invalid
 from tidegate.domain.registry import Model
-from tidegate.domain.transform import BadRows, Pace, Processing, Sink, Source, TransformJob
+from tidegate.domain.transform import (
+    BadRows,
+    DataProcessing,
+    RequestLimits,
+    TransformInput,
+    TransformJob,
+    TransformOutput,
+)
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.request_parsing import NAME, parse_json_object
 from tidegate.ports.store import Filter, Tx
@@ -34,7 +41,7 @@ async def create(gateway: Gateway, request: Request) -> Response:
         raise Invalid(f"invalid job name {name!r}: names are 1 to 63 letters, digits and inner hyphens")
 
     def work(tx: Tx) -> None:
-        model = made or use.model_named(tx, str(body.get("model", "")))
+        model = made or use.get_model(tx, str(body.get("model", "")))
         use.create(tx, _make_job(name, model, body, now), {}, runnable=context.runnable, now=now)
 
     await context.store.run(work)
@@ -46,11 +53,11 @@ def _make_job(name: str, model: Model, body: dict[str, Any], now: datetime) -> T
     job = TransformJob(
         name,
         model,
-        _parse_member(body, "source", Source),
-        _parse_member(body, "sink", Sink),
+        _parse_member(body, "source", TransformInput),
+        _parse_member(body, "sink", TransformOutput),
         now,
-        processing=_parse_member(body, "processing", Processing),
-        pace=_parse_member(body, "pace", Pace),
+        processing=_parse_member(body, "processing", DataProcessing),
+        pace=_parse_member(body, "pace", RequestLimits),
     )
     given = {key: body[key] for key in ("on_bad_rows", "instances", "environment") if key in body}
     kinds = {"on_bad_rows": BadRows, "instances": int, "environment": dict[str, str]}

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 
-def write_whole(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
     """A reader, or a crash, sees the old content or the new, never a part. Its folder must exist.
 
     ``durable`` waits for the disk, so that a power failure does not lose the file either. ``mode`` is subject to the
@@ -52,7 +52,7 @@ class BackgroundFile:
         self._writing.add_done_callback(lambda done: self._end(done, data))
 
     def _write(self, data: bytes) -> None:
-        write_whole(self.path, data, durable=False)
+        write_atomically(self.path, data, durable=False)
 
     def _end(self, done: "asyncio.Future[None]", data: bytes) -> None:
         if done.cancelled() or done.exception() is not None:

@@ -11,16 +11,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tidegate.host.atomic_write import write_whole
+from tidegate.host.atomic_write import write_atomically
 
-VARIABLE = "TIDEGATE_AWS_KEYS_FILE"
+FILE_VARIABLE = "TIDEGATE_AWS_KEYS_FILE"
 """Says where the file is. A server that is given one itself, as that of a recommendation job is, passes it on."""
 
 
 def write(path: Path, given: Mapping[str, str]) -> None:
     """Writes the variables to ``path``; no file where there are none. Raises OSError."""
     if given:
-        write_whole(path, json.dumps(dict(given)).encode())
+        write_atomically(path, json.dumps(dict(given)).encode())
     else:
         path.unlink(missing_ok=True)
 
@@ -28,7 +28,7 @@ def write(path: Path, given: Mapping[str, str]) -> None:
 def session(environ: Mapping[str, str]) -> Any:
     """A session of botocore's that finds the credentials. ``environ``: the process's environment."""
     made: Any = import_module("botocore.session").get_session()
-    given = _read(environ.get(VARIABLE, ""))
+    given = _read(environ.get(FILE_VARIABLE, ""))
     if given:
         credentials: Any = import_module("botocore.credentials")
         resolver = made.get_component("credential_provider")

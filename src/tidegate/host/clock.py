@@ -16,7 +16,7 @@ _SHIFTS = range(120, -1, -10)
 
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-PROMPT = 0.02
+MAX_READING_GAP = 0.02
 """Seconds that readings of two clocks may lie apart to be taken for one moment; a process may be stopped between."""
 TRIES = 50
 
@@ -39,7 +39,7 @@ class SystemClock:
             before = time.monotonic()
             now = datetime.now(UTC)
             after = time.monotonic()
-            if after - before <= PROMPT:
+            if after - before <= MAX_READING_GAP:
                 break
         return now, ClockMark(self._boot, now.timestamp() - (before + after) / 2)
 

@@ -7,11 +7,11 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-MOST = 500
+MAX_BATCH = 500
 """Writes of one turn."""
 
 
-class Together(Generic[T, R]):
+class GroupCommit(Generic[T, R]):
     """``perform`` does a list of them and answers each, or raises for all."""
 
     def __init__(self, perform: Callable[[list[T]], Awaitable[list[R]]]) -> None:
@@ -28,7 +28,7 @@ class Together(Generic[T, R]):
 
     async def _work(self) -> None:
         while self._waiting:
-            batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+            batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
             try:
                 answers = await self._perform([one for one, _ in batch])
             except BaseException as error:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from tidegate.host.atomic_write import write_whole
+from tidegate.host.atomic_write import write_atomically
 
 FILE = "installation.json"
 HEADER = "x-tidegate-installation"
@@ -58,7 +58,7 @@ class Installation:
         path = root / FILE
         first = not path.exists()  # one that is damaged or of another folder proves nothing about who runs
         made = _Record(secrets.token_hex(8), str(root), root.stat().st_ino, accepts_unmarked=first)
-        write_whole(path, msgspec.json.encode(made))
+        write_atomically(path, msgspec.json.encode(made))
         if not first:
             # The queue's leases are held under this name, which the original goes on using.
             with contextlib.suppress(OSError):

@@ -25,7 +25,7 @@ class PreallocatedFiles:
         """Replace one file. Raises OSError, with the old content in place."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path, spare = self.folder / name, self.folder / f"{name}.spare"
-        room = _room(len(data))
+        room = _allocation_size(len(data))
         _recover(path, spare)
         handle = os.open(spare, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -57,7 +57,7 @@ class PreallocatedFiles:
             (self.folder / name).unlink()
 
 
-def _room(size: int) -> int:
+def _allocation_size(size: int) -> int:
     return -(-2 * size // BLOCK) * BLOCK or BLOCK
 
 
@@ -67,21 +67,21 @@ def _fill(handle: int, data: bytes) -> None:
         at += os.pwrite(handle, data[at:], at)
 
 
-def _old(path: Path) -> Path:
+def _old_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.old")
 
 
 def _recover(path: Path, spare: Path) -> None:
     """After a crash between the two renames of ``_swap`` the spare has the name in between."""
     with contextlib.suppress(OSError):
-        if not spare.exists() and not _old(path).samefile(path):
-            _old(path).replace(spare)
+        if not spare.exists() and not _old_path(path).samefile(path):
+            _old_path(path).replace(spare)
 
 
 def _swap(path: Path, spare: Path) -> None:
     """The old file must keep a name while the spare takes its place: with its last name its blocks would be freed,
     for whatever fills the disk to take."""
-    old = _old(path)
+    old = _old_path(path)
     with contextlib.suppress(OSError):  # a first write has no old file, some file systems have no hard links
         old.unlink(missing_ok=True)
         os.link(path, old)

@@ -22,13 +22,13 @@ _PROC = Path("/proc")
 _GROUPS = Path("/sys/fs/cgroup")
 
 
-def state(pid: int) -> str:
+def process_state(pid: int) -> str:
     """The letter that Linux has for the state of a process; empty where there is none."""
     words = _stat(_PROC / str(pid))
     return words[0] if words else ""
 
 
-def family(pid: int) -> Iterator[int]:
+def process_tree(pid: int) -> Iterator[int]:
     """A process and all that it and its children have started and that still run."""
     yield pid
     for thread in _threads(pid):
@@ -37,11 +37,11 @@ def family(pid: int) -> Iterator[int]:
         except OSError:
             continue
         for child in children:
-            yield from family(int(child))
+            yield from process_tree(int(child))
 
 
 @dataclass(frozen=True)
-class Vitals:
+class ProcessStats:
     """Of a family of processes at one moment. All but the first only rise, unless one of them ends."""
 
     runnable: bool = False
@@ -57,7 +57,7 @@ class Vitals:
     def of(cls, pid: int) -> "Vitals | None":
         """None: there is no such process, or nothing is known of it."""
         runnable, ticks, waited, faults = False, 0, 0, 0
-        members = list(family(pid))
+        members = list(process_tree(pid))
         for member in members:
             words = _stat(_PROC / str(member))
             if words:
@@ -85,7 +85,7 @@ class Vitals:
         return starved or used > IDLE * seconds
 
 
-def frozen(pid: int, groups: Path = _GROUPS) -> bool:
+def is_frozen(pid: int, groups: Path = _GROUPS) -> bool:
     """Whether its control group is frozen, so that it cannot run whatever it is."""
     try:
         lines = (_PROC / str(pid) / "cgroup").read_text().splitlines()
@@ -100,12 +100,12 @@ def frozen(pid: int, groups: Path = _GROUPS) -> bool:
             files = [groups / within / "cgroup.events", groups / "unified" / within / "cgroup.events"]
         else:
             continue
-        if any(_says_frozen(file) for file in files):
+        if any(_is_frozen_file(file) for file in files):
             return True
     return False
 
 
-def _says_frozen(file: Path) -> bool:
+def _is_frozen_file(file: Path) -> bool:
     try:
         text = file.read_text()
     except OSError:

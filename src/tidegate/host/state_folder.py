@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tidegate.domain.errors import StartupError
 from tidegate.host.installation import Installation
-from tidegate.host.unix_sockets import can_hold_sockets, make_private, refuses
+from tidegate.host.unix_sockets import can_hold_sockets, has_no_listener, make_private
 
 
 @dataclass
@@ -59,7 +59,7 @@ class StateFolder:
         for folder in {self._sockets, *self.former_sockets}:
             for left in folder.glob("*.sock"):
                 with contextlib.suppress(OSError):
-                    if left.is_symlink() or (folder in self.former_sockets and refuses(left)):
+                    if left.is_symlink() or (folder in self.former_sockets and has_no_listener(left)):
                         left.unlink()
             with contextlib.suppress(OSError):  # somebody's sockets are in it
                 folder.rmdir()

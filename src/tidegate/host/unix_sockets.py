@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY = 1.0
 """Seconds between looks whether a socket's path is still there."""
-LONGEST_FOLDER = 66
+MAX_FOLDER_LENGTH = 66
 """Characters of a folder's path, so that the sockets of replicas in it are at most 100 long. The system takes 107."""
 _PLAIN = re.compile(r"[A-Za-z0-9._/+~-]+", re.ASCII)
 """What has no meaning in the files and commands of the proxy."""
@@ -37,7 +37,7 @@ def make_private(folder: Path) -> None:
 
 def can_hold_sockets(folder: Path) -> bool:
     """Whether sockets can be made in a folder, which is made for it: not every file system has them."""
-    if len(str(folder)) > LONGEST_FOLDER or not _PLAIN.fullmatch(str(folder)):
+    if len(str(folder)) > MAX_FOLDER_LENGTH or not _PLAIN.fullmatch(str(folder)):
         return False
     probe = folder / f"probe-{os.getpid()}"
     try:
@@ -45,7 +45,7 @@ def can_hold_sockets(folder: Path) -> bool:
         with socket.socket(socket.AF_UNIX) as made:
             made.bind(str(probe))
             made.listen()
-            return not refuses(probe)
+            return not has_no_listener(probe)
     except OSError:
         return False
     finally:
@@ -53,7 +53,7 @@ def can_hold_sockets(folder: Path) -> bool:
             probe.unlink(missing_ok=True)
 
 
-def refuses(path: Path) -> bool:
+def has_no_listener(path: Path) -> bool:
     """Whether nobody listens on a socket, or there is none. A listener whose queue is full is somebody."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
@@ -66,7 +66,7 @@ def refuses(path: Path) -> bool:
     return False
 
 
-def inode(path: Path) -> int | None:
+def socket_inode(path: Path) -> int | None:
     """Which socket a path leads to; None: to nothing that could be one."""
     try:
         found = path.lstat()
@@ -76,21 +76,21 @@ def inode(path: Path) -> int | None:
 
 
 @dataclass
-class Presence:
+class WatchedSockets:
     """Sockets that somebody listens on, as they were when they were remembered."""
 
     _inodes: dict[Path, int | None] = field(default_factory=dict)
 
     def remember(self, *paths: Path) -> None:
         """These and no others."""
-        self._inodes = {path: inode(path) for path in paths}
+        self._inodes = {path: socket_inode(path) for path in paths}
 
     def lost(self) -> list[Path]:
         """Those whose path is gone, or leads to what nobody listens on. Who listens may have made it anew."""
         gone = []
         for path, known in self._inodes.items():
-            now = inode(path)
-            if now is None or (now != known and refuses(path)):
+            now = socket_inode(path)
+            if now is None or (now != known and has_no_listener(path)):
                 gone.append(path)
             else:
                 self._inodes[path] = now
@@ -105,13 +105,13 @@ def _check_folder(folder: Path) -> None:
         raise PermissionError(f"others may write into {folder}")
 
 
-async def keep(path: Path, listen: Callable[[], Awaitable[None]]) -> None:
+async def keep_bound(path: Path, listen: Callable[[], Awaitable[None]]) -> None:
     """Watches over a socket that was just bound, for ever: ``listen`` binds it anew when its path is gone, with the
     folder, or leads to another. What fails is tried again."""
-    known, trouble = inode(path), ""
+    known, trouble = socket_inode(path), ""
     while True:
         await asyncio.sleep(LOOK_EVERY)
-        if known is not None and inode(path) == known:
+        if known is not None and socket_inode(path) == known:
             continue
         try:
             _check_folder(path.parent)
@@ -121,5 +121,5 @@ async def keep(path: Path, listen: Callable[[], Awaitable[None]]) -> None:
             if trouble != (trouble := f"{type(error).__name__}: {error}"):
                 log.warning("the socket %s is gone and cannot be made anew yet: %s", path, error)
         else:
-            known, trouble = inode(path), ""
+            known, trouble = socket_inode(path), ""
             log.warning("the socket %s was gone; it is there again", path)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from tidegate.domain.alarm import Alarm, AlarmState, Comparison, MissingData
+from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator, MissingData
 from tidegate.monitoring.datapoint import Datapoint
 
 LONGEST = 1023
@@ -15,10 +15,10 @@ KEPT = 10
 """Points that the data holds at most, the newest ones (the wire allows 4,000 characters)."""
 
 WORDS = {
-    Comparison.GREATER: "greater than",
-    Comparison.GREATER_OR_EQUAL: "greater than or equal to",
-    Comparison.LESS: "less than",
-    Comparison.LESS_OR_EQUAL: "less than or equal to",
+    ComparisonOperator.GREATER: "greater than",
+    ComparisonOperator.GREATER_OR_EQUAL: "greater than or equal to",
+    ComparisonOperator.LESS: "less than",
+    ComparisonOperator.LESS_OR_EQUAL: "less than or equal to",
 }
 TREATMENTS = {MissingData.BREACHING: "Breaching", MissingData.NOT_BREACHING: "NonBreaching"}
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from tidegate.domain.asynchronous import Backlog, Held, Item, ItemState, Measures, Outcome
+from tidegate.domain.asynchronous import Backlog, Item, ItemMeasurements, ItemOutcome, ItemState, LeasedItem
 from tidegate.ports.store import Tx
 
 
@@ -23,8 +23,8 @@ class Note:
     """WAITING: not before then."""
     tries: int = 0
     losses: int = 0
-    outcome: Outcome | None = None
-    measures: Measures | None = None
+    outcome: ItemOutcome | None = None
+    measures: ItemMeasurements | None = None
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Row:
     item: Item
     state: ItemState
     fence: int
-    outcome: Outcome | None
+    outcome: ItemOutcome | None
 
 
 class Queue(Protocol):
@@ -44,12 +44,12 @@ class Queue(Protocol):
         kept."""
         ...
 
-    async def claim(self, endpoint: str, most: int, now: float, until: float) -> list[Held]:
+    async def claim(self, endpoint: str, most: int, now: float, until: float) -> list[LeasedItem]:
         """Leases items of the endpoint that are due, the oldest first; also those whose lease ran out. What waited
         for too long comes with its end (``steps.taken``)."""
         ...
 
-    async def overdue(self, most: int, now: float, until: float) -> list[Held]:
+    async def overdue(self, most: int, now: float, until: float) -> list[LeasedItem]:
         """Leases items, of any endpoint, that nobody holds and that must not wait for an instance: past their time
         to live, or with nothing left but to be told."""
         ...
@@ -78,7 +78,7 @@ class Queue(Protocol):
         """Endpoints beside the known ones that have items which are not finished -> when the oldest was accepted."""
         ...
 
-    async def measured(self, most: int) -> list[Measures]:
+    async def measured(self, most: int) -> list[ItemMeasurements]:
         """Of finished items, each of them once."""
         ...
 

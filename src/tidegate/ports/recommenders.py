@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from tidegate.domain.recommendation import RecommendationJob, Recommended, Step
+from tidegate.domain.recommendation import ConfigurationTrial, RecommendationJob, RecommendedInstance
 
 
 @dataclass(frozen=True)
@@ -12,9 +12,9 @@ class RecommenderSeen:
     the process wrote."""
 
     alive: bool
-    steps: tuple[Step, ...] = ()
+    steps: tuple[ConfigurationTrial, ...] = ()
     reason: str | None = None
-    found: tuple[Recommended, ...] = ()
+    found: tuple[RecommendedInstance, ...] = ()
     said: str = ""
 
 

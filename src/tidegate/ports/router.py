@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
-from tidegate.domain.admission import USUAL, Admission
+from tidegate.domain.admission import DEFAULT_ADMISSION, Admission
 from tidegate.domain.fleet import FleetId, RoutingStrategy
 from tidegate.domain.traffic import RouteTable
 
@@ -64,7 +64,7 @@ class Router(Protocol):
         routing: RoutingStrategy,
         servers: Mapping[str, Path],
         limits: Mapping[str, int] = MappingProxyType({}),
-        admission: Admission = USUAL,
+        admission: Admission = DEFAULT_ADMISSION,
     ) -> None:
         """Makes the fleet's servers (replica id -> unix socket) exactly these. One that is left out gets no new
         request from now on and finishes those it has. ``limits``: requests that a server may have at one time.

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tidegate.domain.fleet import FleetId, FleetSpec
-from tidegate.domain.observation import FleetSeen
-from tidegate.domain.transform import Progress, TransformJob
+from tidegate.domain.observation import FleetStatus
+from tidegate.domain.transform import TransformJob, TransformProgress
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class RunnerSeen:
     """``reason``: of a job that has ended, empty when it is complete; None: it has not."""
 
     alive: bool
-    progress: Progress
+    progress: TransformProgress
     reason: str | None
 
 
@@ -51,4 +51,4 @@ class Fleets(Protocol):
 
     async def delete_fleet(self, fleet: FleetId, fence: int) -> None: ...
 
-    def seen(self, fleet: FleetId) -> FleetSeen | None: ...
+    def seen(self, fleet: FleetId) -> FleetStatus | None: ...

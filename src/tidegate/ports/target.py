@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tidegate.domain.fleet import FleetId, FleetSpec
-from tidegate.domain.observation import Capabilities, FleetSeen
+from tidegate.domain.observation import Capabilities, FleetStatus
 from tidegate.domain.traffic import RouteTable
 
 __all__ = ["Capabilities", "Look", "Target"]
@@ -18,7 +18,7 @@ __all__ = ["Capabilities", "Look", "Target"]
 class Look:
     """One endpoint on one target; a None says that part could not be seen."""
 
-    fleets: dict[FleetId, FleetSeen] | None
+    fleets: dict[FleetId, FleetStatus] | None
     routes: RouteTable | None
 
 

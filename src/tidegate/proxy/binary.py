@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tidegate.auth.child_environment import bare
+from tidegate.auth.child_environment import minimal_environment
 from tidegate.domain.errors import StartupError
 
 try:
@@ -51,7 +51,12 @@ def _read_output(program: str, option: str) -> str:
     """Output of the program; empty if it does not run."""
     try:
         done = subprocess.run(
-            [program, option], capture_output=True, text=True, timeout=10, check=False, env=bare(os.environ)
+            [program, option],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+            env=minimal_environment(os.environ),
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""

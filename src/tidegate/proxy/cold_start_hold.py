@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tidegate.host.unix_sockets import keep
+from tidegate.host.unix_sockets import keep_bound
 from tidegate.proxy.responses import ENDPOINT, PROXY_MADE, retry_response
 
 SCRIPT = "hold.lua"
@@ -91,7 +91,7 @@ class WakeSocket:
 
     async def start(self) -> None:
         await self._listen()
-        self._keeping = asyncio.create_task(keep(self._socket, self._listen))
+        self._keeping = asyncio.create_task(keep_bound(self._socket, self._listen))
 
     async def _listen(self) -> None:
         if self._server is not None:

@@ -13,10 +13,10 @@ import re
 from functools import partial
 
 from tidegate.auth import request_target, same_site
-from tidegate.domain.admission import QUEUE_TIME
+from tidegate.domain.admission import DEFAULT_QUEUE_TIME
 from tidegate.domain.arns import resource_arn
-from tidegate.domain.errors import Refused, StartupError
-from tidegate.domain.sessions import GONE
+from tidegate.domain.errors import StartupError, TargetRefused
+from tidegate.domain.sessions import GONE_HEADER
 from tidegate.domain.traffic import WHOLE
 from tidegate.proxy import cold_start_hold, pools, rate_limits, sessions
 from tidegate.proxy.options import Options
@@ -83,7 +83,7 @@ REPLICA = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 def check_server(replica: str, path: str) -> None:
     if not REPLICA.fullmatch(replica) or UNSAFE.search(path):
-        raise Refused(f"server {replica!r} at {path!r} has characters that the proxy does not accept")
+        raise TargetRefused(f"server {replica!r} at {path!r} has characters that the proxy does not accept")
 
 
 def render(state: ProxyState, options: Options) -> dict[str, str]:
@@ -242,7 +242,7 @@ frontend public from all
   http-after-response allow if {{ status lt 400 }}
   http-after-response set-header x-amzn-RequestId %[uuid] if {PROXY_MADE}
   http-after-response del-header {UNSPENT}
-  http-after-response del-header {GONE}
+  http-after-response del-header {GONE_HEADER}
   use_backend controller if !{{ var(txn.routes) -m found }}
   use_backend %[var(txn.slot)] if {{ var(txn.slot) -m found }}
   use_backend %[var(txn.routes),word(3,|)]
@@ -358,7 +358,7 @@ defaults fleets
   # The worker times out first: it can answer in the wire format that the client used.
   timeout server {options.timeout + 2}s
   timeout check 2s
-  timeout queue {round(QUEUE_TIME * 1000)}ms
+  timeout queue {round(DEFAULT_QUEUE_TIME * 1000)}ms
   option httpchk GET /ping
   http-check expect status 200
   option http-buffer-request

@@ -16,13 +16,13 @@ from types import MappingProxyType
 
 import msgspec
 
-from tidegate.domain.admission import USUAL, Admission
-from tidegate.domain.errors import Refused, StartupError, Transient
+from tidegate.domain.admission import DEFAULT_ADMISSION, Admission
+from tidegate.domain.errors import StartupError, TargetRefused, Transient
 from tidegate.domain.fleet import FleetId, RoutingStrategy
 from tidegate.domain.traffic import RouteTable
 from tidegate.host.installation import Installation
 from tidegate.host.preallocated import PreallocatedFiles
-from tidegate.host.unix_sockets import Presence, make_private
+from tidegate.host.unix_sockets import WatchedSockets, make_private
 from tidegate.ports.router import Demand, Passed, View
 from tidegate.proxy import adoption, binary, config, routes, runtime_state, startup
 from tidegate.proxy.backends import Backends
@@ -85,7 +85,7 @@ class HAProxy:
         self._master: Master | None = None
         self._lua = True
         self._sockets = (self._runtime.admin, self._runtime.master, self.copies, self.queued)
-        self._presence = Presence()
+        self._presence = WatchedSockets()
         self._backends = Backends(self._runtime)
         self._counters = Counters(self._runtime, self._folder)
         self._watchdog = Watchdog(self._runtime)
@@ -182,13 +182,13 @@ class HAProxy:
         routing: RoutingStrategy,
         servers: Mapping[str, Path],
         limits: Mapping[str, int] = MappingProxyType({}),
-        admission: Admission = USUAL,
+        admission: Admission = DEFAULT_ADMISSION,
     ) -> None:
         routes.check_name(fleet.endpoint), routes.check_name(fleet.variant)
         for replica, path in servers.items():
             config.check_server(replica, str(path))
         if routing is RoutingStrategy.ON_DEMAND and not self._lua:
-            raise Refused("serverless endpoints need a HAProxy with Lua")
+            raise TargetRefused("serverless endpoints need a HAProxy with Lua")
         async with self._lock:
             paths = {name: str(path) for name, path in servers.items()}
             old = self._state.seat(fleet)

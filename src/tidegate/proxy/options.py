@@ -44,7 +44,7 @@ class Options:
     """This HAProxy's peer name."""
     peers: str = ""
     """Socket on which a process receives the sessions of its predecessor."""
-    own_hosts: str = same_site.own_hosts("127.0.0.1", ())
+    own_hosts: str = same_site.own_host_pattern("127.0.0.1", ())
     """Pattern of ``Host`` for unsigned requests (``auth.same_site``)."""
 
 
@@ -83,5 +83,5 @@ def make_options(settings: Settings, sockets: ProxySockets, state: ProxyState, p
         headers=state.headers,
         peer=peer,
         peers=str(sockets.peers),
-        own_hosts=same_site.own_hosts(settings.host, settings.allowed_hosts),
+        own_hosts=same_site.own_host_pattern(settings.host, settings.allowed_hosts),
     )

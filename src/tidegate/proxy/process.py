@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from tidegate.auth.child_environment import bare
+from tidegate.auth.child_environment import minimal_environment
 from tidegate.domain.errors import StartupError
 from tidegate.host.installation import Installation
 from tidegate.proxy import config
@@ -120,7 +120,7 @@ class Master:
                     stdout=output,
                     stderr=output,
                     cwd=self.folder,
-                    env=bare(os.environ),
+                    env=minimal_environment(os.environ),
                     start_new_session=True,
                     timeout=START_TIMEOUT,
                     check=False,

@@ -26,7 +26,7 @@ spends its token.
 
 from collections.abc import Mapping
 
-from tidegate.domain.admission import Quotas, Rate
+from tidegate.domain.admission import Quotas, TokenBucket
 from tidegate.proxy.responses import ENDPOINT, PROXY_MADE, UNSPENT, retry_response
 
 MAP = "quotas.map"
@@ -64,7 +64,7 @@ def merge_headers(headers: tuple[str, ...], quotas: Quotas | None) -> tuple[str,
     return headers if not name or name in headers else (*headers, name)
 
 
-def _render_bucket(rate: Rate) -> str:
+def _render_bucket(rate: TokenBucket) -> str:
     token = max(1, round(1e6 / rate.per_second))
     ahead = max(0, round((rate.burst - 1) * token))
     return f"{token}|{ahead}|{ahead + token}"

@@ -19,7 +19,7 @@ import re
 from collections.abc import Mapping
 from itertools import pairwise
 
-from tidegate.domain.errors import Refused
+from tidegate.domain.errors import TargetRefused
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.traffic import WHOLE, Route, RouteTable
 from tidegate.proxy.state import QUEUED
@@ -33,7 +33,7 @@ NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})", re.ASCII)
 def check_name(name: str) -> str:
     """Check that an endpoint's or variant's name is safe in commands, maps and files."""
     if not NAME.fullmatch(name):
-        raise Refused(f"{name!r} cannot be routed: a name has 1 to 63 letters, digits and hyphens")
+        raise TargetRefused(f"{name!r} cannot be routed: a name has 1 to 63 letters, digits and hyphens")
     return name
 
 
@@ -83,12 +83,12 @@ def _is_queued(table: RouteTable, slots: Mapping[FleetId, str]) -> bool:
 def encode_routes(table: RouteTable, routes: tuple[Route, ...], slots: Mapping[FleetId, str]) -> str:
     used = [route for route in routes if route.share > 0]
     if len(used) > MAX_ROUTES or sum(route.share for route in used) != WHOLE:
-        raise Refused(f"routes of {table.endpoint} must be at most {MAX_ROUTES} and sum to {WHOLE}: {used}")
+        raise TargetRefused(f"routes of {table.endpoint} must be at most {MAX_ROUTES} and sum to {WHOLE}: {used}")
     words = [check_name(table.endpoint), str(int(table.fence))]
     bound = 0
     for route in used:
         if route.fleet not in slots:
-            raise Refused(f"fleet {route.fleet} is not known to the proxy; give it servers before routes")
+            raise TargetRefused(f"fleet {route.fleet} is not known to the proxy; give it servers before routes")
         if bound:
             words.append(str(bound))
         words.append(slots[route.fleet])

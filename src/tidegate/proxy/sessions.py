@@ -18,7 +18,15 @@ Requests without a session leave these rules at the first one.
 from collections.abc import Callable
 
 from tidegate.domain import sessions
-from tidegate.domain.sessions import CLOSED, GONE, HEADER, HOLDER, LONGEST, NEW, OPENED
+from tidegate.domain.sessions import (
+    CLOSED_SESSION_HEADER,
+    GONE_HEADER,
+    HOLDER_HEADER,
+    MAX_ID_LENGTH,
+    NEW_SESSION,
+    NEW_SESSION_HEADER,
+    SESSION_HEADER,
+)
 from tidegate.proxy.responses import ENDPOINT, aws_or_openai_response, quote, retry_response
 from tidegate.proxy.routes import MAX_ROUTES
 from tidegate.proxy.state import BY_MODEL, ON_DEMAND
@@ -34,17 +42,17 @@ TABLE = "sessions"
 SET_BEGAN = "set-var proc.began date()"
 """Rule of the ``global`` section that stores when the process started."""
 
-SET_SESSION = f"http-request set-var(txn.session) req.fhdr({HEADER})"
+SET_SESSION = f"http-request set-var(txn.session) req.fhdr({SESSION_HEADER})"
 HAS_SESSION = "var(txn.session) -m found"
 
-_OPENED_KEY = f"res.fhdr({OPENED}),word(1,;),concat(:,txn.endpoint)"
+_OPENED_KEY = f"res.fhdr({NEW_SESSION_HEADER}),word(1,;),concat(:,txn.endpoint)"
 """Key of the session that a response opens."""
 
 
 def render_table(peers: bool) -> str:
     """A full table evicts the least recently used sessions."""
     kept = " peers self" if peers else ""
-    size = LONGEST + 64
+    size = MAX_ID_LENGTH + 64
     return f"""\
 # Location of sessions: slot, and CRC-32 of the server's name.
 backend {TABLE}
@@ -70,25 +78,25 @@ def _error(name: str, message: str) -> str:
 def routing_rules() -> list[str]:
     """Frontend rules after the split, which they override: a request goes to the slot of its session."""
     id = "var(txn.session)"
-    gone = _error("ValidationError", sessions.gone(f"%[{id}]", ENDPOINT))
+    gone = _error("ValidationError", sessions.gone_message(f"%[{id}]", ENDPOINT))
     early = retry_response(
         "ServiceUnavailable", "The proxy has just been started and is still loading sessions; try again.", "1"
     )
     stream = "{ path,field(4,/) -m str invocations-response-stream }"
-    unfit = f"!{{ {id} -m reg %s }} or {{ req.fhdr_cnt({HEADER}) gt 1 }}"
-    plain, streamed = sessions.PATTERN, f"^{sessions.ID}$"
+    unfit = f"!{{ {id} -m reg %s }} or {{ req.fhdr_cnt({SESSION_HEADER}) gt 1 }}"
+    plain, streamed = sessions.PATTERN, f"^{sessions.ID_PATTERN}$"
     return [
         "http-request allow if !of_session",
-        f"http-request return status 400 {_error('ValidationError', sessions.too_long())}"
-        f" if {{ {id} -m len gt {LONGEST} }}",
-        f"http-request return status 400 {_error('ValidationError', sessions.invalid(plain))}"
+        f"http-request return status 400 {_error('ValidationError', sessions.long_id_message())}"
+        f" if {{ {id} -m len gt {MAX_ID_LENGTH} }}",
+        f"http-request return status 400 {_error('ValidationError', sessions.invalid_id_message(plain))}"
         f" if {unfit % quote(plain)}",
-        f"http-request return status 400 {_error('ValidationError', sessions.invalid(streamed))}"
-        f" if {{ {id} -m str {NEW} }} {stream}",
+        f"http-request return status 400 {_error('ValidationError', sessions.invalid_id_message(streamed))}"
+        f" if {{ {id} -m str {NEW_SESSION} }} {stream}",
         # Workers of these pools refuse sessions and say why.
         f"http-request allow if {{ var(txn.routes),word(3,|) -m beg {BY_MODEL} {ON_DEMAND} }}",
         "http-request set-var(txn.endpoint) var(txn.routes),word(1,|)",
-        f"http-request allow if {{ {id} -m str {NEW} }}",
+        f"http-request allow if {{ {id} -m str {NEW_SESSION} }}",
         f"http-request set-var(txn.key) {id},concat(:,txn.endpoint)",
         f"http-request set-var(txn.holder) var(txn.key),table_gpt(1,{TABLE})",
         f"http-request return status 503 {early}"
@@ -99,7 +107,7 @@ def routing_rules() -> list[str]:
         f"http-request set-var(txn.slot) str(l),concat(,txn.seat) if {{ var(txn.place) -m int ge {L_POOL_OFFSET} }}",
         *(f"acl routed var(txn.routes),word({3 + 2 * n},|),strcmp(txn.slot) eq 0" for n in range(MAX_ROUTES)),
         f"http-request return status 400 {gone} if {{ var(txn.holder) -m int 0 }} or !routed",
-        f"http-request set-header {HOLDER} %[var(txn.holder)]",
+        f"http-request set-header {HOLDER_HEADER} %[var(txn.holder)]",
     ]
 
 
@@ -112,10 +120,10 @@ def response_rules(model_error: Callable[[str], str]) -> list[str]:
     )
     return [
         f"http-response allow if !{{ {HAS_SESSION} }}",
-        f"http-response set-var(txn.opened) res.fhdr({OPENED}),word(1,;) if {{ res.fhdr({OPENED}) -m found }}",
+        f"http-response set-var(txn.opened) res.fhdr({NEW_SESSION_HEADER}),word(1,;) if {{ res.fhdr({NEW_SESSION_HEADER}) -m found }}",
         "acl opened var(txn.opened) -m found",
-        f"acl ended res.hdr({GONE}) -m found",
-        f"acl ended res.fhdr({CLOSED}),strcmp(txn.session) eq 0",
+        f"acl ended res.hdr({GONE_HEADER}) -m found",
+        f"acl ended res.fhdr({CLOSED_SESSION_HEADER}),strcmp(txn.session) eq 0",
         "http-response allow if !opened !ended",
         f"http-response set-var(txn.key) {_OPENED_KEY} if opened",
         f"http-response track-sc2 var(txn.key) table {TABLE}",
@@ -140,5 +148,5 @@ def stick_rules() -> list[str]:
     return [
         f"stick match var(txn.key) table {TABLE} if {{ var(txn.key) -m found }}",
         f"stick store-response {_OPENED_KEY} table {TABLE} if {{ var(txn.endpoint) -m found }}"
-        f" {{ res.fhdr({OPENED}) -m found }} {{ {_OPENED_KEY},table_gpt(1,{TABLE}) -m int 0 }}",
+        f" {{ res.fhdr({NEW_SESSION_HEADER}) -m found }} {{ {_OPENED_KEY},table_gpt(1,{TABLE}) -m int 0 }}",
     ]

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tidegate.host.process_stats import Vitals
+from tidegate.host.process_stats import ProcessStats
 
 PROBE_TIMEOUT = 1.0
 """Seconds that a probe waits for an answer; it usually takes a millisecond."""
@@ -61,13 +61,13 @@ class Silence:
 def probe(path: Path, command: str, pid: int) -> SilenceProbe:
     """Probe a command socket. ``pid``: the process to inspect if it does not answer. Blocks for up to
     ``PROBE_TIMEOUT``. A socket that refuses or hangs up is not silent: HAProxy has ended, or is about to serve."""
-    began, before = time.monotonic(), Vitals.of(pid)
+    began, before = time.monotonic(), ProcessStats.of(pid)
     answer = _query(path, command)
     seconds = time.monotonic() - began
     if answer is not None:
         found = _PID.search(answer)
         return SilenceProbe(silent=False, seconds=seconds, pid=int(found[1]) if found else None)
-    after = Vitals.of(pid)
+    after = ProcessStats.of(pid)
     idle = before is not None and after is not None and not after.progressed(before, seconds)
     return SilenceProbe(silent=True, seconds=seconds, idle=idle)
 

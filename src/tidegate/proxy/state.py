@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from tidegate.domain.admission import QUEUE_TIME, USUAL, Admission
+from tidegate.domain.admission import DEFAULT_ADMISSION, DEFAULT_QUEUE_TIME, Admission
 from tidegate.domain.fleet import FleetId, RoutingStrategy
 from tidegate.domain.traffic import RouteTable
 from tidegate.proxy import hash_ring, rate_limits
@@ -43,7 +43,7 @@ class Seat:
     servers: dict[str, str] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
     limits: dict[str, int] = field(default_factory=dict)
-    admission: Admission = USUAL
+    admission: Admission = DEFAULT_ADMISSION
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class ProxyState:
         servers: Mapping[str, str],
         present: Mapping[str, int] = MappingProxyType({}),
         limits: Mapping[str, int] = MappingProxyType({}),
-        admission: Admission = USUAL,
+        admission: Admission = DEFAULT_ADMISSION,
     ) -> "ProxyState":
         """The state in which the fleet has exactly these servers, in a free slot if it is new; a full pool grows.
         ``present`` are the numbers of the servers that HAProxy now has in the slot."""
@@ -111,7 +111,7 @@ class ProxyState:
         if seat.slot.startswith(BY_MODEL):
             seat = replace(seat, numbers=hash_ring.assign_numbers(servers, old.numbers, present))
         queues = {slot: seconds for slot, seconds in self.queues.items() if slot != seat.slot}
-        if admission.queue_time != QUEUE_TIME:
+        if admission.queue_time != DEFAULT_QUEUE_TIME:
             queues[seat.slot] = admission.queue_time
         return replace(
             grown,
@@ -138,7 +138,7 @@ class ProxyState:
         """A free slot, preferably one with this queue time, then one with the default."""
         used = {seat.slot for seat in self.seats} | set(self.emptying)
         free = [slot for n in range(self.sizes.get(pool, 0)) if (slot := f"{pool}{n}") not in used]
-        fitting = [slot for slot in free if self.queues.get(slot, QUEUE_TIME) == queue_time]
+        fitting = [slot for slot in free if self.queues.get(slot, DEFAULT_QUEUE_TIME) == queue_time]
         return next(iter(fitting or [slot for slot in free if slot not in self.queues] or free), None)
 
     def _grown(self, pool: str) -> "ProxyState":

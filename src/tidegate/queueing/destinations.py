@@ -4,14 +4,14 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from tidegate.domain.asynchronous import Asynchronous, End, Item, Outcome
+from tidegate.domain.asynchronous import AsyncConfig, Item, ItemOutcome, OutcomeKind
 from tidegate.domain.errors import Invalid
 
 SCHEMES = ("s3", "file")
 
 
 def locations(
-    config: Asynchronous, name: str, extension: str | None, filename: str | None
+    config: AsyncConfig, name: str, extension: str | None, filename: str | None
 ) -> tuple[str, str | None]:
     """Addresses of the answer and of the failure. ``filename`` takes the place of ``name.out``. Raises Invalid for an
     extension that leads out of the folder."""
@@ -51,13 +51,13 @@ def check_sink(sink: str, what: str) -> None:
     )
 
 
-def sinks(item: Item, outcome: Outcome) -> tuple[str, ...]:
-    return item.success if outcome.end is End.COMPLETED else item.error
+def sinks(item: Item, outcome: ItemOutcome) -> tuple[str, ...]:
+    return item.success if outcome.end is OutcomeKind.COMPLETED else item.error
 
 
-def notice(item: Item, outcome: Outcome, region: str) -> dict[str, Any]:
+def notice(item: Item, outcome: ItemOutcome, region: str) -> dict[str, Any]:
     """The body of a notification, in SageMaker's words. ``eventId`` is ours, the same each time it is sent."""
-    done = outcome.end is End.COMPLETED
+    done = outcome.end is OutcomeKind.COMPLETED
     asked = {"endpointName": item.endpoint, "inputLocation": item.input}
     body: dict[str, Any] = {
         "awsRegion": region,
@@ -77,7 +77,7 @@ def notice(item: Item, outcome: Outcome, region: str) -> dict[str, Any]:
     if done:
         body["responseParameters"] = {"contentType": outcome.content_type, "outputLocation": item.output}
     else:
-        kind = "ExpiredError" if outcome.end is End.EXPIRED else "ClientError"
+        kind = "ExpiredError" if outcome.end is OutcomeKind.EXPIRED else "ClientError"
         body["failureReason"] = f"{kind}: {outcome.reason}"
         if item.failure is not None:
             body["responseParameters"] = {"failureLocation": item.failure}

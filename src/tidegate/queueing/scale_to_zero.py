@@ -1,9 +1,9 @@
 """How many instances a queue needs: the wished number while there is work, none after a while without. Pure."""
 
-from tidegate.domain.asynchronous import Asynchronous, Backlog
+from tidegate.domain.asynchronous import AsyncConfig, Backlog
 
 
-def wanted(config: Asynchronous, present: int, backlog: Backlog, idle_since: float, now: float) -> int:
+def wanted(config: AsyncConfig, present: int, backlog: Backlog, idle_since: float, now: float) -> int:
     """Instances that a variant should have. ``idle_since`` is when the queue was last seen with work (or the
     endpoint came to be, if that is later)."""
     if config.idle_after is None:

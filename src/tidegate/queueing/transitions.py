@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from tidegate.domain.asynchronous import End, Held, Item, ItemState, Outcome
+from tidegate.domain.asynchronous import Item, ItemOutcome, ItemState, LeasedItem, OutcomeKind
 
 LEASE = 10.0
 """Seconds that a dispatcher holds an item without a sign of life."""
@@ -53,43 +53,45 @@ class Begin:
 class Finish:
     """Record the outcome, then put the failure where it is one (an answer is put already), then tell."""
 
-    outcome: Outcome
+    outcome: ItemOutcome
 
 
 @dataclass(frozen=True)
 class Tell:
     """The outcome is recorded: put the failure where it is one, and send the notifications. Both may be repeated."""
 
-    outcome: Outcome
+    outcome: ItemOutcome
 
 
 @dataclass(frozen=True)
 class Again:
     """Back into the queue until ``due_at``."""
 
-    held: Held
+    held: LeasedItem
     due_at: float
 
 
-def first(held: Held, there: bool, now: float) -> Begin | Finish | Tell:
+def first(held: LeasedItem, there: bool, now: float) -> Begin | Finish | Tell:
     """What to do with an item that was just leased; ``there``: its endpoint exists."""
-    if held.state is ItemState.TELLING:
+    if held.state is ItemState.NOTIFYING:
         assert held.outcome is not None
         return Tell(held.outcome)
     if not there:
-        return Finish(Outcome(End.FAILED, now, f"Endpoint {held.item.endpoint} is gone."))
+        return Finish(ItemOutcome(OutcomeKind.FAILED, now, f"Endpoint {held.item.endpoint} is gone."))
     if held.losses >= MOST_LOSSES:
         reason = f"The instance or the dispatcher that worked on it died {held.losses} times."
-        return Finish(Outcome(End.FAILED, now, reason))
+        return Finish(ItemOutcome(OutcomeKind.FAILED, now, reason))
     return Begin(look=held.fence > 1 and not held.item.named)
 
 
-def after(held: Held, result: Answered | Wrong, now: float) -> Finish | Again:
+def after(held: LeasedItem, result: Answered | Wrong, now: float) -> Finish | Again:
     """What follows on a try."""
     if isinstance(result, Answered):
-        return Finish(Outcome(End.COMPLETED, now, content_type=result.content_type, shown=result.shown))
+        return Finish(
+            ItemOutcome(OutcomeKind.COMPLETED, now, content_type=result.content_type, shown=result.shown)
+        )
     tries, losses = held.tries, held.losses
-    failed = Finish(Outcome(End.FAILED, now, result.reason))
+    failed = Finish(ItemOutcome(OutcomeKind.FAILED, now, result.reason))
     match result.fault:
         case Fault.MODEL | Fault.INPUT:
             return failed
@@ -111,7 +113,7 @@ def after(held: Held, result: Answered | Wrong, now: float) -> Finish | Again:
     return Again(replace(held, tries=tries, losses=losses), now + pause)
 
 
-def taken(held: Held, now: float) -> Held:
+def taken(held: LeasedItem, now: float) -> LeasedItem:
     """The item as its next holder gets it; ``held`` is how the one before left it.
 
     What has waited for too long gets its end here, with the lease itself, so that a dispatcher which dies over it
@@ -120,11 +122,11 @@ def taken(held: Held, now: float) -> Held:
     following = replace(held, fence=held.fence + 1, begun_at=held.begun_at or now)
     if held.state is ItemState.WAITING:
         if held.fence == 0 and now >= held.item.expires_at:
-            return replace(following, state=ItemState.TELLING, outcome=expired(held.item, now))
+            return replace(following, state=ItemState.NOTIFYING, outcome=expired(held.item, now))
         return replace(following, state=ItemState.WORKING)
     return replace(following, losses=held.losses + 1) if held.state is ItemState.WORKING else following
 
 
-def expired(item: Item, now: float) -> Outcome:
+def expired(item: Item, now: float) -> ItemOutcome:
     waited = item.expires_at - item.accepted_at
-    return Outcome(End.EXPIRED, now, f"The request waited in the queue for longer than {waited:g} s.")
+    return ItemOutcome(OutcomeKind.EXPIRED, now, f"The request waited in the queue for longer than {waited:g} s.")

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from tidegate.domain.alarm import Alarm, Comparison
+from tidegate.domain.alarm import Alarm, ComparisonOperator
 from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
 from tidegate.monitoring import metric_math
 from tidegate.monitoring.alarms import windows
@@ -24,7 +24,7 @@ async def points(metrics: Metrics, alarm: Alarm, now: datetime) -> list[Datapoin
     spans = windows(alarm, now)
     if not alarm.queries:
         found = await _read(metrics, series_of(alarm), spans, alarm.unit)
-        if alarm.comparison in (Comparison.GREATER, Comparison.GREATER_OR_EQUAL):
+        if alarm.comparison in (ComparisonOperator.GREATER, ComparisonOperator.GREATER_OR_EQUAL):
             found = await add_hanging(metrics, series_of(alarm), alarm.statistic, spans, found, alarm.unit)
         return [datapoint(at, found.get(at), alarm.statistic) for at in spans]
     read = {}

@@ -12,7 +12,7 @@ from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Kind, Saved, Store, Tx
 from tidegate.reconcile.alarm_data import points
 from tidegate.reconcile.guards import NEVER, cost
-from tidegate.service.alarms import changed
+from tidegate.service.alarms import state_change_events
 from tidegate.service.record_kinds import ALARM
 
 BUDGET = 200_000
@@ -82,6 +82,13 @@ def save(tx: Tx, moved: list[tuple[Saved[Alarm], Alarm]], now: datetime) -> list
     for saved, after in moved:
         present = tx.get(ALARM, saved.name)
         if present is not None and present.version == saved.version:
-            tx.put(ALARM, saved.name, after, expect=saved.version, now=now, events=changed(saved.body, after))
+            tx.put(
+                ALARM,
+                saved.name,
+                after,
+                expect=saved.version,
+                now=now,
+                events=state_change_events(saved.body, after),
+            )
             written.append(saved.name)
     return written

@@ -15,9 +15,9 @@ from typing import TypeVar
 
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import ClockMark, Endpoint
-from tidegate.domain.errors import Refused, TidegateError, Unavailable
+from tidegate.domain.errors import TargetRefused, TidegateError, Unavailable
 from tidegate.domain.fleet import FleetId
-from tidegate.domain.observation import Action, DeleteFleet, EnsureFleet, FleetSeen, Observation, SetTraffic
+from tidegate.domain.observation import Action, DeleteFleet, EnsureFleet, FleetStatus, Observation, SetTraffic
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.clock import Clock
 from tidegate.ports.store import Kind, Stale, Store, Tx
@@ -25,7 +25,7 @@ from tidegate.ports.target import Look, Target
 from tidegate.reconcile.guards import Guarded, Guards
 from tidegate.reconcile.unsaved_rollbacks import Loaded, Unrecorded
 from tidegate.rollout import commands, deadlines
-from tidegate.rollout.step import Decision, step
+from tidegate.rollout.step import RolloutDecision, step
 from tidegate.service.record_kinds import ALARM, ENDPOINT
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def load(tx: Tx, name: str) -> Loaded | None:
     return Loaded(saved.body, saved.version, alarms, saved.body)
 
 
-def save(tx: Tx, loaded: Loaded, decision: Decision, now: datetime) -> int:
+def save(tx: Tx, loaded: Loaded, decision: RolloutDecision, now: datetime) -> int:
     """The record after the step and why, conditional on what was read. Returns its version."""
     name, events = loaded.stored.name, (*loaded.events, *decision.events)
     if decision.endpoint is None:
@@ -71,7 +71,7 @@ def guarded_by(loaded: Loaded) -> Guarded | None:
     """The rollout that is before its point of no return, with its guards as it began with them; a record of an
     earlier program has none, and is guarded by the alarms as they are now. A first version has no guards."""
     rollout = loaded.endpoint.rollout
-    if rollout is None or rollout.old is None or rollout.phase not in commands.FORWARD:
+    if rollout is None or rollout.old is None or rollout.phase not in commands.FORWARD_PHASES:
         return None
     kept = {alarm.name: alarm for alarm in rollout.guards}
     alarms = (kept.get(name) or loaded.alarms.get(name) for name in rollout.plan.alarms)
@@ -192,7 +192,7 @@ class Engine:
         done = [await self._act(action, decision.endpoint) for action in decision.actions]
         return self._pause(decision, now, all(done))
 
-    def _save(self, tx: Tx, loaded: Loaded, decision: Decision, now: datetime) -> int:
+    def _save(self, tx: Tx, loaded: Loaded, decision: RolloutDecision, now: datetime) -> int:
         """Saves the step, unless the rollout was turned back while this waited for its turn."""
         if self._unrecorded.known.get(loaded.stored.name) is not loaded:
             raise Stale(loaded.stored.name)
@@ -238,7 +238,7 @@ class Engine:
         if self.read_clocks is None:
             return loaded, self.clock.now()
         now, mark = self.read_clocks()
-        endpoint, events = deadlines.keep_time(loaded.endpoint, mark, now)
+        endpoint, events = deadlines.follow_clock(loaded.endpoint, mark, now)
         return replace(loaded, endpoint=endpoint, events=(*loaded.events, *events)), now
 
     def _forget(self, name: str) -> None:
@@ -249,7 +249,7 @@ class Engine:
         self._refused = {id: why for id, why in self._refused.items() if id.endpoint != name}
         self._troubles = {key: why for key, why in self._troubles.items() if key[0] != name}
 
-    def _pause(self, decision: Decision, now: datetime, acted: bool) -> float:
+    def _pause(self, decision: RolloutDecision, now: datetime, acted: bool) -> float:
         endpoint = decision.endpoint
         changing = endpoint is None or endpoint.rollout is not None or endpoint.scaling or endpoint.deleting
         pause = ACTIVE_RESYNC if changing or decision.actions else STEADY_RESYNC
@@ -279,7 +279,7 @@ class Engine:
             fleets = dict(fleets)
             for id, message in self._refused.items():
                 if id.endpoint == loaded.endpoint.name:
-                    fleets[id] = replace(fleets.get(id, FleetSeen(id, desired=0, ready=0)), failure=message)
+                    fleets[id] = replace(fleets.get(id, FleetStatus(id, desired=0, ready=0)), failure=message)
         if one is None:
             return Observation(fleets, look.routes, loaded.states)
         kept = [alarm for alarm in one.alarms if alarm.name in loaded.alarms]
@@ -307,7 +307,7 @@ class Engine:
                 case SetTraffic(table):
                     await self.target.set_traffic(table)
         except TidegateError as error:
-            if isinstance(error, Refused) and isinstance(action, EnsureFleet):
+            if isinstance(error, TargetRefused) and isinstance(action, EnsureFleet):
                 self._refused[action.spec.id] = str(error)
             self._tell(endpoint.name, what, str(error))
             return False

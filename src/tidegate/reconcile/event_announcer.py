@@ -13,7 +13,7 @@ from tidegate.ports.clock import Clock
 from tidegate.ports.store import Store, Tx
 from tidegate.service import state_events
 from tidegate.service.record_kinds import CURSOR, Cursor
-from tidegate.service.state_events import Found, Place
+from tidegate.service.state_events import AccountRegion, EventBatch
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class Announcer:
 
     store: Store
     clock: Clock
-    place: Place
+    place: AccountRegion
     receiver: str
     send: Callable[[str, dict[str, Any]], None]
     _seq: int | None = None
@@ -41,13 +41,13 @@ class Announcer:
         try:
             if self._seq is None:
                 self._seq = await self.store.run(self._begin)
-            found = await self.store.run(partial(state_events.read, after=self._seq, place=self.place))
+            found = await self.store.run(partial(state_events.read_events, after=self._seq, place=self.place))
             await self._send(found)
         except TidegateError as error:
             log.warning("state changes are not told to %s: %s", self.receiver, error)
             self._not_before = self.clock.now().timestamp() + PATIENCE
 
-    async def _send(self, found: Found) -> None:
+    async def _send(self, found: EventBatch) -> None:
         for event in found.events:
             try:
                 await asyncio.to_thread(self.send, self.receiver, event)
@@ -62,7 +62,7 @@ class Announcer:
         saved = tx.get(CURSOR, self._name)
         if saved is not None:
             return saved.body.seq
-        seq = state_events.newest(tx)
+        seq = state_events.newest_line(tx)
         self._keep(tx, seq)
         return seq
 

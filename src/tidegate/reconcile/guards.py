@@ -18,7 +18,7 @@ from tidegate.monitoring import metric_math
 from tidegate.monitoring.alarms import EXTRA, evaluate, windows
 from tidegate.ports.metrics import Metrics
 from tidegate.reconcile.alarm_data import points
-from tidegate.rollout.deadlines import SMALLEST
+from tidegate.rollout.deadlines import SMALLEST_STEP
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ class Guards:
         if self.read_ahead is None:
             return
         ahead = self.read_ahead()
-        if self._ahead is not None and abs(ahead - self._ahead) >= SMALLEST:
+        if self._ahead is not None and abs(ahead - self._ahead) >= SMALLEST_STEP:
             self._rounds.clear()
             self._verdicts = {key: replace(verdict, at=NEVER) for key, verdict in self._verdicts.items()}
         elif self._ahead is not None:

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tidegate.domain.errors import TidegateError
-from tidegate.domain.metric import Collected, FleetSecond, Sample
+from tidegate.domain.metric import CollectionRound, FleetSecond, Sample
 from tidegate.ports.clock import Clock
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Store
 from tidegate.reconcile.alarms import evaluate_due
 from tidegate.reconcile.guards import Guarded, Guards
 from tidegate.service import clients, metric_samples, prometheus
-from tidegate.service.alarms import watchers
+from tidegate.service.alarms import guarded_endpoints
 
 log = logging.getLogger(__name__)
 
@@ -34,16 +34,16 @@ class Watch:
     store: Store
     metrics: Metrics
     clock: Clock
-    collect: Callable[[int], Awaitable[Collected]]
+    collect: Callable[[int], Awaitable[CollectionRound]]
     kick: Callable[[str], None]
     guards: Guards
     guarded: Callable[[], Iterable[Guarded]]
-    followed: Callable[[], metric_samples.Followed] = frozenset
+    followed: Callable[[], metric_samples.ScaledVariants] = frozenset
     """What autoscaling follows."""
     totals: Mapping[prometheus.FleetKey, prometheus.FleetTotals] = field(default_factory=dict)
     trouble: str | None = None
     """Why samples or alarm states cannot be written now."""
-    _clients: clients.Known = field(default_factory=dict)
+    _clients: clients.NamesByVariant = field(default_factory=dict)
     _judged: dict[str, datetime] = field(default_factory=dict)
     _writes: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -62,25 +62,25 @@ class Watch:
         """Judges the alarms that are due, and saves the states that changed."""
         try:
             if changed := await evaluate_due(self.store, self.metrics, self.clock.now(), self._judged):
-                for endpoint in await self.store.run(lambda tx: watchers(tx, changed)):
+                for endpoint in await self.store.run(lambda tx: guarded_endpoints(tx, changed)):
                     self.kick(endpoint)
         except TidegateError as error:
             self._note(str(error))
         except Exception:
             log.exception("alarms could not be judged")
 
-    async def _collect(self, now: datetime) -> Collected:
+    async def _collect(self, now: datetime) -> CollectionRound:
         try:
             return await self.collect(int(now.timestamp()))
         except TidegateError as error:
             log.warning("metrics could not be collected: %s", error)
         except Exception:
             log.exception("metrics could not be collected")
-        return Collected([], {})
+        return CollectionRound([], {})
 
     async def _publish(self, seconds: list[FleetSecond]) -> None:
         try:
-            self._clients, seconds = clients.bounded(self._clients, seconds)
+            self._clients, seconds = clients.bound_names(self._clients, seconds)
             self.totals = prometheus.add(self.totals, seconds)
             samples = metric_samples.samples(seconds, self.followed())
         except Exception:

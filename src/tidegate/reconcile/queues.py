@@ -8,15 +8,15 @@ from datetime import datetime
 from tidegate.domain.asynchronous import Backlog
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Conflict, TidegateError
-from tidegate.domain.observation import OURS, Capabilities, Observation
+from tidegate.domain.observation import TIDEGATE_CAPABILITIES, Capabilities, Observation
 from tidegate.ports.clock import Clock
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
 from tidegate.ports.store import Stale, Store, Tx
 from tidegate.queueing import scale_to_zero
-from tidegate.rollout.commands import Change
+from tidegate.rollout.commands import VariantChange
 from tidegate.service import backlogs
-from tidegate.service.asynchronous import config_of
+from tidegate.service.asynchronous import async_config
 from tidegate.service.endpoints import update_weights_and_capacities
 from tidegate.service.record_kinds import ENDPOINT, SCALABLE
 
@@ -50,7 +50,7 @@ class Queues:
     observed: Callable[[str], Observation | None]
     kick: Callable[[str], None]
     publish: Callable[[float, dict[str, tuple[int, str]], bool], None]
-    can: Capabilities = OURS
+    can: Capabilities = TIDEGATE_CAPABILITIES
     _busy: dict[str, float] = field(default_factory=dict)
     """When each endpoint's queue was last seen with work."""
     _pruned: float = 0.0
@@ -67,7 +67,7 @@ class Queues:
     async def _turn(self, moment: datetime) -> None:
         now = moment.timestamp()
         found, scaled = await self.store.run(_read)
-        served = [endpoint for endpoint in found if config_of(endpoint) is not None]
+        served = [endpoint for endpoint in found if async_config(endpoint) is not None]
         if not served and not self._busy and self._pruned:
             return
         queues = await self.queue.backlogs()
@@ -86,7 +86,7 @@ class Queues:
 
     def _page(self, endpoint: Endpoint) -> tuple[int, str]:
         """How many requests its instances may have in hand, and the variant that stands for it in metrics."""
-        config = config_of(endpoint)
+        config = async_config(endpoint)
         assert config is not None
         version = endpoint.serving or (endpoint.rollout.new if endpoint.rollout else None)
         variant = version.variants[0].name if version else ""
@@ -106,12 +106,12 @@ class Queues:
         samples = [
             sample
             for endpoint in served
-            for sample in backlogs.of_backlog(
+            for sample in backlogs.backlog_samples(
                 endpoint.name, queues.get(endpoint.name, Backlog()), self._ready(endpoint), now
             )
         ]
         measured = await self.queue.measured(MOST_MEASURED)
-        samples += backlogs.of_requests(measured, {name: variant for name, (_, variant) in pages.items()})
+        samples += backlogs.request_samples(measured, {name: variant for name, (_, variant) in pages.items()})
         if samples:
             await self.metrics.put(samples)
 
@@ -126,7 +126,7 @@ class Queues:
             if variant.asynchronous is not None and (endpoint.name, variant.name) not in scaled:
                 count = scale_to_zero.wanted(variant.asynchronous, variant.instance_count, backlog, since, now)
                 if count != variant.instance_count:
-                    changes[variant.name] = Change(count=count)
+                    changes[variant.name] = VariantChange(count=count)
         if not changes:
             return
 

@@ -15,24 +15,24 @@ from tidegate.domain.asynchronous import Backlog
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Conflict, TidegateError
 from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
-from tidegate.domain.observation import OURS, Capabilities, Event, Observation
+from tidegate.domain.observation import TIDEGATE_CAPABILITIES, Capabilities, Event, Observation
 from tidegate.domain.scaling import (
     ActivityStatus,
-    AlarmSeen,
-    Fast,
-    Forecast,
-    Load,
-    Rate,
+    FastPolicy,
+    ForecastPolicy,
+    PolicyAlarm,
+    RateSample,
     ScalableTarget,
     ScalerState,
-    ScaleSeen,
+    ScalingObservation,
+    VariantLoad,
 )
 from tidegate.ports.clock import Clock, Ids
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
 from tidegate.ports.store import Saved, Stale, Store, Tx
 from tidegate.reconcile.alarm_data import points
-from tidegate.scaling.decide import Decision, decide
+from tidegate.scaling.decide import ScalingDecision, decide
 from tidegate.service import activities, scalables, scaling_observation
 from tidegate.service.endpoints import autoscale
 from tidegate.service.record_kinds import ALARM, ENDPOINT
@@ -68,7 +68,7 @@ class Memory:
     version: int
     state: ScalerState
     start_up: float | None = None
-    history: tuple[Rate, ...] = ()
+    history: tuple[RateSample, ...] = ()
     learned: int = 0
     """The end of that history."""
     hand: tuple[datetime, int] | None = None
@@ -88,7 +88,7 @@ class Scaling:
     observed: Callable[[str], Observation | None]
     queue: Queue
     kick: Callable[[str], None]
-    can: Capabilities = OURS
+    can: Capabilities = TIDEGATE_CAPABILITIES
     _known: dict[str, Memory] = field(default_factory=dict)
     _followed: frozenset[tuple[str, str]] = frozenset()
     _pruned: datetime | None = None
@@ -138,10 +138,10 @@ class Scaling:
             return
         memory.refused_until = None
         observed = self.observed(endpoint.name)
-        counted = scaling_observation.counted(endpoint, scalable.target, observed)
+        counted = scaling_observation.read_counts(endpoint, scalable.target, observed)
         if counted.desired is None:
             return
-        seen = ScaleSeen(
+        seen = ScalingObservation(
             counted.desired,
             counted.ready,
             counted.busy,
@@ -163,7 +163,12 @@ class Scaling:
         await self._take(standing, memory, seen, decision, now)
 
     async def _take(
-        self, standing: Standing, memory: Memory, seen: ScaleSeen, decision: Decision, now: datetime
+        self,
+        standing: Standing,
+        memory: Memory,
+        seen: ScalingObservation,
+        decision: ScalingDecision,
+        now: datetime,
     ) -> None:
         """Nothing is written where only what need not be durable changed."""
         saved, before = standing.saved, standing.saved.body
@@ -201,19 +206,19 @@ class Scaling:
     async def _start_up(self, target: ScalableTarget) -> float | None:
         prefix = f"{record_name(target.endpoint, target.variant, target.dimension)}/"
         done = await self.store.run(lambda tx: activities.find(tx, prefix))
-        return scaling_observation.start_up(record.activity for record in done[:100])
+        return scaling_observation.start_up_seconds(record.activity for record in done[:100])
 
-    async def _alarms(self, found: dict[str, list[Alarm]], now: datetime) -> dict[str, tuple[AlarmSeen, ...]]:
+    async def _alarms(self, found: dict[str, list[Alarm]], now: datetime) -> dict[str, tuple[PolicyAlarm, ...]]:
         return {name: tuple([await self._alarm(alarm, now) for alarm in alarms]) for name, alarms in found.items()}
 
-    async def _alarm(self, alarm: Alarm, now: datetime) -> AlarmSeen:
+    async def _alarm(self, alarm: Alarm, now: datetime) -> PolicyAlarm:
         """Its metric is read where its state calls for something."""
         value = None
         if alarm.state is AlarmState.ALARM:
             read = await points(self.metrics, alarm, now)
             value = next((point.value for point in reversed(read) if point is not None), None)
         since = alarm.state_changed_at or alarm.configured_at
-        return AlarmSeen(alarm.name, alarm.state, since, alarm.threshold, value, alarm.period)
+        return PolicyAlarm(alarm.name, alarm.state, since, alarm.threshold, value, alarm.period)
 
     async def _load(
         self,
@@ -223,14 +228,14 @@ class Scaling:
         memory: Memory,
         backlogs: dict[str, Backlog],
         now: datetime,
-    ) -> Load | None:
+    ) -> VariantLoad | None:
         """None where no fast policy asks, or not every fleet could be looked at."""
-        if not any(isinstance(policy, Fast) for policy in policies_of(scalable)):
+        if not any(isinstance(policy, FastPolicy) for policy in policies_of(scalable)):
             return None
         target = scalable.target
         if scaling_observation.is_queued(endpoint, target.variant):
-            return Load(float(backlogs.get(endpoint.name, Backlog()).size))
-        hand = scaling_observation.in_hand(endpoint, target.variant, observed)
+            return VariantLoad(float(backlogs.get(endpoint.name, Backlog()).size))
+        hand = scaling_observation.count_in_flight(endpoint, target.variant, observed)
         before, memory.hand = memory.hand, None if hand is None else (now, hand.requests)
         if hand is None:
             return None
@@ -238,7 +243,7 @@ class Scaling:
         if before is not None and now - before[0] < 2 * SECOND:
             answered, service_time = await self._served(target, now)
             arrivals = max(0.0, answered + hand.requests - before[1])
-        return Load(float(hand.requests), hand.queue_time, arrivals, service_time)
+        return VariantLoad(float(hand.requests), hand.queue_time, arrivals, service_time)
 
     async def _served(self, target: ScalableTarget, now: datetime) -> tuple[float, float | None]:
         """Requests that were answered in the last second, and the seconds that one takes where none waits: the least
@@ -258,9 +263,9 @@ class Scaling:
         ]
         return answered.total if answered is not None else 0.0, min(means, default=None)
 
-    async def _history(self, scalable: Scalable, memory: Memory, now: datetime) -> tuple[Rate, ...]:
+    async def _history(self, scalable: Scalable, memory: Memory, now: datetime) -> tuple[RateSample, ...]:
         """Read again once a span is over."""
-        seasons = [policy.season for policy in policies_of(scalable) if isinstance(policy, Forecast)]
+        seasons = [policy.season for policy in policies_of(scalable) if isinstance(policy, ForecastPolicy)]
         if not seasons:
             return ()
         end = int(now.timestamp()) // SPAN * SPAN
@@ -271,7 +276,8 @@ class Scaling:
             metric = MetricId.of(SAGEMAKER, "Invocations", named)
             found = await self.metrics.read(metric, start, end, SPAN)
             memory.history = tuple(
-                Rate(datetime.fromtimestamp(at, UTC), sample.total / SPAN) for at, sample in sorted(found.items())
+                RateSample(datetime.fromtimestamp(at, UTC), sample.total / SPAN)
+                for at, sample in sorted(found.items())
             )
             memory.learned = end
         return memory.history
@@ -284,7 +290,7 @@ class Scaling:
 
 def read(tx: Tx) -> list[Standing]:
     """One read where nothing is scaled."""
-    found = scalables.every(tx)
+    found = scalables.list_all(tx)
     if not found:
         return []
     alarms = [saved.body for saved in tx.find(ALARM).items]
@@ -294,7 +300,7 @@ def read(tx: Tx) -> list[Standing]:
     for saved in found:
         record = records[saved.body.target.endpoint]
         endpoint = record.body if record is not None else None
-        standings.append(Standing(saved, endpoint, scaling_observation.listeners(saved.body, alarms)))
+        standings.append(Standing(saved, endpoint, scaling_observation.alarms_by_policy(saved.body, alarms)))
     return standings
 
 
@@ -313,7 +319,7 @@ def save(
     tx: Tx,
     saved: Saved[Scalable],
     after: Scalable,
-    decision: Decision,
+    decision: ScalingDecision,
     moved: bool,
     can: Capabilities,
     now: datetime,
@@ -327,12 +333,12 @@ def save(
         version += 1
     activities.put(tx, target, decision.activities, now)
     if moved:
-        count = scaling_observation.change(target.dimension, decision.desired)
+        count = scaling_observation.variant_change(target.dimension, decision.desired)
         autoscale(tx, target.endpoint, {target.variant: count}, decision.reason, can, now)
     return version
 
 
-def refused(tx: Tx, target: ScalableTarget, decision: Decision, why: TidegateError, now: datetime) -> None:
+def refused(tx: Tx, target: ScalableTarget, decision: ScalingDecision, why: TidegateError, now: datetime) -> None:
     """The change that was decided cannot be."""
     if (begun := decision.state.running) is not None:
         failed = replace(begun, status=ActivityStatus.FAILED, ended=now, message=why.message)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from tidegate.domain.errors import TidegateError
-from tidegate.domain.transform import JobStatus, Progress, TransformJob
+from tidegate.domain.transform import JobStatus, TransformJob, TransformProgress
 from tidegate.ports.clock import Clock
 from tidegate.ports.runners import Fleets, Runners, RunnerSeen
 from tidegate.ports.store import Stale, Store, Tx
@@ -35,7 +35,7 @@ class Starts:
 
     count: int
     since: datetime
-    progress: Progress
+    progress: TransformProgress
 
     def failure(self, seen: RunnerSeen, now: datetime, patience: float) -> str:
         """Why no other is started. A runner never runs a model, so what ends it without a result comes from outside:
@@ -46,7 +46,7 @@ class Starts:
         return f"its runner ended {self.count} times in {lasted:.0f} s without a result; see its log"
 
 
-def _done(seen: RunnerSeen) -> Progress:
+def _done(seen: RunnerSeen) -> TransformProgress:
     """What it waits for is no progress."""
     return replace(seen.progress, waiting="")
 

@@ -13,7 +13,7 @@ from tidegate.domain.observation import Event
 from tidegate.domain.rollout import Cause, Phase
 from tidegate.rollout import commands, transitions
 
-TAKEN_BACK = (*commands.FORWARD, Phase.TERMINATING)
+TAKEN_BACK = (*commands.FORWARD_PHASES, Phase.TERMINATING)
 
 
 @dataclass(frozen=True)
@@ -79,5 +79,5 @@ def _merge(loaded: Loaded, ahead: Loaded, now: datetime) -> Loaded:
     if rollout is None or turned is None or rollout.id != turned.id or rollout.phase not in TAKEN_BACK:
         return loaded
     why = (turned.reason or "").removeprefix(transitions.ROLLED_BACK).rstrip(".")
-    endpoint, events = transitions.turned_back(loaded.stored, Cause(turned.cause or Cause.ALARM), why, now)
+    endpoint, events = transitions.begin_rollback(loaded.stored, Cause(turned.cause or Cause.ALARM), why, now)
     return replace(loaded, endpoint=endpoint, events=events, turned=True)

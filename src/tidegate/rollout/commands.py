@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from tidegate.domain.alarm import Alarm
-from tidegate.domain.endpoint import Endpoint, Pause, Rollout, Scaling, Successor, Wanted
+from tidegate.domain.endpoint import CapacityUpdate, Endpoint, Pause, Rollout, Successor, VersionRequest
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.fleet import Serverless, VariantSpec
 from tidegate.domain.observation import Capabilities
-from tidegate.domain.rollout import BlueGreen, Cause, DeploymentConfig, Phase, RolloutPlan, Routing, Version
+from tidegate.domain.rollout import BlueGreen, Cause, DeploymentConfig, Phase, RolloutPlan, TrafficRouting, Version
 from tidegate.rollout import desired_state, transitions
 from tidegate.rollout.digest import digest
-from tidegate.rollout.plan import MARGIN, compile_plan
+from tidegate.rollout.plan import START_UP_MARGIN, compile_plan
 
-FORWARD = (Phase.PROVISIONING, Phase.ACTIVATING_TRAFFIC, Phase.BAKING)
+FORWARD_PHASES = (Phase.PROVISIONING, Phase.ACTIVATING_TRAFFIC, Phase.BAKING)
 """The phases before the point of no return."""
 
 PAUSED, PROMOTED = "Paused", "Promoted"
@@ -26,7 +26,7 @@ PAUSED, PROMOTED = "Paused", "Promoted"
 
 
 @dataclass(frozen=True)
-class Change:
+class VariantChange:
     """New desired weight or instance count of one variant, or what a serverless one may take; None leaves it."""
 
     weight: float | None = None
@@ -37,7 +37,7 @@ class Change:
 
 def begin(
     endpoint: Endpoint,
-    wish: Wanted,
+    wish: VersionRequest,
     *,
     rollout_id: str,
     can: Capabilities,
@@ -46,18 +46,18 @@ def begin(
 ) -> Endpoint:
     """Starts the first version or an update. The version is given the next generation, whatever it carries.
     ``override`` lets a version through that an alarm turned down before."""
-    _alive(endpoint)
+    _require_usable(endpoint)
     if endpoint.rollout is not None or endpoint.scaling is not None:
         raise Conflict(
             f"endpoint {endpoint.name} is being updated; wait until it is done, or supersede the update"
         )
-    endpoint, wish, plan = _prepared(endpoint, wish, can, override)
-    return transitions.started(endpoint, wish, plan, rollout_id, now)
+    endpoint, wish, plan = _prepare(endpoint, wish, can, override)
+    return transitions.start(endpoint, wish, plan, rollout_id, now)
 
 
 def supersede(
     endpoint: Endpoint,
-    wish: Wanted,
+    wish: VersionRequest,
     *,
     rollout_id: str,
     can: Capabilities,
@@ -68,17 +68,17 @@ def supersede(
     rollout = endpoint.rollout
     if rollout is None:
         return begin(endpoint, wish, rollout_id=rollout_id, can=can, now=now, override=override)
-    _alive(endpoint)
+    _require_usable(endpoint)
     if rollout.old is None:
         raise Conflict(
             f"endpoint {endpoint.name} is being created and has nothing to go back to; delete it instead"
         )
     if rollout.phase is Phase.TERMINATING:
         raise Conflict(f"the update of {endpoint.name} has passed and is about to end; begin again when it has")
-    endpoint, wish, plan = _prepared(endpoint, wish, can, override)
+    endpoint, wish, plan = _prepare(endpoint, wish, can, override)
     successor = Successor(rollout_id, wish, plan)
-    if rollout.phase in FORWARD:
-        endpoint, _ = transitions.turned_back(
+    if rollout.phase in FORWARD_PHASES:
+        endpoint, _ = transitions.begin_rollback(
             endpoint, Cause.SUPERSEDED, f"superseded by {wish.version.config_name}", now
         )
         assert endpoint.rollout is not None
@@ -88,40 +88,40 @@ def supersede(
 
 def pause(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
     """Stops every clock of the rollout; alarms still turn it back."""
-    rollout = _forward(endpoint, "paused")
+    rollout = _require_forward(endpoint, "paused")
     if rollout.pause is not None:
         raise Conflict(f"the rollout of {endpoint.name} is already paused, by {rollout.pause.by}")
-    rollout = transitions.noted(rollout, PAUSED, True, by, now)
+    rollout = transitions.set_condition(rollout, PAUSED, True, by, now)
     return replace(endpoint, rollout=replace(rollout, pause=Pause(now, by)))
 
 
 def resume(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
     """Goes on where it was paused; the time in between counts against no deadline."""
-    rollout = _forward(endpoint, "resumed")
+    rollout = _require_forward(endpoint, "resumed")
     if rollout.pause is None:
         raise Conflict(f"the rollout of {endpoint.name} is not paused")
-    return replace(endpoint, rollout=_resumed(rollout, by, now))
+    return replace(endpoint, rollout=_clear_pause(rollout, by, now))
 
 
 def abort(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
     """All traffic back to the version before; a first creation ends as failed."""
-    rollout = _running(endpoint)
+    rollout = _require_rollout(endpoint)
     if rollout.phase is Phase.ROLLING_BACK:
         if rollout.successor is None:
             return endpoint
         return replace(endpoint, rollout=replace(rollout, successor=None))
-    rollout = _forward(endpoint, "aborted")
-    aborted, _ = transitions.turned_back(endpoint, Cause.ABORTED, f"aborted by {by or 'a person'}", now)
+    rollout = _require_forward(endpoint, "aborted")
+    aborted, _ = transitions.begin_rollback(endpoint, Cause.ABORTED, f"aborted by {by or 'a person'}", now)
     return aborted
 
 
 def promote(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
     """Skips the bakes that remain, and goes on if it was paused. Each stage still needs its capacity, its share
     seen in force and no alarm."""
-    rollout = _forward(endpoint, "promoted")
+    rollout = _require_forward(endpoint, "promoted")
     if rollout.pause is not None:
-        rollout = _resumed(rollout, by, now)
-    rollout = transitions.noted(rollout, PROMOTED, True, by, now)
+        rollout = _clear_pause(rollout, by, now)
+    rollout = transitions.set_condition(rollout, PROMOTED, True, by, now)
     return replace(endpoint, rollout=replace(rollout, promote=True))
 
 
@@ -141,13 +141,13 @@ def retry(
         raise Conflict(
             f"the last rollout of endpoint {endpoint.name} was not rolled back; there is nothing to retry"
         )
-    wish = Wanted(last.new, last.deployment, now, guards=guards)
+    wish = VersionRequest(last.new, last.deployment, now, guards=guards)
     return begin(endpoint, wish, rollout_id=rollout_id, can=can, now=now, override=override)
 
 
-def scale(endpoint: Endpoint, changes: Mapping[str, Change], now: datetime) -> Endpoint:
+def scale(endpoint: Endpoint, changes: Mapping[str, VariantChange], now: datetime) -> Endpoint:
     """New weights and counts in place, on both sides of a rollout. Weight follows once capacity is ready."""
-    _alive(endpoint)
+    _require_usable(endpoint)
     rollout, serving = endpoint.rollout, endpoint.serving
     known = {v.name for version in _versions(endpoint) for v in version.variants}
     if unknown := [name for name in changes if name not in known]:
@@ -156,18 +156,18 @@ def scale(endpoint: Endpoint, changes: Mapping[str, Change], now: datetime) -> E
         )
     after = replace(endpoint, modified_at=now)
     if serving is not None:
-        after = replace(after, serving=_changed(serving, changes))
+        after = replace(after, serving=_apply_changes(serving, changes))
     if endpoint.mixed is not None:
-        version = _changed(endpoint.mixed.version, changes)
+        version = _apply_changes(endpoint.mixed.version, changes)
         after = replace(after, mixed=replace(endpoint.mixed, version=version))
     if rollout is not None:
-        old = _changed(rollout.old, changes) if rollout.old else None
-        after = replace(after, rollout=replace(rollout, old=old, new=_changed(rollout.new, changes)))
+        old = _apply_changes(rollout.old, changes) if rollout.old else None
+        after = replace(after, rollout=replace(rollout, old=old, new=_apply_changes(rollout.new, changes)))
     elif serving is not None:
         before = endpoint.scaling.before if endpoint.scaling and not endpoint.scaling.undoing else serving
-        timeout = max(v.download_timeout + v.startup_timeout for v in serving.variants) + MARGIN
-        after = replace(after, scaling=Scaling(before, now, now + timedelta(seconds=timeout)), clock=None)
-    return desired_state.fenced(endpoint, after)
+        timeout = max(v.download_timeout + v.startup_timeout for v in serving.variants) + START_UP_MARGIN
+        after = replace(after, scaling=CapacityUpdate(before, now, now + timedelta(seconds=timeout)), clock=None)
+    return desired_state.raise_fence(endpoint, after)
 
 
 def delete(endpoint: Endpoint, now: datetime, force: bool = False) -> Endpoint:
@@ -183,24 +183,24 @@ def delete(endpoint: Endpoint, now: datetime, force: bool = False) -> Endpoint:
             endpoint.rollout, phase=Phase.FAILED, cause=Cause.ABORTED, reason=reason, ended_at=now, successor=None
         )
     gone = replace(endpoint, deleting=True, rollout=None, scaling=None, last=last, modified_at=now)
-    return desired_state.fenced(endpoint, gone)
+    return desired_state.raise_fence(endpoint, gone)
 
 
-def _alive(endpoint: Endpoint) -> None:
+def _require_usable(endpoint: Endpoint) -> None:
     if endpoint.deleting:
         raise Conflict(f"endpoint {endpoint.name} is being deleted")
     if endpoint.failed:
         raise Conflict(f"endpoint {endpoint.name} could not be created and can only be deleted")
 
 
-def _running(endpoint: Endpoint) -> Rollout:
+def _require_rollout(endpoint: Endpoint) -> Rollout:
     if endpoint.rollout is None:
         raise Conflict(f"endpoint {endpoint.name} has no rollout under way")
     return endpoint.rollout
 
 
-def _forward(endpoint: Endpoint, what: str) -> Rollout:
-    rollout = _running(endpoint)
+def _require_forward(endpoint: Endpoint, what: str) -> Rollout:
+    rollout = _require_rollout(endpoint)
     if rollout.phase is Phase.ROLLING_BACK:
         raise Conflict(f"the rollout of {endpoint.name} is already going back and cannot be {what}")
     if rollout.phase is Phase.TERMINATING:
@@ -208,9 +208,9 @@ def _forward(endpoint: Endpoint, what: str) -> Rollout:
     return rollout
 
 
-def _prepared(
-    endpoint: Endpoint, wish: Wanted, can: Capabilities, override: bool
-) -> tuple[Endpoint, Wanted, RolloutPlan]:
+def _prepare(
+    endpoint: Endpoint, wish: VersionRequest, can: Capabilities, override: bool
+) -> tuple[Endpoint, VersionRequest, RolloutPlan]:
     """With the generation given out and the plan compiled. A mix is replaced in one go, whatever was asked: there
     is no whole old side that part of the traffic could stay on."""
     if not override and digest(wish.version) in endpoint.rejected:
@@ -220,17 +220,19 @@ def _prepared(
         )
     generation = endpoint.generation + 1
     version = replace(wish.version, generation=generation)
-    deployment = _in_one_go(wish.deployment) if endpoint.mixed else wish.deployment
+    deployment = _all_at_once(wish.deployment) if endpoint.mixed else wish.deployment
     plan = compile_plan(endpoint.serving, version, deployment, can)
     return replace(endpoint, generation=generation), replace(wish, version=version), plan
 
 
-def _in_one_go(deployment: DeploymentConfig) -> DeploymentConfig:
+def _all_at_once(deployment: DeploymentConfig) -> DeploymentConfig:
     wait = deployment.blue_green.termination_wait if deployment.blue_green else 0
-    return replace(deployment, blue_green=BlueGreen(Routing.ALL_AT_ONCE, termination_wait=wait), rolling=None)
+    return replace(
+        deployment, blue_green=BlueGreen(TrafficRouting.ALL_AT_ONCE, termination_wait=wait), rolling=None
+    )
 
 
-def _resumed(rollout: Rollout, by: str, now: datetime) -> Rollout:
+def _clear_pause(rollout: Rollout, by: str, now: datetime) -> Rollout:
     assert rollout.pause is not None
     away = now - rollout.pause.since
 
@@ -238,7 +240,7 @@ def _resumed(rollout: Rollout, by: str, now: datetime) -> Rollout:
         return None if instant is None else instant + away
 
     return replace(
-        transitions.noted(rollout, PAUSED, False, by, now),
+        transitions.set_condition(rollout, PAUSED, False, by, now),
         pause=None,
         phase_deadline=later(rollout.phase_deadline),
         bake_until=later(rollout.bake_until),
@@ -253,15 +255,15 @@ def _versions(endpoint: Endpoint) -> list[Version]:
     return [side for side in sides if side is not None]
 
 
-def _changed(version: Version, changes: Mapping[str, Change]) -> Version:
+def _apply_changes(version: Version, changes: Mapping[str, VariantChange]) -> Version:
     variants = []
     for variant in version.variants:
-        change = changes.get(variant.name, Change())
+        change = changes.get(variant.name, VariantChange())
         weight = variant.weight if change.weight is None else change.weight
         count = variant.instance_count if change.count is None else change.count
         if weight < 0 or count < 0:
             raise Invalid(f"variant {variant.name}: weight and instance count must be 0 or more")
-        bounds = _bounds(variant, change)
+        bounds = _change_concurrency(variant, change)
         variants.append(replace(variant, weight=weight, instance_count=count, serverless=bounds))
     changed = replace(version, variants=tuple(variants))
     if not any(changed.weights.values()):
@@ -269,7 +271,7 @@ def _changed(version: Version, changes: Mapping[str, Change]) -> Version:
     return changed
 
 
-def _bounds(variant: VariantSpec, change: Change) -> Serverless | None:
+def _change_concurrency(variant: VariantSpec, change: VariantChange) -> Serverless | None:
     """Raises Invalid for a change that is of the other kind of variant."""
     now = variant.serverless
     if now is None:

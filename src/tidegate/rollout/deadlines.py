@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 from tidegate.domain.endpoint import ClockMark, Endpoint
 from tidegate.domain.observation import Event
 
-SMALLEST = 1.0
+SMALLEST_STEP = 1.0
 """Seconds; less is taken for the slow correction of a clock that runs unevenly."""
 
 
-def keep_time(endpoint: Endpoint, mark: ClockMark, now: datetime) -> tuple[Endpoint, tuple[Event, ...]]:
+def follow_clock(endpoint: Endpoint, mark: ClockMark, now: datetime) -> tuple[Endpoint, tuple[Event, ...]]:
     """The record with its deadlines by the clock as it goes now, and an event where they moved."""
     last = endpoint.clock
     if endpoint.rollout is None and endpoint.scaling is None:
@@ -26,7 +26,7 @@ def keep_time(endpoint: Endpoint, mark: ClockMark, now: datetime) -> tuple[Endpo
         # The machine was started anew: the two clocks cannot be compared, only what is left be bounded.
         return replace(bound_bake(endpoint, now), clock=mark), ()
     step = mark.ahead - last.ahead
-    if abs(step) < SMALLEST:
+    if abs(step) < SMALLEST_STEP:
         return endpoint, ()
     moved = shift_deadlines(endpoint, timedelta(seconds=step))
     text = f"the machine's clock was set by {step:+.0f} s; deadlines were moved with it"

@@ -5,26 +5,26 @@ from dataclasses import replace
 
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.fleet import FleetId, FleetSpec, Mirroring, VariantSpec
-from tidegate.domain.rollout import Phase, Stage, Version
-from tidegate.domain.traffic import WHOLE, RouteTable, table
+from tidegate.domain.rollout import Phase, RolloutStage, Version
+from tidegate.domain.traffic import WHOLE, RouteTable, build_route_table
 
-Fleets = dict[FleetId, FleetSpec]
+FleetSpecs = dict[FleetId, FleetSpec]
 
 
-def standing(rollout: Rollout) -> Stage:
+def current_stage(rollout: Rollout) -> RolloutStage:
     """The stage that the rollout holds or is on its way to."""
     if rollout.phase is Phase.TERMINATING:
-        return Stage(WHOLE, 0, WHOLE, 0)
+        return RolloutStage(WHOLE, 0, WHOLE, 0)
     if rollout.phase is Phase.ROLLING_BACK:
         if rollout.back_stage < len(rollout.back):
             return rollout.back[rollout.back_stage]
-        return Stage(0, 0, 0, WHOLE)
+        return RolloutStage(0, 0, 0, WHOLE)
     return rollout.plan.stages[rollout.stage]
 
 
-def fleets(endpoint: Endpoint) -> Fleets:
+def fleets(endpoint: Endpoint) -> FleetSpecs:
     """Every fleet that should be there, with its count. A part of 0 is no fleet at all."""
-    wanted: Fleets = {}
+    wanted: FleetSpecs = {}
     for version, part in _parts(endpoint):
         if part:
             wanted.update(_specs(endpoint.name, version, part))
@@ -37,7 +37,7 @@ def _parts(endpoint: Endpoint) -> Iterator[tuple[Version, int]]:
     rollout, mixed = endpoint.rollout, endpoint.mixed
     part = WHOLE
     if rollout:
-        stage = standing(rollout)
+        stage = current_stage(rollout)
         part = stage.old_part
         yield rollout.new, stage.new_part
     if endpoint.serving:
@@ -77,7 +77,7 @@ def new_share(endpoint: Endpoint) -> int:
     return traffic(endpoint).share_of(endpoint.rollout.new.generation) if endpoint.rollout else 0
 
 
-def content(endpoint: Endpoint, share: int) -> RouteTable:
+def build_table(endpoint: Endpoint, share: int) -> RouteTable:
     """The table, without a fence yet, that gives ``share`` to the new side and the rest to what serves now."""
     sides = []
     rest = WHOLE - share
@@ -89,24 +89,24 @@ def content(endpoint: Endpoint, share: int) -> RouteTable:
         sides.append((endpoint.mixed.version.generation, beside, endpoint.mixed.version.weights))
     if endpoint.serving and not endpoint.deleting:
         sides.append((endpoint.serving.generation, rest, endpoint.serving.weights))
-    return table(endpoint.name, 0, (side for side in sides if side[1]))
+    return build_route_table(endpoint.name, 0, (side for side in sides if side[1]))
 
 
-def same(one: RouteTable, other: RouteTable) -> bool:
+def has_same_routes(one: RouteTable, other: RouteTable) -> bool:
     """Alike but for the fence."""
     return replace(one, fence=0) == replace(other, fence=0)
 
 
 def route(endpoint: Endpoint, share: int) -> Endpoint:
     """The endpoint with this share of the new side wanted; a changed table gets the next fence."""
-    wanted = content(endpoint, share)
-    if same(wanted, traffic(endpoint)):
+    wanted = build_table(endpoint, share)
+    if has_same_routes(wanted, traffic(endpoint)):
         return endpoint
     fence = endpoint.fence + 1
     return replace(endpoint, fence=fence, traffic=replace(wanted, fence=fence))
 
 
-def fenced(before: Endpoint, after: Endpoint) -> Endpoint:
+def raise_fence(before: Endpoint, after: Endpoint) -> Endpoint:
     """A changed wish for capacity gets a fence of its own, so that an older request for it, still on its way,
     cannot undo a newer one."""
     if after.fence == before.fence and fleets(after) != fleets(before):

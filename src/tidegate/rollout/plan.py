@@ -20,15 +20,15 @@ from tidegate.domain.rollout import (
     DeploymentConfig,
     Rolling,
     RolloutPlan,
-    Routing,
+    RolloutStage,
     SizeType,
-    Stage,
+    TrafficRouting,
     Version,
     part_of,
 )
 from tidegate.domain.traffic import WHOLE
 
-MARGIN = 60
+START_UP_MARGIN = 60
 """Seconds that a batch of replicas gets beyond the download and start-up times of its variants."""
 
 
@@ -46,7 +46,7 @@ def compile_plan(
     plan = _rolling(new, rolling) if rolling else _blue_green(new, deployment.blue_green, can.whole_instances)
     plan = replace(
         plan,
-        stages=tuple(_fit(plan.stages, can)),
+        stages=tuple(_round_shares(plan.stages, can)),
         execution_timeout=_execution_timeout(plan, deployment),
         provisioning_timeout=_provisioning_timeout(old, new),
         alarms=deployment.alarms,
@@ -54,7 +54,12 @@ def compile_plan(
     )
     if old is None:
         return replace(
-            plan, stages=(Stage(WHOLE, 0),), rolling=False, execution_timeout=None, alarms=(), rollback_parts=()
+            plan,
+            stages=(RolloutStage(WHOLE, 0),),
+            rolling=False,
+            execution_timeout=None,
+            alarms=(),
+            rollback_parts=(),
         )
     if plan.rolling and deployment.rolling and deployment.rolling.rollback_batch:
         count = deployment.rolling.rollback_batch.instances(old.total_instances)
@@ -104,8 +109,8 @@ def _check_guarded(old: Version | None, new: Version, deployment: DeploymentConf
 def _blue_green(new: Version, config: BlueGreen | None, whole_instances: bool) -> RolloutPlan:
     config = config or BlueGreen()
     shares = [WHOLE]
-    if config.routing is not Routing.ALL_AT_ONCE:
-        what = "CanarySize" if config.routing is Routing.CANARY else "LinearStepSize"
+    if config.routing is not TrafficRouting.ALL_AT_ONCE:
+        what = "CanarySize" if config.routing is TrafficRouting.CANARY else "LinearStepSize"
         if config.size is None:
             raise Invalid(f"{config.routing} needs {what}")
         for variant in new.production:
@@ -119,10 +124,10 @@ def _blue_green(new: Version, config: BlueGreen | None, whole_instances: bool) -
                 )
             size = CapacitySize(SizeType.INSTANCE_COUNT, size.instances(new.total_instances))
         shares = [_share(size, 1, new), WHOLE]
-        if config.routing is Routing.LINEAR:
+        if config.routing is TrafficRouting.LINEAR:
             shares = list(_linear(size, new))
-    stages = [Stage(share, config.wait) for share in shares[:-1]]
-    return RolloutPlan(stages=(*stages, Stage(WHOLE, config.termination_wait)))
+    stages = [RolloutStage(share, config.wait) for share in shares[:-1]]
+    return RolloutPlan(stages=(*stages, RolloutStage(WHOLE, config.termination_wait)))
 
 
 def _linear(size: CapacitySize, new: Version) -> Iterator[int]:
@@ -150,7 +155,7 @@ def _rolling(new: Version, config: Rolling) -> RolloutPlan:
         raise Invalid(f"RollbackMaximumBatchSize must be 1 or more, not {config.rollback_batch.value}")
     parts = list(_parts(config.batch.instances(total), total))
     stages = [
-        Stage(share=part, bake=config.wait, new_part=part, old_part=WHOLE - before)
+        RolloutStage(share=part, bake=config.wait, new_part=part, old_part=WHOLE - before)
         for before, part in zip([0, *parts], parts, strict=False)
     ]
     return RolloutPlan(stages=tuple(stages), rolling=True)
@@ -172,7 +177,7 @@ def _check_portion(what: str, size: CapacitySize, total: int, low: int = 0) -> N
         raise Invalid(f"{what} must be {bounds} of a variant's instances, and {given} is not")
 
 
-def _fit(stages: tuple[Stage, ...], can: Capabilities) -> Iterator[Stage]:
+def _round_shares(stages: tuple[RolloutStage, ...], can: Capabilities) -> Iterator[RolloutStage]:
     """Shares rounded down to what the target can split; refused when a step would vanish by that."""
     before = 0
     for stage in stages:
@@ -198,4 +203,4 @@ def _execution_timeout(plan: RolloutPlan, deployment: DeploymentConfig) -> int |
 
 def _provisioning_timeout(old: Version | None, new: Version) -> int:
     variants = new.variants + (old.variants if old else ())
-    return int(max(v.download_timeout + v.startup_timeout for v in variants)) + MARGIN
+    return int(max(v.download_timeout + v.startup_timeout for v in variants)) + START_UP_MARGIN

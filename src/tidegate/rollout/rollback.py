@@ -6,24 +6,24 @@ from datetime import datetime, timedelta
 
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.observation import Event, Observation
-from tidegate.domain.rollout import Phase, Stage
+from tidegate.domain.rollout import Phase, RolloutStage
 from tidegate.domain.traffic import WHOLE
 from tidegate.rollout import desired_state, predicates, transitions
-from tidegate.rollout.progress import past
-from tidegate.rollout.transitions import Move
+from tidegate.rollout.progress import is_past
+from tidegate.rollout.transitions import Transition
 
 
-def rolling_back(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> Move | None:
+def roll_back(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> Transition | None:
     if rollout.back_stage == len(rollout.back):
-        return _removing(endpoint, rollout, seen, now)
+        return _remove_new_fleets(endpoint, rollout, seen, now)
     stage = rollout.back[rollout.back_stage]
     if desired_state.new_share(endpoint) > stage.share:
         if _can_carry(endpoint, rollout, seen):
-            return _shift(endpoint, rollout, stage, now)
-    elif predicates.in_force(endpoint, seen):
-        return _onward(endpoint, rollout, now)
-    if past(rollout.phase_deadline, now):
-        return transitions.rollback_failed(endpoint, _what_is_missing(endpoint, rollout, seen), now)
+            return _shift_back(endpoint, rollout, stage, now)
+    elif predicates.is_in_force(endpoint, seen):
+        return _finish_batch(endpoint, rollout, now)
+    if is_past(rollout.phase_deadline, now):
+        return transitions.fail_rollback(endpoint, _describe_failure(endpoint, rollout, seen), now)
     return None
 
 
@@ -32,11 +32,11 @@ def _can_carry(endpoint: Endpoint, rollout: Rollout, seen: Observation) -> bool:
     with a replica down is better than a new one known to be bad. What must be launched first has to be ready."""
     assert rollout.old is not None
     if rollout.back_stage == 0:
-        return seen.fleets is not None and not predicates.dead(endpoint, rollout.old, seen)
-    return predicates.ready(endpoint, rollout.old, rollout.back[rollout.back_stage].old_part, seen)
+        return seen.fleets is not None and not predicates.find_dead_variants(endpoint, rollout.old, seen)
+    return predicates.is_ready(endpoint, rollout.old, rollout.back[rollout.back_stage].old_part, seen)
 
 
-def _shift(endpoint: Endpoint, rollout: Rollout, stage: Stage, now: datetime) -> Move:
+def _shift_back(endpoint: Endpoint, rollout: Rollout, stage: RolloutStage, now: datetime) -> Transition:
     assert rollout.old is not None
     deadline = now + timedelta(seconds=rollout.plan.shift_timeout)
     shifted = replace(endpoint, rollout=replace(rollout, phase_deadline=deadline))
@@ -45,25 +45,27 @@ def _shift(endpoint: Endpoint, rollout: Rollout, stage: Stage, now: datetime) ->
     return desired_state.route(shifted, stage.share), (event,)
 
 
-def _onward(endpoint: Endpoint, rollout: Rollout, now: datetime) -> Move:
+def _finish_batch(endpoint: Endpoint, rollout: Rollout, now: datetime) -> Transition:
     following = replace(rollout, back_stage=rollout.back_stage + 1)
     plan = rollout.plan
     left = following.back_stage < len(rollout.back)
-    return transitions.entered(
+    return transitions.enter_phase(
         endpoint, following, Phase.ROLLING_BACK, plan.provisioning_timeout if left else plan.drain_timeout, now
     )
 
 
-def _removing(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> Move | None:
-    if predicates.gone(endpoint, seen):
-        return transitions.rolled_back(endpoint, now)
-    if past(rollout.phase_deadline, now):
-        ended, events = transitions.rolled_back(endpoint, now)
-        return ended, (*events, transitions.left_over(rollout))
+def _remove_new_fleets(
+    endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
+) -> Transition | None:
+    if predicates.has_only_desired_fleets(endpoint, seen):
+        return transitions.finish_rollback(endpoint, now)
+    if is_past(rollout.phase_deadline, now):
+        ended, events = transitions.finish_rollback(endpoint, now)
+        return ended, (*events, transitions.leftover_event(rollout))
     return None
 
 
-def _what_is_missing(endpoint: Endpoint, rollout: Rollout, seen: Observation) -> str:
+def _describe_failure(endpoint: Endpoint, rollout: Rollout, seen: Observation) -> str:
     assert rollout.old is not None
     name = rollout.old.config_name
     if failed := predicates.failures(endpoint, rollout.old, seen):

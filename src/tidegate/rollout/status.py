@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.fleet import FleetId, Serverless, VariantSpec
-from tidegate.domain.observation import FleetSeen, Observation
+from tidegate.domain.observation import FleetStatus, Observation
 from tidegate.domain.rollout import Phase, Version
 from tidegate.domain.traffic import WHOLE, RouteTable, split
 from tidegate.rollout import desired_state
@@ -67,7 +67,9 @@ def status(endpoint: Endpoint) -> tuple[EndpointStatus, str]:
     if endpoint.failed:
         return EndpointStatus.FAILED, endpoint.failure_reason or "the creation failed"
     if rollout is not None:
-        return EndpointStatus.CREATING if rollout.old is None else EndpointStatus.UPDATING, _why(rollout)
+        return EndpointStatus.CREATING if rollout.old is None else EndpointStatus.UPDATING, _describe_rollout(
+            rollout
+        )
     if endpoint.scaling is not None:
         if endpoint.scaling.undoing:
             return EndpointStatus.ROLLING_BACK, endpoint.failure_reason or "weights and counts are put back"
@@ -79,7 +81,7 @@ def status(endpoint: Endpoint) -> tuple[EndpointStatus, str]:
     return EndpointStatus.IN_SERVICE, endpoint.failure_reason or f"{endpoint.serving.config_name} serves"
 
 
-def _why(rollout: Rollout) -> str:
+def _describe_rollout(rollout: Rollout) -> str:
     if rollout.phase is Phase.ROLLING_BACK:
         return f"rolling back: {rollout.reason}"
     if rollout.phase is Phase.TERMINATING:
@@ -90,26 +92,26 @@ def _why(rollout: Rollout) -> str:
     return f"{rollout.phase}, {where}{held}"
 
 
-def variants(endpoint: Endpoint, seen: Observation | None) -> Variants:
+def variant_views(endpoint: Endpoint, seen: Observation | None) -> Variants:
     """Each variant of what serves and of what is pending; shadows apart."""
     rollout = endpoint.rollout
     current: list[VariantView] = []
     if endpoint.serving is not None:
         current = _views(endpoint, endpoint.serving, seen, pending=False)
     if rollout is None:
-        return Variants(_kind(current, shadow=False), shadows=_kind(current, shadow=True))
+        return Variants(_select(current, shadow=False), shadows=_select(current, shadow=True))
     pending = _views(endpoint, rollout.new, seen, pending=True)
     return Variants(
-        _kind(current, shadow=False),
-        _kind(pending, shadow=False),
+        _select(current, shadow=False),
+        _select(pending, shadow=False),
         rollout.new.config_name,
         rollout.started_at,
-        _kind(current, shadow=True),
-        _kind(pending, shadow=True),
+        _select(current, shadow=True),
+        _select(pending, shadow=True),
     )
 
 
-def _kind(views: list[VariantView], *, shadow: bool) -> tuple[VariantView, ...]:
+def _select(views: list[VariantView], *, shadow: bool) -> tuple[VariantView, ...]:
     return tuple(view for view in views if view.spec.shadow is shadow)
 
 
@@ -150,11 +152,11 @@ def _weight(table: RouteTable, id: FleetId, version: Version) -> float:
 
 
 def _statuses(
-    endpoint: Endpoint, variant: VariantSpec, asked: int, fleet: FleetSeen | None, pending: bool
+    endpoint: Endpoint, variant: VariantSpec, asked: int, fleet: FleetStatus | None, pending: bool
 ) -> list[VariantStatus]:
     rollout = endpoint.rollout
     if rollout is None:
-        return _scaling(endpoint, variant, fleet)
+        return _scaling_statuses(endpoint, variant, fleet)
     since = rollout.phase_since or rollout.started_at
     if not pending:
         leaving = rollout.phase is Phase.TERMINATING
@@ -171,16 +173,18 @@ def _statuses(
             if variant.shadow:
                 return []
             return [
-                VariantStatus("ActivatingTraffic", f"Activating traffic on {_capacity(rollout, variant)}.", since)
+                VariantStatus(
+                    "ActivatingTraffic", f"Activating traffic on {_describe_capacity(rollout, variant)}.", since
+                )
             ]
         case Phase.BAKING if not variant.shadow:
-            return [VariantStatus("Baking", _baking(rollout, variant), since)]
+            return [VariantStatus("Baking", _describe_bake(rollout, variant), since)]
         case Phase.ROLLING_BACK:
             return [VariantStatus("Deleting", f"Terminating {variant.instance_count} instance(s).", since)]
     return []
 
 
-def _scaling(endpoint: Endpoint, variant: VariantSpec, fleet: FleetSeen | None) -> list[VariantStatus]:
+def _scaling_statuses(endpoint: Endpoint, variant: VariantSpec, fleet: FleetStatus | None) -> list[VariantStatus]:
     count = variant.instance_count
     if endpoint.scaling is None or (fleet is not None and fleet.ready == count == fleet.desired):
         return []
@@ -189,7 +193,7 @@ def _scaling(endpoint: Endpoint, variant: VariantSpec, fleet: FleetSeen | None) 
     return [VariantStatus("Updating", message, endpoint.scaling.since)]
 
 
-def _capacity(rollout: Rollout, variant: VariantSpec) -> str:
+def _describe_capacity(rollout: Rollout, variant: VariantSpec) -> str:
     """``canary capacity of 1 instance(s)``: the part of the variant that the share of this stage stands for."""
     share = rollout.plan.stages[rollout.stage].share
     if share == WHOLE:
@@ -198,8 +202,8 @@ def _capacity(rollout: Rollout, variant: VariantSpec) -> str:
     return f"canary capacity of {active} instance(s)"
 
 
-def _baking(rollout: Rollout, variant: VariantSpec) -> str:
+def _describe_bake(rollout: Rollout, variant: VariantSpec) -> str:
     last = rollout.stage + 1 == len(rollout.plan.stages)
     name = "TerminationWaitInSeconds" if last else "WaitIntervalInSeconds"
     bake = rollout.plan.stages[rollout.stage].bake
-    return f"Baking for {bake} seconds ({name}) with traffic enabled on {_capacity(rollout, variant)}."
+    return f"Baking for {bake} seconds ({name}) with traffic enabled on {_describe_capacity(rollout, variant)}."

@@ -17,13 +17,21 @@ from datetime import datetime
 
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.fleet import FleetSpec
-from tidegate.domain.observation import Action, DeleteFleet, EnsureFleet, Event, FleetSeen, Observation, SetTraffic
+from tidegate.domain.observation import (
+    Action,
+    DeleteFleet,
+    EnsureFleet,
+    Event,
+    FleetStatus,
+    Observation,
+    SetTraffic,
+)
 from tidegate.domain.rollout import Phase
 from tidegate.rollout import desired_state, predicates, progress, rollback, steady_state
 
 
 @dataclass(frozen=True)
-class Decision:
+class RolloutDecision:
     """``endpoint`` None: the record is to be removed. ``actions`` are desired states, asked again until seen.
     ``wake_at`` is the next instant at which time alone could change the decision; None: never."""
 
@@ -33,78 +41,80 @@ class Decision:
     events: tuple[Event, ...]
 
 
-def step(endpoint: Endpoint, seen: Observation, now: datetime) -> Decision:
+def step(endpoint: Endpoint, seen: Observation, now: datetime) -> RolloutDecision:
     record, events = endpoint, list[Event]()
-    while (move := _move(record, seen, now)) is not None:
+    while (move := _next_transition(record, seen, now)) is not None:
         following, said = move
         events += said
         if following is None:
-            return Decision(None, (), None, tuple(events))
-        record = desired_state.fenced(record, following)
-    return Decision(record, tuple(_actions(record, seen)), _wake_at(record, now), tuple(events))
+            return RolloutDecision(None, (), None, tuple(events))
+        record = desired_state.raise_fence(record, following)
+    return RolloutDecision(record, tuple(_actions(record, seen)), _wake_at(record, now), tuple(events))
 
 
-def _move(
+def _next_transition(
     endpoint: Endpoint, seen: Observation, now: datetime
 ) -> tuple[Endpoint | None, tuple[Event, ...]] | None:
     rollout = endpoint.rollout
     # Before the record's table is asked for again over the one in force: that one may be the safer.
-    if rollout is not None and (turned := progress.taken_back(endpoint, rollout, seen, now)):
+    if rollout is not None and (turned := progress.adopt_unsaved_rollback(endpoint, rollout, seen, now)):
         return turned
-    if (renewed := steady_state.newest(endpoint, seen)) is not None:
+    if (renewed := steady_state.reassert_table(endpoint, seen)) is not None:
         return renewed, ()
     if endpoint.deleting:
-        return steady_state.deleting(endpoint, seen)
+        return steady_state.advance_deletion(endpoint, seen)
     if rollout is not None:
         match rollout.phase:
             case Phase.TERMINATING:
-                move = progress.terminating(endpoint, rollout, seen, now)
+                move = progress.terminate(endpoint, rollout, seen, now)
             case Phase.ROLLING_BACK:
-                move = rollback.rolling_back(endpoint, rollout, seen, now)
+                move = rollback.roll_back(endpoint, rollout, seen, now)
             case _:
-                move = progress.forward(endpoint, rollout, seen, now)
+                move = progress.advance(endpoint, rollout, seen, now)
         if move is not None:
             return move
-    elif endpoint.scaling is not None and (move := steady_state.scaling(endpoint, endpoint.scaling, seen, now)):
+    elif endpoint.scaling is not None and (
+        move := steady_state.advance_capacity_update(endpoint, endpoint.scaling, seen, now)
+    ):
         return move
-    reweighed = steady_state.reweighed(endpoint, seen)
+    reweighed = steady_state.apply_weights(endpoint, seen)
     return None if reweighed is None else (reweighed, ())
 
 
 def _actions(endpoint: Endpoint, seen: Observation) -> Iterator[Action]:
     """Traffic, then capacity, then what may go. While fleets are not seen nothing is asked of them."""
-    routed = predicates.in_force(endpoint, seen)
+    routed = predicates.is_in_force(endpoint, seen)
     if not routed:
         yield SetTraffic(desired_state.traffic(endpoint))
     if seen.fleets is None:
         return
     specs = desired_state.fleets(endpoint)
     shrinking = any(
-        _more(seen.fleets.get(id), spec.count) for id, spec in specs.items() if not spec.variant.shadow
+        _exceeds(seen.fleets.get(id), spec.count) for id, spec in specs.items() if not spec.variant.shadow
     )
     for id, spec in specs.items():
         found = seen.fleets.get(id)
-        if found is not None and _as_asked(found, spec):
+        if found is not None and _matches(found, spec):
             continue
         if found is not None and found.desired > spec.count and not routed:
             continue  # Nothing shrinks while another table than ours may lead to it.
-        if _rolling(endpoint) and shrinking and spec.count > (found.desired if found else 0):
+        if _is_rolling(endpoint) and shrinking and spec.count > (found.desired if found else 0):
             continue  # Rolling: a batch comes when the one it replaces has gone.
         yield EnsureFleet(spec)
-    for stray in steady_state.strays(endpoint, seen):
+    for stray in steady_state.stray_fleets(endpoint, seen):
         yield DeleteFleet(stray)
 
 
-def _rolling(endpoint: Endpoint) -> bool:
+def _is_rolling(endpoint: Endpoint) -> bool:
     return endpoint.rollout is not None and endpoint.rollout.plan.rolling
 
 
-def _as_asked(found: FleetSeen, spec: FleetSpec) -> bool:
+def _matches(found: FleetStatus, spec: FleetSpec) -> bool:
     whole = found.desired == spec.count and found.ready + found.starting >= spec.count
     return whole and (found.mirror, found.serverless) == (spec.mirror, spec.variant.serverless)
 
 
-def _more(fleet: FleetSeen | None, count: int) -> bool:
+def _exceeds(fleet: FleetStatus | None, count: int) -> bool:
     return fleet is not None and fleet.ready + fleet.starting + fleet.draining > count
 
 

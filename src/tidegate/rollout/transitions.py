@@ -4,22 +4,22 @@ what to tell; none asks whether it may."""
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from tidegate.domain.endpoint import Endpoint, Rollout, Wanted
+from tidegate.domain.endpoint import Endpoint, Rollout, VersionRequest
 from tidegate.domain.observation import Event
-from tidegate.domain.rollout import Cause, Condition, Mixed, Phase, RolloutPlan, Stage
+from tidegate.domain.rollout import Cause, Condition, MixedVersions, Phase, RolloutPlan, RolloutStage
 from tidegate.domain.traffic import WHOLE
 from tidegate.rollout import desired_state
 from tidegate.rollout.digest import digest
 
-Move = tuple[Endpoint, tuple[Event, ...]]
+Transition = tuple[Endpoint, tuple[Event, ...]]
 
 ROLLED_BACK = "Deployment rolled back: "
 """How the reason of every rollout begins that was turned back."""
-REJECTED_KEPT = 50
+MAX_REJECTED = 50
 """Digests of rejected versions that an endpoint remembers, newest last."""
 
 
-def started(endpoint: Endpoint, wish: Wanted, plan: RolloutPlan, rollout_id: str, now: datetime) -> Endpoint:
+def start(endpoint: Endpoint, wish: VersionRequest, plan: RolloutPlan, rollout_id: str, now: datetime) -> Endpoint:
     """The wish's version under way; its generation has been given out."""
     rollout = Rollout(
         id=rollout_id,
@@ -34,19 +34,21 @@ def started(endpoint: Endpoint, wish: Wanted, plan: RolloutPlan, rollout_id: str
         guards=wish.guards if plan.alarms else (),
     )
     after = replace(endpoint, rollout=rollout, deployment=wish.deployment, modified_at=now, clock=None)
-    return desired_state.fenced(endpoint, after)
+    return desired_state.raise_fence(endpoint, after)
 
 
-def entered(endpoint: Endpoint, rollout: Rollout, phase: Phase, seconds: float | None, now: datetime) -> Move:
+def enter_phase(
+    endpoint: Endpoint, rollout: Rollout, phase: Phase, seconds: float | None, now: datetime
+) -> Transition:
     """``rollout`` in another phase, which has failed ``seconds`` from now."""
     deadline = None if seconds is None else now + timedelta(seconds=seconds)
     rollout = replace(rollout, phase=phase, phase_since=now, phase_deadline=deadline)
-    return replace(endpoint, rollout=rollout), (said(endpoint, rollout),)
+    return replace(endpoint, rollout=rollout), (phase_event(endpoint, rollout),)
 
 
-def said(endpoint: Endpoint, rollout: Rollout) -> Event:
+def phase_event(endpoint: Endpoint, rollout: Rollout) -> Event:
     """The event of a phase that was entered."""
-    share = desired_state.standing(rollout).share
+    share = desired_state.current_stage(rollout).share
     data: dict[str, object] = {"rollout": rollout.id, "phase": str(rollout.phase), "share": share}
     stages = len(rollout.plan.stages)
     where = f"stage {rollout.stage + 1} of {stages}"
@@ -61,11 +63,11 @@ def said(endpoint: Endpoint, rollout: Rollout) -> Event:
         case Phase.TERMINATING:
             text = f"{rollout.new.config_name} has passed; removing what served before: no way back from here"
         case _:
-            text = _going_back(rollout)
+            text = _describe_rollback(rollout)
     return Event(f"rollout.{rollout.phase}", text, data)
 
 
-def _going_back(rollout: Rollout) -> str:
+def _describe_rollback(rollout: Rollout) -> str:
     if rollout.back_stage == 0:
         return f"going back: {rollout.reason}"
     if rollout.back_stage == len(rollout.back):
@@ -74,45 +76,45 @@ def _going_back(rollout: Rollout) -> str:
     return f"launching {rollout.old.config_name if rollout.old else ''} again, up to {part / 100:g} %"
 
 
-def turned_back(endpoint: Endpoint, cause: Cause, why: str, now: datetime) -> Move:
+def begin_rollback(endpoint: Endpoint, cause: Cause, why: str, now: datetime) -> Transition:
     """On its way back to the old version; a first version has none and fails."""
     rollout = endpoint.rollout
     assert rollout is not None
     if rollout.old is None:
-        return _creation_failed(endpoint, rollout, cause, why, now)
+        return _fail_creation(endpoint, rollout, cause, why, now)
     share = desired_state.new_share(endpoint)
     if cause is Cause.ALARM and share:
-        endpoint = _rejected(endpoint, rollout)
+        endpoint = _reject(endpoint, rollout)
     turned = replace(
         rollout,
         cause=cause,
         reason=f"{ROLLED_BACK}{why}.",
-        back=_way_back(rollout, share),
+        back=_rollback_stages(rollout, share),
         pause=None,
         bake_until=None,
     )
-    return entered(endpoint, turned, Phase.ROLLING_BACK, rollout.plan.provisioning_timeout, now)
+    return enter_phase(endpoint, turned, Phase.ROLLING_BACK, rollout.plan.provisioning_timeout, now)
 
 
-def _rejected(endpoint: Endpoint, rollout: Rollout) -> Endpoint:
+def _reject(endpoint: Endpoint, rollout: Rollout) -> Endpoint:
     """With the version's digest remembered: it took requests while an alarm went off."""
     known = digest(rollout.new)
     others = tuple(d for d in endpoint.rejected if d != known)
-    return replace(endpoint, rejected=(*others, known)[-REJECTED_KEPT:])
+    return replace(endpoint, rejected=(*others, known)[-MAX_REJECTED:])
 
 
-def _way_back(rollout: Rollout, share: int) -> tuple[Stage, ...]:
+def _rollback_stages(rollout: Rollout, share: int) -> tuple[RolloutStage, ...]:
     """First what the old side carries as it stands; then batch by batch, the new side shrinking with its share."""
     at = rollout.plan.stages[rollout.stage]
-    back = [Stage(min(share, WHOLE - at.old_part), 0, at.new_part, at.old_part)]
+    back = [RolloutStage(min(share, WHOLE - at.old_part), 0, at.new_part, at.old_part)]
     for part in rollout.plan.rollback_parts:
         if part > back[-1].old_part:
             carried = back[-1].share
-            back.append(Stage(min(carried, WHOLE - part), 0, min(at.new_part, carried), part))
+            back.append(RolloutStage(min(carried, WHOLE - part), 0, min(at.new_part, carried), part))
     return tuple(back)
 
 
-def _creation_failed(endpoint: Endpoint, rollout: Rollout, cause: Cause, why: str, now: datetime) -> Move:
+def _fail_creation(endpoint: Endpoint, rollout: Rollout, cause: Cause, why: str, now: datetime) -> Transition:
     reason = f"The creation failed: {why}."
     ended = replace(rollout, phase=Phase.FAILED, cause=cause, reason=reason, ended_at=now, pause=None)
     failed = replace(endpoint, rollout=None, last=ended, failed=True, failure_reason=reason, modified_at=now)
@@ -120,7 +122,7 @@ def _creation_failed(endpoint: Endpoint, rollout: Rollout, cause: Cause, why: st
     return desired_state.route(failed, 0), (event,)
 
 
-def succeeded(endpoint: Endpoint, now: datetime) -> Move:
+def succeed(endpoint: Endpoint, now: datetime) -> Transition:
     rollout = endpoint.rollout
     assert rollout is not None
     ended = replace(rollout, phase=Phase.SUCCEEDED, ended_at=now, phase_deadline=None, bake_until=None)
@@ -138,7 +140,7 @@ def succeeded(endpoint: Endpoint, now: datetime) -> Move:
     return after, (Event("rollout.Succeeded", f"{rollout.new.config_name} serves", {"rollout": rollout.id}),)
 
 
-def rolled_back(endpoint: Endpoint, now: datetime) -> Move:
+def finish_rollback(endpoint: Endpoint, now: datetime) -> Transition:
     """All is on the old version again; a successor starts from there."""
     rollout = endpoint.rollout
     assert rollout is not None
@@ -148,21 +150,21 @@ def rolled_back(endpoint: Endpoint, now: datetime) -> Move:
     if rollout.successor is None:
         return replace(after, failure_reason=rollout.reason), (event,)
     following = rollout.successor
-    after = started(after, following.wanted, following.plan, following.rollout_id, now)
+    after = start(after, following.wanted, following.plan, following.rollout_id, now)
     assert after.rollout is not None
-    return after, (event, said(after, after.rollout))
+    return after, (event, phase_event(after, after.rollout))
 
 
-def rollback_failed(endpoint: Endpoint, why: str, now: datetime) -> Move:
+def fail_rollback(endpoint: Endpoint, why: str, now: datetime) -> Transition:
     """What serves is a mix of both until the next update; the record keeps what it was."""
     rollout = endpoint.rollout
     assert rollout is not None
-    at = desired_state.standing(rollout)
+    at = desired_state.current_stage(rollout)
     reason = f"{rollout.reason} The rollback failed: {why}."
     share, mixed = desired_state.new_share(endpoint), endpoint.mixed
     if mixed is None or share:
         serving_part = min(at.old_part, mixed.serving_part) if mixed else at.old_part
-        mixed = Mixed(rollout.new, share, at.new_part, serving_part)
+        mixed = MixedVersions(rollout.new, share, at.new_part, serving_part)
     ended = replace(
         rollout, phase=Phase.ROLLBACK_FAILED, reason=reason, ended_at=now, phase_deadline=None, successor=None
     )
@@ -178,13 +180,13 @@ def rollback_failed(endpoint: Endpoint, why: str, now: datetime) -> Move:
     return after, (Event("rollout.RollbackFailed", reason, {"rollout": rollout.id, "cause": str(rollout.cause)}),)
 
 
-def noted(rollout: Rollout, type: str, status: bool, message: str, now: datetime) -> Rollout:
+def set_condition(rollout: Rollout, type: str, status: bool, message: str, now: datetime) -> Rollout:
     """With the condition of this type as it is now; ``message`` says who or what."""
     others = tuple(c for c in rollout.conditions if c.type != type)
     return replace(rollout, conditions=(*others, Condition(type, status, type, message, now)))
 
 
-def restart_bake(endpoint: Endpoint, rollout: Rollout, why: str, now: datetime) -> Move:
+def restart_bake(endpoint: Endpoint, rollout: Rollout, why: str, now: datetime) -> Transition:
     """The bake of this stage from its beginning."""
     bake = rollout.plan.stages[rollout.stage].bake
     restarted = replace(rollout, phase_since=now, bake_until=now + timedelta(seconds=bake))
@@ -192,7 +194,7 @@ def restart_bake(endpoint: Endpoint, rollout: Rollout, why: str, now: datetime) 
     return replace(endpoint, rollout=restarted), (event,)
 
 
-def left_over(rollout: Rollout) -> Event:
+def leftover_event(rollout: Rollout) -> Event:
     """What a retired fleet had in hand did not end in time: reported, and removed later."""
     text = f"a retired fleet was not gone within {rollout.plan.drain_timeout} s; its removal goes on"
     return Event("rollout.LeftOver", text, {"rollout": rollout.id})

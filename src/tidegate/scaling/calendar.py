@@ -4,65 +4,67 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from tidegate.domain.errors import Invalid
-from tidegate.domain.scaling import Calendar, Peak
-from tidegate.scaling.schedule import Schedule, of_peak
+from tidegate.domain.scaling import CalendarPeak, CalendarPolicy
+from tidegate.scaling.schedule import Schedule, parse_peak
 
-START_UP = 120.0
+DEFAULT_START_UP = 120.0
 """Seconds that are allowed for a model that was never started yet."""
 
 EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 """Where rates of peaks count from."""
 
 
-def times(peak: Peak) -> Schedule:
+def peak_schedule(peak: CalendarPeak) -> Schedule:
     """When it starts. Raises Invalid."""
-    return of_peak(peak.starts, peak.timezone, peak.holidays)
+    return parse_peak(peak.starts, peak.timezone, peak.holidays)
 
 
-def lead(start_up: float | None, margin: float) -> timedelta:
+def lead_time(start_up: float | None, margin: float) -> timedelta:
     """How long before it is needed a count is asked for."""
-    return timedelta(seconds=(START_UP if start_up is None else start_up) + margin)
+    return timedelta(seconds=(DEFAULT_START_UP if start_up is None else start_up) + margin)
 
 
-def count(calendar: Calendar, start_up: float | None, now: datetime) -> tuple[int, str] | None:
+def count(calendar: CalendarPolicy, start_up: float | None, now: datetime) -> tuple[int, str] | None:
     """The most that a peak which is on or about to be needs, and what to call it; None between peaks."""
-    ahead = lead(start_up, calendar.margin)
-    on = [(peak.count, _called(peak)) for peak in calendar.peaks if _begin(peak, ahead, now) is not None]
+    ahead = lead_time(start_up, calendar.margin)
+    on = [
+        (peak.count, _peak_label(peak)) for peak in calendar.peaks if _current_start(peak, ahead, now) is not None
+    ]
     return max(on, default=None)
 
 
-def next_change(calendar: Calendar, start_up: float | None, now: datetime) -> datetime | None:
+def next_change(calendar: CalendarPolicy, start_up: float | None, now: datetime) -> datetime | None:
     """When ``count`` may be another."""
-    ahead = lead(start_up, calendar.margin)
+    ahead = lead_time(start_up, calendar.margin)
     instants = []
     for peak in calendar.peaks:
-        begin = _begin(peak, ahead, now)
+        begin = _current_start(peak, ahead, now)
         if begin is not None:
             instants.append(begin + timedelta(seconds=peak.lasts))
-        following = _known(peak).after(now + ahead, EPOCH)
+        following = _lenient_schedule(peak).after(now + ahead, EPOCH)
         if following is not None:
             instants.append(following - ahead)
     return min((instant for instant in instants if instant > now), default=None)
 
 
-def _begin(peak: Peak, ahead: timedelta, now: datetime) -> datetime | None:
+def _current_start(peak: CalendarPeak, ahead: timedelta, now: datetime) -> datetime | None:
     """The start of the peak that counts now: it has not ended, and at most ``ahead`` is left until it begins."""
-    begin = _known(peak).after(now - timedelta(seconds=peak.lasts), EPOCH)
+    begin = _lenient_schedule(peak).after(now - timedelta(seconds=peak.lasts), EPOCH)
     return begin if begin is not None and begin <= now + ahead else None
 
 
-def _known(peak: Peak) -> Schedule:
+def _lenient_schedule(peak: CalendarPeak) -> Schedule:
     """A peak was checked when it was asked for. Where its holidays are not known any more, as in a controller that is
     started without the package of them, Monday to Friday are worked: a peak a day off is better than none."""
     try:
-        return times(peak)
+        return peak_schedule(peak)
     except Invalid:
-        return times(replace(peak, holidays=""))
+        return peak_schedule(replace(peak, holidays=""))
 
 
-def _called(peak: Peak) -> str:
+def _peak_label(peak: CalendarPeak) -> str:
     try:
-        times(peak)
+        peak_schedule(peak)
     except Invalid as error:
         return f"{peak.name} (Monday to Friday are worked: {error.message})"
     return peak.name

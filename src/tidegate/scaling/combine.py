@@ -11,125 +11,141 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tidegate.domain.scaling import (
-    Calendar,
-    Fast,
-    Forecast,
+    CalendarPolicy,
+    FastPolicy,
+    ForecastPolicy,
     NotScaled,
-    Policy,
     ScalableTarget,
     ScalerState,
-    ScaleSeen,
+    ScalingObservation,
+    ScalingPolicy,
     StepScaling,
     TargetTracking,
 )
 from tidegate.scaling import calendar, forecast, reactive, stepping, tracking
-from tidegate.scaling.proposals import Ask, Refusal, due
+from tidegate.scaling.proposals import CountProposal, RefusedProposal, is_due
 
 
 @dataclass(frozen=True)
-class Choice:
+class CombinedProposal:
     """``ask`` None: nothing asks for another count. ``state`` remembers what was looked at."""
 
     state: ScalerState
-    ask: Ask | None
-    refusal: Refusal | None = None
+    ask: CountProposal | None
+    refusal: RefusedProposal | None = None
 
 
-def chosen(
-    target: ScalableTarget, policies: Sequence[Policy], state: ScalerState, seen: ScaleSeen, now: datetime
-) -> Choice:
-    alarmed = _alarmed(policies, state, seen, now) if state.running is None else None
+def combine_policies(
+    target: ScalableTarget,
+    policies: Sequence[ScalingPolicy],
+    state: ScalerState,
+    seen: ScalingObservation,
+    now: datetime,
+) -> CombinedProposal:
+    alarmed = _alarm_proposal(policies, state, seen, now) if state.running is None else None
     memory = {
-        p.name: reactive.remembered(p, state.fast.get(p.name), seen, now) for p in policies if isinstance(p, Fast)
+        p.name: reactive.update_memory(p, state.fast.get(p.name), seen, now)
+        for p in policies
+        if isinstance(p, FastPolicy)
     }
     known = {name: m for name, m in memory.items() if m is not None}
-    state = replace(state, fast=known, fired=_fired(policies, state, seen, now))
+    state = replace(state, fast=known, fired=_record_fired(policies, state, seen, now))
     held = any(isinstance(policy, TargetTracking | StepScaling) for policy in policies)
-    ask = alarmed if isinstance(alarmed, Ask) else None
+    ask = alarmed if isinstance(alarmed, CountProposal) else None
     if ask is None and held:
-        ask = Ask(seen.desired, "")
-    for own in _own(target, policies, state, seen, now):
+        ask = CountProposal(seen.desired, "")
+    for own in _native_proposals(target, policies, state, seen, now):
         if ask is None or own.count > ask.count:
             ask = own
     if ask is None or ask.count == seen.desired:
-        return Choice(state, None, alarmed if isinstance(alarmed, Refusal) else None)
-    return Choice(state, ask, _at_bound(target, ask, seen))
+        return CombinedProposal(state, None, alarmed if isinstance(alarmed, RefusedProposal) else None)
+    return CombinedProposal(state, ask, _bound_refusal(target, ask, seen))
 
 
-def grown(policies: Sequence[Policy], state: ScalerState, now: datetime) -> ScalerState:
+def record_scale_out(policies: Sequence[ScalingPolicy], state: ScalerState, now: datetime) -> ScalerState:
     """After a scale-out the fast rules wait a moment."""
-    names = {policy.name for policy in policies if isinstance(policy, Fast)}
+    names = {policy.name for policy in policies if isinstance(policy, FastPolicy)}
     memory = {name: replace(known, grown_at=now) if name in names else known for name, known in state.fast.items()}
     return replace(state, fast=memory)
 
 
-def _alarmed(
-    policies: Sequence[Policy], state: ScalerState, seen: ScaleSeen, now: datetime
-) -> Ask | Refusal | None:
+def _alarm_proposal(
+    policies: Sequence[ScalingPolicy], state: ScalerState, seen: ScalingObservation, now: datetime
+) -> CountProposal | RefusedProposal | None:
     tracks = [policy for policy in policies if isinstance(policy, TargetTracking)]
-    steps = [stepping.ask(policy, state, seen, now) for policy in policies if isinstance(policy, StepScaling)]
-    asks = [ask for ask in (*(tracking.out(p, state, seen, now) for p in tracks), *steps) if ask is not None]
+    steps = [stepping.propose(policy, state, seen, now) for policy in policies if isinstance(policy, StepScaling)]
+    asks = [
+        ask
+        for ask in (*(tracking.propose_scale_out(p, state, seen, now) for p in tracks), *steps)
+        if ask is not None
+    ]
     if more := [ask for ask in asks if ask.count > seen.desired]:
         return max(more, key=lambda ask: ask.count)
-    fewer: list[Ask] = [ask for ask in asks if ask.count < seen.desired]
-    agreed = _agreed([policy for policy in tracks if not policy.disable_scale_in], state, seen, now)
-    if isinstance(agreed, Ask):
+    fewer: list[CountProposal] = [ask for ask in asks if ask.count < seen.desired]
+    agreed = _agreed_scale_in([policy for policy in tracks if not policy.disable_scale_in], state, seen, now)
+    if isinstance(agreed, CountProposal):
         fewer.append(agreed)
     if fewer:
         return max(fewer, key=lambda ask: ask.count)
     return agreed
 
 
-def _agreed(
-    tracks: Sequence[TargetTracking], state: ScalerState, seen: ScaleSeen, now: datetime
-) -> Ask | Refusal | None:
+def _agreed_scale_in(
+    tracks: Sequence[TargetTracking], state: ScalerState, seen: ScalingObservation, now: datetime
+) -> CountProposal | RefusedProposal | None:
     """Scaling in by target tracking: one acts, and all agree."""
-    if not any(tracking.acts_in(policy, state, seen, now) for policy in tracks):
+    if not any(tracking.is_scale_in_due(policy, state, seen, now) for policy in tracks):
         return None
-    votes = [tracking.into(policy, state, seen, now) for policy in tracks]
-    refusal = next((vote for vote in votes if isinstance(vote, Refusal)), None)
-    asks = [vote for vote in votes if isinstance(vote, Ask)]
+    votes = [tracking.propose_scale_in(policy, state, seen, now) for policy in tracks]
+    refusal = next((vote for vote in votes if isinstance(vote, RefusedProposal)), None)
+    asks = [vote for vote in votes if isinstance(vote, CountProposal)]
     if refusal is not None and len(asks) + 1 >= len(votes):
         return refusal
     return max(asks, key=lambda ask: ask.count) if len(asks) == len(votes) else None
 
 
-def _own(
-    target: ScalableTarget, policies: Sequence[Policy], state: ScalerState, seen: ScaleSeen, now: datetime
-) -> Iterator[Ask]:
+def _native_proposals(
+    target: ScalableTarget,
+    policies: Sequence[ScalingPolicy],
+    state: ScalerState,
+    seen: ScalingObservation,
+    now: datetime,
+) -> Iterator[CountProposal]:
     idle = state.running is None
     for policy in policies:
         match policy:
-            case Fast():
+            case FastPolicy():
                 memory = state.fast.get(policy.name)
                 level = f"load of {memory.level:.1f} instance(s)" if memory else "load"
-                yield Ask(
+                yield CountProposal(
                     reactive.count(policy, memory, seen, now, idle), f"{level} triggered policy {policy.name}"
                 )
-            case Calendar():
+            case CalendarPolicy():
                 peak = calendar.count(policy, seen.start_up, now)
                 if peak is None:
-                    yield Ask(target.minimum, f"no peak is near by policy {policy.name}")
+                    yield CountProposal(target.minimum, f"no peak is near by policy {policy.name}")
                 else:
-                    yield Ask(peak[0], f"peak {peak[1]} of policy {policy.name}")
-            case Forecast():
+                    yield CountProposal(peak[0], f"peak {peak[1]} of policy {policy.name}")
+            case ForecastPolicy():
                 needed = forecast.count(policy, seen.history, seen.start_up, now)
                 if needed is not None:
-                    yield Ask(max(needed, target.minimum), f"forecast of policy {policy.name}")
+                    yield CountProposal(max(needed, target.minimum), f"forecast of policy {policy.name}")
 
 
-def _fired(policies: Sequence[Policy], state: ScalerState, seen: ScaleSeen, now: datetime) -> dict[str, datetime]:
+def _record_fired(
+    policies: Sequence[ScalingPolicy], state: ScalerState, seen: ScalingObservation, now: datetime
+) -> dict[str, datetime]:
     """Memory of the alarms that act now; those of policies that are gone are forgotten."""
     heard = [alarm for policy in policies for alarm in seen.alarms.get(policy.name, ())]
     before = {alarm.name: state.fired[alarm.name] for alarm in heard if alarm.name in state.fired}
-    return before | {alarm.name: now for alarm in heard if due(alarm, state, now)}
+    return before | {alarm.name: now for alarm in heard if is_due(alarm, state, now)}
 
 
-def _at_bound(target: ScalableTarget, ask: Ask, seen: ScaleSeen) -> Refusal | None:
+def _bound_refusal(target: ScalableTarget, ask: CountProposal, seen: ScalingObservation) -> RefusedProposal | None:
     if ask.cooldown is None:
         return None
     if ask.count > seen.desired >= target.maximum:
-        return Refusal(NotScaled.AT_MAXIMUM, ask.cause)
+        return RefusedProposal(NotScaled.AT_MAXIMUM, ask.cause)
     if ask.count < seen.desired <= target.minimum:
-        return Refusal(NotScaled.AT_MINIMUM, ask.cause)
+        return RefusedProposal(NotScaled.AT_MINIMUM, ask.cause)
     return None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
 from tidegate.domain.errors import Invalid
-from tidegate.scaling.working_days import Works, monday_to_friday
+from tidegate.scaling.working_days import IsWorkingDay, monday_to_friday
 
 MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
@@ -38,11 +38,11 @@ class Cron:
     special: tuple[str, ...] = ()
 
     @property
-    def by_working_days(self) -> bool:
+    def uses_working_days(self) -> bool:
         """Whether it matters which days are worked."""
         return any(text.endswith("W") for text in self.special)
 
-    def on(self, day: date, works: Works) -> bool:
+    def on(self, day: date, works: IsWorkingDay) -> bool:
         """Whether it comes on this day, whatever the time; ``works`` says which days are working days."""
         if day.month not in self.months or day.year not in self.years:
             return False
@@ -51,7 +51,7 @@ class Cron:
         assert self.weekdays is not None
         return _weekday(day) in self.weekdays or any(_is_weekday(text, day) for text in self.special)
 
-    def times(self, start: datetime, works: Works = monday_to_friday) -> Iterator[datetime]:
+    def times(self, start: datetime, works: IsWorkingDay = monday_to_friday) -> Iterator[datetime]:
         """Times without a zone from about ``start`` on, in order; the first ones may be up to an hour before it."""
         day, last = start.date(), min(start.year + HORIZON, LAST_YEAR)
         earliest = max(0, start.hour - 1)
@@ -77,20 +77,22 @@ def parse(text: str) -> Cron:
     if (day == "?") == (weekday == "?"):
         raise Invalid(f"{whole}: one of day-of-month and day-of-week must be ?, and not both")
     by_date = day != "?"
-    named, special = _days(day, whole) if by_date else _weekdays(weekday, whole)
+    named, special = _parse_days(day, whole) if by_date else _parse_weekdays(weekday, whole)
     return Cron(
         text,
-        tuple(sorted(values(minutes, "minutes", 0, 59, whole))),
-        tuple(sorted(values(hours, "hours", 0, 23, whole))),
-        values(month, "month", 1, 12, whole, MONTHS),
-        values(year, "year", FIRST_YEAR, LAST_YEAR, whole),
+        tuple(sorted(parse_field(minutes, "minutes", 0, 59, whole))),
+        tuple(sorted(parse_field(hours, "hours", 0, 23, whole))),
+        parse_field(month, "month", 1, 12, whole, MONTHS),
+        parse_field(year, "year", FIRST_YEAR, LAST_YEAR, whole),
         named if by_date else None,
         None if by_date else named,
         special,
     )
 
 
-def values(field: str, name: str, low: int, high: int, text: str, names: tuple[str, ...] = ()) -> frozenset[int]:
+def parse_field(
+    field: str, name: str, low: int, high: int, text: str, names: tuple[str, ...] = ()
+) -> frozenset[int]:
     """Of one field of ``text``, which is named when it cannot be read. Raises Invalid."""
     found: set[int] = set()
     for item in field.split(","):
@@ -98,10 +100,10 @@ def values(field: str, name: str, low: int, high: int, text: str, names: tuple[s
         if match is None:
             raise Invalid(f"{text}: {item!r} cannot be read in the field {name}")
         start, end, step = match["from"], match["to"], None if match["step"] is None else int(match["step"])
-        first = low if start == "*" else _number(start, name, low, high, text, names)
+        first = low if start == "*" else _parse_number(start, name, low, high, text, names)
         last = first
         if end is not None:
-            last = _number(end, name, low, high, text, names)
+            last = _parse_number(end, name, low, high, text, names)
         elif start == "*" or step is not None:
             last = high
         around = last < first and name != "year"
@@ -113,7 +115,7 @@ def values(field: str, name: str, low: int, high: int, text: str, names: tuple[s
     return frozenset(found)
 
 
-def _number(word: str, name: str, low: int, high: int, text: str, names: tuple[str, ...]) -> int:
+def _parse_number(word: str, name: str, low: int, high: int, text: str, names: tuple[str, ...]) -> int:
     if word in names:
         return names.index(word) + 1
     if not _NUMBER.fullmatch(word) or not low <= int(word) <= high:
@@ -121,35 +123,35 @@ def _number(word: str, name: str, low: int, high: int, text: str, names: tuple[s
     return int(word)
 
 
-def _days(field: str, text: str) -> tuple[frozenset[int], tuple[str, ...]]:
-    special = tuple(item for item in field.split(",") if item in ("L", "LW") or _near(item))
+def _parse_days(field: str, text: str) -> tuple[frozenset[int], tuple[str, ...]]:
+    special = tuple(item for item in field.split(",") if item in ("L", "LW") or _is_nearest_weekday(item))
     for item in special:
-        if _near(item):
-            _number(item[:-1], "day-of-month", 1, 31, text, ())
+        if _is_nearest_weekday(item):
+            _parse_number(item[:-1], "day-of-month", 1, 31, text, ())
     rest = [item for item in field.split(",") if item not in special]
-    return (values(",".join(rest), "day-of-month", 1, 31, text) if rest else frozenset()), special
+    return (parse_field(",".join(rest), "day-of-month", 1, 31, text) if rest else frozenset()), special
 
 
-def _near(item: str) -> bool:
+def _is_nearest_weekday(item: str) -> bool:
     return item.endswith("W") and item[:-1].isdecimal()
 
 
-def _weekdays(field: str, text: str) -> tuple[frozenset[int], tuple[str, ...]]:
+def _parse_weekdays(field: str, text: str) -> tuple[frozenset[int], tuple[str, ...]]:
     """``6L`` the last Friday, ``3#2`` the second Tuesday; ``L`` alone is Saturday."""
     special, rest = [], []
     for item in field.split(","):
         if item == "L":
             rest.append("7")
         elif item.endswith("L") and item not in WEEKDAYS:
-            special.append(f"{_number(item[:-1], 'day-of-week', 1, 7, text, WEEKDAYS)}L")
+            special.append(f"{_parse_number(item[:-1], 'day-of-week', 1, 7, text, WEEKDAYS)}L")
         elif "#" in item:
             word, _, nth = item.partition("#")
             if nth not in ("1", "2", "3", "4", "5"):
                 raise Invalid(f"{text}: {item!r}: only the first to the fifth (#1 to #5) can be named")
-            special.append(f"{_number(word, 'day-of-week', 1, 7, text, WEEKDAYS)}#{nth}")
+            special.append(f"{_parse_number(word, 'day-of-week', 1, 7, text, WEEKDAYS)}#{nth}")
         else:
             rest.append(item)
-    named = values(",".join(rest), "day-of-week", 1, 7, text, WEEKDAYS) if rest else frozenset[int]()
+    named = parse_field(",".join(rest), "day-of-week", 1, 7, text, WEEKDAYS) if rest else frozenset[int]()
     return named, tuple(special)
 
 
@@ -161,15 +163,15 @@ def _month_length(day: date) -> int:
     return calendar.monthrange(day.year, day.month)[1]
 
 
-def _is_month_day(text: str, day: date, works: Works) -> bool:
+def _is_month_day(text: str, day: date, works: IsWorkingDay) -> bool:
     length = _month_length(day)
     if text == "L":
         return day.day == length
     wanted = length if text == "LW" else int(text[:-1])
-    return wanted <= length and works(day) and day == _nearest(day.replace(day=wanted), works)
+    return wanted <= length and works(day) and day == _nearest_working_day(day.replace(day=wanted), works)
 
 
-def _nearest(day: date, works: Works) -> date | None:
+def _nearest_working_day(day: date, works: IsWorkingDay) -> date | None:
     """The working day nearest to ``day`` in the same month, of two the earlier one; None where nobody works."""
     for away in range(31):
         for near in (day - timedelta(days=away), day + timedelta(days=away)):

@@ -11,37 +11,37 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from functools import lru_cache
 
-from tidegate.domain.calendar_days import EVERY_WEEKDAY, Days
+from tidegate.domain.calendar_days import EVERY_WEEKDAY, CalendarDays
 from tidegate.domain.errors import Invalid
-from tidegate.scaling.cron import FIRST_YEAR, HORIZON, LAST_YEAR, MONTHS, values
-from tidegate.scaling.working_days import Works, monday_to_friday
+from tidegate.scaling.cron import FIRST_YEAR, HORIZON, LAST_YEAR, MONTHS, parse_field
+from tidegate.scaling.working_days import IsWorkingDay, monday_to_friday
 
 _WEEKDAYS = {"ALL": EVERY_WEEKDAY, "MON-FRI": (0, 1, 2, 3, 4), "SAT-SUN": (5, 6)}
 _WORKING = re.compile(r"WORKING(?:\+(\d{1,2}))?")
-MOST_AHEAD = 20
+MAX_DAYS_AHEAD = 20
 
 
 @dataclass(frozen=True)
-class Recurring:
+class RecurringDays:
     """Times of each of the days, sorted."""
 
-    days: Days
+    days: CalendarDays
     at: tuple[time, ...]
 
-    def times(self, start: datetime, works: Works = monday_to_friday) -> Iterator[datetime]:
+    def times(self, start: datetime, works: IsWorkingDay = monday_to_friday) -> Iterator[datetime]:
         """Times without a zone from about ``start`` on, in order; the first ones may be up to a day before it."""
         for year in range(max(FIRST_YEAR, start.year), min(start.year + HORIZON, LAST_YEAR) + 1):
-            for day in _sorted(self.days, year, works):
+            for day in _sorted_dates(self.days, year, works):
                 if day >= start.date():
                     yield from (datetime.combine(day, at) for at in self.at)
 
 
 @lru_cache(maxsize=1024)
-def _sorted(days: Days, year: int, works: Works) -> tuple[date, ...]:
+def _sorted_dates(days: CalendarDays, year: int, works: IsWorkingDay) -> tuple[date, ...]:
     return tuple(sorted(days.dates(year, works)))
 
 
-def parse(text: str) -> Recurring:
+def parse(text: str) -> RecurringDays:
     """The five fields, without ``days()`` around them. Raises Invalid with what is wrong."""
     whole, fields = f"days({text})", text.upper().split()
     if len(fields) != 5:
@@ -51,17 +51,17 @@ def parse(text: str) -> Recurring:
     if ahead is None and which not in _WEEKDAYS:
         raise Invalid(f"{whole}: {which!r} must be all, MON-FRI, SAT-SUN, working or working+N")
     before = int(ahead[1] or 0) if ahead else 0
-    if before > MOST_AHEAD:
-        raise Invalid(f"{whole}: working+{before}: at most {MOST_AHEAD} working days before")
+    if before > MAX_DAYS_AHEAD:
+        raise Invalid(f"{whole}: working+{before}: at most {MAX_DAYS_AHEAD} working days before")
     at = tuple(
         time(hour, minute)
-        for hour in sorted(values(hours, "hours", 0, 23, whole))
-        for minute in sorted(values(minutes, "minutes", 0, 59, whole))
+        for hour in sorted(parse_field(hours, "hours", 0, 23, whole))
+        for minute in sorted(parse_field(minutes, "minutes", 0, 59, whole))
     )
-    return Recurring(
-        Days(
-            _of_month(days, whole),
-            tuple(sorted(values(months, "months", 1, 12, whole, MONTHS))),
+    return RecurringDays(
+        CalendarDays(
+            _parse_days_of_month(days, whole),
+            tuple(sorted(parse_field(months, "months", 1, 12, whole, MONTHS))),
             ahead is not None,
             before,
             _WEEKDAYS.get(which, EVERY_WEEKDAY),
@@ -70,10 +70,10 @@ def parse(text: str) -> Recurring:
     )
 
 
-def _of_month(field: str, whole: str) -> tuple[int, ...]:
+def _parse_days_of_month(field: str, whole: str) -> tuple[int, ...]:
     items = field.split(",")
     if "" in items:
         raise Invalid(f"{whole}: {field!r} cannot be read in the field days-of-month")
     rest = ",".join(item for item in items if item != "L")
-    numbers = sorted(values(rest, "days-of-month", 1, 31, whole)) if rest else []
+    numbers = sorted(parse_field(rest, "days-of-month", 1, 31, whole)) if rest else []
     return (*numbers, *((-1,) if "L" in items else ()))

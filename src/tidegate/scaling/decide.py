@@ -12,23 +12,23 @@ from datetime import datetime, timedelta
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.scaling import (
     Activity,
-    Calendar,
+    CalendarPolicy,
     Cooldown,
-    Fast,
-    Forecast,
-    Policy,
+    FastPolicy,
+    ForecastPolicy,
     ScalableTarget,
     ScalerState,
-    ScaleSeen,
+    ScalingObservation,
+    ScalingPolicy,
     ScheduledAction,
 )
 from tidegate.scaling import calendar, forecast, pending_change, reactive, scheduled_actions
-from tidegate.scaling.combine import Choice, chosen, grown
-from tidegate.scaling.proposals import Ask, again, base
+from tidegate.scaling.combine import CombinedProposal, combine_policies, record_scale_out
+from tidegate.scaling.proposals import CountProposal, repeat_interval, scale_out_base
 
 
 @dataclass(frozen=True)
-class Decision:
+class ScalingDecision:
     """``desired`` differs from what was seen only when the count is to be changed now. ``target`` has new bounds
     after a scheduled action. ``activities`` are those to save: new ones, and the one that ended. ``wake_at`` is the
     next instant at which time alone could change the decision; None: never."""
@@ -43,37 +43,39 @@ class Decision:
 
 def decide(
     target: ScalableTarget,
-    policies: Sequence[Policy],
+    policies: Sequence[ScalingPolicy],
     schedules: Sequence[ScheduledAction],
     state: ScalerState,
-    seen: ScaleSeen,
+    seen: ScalingObservation,
     now: datetime,
     *,
     activity_id: str,
-) -> Decision:
+) -> ScalingDecision:
     """``activity_id`` names the activity that may begin now; one that was not used may be given again."""
-    target, state = scheduled_actions.scheduled(target, schedules, state, now)
-    state, activities = pending_change.settled(target, state, seen, now)
-    choice = Choice(state, None) if seen.busy else chosen(target, policies, state, seen, now)
+    target, state = scheduled_actions.apply_actions(target, schedules, state, now)
+    state, activities = pending_change.finish_change(target, state, seen, now)
+    choice = CombinedProposal(state, None) if seen.busy else combine_policies(target, policies, state, seen, now)
     state = choice.state
-    desired, why, ask = (seen.desired, seen.busy, None) if seen.busy else _wanted(target, choice, seen, now)
+    desired, why, ask = (seen.desired, seen.busy, None) if seen.busy else _desired_count(target, choice, seen, now)
     if desired != seen.desired:
-        state = _cooling(state, ask, desired, seen, now)
+        state = _start_cooldown(state, ask, desired, seen, now)
         if desired > seen.desired:
-            state = grown(policies, state, now)
-        state, begun = pending_change.started(target, state, seen, desired, why, activity_id, now)
+            state = record_scale_out(policies, state, now)
+        state, begun = pending_change.start_change(target, state, seen, desired, why, activity_id, now)
         activities += begun
     elif choice.refusal is not None:
-        state, told = pending_change.refused(target, state, seen, choice.refusal, activity_id, now)
+        state, told = pending_change.record_refusal(target, state, seen, choice.refusal, activity_id, now)
         activities += told
-    wake = min((t for t in _instants(target, policies, schedules, state, seen, now) if t > now), default=None)
-    return Decision(desired, why, target, state, activities, wake)
+    wake = min((t for t in _wake_times(target, policies, schedules, state, seen, now) if t > now), default=None)
+    return ScalingDecision(desired, why, target, state, activities, wake)
 
 
-def _wanted(target: ScalableTarget, choice: Choice, seen: ScaleSeen, now: datetime) -> tuple[int, str, Ask | None]:
+def _desired_count(
+    target: ScalableTarget, choice: CombinedProposal, seen: ScalingObservation, now: datetime
+) -> tuple[int, str, CountProposal | None]:
     """The count, why, and the ask behind it where that is what counts. Bounds hold whatever is suspended."""
     ask = choice.ask
-    wish = seen.desired if ask is None or _suspended(target, ask, seen) else ask.count
+    wish = seen.desired if ask is None or _is_suspended(target, ask, seen) else ask.count
     desired = min(target.maximum, max(target.minimum, wish))
     retry_at = choice.state.retry_at
     if desired > seen.desired and retry_at is not None and now < retry_at:
@@ -88,27 +90,29 @@ def _wanted(target: ScalableTarget, choice: Choice, seen: ScaleSeen, now: dateti
     return desired, ask.cause, ask
 
 
-def _suspended(target: ScalableTarget, ask: Ask, seen: ScaleSeen) -> bool:
+def _is_suspended(target: ScalableTarget, ask: CountProposal, seen: ScalingObservation) -> bool:
     held = target.suspended
     return held.scale_out if ask.count > seen.desired else held.scale_in
 
 
-def _cooling(state: ScalerState, ask: Ask | None, desired: int, seen: ScaleSeen, now: datetime) -> ScalerState:
+def _start_cooldown(
+    state: ScalerState, ask: CountProposal | None, desired: int, seen: ScalingObservation, now: datetime
+) -> ScalerState:
     """Scaling out ends the cooldown of scaling in. Within its own, the count before the first change stays the
     base."""
     if ask is None or ask.cooldown is None:
         return state
     if desired < seen.desired:
         return replace(state, into=Cooldown(ask.cooldown, seen.desired))
-    return replace(state, out=Cooldown(ask.cooldown, base(state, seen, now)), into=None)
+    return replace(state, out=Cooldown(ask.cooldown, scale_out_base(state, seen, now)), into=None)
 
 
-def _instants(
+def _wake_times(
     target: ScalableTarget,
-    policies: Sequence[Policy],
+    policies: Sequence[ScalingPolicy],
     schedules: Sequence[ScheduledAction],
     state: ScalerState,
-    seen: ScaleSeen,
+    seen: ScalingObservation,
     now: datetime,
 ) -> Iterator[datetime]:
     yield from (time for action in schedules if (time := scheduled_actions.next_time(action, now)) is not None)
@@ -118,12 +122,12 @@ def _instants(
         yield state.retry_at
     for policy in policies:
         match policy:
-            case Fast():
-                yield now + timedelta(seconds=reactive.LOOK)
-            case Forecast():
+            case FastPolicy():
+                yield now + timedelta(seconds=reactive.SAMPLE_INTERVAL)
+            case ForecastPolicy():
                 yield forecast.next_tick(now)
-            case Calendar() if (change := calendar.next_change(policy, seen.start_up, now)) is not None:
+            case CalendarPolicy() if (change := calendar.next_change(policy, seen.start_up, now)) is not None:
                 yield change
         for alarm in seen.alarms.get(policy.name, ()):
             if alarm.state is AlarmState.ALARM and alarm.name in state.fired:
-                yield state.fired[alarm.name] + again(alarm)
+                yield state.fired[alarm.name] + repeat_interval(alarm)

@@ -7,9 +7,9 @@ load is of what that says for the last hours. ``bench/forecast.py`` compares it 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from tidegate.domain.scaling import Forecast, Rate
-from tidegate.scaling.calendar import lead
-from tidegate.scaling.proposals import up
+from tidegate.domain.scaling import ForecastPolicy, RateSample
+from tidegate.scaling.calendar import lead_time
+from tidegate.scaling.proposals import round_up
 
 TICK = 60
 """Seconds: it looks again at every whole minute."""
@@ -19,7 +19,9 @@ LEAST, MOST = 0.5, 2.0
 """Of the level: today is taken to be at most so far from the earlier seasons."""
 
 
-def count(policy: Forecast, history: Sequence[Rate], start_up: float | None, now: datetime) -> int | None:
+def count(
+    policy: ForecastPolicy, history: Sequence[RateSample], start_up: float | None, now: datetime
+) -> int | None:
     """Instances for the highest rate that is expected between now and when a replica asked for now would be ready.
     None: there is not one season of history."""
     if len(history) < 2:
@@ -28,16 +30,18 @@ def count(policy: Forecast, history: Sequence[Rate], start_up: float | None, now
     season = timedelta(seconds=policy.season)
     rates = {rate.at: rate.value for rate in history}
     minute = next_tick(now) - timedelta(seconds=TICK)
-    end = minute + lead(start_up, policy.margin)
+    end = minute + lead_time(start_up, policy.margin)
     at = history[0].at + (minute - history[0].at) // span * span
     expected = []
     while at <= end:
-        if (value := naive(rates, at, season)) is not None:
+        if (value := seasonal_mean(rates, at, season)) is not None:
             expected.append(value)
         at += span
     if not expected:
         return None
-    return up(max(expected) * level(rates, history[-1].at, span, season) * policy.headroom / policy.per_instance)
+    return round_up(
+        max(expected) * current_level(rates, history[-1].at, span, season) * policy.headroom / policy.per_instance
+    )
 
 
 def next_tick(now: datetime) -> datetime:
@@ -45,15 +49,15 @@ def next_tick(now: datetime) -> datetime:
     return datetime.fromtimestamp((int(now.timestamp()) // TICK + 1) * TICK, UTC)
 
 
-def naive(rates: dict[datetime, float], at: datetime, season: timedelta) -> float | None:
+def seasonal_mean(rates: dict[datetime, float], at: datetime, season: timedelta) -> float | None:
     """The mean of the same time in the last seasons that are known."""
     known = [rates[then] for k in range(1, SEASONS + 1) if (then := at - k * season) in rates]
     return sum(known) / len(known) if known else None
 
 
-def level(rates: dict[datetime, float], last: datetime, span: timedelta, season: timedelta) -> float:
+def current_level(rates: dict[datetime, float], last: datetime, span: timedelta, season: timedelta) -> float:
     """Today's load over what the earlier seasons say, of the last hours."""
     hours = [last - n * span for n in range(max(1, RECENT // span))]
-    recent = [(rates[at], said) for at in hours if at in rates and (said := naive(rates, at, season))]
+    recent = [(rates[at], said) for at in hours if at in rates and (said := seasonal_mean(rates, at, season))]
     expected = sum(said for _, said in recent)
     return min(MOST, max(LEAST, sum(value for value, _ in recent) / expected)) if expected > 0 else 1.0

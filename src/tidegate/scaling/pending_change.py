@@ -10,38 +10,40 @@ from tidegate.domain.scaling import (
     NotScaledReason,
     ScalableTarget,
     ScalerState,
-    ScaleSeen,
+    ScalingObservation,
 )
-from tidegate.scaling.proposals import Refusal
+from tidegate.scaling.proposals import RefusedProposal
 
-PATIENCE = timedelta(seconds=60)
+RETRY_DELAY = timedelta(seconds=60)
 """After a scale-out that could not be had."""
 
 
-def settled(
-    target: ScalableTarget, state: ScalerState, seen: ScaleSeen, now: datetime
+def finish_change(
+    target: ScalableTarget, state: ScalerState, seen: ScalingObservation, now: datetime
 ) -> tuple[ScalerState, tuple[Activity, ...]]:
     """The state once the change under way has ended, and that activity as it ended. Cooldowns begin here."""
     running = state.running
     if running is None:
         return state, ()
-    status, message = _end(target, running, seen)
+    status, message = _ending(target, running, seen)
     if status is ActivityStatus.IN_PROGRESS:
         return state, ()
     ended = replace(running, status=status, message=message, ended=now)
     failed = status is ActivityStatus.FAILED and running.desired > running.before
-    retry_at = now + PATIENCE if failed else None
-    cooled = replace(state, running=None, out=_begun(state.out, now), into=_begun(state.into, now))
+    retry_at = now + RETRY_DELAY if failed else None
+    cooled = replace(
+        state, running=None, out=_start_cooldown(state.out, now), into=_start_cooldown(state.into, now)
+    )
     return replace(cooled, retry_at=retry_at), (ended,)
 
 
-def _end(target: ScalableTarget, running: Activity, seen: ScaleSeen) -> tuple[ActivityStatus, str]:
+def _ending(target: ScalableTarget, running: Activity, seen: ScalingObservation) -> tuple[ActivityStatus, str]:
     words = f"{target.dimension.words} to {running.desired}"
     if seen.failure is not None:
         return ActivityStatus.FAILED, f"Failed to set desired {words}. Reason: {seen.failure}"
     if seen.desired != running.desired:
         return ActivityStatus.OVERRIDDEN, f"The {target.dimension.words} was set to {seen.desired} meanwhile."
-    if seen.ready is None or (seen.ready != running.desired and not _enough(running, seen.ready)):
+    if seen.ready is None or (seen.ready != running.desired and not _has_enough(running, seen.ready)):
         return ActivityStatus.IN_PROGRESS, ""
     return (
         ActivityStatus.SUCCESSFUL,
@@ -49,18 +51,24 @@ def _end(target: ScalableTarget, running: Activity, seen: ScaleSeen) -> tuple[Ac
     )
 
 
-def _enough(running: Activity, ready: int) -> bool:
+def _has_enough(running: Activity, ready: int) -> bool:
     return ready >= running.desired > running.before
 
 
-def _begun(cooldown: Cooldown | None, now: datetime) -> Cooldown | None:
+def _start_cooldown(cooldown: Cooldown | None, now: datetime) -> Cooldown | None:
     if cooldown is None or cooldown.until is not None:
         return cooldown
     return replace(cooldown, until=now + timedelta(seconds=cooldown.seconds))
 
 
-def started(
-    target: ScalableTarget, state: ScalerState, seen: ScaleSeen, desired: int, cause: str, id: str, now: datetime
+def start_change(
+    target: ScalableTarget,
+    state: ScalerState,
+    seen: ScalingObservation,
+    desired: int,
+    cause: str,
+    id: str,
+    now: datetime,
 ) -> tuple[ScalerState, tuple[Activity, ...]]:
     """The state with this change under way. One that it overtakes is on record as overridden."""
     words = target.dimension.words
@@ -81,8 +89,13 @@ def started(
     return replace(state, running=activity, not_scaled=None), (*overtaken, activity)
 
 
-def refused(
-    target: ScalableTarget, state: ScalerState, seen: ScaleSeen, refusal: Refusal, id: str, now: datetime
+def record_refusal(
+    target: ScalableTarget,
+    state: ScalerState,
+    seen: ScalingObservation,
+    refusal: RefusedProposal,
+    id: str,
+    now: datetime,
 ) -> tuple[ScalerState, tuple[Activity, ...]]:
     """What an alarm asked for and cannot have is told once, until something else is."""
     reason = NotScaledReason(refusal.code, seen.desired, target.maximum, target.minimum)

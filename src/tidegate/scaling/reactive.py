@@ -12,49 +12,51 @@ import math
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from tidegate.domain.scaling import Fast, FastMemory, Load, Need, ScaleSeen
-from tidegate.scaling.proposals import up
+from tidegate.domain.scaling import CapacityNeed, FastMemory, FastPolicy, ScalingObservation, VariantLoad
+from tidegate.scaling.proposals import round_up
 
-LOOK = 0.9
+SAMPLE_INTERVAL = 0.9
 """Seconds between two looks that count: a little under one, so that a loop of a second misses none."""
-GAP = 10.0
+LONGEST_GAP = 10.0
 """Seconds without a look after which the window begins anew: what was not seen may have been a peak."""
 
-SURPRISE = 3.0
+SURPRISE_DEVIATIONS = 3.0
 TOLERANCE = 0.1
 """Of the count: a need that exceeds it by less is no reason to scale out, since one instance can take more than it
 should have."""
 
 
-def remembered(policy: Fast, before: FastMemory | None, seen: ScaleSeen, now: datetime) -> FastMemory | None:
+def update_memory(
+    policy: FastPolicy, before: FastMemory | None, seen: ScalingObservation, now: datetime
+) -> FastMemory | None:
     """The memory with this moment in it; blind, as it was. Looks that follow too soon do
     not count."""
     if seen.load is None or seen.ready is None:
         return before
     passed = None if before is None else (now - before.at).total_seconds()
-    if before is not None and passed is not None and 0.0 <= passed < LOOK:
+    if before is not None and passed is not None and 0.0 <= passed < SAMPLE_INTERVAL:
         return before
-    need = needed(policy, seen.load, seen.ready)
-    if before is None or passed is None or not 0.0 < passed <= GAP:
-        return FastMemory(now, now, need, (Need(now, need),))
-    level = before.level + (need - before.level) * _believed(policy, seen.load, before.level, need, passed)
+    need = needed_instances(policy, seen.load, seen.ready)
+    if before is None or passed is None or not 0.0 < passed <= LONGEST_GAP:
+        return FastMemory(now, now, need, (CapacityNeed(now, need),))
+    level = before.level + (need - before.level) * _smoothing_weight(policy, seen.load, before.level, need, passed)
     oldest = now - timedelta(seconds=policy.scale_in_window)
     kept = tuple(n for n in before.highs if n.at > oldest and n.instances > level)
-    return replace(before, at=now, level=level, highs=(*kept, Need(now, level)))
+    return replace(before, at=now, level=level, highs=(*kept, CapacityNeed(now, level)))
 
 
-def _believed(policy: Fast, load: Load, level: float, need: float, passed: float) -> float:
+def _smoothing_weight(policy: FastPolicy, load: VariantLoad, level: float, need: float, passed: float) -> float:
     """How much of a change counts at once: part of it, smoothly; all of a rise that chance does not explain (more
     than 3 standard deviations of a Poisson count)."""
     counted = load.in_flight if load.arrivals is None else load.arrivals
     if need > level and policy.smoothing > 0:
         usual = counted * level / need
-        if counted - usual > SURPRISE * math.sqrt(max(1.0, usual)):
+        if counted - usual > SURPRISE_DEVIATIONS * math.sqrt(max(1.0, usual)):
             return 1.0
     return 1.0 - math.exp(-passed / policy.smoothing) if policy.smoothing > 0 else 1.0
 
 
-def needed(policy: Fast, load: Load, ready: int) -> float:
+def needed_instances(policy: FastPolicy, load: VariantLoad, ready: int) -> float:
     """Instances, as a fraction."""
     if load.arrivals is None or load.service_time is None:
         return load.in_flight / policy.in_flight
@@ -64,25 +66,29 @@ def needed(policy: Fast, load: Load, ready: int) -> float:
     return busy / policy.in_flight
 
 
-def count(policy: Fast, memory: FastMemory | None, seen: ScaleSeen, now: datetime, idle: bool) -> int:
+def count(
+    policy: FastPolicy, memory: FastMemory | None, seen: ScalingObservation, now: datetime, idle: bool
+) -> int:
     """The count that it wants. ``idle``: no change is under way. Blind, what there is."""
     if memory is None or memory.at != now or seen.load is None or seen.ready is None:
         return seen.desired
-    more = _more(policy, memory, seen, now, idle)
+    more = _scale_out_count(policy, memory, seen, now, idle)
     if more > seen.desired:
         return more
-    fewer = up(max(need.instances for need in memory.highs) * (1 + policy.band))
+    fewer = round_up(max(need.instances for need in memory.highs) * (1 + policy.band))
     whole_window = (now - memory.since).total_seconds() >= policy.scale_in_window
     if policy.disable_scale_in or not idle or not whole_window:
         return seen.desired
     return min(fewer, seen.desired)
 
 
-def _more(policy: Fast, memory: FastMemory, seen: ScaleSeen, now: datetime, idle: bool) -> int:
+def _scale_out_count(
+    policy: FastPolicy, memory: FastMemory, seen: ScalingObservation, now: datetime, idle: bool
+) -> int:
     if memory.grown_at is not None and 0.0 <= (now - memory.grown_at).total_seconds() < policy.scale_out_cooldown:
         return seen.desired
     assert seen.load is not None and seen.ready is not None
-    wanted = up(memory.level) if memory.level > (1 + TOLERANCE) * seen.desired else seen.desired
+    wanted = round_up(memory.level) if memory.level > (1 + TOLERANCE) * seen.desired else seen.desired
     waits = seen.load.queue_time
     if policy.queue_time is not None and waits is not None and waits > policy.queue_time and idle:
         wanted = max(wanted, seen.desired + 1)

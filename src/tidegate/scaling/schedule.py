@@ -13,13 +13,13 @@ from zoneinfo import ZoneInfo
 from tidegate.domain.errors import Invalid
 from tidegate.scaling import cron as crons
 from tidegate.scaling import days_expression, working_days
-from tidegate.scaling.working_days import Works, monday_to_friday
+from tidegate.scaling.working_days import IsWorkingDay, monday_to_friday
 
 _FORM = re.compile(r"\s*(at|rate|cron)\((.*)\)\s*")
 _DAYS = re.compile(r"\s*days\((.*)\)\s*")
 _RATE = re.compile(r"\s*([1-9]\d{0,8})\s+(minute|hour|day)s?\s*")
 
-SPANS = tuple(timedelta(days=days) for days in (1 / 24, 1, 31, 366, 366 * crons.HORIZON))
+LOOK_BACK = tuple(timedelta(days=days) for days in (1 / 24, 1, 31, 366, 366 * crons.HORIZON))
 """How far back the last time is looked for, one after the other: most schedules come often."""
 
 
@@ -31,8 +31,8 @@ class Schedule:
     at: datetime | None = None
     every: timedelta | None = None
     cron: crons.Cron | None = None
-    days: days_expression.Recurring | None = None
-    works: Works = monday_to_friday
+    days: days_expression.RecurringDays | None = None
+    works: IsWorkingDay = monday_to_friday
 
     def after(self, instant: datetime, anchor: datetime) -> datetime | None:
         """The first time after ``instant``, in UTC; None: never again. ``anchor`` is where a rate counts from; it is
@@ -59,7 +59,7 @@ class Schedule:
         if self.at is not None:
             once = self._instant(self.at)
             return once if since < once <= until else None
-        for span in SPANS:
+        for span in LOOK_BACK:
             found = self._last_within(max(since, until - span), until)
             if found is not None or until - span <= since:
                 return found
@@ -95,18 +95,20 @@ class Schedule:
 
 @lru_cache(maxsize=1024)
 def parse(text: str, timezone: str = "UTC", holidays: str = "") -> Schedule:
-    """``holidays``: where working days are those of a country (``working_days.of``). Raises Invalid for what is none
+    """``holidays``: where working days are those of a country (``working_days.working_days_of``). Raises Invalid for what is none
     of the three forms of Amazon, for an unknown time zone, and for holidays that are not known or do not matter."""
-    zone = zone_of(timezone)
+    zone = load_zone(timezone)
     match = _FORM.fullmatch(text)
     if match is None:
         raise Invalid(f"schedule {text!r} must be at(yyyy-mm-ddThh:mm:ss), rate(n minutes) or cron(six fields)")
     form, inside = match.groups()
     cron = crons.parse(inside) if form == "cron" else None
-    if holidays and (cron is None or not cron.by_working_days):
+    if holidays and (cron is None or not cron.uses_working_days):
         raise Invalid(f"holidays {holidays!r} move LW and days such as 15W only, and {text!r} has none of them")
     if cron is not None:
-        return Schedule(zone, cron=cron, works=working_days.of(holidays) if holidays else monday_to_friday)
+        return Schedule(
+            zone, cron=cron, works=working_days.working_days_of(holidays) if holidays else monday_to_friday
+        )
     if form == "rate":
         return Schedule(zone, every=_rate(inside))
     try:
@@ -116,7 +118,7 @@ def parse(text: str, timezone: str = "UTC", holidays: str = "") -> Schedule:
 
 
 @lru_cache(maxsize=1024)
-def of_peak(text: str, timezone: str = "UTC", holidays: str = "") -> Schedule:
+def parse_peak(text: str, timezone: str = "UTC", holidays: str = "") -> Schedule:
     """As ``parse``; ``days(...)`` is understood, too."""
     match = _DAYS.fullmatch(text)
     if match is None:
@@ -124,11 +126,11 @@ def of_peak(text: str, timezone: str = "UTC", holidays: str = "") -> Schedule:
     days = days_expression.parse(match[1])
     if holidays and not days.days.working:
         raise Invalid(f"holidays {holidays!r} move working days only, and {text!r} has none of them")
-    works = working_days.of(holidays) if holidays else monday_to_friday
-    return Schedule(zone_of(timezone), days=days, works=works)
+    works = working_days.working_days_of(holidays) if holidays else monday_to_friday
+    return Schedule(load_zone(timezone), days=days, works=works)
 
 
-def zone_of(name: str) -> ZoneInfo:
+def load_zone(name: str) -> ZoneInfo:
     """Raises Invalid for one that is not known."""
     try:
         return ZoneInfo(name)

@@ -12,7 +12,7 @@ TOLERANCE = timedelta(minutes=5)
 """A clock that is set back by no more does nothing twice and takes nothing back."""
 
 
-def scheduled(
+def apply_actions(
     target: ScalableTarget, actions: Sequence[ScheduledAction], state: ScalerState, now: datetime
 ) -> tuple[ScalableTarget, ScalerState]:
     """The target after every action whose time has come since it was looked at last, in the order of their times.
@@ -20,13 +20,15 @@ def scheduled(
     gives way again. Those that come while scheduled scaling is suspended are passed over and not made up for.
 
     When the clock is set back to before something that was done, the last ones due by the new time hold again."""
-    if any(_undone(action, state, now) for action in actions):
+    if any(_was_undone(action, state, now) for action in actions):
         state = replace(state, scheduled={})
-    due = sorted((time, action.name, action) for action in actions if (time := _last(action, state, now)))
+    due = sorted(
+        (time, action.name, action) for action in actions if (time := _last_pending_time(action, state, now))
+    )
     for _, name, action in due:
         state = replace(state, scheduled={**state.scheduled, name: now})
         if not target.suspended.scheduled:
-            target = _bounded(target, action)
+            target = _set_bounds(target, action)
     return target, state
 
 
@@ -45,13 +47,13 @@ def last_time(action: ScheduledAction, since: datetime, until: datetime) -> date
     return parse(action.schedule, action.timezone).last(since, until, _anchor(action))
 
 
-def _last(action: ScheduledAction, state: ScalerState, now: datetime) -> datetime | None:
+def _last_pending_time(action: ScheduledAction, state: ScalerState, now: datetime) -> datetime | None:
     """The last time that has come and was not looked at yet."""
     looked = state.scheduled.get(action.name, action.created_at)
     return last_time(action, max(looked, action.created_at), now)
 
 
-def _undone(action: ScheduledAction, state: ScalerState, now: datetime) -> bool:
+def _was_undone(action: ScheduledAction, state: ScalerState, now: datetime) -> bool:
     """Whether it acted at a time that is still to come, by a clock that was set back since."""
     looked = state.scheduled.get(action.name)
     if looked is None or looked - now <= TOLERANCE:
@@ -67,7 +69,7 @@ def _anchor(action: ScheduledAction) -> datetime:
     return action.start - every if every is not None else action.start
 
 
-def _bounded(target: ScalableTarget, action: ScheduledAction) -> ScalableTarget:
+def _set_bounds(target: ScalableTarget, action: ScheduledAction) -> ScalableTarget:
     """Of two bounds that cross, the one that the action does not name gives way."""
     minimum = target.minimum if action.minimum is None else action.minimum
     maximum = target.maximum if action.maximum is None else action.maximum

@@ -5,28 +5,30 @@ Source: Application Auto Scaling user guide, "Step scaling policies".
 
 from datetime import datetime
 
-from tidegate.domain.scaling import Adjustment, ScalerState, ScaleSeen, Step, StepScaling
-from tidegate.scaling.proposals import Ask, base, cause, due, in_force
+from tidegate.domain.scaling import Adjustment, ScalerState, ScalingObservation, ScalingStep, StepScaling
+from tidegate.scaling.proposals import CountProposal, alarm_cause, is_cooling_down, is_due, scale_out_base
 
 
-def ask(policy: StepScaling, state: ScalerState, seen: ScaleSeen, now: datetime) -> Ask | None:
+def propose(
+    policy: StepScaling, state: ScalerState, seen: ScalingObservation, now: datetime
+) -> CountProposal | None:
     """The largest count that an alarm which acts now asks for; None where none asks for another count."""
     asks = []
     for alarm in seen.alarms.get(policy.name, ()):
-        if alarm.value is None or not due(alarm, state, now):
+        if alarm.value is None or not is_due(alarm, state, now):
             continue
-        step = step_for(policy.steps, alarm.value - alarm.threshold)
+        step = find_step(policy.steps, alarm.value - alarm.threshold)
         if step is None:
             continue
-        grown = adjusted(policy, step.adjustment, base(state, seen, now))
-        count = grown if grown > seen.desired else adjusted(policy, step.adjustment, seen.desired)
-        if grown <= seen.desired and (count > seen.desired or in_force(state.into, now)):
+        grown = adjust(policy, step.adjustment, scale_out_base(state, seen, now))
+        count = grown if grown > seen.desired else adjust(policy, step.adjustment, seen.desired)
+        if grown <= seen.desired and (count > seen.desired or is_cooling_down(state.into, now)):
             continue  # A cooldown holds it.
-        asks.append(Ask(count, cause(alarm, policy.name), policy.cooldown))
-    return max(asks, key=lambda ask: ask.count, default=None)
+        asks.append(CountProposal(count, alarm_cause(alarm, policy.name), policy.cooldown))
+    return max(asks, key=lambda ask: propose.count, default=None)
 
 
-def step_for(steps: tuple[Step, ...], breach: float) -> Step | None:
+def find_step(steps: tuple[ScalingStep, ...], breach: float) -> ScalingStep | None:
     """Over the threshold a step holds from its lower bound on up to just before its upper one; under it, from just
     above its lower bound to its upper one."""
     for step in steps:
@@ -38,20 +40,20 @@ def step_for(steps: tuple[Step, ...], breach: float) -> Step | None:
     return None
 
 
-def adjusted(policy: StepScaling, adjustment: int, count: int) -> int:
+def adjust(policy: StepScaling, adjustment: int, count: int) -> int:
     match policy.adjustment:
         case Adjustment.EXACT:
             return adjustment
         case Adjustment.CHANGE:
             return max(0, count + adjustment)
         case Adjustment.PERCENT:
-            change = percent(count, adjustment)
+            change = percent_change(count, adjustment)
             if change and policy.min_magnitude is not None and abs(change) < policy.min_magnitude:
                 change = policy.min_magnitude if change > 0 else -policy.min_magnitude
             return max(0, count + change)
 
 
-def percent(count: int, adjustment: int) -> int:
+def percent_change(count: int, adjustment: int) -> int:
     """Instances in so many percent: toward zero, but what is not nothing is at least one."""
     hundredths = count * adjustment
     whole = abs(hundredths) // 100 or bool(hundredths)

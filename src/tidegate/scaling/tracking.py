@@ -8,27 +8,35 @@ numbers are those of its ECS targets. For metrics of 10 seconds they are unknown
 from dataclasses import dataclass
 from datetime import datetime
 
-from tidegate.domain.alarm import Alarm, AlarmState, Comparison
+from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator
 from tidegate.domain.metric import SAGEMAKER, MetricId, Query
 from tidegate.domain.scaling import (
-    AlarmSeen,
     CustomMetric,
     NotScaled,
+    PolicyAlarm,
     Predefined,
     ScalableTarget,
     ScalerState,
-    ScaleSeen,
+    ScalingObservation,
     TargetTracking,
 )
-from tidegate.scaling.proposals import Ask, Refusal, base, cause, due, in_force, up
+from tidegate.scaling.proposals import (
+    CountProposal,
+    RefusedProposal,
+    alarm_cause,
+    is_cooling_down,
+    is_due,
+    round_up,
+    scale_out_base,
+)
 
 HIGH, LOW = 3, 15
 """Points."""
-BELOW = 0.9
+LOW_FACTOR = 0.9
 
 
 @dataclass(frozen=True)
-class Known:
+class PredefinedMetric:
     """What a predefined metric stands for. ``period`` is seconds."""
 
     name: str
@@ -37,14 +45,14 @@ class Known:
 
 
 PREDEFINED = {
-    Predefined.INVOCATIONS: Known("InvocationsPerInstance", "Sum"),
-    Predefined.CONCURRENT: Known("ConcurrentRequestsPerModel", "Average", 10),
-    Predefined.UTILIZATION: Known("ServerlessProvisionedConcurrencyUtilization", "Maximum"),
+    Predefined.INVOCATIONS: PredefinedMetric("InvocationsPerInstance", "Sum"),
+    Predefined.CONCURRENT: PredefinedMetric("ConcurrentRequestsPerModel", "Average", 10),
+    Predefined.UTILIZATION: PredefinedMetric("ServerlessProvisionedConcurrencyUtilization", "Maximum"),
 }
 
 
 @dataclass(frozen=True)
-class Watched:
+class TrackedMetric:
     """``metric`` None: metric math, in ``queries``."""
 
     metric: MetricId | None = None
@@ -54,22 +62,22 @@ class Watched:
     queries: tuple[Query, ...] = ()
 
 
-def _watched(target: ScalableTarget, policy: TargetTracking) -> Watched:
+def _tracked_metric(target: ScalableTarget, policy: TargetTracking) -> TrackedMetric:
     given = policy.metric
     if isinstance(given, Predefined):
         known = PREDEFINED[given]
         named = {"EndpointName": target.endpoint, "VariantName": target.variant}
-        return Watched(MetricId.of(SAGEMAKER, known.name, named), known.statistic, period=known.period)
+        return TrackedMetric(MetricId.of(SAGEMAKER, known.name, named), known.statistic, period=known.period)
     if isinstance(given, CustomMetric):
-        return Watched(given.metric, given.statistic, given.unit)
-    return Watched(queries=given)
+        return TrackedMetric(given.metric, given.statistic, given.unit)
+    return TrackedMetric(queries=given)
 
 
-def alarms(target: ScalableTarget, policy: TargetTracking, arn: str, now: datetime) -> tuple[Alarm, Alarm]:
+def build_alarms(target: ScalableTarget, policy: TargetTracking, arn: str, now: datetime) -> tuple[Alarm, Alarm]:
     """The high and the low alarm of a policy. They are made and removed with it; ``arn`` is the policy's."""
-    watched = _watched(target, policy)
+    watched = _tracked_metric(target, policy)
 
-    def alarm(which: int, periods: int, threshold: float, comparison: Comparison) -> Alarm:
+    def alarm(which: int, periods: int, threshold: float, comparison: ComparisonOperator) -> Alarm:
         side = ("AlarmHigh", "AlarmLow")[which]
         return Alarm(
             name=f"TargetTracking-{target.resource_id}-{side}-{policy.alarm_ids[which]}",
@@ -90,36 +98,44 @@ def alarms(target: ScalableTarget, policy: TargetTracking, arn: str, now: dateti
         )
 
     return (
-        alarm(0, HIGH, policy.target, Comparison.GREATER),
-        alarm(1, LOW, BELOW * policy.target, Comparison.LESS),
+        alarm(0, HIGH, policy.target, ComparisonOperator.GREATER),
+        alarm(1, LOW, LOW_FACTOR * policy.target, ComparisonOperator.LESS),
     )
 
 
-def out(policy: TargetTracking, state: ScalerState, seen: ScaleSeen, now: datetime) -> Ask | None:
+def propose_scale_out(
+    policy: TargetTracking, state: ScalerState, seen: ScalingObservation, now: datetime
+) -> CountProposal | None:
     """What the high alarm asks for now."""
-    high = _pair(policy, seen)[0]
-    if high is None or high.value is None or not due(high, state, now):
+    high = _own_alarms(policy, seen)[0]
+    if high is None or high.value is None or not is_due(high, state, now):
         return None
-    count = up(base(state, seen, now) * high.value / policy.target)
-    return Ask(count, cause(high, policy.name), policy.scale_out_cooldown) if count > seen.desired else None
+    count = round_up(scale_out_base(state, seen, now) * high.value / policy.target)
+    return (
+        CountProposal(count, alarm_cause(high, policy.name), policy.scale_out_cooldown)
+        if count > seen.desired
+        else None
+    )
 
 
-def into(policy: TargetTracking, state: ScalerState, seen: ScaleSeen, now: datetime) -> Ask | Refusal | None:
+def propose_scale_in(
+    policy: TargetTracking, state: ScalerState, seen: ScalingObservation, now: datetime
+) -> CountProposal | RefusedProposal | None:
     """What the low alarm would have, whether or not it acts just now: None when it does not agree to fewer."""
-    low = _pair(policy, seen)[1]
-    if low is None or low.value is None or low.state is not AlarmState.ALARM or in_force(state.into, now):
+    low = _own_alarms(policy, seen)[1]
+    if low is None or low.value is None or low.state is not AlarmState.ALARM or is_cooling_down(state.into, now):
         return None
-    count = up(seen.desired * low.value / policy.target)
+    count = round_up(seen.desired * low.value / policy.target)
     if count >= seen.desired:
-        return Refusal(NotScaled.FLAPPING, cause(low, policy.name))
-    return Ask(count, cause(low, policy.name), policy.scale_in_cooldown)
+        return RefusedProposal(NotScaled.FLAPPING, alarm_cause(low, policy.name))
+    return CountProposal(count, alarm_cause(low, policy.name), policy.scale_in_cooldown)
 
 
-def acts_in(policy: TargetTracking, state: ScalerState, seen: ScaleSeen, now: datetime) -> bool:
-    low = _pair(policy, seen)[1]
-    return low is not None and due(low, state, now)
+def is_scale_in_due(policy: TargetTracking, state: ScalerState, seen: ScalingObservation, now: datetime) -> bool:
+    low = _own_alarms(policy, seen)[1]
+    return low is not None and is_due(low, state, now)
 
 
-def _pair(policy: TargetTracking, seen: ScaleSeen) -> tuple[AlarmSeen | None, AlarmSeen | None]:
+def _own_alarms(policy: TargetTracking, seen: ScalingObservation) -> tuple[PolicyAlarm | None, PolicyAlarm | None]:
     pair = seen.alarms.get(policy.name, ())
     return (pair[0], pair[1]) if len(pair) == 2 else (None, None)

@@ -14,17 +14,17 @@ from tidegate.domain.errors import Invalid
 
 __all__ = ["PLACE", "Works", "monday_to_friday", "of"]
 
-Works = Callable[[date], bool]
-PLACE = r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$"
+IsWorkingDay = Callable[[date], bool]
+REGION_PATTERN = r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$"
 """A country, or a part of one, by ISO 3166."""
 
 
 @lru_cache(maxsize=256)
-def of(place: str) -> Works:
+def working_days_of(place: str) -> IsWorkingDay:
     """``place``: ISO 3166, a country (``CH``) or a part of one (``CH-ZH``). Raises Invalid where its holidays are not
     known."""
     unknown = f"the public holidays of {place!r} are not known; use a country such as CH, or a part of it, CH-ZH"
-    if not re.fullmatch(PLACE, place):  # the package has other things than countries under their names
+    if not re.fullmatch(REGION_PATTERN, place):  # the package has other things than countries under their names
         raise Invalid(unknown)
     country, _, region = place.partition("-")
     try:
@@ -33,5 +33,5 @@ def of(place: str) -> Works:
         raise Invalid("public holidays need a package more: pip install 'tidegate[calendar]'") from None
     except NotImplementedError:
         raise Invalid(unknown) from None
-    works: Works = known.is_working_day
+    works: IsWorkingDay = known.is_working_day
     return works

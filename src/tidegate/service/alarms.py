@@ -21,16 +21,16 @@ from tidegate.monitoring.datapoint import STATISTICS, check_percentile
 from tidegate.ports.store import Filter, JournalLine, Tx
 from tidegate.service import tags as tagging
 from tidegate.service.record_kinds import ALARM, ENDPOINT
-from tidegate.service.records import need
+from tidegate.service.records import require
 
 DAY = 86_400
-MOST_PERIODS = 10_000
+MAX_PERIODS = 10_000
 """Of one alarm: somewhat more than a day of 10 seconds, CloudWatch's shortest period for a day."""
-LONGEST_HISTORY = 4095
+MAX_HISTORY_DATA = 4095
 """Characters of one history item's data."""
-MOST_LINES = 20
+MAX_QUERIES = 20
 """Of one alarm's metric math."""
-LINES = 100
+JOURNAL_PAGE = 100
 """Journal lines read at a time."""
 
 
@@ -88,9 +88,9 @@ def check(alarm: Alarm) -> None:
             f"alarm {alarm.name}: {periods} periods of {period} s are longer than {longest // DAY} day(s), the "
             "most for this period"
         )
-    if periods > MOST_PERIODS:
+    if periods > MAX_PERIODS:
         raise Invalid(
-            f"alarm {alarm.name}: {periods:,} evaluation periods are more than {MOST_PERIODS:,}, the most there may "
+            f"alarm {alarm.name}: {periods:,} evaluation periods are more than {MAX_PERIODS:,}, the most there may "
             "be: use a longer period"
         )
     if not math.isfinite(alarm.threshold):
@@ -102,9 +102,9 @@ def check(alarm: Alarm) -> None:
 
 
 def _check_math(alarm: Alarm) -> None:
-    if len(alarm.queries) > MOST_LINES:
+    if len(alarm.queries) > MAX_QUERIES:
         raise Invalid(
-            f"alarm {alarm.name}: {len(alarm.queries)} lines of metric math; at most {MOST_LINES} may be"
+            f"alarm {alarm.name}: {len(alarm.queries)} lines of metric math; at most {MAX_QUERIES} may be"
         )
     if sum(query.returned for query in alarm.queries) != 1:
         raise Invalid(f"alarm {alarm.name}: exactly one of Metrics must have ReturnData true: what is watched")
@@ -145,7 +145,7 @@ def find(
     return kept[:limit], limit is not None and len(kept) > limit
 
 
-def for_metric(
+def find_for_metric(
     tx: Tx, metric: MetricId, statistic: str | None = None, period: int | None = None, unit: str | None = None
 ) -> list[Alarm]:
     """Alarms on exactly this series."""
@@ -176,12 +176,12 @@ def delete(tx: Tx, names: Sequence[str], now: datetime) -> None:
 
 def set_state(tx: Tx, name: str, state: AlarmState, reason: str, data: str | None, now: datetime) -> None:
     """By hand and at once; the next evaluation says again what the metric says."""
-    saved = need(tx, ALARM, name)
+    saved = require(tx, ALARM, name)
     old = saved.body
     new = replace(old, state=state, state_reason=reason, state_reason_data=data, state_updated_at=now)
     if state is not old.state:
         new = replace(new, state_changed_at=now)
-    tx.put(ALARM, name, new, expect=saved.version, now=now, events=changed(old, new))
+    tx.put(ALARM, name, new, expect=saved.version, now=now, events=state_change_events(old, new))
 
 
 def set_actions(tx: Tx, names: Sequence[str], enabled: bool, now: datetime) -> None:
@@ -195,7 +195,7 @@ def set_actions(tx: Tx, names: Sequence[str], enabled: bool, now: datetime) -> N
             tx.put(ALARM, name, body, expect=saved.version, now=now, events=[event])
 
 
-def changed(old: Alarm, new: Alarm) -> list[Event]:
+def state_change_events(old: Alarm, new: Alarm) -> list[Event]:
     """The events of a change of state: the change, and each action that it calls for. Nothing when it stayed.
 
     Actions are recorded, not carried out: no notification leaves this server. Scaling policies look at the state of
@@ -218,17 +218,17 @@ def changed(old: Alarm, new: Alarm) -> list[Event]:
     }[new.state]
     if new.actions_enabled:
         events += [
-            Event("alarm", f"Action due, {_carrier(arn)}: {arn}", {"item": "Action", "action": arn})
+            Event("alarm", f"Action due, {_describe_handling(arn)}: {arn}", {"item": "Action", "action": arn})
             for arn in actions
         ]
     return events
 
 
-def _carrier(arn: str) -> str:
+def _describe_handling(arn: str) -> str:
     return "left to its policy" if ":autoscaling:" in arn else "not carried out"
 
 
-def watchers(tx: Tx, names: Iterable[str]) -> list[str]:
+def guarded_endpoints(tx: Tx, names: Iterable[str]) -> list[str]:
     """Endpoints whose rollout under way names one of these alarms."""
     wanted = set(names)
     return [
@@ -249,27 +249,27 @@ def history(tx: Tx, where: HistoryFilter, limit: int, after: int = 0) -> tuple[l
             since=where.since,
             until=where.until,
             after=after,
-            limit=LINES,
+            limit=JOURNAL_PAGE,
             newest_first=where.newest_first,
             bodies=False,
         )
         for line in lines:
             if len(items) >= limit:
                 return items, after
-            items += [i for i in _items(line) if where.item in (None, i.item)]
+            items += [i for i in _history_items(line) if where.item in (None, i.item)]
             after = line.seq
-        if len(lines) < LINES:
+        if len(lines) < JOURNAL_PAGE:
             return items, None
 
 
-def _items(line: JournalLine) -> list[HistoryItem]:
+def _history_items(line: JournalLine) -> list[HistoryItem]:
     found = []
     for event in line.events:
         data = {key: value for key, value in event.data.items() if key != "item"}
         text = json.dumps(data)
-        if len(text) > LONGEST_HISTORY:
+        if len(text) > MAX_HISTORY_DATA:
             text = json.dumps({**data, "stateReasonData": None})
-        if len(text) > LONGEST_HISTORY:
+        if len(text) > MAX_HISTORY_DATA:
             text = json.dumps({"note": "too long to show"})
         found.append(HistoryItem(line.name, line.at, str(event.data.get("item")), event.message[:255], text))
     return found

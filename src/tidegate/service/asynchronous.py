@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from tidegate.domain.asynchronous import MOST_INLINE, Asynchronous, Item
+from tidegate.domain.asynchronous import MAX_INLINE_BYTES, AsyncConfig, Item
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.ports.store import Tx
@@ -12,35 +12,35 @@ from tidegate.queueing import destinations
 from tidegate.rollout.status import status
 from tidegate.service.endpoints import get_endpoint
 
-LONGEST_STAY = 21_600
+MAX_QUEUE_SECONDS = 21_600
 """Seconds in the queue, unless a request says less."""
-TIMEOUT = 900
+DEFAULT_TIMEOUT = 900
 """Seconds of one try, unless a request says otherwise."""
 
 
 @dataclass(frozen=True)
-class Asking:
+class AsyncRequest:
     """One request as it came. ``body`` or ``input``, exactly one."""
 
     endpoint: str
     body: bytes = b""
     input: str | None = None
     inference_id: str | None = None
-    stay: int = LONGEST_STAY
-    timeout: int = TIMEOUT
+    stay: int = MAX_QUEUE_SECONDS
+    timeout: int = DEFAULT_TIMEOUT
     extension: str | None = None
     filename: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def config_of(endpoint: Endpoint) -> Asynchronous | None:
+def async_config(endpoint: Endpoint) -> AsyncConfig | None:
     """How the endpoint takes asynchronous requests; None: it does not."""
     version = endpoint.serving or (endpoint.rollout.new if endpoint.rollout else None)
     found = (variant.asynchronous for variant in version.variants) if version else iter(())
     return next((config for config in found if config is not None), None)
 
 
-def item(tx: Tx, asking: Asking, unique: UUID, now: datetime) -> Item:
+def build_item(tx: Tx, asking: AsyncRequest, unique: UUID, now: datetime) -> Item:
     """The item that is to be accepted. ``unique`` is drawn for it. An inference id of the client's own has a part of
     ``unique`` behind it in the output's name, or two requests with one id would write to one place.
 
@@ -49,18 +49,20 @@ def item(tx: Tx, asking: Asking, unique: UUID, now: datetime) -> Item:
     if endpoint.serving is None or endpoint.deleting:
         state, why = status(endpoint)
         raise Conflict(f"Endpoint {endpoint.name} is not in service: it is {state}{f' ({why})' if why else ''}")
-    config = config_of(endpoint)
+    config = async_config(endpoint)
     if config is None:
         raise Invalid(f"Endpoint {endpoint.name} is not asynchronous: use InvokeEndpoint")
     if (asking.input is None) == (not asking.body):
         raise Invalid("Give either InputLocation or a body, and not both")
-    if len(asking.body) > MOST_INLINE:
+    if len(asking.body) > MAX_INLINE_BYTES:
         raise Invalid(
-            f"The body has {len(asking.body)} bytes: {MOST_INLINE} is the most; use InputLocation for more"
+            f"The body has {len(asking.body)} bytes: {MAX_INLINE_BYTES} is the most; use InputLocation for more"
         )
     if asking.input is not None:
         destinations.check_address(asking.input, "InputLocation")
-    name = str(unique) if asking.inference_id is None else f"{_plain(asking.inference_id)}-{unique.hex[:12]}"
+    name = (
+        str(unique) if asking.inference_id is None else f"{_file_name_part(asking.inference_id)}-{unique.hex[:12]}"
+    )
     output, failure = destinations.locations(config, name, asking.extension, asking.filename)
     at = now.timestamp()
     return Item(
@@ -82,6 +84,6 @@ def item(tx: Tx, asking: Asking, unique: UUID, now: datetime) -> Item:
     )
 
 
-def _plain(id: str) -> str:
+def _file_name_part(id: str) -> str:
     """An inference id as part of a file's name."""
     return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_.") else "_" for letter in id)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from tidegate.domain.asynchronous import Backlog, Measures
+from tidegate.domain.asynchronous import Backlog, ItemMeasurements
 from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
 from tidegate.monitoring import sketch
 from tidegate.monitoring.samples import merge
@@ -16,7 +16,7 @@ UNITS = {
 """Of a request's measures; those that are missing here are counts."""
 
 
-def of_backlog(endpoint: str, backlog: Backlog, ready: int, now: float) -> list[Sample]:
+def backlog_samples(endpoint: str, backlog: Backlog, ready: int, now: float) -> list[Sample]:
     """Of one endpoint in one second. Without an instance the size per instance is the size itself."""
     named = {"EndpointName": endpoint}
     values = {
@@ -29,7 +29,7 @@ def of_backlog(endpoint: str, backlog: Backlog, ready: int, now: float) -> list[
     return [*samples, _sample("ApproximateAgeOfOldestRequest", named, age, "Seconds", now)]
 
 
-def of_requests(measured: Iterable[Measures], endpoint_variant: dict[str, str]) -> list[Sample]:
+def request_samples(measured: Iterable[ItemMeasurements], endpoint_variant: dict[str, str]) -> list[Sample]:
     """Equal series of one second are added up. ``endpoint_variant`` names a variant for requests that no instance
     saw."""
     groups: dict[tuple[MetricId, int], list[Sample]] = {}

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from tidegate.domain.asynchronous import Asynchronous
+from tidegate.domain.asynchronous import AsyncConfig
 from tidegate.domain.endpoint import EndpointConfig
 from tidegate.domain.errors import Invalid, LimitExceeded
 from tidegate.domain.fleet import Serverless
@@ -12,18 +12,18 @@ from tidegate.ports.store import Filter, Page, Saved, Tx
 from tidegate.queueing import destinations
 from tidegate.service import tags as labels
 from tidegate.service.record_kinds import CONFIG, MODEL
-from tidegate.service.records import need, need_free
+from tidegate.service.records import require, require_free
 
-MOST_INSTANCES = 1000
+MAX_INSTANCES = 1000
 """Of one variant. Each is a process of this machine: a larger number is a slip that would bring it down."""
 
 
 def create_config(tx: Tx, config: EndpointConfig, tags: Tags, now: datetime) -> None:
     """Raises AlreadyExists, Invalid, LimitExceeded, or NotFound for a model that is not there."""
-    need_free(tx, CONFIG, config.name)
+    require_free(tx, CONFIG, config.name)
     check(config)
     for variant in (*config.variants, *config.shadows):
-        model = need(tx, MODEL, variant.model_name).body
+        model = require(tx, MODEL, variant.model_name).body
         if variant.serverless is not None and model.multi_model:
             raise Invalid(f'variant "{variant.name}" serves many models, which a serverless one cannot')
         if variant.serverless is not None and len(model.containers) > 1:
@@ -48,7 +48,7 @@ def check(config: EndpointConfig) -> None:
             f" {len(config.shadows)} shadow variants: a shadow goes with one production variant"
         )
     every = (*config.variants, *config.shadows)
-    twice = _twice(variant.name for variant in every)
+    twice = _find_duplicate(variant.name for variant in every)
     if twice:
         raise Invalid(f'variant "{twice}" is there twice: variant names are unique within a config')
     asleep = next((shadow.name for shadow in config.shadows if shadow.serverless is not None), None)
@@ -71,7 +71,7 @@ def check(config: EndpointConfig) -> None:
         check_asynchronous(config.asynchronous)
 
 
-def check_asynchronous(config: Asynchronous) -> None:
+def check_asynchronous(config: AsyncConfig) -> None:
     """Raises Invalid for an address that nothing can be put to, or a receiver that nothing can be told."""
     destinations.check_address(config.output, "the output path")
     if config.failure is not None:
@@ -93,9 +93,9 @@ def _check_bounds(variant: str, bounds: Serverless) -> None:
 
 def check_count(variant: str, count: int) -> None:
     """Raises LimitExceeded."""
-    if count > MOST_INSTANCES:
+    if count > MAX_INSTANCES:
         raise LimitExceeded(
-            f'variant "{variant}" with {count} instances: {MOST_INSTANCES} is the most there may be'
+            f'variant "{variant}" with {count} instances: {MAX_INSTANCES} is the most there may be'
         )
 
 
@@ -107,7 +107,7 @@ def check_weights(weights: dict[str, float]) -> None:
 
 
 def get_config(tx: Tx, name: str) -> Saved[EndpointConfig]:
-    return need(tx, CONFIG, name)
+    return require(tx, CONFIG, name)
 
 
 def list_configs(tx: Tx, where: Filter, limit: int, after: str | None) -> Page[EndpointConfig]:
@@ -116,12 +116,12 @@ def list_configs(tx: Tx, where: Filter, limit: int, after: str | None) -> Page[E
 
 def delete_config(tx: Tx, name: str, now: datetime) -> None:
     """Endpoints that run it go on: they have a copy, and clients delete the config before the endpoint."""
-    saved = need(tx, CONFIG, name)
+    saved = require(tx, CONFIG, name)
     tx.delete(CONFIG, name, expect=saved.version, now=now)
     labels.drop(tx, CONFIG, name, now)
 
 
-def _twice(names: Iterable[str]) -> str | None:
+def _find_duplicate(names: Iterable[str]) -> str | None:
     seen: set[str] = set()
     for name in names:
         if name in seen:

@@ -7,26 +7,26 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
-from tidegate.domain.desired import DeployWish
+from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import Endpoint, EndpointConfig
 from tidegate.domain.errors import AlreadyExists, Conflict, InProgress
 from tidegate.domain.observation import Capabilities, Event
-from tidegate.domain.registry import Container, Model
+from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.ports.store import Kind, Saved, Tx
 from tidegate.rollout import commands
 from tidegate.service import alarms, configs, endpoints, models, rollout_settings, spec_scaling
 from tidegate.service import tags as labels
-from tidegate.service.endpoints import Asked, Keep
+from tidegate.service.endpoints import CarryOver, UpdateRequest
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
 from tidegate.service.rollout_settings import same_alarm
 from tidegate.service.spec_scaling import Arns
 
 T = TypeVar("T", Model, EndpointConfig)
-LOCAL = Arns()
+LOCAL_ARNS = Arns()
 
 
 @dataclass(frozen=True)
-class How:
+class DeployOptions:
     """``override``: roll out even what evidence turned down before. ``supersede``: an update that is under way
     gives way to this one."""
 
@@ -35,7 +35,7 @@ class How:
     supersede: bool = False
 
 
-class Change(StrEnum):
+class DeployOutcome(StrEnum):
     CREATED = "created"
     UPDATED = "updated"
     SUPERSEDED = "superseded"
@@ -43,83 +43,87 @@ class Change(StrEnum):
 
 
 @dataclass(frozen=True)
-class Deployed:
+class DeployResult:
     endpoint: str
     config: str
-    change: Change
+    change: DeployOutcome
     message: str
 
 
 def deploy(
     tx: Tx,
-    wish: DeployWish,
-    how: How,
+    wish: DesiredDeployment,
+    how: DeployOptions,
     *,
-    runnable: Callable[[Container], None],
+    runnable: Callable[[ContainerDefinition], None],
     rollout_id: str,
     can: Capabilities,
     now: datetime,
-    arns: Arns = LOCAL,
-) -> Deployed:
+    arns: Arns = LOCAL_ARNS,
+) -> DeployResult:
     """Raises Invalid, NotFound, AlreadyExists, LimitExceeded, InProgress or Conflict; then nothing of the wish is
     kept."""
-    done = _carried_out(tx, wish, how, runnable, rollout_id, can, now)
-    spec_scaling.apply(tx, wish.endpoint, wish.autoscaling, arns, now)
+    done = _apply(tx, wish, how, runnable, rollout_id, can, now)
+    spec_scaling.apply_scaling(tx, wish.endpoint, wish.autoscaling, arns, now)
     return done
 
 
-def _carried_out(
+def _apply(
     tx: Tx,
-    wish: DeployWish,
-    how: How,
-    runnable: Callable[[Container], None],
+    wish: DesiredDeployment,
+    how: DeployOptions,
+    runnable: Callable[[ContainerDefinition], None],
     rollout_id: str,
     can: Capabilities,
     now: datetime,
-) -> Deployed:
+) -> DeployResult:
     saved = tx.get(ENDPOINT, wish.endpoint)
     if saved is not None:
-        _need_room(saved.body, wish, how)
+        _check_deployable(saved.body, wish, how)
     _register(tx, wish, runnable, now)
-    keep = Keep(counts=wish.autoscaling is not None)
-    asked = Asked(wish.config.name, wish.deployment, how.by, keep, how.override)
+    keep = CarryOver(counts=wish.autoscaling is not None)
+    asked = UpdateRequest(wish.config.name, wish.deployment, how.by, keep, how.override)
     if saved is None:
         endpoints.create_endpoint(tx, wish.endpoint, asked, wish.tags, rollout_id=rollout_id, can=can, now=now)
-        return _deployed(wish, Change.CREATED, "is being created")
+        return _result(wish, DeployOutcome.CREATED, "is being created")
     if wish.tags:
         labels.add(tx, ENDPOINT, wish.endpoint, wish.tags, now)
     under_way = saved.body.rollout
-    if _on_its_way(saved.body) == wish.config.name and not _other_settings(saved.body, wish):
+    if _target_config(saved.body) == wish.config.name and not _changed_settings(saved.body, wish):
         if under_way is not None:
-            return _deployed(wish, Change.UNCHANGED, "is on its way to this")
-        return _settled(tx, saved, wish, how, now)
+            return _result(wish, DeployOutcome.UNCHANGED, "is on its way to this")
+        return _update_settings(tx, saved, wish, how, now)
     if under_way is not None:
         _supersede(tx, saved, asked, rollout_id, can, now)
-        return _deployed(wish, Change.SUPERSEDED, f"gives up {under_way.new.config_name} for this")
+        return _result(wish, DeployOutcome.SUPERSEDED, f"gives up {under_way.new.config_name} for this")
     endpoints.update_endpoint(tx, wish.endpoint, asked, rollout_id=rollout_id, can=can, now=now)
-    return _deployed(wish, Change.UPDATED, "is being updated")
+    return _result(wish, DeployOutcome.UPDATED, "is being updated")
 
 
-def _settled(tx: Tx, saved: Saved[Endpoint], wish: DeployWish, how: How, now: datetime) -> Deployed:
+def _update_settings(
+    tx: Tx, saved: Saved[Endpoint], wish: DesiredDeployment, how: DeployOptions, now: datetime
+) -> DeployResult:
     """The version runs already. Settings of rollouts are those of the next one, and are on record from now on."""
     before = saved.body.deployment
     if before is not None and rollout_settings.settings(before) == rollout_settings.settings(wish.deployment):
-        return _deployed(wish, Change.UNCHANGED, "runs this already")
+        return _result(wish, DeployOutcome.UNCHANGED, "runs this already")
     event = Event("rollout-settings", f"settings of the next rollout changed by {how.by}", {"by": how.by})
     endpoints.save(tx, saved, replace(saved.body, deployment=wish.deployment), event, now)
-    return _deployed(
-        wish, Change.UNCHANGED, "runs this already; the changed rollout settings count from the next update on"
+    return _result(
+        wish,
+        DeployOutcome.UNCHANGED,
+        "runs this already; the changed rollout settings count from the next update on",
     )
 
 
-def _other_settings(endpoint: Endpoint, wish: DeployWish) -> list[str]:
+def _changed_settings(endpoint: Endpoint, wish: DesiredDeployment) -> list[str]:
     return rollout_settings.differences(endpoint, wish.deployment, wish.alarms)
 
 
-def _need_room(endpoint: Endpoint, wish: DeployWish, how: How) -> None:
+def _check_deployable(endpoint: Endpoint, wish: DesiredDeployment, how: DeployOptions) -> None:
     """Raises InProgress or Conflict when the endpoint cannot take the wish now."""
-    if _on_its_way(endpoint) == wish.config.name and not endpoint.deleting and not endpoint.failed:
-        found = _other_settings(endpoint, wish)
+    if _target_config(endpoint) == wish.config.name and not endpoint.deleting and not endpoint.failed:
+        found = _changed_settings(endpoint, wish)
         if not found or (how.supersede and endpoint.rollout is not None and endpoint.rollout.old is not None):
             return
         raise Conflict(
@@ -130,14 +134,14 @@ def _need_room(endpoint: Endpoint, wish: DeployWish, how: How) -> None:
     if how.supersede and endpoint.rollout is not None and not endpoint.deleting:
         return
     try:
-        endpoints.need_idle(endpoint)
+        endpoints.require_idle(endpoint)
     except InProgress as error:
         if endpoint.rollout is None:
             raise
         raise InProgress(f"{error.message}, or supersede it", about=error.about) from None
 
 
-def _on_its_way(endpoint: Endpoint) -> str | None:
+def _target_config(endpoint: Endpoint) -> str | None:
     """The config that the endpoint runs, or will when all goes well."""
     rollout = endpoint.rollout
     if rollout is not None and rollout.cause is None:
@@ -149,11 +153,13 @@ def _on_its_way(endpoint: Endpoint) -> str | None:
     return endpoint.serving.config_name if endpoint.serving and rollout is None else None
 
 
-def _register(tx: Tx, wish: DeployWish, runnable: Callable[[Container], None], now: datetime) -> None:
+def _register(
+    tx: Tx, wish: DesiredDeployment, runnable: Callable[[ContainerDefinition], None], now: datetime
+) -> None:
     for model in wish.models:
-        if not _there(tx, MODEL, model.name, model):
+        if not _exists(tx, MODEL, model.name, model):
             models.create_model(tx, replace(model, created_at=now), {}, runnable=runnable, now=now)
-    if not _there(tx, CONFIG, wish.config.name, wish.config):
+    if not _exists(tx, CONFIG, wish.config.name, wish.config):
         configs.create_config(tx, replace(wish.config, created_at=now), {}, now)
     for alarm in wish.alarms:
         old = tx.get(ALARM, alarm.name)
@@ -161,7 +167,7 @@ def _register(tx: Tx, wish: DeployWish, runnable: Callable[[Container], None], n
             alarms.put(tx, alarm, now)
 
 
-def _there(tx: Tx, kind: Kind[T], name: str, body: T) -> bool:
+def _exists(tx: Tx, kind: Kind[T], name: str, body: T) -> bool:
     """Whether the same record is there; raises AlreadyExists when another one has its name."""
     saved = tx.get(kind, name)
     if saved is not None and replace(saved.body, created_at=body.created_at) != body:
@@ -170,10 +176,10 @@ def _there(tx: Tx, kind: Kind[T], name: str, body: T) -> bool:
 
 
 def _supersede(
-    tx: Tx, saved: Saved[Endpoint], asked: Asked, rollout_id: str, can: Capabilities, now: datetime
+    tx: Tx, saved: Saved[Endpoint], asked: UpdateRequest, rollout_id: str, can: Capabilities, now: datetime
 ) -> None:
     config = configs.get_config(tx, asked.config_name).body
-    wanted = endpoints.wanted_version(tx, saved.body, config, asked, can, now)
+    wanted = endpoints.build_request(tx, saved.body, config, asked, can, now)
     changed = commands.supersede(
         saved.body, wanted, rollout_id=rollout_id, can=can, now=now, override=asked.override
     )
@@ -181,5 +187,5 @@ def _supersede(
     endpoints.save(tx, saved, changed, event, now)
 
 
-def _deployed(wish: DeployWish, change: Change, message: str) -> Deployed:
-    return Deployed(wish.endpoint, wish.config.name, change, f'endpoint "{wish.endpoint}" {message}')
+def _result(wish: DesiredDeployment, change: DeployOutcome, message: str) -> DeployResult:
+    return DeployResult(wish.endpoint, wish.config.name, change, f'endpoint "{wish.endpoint}" {message}')

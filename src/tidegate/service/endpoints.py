@@ -5,29 +5,29 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tidegate.domain.alarm import Alarm
-from tidegate.domain.asynchronous import Asynchronous
-from tidegate.domain.endpoint import Endpoint, EndpointConfig, ProductionVariant, Wanted
+from tidegate.domain.asynchronous import AsyncConfig
+from tidegate.domain.endpoint import Endpoint, EndpointConfig, ProductionVariant, VersionRequest
 from tidegate.domain.errors import Conflict, InProgress, Invalid, NotFound
 from tidegate.domain.fleet import RoutingStrategy, Serverless, VariantSpec
-from tidegate.domain.generations import numbers_at
+from tidegate.domain.generations import generation_floor
 from tidegate.domain.observation import Capabilities, Event
 from tidegate.domain.registry import Tags
 from tidegate.domain.rollout import DeploymentConfig, Phase, Version
 from tidegate.ports.store import Saved, Tx
 from tidegate.rollout import commands
-from tidegate.rollout.commands import Change
+from tidegate.rollout.commands import VariantChange
 from tidegate.service import packages, quotas, scalables
 from tidegate.service import tags as labels
 from tidegate.service.configs import check_count, check_weights
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
-from tidegate.service.records import need, need_free
+from tidegate.service.records import require, require_free
 
-SHOWN = ("MetricsConfig",)
+SHOWN_MEMBERS = ("MetricsConfig",)
 """Members of a config that Describe of its endpoint shows, also after the config was deleted."""
 
 
 @dataclass(frozen=True)
-class Keep:
+class CarryOver:
     """Which present values of equally named variants an update carries over."""
 
     weights: bool = False
@@ -35,28 +35,28 @@ class Keep:
 
 
 @dataclass(frozen=True)
-class Asked:
+class UpdateRequest:
     """One wish to run a config: how to get there, and who asks. ``deployment`` None: all at once, and the
     endpoint's last DeploymentConfig stays on record."""
 
     config_name: str
     deployment: DeploymentConfig | None = None
     by: str = ""
-    keep: Keep = Keep()
+    keep: CarryOver = CarryOver()
     override: bool = False
     """Roll out even what an alarm turned down on this endpoint before."""
 
 
 def create_endpoint(
-    tx: Tx, name: str, asked: Asked, tags: Tags, *, rollout_id: str, can: Capabilities, now: datetime
+    tx: Tx, name: str, asked: UpdateRequest, tags: Tags, *, rollout_id: str, can: Capabilities, now: datetime
 ) -> None:
     """Raises AlreadyExists, NotFound for the config or a model of it, or Invalid. A first version comes up all at
     once; ``deployment`` is checked and kept for the updates."""
-    need_free_name(tx, name)
-    config = need(tx, CONFIG, asked.config_name).body
+    require_free_name(tx, name)
+    config = require(tx, CONFIG, asked.config_name).body
     first = first_number(tx, name, now)
     endpoint = Endpoint(name, now, now, generation=first, fence=first)
-    wanted = wanted_version(tx, endpoint, config, asked, can, now)
+    wanted = build_request(tx, endpoint, config, asked, can, now)
     begun = commands.begin(endpoint, wanted, rollout_id=rollout_id, can=can, now=now)
     quotas.check(tx, None, begun, can.quotas)
     event = Event("create", f'creation with config "{config.name}" asked for{_by(asked.by)}')
@@ -64,12 +64,12 @@ def create_endpoint(
     labels.add(tx, ENDPOINT, name, tags, now)
 
 
-def need_free_name(tx: Tx, name: str) -> None:
+def require_free_name(tx: Tx, name: str) -> None:
     """Raises AlreadyExists. Names of endpoints that differ in case alone are one name at creation, as in SageMaker;
     elsewhere the case counts."""
     for saved in tx.find(ENDPOINT).items:
         if saved.name.casefold() == name.casefold():
-            need_free(tx, ENDPOINT, saved.name)
+            require_free(tx, ENDPOINT, saved.name)
 
 
 def first_number(tx: Tx, name: str, now: datetime) -> int:
@@ -79,34 +79,36 @@ def first_number(tx: Tx, name: str, now: datetime) -> int:
     lines = tx.journal(kind=ENDPOINT.name, name=name, limit=2, newest_first=True)
     earlier = [line.body for line in lines if isinstance(line.body, dict)]
     known: list[int] = [body.get(member, 0) for body in earlier for member in ("generation", "fence")]
-    return max([numbers_at(now), *known])
+    return max([generation_floor(now), *known])
 
 
-def update_endpoint(tx: Tx, name: str, asked: Asked, *, rollout_id: str, can: Capabilities, now: datetime) -> None:
+def update_endpoint(
+    tx: Tx, name: str, asked: UpdateRequest, *, rollout_id: str, can: Capabilities, now: datetime
+) -> None:
     """Raises NotFound, InProgress, Conflict or Invalid."""
-    saved = need(tx, ENDPOINT, name)
-    need_idle(saved.body)
-    config = need(tx, CONFIG, asked.config_name).body
+    saved = require(tx, ENDPOINT, name)
+    require_idle(saved.body)
+    config = require(tx, CONFIG, asked.config_name).body
     if config.serverless and saved.body.serving is not None and not saved.body.serving.serverless:
         raise Invalid(f'endpoint "{name}" has instances and cannot become serverless: create another endpoint')
-    wanted = wanted_version(tx, saved.body, config, asked, can, now)
+    wanted = build_request(tx, saved.body, config, asked, can, now)
     begun = commands.begin(saved.body, wanted, rollout_id=rollout_id, can=can, now=now, override=asked.override)
     quotas.check(tx, saved.body, begun, can.quotas)
     event = Event("update", f'update to config "{config.name}" asked for{_by(asked.by)}')
     save(tx, saved, replace(begun, deployment=asked.deployment or saved.body.deployment), event, now)
 
 
-def _check_what_serves(tx: Tx, endpoint: Endpoint, config: EndpointConfig, can: Capabilities) -> None:
+def _check_serving_version(tx: Tx, endpoint: Endpoint, config: EndpointConfig, can: Capabilities) -> None:
     """Raises NotFound or Invalid where the target needs something of the present version that is gone or in use."""
     if endpoint.serving is None:
         return
     if not can.keeps_old_config:
-        need(tx, CONFIG, endpoint.serving.config_name)
+        require(tx, CONFIG, endpoint.serving.config_name)
     if can.keeps_scaling:
         return
     types = {variant.name: variant.instance_type for variant in config.variants}
     present = {variant.name: variant.instance_type for variant in endpoint.serving.variants}
-    for target in (saved.body.target for saved in scalables.of_endpoint(tx, endpoint.name)):
+    for target in (saved.body.target for saved in scalables.list_for_endpoint(tx, endpoint.name)):
         if target.variant in present and types.get(target.variant) != present[target.variant]:
             what = "goes" if target.variant not in types else f"moves to {types[target.variant]}"
             raise Invalid(
@@ -115,29 +117,29 @@ def _check_what_serves(tx: Tx, endpoint: Endpoint, config: EndpointConfig, can: 
             )
 
 
-def wanted_version(
-    tx: Tx, endpoint: Endpoint, config: EndpointConfig, asked: Asked, can: Capabilities, now: datetime
-) -> Wanted:
+def build_request(
+    tx: Tx, endpoint: Endpoint, config: EndpointConfig, asked: UpdateRequest, can: Capabilities, now: datetime
+) -> VersionRequest:
     """What ``asked`` comes to on this endpoint; raises Invalid or NotFound, also for an alarm that is not there."""
-    _check_what_serves(tx, endpoint, config, can)
+    _check_serving_version(tx, endpoint, config, can)
     guards = read_guards(tx, asked.deployment) if asked.deployment is not None else ()
     version = build_version(tx, config, endpoint.generation + 1, endpoint.serving, asked.keep)
-    return Wanted(version, asked.deployment or DeploymentConfig(), now, asked.by, guards)
+    return VersionRequest(version, asked.deployment or DeploymentConfig(), now, asked.by, guards)
 
 
 def build_version(
-    tx: Tx, config: EndpointConfig, generation: int, serving: Version | None = None, keep: Keep = Keep()
+    tx: Tx, config: EndpointConfig, generation: int, serving: Version | None = None, keep: CarryOver = CarryOver()
 ) -> Version:
     """The config with its models copied in; raises NotFound for a model that was deleted meanwhile."""
     present = {variant.name: variant for variant in serving.variants} if serving else {}
-    variants = [_spec(tx, variant, present.get(variant.name), keep) for variant in config.variants]
+    variants = [_variant_spec(tx, variant, present.get(variant.name), keep) for variant in config.variants]
     for variant in config.shadows:
-        variants.append(replace(_spec(tx, variant, present.get(variant.name), keep), shadow=True))
-    shown = {member: config.wire[member] for member in SHOWN if member in config.wire}
+        variants.append(replace(_variant_spec(tx, variant, present.get(variant.name), keep), shadow=True))
+    shown = {member: config.wire[member] for member in SHOWN_MEMBERS if member in config.wire}
     version = Version(generation, config.name, tuple(variants), wire=shown)
     if config.asynchronous is not None:
-        version = _queued(version, config.asynchronous)
-    if serving is not None and _of_queue(serving) != _of_queue(version):
+        version = _with_queue(version, config.asynchronous)
+    if serving is not None and _is_queued(serving) != _is_queued(version):
         raise Invalid(
             "an endpoint cannot change between real-time and asynchronous inference: delete it and create it again"
         )
@@ -145,11 +147,11 @@ def build_version(
     return version
 
 
-def _of_queue(version: Version) -> bool:
+def _is_queued(version: Version) -> bool:
     return any(variant.asynchronous is not None for variant in version.variants)
 
 
-def _queued(version: Version, config: Asynchronous) -> Version:
+def _with_queue(version: Version, config: AsyncConfig) -> Version:
     """Each variant with what it needs to know of the queue."""
     if any(variant.shadow or variant.model.multi_model for variant in version.variants):
         raise Invalid("an asynchronous endpoint has neither shadow variants nor models of many: leave them out")
@@ -162,8 +164,8 @@ def _queued(version: Version, config: Asynchronous) -> Version:
     )
 
 
-def _spec(tx: Tx, variant: ProductionVariant, present: VariantSpec | None, keep: Keep) -> VariantSpec:
-    model = need(tx, MODEL, variant.model_name).body
+def _variant_spec(tx: Tx, variant: ProductionVariant, present: VariantSpec | None, keep: CarryOver) -> VariantSpec:
+    model = require(tx, MODEL, variant.model_name).body
     packages.check_approved(tx, model.containers)
     spec = VariantSpec(
         variant.name,
@@ -184,7 +186,7 @@ def _spec(tx: Tx, variant: ProductionVariant, present: VariantSpec | None, keep:
     return spec
 
 
-def _kept_bounds(variant: ProductionVariant, present: VariantSpec | None, keep: Keep) -> Serverless | None:
+def _kept_bounds(variant: ProductionVariant, present: VariantSpec | None, keep: CarryOver) -> Serverless | None:
     """A concurrency that was changed in place is kept as a count of instances is."""
     new, old = variant.serverless, present.serverless if present else None
     if new is None or old is None or not keep.counts:
@@ -205,31 +207,31 @@ def read_guards(tx: Tx, deployment: DeploymentConfig) -> tuple[Alarm, ...]:
 
 
 def update_weights_and_capacities(
-    tx: Tx, name: str, changes: Mapping[str, Change], can: Capabilities, now: datetime
+    tx: Tx, name: str, changes: Mapping[str, VariantChange], can: Capabilities, now: datetime
 ) -> None:
     """Changes the serving fleets in place. Raises NotFound, InProgress, Conflict, Invalid or LimitExceeded."""
-    saved = need(tx, ENDPOINT, name)
-    need_idle(saved.body)
+    saved = require(tx, ENDPOINT, name)
+    require_idle(saved.body)
     for variant, change in changes.items():
         check_count(variant, change.count or 0)
-    said = ", ".join(f"{variant}: {_told(change)}" for variant, change in changes.items())
+    said = ", ".join(f"{variant}: {_describe(change)}" for variant, change in changes.items())
     after = commands.scale(saved.body, changes, now)
     quotas.check(tx, saved.body, after, can.quotas)
     save(tx, saved, after, Event("scale", f"asked for {said}"), now)
 
 
 def autoscale(
-    tx: Tx, name: str, changes: Mapping[str, Change], why: str, can: Capabilities, now: datetime
+    tx: Tx, name: str, changes: Mapping[str, VariantChange], why: str, can: Capabilities, now: datetime
 ) -> None:
     """Like ``update_weights_and_capacities``, also while an update bakes or an earlier change is under way: load does
     not wait for either. Raises InProgress elsewhere in an update."""
-    saved = need(tx, ENDPOINT, name)
+    saved = require(tx, ENDPOINT, name)
     rollout, scaling = saved.body.rollout, saved.body.scaling
     if not (rollout is not None and rollout.phase is Phase.BAKING) and not (scaling and not scaling.undoing):
-        need_idle(saved.body)
+        require_idle(saved.body)
     for variant, change in changes.items():
         check_count(variant, change.count or 0)
-    said = ", ".join(f"{variant}: {_told(change)}" for variant, change in changes.items())
+    said = ", ".join(f"{variant}: {_describe(change)}" for variant, change in changes.items())
     after = commands.scale(saved.body, changes, now)
     quotas.check(tx, saved.body, after, can.quotas)
     save(tx, saved, after, Event("scale", f"{said}: {why}"), now)
@@ -238,21 +240,21 @@ def autoscale(
 def delete_endpoint(tx: Tx, name: str, now: datetime, by: str = "", force: bool = False) -> None:
     """Begins to drain and remove it. Raises NotFound, or InProgress while it is created, updated or deleted;
     ``force`` ends a change that is under way."""
-    saved = need(tx, ENDPOINT, name)
-    if saved.body.deleting or (_changing(saved.body) and not force):
+    saved = require(tx, ENDPOINT, name)
+    if saved.body.deleting or (_is_changing(saved.body) and not force):
         raise _in_progress(saved.body)
     save(tx, saved, commands.delete(saved.body, now, force), Event("delete", f"deletion asked for{_by(by)}"), now)
     labels.drop(tx, ENDPOINT, name, now)
-    scalables.drop(tx, name, now)
+    scalables.deregister_all(tx, name, now)
 
 
 def get_endpoint(tx: Tx, name: str) -> Saved[Endpoint]:
-    return need(tx, ENDPOINT, name)
+    return require(tx, ENDPOINT, name)
 
 
-def need_idle(endpoint: Endpoint) -> None:
+def require_idle(endpoint: Endpoint) -> None:
     """Raises InProgress while a change is under way, Conflict when only deleting helps."""
-    if endpoint.deleting or _changing(endpoint):
+    if endpoint.deleting or _is_changing(endpoint):
         raise _in_progress(endpoint)
     if endpoint.failed:
         raise Conflict(f'endpoint "{endpoint.name}" failed to be created: delete it, then create it again')
@@ -263,7 +265,7 @@ def save(tx: Tx, saved: Saved[Endpoint], endpoint: Endpoint, event: Event, now: 
     tx.put(ENDPOINT, saved.name, endpoint, expect=saved.version, now=now, events=[event])
 
 
-def _changing(endpoint: Endpoint) -> bool:
+def _is_changing(endpoint: Endpoint) -> bool:
     return endpoint.rollout is not None or endpoint.scaling is not None
 
 
@@ -273,7 +275,7 @@ def _in_progress(endpoint: Endpoint) -> InProgress:
     return InProgress(message, about=(ENDPOINT.name, endpoint.name))
 
 
-def _told(change: Change) -> str:
+def _describe(change: VariantChange) -> str:
     parts = {
         "weight": change.weight,
         "count": change.count,

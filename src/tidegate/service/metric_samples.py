@@ -18,22 +18,27 @@ PERCENT = "Percent"
 MICROSECONDS = "Microseconds"
 
 
-Followed = frozenset[tuple[str, str]]
+ScaledVariants = frozenset[tuple[str, str]]
 """Endpoints and variants that autoscaling follows."""
 
 
-def samples(seconds: Iterable[FleetSecond], followed: Followed = frozenset()) -> list[Sample]:
+def samples(seconds: Iterable[FleetSecond], followed: ScaledVariants = frozenset()) -> list[Sample]:
     """One sample for each series of each fleet's second; equal series of two fleets are left to be merged."""
     made = []
     for second in seconds:
         if second.fleet.endpoint.startswith(PREFIX):
-            made += _job(second)
+            made += _job_samples(second)
             continue
-        made += [*_requests(second), *_instances(second), *_noted(second), *_concurrency(second, followed)]
+        made += [
+            *_request_samples(second),
+            *_instance_samples(second),
+            *_worker_samples(second),
+            *_concurrency_samples(second, followed),
+        ]
     return made
 
 
-def _job(second: FleetSecond) -> list[Sample]:
+def _job_samples(second: FleetSecond) -> list[Sample]:
     """What SageMaker publishes of a transform job: the load of each host."""
     job = second.fleet.endpoint.removeprefix(PREFIX)
     made: list[Sample] = []
@@ -45,16 +50,16 @@ def _job(second: FleetSecond) -> list[Sample]:
     return made
 
 
-def _concurrency(second: FleetSecond, followed: Followed) -> list[Sample]:
+def _concurrency_samples(second: FleetSecond, followed: ScaledVariants) -> list[Sample]:
     """What the replicas have in hand, of the variant alone. Zeros, also of a second without a request, are told
     only where autoscaling waits for them: it takes nothing for granted that was not told."""
     idle = (second.fleet.endpoint, second.fleet.variant) in followed
     made: list[Sample] = []
     if any(second.in_flight) or (idle and second.in_flight):
-        spread = _spread(second.in_flight)
+        spread = _distribution(second.in_flight)
         made += _samples(second, SAGEMAKER, "ConcurrentRequestsPerModel", COUNTS, spread, whole=True)
     if idle and second.in_flight and not second.invocations and not second.queued:
-        nothing = _spread((0.0,))
+        nothing = _distribution((0.0,))
         made += _samples(second, SAGEMAKER, "InvocationsPerInstance", COUNTS, nothing, whole=True)
     return made
 
@@ -64,32 +69,32 @@ def dimensions(second: FleetSecond) -> list[dict[str, str]]:
     return [variant, {**variant, "EndpointConfigName": second.config_name}]
 
 
-def _requests(second: FleetSecond) -> list[Sample]:
+def _request_samples(second: FleetSecond) -> list[Sample]:
     made: list[Sample] = []
     if second.invocations > 0 and second.queued:
-        made += _rate(second, "Invocation4XXErrors", second.errors_4xx)
-        made += _rate(second, "Invocation5XXErrors", second.errors_5xx)
+        made += _rate_samples(second, "Invocation4XXErrors", second.errors_4xx)
+        made += _rate_samples(second, "Invocation5XXErrors", second.errors_5xx)
     elif second.invocations > 0:
         share = 1 / max(1, second.ready_instances)
-        made += _each(second, "Invocations", {1.0: second.invocations})
-        made += _each(second, "InvocationsPerInstance", {share: second.invocations})
-        made += _rate(second, "Invocation4XXErrors", second.errors_4xx)
-        made += _rate(second, "Invocation5XXErrors", second.errors_5xx)
-        made += _rate(second, "InvocationModelErrors", second.model_errors)
-    made += _latency(second, "ModelLatency", second.model_latency)
+        made += _value_samples(second, "Invocations", {1.0: second.invocations})
+        made += _value_samples(second, "InvocationsPerInstance", {share: second.invocations})
+        made += _rate_samples(second, "Invocation4XXErrors", second.errors_4xx)
+        made += _rate_samples(second, "Invocation5XXErrors", second.errors_5xx)
+        made += _rate_samples(second, "InvocationModelErrors", second.model_errors)
+    made += _latency_samples(second, "ModelLatency", second.model_latency)
     if not second.queued:  # what a request waited is TimeInBacklog
-        made += _latency(second, "OverheadLatency", second.overhead_latency)
+        made += _latency_samples(second, "OverheadLatency", second.overhead_latency)
     return made
 
 
-def _instances(second: FleetSecond) -> list[Sample]:
+def _instance_samples(second: FleetSecond) -> list[Sample]:
     return [
-        *_readings(second, "CPUUtilization", second.cpu),
-        *_readings(second, "MemoryUtilization", second.memory),
+        *_reading_samples(second, "CPUUtilization", second.cpu),
+        *_reading_samples(second, "MemoryUtilization", second.memory),
     ]
 
 
-NOTED: dict[str, tuple[str, str]] = {
+WORKER_METRICS: dict[str, tuple[str, str]] = {
     "ContainerLatency": (SAGEMAKER, MICROSECONDS),
     "FirstChunkLatency": (SAGEMAKER, MICROSECONDS),
     "InFlightLatency": (SAGEMAKER, MICROSECONDS),
@@ -106,38 +111,38 @@ NOTED: dict[str, tuple[str, str]] = {
 """Namespace and unit of what workers note, where they are not SageMaker's counts."""
 
 
-def _noted(second: FleetSecond) -> list[Sample]:
+def _worker_samples(second: FleetSecond) -> list[Sample]:
     made: list[Sample] = []
     for series in second.series:
-        namespace, unit = NOTED.get(series.name, (SAGEMAKER, COUNTS))
+        namespace, unit = WORKER_METRICS.get(series.name, (SAGEMAKER, COUNTS))
         made += _samples(second, namespace, series.name, unit, series.values, series.dimensions)
     return made
 
 
-def _rate(second: FleetSecond, name: str, errors: int) -> list[Sample]:
+def _rate_samples(second: FleetSecond, name: str, errors: int) -> list[Sample]:
     """0 or 1 for each request, so that Average is the rate."""
     values = {0.0: second.invocations - errors, 1.0: errors}
-    return _each(second, name, {value: count for value, count in values.items() if count > 0})
+    return _value_samples(second, name, {value: count for value, count in values.items() if count > 0})
 
 
-def _each(second: FleetSecond, name: str, values: dict[float, int]) -> list[Sample]:
+def _value_samples(second: FleetSecond, name: str, values: dict[float, int]) -> list[Sample]:
     bins: dict[int, float] = {sketch.index(value): count for value, count in values.items()}
     total = sum(value * count for value, count in values.items())
     latency = Latency(bins, total, min(values), max(values))
     return _samples(second, SAGEMAKER, name, COUNTS, latency)
 
 
-def _latency(second: FleetSecond, name: str, latency: Latency | None) -> list[Sample]:
+def _latency_samples(second: FleetSecond, name: str, latency: Latency | None) -> list[Sample]:
     return _samples(second, SAGEMAKER, name, MICROSECONDS, latency) if latency and latency.count else []
 
 
-def _readings(second: FleetSecond, name: str, readings: Sequence[float]) -> list[Sample]:
+def _reading_samples(second: FleetSecond, name: str, readings: Sequence[float]) -> list[Sample]:
     if not readings:
         return []
-    return _samples(second, INSTANCES, name, PERCENT, _spread(readings))
+    return _samples(second, INSTANCES, name, PERCENT, _distribution(readings))
 
 
-def _spread(readings: Sequence[float]) -> Latency:
+def _distribution(readings: Sequence[float]) -> Latency:
     bins = sketch.merge({sketch.index(value): 1.0} for value in readings)
     return Latency(bins, math.fsum(readings), min(readings), max(readings))
 

@@ -13,13 +13,13 @@ from tidegate.monitoring.datapoint import Datapoint, datapoint
 from tidegate.monitoring.finite import LARGEST
 from tidegate.ports.metrics import Metrics
 
-OLDEST = timedelta(days=14)
-NEWEST = timedelta(hours=2)
+MAX_AGE = timedelta(days=14)
+MAX_AHEAD = timedelta(hours=2)
 MINUTE = 60
 
 
 @dataclass(frozen=True)
-class Summary:
+class StatisticSet:
     """Statistics of values that are not known one by one."""
 
     count: float
@@ -34,7 +34,7 @@ class Datum:
 
     metric: MetricId
     at: datetime
-    values: Mapping[float, float] | Summary
+    values: Mapping[float, float] | StatisticSet
     unit: str = "None"
     resolution: int = MINUTE
 
@@ -59,15 +59,15 @@ class Period:
         return max(0, -(-(self.end - self.start) // self.seconds))
 
 
-def sample(datum: Datum, now: datetime) -> Sample:
+def to_sample(datum: Datum, now: datetime) -> Sample:
     """The datum as it is kept. Raises Invalid for a moment or a number that cannot be kept."""
     name = datum.metric.name
-    if not now - OLDEST <= datum.at <= now + NEWEST:
+    if not now - MAX_AGE <= datum.at <= now + MAX_AHEAD:
         raise Invalid(
             f"{name}: timestamp {datum.at.isoformat()} is outside the two weeks before and the two hours after now"
         )
     at = int(datum.at.timestamp()) // datum.resolution * datum.resolution
-    if isinstance(datum.values, Summary):
+    if isinstance(datum.values, StatisticSet):
         whole = datum.values
         _check_range(name, whole.count, whole.total, whole.low, whole.high)
         bins = {sketch.index(whole.low): whole.count} if whole.low == whole.high else {}
@@ -75,7 +75,7 @@ def sample(datum: Datum, now: datetime) -> Sample:
         _check_range(name, *datum.values, *datum.values.values())
         bins = sketch.merge({sketch.index(value): count} for value, count in datum.values.items())
         total = math.fsum(value * count for value, count in datum.values.items())
-        whole = Summary(sum(datum.values.values()), total, min(datum.values), max(datum.values))
+        whole = StatisticSet(sum(datum.values.values()), total, min(datum.values), max(datum.values))
         _check_range(name, whole.count, whole.total)
     if whole.count <= 0 or whole.low > whole.high or min(bins.values(), default=0) < 0:
         raise Invalid(f"{name}: a sample count of {whole.count} from {whole.low} to {whole.high} makes no sense")
@@ -94,10 +94,10 @@ async def put(metrics: Metrics, data: Sequence[Datum], now: datetime) -> None:
     """All of it or, when one datum is Invalid, nothing. Data that the database does not take now are in memory, and
     are written later: a client that was told to try again would have them counted twice."""
     with suppress(Unavailable):
-        await metrics.put([sample(datum, now) for datum in data])
+        await metrics.put([to_sample(datum, now) for datum in data])
 
 
-async def points(
+async def read_points(
     metrics: Metrics, metric: MetricId, period: Period, names: Sequence[str], unit: str | None = None
 ) -> list[tuple[Sample, dict[str, Datapoint]]]:
     """For each unit that has data (``unit`` alone, if given), and each span of it, oldest first: its sample, and
@@ -113,7 +113,7 @@ async def points(
     return rows
 
 
-async def series(
+async def list_series(
     metrics: Metrics,
     namespace: str | None,
     name: str | None,

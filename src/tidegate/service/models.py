@@ -4,32 +4,32 @@ from collections.abc import Callable
 from datetime import datetime
 
 from tidegate.domain.errors import Invalid
-from tidegate.domain.registry import MULTI_MODEL, Container, Model, Tags
+from tidegate.domain.registry import MULTI_MODEL, ContainerDefinition, Model, Tags
 from tidegate.ports.store import Filter, Page, Saved, Tx
 from tidegate.service import tags as labels
 from tidegate.service.record_kinds import MODEL
-from tidegate.service.records import need, need_free
+from tidegate.service.records import require, require_free
 
-MOST_CONTAINERS = 15
+MAX_CONTAINERS = 15
 
 
 def create_model(
-    tx: Tx, model: Model, tags: Tags, *, runnable: Callable[[Container], None], now: datetime
+    tx: Tx, model: Model, tags: Tags, *, runnable: Callable[[ContainerDefinition], None], now: datetime
 ) -> None:
     """Raises AlreadyExists, or Invalid for a container that ``runnable`` turns down."""
-    need_free(tx, MODEL, model.name)
+    require_free(tx, MODEL, model.name)
     check(model, runnable)
     tx.put(MODEL, model.name, model, expect=0, now=now)
     labels.add(tx, MODEL, model.name, tags, now)
 
 
-def check(model: Model, runnable: Callable[[Container], None]) -> None:
+def check(model: Model, runnable: Callable[[ContainerDefinition], None]) -> None:
     """Raises Invalid for a model that this server cannot run."""
     if not model.containers:
         raise Invalid(f'model "{model.name}" has no container: give it one')
-    if len(model.containers) > MOST_CONTAINERS:
+    if len(model.containers) > MAX_CONTAINERS:
         raise Invalid(
-            f'model "{model.name}" has {len(model.containers)} containers; {MOST_CONTAINERS} are the most'
+            f'model "{model.name}" has {len(model.containers)} containers; {MAX_CONTAINERS} are the most'
         )
     _check_names(model)
     if model.multi_model:
@@ -64,7 +64,7 @@ def _check_names(model: Model) -> None:
 
 
 def get_model(tx: Tx, name: str) -> Saved[Model]:
-    return need(tx, MODEL, name)
+    return require(tx, MODEL, name)
 
 
 def list_models(tx: Tx, where: Filter, limit: int, after: str | None) -> Page[Model]:
@@ -73,6 +73,6 @@ def list_models(tx: Tx, where: Filter, limit: int, after: str | None) -> Page[Mo
 
 def delete_model(tx: Tx, name: str, now: datetime) -> None:
     """Endpoints that run it go on: they have a copy."""
-    saved = need(tx, MODEL, name)
+    saved = require(tx, MODEL, name)
     tx.delete(MODEL, name, expect=saved.version, now=now)
     labels.drop(tx, MODEL, name, now)

@@ -7,22 +7,22 @@ from datetime import datetime
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.observation import Event
 from tidegate.domain.package import Approval, Package, PackageGroup, record_name
-from tidegate.domain.registry import Container, Tags
+from tidegate.domain.registry import ContainerDefinition, Tags
 from tidegate.ports.store import Filter, Page, Saved, Tx
 from tidegate.service import tags as labels
 from tidegate.service.record_kinds import PACKAGE, PACKAGE_GROUP
-from tidegate.service.records import need, need_free
+from tidegate.service.records import require, require_free
 
 
 def create_group(tx: Tx, group: PackageGroup, tags: Tags, now: datetime) -> None:
     """Raises AlreadyExists."""
-    need_free(tx, PACKAGE_GROUP, group.name)
+    require_free(tx, PACKAGE_GROUP, group.name)
     tx.put(PACKAGE_GROUP, group.name, group, expect=0, now=now)
     labels.add(tx, PACKAGE_GROUP, group.name, tags, now)
 
 
 def get_group(tx: Tx, name: str) -> Saved[PackageGroup]:
-    return need(tx, PACKAGE_GROUP, name)
+    return require(tx, PACKAGE_GROUP, name)
 
 
 def has_group(tx: Tx, name: str) -> bool:
@@ -35,7 +35,7 @@ def list_groups(tx: Tx, where: Filter, limit: int, after: str | None) -> Page[Pa
 
 def delete_group(tx: Tx, name: str, now: datetime) -> None:
     """Raises NotFound, or Conflict while it has versions."""
-    saved = need(tx, PACKAGE_GROUP, name)
+    saved = require(tx, PACKAGE_GROUP, name)
     if tx.find(PACKAGE, Filter(name_prefix=f"{name}/"), 1).items:
         raise Conflict(f'model package group "{name}" still has model packages: delete them first')
     tx.delete(PACKAGE_GROUP, name, expect=saved.version, now=now)
@@ -48,9 +48,9 @@ def register(tx: Tx, package: Package, tags: Tags, now: datetime) -> Package:
     if package.group is None:
         if package.approval is not None:
             raise Invalid("ModelApprovalStatus is for versions of a ModelPackageGroupName: leave it out")
-        need_free(tx, PACKAGE, package.name)
+        require_free(tx, PACKAGE, package.name)
     else:
-        group = need(tx, PACKAGE_GROUP, package.group)
+        group = require(tx, PACKAGE_GROUP, package.group)
         made = tx.get(PACKAGE, record_name(f"{package.group}/{group.body.last}"))
         if made is not None and made.body.token is not None and made.body.token == package.token:
             return made.body
@@ -65,7 +65,7 @@ def register(tx: Tx, package: Package, tags: Tags, now: datetime) -> Package:
 
 
 def get(tx: Tx, name: str) -> Saved[Package]:
-    return need(tx, PACKAGE, name)
+    return require(tx, PACKAGE, name)
 
 
 def find(tx: Tx, where: Filter, kept: Iterable[Approval] | None, versions: bool | None) -> list[Saved[Package]]:
@@ -93,19 +93,19 @@ def update(tx: Tx, saved: Saved[Package], after: Package, by: str, now: datetime
 
 def delete(tx: Tx, name: str, now: datetime) -> None:
     """Models that were made from it stay. Raises NotFound."""
-    saved = need(tx, PACKAGE, name)
+    saved = require(tx, PACKAGE, name)
     tx.delete(PACKAGE, name, expect=saved.version, now=now)
     labels.drop(tx, PACKAGE, name, now)
 
 
-def need_deployable(tx: Tx, name: str) -> Package:
+def require_deployable(tx: Tx, name: str) -> Package:
     """Raises NotFound, or Invalid for a version that is not approved."""
-    package = need(tx, PACKAGE, name).body
+    package = require(tx, PACKAGE, name).body
     _check_deployable(package)
     return package
 
 
-def check_approved(tx: Tx, containers: Iterable[Container]) -> None:
+def check_approved(tx: Tx, containers: Iterable[ContainerDefinition]) -> None:
     """Raises Invalid where a container came from a version whose approval was taken back since."""
     for container in containers:
         saved = None if container.package is None else tx.get(PACKAGE, container.package)

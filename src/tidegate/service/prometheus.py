@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.endpoint import Endpoint
-from tidegate.domain.metric import FleetSecond, Latency, Series
+from tidegate.domain.metric import FleetSecond, Latency, WorkerSeries
 from tidegate.domain.observation import Observation
 from tidegate.domain.rollout import Phase
 from tidegate.domain.scaling import ScalableTarget
 from tidegate.domain.traffic import WHOLE
 from tidegate.monitoring import finite, sketch
 from tidegate.service import scaling_observation
-from tidegate.service.clients import MODEL, MOST, OTHER
+from tidegate.service.clients import MAX_NAMES, MODEL_DIMENSION, OTHER
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -82,8 +82,8 @@ class ModelTotals:
     waiting: Histogram = Histogram()
     clients: Mapping[str, ClientTotals] = field(default_factory=dict)
 
-    def plus(self, series: Series, at: int) -> "ModelTotals":
-        values, client = series.values, dict(series.dimensions).get(MODEL)
+    def plus(self, series: WorkerSeries, at: int) -> "ModelTotals":
+        values, client = series.values, dict(series.dimensions).get(MODEL_DIMENSION)
         if client is not None and series.name in CLIENT_FIELDS:
             return self._client(client, series.name, values, at)
         if series.name == "ModelCacheHit":
@@ -99,7 +99,7 @@ class ModelTotals:
     def _client(self, client: str, name: str, values: Latency, at: int) -> "ModelTotals":
         """A name that gave up its place stays on the page until another one needs that place."""
         clients = {**self.clients, client: self.clients.get(client, ClientTotals()).plus(name, values, at)}
-        while len(clients) > MOST + 1:
+        while len(clients) > MAX_NAMES + 1:
             del clients[min(clients, key=lambda one: (one == OTHER, clients[one].last))]
         return replace(self, clients=clients)
 
@@ -114,7 +114,7 @@ class MirrorTotals:
     compared: float = 0
     agreed: float = 0
 
-    def plus(self, series: Series) -> "MirrorTotals":
+    def plus(self, series: WorkerSeries) -> "MirrorTotals":
         count, total = series.values.count, series.values.total
         if series.name == "MirrorCopies":
             return replace(self, copies=self.copies + count, failed=self.failed + count - total)
@@ -150,27 +150,27 @@ class FleetTotals:
             self.model_errors + second.model_errors,
             self.model_latency.plus(second.model_latency),
             self.overhead_latency.plus(second.overhead_latency),
-            _models(self.models, second),
-            _mirror(self.mirror, second),
-            self.refused + _noted(second, "RefusedRequests"),
-            self.throttled + _noted(second, "ThrottledRequests"),
-            self.unavailable + _noted(second, "PlatformUnavailable"),
+            _add_models(self.models, second),
+            _add_mirror(self.mirror, second),
+            self.refused + _sum_series(second, "RefusedRequests"),
+            self.throttled + _sum_series(second, "ThrottledRequests"),
+            self.unavailable + _sum_series(second, "PlatformUnavailable"),
             self.dropped + second.dropped,
         )
 
 
-def _noted(second: FleetSecond, name: str) -> int:
+def _sum_series(second: FleetSecond, name: str) -> int:
     return int(finite.add(series.values.total for series in second.series if series.name == name))
 
 
-def _mirror(before: MirrorTotals | None, second: FleetSecond) -> MirrorTotals | None:
+def _add_mirror(before: MirrorTotals | None, second: FleetSecond) -> MirrorTotals | None:
     for series in second.series:
         if series.name in ("MirrorCopies", "MirrorDropped", "MirrorAgreement"):
             before = (before or MirrorTotals()).plus(series)
     return before
 
 
-def _models(before: ModelTotals | None, second: FleetSecond) -> ModelTotals | None:
+def _add_models(before: ModelTotals | None, second: FleetSecond) -> ModelTotals | None:
     if before is None and not any(series.name == "ModelCacheHit" for series in second.series):
         return None
     after = before or ModelTotals()
@@ -200,15 +200,15 @@ def render(
     """The page; endpoints come with the last look at them."""
     lines: list[str] = []
     for name, text, member in COUNTERS:
-        lines += _family(name, "counter", text)
+        lines += _header_lines(name, "counter", text)
         lines += [_line(name, _labels(key), getattr(one, member)) for key, one in sorted(totals.items())]
     for name, text, member in HISTOGRAMS:
-        lines += _family(name, "histogram", text)
+        lines += _header_lines(name, "histogram", text)
         for key, one in sorted(totals.items()):
-            lines += _histogram(name, _labels(key), getattr(one, member))
-    lines += _many(totals) + _mirrors(totals)
+            lines += _histogram_lines(name, _labels(key), getattr(one, member))
+    lines += _multi_model_lines(totals) + _mirror_lines(totals)
     shown = list(endpoints)
-    lines += _instances(shown) + _scaling(scaled, shown) + _alarms(alarms) + _rollouts(shown)
+    lines += _instance_lines(shown) + _scaling_lines(scaled, shown) + _alarm_lines(alarms) + _rollout_lines(shown)
     return "\n".join(lines) + "\n"
 
 
@@ -250,34 +250,34 @@ MIRROR_COUNTERS = (
 )
 
 
-def _many(totals: Totals) -> list[str]:
+def _multi_model_lines(totals: Totals) -> list[str]:
     """Fleets that serve many models; nothing where there are none."""
     found = [(_labels(key), one.models) for key, one in sorted(totals.items()) if one.models is not None]
     if not found:
         return []
-    lines = _family(LOADED, "gauge", "Models that an instance has loaded, on average")
+    lines = _header_lines(LOADED, "gauge", "Models that an instance has loaded, on average")
     lines += [_line(LOADED, labels, models.loaded) for labels, models in found]
     for name, text, member in MODEL_COUNTERS:
-        lines += _family(name, "counter", text)
+        lines += _header_lines(name, "counter", text)
         lines += [_line(name, labels, getattr(models, member)) for labels, models in found]
     for name, text, member in MODEL_HISTOGRAMS:
-        lines += _family(name, "histogram", text)
+        lines += _header_lines(name, "histogram", text)
         for labels, models in found:
-            lines += _histogram(name, labels, getattr(models, member))
+            lines += _histogram_lines(name, labels, getattr(models, member))
     for name, text, member in CLIENT_COUNTERS:
-        lines += _family(name, "counter", text)
+        lines += _header_lines(name, "counter", text)
         for labels, models in found:
             clients = sorted(models.clients.items())
             lines += [_line(name, {**labels, "model": client}, getattr(one, member)) for client, one in clients]
     return lines
 
 
-def _mirrors(totals: Totals) -> list[str]:
+def _mirror_lines(totals: Totals) -> list[str]:
     """Fleets with a shadow; nothing where there are none."""
     found = [(_labels(key), one.mirror) for key, one in sorted(totals.items()) if one.mirror is not None]
     lines: list[str] = []
     for name, text, member in MIRROR_COUNTERS if found else ():
-        lines += _family(name, "counter", text)
+        lines += _header_lines(name, "counter", text)
         lines += [_line(name, labels, getattr(mirror, member)) for labels, mirror in found]
     return lines
 
@@ -295,18 +295,18 @@ LOADS = (
 )
 
 
-def _instances(endpoints: Iterable[tuple[Endpoint, Observation | None]]) -> list[str]:
+def _instance_lines(endpoints: Iterable[tuple[Endpoint, Observation | None]]) -> list[str]:
     found = [
         ({"endpoint": endpoint.name, "variant": fleet.variant, "generation": str(fleet.generation)}, one)
         for endpoint, seen in endpoints
         for fleet, one in sorted((seen.fleets or {}).items() if seen is not None else ())
     ]
-    lines = _family(READY, "gauge", "Instances that are ready for requests")
+    lines = _header_lines(READY, "gauge", "Instances that are ready for requests")
     lines += [_line(READY, labels, one.ready) for labels, one in found]
     for name, text, member in LOADS:
         told = [(labels, value) for labels, one in found if (value := getattr(one, member)) is not None]
         if told:
-            lines += _family(name, "gauge", text) + [_line(name, labels, value) for labels, value in told]
+            lines += _header_lines(name, "gauge", text) + [_line(name, labels, value) for labels, value in told]
     return lines
 
 
@@ -318,7 +318,7 @@ SCALING = (
 )
 
 
-def _scaling(
+def _scaling_lines(
     scaled: Iterable[ScalableTarget], endpoints: Iterable[tuple[Endpoint, Observation | None]]
 ) -> list[str]:
     """What autoscaling follows; nothing where nothing is. What is not known has no line."""
@@ -326,28 +326,28 @@ def _scaling(
     found = []
     for target in scaled:
         if target.endpoint in known:
-            counted = scaling_observation.counted(known[target.endpoint][0], target, known[target.endpoint][1])
+            counted = scaling_observation.read_counts(known[target.endpoint][0], target, known[target.endpoint][1])
             labels = {"endpoint": target.endpoint, "variant": target.variant, "dimension": target.dimension.value}
             values = {"desired": counted.desired, "ready": counted.ready}
             found.append((labels, {**values, "minimum": target.minimum, "maximum": target.maximum}))
     lines: list[str] = []
     for name, text, member in SCALING if found else ():
-        lines += _family(name, "gauge", text)
+        lines += _header_lines(name, "gauge", text)
         told = [(labels, values[member]) for labels, values in found]
         lines += [_line(name, labels, value) for labels, value in told if value is not None]
     return lines
 
 
-def _alarms(alarms: Iterable[Alarm]) -> list[str]:
-    lines = _family(ALARM, "gauge", "1 for the state that an alarm is in")
+def _alarm_lines(alarms: Iterable[Alarm]) -> list[str]:
+    lines = _header_lines(ALARM, "gauge", "1 for the state that an alarm is in")
     for alarm in alarms:
         lines += [_line(ALARM, {"alarm": alarm.name, "state": s}, int(s is alarm.state)) for s in AlarmState]
     return lines
 
 
-def _rollouts(endpoints: Iterable[tuple[Endpoint, Observation | None]]) -> list[str]:
-    phases = _family(PHASE, "gauge", "1 for the phase that an endpoint's rollout is in")
-    shares = _family(SHARE, "gauge", "Part of the requests that goes to the new version")
+def _rollout_lines(endpoints: Iterable[tuple[Endpoint, Observation | None]]) -> list[str]:
+    phases = _header_lines(PHASE, "gauge", "1 for the phase that an endpoint's rollout is in")
+    shares = _header_lines(SHARE, "gauge", "Part of the requests that goes to the new version")
     for endpoint, seen in endpoints:
         rollout = endpoint.rollout
         if rollout is None:
@@ -359,7 +359,7 @@ def _rollouts(endpoints: Iterable[tuple[Endpoint, Observation | None]]) -> list[
     return phases + shares
 
 
-def _histogram(name: str, labels: dict[str, str], histogram: Histogram) -> list[str]:
+def _histogram_lines(name: str, labels: dict[str, str], histogram: Histogram) -> list[str]:
     lines, seen = [], 0.0
     for bound, count in zip((*map(str, BOUNDS), "+Inf"), histogram.buckets, strict=True):
         seen += count
@@ -367,7 +367,7 @@ def _histogram(name: str, labels: dict[str, str], histogram: Histogram) -> list[
     return [*lines, _line(f"{name}_sum", labels, histogram.total), _line(f"{name}_count", labels, seen)]
 
 
-def _family(name: str, kind: str, text: str) -> list[str]:
+def _header_lines(name: str, kind: str, text: str) -> list[str]:
     return [f"# HELP {name} {text}.", f"# TYPE {name} {kind}"]
 
 
@@ -376,21 +376,21 @@ def _labels(key: FleetKey) -> dict[str, str]:
 
 
 def _line(name: str, labels: dict[str, str], value: float) -> str:
-    inner = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+    inner = ",".join(f'{label}="{_escape(text)}"' for label, text in labels.items())
     shown = finite.saturated(value)
     return f"{name}{{{inner}}} {int(shown) if shown == int(shown) and abs(shown) < EXACT else shown}"
 
 
-def storage(dropped: int, lost: int) -> str:
+def render_storage(dropped: int, lost: int) -> str:
     """Lines on the measurements themselves, to follow the page."""
-    lines = _family("tidegate_dropped_samples_total", "counter", "Samples that no database could hold")
+    lines = _header_lines("tidegate_dropped_samples_total", "counter", "Samples that no database could hold")
     lines.append(f"tidegate_dropped_samples_total {dropped}")
-    lines += _family(
+    lines += _header_lines(
         "tidegate_lost_samples_total", "counter", "Measurements that waited too long for the database"
     )
     lines.append(f"tidegate_lost_samples_total {lost}")
     return "\n".join(lines) + "\n"
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -6,20 +6,20 @@ from datetime import datetime
 
 from tidegate.domain.errors import AlreadyExists, Invalid
 from tidegate.domain.recommendation import RecommendationJob
-from tidegate.domain.registry import Container, Model, Tags
+from tidegate.domain.registry import ContainerDefinition, Model, Tags
 from tidegate.ports.store import Filter, Page, Saved, Tx
 from tidegate.service import tags as labels
 from tidegate.service.record_kinds import MODEL, RECOMMENDATION
-from tidegate.service.records import need
+from tidegate.service.records import require
 
 PREFIX = "recommend."
 """Of the names by which the engine of these jobs is woken: no endpoint can have a dot in its name."""
-MOST_SECONDS = 18_000
-MOST_TESTS = 10
+MAX_SECONDS = 18_000
+MAX_TESTS = 10
 
 
 def create(
-    tx: Tx, job: RecommendationJob, tags: Tags, *, runnable: Callable[[Container], None], now: datetime
+    tx: Tx, job: RecommendationJob, tags: Tags, *, runnable: Callable[[ContainerDefinition], None], now: datetime
 ) -> None:
     """Raises AlreadyExists, or Invalid for a job that could never run. ``runnable`` checks the model's container."""
     if tx.get(RECOMMENDATION, job.name) is not None:
@@ -41,22 +41,22 @@ def check(job: RecommendationJob) -> None:
         )
     if not job.sample.startswith(("s3://", "file:///")):
         raise Invalid(f"the sample '{job.sample}' is neither s3://BUCKET/KEY nor file:///PATH")
-    if not 0 < limits.seconds <= MOST_SECONDS:
-        raise Invalid(f"a job of {limits.seconds:g} s: give 1 to {MOST_SECONDS} seconds")
+    if not 0 < limits.seconds <= MAX_SECONDS:
+        raise Invalid(f"a job of {limits.seconds:g} s: give 1 to {MAX_SECONDS} seconds")
     if not 0 < limits.latency <= 3600:
         raise Invalid(f"a limit of {limits.latency * 1000:g} ms: give 1 ms to an hour")
     if limits.rate is not None and limits.rate <= 0:
         raise Invalid("the invocations per minute to look for must be 1 at least")
-    if limits.tests is not None and limits.tests > MOST_TESTS:
-        raise Invalid(f"{limits.tests} tests: {MOST_TESTS} are the most")
+    if limits.tests is not None and limits.tests > MAX_TESTS:
+        raise Invalid(f"{limits.tests} tests: {MAX_TESTS} are the most")
 
 
-def model_named(tx: Tx, name: str) -> Model:
-    return need(tx, MODEL, name).body
+def get_model(tx: Tx, name: str) -> Model:
+    return require(tx, MODEL, name).body
 
 
 def get(tx: Tx, name: str) -> Saved[RecommendationJob]:
-    return need(tx, RECOMMENDATION, name)
+    return require(tx, RECOMMENDATION, name)
 
 
 def find(tx: Tx, where: Filter, limit: int | None = None, after: str | None = None) -> Page[RecommendationJob]:

@@ -14,7 +14,7 @@ _NOUNS = {
 }
 
 
-def need(tx: Tx, kind: Kind[T], name: str) -> Saved[T]:
+def require(tx: Tx, kind: Kind[T], name: str) -> Saved[T]:
     """The record; raises NotFound."""
     saved = tx.get(kind, name)
     if saved is None:
@@ -22,7 +22,7 @@ def need(tx: Tx, kind: Kind[T], name: str) -> Saved[T]:
     return saved
 
 
-def need_free(tx: Tx, kind: Kind[T], name: str) -> None:
+def require_free(tx: Tx, kind: Kind[T], name: str) -> None:
     """Raises AlreadyExists when the name is taken."""
     if tx.get(kind, name) is not None:
         raise AlreadyExists(f'there is already a {_noun(kind)} "{name}"', about=(kind.name, name))

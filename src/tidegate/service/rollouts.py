@@ -9,11 +9,11 @@ from tidegate.ports.store import Tx
 from tidegate.rollout import commands
 from tidegate.service.endpoints import read_guards, save
 from tidegate.service.record_kinds import ENDPOINT
-from tidegate.service.records import need
+from tidegate.service.records import require
 
-Command = Callable[[Endpoint, str, datetime], Endpoint]
+RolloutCommand = Callable[[Endpoint, str, datetime], Endpoint]
 
-COMMANDS: dict[str, Command] = {
+COMMANDS: dict[str, RolloutCommand] = {
     "pause": commands.pause,
     "resume": commands.resume,
     "abort": commands.abort,
@@ -44,7 +44,7 @@ def retry(
     tx: Tx, name: str, by: str, *, override: bool, rollout_id: str, can: Capabilities, now: datetime
 ) -> None:
     """Rolls out again what was rolled back. ``override`` is needed where evidence turned it down."""
-    saved = need(tx, ENDPOINT, name)
+    saved = require(tx, ENDPOINT, name)
     guards = read_guards(tx, saved.body.last.deployment) if saved.body.last else ()
     retried = commands.retry(saved.body, rollout_id=rollout_id, override=override, can=can, now=now, guards=guards)
     over = " over the evidence against it" if override else ""
@@ -52,6 +52,6 @@ def retry(
 
 
 def _command(tx: Tx, what: str, name: str, by: str, now: datetime) -> None:
-    saved = need(tx, ENDPOINT, name)
+    saved = require(tx, ENDPOINT, name)
     changed = COMMANDS[what](saved.body, by, now)
     save(tx, saved, changed, Event(what, f"{what} asked for by {by}", {"by": by}), now)

@@ -9,7 +9,7 @@ from tidegate.domain.errors import Invalid, NotFound
 from tidegate.domain.fleet import VariantSpec
 from tidegate.domain.observation import Event
 from tidegate.domain.registry import Tags
-from tidegate.domain.scaling import Dimension, ScalableTarget, Suspended
+from tidegate.domain.scaling import Dimension, ScalableTarget, SuspendedScaling
 from tidegate.ports.store import Filter, Saved, Tx
 from tidegate.service import tags as labels
 from tidegate.service import tracking_alarms
@@ -19,7 +19,7 @@ from tidegate.service.scaling_records import Scalable, record_name
 
 
 @dataclass(frozen=True)
-class Key:
+class ScalableKey:
     """Which count: of what variant of what endpoint."""
 
     endpoint: str
@@ -39,7 +39,7 @@ class Key:
 
 
 @dataclass(frozen=True)
-class Bounds:
+class BoundsUpdate:
     """What a registration says; None leaves what is there."""
 
     minimum: int | None = None
@@ -49,7 +49,7 @@ class Bounds:
     scheduled_suspended: bool | None = None
 
 
-def register(tx: Tx, key: Key, bounds: Bounds, tags: Tags, *, id: str, now: datetime) -> Scalable:
+def register(tx: Tx, key: ScalableKey, bounds: BoundsUpdate, tags: Tags, *, id: str, now: datetime) -> Scalable:
     """A new target, or new bounds of one. A count outside the bounds is moved by the loop's next turn. Raises
     Invalid for bounds that cannot be, or an endpoint or variant that is not there."""
     variant = _variant(tx, key)
@@ -61,7 +61,7 @@ def register(tx: Tx, key: Key, bounds: Bounds, tags: Tags, *, id: str, now: date
         before = Scalable(id, blank)
     else:
         before = saved.body
-    after = replace(before, target=_bounded(before.target, bounds))
+    after = replace(before, target=_update_bounds(before.target, bounds))
     check(after.target, variant)
     if saved is None or after != before:
         text = f"{key.variant}: {after.target.minimum} to {after.target.maximum}"
@@ -71,13 +71,13 @@ def register(tx: Tx, key: Key, bounds: Bounds, tags: Tags, *, id: str, now: date
     return after
 
 
-def _bounded(target: ScalableTarget, bounds: Bounds) -> ScalableTarget:
+def _update_bounds(target: ScalableTarget, bounds: BoundsUpdate) -> ScalableTarget:
     held = target.suspended
     return replace(
         target,
         minimum=target.minimum if bounds.minimum is None else bounds.minimum,
         maximum=target.maximum if bounds.maximum is None else bounds.maximum,
-        suspended=Suspended(
+        suspended=SuspendedScaling(
             scale_in=_or(bounds.scale_in_suspended, held.scale_in),
             scale_out=_or(bounds.scale_out_suspended, held.scale_out),
             scheduled=_or(bounds.scheduled_suspended, held.scheduled),
@@ -108,9 +108,9 @@ def check(target: ScalableTarget, variant: VariantSpec) -> None:
         )
 
 
-def _variant(tx: Tx, key: Key) -> VariantSpec:
+def _variant(tx: Tx, key: ScalableKey) -> VariantSpec:
     saved = tx.get(ENDPOINT, key.endpoint)
-    found = variant_of(saved.body, key.variant) if saved is not None and not saved.body.deleting else None
+    found = find_variant(saved.body, key.variant) if saved is not None and not saved.body.deleting else None
     if found is None or found.shadow:
         raise Invalid(f"there is no endpoint/{key.endpoint}/variant/{key.variant} to scale: create it first")
     serverless = found.serverless is not None
@@ -120,14 +120,14 @@ def _variant(tx: Tx, key: Key) -> VariantSpec:
     return found
 
 
-def variant_of(endpoint: Endpoint, name: str) -> VariantSpec | None:
+def find_variant(endpoint: Endpoint, name: str) -> VariantSpec | None:
     """Of the version that comes, else of the one that serves."""
     rollout = endpoint.rollout
     version = rollout.new if rollout is not None and rollout.cause is None else endpoint.serving
     return next((one for one in version.variants if one.name == name), None) if version else None
 
 
-def get(tx: Tx, key: Key, sentence: str = "No scalable target found for") -> Saved[Scalable]:
+def get(tx: Tx, key: ScalableKey, sentence: str = "No scalable target found for") -> Saved[Scalable]:
     """Raises NotFound."""
     saved = tx.get(SCALABLE, key.name)
     if saved is None:
@@ -135,28 +135,28 @@ def get(tx: Tx, key: Key, sentence: str = "No scalable target found for") -> Sav
     return saved
 
 
-def every(tx: Tx) -> list[Saved[Scalable]]:
+def list_all(tx: Tx) -> list[Saved[Scalable]]:
     """In the order of their names."""
     return sorted(tx.find(SCALABLE).items, key=lambda saved: saved.name)
 
 
-def of_endpoint(tx: Tx, endpoint: str) -> list[Saved[Scalable]]:
+def list_for_endpoint(tx: Tx, endpoint: str) -> list[Saved[Scalable]]:
     found = tx.find(SCALABLE, Filter(name_prefix=f"{endpoint}/")).items
     return sorted(found, key=lambda saved: saved.name)
 
 
-def by_id(tx: Tx, id: str) -> Saved[Scalable] | None:
-    return next((saved for saved in every(tx) if saved.body.id == id), None)
+def find_by_id(tx: Tx, id: str) -> Saved[Scalable] | None:
+    return next((saved for saved in list_all(tx) if saved.body.id == id), None)
 
 
-def deregister(tx: Tx, key: Key, now: datetime) -> None:
+def deregister(tx: Tx, key: ScalableKey, now: datetime) -> None:
     """With its policies, their alarms, and its scheduled actions. Raises NotFound."""
     _remove(tx, get(tx, key), now)
 
 
-def drop(tx: Tx, endpoint: str, now: datetime) -> None:
+def deregister_all(tx: Tx, endpoint: str, now: datetime) -> None:
     """All of an endpoint that goes."""
-    for saved in of_endpoint(tx, endpoint):
+    for saved in list_for_endpoint(tx, endpoint):
         _remove(tx, saved, now)
 
 

@@ -7,28 +7,28 @@ from itertools import pairwise
 
 from tidegate.domain.errors import Invalid, LimitExceeded, NotFound
 from tidegate.domain.observation import Event
-from tidegate.domain.scaling import Adjustment, ScheduledAction, Step, StepScaling, TargetTracking
+from tidegate.domain.scaling import Adjustment, ScalingStep, ScheduledAction, StepScaling, TargetTracking
 from tidegate.ports.store import Tx
 from tidegate.scaling.schedule import parse
 from tidegate.service import tracking_alarms
-from tidegate.service.scalables import Key, get, save
+from tidegate.service.scalables import ScalableKey, get, save
 from tidegate.service.scaling_records import ActionRecord, PolicyRecord, Scalable
 
-MOST_POLICIES = 50
-MOST_ACTIONS = 200
-MOST_STEPS = 20
+MAX_POLICIES = 50
+MAX_ACTIONS = 200
+MAX_STEPS = 20
 REGISTER_FIRST = "No scalable target registered for"
 
 
 def put_policy(
-    tx: Tx, key: Key, name: str, make: Callable[[PolicyRecord | None], PolicyRecord], now: datetime
+    tx: Tx, key: ScalableKey, name: str, make: Callable[[PolicyRecord | None], PolicyRecord], now: datetime
 ) -> PolicyRecord:
     """A new policy, or another content of the one with this name. ``make`` is given the one that is there. Raises
     NotFound without a target, LimitExceeded, or Invalid."""
     saved = get(tx, key, REGISTER_FIRST)
     before = saved.body.policy(name)
-    if before is None and len(saved.body.policies) >= MOST_POLICIES:
-        raise LimitExceeded(f"the target has {MOST_POLICIES} policies, the most there may be: delete one first")
+    if before is None and len(saved.body.policies) >= MAX_POLICIES:
+        raise LimitExceeded(f"the target has {MAX_POLICIES} policies, the most there may be: delete one first")
     record = make(before)
     _check(record)
     if before is not None and (record.tracking is None) != (before.tracking is None):
@@ -48,7 +48,7 @@ def with_policy(scalable: Scalable, record: PolicyRecord) -> Scalable:
     return replace(scalable, policies=tuple(kept))
 
 
-def delete_policy(tx: Tx, key: Key, name: str, now: datetime) -> None:
+def delete_policy(tx: Tx, key: ScalableKey, name: str, now: datetime) -> None:
     """With its alarms. Raises NotFound."""
     saved = get(tx, key, "No scaling policy found for")
     record = saved.body.policy(name)
@@ -60,32 +60,32 @@ def delete_policy(tx: Tx, key: Key, name: str, now: datetime) -> None:
 
 
 def put_action(
-    tx: Tx, key: Key, name: str, make: Callable[[ActionRecord | None], ActionRecord], now: datetime
+    tx: Tx, key: ScalableKey, name: str, make: Callable[[ActionRecord | None], ActionRecord], now: datetime
 ) -> None:
     """Raises NotFound, LimitExceeded or Invalid."""
     saved = get(tx, key, REGISTER_FIRST)
     before = saved.body.action(name)
-    if before is None and len(saved.body.actions) >= MOST_ACTIONS:
-        raise LimitExceeded(f"the target has {MOST_ACTIONS} scheduled actions, the most there may be: delete one")
+    if before is None and len(saved.body.actions) >= MAX_ACTIONS:
+        raise LimitExceeded(f"the target has {MAX_ACTIONS} scheduled actions, the most there may be: delete one")
     record = make(before)
     _check_action(record.action)
     kept = tuple(one for one in saved.body.actions if one is not before)
     event = Event("scaling.ActionPut", f"scheduled action {name}: {record.action.schedule}")
-    save(tx, saved, _forgotten(replace(saved.body, actions=(*kept, record)), name), event, now)
+    save(tx, saved, _forget(replace(saved.body, actions=(*kept, record)), name), event, now)
 
 
-def delete_action(tx: Tx, key: Key, name: str, now: datetime) -> None:
+def delete_action(tx: Tx, key: ScalableKey, name: str, now: datetime) -> None:
     """Raises NotFound."""
     saved = get(tx, key, "No scheduled action found for")
     record = saved.body.action(name)
     if record is None:
         raise NotFound(f"No scheduled action found for {key}, scheduled action name: {name}")
     left = tuple(one for one in saved.body.actions if one is not record)
-    after = _forgotten(replace(saved.body, actions=left), name)
+    after = _forget(replace(saved.body, actions=left), name)
     save(tx, saved, after, Event("scaling.ActionDeleted", f"scheduled action {name}"), now)
 
 
-def _forgotten(scalable: Scalable, action: str) -> Scalable:
+def _forget(scalable: Scalable, action: str) -> Scalable:
     """An action that is put anew has no past."""
     seen = {name: until for name, until in scalable.state.scheduled.items() if name != action}
     return replace(scalable, state=replace(scalable.state, scheduled=seen))
@@ -108,8 +108,8 @@ def _check_tracking(policy: TargetTracking) -> None:
 def _check_steps(policy: StepScaling) -> None:
     if not policy.steps:
         raise Invalid("StepAdjustments needs at least one step")
-    if len(policy.steps) > MOST_STEPS:
-        raise LimitExceeded(f"{len(policy.steps)} step adjustments: {MOST_STEPS} is the most there may be")
+    if len(policy.steps) > MAX_STEPS:
+        raise LimitExceeded(f"{len(policy.steps)} step adjustments: {MAX_STEPS} is the most there may be")
     if policy.cooldown < 0:
         raise Invalid("Cooldown must be 0 or more")
     if policy.min_magnitude is not None and policy.adjustment is not Adjustment.PERCENT:
@@ -126,7 +126,7 @@ def _check_steps(policy: StepScaling) -> None:
         _check_neighbours(one, following)
 
 
-def _check_neighbours(one: Step, following: Step) -> None:
+def _check_neighbours(one: ScalingStep, following: ScalingStep) -> None:
     if following.lower is None or one.upper is None:
         raise Invalid("only the first step may lack a lower bound, and only the last one an upper bound")
     if following.lower < one.upper:

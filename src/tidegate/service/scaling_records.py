@@ -7,13 +7,13 @@ from datetime import datetime
 
 from tidegate.domain.scaling import (
     Activity,
-    Calendar,
+    CalendarPolicy,
     Dimension,
-    Fast,
-    Forecast,
-    Policy,
+    FastPolicy,
+    ForecastPolicy,
     ScalableTarget,
     ScalerState,
+    ScalingPolicy,
     ScheduledAction,
     StepScaling,
     TargetTracking,
@@ -29,16 +29,16 @@ class PolicyRecord:
     created_at: datetime
     tracking: TargetTracking | None = None
     steps: StepScaling | None = None
-    fast: Fast | None = None
-    calendar: Calendar | None = None
-    forecast: Forecast | None = None
+    fast: FastPolicy | None = None
+    calendar: CalendarPolicy | None = None
+    forecast: ForecastPolicy | None = None
     by_spec: bool = False
     """It came with a spec, and goes when the spec no longer asks for it."""
     wire: dict[str, object] = field(default_factory=dict)
     """Its configuration as Application Auto Scaling's clients gave it."""
 
     @property
-    def policy(self) -> Policy:
+    def policy(self) -> ScalingPolicy:
         found = self.tracking or self.steps or self.fast or self.calendar or self.forecast
         assert found is not None, "one of the kinds is set"
         return found
@@ -98,5 +98,5 @@ def record_name(endpoint: str, variant: str, dimension: Dimension) -> str:
     return f"{endpoint}/{variant}/{dimension.name.lower()}"
 
 
-def policies_of(scalable: Scalable) -> Iterator[Policy]:
+def policies_of(scalable: Scalable) -> Iterator[ScalingPolicy]:
     return (record.policy for record in scalable.policies)

@@ -6,13 +6,13 @@ import msgspec
 
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.observation import Observation
-from tidegate.domain.scaling import Activity, Policy
+from tidegate.domain.scaling import Activity, ScalingPolicy
 from tidegate.ports.store import Tx
 from tidegate.service import activities, scalables, scaling_observation, tracking_alarms
 from tidegate.service.record_kinds import ALARM
 from tidegate.service.scaling_records import ActivityRecord, Scalable
 
-View = dict[str, object]
+ScalingDocument = dict[str, object]
 
 KINDS = {
     "TargetTracking": "target tracking",
@@ -23,10 +23,12 @@ KINDS = {
 }
 
 
-def scaling_view(tx: Tx, endpoint: Endpoint, seen: Observation | None, limit: int, everything: bool) -> View:
+def scaling_view(
+    tx: Tx, endpoint: Endpoint, seen: Observation | None, limit: int, everything: bool
+) -> ScalingDocument:
     """Targets with their policies and scheduled actions, and the last ``limit`` activities, the newest first;
     ``everything``: also those that came to nothing."""
-    found = [saved.body for saved in scalables.of_endpoint(tx, endpoint.name)]
+    found = [saved.body for saved in scalables.list_for_endpoint(tx, endpoint.name)]
     done = [
         record
         for record in activities.find(tx, f"{endpoint.name}/")
@@ -39,14 +41,14 @@ def scaling_view(tx: Tx, endpoint: Endpoint, seen: Observation | None, limit: in
     }
 
 
-def brief(tx: Tx, endpoint: Endpoint, seen: Observation | None) -> list[View]:
+def scaling_summary(tx: Tx, endpoint: Endpoint, seen: Observation | None) -> list[ScalingDocument]:
     """What a status document says."""
-    return [_counts(saved.body, endpoint, seen) for saved in scalables.of_endpoint(tx, endpoint.name)]
+    return [_counts(saved.body, endpoint, seen) for saved in scalables.list_for_endpoint(tx, endpoint.name)]
 
 
-def _counts(scalable: Scalable, endpoint: Endpoint, seen: Observation | None) -> View:
+def _counts(scalable: Scalable, endpoint: Endpoint, seen: Observation | None) -> ScalingDocument:
     target = scalable.target
-    counted = scaling_observation.counted(endpoint, target, seen)
+    counted = scaling_observation.read_counts(endpoint, target, seen)
     running = scalable.state.running
     return {
         "variant": target.variant,
@@ -59,11 +61,11 @@ def _counts(scalable: Scalable, endpoint: Endpoint, seen: Observation | None) ->
     }
 
 
-def _target(tx: Tx, scalable: Scalable, endpoint: Endpoint, seen: Observation | None) -> View:
+def _target(tx: Tx, scalable: Scalable, endpoint: Endpoint, seen: Observation | None) -> ScalingDocument:
     held = scalable.target.suspended
     return {
         **_counts(scalable, endpoint, seen),
-        "busy": scaling_observation.counted(endpoint, scalable.target, seen).busy,
+        "busy": scaling_observation.read_counts(endpoint, scalable.target, seen).busy,
         "suspended": {"in": held.scale_in, "out": held.scale_out, "scheduled": held.scheduled},
         "policies": [
             {
@@ -79,7 +81,7 @@ def _target(tx: Tx, scalable: Scalable, endpoint: Endpoint, seen: Observation | 
     }
 
 
-def _content(policy: Policy) -> View:
+def _content(policy: ScalingPolicy) -> ScalingDocument:
     return {
         field.name: msgspec.to_builtins(getattr(policy, field.name))
         for field in fields(policy)
@@ -87,16 +89,16 @@ def _content(policy: Policy) -> View:
     }
 
 
-def _alarms(tx: Tx, scalable: Scalable, arn: str) -> list[View]:
+def _alarms(tx: Tx, scalable: Scalable, arn: str) -> list[ScalingDocument]:
     """Those of target tracking; a step policy's are other people's."""
     record = next(one for one in scalable.policies if one.arn == arn)
     if record.tracking is None:
         return []
-    found = ((name, tx.get(ALARM, name)) for name in tracking_alarms.names(scalable.target, record.tracking))
+    found = ((name, tx.get(ALARM, name)) for name in tracking_alarms.alarm_names(scalable.target, record.tracking))
     return [{"name": name, "state": str(saved.body.state) if saved else "deleted"} for name, saved in found]
 
 
-def _activity(record: ActivityRecord) -> View:
+def _activity(record: ActivityRecord) -> ScalingDocument:
     one: Activity = record.activity
     return {
         "id": one.id,

@@ -4,26 +4,26 @@ import uuid
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from tidegate.domain.alarm import Alarm, Comparison
+from tidegate.domain.alarm import Alarm, ComparisonOperator
 from tidegate.domain.arns import resource_arn
-from tidegate.domain.desired import ScalingWish
+from tidegate.domain.desired import DesiredScaling
 from tidegate.domain.metric import SAGEMAKER
 from tidegate.domain.observation import Event
 from tidegate.domain.scaling import (
     Adjustment,
-    Calendar,
-    Fast,
-    Forecast,
-    Policy,
+    CalendarPolicy,
+    FastPolicy,
+    ForecastPolicy,
     ScalableTarget,
-    Step,
+    ScalingPolicy,
+    ScalingStep,
     StepScaling,
     TargetTracking,
 )
 from tidegate.ports.store import Saved, Tx
 from tidegate.service import alarms, scalables, tracking_alarms
 from tidegate.service.record_kinds import ALARM
-from tidegate.service.scalables import Bounds, Key
+from tidegate.service.scalables import BoundsUpdate, ScalableKey
 from tidegate.service.scaling_records import PolicyRecord, Scalable
 
 FROM_ZERO = "from-zero"
@@ -45,17 +45,17 @@ class Arns:
         return resource_arn("autoscaling", self.region, self.account, resource)
 
 
-def apply(tx: Tx, endpoint: str, wish: ScalingWish | None, arns: Arns, now: datetime) -> None:
+def apply_scaling(tx: Tx, endpoint: str, wish: DesiredScaling | None, arns: Arns, now: datetime) -> None:
     """What an earlier spec asked for and this one does not goes; what others put on the target stays. Raises
     Invalid."""
-    key = Key(endpoint, wish.variant, wish.dimension) if wish is not None else None
-    for saved in scalables.of_endpoint(tx, endpoint):
+    key = ScalableKey(endpoint, wish.variant, wish.dimension) if wish is not None else None
+    for saved in scalables.list_for_endpoint(tx, endpoint):
         if key is None or saved.name != key.name:
             _withdraw(tx, saved, now)
     if wish is None or key is None:
         return
     new = uuid.UUID(arns.id(f"{key.name}/target")).hex
-    bounds = Bounds(wish.minimum, wish.maximum)
+    bounds = BoundsUpdate(wish.minimum, wish.maximum)
     scalables.register(tx, key, bounds, {}, id=new, now=now)
     saved = scalables.get(tx, key)
     target = saved.body.target
@@ -70,10 +70,10 @@ def apply(tx: Tx, endpoint: str, wish: ScalingWish | None, arns: Arns, now: date
         scalables.save(tx, saved, after, Event("scaling.Asked", f"{len(records)} policies by the spec"), now)
         for record in records:
             tracking_alarms.put(tx, target, record, now)
-    _put_waker(tx, target, records, now)
+    _put_wake_alarm(tx, target, records, now)
 
 
-def _record(scalable: Scalable, policy: Policy, arns: Arns, now: datetime) -> PolicyRecord:
+def _record(scalable: Scalable, policy: ScalingPolicy, arns: Arns, now: datetime) -> PolicyRecord:
     """An equal one keeps its identity, and with it what its alarms know."""
     before = scalable.policy(policy.name)
     id = before.id if before is not None else arns.id(policy.name)
@@ -86,11 +86,11 @@ def _record(scalable: Scalable, policy: Policy, arns: Arns, now: datetime) -> Po
             return replace(blank, tracking=replace(policy, alarm_ids=ends))
         case StepScaling():
             return replace(blank, steps=policy)
-        case Fast():
+        case FastPolicy():
             return replace(blank, fast=policy)
-        case Calendar():
+        case CalendarPolicy():
             return replace(blank, calendar=policy)
-        case Forecast():
+        case ForecastPolicy():
             return replace(blank, forecast=policy)
 
 
@@ -101,9 +101,9 @@ def _withdraw(tx: Tx, saved: Saved[Scalable], now: datetime) -> None:
     target = saved.body.target
     mine = [record for record in saved.body.policies if record.by_spec]
     left = tuple(record for record in saved.body.policies if not record.by_spec)
-    alarms.delete(tx, [name for name in [waker(target)] if tx.get(ALARM, name) is not None], now)
+    alarms.delete(tx, [name for name in [wake_alarm_name(target)] if tx.get(ALARM, name) is not None], now)
     if not left and not saved.body.actions:
-        scalables.deregister(tx, Key(target.endpoint, target.variant, target.dimension), now)
+        scalables.deregister(tx, ScalableKey(target.endpoint, target.variant, target.dimension), now)
         return
     tracking_alarms.remove(tx, target, mine, now)
     after = replace(saved.body, policies=left, by_spec=False)
@@ -111,16 +111,16 @@ def _withdraw(tx: Tx, saved: Saved[Scalable], now: datetime) -> None:
 
 
 def _steps_from_zero() -> StepScaling:
-    return StepScaling(FROM_ZERO, Adjustment.CHANGE, (Step(1, lower=0.0),), cooldown=60)
+    return StepScaling(FROM_ZERO, Adjustment.CHANGE, (ScalingStep(1, lower=0.0),), cooldown=60)
 
 
-def waker(target: ScalableTarget) -> str:
+def wake_alarm_name(target: ScalableTarget) -> str:
     return f"{target.endpoint}-{target.variant}-backlog-without-capacity"
 
 
-def _put_waker(tx: Tx, target: ScalableTarget, records: list[PolicyRecord], now: datetime) -> None:
+def _put_wake_alarm(tx: Tx, target: ScalableTarget, records: list[PolicyRecord], now: datetime) -> None:
     """The alarm that SageMaker's guide asks for to scale an asynchronous endpoint from zero."""
-    name, steps = waker(target), next((one for one in records if one.policy.name == FROM_ZERO), None)
+    name, steps = wake_alarm_name(target), next((one for one in records if one.policy.name == FROM_ZERO), None)
     if steps is None:
         alarms.delete(tx, [name for name in [name] if tx.get(ALARM, name) is not None], now)
         return
@@ -134,7 +134,7 @@ def _put_waker(tx: Tx, target: ScalableTarget, records: list[PolicyRecord], now:
         2,
         2,
         1.0,
-        Comparison.GREATER_OR_EQUAL,
+        ComparisonOperator.GREATER_OR_EQUAL,
         now,
         description=f"Requests wait at {target.endpoint} and no instance is there.",
         alarm_actions=(steps.arn,),

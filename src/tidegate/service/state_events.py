@@ -22,12 +22,12 @@ from tidegate.service import tags as labels
 from tidegate.service.record_kinds import CONFIG, ENDPOINT, MODEL, PACKAGE, TRANSFORM
 
 Detail = dict[str, Any]
-MOST = 200
+MAX_LINES = 200
 """Journal lines that are read at one time."""
 
 
 @dataclass(frozen=True)
-class Shape:
+class EventShape:
     """How the changes of one kind of record are told. ``resource``: what the ARN ends in. ``state``: what has to
     change for an event; of a record that is gone it is None."""
 
@@ -40,7 +40,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Place:
+class AccountRegion:
     region: str
     account: str
 
@@ -49,26 +49,26 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Found:
+class EventBatch:
     """``through``: everything up to this line was read."""
 
     events: list[Detail] = field(default_factory=list)
     through: int = 0
 
 
-def read(tx: Tx, after: int, place: Place) -> Found:
+def read_events(tx: Tx, after: int, place: AccountRegion) -> EventBatch:
     """The events of the next lines."""
-    lines = tx.journal(after=after, limit=MOST)
+    lines = tx.journal(after=after, limit=MAX_LINES)
     events = [event for line in lines if (event := _event(tx, line, place)) is not None]
-    return Found(events, lines[-1].seq if lines else after)
+    return EventBatch(events, lines[-1].seq if lines else after)
 
 
-def newest(tx: Tx) -> int:
+def newest_line(tx: Tx) -> int:
     """The last line there is; 0: none."""
     return max((line.seq for line in tx.journal(limit=1, newest_first=True, bodies=False)), default=0)
 
 
-def _event(tx: Tx, line: JournalLine, place: Place) -> Detail | None:
+def _event(tx: Tx, line: JournalLine, place: AccountRegion) -> Detail | None:
     shape = _SHAPES.get(line.kind)
     if shape is None:
         return None
@@ -95,7 +95,7 @@ def _event(tx: Tx, line: JournalLine, place: Place) -> Detail | None:
     }
 
 
-def _body(shape: Shape, lines: Iterable[JournalLine]) -> Any:
+def _body(shape: EventShape, lines: Iterable[JournalLine]) -> Any:
     """None: there is no record, or one that this program cannot read."""
     for line in lines:
         if line.body is not None:
@@ -156,8 +156,10 @@ def _milliseconds(instant: datetime) -> int:
 _SHAPES = {
     shape.kind.name: shape
     for shape in (
-        Shape(ENDPOINT, "Endpoint", "Endpoint", lambda e: f"endpoint/{e.name}", lambda e: status(e)[0], _endpoint),
-        Shape(
+        EventShape(
+            ENDPOINT, "Endpoint", "Endpoint", lambda e: f"endpoint/{e.name}", lambda e: status(e)[0], _endpoint
+        ),
+        EventShape(
             PACKAGE,
             "Model Package",
             "ModelPackage",
@@ -165,7 +167,7 @@ _SHAPES = {
             lambda p: p.approval or "",
             _package,
         ),
-        Shape(
+        EventShape(
             TRANSFORM,
             "Transform Job",
             "TransformJob",
@@ -173,8 +175,8 @@ _SHAPES = {
             lambda j: j.status,
             _transform,
         ),
-        Shape(MODEL, "Model", "Model", lambda m: f"model/{m.name}", lambda m: "", _model),
-        Shape(
+        EventShape(MODEL, "Model", "Model", lambda m: f"model/{m.name}", lambda m: "", _model),
+        EventShape(
             CONFIG,
             "Endpoint Config",
             "EndpointConfig",

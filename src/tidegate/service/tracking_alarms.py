@@ -15,18 +15,18 @@ from tidegate.service.scaling_records import PolicyRecord
 def put(tx: Tx, target: ScalableTarget, record: PolicyRecord, now: datetime) -> None:
     """Nothing for a policy of another kind."""
     if record.tracking is not None:
-        for alarm in tracking.alarms(target, record.tracking, record.arn, now):
+        for alarm in tracking.build_alarms(target, record.tracking, record.arn, now):
             alarms.put(tx, alarm, now)
 
 
 def remove(tx: Tx, target: ScalableTarget, records: Iterable[PolicyRecord], now: datetime) -> None:
     """Those that are still there."""
-    found = (names(target, record.tracking) for record in records if record.tracking is not None)
+    found = (alarm_names(target, record.tracking) for record in records if record.tracking is not None)
     there = [name for pair in found for name in pair if tx.get(ALARM, name) is not None]
     alarms.delete(tx, there, now)
 
 
-def names(target: ScalableTarget, policy: TargetTracking) -> tuple[str, str]:
+def alarm_names(target: ScalableTarget, policy: TargetTracking) -> tuple[str, str]:
     """High, low."""
     high, low = policy.alarm_ids
     start = f"TargetTracking-{target.resource_id}"

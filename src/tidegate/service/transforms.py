@@ -6,37 +6,39 @@ from datetime import datetime
 
 from tidegate.domain.errors import AlreadyExists, Conflict, Invalid
 from tidegate.domain.fleet import Detached, FleetId, FleetSpec, VariantSpec
-from tidegate.domain.registry import Container, Model, Tags
-from tidegate.domain.transform import JobStatus, Progress, TransformJob, eta
+from tidegate.domain.registry import ContainerDefinition, Model, Tags
+from tidegate.domain.transform import JobStatus, TransformJob, TransformProgress, eta
 from tidegate.ports.store import Filter, Page, Saved, Tx
 from tidegate.service import tags as labels
 from tidegate.service.configs import check_count
 from tidegate.service.record_kinds import MODEL, TRANSFORM
-from tidegate.service.records import need
+from tidegate.service.records import require
 from tidegate.transform import joining
 
 PREFIX = "transform."
 """Of the names of jobs' fleets: no endpoint can have a dot in its name."""
 GROUP = "/aws/sagemaker/TransformJobs"
-MOST_MEGABYTES = 100
+MAX_MEGABYTES = 100
 """Of one request, and of all requests at one time to one instance."""
-MOST_ENVIRONMENT = 16
+MAX_ENVIRONMENT = 16
 VARIANT = "job"
 
 
-def create(tx: Tx, job: TransformJob, tags: Tags, *, runnable: Callable[[Container], None], now: datetime) -> None:
+def create(
+    tx: Tx, job: TransformJob, tags: Tags, *, runnable: Callable[[ContainerDefinition], None], now: datetime
+) -> None:
     """Raises AlreadyExists, or Invalid for a job that could never run. ``runnable`` checks each container."""
     if tx.get(TRANSFORM, job.name) is not None:
         raise AlreadyExists(f'there is already a transform job "{job.name}"; job names are used once')
     check(job)
-    for container in served(job).containers:
+    for container in job_model(job).containers:
         runnable(container)
     tx.put(TRANSFORM, job.name, job, expect=0, now=now)
     labels.add(tx, TRANSFORM, job.name, tags, now)
 
 
-def model_named(tx: Tx, name: str) -> Model:
-    return need(tx, MODEL, name).body
+def get_model(tx: Tx, name: str) -> Model:
+    return require(tx, MODEL, name).body
 
 
 def check(job: TransformJob) -> None:
@@ -49,12 +51,12 @@ def check(job: TransformJob) -> None:
     if pace.megabytes == 0:
         raise Invalid("MaxPayloadInMB 0 (an object streamed as one request) is not supported: give 1 to 100")
     megabytes, concurrency = pace.megabytes or 6, pace.concurrency or 1
-    if megabytes * concurrency > MOST_MEGABYTES:
+    if megabytes * concurrency > MAX_MEGABYTES:
         raise Invalid(
-            f"MaxPayloadInMB {megabytes} times MaxConcurrentTransforms {concurrency} is above {MOST_MEGABYTES}"
+            f"MaxPayloadInMB {megabytes} times MaxConcurrentTransforms {concurrency} is above {MAX_MEGABYTES}"
         )
-    if len(job.environment) > MOST_ENVIRONMENT:
-        raise Invalid(f"Environment has {len(job.environment)} variables; {MOST_ENVIRONMENT} are the most")
+    if len(job.environment) > MAX_ENVIRONMENT:
+        raise Invalid(f"Environment has {len(job.environment)} variables; {MAX_ENVIRONMENT} are the most")
     if pace.deadline is not None and not 0 < pace.deadline < float("inf"):
         raise Invalid(f"deadline {pace.deadline:g}: expected a number of seconds above 0")
     for what, uri in (("input", job.source.uri), ("output", job.sink.uri)):
@@ -63,7 +65,7 @@ def check(job: TransformJob) -> None:
     joining.check(job.processing, job.source.content_type, job.sink.accept, job.source.split, job.sink.by_line)
 
 
-def served(job: TransformJob) -> Model:
+def job_model(job: TransformJob) -> Model:
     """The model with the job's environment, and what SageMaker tells a container of its job."""
     told = {"SAGEMAKER_BATCH": "true"}
     if job.pace.megabytes is not None:
@@ -84,14 +86,14 @@ def fleet_id(name: str) -> FleetId:
 
 def fleet(job: TransformJob) -> FleetSpec:
     """What runs while the job goes on."""
-    variant = VariantSpec(VARIANT, served(job), job.instances, instance_type=job.instance_type)
-    room = (job.pace.megabytes or MOST_MEGABYTES) * 2**20
+    variant = VariantSpec(VARIANT, job_model(job), job.instances, instance_type=job.instance_type)
+    room = (job.pace.megabytes or MAX_MEGABYTES) * 2**20
     detached = Detached(room + 2**20, job.pace.timeout, GROUP)
     return FleetSpec(fleet_id(job.name), f"transform-job-{job.name}", variant, job.instances, detached=detached)
 
 
 def get(tx: Tx, name: str) -> Saved[TransformJob]:
-    return need(tx, TRANSFORM, name)
+    return require(tx, TRANSFORM, name)
 
 
 def find(tx: Tx, where: Filter, limit: int | None = None, after: str | None = None) -> Page[TransformJob]:
@@ -119,7 +121,7 @@ def resume(tx: Tx, name: str, now: datetime) -> None:
     tx.put(TRANSFORM, name, again, expect=saved.version, now=now)
 
 
-def view(job: TransformJob, running: Progress | None, now: datetime) -> dict[str, object]:
+def view(job: TransformJob, running: TransformProgress | None, now: datetime) -> dict[str, object]:
     """The document of the native door; ``running``: what the runner says now."""
     progress = running if running is not None and job.outcome is None else job.progress
     until, begun = job.ended_at or now, job.resumed_at or job.started_at

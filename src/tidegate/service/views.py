@@ -6,7 +6,7 @@ from datetime import datetime
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.fleet import FleetId
-from tidegate.domain.observation import FleetSeen, Observation
+from tidegate.domain.observation import FleetStatus, Observation
 from tidegate.domain.registry import Model
 from tidegate.domain.rollout import Version
 from tidegate.domain.traffic import RouteTable
@@ -15,10 +15,10 @@ from tidegate.rollout import desired_state
 from tidegate.rollout.status import status
 from tidegate.service.record_kinds import ALARM, ENDPOINT
 
-View = dict[str, object]
+EndpointDocument = dict[str, object]
 
 
-def endpoint_views(tx: Tx, observed: Mapping[str, Observation | None]) -> list[View]:
+def endpoint_views(tx: Tx, observed: Mapping[str, Observation | None]) -> list[EndpointDocument]:
     """All endpoints in the order of their names."""
     found = sorted(tx.find(ENDPOINT).items, key=lambda saved: saved.name)
     return [endpoint_view(s.body, observed.get(s.name), alarms_of(tx, s.body)) for s in found]
@@ -32,7 +32,7 @@ def alarms_of(tx: Tx, endpoint: Endpoint) -> list[Alarm]:
     return [saved.body for saved in found if saved is not None]
 
 
-def endpoint_view(endpoint: Endpoint, seen: Observation | None, alarms: Iterable[Alarm]) -> View:
+def endpoint_view(endpoint: Endpoint, seen: Observation | None, alarms: Iterable[Alarm]) -> EndpointDocument:
     """One status document. What is not known is None."""
     now, why = status(endpoint)
     serving = endpoint.serving
@@ -51,7 +51,7 @@ def endpoint_view(endpoint: Endpoint, seen: Observation | None, alarms: Iterable
     }
 
 
-def _rollout(endpoint: Endpoint, rollout: Rollout, seen: Observation | None) -> View:
+def _rollout(endpoint: Endpoint, rollout: Rollout, seen: Observation | None) -> EndpointDocument:
     stages = rollout.plan.stages
     following = stages[rollout.stage + 1].share / 100 if rollout.stage + 1 < len(stages) else None
     return {
@@ -80,7 +80,7 @@ def _rollout(endpoint: Endpoint, rollout: Rollout, seen: Observation | None) -> 
     }
 
 
-def _evidence(seen: Observation | None) -> View | None:
+def _evidence(seen: Observation | None) -> EndpointDocument | None:
     """When guards were judged last, and over which span of time requests were counted."""
     found = seen.evidence if seen else None
     if found is None:
@@ -88,7 +88,7 @@ def _evidence(seen: Observation | None) -> View | None:
     return {"judged_at": _time(found.judged_at), "since": _time(found.since), "through": _time(found.through)}
 
 
-def _last(rollout: Rollout) -> View:
+def _last(rollout: Rollout) -> EndpointDocument:
     return {
         "id": rollout.id,
         "to": rollout.new.config_name,
@@ -106,10 +106,10 @@ def _fleets(endpoint: Endpoint, seen: Observation | None) -> list[FleetId]:
     return sorted({*desired_state.fleets(endpoint), *there})
 
 
-def _fleet(endpoint: Endpoint, id: FleetId, seen: Observation | None) -> View:
+def _fleet(endpoint: Endpoint, id: FleetId, seen: Observation | None) -> EndpointDocument:
     version, side = _side(endpoint, id.generation)
     spec = desired_state.fleets(endpoint).get(id)
-    found: FleetSeen | None = (seen.fleets or {}).get(id) if seen else None
+    found: FleetStatus | None = (seen.fleets or {}).get(id) if seen else None
     routes = _table(endpoint, seen).routes
     return {
         "fleet": str(id),
@@ -133,7 +133,7 @@ def _copies(endpoint: Endpoint, id: FleetId) -> float | None:
     return next((mirror.share / 100 for mirror in mirrors if mirror is not None and mirror.fleet == id), None)
 
 
-def _architecture(model: Model) -> View:
+def _architecture(model: Model) -> EndpointDocument:
     """``mode``: single, serial (a pipeline) or direct (side by side)."""
     mode = "single" if len(model.containers) == 1 else model.execution_mode.lower()
     named = zip(model.container_names, model.containers, strict=True)
@@ -160,7 +160,7 @@ def _table(endpoint: Endpoint, seen: Observation | None) -> RouteTable:
     return seen.routes if seen and seen.routes else desired_state.traffic(endpoint)
 
 
-def _alarm(alarm: Alarm) -> View:
+def _alarm(alarm: Alarm) -> EndpointDocument:
     return {
         "name": alarm.name,
         "state": str(alarm.state),

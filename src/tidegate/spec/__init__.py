@@ -7,6 +7,6 @@ data and makes a ``DeployWish``; ``schema`` is the JSON Schema of the same struc
 from tidegate.spec.build import parse
 from tidegate.spec.paths import artifacts, resolve
 from tidegate.spec.structures import schema
-from tidegate.spec.yaml_text import Loaded, load
+from tidegate.spec.yaml_text import LoadedSpec, load
 
 __all__ = ["Loaded", "artifacts", "load", "parse", "resolve", "schema"]

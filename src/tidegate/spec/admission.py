@@ -6,16 +6,16 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from tidegate.domain.admission import LONGEST_FILLING, USUAL, Admission, Quotas, Rate
-from tidegate.spec.problem import Path, SpecError
+from tidegate.domain.admission import DEFAULT_ADMISSION, MAX_FILL_TIME, Admission, Quotas, TokenBucket
+from tidegate.spec.problem import KeyPath, SpecError
 from tidegate.spec.units import duration
 
-RATE = r"^[0-9]+(\.[0-9]+)? ?/ ?(s|m|h)$"
-MOST_CLIENTS = 1_000
+RATE_PATTERN = r"^[0-9]+(\.[0-9]+)? ?/ ?(s|m|h)$"
+MAX_CLIENTS = 1_000
 """With a rate of their own."""
-MOST_AT_ONE_TIME = 20_000
+MAX_CONCURRENT = 20_000
 """Requests; the proxy takes no more of all endpoints together."""
-LONGEST_QUEUE_TIME = 60.0
+MAX_QUEUE_TIME = 60.0
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 _HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 _CLIENT = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
@@ -26,7 +26,7 @@ RateText = Annotated[
     Meta(
         description="Requests per second, minute or hour.",
         examples=["50/s", "600/m"],
-        extra_json_schema={"pattern": RATE},
+        extra_json_schema={"pattern": RATE_PATTERN},
     ),
 ]
 
@@ -60,34 +60,34 @@ MaxInFlight = Annotated[
     int,
     Meta(
         description="Requests that an instance has in hand; more wait in the proxy. 1000 when absent.",
-        extra_json_schema={"minimum": 1, "maximum": MOST_AT_ONE_TIME},
+        extra_json_schema={"minimum": 1, "maximum": MAX_CONCURRENT},
     ),
 ]
 
 
 def admission(
-    max_in_flight: int | None, queue_time: str | int | None, quotas: QuotasSpec | None, path: Path
+    max_in_flight: int | None, queue_time: str | int | None, quotas: QuotasSpec | None, path: KeyPath
 ) -> Admission:
     """Of a variant at ``path``. Raises SpecError."""
-    most = USUAL.max_in_flight if max_in_flight is None else max_in_flight
-    if not 1 <= most <= MOST_AT_ONE_TIME:
-        raise SpecError((*path, "max_in_flight"), f"{most}: must be 1 to {MOST_AT_ONE_TIME}")
-    wait = USUAL.queue_time if queue_time is None else duration(queue_time, (*path, "queue_time"))
-    if not 0.001 <= wait <= LONGEST_QUEUE_TIME:
-        raise SpecError((*path, "queue_time"), f"{queue_time!r}: must be 1ms to {LONGEST_QUEUE_TIME:g}s")
+    most = DEFAULT_ADMISSION.max_in_flight if max_in_flight is None else max_in_flight
+    if not 1 <= most <= MAX_CONCURRENT:
+        raise SpecError((*path, "max_in_flight"), f"{most}: must be 1 to {MAX_CONCURRENT}")
+    wait = DEFAULT_ADMISSION.queue_time if queue_time is None else duration(queue_time, (*path, "queue_time"))
+    if not 0.001 <= wait <= MAX_QUEUE_TIME:
+        raise SpecError((*path, "queue_time"), f"{queue_time!r}: must be 1ms to {MAX_QUEUE_TIME:g}s")
     return Admission(most, wait, None if quotas is None else _quotas(quotas))
 
 
 def _quotas(given: QuotasSpec) -> Quotas:
-    path: Path = ("quotas",)
+    path: KeyPath = ("quotas",)
     if given.burst is not None and not 1 <= given.burst <= 1e6:
         raise SpecError((*path, "burst"), f"{given.burst:g}: must be 1 to 1000000")
-    if len(given.clients) > MOST_CLIENTS:
+    if len(given.clients) > MAX_CLIENTS:
         raise SpecError(
-            (*path, "clients"), f"{len(given.clients)} clients: {MOST_CLIENTS} is the most there may be"
+            (*path, "clients"), f"{len(given.clients)} clients: {MAX_CLIENTS} is the most there may be"
         )
     default = _rate(given.rate, (*path, "rate"))
-    clients: dict[str, Rate] = {}
+    clients: dict[str, TokenBucket] = {}
     for name, text in given.clients.items():
         here = (*path, "clients", name)
         if not _CLIENT.fullmatch(name):
@@ -99,7 +99,7 @@ def _quotas(given: QuotasSpec) -> Quotas:
     return Quotas(_bucket(default, given.burst, (*path, "rate")), _header(given.by, (*path, "by")), clients)
 
 
-def _header(by: str, path: Path) -> str:
+def _header(by: str, path: KeyPath) -> str:
     if by == _KEY:
         return ""
     kind, _, name = by.partition(" ")
@@ -108,9 +108,9 @@ def _header(by: str, path: Path) -> str:
     return name.strip()
 
 
-def _rate(text: str, path: Path) -> float:
+def _rate(text: str, path: KeyPath) -> float:
     """Requests per second."""
-    if not re.fullmatch(RATE, text.strip()):
+    if not re.fullmatch(RATE_PATTERN, text.strip()):
         raise SpecError(path, f"{text!r}: expected a rate such as 50/s or 600/m")
     number, _, unit = text.replace(" ", "").partition("/")
     rate = float(number) / _SECONDS[unit]
@@ -119,9 +119,9 @@ def _rate(text: str, path: Path) -> float:
     return rate
 
 
-def _bucket(rate: float, burst: float | None, path: Path) -> Rate:
-    found = Rate(rate, max(1.0, math.ceil(rate)) if burst is None else burst)
-    if found.filling > LONGEST_FILLING:
-        took = f"a bucket of {found.burst:g} would take {found.filling:g} s to fill"
-        raise SpecError(path, f"{took}; {LONGEST_FILLING:g} s is the most")
+def _bucket(rate: float, burst: float | None, path: KeyPath) -> TokenBucket:
+    found = TokenBucket(rate, max(1.0, math.ceil(rate)) if burst is None else burst)
+    if found.fill_time > MAX_FILL_TIME:
+        took = f"a bucket of {found.burst:g} would take {found.fill_time:g} s to fill"
+        raise SpecError(path, f"{took}; {MAX_FILL_TIME:g} s is the most")
     return found

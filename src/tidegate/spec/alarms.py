@@ -4,11 +4,11 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 
-from tidegate.domain.alarm import Alarm, Comparison, MissingData
+from tidegate.domain.alarm import Alarm, ComparisonOperator, MissingData
 from tidegate.domain.endpoint import EndpointConfig
 from tidegate.domain.metric import INSTANCES, SAGEMAKER
 from tidegate.spec import structures
-from tidegate.spec.problem import Path, SpecError, meant
+from tidegate.spec.problem import KeyPath, SpecError, suggest
 from tidegate.spec.units import one_of, seconds, threshold
 
 METRICS = {
@@ -37,26 +37,26 @@ METRICS = {
     "MemoryUtilization": INSTANCES,
 }
 """Metrics of endpoints, with their namespaces."""
-MODEL = "TargetModel"
-OF_MODELS = ("Invocations", "Invocation4XXErrors", "Invocation5XXErrors", "ModelLatency")
+MODEL_DIMENSION = "TargetModel"
+MODEL_METRICS = ("Invocations", "Invocation4XXErrors", "Invocation5XXErrors", "ModelLatency")
 """Metrics of each model, where an endpoint serves many."""
-CONTAINER = "ContainerName"
-OF_CONTAINERS = ("ContainerLatency", "Invocations", "Invocation4XXErrors", "Invocation5XXErrors")
+CONTAINER_DIMENSION = "ContainerName"
+CONTAINER_METRICS = ("ContainerLatency", "Invocations", "Invocation4XXErrors", "Invocation5XXErrors")
 """Metrics of each container, where an endpoint has several."""
 _STATISTICS = ("Average", "Sum", "Minimum", "Maximum", "SampleCount")
 _COMPARISONS = {
-    "above": Comparison.GREATER,
-    "at_least": Comparison.GREATER_OR_EQUAL,
-    "below": Comparison.LESS,
-    "at_most": Comparison.LESS_OR_EQUAL,
+    "above": ComparisonOperator.GREATER,
+    "at_least": ComparisonOperator.GREATER_OR_EQUAL,
+    "below": ComparisonOperator.LESS,
+    "at_most": ComparisonOperator.LESS_OR_EQUAL,
 }
 
 
-Names = Mapping[str, tuple[str, ...]]
+ContainerNames = Mapping[str, tuple[str, ...]]
 
 
 def alarms(
-    spec: structures.SpecFile, config: EndpointConfig, containers: Names, now: datetime
+    spec: structures.SpecFile, config: EndpointConfig, containers: ContainerNames, now: datetime
 ) -> dict[str, Alarm]:
     """The key of each alarm in the file -> the alarm under its name on the server. ``containers``: the names of
     each variant's.
@@ -72,10 +72,10 @@ def _alarm(
     spec: structures.AlarmSpec,
     whole: structures.SpecFile,
     config: EndpointConfig,
-    containers: Names,
+    containers: ContainerNames,
     now: datetime,
 ) -> Alarm:
-    path: Path = ("alarms", key)
+    path: KeyPath = ("alarms", key)
     if not re.fullmatch(structures.NAME, key):
         raise SpecError(path, f"{key!r}: expected 1 to 63 letters, digits and hyphens")
     namespace, dimensions = _series(spec, whole.endpoint, config, containers, path)
@@ -104,12 +104,12 @@ def _alarm(
 
 
 def _series(
-    spec: structures.AlarmSpec, endpoint: str, config: EndpointConfig, containers: Names, path: Path
+    spec: structures.AlarmSpec, endpoint: str, config: EndpointConfig, containers: ContainerNames, path: KeyPath
 ) -> tuple[str, dict[str, str]]:
     if spec.namespace:
         return spec.namespace, dict(spec.dimensions)
     if spec.metric not in METRICS:
-        raise SpecError((*path, "metric"), f"unknown metric {spec.metric!r}{meant(spec.metric, METRICS)}")
+        raise SpecError((*path, "metric"), f"unknown metric {spec.metric!r}{suggest(spec.metric, METRICS)}")
     names = [variant.name for variant in config.variants]
     if spec.variant is None and len(names) > 1:
         raise SpecError(path, f"'variant' is missing: which of {', '.join(names)} does it watch?")
@@ -118,31 +118,33 @@ def _series(
     dimensions = {"EndpointName": endpoint, "VariantName": variant}
     if one_of(spec.scope, structures.SCOPES, (*path, "scope")) == "new_version":
         dimensions["EndpointConfigName"] = config.name
-    return METRICS[spec.metric], dimensions | _of_container(spec, containers[variant], path)
+    return METRICS[spec.metric], dimensions | _container_dimension(spec, containers[variant], path)
 
 
-def _of_container(spec: structures.AlarmSpec, names: tuple[str, ...], path: Path) -> dict[str, str]:
+def _container_dimension(spec: structures.AlarmSpec, names: tuple[str, ...], path: KeyPath) -> dict[str, str]:
     """The dimension of one container's series; none for a series of the whole variant."""
     where = (*path, "dimensions")
     if not spec.dimensions:
         if spec.metric == "ContainerLatency":
             raise SpecError(path, "ContainerLatency is of one container: give dimensions: {ContainerName: ...}")
         return {}
-    if set(spec.dimensions) == {MODEL}:
-        if spec.metric not in OF_MODELS:
-            raise SpecError(where, f"{spec.metric} is not kept for each model; {', '.join(OF_MODELS)} are")
+    if set(spec.dimensions) == {MODEL_DIMENSION}:
+        if spec.metric not in MODEL_METRICS:
+            raise SpecError(where, f"{spec.metric} is not kept for each model; {', '.join(MODEL_METRICS)} are")
         return dict(spec.dimensions)
     for key in spec.dimensions:
-        if key != CONTAINER:
+        if key != CONTAINER_DIMENSION:
             raise SpecError((*where, key), f"{key!r} goes with namespace, for a metric of your own")
     if len(names) == 1:
         raise SpecError(where, "the endpoint has one container only: leave them out")
-    if spec.metric not in OF_CONTAINERS:
-        raise SpecError(where, f"{spec.metric} is not kept for each container; {', '.join(OF_CONTAINERS)} are")
-    return {CONTAINER: one_of(spec.dimensions[CONTAINER], names, (*where, CONTAINER))}
+    if spec.metric not in CONTAINER_METRICS:
+        raise SpecError(where, f"{spec.metric} is not kept for each container; {', '.join(CONTAINER_METRICS)} are")
+    return {
+        CONTAINER_DIMENSION: one_of(spec.dimensions[CONTAINER_DIMENSION], names, (*where, CONTAINER_DIMENSION))
+    }
 
 
-def _limit(spec: structures.AlarmSpec, path: Path) -> tuple[Comparison, float]:
+def _limit(spec: structures.AlarmSpec, path: KeyPath) -> tuple[ComparisonOperator, float]:
     given = [key for key in _COMPARISONS if getattr(spec, key) is not None]
     if len(given) != 1:
         what = "two limits" if given else "no limit"
@@ -151,16 +153,16 @@ def _limit(spec: structures.AlarmSpec, path: Path) -> tuple[Comparison, float]:
     return _COMPARISONS[key], threshold(getattr(spec, key), spec.metric, (*path, key))
 
 
-def _statistic(text: str, path: Path) -> str:
+def _statistic(text: str, path: KeyPath) -> str:
     for known in _STATISTICS:
         if text.lower() == known.lower():
             return known
     if re.fullmatch(r"p(100|[0-9]{1,2}(\.[0-9]{1,10})?)", text):
         return text
-    raise SpecError(path, f"unknown statistic {text!r}{meant(text, (*_STATISTICS, 'p99'))}")
+    raise SpecError(path, f"unknown statistic {text!r}{suggest(text, (*_STATISTICS, 'p99'))}")
 
 
-def _period(value: str | int, path: Path) -> int:
+def _period(value: str | int, path: KeyPath) -> int:
     period = seconds(value, path, least=1)
     if period not in (1, 5, 10, 20, 30) and period % 60:
         raise SpecError(path, f"{value!r}: expected 1s, 5s, 10s, 20s, 30s or whole minutes")

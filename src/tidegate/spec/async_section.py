@@ -2,29 +2,29 @@
 
 from collections.abc import Callable
 
-from tidegate.domain.asynchronous import Asynchronous
+from tidegate.domain.asynchronous import AsyncConfig
 from tidegate.domain.errors import Invalid
 from tidegate.queueing import destinations
 from tidegate.spec import structures
 from tidegate.spec.problem import SpecError
 from tidegate.spec.units import duration
 
-MOST_CONCURRENT = 1000
+MAX_CONCURRENT = 1000
 
 
-def config(given: structures.AsyncSpec) -> Asynchronous:
-    _checked(destinations.check_address, given.output, "output")
+def config(given: structures.AsyncSpec) -> AsyncConfig:
+    _check_value(destinations.check_address, given.output, "output")
     if given.failure is not None:
-        _checked(destinations.check_address, given.failure, "failure")
+        _check_value(destinations.check_address, given.failure, "failure")
     for key in ("success", "error"):
         for sink in getattr(given, key):
-            _checked(destinations.check_sink, sink, key)
-    if not 1 <= given.max_concurrent <= MOST_CONCURRENT:
-        raise SpecError(("async", "max_concurrent"), f"{given.max_concurrent}: must be 1 to {MOST_CONCURRENT}")
+            _check_value(destinations.check_sink, sink, key)
+    if not 1 <= given.max_concurrent <= MAX_CONCURRENT:
+        raise SpecError(("async", "max_concurrent"), f"{given.max_concurrent}: must be 1 to {MAX_CONCURRENT}")
     if given.retries < 0:
         raise SpecError(("async", "retries"), f"{given.retries}: must be 0 or more")
     idle = None if given.idle_after is None else duration(given.idle_after, ("async", "idle_after"))
-    return Asynchronous(
+    return AsyncConfig(
         output=given.output,
         failure=given.failure,
         max_concurrent=given.max_concurrent,
@@ -43,7 +43,7 @@ def check(spec: structures.SpecFile) -> None:
             raise SpecError((key,), "does not go with async, whose requests wait in a queue on disk")
 
 
-def _checked(check: Callable[[str, str], None], value: str, key: str) -> None:
+def _check_value(check: Callable[[str, str], None], value: str, key: str) -> None:
     try:
         check(value, key)
     except Invalid as error:

@@ -2,31 +2,31 @@
 
 from dataclasses import replace
 
-from tidegate.domain.desired import ScalingWish
+from tidegate.domain.desired import DesiredScaling
 from tidegate.domain.errors import Invalid
 from tidegate.domain.metric import INSTANCES, SAGEMAKER, MetricId
 from tidegate.domain.scaling import (
-    Calendar,
+    CalendarPeak,
+    CalendarPolicy,
     CustomMetric,
     Dimension,
-    Fast,
-    Forecast,
-    Peak,
-    Policy,
+    FastPolicy,
+    ForecastPolicy,
     Predefined,
+    ScalingPolicy,
     TargetTracking,
 )
-from tidegate.scaling.calendar import times
+from tidegate.scaling.calendar import peak_schedule
 from tidegate.spec import structures
-from tidegate.spec.problem import Path, SpecError
+from tidegate.spec.problem import KeyPath, SpecError
 from tidegate.spec.units import duration, one_of
 
-_PATH: Path = ("autoscaling",)
+_PATH: KeyPath = ("autoscaling",)
 COOLDOWN = 300
 """Seconds, as Application Auto Scaling has for SageMaker."""
 
 
-def wish(spec: structures.SpecFile, variants: list[str]) -> ScalingWish | None:
+def build_scaling(spec: structures.SpecFile, variants: list[str]) -> DesiredScaling | None:
     """None where the spec does not ask for it. Raises SpecError."""
     given = spec.autoscaling
     if given is None:
@@ -35,7 +35,7 @@ def wish(spec: structures.SpecFile, variants: list[str]) -> ScalingWish | None:
     dimension = Dimension.PROVISIONED if spec.serverless is not None else Dimension.INSTANCES
     _check_bounds(given, spec)
     rule = one_of(given.rule, structures.RULES, (*_PATH, "rule"))
-    policies: list[Policy] = []
+    policies: list[ScalingPolicy] = []
     if given.target is not None:
         if not 0 < given.target < float("inf"):
             raise SpecError((*_PATH, "target"), f"{given.target:g}: must be above 0")
@@ -45,7 +45,7 @@ def wish(spec: structures.SpecFile, variants: list[str]) -> ScalingWish | None:
     if given.forecast is not None:
         policies.append(_forecast(given.forecast))
     from_zero = rule == "aws" and spec.asynchronous is not None and given.min == 0
-    return ScalingWish(variant, dimension, given.min, given.max, tuple(policies), from_zero)
+    return DesiredScaling(variant, dimension, given.min, given.max, tuple(policies), from_zero)
 
 
 def _variant(given: structures.AutoscalingSpec, variants: list[str]) -> str:
@@ -69,18 +69,18 @@ def _check_bounds(given: structures.AutoscalingSpec, spec: structures.SpecFile) 
         raise SpecError(("async", "idle_after"), "does not go with autoscaling: its min says how few there may be")
 
 
-def _fast(given: structures.AutoscalingSpec) -> Fast:
+def _fast(given: structures.AutoscalingSpec) -> FastPolicy:
     if given.metric is not None and given.metric != "concurrency":
         raise SpecError(
             (*_PATH, "metric"), f"{given.metric!r} goes with rule: aws; rule: fast looks at concurrency"
         )
     assert given.target is not None
     waits = None if given.queue_time is None else duration(given.queue_time, (*_PATH, "queue_time"))
-    policy = Fast("fast", float(given.target), waits)
+    policy = FastPolicy("fast", float(given.target), waits)
     if given.scale_in_after is None:
         return policy
     window = duration(given.scale_in_after, (*_PATH, "scale_in_after"))
-    return Fast("fast", float(given.target), waits, scale_in_window=window)
+    return FastPolicy("fast", float(given.target), waits, scale_in_window=window)
 
 
 def _tracking(given: structures.AutoscalingSpec, spec: structures.SpecFile, variant: str) -> TargetTracking:
@@ -116,7 +116,7 @@ def _metric(word: str, endpoint: str, variant: str) -> Predefined | CustomMetric
     }[word]
 
 
-def _calendar(given: structures.AutoscalingSpec) -> Calendar:
+def _calendar(given: structures.AutoscalingSpec) -> CalendarPolicy:
     peaks = []
     for index, peak in enumerate(given.calendar):
         path = (*_PATH, "calendar", index)
@@ -125,20 +125,20 @@ def _calendar(given: structures.AutoscalingSpec) -> Calendar:
             raise SpecError((*path, "lasts"), "must be above 0")
         if not given.min <= peak.count <= given.max:
             raise SpecError((*path, "count"), f"{peak.count}: must be {given.min} to {given.max}, min to max")
-        made = Peak(peak.name, peak.starts, lasts, peak.count, peak.timezone, peak.holidays or "")
+        made = CalendarPeak(peak.name, peak.starts, lasts, peak.count, peak.timezone, peak.holidays or "")
         for key, one in (("starts", replace(made, holidays="")), ("holidays", made)):
             try:
-                times(one)
+                peak_schedule(one)
             except Invalid as error:
                 raise SpecError((*path, key), error.message) from None
         peaks.append(made)
-    return Calendar("calendar", tuple(peaks))
+    return CalendarPolicy("calendar", tuple(peaks))
 
 
-def _forecast(given: structures.ForecastSpec) -> Forecast:
+def _forecast(given: structures.ForecastSpec) -> ForecastPolicy:
     if not 0 < given.per_instance < float("inf"):
         raise SpecError((*_PATH, "forecast", "per_instance"), f"{given.per_instance:g}: must be above 0")
     season = duration(given.season, (*_PATH, "forecast", "season"))
     if season <= 0:
         raise SpecError((*_PATH, "forecast", "season"), "must be above 0")
-    return Forecast("forecast", float(given.per_instance), season)
+    return ForecastPolicy("forecast", float(given.per_instance), season)

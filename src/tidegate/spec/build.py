@@ -5,17 +5,17 @@ import re
 from dataclasses import asdict, replace
 from datetime import datetime
 
-from tidegate.domain.admission import USUAL
-from tidegate.domain.asynchronous import Asynchronous
-from tidegate.domain.desired import DeployWish
+from tidegate.domain.admission import DEFAULT_ADMISSION
+from tidegate.domain.asynchronous import AsyncConfig
+from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
 from tidegate.domain.fleet import RoutingStrategy
-from tidegate.domain.rollout import BlueGreen, DeploymentConfig, Rolling, Routing
+from tidegate.domain.rollout import BlueGreen, DeploymentConfig, Rolling, TrafficRouting
 from tidegate.spec import async_section, autoscaling, serverless, serving_options, structures
 from tidegate.spec.admission import admission
 from tidegate.spec.alarms import alarms
-from tidegate.spec.check import shaped
-from tidegate.spec.problem import Path, SpecError, meant
+from tidegate.spec.check import convert_checked
+from tidegate.spec.problem import KeyPath, SpecError, suggest
 from tidegate.spec.units import duration, memory, one_of, percent, seconds, size
 
 _STRATEGY_KEYS = {
@@ -26,9 +26,9 @@ _STRATEGY_KEYS = {
 }
 
 
-def parse(data: object, now: datetime) -> DeployWish:
+def parse(data: object, now: datetime) -> DesiredDeployment:
     """Raises Invalid that says where: ``rollout.strategy: unknown strategy 'linera', did you mean 'linear'?``"""
-    spec = shaped(structures.SpecFile, data)
+    spec = convert_checked(structures.SpecFile, data)
     _name(spec.endpoint, ("endpoint",))
     bounds = serverless.bounds(spec)
     async_section.check(spec)
@@ -55,25 +55,25 @@ def parse(data: object, now: datetime) -> DeployWish:
     deployment = _deployment(
         spec.rollout or structures.RolloutSpec(), {key: alarm.name for key, alarm in named.items()}
     )
-    return DeployWish(
+    return DesiredDeployment(
         endpoint=spec.endpoint,
         models=tuple({model.name: model for model in models.values()}.values()),
         config=config,
         deployment=deployment,
         alarms=tuple(named.values()),
         tags=dict(spec.tags),
-        autoscaling=autoscaling.wish(spec, [variant.name for _, variant in variants]),
+        autoscaling=autoscaling.build_scaling(spec, [variant.name for _, variant in variants]),
     )
 
 
-def _variants(spec: structures.SpecFile) -> list[tuple[Path, structures.VariantSpec]]:
+def _variants(spec: structures.SpecFile) -> list[tuple[KeyPath, structures.VariantSection]]:
     given = [key for key in serving_options.KEYS if getattr(spec, key) is not None]
     if spec.variants is not None and given:
         raise SpecError(("variants",), f"give either {given[0]} or variants, not both")
     if spec.variants is None:
         if not given:
             raise SpecError((), "'model' is missing (or 'pipeline', 'containers' or 'variants')")
-        only = structures.VariantSpec(
+        only = structures.VariantSection(
             name=serving_options.ONLY_VARIANT,
             model=spec.model,
             pipeline=spec.pipeline,
@@ -105,8 +105,8 @@ def _variants(spec: structures.SpecFile) -> list[tuple[Path, structures.VariantS
 
 
 def _shadows(
-    spec: structures.SpecFile, production: list[structures.VariantSpec]
-) -> list[tuple[Path, structures.VariantSpec]]:
+    spec: structures.SpecFile, production: list[structures.VariantSection]
+) -> list[tuple[KeyPath, structures.VariantSection]]:
     """As a variant whose weight over that of the production variant is the share."""
     given, path = spec.shadow, ("shadow",)
     if given is None:
@@ -116,7 +116,7 @@ def _shadows(
     _name(given.name, (*path, "name"))
     if given.name == production[0].name:
         raise SpecError((*path, "name"), f"{given.name!r} is the name of the variant itself: choose another")
-    variant = structures.VariantSpec(
+    variant = structures.VariantSection(
         name=given.name,
         model=given.model,
         instances=given.instances,
@@ -130,7 +130,7 @@ def _shadows(
     return [(path, variant)]
 
 
-def _production(endpoint: str, path: Path, variant: structures.VariantSpec) -> ProductionVariant:
+def _production(endpoint: str, path: KeyPath, variant: structures.VariantSection) -> ProductionVariant:
     serving_options.check(variant, path)
     if variant.instances < 1:
         raise SpecError((*path, "instances"), f"{variant.instances}: must be at least 1")
@@ -162,14 +162,14 @@ def _config(
     variants: list[ProductionVariant],
     shadows: list[ProductionVariant],
     now: datetime,
-    asynchronous: Asynchronous | None = None,
+    asynchronous: AsyncConfig | None = None,
 ) -> EndpointConfig:
     content: list[object] = [_content(variant) for variant in variants]
     content += [{"shadow": asdict(variant)} for variant in shadows]
     if asynchronous is not None:
         content.append({"async": asdict(asynchronous)})
     return EndpointConfig(
-        name=serving_options.named(endpoint, content),
+        name=serving_options.content_name(endpoint, content),
         variants=tuple(variants),
         created_at=now,
         shadows=tuple(shadows),
@@ -180,7 +180,11 @@ def _config(
 def _content(variant: ProductionVariant) -> dict[str, object]:
     """Without what says nothing: names stay what they were when a new key comes."""
     content = asdict(variant)
-    silent = [key for key, usual in (("serverless", None), ("admission", USUAL)) if getattr(variant, key) == usual]
+    silent = [
+        key
+        for key, usual in (("serverless", None), ("admission", DEFAULT_ADMISSION))
+        if getattr(variant, key) == usual
+    ]
     return {key: value for key, value in content.items() if key not in silent}
 
 
@@ -190,7 +194,7 @@ def _deployment(spec: structures.RolloutSpec, alarm_names: dict[str, str]) -> De
     keys = list(alarm_names) if spec.alarms is None else spec.alarms
     for index, key in enumerate(keys):
         if key not in alarm_names:
-            hint = meant(key, alarm_names) or ", the file declares no alarms"
+            hint = suggest(key, alarm_names) or ", the file declares no alarms"
             raise SpecError(("rollout", "alarms", index), f"unknown alarm {key!r}{hint}")
     timeout = None if spec.timeout is None else seconds(spec.timeout, ("rollout", "timeout"), least=1)
     blue_green = None if strategy == "rolling" else _blue_green(spec, strategy)
@@ -220,7 +224,7 @@ def _check_strategy_keys(spec: structures.RolloutSpec, strategy: str) -> None:
 def _blue_green(spec: structures.RolloutSpec, strategy: str) -> BlueGreen:
     key, given = ("size", spec.size) if strategy == "canary" else ("step", spec.step)
     return BlueGreen(
-        routing=Routing[strategy.upper()],
+        routing=TrafficRouting[strategy.upper()],
         wait=seconds(spec.wait, ("rollout", "wait")),
         size=None if given is None else size(given, ("rollout", key), most=50),
         termination_wait=seconds(spec.final_bake, ("rollout", "final_bake")),
@@ -237,6 +241,6 @@ def _rolling(spec: structures.RolloutSpec) -> Rolling:
     )
 
 
-def _name(text: str, path: Path) -> None:
+def _name(text: str, path: KeyPath) -> None:
     if not re.fullmatch(structures.NAME, text):
         raise SpecError(path, f"{text!r}: expected 1 to 63 letters, digits and hyphens, not at the ends")

@@ -10,40 +10,40 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from tidegate.spec.problem import Path, SpecError, meant
+from tidegate.spec.problem import KeyPath, SpecError, suggest
 
 S = TypeVar("S", bound=msgspec.Struct)
 _WORDS: dict[type, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
-def shaped(kind: type[S], data: object) -> S:
+def convert_checked(kind: type[S], data: object) -> S:
     """``data`` as a ``kind``; raises SpecError at the first thing that does not fit."""
     _check(kind, data, ())
     return msgspec.convert(data, kind, strict=True)
 
 
-def _check(kind: Any, value: object, path: Path) -> None:
+def _check(kind: Any, value: object, path: KeyPath) -> None:
     options = _options(kind)
     if value is None and type(None) in options:
         return
     for option in options:
         if isinstance(option, type) and issubclass(option, msgspec.Struct):
-            return _struct(option, value, path)
+            return _check_struct(option, value, path)
         if get_origin(option) is dict:
-            return _mapping(get_args(option)[1], value, path)
+            return _check_mapping(get_args(option)[1], value, path)
         if get_origin(option) is list:
-            return _list(get_args(option)[0], value, path)
-    if not any(_is(value, option) for option in options):
+            return _check_list(get_args(option)[0], value, path)
+    if not any(_matches(value, option) for option in options):
         expected = " or ".join(_WORDS[option] for option in options if option in _WORDS)
-        raise SpecError(path, f"expected {expected}, got {_shown(value)}{_quotes(value, options)}")
+        raise SpecError(path, f"expected {expected}, got {_describe(value)}{_quoting_hint(value, options)}")
 
 
-def _struct(kind: type[msgspec.Struct], value: object, path: Path) -> None:
-    given = _keyed(value, path)
+def _check_struct(kind: type[msgspec.Struct], value: object, path: KeyPath) -> None:
+    given = _require_keys(value, path)
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     for key in given:
         if key not in fields:
-            raise SpecError((*path, key), f"unknown key {key!r}{meant(key, fields)}", shown=path)
+            raise SpecError((*path, key), f"unknown key {key!r}{suggest(key, fields)}", shown=path)
     for name, field in fields.items():
         if name in given:
             _check(field.type, given[name], (*path, name))
@@ -51,24 +51,24 @@ def _struct(kind: type[msgspec.Struct], value: object, path: Path) -> None:
             raise SpecError(path, f"{name!r} is missing")
 
 
-def _mapping(kind: Any, value: object, path: Path) -> None:
-    for key, each in _keyed(value, path).items():
+def _check_mapping(kind: Any, value: object, path: KeyPath) -> None:
+    for key, each in _require_keys(value, path).items():
         _check(kind, each, (*path, key))
 
 
-def _list(kind: Any, value: object, path: Path) -> None:
+def _check_list(kind: Any, value: object, path: KeyPath) -> None:
     if not isinstance(value, list):
-        raise SpecError(path, f"expected a list, got {_shown(value)}")
+        raise SpecError(path, f"expected a list, got {_describe(value)}")
     for index, each in enumerate(value):
         _check(kind, each, (*path, index))
 
 
-def _keyed(value: object, path: Path) -> Mapping[str, object]:
+def _require_keys(value: object, path: KeyPath) -> Mapping[str, object]:
     if not isinstance(value, dict):
-        raise SpecError(path, f"expected keys and values, got {_shown(value)}")
+        raise SpecError(path, f"expected keys and values, got {_describe(value)}")
     for key in value:
         if not isinstance(key, str):
-            raise SpecError(path, f"key {_shown(key)} must be text: put it in quotes")
+            raise SpecError(path, f"key {_describe(key)} must be text: put it in quotes")
     return value
 
 
@@ -81,7 +81,7 @@ def _options(kind: Any) -> tuple[Any, ...]:
     return (kind,)
 
 
-def _is(value: object, kind: Any) -> bool:
+def _matches(value: object, kind: Any) -> bool:
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if kind is int:
@@ -89,13 +89,13 @@ def _is(value: object, kind: Any) -> bool:
     return isinstance(kind, type) and isinstance(value, kind)
 
 
-def _quotes(value: object, options: tuple[Any, ...]) -> str:
+def _quoting_hint(value: object, options: tuple[Any, ...]) -> str:
     """YAML reads 12, yes and 2026-01-01 as something else than text."""
     plain = isinstance(value, bool | int | float | date)
     return ": put it in quotes" if plain and str in options else ""
 
 
-def _shown(value: object) -> str:
+def _describe(value: object) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, dict):

@@ -1,7 +1,7 @@
 """A model of many models: what a spec says of it, as the variables that its container reads."""
 
 from tidegate.spec import structures
-from tidegate.spec.problem import Path, SpecError
+from tidegate.spec.problem import KeyPath, SpecError
 from tidegate.spec.units import bytes_of, duration
 
 MIB = 2**20
@@ -16,7 +16,7 @@ VARIABLES = {
 """Key of a spec -> the variable that says the same to a server."""
 
 
-def check(model: structures.ModelSpec, path: Path) -> None:
+def check(model: structures.ModelSpec, path: KeyPath) -> None:
     """Raises SpecError."""
     given = model.multi_model
     if given is None:
@@ -38,7 +38,7 @@ def check(model: structures.ModelSpec, path: Path) -> None:
     environment(model, path)
 
 
-def environment(model: structures.ModelSpec, path: Path = ()) -> dict[str, str]:
+def environment(model: structures.ModelSpec, path: KeyPath = ()) -> dict[str, str]:
     """Variables of the container, by name; none where it serves one model."""
     given, here = model.multi_model, (*path, "multi_model")
     if given is None:

@@ -5,7 +5,7 @@ import posixpath
 from typing import Any
 from urllib.parse import quote
 
-from tidegate.spec.problem import Path
+from tidegate.spec.problem import KeyPath
 
 
 def address(text: str, folder: str, home: str = "~") -> str:
@@ -13,32 +13,32 @@ def address(text: str, folder: str, home: str = "~") -> str:
     if text.startswith("file://"):
         text = text.removeprefix("file://")
         path = text if text.startswith("/") else posixpath.join(folder, text)
-        return "file://" + _normal(path, text)
+        return "file://" + _normalize(path, text)
     if "://" in text:
         return text
     if text == "~" or text.startswith("~/"):
         text = home + text[1:]
-    return "file://" + quote(_normal(posixpath.join(folder, text), text))
+    return "file://" + quote(_normalize(posixpath.join(folder, text), text))
 
 
-def artifacts(data: object) -> list[tuple[Path, dict[str, Any]]]:
+def artifacts(data: object) -> list[tuple[KeyPath, dict[str, Any]]]:
     """Each model of a spec's plain data with its place; what has not the right shape is left for ``parse``."""
-    found: list[tuple[Path, dict[str, Any]]] = []
+    found: list[tuple[KeyPath, dict[str, Any]]] = []
     if not isinstance(data, dict):
         return found
-    found += _served(data, ())
+    found += _find_models(data, ())
     if isinstance(data.get("shadow"), dict):
-        found += _served(data["shadow"], ("shadow",))
+        found += _find_models(data["shadow"], ("shadow",))
     variants = data.get("variants")
     for index, variant in enumerate(variants if isinstance(variants, list) else []):
         if isinstance(variant, dict):
-            found += _served(variant, ("variants", index))
+            found += _find_models(variant, ("variants", index))
     return found
 
 
-def _served(data: dict[str, Any], path: Path) -> list[tuple[Path, dict[str, Any]]]:
+def _find_models(data: dict[str, Any], path: KeyPath) -> list[tuple[KeyPath, dict[str, Any]]]:
     """The model of an endpoint or a variant, or its containers."""
-    found: list[tuple[Path, dict[str, Any]]] = []
+    found: list[tuple[KeyPath, dict[str, Any]]] = []
     if isinstance(data.get("model"), dict):
         found.append(((*path, "model"), data["model"]))
     for key in ("pipeline", "containers"):
@@ -58,6 +58,6 @@ def resolve(data: object, folder: str, home: str = "~") -> object:
     return resolved
 
 
-def _normal(path: str, written: str) -> str:
+def _normalize(path: str, written: str) -> str:
     """Without ``.`` and ``..``; a trailing slash (a tree) stays."""
     return posixpath.normpath(path) + ("/" if written.endswith("/") else "")

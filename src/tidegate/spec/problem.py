@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 from tidegate.domain.errors import Invalid
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 """Where a value stands: ("variants", 0, "model", "image")."""
 
 
@@ -13,20 +13,20 @@ class SpecError(Invalid):
     """``path`` lets a reader that knows line numbers say where; the message stands without them. ``shown`` is
     the path that the message names, where another one says it better."""
 
-    def __init__(self, path: Path, what: str, shown: Path | None = None) -> None:
+    def __init__(self, path: KeyPath, what: str, shown: KeyPath | None = None) -> None:
         self.path = path
-        named = dotted(path if shown is None else shown)
+        named = format_path(path if shown is None else shown)
         super().__init__(f"{named}: {what}" if named else what)
 
 
-def dotted(path: Path) -> str:
+def format_path(path: KeyPath) -> str:
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
 
 
-def meant(word: str, known: Iterable[str]) -> str:
+def suggest(word: str, known: Iterable[str]) -> str:
     """``, did you mean 'x'?`` when one of ``known`` is close, else the list of what there is."""
     names = sorted(known)
     close = get_close_matches(word.lower(), [name.lower() for name in names], n=1, cutoff=0.6)

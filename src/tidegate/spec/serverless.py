@@ -2,10 +2,10 @@
 
 from tidegate.domain.fleet import Serverless
 from tidegate.spec import structures
-from tidegate.spec.problem import Path, SpecError
+from tidegate.spec.problem import KeyPath, SpecError
 from tidegate.spec.units import duration, memory
 
-_PATH: Path = ("serverless",)
+_PATH: KeyPath = ("serverless",)
 _NOT_WITH = (
     "instances",
     "instance_type",

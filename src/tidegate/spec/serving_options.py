@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 
-from tidegate.domain.registry import MULTI_MODEL, SINGLE_MODEL, Container, Model
+from tidegate.domain.registry import MULTI_MODEL, SINGLE_MODEL, ContainerDefinition, Model
 from tidegate.spec import multi_model, structures
-from tidegate.spec.problem import Path, SpecError
+from tidegate.spec.problem import KeyPath, SpecError
 from tidegate.spec.units import one_of
 
 ONLY_VARIANT = "AllTraffic"
@@ -19,10 +19,10 @@ MODES = {"pipeline": "Serial", "containers": "Direct"}
 FEWEST, MOST = 2, 15
 METHOD = "SKLEARN_METHOD"
 """Variable of a container that says the same as the key ``method``."""
-_LONGEST_NAME = 63
+_MAX_NAME = 63
 
 
-def check(variant: structures.VariantSpec, path: Path) -> None:
+def check(variant: structures.VariantSection, path: KeyPath) -> None:
     """Raises SpecError."""
     given = [key for key in KEYS if getattr(variant, key) is not None]
     if not given:
@@ -32,7 +32,7 @@ def check(variant: structures.VariantSpec, path: Path) -> None:
     if variant.model is not None:
         _check_model(variant.model, (*path, "model"))
         return
-    several = _many(variant)
+    several = _several_containers(variant)
     if not FEWEST <= len(several) <= MOST:
         raise SpecError((*path, given[0]), f"{len(several)} containers, expected {FEWEST} to {MOST}")
     seen: set[str] = set()
@@ -48,7 +48,7 @@ def check(variant: structures.VariantSpec, path: Path) -> None:
         _check_model(each, here)
 
 
-def _check_model(model: structures.ModelSpec, path: Path) -> None:
+def _check_model(model: structures.ModelSpec, path: KeyPath) -> None:
     if not model.image:
         raise SpecError((*path, "image"), "must not be empty")
     if model.image == structures.AUTO and model.data is None and "MODEL_HANDLER" not in model.environment:
@@ -69,40 +69,40 @@ def _check_model(model: structures.ModelSpec, path: Path) -> None:
     multi_model.check(model, path)
 
 
-def model(endpoint: str, variant: structures.VariantSpec, now: datetime) -> Model:
+def model(endpoint: str, variant: structures.VariantSection, now: datetime) -> Model:
     """The model of a variant that ``check`` let pass."""
     name = model_name(endpoint, variant)
     if variant.model is not None:
         return Model(name=name, containers=(_container(variant.model),), created_at=now)
     return Model(
         name=name,
-        containers=tuple(_container(each, each.name) for each in _many(variant)),
+        containers=tuple(_container(each, each.name) for each in _several_containers(variant)),
         created_at=now,
         execution_mode=MODES["pipeline" if variant.pipeline is not None else "containers"],
         single=False,
     )
 
 
-def model_name(endpoint: str, variant: structures.VariantSpec) -> str:
+def model_name(endpoint: str, variant: structures.VariantSection) -> str:
     base = endpoint if variant.name == ONLY_VARIANT else f"{endpoint}-{variant.name}"
     if variant.model is not None:
-        return named(base, _content(variant.model))
+        return content_name(base, _content(variant.model))
     mode = MODES["pipeline" if variant.pipeline is not None else "containers"]
-    return named(base, [mode, [[each.name, *_content(each)] for each in _many(variant)]])
+    return content_name(base, [mode, [[each.name, *_content(each)] for each in _several_containers(variant)]])
 
 
-def named(base: str, content: object) -> str:
+def content_name(base: str, content: object) -> str:
     """``base`` and 8 hex digits of the content: the same content always has the same name."""
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
-    return f"{base[: _LONGEST_NAME - 9].rstrip('-')}-{digest}"
+    return f"{base[: _MAX_NAME - 9].rstrip('-')}-{digest}"
 
 
-def _many(variant: structures.VariantSpec) -> Sequence[structures.ContainerSpec]:
+def _several_containers(variant: structures.VariantSection) -> Sequence[structures.ContainerSection]:
     return variant.pipeline or variant.containers or ()
 
 
-def _container(given: structures.ModelSpec, name: str | None = None) -> Container:
-    return Container(
+def _container(given: structures.ModelSpec, name: str | None = None) -> ContainerDefinition:
+    return ContainerDefinition(
         image=given.image,
         data_url=given.data,
         environment=_environment(given),

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from tidegate.scaling.working_days import PLACE
+from tidegate.scaling.working_days import REGION_PATTERN
 from tidegate.spec.admission import MaxInFlight, QuotasSpec
 
 AUTO = "tidegate/auto"
@@ -31,7 +31,7 @@ def _text(description: str, *examples: str, **more: object) -> Meta:
 Duration = Annotated[
     str | int, _text("Time with its unit: ms, s, m, h or d; or 0.", "90s", "10m", "1h30m", pattern=DURATION)
 ]
-Memory = Annotated[
+MemoryText = Annotated[
     str | int,
     _text(
         "What an instance may hold before it is replaced; 0: no limit.",
@@ -48,8 +48,8 @@ Threshold = Annotated[float | str, _text("A number; 2% for a rate; 100ms for a l
 QueueTime = Annotated[
     Duration, _text("Requests beyond that wait so long at the most and are refused then; 1s when absent.", "50ms")
 ]
-Name = Annotated[str, _text("1 to 63 letters, digits and hyphens.", pattern=NAME)]
-Routing = Annotated[str, _text("How a request picks an instance.", enum=ROUTINGS)]
+NameText = Annotated[str, _text("1 to 63 letters, digits and hyphens.", pattern=NAME)]
+RoutingText = Annotated[str, _text("How a request picks an instance.", enum=ROUTINGS)]
 
 
 class MultiModelSpec(Struct, forbid_unknown_fields=True):
@@ -133,10 +133,10 @@ class ModelSpec(Struct, forbid_unknown_fields=True):
     ) = None
 
 
-class ContainerSpec(ModelSpec, kw_only=True, forbid_unknown_fields=True):
+class ContainerSection(ModelSpec, kw_only=True, forbid_unknown_fields=True):
     """One of several containers of a model, with a name of its own."""
 
-    name: Name
+    name: NameText
 
 
 class ServerlessSpec(Struct, forbid_unknown_fields=True):
@@ -163,15 +163,15 @@ class ServerlessSpec(Struct, forbid_unknown_fields=True):
     ] = 10
 
 
-Pipeline = Annotated[
-    list[ContainerSpec],
+PipelineContainers = Annotated[
+    list[ContainerSection],
     Meta(
         description="2 to 15 containers in place of model: each one's answer is the next one's request.",
         extra_json_schema={"minItems": 2, "maxItems": 15},
     ),
 ]
-Containers = Annotated[
-    list[ContainerSpec],
+DirectContainers = Annotated[
+    list[ContainerSection],
     Meta(
         description="2 to 15 containers in place of model: each request names the one that it is for.",
         extra_json_schema={"minItems": 2, "maxItems": 15},
@@ -179,21 +179,21 @@ Containers = Annotated[
 ]
 
 
-class VariantSpec(Struct, forbid_unknown_fields=True):
+class VariantSection(Struct, forbid_unknown_fields=True):
     """One of several variants that share an endpoint's requests by weight."""
 
-    name: Name
+    name: NameText
     model: ModelSpec | None = None
-    pipeline: Pipeline | None = None
-    containers: Containers | None = None
+    pipeline: PipelineContainers | None = None
+    containers: DirectContainers | None = None
     instances: Annotated[int, Meta(description="Instances to run.", extra_json_schema={"minimum": 1})] = 1
     instance_type: str = "local"
     weight: Annotated[
         float, Meta(description="Relative to the other variants.", extra_json_schema={"minimum": 0})
     ] = 1.0
-    routing: Routing = "random"
+    routing: RoutingText = "random"
     startup_timeout: Duration | None = None
-    memory: Memory | None = None
+    memory: MemoryText | None = None
     download_timeout: Duration | None = None
     max_in_flight: MaxInFlight | None = None
     queue_time: QueueTime | None = None
@@ -204,12 +204,12 @@ class ShadowSpec(Struct, forbid_unknown_fields=True):
 
     model: ModelSpec
     share: Annotated[str, _text("The part of the requests that is copied.", "20%", pattern=r"^[0-9.]+%$")] = "100%"
-    name: Name = "shadow"
+    name: NameText = "shadow"
     instances: Annotated[int, Meta(description="Instances to run.", extra_json_schema={"minimum": 1})] = 1
     instance_type: str = "local"
-    routing: Routing = "random"
+    routing: RoutingText = "random"
     startup_timeout: Duration | None = None
-    memory: Memory | None = None
+    memory: MemoryText | None = None
     download_timeout: Duration | None = None
 
 
@@ -295,7 +295,7 @@ class AlarmSpec(Struct, forbid_unknown_fields=True):
 class PeakSpec(Struct, forbid_unknown_fields=True):
     """A recurring time of much load; its count is there when it starts."""
 
-    name: Name
+    name: NameText
     starts: Annotated[
         str,
         _text(
@@ -309,7 +309,12 @@ class PeakSpec(Struct, forbid_unknown_fields=True):
     timezone: Annotated[str, _text("Name of a time zone.", "Europe/Vienna")] = "UTC"
     holidays: Annotated[
         str | None,
-        _text("Country, or a part of one, whose public holidays move LW and 15W.", "CH", "CH-ZH", pattern=PLACE),
+        _text(
+            "Country, or a part of one, whose public holidays move LW and 15W.",
+            "CH",
+            "CH-ZH",
+            pattern=REGION_PATTERN,
+        ),
     ] = None
 
 
@@ -361,20 +366,20 @@ class SpecFile(Struct, forbid_unknown_fields=True):
     """One endpoint with all it needs. One of ``model``, ``pipeline`` and ``containers`` (one variant), or
     ``variants``."""
 
-    endpoint: Name
+    endpoint: NameText
     model: ModelSpec | None = None
-    pipeline: Pipeline | None = None
-    containers: Containers | None = None
+    pipeline: PipelineContainers | None = None
+    containers: DirectContainers | None = None
     instances: Annotated[int, Meta(description="Instances to run.", extra_json_schema={"minimum": 1})] = 1
     instance_type: str = "local"
-    routing: Routing = "random"
+    routing: RoutingText = "random"
     startup_timeout: Annotated[Duration, _text("Until the first good ping; 8m when absent.")] | None = None
-    memory: Memory | None = None
+    memory: MemoryText | None = None
     download_timeout: Annotated[Duration, _text("Fetching and unpacking; 15m when absent.")] | None = None
     max_in_flight: MaxInFlight | None = None
     queue_time: QueueTime | None = None
     quotas: QuotasSpec | None = None
-    variants: list[VariantSpec] | None = None
+    variants: list[VariantSection] | None = None
     serverless: ServerlessSpec | None = None
     shadow: ShadowSpec | None = None
     asynchronous: AsyncSpec | None = msgspec.field(name="async", default=None)

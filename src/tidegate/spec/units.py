@@ -5,7 +5,7 @@ import re
 
 from tidegate.domain.memory_sizes import parse_bytes
 from tidegate.domain.rollout import CapacitySize, SizeType
-from tidegate.spec.problem import Path, SpecError, meant
+from tidegate.spec.problem import KeyPath, SpecError, suggest
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
@@ -25,7 +25,7 @@ RATES = (
 """Metrics that are 0 or 1 for each request, so that their Average is a rate."""
 
 
-def duration(value: str | int, path: Path) -> float:
+def duration(value: str | int, path: KeyPath) -> float:
     """Seconds."""
     text = str(value).strip()
     if text == "0":
@@ -39,7 +39,7 @@ def duration(value: str | int, path: Path) -> float:
 _BYTES = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(?:([KMGT])(i?))?B")
 
 
-def bytes_of(text: str, path: Path) -> int:
+def bytes_of(text: str, path: KeyPath) -> int:
     """Of a text such as 4GiB, 512MB or 1000000B."""
     found = _BYTES.fullmatch(text.strip())
     if found is None:
@@ -48,7 +48,7 @@ def bytes_of(text: str, path: Path) -> int:
     return int(float(number) * (1024 if binary else 1000) ** ("KMGT".index(prefix) + 1 if prefix else 0))
 
 
-def seconds(value: str | int, path: Path, *, least: int = 0) -> int:
+def seconds(value: str | int, path: KeyPath, *, least: int = 0) -> int:
     """Whole seconds, at least ``least``."""
     exact = duration(value, path)
     if exact != int(exact):
@@ -58,7 +58,7 @@ def seconds(value: str | int, path: Path, *, least: int = 0) -> int:
     return int(exact)
 
 
-def memory(value: str | int, path: Path) -> int:
+def memory(value: str | int, path: KeyPath) -> int:
     """Bytes; 0 for no limit."""
     try:
         return parse_bytes(str(value))
@@ -66,7 +66,7 @@ def memory(value: str | int, path: Path) -> int:
         raise SpecError(path, f"{value!r}: {error}") from None
 
 
-def size(value: str | int, path: Path, *, least: int = 1, most: int) -> CapacitySize:
+def size(value: str | int, path: KeyPath, *, least: int = 1, most: int) -> CapacitySize:
     """Percent of the instances from ``least`` to ``most``, or a number of instances."""
     text = str(value).strip()
     if text.endswith("%") and text[:-1].strip().isdigit():
@@ -79,7 +79,7 @@ def size(value: str | int, path: Path, *, least: int = 1, most: int) -> Capacity
     raise SpecError(path, f"{text!r}: expected a share such as 10% or a number of instances such as 1")
 
 
-def percent(value: str, path: Path) -> float:
+def percent(value: str, path: KeyPath) -> float:
     """0 to 100, of a text such as 20% or 0.5%."""
     text = value.strip()
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)?%", text):
@@ -89,7 +89,7 @@ def percent(value: str, path: Path) -> float:
     return float(text[:-1])
 
 
-def threshold(value: float | str, metric: str, path: Path) -> float:
+def threshold(value: float | str, metric: str, path: KeyPath) -> float:
     """In the metric's own unit: microseconds for latencies, 0 to 1 for rates."""
     if isinstance(value, str):
         text = value.strip()
@@ -109,7 +109,7 @@ def threshold(value: float | str, metric: str, path: Path) -> float:
     return float(value)
 
 
-def one_of(value: str, known: tuple[str, ...], path: Path) -> str:
+def one_of(value: str, known: tuple[str, ...], path: KeyPath) -> str:
     if value not in known:
-        raise SpecError(path, f"unknown {path[-1]} {value!r}{meant(value, known)}")
+        raise SpecError(path, f"unknown {path[-1]} {value!r}{suggest(value, known)}")
     return value

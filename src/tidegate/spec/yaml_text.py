@@ -5,28 +5,28 @@ from datetime import datetime
 
 import yaml
 
-from tidegate.domain.desired import DeployWish
+from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Invalid
 from tidegate.spec.build import parse
-from tidegate.spec.problem import Path, SpecError
+from tidegate.spec.problem import KeyPath, SpecError
 
-MOST_CHARACTERS = 256 * 1024
-MOST_VALUES = 10_000
+MAX_CHARACTERS = 256 * 1024
+MAX_VALUES = 10_000
 """After aliases are written out, so that a few lines cannot become a billion values."""
-DEEPEST = 32
+MAX_DEPTH = 32
 _TAG = "tag:yaml.org,2002:"
 _PLAIN = {_TAG + kind for kind in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp")}
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedSpec:
     """A spec file's plain data. ``lines`` counts from 1; a value without a line of its own has its parent's."""
 
     source: str
     data: object
-    lines: dict[Path, int]
+    lines: dict[KeyPath, int]
 
-    def wish(self, now: datetime, data: object = None) -> DeployWish:
+    def wish(self, now: datetime, data: object = None) -> DesiredDeployment:
         """``parse`` with the file's name and line in the error. ``data`` may be this data with paths resolved."""
         try:
             return parse(self.data if data is None else data, now)
@@ -37,11 +37,11 @@ class Loaded:
             raise Invalid(f"{self.source}:{self.lines.get(path, 1)}: {error}") from None
 
 
-def load(text: str, source: str = "spec") -> Loaded:
+def load(text: str, source: str = "spec") -> LoadedSpec:
     """Raises Invalid with ``source`` and line for anything that is not one plain YAML document."""
-    if len(text) > MOST_CHARACTERS:
-        raise Invalid(f"{source}: {len(text)} characters, the limit is {MOST_CHARACTERS}")
-    reader = _Reader(source)
+    if len(text) > MAX_CHARACTERS:
+        raise Invalid(f"{source}: {len(text)} characters, the limit is {MAX_CHARACTERS}")
+    reader = _YamlReader(source)
     try:
         loader = yaml.SafeLoader(text)
         try:
@@ -54,16 +54,16 @@ def load(text: str, source: str = "spec") -> Loaded:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
-        raise Invalid(f"{source}:{line}: {_told(error)}") from None
+        raise Invalid(f"{source}:{line}: {_describe(error)}") from None
     except (yaml.YAMLError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise Invalid(f"{source}: not YAML: {first}") from None
     except RecursionError:
         raise Invalid(f"{source}: nested too deeply") from None
-    return Loaded(source, data, reader.lines)
+    return LoadedSpec(source, data, reader.lines)
 
 
-def _told(error: yaml.MarkedYAMLError) -> str:
+def _describe(error: yaml.MarkedYAMLError) -> str:
     problem = error.problem or error.context or "it cannot be read"
     if "'\\t'" in problem:
         return "not YAML: a tab where only spaces may stand"
@@ -72,20 +72,20 @@ def _told(error: yaml.MarkedYAMLError) -> str:
     return f"not YAML: {problem}"
 
 
-class _Reader:
+class _YamlReader:
     def __init__(self, source: str) -> None:
-        self.lines: dict[Path, int] = {}
+        self.lines: dict[KeyPath, int] = {}
         self._source = source
         self._count = 0
 
-    def read(self, loader: yaml.SafeLoader, node: yaml.Node, path: Path) -> object:
+    def read(self, loader: yaml.SafeLoader, node: yaml.Node, path: KeyPath) -> object:
         line = node.start_mark.line + 1
         self.lines.setdefault(path, line)
         self._count += 1
-        if self._count > MOST_VALUES:
-            raise Invalid(f"{self._source}:{line}: more than {MOST_VALUES} values")
-        if len(path) > DEEPEST:
-            raise Invalid(f"{self._source}:{line}: nested more than {DEEPEST} deep")
+        if self._count > MAX_VALUES:
+            raise Invalid(f"{self._source}:{line}: more than {MAX_VALUES} values")
+        if len(path) > MAX_DEPTH:
+            raise Invalid(f"{self._source}:{line}: nested more than {MAX_DEPTH} deep")
         if node.tag not in _PLAIN:
             raise Invalid(f"{self._source}:{line}: tag {node.tag.replace(_TAG, '!!')} is not plain data")
         if isinstance(node, yaml.MappingNode):
@@ -94,7 +94,7 @@ class _Reader:
             return [self.read(loader, each, (*path, index)) for index, each in enumerate(node.value)]
         return loader.construct_object(node)
 
-    def _mapping(self, loader: yaml.SafeLoader, node: yaml.MappingNode, path: Path) -> dict[object, object]:
+    def _mapping(self, loader: yaml.SafeLoader, node: yaml.MappingNode, path: KeyPath) -> dict[object, object]:
         found: dict[object, object] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
@@ -105,7 +105,7 @@ class _Reader:
             key: object = loader.construct_object(key_node)
             if key in found:
                 raise Invalid(f"{self._source}:{line}: key {key!r} is given twice")
-            inner: Path = (*path, key if isinstance(key, str) else str(key))
+            inner: KeyPath = (*path, key if isinstance(key, str) else str(key))
             self.lines[inner] = line
             found[key] = self.read(loader, value_node, inner)
         return found

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from tidegate.ports.store import Tx
-from tidegate.store.database import DEFAULT, Database, open_database
-from tidegate.store.engine import Limits
+from tidegate.store.database import DEFAULT_LIMITS, Database, open_database
+from tidegate.store.engine import DatabaseLimits
 from tidegate.store.transaction import SqlTx
 
 R = TypeVar("R")
@@ -34,7 +34,7 @@ class SqlStore:
         await self.database.close()
 
 
-def open_store(url: str, limits: Limits = DEFAULT, *, prepare: bool = True) -> SqlStore:
+def open_store(url: str, limits: DatabaseLimits = DEFAULT_LIMITS, *, prepare: bool = True) -> SqlStore:
     """Opens the database, makes it when it is SQLite and not there, brings its schema up to date. Raises
     StartupError: no permission, not a database, wrong URL, server not there, schema newer than this program.
     Without ``prepare`` nothing is looked at yet."""

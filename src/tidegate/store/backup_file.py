@@ -25,7 +25,7 @@ from tidegate.store.tables import Utc
 
 FORMAT = "tidegate-backup"
 VERSION = 1
-LONGEST = 4 * 1024**3
+MAX_LINE = 4 * 1024**3
 """Bytes of a line; beyond it is no backup."""
 
 
@@ -52,13 +52,13 @@ class _End(msgspec.Struct):
     sha256: str
 
 
-Row = tuple[str, list[Any]]
+BackupRow = tuple[str, list[Any]]
 """A table and the values of its columns, as JSON data."""
 
 
 @dataclass
 class Writer:
-    """Made by ``writing``."""
+    """Made by ``open_writer``."""
 
     _file: gzip.GzipFile
     _hash: Any
@@ -83,7 +83,7 @@ class Writer:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[Writer]:
+def open_writer(path: Path) -> Iterator[Writer]:
     """The file is there, whole and durable, when the block ends well; otherwise what was there before is. It is its
     owner's alone: environments of models may hold secrets. Raises Invalid where it cannot be written."""
     new = path.with_name(path.name + ".part")
@@ -104,14 +104,14 @@ def writing(path: Path) -> Iterator[Writer]:
 
 def read_header(path: Path) -> Header:
     """Raises Invalid: no backup, of a newer version, not to be read."""
-    with _reading(path) as lines:
+    with _open_lines(path) as lines:
         return _header(path, next(lines))
 
 
 def verify(path: Path, progress: Callable[[int], None]) -> Header:
     """Reads all of it; raises Invalid unless it is as it was written. ``progress`` gets the number of rows."""
     digest, rows, end = hashlib.sha256(), 0, None
-    with _reading(path) as lines:
+    with _open_lines(path) as lines:
         first = next(lines)
         header = _header(path, first)
         digest.update(first)
@@ -131,13 +131,13 @@ def verify(path: Path, progress: Callable[[int], None]) -> Header:
     return header
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path) -> Iterator[BackupRow]:
     """Of a file that was verified."""
-    with _reading(path) as lines:
+    with _open_lines(path) as lines:
         next(lines)
         for line in lines:
             if line.startswith(b"["):
-                yield msgspec.json.decode(line, type=Row)
+                yield msgspec.json.decode(line, type=BackupRow)
 
 
 def to_json(column: Column[Any], value: Any) -> Any:
@@ -169,7 +169,7 @@ def _from_json(column: Column[Any], value: Any) -> Any:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[Iterator[bytes]]:
+def _open_lines(path: Path) -> Iterator[Iterator[bytes]]:
     """Its lines."""
     try:
         with gzip.open(path, "rb") as file:
@@ -183,7 +183,7 @@ def _reading(path: Path) -> Iterator[Iterator[bytes]]:
 
 
 def _lines(path: Path, file: BinaryIO) -> Iterator[bytes]:
-    while line := file.readline(LONGEST):
+    while line := file.readline(MAX_LINE):
         yield line
     if file.tell() == 0:
         raise _damaged(path, "it is empty")

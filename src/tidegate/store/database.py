@@ -21,41 +21,43 @@ from sqlalchemy.exc import DBAPIError
 
 from tidegate.domain.errors import StartupError, TidegateError, Unavailable
 from tidegate.store import errors
-from tidegate.store.deadline_threads import Closed, Workers, current_watch
-from tidegate.store.engine import LOOKING, Limits, interrupting, is_sqlite, make_engine, read_address
+from tidegate.store.deadline_threads import DeadlinePool, PoolClosed, current_deadline
+from tidegate.store.engine import READ_ONLY, DatabaseLimits, is_sqlite, make_engine, make_interrupt, read_address
 from tidegate.store.integrity import check
 from tidegate.store.schema import needs_migration, upgrade
 
 R = TypeVar("R")
 
 ATTEMPTS = 8
-PAUSE = 0.01
+RETRY_PAUSE = 0.01
 """Seconds before a transaction that the database asked to repeat is repeated; doubled each time."""
 THREADS = 3
 """That run transactions on PostgreSQL: one whose connection hangs does not stop the others. SQLite has one writer."""
-SPARE = 8
+SPARE_THREADS = 8
 """Threads that may be stuck for good (in a name server's answer, say) before calls fail without being tried."""
-NOTICED = 1.0
+OUTAGE_AFTER = 1.0
 """Seconds of waiting in vain after which a database is known to keep callers waiting."""
-PROMPT = 1.0
+OUTAGE_WAIT = 1.0
 """Seconds that a caller waits for such a database."""
 MIGRATION = 3600.0
 """Seconds that a change of the schema may take."""
-SHUT = 5.0
+CLOSE_TIMEOUT = 5.0
 """Seconds that closing waits for what is under way."""
-DEFAULT = Limits()
+DEFAULT_LIMITS = DatabaseLimits()
 
 
 class Database:
     """Made by ``open_database``; shared by the parts that keep things in it."""
 
-    def __init__(self, engine: Engine, limits: Limits = DEFAULT) -> None:
+    def __init__(self, engine: Engine, limits: DatabaseLimits = DEFAULT_LIMITS) -> None:
         self._engine = engine
         self._sqlite = is_sqlite(engine.url)
         self._limit = limits.hung_disk if self._sqlite else limits.transaction
-        count, spare = (1, 0) if self._sqlite else (THREADS, SPARE)
-        self._workers = Workers("database", count, spare, self._overran)
-        self._exclusive = self._workers if self._sqlite else Workers("database calls", 1, SPARE, self._overran)
+        count, spare = (1, 0) if self._sqlite else (THREADS, SPARE_THREADS)
+        self._workers = DeadlinePool("database", count, spare, self._overran)
+        self._exclusive = (
+            self._workers if self._sqlite else DeadlinePool("database calls", 1, SPARE_THREADS, self._overran)
+        )
         self._outage: Unavailable | None = None
         self._probe: Future[None] | None = None
         self.guard: Callable[[Connection], None] | None = None
@@ -69,7 +71,7 @@ class Database:
     @property
     def name(self) -> str:
         """Its URL as it may be shown."""
-        return errors.shown(self._engine.url)
+        return errors.display_url(self._engine.url)
 
     async def run(self, work: Callable[[Connection], R], *, looking: bool = False) -> R:
         """``work`` in one transaction on a thread of the database's; committed when this returns. A caller that is
@@ -84,13 +86,13 @@ class Database:
     def transact(self, work: Callable[[Connection], R], *, looking: bool = False, limit: float | None = None) -> R:
         """``work`` in one transaction; only on a thread of the database's. Any exception undoes all of it. ``limit``:
         seconds that it may take instead of the usual ones, the server's limit included."""
-        pause = PAUSE
+        pause = RETRY_PAUSE
         for attempt in range(1, ATTEMPTS + 1):
             began = time.monotonic()
             try:
                 result = self._attempt(work, looking, limit)
             except DBAPIError as error:
-                if not errors.asks_to_repeat(error) or attempt == ATTEMPTS:
+                if not errors.is_retryable(error) or attempt == ATTEMPTS:
                     raise self._trouble(error, time.monotonic() - began) from error
             except Exception:  # of the work: the database answered
                 self._outage = None
@@ -115,12 +117,12 @@ class Database:
         try:
             return self._workers.submit(job).result()
         except Unavailable as error:
-            made = errors.Damaged if errors.is_damage(error.__cause__) else StartupError
+            made = errors.DamagedDatabase if errors.is_damage(error.__cause__) else StartupError
             raise made(str(error)) from error
         except TidegateError:
             raise
         except Exception as error:
-            raise StartupError(str(errors.unavailable(error, self._engine.url))) from error
+            raise StartupError(str(errors.to_unavailable(error, self._engine.url))) from error
 
     async def close(self) -> None:
         """Waits for what is under way, a few seconds at most; the database is closed when this returns. Again is
@@ -128,17 +130,17 @@ class Database:
         await asyncio.to_thread(self.shut)
 
     def shut(self) -> None:
-        with contextlib.suppress(Closed):  # shut before
+        with contextlib.suppress(PoolClosed):  # shut before
             self._workers.submit(self._engine.dispose)
-        self._exclusive.close(SHUT)
-        self._workers.close(SHUT)
+        self._exclusive.close(CLOSE_TIMEOUT)
+        self._workers.close(CLOSE_TIMEOUT)
 
-    async def _do(self, workers: Workers, job: Callable[[], R]) -> R:
+    async def _do(self, workers: DeadlinePool, job: Callable[[], R]) -> R:
         try:
             if self._outage is not None:
                 await self._wait_for_probe(self._outage)
             return await asyncio.wrap_future(workers.submit(job))
-        except Closed:
+        except PoolClosed:
             raise Unavailable("The database is closed: tidegate is stopping") from None
 
     async def _wait_for_probe(self, outage: Unavailable) -> None:
@@ -154,18 +156,18 @@ class Database:
 
         self._probe.add_done_callback(tell)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PROMPT):
+            async with asyncio.timeout(OUTAGE_WAIT):
                 await answered.wait()
         if self._outage is not None:
             raise Unavailable(str(outage))
 
     def _attempt(self, work: Callable[[Connection], R], looking: bool, limit: float | None) -> R:
-        watch = current_watch()
+        watch = current_deadline()
         if self._sqlite:
             watch.expect(self._limit)
         try:
-            with self._engine.connect().execution_options(**{LOOKING: looking}) as connection:
-                cut = interrupting(connection.connection.dbapi_connection)
+            with self._engine.connect().execution_options(**{READ_ONLY: looking}) as connection:
+                cut = make_interrupt(connection.connection.dbapi_connection)
                 watch.expect(limit or self._limit, cut)
                 try:
                     with connection.begin():
@@ -180,16 +182,16 @@ class Database:
             watch.done()
 
     def _trouble(self, error: DBAPIError, waited: float) -> Exception:
-        watch = current_watch()
+        watch = current_deadline()
         if watch.overrun:
             return self._overran(watch.limit)
-        trouble = errors.translated(error, self._engine.url)
-        if isinstance(trouble, Unavailable) and waited >= NOTICED and errors.keeps_waiting(error):
+        trouble = errors.translate(error, self._engine.url)
+        if isinstance(trouble, Unavailable) and waited >= OUTAGE_AFTER and errors.is_outage(error):
             self._begin_outage(trouble)
         return trouble
 
     def _overran(self, seconds: float) -> Unavailable:
-        trouble = errors.silent(self._engine.url, seconds)
+        trouble = errors.timeout_error(self._engine.url, seconds)
         self._begin_outage(trouble)
         return trouble
 
@@ -206,7 +208,9 @@ class Database:
         self.transact(upgrade, limit=MIGRATION if migrates else None)
 
 
-def open_database(url: str, *, serial: bool = True, limits: Limits = DEFAULT, prepare: bool = True) -> Database:
+def open_database(
+    url: str, *, serial: bool = True, limits: DatabaseLimits = DEFAULT_LIMITS, prepare: bool = True
+) -> Database:
     """Opens (SQLite: creates) the database and brings its schema up to date; blocks. Raises StartupError.
 
     Without ``serial``, PostgreSQL runs its transactions beside those of others: for work that locks rows itself.

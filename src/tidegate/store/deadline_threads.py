@@ -27,11 +27,11 @@ GRACE = 1.0
 """Seconds that an interrupted thread has to come back before it is abandoned."""
 
 
-class Closed(Exception):
+class PoolClosed(Exception):
     """No more jobs are taken."""
 
 
-class Watch:
+class Deadline:
     """The deadline of what one thread does now. Changed by the thread, read by the thread that looks after it."""
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ class _Worker(threading.Thread):
     def __init__(self, pool: "Workers") -> None:
         super().__init__(name=pool.name, daemon=True)
         self.pool = pool
-        self.watch = Watch()
+        self.watch = Deadline()
         self.job: _Job | None = None
         self.abandoned = False
 
@@ -117,13 +117,13 @@ class _Worker(threading.Thread):
 _LOCAL = threading.local()
 
 
-def current_watch() -> Watch:
-    """The watch of the calling thread; outside of ``Workers`` one that nobody looks after."""
-    watch: Watch | None = getattr(_LOCAL, "watch", None)
-    return Watch() if watch is None else watch
+def current_deadline() -> Deadline:
+    """The watch of the calling thread; outside of ``DeadlinePool`` one that nobody looks after."""
+    watch: Deadline | None = getattr(_LOCAL, "watch", None)
+    return Deadline() if watch is None else watch
 
 
-class Workers:
+class DeadlinePool:
     """``count`` threads that take jobs in their order. ``overran`` makes the error of a job whose thread had to be
     abandoned, from the seconds it was given."""
 
@@ -154,7 +154,7 @@ class Workers:
         job = _Job(work)
         with self._lock:
             if self._closed:
-                raise Closed
+                raise PoolClosed
             if self._idle <= len(self._jobs):
                 self._start_worker()
             if self._live() == 0 and self._stuck is not None:
@@ -185,10 +185,10 @@ class Workers:
             while self._live() and (left := deadline - time.monotonic()) > 0:
                 self._left.wait(left)
             running = [(worker.watch, worker.job) for worker in self._workers if worker.job is not None]
-        self.fail_waiting(Closed)
+        self.fail_waiting(PoolClosed)
         for watch, job in running:
             watch.cut()
-            _fail(job, Closed())
+            _fail(job, PoolClosed())
 
     def next(self, worker: _Worker) -> _Job | None:
         """The next job of a worker, None when it is to end. Blocks."""

@@ -14,8 +14,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 
 from tidegate.domain.errors import StartupError
-from tidegate.store.deadline_threads import current_watch
-from tidegate.store.errors import first_line, shown
+from tidegate.store.deadline_threads import current_deadline
+from tidegate.store.errors import display_url, first_line
 
 DRIVERS = {
     "sqlite": "sqlite+pysqlite",
@@ -30,7 +30,7 @@ BEGIN = {
     "sqlite": "BEGIN IMMEDIATE",
     "postgresql": f"SELECT pg_advisory_xact_lock({LOCK})",
 }
-LOOKING = "tidegate_looking"
+READ_ONLY = "tidegate_looking"
 """Option of a connection whose transaction only reads."""
 FRESH = "tidegate_fresh"
 """Note on a pooled connection that was made just now and need not be tried."""
@@ -39,7 +39,7 @@ MARGIN = 1.0
 
 
 @dataclass(frozen=True)
-class Limits:
+class DatabaseLimits:
     """Seconds that each step of a transaction may take, all of them by the one that a person sets."""
 
     transaction: float = 10.0
@@ -65,30 +65,34 @@ class Limits:
         return 3 * self.transaction
 
 
-def make_engine(address: URL, limits: Limits, *, serial: bool) -> Engine:
+def make_engine(address: URL, limits: DatabaseLimits, *, serial: bool) -> Engine:
     """Raises StartupError: the driver is not installed, or the URL cannot be used."""
     sqlite = is_sqlite(address)
     try:
         engine = create_engine(
             address,
-            connect_args={} if sqlite else _keeping_alive(address, limits),
+            connect_args={} if sqlite else _keepalive_parameters(address, limits),
             json_serializer=lambda body: msgspec.json.encode(body).decode(),
             json_deserializer=msgspec.json.decode,
             **({} if sqlite else {"pool_size": 8, "max_overflow": -1, "pool_use_lifo": True}),
         )
     except ImportError as error:
-        raise StartupError(f"{shown(address)} needs {error.name}: pip install 'tidegate[postgres]'") from None
+        raise StartupError(
+            f"{display_url(address)} needs {error.name}: pip install 'tidegate[postgres]'"
+        ) from None
     except ArgumentError as error:
-        raise StartupError(f"The database URL {shown(address)} cannot be used: {first_line(error)}") from None
+        raise StartupError(
+            f"The database URL {display_url(address)} cannot be used: {first_line(error)}"
+        ) from None
     if sqlite:
         event.listen(engine, "connect", lambda made, _: _set_up_sqlite(made, limits))
     else:
         reach = limits.connect * max(1, len(_hosts(address))) + MARGIN
-        event.listen(engine, "do_connect", lambda *_: current_watch().expect(reach))
+        event.listen(engine, "do_connect", lambda *_: current_deadline().expect(reach))
         event.listen(engine, "connect", lambda made, record: _set_up_postgresql(made, record, limits))
-        event.listen(engine, "checkout", lambda made, record, _: _try(engine, made, record, limits))
+        event.listen(engine, "checkout", lambda made, record, _: _ping(engine, made, record, limits))
     if serial or sqlite:
-        event.listen(engine, "begin", _begun)
+        event.listen(engine, "begin", _begin)
     return engine
 
 
@@ -110,7 +114,7 @@ def is_sqlite(address: URL) -> bool:
     return address.get_backend_name() == "sqlite"
 
 
-def interrupting(connection: Any) -> Callable[[], None]:
+def make_interrupt(connection: Any) -> Callable[[], None]:
     """Ends the call that another thread is in on this connection of a driver, which is of no use afterwards."""
     if isinstance(connection, sqlite3.Connection):
         return connection.interrupt
@@ -125,7 +129,7 @@ def interrupting(connection: Any) -> Callable[[], None]:
     return cut
 
 
-def _keeping_alive(address: URL, limits: Limits) -> dict[str, object]:
+def _keepalive_parameters(address: URL, limits: DatabaseLimits) -> dict[str, object]:
     """Parameters of libpq by which the kernel gives up a connection that the other end left in silence. What the URL
     says wins."""
     parameters = {
@@ -144,7 +148,7 @@ def _hosts(address: URL) -> list[str]:
     return [host for part in ([named] if isinstance(named, str) else named) for host in part.split(",")]
 
 
-def _set_up_sqlite(connection: sqlite3.Connection, limits: Limits) -> None:
+def _set_up_sqlite(connection: sqlite3.Connection, limits: DatabaseLimits) -> None:
     connection.isolation_level = None  # begin and commit are ours, not the driver's
     for line in (
         f"PRAGMA busy_timeout = {limits.lock * 1000:.0f}",
@@ -155,10 +159,10 @@ def _set_up_sqlite(connection: sqlite3.Connection, limits: Limits) -> None:
         connection.execute(line)
 
 
-def _set_up_postgresql(connection: Any, record: Any, limits: Limits) -> None:
+def _set_up_postgresql(connection: Any, record: Any, limits: DatabaseLimits) -> None:
     """The limits that the server itself holds. It also ends the transactions of a client that went silent, which
     would keep its locks otherwise: after as long as the client would wait."""
-    current_watch().expect(limits.connect + MARGIN, interrupting(connection))
+    current_deadline().expect(limits.connect + MARGIN, make_interrupt(connection))
     settings = {
         "lock_timeout": f"{limits.lock * 1000:.0f}",
         "statement_timeout": f"{limits.transaction * 1000:.0f}",
@@ -174,19 +178,19 @@ def _set_up_postgresql(connection: Any, record: Any, limits: Limits) -> None:
     record.info[FRESH] = True
 
 
-def _try(engine: Engine, connection: Any, record: Any, limits: Limits) -> None:
+def _ping(engine: Engine, connection: Any, record: Any, limits: DatabaseLimits) -> None:
     """A connection that was idle may lead nowhere: the server was restarted, or packets vanish on the way."""
     if record.info.pop(FRESH, False):
         return
-    current_watch().expect(limits.ping, interrupting(connection))
+    current_deadline().expect(limits.ping, make_interrupt(connection))
     try:
         engine.dialect.do_ping(connection)
     except engine.dialect.loaded_dbapi.Error:
         raise InvalidatePoolError from None
 
 
-def _begun(connection: Connection) -> None:
-    if not connection.get_execution_options().get(LOOKING):
+def _begin(connection: Connection) -> None:
+    if not connection.get_execution_options().get(READ_ONLY):
         connection.exec_driver_sql(BEGIN[connection.dialect.name])
     elif connection.dialect.name == "sqlite":
         connection.exec_driver_sql("BEGIN")

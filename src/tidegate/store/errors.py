@@ -21,14 +21,14 @@ ADVICE = (
     (("invalid connection option",), "correct its URL"),
 )
 CHECK = "check that its server is there and running"
-REPEAT = {"40001", "40P01"}
+RETRYABLE = {"40001", "40P01"}
 """PostgreSQL's SQLSTATEs that ask for a repetition: serialisation failure, deadlock."""
 LOCK_NOT_AVAILABLE = "55P03"
-AWAY = ("08", "57P")
+CONNECTION_LOST = ("08", "57P")
 """Classes of SQLSTATEs: the connection failed, the server is going down or coming up."""
 
 
-class Damaged(StartupError):
+class DamagedDatabase(StartupError):
     """What the database holds cannot be used; it must be replaced."""
 
 
@@ -38,44 +38,44 @@ def is_damage(error: BaseException | None) -> bool:
     return getattr(reason, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-def translated(error: DBAPIError, address: URL) -> Exception:
+def translate(error: DBAPIError, address: URL) -> Exception:
     """Trouble of the database or its disk is ``Unavailable``; a wrong statement stays what it is."""
     operational = isinstance(error, OperationalError | InterfaceError | InternalError)
     trouble = operational or type(error.orig) is sqlite3.DatabaseError
-    return unavailable(error, address) if trouble else error
+    return to_unavailable(error, address) if trouble else error
 
 
-def unavailable(error: Exception, address: URL) -> Unavailable:
+def to_unavailable(error: Exception, address: URL) -> Unavailable:
     if isinstance(error, Unavailable):
         return error
     reason = first_line(getattr(error, "orig", None) or error)
     low = reason.lower()
     advice = next((advice for words, advice in ADVICE if any(word in low for word in words)), CHECK)
-    return Unavailable(f"The database {shown(address)} cannot be used: {reason}; {advice}")
+    return Unavailable(f"The database {display_url(address)} cannot be used: {reason}; {advice}")
 
 
-def silent(address: URL, seconds: float) -> Unavailable:
+def timeout_error(address: URL, seconds: float) -> Unavailable:
     """A deadline passed without an answer."""
     return Unavailable(
-        f"The database {shown(address)} did not answer within {seconds:g} s: whether the change was written is not "
+        f"The database {display_url(address)} did not answer within {seconds:g} s: whether the change was written is not "
         f"known; {CHECK}"
     )
 
 
-def asks_to_repeat(error: DBAPIError) -> bool:
-    return getattr(error.orig, "sqlstate", None) in REPEAT
+def is_retryable(error: DBAPIError) -> bool:
+    return getattr(error.orig, "sqlstate", None) in RETRYABLE
 
 
-def keeps_waiting(error: DBAPIError) -> bool:
+def is_outage(error: DBAPIError) -> bool:
     """Whether the next transaction would wait just as long: the database is locked or cannot be reached, while a
     statement that fails says nothing of others."""
     if isinstance(error.orig, sqlite3.Error):
         return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
     state: str | None = getattr(error.orig, "sqlstate", None)
-    return state is None or state == LOCK_NOT_AVAILABLE or state.startswith(AWAY)
+    return state is None or state == LOCK_NOT_AVAILABLE or state.startswith(CONNECTION_LOST)
 
 
-def shown(address: URL) -> str:
+def display_url(address: URL) -> str:
     return address.set(drivername=address.get_backend_name()).render_as_string(hide_password=True)
 
 

@@ -4,10 +4,10 @@ import os
 
 from sqlalchemy import Connection, inspect
 
-from tidegate.store.errors import Damaged
+from tidegate.store.errors import DamagedDatabase
 from tidegate.store.tables import METADATA, MINUTES, SECONDS, SERIES
 
-MOST_CHECKED = 256 * 1024**2
+MAX_CHECKED = 256 * 1024**2
 """Bytes of a SQLite file that is checked as a whole, in about a second; of a larger one, all but the measurements."""
 RESTORE = "restore it from a backup with 'tidegate restore FILE --force'"
 
@@ -31,12 +31,12 @@ def _check_pages(connection: Connection, shown: str) -> None:
     path = connection.exec_driver_sql("SELECT file FROM pragma_database_list WHERE name = 'main'").scalar()
     size = os.path.getsize(path) if path else 0
     large = {SECONDS.name, MINUTES.name, SERIES.name}
-    tables = [f"('{name}')" for name in METADATA.tables if name not in large] if size > MOST_CHECKED else [""]
+    tables = [f"('{name}')" for name in METADATA.tables if name not in large] if size > MAX_CHECKED else [""]
     for table in tables:
         found = connection.exec_driver_sql(f"PRAGMA quick_check{table}").scalar()
         if found != "ok":
             raise _damaged(shown, " ".join(str(found).split()))
 
 
-def _damaged(shown: str, what: str) -> Damaged:
-    return Damaged(f"The database {shown} is damaged: {what}; {RESTORE}, or name another one")
+def _damaged(shown: str, what: str) -> DamagedDatabase:
+    return DamagedDatabase(f"The database {shown} is damaged: {what}; {RESTORE}, or name another one")

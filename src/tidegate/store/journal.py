@@ -16,7 +16,7 @@ from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, sele
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.observation import Event
 from tidegate.ports.store import JournalLine
-from tidegate.store.patches import Patch, applied, difference
+from tidegate.store.patches import Patch, apply_patch, diff
 from tidegate.store.tables import JOURNAL
 
 WHOLE_EVERY = 50
@@ -35,7 +35,9 @@ def append(
 ) -> None:
     """``key`` is the kind and the name; ``bodies`` the record before and after; None: there is none."""
     before, after = bodies
-    patch = None if before is None or after is None or version % WHOLE_EVERY == 0 else _smaller(before, after)
+    patch = (
+        None if before is None or after is None or version % WHOLE_EVERY == 0 else _compact_patch(before, after)
+    )
     line = {"at": now, "kind": key[0], "name": key[1], "version": version, "patch": patch}
     body = None if patch is not None else after
     connection.execute(insert(JOURNAL).values(**line, body=body, events=[asdict(event) for event in events]))
@@ -48,7 +50,7 @@ def last_version(connection: Connection, kind: str, name: str) -> int:
 
 def lines(connection: Connection, rows: Sequence[Any], *, bodies: bool) -> list[JournalLine]:
     """The lines of these rows of the table."""
-    found = _whole(connection, [row for row in rows if row.patch is not None]) if bodies else {}
+    found = _rebuild_bodies(connection, [row for row in rows if row.patch is not None]) if bodies else {}
     return [
         JournalLine(
             row.seq,
@@ -75,13 +77,13 @@ def prune(connection: Connection, before: datetime, most: int) -> int:
     return connection.execute(delete(JOURNAL).where(_C.seq.in_(old))).rowcount
 
 
-def _smaller(before: object, after: object) -> Patch | None:
+def _compact_patch(before: object, after: object) -> Patch | None:
     """The change, where it takes less than half the room."""
-    patch = difference(before, after)
+    patch = diff(before, after)
     return patch if 2 * len(msgspec.json.encode(patch)) < len(msgspec.json.encode(after)) else None
 
 
-def _whole(connection: Connection, patched: Sequence[Any]) -> dict[int, object]:
+def _rebuild_bodies(connection: Connection, patched: Sequence[Any]) -> dict[int, object]:
     """The records after these lines, by ``seq``."""
     spans: dict[tuple[str, str], list[int]] = {}
     for row in patched:
@@ -93,7 +95,7 @@ def _whole(connection: Connection, patched: Sequence[Any]) -> dict[int, object]:
         between = select(_C.seq, _C.body, _C.patch).where(mine, _C.seq >= base, _C.seq <= max(seqs))
         body: object = None
         for row in connection.execute(between.order_by(_C.seq)):
-            body = row.body if row.patch is None else applied(row.patch, body)
+            body = row.body if row.patch is None else apply_patch(row.patch, body)
             found[row.seq] = body
         if missing := set(seqs) - found.keys():
             raise TidegateError(

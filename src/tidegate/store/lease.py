@@ -37,7 +37,7 @@ _C = LEASES.c
 
 
 @dataclass(frozen=True)
-class Times:
+class LeaseTimes:
     """In seconds."""
 
     renewal: float = 3.0
@@ -50,11 +50,11 @@ class Times:
     """Between two looks of one that waits."""
 
 
-USUAL = Times()
+DEFAULT_TIMES = LeaseTimes()
 
 
 @dataclass(frozen=True)
-class Row:
+class LeaseRow:
     fence: int
     renewals: int
     place: str
@@ -65,24 +65,24 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Watched:
+class WatchedRow:
     """A row as one that waits has seen it."""
 
-    row: Row | None
+    row: LeaseRow | None
     since: float
     """When it was first seen like this, by the monotonic clock."""
     alive: bool = False
     """Whether it changed while it was watched."""
 
-    def next(self, row: Row | None, now: float) -> "Watched":
+    def next(self, row: LeaseRow | None, now: float) -> "Watched":
         if row is None or self.row is None or row.fence != self.row.fence:
-            return Watched(row, now)
+            return WatchedRow(row, now)
         if row.renewals != self.row.renewals:
-            return Watched(row, now, alive=True)
-        return Watched(row, self.since, self.alive)
+            return WatchedRow(row, now, alive=True)
+        return WatchedRow(row, self.since, self.alive)
 
 
-def may_take(watched: Watched, candidate: Candidate, now: float, times: Times = USUAL) -> bool:
+def may_take(watched: WatchedRow, candidate: Candidate, now: float, times: LeaseTimes = DEFAULT_TIMES) -> bool:
     """Whether the present holder, if there is one, is certainly gone."""
     row = watched.row
     if row is None or row.released or row.place == candidate.place:
@@ -94,7 +94,7 @@ class SqlLease:
     """A ``ports.lease.Lease``. Made by ``acquire``."""
 
     def __init__(
-        self, database: Database, fence: int, renewed: float, times: Times, file: int | None = None
+        self, database: Database, fence: int, renewed: float, times: LeaseTimes, file: int | None = None
     ) -> None:
         """``renewed``: when the last renewal that landed was sent. ``file``: the lock that stands for renewals."""
         self.fence = fence
@@ -136,7 +136,7 @@ class SqlLease:
 
     async def release(self) -> None:
         try:
-            await self._database.run(lambda c: _change(c, self.fence, released=True))
+            await self._database.run(lambda c: _update_held(c, self.fence, released=True))
         except Unavailable as error:
             log.warning("the lease is left to run out: %s", error)
         if self._file is not None:
@@ -147,7 +147,7 @@ class SqlLease:
         while not self.lost.is_set():
             began = time.monotonic()
             try:
-                if await self._database.run(_renewing(self.fence)):
+                if await self._database.run(_renew(self.fence)):
                     self._renewed = began
                 else:
                     self.lost.set()
@@ -160,7 +160,7 @@ class SqlLease:
 
 
 @dataclass(frozen=True)
-class Contest:
+class LeaseContender:
     """One that wants the lease on ``store``. ``own``: the same PostgreSQL, by a connection for the lease alone; None
     for SQLite. ``standby``: waits for the end of a living holder."""
 
@@ -171,7 +171,7 @@ class Contest:
     standby: bool = False
     seize: bool = False
     """Takes the lease from a living holder on PostgreSQL."""
-    times: Times = USUAL
+    times: LeaseTimes = DEFAULT_TIMES
 
     async def acquire(self) -> SqlLease | None:
         """The store's transactions are guarded from then on. None: ``stopping`` was set before.
@@ -183,10 +183,10 @@ class Contest:
         return lease
 
     async def _acquire_row(self, own: Database) -> SqlLease | None:
-        watched: Watched | None = None
+        watched: WatchedRow | None = None
         while not self.stopping.is_set():
             try:
-                row = await own.run(_look, looking=True)
+                row = await own.run(_read_row, looking=True)
             except Unavailable:
                 if not self.standby or watched is None:
                     raise
@@ -195,27 +195,27 @@ class Contest:
                 await self._pause()
                 continue
             now = time.monotonic()
-            first, watched = watched is None, watched.next(row, now) if watched else Watched(row, now)
+            first, watched = watched is None, watched.next(row, now) if watched else WatchedRow(row, now)
             if self.seize or may_take(watched, self.candidate, now, self.times):
-                if (fence := await self.store.run(_taking(self.candidate, row))) is not None:
+                if (fence := await self.store.run(_take_over(self.candidate, row))) is not None:
                     return SqlLease(own, fence, now, self.times)
                 continue  # somebody was faster
             if watched.alive and not self.standby:
                 raise _in_use(self.store, row)
             if first and self.standby and row is not None:
-                self._say_waiting(row)
+                self._log_waiting(row)
             await self._pause()
         return None
 
     async def _acquire_file(self) -> SqlLease | None:
-        path = await self.store.run(_path, looking=True)
+        path = await self.store.run(_database_path, looking=True)
         file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600) if path else None
         try:
             if file is not None and not await self._lock(file):
                 os.close(file)
                 return None
-            row = await self.store.run(_look, looking=True)
-            fence = await self.store.run(_taking(self.candidate, row))
+            row = await self.store.run(_read_row, looking=True)
+            fence = await self.store.run(_take_over(self.candidate, row))
             assert fence is not None, "nobody else takes it while this process has the file"
         except BaseException:
             if file is not None:
@@ -227,19 +227,19 @@ class Contest:
         """A holder that is about to end has a moment for it."""
         deadline = time.monotonic() + self.times.renewal
         said = False
-        while not _locked(file):
-            row = await self.store.run(_look, looking=True)
+        while not _try_lock(file):
+            row = await self.store.run(_read_row, looking=True)
             if not self.standby and time.monotonic() > deadline:
                 raise _in_use(self.store, row)
             if self.standby and not said and row is not None:
-                self._say_waiting(row)
+                self._log_waiting(row)
                 said = True
             await self._pause()
             if self.stopping.is_set():
                 return False
         return True
 
-    def _say_waiting(self, row: Row) -> None:
+    def _log_waiting(self, row: LeaseRow) -> None:
         log.info("standing by: %s is held by another controller (%s)", self.store.name, row.shown)
 
     async def _pause(self) -> None:
@@ -256,13 +256,13 @@ def has_leases(connection: Connection) -> bool:
 def lock_file(database: Path) -> int:
     """The lock of a SQLite database that cannot be opened; it lasts until the file is closed. Raises Conflict."""
     file = os.open(f"{database}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    if not _locked(file):
+    if not _try_lock(file):
         os.close(file)
         raise Conflict(f"The database {database} is in use by another controller: stop that one")
     return file
 
 
-def _locked(file: int) -> bool:
+def _try_lock(file: int) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -270,20 +270,20 @@ def _locked(file: int) -> bool:
     return True
 
 
-def _in_use(store: Database, row: Row | None) -> Conflict:
+def _in_use(store: Database, row: LeaseRow | None) -> Conflict:
     return Conflict(
         f"The database {store.name} is in use by another controller ({row.shown if row else 'unknown'}): stop that "
         "one, name another database, or set TIDEGATE_STANDBY=1 to take over when it ends"
     )
 
 
-def _path(connection: Connection) -> str:
+def _database_path(connection: Connection) -> str:
     """Of SQLite's file, by its one name; empty for a database in memory."""
     path = connection.exec_driver_sql("SELECT file FROM pragma_database_list WHERE name = 'main'").scalar()
     return str(Path(path).resolve()) if path else ""
 
 
-def _look(connection: Connection) -> Row | None:
+def _read_row(connection: Connection) -> LeaseRow | None:
     row = connection.execute(select(LEASES).where(_C.name == NAME)).one_or_none()
     if row is None:
         return None
@@ -291,10 +291,10 @@ def _look(connection: Connection) -> Row | None:
     if row.session is not None and connection.dialect.name == "postgresql":
         asked = text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid AND datname = current_database()")
         connected = bool(connection.execute(asked, {"pid": row.session}).scalar())
-    return Row(row.fence, row.renewals, row.place, row.shown, row.released, connected)
+    return LeaseRow(row.fence, row.renewals, row.place, row.shown, row.released, connected)
 
 
-def _taking(candidate: Candidate, seen: Row | None) -> Callable[[Connection], int | None]:
+def _take_over(candidate: Candidate, seen: LeaseRow | None) -> Callable[[Connection], int | None]:
     """Takes the lease if it is still as it was seen; returns the fence."""
 
     def take(connection: Connection) -> int | None:
@@ -314,11 +314,13 @@ def _taking(candidate: Candidate, seen: Row | None) -> Callable[[Connection], in
     return take
 
 
-def _renewing(fence: int) -> Callable[[Connection], bool]:
-    return lambda connection: _change(connection, fence, renewals=_C.renewals + 1, session=func.pg_backend_pid())
+def _renew(fence: int) -> Callable[[Connection], bool]:
+    return lambda connection: _update_held(
+        connection, fence, renewals=_C.renewals + 1, session=func.pg_backend_pid()
+    )
 
 
-def _change(connection: Connection, fence: int, **values: object) -> bool:
+def _update_held(connection: Connection, fence: int, **values: object) -> bool:
     """False: it belongs to another."""
     mine = update(LEASES).where(_C.name == NAME, _C.fence == fence)
     return bool(connection.execute(mine.values(**values)).rowcount)

@@ -12,25 +12,25 @@ from itertools import islice
 
 from tidegate.domain.metric import MetricId, Sample
 from tidegate.monitoring.samples import merge
-from tidegate.store.samples import Cells, Row, Series
+from tidegate.store.samples import CellSamples, SeriesKey, SeriesRow
 
-Key = tuple[int, Series]
+CellKey = tuple[int, SeriesKey]
 """The begin of a span, and the series."""
 
 
 @dataclass
-class Spans:
+class SpanCells:
     """Cells of one table. All that begin at ``floor`` or later are held, written or not; older ones until they are
     written. ``complete``: those that the database had at the start are among them."""
 
     floor: int
     complete: bool = False
-    dirty: Cells = field(default_factory=dict)
+    dirty: CellSamples = field(default_factory=dict)
     """To be written, in the order in which they came."""
-    _recent: dict[int, dict[Series, Sample]] = field(default_factory=dict)
-    _unbased: set[Key] = field(default_factory=set)
+    _recent: dict[int, dict[SeriesKey, Sample]] = field(default_factory=dict)
+    _unbased: set[CellKey] = field(default_factory=set)
 
-    def add(self, key: Key, sample: Sample) -> None:
+    def add(self, key: CellKey, sample: Sample) -> None:
         at, series = key
         recent = at >= self.floor
         present = self._recent.get(at, {}).get(series) if recent else self.dirty.get(key)
@@ -38,13 +38,13 @@ class Spans:
             self._unbased.add(key)
         self._set(key, sample if present is None else merge((present, sample)))
 
-    def _set(self, key: Key, value: Sample) -> None:
+    def _set(self, key: CellKey, value: Sample) -> None:
         at, series = key
         if at >= self.floor:
             self._recent.setdefault(at, {})[series] = value
         self.dirty[key] = value
 
-    def load(self, stored: Cells) -> None:
+    def load(self, stored: CellSamples) -> None:
         """Everything that the database held from ``floor`` on when it was read. A cell that was based or written
         since is ahead of it."""
         for key, sample in stored.items():
@@ -56,10 +56,10 @@ class Spans:
         self._unbased = {key for key in self._unbased if key[0] < self.floor}
         self.complete = True
 
-    def unbased(self, keys: Iterable[Key]) -> list[Key]:
+    def unbased(self, keys: Iterable[CellKey]) -> list[CellKey]:
         return [key for key in keys if key in self._unbased]
 
-    def base(self, keys: Iterable[Key], stored: Cells) -> None:
+    def base(self, keys: Iterable[CellKey], stored: CellSamples) -> None:
         """What the database held of these cells."""
         for key in keys:
             if key in self._unbased and key in self.dirty:
@@ -67,7 +67,7 @@ class Spans:
                 if (sample := stored.get(key)) is not None:
                     self._set(key, merge((sample, self.dirty[key])))
 
-    def written(self, cells: Cells) -> None:
+    def written(self, cells: CellSamples) -> None:
         """These values are in the database. A cell that was added to meanwhile has yet to be written."""
         for key, value in cells.items():
             if self.dirty.get(key) is value:
@@ -80,7 +80,7 @@ class Spans:
             self.give_up(key)
         return len(excess)
 
-    def give_up(self, key: Key) -> None:
+    def give_up(self, key: CellKey) -> None:
         """Memory goes on with the cell as long as it is recent."""
         self.dirty.pop(key, None)
         if key[0] < self.floor:
@@ -94,16 +94,16 @@ class Spans:
             del self._recent[at]
         self._unbased = {key for key in self._unbased if key[0] >= floor or key in self.dirty}
 
-    def get(self, at: int, series: Series) -> Sample | None:
+    def get(self, at: int, series: SeriesKey) -> Sample | None:
         return self._recent.get(at, {}).get(series)
 
-    def newest(self, wanted: Iterable[Series], since: int) -> int | None:
+    def newest(self, wanted: Iterable[SeriesKey], since: int) -> int | None:
         """The begin of the last span that has data of one of these series."""
         names = set(wanted)
         found = (at for at, cells in self._recent.items() if at >= since and not names.isdisjoint(cells))
         return max(found, default=None)
 
-    def overlay(self, stored: Cells, metric: MetricId, begins: range) -> Cells:
+    def overlay(self, stored: CellSamples, metric: MetricId, begins: range) -> CellSamples:
         """Cells of a metric as they will be once everything is written."""
         whole = dict(stored)
         for key, sample in self.dirty.items():
@@ -115,27 +115,27 @@ class Spans:
 
 
 @dataclass
-class Memory:
+class MetricMemory:
     """``known`` has the series of recent cells, with the minute of their last data; ``rows`` theirs in the
     database."""
 
-    seconds: Spans
-    minutes: Spans
-    known: dict[MetricId, dict[Series, int]] = field(default_factory=dict)
-    rows: dict[Series, Row] = field(default_factory=dict)
+    seconds: SpanCells
+    minutes: SpanCells
+    known: dict[MetricId, dict[SeriesKey, int]] = field(default_factory=dict)
+    rows: dict[SeriesKey, SeriesRow] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
         return self.seconds.complete and self.minutes.complete
 
-    def add(self, seconds: Cells, minutes: Cells) -> None:
+    def add(self, seconds: CellSamples, minutes: CellSamples) -> None:
         for key, sample in seconds.items():
             self.seconds.add(key, sample)
         for key, sample in minutes.items():
             self.minutes.add(key, sample)
             self._know(key[1], key[0])
 
-    def load(self, seconds: Cells, minutes: Cells, rows: Mapping[Series, Row]) -> None:
+    def load(self, seconds: CellSamples, minutes: CellSamples, rows: Mapping[SeriesKey, SeriesRow]) -> None:
         self.seconds.load(seconds)
         self.minutes.load(minutes)
         for series, row in rows.items():
@@ -159,6 +159,6 @@ class Memory:
                     self.rows.pop(series, None)
                 del self.known[metric]
 
-    def _know(self, series: Series, at: int) -> None:
+    def _know(self, series: SeriesKey, at: int) -> None:
         last = self.known.setdefault(series.metric, {})
         last[series] = max(at, last.get(series, at))

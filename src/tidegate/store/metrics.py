@@ -24,32 +24,32 @@ from tidegate.monitoring.samples import flaw, merge, newest_unit, spans
 from tidegate.ports.clock import Clock
 from tidegate.store import samples as stored
 from tidegate.store.database import Database
-from tidegate.store.metric_memory import Key, Memory, Spans
-from tidegate.store.samples import Cells, Row, Series
+from tidegate.store.metric_memory import CellKey, MetricMemory, SpanCells
+from tidegate.store.samples import CellSamples, SeriesKey, SeriesRow
 from tidegate.store.tables import MINUTES, SECONDS
 
 log = logging.getLogger(__name__)
 
 MINUTE = 60
-CLEANING = 10
+CLEANUP_INTERVAL = 10
 """Seconds between two removals of what is too old; a removal takes off six times as much time, so it catches up
 after a pause and never takes long."""
-MOST_UNWRITTEN = 100_000
+MAX_UNWRITTEN = 100_000
 """Cells of each table that wait to be written, some ten minutes of ten fleets; beyond, the oldest are lost."""
 BATCH = 20_000
 """Cells of each table that one transaction writes."""
-PATIENCE = 2.0
+PUT_TIMEOUT = 2.0
 """Seconds that a put waits for the database."""
-LOAD_PATIENCE = 1.0
+LOAD_TIMEOUT = 1.0
 """Seconds that reads wait for what the database held at the start; then they go on without."""
-LOAD_AGAIN = 1.0
+LOAD_RETRY = 1.0
 """Seconds after a failure to read it until it is tried again."""
-MOST_LOGGED = 1_000
+MAX_LOGGED = 1_000
 """Series whose samples are refused by name in the log."""
 
 
 @dataclass(frozen=True)
-class Keep:
+class Retention:
     """How long things are kept, in seconds."""
 
     seconds: int = 3 * 3600
@@ -63,7 +63,7 @@ class Keep:
             raise Invalid("Metrics cannot be held in memory for longer than they are kept")
 
 
-_CLOCK, _KEEP = SystemClock(), Keep()
+_CLOCK, _KEEP = SystemClock(), Retention()
 
 
 class SqlMetrics:
@@ -71,7 +71,7 @@ class SqlMetrics:
     that could not be written for so long that there was no room for them any more."""
 
     def __init__(
-        self, database: Database, clock: Clock = _CLOCK, keep: Keep = _KEEP, *, most: int = MOST_UNWRITTEN
+        self, database: Database, clock: Clock = _CLOCK, keep: Retention = _KEEP, *, most: int = MAX_UNWRITTEN
     ) -> None:
         self.dropped = 0
         self.lost = 0
@@ -80,14 +80,16 @@ class SqlMetrics:
         self._keep = keep
         self._most = most
         now = self._now()
-        self._memory = Memory(Spans(now - keep.seconds_in_memory), Spans(now - keep.minutes_in_memory))
+        self._memory = MetricMemory(
+            SpanCells(now - keep.seconds_in_memory), SpanCells(now - keep.minutes_in_memory)
+        )
         self._taken, self._written = 0, 0
         """Puts that memory has taken, and how many of them are in the database."""
         self._writing: asyncio.Task[None] | None = None
         self._loading: asyncio.Task[None] | None = None
         self._load_at = 0.0
         """When the last try to load began, or failed; the event loop's time."""
-        self._refused: set[Series] = set()
+        self._refused: set[SeriesKey] = set()
         """Series that the database does not take, and series of which a sample was refused."""
         self._cleaned = 0
 
@@ -100,7 +102,7 @@ class SqlMetrics:
         if not good:
             return
         self._take(good)
-        mine, deadline = self._taken, asyncio.get_running_loop().time() + PATIENCE
+        mine, deadline = self._taken, asyncio.get_running_loop().time() + PUT_TIMEOUT
         while self._written < mine:
             if self._writing is None or self._writing.done():
                 self._writing = asyncio.create_task(self._write(), name="write metrics")
@@ -147,14 +149,14 @@ class SqlMetrics:
         since: int,
     ) -> list[MetricId]:
         """``since`` counts by the minute."""
-        found = await self._database.run(lambda c: stored.active(c, namespace, name, since))
-        return [metric for metric in found if _carries(dict(metric.dimensions), dimensions)]
+        found = await self._database.run(lambda c: stored.active_metrics(c, namespace, name, since))
+        return [metric for metric in found if _matches(dict(metric.dimensions), dimensions)]
 
     # -- memory; on the event loop ---------------------------------------------------------------------------
 
     def _is_good(self, sample: Sample) -> bool:
         why = flaw(sample)
-        series = Series.of(sample.metric, sample.unit)
+        series = SeriesKey.of(sample.metric, sample.unit)
         if why is None and series not in self._refused:
             return True
         self.dropped += 1
@@ -162,9 +164,9 @@ class SqlMetrics:
             self._log_once(series, f"it has {why}")
         return False
 
-    def _log_once(self, series: Series, why: str) -> None:
-        key = Series(series.metric, f"{series.unit}: {why}")
-        if key not in self._refused and len(self._refused) < MOST_LOGGED:
+    def _log_once(self, series: SeriesKey, why: str) -> None:
+        key = SeriesKey(series.metric, f"{series.unit}: {why}")
+        if key not in self._refused and len(self._refused) < MAX_LOGGED:
             self._refused.add(key)
             log.warning(
                 "a sample of %s is dropped: %s (counted from now on, not logged again)", series.metric, why
@@ -173,8 +175,8 @@ class SqlMetrics:
     def _take(self, samples: Sequence[Sample]) -> None:
         now, memory = self._now(), self._memory
         memory.forget(now - self._keep.seconds_in_memory, now - self._keep.minutes_in_memory)
-        seconds = _gathered(samples, 1)
-        memory.add(seconds, _gathered(seconds.values(), MINUTE))
+        seconds = _merge_by_span(samples, 1)
+        memory.add(seconds, _merge_by_span(seconds.values(), MINUTE))
         self._taken += 1
         lost = memory.seconds.drop(self._most) + memory.minutes.drop(self._most)
         if lost and not self.lost:
@@ -186,16 +188,16 @@ class SqlMetrics:
         if self._memory.complete:
             return
         now = asyncio.get_running_loop().time()
-        if self._loading is None or (self._loading.done() and now - self._load_at >= LOAD_AGAIN):
+        if self._loading is None or (self._loading.done() and now - self._load_at >= LOAD_RETRY):
             self._loading, self._load_at = asyncio.create_task(self._load(), name="load metrics"), now
-        left = self._load_at + LOAD_PATIENCE - now
+        left = self._load_at + LOAD_TIMEOUT - now
         if not self._loading.done() and left > 0:
             await asyncio.wait({self._loading}, timeout=left)
 
     async def _load(self) -> None:
         try:
             floors = self._memory.seconds.floor, self._memory.minutes.floor
-            self._memory.load(*await self._database.run(lambda c: stored.latest(c, *floors), looking=True))
+            self._memory.load(*await self._database.run(lambda c: stored.cells_since(c, *floors), looking=True))
         except Unavailable as error:
             log.warning("%s; metrics of before the start are not known yet", error)
             self._load_at = asyncio.get_running_loop().time()
@@ -206,8 +208,8 @@ class SqlMetrics:
         """What is older than memory, with what is not written yet."""
         parts = self._plan(spans, whole)
 
-        def work(connection: Connection) -> list[Cells]:
-            named = stored.of_metric(connection, metric)
+        def work(connection: Connection) -> list[CellSamples]:
+            named = stored.series_of_metric(connection, metric)
             return [
                 (stored.minutes if by_minutes else stored.seconds)(connection, named, begins.start, begins.stop)
                 for by_minutes, begins in parts
@@ -241,26 +243,26 @@ class SqlMetrics:
             await self._write_cells(*({k: t.dirty[k] for k in some if k in t.dirty} for t, some in pairs))
         self._written = max(self._written, taken)
 
-    async def _base(self, seconds: list[Key], minutes: list[Key]) -> None:
+    async def _base(self, seconds: list[CellKey], minutes: list[CellKey]) -> None:
         """Reads what the database holds of cells that are additions only. In a transaction of its own, so that the
         write that follows can be repeated without reading again."""
         memory = self._memory
         wanted = memory.seconds.unbased(seconds), memory.minutes.unbased(minutes)
         if any(wanted):
-            found = await self._database.run(lambda c: stored.present(c, *wanted), looking=True)
+            found = await self._database.run(lambda c: stored.present_cells(c, *wanted), looking=True)
             memory.seconds.base(wanted[0], found[0])
             memory.minutes.base(wanted[1], found[1])
 
-    async def _write_cells(self, seconds: Cells, minutes: Cells) -> None:
+    async def _write_cells(self, seconds: CellSamples, minutes: CellSamples) -> None:
         """Where the database does not take one series, all others are written."""
         memory, now = self._memory, self._now()
         names = {series for _, series in (*seconds, *minutes)}
         if not names:
             return
         rows = {series: row for series in names if (row := memory.rows.get(series)) is not None}
-        clean = now - self._cleaned >= CLEANING
+        clean = now - self._cleaned >= CLEANUP_INTERVAL
 
-        def work(connection: Connection) -> dict[Series, Row]:
+        def work(connection: Connection) -> dict[SeriesKey, SeriesRow]:
             if clean:
                 self._clean(connection, now)
             return stored.write_all(connection, seconds, minutes, rows)
@@ -268,7 +270,7 @@ class SqlMetrics:
         try:
             rows = await self._database.run(work)
         except Exception as error:
-            if not _is_of_data(error):
+            if not _is_data_error(error):
                 raise
             await self._isolate(seconds, minutes, sorted(names, key=lambda series: series.order), error)
             return
@@ -279,7 +281,9 @@ class SqlMetrics:
         }
         self._cleaned = now if clean else self._cleaned
 
-    async def _isolate(self, seconds: Cells, minutes: Cells, names: list[Series], error: Exception) -> None:
+    async def _isolate(
+        self, seconds: CellSamples, minutes: CellSamples, names: list[SeriesKey], error: Exception
+    ) -> None:
         if len(names) == 1:
             self._refused.add(names[0])
             self.dropped += len(seconds)
@@ -290,10 +294,10 @@ class SqlMetrics:
             return
         middle = len(names) // 2
         for half in (set(names[:middle]), set(names[middle:])):
-            await self._write_cells(_of(half, seconds), _of(half, minutes))
+            await self._write_cells(_select(half, seconds), _select(half, minutes))
 
     def _clean(self, connection: Connection, now: int) -> None:
-        stored.drop(connection, SECONDS, now - self._keep.seconds - MINUTE, 6 * CLEANING)
+        stored.drop(connection, SECONDS, now - self._keep.seconds - MINUTE, 6 * CLEANUP_INTERVAL)
         if stored.drop(connection, MINUTES, now - self._keep.minutes, 6 * MINUTE):
             stored.drop_series(connection, now - self._keep.minutes)
 
@@ -301,11 +305,11 @@ class SqlMetrics:
         return int(self._clock.now().timestamp())
 
 
-def _of(names: set[Series], cells: Cells) -> Cells:
+def _select(names: set[SeriesKey], cells: CellSamples) -> CellSamples:
     return {key: sample for key, sample in cells.items() if key[1] in names}
 
 
-def _is_of_data(error: Exception) -> bool:
+def _is_data_error(error: Exception) -> bool:
     """Whether the database takes everything but this: data that it cannot hold, or too much of it (SQLSTATE classes
     22 and 54)."""
     if isinstance(error, DataError | OverflowError | UnicodeError):
@@ -315,16 +319,16 @@ def _is_of_data(error: Exception) -> bool:
     return state[:2] in ("22", "54")
 
 
-def _gathered(samples: Iterable[Sample], span: int) -> Cells:
+def _merge_by_span(samples: Iterable[Sample], span: int) -> CellSamples:
     """The samples added up by series and span."""
-    groups: dict[Key, list[Sample]] = {}
+    groups: dict[CellKey, list[Sample]] = {}
     for s in samples:
         at = s.at // span * span
         if s.at != at or s.resolution != span:  # dataclasses.replace takes several times as long
             s = Sample(s.metric, at, s.count, s.total, s.low, s.high, s.bins, s.unit, span)
-        groups.setdefault((at, Series.of(s.metric, s.unit)), []).append(s)
+        groups.setdefault((at, SeriesKey.of(s.metric, s.unit)), []).append(s)
     return {key: merge(group) for key, group in groups.items()}
 
 
-def _carries(dimensions: dict[str, str], wanted: Sequence[tuple[str, str | None]]) -> bool:
+def _matches(dimensions: dict[str, str], wanted: Sequence[tuple[str, str | None]]) -> bool:
     return all(name in dimensions and value in (None, dimensions[name]) for name, value in wanted)

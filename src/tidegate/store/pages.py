@@ -31,7 +31,7 @@ class _Position(msgspec.Struct, array_like=True, frozen=True):
     name: str
 
 
-def kept(where: Filter) -> list[ColumnElement[bool]]:
+def filter_conditions(where: Filter) -> list[ColumnElement[bool]]:
     """Conditions of the filter. Names are compared literally: no wildcards, upper and lower case differ."""
     conditions: list[ColumnElement[bool]] = []
     if where.name_contains:
@@ -54,7 +54,7 @@ def order(where: Filter) -> list[ColumnElement[Any]]:
     return [column.desc() if where.descending else column.asc() for column in _columns(where)]
 
 
-def beyond(kind: str, where: Filter, token: str) -> ColumnElement[bool]:
+def after_token(kind: str, where: Filter, token: str) -> ColumnElement[bool]:
     """The records that come after the token's position. Raises Invalid when it does not fit the listing."""
     position = _read(token)
     if position is None or position.digest != _digest(kind, where, position.moment, position.name):

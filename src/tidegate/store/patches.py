@@ -13,53 +13,53 @@ from typing import Any, cast
 import msgspec
 
 Patch = list[Any]
-Place = tuple[str | int, ...]
+DocumentPath = tuple[str | int, ...]
 WHOLE, COPY, MADE, OBJECT, LIST = "=", "@", "+", ".", "#"
-WORTH_COPYING = 64
+MIN_COPY_SIZE = 64
 """Bytes of a value from which on its place is shorter."""
 
 
-def difference(before: object, after: object) -> Patch:
+def diff(before: object, after: object) -> Patch:
     """``applied(difference(before, after), before)`` is ``after``."""
-    return _difference(before, after, before)
+    return _diff(before, after, before)
 
 
-def applied(patch: Patch, before: object) -> object:
+def apply_patch(patch: Patch, before: object) -> object:
     """Leaves ``before`` as it is. Raises ValueError where the patch was not made from it."""
-    return _applied(patch, before, before)
+    return _apply(patch, before, before)
 
 
-def _difference(before: object, after: object, whole: object) -> Patch:
+def _diff(before: object, after: object, whole: object) -> Patch:
     if isinstance(before, dict) and isinstance(after, dict):
         changed = {
-            key: _difference(before[key], value, whole) if key in before else _new(value, whole)
+            key: _diff(before[key], value, whole) if key in before else _new_value(value, whole)
             for key, value in after.items()
             if key not in before or not _same(before[key], value)
         }
         return [OBJECT, changed, [key for key in before if key not in after]]
     if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         pairs = enumerate(zip(before, after, strict=True))
-        return [LIST, {str(n): _difference(old, new, whole) for n, (old, new) in pairs if not _same(old, new)}]
-    return _new(after, whole)
+        return [LIST, {str(n): _diff(old, new, whole) for n, (old, new) in pairs if not _same(old, new)}]
+    return _new_value(after, whole)
 
 
-def _new(value: object, whole: object) -> Patch:
+def _new_value(value: object, whole: object) -> Patch:
     """A record often keeps what it was, such as the version before a change, beside what it is."""
     text = msgspec.json.encode(value)
-    if not isinstance(value, dict | list) or len(text) < WORTH_COPYING:
+    if not isinstance(value, dict | list) or len(text) < MIN_COPY_SIZE:
         return [WHOLE, value]
     for place, part in _parts(whole, ()):
         if msgspec.json.encode(part) == text:
             return [COPY, list(place)]
     if isinstance(value, dict):
-        made: Any = {key: _new(one, whole) for key, one in value.items()}
+        made: Any = {key: _new_value(one, whole) for key, one in value.items()}
     else:
-        made = [_new(one, whole) for one in value]
+        made = [_new_value(one, whole) for one in value]
     inner = made.values() if isinstance(made, dict) else made
     return [WHOLE, value] if all(kind == WHOLE for kind, _ in inner) else [MADE, made]
 
 
-def _parts(document: object, place: Place) -> Iterator[tuple[Place, object]]:
+def _parts(document: object, place: DocumentPath) -> Iterator[tuple[DocumentPath, object]]:
     """All objects and lists of a document."""
     if not isinstance(document, dict | list):
         return
@@ -68,21 +68,21 @@ def _parts(document: object, place: Place) -> Iterator[tuple[Place, object]]:
         yield from _parts(value, (*place, key))
 
 
-def _applied(patch: Patch, before: object, whole: object) -> object:
+def _apply(patch: Patch, before: object, whole: object) -> object:
     kind, given = patch[0], patch[1]
     if kind == WHOLE:
         return cast(object, given)
     if kind == COPY:
         return _at(whole, given)
     if kind == MADE and isinstance(given, dict):
-        return {key: _applied(one, None, whole) for key, one in given.items()}
+        return {key: _apply(one, None, whole) for key, one in given.items()}
     if kind == MADE and isinstance(given, list):
-        return [_applied(one, None, whole) for one in given]
+        return [_apply(one, None, whole) for one in given]
     if kind == OBJECT and isinstance(before, dict):
         kept = {key: value for key, value in before.items() if key not in patch[2]}
-        return kept | {key: _applied(change, before.get(key), whole) for key, change in given.items()}
+        return kept | {key: _apply(change, before.get(key), whole) for key, change in given.items()}
     if kind == LIST and isinstance(before, list) and all(int(n) < len(before) for n in given):
-        return [_applied(given[str(n)], old, whole) if str(n) in given else old for n, old in enumerate(before)]
+        return [_apply(given[str(n)], old, whole) if str(n) in given else old for n, old in enumerate(before)]
     raise ValueError("the patch does not fit")
 
 

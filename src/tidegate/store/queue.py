@@ -25,9 +25,9 @@ from sqlalchemy import (
     update,
 )
 
-from tidegate.domain.asynchronous import Backlog, Held, Item, ItemState, Measures, Outcome
+from tidegate.domain.asynchronous import Backlog, Item, ItemMeasurements, ItemOutcome, ItemState, LeasedItem
 from tidegate.domain.errors import NotFound, TidegateError
-from tidegate.host.group_commit import Together
+from tidegate.host.group_commit import GroupCommit
 from tidegate.ports.queue import Note, Row
 from tidegate.ports.store import Kind, Saved, Tx
 from tidegate.queueing import transitions
@@ -38,24 +38,24 @@ from tidegate.store.transaction import SqlTx
 T = TypeVar("T")
 Accept = tuple[Callable[[Tx], Item], bytes | None]
 
-MOST_PRUNED = 5_000
-COMES_ALONG = 16 * 1024
+PRUNE_BATCH = 5_000
+MAX_LEASED_BODY = 16 * 1024
 """Bytes of a body that is handed out with its lease."""
 _C = QUEUE.c
-_TAKEN = (
+_LEASE_COLUMNS = (
     *(_C.id, _C.state, _C.item, _C.fence, _C.tries, _C.losses, _C.begun_at, _C.outcome),
-    case((func.length(_C.body) <= COMES_ALONG, _C.body)).label("body"),
+    case((func.length(_C.body) <= MAX_LEASED_BODY, _C.body)).label("body"),
 )
 _UNFINISHED = _C.state.in_((ItemState.WAITING, ItemState.WORKING))
 
 
-def _leasing(which: ColumnElement[bool]) -> Select[Any]:
+def _select_for_lease(which: ColumnElement[bool]) -> Select[Any]:
     """Of ``now`` and ``most``."""
-    asked = select(*_TAKEN).where(which).order_by(_C.due_at).limit(bindparam("most"))
+    asked = select(*_LEASE_COLUMNS).where(which).order_by(_C.due_at).limit(bindparam("most"))
     return asked.with_for_update(skip_locked=True)
 
 
-def _changing(*names: str) -> Update:
+def _update_by_id(*names: str) -> Update:
     """Sets columns of the item ``_id`` to parameters named as they are, with a line before."""
     change = update(QUEUE).where(_C.id == bindparam("_id"))
     return change.values({name: bindparam(f"_{name}", type_=_C[name].type) for name in names})
@@ -63,21 +63,23 @@ def _changing(*names: str) -> Update:
 
 # Made once: SQLAlchemy takes longer to build them than the database to run them.
 _NOW: BindParameter[float] = bindparam("now")
-_CLAIM = _leasing(and_(_C.endpoint == bindparam("endpoint"), _C.due_at <= _NOW, _C.state != ItemState.TELLING))
+_CLAIM = _select_for_lease(
+    and_(_C.endpoint == bindparam("endpoint"), _C.due_at <= _NOW, _C.state != ItemState.NOTIFYING)
+)
 _LATE = and_(_UNFINISHED, _C.expires_at <= _NOW, _C.due_at <= _NOW)
-_OVERDUE = _leasing(or_(_LATE, and_(_C.state == ItemState.TELLING, _C.due_at <= _NOW)))
-_LEASED = _changing("state", "fence", "losses", "begun_at", "outcome", "due_at", "holder")
-_TAKEN_OVER = update(QUEUE).where(
-    _C.state.in_((ItemState.WORKING, ItemState.TELLING)), _C.holder == bindparam("_holder"), _C.due_at > _NOW
+_OVERDUE = _select_for_lease(or_(_LATE, and_(_C.state == ItemState.NOTIFYING, _C.due_at <= _NOW)))
+_SET_LEASE = _update_by_id("state", "fence", "losses", "begun_at", "outcome", "due_at", "holder")
+_TAKE_OVER = update(QUEUE).where(
+    _C.state.in_((ItemState.WORKING, ItemState.NOTIFYING)), _C.holder == bindparam("_holder"), _C.due_at > _NOW
 )
-_EXTENDED = _changing("due_at")
-_NOTED = _changing("state", "due_at", "tries", "losses", "outcome", "finished_at", "measures")
-_ENDED = _NOTED.values(body=None)
-_MEASURED = _changing("measures")
-_HELD = select(_C.id, _C.fence).where(
-    _C.id.in_(bindparam("ids", expanding=True)), _C.state.in_((ItemState.WORKING, ItemState.TELLING))
+_EXTEND = _update_by_id("due_at")
+_NOTE = _update_by_id("state", "due_at", "tries", "losses", "outcome", "finished_at", "measures")
+_FINISH = _NOTE.values(body=None)
+_CLEAR_MEASURES = _update_by_id("measures")
+_SELECT_HELD = select(_C.id, _C.fence).where(
+    _C.id.in_(bindparam("ids", expanding=True)), _C.state.in_((ItemState.WORKING, ItemState.NOTIFYING))
 )
-_HELD = _HELD.order_by(_C.id).with_for_update()
+_SELECT_HELD = _SELECT_HELD.order_by(_C.id).with_for_update()
 
 
 class SqlQueue:
@@ -88,8 +90,8 @@ class SqlQueue:
         self._database = database
         self._holder = holder
         self._seen: dict[tuple[str, str], Saved[Any]] = {}
-        self._accepts: Together[Accept, Item | TidegateError] = Together(self._accept)
-        self._notes: Together[Sequence[Note], set[str]] = Together(self._note)
+        self._accepts: GroupCommit[Accept, Item | TidegateError] = GroupCommit(self._accept)
+        self._notes: GroupCommit[Sequence[Note], set[str]] = GroupCommit(self._note)
 
     async def accept(self, make: Callable[[Tx], Item], body: bytes | None) -> Item:
         made = await self._accepts.do((make, body))
@@ -97,24 +99,24 @@ class SqlQueue:
             raise made
         return made
 
-    async def claim(self, endpoint: str, most: int, now: float, until: float) -> list[Held]:
+    async def claim(self, endpoint: str, most: int, now: float, until: float) -> list[LeasedItem]:
         given = {"endpoint": endpoint, "now": now, "most": most}
         return await self._database.run(lambda c: self._lease(c, _CLAIM, given, until))
 
-    async def overdue(self, most: int, now: float, until: float) -> list[Held]:
+    async def overdue(self, most: int, now: float, until: float) -> list[LeasedItem]:
         given = {"now": now, "most": most}
         return await self._database.run(lambda c: self._lease(c, _OVERDUE, given, until))
 
     async def take_over(self, now: float) -> int:
-        change = _TAKEN_OVER.values(due_at=_NOW)
+        change = _TAKE_OVER.values(due_at=_NOW)
         given = {"_holder": self._holder, "now": now}
         return await self._database.run(lambda c: c.execute(change, given).rowcount)
 
     async def extend(self, fences: Mapping[str, int], until: float) -> set[str]:
         def work(connection: Connection) -> set[str]:
-            held = _held(connection, fences)
+            held = _lock_held(connection, fences)
             if held:
-                connection.execute(_EXTENDED, [{"_id": id, "_due_at": until} for id in sorted(held)])
+                connection.execute(_EXTEND, [{"_id": id, "_due_at": until} for id in sorted(held)])
             return held
 
         return await self._database.run(work) if fences else set()
@@ -141,13 +143,13 @@ class SqlQueue:
         rows = await self._database.run(lambda c: c.execute(asked.group_by(_C.endpoint)).all(), looking=True)
         return {name: oldest for name, oldest in rows}
 
-    async def measured(self, most: int) -> list[Measures]:
-        def work(connection: Connection) -> list[Measures]:
+    async def measured(self, most: int) -> list[ItemMeasurements]:
+        def work(connection: Connection) -> list[ItemMeasurements]:
             asked = select(_C.id, _C.measures).where(_C.measures.is_not(None)).limit(most)
             rows = connection.execute(asked.with_for_update(skip_locked=True)).all()
             if rows:
-                connection.execute(_MEASURED, [{"_id": row.id, "_measures": None} for row in rows])
-            return [msgspec.convert(row.measures, Measures) for row in rows]
+                connection.execute(_CLEAR_MEASURES, [{"_id": row.id, "_measures": None} for row in rows])
+            return [msgspec.convert(row.measures, ItemMeasurements) for row in rows]
 
         return await self._database.run(work)
 
@@ -162,23 +164,25 @@ class SqlQueue:
         return None if row is None else _row(row)
 
     async def prune(self, before: float) -> int:
-        old = select(_C.id).where(_C.finished_at < before).limit(MOST_PRUNED)
+        old = select(_C.id).where(_C.finished_at < before).limit(PRUNE_BATCH)
         return await self._database.run(lambda c: c.execute(delete(QUEUE).where(_C.id.in_(old))).rowcount)
 
     def _lease(
         self, connection: Connection, which: Select[Any], given: dict[str, Any], until: float
-    ) -> list[Held]:
-        taken = [_taken(row, given["now"]) for row in connection.execute(which, given)]
+    ) -> list[LeasedItem]:
+        taken = [_leased_item(row, given["now"]) for row in connection.execute(which, given)]
         if taken:
-            connection.execute(_LEASED, [_leased(held, until, self._holder) for held in taken])
+            connection.execute(_SET_LEASE, [_lease_values(held, until, self._holder) for held in taken])
         return taken
 
     async def _accept(self, given: list[Accept]) -> list[Item | TidegateError]:
         def work(connection: Connection) -> list[Item | TidegateError]:
-            tx = _Looking(connection, self._seen)
-            made = [_made(make, tx) for make, _ in given]
+            tx = _CachingTx(connection, self._seen)
+            made = [_make_item(make, tx) for make, _ in given]
             bodies = (body for _, body in given)
-            rows = [_new(item, body) for item, body in zip(made, bodies, strict=True) if isinstance(item, Item)]
+            rows = [
+                _new_row(item, body) for item, body in zip(made, bodies, strict=True) if isinstance(item, Item)
+            ]
             if rows:
                 connection.execute(insert(QUEUE), rows)
             return made
@@ -189,10 +193,10 @@ class SqlQueue:
         every = {note.id: note for notes in given for note in notes}
 
         def work(connection: Connection) -> set[str]:
-            held = _held(connection, {note.id: note.fence for note in every.values()})
+            held = _lock_held(connection, {note.id: note.fence for note in every.values()})
             landing = [every[id] for id in sorted(held)]
-            for change, ends in ((_ENDED, True), (_NOTED, False)):
-                if said := [_said(note) for note in landing if (note.state is ItemState.DONE) is ends]:
+            for change, ends in ((_FINISH, True), (_NOTE, False)):
+                if said := [_note_values(note) for note in landing if (note.state is ItemState.DONE) is ends]:
                     connection.execute(change, said)
             return held
 
@@ -200,7 +204,7 @@ class SqlQueue:
         return [{note.id for note in notes} & landed for notes in given]
 
 
-class _Looking(SqlTx):
+class _CachingTx(SqlTx):
     """Looks at the version of each record once, and reads it only when that is another than the last time. What a
     version stands for never changes; a record that was made again after its journal was pruned may have the same
     versions, but not the same time of creation."""
@@ -222,14 +226,14 @@ class _Looking(SqlTx):
         return self._seen.get(key)
 
 
-def _made(make: Callable[[Tx], Item], tx: Tx) -> Item | TidegateError:
+def _make_item(make: Callable[[Tx], Item], tx: Tx) -> Item | TidegateError:
     try:
         return make(tx)
     except TidegateError as error:
         return error
 
 
-def _new(item: Item, body: bytes | None) -> dict[str, Any]:
+def _new_row(item: Item, body: bytes | None) -> dict[str, Any]:
     return {
         "id": item.id,
         "endpoint": item.endpoint,
@@ -245,7 +249,7 @@ def _new(item: Item, body: bytes | None) -> dict[str, Any]:
     }
 
 
-def _leased(held: Held, until: float, holder: str) -> dict[str, Any]:
+def _lease_values(held: LeasedItem, until: float, holder: str) -> dict[str, Any]:
     return {
         "_id": held.item.id,
         "_state": held.state,
@@ -258,35 +262,35 @@ def _leased(held: Held, until: float, holder: str) -> dict[str, Any]:
     }
 
 
-def _taken(row: Any, now: float) -> Held:
-    left = Held(
+def _leased_item(row: Any, now: float) -> LeasedItem:
+    left = LeasedItem(
         item=msgspec.convert(row.item, Item),
         fence=row.fence,
         state=ItemState(row.state),
         tries=row.tries,
         losses=row.losses,
         begun_at=row.begun_at or 0.0,
-        outcome=None if row.outcome is None else msgspec.convert(row.outcome, Outcome),
+        outcome=None if row.outcome is None else msgspec.convert(row.outcome, ItemOutcome),
         body=None if row.body is None else bytes(row.body),
     )
     return transitions.taken(left, now)
 
 
-def _held(connection: Connection, fences: Mapping[str, int]) -> set[str]:
+def _lock_held(connection: Connection, fences: Mapping[str, int]) -> set[str]:
     """The ids that are held with these fences; their rows stay locked."""
     held: set[str] = set()
-    for some in _some(sorted(fences)):
-        for row in connection.execute(_HELD, {"ids": some}):
+    for some in _chunks(sorted(fences)):
+        for row in connection.execute(_SELECT_HELD, {"ids": some}):
             if row.fence == fences[row.id]:
                 held.add(row.id)
     return held
 
 
-def _some(ids: list[str], size: int = 500) -> Iterable[list[str]]:
+def _chunks(ids: list[str], size: int = 500) -> Iterable[list[str]]:
     return (ids[at : at + size] for at in range(0, len(ids), size))
 
 
-def _said(note: Note) -> dict[str, Any]:
+def _note_values(note: Note) -> dict[str, Any]:
     done = note.state is ItemState.DONE
     return {
         "_id": note.id,
@@ -301,5 +305,5 @@ def _said(note: Note) -> dict[str, Any]:
 
 
 def _row(row: Any) -> Row:
-    outcome = None if row.outcome is None else msgspec.convert(row.outcome, Outcome)
+    outcome = None if row.outcome is None else msgspec.convert(row.outcome, ItemOutcome)
     return Row(msgspec.convert(row.item, Item), ItemState(row.state), row.fence, outcome)

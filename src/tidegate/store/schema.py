@@ -7,7 +7,7 @@ from tidegate.store.tables import METADATA, SCHEMA, VERSION_TABLE
 
 def upgrade(connection: Connection, to: str = "head") -> None:
     """Inside the caller's transaction: all of it or nothing. Raises StartupError when the schema is newer."""
-    if to != "head" or present(connection) != SCHEMA:
+    if to != "head" or current_revision(connection) != SCHEMA:
         from tidegate.store.migrate import migrate  # noqa: PLC0415 (most starts need none of alembic)
 
         migrate(connection, to)
@@ -23,10 +23,10 @@ def rebuild(connection: Connection) -> None:
 
 
 def needs_migration(connection: Connection) -> bool:
-    return present(connection) != SCHEMA
+    return current_revision(connection) != SCHEMA
 
 
-def present(connection: Connection) -> str | None:
+def current_revision(connection: Connection) -> str | None:
     """The schema's revision; None: there is none yet."""
     if not inspect(connection).has_table(VERSION_TABLE):
         return None

@@ -101,7 +101,7 @@ SERIES = Table(
 """``dimensions`` is a JSON array of pairs, sorted; ``last_at`` the begin of the last minute that has data."""
 
 
-def _samples(name: str, *indexes: Index) -> Table:
+def _samples_table(name: str, *indexes: Index) -> Table:
     """Rows lie in the order of time, so that the writes of one moment touch few pages."""
     return Table(
         name,
@@ -118,8 +118,8 @@ def _samples(name: str, *indexes: Index) -> Table:
     )
 
 
-SECONDS = _samples("seconds")
-MINUTES = _samples("minutes", Index("minutes_series", "series_id", "at"))
+SECONDS = _samples_table("seconds")
+MINUTES = _samples_table("minutes", Index("minutes_series", "series_id", "at"))
 """Every sample stands in ``seconds`` (as long as they are kept) and, added up, in ``minutes``."""
 
 QUEUE = Table(

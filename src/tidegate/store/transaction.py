@@ -70,10 +70,12 @@ class SqlTx:
     ) -> Page[T]:
         where = where or Filter()
         query = (
-            select(RECORDS).where(RECORDS.c.kind == kind.name, *pages.kept(where)).order_by(*pages.order(where))
+            select(RECORDS)
+            .where(RECORDS.c.kind == kind.name, *pages.filter_conditions(where))
+            .order_by(*pages.order(where))
         )
         if after is not None:
-            query = query.where(pages.beyond(kind.name, where, after))
+            query = query.where(pages.after_token(kind.name, where, after))
         if limit is not None:
             query = query.limit(limit + 1)
         rows = self._connection.execute(query).all()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from tidegate.domain.errors import Refused
+from tidegate.domain.errors import TargetRefused
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.target import Look, Target
@@ -29,7 +29,7 @@ class Scarce:
             used = sum(spec.count for spec in fleets.values())
             if fleet.count > (before.count if before else 0) and used + fleet.count > most:
                 # The first sentence is SageMaker's own FailureReason.
-                raise Refused(
+                raise TargetRefused(
                     "Unable to provision requested ML compute capacity due to InsufficientInstanceCapacity error."
                     " Please retry using a different ML instance type or after some time."
                     f" ({fleet.variant.instance_type}: {most} by TIDEGATE_CAPACITY, {used} in use,"

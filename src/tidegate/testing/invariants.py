@@ -15,7 +15,7 @@ from tidegate.domain.observation import DeleteFleet, EnsureFleet, Observation, S
 from tidegate.domain.rollout import Phase, Version
 from tidegate.domain.traffic import WHOLE, RouteTable
 from tidegate.rollout import commands
-from tidegate.rollout.step import Decision
+from tidegate.rollout.step import RolloutDecision
 from tidegate.testing.world import StepFunction, World
 
 LONG = timedelta(days=400)
@@ -49,7 +49,7 @@ class Invariants:
     checked: int = 0
 
     def decided(
-        self, before: Endpoint, seen: Observation, now: datetime, decision: Decision, step: StepFunction
+        self, before: Endpoint, seen: Observation, now: datetime, decision: RolloutDecision, step: StepFunction
     ) -> None:
         self.checked += 1
         after = decision.endpoint
@@ -153,7 +153,7 @@ def _rollout_position(rollout: Rollout) -> tuple[int, int]:
 
 
 def _check_purity(
-    after: Endpoint, seen: Observation, now: datetime, decision: Decision, step: StepFunction
+    after: Endpoint, seen: Observation, now: datetime, decision: RolloutDecision, step: StepFunction
 ) -> None:
     """``step`` is idempotent and ``wake_at`` is correct."""
     again = step(after, seen, now)
@@ -212,7 +212,7 @@ def _missing_replicas(
 
 
 def _check_shadow_independence(
-    before: Endpoint, seen: Observation, now: datetime, decision: Decision, step: StepFunction
+    before: Endpoint, seen: Observation, now: datetime, decision: RolloutDecision, step: StepFunction
 ) -> None:
     """13: once a version has traffic, a dead or failing shadow changes no decision."""
     shadows = {
@@ -285,7 +285,7 @@ def _check_step_without_scaling(before: Endpoint, after: Endpoint) -> None:
     expect((was.old, was.new) == (is_.old, is_.new), "4 no step with a scaling change", (was.phase, is_.phase))
 
 
-def _check_actions(after: Endpoint, seen: Observation, decision: Decision) -> None:
+def _check_actions(after: Endpoint, seen: Observation, decision: RolloutDecision) -> None:
     """Nothing that serves is deleted or shrunk below its share; without observation, fleets are not changed."""
     shares = {r.fleet: r.share for r in seen.routes.routes} if seen.routes else {}
     sizes = {(v.generation, x.name): x.instance_count for v in _live_versions(after) for x in v.variants}

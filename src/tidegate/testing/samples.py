@@ -5,8 +5,16 @@ from datetime import UTC, datetime
 
 from tidegate.domain.fleet import VariantSpec
 from tidegate.domain.observation import Evidence
-from tidegate.domain.registry import Container, Model
-from tidegate.domain.rollout import BlueGreen, CapacitySize, DeploymentConfig, Rolling, Routing, SizeType, Version
+from tidegate.domain.registry import ContainerDefinition, Model
+from tidegate.domain.rollout import (
+    BlueGreen,
+    CapacitySize,
+    DeploymentConfig,
+    Rolling,
+    SizeType,
+    TrafficRouting,
+    Version,
+)
 from tidegate.testing.world import START
 
 
@@ -22,7 +30,7 @@ def version(
     sizes = {"AllTraffic": counts} if isinstance(counts, int) else counts
     variants = []
     for variant, count in {**sizes, **({"Shadow": shadow} if shadow else {})}.items():
-        container = Container("sample", data_url=f"file:///models/{name}/{variant}")
+        container = ContainerDefinition("sample", data_url=f"file:///models/{name}/{variant}")
         model = Model(f"{name}-{variant}", (container,), created_at)
         weight, shaded = (weights or {}).get(variant, 1.0), variant == "Shadow"
         variants.append(VariantSpec(variant, model, count, weight, shadow=shaded))
@@ -44,14 +52,14 @@ def all_at_once(bake: int = 0, alarms: tuple[str, ...] = ()) -> DeploymentConfig
 def canary(
     size: CapacitySize, wait: int, bake: int = 0, alarms: tuple[str, ...] = ("alarm",), evidence: bool = False
 ) -> DeploymentConfig:
-    routing = BlueGreen(Routing.CANARY, wait, size, bake)
+    routing = BlueGreen(TrafficRouting.CANARY, wait, size, bake)
     return DeploymentConfig(blue_green=routing, alarms=alarms, require_evidence=evidence)
 
 
 def linear(
     size: CapacitySize, wait: int, bake: int = 0, alarms: tuple[str, ...] = ("alarm",), evidence: bool = False
 ) -> DeploymentConfig:
-    routing = BlueGreen(Routing.LINEAR, wait, size, bake)
+    routing = BlueGreen(TrafficRouting.LINEAR, wait, size, bake)
     return DeploymentConfig(blue_green=routing, alarms=alarms, require_evidence=evidence)
 
 

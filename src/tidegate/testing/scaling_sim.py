@@ -12,16 +12,16 @@ from datetime import UTC, datetime, timedelta
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.scaling import (
     Activity,
-    AlarmSeen,
-    Load,
-    Policy,
+    PolicyAlarm,
     Predefined,
-    Rate,
+    RateSample,
     ScalableTarget,
     ScalerState,
-    ScaleSeen,
+    ScalingObservation,
+    ScalingPolicy,
     ScheduledAction,
     TargetTracking,
+    VariantLoad,
 )
 from tidegate.monitoring.alarms import evaluate, windows
 from tidegate.monitoring.datapoint import Datapoint
@@ -99,13 +99,13 @@ class ScalingSimulation:
     """``trace`` contains the arrivals of each second. ``count`` instances are ready at the start."""
 
     target: ScalableTarget
-    policies: Sequence[Policy]
+    policies: Sequence[ScalingPolicy]
     trace: Sequence[float]
     schedules: Sequence[ScheduledAction] = ()
     instances: InstanceModel = field(default_factory=InstanceModel)
     count: int = 1
     objective: float = 0.1
-    history: tuple[Rate, ...] = ()
+    history: tuple[RateSample, ...] = ()
     start: datetime = START
     counted: bool = True
     """Whether the rules know arrivals and service time; otherwise only requests in flight."""
@@ -119,7 +119,7 @@ class ScalingSimulation:
         self._busiest: dict[int, float] = {}
         self._activities: dict[str, Activity] = {}
         self._alarms: dict[str, tuple[Alarm, ...]] = {
-            policy.name: tracking.alarms(self.target, policy, policy.name, self.start)
+            policy.name: tracking.build_alarms(self.target, policy, policy.name, self.start)
             for policy in self.policies
             if isinstance(policy, TargetTracking)
         }
@@ -138,10 +138,10 @@ class ScalingSimulation:
         in_flight = served * self.instances.service_time + self._queue
         self._measure(int(now.timestamp()) - 1, arrivals, ready, in_flight)
         self._judge(now)
-        load = Load(in_flight, wait)
+        load = VariantLoad(in_flight, wait)
         if self.counted:
-            load = Load(in_flight, wait, arrivals, self.instances.service_time)
-        seen = ScaleSeen(
+            load = VariantLoad(in_flight, wait, arrivals, self.instances.service_time)
+        seen = ScalingObservation(
             self._desired,
             ready,
             alarms={name: tuple(self._seen(alarm, now) for alarm in pair) for name, pair in self._alarms.items()},
@@ -153,7 +153,7 @@ class ScalingSimulation:
         self._decide(seen, now, f"activity-{number}")
         return moment
 
-    def _decide(self, seen: ScaleSeen, now: datetime, id: str) -> None:
+    def _decide(self, seen: ScalingObservation, now: datetime, id: str) -> None:
         decision = decide(self.target, self.policies, self.schedules, self._state, seen, now, activity_id=id)
         self.target, self._state, self._desired = decision.target, decision.state, decision.desired
         self._activities.update({activity.id: activity for activity in decision.activities})
@@ -178,8 +178,8 @@ class ScalingSimulation:
         known = self._busiest if concurrent else self._invocations
         return [Datapoint(at, known[at]) if at in known else None for at in windows(alarm, now)]
 
-    def _seen(self, alarm: Alarm, now: datetime) -> AlarmSeen:
+    def _seen(self, alarm: Alarm, now: datetime) -> PolicyAlarm:
         newest = self._points(alarm, now)[-1]
         since = alarm.state_changed_at or alarm.configured_at
         value = newest.value if newest else None
-        return AlarmSeen(alarm.name, alarm.state, since, alarm.threshold, value, alarm.period)
+        return PolicyAlarm(alarm.name, alarm.state, since, alarm.threshold, value, alarm.period)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from tidegate.domain.fleet import FleetId, FleetSpec, ReplicaState
-from tidegate.domain.observation import FleetSeen
+from tidegate.domain.observation import FleetStatus
 from tidegate.domain.traffic import RouteTable
 
 Scheduler = Callable[[float, Callable[[], None]], None]
@@ -30,8 +30,8 @@ class SimulatedFleet:
     def of(self, state: ReplicaState) -> list[int]:
         return [number for number, found in self.replicas.items() if found is state]
 
-    def seen(self) -> FleetSeen:
-        return FleetSeen(
+    def seen(self) -> FleetStatus:
+        return FleetStatus(
             id=self.spec.id,
             desired=self.desired,
             ready=len(self.of(ReplicaState.READY)),

@@ -16,7 +16,7 @@ from tidegate.domain.errors import TidegateError
 from tidegate.domain.observation import Action, DeleteFleet, EnsureFleet, Event, Evidence, Observation, SetTraffic
 from tidegate.domain.rollout import Phase
 from tidegate.domain.traffic import RouteTable
-from tidegate.rollout.step import Decision, step
+from tidegate.rollout.step import RolloutDecision, step
 from tidegate.testing.faults import (
     AlarmTurns,
     ControllerCrash,
@@ -36,7 +36,7 @@ from tidegate.testing.simulated_target import SimulatedTarget
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 
-StepFunction = Callable[[Endpoint, Observation, datetime], Decision]
+StepFunction = Callable[[Endpoint, Observation, datetime], RolloutDecision]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Watcher(Protocol):
     """Sees every decision before it is saved, and every state of the world."""
 
     def decided(
-        self, before: Endpoint, seen: Observation, now: datetime, decision: Decision, step: StepFunction
+        self, before: Endpoint, seen: Observation, now: datetime, decision: RolloutDecision, step: StepFunction
     ) -> None: ...
 
     def changed(self, world: "World") -> None: ...
@@ -173,7 +173,7 @@ class World:
         if pause is not None:
             self.wake(pause)
 
-    def _decide(self, before: Endpoint) -> Decision:
+    def _decide(self, before: Endpoint) -> RolloutDecision:
         seen, now = self.look(), self.instant()
         decision = self.step(before, seen, now)
         for watcher in self.watchers:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from tidegate.domain.errors import Invalid
-from tidegate.domain.transform import Processing, Split
+from tidegate.domain.transform import DataProcessing, SplitType
 from tidegate.transform import strict_json
 from tidegate.transform.csv_lines import BOM, BadField, split_fields, split_lines, without_bom
 from tidegate.transform.paths import Missing, parse
@@ -28,7 +28,7 @@ def kind(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def check(processing: Processing, content_type: str, accept: str, split: Split, by_line: bool) -> None:
+def check(processing: DataProcessing, content_type: str, accept: str, split: SplitType, by_line: bool) -> None:
     """Raises Invalid for what cannot be joined or filtered."""
     if processing.plain:
         return
@@ -37,7 +37,7 @@ def check(processing: Processing, content_type: str, accept: str, split: Split, 
         raise Invalid(f"DataProcessing needs ContentType {', '.join(FORMS)}, not '{content_type}'")
     if accept and kind(accept) != given:
         raise Invalid(f"DataProcessing needs the same form in and out: Accept is '{accept}', not '{content_type}'")
-    wanted = Split.NONE if given == JSON else Split.LINE
+    wanted = SplitType.NONE if given == JSON else SplitType.LINE
     if split is not wanted or by_line is not (given != JSON):
         raise Invalid(f"DataProcessing of {given} needs SplitType and AssembleWith {wanted}")
     for text in (processing.input_filter, processing.output_filter):
@@ -47,7 +47,7 @@ def check(processing: Processing, content_type: str, accept: str, split: Split, 
 class Processor:
     """For one job's form of data. ``begins``: whether a batch begins an object, where a byte order mark may stand."""
 
-    def __init__(self, processing: Processing, content_type: str) -> None:
+    def __init__(self, processing: DataProcessing, content_type: str) -> None:
         form = kind(content_type)
         self._form = form
         self._join = processing.join

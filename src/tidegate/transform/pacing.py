@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from tidegate.domain.transform import Pace, Split
+from tidegate.domain.transform import RequestLimits, SplitType
 
 CONCURRENCY, MEGABYTES = 1, 6
 """SageMaker's, where nobody says."""
@@ -47,11 +47,11 @@ def heard(answer: bytes) -> Said:
         return Said()
 
 
-def settle(pace: Pace, said: Said, split: Split, built_in: bool) -> Settled:
+def settle(pace: RequestLimits, said: Said, split: SplitType, built_in: bool) -> Settled:
     single = pace.single if pace.single is not None else said.batch_strategy.upper() == "SINGLE_RECORD"
     megabytes = pace.megabytes or min(MOST, max(0, said.max_payload_in_mb)) or MEGABYTES
     limit = megabytes * 2**20
-    aim = OWN_BATCH if built_in and pace.megabytes is None and split is Split.LINE else 0
+    aim = OWN_BATCH if built_in and pace.megabytes is None and split is SplitType.LINE else 0
     asked = pace.concurrency or min(MOST, max(0, said.max_concurrent_transforms))
-    parts = built_in and said.tidegate_parts and not single and split is Split.LINE
+    parts = built_in and said.tidegate_parts and not single and split is SplitType.LINE
     return Settled(single, limit, asked or (OWN_CONCURRENCY if built_in else CONCURRENCY), parts, aim)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from tidegate.domain.errors import Invalid
-from tidegate.domain.transform import Split
+from tidegate.domain.transform import SplitType
 
 RECORD_IO_MAGIC = 0xCED7230A
 _LENGTH = (1 << 29) - 1
@@ -44,7 +44,7 @@ will come."""
 
 def batches(
     parts: Iterable[bytes],
-    split: Split,
+    split: SplitType,
     *,
     limit: int,
     single: bool,
@@ -54,9 +54,9 @@ def batches(
 ) -> Iterator[Batch]:
     """``limit`` and ``aim`` in bytes: lines are packed up to ``aim`` where it is given, one alone may have up to
     ``limit``. ``record`` and ``offset`` are where ``parts`` begin, for a job that goes on."""
-    if split is Split.NONE:
+    if split is SplitType.NONE:
         return _whole(parts, limit, offset)
-    if split is Split.LINE and not single:
+    if split is SplitType.LINE and not single:
         return _lines(parts, aim or limit, limit, record, offset)
     return _records(parts, _MEASURES[split], _PAYLOADS[split] if single else None, limit, record, offset)
 
@@ -184,21 +184,21 @@ def _record_io_payload(record: bytes) -> bytes:
     return bytes(found)
 
 
-_MEASURES: dict[Split, Measure] = {
-    Split.LINE: _line,
-    Split.RECORD_IO: _record_io,
-    Split.TF_RECORD: _tf_record,
+_MEASURES: dict[SplitType, Measure] = {
+    SplitType.LINE: _line,
+    SplitType.RECORD_IO: _record_io,
+    SplitType.TF_RECORD: _tf_record,
 }
-_PAYLOADS: dict[Split, Callable[[bytes], bytes]] = {
-    Split.LINE: lambda record: record,
-    Split.RECORD_IO: _record_io_payload,
-    Split.TF_RECORD: lambda record: record[12:-4],
+_PAYLOADS: dict[SplitType, Callable[[bytes], bytes]] = {
+    SplitType.LINE: lambda record: record,
+    SplitType.RECORD_IO: _record_io_payload,
+    SplitType.TF_RECORD: lambda record: record[12:-4],
 }
 
 
-def cut_records(body: bytes, split: Split) -> list[bytes]:
+def cut_records(body: bytes, split: SplitType) -> list[bytes]:
     """The records of a batch that was not sent one by one."""
-    if split is Split.NONE:
+    if split is SplitType.NONE:
         return [body]
     held, found, at = bytearray(body), [], 0
     while length := _MEASURES[split](held, at, True):

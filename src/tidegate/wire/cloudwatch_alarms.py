@@ -1,6 +1,6 @@
 """CloudWatch's operations on alarms."""
 
-from tidegate.domain.alarm import Alarm, AlarmState, Comparison, MissingData
+from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator, MissingData
 from tidegate.domain.errors import Invalid
 from tidegate.monitoring.datapoint import STATISTICS
 from tidegate.monitoring.samples import PERCENTILE
@@ -73,7 +73,7 @@ def describe_alarms(call: TxCall, params: Params) -> Params:
 
 def describe_alarms_for_metric(call: TxCall, params: Params) -> Params:
     statistic = params.get("Statistic") or params.get("ExtendedStatistic")
-    found = use.for_metric(call.tx, parse_metric(params), statistic, params.get("Period"), params.get("Unit"))
+    found = use.find_for_metric(call.tx, parse_metric(params), statistic, params.get("Period"), params.get("Unit"))
     return {"MetricAlarms": [_members(call, alarm) for alarm in found]}
 
 
@@ -111,7 +111,7 @@ async def delete_alarms(call: OperationCall, params: Params) -> None:
 
     def work(tx: Tx) -> list[str]:
         use.delete(tx, names, call.now)
-        return use.watchers(tx, names)
+        return use.guarded_endpoints(tx, names)
 
     _kick(call, await call.ctx.store.run(work))
 
@@ -121,7 +121,7 @@ async def set_alarm_state(call: OperationCall, params: Params) -> None:
 
     def work(tx: Tx) -> list[str]:
         use.set_state(tx, name, state, reason, params.get("StateReasonData"), call.now)
-        return use.watchers(tx, [name])
+        return use.guarded_endpoints(tx, [name])
 
     _kick(call, await call.ctx.store.run(work))
 
@@ -150,7 +150,7 @@ def _parse_alarm(call: TxCall, params: Params) -> Alarm:
         evaluation_periods=periods,
         datapoints_to_alarm=params.get("DatapointsToAlarm") or periods,
         threshold=float(params["Threshold"]),
-        comparison=Comparison(params["ComparisonOperator"]),
+        comparison=ComparisonOperator(params["ComparisonOperator"]),
         configured_at=call.now,
         missing=_missing_data(params.get("TreatMissingData")),
         description=params.get("AlarmDescription"),
@@ -194,8 +194,10 @@ def _refuse_unsupported(params: Params) -> None:
     if (params.get("EvaluationWindow") or {}).get("WallClockWindow") is not None:
         raise Invalid("EvaluationWindow.WallClockWindow is not supported: evaluation windows slide")
     operator = params.get("ComparisonOperator")
-    if operator not in list(Comparison):
-        raise Invalid(f"ComparisonOperator {operator} is not supported; use one of {', '.join(Comparison)}")
+    if operator not in list(ComparisonOperator):
+        raise Invalid(
+            f"ComparisonOperator {operator} is not supported; use one of {', '.join(ComparisonOperator)}"
+        )
     math = bool(params.get("Metrics"))
     for member in EXCLUDED_WITH_METRICS if math else ():
         if params.get(member):

@@ -106,7 +106,7 @@ async def _read_points(call: OperationCall, one: Query, period: use.Period) -> d
     """Datapoints by unit."""
     assert one.metric is not None
     units: dict[str, list[Datapoint]] = {}
-    for sample, found in await use.points(call.ctx.metrics, one.metric, period, [one.statistic], one.unit):
+    for sample, found in await use.read_points(call.ctx.metrics, one.metric, period, [one.statistic], one.unit):
         units.setdefault(sample.unit, []).append(found[one.statistic])
     return units
 

@@ -60,16 +60,18 @@ async def get_metric_statistics(call: OperationCall, params: Params) -> Params:
             "You may reduce the datapoints requested by increasing Period, or decreasing the time range."
         )
     series, names = parse_metric(params), [*simple, *extended]
-    rows = await use.points(call.ctx.metrics, series, period, names, params.get("Unit"))
+    rows = await use.read_points(call.ctx.metrics, series, period, names, params.get("Unit"))
     return {"Label": series.name, "Datapoints": [_render_point(sample.unit, found) for sample, found in rows]}
 
 
 async def list_metrics(call: OperationCall, params: Params) -> Params:
     if params.get("IncludeLinkedAccounts") or params.get("OwningAccount") is not None:
         raise Invalid("other accounts are not supported; leave IncludeLinkedAccounts and OwningAccount out")
-    since = call.now - (RECENT if params.get("RecentlyActive") else use.OLDEST)
+    since = call.now - (RECENT if params.get("RecentlyActive") else use.MAX_AGE)
     wanted = [(pair["Name"], pair.get("Value")) for pair in params.get("Dimensions") or []]
-    found = await use.series(call.ctx.metrics, params.get("Namespace"), params.get("MetricName"), wanted, since)
+    found = await use.list_series(
+        call.ctx.metrics, params.get("Namespace"), params.get("MetricName"), wanted, since
+    )
     last = decode_token(params, list)
     if last is not None:
         found = [one for one in found if [one.namespace, one.name, [list(d) for d in one.dimensions]] > last]
@@ -99,12 +101,12 @@ def _parse_datum(namespace: str, datum: Params, where: str, now: datetime) -> us
     return use.Datum(series, at, _parse_values(datum, where), datum.get("Unit") or "None", resolution)
 
 
-def _parse_values(datum: Params, where: str) -> dict[float, float] | use.Summary:
+def _parse_values(datum: Params, where: str) -> dict[float, float] | use.StatisticSet:
     if datum.get("StatisticValues") is not None:
         whole = datum["StatisticValues"]
         for member in ("SampleCount", "Sum", "Minimum", "Maximum"):
             _check_number(whole[member], f"{where}.StatisticValues.{member}")
-        return use.Summary(whole["SampleCount"], whole["Sum"], whole["Minimum"], whole["Maximum"])
+        return use.StatisticSet(whole["SampleCount"], whole["Sum"], whole["Minimum"], whole["Maximum"])
     values = datum["Values"] if datum.get("Values") is not None else [datum["Value"]]
     counts = datum["Counts"] if datum.get("Counts") is not None else [1.0] * len(values)
     if not values:

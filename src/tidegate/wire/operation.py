@@ -12,7 +12,7 @@ from typing import Any
 
 from tidegate.domain.arns import resource_arn
 from tidegate.domain.observation import Capabilities, Observation
-from tidegate.domain.registry import Container
+from tidegate.domain.registry import ContainerDefinition
 from tidegate.ports.clock import Clock, Ids
 from tidegate.ports.logs import Logs
 from tidegate.ports.metrics import Metrics
@@ -49,7 +49,7 @@ async def accept_any_data(url: str) -> None:
     """Treat all model data as present."""
 
 
-def accept_any_container(container: Container) -> None:
+def accept_any_container(container: ContainerDefinition) -> None:
     """Treat every container as runnable."""
 
 
@@ -68,7 +68,7 @@ class WireContext:
     """Wakes the engine of an endpoint. Called after the transaction has been committed."""
     observed: Callable[[str], Observation | None] = ignore_endpoint
     """Returns the last observation of an endpoint."""
-    runnable: Callable[[Container], None] = accept_any_container
+    runnable: Callable[[ContainerDefinition], None] = accept_any_container
     """Raises Invalid for a container that this server cannot run: an unknown image (the message lists the known
     ones), or a variable that would change which program runs."""
     check_data: Callable[[str], Awaitable[None]] = accept_any_data

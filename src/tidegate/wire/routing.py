@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import unquote
 
-from tidegate.domain.errors import TooLarge
+from tidegate.domain.errors import PayloadTooLarge
 from tidegate.wire import codec_query
 from tidegate.wire.errors import UnknownOperation
 from tidegate.wire.operation import WireRequest
@@ -119,7 +119,7 @@ def guess_target(request: WireRequest) -> RequestTarget:
     requests."""
     try:
         return identify(request, inflate(request))
-    except (UnknownOperation, WrongType, TooLarge):
+    except (UnknownOperation, WrongType, PayloadTooLarge):
         if request.headers.get("content-type", "").startswith(FORM):
             return RequestTarget(_signed_service(request) or "cloudwatch", "", WireProtocol.QUERY, "text/xml")
         return RequestTarget(_signed_service(request) or "sagemaker", "", WireProtocol.JSON)
@@ -143,7 +143,7 @@ def inflate(request: WireRequest) -> bytes:
     except zlib.error as error:
         raise WrongType(f"the body is not gzip: {error}") from None
     if unpacker.unconsumed_tail:
-        raise TooLarge(f"the body is over {MAX_INFLATED} bytes after decompression")
+        raise PayloadTooLarge(f"the body is over {MAX_INFLATED} bytes after decompression")
     if not unpacker.eof:
         raise WrongType("the gzip body is truncated")
     return body

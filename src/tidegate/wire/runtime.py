@@ -3,14 +3,14 @@ only say why an endpoint is not served."""
 
 from tidegate.domain.errors import Conflict, Invalid, Unavailable
 from tidegate.rollout.status import status
-from tidegate.service.asynchronous import config_of
+from tidegate.service.asynchronous import async_config
 from tidegate.service.endpoints import get_endpoint
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
 
 
 def invoke_endpoint(call: TxCall, params: Params) -> Params:
     endpoint = get_endpoint(call.tx, params["EndpointName"]).body
-    if config_of(endpoint) is not None:
+    if async_config(endpoint) is not None:
         raise Invalid(f"Endpoint {endpoint.name} is asynchronous: use InvokeEndpointAsync")
     if endpoint.serving is None or endpoint.deleting:
         now, why = status(endpoint)

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from tidegate.domain.errors import Unavailable
 from tidegate.service import asynchronous as use
-from tidegate.service.asynchronous import Asking
+from tidegate.service.asynchronous import AsyncRequest
 from tidegate.wire.operation import AsyncOperation, OperationCall, Operations, Params
 
 _HEADERS = {
@@ -20,20 +20,20 @@ async def invoke_endpoint_async(call: OperationCall, params: Params) -> Params:
     queue = call.ctx.queue
     if queue is None:
         raise Unavailable("This server does not accept asynchronous requests")
-    asking = Asking(
+    asking = AsyncRequest(
         params["EndpointName"],
         body=params.get("Body", b""),
         input=params.get("InputLocation"),
         inference_id=params.get("InferenceId"),
-        stay=params.get("RequestTTLSeconds", use.LONGEST_STAY),
-        timeout=params.get("InvocationTimeoutSeconds", use.TIMEOUT),
+        stay=params.get("RequestTTLSeconds", use.MAX_QUEUE_SECONDS),
+        timeout=params.get("InvocationTimeoutSeconds", use.DEFAULT_TIMEOUT),
         extension=params.get("S3OutputPathExtension"),
         filename=params.get("Filename"),
         headers={header: params[name] for name, header in _HEADERS.items() if name in params},
     )
     unique = _uuid(call.ctx.ids.new("inference"))
     body = asking.body if asking.input is None else None
-    item = await queue.accept(lambda tx: use.item(tx, asking, unique, call.now), body)
+    item = await queue.accept(lambda tx: use.build_item(tx, asking, unique, call.now), body)
     return {
         "InferenceId": item.inference_id,
         "OutputLocation": item.output,

@@ -1,17 +1,17 @@
 """Converts SageMaker's AsyncInferenceConfig to the domain's and back."""
 
-from tidegate.domain.asynchronous import Asynchronous
+from tidegate.domain.asynchronous import AsyncConfig
 from tidegate.wire.operation import Params
 
 _INCLUDE = {"SUCCESS_NOTIFICATION_TOPIC": "success", "ERROR_NOTIFICATION_TOPIC": "error"}
-DEFAULT_CONCURRENT = Asynchronous.max_concurrent
+DEFAULT_CONCURRENT = AsyncConfig.max_concurrent
 
 
-def parse_async_config(given: Params) -> Asynchronous:
+def parse_async_config(given: Params) -> AsyncConfig:
     output = given["OutputConfig"]
     told = output.get("NotificationConfig", {})
     topics = {key: told.get(member) for key, member in (("success", "SuccessTopic"), ("error", "ErrorTopic"))}
-    return Asynchronous(
+    return AsyncConfig(
         output=output.get("S3OutputPath", ""),
         failure=output.get("S3FailurePath"),
         max_concurrent=given.get("ClientConfig", {}).get(
@@ -23,7 +23,7 @@ def parse_async_config(given: Params) -> Asynchronous:
     )
 
 
-def render_async_config(config: Asynchronous) -> Params:
+def render_async_config(config: AsyncConfig) -> Params:
     """Render a config that was not created through this API: topics only, the first of each kind."""
     topics = {"SuccessTopic": _first_topic(config.success), "ErrorTopic": _first_topic(config.error)}
     include = [name for name, key in _INCLUDE.items() if key in config.include]

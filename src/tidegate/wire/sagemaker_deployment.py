@@ -1,7 +1,7 @@
 """Converts SageMaker's DeploymentConfig to the domain's and back, and checks SageMaker's own limits."""
 
 from tidegate.domain.errors import Invalid
-from tidegate.domain.rollout import BlueGreen, CapacitySize, DeploymentConfig, Rolling, Routing, SizeType
+from tidegate.domain.rollout import BlueGreen, CapacitySize, DeploymentConfig, Rolling, SizeType, TrafficRouting
 from tidegate.wire.operation import Params
 
 ALL_AT_ONCE = CapacitySize(SizeType.CAPACITY_PERCENT, 100)
@@ -29,8 +29,8 @@ def parse_deployment(params: Params) -> DeploymentConfig | None:
 
 def _parse_blue_green(given: Params) -> BlueGreen:
     traffic = given["TrafficRoutingConfiguration"]
-    routing = Routing(traffic["Type"])
-    sizes = {Routing.CANARY: "CanarySize", Routing.LINEAR: "LinearStepSize"}
+    routing = TrafficRouting(traffic["Type"])
+    sizes = {TrafficRouting.CANARY: "CanarySize", TrafficRouting.LINEAR: "LinearStepSize"}
     for name in sizes.values():
         if name in traffic and name != sizes.get(routing):
             raise Invalid(f"{name} does not go with traffic routing {routing}: leave it out")
@@ -39,7 +39,7 @@ def _parse_blue_green(given: Params) -> BlueGreen:
         name = sizes[routing]
         if name not in traffic:
             raise Invalid(f"Traffic routing {routing} needs {name}")
-        size = _parse_size(name, traffic[name], 10 if routing is Routing.LINEAR else 1, 50)
+        size = _parse_size(name, traffic[name], 10 if routing is TrafficRouting.LINEAR else 1, 50)
     return BlueGreen(routing, traffic["WaitIntervalInSeconds"], size, given.get("TerminationWaitInSeconds", 0))
 
 
@@ -86,8 +86,8 @@ def _render_blue_green(policy: BlueGreen) -> Params:
         "TrafficRoutingConfiguration": {
             "Type": policy.routing,
             "WaitIntervalInSeconds": policy.wait,
-            "CanarySize": size if policy.routing is Routing.CANARY else None,
-            "LinearStepSize": size if policy.routing is Routing.LINEAR else None,
+            "CanarySize": size if policy.routing is TrafficRouting.CANARY else None,
+            "LinearStepSize": size if policy.routing is TrafficRouting.LINEAR else None,
         },
         "TerminationWaitInSeconds": policy.termination_wait,
     }

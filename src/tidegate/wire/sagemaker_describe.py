@@ -5,9 +5,9 @@ import hashlib
 import tidegate
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.observation import Observation
-from tidegate.domain.registry import Container, Model
+from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.rollout import DeploymentConfig, Version
-from tidegate.rollout.status import Variants, VariantView, status, variants
+from tidegate.rollout.status import Variants, VariantView, status, variant_views
 from tidegate.wire import sagemaker_async
 from tidegate.wire.operation import OperationCall, Params
 from tidegate.wire.sagemaker_deployment import render_deployment
@@ -18,7 +18,7 @@ MAX_IMAGE = 255
 
 
 def render_endpoint(call: OperationCall, endpoint: Endpoint, seen: Observation | None) -> Params:
-    views, version = variants(endpoint, seen), _version_to_describe(endpoint)
+    views, version = variant_views(endpoint, seen), _version_to_describe(endpoint)
     queue = next((one.asynchronous for one in version.variants if one.asynchronous), None) if version else None
     return {
         "EndpointName": endpoint.name,
@@ -88,7 +88,7 @@ def _render_variant(view: VariantView) -> Params:
     }
 
 
-def _render_image(model: Model, container: Container) -> Params:
+def _render_image(model: Model, container: ContainerDefinition) -> Params:
     """SageMaker resolves a tag to a digest when the model is created. Here an image name stands for a runtime of this
     server, so the digest is computed from the name and the server's version; a digest in the name is kept."""
     name = container.image

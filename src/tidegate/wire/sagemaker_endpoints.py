@@ -4,10 +4,10 @@ from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Invalid
 from tidegate.domain.rollout import DeploymentConfig
 from tidegate.ports.store import Saved
-from tidegate.rollout.commands import Change
+from tidegate.rollout.commands import VariantChange
 from tidegate.rollout.status import status
 from tidegate.service import endpoints as use
-from tidegate.service.endpoints import Asked, Keep
+from tidegate.service.endpoints import CarryOver, UpdateRequest
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.wire.listing import list_by_status, parse_listing
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
@@ -18,7 +18,7 @@ from tidegate.wire.sagemaker_tags import parse_tags
 
 def create_endpoint(call: TxCall, params: Params) -> Params:
     name: str = params["EndpointName"]
-    asked = Asked(params["EndpointConfigName"], parse_deployment(params), call.access_key)
+    asked = UpdateRequest(params["EndpointConfigName"], parse_deployment(params), call.access_key)
     use.create_endpoint(
         call.tx, name, asked, parse_tags(params), rollout_id=_new_rollout_id(call), can=call.ctx.can, now=call.now
     )
@@ -30,7 +30,7 @@ def update_endpoint(call: TxCall, params: Params) -> Params:
     such record."""
     name: str = params["EndpointName"]
     deployment = _choose_deployment(call, params)
-    asked = Asked(
+    asked = UpdateRequest(
         params["EndpointConfigName"], deployment, call.access_key, _parse_retained(params), override=True
     )
     use.update_endpoint(call.tx, name, asked, rollout_id=_new_rollout_id(call), can=call.ctx.can, now=call.now)
@@ -46,24 +46,24 @@ def _choose_deployment(call: TxCall, params: Params) -> DeploymentConfig | None:
     return use.get_endpoint(call.tx, params["EndpointName"]).body.deployment
 
 
-def _parse_retained(params: Params) -> Keep:
+def _parse_retained(params: Params) -> CarryOver:
     """Without RetainAllVariantProperties nothing is retained and exclusions have no effect."""
     if not params.get("RetainAllVariantProperties"):
-        return Keep()
+        return CarryOver()
     excluded = {entry["VariantPropertyType"] for entry in params.get("ExcludeRetainedVariantProperties", [])}
-    return Keep(weights="DesiredWeight" not in excluded, counts="DesiredInstanceCount" not in excluded)
+    return CarryOver(weights="DesiredWeight" not in excluded, counts="DesiredInstanceCount" not in excluded)
 
 
 def update_endpoint_weights_and_capacities(call: TxCall, params: Params) -> Params:
     name: str = params["EndpointName"]
     endpoint = use.get_endpoint(call.tx, name).body
-    use.need_idle(endpoint)
-    changes: dict[str, Change] = {}
+    use.require_idle(endpoint)
+    changes: dict[str, VariantChange] = {}
     for given in params["DesiredWeightsAndCapacities"]:
         if given["VariantName"] in changes:
             raise Invalid(f'The variant name "{given["VariantName"]}" was non-unique within the request.')
         bounds = given.get("ServerlessUpdateConfig", {})
-        changes[given["VariantName"]] = Change(
+        changes[given["VariantName"]] = VariantChange(
             given.get("DesiredWeight"),
             given.get("DesiredInstanceCount"),
             bounds.get("MaxConcurrency"),

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tidegate.domain.errors import ArtifactError, Invalid, MissingArtifact
-from tidegate.domain.registry import MULTI_MODEL, SINGLE_MODEL, Container, Model
+from tidegate.domain.registry import MULTI_MODEL, SINGLE_MODEL, ContainerDefinition, Model
 from tidegate.service import models as use
 from tidegate.service import packages
 from tidegate.wire.listing import parse_listing
@@ -53,7 +53,7 @@ async def check_data(call: OperationCall, params: Params) -> None:
             raise Invalid(f"Could not access model data at {container.data_url}: {error}.") from None
 
 
-def _resolve_containers(call: TxCall, params: Params) -> tuple[Container, ...]:
+def _resolve_containers(call: TxCall, params: Params) -> tuple[ContainerDefinition, ...]:
     return tuple(container for each in _parse_definitions(params) for container in _resolve_definition(call, each))
 
 
@@ -70,7 +70,7 @@ def _parse_definitions(params: Params) -> list[Params]:
     return given
 
 
-def _resolve_definition(call: TxCall, given: Params) -> list[Container]:
+def _resolve_definition(call: TxCall, given: Params) -> list[ContainerDefinition]:
     """The given container, or those of the named model package."""
     if "ModelPackageName" not in given:
         refuse(given, ("InferenceSpecificationName",))
@@ -79,7 +79,7 @@ def _resolve_definition(call: TxCall, given: Params) -> list[Container]:
         if name in given:
             raise Invalid(f"ModelPackageName and {name} exclude each other: give one of them")
     name = find_record_name(call, given["ModelPackageName"])
-    package = packages.need_deployable(call.tx, name)
+    package = packages.require_deployable(call.tx, name)
     chosen = given.get("InferenceSpecificationName")
     containers: tuple[Params, ...] = package.containers
     if chosen is not None:
@@ -102,14 +102,14 @@ def _resolve_definition(call: TxCall, given: Params) -> list[Container]:
     return found
 
 
-def _parse_container(given: Params) -> Container:
+def _parse_container(given: Params) -> ContainerDefinition:
     refuse(given, REFUSED)
     if "Image" not in given:
         raise Invalid("A container needs an Image")
     mode, many = given.get("Mode", SINGLE_MODEL), given.get("MultiModelConfig", {})
     if many and mode != MULTI_MODEL:
         raise Invalid(f"MultiModelConfig requires Mode {MULTI_MODEL}, not {mode}")
-    return Container(
+    return ContainerDefinition(
         given["Image"],
         _parse_data_url(given),
         given.get("Environment", {}),
@@ -150,7 +150,7 @@ def describe_model(call: TxCall, params: Params) -> Params:
     }
 
 
-def _render_container(container: Container) -> Params:
+def _render_container(container: ContainerDefinition) -> Params:
     packaged = container.package is not None
     return {
         "Image": None if packaged else container.image,

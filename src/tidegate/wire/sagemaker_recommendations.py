@@ -1,7 +1,12 @@
 """SageMaker's operations of the inference recommender."""
 
 from tidegate.domain.errors import AlreadyExists, Invalid
-from tidegate.domain.recommendation import Limits, RecommendationJob, Recommended, Step
+from tidegate.domain.recommendation import (
+    ConfigurationTrial,
+    RecommendationJob,
+    RecommendationLimits,
+    RecommendedInstance,
+)
 from tidegate.ports.store import Saved
 from tidegate.service import recommendations as use
 from tidegate.wire.errors import NamedError
@@ -26,7 +31,7 @@ def create_job(call: TxCall, params: Params) -> Params:
     types = [each["InstanceType"] for each in given.get("EndpointConfigurations", [])]
     job = RecommendationJob(
         params["JobName"],
-        use.model_named(call.tx, given["ModelName"]),
+        use.get_model(call.tx, given["ModelName"]),
         payload["SamplePayloadUrl"],
         call.now,
         content_type=(payload.get("SupportedContentTypes") or [""])[0],
@@ -58,8 +63,8 @@ def _check(given: Params, params: Params) -> None:
             raise Invalid("each of the EndpointConfigurations needs an InstanceType")
 
 
-def _parse_limits(given: Params, conditions: Params) -> Limits:
-    usual = Limits()
+def _parse_limits(given: Params, conditions: Params) -> RecommendationLimits:
+    usual = RecommendationLimits()
     thresholds: list[Params] = conditions.get("ModelLatencyThresholds", [])
     threshold = thresholds[0] if thresholds else {}
     percentile = threshold.get("Percentile", "P95")
@@ -67,7 +72,7 @@ def _parse_limits(given: Params, conditions: Params) -> Limits:
         raise Invalid(f"Percentile '{percentile}' is not one of {', '.join(_PERCENTILES)}")
     milliseconds, most = threshold.get("ValueInMilliseconds"), conditions.get("MaxInvocations")
     seconds = given.get("JobDurationInSeconds") or _parse_duration(given.get("TrafficPattern", {}))
-    return Limits(
+    return RecommendationLimits(
         seconds=float(seconds or usual.seconds),
         percent=_PERCENTILES[percentile],
         latency=usual.latency if milliseconds is None else milliseconds / 1000,
@@ -108,7 +113,7 @@ def _render_job(call: TxCall, saved: Saved[RecommendationJob]) -> Params:
     }
 
 
-def _render_recommendation(job: RecommendationJob, number: int, found: Recommended) -> Params:
+def _render_recommendation(job: RecommendationJob, number: int, found: RecommendedInstance) -> Params:
     return {
         "RecommendationId": f"{job.name}/{number}",
         "Metrics": {
@@ -178,7 +183,7 @@ def list_steps(call: TxCall, params: Params) -> Params:
     return {"Steps": page, "NextToken": token}
 
 
-def _render_step(job: RecommendationJob, step: Step) -> Params:
+def _render_step(job: RecommendationJob, step: ConfigurationTrial) -> Params:
     benchmark: Params = {"ModelConfiguration": _render_configuration(step.environment)}
     status = job.status.value if step.latency is None else "COMPLETED"
     if step.rate > 0 and step.latency is not None:

@@ -19,7 +19,7 @@ from tidegate.service.record_kinds import (
     RECOMMENDATION,
     TRANSFORM,
 )
-from tidegate.service.records import need
+from tidegate.service.records import require
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
 
 PAGE_SIZE = 50
@@ -43,7 +43,7 @@ def add_tags(call: TxCall, params: Params) -> Params:
 
 def list_tags(call: TxCall, params: Params) -> Params:
     kind, name = _parse_resource(call, params)
-    need(call.tx, kind, name)
+    require(call.tx, kind, name)
     tags = use.read(call.tx, kind, name)
     after = _decode_token(params.get("NextToken"))
     keys = [key for key in sorted(tags) if after is None or key > after]

@@ -1,7 +1,14 @@
 """SageMaker's operations on batch transform jobs."""
 
 from tidegate.domain.errors import AlreadyExists, Invalid, NotFound
-from tidegate.domain.transform import Pace, Processing, Sink, Source, Split, TransformJob
+from tidegate.domain.transform import (
+    DataProcessing,
+    RequestLimits,
+    SplitType,
+    TransformInput,
+    TransformJob,
+    TransformOutput,
+)
 from tidegate.ports.store import Saved
 from tidegate.service import transforms as use
 from tidegate.wire.errors import NamedError
@@ -29,7 +36,7 @@ _ECHOED = (
 def create_transform_job(call: TxCall, params: Params) -> Params:
     refuse(params, ("DataCaptureConfig",))
     try:
-        model = use.model_named(call.tx, params["ModelName"])
+        model = use.get_model(call.tx, params["ModelName"])
     except NotFound:
         arn = call.arn(f"model/{params['ModelName']}")
         raise NamedError("ResourceNotFound", f'Could not find model "{arn}".') from None
@@ -42,7 +49,7 @@ def create_transform_job(call: TxCall, params: Params) -> Params:
         _parse_sink(params["TransformOutput"]),
         call.now,
         processing=_parse_processing(params.get("DataProcessing", {})),
-        pace=Pace(
+        pace=RequestLimits(
             single=None if strategy is None else strategy == "SingleRecord",
             megabytes=params.get("MaxPayloadInMB"),
             concurrency=params.get("MaxConcurrentTransforms") or None,
@@ -62,27 +69,27 @@ def create_transform_job(call: TxCall, params: Params) -> Params:
     return {"TransformJobArn": _arn(call, job.name)}
 
 
-def _parse_source(given: Params) -> Source:
+def _parse_source(given: Params) -> TransformInput:
     where = given["DataSource"].get("S3DataSource")
     if where is None:
         raise Invalid("DataSource needs an S3DataSource")
     if where["S3DataType"] not in ("S3Prefix", "ManifestFile"):
         raise unsupported(f"S3DataType {where['S3DataType']}")
-    return Source(
+    return TransformInput(
         where["S3Uri"],
         manifest=where["S3DataType"] == "ManifestFile",
         content_type=given.get("ContentType", ""),
         gzip=given.get("CompressionType") == "Gzip",
-        split=Split(given.get("SplitType", "None")),
+        split=SplitType(given.get("SplitType", "None")),
     )
 
 
-def _parse_sink(given: Params) -> Sink:
-    return Sink(given["S3OutputPath"], given.get("Accept", ""), given.get("AssembleWith") == "Line")
+def _parse_sink(given: Params) -> TransformOutput:
+    return TransformOutput(given["S3OutputPath"], given.get("Accept", ""), given.get("AssembleWith") == "Line")
 
 
-def _parse_processing(given: Params) -> Processing:
-    return Processing(
+def _parse_processing(given: Params) -> DataProcessing:
+    return DataProcessing(
         given.get("InputFilter", "$"), given.get("OutputFilter", "$"), given.get("JoinSource") == "Input"
     )
 

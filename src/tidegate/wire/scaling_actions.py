@@ -4,7 +4,7 @@ from tidegate.domain.errors import Invalid
 from tidegate.domain.scaling import ScheduledAction
 from tidegate.service import scalables
 from tidegate.service import scaling_policies as use
-from tidegate.service.scalables import Key
+from tidegate.service.scalables import ScalableKey
 from tidegate.service.scaling_records import ActionRecord, Scalable
 from tidegate.wire.operation import OperationCall, Operations, Params, TxCall, TxOperation
 from tidegate.wire.scaling_members import (
@@ -29,7 +29,9 @@ def put_scheduled_action(call: TxCall, params: Params) -> None:
     use.put_action(call.tx, which, params["ScheduledActionName"], make, call.now)
 
 
-def _make_record(call: OperationCall, which: Key, params: Params, before: ActionRecord | None) -> ActionRecord:
+def _make_record(
+    call: OperationCall, which: ScalableKey, params: Params, before: ActionRecord | None
+) -> ActionRecord:
     """Omitted members keep their value, except for the start and the end."""
     name, old = params["ScheduledActionName"], before.action if before is not None else None
     schedule = params.get("Schedule") or (old.schedule if old is not None else None)
@@ -63,7 +65,7 @@ def describe_scheduled_actions(call: TxCall, params: Params) -> Params:
     wanted = params.get("ScheduledActionNames")
     found = [
         (f"{saved.name} {record.action.name}", (saved.body, record))
-        for saved in scalables.every(call.tx)
+        for saved in scalables.list_all(call.tx)
         for record in saved.body.actions
         if is_requested(params, target_key(saved.body)) and (not wanted or record.action.name in wanted)
     ]

@@ -10,7 +10,7 @@ from typing import TypeVar
 from tidegate.domain.errors import Invalid
 from tidegate.domain.scaling import Dimension
 from tidegate.ports.clock import Ids
-from tidegate.service.scalables import Key
+from tidegate.service.scalables import ScalableKey
 from tidegate.wire.errors import NamedError
 from tidegate.wire.operation import OperationCall, Params
 
@@ -20,7 +20,7 @@ NAMESPACE = "sagemaker"
 _RESOURCE = re.compile(r"endpoint/([^/]+)/variant/([^/]+)")
 
 
-def parse_key(params: Params) -> Key:
+def parse_key(params: Params) -> ScalableKey:
     """The key that ServiceNamespace, ResourceId and ScalableDimension identify. Raises Invalid for resources that are
     not supported."""
     if params["ServiceNamespace"] != NAMESPACE:
@@ -31,10 +31,10 @@ def parse_key(params: Params) -> Key:
         raise Invalid(f"Resource ID {resource} is not supported: expected endpoint/NAME/variant/NAME")
     if dimension not in list(Dimension):
         raise Invalid(f"Scalable dimension {dimension} is not supported: use one of {', '.join(Dimension)}")
-    return Key(match[1], match[2], Dimension(dimension))
+    return ScalableKey(match[1], match[2], Dimension(dimension))
 
 
-def render_key(key: Key) -> Params:
+def render_key(key: ScalableKey) -> Params:
     """The members that identify it in an answer."""
     return {
         "ServiceNamespace": NAMESPACE,
@@ -43,7 +43,7 @@ def render_key(key: Key) -> Params:
     }
 
 
-def is_requested(params: Params, found: Key, resources: Sequence[str] | None = None) -> bool:
+def is_requested(params: Params, found: ScalableKey, resources: Sequence[str] | None = None) -> bool:
     """Whether a Describe operation asks for this key. Raises Invalid for a dimension without a resource."""
     named = resources if resources is not None else [params["ResourceId"]] if params.get("ResourceId") else None
     dimension = params.get("ScalableDimension")
@@ -65,7 +65,7 @@ def target_arn(call: OperationCall, id: str) -> str:
     return call.arn(f"scalable-target/{id}", "application-autoscaling")
 
 
-def autoscaling_arn(call: OperationCall, kind: str, id: str, key: Key, named: str) -> str:
+def autoscaling_arn(call: OperationCall, kind: str, id: str, key: ScalableKey, named: str) -> str:
     """ARN of a ``scalingPolicy`` or a ``scheduledAction``; ``named`` is like ``policyName/NAME``."""
     path = f"resource/sagemaker/endpoint/{key.endpoint}/variant/{key.variant}"
     return call.arn(f"{kind}:{id}:{path}:{named}", "autoscaling")

@@ -8,13 +8,13 @@ from tidegate.domain.scaling import (
     CustomMetric,
     Dimension,
     Predefined,
-    Step,
+    ScalingStep,
     StepScaling,
     TargetTracking,
 )
 from tidegate.service import scalables, tracking_alarms
 from tidegate.service import scaling_policies as use
-from tidegate.service.scalables import Key
+from tidegate.service.scalables import ScalableKey
 from tidegate.service.scaling_records import PolicyRecord, Scalable
 from tidegate.wire.cloudwatch_members import parse_dimensions
 from tidegate.wire.metric_queries import parse_query, render_queries
@@ -55,7 +55,9 @@ def put_scaling_policy(call: TxCall, params: Params) -> Params:
     return {"PolicyARN": record.arn, "Alarms": _render_alarms(call, scalable, record)}
 
 
-def _make_record(call: OperationCall, which: Key, params: Params, before: PolicyRecord | None) -> PolicyRecord:
+def _make_record(
+    call: OperationCall, which: ScalableKey, params: Params, before: PolicyRecord | None
+) -> PolicyRecord:
     """Omitted members keep their value."""
     name, kind = params["PolicyName"], params.get("PolicyType") or _policy_type(before)
     if kind is None:
@@ -85,7 +87,7 @@ def _policy_type(record: PolicyRecord | None) -> str | None:
     return TRACKING if record.tracking is not None else STEPS if record.steps is not None else None
 
 
-def _parse_tracking(name: str, which: Key, config: Params, ends: tuple[str, str]) -> TargetTracking:
+def _parse_tracking(name: str, which: ScalableKey, config: Params, ends: tuple[str, str]) -> TargetTracking:
     return TargetTracking(
         name,
         float(config["TargetValue"]),
@@ -97,7 +99,7 @@ def _parse_tracking(name: str, which: Key, config: Params, ends: tuple[str, str]
     )
 
 
-def _parse_metric(which: Key, config: Params) -> Predefined | CustomMetric | tuple[Query, ...]:
+def _parse_metric(which: ScalableKey, config: Params) -> Predefined | CustomMetric | tuple[Query, ...]:
     given, custom = config.get("PredefinedMetricSpecification"), config.get("CustomizedMetricSpecification")
     if (given is None) == (custom is None):
         raise Invalid(
@@ -129,7 +131,7 @@ def _parse_steps(name: str, config: Params) -> StepScaling:
         name,
         Adjustment(config["AdjustmentType"]),
         tuple(
-            Step(
+            ScalingStep(
                 step["ScalingAdjustment"],
                 step.get("MetricIntervalLowerBound"),
                 step.get("MetricIntervalUpperBound"),
@@ -147,7 +149,7 @@ def _render_alarms(call: OperationCall, scalable: Scalable, record: PolicyRecord
         return []
     return [
         {"AlarmName": name, "AlarmARN": call.arn(f"alarm:{name}", "cloudwatch")}
-        for name in tracking_alarms.names(scalable.target, record.tracking)
+        for name in tracking_alarms.alarm_names(scalable.target, record.tracking)
     ]
 
 
@@ -160,7 +162,7 @@ def describe_scaling_policies(call: TxCall, params: Params) -> Params:
     wanted = params.get("PolicyNames")
     found = [
         (f"{saved.name} {record.policy.name}", (saved.body, record))
-        for saved in scalables.every(call.tx)
+        for saved in scalables.list_all(call.tx)
         for record in saved.body.policies
         if is_requested(params, target_key(saved.body))
         and _policy_type(record) is not None

@@ -5,7 +5,7 @@ from tidegate.domain.scaling import NotScaledReason
 from tidegate.service import activities, scalables
 from tidegate.service import tags as labels
 from tidegate.service.record_kinds import SCALABLE
-from tidegate.service.scalables import Bounds, Key
+from tidegate.service.scalables import BoundsUpdate, ScalableKey
 from tidegate.service.scaling_records import ActivityRecord, Scalable
 from tidegate.wire.errors import NamedError
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
@@ -20,7 +20,7 @@ _ROLE = (
 
 def register_scalable_target(call: TxCall, params: Params) -> Params:
     held = params.get("SuspendedState", {})
-    bounds = Bounds(
+    bounds = BoundsUpdate(
         params.get("MinCapacity"),
         params.get("MaxCapacity"),
         held.get("DynamicScalingInSuspended"),
@@ -39,16 +39,16 @@ def deregister_scalable_target(call: TxCall, params: Params) -> None:
 def describe_scalable_targets(call: TxCall, params: Params) -> Params:
     found = [
         (saved.name, saved.body)
-        for saved in scalables.every(call.tx)
+        for saved in scalables.list_all(call.tx)
         if is_requested(params, target_key(saved.body), params.get("ResourceIds"))
     ]
     shown, token = take_page(found, params, PAGE_SIZE)
     return {"ScalableTargets": [_render_target(call, one) for one in shown], "NextToken": token}
 
 
-def target_key(scalable: Scalable) -> Key:
+def target_key(scalable: Scalable) -> ScalableKey:
     target = scalable.target
-    return Key(target.endpoint, target.variant, target.dimension)
+    return ScalableKey(target.endpoint, target.variant, target.dimension)
 
 
 def _render_target(call: TxCall, scalable: Scalable) -> Params:
@@ -77,7 +77,7 @@ def describe_scaling_activities(call: TxCall, params: Params) -> Params:
     found = [
         (f"{record.activity.started.timestamp():017.6f} {record.name}", record)
         for record in activities.find(call.tx, prefix)
-        if is_requested(params, Key(record.endpoint, record.variant, record.dimension))
+        if is_requested(params, ScalableKey(record.endpoint, record.variant, record.dimension))
         and (everything or not record.activity.not_scaled)
     ]
     shown, token = take_page(
@@ -90,7 +90,7 @@ def _render_activity(record: ActivityRecord) -> Params:
     activity = record.activity
     return {
         "ActivityId": activity.id,
-        **render_key(Key(record.endpoint, record.variant, record.dimension)),
+        **render_key(ScalableKey(record.endpoint, record.variant, record.dimension)),
         "Description": activity.description,
         "Cause": activity.cause,
         "StartTime": activity.started,
@@ -113,8 +113,8 @@ def _render_reason(reason: NotScaledReason) -> Params:
 
 def tag_resource(call: TxCall, params: Params) -> None:
     name, tags = _find_tagged(call, params), params["Tags"]
-    if len(labels.read(call.tx, SCALABLE, name) | tags) > labels.MOST:
-        raise NamedError("TooManyTagsException", f"a scalable target has at most {labels.MOST} tags")
+    if len(labels.read(call.tx, SCALABLE, name) | tags) > labels.MAX_TAGS:
+        raise NamedError("TooManyTagsException", f"a scalable target has at most {labels.MAX_TAGS} tags")
     labels.add(call.tx, SCALABLE, name, tags, call.now)
 
 
@@ -128,7 +128,7 @@ def list_tags_for_resource(call: TxCall, params: Params) -> Params:
 
 def _find_tagged(call: TxCall, params: Params) -> str:
     arn: str = params["ResourceARN"]
-    saved = scalables.by_id(call.tx, arn.rpartition("/")[2])
+    saved = scalables.find_by_id(call.tx, arn.rpartition("/")[2])
     if saved is None or arn != target_arn(call, saved.body.id):
         raise NamedError("ResourceNotFoundException", f"there is no scalable target {arn}")
     return saved.name

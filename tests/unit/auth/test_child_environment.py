@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.auth.child_environment import AWS_SECRETS, bare, names_secret, without_secrets
+from tidegate.auth.child_environment import AWS_SECRETS, is_secret_name, minimal_environment, remove_secrets
 
 
 @pytest.mark.parametrize(
@@ -16,8 +16,8 @@ from tidegate.auth.child_environment import AWS_SECRETS, bare, names_secret, wit
     ],
 )
 def test_names_of_secrets(name: str) -> None:
-    assert names_secret(name)
-    assert without_secrets({name: "a-value", "PATH": "/bin"}) == {"PATH": "/bin"}
+    assert is_secret_name(name)
+    assert remove_secrets({name: "a-value", "PATH": "/bin"}) == {"PATH": "/bin"}
 
 
 @pytest.mark.parametrize(
@@ -36,12 +36,12 @@ def test_names_of_secrets(name: str) -> None:
     ],
 )
 def test_names_of_what_is_none(name: str) -> None:
-    assert without_secrets({name: "a-value"}) == {name: "a-value"}
+    assert remove_secrets({name: "a-value"}) == {name: "a-value"}
 
 
 def test_a_url_with_a_password_is_a_secret_under_any_name_but_a_proxy_s() -> None:
     url = "postgresql+psycopg://user:pass@db/x"
-    assert without_secrets(
+    assert remove_secrets(
         {"REPORTS": url, "HTTPS_PROXY": url, "https_proxy": url, "PLAIN": "http://host:80/a@b"}
     ) == {
         "HTTPS_PROXY": url,
@@ -59,7 +59,7 @@ secrets = st.text(
 def test_no_value_that_is_passed_on_holds_a_secret_of_the_server(
     access: str, password: str, before: str, after: str
 ) -> None:
-    given_on = without_secrets(
+    given_on = remove_secrets(
         {
             "TIDEGATE_ACCESS_KEYS": f"AKID:{access},AKIDOTHER:{access}2",
             "TIDEGATE_DATABASE_URL": f"postgresql://tidegate:{password}@db/x",
@@ -78,8 +78,8 @@ def test_the_id_of_a_key_and_the_way_to_programs_stay() -> None:
         "PATH": "/usr/bin",
         "WHO": "AKID",
     }
-    assert without_secrets(given_on) == {"PATH": "/usr/bin", "WHO": "AKID"}
+    assert remove_secrets(given_on) == {"PATH": "/usr/bin", "WHO": "AKID"}
 
 
 def test_a_program_that_needs_nothing_gets_a_few_general_variables() -> None:
-    assert bare({"PATH": "/bin", "ANYTHING": "x", "LANG": "C"}) == {"PATH": "/bin", "LANG": "C"}
+    assert minimal_environment({"PATH": "/bin", "ANYTHING": "x", "LANG": "C"}) == {"PATH": "/bin", "LANG": "C"}

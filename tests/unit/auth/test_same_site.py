@@ -2,10 +2,10 @@
 
 import pytest
 
-from tidegate.auth.same_site import FOREIGN_HOST, FOREIGN_PAGE, compiled, own_hosts, refusal
+from tidegate.auth.same_site import FOREIGN_HOST, FOREIGN_PAGE, compile_pattern, own_host_pattern, refusal_reason
 from tidegate.domain.errors import StartupError
 
-OWN = compiled(own_hosts("127.0.0.1", ("Models.internal", "fd00::1", "[fd00::2]", "10.0.0.1")))
+OWN = compile_pattern(own_host_pattern("127.0.0.1", ("Models.internal", "fd00::1", "[fd00::2]", "10.0.0.1")))
 OURS = (
     *("127.0.0.1", "127.0.0.1:8471", "127.0.0.2:1", "127.255.255.254", "localhost", "LOCALHOST:65535", "[::1]"),
     *(
@@ -51,20 +51,20 @@ FOREIGN = (
 
 @pytest.mark.parametrize("host", OURS)
 def test_names_of_this_server(host: str) -> None:
-    assert refusal(OWN, [host], [], []) is None
-    assert refusal(OWN, [host], [f"http://{host}"], ["same-origin"]) is None
-    assert refusal(OWN, [host], [f"https://{host}"], ["none"]) is None
+    assert refusal_reason(OWN, [host], [], []) is None
+    assert refusal_reason(OWN, [host], [f"http://{host}"], ["same-origin"]) is None
+    assert refusal_reason(OWN, [host], [f"https://{host}"], ["none"]) is None
 
 
 @pytest.mark.parametrize("host", FOREIGN)
 def test_names_of_another_server(host: str) -> None:
-    assert refusal(OWN, [host], [], []) == FOREIGN_HOST
-    assert refusal(OWN, [host], [f"http://{host}"], ["same-origin"]) == FOREIGN_HOST
+    assert refusal_reason(OWN, [host], [], []) == FOREIGN_HOST
+    assert refusal_reason(OWN, [host], [f"http://{host}"], ["same-origin"]) == FOREIGN_HOST
 
 
 @pytest.mark.parametrize("hosts", [[], ["localhost", "localhost"], ["localhost", "evil.example"]])
 def test_a_host_is_given_once(hosts: list[str]) -> None:
-    assert refusal(OWN, hosts, [], []) == FOREIGN_HOST
+    assert refusal_reason(OWN, hosts, [], []) == FOREIGN_HOST
 
 
 @pytest.mark.parametrize(
@@ -90,10 +90,10 @@ def test_a_host_is_given_once(hosts: list[str]) -> None:
     ],
 )
 def test_a_page_of_another_site(origins: list[str], sites: list[str]) -> None:
-    assert refusal(OWN, ["127.0.0.1:8471"], origins, sites) == FOREIGN_PAGE
+    assert refusal_reason(OWN, ["127.0.0.1:8471"], origins, sites) == FOREIGN_PAGE
 
 
 @pytest.mark.parametrize("name", ["http://x", "x:80", "x/y", "", "a b", "a*", "[", "x.", "-x", "a$", "a'b"])
 def test_a_name_that_is_none_ends_the_start(name: str) -> None:
     with pytest.raises(StartupError, match="TIDEGATE_ALLOWED_HOSTS"):
-        own_hosts("127.0.0.1", (name,))
+        own_host_pattern("127.0.0.1", (name,))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.request_targets import AMBIGUOUS, canonical_paths, encoded_queries, paths, raw_queries
 from tidegate.auth.request_target import is_canonical
-from tidegate.auth.sigv4 import ISO_BASIC, Identity, RequestParts, verify
+from tidegate.auth.sigv4 import ISO_BASIC, RequestParts, SignerIdentity, verify
 from tidegate.domain.errors import (
     AuthError,
     IncompleteSignature,
@@ -72,7 +72,7 @@ def presigned(
     return parts(request)
 
 
-def check(request: RequestParts, now: datetime | None = None, skew: int = 300) -> Identity:
+def check(request: RequestParts, now: datetime | None = None, skew: int = 300) -> SignerIdentity:
     return verify(request, KEYS, now=now or get_current_datetime(), skew=skew, services={"sagemaker"})
 
 

@@ -22,8 +22,16 @@ from tidegate.batch.object_io import Places
 from tidegate.batch.retry_wait import Waits
 from tidegate.batch.runner import Run
 from tidegate.domain.errors import Transient
-from tidegate.domain.registry import Container, Model
-from tidegate.domain.transform import BadRows, Pace, Progress, Sink, Source, Split, TransformJob
+from tidegate.domain.registry import ContainerDefinition, Model
+from tidegate.domain.transform import (
+    BadRows,
+    RequestLimits,
+    SplitType,
+    TransformInput,
+    TransformJob,
+    TransformOutput,
+    TransformProgress,
+)
 from tidegate.host.preallocated import PreallocatedFiles
 from tidegate.transform.incidents import PATIENCE
 from tidegate.transform.splitting import Batch
@@ -96,11 +104,11 @@ class Scene:
     def run(self, resumed: int = 0, **pace: Any) -> Result:
         job = TransformJob(
             "j",
-            Model("m", (Container("i"),), NOW),
-            Source(f"{self.source.as_uri()}/", content_type="text/csv", split=Split.LINE),
-            Sink(self.sink.as_uri(), by_line=True),
+            Model("m", (ContainerDefinition("i"),), NOW),
+            TransformInput(f"{self.source.as_uri()}/", content_type="text/csv", split=SplitType.LINE),
+            TransformOutput(self.sink.as_uri(), by_line=True),
             NOW,
-            pace=Pace(single=True, **pace),
+            pace=RequestLimits(single=True, **pace),
             resumed=resumed,
             **self.more,
         )
@@ -262,11 +270,13 @@ def test_a_full_disk_below_the_job_is_waited_for_and_named(scene: Scene, tmp_pat
         scene.folder.mkdir()
         PreallocatedFiles(scene.folder).write("progress.json", b"{}")
         disk.fill()
-        shown: list[Progress] = []
+        shown: list[TransformProgress] = []
 
         def look() -> None:
             scene._run._show_once(scene._run.progress())
-            shown.append(msgspec.json.decode((scene.folder / "progress.json").read_bytes(), type=Progress))
+            shown.append(
+                msgspec.json.decode((scene.folder / "progress.json").read_bytes(), type=TransformProgress)
+            )
 
         scene.happens[60] = look
         scene.happens[120] = disk.free

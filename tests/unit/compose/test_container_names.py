@@ -9,7 +9,7 @@ import pytest
 from tidegate.compose.containers import containers, serving
 from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import FleetId, FleetSpec, VariantSpec
-from tidegate.domain.registry import Container, Model
+from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.rollout import Version
 from tidegate.host.installation import Installation
 from tidegate.rollout.digest import digest
@@ -20,8 +20,8 @@ from tidegate.settings import Settings
 from tidegate.targets.local.paths import Folders
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
-SCALER = Container("tidegate/sklearn", "file:///m/scaler.skops", hostname="scaler")
-TREES = Container("tidegate/xgboost", "file:///m/model.ubj")
+SCALER = ContainerDefinition("tidegate/sklearn", "file:///m/scaler.skops", hostname="scaler")
+TREES = ContainerDefinition("tidegate/xgboost", "file:///m/model.ubj")
 PIPELINE = Model("salary", (SCALER, TREES), NOW, single=False)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from tidegate.compose.containers import check_container, trusted
 from tidegate.domain.errors import Invalid, StartupError
-from tidegate.domain.registry import Container
+from tidegate.domain.registry import ContainerDefinition
 from tidegate.serving.contract.images import ImageTable, RuntimeKind
 from tidegate.settings import Settings
 
@@ -13,7 +13,7 @@ CODE = Settings.from_environment({"TIDEGATE_TRUST": "code"})
 
 
 def test_a_pickle_is_read_only_where_model_and_server_say_so() -> None:
-    wish = Container("tidegate/sklearn", environment=PICKLE)
+    wish = ContainerDefinition("tidegate/sklearn", environment=PICKLE)
     with pytest.raises(Invalid, match="start the server with TIDEGATE_TRUST=code,pickle"):
         check_container(wish, ImageTable(), CODE)
     allowed = Settings.from_environment({"TIDEGATE_TRUST": "pickle"})
@@ -29,8 +29,8 @@ def test_a_pickle_is_read_only_where_model_and_server_say_so() -> None:
 @pytest.mark.parametrize("image", ["tidegate/script", "tidegate/python:1"])
 def test_code_runs_only_where_the_server_says_so(image: str) -> None:
     with pytest.raises(Invalid, match=f"{image}.*start it with TIDEGATE_TRUST=code$"):
-        check_container(Container(image), ImageTable(), Settings())
-    check_container(Container(image), ImageTable(), CODE)
+        check_container(ContainerDefinition(image), ImageTable(), Settings())
+    check_container(ContainerDefinition(image), ImageTable(), CODE)
 
 
 def test_a_worker_is_told_what_the_server_allows() -> None:
@@ -48,7 +48,9 @@ def test_a_worker_is_told_what_the_server_allows() -> None:
 def test_a_word_of_trust_that_is_not_known_is_refused() -> None:
     with pytest.raises(Invalid, match="not 'everything'"):
         check_container(
-            Container("tidegate/xgboost", environment={"TIDEGATE_TRUST": "everything"}), ImageTable(), CODE
+            ContainerDefinition("tidegate/xgboost", environment={"TIDEGATE_TRUST": "everything"}),
+            ImageTable(),
+            CODE,
         )
     with pytest.raises(StartupError, match="pickle, code"):
         Settings.from_environment({"TIDEGATE_TRUST": "code,everything"})
@@ -57,4 +59,4 @@ def test_a_word_of_trust_that_is_not_known_is_refused() -> None:
 @pytest.mark.parametrize("name", ["LD_PRELOAD", "PATH", "PYTHONPATH", "TIDEGATE_ACCESS_KEYS"])
 def test_a_variable_that_changes_what_runs_is_refused(name: str) -> None:
     with pytest.raises(Invalid, match=name):
-        check_container(Container("tidegate/xgboost", environment={name: "x"}), ImageTable(), Settings())
+        check_container(ContainerDefinition("tidegate/xgboost", environment={name: "x"}), ImageTable(), Settings())

@@ -4,7 +4,7 @@ import pytest
 
 from tidegate.compose.containers import carried, check_container, trusted
 from tidegate.domain.errors import Invalid, StartupError
-from tidegate.domain.registry import Container
+from tidegate.domain.registry import ContainerDefinition
 from tidegate.serving.contract.images import ImageTable, RuntimeKind, parse_table, resolve
 from tidegate.settings import Settings
 
@@ -33,7 +33,7 @@ SCRIPT = {"SAGEMAKER_PROGRAM": "inference.py"}
 
 def words(image: str, url: str | None, **environment: str) -> frozenset[str]:
     kind = resolve(image, TABLE).kind if not image.startswith("trusted/") else RuntimeKind.SKLEARN
-    return carried(Container(image, url, environment), kind, TABLE)
+    return carried(ContainerDefinition(image, url, environment), kind, TABLE)
 
 
 @pytest.mark.parametrize(
@@ -82,26 +82,28 @@ def test_a_place_does_not_trust_code_that_the_environment_names(image: str) -> N
 
 def test_what_is_trusted_need_not_ask_and_may_be_made() -> None:
     settings = Settings()
-    model = Container("tidegate/sklearn", "s3://models/approved/m.tar.gz", SCRIPT)
+    model = ContainerDefinition("tidegate/sklearn", "s3://models/approved/m.tar.gz", SCRIPT)
     check_container(model, TABLE, settings)
     found = carried(model, RuntimeKind.SKLEARN, TABLE)
     assert trusted(SCRIPT, RuntimeKind.SKLEARN, settings, found) == {**SCRIPT, "TIDEGATE_TRUST": "code,pickle"}
     asking = {"TIDEGATE_TRUST": "pickle"}
-    check_container(Container("tidegate/sklearn", "s3://models/approved/m", asking), TABLE, settings)
+    check_container(ContainerDefinition("tidegate/sklearn", "s3://models/approved/m", asking), TABLE, settings)
     with pytest.raises(Invalid, match="unpickles nothing"):
-        check_container(Container("tidegate/sklearn", "s3://other/m", asking), TABLE, settings)
+        check_container(ContainerDefinition("tidegate/sklearn", "s3://other/m", asking), TABLE, settings)
 
 
 @pytest.mark.parametrize("image", ["tidegate/sklearn", "tidegate/xgboost", "tidegate/auto", "tidegate/script"])
 def test_a_script_is_refused_when_its_model_is_made(image: str) -> None:
-    model = Container(image, "s3://other/m.tar.gz", SCRIPT)
+    model = ContainerDefinition(image, "s3://other/m.tar.gz", SCRIPT)
     with pytest.raises(
         Invalid, match=r"runs no code that comes with a model; .* start it with TIDEGATE_TRUST=code"
     ):
         check_container(model, ImageTable(), Settings())
     check_container(model, ImageTable(), Settings.from_environment({"TIDEGATE_TRUST": "code"}))
     if image != "tidegate/script":
-        check_container(Container(image, "s3://other/m", {"SAGEMAKER_PROGRAM": ""}), ImageTable(), Settings())
+        check_container(
+            ContainerDefinition(image, "s3://other/m", {"SAGEMAKER_PROGRAM": ""}), ImageTable(), Settings()
+        )
 
 
 def test_nothing_is_trusted_unless_it_is_said() -> None:

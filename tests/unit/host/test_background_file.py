@@ -44,14 +44,14 @@ def test_a_disk_that_fails_raises_nothing_and_is_tried_again(tmp_path: Path) -> 
 
 
 def test_a_disk_that_hangs_holds_up_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    leave, original, calls = threading.Event(), atomic_write.write_whole, []
+    leave, original, calls = threading.Event(), atomic_write.write_atomically, []
 
     def hang(path: Path, data: bytes, **options: bool) -> None:
         calls.append(data)
         leave.wait(60)
         original(path, data, durable=False)
 
-    monkeypatch.setattr(atomic_write, "write_whole", hang)
+    monkeypatch.setattr(atomic_write, "write_atomically", hang)
 
     async def test() -> None:
         file = BackgroundFile(tmp_path / "file")

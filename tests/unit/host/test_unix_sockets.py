@@ -13,7 +13,7 @@ import pytest
 
 from tidegate.host import unix_sockets
 from tidegate.host.state_folder import StateFolder
-from tidegate.host.unix_sockets import Presence, can_hold_sockets, keep, refuses
+from tidegate.host.unix_sockets import WatchedSockets, can_hold_sockets, has_no_listener, keep_bound
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_a_folder_of_somebody_elses_is_not_used(short: Path) -> None:
 
 
 def test_who_listens_may_make_its_socket_anew(short: Path) -> None:
-    path, presence = short / "s", Presence()
+    path, presence = short / "s", WatchedSockets()
     first = socket.socket(socket.AF_UNIX)
     first.bind(str(path))
     first.listen()
@@ -94,7 +94,7 @@ def test_who_listens_may_make_its_socket_anew(short: Path) -> None:
         assert presence.lost() == [path], "nobody listens yet"
         second.listen()
         assert presence.lost() == []
-    assert refuses(path)
+    assert has_no_listener(path)
     first.close()
 
 
@@ -111,7 +111,7 @@ def test_a_socket_that_is_gone_is_made_anew(short: Path, what: str, monkeypatch:
             made.append(await asyncio.start_unix_server(lambda reader, writer: writer.close(), str(path)))
 
         await listen()
-        keeping = asyncio.create_task(keep(path, listen))
+        keeping = asyncio.create_task(keep_bound(path, listen))
         if what == "the folder":
             shutil.rmtree(path.parent)
         else:
@@ -119,7 +119,7 @@ def test_a_socket_that_is_gone_is_made_anew(short: Path, what: str, monkeypatch:
         if what.startswith("another"):
             path.touch()
         deadline = time.monotonic() + 40
-        while refuses(path):
+        while has_no_listener(path):
             assert time.monotonic() < deadline
             await asyncio.sleep(0.01)
         assert len(made) == 2
@@ -139,7 +139,7 @@ def test_no_socket_is_made_where_others_could_put_theirs(short: Path, monkeypatc
         async def listen() -> None:
             raise AssertionError("it listens")
 
-        keeping = asyncio.create_task(keep(path, listen))
+        keeping = asyncio.create_task(keep_bound(path, listen))
         await asyncio.sleep(0.1)
         keeping.cancel()
         assert not path.exists()

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tidegate.domain.alarm import Alarm, AlarmState, Comparison, MissingData
+from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator, MissingData
 from tidegate.monitoring.alarms import judge
 from tidegate.monitoring.datapoint import Datapoint
 
@@ -25,7 +25,7 @@ def alarm(m: int, missing: MissingData, state: AlarmState) -> Alarm:
         evaluation_periods=3,
         datapoints_to_alarm=m,
         threshold=0.5,
-        comparison=Comparison.GREATER,
+        comparison=ComparisonOperator.GREATER,
         configured_at=NOW,
         missing=missing,
         state=state,
@@ -78,13 +78,13 @@ def test_how_many_missing_points_are_filled(row: str, filled: int) -> None:
 @pytest.mark.parametrize(
     ("comparison", "breaching"),
     [
-        (Comparison.GREATER, [False, False, True]),
-        (Comparison.GREATER_OR_EQUAL, [False, True, True]),
-        (Comparison.LESS, [True, False, False]),
-        (Comparison.LESS_OR_EQUAL, [True, True, False]),
+        (ComparisonOperator.GREATER, [False, False, True]),
+        (ComparisonOperator.GREATER_OR_EQUAL, [False, True, True]),
+        (ComparisonOperator.LESS, [True, False, False]),
+        (ComparisonOperator.LESS_OR_EQUAL, [True, True, False]),
     ],
 )
-def test_comparison_at_the_threshold(comparison: Comparison, breaching: list[bool]) -> None:
+def test_comparison_at_the_threshold(comparison: ComparisonOperator, breaching: list[bool]) -> None:
     one = replace(alarm(1, MissingData.MISSING, AlarmState.OK), evaluation_periods=1, comparison=comparison)
     states = [judge(one, [Datapoint(0, value)]).state for value in (0.25, 0.5, 0.75)]
     assert states == [AlarmState.ALARM if b else AlarmState.OK for b in breaching]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tidegate.domain.alarm import Alarm, AlarmState, Comparison, MissingData
+from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator, MissingData
 from tidegate.monitoring.alarms import evaluate, next_evaluation, windows
 from tidegate.monitoring.datapoint import Datapoint
 
@@ -23,7 +23,7 @@ ALARM = Alarm(
     evaluation_periods=1,
     datapoints_to_alarm=1,
     threshold=1.0,
-    comparison=Comparison.GREATER,
+    comparison=ComparisonOperator.GREATER,
     configured_at=NOON - timedelta(days=1),
 )
 

@@ -10,17 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.proxy.test_config import OPTIONS, canary, models, queued
-from tidegate.domain.admission import USUAL, Admission, Quotas, Rate
+from tidegate.domain.admission import DEFAULT_ADMISSION, Admission, Quotas, TokenBucket
 from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import FleetId, RoutingStrategy
-from tidegate.domain.traffic import Route, RouteTable, table
+from tidegate.domain.traffic import Route, RouteTable, build_route_table
 from tidegate.proxy import adoption, config
 from tidegate.proxy.runtime import ProxySnapshot, ServerStatus
 from tidegate.proxy.state import UNKNOWN_PATH, ProxyState
 
 SIZES = {"r": 3, "m": 2}
 WAYS = {"e": RoutingStrategy.RANDOM, "m": RoutingStrategy.BY_MODEL, "q": RoutingStrategy.QUEUED}
-ADMISSIONS = [USUAL, Admission(5, 2.5), Admission(quotas=Quotas(Rate(1, 1), "x-tenant"))]
+ADMISSIONS = [DEFAULT_ADMISSION, Admission(5, 2.5), Admission(quotas=Quotas(TokenBucket(1, 1), "x-tenant"))]
 
 Step = tuple[str, str, int, frozenset[str], int]
 STEPS = st.lists(
@@ -48,7 +48,7 @@ def run(state: ProxyState, steps: Sequence[Step], fence: int = 0) -> ProxyState:
             there = sorted(one.generation for one in state.slots if one.endpoint == endpoint)[:2]
             shares = [share, 10_000 - share] if len(there) == 2 else [10_000]
             sides = [(one, part, {"blue": 1.0}) for one, part in zip(there, shares, strict=False)]
-            state = state.with_table(table(endpoint, fence + number, sides))
+            state = state.with_table(build_route_table(endpoint, fence + number, sides))
     return state
 
 
@@ -68,7 +68,7 @@ def show(state: ProxyState) -> ProxySnapshot:
 
 
 def by_name(state: ProxyState) -> dict[str, RouteTable]:
-    return {table.endpoint: table for table in state.tables}
+    return {build_route_table.endpoint: build_route_table for build_route_table in state.tables}
 
 
 @given(STEPS)

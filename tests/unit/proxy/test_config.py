@@ -8,7 +8,7 @@ import pytest
 
 from tidegate.domain.errors import StartupError
 from tidegate.domain.fleet import FleetId, RoutingStrategy
-from tidegate.domain.traffic import table
+from tidegate.domain.traffic import build_route_table
 from tidegate.proxy.cold_start_hold import SCRIPT
 from tidegate.proxy.config import render
 from tidegate.proxy.options import Options
@@ -41,7 +41,7 @@ def canary() -> ProxyState:
     state = state.with_servers(BLUE, RoutingStrategy.RANDOM, {"r-1": "/tmp/t/r-1.sock", "r-2": "/tmp/t/r-2.sock"})
     least = RoutingStrategy.LEAST_OUTSTANDING_REQUESTS
     state = state.with_servers(GREEN, least, {"r-3": "/tmp/t/r-3.sock"})
-    return state.with_table(table("fraud", 12, [(1, 9_000, {"blue": 1.0}), (2, 1_000, {"blue": 1.0})]))
+    return state.with_table(build_route_table("fraud", 12, [(1, 9_000, {"blue": 1.0}), (2, 1_000, {"blue": 1.0})]))
 
 
 def models() -> ProxyState:
@@ -49,14 +49,14 @@ def models() -> ProxyState:
     by_model = RoutingStrategy.BY_MODEL
     state = ProxyState({"m": 1}).with_servers(BLUE, by_model, {"r-1": "/tmp/t/r-1.sock", "r-2": "/tmp/t/r-2.sock"})
     state = state.with_servers(BLUE, by_model, {"r-2": "/tmp/t/r-2.sock", "r-3": "/tmp/t/r-3.sock"})
-    return state.with_table(table("fraud", 3, [(1, 10_000, {"blue": 1.0})]))
+    return state.with_table(build_route_table("fraud", 3, [(1, 10_000, {"blue": 1.0})]))
 
 
 def queued() -> ProxyState:
     """An asynchronous endpoint of two instances."""
     servers = {"r-1": "/tmp/t/r-1.sock", "r-2": "/tmp/t/r-2.sock"}
     state = ProxyState({"q": 2}).with_servers(BLUE, RoutingStrategy.QUEUED, servers)
-    return state.with_table(table("fraud", 3, [(1, 10_000, {"blue": 1.0})]))
+    return state.with_table(build_route_table("fraud", 3, [(1, 10_000, {"blue": 1.0})]))
 
 
 def on_demand() -> ProxyState:

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.domain.errors import Refused
+from tidegate.domain.errors import TargetRefused
 from tidegate.domain.fleet import FleetId
-from tidegate.domain.traffic import WHOLE, Route, RouteTable, split, table
+from tidegate.domain.traffic import WHOLE, Route, RouteTable, build_route_table, split
 from tidegate.proxy.routes import encode_routes, parse_routes, route_entries, route_key
 
 FLEETS = [FleetId("fraud", 1 + number // 10, f"v{number % 10}") for number in range(20)]
@@ -14,7 +14,7 @@ SLOTS = {fleet: f"r{number}" for number, fleet in enumerate(FLEETS)}
 
 
 def test_a_lone_fleet_has_the_shortest_value() -> None:
-    found = route_entries(table("fraud", 12, [(1, WHOLE, {"v0": 1.0})]), SLOTS)
+    found = route_entries(build_route_table("fraud", 12, [(1, WHOLE, {"v0": 1.0})]), SLOTS)
     assert found == {
         "v0/endpoints/fraud/invocations": "fraud|12|r0",
         "/endpoints/fraud/invocations": "fraud|12|r0",
@@ -22,7 +22,9 @@ def test_a_lone_fleet_has_the_shortest_value() -> None:
 
 
 def test_bounds_stand_between_the_slots_and_the_endpoint_comes_last() -> None:
-    found = route_entries(table("fraud", 3, [(1, 7_500, {"v0": 2.0, "v1": 1.0}), (2, 2_500, {"v0": 1.0})]), SLOTS)
+    found = route_entries(
+        build_route_table("fraud", 3, [(1, 7_500, {"v0": 2.0, "v1": 1.0}), (2, 2_500, {"v0": 1.0})]), SLOTS
+    )
     assert list(found.items()) == [
         ("v0/endpoints/fraud/invocations", "fraud|3|r0|7500|r10"),
         ("v1/endpoints/fraud/invocations", "fraud|3|r1"),
@@ -45,22 +47,22 @@ def test_routes_round_trip(weights: list[int], fence: int) -> None:
 @pytest.mark.parametrize("shares", [[5_000], [5_000, 6_000], [10_000, 10_000]])
 def test_shares_must_make_a_whole(shares: list[int]) -> None:
     routes = tuple(Route(fleet, share) for fleet, share in zip(FLEETS, shares, strict=False))
-    with pytest.raises(Refused, match="sum to 10000"):
+    with pytest.raises(TargetRefused, match="sum to 10000"):
         encode_routes(RouteTable("fraud", 1, routes), routes, SLOTS)
 
 
 def test_more_than_twenty_routes_are_refused() -> None:
     routes = tuple(Route(FLEETS[0], 400 if number else 1_600) for number in range(22))
-    with pytest.raises(Refused, match="at most 20"):
+    with pytest.raises(TargetRefused, match="at most 20"):
         encode_routes(RouteTable("fraud", 1, routes), routes, SLOTS)
 
 
 @pytest.mark.parametrize("name", ["", "-a", "a b", "a/b", "a|b", "a\n", "ä", "a;b", "x" * 64])
 def test_names_that_could_break_out_are_refused(name: str) -> None:
-    with pytest.raises(Refused, match="cannot be routed"):
+    with pytest.raises(TargetRefused, match="cannot be routed"):
         route_key(name)
     if name:
-        with pytest.raises(Refused, match="cannot be routed"):
+        with pytest.raises(TargetRefused, match="cannot be routed"):
             route_key("fraud", name)
 
 

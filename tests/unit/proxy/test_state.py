@@ -3,7 +3,7 @@
 import msgspec
 
 from tidegate.domain.fleet import FleetId, RoutingStrategy
-from tidegate.domain.traffic import RouteTable, table
+from tidegate.domain.traffic import RouteTable, build_route_table
 from tidegate.proxy.state import ProxyState, Seat
 
 RANDOM, LEAST = RoutingStrategy.RANDOM, RoutingStrategy.LEAST_OUTSTANDING_REQUESTS
@@ -39,13 +39,15 @@ def test_dropping_what_is_not_there_changes_nothing() -> None:
 
 
 def test_an_endpoint_has_one_table_and_an_empty_one_takes_it_out() -> None:
-    first = table("fraud", 1, [(1, 10_000, {"blue": 1.0})])
-    second = table("fraud", 2, [(2, 10_000, {"blue": 1.0})])
+    first = build_route_table("fraud", 1, [(1, 10_000, {"blue": 1.0})])
+    second = build_route_table("fraud", 2, [(2, 10_000, {"blue": 1.0})])
     state = EMPTY.with_table(first).with_table(second)
     assert state.tables == (second,)
     assert state.with_table(RouteTable("fraud", 3)) == EMPTY
 
 
 def test_state_round_trips_through_the_file() -> None:
-    state = EMPTY.with_servers(A, RANDOM, {"a": "/a"}).with_table(table("fraud", 1, [(1, 10_000, {"blue": 1.0})]))
+    state = EMPTY.with_servers(A, RANDOM, {"a": "/a"}).with_table(
+        build_route_table("fraud", 1, [(1, 10_000, {"blue": 1.0})])
+    )
     assert msgspec.json.decode(msgspec.json.encode(state), type=ProxyState) == state

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from tidegate.domain.alarm import Alarm, AlarmState, Comparison
+from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator
 from tidegate.domain.metric import MetricId, Query, Sample
 from tidegate.monitoring import sketch
 from tidegate.ports.store import Tx
@@ -32,7 +32,7 @@ ERRORS = Alarm(
     evaluation_periods=1,
     datapoints_to_alarm=1,
     threshold=0.05,
-    comparison=Comparison.GREATER,
+    comparison=ComparisonOperator.GREATER,
     configured_at=NOON,
 )
 

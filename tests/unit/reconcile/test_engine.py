@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.domain.endpoint import Endpoint, Wanted
-from tidegate.domain.errors import Refused, TidegateError
+from tidegate.domain.endpoint import Endpoint, VersionRequest
+from tidegate.domain.errors import TargetRefused, TidegateError
 from tidegate.domain.fleet import FleetId, FleetSpec
-from tidegate.domain.observation import FleetSeen, Observation
+from tidegate.domain.observation import FleetStatus, Observation
 from tidegate.domain.rollout import DeploymentConfig
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.store import Kind
@@ -42,7 +42,7 @@ class StandInTarget:
 
     async def observe(self, endpoint: str) -> Look:
         self.looks += 1
-        mine = {id: FleetSeen(id, n, n) for id, n in self.fleets.items() if id.endpoint == endpoint}
+        mine = {id: FleetStatus(id, n, n) for id, n in self.fleets.items() if id.endpoint == endpoint}
         return Look(mine, self.tables.get(endpoint, RouteTable(endpoint, 0)))
 
     async def ensure_fleet(self, fleet: FleetSpec, fence: int) -> None:
@@ -75,7 +75,7 @@ class Case:
 
     async def create(self, name: str = "fraud") -> None:
         endpoint = Endpoint(name, NOON, NOON)
-        wanted = Wanted(version("v1", {"a": 1}), DeploymentConfig(), NOON)
+        wanted = VersionRequest(version("v1", {"a": 1}), DeploymentConfig(), NOON)
         begun = commands.begin(endpoint, wanted, rollout_id="r", can=self.target.can, now=NOON)
         await self.store.run(lambda tx: tx.put(ENDPOINT, name, begun, expect=0, now=NOON))
 
@@ -146,7 +146,7 @@ def test_nothing_is_taken_up_after_the_stop(tmp_path: Path) -> None:
 def test_an_endpoint_that_is_gone_leaves_nothing_to_the_next_of_its_name(tmp_path: Path) -> None:
     async def story(case: Case) -> None:
         await case.create()
-        case.target.trouble = Refused("no such machine")
+        case.target.trouble = TargetRefused("no such machine")
         await case.ticks(2)
         assert isinstance(case.engine.observed["fraud"], Observation)
         await case.delete()
@@ -168,7 +168,7 @@ def test_what_is_taken_after_all_is_no_failure_any_more(tmp_path: Path) -> None:
         await case.ticks(6)
         fleet = next(iter(case.target.fleets))
         case.target.fleets.clear()
-        case.target.trouble = Refused("no such machine")
+        case.target.trouble = TargetRefused("no such machine")
         await case.ticks(2)
         seen = case.engine.observed["fraud"].fleets
         assert seen is not None and seen[fleet].failure == "no such machine"

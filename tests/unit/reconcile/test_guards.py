@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from tidegate.domain.alarm import Alarm, AlarmState, Comparison
+from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator
 from tidegate.domain.errors import Unavailable
 from tidegate.domain.metric import Coverage, MetricId, Sample
 from tidegate.reconcile.guards import BUDGET, Guarded, Guards
@@ -18,7 +18,7 @@ AT = int(NOON.timestamp())
 
 def guard(name: str = "errors", endpoint: str = "fraud", periods: int = 1, period: int = 1) -> Alarm:
     dimensions = {"EndpointName": endpoint}
-    return Alarm(name, "N", "M", dimensions, "Sum", period, periods, 1, 0.5, Comparison.GREATER, NOON)
+    return Alarm(name, "N", "M", dimensions, "Sum", period, periods, 1, 0.5, ComparisonOperator.GREATER, NOON)
 
 
 def covered(through: int = AT, since: int = AT - 100) -> Coverage:

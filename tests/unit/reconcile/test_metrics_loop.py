@@ -9,10 +9,10 @@ from typing import TypeVar
 
 import pytest
 
-from tidegate.domain.alarm import Alarm, AlarmState, Comparison
+from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator
 from tidegate.domain.errors import Unavailable
 from tidegate.domain.fleet import FleetId
-from tidegate.domain.metric import SAGEMAKER, Collected, Coverage, FleetSecond, Sample
+from tidegate.domain.metric import SAGEMAKER, CollectionRound, Coverage, FleetSecond, Sample
 from tidegate.ports.store import Kind, Tx
 from tidegate.reconcile.alarms import evaluate_due, is_due
 from tidegate.reconcile.guards import Guarded, Guards
@@ -26,7 +26,7 @@ from tidegate.testing.memory_store import MemoryStore
 R = TypeVar("R")
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-ALARM_OF_1 = Alarm("errors", "N", "M", {}, "Sum", 1, 1, 1, 0.5, Comparison.GREATER, configured_at=NOON)
+ALARM_OF_1 = Alarm("errors", "N", "M", {}, "Sum", 1, 1, 1, 0.5, ComparisonOperator.GREATER, configured_at=NOON)
 
 
 FLEET = FleetId("fraud", 2, "main")
@@ -65,13 +65,15 @@ class Gone(MemoryStore):
         raise Unavailable("the database is away")
 
 
-async def failing(now: int) -> Collected:
+async def failing(now: int) -> CollectionRound:
     """Three requests in the last second, and all of them failed."""
     second = FleetSecond(FLEET, "v2", now - 1, 1, 3, errors_5xx=3)
-    return Collected([second], {"fraud": Coverage(now - 60, now)})
+    return CollectionRound([second], {"fraud": Coverage(now - 60, now)})
 
 
-def watch_of(collect: Callable[[int], Awaitable[Collected]], metrics: MemoryMetrics, *guarded: Guarded) -> Watch:
+def watch_of(
+    collect: Callable[[int], Awaitable[CollectionRound]], metrics: MemoryMetrics, *guarded: Guarded
+) -> Watch:
     return Watch(Gone(), metrics, Ticking(), collect, lambda name: None, Guards(metrics), lambda: guarded)
 
 
@@ -93,7 +95,7 @@ def test_what_cannot_be_collected_or_published_leaves_guards_unjudged_not_the_lo
     async def story() -> None:
         broken = True
 
-        async def collect(now: int) -> Collected:
+        async def collect(now: int) -> CollectionRound:
             if broken:
                 raise RuntimeError("a fault of the program")
             return await failing(now)

@@ -10,8 +10,13 @@ from typing import Any
 
 import pytest
 
-from tidegate.domain.recommendation import RecommendationJob, RecommendationStatus, Recommended, Step
-from tidegate.domain.registry import Container, Model
+from tidegate.domain.recommendation import (
+    ConfigurationTrial,
+    RecommendationJob,
+    RecommendationStatus,
+    RecommendedInstance,
+)
+from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.ports.recommenders import RecommenderSeen
 from tidegate.ports.store import Store, Tx
 from tidegate.reconcile.recommendations import MOST_STARTS, Recommendations, decided
@@ -20,9 +25,9 @@ from tidegate.service.record_kinds import RECOMMENDATION
 from tidegate.store import open_store
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-MODEL = Model("m", (Container("tidegate/xgboost"),), NOW)
+MODEL = Model("m", (ContainerDefinition("tidegate/xgboost"),), NOW)
 ASLEEP = RecommenderSeen(False)
-FOUND = (Recommended("ml.c5.large", 0.1, 600, 0.01, 50.0, 20.0, {}),)
+FOUND = (RecommendedInstance("ml.c5.large", 0.1, 600, 0.01, 50.0, 20.0, {}),)
 
 
 def job(name: str = "a", seconds: int = 0) -> RecommendationJob:
@@ -159,6 +164,6 @@ def test_what_an_earlier_controller_left_is_cleared_before_anything_starts(tmp_p
 )
 def test_how_a_job_ends(stopping: bool, reason: str, outcome: RecommendationStatus) -> None:
     going = replace(job(), started_at=NOW, stopping=stopping)
-    steps = (Step({}, 1, 10.0, 0.1),)
+    steps = (ConfigurationTrial({}, 1, 10.0, 0.1),)
     after = decided(going, RecommenderSeen(False, steps, reason, FOUND), 1, False, NOW)
     assert (after.status, after.ended_at, after.steps) == (outcome, NOW, steps)

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tidegate.domain.asynchronous import Asynchronous, Backlog
+from tidegate.domain.asynchronous import AsyncConfig, Backlog
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.fleet import FleetId, VariantSpec
 from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
-from tidegate.domain.observation import FleetSeen, Observation
-from tidegate.domain.registry import Container, Model
+from tidegate.domain.observation import FleetStatus, Observation
+from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.rollout import Version
-from tidegate.domain.scaling import ActivityStatus, Dimension, Fast, ScalableTarget
+from tidegate.domain.scaling import ActivityStatus, Dimension, FastPolicy, ScalableTarget
 from tidegate.ports.store import Tx
 from tidegate.reconcile.scaling import Scaling
 from tidegate.service import activities, scalables
@@ -23,10 +23,10 @@ from tidegate.testing.memory_metrics import MemoryMetrics
 from tidegate.testing.memory_store import MemoryStore
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-MODEL = Model("m", (Container("tidegate/xgboost"),), NOON)
+MODEL = Model("m", (ContainerDefinition("tidegate/xgboost"),), NOON)
 FLEET = FleetId("fraud", 1, "main")
 TARGET = ScalableTarget("fraud", "main", Dimension.INSTANCES, 1, 8, NOON)
-FAST = PolicyRecord("f", "arn:f", NOON, fast=Fast("fast", 4.0, scale_in_window=5.0))
+FAST = PolicyRecord("f", "arn:f", NOON, fast=FastPolicy("fast", 4.0, scale_in_window=5.0))
 
 
 def endpoint(count: int = 1, **more: Any) -> Endpoint:
@@ -70,7 +70,7 @@ class House:
     clock: Ticking = field(default_factory=Ticking)
     ids: Counting = field(default_factory=Counting)
     waiting: Backlogs = field(default_factory=Backlogs)
-    seen: FleetSeen | None = None
+    seen: FleetStatus | None = None
     kicked: list[str] = field(default_factory=list)
     loop: Scaling = field(init=False)
 
@@ -103,7 +103,7 @@ class House:
         """One turn, with so many requests in hand; the fleet has what is wanted unless ``ready`` says otherwise."""
         self.clock.at += timedelta(seconds=1)
         count = await self.count()
-        self.seen = FleetSeen(FLEET, count, count if ready is None else ready, in_flight=load, queued=0)
+        self.seen = FleetStatus(FLEET, count, count if ready is None else ready, in_flight=load, queued=0)
         await self.loop.turn()
         await self.store.run(self._in_force)
 
@@ -211,7 +211,7 @@ def test_after_a_start_nothing_is_scaled_in_before_a_whole_window_was_seen() -> 
 
 def test_what_waits_for_an_asynchronous_endpoint_wakes_it() -> None:
     async def story(house: House) -> None:
-        asleep = endpoint(0, asynchronous=Asynchronous("file:///out"))
+        asleep = endpoint(0, asynchronous=AsyncConfig("file:///out"))
         await house.put(Scalable("id", replace(TARGET, minimum=0), (FAST,)), asleep)
         await house.second()
         assert await house.count() == 0
@@ -278,7 +278,7 @@ def test_endpoints_that_are_not_scaled_cost_one_read() -> None:
         await house.store.run(lambda tx: tx.put(ENDPOINT, "fraud", endpoint(), expect=0, now=NOON))
         await house.loop.turn()
         assert house.loop.followed() == frozenset()
-        assert await house.store.run(lambda tx: scalables.every(tx)) == []
+        assert await house.store.run(lambda tx: scalables.list_all(tx)) == []
 
     told(story)
 

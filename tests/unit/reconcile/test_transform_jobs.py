@@ -11,9 +11,16 @@ import pytest
 
 from tidegate.domain.errors import Conflict, NotFound, Transient
 from tidegate.domain.fleet import FleetId, FleetSpec
-from tidegate.domain.observation import FleetSeen
-from tidegate.domain.registry import Container, Model
-from tidegate.domain.transform import JobStatus, Pace, Progress, Sink, Source, TransformJob
+from tidegate.domain.observation import FleetStatus
+from tidegate.domain.registry import ContainerDefinition, Model
+from tidegate.domain.transform import (
+    JobStatus,
+    RequestLimits,
+    TransformInput,
+    TransformJob,
+    TransformOutput,
+    TransformProgress,
+)
 from tidegate.ports.runners import RunnerSeen
 from tidegate.ports.store import Store
 from tidegate.reconcile.transforms import Transforms
@@ -23,7 +30,13 @@ from tidegate.store import open_store
 from tidegate.transform.incidents import PATIENCE
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-JOB = TransformJob("j", Model("m", (Container("i"),), NOW), Source("file:///in/"), Sink("file:///out"), NOW)
+JOB = TransformJob(
+    "j",
+    Model("m", (ContainerDefinition("i"),), NOW),
+    TransformInput("file:///in/"),
+    TransformOutput("file:///out"),
+    NOW,
+)
 
 
 @dataclass
@@ -45,8 +58,8 @@ class Fleets:
     async def delete_fleet(self, fleet: FleetId, fence: int) -> None:
         self.there.discard(fleet)
 
-    def seen(self, fleet: FleetId) -> FleetSeen | None:
-        return FleetSeen(fleet, 1, 0, failure=self.failure or None) if fleet in self.there else None
+    def seen(self, fleet: FleetId) -> FleetStatus | None:
+        return FleetStatus(fleet, 1, 0, failure=self.failure or None) if fleet in self.there else None
 
 
 @dataclass
@@ -54,7 +67,7 @@ class Runners:
     """``kill`` ends the runner from outside."""
 
     alive: bool = False
-    progress: Progress = field(default_factory=Progress)
+    progress: TransformProgress = field(default_factory=TransformProgress)
     result: tuple[int, str] | None = None
     starts: list[datetime] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
@@ -134,7 +147,7 @@ def test_a_runner_that_is_killed_again_and_again_fails_no_job(tmp_path: Path) ->
         assert len(scene.runners.starts) > 20, "it is started again"
         gaps = [late - early for early, late in zip(scene.runners.starts, scene.runners.starts[1:], strict=False)]
         assert gaps == sorted(gaps) and gaps[-1] >= timedelta(seconds=30), "less and less often"
-        scene.runners.progress = Progress(records=5)
+        scene.runners.progress = TransformProgress(records=5)
         await scene.turn(60)
         scene.runners.result, scene.runners.alive = (0, ""), False
         assert (await scene.turn()).status is JobStatus.COMPLETED
@@ -158,7 +171,7 @@ def test_progress_begins_the_count_anew(tmp_path: Path) -> None:
         for records in range(10):
             job = await scene.killed_for(PATIENCE / 2, every=20)
             assert job.outcome is None
-            scene.runners.progress = Progress(records=records + 1, waiting=f"{records}")
+            scene.runners.progress = TransformProgress(records=records + 1, waiting=f"{records}")
         scene.runners.progress = replace(scene.runners.progress, waiting="something else")
         assert (await scene.killed_for(2 * PATIENCE, every=20)).status is JobStatus.FAILED
 
@@ -170,14 +183,14 @@ def test_a_deadline_bounds_the_kills(tmp_path: Path) -> None:
         assert (await scene.killed_for(300)).status is JobStatus.FAILED
         assert scene.clock.at - NOW < timedelta(seconds=90)
 
-    played(tmp_path, play, replace(JOB, pace=Pace(deadline=60)))
+    played(tmp_path, play, replace(JOB, pace=RequestLimits(deadline=60)))
 
 
 @pytest.mark.parametrize("outcome", ["failed", "stopped"])
 def test_a_job_that_ended_early_is_kept_and_goes_on_when_it_is_resumed(tmp_path: Path, outcome: str) -> None:
     async def play(scene: Scene) -> None:
         await scene.turn()
-        scene.runners.progress = Progress(objects=2, objects_done=1, bytes_total=100, bytes_done=50)
+        scene.runners.progress = TransformProgress(objects=2, objects_done=1, bytes_total=100, bytes_done=50)
         if outcome == "failed":
             scene.runners.result, scene.runners.alive = (0, "S3 answered SlowDown"), False
         else:
@@ -192,7 +205,7 @@ def test_a_job_that_ended_early_is_kept_and_goes_on_when_it_is_resumed(tmp_path:
         assert (job.status, job.reason, job.resumed, job.ended_at) == (JobStatus.IN_PROGRESS, "", 1, None)
         assert scene.runners.alive, "the result from before counts for nothing"
         assert job.started_at == NOW + timedelta(seconds=0.25)
-        view = use.view(job, Progress(bytes_total=100, bytes_done=75, waiting="x"), scene.clock.at)
+        view = use.view(job, TransformProgress(bytes_total=100, bytes_done=75, waiting="x"), scene.clock.at)
         assert (view["waiting"], view["resumed"], view["eta"]) == ("x", 1, pytest.approx(100))
         scene.runners.result, scene.runners.alive = (1, ""), False
         assert (await scene.turn()).status is JobStatus.COMPLETED

@@ -9,8 +9,8 @@ from typing import TypeVar
 import pytest
 
 from tests.unit.reconcile.test_engine import StandInTarget, Still
-from tidegate.domain.alarm import Alarm, AlarmState, Comparison
-from tidegate.domain.endpoint import ClockMark, Endpoint, Wanted
+from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator
+from tidegate.domain.endpoint import ClockMark, Endpoint, VersionRequest
 from tidegate.domain.errors import Unavailable
 from tidegate.domain.metric import Coverage, Sample
 from tidegate.domain.rollout import Phase
@@ -29,7 +29,7 @@ from tidegate.testing.samples import canary, percent, version
 R = TypeVar("R")
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
-GUARD = Alarm("alarm", "N", "M", {"EndpointName": "fraud"}, "Sum", 1, 1, 1, 0.5, Comparison.GREATER, NOON)
+GUARD = Alarm("alarm", "N", "M", {"EndpointName": "fraud"}, "Sum", 1, 1, 1, 0.5, ComparisonOperator.GREATER, NOON)
 
 
 class Trouble(MemoryStore):
@@ -78,7 +78,7 @@ class Case:
         await self.store.run(lambda tx: tx.put(ALARM, "alarm", GUARD, expect=0, now=NOON))
         first = Endpoint("fraud", NOON, NOON, generation=1, serving=replace(version("v1", 2), generation=1))
         first = desired_state.route(first, 0)
-        wish = Wanted(version("v2", 2), canary(percent(10), 60, 60), NOON, guards=(GUARD,))
+        wish = VersionRequest(version("v2", 2), canary(percent(10), 60, 60), NOON, guards=(GUARD,))
         begun = commands.begin(first, wish, rollout_id="r", can=self.target.can, now=NOON)
         await self.store.run(lambda tx: tx.put(ENDPOINT, "fraud", begun, expect=0, now=NOON))
         for _ in range(6):

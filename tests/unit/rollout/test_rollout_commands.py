@@ -7,12 +7,12 @@ from datetime import timedelta
 import pytest
 
 from tidegate.advisor.rehearsal.simulation import make_updating_world, simulate
-from tidegate.domain.endpoint import Endpoint, Wanted
+from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.errors import Conflict, Invalid, TidegateError
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import DeploymentConfig, Phase
 from tidegate.rollout import commands, desired_state
-from tidegate.rollout.commands import Change
+from tidegate.rollout.commands import VariantChange
 from tidegate.testing.samples import canary, percent, version
 from tidegate.testing.world import START, World
 
@@ -48,12 +48,12 @@ def failed() -> Endpoint:
 
 
 def begin(endpoint: Endpoint) -> Endpoint:
-    wish = Wanted(version("v9"), CANARY, LATER)
+    wish = VersionRequest(version("v9"), CANARY, LATER)
     return commands.begin(endpoint, wish, rollout_id="r9", can=CAN, now=LATER)
 
 
 def supersede(endpoint: Endpoint) -> Endpoint:
-    wish = Wanted(version("v9"), CANARY, LATER)
+    wish = VersionRequest(version("v9"), CANARY, LATER)
     return commands.supersede(endpoint, wish, rollout_id="r9", can=CAN, now=LATER)
 
 
@@ -78,7 +78,7 @@ def retry(endpoint: Endpoint) -> Endpoint:
 
 
 def scale(endpoint: Endpoint) -> Endpoint:
-    return commands.scale(endpoint, {"AllTraffic": Change(count=5)}, LATER)
+    return commands.scale(endpoint, {"AllTraffic": VariantChange(count=5)}, LATER)
 
 
 def delete(endpoint: Endpoint) -> Endpoint:
@@ -220,14 +220,14 @@ def test_a_forced_delete_ends_the_rollout() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"Nobody": Change(count=1)}, "has no variant Nobody; it has AllTraffic"),
-        ({"AllTraffic": Change(count=-1)}, "must be 0 or more"),
-        ({"AllTraffic": Change(weight=-0.1)}, "must be 0 or more"),
-        ({"AllTraffic": Change(weight=0.0)}, "left without a variant that takes requests"),
-        ({"AllTraffic": Change(count=0)}, "left without a variant that takes requests"),
+        ({"Nobody": VariantChange(count=1)}, "has no variant Nobody; it has AllTraffic"),
+        ({"AllTraffic": VariantChange(count=-1)}, "must be 0 or more"),
+        ({"AllTraffic": VariantChange(weight=-0.1)}, "must be 0 or more"),
+        ({"AllTraffic": VariantChange(weight=0.0)}, "left without a variant that takes requests"),
+        ({"AllTraffic": VariantChange(count=0)}, "left without a variant that takes requests"),
     ],
 )
-def test_scaling_to_what_cannot_be_is_refused(changes: dict[str, Change], message: str) -> None:
+def test_scaling_to_what_cannot_be_is_refused(changes: dict[str, VariantChange], message: str) -> None:
     with pytest.raises(Invalid, match=message):
         commands.scale(steady(), changes, LATER)
 

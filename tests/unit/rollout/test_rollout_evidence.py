@@ -10,7 +10,7 @@ from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import ClockMark, Endpoint, Pause, Rollout
 from tidegate.domain.fleet import FleetId
-from tidegate.domain.observation import Evidence, FleetSeen, Observation
+from tidegate.domain.observation import Evidence, FleetStatus, Observation
 from tidegate.domain.rollout import Cause, Phase
 from tidegate.rollout import deadlines, desired_state
 from tidegate.rollout.step import step
@@ -37,7 +37,7 @@ def rollout_of(endpoint: Endpoint | None) -> Rollout:
 
 def look(endpoint: Endpoint, evidence: Evidence | None, **new: int) -> Observation:
     """Everything is there as wanted; ``new`` is what the new version made of its requests."""
-    fleets = {id: FleetSeen(id, spec.count, spec.count) for id, spec in desired_state.fleets(endpoint).items()}
+    fleets = {id: FleetStatus(id, spec.count, spec.count) for id, spec in desired_state.fleets(endpoint).items()}
     id = FleetId(endpoint.name, rollout_of(endpoint).new.generation, "AllTraffic")
     fleets[id] = replace(fleets[id], **new)  # type: ignore[arg-type]
     return Observation(fleets, desired_state.traffic(endpoint), {"alarm": AlarmState.OK}, evidence)
@@ -132,7 +132,7 @@ def test_a_version_without_a_ready_replica_is_turned_back_if_it_ever_had_one(was
 def test_traffic_that_was_taken_back_unrecorded_stays_back() -> None:
     endpoint, began = baking()
     seen = look(endpoint, None)
-    back = replace(desired_state.content(endpoint, 0), fence=endpoint.fence + 1)
+    back = replace(desired_state.build_table(endpoint, 0), fence=endpoint.fence + 1)
     decision = step(endpoint, replace(seen, routes=back), began + SECOND)
     assert rollout_of(decision.endpoint).phase is Phase.ROLLING_BACK
     assert decision.endpoint is not None and desired_state.new_share(decision.endpoint) == 0
@@ -170,31 +170,31 @@ def test_a_set_clock_moves_every_deadline_along(by: float, paused: bool) -> None
     )
     endpoint = replace(endpoint, rollout=rollout, clock=ClockMark("boot", 1000.0))
     step_, now = timedelta(seconds=by), began + SECOND
-    moved, events = deadlines.keep_time(endpoint, ClockMark("boot", 1000.0 + by), now + step_)
+    moved, events = deadlines.follow_clock(endpoint, ClockMark("boot", 1000.0 + by), now + step_)
     after = rollout_of(moved)
     assert after.bake_until == (rollout.bake_until or began) + step_
     assert after.phase_since == (rollout.phase_since or began) + step_
     assert after.expires_at == began + 5 * BAKE + step_
     assert (after.pause.since if after.pause else None) == (began + step_ if paused else None)
     assert [event.kind for event in events] == ["clock.Stepped"]
-    assert deadlines.keep_time(moved, ClockMark("boot", 1000.0 + by), now + step_) == (moved, ())
+    assert deadlines.follow_clock(moved, ClockMark("boot", 1000.0 + by), now + step_) == (moved, ())
 
 
 def test_a_slow_correction_is_no_step() -> None:
     endpoint, began = baking()
     endpoint = replace(endpoint, clock=ClockMark("boot", 1000.0))
-    assert deadlines.keep_time(endpoint, ClockMark("boot", 1000.9), began) == (endpoint, ())
+    assert deadlines.follow_clock(endpoint, ClockMark("boot", 1000.9), began) == (endpoint, ())
 
 
 def test_a_clock_set_back_over_a_restart_of_the_machine_holds_no_bake_for_longer() -> None:
     endpoint, began = baking()
     endpoint = replace(endpoint, clock=ClockMark("boot", 1000.0))
     earlier = began - timedelta(hours=5)
-    moved, _ = deadlines.keep_time(endpoint, ClockMark("another boot", 0.0), earlier)
+    moved, _ = deadlines.follow_clock(endpoint, ClockMark("another boot", 0.0), earlier)
     assert rollout_of(moved).bake_until == earlier + BAKE
 
 
 def test_where_nothing_is_under_way_no_clock_is_kept() -> None:
     endpoint, began = baking()
     idle = replace(endpoint, rollout=None)
-    assert deadlines.keep_time(idle, ClockMark("boot", 1.0), began) == (idle, ())
+    assert deadlines.follow_clock(idle, ClockMark("boot", 1.0), began) == (idle, ())

@@ -7,7 +7,7 @@ from tidegate.domain.observation import SetTraffic
 from tidegate.domain.rollout import DeploymentConfig, Phase
 from tidegate.domain.traffic import Route, RouteTable
 from tidegate.rollout import commands
-from tidegate.rollout.commands import Change
+from tidegate.rollout.commands import VariantChange
 from tidegate.testing.faults import (
     ObservationGap,
     ReplicasDie,
@@ -32,7 +32,7 @@ def created(count: int = 2) -> World:
 
 
 def scale(world: World, variant: str, weight: float | None = None, count: int | None = None) -> None:
-    world.do("scale", lambda e, now: commands.scale(e, {variant: Change(weight, count)}, now))
+    world.do("scale", lambda e, now: commands.scale(e, {variant: VariantChange(weight, count)}, now))
     assert not world.refused
 
 
@@ -91,7 +91,9 @@ def test_more_weight_waits_for_more_capacity() -> None:
     world = created()
     world.do(
         "scale",
-        lambda e, now: commands.scale(e, {"a": Change(weight=3.0, count=4), "b": Change(weight=1.0)}, now),
+        lambda e, now: commands.scale(
+            e, {"a": VariantChange(weight=3.0, count=4), "b": VariantChange(weight=1.0)}, now
+        ),
     )
     world.run(world.now + 29)
     assert shares(world) == {"a": 5_000, "b": 5_000} and record(world).scaling is not None

@@ -6,8 +6,16 @@ import pytest
 
 from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import Serverless
-from tidegate.domain.observation import SAGEMAKER, Capabilities
-from tidegate.domain.rollout import BlueGreen, CapacitySize, DeploymentConfig, Rolling, Routing, SizeType, Version
+from tidegate.domain.observation import SAGEMAKER_CAPABILITIES, Capabilities
+from tidegate.domain.rollout import (
+    BlueGreen,
+    CapacitySize,
+    DeploymentConfig,
+    Rolling,
+    SizeType,
+    TrafficRouting,
+    Version,
+)
 from tidegate.rollout.plan import compile_plan
 from tidegate.testing.samples import all_at_once, canary, instances, linear, percent, rolling, version
 
@@ -86,7 +94,7 @@ REFUSED = {
     "canary of 2 in 3": (canary(instances(2), 60), 3, "2 of 3 instances is not"),
     "canary of 1 in 1": (canary(instances(1), 60), 1, "CanarySize"),
     "canary of nothing": (canary(percent(0), 60), 4, "CanarySize"),
-    "canary without size": (config(blue_green=BlueGreen(Routing.CANARY, 60)), 4, "CANARY needs CanarySize"),
+    "canary without size": (config(blue_green=BlueGreen(TrafficRouting.CANARY, 60)), 4, "CANARY needs CanarySize"),
     "linear over half": (linear(percent(60), 60), 4, "LinearStepSize must be at most 50 %"),
     "linear of 3 in 4": (linear(instances(3), 60), 4, "LinearStepSize"),
     "rolling over half": (rolling(percent(51), 60), 4, "MaximumBatchSize must be 5 to 50 %"),
@@ -99,7 +107,7 @@ REFUSED = {
     ),
     "both policies": (config(blue_green=BlueGreen(), rolling=Rolling(percent(50))), 4, "exclude each other"),
     "no time for its waits": (
-        config(blue_green=BlueGreen(Routing.CANARY, 300, percent(10), 300), execution_timeout=600),
+        config(blue_green=BlueGreen(TrafficRouting.CANARY, 300, percent(10), 300), execution_timeout=600),
         4,
         "must exceed the waits of the update, which add up to 600 s",
     ),
@@ -161,7 +169,7 @@ def test_shares_are_fitted_to_what_the_target_splits() -> None:
 def test_on_sagemaker_a_share_is_that_of_whole_instances(
     config: DeploymentConfig, count: int, expected: list[int]
 ) -> None:
-    plan = compile_plan(version("v1", count), version("v2", count), config, SAGEMAKER)
+    plan = compile_plan(version("v1", count), version("v2", count), config, SAGEMAKER_CAPABILITIES)
     assert [stage.share for stage in plan.stages] == expected
 
 
@@ -172,5 +180,5 @@ def test_on_sagemaker_a_guard_that_would_be_off_is_refused(config: DeploymentCon
     changed = {"instance_type": type_} if type_ else {"serverless": Serverless(2**30, 5)}
     new = replace(new, variants=tuple(replace(one, **changed) for one in new.variants))
     with pytest.raises(Invalid, match="all at once without alarms: leave DeploymentConfig out"):
-        compile_plan(version("v1", 4), new, config, SAGEMAKER)
+        compile_plan(version("v1", 4), new, config, SAGEMAKER_CAPABILITIES)
     assert compile_plan(version("v1", 4), new, config, ANY).stages

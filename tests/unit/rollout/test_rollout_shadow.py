@@ -5,15 +5,15 @@ from dataclasses import replace
 import pytest
 
 from tidegate.advisor.rehearsal.simulation import make_updating_world
-from tidegate.domain.endpoint import Endpoint, Wanted
+from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import DeploymentConfig, Phase, Version
 from tidegate.rollout import commands, desired_state
-from tidegate.rollout.commands import Change
+from tidegate.rollout.commands import VariantChange
 from tidegate.rollout.digest import digest
 from tidegate.rollout.plan import compile_plan
-from tidegate.rollout.status import variants
+from tidegate.rollout.status import variant_views
 from tidegate.testing.faults import RolloutSide, StartsFail, When, WorldTiming
 from tidegate.testing.invariants import Invariants
 from tidegate.testing.samples import canary, instances, percent, rolling, version
@@ -23,7 +23,7 @@ ONE = 10_000
 
 
 def created(shadow_weight: float = 1.0, weight: float = 1.0) -> Endpoint:
-    wish = Wanted(weighed(version("v1", shadow=1), weight, shadow_weight), DeploymentConfig(), START)
+    wish = VersionRequest(weighed(version("v1", shadow=1), weight, shadow_weight), DeploymentConfig(), START)
     return commands.begin(Endpoint("e", START, START), wish, rollout_id="r", can=Capabilities(), now=START)
 
 
@@ -78,7 +78,7 @@ def test_a_shadow_that_does_not_come_up_turns_the_update_back_before_any_traffic
 def test_a_scaled_shadow_is_asked_for_and_nothing_waits_for_it() -> None:
     world = update()
     world.target.broken[2] = "no more of these"
-    world.do("scale", lambda e, now: commands.scale(e, {"Shadow": Change(weight=0.3, count=3)}, now))
+    world.do("scale", lambda e, now: commands.scale(e, {"Shadow": VariantChange(weight=0.3, count=3)}, now))
     world.run(world.now + 60)
     record = world.record
     assert record is not None and record.scaling is None and record.failure_reason is None
@@ -94,7 +94,7 @@ def test_a_shadow_is_shown_apart() -> None:
     )
     world.run(100)
     assert world.record is not None
-    found = variants(world.record, world.look())
+    found = variant_views(world.record, world.look())
     assert [v.name for v in found.current] == [v.name for v in found.pending] == ["AllTraffic"]
     assert [v.name for v in found.shadows] == [v.name for v in found.pending_shadows] == ["Shadow"]
     assert found.shadows[0].current_weight == 1.0 and found.shadows[0].current_count == 1

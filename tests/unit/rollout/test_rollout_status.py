@@ -5,8 +5,8 @@ from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.rollout import DeploymentConfig, Phase
 from tidegate.rollout import commands
-from tidegate.rollout.commands import Change
-from tidegate.rollout.status import EndpointStatus, VariantView, status, variants
+from tidegate.rollout.commands import VariantChange
+from tidegate.rollout.status import EndpointStatus, VariantView, status, variant_views
 from tidegate.testing.faults import AlarmTurns, RolloutSide, StartsFail, When, WorldTiming
 from tidegate.testing.samples import canary, instances, percent, rolling, version
 from tidegate.testing.world import World
@@ -24,7 +24,7 @@ def record(world: World) -> Endpoint:
 
 
 def shown(world: World) -> tuple[VariantView, VariantView | None]:
-    found = variants(record(world), world.look())
+    found = variant_views(record(world), world.look())
     return found.current[0], found.pending[0] if found.pending else None
 
 
@@ -35,7 +35,7 @@ def words(view: VariantView | None) -> list[tuple[str, str]]:
 def test_a_creation_is_creating_and_pending() -> None:
     world = make_updating_world(None, version("v1", 3), DeploymentConfig()).run(10)
     assert status(record(world))[0] == "Creating"
-    found = variants(record(world), world.look())
+    found = variant_views(record(world), world.look())
     assert found.current == () and found.pending_config == "v1"
     assert words(found.pending[0]) == [("Creating", "Launching 3 instance(s).")]
     assert (found.pending[0].current_count, found.pending[0].desired_count) == (0, 3)
@@ -63,7 +63,7 @@ def test_a_canary_from_launch_to_termination() -> None:
     assert words(old) == [("Deleting", "Terminating 3 instance(s).")] and words(new) == []
     world.run(2_000)
     assert status(record(world)) == ("InService", "v2 serves")
-    assert variants(record(world), world.look()).pending == ()
+    assert variant_views(record(world), world.look()).pending == ()
 
 
 def test_traffic_that_is_being_activated() -> None:
@@ -106,7 +106,7 @@ def test_a_pause_and_its_person_are_told() -> None:
 
 def test_scaling_in_place() -> None:
     world = update().run(2_000)
-    world.do("scale", lambda e, now: commands.scale(e, {"AllTraffic": Change(count=5)}, now))
+    world.do("scale", lambda e, now: commands.scale(e, {"AllTraffic": VariantChange(count=5)}, now))
     assert status(record(world))[0] == "Updating"
     assert words(shown(world)[0]) == [("Updating", "Scaling out desired instance count to 5.")]
     world.run(world.now + 100)
@@ -123,10 +123,10 @@ def test_weights_of_several_variants_are_their_own_in_steady_state() -> None:
     world = make_updating_world(
         None, version("v1", {"a": 1, "b": 1}, {"a": 1.0, "b": 2.0}), DeploymentConfig()
     ).run(100)
-    found = variants(record(world), world.look()).current
+    found = variant_views(record(world), world.look()).current
     assert [view.current_weight for view in found] == [1.0, 2.0]
 
 
 def test_without_an_observation_the_record_is_shown() -> None:
-    found = variants(record(update().run(100)), None)
+    found = variant_views(record(update().run(100)), None)
     assert (found.current[0].current_count, found.pending[0].current_count) == (3, 3)

@@ -4,17 +4,17 @@ from datetime import datetime, timedelta
 
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.scaling import (
-    AlarmSeen,
     Dimension,
-    Policy,
+    PolicyAlarm,
     Predefined,
     ScalableTarget,
     ScalerState,
-    ScaleSeen,
+    ScalingObservation,
+    ScalingPolicy,
     ScheduledAction,
     TargetTracking,
 )
-from tidegate.scaling.decide import Decision, decide
+from tidegate.scaling.decide import ScalingDecision, decide
 from tidegate.testing.scaling_sim import START
 
 PER_MINUTE = TargetTracking("tracking", 100.0, Predefined.INVOCATIONS)
@@ -24,19 +24,19 @@ def target(minimum: int = 1, maximum: int = 10) -> ScalableTarget:
     return ScalableTarget("fraud", "AllTraffic", Dimension.INSTANCES, minimum, maximum, START)
 
 
-def high(value: float | None, state: AlarmState = AlarmState.ALARM, name: str = "tracking") -> AlarmSeen:
-    return AlarmSeen(f"{name}-AlarmHigh", state, START, 100.0, value)
+def high(value: float | None, state: AlarmState = AlarmState.ALARM, name: str = "tracking") -> PolicyAlarm:
+    return PolicyAlarm(f"{name}-AlarmHigh", state, START, 100.0, value)
 
 
-def low(value: float | None, state: AlarmState = AlarmState.OK, name: str = "tracking") -> AlarmSeen:
-    return AlarmSeen(f"{name}-AlarmLow", state, START, 90.0, value)
+def low(value: float | None, state: AlarmState = AlarmState.OK, name: str = "tracking") -> PolicyAlarm:
+    return PolicyAlarm(f"{name}-AlarmLow", state, START, 90.0, value)
 
 
-def loaded(count: int, value: float, name: str = "tracking") -> ScaleSeen:
+def loaded(count: int, value: float, name: str = "tracking") -> ScalingObservation:
     """All instances are there, and the alarms say what this value makes them say."""
     over = AlarmState.ALARM if value > 100 else AlarmState.OK
     under = AlarmState.ALARM if value < 90 else AlarmState.OK
-    return ScaleSeen(count, count, alarms={name: (high(value, over, name), low(value, under, name))})
+    return ScalingObservation(count, count, alarms={name: (high(value, over, name), low(value, under, name))})
 
 
 def after(seconds: float) -> datetime:
@@ -44,11 +44,11 @@ def after(seconds: float) -> datetime:
 
 
 def asked(
-    seen: ScaleSeen,
-    *policies: Policy,
+    seen: ScalingObservation,
+    *policies: ScalingPolicy,
     state: ScalerState | None = None,
     at: float = 0.0,
     of: ScalableTarget | None = None,
     schedules: tuple[ScheduledAction, ...] = (),
-) -> Decision:
+) -> ScalingDecision:
     return decide(of or target(), policies, schedules, state or ScalerState(), seen, after(at), activity_id="a1")

@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.scaling.scaling_examples import after, asked, target
 from tidegate.domain.errors import Invalid
-from tidegate.domain.scaling import ScaleSeen, ScheduledAction, Suspended
+from tidegate.domain.scaling import ScalingObservation, ScheduledAction, SuspendedScaling
 from tidegate.scaling.schedule import parse
 from tidegate.testing.scaling_sim import START
 
@@ -135,9 +135,9 @@ RAISE = ScheduledAction("morning", "at(2030-01-07T00:10:00)", START, minimum=5)
 
 
 def test_a_scheduled_action_moves_the_bounds_for_good_and_the_count_with_them() -> None:
-    early = asked(ScaleSeen(2, 2), schedules=(RAISE,))
-    raised = asked(ScaleSeen(2, 2), schedules=(RAISE,), at=600)
-    later = asked(ScaleSeen(2, 2), of=raised.target, state=raised.state, schedules=(RAISE,), at=900)
+    early = asked(ScalingObservation(2, 2), schedules=(RAISE,))
+    raised = asked(ScalingObservation(2, 2), schedules=(RAISE,), at=600)
+    later = asked(ScalingObservation(2, 2), of=raised.target, state=raised.state, schedules=(RAISE,), at=900)
     assert (early.desired, early.wake_at) == (2, after(600))
     assert (raised.desired, raised.target.minimum, raised.reason) == (5, 5, "minimum capacity was set to 5")
     assert (later.target.minimum, later.desired) == (5, 5)
@@ -146,22 +146,22 @@ def test_a_scheduled_action_moves_the_bounds_for_good_and_the_count_with_them() 
 def test_bounds_that_would_cross_take_the_other_along() -> None:
     high = ScheduledAction("high", "at(2030-01-07T00:10:00)", START, minimum=20)
     low = ScheduledAction("low", "at(2030-01-07T00:10:00)", START, maximum=3)
-    raised = asked(ScaleSeen(2, 2), schedules=(high,), at=600).target
-    lowered = asked(ScaleSeen(6, 6), of=target(5, 9), schedules=(low,), at=600).target
+    raised = asked(ScalingObservation(2, 2), schedules=(high,), at=600).target
+    lowered = asked(ScalingObservation(6, 6), of=target(5, 9), schedules=(low,), at=600).target
     assert (raised.minimum, raised.maximum, lowered.minimum, lowered.maximum) == (20, 20, 3, 3)
 
 
 def test_what_was_missed_happens_once() -> None:
     hourly = ScheduledAction("hourly", "rate(1 hour)", START, minimum=5)
-    late = asked(ScaleSeen(2, 2), schedules=(hourly,), at=5 * 3600 + 1)
-    lowered = asked(ScaleSeen(2, 2), of=target(), state=late.state, schedules=(hourly,), at=5 * 3600 + 2)
+    late = asked(ScalingObservation(2, 2), schedules=(hourly,), at=5 * 3600 + 1)
+    lowered = asked(ScalingObservation(2, 2), of=target(), state=late.state, schedules=(hourly,), at=5 * 3600 + 2)
     assert (late.desired, lowered.target.minimum, lowered.wake_at) == (5, 1, after(6 * 3600))
 
 
 def test_while_suspended_nothing_happens_and_nothing_is_made_up_for() -> None:
-    held = replace(target(), suspended=Suspended(scheduled=True))
-    over = asked(ScaleSeen(2, 2), of=held, schedules=(RAISE,), at=700)
-    resumed = asked(ScaleSeen(2, 2), of=target(), state=over.state, schedules=(RAISE,), at=800)
+    held = replace(target(), suspended=SuspendedScaling(scheduled=True))
+    over = asked(ScalingObservation(2, 2), of=held, schedules=(RAISE,), at=700)
+    resumed = asked(ScalingObservation(2, 2), of=target(), state=over.state, schedules=(RAISE,), at=800)
     assert (over.desired, resumed.desired) == (2, 2)
 
 
@@ -169,6 +169,6 @@ def test_a_start_and_an_end_bound_it() -> None:
     span = ScheduledAction(
         "span", "rate(1 hour)", START, minimum=5, start=after(7200), end=after(7200) + timedelta(minutes=30)
     )
-    begun = asked(ScaleSeen(2, 2), schedules=(span,), at=7200)
-    assert asked(ScaleSeen(2, 2), schedules=(span,)).wake_at == after(7200)
+    begun = asked(ScalingObservation(2, 2), schedules=(span,), at=7200)
+    assert asked(ScalingObservation(2, 2), schedules=(span,)).wake_at == after(7200)
     assert (begun.desired, begun.wake_at) == (5, None)

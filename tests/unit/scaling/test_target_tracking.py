@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.scaling.scaling_examples import PER_MINUTE, after, asked, high, loaded, low, target
-from tidegate.domain.alarm import AlarmState, Comparison
+from tidegate.domain.alarm import AlarmState, ComparisonOperator
 from tidegate.domain.metric import SAGEMAKER, MetricId
 from tidegate.domain.scaling import (
     ActivityStatus,
@@ -13,12 +13,12 @@ from tidegate.domain.scaling import (
     NotScaled,
     Predefined,
     ScalerState,
-    ScaleSeen,
-    Suspended,
+    ScalingObservation,
+    SuspendedScaling,
     TargetTracking,
 )
-from tidegate.scaling.decide import Decision
-from tidegate.scaling.tracking import alarms
+from tidegate.scaling.decide import ScalingDecision
+from tidegate.scaling.tracking import build_alarms
 from tidegate.testing.scaling_sim import START
 
 
@@ -53,8 +53,8 @@ def test_a_jump_goes_to_the_maximum_at_once_and_says_why() -> None:
 
 def test_a_change_is_fulfilled_when_its_instances_are_ready() -> None:
     began = asked(loaded(1, 300.0), PER_MINUTE)
-    waiting = asked(ScaleSeen(3, 1), PER_MINUTE, state=began.state, at=30)
-    there = asked(ScaleSeen(3, 3), PER_MINUTE, state=waiting.state, at=60)
+    waiting = asked(ScalingObservation(3, 1), PER_MINUTE, state=began.state, at=30)
+    there = asked(ScalingObservation(3, 3), PER_MINUTE, state=waiting.state, at=60)
     assert waiting.activities == ()
     assert [(a.id, a.status, a.ended) for a in there.activities] == [("a1", ActivityStatus.SUCCESSFUL, after(60))]
     assert there.activities[0].message == (
@@ -62,9 +62,9 @@ def test_a_change_is_fulfilled_when_its_instances_are_ready() -> None:
     )
 
 
-def grown() -> Decision:
+def grown() -> ScalingDecision:
     """One instance became two, all there after a minute; the cooldown runs for 300 seconds from then on."""
-    return asked(ScaleSeen(2, 2), PER_MINUTE, state=asked(loaded(1, 200.0), PER_MINUTE).state, at=60)
+    return asked(ScalingObservation(2, 2), PER_MINUTE, state=asked(loaded(1, 200.0), PER_MINUTE).state, at=60)
 
 
 def test_in_the_cooldown_what_was_added_counts_for_the_next_scale_out() -> None:
@@ -93,9 +93,9 @@ def test_scaling_in_waits_for_its_cooldown_and_scaling_out_ends_it() -> None:
 
 def test_of_several_policies_the_largest_wins_and_fewer_needs_all() -> None:
     other = replace(PER_MINUTE, name="other")
-    both = ScaleSeen(4, 4, alarms=loaded(4, 50.0).alarms | loaded(4, 75.0, "other").alarms)
-    one = ScaleSeen(4, 4, alarms=loaded(4, 50.0).alarms | loaded(4, 95.0, "other").alarms)
-    more = ScaleSeen(4, 4, alarms=loaded(4, 150.0).alarms | loaded(4, 200.0, "other").alarms)
+    both = ScalingObservation(4, 4, alarms=loaded(4, 50.0).alarms | loaded(4, 75.0, "other").alarms)
+    one = ScalingObservation(4, 4, alarms=loaded(4, 50.0).alarms | loaded(4, 95.0, "other").alarms)
+    more = ScalingObservation(4, 4, alarms=loaded(4, 150.0).alarms | loaded(4, 200.0, "other").alarms)
     assert [asked(seen, PER_MINUTE, other).desired for seen in (both, one, more)] == [3, 4, 8]
     assert asked(one, PER_MINUTE, replace(other, disable_scale_in=True)).desired == 2
 
@@ -103,7 +103,7 @@ def test_of_several_policies_the_largest_wins_and_fewer_needs_all() -> None:
 def test_missing_data_scales_nothing() -> None:
     dark = AlarmState.INSUFFICIENT_DATA
     for pair in ((high(None, dark), low(None, dark)), (high(None), low(None)), (high(None), low(None, dark))):
-        decision = asked(ScaleSeen(4, 4, alarms={"tracking": pair}), PER_MINUTE)
+        decision = asked(ScalingObservation(4, 4, alarms={"tracking": pair}), PER_MINUTE)
         assert (decision.desired, decision.activities) == (4, ())
 
 
@@ -124,12 +124,12 @@ def test_at_the_minimum_nothing_is_taken_away() -> None:
 
 
 def test_suspended_directions_stay_and_bounds_hold_all_the_same() -> None:
-    held = replace(target(), suspended=Suspended(scale_in=True, scale_out=True))
+    held = replace(target(), suspended=SuspendedScaling(scale_in=True, scale_out=True))
     assert asked(loaded(2, 300.0), PER_MINUTE, of=held).desired == 2
     assert asked(loaded(2, 10.0), PER_MINUTE, of=held).desired == 2
-    raised = asked(ScaleSeen(2, 2), of=replace(held, minimum=4))
+    raised = asked(ScalingObservation(2, 2), of=replace(held, minimum=4))
     assert (raised.desired, raised.reason) == (4, "minimum capacity was set to 4")
-    lowered = asked(ScaleSeen(12, 12), of=held)
+    lowered = asked(ScalingObservation(12, 12), of=held)
     assert (lowered.desired, lowered.reason) == (10, "maximum capacity was set to 10")
 
 
@@ -152,19 +152,19 @@ def test_a_scale_out_that_could_not_be_had_is_failed_and_not_tried_again_at_once
 
 def test_a_change_that_someone_else_overtook_is_on_record_as_that() -> None:
     began = asked(loaded(2, 300.0), PER_MINUTE)
-    found = asked(ScaleSeen(5, 5), PER_MINUTE, state=began.state, at=10)
+    found = asked(ScalingObservation(5, 5), PER_MINUTE, state=began.state, at=10)
     assert [a.status for a in found.activities] == [ActivityStatus.OVERRIDDEN]
     assert found.state.running is None
 
 
 def test_the_two_alarms_of_a_policy_are_amazons() -> None:
     policy = replace(PER_MINUTE, alarm_ids=("id-1", "id-2"))
-    up, down = alarms(target(), policy, "arn:policy", START)
+    up, down = build_alarms(target(), policy, "arn:policy", START)
     assert up.name == "TargetTracking-endpoint/fraud/variant/AllTraffic-AlarmHigh-id-1"
     assert down.name == "TargetTracking-endpoint/fraud/variant/AllTraffic-AlarmLow-id-2"
     assert (up.evaluation_periods, up.datapoints_to_alarm, up.period, up.threshold) == (3, 3, 60, 100.0)
     assert (down.evaluation_periods, down.datapoints_to_alarm, down.threshold) == (15, 15, 90.0)
-    assert (up.comparison, down.comparison) == (Comparison.GREATER, Comparison.LESS)
+    assert (up.comparison, down.comparison) == (ComparisonOperator.GREATER, ComparisonOperator.LESS)
     assert (up.namespace, up.metric, up.statistic) == (SAGEMAKER, "InvocationsPerInstance", "Sum")
     assert up.dimensions == {"EndpointName": "fraud", "VariantName": "AllTraffic"}
     assert up.alarm_actions == ("arn:policy",)
@@ -172,13 +172,13 @@ def test_the_two_alarms_of_a_policy_are_amazons() -> None:
 
 def test_metrics_of_ten_seconds_are_heard_after_three_of_them() -> None:
     policy = TargetTracking("t", 3.0, Predefined.CONCURRENT)
-    up, down = alarms(target(), policy, "arn", START)
+    up, down = build_alarms(target(), policy, "arn", START)
     assert (up.period, up.evaluation_periods, down.evaluation_periods) == (10, 3, 15)
 
 
 def test_any_metric_can_be_tracked() -> None:
     metric = MetricId.of(SAGEMAKER, "ApproximateBacklogSizePerInstance", {"EndpointName": "fraud"})
-    up, _ = alarms(target(), TargetTracking("t", 5.0, CustomMetric(metric, "Average")), "arn", START)
+    up, _ = build_alarms(target(), TargetTracking("t", 5.0, CustomMetric(metric, "Average")), "arn", START)
     assert (up.metric, up.statistic, up.dimensions) == (metric.name, "Average", {"EndpointName": "fraud"})
 
 

@@ -6,11 +6,11 @@ from datetime import datetime
 
 from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.domain.alarm import AlarmState
-from tidegate.domain.endpoint import Endpoint, Rollout, Wanted
+from tidegate.domain.endpoint import Endpoint, Rollout, VersionRequest
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import DeploymentConfig, Phase, Version
 from tidegate.rollout import commands
-from tidegate.rollout.commands import Change
+from tidegate.rollout.commands import VariantChange
 from tidegate.testing.faults import AlarmTurns, ScriptedEvent, UserCommand, When, WorldTiming
 from tidegate.testing.invariants import Invariants
 from tidegate.testing.samples import version
@@ -37,7 +37,7 @@ def promote(endpoint: Endpoint, now: datetime) -> Endpoint:
 
 
 def scale(count: int | None = None, weight: float | None = None, variant: str = "AllTraffic") -> Command:
-    return lambda endpoint, now: commands.scale(endpoint, {variant: Change(weight, count)}, now)
+    return lambda endpoint, now: commands.scale(endpoint, {variant: VariantChange(weight, count)}, now)
 
 
 def retry(endpoint: Endpoint, now: datetime) -> Endpoint:
@@ -46,7 +46,7 @@ def retry(endpoint: Endpoint, now: datetime) -> Endpoint:
 
 def begin(to: Version, config: DeploymentConfig, override: bool = False) -> Command:
     def command(endpoint: Endpoint, now: datetime) -> Endpoint:
-        wish = Wanted(to, config, now)
+        wish = VersionRequest(to, config, now)
         name = f"to {to.config_name} at {now:%H:%M:%S}"
         return commands.begin(endpoint, wish, rollout_id=name, can=Capabilities(), now=now, override=override)
 
@@ -55,7 +55,7 @@ def begin(to: Version, config: DeploymentConfig, override: bool = False) -> Comm
 
 def supersede(to: Version, config: DeploymentConfig) -> Command:
     def command(endpoint: Endpoint, now: datetime) -> Endpoint:
-        wish = Wanted(to, config, now)
+        wish = VersionRequest(to, config, now)
         return commands.supersede(endpoint, wish, rollout_id=to.config_name, can=Capabilities(), now=now)
 
     return command

@@ -4,7 +4,7 @@ import pytest
 
 from tests.unit.scenarios.rollout_story import Story, fires
 from tidegate.domain.alarm import AlarmState
-from tidegate.domain.rollout import BlueGreen, DeploymentConfig, Phase, Routing
+from tidegate.domain.rollout import BlueGreen, DeploymentConfig, Phase, TrafficRouting
 from tidegate.testing.faults import AlarmTurns, When
 from tidegate.testing.samples import percent, rolling, version
 
@@ -14,10 +14,10 @@ ALL_AT_ONCE = DeploymentConfig(
     blue_green=BlueGreen(termination_wait=600), execution_timeout=1800, alarms=("errors",)
 )
 CANARY = DeploymentConfig(
-    blue_green=BlueGreen(Routing.CANARY, 600, percent(30), 600), execution_timeout=1800, alarms=("errors",)
+    blue_green=BlueGreen(TrafficRouting.CANARY, 600, percent(30), 600), execution_timeout=1800, alarms=("errors",)
 )
 LINEAR = DeploymentConfig(
-    blue_green=BlueGreen(Routing.LINEAR, 300, percent(33), 300), execution_timeout=1800, alarms=("errors",)
+    blue_green=BlueGreen(TrafficRouting.LINEAR, 300, percent(33), 300), execution_timeout=1800, alarms=("errors",)
 )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tidegate.domain.alarm import Alarm, AlarmState, Comparison
+from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.errors import Invalid, NotFound
 from tidegate.domain.metric import MetricId
@@ -31,7 +31,7 @@ ERRORS = Alarm(
     evaluation_periods=3,
     datapoints_to_alarm=2,
     threshold=0.05,
-    comparison=Comparison.GREATER,
+    comparison=ComparisonOperator.GREATER,
     configured_at=NOW,
     alarm_actions=("arn:aws:sns:us-east-1:000000000000:pager",),
     ok_actions=("arn:aws:sns:us-east-1:000000000000:calm",),
@@ -175,7 +175,7 @@ def test_paging_shows_each_once(database_url: str) -> None:
 def test_for_metric_matches_the_exact_set_of_dimensions(database_url: str) -> None:
     def look(dims: dict[str, str], **also: str | int) -> Callable[[Tx], list[str]]:
         series = MetricId.of("AWS/SageMaker", "ModelLatency", dims)
-        return lambda tx: [a.name for a in use.for_metric(tx, series, **also)]  # type: ignore[arg-type]
+        return lambda tx: [a.name for a in use.find_for_metric(tx, series, **also)]  # type: ignore[arg-type]
 
     in_store(database_url, put(ERRORS, SLOW))
     assert in_store(database_url, look({"EndpointName": "fraud", "VariantName": "main"})) == ["slow"]
@@ -306,4 +306,4 @@ def test_watchers_are_endpoints_whose_rollout_names_the_alarm(database_url: str)
         for one in (endpoint("fraud", "errors", "slow"), endpoint("other", "slow"), Endpoint("calm", NOW, NOW)):
             tx.put(ENDPOINT, one.name, one, expect=0, now=NOW)
 
-    assert in_store(database_url, fill, lambda tx: use.watchers(tx, ["errors", "gone"])) == ["fraud"]
+    assert in_store(database_url, fill, lambda tx: use.guarded_endpoints(tx, ["errors", "gone"])) == ["fraud"]

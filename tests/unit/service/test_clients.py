@@ -7,10 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate.domain.fleet import FleetId
-from tidegate.domain.metric import INSTANCES, SAGEMAKER, FleetSecond, Latency, MetricId, Series
+from tidegate.domain.metric import INSTANCES, SAGEMAKER, FleetSecond, Latency, MetricId, WorkerSeries
 from tidegate.monitoring import sketch
 from tidegate.service import metric_samples, prometheus
-from tidegate.service.clients import BUSIER, HALF_LIFE, MODEL, MOST, OTHER, WATCHED, Names, bounded
+from tidegate.service.clients import (
+    BUSIER_FACTOR,
+    HALF_LIFE,
+    MAX_NAMES,
+    MAX_WATCHED,
+    MODEL_DIMENSION,
+    OTHER,
+    ClientNames,
+    bound_names,
+)
 
 FLEET = FleetId("clients", 1, "main")
 KEY = ("clients", "main")
@@ -25,68 +34,68 @@ def asked(second: int, requests: dict[str, int], generation: int = 1) -> FleetSe
     """One second of requests: model -> how many, each of 1,000 microseconds, all well answered."""
     series = []
     for name, count in requests.items():
-        named = ((MODEL, name),)
-        series.append(Series("Invocations", named, values(*[1.0] * count)))
-        series.append(Series("Invocation5XXErrors", named, values(*[0.0] * count)))
-        series.append(Series("ModelLatency", named, values(*[1000.0] * count)))
+        named = ((MODEL_DIMENSION, name),)
+        series.append(WorkerSeries("Invocations", named, values(*[1.0] * count)))
+        series.append(WorkerSeries("Invocation5XXErrors", named, values(*[0.0] * count)))
+        series.append(WorkerSeries("ModelLatency", named, values(*[1000.0] * count)))
     total = sum(requests.values())
     if total:
-        series.append(Series("ModelCacheHit", (), values(0.0, *[1.0] * (total - 1))))
-        series.append(Series("LoadedModelCount", (), values(7.0)))
-        series.append(Series("ModelLoadingTime", (), values(5_000.0)))
+        series.append(WorkerSeries("ModelCacheHit", (), values(0.0, *[1.0] * (total - 1))))
+        series.append(WorkerSeries("LoadedModelCount", (), values(7.0)))
+        series.append(WorkerSeries("ModelLoadingTime", (), values(5_000.0)))
     fleet = FleetId("clients", generation, "main")
     return FleetSecond(fleet, f"v{generation}", second, 1, invocations=total, series=tuple(series))
 
 
 def shown(second: FleetSecond, name: str = "Invocations") -> dict[str, float]:
     """Model -> count of a second's series."""
-    return {dict(one.dimensions)[MODEL]: one.values.total for one in second.series if one.name == name}
+    return {dict(one.dimensions)[MODEL_DIMENSION]: one.values.total for one in second.series if one.name == name}
 
 
 def test_as_long_as_there_is_room_everyone_is_named() -> None:
-    requests = {f"c{number}": number + 1 for number in range(MOST)}
-    _, (second,) = bounded({}, [asked(1, requests)])
+    requests = {f"c{number}": number + 1 for number in range(MAX_NAMES)}
+    _, (second,) = bound_names({}, [asked(1, requests)])
     assert shown(second) == requests
 
 
 def test_the_busiest_are_named_and_the_rest_is_counted_together() -> None:
-    requests = {f"c{number}": number + 1 for number in range(MOST + 10)}
-    _, (second,) = bounded({}, [asked(1, requests)])
+    requests = {f"c{number}": number + 1 for number in range(MAX_NAMES + 10)}
+    _, (second,) = bound_names({}, [asked(1, requests)])
     found = shown(second)
-    assert len(found) == MOST + 1
+    assert len(found) == MAX_NAMES + 1
     assert found[OTHER] == sum(range(1, 11))
     assert sum(found.values()) == sum(requests.values())
 
 
 def test_a_newcomer_takes_a_place_once_it_is_clearly_busier() -> None:
-    known, _ = bounded({}, [asked(1, {f"c{number}": 10 for number in range(MOST)})])
-    enough = int(10 * BUSIER)
-    known, (second,) = bounded(known, [asked(2, {"new": enough - 1})])
+    known, _ = bound_names({}, [asked(1, {f"c{number}": 10 for number in range(MAX_NAMES)})])
+    enough = int(10 * BUSIER_FACTOR)
+    known, (second,) = bound_names(known, [asked(2, {"new": enough - 1})])
     assert shown(second) == {OTHER: enough - 1}
-    known, (second,) = bounded(known, [asked(3, {"new": 1})])
+    known, (second,) = bound_names(known, [asked(3, {"new": 1})])
     assert shown(second) == {"new": 1}
-    assert len(known[KEY].named) == MOST
+    assert len(known[KEY].named) == MAX_NAMES
 
 
 def test_a_name_that_is_no_longer_heard_gives_its_place_up() -> None:
-    known, _ = bounded({}, [asked(1, {f"c{number}": 10 for number in range(MOST)})])
+    known, _ = bound_names({}, [asked(1, {f"c{number}": 10 for number in range(MAX_NAMES)})])
     later = 1 + int(10 * HALF_LIFE)
-    known, (second,) = bounded(known, [asked(later, {"new": 1})])
+    known, (second,) = bound_names(known, [asked(later, {"new": 1})])
     assert shown(second) == {"new": 1}
 
 
 def test_variants_do_not_share_places() -> None:
-    crowd = {f"c{number}": 5 for number in range(MOST)}
-    known, _ = bounded({}, [asked(1, crowd)])
+    crowd = {f"c{number}": 5 for number in range(MAX_NAMES)}
+    known, _ = bound_names({}, [asked(1, crowd)])
     other = FleetSecond(FleetId("others", 1, "main"), "v1", 1, 1, series=asked(1, {"x": 1}).series)
-    _, (second,) = bounded(known, [other])
+    _, (second,) = bound_names(known, [other])
     assert shown(second) == {"x": 1}
 
 
 def test_other_series_pass_as_they_are() -> None:
-    series = Series("ContainerLatency", (("ContainerName", "a"),), values(3.0))
+    series = WorkerSeries("ContainerLatency", (("ContainerName", "a"),), values(3.0))
     plain = FleetSecond(FLEET, "v1", 1, 1, series=(series,))
-    assert bounded({}, [plain]) == ({}, [plain])
+    assert bound_names({}, [plain]) == ({}, [plain])
 
 
 SECONDS = st.lists(
@@ -97,20 +106,20 @@ SECONDS = st.lists(
 @settings(deadline=None, max_examples=40)
 @given(SECONDS)
 def test_there_are_never_too_many_and_none_is_lost(steps: list[dict[str, int]]) -> None:
-    known: dict[tuple[str, str], Names] = {}
+    known: dict[tuple[str, str], ClientNames] = {}
     totals: dict[prometheus.FleetKey, prometheus.FleetTotals] = {}
     for at, requests in enumerate(steps):
-        known, (second,) = bounded(known, [asked(at, requests)])
+        known, (second,) = bound_names(known, [asked(at, requests)])
         found = shown(second)
-        assert len(found.keys() - {OTHER}) <= MOST
+        assert len(found.keys() - {OTHER}) <= MAX_NAMES
         assert sum(found.values()) == sum(requests.values())
-        names = known.get(KEY, Names())
-        assert len(names.named) <= MOST
-        assert len(names.watched) <= WATCHED
+        names = known.get(KEY, ClientNames())
+        assert len(names.named) <= MAX_NAMES
+        assert len(names.watched) <= MAX_WATCHED
         assert not names.named.keys() & names.watched.keys()
         totals = prometheus.add(totals, [second])
         models = totals[prometheus.FleetKey("clients", "main", "v1")].models
-        assert models is None or len(models.clients) <= MOST + 1
+        assert models is None or len(models.clients) <= MAX_NAMES + 1
 
 
 def test_each_is_published_under_its_name_in_its_unit() -> None:

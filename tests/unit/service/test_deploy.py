@@ -5,29 +5,30 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tidegate.domain.alarm import Alarm, AlarmState, Comparison
-from tidegate.domain.desired import DeployWish
+from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator
+from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import Endpoint, EndpointConfig, ProductionVariant
 from tidegate.domain.errors import AlreadyExists, Conflict, InProgress, Invalid, NotFound, TidegateError
-from tidegate.domain.observation import Capabilities, FleetSeen, Observation
-from tidegate.domain.registry import Container, Model
-from tidegate.domain.rollout import BlueGreen, CapacitySize, DeploymentConfig, Phase, Routing, SizeType
+from tidegate.domain.observation import Capabilities, FleetStatus, Observation
+from tidegate.domain.registry import ContainerDefinition, Model
+from tidegate.domain.rollout import BlueGreen, CapacitySize, DeploymentConfig, Phase, SizeType, TrafficRouting
 from tidegate.rollout import desired_state
 from tidegate.rollout.step import step
 from tidegate.service import endpoints, rollouts
-from tidegate.service.deploy import Change, How, deploy
+from tidegate.service.deploy import DeployOptions, DeployOutcome, deploy
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL, TAGS
 from tidegate.service.tags import read
-from tidegate.service.views import View, alarms_of, endpoint_view, endpoint_views
+from tidegate.service.views import EndpointDocument, alarms_of, endpoint_view, endpoint_views
 from tidegate.testing.memory_store import MemoryTx
 from tidegate.testing.samples import complete_evidence
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LATER = START + timedelta(hours=1)
 CAN = Capabilities()
-ANN = How("ann")
+ANN = DeployOptions("ann")
 CANARY = DeploymentConfig(
-    BlueGreen(Routing.CANARY, wait=600, size=CapacitySize(SizeType.CAPACITY_PERCENT, 10)), alarms=("errors",)
+    BlueGreen(TrafficRouting.CANARY, wait=600, size=CapacitySize(SizeType.CAPACITY_PERCENT, 10)),
+    alarms=("errors",),
 )
 ERRORS = Alarm(
     name="errors",
@@ -39,23 +40,25 @@ ERRORS = Alarm(
     evaluation_periods=1,
     datapoints_to_alarm=1,
     threshold=0.05,
-    comparison=Comparison.GREATER,
+    comparison=ComparisonOperator.GREATER,
     configured_at=START,
 )
 
 
-def wish(version: str, deployment: DeploymentConfig = CANARY, alarms: tuple[Alarm, ...] = (ERRORS,)) -> DeployWish:
-    model = Model(f"fraud-{version}", (Container("tidegate/xgboost", f"file:///{version}.ubj"),), START)
+def wish(
+    version: str, deployment: DeploymentConfig = CANARY, alarms: tuple[Alarm, ...] = (ERRORS,)
+) -> DesiredDeployment:
+    model = Model(f"fraud-{version}", (ContainerDefinition("tidegate/xgboost", f"file:///{version}.ubj"),), START)
     config = EndpointConfig(f"fraud-{version}", (ProductionVariant("main", model.name, 2, "local"),), START)
-    return DeployWish("fraud", (model,), config, deployment, alarms, {"team": "risk"})
+    return DesiredDeployment("fraud", (model,), config, deployment, alarms, {"team": "risk"})
 
 
-def known(container: Container) -> None:
+def known(container: ContainerDefinition) -> None:
     if container.image != "tidegate/xgboost":
         raise Invalid(f"image {container.image} is not known: there is tidegate/xgboost")
 
 
-def run(tx: MemoryTx, asked: DeployWish, how: How = ANN, now: datetime = START) -> Change:
+def run(tx: MemoryTx, asked: DesiredDeployment, how: DeployOptions = ANN, now: datetime = START) -> DeployOutcome:
     done = deploy(tx, asked, how, runnable=known, rollout_id=f"rollout-{now}", can=CAN, now=now)
     assert (done.endpoint, done.config) == ("fraud", asked.config.name)
     return done.change
@@ -70,7 +73,7 @@ def endpoint(tx: MemoryTx) -> Endpoint:
 def look(tx: MemoryTx, alarm: AlarmState = AlarmState.OK, now: datetime = START) -> Observation:
     """A world in which everything wanted is there, and judged."""
     body = endpoint(tx)
-    fleets = {id: FleetSeen(id, spec.count, spec.count) for id, spec in desired_state.fleets(body).items()}
+    fleets = {id: FleetStatus(id, spec.count, spec.count) for id, spec in desired_state.fleets(body).items()}
     names = body.rollout.deployment.alarms if body.rollout else ()
     return Observation(
         fleets, desired_state.traffic(body), dict.fromkeys(("errors", *names), alarm), complete_evidence(now)
@@ -97,7 +100,7 @@ def asked_by(tx: MemoryTx, kind: str) -> list[str]:
     return [event.message for line in tx.lines for event in line.events if event.kind == kind]
 
 
-def view(tx: MemoryTx, seen: Observation | None = None) -> View:
+def view(tx: MemoryTx, seen: Observation | None = None) -> EndpointDocument:
     return endpoint_view(endpoint(tx), seen, alarms_of(tx, endpoint(tx)))
 
 
@@ -105,7 +108,7 @@ def view(tx: MemoryTx, seen: Observation | None = None) -> View:
 def tx() -> MemoryTx:
     """Version 1 serves."""
     tx = MemoryTx()
-    assert run(tx, wish("1")) is Change.CREATED
+    assert run(tx, wish("1")) is DeployOutcome.CREATED
     settle(tx)
     return tx
 
@@ -126,7 +129,7 @@ def test_a_first_deploy_makes_everything(tx: MemoryTx) -> None:
 def test_the_same_wish_again_changes_nothing(tx: MemoryTx) -> None:
     lines = len(tx.lines)
     plain = replace(wish("1"), tags={})
-    assert run(tx, plain, now=LATER) is Change.UNCHANGED
+    assert run(tx, plain, now=LATER) is DeployOutcome.UNCHANGED
     assert len(tx.lines) == lines
 
 
@@ -141,11 +144,11 @@ def test_an_alarm_that_only_changed_its_state_is_the_same_alarm(tx: MemoryTx) ->
 
 
 def test_a_new_wish_is_an_update(tx: MemoryTx) -> None:
-    assert run(tx, wish("2")) is Change.UPDATED
+    assert run(tx, wish("2")) is DeployOutcome.UPDATED
     rollout = endpoint(tx).rollout
     assert rollout and rollout.old and rollout.old.config_name == "fraud-1"
     assert [stage.share for stage in rollout.plan.stages] == [1000, 10_000]
-    assert run(tx, wish("2")) is Change.UNCHANGED
+    assert run(tx, wish("2")) is DeployOutcome.UNCHANGED
 
 
 def test_an_update_under_way_gives_way_only_when_told_to(tx: MemoryTx) -> None:
@@ -154,10 +157,10 @@ def test_an_update_under_way_gives_way_only_when_told_to(tx: MemoryTx) -> None:
     with pytest.raises(InProgress, match="or supersede it"):
         run(tx, wish("3"))
     assert len(tx.lines) == lines
-    assert run(tx, wish("3"), How("bob", supersede=True)) is Change.SUPERSEDED
+    assert run(tx, wish("3"), DeployOptions("bob", supersede=True)) is DeployOutcome.SUPERSEDED
     rollout = endpoint(tx).rollout
     assert rollout and rollout.successor and rollout.successor.wanted.version.config_name == "fraud-3"
-    assert run(tx, wish("3")) is Change.UNCHANGED
+    assert run(tx, wish("3")) is DeployOutcome.UNCHANGED
     settle(tx)
     serving = endpoint(tx).serving
     assert serving and serving.config_name == "fraud-3"
@@ -171,7 +174,7 @@ def test_what_an_alarm_turned_down_needs_an_override(tx: MemoryTx) -> None:
     assert last and last.phase is Phase.ROLLED_BACK
     with pytest.raises(Conflict, match="override"):
         run(tx, wish("2"))
-    assert run(tx, wish("2"), How("ann", override=True)) is Change.UPDATED
+    assert run(tx, wish("2"), DeployOptions("ann", override=True)) is DeployOutcome.UPDATED
 
 
 @pytest.mark.parametrize(
@@ -180,7 +183,7 @@ def test_what_an_alarm_turned_down_needs_an_override(tx: MemoryTx) -> None:
         (wish("2", alarms=(), deployment=replace(CANARY, alarms=("none",))), NotFound),
         (wish("2", alarms=(replace(ERRORS, period=7),)), Invalid),
         (replace(wish("2"), models=()), NotFound),
-        (replace(wish("2"), models=(Model("fraud-2", (Container("unknown"),), START),)), Invalid),
+        (replace(wish("2"), models=(Model("fraud-2", (ContainerDefinition("unknown"),), START),)), Invalid),
         (replace(wish("2"), models=(Model("fraud-2", (), START),)), Invalid),
         (replace(wish("2"), config=EndpointConfig("fraud-2", (), START)), Invalid),
         (replace(wish("2"), config=replace(wish("2").config, name="fraud-1")), AlreadyExists),
@@ -189,7 +192,7 @@ def test_what_an_alarm_turned_down_needs_an_override(tx: MemoryTx) -> None:
     ],
 )
 def test_a_wish_that_cannot_be_leaves_the_endpoint_alone(
-    tx: MemoryTx, asked: DeployWish, error: type[TidegateError]
+    tx: MemoryTx, asked: DesiredDeployment, error: type[TidegateError]
 ) -> None:
     """Records of the wish that were written before the error go with the transaction."""
     before = tx.get(ENDPOINT, "fraud")
@@ -204,7 +207,7 @@ def test_a_first_creation_and_a_deletion_take_no_update() -> None:
     with pytest.raises(InProgress):
         run(tx, wish("2"))
     with pytest.raises(Conflict, match="delete it instead"):
-        run(tx, wish("2"), How("ann", supersede=True))
+        run(tx, wish("2"), DeployOptions("ann", supersede=True))
     settle(tx)
     endpoints.delete_endpoint(tx, "fraud", LATER, "ann")
     with pytest.raises(InProgress, match="being deleted"):

@@ -10,11 +10,11 @@ import pytest
 from tests.spec_changes import CHANGES, keys, pair
 from tests.unit.service.test_deploy import ANN, CAN, LATER, START, endpoint, settle
 from tidegate import spec
-from tidegate.domain.desired import DeployWish
+from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Conflict, InProgress, TidegateError
-from tidegate.domain.rollout import Mixed, Phase
+from tidegate.domain.rollout import MixedVersions, Phase
 from tidegate.service import record_kinds
-from tidegate.service.deploy import Change, Deployed, How, deploy
+from tidegate.service.deploy import DeployOptions, DeployOutcome, DeployResult, deploy
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.rollout_settings import settings
 from tidegate.testing.memory_store import MemoryTx
@@ -23,7 +23,7 @@ NOTHING = ("ContainerSpec.multi_model",)
 """A container among several cannot have many models: refused by the file's own rules."""
 
 
-def put(tx: MemoryTx, data: dict[str, Any], how: How = ANN) -> Deployed:
+def put(tx: MemoryTx, data: dict[str, Any], how: DeployOptions = ANN) -> DeployResult:
     wish = spec.parse(data, START)
     names = [f"{number}" for number in range(1000)]
     return deploy(tx, wish, how, runnable=lambda _: None, rollout_id=names[len(tx.lines)], can=CAN, now=LATER)
@@ -81,7 +81,7 @@ def test_at_rest_a_changed_value_is_applied(key: str) -> None:
     put(tx, before)
     settle(tx)
     on_record = records(tx)
-    assert put(tx, before).change is Change.UNCHANGED
+    assert put(tx, before).change is DeployOutcome.UNCHANGED
     assert records(tx) == on_record
     try:
         put(tx, after)
@@ -91,7 +91,7 @@ def test_at_rest_a_changed_value_is_applied(key: str) -> None:
     settle(tx)
     _is_in_force(tx, spec.parse(after, START))
     on_record = records(tx)
-    assert put(tx, after).change is Change.UNCHANGED
+    assert put(tx, after).change is DeployOutcome.UNCHANGED
     assert records(tx) == on_record
 
 
@@ -101,7 +101,7 @@ def test_in_mid_rollout_a_changed_value_is_applied_or_refused(key: str) -> None:
     tx = MemoryTx()
     put(tx, earlier(before))
     settle(tx)
-    assert put(tx, before).change is Change.UPDATED
+    assert put(tx, before).change is DeployOutcome.UPDATED
     settle(tx, Phase.ACTIVATING_TRAFFIC)
     on_record, rollout = records(tx), endpoint(tx).rollout
     try:
@@ -110,9 +110,9 @@ def test_in_mid_rollout_a_changed_value_is_applied_or_refused(key: str) -> None:
         assert records(tx) == on_record, "refused as a whole"
         assert "supersede" in error.message
         assert "\n" not in error.message
-        done = put(tx, after, How("ann", supersede=True))
-        assert done.change is Change.SUPERSEDED
-        assert put(tx, after).change is Change.UNCHANGED
+        done = put(tx, after, DeployOptions("ann", supersede=True))
+        assert done.change is DeployOutcome.SUPERSEDED
+        assert put(tx, after).change is DeployOutcome.UNCHANGED
         settle(tx)
         _is_in_force(tx, spec.parse(after, START))
         return
@@ -122,7 +122,7 @@ def test_in_mid_rollout_a_changed_value_is_applied_or_refused(key: str) -> None:
     _is_in_force(tx, spec.parse(after, START))
 
 
-def _is_in_force(tx: MemoryTx, wish: DeployWish) -> None:
+def _is_in_force(tx: MemoryTx, wish: DesiredDeployment) -> None:
     """What was asked for is what there is."""
     body = endpoint(tx)
     assert body.rollout is None and body.serving is not None
@@ -158,7 +158,7 @@ def test_an_alarm_that_guards_a_rollout_is_not_redefined_under_it() -> None:
     put(tx, before)
     with pytest.raises(Conflict, match=r"the definition of alarm .*-slow"):
         put(tx, after)
-    assert put(tx, after, How("ann", supersede=True)).change is Change.SUPERSEDED
+    assert put(tx, after, DeployOptions("ann", supersede=True)).change is DeployOutcome.SUPERSEDED
     rollout = endpoint(tx).rollout
     assert rollout is not None and rollout.successor is not None
     assert {0.2e6, 1.0} == {guard.threshold for guard in rollout.successor.wanted.guards}
@@ -171,8 +171,8 @@ def test_a_successor_that_waits_is_compared_too() -> None:
     settle(tx)
     other = {**before, "instances": 5}
     put(tx, other)
-    put(tx, before, How("ann", supersede=True))
-    assert put(tx, before).change is Change.UNCHANGED
+    put(tx, before, DeployOptions("ann", supersede=True))
+    assert put(tx, before).change is DeployOutcome.UNCHANGED
     with pytest.raises(Conflict, match="3600s -> 25s"):
         put(tx, after)
 
@@ -181,7 +181,7 @@ def test_a_first_creation_is_waited_for() -> None:
     before, after = pair("RolloutSpec.wait")
     tx = MemoryTx()
     put(tx, before)
-    for how in (How("ann"), How("ann", supersede=True)):
+    for how in (DeployOptions("ann"), DeployOptions("ann", supersede=True)):
         with pytest.raises(Conflict, match="3600s -> 25s"):
             put(tx, after, how)
     settle(tx)
@@ -197,7 +197,7 @@ def test_a_version_that_serves_beside_another_is_rolled_out_again() -> None:
     body = endpoint(tx)
     assert body.serving is not None
     mixed = replace(
-        body, rollback_failed=True, mixed=Mixed(replace(body.serving, generation=0), 2_000, 10_000, 10_000)
+        body, rollback_failed=True, mixed=MixedVersions(replace(body.serving, generation=0), 2_000, 10_000, 10_000)
     )
     tx.put(ENDPOINT, "fraud", mixed, expect=None, now=LATER + timedelta(seconds=1))
-    assert put(tx, before).change is Change.UPDATED
+    assert put(tx, before).change is DeployOutcome.UPDATED

@@ -6,8 +6,8 @@ import pytest
 
 from tidegate.domain.endpoint import Endpoint, EndpointConfig, ProductionVariant
 from tidegate.domain.observation import Capabilities
-from tidegate.domain.registry import Container, Model
-from tidegate.service.endpoints import Asked, create_endpoint
+from tidegate.domain.registry import ContainerDefinition, Model
+from tidegate.service.endpoints import UpdateRequest, create_endpoint
 from tidegate.service.record_kinds import CONFIG, ENDPOINT, MODEL
 from tidegate.testing.memory_store import MemoryTx
 
@@ -16,14 +16,20 @@ START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 def store() -> MemoryTx:
     tx = MemoryTx()
-    tx.put(MODEL, "m", Model("m", (Container("tidegate/xgboost", "file:///m.ubj"),), START), expect=0, now=START)
+    tx.put(
+        MODEL,
+        "m",
+        Model("m", (ContainerDefinition("tidegate/xgboost", "file:///m.ubj"),), START),
+        expect=0,
+        now=START,
+    )
     config = EndpointConfig("c", (ProductionVariant("main", "m", 1, "local"),), START)
     tx.put(CONFIG, "c", config, expect=0, now=START)
     return tx
 
 
 def create(tx: MemoryTx, now: datetime) -> Endpoint:
-    create_endpoint(tx, "e", Asked("c"), {}, rollout_id="r", can=Capabilities(), now=now)
+    create_endpoint(tx, "e", UpdateRequest("c"), {}, rollout_id="r", can=Capabilities(), now=now)
     saved = tx.get(ENDPOINT, "e")
     assert saved is not None and saved.body.rollout is not None
     assert saved.body.rollout.new.generation == saved.body.generation

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tidegate.domain.alarm import Alarm, AlarmState, Comparison
+from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.fleet import FleetId
-from tidegate.domain.metric import FleetSecond, Latency, Series
-from tidegate.domain.observation import FleetSeen, Observation
+from tidegate.domain.metric import FleetSecond, Latency, WorkerSeries
+from tidegate.domain.observation import FleetStatus, Observation
 from tidegate.domain.rollout import DeploymentConfig, Phase, RolloutPlan, Version
-from tidegate.domain.traffic import table
+from tidegate.domain.traffic import build_route_table
 from tidegate.monitoring import sketch
 from tidegate.service.prometheus import FleetKey, add, render
 
@@ -31,7 +31,7 @@ ALARM = Alarm(
     evaluation_periods=1,
     datapoints_to_alarm=1,
     threshold=1.0,
-    comparison=Comparison.GREATER,
+    comparison=ComparisonOperator.GREATER,
     configured_at=NOW,
     state=AlarmState.ALARM,
 )
@@ -46,7 +46,8 @@ ROLLOUT = Rollout(
 )
 ENDPOINT = Endpoint("fraud", NOW, NOW, rollout=ROLLOUT)
 SEEN = Observation(
-    {GREEN: FleetSeen(GREEN, 2, 1)}, table("fraud", 1, [(1, 7500, {"main": 1.0}), (2, 2500, {"main": 1.0})])
+    {GREEN: FleetStatus(GREEN, 2, 1)},
+    build_route_table("fraud", 1, [(1, 7500, {"main": 1.0}), (2, 2500, {"main": 1.0})]),
 )
 
 
@@ -126,9 +127,9 @@ def test_adding_leaves_the_earlier_totals_alone() -> None:
 
 
 def test_copies_are_counted_where_there_is_a_shadow() -> None:
-    def noted(name: str, good: int, bad: int = 0) -> Series:
+    def noted(name: str, good: int, bad: int = 0) -> WorkerSeries:
         bins: dict[int, float] = {sketch.index(1.0): good, sketch.index(0.0): bad}
-        return Series(name, (), Latency(bins, good, 0.0, 1.0))
+        return WorkerSeries(name, (), Latency(bins, good, 0.0, 1.0))
 
     series = (noted("MirrorCopies", 9, 1), noted("MirrorDropped", 3), noted("MirrorAgreement", 7, 2))
     totals = add(add({}, [replace(SECOND, series=series)]), [replace(SECOND, second=11, series=series)])
@@ -141,12 +142,12 @@ def test_copies_are_counted_where_there_is_a_shadow() -> None:
 
 
 def test_what_waits_and_what_was_turned_away() -> None:
-    def one(name: str, value: float) -> Series:
-        return Series(name, (), Latency({sketch.index(value): 1.0}, value, value, value))
+    def one(name: str, value: float) -> WorkerSeries:
+        return WorkerSeries(name, (), Latency({sketch.index(value): 1.0}, value, value, value))
 
     second = FleetSecond(GREEN, "v1", 1, 2, series=(one("RefusedRequests", 3.0), one("ThrottledRequests", 4.0)))
-    seen = FleetSeen(GREEN, 2, 2, in_flight=5, queued=6, queue_time=0.25)
-    unclear = FleetSeen(FleetId("fraud", 99, "main"), 2, 2)
+    seen = FleetStatus(GREEN, 2, 2, in_flight=5, queued=6, queue_time=0.25)
+    unclear = FleetStatus(FleetId("fraud", 99, "main"), 2, 2)
     look = Observation({GREEN: seen, unclear.id: unclear}, None)
     page = render(add(add({}, [second]), [second]), [], [(Endpoint("fraud", NOW, NOW), look)])
     config = {"endpoint": "fraud", "variant": "main", "config": "v1"}

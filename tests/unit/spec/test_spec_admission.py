@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tidegate.domain.admission import USUAL, Admission, Quotas, Rate
+from tidegate.domain.admission import DEFAULT_ADMISSION, Admission, Quotas, TokenBucket
 from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import RoutingStrategy
 from tidegate.spec.build import parse
@@ -25,7 +25,7 @@ def admission(**more: Any) -> Admission:
 
 
 def test_what_is_not_said_is_usual_and_leaves_the_config_s_name_alone() -> None:
-    assert admission() == USUAL
+    assert admission() == DEFAULT_ADMISSION
     assert parse(spec(max_in_flight=1000, queue_time="1s"), NOW).config.name == parse(spec(), NOW).config.name
     assert parse(spec(max_in_flight=4), NOW).config.name != parse(spec(), NOW).config.name
 
@@ -40,7 +40,7 @@ def test_each_variant_has_its_bounds_and_all_have_the_quotas() -> None:
         for name, most in (("a", 4), ("b", 5))
     ]
     wish = parse({"endpoint": "fraud", "variants": variants, "quotas": {"rate": "50/s"}}, NOW)
-    quotas = Quotas(Rate(50, 50))
+    quotas = Quotas(TokenBucket(50, 50))
     assert [v.admission for v in wish.config.variants] == [
         Admission(4, quotas=quotas),
         Admission(5, quotas=quotas),
@@ -50,13 +50,13 @@ def test_each_variant_has_its_bounds_and_all_have_the_quotas() -> None:
 def test_quotas() -> None:
     given = {"by": "header X-Client", "rate": "50/s", "burst": 100, "clients": {"acme": "200/s", "slow": "30/m"}}
     assert admission(quotas=given).quotas == Quotas(
-        Rate(50, 100), "X-Client", {"acme": Rate(200, 400), "slow": Rate(0.5, 1)}
+        TokenBucket(50, 100), "X-Client", {"acme": TokenBucket(200, 400), "slow": TokenBucket(0.5, 1)}
     )
 
 
 def test_a_bucket_holds_a_second_s_worth_unless_told() -> None:
     given = {"rate": "2.5/s", "clients": {"slow": "6/m"}}
-    assert admission(quotas=given).quotas == Quotas(Rate(2.5, 3), "", {"slow": Rate(0.1, 1)})
+    assert admission(quotas=given).quotas == Quotas(TokenBucket(2.5, 3), "", {"slow": TokenBucket(0.1, 1)})
 
 
 @pytest.mark.parametrize(
@@ -87,5 +87,5 @@ def test_what_makes_no_sense_is_refused(more: dict[str, Any], message: str) -> N
 
 def test_a_bound_is_not_left_to_chance() -> None:
     (plain,) = version("v1").variants
-    assert plain.picking is RoutingStrategy.RANDOM
-    assert replace(plain, admission=Admission(4)).picking is RoutingStrategy.LEAST_OUTSTANDING_REQUESTS
+    assert plain.effective_routing is RoutingStrategy.RANDOM
+    assert replace(plain, admission=Admission(4)).effective_routing is RoutingStrategy.LEAST_OUTSTANDING_REQUESTS

@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 
 from tidegate import spec
-from tidegate.domain.desired import ScalingWish
+from tidegate.domain.desired import DesiredScaling
 from tidegate.domain.metric import SAGEMAKER, MetricId
 from tidegate.domain.scaling import (
-    Calendar,
+    CalendarPeak,
+    CalendarPolicy,
     CustomMetric,
     Dimension,
-    Fast,
-    Forecast,
-    Peak,
+    FastPolicy,
+    ForecastPolicy,
     Predefined,
     TargetTracking,
 )
@@ -26,14 +26,14 @@ ASYNC = {"output": "s3://answers/fraud"}
 SERVERLESS = {"memory": "2GiB", "max_concurrency": 20}
 
 
-def wish(scaling: dict[str, Any] | None, **more: Any) -> ScalingWish | None:
+def wish(scaling: dict[str, Any] | None, **more: Any) -> DesiredScaling | None:
     given = {"endpoint": "fraud", **({} if "variants" in more else {"model": MODEL}), **more}
     if scaling is not None:
         given["autoscaling"] = {"min": 1, "max": 8, **scaling}
     return spec.parse(given, NOW).autoscaling
 
 
-def asked(scaling: dict[str, Any], **more: Any) -> ScalingWish:
+def asked(scaling: dict[str, Any], **more: Any) -> DesiredScaling:
     found = wish(scaling, **more)
     assert found is not None
     return found
@@ -51,7 +51,7 @@ def test_the_fast_rule_looks_at_requests_at_one_time() -> None:
         1,
         8,
     )
-    assert found.policies == (Fast("fast", 4.0, 0.05, scale_in_window=120.0),)
+    assert found.policies == (FastPolicy("fast", 4.0, 0.05, scale_in_window=120.0),)
     assert not found.from_zero
 
 
@@ -87,15 +87,17 @@ def test_peaks_and_a_forecast_beside_the_rule() -> None:
     }
     found = asked({"calendar": [peak], "forecast": {"per_instance": 20}})
     calendar, forecast = found.policies
-    assert calendar == Calendar("calendar", (Peak("payday", "cron(0 8 LW * ? *)", 14_400.0, 6, "Europe/Vienna"),))
-    assert forecast == Forecast("forecast", 20.0, 7 * 86_400.0)
+    assert calendar == CalendarPolicy(
+        "calendar", (CalendarPeak("payday", "cron(0 8 LW * ? *)", 14_400.0, 6, "Europe/Vienna"),)
+    )
+    assert forecast == ForecastPolicy("forecast", 20.0, 7 * 86_400.0)
 
 
 def test_a_peak_keeps_the_holidays_of_its_country() -> None:
     starts = "cron(0 8 LW * ? *)"
     peak = {"name": "payday", "starts": starts, "lasts": "4h", "count": 6, "holidays": "CH-ZH"}
     (calendar,) = asked({"calendar": [peak]}).policies
-    assert calendar == Calendar("calendar", (Peak("payday", starts, 14_400.0, 6, holidays="CH-ZH"),))
+    assert calendar == CalendarPolicy("calendar", (CalendarPeak("payday", starts, 14_400.0, 6, holidays="CH-ZH"),))
 
 
 def test_bounds_are_no_part_of_the_config() -> None:

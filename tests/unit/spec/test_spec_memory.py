@@ -6,7 +6,7 @@ import pytest
 
 from tidegate import spec
 from tidegate.domain.errors import Invalid, StartupError
-from tidegate.domain.memory_sizes import parse_bytes, told
+from tidegate.domain.memory_sizes import format_bytes, parse_bytes
 from tidegate.settings import Settings
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -30,7 +30,7 @@ def test_what_is_no_amount(text: str) -> None:
     ("size", "text"), [(0, "0 bytes"), (2**29, "512 MiB"), (3 * 2**29, "1.5 GiB"), (1536, "1.5 KiB")]
 )
 def test_an_amount_is_told(size: int, text: str) -> None:
-    assert told(size) == text
+    assert format_bytes(size) == text
 
 
 def test_a_variant_s_own_limit() -> None:

@@ -10,7 +10,7 @@ from tidegate import spec
 from tidegate.cli.artifacts import prepare
 from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import VariantSpec
-from tidegate.domain.registry import Container, Model
+from tidegate.domain.registry import ContainerDefinition, Model
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 DATA = "file:///srv/clients/"
@@ -21,7 +21,7 @@ def parsed(multi_model: object, **more: object) -> Any:
     return spec.parse({"endpoint": "clients", "model": model}, NOW)
 
 
-def container(multi_model: object, **more: object) -> Container:
+def container(multi_model: object, **more: object) -> ContainerDefinition:
     (model,) = parsed(multi_model, **more).models
     assert isinstance(model, Model)
     (found,) = model.containers
@@ -65,7 +65,7 @@ def test_sizes(text: str, mib: str) -> None:
 
 def test_its_requests_go_by_model() -> None:
     (model,) = parsed({}).models
-    assert VariantSpec("main", model, 1).picking == "BY_MODEL"
+    assert VariantSpec("main", model, 1).effective_routing == "BY_MODEL"
 
 
 def test_other_settings_are_another_version_and_the_same_are_the_same() -> None:

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate import spec
-from tidegate.domain.alarm import Comparison, MissingData
+from tidegate.domain.alarm import ComparisonOperator, MissingData
 from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import RoutingStrategy
-from tidegate.domain.rollout import BlueGreen, CapacitySize, Rolling, Routing, SizeType
+from tidegate.domain.rollout import BlueGreen, CapacitySize, Rolling, SizeType, TrafficRouting
 from tidegate.spec.structures import NAME
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -79,7 +79,7 @@ def test_a_full_file() -> None:
     assert (variant.instance_count, variant.instance_type) == (4, "ml.c5.xlarge")
     assert variant.routing is RoutingStrategy.LEAST_OUTSTANDING_REQUESTS
     size = CapacitySize(SizeType.CAPACITY_PERCENT, 25)
-    assert wish.deployment.blue_green == BlueGreen(Routing.LINEAR, 3600, size, 600)
+    assert wish.deployment.blue_green == BlueGreen(TrafficRouting.LINEAR, 3600, size, 600)
     assert wish.deployment.execution_timeout == 8 * 3600
     assert wish.deployment.alarms == (f"{wish.config.name}-errors", f"{wish.config.name}-slow")
 
@@ -90,10 +90,14 @@ def test_alarms_watch_the_new_version_unless_told_otherwise() -> None:
     errors, slow, busy = wish.alarms
     both = {"EndpointName": "fraud", "VariantName": "AllTraffic"}
     assert errors.dimensions == slow.dimensions == {**both, "EndpointConfigName": wish.config.name}
-    assert (errors.statistic, errors.threshold, errors.comparison) == ("Average", 0.02, Comparison.GREATER)
+    assert (errors.statistic, errors.threshold, errors.comparison) == ("Average", 0.02, ComparisonOperator.GREATER)
     assert (errors.evaluation_periods, errors.datapoints_to_alarm, errors.period) == (3, 2, 10)
     assert errors.missing is MissingData.NOT_BREACHING
-    assert (slow.statistic, slow.threshold, slow.comparison) == ("p99", 100_000.0, Comparison.GREATER_OR_EQUAL)
+    assert (slow.statistic, slow.threshold, slow.comparison) == (
+        "p99",
+        100_000.0,
+        ComparisonOperator.GREATER_OR_EQUAL,
+    )
     assert (slow.period, slow.datapoints_to_alarm, slow.missing) == (60, 3, MissingData.MISSING)
     assert (busy.name, busy.dimensions, busy.threshold) == ("fraud-busy", both, 90.0)
     assert busy.namespace == "/aws/sagemaker/Endpoints"
@@ -122,9 +126,9 @@ def test_a_metric_of_ones_own_has_its_own_dimensions() -> None:
 def test_strategies() -> None:
     ten, half = CapacitySize(SizeType.CAPACITY_PERCENT, 10), CapacitySize(SizeType.CAPACITY_PERCENT, 50)
     assert rollout(strategy="all_at_once", final_bake="1m") == BlueGreen(termination_wait=60)
-    assert rollout(strategy="canary", size="10%", wait="30m") == BlueGreen(Routing.CANARY, 1800, ten)
+    assert rollout(strategy="canary", size="10%", wait="30m") == BlueGreen(TrafficRouting.CANARY, 1800, ten)
     one = CapacitySize(SizeType.INSTANCE_COUNT, 1)
-    assert rollout(strategy="canary", size=1) == BlueGreen(Routing.CANARY, 0, one)
+    assert rollout(strategy="canary", size=1) == BlueGreen(TrafficRouting.CANARY, 0, one)
     assert rollout(strategy="rolling", batch="50%", rollback_batch=1) == Rolling(half, 0, one)
     assert spec.parse(MINIMAL, NOW).deployment.blue_green == BlueGreen()
 

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 import pytest
 
 from tidegate.store import deadline_threads
-from tidegate.store.deadline_threads import Closed, Watch, Workers, current_watch
+from tidegate.store.deadline_threads import Deadline, DeadlinePool, PoolClosed, current_deadline
 
 PATIENCE = 60.0
 
@@ -30,12 +30,12 @@ def leave() -> Iterator[threading.Event]:
     event.set()
 
 
-def pool(count: int, spare: int) -> Workers:
-    return Workers("test", count, spare, lambda seconds: Overran(f"{seconds:g}"))
+def pool(count: int, spare: int) -> DeadlinePool:
+    return DeadlinePool("test", count, spare, lambda seconds: Overran(f"{seconds:g}"))
 
 
 def hang(leave: threading.Event, entered: threading.Event | None = None) -> str:
-    current_watch().expect(0.05)
+    current_deadline().expect(0.05)
     if entered is not None:
         entered.set()
     leave.wait(PATIENCE)
@@ -47,8 +47,8 @@ def test_an_interrupt_ends_a_job_that_is_overdue() -> None:
 
     def job() -> bool:
         cut = threading.Event()
-        current_watch().expect(0.05, cut.set)
-        return cut.wait(PATIENCE) and current_watch().overrun
+        current_deadline().expect(0.05, cut.set)
+        return cut.wait(PATIENCE) and current_deadline().overrun
 
     assert some.submit(job).result(PATIENCE) is True
     assert some.submit(threading.get_ident).result(PATIENCE)
@@ -93,14 +93,14 @@ def test_closing_gives_up_what_hangs_and_takes_no_more(leave: threading.Event) -
     assert entered.wait(PATIENCE)
     some.close(0.01)
     for future in (hung, waiting):
-        with pytest.raises(Closed):
+        with pytest.raises(PoolClosed):
             future.result(PATIENCE)
-    with pytest.raises(Closed):
+    with pytest.raises(PoolClosed):
         some.submit(threading.get_ident)
 
 
 def test_a_deadline_counts_no_time_in_which_the_process_was_stopped() -> None:
-    watch, cut = Watch(), threading.Event()
+    watch, cut = Deadline(), threading.Event()
     watch.expect(10.0, cut.set)
     begun = watch._deadline
     assert begun is not None

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tidegate.domain.errors import Invalid
-from tidegate.domain.transform import Pace, Processing, Progress, Split, eta
+from tidegate.domain.transform import DataProcessing, RequestLimits, SplitType, TransformProgress, eta
 from tidegate.transform import naming, pacing
 from tidegate.transform.joining import Processor, Unfit, check
 from tidegate.transform.pacing import Settled
@@ -52,7 +52,7 @@ def test_what_a_record_does_not_have_is_missing(path: str) -> None:
 
 
 def csv(**changes: Any) -> Processor:
-    return Processor(Processing(**changes), "text/csv")
+    return Processor(DataProcessing(**changes), "text/csv")
 
 
 def test_csv_is_filtered_and_joined() -> None:
@@ -75,7 +75,7 @@ def test_a_text_that_begins_like_a_byte_order_mark_is_kept() -> None:
 
 
 def test_json_lines_are_joined_under_the_names_of_sagemaker() -> None:
-    lines = Processor(Processing(input_filter="$.x", join=True), "application/jsonlines")
+    lines = Processor(DataProcessing(input_filter="$.x", join=True), "application/jsonlines")
     assert lines.before(b'{"x":[1,2],"id":5}\n') == b"[1,2]\n"
     assert lines.after(b'{"id":5}\n[1]\n', b"0.5\n0.6\n") == (
         b'{"id":5,"SageMakerOutput":0.5}\n{"SageMakerInput":[1],"SageMakerOutput":0.6}\n'
@@ -93,17 +93,19 @@ def test_answers_that_cannot_be_told_apart_are_unfit() -> None:
 @pytest.mark.parametrize(
     ("form", "accept", "split", "by_line", "said"),
     [
-        ("application/x-npy", "", Split.LINE, True, "needs ContentType"),
-        ("text/csv", "application/json", Split.LINE, True, "same form in and out"),
-        ("text/csv", "text/csv", Split.NONE, True, "SplitType and AssembleWith Line"),
-        ("text/csv", "text/csv", Split.LINE, False, "SplitType and AssembleWith Line"),
-        ("application/json", "", Split.LINE, False, "SplitType and AssembleWith None"),
+        ("application/x-npy", "", SplitType.LINE, True, "needs ContentType"),
+        ("text/csv", "application/json", SplitType.LINE, True, "same form in and out"),
+        ("text/csv", "text/csv", SplitType.NONE, True, "SplitType and AssembleWith Line"),
+        ("text/csv", "text/csv", SplitType.LINE, False, "SplitType and AssembleWith Line"),
+        ("application/json", "", SplitType.LINE, False, "SplitType and AssembleWith None"),
     ],
 )
-def test_what_cannot_be_joined_is_refused(form: str, accept: str, split: Split, by_line: bool, said: str) -> None:
-    check(Processing(), form, accept, split, by_line)
+def test_what_cannot_be_joined_is_refused(
+    form: str, accept: str, split: SplitType, by_line: bool, said: str
+) -> None:
+    check(DataProcessing(), form, accept, split, by_line)
     with pytest.raises(Invalid, match=said):
-        check(Processing(join=True), form, accept, split, by_line)
+        check(DataProcessing(join=True), form, accept, split, by_line)
 
 
 def test_names_of_outputs() -> None:
@@ -120,8 +122,8 @@ def test_a_manifest_that_is_none_is_refused(text: bytes) -> None:
 
 
 def test_the_time_left_follows_from_the_bytes() -> None:
-    assert eta(Progress(bytes_total=100, bytes_done=25), 10.0) == 30.0
-    assert eta(Progress(bytes_total=100), 10.0) is None
+    assert eta(TransformProgress(bytes_total=100, bytes_done=25), 10.0) == 30.0
+    assert eta(TransformProgress(bytes_total=100), 10.0) is None
 
 
 def test_the_job_wins_over_the_container_and_the_container_over_the_default() -> None:
@@ -129,16 +131,18 @@ def test_the_job_wins_over_the_container_and_the_container_over_the_default() ->
         b'{"MaxConcurrentTransforms": 8, "BatchStrategy": "SINGLE_RECORD", "MaxPayloadInMB": 2, "More": 1}'
     )
     nothing = pacing.heard(b"what?")
-    assert pacing.settle(Pace(), nothing, Split.LINE, False) == Settled(False, 6 * 2**20, 1)
-    assert pacing.settle(Pace(), said, Split.LINE, False) == Settled(True, 2 * 2**20, 8)
-    asked = Pace(single=False, megabytes=3, concurrency=4)
-    assert pacing.settle(asked, said, Split.LINE, False) == Settled(False, 3 * 2**20, 4)
-    assert pacing.settle(asked, nothing, Split.LINE, True) == Settled(False, 3 * 2**20, 4)
-    assert pacing.settle(Pace(), nothing, Split.LINE, True) == Settled(False, 6 * 2**20, 3, aim=pacing.OWN_BATCH)
-    assert pacing.settle(Pace(), nothing, Split.NONE, True).limit == 6 * 2**20
+    assert pacing.settle(RequestLimits(), nothing, SplitType.LINE, False) == Settled(False, 6 * 2**20, 1)
+    assert pacing.settle(RequestLimits(), said, SplitType.LINE, False) == Settled(True, 2 * 2**20, 8)
+    asked = RequestLimits(single=False, megabytes=3, concurrency=4)
+    assert pacing.settle(asked, said, SplitType.LINE, False) == Settled(False, 3 * 2**20, 4)
+    assert pacing.settle(asked, nothing, SplitType.LINE, True) == Settled(False, 3 * 2**20, 4)
+    assert pacing.settle(RequestLimits(), nothing, SplitType.LINE, True) == Settled(
+        False, 6 * 2**20, 3, aim=pacing.OWN_BATCH
+    )
+    assert pacing.settle(RequestLimits(), nothing, SplitType.NONE, True).limit == 6 * 2**20
     parts = pacing.heard(b'{"TidegateParts": true}')
-    assert pacing.settle(Pace(), parts, Split.LINE, True) == Settled(
+    assert pacing.settle(RequestLimits(), parts, SplitType.LINE, True) == Settled(
         False, 6 * 2**20, 3, parts=True, aim=pacing.OWN_BATCH
     )
-    assert not pacing.settle(Pace(), parts, Split.LINE, False).parts
-    assert not pacing.settle(Pace(single=True), parts, Split.LINE, True).parts
+    assert not pacing.settle(RequestLimits(), parts, SplitType.LINE, False).parts
+    assert not pacing.settle(RequestLimits(single=True), parts, SplitType.LINE, True).parts

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from tidegate.advisor.cost.errors import in_range
-from tidegate.domain.calendar_days import EVERY_MONTH, Days
+from tidegate.domain.calendar_days import EVERY_MONTH, CalendarDays
 from tidegate.domain.errors import Invalid
 
 HOURS_PER_WEEK = 168
@@ -39,7 +39,7 @@ class Peak:
 
     def dates(self, year: int) -> set[date]:
         """Those of the year, with the last days of December that are ahead of the next January's."""
-        return Days(self.days, self.months, self.working, self.ahead).dates(year)
+        return CalendarDays(self.days, self.months, self.working, self.ahead).dates(year)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from tidegate.advisor.planner.tables import table
 from tidegate.advisor.planner.units import seconds
 from tidegate.domain.errors import Invalid
 from tidegate.domain.memory_sizes import parse_bytes
-from tidegate.scaling.schedule import zone_of
+from tidegate.scaling.schedule import load_zone
 
 Question = Mapping[str, Any]
 MOST_PEAKS = 20
@@ -222,7 +222,7 @@ def _peak(given: object) -> Peak:
 def _zone(value: object, question: Question) -> str:
     name = _text(value, question)
     try:
-        zone_of(name)
+        load_zone(name)
     except Invalid as error:
         raise ValueError(error.message) from None
     return name

@@ -10,12 +10,12 @@ from tidegate.advisor.planner.strategy import Strategy
 from tidegate.advisor.planner.tables import table
 from tidegate.advisor.planner.units import seconds
 from tidegate.advisor.promise import Baseline, LatencyDistribution, Promise, Proposal, Quantity, promise
-from tidegate.domain.alarm import Alarm, Comparison
+from tidegate.domain.alarm import Alarm, ComparisonOperator
 from tidegate.domain.fleet import VariantSpec
 from tidegate.domain.metric import SAGEMAKER
 from tidegate.domain.observation import Capabilities
-from tidegate.domain.registry import Container, Model
-from tidegate.domain.rollout import BlueGreen, CapacitySize, DeploymentConfig, Routing, SizeType, Version
+from tidegate.domain.registry import ContainerDefinition, Model
+from tidegate.domain.rollout import BlueGreen, CapacitySize, DeploymentConfig, SizeType, TrafficRouting, Version
 from tidegate.rollout.plan import compile_plan
 
 MICROSECONDS = 1e6
@@ -62,7 +62,7 @@ def _blue_green(strategy: Strategy) -> BlueGreen:
     rollout = strategy.rollout
     size = rollout.get("size") or rollout.get("step")
     return BlueGreen(
-        Routing[strategy.kind.upper()],
+        TrafficRouting[strategy.kind.upper()],
         int(seconds(rollout["wait"])) if "wait" in rollout else 0,
         None if size is None else CapacitySize(SizeType.CAPACITY_PERCENT, int(size.rstrip("%"))),
         int(seconds(rollout["final_bake"])),
@@ -70,7 +70,7 @@ def _blue_green(strategy: Strategy) -> BlueGreen:
 
 
 def _version(name: str, generation: int) -> Version:
-    model = Model(name, (Container("planned"),), _NEVER)
+    model = Model(name, (ContainerDefinition("planned"),), _NEVER)
     return Version(generation, name, (VariantSpec(_VARIANT, model, 1),))
 
 
@@ -88,7 +88,7 @@ def _alarm(key: str, given: Mapping[str, Any]) -> Alarm:
         evaluation_periods=given["periods"],
         datapoints_to_alarm=given["datapoints"],
         threshold=threshold,
-        comparison=Comparison.GREATER,
+        comparison=ComparisonOperator.GREATER,
         configured_at=_NEVER,
     )
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import lru_cache
 
 from tidegate.advisor.promise.alarm_model import PeriodChances
-from tidegate.domain.alarm import Alarm, AlarmState, Comparison, MissingData
+from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator, MissingData
 from tidegate.monitoring.alarms import EXTRA, judge
 from tidegate.monitoring.datapoint import Datapoint
 
@@ -164,7 +164,18 @@ def _trim(alarm: Alarm, node: Node, gaps: bool) -> Node:
 def _make_alarm(periods: int, datapoints: int, missing: MissingData) -> Alarm:
     """An alarm for which only the breaching periods matter: those with value 1."""
     return Alarm(
-        "any", "any", "any", {}, "Sum", 60, periods, datapoints, 0.5, Comparison.GREATER, datetime.max, missing
+        "any",
+        "any",
+        "any",
+        {},
+        "Sum",
+        60,
+        periods,
+        datapoints,
+        0.5,
+        ComparisonOperator.GREATER,
+        datetime.max,
+        missing,
     )
 
 

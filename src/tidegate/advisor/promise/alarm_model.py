@@ -11,7 +11,7 @@ from statistics import NormalDist
 
 from tidegate.advisor.promise import distributions
 from tidegate.advisor.promise.baseline import Baseline, LatencyDistribution, Quantity
-from tidegate.domain.alarm import Alarm, Comparison
+from tidegate.domain.alarm import Alarm, ComparisonOperator
 from tidegate.monitoring import sketch
 from tidegate.monitoring.samples import PERCENTILE
 
@@ -23,8 +23,11 @@ REQUESTS = "Invocations"
 VERSION, VARIANT, ENDPOINT = "EndpointConfigName", "VariantName", "EndpointName"
 ASSUMED_SIGMA = 0.5
 """Standard deviation of the logarithm of latencies; p99 is then 3.2 times the median."""
-UPWARD = (Comparison.GREATER, Comparison.GREATER_OR_EQUAL)
-OPPOSITE = {Comparison.LESS: Comparison.GREATER_OR_EQUAL, Comparison.LESS_OR_EQUAL: Comparison.GREATER}
+UPWARD = (ComparisonOperator.GREATER, ComparisonOperator.GREATER_OR_EQUAL)
+OPPOSITE = {
+    ComparisonOperator.LESS: ComparisonOperator.GREATER_OR_EQUAL,
+    ComparisonOperator.LESS_OR_EQUAL: ComparisonOperator.GREATER,
+}
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,9 @@ def period_chances(alarm: Alarm, load: PeriodLoad, new: Baseline, old: Baseline)
     return PeriodChances(max(0.0, 1 - nothing - rises), nothing)
 
 
-def _probability_above(alarm: Alarm, upward: Comparison, load: PeriodLoad, new: Baseline, old: Baseline) -> float:
+def _probability_above(
+    alarm: Alarm, upward: ComparisonOperator, load: PeriodLoad, new: Baseline, old: Baseline
+) -> float:
     match watched_quantity(alarm), alarm.statistic:
         case _, "SampleCount":
             return distributions.breach_probability(
@@ -127,7 +132,7 @@ def _probability_above(alarm: Alarm, upward: Comparison, load: PeriodLoad, new: 
             return distributions.breach_probability(hits, others, _breach_test(alarm, upward))
 
 
-def _hit_rate(alarm: Alarm, upward: Comparison, side: Baseline) -> float:
+def _hit_rate(alarm: Alarm, upward: ComparisonOperator, side: Baseline) -> float:
     """Fraction of requests that are hits: errors, refusals, or slower than the threshold as the sketch shows it."""
     if (what := watched_quantity(alarm)) is not None and what.is_rate:
         return side.rate(what)
@@ -137,7 +142,7 @@ def _hit_rate(alarm: Alarm, upward: Comparison, side: Baseline) -> float:
     return side.latency.slower_than(slow_threshold(alarm.threshold, upward))
 
 
-def slow_threshold(threshold: float, upward: Comparison) -> float:
+def slow_threshold(threshold: float, upward: ComparisonOperator) -> float:
     """The latency from which on the sketch's value breaches: within 1 % of the threshold."""
     if threshold <= 0:
         return threshold
@@ -147,7 +152,7 @@ def slow_threshold(threshold: float, upward: Comparison) -> float:
     return sketch.highest(key - 1)
 
 
-def _breach_test(alarm: Alarm, upward: Comparison) -> Callable[[int, int], bool]:
+def _breach_test(alarm: Alarm, upward: ComparisonOperator) -> Callable[[int, int], bool]:
     """Returns a test whether a period with so many hits and other requests breaches."""
     errors = (what := watched_quantity(alarm)) is not None and what.is_rate
     limit, percent = alarm.threshold, PERCENTILE.fullmatch(alarm.statistic)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tidegate.advisor.promise import HEALTHY, Baseline, LatencyDistribution, Predictions, Quantity, VersionFault
 from tidegate.domain.errors import Invalid
-from tidegate.spec.problem import meant
+from tidegate.spec.problem import suggest
 from tidegate.spec.units import duration
 
 FAILED_START = "failed-start"
@@ -42,7 +42,7 @@ def default_wanted(good: Baseline) -> dict[Quantity, float]:
 def _parse_rise(text: str, known: tuple[str, ...]) -> tuple[Quantity, float]:
     key, given, value = text.strip().partition("=")
     if not given or key not in list(Quantity):
-        hint = "" if key in known else meant(key, known)
+        hint = "" if key in known else suggest(key, known)
         expected = "expected something like error-rate=5%, refusal-rate=5%, latency=+80ms or prediction-shift=0.2"
         raise Invalid(f"fault {text!r}{hint or f': {expected}'}")
     quantity = Quantity(key)

@@ -11,9 +11,9 @@ from tidegate.advisor.promise import alarm_model
 from tidegate.advisor.promise.baseline import Baseline, Quantity, VersionFault
 from tidegate.advisor.promise.detection import AlarmWatch, RolloutSetting
 from tidegate.advisor.promise.sampling import fewest_requests
-from tidegate.domain.alarm import Alarm, Comparison
+from tidegate.domain.alarm import Alarm, ComparisonOperator
 from tidegate.domain.metric import SAGEMAKER
-from tidegate.domain.rollout import RolloutPlan, Stage
+from tidegate.domain.rollout import RolloutPlan, RolloutStage
 from tidegate.domain.traffic import WHOLE
 
 MAX_BAKE = 86_400
@@ -69,7 +69,7 @@ def missing_alarm(quantity: Quantity) -> Alarm | None:
         return None
     metric, statistic = watched[quantity]
     dimensions = {alarm_model.VERSION: "new"}
-    above = Comparison.GREATER
+    above = ComparisonOperator.GREATER
     return Alarm(metric, SAGEMAKER, metric, dimensions, statistic, 60, 2, 2, 1e18, above, datetime.max)
 
 
@@ -182,7 +182,7 @@ class _Search:
         return Proposal(what, chance, false, metric=watched.metric, statistic=watched.statistic)
 
     def _of(
-        self, what: str, stage: Stage, *, bake: int | None = None, share: int | None = None
+        self, what: str, stage: RolloutStage, *, bake: int | None = None, share: int | None = None
     ) -> Proposal | None:
         changed = replace(self.now.setting, plan=self._with(stage))
         false = AlarmWatch(self.now.alarm, changed).false_alarm()
@@ -191,12 +191,12 @@ class _Search:
         chance = self._seen(self.now.alarm, stage.share, stage.bake)
         return replace(self._proposal(what, chance, false), bake=bake, share=share)
 
-    def _with(self, stage: Stage) -> RolloutPlan:
+    def _with(self, stage: RolloutStage) -> RolloutPlan:
         """The plan with a different first bake."""
         plan, place = self.now.setting.plan, first_baking_stage(self.now.setting.plan)
         return replace(plan, stages=(*plan.stages[:place], stage, *plan.stages[place + 1 :]))
 
-    def _stage(self) -> Stage:
+    def _stage(self) -> RolloutStage:
         plan = self.now.setting.plan
         return plan.stages[first_baking_stage(plan)]
 
@@ -204,7 +204,7 @@ class _Search:
         return self._seen(alarm, share, bake) >= self.power
 
     def _seen(self, alarm: Alarm, share: int, bake: int) -> float:
-        plan = RolloutPlan(stages=(Stage(share, bake),))
+        plan = RolloutPlan(stages=(RolloutStage(share, bake),))
         setting = RolloutSetting(plan, self.now.setting.rate, self.now.setting.baseline, self.now.setting.startup)
         return AlarmWatch(alarm, setting).by_stage(self.fault)[0]
 

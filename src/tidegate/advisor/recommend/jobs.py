@@ -1,6 +1,6 @@
 """A recommendation job in its process: the file it is started with, what it tries, and what it found.
 
-In the file's folder lie ``progress.json`` (the ``Step`` of each configuration so far), ``server`` (the state of the
+In the file's folder lie ``progress.json`` (the ``ConfigurationTrial`` of each configuration so far), ``server`` (the state of the
 server that is loaded) and at the end ``result.json`` (a ``Result``).
 """
 
@@ -21,8 +21,8 @@ from tidegate.advisor.recommend.estimates import SYSTEM, Offer, offers, workers
 from tidegate.advisor.recommend.load_runs import Ground
 from tidegate.advisor.recommend.search import Effort, search
 from tidegate.domain.errors import Invalid, StartupError
-from tidegate.domain.recommendation import RecommendationJob, Recommended, Step
-from tidegate.host.atomic_write import write_whole
+from tidegate.domain.recommendation import ConfigurationTrial, RecommendationJob, RecommendedInstance
+from tidegate.host.atomic_write import write_atomically
 from tidegate.serving.artifacts.fetch import ARCHIVES, Policy, materialise
 from tidegate.testing.platform import Platform
 
@@ -51,7 +51,7 @@ class Result:
     """``reason`` is empty for a job that is complete."""
 
     reason: str = ""
-    found: tuple[Recommended, ...] = ()
+    found: tuple[RecommendedInstance, ...] = ()
 
 
 def read(path: Path) -> JobFile:
@@ -62,7 +62,7 @@ def read(path: Path) -> JobFile:
         raise StartupError(f"{path} cannot be read as a job: {error}") from None
 
 
-def run(file: JobFile, folder: Path, clock: Callable[[], float]) -> tuple[Recommended, ...]:
+def run(file: JobFile, folder: Path, clock: Callable[[], float]) -> tuple[RecommendedInstance, ...]:
     """Takes minutes. Raises a TidegateError for a job that cannot be done. ``clock``: seconds from anywhere."""
     job, until = file.job, clock() + file.job.limits.seconds
     objective = Objective(job.limits.percent, job.limits.latency)
@@ -93,7 +93,7 @@ def keep_result(folder: Path, result: Result) -> None:
 
 
 def _keep(path: Path, document: object) -> None:
-    write_whole(path, msgspec.json.encode(document))
+    write_atomically(path, msgspec.json.encode(document))
 
 
 def model_of(job: RecommendationJob) -> dict[str, object]:
@@ -132,29 +132,32 @@ class Watched:
 
     measure: Measure
     objective: Objective
-    tell: Callable[[list[Step]], None]
-    _steps: dict[Candidate, Step] = field(default_factory=dict)
+    tell: Callable[[list[ConfigurationTrial]], None]
+    _steps: dict[Candidate, ConfigurationTrial] = field(default_factory=dict)
 
     def __call__(self, candidate: Candidate, rate: float, seconds: float) -> Probe:
         if candidate not in self._steps:
-            self._put(candidate, Step(candidate.environment, candidate.instances))
+            self._put(candidate, ConfigurationTrial(candidate.environment, candidate.instances))
         probe = self.measure(candidate, rate, seconds)
         before = self._steps[candidate]
         if self.objective.holds(probe) and probe.rate > before.rate:
-            self._put(candidate, Step(candidate.environment, candidate.instances, probe.rate, probe.latency))
+            self._put(
+                candidate,
+                ConfigurationTrial(candidate.environment, candidate.instances, probe.rate, probe.latency),
+            )
         elif before.rate == 0.0 and math.isfinite(probe.latency):
             nearest = min(probe.latency, probe.latency if before.latency is None else before.latency)
-            self._put(candidate, Step(candidate.environment, candidate.instances, 0.0, nearest))
+            self._put(candidate, ConfigurationTrial(candidate.environment, candidate.instances, 0.0, nearest))
         return probe
 
-    def _put(self, candidate: Candidate, step: Step) -> None:
+    def _put(self, candidate: Candidate, step: ConfigurationTrial) -> None:
         self._steps[candidate] = step
         self.tell(list(self._steps.values()))
 
 
 def recommended(
     best: Trial, objective: Objective, cores: int, catalogue: Catalogue, region: str, job: RecommendationJob
-) -> tuple[Recommended, ...]:
+) -> tuple[RecommendedInstance, ...]:
     """Of the best configuration, the lowest cost of a request first. Raises Invalid where there is nothing."""
     probe = best.best(objective)
     if probe is None:
@@ -172,9 +175,9 @@ def recommended(
     return tuple(_one(offer, best.candidate, probe, cores) for offer in found[:MOST_FOUND])
 
 
-def _one(offer: Offer, candidate: Candidate, probe: Probe, cores: int) -> Recommended:
+def _one(offer: Offer, candidate: Candidate, probe: Probe, cores: int) -> RecommendedInstance:
     used = SYSTEM + workers(offer.vcpus, candidate, cores) * probe.memory
-    return Recommended(
+    return RecommendedInstance(
         offer.instance_type,
         offer.hourly,
         math.floor(offer.rate * 60 + 1e-9),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from tidegate.domain.alarm import AlarmState
-from tidegate.domain.endpoint import Endpoint, Wanted
+from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.fleet import ReplicaState
 from tidegate.domain.observation import Capabilities, Event
 from tidegate.domain.rollout import DeploymentConfig, Phase, Version
@@ -98,7 +98,7 @@ def make_updating_world(
     if old is not None:
         endpoint = replace(endpoint, generation=1, serving=replace(old, generation=1))
         endpoint = desired_state.route(endpoint, 0)
-    wish = Wanted(new, deployment, START)
+    wish = VersionRequest(new, deployment, START)
     begun = commands.begin(endpoint, wish, rollout_id="r1", can=can or Capabilities(), now=START)
     world = World(
         begun,

@@ -7,64 +7,66 @@ from tidegate.advisor.promise import Baseline, alarm_model
 from tidegate.advisor.rehearsal.rehearsal import Scenario
 from tidegate.advisor.rehearsal.simulation import Timeline
 from tidegate.domain.alarm import Alarm, AlarmState
-from tidegate.domain.desired import DeployWish
+from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import RoutingStrategy, VariantSpec
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import Phase, RolloutPlan, Version
 from tidegate.rollout.plan import compile_plan
-from tidegate.spec.problem import meant
+from tidegate.spec.problem import suggest
 from tidegate.spec.units import duration
 from tidegate.testing.faults import AlarmTurns, When
 
 SERVING = "what-serves-now"
 
 
-def make_versions(wish: DeployWish) -> tuple[Version, Version]:
+def make_versions(wish: DesiredDeployment) -> tuple[Version, Version]:
     """The serving version and the wanted one."""
     return _make_version(wish, SERVING, 1), _make_version(wish, wish.config.name, 2)
 
 
-def make_plan(wish: DeployWish) -> RolloutPlan:
+def make_plan(wish: DesiredDeployment) -> RolloutPlan:
     """Compile the plan. Raises Invalid for an impossible one."""
     return compile_plan(*make_versions(wish), wish.deployment, Capabilities())
 
 
-def traffic_parts(wish: DeployWish) -> dict[str, float]:
+def traffic_parts(wish: DesiredDeployment) -> dict[str, float]:
     """Variant -> its fraction of the requests."""
     weights = make_versions(wish)[1].weights
     return {name: weight / sum(weights.values()) for name, weight in weights.items() if weight}
 
 
-def fill_in_latency(wish: DeployWish, baseline: Baseline) -> Baseline:
+def fill_in_latency(wish: DesiredDeployment, baseline: Baseline) -> Baseline:
     """Fill in an assumed latency if none is given and an alarm of the rollout watches it."""
     spread = None if baseline.latency else alarm_model.assume_latency(find_guards(wish))
     return baseline if spread is None else replace(baseline, latency=spread)
 
 
-def find_guards(wish: DeployWish) -> tuple[Alarm, ...]:
+def find_guards(wish: DesiredDeployment) -> tuple[Alarm, ...]:
     """The alarms that can roll back the rollout."""
     return tuple(alarm for alarm in wish.alarms if alarm.name in wish.deployment.alarms)
 
 
-def make_scenario(wish: DeployWish, rate: float, baseline: Baseline, startup: float) -> Scenario:
+def make_scenario(wish: DesiredDeployment, rate: float, baseline: Baseline, startup: float) -> Scenario:
     old, new = make_versions(wish)
     return Scenario(old, new, wish.deployment, find_guards(wish), rate, baseline, startup)
 
 
-def alarm_names(data: object, wish: DeployWish) -> dict[str, str]:
+def alarm_names(data: object, wish: DesiredDeployment) -> dict[str, str]:
     """Key of each alarm in a spec's plain data -> its name on the server."""
     alarms = data.get("alarms") if isinstance(data, dict) else None
     return dict(zip(alarms or {}, (one.name for one in wish.alarms), strict=True))
 
 
-def parse_alarm_turn(text: str, names: dict[str, str], wish: DeployWish) -> AlarmTurns:
+def parse_alarm_turn(text: str, names: dict[str, str], wish: DesiredDeployment) -> AlarmTurns:
     """Parse ``errors@stage=2`` or ``errors@90m``. Raises Invalid."""
     key, at, when = text.partition("@")
     if not at:
         raise Invalid(f"--alarm {text!r}: expected KEY@stage=N or KEY@TIME, such as errors@stage=2 or errors@90m")
     if key not in names:
-        raise Invalid(f"--alarm {text!r}: unknown alarm {key!r}{meant(key, names) or ', the spec declares none'}")
+        raise Invalid(
+            f"--alarm {text!r}: unknown alarm {key!r}{suggest(key, names) or ', the spec declares none'}"
+        )
     if names[key] not in wish.deployment.alarms:
         raise Invalid(f"--alarm {text!r}: the rollout does not watch {key!r}")
     stage = re.fullmatch(r"stage=([1-9][0-9]{0,3})", when)
@@ -86,7 +88,7 @@ def render_timeline(timeline: Timeline) -> dict[str, object]:
     }
 
 
-def _make_version(wish: DeployWish, config_name: str, generation: int) -> Version:
+def _make_version(wish: DesiredDeployment, config_name: str, generation: int) -> Version:
     models = {model.name: model for model in wish.models}
     variants = tuple(
         VariantSpec(

@@ -13,7 +13,7 @@ import msgspec
 
 from tidegate.domain.errors import StartupError
 from tidegate.domain.fleet import FleetId
-from tidegate.host.atomic_write import write_whole
+from tidegate.host.atomic_write import write_atomically
 from tidegate.serving.contract.images import RuntimeChoice
 from tidegate.serving.contract.invocation import PRIMARY
 
@@ -160,4 +160,4 @@ def read(path: Path) -> ReplicaSpec:
 
 def write_failure(path: Path, failure: Failure) -> None:
     """Leaves ``failure.json`` beside the replica file ``path``; a reader sees it whole or not at all."""
-    write_whole(path.with_name("failure.json"), msgspec.json.encode(failure), mode=0o666, durable=False)
+    write_atomically(path.with_name("failure.json"), msgspec.json.encode(failure), mode=0o666, durable=False)

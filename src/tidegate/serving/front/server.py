@@ -21,7 +21,7 @@ from tidegate.auth.keys import BEARER, check_bearer
 from tidegate.auth.request_target import MESSAGE, is_canonical
 from tidegate.auth.sigv4 import RequestParts, verify
 from tidegate.domain.errors import AuthError, StartupError
-from tidegate.host.unix_sockets import keep
+from tidegate.host.unix_sockets import keep_bound
 from tidegate.serving.contract import target_headers
 from tidegate.serving.contract.body_spool import LargeCall, Spool
 from tidegate.serving.contract.cold_start import ColdStart
@@ -91,7 +91,7 @@ class Server:
         if self._keys is not None:
             self._keys.read()
         await self._bind()
-        self._keeping = asyncio.create_task(keep(Path(self.spec.socket), self._bind))
+        self._keeping = asyncio.create_task(keep_bound(Path(self.spec.socket), self._bind))
         loop = asyncio.get_running_loop()
         loop.call_later(1.0, self._sweep, loop)
         if self._mirror is not None:

@@ -15,13 +15,13 @@ from tidegate.serving.contract.invocation import Rejected
 from tidegate.serving.contract.replica_spec import ReplicaSpec, Serving
 from tidegate.serving.contract.target_headers import CONTAINER
 
-HEADER = sessions.HEADER.lower().encode()
-GONE = f"{sessions.GONE}: gone\r\n".encode()
+HEADER = sessions.SESSION_HEADER.lower().encode()
+GONE = f"{sessions.GONE_HEADER}: gone\r\n".encode()
 """In the answer to a request whose session is not here, for the proxy."""
 MOST = 100_000
 """Sessions that are open at one time; beyond that the one that was opened first is forgotten."""
-_HOLDER = sessions.HOLDER.lower().encode()
-_OPENED, _CLOSED = sessions.OPENED.lower().encode(), sessions.CLOSED.lower().encode()
+_HOLDER = sessions.HOLDER_HEADER.lower().encode()
+_OPENED, _CLOSED = sessions.NEW_SESSION_HEADER.lower().encode(), sessions.CLOSED_SESSION_HEADER.lower().encode()
 _FORM = "Expires=%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -50,14 +50,14 @@ class Sessions:
         if kind := self._kind():
             message = f"Endpoint {endpoint} is a {kind} endpoint and does not support session id header."
             return Rejected(400, "ValidationError", message)
-        if id == sessions.NEW.encode():
+        if id == sessions.NEW_SESSION.encode():
             return None
         name = id.decode("latin-1")
         if not sessions.is_id(name):
-            return Rejected(400, "ValidationError", sessions.invalid(sessions.PATTERN))
+            return Rejected(400, "ValidationError", sessions.invalid_id_message(sessions.PATTERN))
         if headers.get(_HOLDER, self._holder) == self._holder and self._has(name, headers, now):
             return None
-        return Rejected(400, "ValidationError", sessions.gone(name, endpoint))
+        return Rejected(400, "ValidationError", sessions.gone_message(name, endpoint))
 
     def note(self, asked: Mapping[bytes, bytes], answered: Iterable[tuple[bytes, bytes]], now: float) -> None:
         """Takes down what an answer opens and closes. ``asked`` and ``answered``: headers of the request, names in

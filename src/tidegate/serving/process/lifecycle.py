@@ -12,9 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from tidegate.domain.errors import ArtifactError, Invalid, StartTimeout, TidegateError
-from tidegate.domain.memory_sizes import told
-from tidegate.domain.start_limits import budget
-from tidegate.host.atomic_write import write_whole
+from tidegate.domain.memory_sizes import format_bytes
+from tidegate.domain.start_limits import remaining_limit
+from tidegate.host.atomic_write import write_atomically
 from tidegate.serving.contract.cold_start import ColdStart, tell
 from tidegate.serving.contract.invocation import Engine
 from tidegate.serving.contract.replica_spec import (
@@ -78,16 +78,16 @@ class Worker:
     def _begin_loading(self, age: float) -> float:
         """The seconds that loading may take, which are left for the supervisor to see: should this process hang in
         the midst of it, nobody else would know."""
-        seconds = budget(self._spec.startup_timeout, age)
+        seconds = remaining_limit(self._spec.startup_timeout, age)
         with suppress(OSError):
-            write_whole(self._path.with_name(LOADING), f"{seconds:.3f}".encode(), durable=False)
+            write_atomically(self._path.with_name(LOADING), f"{seconds:.3f}".encode(), durable=False)
         return seconds
 
     def _wall_in(self) -> None:
         limit = self._spec.memory_limit
         if limit and self._spec.on_demand is not None:
             self._wall = memory_limits.build(self._path.parent, limit)
-            self._say(f"held to {told(limit)} by {self._wall or 'looks alone'}")
+            self._say(f"held to {format_bytes(limit)} by {self._wall or 'looks alone'}")
 
     async def _start(self) -> None:
         spec, now = self._spec, asyncio.get_running_loop().time
@@ -96,7 +96,7 @@ class Worker:
         try:
             self._server = server = Server(spec, self._path.parent)
             await server.listen()
-            until = now() + budget(spec.download_timeout, age)
+            until = now() + remaining_limit(spec.download_timeout, age)
             # The kernel may take tens of milliseconds to move a process between groups.
             await asyncio.gather(fetch(spec, until), asyncio.to_thread(self._wall_in))
             if cold is not None:
@@ -159,7 +159,7 @@ class Worker:
 
     def _at_the_wall(self) -> Failure:
         """It asked for more than it may have."""
-        limit = told(self._spec.memory_limit)
+        limit = format_bytes(self._spec.memory_limit)
         if self._server is None or self._server.engine is None:
             message = f"The replica outgrew the memory limit of {limit} while its model was loaded."
             return Failure(OUTGREW, message, permanent=True)
@@ -177,7 +177,7 @@ class Worker:
             return
         message = self._by_how_much(size)
         try:
-            write_whole(self._path.with_name(OUTGROWN), message.encode(), durable=False)
+            write_atomically(self._path.with_name(OUTGROWN), message.encode(), durable=False)
         except OSError:
             self._outgrew_by_far(size)
         else:
@@ -193,7 +193,7 @@ class Worker:
         when = "while its model was loaded"
         if self._server is not None and self._server.engine is not None:
             when = f"after {self._server.answered} requests"
-        return f"The replica outgrew the memory limit of {told(limit)} by {told(size - limit)} {when}."
+        return f"The replica outgrew the memory limit of {format_bytes(limit)} by {format_bytes(size - limit)} {when}."
 
     def _fail(self, failure: Failure) -> None:
         self._failure = self._failure or failure

@@ -46,13 +46,13 @@ class Owner:
         foreign = {inode: uid for inode, uid in found.items() if inode not in self._known}
         if not foreign:
             return bool(found)
-        mine, hidden = _held([*process_stats.family(self._pid), *_group(self._pid)])
+        mine, hidden = _held([*process_stats.process_tree(self._pid), *_group(self._pid)])
         self._known |= foreign.keys() & mine
         return all(inode in mine or uid in hidden for inode, uid in foreign.items())
 
     def is_peer(self, pid: int) -> bool:
         """Whether the process that began to listen on a unix socket is the program or one of its children."""
-        return pid in process_stats.family(self._pid) or pid in _group(self._pid)
+        return pid in process_stats.process_tree(self._pid) or pid in _group(self._pid)
 
 
 def peer(connection: socket.socket) -> int | None:

@@ -6,7 +6,7 @@ for as long as a prediction may take.
 
 from dataclasses import dataclass
 
-from tidegate.host.process_stats import Vitals
+from tidegate.host.process_stats import ProcessStats
 
 GOOD = 200
 BAD_PINGS = 3
@@ -26,7 +26,7 @@ class Seen:
     asked: bool
     answer: int | None = None
     stopped: bool = False
-    vitals: Vitals | None = None
+    vitals: ProcessStats | None = None
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Liveness:
     """Seconds at work since the last answer."""
     _still: float = 0.0
     _stopped: bool = False
-    _vitals: Vitals | None = None
+    _vitals: ProcessStats | None = None
     _at: float | None = None
 
     def asks(self, at_work: bool, answers: int) -> bool:

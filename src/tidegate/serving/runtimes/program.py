@@ -25,7 +25,7 @@ from pathlib import Path
 
 from tidegate.domain.errors import StartTimeout, Transient
 from tidegate.host import process_stats
-from tidegate.host.process_stats import Vitals
+from tidegate.host.process_stats import ProcessStats
 from tidegate.serving.contract.body_spool import IN_MEMORY, LargeCall
 from tidegate.serving.contract.images import check_environment
 from tidegate.serving.contract.invocation import PATH, Answer, Call, Done, ModelFailed, Outcome, Stream, TimedOut
@@ -182,8 +182,8 @@ class Program:
             if asking := health.asks(at_work, self._answers):
                 answer = await _ping(client)
                 at_work = at_work or bool(self._calls or self._streams)
-            stopped = process_stats.state(pid) in process_stats.STOPPED
-            seen = Seen(at_work, self._answers, asking, answer, stopped, None if answer else Vitals.of(pid))
+            stopped = process_stats.process_state(pid) in process_stats.STOPPED
+            seen = Seen(at_work, self._answers, asking, answer, stopped, None if answer else ProcessStats.of(pid))
             gone = self._path is not None and not self._path.exists()
             why = "its socket is gone" if gone else health.after(seen, asyncio.get_running_loop().time())
             if why:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.fleet import FleetId, FleetSpec
-from tidegate.domain.metric import SAGEMAKER, Collected, Coverage, FleetSecond, MetricId
+from tidegate.domain.metric import SAGEMAKER, CollectionRound, Coverage, FleetSecond, MetricId
 from tidegate.ports.metrics import History
 from tidegate.ports.router import Passed
 from tidegate.targets.local import worker_client
@@ -109,7 +109,7 @@ class Collector:
         """Takes what a replica left behind; it goes out with the next ``collect``."""
         self._left.append((spec, replica, page))
 
-    async def collect(self, now: int) -> Collected:
+    async def collect(self, now: int) -> CollectionRound:
         """Everything new that is over by ``now`` (epoch seconds), one record per fleet and second, and how far the
         counts of each endpoint reach. What cannot be had now is asked for again the next time."""
         replicas = list(self.target.serving())
@@ -129,7 +129,7 @@ class Collector:
         coverage = self._report(replicas, left, passed, now)
         answers = {fleet: (self._answered[fleet], self._failed[fleet]) for fleet in self._fleets()}
         self.target.count_answers(answers)
-        return Collected(list(merged(parts)), coverage)
+        return CollectionRound(list(merged(parts)), coverage)
 
     # -- the round -------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.fleet import FleetId, ReplicaState, RoutingStrategy, Serverless
-from tidegate.domain.observation import FleetSeen
+from tidegate.domain.observation import FleetStatus
 from tidegate.targets.local import on_demand, replica_processes, worker_client
 from tidegate.targets.local import replica as files
 from tidegate.targets.local.health import Health
@@ -46,7 +46,7 @@ class Fleet:
     _trouble: str = ""
     """What went wrong in the last turn; told once."""
     _kicked: asyncio.Event = field(default_factory=asyncio.Event)
-    _last_seen: FleetSeen | None = None
+    _last_seen: FleetStatus | None = None
     _was_ready: bool = False
     """A replica of it was ready since this controller follows it."""
     _in_router: bool = False
@@ -103,13 +103,13 @@ class Fleet:
     def _in(self, *states: ReplicaState) -> list[Member]:
         return [member for member in self.members.values() if member.state in states]
 
-    def seen(self) -> FleetSeen:
+    def seen(self) -> FleetStatus:
         count = {state: sum(m.state is state for m in self.members.values()) for state in ReplicaState}
         ready, spec = self.running, self.wish.spec
         if self._bounds is not None and not self.wish.deleted:
             return self._on_demand.seen(spec, self._bounds, self._in_router, ready, self.failures.reason)
         coming = [m for m in self._in(ReplicaState.READY) if m.id not in self.routed]
-        return FleetSeen(
+        return FleetStatus(
             id=self.id,
             desired=0 if self.wish.deleted else spec.count,
             ready=ready,
@@ -346,9 +346,11 @@ class Fleet:
         if self.wish.spec.detached is None:
             variant = self.wish.spec.variant
             limits = on_demand.limits(self._bounds, servers)
-            if variant.picking not in (RoutingStrategy.QUEUED, RoutingStrategy.ON_DEMAND):
+            if variant.effective_routing not in (RoutingStrategy.QUEUED, RoutingStrategy.ON_DEMAND):
                 limits = dict.fromkeys(servers, variant.admission.max_in_flight)
-            await self.around.router.set_fleet(self.id, variant.picking, servers, limits, variant.admission)
+            await self.around.router.set_fleet(
+                self.id, variant.effective_routing, servers, limits, variant.admission
+            )
         self._backend_stale, self.routed, self.adopting = False, frozenset(servers), False
         self._in_router = True
         if servers:

@@ -4,19 +4,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from tidegate.domain.fleet import FleetId, FleetSpec
-from tidegate.domain.metric import FleetSecond, Latency, Series
+from tidegate.domain.metric import FleetSecond, Latency, WorkerSeries
 from tidegate.monitoring import sketch
 from tidegate.monitoring.value_spread import together
 from tidegate.ports.router import Passed
 from tidegate.targets.local.stats_page import Record
 
 
-def single(name: str, value: float) -> Series:
+def single(name: str, value: float) -> WorkerSeries:
     """One value."""
-    return Series(name, (), Latency({sketch.index(value): 1.0}, value, value, value))
+    return WorkerSeries(name, (), Latency({sketch.index(value): 1.0}, value, value, value))
 
 
-def waiting(load: Passed) -> tuple[Series, ...]:
+def waiting(load: Passed) -> tuple[WorkerSeries, ...]:
     """What the proxy saw at the end of a second, zeros left out. A wait that has no end yet is left out, too."""
     values = {
         "QueuedRequests": float(load.queued),
@@ -28,7 +28,7 @@ def waiting(load: Passed) -> tuple[Series, ...]:
     return tuple(single(name, value) for name, value in values.items() if value > 0)
 
 
-def billed(spec: FleetSpec, seconds: float) -> tuple[Series, ...]:
+def billed(spec: FleetSpec, seconds: float) -> tuple[WorkerSeries, ...]:
     """Of a serverless fleet: its memory in GiB times the seconds; nothing for any other."""
     bounds = spec.variant.serverless
     if bounds is None or seconds <= 0:
@@ -51,7 +51,7 @@ def counted(blank: FleetSecond, spec: FleetSpec, record: Record) -> FleetSecond:
     )
 
 
-def utilized(spec: FleetSpec, in_flight: float) -> tuple[Series, ...]:
+def utilized(spec: FleetSpec, in_flight: float) -> tuple[WorkerSeries, ...]:
     """Of a serverless fleet with provisioned concurrency: the part of it that is in use."""
     bounds = spec.variant.serverless
     if bounds is None or not bounds.provisioned:
@@ -81,8 +81,8 @@ def merged(parts: Iterable[FleetSecond]) -> Iterator[FleetSecond]:
         )
 
 
-def _united(series: Iterable[Series]) -> tuple[Series, ...]:
+def _united(series: Iterable[WorkerSeries]) -> tuple[WorkerSeries, ...]:
     groups: dict[tuple[str, tuple[tuple[str, str], ...]], list[Latency | None]] = {}
     for one in series:
         groups.setdefault((one.name, one.dimensions), []).append(one.values)
-    return tuple(Series(*key, values) for key, parts in groups.items() if (values := together(parts)))
+    return tuple(WorkerSeries(*key, values) for key, parts in groups.items() if (values := together(parts)))

@@ -7,7 +7,7 @@ was stopped or starved) counts for a moment only, since answers that came meanwh
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tidegate.host.process_stats import Vitals
+from tidegate.host.process_stats import ProcessStats
 
 LONGEST_STEP = 1.5
 """Seconds that pass, at the most, between two looks as far as a conclusion goes."""
@@ -41,7 +41,7 @@ class Look:
     """A question is open."""
     answer: Answer | None = None
     """What came since the look before."""
-    vitals: Vitals | None = None
+    vitals: ProcessStats | None = None
     """Looked at while a question is open; None where they are not known."""
     frozen: bool = False
     """With its control group: it cannot run, whatever it is."""
@@ -66,7 +66,7 @@ class Health:
     silent: float = 0.0
     """Without an answer or anything else that it did."""
     looked_at: float | None = None
-    vitals: Vitals | None = None
+    vitals: ProcessStats | None = None
 
     @property
     def takes_requests(self) -> bool:

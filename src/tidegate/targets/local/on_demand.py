@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tidegate.domain.fleet import FleetSpec, Serverless
-from tidegate.domain.observation import FleetSeen
+from tidegate.domain.observation import FleetStatus
 from tidegate.ports.router import Router
 from tidegate.targets.local import serverless_scaling
 
@@ -89,9 +89,9 @@ class OnDemand:
 
     def seen(
         self, spec: FleetSpec, bounds: Serverless, in_router: bool, routed: int, failure: str | None
-    ) -> FleetSeen:
+    ) -> FleetStatus:
         whole = spec.count if self.proven and in_router and routed >= bounds.least else 0
-        return FleetSeen(spec.id, spec.count, whole, spec.count - whole, failure=failure, serverless=bounds)
+        return FleetStatus(spec.id, spec.count, whole, spec.count - whole, failure=failure, serverless=bounds)
 
 
 def limits(bounds: Serverless | None, servers: Iterable[str]) -> dict[str, int]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from tidegate.domain.fleet import FleetId
-from tidegate.domain.observation import FleetSeen
+from tidegate.domain.observation import FleetStatus
 from tidegate.ports.router import Passed
 
 MOST = 10**12
@@ -27,7 +27,7 @@ class Outage:
         self._begun = True
 
     def attribute(
-        self, passed: Mapping[FleetId, Passed], seen: Callable[[FleetId], FleetSeen | None]
+        self, passed: Mapping[FleetId, Passed], seen: Callable[[FleetId], FleetStatus | None]
     ) -> dict[FleetId, Passed]:
         """What the proxy answered itself, with the platform's share in ``unavailable``. ``seen``: the fleet as it is
         now. A fleet that fails to start, though the platform is there, is to blame itself."""

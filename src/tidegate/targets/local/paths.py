@@ -102,4 +102,4 @@ class Folders:
 def write_whole(path: Path, data: bytes) -> None:
     """The file on the disk, whole, in a folder that is made if need be. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    atomic_write.write_whole(path, data)
+    atomic_write.write_atomically(path, data)

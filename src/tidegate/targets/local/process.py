@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from tidegate.auth.child_environment import without_secrets
+from tidegate.auth.child_environment import remove_secrets
 from tidegate.host.installation import Installation
 from tidegate.targets.local.paths import write_whole
 
@@ -74,7 +74,7 @@ def command_line(pid: int) -> list[str]:
 
 def cleaned(environment: Mapping[str, str]) -> dict[str, str]:
     """What a worker gets of the controller's variables."""
-    clean = without_secrets(environment)
+    clean = remove_secrets(environment)
     clean.setdefault("OMP_NUM_THREADS", "1")
     clean["PYTHONUNBUFFERED"] = "1"
     return clean

@@ -17,8 +17,8 @@ import msgspec
 import psutil
 
 from tidegate.domain.errors import Transient
-from tidegate.domain.recommendation import RecommendationJob, Recommended, Step
-from tidegate.host.atomic_write import write_whole
+from tidegate.domain.recommendation import ConfigurationTrial, RecommendationJob, RecommendedInstance
+from tidegate.host.atomic_write import write_atomically
 from tidegate.host.installation import Installation
 from tidegate.ports.recommenders import RecommenderSeen
 from tidegate.targets.local.job_process import START, Ending, word
@@ -36,7 +36,7 @@ LAST = 2000
 
 class _Result(msgspec.Struct):
     reason: str
-    found: tuple[Recommended, ...] = ()
+    found: tuple[RecommendedInstance, ...] = ()
 
 
 @dataclass
@@ -62,7 +62,7 @@ class LocalRecommenders:
         await asyncio.to_thread(sweep, folder, self.installation)  # the server of a process that was killed
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_whole(folder / START, self.describe(job))
+            write_atomically(folder / START, self.describe(job))
             mark = self.installation.python
             self._running[job.name] = Process.start(folder / START, folder / LOG, self.environment, MODULE, mark)
         except OSError as error:
@@ -73,7 +73,7 @@ class LocalRecommenders:
     async def look(self, name: str) -> RecommenderSeen:
         folder, alive = self.root / name, self._process(name) is not None
         result = word(folder / "result.json", _Result)
-        steps = word(folder / "progress.json", tuple[Step, ...]) or ()
+        steps = word(folder / "progress.json", tuple[ConfigurationTrial, ...]) or ()
         if result is None:
             return RecommenderSeen(alive, steps, said=_last_line(folder / LOG))
         return RecommenderSeen(alive, steps, result.reason, result.found)

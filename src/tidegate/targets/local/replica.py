@@ -12,10 +12,10 @@ from pathlib import Path
 import msgspec
 
 from tidegate.domain.fleet import FleetId, ReplicaState, VariantSpec
-from tidegate.domain.memory_sizes import told
-from tidegate.domain.start_limits import grace
+from tidegate.domain.memory_sizes import format_bytes
+from tidegate.domain.start_limits import supervisor_grace
 from tidegate.host import process_stats
-from tidegate.host.process_stats import Vitals
+from tidegate.host.process_stats import ProcessStats
 from tidegate.targets.local import cgroups, logs, worker_client
 from tidegate.targets.local.health import Answer, Health, Look
 from tidegate.targets.local.paths import Folders
@@ -64,7 +64,7 @@ class Member:
     """It hangs, and is killed once another has taken its place."""
     _loaded_by: float | None = None
     """When a replica that loads its model has failed; None until it says that it has begun."""
-    _looked: tuple[float, Vitals] | None = None
+    _looked: tuple[float, ProcessStats] | None = None
     """The last look that ``calm`` took."""
     _watch: int | None = None
     _question: asyncio.Task[Answer] | None = None
@@ -93,7 +93,7 @@ class Member:
 
         self._watch = self.process.watch()
         if self._watch is not None:
-            asyncio.get_running_loop().add_reader(self._watch, told)
+            asyncio.get_running_loop().add_reader(self._watch, format_bytes)
 
     def let_go(self) -> None:
         """Forgets what is open for it; the process goes on."""
@@ -120,11 +120,11 @@ class Member:
             self._question = asyncio.create_task(worker_client.ask(self.socket, patience))
         pid, waits = self.process.identity.pid, open_before and answer is None
         seen = Look(
-            stopped=process_stats.state(pid) in process_stats.STOPPED,
+            stopped=process_stats.process_state(pid) in process_stats.STOPPED,
             waiting=self._question is not None,
             answer=answer,
-            vitals=Vitals.of(pid) if waits else None,
-            frozen=waits and process_stats.frozen(pid),
+            vitals=ProcessStats.of(pid) if waits else None,
+            frozen=waits and process_stats.is_frozen(pid),
         )
         self.health = self.health.after(seen, now)
 
@@ -137,7 +137,7 @@ class Member:
         before = self._looked
         if before is not None and now - before[0] < CALM_EVERY:
             return False
-        found = Vitals.of(self.process.identity.pid)
+        found = ProcessStats.of(self.process.identity.pid)
         self._looked = None if found is None else (now, found)
         if found is None or before is None:
             return False
@@ -149,12 +149,16 @@ class Member:
         if self._loaded_by is None:
             with contextlib.suppress(OSError, ValueError):
                 seconds = float((self.folder / LOADING).read_text())
-                self._loaded_by = now + min(seconds, variant.startup_timeout) + grace(variant.startup_timeout)
+                self._loaded_by = (
+                    now + min(seconds, variant.startup_timeout) + supervisor_grace(variant.startup_timeout)
+                )
         if self._loaded_by is not None:
             why = f"the model did not load within {variant.startup_timeout:g} s"
             return why if now > self._loaded_by else ""
         limit = variant.download_timeout + variant.startup_timeout
-        return f"no answer to /ping within {limit:g} s" if now - self.since > limit + grace(limit) else ""
+        return (
+            f"no answer to /ping within {limit:g} s" if now - self.since > limit + supervisor_grace(limit) else ""
+        )
 
     def outgrows(self) -> str:
         """Once, when it holds more memory than it may: what it says of that. It is leaving from then on."""
@@ -172,7 +176,7 @@ class Member:
             left = msgspec.json.decode((self.folder / "failure.json").read_bytes(), type=dict[str, object])
             return str(left.get("message", "")), bool(left.get("permanent"))
         if limit := cgroups.killed(self.folder):
-            why = f"The replica outgrew the memory limit of {told(limit)} {when}: the kernel ended it."
+            why = f"The replica outgrew the memory limit of {format_bytes(limit)} {when}: the kernel ended it."
             return why, when.startswith("before")
         return f"the process ended with {self.exit} {when}{_last_words(self.log)}", False
 

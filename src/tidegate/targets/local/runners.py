@@ -15,7 +15,7 @@ import msgspec
 
 from tidegate.domain.errors import Transient
 from tidegate.domain.fleet import FleetSpec
-from tidegate.domain.transform import Progress, TransformJob
+from tidegate.domain.transform import TransformJob, TransformProgress
 from tidegate.ports.runners import RunnerSeen
 from tidegate.service.transforms import fleet_id
 from tidegate.targets.local.job_process import START, Ending, word
@@ -93,12 +93,12 @@ class LocalRunners:
     async def look(self, job: TransformJob) -> RunnerSeen:
         alive = self._process(job.name) is not None
         result = word(self.folder(job.name) / "result.json", _Result)
-        progress = word(self.folder(job.name) / "progress.json", Progress) or Progress()
+        progress = word(self.folder(job.name) / "progress.json", TransformProgress) or TransformProgress()
         ended = result is not None and result.attempt >= job.resumed
         return RunnerSeen(alive, progress, result.reason if result is not None and ended else None)
 
-    def progress(self, name: str) -> Progress | None:
-        return word(self.folder(name) / "progress.json", Progress)
+    def progress(self, name: str) -> TransformProgress | None:
+        return word(self.folder(name) / "progress.json", TransformProgress)
 
     def stop(self, name: str) -> None:
         self._ending.ask(name, self._process(name))

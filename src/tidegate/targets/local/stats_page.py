@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from tidegate.domain.metric import Latency, Series
+from tidegate.domain.metric import Latency, WorkerSeries
 from tidegate.monitoring import sketch
 from tidegate.monitoring.finite import LARGEST
 
@@ -78,7 +78,7 @@ class Record:
     model_errors: int = 0
     latency: Latency | None = None
     overhead: Latency | None = None
-    series: tuple[Series, ...] = ()
+    series: tuple[WorkerSeries, ...] = ()
     whole: bool = True
 
 
@@ -200,7 +200,7 @@ def _record(row: Mapping[str, Any], second: int, containers: Collection[str], pr
     return Record(second, invocations, client, server, failed, latency, overhead, series, whole)
 
 
-def _series(rows: object, containers: Collection[str], wrong: list[str]) -> Iterator[Series]:
+def _series(rows: object, containers: Collection[str], wrong: list[str]) -> Iterator[WorkerSeries]:
     if not isinstance(rows, list):
         wrong.append(f"series: {_shown.repr(rows)} is not a list")
         return
@@ -216,7 +216,7 @@ def _series(rows: object, containers: Collection[str], wrong: list[str]) -> Iter
                 yield found
 
 
-def _one_series(row: object, containers: Collection[str]) -> Series | None:
+def _one_series(row: object, containers: Collection[str]) -> WorkerSeries | None:
     if not isinstance(row, dict):
         raise _Unusable(f"series: {_shown.repr(row)} is no series")
     name, dimensions = row.get("name"), row.get("dimensions")
@@ -225,7 +225,7 @@ def _one_series(row: object, containers: Collection[str]) -> Series | None:
     if not isinstance(dimensions, dict) or not _fits(name, dimensions, containers):
         raise _Unusable(f"series: {name} does not have the dimensions {_shown.repr(dimensions)}")
     values = _spread(row.get("spread"), name, least=-LARGEST)
-    return Series(name, tuple(dimensions.items()), values) if values else None
+    return WorkerSeries(name, tuple(dimensions.items()), values) if values else None
 
 
 def _fits(name: str, dimensions: Mapping[Any, Any], containers: Collection[str]) -> bool:

@@ -11,7 +11,7 @@ import msgspec
 
 from tidegate.domain.errors import TargetError, Transient
 from tidegate.domain.fleet import FleetId, FleetSpec, ReplicaState
-from tidegate.domain.observation import OURS, Capabilities, FleetSeen, Observation
+from tidegate.domain.observation import TIDEGATE_CAPABILITIES, Capabilities, FleetStatus, Observation
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.router import Passed, View
 from tidegate.ports.target import Look
@@ -30,7 +30,7 @@ class LocalTarget:
 
     name = "local"
 
-    def __init__(self, around: Surroundings, can: Capabilities = OURS) -> None:
+    def __init__(self, around: Surroundings, can: Capabilities = TIDEGATE_CAPABILITIES) -> None:
         self.can = can
         self._around = around
         self._fleets: dict[FleetId, Fleet] = {}
@@ -172,7 +172,7 @@ class LocalTarget:
         known = self._fleets.get(fleet)
         return known.wish.spec if known else None
 
-    def seen(self, fleet: FleetId) -> FleetSeen | None:
+    def seen(self, fleet: FleetId) -> FleetStatus | None:
         """None: there is no such fleet, nor anything left of it."""
         known = self._fleets.get(fleet)
         return self._loaded(known.seen()) if known else None
@@ -193,7 +193,7 @@ class LocalTarget:
         fleets = None if look.fleets is None else {id: self._loaded(seen) for id, seen in look.fleets.items()}
         return replace(look, fleets=fleets)
 
-    def _loaded(self, seen: FleetSeen) -> FleetSeen:
+    def _loaded(self, seen: FleetStatus) -> FleetStatus:
         load, answers = self._passed.get(seen.id), self._answers.get(seen.id)
         if answers is not None:
             seen = replace(seen, answered=answers[0], failed=answers[1])

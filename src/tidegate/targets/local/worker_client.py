@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from tidegate.host.unix_sockets import refuses
+from tidegate.host.unix_sockets import has_no_listener
 from tidegate.targets.local.health import Answer
 
 PING_TIMEOUT = 2.0
@@ -45,4 +45,4 @@ async def ask(socket: Path, seconds: float) -> Answer:
     """Whether a replica that was ready still is."""
     if (answer := await get(socket, "/ping", seconds)) is not None:
         return Answer.GOOD if answer[0] == 200 else Answer.UNWELL
-    return Answer.REFUSED if refuses(socket) else Answer.NONE
+    return Answer.REFUSED if has_no_listener(socket) else Answer.NONE

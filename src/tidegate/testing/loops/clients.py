@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.errors import TidegateError
-from tidegate.domain.observation import OURS, Event
+from tidegate.domain.observation import TIDEGATE_CAPABILITIES, Event
 from tidegate.ports.store import Stale, Store, Tx
 from tidegate.rollout import commands
 from tidegate.service import alarms, endpoints, rollouts
-from tidegate.service.endpoints import Asked
+from tidegate.service.endpoints import UpdateRequest
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT
-from tidegate.service.records import need
+from tidegate.service.records import require
 from tidegate.testing.faults import When
 from tidegate.testing.loops.faults import ClientCommand, Command, GuardEdit, GuardEdited
 from tidegate.testing.loops.ground_truth import MAIN
@@ -88,10 +88,10 @@ def _edit_work(edit: GuardEdit, plan: WorldPlan) -> Work:
                     alarms.set_state(tx, name, state, "by hand", None, now)
             case GuardEdit.BLUNT:
                 for name in names:
-                    alarms.put(tx, replace(need(tx, ALARM, name).body, threshold=1e12), now)
+                    alarms.put(tx, replace(require(tx, ALARM, name).body, threshold=1e12), now)
             case GuardEdit.RETARGET:
                 for name in names:
-                    alarms.put(tx, replace(need(tx, ALARM, name).body, metric="Nothing"), now)
+                    alarms.put(tx, replace(require(tx, ALARM, name).body, metric="Nothing"), now)
 
     return work
 
@@ -102,7 +102,7 @@ def _command_work(command: Command, plan: WorldPlan, id: str) -> Work:
             case Command.SUPERSEDE:
                 _supersede(tx, plan, id, now)
             case Command.TOUCH:
-                saved = need(tx, ENDPOINT, MAIN)
+                saved = require(tx, ENDPOINT, MAIN)
                 touched = replace(saved.body, modified_at=now)
                 tx.put(ENDPOINT, MAIN, touched, expect=saved.version, now=now)
             case _:
@@ -112,9 +112,9 @@ def _command_work(command: Command, plan: WorldPlan, id: str) -> Work:
 
 
 def _supersede(tx: Tx, plan: WorldPlan, id: str, now: datetime) -> None:
-    saved = need(tx, ENDPOINT, MAIN)
-    config = need(tx, CONFIG, NEXT).body
-    asked = Asked(NEXT, plan.deployment, "ann")
-    wanted = endpoints.wanted_version(tx, saved.body, config, asked, OURS, now)
-    changed = commands.supersede(saved.body, wanted, rollout_id=id, can=OURS, now=now)
+    saved = require(tx, ENDPOINT, MAIN)
+    config = require(tx, CONFIG, NEXT).body
+    asked = UpdateRequest(NEXT, plan.deployment, "ann")
+    wanted = endpoints.build_request(tx, saved.body, config, asked, TIDEGATE_CAPABILITIES, now)
+    changed = commands.supersede(saved.body, wanted, rollout_id=id, can=TIDEGATE_CAPABILITIES, now=now)
     endpoints.save(tx, saved, changed, Event("supersede", "superseded"), now)

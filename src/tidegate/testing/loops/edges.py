@@ -12,7 +12,7 @@ from random import Random
 
 from tidegate.domain.errors import Transient
 from tidegate.domain.fleet import FleetId, FleetSpec
-from tidegate.domain.observation import Capabilities, FleetSeen, Observation
+from tidegate.domain.observation import Capabilities, FleetStatus, Observation
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.router import Passed
 from tidegate.ports.target import Look
@@ -74,7 +74,7 @@ class TargetEdge:
         fleets = {id: self._seen(id) for id in self.machine.fleets if id.endpoint == endpoint} if seen else None
         return Look(fleets, self.machine.routes(endpoint) if routed else None)
 
-    def _seen(self, id: FleetId) -> FleetSeen:
+    def _seen(self, id: FleetId) -> FleetStatus:
         seen = self.machine.fleets[id].seen()
         return self._loaded(seen, seen.ready - self.machine.down(id))
 
@@ -130,10 +130,10 @@ class TargetEdge:
     def count_answers(self, counts: Mapping[FleetId, tuple[int, int]]) -> None:
         self._answers = counts
 
-    def seen(self, fleet: FleetId) -> FleetSeen | None:
+    def seen(self, fleet: FleetId) -> FleetStatus | None:
         return self._seen(fleet) if fleet in self.machine.fleets else None
 
-    def _loaded(self, seen: FleetSeen, ready: int | None = None) -> FleetSeen:
+    def _loaded(self, seen: FleetStatus, ready: int | None = None) -> FleetStatus:
         load = self._passed.get(seen.id)
         answered, failed = self._answers.get(seen.id, (None, None))
         return replace(

@@ -4,16 +4,16 @@ from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 
-from tidegate.domain.alarm import Alarm, Comparison, MissingData
+from tidegate.domain.alarm import Alarm, ComparisonOperator, MissingData
 from tidegate.domain.endpoint import Endpoint, EndpointConfig, ProductionVariant
 from tidegate.domain.fleet import ReplicaState
 from tidegate.domain.observation import Capabilities
-from tidegate.domain.registry import Container, Model
-from tidegate.domain.scaling import Dimension, Fast, ScalableTarget
+from tidegate.domain.registry import ContainerDefinition, Model
+from tidegate.domain.scaling import Dimension, FastPolicy, ScalableTarget
 from tidegate.ports.store import Tx
 from tidegate.rollout import desired_state
 from tidegate.service import endpoints
-from tidegate.service.endpoints import Asked
+from tidegate.service.endpoints import UpdateRequest
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL, SCALABLE
 from tidegate.service.scaling_records import PolicyRecord, Scalable
 from tidegate.testing.loops.ground_truth import MAIN
@@ -29,7 +29,7 @@ NEIGHBOUR = "neighbour"
 
 @lru_cache(maxsize=64)
 def _make_config(name: str, count: int) -> tuple[Model, EndpointConfig]:
-    model = Model(f"model-{name}", (Container("sample", data_url=f"file:///models/{name}"),), START)
+    model = Model(f"model-{name}", (ContainerDefinition("sample", data_url=f"file:///models/{name}"),), START)
     variant = ProductionVariant(VARIANT, model.name, count, "local", download_timeout=10, startup_timeout=10)
     return model, EndpointConfig(name, (variant,), START)
 
@@ -70,21 +70,23 @@ def _make_costly_alarm(neighbour: Neighbour, number: int, now: datetime) -> Alar
         evaluation_periods=neighbour.periods,
         datapoints_to_alarm=neighbour.periods,
         threshold=0.5,
-        comparison=Comparison.GREATER,
+        comparison=ComparisonOperator.GREATER,
         configured_at=now,
         missing=MissingData.MISSING,
     )
 
 
 def _make_scalable(now: datetime) -> Scalable:
-    rule = PolicyRecord("p1", "arn", now, fast=Fast("fast", in_flight=2.0, smoothing=0.0, scale_in_window=5.0))
+    rule = PolicyRecord(
+        "p1", "arn", now, fast=FastPolicy("fast", in_flight=2.0, smoothing=0.0, scale_in_window=5.0)
+    )
     target = ScalableTarget(MAIN, VARIANT, Dimension.INSTANCES, 1, 3, now)
     return Scalable("s1", target, (rule,))
 
 
 def request_update(tx: Tx, plan: WorldPlan, now: datetime) -> None:
     """Request the update to the new version."""
-    asked = Asked(NEW, plan.deployment, "sim")
+    asked = UpdateRequest(NEW, plan.deployment, "sim")
     endpoints.update_endpoint(tx, MAIN, asked, rollout_id=FIRST, can=Capabilities(), now=now)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from tidegate.domain.alarm import Alarm, Comparison, MissingData
+from tidegate.domain.alarm import Alarm, ComparisonOperator, MissingData
 from tidegate.domain.rollout import DeploymentConfig, Phase
 from tidegate.testing.faults import RolloutSide, When
 from tidegate.testing.loops import faults as f
@@ -127,7 +127,7 @@ def _draw_guard(chance: Random, name: str, evidence: bool) -> Alarm:
         evaluation_periods=periods,
         datapoints_to_alarm=chance.randint(1, periods),
         threshold=chance.choice((0.01, 0.05)) if errors else 1e6,
-        comparison=Comparison.GREATER,
+        comparison=ComparisonOperator.GREATER,
         configured_at=START,
         missing=chance.choice((MissingData.MISSING, MissingData.IGNORE, MissingData.NOT_BREACHING)),
     )

@@ -23,9 +23,9 @@ from tidegate.advisor.promise import (
 from tidegate.advisor.promise.alarm_markov import FIRED, build_chain
 from tidegate.advisor.promise.detection import AlarmWatch, RolloutSetting
 from tidegate.advisor.promise.sampling import fewest_requests
-from tidegate.domain.alarm import Alarm, Comparison, MissingData
+from tidegate.domain.alarm import Alarm, ComparisonOperator, MissingData
 from tidegate.domain.errors import Invalid
-from tidegate.domain.rollout import RolloutPlan, Stage
+from tidegate.domain.rollout import RolloutPlan, RolloutStage
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 NEW = {"EndpointName": "e", "VariantName": "a", "EndpointConfigName": "c"}
@@ -33,16 +33,18 @@ NEW = {"EndpointName": "e", "VariantName": "a", "EndpointConfigName": "c"}
 
 def alarm(metric: str = "Invocation5XXErrors", statistic: str = "Average", threshold: float = 0.02) -> Alarm:
     """On the new version, 1 of 1 minute."""
-    return Alarm("guard", "AWS/SageMaker", metric, NEW, statistic, 60, 1, 1, threshold, Comparison.GREATER, NOW)
+    return Alarm(
+        "guard", "AWS/SageMaker", metric, NEW, statistic, 60, 1, 1, threshold, ComparisonOperator.GREATER, NOW
+    )
 
 
 def two_stages(bake: int) -> RolloutPlan:
     """A canary of a tenth, and ten minutes at the end."""
-    return RolloutPlan(stages=(Stage(1_000, bake), Stage(10_000, 600)), alarms=("guard",))
+    return RolloutPlan(stages=(RolloutStage(1_000, bake), RolloutStage(10_000, 600)), alarms=("guard",))
 
 
 def one_stage(share: int, bake: int) -> RolloutPlan:
-    return RolloutPlan(stages=(Stage(share, bake),), alarms=("guard",))
+    return RolloutPlan(stages=(RolloutStage(share, bake),), alarms=("guard",))
 
 
 @pytest.mark.parametrize("mean", [0.3, 7.0, 250.5, 40_000.0])
@@ -86,7 +88,7 @@ def test_a_percentile_is_a_rate_of_slow_requests() -> None:
         Baseline(latency=spread),
         Baseline(latency=spread),
     )
-    slow = spread.slower_than(alarm_model.slow_threshold(limit, Comparison.GREATER))
+    slow = spread.slower_than(alarm_model.slow_threshold(limit, ComparisonOperator.GREATER))
     assert slow == pytest.approx(0.005, rel=0.1)
     assert found.breach == pytest.approx(1 - math.exp(-20 * slow), rel=1e-9)
 
@@ -228,7 +230,7 @@ def test_refused_requests_are_judged_as_errors_are() -> None:
     usual = Baseline(0.003, refusal_rate=0.003)
     wanted = {Quantity.ERRORS: 0.02, Quantity.REFUSALS: 0.02}
     both = [alarm(), replace(alarm("Invocation4XXErrors"), name="refused")]
-    plan = RolloutPlan(stages=(Stage(1_000, 1_800),), alarms=("guard", "refused"))
+    plan = RolloutPlan(stages=(RolloutStage(1_000, 1_800),), alarms=("guard", "refused"))
     failed, refused = promise(plan, both, 40, usual, wanted).wanted
     assert (failed.alarm, refused.alarm) == ("guard", "refused")
     assert failed.by_stage == refused.by_stage and failed.seen and 0 < failed.by_stage[0] <= 1

@@ -12,13 +12,13 @@ from tidegate.advisor.recommend import jobs
 from tidegate.advisor.recommend.configurations import Candidate, Objective, Probe, Trial
 from tidegate.advisor.recommend.search import Effort, Look, highest
 from tidegate.domain.errors import Invalid
-from tidegate.domain.recommendation import Limits, RecommendationJob, Step
-from tidegate.domain.registry import Container, Model
+from tidegate.domain.recommendation import ConfigurationTrial, RecommendationJob, RecommendationLimits
+from tidegate.domain.registry import ContainerDefinition, Model
 
 OBJECTIVE = Objective(95, 0.05)
 ONE = Candidate(2, 1, 16)
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MAX_BATCH_ROWS": "16"}
-CONTAINER = Container("tidegate/xgboost", "s3://b/m.tar.gz", {"MINE": "1"})
+CONTAINER = ContainerDefinition("tidegate/xgboost", "s3://b/m.tar.gz", {"MINE": "1"})
 MODEL = Model("m", (CONTAINER,), datetime(2026, 3, 1, tzinfo=UTC))
 
 
@@ -76,7 +76,9 @@ def test_the_model_is_served_with_its_own_environment() -> None:
 
 
 def test_a_job_file_comes_back_as_it_was(tmp_path: Path) -> None:
-    file = jobs.JobFile(job=job(limits=Limits(rate=2.0, tests=3), types=("ml.c5.large",)), file_roots=())
+    file = jobs.JobFile(
+        job=job(limits=RecommendationLimits(rate=2.0, tests=3), types=("ml.c5.large",)), file_roots=()
+    )
     path = tmp_path / "job.json"
     jobs._keep(path, file)
     assert jobs.read(path) == file
@@ -84,7 +86,7 @@ def test_a_job_file_comes_back_as_it_was(tmp_path: Path) -> None:
 
 def test_what_each_configuration_did_is_told_as_it_happens() -> None:
     answers = iter([probe(50, 0.2), probe(25, 0.1), probe(12, 0.01), probe(24, 0.02), probe(48, inf)])
-    told: list[list[Step]] = []
+    told: list[list[ConfigurationTrial]] = []
     watched = jobs.Watched(lambda *_: next(answers), OBJECTIVE, told.append)
     for _ in range(5):
         watched(ONE, 1.0, 1.0)

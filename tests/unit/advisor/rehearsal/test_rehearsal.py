@@ -20,7 +20,7 @@ from tidegate.advisor.rehearsal.rehearsal import (
     rehearse,
 )
 from tidegate.advisor.rehearsal.sampling import FINE_CUTS, RequestSampler, make_kinds
-from tidegate.domain.alarm import Alarm, Comparison, MissingData
+from tidegate.domain.alarm import Alarm, ComparisonOperator, MissingData
 from tidegate.domain.errors import Invalid
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import Cause, DeploymentConfig
@@ -39,7 +39,7 @@ def guard(
 ) -> Alarm:
     """``shape``: seconds of a period, datapoints, periods."""
     period, datapoints, periods = shape
-    above = Comparison.GREATER
+    above = ComparisonOperator.GREATER
     return Alarm(
         "guard", "AWS/SageMaker", metric, OWN, statistic, period, periods, datapoints, threshold, above, NOW
     )

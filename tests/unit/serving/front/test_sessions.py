@@ -7,7 +7,13 @@ from dataclasses import replace
 import pytest
 
 from tidegate.domain.fleet import FleetId
-from tidegate.domain.sessions import CLOSED, HEADER, HOLDER, NEW, OPENED
+from tidegate.domain.sessions import (
+    CLOSED_SESSION_HEADER,
+    HOLDER_HEADER,
+    NEW_SESSION,
+    NEW_SESSION_HEADER,
+    SESSION_HEADER,
+)
 from tidegate.serving.contract.replica_spec import OnDemand, ReplicaSpec, Serving
 from tidegate.serving.contract.target_headers import CONTAINER
 from tidegate.serving.front import sessions
@@ -23,12 +29,12 @@ NOTHING: Mapping[str, str] = {}
 
 
 def asked(session: str, more: Mapping[str, str] = NOTHING) -> dict[bytes, bytes]:
-    named = {HEADER: session, **more}
+    named = {SESSION_HEADER: session, **more}
     return {name.lower().encode(): value.encode("latin-1") for name, value in named.items()}
 
 
 def opened(known: Sessions, text: str, now: float = 0.0, more: Mapping[str, str] = NOTHING) -> None:
-    known.note(asked(NEW, more), [(OPENED.encode(), text.encode("latin-1"))], now)
+    known.note(asked(NEW_SESSION, more), [(NEW_SESSION_HEADER.encode(), text.encode("latin-1"))], now)
 
 
 def has(known: Sessions, session: str, now: float = 0.0, more: Mapping[str, str] = NOTHING) -> bool:
@@ -48,7 +54,7 @@ def test_a_session_is_there_until_it_expires() -> None:
 def test_it_may_be_prolonged() -> None:
     known = Sessions(SPEC)
     opened(known, f"s; Expires={EXPIRES}")
-    known.note(asked("s"), [(OPENED.encode(), b"s; Expires=2027-01-01T00:00:00Z")], 0)
+    known.note(asked("s"), [(NEW_SESSION_HEADER.encode(), b"s; Expires=2027-01-01T00:00:00Z")], 0)
     assert has(known, "s", END)
 
 
@@ -63,13 +69,13 @@ def test_a_closed_one_is_gone_and_others_are_not() -> None:
     known = Sessions(SPEC)
     opened(known, "s")
     opened(known, "t")
-    known.note(asked("s"), [(CLOSED.encode(), b"s")], 0)
+    known.note(asked("s"), [(CLOSED_SESSION_HEADER.encode(), b"s")], 0)
     assert not has(known, "s") and has(known, "t")
 
 
 def test_an_answer_to_a_request_without_a_session_opens_none() -> None:
     known = Sessions(SPEC)
-    known.note({}, [(OPENED.encode(), b"s")], 0)
+    known.note({}, [(NEW_SESSION_HEADER.encode(), b"s")], 0)
     assert not has(known, "s")
 
 
@@ -85,7 +91,7 @@ def test_a_request_for_another_instance_is_refused_although_an_id_is_here() -> N
     known = Sessions(SPEC)
     opened(known, "s")
     own, other = (str(zlib.crc32(name)) for name in (b"r-1", b"r-2"))
-    assert has(known, "s", more={HOLDER: own}) and not has(known, "s", more={HOLDER: other})
+    assert has(known, "s", more={HOLDER_HEADER: own}) and not has(known, "s", more={HOLDER_HEADER: other})
 
 
 def test_a_session_of_one_container_is_not_another_ones() -> None:
@@ -104,7 +110,7 @@ def test_a_session_of_one_container_is_not_another_ones() -> None:
     ],
 )
 def test_where_there_can_be_none_that_is_said(spec: ReplicaSpec, kind: str) -> None:
-    for session in (NEW, "s"):
+    for session in (NEW_SESSION, "s"):
         refusal = Sessions(spec).refused(asked(session), 0)
         assert refusal is not None and f"fraud is {kind} and does not support session id" in refusal.message
 
@@ -122,7 +128,7 @@ def test_the_number_of_sessions_is_bounded(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_request_in_a_session_is_not_taken_for_a_plain_one() -> None:
     """Plain ones are not looked at any closer."""
     heads = Heads((b"/invocations",))
-    for header, plain in ((b"accept: a", True), (HEADER.lower().encode() + b": s", False)):
+    for header, plain in ((b"accept: a", True), (SESSION_HEADER.lower().encode() + b": s", False)):
         data = b"POST /invocations HTTP/1.1\r\n%b\r\ncontent-length: 0\r\nx-tidegate-start: 1\r\n\r\n" % header
         found = heads.find(data)
         assert found is not None and found[0].plain is plain

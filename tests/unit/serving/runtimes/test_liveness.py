@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from tidegate.host.process_stats import Vitals
+from tidegate.host.process_stats import ProcessStats
 from tidegate.serving.runtimes.liveness import BAD_PINGS, GOOD, SILENT_FOR, Liveness, Seen
 
-STILL = Vitals(used=1.0)
+STILL = ProcessStats(used=1.0)
 SILENT = Seen(at_work=False, answers=0, asked=True, vitals=STILL)
 PATIENCE = 60.0
 

@@ -18,9 +18,9 @@ from types import MappingProxyType
 
 import msgspec
 
-from tidegate.domain.admission import USUAL, Admission
+from tidegate.domain.admission import DEFAULT_ADMISSION, Admission
 from tidegate.domain.fleet import FleetId, FleetSpec, RoutingStrategy, VariantSpec
-from tidegate.domain.registry import Container, Model
+from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.traffic import RouteTable
 from tidegate.host.installation import Installation
 from tidegate.ports.router import Demand, View
@@ -34,7 +34,7 @@ from tidegate.targets.local.supervision import Surroundings
 from tidegate.targets.local.target import LocalTarget
 
 FLEET = FleetId("fraud", 1, "main")
-MODEL = Model("m", (Container("test/program"),), datetime(2026, 1, 1, tzinfo=UTC))
+MODEL = Model("m", (ContainerDefinition("test/program"),), datetime(2026, 1, 1, tzinfo=UTC))
 
 
 SERVES = """\
@@ -75,7 +75,7 @@ class StandInRouter:
         routing: RoutingStrategy,
         servers: Mapping[str, Path],
         limits: Mapping[str, int] = MappingProxyType({}),
-        admission: Admission = USUAL,
+        admission: Admission = DEFAULT_ADMISSION,
     ) -> None:
         if self.trouble:
             raise self.trouble.pop()

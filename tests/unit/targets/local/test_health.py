@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.unit.targets.local.local_harness import run, sleeper, until
 from tidegate.host import process_stats
-from tidegate.host.process_stats import Vitals
+from tidegate.host.process_stats import ProcessStats
 from tidegate.targets.local.health import (
     GONE_FOR,
     LONGEST_STEP,
@@ -26,7 +26,7 @@ from tidegate.targets.local.health import (
 )
 
 PATIENCE = 75.0
-STILL = Vitals(used=3.0, waited=10, faults=7)
+STILL = ProcessStats(used=3.0, waited=10, faults=7)
 
 
 def after(seconds: float, look: Look, health: Health | None = None, every: float = 1.0) -> Health:
@@ -140,18 +140,18 @@ def test_what_linux_says_of_a_process() -> None:
     with sleeper() as process:
 
         async def story() -> None:
-            await until(lambda: process_stats.state(process.pid) == "S", "it sleeps")
+            await until(lambda: process_stats.process_state(process.pid) == "S", "it sleeps")
             process.send_signal(signal.SIGSTOP)
-            await until(lambda: process_stats.state(process.pid) in process_stats.STOPPED, "it is stopped")
+            await until(lambda: process_stats.process_state(process.pid) in process_stats.STOPPED, "it is stopped")
             process.send_signal(signal.SIGCONT)
-            await until(lambda: process_stats.state(process.pid) == "S", "it goes on")
-            before = Vitals.of(process.pid)
+            await until(lambda: process_stats.process_state(process.pid) == "S", "it goes on")
+            before = ProcessStats.of(process.pid)
             assert before is not None and not before.progressed(before, 1.0)
 
         run(story())
         process.kill()
         process.wait()
-        assert process_stats.state(process.pid) == "" and Vitals.of(process.pid) is None
+        assert process_stats.process_state(process.pid) == "" and ProcessStats.of(process.pid) is None
 
 
 def test_a_child_that_computes_is_progress() -> None:
@@ -160,19 +160,23 @@ def test_a_child_that_computes_is_progress() -> None:
 
         async def story() -> None:
             def gets_on() -> bool:
-                found = Vitals.of(process.pid)
-                return found is not None and found.runnable and len(list(process_stats.family(process.pid))) == 2
+                found = ProcessStats.of(process.pid)
+                return (
+                    found is not None
+                    and found.runnable
+                    and len(list(process_stats.process_tree(process.pid))) == 2
+                )
 
             await until(gets_on, "its child computes")
 
         run(story())
-        for pid in reversed(list(process_stats.family(process.pid))):
+        for pid in reversed(list(process_stats.process_tree(process.pid))):
             os.kill(pid, signal.SIGKILL)
 
 
 def test_a_frozen_control_group_is_seen(tmp_path: Path) -> None:
     pid, groups = os.getpid(), tmp_path
-    assert not process_stats.frozen(pid, groups)
+    assert not process_stats.is_frozen(pid, groups)
     for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         name = "freezer" if "freezer" in controllers.split(",") else ""
@@ -180,4 +184,4 @@ def test_a_frozen_control_group_is_seen(tmp_path: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / ("freezer.state" if name else "cgroup.events")
         file.write_text("FROZEN\n" if name else "populated 1\nfrozen 1\n")
-    assert process_stats.frozen(pid, groups)
+    assert process_stats.is_frozen(pid, groups)

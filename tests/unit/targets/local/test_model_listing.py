@@ -7,12 +7,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tidegate.domain.fleet import FleetId, FleetSpec, VariantSpec
-from tidegate.domain.registry import MULTI_MODEL, Container, Model
+from tidegate.domain.registry import MULTI_MODEL, ContainerDefinition, Model
 from tidegate.targets.local.model_listing import listings
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-MANY = Model("m", (Container("tidegate/xgboost", "file:///m/", mode=MULTI_MODEL),), NOW)
-ONE = Model("m", (Container("tidegate/xgboost", "file:///m.ubj"),), NOW)
+MANY = Model("m", (ContainerDefinition("tidegate/xgboost", "file:///m/", mode=MULTI_MODEL),), NOW)
+ONE = Model("m", (ContainerDefinition("tidegate/xgboost", "file:///m.ubj"),), NOW)
 SPEC = FleetSpec(FleetId("clients", 1, "main"), "v1", VariantSpec("main", MANY, 1), 1)
 PAGE = b'{"memory": 9, "models": [{"name": "a"}, {"name": "b"}, {"name": "c"}]}'
 HEAD = {"variant": "main", "config": "v1"}

@@ -70,7 +70,7 @@ def test_a_replica_that_was_stopped_before_the_controller_began_is_not_ready(tmp
         hung.send_signal(signal.SIGSTOP)
 
         async def story() -> None:
-            await until(lambda: process_stats.state(hung.pid) in process_stats.STOPPED, "it is stopped")
+            await until(lambda: process_stats.process_state(hung.pid) in process_stats.STOPPED, "it is stopped")
             target = here.target()
             await until(lambda: not target._fleets[FLEET].adopting, "it is taken up")
             fleets = (await target.observe("fraud")).fleets

@@ -8,8 +8,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.domain.registry import Container, Model
-from tidegate.domain.transform import Sink, Source, TransformJob
+from tidegate.domain.registry import ContainerDefinition, Model
+from tidegate.domain.transform import TransformInput, TransformJob, TransformOutput
 from tidegate.host.installation import Installation
 from tidegate.targets.local import runners
 from tidegate.targets.local.paths import Folders
@@ -36,8 +36,10 @@ def test_what_is_kept_is_young_and_no_more_than_it_may_be(kept: list[Kept], most
 
 def job(resumed: int = 0) -> TransformJob:
     created = datetime(2026, 3, 1, tzinfo=UTC)
-    model = Model("m", (Container("i"),), created)
-    return TransformJob("j", model, Source("file:///in/"), Sink("file:///out"), created, resumed=resumed)
+    model = Model("m", (ContainerDefinition("i"),), created)
+    return TransformJob(
+        "j", model, TransformInput("file:///in/"), TransformOutput("file:///out"), created, resumed=resumed
+    )
 
 
 def local(folder: Path) -> LocalRunners:

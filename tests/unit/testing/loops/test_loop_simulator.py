@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tidegate.domain.alarm import Alarm, Comparison
+from tidegate.domain.alarm import Alarm, ComparisonOperator
 from tidegate.testing.faults import When
 from tidegate.testing.invariants import InvariantBroken
 from tidegate.testing.loops import faults as f
@@ -82,7 +82,7 @@ def test_neighbours_are_compared_with_a_world_without_them() -> None:
 
 def test_a_guard_is_due_only_when_every_window_breaches() -> None:
     alarm = Alarm(
-        "a", "AWS/SageMaker", "Invocation5XXErrors", {}, "Average", 2, 3, 2, 0.5, Comparison.GREATER, START
+        "a", "AWS/SageMaker", "Invocation5XXErrors", {}, "Average", 2, 3, 2, 0.5, ComparisonOperator.GREATER, START
     )
     one = make_guard(alarm)
     failing, well = VersionTally(requests=4, failed=4), VersionTally(requests=4)
