@@ -302,6 +302,6 @@ def test_a_proxy_that_is_silent_lets_no_rollout_go_forward(environment: dict[str
                 process.resume()
         wait_until(story.is_healthy, "the proxy serves again")
         story.ends_well()
-        assert "killing it, and starting another" in platform.log.read_text()
+        assert "killing and restarting it" in platform.log.read_text()
         since = {event["kind"] for event in story.events()[before:]}
         assert "rollout.RolledBack" in since and not since & FORWARD, since

@@ -90,7 +90,7 @@ def test_a_day_with_the_commands(commands: Commands, models: tuple[str, str]) ->
     started = commands.up()
     assert runs(started["pid"])
     held = commands.error("up", "--detach", "--port", str(commands.port), "--state", "elsewhere")
-    assert f"something answers at http://127.0.0.1:{commands.port} already (pid {started['pid']}, state" in held
+    assert f"another program answers at http://127.0.0.1:{commands.port} (pid {started['pid']}, state" in held
 
     lines = commands.words("deploy", commands.spec(models[0]), "--wait", "--json").splitlines()
     first = json.loads(lines[0])
@@ -158,7 +158,7 @@ def test_a_server_is_stopped_by_its_state_folder(commands: Commands, tmp_path: P
 def test_a_port_that_another_program_holds_is_refused_before_anything_starts(commands: Commands) -> None:
     with socket.create_server(("127.0.0.1", commands.port)):
         said = commands.error("up", "--detach", "--port", str(commands.port), "--state", str(commands.state))
-    assert said.startswith(f"tidegate: something answers at http://127.0.0.1:{commands.port} already: stop it")
+    assert said.startswith(f"tidegate: another program answers at http://127.0.0.1:{commands.port}: stop it")
     assert len(said.splitlines()) == 1
     assert not commands.state.exists()
 

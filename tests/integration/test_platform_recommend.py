@@ -35,7 +35,7 @@ def test_what_cannot_be_meant_is_said_before_anything_starts(tmp_path: Path) -> 
     (tmp_path / "rows.csv").write_text("1,2\n")
     for options, said in (
         (["--slo", "fast"], "expected something like p99=50ms"),
-        (["--budget", "0s"], "there is no time to try anything"),
+        (["--budget", "0s"], "too short to try anything"),
         (["--rps", "0"], "give a rate above 0"),
         (["--model", "nowhere.tar.gz"], "there is no such file"),
     ):

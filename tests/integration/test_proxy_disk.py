@@ -160,7 +160,7 @@ def test_a_disk_that_hangs_holds_no_traffic_back(program: str, monkeypatch: pyte
             assert await running.proxy.routes(ENDPOINT) == wanted
             wanted = await running.share(3, {1: 10_000})
             assert await running.proxy.routes(ENDPOINT) == wanted
-            assert "the disk does not answer" in str(running.proxy.trouble)
+            assert "the disk does not respond" in str(running.proxy.trouble)
             running.files.hang.set()
 
             async def well() -> bool:

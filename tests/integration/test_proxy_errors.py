@@ -193,7 +193,7 @@ def test_a_controller_that_is_away(program: str) -> None:
             body = json.loads(reply.body)
             assert body["__type"] == "ServiceUnavailable"
             assert body["message"] == body["Message"]
-            assert body["message"].startswith("tidegate's controller does not run")
+            assert body["message"].startswith("tidegate's controller is not running")
         assert (await running.ask()).status == 200
 
     scene(program, play)

@@ -304,7 +304,7 @@ def test_a_port_in_use_is_named(program: str) -> None:
     async def scene() -> None:
         async with stand(program) as running, stand(program) as other:
             second = ProxyHarness(other.another(port=running.port), other.settings, other.folder)
-            with pytest.raises(StartupError, match=f"port {running.port} on 127.0.0.1 cannot be listened on"):
+            with pytest.raises(StartupError, match=f"port {running.port} on 127.0.0.1 cannot be used"):
                 await second.proxy.start_or_adopt()
             assert await running.proxy.up()
             with socket.socket() as taken:
@@ -362,7 +362,7 @@ exec {program} "$@"
             await running.fleet(1, "a")
             await running.share(1, {1: 10_000})
             assert (await running.ask()).status == 200
-            with pytest.raises(TargetRefused, match="need a HAProxy that is built with Lua"):
+            with pytest.raises(TargetRefused, match="need a HAProxy with Lua"):
                 await running.fleet(2, "b", routing=RoutingStrategy.ON_DEMAND)
 
     asyncio.run(scene())

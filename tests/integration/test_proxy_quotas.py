@@ -87,7 +87,7 @@ def test_a_throttled_client_is_told_when_to_come_again(program: str) -> None:
         assert (reply.status, reply.header("x-amzn-ErrorType")) == (429, "ThrottlingException")
         assert 55 <= int(reply.header("Retry-After") or 0) <= 60
         assert json.loads(reply.body)["message"] == (
-            f"Rate exceeded: this client may ask endpoint {ENDPOINT} less often; try again."
+            f"Rate exceeded: this client exceeds its quota for endpoint {ENDPOINT}; try again."
         )
         path = f"/endpoints/{ENDPOINT}/v1/chat/completions"
         error = json.loads((await running.ask(path=path, headers={"X-Client": "a"})).body)["error"]

@@ -190,7 +190,7 @@ def test_an_id_that_another_instance_has_is_the_containers_error(program: str) -
             if reply.status == 200:
                 assert reply.body.decode() == home
             else:
-                assert reply.status == 424 and b"session s, which another instance has already" in reply.body
+                assert reply.status == 424 and b"session s, which another instance already has" in reply.body
                 refused += 1
         await client.close()
         assert refused > 5

@@ -66,7 +66,7 @@ def test_a_proxy_that_is_stopped_is_killed_and_started_again_with_its_routes(
 
     with caplog.at_level(logging.WARNING):
         asyncio.run(scene())
-    assert "does nothing: it is stopped, or it hangs; killing it" in caplog.text
+    assert "is idle: it is stopped or hangs; killing" in caplog.text
 
 
 def test_calls_that_wait_for_a_stopped_proxy_fail_with_its_end_and_do_not_hold_up_the_next(program: str) -> None:

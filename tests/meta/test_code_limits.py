@@ -1,4 +1,4 @@
-"""The house's own rules: sizes, names, a clock that is passed in, documents that are true."""
+"""Rules for the code: sizes, names, and time and randomness that are passed in."""
 
 import ast
 import re
@@ -16,7 +16,6 @@ PLATFORM = {
     "testing/scene.py",
     "advisor/recommend/load_runs.py",
     "advisor/recommend/__main__.py",
-    "aws_keys.py",  # finds the file of credentials, by an environment variable, in every process that asks AWS
 }
 
 

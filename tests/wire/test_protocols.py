@@ -163,10 +163,10 @@ def test_long_values_and_many_failures_are_told_in_part(wire: Served) -> None:
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("SageMaker.CreateTrainingJob", "CreateTrainingJob of sagemaker is not served here yet"),
-        ("SageMaker.MakeCoffee", "MakeCoffee is no operation of sagemaker"),
-        ("DynamoDB_20120810.PutItem", "'DynamoDB_20120810.PutItem' is no operation of"),
-        ("", "POST / is no operation"),
+        ("SageMaker.CreateTrainingJob", "CreateTrainingJob of sagemaker is not supported yet"),
+        ("SageMaker.MakeCoffee", "MakeCoffee is not an operation of sagemaker"),
+        ("DynamoDB_20120810.PutItem", "'DynamoDB_20120810.PutItem' is not an operation of"),
+        ("", "POST / is not an operation"),
     ],
 )
 def test_unknown_operations_are_named(wire: Served, target: str, message: str) -> None:
@@ -221,9 +221,9 @@ def test_a_gzip_body_is_unpacked(wire: Served) -> None:
     ("body", "encoding", "status", "message"),
     [
         (b"not gzip", "gzip", 400, "the body is not gzip"),
-        (gzip.compress(b"{}" * 100)[:-8], "gzip", 400, "ends too early"),
-        (gzip.compress(b" " * (17 * 1024 * 1024)), "gzip", 413, "over 16777216 bytes when inflated"),
-        (b"{}", "br", 400, "Content-Encoding 'br' is not served"),
+        (gzip.compress(b"{}" * 100)[:-8], "gzip", 400, "is truncated"),
+        (gzip.compress(b" " * (17 * 1024 * 1024)), "gzip", 413, "over 16777216 bytes after decompression"),
+        (b"{}", "br", 400, "Content-Encoding 'br' is not supported"),
     ],
     ids=["not-gzip", "cut-off", "too-large", "brotli"],
 )
@@ -253,9 +253,9 @@ def test_sts_names_the_caller(wire: Served) -> None:
     [
         (
             "Action=AssumeRole&Version=2011-06-15",
-            (400, "InvalidAction", "AssumeRole of sts is not served here yet"),
+            (400, "InvalidAction", "AssumeRole of sts is not supported yet"),
         ),
-        ("Action=Nothing&Version=2011-06-15", (400, "InvalidAction", "Nothing is no operation of sts")),
+        ("Action=Nothing&Version=2011-06-15", (400, "InvalidAction", "Nothing is not an operation of sts")),
         (
             f"{STS}&Account=1",
             (
@@ -350,7 +350,7 @@ def test_other_runtime_operations_are_unknown(wire: Served, path: str) -> None:
 def test_predictions_are_asked_for_with_post(wire: Served) -> None:
     status, name, said = refusal(httpx.get(f"{wire.url}/endpoints/fraud/invocations"))
     assert (status, name) == (400, "UnknownOperationException")
-    assert said == "GET /endpoints/fraud/invocations is no operation: use POST"
+    assert said == "GET /endpoints/fraud/invocations is not an operation: use POST"
 
 
 TARGETED = WireRequest("POST", "/", "", {"x-amz-target": "SageMaker.ListModels"}, b"{}")

@@ -68,7 +68,7 @@ def test_the_container_may_be_the_only_one_of_a_list(sagemaker: Any) -> None:
                     "MultiModelConfig": {"ModelCacheSetting": "Enabled"},
                 }
             },
-            "MultiModelConfig goes with Mode MultiModel, not with SingleModel",
+            "MultiModelConfig requires Mode MultiModel, not SingleModel",
         ),
         (
             {"PrimaryContainer": {**CONTAINER, "MultiModelConfig": {"ModelCacheSetting": "Sometimes"}}},

@@ -191,7 +191,7 @@ def test_a_version_may_get_its_containers_later(sagemaker: Any, group: str) -> N
     container = {"ModelPackageName": arn}
     message = refusal(sagemaker.create_model, ModelName="m", PrimaryContainer=container, ExecutionRoleArn=ROLE)
     assert message == (
-        "ValidationException: model package fraud/1 has no InferenceSpecification, so no containers to deploy: "
+        "ValidationException: model package fraud/1 has no InferenceSpecification and therefore no containers: "
         "add one with UpdateModelPackage"
     )
     sagemaker.update_model_package(ModelPackageArn=arn, InferenceSpecification=SPECIFICATION)

@@ -211,7 +211,7 @@ def test_steps_tell_each_configuration(sagemaker: Any, wire: Served) -> None:
         "EndpointMetrics": {"MaxInvocations": 7200, "ModelLatency": 5},
         "ModelConfiguration": {"EnvironmentParameters": TOLD},
     }
-    assert broke["InferenceBenchmark"]["FailureReason"].endswith("the nearest latency was 750.0 ms")
+    assert broke["InferenceBenchmark"]["FailureReason"].endswith("the closest latency was 750.0 ms")
     going_on = sagemaker.list_inference_recommendations_job_steps(JobName="job", Status="IN_PROGRESS")
     assert going_on["Steps"] == [under_way]
 

@@ -113,7 +113,7 @@ def test_a_deleted_model_is_gone(sagemaker: Any, model: str) -> None:
         ({"PrimaryContainer": {**CONTAINER, "Mode": "Some"}}, "enum value set: [SingleModel, MultiModel]"),
         (
             {"PrimaryContainer": {**CONTAINER, "Environment": {f"V{n}": "x" * 1024 for n in range(40)}}},
-            "32768 is the most",
+            "the limit is 32768",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""The commands in one place, and how an error reaches a person: one line on stderr, exit status 1."""
+"""Registers all commands and reports errors: one line on stderr, exit status 1."""
 
 import sys
 from typing import Annotated
@@ -32,9 +32,9 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Deploy a trained model, shift live traffic to its next version step by step, and roll back by itself. "
+    help="Deploy a trained model, shift live traffic to its next version step by step, and roll back automatically. "
     "TIDEGATE_URL says where the server is (http://127.0.0.1:8471 unless set).",
-    epilog="Exit status: 0 well, 1 not, with the reason on stderr, 2 wrong usage.",
+    epilog="Exit status: 0 success, 1 failure, with the reason on stderr, 2 wrong usage.",
 )
 
 
@@ -86,7 +86,7 @@ def global_options(
         ),
     ] = False,
 ) -> None:
-    """What can be said before any command."""
+    """Options before any command."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Model data on this machine: is it there, and which version of it?"""
+"""Model data on this machine: whether it exists, and its fingerprint."""
 
 import hashlib
 from pathlib import Path
@@ -9,11 +9,11 @@ from tidegate import spec
 from tidegate.domain.errors import Invalid
 
 HASHED_UP_TO = 64 * 1024 * 1024
-"""Bytes; a larger file is told apart by size and time of change, since reading it all takes long."""
+"""Bytes; a larger file is identified by size and modification time, since reading it takes long."""
 
 
 def fingerprint(path: Path) -> str:
-    """Changes when the file (or anything in the folder) changes."""
+    """Fingerprint of a file or folder, which changes whenever its content does."""
     if path.is_dir():
         digest = hashlib.sha256()
         for inner in sorted(path.rglob("*")):
@@ -29,7 +29,7 @@ def fingerprint(path: Path) -> str:
 
 
 def prepare(loaded: spec.LoadedSpec, folder: Path, *, must_exist: bool) -> object:
-    """The spec's plain data as it is sent: paths absolute, local model data with its fingerprint.
+    """The spec's plain data as sent to the server: absolute paths, and local model data with its fingerprint.
 
     ``must_exist``: the server is on this machine, so a missing file is an error here, with its line.
     """
@@ -47,10 +47,12 @@ def prepare(loaded: spec.LoadedSpec, folder: Path, *, must_exist: bool) -> objec
 
 
 def _check_folder(loaded: spec.LoadedSpec, place: tuple[str | int, ...], path: Path, must_exist: bool) -> None:
-    """Models come and go in it without a new version of the endpoint, so its content makes no fingerprint."""
+    """Check a folder of models. They come and go without a new version of the endpoint, so it has no fingerprint."""
     if must_exist and not path.is_dir():
         line = loaded.lines.get(place, 1)
-        raise Invalid(f"{loaded.source}:{line}: {path} is not a folder, which multi_model's models lie in")
+        raise Invalid(
+            f"{loaded.source}:{line}: {path} is not a folder; multi_model needs the folder of its models"
+        )
 
 
 def _add_fingerprint(

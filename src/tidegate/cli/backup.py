@@ -1,4 +1,4 @@
-"""``backup`` and ``restore``: the platform's database in one file, whichever kind it is."""
+"""``backup`` and ``restore``: the platform's database in one file, SQLite or PostgreSQL."""
 
 import os
 import sys
@@ -17,20 +17,19 @@ STATE = Annotated[
     Path | None, typer.Option(readable=False, help="The state folder. [default: ~/.local/state/tidegate]")
 ]
 ROWS_PER_UPDATE = 1000
-"""Rows between two changes of the bar."""
+"""Rows between two updates of the progress bar."""
 
 
 def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it.", show_default=False)],
     state: STATE = None,
-    metrics: Annotated[bool, typer.Option("--metrics", help="Measurements, too.")] = False,
+    metrics: Annotated[bool, typer.Option("--metrics", help="Include measurements.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write all that the platform knows into one file: records, their journal, requests in the queue.
+    """Write everything that the platform knows into one file: records, their journal, queued requests.
 
-    The platform may run meanwhile: the file holds one moment. Settings, access keys, model data and answers that
-    were written are not in it. The database is found like the server finds it, by --state or TIDEGATE_STATE, and
-    TIDEGATE_DATABASE_URL.
+    The platform may run meanwhile: the file is a consistent snapshot. It lacks settings, access keys, model data and
+    stored answers. The database is found as by the server: by --state or TIDEGATE_STATE, and TIDEGATE_DATABASE_URL.
 
     \b
     Examples:
@@ -52,15 +51,14 @@ def restore(
     state: STATE = None,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Replace what is there, damaged or not; end a controller that runs."),
+        typer.Option("--force", help="Replace existing data, damaged or not; stop a running controller."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bring back what a backup file holds, all of it or nothing. Start the platform afterwards.
+    """Restore a backup file, completely or not at all. Start the platform afterwards.
 
-    SQLite or PostgreSQL, the file does not care where it came from: this is also how to move from one to the other.
-    Endpoints come up with the versions that they had; requests that waited in the queue are carried out, also those
-    that were since then.
+    A backup of SQLite can be restored to PostgreSQL and vice versa. Endpoints come up with the versions that they
+    had; queued requests are executed, even if they have been executed since the backup.
 
     \b
     Examples:
@@ -80,7 +78,7 @@ def restore(
             progress=step("restoring"),
         )
     if done.replaced is not None:
-        print_note(f"the damaged database is kept as {done.replaced}: remove it when all is well")
+        print_note(f"the damaged database is kept as {done.replaced}: remove it when the restored one works")
     header, rows = done.header, done.contents.rows
     document = {
         "file": str(file),
@@ -105,7 +103,7 @@ def _describe_rows(rows: dict[str, int]) -> str:
 
 @contextmanager
 def _progress_bar(quiet: bool) -> Iterator[Callable[[str], Callable[[int, int], None]]]:
-    """Makes steps of a progress bar: each takes the rows done and how many there are in all; 0: not known."""
+    """Makes steps of a progress bar: each receives the number of rows done and in total; 0: unknown."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f} rows"))
     on_screen = not quiet and sys.stdout.isatty()
     with Progress(*columns, TimeElapsedColumn(), console=console(), disable=not on_screen, transient=True) as bar:

@@ -1,4 +1,4 @@
-"""Options that ``promise`` and ``rehearse`` share: the traffic, and how a good version behaves."""
+"""Options that ``promise`` and ``rehearse`` share: the traffic, and the behaviour of a good version."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,17 +19,17 @@ Usual = Annotated[
     list[str] | None,
     typer.Option(
         metavar="KEY=VALUE",
-        help="How a good version behaves: error-rate=0.1%, refusal-rate=0.1%, p50=20ms and p99=80ms of latency, "
-        "mean=0.4 and deviation=0.1 of predictions. May be given many times.",
+        help="Behaviour of a good version: error-rate=0.1%, refusal-rate=0.1%, p50=20ms and p99=80ms of latency, "
+        "mean=0.4 and deviation=0.1 of predictions. Repeatable.",
     ),
 ]
-Startup = Annotated[str, typer.Option(help="How long an instance takes until it is ready.")]
-Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Draw it into an .svg or .html file.")]
+Startup = Annotated[str, typer.Option(help="How long an instance takes to start.")]
+Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Plot into an .svg or .html file.")]
 
 
 @dataclass(frozen=True)
 class SpecWithBaseline:
-    """A spec file with what is normal for it. ``assumed``: what was taken where nothing was given."""
+    """A spec file and its baseline. ``assumed``: describes what was assumed for lack of options."""
 
     wish: DesiredDeployment
     baseline: Baseline
@@ -60,7 +60,7 @@ def format_millis(microseconds: float) -> str:
 
 
 def format_rise(quantity: Quantity, size: float | None) -> str:
-    """``+1 %``, ``+50ms``, ``0.2``; a dash for none."""
+    """Format as ``+1 %``, ``+50ms`` or ``0.2``; a dash for None."""
     if size is None:
         return "-"
     match quantity:
@@ -73,7 +73,7 @@ def format_rise(quantity: Quantity, size: float | None) -> str:
 
 
 def format_threshold(quantity: Quantity | None, value: float) -> str:
-    """A threshold as a spec has it: ``2%``, ``300ms``."""
+    """Format a threshold as in a spec: ``2%``, ``300ms``."""
     match quantity:
         case Quantity.ERRORS | Quantity.REFUSALS:
             return f"{value * 100:.4g}%"
@@ -84,7 +84,7 @@ def format_threshold(quantity: Quantity | None, value: float) -> str:
 
 
 def format_probability(part: float) -> str:
-    """``95 %``, ``0.03 %``, ``<0.001 %``."""
+    """Format as ``95 %``, ``0.03 %`` or ``<0.001 %``."""
     percent = part * 100
     if 0 < percent < 0.001:
         return "<0.001 %"

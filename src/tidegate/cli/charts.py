@@ -1,4 +1,4 @@
-"""Charts over one axis of time, as a page that needs nothing else (HTML with SVG in it) or as a PNG (matplotlib)."""
+"""Charts over a time axis, as a self-contained page (HTML with SVG) or as a PNG (matplotlib)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from pathlib import Path
 from tidegate.domain.errors import Invalid
 
 WIDTH, HEIGHT, LEFT, TOP, GAP = 960, 150, 64, 26, 34
-"""Of one panel, in pixels."""
+"""Size of one panel in pixels."""
 COLOURS = ("#3b82f6", "#dc2626", "#d97706", "#8b5cf6")
-"""Seen well on white and on black."""
+"""Readable on white and on black."""
 HEADROOM = 1.04
-"""Above the top, so that a line that lies there is seen whole."""
+"""Headroom factor, so that a line at the top is fully visible."""
 STYLE = """\
 body{font:14px system-ui,sans-serif;margin:2em auto;max-width:1040px;color:#111;background:#fff}
 svg{width:100%;height:auto} text{font:11px system-ui,sans-serif;fill:#444} .name{font-weight:600;fill:#111}
@@ -31,7 +31,7 @@ class ChartLine:
 
 @dataclass(frozen=True)
 class ChartPanel:
-    """Lines over the same moments (seconds). ``stepped``: a value holds until the next one."""
+    """Lines over the same times (seconds). ``stepped``: a value holds until the next one."""
 
     name: str
     at: Sequence[float]
@@ -40,7 +40,7 @@ class ChartPanel:
 
     @property
     def top(self) -> float:
-        """A round number not below any value."""
+        """A round number that is at least every value."""
         most = max((value for line in self.lines for value in line.values if value is not None), default=0.0)
         unit = 1.0
         while unit * 10 <= most:
@@ -51,7 +51,7 @@ class ChartPanel:
 
 
 def save_chart(path: Path, title: str, panels: Sequence[ChartPanel], facts: Sequence[tuple[str, str]]) -> None:
-    """By the name: .html or .png. Raises Invalid."""
+    """Save as .html or .png, by the name. Raises Invalid."""
     if path.suffix not in (".html", ".png"):
         raise Invalid(f"--plot {path}: expected a name that ends in .html or .png")
     try:
@@ -64,7 +64,7 @@ def save_chart(path: Path, title: str, panels: Sequence[ChartPanel], facts: Sequ
 
 
 def check_path(path: Path) -> None:
-    """Raises Invalid before any work is done for a picture that could not be made."""
+    """Raises Invalid, before any work is done, if the chart could not be saved."""
     if path.suffix not in (".html", ".png"):
         raise Invalid(f"--plot {path}: expected a name that ends in .html or .png")
     if path.suffix == ".png":
@@ -107,7 +107,7 @@ def _render_panel(panel: ChartPanel, y: float) -> str:
 
 
 def _render_path(panel: ChartPanel, line: ChartLine, end: float, top: float, base: float) -> str:
-    """Where a value is missing the line is, too."""
+    """SVG path of a line, with gaps for missing values."""
     words: list[str] = []
     last: float | None = None
     for at, value in zip(panel.at, line.values, strict=True):
@@ -145,5 +145,5 @@ def _import_figure() -> "type":
     try:
         found: type = import_module("matplotlib.figure").Figure
     except ImportError:
-        raise Invalid("a PNG needs matplotlib: pip install 'tidegate[plot]', or choose a .html") from None
+        raise Invalid("a PNG needs matplotlib: pip install 'tidegate[plot]', or choose .html") from None
     return found

@@ -1,7 +1,7 @@
-"""The server as the commands see it: tidegate's own API over HTTP, signed where keys are set.
+"""Client of tidegate's native API over HTTP; requests are signed if keys are set.
 
-``TIDEGATE_URL`` says where the server is. With ``AWS_ACCESS_KEY_ID`` and ``AWS_SECRET_ACCESS_KEY`` in the
-environment every request is signed, which a server with keys demands and one without them ignores.
+``TIDEGATE_URL`` is the server's address. With ``AWS_ACCESS_KEY_ID`` and ``AWS_SECRET_ACCESS_KEY`` in the environment
+every request is signed, which a server with keys requires and one without them ignores.
 """
 
 import json
@@ -27,17 +27,17 @@ DEFAULT_URL = "http://127.0.0.1:8471"
 API = "/tidegate/v1"
 TIMEOUT = 30.0
 INVOCATION_TIMEOUT = 70.0
-"""Longer than the server's own limit of 60 seconds, so that its answer is seen."""
+"""Longer than the server's limit of 60 seconds, so that its answer arrives."""
 HEALTH_TIMEOUT = 10.0
-"""Longer than the store, the proxy and a disk that hangs may each take."""
+"""Longer than the store, the proxy and a hanging disk may each take."""
 
 
 class ServerNotRunning(Unavailable):
-    """Nothing listens where the server should be."""
+    """Nothing listens at the server's address."""
 
 
 class ServerError(TidegateError):
-    """The server's answer was an error; ``kind`` is its code and the message its own."""
+    """The server answered with an error; ``kind`` is its code."""
 
     def __init__(self, kind: str, status: int, message: str) -> None:
         self.kind = kind
@@ -47,7 +47,7 @@ class ServerError(TidegateError):
 
 @dataclass(frozen=True)
 class ServerAnswer:
-    """A prediction, or what came instead of one."""
+    """A prediction or an error."""
 
     status: int
     headers: Mapping[str, str]
@@ -55,7 +55,7 @@ class ServerAnswer:
 
 
 class NotStreamed(Exception):
-    """Instead of a stream there came this answer."""
+    """The server sent this answer instead of a stream."""
 
     def __init__(self, answer: ServerAnswer) -> None:
         super().__init__(answer.status)
@@ -63,11 +63,11 @@ class NotStreamed(Exception):
 
 
 class StreamEnded(TidegateError):
-    """The stream broke off; the message says why, as far as the server said it."""
+    """The stream was cut off; the message gives the server's reason, if any."""
 
 
 class ApiClient:
-    """``environ`` is the process's environment or a test's own."""
+    """``environ`` is the process's environment, or a test's own."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.url = environ.get("TIDEGATE_URL", "").rstrip("/") or DEFAULT_URL
@@ -86,7 +86,7 @@ class ApiClient:
     ) -> None:
         self._http.close()
 
-    # what the server knows
+    # queries
 
     def version(self) -> dict[str, Any]:
         return self._request_document("GET", "/version")
@@ -131,7 +131,7 @@ class ApiClient:
     def transform_job(self, name: str) -> dict[str, Any]:
         return self._request_document("GET", f"/transforms/{quote(name, safe='')}")
 
-    # what it does
+    # commands
 
     def transform(self, job: Mapping[str, Any]) -> dict[str, Any]:
         return self._request_document("POST", "/transforms", job)
@@ -160,7 +160,7 @@ class ApiClient:
         return ServerAnswer(answer.status_code, answer.headers, answer.content)
 
     def make_signer(self, name: str, headers: Mapping[str, str]) -> Callable[[bytes], Mapping[str, str]] | None:
-        """What makes the headers of a prediction's request from its body; None where nothing is signed."""
+        """A function from a prediction's body to its signed headers; None without keys."""
         if self._credentials is None:
             return None
         url = f"{self.url}{_check_endpoint_name(name)}/invocations"
@@ -182,7 +182,7 @@ class ApiClient:
         return self._request_document("GET", f"{_check_endpoint_name(name)}/queue/{quote(id, safe='')}")
 
     def stream(self, name: str, body: bytes, headers: Mapping[str, str]) -> Iterator[bytes]:
-        """The parts of a streamed prediction as they come. Raises NoStream or StreamEnded."""
+        """Parts of a streamed prediction as they arrive. Raises NotStreamed or StreamEnded."""
         url = f"{self.url}{_check_endpoint_name(name)}/invocations-response-stream"
         buffer = EventStreamBuffer()
         with self._translate_errors(INVOCATION_TIMEOUT):
@@ -195,8 +195,8 @@ class ApiClient:
                     yield from map(_read_payload, buffer)
 
     def serving(self) -> str | None:
-        """The installation that serves here, be it with trouble (``health_trouble``); empty for something that does
-        not say, None where nothing serves."""
+        """Id of the installation that serves here, even in trouble (``health_trouble``); empty if it gives none, None
+        if nothing serves."""
         answer = self._health()
         if answer is None:
             return None
@@ -204,7 +204,7 @@ class ApiClient:
         return answer.headers.get(installation.HEADER, "") if well else None
 
     def health_trouble(self) -> str:
-        """Why it can save nothing; empty when it can."""
+        """Why it cannot save anything; empty if it can."""
         answer = self._health()
         return "" if answer is None else str((_parse_json(answer) or {}).get("reason", ""))
 
@@ -214,7 +214,7 @@ class ApiClient:
         except TidegateError:
             return None
 
-    # how
+    # transport
 
     def _request_document(
         self, method: str, path: str, data: object = None, query: Mapping[str, object] | None = None
@@ -230,8 +230,8 @@ class ApiClient:
         if isinstance(error, dict):
             raise ServerError(str(error.get("code")), answer.status_code, str(error.get("message")))
         raise Unavailable(
-            f"{self.url} answered {answer.status_code} without saying why: either it is no tidegate, or its "
-            "controller is not running ('tidegate up' starts it again and adopts what runs)"
+            f"{self.url} answered {answer.status_code} without a reason: either it is not tidegate, or its "
+            "controller is not running ('tidegate up' restarts it and adopts running processes)"
         )
 
     def _send(
@@ -244,7 +244,7 @@ class ApiClient:
 
     @contextmanager
     def _translate_errors(self, timeout: float) -> Iterator[None]:
-        """Turns what goes wrong on the way into one line for a person."""
+        """Translate connection errors into one-line messages."""
         try:
             yield
         except httpx.ConnectError:
@@ -266,9 +266,9 @@ class ApiClient:
 
 
 def _check_endpoint_name(name: str) -> str:
-    """Raises Invalid for what can be no name, and might make the path another one."""
+    """Raises Invalid for an invalid name, which might also change the path."""
     if not ENDPOINT_NAME.fullmatch(name):
-        raise Invalid(f"there can be no endpoint {name!r}: names are 1 to 63 letters, digits and inner hyphens")
+        raise Invalid(f"invalid endpoint name {name!r}: names are 1 to 63 letters, digits and inner hyphens")
     return f"/endpoints/{quote(name, safe='')}"
 
 

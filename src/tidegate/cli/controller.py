@@ -1,5 +1,5 @@
-"""``python -m tidegate.cli.controller``: what ``tidegate up`` becomes. Apart from the commands, so that they start
-fast and the server carries nothing of them."""
+"""``python -m tidegate.cli.controller``: the process that ``tidegate up`` becomes. Separate from the commands, so
+that they start fast and the server does not import them."""
 
 import argparse
 import os

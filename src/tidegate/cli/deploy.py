@@ -27,23 +27,21 @@ SpecPath = Annotated[
 
 
 class InvocationFailed(TidegateError):
-    """The model did not answer well."""
+    """The model failed to answer."""
 
 
 def deploy(
     spec_file: SpecPath,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the rollout; fail if it rolls back.")] = False,
     override: Annotated[
-        bool, typer.Option("--override", help="Roll out even a version that alarms turned down before.")
+        bool, typer.Option("--override", help="Roll out even a version that alarms rejected before.")
     ] = False,
-    supersede: Annotated[
-        bool, typer.Option("--supersede", help="Give up an update that is under way for this one.")
-    ] = False,
+    supersede: Annotated[bool, typer.Option("--supersede", help="Replace an update that is in progress.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Create an endpoint from a spec file, or update it.
 
-    The same file again changes nothing. With --wait the exit status is 1 when the new version does not make it.
+    Deploying the same file again changes nothing. With --wait the exit status is 1 if the new version is rolled back.
 
     \b
     Examples:
@@ -67,22 +65,24 @@ def invoke(
     body: Annotated[str | None, typer.Option("--body", help="The request's body.")] = None,
     file: Annotated[
         Path | None,
-        typer.Option("--file", readable=False, help="Send this file; stdin when neither is given."),
+        typer.Option("--file", readable=False, help="Send this file; default: stdin."),
     ] = None,
-    content_type: Annotated[str, typer.Option(help="What the body is.")] = "text/csv",
-    accept: Annotated[str | None, typer.Option(help="What the answer should be.")] = None,
-    variant: Annotated[str | None, typer.Option(help="Ask this variant only.")] = None,
-    target_model: Annotated[str | None, typer.Option(help="Ask this one of many models.")] = None,
+    content_type: Annotated[str, typer.Option(help="Type of the body.")] = "text/csv",
+    accept: Annotated[str | None, typer.Option(help="Type of the answer.")] = None,
+    variant: Annotated[str | None, typer.Option(help="Variant to ask.")] = None,
+    target_model: Annotated[str | None, typer.Option(help="Model to ask on a multi-model endpoint.")] = None,
     target_container: Annotated[
-        str | None, typer.Option(help="Ask this one of several containers side by side.")
+        str | None, typer.Option(help="Container to ask on a multi-container endpoint.")
     ] = None,
-    stream: Annotated[bool, typer.Option("--stream", help="Print the answer's parts as they come.")] = False,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Print the parts of the answer as they arrive.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask an endpoint for a prediction.
 
-    The answer goes to stdout as it is; with --json together with who answered and how fast.
-    --stream prints each part of a streamed answer when it is there.
+    Prints the answer unchanged; with --json, with the variant that answered and the latency.
+    --stream prints each part of a streamed answer as it arrives.
 
     \b
     Examples:
@@ -94,7 +94,7 @@ def invoke(
       tidegate invoke chat --stream --content-type application/json --file question.json
     """
     if stream and as_json:
-        raise InvocationFailed("--stream and --json do not go together: a stream is printed as it is")
+        raise InvocationFailed("--stream and --json exclude each other: a stream is printed unchanged")
     headers = {
         "Content-Type": content_type,
         STREAM_ACCEPT if stream else "Accept": accept,
@@ -138,11 +138,11 @@ def _print_parts(parts: Iterator[bytes]) -> None:
 
 def delete(
     name: Name,
-    wait: Annotated[bool, typer.Option("--wait", help="Until it is gone.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Even while a rollout is under way.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is gone.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Delete even during a rollout.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete an endpoint: no new requests, those in hand are finished, then it is gone.
+    """Delete an endpoint: it takes no new requests, finishes those in flight, and is removed.
 
     \b
     Examples:
@@ -158,7 +158,7 @@ def delete(
 
 
 def read_spec(path: Path) -> spec.LoadedSpec:
-    """A spec file's text as plain data; raises Invalid."""
+    """Read a spec file as plain data. Raises Invalid."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -216,7 +216,7 @@ def _describe_prediction(answer: ServerAnswer, took: float) -> dict[str, object]
 
 
 def _error_reason(answer: ServerAnswer) -> str:
-    """The one line that tells why, out of AWS's shape of an error or whatever came."""
+    """One-line reason from AWS's error format or any other body."""
     text = answer.body.decode("utf-8", "replace").strip()
     try:
         document = json.loads(text)

@@ -1,4 +1,4 @@
-"""Status documents as text: tables, bars, times."""
+"""Renders status documents as text: tables, bars, times."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -38,7 +38,7 @@ CARRIERS = ("INSTANCE TYPE", ">CARRIES", ">$ PER 1,000", ">INSTANCES", ">$ A MON
 
 
 def carrier_row(one: Carrier) -> tuple[str, ...]:
-    """A row under ``CARRIERS``."""
+    """A table row for ``CARRIERS``."""
     return (
         one.instance_type,
         f"{one.rate:,.0f}/s",
@@ -58,17 +58,17 @@ def format_number(value: float | None, digits: int = 0, unit: str = "") -> str:
 
 
 def format_rate(rate: float) -> str:
-    """A rate with all of its digits: ``0.204``, ``0.00002``."""
+    """Format a rate with all of its digits: ``0.204``, ``0.00002``."""
     return f"{rate:.10f}".rstrip("0").rstrip(".")
 
 
 def format_block(filled: float) -> str:
-    """A block that is filled to this part, in eighths."""
+    """A block character filled to this fraction, in eighths."""
     return " ▁▂▃▄▅▆▇█"[max(0, min(8, round(filled * 8)))]
 
 
 def format_size(count: float) -> str:
-    """``12.3 MiB``, ``820 B``."""
+    """Format as ``12.3 MiB`` or ``820 B``."""
     for unit in ("B", "KiB", "MiB"):
         if count < 1024:
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
@@ -77,7 +77,7 @@ def format_size(count: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """``1h 05m``, ``2m 09s``, ``9s``."""
+    """Format as ``1h 05m``, ``2m 09s`` or ``9s``."""
     whole = max(0, round(seconds))
     if whole >= 86400:
         return f"{whole // 86400}d {whole % 86400 // 3600:02}h"
@@ -87,14 +87,14 @@ def format_duration(seconds: float) -> str:
 
 
 def format_elapsed(seconds: float) -> str:
-    """``1:05:09``, with days before it where there are some."""
+    """Format as ``1:05:09``, with days in front if needed."""
     whole = round(seconds)
     days = f"{whole // 86400}d " if whole >= 86400 else ""
     return f"{days}{whole % 86400 // 3600}:{whole % 3600 // 60:02}:{whole % 60:02}"
 
 
 def format_time_left(until: str | None, now: datetime | None = None) -> str:
-    """Time until an ISO time; empty for none."""
+    """Format the time left until an ISO time; empty for None."""
     if until is None:
         return ""
     return format_duration((datetime.fromisoformat(until) - (now or datetime.now(UTC))).total_seconds())
@@ -105,7 +105,7 @@ def format_clock(iso: str) -> str:
 
 
 def traffic_bar(new_percent: float, width: int = 40) -> Text:
-    """Old traffic to the left, new to the right."""
+    """A bar with old traffic on the left, new on the right."""
     new = round(width * new_percent / 100)
     if 0 < new_percent < 100:
         new = min(width - 1, max(1, new))
@@ -142,7 +142,7 @@ def _format_progress(rollout: Document | None) -> str:
 
 
 def fleet_table(document: Document, live: Iterable[Document]) -> Table:
-    """Each fleet: its part of the traffic, its instances, its last seconds."""
+    """Each fleet: its traffic share, instances, and activity in the last seconds."""
     seconds = {(one["config"], one["variant"]): one for one in live}
     several = len({fleet["variant"] for fleet in document["fleets"]}) > 1
     shown = make_table("FLEET", "CONFIG", ">SHARE", ">READY", ">REQ/S", ">P50", ">P99", ">ERRORS/S")
@@ -168,7 +168,7 @@ def fleet_table(document: Document, live: Iterable[Document]) -> Table:
 
 
 def architecture_table(document: Document) -> Table | None:
-    """How several containers answer together; nothing where every fleet has one alone."""
+    """How the containers of each fleet work together; None if every fleet has a single one."""
     shown = make_table("CONFIG", "SERVES")
     lines = {}
     for fleet in document["fleets"]:
@@ -183,7 +183,7 @@ def architecture_table(document: Document) -> Table | None:
 
 
 def comparison_table(one: Document) -> Table:
-    """A production variant and its shadow, a row each."""
+    """A row each for a production variant and its shadow."""
     shown = make_table("VARIANT", "CONFIG", ">REQUESTS", ">ERRORS", ">P50", ">P99")
     sides = ((one["variant"], one["original"]), (f"{one['shadow']} (shadow)", one["copied"]))
     for name, side in sides:
@@ -199,7 +199,7 @@ def comparison_table(one: Document) -> Table:
 
 
 def format_verdict(one: Document) -> str:
-    """In words: how many copies, how many of them agree, how far the others are off."""
+    """Text with the number of copies, the agreement and the differences."""
     counts = f"{one['copies']:g} copies, {one['failed']:g} failed, {one['dropped']:g} dropped"
     parts = [f"{one['share']:g} % copied: {counts}"]
     if one["agreement"] is not None:
@@ -216,7 +216,7 @@ def _format_percent(part: float | None) -> str:
 
 
 def scaling_table(targets: Iterable[Document]) -> Table:
-    """A row for each scalable target: its bounds, what is wanted and what is there."""
+    """A row for each scalable target: bounds, wanted and present count."""
     shown = make_table("SCALED", "OF", ">MIN", ">MAX", ">DESIRED", ">CURRENT", "WHY")
     for one in targets:
         what = "instances" if one["dimension"].endswith("InstanceCount") else "provisioned concurrency"

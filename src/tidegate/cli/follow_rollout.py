@@ -1,4 +1,4 @@
-"""Following a rollout until it ends: a picture on a terminal, a line per event elsewhere, JSON for programs."""
+"""Follows a rollout until it ends: a live panel on a terminal, a line per event elsewhere, JSON for programs."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ from tidegate.cli.output import console
 from tidegate.domain.errors import Conflict
 
 ACTIVITY_SECONDS = 5
-"""Seconds that rates and latencies are taken over."""
+"""Time span in seconds for rates and latencies."""
 EVENTS_SHOWN = 8
 POLL_EVERY = 0.5
 
@@ -25,10 +25,10 @@ POLL_EVERY = 0.5
 def follow(
     server: ApiClient, name: str, *, after: int = 0, wanted: str | None = None, as_json: bool = False
 ) -> None:
-    """Returns when no rollout is under way any more.
+    """Follow until no rollout is in progress.
 
-    ``wanted`` is the config that must serve then; raises Conflict with the reason when another one does. None: the
-    one that the rollout, if there is one, is going to.
+    ``wanted`` is the config that must serve then; raises Conflict with the reason if another one does. None: the
+    config that the rollout, if there is one, leads to.
     """
     rollout = server.endpoint(name)["rollout"]
     wanted = wanted or (rollout["to"] if rollout else None)
@@ -44,7 +44,7 @@ def follow(
 
 
 def latest_event(server: ApiClient, name: str) -> int:
-    """Where the journal stands, so that only what comes next is shown."""
+    """The journal's current position, so that only later events are shown."""
     after = 0
     while True:
         found = server.events(name, after)
@@ -102,7 +102,7 @@ def _follow_as_panel(server: ApiClient, name: str, after: int) -> dict[str, Any]
 
 
 def render_panel(document: dict[str, Any], live: list[dict[str, Any]], events: list[dict[str, Any]]) -> Panel:
-    """One look at an endpoint in mid-rollout (or at rest)."""
+    """Render an endpoint during a rollout (or at rest)."""
     parts: list[Table | Text] = []
     rollout = document["rollout"]
     if rollout is not None:

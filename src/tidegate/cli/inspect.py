@@ -1,4 +1,4 @@
-"""``status``, ``alarms``, ``logs``, ``version`` and ``schema``: looking changes nothing."""
+"""``status``, ``alarms``, ``logs``, ``version`` and ``schema``: read-only commands."""
 
 import json
 import time
@@ -19,10 +19,10 @@ POLL_EVERY = 0.5
 
 
 def status(
-    name: Annotated[str | None, typer.Argument(metavar="[ENDPOINT]", help="Only this one, in full.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[ENDPOINT]", help="Endpoint to show in detail.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show every endpoint, or one in full.
+    """Show all endpoints, or one in detail.
 
     \b
     Examples:
@@ -75,7 +75,7 @@ def shadow(
     last: Annotated[str, typer.Option(metavar="TIME", help="How far back to look.")] = "1h",
     as_json: AsJson = False,
 ) -> None:
-    """Compare an endpoint's shadow variant with what answers its clients.
+    """Compare an endpoint's shadow variant with its production variant.
 
     \b
     Examples:
@@ -95,12 +95,12 @@ def shadow(
 
 def logs(
     name: Name,
-    tail: Annotated[int, typer.Option(min=1, max=10_000, help="Last lines of each replica.")] = 20,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,
+    tail: Annotated[int, typer.Option(min=1, max=10_000, help="Number of last lines of each replica.")] = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing new lines until Ctrl-C.")] = False,
     replica: Annotated[str | None, typer.Option(help="Only this replica.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what an endpoint's replicas wrote to stdout and stderr.
+    """Show the output of an endpoint's replicas (stdout and stderr).
 
     \b
     Examples:
@@ -124,11 +124,11 @@ def logs(
 def models(
     name: Name,
     limit: Annotated[
-        int, typer.Option(min=0, max=10_000, help="Models of each instance, the hottest first.")
+        int, typer.Option(min=0, max=10_000, help="Maximum number of models per instance, most used first.")
     ] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Show which models each instance of an endpoint of many models has loaded.
+    """Show which models each instance of a multi-model endpoint has loaded.
 
     \b
     Examples:
@@ -143,7 +143,7 @@ def models(
     shown = draw.make_table("INSTANCE", "MODEL", "STATE", ">MEMORY", ">REQ/S", "WHY")
     for one in found:
         if "models" not in one:
-            shown.add_row(one["replica"], "(does not answer)", "", "", "")
+            shown.add_row(one["replica"], "(no response)", "", "", "")
             continue
         memory = f"{draw.format_size(one['held'])}/{draw.format_size(one['memory'])}"
         shown.add_row(one["replica"], f"({one['loaded']} loaded)", "", memory, "")
@@ -154,7 +154,7 @@ def models(
     if found:
         console().print(shown)
     else:
-        print(f'no instance of endpoint "{name}" serves many models')
+        print(f'no instance of endpoint "{name}" serves multiple models')
 
 
 def version(as_json: AsJson = False) -> None:
@@ -196,7 +196,7 @@ def _format_condition(alarm: dict[str, Any]) -> str:
 
 
 def _require_log(replica: str | None, found: list[dict[str, Any]]) -> None:
-    """Raises NotFound for a replica that has no log."""
+    """Raises NotFound if the replica has no log."""
     names = [one["replica"] for one in found]
     if replica is not None and replica not in names:
         raise NotFound(f"there is no log of replica {replica!r}{suggest(replica, names)}")
@@ -216,7 +216,7 @@ def _print_logs(found: list[dict[str, Any]], as_json: bool) -> None:
 
 
 def _new_lines(before: list[str], now: list[str]) -> list[str]:
-    """The lines of ``now`` that follow on ``before``, both ends of the same file."""
+    """Lines of ``now`` that follow ``before``; both are ends of the same file."""
     for start in range(len(before) + 1):
         kept = before[start:]
         if now[: len(kept)] == kept:

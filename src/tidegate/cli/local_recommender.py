@@ -1,4 +1,5 @@
-"""``recommend`` on this machine: a private server, its loads one after the other, and the answer for people."""
+"""``recommend`` on this machine: starts a private server, load-tests one configuration after the other, and prints
+the result."""
 
 import json
 import os
@@ -25,13 +26,13 @@ from tidegate.settings import Settings
 MAX_SHOWN = 8
 BAR_WIDTH = 40
 SEARCH_SHARE = 0.9
-"""Part of the budget after which no new look at a configuration begins."""
+"""Fraction of the budget after which no further configuration is tried."""
 
 
 @dataclass(frozen=True)
 class LocalRequest:
-    """``model`` as a spec has it, ``bodies`` of its requests, ``rate`` a second that is to be carried, ``budget`` in
-    seconds."""
+    """A recommendation to compute. ``model`` as in a spec, ``bodies`` of its requests, the required ``rate`` per
+    second, ``budget`` in seconds."""
 
     model: dict[str, Any]
     bodies: Sequence[bytes]
@@ -43,7 +44,7 @@ class LocalRequest:
 
 
 def recommend_local(wanted: LocalRequest, region: str, *, as_json: bool) -> None:
-    """Raises Invalid where no configuration holds the objective."""
+    """Raises Invalid if no configuration meets the objective."""
     objective = wanted.objective
     ground = Ground(wanted.model, wanted.bodies, wanted.content_type, objective)
     catalogue = Catalogue.load(Settings.from_environment(os.environ).prices)
@@ -80,7 +81,7 @@ def _best_probe(best: Trial, objective: Objective) -> Probe:
     if probe is None:
         nearest = min(p.latency for p in best.probes)
         raise Invalid(
-            f"no configuration of this machine answers {objective}; the nearest was {nearest * 1000:.1f} ms"
+            f"no configuration of this machine achieves {objective}; the closest was {nearest * 1000:.1f} ms"
             f" ({best.candidate}): allow more time, or make the model faster"
         )
     return probe
@@ -135,8 +136,8 @@ def _show(
     out.print(shown)
     out.print()
     out.print(
-        "Assumed: a vCPU is as fast as a core of this machine, with as many workers to each, and as busy as here when"
-        f" the objective held; autoscaling keeps an instance at {HEADROOM:.0%} of what it carries."
+        "Assumed: a vCPU is as fast as a core of this machine, with as many workers on it, and as busy as here while"
+        f" the objective was met; autoscaling keeps an instance at {HEADROOM:.0%} of its capacity."
     )
     others = [(str(trial.candidate), trial.score(objective)) for trial in trials[1:] if trial.score(objective)]
     for name, score in others[:3]:
@@ -144,7 +145,7 @@ def _show(
 
 
 def _print_curve(best: Trial, objective: Objective) -> None:
-    """Latency against rate, as far as it was measured."""
+    """Print latency against rate, as far as it was measured."""
     out = console()
     points = sorted({(probe.rate, min(probe.latency, 10 * objective.seconds)) for probe in best.probes})
     top = max(latency for _, latency in points)

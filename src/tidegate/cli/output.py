@@ -1,4 +1,4 @@
-"""What every command shares: JSON or words on stdout, everything else on stderr, and who is asking."""
+"""Shared output: JSON or text on stdout, everything else on stderr; and the user's name."""
 
 import getpass
 import json
@@ -15,20 +15,20 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 Name = Annotated[str, typer.Argument(metavar="ENDPOINT", help="Name of the endpoint.", show_default=False)]
 
 UNLIMITED_WIDTH = 10_000
-"""Columns of a table that no terminal shows; wider than any row."""
+"""Width of tables outside terminals; wider than any row."""
 
 
 def console() -> Console:
-    """For people. What is printed is never read as markup: names and reasons may hold brackets.
+    """Console for people. Printed text is never parsed as markup: names and reasons may contain brackets.
 
-    Where no terminal sets a width, as in a pipe, nothing is cut or folded.
+    Without a terminal, as in a pipe, nothing is cut or folded.
     """
     fixed = sys.stdout.isatty() or "COLUMNS" in os.environ
     return Console(highlight=False, markup=False, emoji=False, width=None if fixed else UNLIMITED_WIDTH)
 
 
 def print_note(text: str) -> None:
-    """Something worth knowing that is not the answer."""
+    """Print a remark that is not the result."""
     print(text, file=sys.stderr)
 
 

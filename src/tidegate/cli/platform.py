@@ -1,4 +1,4 @@
-"""``up`` and ``down``: the server's life on this machine."""
+"""``up`` and ``down``: start and stop the server on this machine."""
 
 import contextlib
 import itertools
@@ -26,27 +26,27 @@ _CONTROLLER = "tidegate.cli.controller"
 START_TIMEOUT = 60.0
 CONNECT_TIMEOUT = 2.0
 STANDING_BY = ": standing by: "
-"""In the log of a controller that waits for another one's end (``store/lease.py``)."""
+"""Log text of a controller that waits for another one to end (``store/lease.py``)."""
 STOP_MARGIN = 30.0
-"""Seconds beyond the drain timeout until ``down`` gives up waiting."""
+"""Seconds beyond the drain timeout after which ``down`` gives up."""
 
 
 def up(
     host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(help="The one port. [default: 8471]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on. [default: 8471]")] = None,
     state: Annotated[
         Path | None,
-        typer.Option(readable=False, help="Folder for everything kept. [default: ~/.local/state/tidegate]"),
+        typer.Option(readable=False, help="State folder. [default: ~/.local/state/tidegate]"),
     ] = None,
     detach: Annotated[
-        bool, typer.Option("--detach", help="Return once it is ready; log to STATE/tidegate.log.")
+        bool, typer.Option("--detach", help="Return when it is ready; log to STATE/tidegate.log.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Start the platform on this machine.
 
-    Runs until Ctrl-C, or with --detach in the background until 'tidegate down'. Either way it drains what it
-    serves before it ends. Options win over TIDEGATE_HOST, TIDEGATE_PORT and TIDEGATE_STATE.
+    Runs until Ctrl-C, or with --detach in the background until 'tidegate down'. In both cases it drains before it
+    ends. Options take precedence over TIDEGATE_HOST, TIDEGATE_PORT and TIDEGATE_STATE.
 
     \b
     Examples:
@@ -55,7 +55,7 @@ def up(
     """
     settings = Settings.from_environment(os.environ, host=host, port=port, state=state)
     if not 1 <= settings.port <= 65_535:
-        raise StartupError(f"port {settings.port} cannot be listened on: choose one from 1 to 65535")
+        raise StartupError(f"port {settings.port} cannot be used: choose one from 1 to 65535")
     folder = settings.state.expanduser().absolute()
     command = [
         *(sys.executable, "-m", _CONTROLLER),
@@ -80,7 +80,7 @@ def down(
 ) -> None:
     """Drain everything and stop the platform.
 
-    Requests in hand are finished first. Nothing to stop is fine, too.
+    Finishes requests in flight first. Succeeds if nothing runs.
 
     \b
     Examples:
@@ -104,12 +104,12 @@ def down(
 
 
 def _stop_folder(folder: Path, as_json: bool) -> None:
-    """Stops the controller of a state folder on this machine by a signal, which drains as the API does."""
+    """Stop the controller of a state folder on this machine by a signal, which drains like the API."""
     process = _find_controller(folder)
     if process is None:
         if _is_serving(folder):
             raise Unavailable(
-                f"no controller runs for {folder}, but what an earlier one left serves on: start it with "
+                f"no controller runs for {folder}, but processes of an earlier one still serve: start it with "
                 f"'tidegate up --state {folder} --detach', then stop it"
             )
         show({"status": "not running"}, as_json, f"nothing runs for {folder}")
@@ -121,7 +121,7 @@ def _stop_folder(folder: Path, as_json: bool) -> None:
 
 
 def _find_controller(folder: Path) -> psutil.Process | None:
-    """The process that the folder's pid file names, if it is a controller of that folder."""
+    """The process in the folder's pid file, if it is a controller of that folder."""
     pid = _find_pid(folder)
     try:
         process = psutil.Process(pid) if pid is not None else None
@@ -136,7 +136,7 @@ def _resolve(word: str) -> str:
 
 
 def local_url(settings: Settings) -> str:
-    """Where this machine reaches it, even when it listens on every address."""
+    """The server's address for this machine, even if it listens on every address."""
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
     host = f"[{host}]" if ":" in host and not host.startswith("[") else host
     return f"http://{host}:{settings.port}"
@@ -149,8 +149,8 @@ def _exec(command: list[str]) -> NoReturn:
 
 
 def _start_detached(command: list[str], folder: Path, url: str, standby: bool = False) -> tuple[int, bool]:
-    """Starts the server in a session of its own and waits until it is ready, or stands by; returns its process id
-    and whether it is ready."""
+    """Start the server in its own session and wait until it is ready or stands by; returns its pid and whether it is
+    ready."""
     probe = ApiClient({**os.environ, "TIDEGATE_URL": url})
     _require_free_port(probe, folder)
     try:
@@ -170,15 +170,15 @@ def _start_detached(command: list[str], folder: Path, url: str, standby: bool = 
             if ready and (trouble := probe.health_trouble()):
                 print_note(f"tidegate serves, but {trouble}")
         except BaseException:
-            # What served before is not this start's to end: the next one adopts it.
+            # Leaves running processes of an earlier controller alone: the next start adopts them.
             child.send_signal(signal.SIGHUP if serves else signal.SIGTERM)
             raise
     return child.pid, ready
 
 
 def _require_free_port(probe: ApiClient, folder: Path) -> None:
-    """Raises StartupError where the port is another's. What an earlier controller of the same folder left there is
-    adopted, so it is none."""
+    """Raises StartupError if another program uses the port. Processes that an earlier controller of the same folder
+    left there do not count, since they are adopted."""
     parts = urlsplit(probe.url)
     try:
         socket.create_connection((parts.hostname or "", parts.port or 0), CONNECT_TIMEOUT).close()
@@ -192,12 +192,12 @@ def _require_free_port(probe: ApiClient, folder: Path) -> None:
         pid, state = other
         holder = f" (pid {pid}, state folder {state}; 'tidegate down --state {state}' stops it)"
     raise StartupError(
-        f"something answers at {probe.url} already{holder}: stop it, or choose another port with --port"
+        f"another program answers at {probe.url}{holder}: stop it, or choose another port with --port"
     )
 
 
 def _find_listener(port: int) -> tuple[int, str] | None:
-    """Process id and state folder of a controller that was started for this port."""
+    """Pid and state folder of a controller that was started for this port."""
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
         options = dict(itertools.pairwise(words))
@@ -207,7 +207,7 @@ def _find_listener(port: int) -> tuple[int, str] | None:
 
 
 def _is_serving(folder: Path) -> bool:
-    """Whether a proxy or workers of this folder run, with or without a controller."""
+    """Whether a proxy or workers of this folder run, with or without controller."""
     installation = Installation.find(folder.resolve())
     if installation is None:
         return False
@@ -216,7 +216,8 @@ def _is_serving(folder: Path) -> bool:
 
 
 def _wait_until_ready(child: "subprocess.Popen[bytes]", probe: ApiClient, folder: Path, standby: bool) -> bool:
-    """False: it stands by. A server that another start has brought up on the port meanwhile is not this one."""
+    """Returns False if it stands by. A server that another ``up`` has started on the port meanwhile is not taken for
+    this one."""
     log = folder / "tidegate.log"
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
@@ -234,11 +235,11 @@ def _wait_until_ready(child: "subprocess.Popen[bytes]", probe: ApiClient, folder
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1].removeprefix("tidegate: ") if lines else "it ended without a word"
+    return lines[-1].removeprefix("tidegate: ") if lines else "it ended without a message"
 
 
 def _find_pid(state: Path) -> int | None:
-    """The server's process id, if it runs on this machine."""
+    """The server's pid, if it runs on this machine."""
     try:
         return int((state / "tidegate.pid").read_text())
     except (OSError, ValueError):
@@ -246,12 +247,12 @@ def _find_pid(state: Path) -> int | None:
 
 
 def _wait_until_gone(server: ApiClient, pid: int | None) -> None:
-    """Waits until nothing answers on the port and the process has ended."""
+    """Wait until nothing answers on the port and the process has ended."""
     _wait_until(lambda: not _is_answering(server) and not _is_running(pid), server.url, pid)
 
 
 def _wait_until(gone: Callable[[], bool], what: str, pid: int | None) -> None:
-    """Waits as long as draining may take. Raises Unavailable."""
+    """Wait as long as draining may take. Raises Unavailable."""
     drain = Settings.from_environment(os.environ).drain_timeout
     deadline = time.monotonic() + drain + STOP_MARGIN
     told = time.monotonic() + 2

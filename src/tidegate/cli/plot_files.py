@@ -1,4 +1,4 @@
-"""Plots as files: one SVG without anything fetched from outside, alone or in a page of its own."""
+"""Plots as files: a self-contained SVG, alone or in an HTML page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ STYLE = (
     "stroke-dasharray:5 4}.bar{fill:#4477aa}.line{fill:none;stroke-width:2.5}"
 )
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#aa3377", "#ccbb44", "#66ccee")
-"""Paul Tol's bright scheme: told apart by the colour-blind, too."""
+"""Paul Tol's bright scheme, which colour-blind people can distinguish."""
 
 
 @dataclass(frozen=True)
 class BarPlot:
-    """A histogram. ``edges`` has one more than ``heights``; ``marks`` are (where, what) lines across."""
+    """A histogram. ``edges`` has one more item than ``heights``; ``marks`` are (x, label) of vertical lines."""
 
     title: str
     x: str
@@ -42,7 +42,7 @@ class CurvePlot:
 
 
 def histogram(title: str, x: str, y: str, values: Sequence[float], marks: Sequence[tuple[float, str]]) -> BarPlot:
-    """Of at least one value, in 30 bars from 0 to the largest."""
+    """Histogram of at least one value, with 30 bars from 0 to the maximum."""
     edges, heights = count_bins(values, 30)
     return BarPlot(title, x, y, edges, heights, marks)
 
@@ -56,7 +56,7 @@ def count_bins(values: Sequence[float], bars: int) -> tuple[list[float], list[fl
 
 
 def check_path(path: Path | None) -> None:
-    """Raises Invalid, before any work is done, for a file that could not be written."""
+    """Raises Invalid, before any work is done, if the file could not be written."""
     if path is not None and path.suffix not in (".svg", ".html"):
         raise Invalid(f"--plot {path}: a plot is written as .svg or .html")
     if path is not None and not path.absolute().parent.is_dir():
@@ -64,7 +64,7 @@ def check_path(path: Path | None) -> None:
 
 
 def write_plot(path: Path, title: str, figures: Sequence[BarPlot | CurvePlot]) -> None:
-    """To ``.svg`` or ``.html``; raises Invalid where it cannot be written."""
+    """Write ``.svg`` or ``.html``. Raises Invalid if that fails."""
     text = render_svg(title, figures)
     if path.suffix == ".html":
         head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'

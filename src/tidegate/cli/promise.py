@@ -1,4 +1,4 @@
-"""``promise``: what the rollout of a spec file can see, computed."""
+"""``promise``: computes what the rollout of a spec file can detect."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -45,7 +45,7 @@ UNITS = {
     Quantity.PREDICTIONS: (1.0, "index"),
 }
 CURVE_POINTS = 60
-"""Points of a curve."""
+"""Number of points of a curve."""
 
 
 def promise_spec(
@@ -54,21 +54,21 @@ def promise_spec(
     rps: baseline_options.Rps,
     see: Annotated[
         list[str] | None,
-        typer.Option(metavar="FAULT", help="A fault that matters; error-rate=1% and latency=+50ms when absent."),
+        typer.Option(metavar="FAULT", help="A fault to detect; default: error-rate=1% and latency=+50ms."),
     ] = None,
     usual: baseline_options.Usual = None,
     false_alarms: Annotated[
-        str, typer.Option(help="How often a good version may be turned back, over a whole rollout.")
+        str, typer.Option(help="Allowed probability of rolling back a good version in a whole rollout.")
     ] = "1%",
-    power: Annotated[str, typer.Option(help="How surely a fault must be seen.")] = "95%",
+    power: Annotated[str, typer.Option(help="Required probability of detecting a fault.")] = "95%",
     startup: baseline_options.Startup = "30s",
     plot: baseline_options.Plot = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compute what the rollout of a spec file can see, and what a bad version does until it is pulled.
+    """Compute what the rollout of a spec file can detect, and what a bad version does until it is rolled back.
 
-    For each alarm and stage the smallest fault that is seen; how often a good version is turned back by mistake; and
-    where the first bake cannot see what matters, a bake, a canary or an alarm that can.
+    Shows the smallest fault that each alarm detects by each stage, how often a good version is rolled back by
+    mistake, and, if the first bake does not detect a wanted fault, a bake, a canary or an alarm that does.
 
     \b
     Examples:
@@ -100,7 +100,7 @@ def promise_spec(
 
 
 def show(found: Promise, alarms: Mapping[str, Alarm], screen: Console) -> None:
-    """The stages, the alarms, what matters, and what to change."""
+    """Print the stages, the alarms, the wanted faults, and proposals."""
     stages = draw.make_table("STAGE", ">SHARE", ">BAKE", ">REQUESTS OF THE NEW VERSION")
     for number, stage in enumerate(found.stages, 1):
         stages.add_row(
@@ -108,7 +108,7 @@ def show(found: Promise, alarms: Mapping[str, Alarm], screen: Console) -> None:
         )
     screen.print(stages)
     screen.print(f"the whole rollout takes {draw.format_duration(found.seconds)}\n")
-    screen.print(f"Smallest fault that is seen with {format_probability(found.power)} by the end of a stage")
+    screen.print(f"Smallest fault that is detected with {format_probability(found.power)} by the end of a stage")
     screen.print(_alarm_table(found, alarms))
     for one in found.wanted:
         screen.print()
@@ -120,7 +120,7 @@ def show(found: Promise, alarms: Mapping[str, Alarm], screen: Console) -> None:
             screen.print(f"{alarm.name} is left out: {alarm.unknown}")
     for quantity in found.unwatched:
         screen.print(f"no alarm of the rollout watches {quantity}")
-    often = f"a good version is turned back in {format_probability(found.false_alarm)} of rollouts at most"
+    often = f"a good version is rolled back in {format_probability(found.false_alarm)} of rollouts at most"
     good = found.false_alarm <= found.false_alarms
     screen.print(
         Text(f"{often}; {format_probability(found.false_alarms)} are allowed", style="" if good else "bold red")
@@ -155,38 +155,42 @@ def _format_smallest(one: AlarmPromise) -> list[str]:
 def _describe_wanted(one: FaultPromise) -> Iterator[Text]:
     fault = f"{one.quantity} {format_rise(one.quantity, one.size)}"
     if one.alarm is None:
-        yield Text(f"{fault}: nothing watches it", style="bold red")
+        yield Text(f"{fault}: no alarm watches it", style="bold red")
         return
     first = format_probability(one.by_stage[0])
     if one.seen:
-        yield Text(f"{fault}: seen in the first bake ({first}), by {one.alarm}", style="green")
+        yield Text(f"{fault}: detected in the first bake ({first}), by {one.alarm}", style="green")
     elif one.stage is not None:
-        yield Text(f"{fault}: not seen before stage {one.stage + 1} (first bake {first})", style="yellow")
+        yield Text(f"{fault}: not detected before stage {one.stage + 1} (first bake {first})", style="yellow")
     else:
         yield Text(
-            f"{fault}: not seen ({format_probability(one.by_stage[-1])} in the whole rollout)", style="bold red"
+            f"{fault}: not detected ({format_probability(one.by_stage[-1])} in the whole rollout)",
+            style="bold red",
         )
-    yield Text(f"  until it is pulled: {_describe_exposure(one)}")
+    yield Text(f"  until it is rolled back: {_describe_exposure(one)}")
 
 
 def _describe_exposure(one: FaultPromise) -> str:
     average = f"{one.requests:,.0f} requests in {draw.format_duration(one.seconds)} on average"
     if one.most_requests is None or one.most_seconds is None:
-        return f"{average}; in more than 5 of 100 cases it is never pulled"
-    return f"{average}, 95 of 100 times up to {one.most_requests:,.0f} in {draw.format_duration(one.most_seconds)}"
+        return f"{average}; in more than 5 of 100 cases it is never rolled back"
+    most = f"{one.most_requests:,.0f} in {draw.format_duration(one.most_seconds)}"
+    return f"{average}, in 95 of 100 cases at most {most}"
 
 
 def _describe_proposals(one: FaultPromise) -> Iterator[Text]:
     for proposal in one.proposals:
-        yield Text(f"  would do: {_describe_proposal(proposal, one.quantity)}")
+        yield Text(f"  proposal: {_describe_proposal(proposal, one.quantity)}")
     if one.alarm is None and one.quantity is Quantity.PREDICTIONS:
-        yield Text("  put its predictions as a metric of yours (PutMetricData), and an alarm on the Average of it")
+        yield Text("  publish its predictions as a custom metric (PutMetricData), with an alarm on its Average")
     if not one.seen and not one.proposals:
-        yield Text("  no bake up to a day, no canary up to a half and no threshold would do with this traffic")
+        yield Text("  no bake up to a day, no canary up to a half and no threshold is enough with this traffic")
 
 
 def _describe_proposal(one: Proposal, quantity: Quantity) -> str:
-    then = f"(then seen with {format_probability(one.power)}, false alarms {format_probability(one.false_alarm)})"
+    then = (
+        f"(then detected with {format_probability(one.power)}, false alarms {format_probability(one.false_alarm)})"
+    )
     match one.what:
         case "bake":
             return f"a first bake of {draw.format_duration(one.bake or 0)} {then}"
@@ -196,7 +200,7 @@ def _describe_proposal(one: Proposal, quantity: Quantity) -> str:
             shadow = (
                 f"a shadow that gets all requests for {draw.format_duration(one.bake or 0)} before the rollout"
             )
-            return f"{one.requests:,} requests, counted by themselves: {shadow}, or a replay of as many {then}"
+            return f"{one.requests:,} requests, tested on their own: {shadow}, or a replay of as many {then}"
     longer = f"a first bake of {draw.format_duration(one.bake or 0)} and " if one.what == "bake_and_alarm" else ""
     limit = f"{one.statistic} of {one.metric} at {format_threshold(quantity, one.threshold or 0.0)}"
     return f"{longer}an alarm on {limit}, {one.datapoints} of {one.periods} x {one.period}s {then}"
@@ -209,7 +213,7 @@ def _draw(
     found: Promise,
     setting: RolloutSetting,
 ) -> None:
-    """For each quantity how likely the first bake sees a fault, by its size."""
+    """Plot, for each quantity, the probability that the first bake detects a fault, by the fault's size."""
     figures = []
     for one in found.wanted:
         watching = [
@@ -221,7 +225,7 @@ def _draw(
         ]
         if watching:
             figures.append(_power_curves(one, watching))
-    plot_files.write_plot(path, "What the rollout sees", figures)
+    plot_files.write_plot(path, "What the rollout detects", figures)
 
 
 def _power_curves(one: FaultPromise, watching: list[AlarmWatch]) -> plot_files.CurvePlot:
@@ -236,8 +240,8 @@ def _power_curves(one: FaultPromise, watching: list[AlarmWatch]) -> plot_files.C
         (f"by the end of stage {stage + 1}", [(size * scale, 100 * seen[stage]) for size, seen in by_size])
         for stage in stages
     ]
-    title = f"How surely a fault of {one.quantity} is seen"
+    title = f"Probability of detecting a fault of {one.quantity}"
     marks = [(abs(one.size) * scale, "matters")]
     return plot_files.CurvePlot(
-        title, f"added {one.quantity} ({unit})", "seen, % of rollouts", curves, 100.0, marks
+        title, f"added {one.quantity} ({unit})", "detected, % of rollouts", curves, 100.0, marks
     )

@@ -1,4 +1,4 @@
-"""``invoke-async`` and ``queue``: requests that nobody waits for, and those that wait."""
+"""``invoke-async`` and ``queue``: sends asynchronous requests and shows the queue."""
 
 import json
 import time
@@ -26,9 +26,9 @@ def invoke_async(
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="A file, or an address (s3://, file://).", show_default=False)
     ],
-    wait: Annotated[bool, typer.Option("--wait", help="Until the answer is there.")] = False,
-    content_type: Annotated[str, typer.Option(help="What the input is.")] = "text/csv",
-    accept: Annotated[str | None, typer.Option(help="What the answer should be.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the answer.")] = False,
+    content_type: Annotated[str, typer.Option(help="Type of the input.")] = "text/csv",
+    accept: Annotated[str | None, typer.Option(help="Type of the answer.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Queue a request on an asynchronous endpoint, and print where its answer will be.
@@ -63,10 +63,10 @@ def invoke_async(
 
 def queue(
     name: Name,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Requests, the newest first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number of requests, newest first.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Show what waits in an asynchronous endpoint's queue, and what became of the last requests.
+    """Show an asynchronous endpoint's queue and the outcome of its latest requests.
 
     \b
     Examples:
@@ -79,7 +79,7 @@ def queue(
         print(json.dumps(found))
         return
     backlog = found["backlog"]
-    print(f"{backlog['waiting']} waiting, {backlog['working']} in work")
+    print(f"{backlog['waiting']} waiting, {backlog['working']} in progress")
     shown = draw.make_table("REQUEST", "STATE", ">TRIES", "OUTPUT", "WHY")
     shown.columns[0].min_width = max((len(row["inference_id"]) for row in found["requests"]), default=0)
     for row in found["requests"]:
@@ -89,7 +89,7 @@ def queue(
 
 
 def _read_or_address(path: Path, headers: dict[str, str]) -> bytes:
-    """The file itself where it is small, else its address for the server, on whose machine it has to be."""
+    """Content of a small file, else its address for the server, which must then be on this machine."""
     try:
         if path.stat().st_size <= MAX_INLINE_BYTES:
             return path.read_bytes()
@@ -106,9 +106,7 @@ def _wait_for_outcome(server: ApiClient, name: str, id: str) -> dict[str, Any]:
         except ServerError as error:
             if error.status != 404:
                 raise
-            raise RequestFailed(
-                f"request {id} was finished too long ago to be known; look at its output"
-            ) from None
+            raise RequestFailed(f"request {id} finished too long ago; see its output") from None
         if outcome is not None and outcome["end"] == "Completed":
             return dict(outcome)
         if outcome is not None:

@@ -1,4 +1,4 @@
-"""``recommend``: real loads on this machine or by SageMaker, and what they mean for each instance type."""
+"""``recommend``: load tests on this machine or by SageMaker, and what they mean for each instance type."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -22,7 +22,7 @@ OPTION_NAMES: Mapping[str, tuple[str, ...]] = {
     HERE: ("content_type", "image", "seconds"),
     SAGEMAKER: ("content_type", "types", "job", "domain", "task", "framework", "framework_version"),
 }
-"""What ``--with`` may say."""
+"""Names that ``--with`` accepts."""
 _CONTAINER = {
     "domain": "Domain",
     "task": "Task",
@@ -36,24 +36,24 @@ DEFAULT_REGION = "us-east-1"
 def recommend(
     *,
     model: Annotated[str, typer.Option(metavar="DATA", help="Model data: a path, file:// or s3://.")],
-    sample: Annotated[str, typer.Option(metavar="FILE", help="Bodies to send, one a line: JSON Lines or CSV.")],
-    slo: Annotated[str, typer.Option(metavar="pNN=TIME", help="Such as p99=50ms.")] = "p99=50ms",
-    rps: Annotated[float, typer.Option(help="Requests per second that are to be carried.")] = 100.0,
-    budget: Annotated[str | None, typer.Option(help="When to stop looking; 5m here.")] = None,
+    sample: Annotated[str, typer.Option(metavar="FILE", help="Bodies to send, one per line: JSON Lines or CSV.")],
+    slo: Annotated[str, typer.Option(metavar="pNN=TIME", help="Objective, such as p99=50ms.")] = "p99=50ms",
+    rps: Annotated[float, typer.Option(help="Requests per second to sustain.")] = 100.0,
+    budget: Annotated[str | None, typer.Option(help="Time limit; default here: 5m.")] = None,
     region: Annotated[
-        str | None, typer.Option(help="Whose prices, us-east-1 here; SageMaker's, AWS's own setting.")
+        str | None, typer.Option(help="Region of prices (us-east-1), or of SageMaker (AWS's own setting).")
     ] = None,
     on: Annotated[str, typer.Option(metavar="WHERE", help="here or sagemaker.")] = HERE,
-    role: Annotated[str, typer.Option(metavar="ARN", help="The role that SageMaker's job takes.")] = "",
+    role: Annotated[str, typer.Option(metavar="ARN", help="Role of SageMaker's job.")] = "",
     said: Annotated[list[str], typer.Option("--with", metavar="NAME=VALUE", help="See below.")] = [],  # noqa: B006
     as_json: AsJson = False,
 ) -> None:
-    """Find the configuration that serves a model at the lowest cost, by loading it for real.
+    """Find the configuration that serves a model at the lowest cost, by load tests.
 
     A private server on this machine serves the model in one configuration after the other (instances, threads, batch
     size) under an open-loop load; the result is scaled to instance types by the CPU time and memory measured.
 
-    With --on sagemaker, SageMaker's inference recommender loads real instances instead, which costs what they cost.
+    With --on sagemaker, SageMaker's inference recommender load-tests real instances instead, which AWS bills.
     Credentials and address are AWS's own (AWS_PROFILE, AWS_ENDPOINT_URL_SAGEMAKER ...); --sample is a .tar.gz in S3,
     --model a model's name or the ARN of a model package's version.
 
@@ -75,7 +75,7 @@ def recommend(
     _check(rps, on, role)
     limit = None if budget is None else duration(budget, ("--budget",))
     if limit == 0:
-        raise Invalid(f"--budget {budget}: there is no time to try anything; leave it out for {DEFAULT_BUDGET:g}s")
+        raise Invalid(f"--budget {budget}: too short to try anything; leave it out for {DEFAULT_BUDGET:g}s")
     more = _parse_options(said, on)
     if on == SAGEMAKER:
         asked = _sagemaker_request(model, sample, objective, limit, {**more, "role": role})
@@ -106,7 +106,7 @@ def _parse_objective(text: str) -> Objective:
 
 
 def _absolute_address(model: str) -> str:
-    """A path made absolute; anything else as it stands."""
+    """Make a path absolute; leave anything else unchanged."""
     if "://" in model:
         return model
     path = Path(model)
@@ -116,7 +116,7 @@ def _absolute_address(model: str) -> str:
 
 
 def _parse_options(pairs: Iterable[str], on: str) -> dict[str, str]:
-    """Raises Invalid for a name that means nothing there."""
+    """Raises Invalid for an unknown name."""
     said = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
@@ -143,7 +143,7 @@ def _local_request(
 def _sagemaker_request(
     model: str, sample: str, objective: Objective, limit: float | None, more: Mapping[str, str]
 ) -> Asked:
-    """Raises Invalid for what SageMaker could not use."""
+    """Raises Invalid for values that SageMaker does not accept."""
     if not more["role"]:
         raise Invalid("--on sagemaker needs --role: the ARN of the IAM role that the job takes")
     if "://" not in sample:

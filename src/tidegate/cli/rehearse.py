@@ -1,4 +1,4 @@
-"""``rehearse``: a rollout many times over on a virtual clock, with drawn requests and the real alarms."""
+"""``rehearse``: runs a rollout many times on a virtual clock, with random requests and the real alarms."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from tidegate.domain.errors import Invalid
 from tidegate.spec.units import duration
 
 HISTOGRAM_ROWS, WIDTH = 16, 48
-"""Rows of the histogram in the terminal, characters of the longest."""
+"""Rows of the histogram in the terminal, and characters of its longest bar."""
 
 
 def rehearse_spec(
@@ -31,19 +31,19 @@ def rehearse_spec(
         list[str] | None,
         typer.Option(
             metavar="FAULT",
-            help="What the new version does: error-rate=5%, latency=+80ms, prediction-shift=0.2, failed-start.",
+            help="Fault of the new version: error-rate=5%, latency=+80ms, prediction-shift=0.2, failed-start.",
         ),
     ] = None,
-    runs: Annotated[int, typer.Option(help="Rollouts with the fault, and as many without.")] = 1000,
-    seed: Annotated[int, typer.Option(help="The same seed draws the same requests.")] = 1,
+    runs: Annotated[int, typer.Option(help="Number of rollouts with the fault, and as many without.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Random seed; the same seed draws the same requests.")] = 1,
     usual: baseline_options.Usual = None,
     startup: baseline_options.Startup = "30s",
     plot: baseline_options.Plot = None,
     as_json: AsJson = False,
 ) -> None:
-    """Rehearse the rollout of a spec file with a bad version: how surely, and how soon, is it pulled?
+    """Rehearse the rollout of a spec file with a bad version: how reliably and how soon is it rolled back?
 
-    Runs the very machine and alarms of the server on a virtual clock, with requests drawn by chance.
+    Runs the server's own state machine and alarms on a virtual clock, with random requests.
 
     \b
     Examples:
@@ -82,26 +82,26 @@ def _rehearse_with_progress(
 
 
 def show(found: Rehearsal, screen: Console) -> None:
-    """What came of the bad versions and of the good ones."""
+    """Print the outcome of bad and good versions."""
     if found.faulty is not None:
         for line in _describe_bad_versions(found, found.faulty):
             screen.print(line)
         screen.print()
     back = found.healthy.back
     style = "" if back.share <= 0.01 else "bold red"
-    screen.print(Text(f"good versions turned back by mistake: {_format_part(back)}", style=style))
+    screen.print(Text(f"good versions rolled back by mistake: {_format_part(back)}", style=style))
     for name, count in sorted(found.healthy.by_alarm.items()):
         screen.print(f"  by {name}: {count}")
     if found.healthy.held:
-        screen.print(f"  held for want of evidence: {found.healthy.held} of {found.runs}")
+        screen.print(f"  held for lack of evidence: {found.healthy.held} of {found.runs}")
     for name in found.untouched:
         screen.print(f"{name} was left out: the rehearsal draws no values for it, so it stayed OK")
-    screen.print(f"a rollout that goes well takes {draw.format_duration(found.seconds)}")
+    screen.print(f"a successful rollout takes {draw.format_duration(found.seconds)}")
 
 
 def _describe_bad_versions(found: Rehearsal, one: RunSummary) -> Iterator[Text]:
     style = "green" if one.back.share >= 0.95 else "bold red"
-    yield Text(f"bad versions pulled: {_format_part(one.back)}", style=style)
+    yield Text(f"bad versions rolled back: {_format_part(one.back)}", style=style)
     for cause, count in sorted(one.by_cause.items()):
         if cause != "Alarm":
             yield Text(f"  {cause}: {count}")
@@ -111,20 +111,20 @@ def _describe_bad_versions(found: Rehearsal, one: RunSummary) -> Iterator[Text]:
         if count:
             yield Text(f"  in stage {stage + 1} ({found.shares[stage]:g} %): {count}")
     if one.held:
-        yield Text(f"  held for want of evidence: {one.held} of {found.runs}")
+        yield Text(f"  held for lack of evidence: {one.held} of {found.runs}")
     if one.requests is None or one.seconds is None:
         return
     requests, seconds = one.requests, one.seconds
     yield Text(
-        f"requests that a bad version got: half of the time up to {requests.p50:,.0f},"
-        f" 95 of 100 times up to {requests.p95:,.0f}, at most {requests.most:,.0f}"
+        f"requests to a bad version: median {requests.p50:,.0f},"
+        f" in 95 of 100 cases at most {requests.p95:,.0f}, maximum {requests.most:,.0f}"
     )
     yield Text(
-        f"time from the first shift until it turned back: {draw.format_duration(seconds.p50)},"
+        f"time from the first shift to the rollback: {draw.format_duration(seconds.p50)},"
         f" {draw.format_duration(seconds.p95)}, {draw.format_duration(seconds.most)}"
     )
     if requests.most > 0:
-        yield Text("\nrequests of a bad version until it was pulled")
+        yield Text("\nrequests of a bad version until its rollback")
         yield from histogram(one.each_requests)
 
 
@@ -139,14 +139,14 @@ def histogram(values: Sequence[float]) -> Iterator[Text]:
 
 def _format_part(part: Proportion) -> str:
     between = f"between {part.low * 100:.3g} and {part.high * 100:.3g} %"
-    return f"{part.count} of {part.of} ({part.share * 100:.3g} %; the truth is {between} with 95 % confidence)"
+    return f"{part.count} of {part.of} ({part.share * 100:.3g} %; {between} with 95 % confidence)"
 
 
 def _plot_figures(found: Rehearsal) -> list[plot_files.BarPlot | plot_files.CurvePlot]:
     one = found.faulty if found.faulty is not None and found.faulty.back.count else found.healthy
     if one.requests is None or one.seconds is None:
-        raise Invalid("no run turned back, so there is nothing to plot: leave --plot out, or give another --fault")
-    of = f"{one.back.count} of {one.back.of} rollouts turned back"
+        raise Invalid("no run rolled back, so there is nothing to plot: leave --plot out, or give another --fault")
+    of = f"{one.back.count} of {one.back.of} rollouts rolled back"
     requests = [(one.requests.p50, "50 %"), (one.requests.p95, "95 %")]
     seconds = [(one.seconds.p50, "50 %"), (one.seconds.p95, "95 %")]
     return [

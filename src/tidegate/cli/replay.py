@@ -1,4 +1,4 @@
-"""``replay`` and ``trace``: traffic as it was, or as it may come, sent to an endpoint."""
+"""``replay`` and ``trace``: sends recorded or generated traffic to an endpoint."""
 
 import sys
 import time
@@ -21,13 +21,13 @@ from tidegate.domain.errors import Invalid, TidegateError
 
 POLL_EVERY = 1.0
 TIMEOUT = 70.0
-"""Seconds until a request is given up: longer than the server's own limit, so that its answer is seen."""
+"""Timeout of a request in seconds; longer than the server's own limit, so that its answer arrives."""
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make a trace to replay.")
 Out = Annotated[Path, typer.Option("--out", help="The file to write (CSV: at,count).")]
-Days = Annotated[int, typer.Option(help="Days.")]
-Interval = Annotated[float, typer.Option(help="Seconds of one line.")]
-Seed = Annotated[int, typer.Option(help="The same number gives the same trace.")]
+Days = Annotated[int, typer.Option(help="Number of days.")]
+Interval = Annotated[float, typer.Option(help="Seconds per line.")]
+Seed = Annotated[int, typer.Option(help="Random seed; the same seed gives the same trace.")]
 
 
 @app.command("december")
@@ -35,14 +35,14 @@ def december(
     out: Out,
     *,
     base: Annotated[float, typer.Option(help="Requests per second in the quietest hour.")] = 5.0,
-    peak: Annotated[float, typer.Option(help="The busiest minute is so many times that.")] = 10.0,
-    first: Annotated[int, typer.Option(help="Day of December on which it begins.")] = 1,
+    peak: Annotated[float, typer.Option(help="The busiest minute, as a multiple of that.")] = 10.0,
+    first: Annotated[int, typer.Option(help="First day, in December.")] = 1,
     days: Days = 31,
     interval: Interval = 60.0,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """A December with its peak: day and night, pay days, the days before the holidays.
+    """Make a trace of a December with its peak: day and night, pay days, the days before the holidays.
 
     docs/replay.md has the formula.
 
@@ -61,13 +61,13 @@ def december(
 @app.command("bank-calls")
 def bank_calls(
     out: Out,
-    mean: Annotated[float, typer.Option(help="Requests per second, over the hours of business.")] = 10.0,
+    mean: Annotated[float, typer.Option(help="Mean requests per second in business hours.")] = 10.0,
     days: Days = 7,
     interval: Interval = 60.0,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """The working week of a real bank: calls by weekday and hour.
+    """Make a trace of the working week of a real bank: calls by weekday and hour.
 
     Hourly means computed from the series bank_calls (Weinberg, Brown and Stroud 2007); see docs/replay.md.
 
@@ -101,26 +101,24 @@ def replay(
     trace: Annotated[Path, typer.Argument(metavar="TRACE", help="CSV with the column at, or at and count.")],
     endpoint: Annotated[str, typer.Option("--endpoint", help="Name of the endpoint.")],
     payloads: Annotated[
-        Path, typer.Option("--payloads", help="Bodies to send, one a line: JSON Lines or CSV; in random order.")
+        Path, typer.Option("--payloads", help="Bodies to send in random order, one per line: JSON Lines or CSV.")
     ],
     *,
     content_type: Annotated[
-        str | None, typer.Option(help="Of the bodies; by the file's name when left out.")
+        str | None, typer.Option(help="Type of the bodies; default: by the file's name.")
     ] = None,
-    header: Annotated[list[str] | None, typer.Option(help="NAME:VALUE, sent with each request.")] = None,
-    speed: Annotated[float, typer.Option(help="60: an hour of the trace in a minute.")] = 1.0,
-    scale: Annotated[float, typer.Option(help="2: two requests for each one of the trace.")] = 1.0,
-    connections: Annotated[int, typer.Option(help="Open at one time, at most.")] = 256,
-    plot: Annotated[
-        list[Path] | None, typer.Option(help="Picture of the replay: out.html or out.png. May be given twice.")
-    ] = None,
+    header: Annotated[list[str] | None, typer.Option(help="Header of each request, NAME:VALUE.")] = None,
+    speed: Annotated[float, typer.Option(help="Time factor; 60 replays an hour in a minute.")] = 1.0,
+    scale: Annotated[float, typer.Option(help="Requests per request of the trace.")] = 1.0,
+    connections: Annotated[int, typer.Option(help="Maximum number of open connections.")] = 256,
+    plot: Annotated[list[Path] | None, typer.Option(help="Plot of the replay, .html or .png. Repeatable.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a trace to an endpoint and tell how it was answered.
+    """Send a trace to an endpoint and report how it was answered.
 
     Requests are sent when they are due, whether or not earlier ones have been answered, and their latency counts from
-    then (no coordinated omission). Ctrl-C ends it early and tells what there was. Errors of the model are part of
-    the answer: the exit status is 1 only when the replay itself could not be done.
+    then (no coordinated omission). Ctrl-C ends it early with a report so far. Errors of the model are part of the
+    report: the exit status is 1 only if the replay itself failed.
 
     \b
     Examples:
@@ -190,7 +188,7 @@ def _run(
 
 
 def _count_ready(server: ApiClient, endpoint: str) -> int | None:
-    """Instances that take requests; None where the server does not say in time."""
+    """Number of ready instances; None if the server does not answer in time."""
     try:
         fleets = server.endpoint(endpoint)["fleets"]
     except TidegateError:
@@ -230,7 +228,7 @@ def make_panels(document: Mapping[str, Any]) -> list[charts.ChartPanel]:
             "Latency from when a request was due, ms", at, [line("p50", "p50_ms"), line("p99", "p99_ms")]
         ),
         charts.ChartPanel(
-            "Not answered well, per second",
+            "Failed, per second",
             at,
             [line("refused (503)", "refused"), line("errors", "errors"), line("throttled (429)", "throttled")],
         ),
@@ -251,7 +249,7 @@ def _list_facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("latency", f"ms: {latencies}"),
         (
             "instances",
-            "not known" if most is None else f"{fewest} to {most}, {document['instance_seconds']:,} s in all",
+            "not known" if most is None else f"{fewest} to {most}, {document['instance_seconds']:,} s in total",
         ),
     ]
 

@@ -1,4 +1,4 @@
-"""``rollout``: look at one that is under way and steer it."""
+"""``rollout``: watches and controls a rollout in progress."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from tidegate.cli import follow_rollout
 from tidegate.cli.output import AsJson, Name, client, print_note, show, user_name
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Watch and steer the rollout of an endpoint's new version."
+    no_args_is_help=True, rich_markup_mode=None, help="Watch and control the rollout of an endpoint's new version."
 )
 
 
@@ -16,9 +16,9 @@ app = typer.Typer(
 def watch(name: Name, as_json: AsJson = False) -> None:
     """Follow a rollout until it ends.
 
-    On a terminal a live picture of both fleets, elsewhere a line per event; with --json a JSON object per line.
-    Without a rollout under way it says so and ends well.
-    The exit status is 1 when the new version does not make it.
+    Shows both fleets live on a terminal, a line per event elsewhere, and a JSON object per line with --json. Says so
+    if no rollout is in progress, and succeeds.
+    The exit status is 1 if the new version is rolled back.
 
     \b
     Examples:
@@ -29,13 +29,13 @@ def watch(name: Name, as_json: AsJson = False) -> None:
         after = follow_rollout.latest_event(server, name)
         at_rest = server.endpoint(name)
         if at_rest["rollout"] is None and at_rest["status"] != "Deleting":
-            print_note(f'endpoint "{name}" has no rollout under way: {at_rest["why"] or at_rest["status"]}')
+            print_note(f'endpoint "{name}" has no rollout in progress: {at_rest["why"] or at_rest["status"]}')
         follow_rollout.follow(server, name, after=after, as_json=as_json)
 
 
 @app.command()
 def pause(name: Name, as_json: AsJson = False) -> None:
-    """Hold a rollout where it stands; alarms still roll it back.
+    """Hold a rollout in its current state; alarms still roll it back.
 
     \b
     Example:
@@ -46,7 +46,7 @@ def pause(name: Name, as_json: AsJson = False) -> None:
 
 @app.command()
 def resume(name: Name, as_json: AsJson = False) -> None:
-    """Go on with a paused rollout; the time it was paused does not count.
+    """Resume a paused rollout; the pause does not count as bake time.
 
     \b
     Example:
@@ -57,7 +57,7 @@ def resume(name: Name, as_json: AsJson = False) -> None:
 
 @app.command()
 def abort(name: Name, as_json: AsJson = False) -> None:
-    """Turn back to the old version at once.
+    """Roll back to the old version at once.
 
     \b
     Example:
@@ -68,7 +68,7 @@ def abort(name: Name, as_json: AsJson = False) -> None:
 
 @app.command()
 def promote(name: Name, as_json: AsJson = False) -> None:
-    """Skip the bakes that are left; capacity and alarms still count.
+    """Skip the remaining bakes; capacity and alarms still count.
 
     \b
     Example:
@@ -80,10 +80,10 @@ def promote(name: Name, as_json: AsJson = False) -> None:
 @app.command()
 def retry(
     name: Name,
-    override: Annotated[bool, typer.Option("--override", help="Even though alarms turned it down.")] = False,
+    override: Annotated[bool, typer.Option("--override", help="Even if alarms rejected it.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Roll out again what was rolled back last.
+    """Retry the rollout that was rolled back last.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""``recommend --on sagemaker``: SageMaker's own inference recommender does the work, wherever its API is."""
+"""``recommend --on sagemaker``: uses SageMaker's own inference recommender, at any address of its API."""
 
 import json
 import sys
@@ -18,16 +18,16 @@ from tidegate.cli.output import console, print_note
 from tidegate.domain.errors import Conflict, Invalid, TidegateError, Transient
 
 FIRST_POLL, MAX_POLL = 1.0, 15.0
-"""Seconds between two looks at a job: few at first, for a job takes three quarters of an hour."""
+"""Seconds between polls of a job: increasing, since a job takes three quarters of an hour."""
 
 
 def recommend_by_sagemaker(asked: Asked, region: str | None, rate: float, *, as_json: bool) -> None:
-    """Starts the job, waits for it and prints what it found; Ctrl-C stops the job, too. Raises TidegateError."""
+    """Start the job, wait for it and print its result; Ctrl-C also stops the job. Raises TidegateError."""
     began = time.monotonic()
     try:
         client = _make_client(region)
         client.create_inference_recommendations_job(**request(asked))
-        print_note(f"{asked.name}: asked of SageMaker in {client.meta.region_name}")
+        print_note(f"{asked.name}: started in SageMaker, region {client.meta.region_name}")
         try:
             job = _wait_for_job(client, asked.name)
         except KeyboardInterrupt:
@@ -36,18 +36,18 @@ def recommend_by_sagemaker(asked: Asked, region: str | None, rate: float, *, as_
             raise
         except (BotoCoreError, ClientError) as error:
             raise Transient(
-                f"recommendation job {asked.name} goes on, but could not be asked about: {error}; end it with"
+                f"recommendation job {asked.name} continues, but its status is unavailable: {error}; stop it with"
                 f" `aws sagemaker stop-inference-recommendations-job --job-name {asked.name}`"
             ) from None
     except ClientError as error:
         told = error.response["Error"]
         raise TidegateError(f"SageMaker refused ({told['Code']}): {told['Message']}") from None
     except NoRegionError:
-        raise Invalid("SageMaker is in a region: give --region, or set AWS_DEFAULT_REGION") from None
+        raise Invalid("SageMaker needs a region: give --region, or set AWS_DEFAULT_REGION") from None
     except BotoCoreError as error:
-        raise TidegateError(f"SageMaker could not be asked: {error}") from None
+        raise TidegateError(f"SageMaker is unreachable: {error}") from None
     if job["Status"] != "COMPLETED":
-        why = job.get("FailureReason") or "no reason is given"
+        why = job.get("FailureReason") or "no reason given"
         raise Conflict(f"recommendation job {asked.name} ended {job['Status']}: {why}")
     best = found(job.get("InferenceRecommendations", []), asked.objective, rate)
     if as_json:
@@ -57,13 +57,14 @@ def recommend_by_sagemaker(asked: Asked, region: str | None, rate: float, *, as_
 
 
 def _make_client(region: str | None) -> Any:
-    """By AWS's own rules: credentials, profile, region and AWS_ENDPOINT_URL_SAGEMAKER of the environment."""
+    """Client with AWS's own settings: credentials, profile, region and AWS_ENDPOINT_URL_SAGEMAKER of the
+    environment."""
     config = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 5})
     return botocore.session.get_session().create_client("sagemaker", region_name=region, config=config)
 
 
 def _wait_for_job(client: Any, name: str) -> Mapping[str, Any]:
-    """Waits, and tells how far the job is: on a terminal in one line, elsewhere a line when it has changed."""
+    """Wait for the job and show its progress: on a terminal in one line, elsewhere a line per change."""
     began, wait, before = time.monotonic(), FIRST_POLL, ""
     while True:
         job: Mapping[str, Any] = client.describe_inference_recommendations_job(JobName=name)
@@ -87,7 +88,7 @@ def _wait_for_job(client: Any, name: str) -> Mapping[str, Any]:
 
 
 def _format_measured(client: Any, name: str) -> str:
-    """How many configurations were loaded; nothing where that cannot be read."""
+    """Number of measured configurations; empty if unknown."""
     try:
         steps = client.list_inference_recommendations_job_steps(JobName=name)["Steps"]
     except ClientError:
@@ -118,12 +119,12 @@ def _show(asked: Asked, best: Sequence[Found]) -> None:
     out.print()
     out.print(
         f"Measured by SageMaker in {asked.name}, at its prices; autoscaling keeps an instance at {HEADROOM:.0%} of"
-        " what it carries."
+        " its capacity."
     )
 
 
 def choose_job_name(model: str, given: str) -> str:
-    """``given``, or one of the model and the time: names are used once. Raises Invalid."""
+    """The given name, or one made of the model and the time, since names are used only once. Raises Invalid."""
     name = given or f"{_short_name(model)[:40]}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
     if len(name) > 64 or not name.replace("-", "").isalnum():
         raise Invalid(f"--with job={name}: expected 1 to 64 letters, digits and hyphens")
@@ -131,5 +132,5 @@ def choose_job_name(model: str, given: str) -> str:
 
 
 def _short_name(model: str) -> str:
-    """A model's name, or what an ARN of a model package calls it: ``.../model-package/fraud/3`` is fraud-3."""
+    """A model's name, or the package's for an ARN: ``.../model-package/fraud/3`` is fraud-3."""
     return "-".join(model.split(":")[-1].split("/")[-2:]).strip("-")

@@ -1,4 +1,4 @@
-"""``scaling``: what autoscaling wants of an endpoint, by which rules, and what it did."""
+"""``scaling``: shows an endpoint's scalable targets, policies and activities."""
 
 import json
 from typing import Annotated, Any
@@ -11,11 +11,11 @@ from tidegate.cli.output import AsJson, Name, client, console
 
 def scaling(
     name: Name,
-    limit: Annotated[int, typer.Option(min=0, max=1_000, help="Activities, the newest first.")] = 20,
-    all: Annotated[bool, typer.Option("--all", help="Also activities that came to nothing.")] = False,
+    limit: Annotated[int, typer.Option(min=0, max=1_000, help="Maximum number of activities, newest first.")] = 20,
+    all: Annotated[bool, typer.Option("--all", help="Include activities that changed nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show an endpoint's scalable targets, their policies, and what scaling did and why.
+    """Show an endpoint's scalable targets, their policies, and scaling activities with their causes.
 
     \b
     Examples:
@@ -28,7 +28,7 @@ def scaling(
         print(json.dumps(document))
         return
     if not document["targets"]:
-        print(f'nothing of endpoint "{name}" is scaled: a spec\'s autoscaling or RegisterScalableTarget does it')
+        print(f'endpoint "{name}" has no scalable targets: use autoscaling in its spec, or RegisterScalableTarget')
     for target in document["targets"]:
         console().print(draw.scaling_table([target]))
         console().print(_rule_table(target))

@@ -1,4 +1,4 @@
-"""``simulate``: the rollout of a spec file on a virtual clock, by the very machine that the server runs."""
+"""``simulate``: simulates the rollout of a spec file on a virtual clock, with the server's own state machine."""
 
 import json
 from collections.abc import Sequence
@@ -18,21 +18,21 @@ from tidegate.domain.rollout import Phase
 from tidegate.spec.units import duration
 
 WIDTH, HEIGHT = 64, 8
-"""Characters of the plot."""
+"""Size of the plot in characters."""
 
 
 def simulate_spec(
     spec_file: SpecPath,
     alarm: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY@WHEN", help="An alarm goes off: at stage=N (one second into it) or at a time."),
+        typer.Option(metavar="KEY@WHEN", help="Fire an alarm at stage=N (one second into it) or at a time."),
     ] = None,
-    startup: Annotated[str, typer.Option(help="How long an instance takes until it is ready.")] = "30s",
+    startup: Annotated[str, typer.Option(help="How long an instance takes to start.")] = "30s",
     as_json: AsJson = False,
 ) -> None:
     """Show what the rollout of a spec file would do, and when, without a server and without waiting.
 
-    What serves now is taken to be as large as the new version. All goes well unless --alarm says otherwise.
+    The serving version is assumed to be as large as the new one. Alarms fire only as given by --alarm.
 
     \b
     Examples:
@@ -53,7 +53,7 @@ def simulate_spec(
     if alarm and timeline.phase is Phase.SUCCEEDED:
         stages = sum(e.kind == f"rollout.{Phase.ACTIVATING_TRAFFIC}" for m in timeline.moments for e in m.events)
         over = f"it has {stages} stage(s) and takes {draw.format_elapsed(timeline.seconds)}"
-        print_note(f"no --alarm went off before the rollout was over: {over}")
+        print_note(f"no --alarm fired before the rollout ended: {over}")
     if as_json:
         print(json.dumps(spec_scenario.render_timeline(timeline)))
     else:

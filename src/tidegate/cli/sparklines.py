@@ -1,4 +1,4 @@
-"""Plots of a year as rows of blocks."""
+"""Plots of a year in rows of block characters."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,8 @@ MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
 
 def block_rows(values: Sequence[float], top: float, line: float | None = None) -> list[Text]:
-    """``values`` spread over the width, the largest of each column, against ``top``. What lies under ``line`` is
-    coloured otherwise, and the line's row is marked."""
+    """Spread ``values`` over the width, with the maximum of each column relative to ``top``. Blocks below ``line``
+    have another colour, and the line's row is marked."""
     columns = [max(_column_values(values, column)) for column in range(WIDTH)]
     marked = None if line is None else round(line / top * HEIGHT)
     rows = []
@@ -27,7 +27,7 @@ def block_rows(values: Sequence[float], top: float, line: float | None = None) -
 
 
 def year_rows(counts: Sequence[float]) -> list[Text]:
-    """Instances over the months."""
+    """Plot instances over the months."""
     names = ""
     for month in range(12):
         names = names.ljust(month * WIDTH // 12) + MONTHS[3 * month : 3 * month + 3]
@@ -35,7 +35,8 @@ def year_rows(counts: Sequence[float]) -> list[Text]:
 
 
 def load_duration_rows(usage: Sequence[float], line: float) -> list[Text]:
-    """The hours of a year from the busiest to the quietest, and what a commitment covers of each."""
+    """Plot the hours of a year from the busiest to the quietest (a load-duration curve), and the part that a
+    commitment covers."""
     rows = block_rows(sorted(usage, reverse=True), max(usage) or 1.0, line)
     return [*rows, Text(f"{'':8}{'busiest hour':<{WIDTH // 2}}{'quietest hour':>{WIDTH - WIDTH // 2}}")]
 

@@ -1,4 +1,5 @@
-"""What a spec file says of its cost: the way it serves, how many instances, and what each of them is given."""
+"""Reads from a spec file what determines its cost: the pricing option, the instance count, and the load of each
+instance."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,13 +16,13 @@ from tidegate.domain.scaling import FastPolicy, Predefined, ScalingPolicy, Targe
 
 GIB = 2**30
 LOCAL_TYPE = "local"
-"""Instance type of a spec that names none."""
+"""Instance type if the spec names none."""
 
 
 @dataclass(frozen=True)
 class SpecCost:
-    """``way`` is "" where the spec has no instance type; ``figures`` are names of ``--with`` with the values that the
-    spec has for them."""
+    """``way`` is empty if the spec has no instance type; ``figures`` are the spec's values for names of
+    ``--with``."""
 
     way: str
     least: int
@@ -30,14 +31,14 @@ class SpecCost:
 
 
 def read_spec_cost(path: Path, seconds: float, target: float) -> SpecCost:
-    """``seconds`` of one request turn requests at one time into requests a second; ``target`` is the part of what an
-    instance can do that autoscaling gives it. Raises Invalid for a bad spec and for one of several variants."""
+    """Read a spec. ``seconds`` per request convert concurrency to requests per second; ``target`` is the fraction of
+    an instance's capacity that autoscaling uses. Raises Invalid for a bad spec and for several variants."""
     loaded = read_spec(path)
     wish = loaded.wish(datetime.now(UTC), prepare(loaded, path.parent, must_exist=False))
     if len(wish.config.variants) > 1:
         names = ", ".join(variant.name for variant in wish.config.variants)
         raise Invalid(
-            f"{path}: it has several variants ({names}); price each by --instance, --min, --max and --rps"
+            f"{path}: several variants ({names}); compute the cost of each with --instance, --min, --max and --rps"
         )
     variant = wish.config.variants[0]
     figures: dict[str, Any] = {"alarms": len(wish.alarms)}
@@ -68,7 +69,7 @@ def _serving_way(
 
 
 def _planned_rate(policy: ScalingPolicy, seconds: float) -> float | None:
-    """Requests a second that a rule wants each instance to have; None where it does not say."""
+    """Requests per second that a policy plans for each instance; None if it does not say."""
     if isinstance(policy, FastPolicy):
         return policy.in_flight / seconds
     if isinstance(policy, TargetTracking):

@@ -1,7 +1,7 @@
-"""Doors for what takes a processor for seconds: ``POST /tidegate/v1/promise``, ``rehearse`` and ``simulate``.
+"""Handlers of CPU-bound requests: ``POST /tidegate/v1/promise``, ``rehearse`` and ``simulate``.
 
-Each question is worked on in a process of its own with a limit on its time, a few at once; the event loop that holds
-the platform together never waits for one.
+Each runs in a process of its own with a time limit, a few at a time, so the platform's event loop never waits for
+one.
 """
 
 import asyncio
@@ -22,15 +22,15 @@ from tidegate.gateway.middleware import NATIVE
 from tidegate.gateway.request_parsing import parse_json_object
 
 TIME_LIMIT = 60.0
-"""Seconds that one question may take."""
+"""Time limit of one computation in seconds."""
 MAX_RUNNING = 2
 MAX_PENDING = 8
-"""Questions in hand or waiting; more are refused."""
+"""Maximum number of running and waiting computations; further ones are refused."""
 
 
 @dataclass
 class ComputePool:
-    """Works on questions. ``environment``: of the processes that do; ``longest``: seconds for each."""
+    """Runs computations. ``environment``: of their processes; ``longest``: time limit of each in seconds."""
 
     environment: Mapping[str, str] = field(default_factory=dict)
     longest: float = TIME_LIMIT
@@ -38,9 +38,9 @@ class ComputePool:
     _waiting: int = 0
 
     async def compute(self, question: dict[str, Any]) -> object:
-        """The answer; raises Invalid for a question that cannot be answered, Unavailable when too many wait."""
+        """Run a computation. Raises Invalid for an invalid request, Unavailable if too many are waiting."""
         if self._waiting >= MAX_PENDING:
-            raise Unavailable(f"{self._waiting} simulations are in hand or wait; ask again later")
+            raise Unavailable(f"{self._waiting} simulations are running or waiting; try again later")
         self._waiting += 1
         try:
             async with self._turn:
@@ -60,33 +60,33 @@ class ComputePool:
                 out, _ = await child.communicate(json.dumps(question).encode())
         except TimeoutError:
             raise Invalid(
-                f"not done within {self.longest:g} s: ask for fewer runs, longer periods or a shorter rollout"
+                f"not finished within {self.longest:g} s: use fewer runs, longer periods or a shorter rollout"
             ) from None
         finally:
             if child.returncode is None:
                 child.kill()
                 await child.wait()
         if child.returncode:
-            raise TidegateError("the simulation ended before it was done; tidegate's log says why")
+            raise TidegateError("the simulation failed; see tidegate's log")
         told = json.loads(out)
         if "error" in told:
             raise Invalid(told["error"])
         return told["answer"]
 
 
-def routes(gateway: Gateway, desk: ComputePool | None = None) -> list[Route]:
-    there = desk or ComputePool()
+def routes(gateway: Gateway, pool: ComputePool | None = None) -> list[Route]:
+    there = pool or ComputePool()
     return [
         Route(f"{NATIVE}/{what}", _make_handler(gateway, there, what), methods=["POST"]) for what in COMPUTATIONS
     ]
 
 
-def _make_handler(gateway: Gateway, desk: ComputePool, what: str) -> Callable[[Request], Awaitable[Response]]:
+def _make_handler(gateway: Gateway, pool: ComputePool, what: str) -> Callable[[Request], Awaitable[Response]]:
     known = COMPUTATIONS[what][0].__struct_fields__
 
-    async def door(request: Request) -> Response:
+    async def handle(request: Request) -> Response:
         body = parse_json_object(request, known)
         now = gateway.context.clock.now().isoformat()
-        return JSONResponse(await desk.compute({"what": what, "now": now, "body": body}))
+        return JSONResponse(await pool.compute({"what": what, "now": now, "body": body}))
 
-    return door
+    return handle

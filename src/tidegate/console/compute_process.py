@@ -1,8 +1,8 @@
-"""What a page asks to have computed: a promise, a rehearsal, a simulation. Runs in a process of its own
-(``python -m tidegate.console.compute_process``): it takes a processor for seconds and may be stopped at any moment.
+"""Computes a promise, a rehearsal or a simulation for a page. Runs in a process of its own (``python -m
+tidegate.console.compute_process``), since it takes seconds of processor time and may be killed at any moment.
 
-One question as JSON on stdin: ``{"what": ..., "now": ..., "body": {...}}``; on stdout ``{"answer": ...}`` or
-``{"error": ...}``.
+Reads one request as JSON from stdin: ``{"what": ..., "now": ..., "body": {...}}``; writes ``{"answer": ...}`` or
+``{"error": ...}`` to stdout.
 """
 
 import json
@@ -26,13 +26,13 @@ from tidegate.domain.errors import Invalid, TidegateError
 from tidegate.spec.units import duration
 
 MAX_RUNS = 2_000
-"""Of a rehearsal that a page asks for; the command may have more."""
+"""Maximum number of runs in a rehearsal for a page; the command allows more."""
 NICENESS = 10
-"""By how much its priority is lower than that of what serves."""
+"""Niceness, so that serving processes have precedence."""
 
 
 class ComputeRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What every question has. Texts are written as for the commands."""
+    """Fields of every request. Texts have the same format as in the commands."""
 
     spec: dict[str, Any]
     usual: list[str] = []
@@ -54,7 +54,7 @@ class RehearsalRequest(ComputeRequest, kw_only=True):
 
 
 class SimulationRequest(ComputeRequest, kw_only=True):
-    """With ``rps`` one rollout is rehearsed, requests and alarms and all; without, ``alarms`` go off as told."""
+    """With ``rps`` one rollout is rehearsed, with requests and alarms; without it, ``alarms`` fire as given."""
 
     rps: float | None = None
     faults: list[str] = []
@@ -63,7 +63,7 @@ class SimulationRequest(ComputeRequest, kw_only=True):
 
 
 def compute(what: str, body: Mapping[str, object], now: datetime) -> dict[str, object]:
-    """Raises Invalid for a question that cannot be meant."""
+    """Raises Invalid for an invalid request."""
     kind, work = COMPUTATIONS[what]
     try:
         asked = msgspec.convert(body, kind)
@@ -103,13 +103,11 @@ def _run_simulation(asked: SimulationRequest, wish: DesiredDeployment) -> dict[s
     startup = duration(asked.startup, ("startup",))
     if asked.rps is None:
         names = spec_scenario.alarm_names(asked.spec, wish)
-        happenings = [spec_scenario.parse_alarm_turn(text, names, wish) for text in asked.alarms]
-        timeline = simulate(
-            *spec_scenario.make_versions(wish), wish.deployment, script=happenings, startup=startup
-        )
+        script = [spec_scenario.parse_alarm_turn(text, names, wish) for text in asked.alarms]
+        timeline = simulate(*spec_scenario.make_versions(wish), wish.deployment, script=script, startup=startup)
         return spec_scenario.render_timeline(timeline)
     if asked.alarms:
-        raise Invalid("simulate: give rps, and alarms go off by themselves, or alarms without rps")
+        raise Invalid("simulate: give either rps, from which alarms are computed, or alarms")
     made = spec_scenario.make_scenario(wish, asked.rps, _parse_baseline(asked, wish), startup)
     recorder = TimelineRecorder()
     run = PreparedScenario(made, expectations.parse_fault(asked.faults)).run(Random(asked.seed), (recorder,))

@@ -1,4 +1,4 @@
-"""Sums of money as people read them."""
+"""Formats amounts of money."""
 
 
 def format_dollars(amount: float) -> str:

@@ -1,6 +1,6 @@
-"""What a browser is shown: pages that the server makes, and the files beside them.
+"""Console pages, rendered on the server, and their static files.
 
-Every page is whole without scripts: forms are asked by GET, so that a page's address says all that it shows.
+Every page works without scripts: forms use GET, so a page's address contains its whole state.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; font-src 'self';"
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""Nothing from elsewhere, nothing written into a page runs."""
+"""Loads nothing from other sites and runs no inline scripts."""
 HEADERS = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
@@ -55,15 +55,15 @@ _TEMPLATES = Environment(
 
 
 def add_word_breaks(text: str) -> Markup:
-    """May be broken within names such as InvocationsPerInstance, between their words."""
+    """Allow line breaks between the words of names such as InvocationsPerInstance."""
     return Markup("<wbr>").join(re.split(r"(?<=[a-z])(?=[A-Z])", text))
 
 
 _TEMPLATES.filters["soft"] = add_word_breaks
 
 
-def routes(gateway: Gateway, desk: ComputePool) -> list[Route]:
-    """GET alone: what a page changes, it asks of the native API."""
+def routes(gateway: Gateway, pool: ComputePool) -> list[Route]:
+    """GET only: pages make changes through the native API."""
     pages: Mapping[str, Page] = {
         CONSOLE: _home,
         f"{CONSOLE}/flowchart": _flowchart,
@@ -72,18 +72,18 @@ def routes(gateway: Gateway, desk: ComputePool) -> list[Route]:
         f"{CONSOLE}/traffic": _traffic,
         f"{CONSOLE}/static/{{path:path}}": _file,
     }
-    return [Route(path, _make_handler(gateway, desk, page), methods=["GET"]) for path, page in pages.items()]
+    return [Route(path, _make_handler(gateway, pool, page), methods=["GET"]) for path, page in pages.items()]
 
 
-def _make_handler(gateway: Gateway, desk: ComputePool, page: Page) -> Callable[[Request], Awaitable[Response]]:
-    async def door(request: Request) -> Response:
-        return await page(gateway, desk, request)
+def _make_handler(gateway: Gateway, pool: ComputePool, page: Page) -> Callable[[Request], Awaitable[Response]]:
+    async def handle(request: Request) -> Response:
+        return await page(gateway, pool, request)
 
-    return door
+    return handle
 
 
 def render_page(name: str, request: Request, catalogue: Catalogue, **context: Any) -> Response:
-    """A template as a page."""
+    """Render a template as a page."""
     text = _TEMPLATES.get_template(f"{name}.html").render(
         pages=PAGES,
         here=request.url.path,
@@ -96,30 +96,30 @@ def render_page(name: str, request: Request, catalogue: Catalogue, **context: An
 
 
 async def _load_catalogue(gateway: Gateway) -> Catalogue:
-    """Files are read and parsed: not on the loop that holds the platform together."""
+    """Reads and parses files, so it must not run on the platform's event loop."""
     return await asyncio.to_thread(Catalogue.load, gateway.settings.prices)
 
 
-async def _home(gateway: Gateway, desk: ComputePool, request: Request) -> Response:
+async def _home(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
     catalogue = await _load_catalogue(gateway)
     numbers = await asyncio.to_thread(overview.numbers, catalogue)
     return render_page("home", request, catalogue, **numbers)
 
 
-async def _flowchart(gateway: Gateway, desk: ComputePool, request: Request) -> Response:
+async def _flowchart(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
     return render_page(
         "flowchart", request, await _load_catalogue(gateway), **flowchart.walked(request.query_params)
     )
 
 
-async def _planner(gateway: Gateway, desk: ComputePool, request: Request) -> Response:
+async def _planner(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
     catalogue = await _load_catalogue(gateway)
     made = await asyncio.to_thread(plan_page.planned, request.query_params, catalogue)
     return render_page("planner", request, catalogue, **made)
 
 
-async def _spec(gateway: Gateway, desk: ComputePool, request: Request) -> Response:
-    """The plan's spec file, to be saved."""
+async def _spec(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
+    """The plan's spec file as a download."""
     made = await asyncio.to_thread(plan_page.planned, request.query_params, await _load_catalogue(gateway))
     if made["plan"] is None:
         return told(Invalid(made["problem"] or "there are no answers to plan with"))
@@ -127,14 +127,14 @@ async def _spec(gateway: Gateway, desk: ComputePool, request: Request) -> Respon
     return Response(made["plan"]["file"], media_type="application/yaml", headers={**HEADERS, **name})
 
 
-async def _traffic(gateway: Gateway, desk: ComputePool, request: Request) -> Response:
+async def _traffic(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
     asked = traffic_page.form_values(request.query_params)
     problem: str | None = None
     outcome: Any = None
     if request.query_params:
         try:
             now = gateway.context.clock.now().isoformat()
-            outcome = await desk.compute(
+            outcome = await pool.compute(
                 {"what": "simulate", "now": now, "body": traffic_page.simulation_body(asked)}
             )
         except TidegateError as error:
@@ -143,7 +143,7 @@ async def _traffic(gateway: Gateway, desk: ComputePool, request: Request) -> Res
     return render_page("traffic", request, await _load_catalogue(gateway), problem=problem, **context)
 
 
-async def _file(gateway: Gateway, desk: ComputePool, request: Request) -> Response:
+async def _file(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
     path: str = request.path_params["path"]
     parts = path.split("/")
     if any(part in ("", ".", "..") or "\\" in part for part in parts):

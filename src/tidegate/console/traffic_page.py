@@ -1,4 +1,4 @@
-"""The traffic page: a form that becomes a spec, and a rehearsed rollout as what a page draws. Pure."""
+"""The traffic page: turns a form into a spec, and a rehearsed rollout into drawing data. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,14 +11,14 @@ STRATEGIES: Mapping[str, str] = {
 }
 DESCRIPTIONS: Mapping[str, str] = {
     "all_at_once": "Every request goes to the new version in one change; the old fleet stays whole for the bake.",
-    "canary": "A small part of the requests meets the new version first; after a bake, all of them.",
-    "linear": "Equal steps, a bake after each. A bad version is seen while it has one step of the requests.",
-    "rolling": "Instances are replaced in batches, without a second fleet; the way back has to start the old ones.",
+    "canary": "A small part of the requests goes to the new version first; after a bake, all of them.",
+    "linear": "Equal steps, a bake after each. A bad version is detected while it has one step of the requests.",
+    "rolling": "Instances are replaced in batches, without a second fleet; a rollback has to restart old ones.",
 }
 FAULTS: Mapping[str, str] = {
     "": "None: the new version is as good as the old",
     "error-rate": "More requests fail",
-    "latency": "Answers come later",
+    "latency": "Answers are slower",
     "failed-start": "Its instances do not start",
 }
 SIZES = {"canary": "size", "linear": "step", "rolling": "batch"}
@@ -38,7 +38,7 @@ AMOUNTS = {"error-rate": "5%", "latency": "+80ms"}
 
 
 def form_values(query: Mapping[str, str]) -> dict[str, str]:
-    """What the form shows: defaults where nothing was said."""
+    """Values of the form, with defaults for missing ones."""
     given = {key: query.get(key, default).strip()[:40] for key, default in DEFAULTS.items()}
     fault = given["fault"]
     if fault in AMOUNTS and (not given["amount"] or (fault == "latency") != given["amount"].endswith("s")):
@@ -47,7 +47,7 @@ def form_values(query: Mapping[str, str]) -> dict[str, str]:
 
 
 def build_spec(form: Mapping[str, str]) -> dict[str, Any]:
-    """A spec of the form's rollout, with two alarms that look at the new version."""
+    """A spec of the form's rollout, with two alarms on the new version."""
     rollout: dict[str, str] = {"strategy": form["strategy"]}
     if form["strategy"] in SIZES:
         rollout |= {SIZES[form["strategy"]]: form["size"], "wait": form["wait"]}
@@ -67,7 +67,7 @@ def build_spec(form: Mapping[str, str]) -> dict[str, Any]:
 
 
 def simulation_body(form: Mapping[str, str]) -> dict[str, Any]:
-    """The question for the desk that runs the rollout machine."""
+    """The request that simulates the rollout."""
     fault = form["fault"]
     told = f"{fault}={form['amount']}" if fault in AMOUNTS else fault
     return {
@@ -98,8 +98,8 @@ def template_context(form: Mapping[str, str], outcome: Mapping[str, Any] | None)
 
 
 def drawing_data(form: Mapping[str, str], outcome: Mapping[str, Any]) -> dict[str, Any]:
-    """Moments as a page needs them: seconds, share of the new version in percent, instances that are ready on each
-    side, and what was said."""
+    """Moments as the page draws them: seconds, the new version's share in percent, ready instances of each side, and
+    messages."""
     run, moments = outcome["run"], outcome["moments"]
     return {
         "run": {**run, "alarms": [name.rpartition("-")[2] for name in run["alarms"]]},

@@ -1,7 +1,7 @@
-"""Where an API request enters: the controller's ASGI application.
+"""Entry point of API requests: the controller's ASGI application.
 
-``MIDDLEWARE`` is the path of every request, in order; behind it the router picks the door: tidegate's own ones (see
-``native.py``), ``/healthz``, ``/metrics``, and for everything else AWS's protocols (see ``wire/dispatch.py``).
+Every request passes ``MIDDLEWARE`` in order. The router then dispatches it to tidegate's own API (see ``native.py``),
+``/healthz`` or ``/metrics``; everything else goes to AWS's protocols (see ``wire/dispatch.py``).
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ MIDDLEWARE: tuple[Middleware, ...] = (
 
 
 def build_app(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
-    """The application; it has no start or end of its own (no lifespan). ``further``: routes of rooms above."""
+    """Build the application. It has no lifespan of its own. ``further``: routes of packages above this one."""
     app = build_router(gateway, further)
     for step in reversed(MIDDLEWARE):
         app = step(app, gateway)
@@ -68,31 +68,31 @@ def build_router(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
         *further,
     ]
 
-    async def otherwise(scope: Scope, receive: Receive, send: Send) -> None:
+    async def serve_wire(scope: Scope, receive: Receive, send: Send) -> None:
         state = scope["state"]
         request = request_parsing.to_wire_request(scope, state["body"])
         answer = await dispatch.handle(request, gateway.context, state["access_key"], state["request_id"])
         await Response(answer.body, answer.status, answer.headers)(scope, receive, send)
 
-    async def nowhere(scope: Scope, receive: Receive, send: Send) -> None:
+    async def refuse_path(scope: Scope, receive: Receive, send: Send) -> None:
         raise _unknown_path(scope, routes)
 
-    router = Router(routes, default=nowhere, redirect_slashes=False)
+    router = Router(routes, default=refuse_path, redirect_slashes=False)
 
-    async def open_door(scope: Scope, receive: Receive, send: Send) -> None:
+    async def route(scope: Scope, receive: Receive, send: Send) -> None:
         if not is_native_path(scope["path"]):
-            await otherwise(scope, receive, send)
+            await serve_wire(scope, receive, send)
             return
         allowed = _allowed_methods(scope, routes)
         if allowed and scope["method"] not in allowed:
             raise MethodNotAllowed(scope["method"], scope["path"], allowed)
         await router(scope, receive, send)
 
-    return open_door
+    return route
 
 
 def _allowed_methods(scope: Scope, routes: list[Route]) -> list[str]:
-    """What may be done on this path."""
+    """Methods that are allowed on this path."""
     found = {
         method for route in routes if route.matches(scope)[0] is not Match.NONE for method in route.methods or ()
     }

@@ -1,4 +1,4 @@
-"""What the gateway is given; ``compose`` joins it."""
+"""Dependencies of the gateway, which ``compose`` provides."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,25 +21,25 @@ async def _nothing() -> str | None:
 class Gateway:
     settings: Settings
     context: WireContext
-    """Store, metrics, clock and the rest; the native doors use the same as the wire."""
+    """Store, metrics, clock and the rest; the native API uses the same ones as the wire."""
     signed: bool
-    """Every request must be signed (``auth.keys.is_signing_required``)."""
+    """Whether every request must be signed (``auth.keys.is_signing_required``)."""
     proxy_up: Callable[[], Awaitable[bool]]
     prometheus: Callable[[], Awaitable[str]]
-    """The page for ``/metrics``."""
+    """Renders the page for ``/metrics``."""
     logs: Callable[[str, int], Sequence[object]]
-    """The last so many log lines of each replica of an endpoint, as JSON data; runs in a thread."""
+    """Returns the last log lines of each replica of an endpoint as JSON data; runs in a thread."""
     models: Callable[[str, int], Awaitable[Sequence[object]]]
-    """The models that each replica of an endpoint has loaded, at most so many of each, as JSON data."""
+    """Returns the models that each replica of an endpoint has loaded, up to a limit per replica, as JSON data."""
     progress: Callable[[str], TransformProgress | None]
-    """What the runner of a transform job has done by now; None where there is none."""
+    """Returns the progress of a transform job's runner; None if there is none."""
     down: Callable[[], None]
-    """Asks the whole platform to drain and stop, and returns at once."""
+    """Asks the whole platform to drain and stop; returns at once."""
     changed: asyncio.Event
-    """Set and cleared again whenever a record was written, to wake those who wait for news."""
+    """Set and cleared after each write of a record, to wake requests that wait for events."""
     installation: str = ""
-    """The id of the state folder's installation."""
+    """Id of the state folder's installation."""
     trouble: Callable[[], str | None] = _none
-    """Why the loops cannot save what they do; None when they can."""
+    """Returns why the loops cannot save their work; None if they can."""
     unwritable: Callable[[], Awaitable[str | None]] = _nothing
-    """Why the state folder takes no writes; None when it does."""
+    """Returns why the state folder cannot be written; None if it can."""

@@ -1,4 +1,4 @@
-"""How our own doors show an error: ``{"error": {"code": ..., "message": ...}}`` with the fitting status."""
+"""Errors of the native API: ``{"error": {"code": ..., "message": ...}}`` with the matching status."""
 
 from collections.abc import Mapping
 
@@ -24,13 +24,13 @@ STATUS: Mapping[type[errors.TidegateError], int] = {
 
 
 class MethodNotAllowed(errors.TidegateError):
-    """The path is there, the method is not; ``allowed`` are those that are."""
+    """The path exists but not with this method; ``allowed`` lists its methods."""
 
     code = "MethodNotAllowed"
 
     def __init__(self, method: str, path: str, allowed: list[str]) -> None:
         super().__init__(
-            f"{method} is not possible on {path}: use {' or '.join(m for m in allowed if m != 'HEAD')}"
+            f"{method} is not allowed on {path}: use {' or '.join(m for m in allowed if m != 'HEAD')}"
         )
         self.allowed = allowed
 

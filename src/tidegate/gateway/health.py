@@ -1,4 +1,4 @@
-"""Whether tidegate is well: the store answers, the proxy runs, and what changes can be saved."""
+"""Health check: the store answers, the proxy runs, and changes can be saved."""
 
 import asyncio
 import contextlib
@@ -11,16 +11,16 @@ from typing import Literal
 from tidegate.gateway.dependencies import Gateway
 
 TIMEOUT = 2.0
-"""Seconds that the store, the proxy and the disk may each take to answer a health check."""
+"""Timeout in seconds for the store, the proxy and the disk, each."""
 PROBE_EVERY = 5.0
 PROBE_FILE = ".write-probe"
 PROBE_SIZE = 8 * 1024
-"""Bytes, as much as the smallest transaction of SQLite's writes."""
+"""Bytes; the size of SQLite's smallest transaction on disk."""
 
 
 @dataclass(frozen=True)
 class PlatformHealth:
-    """``ok``; ``degraded`` where tidegate serves and cannot save what changes; ``unavailable``."""
+    """``ok``; ``degraded`` if tidegate serves but cannot save changes; ``unavailable``."""
 
     status: Literal["ok", "degraded", "unavailable"]
     reason: str = ""
@@ -43,7 +43,7 @@ async def check_health(gateway: Gateway) -> PlatformHealth:
 
 
 def write_probe(folder: Path) -> None:
-    """Write and remove a small file. Raises OSError where nothing can be saved."""
+    """Write and remove a small file. Raises OSError if nothing can be saved."""
     path = folder / PROBE_FILE
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
@@ -58,7 +58,7 @@ def write_probe(folder: Path) -> None:
 
 @dataclass
 class WriteProbe:
-    """Whether the state folder takes writes, tried at most every few seconds and never on the event loop."""
+    """Checks whether the state folder can be written, at most every few seconds and never on the event loop."""
 
     folder: Path
     write: Callable[[Path], None] = write_probe
@@ -68,19 +68,19 @@ class WriteProbe:
     _due: float = field(default=float("-inf"))
 
     async def __call__(self) -> str | None:
-        """Why it does not; None when it does."""
+        """Why the folder cannot be written; None if it can."""
         loop = asyncio.get_running_loop()
         if self._running is None or (self._running.done() and loop.time() >= self._due):
             self._due = loop.time() + self.every
             self._running = loop.create_task(self._try())
         await asyncio.wait({self._running}, timeout=self.timeout)
         if not self._running.done():
-            return f"the state folder {self.folder} does not take writes: the disk does not answer"
+            return f"the state folder {self.folder} cannot be written: the disk does not respond"
         return self._running.result()
 
     async def _try(self) -> str | None:
         try:
             await asyncio.to_thread(self.write, self.folder)
         except OSError as error:
-            return f"the state folder {self.folder} does not take writes: {error.strerror or error}"
+            return f"the state folder {self.folder} cannot be written: {error.strerror or error}"
         return None

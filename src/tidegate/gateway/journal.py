@@ -1,4 +1,4 @@
-"""The journal of an endpoint, for those who watch it."""
+"""The journal of an endpoint, for clients that watch it."""
 
 import asyncio
 import contextlib
@@ -10,20 +10,20 @@ from tidegate.ports.store import Tx
 from tidegate.service.record_kinds import ENDPOINT
 
 POLL_EVERY = 1.0
-"""Seconds until the journal is looked at again when no news came: another process may have written it."""
+"""Seconds between reads of the journal while waiting; another process may have written to it."""
 
 
 @dataclass(frozen=True)
 class EventPage:
     events: list[dict[str, object]]
     next: int
-    """Ask for what comes ``after`` this."""
+    """A page of events. Ask for the next one with ``after`` set to ``next``."""
 
 
 def read_events(tx: Tx, endpoint: str, after: int, limit: int) -> EventPage:
-    """What happened to the endpoint after the journal line ``after``, oldest first, of at most ``limit`` lines.
+    """Read the endpoint's events after the journal line ``after``, oldest first, from at most ``limit`` lines.
 
-    An endpoint that was removed still has its journal; raises NotFound for one that never was.
+    The journal of a removed endpoint can still be read; raises NotFound for an endpoint that never existed.
     """
     lines = tx.journal(kind=ENDPOINT.name, name=endpoint, after=after, limit=limit, bodies=False)
     if not lines and not tx.journal(kind=ENDPOINT.name, name=endpoint, limit=1, bodies=False):
@@ -37,7 +37,7 @@ def read_events(tx: Tx, endpoint: str, after: int, limit: int) -> EventPage:
 
 
 async def wait_for_events(gateway: Gateway, endpoint: str, after: int, limit: int, wait: float) -> EventPage:
-    """As ``read_events``; with nothing to tell, waits up to ``wait`` seconds for something."""
+    """Like ``read_events``; if there are none, wait up to ``wait`` seconds for some."""
     clock = asyncio.get_running_loop()
     end = clock.time() + wait
     store = gateway.context.store

@@ -1,4 +1,4 @@
-"""The last seconds of an endpoint, fleet by fleet."""
+"""Activity of an endpoint in the last seconds, by fleet."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +10,7 @@ from tidegate.ports.metrics import Metrics
 
 @dataclass(frozen=True)
 class FleetActivity:
-    """``rate`` is requests a second. Latencies are the model's own, in milliseconds; None without a request."""
+    """``rate`` is requests per second. Latencies are model latencies in milliseconds; None without requests."""
 
     config: str
     variant: str
@@ -24,11 +24,11 @@ class FleetActivity:
 
 
 async def read_activity(metrics: Metrics, endpoint: str, seconds: int, now: datetime) -> list[FleetActivity]:
-    """Each config and variant that had traffic in the last ``seconds`` whole seconds before ``now``."""
+    """Each config and variant with traffic in the last ``seconds`` whole seconds before ``now``."""
     start = int(now.timestamp()) - seconds
     wanted = [("EndpointName", endpoint), ("EndpointConfigName", None), ("VariantName", None)]
     found = await metrics.series(SAGEMAKER, "Invocations", wanted, start)
-    # Containers and models have series of their own, with a dimension more.
+    # Metrics of containers and models have an additional dimension.
     fleets = sorted(series for series in found if len(series.dimensions) == len(wanted))
     return [await _read_fleet(metrics, series, start, seconds) for series in fleets]
 
@@ -53,7 +53,7 @@ async def _read_fleet(metrics: Metrics, series: MetricId, start: int, seconds: i
 
 @dataclass(frozen=True)
 class SeriesSummary:
-    """How many values, their sum and the highest."""
+    """Count, sum and maximum of some values."""
 
     count: float
     total: float
@@ -66,7 +66,7 @@ class SeriesSummary:
 
 @dataclass(frozen=True)
 class SeriesReader:
-    """One span of the series of one fleet."""
+    """Reads the metrics of one fleet over one time span."""
 
     metrics: Metrics
     dimensions: tuple[tuple[str, str], ...]

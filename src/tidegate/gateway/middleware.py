@@ -1,6 +1,6 @@
-"""The steps that every request takes before it reaches a door. Each wraps the next one.
+"""The middleware that every request passes, each wrapping the next.
 
-The body is read once, by ``read_body``; after it, it is in ``scope["state"]["body"]`` as received.
+``read_body`` reads the body once; from then on it is in ``scope["state"]["body"]`` as received.
 """
 
 import logging
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 Middleware = Callable[[ASGIApp, Gateway], ASGIApp]
 
 MAX_BODY = 10 * 1024 * 1024
-"""Bytes of a request to the control plane; the largest that AWS takes there is smaller."""
+"""Maximum body in bytes of a request to the control plane; AWS's own largest is smaller."""
 
 NATIVE = "/tidegate/v1"
 HEALTH = "/healthz"
@@ -33,16 +33,16 @@ METRICS = "/metrics"
 CONSOLE = "/console"
 
 SIGNING_NAMES = {service: scope for scope, service in SCOPES.items()} | {"sagemaker-runtime": "sagemaker"}
-"""Service -> the service name that its clients sign for. Our own doors are signed for ``sagemaker``."""
+"""Service -> the service name that its clients sign for. The native API is signed for ``sagemaker``."""
 
 
 def is_native_path(path: str) -> bool:
-    """Whether a path belongs to one of tidegate's own doors; all else speaks AWS's protocols."""
+    """Whether the native API serves the path; all other paths use AWS's protocols."""
     return path in (HEALTH, METRICS, "/tidegate", CONSOLE) or path.startswith(("/tidegate/", f"{CONSOLE}/"))
 
 
 def assign_request_id(app: ASGIApp, gateway: Gateway) -> ASGIApp:
-    """Gives the request an id, which its answer and the log carry."""
+    """Assign the request an id, which its answer and the log carry."""
 
     async def step(scope: Scope, receive: Receive, send: Send) -> None:
         request_id = gateway.context.ids.new("request")
@@ -61,7 +61,7 @@ def assign_request_id(app: ASGIApp, gateway: Gateway) -> ASGIApp:
 
 
 def render_errors(app: ASGIApp, gateway: Gateway) -> ASGIApp:
-    """Turns every error into an answer, in the language of the door that was knocked at."""
+    """Turn every error into an answer in the wire format that the client used."""
 
     async def step(scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -73,7 +73,7 @@ def render_errors(app: ASGIApp, gateway: Gateway) -> ASGIApp:
         except Exception:
             request_id = scope["state"]["request_id"]
             log.exception("request %s failed: %s %s", request_id, scope["method"], scope["path"])
-            hidden = TidegateError(f"tidegate failed on this request; its log says why under {request_id}")
+            hidden = TidegateError(f"internal error; see tidegate's log under request id {request_id}")
             await refusal(scope, hidden)(scope, receive, send)
 
     def refusal(scope: Scope, error: TidegateError) -> Response:
@@ -88,14 +88,14 @@ def render_errors(app: ASGIApp, gateway: Gateway) -> ASGIApp:
 
 
 def read_body(app: ASGIApp, gateway: Gateway) -> ASGIApp:
-    """Reads the body, up to a limit."""
+    """Read the body, up to a limit."""
 
     async def step(scope: Scope, receive: Receive, send: Send) -> None:
         declared = Headers(scope=scope).get("content-length", "0")
         if not declared.isdecimal():
             raise Invalid(f"Content-Length '{declared}' is not a number")
         if int(declared) > MAX_BODY:
-            raise PayloadTooLarge(f"the body has {declared} bytes: {MAX_BODY} is the most")
+            raise PayloadTooLarge(f"the body has {declared} bytes: the limit is {MAX_BODY}")
         scope["state"]["body"] = await _read_limited(receive)
         await app(scope, receive, send)
 
@@ -112,13 +112,13 @@ async def _read_limited(receive: Receive) -> bytes:
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
         if size > MAX_BODY:
-            raise PayloadTooLarge(f"the body has more than {MAX_BODY} bytes, the most there may be")
+            raise PayloadTooLarge(f"the body exceeds the limit of {MAX_BODY} bytes")
         if not message.get("more_body", False):
             return b"".join(chunks)
 
 
 def require_canonical_target(app: ASGIApp, gateway: Gateway) -> ASGIApp:
-    """Refuses a request target that could be read in two ways (``auth.request_target``)."""
+    """Reject a request target that could be interpreted in two ways (``auth.request_target``)."""
 
     async def step(scope: Scope, receive: Receive, send: Send) -> None:
         request_target.check(scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1"))
@@ -128,7 +128,7 @@ def require_canonical_target(app: ASGIApp, gateway: Gateway) -> ASGIApp:
 
 
 def require_same_site(app: ASGIApp, gateway: Gateway) -> ASGIApp:
-    """Where nobody signs, turns away what a web page of another site makes a browser on this machine send."""
+    """Without access keys, reject requests that another site's web page makes a browser on this machine send."""
     own = sites.compile_pattern(sites.own_host_pattern(gateway.settings.host, gateway.settings.allowed_hosts))
 
     async def step(scope: Scope, receive: Receive, send: Send) -> None:
@@ -143,7 +143,7 @@ def require_same_site(app: ASGIApp, gateway: Gateway) -> ASGIApp:
 
 
 def authenticate(app: ASGIApp, gateway: Gateway) -> ASGIApp:
-    """Where keys are configured, lets in only what one of them has signed."""
+    """With access keys, accept only requests that are signed with one of them."""
     settings = gateway.settings
     free = {HEALTH, METRICS} if settings.open_metrics else {HEALTH}
 

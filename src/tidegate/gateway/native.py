@@ -1,4 +1,4 @@
-"""Tidegate's own API, for its CLI and for people: JSON under ``/tidegate/v1``."""
+"""Tidegate's native API, for its CLI and for people: JSON under ``/tidegate/v1``."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -108,7 +108,7 @@ async def read_last_seconds(gateway: Gateway, request: Request) -> Response:
 
 
 async def shadow(gateway: Gateway, request: Request) -> Response:
-    """Production and shadow variants side by side, over the last hour unless ``seconds`` says otherwise."""
+    """Compare production and shadow variants over the last ``seconds``, an hour by default."""
     seconds = parse_number(request, "seconds", 3_600, 1, MAX_COMPARISON)
     context, name, now = gateway.context, parse_endpoint_name(request), gateway.context.clock.now()
     endpoint = (await context.store.run(lambda tx: endpoints.get_endpoint(tx, name))).body
@@ -118,7 +118,7 @@ async def shadow(gateway: Gateway, request: Request) -> Response:
 
 
 async def logs(gateway: Gateway, request: Request) -> Response:
-    """What is left of an endpoint that was removed can still be read."""
+    """Logs of a removed endpoint can still be read."""
     tail, name = parse_number(request, "tail", 100, 1, MAX_LINES), parse_endpoint_name(request)
     lines = await asyncio.to_thread(gateway.logs, name, tail)
     if not lines:
@@ -127,7 +127,7 @@ async def logs(gateway: Gateway, request: Request) -> Response:
 
 
 async def models(gateway: Gateway, request: Request) -> Response:
-    """What each replica of an endpoint of many models has loaded, the hottest first."""
+    """Models that each replica of a multi-model endpoint has loaded, most used first."""
     limit, name = parse_number(request, "limit", 100, 0, MAX_MODELS), parse_endpoint_name(request)
     await gateway.context.store.run(lambda tx: endpoints.get_endpoint(tx, name))
     return JSONResponse({"replicas": list(await gateway.models(name, limit))})
@@ -158,7 +158,7 @@ async def put_deploy(gateway: Gateway, request: Request) -> Response:
 
 
 async def command_rollout(gateway: Gateway, request: Request) -> Response:
-    """Answers with the endpoint as it is then."""
+    """Execute a rollout command and answer with the endpoint's new state."""
     context, now, name = gateway.context, gateway.context.clock.now(), parse_endpoint_name(request)
     word = request.path_params["command"]
     body = parse_json_object(request, ("by", "override"))
@@ -182,7 +182,7 @@ async def command_rollout(gateway: Gateway, request: Request) -> Response:
 
 
 async def delete_endpoint(gateway: Gateway, request: Request) -> Response:
-    """With ``?force=1`` also in the middle of a change."""
+    """With ``?force=1`` even during an update."""
     context, now, name = gateway.context, gateway.context.clock.now(), parse_endpoint_name(request)
     force = parse_number(request, "force", 0, 0, 1) == 1
     who = parse_requester(request, parse_json_object(request, ("by",)))

@@ -1,4 +1,4 @@
-"""Requests of asynchronous endpoints, for people."""
+"""The queue of asynchronous endpoints, for people."""
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -14,7 +14,7 @@ MAX_REQUESTS = 10_000
 
 
 async def list_requests(gateway: Gateway, request: Request) -> Response:
-    """How much waits, and the last requests, the newest first."""
+    """The backlog and the latest requests, newest first."""
     limit, name = parse_number(request, "limit", 100, 1, MAX_REQUESTS), parse_endpoint_name(request)
     queue = _require_queue(gateway)
     rows = await queue.rows(name, limit)
@@ -35,7 +35,7 @@ async def describe_request(gateway: Gateway, request: Request) -> Response:
 
 def _require_queue(gateway: Gateway) -> Queue:
     if gateway.context.queue is None:
-        raise Unavailable("this server takes no asynchronous requests")
+        raise Unavailable("this server does not accept asynchronous requests")
     return gateway.context.queue
 
 

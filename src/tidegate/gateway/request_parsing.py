@@ -1,4 +1,4 @@
-"""A request as it was received, for the rooms that know nothing of ASGI."""
+"""Parses requests for packages that know nothing of ASGI."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from tidegate.domain.errors import Invalid, NotFound
 from tidegate.wire.operation import WireRequest
 
 MAX_DEPTH = 64
-"""Levels of objects and lists in a JSON body; a spec file needs ten."""
+"""Maximum nesting of a JSON body; a spec file needs ten levels."""
 MAX_REQUESTER = 128
 NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
@@ -44,18 +44,19 @@ def to_wire_request(scope: Scope, body: bytes) -> WireRequest:
 
 
 def parse_endpoint_name(request: Request) -> str:
-    """The endpoint in the path, of which files are named too; raises NotFound for what can be no name."""
+    """The endpoint name in the path. File names are derived from it, so anything that is not a valid name raises
+    NotFound."""
     name: str = request.path_params["name"]
     if not NAME.fullmatch(name):
-        raise NotFound(f"there can be no endpoint {name!r}: names are 1 to 63 letters, digits and inner hyphens")
+        raise NotFound(f"invalid endpoint name {name!r}: names are 1 to 63 letters, digits and inner hyphens")
     return name
 
 
 def parse_number(request: Request, name: str, default: int, low: int, high: int) -> int:
-    """A whole number of the query."""
+    """A whole number from the query string."""
     given = request.query_params.getlist(name) or [str(default)]
-    if len(given) > 1:  # in which order is not signed
-        raise Invalid(f"{name} is given {len(given)} times in the query: give it once")
+    if len(given) > 1:  # signatures do not cover their order
+        raise Invalid(f"{name} occurs {len(given)} times in the query: give it once")
     text = given[0]
     if not (text.isascii() and text.isdecimal() and len(text) < 20 and low <= int(text) <= high):
         raise Invalid(f"{name}={text!r}: expected a whole number from {low} to {high}")
@@ -70,7 +71,7 @@ def parse_flag(body: dict[str, Any], name: str) -> bool:
 
 
 def parse_requester(request: Request, body: dict[str, Any]) -> str:
-    """Who asks, for the journal: as the request says, and with the key that signed it."""
+    """The requester for the journal: as given in the request, with the key that signed it."""
     said, key = body.get("by", ""), str(request.state.access_key)
     if not isinstance(said, str) or len(said) > MAX_REQUESTER or (said and not said.isprintable()):
         raise Invalid(f"'by' must be text of at most {MAX_REQUESTER} printable characters")
@@ -78,9 +79,9 @@ def parse_requester(request: Request, body: dict[str, Any]) -> str:
 
 
 def parse_json_object(request: Request, known: Collection[str]) -> dict[str, Any]:
-    """The JSON object in the body, of ``known`` members; ``{}`` for an empty body. Raises Invalid.
+    """Parse the JSON object in the body, which may have ``known`` members; ``{}`` for an empty body. Raises Invalid.
 
-    A body must be declared as JSON: a form or plain text is what a web page of somebody else could send.
+    The body must be declared as JSON, since a web page of another site could send a form or plain text.
     """
     body: bytes = request.state.body
     if not body:
@@ -92,7 +93,7 @@ def parse_json_object(request: Request, known: Collection[str]) -> dict[str, Any
     if charset not in ("", "utf-8", "utf8"):
         raise Invalid(f"the body's charset is '{charset}': send UTF-8")
     if request.headers.get("content-encoding", "identity") != "identity":
-        raise Invalid("a compressed body is not accepted here: send it plain")
+        raise Invalid("a compressed body is not supported: send it uncompressed")
     try:
         data = json.loads(body.decode("utf-8"), parse_constant=_reject_constant)
     except UnicodeDecodeError as error:
@@ -105,7 +106,9 @@ def parse_json_object(request: Request, known: Collection[str]) -> dict[str, Any
         raise Invalid("the body must be a JSON object")
     _check_text(data)
     if strangers := sorted(data.keys() - known):
-        raise Invalid(f"'{strangers[0][:80]}' is no member of this request; known are {', '.join(sorted(known))}")
+        raise Invalid(
+            f"'{strangers[0][:80]}' is not a member of this request; expected {', '.join(sorted(known))}"
+        )
     return data
 
 
@@ -114,7 +117,7 @@ def _reject_constant(constant: str) -> float:
 
 
 def _check_text(data: object) -> None:
-    """Depth, and text that no database or file can hold."""
+    """Check the depth, and that databases and files can store the text."""
     level: list[object] = [data]
     for _ in range(MAX_DEPTH):
         below: list[object] = []
@@ -124,7 +127,7 @@ def _check_text(data: object) -> None:
             elif isinstance(item, list):
                 below += item
             elif isinstance(item, str) and UNSTORABLE.search(item):
-                raise Invalid("the body has text with a NUL or half a character: send whole UTF-8 text")
+                raise Invalid("the body has text with a NUL or an unpaired surrogate: send valid UTF-8 text")
         if not below:
             return
         level = below

@@ -1,4 +1,4 @@
-"""What an endpoint's shadow variants make of the same requests, beside what the production variants make of them."""
+"""Compares an endpoint's shadow variants with its production variants on the same requests."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +12,7 @@ from tidegate.rollout import desired_state
 
 @dataclass(frozen=True)
 class ComparedFleet:
-    """One fleet's own metrics. ``errors`` is the part of its requests that failed, 0 to 1; None without a request."""
+    """Metrics of one fleet. ``errors`` is the fraction of its requests that failed, 0 to 1; None without requests."""
 
     requests: float
     errors: float | None
@@ -22,8 +22,8 @@ class ComparedFleet:
 
 @dataclass(frozen=True)
 class ShadowComparison:
-    """One production variant and its shadow. ``share`` is percent. ``agreement`` is the part, 0 to 1, of the copies
-    answered well by both whose answers are the same; differences are of the numbers in such answers."""
+    """A production variant and its shadow. ``share`` is percent. ``agreement`` is the fraction, 0 to 1, of equal
+    answers among the copies that both answered successfully; differences are between the numbers in such answers."""
 
     config: str
     variant: str
@@ -31,9 +31,9 @@ class ShadowComparison:
     share: float
     copies: float
     failed: float
-    """Copies that the shadow did not answer well."""
+    """Copies that the shadow failed to answer."""
     dropped: float
-    """Copies that were not sent, since too many were under way."""
+    """Copies that were dropped because too many were in flight."""
     compared: float
     agreement: float | None
     mean_difference: float | None
@@ -45,7 +45,7 @@ class ShadowComparison:
 async def compare_shadows(
     metrics: Metrics, endpoint: Endpoint, seconds: int, now: datetime
 ) -> list[ShadowComparison]:
-    """Of each version that runs, over the last ``seconds`` whole seconds. Raises NotFound if none has a shadow."""
+    """Compare each running version over the last ``seconds`` whole seconds. Raises NotFound if none has a shadow."""
     start = int(now.timestamp()) - seconds
     found = []
     for id, spec in sorted(desired_state.fleets(endpoint).items()):

@@ -1,4 +1,4 @@
-"""Transform jobs at the native door."""
+"""Transform jobs in the native API."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,13 +31,14 @@ MEMBERS = (
 
 
 async def create(gateway: Gateway, request: Request) -> Response:
-    """``model`` is a registered one's name, or ``spec`` is a spec file's data, whose first model it is."""
+    """Create a job. ``model`` names a registered model, or ``spec`` is a spec file's data, whose first model is
+    used."""
     context, now = gateway.context, gateway.context.clock.now()
     body = parse_json_object(request, MEMBERS)
     made = None if "spec" not in body else spec.parse(body["spec"], now).models[0]
     name = body.get("name") or context.ids.new("batch")
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise Invalid(f"there can be no job {name!r}: names are 1 to 63 letters, digits and inner hyphens")
+        raise Invalid(f"invalid job name {name!r}: names are 1 to 63 letters, digits and inner hyphens")
 
     def work(tx: Tx) -> None:
         model = made or use.get_model(tx, str(body.get("model", "")))

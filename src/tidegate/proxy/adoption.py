@@ -1,8 +1,8 @@
-"""What a restarted controller takes over: what the running HAProxy shows, completed from what is on disk. Pure.
+"""What a restarted controller adopts: the running HAProxy's state, completed from disk. Pure.
 
-The file may be behind (the disk was full), damaged, or from before a crash; the process that serves is never wrong
-about what it does. So it decides which fleets sit where, which servers they have, and which routes are in force. The
-file adds what HAProxy does not show: paths of sockets, admission, and tables with a higher fence.
+The file may be outdated (the disk was full), damaged, or from before a crash, whereas the running process is
+authoritative about what it does: which fleet is in which slot, its servers, and the routes in force. The file adds
+what HAProxy does not show: socket paths, admission, and tables with a higher fence.
 """
 
 import logging
@@ -27,21 +27,21 @@ MAX_SLOTS = 1 << 20
 
 
 def load(path: Path, options: Options, known: str, installation: Installation | None) -> ProxyState:
-    """What is on disk; an empty state where that cannot be read. A HAProxy that runs (``known`` are its options) then
-    says what there is, and otherwise fleets and routes are asked for again."""
+    """Load the state from disk; an empty one if it is unreadable. Then a running HAProxy (``known``: its options) is
+    authoritative; without one, fleets and routes are requested again."""
     try:
         state = decode(path.read_bytes(), options)
     except FileNotFoundError:
         state = empty_state(known)
     except (OSError, Invalid) as error:
-        log.warning("%s cannot be read (%s); taking what the running proxy has, if there is one", path, error)
+        log.warning("cannot read %s (%s); using the state of the running proxy, if there is one", path, error)
         state = empty_state(known)
     ours = installation
     return state if ours is None else state.of_installation(ours.id, ours.accepts_unmarked)
 
 
 def decode(data: bytes, options: Options) -> ProxyState:
-    """The recorded state. Raises Invalid for anything that HAProxy could not be made to do."""
+    """Decode the recorded state. Raises Invalid for a state that HAProxy could not be given."""
     try:
         state = msgspec.json.decode(data, type=ProxyState)
         _check(state)
@@ -57,7 +57,7 @@ def _check(state: ProxyState) -> None:
     known = {f"{pool}{number}" for pool, size in state.sizes.items() for number in range(size)}
     used = [*(seat.slot for seat in state.seats), *state.emptying]
     if len(set(used)) < len(used) or not known.issuperset(used) or len(state.slots) < len(state.seats):
-        raise Invalid("slots that are taken twice or that no pool has")
+        raise Invalid("slots that are used twice or belong to no pool")
     for seat in state.seats:
         routes.check_name(seat.fleet.endpoint), routes.check_name(seat.fleet.variant)
         for replica, path in seat.servers.items():
@@ -67,7 +67,7 @@ def _check(state: ProxyState) -> None:
 
 
 def decode_options(text: str) -> Options | None:
-    """What a HAProxy's configuration was made from; None where that is not known."""
+    """The options that a HAProxy's configuration was made from; None if unknown."""
     try:
         return msgspec.json.decode(text, type=Options)
     except (ValueError, RecursionError):
@@ -75,18 +75,18 @@ def decode_options(text: str) -> Options | None:
 
 
 def empty_state(options: str) -> ProxyState:
-    """A state with nothing in it, for a proxy of which only the options are known (none: the usual ones)."""
+    """An empty state, for a proxy of which only the options are known (default options if not)."""
     known = decode_options(options)
     return ProxyState({}) if known is None else ProxyState({}, queues=dict(known.queues), headers=known.headers)
 
 
 def adopt(recorded: ProxyState, shown: ProxySnapshot, sizes: Mapping[str, int]) -> ProxyState:
-    """``sizes``: how many slots a pool has of which nothing is known."""
+    """Merge the recorded state into what HAProxy shows. ``sizes``: default number of slots of each pool."""
     seats, taken = [], set()
     for text, slot in shown.fleets.items():
         fleet = _parse_fleet(text)
         if fleet is None or slot not in shown.servers or slot in taken:
-            log.warning("the proxy has the fleet %s in %s, which cannot be; it is ignored", text, slot)
+            log.warning("ignoring fleet %s in slot %s of the proxy: not a valid fleet or slot", text, slot)
             continue
         taken.add(slot)
         seats.append(_merge_seat(fleet, slot, recorded.seat(fleet), shown.servers[slot]))
@@ -110,8 +110,8 @@ def _parse_fleet(text: str) -> FleetId | None:
 
 
 def _merge_seat(fleet: FleetId, slot: str, recorded: Seat | None, present: Mapping[str, ServerStatus]) -> Seat:
-    """Servers that HAProxy gives requests to stay, also those that are not recorded; whoever owns the fleet says soon
-    where they listen. Recorded ones that it does not have are wanted still."""
+    """Keep servers that HAProxy sends requests to even if they are not recorded; the fleet's owner will soon report
+    their sockets. Recorded servers that HAProxy lacks are still wanted."""
     old = recorded if recorded is not None and recorded.slot == slot else Seat(fleet, slot)
     serving = {name: server for name, server in present.items() if server.takes_requests}
     servers = {name: path for name, path in old.servers.items() if name in serving or name not in present}
@@ -134,7 +134,7 @@ def _merge_sizes(usual: Mapping[str, int], recorded: Mapping[str, int], shown: P
 
 
 def _merge_tables(state: ProxyState, recorded: ProxyState, entries: Mapping[str, str]) -> tuple[RouteTable, ...]:
-    """For each endpoint the table with the highest fence, as far as the fleets that it names are there."""
+    """For each endpoint the table with the highest fence whose fleets are all present."""
     found = {table.endpoint: table for table in _active_tables(state, entries)}
     for table in recorded.tables:
         present = found.get(table.endpoint)
@@ -153,7 +153,7 @@ def _active_tables(state: ProxyState, entries: Mapping[str, str]) -> list[RouteT
         try:
             parsed[key] = routes.parse_routes(value, state.fleets)
         except (KeyError, ValueError):
-            log.warning("the proxy has the routes %s %s, which cannot be read; they are ignored", key, value)
+            log.warning("ignoring routes %s %s of the proxy: they cannot be parsed", key, value)
     tables = []
     for key, (fence, whole) in parsed.items():
         if (endpoint := routes.endpoint_of_key(key)) is None:

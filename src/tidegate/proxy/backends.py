@@ -1,4 +1,4 @@
-"""The servers and quotas of HAProxy's slots, changed at run time through its command socket."""
+"""Changes servers and quotas of HAProxy's slots at run time, through the command socket."""
 
 from collections.abc import Mapping
 
@@ -9,15 +9,15 @@ from tidegate.proxy.state import UNKNOWN_PATH, ProxyState, Seat
 
 
 class Backends:
-    """Calls may be repeated at will. The caller sees to it that they come one after the other."""
+    """All methods are idempotent. The caller must serialise calls."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self.untidy: set[str] = set()
-        """Slots that may hold servers which are no longer wanted."""
+        """Slots that may contain unwanted servers."""
 
     async def set_quotas(self, seat: Seat, headers: tuple[str, ...]) -> None:
-        """Set the slot's quotas to the fleet's, and leave nothing of the fleet that had it before."""
+        """Set the slot's quotas to the fleet's, and remove those of the slot's previous fleet."""
         wanted = rate_limits.quota_entries(seat.slot, seat.admission.quotas, headers)
         there = await self._runtime.whole_map(rate_limits.MAP)
         for key in rate_limits.stale_keys(there, wanted, seat.slot):
@@ -26,16 +26,16 @@ class Backends:
             await self._runtime.set_map(rate_limits.MAP, {key: wanted[key]})
 
     async def server_numbers(self, seat: Seat) -> dict[str, int]:
-        """Of the fleet's servers in HAProxy, those included that are no longer wanted and still at work."""
+        """HAProxy's numbers of the fleet's servers, including unwanted ones that still work."""
         try:
             if seat.slot in self.untidy:
                 await self.tidy(seat.slot, seat)
             return {name: server.number for name, server in (await self._runtime.servers(seat.slot)).items()}
         except Transient:
-            return {}  # it does not run, and will begin with those that are wanted
+            return {}  # not running: it will start with the wanted servers
 
     async def apply_servers(self, seat: Seat) -> None:
-        """Add and revive the servers that are wanted; give no new request to others."""
+        """Add and re-enable wanted servers, and drain the others."""
         slot, wanted = seat.slot, seat.servers
         present = await self._runtime.servers(slot)
         for name, limit in seat.limits.items():
@@ -56,7 +56,7 @@ class Backends:
                     await self._runtime.run_command(f"set server {slot}/{name} state drain")
 
     async def tidy(self, slot: str, seat: Seat | None) -> bool:
-        """Delete servers that are neither wanted nor busy. False while some are left that are to go."""
+        """Delete unwanted idle servers. False while some of them remain."""
         left = False
         for name, server in (await self._runtime.servers(slot)).items():
             if seat is None or name not in seat.servers:
@@ -65,8 +65,8 @@ class Backends:
         return not left
 
     async def apply_state(self, state: ProxyState) -> None:
-        """Make a HAProxy that started from old files do what it should. It may lack slots; what sits in them has to
-        wait for a reload."""
+        """Bring a HAProxy that started from outdated files up to date. Fleets whose slots it lacks must wait for a
+        reload."""
         there = (await self._runtime.shown()).servers
         for seat in state.seats:
             if seat.slot in there:
@@ -90,6 +90,6 @@ class Backends:
             await self._runtime.set_map(map, {key: wanted[key]})
 
     async def _delete(self, server: str) -> bool:
-        """False while it has idle connections, which end soon after it no longer takes requests."""
+        """Delete a server. False while it has idle connections, which end soon after it stops taking requests."""
         await self._runtime.run_command(f"set server {server} state maint")
         return await self._runtime.send_command(f"del server {server}") == "Server deleted."

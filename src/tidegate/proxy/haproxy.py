@@ -1,9 +1,9 @@
 """HAProxy in front of the fleets: the router of one machine.
 
-It runs apart from the controller and outlives it; a restarted controller adopts it by what it shows (``adoption``).
-A change takes effect first, through the command socket, and is then recorded in ``proxy.json``: traffic must leave a
-failing version while the disk is full, too. Files that are behind are written as soon as the disk takes them again,
-and before that a HAProxy that dies is started with what is known here.
+It runs separately from the controller and outlives it; a restarted controller adopts it (``adoption``). A change
+takes effect first, through the command socket, and is then recorded in ``proxy.json``: traffic must be able to leave
+a failing version while the disk is full. Outdated files are written as soon as the disk accepts writes again; a
+HAProxy that dies before that is started with the state in memory.
 """
 
 import asyncio
@@ -39,9 +39,9 @@ log = logging.getLogger(__name__)
 
 STOP_TURN = 0.05
 PEER = "tidegate"
-"""HAProxy's name for itself, where there is no installation that gives one."""
+"""HAProxy's peer name if no installation provides one."""
 MAX_UNKNOWN = 10.0
-"""Seconds that a reload waits after an adoption for the owners of fleets to say where their servers listen."""
+"""Seconds that a reload waits after an adoption for the fleets' owners to report their servers' sockets."""
 
 
 class ReloadPostponed(Transient):
@@ -49,11 +49,11 @@ class ReloadPostponed(Transient):
 
 
 class HAProxy:
-    """The ``Router`` port. ``folder`` is the state folder; HAProxy's own sockets lie beside the controller's.
+    """The ``Router`` port. ``folder`` is the state folder; HAProxy's sockets are next to the controller's.
 
-    Calls may be repeated at will and are done one after the other. After a ``Transient`` the change is remembered but
-    perhaps not in force: the same call again completes it. A disk that cannot be written fails no call but one that
-    needs a reload; ``trouble`` tells."""
+    All methods are idempotent and run one at a time. After ``Transient`` a change is remembered but perhaps not in
+    force; the same call completes it. An unwritable disk (see ``trouble``) fails only calls that need a reload.
+    """
 
     def __init__(
         self,
@@ -72,13 +72,13 @@ class HAProxy:
         self._controller = controller
         self._runtime = Runtime(controller.with_name("haproxy.sock"), controller.with_name("master.sock"))
         self.wakes = controller.with_name("wake.sock")
-        """What is told of requests that wait for an instance; see ``holding``."""
+        """Notified about requests that wait for an instance; see ``cold_start_hold``."""
         self.copies = controller.with_name("copies.sock")
-        """Where workers send copies of requests for a shadow fleet."""
+        """Workers send copies of requests for shadow fleets here."""
         self.queued = controller.with_name("queued.sock")
-        """Where requests from the queue are sent to asynchronous endpoints."""
+        """The dispatcher sends queued requests for asynchronous endpoints here."""
         self._peers = controller.with_name("peers.sock")
-        """By which a process tells the one that replaces it of sessions. Each process makes it anew."""
+        """A process hands its sessions to its successor here. Each process recreates it."""
         self._slots = dict(slots)
         self._state = ProxyState(self._slots)
         self._lock = asyncio.Lock()
@@ -90,20 +90,20 @@ class HAProxy:
         self._counters = Counters(self._runtime, self._folder)
         self._watchdog = Watchdog(self._runtime)
         self._reloaded = True
-        """Processes from before a reload may be there."""
+        """Whether processes from before a reload may exist."""
         self._reload_after = 0.0
         self._stale = False
-        """HAProxy was started from files that are behind and has not been told the rest yet."""
+        """HAProxy was started from outdated files and has not been updated yet."""
         self._late = ""
         """Why the newest settings are not in force."""
 
     @property
     def trouble(self) -> str | None:
-        """Why what is in force is not on disk; None when it is."""
+        """Why the state in force is not on disk; None if it is."""
         return self._recorder.trouble
 
     async def start_or_adopt(self) -> None:
-        """Returns when HAProxy serves. Raises StartupError: no program, port taken, folder not usable."""
+        """Returns when HAProxy serves. Raises StartupError: no program, port in use, folder unusable."""
         async with self._lock:
             program = await asyncio.to_thread(binary.find_haproxy, self._settings.haproxy)
             self._lua = await asyncio.to_thread(binary.has_lua, program)
@@ -135,16 +135,16 @@ class HAProxy:
             self._presence.remember(*self._sockets)
 
     async def ensure(self) -> None:
-        """Starts HAProxy again if it died, or was ended for its silence; otherwise clears away servers that have
-        nothing left to do, and catches up with what a full disk kept from being done."""
+        """Restart HAProxy if it died or was killed for not responding. Otherwise delete idle unwanted servers, and
+        apply what a full disk prevented."""
         async with self._lock:
             master = self._master
             assert master is not None, "start_or_adopt comes first"
             if master.identity() is None:
-                log.warning("haproxy died; starting it again")
+                log.warning("haproxy died; restarting it")
                 await self._start(master)
             elif lost := self._presence.lost():
-                log.warning("haproxy's socket %s is gone; another process takes over", lost[0])
+                log.warning("haproxy's socket %s is gone; starting another process that takes over", lost[0])
                 await self._start(master, takeover=True)
             await self._apply_state()
             for slot in sorted(self._backends.untidy):
@@ -160,7 +160,7 @@ class HAProxy:
         return self._master is not None and self._master.identity() is not None and await self._runtime.answers()
 
     async def stop(self) -> None:
-        """Takes no new connection, waits (at most the drain timeout) for requests in flight, and ends it."""
+        """Stop accepting connections, wait for requests in flight (at most the drain timeout), and end HAProxy."""
         async with self._lock:
             if (master := self._master) is None:
                 return
@@ -188,7 +188,7 @@ class HAProxy:
         for replica, path in servers.items():
             config.check_server(replica, str(path))
         if routing is RoutingStrategy.ON_DEMAND and not self._lua:
-            raise TargetRefused("serverless endpoints need a HAProxy that is built with Lua")
+            raise TargetRefused("serverless endpoints need a HAProxy with Lua")
         async with self._lock:
             paths = {name: str(path) for name, path in servers.items()}
             old = self._state.seat(fleet)
@@ -241,11 +241,11 @@ class HAProxy:
                 await self._record()
 
     async def set_routes(self, table: RouteTable) -> None:
-        """Raises Refused for a table that names a fleet without servers or that cannot be written as routes."""
+        """Raises Refused for a table that names a fleet without servers or that cannot be encoded as routes."""
         async with self._lock:
             old = self._state.table(table.endpoint)
             if old is not None and table.fence < old.fence:
-                log.warning("routes of %s: fence %d is late, %d in force", table.endpoint, table.fence, old.fence)
+                log.warning("routes of %s: fence %d is older than %d", table.endpoint, table.fence, old.fence)
                 return
             new = routes.route_entries(table, self._state.slots)
             before = routes.route_keys(old, self._state.slots) if old else set()
@@ -271,15 +271,15 @@ class HAProxy:
         return (await self.view(endpoint)).routes
 
     async def passed(self) -> dict[FleetId, Passed]:
-        """What every fleet was asked and could not take since the last call, and what it has in hand now. What an
-        older process had in its hands when HAProxy was reloaded is not in it."""
+        """Requests of every fleet since the last call, those it could not serve, and those in flight. Without
+        requests in flight in an old process at the time of a reload."""
         return await self._counters.passed(self._state.fleets)
 
-    # --- what HAProxy has and should have; the lock is held ---
+    # --- internals; the caller holds the lock ---
 
     async def _reload_if_needed(self, seat: Seat) -> None:
-        """A reload, where the slot or something about it cannot be had without one. While the disk is full a slot
-        that is there is used as it is, unless it has to know a header that it does not."""
+        """Reload if the slot or its settings need it. While the disk is full an existing slot is used unchanged,
+        unless it needs a header that HAProxy does not know."""
         master, text = self._master, self._options_text()
         known = master.identity() if master is not None else None
         there = await self._runtime.has_backend(seat.slot)
@@ -294,7 +294,7 @@ class HAProxy:
             self._log_outdated_options(error)
 
     async def _free_slot(self, slot: str) -> None:
-        """The slot of a dropped fleet is free when the last server is gone."""
+        """Free the slot of a dropped fleet once its last server is gone."""
         seat = next((seat for seat in self._state.seats if seat.slot == slot), None)
         if await self._backends.tidy(slot, seat) and slot in self._state.emptying:
             await self._counters.begin([slot])
@@ -302,14 +302,14 @@ class HAProxy:
             await self._record()
 
     async def _old_processes(self) -> list[int]:
-        """Processes from before a reload that still have clients."""
+        """Pids of processes from before a reload that still have clients."""
         older = (await self._runtime.processes())[1:] if self._reloaded else []
         self._reloaded = bool(older)
         return older
 
     async def _start(self, master: Master, takeover: bool = False) -> None:
-        """With the state in memory. Where it cannot be written, with the files that are there, and told the rest.
-        ``takeover``: the process that runs goes on with the requests that it has."""
+        """Start with the state in memory. If it cannot be written, start with the existing files and then apply the
+        difference. ``takeover``: the running process finishes its requests."""
         text = self._options_text()
         try:
             make_private(self._controller.parent)
@@ -317,14 +317,14 @@ class HAProxy:
         except (WriteFailed, OSError) as error:
             if not (self._folder / config.CONFIG).exists():
                 raise StartupError(str(error)) from None
-            log.error("%s. HAProxy starts with the files that are there and is told what has changed", error)
+            log.error("%s. Starting HAProxy with the existing files and applying changes at run time", error)
             text = ""
         address = self._settings.host, self._settings.port
         replaced = await asyncio.to_thread(startup.launch, master, address, takeover)
         pid = await asyncio.to_thread(master.read_pid) or await self._runtime.master_pid()
         if pid is None:
             raise StartupError(
-                f"haproxy started but does not say its pid on {self._runtime.master}; end it by hand"
+                f"haproxy started but does not report its pid on {self._runtime.master}; stop it manually"
             )
         await self._record(master.note(pid, text))
         self._backends.untidy, self._reloaded = set(self._state.emptying), False
@@ -339,18 +339,16 @@ class HAProxy:
 
     async def _apply_state(self) -> None:
         if self._stale:
-            self._late = "its files could not be written when it started"
+            self._late = "its files could not be written at its start"
             await self._backends.apply_state(self._state)
             self._stale = False
 
     async def _reload(self, known: ProxyIdentity | None) -> None:
-        """``known``: the process that is reloaded. Raises NotWritten with everything as it was: HAProxy must not read
-        files that are behind what is in force."""
+        """``known``: the process to reload. Raises WriteFailed with nothing changed: HAProxy must not read outdated
+        files."""
         if (unknown := self._state.unknown) and time.monotonic() < self._reload_after:
-            raise ReloadPostponed(
-                f"the proxy is reloaded when fleet {unknown[0]} has said where its servers listen"
-            )
-        log.info("reloading the proxy, which has %s: for slots, a queue time, a header", self._state.sizes)
+            raise ReloadPostponed(f"the reload waits for fleet {unknown[0]} to report its servers")
+        log.info("reloading the proxy for slots, a queue time or a header; pools: %s", self._state.sizes)
         text = self._options_text()
         await self._recorder.write_all(self._render_files())
         await self._counters.save_before_reload(self._state.fleets)
@@ -362,7 +360,7 @@ class HAProxy:
             await self._record(self._master.renew(text))
 
     async def _change_options(self, master: Master, old: str) -> None:
-        """An adopted HAProxy gets the settings of now. One whose settings are not known gets them, too."""
+        """Give an adopted HAProxy the current settings, also if its own are unknown."""
         if old == self._options_text():
             return
         before = adoption.decode_options(old)
@@ -375,7 +373,7 @@ class HAProxy:
 
     def _log_outdated_options(self, error: Transient) -> None:
         if str(error) != self._late:
-            log.warning("the proxy goes on with its settings from before: %s", error)
+            log.warning("the proxy keeps its previous settings: %s", error)
         self._late = str(error)
 
     async def _record(self, identity: ProxyIdentity | None = None) -> None:

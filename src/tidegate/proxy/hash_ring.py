@@ -1,8 +1,8 @@
-"""Where the servers of a multi-model fleet stand on the ring that spreads models over them. Pure.
+"""Positions of a multi-model fleet's servers on the consistent-hash ring. Pure.
 
-HAProxy puts a server on the ring by its number, and its order in the file makes that number where none is given.
-So each server has a number that is written down: a reload moves no model, one more server takes its part from all
-others, and one that replaces a dead one takes the dead one's number and with it exactly its models.
+HAProxy places a server by its number, which defaults to its position in the file. tidegate records each server's
+number instead, so a reload moves no model, an additional server takes an equal part from all others, and a
+replacement takes the dead server's number and with it exactly its models.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,8 +10,8 @@ from itertools import count
 
 
 def assign_numbers(names: Iterable[str], known: Mapping[str, int], present: Mapping[str, int]) -> dict[str, int]:
-    """A number for each server: what it has (``known`` from the state, ``present`` in HAProxy), else the lowest
-    that is free. One that is still being drained has its number until it is gone."""
+    """Assign a number to each server: its present one (``known`` from the state, ``present`` in HAProxy), else the
+    lowest free one. A draining server keeps its number until it is removed."""
     wanted = list(names)
     numbers = {name: number for name in wanted if (number := known.get(name, present.get(name))) is not None}
     free = (number for number in count(1) if number not in {*present.values(), *numbers.values()})

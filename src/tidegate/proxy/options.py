@@ -1,4 +1,4 @@
-"""What HAProxy's configuration is made from, besides the fleets and their routes."""
+"""Inputs of HAProxy's configuration besides fleets and routes."""
 
 import os
 import resource
@@ -15,13 +15,13 @@ MAX_CONNECTIONS = 20_000
 
 @dataclass(frozen=True)
 class Options:
-    """All that the text depends on besides the state. ``timeout`` is seconds, ``max_body`` bytes."""
+    """Everything besides the state that determines the configuration. ``timeout`` is seconds, ``max_body`` bytes."""
 
     host: str
     port: int
     controller: str
     admin: str
-    """Sockets: the controller's, and HAProxy's own for commands."""
+    """Sockets of the controller and of HAProxy's commands."""
     max_body: int
     timeout: int
     region: str
@@ -30,22 +30,22 @@ class Options:
     max_connections: int
     threads: int
     copies: str = ""
-    """The socket for copies of requests; the default is for options that an older program wrote."""
+    """Socket for copies of requests; the default is for options that an older version wrote."""
     queued: str = ""
-    """The socket for requests from the queue of an asynchronous endpoint."""
+    """Socket for queued requests of asynchronous endpoints."""
     wakes: str = ""
-    """The socket that is told of requests which wait for an instance to come."""
+    """Socket to notify about requests that wait for an instance."""
     queue: int = 10
-    """Seconds that a request waits while a serverless endpoint has all the requests that it may have."""
+    """Seconds that a request waits while a serverless endpoint is at its concurrency limit."""
     queues: dict[str, float] = field(default_factory=dict)
     headers: tuple[str, ...] = (rate_limits.DEFAULT_HEADER,)
-    """What of the state is in force after a reload only; see there."""
+    """Parts of the state that take effect only after a reload; see ``ProxyState``."""
     peer: str = "tidegate"
-    """The name that this HAProxy has for itself."""
+    """This HAProxy's peer name."""
     peers: str = ""
-    """The socket by which a process hears of sessions from the one before it."""
+    """Socket on which a process receives the sessions of its predecessor."""
     own_hosts: str = same_site.own_host_pattern("127.0.0.1", ())
-    """The pattern of ``Host`` for requests without signature (``auth.same_site``)."""
+    """Pattern of ``Host`` for unsigned requests (``auth.same_site``)."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class ProxySockets:
 
 
 def make_options(settings: Settings, sockets: ProxySockets, state: ProxyState, peer: str) -> Options:
-    """``peer``: HAProxy's name for itself, which is in its command line, too, where that has one."""
+    """``peer``: HAProxy's peer name; also on its command line if it was given one."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     most = MAX_CONNECTIONS if files == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, (files - 200) // 2)
     return Options(
@@ -73,7 +73,7 @@ def make_options(settings: Settings, sockets: ProxySockets, state: ProxyState, p
         account=settings.account,
         signed=bool(settings.access_keys),
         max_connections=most,
-        # One of HAProxy's threads keeps several workers busy, and those need the other CPUs.
+        # One HAProxy thread keeps several workers busy, and workers need the other CPUs.
         threads=max(1, len(os.sched_getaffinity(0)) // 4),
         copies=str(sockets.copies),
         queued=str(sockets.queued),

@@ -1,4 +1,4 @@
-"""The slots of each pool as HAProxy's backends: how a server is picked, who waits, what is counted. Pure."""
+"""Renders the slots of each pool as HAProxy backends: balancing, queueing and counting. Pure."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,8 @@ from tidegate.proxy.responses import AWS, PROXY_MADE
 from tidegate.proxy.state import BY_MODEL, ON_DEMAND, QUEUED, UNKNOWN_PATH, Seat
 
 SERVER_OPTIONS = "check inter 500ms fastinter 100ms fall 3 rise 1 observe layer4 error-limit 3 on-error mark-down"
-"""Options of each server. A dead worker refuses connections and is out after three of them (each goes to another
-server instead) or three checks; a live one is back with its first good check."""
+"""Options of each server. A dead worker refuses connections and is marked down after three of them (each request goes
+to another server) or three failed checks; it is back after one good check."""
 
 BALANCE = {
     "r": "random",
@@ -18,19 +18,18 @@ BALANCE = {
     BY_MODEL: "hash var(txn.pick)",
     ON_DEMAND: "leastconn",
 }
-"""Pool -> how a server is picked. ``random`` draws two and takes the one with fewer requests in hand."""
+"""Pool -> balancing algorithm. ``random`` draws two servers and takes the one with fewer requests in flight."""
 
 MAX_PER_INSTANCE = 4
-"""Requests for one model at a time per instance that serves it: with more under way, a further instance shares them.
-HAProxy's own bound for this (hash-balance-factor) counts in parts of the average. At a few requests at a time it
-sends every second model to two instances, which then both load it."""
+"""Concurrent requests for one model per instance; with more, another instance serves the model, too. HAProxy's own
+bound for this (hash-balance-factor) is a percentage of the average load: with few requests it sends every second
+model to two instances, which then both load it."""
 
 RING_WEIGHT = 64
-"""Puts each server on the ring in 1,024 points, so that each has its part of the models to some 3 %."""
+"""Puts each server on the ring at 1,024 points, so that its share of the models is even to about 3 %."""
 
 QUEUED_TIMEOUT = 3_660
-"""Seconds that an answer to a request from the queue may take: SageMaker's hour, and a little for the worker to have
-its say first."""
+"""Seconds that a queued request may take: SageMaker's hour, plus a margin so that the worker times out first."""
 
 QUEUE_RULES = (
     f"timeout server {QUEUED_TIMEOUT}s",
@@ -38,15 +37,15 @@ QUEUE_RULES = (
     "retry-on conn-failure",
     "option abortonclose",
 )
-"""A request may be a gigabyte and is passed on as it comes; a second try is the dispatcher's to make."""
+"""A request can be a gigabyte and is forwarded without buffering; retries are the dispatcher's job."""
 
 METERED_POOLS = ("r", "l")
-"""Pools whose slots have the rules of quotas and sessions from one place. Slots of others have rules of their own,
-which come first."""
+"""Pools whose slots share quota and session rules in one ``defaults`` section. Slots of other pools have their own
+rules, which come first."""
 
 
 def render_metered_defaults(options: Options, more: Sequence[str]) -> str:
-    """Said once for hundreds of slots. ``more``: rules for answers."""
+    """Rules that hundreds of slots share. ``more``: rules for responses."""
     lines = ["defaults metered from fleets", *rate_limits.quota_rules(options.headers), *more]
     return "\n  ".join(lines) + "\n"
 
@@ -59,8 +58,8 @@ backend models
 
 
 def _model_ring_rules(slot: str) -> list[str]:
-    """A request goes to where its model's name falls on the ring of servers; one of many for the same model, to one
-    of as many places as it takes. A request without a model goes anywhere, to be told so by a worker."""
+    """Route a request by its model's name on the ring; a model with many requests at a time is spread over as many
+    instances as needed. A request without a model goes to any worker, which answers with the error."""
     return [
         "hash-type consistent",
         f"http-request set-var(txn.model) req.fhdr(X-Amzn-SageMaker-Target-Model),concat(:{slot})",
@@ -72,7 +71,7 @@ def _model_ring_rules(slot: str) -> list[str]:
 
 
 def render_backend(slot: str, seat: Seat | None, options: Options) -> str:
-    """A backend, with the servers of the fleet that sits in it."""
+    """Render a backend with the servers of its fleet."""
     pool = slot[0]
     lines = [
         f"backend {slot} from {'metered' if pool in METERED_POOLS else 'fleets'}",
@@ -95,11 +94,12 @@ def render_backend(slot: str, seat: Seat | None, options: Options) -> str:
 
 
 def _count_rules(slot: str) -> list[str]:
-    """Of the answers that the proxy gave in the slot's name. A good one leaves the rules at the first."""
+    """Rules that count responses made by the proxy in this slot. Successful ones leave at the first rule."""
     unanswered, refused, throttled = counter_names(slot)
     return [
         "http-after-response allow if { status lt 400 }",
-        f"http-after-response set-var({refused}) var({refused},0),add(1) if {{ status 503 }} {PROXY_MADE} {{ nbsrv gt 0 }}",
+        f"http-after-response set-var({refused}) var({refused},0),add(1)"
+        f" if {{ status 503 }} {PROXY_MADE} {{ nbsrv gt 0 }}",
         f"http-after-response set-var({throttled}) var({throttled},0),add(1) if {{ status 429 }} {PROXY_MADE}",
         f"http-after-response set-var({unanswered}) var({unanswered},0),add(1) if {{ status 502:504 }} {PROXY_MADE}",
         f'http-after-response set-status 424 reason "Failed Dependency" if {{ status 502 504 }} {AWS} {PROXY_MADE}',
@@ -116,6 +116,6 @@ def render_server(seat: Seat, replica: str) -> str:
 
 
 def counter_names(slot: str) -> tuple[str, str, str]:
-    """The variables that count the answers which the proxy gave in a slot's name: because no worker did, because none
-    had room in time (also among the first), and because a client had asked too often."""
+    """Variables that count the proxy's own responses in a slot: no worker answered, none had capacity in time (also
+    part of the first), and client over its quota."""
     return f"proc.{slot}", f"proc.{slot}_refused", f"proc.{slot}_throttled"

@@ -1,26 +1,27 @@
-"""How HAProxy holds each client to its rate: a token bucket as rules of its configuration. Pure.
+"""Rate limits per client in HAProxy: a token bucket as rules of its configuration. Pure.
 
-A bucket is kept as one number, the moment (microseconds) at which it will be full again; each request moves it on by
-the time that one token takes to grow. When it lies further ahead than a bucket with room for one more token, the
-request is refused. This is the generic cell rate algorithm (ITU-T I.371), which lets through exactly what a bucket
-of ``burst`` tokens does, and needs neither a timer nor a second number.
+A bucket is stored as one number, the time (microseconds) at which it will be full again; each request moves it by the
+time that one token takes to grow. A request is refused if that time lies further ahead than a bucket with room for
+one more token. This is the generic cell rate algorithm (ITU-T I.371): it admits exactly what a bucket of ``burst``
+tokens admits, and needs neither a timer nor a second number.
 
-``quotas.map`` has an entry for each slot with quotas, and one for each client of it that has a rate of its own:
+``quotas.map`` has an entry for each slot with quotas, and one for each of its clients with a rate of their own:
 
     r3          h0|20000|1980000|2000000
     r3:acme     h0|1000|99000|100000
 
-which are: where the client's name stands, the time of one token, how far ahead the bucket may be before a request,
-and after one. A slot that is not in the map pays for one look into it.
+The fields: where the client's name is, the time per token, and how far ahead the bucket may be before a request and
+after one. Requests to a slot without quotas pay for one lookup in the map.
 
-The number has 32 bits and begins anew every 71 minutes. That does no harm: a bucket is full after ten minutes, and
-a client that has not asked for eleven is forgotten. A moment that is further ahead than it can be (the clock was
-set back) counts as a full bucket, and so does 0, which a new client has. Two requests of a client that two threads
-of HAProxy have in the same microsecond may take one token.
+The number has 32 bits and wraps every 71 minutes. That is harmless: a bucket is full after ten minutes, and a client
+that sent nothing for eleven is forgotten. A time further ahead than possible (the clock was set back) counts as a
+full bucket, and so does 0, which a new client has. Two requests of one client that two HAProxy threads handle in the
+same microsecond may take a single token.
 
-Who a client is, its request says; whether that is so, the worker finds out. A request that it refuses for its
-signature, or before it looked at that (it marks both), or whose body never comes, gives its token back: so one who
-signs with another's name does not spend the other's tokens. What a model refuses, with whatever status, is spent.
+The client's identity is what the request claims; the worker verifies it. A request that the worker refuses for its
+signature or before checking it (it marks both), or whose body never arrives, gets its token back, so that signing
+with another client's name does not spend that client's tokens. A request that a model refuses, with whatever status,
+spends its token.
 """
 
 from collections.abc import Mapping
@@ -30,12 +31,12 @@ from tidegate.proxy.responses import ENDPOINT, PROXY_MADE, UNSPENT, retry_respon
 
 MAP = "quotas.map"
 BY_KEY = "k"
-"""The client is the access key id of the signature, or of OpenAI's bearer token. Whether the signature is good is the
-worker's to say."""
+"""The client is the access key id of the signature, or of OpenAI's bearer token. The worker verifies the
+signature."""
 DEFAULT_HEADER = "x-client"
-"""The header that HAProxy knows from the start. Another one is made known to it by a reload, once."""
+"""The header that HAProxy knows from the start. Each further header needs one reload."""
 TABLE = """\
-# The buckets of clients; see quotas.map. With no room left, those that asked longest ago go.
+# Buckets of clients; see quotas.map. A full table evicts the least recently used.
 backend quotas
   stick-table type string len 128 size 100k expire 11m store gpt(1)
 """
@@ -49,7 +50,7 @@ _KEYS = (
 
 
 def quota_entries(slot: str, quotas: Quotas | None, headers: tuple[str, ...]) -> dict[str, str]:
-    """Of the map. ``headers``: those that HAProxy knows."""
+    """Map entries of a slot. ``headers``: those that HAProxy knows."""
     if quotas is None:
         return {}
     by = f"h{headers.index(quotas.header.lower())}" if quotas.header else BY_KEY
@@ -58,7 +59,7 @@ def quota_entries(slot: str, quotas: Quotas | None, headers: tuple[str, ...]) ->
 
 
 def merge_headers(headers: tuple[str, ...], quotas: Quotas | None) -> tuple[str, ...]:
-    """The headers that HAProxy has to know. None is ever taken out, so that the others keep their numbers."""
+    """Headers that HAProxy has to know. None is ever removed, so that the others keep their numbers."""
     name = quotas.header.lower() if quotas is not None else ""
     return headers if not name or name in headers else (*headers, name)
 
@@ -70,11 +71,11 @@ def _render_bucket(rate: TokenBucket) -> str:
 
 
 def quota_rules(headers: tuple[str, ...]) -> list[str]:
-    """Of a backend; they come last, since a slot without quotas leaves them at the first."""
+    """Backend rules. They come last, since requests to a slot without quotas leave at the first of them."""
     by = "var(txn.quota),word(1,|) -m str"
     found = [(f"req.fhdr({name})", f"{{ {by} h{number} }}") for number, name in enumerate(headers)]
     found += [(name, f"{{ {by} {BY_KEY} }} {when}") for name, when in _KEYS]
-    message = f"Rate exceeded: this client may ask endpoint {ENDPOINT} less often; try again."
+    message = f"Rate exceeded: this client exceeds its quota for endpoint {ENDPOINT}; try again."
     late = "%[var(txn.over),add(999999),div(1000000)]"
     return [
         f"http-request allow if !{{ be_name,map({MAP}) -m found }}",
@@ -108,5 +109,5 @@ def quota_rules(headers: tuple[str, ...]) -> list[str]:
 
 
 def stale_keys(there: Mapping[str, str], wanted: Mapping[str, str], slot: str) -> list[str]:
-    """Keys of the slot that are in the map and are not wanted."""
+    """The slot's unwanted keys in the map."""
     return [key for key in there if key.partition(":")[0] == slot and key not in wanted]

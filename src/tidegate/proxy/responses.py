@@ -1,16 +1,16 @@
-"""Responses that the proxy makes itself, as words of its configuration. Pure."""
+"""The proxy's own responses, in the syntax of its configuration. Pure."""
 
 import json
 from collections.abc import Mapping
 
 ENDPOINT = "%[var(txn.routes),word(1,|)]"
-"""The endpoint's name, where a response is made after the request is gone."""
+"""The endpoint's name, for responses made after the request is gone."""
 
 PROXY_MADE = "!{ res.hdr(x-amzn-RequestId) -m found }"
-"""True for a response that the proxy itself made: workers and the controller give every answer an id."""
+"""True for responses made by the proxy: workers and the controller give every response an id."""
 
 UNSPENT = "x-tidegate-unspent"
-"""A worker's header on what it refuses before it knows who asks. It does not leave."""
+"""A worker's header on responses sent before it verified the client. It is removed on the way to the client."""
 
 
 def runtime_error(name: str, message: str, kind: str = "string") -> str:
@@ -20,27 +20,27 @@ def runtime_error(name: str, message: str, kind: str = "string") -> str:
 OPENAI = """\
   http-request set-var-fmt(txn.open) '{"error": ' if !{ var(txn.routes) -m found } { path,field(4,/) -m str v1 }
 """
-"""Marks a request in OpenAI's manner, whose clients look for an error one level deeper."""
+"""Marks requests to OpenAI's API, whose clients expect the error one level deeper."""
 AWS = "!{ var(txn.open) -m found }"
 """True for all other requests."""
 _KINDS = {"ThrottlingException": "rate_limit_error"}
 
 
 def quote(text: str) -> str:
-    """A word of the configuration that HAProxy takes as it is."""
+    """Quote a word so that HAProxy takes it literally."""
     return "'" + text.replace("'", "'\\''") + "'"
 
 
 def retry_response(name: str, message: str, seconds: str) -> str:
-    """A response of a backend that says when to try again (``seconds``), in AWS's form or in OpenAI's."""
+    """A backend's response that says when to retry (after ``seconds``), in AWS's or OpenAI's format."""
     return aws_or_openai_response(
         name, {"Message": message, "message": message}, name, _KINDS.get(name, "server_error"), seconds
     )
 
 
 def aws_or_openai_response(name: str, members: Mapping[str, object], code: str, kind: str, again: str = "") -> str:
-    """A response in AWS's form or in OpenAI's. The members of both are there, since what was asked is known only by
-    what surrounds them. ``again``: seconds after which to try again."""
+    """A response in AWS's or OpenAI's format. It has the members of both, since only the surrounding text depends on
+    the request. ``again``: seconds after which to retry."""
     body = json.dumps({**members, "type": kind, "param": None, "code": code}).replace("'", "\\u0027")
     headers = f"hdr x-amzn-ErrorType {name}" + (f" hdr Retry-After {again}" if again else "")
     close = "%[var(txn.open),length,bool,iif(},)]"
@@ -48,12 +48,12 @@ def aws_or_openai_response(name: str, members: Mapping[str, object], code: str, 
 
 
 def universal_response(name: str, message: str, kind: str) -> str:
-    """A response that clients of every JSON protocol here can read: AWS's, OpenAI's and tidegate's own."""
+    """A response that clients of every JSON protocol here can parse: AWS's, OpenAI's and tidegate's."""
     told = {"code": name, "message": message, "type": kind, "param": None}
     return error_response(name, {"__type": name, "Message": message, "message": message, "error": told})
 
 
 def error_response(name: str, members: Mapping[str, object], kind: str = "string") -> str:
-    """A response in the words of ``http-error`` and ``return``. Quotes keep HAProxy from reading the JSON."""
+    """A response in the syntax of ``http-error`` and ``return``. Quotes keep HAProxy from interpreting the JSON."""
     body = json.dumps(members).replace("'", "\\u0027")
     return f"content-type application/json hdr x-amzn-ErrorType {name} {kind} '{body}'"

@@ -1,18 +1,18 @@
-"""How a route table is written into HAProxy's map, and read back from it. Pure.
+"""Encodes a route table as entries of HAProxy's map, and decodes it. Pure.
 
 One entry for the endpoint and one for each variant that a request may name:
 
     /endpoints/fraud/invocations          fraud|12|r3|9000|r7
     blue/endpoints/fraud/invocations      fraud|12|r3
 
-or, for an asynchronous endpoint, one that nobody can ask for by a path:
+or, for an asynchronous endpoint, one that no request path can match:
 
     :queued/endpoints/fraud/invocations   fraud|12|q0
 
-A value is the endpoint, the fence, and the slots with the bounds between them: a request whose number (0 to 9,999)
-is below 9,000 goes to slot r3, any other to r7. A whole table is one string, so swapping it is one command, and
-what is in force can be read back, fence included. The key is the path itself: whatever is not an entry is not a
-prediction for a fleet and goes to the controller.
+A value is the endpoint, the fence, and the slots with the bounds between them: a request whose number (0 to 9,999) is
+below 9,000 goes to slot r3, any other to r7. A whole table is one string, so a single command swaps it, and the table
+in force can be read back with its fence. The key is the request path: a path without an entry is not a prediction for
+a fleet and goes to the controller.
 """
 
 import re
@@ -25,13 +25,13 @@ from tidegate.domain.traffic import WHOLE, Route, RouteTable
 from tidegate.proxy.state import QUEUED
 
 MAX_ROUTES = 20
-"""Slots in one value: SageMaker's 10 variants, twice while a rollout is under way."""
+"""Maximum number of slots in one value: SageMaker's 10 variants, twice during a rollout."""
 
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})", re.ASCII)
 
 
 def check_name(name: str) -> str:
-    """An endpoint's or variant's name that can stand in a command, a map and a file as it is."""
+    """Check that an endpoint's or variant's name is safe in commands, maps and files."""
     if not NAME.fullmatch(name):
         raise TargetRefused(f"{name!r} cannot be routed: a name has 1 to 63 letters, digits and hyphens")
     return name
@@ -42,21 +42,22 @@ def route_key(endpoint: str, variant: str = "") -> str:
 
 
 def queue_key(endpoint: str) -> str:
-    """The key of an asynchronous endpoint, which no path of a client's request can be: its requests come from the
-    queue, through a door of their own."""
+    """Key of an asynchronous endpoint, which no request path can match: its requests come from the queue, through a
+    separate frontend."""
     return f":queued{route_key(endpoint)}"
 
 
 def endpoint_of_key(text: str) -> str | None:
-    """The endpoint whose own key this is, in a public route or from the queue. None for a variant's and any other."""
+    """The endpoint of an endpoint's own key, public or queued; None for a variant's key and any other."""
     name = text.removeprefix(":queued").removeprefix("/endpoints/").removesuffix("/invocations")
     return name if NAME.fullmatch(name) and text in (route_key(name), queue_key(name)) else None
 
 
 def route_entries(table: RouteTable, slots: Mapping[FleetId, str]) -> dict[str, str]:
-    """Key -> value for a table; none for an empty one. The endpoint's own entry is the last.
+    """Key -> value of a table's entries; none for an empty table. The endpoint's own entry is last.
 
-    Raises Refused for a fleet without slot or a table with too many routes."""
+    Raises Refused for a fleet without slot or a table with too many routes.
+    """
     check_name(table.endpoint)
     found = {}
     if _is_queued(table, slots):
@@ -69,7 +70,7 @@ def route_entries(table: RouteTable, slots: Mapping[FleetId, str]) -> dict[str, 
 
 
 def route_keys(table: RouteTable, slots: Mapping[FleetId, str]) -> set[str]:
-    """The keys of a table's entries."""
+    """Keys of a table's entries."""
     if _is_queued(table, slots):
         return {queue_key(table.endpoint)}
     return {route_key(table.endpoint, name) for name in ("", *table.targets)}
@@ -96,7 +97,7 @@ def encode_routes(table: RouteTable, routes: tuple[Route, ...], slots: Mapping[F
 
 
 def parse_routes(text: str, fleets: Mapping[str, FleetId]) -> tuple[int, tuple[Route, ...]]:
-    """Fence and routes of a value. Raises KeyError for a slot that no fleet has."""
+    """Decode fence and routes of a value. Raises KeyError for a slot without fleet."""
     _, fence, *words = text.split("|")
     bounds = [0, *(int(word) for word in words[1::2]), WHOLE]
     shares = [high - low for low, high in pairwise(bounds)]

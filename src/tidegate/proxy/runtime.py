@@ -1,4 +1,4 @@
-"""HAProxy's command sockets: one command, one connection, one answer, within a time limit."""
+"""HAProxy's command sockets: one command per connection, within a time limit."""
 
 import asyncio
 import re
@@ -11,24 +11,24 @@ from tidegate.ports.router import Demand, Passed
 from tidegate.proxy import config, pools
 
 TIMEOUT = 5.0
-"""Seconds for one command; the usual answer takes a fraction of a millisecond."""
+"""Timeout of one command in seconds; the usual answer takes a fraction of a millisecond."""
 STUCK = 2.0
-"""Seconds after which a process from before a reload is not waited for."""
+"""Seconds after which a process from before a reload is no longer waited for."""
 RELOAD_TIMEOUT = 30.0
 REFUSALS, REFUSAL_PAUSE = 50, 0.02
-"""How often, and with which pauses (seconds), a master that refuses is tried again."""
+"""Attempts, and pauses in seconds, while the master refuses connections."""
 MAX_POLLS = 500
-"""How often, with the same pauses, a new process is asked whether it is ready, and an old one whether it has stopped
-listening: a machine that is busy with more than it can do takes seconds for either."""
+"""Polls, with the same pauses, until a new process is ready or an old one has stopped listening: an overloaded
+machine takes seconds for either."""
 READ = 1 << 16
 BATCH = 100
-"""Commands in one connection, where several questions are asked at once."""
+"""Commands per connection, for bulk queries."""
 
 DOWN = "DOWN"
-"""How the state of a server begins that has failed its checks."""
+"""Prefix of the state of a server that failed its checks."""
 
 GONE = b"Can't find the target PID"
-"""How a master begins its answer about a process that has ended. It does not hang up after it."""
+"""Prefix of the master's answer about a process that has ended. It does not hang up after it."""
 
 _WORKER = re.compile(r"^(\d+)\s+worker\s", re.MULTILINE)
 _MASTER = re.compile(r"^(\d+)\s+master\s", re.MULTILINE)
@@ -40,30 +40,30 @@ _TYPED_VALUE = re.compile(r"^proc\.(\S+): type=sint value=<(\d+)>", re.MULTILINE
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """One server of a backend. ``state`` is HAProxy's word: UP, DOWN, DRAIN, MAINT, with details after it."""
+    """A server of a backend. ``state`` is HAProxy's: UP, DOWN, DRAIN or MAINT, followed by details."""
 
     name: str
     state: str
     in_flight: int
     number: int = 0
-    """HAProxy's own number of it; see ``places``."""
+    """HAProxy's number of the server; see ``hash_ring``."""
     limit: int | None = None
-    """Requests that it may have at one time; None without a limit."""
+    """Limit of concurrent requests; None without a limit."""
 
     @property
     def takes_requests(self) -> bool:
-        """False when it was told not to; a server that is down comes back by itself."""
+        """False if it was taken out of service; a server that is down comes back by itself."""
         return not self.state.startswith(("DRAIN", "MAINT"))
 
     @property
     def alive(self) -> bool:
-        """Whether its checks say so, or have not yet found otherwise."""
+        """Whether its checks succeed, or have not failed yet."""
         return not self.state.startswith(DOWN)
 
 
 @dataclass(frozen=True)
 class ProxySnapshot:
-    """What the process that serves has: the servers of every slot, fleet -> slot, and the map of routes."""
+    """State of the serving process: the servers of every slot, fleet -> slot, and the route map."""
 
     servers: dict[str, dict[str, ServerStatus]]
     fleets: dict[str, str]
@@ -72,7 +72,7 @@ class ProxySnapshot:
 
 @dataclass(frozen=True)
 class SlotCounts:
-    """Of one slot. All but the last three only ever rise; ``served`` counts requests given to a server."""
+    """Counts of one slot. All but the last three only increase; ``served`` counts requests given to a server."""
 
     unanswered: int = 0
     refused: int = 0
@@ -83,11 +83,11 @@ class SlotCounts:
     down: frozenset[str] = frozenset()
 
     def at_least(self, before: "SlotCounts") -> "SlotCounts":
-        """A client that leaves looks for a moment like one that was hung up on."""
+        """Never below ``before``: a client that disconnects briefly looks like one that was disconnected."""
         return replace(self, unanswered=max(self.unanswered, before.unanswered))
 
     def since(self, before: "SlotCounts", seconds: float) -> Passed:
-        """What came on top of an earlier look, so many seconds ago."""
+        """Difference to a reading that many seconds ago."""
         rate = max(0, self.served - before.served) / seconds if seconds > 0 else 0.0
         return Passed(
             unanswered=max(0, self.unanswered - before.unanswered),
@@ -102,7 +102,7 @@ class SlotCounts:
 
 @dataclass(frozen=True)
 class Runtime:
-    """Commands to the process that serves (``admin``) and to its master, which also reaches older processes."""
+    """Sends commands to the serving process (``admin``) and to its master, which also reaches older processes."""
 
     admin: Path
     master: Path
@@ -111,44 +111,44 @@ class Runtime:
         return (await _exchange(self.admin, f"{command}\n", TIMEOUT)).strip()
 
     async def run_command(self, command: str, good: Sequence[str] = ("",)) -> None:
-        """A command that is to answer with one of ``good``; raises Transient with any other answer."""
+        """Run a command that must answer with one of ``good``; raises Transient for any other answer."""
         if (answer := await self.send_command(command)) not in good:
-            raise Transient(f"haproxy did not do {command!r}: {answer.splitlines()[0] if answer else 'no answer'}")
+            raise Transient(f"haproxy rejected {command!r}: {answer.splitlines()[0] if answer else 'no answer'}")
 
     async def pid(self) -> int:
-        """The serving process's id; counters begin again when it changes."""
+        """Pid of the serving process; its counters restart when it changes."""
         found = re.search(r"^Pid: (\d+)$", await self.send_command("show info"), re.MULTILINE)
         if found is None:
-            raise Transient(f"{self.admin} does not answer as haproxy does")
+            raise Transient(f"{self.admin} does not answer like haproxy")
         return int(found[1])
 
     async def answers(self) -> bool:
-        """Whether the process that serves takes commands."""
+        """Whether the serving process answers commands."""
         try:
             return await self.pid() > 0
         except Transient:
             return False
 
     async def busy(self) -> bool:
-        """Whether any process has requests in its hands; False where they do not say."""
+        """Whether any process has requests in flight; False if that is unknown."""
         try:
             return any([await self.in_flight(process) for process in await self.processes()])
         except Transient:
             return False
 
     async def has_backend(self, slot: str) -> bool:
-        """Whether the configuration that is loaded has this backend."""
+        """Whether the loaded configuration has this backend."""
         return bool(await self._statistics(f"show stat {slot} 2 -1", None))
 
     async def servers(self, slot: str, process: int | None = None) -> dict[str, ServerStatus]:
-        """The servers of a backend by name, in the serving process or in another one of its master."""
+        """Servers of a backend by name, in the serving process or in another process of its master."""
         return _parse_servers(await self._statistics(f"show stat {slot} 4 -1", process))
 
     async def look(
         self, map: str, keys: Sequence[str], slots: Sequence[str]
     ) -> tuple[dict[str, str], dict[str, dict[str, ServerStatus]]]:
-        """The entries of a map under these keys, where there are any, and the servers of these backends, all at
-        one time."""
+        """Map entries with these keys, as far as they exist, and the servers of these backends, all from one
+        moment."""
         commands = [*(f"get map {map} {key}" for key in keys), *(f"show stat {slot} 4 -1" for slot in slots)]
         answer = await self.send_command("; ".join(commands))
         values = _ENTRY.findall(answer)
@@ -168,12 +168,12 @@ class Runtime:
         return ProxySnapshot(servers, await self.whole_map(config.FLEETS), await self.whole_map(config.MAP))
 
     async def demand(self, slot: str) -> Demand:
-        """Of a backend: the requests that are in it, queued and held ones too, and how many there ever were."""
+        """Requests of a backend: in flight, including queued and held ones, and in total."""
         rows = await self._statistics(f"show stat {slot} 2 -1", None)
         return Demand(int(rows[0]["scur"] or 0), int(rows[0]["stot"] or 0)) if rows else Demand(0, 0)
 
     async def in_flight(self, process: int) -> int:
-        """Requests in the hands of a process."""
+        """Requests in flight in a process."""
         return sum(int(row["scur"] or 0) for row in await self._statistics("show stat -1 2 -1", process))
 
     async def get_map(self, map: str, key: str) -> str | None:
@@ -181,7 +181,7 @@ class Runtime:
         return found[1] if found else None
 
     async def set_map(self, map: str, entries: Mapping[str, str]) -> None:
-        """Swaps the value of each key in one go, in the order given, or adds what is not there."""
+        """Replace the value of each key in one command, in order, or add missing keys."""
         if not await self.send_command(
             "; ".join(f"set map {map} {key} {value}" for key, value in entries.items())
         ):
@@ -195,9 +195,9 @@ class Runtime:
             await self.run_command(f"del map {map} {key}")
 
     async def counts(self, slots: Sequence[str]) -> dict[str, SlotCounts]:
-        """Per slot, what was counted since the process began. Unanswered are the requests that the proxy answered
-        itself, and those whose client it hung up on. It does that, whatever it is configured to, when a connection
-        that it had used before breaks under the last try; such a request began and never came to have a status."""
+        """Counts per slot since the process started. Unanswered requests are those that the proxy answered itself and
+        those that it hung up on: whatever its configuration, HAProxy hangs up if a reused connection breaks under the
+        last attempt, so such a request never gets a status."""
         found = dict.fromkeys(slots, SlotCounts())
         for start in range(0, len(slots), BATCH):
             some = slots[start : start + BATCH]
@@ -213,29 +213,29 @@ class Runtime:
         return found
 
     async def whole_map(self, map: str) -> dict[str, str]:
-        """Each line is an address and the entry; what is not such a line says that there is no such map."""
+        """Parse lines of an address and an entry; any other line says that there is no such map."""
         lines = (line.split(" ", 2) for line in (await self.send_command(f"show map {map}")).splitlines())
         return {words[1]: words[2] for words in lines if len(words) == 3 and words[0].startswith("0x")}
 
     async def reload(self) -> None:
-        """Raises Transient with HAProxy's own words when the new configuration did not come up."""
+        """Raises Transient with HAProxy's message if the new configuration failed to start."""
         answer = await self._ask_master("reload\n", RELOAD_TIMEOUT)
         if not answer.startswith("Success=1"):
             alerts = re.findall(r"\[ALERT\].*? : (.*)", answer)
             raise Transient(f"haproxy did not reload: {'; '.join(alerts) or answer.strip()[:500] or 'no answer'}")
 
     async def await_old_stopped(self) -> None:
-        """Returns when, after a reload, only the new process takes commands."""
+        """Returns when only the new process takes commands after a reload."""
         for _ in range(MAX_POLLS):
             processes = await self.processes()
             if processes and all([await self._await_stopped(older) for older in processes[1:]]):
                 return
             await asyncio.sleep(REFUSAL_PAUSE)
-        raise Transient("haproxy was reloaded, and the process from before does not stop listening")
+        raise Transient("haproxy was reloaded, but the old process does not stop listening")
 
     async def _await_stopped(self, process: int) -> bool:
-        """It is told to when the new one is there, and until it does it takes a share of the commands. One that
-        cannot answer takes none."""
+        """Wait until an old process has stopped listening: it is told to once the new one is ready, and until then
+        receives some of the commands. A process that cannot answer receives none."""
         try:
             answer = await self._ask_master(f"@!{process} show info\nquit\n", STUCK)
         except Transient:
@@ -243,11 +243,11 @@ class Runtime:
         return "Pid:" not in answer or "Stopping: 1" in answer
 
     async def processes(self) -> list[int]:
-        """The process that serves and those from before a reload that still have clients, the newest first."""
+        """The serving process and those from before a reload that still have clients, newest first."""
         return [int(pid) for pid in _WORKER.findall(await self._ask_master("show proc\nquit\n"))]
 
     async def master_pid(self) -> int | None:
-        """Of the process that answers on the master's socket; None when none does."""
+        """Pid of the process that answers on the master's socket; None if none does."""
         try:
             found = _MASTER.search(await self._ask_master("show proc\nquit\n"))
         except Transient:
@@ -255,8 +255,8 @@ class Runtime:
         return int(found[1]) if found else None
 
     async def await_ready(self) -> None:
-        """Returns when the master, which executes itself anew right after its start, and the process that serves take
-        commands. A socket that a killed HAProxy left behind refuses until the new one has taken its place."""
+        """Returns when master and serving process take commands; the master re-executes itself right after its start.
+        A socket that a killed HAProxy left behind refuses connections until the new one has replaced it."""
         for _ in range(MAX_POLLS):
             if await self.processes() and await self._is_ready():
                 return
@@ -272,7 +272,7 @@ class Runtime:
             return False
 
     async def _ask_master(self, text: str, seconds: float = TIMEOUT) -> str:
-        """After a start and a reload the master refuses, or hangs up, for a moment."""
+        """Ask the master, which refuses connections or hangs up for a moment after a start or reload."""
         for _ in range(REFUSALS):
             try:
                 return await _exchange(self.master, text, seconds)
@@ -296,7 +296,7 @@ def _parse_servers(rows: Sequence[Mapping[str, str]]) -> dict[str, ServerStatus]
 
 
 def _parse_rows(answer: str) -> list[dict[str, str]]:
-    """The lines of ``show stat``, by column; each part of an answer begins with a line of names."""
+    """Rows of ``show stat``; each part of an answer begins with a header line."""
     rows: list[dict[str, str]] = []
     head: list[str] = []
     for line in answer.splitlines():
@@ -313,8 +313,8 @@ def _parse_server(row: Mapping[str, str]) -> ServerStatus:
 
 
 def _parse_counts(slot: str, values: Mapping[str, int], rows: Sequence[Mapping[str, str]]) -> SlotCounts:
-    """``rows`` are the backend's and its servers'. A request that waits for no server in particular is counted by the
-    backend, any other by its server."""
+    """``rows`` are the backend's and its servers'. A request waiting for any server is counted by the backend, any
+    other by its server."""
     unanswered, refused, throttled = (
         values.get(name.removeprefix("proc."), 0) for name in pools.counter_names(slot)
     )

@@ -1,4 +1,4 @@
-"""What the running HAProxy says of fleets and endpoints, asked through its command socket."""
+"""The running HAProxy's view of fleets and endpoints, read through its command socket."""
 
 from collections.abc import Iterable
 
@@ -11,8 +11,8 @@ from tidegate.proxy.state import ProxyState, Seat
 
 
 async def view(runtime: Runtime, state: ProxyState, endpoint: str) -> View:
-    """The routes of an endpoint that are in force, and the state of its servers, from one exchange. Raises Transient
-    while a slot that the routes name changes hands."""
+    """The endpoint's routes in force and the state of its servers, from one exchange. Raises Transient while a slot
+    of these routes is being reassigned."""
     wanted, seats = state.table(endpoint), [seat for seat in state.seats if seat.fleet.endpoint == endpoint]
     variants = {variant: routes.route_key(endpoint, variant) for variant in (wanted.targets if wanted else ())}
     keys = [routes.route_key(endpoint), routes.queue_key(endpoint), *variants.values()]
@@ -26,12 +26,12 @@ async def view(runtime: Runtime, state: ProxyState, endpoint: str) -> View:
         named = {name: entries[key] for name, key in variants.items() if key in entries}
         targets = {name: routes.parse_routes(value, state.fleets)[1] for name, value in named.items()}
     except KeyError as slot:
-        raise Transient(f"routes of {endpoint} name the slot {slot}, which changes hands; look again") from None
+        raise Transient(f"routes of {endpoint} name slot {slot}, which is being reassigned; try again") from None
     return View(RouteTable(endpoint, fence, whole, targets), alive)
 
 
 async def in_flight(runtime: Runtime, seat: Seat, older: Iterable[int]) -> dict[str, int]:
-    """Requests of each server. One that an older process may still pick has at least one request to wait for."""
+    """Requests in flight of each server. A server that an older process may still choose counts at least one."""
     found = {name: server.in_flight for name, server in (await runtime.servers(seat.slot)).items()}
     for process in older:
         for name, server in (await runtime.servers(seat.slot, process)).items():

@@ -1,18 +1,18 @@
-"""How HAProxy keeps the requests of a session at the instance that has it. Pure.
+"""Keeps requests of a session at the instance that has it, with HAProxy's rules. Pure.
 
-A table has an entry for each session, under ``id:endpoint``: the name of its server (which ``stick`` uses), the slot
+A table has an entry for each session under ``id:endpoint``: the name of its server (which ``stick`` uses), its slot
 (the slot's number; slots of the second pool from 2^20 on) and the CRC-32 of the server's name, or 0 for a session
-that has ended. The entry is made when a container says New-Session-Id.
+that has ended. A container creates the entry with its New-Session-Id header.
 
-HAProxy chooses another server where the one of the entry is down or gone, whatever it is configured to. So a request
-says whose session it is, and an instance that is not the one refuses it (``worker.sessions``). No instance is asked
-where the slot is not among the routes of the endpoint: the version was replaced.
+HAProxy always chooses another server if the entry's server is down or gone. Therefore a request carries its session's
+server, and any other instance refuses it (``serving.front.sessions``). If the slot is not among the endpoint's
+routes, the version was replaced and no instance is asked.
 
 The table moves to the next process at a reload (``peers``), which takes a moment, and is lost when HAProxy dies;
-HAProxy 2.8 does not hand it on in the first five seconds after a start. A process that has just begun says of a
-session that it does not know: try again.
+HAProxy 2.8 does not hand it on in the first five seconds after a start. A process that has just started answers
+requests of unknown sessions with "try again".
 
-Requests without a session leave these rules at the first.
+Requests without a session leave these rules at the first one.
 """
 
 from collections.abc import Callable
@@ -32,36 +32,37 @@ from tidegate.proxy.routes import MAX_ROUTES
 from tidegate.proxy.state import BY_MODEL, ON_DEMAND
 
 RETENTION = "7d"
-"""How long a session is known after its last request. The instance ends it earlier, where the container said so."""
+"""How long a session is remembered after its last request. The instance ends it earlier if the container said so."""
 L_POOL_OFFSET = 1 << 20
-"""What is added to the numbers of the slots in the pool ``l``."""
+"""Added to the numbers of slots in pool ``l``."""
 LEARNING_TIME = 5
-"""Seconds that a new process has to hear from the one before it; HAProxy itself gives it as many."""
+"""Seconds in which a new process learns sessions from its predecessor; HAProxy's own limit is the same."""
 TABLE = "sessions"
 
 SET_BEGAN = "set-var proc.began date()"
-"""For the section ``global``: when the process began."""
+"""Rule of the ``global`` section that stores when the process started."""
 
 SET_SESSION = f"http-request set-var(txn.session) req.fhdr({SESSION_HEADER})"
 HAS_SESSION = "var(txn.session) -m found"
 
 _OPENED_KEY = f"res.fhdr({NEW_SESSION_HEADER}),word(1,;),concat(:,txn.endpoint)"
-"""The key of the session that an answer begins."""
+"""Key of the session that a response opens."""
 
 
 def render_table(peers: bool) -> str:
-    """With no room left, the sessions go that were asked for longest ago."""
+    """A full table evicts the least recently used sessions."""
     kept = " peers self" if peers else ""
     size = MAX_ID_LENGTH + 64
     return f"""\
-# Where sessions are: slot, and CRC-32 of the server's name.
+# Location of sessions: slot, and CRC-32 of the server's name.
 backend {TABLE}
   stick-table type string len {size} size 100k expire {RETENTION} store gpt(2) srvkey name{kept}
 """
 
 
 def render_peers(name: str, socket: str) -> str:
-    """The process itself, so that it hears from the one that it replaces. ``name``: of this HAProxy."""
+    """Peers section with the process itself, so that it receives the sessions of its predecessor. ``name``: of this
+    HAProxy."""
     return f"""\
 peers self
   bind unix@{socket} mode 600
@@ -75,11 +76,11 @@ def _error(name: str, message: str) -> str:
 
 
 def routing_rules() -> list[str]:
-    """Of the frontend, after the split, which a session overrules: it goes to the slot that has it."""
+    """Frontend rules after the split, which they override: a request goes to the slot of its session."""
     id = "var(txn.session)"
     gone = _error("ValidationError", sessions.gone_message(f"%[{id}]", ENDPOINT))
     early = retry_response(
-        "ServiceUnavailable", "The proxy has just been started and is still learning of sessions; try again.", "1"
+        "ServiceUnavailable", "The proxy has just been started and is still loading sessions; try again.", "1"
     )
     stream = "{ path,field(4,/) -m str invocations-response-stream }"
     unfit = f"!{{ {id} -m reg %s }} or {{ req.fhdr_cnt({SESSION_HEADER}) gt 1 }}"
@@ -92,7 +93,7 @@ def routing_rules() -> list[str]:
         f" if {unfit % quote(plain)}",
         f"http-request return status 400 {_error('ValidationError', sessions.invalid_id_message(streamed))}"
         f" if {{ {id} -m str {NEW_SESSION} }} {stream}",
-        # Their workers refuse it, and say why.
+        # Workers of these pools refuse sessions and say why.
         f"http-request allow if {{ var(txn.routes),word(3,|) -m beg {BY_MODEL} {ON_DEMAND} }}",
         "http-request set-var(txn.endpoint) var(txn.routes),word(1,|)",
         f"http-request allow if {{ {id} -m str {NEW_SESSION} }}",
@@ -111,11 +112,11 @@ def routing_rules() -> list[str]:
 
 
 def response_rules(model_error: Callable[[str], str]) -> list[str]:
-    """Of all slots in the pools that sessions can be in. A container that names a session which another instance has
-    gets an error for it: two clients would otherwise talk to each other's session."""
+    """Response rules of all pools that support sessions. A container that opens a session which another instance has
+    gets an error, since two clients would otherwise share a session."""
     taken = model_error(
-        "The container answered with the session %[var(txn.opened),json(utf8ps)], which another instance has already:"
-        " ids of sessions must be unique among the instances of an endpoint."
+        "The container answered with the session %[var(txn.opened),json(utf8ps)], which another instance already has:"
+        " session ids must be unique among the instances of an endpoint."
     )
     return [
         f"http-response allow if !{{ {HAS_SESSION} }}",
@@ -143,8 +144,8 @@ def response_rules(model_error: Callable[[str], str]) -> list[str]:
 
 
 def stick_rules() -> list[str]:
-    """Of each such slot: HAProxy takes these from no section of defaults, and stores before it comes to the other
-    rules for an answer."""
+    """Rules of each such slot: HAProxy does not take them from ``defaults``, and stores before evaluating the other
+    response rules."""
     return [
         f"stick match var(txn.key) table {TABLE} if {{ var(txn.key) -m found }}",
         f"stick store-response {_OPENED_KEY} table {TABLE} if {{ var(txn.endpoint) -m found }}"

@@ -1,7 +1,7 @@
-"""Whether a HAProxy that runs has fallen silent: it is alive and answers nothing, as after SIGSTOP or in a deadlock.
+"""Detects a HAProxy that is alive but does not answer, as after SIGSTOP or in a deadlock.
 
-A probe waits for an answer in a thread of its own, on a blocking socket. An answer that came while this process was
-stopped or late is still found there, so only HAProxy's own silence is counted.
+A probe waits for an answer in its own thread, on a blocking socket. An answer that arrives while this process is
+stopped or delayed is still there afterwards, so only HAProxy's own silence counts.
 """
 
 import re
@@ -13,13 +13,13 @@ from pathlib import Path
 from tidegate.host.process_stats import ProcessStats
 
 PROBE_TIMEOUT = 1.0
-"""Seconds that a probe waits for an answer; the usual one takes a millisecond."""
+"""Seconds that a probe waits for an answer; it usually takes a millisecond."""
 IDLE_LIMIT = 3.0
-"""Seconds of silence until a HAProxy that does nothing at all is replaced."""
+"""Seconds of silence after which an idle HAProxy is replaced."""
 BUSY_LIMIT = 30.0
-"""The same for one that computes or waits for a processor: it may be loading a large configuration."""
+"""The same for a busy one or one that waits for a processor: it may be loading a large configuration."""
 MAX_PROBE_TIME = 1.5
-"""Seconds that one probe counts at the most: this process may have been stopped meanwhile."""
+"""Maximum seconds that one probe counts: this process may have been stopped meanwhile."""
 _READ = 1 << 16
 _QUEUE_PAUSE = 0.01
 _PID = re.compile(rb"^Pid: (\d+)$", re.MULTILINE)
@@ -27,22 +27,22 @@ _PID = re.compile(rb"^Pid: (\d+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class SilenceProbe:
-    """What one question to a command socket showed. ``pid``: who answered, where the answer says so."""
+    """Result of one probe. ``pid``: the process that answered, if the answer says so."""
 
     silent: bool
     seconds: float
     idle: bool = False
-    """Meanwhile the process neither ran nor waited for a processor. Unknown is False."""
+    """Whether the process neither ran nor waited for a processor meanwhile. False if unknown."""
     pid: int | None = None
 
 
 @dataclass(frozen=True)
 class Silence:
-    """Seconds of probes without an answer, one after the other. Pure."""
+    """Seconds of consecutive unanswered probes. Pure."""
 
     total: float = 0.0
     idle: float = 0.0
-    """The last of them, during which the process did nothing."""
+    """The last of these seconds, during which the process was idle."""
 
     def after(self, probe: SilenceProbe) -> "Silence":
         if not probe.silent:
@@ -52,14 +52,14 @@ class Silence:
 
     @property
     def reason(self) -> str | None:
-        """Why HAProxy has to be replaced; None while it need not be."""
+        """Why HAProxy has to be replaced; None if it need not be."""
         if self.idle >= IDLE_LIMIT:
-            return f"has answered no command for {self.total:.0f} s and does nothing: it is stopped, or it hangs"
+            return f"has answered no command for {self.total:.0f} s and is idle: it is stopped or hangs"
         return f"has answered no command for {self.total:.0f} s" if self.total >= BUSY_LIMIT else None
 
 
 def probe(path: Path, command: str, pid: int) -> SilenceProbe:
-    """Asks who listens on a command socket. ``pid``: the process to look at if it does not answer. Blocks for up to
+    """Probe a command socket. ``pid``: the process to inspect if it does not answer. Blocks for up to
     ``PROBE_TIMEOUT``. A socket that refuses or hangs up is not silent: HAProxy has ended, or is about to serve."""
     began, before = time.monotonic(), ProcessStats.of(pid)
     answer = _query(path, command)
@@ -73,8 +73,8 @@ def probe(path: Path, command: str, pid: int) -> SilenceProbe:
 
 
 def _query(path: Path, command: str) -> bytes | None:
-    """The first part of the answer, empty where nobody listens; None: no answer in time. While the queue of
-    connections is full, as of many that ask at once, it tries again."""
+    """First part of the answer, empty if nothing listens; None: no answer in time. Retries while the connection queue
+    is full."""
     deadline = time.monotonic() + PROBE_TIMEOUT
     while (left := deadline - time.monotonic()) > 0:
         with socket.socket(socket.AF_UNIX) as asked:

@@ -1,7 +1,8 @@
-"""How HAProxy comes to run: adopted, started, or taking over from one that is there and cannot be reached any more.
+"""Brings up HAProxy: adopts it, starts it, or takes over from one that runs but cannot be reached.
 
-It is reached through sockets. When their paths are gone, or lay elsewhere under an earlier version, the process
-serves on but hears nothing. Another one then takes the port from it and leaves it to finish what it has.
+HAProxy is reached through sockets. If their paths are gone, or an earlier version put them elsewhere, the process
+serves on but receives no commands. A new process then takes over the port and leaves the old one to finish its
+requests.
 """
 
 import asyncio
@@ -18,18 +19,18 @@ from tidegate.proxy.runtime import ProxySnapshot, Runtime
 log = logging.getLogger(__name__)
 
 ADOPTION_TRIES = 2
-"""How often a process that is there and does not answer is asked before another takes its place."""
+"""Attempts to reach a running process before another one replaces it."""
 
 
 @dataclass(frozen=True)
 class FormerProcess:
-    """What is known of a process that has its sockets elsewhere: their folder, and what it shows."""
+    """A process with its sockets elsewhere: their folder, and its state."""
 
     folder: Path | None = None
     shown: ProxySnapshot | None = None
 
     def redirect(self, *sockets: Path) -> None:
-        """Replicas that were started by an earlier version know the sockets by their former paths."""
+        """Link the former socket paths, which replicas started by an earlier version use."""
         if self.folder is None:
             return
         for socket in sockets:
@@ -40,7 +41,7 @@ class FormerProcess:
 
 
 async def find_running(master: Master, runtime: Runtime) -> ProxyIdentity | None:
-    """The HAProxy of this folder that serves, also where the file that names it is missing or damaged."""
+    """The serving HAProxy of this folder, even if the file that identifies it is missing or damaged."""
     known = await asyncio.to_thread(master.load)
     if known is None and (ours := await asyncio.to_thread(master.candidates)):
         pid = await runtime.master_pid()
@@ -52,7 +53,7 @@ async def find_running(master: Master, runtime: Runtime) -> ProxyIdentity | None
 
 
 async def find_former(master: Master, runtime: Runtime) -> FormerProcess:
-    """Where the process that runs has its sockets, if that is elsewhere."""
+    """Where the running process has its sockets, if that is elsewhere."""
     known = master.identity()
     options = adoption.decode_options(known.options) if known is not None else None
     if options is None or options.admin == str(runtime.admin):
@@ -61,18 +62,17 @@ async def find_former(master: Master, runtime: Runtime) -> FormerProcess:
     try:
         return FormerProcess(admin.parent, await Runtime(admin, runtime.master).shown())
     except Transient as error:
-        log.warning("what the proxy has is not known (%s); taking what is recorded", error)
+        log.warning("the proxy's state is unknown (%s); using the recorded one", error)
         return FormerProcess(admin.parent)
 
 
 def launch(master: Master, address: tuple[str, int], takeover: bool) -> bool:
-    """Returns when HAProxy listens, and whether another one goes on with the requests that it had. Raises
-    StartupError."""
+    """Returns when HAProxy listens, and whether an old process is finishing its requests. Raises StartupError."""
     if takeover:
         try:
             master.take_over()
             return True
         except StartupError as error:
-            log.warning("%s; restarting it, which breaks off what it has in hand", error)
+            log.warning("%s; restarting it, which aborts its requests in flight", error)
     master.start(address)
     return False

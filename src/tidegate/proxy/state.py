@@ -1,7 +1,7 @@
-"""What the proxy is to do, as one value that is kept on disk. Pure.
+"""The proxy's desired state, as one value that is kept on disk. Pure.
 
-A fleet sits in a slot: a backend that HAProxy has had, empty, since its configuration was loaded, since backends
-cannot be made at run time. There is a pool of slots for each way of picking a server.
+A fleet is put into a slot: a backend that was declared empty when the configuration was loaded, since HAProxy cannot
+create backends at run time. There is a pool of slots for each balancing algorithm.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,21 +23,20 @@ POOLS = {
     RoutingStrategy.QUEUED: QUEUED,
     RoutingStrategy.ON_DEMAND: ON_DEMAND,
 }
-"""First letter of a slot's name: ``r12``, ``l3``, ``m0``, ``q0``, ``s4``."""
+"""Pool, the first letter of a slot's name: ``r12``, ``l3``, ``m0``, ``q0``, ``s4``."""
 SLOTS = {"r": 256, "l": 64, BY_MODEL: 32, QUEUED: 32}
-"""Slots of each pool to begin with; some 12 kB of memory each. More need a reload, which is rare then. ON_DEMAND has
-none before there is a serverless endpoint: its slots need a HAProxy with Lua."""
+"""Initial slots of each pool; about 12 kB of memory each. Growing a pool needs a reload. ON_DEMAND has none before
+there is a serverless endpoint: its slots need a HAProxy with Lua."""
 UNKNOWN_PATH = ""
-"""The path of a server that a running proxy has and that no record names; see ``adoption``."""
+"""Path of a server that the running proxy has but no record names; see ``adoption``."""
 INITIAL_POOL_SIZE = 8
-"""Slots that a pool begins with which has none yet."""
+"""Slots that an empty pool grows to."""
 
 
 @dataclass(frozen=True)
 class Seat:
-    """A fleet in its slot, with its servers: replica id -> path of its unix socket. ``numbers`` are theirs in
-    HAProxy where that matters, which is in the pool BY_MODEL; ``limits`` are the requests that each may have at one
-    time."""
+    """A fleet in its slot, with its servers: replica id -> path of its unix socket. ``numbers`` are HAProxy's numbers
+    of the servers where they matter, in pool BY_MODEL; ``limits`` are their limits of concurrent requests."""
 
     fleet: FleetId
     slot: str
@@ -49,10 +48,11 @@ class Seat:
 
 @dataclass(frozen=True)
 class ProxyState:
-    """``emptying`` are slots whose fleet is dropped and whose servers may still be at work.
+    """``emptying`` are slots of dropped fleets whose servers may still work.
 
-    ``queues`` and ``headers`` are what HAProxy learns by a reload only: how long (seconds) a request waits in a slot,
-    where that is not the usual time, and where names of clients stand."""
+    ``queues`` and ``headers`` reach HAProxy only through a reload: how long (seconds) a request waits in a slot, if
+    not the default, and the headers that name clients.
+    """
 
     sizes: dict[str, int]
     seats: tuple[Seat, ...] = ()
@@ -61,10 +61,10 @@ class ProxyState:
     queues: dict[str, float] = field(default_factory=dict)
     headers: tuple[str, ...] = (rate_limits.DEFAULT_HEADER,)
     installation: str = ""
-    """Whose replicas the servers are; empty in the state of an earlier program."""
+    """Installation whose replicas the servers are; empty in the state of an older version."""
 
     def of_installation(self, id: str, accepts_unmarked: bool) -> "ProxyState":
-        """The state under this installation. Servers of another one, whose state folder was copied, are left out."""
+        """The state for this installation, without servers of another one whose state folder was copied."""
         ours = self.installation == id or (not self.installation and accepts_unmarked)
         seats = self.seats if ours else tuple(replace(seat, servers={}, limits={}) for seat in self.seats)
         return replace(self, seats=seats, installation=id)
@@ -79,7 +79,7 @@ class ProxyState:
 
     @property
     def unknown(self) -> tuple[FleetId, ...]:
-        """Fleets with servers whose sockets are not known, which would be lost with a reload."""
+        """Fleets with servers whose sockets are unknown, which a reload would lose."""
         return tuple(seat.fleet for seat in self.seats if UNKNOWN_PATH in seat.servers.values())
 
     def seat(self, fleet: FleetId) -> Seat | None:
@@ -97,8 +97,8 @@ class ProxyState:
         limits: Mapping[str, int] = MappingProxyType({}),
         admission: Admission = DEFAULT_ADMISSION,
     ) -> "ProxyState":
-        """The fleet with exactly these servers, in a free slot if it is new. The pool grows if it has none.
-        ``present`` are the numbers of the servers that HAProxy has in the slot now."""
+        """The state in which the fleet has exactly these servers, in a free slot if it is new; a full pool grows.
+        ``present`` are the numbers of the servers that HAProxy now has in the slot."""
         old, grown = self.seat(fleet), self
         if old is None:
             slot = self._free(POOLS[routing], admission.queue_time)
@@ -129,12 +129,13 @@ class ProxyState:
         return replace(self, emptying=tuple(slot for slot in self.emptying if slot not in set(slots)))
 
     def with_table(self, table: RouteTable) -> "ProxyState":
-        """An empty table takes the endpoint out, its fence with it: the name may come back as another endpoint."""
+        """The state with this table. An empty table removes the endpoint with its fence, since the name may be reused
+        for a new endpoint."""
         others = tuple(other for other in self.tables if other.endpoint != table.endpoint)
         return replace(self, tables=(*others, table) if table.routes else others)
 
     def _free(self, pool: str, queue_time: float) -> str | None:
-        """One with this queue time rather than another, and one with the usual one rather than with a third."""
+        """A free slot, preferably one with this queue time, then one with the default."""
         used = {seat.slot for seat in self.seats} | set(self.emptying)
         free = [slot for n in range(self.sizes.get(pool, 0)) if (slot := f"{pool}{n}") not in used]
         fitting = [slot for slot in free if self.queues.get(slot, DEFAULT_QUEUE_TIME) == queue_time]

@@ -1,7 +1,7 @@
-"""Ends a HAProxy that is alive and silent; whoever looks whether it lives then starts it again.
+"""Kills a HAProxy that is alive but does not answer; whoever checks that it runs then restarts it.
 
-It takes no lock: who holds the router's lock may itself be waiting for the silent process, and gets an error as soon
-as that is gone.
+It takes no lock: the holder of the router's lock may itself be waiting for the silent process, and gets an error once
+that is gone.
 """
 
 import asyncio
@@ -18,18 +18,18 @@ PROBE_EVERY = 0.5
 
 
 class Watchdog:
-    """Follows one HAProxy at a time: another pid of the master is another HAProxy."""
+    """Watches one HAProxy at a time, identified by the master's pid."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._silence = Silence()
         self._master = 0
         self._worker = 0
-        """The process that answered last on the socket of the worker; 0: not known."""
+        """Pid that last answered on the worker's socket; 0: unknown."""
         self._task: asyncio.Task[None] | None = None
 
     def watch(self, master: Master) -> None:
-        """Looks at this one, and at no other, until ``stop``."""
+        """Watch this process, and no other, until ``stop``."""
         self.stop()
         self._task = asyncio.create_task(self._run(master), name="haproxy's watchdog")
 
@@ -38,7 +38,7 @@ class Watchdog:
             self._task.cancel()
 
     async def look(self, master: int) -> Silence:
-        """Asks master and worker once. Returns how long either has been silent."""
+        """Probe master and worker once. Returns how long either has been silent."""
         if master != self._master:
             self._master, self._worker, self._silence = master, 0, Silence()
         worker, own = await asyncio.gather(
@@ -54,7 +54,7 @@ class Watchdog:
             try:
                 await self._turn(master)
             except Exception:
-                log.exception("haproxy could not be probed; trying again")
+                log.exception("haproxy could not be probed; retrying")
                 self._silence = Silence()
             if not self._silence.total:
                 await asyncio.sleep(PROBE_EVERY)
@@ -65,6 +65,6 @@ class Watchdog:
             self._silence = Silence()
             return
         if why := (await self.look(known.pid)).reason:
-            log.warning("haproxy (pid %d) %s; killing it, and starting another", known.pid, why)
+            log.warning("haproxy (pid %d) %s; killing and restarting it", known.pid, why)
             await asyncio.to_thread(master.kill_with_workers, known)
             self._silence = Silence()

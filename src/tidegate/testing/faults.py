@@ -1,5 +1,6 @@
-"""What may happen to a simulated endpoint, and when. Moments are told by the rollout's own phases, since faults
-hide at its edges: an alarm two seconds after the second bake began finds what one at a random time does not."""
+"""Events that may happen to a simulated endpoint, and when. Times are relative to the rollout's phases, since defects
+hide at their edges: an alarm two seconds after the start of the second bake finds what one at a random time does
+not."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,8 +14,8 @@ from tidegate.domain.rollout import Phase
 
 @dataclass(frozen=True)
 class When:
-    """``after`` seconds after the ``nth`` entry of ``phase`` (over the life of the world); without a phase, after
-    the start."""
+    """``after`` seconds after the ``nth`` entry of ``phase`` (counted over the life of the world); without a phase,
+    after the start."""
 
     phase: Phase | None = None
     nth: int = 1
@@ -40,12 +41,12 @@ class AlarmTurns:
     when: When
     alarm: str
     state: AlarmState | None
-    """None: it is deleted."""
+    """None: the alarm is deleted."""
 
 
 @dataclass(frozen=True)
 class ReplicasDie:
-    """That many ready replicas of one side end; the target starts others in their place."""
+    """Some ready replicas of one side die; the target replaces them."""
 
     when: When
     side: RolloutSide
@@ -54,7 +55,7 @@ class ReplicasDie:
 
 @dataclass(frozen=True)
 class StartsFail:
-    """From then on no replica of that side comes up; the target reports why."""
+    """From then on no replica of that side starts; the target reports why."""
 
     when: When
     side: RolloutSide
@@ -63,7 +64,7 @@ class StartsFail:
 
 @dataclass(frozen=True)
 class StartsRecover:
-    """Replicas of that side come up again."""
+    """Replicas of that side start again."""
 
     when: When
     side: RolloutSide
@@ -71,8 +72,8 @@ class StartsRecover:
 
 @dataclass(frozen=True)
 class ObservationGap:
-    """For ``seconds`` these parts of every observation are None; ``evidence`` stays as it was: nothing is collected
-    or judged. ``lost``: and what was not collected is lost for good."""
+    """For ``seconds`` these parts of every observation are None; ``evidence`` does not advance, since nothing is
+    collected or evaluated. ``lost``: what was not collected is lost for good."""
 
     when: When
     seconds: float
@@ -85,14 +86,14 @@ class ObservationGap:
 
 @dataclass(frozen=True)
 class RouterRestarts:
-    """The router starts anew, without routes; a write that was on its way to the one before is lost with it."""
+    """The router restarts without routes; a write in flight is lost with it."""
 
     when: When
 
 
 @dataclass(frozen=True)
 class UserCommand:
-    """A command; what it raises is kept in ``World.refused``."""
+    """A user's command; its error is kept in ``World.refused``."""
 
     when: When
     what: str
@@ -101,7 +102,7 @@ class UserCommand:
 
 @dataclass(frozen=True)
 class ControllerCrash:
-    """The controller dies in its ``nth`` tick that changes the record and is back ``down`` seconds later."""
+    """The controller dies in its ``nth`` tick that changes the record and restarts ``down`` seconds later."""
 
     nth: int
     point: CrashPoint
@@ -115,12 +116,11 @@ ScriptedEvent = (
 
 @dataclass(frozen=True)
 class WorldTiming:
-    """How long things take, in seconds, and what gets lost. Tuples are gone through again and again, one value for
-    each effect or replica."""
+    """Durations in seconds, and what gets lost. Tuples are cycled through, one value per effect or replica."""
 
     latencies: tuple[float, ...] = (0.0,)
     losses: tuple[bool, ...] = (False,)
     startups: tuple[float, ...] = (30.0,)
     drains: tuple[float, ...] = (1.0,)
     resync: float = 1.0
-    """Until the controller asks again for what it did not see come true."""
+    """Until the controller repeats an action that it has not observed."""

@@ -1,7 +1,7 @@
-"""What must hold in every world, checked at every decision and after every event. The numbers are those of
-docs/dev/rollout-machine.md. A broken one raises ``InvariantBroken`` with its number and what was found.
+"""Invariants of every world, checked at every decision and after every event. The numbers are those of
+docs/dev/rollout-machine.md. A violation raises ``InvariantBroken`` with its number and details.
 
-They are written as arithmetic over what was seen and what was decided, not with the machine's own predicates.
+They are arithmetic over what was observed and decided, without the state machine's own predicates.
 """
 
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ from tidegate.testing.world import StepFunction, World
 
 LONG = timedelta(days=400)
 STALE = timedelta(seconds=5)
-"""The age at which a round of collecting and judging says nothing of now."""
+"""Age from which on evidence says nothing about now."""
 SLACK = 1
-"""Basis points by which a whole number of instances may miss the share it carries."""
+"""Basis points by which a whole number of instances may deviate from the share that it carries."""
 
 ORDER = (Phase.PROVISIONING, Phase.ACTIVATING_TRAFFIC, Phase.BAKING, Phase.TERMINATING)
 FORWARD = ORDER[:3]
@@ -39,7 +39,8 @@ def expect(holds: object, which: str, found: object = "") -> None:
 
 @dataclass
 class Invariants:
-    """A watcher for ``World``; it remembers when each bake began, the time spent paused and what went back."""
+    """A watcher for ``World``; it remembers when each bake began, the time spent paused, and versions that were
+    rolled back."""
 
     baking_since: dict[tuple[str, int], datetime] = field(default_factory=dict)
     pause_began: datetime | None = None
@@ -73,7 +74,7 @@ class Invariants:
             expect(back, "5 abort leads back from everywhere", after.rollout.phase)
 
     def changed(self, world: World) -> None:
-        """Truths about the world itself, whatever the controller believes."""
+        """Facts about the world itself, whatever the controller believes."""
         routes = world.target.routes(world.name).routes
         expect(sum(r.share for r in routes) in (0, WHOLE), "1 shares in force sum to the whole", routes)
         for route in routes:
@@ -86,7 +87,7 @@ class Invariants:
             self.taken_back.add(record.last.new.generation)
 
     def _forward(self, before: Endpoint, was: Rollout, after: Endpoint, seen: Observation, now: datetime) -> None:
-        """A step onward rests on sight, capacity, our own table in force, the whole bake and evidence."""
+        """A step forward requires full observation, capacity, our own table in force, the whole bake and evidence."""
         if was.phase is not Phase.BAKING:
             self.paused = timedelta()
         is_ = after.rollout if after.rollout and after.rollout.id == was.id else None
@@ -134,8 +135,8 @@ class Invariants:
 
 
 def _check_bake_coverage(was: Rollout, seen: Observation) -> None:
-    """14: verdicts rest on requests from the beginning of the bake to its end; of one that a person skipped, on some
-    that came after its beginning."""
+    """14: evaluations cover requests from the start of the bake to its end; for a bake that a user skipped, some
+    after its start."""
     evidence, since, until = seen.evidence, was.phase_since, was.bake_until
     assert evidence is not None and since is not None and until is not None
     if was.promote:
@@ -154,7 +155,7 @@ def _rollout_position(rollout: Rollout) -> tuple[int, int]:
 def _check_purity(
     after: Endpoint, seen: Observation, now: datetime, decision: RolloutDecision, step: StepFunction
 ) -> None:
-    """``step`` is a fixpoint and ``wake_at`` is honest."""
+    """``step`` is idempotent and ``wake_at`` is correct."""
     again = step(after, seen, now)
     expect(again.endpoint == after and not again.events, "step is a fixpoint", again.events)
     expect(again.actions == decision.actions, "what is wanted comes from the record", again.actions)
@@ -165,7 +166,7 @@ def _check_purity(
 
 
 def _check_table(after: Endpoint) -> None:
-    """1: shares sum to the whole over versions that are live; 10: a route leads to whole versions."""
+    """1: shares sum to the whole over live versions; 10: a route leads to complete versions."""
     table = after.traffic
     if table is None or not table.routes:
         return
@@ -194,7 +195,7 @@ def _live_versions(endpoint: Endpoint) -> Iterator[Version]:
 
 
 def _instances_needed(count: int, share: int) -> float:
-    """Instances, out of a version's ``count``, that carry this share."""
+    """Instances of a version's ``count`` that carry this share."""
     return count * max(0, share - SLACK) / WHOLE
 
 
@@ -213,7 +214,7 @@ def _missing_replicas(
 def _check_shadow_independence(
     before: Endpoint, seen: Observation, now: datetime, decision: RolloutDecision, step: StepFunction
 ) -> None:
-    """13: once a version has traffic, a shadow that is dead and failing changes no decision."""
+    """13: once a version has traffic, a dead or failing shadow changes no decision."""
     shadows = {
         FleetId(before.name, v.generation, x.name) for v in _live_versions(before) for x in v.variants if x.shadow
     }
@@ -236,8 +237,8 @@ def _is_own_table(endpoint: Endpoint, seen: Observation) -> bool:
 
 
 def _check_rising_shares(before: Endpoint, after: Endpoint, seen: Observation) -> None:
-    """2: what a version is given more of, its ready replicas can serve. On the way back the first move goes to
-    what the old side still has, as long as something of each variant answers."""
+    """2: the ready replicas of a version can serve its additional share. During rollback the first move goes to
+    whatever the old side still has, as long as something of each variant answers."""
     was, wants = before.traffic or RouteTable(before.name, 0), after.traffic or RouteTable(after.name, 0)
     for version in _live_versions(after):
         share = wants.share_of(version.generation)
@@ -255,7 +256,7 @@ def _check_rising_shares(before: Endpoint, after: Endpoint, seen: Observation) -
 
 
 def _check_capacity(after: Endpoint) -> None:
-    """3: what is wanted of either side carries the share that it is wanted to have."""
+    """3: the wanted instances of either side carry its wanted share."""
     rollout = after.rollout
     if rollout is None or rollout.old is None or after.mixed or after.traffic is None:
         return
@@ -277,7 +278,7 @@ def _check_capacity(after: Endpoint) -> None:
 
 
 def _check_step_without_scaling(before: Endpoint, after: Endpoint) -> None:
-    """4: a transition that carries a rollout on changes no size."""
+    """4: a transition that advances a rollout changes no size."""
     was, is_ = before.rollout, after.rollout
     if was is None or is_ is None or was.id != is_.id or _rollout_position(is_) <= _rollout_position(was):
         return
@@ -285,7 +286,7 @@ def _check_step_without_scaling(before: Endpoint, after: Endpoint) -> None:
 
 
 def _check_actions(after: Endpoint, seen: Observation, decision: RolloutDecision) -> None:
-    """Nothing that serves is deleted or shrunk under its share; blind, nothing is asked of fleets."""
+    """Nothing that serves is deleted or shrunk below its share; without observation, fleets are not changed."""
     shares = {r.fleet: r.share for r in seen.routes.routes} if seen.routes else {}
     sizes = {(v.generation, x.name): x.instance_count for v in _live_versions(after) for x in v.variants}
     for action in decision.actions:
@@ -312,7 +313,7 @@ def _check_actions(after: Endpoint, seen: Observation, decision: RolloutDecision
 
 
 def _check_alarms(before: Endpoint, after: Endpoint, seen: Observation) -> None:
-    """6: an alarm that is seen turns every state before the point of no return back, pauses included."""
+    """6: an observed alarm rolls back every state before the point of no return, pauses included."""
     was = before.rollout
     if was is None or was.phase not in FORWARD or was.old is None or seen.alarms is None:
         return

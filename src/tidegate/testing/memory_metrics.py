@@ -1,4 +1,4 @@
-"""Metrics in memory: the port's contract without a database, for tests of what stands on it."""
+"""Metrics in memory: the port's contract without a database, for tests of its users."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,11 +9,11 @@ from tidegate.monitoring.samples import flaw, newest_unit, spans
 
 @dataclass
 class MemoryMetrics:
-    """Everything that was put, in the order of putting."""
+    """All samples in the order in which they were put."""
 
     samples: list[Sample] = field(default_factory=list)
     dropped: int = 0
-    """Samples that could not be kept."""
+    """Samples that could not be stored."""
 
     async def put(self, samples: Sequence[Sample]) -> None:
         good = [sample for sample in samples if flaw(sample) is None]

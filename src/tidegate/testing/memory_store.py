@@ -1,4 +1,4 @@
-"""A Store in memory: the port's contract without a database, for simulations and tests of what stands on it."""
+"""A store in memory: the port's contract without a database, for simulations and tests of its users."""
 
 from collections.abc import Callable, Sequence
 from copy import copy
@@ -24,12 +24,12 @@ _ORDER: dict[str, Callable[[Saved[Any]], Any]] = {
 
 @dataclass
 class MemoryTx:
-    """Works on copies; MemoryStore takes them over when the work ends well."""
+    """Works on copies, which MemoryStore takes over when the work succeeds."""
 
     records: dict[tuple[str, str], Saved[Any]] = field(default_factory=dict)
     lines: list[JournalLine] = field(default_factory=list)
     as_json: bool = True
-    """Journal lines hold plain JSON data; otherwise the record itself, which is much faster."""
+    """Whether journal lines contain plain JSON data; otherwise the record itself, which is much faster."""
 
     def get(self, kind: Kind[T], name: str) -> Saved[T] | None:
         return self.records.get((kind.name, name))
@@ -89,7 +89,7 @@ class MemoryTx:
         try:
             start = int(after or "0")
         except ValueError:
-            raise Invalid(f"'{after}' is no page of this listing") from None
+            raise Invalid(f"'{after}' is not a page of this listing") from None
         end = len(found) if limit is None else start + limit
         return Page(found[start:end], str(end) if end < len(found) else None)
 
@@ -139,7 +139,7 @@ def _matches(where: Filter, saved: Saved[Any]) -> bool:
 
 
 class MemoryStore:
-    """One transaction at a time; an exception leaves everything as it was."""
+    """One transaction at a time; an exception leaves everything unchanged."""
 
     def __init__(self) -> None:
         self._tx = MemoryTx()

@@ -1,7 +1,7 @@
-"""A whole tidegate of one's own, for tests, benchmarks and rehearsals: own state folder, own port, own processes.
+"""A complete tidegate for tests, benchmarks and rehearsals: with its own state folder, port and processes.
 
-The controller runs as a process of its own, so that it can be killed like a real one. ``stop`` ends everything
-that was started, the proxy and the workers included, whatever state they are in.
+The controller runs as a separate process, so that it can be killed like a real one. ``stop`` ends everything that was
+started, including proxy and workers, whatever state they are in.
 """
 
 import contextlib
@@ -26,7 +26,8 @@ START_TIMEOUT = 60.0
 
 
 def _mark() -> tuple[str, ...]:
-    """Where a process of an installation starts this (a recommendation job), it can be found and ended by that."""
+    """If a process of an installation starts this (a recommendation job), the mark lets the installation find and end
+    it."""
     given = sys._xoptions.get("tidegate")
     return ("-X", f"tidegate={given}") if isinstance(given, str) else ()
 
@@ -38,7 +39,7 @@ def free_port() -> int:
 
 
 def wait_until(ready: Callable[[], T | None], what: str, seconds: float = 60.0, every: float = 0.05) -> T:
-    """Asks ``ready`` until it answers something true; TimeoutError naming ``what`` when it does not."""
+    """Poll ``ready`` until it returns something true; raises TimeoutError with ``what`` if it does not."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if answer := ready():
@@ -49,7 +50,7 @@ def wait_until(ready: Callable[[], T | None], what: str, seconds: float = 60.0, 
 
 @dataclass
 class Platform:
-    """``environment`` is added to the controller's own; see settings.py for the variables."""
+    """``environment`` is added to the controller's own; settings.py has the variables."""
 
     state: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="tg-")))
     port: int = field(default_factory=free_port)
@@ -70,9 +71,9 @@ class Platform:
         return self._controller.pid
 
     def start(self) -> "Platform":
-        """Starts (or starts again) the controller and waits until it is healthy."""
+        """Start (or restart) the controller and wait until it is healthy."""
         self.state.mkdir(parents=True, exist_ok=True)
-        # What ``tidegate up`` becomes, without the time that the commands take to be imported.
+        # What ``tidegate up`` execs, without the time to import the commands.
         command = [sys.executable, *_mark(), "-m", "tidegate.cli.controller", "--host", "127.0.0.1"]
         with self.log.open("ab") as log:
             self._controller = subprocess.Popen(
@@ -87,19 +88,19 @@ class Platform:
         return self
 
     def kill_controller(self) -> None:
-        """SIGKILL to the controller alone; proxy and workers stay."""
+        """Send SIGKILL to the controller only; proxy and workers stay."""
         assert self._controller is not None
         self._controller.send_signal(signal.SIGKILL)
         self._controller.wait()
 
     def leave(self) -> None:
-        """Ends the controller alone, in its own time, as before an upgrade; proxy and workers stay."""
+        """Stop the controller gracefully, as before an upgrade; proxy and workers stay."""
         assert self._controller is not None
         self._controller.send_signal(signal.SIGHUP)
         self._controller.wait(timeout=30)
 
     def processes(self) -> list[psutil.Process]:
-        """Everything of this platform that runs: whatever names the state folder in its command line."""
+        """All running processes of this platform: those with the state folder in their command line."""
         mine = []
         for process in psutil.process_iter(["cmdline"]):
             if str(self.state) in " ".join(process.info["cmdline"] or ()) and process.pid != os.getpid():
@@ -107,7 +108,7 @@ class Platform:
         return mine
 
     def stop(self, *, keep: bool = False) -> list[str]:
-        """Ends it gently, then whatever is left by force. Returns what had to be forced."""
+        """Stop it gracefully, then kill what is left. Returns what had to be killed."""
         if self._controller is not None and self._controller.poll() is None:
             self._controller.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):

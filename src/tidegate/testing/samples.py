@@ -25,7 +25,7 @@ def version(
     created_at: datetime = START,
     shadow: int = 0,
 ) -> Version:
-    """A config's version: variant name -> instances (an int: one variant, AllTraffic). Its models are its own.
+    """Version of a config: variant name -> instances (an int: one variant, AllTraffic). Each has models of its own.
     ``shadow``: instances of a shadow variant, Shadow."""
     sizes = {"AllTraffic": counts} if isinstance(counts, int) else counts
     variants = []
@@ -74,5 +74,5 @@ def rolling(
 
 
 def complete_evidence(now: datetime) -> Evidence:
-    """Everything that ever happened was counted and judged just now."""
+    """Evidence that everything up to now was counted and evaluated."""
     return Evidence(now, datetime.min.replace(tzinfo=UTC), now)

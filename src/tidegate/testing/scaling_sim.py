@@ -1,8 +1,8 @@
-"""Autoscaling on a virtual clock: arrivals second by second go to instances that take time to start, and queue.
+"""Autoscaling on a virtual clock: second by second, arrivals queue for instances that take time to start.
 
 A fluid model: in each second the ready instances serve at most ``slots / service_time`` requests each, first come
-first served, and what is left waits. The rules see what they see in life: alarms judged by ``evidence`` over metrics
-of minutes, requests in flight, the wait of the newest request. No real time passes.
+first served; the rest waits. The rules see what they see in production: alarms evaluated by ``monitoring`` over
+metrics of minutes, requests in flight, and the wait of the newest request. No real time passes.
 """
 
 from collections.abc import Sequence
@@ -34,8 +34,8 @@ START = datetime(2030, 1, 7, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class InstanceModel:
-    """One instance has ``slots`` requests in hand at one time, each for ``service_time`` seconds; it is ready
-    ``start_up`` seconds after it was asked for."""
+    """One instance serves ``slots`` requests at a time, each for ``service_time`` seconds; it is ready ``start_up``
+    seconds after it was requested."""
 
     slots: int = 4
     service_time: float = 0.1
@@ -43,13 +43,13 @@ class InstanceModel:
 
     @property
     def rate(self) -> float:
-        """Requests per second that one can serve."""
+        """Requests per second that one instance can serve."""
         return self.slots / self.service_time
 
 
 @dataclass(frozen=True)
 class SimulatedSecond:
-    """One second. ``wait`` is what its last request waits for its turn; infinite without an instance."""
+    """One second. ``wait`` is the wait of its last request; infinite without an instance."""
 
     at: datetime
     arrivals: float
@@ -61,7 +61,7 @@ class SimulatedSecond:
 
 @dataclass(frozen=True)
 class ScalingRun:
-    """What came of it. ``objective`` is seconds that a request may wait."""
+    """Result of a simulation. ``objective`` is the allowed wait in seconds."""
 
     moments: tuple[SimulatedSecond, ...]
     activities: tuple[Activity, ...]
@@ -69,7 +69,7 @@ class ScalingRun:
 
     @property
     def breaches(self) -> int:
-        """Seconds whose requests waited too long."""
+        """Number of seconds whose requests waited too long."""
         return sum(moment.wait > self.objective for moment in self.moments)
 
     @property
@@ -88,7 +88,7 @@ class ScalingRun:
 
     @property
     def changes(self) -> int:
-        """How often another count was asked for."""
+        """Number of changes of the wanted count."""
         return sum(
             one.desired != other.desired for one, other in zip(self.moments, self.moments[1:], strict=False)
         )
@@ -96,7 +96,7 @@ class ScalingRun:
 
 @dataclass
 class ScalingSimulation:
-    """``trace`` holds the arrivals of each second. ``count`` instances are ready at the start."""
+    """``trace`` contains the arrivals of each second. ``count`` instances are ready at the start."""
 
     target: ScalableTarget
     policies: Sequence[ScalingPolicy]
@@ -108,7 +108,7 @@ class ScalingSimulation:
     history: tuple[RateSample, ...] = ()
     start: datetime = START
     counted: bool = True
-    """Whether arrivals and service time are known to the rules; if not, only what is in flight is."""
+    """Whether the rules know arrivals and service time; otherwise only requests in flight."""
 
     def __post_init__(self) -> None:
         self._desired = self.count
@@ -162,7 +162,7 @@ class ScalingSimulation:
         self._ready_at = sorted(self._ready_at)[: decision.desired]
 
     def _measure(self, second: int, arrivals: float, ready: int, in_flight: float) -> None:
-        """Requests sent to one instance by the minute, the most requests in one by ten seconds."""
+        """Requests per instance and minute, and maximum concurrency per ten seconds."""
         minute, ten = second - second % 60, second - second % 10
         each = max(1, ready)
         self._invocations[minute] = self._invocations.get(minute, 0.0) + arrivals / each

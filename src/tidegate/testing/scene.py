@@ -1,4 +1,4 @@
-"""A user with plain boto3 on a platform of its own: the few moves that tests and benchmarks repeat."""
+"""A boto3 user with a platform of its own: operations that tests and benchmarks share."""
 
 import io
 import tarfile
@@ -18,7 +18,8 @@ XGBOOST = "tidegate/xgboost"
 
 
 def train(folder: Path, seed: int, *, features: int = 30, trees: int = 20) -> str:
-    """A small XGBoost classifier as ``model.tar.gz``; returns its ``file://`` URL. Equal seeds, equal models."""
+    """Train a small XGBoost classifier and pack it as ``model.tar.gz``; returns its ``file://`` URL. Equal seeds give
+    equal models."""
     import numpy  # noqa: PLC0415 (optional: only those who train need it)
     import xgboost  # noqa: PLC0415
 
@@ -75,8 +76,8 @@ class Scene:
         variant: dict[str, Any] | None = None,
         shadow: dict[str, Any] | None = None,
     ) -> str:
-        """A model and a config of one variant AllTraffic with fresh names; returns the config's name. ``shadow`` is
-        what a shadow variant has of its own, its ModelName at least."""
+        """Create a model and a config with one variant AllTraffic and new names; returns the config's name.
+        ``shadow`` has the members of a shadow variant, at least its ModelName."""
         name = self.model(data_url, image=image, environment=environment)
         one = {
             "VariantName": "AllTraffic",
@@ -95,7 +96,7 @@ class Scene:
     def model(
         self, data_url: str | None, *, image: str = XGBOOST, environment: dict[str, str] | None = None
     ) -> str:
-        """A model with a fresh name, which is returned."""
+        """Create a model with a new name, which is returned."""
         self._count += 1
         name = f"v{self._count}-{time.time_ns() % 1_000_000_000}"
         container: dict[str, Any] = {"Image": image, "Environment": environment or {}}
@@ -117,7 +118,7 @@ class Scene:
         return answer
 
     def settled(self, endpoint: str, seconds: float = 90.0) -> dict[str, Any]:
-        """The description once nothing is under way."""
+        """Wait until nothing is in progress; returns the description."""
 
         def done() -> dict[str, Any] | None:
             answer = self.describe(endpoint)
@@ -126,7 +127,7 @@ class Scene:
         return wait_until(done, f"{endpoint} settled", seconds)
 
     def alarm(self, name: str, metric: str, threshold: float, **members: Any) -> None:
-        """A one-second alarm on a metric of AWS/SageMaker; ``members`` override."""
+        """Create a one-second alarm on a metric of AWS/SageMaker; ``members`` override."""
         defaults: dict[str, Any] = {
             "AlarmName": name,
             "Namespace": "AWS/SageMaker",

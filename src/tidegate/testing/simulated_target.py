@@ -1,4 +1,4 @@
-"""A target and router in memory: replicas take time to start and to drain, lower fences are dropped."""
+"""A target and router in memory: replicas take time to start and drain, lower fences are dropped."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,15 +9,15 @@ from tidegate.domain.observation import FleetStatus
 from tidegate.domain.traffic import RouteTable
 
 Scheduler = Callable[[float, Callable[[], None]], None]
-"""Runs something so many seconds from now."""
+"""Runs something after so many seconds."""
 
 BACK_OFF = 300.0
-"""Seconds until a replica that did not come up is tried again."""
+"""Seconds until a failed replica is started again."""
 
 
 @dataclass
 class SimulatedFleet:
-    """One fleet; ``replicas`` are numbered as they were started."""
+    """One fleet; ``replicas`` are numbered in starting order."""
 
     spec: FleetSpec
     fence: int
@@ -45,7 +45,7 @@ class SimulatedFleet:
 
 @dataclass
 class SimulatedTarget:
-    """Keeps what ports.target.Target promises, without waiting: the caller's ``later`` is its only time."""
+    """Fulfils ports.target.Target without waiting; the caller's ``later`` provides time."""
 
     later: Scheduler
     startup: Callable[[], float]
@@ -53,7 +53,7 @@ class SimulatedTarget:
     fleets: dict[FleetId, SimulatedFleet] = field(default_factory=dict)
     tables: dict[str, RouteTable] = field(default_factory=dict)
     broken: dict[int, str] = field(default_factory=dict)
-    """Generations whose replicas do not come up, and why."""
+    """Generations whose replicas fail to start, and why."""
 
     def ensure_fleet(self, spec: FleetSpec, fence: int) -> None:
         fleet = self.fleets.setdefault(spec.id, SimulatedFleet(spec, fence))
@@ -80,7 +80,7 @@ class SimulatedTarget:
         self.settle(fleet)
 
     def settle(self, fleet: SimulatedFleet) -> None:
-        """Starts what is missing, drains what is too much, forgets a deleted fleet that is empty."""
+        """Start missing replicas, drain surplus ones, and remove a deleted fleet that is empty."""
         ready, starting = fleet.of(ReplicaState.READY), fleet.of(ReplicaState.STARTING)
         for _ in range(fleet.desired - len(ready) - len(starting)):
             self._launch(fleet)

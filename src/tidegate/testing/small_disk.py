@@ -1,4 +1,4 @@
-"""A disk that can be filled: a small tmpfs of its own."""
+"""A disk that can be filled: a small tmpfs."""
 
 import contextlib
 import errno
@@ -13,7 +13,7 @@ class SmallDisk:
     folder: Path
 
     def fill(self) -> None:
-        """Returns when nothing more can be written."""
+        """Fill the disk until nothing more can be written."""
         size = 1 << 16
         with (self.folder / "ballast").open("ab", buffering=0) as ballast:
             while size:
@@ -30,9 +30,9 @@ class SmallDisk:
 
 @contextlib.contextmanager
 def mount_small_disk(folder: Path, size: str) -> Iterator[SmallDisk]:
-    """Mounted on ``folder``, which is made; ``size`` as tmpfs takes it: ``2m``.
+    """Mount on ``folder``, which is created; ``size`` in tmpfs syntax: ``2m``.
 
-    Raises ``OSError`` where this user may mount nothing.
+    Raises ``OSError`` if this user may not mount.
     """
     folder.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tidegate-test", str(folder)]

@@ -1,7 +1,6 @@
-"""A discrete-event double of everything around the rollout machine: target, router, alarms, people and a
-controller that looks, steps, saves and acts. Effects are late, out of order or lost, looks go blind, replicas and
-the controller die. It jumps from event to event; no real time passes.
-"""
+"""A discrete-event simulation of everything around the rollout state machine: target, router, alarms, users, and a
+controller that observes, steps, saves and acts. Effects are late, reordered or lost, observations are missing,
+replicas and the controller die. It jumps from event to event; no real time passes."""
 
 import heapq
 import itertools
@@ -42,7 +41,7 @@ StepFunction = Callable[[Endpoint, Observation, datetime], RolloutDecision]
 
 @dataclass(frozen=True)
 class JournalEntry:
-    """One line of the journal: the record after a write (None: removed) and why."""
+    """One journal line: the record after a write (None: removed) and why."""
 
     at: float
     record: Endpoint | None
@@ -51,7 +50,7 @@ class JournalEntry:
 
 
 class Watcher(Protocol):
-    """Sees every decision before it is saved and every state of the world."""
+    """Sees every decision before it is saved, and every state of the world."""
 
     def decided(
         self, before: Endpoint, seen: Observation, now: datetime, decision: RolloutDecision, step: StepFunction
@@ -61,12 +60,12 @@ class Watcher(Protocol):
 
 
 class ControllerDied(Exception):
-    """The controller is gone in mid-tick."""
+    """The controller died in mid-tick."""
 
 
 @dataclass
 class World:
-    """``record`` is the durable endpoint; everything else is what the target, the alarms and people do."""
+    """``record`` is the durable endpoint; everything else is the state of target, alarms and users."""
 
     record: Endpoint | None
     physics: WorldTiming = field(default_factory=WorldTiming)
@@ -95,14 +94,14 @@ class World:
         self._blind_until = {"fleets": 0.0, "routes": 0.0, "alarms": 0.0, "evidence": 0.0}
         self._counted_since = 0.0
         self._judged: float | None = None
-        """When evidence was collected and judged last, while it is not."""
+        """When evidence was last collected and evaluated, if it is currently not."""
         self._changes = 0
         self._router = 0
         self._down = False
         self._next_tick: float | None = None
-        for happening in [h for h in self._waiting if h.when.phase is None]:
-            self._waiting.remove(happening)
-            self._later(happening.when.after, partial(self.inject, happening))
+        for event in [h for h in self._waiting if h.when.phase is None]:
+            self._waiting.remove(event)
+            self._later(event.when.after, partial(self.inject, event))
         if self.record.rollout is not None:
             self._entered(self.record.rollout.phase)
         self.wake(0.0)
@@ -110,7 +109,7 @@ class World:
     # Time
 
     def run(self, until: float, settled: Callable[["World"], bool] | None = None) -> "World":
-        """Lets events happen up to ``until`` seconds; stops before when ``settled`` says so or nothing is left."""
+        """Run events up to ``until`` seconds; stops earlier if ``settled`` returns True or no event is left."""
         while self._heap and self._heap[0][0] <= until:
             self.now, _, what = heapq.heappop(self._heap)
             what()
@@ -124,17 +123,17 @@ class World:
 
     @property
     def due(self) -> float | None:
-        """When the next event happens; None when none is left."""
+        """Time of the next event; None if none is left."""
         return self._heap[0][0] if self._heap else None
 
     def pass_time(self, until: float) -> "World":
-        """Like ``run``, and it is ``until`` then even where nothing was left to happen."""
+        """Like ``run``, but advances the time to ``until`` even if no event is left."""
         self.run(until)
         self.now = max(self.now, until)
         return self
 
     def wake(self, after: float) -> None:
-        """A tick of the controller; an earlier one that is due already makes it needless."""
+        """Schedule a tick of the controller, unless an earlier one is due."""
         at = self.now + max(0.0, after)
         if self._next_tick is None or at < self._next_tick:
             self._next_tick = at
@@ -238,7 +237,7 @@ class World:
         )
 
     def _evidence(self) -> Evidence:
-        """Alarms of this world are judged at every look, over all that was counted, unless it is blind for them."""
+        """Alarms are evaluated at every observation, over all requests, unless evidence is missing."""
         if self.now >= self._blind_until["evidence"]:
             self._judged = None
         last = self.instant(self._judged)
@@ -248,12 +247,12 @@ class World:
 
     def _entered(self, phase: Phase) -> None:
         nth = self._entries[phase] = self._entries.get(phase, 0) + 1
-        for happening in [h for h in self._waiting if (h.when.phase, h.when.nth) == (phase, nth)]:
-            self._waiting.remove(happening)
-            self._later(happening.when.after, partial(self.inject, happening))
+        for event in [h for h in self._waiting if (h.when.phase, h.when.nth) == (phase, nth)]:
+            self._waiting.remove(event)
+            self._later(event.when.after, partial(self.inject, event))
 
-    def inject(self, happening: ScriptedEvent) -> None:
-        match happening:
+    def inject(self, event: ScriptedEvent) -> None:
+        match event:
             case AlarmTurns(_, alarm, None):
                 self.alarms.pop(alarm, None)
             case AlarmTurns(_, alarm, AlarmState() as state):
@@ -267,7 +266,7 @@ class World:
                 for generation in self._side(side):
                     self.target.broken.pop(generation, None)
             case ObservationGap():
-                self._go_blind(happening)
+                self._go_blind(event)
             case RouterRestarts():
                 self._router += 1
                 self.target.tables.clear()
@@ -275,7 +274,7 @@ class World:
                 self.do(what, command)
 
     def do(self, what: str, command: Callable[[Endpoint, datetime], Endpoint]) -> None:
-        """A command, at once: saved when it is accepted, kept in ``refused`` when not."""
+        """Execute a command immediately: saved if accepted, kept in ``refused`` if not."""
         if self.record is None:
             return
         try:
@@ -306,7 +305,7 @@ class World:
 
 
 def is_at_rest(world: World) -> bool:
-    """Nothing is under way and nothing more is going to happen by itself."""
+    """Whether nothing is in progress and nothing more will happen by itself."""
     record = world.record
     quiet = record is None or not (record.rollout or record.scaling or record.deleting)
     return quiet and not world._heap

@@ -20,15 +20,15 @@ from tidegate.wire.metric_queries import parse_common_period, parse_query, rende
 from tidegate.wire.operation import AsyncOperation, OperationCall, Operations, Params, TxCall, TxOperation
 
 PAGE_SIZE = 50
-"""Records of a page when MaxRecords is absent, as in CloudWatch."""
+"""Page size when MaxRecords is absent, as in CloudWatch."""
 
 UNSUPPORTED = {
     "ThresholdMetricId": "anomaly detection is not supported; give a Threshold",
     "EvaluationCriteria": "PromQL alarms are not supported; name one metric by Namespace and MetricName",
-    "EvaluationInterval": "it belongs to PromQL alarms, which are not supported; leave it out",
+    "EvaluationInterval": "PromQL alarms are not supported; leave it out",
     "WarmUpConfiguration": "warm-up is not supported; leave it out",
 }
-"""Members that change what an alarm means and that nothing here does: refused, never passed over."""
+"""Members that would change what an alarm means and are not implemented. They are refused, never ignored."""
 REQUIRED_MEMBERS = ("EvaluationPeriods", "Threshold")
 SINGLE_METRIC_MEMBERS = ("MetricName", "Namespace", "Period")
 EXCLUDED_WITH_METRICS = (*SINGLE_METRIC_MEMBERS, "Dimensions", "Unit", "Statistic", "ExtendedStatistic")
@@ -38,11 +38,11 @@ ECHOED_MEMBERS = (
     "EvaluationWindow",
     "ActionConfiguration",
 )
-"""Members that Describe shows just as they were given."""
+"""Members that Describe echoes as they were given."""
 
 
 def put_metric_alarm(call: TxCall, params: Params) -> None:
-    """Tags count where the alarm is new, as in CloudWatch."""
+    """Tags apply only to a new alarm, as in CloudWatch."""
     with invalid_as_validation_error():
         use.put(call.tx, _parse_alarm(call, params), call.now, parse_tags(params))
 
@@ -50,10 +50,10 @@ def put_metric_alarm(call: TxCall, params: Params) -> None:
 def describe_alarms(call: TxCall, params: Params) -> Params:
     for member in ("ChildrenOfAlarmName", "ParentsOfAlarmName"):
         if params.get(member) is not None:
-            raise Invalid(f"{member}: there are no composite alarms here; leave it out")
+            raise Invalid(f"{member}: composite alarms are not supported; leave it out")
     names = params.get("AlarmNames")
     if names and params.get("AlarmNamePrefix") is not None:
-        raise Invalid("AlarmNames and AlarmNamePrefix cannot be given together; keep one")
+        raise Invalid("AlarmNames and AlarmNamePrefix exclude each other; give one of them")
     answer: Params = {"MetricAlarms": [], "CompositeAlarms": [], "LogAlarms": []}
     types = params.get("AlarmTypes")
     if types and "MetricAlarm" not in types:
@@ -82,7 +82,7 @@ def describe_alarm_history(call: TxCall, params: Params) -> Params:
     if types and "MetricAlarm" not in types:
         return {"AlarmHistoryItems": []}
     if params.get("AlarmContributorId") is not None:
-        raise Invalid("AlarmContributorId: alarms have no contributors here; leave it out")
+        raise Invalid("AlarmContributorId: alarm contributors are not supported; leave it out")
     where = use.HistoryFilter(
         name=params.get("AlarmName"),
         item=params.get("HistoryItemType"),
@@ -192,7 +192,7 @@ def _refuse_unsupported(params: Params) -> None:
         if params.get(member) is not None:
             raise Invalid(f"{member}: {why}")
     if (params.get("EvaluationWindow") or {}).get("WallClockWindow") is not None:
-        raise Invalid("EvaluationWindow.WallClockWindow is not supported; windows slide")
+        raise Invalid("EvaluationWindow.WallClockWindow is not supported: evaluation windows slide")
     operator = params.get("ComparisonOperator")
     if operator not in list(ComparisonOperator):
         raise Invalid(
@@ -250,7 +250,7 @@ def _members(call: OperationCall, alarm: Alarm) -> Params:
 
 
 def _datapoints(alarm: Alarm) -> int | None:
-    """CloudWatch shows it only where it was given; ``ECHOED_MEMBERS`` has it of alarms that were put here."""
+    """CloudWatch shows it only if it was given. Alarms created through this API have it in ``ECHOED_MEMBERS``."""
     given = alarm.datapoints_to_alarm
     return None if given == alarm.evaluation_periods else given
 

@@ -23,11 +23,11 @@ MAX_QUERIES = 500
 MAX_DATAPOINTS = 100_800
 
 QueryResult = tuple[Query, str, list[Datapoint]]
-"""A query with the label and the points of one of its results."""
+"""A query with the label and the datapoints of one of its results."""
 
 
 async def get_metric_data(call: OperationCall, params: Params) -> Params:
-    """What is wrong with a query is CloudWatch's ValidationError."""
+    """Invalid queries raise CloudWatch's ValidationError."""
     with invalid_as_validation_error():
         queries, left = _parse_queries(params)
         streams = await _query_results(call, params["MetricDataQueries"], queries, params)
@@ -65,7 +65,7 @@ def _parse_queries(params: Params) -> tuple[list[Query], int]:
 
 
 def _query_errors(lines: list[Params]) -> Iterable[str]:
-    """Everything that is wrong with single queries, in AWS's words."""
+    """All errors in single queries, worded as AWS does."""
     for number, line in enumerate(lines, 1):
         where, stat = f"MetricDataQueries.member.{number}", line.get("MetricStat")
         if stat is None and line.get("Expression") is None:
@@ -77,8 +77,8 @@ def _query_errors(lines: list[Params]) -> Iterable[str]:
 async def _query_results(
     call: OperationCall, lines: list[Params], queries: list[Query], params: Params
 ) -> list[QueryResult]:
-    """The results in the order of the queries. Values of several units are several results of one query, as
-    CloudWatch aggregates each unit on its own."""
+    """The results in query order. A query whose values have several units has one result per unit, since CloudWatch
+    aggregates each unit separately."""
     start, end = params["StartTime"], params["EndTime"]
     periods = {one["Id"]: make_period(start, end, one["MetricStat"]["Period"]) for one in lines if _is_stat(one)}
     made = {} if all(map(_is_stat, lines)) else await _evaluate_expressions(call, lines, queries, start, end)
@@ -103,7 +103,7 @@ def _is_stat(line: Params) -> bool:
 
 
 async def _read_points(call: OperationCall, one: Query, period: use.Period) -> dict[str, list[Datapoint]]:
-    """The points by unit."""
+    """Datapoints by unit."""
     assert one.metric is not None
     units: dict[str, list[Datapoint]] = {}
     for sample, found in await use.read_points(call.ctx.metrics, one.metric, period, [one.statistic], one.unit):
@@ -114,20 +114,20 @@ async def _read_points(call: OperationCall, one: Query, period: use.Period) -> d
 async def _evaluate_expressions(
     call: OperationCall, lines: list[Params], queries: list[Query], start: datetime, end: datetime
 ) -> dict[str, list[Datapoint]]:
-    """The points of every line, where expressions are among them."""
+    """Datapoints of every query, if some of them are expressions."""
     period = make_period(start, end, parse_common_period(lines))
     spans = range(period.start, period.end, period.seconds)
     most = metric_math.MOST_ASKED
     if (steps := metric_math.size(queries) * len(spans)) > most:
-        raise Invalid(f"the expressions take {steps:,} steps; at most {most:,} may be: ask for less time")
+        raise Invalid(f"the expressions need {steps:,} steps; the limit is {most:,}: shorten the time range")
     read = {}
     for one in queries:
         if one.metric is not None:
             units = await _read_points(call, one, period)
             if len(units) > 1:
                 raise Invalid(
-                    f"{one.id}: {one.metric.name} has data in several units ({', '.join(units)}): name a Unit, since"
-                    " expressions do not mix them"
+                    f"{one.id}: {one.metric.name} has data in several units ({', '.join(units)}): set Unit, because"
+                    " expressions do not mix units"
                 )
             values = {point.at: point.value for points in units.values() for point in points}
             read[one.id] = [values.get(at) for at in spans]

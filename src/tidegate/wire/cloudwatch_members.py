@@ -1,4 +1,4 @@
-"""Members that CloudWatch's operations share: dimensions, page tokens, and the names of its errors."""
+"""Members that CloudWatch's operations share: dimensions, page tokens and error names."""
 
 import base64
 import json
@@ -19,11 +19,11 @@ Members = list[dict[str, str]]
 
 
 def parse_dimensions(params: Params, member: str = "Dimensions") -> dict[str, str]:
-    """Name to value; raises Invalid when a name comes twice."""
+    """Dimension name -> value. Raises Invalid for a duplicate name."""
     pairs: Members = params.get(member) or []
     found = {pair["Name"]: pair["Value"] for pair in pairs}
     if len(found) < len(pairs):
-        raise Invalid(f"{member} names one dimension twice; each name may come once")
+        raise Invalid(f"{member} names a dimension twice; give each name once")
     return found
 
 
@@ -32,17 +32,17 @@ def render_dimensions(found: dict[str, str]) -> Members:
 
 
 def parse_metric(params: Params) -> MetricId:
-    """The series that ``Namespace``, ``MetricName`` and ``Dimensions`` name."""
+    """The metric that ``Namespace``, ``MetricName`` and ``Dimensions`` identify."""
     return MetricId.of(params["Namespace"], params["MetricName"], parse_dimensions(params))
 
 
 def encode_token(place: Any) -> str:
-    """An opaque NextToken for a place in a listing (plain JSON data)."""
+    """Encode a position in a listing (plain JSON data) as an opaque NextToken."""
     return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
 
 
 def decode_token(params: Params, kind: type) -> Any:
-    """What an earlier ``encode_token`` says; None when there is none. Raises InvalidNextToken when it is not one."""
+    """The position that a NextToken encodes; None without a token. Raises InvalidNextToken for an invalid one."""
     text = params.get("NextToken")
     if text is None:
         return None
@@ -60,12 +60,12 @@ def parse_tags(params: Params) -> dict[str, str]:
 
 
 def truncate_to_second(moment: datetime) -> datetime:
-    """CloudWatch compares the ends of a range by the second."""
+    """Truncate to seconds, since CloudWatch compares the ends of a range by the second."""
     return moment.replace(microsecond=0)
 
 
 def make_period(start: datetime, end: datetime, seconds: int) -> Period:
-    """Raises Invalid for a period that CloudWatch does not have."""
+    """Raises Invalid for a period that CloudWatch does not allow."""
     if seconds not in INTERVALS and (seconds < 60 or seconds % 60):
         raise Invalid(f"Period {seconds} is not 1, 5, 10, 20, 30 or a multiple of 60.")
     return Period.of(start, end, seconds)
@@ -73,7 +73,7 @@ def make_period(start: datetime, end: datetime, seconds: int) -> Period:
 
 @contextmanager
 def invalid_as_validation_error() -> Iterator[None]:
-    """For operations whose own checks end in CloudWatch's ValidationError."""
+    """Turn Invalid into CloudWatch's ValidationError, for operations that validate their members this way."""
     try:
         yield
     except Invalid as error:

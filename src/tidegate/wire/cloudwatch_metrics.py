@@ -33,7 +33,7 @@ RECENT = timedelta(hours=3)
 async def put_metric_data(call: OperationCall, params: Params) -> None:
     namespace, data = params["Namespace"], params.get("MetricData") or []
     if params.get("EntityMetricData"):
-        raise Invalid("EntityMetricData is not supported; put the metrics into MetricData")
+        raise Invalid("EntityMetricData is not supported; use MetricData")
     if not data:
         raise_missing("The parameter MetricData is required.")
     if len(data) > MAX_DATA:
@@ -47,7 +47,7 @@ async def get_metric_statistics(call: OperationCall, params: Params) -> Params:
     if not simple and not extended:
         raise_bad_combination("Must specify either Statistics or ExtendedStatistics")
     if simple and extended:
-        raise_bad_combination("Statistics and ExtendedStatistics cannot be given together; make two calls.")
+        raise_bad_combination("Statistics and ExtendedStatistics exclude each other; make two calls.")
     for number, name in enumerate(extended, 1):
         if not PERCENTILE.fullmatch(name):
             raise Invalid(f"The value {name} for parameter ExtendedStatistics.member.{number} is not supported.")
@@ -90,7 +90,7 @@ def _parse_datum(namespace: str, datum: Params, where: str, now: datetime) -> us
     if len(given) > 1:
         _refuse_both(where, *given[:2])
     if datum.get("Counts") is not None and given != ["Values"]:
-        raise_bad_combination(f"{where}: Counts belongs to Values.")
+        raise_bad_combination(f"{where}: Counts requires Values.")
     resolution = datum.get("StorageResolution") or 60
     if resolution not in (1, 60):
         raise Invalid(f"{where}.StorageResolution: {resolution} is neither 1 nor 60.")
@@ -125,7 +125,7 @@ def _parse_values(datum: Params, where: str) -> dict[float, float] | use.Statist
 
 
 def _check_number(value: float, where: str) -> float:
-    """Refused in AWS's words, which spell special numbers as Java does."""
+    """Raises Invalid, worded as AWS does, with special numbers spelled as in Java."""
     if math.isnan(value) or math.isinf(value):
         named = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
         raise Invalid(f"The value {named} for parameter {where} is invalid.")

@@ -1,4 +1,4 @@
-"""CloudWatch's operations on tags, which alarms alone have here."""
+"""CloudWatch's operations on tags; only alarms have tags."""
 
 import re
 
@@ -27,7 +27,7 @@ def untag_resource(call: TxCall, params: Params) -> None:
 
 
 def _find_alarm(call: TxCall, params: Params) -> Saved[Alarm]:
-    """What ResourceARN names. CloudWatch's answer on one that is not there says no more than this."""
+    """The alarm that ResourceARN names. Like CloudWatch, the error for a missing one gives no details."""
     match = _ARN.fullmatch(params["ResourceARN"])
     mine = match is not None and (match[1], match[2]) == (call.ctx.region, call.ctx.account)
     saved = call.tx.get(ALARM, match[3]) if match is not None and mine else None

@@ -11,10 +11,10 @@ from tidegate.wire import codec_json
 from tidegate.wire.validation import WrongType
 
 MAX_DEPTH = 32
-"""Nesting that a body may have; the deepest input of a served operation has 8."""
+"""Maximum nesting of a body; the deepest input of a served operation has 8 levels."""
 
 EPOCH_TAG = 1
-"""The tag of a time in seconds since 1970."""
+"""Tag of a time in seconds since 1970."""
 
 _BREAK = object()
 _SIMPLE = {20: False, 21: True, 22: None, 23: None}
@@ -31,7 +31,7 @@ def parse(shape: StructureShape | None, body: bytes, unknown: list[str]) -> dict
 
 
 def decode(body: bytes) -> Any:
-    """Plain data; a time is its epoch seconds. Raises WrongType."""
+    """Decode to plain data; a time becomes epoch seconds. Raises WrongType."""
     reader = _CborReader(body)
     try:
         value = reader.value(MAX_DEPTH)
@@ -43,7 +43,7 @@ def decode(body: bytes) -> Any:
 
 
 class _CborReader:
-    """One pass over the bytes; nothing is made larger than what was sent."""
+    """Reads the bytes in one pass and never allocates more than was sent."""
 
     def __init__(self, body: bytes) -> None:
         self.body = body
@@ -74,7 +74,7 @@ class _CborReader:
         if info < 24:
             return info
         if info not in _LENGTHS:
-            raise WrongType(f"the body is not CBOR: {info} is no length")
+            raise WrongType(f"the body is not CBOR: {info} is not a length")
         return int.from_bytes(self._take(_LENGTHS[info]))
 
     def _take(self, count: int) -> bytes:
@@ -90,7 +90,7 @@ class _CborReader:
         if info == 31:
             return _BREAK
         if info not in _SIMPLE:
-            raise WrongType(f"the body holds the simple value {info}, which no member has")
+            raise WrongType(f"the body holds the simple value {info}, which no member accepts")
         return _SIMPLE[info]
 
     def _data(self, kind: type[bytes] | type[str], length: int | None, depth: int) -> bytes:
@@ -98,7 +98,7 @@ class _CborReader:
             return self._take(length)
         parts = self._until_break(depth)
         if not all(isinstance(part, kind) for part in parts):
-            raise WrongType("the body is not CBOR: a string in parts has a part of another type")
+            raise WrongType("the body is not CBOR: an indefinite-length string has a chunk of another type")
         return b"".join(part.encode() if isinstance(part, str) else part for part in parts)
 
     def _items(self, length: int | None, depth: int) -> list[Any]:
@@ -122,17 +122,17 @@ class _CborReader:
     def _inner(self, depth: int) -> Any:
         value = self.value(depth - 1)
         if value is _BREAK:
-            raise WrongType("the body is not CBOR: something ends that had not begun")
+            raise WrongType("the body is not CBOR: a break without an open item")
         return value
 
     def _tagged(self, tag: int, depth: int) -> Any:
         if tag != EPOCH_TAG:
-            raise WrongType(f"the body holds tag {tag}; of tags, only times are served")
+            raise WrongType(f"the body holds tag {tag}; only the tag of times is supported")
         return self._inner(depth)
 
 
 def render(members: dict[str, Any]) -> bytes:
-    """``members`` have been through ``answers.tidy``."""
+    """``members`` must have passed ``output_shapes.drop_empty``."""
     out = bytearray()
     _encode(members, out)
     return bytes(out)
@@ -143,7 +143,7 @@ def _encode(value: Any, out: bytearray) -> None:
         if isinstance(value, kind):
             encode(value, out)
             return
-    raise TypeError(f"{type(value).__name__} has no CBOR")
+    raise TypeError(f"{type(value).__name__} cannot be encoded as CBOR")
 
 
 def _encode_head(major: int, length: int, out: bytearray) -> None:
@@ -202,4 +202,4 @@ _ENCODERS: dict[type, Callable[[Any, bytearray], None]] = {
     list: _encode_list,
     dict: _encode_map,
 }
-"""In this order: a bool is an int as well."""
+"""In this order, because a bool is also an int."""

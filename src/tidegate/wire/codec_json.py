@@ -17,8 +17,7 @@ INTEGER_BITS = {"integer": 31, "long": 63}
 
 
 def parse(shape: StructureShape | None, body: bytes, unknown: list[str]) -> dict[str, Any]:
-    """Members that are there, nulls left out; complaints on unknown ones are added to ``unknown``. Raises
-    WrongType."""
+    """Parse the members, without nulls. Appends errors about unknown members to ``unknown``. Raises WrongType."""
     try:
         raw = json.loads(body or b"{}", parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
@@ -33,7 +32,7 @@ def _reject_constant(name: str) -> float:
 
 
 def parse_structure(shape: StructureShape, raw: Any, path: str, unknown: list[str]) -> dict[str, Any]:
-    """Members of decoded data, JSON's or alike (then bytes may stand where JSON has base64)."""
+    """Parse members of decoded data: JSON's, or CBOR's, where a blob is bytes instead of base64."""
     _expect(raw, dict, "an object", path)
     members = shape.members
     for name in raw:
@@ -82,7 +81,7 @@ def _parse_integer(shape: Shape, raw: Any, path: str) -> int:
 
 
 def check_integer_range(shape: Shape, raw: int, path: str) -> int:
-    """Checks that it fits into its type."""
+    """Check that a number fits the shape's integer type."""
     if not -(2 ** INTEGER_BITS[shape.type_name]) <= raw < 2 ** INTEGER_BITS[shape.type_name]:
         raise _wrong_type(raw, f"an integer of {INTEGER_BITS[shape.type_name] + 1} bits", path)
     return raw
@@ -129,7 +128,7 @@ _SCALARS: dict[str, Callable[[Shape, Any, str], Any]] = {
 
 
 def parse_timestamp(raw: Any) -> datetime:
-    """Epoch seconds (a number or its text), ISO 8601 or RFC 822; without a zone it is UTC. Raises ValueError,
+    """Parse epoch seconds (a number or text), ISO 8601 or RFC 822; UTC without a zone. Raises ValueError,
     OverflowError or OSError."""
     if isinstance(raw, bool) or not isinstance(raw, int | float | str):
         raise ValueError("not a time")
@@ -164,12 +163,12 @@ def _json_type(raw: Any) -> str:
 
 
 def render(shape: StructureShape | None, members: dict[str, Any]) -> bytes:
-    """``members`` have been through ``answers.tidy``."""
+    """``members`` must have passed ``output_shapes.drop_empty``."""
     return json.dumps(to_json_data(shape, members) if shape else {}, separators=(",", ":")).encode()
 
 
 def to_json_data(shape: Shape, value: Any) -> Any:
-    """JSON data of a value: times become epoch seconds, bytes base64."""
+    """Convert a value to JSON data: times become epoch seconds, bytes base64."""
     if isinstance(shape, StructureShape):
         return {name: to_json_data(shape.members[name], entry) for name, entry in value.items()}
     if isinstance(shape, ListShape):

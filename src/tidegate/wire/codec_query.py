@@ -14,15 +14,15 @@ from tidegate.wire import codec_json
 from tidegate.wire.validation import WrongType, abbreviate, describe_unknown_member, item_path, member_path
 
 MAX_FIELDS = 100_000
-"""Fields of one form; PutMetricData with 1,000 metrics of 30 dimensions stays below."""
+"""Maximum number of fields in a form; PutMetricData with 1,000 metrics of 30 dimensions stays below it."""
 
 Tree = dict[str, Any]
-"""A form's fields nested by the dots of their names: part -> text or tree."""
+"""A form's fields, nested by the dots in their names: part -> text or tree."""
 
 
 def parse_form(body: bytes) -> dict[str, str]:
-    """The form as it stands; raises WrongType for one that cannot be read, or that gives a field twice: the order of
-    the two is not signed."""
+    """Parse a form into fields. Raises WrongType for an unreadable form and for a duplicate field, because signatures
+    do not cover the order of duplicates."""
     try:
         pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
     except ValueError as error:
@@ -50,15 +50,15 @@ def _insert(tree: Tree, name: str, text: str) -> None:
         if child == "":
             child = tree[part] = {}
         if not isinstance(child, dict):
-            raise WrongType(f"'{abbreviate(name)}' is below a field that has a value of its own")
+            raise WrongType(f"'{abbreviate(name)}' is nested below a field that has a value")
         tree = child
     if tree.setdefault(last, text) != text:
-        raise WrongType(f"'{abbreviate(name)}' has a value and fields below it")
+        raise WrongType(f"'{abbreviate(name)}' has both a value and nested fields")
 
 
 def _parse_structure(shape: StructureShape, tree: Any, path: str, unknown: list[str]) -> dict[str, Any]:
     if not isinstance(tree, dict):
-        raise WrongType(f"Value '{abbreviate(tree)}' at '{path}' is a value, expected fields below it")
+        raise WrongType(f"Value '{abbreviate(tree)}' at '{path}' is a value, expected nested fields")
     members = {member.serialization.get("name", name): (name, member) for name, member in shape.members.items()}
     unknown += [describe_unknown_member(path, name, members) for name in tree if name not in members]
     found = {}
@@ -88,7 +88,7 @@ def _parse_value(shape: Shape, tree: Any, path: str, unknown: list[str]) -> Any:
 
 
 def _parse_entries(tree: Any, part: str, path: str) -> list[Any]:
-    """Numbered entries in their order. ``Name=`` is how clients write an empty list."""
+    """Entries in numerical order. Clients write ``Name=`` for an empty list."""
     if tree == "":
         return []
     if not isinstance(tree, dict) or set(tree) != {part} or not isinstance(tree[part], dict):
@@ -111,7 +111,7 @@ _KINDS = {
 
 def _parse_scalar(shape: Shape, text: Any, path: str) -> Any:
     if not isinstance(text, str):
-        raise WrongType(f"'{path}' has fields below it, expected {_KINDS.get(shape.type_name, 'a string')}")
+        raise WrongType(f"'{path}' has nested fields, expected {_KINDS.get(shape.type_name, 'a string')}")
     try:
         match shape.type_name:
             case "boolean":
@@ -135,7 +135,7 @@ def _parse_scalar(shape: Shape, text: Any, path: str) -> Any:
 def render(
     operation: str, shape: StructureShape | None, members: dict[str, Any], namespace: str, request_id: str
 ) -> bytes:
-    """``members`` have been through ``answers.tidy``."""
+    """``members`` must have passed ``output_shapes.drop_empty``."""
     result = f"<{operation}Result>{_render_content(shape, members)}</{operation}Result>" if shape else ""
     return (
         f'<{operation}Response xmlns="{namespace}">{result}'
@@ -183,6 +183,6 @@ def _render_scalar(value: Any) -> str:
 
 
 def _escape(value: str) -> str:
-    """Escaped, without the characters that XML 1.0 cannot carry."""
+    """Escape for XML, without the characters that XML 1.0 cannot carry."""
     allowed = "".join(char for char in value if char in "\t\n\r" or (char >= " " and char not in "\ufffe\uffff"))
     return escape(allowed)

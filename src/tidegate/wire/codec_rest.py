@@ -1,4 +1,4 @@
-"""AWS's rest-json protocol as far as the runtime API needs it: members in path, headers and a raw body."""
+"""The part of AWS's rest-json protocol that the runtime API needs: members in path and headers, and a raw body."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,7 +26,7 @@ def parse(
 
 
 def _parse_header(shape: Shape, text: str, name: str) -> Any:
-    """A header's value. Raises WrongType."""
+    """Parse a header's value. Raises WrongType."""
     if shape.type_name not in ("integer", "long"):
         return text
     if not text.removeprefix("-").isdecimal() or not text.isascii():
@@ -37,7 +37,7 @@ def _parse_header(shape: Shape, text: str, name: str) -> Any:
 def split_headers(
     shape: StructureShape | None, members: Mapping[str, Any]
 ) -> tuple[dict[str, str], dict[str, Any]]:
-    """The members of an answer that go into its headers, and the rest."""
+    """Split the members of an answer into headers and the rest."""
     headers: dict[str, str] = {}
     rest = dict(members)
     for name, member in shape.members.items() if shape else ():

@@ -1,4 +1,4 @@
-"""``python -m tidegate.wire.coverage``: the table of what the API serves (``docs/api.md``), from the table of
+"""``python -m tidegate.wire.coverage`` prints ``docs/api.md``, the table of what the API serves, from the table of
 operations, the service models and the notes on members."""
 
 import sys
@@ -37,7 +37,7 @@ An operation that is not listed answers `UnknownOperationException` (`InvalidAct
 
 @dataclass
 class MemberNode:
-    """A member with the members below it."""
+    """A member and its nested members."""
 
     name: str
     treatment: Treatment
@@ -55,13 +55,13 @@ class MemberNode:
 
 
 def members(service: str, operation: str) -> list[MemberNode]:
-    """The members of an operation's requests."""
+    """Members of an operation's requests."""
     shape = load_service(service).operation(operation).input_shape
     return _nested_members(service, operation, shape, "", ()) if shape is not None else []
 
 
 def paths(nodes: list[MemberNode], prefix: str = "") -> Iterator[tuple[str, MemberNode]]:
-    """Every member by its path."""
+    """Every member with its path."""
     for node in nodes:
         path = f"{prefix}{node.name}"
         yield path, node
@@ -87,7 +87,7 @@ def _nested_members(
 
 
 def render_page() -> str:
-    """The whole page."""
+    """Render the whole page."""
     parts = [INTRODUCTION, *(_render_section(service) for service in TABLE)]
     return "\n".join(parts)
 
@@ -119,7 +119,7 @@ def _render_members(nodes: list[MemberNode], wanted: Treatment) -> str:
 
 
 def _render_member(node: MemberNode, wanted: Treatment) -> str:
-    """A structure that is ignored or refused as a whole needs no list of its members."""
+    """A structure that is ignored or refused as a whole is not broken down."""
     if not node.below or (wanted is not Treatment.SERVED and node.whole(wanted)):
         return node.name
     return f"{node.name} {{{_render_members(node.below, wanted)}}}"

@@ -1,6 +1,6 @@
-"""Where an API request enters: identify, parse, check, translate, answer.
+"""Entry point of AWS API requests: identify, parse, validate, translate, answer.
 
-Who the caller is has been verified before. Every outcome is an answer; nothing is raised.
+The caller's signature has been verified before. Every outcome is an answer; nothing is raised.
 """
 
 import json
@@ -36,16 +36,16 @@ from tidegate.wire.table import TABLE
 log = logging.getLogger(__name__)
 
 _CBOR_HEADERS = {"smithy-protocol": "rpc-v2-cbor"}
-"""Without it a client does not take the answer for its own protocol's."""
+"""Clients reject a CBOR answer without this header."""
 
 MAX_ATTEMPTS = 5
-"""Tries of a transaction that somebody else's write made stale."""
+"""Attempts at a transaction that concurrent writes keep making stale."""
 
 
 async def handle(
     request: WireRequest, ctx: WireContext, access_key: str = "", request_id: str = ""
 ) -> WireResponse:
-    """Answers one request; ``access_key`` is whose signature was verified, ``request_id`` the id that it has."""
+    """Answer one request. ``access_key`` signed it; ``request_id`` is its id."""
     call = OperationCall(ctx, ctx.clock.now(), request_id or ctx.ids.new("request"), access_key)
     try:
         body = inflate(request)
@@ -56,24 +56,24 @@ async def handle(
         shape = operation.output_shape
         tidy = output_shapes.drop_empty(shape, members)
         if ctx.check_answers and (complaint := output_shapes.find_shape_error(target.service, shape, tidy)):
-            raise LookupError(f"the answer does not fit {target.operation}: {complaint}")
+            raise LookupError(f"the answer does not match the output shape of {target.operation}: {complaint}")
         return _render_answer(call, service, target, tidy)
     except TidegateError as error:
         return _render_refusal(call, guess_target(request), error)
     except Exception:
         log.exception("request %s failed: %s %s", call.request_id, request.method, request.path)
-        hidden = TidegateError(f"tidegate failed on this request; its log says why under {call.request_id}")
+        hidden = TidegateError(f"internal error; see tidegate's log under request id {call.request_id}")
         return _render_refusal(call, guess_target(request), hidden)
 
 
 def refuse(request: WireRequest, ctx: WireContext, error: TidegateError) -> WireResponse:
-    """The answer to a request that is turned away before ``handle``: not signed, too large, ..."""
+    """The answer to a request that was rejected before ``handle``: unsigned, too large and so on."""
     call = OperationCall(ctx, ctx.clock.now(), ctx.ids.new("request"))
     return _render_refusal(call, guess_target(request), error)
 
 
 def load_service(name: str) -> schema.ServedService:
-    """The service model, read at the first request for it."""
+    """Load the service model; it is read on the first request for it."""
     return schema.load(name, tuple(TABLE[name]))
 
 
@@ -85,9 +85,9 @@ def _find_operation(target: RequestTarget) -> tuple[schema.ServedService, Any]:
         known = target.operation in service.all_operations
         what = validation.abbreviate(target.operation)
         raise UnknownOperation(
-            f"{what} of {target.service} is not served here yet"
+            f"{what} of {target.service} is not supported yet"
             if known
-            else f"{what} is no operation of {target.service}"
+            else f"{what} is not an operation of {target.service}"
         )
     return service, service.operation(target.operation)
 
@@ -127,7 +127,7 @@ async def _perform(call: OperationCall, row: TxOperation | AsyncOperation, param
         except Stale:
             continue
     else:
-        raise Unavailable("others keep changing the same record: try again")
+        raise Unavailable("concurrent changes to the same record: try again")
     if row.kicks:
         ctx.kick(row.kicks_under + params[row.kicks])
     return members
@@ -178,7 +178,7 @@ def _render_refusal(call: OperationCall, target: RequestTarget, error: TidegateE
 
 
 def _render_error_body(target: RequestTarget, shown: WireError) -> bytes:
-    """The runtime spells Message with a capital; clients of the other services read either."""
+    """The runtime API spells Message with a capital letter; clients of the other services read either."""
     key = "Message" if target.protocol is WireProtocol.REST else "message"
     return json.dumps({"__type": shown.name, key: shown.message}).encode()
 

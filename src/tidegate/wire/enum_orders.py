@@ -1,4 +1,4 @@
-"""In which order AWS's messages list the values of an enum, where that is not the order of the service's model."""
+"""The order in which AWS's messages list an enum's values, if it differs from the service model."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ _ORDERS: dict[tuple[str, str], Sequence[str]] = {
     ("application-autoscaling", "PolicyType"): ("PredictiveScaling", "StepScaling", "TargetTrackingScaling"),
     ("cloudwatch", "StateValue"): ("INSUFFICIENT_DATA", "ALARM", "OK"),
 }
-"""Clients compare these messages word by word."""
+"""Clients compare these messages literally."""
 
 
 def enum_order(service: str, shape: Shape) -> Sequence[str]:
-    """The values of an enum. Where the model has others than are known here, its own order counts."""
+    """Values of an enum in AWS's order; in the model's order if the model has values that are not listed here."""
     values: list[str] = shape.metadata["enum"]
     known = _ORDERS.get((service, shape.name), values)
     return known if set(known) == set(values) else values

@@ -1,4 +1,4 @@
-"""One table from our errors to each service's error names, statuses and sentences."""
+"""One table that maps tidegate's errors to each service's error names, statuses and messages."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from tidegate.wire.validation import Violation, WrongType
 
 
 class NamedError(TidegateError):
-    """An error with a name of its own in the service's model, such as ``InvalidParameterCombinationException``:
-    the name of the exception's shape. Its status and its name in the query protocol are taken from the model;
-    ``status`` and ``query_code`` are for one that the model does not have."""
+    """An error that the service's model names, such as ``InvalidParameterCombinationException``. ``name`` is the
+    exception's shape; its status and query code come from the model. ``status`` and ``query_code`` are for errors
+    that the model lacks."""
 
     def __init__(self, name: str, message: str, status: int | None = None, query_code: str | None = None) -> None:
         super().__init__(message)
@@ -22,16 +22,16 @@ class NamedError(TidegateError):
 
 
 class UnknownOperation(TidegateError):
-    """Nothing of that name is served."""
+    """No such operation is served."""
 
 
 @dataclass(frozen=True)
 class WireError:
-    """How an error looks to a client."""
+    """An error as a client sees it."""
 
     name: str
     status: int | None
-    """None: the model's, else 400."""
+    """None: the model's status, or 400."""
     message: str
     query_code: str
 
@@ -120,7 +120,7 @@ _QUERY: ErrorNames = {
     ours.UnknownKey: ("InvalidClientTokenId", 403),
     ours.ExpiredToken: ("ExpiredToken", 403),
 }
-"""What the query protocol names on its own, before the service's table is asked."""
+"""Names that the query protocol uses regardless of the service; they take precedence over the service's table."""
 
 TABLE: Mapping[str, ErrorNames] = {
     "sagemaker": _SAGEMAKER,
@@ -152,13 +152,13 @@ _MESSAGES: Mapping[type[TidegateError], Mapping[str, str]] = {
     },
     ours.InProgress: {kind: f'Cannot update in-progress {noun} "{{arn}}".' for kind, noun in _NOUNS.items()},
 }
-"""Clients compare these word by word."""
+"""Clients compare these messages literally."""
 
 
 def to_wire_error(
     service: str, error: TidegateError, *, query: bool, arn: Callable[[str], str], account: str
 ) -> WireError:
-    """How ``service`` shows ``error``; ``query`` when it answers in the query protocol."""
+    """Convert ``error`` to the form that ``service`` uses; ``query``: the answer uses the query protocol."""
     if isinstance(error, NamedError):
         return WireError(error.name, error.status, error.message, error.query_code)
     names = TABLE.get(service, _SAGEMAKER)

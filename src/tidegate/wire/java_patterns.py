@@ -1,7 +1,8 @@
-"""The service models' patterns, which are written in Java's dialect, as Python's.
+"""Translates the service models' patterns from Java's regular expressions to Python's.
 
-What differs and occurs in them: property classes (``\\p{L}``, ``\\p{Print}``), pairs of surrogates for what is beyond
-16 bits, ``\\z``, a quantifier on ``$``; ``\\d``, ``\\s`` and ``\\w`` mean ASCII; ``.`` stops at more ends of lines.
+The differences that occur: property classes (``\\p{L}``, ``\\p{Print}``), surrogate pairs for characters beyond 16
+bits, ``\\z``, a quantifier on ``$``, ASCII-only ``\\d``, ``\\s`` and ``\\w``, and more line terminators that ``.``
+does not match.
 """
 
 import logging
@@ -14,7 +15,7 @@ from itertools import groupby
 log = logging.getLogger(__name__)
 
 ASSIGNED = (range(0x40000), range(0xE0000, 0xE0200))
-"""Where Unicode has characters other than those for private use."""
+"""Code points with assigned characters, without those for private use."""
 PRINTABLE: Mapping[str, str] = {
     "Print": r"\x20-\x7e",
     "Graph": r"\x21-\x7e",
@@ -26,14 +27,15 @@ PRINTABLE: Mapping[str, str] = {
     "Upper": "A-Z",
     "Space": r"\s",
 }
-"""Java's POSIX classes, which are of ASCII alone. Every other property is a general category of Unicode."""
+"""Java's POSIX classes, which are ASCII only. Every other property is a Unicode general category."""
 LINE_ENDS = r"\n\r\x85\u2028\u2029"
 _SURROGATES = (r"\uD800\uDC00-\uDBFF\uDFFF", r"\U00010000-\U0010ffff")
 _TOKENS = re.compile(r"\\([pP])\{(\w+)\}|\\[pP](\w)|\\z|\\.|\$\{[\d,]*\}|[\[\].]", re.DOTALL)
 
 
 def matches(value: str, pattern: str) -> bool:
-    """The whole value fits. A pattern that is not understood, which a newer botocore may bring, is not checked."""
+    """Whether the whole value matches. Patterns that cannot be translated, which a newer botocore may bring, are not
+    checked."""
     compiled = _compile(pattern)
     return compiled is None or compiled.fullmatch(value) is not None
 
@@ -48,7 +50,7 @@ def _compile(pattern: str) -> re.Pattern[str] | None:
 
 
 def compile_java(pattern: str) -> re.Pattern[str]:
-    """For use with ``fullmatch``. Raises re.error for what is not understood."""
+    """Compile for ``fullmatch``. Raises re.error for a pattern that cannot be translated."""
     return re.compile(translate(pattern), re.ASCII)
 
 
@@ -78,14 +80,15 @@ def translate(pattern: str) -> str:
 
 def _property(name: str, *, negated: bool, inside: bool) -> str:
     if negated and inside:
-        raise re.error(f"\\P{{{name}}} inside of a class")
+        raise re.error(f"\\P{{{name}}} inside a class")
     members = PRINTABLE[name] if name in PRINTABLE else _category(name)
     return members if inside else f"[{'^' if negated else ''}{members}]"
 
 
 @cache
 def _category(name: str) -> str:
-    """The characters of a general category such as ``Lu``, or of its group such as ``L``, as ranges of a class."""
+    """The characters of a general category such as ``Lu``, or of its group such as ``L``, as ranges for a character
+    class."""
     found = [members for category, members in _categories().items() if category.startswith(name)]
     if not found:
         raise re.error(f"Unicode has no general category {name}")
@@ -94,7 +97,7 @@ def _category(name: str) -> str:
 
 @cache
 def _categories() -> Mapping[str, str]:
-    """Some hundredths of a second, once in a process."""
+    """Takes some hundredths of a second, once per process."""
     ranges: dict[str, list[str]] = {}
     for codes in ASSIGNED:
         for category, run in groupby(codes, lambda code: unicodedata.category(chr(code))):

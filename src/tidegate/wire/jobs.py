@@ -1,4 +1,4 @@
-"""Jobs of SageMaker, by name."""
+"""SageMaker jobs by name."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def find_job(get: Callable[[Tx, str], Saved[T]], tx: Tx, name: str) -> Saved[T]:
-    """The record, or the error that SageMaker answers with."""
+    """The job's record. Raises SageMaker's error if there is none."""
     try:
         return get(tx, name)
     except NotFound:

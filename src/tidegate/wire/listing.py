@@ -1,4 +1,4 @@
-"""What SageMaker's List operations share: filters, order and pages."""
+"""Filters, order and pages of SageMaker's List operations."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ T = TypeVar("T")
 E = TypeVar("E")
 
 PAGE_SIZE = 10
-"""Entries of a page unless MaxResults says otherwise."""
+"""Page size if MaxResults is absent."""
 
 _SORT = {"Name": "name", "CreationTime": "created", "Status": "created"}
 
@@ -27,7 +27,7 @@ class Listing:
 
 
 def parse_listing(params: Params, order: str = "Descending") -> Listing:
-    """``order`` is the operation's own where SortOrder is not given."""
+    """``order`` is the operation's default SortOrder."""
     where = Filter(
         name_contains=params.get("NameContains"),
         created_after=params.get("CreationTimeAfter"),
@@ -43,8 +43,8 @@ def parse_listing(params: Params, order: str = "Descending") -> Listing:
 def list_by_status(
     every: list[Saved[T]], params: Params, status: Callable[[Saved[T]], str]
 ) -> tuple[Sequence[Saved[T]], str | None]:
-    """Status is derived, so that no index has it: ``every`` record that the other filters keep is read, and a page is
-    a cut of those that match."""
+    """Filter by status, which is derived and therefore not indexed: reads ``every`` record that passes the other
+    filters and takes a page of the matches."""
     wanted = parse_listing(params)
     found = every
     if "StatusEquals" in params:
@@ -55,7 +55,7 @@ def list_by_status(
 
 
 def take_page(found: Sequence[E], params: Params) -> tuple[Sequence[E], str | None]:
-    """The page of ``found`` that is asked for, and the token of the next."""
+    """The requested page of ``found``, and the token of the next one."""
     start = _decode_token(params.get("NextToken"))
     end = start + params.get("MaxResults", PAGE_SIZE)
     return found[start:end], _encode_token(end) if end < len(found) else None
@@ -69,4 +69,4 @@ def _decode_token(token: str | None) -> int:
     try:
         return 0 if token is None else max(0, int(json.loads(base64.urlsafe_b64decode(token))["from"]))
     except (ValueError, KeyError, TypeError):
-        raise Invalid("NextToken is not one that this listing gave: start from the first page") from None
+        raise Invalid("NextToken is not from this listing: start from the first page") from None

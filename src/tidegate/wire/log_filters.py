@@ -1,4 +1,4 @@
-"""Filter patterns of CloudWatch Logs, as far as they are words: which lines they keep."""
+"""The word patterns among CloudWatch Logs' filter patterns."""
 
 import re
 from collections.abc import Callable
@@ -9,17 +9,18 @@ _WORD = re.compile(r'([?-]?)(?:"([^"]*)"|([^\s"]+))(?=\s|$)\s*')
 
 
 def compile_filter(pattern: str) -> Callable[[str], bool]:
-    """Keeps a line that has all words of the pattern, none of those with ``-`` before them, and one at least of those
-    with ``?``; the case counts, and quotes hold words together. Raises Invalid for a pattern of another kind."""
+    """Compile a filter that keeps a line if it has all plain words of the pattern, none of the words marked ``-``,
+    and at least one of those marked ``?``. Case-sensitive; quotes group words. Raises Invalid for other kinds of
+    pattern."""
     text = pattern.strip()
     if text[:1] in ("{", "[", "%"):
-        raise Invalid(f"filterPattern {pattern!r} is of a kind that is not served: give words, or leave it out")
+        raise Invalid(f"filterPattern {pattern!r} is not supported: use a pattern of words, or leave it out")
     words: dict[str, list[str]] = {"": [], "-": [], "?": []}
     at = 0
     while at < len(text):
         found = _WORD.match(text, at)
         if found is None:
-            raise Invalid(f"filterPattern {pattern!r} cannot be read: give words, with quotes in pairs")
+            raise Invalid(f"filterPattern {pattern!r} is invalid: expected words, with balanced quotes")
         words[found[1]].append(found[2] if found[2] is not None else found[3])
         at = found.end()
 

@@ -1,4 +1,4 @@
-"""CloudWatch Logs, to read: the groups of endpoints and transform jobs, their streams and lines."""
+"""Read-only CloudWatch Logs: the groups of endpoints and transform jobs, their streams and lines."""
 
 from typing import TypeVar
 
@@ -18,7 +18,7 @@ def require_logs(call: OperationCall) -> Logs:
 
 
 async def describe_log_groups(call: OperationCall, params: Params) -> Params:
-    """Groups of this account alone, all of the standard class."""
+    """Groups of this account only, all of the standard class."""
     for member in ("accountIdentifiers", "includeLinkedAccounts"):
         if params.get(member):
             raise Invalid(f"{member}: other accounts are not supported; leave it out.")
@@ -72,8 +72,8 @@ def _render_stream(call: OperationCall, group: str, stream: LogStream) -> Params
 
 
 async def get_log_events(call: OperationCall, params: Params) -> Params:
-    """Tokens are offsets: ``f/N`` goes on from there, ``b/0`` is the beginning. Lines before the end of an earlier
-    answer do not come again."""
+    """Tokens are offsets: ``f/N`` continues from there, ``b/0`` is the beginning. Lines that were already returned
+    are not repeated."""
     token, limit = params.get("nextToken"), params.get("limit", MOST_EVENTS)
     offset = _decode_token(token) if token else 0 if params.get("startFromHead") else None
     found = await require_logs(call).read(parse_group_name(params), params["logStreamName"], offset, limit)

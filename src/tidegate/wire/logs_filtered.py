@@ -13,12 +13,12 @@ from tidegate.wire.logs import MOST_EVENTS, parse_group_name, require_logs, to_m
 from tidegate.wire.operation import AsyncOperation, OperationCall, Operations, Params
 
 MAX_READS = 64
-"""Reads of files that one call makes: one that keeps few lines of much ends with a token."""
+"""Maximum number of file reads per call; a call that scans much and keeps little ends with a token."""
 
 
 @dataclass
 class _EventPage:
-    """What one call collects. ``after`` is the stream and the offset to go on from; None at the end."""
+    """Lines collected by one call. ``after``: the stream and offset to continue from; None at the end."""
 
     logs: Logs
     group: str
@@ -32,7 +32,7 @@ class _EventPage:
         return len(self.events) >= self.limit or self.reads >= MAX_READS
 
     async def read(self, stream: LogStream, offset: int) -> int | None:
-        """Takes lines of a stream; where to go on in it, or None at its end."""
+        """Collect lines of a stream. Returns the offset to continue from; None at the stream's end."""
         while not self.full:
             self.reads += 1
             found = await self.logs.read(self.group, stream.name, offset, self.limit - len(self.events))
@@ -48,8 +48,8 @@ class _EventPage:
 
 
 async def filter_log_events(call: OperationCall, params: Params) -> Params:
-    """Streams come in the order of their beginnings. A line has its stream's time, so a stream is within the times
-    asked for or it is not."""
+    """Streams are ordered by their start. A line has its stream's time, so a stream is inside the requested time
+    range or outside it as a whole."""
     logs, group = require_logs(call), parse_group_name(params)
     streams = _select_streams(list(await logs.streams(group)), params)
     page = _EventPage(

@@ -1,6 +1,6 @@
-"""What becomes of members of requests that are not served. A note holds for all that lies under its path.
+"""How members that are not served are treated. A note applies to everything below its path.
 
-``coverage`` makes the table of the documentation from it; the tests hold it against the code.
+``coverage`` renders the documentation from these notes, and tests check the notes against the code.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,13 +12,13 @@ from tidegate.wire import cloudwatch_alarms, sagemaker_configs, sagemaker_models
 class Treatment(StrEnum):
     SERVED = "served"
     IGNORED = "accepted and ignored"
-    """It changes nothing; Describe shows it again where the service's own does."""
+    """It has no effect. Describe echoes it if the real service does."""
     REFUSED = "refused"
-    """Ignoring it would promise what is not done, so it is an error."""
+    """It is an error, since ignoring it would promise something that does not happen."""
 
 
 Notes = Mapping[str, Treatment]
-"""Path -> treatment. Lists and maps add nothing to a path."""
+"""Path -> treatment. Lists and maps add no path element."""
 
 
 def _note(ignored: Iterable[str] = (), refused: Iterable[str] = ()) -> dict[str, Treatment]:
@@ -71,7 +71,7 @@ _PACKAGED = _note(
         f"{_S3_SOURCE}.HubAccessConfig",
     )
 )
-"""Of a container of a package. Some of them are refused when a model is made of it."""
+"""Members of a package's container. Some of them are refused when a model is created from it."""
 _SPECIFICATION = _note(
     ignored=(
         "SupportedTransformInstanceTypes",
@@ -175,7 +175,7 @@ NOTES: Mapping[tuple[str, str], Notes] = {
 
 
 def find_treatment(service: str, operation: str, path: str) -> Treatment:
-    """What becomes of the member at ``path``, whose longest noted beginning counts."""
+    """Treatment of the member at ``path``; the longest noted prefix applies."""
     notes, parts = NOTES.get((service, operation), {}), path.split(".")
     for length in range(len(parts), 0, -1):
         if (found := notes.get(".".join(parts[:length]))) is not None:

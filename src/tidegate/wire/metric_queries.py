@@ -1,4 +1,4 @@
-"""Lines of metric math (MetricDataQuery), which CloudWatch and Application Auto Scaling write alike."""
+"""Metric math queries (MetricDataQuery), which CloudWatch and Application Auto Scaling write the same way."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,7 +9,7 @@ from tidegate.wire.operation import Params
 
 
 def parse_query(line: Params) -> Query:
-    """Raises Invalid. What lines must be together is not looked at here."""
+    """Parse one query. Raises Invalid. Constraints between queries are not checked here."""
     id, stat = line["Id"], line.get("MetricStat")
     if line.get("AccountId") is not None:
         raise Invalid(f"{id}: AccountId: other accounts are not supported; leave it out")
@@ -26,15 +26,15 @@ def parse_query(line: Params) -> Query:
 
 
 def parse_common_period(lines: Iterable[Params]) -> int:
-    """Seconds; raises Invalid where lines have different ones, or none has any."""
+    """The common period in seconds. Raises Invalid if the periods differ or none is given."""
     given = {_parse_period(line) for line in lines} - {0}
     if len(given) != 1:
-        raise Invalid(f"all lines of metric math must have one Period; these have {sorted(given) or 'none'}")
+        raise Invalid(f"all metric math queries must have the same Period; these have {sorted(given) or 'none'}")
     return given.pop()
 
 
 def _parse_period(line: Params) -> int:
-    """0 where the line has none."""
+    """0 if the query has none."""
     own, of_metric = (int(part.get("Period") or 0) for part in (line, line.get("MetricStat") or {}))
     if own and of_metric and own != of_metric:
         raise Invalid(f"{line['Id']}: Period {own} and MetricStat.Period {of_metric} differ; leave Period out")
@@ -42,7 +42,7 @@ def _parse_period(line: Params) -> int:
 
 
 def render_queries(queries: Sequence[Query], period: int | None = None) -> list[Params]:
-    """``period`` is not said where it is None, as in Application Auto Scaling."""
+    """Render queries; ``period`` is left out if None, as in Application Auto Scaling."""
     return [_render_query(one, period) for one in queries]
 
 

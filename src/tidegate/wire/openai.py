@@ -1,5 +1,5 @@
-"""Errors as clients of OpenAI's API read them. Predictions in that manner never come here while they are served; what
-does can only be told why it is not."""
+"""Errors in the format of OpenAI's API. The proxy routes predictions of served endpoints, so a request that arrives
+here only needs to be told why it is not served."""
 
 import json
 
@@ -8,10 +8,10 @@ from tidegate.domain.errors import AuthError, NotFound, TidegateError
 _TYPES = {401: "authentication_error", 404: "not_found_error"}
 
 
-def error_status(error: TidegateError, otherwise: int) -> int:
+def error_status(error: TidegateError, default: int) -> int:
     if isinstance(error, NotFound):
         return 404
-    return 401 if isinstance(error, AuthError) else otherwise
+    return 401 if isinstance(error, AuthError) else default
 
 
 def render_error(status: int, name: str, message: str) -> bytes:

@@ -1,8 +1,8 @@
-"""What the wire hands around: a request, an answer, the call a translator gets, and the rows of the table.
+"""The types of the wire layer: request, answer, the call that a translator gets, and the operations of the table.
 
-A translator turns the validated members of one operation into use cases of ``service`` and back into members
-of the operation's output; members that are None are left out of the answer. It raises ``model.errors`` classes,
-or ``wire.errors.NamedError`` where the service's model has an error name of its own.
+A translator turns the validated members of one operation into use cases of ``service`` and back into members of the
+operation's output; members that are None are left out of the answer. It raises classes of ``domain.errors``, or
+``wire.errors.NamedError`` if the service's model has a more specific error.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,12 +20,12 @@ from tidegate.ports.queue import Queue
 from tidegate.ports.store import Store, Tx
 
 Params = dict[str, Any]
-"""Members by their names in the service's model; timestamps are aware datetimes, blobs are bytes."""
+"""Members by their names in the service's model; timestamps are timezone-aware, blobs are bytes."""
 
 
 @dataclass(frozen=True)
 class WireRequest:
-    """One HTTP request as it came in. ``headers`` has lower-case names; ``query`` is without its ``?``."""
+    """One HTTP request. ``headers`` has lower-case names; ``query`` has no leading ``?``."""
 
     method: str
     path: str
@@ -42,20 +42,20 @@ class WireResponse:
 
 
 def ignore_endpoint(endpoint: str) -> None:
-    """No engine to wake, or no observation to show."""
+    """There is no engine to wake and no observation to show."""
 
 
 async def accept_any_data(url: str) -> None:
-    """Model data is there, whatever its address."""
+    """Treat all model data as present."""
 
 
 def accept_any_container(container: ContainerDefinition) -> None:
-    """Every container can be run."""
+    """Treat every container as runnable."""
 
 
 @dataclass(frozen=True)
 class WireContext:
-    """All that translators may use of the world."""
+    """Everything that translators may use of the outside world."""
 
     store: Store
     metrics: Metrics
@@ -65,26 +65,26 @@ class WireContext:
     account: str
     can: Capabilities = field(default_factory=Capabilities)
     kick: Callable[[str], None] = ignore_endpoint
-    """Wakes the engine of an endpoint; called after the transaction has landed."""
+    """Wakes the engine of an endpoint. Called after the transaction has been committed."""
     observed: Callable[[str], Observation | None] = ignore_endpoint
-    """The last observation of an endpoint."""
+    """Returns the last observation of an endpoint."""
     runnable: Callable[[ContainerDefinition], None] = accept_any_container
-    """Raises Invalid for a container that this server cannot run: an image that its table does not have (naming
-    those it has), a variable that would change which program runs."""
+    """Raises Invalid for a container that this server cannot run: an unknown image (the message lists the known
+    ones), or a variable that would change which program runs."""
     check_data: Callable[[str], Awaitable[None]] = accept_any_data
-    """Looks for the model data at a URL. Raises MissingArtifact where there is none, ArtifactError where it cannot be
-    used; returns where that cannot be known now."""
+    """Checks the model data at a URL. Raises MissingArtifact if there is none, ArtifactError if it is unusable;
+    returns if that cannot be determined now."""
     queue: Queue | None = None
-    """Of asynchronous requests; None: none are taken."""
+    """The queue of asynchronous requests; None if the server takes none."""
     logs: Logs | None = None
-    """What replicas and runners wrote; None: nothing of it is shown."""
+    """Logs of replicas and runners; None if they are not served."""
     check_answers: bool = False
-    """Debug: check each answer against its output shape; one that does not fit becomes InternalFailure."""
+    """For debugging: check each answer against its output shape; a mismatch becomes InternalFailure."""
 
 
 @dataclass(frozen=True)
 class OperationCall:
-    """One call of an operation. ``now`` is read once, so that all of a call happens at one moment."""
+    """One call of an operation. ``now`` is read once, so the whole call happens at one moment."""
 
     ctx: WireContext
     now: datetime
@@ -92,14 +92,14 @@ class OperationCall:
     access_key: str = ""
 
     def arn(self, resource: str, service: str = "sagemaker") -> str:
-        """``resource`` is like ``endpoint/fraud``."""
+        """ARN of a resource such as ``endpoint/fraud``."""
         return resource_arn(service, self.ctx.region, self.ctx.account, resource)
 
 
 @dataclass(frozen=True)
 class TxCall(OperationCall):
-    """A call inside one transaction of the store. It may be run again from the start, so it has no effects but
-    those on ``tx``."""
+    """A call inside one transaction of the store. The translator may be run again from the start, so its only effects
+    are on ``tx``."""
 
     tx: Tx = field(kw_only=True)
 
@@ -111,18 +111,18 @@ class TxOperation:
     translate: Callable[[TxCall, Params], Params | None]
     kicks: str | None = None
     kicks_under: str = ""
-    """What comes before that name, for things that are no endpoints."""
+    """Prefix of that name, for resources that are not endpoints."""
     before: Callable[[OperationCall, Params], Awaitable[None]] | None = None
-    """Checks that look outside the store; they come before the transaction, which must not wait for them."""
+    """Checks that read outside the store. They run before the transaction, which must not wait for them."""
 
 
 @dataclass(frozen=True)
 class AsyncOperation:
-    """An operation that awaits what it needs and opens transactions itself with ``call.ctx.store.run``."""
+    """An operation that waits for other things and opens transactions itself with ``call.ctx.store.run``."""
 
     translate: Callable[[OperationCall, Params], Awaitable[Params | None]]
 
 
 Operation = TxOperation | AsyncOperation
 Operations = dict[str, Operation]
-"""Operation name -> row, of one service."""
+"""Operation name -> operation, of one service."""

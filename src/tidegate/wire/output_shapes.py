@@ -1,4 +1,4 @@
-"""What an answer has to look like whatever its protocol: tidy, and true to its output shape."""
+"""Requirements on answers of every protocol: no empty values, and consistent with the output shape."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,8 +10,8 @@ from tidegate.wire.validation_overrides import ALLOWANCES
 
 
 def drop_empty(shape: StructureShape | None, members: dict[str, Any] | None) -> dict[str, Any]:
-    """Without members that are None and without empty structures: strict clients fail on ``{}``. A member that
-    the shape does not have is a bug, and raises LookupError."""
+    """Drop members that are None and empty structures, since strict clients fail on ``{}``. A member that the shape
+    lacks is a bug and raises LookupError."""
     return _drop_empty(shape, members) if shape and members else {}
 
 
@@ -35,7 +35,7 @@ def _drop_empty(shape: Shape, value: Any) -> Any:
 
 
 def find_shape_error(service: str, shape: StructureShape | None, members: dict[str, Any]) -> str | None:
-    """What botocore's own validator and the shape's lists of values have against an answer; None when it fits."""
+    """What is wrong with an answer according to botocore's validator and the shape's enums; None if it is valid."""
     if shape is None:
         return f"members without an output shape: {sorted(members)}" if members else None
     report = ParamValidator().validate(members, shape)

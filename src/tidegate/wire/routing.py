@@ -1,4 +1,4 @@
-"""Names the service, the operation and the protocol of a request; every service shares one port."""
+"""Identifies the service, operation and protocol of a request; all services share one port."""
 
 import re
 import zlib
@@ -14,7 +14,7 @@ from tidegate.wire.operation import WireRequest
 from tidegate.wire.validation import WrongType, abbreviate
 
 MAX_INFLATED = 16 * 1024 * 1024
-"""Bytes that a compressed body may grow to; PutMetricData's own limit is 1 MB."""
+"""Maximum size of a decompressed body in bytes; PutMetricData's own limit is 1 MB."""
 
 
 class WireProtocol(StrEnum):
@@ -23,21 +23,21 @@ class WireProtocol(StrEnum):
     REST = "rest-json"
     CBOR = "rpc-v2-cbor"
     OPENAI = "openai"
-    """A prediction in OpenAI's manner; only its errors differ from the runtime's."""
+    """A prediction in OpenAI's format; only its errors differ from the runtime API's."""
 
 
 @dataclass(frozen=True)
 class RequestTarget:
-    """What a request asks for and how it speaks."""
+    """The operation that a request asks for, and its protocol."""
 
     service: str
     operation: str
     protocol: WireProtocol
     content_type: str = "application/x-amz-json-1.1"
     query_mode: bool = False
-    """The client wants the query protocol's error name in a header."""
+    """The client expects the query protocol's error name in a header."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    """Members that the path holds."""
+    """Members from the path."""
 
 
 PREFIXES = {
@@ -54,7 +54,7 @@ SCOPES = {
     "logs": "logs",
     "sts": "sts",
 }
-"""The service in the credential scope of a signature -> ours."""
+"""Service in a signature's credential scope -> tidegate's name of the service."""
 FORM = "application/x-www-form-urlencoded"
 RUNTIME = {
     "invocations": "InvokeEndpoint",
@@ -68,13 +68,13 @@ _SCOPE = re.compile(r"Credential=[^/,\s]+/\d+/[^/,\s]*/([^/,\s]+)/")
 
 
 def identify(request: WireRequest, body: bytes) -> RequestTarget:
-    """``body`` is the inflated one. Raises UnknownOperation or WrongType."""
+    """Identify the operation; ``body`` is decompressed. Raises UnknownOperation or WrongType."""
     if target := request.headers.get("x-amz-target"):
         return _parse_target_header(request, target)
     if match := _RUNTIME_PATH.fullmatch(request.path):
         operation = RUNTIME.get(match[2], match[2])
         if request.method != "POST":
-            raise UnknownOperation(f"{request.method} {abbreviate(request.path)} is no operation: use POST")
+            raise UnknownOperation(f"{request.method} {abbreviate(request.path)} is not an operation: use POST")
         labels = {"EndpointName": unquote(match[1])}
         return RequestTarget("sagemaker-runtime", operation, WireProtocol.REST, "application/json", labels=labels)
     if match := _OPENAI_PATH.fullmatch(request.path):
@@ -90,10 +90,10 @@ def identify(request: WireRequest, body: bytes) -> RequestTarget:
     if action := form.get("Action"):
         found = VERSIONS.get(form.get("Version", "")) or _signed_service(request)
         if found is None:
-            raise WrongType(f"'{abbreviate(action)}' needs a Version: {', '.join(sorted(VERSIONS))} are served")
+            raise WrongType(f"'{abbreviate(action)}' needs a Version: one of {', '.join(sorted(VERSIONS))}")
         return RequestTarget(found, action, WireProtocol.QUERY, "text/xml")
     raise UnknownOperation(
-        f"{request.method} {abbreviate(request.path)} is no operation: expected an X-Amz-Target header, "
+        f"{request.method} {abbreviate(request.path)} is not an operation: expected an X-Amz-Target header, "
         "a form with an Action, or /endpoints/NAME/invocations"
     )
 
@@ -103,7 +103,7 @@ def _parse_target_header(request: WireRequest, target: str) -> RequestTarget:
     service = PREFIXES.get(prefix)
     if service is None:
         raise UnknownOperation(
-            f"'{abbreviate(target)}' is no operation of {', '.join(sorted(set(PREFIXES.values())))}"
+            f"'{abbreviate(target)}' is not an operation of {', '.join(sorted(set(PREFIXES.values())))}"
         )
     given = request.headers.get("content-type", "").split(";")[0].strip()
     content_type = given if given.startswith("application/x-amz-json-1.") else "application/x-amz-json-1.1"
@@ -115,7 +115,8 @@ def _query_mode(request: WireRequest) -> bool:
 
 
 def guess_target(request: WireRequest) -> RequestTarget:
-    """How to speak to a client whose request may be anything: its service and protocol as far as they show."""
+    """The service and protocol of an arbitrary request, as far as they can be recognised. For answers to rejected
+    requests."""
     try:
         return identify(request, inflate(request))
     except (UnknownOperation, WrongType, PayloadTooLarge):
@@ -130,19 +131,19 @@ def _signed_service(request: WireRequest) -> str | None:
 
 
 def inflate(request: WireRequest) -> bytes:
-    """The body without its Content-Encoding (gzip or none). Raises WrongType or TooLarge."""
+    """Decompress the body according to its Content-Encoding (gzip or none). Raises WrongType or TooLarge."""
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding in ("", "identity", "aws-chunked"):
         return request.body
     if encoding != "gzip":
-        raise WrongType(f"Content-Encoding '{abbreviate(encoding)}' is not served: use gzip or none")
+        raise WrongType(f"Content-Encoding '{abbreviate(encoding)}' is not supported: use gzip or none")
     unpacker = zlib.decompressobj(wbits=31)
     try:
         body = unpacker.decompress(request.body, MAX_INFLATED)
     except zlib.error as error:
         raise WrongType(f"the body is not gzip: {error}") from None
     if unpacker.unconsumed_tail:
-        raise PayloadTooLarge(f"the body is over {MAX_INFLATED} bytes when inflated")
+        raise PayloadTooLarge(f"the body is over {MAX_INFLATED} bytes after decompression")
     if not unpacker.eof:
-        raise WrongType("the gzip body ends too early")
+        raise WrongType("the gzip body is truncated")
     return body

@@ -1,5 +1,5 @@
-"""Predictions, whole or streamed, where they reach the controller: the proxy serves every endpoint that has routes,
-so what comes here can only be told why it is not served."""
+"""Predictions that reach the controller. The proxy handles every endpoint that has routes, so the answer here can
+only say why an endpoint is not served."""
 
 from tidegate.domain.errors import Conflict, Invalid, Unavailable
 from tidegate.rollout.status import status

@@ -1,4 +1,4 @@
-"""Asynchronous requests: taken when they are durable, answered by the dispatcher later."""
+"""Asynchronous requests: accepted once they are durable, processed later by the dispatcher."""
 
 import hashlib
 from uuid import UUID
@@ -19,7 +19,7 @@ _HEADERS = {
 async def invoke_endpoint_async(call: OperationCall, params: Params) -> Params:
     queue = call.ctx.queue
     if queue is None:
-        raise Unavailable("This server takes no asynchronous requests")
+        raise Unavailable("This server does not accept asynchronous requests")
     asking = AsyncRequest(
         params["EndpointName"],
         body=params.get("Body", b""),
@@ -42,7 +42,7 @@ async def invoke_endpoint_async(call: OperationCall, params: Params) -> Params:
 
 
 def _uuid(id: str) -> UUID:
-    """An id of ours in the shape that clients know."""
+    """An internal id in the UUID form that clients expect."""
     return UUID(bytes=hashlib.sha256(id.encode()).digest()[:16], version=4)
 
 

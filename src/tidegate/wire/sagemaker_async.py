@@ -1,4 +1,4 @@
-"""SageMaker's AsyncInferenceConfig to ours and back."""
+"""Converts SageMaker's AsyncInferenceConfig to the domain's and back."""
 
 from tidegate.domain.asynchronous import AsyncConfig
 from tidegate.wire.operation import Params
@@ -24,7 +24,7 @@ def parse_async_config(given: Params) -> AsyncConfig:
 
 
 def render_async_config(config: AsyncConfig) -> Params:
-    """What a config that came another way looks like in SageMaker's words: topics alone, the first of each."""
+    """Render a config that was not created through this API: topics only, the first of each kind."""
     topics = {"SuccessTopic": _first_topic(config.success), "ErrorTopic": _first_topic(config.error)}
     include = [name for name, key in _INCLUDE.items() if key in config.include]
     told: Params = {name: topic for name, topic in topics.items() if topic}

@@ -75,7 +75,8 @@ def _parse_variant(given: Params) -> ProductionVariant:
 
 
 def _check_scaling(given: Params) -> None:
-    """ManagedInstanceScaling is kept and described. It moves no instance: Application Auto Scaling does."""
+    """ManagedInstanceScaling is stored and described, but has no effect: Application Auto Scaling changes instance
+    counts."""
     bounds = given.get("ManagedInstanceScaling", {})
     least, most = bounds.get("MinInstanceCount"), bounds.get("MaxInstanceCount")
     if least is not None and most is not None and least > most:

@@ -1,15 +1,15 @@
-"""SageMaker's DeploymentConfig to ours and back, with the limits that hold at this door only."""
+"""Converts SageMaker's DeploymentConfig to the domain's and back, and checks SageMaker's own limits."""
 
 from tidegate.domain.errors import Invalid
 from tidegate.domain.rollout import BlueGreen, CapacitySize, DeploymentConfig, Rolling, SizeType, TrafficRouting
 from tidegate.wire.operation import Params
 
 ALL_AT_ONCE = CapacitySize(SizeType.CAPACITY_PERCENT, 100)
-"""Rolling back all at once, which is also what an absent RollbackMaximumBatchSize means."""
+"""Roll back all at once, which is also the meaning of an absent RollbackMaximumBatchSize."""
 
 
 def parse_deployment(params: Params) -> DeploymentConfig | None:
-    """The member DeploymentConfig; None where it is absent. Raises Invalid."""
+    """Parse the member DeploymentConfig; None if it is absent. Raises Invalid."""
     given = params.get("DeploymentConfig")
     if given is None:
         return None
@@ -54,7 +54,7 @@ def _parse_rolling(given: Params) -> Rolling:
 
 
 def _parse_size(name: str, given: Params, low: int, high: int) -> CapacitySize:
-    """A percentage within bounds; counts are checked against the config by the plan."""
+    """Parse a batch size; percentages are checked here, counts by the plan against the config."""
     size = CapacitySize(SizeType(given["Type"]), given["Value"])
     if size.type is SizeType.CAPACITY_PERCENT and not low <= size.value <= high:
         raise Invalid(f"{name} of {size.value} % is out of range: it must be between {low} and {high} %")
@@ -62,7 +62,7 @@ def _parse_size(name: str, given: Params, low: int, high: int) -> CapacitySize:
 
 
 def render_deployment(deployment: DeploymentConfig | None) -> Params | None:
-    """As SageMaker describes it; one that came by another door is spelled from ours."""
+    """Render as SageMaker does. A config that was not created through this API is converted from the domain's."""
     if deployment is None:
         return None
     return dict(deployment.wire) or _render_policy(deployment)

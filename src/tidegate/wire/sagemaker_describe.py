@@ -1,4 +1,4 @@
-"""DescribeEndpoint: the record and what was last seen of it, in SageMaker's words."""
+"""DescribeEndpoint: an endpoint's record and its last observation, rendered as SageMaker does."""
 
 import hashlib
 
@@ -42,8 +42,8 @@ def arn(call: OperationCall, name: str) -> str:
 
 
 def _render_deployment(endpoint: Endpoint) -> Params | None:
-    """That of the latest creation or update. After an update that named none there is none to see, or Terraform would
-    plan its removal for ever; RetainDeploymentConfig still finds the one before."""
+    """The deployment config of the latest creation or update. None after an update without one, otherwise Terraform
+    would plan its removal for ever; RetainDeploymentConfig still finds the previous one."""
     latest = endpoint.rollout or endpoint.last
     if latest is not None and latest.deployment == DeploymentConfig():
         return None
@@ -51,7 +51,7 @@ def _render_deployment(endpoint: Endpoint) -> Params | None:
 
 
 def _version_to_describe(endpoint: Endpoint) -> Version | None:
-    """What serves; before there is one, what is or was to be brought up."""
+    """The version that serves; before there is one, the version that is or was to be brought up."""
     first = endpoint.rollout or endpoint.last
     return endpoint.serving or (first.new if first else None)
 
@@ -89,8 +89,8 @@ def _render_variant(view: VariantView) -> Params:
 
 
 def _render_image(model: Model, container: ContainerDefinition) -> Params:
-    """SageMaker resolves a tag to a digest when the model is created. Here an image is a name that stands for a
-    runtime of this server, so the digest is of the name and the server's version; a digest in the name stays."""
+    """SageMaker resolves a tag to a digest when the model is created. Here an image name stands for a runtime of this
+    server, so the digest is computed from the name and the server's version; a digest in the name is kept."""
     name = container.image
     if "@" in name:
         resolved = name
@@ -104,7 +104,7 @@ def _render_image(model: Model, container: ContainerDefinition) -> Params:
 
 
 def _render_capacity(view: VariantView) -> Params:
-    """A serverless variant has no instances to tell of."""
+    """Instance counts; a serverless variant has none."""
     if view.spec.serverless is None:
         return {"CurrentInstanceCount": view.current_count, "DesiredInstanceCount": view.desired_count}
     current = view.current_serverless or view.spec.serverless

@@ -26,7 +26,8 @@ def create_endpoint(call: TxCall, params: Params) -> Params:
 
 
 def update_endpoint(call: TxCall, params: Params) -> Params:
-    """AWS has no memory of what an alarm turned down, so a client of this door overrides ours."""
+    """An update through this API overrides tidegate's record of versions that alarms rejected, because AWS keeps no
+    such record."""
     name: str = params["EndpointName"]
     deployment = _choose_deployment(call, params)
     asked = UpdateRequest(
@@ -46,7 +47,7 @@ def _choose_deployment(call: TxCall, params: Params) -> DeploymentConfig | None:
 
 
 def _parse_retained(params: Params) -> CarryOver:
-    """Without RetainAllVariantProperties nothing is retained, and exclusions say nothing."""
+    """Without RetainAllVariantProperties nothing is retained and exclusions have no effect."""
     if not params.get("RetainAllVariantProperties"):
         return CarryOver()
     excluded = {entry["VariantPropertyType"] for entry in params.get("ExcludeRetainedVariantProperties", [])}
@@ -74,7 +75,7 @@ def update_endpoint_weights_and_capacities(call: TxCall, params: Params) -> Para
 
 
 def _require_variants(endpoint: Endpoint, names: list[str]) -> None:
-    """Raises Invalid, in SageMaker's words, for names that no variant of what serves has."""
+    """Raises Invalid, worded as SageMaker does, for names that no serving variant has."""
     known = [variant.name for variant in endpoint.serving.variants] if endpoint.serving else []
     unknown = ", ".join(f'"{name}"' for name in names if name not in known)
     if unknown:

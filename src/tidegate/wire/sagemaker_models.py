@@ -13,11 +13,11 @@ from tidegate.wire.sagemaker_tags import parse_tags
 from tidegate.wire.unsupported import refuse
 
 MAX_ENVIRONMENT = 32 * 1024
-"""Bytes of all environments of a model together."""
+"""Maximum bytes of all environments of a model together."""
 
 REFUSED = ("AdditionalModelDataSources",)
 _OF_PACKAGES = ("AdditionalS3DataSource", "ProductId")
-"""Members of containers of packages alone that are refused."""
+"""Refused members that occur only in containers of packages."""
 _USED = ("Image", "ModelDataUrl", "Environment", "ContainerHostname", "Mode")
 _PACKAGED = ("ModelPackageName", "InferenceSpecificationName")
 
@@ -38,8 +38,8 @@ def create_model(call: TxCall, params: Params) -> Params:
 
 
 async def check_data(call: OperationCall, params: Params) -> None:
-    """Model data that is not there fails the call, as SageMaker does. What lies under a prefix of many models comes
-    and goes, so it is not looked at; nor is that of a model package, which somebody approved."""
+    """Fail the call if model data is missing, as SageMaker does. A multi-model prefix is not checked, since models
+    come and go below it; model data of a package is not checked, since the package was approved."""
     for container in [
         _parse_container(each) for each in _parse_definitions(params) if "ModelPackageName" not in each
     ]:
@@ -58,20 +58,20 @@ def _resolve_containers(call: TxCall, params: Params) -> tuple[ContainerDefiniti
 
 
 def _parse_definitions(params: Params) -> list[Params]:
-    """The containers as they are given."""
+    """The containers as given in the request."""
     if ("PrimaryContainer" in params) == bool(params.get("Containers")):
         raise Invalid("Give either PrimaryContainer or Containers")
     if "PrimaryContainer" in params and "InferenceExecutionConfig" in params:
-        raise Invalid("InferenceExecutionConfig goes with Containers, not with PrimaryContainer")
+        raise Invalid("InferenceExecutionConfig requires Containers instead of PrimaryContainer")
     given = [params["PrimaryContainer"]] if "PrimaryContainer" in params else params["Containers"]
     size = sum(len(f"{k}{v}".encode()) for each in given for k, v in each.get("Environment", {}).items())
     if size > MAX_ENVIRONMENT:
-        raise Invalid(f"Environment has {size} bytes over all containers; {MAX_ENVIRONMENT} is the most")
+        raise Invalid(f"Environment has {size} bytes over all containers; the limit is {MAX_ENVIRONMENT}")
     return given
 
 
 def _resolve_definition(call: TxCall, given: Params) -> list[ContainerDefinition]:
-    """The container that is given, or those of the model package that is named."""
+    """The given container, or those of the named model package."""
     if "ModelPackageName" not in given:
         refuse(given, ("InferenceSpecificationName",))
         return [_parse_container(given)]
@@ -88,7 +88,7 @@ def _resolve_definition(call: TxCall, given: Params) -> list[ContainerDefinition
         containers = package.specifications[chosen]
     if not containers:
         raise Invalid(
-            f"model package {package.resource} has no InferenceSpecification, so no containers to deploy: add one"
+            f"model package {package.resource} has no InferenceSpecification and therefore no containers: add one"
             " with UpdateModelPackage"
         )
     own = {key: given[key] for key in _PACKAGED if key in given}
@@ -108,7 +108,7 @@ def _parse_container(given: Params) -> ContainerDefinition:
         raise Invalid("A container needs an Image")
     mode, many = given.get("Mode", SINGLE_MODEL), given.get("MultiModelConfig", {})
     if many and mode != MULTI_MODEL:
-        raise Invalid(f"MultiModelConfig goes with Mode {MULTI_MODEL}, not with {mode}")
+        raise Invalid(f"MultiModelConfig requires Mode {MULTI_MODEL}, not {mode}")
     return ContainerDefinition(
         given["Image"],
         _parse_data_url(given),

@@ -37,19 +37,19 @@ KEPT_MEMBERS = (
     SPECIFICATION,
     ADDITIONAL,
 )
-"""Members that nothing here uses, kept so that Describe echoes them."""
+"""Unused members, stored so that Describe can echo them."""
 BOTH_NAMES = (
     "Both ModelPackageName and ModelPackageGroupName are provided in the input. Cannot determine which one to use."
 )
 NO_NAME = "Missing ARN. Give ModelPackageName or ModelPackageGroupName."
 NO_GROUP = "Model Package Group does not exist."
-"""AWS's words, which clients compare: this one to make the group and try again."""
+"""AWS's message. Clients compare it, create the group and try again."""
 CHANGEABLE_MEMBERS = ("ModelPackageRegistrationType", "SourceUri", "ModelCard", "ModelLifeCycle", SPECIFICATION)
-"""Those that UpdateModelPackage replaces."""
+"""Members that UpdateModelPackage replaces."""
 
 
 DEFAULT_ORDER = "Ascending"
-"""Of listings, unlike those of models and endpoints."""
+"""Default order of listings, unlike those of models and endpoints."""
 
 
 def create_group(call: TxCall, params: Params) -> Params:
@@ -200,7 +200,7 @@ def delete_package(call: TxCall, params: Params) -> None:
 
 
 def find_record_name(call: TxCall, name: str) -> str:
-    """The name of the record: of the name of a package, or of an ARN."""
+    """The record's name, from a package's name or ARN."""
     return record_name(_strip_arn(call, name, "model-package"))
 
 
@@ -209,12 +209,12 @@ def _parse_group_name(call: TxCall, params: Params) -> str:
 
 
 def _strip_arn(call: TxCall, name: str, kind: str) -> str:
-    """What follows the kind in an ARN of this server, or the name itself."""
+    """The part of an ARN of this server after the kind, or the name itself."""
     if not name.startswith("arn:"):
         return name
     match = _ARN.fullmatch(name)
     if match is None or match[3] != kind or (match[1], match[2]) != (call.ctx.region, call.ctx.account):
-        raise Invalid(f'"{name}" is not of this server, where it would begin with {call.arn(kind + "/")}')
+        raise Invalid(f'"{name}" does not belong to this server, whose ARNs begin with {call.arn(kind + "/")}')
     return match[4]
 
 

@@ -48,7 +48,7 @@ def create_job(call: TxCall, params: Params) -> Params:
 
 
 def _check(given: Params, params: Params) -> None:
-    """Raises Invalid for what is not done here."""
+    """Raises Invalid for members that are not supported."""
     if "ModelPackageVersionArn" in given:
         raise Invalid("ModelPackageVersionArn: this server has no model registry; give a ModelName")
     refuse(given, ("Endpoints", "VolumeKmsKeyId", "VpcConfig"))
@@ -82,7 +82,7 @@ def _parse_limits(given: Params, conditions: Params) -> RecommendationLimits:
 
 
 def _parse_duration(pattern: Params) -> int:
-    """Seconds that a traffic pattern takes; 0 where it does not say."""
+    """Duration of a traffic pattern in seconds; 0 if it gives none."""
     stairs = pattern.get("Stairs", {})
     climbing: int = stairs.get("DurationInSeconds", 0) * stairs.get("NumberOfSteps", 1)
     phases: int = sum(each.get("DurationInSeconds", 0) for each in pattern.get("Phases", []))
@@ -147,7 +147,7 @@ def _to_milliseconds(seconds: float) -> int:
 
 
 def list_jobs(call: TxCall, params: Params) -> Params:
-    """Of records in one place there are few: all are read, whichever way they are to be sorted."""
+    """There are few records, so all are read and sorted in memory."""
     found = use.find(call.tx, parse_listing(params).where).items
     if "ModelNameEquals" in params:
         found = [saved for saved in found if saved.body.model.name == params["ModelNameEquals"]]
@@ -176,7 +176,7 @@ def stop_job(call: TxCall, params: Params) -> None:
 
 
 def list_steps(call: TxCall, params: Params) -> Params:
-    """One for each configuration that was loaded on this machine."""
+    """One step for each configuration that was load-tested on this machine."""
     job = find_job(use.get, call.tx, params["JobName"]).body
     steps = [_render_step(job, step) for step in job.steps]
     page, token = take_page([s for s in steps if params.get("Status", s["Status"]) == s["Status"]], params)
@@ -191,7 +191,7 @@ def _render_step(job: RecommendationJob, step: ConfigurationTrial) -> Params:
         benchmark["EndpointMetrics"] = {"MaxInvocations": int(step.rate * 60), "ModelLatency": latency}
     elif step.latency is not None:
         benchmark["FailureReason"] = (
-            f"no rate held the limit; the nearest latency was {step.latency * 1000:.1f} ms"
+            f"no rate met the latency limit; the closest latency was {step.latency * 1000:.1f} ms"
         )
     return {"StepType": "BENCHMARK", "JobName": job.name, "Status": status, "InferenceBenchmark": benchmark}
 

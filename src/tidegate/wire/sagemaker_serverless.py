@@ -1,4 +1,4 @@
-"""SageMaker's ServerlessConfig to ours and back, with the limits that hold at this door only."""
+"""Converts SageMaker's ServerlessConfig to the domain's and back, and checks SageMaker's own limits."""
 
 from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import Serverless
@@ -7,14 +7,14 @@ from tidegate.wire.validation import Violation, describe_enum_violation
 
 MIB = 2**20
 MEMORY_STEP, MIN_MEMORY, MAX_MEMORY = 1024, 1024, 6144
-"""MB of memory."""
+"""Memory in MB."""
 SERVERLESS_TYPE = "serverless"
-"""What stands where a variant with instances has their type."""
+"""Value of the instance type of a serverless variant."""
 _EXCLUDED = ("InitialInstanceCount", "InstanceType", "RoutingConfig")
 
 
 def parse_serverless(given: Params) -> Serverless | None:
-    """The member ServerlessConfig of a variant; None where it is absent. Raises Invalid."""
+    """Parse a variant's member ServerlessConfig; None if it is absent. Raises Invalid."""
     config = given.get("ServerlessConfig")
     if config is None:
         return None
@@ -33,7 +33,7 @@ def parse_serverless(given: Params) -> Serverless | None:
 
 
 def render_serverless(bounds: Serverless) -> Params:
-    """As SageMaker describes it."""
+    """Render as SageMaker does."""
     return {
         "MemorySizeInMB": max(1, bounds.memory // MIB),
         "MaxConcurrency": bounds.max_concurrency,

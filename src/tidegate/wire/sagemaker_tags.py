@@ -58,7 +58,7 @@ def delete_tags(call: TxCall, params: Params) -> None:
 
 
 def parse_tags(params: Params) -> Tags:
-    """The tags given at a creation. Raises Invalid for a key that is there twice."""
+    """Tags given at creation. Raises Invalid for a duplicate key."""
     given = params.get("Tags", [])
     tags = {tag["Key"]: tag["Value"] for tag in given}
     if len(tags) < len(given):
@@ -73,7 +73,7 @@ def _parse_resource(call: TxCall, params: Params) -> tuple[Kind[Any], str]:
     if match is None or kind is None:
         raise Invalid(f'"{arn}" is not the ARN of one of these: {", ".join(_KINDS)}')
     if (match[1], match[2]) != (call.ctx.region, call.ctx.account):
-        raise Invalid(f'"{arn}" is not of this server, which is {call.arn("...")}')
+        raise Invalid(f'"{arn}" does not belong to this server, whose ARNs begin with {call.arn("...")}')
     return kind, record_name(match[4]) if kind is PACKAGE else match[4]
 
 
@@ -81,7 +81,7 @@ def _decode_token(token: str | None) -> str | None:
     try:
         return None if token is None else base64.urlsafe_b64decode(token.encode()).decode()
     except (binascii.Error, ValueError):
-        raise Invalid("NextToken is not one that ListTags gave: start from the first page") from None
+        raise Invalid("NextToken is not from ListTags: start from the first page") from None
 
 
 def _render_tags(tags: Tags) -> list[Params]:

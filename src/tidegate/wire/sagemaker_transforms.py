@@ -110,7 +110,7 @@ def describe_transform_job(call: TxCall, params: Params) -> Params:
 
 
 def _render_job(job: TransformJob) -> Params:
-    """Of a job that came by another door."""
+    """Render a job that was not created through this API."""
     source, sink = job.source, job.sink
     return {
         "TransformInput": {

@@ -32,7 +32,7 @@ def put_scheduled_action(call: TxCall, params: Params) -> None:
 def _make_record(
     call: OperationCall, which: ScalableKey, params: Params, before: ActionRecord | None
 ) -> ActionRecord:
-    """What is not given stays as it is, but for the start and the end."""
+    """Omitted members keep their value, except for the start and the end."""
     name, old = params["ScheduledActionName"], before.action if before is not None else None
     schedule = params.get("Schedule") or (old.schedule if old is not None else None)
     if schedule is None:

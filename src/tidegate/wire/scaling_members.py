@@ -1,4 +1,4 @@
-"""Members that Application Auto Scaling's operations share: what is scaled, names of resources, pages."""
+"""Members that Application Auto Scaling's operations share: what is scaled, resource names, pages."""
 
 import base64
 import json
@@ -21,20 +21,21 @@ _RESOURCE = re.compile(r"endpoint/([^/]+)/variant/([^/]+)")
 
 
 def parse_key(params: Params) -> ScalableKey:
-    """What ServiceNamespace, ResourceId and ScalableDimension name. Raises Invalid for what is not served."""
+    """The key that ServiceNamespace, ResourceId and ScalableDimension identify. Raises Invalid for resources that are
+    not supported."""
     if params["ServiceNamespace"] != NAMESPACE:
-        raise Invalid(f"Service namespace {params['ServiceNamespace']} is not served here: only {NAMESPACE} is")
+        raise Invalid(f"Service namespace {params['ServiceNamespace']} is not supported: only {NAMESPACE} is")
     resource, dimension = params["ResourceId"], params["ScalableDimension"]
     match = _RESOURCE.fullmatch(resource)
     if match is None:
-        raise Invalid(f"Resource ID {resource} is not served here: expected endpoint/NAME/variant/NAME")
+        raise Invalid(f"Resource ID {resource} is not supported: expected endpoint/NAME/variant/NAME")
     if dimension not in list(Dimension):
-        raise Invalid(f"Scalable dimension {dimension} is not served here: use one of {', '.join(Dimension)}")
+        raise Invalid(f"Scalable dimension {dimension} is not supported: use one of {', '.join(Dimension)}")
     return ScalableKey(match[1], match[2], Dimension(dimension))
 
 
 def render_key(key: ScalableKey) -> Params:
-    """The members that name it in an answer."""
+    """The members that identify it in an answer."""
     return {
         "ServiceNamespace": NAMESPACE,
         "ResourceId": f"endpoint/{key.endpoint}/variant/{key.variant}",
@@ -43,7 +44,7 @@ def render_key(key: ScalableKey) -> Params:
 
 
 def is_requested(params: Params, found: ScalableKey, resources: Sequence[str] | None = None) -> bool:
-    """Whether a Describe operation asks for this one. Raises Invalid for a dimension without a resource."""
+    """Whether a Describe operation asks for this key. Raises Invalid for a dimension without a resource."""
     named = resources if resources is not None else [params["ResourceId"]] if params.get("ResourceId") else None
     dimension = params.get("ScalableDimension")
     if dimension is not None and named is None:
@@ -65,7 +66,7 @@ def target_arn(call: OperationCall, id: str) -> str:
 
 
 def autoscaling_arn(call: OperationCall, kind: str, id: str, key: ScalableKey, named: str) -> str:
-    """Of a ``scalingPolicy`` or a ``scheduledAction``; ``named`` is like ``policyName/NAME``."""
+    """ARN of a ``scalingPolicy`` or a ``scheduledAction``; ``named`` is like ``policyName/NAME``."""
     path = f"resource/sagemaker/endpoint/{key.endpoint}/variant/{key.variant}"
     return call.arn(f"{kind}:{id}:{path}:{named}", "autoscaling")
 
@@ -73,10 +74,10 @@ def autoscaling_arn(call: OperationCall, kind: str, id: str, key: ScalableKey, n
 def take_page(
     items: Sequence[tuple[str, T]], params: Params, most: int, *, descending: bool = False
 ) -> tuple[list[T], str | None]:
-    """A page of what is sorted by its first part, and the token of the next one."""
+    """A page of items sorted by their first element, and the token of the next page."""
     limit = params.get("MaxResults", most)
     if not 1 <= limit <= most:
-        raise Invalid(f"MaxResults {limit} must be 1 to {most}")
+        raise Invalid(f"MaxResults {limit} must be between 1 and {most}")
     after = _decode_token(params.get("NextToken"))
     left = [one for one in items if after is None or (one[0] < after if descending else one[0] > after)]
     shown = left[:limit]
@@ -92,5 +93,5 @@ def _decode_token(token: str | None) -> str | None:
     except ValueError:
         found = None
     if not isinstance(found, str):
-        raise NamedError("InvalidNextTokenException", "The next token is not one that this operation gave")
+        raise NamedError("InvalidNextTokenException", "The next token is not from this operation")
     return found

@@ -31,7 +31,7 @@ from tidegate.wire.scaling_targets import target_key
 
 PAGE_SIZE = 10
 DEFAULT_COOLDOWN = 300
-"""Seconds, of every cooldown that is not given."""
+"""Default of every cooldown, in seconds."""
 TRACKING, STEPS = "TargetTrackingScaling", "StepScaling"
 _CONFIGURATIONS = {
     TRACKING: "TargetTrackingScalingPolicyConfiguration",
@@ -58,12 +58,12 @@ def put_scaling_policy(call: TxCall, params: Params) -> Params:
 def _make_record(
     call: OperationCall, which: ScalableKey, params: Params, before: PolicyRecord | None
 ) -> PolicyRecord:
-    """What is not given stays as it is."""
+    """Omitted members keep their value."""
     name, kind = params["PolicyName"], params.get("PolicyType") or _policy_type(before)
     if kind is None:
         raise Invalid("PolicyType must be given when a policy is created")
     if kind not in _CONFIGURATIONS:
-        raise Invalid(f"PolicyType {kind} is not served for {which.dimension}: use {TRACKING} or {STEPS}")
+        raise Invalid(f"PolicyType {kind} is not supported for {which.dimension}: use {TRACKING} or {STEPS}")
     member = _CONFIGURATIONS[kind]
     for other in (*_CONFIGURATIONS.values(), "PredictiveScalingPolicyConfiguration"):
         if other != member and params.get(other) is not None:
@@ -158,7 +158,7 @@ def delete_scaling_policy(call: TxCall, params: Params) -> None:
 
 
 def describe_scaling_policies(call: TxCall, params: Params) -> Params:
-    """Policies of kinds that Application Auto Scaling does not have are not shown here."""
+    """Policies of kinds that Application Auto Scaling lacks are left out."""
     wanted = params.get("PolicyNames")
     found = [
         (f"{saved.name} {record.policy.name}", (saved.body, record))
@@ -188,7 +188,7 @@ def _render_policy(call: OperationCall, scalable: Scalable, record: PolicyRecord
 
 
 def _render_tracking(policy: TargetTracking) -> Params:
-    """Of a policy that came by another door."""
+    """Render a policy that was not created through this API."""
     metric = policy.metric
     if isinstance(metric, Predefined):
         said: Params = {"PredefinedMetricSpecification": {"PredefinedMetricType": metric.value}}

@@ -1,4 +1,4 @@
-"""Application Auto Scaling's operations on scalable targets and their tags, and what scaling did."""
+"""Application Auto Scaling's operations on scalable targets, their tags, and scaling activities."""
 
 from tidegate.domain.arns import iam_arn
 from tidegate.domain.scaling import NotScaledReason

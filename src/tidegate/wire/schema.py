@@ -1,5 +1,5 @@
-"""The service models that everything on the wire is parsed, checked and written by: botocore's own, read at run
-time. Only what the served operations reach is kept, without the documentation."""
+"""The service models that parse, validate and serialise everything on the wire: botocore's own, read at run time.
+Only what the served operations use is kept, without the documentation."""
 
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 
 class ServedService:
-    """One service: its operations that are served, by name, and the names of those that are not."""
+    """One service: its served operations by name, and the names of the others."""
 
     def __init__(self, name: str, operations: Iterable[str]) -> None:
         raw = Loader().load_service_model(name, "service-2")
@@ -24,7 +24,7 @@ class ServedService:
         self.errors: Mapping[str, Json] = {
             shape: spec.get("error", {}) for shape, spec in raw["shapes"].items() if spec.get("exception")
         }
-        """Exception shape -> its ``code`` and ``httpStatusCode``, where the model says them."""
+        """Exception shape -> its ``code`` and ``httpStatusCode``, if the model has them."""
         self.namespace = str(raw["metadata"].get("xmlNamespace", ""))
 
     def operation(self, name: str) -> OperationModel:
@@ -32,13 +32,13 @@ class ServedService:
 
     @property
     def query_compatible(self) -> bool:
-        """JSON answers also name the error of the older query protocol."""
+        """Whether JSON answers also give the error name of the older query protocol."""
         return "awsQueryCompatible" in self.model.metadata
 
 
 @cache
 def load(name: str, operations: tuple[str, ...]) -> ServedService:
-    """Read once in a process; a few hundredths of a second for the largest."""
+    """Read once per process; takes a few hundredths of a second for the largest model."""
     return ServedService(name, operations)
 
 
@@ -72,5 +72,5 @@ def _without_docs(node: Any) -> Any:
 
 
 def shape_limit(shape: Shape, name: str) -> Any:
-    """``min``, ``max`` or ``pattern`` of a shape; None where it has none."""
+    """``min``, ``max`` or ``pattern`` of a shape; None if it has none."""
     return shape.metadata.get(name)

@@ -5,7 +5,7 @@ from tidegate.wire.operation import AsyncOperation, OperationCall, Operations, P
 
 
 async def get_caller_identity(call: OperationCall, params: Params) -> Params:
-    """An access key is a user of the one account; a caller without one is the account itself."""
+    """Each access key is a user of the single account; a caller without a key is the account itself."""
     region, account = call.ctx.region, call.ctx.account
     if not call.access_key:
         return {"UserId": account, "Account": account, "Arn": iam_arn(region, account, "root")}

@@ -1,4 +1,4 @@
-"""Every operation that is served: service -> operation -> row."""
+"""Every served operation: service -> operation name -> operation."""
 
 from tidegate.wire import (
     cloudwatch_alarms,

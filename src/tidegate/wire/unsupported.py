@@ -1,4 +1,5 @@
-"""Members that AWS has and this server does not: refused, since ignoring them would promise what is not done."""
+"""Members that AWS supports and this server does not. They are refused, since ignoring them would promise something
+that does not happen."""
 
 from collections.abc import Iterable
 
@@ -7,7 +8,7 @@ from tidegate.wire.operation import Params
 
 
 def refuse(params: Params, names: Iterable[str]) -> None:
-    """Raises Invalid for the first of these members that is set."""
+    """Raises Invalid if one of these members is set."""
     for name in names:
         if params.get(name) is not None:
             raise unsupported(name)

@@ -1,6 +1,6 @@
-"""Checks parsed members against an input shape, in AWS's own words.
+"""Checks parsed members against an input shape, with AWS's messages.
 
-The clients check required members, types and minimums; maximums, patterns and enums are checked here alone.
+Clients check required members, types and minimums; maximums, patterns and enums are checked only here.
 """
 
 import difflib
@@ -17,22 +17,22 @@ from tidegate.wire.java_patterns import matches
 from tidegate.wire.validation_overrides import ALLOWANCES
 
 MAX_VALUE_SHOWN = 256
-"""Characters of a refused value that a message repeats."""
+"""Maximum length of an invalid value in a message."""
 
 MAX_VIOLATIONS = 10
-"""Violations that one message lists."""
+"""Maximum number of violations in a message."""
 
 
 class Violation(Invalid):
-    """Members that break the constraints of their shapes."""
+    """Members that violate the constraints of their shapes."""
 
 
 class WrongType(Invalid):
-    """A value that is not of its member's type; AWS calls it SerializationException."""
+    """A value of the wrong type; AWS calls it SerializationException."""
 
 
 def check(service: str, shape: StructureShape, params: dict[str, Any], unknown: Iterable[str]) -> None:
-    """Raises Violation with what is wrong; ``unknown`` are complaints of the parser."""
+    """Raises Violation with all errors; ``unknown`` are the parser's errors about unknown members."""
     failures = [*unknown, *_structure(service, shape, params, "")]
     if failures:
         errors = "1 validation error" if len(failures) == 1 else f"{len(failures)} validation errors"
@@ -41,7 +41,7 @@ def check(service: str, shape: StructureShape, params: dict[str, Any], unknown: 
 
 
 def member_path(path: str, name: str) -> str:
-    """The path of a member, spelled as AWS does: ``productionVariants.1.member.variantName``."""
+    """Path of a member, spelled as AWS does: ``productionVariants.1.member.variantName``."""
     name = name[:1].lower() + name[1:]
     return f"{path}.{name}" if path else name
 
@@ -110,7 +110,7 @@ def _string(service: str, shape: Shape, value: str, path: str) -> Iterator[str]:
 
 
 def describe_enum_violation(value: Any, path: str, values: Iterable[object]) -> str:
-    """The complaint on a value that is none of a list."""
+    """The error for a value that is not in an enum."""
     return _describe_violation(value, path, f"Member must satisfy enum value set: [{', '.join(map(str, values))}]")
 
 

@@ -1,11 +1,11 @@
-"""Where more is accepted than the service models say. Nothing else on the wire knows an exception."""
+"""Values that are accepted beyond the service models. These are the only exceptions on the wire."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Allowance:
-    """Replaces the pattern of a shape; of one with a list of values, allows what fits the pattern besides."""
+    """Replaces the pattern of a shape; for an enum, also accepts values that match the pattern."""
 
     pattern: str
     reason: str
@@ -14,7 +14,7 @@ class Allowance:
 ALLOWANCES: dict[tuple[str, str], Allowance] = {
     ("sagemaker", "ProductionVariantInstanceType"): Allowance(
         r"local([._-][A-Za-z0-9._-]{1,58})?",
-        "local, or a size of one's own such as local.small, is an instance of this machine",
+        "local, or a user-defined size such as local.small, is an instance of this machine",
     ),
     ("sagemaker", "Url"): Allowance(r"(https|s3|file)://([^/]*)/?(.*)", "model data may lie on this machine"),
     ("sagemaker", "S3Uri"): Allowance(

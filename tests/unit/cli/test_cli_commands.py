@@ -128,7 +128,7 @@ def test_without_a_server_one_line_says_what_to_do(arguments: tuple[str, ...]) -
 
 def test_a_server_that_answers_oddly_is_told_apart() -> None:
     with stub({}) as (url, _):
-        assert "answered 503 without saying why" in one_line(tidegate("status", TIDEGATE_URL=url))
+        assert "answered 503 without a reason" in one_line(tidegate("status", TIDEGATE_URL=url))
 
 
 def test_the_servers_own_words_reach_the_person() -> None:
@@ -223,7 +223,7 @@ def test_invoke_prints_a_stream_part_by_part() -> None:
     with stub({path: (424, b'{"Message": "no good", "OriginalMessage": "worse"}')}) as (url, _):
         line = one_line(tidegate("invoke", "e", "--stream", "--body", "1", TIDEGATE_URL=url))
         assert line == "tidegate: 424: no good (the model said: worse)"
-    assert "do not go together" in one_line(tidegate("invoke", "e", "--stream", "--json"))
+    assert "exclude each other" in one_line(tidegate("invoke", "e", "--stream", "--json"))
 
 
 def test_invoke_says_what_the_model_said() -> None:
@@ -282,7 +282,7 @@ def test_what_may_not_be_read_is_said_in_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1"])
 def test_up_says_that_a_port_cannot_be(tmp_path: Path, port: str) -> None:
-    said = f"tidegate: port {port} cannot be listened on: choose one from 1 to 65535"
+    said = f"tidegate: port {port} cannot be used: choose one from 1 to 65535"
     assert one_line(tidegate("up", "--state", str(tmp_path), "--port", port)) == said
     assert one_line(tidegate("up", "--state", str(tmp_path), TIDEGATE_PORT=port)) == said
 
@@ -336,13 +336,13 @@ def test_a_wrong_alarm_of_a_simulation(alarm: str, said: str) -> None:
 def test_an_alarm_that_comes_too_late_is_told(alarm: str) -> None:
     done = tidegate("simulate", str(EXAMPLES / "fraud.yaml"), "--alarm", alarm, "--json")
     assert (done.returncode, json.loads(done.stdout)["phase"]) == (0, "Succeeded")
-    assert done.stderr.startswith("no --alarm went off before the rollout was over: it has 4 stage(s) and takes ")
+    assert done.stderr.startswith("no --alarm fired before the rollout ended: it has 4 stage(s) and takes ")
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", ""])
 def test_a_name_that_would_be_another_path_is_refused(name: str) -> None:
     for arguments in (("status", name), ("invoke", name, "--body", "1"), ("rollout", "pause", name)):
-        assert one_line(tidegate(*arguments)).startswith(f"tidegate: there can be no endpoint {name!r}: names are")
+        assert one_line(tidegate(*arguments)).startswith(f"tidegate: invalid endpoint name {name!r}: names are")
 
 
 def test_logs_say_that_there_is_no_such_replica() -> None:
@@ -364,13 +364,13 @@ def test_models_are_shown_by_instance() -> None:
     assert seen[0]["path"].endswith("/models?limit=5")
     assert rows[1].split() == ["r-1", "(1", "loaded)", "19.5", "KiB/1.0", "GiB"]
     assert rows[2].split() == ["acme.tar.gz", "loaded,", "pinned", "19.5", "KiB", "1.25"]
-    assert rows[3].split() == ["r-2", "(does", "not", "answer)"]
+    assert rows[3].split() == ["r-2", "(no", "response)"]
 
 
 def test_an_endpoint_of_one_model_each_says_so() -> None:
     with stub({"/tidegate/v1/endpoints/e/models": (200, b'{"replicas": []}')}) as (url, _):
         done = tidegate("models", "e", TIDEGATE_URL=url)
-    assert done.stdout == 'no instance of endpoint "e" serves many models\n'
+    assert done.stdout == 'no instance of endpoint "e" serves multiple models\n'
 
 
 def test_watching_an_endpoint_at_rest_says_so() -> None:
@@ -381,7 +381,7 @@ def test_watching_an_endpoint_at_rest_says_so() -> None:
     }
     with stub(answers) as (url, _):
         done = tidegate("rollout", "watch", "e", TIDEGATE_URL=url)
-    assert (done.returncode, done.stderr) == (0, 'endpoint "e" has no rollout under way: e-1 serves\n')
+    assert (done.returncode, done.stderr) == (0, 'endpoint "e" has no rollout in progress: e-1 serves\n')
 
 
 def test_nothing_is_cut_where_there_is_no_terminal() -> None:

@@ -39,7 +39,7 @@ def test_a_promise_in_words_and_in_json(tmp_path: Path) -> None:
     drawn = tmp_path / "power.svg"
     words = run("promise", FRAUD, "--rps", "40", "--plot", str(drawn))
     assert "the whole rollout takes 3h 10m" in words
-    assert "error-rate +1 %: seen in the first bake" in words
+    assert "error-rate +1 %: detected in the first bake" in words
     assert "no alarm of the rollout watches prediction-shift" in words
     assert ET.parse(drawn).getroot().tag.endswith("svg")
     found = json.loads(run("promise", FRAUD, "--rps", "40", "--json"))
@@ -51,8 +51,8 @@ def test_a_promise_in_words_and_in_json(tmp_path: Path) -> None:
 
 def test_a_promise_that_is_not_kept_says_what_would_do(quick: str) -> None:
     words = run("promise", quick, "--rps", "40", "--see", "error-rate=2.5%")
-    assert "error-rate +2.5 %: not seen" in words
-    assert "would do: an alarm on Average of Invocation5XXErrors at" in words
+    assert "error-rate +2.5 %: not detected" in words
+    assert "proposal: an alarm on Average of Invocation5XXErrors at" in words
     found = json.loads(run("promise", quick, "--rps", "40", "--see", "error-rate=2.5%", "--json"))
     kinds = {one["what"]: one for one in found["wanted"][0]["proposals"]}
     assert found["kept"] is False
@@ -67,8 +67,8 @@ def test_a_rehearsal_in_words_and_in_json(quick: str, tmp_path: Path) -> None:
     drawn = tmp_path / "rehearsal.html"
     common = ("rehearse", quick, "--rps", "40", "--runs", "20", "--fault", "error-rate=30%")
     words = run(*common, "--plot", str(drawn))
-    assert "bad versions pulled: 20 of 20" in words
-    assert "good versions turned back by mistake: 0 of 20" in words
+    assert "bad versions rolled back: 20 of 20" in words
+    assert "good versions rolled back by mistake: 0 of 20" in words
     assert drawn.read_text().startswith("<!doctype html>")
     found = json.loads(run(*common, "--json"))
     assert found["faulty"]["back"]["count"] == 20

@@ -95,7 +95,7 @@ QUESTION = {"what": "rehearse", "now": NOW.isoformat(), "body": {"spec": SPEC, "
 
 
 def test_computation_over_the_time_limit_is_aborted() -> None:
-    with pytest.raises(Invalid, match=r"not done within 0\.01 s"):
+    with pytest.raises(Invalid, match=r"not finished within 0\.01 s"):
         asyncio.run(ComputePool(longest=0.01).compute(QUESTION))
 
 

@@ -51,7 +51,7 @@ def test_unhealthy_while_nothing_can_be_saved(tmp_path: Path) -> None:
     assert ask(GatewayHarness(unwritable=WriteProbe(tmp_path)), "GET", "/healthz").json() == {"status": "ok"}
     answer = ask(GatewayHarness(unwritable=WriteProbe(tmp_path / "gone")), "GET", "/healthz")
     assert answer.status_code == 503
-    reason = f"the state folder {tmp_path / 'gone'} does not take writes: No such file or directory"
+    reason = f"the state folder {tmp_path / 'gone'} cannot be written: No such file or directory"
     assert answer.json() == {"status": "degraded", "reason": reason}
     house.trouble = "proxy.json cannot be written"
     answer = ask(house, "GET", "/healthz")
@@ -80,7 +80,7 @@ def test_disk_probe_is_rate_limited_and_never_blocks_health() -> None:
     async def scene() -> None:
         probe = WriteProbe(Path("/nowhere"), write, timeout=0.01)
         for _ in range(5):
-            assert str(await probe()).endswith("the disk does not answer")
+            assert str(await probe()).endswith("the disk does not respond")
         assert len(tried) == 1
         over.set()
         async with asyncio.timeout(30):
@@ -132,7 +132,7 @@ def test_unknown_native_path_lists_existing_routes() -> None:
 def test_wrong_method_lists_allowed_methods() -> None:
     answer = ask(GatewayHarness(), "PATCH", "/tidegate/v1/down")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
-    assert answer.json()["error"]["message"] == "PATCH is not possible on /tidegate/v1/down: use POST"
+    assert answer.json()["error"]["message"] == "PATCH is not allowed on /tidegate/v1/down: use POST"
 
 
 def test_an_unknown_path_of_aws_is_an_error_of_aws() -> None:

@@ -100,7 +100,10 @@ def test_another_deploy_in_the_middle_of_a_change_is_refused(call: Caller) -> No
         ({"spec": "fraud"}, "expected keys and values, got 'fraud'"),
         ({"spec": {**SPEC, "endpoint": "not a name"}}, "endpoint: 'not a name'"),
         ({"spec": {**SPEC, "model": {"image": "x", "data": "ftp://x"}}}, "model.data: 'ftp://x'"),
-        ({"spec": SPEC, "overide": True}, "'overide' is no member of this request; known are by, override, spec"),
+        (
+            {"spec": SPEC, "overide": True},
+            "'overide' is not a member of this request; expected by, override, spec",
+        ),
         ({"spec": SPEC, "override": "yes"}, "'override' must be true or false"),
         ({"spec": SPEC, "supersede": 1}, "'supersede' must be true or false"),
         ({"spec": SPEC, "by": 7}, "'by' must be text"),
@@ -360,9 +363,9 @@ def test_an_endpoint_without_a_shadow_has_nothing_to_compare(call: Caller) -> No
         (b'{"spec": ' + b"9" * 5000 + b"}", "the body is not JSON"),
         (b'{"spec": ' + b"[" * 100 + b"]" * 100 + b"}", "nested more than 64 levels deep"),
         (b"[" * 200_000, "nested more than 64 levels deep"),
-        (b'{"by": "\\u0000"}', "a NUL or half a character"),
-        (b'{"by": "\\ud800"}', "a NUL or half a character"),
-        (b'{"spec": {"\\ud800": 1}}', "a NUL or half a character"),
+        (b'{"by": "\\u0000"}', "a NUL or an unpaired surrogate"),
+        (b'{"by": "\\ud800"}', "a NUL or an unpaired surrogate"),
+        (b'{"spec": {"\\ud800": 1}}', "a NUL or an unpaired surrogate"),
     ],
 )
 def test_invalid_json_body_is_refused(call: Caller, body: bytes, message: str) -> None:

@@ -38,7 +38,7 @@ def test_haproxy_version_is_parsed(tmp_path: Path) -> None:
 
 def test_old_haproxy_is_refused(tmp_path: Path) -> None:
     old = program(tmp_path, "HA-Proxy version 2.6.12-1 2023/12/16")
-    with pytest.raises(StartupError, match=r"is haproxy 2\.6 and 2\.8 is the oldest that will do; install one"):
+    with pytest.raises(StartupError, match=r"is haproxy 2\.6 but 2\.8 or newer is needed; install one"):
         binary.find_haproxy(old)
 
 

@@ -96,5 +96,5 @@ def test_lines_are_short_enough_for_haproxy() -> None:
     "text", ["a b", "a\nbackend x", "a'", 'a"', "a;b", "%[env(HOME)]", "a#b", "a\\b", "$HOME"]
 )
 def test_text_that_means_something_to_haproxy_is_refused(field: str, text: str) -> None:
-    with pytest.raises(StartupError, match="cannot stand in the proxy's configuration"):
+    with pytest.raises(StartupError, match="is not allowed in the proxy's configuration"):
         render(ProxyState({}), replace(OPTIONS, **{field: text}))  # type: ignore[arg-type]

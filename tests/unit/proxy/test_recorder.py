@@ -132,7 +132,7 @@ def test_what_could_not_be_written_is_written_later_and_only_the_newest(tmp_path
         await found.record("a", b"2")
         await found.record("a", b"3")
         await found.record("b", b"4")
-        assert str(found.trouble).endswith("No space left on device; free space there or mend the disk")
+        assert str(found.trouble).endswith("No space left on device; free space there or repair the disk")
         with pytest.raises(WriteFailed, match="c cannot be written"):
             await found.write_all({"c": b"5"})
         disk.error = disk.writes = 0
@@ -161,7 +161,7 @@ def test_one_hanging_write_delays_no_other_call(tmp_path: Path, monkeypatch: pyt
     async def scene() -> None:
         for text in (b"1", b"2", b"3"):
             await found.record("a", text)
-            assert "does not answer" in str(found.trouble)
+            assert "does not respond" in str(found.trouble)
         with pytest.raises(WriteFailed):
             await found.write_all({"b": b"4"})
         assert disk.writes == 0

@@ -76,7 +76,7 @@ def test_reload_ends_when_the_old_process_is_gone() -> None:
 
 def test_old_process_that_never_stops_is_reported() -> None:
     answers = {"reload": "Success=1\n", "show proc": PROCESSES}
-    with pytest.raises(Transient, match="the process from before does not stop listening"):
+    with pytest.raises(Transient, match="the old process does not stop listening"):
         reloaded(lambda command: answers.get(command, info(False)))
 
 

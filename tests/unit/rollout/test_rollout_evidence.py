@@ -21,10 +21,10 @@ BAKE = timedelta(seconds=60)
 SECOND = timedelta(seconds=1)
 
 
-def baking(*happenings: ObservationGap) -> tuple[Endpoint, datetime]:
+def baking(*script: ObservationGap) -> tuple[Endpoint, datetime]:
     """A canary in its first bake, and when that began."""
     deployment = canary(percent(10), 60, 60)
-    world = make_updating_world(version("v1", 2), version("v2", 2), deployment, script=happenings)
+    world = make_updating_world(version("v1", 2), version("v2", 2), deployment, script=script)
     world.run(1000, lambda w: w.record is not None and rollout_of(w.record).phase is Phase.BAKING)
     assert world.record is not None
     return world.record, world.instant()

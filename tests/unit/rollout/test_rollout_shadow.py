@@ -45,13 +45,13 @@ def test_the_share_is_the_weight_over_that_of_the_production_variant(
     assert fleets[FleetId("e", 1, "Shadow")].mirror is None
 
 
-def update(*happenings: object, config: DeploymentConfig | None = None) -> World:
+def update(*script: object, config: DeploymentConfig | None = None) -> World:
     return make_updating_world(
         version("v1", shadow=1),
         version("v2", shadow=1),
         config or canary(percent(50), 60, 60),
         physics=WorldTiming(),
-        script=happenings,  # type: ignore[arg-type]
+        script=script,  # type: ignore[arg-type]
         watchers=(Invariants(),),
     ).run(3600)
 

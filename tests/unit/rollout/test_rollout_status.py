@@ -14,8 +14,8 @@ from tidegate.testing.world import World
 CANARY = canary(instances(1), 600, 300)
 
 
-def update(config: DeploymentConfig = CANARY, *happenings: AlarmTurns | StartsFail) -> World:
-    return make_updating_world(version("v1", 3), version("v2", 3), config, script=happenings)
+def update(config: DeploymentConfig = CANARY, *script: AlarmTurns | StartsFail) -> World:
+    return make_updating_world(version("v1", 3), version("v2", 3), config, script=script)
 
 
 def record(world: World) -> Endpoint:

@@ -32,11 +32,11 @@ def test_argo_1415_scaling_in_mid_canary_leaves_the_old_side_standing() -> None:
 
 def test_argo_4390_a_superseded_canary_goes_only_when_the_router_confirms() -> None:
     """While the routes cannot be seen, nothing of the half-done canary is removed."""
-    happenings = (
+    script = (
         does(supersede(version("v3", 4), canary(percent(50), 60)), Phase.BAKING, after=10),
         ObservationGap(When(Phase.BAKING, 1, 10.0), 200.0, routes=True),
     )
-    story = Story(canary(percent(50), 300), happenings).run(30 + 100)
+    story = Story(canary(percent(50), 300), script).run(30 + 100)
     assert story.ready(2) == 4 and story.rollout.phase is Phase.ROLLING_BACK
     assert story.run().serves == "v3" and story.ready(2) == 0
 

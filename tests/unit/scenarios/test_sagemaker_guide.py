@@ -21,8 +21,8 @@ LINEAR = DeploymentConfig(
 )
 
 
-def three(config: DeploymentConfig, *happenings: AlarmTurns) -> Story:
-    return Story(config, happenings, old=version("blue", 3), new=version("green", 3)).run(3 * 3600)
+def three(config: DeploymentConfig, *script: AlarmTurns) -> Story:
+    return Story(config, script, old=version("blue", 3), new=version("green", 3)).run(3 * 3600)
 
 
 def test_guide_all_at_once() -> None:

@@ -129,13 +129,13 @@ def test_a_form_keeps_the_order_of_its_numbers() -> None:
         ({"ActionsEnabled": "1"}, "is not true or false"),
         ({"AlarmActions.1": "x"}, "'alarmActions' is not a list: expected fields named member.1"),
         ({"AlarmActions.member.one": "x"}, "has entries that are not numbered: one"),
-        ({"AlarmActions.member.1.Name": "x"}, "has fields below it, expected a string"),
+        ({"AlarmActions.member.1.Name": "x"}, "has nested fields, expected a string"),
         (
             {"Period": "1", "Period.member.1": "2"},
-            "'Period.member.1' is below a field that has a value of its own",
+            "'Period.member.1' is nested below a field that has a value",
         ),
-        ({"Period.member.1": "2", "Period": "1"}, "'Period' has a value and fields below it"),
-        ({"Dimensions.member.1": "x"}, "Value 'x' at 'dimensions.1.member' is a value, expected fields below it"),
+        ({"Period.member.1": "2", "Period": "1"}, "'Period' has both a value and nested fields"),
+        ({"Dimensions.member.1": "x"}, "Value 'x' at 'dimensions.1.member' is a value, expected nested fields"),
     ],
 )
 def test_forms_of_the_wrong_shape_are_refused(form: dict[str, str], message: str) -> None:

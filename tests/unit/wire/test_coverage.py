@@ -53,8 +53,8 @@ def test_what_no_code_looks_at_is_not_called_served(service: str, operation: str
 @pytest.mark.parametrize("operation", PREDICTIONS)
 def test_headers_of_predictions_that_are_called_served_are_known_to_proxy_or_worker(operation: str) -> None:
     shape = load_service("sagemaker-runtime").operation(operation).input_shape
-    sources = [path for part in ("proxy", "worker") for path in (SOURCE / part).rglob("*.py")]
-    sources.append(SOURCE / "model" / "sessions.py")  # which both have the names from
+    sources = [path for part in ("proxy", "serving") for path in (SOURCE / part).rglob("*.py")]
+    sources.append(SOURCE / "domain" / "sessions.py")  # which both have the names from
     text = "".join(path.read_text().lower() for path in sources)
     for name, member in shape.members.items():
         wanted = find_treatment("sagemaker-runtime", operation, name)

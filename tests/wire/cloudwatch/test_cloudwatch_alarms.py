@@ -124,9 +124,12 @@ def test_defaults(cloudwatch: Any) -> None:
             "Option unknown is not supported. Supported options for parameter EvaluateLowSampleCountPercentile are "
             "evaluate and ignore.",
         ),
-        (OF_MATH | {"Metrics": [{"Id": "e", "Expression": "m1/m2"}]}, "must have one Period"),
+        (OF_MATH | {"Metrics": [{"Id": "e", "Expression": "m1/m2"}]}, "must have the same Period"),
         (OF_MATH | {"Metrics": [stat("m1"), stat("m2", "Sum")]}, "exactly one of Metrics must have ReturnData"),
-        (OF_MATH | {"Metrics": [stat("m1", Period=20, ReturnData=False), stat("m2")]}, "must have one Period"),
+        (
+            OF_MATH | {"Metrics": [stat("m1", Period=20, ReturnData=False), stat("m2")]},
+            "must have the same Period",
+        ),
         (OF_MATH | {"Metrics": [{**stat("m1"), "Period": 60}]}, "m1: Period 60 and MetricStat.Period 10 differ"),
         (
             OF_MATH

@@ -173,7 +173,7 @@ def test_no_percentile_of_values_of_which_only_the_sums_are_known(cloudwatch: An
             "InvalidParameterCombination",
             f"{DATUM}.Value and {DATUM}.StatisticValues are {BOTH}",
         ),
-        ({"Value": 1.0, "Counts": [1.0]}, "InvalidParameterCombination", "Counts belongs to Values"),
+        ({"Value": 1.0, "Counts": [1.0]}, "InvalidParameterCombination", "Counts requires Values"),
         (
             {"Values": [1.0, 2.0], "Counts": [1.0]},
             "InvalidParameterValue",
@@ -342,7 +342,7 @@ def test_metric_math_over_too_long_a_time_is_refused(refusing: Any, refusal: Any
     times = {"StartTime": minutes_ago(14_400), "EndTime": minutes_ago(0)}
     code, status, message = refusal(refusing.get_metric_data, MetricDataQueries=queries, **times)
     assert (code, status) == ("ValidationError", 400)
-    assert "ask for less time" in message
+    assert "shorten the time range" in message
 
 
 def test_a_query_without_data_is_complete_and_empty(cloudwatch: Any) -> None:
@@ -377,7 +377,7 @@ def test_data_pages(cloudwatch: Any, size: int) -> None:
         ([{"Id": "e", "Expression": "a + b"}], "at least one metric"),
         ([query("a"), {"Id": "e", "Expression": "a + b"}], "no line with the Id 'b'"),
         ([query("a"), {"Id": "e", "Expression": "RATE(a)"}], "RATE is not supported"),
-        ([query("a"), {"Id": "e", "Expression": "a", "Period": 300}], "must have one Period"),
+        ([query("a"), {"Id": "e", "Expression": "a", "Period": 300}], "must have the same Period"),
         ([{"Id": "e"}], "The parameter MetricDataQueries.member.1.MetricStat is required.\n"),
         ([{**query(), "Expression": "a"}], "exactly one of MetricStat and Expression"),
         ([query("Upper")], "'Upper'"),

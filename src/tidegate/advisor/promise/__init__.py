@@ -1,8 +1,8 @@
-"""What a rollout can see and promise, computed from its plan, its alarms and its traffic. Pure.
+"""Computes what a rollout can detect and promise from its plan, its alarms and its traffic. Pure.
 
-``promise`` answers for a whole rollout. The layers below it: ``counts`` (probabilities of counts), ``meaning`` (one
-period of one alarm), ``memory`` (M out of N periods), ``schedule`` (the periods of a rollout), ``watching`` (one
-alarm over one rollout), ``proposals`` (what to change).
+``promise`` covers a whole rollout. The layers below it: ``distributions`` (probabilities of counts), ``alarm_model``
+(one period of one alarm), ``alarm_markov`` (M out of N periods), ``schedule`` (the periods of a rollout),
+``detection`` (one alarm over one rollout), ``proposals`` (what to change).
 """
 
 from tidegate.advisor.promise.baseline import (

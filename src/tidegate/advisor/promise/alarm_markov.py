@@ -1,9 +1,9 @@
-"""What an alarm remembers, as a graph: from one period to the next, by the very rules that judge it.
+"""An alarm's memory as a Markov chain, built with the rules that evaluate real alarms.
 
-A node is what still matters of the last periods; an edge is one period that was fine, breached or had no data. The
-graph is built by asking ``evidence.alarms.judge``, so that M out of N and the treatment of gaps are not written
-twice. Periods that are alike and independent make it a Markov chain, and the probability that the alarm has gone
-off by some moment is exact.
+A node is the part of the last periods that still matters; an edge is one period that was fine, breached or had no
+data. The graph is built by calling ``monitoring.alarms.judge``, so M out of N and the treatment of missing data are
+not implemented twice. Periods that are alike and independent make it a Markov chain, and the probability that the
+alarm has fired by some time is exact.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ from tidegate.monitoring.datapoint import Datapoint
 
 FINE, BREACH, GAP = 0, 1, 2
 FIRED = -1
-"""Stands for the node of an alarm that has gone off: a rollout looks no further."""
+"""The absorbing node of an alarm that has fired: the rollout stops there."""
 MAX_NODES = 3_000
-"""Larger graphs take too long; they do without gaps (see ``build_chain``)."""
+"""Larger graphs take too long and are built without gaps (see ``build_chain``)."""
 NEGLIGIBLE_GAPS = 1e-9
-"""Periods without data that are rarer are left out."""
+"""Periods without data that are rarer than this are ignored."""
 
 Cells = tuple[int, ...]
 Node = tuple[Cells, AlarmState]
@@ -30,8 +30,8 @@ Node = tuple[Cells, AlarmState]
 
 @dataclass(frozen=True)
 class AlarmChain:
-    """``following[node][kind of period]`` is the next node or OFF; ``start`` may be OFF, too: an alarm that fires
-    before any request."""
+    """``following[node][kind of period]`` is the next node or FIRED. ``start`` may be FIRED, too: some alarms fire
+    before the first request."""
 
     start: int
     following: tuple[tuple[int, int, int], ...]
@@ -45,7 +45,7 @@ class AlarmChain:
         return mass
 
     def advance(self, mass: Sequence[float], period: PeriodChances) -> list[float]:
-        """One period later; what has gone off is missing from the sum."""
+        """Probabilities one period later; the probability of having fired is missing from the sum."""
         chances = (1 - period.breach - period.nothing, period.breach, period.nothing)
         later = [0.0] * len(mass)
         for node, here in enumerate(mass):
@@ -56,7 +56,7 @@ class AlarmChain:
         return later
 
     def advance_many(self, mass: list[float], period: PeriodChances, count: int) -> list[float]:
-        """``count`` equal periods later: by squaring where that is quicker."""
+        """Probabilities ``count`` equal periods later, by repeated squaring if that is faster."""
         size = len(mass)
         if size > 12 or count < 8 * size:
             for _ in range(count):
@@ -77,14 +77,14 @@ def _multiply(left: list[list[float]], right: list[list[float]]) -> list[list[fl
 
 
 def build_chain(alarm: Alarm, *, gaps: bool, history: bool) -> AlarmChain:
-    """The alarm's graph. ``gaps``: periods without data can come; where that makes too many nodes they are counted
-    as their treatment says and the graph is not exact. ``history``: the series had good data before."""
+    """Build the alarm's chain. ``gaps``: periods without data can occur; if that needs too many nodes, gaps are
+    replaced according to their treatment and the chain is not exact. ``history``: the metric had good data before."""
     periods, datapoints, missing = alarm.evaluation_periods, alarm.datapoints_to_alarm, alarm.missing
     if gaps and (made := _explore(periods, datapoints, missing, True, history)):
         return made
     if made := _explore(periods, datapoints, missing, False, history):
         return replace(made, exact=not gaps)
-    # M of N in long memories: the last M in a row is a stricter rule, so what it sees is seen.
+    # Long windows: M in a row is stricter than M of N, so whatever it detects is detected.
     made = _explore(datapoints, datapoints, missing, False, history)
     assert made is not None  # M of M has M nodes
     return replace(made, exact=False)
@@ -120,7 +120,7 @@ def _explore(periods: int, datapoints: int, missing: MissingData, gaps: bool, hi
 
 
 def _minimize(following: list[tuple[int, int, int]]) -> AlarmChain:
-    """Nodes that nothing tells apart become one (Moore's partition refinement)."""
+    """Merge equivalent nodes (Moore's partition refinement)."""
     kinds = [0] * len(following)
     while True:
         signs = [(kinds[n], *(FIRED if p == FIRED else kinds[p] for p in row)) for n, row in enumerate(following)]
@@ -147,8 +147,8 @@ def _fill_gap(alarm: Alarm, kind: int, gaps: bool) -> int:
 
 
 def _trim(alarm: Alarm, node: Node, gaps: bool) -> Node:
-    """Without what cannot matter any more. Without gaps to come these are all but the breaching periods that can
-    still be one of M in N; then gaps of the time before are as good as fine ones."""
+    """Drop what can no longer matter. Without further gaps that is everything but the breaching periods that can
+    still be among M in N; earlier gaps are then equivalent to fine periods."""
     cells, _ = node
     if gaps:
         return node
@@ -162,7 +162,7 @@ def _trim(alarm: Alarm, node: Node, gaps: bool) -> Node:
 
 
 def _make_alarm(periods: int, datapoints: int, missing: MissingData) -> Alarm:
-    """What it watches does not matter here, only which periods breach: those with the value 1."""
+    """An alarm for which only the breaching periods matter: those with value 1."""
     return Alarm(
         "any",
         "any",

@@ -1,7 +1,7 @@
-"""What an alarm watches, in terms of requests: which of them count as hits, and how likely one period breaches.
+"""What an alarm watches in terms of requests: which requests are hits, and how likely one period breaches.
 
 An alarm on a percentile is an alarm on a rate: p99 is above 300 ms exactly when more than 1 % of the requests are
-slower (nearest rank, ``evidence.sketch.percentile``). So errors and percentiles are judged by the same sum.
+slower (nearest rank, ``monitoring.sketch.percentile``). Errors and percentiles therefore use the same sum.
 """
 
 import math
@@ -22,7 +22,7 @@ MODELLED_METRICS = (*ERROR_METRICS, *REFUSAL_METRICS, *LATENCY_METRICS)
 REQUESTS = "Invocations"
 VERSION, VARIANT, ENDPOINT = "EndpointConfigName", "VariantName", "EndpointName"
 ASSUMED_SIGMA = 0.5
-"""Of the logarithm of latencies: p99 is then 3.2 times the median."""
+"""Standard deviation of the logarithm of latencies; p99 is then 3.2 times the median."""
 UPWARD = (ComparisonOperator.GREATER, ComparisonOperator.GREATER_OR_EQUAL)
 OPPOSITE = {
     ComparisonOperator.LESS: ComparisonOperator.GREATER_OR_EQUAL,
@@ -32,7 +32,7 @@ OPPOSITE = {
 
 @dataclass(frozen=True)
 class PeriodLoad:
-    """Requests that one period is expected to hold, of each version."""
+    """Expected requests of each version in one period."""
 
     new: float
     old: float = 0.0
@@ -40,15 +40,15 @@ class PeriodLoad:
 
 @dataclass(frozen=True)
 class PeriodChances:
-    """Of one period: that it breaches, and that it has no data."""
+    """Probabilities that one period breaches, and that it has no data."""
 
     breach: float
     nothing: float
 
 
 def watched_quantity(alarm: Alarm) -> Quantity | None:
-    """What the alarm tells about; None for one that no fault of ours moves (CPU, counts of requests, models), and for
-    metric math."""
+    """The quantity that the alarm watches; None for alarms that no modelled fault affects (CPU, request counts,
+    models), and for metric math."""
     if alarm.queries:
         return None
     if set(alarm.dimensions) - {VERSION, VARIANT, ENDPOINT} and alarm.metric in MODELLED_METRICS:
@@ -63,27 +63,27 @@ def watched_quantity(alarm: Alarm) -> Quantity | None:
 
 
 def sees_new_version_only(alarm: Alarm) -> bool:
-    """Whether it sees the new version's requests alone. One on a metric of the user's own sees what the user puts;
-    taken as the new version's."""
+    """Whether it sees only the new version's requests. A custom metric contains whatever the user puts, which is
+    taken to be the new version's."""
     return VERSION in alarm.dimensions or watched_quantity(alarm) is Quantity.PREDICTIONS
 
 
 def unknown_reason(alarm: Alarm, baseline: Baseline) -> str | None:
-    """Why nothing can be said of this alarm; None when it can."""
+    """Why the alarm cannot be modelled; None if it can."""
     match watched_quantity(alarm):
         case None:
             return f"{alarm.metric or 'metric math'} is not a metric of errors, refusals, latency or predictions"
         case Quantity.LATENCY if baseline.latency is None:
-            return "the usual latency is not given"
+            return "the latency of a good version is not given"
         case Quantity.PREDICTIONS if baseline.predictions is None:
-            return "the usual predictions are not given"
+            return "the predictions of a good version are not given"
         case Quantity.PREDICTIONS if alarm.statistic != "Average":
-            return f"of predictions only the Average is understood, not {alarm.statistic}"
+            return f"for predictions only the Average is supported, not {alarm.statistic}"
     return None
 
 
 def assume_latency(alarms: Sequence[Alarm]) -> LatencyDistribution | None:
-    """A latency to go on with where none is given: log-normal, with the statistic of the strictest latency alarm at
+    """A latency distribution to assume if none is given: log-normal, with the strictest latency alarm's statistic at
     half of its threshold. None without such an alarm."""
     watching = [a for a in alarms if watched_quantity(a) is Quantity.LATENCY and a.threshold > 0]
     strictest = min(watching, key=lambda a: a.threshold, default=None)
@@ -96,12 +96,12 @@ def assume_latency(alarms: Sequence[Alarm]) -> LatencyDistribution | None:
 
 
 def is_exact(alarm: Alarm) -> bool:
-    """Whether ``period_chances`` is a sum without approximation."""
+    """Whether ``period_chances`` is exact."""
     return not (watched_quantity(alarm) is Quantity.LATENCY and alarm.statistic in ("Average", "Sum"))
 
 
 def period_chances(alarm: Alarm, load: PeriodLoad, new: Baseline, old: Baseline) -> PeriodChances:
-    """Of one period with this load. ``unknown_reason(alarm, ...)`` must be None."""
+    """Probabilities of one period with this load. ``unknown_reason(alarm, ...)`` must be None."""
     load = PeriodLoad(load.new) if sees_new_version_only(alarm) else load
     requests = load.new + load.old
     if requests <= 0:
@@ -133,7 +133,7 @@ def _probability_above(
 
 
 def _hit_rate(alarm: Alarm, upward: ComparisonOperator, side: Baseline) -> float:
-    """The part of the requests that are hits: errors, refusals, or slower than the sketch shows the threshold."""
+    """Fraction of requests that are hits: errors, refusals, or slower than the threshold as the sketch shows it."""
     if (what := watched_quantity(alarm)) is not None and what.is_rate:
         return side.rate(what)
     assert side.latency is not None
@@ -143,7 +143,7 @@ def _hit_rate(alarm: Alarm, upward: ComparisonOperator, side: Baseline) -> float
 
 
 def slow_threshold(threshold: float, upward: ComparisonOperator) -> float:
-    """The time from which on the sketch shows a value that breaches: within 1 % of the threshold."""
+    """The latency from which on the sketch's value breaches: within 1 % of the threshold."""
     if threshold <= 0:
         return threshold
     key = sketch.index(threshold) - 2
@@ -153,7 +153,7 @@ def slow_threshold(threshold: float, upward: ComparisonOperator) -> float:
 
 
 def _breach_test(alarm: Alarm, upward: ComparisonOperator) -> Callable[[int, int], bool]:
-    """Whether so many hits and others make a period that breaches."""
+    """Returns a test whether a period with so many hits and other requests breaches."""
     errors = (what := watched_quantity(alarm)) is not None and what.is_rate
     limit, percent = alarm.threshold, PERCENTILE.fullmatch(alarm.statistic)
     if percent is not None:
@@ -180,7 +180,7 @@ def _probability_mean_above(alarm: Alarm, load: PeriodLoad, new: Baseline, old: 
     mean = sum(part * each for part, each, _ in sides)
     square = sum(part * (each**2 + deviation**2) for part, each, deviation in sides)
     deviation = math.sqrt(max(1e-300, square - mean**2))
-    if alarm.statistic == "Sum":  # of a Poisson number of values: variance = number x mean square
+    if alarm.statistic == "Sum":  # sum of a Poisson number of values: variance = number x mean square
         return NormalDist(requests * mean, math.sqrt(requests * square)).cdf(2 * requests * mean - alarm.threshold)
     return distributions.mean_exceeds_probability(requests, mean, deviation, alarm.threshold)
 

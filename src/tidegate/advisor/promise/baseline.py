@@ -1,4 +1,4 @@
-"""What is normal for a model, and what a bad version does to it: the two sides that an alarm has to tell apart."""
+"""Normal behaviour of a model, and faults of a bad version: the two sides that an alarm has to distinguish."""
 
 import math
 from dataclasses import dataclass, replace
@@ -11,13 +11,13 @@ from tidegate.domain.errors import Invalid
 
 _NORMAL = NormalDist()
 _SLICES = 4_000
-"""Slices of the normal score over which means are summed up."""
+"""Number of slices of the normal score for numerical means."""
 _FARTHEST = 8.0
-"""Normal scores; beyond lies 1e-15 of all requests."""
+"""Largest normal score; beyond it lie 1e-15 of all requests."""
 
 
 class Quantity(StrEnum):
-    """What of a version can get worse."""
+    """A quantity in which a version can be worse."""
 
     ERRORS = "error-rate"
     LATENCY = "latency"
@@ -26,17 +26,17 @@ class Quantity(StrEnum):
 
     @property
     def is_rate(self) -> bool:
-        """Whether it is a part of the requests."""
+        """Whether it is a fraction of the requests."""
         return self in (Quantity.ERRORS, Quantity.REFUSALS)
 
 
 @dataclass(frozen=True)
 class LatencyDistribution:
-    """How latencies spread, in microseconds, from some of their percentiles.
+    """Distribution of latencies in microseconds, from some percentiles.
 
-    ``points``: (part of the requests, the time that they do not exceed), rising. Between two points the logarithm
-    of the time is linear in the normal score of the part, and beyond the ends it goes on like that: two points make
-    exactly the log-normal distribution through them. ``added`` comes on top of every request.
+    ``points``: (fraction of the requests, latency that they do not exceed), ascending. Between two points the
+    logarithm of the latency is linear in the normal score of the fraction, and it is extrapolated beyond the ends:
+    two points give exactly the log-normal distribution through them. ``added`` is added to every request.
     """
 
     points: tuple[tuple[float, float], ...]
@@ -48,7 +48,7 @@ class LatencyDistribution:
         possible = all(0 < p < 1 for p in parts) and all(0 < t < 1e15 for t in times)
         if len(parts) < 2 or not rising or not possible:
             raise Invalid(
-                "latency: give two percentiles or more that rise, such as p50=20ms and p99=80ms, all above 0"
+                "latency: give at least two ascending percentiles above 0, such as p50=20ms and p99=80ms"
             )
 
     @classmethod
@@ -56,12 +56,12 @@ class LatencyDistribution:
         return cls(((0.5, median), (0.99, p99)))
 
     def slower_than(self, time: float) -> float:
-        """The part of the requests that takes longer than ``time``."""
+        """Fraction of requests that take longer than ``time``."""
         rest = time - self.added
         return 1.0 if rest <= 0 else _NORMAL.cdf(-self._score(math.log(rest)))
 
     def quantile(self, part: float) -> float:
-        """The time that this part of the requests does not exceed."""
+        """Latency that this fraction of the requests does not exceed."""
         return self.added + math.exp(self._log_time(_NORMAL.inv_cdf(part)))
 
     def slower_by(self, time: float) -> "LatencyDistribution":
@@ -83,7 +83,7 @@ class LatencyDistribution:
         return tuple((_NORMAL.inv_cdf(part), math.log(time)) for part, time in self.points)
 
     def _segment(self, place: int, value: float) -> tuple[tuple[float, float], tuple[float, float]]:
-        """The two knots between or beside which ``value`` lies, in the ``place``-th coordinate."""
+        """The two knots around or next to ``value`` in the ``place``-th coordinate."""
         knots = self._knots
         last = next((i for i in range(1, len(knots)) if value <= knots[i][place]), len(knots) - 1)
         return knots[last - 1], knots[last]
@@ -101,7 +101,7 @@ class LatencyDistribution:
 
 @dataclass(frozen=True)
 class Predictions:
-    """How the answers of a good version spread: taken as normal."""
+    """Distribution of a good version's answers, taken as normal."""
 
     mean: float
     deviation: float
@@ -113,12 +113,12 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A version that is well. ``error_rate``: the part of the requests that fails (5xx) all the same;
-    ``refusal_rate``: the part that is refused, for the requests are wrong (4xx)."""
+    """A good version. ``error_rate``: fraction of requests that fail (5xx) nevertheless; ``refusal_rate``: fraction
+    that is refused because the request is invalid (4xx)."""
 
     error_rate: float = 0.001
     latency: LatencyDistribution | None = None
-    """None: not known; then nothing is said of latency alarms."""
+    """None: unknown; latency alarms are then not modelled."""
     predictions: Predictions | None = None
     refusal_rate: float = 0.0
 
@@ -128,11 +128,11 @@ class Baseline:
                 raise Invalid(f"{what} rate {rate:g}: must be from 0 % to less than 100 %")
 
     def rate(self, quantity: Quantity) -> float:
-        """Of one that ``is_rate``."""
+        """Rate of a quantity that ``is_rate``."""
         return self.refusal_rate if quantity is Quantity.REFUSALS else self.error_rate
 
     def with_fault(self, fault: "VersionFault") -> "Baseline":
-        """A version with this fault."""
+        """The baseline of a version with this fault."""
         latency, predictions = self.latency, self.predictions
         if latency is not None and fault.latency:
             latency = latency.slower_by(fault.latency)
@@ -148,13 +148,13 @@ class Baseline:
 
 @dataclass(frozen=True)
 class VersionFault:
-    """What a bad version does, from its first request on.
+    """A fault of a bad version, present from its first request.
 
     ``error_rate`` is added to the baseline's (0.05: five more of 100 requests fail). ``latency`` is microseconds
-    added to each request. ``prediction_shift`` is the population stability index between the answers of the new
-    version and of the old: for normal answers whose mean moves by d standard deviations it is d squared (both
-    Kullback-Leibler divergences are d^2 / 2, and the index is their sum). Its sign is the direction.
-    ``refusal_rate`` is added like ``error_rate``: requests that the old version took.
+    added to each request. ``prediction_shift`` is the population stability index between the answers of the new and
+    the old version: for normal answers whose mean moves by d standard deviations it is d squared (both
+    Kullback-Leibler divergences are d^2 / 2, and the index is their sum). Its sign is the direction. ``refusal_rate``
+    is added like ``error_rate``: requests that the old version accepted.
     """
 
     error_rate: float = 0.0
@@ -162,7 +162,7 @@ class VersionFault:
     prediction_shift: float = 0.0
     refusal_rate: float = 0.0
     failed_start: bool = False
-    """Its instances do not come up."""
+    """Its instances do not start."""
 
     def __post_init__(self) -> None:
         for what, rate in ((Quantity.ERRORS, self.error_rate), (Quantity.REFUSALS, self.refusal_rate)):
@@ -178,7 +178,7 @@ class VersionFault:
         return cls().with_rise(quantity, size)
 
     def with_rise(self, quantity: Quantity, size: float) -> "VersionFault":
-        """This, with the rise of one quantity set."""
+        """This fault, with the size of one quantity set."""
         match quantity:
             case Quantity.ERRORS:
                 return replace(self, error_rate=size)

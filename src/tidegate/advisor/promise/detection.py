@@ -1,4 +1,4 @@
-"""One alarm over one rollout: how likely it has gone off by the end of each stage, and how soon."""
+"""One alarm during one rollout: the probability that it has fired by the end of each stage, and how soon it fires."""
 
 import math
 from collections.abc import Iterable
@@ -11,16 +11,16 @@ from tidegate.domain.alarm import Alarm
 from tidegate.domain.rollout import RolloutPlan
 
 MAX_FAULT = {Quantity.ERRORS: 1.0, Quantity.REFUSALS: 1.0, Quantity.LATENCY: 1e11, Quantity.PREDICTIONS: 100.0}
-"""The largest faults that are tried."""
+"""The largest faults that the search tries."""
 MIN_FAULT = {Quantity.ERRORS: 1e-7, Quantity.REFUSALS: 1e-7, Quantity.LATENCY: 1.0, Quantity.PREDICTIONS: 1e-8}
 TOLERANCE = 1.002
-"""A smallest fault is found to within this factor."""
+"""Relative precision of a smallest fault."""
 
 
 @dataclass(frozen=True)
 class RolloutSetting:
-    """What the rollout of a plan goes through. ``rate``: requests per second to what the alarm watches, old and
-    new version together."""
+    """Conditions of a rollout. ``rate``: requests per second to what the alarm watches, old and new version
+    together."""
 
     plan: RolloutPlan
     rate: float
@@ -30,9 +30,9 @@ class RolloutSetting:
 
 @dataclass(frozen=True)
 class Detection:
-    """``by_stage``: the probability of having gone off by the end of each stage. ``requests`` that the new version
-    got until then, or until the end of the rollout: the mean, and what 95 of 100 rollouts do not exceed (None: more
-    than 5 of 100 are not turned back at all). ``seconds``: the same of the time since the first shift."""
+    """``by_stage``: probability that the alarm has fired by the end of each stage. ``requests`` of the new version
+    until then, or until the end of the rollout: mean, and 95th percentile of rollouts (None: more than 5 of 100 are
+    not rolled back at all). ``seconds``: the same for the time since the first shift."""
 
     by_stage: tuple[float, ...]
     requests: float
@@ -43,7 +43,8 @@ class Detection:
 
 @dataclass
 class AlarmWatch:
-    """An alarm beside a plan. Answers are remembered; ``setting.baseline`` must say what the alarm needs."""
+    """An alarm during a plan's rollout. Results are cached; ``setting.baseline`` must contain what the alarm
+    needs."""
 
     alarm: Alarm
     setting: RolloutSetting
@@ -64,20 +65,20 @@ class AlarmWatch:
         self.exact = self.exact and not self.alarm.ignore_low_samples
 
     def by_stage(self, fault: VersionFault) -> tuple[float, ...]:
-        """The probability that the alarm has gone off by the end of each stage."""
+        """Probability that the alarm has fired by the end of each stage."""
         if fault not in self._known:
             ways = [self._by_stage(way, fault) for way in self._ways]
             self._known[fault] = tuple(sum(column) / len(ways) for column in zip(*ways, strict=True))
         return self._known[fault]
 
     def false_alarm(self) -> float:
-        """The probability of turning a version back that is well. Where looks overlap, an upper bound: one such
-        chain of looks for each of the places where its periods can begin."""
+        """Probability of rolling back a good version. An upper bound if looks overlap: it adds up a chain of disjoint
+        looks for each possible start of its periods."""
         return min(1.0, self.by_stage(HEALTHY)[-1] * schedule.looks_per_period(self.alarm))
 
     def smallest(self, quantity: Quantity, stage: int, power: float) -> float | None:
-        """The smallest fault that has set the alarm off by the end of ``stage`` with this probability; None when
-        none does."""
+        """The smallest fault that fires the alarm by the end of ``stage`` with this probability; None if none
+        does."""
         sign = (
             -1.0 if quantity is Quantity.PREDICTIONS and self.alarm.comparison not in alarm_model.UPWARD else 1.0
         )
@@ -98,7 +99,7 @@ class AlarmWatch:
         return high
 
     def detect(self, fault: VersionFault) -> Detection:
-        """How soon the fault is caught, period by period."""
+        """Compute how soon the fault is detected, period by period."""
         ways = [self._trace(way, fault) for way in self._ways]
         share = 1 / len(ways)
         moments = sorted((at, requests, chance * share) for way in ways for at, requests, chance in way.moments)
@@ -135,7 +136,7 @@ class AlarmWatch:
         return alarm_model.period_chances(self.alarm, load, bad, self.setting.baseline)
 
     def _trace(self, way: schedule.AlarmSchedule, fault: VersionFault) -> "_Trace":
-        """Period by period."""
+        """Follow the rollout period by period."""
         bad = self.setting.baseline.with_fault(fault)
         mass = self.memory.initial_mass()
         at, requests, alive, moments = way.initial_mass, 0.0, sum(mass), list[tuple[float, float, float]]()
@@ -158,7 +159,7 @@ class AlarmWatch:
 
 @dataclass(frozen=True)
 class _Trace:
-    """``moments``: (seconds since the first shift, requests by then, probability of being caught then)."""
+    """``moments``: (seconds since the first shift, requests until then, probability of detection at that time)."""
 
     moments: tuple[tuple[float, float, float], ...]
     requests: float

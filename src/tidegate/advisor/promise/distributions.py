@@ -1,9 +1,9 @@
-"""Probabilities of counts: how many of the requests of one period are of a kind, and what that makes likely.
+"""Probabilities of counts: how many of a period's requests are hits, and how likely a condition on them is.
 
-Requests arrive independently of each other, so their number in a period is Poisson distributed; and splitting a
-Poisson stream by independent coin tosses gives independent Poisson streams (Kingman, "Poisson Processes", 1993,
-chapter 5). So hits and others are independent, and a binomial tail over an unknown number of requests becomes a sum
-over two Poisson distributions. All sums are exact but for tails below 1e-17.
+Requests arrive independently, so their number in a period is Poisson distributed; and splitting a Poisson stream by
+independent coin tosses gives independent Poisson streams (Kingman, "Poisson Processes", 1993, chapter 5). Hits and
+other requests are therefore independent, and a binomial tail over an unknown number of requests becomes a sum over
+two Poisson distributions. All sums are exact but for tails below 1e-17.
 """
 
 import math
@@ -16,7 +16,7 @@ _REACH = 9.0
 
 
 def poisson(mean: float) -> tuple[int, list[float]]:
-    """The least count that matters, and the probabilities from there on."""
+    """The smallest count that matters, and the probabilities from there on."""
     if mean <= 0:
         return 0, [1.0]
     reach = _REACH * math.sqrt(mean) + 20
@@ -57,14 +57,14 @@ def binomial(trials: int, part: float) -> tuple[int, list[float]]:
 
 
 def _normalize(chances: list[float]) -> list[float]:
-    """Scaled to a sum of 1, which takes the rounding of ``lgamma`` out."""
+    """Scale to a sum of 1, which removes the rounding errors of ``lgamma``."""
     total = math.fsum(chances)
     return [chance / total for chance in chances]
 
 
 def breach_probability(hits: float, others: float, breaches: Callable[[int, int], bool]) -> float:
-    """The probability that ``breaches(h, o)`` holds, with Poisson counts of these means, among periods with any
-    request at all. ``breaches`` must hold for all fewer others once it holds for some, and for all more hits."""
+    """Probability that ``breaches(h, o)`` holds for Poisson counts with these means, among periods with at least one
+    request. If ``breaches`` holds, it must also hold for fewer others and for more hits."""
     h0, weights = poisson(hits)
     o0, against = poisson(others)
     below, passed, total = 0.0, 0, 0.0
@@ -82,8 +82,8 @@ def breach_probability(hits: float, others: float, breaches: Callable[[int, int]
 
 
 def mean_exceeds_probability(requests: float, mean: float, deviation: float, limit: float) -> float:
-    """The probability that the average of a Poisson number of values exceeds ``limit``. Each average is taken as
-    normal: exact for normal values, the central limit theorem for others."""
+    """Probability that the average of a Poisson number of values exceeds ``limit``. Averages are taken as normal:
+    exact for normal values, by the central limit theorem for others."""
     low, weights = poisson(requests)
     above = (
         weight * _NORMAL.cdf((mean - limit) * math.sqrt(low + place) / deviation)

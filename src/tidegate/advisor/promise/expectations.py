@@ -1,5 +1,5 @@
-"""What is normal for a model, what may go wrong and what matters, as text with units: ``error-rate=5%``,
-``latency=+80ms``, ``prediction-shift=0.2``, ``failed-start``, ``p99=80ms``, ``mean=0.4``."""
+"""Parses normal behaviour, faults and wanted detection from texts with units: ``error-rate=5%``, ``latency=+80ms``,
+``prediction-shift=0.2``, ``failed-start``, ``p99=80ms``, ``mean=0.4``."""
 
 import math
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ FAILED_START = "failed-start"
 
 
 def parse_fault(texts: Iterable[str]) -> VersionFault:
-    """All of them together; none is HEALTHY. Raises Invalid."""
+    """Parse faults into one; no text gives HEALTHY. Raises Invalid."""
     found = HEALTHY
     for text in texts:
         if text.strip() == FAILED_START:
@@ -26,7 +26,7 @@ def parse_fault(texts: Iterable[str]) -> VersionFault:
 
 
 def parse_wanted(texts: Iterable[str]) -> dict[Quantity, float]:
-    """What is to be seen, in the unit of ``VersionFault``. Raises Invalid."""
+    """Parse the faults to detect, in the unit of ``VersionFault``. Raises Invalid."""
     found = {}
     for text in texts:
         quantity, size = _parse_rise(text, tuple(map(str, Quantity)))
@@ -35,7 +35,7 @@ def parse_wanted(texts: Iterable[str]) -> dict[Quantity, float]:
 
 
 def default_wanted(good: Baseline) -> dict[Quantity, float]:
-    """What is wanted seen where nothing is said: one more error in 100 requests, 50 ms more."""
+    """Faults to detect by default: one more error in 100 requests, 50 ms more latency."""
     return {Quantity.ERRORS: 0.01} | ({} if good.latency is None else {Quantity.LATENCY: 50_000.0})
 
 
@@ -56,8 +56,8 @@ def _parse_rise(text: str, known: tuple[str, ...]) -> tuple[Quantity, float]:
 
 
 def parse_baseline(texts: Iterable[str]) -> Baseline:
-    """A good version, from ``error-rate=0.1%`` and ``refusal-rate=0.1%`` (so when absent), ``p50=20ms`` and further
-    percentiles of latency, and ``mean=0.4`` and ``deviation=0.1`` of predictions. Raises Invalid."""
+    """Parse a good version: ``error-rate=0.1%`` and ``refusal-rate=0.1%`` (the defaults), ``p50=20ms`` and other
+    latency percentiles, and ``mean=0.4`` and ``deviation=0.1`` of predictions. Raises Invalid."""
     rates = {Quantity.ERRORS: 0.001, Quantity.REFUSALS: 0.001}
     points, moments = dict[float, float](), dict[str, float]()
     for text in texts:
@@ -78,7 +78,7 @@ def parse_baseline(texts: Iterable[str]) -> Baseline:
 
 
 def parse_part(text: str, what: str) -> float:
-    """0 to 1, of a text such as 0.1% or 0.001."""
+    """Parse a text such as 0.1% or 0.001 to a fraction, 0 to 1."""
     text = text.strip()
     number = _parse_number(text.removesuffix("%"), what)
     if text.endswith("%"):

@@ -1,5 +1,5 @@
-"""What a rollout can promise: the smallest fault that it sees, what a bad version may do until then, and what to
-change where that is not enough."""
+"""Computes what a rollout can promise: the smallest fault that it detects, what a bad version does until then, and
+what to change if that is not good enough."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,14 +13,14 @@ from tidegate.domain.errors import Invalid
 from tidegate.domain.rollout import RolloutPlan
 
 DEFAULT_POWER = 0.95
-"""How likely a fault must be seen to count as seen."""
+"""Default probability with which a fault must be detected."""
 DEFAULT_FALSE_ALARMS = 0.01
-"""How often a version that is well may be turned back, over a whole rollout, when nothing else is asked for."""
+"""Default limit of the probability that a whole rollout rolls back a good version."""
 
 
 @dataclass(frozen=True)
 class StagePromise:
-    """``share``: percent of the requests; ``bake``: seconds; ``requests`` that the new version gets in the bake."""
+    """``share``: percent of the requests; ``bake``: seconds; ``requests`` of the new version during the bake."""
 
     share: float
     bake: float
@@ -29,10 +29,10 @@ class StagePromise:
 
 @dataclass(frozen=True)
 class AlarmPromise:
-    """What one alarm sees. ``smallest``: for each stage, the smallest fault that has set the alarm off by its end
-    with the wanted power, in the unit of ``VersionFault``; None where no fault does. ``false_alarm``: the probability that
-    the alarm turns back a version that is well. ``exact``: without approximation. ``unknown``: why nothing can be
-    said; then the rest is empty."""
+    """What one alarm detects. ``smallest``: for each stage, the smallest fault that fires the alarm by its end with
+    the wanted power, in the unit of ``VersionFault``; None where no fault does. ``false_alarm``: the probability that
+    the alarm rolls back a good version. ``exact``: computed without approximation. ``unknown``: why the alarm cannot
+    be modelled; the other fields are then empty."""
 
     name: str
     quantity: Quantity | None
@@ -44,10 +44,10 @@ class AlarmPromise:
 
 @dataclass(frozen=True)
 class FaultPromise:
-    """What becomes of a fault that matters. ``seen``: with the wanted power by the end of the first bake. ``stage``:
-    the first by whose end it is; None: not at all. ``by_stage``: the power by the end of each stage. ``requests``
-    and ``seconds`` until the version is pulled: the mean, and what 95 of 100 bad versions do not exceed (None: more
-    than 5 of 100 are never pulled)."""
+    """What happens with a fault that must be detected. ``seen``: detected with the wanted power by the end of the
+    first bake. ``stage``: the first stage by whose end it is; None: not at all. ``by_stage``: power by the end of
+    each stage. ``requests`` and ``seconds`` until rollback: mean, and 95th percentile of bad versions (None: more
+    than 5 of 100 are never rolled back)."""
 
     quantity: Quantity
     size: float
@@ -64,8 +64,8 @@ class FaultPromise:
 
 @dataclass(frozen=True)
 class Promise:
-    """``false_alarm``: the probability, at most, that some alarm turns back a version that is well. ``seconds``: the
-    whole rollout's time when all goes well. ``unwatched``: what no alarm of the rollout looks at."""
+    """``false_alarm``: upper bound of the probability that some alarm rolls back a good version. ``seconds``:
+    duration of a successful rollout. ``unwatched``: quantities that no alarm of the rollout watches."""
 
     stages: tuple[StagePromise, ...]
     alarms: tuple[AlarmPromise, ...]
@@ -78,14 +78,14 @@ class Promise:
 
     @property
     def kept(self) -> bool:
-        """Whether the first bake sees all that matters, and false alarms are as rare as asked for."""
+        """Whether the first bake detects all wanted faults, and false alarms are as rare as demanded."""
         return all(one.seen for one in self.wanted) and self.false_alarm <= self.false_alarms
 
 
 @dataclass(frozen=True)
 class PromiseTerms:
-    """What is asked of a rollout beside its plan. ``startup``: seconds until a batch of instances is ready.
-    ``parts``: variant -> the part of the requests that it gets, where there are several."""
+    """Conditions besides the plan. ``startup``: seconds until a batch of instances is ready. ``parts``: variant ->
+    fraction of the requests, if there are several."""
 
     power: float = DEFAULT_POWER
     false_alarms: float = DEFAULT_FALSE_ALARMS
@@ -101,10 +101,11 @@ def promise(
     wanted: Mapping[Quantity, float],
     terms: PromiseTerms | None = None,
 ) -> Promise:
-    """Of a rollout by ``plan`` that ``alarms`` guard (those that the plan names count; the others turn nothing back).
+    """Compute the promise of a rollout by ``plan`` that ``alarms`` guard (only those that the plan names; others roll
+    nothing back).
 
-    ``traffic_rps``: requests per second to the endpoint. ``baseline``: how a good version behaves. ``wanted``: for
-    each quantity the rise that matters, in the unit of ``VersionFault``. Raises Invalid for what cannot be meant.
+    ``traffic_rps``: requests per second to the endpoint. ``baseline``: behaviour of a good version. ``wanted``: for
+    each quantity the rise to detect, in the unit of ``VersionFault``. Raises Invalid for senseless values.
     """
     terms = terms or PromiseTerms()
     _check(traffic_rps, wanted, terms)
@@ -134,7 +135,7 @@ def _check(rate: float, wanted: Mapping[Quantity, float], terms: PromiseTerms) -
             raise Invalid(f"{what} {part:g}: must lie between 0 and 1")
     for quantity, size in wanted.items():
         if size == 0:
-            raise Invalid(f"{quantity}=0: a fault of nothing cannot be seen; give a rise above 0")
+            raise Invalid(f"{quantity}=0: give a rise above 0")
         VersionFault.of(quantity, size)
 
 
@@ -191,7 +192,7 @@ def _promise_fault(
 def _propose_alarm(
     quantity: Quantity, size: float, setting: RolloutSetting, terms: PromiseTerms
 ) -> tuple[Proposal, ...]:
-    """The alarm that is missing; where it depends on the model, how many requests tell."""
+    """Propose the missing alarm, or, if it depends on the model, the number of requests to test."""
     alarm = proposals.missing_alarm(quantity)
     if alarm is None:
         return proposals.propose_sample(setting, quantity, size, terms.power, terms.false_alarms)

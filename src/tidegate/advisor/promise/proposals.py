@@ -1,5 +1,6 @@
-"""What to change so that a first bake sees what matters: a longer bake, a larger canary, or another alarm. Where none
-of these would do: a longer bake with an alarm of longer periods, and how many requests are enough by themselves."""
+"""Proposes changes that let a first bake detect the wanted faults: a longer bake, a larger canary, or another alarm.
+If none of these is enough: a longer bake with an alarm of longer periods, and the number of requests that are enough
+for a dedicated test."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -16,27 +17,27 @@ from tidegate.domain.rollout import RolloutPlan, RolloutStage
 from tidegate.domain.traffic import WHOLE
 
 MAX_BAKE = 86_400
-"""Seconds; a bake that would have to be longer is not proposed."""
+"""Longest proposed bake in seconds."""
 MAX_CANARY = 50
 """Percent."""
 SHAPES = (
     *((10, 2, 3), (10, 3, 3)),
     *((60, 1, 1), (60, 2, 2), (60, 2, 3), (60, 3, 3), (60, 3, 5), (60, 5, 5), (60, 10, 10)),
 )
-"""Alarms that are tried: seconds of a period, periods that must breach, periods looked at."""
+"""Alarms to try: seconds per period, periods that must breach, periods evaluated."""
 
 LONG_SHAPES = ((300, 2, 2), (300, 2, 3), (300, 3, 6), (900, 2, 2))
 LONG_BAKES = (1800, 3600, 7200, 14_400, 28_800, 43_200, MAX_BAKE)
-"""The same for few requests, with bakes of so many seconds."""
+"""Bakes in seconds to try with long periods, for little traffic."""
 
 
 @dataclass(frozen=True)
 class Proposal:
     """``what``: ``bake`` (``bake`` seconds), ``canary`` (``share`` percent), ``alarm`` (``threshold`` in the metric's
-    unit, ``period`` seconds, ``datapoints`` of ``periods``), ``bake_and_alarm`` (both), or ``sample``: so many
-    ``requests`` to the new version, all there are in ``bake`` seconds, judged by themselves. ``power``: how likely
-    the first bake then sees what matters; ``false_alarm``: how likely a good version is then turned back by this
-    alarm. ``metric`` and ``statistic`` are what the alarm watches, now and then."""
+    unit, ``period`` seconds, ``datapoints`` of ``periods``), ``bake_and_alarm`` (both), or ``sample``: test so many
+    ``requests`` to the new version, all those of ``bake`` seconds, on their own. ``power``: probability that the
+    first bake then detects the fault; ``false_alarm``: probability that this alarm then rolls back a good version.
+    ``metric`` and ``statistic`` are what the alarm watches, before and after."""
 
     what: str
     power: float
@@ -53,12 +54,12 @@ class Proposal:
 
 
 def first_baking_stage(plan: RolloutPlan) -> int:
-    """The first stage that is held for some time; the last one where none is."""
+    """The first stage with a bake; the last stage if none has one."""
     return next((n for n, stage in enumerate(plan.stages) if stage.bake), len(plan.stages) - 1)
 
 
 def missing_alarm(quantity: Quantity) -> Alarm | None:
-    """The alarm to set where none watches the quantity, without its threshold; None where it depends on the model."""
+    """The alarm to add if none watches the quantity, without its threshold; None if it depends on the model."""
     watched = {
         Quantity.ERRORS: (alarm_model.ERROR_METRICS[0], "Average"),
         Quantity.REFUSALS: (alarm_model.REFUSAL_METRICS[0], "Average"),
@@ -75,9 +76,9 @@ def missing_alarm(quantity: Quantity) -> Alarm | None:
 def propose(
     now: AlarmWatch, quantity: Quantity, size: float, power: float, false_alarms: float
 ) -> tuple[Proposal, ...]:
-    """The smallest bake, the smallest canary, and the best alarm that see the fault of this size with ``power``
-    and turn back a good version with a probability of ``false_alarms`` at most. Those that do not exist are left
-    out; where there are none, what needs the fewest requests."""
+    """The shortest bake, the smallest canary and the best alarm that detect a fault of this size with ``power`` and
+    roll back a good version with a probability of at most ``false_alarms``. Impossible ones are left out; if all are,
+    the change that needs the fewest requests."""
     search = _Search(now, VersionFault.of(quantity, size), power, false_alarms)
     found = tuple(one for one in (search.bake(), search.canary(), search.alarm(quantity)) if one is not None)
     if found:
@@ -90,7 +91,7 @@ def propose(
 def propose_sample(
     setting: RolloutSetting, quantity: Quantity, size: float, power: float, false_alarms: float
 ) -> tuple[Proposal, ...]:
-    """How many requests show the fault by themselves; nothing where no number does."""
+    """The number of requests that a dedicated test needs; empty if no number is enough."""
     number = fewest_requests(quantity, setting.baseline, size, power, false_alarms)
     if number is None:
         return ()
@@ -130,8 +131,8 @@ class _Search:
         return max((one for one in made if one is not None), key=lambda one: one.power, default=None)
 
     def bake_and_alarm(self, quantity: Quantity, sample: Proposal) -> Proposal | None:
-        """The shortest bake of some for which there is an alarm. No alarm makes do with fewer requests than a
-        ``sample`` of them that is judged by itself."""
+        """The shortest of some bakes for which there is an alarm. No alarm needs fewer requests than a dedicated
+        test, the ``sample``."""
         now, stage = self.now, self._stage()
         if sample.requests is None or now.setting.plan.rolling:
             return None
@@ -147,14 +148,14 @@ class _Search:
         return None
 
     def _shaped(self, quantity: Quantity, period: int, datapoints: int, periods: int) -> Proposal | None:
-        """The lowest threshold that keeps false alarms rare, if it still lets the fault be seen."""
+        """The lowest threshold that keeps false alarms rare, if it still detects the fault."""
         shape = replace(self.now.alarm, period=period, datapoints_to_alarm=datapoints, evaluation_periods=periods)
         if not alarm_model.is_exact(shape):
             return None
         ladder = list(_candidate_thresholds(shape, quantity, self.now.setting.baseline, self.fault))
         stage = self._stage()
         if self._seen(replace(shape, threshold=ladder[0]), stage.share, stage.bake) < self.power:
-            return None  # no higher one sees more
+            return None  # higher thresholds detect less
 
         def rare(place: int) -> bool:
             alarm = replace(shape, threshold=ladder[place])
@@ -191,7 +192,7 @@ class _Search:
         return replace(self._proposal(what, chance, false), bake=bake, share=share)
 
     def _with(self, stage: RolloutStage) -> RolloutPlan:
-        """The plan with another first bake."""
+        """The plan with a different first bake."""
         plan, place = self.now.setting.plan, first_baking_stage(self.now.setting.plan)
         return replace(plan, stages=(*plan.stages[:place], stage, *plan.stages[place + 1 :]))
 
@@ -209,7 +210,7 @@ class _Search:
 
 
 def _smallest_holding(low: int, high: int, holds: Callable[[int], bool]) -> int | None:
-    """The least number for which it holds, where it holds for all larger ones."""
+    """The smallest number for which ``holds`` is true, if it is true for all larger ones."""
     if high < low or not holds(high):
         return None
     while low < high:
@@ -221,8 +222,7 @@ def _smallest_holding(low: int, high: int, holds: Callable[[int], bool]) -> int 
 def _candidate_thresholds(
     alarm: Alarm, quantity: Quantity, good: Baseline, fault: VersionFault
 ) -> Iterator[float]:
-    """Round thresholds from what is normal to beyond what is wanted seen: few requests show it by chance alone, in
-    periods that look worse than it is."""
+    """Round thresholds from normal values to beyond the wanted fault: few requests can look worse by chance."""
     start, end = (_limit_value(alarm, quantity, side) for side in (good, good.with_fault(fault)))
     steps = 40
     for step in range(1, 2 * steps + 1):
@@ -230,7 +230,7 @@ def _candidate_thresholds(
 
 
 def _limit_value(alarm: Alarm, quantity: Quantity, side: Baseline) -> float:
-    """What the alarm's statistic shows of very many requests."""
+    """The alarm's statistic in the limit of very many requests."""
     match quantity:
         case Quantity.ERRORS | Quantity.REFUSALS:
             return side.rate(quantity)
@@ -244,6 +244,6 @@ def _limit_value(alarm: Alarm, quantity: Quantity, side: Baseline) -> float:
 
 
 def _round(value: float, scale: float) -> float:
-    """To two digits of ``scale``, so that a person can write it down."""
+    """Round to two digits of ``scale``, for readability."""
     digits = 1 - math.floor(math.log10(scale))
     return round(value, digits)

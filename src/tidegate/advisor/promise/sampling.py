@@ -1,7 +1,7 @@
-"""How many requests are enough to tell a bad version from a good one, by a test made for it, without alarms. Pure.
+"""The number of requests that a dedicated test, without alarms, needs to tell a bad version from a good one. Pure.
 
-All requests together are one period: of ``n`` of them a Poisson number are hits (errors, or slower than some time),
-and the version is bad when they are ``k`` or more. The fewest requests for which there is such a ``k`` are wanted.
+All requests form one period: of ``n`` requests a Poisson number are hits (errors, or slower than some latency), and
+the version is bad if there are ``k`` or more. Finds the smallest number of requests for which such a ``k`` exists.
 """
 
 import math
@@ -10,17 +10,17 @@ from statistics import NormalDist
 from tidegate.advisor.promise.baseline import Baseline, Quantity, VersionFault
 
 MAX_EXACT_HITS = 400
-"""Above it a normal distribution is as good."""
+"""Above this number a normal approximation is used."""
 TRIED_QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
-"""Of a good version's requests: slower than these quantiles is tried as what a hit is."""
+"""Quantiles of a good version's latency that are tried as the definition of a hit."""
 _NORMAL = NormalDist()
 
 
 def fewest_requests(
     quantity: Quantity, good: Baseline, size: float, power: float, false_alarms: float
 ) -> int | None:
-    """Requests of the new version that show a fault of ``size`` with ``power``, while a good version is taken for bad
-    with ``false_alarms`` at most. None where no number is enough, or what is usual is not known."""
+    """Requests of the new version that reveal a fault of ``size`` with ``power``, while a good version is rejected
+    with a probability of at most ``false_alarms``. None if no number is enough, or the baseline is unknown."""
     bad = good.with_fault(VersionFault.of(quantity, size))
     if quantity is Quantity.PREDICTIONS:
         scores = _NORMAL.inv_cdf(power) - _NORMAL.inv_cdf(false_alarms)
@@ -36,7 +36,7 @@ def fewest_requests(
 
 
 def _fewest_for_hits(good: float, bad: float, power: float, false_alarms: float) -> int | None:
-    """``good`` and ``bad`` are the parts of the requests that are hits."""
+    """``good`` and ``bad`` are the fractions of requests that are hits."""
     if bad <= good:
         return None
     low, high = 1, MAX_EXACT_HITS
@@ -52,8 +52,8 @@ def _fewest_for_hits(good: float, bad: float, power: float, false_alarms: float)
 
 
 def _requests_for_hits(hits: int, good: float, bad: float, power: float, false_alarms: float) -> int | None:
-    """Requests of which so many or more are hits of a bad version with ``power``; None where a good one has as many
-    too often."""
+    """Requests of which at least ``hits`` are hits of a bad version with ``power``; None if a good version has as
+    many too often."""
     low, high = 0.0, 2.0 * hits + 50.0
     while high - low > 1e-6 * high:
         middle = (low + high) / 2
@@ -63,7 +63,7 @@ def _requests_for_hits(hits: int, good: float, bad: float, power: float, false_a
 
 
 def _poisson_tail(hits: int, mean: float) -> float:
-    """How likely a Poisson number of this mean is so many or more."""
+    """Probability that a Poisson number with this mean is at least ``hits``."""
     term = less = math.exp(-mean)
     for count in range(1, hits):
         term *= mean / count

@@ -1,4 +1,4 @@
-"""Which periods of an alarm a rollout passes through, and how many requests of each version they hold."""
+"""The periods of an alarm during a rollout, and the requests of each version in them."""
 
 import math
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ from tidegate.domain.traffic import WHOLE
 from tidegate.monitoring.alarms import INTERVALS, MINUTE
 
 MAX_OFFSET_PERIODS = 60
-"""Periods in a stage from which on it does not matter where in a period the stage begins."""
+"""Periods per stage from which on the stage's start within a period does not matter."""
 OFFSETS = 8
-"""Places in a period at which the first shift is taken to happen otherwise; their results are averaged."""
+"""Number of offsets of the first shift within a period to try otherwise; the results are averaged."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A time in which the shares stay. ``share`` is the new version's part of the requests, 0 to 1."""
+    """A time span with constant shares. ``share`` is the new version's fraction of the requests, 0 to 1."""
 
     stage: int
     share: float
@@ -27,8 +27,8 @@ class Segment:
 
 @dataclass(frozen=True)
 class PeriodRun:
-    """``count`` equal periods after each other; the last ends within ``stage``. ``fresh`` is the number of requests
-    of the new version in one of them."""
+    """``count`` consecutive equal periods; the last ends within ``stage``. ``fresh`` is the number of the new
+    version's requests in each."""
 
     stage: int
     count: int
@@ -38,8 +38,8 @@ class PeriodRun:
 
 @dataclass(frozen=True)
 class AlarmSchedule:
-    """The periods of one rollout. The first begins at ``begin`` (0 or less: the first shift is at 0); what is left
-    after the last one is too short for another."""
+    """The periods of one rollout. The first begins at ``begin`` (at most 0: the first shift is at 0); the rest after
+    the last one is shorter than a period."""
 
     initial_mass: float
     stretches: tuple[PeriodRun, ...]
@@ -48,8 +48,8 @@ class AlarmSchedule:
 
 
 def make_segments(plan: RolloutPlan, startup: float) -> list[Segment]:
-    """From the first shift to the end of the final bake. A rolling update serves with the share it has while the
-    next batch starts (``startup`` seconds)."""
+    """Segments from the first shift to the end of the final bake. A rolling update keeps its share while the next
+    batch starts (``startup`` seconds)."""
     last = len(plan.stages) - 1
     return [
         Segment(number, stage.share / WHOLE, stage.bake + (startup if plan.rolling and number < last else 0.0))
@@ -58,18 +58,18 @@ def make_segments(plan: RolloutPlan, startup: float) -> list[Segment]:
 
 
 def duration(plan: RolloutPlan, startup: float) -> float:
-    """Seconds of a rollout that goes well, from asking for it to the end of the final bake."""
+    """Duration in seconds of a successful rollout, from its request to the end of the final bake."""
     return startup + sum(segment.seconds for segment in make_segments(plan, startup))
 
 
 def looks_per_period(alarm: Alarm) -> int:
-    """How many times an alarm is judged within one of its periods. With 1 what is computed of it is exact. With
-    more, periods of neighbouring looks overlap, and only the looks that share nothing are counted."""
+    """How often an alarm is evaluated per period. With 1, results are exact. With more, periods of successive looks
+    overlap, and only disjoint looks are counted."""
     return alarm.period // INTERVALS.get(alarm.period, MINUTE)
 
 
 def offsets(alarm: Alarm, parts: list[Segment]) -> tuple[float, ...]:
-    """Where in a period the first shift may fall, as parts of one."""
+    """Possible offsets of the first shift within a period, as fractions of one."""
     shortest = min((part.seconds for part in parts if part.seconds), default=0.0)
     if shortest >= MAX_OFFSET_PERIODS * alarm.period and alarm.datapoints_to_alarm > 1:
         return (0.5,)
@@ -79,7 +79,7 @@ def offsets(alarm: Alarm, parts: list[Segment]) -> tuple[float, ...]:
 
 def schedule_periods(alarm: Alarm, parts: list[Segment], rate: float, offset: float) -> AlarmSchedule:
     """The periods that end within the rollout, as runs of equal ones. ``rate`` is requests per second to the
-    endpoint; ``offset`` says how far into a period the first shift falls."""
+    endpoint; ``offset`` is the first shift's position within a period."""
     made = list[PeriodRun]()
     period = float(alarm.period)
     ends = _segment_ends(parts)
@@ -105,7 +105,7 @@ def _segment_ends(parts: list[Segment]) -> list[float]:
 
 
 def _period_load(parts: list[Segment], ends: list[float], rate: float, at: float, period: float) -> PeriodLoad:
-    """What a period that begins at ``at`` holds; before 0 the old version alone serves."""
+    """Load of a period that begins at ``at``; before 0 only the old version serves."""
     new = sum(rate * part.share * seconds for part, seconds in _overlaps(parts, ends, at, at + period))
     return PeriodLoad(new, max(0.0, rate * period - new))
 

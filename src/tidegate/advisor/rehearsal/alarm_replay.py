@@ -1,7 +1,8 @@
-"""Alarms over drawn requests: the real samples, statistics and judgement of ``evidence``, period by period.
+"""Evaluates alarms over drawn requests, with the real samples, statistics and rules of ``monitoring``, period by
+period.
 
-Nothing is judged twice: equal periods show equal values, and while an alarm is OK and all that it can see is real and
-fine, the judgement could only say OK again and is not asked for.
+Nothing is evaluated twice: equal periods have equal values, and while an alarm is OK and all periods that it sees are
+fine and have data, the result can only be OK again and is not computed.
 """
 
 from collections.abc import Sequence
@@ -19,26 +20,26 @@ from tidegate.monitoring.datapoint import Datapoint, datapoint
 from tidegate.testing.world import START
 
 PeriodRequests = tuple[DrawnRequests, DrawnRequests]
-"""What a period holds of the new and of the old version."""
+"""Requests of the new and the old version in one period."""
 PeriodCache = dict[object, tuple[Datapoint | None, bool]]
-"""What an alarm sees of a period, and whether that is odd: it breaches, or there is nothing to see."""
+"""Datapoint of a period, and whether it is notable: it breaches or is missing."""
 MAX_CACHED = 100_000
-"""Values of periods that are kept for periods like them."""
+"""Maximum number of cached period values."""
 _METRIC = MetricId("", "")
 
 
 def is_simulated(alarm: Alarm, baseline: Baseline) -> bool:
-    """Whether the requests that are drawn move the alarm; others stay OK."""
+    """Whether drawn requests affect the alarm; others stay OK."""
     return alarm_model.unknown_reason(alarm, baseline) is None or alarm.metric == alarm_model.REQUESTS
 
 
 def look_interval(alarm: Alarm) -> int:
-    """Seconds from one look of the alarm to the next."""
+    """Seconds between evaluations of the alarm."""
     return INTERVALS.get(alarm.period, MINUTE)
 
 
 def latency_cuts(alarm: Alarm, spreads: Sequence[LatencyDistribution]) -> list[float]:
-    """Where latencies have to be told apart for this alarm."""
+    """Latencies that this alarm must distinguish."""
     if alarm_model.watched_quantity(alarm) is not Quantity.LATENCY:
         return []
     if alarm.statistic in ("Average", "Sum"):
@@ -51,14 +52,14 @@ def latency_cuts(alarm: Alarm, spreads: Sequence[LatencyDistribution]) -> list[f
 
 @dataclass
 class ReplayedAlarm:
-    """One alarm as time goes by. ``cells``: how many drawn periods make one of its own; ``kinds``: of the new and of
+    """One alarm over time. ``cells``: number of drawn intervals per period; ``kinds``: latency kinds of the new and
     the old version's requests."""
 
     alarm: Alarm
     cells: int
     kinds: tuple[Sequence[LatencyKind], Sequence[LatencyKind]]
     remembered: PeriodCache = field(default_factory=dict)
-    """May be shared by the runs of one rehearsal."""
+    """Can be shared by the runs of one rehearsal."""
 
     def __post_init__(self) -> None:
         self.every = look_interval(self.alarm)
@@ -69,7 +70,7 @@ class ReplayedAlarm:
         start = None if self._new_only else self._fine()
         self._points: list[Datapoint | None] = [start] * self._length
         self._odd = 0
-        """Looks since a period that breached or had no data came into sight."""
+        """Evaluations since a period that breached or had no data came into the window."""
         if self._new_only:
             self._odd = self._length
             self.alarm = evaluate(self.alarm, self._seen(), START)
@@ -77,7 +78,8 @@ class ReplayedAlarm:
             self.alarm = replace(self.alarm, state=AlarmState.OK)
 
     def look(self, cells: Sequence[PeriodRequests], at: float) -> bool:
-        """After the newest of ``cells``, ``at`` seconds from the start; whether the state changed."""
+        """Evaluate after the newest of ``cells``, ``at`` seconds from the start; returns whether the state
+        changed."""
         new, old = cells[-1] if self.cells == 1 else _add_cells(cells[-self.cells :])
         point, odd = self._value(new, NOTHING if self._new_only else old)
         self._points.append(point)
@@ -152,8 +154,8 @@ def _make_sample(values: dict[float, int]) -> Sample:
 
 
 def _latency_sample(sides: Sequence[tuple[DrawnRequests, Sequence[LatencyKind]]]) -> Sample:
-    """Each kind's requests stand in the bin of their mean. The extremes are those of the means or of the bins,
-    whichever lies farther out, so that they do not move a percentile out of its bin."""
+    """Counts each kind's requests in the bin of their mean. The extremes are those of the means or of the bins,
+    whichever are farther out, so that they move no percentile out of its bin."""
     there = [(n, kind.latency) for drawn, known in sides for n, kind in zip(drawn.kinds, known, strict=False) if n]
     bins = sketch.merge({sketch.index(latency): float(n)} for n, latency in there)
     shown = [sketch.value(key) for key in bins]

@@ -1,7 +1,7 @@
-"""A rollout rehearsed many times over: the real machine on a virtual clock, the real alarms on drawn requests.
+"""Rehearses a rollout many times: the real state machine on a virtual clock, the real alarms on drawn requests.
 
-Each run draws its own requests. Runs with the fault say how surely and how soon a bad version is pulled; runs without
-say how often a good one is pulled by mistake.
+Each run draws its own requests. Runs with the fault show how reliably and how soon a bad version is rolled back; runs
+without it show how often a good one is rolled back by mistake.
 """
 
 import math
@@ -27,9 +27,9 @@ from tidegate.testing.world import Watcher, World
 
 MAX_RUNS = 100_000
 HOLD_LIMIT = 86_400.0
-"""Seconds beyond its own time after which a rollout that is held counts as held."""
+"""Seconds beyond its duration after which a stuck rollout counts as held."""
 SHIFT_DELAY = 0.5
-"""Seconds until a change of traffic is in force."""
+"""Seconds until a traffic change takes effect."""
 HOUR = 3_600
 
 
@@ -41,8 +41,8 @@ class RunOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is rehearsed. ``alarms``: those that the deployment names. ``rate``: requests per second to the endpoint.
-    ``startup``: seconds until instances are ready."""
+    """The rollout to rehearse. ``alarms``: those that the deployment names. ``rate``: requests per second to the
+    endpoint. ``startup``: seconds until instances are ready."""
 
     old: Version
     new: Version
@@ -58,16 +58,16 @@ class Scenario:
 
     @property
     def seconds(self) -> float:
-        """Of a rollout that goes well."""
+        """Duration of a successful rollout in seconds."""
         plan = compile_plan(self.old, self.new, self.deployment, Capabilities())
         return self.startup * (len(plan.stages) if plan.rolling else 1) + sum(s.bake for s in plan.stages)
 
 
 @dataclass(frozen=True)
 class RehearsalRun:
-    """One run. ``alarms`` were in ALARM when it turned back; ``stage`` it stood at, from 0; ``requests`` that the new
-    version got until it had none of the traffic any more; ``seconds`` from the first shift until it turned back (0
-    when that came before), else until it had passed."""
+    """Result of one run. ``alarms`` were in ALARM at the rollback; ``stage`` it was in, from 0; ``requests`` of the
+    new version until it had no more traffic; ``seconds`` from the first shift until the rollback (0 if that came
+    earlier), or until success."""
 
     outcome: RunOutcome
     cause: str | None
@@ -80,7 +80,7 @@ class RehearsalRun:
 
 @dataclass(frozen=True)
 class Proportion:
-    """``count`` of ``of``, and between which parts the truth lies with 95 % confidence."""
+    """``count`` of ``of``, with the 95 % confidence interval of the probability."""
 
     count: int
     of: int
@@ -107,7 +107,7 @@ class Proportion:
 
 @dataclass(frozen=True)
 class ValueSpread:
-    """Of some values: the middle one, what 95 of 100 do not exceed, the largest, the mean."""
+    """Median, 95th percentile, maximum and mean of some values."""
 
     p50: float
     p95: float
@@ -128,8 +128,8 @@ def _quantile(rising: Sequence[float], part: float) -> float:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """Runs with the same fault. ``requests`` and ``seconds`` are of those that turned back; ``by_alarm`` and
-    ``by_stage`` count them."""
+    """Summary of runs with the same fault. ``requests`` and ``seconds`` are of those that rolled back; ``by_alarm``
+    and ``by_stage`` count them."""
 
     back: Proportion
     held: int
@@ -160,8 +160,8 @@ class RunSummary:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """``faulty``: None where no fault was asked for. ``seconds``: a rollout that goes well. ``shares``: percent of
-    the stages. ``untouched``: alarms that no drawn request moves; they stay OK."""
+    """``faulty``: None without a fault. ``seconds``: duration of a successful rollout. ``shares``: percent of each
+    stage. ``untouched``: alarms that drawn requests do not affect; they stay OK."""
 
     runs: int
     seed: int
@@ -174,7 +174,7 @@ class Rehearsal:
 
 @dataclass
 class PreparedScenario:
-    """A scenario with a fault, ready for any number of runs."""
+    """A scenario with a fault, prepared for any number of runs."""
 
     scenario: Scenario
     fault: VersionFault
@@ -187,7 +187,7 @@ class PreparedScenario:
         self.streams = make_streams(scenario.rate, parts, scenario.alarms, scenario.baseline, bad)
 
     def run(self, chance: Random, watchers: Sequence[Watcher] = ()) -> RehearsalRun:
-        """One rollout, to its end or until the new version has no traffic any more."""
+        """Run one rollout to its end or until the new version has no more traffic."""
         scenario = self.scenario
         traffic = RehearsalTraffic(self.streams, chance, chance.uniform(0, HOUR))
         states = {name: state for name, state in traffic.states.items() if name in scenario.deployment.alarms}
@@ -228,7 +228,7 @@ class _RunInProgress:
         return self._run()
 
     def _share(self) -> float:
-        """What is in force."""
+        """The new version's share in force."""
         assert self.world.record is not None
         table = self.world.target.routes(self.world.record.name)
         return table.share_of(self.world.record.generation) / WHOLE
@@ -279,8 +279,8 @@ def rehearse(
     seed: int = 0,
     done: Callable[[int], None] = lambda count: None,
 ) -> Rehearsal:
-    """``runs`` rollouts with the fault and as many without; the same seed gives the same answer. ``done`` is told
-    after each run how many are over, of ``count_runs``."""
+    """Run ``runs`` rollouts with the fault and as many without; the same seed gives the same result. ``done``
+    receives the number of finished runs, out of ``count_runs``."""
     if not 1 <= runs <= MAX_RUNS:
         raise Invalid(f"{runs} runs: give 1 to {MAX_RUNS}")
     plan = compile_plan(scenario.old, scenario.new, scenario.deployment, Capabilities())
@@ -300,7 +300,7 @@ def rehearse(
 
 
 def count_runs(fault: VersionFault, runs: int) -> int:
-    """How many rollouts a rehearsal has in all."""
+    """Total number of rollouts in a rehearsal."""
     return runs if fault == HEALTHY else 2 * runs
 
 

@@ -1,8 +1,8 @@
-"""Requests of one version, drawn by the period: how many there are, how many fail, how slow they are.
+"""Draws a version's requests period by period: how many arrive, how many fail, how slow they are.
 
-A period's requests fall into kinds of latency whose numbers are Poisson distributed and independent; of all of them
-a binomial number fails. Kinds are cut where an alarm would tell them apart, so that what an alarm shows of a period
-is distributed as if each request had been drawn by itself.
+Requests are divided into latency kinds whose numbers are independent and Poisson distributed; a binomial number of
+all requests fails. The limits between kinds are the latencies that an alarm distinguishes, so what an alarm sees is
+distributed as if each request had been drawn individually.
 """
 
 import math
@@ -16,23 +16,23 @@ from typing import NamedTuple
 from tidegate.advisor.promise import Baseline, LatencyDistribution, distributions
 
 FINE_CUTS = (0.0001, 0.001, 0.01, *(i / 24 for i in range(1, 24)), 0.97, 0.98, 0.99, 0.995, 0.999, 0.9999)
-"""Parts of the requests at which kinds are cut besides, where an alarm watches an average or a sum."""
+"""Quantiles that also separate kinds if an alarm watches an average or a sum."""
 _SLICES = 64
 
 Table = tuple[int, list[float]]
-"""The least number, and the probability of each number or a lower one from there on."""
+"""The smallest number, and the cumulative probabilities from there on."""
 
 
 @dataclass(frozen=True)
 class LatencyKind:
-    """Requests of about one latency: their part of all, and their mean in microseconds."""
+    """Requests of similar latency: their fraction of all requests, and their mean in microseconds."""
 
     part: float
     latency: float
 
 
 def make_kinds(spread: LatencyDistribution | None, cuts: Iterable[float]) -> tuple[LatencyKind, ...]:
-    """``cuts`` are times between kinds. Without a spread all requests are of one kind without a latency."""
+    """Make kinds that ``cuts`` (latencies) separate. Without a distribution there is one kind without a latency."""
     if spread is None:
         return (LatencyKind(1.0, 0.0),)
     inner = sorted({1 - spread.slower_than(cut) for cut in cuts})
@@ -47,7 +47,8 @@ def _mean_between(spread: LatencyDistribution, low: float, high: float) -> float
 
 
 class DrawnRequests(NamedTuple):
-    """What one period holds of one version. ``kinds``: requests of each kind. ``predictions``: their sum."""
+    """One version's requests in one period. ``kinds``: number of requests of each kind. ``predictions``: sum of the
+    predictions."""
 
     requests: int = 0
     errors: int = 0
@@ -74,8 +75,8 @@ NOTHING = DrawnRequests()
 
 @dataclass
 class RequestSampler:
-    """One version's requests. Tables are kept from period to period, and may be shared between runs: ``chance`` is
-    the only thing that changes."""
+    """Draws one version's requests. Tables are cached between periods and can be shared between runs: ``chance`` is
+    the only state."""
 
     side: Baseline
     kinds: Sequence[LatencyKind]
@@ -83,7 +84,8 @@ class RequestSampler:
     _parts: dict[tuple[float, int], Table] = field(default_factory=dict)
 
     def draw(self, expected: float, chance: Random, *, often: bool = True) -> DrawnRequests:
-        """A period that is expected to hold so many requests. ``often``: others like it will follow."""
+        """Draw a period with so many expected requests. ``often``: more periods like it will follow, so cache its
+        table."""
         if expected <= 0:
             return NOTHING
         tables = self._numbers.get(expected)
@@ -103,7 +105,7 @@ class RequestSampler:
         )
 
     def _part(self, requests: int, rate: float, chance: Random) -> int:
-        """How many of them do what ``rate`` of all do."""
+        """Draw how many of the requests do what a fraction ``rate`` of all do."""
         if not rate:
             return 0
         table = self._parts.get((rate, requests))

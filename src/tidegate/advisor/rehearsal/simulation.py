@@ -1,4 +1,5 @@
-"""A rollout on a virtual clock: what would happen, and when, with these versions, this config and these alarms."""
+"""Simulates a rollout on a virtual clock: what happens, and when, with these versions, this config and these
+alarms."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,12 +21,12 @@ YEAR = 366 * 86_400.0
 
 @dataclass(frozen=True)
 class TimelineMoment:
-    """One line of a timeline; ``at`` is seconds from the start, counts are ready instances."""
+    """One entry of a timeline; ``at`` is seconds from the start, counts are ready instances."""
 
     at: float
     phase: str
     share: int
-    """Basis points of the traffic that the new version is wanted to have."""
+    """Wanted share of the new version in basis points."""
     old_ready: int
     new_ready: int
     events: tuple[Event, ...]
@@ -33,7 +34,7 @@ class TimelineMoment:
 
 @dataclass(frozen=True)
 class Timeline:
-    """The whole rollout. ``phase`` is how it ended, or where it stood when the time given was over."""
+    """The timeline of a rollout. ``phase`` is its final phase, or the one at the time limit."""
 
     moments: tuple[TimelineMoment, ...]
     phase: Phase
@@ -51,21 +52,22 @@ def simulate(
     new: Version,
     deployment: DeploymentConfig,
     *,
-    happenings: Sequence[ScriptedEvent] = (),
+    script: Sequence[ScriptedEvent] = (),
     startup: float = 30.0,
     alarms: Mapping[str, AlarmState] | None = None,
     can: Capabilities | None = None,
     limit: float = YEAR,
 ) -> Timeline:
-    """Rolls ``new`` out over ``old``, or creates the endpoint. ``happenings`` is the script: alarms that turn,
-    replicas that die, people. Alarms are OK at first unless ``alarms`` says otherwise. ``startup`` is seconds
-    until a replica is ready, ``limit`` is when to stop looking. Raises what the plan's compiler raises."""
+    """Simulate the rollout of ``new`` over ``old``, or the creation of the endpoint. ``script`` lists the events:
+    alarms that change, replicas that die, commands. Alarms are OK at first unless ``alarms`` says otherwise.
+    ``startup`` is seconds until a replica is ready; ``limit`` is when to stop. Raises what ``compile_plan``
+    raises."""
     counter = TimelineRecorder()
     world = make_updating_world(
         old,
         new,
         deployment,
-        script=happenings,
+        script=script,
         physics=WorldTiming(startups=(startup,)),
         alarms=alarms,
         can=can,
@@ -85,13 +87,13 @@ def make_updating_world(
     *,
     alarms: Mapping[str, AlarmState] | None = None,
     physics: WorldTiming | None = None,
-    happenings: Sequence[ScriptedEvent] = (),
+    script: Sequence[ScriptedEvent] = (),
     crashes: Sequence[ControllerCrash] = (),
     watchers: Sequence[Watcher] = (),
     can: Capabilities | None = None,
     step: StepFunction = step,
 ) -> World:
-    """A world in which ``old`` serves in full and the update to ``new`` has just been asked for."""
+    """Make a world in which ``old`` serves fully and the update to ``new`` has just been requested."""
     endpoint = Endpoint("simulated", START, START)
     if old is not None:
         endpoint = replace(endpoint, generation=1, serving=replace(old, generation=1))
@@ -102,7 +104,7 @@ def make_updating_world(
         begun,
         physics=physics or WorldTiming(),
         alarms={name: AlarmState.OK for name in deployment.alarms} | dict(alarms or {}),
-        script=happenings,
+        script=script,
         crashes=crashes,
         watchers=watchers,
         step=step,
@@ -113,7 +115,7 @@ def make_updating_world(
 
 
 def settle_world(world: World, endpoint: Endpoint) -> None:
-    """Has the world show what ``endpoint`` wants, all of it ready."""
+    """Make the world contain everything that ``endpoint`` wants, all ready."""
     for id, spec in desired_state.fleets(endpoint).items():
         ready = dict.fromkeys(range(1, spec.count + 1), ReplicaState.READY)
         world.target.fleets[id] = SimulatedFleet(spec, endpoint.fence, spec.count, ready, started=spec.count)
@@ -122,7 +124,7 @@ def settle_world(world: World, endpoint: Endpoint) -> None:
 
 @dataclass
 class TimelineRecorder:
-    """Writes a moment for every journal line and every change of what is ready."""
+    """Records a moment for every journal line and every change of ready instances."""
 
     moments: list[TimelineMoment] = field(default_factory=list)
     _lines: int = 0

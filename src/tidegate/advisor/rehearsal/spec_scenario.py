@@ -1,4 +1,4 @@
-"""What a spec file asks for, ready to be simulated and rehearsed. What serves before is taken to be of its size."""
+"""Prepares a spec file for simulation and rehearsal. The serving version is assumed to be of the same size."""
 
 import re
 from dataclasses import asdict, replace
@@ -21,29 +21,29 @@ SERVING = "what-serves-now"
 
 
 def make_versions(wish: DesiredDeployment) -> tuple[Version, Version]:
-    """What serves now, and what is wished for."""
+    """The serving version and the wanted one."""
     return _make_version(wish, SERVING, 1), _make_version(wish, wish.config.name, 2)
 
 
 def make_plan(wish: DesiredDeployment) -> RolloutPlan:
-    """Raises Invalid for what cannot be done."""
+    """Compile the plan. Raises Invalid for an impossible one."""
     return compile_plan(*make_versions(wish), wish.deployment, Capabilities())
 
 
 def traffic_parts(wish: DesiredDeployment) -> dict[str, float]:
-    """Variant -> the part of the requests that it gets."""
+    """Variant -> its fraction of the requests."""
     weights = make_versions(wish)[1].weights
     return {name: weight / sum(weights.values()) for name, weight in weights.items() if weight}
 
 
 def fill_in_latency(wish: DesiredDeployment, baseline: Baseline) -> Baseline:
-    """Where no latency is given and an alarm of the rollout watches it, with one that is assumed."""
+    """Fill in an assumed latency if none is given and an alarm of the rollout watches it."""
     spread = None if baseline.latency else alarm_model.assume_latency(find_guards(wish))
     return baseline if spread is None else replace(baseline, latency=spread)
 
 
 def find_guards(wish: DesiredDeployment) -> tuple[Alarm, ...]:
-    """The alarms that can turn the rollout back."""
+    """The alarms that can roll back the rollout."""
     return tuple(alarm for alarm in wish.alarms if alarm.name in wish.deployment.alarms)
 
 
@@ -53,13 +53,13 @@ def make_scenario(wish: DesiredDeployment, rate: float, baseline: Baseline, star
 
 
 def alarm_names(data: object, wish: DesiredDeployment) -> dict[str, str]:
-    """The key of each alarm in a spec's plain data -> its name on the server."""
+    """Key of each alarm in a spec's plain data -> its name on the server."""
     alarms = data.get("alarms") if isinstance(data, dict) else None
     return dict(zip(alarms or {}, (one.name for one in wish.alarms), strict=True))
 
 
 def parse_alarm_turn(text: str, names: dict[str, str], wish: DesiredDeployment) -> AlarmTurns:
-    """``errors@stage=2`` or ``errors@90m``. Raises Invalid."""
+    """Parse ``errors@stage=2`` or ``errors@90m``. Raises Invalid."""
     key, at, when = text.partition("@")
     if not at:
         raise Invalid(f"--alarm {text!r}: expected KEY@stage=N or KEY@TIME, such as errors@stage=2 or errors@90m")

@@ -1,4 +1,4 @@
-"""The traffic of a rollout in rehearsal: requests drawn period by period, and the alarms that look at them."""
+"""The traffic of a rehearsed rollout: requests drawn period by period, and the alarms that watch them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,8 @@ from tidegate.domain.alarm import Alarm, AlarmState
 
 @dataclass(frozen=True)
 class VariantStream:
-    """The requests of one variant: ``rate`` per second, of a good and of the new version, and the alarms on them."""
+    """Requests of one variant: ``rate`` per second, behaviour of a good and of the new version, and the alarms on
+    them."""
 
     rate: float
     good: RequestSampler
@@ -32,7 +33,7 @@ class VariantStream:
 def make_streams(
     rate: float, parts: Mapping[str, float], alarms: Sequence[Alarm], good: Baseline, new: Baseline
 ) -> list[VariantStream]:
-    """One for each variant; ``parts``: variant -> the part of the requests that it gets."""
+    """Make a stream for each variant; ``parts``: variant -> its fraction of the requests."""
     made = []
     for variant, part in parts.items():
         own = tuple(
@@ -51,8 +52,8 @@ def make_streams(
 
 @dataclass
 class RehearsalTraffic:
-    """One run's requests. ``offset``: how many seconds a minute of the clock is old when the rollout begins.
-    ``requests`` counts those that the new version got."""
+    """Requests of one run. ``offset``: seconds into a minute of the clock at which the rollout begins. ``requests``
+    counts those of the new version."""
 
     streams: Sequence[VariantStream]
     chance: Random
@@ -86,8 +87,8 @@ class RehearsalTraffic:
         return lane
 
     def advance(self, until: float, share: float) -> bool:
-        """Lets requests come up to ``until`` seconds, ``share`` of them to the new version. Stops, with True, at the
-        first look at which an alarm changes its state; ``now`` says when."""
+        """Draw requests up to ``until`` seconds, ``share`` of them for the new version. Stops with True at the first
+        evaluation that changes an alarm's state; ``now`` is its time."""
         step, offset = self._step, self.offset
         while self.now < until:
             number = math.floor((self.now + offset) / step + 1e-9) + 1
@@ -105,7 +106,7 @@ class RehearsalTraffic:
         return False
 
     def _look(self, number: int) -> bool:
-        """At the end of the step of this number."""
+        """Evaluate the alarms at the end of a step."""
         changed, second = False, number * int(self._step)
         for lane in self._lanes:
             lane.close()
@@ -121,7 +122,7 @@ class _AlarmLane:
     stream: VariantStream
     alarms: list[ReplayedAlarm]
     both: bool
-    """Whether some alarm looks at the old version, too."""
+    """Whether some alarm also sees the old version."""
     cells: list[PeriodRequests] = field(default_factory=list)
     _open: PeriodRequests = (NOTHING, NOTHING)
 

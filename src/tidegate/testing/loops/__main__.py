@@ -1,7 +1,7 @@
 """``python -m tidegate.testing.loops SEED``: replays one world, shrunk if it fails, and prints its timeline.
 
-``--keep 0,2`` leaves out all faults but these; ``--keep all`` does not shrink; ``SEED --to SEED`` runs many and stops
-at the first that fails.
+``--keep 0,2`` drops all faults but these; ``--keep all`` does not shrink; ``SEED --to SEED`` runs many seeds and
+stops at the first failure.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What people and programs do at the controller's API: each call is one transaction of the controller's process."""
+"""Calls of users and programs to the controller's API: each is one transaction of the controller's process."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 Work = Callable[[Tx, datetime], None]
 PATIENCE = 20.0
-"""Seconds after the last fault until somebody resumes what is paused."""
+"""Seconds after the last fault until somebody resumes paused rollouts."""
 
 
 class Clients:
-    """``store``: of the controller that runs now."""
+    """``store``: of the running controller."""
 
     def __init__(self, world: "LoopWorld") -> None:
         self._world = world
@@ -36,7 +36,7 @@ class Clients:
 
     def act(self, fault: GuardEdited | ClientCommand) -> None:
         if not self._world.running or self._world.loop.frozen:
-            return  # the connection is refused, or nobody answers
+            return  # connection refused or no answer
         self._world.loop.create_task(self._send(fault))
 
     async def _send(self, fault: GuardEdited | ClientCommand) -> None:
@@ -68,7 +68,7 @@ class Clients:
             truth.expected = {id}
 
     def resume_paused(self, now: float) -> None:
-        """People come back and resume what they paused."""
+        """Resume what users paused."""
         record = self._world.truth.record
         rollout = record.rollout if record else None
         if rollout is not None and rollout.pause is not None and now > self._world.quiet_at + PATIENCE:

@@ -1,4 +1,4 @@
-"""A wall clock that can be set, beside the monotonic time of the loop."""
+"""A wall clock that can be set, next to the loop's monotonic time."""
 
 from datetime import datetime, timedelta
 
@@ -8,8 +8,8 @@ from tidegate.testing.world import START
 
 
 class SimulatedClock:
-    """Ports.clock.Clock over a loop's virtual time; ``offset`` is what steps of the wall clock add up to. ``boots``
-    counts the starts of the machine, each of which begins the monotonic time anew."""
+    """Ports.clock.Clock on a loop's virtual time; ``offset`` is the sum of the wall clock's steps. ``boots`` counts
+    machine starts, each of which restarts the monotonic time."""
 
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
@@ -20,11 +20,11 @@ class SimulatedClock:
         return START + timedelta(seconds=self._loop.now + self.offset)
 
     def read(self) -> tuple[datetime, ClockMark]:
-        """The present, and how far the wall clock is ahead of the monotonic one."""
+        """The current time, and by how much the wall clock is ahead of the monotonic one."""
         return self.now(), ClockMark(f"boot {self.boots}", EPOCH + self.offset + 1000.0 * self.boots)
 
     def wall(self) -> float:
-        """Seconds since the start, as the wall clock has it."""
+        """Seconds since the start according to the wall clock."""
         return self._loop.now + self.offset
 
     def step(self, seconds: float) -> None:
@@ -32,4 +32,4 @@ class SimulatedClock:
 
 
 EPOCH = int(START.timestamp())
-"""The wall clock at the start, in seconds since the epoch."""
+"""The wall clock at the start, in epoch seconds."""

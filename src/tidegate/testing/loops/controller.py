@@ -1,4 +1,4 @@
-"""The simulated controller process: the real loops over simulated edges, started, killed and started again."""
+"""The simulated controller process: the real loops on simulated edges, started, killed and restarted."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,14 +22,14 @@ from tidegate.testing.loops.database import DatabaseServer, SimulatedMetrics
 from tidegate.testing.loops.edges import TargetEdge
 
 COLLECT_OFFSET = 0.05
-"""How far into a second the one before is collected."""
+"""Offset in a second at which the previous second is collected."""
 EVALUATE_OFFSET = 0.2
-"""How far into a second alarms are judged and fleets scaled."""
+"""Offset in a second at which alarms are evaluated and fleets scaled."""
 
 
 @dataclass(frozen=True)
 class Edges:
-    """What the loops of one process stand on."""
+    """What the loops of one process depend on."""
 
     store: Store
     metrics: SimulatedMetrics
@@ -48,7 +48,7 @@ class Loops:
 
 
 class NoReadings(Readings):
-    """Of processors and memory: they would ask the machine that this runs on."""
+    """No resource readings: they would measure the host machine."""
 
     def take(self, pids: Sequence[int]) -> dict[int, Reading]:
         return {}
@@ -56,8 +56,8 @@ class NoReadings(Readings):
 
 @dataclass
 class CoverageFile:
-    """The small file in which a controller leaves how far its counts reach (a BackgroundFile and its path): a full
-    disk loses what was to be written."""
+    """The file that stores how far a controller's counts reach (a BackgroundFile and its path); a full disk loses
+    writes."""
 
     server: DatabaseServer
     data: bytes | None = None
@@ -78,14 +78,14 @@ class CoverageFile:
 
 
 class NoQueue:
-    """No asynchronous endpoints."""
+    """There are no asynchronous endpoints."""
 
     async def backlogs(self) -> dict[str, object]:
         return {}
 
 
 def join_loops(edges: Edges) -> Loops:
-    """Joins engine, metrics, alarm evaluation and scaling as ``compose.controller.join`` does; nothing runs yet."""
+    """Join engine, metrics, alarm evaluation and scaling as ``compose.controller.join`` does; starts nothing."""
     store, metrics, clock, target = edges.store, edges.metrics, edges.clock, edges.target
     guards = Guards(metrics, lambda: clock.read()[1].ahead)
     engine = Engine(store, target, clock, guards, lambda: None, read_clocks=clock.read)
@@ -110,7 +110,7 @@ def join_loops(edges: Edges) -> Loops:
 
 
 async def run_loops(loops: Loops, clock: SimulatedClock) -> None:
-    """What ``compose.controller.Controller`` runs, in its order; for ever."""
+    """Run what ``compose.controller.Controller`` runs, in its order, for ever."""
     await loops.engine.start()
     await asyncio.gather(
         _every_second(loops.watch.turn, clock, COLLECT_OFFSET),

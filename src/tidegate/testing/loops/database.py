@@ -1,5 +1,5 @@
-"""One database of records and metrics, as a controller's one thread sees it: it can be locked, full, away or slow,
-and the answer to a commit can get lost. What is committed outlives the process; what waits in its thread does not."""
+"""A database of records and metrics, as seen by a controller's single thread. It can be locked, full, unavailable or
+slow, and the answer to a commit can get lost. Committed data survives the process; queued work does not."""
 
 import asyncio
 import math
@@ -18,22 +18,22 @@ from tidegate.testing.memory_store import MemoryTx
 
 R = TypeVar("R")
 BUSY = 5.0
-"""Seconds until a transaction gives up waiting for a lock, as SQLite's busy_timeout is set."""
+"""Seconds until a transaction stops waiting for a lock, like SQLite's busy_timeout."""
 LATENCIES = (0.0005, 0.001, 0.001, 0.003, 0.015)
 
 
 class _WaitForLock(Exception):
-    """The transaction writes, and another process holds the lock."""
+    """The transaction writes while another process holds the lock."""
 
 
 @dataclass
 class DatabaseServer:
-    """What lies on the disk, and what is wrong with it now."""
+    """The data on disk, and the database's current faults."""
 
     loop: VirtualLoop
     chance: Random
     committed: Callable[[JournalLine], None] = lambda line: None
-    """Called with every line of a transaction that has landed."""
+    """Called with every journal line of a committed transaction."""
     records: dict[tuple[str, str], Saved[Any]] = field(default_factory=dict)
     journal: list[JournalLine] = field(default_factory=list)
     samples: dict[MetricId, dict[int, Sample]] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class DatabaseServer:
     metrics_unreadable_until: float = 0.0
     answers_to_lose: int = 0
     read_cost: float = 0.0
-    """Seconds that one span of a metric costs when it is read."""
+    """Seconds to read one span of a metric."""
 
     @property
     def troubled(self) -> bool:
@@ -56,12 +56,12 @@ class DatabaseServer:
         return self.loop.now < max(ends)
 
     def delay(self) -> float:
-        """Seconds that a transaction takes without waiting for anybody."""
+        """Seconds that a transaction takes without waiting."""
         latency = LATENCIES[int(self.chance.random() * len(LATENCIES))]
         return latency + (self.slow_by if self.loop.now < self.slow_until else 0.0)
 
     def take(self, attempt: MemoryTx) -> None:
-        """Commits a transaction's records and lines, or raises and leaves everything as it was."""
+        """Commit a transaction's records and lines, or raise without any change."""
         now = self.loop.now
         if now < self.locked_until:
             raise _WaitForLock
@@ -79,7 +79,7 @@ class DatabaseServer:
 
 
 class DatabaseThread:
-    """The one thread of a process that speaks to the database: transactions run one after the other."""
+    """A process's only database thread: transactions run one after the other."""
 
     def __init__(self, server: DatabaseServer) -> None:
         self.server = server
@@ -139,7 +139,7 @@ class DatabaseThread:
             answer.set_result(result)
 
     def _next(self) -> None:
-        """Callers that were cancelled have given up their place."""
+        """Skip callers that were cancelled."""
         self._queue.popleft()
         while self._queue and self._queue[0][1].cancelled():
             self._queue.popleft()
@@ -148,7 +148,7 @@ class DatabaseThread:
 
 
 class SimulatedStore:
-    """Ports.store.Store; ``work`` may be run twice, as the port allows."""
+    """Ports.store.Store; ``work`` may run twice, as the port allows."""
 
     def __init__(self, thread: DatabaseThread) -> None:
         self._thread = thread
@@ -171,8 +171,8 @@ class SimulatedStore:
 
 
 class SimulatedMetrics:
-    """Ports.metrics.Metrics of one process: what was put is in its memory at once, and written durably as soon as
-    that works. Memory is filled from the database at the first use."""
+    """Ports.metrics.Metrics of one process: samples are in memory immediately and written durably as soon as
+    possible. Memory is loaded from the database on first use."""
 
     def __init__(self, thread: DatabaseThread) -> None:
         self._thread = thread
@@ -208,7 +208,7 @@ class SimulatedMetrics:
     async def read_units(
         self, metric: MetricId, start: int, end: int, period: int
     ) -> dict[str, dict[int, Sample]]:
-        """Everything that is simulated publishes a metric in one unit."""
+        """Simulated metrics have one unit each."""
         found = await self.read(metric, start, end, period)
         return {next(iter(found.values())).unit: found} if found else {}
 

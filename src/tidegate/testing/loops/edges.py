@@ -1,7 +1,7 @@
-"""The edges of one controller process: what its loops call, over the simulated machine and database.
+"""The edges of one controller process: what its loops call, on the simulated machine and database.
 
-Every call takes a little time, so that tasks interleave and a process can die while it waits. A process that is dead
-reaches nothing any more.
+Every call takes a little time, so that tasks interleave and a process can die while it waits. A dead process reaches
+nothing any more.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ DELAYS = (0.0, 0.0, 0.0, 0.001, 0.03)
 
 @dataclass
 class TargetTrouble:
-    """What is wrong with the target now, by the loop's time."""
+    """The target's current faults, by the loop's time."""
 
     fails_until: float = 0.0
     lands: bool = False
@@ -45,7 +45,7 @@ class TargetEdge:
     chance: Random
     incarnation: int
     adopted_at: float
-    """Until then fleets are still being taken up and not seen."""
+    """Until then fleets are being adopted and are not observed."""
     name: str = "simulated"
     can: Capabilities = field(default_factory=Capabilities)
     dead: bool = False
@@ -163,7 +163,7 @@ class TargetEdge:
         return found
 
     async def ask(self, socket: Path, path: str, seconds: float) -> tuple[int, bytes] | None:
-        """The worker behind a socket answers ``/_tidegate/stats?since=EPOCH&before=EPOCH``."""
+        """Let the worker behind a socket answer ``/_tidegate/stats?since=EPOCH&before=EPOCH``."""
         await self._wait()
         worker = self._workers[str(socket)]
         damage = self.machine.damages.get((worker.fleet.endpoint, worker.fleet.generation))

@@ -1,4 +1,4 @@
-"""What each fault does to a world."""
+"""Effects of each fault on a world."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def apply_fault(world: "LoopWorld", fault: Fault) -> None:
-    """Carries a fault out, now."""
+    """Apply a fault now."""
     world.quiet(f.fault_duration(fault))
     match fault:
         case f.ControllerDies(_, awaits, absence):

@@ -1,5 +1,5 @@
-"""Everything that can go wrong in a simulated world. Each fault says when it begins: ``When`` is relative to a phase
-of the rollout, since defects hide at the edges of phases."""
+"""All faults of a simulated world. ``When`` is relative to a phase of the rollout, since defects hide at the edges of
+phases."""
 
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -11,7 +11,7 @@ from tidegate.testing.faults import RolloutSide, When
 
 @dataclass(frozen=True)
 class ControllerDies:
-    """Killed at the ``awaits``-th await after ``when``, started again ``absence`` seconds later."""
+    """Killed at the ``awaits``-th await after ``when``, restarted ``absence`` seconds later."""
 
     when: When
     awaits: int
@@ -28,7 +28,7 @@ class ControllerFreezes:
 
 @dataclass(frozen=True)
 class MachineCrashes:
-    """Controller, proxy and workers are gone at once and are started again ``absence`` seconds later."""
+    """Controller, proxy and workers die at once and are restarted ``absence`` seconds later."""
 
     when: When
     absence: float
@@ -39,7 +39,7 @@ class MachineCrashes:
 
 @dataclass(frozen=True)
 class DatabaseLocked:
-    """Another process holds its lock. ``reads``: readers wait as well."""
+    """Another process holds its lock. ``reads``: readers wait, too."""
 
     when: When
     seconds: float
@@ -48,7 +48,7 @@ class DatabaseLocked:
 
 @dataclass(frozen=True)
 class DatabaseFull:
-    """Reads work, writes raise Unavailable."""
+    """Reads work; writes raise Unavailable."""
 
     when: When
     seconds: float
@@ -56,7 +56,7 @@ class DatabaseFull:
 
 @dataclass(frozen=True)
 class DatabaseAway:
-    """Every call raises Unavailable after ``hang`` seconds: a server that is restarted, or a silent connection."""
+    """Every call raises Unavailable after ``hang`` seconds: a restarting server, or a silent connection."""
 
     when: When
     seconds: float
@@ -65,7 +65,7 @@ class DatabaseAway:
 
 @dataclass(frozen=True)
 class DatabaseSlow:
-    """Every transaction takes ``latency`` seconds more."""
+    """Every transaction takes ``latency`` seconds longer."""
 
     when: When
     seconds: float
@@ -74,7 +74,7 @@ class DatabaseSlow:
 
 @dataclass(frozen=True)
 class AnswersLost:
-    """The next ``count`` transactions that write are committed, and their callers get Unavailable."""
+    """The next ``count`` writing transactions are committed, but their callers get Unavailable."""
 
     when: When
     count: int
@@ -82,7 +82,7 @@ class AnswersLost:
 
 @dataclass(frozen=True)
 class MetricsFail:
-    """Metrics cannot be written, or read (unless they are in memory), while records can."""
+    """Metrics cannot be written, or read unless in memory, while records can."""
 
     when: When
     seconds: float
@@ -94,7 +94,7 @@ class MetricsFail:
 
 @dataclass(frozen=True)
 class ClockSteps:
-    """The wall clock is set, forward or back."""
+    """The wall clock is set forward or back."""
 
     when: When
     by: float
@@ -105,7 +105,7 @@ class ClockSteps:
 
 @dataclass(frozen=True)
 class WorkersHang:
-    """Workers stop answering anything, pages of counts included; the proxy finds out by its health check."""
+    """Workers stop answering everything, including statistics; the proxy notices by its health check."""
 
     when: When
     side: RolloutSide
@@ -114,7 +114,7 @@ class WorkersHang:
 
 @dataclass(frozen=True)
 class WorkersDie:
-    """Killed; what they counted and nobody collected is lost."""
+    """Workers are killed; uncollected counts are lost."""
 
     when: When
     side: RolloutSide
@@ -123,7 +123,7 @@ class WorkersDie:
 
 @dataclass(frozen=True)
 class WorkerStartsFail:
-    """No worker of the side comes up for that long."""
+    """No worker of the side starts during that time."""
 
     when: When
     side: RolloutSide
@@ -132,7 +132,7 @@ class WorkerStartsFail:
 
 @dataclass(frozen=True)
 class ProxyDies:
-    """Requests find nobody until it is started again; routes cannot be read or set."""
+    """Requests fail until it is restarted; routes cannot be read or set."""
 
     when: When
     seconds: float
@@ -149,7 +149,7 @@ class TargetFails:
 
 @dataclass(frozen=True)
 class TargetBlind:
-    """Fleets or routes cannot be seen."""
+    """Fleets or routes cannot be observed."""
 
     when: When
     seconds: float
@@ -166,12 +166,12 @@ class TrafficStops:
 
 
 class PageDamage(StrEnum):
-    """What is wrong with the pages of counts of some workers."""
+    """What is wrong with the statistics pages of some workers."""
 
     LATE = "late"
-    """They come as they were made two seconds ago."""
+    """They are two seconds old."""
     MISSING = "missing"
-    """They are not answered."""
+    """They get no answer."""
     GARBAGE = "garbage"
     """They are not JSON, or not a page."""
     NULL = "null"
@@ -179,14 +179,14 @@ class PageDamage(StrEnum):
     INFINITE = "infinite"
     """Numbers that add up to infinity."""
     CONTRADICTORY = "contradictory"
-    """More errors than requests, negative counts, sketches that fit nothing."""
+    """More errors than requests, negative counts, invalid sketches."""
     FUTURE = "future"
-    """Seconds that are hours away, in both directions."""
+    """Seconds that are hours off, in both directions."""
 
 
 @dataclass(frozen=True)
 class PagesDamaged:
-    """The workers of one side answer damaged pages."""
+    """One side's workers answer with damaged pages."""
 
     when: When
     seconds: float
@@ -196,8 +196,8 @@ class PagesDamaged:
 
 @dataclass(frozen=True)
 class VersionBehaviour:
-    """How a version answers: the part of its requests that fails, how long an answer takes (microseconds), and
-    whether it answers at all. Health checks succeed in any case."""
+    """How a version behaves: fraction of requests that fail, latency (microseconds), and whether it answers at all.
+    Health checks always succeed."""
 
     errors: float = 0.0
     latency: int = 20_000
@@ -210,7 +210,7 @@ class VersionBehaviour:
 
 @dataclass(frozen=True)
 class BehaviourChanges:
-    """The new version begins to behave like this, once it had ``requests``."""
+    """The new version starts to behave like this after ``requests`` requests."""
 
     when: When
     conduct: VersionBehaviour
@@ -243,7 +243,7 @@ class Command(StrEnum):
     PROMOTE = "promote"
     SUPERSEDE = "supersede"
     TOUCH = "touch"
-    """The record is written by somebody else: what was read before is stale."""
+    """Somebody else writes the record: what was read before is stale."""
 
 
 @dataclass(frozen=True)
@@ -278,11 +278,11 @@ Fault = (
 
 
 def describe_fault(fault: Fault) -> str:
-    """One line for a timeline, without when."""
+    """One line for a timeline, without the time."""
     words = [f"{f.name} {getattr(fault, f.name)}" for f in fields(fault) if f.name != "when"]
     return " ".join([type(fault).__name__, ", ".join(words)]).strip()
 
 
 def fault_duration(fault: Fault) -> float:
-    """Seconds until it is over by itself."""
+    """Seconds until the fault ends by itself."""
     return float(getattr(fault, "seconds", 0.0) or getattr(fault, "absence", 0.0))

@@ -1,7 +1,7 @@
-"""What really happened in a simulated world, and what must hold of it.
+"""What really happened in a simulated world, and the invariants about it.
 
-Every invariant is arithmetic over the truth that the simulation knows (when traffic moved, what became of requests,
-which pages were read by which process), never over the controller's own predicates. The numbers are those of
+Every invariant is arithmetic over facts that the simulation knows (when traffic moved, what became of requests, which
+process read which pages), never over the controller's own predicates. The numbers are those of
 docs/dev/failure-model.md.
 """
 
@@ -23,17 +23,17 @@ from tidegate.testing.loops.workers import SimulatedWorker
 MAIN = "main"
 """The endpoint whose decisions are checked."""
 EPSILON = 0.002
-"""Seconds by which two clocks that are read one after the other may differ."""
+"""Seconds by which two consecutive clock readings may differ."""
 SETTLED = 3.0
-"""Seconds after a disturbance in which nothing is expected of the controller yet."""
+"""Seconds after a disturbance in which the controller need not react yet."""
 EXPOSED = 10
-"""Seconds that a version whose guard is due may keep its traffic, beside one period of the guard."""
+"""Seconds that a version may keep its traffic after its guard was due, besides one period of the guard."""
 DATABASE = 15
-"""As many more while the database is in trouble: one transaction may have to give up first."""
+"""Additional seconds while the database is in trouble: one transaction may have to time out first."""
 LOST = 4
-"""Seconds of a worker that may end unread with it."""
+"""Seconds of a worker's counts that may be lost with it."""
 OUTAGE = 3.0
-"""Seconds that the proxy may take to be started again without the bake being any shorter for it."""
+"""Seconds of proxy restart that need not extend the bake."""
 I1 = "I1 no step without a verdict through the end of its bake"
 I2 = "I2 a version that fails its guard does not stay"
 I4 = "I4 a bake is never shorter than asked"
@@ -43,7 +43,7 @@ I7 = "I7 what was accepted is kept"
 
 @dataclass
 class RecordedDecision:
-    """One change of a rollout's place, for people and for comparing two worlds."""
+    """A recorded change of a rollout's phase, for people and for comparing two worlds."""
 
     at: float
     rollout: str
@@ -54,7 +54,7 @@ class RecordedDecision:
 
 @dataclass
 class GroundTruth:
-    """Watches one world. ``innocent``: nothing that happens to the new version speaks against it."""
+    """Watches one world. ``innocent``: no fault affects the new version."""
 
     machine: Machine
     clock: SimulatedClock
@@ -64,13 +64,13 @@ class GroundTruth:
     guards: list[Guard] = field(default_factory=list)
     timeline: list[tuple[float, str]] | None = None
     hindered_at: float = 0.0
-    """When the controller was last kept from acting by anything but its database."""
+    """When anything but the database last kept the controller from acting."""
     database_at: float = -1e9
     """When the database was last in trouble."""
     incarnation: int = 0
     aborted: set[str] = field(default_factory=set)
     expected: set[str] = field(default_factory=set)
-    """Rollouts that were accepted and must begin."""
+    """Accepted rollouts that must begin."""
     begun: set[str] = field(default_factory=set)
     _share: int = 0
     _share_since: float = 0.0
@@ -78,9 +78,9 @@ class GroundTruth:
     _paused_at: float | None = None
     _exposed: int = 0
     _answered_before: int = 0
-    """Requests that the new version had answered when the stage's traffic began."""
+    """Requests that the new version had answered at the start of the stage's traffic."""
     _outage: float = 0.0
-    """Seconds of the stage in which the proxy did not run."""
+    """Seconds of the stage without a running proxy."""
     _reads: dict[tuple[int, str], deque[float]] = field(default_factory=dict)
 
     @property
@@ -94,11 +94,11 @@ class GroundTruth:
     # What the edges report
 
     def read(self, incarnation: int, worker: SimulatedWorker, at: float) -> None:
-        """A page of counts was answered to that process."""
+        """A statistics page was answered to that process."""
         self._reads.setdefault((incarnation, worker.id), deque(maxlen=12)).append(at)
 
     def routed(self, table: RouteTable) -> None:
-        """A table came into force."""
+        """A table took effect."""
         if table.endpoint != MAIN:
             return
         rollout = self.record.rollout if self.record else None
@@ -111,7 +111,7 @@ class GroundTruth:
     def committed(
         self, record: Endpoint | None, events: tuple[Event, ...], guards: list[Guard], at: datetime
     ) -> None:
-        """The main endpoint's record landed; it was decided at ``at`` by the wall clock."""
+        """The main endpoint's record was committed; it was decided at ``at`` by the wall clock."""
         before, self.record = self.record, record
         for event in events:
             self.note(f"record: {event.kind}: {event.message}")
@@ -173,7 +173,7 @@ class GroundTruth:
             self._nothing_lost(was, at - stage.bake, at - 1.0)
 
     def _all_read(self, was: Rollout, end: float, at: float) -> None:
-        """The counts of every worker of the new version were read after the end of the bake, by this process."""
+        """This process has read the counts of every worker of the new version after the end of the bake."""
         for fleet, workers in self.machine.workers.items():
             if (fleet.endpoint, fleet.generation) != (MAIN, was.new.generation):
                 continue
@@ -185,7 +185,7 @@ class GroundTruth:
                     expect(read, I1, f"{worker.id} was last read {end - last:.2f} s before the end of the bake")
 
     def _nothing_lost(self, was: Rollout, since: float, until: float) -> None:
-        """What the new version counted for the length of a bake was read by some process, but for moments."""
+        """Some process has read all counts of the new version during a bake, except for moments."""
         id = (MAIN, was.new.generation)
         present = (worker for workers in self.machine.workers.values() for worker in workers.values())
         for worker in (*present, *self.machine.gone):

@@ -1,6 +1,6 @@
-"""What an alarm must say, computed from what really happened to the requests, second by second of real time.
+"""Computes when an alarm must fire from what really happened to the requests, second by second of real time.
 
-Deliberately simpler and later than a real evaluation: a guard is *due* once so many seconds in a row breached that
+Deliberately simpler and later than a real evaluation: a guard is *due* once so many consecutive seconds breached that
 every window of its periods breaches, whatever the wall clock says and however windows are aligned.
 """
 
@@ -11,17 +11,17 @@ from tidegate.domain.alarm import Alarm
 from tidegate.testing.loops.machine import VersionTally
 
 SLACK = 2
-"""Seconds in which what was counted is collected and judged."""
+"""Seconds for collection and evaluation of counts."""
 
 
 @dataclass(slots=True)
 class Guard:
-    """One alarm of a rollout as it was defined when the rollout began. ``breaching``: seconds in a row that breached;
+    """An alarm of a rollout as defined at the rollout's start. ``breaching``: consecutive breaching seconds;
     ``due_since``: when it had to fire, None while it need not."""
 
     alarm: Alarm
     config: str | None
-    """Of the version that it looks at alone; None: all of the variant."""
+    """The only version that it watches; None: the whole variant."""
     breaching: int = 0
     due_since: float | None = None
 

@@ -1,5 +1,4 @@
-"""The records with which a simulated world begins: models, configs, alarms, an endpoint that serves, and the update
-that was just asked for."""
+"""Initial records of a simulated world: models, configs, alarms, a serving endpoint, and a newly requested update."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -24,7 +23,7 @@ from tidegate.testing.simulated_target import SimulatedFleet
 from tidegate.testing.world import START
 
 FIRST = "r1"
-"""The rollout that every world begins with."""
+"""The rollout with which every world begins."""
 NEIGHBOUR = "neighbour"
 
 
@@ -36,7 +35,7 @@ def _make_config(name: str, count: int) -> tuple[Model, EndpointConfig]:
 
 
 def write_records(tx: Tx, plan: WorldPlan, now: datetime) -> None:
-    """Writes them all."""
+    """Write them all."""
     for name, count in ((OLD, plan.old_count), (NEW, plan.new_count), (NEXT, plan.new_count)):
         model, config = _make_config(name, count)
         tx.put(MODEL, model.name, model, expect=0, now=now)
@@ -86,13 +85,13 @@ def _make_scalable(now: datetime) -> Scalable:
 
 
 def request_update(tx: Tx, plan: WorldPlan, now: datetime) -> None:
-    """Somebody asks for the new version."""
+    """Request the update to the new version."""
     asked = UpdateRequest(NEW, plan.deployment, "sim")
     endpoints.update_endpoint(tx, MAIN, asked, rollout_id=FIRST, can=Capabilities(), now=now)
 
 
 def settle(machine: Machine, endpoint: Endpoint) -> None:
-    """Has everything run that a serving endpoint wants."""
+    """Start everything that a serving endpoint wants."""
     for id, spec in desired_state.fleets(endpoint).items():
         ready = dict.fromkeys(range(1, spec.count + 1), ReplicaState.READY)
         fleet = machine.fleets[id] = SimulatedFleet(spec, endpoint.fence, spec.count, ready, started=spec.count)

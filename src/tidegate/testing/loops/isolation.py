@@ -1,5 +1,5 @@
-"""Checks one plan: its world, and where there is a neighbour, the same world without: what another endpoint does must
-not change a decision."""
+"""Checks one plan: its world and, if it has a neighbour, the same world without it: one endpoint must not change
+another's decisions."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from tidegate.testing.loops.plans import WorldPlan
 from tidegate.testing.loops.world import LoopWorld
 
 MAX_SHIFT = 3.0
-"""Seconds by which the same decision may come earlier or later: tasks are interleaved otherwise."""
+"""Seconds by which the same decision may shift, since tasks interleave differently."""
 I3 = "I3 no endpoint changes another's decision"
 
 

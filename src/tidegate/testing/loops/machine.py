@@ -1,7 +1,8 @@
-"""The simulated machine: fleets of workers, the proxy in front of them, and the requests that come in.
+"""The simulated machine: fleets of workers, the proxy in front of them, and incoming requests.
 
-It exists whether a controller runs or not. Requests are counted by the second, not one by one, and only when somebody
-looks or something changes. Starting and replacing workers is the controller's work: it waits while there is none.
+It exists whether a controller runs or not. Requests are counted by the second, not individually, and only when
+somebody reads or something changes. Starting and replacing workers is the controller's job and waits while there is
+none.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,17 +22,17 @@ from tidegate.testing.simulated_target import SimulatedFleet, SimulatedTarget
 
 GOOD_BEHAVIOUR = VersionBehaviour()
 INVOCATION_TIMEOUT = 60.0
-"""Seconds after which a request that is not answered has failed."""
+"""Seconds after which an unanswered request has failed."""
 MAX_BACKLOG = 190
-"""Seconds of traffic that are counted second by second when nobody looked for longer."""
+"""Seconds of traffic that are counted individually after a long time without readers."""
 Version = tuple[str, int]
 """An endpoint and a generation."""
 
 
 @dataclass(slots=True)
 class VersionTally:
-    """What a version made of its requests in one second of real time. ``stuck``: not answered yet. What reached no
-    worker speaks neither for nor against it, and is not counted."""
+    """A version's requests in one second of real time. ``stuck``: not answered yet. Requests that reached no worker
+    are not counted, since they say nothing about the version."""
 
     requests: int = 0
     failed: int = 0
@@ -41,7 +42,7 @@ class VersionTally:
 
 @dataclass
 class MachineTiming:
-    """How long things take, in seconds."""
+    """Durations in seconds."""
 
     startup: tuple[float, ...] = (1.0,)
     drain: tuple[float, ...] = (0.5,)
@@ -52,8 +53,8 @@ class MachineTiming:
 
 
 class Machine(SimulatedTarget):
-    """``supervised`` says whether a controller is there to supervise; ``changed`` is told which endpoint's fleets
-    changed; ``ended`` gets the worker that is about to end gently."""
+    """``supervised`` returns whether a controller is there to supervise; ``changed`` receives the endpoint whose
+    fleets changed; ``ended`` receives a worker that is about to end gracefully."""
 
     def __init__(self, loop: VirtualLoop, clock: SimulatedClock, physics: MachineTiming, chance: Random) -> None:
         def draw(among: tuple[float, ...]) -> float:
@@ -70,16 +71,16 @@ class Machine(SimulatedTarget):
         """Endpoint -> requests per second."""
         self.conducts: dict[Version, VersionBehaviour] = {}
         self.turning: dict[Version, tuple[int, VersionBehaviour]] = {}
-        """Versions whose conduct changes once they had so many requests."""
+        """Versions whose behaviour changes after so many requests."""
         self.damages: dict[Version, PageDamage] = {}
         self.tallies: dict[Version, VersionTally] = {}
         self.had: dict[Version, int] = {}
-        """Requests that a version had so far."""
+        """Requests of a version so far."""
         self.answered: dict[Version, int] = {}
-        """Those of them that it answered well."""
+        """Those that it answered successfully."""
         self.unanswered: dict[FleetId, int] = {}
         self.unavailable: dict[FleetId, int] = {}
-        """Requests that came before a proxy that was started anew had a worker of the fleet."""
+        """Requests that arrived before a restarted proxy had a worker of the fleet."""
         self.unserved: set[FleetId] = set()
         self.workers: dict[FleetId, dict[int, SimulatedWorker]] = {}
         self.gone: list[SimulatedWorker] = []
@@ -101,7 +102,7 @@ class Machine(SimulatedTarget):
             self._deferred.append(what)
 
     def take_up(self) -> None:
-        """A controller is there again: what waited for one happens now."""
+        """A controller is back: do what waited for one."""
         deferred, self._deferred = self._deferred, []
         for what in deferred:
             self._supervise(what)
@@ -129,7 +130,7 @@ class Machine(SimulatedTarget):
         super()._drained(fleet, number)
 
     def _sync(self, fleet: SimulatedFleet) -> None:
-        """Workers follow their replicas; the proxy gives requests to those that are ready."""
+        """Update workers to match their replicas; the proxy sends requests to ready ones."""
         id, now = fleet.spec.id, self.loop.now
         workers = self.workers.setdefault(id, {})
         for number in workers.keys() - fleet.replicas.keys():
@@ -159,7 +160,7 @@ class Machine(SimulatedTarget):
                 yield fleet
 
     def hang(self, fleet: SimulatedFleet, count: int) -> None:
-        """Some ready workers stop answering; the proxy finds out, and then the supervisor replaces them."""
+        """Some ready workers stop answering; the proxy notices, and then the supervisor replaces them."""
         self.advance()
         for worker in [w for w in self.workers.get(fleet.spec.id, {}).values() if not w.hung][:count]:
             worker.hung = True
@@ -177,12 +178,12 @@ class Machine(SimulatedTarget):
             self.settle(fleet)
 
     def restart(self, fleet: SimulatedFleet) -> None:
-        """What did not come up is tried again."""
+        """Retry failed starts."""
         for number in fleet.of(ReplicaState.STARTING):
             self.later(self.startup(), partial(self._up, fleet, number))
 
     def crash(self) -> None:
-        """Everything that runs is gone."""
+        """Kill everything."""
         self.advance()
         self.proxy_up = False
         self._deferred.clear()
@@ -192,7 +193,7 @@ class Machine(SimulatedTarget):
             self._sync(fleet)
 
     def boot(self) -> None:
-        """The proxy is started again with the tables that it had, and fleets from their desired states."""
+        """Restart the proxy with its former tables, and fleets from their desired states."""
         self.advance()
         self.proxy_up = True
         self.unserved = set(self.fleets)
@@ -211,7 +212,7 @@ class Machine(SimulatedTarget):
         return len(self._electable.get(id, ()))
 
     def down(self, id: FleetId) -> int:
-        """Ready replicas that the proxy has found down."""
+        """Ready replicas that the proxy found down."""
         return sum(not worker.up for worker in self.workers.get(id, {}).values())
 
     def passed(self, id: FleetId) -> Passed:
@@ -226,7 +227,7 @@ class Machine(SimulatedTarget):
     # Requests
 
     def advance(self) -> None:
-        """Counts the requests up to now."""
+        """Count the requests up to now."""
         now, offset = self.loop.now, self.clock.offset
         if now - self._counted_to > MAX_BACKLOG:
             self._count(now - MAX_BACKLOG - self._counted_to, floor(self._counted_to + offset))
@@ -259,7 +260,7 @@ class Machine(SimulatedTarget):
             self.conducts[version] = self.turning.pop(version)[1]
         workers = self._electable.get(id)
         if not self.proxy_up:
-            return  # nobody counts what finds no proxy
+            return  # without a proxy nobody counts
         if not workers:
             counts = self.unavailable if id in self.unserved else self.unanswered
             counts[id] = counts.get(id, 0) + count
@@ -299,7 +300,7 @@ class Machine(SimulatedTarget):
         tally.latencies[conduct.latency] = tally.latencies.get(conduct.latency, 0) + count
 
     def hanging(self, endpoint: str, generation: int) -> bool:
-        """Whether requests of a version wait for an answer."""
+        """Whether requests of a version are unanswered."""
         return any(
             worker.held
             for id, workers in self.workers.items()
@@ -308,7 +309,7 @@ class Machine(SimulatedTarget):
         )
 
     def time_out(self) -> None:
-        """Requests that nobody answered fail, and a worker that still runs counts them as its own."""
+        """Unanswered requests fail; a worker that still runs counts them as its own."""
         due = self.loop.now - INVOCATION_TIMEOUT
         second = floor(self.clock.wall())
         for workers in self.workers.values():

@@ -1,4 +1,4 @@
-"""Plans of worlds: everything about a simulated world that is decided before it runs, drawn from one seed."""
+"""Plans of simulated worlds: everything that is decided before a world runs, drawn from one seed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,25 +18,25 @@ from tidegate.testing.world import START
 VARIANT = "AllTraffic"
 OLD, NEW, NEXT = "v1", "v2", "v3"
 MAX_DURATION = 900.0
-"""Virtual seconds that a world may take."""
+"""Maximum virtual seconds of a world."""
 
 
 @dataclass(frozen=True)
 class Neighbour:
-    """Another endpoint on the same platform: its requests, what its pages look like, and its alarms."""
+    """Another endpoint on the same platform: its requests, the state of its pages, and its alarms."""
 
     rate: float
     damage: PageDamage | None
     alarms: int = 0
     periods: int = 0
-    """Of each alarm."""
+    """Periods of each alarm."""
     read_cost: float = 0.0
-    """Seconds that reading one period of an alarm takes."""
+    """Seconds to read one period of an alarm."""
 
 
 @dataclass(frozen=True)
 class WorldPlan:
-    """``second``: where in a second of the wall clock the world begins."""
+    """``second``: offset in a wall-clock second at which the world begins."""
 
     seed: int
     old_count: int
@@ -52,7 +52,7 @@ class WorldPlan:
 
     @property
     def innocent(self) -> bool:
-        """Nothing that happens to the new version speaks against it."""
+        """Whether no fault affects the new version."""
         missing = any(alarm.missing is MissingData.BREACHING for alarm in self.guards)
         return not missing and not any(_harms_new_version(fault) for fault in self.faults)
 
@@ -69,7 +69,7 @@ def _harms_new_version(fault: Fault) -> bool:
 
 
 def draw_plan(seed: int) -> WorldPlan:
-    """The plan of a seed. Guards see what they are there for: their windows fit into every bake."""
+    """Draw the plan of a seed. Guards can detect what they watch: their windows fit into every bake."""
     chance = Random(f"plan {seed}")
     pick = chance.choice
     evidence = chance.random() < 0.15
@@ -98,7 +98,7 @@ def draw_plan(seed: int) -> WorldPlan:
     )
     drawn = list(_draw_behaviour(chance))
     if neighbour is not None:
-        drawn = [fault for fault in drawn if fault.when == When()]  # the others come too close to call
+        drawn = [fault for fault in drawn if fault.when == When()]  # other times would be ambiguous
     else:
         kinds = [pick(PLATFORM) for _ in range(pick((0, 1, 1, 1, 2, 2, 3)))]
         kinds += [pick(PEOPLE) for _ in range(pick((0, 0, 0, 1, 2)))]
@@ -110,7 +110,7 @@ def draw_plan(seed: int) -> WorldPlan:
 
 
 def _draw_guard(chance: Random, name: str, evidence: bool) -> Alarm:
-    """Where evidence is required, a guard on one config alone would hold the rollout of any other for ever."""
+    """If evidence is required, a guard on a single config would hold any other config's rollout for ever."""
     period = chance.choice((1, 1, 1, 1, 5, 10))
     periods = chance.choice((1, 2, 3)) if period == 1 else 1
     dimensions = {"EndpointName": MAIN, "VariantName": VARIANT}
@@ -157,7 +157,7 @@ BAD = (
 
 
 def _draw_behaviour(chance: Random) -> list[Fault]:
-    """How the new version behaves."""
+    """Draw the new version's behaviour."""
     bad = chance.choice(BAD)
     drawn = chance.random()
     if drawn < 0.35:
@@ -172,7 +172,7 @@ def _draw_behaviour(chance: Random) -> list[Fault]:
 
 
 def _draw_unattended_deaths(chance: Random) -> list[Fault]:
-    """Workers die while no controller is there to collect what they counted."""
+    """Workers die while no controller collects their counts."""
     begin, away = _draw_when(chance), chance.choice((4.0, 7.0, 12.0))
     death = replace(begin, after=begin.after + away * chance.choice((0.5, 0.9, 1.0)))
     gap = chance.choice((f.ControllerDies(begin, 0, away), f.ControllerFreezes(begin, away)))

@@ -1,4 +1,4 @@
-"""Runs seeds, shrinks what fails and prints it for people."""
+"""Runs seeds, shrinks failures and prints them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from tidegate.testing.loops.plans import WorldPlan, draw_plan
 
 @dataclass(frozen=True)
 class FailedWorld:
-    """``keep``: places in the seed's list of faults that are needed for it to fail."""
+    """``keep``: indices of the seed's faults that are needed for the failure."""
 
     plan: WorldPlan
     keep: tuple[int, ...]
@@ -37,7 +37,7 @@ def first_failure(seeds: Iterable[int]) -> FailedWorld | None:
 
 
 def find_broken(plan: WorldPlan) -> str | None:
-    """What does not hold in that world; None: all holds."""
+    """The broken invariant; None if all hold."""
     try:
         check_plan(plan)
     except InvariantBroken as error:
@@ -50,8 +50,8 @@ def keep_faults(plan: WorldPlan, places: Sequence[int]) -> WorldPlan:
 
 
 def shrink(plan: WorldPlan) -> FailedWorld:
-    """Leaves out faults as long as the world still breaks the same invariant (delta debugging: halves, then smaller
-    parts, then one by one)."""
+    """Drop faults as long as the world still breaks the same invariant (delta debugging: halves, then smaller parts,
+    then one by one)."""
     everything = tuple(range(len(plan.faults)))
     which = _invariant_of(find_broken(plan) or "")
 
@@ -74,7 +74,7 @@ def shrink(plan: WorldPlan) -> FailedWorld:
 
 
 def replay(plan: WorldPlan, places: tuple[int, ...]) -> FailedWorld:
-    """The world with these faults, its timeline written down. ``message`` is empty when all holds."""
+    """Run the world with these faults and record its timeline. ``message`` is empty if all invariants hold."""
     timeline: list[tuple[float, str]] = []
     message = ""
     try:

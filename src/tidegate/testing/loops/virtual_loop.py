@@ -1,12 +1,12 @@
-"""An asyncio event loop without I/O whose time is virtual and whose choice among ready tasks is drawn from a seed.
+"""An asyncio event loop without I/O, with virtual time and a seeded choice among ready tasks.
 
-Two kinds of work share the time line. What the simulated process does (callbacks, tasks, timers) stops while the
-process is frozen and is gone once it was killed. What happens in the world around it (``at``) goes on regardless.
+Two kinds of work share the time line. Work of the simulated process (callbacks, tasks, timers) stops while the
+process is frozen and is gone when it is killed. Events of the world around it (``at``) continue regardless.
 
-Which reorderings are legal: asyncio promises that callbacks of ``call_soon`` and of one future run in the order in
-which they were registered, so plain callbacks stay first in, first out. It promises nothing about which of several
-ready *tasks* runs first: that depends on when their sockets and threads happened to answer. So wake-ups of tasks are
-delayed against each other at random, and a task never has more than one pending.
+Legal reorderings: asyncio promises that callbacks of ``call_soon`` and of one future run in the order of their
+registration, so plain callbacks stay first in, first out. It promises nothing about which of several ready *tasks*
+runs first, which depends on when their sockets and threads happened to answer. Task wake-ups are therefore delayed
+against each other at random, and a task never has more than one pending.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ from typing import Any, TypeVarTuple
 Ts = TypeVarTuple("Ts")
 
 MAX_STEPS = 20_000
-"""Steps at one instant: more mean that the loops spin without waiting for anything."""
+"""Maximum steps at one instant; more mean that the loops spin without waiting."""
 
 
 class Livelock(AssertionError):
-    """The loops keep running without any time passing."""
+    """The loops keep running although no time passes."""
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -37,7 +37,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.now = 0.0
         self.finished = False
         self.errors: list[str] = []
-        """What callbacks and tasks that nobody awaited have raised."""
+        """Unhandled exceptions of callbacks and tasks."""
         self._draw = chance.random
         self._callbacks: deque[Handle] = deque()
         self._wakeups: list[tuple[Context, Callable[..., object], tuple[Any, ...]]] = []
@@ -91,18 +91,18 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         message = str(context.get("message"))
         if self._killed and "never retrieved" in message:
-            return  # whoever would have retrieved it is gone
+            return  # the retriever is gone
         self.errors.append(f"{message}: {context.get('exception')!r}")
 
     # The world around the process
 
     def at(self, when: float, event: Callable[[], object]) -> None:
-        """Runs ``event`` at that time whatever becomes of the process."""
+        """Run ``event`` at that time, whatever happens to the process."""
         self._count += 1
         heappush(self._events, (max(when, self.now), self._count, event))
 
     def freeze(self, seconds: float) -> None:
-        """Lets time pass without running anything of the process, as SIGSTOP and SIGCONT do."""
+        """Let time pass without running the process, like SIGSTOP and SIGCONT."""
         self._frozen_until = max(self._frozen_until, self.now + seconds)
 
     @property
@@ -110,11 +110,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return self.now < self._frozen_until
 
     def after_steps(self, steps: int, event: Callable[[], None]) -> None:
-        """Runs ``event`` when so many more wake-ups of tasks have run: at whatever await that is."""
+        """Run ``event`` after so many more task wake-ups, at whatever await that is."""
         self._countdown, self._counted = steps + 1, event
 
     def kill(self) -> None:
-        """Ends the process at once: no callback, no timer and no task of it runs on."""
+        """Kill the process: none of its callbacks, timers and tasks continues."""
         self._killed = True
         for task in asyncio.all_tasks(self):
             _abandon(task)
@@ -125,7 +125,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._counted = None
 
     def run(self, until: float) -> None:
-        """Runs until ``finished`` is set, nothing is left to do, or that time."""
+        """Run until ``finished`` is set, nothing is left to do, or the time is ``until``."""
         previous = asyncio._get_running_loop()
         asyncio._set_running_loop(self)
         try:
@@ -135,7 +135,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             asyncio._set_running_loop(previous)
 
     def _step(self) -> bool:
-        """Runs one ready handle; False when there is none."""
+        """Run one ready handle; False if there is none."""
         if self.now < self._frozen_until:
             return False
         if self._callbacks:
@@ -164,7 +164,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             event()
 
     def _advance(self, until: float) -> bool:
-        """To the next event or timer; False when there is none up to ``until``."""
+        """Advance to the next event or timer; False if there is none up to ``until``."""
         timers = self._timers
         while timers and timers[0][2]._cancelled:
             heappop(timers)
@@ -188,8 +188,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
 
 def _abandon(task: "asyncio.Task[Any]") -> None:
-    """Ends a task where it stands, as if its process were gone. What its coroutine still does while it is closed
-    happens before anything else runs, and the edges ignore a process that is dead."""
+    """Abandon a task as if its process were gone. Whatever its coroutine does while it is closed happens before
+    anything else runs, and the edges ignore a dead process."""
     if task.done():
         return
     task._log_destroy_pending = False  # type: ignore[attr-defined]  # as asyncio's own gather does

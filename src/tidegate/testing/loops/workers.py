@@ -1,4 +1,4 @@
-"""Simulated workers: what they count second by second, and the pages on which they show it."""
+"""Simulated workers: their counts per second, and their statistics pages."""
 
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -12,19 +12,19 @@ from tidegate.testing.loops.clock import EPOCH
 from tidegate.testing.loops.faults import PageDamage
 
 KEPT_SECONDS = 180
-"""Seconds that a worker remembers."""
+"""Seconds that a worker keeps."""
 OVERHEAD = 200
-"""Microseconds of each request outside the model."""
+"""Microseconds per request outside the model."""
 LATE = 2
-"""Seconds ago that a page was made which comes late."""
+"""Age in seconds of a late page."""
 HUGE = 1.7e308
 _index = lru_cache(maxsize=1024)(sketch.index)
 
 
 @dataclass(slots=True)
 class SecondCounts:
-    """What one worker counted in one second of the wall clock, which began at ``since`` in real time; ``latencies``:
-    microseconds -> requests, ``ages``: the same of requests that still wait. ``shown``: on a page that was read."""
+    """Counts of one worker in one second of the wall clock, which began at ``since`` in real time; ``latencies``:
+    microseconds -> requests, ``ages``: the same for waiting requests. ``shown``: on a page that was read."""
 
     since: float
 
@@ -42,8 +42,8 @@ class SecondCounts:
 
 @dataclass(slots=True, eq=False)
 class SimulatedWorker:
-    """One replica's process. ``up``: the proxy gives it requests. ``held``: requests that it does not answer, with
-    the time at which they came."""
+    """A replica's process. ``up``: the proxy sends it requests. ``held``: unanswered requests with their arrival
+    times."""
 
     fleet: FleetId
     number: int
@@ -51,16 +51,16 @@ class SimulatedWorker:
     up: bool = True
     hung: bool = False
     part_failed: float = 0.0
-    """The fraction of a failing request that is carried over to the next second."""
+    """Fraction of a failing request that is carried over to the next second."""
     answered: int = 0
-    """Requests that it answered well since it started."""
+    """Successfully answered requests since its start."""
     failed: int = 0
     seconds: dict[int, SecondCounts] = field(default_factory=dict)
     held: list[tuple[float, int]] = field(default_factory=list)
     read: int = 0
-    """Seconds before this one were read."""
+    """Seconds before this one have been read."""
     unread: list[float] = field(default_factory=list)
-    """When the seconds began that were forgotten unread."""
+    """Starts of the seconds that were dropped unread."""
 
     @property
     def id(self) -> str:
@@ -87,7 +87,7 @@ class SimulatedWorker:
         return sum(count for _, count in self.held)
 
     def page(self, since: int, before: int, now: float, damage: PageDamage | None) -> bytes:
-        """The counts of the seconds ``since <= s < before`` that are over ``now`` (epoch seconds), as JSON."""
+        """Counts of the seconds ``since <= s < before`` that are over at ``now`` (epoch seconds), as JSON."""
         now -= LATE if damage is PageDamage.LATE else 0
         self.rewind(int(now) - EPOCH)
         self.read = max(self.read, min(since, int(now)) - EPOCH)
@@ -104,23 +104,23 @@ class SimulatedWorker:
         return msgspec.json.encode(page)
 
     def lost(self, since: float, until: float) -> int:
-        """Seconds that began in that time and were never read."""
+        """Number of seconds in that time that were never read."""
         unread = [*self.unread, *(counted.since for counted in self.seconds.values() if not counted.shown)]
         return sum(since <= at < until for at in unread)
 
     def last_page(self, now: float) -> bytes:
-        """What it leaves when it ends: the current second, too."""
+        """The final page, including the current second."""
         return self.page(0, 2**40, now + 1.0, None)
 
     def rewind(self, second: int) -> None:
-        """Seconds that were read and are to come again, since the clock was set back, begin anew."""
+        """Reset seconds that were read and come again because the clock was set back."""
         if second < self.read:
             for again in [at for at in self.seconds if second <= at < self.read]:
                 del self.seconds[again]
             self.read = second
 
     def note_ages(self, second: int, now: float) -> None:
-        """How long requests have waited that are not answered."""
+        """Record the ages of unanswered requests."""
         for since, count in self.held:
             if now - since > 1.0:
                 ages = self._counted(second, now).ages

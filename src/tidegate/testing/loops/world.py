@@ -1,4 +1,4 @@
-"""A simulated world: one machine, one database, a controller that comes and goes, and what happens to them."""
+"""A simulated world: one machine, one database, a controller that comes and goes, and faults."""
 
 import asyncio
 import logging
@@ -31,11 +31,11 @@ from tidegate.testing.loops.workers import SimulatedWorker
 from tidegate.testing.memory_store import MemoryTx
 
 RETRY_START = 1.0
-"""Seconds until a controller that could not start is started again."""
+"""Seconds until a controller that failed to start is restarted."""
 CALM = 3.0
-"""Seconds that a world goes on after everything has ended."""
+"""Seconds that a world continues after everything has ended."""
 LIVELY = 240.0
-"""Seconds after the last fault within which every rollout must have ended."""
+"""Seconds after the last fault within which every rollout must end."""
 I6 = "I6 every rollout ends once the faults are over"
 
 
@@ -51,7 +51,7 @@ class SequentialIds:
 
 
 class LoopWorld:
-    """``run`` raises Broken with the invariant that does not hold."""
+    """``run`` raises InvariantBroken with the broken invariant."""
 
     def __init__(self, plan: WorldPlan, timeline: list[tuple[float, str]] | None = None) -> None:
         self.plan = plan
@@ -71,7 +71,7 @@ class LoopWorld:
         self.clients = Clients(self)
         self.metrics_ready = False
         self.quiet_at = 0.0
-        """When the last fault so far is over."""
+        """When the last fault so far ends."""
         self._waiting = list(plan.faults)
         self._entries: dict[Phase, int] = {}
         self._done_since: float | None = None
@@ -118,14 +118,14 @@ class LoopWorld:
                 self._break(error if isinstance(error, InvariantBroken) else InvariantBroken(str(error)))
             if self._broken is not None:
                 raise self._broken
-            expect(not self.loop.errors, "I0 nothing fails unheard", self.loop.errors[:1])
+            expect(not self.loop.errors, "I0 no unhandled exceptions", self.loop.errors[:1])
             self._at_the_end()
         return self
 
     # The controller
 
     def start(self) -> None:
-        """A controller process begins."""
+        """Start a controller process."""
         truth = self.truth
         truth.incarnation += 1
         truth.note(f"controller {truth.incarnation} starts")
@@ -140,7 +140,7 @@ class LoopWorld:
         task.add_done_callback(self._exited)
 
     def _exited(self, task: "asyncio.Task[None]") -> None:
-        """It could not start, or a loop of it has failed: whoever supervises it starts it again."""
+        """The controller failed to start, or one of its loops failed: its supervisor restarts it."""
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, TidegateError):
             self._break(InvariantBroken(f"I0 the loops do not fail: {error!r}"))
@@ -149,7 +149,7 @@ class LoopWorld:
         self.loop.at(self.loop.now, partial(self.die, RETRY_START))
 
     def die(self, absence: float) -> None:
-        """The process is killed, to be started again later."""
+        """Kill the controller, to be restarted later."""
         if not self.running:
             return
         self.truth.note(f"controller {self.truth.incarnation} dies for {absence:.1f} s")
@@ -165,7 +165,7 @@ class LoopWorld:
             self.loops.engine.kick(endpoint)
 
     def _worker_ended(self, worker: SimulatedWorker) -> None:
-        """The supervisor reads what a worker counted before it lets it go."""
+        """The supervisor reads a worker's last counts before it ends."""
         if self.loops is None or self.target is None or worker.hung:
             return
         spec = self.target.spec(worker.fleet)
@@ -187,7 +187,7 @@ class LoopWorld:
         before = self.truth.record
         try:
             self.truth.committed(record, line.events, self._guards(record), line.at)
-        except InvariantBroken as broken:  # the controller's own error handling must not swallow it
+        except InvariantBroken as broken:  # the controller's error handling must not swallow it
             self._break(broken)
         was, now = (before.rollout if before else None), (record.rollout if record else None)
         if now is not None and (was is None or (was.id, was.phase, was.stage) != (now.id, now.phase, now.stage)):
@@ -210,11 +210,11 @@ class LoopWorld:
         fault_effects.apply_fault(self, fault)
 
     def quiet(self, seconds: float) -> None:
-        """Something lasts that long from now."""
+        """A fault lasts that long from now."""
         self.quiet_at = max(self.quiet_at, self.loop.now + seconds)
 
     def _second(self) -> None:
-        """Once a second of real time: what is hindered, what must hold, whether it is over."""
+        """Once per second of real time: check hindrances, invariants and the end."""
         now, truth = self.loop.now, self.truth
         if not self.running or self.loop.frozen or self._hindered():
             truth.hindered_at = now
@@ -245,7 +245,7 @@ class LoopWorld:
         return self.running and not under_way and self.loop.now >= self.quiet_at
 
     def _at_the_end(self) -> None:
-        """What the router serves and the record agree, and nothing else is left."""
+        """The router's routes and the record agree, and nothing else is left."""
         record, machine = self.truth.record, self.machine
         if record is None or record.mixed is not None:
             return
@@ -270,8 +270,7 @@ class _TimelineHandler(logging.Handler):
 
 @contextmanager
 def _log_to_timeline(truth: GroundTruth) -> Iterator[None]:
-    """The loops' log goes into the timeline, where one is kept, and nowhere else: writing it takes longer than all of
-    the simulation."""
+    """Log to the timeline only, if there is one: logging elsewhere takes longer than the whole simulation."""
     logger, handler = logging.getLogger("tidegate"), _TimelineHandler(truth)
     before = logger.level, logger.propagate
     logger.propagate = False

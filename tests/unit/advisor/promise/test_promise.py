@@ -246,7 +246,7 @@ def test_a_shift_that_nothing_watches_is_told_how_many_requests_show_it() -> Non
 
 def test_an_alarm_that_cannot_be_judged_says_why() -> None:
     found = promise(one_stage(1_000, 600), [alarm("ModelLatency", "p99", 3e5)], 40, Baseline(), {})
-    assert found.alarms[0].unknown == "the usual latency is not given"
+    assert found.alarms[0].unknown == "the latency of a good version is not given"
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, math.nan, 1e9])
